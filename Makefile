@@ -67,7 +67,7 @@ check: lint ## what needs no root and no daemons: lint, and the tests of rules a
 lint: ## format, style, types, import contracts
 	$(PYTHON) -m ruff format --check $(CHECKED)
 	$(PYTHON) -m ruff check $(CHECKED)
-	$(PYTHON) -m mypy -p rocks -p lab -p bench
+	$(PYTHON) -m mypy -p rocks -p nucleus -p lab -p bench
 	$(PYTHON) -m mypy --implicit-reexport --cache-dir .mypy_cache/tests tests
 	PYTHONPATH=src $(PYTHON) -c 'from importlinter.cli import lint_imports_command as lint; lint()' --config import-contracts.ini
 

@@ -1,0 +1,1 @@
+"""The program `nucleus`: the service, and the words of its administrator."""

@@ -1,0 +1,77 @@
+"""`nucleus COMMAND …`: finds the module of the command, reads the settings, and prints errors as sentences."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, cast
+
+from nucleus.configuration import Configuration, read_configuration
+from rocks.errors import RocksError
+from rocks.terminal import many_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+EXIT_INTERRUPTED = 130
+
+COMMANDS = {
+    "setup": "make the database's schema, or bring it to the version of these programs (root)",
+}
+"""The command, whose module is `nucleus.cli.COMMAND`, and its line of help."""
+
+
+class Subcommand(Protocol):
+    """What the module of a command has."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare its arguments."""
+
+    def run(self, arguments: argparse.Namespace, configuration: Configuration) -> int:
+        """Do it; returns the exit status. Raises RocksError."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Do what the arguments say; returns the exit status: 0, 1 refused or failed, 2 wrong usage."""
+    parser = _parser(arguments)
+    parsed = parser.parse_args(arguments)
+    try:
+        configuration = read_configuration(parsed.file)
+        return cast(Subcommand, _load(parsed.command)).run(parsed, configuration)
+    except RocksError as error:
+        print(f"nucleus: {many_lines(str(error))}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def program() -> int:
+    """`main` with the arguments of this process: the entry point that pyproject.toml names."""
+    return main(sys.argv[1:])
+
+
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="nucleus", description="The service of virtual clusters.")
+    parser.add_argument(
+        "--file", type=Path, help="the settings; without it /etc/rocks/nucleus.toml, if it exists"
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command, line in COMMANDS.items():
+        below = commands.add_parser(command, help=line, description=f"{line[0].upper()}{line[1:]}.")
+        if command in arguments:  # the modules of the others need not be loaded
+            cast(Subcommand, _load(command)).add_arguments(below)
+    return parser
+
+
+def _load(command: str) -> object:
+    return importlib.import_module(f"nucleus.cli.{command}")
+
+
+if __name__ == "__main__":
+    sys.exit(program())

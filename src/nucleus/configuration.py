@@ -1,0 +1,210 @@
+"""The settings: /etc/rocks/nucleus.toml, each also as a variable NUCLEUS_SECTION_KEY, which has precedence.
+
+An unknown section or key is refused by its name. A value from the environment is read as its kind: text, number,
+`true` or `false`, a list separated by commas (of hosts: `compute-0-[0-3],compute-1-0`).
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from nucleus.hostlists import expand
+from rocks.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SETTINGS_FILE = Path("/etc/rocks/nucleus.toml")
+
+
+@dataclass(frozen=True)
+class DatabaseSettings:
+    """The schema of Nucleus, in the MariaDB server behind `socket`; its user is known by its Unix account."""
+
+    socket: str = "/var/opt/rocks/mysql/mysql.sock"
+    name: str = "nucleus"
+    user: str = "nucleus"
+    connections: int = 16
+
+
+@dataclass(frozen=True)
+class SiteSettings:
+    """What the poller enters for a new machine, and `rocks` does not know."""
+
+    dns1: str = ""
+    dns2: str = ""
+    ntp: str = ""
+
+
+@dataclass(frozen=True)
+class PollSettings:
+    """How often `rocks` is asked, and how long one question may take."""
+
+    power_seconds: float = 10.0
+    topology_seconds: float = 60.0
+    command_seconds: float = 60.0
+    longest_pause_seconds: float = 300.0
+
+
+@dataclass(frozen=True)
+class ExecutorSettings:
+    """How `rocks` is started: `local` in this process, `socket` by the service `nucleus executor`, or `simulator`."""
+
+    kind: str = "local"
+    program: str = "/opt/rocks/bin/rocks"
+    socket: str = "/run/rocks-nucleus/executor.sock"
+    clusters: int = 2
+    computes: int = 4
+
+
+@dataclass(frozen=True)
+class WorkSettings:
+    """Bounds of what is done at the same time, and of one command that changes something."""
+
+    threads: int = 16
+    per_host: int = 8
+    command_seconds: float = 60.0
+    confirm_seconds: float = 90.0
+    attempts: int = 3
+
+
+@dataclass(frozen=True)
+class BatchSettings:
+    """Where computesets run: `hosts` of the operator's list, a whole one for each machine."""
+
+    kind: str = "hosts"
+    hosts: list[str] = field(default_factory=list)
+    walltime_minutes: int = 2880
+    most_walltime_minutes: int = 43200
+
+
+@dataclass(frozen=True)
+class ComputesetSettings:
+    """How long an end waits: for guests that shut down, and for images that are written back before an alarm."""
+
+    grace_seconds: float = 120.0
+    image_seconds: float = 3600.0
+    reconcile_seconds: float = 30.0
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """All settings; each section's defaults are those of a site that has no file."""
+
+    database: DatabaseSettings = field(default_factory=DatabaseSettings)
+    site: SiteSettings = field(default_factory=SiteSettings)
+    poll: PollSettings = field(default_factory=PollSettings)
+    executor: ExecutorSettings = field(default_factory=ExecutorSettings)
+    work: WorkSettings = field(default_factory=WorkSettings)
+    batch: BatchSettings = field(default_factory=BatchSettings)
+    computesets: ComputesetSettings = field(default_factory=ComputesetSettings)
+
+
+_CHOICES = {("executor", "kind"): ("local", "socket", "simulator"), ("batch", "kind"): ("hosts",)}
+
+
+def read_configuration(
+    path: Path | None = None, environment: Mapping[str, str] = os.environ
+) -> Configuration:
+    """The settings of the file and the environment. `path` None: NUCLEUS_FILE, else `SETTINGS_FILE` if it exists.
+
+    UserError for a file that cannot be read, an unknown section or key, and a value of another kind.
+    """
+    named = path or (Path(environment["NUCLEUS_FILE"]) if environment.get("NUCLEUS_FILE") else None)
+    content = _read_file(named or SETTINGS_FILE, must_exist=named is not None)
+    sections = get_type_hints(Configuration)
+    source = str(named or SETTINGS_FILE)
+    _check_known(content, sections, f"{source}: section")
+    values = {}
+    for name, kind in sections.items():
+        given = content.get(name, {})
+        if not isinstance(given, dict):
+            raise UserError(f"{source}: {name} is a section: write [{name}] and its keys below it")
+        values[name] = _section(name, kind, given, source, environment)
+    return Configuration(**values)
+
+
+def _read_file(path: Path, must_exist: bool) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        if must_exist:
+            raise UserError(f"{path} does not exist; NUCLEUS_FILE or file= names the settings") from None
+        return {}
+    except OSError as error:
+        raise UserError(f"cannot read {path} with the settings of Nucleus: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not TOML: {error}") from None
+
+
+def _section(
+    name: str, kind: type[Any], given: dict[str, Any], source: str, environment: Mapping[str, str]
+) -> Any:
+    hints = get_type_hints(kind)
+    _check_known(given, hints, f"{source}: [{name}]")
+    values = {key: _checked(value, hints[key], name, key, source) for key, value in given.items()}
+    for one in fields(kind):
+        variable = f"NUCLEUS_{name}_{one.name}".upper()
+        if variable in environment:
+            value = _from_text(environment[variable], hints[one.name], variable)
+            values[one.name] = _checked(value, hints[one.name], name, one.name, variable)
+    return kind(**values)
+
+
+def _check_known(given: Mapping[str, Any], known: Mapping[str, Any], place: str) -> None:
+    for key in given:
+        if key not in known:
+            raise UserError(f"{place} has no {key!r}; it may have: {', '.join(known)}")
+
+
+def _from_text(text: str, hint: Any, variable: str) -> Any:
+    try:
+        if hint is bool:
+            return {"true": True, "false": False}[text.lower()]
+        if hint is int or hint is float:
+            return hint(text)
+    except (ValueError, KeyError):
+        raise UserError(f"{variable} is {text!r}: {_KINDS[hint]} is needed") from None
+    if hint == list[str]:
+        return [part.strip() for part in _split_list(text)]
+    return text
+
+
+def _split_list(text: str) -> list[str]:
+    """Parts between commas that are not in brackets."""
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character == "[") - (character == "]")
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part for part in parts if part.strip()]
+
+
+_KINDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
+
+
+def _checked(value: Any, hint: Any, section: str, key: str, source: str) -> Any:
+    place = f"{source}: {key} of [{section}]"
+    if hint == list[str]:
+        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+            raise UserError(f"{place} is {value!r}: a list of texts is needed")
+        return [name for one in value for name in expand(one)] if key == "hosts" else value
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise UserError(f"{place} is {value!r}: {_KINDS[hint]} is needed")
+    if hint in (int, float) and not 0 < value < 1e9 and key not in _MAY_BE_ZERO:
+        raise UserError(f"{place} is {value!r}: a number above zero is needed")
+    choices = _CHOICES.get((section, key))
+    if choices and value not in choices:
+        raise UserError(f"{place} is {value!r}: it is one of {', '.join(choices)}")
+    return value
+
+
+_MAY_BE_ZERO = {"port", "grace_seconds"}

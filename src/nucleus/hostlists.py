@@ -1,0 +1,115 @@
+"""Lists of hosts as Slurm writes them: `vm-vc2-[0-3,07-09],login`."""
+
+from __future__ import annotations
+
+import re
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from rocks.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+MOST_HOSTS = 100_000
+"""How many names a list may stand for."""
+
+_PART = re.compile(r"(?:[^\s,\[\]]|\[[^\[\]]*\])+")
+_PIECE = re.compile(r"\[([^\[\]]*)\]|([^\[\]]+)")
+_RANGE = re.compile(r"(\d{1,18})(?:-(\d{1,18}))?")
+_NUMBERS = re.compile(r"\d+")
+
+
+def expand(text: str) -> list[str]:
+    """The names in the order of the list; zeros before a low bound are kept. UserError for a list that is none."""
+    names: list[str] = []
+    place = 0
+    while place < len(text):
+        part = _PART.match(text, place)
+        if part is None:
+            raise _wrong(text, f"a name is missing at position {place + 1}")
+        names.extend(_expand_part(text, part.group(), MOST_HOSTS - len(names)))
+        place = part.end()
+        if place < len(text):
+            if text[place] != "," or place + 1 == len(text):
+                raise _wrong(text, f"{text[place]!r} at position {place + 1} does not belong there")
+            place += 1
+    return names
+
+
+def _expand_part(text: str, part: str, most: int) -> list[str]:
+    names = [""]
+    for bracket, plain in _PIECE.findall(part):
+        choices = [plain] if plain else list(_numbers(text, bracket, most))
+        if len(names) * len(choices) > most:
+            raise _wrong(text, f"it has more than {MOST_HOSTS} names")
+        names = [name + choice for name in names for choice in choices]
+    if len(names) > most:
+        raise _wrong(text, f"it has more than {MOST_HOSTS} names")
+    return names
+
+
+def _numbers(text: str, bracket: str, most: int) -> Iterator[str]:
+    for item in bracket.split(","):
+        found = _RANGE.fullmatch(item)
+        if found is None:
+            raise _wrong(text, f"[{bracket}] is not a list of numbers and ranges")
+        low, high = found[1], found[2] or found[1]
+        if int(low) > int(high):
+            raise _wrong(text, f"the range {item} ends before it begins")
+        if int(high) - int(low) >= most:
+            raise _wrong(text, f"it has more than {MOST_HOSTS} names")
+        for number in range(int(low), int(high) + 1):
+            yield f"{number:0{len(low)}}"
+
+
+def _wrong(text: str, why: str) -> UserError:
+    excerpt = text if len(text) <= 60 else text[:57] + "..."
+    return UserError(f"{excerpt!r} is not a list of hosts: {why}; an example is vm-vc2-[0-3,7],login")
+
+
+def natural_key(name: str) -> tuple[tuple[str, int, int], ...]:
+    """Sorts names as people do: vm-2 before vm-10."""
+    key, place = [], 0
+    for number in _NUMBERS.finditer(name):
+        key.append((name[place : number.start()], int(number.group()), len(number.group())))
+        place = number.end()
+    return (*key, (name[place:], -1, 0))
+
+
+def collect(names: Iterable[str]) -> str:
+    """A short list that `expand` turns into these names, in natural order; the last number of a name is compressed."""
+    split = []
+    for name in sorted(dict.fromkeys(names), key=natural_key):
+        found = re.fullmatch(r"(.*?)(\d{1,18})(\D*)", name)
+        split.append((found[1], found[3], found[2]) if found else (name, "", ""))
+    parts = []
+    for (before, after, _), group in groupby(split, key=lambda one: (one[0], one[1], _width(one[2]))):
+        digits = [number for _, _, number in group]
+        if not digits[0]:
+            parts.append(before + after)
+        else:
+            ranges = ",".join(_ranges(digits))
+            parts.append(f"{before}{digits[0] if len(digits) == 1 else f'[{ranges}]'}{after}")
+    return ",".join(parts)
+
+
+def _width(digits: str) -> int:
+    """The number of digits where zeros come first, -1 without digits, else 0: such numbers differ in length."""
+    if not digits:
+        return -1
+    return len(digits) if digits.startswith("0") and len(digits) > 1 else 0
+
+
+def _ranges(digits: list[str]) -> Iterator[str]:
+    first = last = digits[0]
+    for number in [*digits[1:], ""]:
+        if (
+            number
+            and int(number) == int(last) + 1
+            and (len(number) == len(last) or not first.startswith("0"))
+        ):
+            last = number
+            continue
+        yield first if first == last else f"{first}-{last}"
+        first = last = number

@@ -1,0 +1,51 @@
+"""What several queries share: who may see a cluster, JSON in columns, identifiers that sort by time."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from nucleus.records import Scope
+
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+def new_ulid() -> str:
+    """26 characters that sort by their millisecond; 80 random bits."""
+    number = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
+    return "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
+
+
+def visible(scope: Scope, column: str = "c.project_id") -> tuple[str, list[Any]]:
+    """The condition under which the asker may see what `column` has the project of, and its values."""
+    if scope.is_operator:
+        return "TRUE", []
+    if not scope.projects:
+        return "FALSE", []
+    return f"{column} IN ({placeholders(scope.projects)})", sorted(scope.projects)
+
+
+def placeholders(values: Iterable[Any]) -> str:
+    """`%s, %s` for so many values; for none something that no column equals."""
+    return ", ".join("%s" for _ in values) or "NULL"
+
+
+def to_json(value: Any) -> str:
+    """Compact JSON."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def from_json(text: str | bytes | None) -> Any:
+    """What a JSON column has; None for NULL."""
+    return None if text is None else json.loads(text)
+
+
+def like_of_glob(glob: str) -> str:
+    """The pattern of LIKE (escape character \\) for a glob with * and ?."""
+    escaped = glob.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return escaped.replace("*", "%").replace("?", "_")

@@ -1,0 +1,109 @@
+"""PyMySQL: how the schema of Nucleus is reached, and its errors as those of this system."""
+
+from __future__ import annotations
+
+import datetime
+from typing import TYPE_CHECKING, Any
+
+import pymysql
+from pymysql.constants import CLIENT, FIELD_TYPE
+from pymysql.converters import conversions, convert_datetime
+
+from rocks.errors import BusyError, HostError, RocksError, StateError, ToolError, UserError
+
+if TYPE_CHECKING:
+    from pymysql.connections import Connection
+    from pymysql.cursors import Cursor
+
+    from nucleus.configuration import DatabaseSettings
+
+CONNECT_SECONDS = 10
+READ_SECONDS = 60
+LOCK_WAIT_SECONDS = 10
+
+_SESSION = (
+    "SET SESSION tx_isolation = 'READ-COMMITTED', time_zone = '+00:00',"
+    f" innodb_lock_wait_timeout = {LOCK_WAIT_SECONDS}, sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'"
+)
+_LOST = {0, 1053, 1927, 2006, 2013, 2014, 2055}
+_UNREACHABLE = {1040, 1044, 1045, 1203, 1698, 2002, 2003, 2005}
+_BUSY = {1205, 1213}
+_DUPLICATE = 1062
+_BAD_VALUE = {1264, 1265, 1292, 1366, 1406, 3140, 4025}
+NO_SUCH_DATABASE = 1049
+NO_SUCH_TABLE = 1146
+
+DRIVER_ERRORS: tuple[type[Exception], ...] = (pymysql.err.Error, OSError)
+
+
+class DuplicateError(StateError):
+    """A row with this unique value is there already; `key` is the name of the index."""
+
+    def __init__(self, message: str, key: str) -> None:
+        super().__init__(message)
+        self.key = key
+
+
+class NoSchemaError(StateError):
+    """There is no schema of Nucleus yet."""
+
+
+def _utc(text: Any) -> Any:
+    value = convert_datetime(text)
+    return value.replace(tzinfo=datetime.UTC) if isinstance(value, datetime.datetime) else value
+
+
+_CONVERSIONS: Any = {**conversions, FIELD_TYPE.DATETIME: _utc, FIELD_TYPE.TIMESTAMP: _utc}
+
+
+def connect(settings: DatabaseSettings, database: str | None, user: str | None = None) -> Connection[Cursor]:
+    """A connection without autocommit: READ COMMITTED, strict, UTC; DATETIME becomes an aware moment.
+
+    An UPDATE counts the rows that it found, changed or not. Raises `DRIVER_ERRORS`.
+    """
+    return pymysql.connect(
+        unix_socket=settings.socket,
+        user=user or settings.user,
+        database=database,
+        charset="utf8mb4",
+        init_command=_SESSION,
+        autocommit=False,
+        ssl_disabled=True,
+        client_flag=CLIENT.FOUND_ROWS,
+        conv=_CONVERSIONS,
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=READ_SECONDS,
+        write_timeout=READ_SECONDS,
+    )
+
+
+def error_code(error: Exception) -> int:
+    """The number of an error of the server or the driver; 0 when it has none."""
+    return error.args[0] if error.args and isinstance(error.args[0], int) else 0
+
+
+def is_lost(error: Exception) -> bool:
+    """Whether the connection cannot be used any more."""
+    return isinstance(error, OSError) or error_code(error) in _LOST | _UNREACHABLE
+
+
+def explain(error: Exception, settings: DatabaseSettings) -> RocksError:
+    """The error of this system for a failure of the driver."""
+    code = error_code(error)
+    message = " ".join(str(error.args[1] if len(error.args) > 1 else error).split())
+    place = f"the database {settings.name} at {settings.socket}"
+    if code in _UNREACHABLE or isinstance(error, OSError):
+        return HostError(f"cannot reach {place}: {message}; run `systemctl status rocks-database.service`")
+    if code in _LOST:
+        return HostError(
+            f"lost {place}: {message or 'the connection is closed'}; nothing was changed, try again"
+        )
+    if code in _BUSY:
+        return BusyError("another request holds the same rows of the database; repeat this one")
+    if code == _DUPLICATE:
+        return DuplicateError(f"it is there already: {message}", message.rpartition("for key ")[2].strip("'"))
+    if code in (NO_SUCH_DATABASE, NO_SUCH_TABLE):
+        return NoSchemaError(f"{place} is not set up; run `nucleus setup` as root")
+    if code in _BAD_VALUE:
+        return UserError(f"the database refused a value: {message}")
+    return ToolError(f"the database refused a statement: {message}")

@@ -1,0 +1,228 @@
+"""Operations: stored when they are asked for, claimed by workers, followed by their askers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nucleus.mirror.columns import from_json, new_ulid, placeholders, to_json, visible
+from nucleus.mirror.pool import lock_name
+from nucleus.records import JsonObject, NewOperation, Operation, Scope
+from nucleus.states import CANCELLED, FAILED, SUCCEEDED
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nucleus.mirror.pool import Session
+
+_COLUMNS = (
+    "o.id, o.kind, o.target_cluster, o.target_node, o.target_set, o.actor, o.token_id, o.project_id, o.arguments,"
+    " o.state, o.progress, o.result, o.error, o.created, o.started, o.ended, o.not_before, o.attempts, o.worker,"
+    " o.generation"
+)
+_JSON = (8, 10, 11, 12)
+"""Positions of the columns with JSON."""
+
+WORKER_LOCK = "worker."
+"""A worker holds the server's lock of this name and its own; it is free when the worker has ended."""
+
+
+def insert_operation(session: Session, new: NewOperation) -> Operation:
+    """Store an operation to be done; one that asks the same of the same node, and is still queued, is returned instead.
+
+    The same: kind, node, set and arguments, by whomever. So is one with the same `unique_key`, in whatever state. The
+    caller has the row of the node or its cluster locked, so that two askers are one after the other.
+    """
+    arguments = to_json(new.arguments)
+    merged = _find_equal(session, new, arguments)
+    if merged is not None:
+        return merged
+    identifier = new_ulid()
+    session.execute(
+        "INSERT INTO operation (id, kind, target_cluster, target_node, target_set, actor, token_id, project_id,"
+        " arguments, unique_key, not_before) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s,"
+        " IF(%s > 0, UTC_TIMESTAMP(3) + INTERVAL %s SECOND, NULL))",
+        (
+            identifier, new.kind, new.target_cluster, new.target_node, new.target_set, new.actor, new.token_id,
+            new.project_id, arguments, new.unique_key, new.delay_seconds, new.delay_seconds,
+        ),
+    )  # fmt: skip
+    stored = get_operation(session, identifier)
+    assert stored is not None
+    return stored
+
+
+def _find_equal(session: Session, new: NewOperation, arguments: str) -> Operation | None:
+    if new.unique_key is not None:
+        return _first(session, "WHERE o.unique_key = %s", (new.unique_key,))
+    if new.target_node is None:
+        return None
+    return _first(
+        session,
+        "WHERE o.target_node = %s AND o.state = 'queued' AND o.kind = %s AND o.arguments = %s"
+        " AND o.target_set <=> %s AND NOT EXISTS (SELECT 1 FROM operation later WHERE later.target_node = o.target_node"
+        " AND later.state = 'queued' AND later.id > o.id) FOR UPDATE",
+        (new.target_node, new.kind, arguments, new.target_set),
+    )
+
+
+def get_operation(session: Session, identifier: str) -> Operation | None:
+    """The operation: for workers."""
+    return _first(session, "WHERE o.id = %s", (identifier,))
+
+
+def find_operation(session: Session, scope: Scope, identifier: str, lock: bool = False) -> Operation | None:
+    """The operation; None when there is none or the asker may not see it."""
+    condition, values = visible(scope, "o.project_id")
+    where = f"WHERE o.id = %s AND {condition}{' FOR UPDATE' if lock else ''}"
+    return _first(session, where, [identifier, *values])
+
+
+def list_operations(
+    session: Session,
+    scope: Scope,
+    *,
+    states: Sequence[str] = (),
+    cluster_id: int | None = None,
+    node_id: int | None = None,
+    set_id: int | None = None,
+    before: str | None = None,
+    limit: int = 100,
+) -> list[Operation]:
+    """Operations that the asker may see, the newest first; `before` is the last identifier of the page before."""
+    condition, values = visible(scope, "o.project_id")
+    sql = f"SELECT {_COLUMNS} FROM operation o WHERE {condition}"
+    if states:
+        sql, values = f"{sql} AND o.state IN ({placeholders(states)})", [*values, *states]
+    for column, value in (("target_cluster", cluster_id), ("target_node", node_id), ("target_set", set_id)):
+        if value is not None:
+            sql, values = f"{sql} AND o.{column} = %s", [*values, value]
+    if before is not None:
+        sql, values = f"{sql} AND o.id < %s", [*values, before]
+    return [_of_row(row) for row in session.rows(f"{sql} ORDER BY o.id DESC LIMIT %s", [*values, limit])]
+
+
+def cancel_operation(session: Session, scope: Scope, identifier: str) -> bool:
+    """Cancel an operation that nobody has begun; whether it was one."""
+    condition, values = visible(scope, "project_id")
+    return bool(
+        session.execute(
+            "UPDATE operation SET state = 'cancelled', ended = UTC_TIMESTAMP(3), generation = generation + 1"
+            f" WHERE id = %s AND state = 'queued' AND unique_key IS NULL AND {condition}",
+            [identifier, *values],
+        )
+    )
+
+
+def claim_operation(session: Session, worker: str, per_host: int, kinds: Sequence[str]) -> Operation | None:
+    """Take the oldest operation that may be done now, for this worker; None when there is none.
+
+    One at a time of a node, in the order in which they were asked for, and at most `per_host` of the machines of a
+    physical host. Operations whose worker has ended are taken over.
+    """
+    # one claim at a time: otherwise two would count the operations of a host at the same time
+    session.row("SELECT name FROM lease WHERE name = 'claims' FOR UPDATE")
+    row = session.row(
+        "SELECT o.id FROM operation o LEFT JOIN node n ON n.id = o.target_node"
+        f" WHERE o.kind IN ({placeholders(kinds)}) AND (o.not_before IS NULL OR o.not_before <= UTC_TIMESTAMP(3)) AND ("
+        " (o.state = 'running' AND o.worker <> %s AND IS_FREE_LOCK(CONCAT(%s, o.worker)))"
+        " OR (o.state = 'queued' AND (o.target_node IS NULL OR (NOT EXISTS (SELECT 1 FROM operation r WHERE"
+        " r.target_node = o.target_node AND (r.state = 'running' OR (r.state = 'queued' AND r.id < o.id)))"
+        " AND (n.physical_host IS NULL OR (SELECT COUNT(*) FROM operation r JOIN node m ON m.id = r.target_node"
+        " WHERE r.state = 'running' AND m.physical_host = n.physical_host) < %s)))))"
+        " ORDER BY o.state = 'queued', o.id LIMIT 1",
+        [*kinds, worker, lock_name(session.settings, WORKER_LOCK), per_host],
+    )
+    if row is None:
+        return None
+    taken = session.execute(  # unless its asker has cancelled it since
+        "UPDATE operation SET state = 'running', worker = %s, attempts = attempts + 1, generation = generation + 1,"
+        " started = IFNULL(started, UTC_TIMESTAMP(3)), not_before = NULL"
+        " WHERE id = %s AND state IN ('queued', 'running')",
+        (worker, row[0]),
+    )
+    return get_operation(session, row[0]) if taken else None
+
+
+def store_step(session: Session, operation: Operation, step: JsonObject) -> bool:
+    """Add what was done to the operation's progress; False when it is no longer this worker's."""
+    return bool(
+        session.execute(
+            "UPDATE operation SET progress = JSON_ARRAY_APPEND(progress, '$', JSON_EXTRACT(%s, '$')),"
+            " generation = generation + 1 WHERE id = %s AND state = 'running' AND worker = %s",
+            (to_json(step), operation.id, operation.worker),
+        )
+    )
+
+
+def put_back(session: Session, operation: Operation, delay_seconds: float, error: JsonObject | None) -> bool:
+    """Queue it again, to be done after a while; False when it is no longer this worker's."""
+    return bool(
+        session.execute(
+            "UPDATE operation SET state = 'queued', worker = NULL, error = %s, generation = generation + 1,"
+            " not_before = UTC_TIMESTAMP(3) + INTERVAL %s SECOND WHERE id = %s AND state = 'running' AND worker = %s",
+            (None if error is None else to_json(error), delay_seconds, operation.id, operation.worker),
+        )
+    )
+
+
+def end_operation(
+    session: Session, operation: Operation, result: JsonObject | None, error: JsonObject | None
+) -> bool:
+    """Record its outcome: success where `error` is None. False when it is no longer this worker's."""
+    return bool(
+        session.execute(
+            "UPDATE operation SET state = %s, result = %s, error = %s, ended = UTC_TIMESTAMP(3),"
+            " generation = generation + 1 WHERE id = %s AND state = 'running' AND worker = %s",
+            (
+                SUCCEEDED if error is None else FAILED,
+                None if result is None else to_json(result),
+                None if error is None else to_json(error),
+                operation.id,
+                operation.worker,
+            ),
+        )
+    )
+
+
+def end_set_operations(session: Session, set_id: int, kinds: Sequence[str], error: JsonObject | None) -> None:
+    """End the operations of a set that the computesets' driver ends, not a worker."""
+    session.execute(
+        "UPDATE operation SET state = %s, error = %s, ended = UTC_TIMESTAMP(3), generation = generation + 1"
+        f" WHERE target_set = %s AND kind IN ({placeholders(kinds)}) AND state IN ('queued', 'running')",
+        [SUCCEEDED if error is None else FAILED, None if error is None else to_json(error), set_id, *kinds],
+    )
+
+
+def cancel_set_operations(session: Session, set_id: int, kinds: Sequence[str]) -> None:
+    """Cancel what was to be done for a set and has not been begun."""
+    session.execute(
+        f"UPDATE operation SET state = '{CANCELLED}', ended = UTC_TIMESTAMP(3), generation = generation + 1"
+        f" WHERE target_set = %s AND kind IN ({placeholders(kinds)}) AND state = 'queued'",
+        [set_id, *kinds],
+    )
+
+
+def ended_operations(session: Session, set_ids: Sequence[int], kinds: Sequence[str]) -> list[Operation]:
+    """Operations of these kinds that have ended, of these sets, in the order of their identifiers."""
+    return [
+        _of_row(row)
+        for row in session.rows(
+            f"SELECT {_COLUMNS} FROM operation o WHERE o.target_set IN ({placeholders(set_ids)})"
+            f" AND o.kind IN ({placeholders(kinds)}) AND o.state IN ('succeeded', 'failed', 'cancelled') ORDER BY o.id",
+            [*set_ids, *kinds],
+        )
+    ]
+
+
+def count_operations(session: Session) -> dict[str, int]:
+    """State → how many operations are in it."""
+    return dict(session.rows("SELECT state, COUNT(*) FROM operation GROUP BY state"))
+
+
+def _first(session: Session, where: str, values: Sequence[Any]) -> Operation | None:
+    row = session.row(f"SELECT {_COLUMNS} FROM operation o {where}", values)
+    return _of_row(row) if row else None
+
+
+def _of_row(row: Sequence[Any]) -> Operation:
+    return Operation(*(from_json(value) if place in _JSON else value for place, value in enumerate(row)))

@@ -1,0 +1,176 @@
+"""What Nucleus knows, as frozen records. Moments are aware, in UTC; sizes have their unit in the name."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, NamedTuple
+
+JsonObject = dict[str, Any]
+"""A decoded JSON object of a column whose content its user defines."""
+
+
+class Scope(NamedTuple):
+    """Whose question it is. An operator sees everything; others see the clusters of their projects.
+
+    `scopes` are the rights of the token: read, power, computeset, console, image, rename, cluster:destroy, admin.
+    """
+
+    user_id: int | None
+    projects: frozenset[int]
+    is_operator: bool = False
+    scopes: frozenset[str] = frozenset()
+
+
+SYSTEM = Scope(None, frozenset(), is_operator=True)
+"""Poller, workers and driver, which look for nobody."""
+
+
+class Interface(NamedTuple):
+    """An Ethernet interface of a machine."""
+
+    iface: str
+    mac: str
+    ip: str | None = None
+    netmask: str | None = None
+    subnet: str | None = None
+    vlan: int | None = None
+
+
+class Cluster(NamedTuple):
+    """A virtual cluster. `generation` grows with every change of it, of its nodes and of their sets."""
+
+    id: int
+    name: str
+    rocks_name: str
+    description: str
+    project_id: int | None
+    project: str | None
+    vlan: int | None
+    username: str | None
+    generation: int
+    observed_topology: datetime | None
+    observed_power: datetime | None
+    observed_image: datetime | None
+    gone_at: datetime | None
+
+
+class Node(NamedTuple):
+    """A machine of a cluster; `kind` is frontend or compute. `set_id`: the living computeset that has it."""
+
+    id: int
+    cluster_id: int
+    kind: str
+    name: str
+    rocks_name: str
+    physical_host: str | None
+    cpus: int | None
+    memory_mb: int | None
+    disk_gb: int | None
+    state: str | None
+    image_state: str | None
+    image_locked: bool | None
+    gateway: str | None
+    dns1: str | None
+    dns2: str | None
+    ntp: str | None
+    type: str
+    iso: str | None
+    iso_active: str | None
+    admin_disabled: bool
+    last_command_at: datetime | None
+    created: datetime
+    gone_at: datetime | None
+    set_id: int | None
+    set_state: str | None
+
+
+class Computeset(NamedTuple):
+    """Computes that are started together. `context` is the state machine's own; `node_ids` in its order."""
+
+    id: int
+    cluster_id: int
+    state: str
+    context: JsonObject
+    version: int
+    user: str
+    account: str
+    reservation: str | None
+    walltime_minutes: int
+    node_count: int
+    name: str | None
+    jobid: int | None
+    nodelist: str | None
+    start_time: datetime | None
+    created: datetime
+    requested_by: str
+    cancel_requested: str | None
+    end_reason: str | None
+    ended_at: datetime | None
+    degraded: bool
+    node_ids: tuple[int, ...]
+
+
+class Operation(NamedTuple):
+    """A change that was asked for: stored before it is begun. `progress` has a record for each finished step."""
+
+    id: str
+    kind: str
+    target_cluster: int | None
+    target_node: int | None
+    target_set: int | None
+    actor: str
+    token_id: str | None
+    project_id: int | None
+    arguments: JsonObject
+    state: str
+    progress: list[JsonObject]
+    result: JsonObject | None
+    error: JsonObject | None
+    created: datetime
+    started: datetime | None
+    ended: datetime | None
+    not_before: datetime | None
+    attempts: int
+    worker: str | None
+    generation: int
+
+
+class NewOperation(NamedTuple):
+    """What is asked for. `unique_key` makes a second one with the same key the first one."""
+
+    kind: str
+    actor: str
+    target_cluster: int | None = None
+    target_node: int | None = None
+    target_set: int | None = None
+    token_id: str | None = None
+    project_id: int | None = None
+    arguments: JsonObject = {}
+    delay_seconds: float = 0.0
+    unique_key: str | None = None
+
+
+class Event(NamedTuple):
+    """A change, for those who watch; `id` grows in the order in which they become visible."""
+
+    id: int
+    at: datetime
+    project_id: int | None
+    cluster_id: int | None
+    type: str
+    target: str
+    old: str | None
+    new: str | None
+    operation: str | None
+
+
+class NewEvent(NamedTuple):
+    """An event before it is stored. Types: spec §8.3."""
+
+    type: str
+    target: str
+    old: str | None = None
+    new: str | None = None
+    project_id: int | None = None
+    cluster_id: int | None = None
+    operation: str | None = None

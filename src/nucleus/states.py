@@ -1,0 +1,56 @@
+"""Names of states, as the published service has them on the wire, and what follows from them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+ACTIVE, PAUSED, SHUTDOWN, SHUTOFF = "active", "paused", "shutdown", "shutoff"
+CRASHED, NOSTATE, NOSTATE_ERROR = "crashed", "nostate", "nostate-error"
+"""States of a machine, as `rocks list host vm status=yes json=yes` prints them."""
+
+NODE_STATES: Final = (ACTIVE, PAUSED, SHUTDOWN, SHUTOFF, CRASHED, NOSTATE, NOSTATE_ERROR)
+
+_POWER = {
+    ACTIVE: "on",
+    PAUSED: "paused",
+    SHUTDOWN: "on",  # it is being shut down
+    SHUTOFF: "off",
+    NOSTATE: "off",
+    CRASHED: "crashed",
+}
+
+UNMAPPED = "unmapped"
+"""State of an image that is on its NAS only."""
+
+CREATED, SUBMITTED, RUNNING, ENDING = "created", "submitted", "running", "ending"
+COMPLETED, CANCELLED, FAILED = "completed", "cancelled", "failed"
+LIVING_SETS: Final = (CREATED, SUBMITTED, RUNNING, ENDING)
+ENDED_SETS: Final = (COMPLETED, CANCELLED, FAILED)
+SET_STATES: Final = (*LIVING_SETS, *ENDED_SETS)
+"""States of a computeset, in the order in which they follow each other."""
+
+QUEUED, SUCCEEDED = "queued", "succeeded"
+OPERATION_STATES: Final = (QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED)
+ENDED_OPERATIONS: Final = (SUCCEEDED, FAILED, CANCELLED)
+
+
+def power_of(state: str | None) -> str:
+    """on, off, paused, crashed or unknown, of the state of a machine."""
+    return _POWER.get(state or "", "unknown")
+
+
+def is_off(state: str | None) -> bool:
+    """Whether the machine certainly does not run."""
+    return power_of(state) in ("off", "crashed")
+
+
+def is_image_free(image_state: str | None, image_locked: bool | None) -> bool:
+    """Whether the image is on its NAS only, or the machine has none on a NAS: it may be started elsewhere."""
+    return image_state in (None, UNMAPPED) and not image_locked
+
+
+def disk_state(image_state: str | None, image_locked: bool | None) -> str:
+    """`frontend_state` and `compute_state` of the published service: syncing, ready or synced."""
+    if image_locked:
+        return "syncing"
+    return "ready" if image_state in (None, UNMAPPED) else "synced"

@@ -1,0 +1,104 @@
+"""Fixtures of Nucleus on a real MariaDB.
+
+`nucleus_settings`   DatabaseSettings of a schema of the test's own, set up
+`pool`               connections to it
+`site`               fills the mirror: one cluster of four computes, for tests that need no poller
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+
+import pymysql  # noqa: TID251
+import pytest
+
+from nucleus.configuration import DatabaseSettings
+from nucleus.mirror.migrate import set_up
+from nucleus.mirror.pool import Pool, Session
+from rocks.database.settings import Settings
+
+_NUMBERS = itertools.count(1)
+
+
+@pytest.fixture
+def absent_schema(mariadb: Settings) -> Iterator[DatabaseSettings]:
+    """Settings of a schema that does not exist; it is dropped afterwards."""
+    assert mariadb.socket is not None
+    settings = DatabaseSettings(mariadb.socket, f"nucleus_{os.getpid()}_{next(_NUMBERS)}", "root")
+    yield settings
+    with pymysql.connect(unix_socket=settings.socket, user="root", autocommit=True) as connection:
+        connection.cursor().execute(f"DROP DATABASE IF EXISTS {settings.name}")
+
+
+@pytest.fixture(scope="session")
+def worker_schema(mariadb: Settings) -> DatabaseSettings:
+    """Settings of a schema that is set up, which the tests of this worker use one after the other."""
+    assert mariadb.socket is not None
+    settings = DatabaseSettings(mariadb.socket, f"nucleus_{os.getpid()}", "root")
+    set_up(settings)
+    return settings
+
+
+@pytest.fixture
+def nucleus_settings(worker_schema: DatabaseSettings) -> DatabaseSettings:
+    """Settings of a schema that is set up and empty."""
+    with pymysql.connect(
+        unix_socket=worker_schema.socket, user="root", database=worker_schema.name
+    ) as connection:
+        cursor = connection.cursor()
+        cursor.execute("SET SESSION foreign_key_checks = 0")
+        cursor.execute("SHOW TABLES")
+        for (table,) in cursor.fetchall():
+            if table not in ("schema_version", "lease", "source"):
+                cursor.execute(f"DELETE FROM {table}")
+        cursor.execute("UPDATE lease SET holder = '', since = NULL, until = NULL")
+        cursor.execute("UPDATE source SET observed = NULL, row_count = 0, failures = 0, last_error = NULL")
+        connection.commit()
+    return worker_schema
+
+
+@pytest.fixture
+def pool(nucleus_settings: DatabaseSettings) -> Iterator[Pool]:
+    """Connections to the test's schema."""
+    connections = Pool(nucleus_settings)
+    yield connections
+    connections.close()
+
+
+def add_cluster(session: Session, name: str, computes: int, project: str | None = None) -> int:
+    """A cluster with so many computes, all off; returns its number."""
+    project_id = None
+    if project is not None:
+        session.execute("INSERT IGNORE INTO project (name) VALUES (%s)", (project,))
+        project_id = (session.row("SELECT id FROM project WHERE name = %s", (project,)) or (0,))[0]
+    session.execute(
+        "INSERT INTO cluster (name, rocks_name, project_id) VALUES (%s, %s, %s)", (name, name, project_id)
+    )
+    number = session.last_id
+    nodes = [(number, "frontend", name, name, "host-0", "nostate", None)]
+    nodes += [
+        (number, "compute", f"vm-{name}-{n}", f"vm-{name}-{n}", f"host-{n}", "nostate", "unmapped")
+        for n in range(computes)
+    ]
+    session.insert_many(
+        "INSERT INTO node (cluster_id, kind, name, rocks_name, physical_host, state, image_state) VALUES",
+        nodes,
+    )
+    return number
+
+
+@pytest.fixture
+def cluster_number(pool: Pool) -> int:
+    """The number of the cluster vc2 of project alpha, with computes vm-vc2-0 to vm-vc2-3."""
+    with pool.transaction() as session:
+        return add_cluster(session, "vc2", 4, "alpha")
+
+
+def compute_numbers(session: Session, cluster: int) -> tuple[int, ...]:
+    """The numbers of the computes of a cluster, in the order of their names."""
+    rows = session.rows(
+        "SELECT id FROM node WHERE cluster_id = %s AND kind = 'compute' ORDER BY name", (cluster,)
+    )
+    return tuple(number for (number,) in rows)

@@ -1,0 +1,229 @@
+"""The schema of Nucleus: made once, after interruptions too; who sees what; operations and sets."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from nucleus.cli.main import main
+from nucleus.configuration import DatabaseSettings
+from nucleus.mirror import clusters, computesets, events, operations
+from nucleus.mirror.driver import DuplicateError, NoSchemaError
+from nucleus.mirror.migrate import check_version, load_migrations, set_up
+from nucleus.mirror.pool import Guard, Pool
+from nucleus.records import SYSTEM, NewEvent, NewOperation, Operation, Scope
+from rocks.errors import HostError, StateError
+from tests.system.nucleus.conftest import add_cluster, compute_numbers
+
+_STRANGER = Scope(7, frozenset({4711}))
+
+
+def test_a_schema_is_made_and_left_alone_when_it_is_there(absent_schema: DatabaseSettings) -> None:
+    newest = load_migrations()[-1].version
+    with pytest.raises(NoSchemaError, match="nucleus setup"), Pool(absent_schema).transaction():
+        pass
+    assert set_up(absent_schema) == (0, newest)
+    assert set_up(absent_schema) == (newest, newest)
+    with Pool(absent_schema).transaction() as session:
+        check_version(session)
+
+
+def test_an_interrupted_setup_is_finished_by_the_next(absent_schema: DatabaseSettings) -> None:
+    set_up(absent_schema)
+    with Pool(absent_schema).transaction() as session:
+        session.execute("UPDATE schema_version SET done = 9, finished = NULL")
+        session.execute("DROP TABLE event")
+    with Pool(absent_schema).transaction() as session, pytest.raises(StateError, match="nucleus setup"):
+        check_version(session)
+    set_up(absent_schema)
+    with Pool(absent_schema).transaction() as session:
+        assert events.last_event(session) == 0
+
+
+def test_a_schema_of_another_system_and_a_newer_one_are_refused(absent_schema: DatabaseSettings) -> None:
+    set_up(absent_schema)
+    with Pool(absent_schema).transaction() as session:
+        session.execute("INSERT INTO schema_version (version, finished) VALUES (9999, UTC_TIMESTAMP(3))")
+    with pytest.raises(StateError, match="newer programs"):
+        set_up(absent_schema)
+    with Pool(absent_schema).transaction() as session:
+        session.execute("DROP TABLE schema_version")
+    with pytest.raises(StateError, match="did not make"):
+        set_up(absent_schema)
+
+
+def test_the_command_says_what_it_made(
+    absent_schema: DatabaseSettings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for key in ("socket", "name", "user"):
+        monkeypatch.setenv(f"NUCLEUS_DATABASE_{key.upper()}", getattr(absent_schema, key))
+    assert main(["setup"]) == 0
+    assert f"schema {absent_schema.name}" in capsys.readouterr().out
+    monkeypatch.setenv("NUCLEUS_DATABASE_SOCKET", "/absent.sock")
+    assert main(["setup"]) == 1
+    assert "cannot reach" in capsys.readouterr().err
+
+
+def test_a_stranger_s_answers_are_those_of_names_that_do_not_exist(pool: Pool, cluster_number: int) -> None:
+    with pool.transaction() as session:
+        owner = Scope(1, frozenset({row[0] for row in session.rows("SELECT id FROM project")}))
+        nodes = compute_numbers(session, cluster_number)
+        number = computesets.insert_computeset(session, _new_set(cluster_number, nodes[:2]))
+        asked = operations.insert_operation(
+            session, NewOperation("poweron", "ann", cluster_number, nodes[0], project_id=min(owner.projects))
+        )
+        for scope, sees in (
+            (owner, True),
+            (SYSTEM, True),
+            (_STRANGER, False),
+            (Scope(1, frozenset()), False),
+        ):
+            assert bool(clusters.list_clusters(session, scope)) is sees
+            assert bool(clusters.find_cluster(session, scope, "vc2")) is sees
+            assert bool(clusters.nodes_of(session, scope, [cluster_number])) is sees
+            assert bool(clusters.find_node(session, scope, cluster_number, "vm-vc2-1")) is sees
+            assert bool(computesets.find_computeset(session, scope, number)) is sees
+            assert bool(operations.find_operation(session, scope, asked.id)) is sees
+            assert bool(operations.list_operations(session, scope)) is sees
+        names = [node.name for node in clusters.nodes_of(session, owner, [cluster_number])[cluster_number]]
+        assert names == ["vc2", *(f"vm-vc2-{n}" for n in range(4))]
+        assert clusters.list_clusters(session, owner, clusters.ClusterFilter(name_glob="v_*")) == []
+
+
+def _new_set(cluster: int, nodes: tuple[int, ...]) -> computesets.NewComputeset:
+    return computesets.NewComputeset(cluster, nodes, "ann", "alp1", None, 60, "ann")
+
+
+def test_of_two_sets_at_once_one_gets_the_node(pool: Pool, cluster_number: int) -> None:
+    barrier = threading.Barrier(2)
+    with pool.transaction() as session:
+        a, b, c, _ = compute_numbers(session, cluster_number)
+
+    def take(nodes: tuple[int, ...]) -> str:
+        barrier.wait(60)
+        try:
+            with pool.transaction() as session:
+                computesets.insert_computeset(session, _new_set(cluster_number, nodes))
+            return "made"
+        except DuplicateError:
+            return "refused"
+
+    with ThreadPoolExecutor(2) as threads:
+        assert sorted(threads.map(take, [(a, b), (b, c)])) == ["made", "refused"]
+    with pool.transaction() as session:
+        living = computesets.living_sets(session)
+        assert len(living) == 1 and len(living[0].node_ids) == 2
+        computesets.release_nodes(session, living[0].id)
+        computesets.insert_computeset(session, _new_set(cluster_number, (a, b, c)))
+
+
+def test_what_is_asked_twice_is_done_once(pool: Pool, cluster_number: int) -> None:
+    with pool.transaction() as session:
+        node, another, *_ = compute_numbers(session, cluster_number)
+        first = operations.insert_operation(session, NewOperation("poweron", "ann", cluster_number, node))
+        assert (
+            operations.insert_operation(session, NewOperation("poweron", "bob", cluster_number, node))
+            == first
+        )
+        other = operations.insert_operation(session, NewOperation("poweroff", "ann", cluster_number, node))
+        again = operations.insert_operation(session, NewOperation("poweron", "ann", cluster_number, node))
+        assert len({first.id, other.id, again.id}) == 3
+        keyed = NewOperation("node.start", "nucleus", cluster_number, another, unique_key="1/2/3")
+        assert operations.insert_operation(session, keyed) == operations.insert_operation(session, keyed)
+
+
+def _claim(pool: Pool, worker: str, per_host: int = 8) -> Operation | None:
+    with pool.transaction() as session:
+        return operations.claim_operation(session, worker, per_host, ["poweron", "poweroff"])
+
+
+def test_operations_of_a_node_are_done_in_order_and_one_at_a_time(pool: Pool, cluster_number: int) -> None:
+    with pool.transaction() as session:
+        a, b, *_ = compute_numbers(session, cluster_number)
+        asked = [
+            operations.insert_operation(session, NewOperation(kind, "ann", cluster_number, node))
+            for kind, node in (("poweron", a), ("poweroff", a), ("poweron", b))
+        ]
+    guard = Guard(pool.settings, "worker.w1", "w1")
+    assert guard.take()
+    first, second = _claim(pool, "w1"), _claim(pool, "w1")
+    assert first and second and [first.id, second.id] == [asked[0].id, asked[2].id]
+    assert _claim(pool, "w1") is None and _claim(pool, "w2") is None, "the node is busy"
+    with pool.transaction() as session:
+        assert operations.store_step(session, first, {"step": "start"})
+        assert not operations.cancel_operation(session, SYSTEM, first.id)
+        assert operations.end_operation(session, first, {"state": "active"}, None)
+        assert not operations.end_operation(session, first, None, None), "it has ended"
+        assert operations.cancel_operation(session, SYSTEM, asked[1].id)
+    assert _claim(pool, "w1") is None
+    guard.release()
+    taken = _claim(pool, "w2")
+    assert taken and taken.id == second.id and taken.attempts == 2, "its worker has ended"
+    with pool.transaction() as session:
+        assert not operations.store_step(session, second, {}), "it is another worker's"
+
+
+def test_a_host_has_few_operations_at_a_time(pool: Pool) -> None:
+    with pool.transaction() as session:
+        number = add_cluster(session, "vc3", 6)
+        session.execute("UPDATE node SET physical_host = 'host-0'")
+        nodes = [node.id for node in clusters.nodes_of(session, SYSTEM, [number])[number]]
+        for node in nodes:
+            operations.insert_operation(session, NewOperation("poweron", "ann", number, node))
+    guard = Guard(pool.settings, "worker.w1", "w1")
+    assert guard.take()
+    with ThreadPoolExecutor(4) as threads:
+        claimed = list(threads.map(lambda _: _claim(pool, "w1", per_host=3), range(7)))
+    assert len([one for one in claimed if one]) == 3
+    guard.release()
+
+
+def test_only_one_holds_a_lease_and_its_end_frees_it(pool: Pool) -> None:
+    first, second = Guard(pool.settings, "poller", "a"), Guard(pool.settings, "poller", "b")
+    assert first.take() and first.take() and not second.take()
+    with first.transaction() as session:
+        assert session.row("SELECT holder, until > UTC_TIMESTAMP(3) FROM lease WHERE name = 'poller'") == (
+            "a",
+            1,
+        )
+        connection = (session.row("SELECT CONNECTION_ID()") or (0,))[0]
+    with pool.transaction() as session:
+        session.execute(f"KILL {connection}")
+    with pytest.raises(HostError), first.transaction() as session:
+        session.execute("DELETE FROM lease WHERE name = 'poller'")
+    assert second.take() and not first.take()
+    first.release()
+    second.release()
+
+
+def test_events_become_visible_in_the_order_of_their_numbers(pool: Pool, cluster_number: int) -> None:
+    def add(number: int) -> None:
+        with pool.transaction() as session:
+            events.append_events(
+                session, [NewEvent("node.power", f"n{number}", cluster_id=cluster_number)] * 3
+            )
+
+    seen: list[int] = []
+    with ThreadPoolExecutor(4) as threads:
+        adding = [threads.submit(add, number) for number in range(12)]
+        while len(seen) < 36:
+            with pool.transaction() as session:
+                found = events.events_after(session, SYSTEM, max(seen, default=0), cluster_number)
+                seen += [event.id for event in found]
+            if all(one.done() for one in adding):
+                for one in adding:
+                    one.result()
+    assert seen == sorted(set(seen)) and len(seen) == 36
+
+
+def test_a_database_that_is_away_and_returns(pool: Pool) -> None:
+    with pool.transaction() as session:
+        connection = (session.row("SELECT CONNECTION_ID()") or (0,))[0]
+    with pytest.raises(HostError, match="nothing was changed"), pool.transaction() as first:
+        with pool.transaction() as second:
+            second.execute(f"KILL {connection}")
+        first.rows("SELECT 1")
+    with pool.transaction() as session:
+        assert session.rows("SELECT 1") == [(1,)]
