@@ -79,6 +79,33 @@ def switch_cluster(
     return client.report_power(answer, notify)
 
 
+def insert_image(
+    database: Database,
+    host: str,
+    image: str | None,
+    path: str | None,
+    boot: str | None,
+    key: str,
+    notify: Callable[[str], None],
+) -> int:
+    """Have the site insert one of its ISOs into the drive of a machine of the own cluster; returns the exit status."""
+    try:
+        iso = client.read_image(image, path)
+    except client.AirbossError as error:
+        raise UserError(str(error)) from None
+    settings = _settings(database, key, None)
+    found = site_names(database, [host])
+    if len(found) != 1:
+        raise UserError("must supply only one host")
+    database.end_reading()
+    change = f"insert the CD {iso} into" if iso else "eject the CD of"
+    if dry_run.would(settings.server, f"{change} {found[0]}, for the owner of {settings.key}"):
+        return 0
+    with _explained():
+        answer = client.insert_image(settings, found[0], iso, boot)
+    return client.report_power(answer, notify)
+
+
 def open_owner_console(
     database: Database, host: str, key: str, is_serial: bool, notify: Callable[[str], None]
 ) -> None:

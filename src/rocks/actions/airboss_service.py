@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.actions.airboss_audit import OwnerCall, RefusedCalls, audit_record, log_call, record_machines
 from rocks.actions.airboss_consoles import Consoles
 from rocks.actions.airboss_machines import Power, list_machines
+from rocks.actions.airboss_media import insert_medium, requested_medium
 from rocks.actions.host_keys import allows_old_rsa
 from rocks.actions.message_broker import node_authority
 from rocks.clock import Deadline, monotonic_seconds, utc_now
@@ -26,6 +27,7 @@ from rocks.cluster.airboss import (
     find_machines,
     machines_of_cluster,
 )
+from rocks.cluster.guest_media import EMPTY
 from rocks.cluster.names import printable
 from rocks.database import airboss as table
 from rocks.database.addresses import private_address
@@ -37,6 +39,7 @@ from rocks.hosts.connection_places import Bounds
 from rocks.hosts.http_messages import RETRY_AFTER_SECONDS, Answer, Request
 from rocks.hosts.https_server import HttpsServer
 from rocks.wire.airboss import (
+    CDROM,
     CLUSTER_POWER,
     CONSOLE,
     LIST_MACS,
@@ -151,7 +154,7 @@ class OwnerService:
             return self._refused(call, 400, f"the request is not valid: {error}")
         call = call._replace(
             cluster=request.cluster,
-            what=f"{request.operation} {request.action}".strip(),
+            what=_what(request),
             hosts=request.hosts,
             nonce=request.nonce,
         )
@@ -172,7 +175,7 @@ class OwnerService:
                 record.begin()
                 record.fail(error)
             return self._refused(call, 403 if isinstance(error, UserError) else 409, str(error))
-        record.set_outcome(0)
+        record.set_outcome(1 if request.operation == CDROM and content["failed"] else 0)
         record.complete()
         if request.operation == CLUSTER_POWER:
             record_machines(database, call, owned, _outcomes(content))
@@ -233,6 +236,9 @@ class OwnerService:
             content: Mapping[str, object] = {
                 "machines": list_machines(database, asked.machines, request.status)
             }
+        elif request.operation == CDROM:
+            medium = requested_medium(database, asked.cluster, request.image)
+            content = insert_medium(database, asked.names[0], medium, request.boot, call)
         else:
             self._power.check(database, asked.names)
             database.close()
@@ -255,6 +261,14 @@ def _asked(database: Database, request: OwnerRequest, fingerprint: str, cluster:
     if request.operation == CLUSTER_POWER:
         names = machines_of_cluster(cluster, names, machines)
     return _Asked(request, fingerprint, cluster, tuple(names), tuple(machines))
+
+
+def _what(request: OwnerRequest) -> str:
+    """What is done to the machines, for the audit log."""
+    parts = [request.operation, request.action]
+    if request.operation == CDROM:
+        parts = [CDROM, request.image or EMPTY[-1], f"boot={request.boot}" if request.boot else ""]
+    return " ".join(filter(None, parts))
 
 
 def _outcomes(content: Mapping[str, object]) -> dict[str, int | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.actions.attributes import remove_attribute, set_attribute
-from rocks.actions.library_folder import find_library_image
+from rocks.actions.library_folder import find_library_image, lock_images
 from rocks.actions.vm_locks import lock_vms
 from rocks.cluster.guest_images import Source
 from rocks.cluster.guest_media import (
@@ -72,6 +72,8 @@ def set_cdrom(database: Database, name: str, medium: Medium, boot: str | None = 
     if boot is not None and boot not in BOOT_PLACES:
         raise UserError(f'boot must be {" or ".join(BOOT_PLACES)}, not "{printable(boot)}"')
     table.load_vms(database, [name])
+    if medium.image:
+        lock_images(database, [medium.image])  # it cannot be removed meanwhile
     for error in lock_vms(database, [name]).values():
         raise error
     if medium.image:

@@ -30,6 +30,10 @@ LEAST_STORED_RSA_BITS = 2048
 OLD_RSA_ATTRIBUTE = "airboss_old_rsa"
 
 
+IMAGES_ATTRIBUTE = "airboss_images"
+"""ISOs of the library, separated by commas, that owners of a cluster may insert."""
+
+
 class ClusterMachine(NamedTuple):
     """A machine of a cluster: name, MAC addresses (first that on the cluster's VLAN), aliases."""
 
@@ -111,6 +115,22 @@ def machines_of_cluster(cluster: str, named: Sequence[str], machines: Iterable[C
     if not found:
         raise UserError(
             f"the cluster {cluster} has no machine but its frontend; with its frontend: with-frontend=yes"
+        )
+    return found
+
+
+def given_image(cluster: str, requested: str, given: str) -> str:
+    """The name of the ISO that an owner requests, of those that the site gives the cluster (separated by commas).
+
+    UserError, with the same text for an image that is not given and for one that does not exist.
+    """
+    names = {name.strip().lower(): name.strip() for name in given.split(",") if name.strip()}
+    found = names.get(requested.lower())
+    if found is None:
+        known = f"it has {', '.join(sorted(names.values()))}" if names else "the site has given it none"
+        raise UserError(
+            f"the cluster {cluster} has no image {printable(requested)} for its drives: {known}; "
+            "ask the site's operators for another"
         )
     return found
 

@@ -195,6 +195,7 @@ _FORMS: dict[str, Check] = {
     "install_disk": read_disks,
     "install_partitions": read_partitions,
     "install_kernel_arguments": check_arguments,
+    "airboss_images": _each(check_medium_name),
     "airboss": lambda value: check_plain_name("a host", value),
     "ipmi_address": lambda value: check_plain_name("a host", value),
     "ipmi_user": lambda value: check_plain_name("a user", value),

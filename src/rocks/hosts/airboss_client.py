@@ -7,6 +7,7 @@ The package of the site's frontend has it as /opt/rocks/share/rocks/airboss, to 
     airboss list host macs [status=yes]
     airboss set host power HOST… action=on|off|install
     airboss set cluster power action=on|off|install [with-frontend=yes]
+    airboss set host cdrom HOST image=NAME|none [boot=first|last]
     airboss open host console HOST [type=serial|vnc]
 
 HOST is a name or a MAC address, as `list host macs` shows them. A setting is a parameter (cluster=vc1), or a line of
@@ -41,7 +42,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Se
 PORT = 8677
 SETTINGS_FILES = ("~/.airboss", "/etc/rocks/airboss.conf")
 LIST_MACS, POWER, CONSOLE, SCREEN = "list macs", "power", "console", "screen"
-CLUSTER_POWER = "cluster power"
+CLUSTER_POWER, CDROM = "cluster power", "cdrom"
 SETTINGS = ("server", "name", "cluster", "authority", "key")
 
 _HEADING = b"rocks-airboss-1"
@@ -493,6 +494,7 @@ def _run(arguments: List[str]) -> int:
         ("list", "host", "macs"): (_list, ("status",), 0, 1),
         ("set", "host", "power"): (_power, ("action",), 1, 256),
         ("set", "cluster", "power"): (_cluster_power, ("action", "with-frontend"), 0, 1),
+        ("set", "host", "cdrom"): (_cdrom, ("image", "cdrom", "boot"), 1, 1),
         ("open", "host", "console"): (_console, ("type",), 1, 1),
     }
     if parts not in commands:
@@ -567,6 +569,35 @@ def switch_cluster(settings: Settings, action: str, with_frontend: bool) -> Dict
     """The answer to one request for all computes of the cluster, and its frontend with `with_frontend`."""
     hosts = [settings.cluster] if with_frontend else []
     return ask(settings, open_key(settings.key), CLUSTER_POWER, hosts=hosts, action=action)
+
+
+def _cdrom(settings: Settings, hosts: List[str], given: Dict[str, str]) -> int:
+    image = read_image(given.get("image"), given.get("cdrom"))
+    answer = insert_image(settings, hosts[0], image, given.get("boot"))
+    return report_power(answer, lambda line: print(line, file=sys.stderr))
+
+
+def read_image(image: Optional[str], path: Optional[str]) -> str:
+    """The ISO of the parameters `image` and `cdrom`, '' for none; a path, as in Rocks, is not for owners."""
+    if image and path:
+        raise AirbossError("give either image=NAME or cdrom=none, not both")
+    text = image or path or ""
+    if not text:
+        raise AirbossError(
+            "you need to specify the path to the cdrom: image=NAME, or image=none for an empty drive"
+        )
+    if text.lower() in ("none", "eject"):
+        return ""
+    if not image:
+        raise AirbossError("owners insert ISOs that the site gives their cluster: image=NAME, not cdrom=PATH")
+    return text
+
+
+def insert_image(settings: Settings, host: str, image: str, boot: Optional[str]) -> Dict[str, Any]:
+    """The answer to a request to insert an ISO, '' for none, into the drive of a machine; `boot` None: as it is."""
+    if boot not in (None, "first", "last"):
+        raise AirbossError(f'boot must be first or last, not "{_one_line(boot)}"')
+    return ask(settings, open_key(settings.key), CDROM, hosts=[host], image=image, boot=boot or "")
 
 
 def report_power(answer: Dict[str, Any], say: Callable[[str], None]) -> int:

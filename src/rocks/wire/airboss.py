@@ -32,13 +32,19 @@ LIST_MACS, POWER, CONSOLE, SCREEN = "list macs", "power", "console", "screen"
 CLUSTER_POWER = "cluster power"
 """`power` of all machines of the cluster: its computes, and those of `hosts`, which is for the frontend."""
 
-OPERATIONS = (LIST_MACS, POWER, CLUSTER_POWER, CONSOLE, SCREEN)
+CDROM = "cdrom"
+"""Insert an ISO of the site's image library into the drive of a machine, or eject it."""
+
+OPERATIONS = (LIST_MACS, POWER, CLUSTER_POWER, CONSOLE, SCREEN, CDROM)
 ACTIONS = ("on", "off", "install")
+BOOT_PLACES = ("", "first", "last")
 UPGRADE = "rocks-airboss-stream"
 """The protocol that follows an answer 101: the bytes of a console, in both directions."""
 
 _LINE = re.compile(HEADING + rb" ([0-9a-f]{64}) ([A-Za-z0-9+/]+={0,2})")
 _NONCE = re.compile(r"[0-9a-f]{32}")
+_ABSENT = {"image": "", "boot": ""}
+"""Fields that programs of owners of earlier releases do not send."""
 
 
 class SignedDocument(NamedTuple):
@@ -60,7 +66,7 @@ class OwnerRequest:
 
     `hosts` are names, aliases or MAC addresses of machines of the cluster. `nonce` is 32 hexadecimal digits, never used
     twice. `action` is that of the operations `power` and `cluster power`, else empty. `status`: `list macs` with the
-    states.
+    states. `image` and `boot` are of the operation `cdrom`: no image ejects, no `boot` leaves it as it is.
     """
 
     service: str
@@ -71,6 +77,8 @@ class OwnerRequest:
     hosts: Tuple[str, ...]
     action: str
     status: bool
+    image: str = ""
+    boot: str = ""
 
 
 def read_frame(body: bytes) -> SignedDocument:
@@ -89,7 +97,10 @@ def read_frame(body: bytes) -> SignedDocument:
 def read_document(document: bytes) -> OwnerRequest:
     """The request in a document whose signature holds. ValueError for what is none; the text names the field."""
     try:
-        request = decode(OwnerRequest, parse_json(document.decode("utf-8")), "request")
+        found = parse_json(document.decode("utf-8"))
+        if isinstance(found, dict):
+            found = {**_ABSENT, **found}
+        request = decode(OwnerRequest, found, "request")
     except (IncoherentError, UnicodeDecodeError) as error:
         raise ValueError(str(error)) from None
     if request.operation not in OPERATIONS:
@@ -98,7 +109,8 @@ def read_document(document: bytes) -> OwnerRequest:
         raise ValueError("field request.nonce: not 32 hexadecimal digits")
     if len(request.hosts) > MOST_HOSTS:
         raise ValueError(f"field request.hosts: more than {MOST_HOSTS}")
-    if any(not 0 < len(name) <= LONGEST_NAME for name in (*request.hosts, request.cluster, request.service)):
+    texts = (*request.hosts, request.cluster, request.service)
+    if any(not 0 < len(name) <= LONGEST_NAME for name in texts) or len(request.image) > LONGEST_NAME:
         raise ValueError(f"a name has more than {LONGEST_NAME} characters, or none")
     _check_operation(request)
     return request
@@ -112,5 +124,9 @@ def _check_operation(request: OwnerRequest) -> None:
             raise ValueError("field request.hosts: none")
     elif request.action:
         raise ValueError("field request.action: only of the operations power and cluster power")
-    if request.operation in (CONSOLE, SCREEN) and len(request.hosts) != 1:
+    if request.operation in (CONSOLE, SCREEN, CDROM) and len(request.hosts) != 1:
         raise ValueError("field request.hosts: not exactly one")
+    if request.boot not in BOOT_PLACES:
+        raise ValueError("field request.boot: not one of first, last")
+    if request.operation != CDROM and (request.image or request.boot):
+        raise ValueError("fields request.image, request.boot: only of the operation cdrom")

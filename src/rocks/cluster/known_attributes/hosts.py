@@ -41,6 +41,11 @@ HOSTS = {
         "no",
         "true, of a virtual frontend: its owner may sign requests with an RSA key below 3072 bits",
     ),
+    "airboss_images": Known(
+        "host",
+        "",
+        "of a virtual frontend: ISOs of the library, separated by commas, for its owner's CD drives",
+    ),
     "comment": Known("host", "", "what rocks set host comment stored"),
     "vm_mac_base_addr": Known("global", "", "first MAC address for virtual machines"),
     "vm_mac_base_addr_mask": Known("global", "", "mask of the MAC pool"),
