@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from rocks.actions.storage_access import open_storage
+from rocks.actions.storage_nodes import storage_nodes
 from rocks.clock import utc_now
 from rocks.cluster.image_plan import check_volume_name
 from rocks.errors import RocksError
 from rocks.imgstorage.client import listing, questions
+from rocks.wire import queues
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,6 +27,11 @@ class Listed(NamedTuple):
     header: tuple[str, ...]
     rows: dict[str, list[listing.Cells]]
     failed: dict[str, RocksError]
+
+
+def all_nases(database: Database) -> list[str]:
+    """The NASes of the site, in the order of hosts."""
+    return [node.name for node in storage_nodes(database) if queues.NAS in node.roles]
 
 
 def list_maps(database: Database, nases: Sequence[str]) -> Listed:
@@ -108,9 +115,11 @@ def _list(
     queries: Mapping[str, Query[Answer]],
     cells: Callable[[Answer], Iterable[listing.Cells]],
 ) -> Listed:
+    listed = Listed(header, {}, {})
+    if not queries:
+        return listed
     with open_storage(database) as storage:
         answers = storage.ask_each(queries)
-    listed = Listed(header, {}, {})
     for node in queries:
         answer = answers[node]
         if isinstance(answer, RocksError):

@@ -428,3 +428,9 @@ def test_interfaces_follow_the_name_of_their_host_and_disk_files_are_listed(vm_s
     assert names == [("site",), ("web-fast",)]
     vm_site.done("set", "host", "name", "vmc-0-1", "other")
     assert vm_site.done("list", "host", "interface", "other", "output-col=name").split() == ["NAME", "other"]
+
+
+def test_a_site_without_a_nas_has_no_images(site: Site) -> None:
+    """Without a question to the message broker."""
+    assert site.done("list", "host", "storagemap") == ""
+    assert json.loads(site.done("list", "host", "storagemap", "json=yes")) == []

@@ -75,6 +75,7 @@ def test_the_lists_of_an_image_in_its_states(storage: Storage) -> None:
     )
     (listed,) = json.loads(storage.done(*LIST, "json=yes"))
     assert listed["nas"] == NAS and {"zvol", "state", "locked"} <= set(listed["storagemap"][0])
+    assert json.loads(storage.done("list", "host", "storagemap", "json=yes")) == [listed], "of all NASes"
     assert storage.done(*LIST, "output-col=zvol,state", "output-header=no").split()[:2] == [
         "gold-home-vol",
         "unmapped",

@@ -100,7 +100,7 @@ REFUSED = [
     # lists
     *(
         (("list", "host", word), "must supply at least one host")
-        for word in ("storagemap", "storagedev", "storageattr", "storageop")
+        for word in ("storagedev", "storageattr", "storageop")
     ),
     *(
         (("list", "host", word, "nobody"), 'cannot resolve host "nobody"')

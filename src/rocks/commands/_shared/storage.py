@@ -23,6 +23,8 @@ class HostListing(Command):
     MustBeRoot = 0
     argument: ClassVar[str]
     read: ClassVar[Callable[[Database, Sequence[str]], Listed]]
+    all_hosts: ClassVar[Callable[[Database], list[str]] | None] = None
+    """The hosts of a list without arguments; None where it needs one."""
 
     def repeatedByName(self) -> Sequence[str]:
         """The last host."""
@@ -31,7 +33,9 @@ class HostListing(Command):
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print the rows of all hosts."""
         remaining, last = self.fillArgument(self.argument)
-        hosts = self.getSomeHostnames([*remaining, *([last] if last else [])])
+        names = [*remaining, *([last] if last else [])]
+        of_all = type(self).all_hosts
+        hosts = of_all(self.db) if of_all and not names else self.getSomeHostnames(names)
         print_listing(self, type(self).read(self.db, hosts))
 
 

@@ -1,6 +1,6 @@
 """`rocks list host storagemap`"""
 
-from rocks.actions.storage_listings import list_maps
+from rocks.actions.storage_listings import all_nases, list_maps
 from rocks.commands._shared.storage import HostListing
 
 RollName = "img-storage"
@@ -16,15 +16,15 @@ class Command(HostListing):
     image cannot be mapped. The note states why it is blocked or waits, for example for free space in the pool
     of its NAS, and how much of it.
 
-    <arg type='string' name='nas' repeat='1'>
-    NASes, by name or any other selector.
+    <arg optional='1' type='string' name='nas' repeat='1' default='all'>
+    NASes, by name or any other selector. A site without a NAS has an empty list.
     </arg>
 
     <example cmd='list host storagemap nas-0-0'>
     All images of a NAS.
     </example>
-    <example cmd='list host storagemap nas'>
-    All NASes.
+    <example cmd='list host storagemap'>
+    All images of all NASes.
     </example>
 
     <related>add host storagemap</related>
@@ -33,3 +33,4 @@ class Command(HostListing):
 
     argument = "nas"
     read = list_maps
+    all_hosts = all_nases
