@@ -1,0 +1,95 @@
+"""The commands of `rocks` that Nucleus uses: five that read (specification §4.1), four that change (§4.5)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from nucleus.backends import shapes
+from rocks.errors import ToolError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from nucleus.backends.executor import Executor
+
+SHUTDOWN_SECONDS = 60
+"""How long `rocks stop host vm action=shutdown` waits for a guest."""
+
+SOME_FAILED = 3
+"""Exit status of a command that some hosts or NASes did not answer."""
+
+
+class Source(NamedTuple):
+    """A command that reads: its name in the mirror, its arguments, and how its output is read."""
+
+    name: str
+    arguments: tuple[str, ...]
+    read: Callable[[str], Any]
+    is_topology: bool
+
+
+CLUSTER = Source("cluster", ("list", "cluster", "json=yes"), shapes.read_members, True)
+INTERFACE = Source("interface", ("list", "host", "interface", "json=yes"), shapes.read_interfaces, True)
+ROUTE = Source("route", ("list", "host", "route", "json=yes"), shapes.read_gateways, True)
+VM = Source(
+    "vm", ("list", "host", "vm", "status=yes", "showdisks=yes", "json=yes"), shapes.read_machines, False
+)
+STORAGEMAP = Source("storagemap", ("list", "host", "storagemap", "json=yes"), shapes.read_images, False)
+SOURCES = (CLUSTER, INTERFACE, ROUTE, VM, STORAGEMAP)
+
+
+class Rows(NamedTuple):
+    """What a source read; `is_complete` is False where some hosts or NASes did not answer."""
+
+    content: Any
+    is_complete: bool
+
+
+class Rocks:
+    """`rocks` behind an executor; every command has a deadline."""
+
+    def __init__(self, executor: Executor, deadline_seconds: float) -> None:
+        self._executor = executor
+        self._deadline_seconds = deadline_seconds
+
+    def read(self, source: Source) -> Rows:
+        """What the command lists. ToolError for a failure and for output that is not of its shape."""
+        answer = self._executor.run(source.arguments, self._deadline_seconds)
+        if answer.status not in (0, SOME_FAILED):
+            raise _failure(source.arguments, answer.status, answer.err)
+        return Rows(source.read(answer.out), answer.status == 0)
+
+    def read_states(self, names: Sequence[str]) -> dict[str, tuple[str | None, str | None]]:
+        """Machine → its host and state, of some machines now."""
+        arguments = ("list", "host", "vm", *names, "status=yes", "json=yes")
+        return shapes.read_states(self._run(arguments))
+
+    def place(self, name: str, host: str) -> None:
+        """Have the machine start on this host from now on."""
+        self._run(("set", "host", "vm", name, f"physnode={host}"))
+
+    def start(self, name: str) -> None:
+        """Start a machine that is off; its image is mapped before."""
+        self._run(("start", "host", "vm", name))
+
+    def stop(self, name: str, action: str) -> None:
+        """Power it off, shut it down, reset or reboot it; success does not prove that it did.
+
+        A shutdown waits for the guest for as long as `rocks` allows it, and powers it off then.
+        """
+        self._run(("stop", "host", "vm", name, f"action={action}"), SHUTDOWN_SECONDS * (action == "shutdown"))
+
+    def set_cdrom(self, name: str, medium: str | None) -> None:
+        """Insert an ISO (`image=NAME`, `cdrom=PATH`), or none, from the next start on."""
+        self._run(("set", "host", "vm", "cdrom", name, medium or "cdrom=none"))
+
+    def _run(self, arguments: Sequence[str], more_seconds: float = 0.0) -> str:
+        answer = self._executor.run(arguments, self._deadline_seconds + more_seconds)
+        if answer.status != 0:
+            raise _failure(arguments, answer.status, answer.err)
+        return answer.out
+
+
+def _failure(arguments: Sequence[str], status: int, message: str) -> ToolError:
+    reason = message.strip().removeprefix("Error: ") or "it printed nothing"
+    return ToolError(f"`rocks {' '.join(arguments)}` ended with {status}: {reason}")

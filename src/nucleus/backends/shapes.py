@@ -1,0 +1,165 @@
+"""What `rocks list … json=yes` prints, read into records; columns that are missing are named (specification §4.2)."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from nucleus.records import Interface
+from nucleus.states import NODE_STATES, NOSTATE_ERROR
+from rocks.errors import ToolError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+JsonRow = dict[str, Any]
+
+VOLUME_ENDING = "-vol"
+
+
+class Member(NamedTuple):
+    """A virtual machine of a virtual frontend; the frontend itself has its own name in `frontend`."""
+
+    name: str
+    frontend: str
+
+
+class Machine(NamedTuple):
+    """A virtual machine as it is recorded, and its state where that was asked for. `iso`: a path or `image=NAME`."""
+
+    host: str | None
+    cpus: int | None
+    memory_mb: int | None
+    disk_gb: int | None
+    state: str | None
+    iso: str | None
+
+
+class Image(NamedTuple):
+    """An image on a NAS."""
+
+    state: str
+    locked: bool
+
+
+def read_members(text: str) -> list[Member]:
+    """`rocks list cluster`: machines in order. Physical frontends and their clients are skipped.
+
+    The original prints the clients of a frontend under an empty owner after it, ours under the frontend.
+    """
+    found, frontend = [], ""
+    for owner, rows in _objects(text, "frontend", "cluster", ("client nodes", "type")):
+        if owner:
+            frontend = owner
+            is_virtual = bool(rows) and rows[0]["type"] == "VM"
+            if is_virtual:
+                found.append(Member(owner, owner))
+        if frontend and is_virtual:
+            found += [Member(str(row["client nodes"]), frontend) for row in rows if row["client nodes"]]
+    return found
+
+
+def read_machines(text: str) -> dict[str, Machine]:
+    """`rocks list host vm status=yes showdisks=yes`: name → machine. Later rows of a machine have further disks.
+
+    A state that this version does not know counts as unknown: one machine does not hide all others.
+    """
+    found = {}
+    for name, rows in _objects(text, "vm-host", "vm", ("mem", "cpus", "host", "status", "disksize", "cdrom")):
+        row = rows[0]
+        state = _text(row["status"])
+        found[name] = Machine(
+            _text(row["host"]),
+            _number(row["cpus"]),
+            _number(row["mem"]),
+            _number(row["disksize"]),
+            state if state is None or state in NODE_STATES else NOSTATE_ERROR,
+            _text(row["cdrom"]),
+        )
+    return found
+
+
+def read_states(text: str) -> dict[str, tuple[str | None, str | None]]:
+    """`rocks list host vm NAME… status=yes`: name → host, state."""
+    found = _objects(text, "vm-host", "vm", ("host", "status"))
+    return {name: (_text(rows[0]["host"]), _text(rows[0]["status"])) for name, rows in found}
+
+
+def read_interfaces(text: str) -> dict[str, tuple[Interface, ...]]:
+    """`rocks list host interface`: host → its interfaces with a MAC, the private one first."""
+    found = {}
+    for name, rows in _objects(
+        text, "host", "interface", ("subnet", "iface", "mac", "ip", "netmask", "vlan")
+    ):
+        interfaces = [
+            Interface(
+                str(row["iface"]), str(row["mac"]), _text(row["ip"]), _text(row["netmask"]), _text(row["subnet"]),
+                _number(row["vlan"]),
+            )
+            for row in rows
+            if _text(row["mac"]) and _text(row["iface"])
+        ]  # fmt: skip
+        found[name] = tuple(sorted(interfaces, key=lambda one: one.subnet != "private"))
+    return found
+
+
+def read_gateways(text: str) -> dict[str, str]:
+    """`rocks list host route`: host → the gateway of its default route."""
+    found = {}
+    for name, rows in _objects(text, "host", "route", ("network", "gateway")):
+        for row in rows:
+            if row["network"] == "0.0.0.0" and _text(row["gateway"]):
+                found[name] = str(row["gateway"])
+    return found
+
+
+def read_images(text: str) -> dict[str, Image]:
+    """`rocks list host storagemap`: name of the machine → its image, whichever NAS has it."""
+    found = {}
+    for _, rows in _objects(text, "nas", "storagemap", ("zvol", "state", "locked")):
+        for row in rows:
+            name = str(row["zvol"]).removesuffix(VOLUME_ENDING)
+            found[name] = Image(str(row["state"]), str(row["locked"]).lower() == "true")
+    return found
+
+
+def _objects(
+    text: str, owner: str, rows: str, columns: tuple[str, ...]
+) -> Iterator[tuple[str, list[JsonRow]]]:
+    """(owner, its rows) of each object; ToolError for anything but that shape."""
+    what = f"rocks list printed for {rows}"
+    try:
+        content = json.loads(text) if text.strip() else []
+    except (ValueError, RecursionError):
+        raise ToolError(f"{what} no JSON: it ends after {len(text)} characters with {text[-40:]!r}") from None
+    if not isinstance(content, list):
+        raise ToolError(f"{what} no list, but {text[:40]!r}")
+    for one in content:
+        if (
+            not isinstance(one, dict)
+            or not isinstance(one.get(rows), list)
+            or not isinstance(one.get(owner), str)
+        ):
+            raise ToolError(f"{what} an object without {owner!r} and a list {rows!r}: is it another version?")
+        if not one[rows]:
+            continue
+        for row in one[rows]:
+            missing = (
+                [column for column in columns if column not in row] if isinstance(row, dict) else columns
+            )
+            if missing:
+                raise ToolError(f"{what} a row without {', '.join(missing)}: is it another version of rocks?")
+        yield one[owner].rstrip(":"), one[rows]
+
+
+def _text(value: Any) -> str | None:
+    """None for null, an empty text, and the text `None`."""
+    return None if value is None or value in ("", "None") else str(value)
+
+
+def _number(value: Any) -> int | None:
+    """A whole number, also from a text; None for anything else."""
+    try:
+        return None if value is None else int(value)
+    except (TypeError, ValueError):
+        return None

@@ -1,0 +1,301 @@
+"""What the poller and the workers have seen of the site: the columns that nobody else writes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from nucleus.mirror.columns import placeholders
+from nucleus.mirror.events import append_events
+from nucleus.records import Interface, NewEvent, Node
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from nucleus.configuration import SiteSettings
+    from nucleus.mirror.pool import Session
+
+TOPOLOGY, POWER, IMAGE = "topology", "power", "image"
+
+
+class NodeValues(NamedTuple):
+    """The columns of a node that `rocks` lists."""
+
+    kind: str
+    physical_host: str | None = None
+    cpus: int | None = None
+    memory_mb: int | None = None
+    disk_gb: int | None = None
+    state: str | None = None
+    image_state: str | None = None
+    image_locked: bool | None = None
+    gateway: str | None = None
+    iso: str | None = None
+
+
+class KnownCluster(NamedTuple):
+    """A cluster as the poller compares it."""
+
+    id: int
+    name: str
+    project_id: int | None
+    vlan: int | None
+    missing_polls: int
+    is_gone: bool
+
+
+class KnownNode(NamedTuple):
+    """A node as the poller compares it; `cluster` is the cluster's name in Rocks."""
+
+    id: int
+    name: str
+    cluster: str
+    values: NodeValues | None
+    interfaces: tuple[Interface, ...]
+    missing_polls: int
+    is_gone: bool
+    last_command_at: datetime | None
+
+
+class Changes(NamedTuple):
+    """What a poll writes; names are those of Rocks. `touched`: clusters whose generation grows."""
+
+    new_clusters: list[tuple[str, int | None]]
+    new_nodes: list[tuple[str, str, NodeValues, tuple[Interface, ...]]]
+    clusters: dict[str, dict[str, Any]]
+    nodes: dict[str, dict[str, Any]]
+    interfaces: dict[str, tuple[Interface, ...]]
+    events: list[NewEvent]
+    touched: set[str]
+
+
+def database_now(session: Session) -> datetime:
+    """The moment, by the database's clock."""
+    row = session.row("SELECT UTC_TIMESTAMP(3)")
+    assert row is not None
+    moment: datetime = row[0]
+    return moment
+
+
+def load_clusters(session: Session) -> dict[str, KnownCluster]:
+    """Name in Rocks → cluster, those that are gone, too."""
+    rows = session.rows(
+        "SELECT rocks_name, id, name, project_id, vlan, missing_polls, gone_at IS NOT NULL FROM cluster"
+    )
+    return {name: KnownCluster(*[*values[:-1], bool(values[-1])]) for name, *values in rows}
+
+
+def load_nodes(session: Session, since: datetime | None = None) -> dict[str, KnownNode]:
+    """Name in Rocks → node, those that are gone, too; with `since`, those of which a command began or ended since."""
+    condition, values = ("WHERE n.last_command_at >= %s", [since]) if since else ("", [])
+    interfaces: dict[int, list[Interface]] = {}
+    for node_id, *interface in session.rows(
+        "SELECT i.node_id, i.iface, i.mac, i.ip, i.netmask, i.subnet, i.vlan FROM interface i"
+        f" JOIN node n ON n.id = i.node_id {condition} ORDER BY i.node_id, i.position",
+        values,
+    ):
+        interfaces.setdefault(node_id, []).append(Interface(*interface))
+    rows = session.rows(
+        "SELECT n.rocks_name, n.id, n.name, c.rocks_name, n.missing_polls, n.gone_at IS NOT NULL, n.last_command_at,"
+        " n.kind, n.physical_host, n.cpus, n.memory_mb, n.disk_gb, n.state, n.image_state, n.image_locked, n.gateway,"
+        f" n.iso FROM node n JOIN cluster c ON c.id = n.cluster_id {condition}",
+        values,
+    )
+    found = {}
+    for rocks_name, number, name, cluster, missing, gone, commanded, *listed in rows:
+        listed[7] = None if listed[7] is None else bool(listed[7])
+        of_node = tuple(interfaces.get(number, ()))
+        found[rocks_name] = KnownNode(
+            number, name, cluster, NodeValues(*listed), of_node, missing, bool(gone), commanded
+        )
+    return found
+
+
+def apply_changes(session: Session, changes: Changes, site: SiteSettings) -> None:
+    """Write what a poll has changed."""
+    for frontend, vlan in changes.new_clusters:
+        _add_cluster(session, frontend, vlan)
+    for name, values in changes.clusters.items():
+        _update(session, "cluster", name, dict(values))
+    numbers = (
+        dict(session.rows("SELECT rocks_name, id FROM cluster")) if changes.new_nodes or changes.nodes else {}
+    )
+    # those that leave a name or a MAC come before those that take it
+    replaced = [
+        *changes.interfaces,
+        *(name for name, values in changes.nodes.items() if values.get("is_gone")),
+    ]
+    for begin in range(0, len(replaced), 500):
+        part = replaced[begin : begin + 500]
+        session.execute(
+            "DELETE i FROM interface i JOIN node n ON n.id = i.node_id"
+            f" WHERE n.rocks_name IN ({placeholders(part)})",
+            part,
+        )
+    for name, values in sorted(changes.nodes.items(), key=lambda one: not one[1].get("is_gone")):
+        _update_node(session, name, dict(values), numbers)
+    _add_nodes(session, changes, numbers, site)
+    listed = {name: interfaces for name, _, _, interfaces in changes.new_nodes} | changes.interfaces
+    _add_interfaces(session, listed)
+    touched = sorted(changes.touched)
+    if touched:
+        session.execute(
+            f"UPDATE cluster SET generation = generation + 1 WHERE rocks_name IN ({placeholders(touched)})",
+            touched,
+        )
+    append_events(session, changes.events)
+
+
+def _add_cluster(session: Session, frontend: str, vlan: int | None) -> None:
+    """A cluster that nobody but operators sees; one of the same name that is gone loses its owners."""
+    session.execute(
+        "DELETE a FROM cluster_allocation a JOIN cluster c ON c.id = a.cluster_id WHERE c.rocks_name = %s",
+        (frontend,),
+    )
+    taken = session.row("SELECT 1 FROM cluster WHERE name = %s AND rocks_name <> %s", (frontend, frontend))
+    session.execute(
+        "INSERT INTO cluster (name, rocks_name, vlan) VALUES (%s, %s, %s) ON DUPLICATE KEY UPDATE name = VALUES(name),"
+        " vlan = VALUES(vlan), project_id = NULL, description = '', username = NULL, gone_at = NULL,"
+        " missing_polls = 0, generation = generation + 1",
+        (f"{frontend}-rocks" if taken else frontend, frontend, vlan),
+    )
+
+
+def _update(session: Session, table: str, name: str, values: dict[str, Any]) -> None:
+    gone = ", gone_at = UTC_TIMESTAMP(3)" if values.pop("is_gone", False) else ""
+    columns = ", ".join(f"{column} = %s" for column in values)
+    session.execute(f"UPDATE {table} SET {columns}{gone} WHERE rocks_name = %s", [*values.values(), name])
+
+
+def _update_node(session: Session, name: str, values: dict[str, Any], numbers: Mapping[str, int]) -> None:
+    cluster = values.pop("cluster", None)
+    if cluster is not None:
+        values["cluster_id"] = numbers[cluster]
+        values["name"] = _free_name(session, numbers[cluster], name)
+    if values.get("state") == "active":
+        row = session.row("SELECT iso FROM node WHERE rocks_name = %s", (name,))
+        values["iso_active"] = values.get("iso", row[0] if row else None)
+    elif "state" in values:
+        values["iso_active"] = None
+    _update(session, "node", name, values)
+
+
+def _free_name(session: Session, cluster_id: int, name: str) -> str:
+    """The name in Rocks, unless another node of the cluster was given it by its owner."""
+    names = {
+        str(one).lower()
+        for (one,) in session.rows(
+            "SELECT name FROM node WHERE cluster_id = %s AND gone_at IS NULL AND rocks_name <> %s",
+            (cluster_id, name),
+        )
+    }
+    if name.lower() not in names:
+        return name
+    return next(free for free in (f"{name}-{n}" for n in range(2, 1000)) if free.lower() not in names)
+
+
+def _add_nodes(session: Session, changes: Changes, numbers: Mapping[str, int], site: SiteSettings) -> None:
+    columns = ("cluster_id", "name", "rocks_name", "dns1", "dns2", "ntp", *NodeValues._fields)
+    renamed = {
+        name.lower()
+        for (name,) in session.rows("SELECT name FROM node WHERE name <> rocks_name AND gone_at IS NULL")
+    }
+    rows = []
+    for name, frontend, values, _ in changes.new_nodes:
+        number = numbers[frontend]
+        visible = _free_name(session, number, name) if name.lower() in renamed else name
+        rows.append((number, visible, name, site.dns1 or None, site.dns2 or None, site.ntp or None, *values))
+    again = ", ".join(f"{column} = VALUES({column})" for column in columns)
+    session.insert_many(
+        f"INSERT INTO node ({', '.join(columns)}) VALUES",
+        rows,
+        f"ON DUPLICATE KEY UPDATE {again}, gone_at = NULL, missing_polls = 0, iso_active = NULL",
+    )
+
+
+def _add_interfaces(session: Session, listed: Mapping[str, tuple[Interface, ...]]) -> None:
+    names = [name for name, interfaces in listed.items() if interfaces]
+    rows, macs = [], []
+    for begin in range(0, len(names), 1000):
+        part = names[begin : begin + 1000]
+        for name, number in session.rows(
+            f"SELECT rocks_name, id FROM node WHERE rocks_name IN ({placeholders(part)})", part
+        ):
+            for position, one in enumerate(listed[name]):
+                rows.append((number, position, *one))
+                macs.append(one.mac)
+    for begin in range(0, len(macs), 1000):
+        part = macs[begin : begin + 1000]
+        session.execute(f"DELETE FROM interface WHERE mac IN ({placeholders(part)})", part)
+    session.insert_many(
+        "INSERT INTO interface (node_id, position, iface, mac, ip, netmask, subnet, vlan) VALUES", rows
+    )
+
+
+def record_observed(session: Session, kinds: Iterable[str], at: datetime) -> None:
+    """Note when the commands began whose answers the mirror has now: topology, power, image."""
+    columns = ", ".join(f"observed_{kind} = %s" for kind in kinds)
+    if columns:
+        session.execute(f"UPDATE cluster SET {columns} WHERE gone_at IS NULL", [at] * columns.count("%s"))
+
+
+def record_source(
+    session: Session, name: str, seconds: float, observed: datetime | None, count: int, error: str | None
+) -> None:
+    """Note how a command of the poller ended; `error` None: its answer is in the mirror."""
+    if error is None:
+        session.execute(
+            "UPDATE source SET observed = %s, row_count = %s, failures = 0, last_error = NULL, duration_seconds = %s"
+            " WHERE name = %s",
+            (observed, count, seconds, name),
+        )
+    else:
+        session.execute(
+            "UPDATE source SET failures = failures + 1, last_error = %s, duration_seconds = %s WHERE name = %s",
+            (error[:4000], seconds, name),
+        )
+
+
+class SourceState(NamedTuple):
+    """How the poller's commands are doing; `observed` None: none has succeeded yet."""
+
+    name: str
+    observed: datetime | None
+    row_count: int
+    failures: int
+    last_error: str | None
+    duration_seconds: float
+
+
+def read_sources(session: Session) -> list[SourceState]:
+    """All commands of the poller."""
+    return [
+        SourceState(*row)
+        for row in session.rows(
+            "SELECT name, observed, row_count, failures, last_error, duration_seconds FROM source ORDER BY name"
+        )
+    ]
+
+
+def record_state(
+    session: Session,
+    node: Node,
+    cluster_name: str,
+    project_id: int | None,
+    state: str | None,
+    host: str | None,
+) -> None:
+    """Note the state that a worker has just read: an older poll does not count any more."""
+    session.execute(
+        "UPDATE node SET last_command_at = UTC_TIMESTAMP(3), iso_active ="
+        " IF(%s = 'active', IF(IFNULL(state, '') = 'active', iso_active, iso), NULL), state = %s, physical_host = %s"
+        " WHERE id = %s",
+        (state, state, host, node.id),
+    )
+    if state != node.state or host != node.physical_host:
+        session.execute("UPDATE cluster SET generation = generation + 1 WHERE id = %s", (node.cluster_id,))
+    if state != node.state:
+        target = f"{cluster_name}/{node.name}"
+        append_events(
+            session, [NewEvent("node.power", target, node.state, state, project_id, node.cluster_id)]
+        )

@@ -1,0 +1,1 @@
+"""Fills the mirror with what `rocks` lists."""

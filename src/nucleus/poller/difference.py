@@ -1,0 +1,202 @@
+"""What a poll changes in the mirror, from what is known and what was listed; pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from nucleus.mirror.observations import Changes, KnownCluster, KnownNode, NodeValues
+from nucleus.records import NewEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from nucleus.backends.shapes import Image, Machine, Member
+    from nucleus.records import Interface
+
+POLLS_UNTIL_GONE = 2
+"""A machine that so many complete polls did not list is gone."""
+
+
+class Listed(NamedTuple):
+    """What the commands listed; None where one failed or was not due.
+
+    `has_all_images`: every NAS answered. `vm_at` and `image_at`: when the commands of power and images began, and
+    `now`, all by the database's clock.
+    """
+
+    members: list[Member] | None = None
+    interfaces: Mapping[str, tuple[Interface, ...]] | None = None
+    gateways: Mapping[str, str] | None = None
+    machines: Mapping[str, Machine] | None = None
+    images: Mapping[str, Image] | None = None
+    has_all_images: bool = True
+    vm_at: datetime | None = None
+    image_at: datetime | None = None
+    now: datetime | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every command listed everything: then what is missing counts as missing."""
+        parts = (self.members, self.interfaces, self.gateways, self.machines, self.images)
+        return self.has_all_images and all(part is not None for part in parts)
+
+
+class Known(NamedTuple):
+    """What the mirror has: clusters and nodes by their name in Rocks, those that are gone, too."""
+
+    clusters: Mapping[str, KnownCluster]
+    nodes: Mapping[str, KnownNode]
+
+
+def compare(known: Known, listed: Listed) -> Changes:
+    """The rows to add and to change, and the events of it."""
+    changes = Changes([], [], {}, {}, {}, [], set())
+    frontends: dict[str, str] = {}
+    if listed.members is not None:
+        frontends = {member.name: member.frontend for member in listed.members}
+        _compare_clusters(known, listed, frontends, changes)
+    places = frontends or {name: node.cluster for name, node in known.nodes.items() if not node.is_gone}
+    macs: set[str] = set()
+    for name, frontend in places.items():
+        _compare_node(known, listed, name, frontend, changes, macs)
+    if listed.members is not None and listed.is_complete:
+        _count_missing(known, frontends, changes)
+    return changes
+
+
+def _compare_clusters(known: Known, listed: Listed, frontends: Mapping[str, str], changes: Changes) -> None:
+    for frontend in dict.fromkeys(frontends.values()):
+        cluster = known.clusters.get(frontend)
+        vlan = _vlan(listed, frontend, cluster.vlan if cluster else None)
+        if cluster is None or cluster.is_gone:
+            changes.new_clusters.append((frontend, vlan))
+        elif (cluster.vlan, cluster.missing_polls) != (vlan, 0):
+            changes.clusters[frontend] = {"vlan": vlan, "missing_polls": 0}
+            changes.touched.add(frontend)
+
+
+def _vlan(listed: Listed, frontend: str, before: int | None) -> int | None:
+    if listed.interfaces is None:
+        return before
+    private = (one.vlan for one in listed.interfaces.get(frontend, ()) if one.subnet == "private")
+    return next(private, None)
+
+
+def _compare_node(
+    known: Known, listed: Listed, name: str, frontend: str, changes: Changes, macs: set[str]
+) -> None:
+    node = known.nodes.get(name)
+    before = node.values if node is not None and not node.is_gone else None
+    after = _listed_values(listed, name, frontend, before, node)
+    interfaces = _own_interfaces(listed, name, macs)
+    if before is None or node is None:
+        changes.new_nodes.append((name, frontend, after, interfaces or ()))
+        changes.touched.add(frontend)
+        return
+    changed: dict[str, Any] = {}
+    if before != after:
+        changed = {
+            column: new
+            for column, old, new in zip(NodeValues._fields, before, after, strict=True)
+            if old != new
+        }
+        changes.events.extend(_events(known, node, name, changed))
+    if listed.members is not None:
+        if frontend != node.cluster:
+            changed["cluster"] = frontend
+            changes.touched.add(node.cluster)
+        if node.missing_polls:
+            changed["missing_polls"] = 0
+    if changed:
+        changes.nodes[name] = changed
+        changes.touched.add(frontend)
+    if interfaces is not None and interfaces != node.interfaces:
+        changes.interfaces[name] = interfaces
+        changes.touched.add(frontend)
+
+
+def _own_interfaces(listed: Listed, name: str, macs: set[str]) -> tuple[Interface, ...] | None:
+    """The interfaces without those whose MAC another machine, or an earlier one of this, has; None: not listed."""
+    if listed.interfaces is None:
+        return None
+    own, devices = [], set()
+    for one in listed.interfaces.get(name, ()):
+        mac = one.mac.lower()
+        if mac not in macs and one.iface not in devices:
+            macs.add(mac)
+            devices.add(one.iface)
+            own.append(one)
+    return tuple(own)
+
+
+def _listed_values(
+    listed: Listed, name: str, frontend: str, before: NodeValues | None, node: KnownNode | None
+) -> NodeValues:
+    """The columns as listed; what was not listed, or before the newest command of the node, stays."""
+    values = before or NodeValues("frontend" if name == frontend else "compute")
+    kind = "frontend" if name == frontend else "compute"
+    if values.kind != kind:
+        values = values._replace(kind=kind)
+    machine = listed.machines.get(name) if listed.machines is not None else None
+    if machine is not None:
+        host, cpus, memory_mb, disk_gb, state, iso = machine
+        if _is_outdated(node, listed.vm_at, listed.now):
+            host, state, iso = values.physical_host, values.state, values.iso
+        values = NodeValues(
+            kind,
+            host,
+            cpus,
+            memory_mb,
+            disk_gb,
+            state,
+            values.image_state,
+            values.image_locked,
+            values.gateway,
+            iso,
+        )
+    if listed.images is not None and not _is_outdated(node, listed.image_at, listed.now):
+        image = listed.images.get(name)
+        if image is not None:
+            if (values.image_state, values.image_locked) != image:
+                values = values._replace(image_state=image.state, image_locked=image.locked)
+        elif listed.has_all_images and values.image_state is not None:
+            values = values._replace(image_state=None, image_locked=None)
+    if listed.gateways is not None and values.gateway != listed.gateways.get(name):
+        values = values._replace(gateway=listed.gateways.get(name))
+    return values
+
+
+def _is_outdated(node: KnownNode | None, observed_at: datetime | None, now: datetime | None) -> bool:
+    """Whether a command of the node began or ended after it was listed; one of the future does not count."""
+    if node is None or node.last_command_at is None or observed_at is None:
+        return False
+    # a clock that was set back: the command would hold every poll off until the clock has caught up
+    return observed_at <= node.last_command_at and (now is None or node.last_command_at <= now)
+
+
+def _events(known: Known, node: KnownNode, name: str, changed: Mapping[str, Any]) -> list[NewEvent]:
+    cluster = known.clusters.get(node.cluster)
+    if cluster is None or node.values is None:
+        return []
+    found = []
+    for column, kind in (("state", "node.power"), ("image_state", "node.image")):
+        if column in changed:
+            old = getattr(node.values, column)
+            target = f"{cluster.name}/{node.name}"
+            found.append(NewEvent(kind, target, old, changed[column], cluster.project_id, cluster.id))
+    return found
+
+
+def _count_missing(known: Known, frontends: Mapping[str, str], changes: Changes) -> None:
+    for name, node in known.nodes.items():
+        if name not in frontends and not node.is_gone:
+            count = node.missing_polls + 1
+            changes.nodes[name] = {"missing_polls": count, "is_gone": count >= POLLS_UNTIL_GONE}
+            if count >= POLLS_UNTIL_GONE:
+                changes.touched.add(node.cluster)
+    names = set(frontends.values())
+    for name, cluster in known.clusters.items():
+        if name not in names and not cluster.is_gone:
+            count = cluster.missing_polls + 1
+            changes.clusters[name] = {"missing_polls": count, "is_gone": count >= POLLS_UNTIL_GONE}

@@ -1,0 +1,208 @@
+"""The poller on a real database; the site is simulated."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from nucleus.backends import rocks as commands
+from nucleus.backends.executor import Answer
+from nucleus.backends.rocks import Rocks
+from nucleus.backends.simulator import Simulator
+from nucleus.configuration import Configuration, DatabaseSettings, SiteSettings
+from nucleus.mirror import clusters, events, observations
+from nucleus.mirror.pool import Guard, Pool
+from nucleus.poller.poller import Poller
+from nucleus.records import SYSTEM, Cluster, Node
+from rocks.errors import HostError, ToolError
+
+
+@pytest.fixture
+def simulator() -> Simulator:
+    """Clusters vc1 and vc2 of four computes each."""
+    return Simulator()
+
+
+@pytest.fixture
+def poller(nucleus_settings: DatabaseSettings, simulator: Simulator) -> Iterator[Poller]:
+    """A poller that has the lease."""
+    guard = Guard(nucleus_settings, "poller", "test")
+    assert guard.take()
+    yield Poller(
+        Configuration(site=SiteSettings("9.9.9.9", "", "ntp.example.org")), Rocks(simulator, 60), guard
+    )
+    guard.release()
+
+
+def _read(pool: Pool) -> tuple[dict[str, Cluster], dict[str, Node]]:
+    with pool.transaction() as session:
+        found = clusters.list_clusters(session, SYSTEM)
+        nodes = clusters.nodes_of(session, SYSTEM, [one.id for one in found])
+    return {one.name: one for one in found}, {n.name: n for of_one in nodes.values() for n in of_one}
+
+
+def test_an_empty_mirror_is_filled_and_a_second_poll_changes_nothing(poller: Poller, pool: Pool) -> None:
+    poller.poll()
+    of_site, nodes = _read(pool)
+    assert list(of_site) == ["vc1", "vc2"] and len(nodes) == 10
+    assert of_site["vc1"].vlan == 4 and of_site["vc1"].project_id is None
+    assert (nodes["vc1"].kind, nodes["vc1"].gateway, nodes["vc1"].dns1) == (
+        "frontend",
+        "203.0.113.1",
+        "9.9.9.9",
+    )
+    compute = nodes["vm-vc2-3"]
+    assert (compute.state, compute.image_state, compute.image_locked) == ("nostate-error", "unmapped", False)
+    assert (compute.cpus, compute.memory_mb, compute.disk_gb) == (2, 2048, 36)
+    with pool.transaction() as session:
+        interfaces = clusters.interfaces_of(session, SYSTEM, [of_site["vc1"].id])[nodes["vc1"].id]
+        assert [one.subnet for one in interfaces] == ["private", "public"]
+        states = observations.read_sources(session)
+        assert len(states) == 5 and all(one.observed and not one.failures for one in states)
+    changes = poller.poll()
+    assert changes is not None and not changes.touched and not changes.nodes
+    assert _read(pool)[0]["vc1"].generation == of_site["vc1"].generation
+
+
+def test_a_change_is_seen_with_its_event_in_its_cluster_only(
+    poller: Poller, pool: Pool, simulator: Simulator
+) -> None:
+    poller.poll()
+    before = _read(pool)[0]
+    with pool.transaction() as session:
+        last = events.last_event(session)
+    simulator.run(["start", "host", "vm", "vc1"], 60)
+    poller.poll([commands.VM])
+    after, nodes = _read(pool)
+    assert nodes["vc1"].state == "active"
+    assert after["vc1"].generation > before["vc1"].generation
+    assert after["vc2"].generation == before["vc2"].generation
+    with pool.transaction() as session:
+        found = events.events_after(session, SYSTEM, last)
+    assert [(one.type, one.target, one.new) for one in found] == [("node.power", "vc1/vc1", "active")]
+
+
+def _fault(simulator: Simulator, *begin: str, answer: Answer | None = None) -> None:
+    def hang() -> Answer:
+        raise ToolError("rocks did not end within 60 s and was killed")
+
+    simulator.faults.append((begin, hang if answer is None else lambda: answer))
+
+
+_HALF = json.dumps([{"vm-host": "vc1", "vm": [{"mem": 1}]}])[:20]
+_OTHER = json.dumps([{"vm-host": "vc1", "vm": [{"memory": 2048}]}])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        Answer(0, "", ""),
+        Answer(0, _HALF, ""),
+        Answer(0, _OTHER, ""),
+        Answer(1, "", "Error: no"),
+        Answer(-9, "", ""),
+    ],
+    ids=["hangs", "nothing", "half a line", "other columns", "fails", "killed"],
+)
+def test_a_command_that_fails_leaves_its_values_and_the_others_count(
+    poller: Poller, pool: Pool, simulator: Simulator, answer: Answer | None
+) -> None:
+    poller.poll()
+    before = _read(pool)[1]["vc1"].state
+    simulator.run(["start", "host", "vm", "vc1"], 60)
+    simulator.guests["vm-vc1-0"].image = "mapped"
+    _fault(simulator, "list", "host", "vm", answer=answer)
+    poller.poll()
+    of_site, nodes = _read(pool)
+    assert nodes["vc1"].state == before and nodes["vm-vc1-0"].image_state == "mapped"
+    assert of_site["vc1"].observed_image > of_site["vc1"].observed_power, "its age is visible"
+    with pool.transaction() as session:
+        (failed,) = [one for one in observations.read_sources(session) if one.failures]
+    assert failed.name == "vm" and failed.last_error
+    poller.poll()
+    assert _read(pool)[1]["vc1"].state == "active"
+
+
+def test_a_machine_that_is_gone_and_comes_back_with_another_owner(
+    poller: Poller, pool: Pool, simulator: Simulator
+) -> None:
+    poller.poll()
+    with pool.transaction() as session:
+        session.execute("INSERT INTO project (name) VALUES ('alpha')")
+        session.execute("UPDATE cluster SET project_id = %s WHERE name = 'vc2'", (session.last_id,))
+        session.execute("UPDATE node SET name = 'n0' WHERE name = 'vm-vc2-0'")
+    gone = [simulator.guests.pop(name) for name in list(simulator.guests) if "vc2" in name]
+    poller.poll()
+    assert "vc2" in _read(pool)[0], "one poll proves nothing"
+    _fault(simulator, "list", "host", "route")
+    poller.poll()
+    assert "vc2" in _read(pool)[0], "nor does one that is not complete"
+    poller.poll()
+    of_site, nodes = _read(pool)
+    assert set(of_site) == {"vc1"} and len(nodes) == 5
+    simulator.guests.update({one.name: one for one in gone})
+    poller.poll()
+    of_site, nodes = _read(pool)
+    assert of_site["vc2"].project_id is None and "vm-vc2-0" in nodes and "n0" not in nodes
+
+
+def test_names_and_macs_that_change_places(poller: Poller, pool: Pool, simulator: Simulator) -> None:
+    poller.poll()
+    with pool.transaction() as session:
+        session.execute("UPDATE node SET name = 'vm-vc1-4' WHERE name = 'vm-vc1-0'")
+    first, second = simulator.guests["vm-vc1-0"], simulator.guests["vm-vc1-1"]
+    first.mac, second.mac = second.mac, first.mac
+    second.cluster = "vc2"
+    simulator._add("vm-vc1-4", "vc1", None)
+    poller.poll()
+    of_site, nodes = _read(pool)
+    assert nodes["vm-vc1-4"].rocks_name == "vm-vc1-0", "its owner's name stays"
+    assert nodes["vm-vc1-4-2"].rocks_name == "vm-vc1-4"
+    assert nodes["vm-vc1-1"].cluster_id == of_site["vc2"].id
+    with pool.transaction() as session:
+        found = clusters.interfaces_of(session, SYSTEM, [one.id for one in of_site.values()])
+    assert (
+        found[nodes["vm-vc1-4"].id][0].mac == first.mac and found[nodes["vm-vc1-1"].id][0].mac == second.mac
+    )
+
+
+def test_a_poll_that_was_begun_before_a_command_does_not_undo_it(
+    poller: Poller, pool: Pool, simulator: Simulator
+) -> None:
+    poller.poll()
+    node = _read(pool)[1]["vc1"]
+
+    def started_meanwhile() -> Answer:
+        answer = simulator.run(["list", "host", "vm", "json=yes"], 60)
+        with pool.transaction() as session:
+            observations.record_state(session, node, "vc1", None, "active", node.physical_host)
+        return answer
+
+    simulator.faults.append((("list", "host", "vm"), started_meanwhile))
+    poller.poll()
+    assert _read(pool)[1]["vc1"].state == "active"
+    poller.poll()
+    assert _read(pool)[1]["vc1"].state == "nostate"
+
+
+def test_a_database_that_is_away_during_a_poll(poller: Poller, pool: Pool, simulator: Simulator) -> None:
+    poller.poll()
+    simulator.run(["start", "host", "vm", "vc1"], 60)
+
+    def killed() -> Answer:
+        with pool.transaction() as session:
+            for (number,) in session.rows(
+                "SELECT ID FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID()"
+            ):
+                session.execute(f"KILL {number}")
+        return simulator.run(["list", "host", "vm", "json=yes"], 60)
+
+    simulator.faults.append((("list", "host", "vm"), killed))
+    with pytest.raises(HostError):
+        poller.poll()
+    assert poller._guard.take(), "nobody else has taken the lease"
+    poller.poll()
+    assert _read(pool)[1]["vc1"].state == "active"

@@ -1,0 +1,58 @@
+"""The simulator's output and that of the real `rocks` have the same shapes, and both are read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from bench.large_site import Size, fill
+from nucleus.backends import rocks as commands
+from nucleus.backends.executor import Answer
+from nucleus.backends.rocks import Rocks
+from nucleus.backends.simulator import Simulator
+from tests.system.commands.conftest import Ended, Site, rocks, silent_hosts, site
+
+__all__ = ["rocks", "silent_hosts", "site"]
+
+
+class _Real:
+    """The real commands, in this process."""
+
+    def __init__(self, run: Callable[..., Ended]) -> None:
+        self._run = run
+
+    def run(self, arguments: Sequence[str], deadline_seconds: float) -> Answer:
+        ended = self._run(*arguments)
+        return Answer(ended.status, ended.out, ended.err)
+
+
+def _keys(text: str) -> tuple[set[str], set[str]]:
+    (first, *_) = content = json.loads(text)
+    rows: list[dict[str, Any]] = next(value for value in first.values() if isinstance(value, list))
+    return set(first), set().union(*(row.keys() for row in rows)) if content else set()
+
+
+@pytest.mark.usefixtures("silent_hosts")
+def test_what_rocks_prints_is_what_the_simulator_prints(site: Site) -> None:
+    site.change("DELETE FROM subnets")
+    fill(site.database, Size(hosts=24, clusters=2, vms_per_cluster=6), seed=7)
+    real, simulated = _Real(site.rocks), Simulator()
+    for source in commands.SOURCES:
+        if source is commands.STORAGEMAP:
+            continue  # its NAS does not run; tests/system/imgstorage/test_storage_listings.py has its columns
+        answer = real.run(source.arguments, 60)
+        assert answer.status in (0, 3), answer
+        found = Rocks(real, 60).read(source).content
+        assert Rocks(simulated, 60).read(source).content
+        assert found
+        owner, columns = _keys(simulated.run(source.arguments, 60).out)
+        real_owner, real_columns = _keys(answer.out)
+        assert owner == real_owner and columns <= real_columns, source.name
+    members = Rocks(real, 60).read(commands.CLUSTER).content
+    machines = Rocks(real, 60).read(commands.VM).content
+    assert {member.name for member in members} == set(machines) and len(machines) == 12
+    assert all(machine.state == "nostate-error" and machine.memory_mb for machine in machines.values())
+    assert set(Rocks(real, 60).read(commands.INTERFACE).content) >= set(machines)

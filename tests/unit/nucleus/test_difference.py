@@ -1,0 +1,102 @@
+"""What a poll changes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from nucleus.backends.shapes import Image, Machine, Member
+from nucleus.mirror.observations import KnownCluster, KnownNode, NodeValues
+from nucleus.poller.difference import Known, Listed, compare
+from nucleus.records import Interface
+
+_NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+_ETH = Interface("eth0", "52:54:00:00:00:01", "10.1.3.1", "255.255.255.0", "private", 3)
+_OFF = NodeValues("compute", "host-0", 2, 2048, 36, "nostate", "unmapped", False, None, None)
+_CLUSTER = KnownCluster(1, "vc1", 5, 3, 0, False)
+_NODE = KnownNode(11, "n0", "vc1", _OFF, (_ETH,), 0, False, None)
+_FRONT = KnownNode(10, "vc1", "vc1", NodeValues("frontend"), (), 0, False, None)
+_KNOWN = Known({"vc1": _CLUSTER}, {"vc1": _FRONT, "vm-vc1-0": _NODE})
+_MACHINE = Machine("host-0", 2, 2048, 36, "nostate", None)
+_FRONT_MACHINE = Machine(None, None, None, None, None, None)
+_LISTED = Listed(
+    [Member("vc1", "vc1"), Member("vm-vc1-0", "vc1")],
+    {"vc1": (), "vm-vc1-0": (_ETH,)},
+    {},
+    {"vc1": _FRONT_MACHINE, "vm-vc1-0": _MACHINE},
+    {"vm-vc1-0": Image("unmapped", False)},
+    True,
+    _NOW,
+    _NOW,
+    _NOW,
+)
+
+
+def _with_vlan(listed: Listed) -> Listed:
+    return listed._replace(interfaces={**(listed.interfaces or {}), "vc1": (_ETH._replace(mac="x"),)})
+
+
+def test_a_poll_that_sees_the_same_changes_nothing() -> None:
+    known = _KNOWN._replace(
+        nodes={**_KNOWN.nodes, "vc1": _FRONT._replace(interfaces=(_ETH._replace(mac="x"),))}
+    )
+    changes = compare(known, _with_vlan(_LISTED))
+    assert not changes.nodes and not changes.clusters and not changes.touched and not changes.events
+
+
+def test_a_state_is_written_with_its_event_and_others_stay() -> None:
+    listed = Listed(machines={"vm-vc1-0": _MACHINE._replace(state="active")}, vm_at=_NOW, now=_NOW)
+    changes = compare(_KNOWN, listed)
+    assert changes.nodes == {"vm-vc1-0": {"state": "active"}} and changes.touched == {"vc1"}
+    assert [(e.type, e.target, e.old, e.new) for e in changes.events] == [
+        ("node.power", "vc1/n0", "nostate", "active")
+    ]
+
+
+def test_what_was_listed_before_a_command_is_ignored_for_its_node() -> None:
+    listed = Listed(machines={"vm-vc1-0": _MACHINE._replace(state="active", cpus=4)}, vm_at=_NOW, now=_NOW)
+    for seconds, outdated in ((1, True), (0, True), (-1, False), (7200, False)):
+        node = _NODE._replace(last_command_at=_NOW + timedelta(seconds=seconds))
+        later = listed._replace(now=_NOW + timedelta(seconds=2))
+        changed = compare(Known(_KNOWN.clusters, {"vm-vc1-0": node}), later).nodes["vm-vc1-0"]
+        assert changed == ({"cpus": 4} if outdated else {"cpus": 4, "state": "active"}), seconds
+
+
+def test_a_machine_is_gone_after_two_complete_polls_without_it() -> None:
+    without = _with_vlan(_LISTED)._replace(members=[Member("vc1", "vc1")])
+    first = compare(_KNOWN, without)
+    assert first.nodes["vm-vc1-0"] == {"missing_polls": 1, "is_gone": False}
+    again = Known(_KNOWN.clusters, {"vm-vc1-0": _NODE._replace(missing_polls=1), "vc1": _FRONT})
+    assert compare(again, without).nodes["vm-vc1-0"]["is_gone"]
+    for part in ("interfaces", "gateways", "machines", "images"):
+        assert "vm-vc1-0" not in compare(again, without._replace(**{part: None})).nodes, part
+    assert "vm-vc1-0" not in compare(again, without._replace(has_all_images=False)).nodes
+    back = compare(again, _with_vlan(_LISTED))
+    assert back.nodes["vm-vc1-0"] == {"missing_polls": 0}
+
+
+def test_a_machine_that_is_new_or_moved_to_another_cluster() -> None:
+    members = [
+        Member("vc1", "vc1"),
+        Member("vc2", "vc2"),
+        Member("vm-vc1-0", "vc2"),
+        Member("vm-vc2-1", "vc2"),
+    ]
+    changes = compare(_KNOWN, _LISTED._replace(members=members))
+    assert changes.new_clusters == [("vc2", None)]
+    assert [(name, of, values.kind) for name, of, values, _ in changes.new_nodes] == [
+        ("vc2", "vc2", "frontend"),
+        ("vm-vc2-1", "vc2", "compute"),
+    ]
+    assert changes.nodes["vm-vc1-0"]["cluster"] == "vc2" and changes.touched >= {"vc1", "vc2"}
+
+
+def test_a_mac_that_two_machines_have_is_the_first_one_s() -> None:
+    listed = _LISTED._replace(interfaces={"vc1": (_ETH,), "vm-vc1-0": (_ETH._replace(mac=_ETH.mac.upper()),)})
+    changes = compare(_KNOWN, listed)
+    assert changes.interfaces == {"vc1": (_ETH,), "vm-vc1-0": ()}
+
+
+def test_an_image_that_no_nas_has_is_none_only_if_all_have_answered() -> None:
+    listed = Listed(images={}, image_at=_NOW, now=_NOW)
+    assert compare(_KNOWN, listed).nodes["vm-vc1-0"] == {"image_state": None, "image_locked": None}
+    assert not compare(_KNOWN, listed._replace(has_all_images=False)).nodes

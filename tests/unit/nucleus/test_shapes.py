@@ -1,0 +1,86 @@
+"""What `rocks` prints for programs, and what else it might print."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from nucleus.backends import shapes
+from nucleus.backends.shapes import Image, Machine, Member
+from rocks.errors import ToolError
+
+_ORIGINAL = [
+    {"frontend": "site", "cluster": [{"client nodes": "", "type": "physical"}]},
+    {"frontend": "", "cluster": [{"client nodes": "c-0", "type": "physical"}]},
+    {"frontend": "vc1", "cluster": [{"client nodes": "", "type": "VM"}]},
+    {"frontend": "", "cluster": [{"client nodes": "vm-vc1-0", "type": "VM"}]},
+    {"frontend": "vc2", "cluster": [{"client nodes": "", "type": "VM"}]},
+]
+_OURS = [
+    {
+        "frontend": "site",
+        "cluster": [{"client nodes": "", "type": "physical"}, {"client nodes": "c-0", "type": "VM"}],
+    },
+    {
+        "frontend": "vc1",
+        "cluster": [{"client nodes": "", "type": "VM"}, {"client nodes": "vm-vc1-0", "type": "VM"}],
+    },
+    {"frontend": "vc2", "cluster": [{"client nodes": "", "type": "VM"}]},
+]
+_VM = {
+    "slice": "0",
+    "mem": "2048",
+    "cpus": 2,
+    "host": "None",
+    "status": "nostate-error",
+    "disksize": "36",
+    "cdrom": None,
+}
+
+
+@pytest.mark.parametrize("printed", [_ORIGINAL, _OURS])
+def test_clients_are_those_of_their_frontend(printed: list[object]) -> None:
+    expected = [Member("vc1", "vc1"), Member("vm-vc1-0", "vc1"), Member("vc2", "vc2")]
+    assert shapes.read_members(json.dumps(printed)) == expected
+
+
+def test_values_may_be_texts_and_none() -> None:
+    text = json.dumps([{"vm-host": "vm-0", "vm": [_VM, {**dict.fromkeys(_VM), "mac": "x"}]}])
+    assert shapes.read_machines(text) == {"vm-0": Machine(None, 2, 2048, 36, "nostate-error", None)}
+
+
+def test_a_state_of_a_later_version_counts_as_unknown() -> None:
+    text = json.dumps([{"vm-host": "vm-0", "vm": [{**_VM, "status": "on fire"}]}])
+    assert shapes.read_machines(text)["vm-0"].state == "nostate-error"
+
+
+def test_images_are_known_by_their_machine() -> None:
+    rows = [
+        {"zvol": "vm-0-vol", "state": "NAS->VM", "locked": True},
+        {"zvol": "x", "state": "mapped", "locked": None},
+    ]
+    text = json.dumps([{"nas": "nas-0-0", "storagemap": rows}])
+    assert shapes.read_images(text) == {"vm-0": Image("NAS->VM", True), "x": Image("mapped", False)}
+
+
+@pytest.mark.parametrize("text", ["", "  \n", "[]"])
+def test_nothing_is_an_empty_list(text: str) -> None:
+    assert shapes.read_members(text) == [] and shapes.read_images(text) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (json.dumps([{"vm-host": "a", "vm": [_VM]}])[:-20], "no JSON"),
+        ("Warning: hello\n[]", "no JSON"),
+        ('{"a": 1}', "no list"),
+        ('[{"vm-host": "a"}]', "another version"),
+        ('[{"vm-host": "a", "vm": [3]}]', "another version"),
+        ('[{"vm-host": "a", "vm": [{"mem": 1}]}]', "without cpus, host, status"),
+        ("[" * 100000, "no JSON"),
+    ],
+)
+def test_anything_else_is_an_error_that_names_it(text: str, why: str) -> None:
+    with pytest.raises(ToolError, match=why):
+        shapes.read_machines(text)
