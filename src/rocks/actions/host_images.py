@@ -11,7 +11,7 @@ from rocks.cluster.disk_place_rules import is_system_folder
 from rocks.cluster.disk_places import directory_of, image_directories
 from rocks.cluster.guest_images import is_copy, seed_path
 from rocks.cluster.names import printable
-from rocks.database import image_owners
+from rocks.database import disk_copies, image_owners
 from rocks.database import vms as table
 from rocks.errors import RocksError, StateError, UserError
 from rocks.wire.images import UNREADABLE, GiveImageRequest, ImagesRequest, RemoveImageRequest
@@ -109,6 +109,7 @@ def remove_image(database: Database, host_name: str, path: str) -> int:
     erase = _erase(host)
     database.commit()
     _ask(database, host, RemoveImageRequest(path, _directory(host, path), fact.is_block, fact.machine, erase))
+    disk_copies.forget_copy(database, host.name, path)
     return fact.size_bytes
 
 
@@ -160,6 +161,22 @@ def _remove_seed(database: Database, vm: VirtualMachine, host: Host, errors: lis
         _ask(database, host, RemoveImageRequest(path, _directory(host, path), False, vm.uuid, _erase(host)))
     except RocksError as error:
         errors.append(f"the file {path} of {vm.name} on {host.name} stays: {error}")
+
+
+def remove_files(
+    database: Database, vm: VirtualMachine, host_name: str, paths: Sequence[str]
+) -> list[RocksError]:
+    """Remove files of the machine on a host that are not its disks; a file that does not exist is no error."""
+    (host,) = _containers(database, [host_name])
+    database.end_reading()
+    errors = []
+    for path in paths:
+        try:
+            request = RemoveImageRequest(path, _directory(host, path), False, vm.uuid, _erase(host))
+            _ask(database, host, request)
+        except RocksError as error:
+            errors.append(error)
+    return errors
 
 
 def remaining_files(

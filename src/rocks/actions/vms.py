@@ -33,9 +33,11 @@ from rocks.cluster.vm_plan import (
 from rocks.database import vm_changes, vm_inventory
 from rocks.database import vms as table
 from rocks.database.attributes import global_attributes
+from rocks.database.disk_copies import read_copies
 from rocks.database.nodes import node_ids
 from rocks.database.vm_changes import HostVlan
 from rocks.errors import StateError, UserError
+from rocks.wire.disk_moves import moving_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -259,11 +261,12 @@ def set_vm(database: Database, name: str, changes: VmChanges) -> None:
     vm = table.load_vms(database, [name])[0]
     _check_slice(database, vm, changes, target.name if target is not None else None)
     disks = _plan_disks(vm, changes)
+    _check_no_copies(database, vm, target, disks)
     vm_changes.update_vm(database, name, columns)
     if disks is not None:
         vm_changes.replace_disks(database, name, disks)
     if target is not None:
-        vm_changes.record_host_vlans(database, _host_vlans(database, vm, target))
+        vm_changes.record_host_vlans(database, host_vlans(database, vm, target))
     vm_changes.claim_own_vlans(database, [name])
 
 
@@ -278,6 +281,22 @@ def _target(database: Database, name: str, container: str) -> Host:
     is_there = any(vm.container is not None and vm.container.name == target.name for vm in vms)
     check_container(target, may_lack_kvm=is_there or not vms)
     return target
+
+
+def _check_no_copies(
+    database: Database, vm: VirtualMachine, target: Host | None, disks: Sequence[Disk] | None
+) -> None:
+    """StateError when a disk would be a copy that a move made or left: its content is incomplete or old."""
+    container = target if target is not None else vm.container
+    if container is None or (target is None and disks is None):
+        return
+    paths = {disk.path for disk in (vm.disks if disks is None else disks)}
+    for copy in read_copies(database, vm.name):
+        if copy.host == container.name and paths & {copy.path, moving_path(copy.path)}:
+            raise StateError(
+                f"{copy.path} on {copy.host} is a copy of the disk of {vm.name} that a move made or left, and may be "
+                f"old or incomplete; rocks move host vm {vm.name} {copy.host} moves the present disk there"
+            )
 
 
 def _check_slice(database: Database, vm: VirtualMachine, changes: VmChanges, target: str | None) -> None:
@@ -351,7 +370,7 @@ def _check_holds_no_vms(database: Database, name: str) -> None:
         )
 
 
-def _host_vlans(database: Database, vm: VirtualMachine, target: Host) -> list[HostVlan]:
+def host_vlans(database: Database, vm: VirtualMachine, target: Host) -> list[HostVlan]:
     """The VLANs of the machine for its new container, on the networks that carry them on the old one or any host."""
     vlans = [interface.vlan for interface in vm.host.interfaces if interface.vlan]
     old = vm.container.interfaces if vm.container is not None else ()

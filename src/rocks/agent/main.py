@@ -3,7 +3,8 @@
 `--serve` replies to one request a line until the end of the input. `hook` is libvirt's hook. `links` makes the network
 devices of guests again after a boot. `ended` reports to the frontend which guests have ended. `probe [again]` prints,
 as a JSON object, whether guests run under KVM on this host. `receive-image` stores the image on standard input,
-`send-disk` writes the disk of a stopped machine to standard output. `--version` prints the version.
+`send-disk` writes the disk of a stopped machine to standard output. `move-disk-from` writes it for another host, of
+which `move-disk-to` stores it. `--version` prints the version.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from rocks.files import file_error
 
 _USAGE = (
     "usage: rocks-agent [--serve | --version | links | ended | probe [again] | "
-    "receive-image DIRECTORY DIGEST SIZE | send-disk PATH DIRECTORY MACHINE SIZE | hook NAME OPERATION PART EXTRA]"
+    "receive-image DIRECTORY DIGEST SIZE | send-disk PATH DIRECTORY MACHINE SIZE | "
+    "move-disk-from PATH DIRECTORY MACHINE OFFSET | move-disk-to PATH DIRECTORY MACHINE SIZE new|again | "
+    "hook NAME OPERATION PART EXTRA]"
 )
 _GRACE_SECONDS = 60
 _PARENT_SECONDS = 30.0
@@ -39,6 +42,10 @@ def main(arguments: Sequence[str]) -> int:
         return _receive_image(arguments[1], arguments[2], int(arguments[3]))
     if arguments[0] == "send-disk" and len(arguments) == 5 and arguments[4].isdigit():
         return _send_disk(arguments[1], arguments[2], arguments[3], int(arguments[4]))
+    if arguments[0] == "move-disk-from" and len(arguments) == 5 and arguments[4].isdigit():
+        return _move_disk_from(arguments[1:4], int(arguments[4]))
+    if arguments[0] == "move-disk-to" and len(arguments) == 6 and arguments[4].isdigit():
+        return _move_disk_to(arguments[1:4], int(arguments[4]), arguments[5])
     if list(arguments) == ["links"]:
         return _links()
     if list(arguments) == ["ended"]:
@@ -127,6 +134,47 @@ def _send_disk(path: str, directory: str, machine: str, most_bytes: int) -> int:
     try:
         send_disk(Host(state_folder()), path, directory, machine, most_bytes, send)
         output.flush()
+    except RocksError as error:
+        print(error, file=sys.stderr)
+        return error.exit_status
+    except BrokenPipeError:
+        return 1
+    return 0
+
+
+def _move_disk_from(names: Sequence[str], have: int) -> int:
+    from rocks.agent.disk_moves import send_disk
+    from rocks.agent.host import Host
+
+    output = _private_standard_output()
+
+    def send(data: bytes) -> None:
+        output.write(data)
+
+    try:
+        send_disk(Host(state_folder()), names[0], names[1], names[2], have, send)
+        output.flush()
+    except RocksError as error:
+        print(error, file=sys.stderr)
+        return error.exit_status
+    except BrokenPipeError:
+        return 1
+    return 0
+
+
+def _move_disk_to(names: Sequence[str], size_bytes: int, way: str) -> int:
+    from rocks.agent.disk_moves import Incoming, receive_disk
+    from rocks.agent.host import Host
+
+    output = _private_standard_output()
+
+    def report(line: str) -> None:
+        output.write(f"{line}\n".encode())
+        output.flush()
+
+    try:
+        disk = Incoming(names[0], names[1], names[2], size_bytes, way == "again")
+        receive_disk(Host(state_folder()), disk, sys.stdin.buffer.read, report)
     except RocksError as error:
         print(error, file=sys.stderr)
         return error.exit_status

@@ -24,7 +24,7 @@ STALLED_SECONDS = 120.0
 STORE_SECONDS = 900.0
 """The time in which the host has the whole image on its disk, after it has taken it."""
 
-_END_SECONDS = 10.0
+END_SECONDS = 10.0
 """In which an agent whose stream is wrong states why, and ends."""
 
 _PIECE_BYTES = 256 * 1024
@@ -52,7 +52,7 @@ def send_image(
     """
     if dry_run.would(host.name, f"store image {base.digest[:12]} of the library in {base.directory}"):
         return
-    stream = _start(host, settings, ["receive-image", base.directory, base.digest, str(base.size_bytes)])
+    stream = start_agent(host, settings, ["receive-image", base.directory, base.digest, str(base.size_bytes)])
     waiting, sent = bytearray(), 0
 
     def send(data: bytes, at_least: int = _PIECE_BYTES) -> None:
@@ -76,7 +76,7 @@ def send_image(
         stream.end()
         raise
     stream.close()
-    reason = _failure(stream, STORE_SECONDS, f"it was not on its disk after {STORE_SECONDS:g} s")
+    reason = failure_of(stream, STORE_SECONDS, f"it was not on its disk after {STORE_SECONDS:g} s")
     if reason:
         raise HostError(f"host {host.name} has not stored the image: {reason}")
 
@@ -93,7 +93,7 @@ def receive_disk(
     HostError when the host does not send it, or states why not.
     """
     most_bytes = str(disk.most_bytes)
-    stream = _start(host, settings, ["send-disk", disk.path, disk.directory, disk.machine, most_bytes])
+    stream = start_agent(host, settings, ["send-disk", disk.path, disk.directory, disk.machine, most_bytes])
     stream.close()
     waiting, received = bytearray(), 0
 
@@ -116,26 +116,26 @@ def receive_disk(
         stream.end()
         raise HostError(f"host {host.name} sent nothing of the disk for {STALLED_SECONDS:g} s") from None
     except IncoherentError as error:
-        reason = _failure(stream, _END_SECONDS, "")
+        reason = failure_of(stream, END_SECONDS, "")
         raise HostError(f"host {host.name} has not sent the disk: {reason or error}") from None
     except BaseException:
         stream.end()
         raise
-    reason = _failure(stream, STALLED_SECONDS, "its agent does not end")
+    reason = failure_of(stream, STALLED_SECONDS, "its agent does not end")
     if reason:
         raise HostError(f"host {host.name} has not sent the disk: {reason}")
     return content
 
 
-def _start(host: HostAddress, settings: FleetSettings, mode: Sequence[str]) -> PipeStream:
-    """The agent on the host."""
+def start_agent(host: HostAddress, settings: FleetSettings, mode: Sequence[str]) -> PipeStream:
+    """The agent on the host, in this mode."""
     arguments = [settings.agent_program, *mode]
     if not host.is_local:
         arguments = [*ssh_arguments(host, settings), f"exec {shlex.join(arguments)}"]
     return PipeStream(arguments)
 
 
-def _failure(stream: PipeStream, seconds: float, late: str) -> str:
+def failure_of(stream: PipeStream, seconds: float, late: str) -> str:
     """Why the agent failed, empty when it did not; `late` when it has not ended after so many seconds."""
     ended = stream.collect(Deadline(seconds))
     if ended.exit_status == 0:

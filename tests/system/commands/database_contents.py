@@ -74,6 +74,7 @@ OF_THE_MOMENT = {
     "sec_audit_head": "who changed this database",
     "sec_installations": "installations under way",
     "sriov_leases": "of leases",
+    "vm_disk_copies": "moves under way, and what they left",
     "vm_fences": "of leases",
     "vm_lease_disks": "of leases",
     "vm_leases": "which machine may run where: a replayed dump must not say",

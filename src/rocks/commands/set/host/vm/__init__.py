@@ -41,9 +41,10 @@ class Command(rocks.commands.Command):
     Give the machine 4 GB of memory from the next start.
     </example>
     <example cmd='set host vm vm-vc1-0 physnode=vm-container-0-1'>
-    Start the machine on another host next time.
+    Start the machine on another host next time; its disks are not copied (move host vm).
     </example>
     <related>list host vm</related>
+    <related>move host vm</related>
     <related>set host vm nas</related>
     """
 

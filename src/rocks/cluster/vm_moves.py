@@ -1,0 +1,162 @@
+"""A virtual machine moves from one physical host to another: its disks, and where they will be. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.cluster.disk_places import directory_of
+from rocks.cluster.guest_images import LEAST_FREE_BYTES, seed_path
+from rocks.cluster.start_plan import container_of, is_active
+from rocks.cluster.vm_plan import image_folder
+from rocks.errors import HostError, RocksError, StateError, UserError
+from rocks.units import gigabytes
+from rocks.wire.disk_moves import moving_path
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from rocks.cluster.records import Disk, Host, Lease, VirtualMachine
+    from rocks.wire.facts import HostFacts
+    from rocks.wire.images import ImageFact
+
+
+class FileMove(NamedTuple):
+    """A file that is copied: its path and image directory on the old host, and those on the new one."""
+
+    path: str
+    directory: str
+    new_path: str
+    new_directory: str
+
+
+class MovePlan(NamedTuple):
+    """The files to copy, and the disks that the machine has afterwards."""
+
+    files: tuple[FileMove, ...]
+    disks: tuple[Disk, ...]
+
+
+def plan_move(
+    vm: VirtualMachine,
+    target: Host,
+    on_nas: Collection[int],
+    partitions: Iterable[tuple[str | None, str | None]],
+) -> MovePlan:
+    """The plan; `on_nas` has the numbers of disks that a NAS has, which stay there.
+
+    A file keeps its path where that is in an image directory of the new host; else it goes to the folder for new
+    images there. StateError for a disk that cannot be moved.
+    """
+    source, sizes = container_of(vm), list(partitions)
+    files: list[FileMove] = []
+    disks: list[Disk] = []
+    for number, disk in enumerate(vm.disks):
+        if number in on_nas or disk.is_mapped:
+            disks.append(disk)
+            continue
+        file = _plan_file(vm, source, target, disk, sizes)
+        folder, _, name = file.new_path.rpartition("/")
+        files.append(file)
+        disks.append(disk if file.new_path == file.path else replace(disk, prefix=folder, name=name))
+    paths = [file.new_path for file in files]
+    for path in paths:
+        if paths.count(path) > 1:
+            raise StateError(f"{vm.name} is not moved: two of its disks would be {path} on {target.name}")
+    return MovePlan(tuple(files), tuple(disks))
+
+
+def _plan_file(
+    vm: VirtualMachine,
+    source: Host,
+    target: Host,
+    disk: Disk,
+    partitions: Sequence[tuple[str | None, str | None]],
+) -> FileMove:
+    if disk.is_block:
+        raise StateError(
+            f"{vm.name} is not moved: its disk {disk.specification} is a device of {source.name}, and only files and "
+            f"images of a NAS are moved"
+        )
+    directory = directory_of(source, disk.path)
+    if directory is None:
+        raise StateError(
+            f"{vm.name} is not moved: its disk {disk.path} is outside the image directories of {source.name}; "
+            f"rocks list host image {source.name} shows what is in them"
+        )
+    there = directory_of(target, disk.path)
+    if there is not None:
+        return FileMove(disk.path, directory, disk.path, there)
+    folder = image_folder(target, partitions).rstrip("/")
+    path = f"{folder}/{disk.path.rpartition('/')[2]}"
+    return FileMove(disk.path, directory, path, directory_of(target, path) or folder)
+
+
+def check_is_off(
+    vm: VirtualMachine, lease: Lease | None, facts: Mapping[str, HostFacts | RocksError]
+) -> None:
+    """StateError when the machine may be running; HostError when one of the hosts does not answer."""
+    if lease is not None and lease.is_held:
+        raise StateError(
+            f"{vm.name} is not moved: it may be running on {lease.host}; stop it first: rocks stop host vm {vm.name}"
+        )
+    for host, answer in facts.items():
+        if isinstance(answer, RocksError):
+            raise HostError(f"{vm.name} is not moved: {answer}")
+        if is_active(answer, vm.name):
+            raise StateError(
+                f"{vm.name} is not moved: {host} reports that it runs there; stop it first: "
+                f"rocks stop host vm {vm.name}"
+            )
+
+
+def check_source(vm: VirtualMachine, file: FileMove, found: Mapping[str, ImageFact]) -> ImageFact | None:
+    """The file on the old host; None when it does not exist yet. StateError when it is not the machine's, or in use."""
+    source, fact = container_of(vm).name, found.get(file.path)
+    if fact is None:
+        return None
+    if fact.machine != vm.uuid:
+        raise StateError(
+            f"{vm.name} is not moved: its disk {file.path} on {source} belongs to {fact.machine or 'nobody'}; "
+            f"rocks list host image {source} shows all"
+        )
+    if fact.user:
+        raise StateError(f"{vm.name} is not moved: its disk {file.path} on {source} is in use by {fact.user}")
+    return fact
+
+
+def check_target(
+    vm: VirtualMachine, target: Host, file: FileMove, found: Mapping[str, ImageFact], is_copy: bool
+) -> None:
+    """StateError for a file at the new place that no move made; `is_copy`: a move made it."""
+    for path, may_exist in ((file.new_path, is_copy), (moving_path(file.new_path), True)):
+        fact = found.get(path)
+        if fact is not None and not (may_exist and fact.machine == vm.uuid):
+            raise StateError(
+                f"{vm.name} is not moved: there is a file {path} on {target.name} that is no copy of a move "
+                f"(rocks list host image {target.name}); if it is not needed: rocks remove host image {target.name} "
+                f"'{path}'"
+            )
+
+
+def check_space(vm: VirtualMachine, target: Host, path: str, needed_bytes: int, free_bytes: int) -> None:
+    """StateError when the file system of the path has too little space for so many bytes."""
+    if free_bytes < needed_bytes + LEAST_FREE_BYTES:
+        raise StateError(
+            f"{vm.name} is not moved: its disks need {gigabytes(needed_bytes)} on {target.name}, and the file system "
+            f"of {path} has {gigabytes(free_bytes)} free; free space there, or use another folder"
+        )
+
+
+def check_other_host(vm: VirtualMachine, target: Host) -> None:
+    """UserError for the host that the machine has already, and for itself."""
+    if target.name.lower() == vm.name.lower():
+        raise UserError(f"host {vm.name} cannot be its own physical host; name another one")
+    if vm.container is not None and vm.container.name.lower() == target.name.lower():
+        raise UserError(f"{vm.name} is on {target.name} already; name another host")
+
+
+def left_paths(vm: VirtualMachine, files: Sequence[FileMove]) -> tuple[str, ...]:
+    """What the machine leaves on its old host: the files, and its small disk for cloud-init."""
+    seed = seed_path(vm)
+    return (*(file.path for file in files), *(() if seed is None else (seed,)))

@@ -1,0 +1,51 @@
+"""`rocks move host vm`"""
+
+import rocks.commands
+from rocks.actions.vm_moves import Ways, move_vm
+
+RollName = "kvm"
+
+
+class Command(rocks.commands.Command):
+    """
+    Move a stopped virtual machine to another physical host.
+
+    The files of its disks are copied to that host, through this machine; blocks of zeros are not sent. The new host
+    reads its copy back and compares the digest with that of the old one. Then the new place is recorded, and the old
+    files are removed. The machine cannot be started meanwhile. Images on a NAS stay there. A file keeps its path
+    if that is in an image directory of the new host; otherwise it goes to the folder for new images there.
+
+    When the command is interrupted or killed, the machine can be started where it was, unless the new place was
+    recorded: then on the new host. The same command continues: what has arrived is not sent again, unless the disk has
+    changed since.
+
+    <arg type='string' name='vm'>
+    The virtual machine.
+    </arg>
+    <arg type='string' name='host'>
+    The physical host that gets it.
+    </arg>
+    <shared command='set host power' names='dry-run'/>
+
+    <example cmd='move host vm vm-vc1-0 vm-container-0-1'>
+    Move the machine with its disks.
+    </example>
+    <example cmd='move host vm vm-vc1-0 vm-container-0-1 dry-run=yes'>
+    Check everything that can be checked before, and print the steps.
+    </example>
+    <related>set host vm</related>
+    <related>list host image</related>
+    <related>move host storageimg</related>
+    """
+
+    AdviceAfterInterrupt = (
+        "the machine is where it was, unless the new place was recorded; the same command continues"
+    )
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Move the machine and report it."""
+        if len(args) != 2:
+            self.abort("must supply a virtual machine and the physical host that gets it")
+        name, host = (self.getOneHostname([word]) for word in args)
+        for line in move_vm(self.db, name, host, Ways(self.notify, self.showProgress)):
+            self.addLine(line)

@@ -1,0 +1,58 @@
+"""Rows of `vm_disk_copies`: files on hosts that bear a machine's UUID, but are not its disks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.database.sets import placeholders
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rocks.database.connection import Database
+
+_OF_MACHINE = "(SELECT v.ID FROM vm_nodes v JOIN nodes n ON n.ID = v.Node WHERE n.Name = %s)"
+_HOST = "(SELECT ID FROM nodes WHERE Name = %s)"
+
+
+class DiskCopy(NamedTuple):
+    """A file on a host."""
+
+    host: str
+    path: str
+
+
+def read_copies(database: Database, machine: str) -> list[DiskCopy]:
+    """The copies of the machine's disks, by host and path."""
+    rows = database.rows(
+        "SELECT h.Name, c.Path FROM vm_disk_copies c JOIN nodes h ON h.ID = c.Host"
+        f" WHERE c.Vm_Node = {_OF_MACHINE} ORDER BY h.Name, c.Path",
+        [machine],
+    )
+    return [DiskCopy(str(host), str(path)) for host, path in rows]
+
+
+def put_copies(database: Database, machine: str, copies: Sequence[DiskCopy]) -> None:
+    """Record them; one that is recorded stays."""
+    if copies:
+        row = f"({_OF_MACHINE}, {_HOST}, %s)"
+        database.execute(
+            f"INSERT IGNORE INTO vm_disk_copies (Vm_Node, Host, Path) VALUES {', '.join([row] * len(copies))}",
+            [cell for copy in copies for cell in (machine, *copy)],
+        )
+
+
+def delete_copies(database: Database, machine: str, copies: Sequence[DiskCopy]) -> None:
+    """They are removed, or are the disks now."""
+    for host in dict.fromkeys(copy.host for copy in copies):
+        paths = [copy.path for copy in copies if copy.host == host]
+        database.execute(
+            f"DELETE FROM vm_disk_copies WHERE Vm_Node = {_OF_MACHINE} AND Host = {_HOST}"
+            f" AND Path IN ({placeholders(paths)})",
+            [machine, host, *paths],
+        )
+
+
+def forget_copy(database: Database, host: str, path: str) -> None:
+    """The file is removed, whichever machine it belonged to."""
+    database.execute(f"DELETE FROM vm_disk_copies WHERE Host = {_HOST} AND Path = %s", [host, path])
