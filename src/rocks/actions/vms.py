@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from rocks.actions.attributes import set_attribute
 from rocks.actions.name_changes import names_after_commit
 from rocks.actions.removed_machines import check_addition, check_names_are_not_held
 from rocks.actions.vm_locks import lock_vms
@@ -14,6 +15,8 @@ from rocks.cluster.host_plan import Membership, find_membership
 from rocks.cluster.mac_pool import MASK, base_from_address
 from rocks.cluster.names import printable
 from rocks.cluster.values import VLAN_HIGHEST, read_number
+from rocks.cluster.vm_maxima import MOST_CPUS as MOST_HOT_CPUS
+from rocks.cluster.vm_maxima import MOST_CPUS_ATTRIBUTE, MOST_MEMORY_ATTRIBUTE
 from rocks.cluster.vm_plan import (
     DEFAULT_MEMORY_MB,
     HOSTED_VM,
@@ -30,7 +33,7 @@ from rocks.cluster.vm_plan import (
     check_container,
     plan_vms,
 )
-from rocks.database import vm_changes, vm_inventory
+from rocks.database import nodes, vm_changes, vm_inventory
 from rocks.database import vms as table
 from rocks.database.attributes import global_attributes
 from rocks.database.disk_copies import read_copies
@@ -219,6 +222,24 @@ class VmChanges:
     slice: str | None = None
     virt_type: str | None = None
     uuid: str | None = None
+    cpus: str | None = None
+    most_cpus: str | None = None
+    most_memory_mb: str | None = None
+
+    @property
+    def of_one_machine(self) -> bool:
+        """Whether there is a change that two machines cannot share."""
+        return (self.disks, self.slice, self.uuid) != (None, None, None)
+
+
+def set_vms(database: Database, names: Sequence[str], changes: VmChanges) -> None:
+    """As `set_vm`, for several machines: all are changed, or none. UserError for a change that only one can have."""
+    if len(names) != 1 and changes.of_one_machine:
+        raise UserError("must supply only one host: two machines cannot share disk, slice or uuid")
+    for error in lock_vms(database, names).values():
+        raise error
+    for name in names:
+        set_vm(database, name, changes)
 
 
 def set_vm(database: Database, name: str, changes: VmChanges) -> None:
@@ -228,8 +249,10 @@ def set_vm(database: Database, name: str, changes: VmChanges) -> None:
     """
     if changes == VmChanges():
         raise UserError(
-            "must supply physnode, disk, disksize, mem, slice, virt-type or uuid: nothing is given to change"
+            "must supply physnode, disk, disksize, mem, cpus, maxmem, maxcpus, slice, virt-type or uuid: nothing is "
+            "given to change"
         )
+    cpus, attributes = _read_cpus(changes), _read_maxima(changes)
     columns: dict[str, object] = {}
     if changes.memory_mb is not None:
         columns["Mem"] = _read_memory(changes.memory_mb)
@@ -263,11 +286,31 @@ def set_vm(database: Database, name: str, changes: VmChanges) -> None:
     disks = _plan_disks(vm, changes)
     _check_no_copies(database, vm, target, disks)
     vm_changes.update_vm(database, name, columns)
+    if cpus is not None:
+        nodes.set_column(database, [name], "CPUs", cpus)
+    for attribute, value in attributes.items():
+        set_attribute(database, "host", [name], attribute, value)
     if disks is not None:
         vm_changes.replace_disks(database, name, disks)
     if target is not None:
         vm_changes.record_host_vlans(database, host_vlans(database, vm, target))
     vm_changes.claim_own_vlans(database, [name])
+
+
+def _read_cpus(changes: VmChanges) -> int | None:
+    return None if changes.cpus is None else read_number("cpus", changes.cpus, 1, MOST_CPUS)
+
+
+def _read_maxima(changes: VmChanges) -> dict[str, str]:
+    """Attribute → value."""
+    found = {}
+    if changes.most_cpus is not None:
+        found[MOST_CPUS_ATTRIBUTE] = str(read_number("maxcpus", changes.most_cpus, 1, MOST_HOT_CPUS))
+    if changes.most_memory_mb is not None:
+        found[MOST_MEMORY_ATTRIBUTE] = str(
+            read_number("maxmem", changes.most_memory_mb, LEAST_MEMORY_MB, LARGEST_MEMORY_MB)
+        )
+    return found
 
 
 def _target(database: Database, name: str, container: str) -> Host:

@@ -8,6 +8,7 @@ import traceback
 from pathlib import Path
 from typing import Callable, Dict, List, Tuple, Union
 
+from rocks.agent.changes import change_domain, grow_disk
 from rocks.agent.disks import check_disks, ensure_disks
 from rocks.agent.host import Host
 from rocks.agent.links import ensure_secured, links_locked, release_links
@@ -27,7 +28,9 @@ from rocks.devices.network.rules import check_link, is_of_site
 from rocks.errors import IncoherentError, RocksError, UserError
 from rocks.files import file_error
 from rocks.wire.agent import (
+    ChangeDomain,
     ForgetDomain,
+    GrowDisk,
     Operation,
     OperationOutcome,
     PauseDomain,
@@ -99,6 +102,12 @@ def _do(host: Host, operation: Operation) -> Change:
             return _end(host, operation)
         if operation.token is not None and host.domains().find(operation.name) is not None:
             host.leases.admit(operation.name, operation.token)
+        if isinstance(operation, ChangeDomain):
+            return change_domain(
+                host, operation, _checked_change(host, operation), lambda live: _secure(host, live)
+            )
+        if isinstance(operation, GrowDisk):
+            return grow_disk(host, operation)
         if isinstance(operation, StopDomain):
             return restart(host.domains(), operation)
         if isinstance(operation, PauseDomain):
@@ -135,14 +144,24 @@ def _undo_links(host: Host, operation: StartDomain) -> None:
             release_links(host, operation.name, operation.links)
 
 
-def _checked(operation: StartDomain) -> DomainDocument:
-    """The parsed XML of a valid request; checks that need no look at the host."""
+def _checked_change(host: Host, operation: ChangeDomain) -> DomainDocument:
+    """The parsed XML of a valid request, adapted to this host."""
+    return _adapted(host, _document_of(operation))[0]
+
+
+def _document_of(operation: Union[StartDomain, ChangeDomain]) -> DomainDocument:
     document = parse_domain(operation.xml)
     if document.name != check_name(operation.name) or document.token != operation.token:
         raise IncoherentError(
             f"the XML is for {document.name!r} under lease {document.token}, "
             f"the request for {operation.name} under lease {operation.token}"
         )
+    return document
+
+
+def _checked(operation: StartDomain) -> DomainDocument:
+    """The parsed XML of a valid request; checks that need no look at the host."""
+    document = _document_of(operation)
     for disk in operation.disks:
         check_path(disk.path)
     for link in operation.links:

@@ -23,6 +23,8 @@ from rocks.cluster.partition_plan import check_default_membership, check_sm
 from rocks.cluster.profile_values import MOST_DISKS, MOST_NAS_DISKS, check_pool_disks
 from rocks.cluster.records import TRUE_VALUES
 from rocks.cluster.values import read_number
+from rocks.cluster.vm_maxima import MOST_CPUS
+from rocks.cluster.vm_plan import LARGEST_MEMORY_MB, LEAST_MEMORY_MB
 from rocks.errors import RocksError, UserError
 from rocks.wire.imgstorage_conf import MOST_TRANSFERS
 
@@ -177,6 +179,8 @@ _FORMS: dict[str, Check] = {
     "ib_partitions_file": _path,
     "ib_opensm_pid_file": _path,
     "kvm_cpu_pinning": _pinning,
+    "kvm_max_cpus": _number(1, MOST_CPUS),
+    "kvm_max_memory": _number(LEAST_MEMORY_MB, LARGEST_MEMORY_MB),
     "hvm_features": _elements,
     "img_zpools": _each(check_pool_name),
     "img_zpool_disks": _pool_disks(MOST_NAS_DISKS),

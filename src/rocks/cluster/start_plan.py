@@ -104,7 +104,7 @@ def plan_start(
     _check_vfs(vm, container, connections)
     return StartPlan(
         disks=(
-            *(_disk(vm, container, disk, facts.disks) for disk in vm.disks),
+            *(plan_disk(vm, container, disk, facts.disks) for disk in vm.disks),
             *medium_of(vm, container),
         ),
         links=_links(vm, container, connections, facts, neighbours),
@@ -113,6 +113,14 @@ def plan_start(
         notes=(*notes, unfiltered_note(vm)) if network.lets_all_through else notes,
         network=network,
     )
+
+
+def plan_disk(vm: VirtualMachine, container: Host, disk: Disk, facts: Sequence[DiskFact]) -> DiskSpec:
+    """The disk as its host makes or checks it. StateError for a place where no disk may be, or without space."""
+    place_disk(
+        vm, container, disk, DiskSpec(disk.path, "raw", 0, disk.is_block)
+    )  # before anything else is reported
+    return place_disk(vm, container, disk, _check_disk(vm, disk, facts))
 
 
 def is_active(facts: HostFacts, name: str) -> bool:
@@ -209,13 +217,6 @@ def _check_vfs(vm: VirtualMachine, container: Host, connections: Sequence[Connec
                 f"them; remove the option sriov from the interface: rocks set host interface options {vm.name} "
                 f"{vf.mac} NULL"
             )
-
-
-def _disk(vm: VirtualMachine, container: Host, disk: Disk, facts: Sequence[DiskFact]) -> DiskSpec:
-    place_disk(
-        vm, container, disk, DiskSpec(disk.path, "raw", 0, disk.is_block)
-    )  # before anything else is reported
-    return place_disk(vm, container, disk, _check_disk(vm, disk, facts))
 
 
 def _check_disk(vm: VirtualMachine, disk: Disk, facts: Sequence[DiskFact]) -> DiskSpec:

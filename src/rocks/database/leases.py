@@ -33,6 +33,11 @@ def read_leases(database: Database, names: Sequence[str], lock: bool = False) ->
     return {str(row[0]).lower(): Lease(str(row[0]), int(row[1]), *row[2:]) for row in rows}
 
 
+def leases_held(database: Database, names: Sequence[str]) -> bool:
+    """Whether a host may be running one of the named machines."""
+    return any(lease.is_held for lease in read_leases(database, names).values())
+
+
 def leases_of_hosts(database: Database, hosts: Sequence[str]) -> list[Lease]:
     """All leases held by the hosts."""
     if not hosts:
@@ -134,6 +139,19 @@ def cover_disks(database: Database, disks_of: Mapping[str, Sequence[DiskKey]]) -
     _drop_disks(database, list(disks_of))
     disks = {(host, path, name) for name, keys in disks_of.items() for host, path in keys}
     database.insert_many("INSERT INTO vm_lease_disks (Host, Path, Name) VALUES", sorted(disks))
+
+
+def cover_also(database: Database, name: str, keys: Sequence[DiskKey]) -> None:
+    """Make the lease of a machine cover these disks too; a disk of another lease stays that one's."""
+    rows = [(host, path, name) for host, path in keys]
+    database.insert_many(
+        "INSERT INTO vm_lease_disks (Host, Path, Name) VALUES", rows, "ON DUPLICATE KEY UPDATE Name = Name"
+    )
+
+
+def uncover(database: Database, name: str, key: DiskKey) -> None:
+    """The lease of the machine does not cover this disk any more."""
+    database.execute("DELETE FROM vm_lease_disks WHERE Name = %s AND Host = %s AND Path = %s", (name, *key))
 
 
 def set_state(database: Database, names: Sequence[str], state: str, intent: str | None) -> None:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, cast
 from rocks import dry_run
 from rocks.errors import BugError, StateError
 from rocks.wire.agent import (
+    ChangeDomain,
     ForgetDomain,
+    GrowDisk,
     OperationOutcome,
     PauseDomain,
     PerformReply,
@@ -153,8 +155,27 @@ def _steps(operation: Operation, domains: Mapping[str, DomainFact], present: set
         if isinstance(operation, PauseDomain):
             return [] if is_paused else [f"pause {name}"]
         return [f"resume {name}"] if is_paused else []
+    if isinstance(operation, ChangeDomain):
+        _check_runs(name, domain)
+        return _change_steps(operation)
+    if isinstance(operation, GrowDisk):
+        return [f"grow {operation.disk.path} of {name} to {operation.disk.size_gb} GB"]
     assert isinstance(operation, ForgetDomain)
     return [] if domain is None else [f"power off {name} and remove its definition"]
+
+
+def _change_steps(operation: ChangeDomain) -> list[str]:
+    name = operation.name
+    aspects = {"CPUs": operation.cpus, "memory": operation.memory, "interfaces": operation.interfaces}
+    asked = [aspect for aspect, is_asked in aspects.items() if is_asked]
+    compared = (
+        [f"give the running {name} its recorded {', '.join(asked)}, as far as it can change"] if asked else []
+    )
+    return [
+        *compared,
+        *(f"detach {path} from {name}" for path in operation.detached),
+        *(f"attach {disk.path} to {name}" for disk in operation.disks),
+    ]
 
 
 def _check_runs(name: str, domain: DomainFact | None) -> None:

@@ -21,6 +21,7 @@ from rocks.errors import StateError
 from rocks.render.domain_cpus import VIRT_TYPE, cpu_and_memory
 from rocks.render.domain_disks import disk_lines
 from rocks.render.elements import element, lines_of
+from rocks.render.maxima import with_maxima
 from rocks.wire.consoles import console_log
 
 EMULATOR = "/usr/bin/qemu-system-x86_64"
@@ -88,7 +89,7 @@ def domain_lines(
         "<domain type='kvm'>",
         *lines_of(element("name", text=vm.name), 2),
         *block("bootloader", _os(vm, install)),
-        *block("cpumem", cpu_and_memory(vm)),
+        *block("cpumem", with_maxima(vm, cpu_and_memory(vm))),
         *block("device", devices),
         "</domain>",
     ]

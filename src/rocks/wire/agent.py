@@ -183,7 +183,44 @@ class ForgetDomain:
     token: Optional[int] = None
 
 
-Operation = Union[StartDomain, StopDomain, PauseDomain, ResumeDomain, ForgetDomain]
+@tagged
+@dataclass(frozen=True)
+class ChangeDomain:
+    """Change a domain that runs, without a restart.
+
+    `xml` is the document of a start now, under the lease. With `cpus` and `memory` the domain gets the CPUs and the
+    memory of `xml`, up to its maximum; with `interfaces` those of `xml` are attached, and others detached. `disks` of
+    `xml` are attached, those with the paths `detached` are detached. What needs a restart becomes a note. `links` are
+    all links of the domain. The memory is checked as at a start.
+    """
+
+    name: str
+    token: int
+    xml: str
+    cpus: bool = False
+    memory: bool = False
+    interfaces: bool = False
+    disks: Tuple[DiskSpec, ...] = ()
+    detached: Tuple[str, ...] = ()
+    links: Tuple[LinkSpec, ...] = ()
+    memory_reserve_mb: Optional[int] = None
+
+
+@tagged
+@dataclass(frozen=True)
+class GrowDisk:
+    """Grow a disk of a machine to the size of `disk`; a running guest is notified.
+
+    An image grows with or without the guest. A device must have grown already: only the guest is notified. An image
+    that does not exist yet is not made.
+    """
+
+    name: str
+    disk: DiskSpec
+    token: Optional[int] = None
+
+
+Operation = Union[StartDomain, StopDomain, PauseDomain, ResumeDomain, ForgetDomain, ChangeDomain, GrowDisk]
 
 
 @dataclass(frozen=True)
@@ -218,6 +255,9 @@ class Call(NamedTuple):
     reply: type
     deadline_seconds: float
 
+
+RELEASE_SECONDS = 20.0
+"""How long a guest has to release a device that is detached."""
 
 _SLOW_COPY_BYTES_PER_SECOND = 10_000_000
 """A disk that is made from an image is copied at least this fast."""
@@ -265,6 +305,8 @@ def reply_deadline_seconds(request: Request[Any]) -> float:
 def _waiting_seconds(operation: Operation) -> float:
     if isinstance(operation, StopDomain) and operation.action == "shutdown":
         return operation.deadline_seconds
+    if isinstance(operation, ChangeDomain):
+        return RELEASE_SECONDS * (len(operation.detached) + operation.interfaces) + 10.0
     if isinstance(operation, StartDomain):
         copied_bytes = sum(disk.base.used_bytes for disk in operation.disks if disk.base is not None)
         return (5.0 if operation.partition is None else 20.0) + copied_bytes / _SLOW_COPY_BYTES_PER_SECOND

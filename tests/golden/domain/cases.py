@@ -43,6 +43,20 @@ def with_disks(*disks: str, **values: Any) -> VirtualMachine:
 
 
 CASES = {
+    "compute_with_maxima": Case(
+        machine(attributes={"kvm_max_cpus": "4", "kvm_max_memory": "8192"}, cpus=2, memory_mb=1024)
+    ),
+    "compute_with_maxima_and_cpu_model": Case(
+        machine(
+            attributes={
+                "kvm_max_memory": "8192",
+                "kvm_max_cpus": "8",
+                "cpu_mode": "host-passthrough:<topology sockets='1' cores='2' threads='1'/>",
+            },
+            cpus=2,
+            memory_mb=1024,
+        )
+    ),
     "compute_on_a_bridge": Case(machine(attributes={"cpu_mode": "host-passthrough"}), [BRIDGE]),
     "compute_in_a_cluster": Case(
         machine("vm-vc1-0", memory_mb=1024, disks=["file:/images/vm-vc1-0.vda,vda,virtio"]), [TAP]

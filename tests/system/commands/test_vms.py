@@ -515,8 +515,11 @@ SET = ("set", "host", "vm")
 
 SET_HOST_VM_REFUSES = [
     ((), "must supply only one host"),
-    (("web-a", "fe-a", "mem=64"), "takes {host}, but 2 arguments are given"),
-    (("%a", "mem=64"), "must supply only one host"),
+    (("web-a", "fe-a", "slice=7"), "must supply only one host"),
+    (("%a", "disk=file:/a,vda,virtio"), "must supply only one host"),
+    (("web-a", "cpus=0"), 'cpus "0" must be an integer'),
+    (("web-a", "maxcpus=256"), 'maxcpus "256" must be an integer'),
+    (("web-a", "maxmem=1"), 'maxmem "1" must be an integer'),
     (("nobody", "mem=64"), 'cannot resolve host "nobody"'),
     (("web-a", "mem=0"), '"mem" parameter must be an integer'),
     (("web-a", "mem=-5"), '"mem" parameter must be an integer'),

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from rocks.errors import IncoherentError
 from rocks.wire.agent import (
     CALLS,
+    ChangeDomain,
     DiskSpec,
     ForgetDomain,
+    GrowDisk,
     LinkSpec,
     PauseDomain,
     PerformRequest,
@@ -39,6 +41,8 @@ operations = st.one_of(
     st.builds(PauseDomain),
     st.builds(ResumeDomain),
     st.builds(ForgetDomain),
+    st.builds(ChangeDomain),
+    st.builds(GrowDisk),
 )
 
 
@@ -109,7 +113,8 @@ def test_an_unknown_operation_raises_an_error(tag: Any) -> None:
     """A member of a Union must name its class."""
     value = {"operations": [{"shape": tag, "name": "x"}]}
     with pytest.raises(
-        IncoherentError, match=r"field request.operations\[0\].shape: expected one of ForgetDomain"
+        IncoherentError,
+        match=r"field request.operations\[0\].shape: expected one of ChangeDomain, ForgetDomain",
     ):
         decode(PerformRequest, value, "request")
 

@@ -47,6 +47,12 @@ MACHINES = {
     "kvm_cdrom_boot": Known(
         "host", "first", "last: the CD boots where neither the network nor the disk does; first: before them"
     ),
+    "kvm_max_cpus": Known(
+        "host", "", "the number of CPUs up to which the running machine gets more (rocks set host vm cpus=)"
+    ),
+    "kvm_max_memory": Known(
+        "host", "", "the memory in MB up to which the running machine gets more (rocks set host vm mem=)"
+    ),
     "kvm_netboot": Known("host", "yes", "no: the network is left out of the boot order"),
     "HVM_Features": Known("host", "", "XML that replaces the default features"),
 }

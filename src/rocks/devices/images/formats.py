@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from rocks.errors import StateError
 
@@ -30,6 +31,12 @@ def check_refers_to_nothing(descriptor: int, path: str, format: str) -> None:
             raise StateError(f"{path} is not a qed image; its type in disk= must be that of the file")
         if int.from_bytes(header[16:24], "little") & _QED_BACKING:
             raise _refers(path)
+
+
+def qcow2_bytes(path: Path) -> int:
+    """The size of a qcow2 image as its guest sees it. OSError."""
+    with path.open("rb") as image:
+        return _number(image.read(32)[24:])
 
 
 def _number(data: bytes) -> int:

@@ -28,7 +28,8 @@ from rocks.wire.facts import ConsoleFact
 
 # a document of this system or of libvirt keeps its prefixes when it is written again
 ElementTree.register_namespace("rocks", LEASE_NAMESPACE)
-_DISK = f"{{{LEASE_NAMESPACE}}}disk"
+DISK = f"{{{LEASE_NAMESPACE}}}disk"
+"""The tag of a disk in the lease."""
 ElementTree.register_namespace("qemu", "http://libvirt.org/schemas/domain/qemu/1.0")
 
 
@@ -62,7 +63,7 @@ class DomainDocument(NamedTuple):
     @property
     def disk_identities(self) -> Tuple[LeaseDisk, ...]:
         """Each disk as the lease has it: what the host checked before the definition."""
-        return tuple(_lease_disk(found) for found in self.root.iterfind(f"metadata/{LEASE}/{_DISK}"))
+        return tuple(_lease_disk(found) for found in self.root.iterfind(f"metadata/{LEASE}/{DISK}"))
 
     @property
     def disk_paths(self) -> Tuple[str, ...]:
@@ -77,8 +78,19 @@ class DomainDocument(NamedTuple):
 
     @property
     def cpus(self) -> int:
-        """Number of virtual CPUs."""
+        """Number of virtual CPUs that the guest has; those up to the maximum can be added."""
+        cpus = self.root.find("vcpu")
+        return self.most_cpus if cpus is None else int(cpus.get("current", self.most_cpus))
+
+    @property
+    def most_cpus(self) -> int:
+        """The maximum of virtual CPUs."""
         return int(self.root.findtext("vcpu", "1"))
+
+    @property
+    def most_memory_mb(self) -> int:
+        """The maximum of memory in MB; 0 when no memory can be added."""
+        return int(self.root.findtext("maxMemory", "0")) // KIB_PER_MB
 
     @property
     def requires_kvm(self) -> bool:
@@ -175,7 +187,7 @@ def with_disk_identities(document: DomainDocument, disks: Iterable[LeaseDisk]) -
         return document
     for path, device, inode, machine in disks:
         attributes = {"path": path, "device": str(device), "inode": str(inode), "machine": machine}
-        SubElement(lease, _DISK, attributes)
+        SubElement(lease, DISK, attributes)
     return _written(root)
 
 

@@ -13,6 +13,7 @@ import libvirt  # noqa: TID251 - the only importer
 
 from rocks.clock import Deadline, wait_seconds
 from rocks.devices.libvirt.domain_xml import DomainDocument, parse_domain
+from rocks.devices.libvirt.interface_xml import LEASE_NAMESPACE
 from rocks.errors import HostError, StateError, ToolError
 from rocks.wire.facts import ConsoleFact, DomainFact, DomainState
 
@@ -35,6 +36,7 @@ _ERASE = (
     | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
 )
 _GONE = (libvirt.VIR_ERR_NO_DOMAIN,)
+_NO_DEVICE = (libvirt.VIR_ERR_DEVICE_MISSING,)
 _NOT_RUNNING = (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID)
 
 _DISK_FAILED = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_IOERROR)
@@ -194,6 +196,53 @@ class Domains:
         with _libvirt_errors(f"reboot {name}"):
             self._existing(name).reboot(libvirt.VIR_DOMAIN_REBOOT_ACPI_POWER_BTN)
 
+    def attach(self, name: str, device: str) -> None:
+        """As `DomainDriver.attach`."""
+        with _libvirt_errors(f"attach a device to {name}"):
+            domain = self._existing(name)
+            domain.attachDeviceFlags(device, _affected(domain))
+
+    def detach(self, name: str, device: str) -> None:
+        """As `DomainDriver.detach`."""
+        with _libvirt_errors(f"detach a device from {name}", but=_NO_DEVICE):
+            self._existing(name).detachDeviceFlags(device, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+
+    def forget_device(self, name: str, device: str) -> None:
+        """As `DomainDriver.forget_device`."""
+        with _libvirt_errors(f"remove a device from the definition of {name}", but=_NO_DEVICE):
+            domain = self._existing(name)
+            if domain.isPersistent():
+                domain.detachDeviceFlags(device, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+
+    def update(self, name: str, device: str) -> None:
+        """As `DomainDriver.update`."""
+        with _libvirt_errors(f"change a device of {name}"):
+            domain = self._existing(name)
+            domain.updateDeviceFlags(device, _affected(domain))
+
+    def set_cpus(self, name: str, cpus: int) -> None:
+        """As `DomainDriver.set_cpus`."""
+        with _libvirt_errors(f"set the number of CPUs of {name}"):
+            domain = self._existing(name)
+            domain.setVcpusFlags(cpus, _affected(domain))
+
+    def set_lease(self, name: str, lease: str) -> None:
+        """As `DomainDriver.set_lease`."""
+        with _libvirt_errors(f"set the lease of {name}"):
+            domain = self._existing(name)
+            kind = libvirt.VIR_DOMAIN_METADATA_ELEMENT
+            domain.setMetadata(kind, lease, "rocks", LEASE_NAMESPACE, _affected(domain))
+
+    def disk_bytes(self, name: str, path: str) -> int:
+        """As `DomainDriver.disk_bytes`."""
+        with _libvirt_errors(f"report the disk {path} of {name}"):
+            return int(self._existing(name).blockInfo(path)[0])
+
+    def resize_disk(self, name: str, path: str, size_bytes: int) -> None:
+        """As `DomainDriver.resize_disk`."""
+        with _libvirt_errors(f"resize the disk {path} of {name}"):
+            self._existing(name).blockResize(path, size_bytes, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
+
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
@@ -239,6 +288,12 @@ def _fact(domain: Any, flags: _Flags) -> Optional[DomainFact]:
             listeners=document.listeners,
         )
     return None
+
+
+def _affected(domain: Any) -> int:
+    """The running domain, and its definition where it has one."""
+    flags: int = libvirt.VIR_DOMAIN_AFFECT_LIVE
+    return flags | libvirt.VIR_DOMAIN_AFFECT_CONFIG if domain.isPersistent() else flags
 
 
 def _settled_state(domain: Any) -> int:

@@ -71,5 +71,29 @@ class DomainDriver(Protocol):
     def reboot(self, name: str) -> None:
         """Reboot the guest by ACPI."""
 
+    def attach(self, name: str, device: str) -> None:
+        """Attach a device, as XML, to a running domain and to its definition."""
+
+    def detach(self, name: str, device: str) -> None:
+        """Request that the guest releases a device, as XML; it is in `document` until the guest has done so."""
+
+    def forget_device(self, name: str, device: str) -> None:
+        """Remove a device, as XML, from the definition of a running domain; no error when it is not there."""
+
+    def update(self, name: str, device: str) -> None:
+        """Change the settings of a device, as XML, of a running domain and of its definition."""
+
+    def set_cpus(self, name: str, cpus: int) -> None:
+        """Set the number of CPUs of a running domain, up to its maximum."""
+
+    def set_lease(self, name: str, lease: str) -> None:
+        """Replace the lease in the metadata of a running domain and of its definition; XML without a namespace."""
+
+    def disk_bytes(self, name: str, path: str) -> int:
+        """The size of a disk of a running domain, as its guest sees it."""
+
+    def resize_disk(self, name: str, path: str, size_bytes: int) -> None:
+        """Grow the image of a running domain, or report to its guest that the device has grown."""
+
     def close(self) -> None:
         """Close the connection."""

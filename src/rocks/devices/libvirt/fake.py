@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import copy
+import os
 import threading
 import uuid
+import xml.etree.ElementTree as ElementTree
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Dict, Iterator, Optional, Tuple
-from xml.etree.ElementTree import SubElement
+from xml.etree.ElementTree import Element, SubElement
 
 from rocks.devices.libvirt.domain_xml import DomainDocument, parse_domain
+from rocks.devices.libvirt.interface_xml import LEASE, mac_of
 from rocks.errors import RocksError, StateError, ToolError
+from rocks.units import KIB_PER_MB
 from rocks.wire.facts import ConsoleFact, DomainFact, DomainState
 
 _FIRST_VNC_PORT = 5900
@@ -29,13 +33,14 @@ class _Domain:
 
 
 class FakeDomains:
-    """A libvirt whose guests ignore the power button unless `guests_obey`.
+    """A libvirt whose guests ignore the power button unless `guests_obey`, and release devices if `guests_release`.
 
     `refusals` maps a method name to the message with which it fails once. `picture` is on every screen.
     """
 
     def __init__(self) -> None:
         self.guests_obey = False
+        self.guests_release = True
         self.refusals: Dict[str, str] = {}
         self.picture = b"\x89PNG\r\n\x1a\n"
         self._domains: Dict[str, _Domain] = {}
@@ -182,6 +187,82 @@ class FakeDomains:
         with self._step("reboot"):
             self._active(name, "reboot")
 
+    def attach(self, name: str, device: str) -> None:
+        """As `DomainDriver.attach`."""
+        with self._step("attach"):
+            element = ElementTree.fromstring(device)
+            source = element.find("source")
+            if source is not None and source.get("file") and not Path(source.get("file", "")).exists():
+                raise ToolError(f"libvirt on this host did not attach a device to {name}: No such file")
+            root = self._changed_root(name, "attach a device to")
+            memory = root.find("memory")
+            if element.tag == "memory" and memory is not None:
+                memory.text = str(_kib(root) + int(element.findtext("target/size", "0")) * KIB_PER_MB)
+            root.find("devices").append(element)  # type: ignore[union-attr]
+            self._write(name, root)
+
+    def detach(self, name: str, device: str) -> None:
+        """As `DomainDriver.detach`; nothing happens when the guests do not release devices."""
+        with self._step("detach"):
+            root = self._changed_root(name, "detach a device from")
+            devices = root.find("devices")
+            for one in list(devices if devices is not None and self.guests_release else ()):
+                if _key(one) == _key(ElementTree.fromstring(device)):
+                    devices.remove(one)  # type: ignore[union-attr]
+            self._write(name, root)
+
+    def forget_device(self, name: str, device: str) -> None:
+        """As `DomainDriver.forget_device`: the definition is the running domain here."""
+        with self._step("forget_device"):
+            self._active(name, "change")
+
+    def update(self, name: str, device: str) -> None:
+        """As `DomainDriver.update`."""
+        with self._step("update"):
+            root = self._changed_root(name, "change a device of")
+            devices, new = root.find("devices"), ElementTree.fromstring(device)
+            for number, one in enumerate(devices if devices is not None else ()):
+                if _key(one) == _key(new):
+                    devices[number] = new  # type: ignore[index]
+            self._write(name, root)
+
+    def set_cpus(self, name: str, cpus: int) -> None:
+        """As `DomainDriver.set_cpus`."""
+        with self._step("set_cpus"):
+            root = self._changed_root(name, "set the number of CPUs of")
+            if cpus > self._domains[name].document.most_cpus:
+                raise ToolError(
+                    f"libvirt on this host did not set the number of CPUs of {name}: more than maximum"
+                )
+            root.find("vcpu").set("current", str(cpus))  # type: ignore[union-attr]
+            self._write(name, root)
+
+    def set_lease(self, name: str, lease: str) -> None:
+        """As `DomainDriver.set_lease`."""
+        with self._step("set_lease"):
+            root = self._changed_root(name, "set the lease of")
+            element = ElementTree.fromstring(lease)
+            element.tag = LEASE
+            metadata = root.find("metadata")
+            if metadata is None:
+                metadata = SubElement(root, "metadata")
+            for old in metadata.findall(LEASE):
+                metadata.remove(old)
+            metadata.append(element)
+            self._write(name, root)
+
+    def disk_bytes(self, name: str, path: str) -> int:
+        """As `DomainDriver.disk_bytes`."""
+        with self._lock:
+            self._active(name, f"report the disk {path} of")
+            return Path(path).stat().st_size
+
+    def resize_disk(self, name: str, path: str, size_bytes: int) -> None:
+        """As `DomainDriver.resize_disk`."""
+        with self._step("resize_disk"):
+            self._active(name, f"resize the disk {path} of")
+            os.truncate(path, size_bytes)
+
     def close(self) -> None:
         """As `DomainDriver.close`."""
 
@@ -227,8 +308,26 @@ class FakeDomains:
             listeners=listens,
         )
 
+    def _changed_root(self, name: str, what: str) -> Element:
+        return copy.deepcopy(self._active(name, what).document.root)
+
+    def _write(self, name: str, root: Element) -> None:
+        self._change(
+            self._domains[name], document=parse_domain(ElementTree.tostring(root, encoding="unicode"))
+        )
+
     def _change(self, domain: _Domain, **changes: Any) -> None:
         self._domains[domain.document.name] = replace(domain, **changes)
+
+
+def _kib(root: Element) -> int:
+    return int(root.findtext("memory", "0"))
+
+
+def _key(device: Element) -> Tuple[str, str, str]:
+    """What libvirt compares to find a device: its kind, the name of a disk, the MAC address of an interface."""
+    target = device.find("target") if device.tag == "disk" else None
+    return device.tag, mac_of(device), "" if target is None else target.get("dev", "")
 
 
 def _with_devices(document: DomainDocument) -> DomainDocument:

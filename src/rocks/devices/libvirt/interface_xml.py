@@ -9,7 +9,7 @@ from rocks.errors import UserError
 
 LEASE_NAMESPACE = "urn:rocks:lease"
 LEASE = f"{{{LEASE_NAMESPACE}}}lease"
-_NETWORK, _SENDER = (f"{{{LEASE_NAMESPACE}}}{tag}" for tag in ("network", "sender"))
+NETWORK, _SENDER = (f"{{{LEASE_NAMESPACE}}}{tag}" for tag in ("network", "sender"))
 _WITH_DEVICE = ("direct", "bridge", "network", "ethernet")
 _ADDRESS_PARTS = ("domain", "bus", "slot", "function")
 
@@ -50,13 +50,13 @@ def vf_interfaces(domain: Element) -> List[Element]:
 
 def requires_filter(domain: Element) -> bool:
     """Whether the host must filter the guest's frames; the default is yes."""
-    network = domain.find(f"metadata/{LEASE}/{_NETWORK}")
+    network = domain.find(f"metadata/{LEASE}/{NETWORK}")
     return network is None or network.get("filter") != "off"
 
 
 def senders_of(domain: Element) -> Dict[str, SenderLimits]:
     """MAC address (lower case) → allowed sender addresses."""
-    found = domain.iterfind(f"metadata/{LEASE}/{_NETWORK}/{_SENDER}")
+    found = domain.iterfind(f"metadata/{LEASE}/{NETWORK}/{_SENDER}")
     return {element.get("mac", "").lower(): _sender(element) for element in found}
 
 

@@ -2,128 +2,27 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 
-from rocks.devices.change import UNCHANGED, Change
-from rocks.devices.disks import ensure_disk
-from rocks.devices.images.owners import ImageOwners
-from rocks.devices.libvirt.domain_xml import DomainDocument
-from rocks.devices.libvirt.driver import DomainDriver
-from rocks.devices.libvirt.fake import FakeDomains
 from rocks.devices.libvirt.pause import ensure_paused, ensure_resumed, restart
 from rocks.devices.libvirt.start import Prepared, ensure_running
 from rocks.devices.libvirt.stop import ensure_fenced, ensure_forgotten, ensure_stopped
 from rocks.errors import StateError, ToolError
-from rocks.wire.agent import DiskSpec, ForgetDomain, PauseDomain, ResumeDomain, StartDomain, StopDomain
+from rocks.wire.agent import ForgetDomain, PauseDomain, ResumeDomain, StartDomain, StopDomain
 from rocks.wire.facts import Fence
-
-NAME = "vm-t-0"
-
-END = list[int]().append
-"""Ends no lease; that it ends is a case of `tests/contract/test_agent_operations.py`."""
-
-XML = """<domain type='qemu'>
-  <name>{name}</name>
-  {metadata}
-  <memory>65536</memory>
-  <vcpu>1</vcpu>
-  <os><type arch='x86_64'>hvm</type><boot dev='hd'/></os>
-  <features><acpi/></features>
-  <devices>
-    <disk type='file' device='disk'>
-      <driver name='qemu' type='raw'/><source file='{image}'/><target dev='vda' bus='virtio'/>
-    </disk>
-    <serial type='pty'><log file='/var/log/libvirt/qemu/{name}-serial.log'/></serial>
-    <graphics type='vnc'>{listen}</graphics>
-  </devices>
-</domain>"""
-SOCKET = "<listen type='socket'/>"
-LOOPBACK = "<listen type='address' address='127.0.0.1'/>"
-LEASE = '<metadata><rocks:lease xmlns:rocks="urn:rocks:lease" token="{}"/></metadata>'
-
-
-class World(Protocol):
-    """A libvirt, and what only the operator of its host does."""
-
-    domains: DomainDriver
-    image: Path
-
-    def save(self, name: str) -> None:
-        """`virsh managedsave`."""
-
-
-class FakeWorld:
-    """libvirt in memory."""
-
-    def __init__(self, folder: Path) -> None:
-        self.fake = FakeDomains()
-        self.domains: DomainDriver = self.fake
-        self.image = folder / "vm.img"
-
-    def save(self, name: str) -> None:
-        self.fake.save(name)
-
-
-class RealWorld:
-    """A real libvirt."""
-
-    def __init__(self, uri: str, folder: Path) -> None:
-        from rocks.devices.libvirt.domains import Domains
-
-        self.real = Domains(uri)
-        self.domains: DomainDriver = self.real
-        self.image = folder / "vm.img"
-
-    def save(self, name: str) -> None:
-        self.real._connection.lookupByName(name).managedSave()
-
-
-def unsecured(document: DomainDocument) -> Change:
-    """Nobody looks at what these guests send."""
-    return UNCHANGED
-
-
-@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.system)])
-def world(request: pytest.FixtureRequest) -> Iterator[World]:
-    """A libvirt without domains and a blank image; whatever a case leaves is taken away."""
-    if request.param == "real":
-        pytest.importorskip("libvirt", reason="the distribution's libvirt bindings are not installed")
-    # not tmp_path: QEMU's unprivileged user could not pass through its folders
-    folder = Path(tempfile.mkdtemp(prefix="rocks-image-", dir="/tmp"))
-    folder.chmod(0o711)
-    made: World = (
-        FakeWorld(folder)
-        if request.param == "fake"
-        else RealWorld(request.getfixturevalue("libvirt_uri"), folder)
-    )
-    ensure_disk(DiskSpec(str(made.image), "raw", 1, False), ImageOwners(made.image.parent / "state"))
-    try:
-        yield made
-    finally:
-        for fact in made.domains.facts():
-            ensure_forgotten(made.domains, ForgetDomain(fact.name), END)
-        made.domains.close()
-        shutil.rmtree(folder)
-
-
-def xml_of(world: World, name: str = NAME, token: int | None = 7, listen: str = SOCKET) -> str:
-    """A guest with a blank disk."""
-    lease = "" if token is None else LEASE.format(token)
-    return XML.format(name=name, metadata=lease, image=world.image, listen=listen)
-
-
-def start(world: World, token: int = 7, **changes: object) -> bool:
-    """Bring the guest to running under a lease; whether anything changed."""
-    xml = xml_of(world, token=token)
-    request = StartDomain(NAME, token, xml, **changes)  # type: ignore[arg-type]
-    return ensure_running(world.domains, request, lambda: Prepared(xml), unsecured).changed
-
+from tests.contract.devices.libvirt.world import (
+    END,
+    LOOPBACK,
+    NAME,
+    XML,
+    World,
+    start,
+    unsecured,
+    xml_of,
+)
 
 UEFI = (
     "<os firmware='efi'><type arch='x86_64' machine='q35'>hvm</type>{}</os>",

@@ -1,7 +1,8 @@
 """`rocks set host vm`"""
 
 import rocks.commands
-from rocks.actions.vms import VmChanges, set_vm
+from rocks.actions.vms import VmChanges, set_vms
+from rocks.database.leases import leases_held
 from rocks.database.vm_listing import vms_elsewhere
 
 RollName = "kvm"
@@ -9,10 +10,13 @@ RollName = "kvm"
 
 class Command(rocks.commands.Command):
     """
-    Change a virtual machine. Changes take effect at the next start; image files are not resized.
+    Change virtual machines. A machine that runs gets more CPUs and memory at once, up to the maximum with which it was
+    started, and a line names what waits; other changes take effect at the next start. Image files are not resized:
+    rocks set host vm disk grows them.
 
-    <arg type='string' name='host'>
-    One virtual machine; an ordinary host becomes a virtual machine, if physnode or virt-type is given.
+    <arg type='string' name='host' repeat='1'>
+    Virtual machines, by name or any other selector; one for disk, slice and uuid. An ordinary host becomes a virtual
+    machine, if physnode or virt-type is given.
     </arg>
     <param type='string' name='physnode' default='unchanged'>
     Physical host of the machine. A machine moves only to a host whose attribute kvm is true, as that of VM containers.
@@ -27,6 +31,15 @@ class Command(rocks.commands.Command):
     <param type='int' name='mem' default='unchanged' unit='MB'>
     Memory.
     </param>
+    <param type='int' name='cpus' default='unchanged' unit='CPUs'>
+    Number of CPUs.
+    </param>
+    <param type='int' name='maxmem' default='unchanged' unit='MB'>
+    Memory up to which the running machine gets more, from its next start (attribute kvm_max_memory).
+    </param>
+    <param type='int' name='maxcpus' default='unchanged' unit='CPUs'>
+    CPUs up to which the running machine gets more, from its next start (attribute kvm_max_cpus).
+    </param>
     <param type='int' name='slice' default='unchanged' unit='none'>
     Slice number on the host.
     </param>
@@ -37,28 +50,58 @@ class Command(rocks.commands.Command):
     UUID of the machine, which its disks bear: only to recreate a machine that was removed, as rocks dump does.
     </param>
 
+    <shared command='set host power' names='dry-run'/>
+
     <example cmd='set host vm vm-vc1-0 mem=4096'>
     Give the machine 4 GB of memory from the next start.
     </example>
     <example cmd='set host vm vm-vc1-0 physnode=vm-container-0-1'>
     Start the machine on another host next time; its disks are not copied (move host vm).
     </example>
+    <example cmd='set host vm vm-vc1-0 vm-vc1-1 maxcpus=8 maxmem=16384'>
+    Let two machines get up to 8 CPUs and 16 GB while they run, from their next start.
+    </example>
+    <example cmd='set host vm vm-vc1-0 vm-vc1-1 cpus=4 mem=8192'>
+    Give them more at once.
+    </example>
     <related>list host vm</related>
+    <related>set host vm disk</related>
+    <related>sync host vm</related>
     <related>move host vm</related>
     <related>set host vm nas</related>
     """
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Change the machine."""
-        if len(args) != 1:
+        """Change the machines; those that run get more CPUs and memory at once."""
+        if not args:
             self.abort("must supply only one host")
         container = self.fillText("physnode")
         host = self.getOneHostname([container]) if container else None
-        changes = VmChanges(host, *self.fillTexts("disk", "disksize", "mem", "slice", "virt-type", "uuid"))
-        name = self.getOneHostname(args)
-        set_vm(self.db, name, changes)
-        for vm, present in vms_elsewhere(self.db, [name]).items() if container else ():
+        changes = VmChanges(
+            host,
+            *self.fillTexts(
+                "disk", "disksize", "mem", "slice", "virt-type", "uuid", "cpus", "maxcpus", "maxmem"
+            ),
+        )
+        names = self.getSomeHostnames(args)
+        set_vms(self.db, names, changes)
+        for vm, present in vms_elsewhere(self.db, names).items() if container else ():
             self.notify(
                 f"Warning: {vm} may be running on {present}, which holds its lease; it can start on {host} only when "
                 f"it has been stopped there: rocks stop host vm {vm}"
             )
+        if changes.cpus or changes.memory_mb:
+            self._change_running(names, changes)
+
+    def _change_running(self, names: list[str], changes: VmChanges) -> None:
+        if not leases_held(self.db, names):
+            return
+        from rocks.actions.running_changes import Aspects, apply_records, at_next_start  # as heavy as hosts
+        from rocks.commands._shared.vm_filters import filters_of
+
+        aspects = Aspects(cpus=changes.cpus is not None, memory=changes.memory_mb is not None)
+        outcomes = apply_records(self.db, names, aspects, filters_of(self))
+        for line in outcomes.lines:
+            self.notify(line)
+        for name, error in outcomes.failed.items():
+            self.notify(f"Warning: {at_next_start(name, error)}")

@@ -1,0 +1,40 @@
+"""`rocks remove host vm disk`"""
+
+import rocks.commands
+
+RollName = "kvm"
+
+
+class Command(rocks.commands.Command):
+    """
+    Remove a disk from a virtual machine. If the machine runs, its guest must release the disk: unmount it there first.
+    The image stays on the host.
+
+    The first disk of a running machine stays, and a disk that is on a NAS or before one that is.
+
+    <arg type='string' name='host'>
+    One virtual machine.
+    </arg>
+    <arg type='string' name='disk'>
+    Path or device of the disk (rocks list host vm showdisks=yes).
+    </arg>
+    <shared command='set host power' names='dry-run'/>
+
+    <example cmd='remove host vm disk vm-vc1-0 vdb'>
+    Detach the second disk.
+    </example>
+    <example cmd='remove host vm disk vm-vc1-0 /state/partition1/kvm/disks/vm-vc1-0.vdb'>
+    Name it by its image.
+    </example>
+    <related>add host vm disk</related>
+    <related>remove host image</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Detach the disk where the machine runs, and delete its record."""
+        from rocks.actions.vm_disks import remove_disk  # hosts are reached by heavy libraries
+        from rocks.commands._shared.vm_filters import filters_of
+
+        hosts, (disk,) = self.requireArguments("disk")
+        for line in remove_disk(self.db, self.getOneHostname(hosts), disk, filters_of(self)):
+            self.notify(line)

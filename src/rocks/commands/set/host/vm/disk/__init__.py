@@ -1,0 +1,45 @@
+"""`rocks set host vm disk`"""
+
+import rocks.commands
+
+RollName = "kvm"
+
+
+class Command(rocks.commands.Command):
+    """
+    Grow a disk of a virtual machine, and notify its guest if the machine runs. The image of a machine that is off
+    grows, too. The partitions and file systems in the guest are grown by its own programs (growpart, resize2fs).
+
+    A device of the host must have grown before, as by lvextend. A disk on a NAS does not grow.
+
+    <arg type='string' name='host'>
+    One virtual machine.
+    </arg>
+    <arg type='string' name='disk'>
+    Path or device of the disk (rocks list host vm showdisks=yes).
+    </arg>
+    <param type='int' name='size' optional='0' unit='GB'>
+    The new size.
+    </param>
+    <shared command='set host power' names='dry-run'/>
+
+    <example cmd='set host vm disk vm-vc1-0 vda size=50'>
+    Grow the first disk to 50 GB.
+    </example>
+    <example cmd='set host vm disk vm-vc1-0 /state/partition1/kvm/disks/vm-vc1-0.vdb size=100'>
+    Name the disk by its image.
+    </example>
+    <related>add host vm disk</related>
+    <related>set host vm</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Grow the disk on its host, and store its size."""
+        from rocks.actions.vm_disks import grow_disk  # hosts are reached by heavy libraries
+
+        hosts, (disk,) = self.requireArguments("disk")
+        size = self.fillText("size")
+        if not size:
+            self.abort("must supply size=, the new size in GB")
+        for line in grow_disk(self.db, self.getOneHostname(hosts), disk, size):
+            self.notify(line)

@@ -1,0 +1,129 @@
+"""Devices of a domain that runs, as XML of their own, and its lease after a change; pure."""
+
+from __future__ import annotations
+
+import copy
+import xml.etree.ElementTree as ElementTree
+from string import ascii_lowercase
+from typing import Iterable, List, Optional
+from xml.etree.ElementTree import Element, SubElement
+
+from rocks.devices.libvirt.domain_xml import DISK, DomainDocument, LeaseDisk
+from rocks.devices.libvirt.interface_xml import LEASE, NETWORK, mac_of
+from rocks.errors import IncoherentError, StateError
+
+_HOT_BUSES = ("virtio", "scsi")
+"""Buses of disks that can be attached to a running guest."""
+
+
+def disk_of(document: DomainDocument, path: str) -> Optional[Element]:
+    """The disk with this file or device; None when there is none."""
+    for disk in document.root.iterfind("devices/disk"):
+        source = disk.find("source")
+        if source is not None and path in (source.get("file"), source.get("dev")):
+            return disk
+    return None
+
+
+def interface_of(document: DomainDocument, mac: str) -> Element:
+    """The interface with this MAC address. IncoherentError when there is none."""
+    for interface in document.root.iterfind("devices/interface"):
+        if mac_of(interface) == mac:
+            return interface
+    raise IncoherentError(f"the XML of {document.name} has no interface {mac}; please report this")
+
+
+def target_of(disk: Element) -> str:
+    """The name of a disk in the domain, as vdb."""
+    target = disk.find("target")
+    return "" if target is None else target.get("dev", "")
+
+
+def check_hot_bus(disk: Element, name: str, path: str) -> None:
+    """StateError when the bus of a disk takes no change while the guest runs."""
+    target = disk.find("target")
+    bus = "" if target is None else target.get("bus", "")
+    if bus not in _HOT_BUSES:
+        raise StateError(
+            f"the disk {path} is on the bus {bus}, which cannot change while {name} runs: stop {name} first, or give "
+            "the disk the bus virtio"
+        )
+
+
+def attachable(live: DomainDocument, disk: Element) -> Element:
+    """The disk with a name that the running domain has not given to another one."""
+    taken = {target_of(other) for other in live.root.iterfind("devices/disk")}
+    device = target_of(disk)
+    made = copy.deepcopy(disk)
+    if device in taken:
+        target = made.find("target")
+        assert target is not None
+        target.set("dev", _free(device, taken))
+    return made
+
+
+def _free(device: str, taken: Iterable[str]) -> str:
+    series = device[: 3 if device.startswith("xvd") else 2]
+    suffixes: List[str] = [
+        *ascii_lowercase,
+        *(one + two for one in ascii_lowercase for two in ascii_lowercase),
+    ]
+    for suffix in suffixes:
+        if series + suffix not in taken:
+            return series + suffix
+    raise StateError(f"all names of disks like {device} are taken")
+
+
+def memory_module(size_mb: int) -> str:
+    """A memory module for the guest's first NUMA node."""
+    memory = Element("memory", {"model": "dimm"})
+    target = SubElement(memory, "target")
+    SubElement(target, "size", {"unit": "MiB"}).text = str(size_mb)
+    SubElement(target, "node").text = "0"
+    return text_of(memory)
+
+
+def with_link(interface: Element, state: str) -> str:
+    """The interface with its link up or down."""
+    made = copy.deepcopy(interface)
+    for old in made.findall("link"):
+        made.remove(old)
+    SubElement(made, "link", {"state": state})
+    return text_of(made)
+
+
+def text_of(element: Element) -> str:
+    """The element as text."""
+    return ElementTree.tostring(element, encoding="unicode")
+
+
+def changed_lease(
+    live: DomainDocument,
+    network: Optional[DomainDocument] = None,
+    added: Iterable[LeaseDisk] = (),
+    removed: Iterable[str] = (),
+) -> str:
+    """The lease of the running domain with other disks, and with the packet filters of `network` if that is given.
+
+    The root has no namespace, since libvirt gives it one; its children have their own.
+    """
+    lease = _lease(live)
+    gone = set(removed) | {disk[0] for disk in added}
+    children = [child for child in lease if child.tag not in (DISK, NETWORK)]
+    children += [child for child in lease if child.tag == DISK and child.get("path") not in gone]
+    for path, device, inode, machine in added:
+        attributes = {"path": path, "device": str(device), "inode": str(inode), "machine": machine}
+        children.append(Element(DISK, attributes))
+    children += _lease(network or live).findall(NETWORK)
+    root = Element("lease", dict(lease.attrib))
+    inner = "".join(text_of(child) for child in children)
+    return text_of(root).replace(" />", f">{inner}</lease>") if inner else text_of(root)
+
+
+def _lease(document: DomainDocument) -> Element:
+    lease = document.root.find(f"metadata/{LEASE}")
+    if lease is None:
+        raise StateError(
+            f"{document.name} was not started by this system, which therefore does not change it"
+        )
+    return lease

@@ -1,0 +1,190 @@
+"""Machines that change while they run: CPUs, memory, disks and interfaces; a guest with a kernel reports them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import pytest
+
+from lab.guest import image
+from rocks.process import start_with_pipes
+from rocks.wire.consoles import console_log
+from tests.system.vms.site import CHECKOUT, IMAGES, ThreeMachines, wait_until
+
+SECONDS = 180.0
+SECOND = f"file:{IMAGES}/g.vdb,vdb,virtio"
+
+
+class Guest:
+    """A machine `g` on vmh1 whose guest has a shell on its serial line."""
+
+    def __init__(self, site: ThreeMachines) -> None:
+        self.site = site
+        self.machine = site.machines["vmh1"]
+        site.add_vm("g", "vmh1", "cpus=1")
+        site.done("set host vm g mem=192 maxmem=1024 maxcpus=2")
+        site.done("set host boot g action=os")
+        disk = self.machine.outside(f"{IMAGES}/g.vda")
+        kernel, images = (CHECKOUT / ".state/guest" / name for name in ("kernel", "images"))
+        image.make_disk(image.ensure_base_image(kernel, images), disk, "g", 1000**3)
+        site.done(f"set host image vmh1 {IMAGES}/g.vda vm=g")
+        site.done("start host vm g")
+        self.wait("guest ready: name=g")
+
+    def ask(self, line: str, answer: str) -> None:
+        """Type a line at the guest's shell, and wait until the guest has printed the answer.
+
+        The terminal stays open meanwhile: QEMU reads from it only while somebody has it open.
+        """
+        terminal = self.site.virsh("vmh1", "ttyconsole", "g").text.strip()
+        typist = start_with_pipes(self.machine.command(["/bin/sh", "-c", f"cat >{terminal}"]))
+        assert typist.stdin is not None
+        try:
+            typist.stdin.write(f"{line}\n".encode())
+            typist.stdin.flush()
+            self.wait(answer)
+        finally:
+            typist.stdin.close()
+            typist.wait(60)
+
+    def wait(self, text: str) -> None:
+        """Wait until the guest has printed it."""
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda: text in self.printed(), SECONDS)
+        assert text in self.printed()
+
+    def printed(self) -> str:
+        """All that the guest has printed."""
+        ((uuid,),) = self.site.sql("SELECT UUID FROM vm_nodes")
+        return self.machine.outside(console_log(uuid)).read_text(errors="replace")
+
+
+@pytest.fixture
+def guest(site: ThreeMachines) -> Iterator[Guest]:
+    """The guest, which runs."""
+    if not (CHECKOUT / ".state/guest/kernel/complete").exists():
+        pytest.skip("the guest's kernel is not there; run `make setup`")
+    yield Guest(site)
+
+
+def xml(site: ThreeMachines) -> str:
+    """The definition of the running machine."""
+    return site.virsh("vmh1", "dumpxml", "g").text
+
+
+def test_a_guest_gets_cpus_memory_and_disks_while_it_runs(guest: Guest) -> None:
+    """The guest itself reports them; a disk is detached when the guest has released it."""
+    site = guest.site
+    error = site.rocks("set host vm g cpus=2 mem=448").error_text
+    assert "g has 2 CPUs now" in error and "g has 448 MB of memory now" in error
+    guest.ask(
+        "for f in /sys/devices/system/cpu/cpu*/online; do echo 1 >$f; done; "
+        "for f in /sys/devices/system/memory/memory*/state; do echo online >$f; done 2>/dev/null; "
+        "echo cpus=$(nproc) MB=$(awk '/MemTotal/ { print int($2 / 1024) }' /proc/meminfo)",
+        "cpus=2 MB=3",
+    )
+    assert "is attached to g as vdb" in site.rocks(f"add host vm disk g disk={SECOND} disksize=2").error_text
+    assert site.rocks(f"add host vm disk g disk={SECOND} disksize=2").exit_status == 0
+    guest.ask(
+        "until [ -e /sys/block/vdb/size ]; do usleep 100000; done; echo vdb=$(cat /sys/block/vdb/size)",
+        f"vdb={2 * 1000**3 // 512}",
+    )
+    assert "with 3.0 GB now" in site.rocks("set host vm disk g vdb size=3").error_text
+    guest.ask(
+        f"until [ $(cat /sys/block/vdb/size) = {3 * 1000**3 // 512} ]; do usleep 100000; done; echo grown=yes",
+        "grown=yes\n",
+    )
+    file = guest.machine.outside(f"{IMAGES}/g.vdb")
+    assert file.stat().st_size == 3 * 1000**3
+    assert "only grows" in site.refused("set host vm disk g vdb size=2")
+    assert site.sql("SELECT Path FROM vm_lease_disks ORDER BY Path") == [
+        [f"{IMAGES}/g.vda"],
+        [f"{IMAGES}/g.vdb"],
+    ]
+    assert f"the image stays: rocks remove host image vmh1 '{IMAGES}/g.vdb'" in (
+        site.rocks("remove host vm disk g vdb").error_text
+    )
+    assert "g.vdb" not in xml(site) and file.exists()
+    assert site.sql("SELECT Path FROM vm_lease_disks") == [[f"{IMAGES}/g.vda"]]
+    assert "first disk of g" in site.refused("remove host vm disk g vda")
+    change_interfaces(guest)
+    site.done("stop host vm g")
+    site.done("start host vm g")
+    assert "current='2'" not in xml(site) and ">2</vcpu>" in xml(site)
+
+
+def change_interfaces(guest: Guest) -> None:
+    """Attach an interface with its packet filter, where the host has filters; the guest sees it by its address."""
+    site = guest.site
+    site.done("add host interface g eth1 mac=76:77:6e:80:09:09 subnet=private")
+    assert "the interface 76:77:6e:80:09:09 is attached to g" in site.rocks("sync host vm g").error_text
+    guest.ask(
+        "until grep -q 76:77:6e:80:09:09 /sys/class/net/*/address; do usleep 100000; done; echo second=yes",
+        "second=yes\n",
+    )
+    assert "76:77:6e:80:09:09" in xml(site)
+    assert site.rocks("sync host vm g").error_text == ""
+    site.done("remove host interface g eth1")
+    assert "the interface 76:77:6e:80:09:09 is detached from g" in site.rocks("sync host vm g").error_text
+    assert "76:77:6e:80:09:09" not in xml(site)
+
+
+def test_what_cannot_change_now_is_recorded_or_refused(site: ThreeMachines) -> None:
+    """Neither the record nor the domain has a disk whose attach failed."""
+    site.add_vm("g", "vmh1")
+    site.done("start host vm g")
+    notes = site.rocks("set host vm g mem=128 cpus=2").error_text
+    assert "g gets 128 MB of memory at its next start" in notes and "g gets 2 CPUs at its next start" in notes
+    assert "maxmem=MB" in notes and "maxcpus=N" in notes
+    assert "vmh1 has 2" in site.rocks("set host vm g cpus=127").error_text
+    for disk, message in (
+        (f"file:{IMAGES}/g.hdb,hdb,ide", "cannot change while g runs"),
+        (
+            "file:/etc/g.vdb,vdb,virtio",
+            "g does not get the disk: its disk /etc/g.vdb is outside the image directories",
+        ),
+        (f"file:{IMAGES}/g.vdb,vda,virtio", "g has a disk vda already"),
+        ("phy:/dev/null,vdb,virtio", "is not a device for guests"),
+        (f"qcow2:{IMAGES}/other.vda,vdb,virtio", "is not a qcow2 image"),
+    ):
+        if "qcow2" in disk:
+            site.machines["vmh1"].outside(f"{IMAGES}/other.vda").write_bytes(b"data")
+            site.done(f"set host image vmh1 {IMAGES}/other.vda vm=g")
+        assert message in site.refused(f"add host vm disk g disk={disk} disksize=1"), disk
+    assert site.sql("SELECT Name FROM vm_disks") == [["g.vda"]]
+    assert site.sql("SELECT Path FROM vm_lease_disks") == [[f"{IMAGES}/g.vda"]]
+    assert xml(site).count("<disk ") == 1
+
+
+def test_records_stay_when_the_host_is_silent(site: ThreeMachines) -> None:
+    """CPUs and memory wait for the next start; a disk is not added."""
+    site.add_vm("g", "vmh1")
+    site.done("start host vm g")
+    site.vanish("vmh1")
+    assert "is recorded and takes effect at its next start" in site.rocks("set host vm g mem=128").error_text
+    assert site.sql("SELECT Mem FROM vm_nodes") == [["128"]]
+    site.refused(f"add host vm disk g disk={SECOND}")
+    site.refused("set host vm disk g vda size=5")
+    assert site.sql("SELECT Name, Size FROM vm_disks") == [["g.vda", "1"]]
+    site.revive()
+    site.done(f"add host vm disk g disk={SECOND} disksize=1")
+    assert "g.vdb" in xml(site)
+
+
+def test_disks_of_a_machine_that_is_off(site: ThreeMachines) -> None:
+    """The record changes, and an image that exists grows."""
+    site.add_vm("g", "vmh1")
+    site.done(f"add host vm disk g disk={SECOND} disksize=1")
+    site.done("set host vm disk g vdb size=2")
+    site.done("start host vm g")
+    site.done("stop host vm g")
+    file = site.machines["vmh1"].outside(f"{IMAGES}/g.vdb")
+    assert file.stat().st_size == 2 * 1000**3
+    site.done(f"set host vm disk g {IMAGES}/g.vdb size=3")
+    assert file.stat().st_size == 3 * 1000**3
+    assert "more than its file system" in site.refused("set host vm disk g vdb size=1000000")
+    site.done("remove host vm disk g vdb")
+    assert site.sql("SELECT Name FROM vm_disks") == [["g.vda"]]
+    assert "first disk" in site.refused("remove host vm disk g vda")
+    assert "its disks are: vda" in site.refused("remove host vm disk g vdz")
