@@ -92,6 +92,66 @@ class ComputesetSettings:
 
 
 @dataclass(frozen=True)
+class ServiceSettings:
+    """The address of the service for its clients, where that is not what their requests name: https://HOST/nucleus."""
+
+    url: str = ""
+
+
+@dataclass(frozen=True)
+class AuthenticationSettings:
+    """Ways in besides tokens. `password_file` has lines of `htpasswd -B`; the key seals the secrets of signatures."""
+
+    password_file: str = ""
+    login: bool = True
+    signatures: bool = False
+    sealing_key_file: str = "/etc/rocks/nucleus.key"
+    most_token_days: int = 365
+
+    @property
+    def password_path(self) -> Path:
+        """The file of users and passwords."""
+        return Path(self.password_file)
+
+    @property
+    def sealing_path(self) -> Path:
+        """The file of the key."""
+        return Path(self.sealing_key_file)
+
+
+@dataclass(frozen=True)
+class OidcSettings:
+    """The site's identity provider (OpenID Connect), where it has one: tokens of `issuer` for `audience`."""
+
+    issuer: str = ""
+    audience: str = "nucleus"
+    username_claim: str = "preferred_username"
+    algorithms: list[str] = field(default_factory=lambda: ["ES256", "RS256", "PS256"])
+
+
+@dataclass(frozen=True)
+class ImageSettings:
+    """Where images are while they are uploaded, how large one may be, and whether owners may publish for everybody."""
+
+    folder: str = "/var/lib/rocks/nucleus/images"
+    most_gb: int = 20
+    owners_publish: bool = False
+
+
+@dataclass(frozen=True)
+class ResponsibilitySettings:
+    """What owners acknowledge before their first power-on: a text of the site, or the one that comes with Nucleus."""
+
+    required: bool = True
+    text_file: str = ""
+
+    @property
+    def text_path(self) -> Path:
+        """The file of the text."""
+        return Path(self.text_file)
+
+
+@dataclass(frozen=True)
 class Configuration:
     """All settings; each section's defaults are those of a site that has no file."""
 
@@ -102,6 +162,11 @@ class Configuration:
     work: WorkSettings = field(default_factory=WorkSettings)
     batch: BatchSettings = field(default_factory=BatchSettings)
     computesets: ComputesetSettings = field(default_factory=ComputesetSettings)
+    service: ServiceSettings = field(default_factory=ServiceSettings)
+    authentication: AuthenticationSettings = field(default_factory=AuthenticationSettings)
+    oidc: OidcSettings = field(default_factory=OidcSettings)
+    images: ImageSettings = field(default_factory=ImageSettings)
+    responsibility: ResponsibilitySettings = field(default_factory=ResponsibilitySettings)
 
 
 _CHOICES = {("executor", "kind"): ("local", "socket", "simulator"), ("batch", "kind"): ("hosts",)}

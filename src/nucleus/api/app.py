@@ -1,0 +1,138 @@
+"""The application: handlers, what is around them, and its description."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+
+from nucleus.api import clusters, computesets, events, images, nodes, operations, pages, users
+from nucleus.api.authentication import Authenticator, Changes
+from nucleus.api.description import describe
+from nucleus.api.frame import Frame
+from nucleus.api.metrics import Metrics
+from nucleus.api.oidc import Verifier
+from nucleus.api.problems import Problem, answer_of, problem_of
+from nucleus.api.service import Service
+from rocks.errors import RocksError
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from nucleus.configuration import Configuration
+    from nucleus.mirror.pool import Pool
+
+_ROUTERS = (clusters, nodes, computesets, users, images, operations, events, pages)
+
+
+def create_application(configuration: Configuration, pool: Pool) -> FastAPI:
+    """The whole service as one ASGI application. It opens connections to the database when they are needed."""
+    verifier = Verifier(configuration.oidc) if configuration.oidc.issuer else None
+    metrics = Metrics()
+    application = FastAPI(
+        title="Nucleus",
+        version="1",
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        strict_content_type=False,
+    )
+    application.state.service = Service(
+        configuration,
+        pool,
+        Authenticator(pool, configuration.authentication, verifier.claims if verifier else None),
+        Changes(),
+        metrics,
+    )
+    application.state.fragments = clusters.Fragments()
+    application.state.hub = events.Hub(pool)
+    for module in _ROUTERS:
+        application.include_router(module.router)
+    application.add_exception_handler(Problem, _answer_problem)
+    application.add_exception_handler(RocksError, _answer_error)
+    application.add_exception_handler(RequestValidationError, _answer_invalid)
+    application.add_exception_handler(HTTPException, _answer_http)
+    application.add_middleware(Frame, metrics=metrics)
+    application.openapi = lambda: describe(application)  # type: ignore[method-assign]
+    return application
+
+
+async def _answer_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return answer_of(error, request)
+
+
+async def _answer_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RocksError)
+    return answer_of(problem_of(error), request)
+
+
+async def _answer_invalid(request: Request, error: Exception) -> Response:
+    """A value of another shape. What is wrong in the path names nothing that there is."""
+    assert isinstance(error, RequestValidationError)
+    found = error.errors()
+    if any(one["loc"][0] == "path" for one in found):
+        return answer_of(_unknown(request), request)
+    errors = [(_pointer(one["loc"]), str(one["msg"])) for one in found[:20]]
+    detail = "; ".join(f"{pointer.removeprefix('#/')}: {text}" for pointer, text in errors[:3])
+    return answer_of(Problem("invalid-request", f"the request is not valid: {detail}", errors), request)
+
+
+def _unknown(request: Request) -> Problem:
+    """The same answer as for a number or identifier that names nothing."""
+    path = request.url.path
+    number = path.split("/")[3][:64] if path.count("/") >= 3 else ""
+    if path.startswith("/v1/computeset/"):
+        return Problem(
+            "unknown-set", f"there is no computeset {number} of yours; `comet computeset` lists them"
+        )
+    if path.startswith("/v1/operation/"):
+        return Problem(
+            "unknown-operation", f"there is no operation {number} of yours; GET /v1/operation lists them"
+        )
+    return Problem("not-found", "there is nothing at this path; /docs lists what there is")
+
+
+def _pointer(location: tuple[int | str, ...]) -> str:
+    """The place of a value: of the body as a JSON pointer, of others with their kind."""
+    parts = [re.sub("[^\x20-\x7e]", "?", str(part))[:64] for part in location]
+    return "#/" + "/".join(parts[1:] if parts[0] == "body" else parts)
+
+
+async def _answer_http(request: Request, error: Exception) -> Response:
+    """What the framework itself refuses: an unknown path, a method that is not there, a body that is no JSON."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        return answer_of(
+            Problem("not-found", "there is nothing at this path; /docs lists what there is"), request
+        )
+    if error.status_code == 405:
+        allowed = ", ".join(sorted(_methods(request)))
+        problem = Problem("method-not-allowed", f"here can be done: {allowed}", headers={"Allow": allowed})
+        return answer_of(problem, request)
+    return answer_of(Problem("invalid-request", "the body cannot be read; send JSON"), request)
+
+
+def _methods(request: Request) -> set[str]:
+    """The methods of all routes that have the path."""
+    found: set[str] = set()
+    for module in _ROUTERS:
+        for route in module.router.routes:
+            if route.matches({**request.scope, "method": "GET"})[0] is not Match.NONE:
+                found |= set(getattr(route, "methods", None) or ())
+    return found
+
+
+def metadata() -> dict[str, Any]:
+    """The description without a database: for the file that is checked in."""
+    from nucleus.configuration import Configuration
+    from nucleus.mirror.pool import Pool
+
+    configuration = Configuration()
+    return create_application(configuration, Pool(configuration.database)).openapi()

@@ -1,0 +1,254 @@
+"""Who asks: the credentials of a request become a caller with projects and rights, or a 401."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from datetime import datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+from nucleus.api import credentials
+from nucleus.api.credentials import (
+    OWNER_SCOPES,
+    SIGNATURE_WINDOW_SECONDS,
+    BadCredentials,
+    SentAssertion,
+    SentPassword,
+    SentSignature,
+    SentToken,
+)
+from nucleus.api.problems import Problem
+from nucleus.mirror import audit, identity
+from nucleus.records import Scope
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from starlette.requests import Request
+
+    from nucleus.configuration import AuthenticationSettings
+    from nucleus.mirror.identity import User
+    from nucleus.mirror.pool import Pool, Session
+
+MOST_CHANGES_PER_SECOND = 20
+_MOST_FAILURES, _FAILURE_SECONDS = 10, 60.0
+
+
+class Caller(NamedTuple):
+    """Whose request it is. `scope` is what the mirror asks; `method` how the caller proved it."""
+
+    user: identity.User
+    scope: Scope
+    token_id: str | None
+    method: str
+    expires: datetime | None = None
+
+    @property
+    def actor(self) -> str:
+        """The name in operations and in the audit log."""
+        return self.user.username
+
+
+class Authenticator:
+    """Checks credentials against the database, the site's passwords and the site's identity provider."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        settings: AuthenticationSettings,
+        verify_assertion: Callable[[str], dict[str, str]] | None,
+    ) -> None:
+        self._pool = pool
+        self._settings = settings
+        self._verify_assertion = verify_assertion
+        self._failures = Failures()
+
+    def identify(self, request: Request) -> Caller:
+        """The caller. Problem 401 without usable credentials; it states what is wrong where that helps nobody else."""
+        headers = {name: request.headers.get(name, "") for name in ("x-api-key", "nonce", "timestamp")}
+        try:
+            sent = credentials.read_credentials(request.headers.get("authorization", ""), headers)
+        except BadCredentials as error:
+            raise refused(str(error)) from None
+        if sent is None:
+            raise refused("the request names nobody; send Authorization: Bearer TOKEN")
+        return self._checked(request, lambda session: self._identify(session, sent))
+
+    def log_in(self, request: Request, sent: SentPassword) -> Caller:
+        """The caller, of a user name and a password in the body. Problem 401."""
+        return self._checked(request, lambda session: self._by_password(session, sent))
+
+    def _checked(self, request: Request, find: Callable[[Session], Caller | None]) -> Caller:
+        state, source = request.scope["state"], request.client.host if request.client else ""
+        self._failures.check(source)
+        with self._pool.transaction() as session:
+            caller = find(session)
+        if caller is None:
+            self._failures.count(source)
+            with self._pool.transaction() as session:
+                entry = audit.Entry("", "authenticate", request.url.path, "not-authenticated", None, source)
+                audit.record(session, entry._replace(request_id=state["request_id"]))
+            raise refused("these credentials are unknown, revoked or too old; get a token with `comet init`")
+        state["actor"], state["token_id"] = caller.actor, caller.token_id
+        return caller
+
+    def _identify(self, session: Session, sent: credentials.Sent) -> Caller | None:
+        if isinstance(sent, SentToken):
+            return self._by_token(session, sent)
+        if isinstance(sent, SentPassword):
+            return self._by_password(session, sent)
+        if isinstance(sent, SentSignature):
+            if not self._settings.signatures:
+                raise refused("this site takes no signatures; make a token with `comet init`")
+            return self._by_signature(session, sent)
+        return self._by_assertion(session, sent)
+
+    def _by_token(self, session: Session, sent: SentToken, username: str | None = None) -> Caller | None:
+        found = identity.usable_token(session, sent.id)
+        if found is None or not credentials.same_secret(sent.secret_sha256, found[1]):
+            return None
+        token = found[0]
+        user = identity.user_by_id(session, token.user_id)
+        if user is None or not user.is_active or (username is not None and user.username != username):
+            return None
+        identity.note_use(session, token.id)
+        allowed = (
+            user.projects.keys() if token.projects is None else user.projects.keys() & set(token.projects)
+        )
+        return Caller(
+            user, _scope(user, frozenset(token.scopes), frozenset(allowed)), token.id, "token", token.expires
+        )
+
+    def _by_password(self, session: Session, sent: SentPassword) -> Caller | None:
+        """A user of the password file, or one whose password is a token of the user's own."""
+        token = credentials.read_token(sent.password)
+        if token is not None:
+            caller = self._by_token(session, token, sent.username)
+            return caller and caller._replace(method="basic")
+        if not self._settings.password_file:
+            return None
+        if not credentials.password_fits(_read(self._settings.password_path), sent.username, sent.password):
+            return None
+        return _whole(identity.user_by_name(session, sent.username), "basic")
+
+    def _by_signature(self, session: Session, sent: SentSignature) -> Caller | None:
+        found = identity.signature_key(session, sent.key_name)
+        secret = None if found is None else credentials.unseal(found[1], self.sealing_key())
+        if found is None or secret is None or not credentials.signature_fits(sent, secret, time.time()):
+            return None
+        # only after the signature: a stranger cannot use up nonces of others
+        if not identity.take_nonce(session, f"{found[0]}:{sent.nonce}"[:128], 2 * SIGNATURE_WINDOW_SECONDS):
+            raise refused("this nonce was used already; sign every request anew")
+        return _whole(identity.user_by_id(session, found[0]), "signature")
+
+    def _by_assertion(self, session: Session, sent: SentAssertion) -> Caller | None:
+        if self._verify_assertion is None:
+            raise refused("this site has no identity provider; make a token with `comet init`")
+        claims = self._verify_assertion(sent.text)
+        user = identity.user_by_subject(session, claims["iss"], claims["sub"])
+        if user is None:
+            user = identity.user_by_name(session, claims["username"]) if claims["username"] else None
+            if user is None or not identity.link_subject(session, user.id, claims["iss"], claims["sub"]):
+                return None
+        return _whole(user, "oidc")
+
+    def sealing_key(self) -> bytes:
+        """The key that the secrets of signatures are sealed with. Problem when the file cannot be read."""
+        return _read(self._settings.sealing_path).strip().encode("ascii", "replace")
+
+
+def _whole(user: User | None, method: str) -> Caller | None:
+    """A caller with all the projects of the user, and the rights of every day; an operator has all."""
+    if user is None or not user.is_active:
+        return None
+    scopes = credentials.SCOPES if user.is_operator else OWNER_SCOPES
+    return Caller(user, _scope(user, frozenset(scopes), frozenset(user.projects)), None, method)
+
+
+def _scope(user: User, scopes: frozenset[str], projects: frozenset[int]) -> Scope:
+    return Scope(user.id, projects, user.is_operator and "admin" in scopes, scopes | {"read"})
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise Problem(
+            "backend-unavailable",
+            f"the site's {path.name} cannot be read: {reason}; report it to the site's operators",
+        ) from None
+
+
+def refused(detail: str) -> Problem:
+    """A 401."""
+    return Problem("not-authenticated", detail)
+
+
+def require(caller: Caller, scope: str) -> None:
+    """Problem unless the token allows it."""
+    if scope not in caller.scope.scopes:
+        raise Problem(
+            "missing-scope",
+            f"this needs a token with the scope {scope}; comet token create --scope={scope} makes one",
+        )
+
+
+class Failures:
+    """Wrong credentials by the address they came from: after some in a minute the address waits."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._moments: OrderedDict[str, list[float]] = OrderedDict()
+
+    def check(self, source: str) -> None:
+        """Problem 429 when there were too many."""
+        with self._lock:
+            recent = [
+                one for one in self._moments.get(source, ()) if time.monotonic() - one < _FAILURE_SECONDS
+            ]
+        if len(recent) >= _MOST_FAILURES:
+            wait = max(1, int(_FAILURE_SECONDS - (time.monotonic() - recent[0])))
+            raise Problem(
+                "rate-limited",
+                f"too many wrong credentials; wait {wait} s",
+                headers={"Retry-After": str(wait)},
+            )
+
+    def count(self, source: str) -> None:
+        """Note one."""
+        now = time.monotonic()
+        with self._lock:
+            moments = self._moments.setdefault(source, [])
+            moments[:] = [one for one in moments if now - one < _FAILURE_SECONDS][-_MOST_FAILURES:] + [now]
+            self._moments.move_to_end(source)
+            while len(self._moments) > 10_000:
+                self._moments.popitem(last=False)
+
+
+class Changes:
+    """At most so many changes a second for each token, or user without one."""
+
+    def __init__(self, per_second: int = MOST_CHANGES_PER_SECOND) -> None:
+        self._per_second = per_second
+        self._lock = threading.Lock()
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, caller: Caller) -> None:
+        """Problem 429 when there were too many."""
+        name, now = caller.token_id or caller.actor, time.monotonic()
+        with self._lock:
+            level, at = self._buckets.get(name, (float(self._per_second), now))
+            level = min(float(self._per_second), level + (now - at) * self._per_second)
+            self._buckets[name] = (max(0.0, level - 1), now)
+            self._buckets.move_to_end(name)
+            while len(self._buckets) > 10_000:
+                self._buckets.popitem(last=False)
+        if level < 1:
+            raise Problem(
+                "rate-limited",
+                f"more than {self._per_second} changes in a second; send it again in a second",
+                headers={"Retry-After": "1"},
+            )

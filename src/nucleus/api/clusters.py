@@ -1,0 +1,372 @@
+"""Clusters and their nodes: rows 1 to 5, 10 and 13 of the published table, and renaming of many."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Query
+from starlette.responses import Response
+
+from nucleus.api import models
+from nucleus.api.conditional import (
+    MOST_PER_PAGE,
+    chosen,
+    dumps,
+    etag_of,
+    is_unchanged,
+    matches,
+    not_modified,
+    page_of,
+    paged,
+    require_match,
+)
+from nucleus.api.problems import Problem
+from nucleus.api.representations import ClusterParts, Freshness, cluster_json, freshness_of, text_of
+from nucleus.api.service import (
+    Call,
+    Change,
+    Known,
+    accepted,
+    changing,
+    find_cluster,
+    find_node,
+    no_content,
+    reading,
+    unknown_node,
+)
+from nucleus.hostlists import natural_key
+from nucleus.mirror import clusters, naming
+from nucleus.mirror.driver import DuplicateError
+from nucleus.records import NewOperation
+from nucleus.states import is_image_free, is_off
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starlette.requests import Request
+
+    from nucleus.mirror.pool import Session
+    from nucleus.records import Cluster, Node
+
+router = APIRouter()
+
+Limit = Annotated[int | None, Query(ge=1, le=MOST_PER_PAGE, description="a page of so many; without it, all")]
+Cursor = Annotated[str | None, Query(max_length=1024, description="from the header Link of the page before")]
+Fields = Annotated[str | None, Query(max_length=1024, description="only these fields, separated by commas")]
+Filter = Annotated[str | None, Query(max_length=128)]
+
+_OBSERVED = "\x01observed\x01"
+_MARK = json.dumps(_OBSERVED)
+_MOST_BYTES = 64 << 20
+
+
+class Fragments:
+    """The text of each cluster as JSON, by its generation: only what has changed is read and written anew.
+
+    The moment of the last poll is put in when the text is used: it changes with every poll.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._texts: OrderedDict[int, tuple[tuple[int, bool], str]] = OrderedDict()
+        self._size = 0
+
+    def texts(self, session: Session, call: Call, asked: Sequence[Cluster]) -> list[tuple[str, Freshness]]:
+        """The text of each cluster, in their order."""
+        poll = call.service.configuration.poll
+        now = call.now
+        freshness = {cluster.id: freshness_of(cluster, poll, now) for cluster in asked}
+        keys = {cluster.id: (cluster.generation, freshness[cluster.id].is_stale) for cluster in asked}
+        with self._lock:
+            found = {
+                number: entry[1]
+                for number, key in keys.items()
+                if (entry := self._texts.get(number)) is not None and entry[0] == key
+            }
+        missing = [cluster for cluster in asked if cluster.id not in found]
+        if missing:
+            for number, text in self._render(session, call, missing, freshness).items():
+                found[number] = text
+                self._keep(number, keys[number], text)
+        return [
+            (
+                found[one.id].replace(_MARK, json.dumps(text_of(freshness[one.id].observed_at))),
+                freshness[one.id],
+            )
+            for one in asked
+        ]
+
+    def _render(
+        self, session: Session, call: Call, missing: Sequence[Cluster], freshness: dict[int, Freshness]
+    ) -> dict[int, str]:
+        numbers = [cluster.id for cluster in missing]
+        nodes = clusters.nodes_of(session, call.scope, numbers)
+        interfaces = clusters.interfaces_of(session, call.scope, numbers)
+        allocations = clusters.allocations_of(session, call.scope, numbers)
+        texts = {}
+        for cluster in missing:
+            parts = ClusterParts(cluster, nodes[cluster.id], interfaces, allocations[cluster.id])
+            texts[cluster.id] = dumps(cluster_json(parts, _Unfilled(None, freshness[cluster.id].is_stale, 0)))
+        return texts
+
+    def _keep(self, number: int, key: tuple[int, bool], text: str) -> None:
+        with self._lock:
+            old = self._texts.pop(number, None)
+            self._size += len(text) - (len(old[1]) if old else 0)
+            self._texts[number] = (key, text)
+            while self._size > _MOST_BYTES:
+                _, (_, dropped) = self._texts.popitem(last=False)
+                self._size -= len(dropped)
+
+
+class _Unfilled(Freshness):
+    """Has the mark in the place of the moment."""
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        return {"observed_at": _OBSERVED, "stale": self.is_stale}
+
+
+def fragments_of(call: Call) -> Fragments:
+    """The texts of this application."""
+    found: Fragments = call.request.app.state.fragments
+    return found
+
+
+def cluster_etag(cluster: Cluster, is_stale: bool, *question: object) -> str:
+    """The ETag of a cluster and of what is a part of it."""
+    return etag_of(cluster.id, cluster.generation, is_stale, *question)
+
+
+def _headers(freshness: Sequence[Freshness]) -> dict[str, str]:
+    """`Age`: that of the oldest answer of the site."""
+    return {"Age": str(max((one.age_seconds for one in freshness), default=0))}
+
+
+@router.get("/v1/cluster", operation_id="row01", response_model=list[models.Cluster], summary="Your clusters")
+def list_clusters(
+    call: Known,
+    limit: Limit = None,
+    cursor: Cursor = None,
+    project: Filter = None,
+    state: Filter = None,
+    name: Annotated[str | None, Query(max_length=128, description="with * and ?")] = None,
+    fields: Fields = None,
+) -> Response:
+    """Row 1. A node in `state` is enough for its cluster to be listed."""
+    page = page_of(limit, cursor)
+
+    def read(session: Session) -> Response:
+        condition = clusters.ClusterFilter(project=project, node_state=state)
+        found = clusters.list_clusters(session, call.scope, condition)
+        found = sorted(
+            (one for one in found if matches(one.name, name)), key=lambda one: natural_key(one.name)
+        )
+        part, headers = paged(call.request, page, [one.name for one in found], natural_key)
+        visible = found[part]
+        now, poll = call.now, call.service.configuration.poll
+        freshness = [freshness_of(one, poll, now) for one in visible]
+        states = [(one.id, one.generation, age.is_stale) for one, age in zip(visible, freshness, strict=True)]
+        etag = etag_of(states, fields, headers.get("Link"))
+        headers |= _headers(freshness)
+        if is_unchanged(call.request, etag):
+            return not_modified(etag, headers)
+        texts = fragments_of(call).texts(session, call, visible)
+        body = f"[{','.join(text for text, _ in texts)}]"
+        if fields:
+            body = dumps(chosen(json.loads(body), fields))
+        return Response(body, 200, {**headers, "ETag": etag}, "application/json")
+
+    return reading(call, read)
+
+
+def _part_of(
+    session: Session, call: Call, name: str, fields: str | None, question: object, pick: Any
+) -> Response:
+    """A cluster, or what `pick` takes out of it."""
+    cluster = find_cluster(session, call, name)
+    freshness = freshness_of(cluster, call.service.configuration.poll, call.now)
+    etag = cluster_etag(cluster, freshness.is_stale, question, fields)
+    if is_unchanged(call.request, etag):
+        return not_modified(etag, _headers([freshness]))
+    text = fragments_of(call).texts(session, call, [cluster])[0][0]
+    if pick is not None or fields:
+        content = json.loads(text)
+        text = dumps(chosen(content if pick is None else pick(content), fields))
+    return Response(text, 200, {**_headers([freshness]), "ETag": etag}, "application/json")
+
+
+@router.get("/v1/cluster/{c}", operation_id="row02", response_model=models.Cluster, summary="A cluster")
+def get_cluster(call: Known, c: str, fields: Fields = None) -> Response:
+    """Row 2."""
+    return reading(call, lambda session: _part_of(session, call, c, fields, "cluster", None))
+
+
+@router.get(
+    "/v1/cluster/{c}/compute/{n}",
+    operation_id="row04",
+    response_model=models.Compute,
+    summary="A compute node",
+)
+def get_compute(call: Known, c: str, n: str, fields: Fields = None) -> Response:
+    """Row 4."""
+
+    def pick(content: dict[str, Any]) -> dict[str, Any]:
+        for compute in content["computes"]:
+            if compute["name"].casefold() == n.casefold():
+                found: dict[str, Any] = compute
+                return found
+        raise unknown_node(content["name"], n)
+
+    return reading(call, lambda session: _part_of(session, call, c, fields, ("compute", n), pick))
+
+
+@router.get(
+    "/v1/cluster/{c}/frontend",
+    operation_id="row13",
+    response_model=models.Frontend,
+    summary="The frontend of a cluster",
+)
+def get_frontend(call: Known, c: str, fields: Fields = None) -> Response:
+    """Row 13."""
+
+    def pick(content: dict[str, Any]) -> dict[str, Any]:
+        if content["frontend"] is None:
+            raise unknown_node(content["name"], None)
+        found: dict[str, Any] = content["frontend"]
+        return found
+
+    return reading(call, lambda session: _part_of(session, call, c, fields, "frontend", pick))
+
+
+def demand_cluster_match(request: Request, call: Call, cluster: Cluster) -> None:
+    """`If-Match` of a change is about the cluster: its ETag is that of row 2."""
+    freshness = freshness_of(cluster, call.service.configuration.poll, call.now)
+    require_match(
+        request, cluster_etag(cluster, freshness.is_stale, "cluster", None), f"the cluster {cluster.name}"
+    )
+
+
+Confirm = Annotated[str, Query(max_length=128, description="the name, once more")]
+
+
+@router.delete("/v1/cluster/{c}", operation_id="row03", status_code=204, summary="Destroy a cluster")
+def destroy_cluster(call: Known, c: str, confirm: Confirm = "") -> Response:
+    """Row 3. Every node must be off, and its disk unmapped."""
+
+    def act(change: Change) -> Response:
+        cluster = find_cluster(change.session, call, c, lock=True)
+        demand_cluster_match(call.request, call, cluster)
+        _demand_confirmation(confirm, cluster.name)
+        for node in clusters.nodes_of(change.session, call.scope, [cluster.id])[cluster.id]:
+            _demand_removable(node)
+        new = NewOperation("destroy", "", target_cluster=cluster.id, project_id=cluster.project_id)
+        operation = change.enqueue(new, cluster.name)
+        return accepted(change, operation, (cluster.name, None), no_content())
+
+    return changing(call, "cluster:destroy", "destroy", act)
+
+
+@router.delete(
+    "/v1/cluster/{c}/compute/{n}", operation_id="row05", status_code=204, summary="Destroy a compute node"
+)
+def destroy_compute(call: Known, c: str, n: str, confirm: Confirm = "") -> Response:
+    """Row 5. The node must be off, and its disk unmapped."""
+
+    def act(change: Change) -> Response:
+        cluster = find_cluster(change.session, call, c, lock=True)
+        node = find_node(change.session, call, cluster, n, lock=True)
+        demand_cluster_match(call.request, call, cluster)
+        _demand_confirmation(confirm, node.name)
+        _demand_removable(node)
+        new = NewOperation(
+            "destroy", "", target_cluster=cluster.id, target_node=node.id, project_id=cluster.project_id
+        )
+        operation = change.enqueue(new, f"{cluster.name}/{node.name}")
+        return accepted(change, operation, (cluster.name, node.name), no_content())
+
+    return changing(call, "cluster:destroy", "destroy", act)
+
+
+def _demand_confirmation(confirm: str, name: str) -> None:
+    if confirm != name:
+        raise Problem(
+            "invalid-request",
+            f"nothing was destroyed: repeat the name with ?confirm={name}",
+            [("#/query/confirm", f"it must be {name}")],
+        )
+
+
+def _demand_removable(node: Node) -> None:
+    if node.set_id is not None:
+        raise Problem(
+            "node-busy",
+            f"{node.name} is in the computeset {node.set_id}, which is {node.set_state}; end it first",
+        )
+    if not is_off(node.state):
+        raise Problem(
+            "state-conflict", f"{node.name} is {node.state or 'in an unknown state'}; power it off first"
+        )
+    if not is_image_free(node.image_state, node.image_locked):
+        raise Problem(
+            "node-syncing", f"the disk of {node.name} is {node.image_state}; wait until it is unmapped"
+        )
+
+
+@router.post(
+    "/v1/cluster/{c}/compute/{n}/rename",
+    operation_id="row10",
+    status_code=204,
+    summary="Rename a compute node",
+)
+def rename_compute(call: Known, c: str, n: str, body: models.NewName) -> Response:
+    """Row 10. Only the name that users see changes."""
+    return changing(call, "rename", "rename", lambda change: _rename(change, c, {n: body.name}))
+
+
+@router.post(
+    "/v1/cluster/{c}/rename",
+    operation_id="rename_nodes",
+    status_code=204,
+    summary="Rename compute nodes, all at once",
+)
+def rename_computes(call: Known, c: str, body: models.NewNames) -> Response:
+    """All change, or none: names can be swapped."""
+    return changing(call, "rename", "rename", lambda change: _rename(change, c, body.map))
+
+
+def _rename(change: Change, name: str, requested: dict[str, str]) -> Response:
+    call = change.call
+    cluster = find_cluster(change.session, call, name, lock=True)
+    demand_cluster_match(call.request, call, cluster)
+    nodes = clusters.nodes_of(change.session, call.scope, [cluster.id])[cluster.id]
+    computes = {node.name.casefold(): node for node in nodes if node.kind == "compute"}
+    for old in requested:
+        if old.casefold() not in computes:
+            raise unknown_node(cluster.name, old)
+    renamed = {computes[old.casefold()].id: new for old, new in requested.items()}
+    if len(renamed) < len(requested):
+        raise Problem("invalid-request", "a node is named twice; name each once")
+    after = [renamed.get(node.id, node.name).casefold() for node in nodes]
+    taken = next((new for new in requested.values() if after.count(new.casefold()) > 1), None)
+    if taken is not None:
+        raise Problem(
+            "name-conflict", f"{taken} would be the name of two nodes of {cluster.name}; choose another"
+        )
+    before = {node.id: node.name for node in nodes}
+    changed = {number: new for number, new in renamed.items() if before[number] != new}
+    try:
+        naming.rename_nodes(change.session, changed)
+    except DuplicateError:
+        raise Problem(
+            "name-conflict", f"one of the names is taken in {cluster.name}; read it again"
+        ) from None
+    if changed:
+        clusters.bump_generation(change.session, [cluster.id])
+        change.note(
+            cluster.name, before=dumps({before[number]: new for number, new in changed.items()}), after=None
+        )
+    return no_content()

@@ -1,0 +1,334 @@
+"""Computesets: rows 22 to 28 of the published table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Path, Query
+from starlette.responses import Response
+
+from nucleus.api import models
+from nucleus.api.clusters import Cursor, Fields, Limit
+from nucleus.api.conditional import chosen, conditional_json, json_answer, page_of, paged
+from nucleus.api.nodes import named_nodes, nodes_by_name
+from nucleus.api.problems import Problem, is_legacy
+from nucleus.api.representations import Json, compute_json, computeset_json, freshness_of
+from nucleus.api.rules import demand_acknowledgement, demand_quota
+from nucleus.api.service import Call, Change, Known, accepted, changing, find_cluster, no_content, reading
+from nucleus.hostlists import expand, natural_key
+from nucleus.mirror import clusters, computesets, operations
+from nucleus.mirror.driver import DuplicateError
+from nucleus.records import NewEvent, NewOperation
+from nucleus.states import ACTIVE, ENDED_SETS, RUNNING, is_image_free
+from rocks.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nucleus.mirror.pool import Session
+    from nucleus.records import Cluster, Computeset, Node
+
+router = APIRouter()
+
+SetId = Annotated[int, Path(ge=1, le=0x7FFFFFFF)]
+States = Annotated[list[models.SetState] | None, Query()]
+
+
+def sets_json(session: Session, call: Call, sets: Sequence[Computeset]) -> list[Json]:
+    """The representations of sets, with few statements however many they are."""
+    if not sets:
+        return []
+    cluster_ids = sorted({one.cluster_id for one in sets})
+    by_id = {number: clusters.find_cluster_by_id(session, call.scope, number) for number in cluster_ids}
+    nodes = clusters.nodes_by_id(session, call.scope, [number for one in sets for number in one.node_ids])
+    interfaces = clusters.interfaces_of(
+        session, call.scope, sorted({node.cluster_id for node in nodes.values()})
+    )
+    now, poll = call.now, call.service.configuration.poll
+    found = []
+    for one in sets:
+        cluster = by_id[one.cluster_id]
+        if cluster is None:
+            continue
+        freshness = freshness_of(cluster, poll, now)
+        computes = [
+            compute_json(nodes[number], cluster.name, interfaces.get(number, ()), freshness)
+            for number in one.node_ids
+            if number in nodes
+        ]
+        found.append(computeset_json(one, cluster.name, computes, call.scope.is_operator))
+    return found
+
+
+@router.get(
+    "/v1/computeset", operation_id="row23", response_model=list[models.Computeset], summary="Your computesets"
+)
+def list_computesets(
+    call: Known,
+    state: States = None,
+    cluster: Annotated[str | None, Query(max_length=128)] = None,
+    limit: Limit = None,
+    cursor: Cursor = None,
+    fields: Fields = None,
+) -> Response:
+    """Row 23. Without `state` all that there ever were."""
+    page = page_of(limit, cursor)
+
+    def read(session: Session) -> Response:
+        number = None if cluster is None else find_cluster(session, call, cluster).id
+        condition = computesets.SetFilter(states=tuple(state or ()), cluster_id=number)
+        found = computesets.list_computesets(session, call.scope, condition)
+        part, headers = paged(call.request, page, [str(one.id) for one in found], _number)
+        return conditional_json(call.request, chosen(sets_json(session, call, found[part]), fields), headers)
+
+    return reading(call, read)
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else 0
+
+
+@router.get(
+    "/v1/computeset/{s}", operation_id="row24", response_model=models.Computeset, summary="A computeset"
+)
+def get_computeset(call: Known, s: SetId, fields: Fields = None) -> Response:
+    """Row 24."""
+    return reading(
+        call,
+        lambda session: conditional_json(
+            call.request, chosen(sets_json(session, call, [find_set(session, call, s)])[0], fields)
+        ),
+    )
+
+
+def find_set(session: Session, call: Call, number: int, *, lock: bool = False) -> Computeset:
+    """The caller's set. Problem when there is none: also when it is somebody else's."""
+    found = computesets.find_computeset(session, call.scope, number, lock)
+    if found is None:
+        raise Problem(
+            "unknown-set", f"there is no computeset {number} of yours; `comet computeset` lists them"
+        )
+    return found
+
+
+@router.post(
+    "/v1/computeset",
+    operation_id="row22",
+    status_code=201,
+    response_model=models.Computeset,
+    summary="Start compute nodes together",
+)
+def start_computeset(call: Known, body: models.NewComputeset) -> Response:
+    """Row 22. Everything is checked before anything exists."""
+    return changing(call, "computeset", "start_set", lambda change: _start(change, body))
+
+
+def _start(change: Change, body: models.NewComputeset) -> Response:
+    call, session = change.call, change.session
+    if body.hosts is not None and not call.scope.is_operator:
+        raise Problem("missing-scope", "only operators choose the hosts; leave out hosts")
+    cluster = find_cluster(session, call, body.cluster, lock=True)
+    demand_acknowledgement(call)
+    nodes, hosts = _requested_nodes(change, cluster, body)
+    for node in nodes:
+        _demand_free(node)
+    walltime = _walltime(call, body)
+    account = _account(change, cluster, body.allocation)
+    demand_quota(change, cluster, nodes, walltime, account)
+    new = computesets.NewComputeset(
+        cluster.id, tuple(node.id for node in nodes), cluster.username or call.caller.actor, account,
+        body.reservation or None, walltime, call.caller.actor, {"hosts": hosts} if hosts else {},
+    )  # fmt: skip
+    try:
+        number = computesets.insert_computeset(session, new)
+    except DuplicateError:
+        raise Problem(
+            "node-busy", "another computeset took one of these nodes just now; read them again"
+        ) from None
+    clusters.bump_generation(session, [cluster.id])
+    operation = change.enqueue(
+        NewOperation("start_set", "", cluster.id, None, number, project_id=cluster.project_id),
+        f"{cluster.name}/set {number}",
+    )
+    change.events.append(
+        NewEvent("set.state", str(number), None, "created", cluster.project_id, cluster.id, operation.id)
+    )
+    stored = find_set(session, call, number)
+    legacy = json_answer(
+        sets_json(session, call, [stored])[0], 201, {"Location": call.url(f"/v1/computeset/{number}")}
+    )
+    return accepted(change, operation, (cluster.name, None), legacy)
+
+
+def _requested_nodes(
+    change: Change, cluster: Cluster, body: models.NewComputeset
+) -> tuple[list[Node], list[str]]:
+    """The nodes in natural order, and the hosts that an operator wants them on."""
+    if (body.computes is None) == (body.count is None):
+        raise Problem(
+            "invalid-request",
+            "which nodes? send either computes (a list as vm-[0-3]) or count (how many)",
+            [("#/computes", "either this or count is needed")],
+        )
+    hosts: list[str] = []
+    if isinstance(body.computes, str):
+        nodes = named_nodes(change, cluster, body.computes)
+    elif body.computes is not None:
+        names = [one if isinstance(one, str) else one.name for one in body.computes]
+        if not names or len({name.casefold() for name in names}) < len(names):
+            raise Problem("invalid-request", "computes is empty or has a node twice; name each once")
+        nodes = nodes_by_name(change, cluster, names)
+        hosts = [one.host for one in body.computes if isinstance(one, models.Host) and one.host]
+    else:
+        nodes = _free_nodes(change, cluster, int(body.count or 0))
+    if body.hosts:
+        try:
+            hosts = expand(body.hosts)
+        except UserError as error:
+            raise Problem("invalid-request", str(error), [("#/hosts", str(error))]) from None
+    if hosts and not change.scope.is_operator:
+        raise Problem("missing-scope", "only operators choose the hosts; leave out the hosts")
+    if hosts and len(hosts) != len(nodes):
+        raise Problem(
+            "invalid-request", f"hosts has {len(hosts)} names for {len(nodes)} nodes; it needs as many"
+        )
+    pairs = sorted(
+        zip(nodes, hosts or [""] * len(nodes), strict=True), key=lambda pair: natural_key(pair[0].name)
+    )
+    return [node for node, _ in pairs], [host for _, host in pairs] if hosts else []
+
+
+def _free_nodes(change: Change, cluster: Cluster, count: int) -> list[Node]:
+    nodes = clusters.nodes_of(change.session, change.scope, [cluster.id])[cluster.id]
+    free = [
+        node
+        for node in nodes
+        if node.kind == "compute"
+        and node.set_id is None
+        and node.state != ACTIVE
+        and is_image_free(node.image_state, node.image_locked)
+        and not node.admin_disabled
+    ]
+    if count < 1 or len(free) < count:
+        available = {0: "none is available", 1: "1 is available"}.get(len(free), f"{len(free)} are available")
+        raise Problem("not-enough-nodes", f"{count} nodes of {cluster.name} were asked for, and {available}")
+    return free[:count]
+
+
+def _demand_free(node: Node) -> None:
+    if node.set_id is not None:
+        raise Problem(
+            "node-busy",
+            f"{node.name} is in the computeset {node.set_id}, which is {node.set_state}; choose another node",
+        )
+    if node.admin_disabled:
+        raise Problem("node-disabled", f"the site's operators have disabled {node.name}; choose another node")
+    if not is_image_free(node.image_state, node.image_locked):
+        what = "is on its way" if node.image_locked else f"is {node.image_state}"
+        raise Problem("node-syncing", f"the disk of {node.name} {what}; wait until it is unmapped")
+    if node.state == ACTIVE:
+        raise Problem(
+            "node-busy", f"{node.name} is on and in no computeset; ask the site's operators to power it off"
+        )
+
+
+def _walltime(call: Call, body: models.NewComputeset) -> int:
+    batch = call.service.configuration.batch
+    minutes = batch.walltime_minutes if body.walltime_mins is None else int(body.walltime_mins)
+    if not 1 <= minutes <= batch.most_walltime_minutes:
+        raise Problem(
+            "invalid-request",
+            f"a walltime of {minutes} minutes is not possible here: it may be 1 to {batch.most_walltime_minutes}",
+            [("#/walltime_mins", f"1 to {batch.most_walltime_minutes}")],
+        )
+    return minutes
+
+
+def _account(change: Change, cluster: Cluster, requested: str | None) -> str:
+    names = clusters.allocations_of(change.session, change.scope, [cluster.id])[cluster.id]
+    if requested:
+        if requested not in names:
+            raise Problem(
+                "bad-allocation",
+                f"{cluster.name} cannot charge {requested[:80]!r}; it can: {', '.join(names) or 'none'}",
+            )
+        return requested
+    if len(names) == 1:
+        return names[0]
+    if not names:
+        raise Problem(
+            "bad-allocation", f"{cluster.name} has no allocation to charge; ask the site's operators for one"
+        )
+    raise Problem("bad-allocation", f"{cluster.name} has several allocations; name one: {', '.join(names)}")
+
+
+_SET_ACTIONS = {
+    25: ("poweroff", "Power the nodes of a set off, at once, and end it"),
+    26: ("reboot", "Ask the systems of a set's nodes to reboot"),
+    27: ("reset", "Reset the nodes of a set, at once"),
+    28: ("shutdown", "Ask the systems of a set's nodes to shut down, and end the set"),
+}
+"""Row → its action and its summary."""
+
+
+def _declare(row: int) -> None:
+    action, summary = _SET_ACTIONS[row]
+
+    def handler(call: Known, s: SetId) -> Response:
+        act = _end if action in ("poweroff", "shutdown") else _restart
+        return changing(call, "computeset", f"{action}_set", lambda change: act(change, s, action))
+
+    handler.__doc__ = f"Row {row}."
+    router.put(f"/v1/computeset/{{s}}/{action}", operation_id=f"row{row}", status_code=204, summary=summary)(
+        handler
+    )
+
+
+for _row in _SET_ACTIONS:
+    _declare(_row)
+
+
+def _end(change: Change, number: int, how: str) -> Response:
+    """Rows 25 and 28: idempotent while the set lives."""
+    call, session = change.call, change.session
+    one = find_set(session, call, number, lock=True)
+    cluster = clusters.find_cluster_by_id(session, call.scope, one.cluster_id)
+    name = cluster.name if cluster else None
+    if one.state in ENDED_SETS and not is_legacy(call.request):
+        raise Problem("state-conflict", f"the computeset {number} has ended: it is {one.state}")
+    if one.state in ENDED_SETS:
+        return no_content()
+    computesets.request_end(session, number, how)
+    known = operations.list_operations(session, call.scope, states=("queued", "running"), set_id=number)
+    ending = next((operation for operation in known if operation.kind == "end_set"), None)
+    if ending is None:
+        ending = change.enqueue(
+            NewOperation(
+                "end_set", "", one.cluster_id, None, number, project_id=cluster.project_id if cluster else None,
+                arguments={"how": how},
+            ),
+            f"{name}/set {number}",
+        )  # fmt: skip
+    else:
+        change.note(f"{name}/set {number}", after=how)
+    return accepted(change, ending, (name, None), no_content())
+
+
+def _restart(change: Change, number: int, action: str) -> Response:
+    """Rows 26 and 27: the set goes on."""
+    call, session = change.call, change.session
+    one = find_set(session, call, number, lock=True)
+    if one.state != RUNNING:
+        raise Problem(
+            "state-conflict", f"the computeset {number} is {one.state}; only a running one can {action}"
+        )
+    cluster = clusters.find_cluster_by_id(session, call.scope, one.cluster_id)
+    project_id = cluster.project_id if cluster else None
+    arguments: dict[str, Any] = {"nodes": list(one.node_ids)}
+    operation = change.enqueue(
+        NewOperation(
+            f"{action}_set", "", one.cluster_id, None, number, project_id=project_id, arguments=arguments
+        ),
+        f"{cluster.name if cluster else ''}/set {number}",
+    )
+    return accepted(change, operation, (cluster.name if cluster else None, None), no_content())

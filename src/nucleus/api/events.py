@@ -1,0 +1,252 @@
+"""Events as they happen, by SSE: one reader of the database for all streams of the process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from fastapi import APIRouter, Header, Query
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response, StreamingResponse
+
+from nucleus.api.problems import Problem
+from nucleus.api.representations import text_of
+from nucleus.api.service import Known, find_cluster, service_of
+from nucleus.mirror import clusters, events, identity
+from nucleus.records import SYSTEM
+from rocks.errors import RocksError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+
+    from nucleus.api.service import Call, Service
+    from nucleus.mirror.pool import Pool, Session
+    from nucleus.records import Event, Scope
+
+router = APIRouter()
+
+MOST_STREAMS = 20
+"""Of one user."""
+
+HEARTBEAT_SECONDS = 15.0
+_MOST_WAITING = 1000
+_LOOK_SECONDS = 0.5
+_EVERYBODYS = ("poll.stale", "poll.fresh")
+
+EventType = Literal[
+    "node.power", "node.image", "set.state", "set.ready", "operation.state", "image.added", "image.removed",
+    "poll.stale", "poll.fresh",
+]  # fmt: skip
+
+
+@dataclass
+class Stream:
+    """One client: what it may see, what it asked for, and what waits for it."""
+
+    scope: Scope
+    cluster_id: int | None
+    types: tuple[str, ...]
+    loop: asyncio.AbstractEventLoop
+    after: int = 0
+    waiting: asyncio.Queue[tuple[int, str] | None] = field(
+        default_factory=lambda: asyncio.Queue(_MOST_WAITING)
+    )
+    is_lost: bool = False
+
+    def wants(self, event: Event) -> bool:
+        """Whether it may and shall see the event."""
+        if self.types and event.type not in self.types:
+            return False
+        if self.cluster_id is not None and event.cluster_id != self.cluster_id:
+            return False
+        return event.type in _EVERYBODYS or self.scope.is_operator or event.project_id in self.scope.projects
+
+    def offer(self, number: int, text: str) -> None:
+        """Put an event into its queue, in its loop; a client that does not read loses the stream."""
+        if number <= self.after or self.is_lost:
+            return
+        self.after = number
+        try:
+            self.waiting.put_nowait((number, text))
+        except asyncio.QueueFull:
+            self.is_lost = True
+            self.waiting.get_nowait()
+            self.waiting.put_nowait(None)
+
+
+class Hub:
+    """Reads new events once, and gives each stream its own. Its thread runs while there are streams."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._lock = threading.Lock()
+        self._streams: set[int] = set()
+        self._by_id: dict[int, Stream] = {}
+        self._thread: threading.Thread | None = None
+        self._names: dict[tuple[str, int], str] = {}
+
+    @property
+    def count(self) -> int:
+        """How many streams are open."""
+        return len(self._by_id)
+
+    def add(self, stream: Stream, after: int | None) -> list[tuple[int, str]]:
+        """Begin to fill the stream, and return what it has missed since the event `after`."""
+        with self._lock:
+            with self._pool.transaction() as session:
+                last = events.last_event(session)
+                missed = []
+                if after is not None and after < last:
+                    found = events.events_after(
+                        session, stream.scope, after, stream.cluster_id, stream.types, limit=100_000
+                    )
+                    missed = [(one.id, self._text(session, one)) for one in found if one.id <= last]
+            stream.after = last
+            self._by_id[id(stream)] = stream
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, args=(last,), name="events", daemon=True)
+                self._thread.start()
+        return missed
+
+    def remove(self, stream: Stream) -> None:
+        """Fill it no more."""
+        with self._lock:
+            self._by_id.pop(id(stream), None)
+
+    def _run(self, last: int) -> None:
+        seen = events.NEWS.number
+        while True:
+            with self._lock:
+                if not self._by_id:
+                    self._thread = None
+                    return
+            try:
+                last = self._read(last)
+            except RocksError:  # the database is away: look again
+                pass
+            seen = events.NEWS.wait(seen, _LOOK_SECONDS)
+
+    def _read(self, last: int) -> int:
+        with self._pool.transaction() as session:
+            found = events.events_after(session, SYSTEM, last)
+            texts = [(event, self._text(session, event)) for event in found]
+        with self._lock:
+            streams = list(self._by_id.values())
+        for stream in streams:
+            for event, text in texts:
+                if stream.wants(event):
+                    stream.loop.call_soon_threadsafe(stream.offer, event.id, text)
+        return found[-1].id if found else last
+
+    def _text(self, session: Session, event: Event) -> str:
+        data = {
+            "at": text_of(event.at),
+            "project": self._name(session, "project", event.project_id),
+            "cluster": self._name(session, "cluster", event.cluster_id),
+            "target": event.target,
+            "old": event.old,
+            "new": event.new,
+            "operation": event.operation,
+        }
+        return f"id: {event.id}\nevent: {event.type}\ndata: {json.dumps(data)}\n\n"
+
+    def _name(self, session: Session, kind: str, number: int | None) -> str | None:
+        if number is None:
+            return None
+        name = self._names.get((kind, number))
+        if name is None:
+            found: Any = (
+                clusters.find_cluster_by_id(session, SYSTEM, number)
+                if kind == "cluster"
+                else identity.project_by_id(session, number)
+            )
+            name = found.name if found else ""
+            if len(self._names) > 10_000:
+                self._names.clear()
+            self._names[(kind, number)] = name
+        return name or None
+
+
+@router.get(
+    "/v1/events",
+    operation_id="events",
+    summary="What changes, as it happens",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+)
+async def follow(
+    call: Known,
+    cluster: Annotated[str | None, Query(max_length=128)] = None,
+    types: Annotated[list[EventType] | None, Query()] = None,
+    last_event_id: Annotated[str | None, Header(max_length=20)] = None,
+) -> Response:
+    """Server-sent events. `Last-Event-ID` brings what was missed in the last hours."""
+    service = service_of(call.request)
+    hub: Hub = call.request.app.state.hub
+    cluster_id = await run_in_threadpool(_cluster_id, call, cluster)
+    after = (
+        int(last_event_id) if last_event_id and last_event_id.isascii() and last_event_id.isdigit() else None
+    )
+    user = call.caller.user.id
+    if service.streams.get(user, 0) >= MOST_STREAMS:
+        raise Problem(
+            "rate-limited",
+            f"you have {MOST_STREAMS} event streams; end one first",
+            headers={"Retry-After": "15"},
+        )
+    service.streams[user] = service.streams.get(user, 0) + 1
+    stream = Stream(call.scope, cluster_id, tuple(types or ()), asyncio.get_running_loop())
+    try:
+        missed = await run_in_threadpool(hub.add, stream, after)
+    except BaseException:
+        _leave(service, user)
+        raise
+    return StreamingResponse(
+        _lines(call, service, hub, stream, missed),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
+
+
+def _cluster_id(call: Call, name: str | None) -> int | None:
+    if name is None:
+        return None
+    with call.service.pool.transaction() as session:
+        return find_cluster(session, call, name).id
+
+
+def _leave(service: Service, user: int) -> None:
+    service.streams[user] -= 1
+    if service.streams[user] <= 0:
+        del service.streams[user]
+
+
+async def _lines(
+    call: Call, service: Service, hub: Hub, stream: Stream, missed: Iterable[tuple[int, str]]
+) -> AsyncIterator[str]:
+    try:
+        yield "retry: 2000\n: connected\n\n"
+        for _, text in missed:
+            yield text
+        while True:
+            try:
+                async with asyncio.timeout(HEARTBEAT_SECONDS):
+                    item = await stream.waiting.get()
+            except TimeoutError:
+                try:
+                    caller = await run_in_threadpool(service.authenticator.identify, call.request)
+                except (Problem, RocksError):
+                    return  # the token was revoked, or the database is away: the client comes again
+                stream.scope = caller.scope
+                yield ": still here\n\n"
+                continue
+            if item is None:
+                yield "event: lost\ndata: {}\n\n"
+                return
+            yield item[1]
+    finally:
+        hub.remove(stream)
+        _leave(service, call.caller.user.id)

@@ -1,0 +1,209 @@
+"""What holds for every request: a number, limits of size and time, headers, one line of log, counters."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import re
+import secrets
+import time
+from typing import TYPE_CHECKING, Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+
+from nucleus.api.problems import Problem, answer_of
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from nucleus.api.metrics import Metrics
+
+BASE = "/nucleus"
+"""Prefix of the published service; every path is answered with it and without."""
+
+MOST_BODY_BYTES = 1 << 20
+REQUEST_SECONDS = 60.0
+BODY_SECONDS = 30.0
+"""How long a client may take to send a body that is no upload."""
+
+_UPLOADS = re.compile(r"/v1/image(/upload/[^/]+)?")
+_ENDLESS = ("/v1/events",)
+_REQUEST_ID = re.compile(r"[\w.-]{1,64}")
+_TRACE = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+}
+"""On every answer that has none of its own; pages set their own policy."""
+
+_log = logging.getLogger("nucleus.access")
+
+
+class Frame:
+    """ASGI middleware around the whole application."""
+
+    def __init__(self, application: ASGIApp, metrics: Metrics) -> None:
+        self._application = application
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._application(_without_base(scope), receive, send)
+            return
+        scope = _without_base(scope)
+        headers = Headers(scope=scope)
+        exchange = _Exchange(scope, send, headers)
+        with self._metrics.request(scope) as outcome:
+            try:
+                await self._answer(scope, receive, exchange, headers)
+            except Problem as problem:
+                await exchange.refuse(problem)
+            except Exception:
+                _log.exception("%s %s failed", scope["method"], exchange.request_id)
+                await exchange.refuse(
+                    Problem(
+                        "internal-error",
+                        f"the request {exchange.request_id} failed; report it to the site's operators",
+                    )
+                )
+            outcome.status = exchange.status
+        exchange.log(time.monotonic())
+
+    async def _answer(self, scope: Scope, receive: Receive, exchange: _Exchange, headers: Headers) -> None:
+        path = scope["path"]
+        is_upload = scope["method"] in ("POST", "PATCH") and _UPLOADS.fullmatch(path) is not None
+        if not is_upload:
+            body = await _body(receive, headers)
+            scope["state"]["body"] = body
+            receive = _Replay(body, receive)
+        if is_upload or path in _ENDLESS or path.startswith("/ws/"):
+            await self._application(scope, receive, exchange.send)
+            return
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                await self._application(scope, receive, exchange.send)
+        except TimeoutError:
+            raise Problem(
+                "timeout",
+                f"the request was not answered within {REQUEST_SECONDS:.0f} s; look at what it did, or send it again"
+                " with an Idempotency-Key",
+            ) from None
+
+
+def _without_base(scope: Scope) -> Scope:
+    """The scope as if the path had neither the prefix nor a final slash."""
+    path = scope["path"]
+    base = ""
+    if path == BASE or path.startswith(BASE + "/"):
+        base, path = BASE, path[len(BASE) :]
+    path = path.rstrip("/") or "/"
+    return {
+        **scope,
+        "path": path,
+        "raw_path": path.encode(),
+        "state": {**scope.get("state", {}), "base": base},
+    }
+
+
+async def _body(receive: Receive, headers: Headers) -> bytes:
+    """The whole body. Problem when it is too large or too slow."""
+    too_large = Problem(
+        "too-large", f"the body is larger than {MOST_BODY_BYTES >> 20} MiB; only images may be"
+    )
+    length = headers.get("content-length", "")
+    if length.isdigit() and (len(length) > 15 or int(length) > MOST_BODY_BYTES):
+        raise too_large
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise Problem("timeout", "the client went away before its request was whole")
+                parts.append(message.get("body", b""))
+                size += len(parts[-1])
+                if size > MOST_BODY_BYTES:
+                    raise too_large
+                if not message.get("more_body"):
+                    return b"".join(parts)
+    except TimeoutError:
+        raise Problem(
+            "timeout", f"the body did not arrive within {BODY_SECONDS:.0f} s", headers={"Connection": "close"}
+        ) from None
+
+
+class _Replay:
+    """Gives the application the body that was read already, then what follows it."""
+
+    def __init__(self, body: bytes, receive: Receive) -> None:
+        self._body: bytes | None = body
+        self._receive = receive
+
+    async def __call__(self) -> Message:
+        if self._body is not None:
+            body, self._body = self._body, None
+            return {"type": "http.request", "body": body, "more_body": False}
+        return await self._receive()
+
+
+class _Exchange:
+    """One request and its answer, on the way out."""
+
+    def __init__(self, scope: Scope, send: Send, headers: Headers) -> None:
+        self._scope = scope
+        self._send = send
+        self._begin = time.monotonic()
+        given = headers.get("x-request-id", "")
+        self.request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(12)
+        trace = headers.get("traceparent", "")
+        self._trace = trace if _TRACE.fullmatch(trace) else None
+        scope["state"].update(request_id=self.request_id, traceparent=self._trace)
+        self.status = 0
+        self.is_begun = False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.is_begun = True
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers["X-Request-ID"] = self.request_id
+            for name, value in HEADERS.items():
+                headers.setdefault(name, value)
+            if "cache-control" not in headers:
+                headers["Cache-Control"] = "private, no-cache"
+        await self._send(message)
+
+    async def refuse(self, problem: Problem) -> None:
+        """Answer with the problem, unless the answer has begun."""
+        if not self.is_begun:
+            response = answer_of(problem, Request(self._scope))
+            with contextlib.suppress(OSError):
+                await response(self._scope, _nothing, self.send)
+
+    def log(self, now: float) -> None:
+        """One JSON object a line, without what may be secret: tickets of consoles, queries, headers."""
+        path = self._scope["path"]
+        record: dict[str, Any] = {
+            "request": self.request_id,
+            "method": self._scope["method"],
+            "path": "/ws/…" if path.startswith("/ws/") else path[:200],
+            "status": self.status,
+            "seconds": round(now - self._begin, 4),
+            "actor": self._scope["state"].get("actor"),
+            "token": self._scope["state"].get("token_id"),
+        }
+        if self._trace:
+            record["traceparent"] = self._trace
+        _log.info("%s", json.dumps(record))
+
+
+async def _nothing() -> Message:
+    return {"type": "http.disconnect"}

@@ -1,0 +1,79 @@
+"""Counters of the service, as Prometheus reads them."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from starlette.types import Scope
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 60.0)
+
+
+@dataclass
+class Outcome:
+    """The status of an answer; 0 when the client went away before one."""
+
+    status: int = 0
+
+
+class Metrics:
+    """One registry for each application, so that several can live in a process."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "nucleus_requests",
+            "Requests that were answered",
+            ("method", "route", "status"),
+            registry=self._registry,
+        )
+        self._seconds = Histogram(
+            "nucleus_request_seconds", "Time until the end of the answer", ("route",), buckets=_BUCKETS,
+            registry=self._registry,
+        )  # fmt: skip
+        self._gauges = {
+            name: Gauge(f"nucleus_{name}", text, labels, registry=self._registry)
+            for name, (text, labels) in _GAUGES.items()
+        }
+
+    @contextlib.contextmanager
+    def request(self, scope: Scope) -> Iterator[Outcome]:
+        """Count the request of the block by the pattern of its route, not by its path: names are no labels."""
+        outcome, begin = Outcome(), time.monotonic()
+        try:
+            yield outcome
+        finally:
+            route = scope.get("route") or scope["state"].get("route")
+            pattern = getattr(route, "path", "none")
+            self._requests.labels(scope["method"], pattern, outcome.status).inc()
+            self._seconds.labels(pattern).observe(time.monotonic() - begin)
+
+    def text(self, values: Mapping[str, Mapping[tuple[str, ...], float]]) -> bytes:
+        """All counters. `values`: gauge → labels → value, as they are now."""
+        for name, samples in values.items():
+            gauge = self._gauges[name]
+            if _GAUGES[name][1]:
+                gauge.clear()
+            for labels, value in samples.items():
+                (gauge.labels(*labels) if labels else gauge).set(value)
+        return generate_latest(self._registry)
+
+
+_GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "operations": ("Operations by state", ("state",)),
+    "computesets": ("Computesets by state", ("state",)),
+    "images_syncing": ("Disks of nodes that are on their way", ()),
+    "poll_age_seconds": ("Age of the newest answer of a source", ("source",)),
+    "poll_failures": ("Failures of a source since its last answer", ("source",)),
+    "poll_seconds": ("Time of the last question to a source", ("source",)),
+    "streams": ("Clients that follow events", ()),
+}

@@ -1,0 +1,339 @@
+"""Shapes of requests and answers, at the border only: they check what comes in, and describe what goes out."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+NODE_NAME = r"^[A-Za-z0-9_-]{1,63}$"
+IMAGE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}\.iso$"
+IMAGE_REFERENCE = r"^((public|project/[A-Za-z0-9_.-]{1,64})/)?[A-Za-z0-9][A-Za-z0-9._+-]{0,127}\.iso$"
+_NUMBER_TEXT = r"^[0-9]{1,9}$"
+
+NodeName = Annotated[str, StringConstraints(pattern=NODE_NAME)]
+NumberText = Annotated[str, StringConstraints(pattern=_NUMBER_TEXT)]
+Text = Annotated[str, StringConstraints(max_length=4096)]
+Moment = Annotated[str | None, Field(description="RFC 3339, UTC", json_schema_extra={"format": "date-time"})]
+
+
+class Answer(BaseModel):
+    """What the service says; later versions may say more."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Request(BaseModel):
+    """What a client says: an unknown key is refused by its name."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Interface(Answer):
+    """An Ethernet interface."""
+
+    mac: str
+    iface: str
+
+
+class _Node(Answer):
+    name: str
+    state: str | None = Field(description="of the machine, as the hypervisor says it; null: unknown")
+    memory: int | None = Field(description="MB")
+    cpus: int | None
+    disksize: int | None = Field(description="GB")
+    type: str
+    interface: list[Interface]
+    power: Literal["on", "off", "paused", "crashed", "unknown"]
+    image_state: str | None = Field(description="unmapped, mapped, NAS->VM or NAS<-VM; null: not on a NAS")
+    admin_disabled: bool
+    iso: str | None = Field(description="the image in the CD drive from the next power-on")
+    iso_active: str | None = Field(description="the image in the CD drive since the last power-on")
+    observed_at: Moment
+    stale: bool = Field(description="the site has not answered for a while; this is its last answer")
+
+
+class Frontend(_Node):
+    """The frontend of a virtual cluster."""
+
+    pub_ip: str | None
+    pub_mac: str | None
+    pub_netmask: str | None
+    gateway: str | None
+    dns1: str | None
+    dns2: str | None
+    ntp: str | None
+    frontend_state: Literal["ready", "synced", "syncing"] = Field(description="where its disk is")
+
+
+class Compute(_Node):
+    """A compute node of a virtual cluster."""
+
+    cluster: str
+    active_computeset: int | None
+    active_computeset_state: str | None
+    compute_state: Literal["ready", "synced", "syncing"] = Field(description="where its disk is")
+
+
+class Cluster(Answer):
+    """A virtual cluster."""
+
+    name: str
+    description: str
+    project: str | None
+    vlan: int | None
+    allocations: list[str]
+    frontend: Frontend | None
+    computes: list[Compute]
+    generation: int
+    observed_at: Moment
+    stale: bool
+
+
+SetState = Literal["created", "submitted", "running", "ending", "completed", "cancelled", "failed"]
+OperationState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+
+
+class Computeset(Answer):
+    """Nodes that were started together. Operators see more."""
+
+    id: int
+    state: SetState
+    cluster: str
+    account: str
+    walltime_mins: int
+    start_time: int | None = Field(description="seconds since 1970")
+    reservation: str | None
+    computes: list[Compute]
+    created: Moment
+    ended_at: Moment
+    end_reason: str | None
+    degraded: bool
+    requested_by: str
+    nodes_ready: int
+    nodes_total: int
+
+
+class Host(Request):
+    """A node and the host that it shall run on."""
+
+    name: str
+    host: str | None = None
+
+
+class NewComputeset(Request):
+    """Which nodes shall run, for how long, and who pays."""
+
+    cluster: Text
+    computes: Text | Annotated[list[Text | Host], Field(max_length=10000)] | None = Field(
+        None, description="a list as `vm-[0-3]`, or names"
+    )
+    count: Annotated[int, Field(ge=1, le=100000)] | NumberText | None = Field(
+        None, description="so many nodes that are free, instead of computes"
+    )
+    allocation: Text | None = Field(None, description="the cluster's only one, if not stated")
+    walltime_mins: Annotated[int, Field(ge=1, le=10_000_000)] | NumberText | None = None
+    reservation: Annotated[str, StringConstraints(pattern=r"^[\w.,-]{0,80}$")] | None = None
+    hosts: Text | None = Field(None, description="for operators: hosts of the nodes, in their order")
+
+
+class Operation(Answer):
+    """A change that was asked for, and what became of it."""
+
+    id: str
+    kind: str
+    state: OperationState
+    cluster: str | None
+    node: str | None
+    computeset: int | None
+    actor: str
+    progress: list[dict[str, Any]]
+    result: dict[str, Any] | None
+    error: dict[str, Any] | None
+    created: Moment
+    started: Moment
+    ended: Moment
+
+
+class ProblemError(Answer):
+    """A wrong value."""
+
+    pointer: str
+    detail: str
+
+
+class ProblemDetails(Answer):
+    """A refusal (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str
+    errors: list[ProblemError] = []
+    operation: str | None = None
+
+
+class NewName(Request):
+    """The name that users see."""
+
+    name: NodeName
+
+
+class NewNames(Request):
+    """Old names and new ones; all change at once, so that names can be swapped."""
+
+    map: dict[str, NodeName] = Field(max_length=10000, min_length=1)
+
+
+class IsoName(Request):
+    """An image; empty: none."""
+
+    iso_name: Text
+
+
+class IsoNodes(Request):
+    """An image (empty: none) for several nodes; a list as `vm-[0-3]`; the frontend without `nodes`."""
+
+    iso_name: Text
+    nodes: Text | None = None
+
+
+class User(Answer):
+    """A user."""
+
+    username: str
+    email: str
+    first_name: str
+    last_name: str
+    is_operator: bool
+    projects: list[str]
+    acknowledged_at: Moment
+
+
+Name = Annotated[str, StringConstraints(max_length=150, pattern=r"^[^\x00-\x1f\x7f]*$")]
+
+
+class UserNames(Request):
+    """What a user may change."""
+
+    first_name: Name
+    last_name: Name
+    username: Text | None = Field(None, description="read only: must be the present one")
+    email: Text | None = Field(None, description="read only: must be the present one")
+
+
+class SomeUserNames(Request):
+    """What a user may change, in parts."""
+
+    first_name: Name | None = None
+    last_name: Name | None = None
+    username: Text | None = Field(None, description="read only: must be the present one")
+    email: Text | None = Field(None, description="read only: must be the present one")
+
+
+class Project(Answer):
+    """A project."""
+
+    name: str
+
+
+class Acknowledgement(Answer):
+    """What an owner is responsible for, and whether that was acknowledged."""
+
+    text: str
+    version: str
+    acknowledged_at: Moment
+    is_required: bool
+
+
+class Acknowledged(Request):
+    """The version of the text that was read."""
+
+    version: Text
+
+
+TokenScope = Literal["read", "power", "computeset", "console", "image", "rename", "cluster:destroy", "admin"]
+
+
+class NewToken(Request):
+    """What a token may do, and for how long."""
+
+    scopes: list[TokenScope] = Field(
+        default=["read", "power", "computeset", "console", "image", "rename"], max_length=8
+    )
+    projects: list[Text] | None = Field(None, max_length=100, description="only these of the user's projects")
+    days: int = Field(90, ge=1, le=3650)
+    note: Name = ""
+
+
+class Token(Answer):
+    """A token without its secret."""
+
+    id: str
+    scopes: list[str]
+    projects: list[str] | None
+    note: str
+    created: Moment
+    expires: Moment
+    last_used: Moment
+    revoked_at: Moment
+
+
+class TokenWithSecret(Token):
+    """A new token: the only answer with its text."""
+
+    token: str
+
+
+class Login(Request):
+    """The credentials of the published client."""
+
+    username: Text
+    password: Text
+
+
+class Key(Answer):
+    """A token, as the published client expects it."""
+
+    key: str
+
+
+class SignatureKey(Answer):
+    """The key with which the published client signs."""
+
+    key_name: str
+    key: str
+
+
+class Image(Answer):
+    """An ISO image."""
+
+    name: str = Field(description="public/NAME or project/PROJECT/NAME")
+    size: int = Field(description="bytes")
+    sha256: str | None
+    md5: str | None
+    state: Literal["uploading", "ready", "deleting"]
+    uploaded_by: str | None
+    created: Moment
+    in_use: int = Field(description="nodes that have it in their CD drive")
+
+
+class NewUpload(Request):
+    """An image that will be sent in parts. `project`: for its members only; without it, for operators: public."""
+
+    name: Annotated[str, StringConstraints(pattern=IMAGE_NAME)]
+    size: int = Field(ge=1, le=1 << 50, description="bytes")
+    project: Text | None = None
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
+    md5: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")] | None = None
+
+
+class Upload(Answer):
+    """An upload and how far it is."""
+
+    id: str
+    name: str
+    size: int
+    offset: int

@@ -1,0 +1,173 @@
+"""Operations: what became of a change, waiting for its end, and taking it back while nobody has begun it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import APIRouter, Path, Query
+from starlette.responses import Response
+
+from nucleus.api import models
+from nucleus.api.clusters import Cursor, Fields
+from nucleus.api.conditional import (
+    MOST_PER_PAGE,
+    chosen,
+    conditional_json,
+    etag_of,
+    is_unchanged,
+    json_answer,
+    not_modified,
+    page_of,
+    paged,
+    require_match,
+)
+from nucleus.api.problems import Problem
+from nucleus.api.representations import Json, operation_json
+from nucleus.api.service import Call, Change, Known, changing, find_cluster, no_content, reading, unknown_node
+from nucleus.mirror import clusters, operations
+from nucleus.mirror.events import NEWS
+from nucleus.records import NewEvent
+from nucleus.states import CANCELLED, ENDED_OPERATIONS, QUEUED
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nucleus.mirror.pool import Session
+    from nucleus.records import Operation
+
+router = APIRouter()
+
+LONGEST_WAIT_SECONDS = 55
+_LOOK_SECONDS = 1.0
+
+OperationId = Annotated[str, Path(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}$")]
+
+
+def operations_json(session: Session, call: Call, found: Sequence[Operation]) -> list[Json]:
+    """Their representations, with the names of what they are about."""
+    nodes = clusters.nodes_by_id(session, call.scope, {one.target_node for one in found if one.target_node})
+    ids = {one.target_cluster for one in found if one.target_cluster}
+    names = {number: clusters.find_cluster_by_id(session, call.scope, number) for number in ids}
+    answers = []
+    for one in found:
+        cluster = names.get(one.target_cluster or 0)
+        node = nodes.get(one.target_node or 0)
+        answers.append(operation_json(one, cluster.name if cluster else None, node.name if node else None))
+    return answers
+
+
+@router.get(
+    "/v1/operation",
+    operation_id="list_operations",
+    response_model=list[models.Operation],
+    summary="Your operations",
+)
+def list_operations(
+    call: Known,
+    target: Annotated[str | None, Query(max_length=260, description="CLUSTER or CLUSTER/NODE")] = None,
+    computeset: Annotated[int | None, Query(ge=1, le=0x7FFFFFFF)] = None,
+    state: Annotated[list[models.OperationState] | None, Query()] = None,
+    limit: Annotated[int, Query(ge=1, le=MOST_PER_PAGE)] = 100,
+    cursor: Cursor = None,
+    fields: Fields = None,
+) -> Response:
+    """The newest first, a page at a time."""
+    page = page_of(limit, cursor)
+
+    def read(session: Session) -> Response:
+        cluster_id = node_id = None
+        if target is not None:
+            c, _, n = target.partition("/")
+            cluster = find_cluster(session, call, c)
+            cluster_id = cluster.id
+            if n:
+                node = clusters.find_node(session, call.scope, cluster.id, n) or clusters.find_node(
+                    session, call.scope, cluster.id, None
+                )
+                if node is None or node.name.casefold() != n.casefold():
+                    raise unknown_node(cluster.name, n)
+                node_id = node.id
+        found = operations.list_operations(
+            session, call.scope, states=tuple(state or ()), cluster_id=cluster_id, node_id=node_id,
+            set_id=computeset, before=page.after, limit=limit + 1,
+        )  # fmt: skip
+        _, headers = paged(call.request, page._replace(after=None), [one.id for one in found], str)
+        return conditional_json(
+            call.request, chosen(operations_json(session, call, found[:limit]), fields), headers
+        )
+
+    return reading(call, read)
+
+
+@router.get(
+    "/v1/operation/{id}",
+    operation_id="get_operation",
+    response_model=models.Operation,
+    summary="An operation",
+)
+def get_operation(
+    call: Known,
+    id: OperationId,
+    wait: Annotated[int, Query(ge=0, le=60, description="seconds to wait for its end")] = 0,
+) -> Response:
+    """With `wait` the answer comes when it has ended, or after so many seconds."""
+    end = time.monotonic() + min(wait, LONGEST_WAIT_SECONDS)
+    while True:
+        seen = NEWS.number
+        answer, has_ended = _look(call, id)
+        left = end - time.monotonic()
+        if has_ended or left <= 0:
+            return answer
+        NEWS.wait(seen, min(left, _LOOK_SECONDS))
+
+
+def _look(call: Call, identifier: str) -> tuple[Response, bool]:
+    has_ended = False
+
+    def read(session: Session) -> Response:
+        nonlocal has_ended
+        found = _find(session, call, identifier)
+        has_ended = found.state in ENDED_OPERATIONS
+        etag = etag_of(found.id, found.generation)
+        if is_unchanged(call.request, etag):
+            return not_modified(etag, {})
+        return json_answer(operations_json(session, call, [found])[0], 200, {"ETag": etag})
+
+    return reading(call, read), has_ended
+
+
+def _find(session: Session, call: Call, identifier: str, *, lock: bool = False) -> Operation:
+    found = operations.find_operation(session, call.scope, identifier, lock)
+    if found is None:
+        raise Problem(
+            "unknown-operation", f"there is no operation {identifier} of yours; GET /v1/operation lists them"
+        )
+    return found
+
+
+@router.delete(
+    "/v1/operation/{id}", operation_id="cancel_operation", status_code=204, summary="Cancel an operation"
+)
+def cancel_operation(call: Known, id: OperationId) -> Response:
+    """Only while it is queued: what has begun is not taken back."""
+
+    def act(change: Change) -> Response:
+        found = _find(change.session, call, id, lock=True)
+        require_match(call.request, etag_of(found.id, found.generation), "the operation")
+        if found.state == CANCELLED:
+            return no_content()
+        if found.state != QUEUED or not operations.cancel_operation(change.session, call.scope, id):
+            raise Problem(
+                "state-conflict",
+                f"the operation is {found.state}; only one that is queued, and is no part of a computeset, can be"
+                " cancelled",
+                operation=found.id,
+            )
+        change.note(id)
+        change.events.append(
+            NewEvent("operation.state", id, QUEUED, CANCELLED, found.project_id, found.target_cluster, id)
+        )
+        return no_content()
+
+    return changing(call, "power", "cancel_operation", act)

@@ -1,0 +1,128 @@
+"""Pages and answers for machines: health, counters, the description of the interface, and what problems mean."""
+
+from __future__ import annotations
+
+import html
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+
+from nucleus.api.metrics import CONTENT_TYPE
+from nucleus.api.problems import PROBLEMS, Problem
+from nucleus.api.service import service_of
+from nucleus.mirror import status
+from rocks.errors import RocksError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+router = APIRouter(include_in_schema=False)
+
+_STYLE = (
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:1rem auto;padding:0 1rem}"
+    "code{font:14px ui-monospace,monospace}section{border-top:1px solid #bbb;padding:.5rem 0}"
+    "h2,h3{margin:.5rem 0}dt{font-weight:600}table{border-collapse:collapse}td,th{padding:.1rem .7rem .1rem 0;"
+    "text-align:left;vertical-align:top}"
+)
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+
+
+def page(title: str, body: str) -> Response:
+    """A page without scripts and without anything from elsewhere."""
+    text = (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>'
+        f"<body><main><h1>{html.escape(title)}</h1>{body}</main></body></html>"
+    )
+    return HTMLResponse(text, headers={"Content-Security-Policy": _POLICY})
+
+
+@router.get("/healthz")
+async def healthz() -> Response:
+    """The process answers."""
+    return Response("ok\n", media_type="text/plain")
+
+
+@router.get("/readyz")
+def readyz(request: Request) -> Response:
+    """Whether requests can be answered: the database is there, and the site was polled."""
+    service = service_of(request)
+    checks: dict[str, str] = {}
+    try:
+        with service.pool.transaction() as session:
+            age = status.oldest_poll_seconds(session, datetime.now(UTC))
+        checks["database"] = "ok"
+        poll = service.configuration.poll
+        limit = 3 * max(poll.power_seconds, poll.topology_seconds)
+        if age is None:
+            checks["poll"] = "the site was never polled; is `nucleus poll` or `nucleus serve` running?"
+        else:
+            checks["poll"] = "ok" if age <= limit else f"the site was last polled {age:.0f} s ago"
+    except RocksError as error:
+        checks["database"] = str(error)
+    is_ready = all(value == "ok" for value in checks.values())
+    return JSONResponse(checks, 200 if is_ready else 503)
+
+
+@router.get("/metrics")
+def metrics(request: Request) -> Response:
+    """Counters for Prometheus."""
+    service = service_of(request)
+    with service.pool.transaction() as session:
+        values = status.gauges(session, datetime.now(UTC))
+    values["streams"] = {(): float(sum(service.streams.values()))}
+    return Response(service.metrics.text(values), headers={"Content-Type": CONTENT_TYPE})
+
+
+@router.get("/openapi.json")
+async def openapi(request: Request) -> Response:
+    """The description of the interface."""
+    return Response(json.dumps(request.app.openapi()), media_type="application/json")
+
+
+@router.get("/problems/{slug}")
+async def problem(slug: str) -> Response:
+    """What a problem means."""
+    kind = PROBLEMS.get(slug)
+    if kind is None:
+        raise Problem("not-found", "there is no such problem; /docs lists them")
+    return page(
+        kind.title,
+        f"<p>Code <code>{slug}</code>, HTTP status {kind.status}.</p><p>{html.escape(kind.meaning)}</p>",
+    )
+
+
+@router.get("/docs")
+async def docs(request: Request) -> Response:
+    """All requests, for people."""
+    description = request.app.openapi()
+    parts = "".join(_operations(description))
+    problems = "".join(
+        f"<tr><td><code>{slug}</code><td>{kind.status}<td>{html.escape(kind.title)}. {html.escape(kind.meaning)}"
+        for slug, kind in PROBLEMS.items()
+    )
+    text = (
+        '<p>The same for programs: <a href="openapi.json">openapi.json</a>. Send <code>Authorization: Bearer TOKEN'
+        "</code>; with <code>Prefer: respond-async</code>, a change answers 202 with its operation.</p>"
+        f"<h2>Requests</h2>{parts}<h2>Problems</h2><table><tr><th>Code<th>Status<th>Meaning{problems}</table>"
+    )
+    return page("Nucleus", text)
+
+
+def _operations(description: dict[str, Any]) -> Iterator[str]:
+    for path, methods in description["paths"].items():
+        for method, operation in methods.items():
+            rows = "".join(
+                f"<tr><td><code>{html.escape(one['name'])}</code><td>{one['in']}"
+                f"<td>{html.escape(one.get('description', ''))}"
+                for one in operation.get("parameters", ())
+            )
+            table = f"<table>{rows}</table>" if rows else ""
+            yield (
+                f'<section id="{operation["operationId"]}"><h3><code>{method.upper()} {html.escape(path)}</code></h3>'
+                f"<p>{html.escape(operation.get('summary', ''))}. {html.escape(operation.get('description', ''))}</p>"
+                f"{table}</section>"
+            )

@@ -1,0 +1,139 @@
+"""Every answer that refuses a request: one table, and the two forms in which clients get it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from starlette.responses import Response
+
+from rocks.errors import RocksError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from starlette.requests import Request
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Kind(NamedTuple):
+    """HTTP status of a problem, its status for clients of the published service, its title and its explanation."""
+
+    status: int
+    legacy_status: int
+    title: str
+    meaning: str
+
+
+PROBLEMS = {
+    "invalid-request": Kind(400, 400, "The request is not valid", "errors names each wrong value."),
+    "not-authenticated": Kind(401, 401, "Who you are is not known", "Send Authorization: Bearer TOKEN."),
+    "missing-scope": Kind(403, 403, "The token does not allow this", "Make a token with this scope."),
+    "acknowledgement-needed": Kind(
+        403,
+        403,
+        "The responsibility for clusters is not acknowledged",
+        "Read /v1/user/acknowledgement, and PUT its version to it, before the first node is powered on.",
+    ),
+    "quota-exceeded": Kind(
+        403, 403, "The project's quota does not suffice", "Free some, or ask the site for more."
+    ),
+    "not-found": Kind(404, 404, "There is nothing here", "Look at the path: /docs lists them."),
+    "unknown-cluster": Kind(404, 404, "There is no such cluster", "GET /v1/cluster lists yours."),
+    "unknown-node": Kind(404, 404, "There is no such node", "GET /v1/cluster/NAME lists its nodes."),
+    "unknown-image": Kind(404, 404, "There is no such image", "GET /v1/image lists them."),
+    "unknown-set": Kind(404, 404, "There is no such computeset", "GET /v1/computeset lists yours."),
+    "unknown-operation": Kind(404, 404, "There is no such operation", "GET /v1/operation lists yours."),
+    "unknown-token": Kind(404, 404, "There is no such token", "GET /v1/token lists yours."),
+    "unknown-upload": Kind(404, 404, "There is no such upload", "Begin again: POST /v1/image/upload."),
+    "method-not-allowed": Kind(405, 405, "This cannot be done here", "The header Allow has what can."),
+    "not-acceptable": Kind(406, 406, "No such form of the answer", "Accept application/json."),
+    "node-busy": Kind(409, 400, "The node is in a computeset or at work", "Wait for it, or choose another."),
+    "node-syncing": Kind(423, 400, "The node's disk is on its way", "Wait until its image is unmapped."),
+    "node-disabled": Kind(409, 400, "The site has disabled this node", "Ask the site's operators."),
+    "not-in-running-set": Kind(
+        409, 400, "The node is in no running computeset", "Start a computeset with it."
+    ),
+    "not-enough-nodes": Kind(409, 400, "Too few nodes are available", "Ask for fewer, or wait."),
+    "bad-allocation": Kind(
+        422, 400, "This allocation cannot be charged", "Name one of the cluster's allocations."
+    ),
+    "state-conflict": Kind(
+        409, 400, "This cannot be done in the present state", "detail has what comes first."
+    ),
+    "name-conflict": Kind(409, 400, "The name is taken", "Choose another."),
+    "request-in-progress": Kind(409, 400, "A request with this key is at work", "Send it again later."),
+    "precondition-failed": Kind(412, 400, "It has changed since you read it", "Read it again."),
+    "too-large": Kind(413, 400, "The request is too large", "detail has the limit."),
+    "wrong-media-type": Kind(415, 400, "The body has an unknown form", "Send application/json."),
+    "key-reused": Kind(422, 400, "The idempotency key belongs to another request", "Use a new key."),
+    "rate-limited": Kind(429, 400, "Too many requests", "Wait as long as Retry-After states."),
+    "ticket-used": Kind(410, 400, "The console's ticket is used or too old", "Get another."),
+    "internal-error": Kind(500, 500, "The service has a defect", "Report it with the request's id."),
+    "backend-unavailable": Kind(503, 503, "The site does not answer now", "Send the request again later."),
+    "timeout": Kind(503, 503, "The request took too long", "Send it again later."),
+}
+"""Slug → consequences. The slug is the `code` of a problem, and the last part of its `type`."""
+
+_FAMILIES = {
+    "user": "invalid-request",
+    "state": "state-conflict",
+    "busy": "backend-unavailable",
+    "host": "backend-unavailable",
+}
+
+
+@dataclass
+class Problem(Exception):  # noqa: N818 - RFC 9457 calls it so
+    """A refused request. `detail` states what happened, to what, and what to do; `errors` = (JSON pointer, detail)."""
+
+    code: str
+    detail: str
+    errors: Sequence[tuple[str, str]] = ()
+    operation: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.detail
+
+
+def problem_of(error: RocksError) -> Problem:
+    """The problem of an error that the rules below raised."""
+    return Problem(_FAMILIES.get(error.family, "internal-error"), str(error))
+
+
+def is_legacy(request: Request) -> bool:
+    """Whether the client knows only the published service: it asks neither for operations nor for problems."""
+    return not wants_operation(request) and MEDIA_TYPE not in ",".join(request.headers.getlist("accept"))
+
+
+def wants_operation(request: Request) -> bool:
+    """Whether the client sent `Prefer: respond-async`."""
+    preferences = ",".join(request.headers.getlist("prefer")).split(",")
+    return any(one.split(";")[0].strip().lower() == "respond-async" for one in preferences)
+
+
+def answer_of(problem: Problem, request: Request) -> Response:
+    """The answer: problem details, or for a client of the published service a JSON string."""
+    kind = PROBLEMS[problem.code]
+    headers = dict(problem.headers)
+    if kind.status == 401:
+        headers.setdefault("WWW-Authenticate", 'Bearer realm="nucleus"')
+    if is_legacy(request):
+        text = json.dumps(problem.detail)
+        return Response(text, kind.legacy_status, headers, "application/json")
+    body: dict[str, object] = {
+        "type": f"{request.scope.get('state', {}).get('base', '')}/problems/{problem.code}",
+        "title": kind.title,
+        "status": kind.status,
+        "detail": problem.detail,
+        "instance": f"urn:request:{request.scope.get('state', {}).get('request_id', '')}",
+        "code": problem.code,
+    }
+    if problem.errors:
+        body["errors"] = [{"pointer": pointer, "detail": detail} for pointer, detail in problem.errors]
+    if problem.operation:
+        body["operation"] = problem.operation
+    return Response(json.dumps(body), kind.status, headers, MEDIA_TYPE)

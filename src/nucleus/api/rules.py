@@ -1,0 +1,124 @@
+"""What must hold before a node is powered on: responsibility, the site's permission, disk, quota."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from nucleus.api.problems import Problem
+from nucleus.mirror import identity, usage
+from nucleus.states import power_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nucleus.api.service import Call, Change
+    from nucleus.configuration import ResponsibilitySettings
+    from nucleus.mirror.pool import Session
+    from nucleus.records import Cluster, Node
+
+LIMITS = {
+    "vms": "virtual machines that run at the same time",
+    "cpus": "processors of the machines that run",
+    "memory_mb": "memory in MB of the machines that run",
+    "disk_gb": "disks in GB of the machines that run",
+    "sets": "computesets that have not ended",
+    "walltime_minutes": "longest walltime of a computeset in minutes",
+    "node_hours": "hours of nodes for each allocation",
+    "image_bytes": "bytes of images",
+    "consoles": "consoles that are open at the same time",
+}
+"""Limits of a project, all optional. `nucleus project limit` sets them."""
+
+DEFAULT_TEXT = """\
+You administer the virtual clusters of your projects yourself. You are responsible for what runs on them: for the
+systems that you install and their updates, for the accounts that you make and the keys that you give away, for what
+the nodes serve to the network, and for keeping the rules of this site. The site is responsible for the hosts, the
+storage and the network below. It may stop a node that harms others, and informs you then.
+"""
+
+
+def responsibility(settings: ResponsibilitySettings) -> tuple[str, str]:
+    """The text that owners acknowledge, and its version. Problem when the site's file cannot be read."""
+    text = DEFAULT_TEXT
+    if settings.text_file:
+        try:
+            text = settings.text_path.read_text("utf-8")
+        except (OSError, UnicodeDecodeError):
+            raise Problem(
+                "backend-unavailable",
+                f"the site's {settings.text_path.name} cannot be read; report it to its operators",
+            ) from None
+    return text, hashlib.sha256(text.encode("utf-8")).hexdigest()[:12]
+
+
+def demand_acknowledgement(call: Call) -> None:
+    """Problem unless the caller has acknowledged the responsibility, or the site does not ask for it."""
+    if call.caller.user.acknowledged_at is None and call.service.configuration.responsibility.required:
+        raise Problem(
+            "acknowledgement-needed",
+            "before your first power-on, acknowledge what you are responsible for: read it with"
+            " GET /v1/user/acknowledgement, and send its version with PUT; an operator can record it for you:"
+            f" nucleus user acknowledge {call.caller.actor}",
+        )
+
+
+def demand_startable(node: Node) -> None:
+    """Problem when the site has disabled the node, or its disk is on its way."""
+    if node.admin_disabled:
+        raise Problem("node-disabled", f"the site's operators have disabled {node.name}; ask them")
+    if node.image_locked:
+        raise Problem(
+            "node-syncing",
+            f"the disk of {node.name} is on its way ({node.image_state}); wait until that has ended",
+        )
+
+
+def demand_quota(
+    change: Change,
+    cluster: Cluster,
+    nodes: Sequence[Node],
+    walltime_minutes: int | None = None,
+    account: str = "",
+) -> None:
+    """Problem when the nodes, started now, would exceed a limit of the project. Locks the project's row."""
+    if cluster.project_id is None:
+        return
+    project = identity.project_by_id(change.session, cluster.project_id, is_locked=True)
+    if project is None or not project.limits:
+        return
+    new = [node for node in nodes if power_of(node.state) == "off" and node.set_id is None]
+    used = usage.project_usage(change.session, project.id)
+    requested = {
+        "vms": used.vms + len(new),
+        "cpus": used.cpus + sum(node.cpus or 0 for node in new),
+        "memory_mb": used.memory_mb + sum(node.memory_mb or 0 for node in new),
+        "disk_gb": used.disk_gb + sum(node.disk_gb or 0 for node in new),
+    }
+    if walltime_minutes is not None:
+        requested["sets"] = used.sets + 1
+        requested["walltime_minutes"] = walltime_minutes
+    for name, value in requested.items():
+        _demand(project, name, value)
+    if walltime_minutes is not None and "node_hours" in project.limits:
+        minutes = usage.committed_minutes(change.session, account) + len(nodes) * walltime_minutes
+        _demand(project, "node_hours", -(-minutes // 60), f" on {account}")
+
+
+def _demand(project: identity.Project, name: str, value: int, where: str = "") -> None:
+    limit = project.limits.get(name)
+    if limit is not None and value > limit:
+        raise Problem(
+            "quota-exceeded",
+            f"{LIMITS[name]}{where}: the project {project.name} would have {value}, and its limit is {limit};"
+            " end something, or ask the site's operators",
+        )
+
+
+def demand_image_quota(session: Session, project_id: int | None, more_bytes: int) -> None:
+    """Problem when the project's images would take more than its limit. Locks the project's row."""
+    if project_id is None:
+        return
+    project = identity.project_by_id(session, project_id, is_locked=True)
+    if project is not None and "image_bytes" in project.limits:
+        _demand(project, "image_bytes", usage.image_bytes(session, project_id) + more_bytes)

@@ -1,0 +1,274 @@
+"""What the handlers have: settings, database, the caller; and the one way in which something is changed."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+from fastapi import Depends, Request
+from starlette.responses import Response
+
+from nucleus.api.authentication import require
+from nucleus.api.conditional import json_answer
+from nucleus.api.problems import Problem, problem_of, wants_operation
+from nucleus.api.representations import operation_json
+from nucleus.mirror import audit, clusters, idempotency, operations
+from nucleus.mirror.events import NEWS, WORK, append_events
+from rocks.errors import BusyError, RocksError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from nucleus.api.authentication import Authenticator, Caller, Changes
+    from nucleus.api.metrics import Metrics
+    from nucleus.configuration import Configuration
+    from nucleus.mirror.audit import Entry
+    from nucleus.mirror.pool import Pool, Session
+    from nucleus.records import Cluster, NewEvent, NewOperation, Node, Operation
+
+_HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?|\[[0-9a-fA-F:]+\](:[0-9]{1,5})?")
+_KEY = re.compile(r"[!-~]{1,128}")
+_ATTEMPTS = 3
+
+
+@dataclass
+class Service:
+    """One for each application."""
+
+    configuration: Configuration
+    pool: Pool
+    authenticator: Authenticator
+    changes: Changes
+    metrics: Metrics
+    streams: dict[int, int] = field(default_factory=dict)
+    """User → how many event streams are open."""
+
+
+class Call:
+    """A request of somebody who is known."""
+
+    def __init__(self, request: Request, service: Service, caller: Caller) -> None:
+        self.request = request
+        self.service = service
+        self.caller = caller
+        self.scope = caller.scope
+
+    @property
+    def now(self) -> datetime:
+        """The moment, aware."""
+        return datetime.now(UTC)
+
+    def url(self, path: str) -> str:
+        """The absolute address of a path, as the client reached this service."""
+        configured = self.service.configuration.service.url
+        if configured:
+            return f"{configured.rstrip('/')}{path}"
+        host = self.request.headers.get("host", "")
+        base = self.request.scope["state"]["base"]
+        if not _HOST.fullmatch(host):
+            return f"{base}{path}"
+        return f"{self.request.url.scheme}://{host}{base}{path}"
+
+    def entry(self, action: str, target: str, outcome: str) -> Entry:
+        """A record of the audit log."""
+        state, client = self.request.scope["state"], self.request.client
+        return audit.Entry(
+            self.caller.actor, action, target, outcome, self.caller.token_id, client.host if client else None,
+            state["request_id"],
+        )  # fmt: skip
+
+
+def service_of(request: Request) -> Service:
+    """The service of the application that got the request."""
+    service: Service = request.app.state.service
+    return service
+
+
+def _identify(request: Request) -> Call:
+    service = service_of(request)
+    return Call(request, service, service.authenticator.identify(request))
+
+
+Known = Annotated[Call, Depends(_identify)]
+"""The annotation of a handler's argument: the request of a caller who is known; 401 for others."""
+
+
+def reading(call: Call, read: Callable[[Session], Response]) -> Response:
+    """Answer a question in one transaction; the refusal of what is not the caller's is recorded."""
+    require(call.caller, "read")
+    try:
+        with call.service.pool.transaction() as session:
+            return read(session)
+    except Problem as problem:
+        if problem.code.startswith("unknown-"):
+            call.service.changes.take(call.caller)
+            _record_refusal(call, "read", problem)
+        raise
+
+
+class Change:
+    """One transaction that changes something, with what is to be recorded of it."""
+
+    def __init__(self, session: Session, call: Call, action: str) -> None:
+        self.session = session
+        self.call = call
+        self.caller = call.caller
+        self.scope = call.scope
+        self._action = action
+        self.entries: list[Entry] = []
+        self.events: list[NewEvent] = []
+
+    def note(self, target: str, before: str | None = None, after: str | None = None) -> None:
+        """Have the audit log say that the target was changed."""
+        entry = self.call.entry(self._action, target, "accepted")
+        self.entries.append(entry._replace(before=before, after=after))
+
+    def enqueue(self, new: NewOperation, target: str) -> Operation:
+        """Store an operation of the caller."""
+        trace = self.call.request.scope["state"]["traceparent"]
+        arguments = (
+            {**new.arguments, "traceparent": trace} if trace and new.target_node is None else new.arguments
+        )
+        operation = operations.insert_operation(
+            self.session,
+            new._replace(actor=self.caller.actor, token_id=self.caller.token_id, arguments=arguments),
+        )
+        self.note(target, after=operation.id)
+        return operation
+
+
+def changing(call: Call, scope: str, action: str, act: Callable[[Change], Response]) -> Response:
+    """Change something: right, rate, idempotency key, one transaction with its records, refusals recorded."""
+    try:
+        require(call.caller, scope)
+        call.service.changes.take(call.caller)
+        response = _repeated(call, action, act)
+    except Problem as problem:
+        if problem.code != "rate-limited":
+            _record_refusal(call, action, problem)
+        raise
+    WORK.give()
+    NEWS.give()
+    return response
+
+
+def _repeated(call: Call, action: str, act: Callable[[Change], Response]) -> Response:
+    key = call.request.headers.get("idempotency-key")
+    if key is not None and not _KEY.fullmatch(key):
+        raise Problem(
+            "invalid-request", "the header Idempotency-Key must be of 1 to 128 printable characters"
+        )
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            with call.service.pool.transaction() as session:
+                return _once(session, call, action, act, key)
+        except BusyError:  # two requests need the same rows
+            if attempt == _ATTEMPTS:
+                raise
+        except RocksError as error:
+            raise problem_of(error) from error
+    raise AssertionError
+
+
+def _once(
+    session: Session, call: Call, action: str, act: Callable[[Change], Response], key: str | None
+) -> Response:
+    actor, request = call.caller.actor, call.request
+    state = request.scope["state"]
+    if key is not None:
+        content = repr((request.method, request.url.path, request.url.query, wants_operation(request)))
+        request_hash = hashlib.sha256(content.encode() + state.get("body", b"")).digest()
+        try:
+            stored = idempotency.claim(session, actor, key, call.caller.token_id, request_hash)
+        except BusyError:
+            raise Problem(
+                "request-in-progress",
+                "a request with this Idempotency-Key is not finished; send this one again in a second",
+                headers={"Retry-After": "1"},
+            ) from None
+        if stored is not None:
+            if stored.request_hash != request_hash:
+                raise Problem(
+                    "key-reused", "this Idempotency-Key was used for another request; use a new key"
+                )
+            return Response(stored.body, stored.status, {**stored.headers, "Idempotency-Replayed": "true"})
+    change = Change(session, call, action)
+    response = act(change)
+    if key is not None:
+        headers = {name: value for name, value in response.headers.items() if name != "content-length"}
+        idempotency.store(
+            session, actor, key, idempotency.Stored(b"", response.status_code, headers, bytes(response.body))
+        )
+    append_events(session, change.events)
+    if change.entries:
+        audit.record(session, *change.entries)
+    return response
+
+
+def _record_refusal(call: Call, action: str, problem: Problem) -> None:
+    target = call.request.url.path
+    with call.service.pool.transaction() as session:
+        audit.record(session, call.entry(action, target, problem.code))
+
+
+def accepted(
+    change: Change, operation: Operation, names: tuple[str | None, str | None], legacy: Response
+) -> Response:
+    """The answer of what will be done: 202 with the operation, or that of the published service."""
+    place = change.call.url(f"/v1/operation/{operation.id}")
+    if wants_operation(change.call.request):
+        headers = {"Operation-Location": place, "Location": place, "Preference-Applied": "respond-async"}
+        return json_answer(operation_json(operation, *names), 202, headers)
+    legacy.headers["Operation-Location"] = place
+    if "location" not in legacy.headers:
+        legacy.headers["Location"] = place
+    return legacy
+
+
+def no_content() -> Response:
+    """204."""
+    return Response(None, 204)
+
+
+def find_cluster(session: Session, call: Call, name: str, *, lock: bool = False) -> Cluster:
+    """The caller's cluster of this name. Problem when there is none: also when it is somebody else's."""
+    found = clusters.find_cluster(session, call.scope, name, lock)
+    if found is None:
+        raise unknown_cluster(name)
+    return found
+
+
+def unknown_cluster(name: str) -> Problem:
+    """The refusal of what is not there, or not the caller's: both are one."""
+    return Problem("unknown-cluster", f"there is no cluster {name[:128]!r} of yours; `comet ll` lists them")
+
+
+def find_node(
+    session: Session, call: Call, cluster: Cluster, name: str | None, *, lock: bool = False
+) -> Node:
+    """The compute of this name, or the frontend. Problem when there is none."""
+    found = clusters.find_node(session, call.scope, cluster.id, name, lock)
+    if found is None:
+        raise unknown_node(cluster.name, name)
+    return found
+
+
+def unknown_node(cluster: str, name: str | None) -> Problem:
+    """The refusal of a node that is not in the cluster."""
+    what = "frontend" if name is None else f"node {name[:128]!r}"
+    return Problem(
+        "unknown-node", f"the cluster {cluster} has no {what}; `comet cluster {cluster}` lists its nodes"
+    )
+
+
+def impossible(value: Any) -> NoReturn:
+    """For a value that the rules before exclude."""
+    raise AssertionError(value)
+
+
+def in_order(values: Iterator[str]) -> list[str]:
+    """Each once, in the order of the first."""
+    return list(dict.fromkeys(values))

@@ -1,0 +1,167 @@
+"""The bytes of an image on their way to the disk: counted, hashed, and checked before anybody can use them."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from starlette.concurrency import run_in_threadpool
+
+from nucleus.api.problems import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+_BLOCK_BYTES = 1 << 20
+_SILENCE_SECONDS = 60.0
+_RESERVE_BYTES = 1 << 30
+"""What an upload leaves free of the file system."""
+
+_ISO_OFFSET, _ISO_MARK = 0x8001, b"CD001"
+
+
+def part_path(folder: Path, upload_id: str) -> Path:
+    """The file of an upload; its name comes from this service, not from a client."""
+    return folder / f"{upload_id}.part"
+
+
+def whole_path(folder: Path, image_id: int) -> Path:
+    """The file of an image that is whole and was checked, until the site's library has it."""
+    return folder / f"{image_id}.iso"
+
+
+class Receiver:
+    """Appends a stream to a file that only one request at a time may have open."""
+
+    def __init__(self, path: Path, offset: int, most_bytes: int) -> None:
+        self.path = path
+        self.offset = offset
+        self._most_bytes = most_bytes
+        self._is_from_start = offset == 0
+        self._sha256, self._md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+        self._descriptor = -1
+
+    def open(self) -> None:
+        """Open and lock the file. Problem when another request has it, or the disk is full."""
+        import fcntl
+
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._descriptor = os.open(
+                self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+            )
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(self._descriptor, self.offset)  # what came later was not recorded
+        except BlockingIOError:
+            raise Problem(
+                "request-in-progress", "another request sends this upload; end that first"
+            ) from None
+        except OSError as error:
+            raise _disk_problem(error) from None
+
+    def close(self) -> None:
+        """Put what came on the disk, and free the file."""
+        if self._descriptor >= 0:
+            try:
+                os.fsync(self._descriptor)
+            finally:
+                os.close(self._descriptor)
+                self._descriptor = -1
+
+    async def take(self, chunks: AsyncIterator[bytes], note: Callable[[int], None]) -> None:
+        """Write everything that comes; `note` gets the offset now and then, when it is on the disk.
+
+        Problem when more comes than was announced, nothing comes for a minute, or the disk is full.
+        """
+        waiting = bytearray()
+        iterator = chunks.__aiter__()
+        noted = self.offset
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(_SILENCE_SECONDS):
+                        waiting += await anext(iterator)
+                except StopAsyncIteration:
+                    break
+                except TimeoutError:
+                    raise Problem(
+                        "timeout", "nothing came for a minute; continue the upload at its offset"
+                    ) from None
+                if self.offset + len(waiting) > self._most_bytes:
+                    raise Problem(
+                        "too-large", f"more came than the {self._most_bytes} bytes that are allowed here"
+                    )
+                if len(waiting) >= _BLOCK_BYTES:
+                    await run_in_threadpool(self._write, bytes(waiting))
+                    waiting.clear()
+                    if self.offset - noted >= 64 * _BLOCK_BYTES:
+                        await run_in_threadpool(self.sync, note)
+                        noted = self.offset
+        finally:
+            if waiting and self.offset + len(waiting) <= self._most_bytes:
+                self._write(bytes(waiting))
+
+    def sync(self, note: Callable[[int], None]) -> None:
+        """Put what came on the disk, then note how much it is."""
+        os.fdatasync(self._descriptor)
+        note(self.offset)
+
+    def _write(self, block: bytes) -> None:
+        try:
+            if shutil.disk_usage(self.path.parent).free < _RESERVE_BYTES:
+                raise Problem(
+                    "backend-unavailable", "the site has no space for images now; report it to its operators"
+                )
+            left = memoryview(block)
+            while left:
+                left = left[os.pwrite(self._descriptor, left, self.offset + len(block) - len(left)) :]
+        except OSError as error:
+            raise _disk_problem(error) from None
+        self._sha256.update(block)
+        self._md5.update(block)
+        self.offset += len(block)
+
+    def digests(self) -> tuple[str, str]:
+        """(SHA-256, MD5) of the whole file; read again only when an earlier request has sent a part."""
+        if not self._is_from_start:
+            self._sha256, self._md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+            place = 0
+            while block := os.pread(self._descriptor, _BLOCK_BYTES, place):
+                self._sha256.update(block)
+                self._md5.update(block)
+                place += len(block)
+        return self._sha256.hexdigest(), self._md5.hexdigest()
+
+    def demand_iso(self) -> None:
+        """Problem unless the file has the mark of ISO 9660."""
+        if os.pread(self._descriptor, len(_ISO_MARK), _ISO_OFFSET) != _ISO_MARK:
+            raise Problem(
+                "invalid-request", "the file is no ISO image: it has no mark of ISO 9660; it was not stored"
+            )
+
+    def finish(self, target: Path) -> None:
+        """Give the file its last name, on the disk; a file that has it already stays, and is an error."""
+        try:
+            os.fsync(self._descriptor)
+            os.link(self.path, target)
+            self.path.unlink()
+            folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        except FileExistsError:
+            raise Problem("name-conflict", "this image is there already") from None
+        except OSError as error:
+            raise _disk_problem(error) from None
+
+
+def _disk_problem(error: OSError) -> Problem:
+    return Problem(
+        "backend-unavailable",
+        f"the site cannot store images now: {error.strerror}; report it to its operators",
+    )

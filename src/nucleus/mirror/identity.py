@@ -1,0 +1,307 @@
+"""Users, projects, allocations, tokens, and the keys with which the published client signs."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from nucleus.mirror.pool import Session
+
+
+class User(NamedTuple):
+    """Somebody who may use clusters; `projects` = id → name."""
+
+    id: int
+    username: str
+    email: str
+    first_name: str
+    last_name: str
+    is_active: bool
+    is_operator: bool
+    acknowledged_at: datetime | None
+    projects: dict[int, str]
+
+
+class Token(NamedTuple):
+    """What is stored of a token: no secret. `projects` None = all those of its user."""
+
+    id: str
+    user_id: int
+    scopes: tuple[str, ...]
+    projects: tuple[int, ...] | None
+    note: str
+    created: datetime
+    expires: datetime | None
+    last_used: datetime | None
+    revoked_at: datetime | None
+
+
+class Project(NamedTuple):
+    """Users that share clusters, and what they may use of the site: limit → number."""
+
+    id: int
+    name: str
+    limits: dict[str, int]
+
+
+_USER = "SELECT id, username, email, first_name, last_name, is_active, is_operator, acknowledged_at FROM user"
+_TOKEN = "SELECT id, user_id, scopes, projects, note, created, expires, last_used, revoked_at FROM token"
+
+
+def _user(session: Session, row: tuple[Any, ...] | None) -> User | None:
+    if row is None:
+        return None
+    projects = session.rows(
+        "SELECT p.id, p.name FROM membership m JOIN project p ON p.id = m.project_id WHERE m.user_id = %s"
+        " ORDER BY p.name",
+        (row[0],),
+    )
+    number, username, email, first, last, is_active, is_operator, acknowledged = row
+    names = {project_id: name for project_id, name in projects}  # noqa: C416 - rows are tuples of any length
+    return User(number, username, email, first, last, bool(is_active), bool(is_operator), acknowledged, names)
+
+
+def user_by_id(session: Session, user_id: int) -> User | None:
+    """The user with this number."""
+    return _user(session, session.row(f"{_USER} WHERE id = %s", (user_id,)))
+
+
+def user_by_name(session: Session, username: str) -> User | None:
+    """The user of this name."""
+    return _user(session, session.row(f"{_USER} WHERE username = %s", (username,)))
+
+
+def user_by_subject(session: Session, issuer: str, subject: str) -> User | None:
+    """The user whom an identity provider knows by this subject."""
+    return _user(session, session.row(f"{_USER} WHERE issuer = %s AND subject = %s", (issuer, subject)))
+
+
+def link_subject(session: Session, user_id: int, issuer: str, subject: str) -> bool:
+    """Have a user without one known by this subject from now on; False when the user has another."""
+    return bool(
+        session.execute(
+            "UPDATE user SET issuer = %s, subject = %s WHERE id = %s AND subject IS NULL",
+            (issuer, subject, user_id),
+        )
+    )
+
+
+def list_users(session: Session) -> list[tuple[Any, ...]]:
+    """(username, email, names, active, operator, projects) of all, by name."""
+    return session.rows(
+        "SELECT u.username, u.email, CONCAT_WS(' ', u.first_name, u.last_name), u.is_active, u.is_operator,"
+        " IFNULL(GROUP_CONCAT(p.name ORDER BY p.name SEPARATOR ','), '') FROM user u"
+        " LEFT JOIN membership m ON m.user_id = u.id LEFT JOIN project p ON p.id = m.project_id"
+        " GROUP BY u.id ORDER BY u.username"
+    )
+
+
+def add_user(
+    session: Session, username: str, email: str, first_name: str, last_name: str, is_operator: bool
+) -> int:
+    """Store a user. DuplicateError when the name is taken."""
+    session.execute(
+        "INSERT INTO user (username, email, first_name, last_name, is_operator) VALUES (%s, %s, %s, %s, %s)",
+        (username, email, first_name, last_name, is_operator),
+    )
+    return session.last_id
+
+
+def set_names(session: Session, user_id: int, first_name: str, last_name: str) -> None:
+    """Change what the user is called."""
+    session.execute(
+        "UPDATE user SET first_name = %s, last_name = %s WHERE id = %s", (first_name, last_name, user_id)
+    )
+
+
+def set_active(session: Session, user_id: int, is_active: bool) -> None:
+    """Admit the user, or no more: all tokens stop with it."""
+    session.execute("UPDATE user SET is_active = %s WHERE id = %s", (is_active, user_id))
+
+
+def acknowledge(session: Session, user_id: int) -> None:
+    """Record that the user has acknowledged the responsibility for clusters, now."""
+    session.execute("UPDATE user SET acknowledged_at = UTC_TIMESTAMP(3) WHERE id = %s", (user_id,))
+
+
+def set_member(session: Session, user_id: int, project_id: int, is_member: bool) -> None:
+    """Put the user into the project, or out of it."""
+    if is_member:
+        session.execute(
+            "INSERT IGNORE INTO membership (user_id, project_id) VALUES (%s, %s)", (user_id, project_id)
+        )
+    else:
+        session.execute(
+            "DELETE FROM membership WHERE user_id = %s AND project_id = %s", (user_id, project_id)
+        )
+
+
+def project_by_name(session: Session, name: str) -> Project | None:
+    """The project of this name."""
+    row = session.row("SELECT id, name, limits FROM project WHERE name = %s", (name,))
+    return None if row is None else Project(row[0], row[1], json.loads(row[2]))
+
+
+def project_by_id(session: Session, project_id: int, *, is_locked: bool = False) -> Project | None:
+    """The project; locked: who else would use its quota waits until the end of the transaction."""
+    lock = " FOR UPDATE" if is_locked else ""
+    row = session.row(f"SELECT id, name, limits FROM project WHERE id = %s{lock}", (project_id,))
+    return None if row is None else Project(row[0], row[1], json.loads(row[2]))
+
+
+def list_projects(session: Session) -> list[Project]:
+    """All projects, by name."""
+    return [
+        Project(number, name, json.loads(limits))
+        for number, name, limits in session.rows("SELECT id, name, limits FROM project ORDER BY name")
+    ]
+
+
+def add_project(session: Session, name: str) -> int:
+    """Store a project. DuplicateError when the name is taken."""
+    session.execute("INSERT INTO project (name) VALUES (%s)", (name,))
+    return session.last_id
+
+
+def set_limits(session: Session, project_id: int, limits: dict[str, int]) -> None:
+    """Replace the project's limits."""
+    session.execute("UPDATE project SET limits = %s WHERE id = %s", (json.dumps(limits), project_id))
+
+
+def add_allocation(session: Session, name: str) -> None:
+    """Store an allocation. DuplicateError when the name is taken."""
+    session.execute("INSERT INTO allocation (name) VALUES (%s)", (name,))
+
+
+def list_allocations(session: Session) -> list[tuple[str, str]]:
+    """(allocation, its clusters) by name."""
+    return [
+        (name, clusters)
+        for name, clusters in session.rows(
+            "SELECT a.name, IFNULL(GROUP_CONCAT(c.name ORDER BY c.name SEPARATOR ','), '') FROM allocation a"
+            " LEFT JOIN cluster_allocation x ON x.allocation_id = a.id LEFT JOIN cluster c ON c.id = x.cluster_id"
+            " GROUP BY a.id ORDER BY a.name"
+        )
+    ]
+
+
+def allocations_of(session: Session, cluster_id: int) -> list[str]:
+    """Names of the allocations that the cluster's sets may charge."""
+    return [
+        name
+        for (name,) in session.rows(
+            "SELECT a.name FROM cluster_allocation x JOIN allocation a ON a.id = x.allocation_id"
+            " WHERE x.cluster_id = %s ORDER BY a.name",
+            (cluster_id,),
+        )
+    ]
+
+
+def set_allocation(session: Session, cluster_id: int, name: str, may_charge: bool) -> bool:
+    """Let the cluster charge the allocation, or no more; False when there is none of this name."""
+    row = session.row("SELECT id FROM allocation WHERE name = %s", (name,))
+    if row is None:
+        return False
+    sql = (
+        "INSERT IGNORE INTO cluster_allocation (cluster_id, allocation_id) VALUES (%s, %s)"
+        if may_charge
+        else "DELETE FROM cluster_allocation WHERE cluster_id = %s AND allocation_id = %s"
+    )
+    session.execute(sql, (cluster_id, row[0]))
+    return True
+
+
+def add_token(session: Session, token: Token, secret_sha256: bytes) -> None:
+    """Store a token; its moments come from the database."""
+    session.execute(
+        "INSERT INTO token (id, user_id, secret_sha256, scopes, projects, note, expires)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s)",
+        (
+            token.id,
+            token.user_id,
+            secret_sha256,
+            " ".join(token.scopes),
+            None if token.projects is None else json.dumps(token.projects),
+            token.note,
+            None if token.expires is None else token.expires.replace(tzinfo=None),
+        ),
+    )
+
+
+def _token(row: tuple[Any, ...]) -> Token:
+    projects = None if row[3] is None else tuple(json.loads(row[3]))
+    return Token(row[0], row[1], tuple(row[2].split()), projects, *row[4:9])
+
+
+def usable_token(session: Session, token_id: str) -> tuple[Token, bytes] | None:
+    """The token and the SHA-256 of its secret, unless it is unknown, revoked or too old."""
+    row = session.row(
+        f"{_TOKEN.replace(' FROM token', ', secret_sha256 FROM token')} WHERE id = %s AND revoked_at IS NULL"
+        " AND (expires IS NULL OR expires > UTC_TIMESTAMP(3))",
+        (token_id,),
+    )
+    return None if row is None else (_token(row), row[9])
+
+
+def note_use(session: Session, token_id: str) -> None:
+    """Record that the token was used, at most once a minute."""
+    session.execute(
+        "UPDATE token SET last_used = UTC_TIMESTAMP(3) WHERE id = %s"
+        " AND (last_used IS NULL OR last_used < UTC_TIMESTAMP(3) - INTERVAL 1 MINUTE)",
+        (token_id,),
+    )
+
+
+def tokens_of(session: Session, user_id: int | None) -> list[Token]:
+    """The tokens of a user, or of all; those that are revoked are among them."""
+    condition, values = ("", ()) if user_id is None else (" WHERE user_id = %s", (user_id,))
+    return [_token(row) for row in session.rows(f"{_TOKEN}{condition} ORDER BY created, id", values)]
+
+
+def revoke_token(session: Session, token_id: str, user_id: int | None) -> bool:
+    """End a token (of this user, if not None); False when there is none that is still usable."""
+    return bool(
+        session.execute(
+            "UPDATE token SET revoked_at = UTC_TIMESTAMP(3) WHERE id = %s AND revoked_at IS NULL"
+            " AND (%s IS NULL OR user_id = %s)",
+            (token_id, user_id, user_id),
+        )
+    )
+
+
+def store_signature_key(session: Session, key_name: str, user_id: int, sealed: bytes) -> None:
+    """Store a user's key for signatures, instead of an earlier one."""
+    session.execute("DELETE FROM signature_key WHERE user_id = %s", (user_id,))
+    session.execute(
+        "INSERT INTO signature_key (key_name, user_id, secret) VALUES (%s, %s, %s)",
+        (key_name, user_id, sealed),
+    )
+
+
+def signature_key(session: Session, key_name: str) -> tuple[int, bytes] | None:
+    """(user, sealed secret) of a key."""
+    row = session.row("SELECT user_id, secret FROM signature_key WHERE key_name = %s", (key_name,))
+    return None if row is None else (row[0], row[1])
+
+
+def take_nonce(session: Session, nonce: str, keep_seconds: int) -> bool:
+    """Store a nonce; False when it was seen. Those older than `keep_seconds` are forgotten."""
+    session.execute(
+        "DELETE FROM nonce WHERE seen < UTC_TIMESTAMP(3) - INTERVAL %s SECOND LIMIT 1000", (keep_seconds,)
+    )
+    return bool(session.execute("INSERT IGNORE INTO nonce (nonce) VALUES (%s)", (nonce,)))
+
+
+def set_cluster_project(
+    session: Session, cluster: str, project_id: int | None, usernames: Iterable[str] = ()
+) -> bool:
+    """Give the cluster to a project; False when there is no such cluster."""
+    found = session.execute(
+        "UPDATE cluster SET project_id = %s, generation = generation + 1 WHERE name = %s AND gone_at IS NULL",
+        (project_id, cluster),
+    )
+    return bool(found)

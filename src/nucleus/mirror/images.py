@@ -1,0 +1,210 @@
+"""ISO images, of projects and of everybody, and uploads that are not finished."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from nucleus.mirror.columns import new_ulid, placeholders, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from nucleus.mirror.pool import Session
+    from nucleus.records import Scope
+
+UPLOAD_HOURS = 24
+"""An upload that got nothing for so long is forgotten."""
+
+
+class Image(NamedTuple):
+    """An image. `project_id` None: everybody's. `in_use`: nodes that have it in their drive."""
+
+    id: int
+    project_id: int | None
+    project: str | None
+    name: str
+    size_bytes: int
+    sha256: str | None
+    md5: str | None
+    state: str
+    uploaded_by: str | None
+    created: datetime
+    in_use: int
+
+    @property
+    def text(self) -> str:
+        """The name by which clients refer to it."""
+        return reference(self.project, self.name)
+
+    @property
+    def library_name(self) -> str:
+        """Its name in the library of images of the site; one that was not uploaded here has its own there."""
+        return self.name if self.uploaded_by is None and self.project_id is None else f"nucleus-{self.id}.iso"
+
+
+class Upload(NamedTuple):
+    """An image that is being sent: `offset_bytes` of `size_bytes` are there."""
+
+    id: str
+    image_id: int
+    user_id: int
+    size_bytes: int
+    offset_bytes: int
+    touched: datetime
+
+
+_IMAGE = (
+    "SELECT i.id, i.project_id, p.name, i.name, i.size_bytes, i.sha256, i.md5, i.state, u.username, i.created,"
+    " (SELECT COUNT(*) FROM node n WHERE n.gone_at IS NULL AND n.iso = IF(i.project_id IS NULL,"
+    " CONCAT('public/', i.name), CONCAT('project/', p.name, '/', i.name)))"
+    " FROM image i LEFT JOIN project p ON p.id = i.project_id LEFT JOIN user u ON u.id = i.uploaded_by"
+)
+_UPLOAD = "SELECT id, image_id, user_id, size_bytes, offset_bytes, touched FROM upload"
+
+
+def reference(project: str | None, name: str) -> str:
+    """public/NAME or project/PROJECT/NAME."""
+    return f"public/{name}" if project is None else f"project/{project}/{name}"
+
+
+def _visible(scope: Scope) -> tuple[str, list[Any]]:
+    condition, values = visible(scope, "i.project_id")
+    return f"(i.project_id IS NULL OR {condition})", values
+
+
+def list_images(session: Session, scope: Scope, states: tuple[str, ...] = ("ready",)) -> list[Image]:
+    """Images that the asker may use: the public ones, then those of projects, by name."""
+    condition, values = _visible(scope)
+    rows = session.rows(
+        f"{_IMAGE} WHERE i.state IN ({placeholders(states)}) AND {condition}"
+        " ORDER BY p.name IS NOT NULL, p.name, i.name",
+        [*states, *values],
+    )
+    return [Image(*row) for row in rows]
+
+
+def find_image(
+    session: Session, scope: Scope, project: str | None, name: str, *, lock: bool = False
+) -> Image | None:
+    """The image of this name, of the project or of everybody; None when there is none that the asker may use."""
+    condition, values = _visible(scope)
+    which = "p.name = %s" if project is not None else "i.project_id IS NULL"
+    row = session.row(
+        f"{_IMAGE} WHERE i.name = %s AND {which} AND {condition}{' FOR UPDATE' if lock else ''}",
+        [name, *([project] if project is not None else []), *values],
+    )
+    return Image(*row) if row else None
+
+
+def image_by_id(session: Session, number: int, *, lock: bool = False) -> Image | None:
+    """The image, any client: for workers and uploads."""
+    row = session.row(f"{_IMAGE} WHERE i.id = %s{' FOR UPDATE' if lock else ''}", (number,))
+    return Image(*row) if row else None
+
+
+def add_upload(session: Session, project_id: int | None, name: str, size_bytes: int, user_id: int) -> Upload:
+    """Reserve the name and the bytes. DuplicateError when the name is taken."""
+    session.execute(
+        "INSERT INTO image (project_id, name, size_bytes, state, uploaded_by) VALUES (%s, %s, %s, 'uploading', %s)",
+        (project_id, name, size_bytes, user_id),
+    )
+    identifier, image_id = new_ulid(), session.last_id
+    session.execute(
+        "INSERT INTO upload (id, image_id, user_id, size_bytes) VALUES (%s, %s, %s, %s)",
+        (identifier, image_id, user_id, size_bytes),
+    )
+    found = find_upload(session, identifier, user_id)
+    assert found is not None
+    return found
+
+
+def find_upload(session: Session, identifier: str, user_id: int, *, lock: bool = False) -> Upload | None:
+    """The user's own upload."""
+    row = session.row(
+        f"{_UPLOAD} WHERE id = %s AND user_id = %s{' FOR UPDATE' if lock else ''}", (identifier, user_id)
+    )
+    return Upload(*row) if row else None
+
+
+def note_offset(session: Session, identifier: str, offset_bytes: int) -> None:
+    """Record how much is there, on the disk."""
+    session.execute(
+        "UPDATE upload SET offset_bytes = %s, touched = UTC_TIMESTAMP(3) WHERE id = %s",
+        (offset_bytes, identifier),
+    )
+
+
+def set_size(session: Session, upload: Upload, size_bytes: int) -> None:
+    """Replace the size that was announced, by a client that could not know it exactly."""
+    session.execute("UPDATE upload SET size_bytes = %s WHERE id = %s", (size_bytes, upload.id))
+    session.execute("UPDATE image SET size_bytes = %s WHERE id = %s", (size_bytes, upload.image_id))
+
+
+def store_digests(session: Session, image_id: int, size_bytes: int, sha256: str, md5: str) -> None:
+    """Record what the image is; its upload ends with it."""
+    session.execute(
+        "UPDATE image SET size_bytes = %s, sha256 = %s, md5 = %s WHERE id = %s",
+        (size_bytes, sha256, md5, image_id),
+    )
+    session.execute("DELETE FROM upload WHERE image_id = %s", (image_id,))
+
+
+def set_state(session: Session, image_id: int, state: str) -> None:
+    """ready: it can be used. deleting: it cannot any more."""
+    session.execute("UPDATE image SET state = %s WHERE id = %s", (state, image_id))
+
+
+def remove_image(session: Session, image_id: int) -> None:
+    """Forget the image, and its upload."""
+    session.execute("DELETE FROM image WHERE id = %s", (image_id,))
+
+
+def old_uploads(session: Session) -> list[Upload]:
+    """Uploads that got nothing for a long time."""
+    return [
+        Upload(*row)
+        for row in session.rows(
+            f"{_UPLOAD} WHERE touched < UTC_TIMESTAMP(3) - INTERVAL {UPLOAD_HOURS} HOUR LIMIT 100"
+        )
+    ]
+
+
+def enter_library(session: Session, found: Iterable[tuple[str, int, str | None]]) -> bool:
+    """Have the public images that were not uploaded here be those of the site's library: (name, bytes, SHA-256).
+
+    Whether something changed.
+    """
+    requested = {name: (size, digest) for name, size, digest in found}
+    known = {
+        name: (number, size)
+        for number, name, size in session.rows(
+            "SELECT id, name, size_bytes FROM image WHERE project_id IS NULL AND uploaded_by IS NULL "
+            "AND state = 'ready'"
+        )
+    }
+    gone = [
+        number
+        for name, (number, size) in known.items()
+        if name not in requested or requested[name][0] != size
+    ]
+    if gone:
+        session.execute(f"DELETE FROM image WHERE id IN ({placeholders(gone)})", gone)
+    new = [
+        (None, name, size, digest, "ready")
+        for name, (size, digest) in requested.items()
+        if name not in known or known[name][1] != size
+    ]
+    session.insert_many("INSERT IGNORE INTO image (project_id, name, size_bytes, sha256, state) VALUES", new)
+    return bool(gone or new)
+
+
+def store_expected(session: Session, image_id: int, sha256: str | None, md5: str | None) -> None:
+    """Record what the client says that the image is; replaced by what it is when it has come."""
+    session.execute("UPDATE image SET sha256 = %s, md5 = %s WHERE id = %s", (sha256, md5, image_id))
+
+
+def expected_digests(session: Session, image_id: int) -> dict[str, str]:
+    """SHA-256 and MD5 → in hexadecimal, those that the client has stated."""
+    row = session.row("SELECT sha256, md5 FROM image WHERE id = %s", (image_id,)) or (None, None)
+    return {name: value for name, value in zip(("SHA-256", "MD5"), row, strict=True) if value is not None}

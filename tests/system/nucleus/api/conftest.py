@@ -1,0 +1,93 @@
+"""The service on a real MariaDB, with two projects that must not see each other.
+
+`people`    tokens of ann (project alpha, cluster vc2), bob (beta, vc3) and root (an operator)
+`service`   requests to the application, in this process
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nucleus.api.app import create_application
+from nucleus.api.users import store_token
+from nucleus.configuration import Configuration, DatabaseSettings, ImageSettings
+from nucleus.mirror import identity
+from nucleus.mirror.pool import Pool, Session
+from tests.system.nucleus.api.http_client import Client, serving
+from tests.system.nucleus.conftest import add_cluster
+
+MODERN = {"Prefer": "respond-async"}
+PROBLEMS = {"Accept": "application/json, application/problem+json"}
+ISO = bytes(0x8001) + b"CD001" + bytes(4096)
+"""The smallest file that passes for an image."""
+
+
+def add_person(session: Session, username: str, *projects: str, is_operator: bool = False) -> str:
+    """A user of these projects, who has acknowledged; returns a token with all rights."""
+    user = identity.add_user(
+        session, username, f"{username}@example.org", username.title(), "Test", is_operator
+    )
+    for name in projects:
+        project = identity.project_by_name(session, name)
+        assert project is not None
+        identity.set_member(session, user, project.id, True)
+    identity.acknowledge(session, user)
+    scopes = ["power", "computeset", "console", "image", "rename", "cluster:destroy"]
+    scopes += ["admin"] if is_operator else []
+    return store_token(session, user, scopes, None, None, "test")[1].text
+
+
+@pytest.fixture
+def people(pool: Pool) -> dict[str, str]:
+    """Username → token. Both clusters have four computes that are off, and an allocation."""
+    with pool.transaction() as session:
+        for cluster, project in (("vc2", "alpha"), ("vc3", "beta")):
+            number = add_cluster(session, cluster, 4, project)
+            session.execute(
+                "UPDATE cluster SET observed_power = UTC_TIMESTAMP(3), observed_topology = UTC_TIMESTAMP(3)"
+            )
+            identity.add_allocation(session, f"{project}-account")
+            identity.set_allocation(session, number, f"{project}-account", True)
+        return {
+            "ann": add_person(session, "ann", "alpha"),
+            "bob": add_person(session, "bob", "beta"),
+            "root": add_person(session, "root", is_operator=True),
+        }
+
+
+@pytest.fixture
+def configuration(nucleus_settings: DatabaseSettings, tmp_path: Path) -> Configuration:
+    """Settings of the test's service."""
+    return Configuration(database=nucleus_settings, images=ImageSettings(folder=str(tmp_path / "images")))
+
+
+@pytest.fixture
+def service(configuration: Configuration, pool: Pool, people: dict[str, str]) -> Iterator[Client]:
+    """The application, asked by people."""
+    with started(configuration, pool, people) as client:
+        yield client
+
+
+@contextlib.contextmanager
+def started(configuration: Configuration, pool: Pool, people: dict[str, str]) -> Iterator[Client]:
+    """The application of a configuration."""
+    application = create_application(configuration, pool)
+    with (
+        tempfile.TemporaryDirectory(prefix="nucleus-") as folder,
+        serving(application, Path(folder), people) as client,
+    ):
+        yield client
+
+
+def changed(configuration: Configuration, section: str, **values: Any) -> Configuration:
+    """The configuration with other values of a section."""
+    return dataclasses.replace(
+        configuration, **{section: dataclasses.replace(getattr(configuration, section), **values)}
+    )

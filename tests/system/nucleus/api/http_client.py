@@ -1,0 +1,106 @@
+"""Requests to a real uvicorn, in a thread of this process, behind a socket of the test's own."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import uvicorn
+
+SECONDS = 120
+
+
+class Answer:
+    """A response that was read to its end."""
+
+    def __init__(self, response: http.client.HTTPResponse, content: bytes) -> None:
+        self.status_code = response.status
+        self.headers = response.headers
+        self.content = content
+
+    @property
+    def text(self) -> str:
+        return self.content.decode("utf-8")
+
+    def json(self) -> Any:
+        return json.loads(self.content)
+
+
+class Connection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("site.example", timeout=SECONDS)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(SECONDS)
+        self.sock.connect(str(self._path))
+
+
+class Client:
+    """Requests with somebody's token."""
+
+    def __init__(self, path: Path, tokens: dict[str, str], application: Any) -> None:
+        self.path = path
+        self.tokens = tokens
+        self.application = application
+
+    def ask(
+        self,
+        who: str,
+        method: str,
+        path: str,
+        *,
+        headers: dict[str, str] | None = None,
+        params: Any = None,
+        body: Any = None,
+        **options: Any,
+    ) -> Answer:
+        """The response; `who` '' = nobody; `json` = what becomes the body."""
+        sent = {"Authorization": f"Bearer {self.tokens[who]}"} if who else {}
+        sent |= headers or {}
+        if "json" in options:
+            body = json.dumps(options["json"]).encode()
+            sent.setdefault("Content-Type", "application/json")
+        if params:
+            path += f"?{urlencode(params)}"
+        with contextlib.closing(Connection(self.path)) as connection:
+            connection.request(method, path, body, sent)
+            response = connection.getresponse()
+            return Answer(response, response.read())
+
+    def get(self, who: str, path: str, **options: Any) -> Answer:
+        """GET."""
+        return self.ask(who, "GET", path, **options)
+
+    def forget_rates(self) -> None:
+        """As if no request had come for a while."""
+        self.application.state.service.changes.__init__()
+
+
+@contextlib.contextmanager
+def serving(application: Any, folder: Path, tokens: dict[str, str]) -> Iterator[Client]:
+    """Serve the application until the end of the block."""
+    listener = socket.socket(socket.AF_UNIX)
+    path = folder / "http"
+    listener.bind(str(path))
+    settings = uvicorn.Config(application, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(settings)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    listener.listen(64)
+    thread.start()
+    try:
+        yield Client(path, tokens, application)
+    finally:
+        server.should_exit = True
+        thread.join(SECONDS)
+        listener.close()

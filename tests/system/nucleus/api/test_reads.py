@@ -1,0 +1,170 @@
+"""What is read: shapes, ETags, pages, age, and that a stranger's answer is that of a name which does not exist."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from nucleus.api.app import metadata
+from nucleus.mirror.pool import Pool
+from tests.system.nucleus.api.conftest import MODERN, PROBLEMS
+from tests.system.nucleus.api.http_client import Client
+
+
+def test_clusters_are_those_of_the_caller_s_projects(service: Client) -> None:
+    (cluster,) = service.get("ann", "/nucleus/v1/cluster/").json()
+    assert cluster["name"] == "vc2" and cluster["project"] == "alpha" and "status" not in cluster
+    assert (
+        cluster["allocations"] == ["alpha-account"] and cluster["stale"] is False and cluster["observed_at"]
+    )
+    assert [compute["name"] for compute in cluster["computes"]] == [f"vm-vc2-{n}" for n in range(4)]
+    assert cluster["frontend"]["frontend_state"] == "ready" and cluster["frontend"]["pub_ip"] is None
+    assert {one["name"] for one in service.get("root", "/v1/cluster").json()} == {"vc2", "vc3"}
+    assert service.get("ann", "/v1/cluster/vc2").json() == cluster
+    assert service.get("ann", "/v1/cluster/vc2/compute/vm-vc2-1").json() == cluster["computes"][1]
+    assert service.get("ann", "/v1/cluster/vc2/frontend/").json() == cluster["frontend"]
+
+
+def test_an_etag_holds_until_something_changes(service: Client, pool: Pool) -> None:
+    for path in ("/v1/cluster", "/v1/cluster/vc2", "/v1/cluster/vc2/frontend", "/v1/user", "/v1/computeset"):
+        first = service.get("ann", path)
+        again = service.get("ann", path, headers={"If-None-Match": first.headers["ETag"]})
+        assert (
+            again.status_code == 304
+            and again.content == b""
+            and again.headers["ETag"] == first.headers["ETag"]
+        )
+    etag = service.get("ann", "/v1/cluster/vc2").headers["ETag"]
+    with pool.transaction() as session:
+        session.execute("UPDATE cluster SET generation = generation + 1")
+    assert service.get("ann", "/v1/cluster/vc2", headers={"If-None-Match": etag}).status_code == 200
+    refused = service.ask(
+        "ann", "PUT", "/v1/cluster/vc2/frontend/poweron", headers={"If-Match": etag, **MODERN}
+    )
+    assert refused.status_code == 412
+
+
+def test_what_the_site_has_not_confirmed_is_stale(service: Client, pool: Pool) -> None:
+    with pool.transaction() as session:
+        session.execute("UPDATE cluster SET observed_power = UTC_TIMESTAMP(3) - INTERVAL 100 SECOND")
+    answer = service.get("ann", "/v1/cluster/vc2")
+    assert answer.json()["stale"] is True and int(answer.headers["Age"]) >= 100
+
+
+def test_pages_have_every_entry_once(service: Client, pool: Pool) -> None:
+    with pool.transaction() as session:
+        session.execute("UPDATE cluster SET project_id = (SELECT id FROM project WHERE name = 'alpha')")
+        for number in (10, 9):
+            session.execute(
+                "INSERT INTO cluster (name, rocks_name, project_id) SELECT %s, %s, id FROM project"
+                " WHERE name = 'alpha'",
+                (f"vc{number}", f"vc{number}"),
+            )
+    path, names = "/v1/cluster?limit=2&fields=name", []
+    while path:
+        answer = service.get("ann", path)
+        names += [one["name"] for one in answer.json()]
+        found = re.fullmatch(r'<(.+)>; rel="next"', answer.headers.get("Link", ""))
+        path = found[1] if found else ""
+    assert names == ["vc2", "vc3", "vc9", "vc10"]
+    assert [one["name"] for one in service.get("ann", "/v1/cluster?name=vc?0&fields=name").json()] == ["vc10"]
+    for query in ("cursor=x", "limit=0", "fields=nothing", "limit=many"):
+        assert service.get("ann", f"/v1/cluster?{query}").status_code == 400
+
+
+def test_refusals_have_two_forms(service: Client) -> None:
+    old = service.get("ann", "/v1/cluster/none")
+    assert old.status_code == 404 and isinstance(old.json(), str) and "comet ll" in old.json()
+    new = service.get("ann", "/v1/cluster/none", headers=PROBLEMS)
+    assert new.headers["Content-Type"] == "application/problem+json"
+    body = new.json()
+    assert (
+        body["code"] == "unknown-cluster"
+        and body["status"] == 404
+        and body["type"].endswith("/unknown-cluster")
+    )
+    assert body["instance"].endswith(new.headers["X-Request-ID"])
+    busy = ("PUT", "/v1/cluster/vc2/compute/vm-vc2-0/poweroff")
+    assert service.ask("ann", *busy).status_code == 400
+    assert service.ask("ann", *busy, headers=MODERN).status_code == 409
+
+
+ROUTES = [
+    (method.upper(), path)
+    for path, methods in sorted(metadata()["paths"].items())
+    for method in sorted(methods)
+    if "{c}" in path or "{s}" in path or path.startswith("/v1/operation/")
+]
+
+
+@pytest.mark.parametrize("headers", [{}, MODERN], ids=["legacy", "modern"])
+def test_a_foreign_object_is_one_that_does_not_exist(
+    service: Client, pool: Pool, headers: dict[str, str]
+) -> None:
+    """Every route that names a cluster, a set or an operation, byte by byte."""
+    start = service.ask("bob", "POST", "/v1/computeset", json={"cluster": "vc3", "count": 1}, headers=MODERN)
+    operation, number = start.json()["id"], start.json()["computeset"]
+    pairs = {
+        "{c}": ("vc3", "vc8"), "{n}": ("vm-vc3-0", "vm-vc8-0"), "{s}": (str(number), str(number + 50)),
+        "{id}": (operation, operation[:-2] + ("AB" if operation[-2:] != "AB" else "CD")),
+    }  # fmt: skip
+    bodies = {"rename": {"name": "new"}, "attach_iso": {"iso_name": ""}}
+    assert len(ROUTES) > 25
+    for method, path in ROUTES:
+        seen = []
+        for which in (0, 1):
+            asked = path
+            for mark, values in pairs.items():
+                asked = asked.replace(mark, values[which])
+            body = (
+                {"map": {"a": "b"}} if path == "/v1/cluster/{c}/rename" else bodies.get(path.split("/")[-1])
+            )
+            options = {"json": body} if method in ("PUT", "POST") and body is not None else {}
+            answer = service.ask(
+                "ann",
+                method,
+                asked,
+                headers={"X-Request-ID": "same", **headers},
+                params={"iso_name": ""},
+                **options,
+            )
+            text = answer.text
+            for values in pairs.values():
+                text = text.replace(values[1], values[0])
+            visible = {
+                name: value
+                for name, value in answer.headers.items()
+                if name not in ("date", "content-length", "server")
+            }
+            seen.append((answer.status_code, text, visible))
+        assert seen[0] == seen[1] and seen[0][0] == 404, (method, path, seen)
+        service.forget_rates()
+
+
+def test_nobody_gets_401_and_a_method_that_is_not_there_405(service: Client) -> None:
+    for path in ("/v1/cluster", "/v1/computeset/1", "/v1/events", "/v1/image", "/getkey"):
+        assert service.get("", path).status_code == 401
+        wrong = service.get("", path, headers={"Authorization": "Bearer nuc_AAAAAAAA_" + "0" * 43})
+        assert wrong.status_code == 401
+    answer = service.ask("ann", "DELETE", "/v1/image")
+    assert answer.status_code == 405 and answer.headers["Allow"] == "GET, POST"
+    assert service.ask("ann", "POST", "/v1/cluster/").status_code == 405
+    assert service.get("ann", "/v1/nothing").status_code == 404
+
+
+def test_too_many_wrong_credentials_wait(service: Client) -> None:
+    wrong = {"Authorization": "Bearer nuc_AAAAAAAA_" + "0" * 43, **MODERN}
+    codes = [service.get("", "/v1/user", headers=wrong).status_code for _ in range(12)]
+    assert codes[0] == 401 and codes[-1] == 429
+
+
+def test_pages_for_people_and_machines(service: Client) -> None:
+    for path in ("/docs", "/problems/node-busy", "/healthz", "/metrics", "/openapi.json"):
+        assert service.get("", path).status_code == 200, path
+    text = service.get("", "/docs").text
+    assert "http://" not in text and "https://" not in text and "<script" not in text
+    assert service.get("", "/readyz").status_code == 503, "nothing was polled"
+    assert 'nucleus_requests_total{method="GET",route="/v1/cluster"' not in service.get("", "/metrics").text
+    service.get("ann", "/v1/cluster")
+    assert 'route="/v1/cluster",status="200"' in service.get("", "/metrics").text
