@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
     from rocks.wire.agent import Operation
     from rocks.wire.request import Reply, Request
+    from rocks.wire.shape import ShapeQuestion
 
     Progress = Callable[[int, int, str], None]
     """Called with the number of hosts that have answered, the number of hosts, and the last one."""
@@ -66,13 +67,15 @@ def ask_facts(
     epoch: int | None = None,
     asks_leases: bool = False,
     files: Mapping[str, Collection[str]] | None = None,
+    shapes: Mapping[str, ShapeQuestion] | None = None,
 ) -> dict[str, HostFacts | RocksError]:
     """Host → its facts, or the error; the facts of a container include the disks of those of `vms` that it holds.
 
     The requests carry the fences; when all hosts have answered, those that they have put up are deleted. Commits.
     `lease_ends` maps a host to the (name, token) of leases that end there unless their domains are active.
     They carry a lease epoch too, None: that of the database; hosts refuse starts under leases of earlier ones.
-    `limit_seconds` is that of `ask_each`. `files` maps a host to further paths that its facts include.
+    `limit_seconds` is that of `ask_each`. `files` maps a host to further paths that its facts include, `shapes` to the
+    question for its cores and memory.
     """
     if not hosts:
         return {}
@@ -91,6 +94,7 @@ def ask_facts(
             lease_ends=tuple(LeaseEnd(name, token) for name, token in (lease_ends or {}).get(host, ())),
             epoch=epoch,
             asks_leases=asks_leases,
+            shape=(shapes or {}).get(host),
         )
         for host in hosts
     }

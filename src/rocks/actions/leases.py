@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from rocks.actions.outcomes import Outcomes
     from rocks.cluster.lease_plan import DiskKey, LeaseStep
     from rocks.cluster.records import Lease, VirtualMachine
+    from rocks.cluster.shape_plan import Placement
     from rocks.cluster.start_plan import StartPlan
     from rocks.database.connection import Database
     from rocks.wire.agent import VfSpec
@@ -55,6 +56,7 @@ class Attempt:
     may_run: bool = False
     plan: StartPlan | None = None
     vfs: tuple[VfSpec, ...] = ()
+    placement: Placement | None = None
     notes: tuple[str, ...] | None = None
     error: RocksError | None = None
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from rocks.cluster.records import VirtualMachine
+    from rocks.cluster.shape_plan import Placement
     from rocks.cluster.vm_network import Connection
     from rocks.database.connection import Database
     from rocks.render.domain import Filter
@@ -35,9 +36,15 @@ def boots_installer(vm: VirtualMachine) -> bool:
 
 
 def describe_vms(
-    database: Database, machines: Sequence[VirtualMachine], filters_of: FiltersOf
+    database: Database,
+    machines: Sequence[VirtualMachine],
+    filters_of: FiltersOf,
+    placements: Mapping[str, Placement] | None = None,
 ) -> dict[str, list[str]]:
-    """Name → document. StateError for a machine without a boot row (`rocks set host boot` makes one)."""
+    """Name → document, with the placement that a start has leased.
+
+    StateError for a machine without a boot row (`rocks set host boot` makes one).
+    """
     for vm in machines:
         if vm.host.boot_action is None:
             raise StateError(
@@ -45,7 +52,9 @@ def describe_vms(
             )
     installs = _installs(database, machines)
     return {
-        vm.name: domain_lines(vm, connections_of(vm), installs.get(vm.name), filters_of(vm))
+        vm.name: domain_lines(
+            vm, connections_of(vm), installs.get(vm.name), filters_of(vm), (placements or {}).get(vm.name)
+        )
         for vm in machines
     }
 

@@ -24,6 +24,7 @@ from rocks.actions.leases import (
 )
 from rocks.actions.outcomes import Outcomes
 from rocks.actions.partitions import leave_partitions, partitions_of_machines
+from rocks.actions.shapes import claim_shapes, questions
 from rocks.actions.sriov import claim_vfs
 from rocks.actions.vm_documents import INSTALL_FRONTEND, boots_installer, connections_of, describe_vms
 from rocks.actions.vm_hooks import load_changed
@@ -174,12 +175,21 @@ def _start(database: Database, attempts: Sequence[Attempt], hooks: StartHooks) -
         machines = [attempt.vm for attempt in still_open(attempts)]
         copies = find_copies(database, machines)
         places = places_of(still_open(attempts), copies, media)
-        facts = ask_facts(database, fleet, hosts, machines, leases_to_end(steps), files=places)
+        facts = ask_facts(
+            database,
+            fleet,
+            hosts,
+            machines,
+            leases_to_end(steps),
+            files=places,
+            shapes=questions(still_open(attempts)),
+        )
         settle_leases(database, attempts, facts)
         _plan(database, attempts, facts)
         missing = use_copies(still_open(attempts), copies, facts)
         missing |= use_media(still_open(attempts), media, facts)
         claim_vfs(database, still_open(attempts))
+        claim_shapes(database, still_open(attempts), facts)
         database.commit()
         send_copies(database, attempts, missing, hooks.notify)
         _perform(database, fleet, attempts, hooks)
@@ -297,7 +307,7 @@ def _operation(
     vm, plan = attempt.vm, attempt.plan
     assert plan is not None
     given = hooks.preboot(vm) if hooks.preboot is not None else None
-    lines = given.splitlines() if given else describe_vms(database, [vm], hooks.filters_of)[vm.name]
+    lines = given.splitlines() if given else _document(database, attempt, hooks)
     return StartDomain(
         name=vm.name,
         token=attempt.token,
@@ -311,6 +321,12 @@ def _operation(
         memory_reserve_mb=memory_reserve_mb(container_of(vm)),
         seed=seed,
     )
+
+
+def _document(database: Database, attempt: Attempt, hooks: StartHooks) -> list[str]:
+    vm = attempt.vm
+    placements = {} if attempt.placement is None else {vm.name: attempt.placement}
+    return describe_vms(database, [vm], hooks.filters_of, placements)[vm.name]
 
 
 def _record_running(database: Database, attempts: Sequence[Attempt]) -> None:

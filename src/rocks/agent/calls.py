@@ -18,6 +18,7 @@ from rocks.devices.libvirt.checks import is_active
 from rocks.devices.libvirt.stop import ensure_fenced
 from rocks.devices.machine import read_machine
 from rocks.devices.network.kernel_support import has_8021q, has_filters
+from rocks.devices.topology import read_shape
 from rocks.errors import RocksError
 from rocks.wire.agent import call_of
 from rocks.wire.facts import (
@@ -60,6 +61,7 @@ def read_facts(host: Host, request: FactsRequest) -> HostFacts:
         epoch=host.lease_epoch.current(),
         leases=host.leases.facts() if request.asks_leases else (),
         load=machine.load,
+        shape=None if request.shape is None else read_shape(request.shape, host.sysfs),
     )
 
 

@@ -22,6 +22,18 @@ from rocks.cluster.network_rules import check_zone
 from rocks.cluster.partition_plan import check_default_membership, check_sm
 from rocks.cluster.profile_values import MOST_DISKS, MOST_NAS_DISKS, check_pool_disks
 from rocks.cluster.records import TRUE_VALUES
+from rocks.cluster.shape_values import (
+    MOST_IOTHREADS,
+    PAGE_SIZES_KB,
+    PINNED,
+    WATCHDOG_ACTIONS,
+    check_cpu_mode,
+    check_queues,
+    read_cpu_set,
+    read_page_reserve,
+    read_pci_pools,
+    read_pci_requests,
+)
 from rocks.cluster.values import read_number
 from rocks.cluster.vm_maxima import MOST_CPUS
 from rocks.cluster.vm_plan import LARGEST_MEMORY_MB, LEAST_MEMORY_MB
@@ -117,8 +129,8 @@ def _path(value: str) -> None:
 
 
 def _pinning(value: str) -> None:
-    if value != "pin_all" and not value.lstrip().startswith("<"):
-        raise UserError("it must be pin_all, or XML elements of cputune")
+    if value not in ("none", *PINNED) and not value.lstrip().startswith("<"):
+        raise UserError("it must be none, pin_all, numa, or XML elements of cputune")
 
 
 def _elements(value: str) -> None:
@@ -134,6 +146,7 @@ _FORMS: dict[str, Check] = {
                 "kvm",
                 "kvm_autostart",
                 "kvm_netboot",
+                "kvm_discard",
                 "img_storage_nas",
                 "img_storage_vm",
                 "img_sync",
@@ -178,9 +191,18 @@ _FORMS: dict[str, Check] = {
     "ib_sm": check_sm,
     "ib_partitions_file": _path,
     "ib_opensm_pid_file": _path,
+    "cpu_mode": check_cpu_mode,
     "kvm_cpu_pinning": _pinning,
     "kvm_max_cpus": _number(1, MOST_CPUS),
     "kvm_max_memory": _number(LEAST_MEMORY_MB, LARGEST_MEMORY_MB),
+    "kvm_hugepages": _one_of("none", *PAGE_SIZES_KB),
+    "kvm_queues": check_queues,
+    "kvm_iothreads": _number(0, MOST_IOTHREADS),
+    "kvm_watchdog": _one_of(*WATCHDOG_ACTIONS),
+    "kvm_pci_devices": read_pci_requests,
+    "vm_pinned_cpus": read_cpu_set,
+    "vm_hugepages": read_page_reserve,
+    "vm_pci_pools": read_pci_pools,
     "hvm_features": _elements,
     "img_zpools": _each(check_pool_name),
     "img_zpool_disks": _pool_disks(MOST_NAS_DISKS),

@@ -10,7 +10,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.cluster.records import Lease
-from rocks.database import virtual_functions
+from rocks.database import shape_leases, virtual_functions
 from rocks.database.lease_epoch import count_grant
 from rocks.database.sets import placeholders
 
@@ -131,6 +131,7 @@ def take_leases(
     )
     cover_disks(database, {name: keys for name, (_, keys) in requests.items()})
     virtual_functions.free_vfs(database, names)
+    shape_leases.free_leases(database, names)
     return {lease.name: lease.token for lease in read_leases(database, names).values()}
 
 
@@ -177,11 +178,12 @@ def release_leases(database: Database, names: Sequence[str], reason: str | None 
         )
         _drop_disks(database, names)
         virtual_functions.free_vfs(database, names)
+        shape_leases.free_leases(database, names)
 
 
 def rename_lease_host(database: Database, old: str, new: str) -> None:
     """Rename a host."""
-    for table in ("vm_leases", "vm_lease_disks", "vm_fences", "sriov_leases"):
+    for table in ("vm_leases", "vm_lease_disks", "vm_fences", "sriov_leases", *shape_leases.TABLES):
         database.execute(f"UPDATE {table} SET Host = %s WHERE Host = %s", (new, old))
 
 
@@ -213,6 +215,7 @@ def take_down_fences(database: Database, host: str, names: Sequence[str]) -> Non
     """Remove fences; the host has confirmed that no older domain of these machines remains."""
     if names:
         virtual_functions.free_fenced(database, host, names)
+        shape_leases.free_fenced(database, host, names)
         database.execute(
             f"DELETE FROM vm_fences WHERE Host = %s AND Name IN ({placeholders(names)})", [host, *names]
         )

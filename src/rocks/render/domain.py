@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
 
 from lxml import etree
 
@@ -16,13 +15,15 @@ from rocks.cluster.filter_plan import FilterPlan
 from rocks.cluster.guest_media import boots_cd_last
 from rocks.cluster.mac_pool import full_mac
 from rocks.cluster.records import BootAction, VirtualMachine
+from rocks.cluster.shape_plan import Placement
+from rocks.cluster.shape_requests import queues_of
 from rocks.cluster.vm_network import Bridged, Connection, Direct, Tap, VirtualFunction
 from rocks.errors import StateError
 from rocks.render.domain_cpus import VIRT_TYPE, cpu_and_memory
+from rocks.render.domain_devices import other_devices
 from rocks.render.domain_disks import disk_lines
 from rocks.render.elements import element, lines_of
 from rocks.render.maxima import with_maxima
-from rocks.wire.consoles import console_log
 
 EMULATOR = "/usr/bin/qemu-system-x86_64"
 """The emulator's path on Debian; other hosts replace it (`agent.operations`)."""
@@ -66,10 +67,12 @@ def domain_lines(
     connections: Sequence[Connection],
     install: InstallBoot | None = None,
     filters: Mapping[str, Filter] | None = None,
+    placement: Placement | None = None,
 ) -> list[str]:
     """The whole document; `install` starts an installer instead of the disk.
 
-    `filters` can replace the six blocks of `FILTER_NAMES`. UserError for a disk of an unknown type.
+    `filters` can replace the six blocks of `FILTER_NAMES`. `placement`: what a start has leased on the host.
+    UserError for a disk of an unknown type, StateError for an attribute that cannot be read.
     """
     change = filters or {}
 
@@ -79,17 +82,16 @@ def domain_lines(
     devices = [
         "  <devices>",
         *lines_of(element("emulator", text=EMULATOR), 4),
-        *block("interface", _interfaces(connections)),
+        *block("interface", _interfaces(connections, queues_of(vm))),
         *block("disk", disk_lines(vm)),
-        *_raw_devices(vm.host.attributes),
-        *_terminals(vm.uuid or vm.name),
+        *other_devices(vm, placement),
         "  </devices>",
     ]
     document = [
         "<domain type='kvm'>",
         *lines_of(element("name", text=vm.name), 2),
         *block("bootloader", _os(vm, install)),
-        *block("cpumem", with_maxima(vm, cpu_and_memory(vm))),
+        *block("cpumem", with_maxima(vm, cpu_and_memory(vm, placement))),
         *block("device", devices),
         "</domain>",
     ]
@@ -185,8 +187,9 @@ def _os(vm: VirtualMachine, install: InstallBoot | None) -> list[str]:
     return lines_of(element("os", {}, kind, *boot, element("bootmenu", {"enable": "yes"})), 2)
 
 
-def _interfaces(connections: Sequence[Connection]) -> list[str]:
+def _interfaces(connections: Sequence[Connection], queues: int) -> list[str]:
     lines: list[str] = []
+    driver = [] if queues == 1 else [{"queues": str(queues)}]
     for connection in connections:
         if isinstance(connection, Tap | Direct):
             kind, source = "direct", {"dev": connection.device, "mode": "bridge"}
@@ -202,7 +205,9 @@ def _interfaces(connections: Sequence[Connection]) -> list[str]:
         else:
             continue
         mac = element("mac", {"address": full_mac(connection.mac)})
-        lines += lines_of(element("interface", {"type": kind}, element("source", source), mac, model), 4)
+        drivers = [element("driver", given) for given in driver if model.tag == "model"]
+        one = element("interface", {"type": kind}, element("source", source), mac, model, *drivers)
+        lines += lines_of(one, 4)
     return lines
 
 
@@ -218,24 +223,3 @@ def _function(connection: VirtualFunction) -> etree._Element:
     if connection.vlan:
         interface.append(element("vlan", {}, element("tag", {"id": str(connection.vlan)})))
     return interface
-
-
-def _raw_devices(attributes: Mapping[str, str]) -> list[str]:
-    named = {name.lower(): value for name, value in attributes.items()}
-    lines: list[str] = []
-    for number in count():
-        device = named.get(f"kvm_device_{number}")
-        if not device:
-            break
-        lines += device.split("\n")
-    return lines
-
-
-def _terminals(machine: str) -> list[str]:
-    log = element("log", {"file": console_log(machine)})
-    serial = element("serial", {"type": "pty"}, log, element("target", {"port": "0"}))
-    target = element("target", {"type": "serial", "port": "0"})
-    console = element("console", {"type": "pty", "tty": "/dev/pts/0"}, target)
-    # a socket in libvirt's folder of the domain; on the loopback every user of the host would reach the screen
-    graphics = element("graphics", {"type": "vnc", "keymap": "en-us"}, element("listen", {"type": "socket"}))
-    return [*lines_of(serial, 4), *lines_of(graphics, 4), *lines_of(console, 4)]

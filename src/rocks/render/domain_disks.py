@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
+from itertools import count
 from string import ascii_lowercase
 
 from lxml import etree
 
 from rocks.cluster.guest_images import seed_path
 from rocks.cluster.records import Disk, VirtualMachine
+from rocks.cluster.shape_requests import iothreads_of, queues_of
 from rocks.errors import UserError
 from rocks.render.elements import element, lines_of
+
+VIRTIO = ("virtio", "w")
+"""Names of the virtio bus in the database."""
 
 IDE_DEVICES = ("hda", "hdb", "hdc", "hdd")
 BLOCK_DRIVER = {
@@ -34,10 +40,12 @@ def disk_lines(vm: VirtualMachine) -> list[str]:
     taken: set[str] = set()
     ide_letters: set[str] = set()
     lines: list[str] = []
+    freed = {"discard": "unmap"} if vm.host.is_true("kvm_discard") else {}
+    drivers = _virtio_drivers(queues_of(vm), iothreads_of(vm), freed)
     for disk in vm.disks:
         target = disk.device if disk.device not in taken else _free_target(disk.device, taken | hints)
         taken.add(target)
-        lines += lines_of(_disk(disk, target), 4)
+        lines += lines_of(_disk(disk, target, next(drivers) if disk.bus in VIRTIO else freed), 4)
         if disk.bus == "ide":
             ide_letters.add(target[-1])  # libvirt maps sda on the IDE bus to the place of hda
     if vm.cdrom_path:
@@ -52,7 +60,14 @@ def disk_lines(vm: VirtualMachine) -> list[str]:
     return lines
 
 
-def _disk(disk: Disk, target: str) -> etree._Element:
+def _virtio_drivers(queues: int, iothreads: int, freed: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """Attributes of the driver of one virtio disk after the other: the threads take turns."""
+    for number in count():
+        thread = {"iothread": str(number % iothreads + 1)} if iothreads else {}
+        yield {**freed, **({"queues": str(queues)} if queues > 1 else {}), **thread}
+
+
+def _disk(disk: Disk, target: str, more: Mapping[str, str]) -> etree._Element:
     bus = "virtio" if disk.bus == "w" else disk.bus
     if disk.is_block:
         driver, source, kind = BLOCK_DRIVER, {"dev": disk.path}, "block"
@@ -63,7 +78,7 @@ def _disk(disk: Disk, target: str) -> etree._Element:
     return element(
         "disk",
         {"type": kind, "device": "disk"},
-        element("driver", driver),
+        element("driver", {**driver, **more}),
         element("source", source),
         element("target", {"dev": target, "bus": bus}),
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, Optional, Tuple
 
 from rocks.wire.request import Request
+from rocks.wire.shape import ShapeFact, ShapeQuestion
 
 DomainState = Literal["running", "blocked", "paused", "shutdown", "shutoff", "crashed"]
 """A domain's state by libvirt's names; a guest that suspended itself counts as paused."""
@@ -89,7 +90,7 @@ class HostFacts:
     `fenced` names the domains whose fences are in force from now on, `ended` those whose leases have ended: they are
     not active, and no agent that still works on an earlier request can start them. `epoch` is the host's lease epoch;
     `leases` is empty unless the request asks for them. `load` is the load average of the last minute, None where an
-    older agent does not report it.
+    older agent does not report it. `shape` is None unless the request asks for it.
     """
 
     hostname: str
@@ -107,6 +108,7 @@ class HostFacts:
     epoch: int = 0
     leases: Tuple[LeaseFact, ...] = ()
     load: Optional[float] = None
+    shape: Optional[ShapeFact] = None
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,7 @@ class FactsRequest(Request[HostFacts]):
     lease_ends: Tuple[LeaseEnd, ...] = ()
     epoch: int = 0
     asks_leases: bool = False
+    shape: Optional[ShapeQuestion] = None
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rocks.cluster.records import BootAction, Disk, VirtualMachine
+from rocks.cluster.shape_plan import Cell, Placement
 from rocks.cluster.vm_network import Bridged, Connection, Tap, Unconnected, VirtualFunction
 from rocks.render.domain import InstallBoot
 from tests.unit.machines import machine
@@ -30,6 +31,7 @@ class Case:
     vm: VirtualMachine
     connections: Sequence[Connection] = ()
     install: InstallBoot | None = None
+    placement: Placement | None = None
 
 
 def with_attributes(**attributes: str) -> VirtualMachine:
@@ -127,6 +129,53 @@ CASES = {
     "pinned_one_to_one": Case(with_attributes(kvm_cpu_pinning="pin_all")),
     "pinned_by_hand": Case(
         with_attributes(kvm_cpu_pinning="<vcpupin vcpu='0' cpuset='2-3'/>\n<emulatorpin cpuset='1'/>")
+    ),
+    "pinned_before_its_start": Case(with_attributes(kvm_cpu_pinning="numa", kvm_hugepages="2M")),
+    "pinned_on_one_node": Case(
+        machine(
+            cpus=4,
+            memory_mb=4096,
+            attributes={"kvm_cpu_pinning": "pin_all", "kvm_hugepages": "1G", "kvm_watchdog": "reset"},
+            disks=["file:/images/a,vda,virtio", "file:/images/b,sda,scsi", "phy:/dev/vg/c,vdb,w"],
+        ),
+        [TAP, Bridged(OTHER_MAC, "eth1")],
+        placement=Placement(
+            pins=(4, 20, 5, 21),
+            threads=2,
+            memory_node=1,
+            helpers=(0, 1, 16, 17),
+            needs_topoext=True,
+            devices=("0000:3b:00.0", "0001:d8:1f.7"),
+        ),
+    ),
+    "pinned_on_two_nodes": Case(
+        machine(
+            cpus=8,
+            memory_mb=4098,
+            attributes={
+                "kvm_cpu_pinning": "numa",
+                "kvm_iothreads": "2",
+                "kvm_queues": "4",
+                "kvm_discard": "yes",
+            },
+            disks=["file:/images/a,vda,virtio", "file:/images/b,sda,scsi", "phy:/dev/vg/c,vdb,w"],
+        ),
+        [Bridged(MAC, "ovs0", is_open_vswitch=True), BRIDGE],
+        placement=Placement(
+            pins=(2, 3, 4, 5, 10, 11, 12, 14),
+            cells=(Cell(0, (0, 1, 2, 3), 2098176), Cell(1, (4, 5, 6, 7), 2098176)),
+            helpers=(2, 3, 4, 5, 10, 11, 12, 14),
+        ),
+    ),
+    "beside_pinned_machines": Case(
+        with_attributes(cpu_mode="Cascadelake-Server"), [BRIDGE], placement=Placement(floating=(0, 1, 2, 5))
+    ),
+    "pinned_with_a_model_of_the_sites_own": Case(
+        with_attributes(
+            kvm_cpu_pinning="pin_all",
+            cpu_mode="host-passthrough:<topology sockets='2' cores='1' threads='1'/>\n<cache mode='disable'/>",
+        ),
+        placement=Placement(pins=(0, 1)),
     ),
     "features_of_the_sites_own": Case(with_attributes(HVM_Features="<acpi/>\n<apic/>")),
     "paravirtualised_without_features": Case(machine(virt_type="para")),

@@ -32,7 +32,7 @@ NETWORK = FilterPlan(
 
 def render(case: Case) -> list[str]:
     """The document's lines."""
-    return domain_lines(case.vm, case.connections, case.install)
+    return domain_lines(case.vm, case.connections, case.install, placement=case.placement)
 
 
 @pytest.fixture(scope="module")

@@ -75,8 +75,12 @@ OF_THE_MOMENT = {
     "sec_installations": "installations under way",
     "sriov_leases": "of leases",
     "vm_disk_copies": "moves under way, and what they left",
+    "vm_core_leases": "of leases",
+    "vm_device_leases": "of leases",
     "vm_fences": "of leases",
     "vm_lease_disks": "of leases",
+    "vm_page_leases": "of leases",
+    "vm_shape_hosts": "locked while leases are decided",
     "vm_leases": "which machine may run where: a replayed dump must not say",
 }
 """Table that a dump leaves out → why."""

@@ -9,6 +9,23 @@ HOSTS = {
     "kvm": Known("appliance", "", "true: the host runs virtual machines"),
     "primary_net": Known("appliance", "private", "network whose address reaches the host and that names it"),
     "ssh_port": Known("host", "22", "port of the host's SSH service"),
+    "vm_pinned_cpus": Known(
+        "host",
+        "",
+        "CPUs of the host for machines with kvm_cpu_pinning pin_all or numa, as 2-15,18-31; other machines and "
+        "QEMU's own threads run on the rest; unset: all machines on all CPUs",
+    ),
+    "vm_hugepages": Known(
+        "host",
+        "",
+        "huge pages that the host's profile reserves, as 2M:1024 1G:8@1: size, number and, after @, a NUMA node; "
+        "without a node the kernel spreads them",
+    ),
+    "vm_pci_pools": Known(
+        "host",
+        "",
+        "PCI devices of the host that machines may get, by pools: gpu:0000:3b:00.0,0000:d8:00.0 nvme:0000:5e:00.0",
+    ),
     "vm_memory_reserve": Known("host", "256", "MB of the host's memory that virtual machines may not use"),
     "vm_fence_command": Known(
         "host",

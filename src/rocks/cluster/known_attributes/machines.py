@@ -38,8 +38,44 @@ MACHINES = {
         "",
         "IPv6 addresses, separated by commas, of the virtual machine on networks that it shares with others",
     ),
-    "cpu_mode": Known("global", "", "CPU mode of guests, MODE or MODE:INNER-XML"),
-    "kvm_cpu_pinning": Known("host", "", "pin_all, or XML for cputune"),
+    "cpu_mode": Known(
+        "global",
+        "",
+        "CPU of guests: host-passthrough, host-model, the name of a CPU model, or MODE:INNER-XML; unset: QEMU's own, "
+        "and host-passthrough for pin_all and numa",
+    ),
+    "kvm_cpu_pinning": Known(
+        "host",
+        "none",
+        "pin_all: whole cores of the host for the machine alone; numa: on as few of its NUMA nodes as possible, with "
+        "memory from them, which the guest sees as its own nodes; or XML for cputune",
+    ),
+    "kvm_hugepages": Known(
+        "host", "none", "2M or 1G: the machine's memory is in huge pages, which the host has in vm_hugepages"
+    ),
+    "kvm_queues": Known(
+        "host",
+        "",
+        "queues of each virtio disk and interface of the machine: a number, or cpus for one per CPU; unset: cpus for "
+        "pin_all and numa, else 1",
+    ),
+    "kvm_iothreads": Known(
+        "host", "", "threads of QEMU for the machine's virtio disks; unset: 1 for pin_all and numa, else 0"
+    ),
+    "kvm_discard": Known(
+        "host", "no", "yes: blocks that the guest discards (fstrim) are freed where its disks are stored"
+    ),
+    "kvm_watchdog": Known(
+        "host",
+        "",
+        "the machine has a watchdog (i6300esb); what happens when its guest hangs: reset, poweroff, shutdown, pause, "
+        "dump, inject-nmi or none",
+    ),
+    "kvm_pci_devices": Known(
+        "host",
+        "",
+        "PCI devices that the machine gets from its host: names of pools in vm_pci_pools with numbers: gpu:2 nvme",
+    ),
     "kvm_autostart": Known("host", "", "true: the machine starts with its container"),
     "kvm_device_0": Known(
         "host", "", "XML of one more device; kvm_device_1 and so on, up to the first missing number"

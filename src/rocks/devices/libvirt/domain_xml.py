@@ -33,6 +33,8 @@ DISK = f"{{{LEASE_NAMESPACE}}}disk"
 ElementTree.register_namespace("qemu", "http://libvirt.org/schemas/domain/qemu/1.0")
 
 
+_CPU_SHAPE = ("topology", "numa", "maxphysaddr")
+
 LeaseDisk = Tuple[str, int, int, str]
 """A disk in the lease: path, device, inode, UUID of its machine."""
 
@@ -160,13 +162,17 @@ def parse_domain(text: str) -> DomainDocument:
 def emulated(document: DomainDocument) -> DomainDocument:
     """The document for a host without KVM: type `qemu`, and CPU mode `maximum` if it has a `cpu` element.
 
-    libvirt 9.0 rejects the mode host-passthrough for emulated domains.
+    libvirt 9.0 rejects the mode host-passthrough for emulated domains, and a model or features that QEMU does not
+    emulate. The topology and the NUMA nodes stay.
     """
     root = _copy(document)
     root.set("type", "qemu")
     cpu = root.find("cpu")
     if cpu is not None:
+        cpu.attrib.clear()
         cpu.set("mode", "maximum")
+        for child in [child for child in cpu if child.tag not in _CPU_SHAPE]:
+            cpu.remove(child)
     return _written(root)
 
 
