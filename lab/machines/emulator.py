@@ -101,8 +101,22 @@ def _processor(machine: Description, with_kvm: bool) -> list[str]:
             "-cpu",
             "host" if with_kvm else "max",
         ),
-        *("-smp", str(machine.cpus), "-m", str(machine.memory_mb)),
+        *("-smp", f"{machine.cpus},sockets={machine.numa_nodes}", "-m", str(machine.memory_mb)),
+        *_numa_nodes(machine),
     ]
+
+
+def _numa_nodes(machine: Description) -> list[str]:
+    """Nodes with equal parts of processors and memory; none for a machine with one."""
+    if machine.numa_nodes == 1:
+        return []
+    cpus, memory_mb = machine.cpus // machine.numa_nodes, machine.memory_mb // machine.numa_nodes
+    options: list[str] = []
+    for node in range(machine.numa_nodes):
+        options += ["-object", f"memory-backend-memfd,id=node{node},size={memory_mb}M"]
+        first = node * cpus
+        options += ["-numa", f"node,nodeid={node},cpus={first}-{first + cpus - 1},memdev=node{node}"]
+    return options
 
 
 def _disk(name: str, file: str) -> list[str]:

@@ -160,10 +160,17 @@ def network_steps(machines: Sequence[Description]) -> list[list[str]]:
         steps += _quiet_and_up(bridge)
     steps.append(["ip", "address", "add", f"{FRONTEND_ADDRESS}/{PREFIX_LENGTH}", "dev", STORAGE_BRIDGE])
     for machine in machines:
-        for tap, bridge in machine.taps.items():
-            steps.append(["ip", "tuntap", "add", tap, "mode", "tap"])
-            steps.append(["ip", "link", "set", tap, *mtu, "master", bridge])
-            steps += _quiet_and_up(tap)
+        steps += tap_steps(machine)
+    return steps
+
+
+def tap_steps(machine: Description) -> list[list[str]]:
+    """Programs that make the taps of a machine, as ports of the bridges."""
+    steps = []
+    for tap, bridge in machine.taps.items():
+        steps.append(["ip", "tuntap", "add", tap, "mode", "tap"])
+        steps.append(["ip", "link", "set", tap, "mtu", str(STORAGE_MTU_BYTES), "master", bridge])
+        steps += _quiet_and_up(tap)
     return steps
 
 

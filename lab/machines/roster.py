@@ -40,6 +40,8 @@ class Description(NamedTuple):
     host (10.0; the host's kernel then waits for itself for ever), and a machine boots no faster. `start cpus=2` gives
     each machine two, for figures that need no second guest."""
     data_disk_gb: int = 8
+    numa_nodes: int = 1
+    """Processors and memory are in equal parts on so many nodes, which the machine sees."""
 
     @property
     def site_name(self) -> str:

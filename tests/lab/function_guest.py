@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from lab.guest import archive, disk_image
@@ -108,18 +109,20 @@ LABEL linux
 """
 
 
-def put_function_guest(lab: Lab, machine: LabMachine, path: str) -> None:
-    """Put the guest's disk at `path` on a host; it boots the host's own kernel."""
+def put_function_guest(
+    lab: Lab, machine: LabMachine, path: str, init: str = _INIT, modules: Sequence[str] = _MODULES
+) -> None:
+    """Put the guest's disk at `path` on a host; it boots the host's own kernel, and `init` is its first program."""
     with tempfile.TemporaryDirectory(prefix="function-guest-") as name:
         folder = Path(name)
-        (folder / "initrd").write_bytes(_initramfs(machine))
+        (folder / "initrd").write_bytes(_initramfs(machine, init, modules))
         (folder / "configuration").write_text(_CONFIGURATION, encoding="ascii")
         files = {"VMLINUZ": lab.kernel, "INITRD": folder / "initrd", "SYSLINUX.CFG": folder / "configuration"}
         disk_image.make_image(folder / "disk", files)
         machine.copy_in(folder / "disk", path, "600", deadline_seconds=120)
 
 
-def _initramfs(machine: LabMachine) -> bytes:
+def _initramfs(machine: LabMachine, init: str, names: Sequence[str]) -> bytes:
     """Busybox, the function's driver, and what forges frames, all as the host has them."""
     modules = f"/lib/modules/{machine.run(['uname', '-r']).text.strip()}/kernel"
     return archive.write_archive(
@@ -127,12 +130,12 @@ def _initramfs(machine: LabMachine) -> bytes:
             *(archive.folder(name) for name in ("bin", "dev", "proc", "sys")),
             archive.character_device("dev/console", 5, 1),
             archive.program("bin/busybox", machine.read_file("/bin/busybox")),
-            archive.program("init", _INIT.encode()),
+            archive.program("init", init.encode()),
             *(
                 Entry(
                     f"{Path(name).name}.ko", stat.S_IFREG | 0o644, machine.read_file(f"{modules}/{name}.ko")
                 )
-                for name in _MODULES
+                for name in names
             ),
         ]
     )

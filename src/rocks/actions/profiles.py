@@ -9,6 +9,7 @@ from rocks.actions.firewalls import firewall_texts
 from rocks.actions.host_networks import network_values
 from rocks.actions.served_distributions import Distributions
 from rocks.cluster.addresses import choose_address
+from rocks.cluster.huge_pages import huge_page_values
 from rocks.cluster.image_settings import PRIVATE_NETWORK, RequestedSettings, daemon_settings
 from rocks.cluster.install_plan import with_boot_flags
 from rocks.cluster.installer_values import installer_values
@@ -157,6 +158,7 @@ def _values(site: HostOfSite) -> dict[str, Value]:
         **installer_values(site.host, attributes["packaging"]),
         **_identity(site),
         **pool_values(site.host),
+        **huge_page_values(site.host),
         **_storage_values(site),
         **_firewall_values(site),
     }

@@ -19,7 +19,7 @@ class ShapeRow(NamedTuple):
     """A line of the listing; what the machine has none of is None."""
 
     name: str
-    host: str
+    host: str | None
     cpus: str | None
     memory: str | None
     devices: str | None

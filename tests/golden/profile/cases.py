@@ -78,7 +78,7 @@ CASES = {
         replace(_FRONTEND, attributes={"appliance": "frontend", "dns_service": "yes"}), "server"
     ),
     "nas": on_site(_NAS, "nas"),
-    "vm_host": on_site(vm_host(img_sync="no"), "client"),
+    "vm_host": on_site(vm_host(img_sync="no", vm_hugepages="2M:1024 1G:8@1"), "client"),
     "vm_host_with_copies": on_site(
         vm_host(
             img_sync="yes",

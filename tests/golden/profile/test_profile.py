@@ -53,6 +53,12 @@ def test_every_golden_file_has_a_case() -> None:
         ("vm_host_with_copies", "vm_container_zpool_disks", "", "must be one or two disks"),
         ("vm_host_with_copies", "vm_container_zpool_disks", "/dev/a /dev/a", "must be one or two disks"),
         ("vm_host_with_copies", "vm_container_zpool_disks", "/dev/a; reboot", "must be one or two disks"),
+        (
+            "vm_host",
+            "vm_hugepages",
+            "2M:1 $(reboot)",
+            "the attribute vm_hugepages of host vmc-0-0 cannot have",
+        ),
         ("vm_host", "packaging", "brew", "packaging 'brew', which is deb or rpm"),
         ("vm_host", "imgstorage-workers", "many", "the attributes of host vmc-0-0 are not valid"),
     ],

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Profile of host vmc-0-0, printed by rocks report host profile; run it there as root.
-# Nodes: installer, installer-network, base, network, client, img-storage-base, kvm-base, img-storage-scans, img-storage-vm
+# Nodes: installer, installer-network, base, network, client, img-storage-base, kvm-base, huge-pages, img-storage-scans, img-storage-vm
 set -euo pipefail
 umask 022
 export LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -184,6 +184,72 @@ rocks_service libvirtd.socket
 rocks_restart_if_older libvirtd.service /etc/libvirt/hooks/qemu.d /etc/libvirt/qemu.conf
 ROCKS-END-1
 rocks_say 'node kvm-base ends (post)'
+rocks_say 'node huge-pages begins (post)'
+rocks_section huge-pages post bash -euo pipefail <<'ROCKS-END-2'
+rocks_content <<'ROCKS-END-1'
+w /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages - - - - 1024
+w /sys/devices/system/node/node1/hugepages/hugepages-1048576kB/nr_hugepages - - - - 8
+ROCKS-END-1
+rocks_file /etc/tmpfiles.d/rocks-huge-pages.conf create 644 '' forget
+rocks_content <<'ROCKS-END-1'
+[Unit]
+Description=Huge pages of 2 MB for virtual machines
+ConditionPathExists=/sys/kernel/mm/hugepages/hugepages-2048kB
+Before=libvirtd.service virtqemud.service
+
+[Mount]
+What=hugetlbfs
+Where=/dev/hugepages2M
+Type=hugetlbfs
+Options=pagesize=2M,mode=0755
+
+[Install]
+WantedBy=multi-user.target
+ROCKS-END-1
+rocks_file /etc/systemd/system/dev-hugepages2M.mount create 644 '' forget
+rocks_content <<'ROCKS-END-1'
+[Unit]
+Description=Huge pages of 1 GB for virtual machines
+ConditionPathExists=/sys/kernel/mm/hugepages/hugepages-1048576kB
+Before=libvirtd.service virtqemud.service
+
+[Mount]
+What=hugetlbfs
+Where=/dev/hugepages1G
+Type=hugetlbfs
+Options=pagesize=1G,mode=0755
+
+[Install]
+WantedBy=multi-user.target
+ROCKS-END-1
+rocks_file /etc/systemd/system/dev-hugepages1G.mount create 644 '' forget
+ROCKS-END-2
+rocks_section huge-pages post bash -euo pipefail <<'ROCKS-END-1'
+while read -r _ file _ _ _ _ pages; do
+  if ! [ -d /run/systemd/system ]; then
+    break # not booted: they are reserved at the boot
+  elif ! [ -e "$file" ]; then
+    rocks_warn "this host has no $file: correct its attribute vm_hugepages, and run the profile again"
+  elif [ "$(cat -- "$file")" != "$pages" ]; then
+    before=$(cat -- "$file")
+    echo "$pages" >"$file"
+    now=$(cat -- "$file")
+    [ "$now" = "$before" ] || rocks_changed "$file: $now huge pages"
+    [ "$now" = "$pages" ] ||
+      rocks_warn "the kernel has $now of $pages huge pages ($file): restart this host, or reserve fewer in vm_hugepages"
+  fi
+done </etc/tmpfiles.d/rocks-huge-pages.conf
+for size in 2M 1G; do
+  case $size in 2M) kilobytes=2048 ;; 1G) kilobytes=1048576 ;; esac
+  if [ -d "/sys/kernel/mm/hugepages/hugepages-${kilobytes}kB" ]; then
+    rocks_service "dev-hugepages$size.mount"
+  fi
+done
+ROCKS-END-1
+rocks_section huge-pages post bash -euo pipefail <<'ROCKS-END-1'
+rocks_restart_if_older libvirtd.service /etc/systemd/system/dev-hugepages2M.mount
+ROCKS-END-1
+rocks_say 'node huge-pages ends (post)'
 rocks_say 'node img-storage-scans begins (post)'
 rocks_section img-storage-scans post bash -euo pipefail <<'ROCKS-END-2'
 rocks_content <<'ROCKS-END-1'

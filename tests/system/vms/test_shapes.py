@@ -85,7 +85,8 @@ def test_a_pinned_machine_has_its_core_and_what_was_asked(site: ThreeMachines, c
     )
     site.done(f"stop host vm {name}")
     assert leases(site) == []
-    assert f"{name} has no cores, memory or devices for itself" in site.refused(f"list host vm shape {name}")
+    assert re.search(rf"^{name}: -+ +-+ +-+ +-+ *$", site.done(f"list host vm shape {name}"), re.MULTILINE)
+    assert "there is no virtual machine nobody" in site.refused("list host vm shape nobody")
 
 
 def test_a_machine_without_a_pin_keeps_off_the_cores_that_are_lent(

@@ -34,6 +34,7 @@ _ENTITIES = dict.fromkeys(
             "distribution_problem",
             "distribution_key",
             "firewall_rules",
+            "huge_pages",
             "firewall_unit",
             "network_service",
             "network_script",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import rocks.commands
 from rocks.cluster.names import is_like
-from rocks.cluster.shape_listing import shape_rows
+from rocks.cluster.shape_listing import ShapeRow, shape_rows
 from rocks.database import shape_leases
+from rocks.database.vms import which_are_vms
 from rocks.errors import StateError
 
 HEADER = ("vm-host", "host", "cpus", "memory", "devices")
@@ -21,7 +22,8 @@ class Command(rocks.commands.Command):
     MEMORY is the memory that is bound to a NUMA node, with the size of its pages: 8192 MB in 1G on node 0.
 
     <arg optional='1' type='string' name='name' repeat='1' default='all' of='lease'>
-    Names of virtual machines, also of removed ones, or patterns such as vm-vc1-%.
+    Names of virtual machines, also of removed ones, or patterns such as vm-vc1-%. A named machine is listed in any
+    case, others only when they have something.
     </arg>
 
     <example cmd='list host vm shape'>
@@ -40,14 +42,16 @@ class Command(rocks.commands.Command):
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print one row per machine and host."""
         rows = shape_rows(shape_leases.all_leases(self.db))
-        for name in args:
-            if "%" not in name and not any(is_like(row.name, name) for row in rows):
-                raise StateError(
-                    f"{name} has no cores, memory or devices for itself; rocks list host attr {name} shows what it "
-                    "asks for, and rocks list host vm whether it runs"
-                )
+        named = [
+            name for name in args if "%" not in name and not any(is_like(row.name, name) for row in rows)
+        ]
+        without = which_are_vms(self.db, named)
+        for name in named:
+            if name.lower() not in (vm.lower() for vm in without):
+                raise StateError(f"there is no virtual machine {name}; rocks list host vm lists them")
+        rows += [ShapeRow(name, None, None, None, None) for name in without]
         self.beginOutput()
         for row in rows:
-            if not args or any(is_like(row.name, name) for name in args):
+            if not args or row.name in without or any(is_like(row.name, name) for name in args):
                 self.addOutput(row.name, row[1:])
         self.endOutput(header=HEADER, trimOwner=False)
