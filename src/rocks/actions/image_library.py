@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,21 +12,20 @@ from rocks.cluster.guest_media import CD_ATTRIBUTE
 from rocks.cluster.names import printable
 from rocks.cluster.values import read_number
 from rocks.database.attributes import members_with_value
-from rocks.errors import HostError, IncoherentError, StateError, UserError
-from rocks.image_blocks import content_of
+from rocks.errors import StateError, UserError
 from rocks.image_library.exports import EXPORT_FORMATS, export_image
 from rocks.image_library.imports import FORMATS, ImportRequest, import_image
 from rocks.image_library.progress import Meter
 from rocks.image_library.records import (
     existing_image,
     find_image,
-    image_file,
     read_images,
     remove_image_files,
     write_record,
 )
 from rocks.image_library.sources import find_parts
 from rocks.image_library.unfinished import find_leftovers, remove_leftover
+from rocks.image_library.verification import verified_image
 from rocks.units import BYTES_PER_GB
 
 if TYPE_CHECKING:
@@ -123,21 +121,9 @@ def check_image(database: Database, name: str, progress: Callable[[str], None]) 
     library = library_folder(database)
     image = existing_image(library, name)
     database.end_reading()
-    meter = Meter(progress, name, image.used_bytes)
     remedy = f"remove it and add it again: rocks remove image {name}, rocks add image {name} file=…"
-    path = image_file(library, name)
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            found = content_of(descriptor, meter.reach)
-        finally:
-            os.close(descriptor)
-    except FileNotFoundError:
-        raise IncoherentError(f"the file {path} of the image {name} is gone; {remedy}") from None
-    except OSError as error:
-        raise HostError(f"the image {name} cannot be read: {error.strerror}; {remedy}") from None
-    if (found.size_bytes, found.digest) != (image.size_bytes, image.digest):
-        raise IncoherentError(f"the image {name} is not what was imported; {remedy}")
+    with verified_image(library, image, Meter(progress, name, image.used_bytes).reach, remedy):
+        pass
 
 
 def save_image(

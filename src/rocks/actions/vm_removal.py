@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rocks.actions.console_logs import remove_console_logs
 from rocks.actions.host_images import check_erase, remaining_files, remove_disks
 from rocks.actions.vm_power import stop_machines
 from rocks.cluster.lease_plan import place_of
@@ -51,6 +52,7 @@ def remove_vms(database: Database, machines: Sequence[VirtualMachine], with_disk
         removed, errors = remove_disks(database, stopped, places)
     silent = {name for name, error in outcomes.failed.items() if isinstance(error, HostError)}
     stay, unknown = remaining_files(database, [vm for vm in machines if vm.name not in silent], places)
+    errors += remove_console_logs(database, [vm for vm in machines if vm.name not in outcomes.failed], places)
     delete_vms(database, [vm.name for vm in machines])
     silent_hosts = {host for name, host in places.items() if name in silent and host is not None}
     warnings = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict
 
-from rocks.agent.consoles import read_console, read_console_log, read_screen
+from rocks.agent.consoles import read_console, read_console_log, read_screen, remove_console_logs
 from rocks.agent.host import Host
 from rocks.agent.images import give_image, read_images, remove_image
 from rocks.agent.links import release_links, sync_links
@@ -102,6 +102,7 @@ HANDLERS: Dict[str, Callable[[Host, Any], Any]] = {
     "console": read_console,
     "screen": read_screen,
     "console_log": read_console_log,
+    "remove_console_logs": remove_console_logs,
     "probe": read_probe,
     "documents": adapt_documents,
     "infiniband": read_infiniband,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 
 from rocks.agent.host import Host
-from rocks.devices.console_logs import last_lines
+from rocks.devices.console_logs import last_lines, remove_logs
 from rocks.devices.images.owners import is_uuid
 from rocks.devices.libvirt.checks import is_active
 from rocks.errors import HostError, StateError, UserError
@@ -14,6 +14,8 @@ from rocks.wire.consoles import (
     PNG_BEGINNING,
     ConsoleLogFact,
     ConsoleLogRequest,
+    RemoveConsoleLogsRequest,
+    RemovedLogs,
     ScreenFact,
     ScreenRequest,
 )
@@ -45,9 +47,20 @@ def read_screen(host: Host, request: ScreenRequest) -> ScreenFact:
 
 def read_console_log(host: Host, request: ConsoleLogRequest) -> ConsoleLogFact:
     """The last lines of a machine's console. UserError for what is no UUID."""
-    if not is_uuid(request.machine):
-        raise UserError(f"{request.machine[:80]!r} is not the UUID of a machine")
+    _check_uuid(request.machine)
     return ConsoleLogFact(tuple(last_lines(request.machine, request.lines)))
+
+
+def remove_console_logs(host: Host, request: RemoveConsoleLogsRequest) -> RemovedLogs:
+    """Remove the logs of consoles of removed machines. UserError for what is no UUID."""
+    for machine in request.machines:
+        _check_uuid(machine)
+    return RemovedLogs(sum(map(remove_logs, request.machines)))
+
+
+def _check_uuid(machine: str) -> None:
+    if not is_uuid(machine):
+        raise UserError(f"{machine[:80]!r} is not the UUID of a machine")
 
 
 def _check_runs(host: Host, name: str) -> None:

@@ -53,6 +53,23 @@ def name_log(name: str, log_path: str) -> None:
             link.symlink_to(path.name)
 
 
+def remove_logs(machine: str) -> int:
+    """Remove the logs of the machine with this UUID, and the links to them; returns how many. HostError."""
+    folder, log = Path(CONSOLE_LOG_FOLDER), Path(console_log(machine)).name
+    removed = 0
+    try:
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            is_link = path.is_symlink() and str(path.readlink()) == log
+            if is_link or path.name == log or path.name.startswith(f"{log}."):
+                path.unlink(missing_ok=True)
+                removed += 1
+    except OSError as error:
+        raise HostError(
+            f"the logs of consoles in {folder} cannot be removed: {explain(error, folder)}"
+        ) from None
+    return removed
+
+
 def _tail(path: Path, most_bytes: int) -> bytes:
     """The last bytes of the file; none when there is no such file."""
     try:

@@ -19,7 +19,12 @@ from rocks.wire.agent import (
     StartDomain,
     StopDomain,
 )
-from rocks.wire.consoles import ConsoleLogRequest, ScreenRequest
+from rocks.wire.consoles import (
+    ConsoleLogRequest,
+    RemoveConsoleLogsRequest,
+    RemovedLogs,
+    ScreenRequest,
+)
 from rocks.wire.errors import as_agent_error
 from rocks.wire.facts import (
     AdapterFacts,
@@ -219,6 +224,11 @@ def _remove_image(host: str, request: RemoveImageRequest, ask: Ask) -> ImageChan
     return ImageChange(changed=True)
 
 
+def _remove_console_logs(host: str, request: RemoveConsoleLogsRequest, ask: Ask) -> RemovedLogs:
+    dry_run.would(host, f"remove the logs of the consoles of {', '.join(request.machines)}")
+    return RemovedLogs(0)
+
+
 ANSWERS: Mapping[type, Callable[[str, Any, Ask], Any]] = {
     AdaptersRequest: _adapters,
     ConsoleLogRequest: _pass_on,
@@ -231,6 +241,7 @@ ANSWERS: Mapping[type, Callable[[str, Any, Ask], Any]] = {
     NetworkRequest: _pass_on,
     PerformRequest: _perform,
     ProbeRequest: _pass_on,
+    RemoveConsoleLogsRequest: _remove_console_logs,
     RemoveImageRequest: _remove_image,
     ScreenRequest: _pass_on,
     SyncLinksRequest: _sync_links,

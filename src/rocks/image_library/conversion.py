@@ -55,13 +55,17 @@ def _opened(descriptor: int) -> str:
     return f"/proc/{os.getpid()}/fd/{descriptor}"
 
 
+class SpaceError(HostError):
+    """The file system of the library has too little free space; what was written may be continued later."""
+
+
 def check_space(folder: Path, needed_bytes: int = 0) -> None:
-    """HostError when less than the reserve is free, or would be after writing so many bytes."""
+    """SpaceError when less than the reserve is free, or would be after writing so many bytes."""
     status = os.statvfs(folder)
     free_bytes = status.f_bavail * status.f_frsize
     if free_bytes < RESERVED_BYTES + needed_bytes:
         needed = f"{size_text(needed_bytes)} more are needed, " if needed_bytes else ""
-        raise HostError(
+        raise SpaceError(
             f"{folder} has {gigabytes(free_bytes)} free, {needed}and {gigabytes(RESERVED_BYTES)} must stay free; "
             "remove images (rocks list image), or set the attribute image_library to a larger file system"
         )

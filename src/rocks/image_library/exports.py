@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
-from rocks.errors import HostError, IncoherentError, StateError, ToolError, UserError
+from rocks.errors import HostError, StateError, ToolError, UserError
 from rocks.files import Draft, draft, explain
-from rocks.image_blocks import content_of, data_blocks, write_block
+from rocks.image_blocks import data_blocks, write_block
 from rocks.image_library.conversion import write_qcow2
 from rocks.image_library.progress import Meter, Progress
-from rocks.image_library.records import LibraryImage, image_file
-from rocks.image_library.sources import SequentialReader, Sources
+from rocks.image_library.records import LibraryImage
+from rocks.image_library.sources import SequentialReader
 from rocks.image_library.unpacking import packed_zstd
+from rocks.image_library.verification import verified_image
 from rocks.units import BYTES_PER_SECTOR, size_text
 
 EXPORT_FORMATS = ("raw", "qcow2", "zstd")
@@ -35,12 +35,13 @@ def export_image(library: Path, image: LibraryImage, file: Path, format_name: st
     if format_name == "qcow2" and image.format == "iso":
         raise UserError(f"{image.name} is an ISO, which qcow2 is not for; give format=raw or format=zstd")
     _check_place(library, file)
-    with _opened(library, image) as source:
-        _check_content(source, image, progress)
+    meter = Meter(progress, f"{image.name} is checked", image.used_bytes)
+    remedy = f"it is not saved; see rocks check image {image.name}"
+    with verified_image(library, image, meter.reach, remedy) as source:
         try:
             _check_free(file.parent, image.used_bytes if format_name == "raw" else 0)
             with draft(file, replace=False) as new:
-                _WRITERS[format_name](image_file(library, image.name), source, new, image, progress)
+                _WRITERS[format_name](source, new, image, progress)
                 return os.fstat(new.descriptor).st_blocks * BYTES_PER_SECTOR
         except FileExistsError:
             raise _exists(file) from None
@@ -65,35 +66,7 @@ def _exists(file: Path) -> StateError:
     return StateError(f"{file} exists already; give another file")
 
 
-@contextmanager
-def _opened(library: Path, image: LibraryImage) -> Iterator[int]:
-    path = image_file(library, image.name)
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError as error:
-        raise HostError(
-            f"the image {image.name} cannot be read: {error.strerror}; see rocks check image {image.name}"
-        ) from None
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _check_content(source: int, image: LibraryImage, progress: Progress) -> None:
-    """IncoherentError unless the file is the image of the record: a damaged one is not passed on."""
-    meter = Meter(progress, f"{image.name} is checked", image.used_bytes)
-    try:
-        found = content_of(source, meter.reach)
-    except OSError as error:
-        raise HostError(f"the image {image.name} cannot be read: {error.strerror}") from None
-    if (found.size_bytes, found.digest) != (image.size_bytes, image.digest):
-        raise IncoherentError(
-            f"the image {image.name} is not what was imported, and is not saved; see rocks check image {image.name}"
-        )
-
-
-def _write_raw(path: Path, source: int, new: Draft, image: LibraryImage, progress: Progress) -> None:
+def _write_raw(source: int, new: Draft, image: LibraryImage, progress: Progress) -> None:
     os.ftruncate(new.descriptor, image.size_bytes)
     meter, next_check = Meter(progress, image.name, image.used_bytes), 0
     written = 0
@@ -106,19 +79,36 @@ def _write_raw(path: Path, source: int, new: Draft, image: LibraryImage, progres
         meter.count(len(block))
 
 
-def _write_zstd(path: Path, source: int, new: Draft, image: LibraryImage, progress: Progress) -> None:
+def _write_zstd(source: int, new: Draft, image: LibraryImage, progress: Progress) -> None:
     meter = Meter(progress, image.name, image.size_bytes)
     next_check = written = 0
-    with Sources((path,)) as sources:
-        for piece in packed_zstd(SequentialReader(sources, lambda data: meter.count(len(data)))):
-            if written >= next_check:
-                _check_free(new.path.parent, 0)
-                next_check = written + _CHECK_EVERY_BYTES
-            new.write(piece)
-            written += len(piece)
+    reader = SequentialReader(_reader_of(source, image), lambda data: meter.count(len(data)))
+    for piece in packed_zstd(reader):
+        if written >= next_check:
+            _check_free(new.path.parent, 0)
+            next_check = written + _CHECK_EVERY_BYTES
+        new.write(piece)
+        written += len(piece)
 
 
-def _write_qcow2(path: Path, source: int, new: Draft, image: LibraryImage, progress: Progress) -> None:
+def _reader_of(source: int, image: LibraryImage) -> Callable[[int, int], bytes]:
+    """Reads the open image, which was verified. HostError when it has become shorter, or cannot be read any more."""
+
+    def read_at(offset: int, length: int) -> bytes:
+        try:
+            data = os.pread(source, length, offset)
+        except OSError as error:
+            raise HostError(f"the image {image.name} cannot be read: {error.strerror}") from None
+        if not data and offset < image.size_bytes:
+            raise HostError(
+                f"the image {image.name} became shorter while it was read; see rocks check image {image.name}"
+            )
+        return data
+
+    return read_at
+
+
+def _write_qcow2(source: int, new: Draft, image: LibraryImage, progress: Progress) -> None:
     most_bytes = int(image.size_bytes * _OVERHEAD) + _MARGIN_BYTES
     try:
         write_qcow2(source, new.descriptor, most_bytes, progress, lambda: _check_free(new.path.parent, 0))
@@ -126,7 +116,7 @@ def _write_qcow2(path: Path, source: int, new: Draft, image: LibraryImage, progr
         raise ToolError(f"{image.name} is not saved in {new.path.parent}: {error}") from None
 
 
-_WRITERS: dict[str, Callable[[Path, int, Draft, LibraryImage, Progress], None]] = {
+_WRITERS: dict[str, Callable[[int, Draft, LibraryImage, Progress], None]] = {
     "raw": _write_raw,
     "qcow2": _write_qcow2,
     "zstd": _write_zstd,

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from rocks.errors import HostError, UserError
 from rocks.files import draft, ensure_folders, explain
 from rocks.image_blocks import BLOCK_BYTES, Content, content_of, data_blocks, write_block
-from rocks.image_library.conversion import check_space, convert_qcow2
+from rocks.image_library.conversion import SpaceError, check_space, convert_qcow2
 from rocks.image_library.headers import FileKind, ReadAt, kind_of, read_qcow2, reader_of
 from rocks.image_library.progress import Meter, Progress
 from rocks.image_library.records import (
@@ -27,7 +27,12 @@ from rocks.image_library.records import (
     write_new_record,
 )
 from rocks.image_library.sources import SequentialReader, SourceError, Sources
-from rocks.image_library.unfinished import UnfinishedImport, remove_finished_leftovers, unfinished_import
+from rocks.image_library.unfinished import (
+    UnfinishedImport,
+    is_unfinished,
+    remove_finished_leftovers,
+    unfinished_import,
+)
 from rocks.image_library.unpacking import UNPACKERS
 from rocks.units import BYTES_PER_GB, BYTES_PER_SECTOR, gigabytes
 
@@ -65,7 +70,8 @@ def import_image(library: Path, request: ImportRequest, progress: Progress) -> L
     """Import the file; `progress` gets a line now and then.
 
     UserError for a file that is no image, is not what was stated, or is too large; StateError when the image exists;
-    HostError when the library cannot be written. Then nothing is left. After an interruption the same import continues.
+    HostError when the library cannot be written. Then nothing is left. After an interruption, and when the file system
+    was full, the same import continues.
     """
     check_new(library, request.name)
     named = str(request.files[0]) if len(request.files) == 1 else f"the image {request.name}"
@@ -89,9 +95,22 @@ def import_image(library: Path, request: ImportRequest, progress: Progress) -> L
         raise HostError(
             f"the image {request.name} is not imported: {error}; repeat the command when it can be read again"
         ) from None
+    except SpaceError as error:
+        rest = _continued(library, request.name)
+        raise HostError(f"the image {request.name} is not imported: {error}{rest}") from None
     except OSError as error:
-        raise HostError(f"the image {request.name} is not imported: {explain(error, target)}") from None
+        rest = _continued(library, request.name)
+        raise HostError(f"the image {request.name} is not imported: {explain(error, target)}{rest}") from None
     return imported
+
+
+def _continued(library: Path, name: str) -> str:
+    """What an error adds when the import can be continued."""
+    if not is_unfinished(library, name):
+        return ""
+    return (
+        f"; then repeat the command, which continues, or give up what was written: rocks remove image {name}"
+    )
 
 
 def _read(sources: Sources, unfinished: UnfinishedImport, request: ImportRequest, progress: Progress) -> None:
@@ -106,7 +125,7 @@ def _read(sources: Sources, unfinished: UnfinishedImport, request: ImportRequest
             if digest is not None:
                 digest.update(data)
 
-        packed = SequentialReader(sources, watch)
+        packed = SequentialReader(sources.read_at, watch)
         size = _fill(unfinished, _sequence(UNPACKERS[kind](packed)), request)
         if packed.offset != sources.size_bytes:
             raise UserError("it is damaged, or not whole: other data follow its end")

@@ -203,11 +203,14 @@ class Sources:
 
 
 class SequentialReader(io.RawIOBase):
-    """Reads the sources from their beginning to their end; `watch` gets all that is read."""
+    """Reads from the beginning to the end; `watch` gets all that is read.
 
-    def __init__(self, sources: Sources, watch: Callable[[bytes], None]) -> None:
+    `read_at(offset, length)` returns fewer bytes only at the end, and raises a RocksError for what cannot be read.
+    """
+
+    def __init__(self, read_at: Callable[[int, int], bytes], watch: Callable[[bytes], None]) -> None:
         super().__init__()
-        self._sources, self._watch = sources, watch
+        self._read_at, self._watch = read_at, watch
         self.offset = 0
         """The bytes that were read."""
 
@@ -218,7 +221,7 @@ class SequentialReader(io.RawIOBase):
     def readinto(self, buffer: Buffer) -> int:
         """Fill the buffer with the next bytes; 0 at the end."""
         view = memoryview(buffer)
-        data = self._sources.read_at(self.offset, len(view))
+        data = self._read_at(self.offset, len(view))
         view[: len(data)] = data
         self.offset += len(data)
         self._watch(data)

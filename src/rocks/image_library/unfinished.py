@@ -1,13 +1,16 @@
 """Imports that are not finished: what is written so far, and a journal of where to continue.
 
-The journal names the sources; an import of other sources, or of changed ones, begins anew. Both files are root's, in
+The journal has a digest of the sources' names and identities; an import of other sources, or of changed ones, begins
+anew. Both files are root's, in
 the library. The content up to the position of the journal is on the disk before the journal says so.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -18,12 +21,14 @@ from typing import Any, NamedTuple
 from rocks.clock import monotonic_seconds
 from rocks.errors import BusyError, HostError, RocksError
 from rocks.files import SECRET, explain, rename_file, write_file
+from rocks.image_library.conversion import SpaceError
 from rocks.image_library.sources import SourceError
 from rocks.units import BYTES_PER_SECTOR
 
 _CONTENT = ".import"
 _JOURNAL = ".import.json"
-_LONGEST_JOURNAL_BYTES = 8 * 1024**2
+_LONGEST_JOURNAL_BYTES = 64 * 1024
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _RECORD_EVERY_BYTES = 256 * 1024**2
 _RECORD_EVERY_SECONDS = 10.0
 
@@ -38,7 +43,8 @@ class Leftover(NamedTuple):
 class UnfinishedImport:
     """What an import has written: an open file, and how much of it is right."""
 
-    def __init__(self, path: Path, descriptor: int, origin: dict[str, Any]) -> None:
+    def __init__(self, path: Path, descriptor: int, origin: str) -> None:
+        """`origin` stands for the sources."""
         self.path = path
         self.descriptor = descriptor
         self._origin = origin
@@ -98,25 +104,39 @@ class UnfinishedImport:
 def unfinished_import(library: Path, name: str, origin: dict[str, Any]) -> Iterator[UnfinishedImport]:
     """The unfinished import of the image, a new one or that of an earlier command.
 
-    It is removed at the end. After an interruption, and when a source cannot be read any more, what was recorded stays.
+    It is removed at the end. After an interruption, when a source cannot be read any more, and when the file system is
+    full, what was recorded stays.
     BusyError while another command imports the image; OSError.
     """
     path = library / f".{name}{_CONTENT}"
     descriptor = _open_locked(path, name)
     try:
-        unfinished = UnfinishedImport(path, descriptor, json.loads(json.dumps(origin)))
+        digest = hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()
+        unfinished = UnfinishedImport(path, descriptor, digest)
         try:
             yield unfinished
-        except SourceError:
-            if unfinished.position == 0:
+        except (RocksError, OSError) as error:
+            if not (is_unfinished(library, name) and _may_continue(error)):
                 unfinished.discard()
-            raise
-        except (RocksError, OSError):
-            unfinished.discard()
             raise
         unfinished.discard()
     finally:
         os.close(descriptor)
+
+
+def is_unfinished(library: Path, name: str) -> bool:
+    """Whether an import of the image can be continued."""
+    path = library / f".{name}{_CONTENT}"
+    return path.exists() and _journal(path).exists()
+
+
+def _may_continue(error: BaseException) -> bool:
+    """Whether nothing is wrong with what was read and written: the rest of it cannot be read, or written, now."""
+    causes = (error, error.__cause__, error.__context__)
+    return any(
+        isinstance(one, SourceError | SpaceError) or (isinstance(one, OSError) and one.errno in _FULL)
+        for one in causes
+    )
 
 
 def find_leftovers(library: Path) -> list[Leftover]:
@@ -151,8 +171,8 @@ def remove_leftover(library: Path, name: str) -> bool:
 
 def remove_finished_leftovers(library: Path) -> None:
     """Remove what is left of imports that were killed after their last step. OSError."""
-    for path in library.glob(f".*{_CONTENT}"):
-        name = _name_of(path)
+    for path in library.glob(f".*{_CONTENT}*"):
+        name = _name_of(path.with_name(path.name.removesuffix(".json")))
         if name and (library / f"{name}.json").exists():
             with contextlib.suppress(BusyError):
                 remove_leftover(library, name)

@@ -7,7 +7,14 @@ from typing import Any, Dict, Literal, NamedTuple, Optional, Tuple, Type, Union
 
 from rocks.errors import BugError
 from rocks.wire.codec import tagged
-from rocks.wire.consoles import ConsoleLogFact, ConsoleLogRequest, ScreenFact, ScreenRequest
+from rocks.wire.consoles import (
+    ConsoleLogFact,
+    ConsoleLogRequest,
+    RemoveConsoleLogsRequest,
+    RemovedLogs,
+    ScreenFact,
+    ScreenRequest,
+)
 from rocks.wire.errors import AgentError
 from rocks.wire.facts import (
     AdapterFacts,
@@ -270,6 +277,7 @@ CALLS: Dict[str, Call] = {
         Call("console", ConsoleRequest, ConsoleFact, 15.0),
         Call("screen", ScreenRequest, ScreenFact, 30.0),
         Call("console_log", ConsoleLogRequest, ConsoleLogFact, 15.0),
+        Call("remove_console_logs", RemoveConsoleLogsRequest, RemovedLogs, 30.0),
         Call("probe", ProbeRequest, ProbeFact, 60.0),
         Call("documents", DocumentsRequest, DocumentsFact, 60.0),
         Call("infiniband", InfinibandRequest, InfinibandFacts, 30.0),

@@ -51,3 +51,17 @@ class ConsoleLogRequest(Request[ConsoleLogFact]):
 
     machine: str
     lines: int
+
+
+@dataclass(frozen=True)
+class RemovedLogs:
+    """How many files were removed."""
+
+    files: int
+
+
+@dataclass(frozen=True)
+class RemoveConsoleLogsRequest(Request[RemovedLogs]):
+    """Remove the logs of the consoles of the machines with these UUIDs, and the links to them."""
+
+    machines: Tuple[str, ...]

@@ -341,8 +341,14 @@ def test_a_machine_does_not_get_the_console_of_a_namesake(site: ThreeMachines) -
     assert site.done("report host vm console one") == "the former owner's secret\n"
     named = log.with_name("one.console.log")
     assert str(named.readlink()) == log.name
+    log.with_name(f"{log.name}.0").write_text("older\n")
+    other = log.with_name("00000000-0000-4000-8000-000000000000.console.log")
+    other.write_text("of another machine\n")
     site.done("stop host vm one")
     site.done("remove host vm one")
+    assert not log.exists() and not log.with_name(f"{log.name}.0").exists() and not named.is_symlink()
+    assert other.read_text() == "of another machine\n", "logs of other machines stay"
+    other.unlink()
     site.done("remove host one")
     site.rocks("remove host image vmh1 /var/lib/rocks-images/one.vda")
     site.add_vm("one", "vmh1")

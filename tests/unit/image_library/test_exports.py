@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from rocks.errors import HostError, IncoherentError, RocksError, StateError, UserError
+from rocks.image_library import exports
 from rocks.image_library.exports import EXPORT_FORMATS, export_image
 from rocks.image_library.imports import ImportRequest, import_image
 from rocks.image_library.records import LibraryImage, image_file
+from rocks.process import run_checked
 
 SIZE = 40_000_000
 PROGRAMS = {"qcow2": "qemu-img", "zstd": "zstd"}
@@ -100,12 +104,50 @@ def test_a_link_in_place_of_the_unfinished_file_leads_nowhere(
 def test_a_damaged_image_is_not_saved(tmp_path: Path, library: Path, image: LibraryImage) -> None:
     with image_file(library, "one").open("r+b") as file:
         file.write(b"damaged")
-    with pytest.raises(IncoherentError, match="is not what was imported, and is not saved"):
+    with pytest.raises(IncoherentError, match="is not what was imported; it is not saved"):
         saved(library, image, tmp_path / "saved")
     image_file(library, "one").unlink()
+    with pytest.raises(IncoherentError, match="is gone; it is not saved"):
+        saved(library, image, tmp_path / "saved")
+    image_file(library, "one").symlink_to("/etc/passwd")
     with pytest.raises(HostError, match="cannot be read"):
         saved(library, image, tmp_path / "saved")
     assert not (tmp_path / "saved").exists()
+
+
+@pytest.mark.skipif(shutil.which("zstd") is None, reason="zstd is not installed")
+def test_what_was_checked_is_saved_whatever_has_the_name_meanwhile(
+    tmp_path: Path, library: Path, image: LibraryImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another command removes the image, and adds another one of that name, after it was checked."""
+    pack, other = exports.packed_zstd, tmp_path / "other"
+    before = image_file(library, "one").read_bytes()
+    other.write_bytes(b"the image of another cluster" * 1000)
+
+    def replaced(file: io.RawIOBase) -> Iterator[bytes]:
+        other.replace(image_file(library, "one"))
+        return pack(file)
+
+    monkeypatch.setattr(exports, "packed_zstd", replaced)
+    saved(library, image, tmp_path / "saved.zst", "zstd")
+    run_checked(["zstd", "-q", "-d", str(tmp_path / "saved.zst")], deadline_seconds=60)
+    assert (tmp_path / "saved").read_bytes() == before
+
+
+@pytest.mark.skipif(shutil.which("zstd") is None, reason="zstd is not installed")
+def test_an_image_that_becomes_shorter_is_not_saved(
+    tmp_path: Path, library: Path, image: LibraryImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack = exports.packed_zstd
+
+    def shortened(file: io.RawIOBase) -> Iterator[bytes]:
+        os.truncate(image_file(library, "one"), 100_000)
+        return pack(file)
+
+    monkeypatch.setattr(exports, "packed_zstd", shortened)
+    with pytest.raises(HostError, match="became shorter"):
+        saved(library, image, tmp_path / "saved.zst", "zstd")
+    assert not (tmp_path / "saved.zst").exists()
 
 
 def test_an_iso_is_saved_as_it_was(tmp_path: Path, library: Path) -> None:

@@ -294,9 +294,12 @@ def test_a_conversion_ends_before_the_file_system_is_full(
     monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
     some, none = (os.statvfs_result((4096, 4096, 10**7, n, n, 0, 0, 0, 0, 255)) for n in (10**6, 0))
     monkeypatch.setattr(os, "statvfs", lambda path: none if (tmp_path / "begun").exists() else some)
-    with pytest.raises(HostError, match="must stay free"):
+    with pytest.raises(HostError, match="must stay free; .*; then repeat the command, which continues"):
         added(library, disk)
-    assert list(library.iterdir()) == []
+    assert sorted(path.name for path in library.iterdir()) == [".one.import", ".one.import.json"]
+    monkeypatch.undo()
+    assert added(library, disk).digest == added(tmp_path / "whole", disk).digest
+    assert sorted(path.name for path in library.iterdir()) == ["one.img", "one.json"]
 
 
 @pytest.mark.parametrize("size", [1, 511])

@@ -249,6 +249,7 @@ def test_what_a_killed_command_leaves_is_removed_by_name_or_by_the_next_import(
     assert [leftover.name for leftover in find_leftovers(library)] == ["one"]
     image = imported(library, disk)
     shutil.copy(image_file(library, "one"), library / ".one.import")
+    shutil.copy(image_file(library, "one"), library / ".one.import.json")
     assert find_leftovers(library) == []
     request = ImportRequest("two", (disk,), 1)
     import_image(library, request, lambda line: None)
@@ -266,6 +267,56 @@ def test_a_record_that_cannot_be_written_leaves_nothing(
     with pytest.raises(HostError, match="No space left"):
         imported(tmp_path / "library", disk)
     assert list((tmp_path / "library").iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_an_import_that_a_full_file_system_ended_is_continued(
+    tmp_path: Path, disk: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """What was written stays; before anything was written, nothing does."""
+    library, written, write = tmp_path / "library", [], os.pwrite
+
+    def fail(descriptor: int, data: bytes, offset: int) -> int:
+        if offset >= limit * BLOCK_BYTES:
+            raise OSError(number, os.strerror(number))
+        written.append(offset)
+        return write(descriptor, data, offset)
+
+    for limit, left in ((0, []), (20, ["one"])):  # noqa: B007 - of the function above
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "pwrite", fail)
+            with pytest.raises(HostError, match="is not imported") as error:
+                imported(library, disk)
+        assert [leftover.name for leftover in find_leftovers(library)] == left
+        assert ("repeat the command, which continues" in str(error.value)) is bool(left)
+    with monkeypatch.context() as patch:
+        full = os.statvfs_result((4096, 4096, 10**7, 0, 0, 0, 0, 0, 0, 255))
+        patch.setattr(os, "statvfs", lambda path: full)
+        with pytest.raises(HostError, match="must stay free.* rocks remove image one"):
+            imported(library, disk)
+    assert [leftover.name for leftover in find_leftovers(library)] == ["one"]
+    written.clear()
+    limit = BLOCKS + 1
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", fail)
+        image = imported(library, disk)
+    assert min(written) >= 18 * BLOCK_BYTES, "it began anew"
+    assert image.digest == imported(tmp_path / "whole", disk).digest
+    assert sorted(path.name for path in library.iterdir()) == ["one.img", "one.json"]
+
+
+def test_an_import_of_many_parts_with_long_names_is_continued(tmp_path: Path) -> None:
+    tmp_path.joinpath("library").mkdir()
+    origin = {"files": [(f"/{'a' * 4000}/{number:06}", number) for number in range(4000)], "checksum": None}
+    for expected in (0, 2 * BLOCK_BYTES):
+        with (  # noqa: PT012 - an interruption within
+            pytest.raises(PowerFailure),
+            unfinished_import(tmp_path / "library", "one", origin) as continued,
+        ):
+            assert continued.position == expected
+            continued.record(2 * BLOCK_BYTES, is_read=False)
+            raise PowerFailure
+    assert (tmp_path / "library/.one.import.json").stat().st_size < 65536
 
 
 def test_one_image_is_imported_by_one_command(tmp_path: Path, disk: Path) -> None:
