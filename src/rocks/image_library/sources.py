@@ -1,7 +1,7 @@
 """Files of people that are read as one: an image, or its parts in their order.
 
-Each is a plain file that is opened without following a link, and stays the same file until the end. Thousands of parts
-are not open at once.
+Each is a plain file that is opened without following a link of its name, or of another user on its way, and stays the
+same file until the end. Thousands of parts are not open at once.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.errors import HostError, UserError
 from rocks.image_blocks import data_blocks
+from rocks.image_library.folders import names_in, open_folder
 from rocks.terminal import one_line
 from rocks.units import BYTES_PER_SECTOR
 
@@ -73,7 +74,7 @@ def find_parts(text: str) -> tuple[Path, ...]:
 
 def _parts_of(folder: Path) -> tuple[Path, ...]:
     try:
-        names = sorted(path.name for path in folder.iterdir())
+        names = names_in(folder)
     except OSError as error:
         raise UserError(f"the folder {folder} cannot be read: {error.strerror}") from None
     if not names:
@@ -99,6 +100,7 @@ class Sources:
                 f"there are {len(paths)} parts, and {MOST_PARTS} is the most; join them first: cat"
             )
         self._open_index, self._descriptor = -1, -1
+        self._folder, self._folder_path = -1, Path()
         self._paths = paths
         self.files: list[Identity] = []
         self._starts: list[int] = []
@@ -107,7 +109,7 @@ class Sources:
         for index in range(len(paths)):
             self._add(index)
         if len({(file.device, file.inode) for file in self.files}) < len(self.files):
-            self._close()
+            self.close()
             raise UserError("the same part is there twice")
 
     def __enter__(self) -> Sources:
@@ -116,7 +118,14 @@ class Sources:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file and the folder that are open."""
         self._close()
+        if self._folder >= 0:
+            os.close(self._folder)
+        self._folder = -1
 
     def read_at(self, offset: int, length: int) -> bytes:
         """The bytes at the offset; fewer only at the end."""
@@ -183,7 +192,8 @@ class Sources:
         self._close()
         path = self._paths[index]
         try:
-            self._descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            self._descriptor = os.open(path.name or ".", flags, dir_fd=self._folder_of(path))
         except OSError as error:
             raise UserError(f"{_named(path, self._paths)}{_reason(error)}") from None
         status = os.fstat(self._descriptor)
@@ -195,6 +205,14 @@ class Sources:
             raise _changed(path)
         self._open_index = index
         return self._descriptor
+
+    def _folder_of(self, path: Path) -> int:
+        if self._folder < 0 or self._folder_path != path.parent:
+            if self._folder >= 0:
+                os.close(self._folder)
+                self._folder = -1
+            self._folder, self._folder_path = open_folder(path.parent), path.parent
+        return self._folder
 
     def _close(self) -> None:
         if self._descriptor >= 0:

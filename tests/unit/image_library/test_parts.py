@@ -138,3 +138,42 @@ def test_parts_of_a_bomb_are_refused(tmp_path: Path) -> None:
     for name, part in (("a", content[:middle]), ("b", content[middle:])):
         (tmp_path / name).write_bytes(part)
     refused(tmp_path / "library", f"{tmp_path / 'a'},b", "more than 1.0 GB")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="files of another user are made by root")
+def test_no_link_of_another_user_is_followed_on_the_way(tmp_path: Path, disk: bytes) -> None:
+    """Root imports what a person has in a folder of his own; a folder above the parts is replaced by a link."""
+    library, own = tmp_path / "library", tmp_path / "own"
+    own.mkdir()
+    paths = split(own / "parts", disk)
+    secret = tmp_path / "secret"
+    (secret / "parts").mkdir(parents=True)
+    for path in paths:
+        (secret / "parts" / path.name).write_bytes(b"of another" * 1000)
+    (tmp_path / "link").symlink_to("own")
+    joined(tmp_path / "first", str(tmp_path / "link/parts"))  # a link of root is followed
+    for name, target in (("link", secret), ("again", tmp_path / "link")):
+        (tmp_path / name).unlink(missing_ok=True)
+        (tmp_path / name).symlink_to(target)
+        os.chown(tmp_path / "link", 12345, 12345, follow_symlinks=False)
+        for text in ("parts", "parts/part-aa", "parts/../parts"):
+            refused(
+                library,
+                str(tmp_path / name / text),
+                "/link is a symbolic link of another user; give its target",
+            )
+    (tmp_path / "round").symlink_to("round")
+    refused(library, str(tmp_path / "round/parts"), "symbolic link")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="files of another user are made by root")
+def test_a_folder_that_is_replaced_after_it_was_read_is_not_followed(tmp_path: Path, disk: bytes) -> None:
+    """Between the names of the parts and their content a link takes the folder's place."""
+    library, folder = tmp_path / "library", tmp_path / "parts"
+    split(folder, disk)
+    paths = find_parts(str(folder))
+    folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+    os.chown(folder, 12345, 12345, follow_symlinks=False)
+    with pytest.raises(UserError, match="is a symbolic link of another user"):
+        import_image(library, ImportRequest("one", paths, 1), lambda line: None)
