@@ -12,6 +12,7 @@ import pytest
 
 from rocks.devices.images.owners import ImageOwners
 from rocks.errors import HostError, RocksError, StateError
+from rocks.hosts import image_streams
 from rocks.hosts.image_streams import StoredDisk, receive_disk
 from rocks.hosts.settings import FleetSettings, HostAddress
 from rocks.image_blocks import content_of
@@ -124,6 +125,31 @@ def test_a_disk_that_changes_meanwhile_is_not_taken(origin: Origin) -> None:
     with pytest.raises(HostError, match="was changed while it was read"):
         origin.add(watched=change)
     assert changed and list(origin.library.iterdir()) == []
+
+
+SLOW = """#!{python}
+import os, sys, time
+sys.path.insert(0, {sources!r})
+from rocks.image_blocks import send_content
+
+def send(data):
+    for byte in data:
+        os.write(1, bytes([byte]))
+        time.sleep(0.01)
+
+send_content(os.open({disk!r}, os.O_RDONLY), send)
+"""
+
+
+def test_a_host_that_sends_a_byte_now_and_then_is_not_waited_for(
+    origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would hold the names of the image and of the machine for ever."""
+    monkeypatch.setattr(image_streams, "SLOW_SECONDS", 0.5)
+    origin.agent.write_text(SLOW.format(python=sys.executable, sources=str(SOURCES), disk=str(origin.disk)))
+    with pytest.raises(HostError, match=r"host here sent \d+ bytes of the disk in 0.5 s"):
+        origin.add()
+    assert list(origin.library.iterdir()) == []
 
 
 def test_a_host_that_does_not_send_all_is_named(origin: Origin) -> None:

@@ -21,6 +21,9 @@ from rocks.wire.agent import BaseImage
 STALLED_SECONDS = 120.0
 """A host that takes nothing for this long has failed."""
 
+SLOW_SECONDS, LEAST_BYTES = 600.0, 10 * 1024**2
+"""A host that sends less than that, again and again, has failed, too: 17 kB/s."""
+
 STORE_SECONDS = 900.0
 """The time in which the host has the whole image on its disk, after it has taken it."""
 
@@ -96,6 +99,7 @@ def receive_disk(
     stream = start_agent(host, settings, ["send-disk", disk.path, disk.directory, disk.machine, most_bytes])
     stream.close()
     waiting, received = bytearray(), 0
+    check_rate = _rate_check(host)
 
     def read(count: int) -> bytes:
         nonlocal received
@@ -105,6 +109,7 @@ def receive_disk(
                 break
             waiting.extend(data)
             received += len(data)
+            check_rate(len(data))
             watch(received)
         taken = bytes(waiting[:count])
         del waiting[:count]
@@ -125,6 +130,25 @@ def receive_disk(
     if reason:
         raise HostError(f"host {host.name} has not sent the disk: {reason}")
     return content
+
+
+def _rate_check(host: HostAddress) -> Callable[[int], None]:
+    """Takes the numbers of bytes as they come. HostError when they were too few for too long."""
+    end, came = Deadline(SLOW_SECONDS), 0
+
+    def check(count: int) -> None:
+        nonlocal end, came
+        came += count
+        if not end.passed():
+            return
+        if came < LEAST_BYTES:
+            raise HostError(
+                f"host {host.name} sent {came} bytes of the disk in {SLOW_SECONDS:g} s; look at its network, and "
+                "repeat the command"
+            )
+        end, came = Deadline(SLOW_SECONDS), 0
+
+    return check
 
 
 def start_agent(host: HostAddress, settings: FleetSettings, mode: Sequence[str]) -> PipeStream:

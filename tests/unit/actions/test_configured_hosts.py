@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import queue
+import time
 from pathlib import Path
 
+import pytest
+
 from rocks.actions.configured_hosts import FirstSync
+from rocks.actions.handed_out_secrets import forget_handed_out, record_handed_out
+from rocks.database.settings import Settings
+from rocks.errors import StateError
 
 SECONDS = 120
+
+
+def settings(folder: Path) -> Settings:
+    """A frontend with an empty state folder."""
+    return Settings(None, "", 0, "", "", "", str(folder / "state"))
 
 
 def test_the_commands_run_for_each_host_and_a_failure_is_logged(tmp_path: Path) -> None:
@@ -17,7 +28,7 @@ def test_the_commands_run_for_each_host_and_a_failure_is_logged(tmp_path: Path) 
     )
     program.chmod(0o755)
     logged: queue.SimpleQueue[str] = queue.SimpleQueue()
-    sync = FirstSync(str(program), logged.put)
+    sync = FirstSync(str(program), logged.put, settings(tmp_path))
     sync.put("compute-0-0")
     sync.put("broken")
     line = logged.get(timeout=SECONDS)
@@ -43,7 +54,7 @@ def test_a_host_that_reports_again_and_again_waits_once(tmp_path: Path) -> None:
     )
     program.chmod(0o755)
     logged: queue.SimpleQueue[str] = queue.SimpleQueue()
-    sync = FirstSync(str(program), logged.put)
+    sync = FirstSync(str(program), logged.put, settings(tmp_path))
     sync.put("first")
     for _ in range(20):
         sync.put("often")
@@ -56,3 +67,32 @@ def test_a_host_that_reports_again_and_again_waits_once(tmp_path: Path) -> None:
     while not logged.get(timeout=SECONDS).endswith("sync users last"):
         pass
     assert record.read_text().splitlines().count("sync users often") == 2
+
+
+def test_secrets_are_sent_once_for_each_installation(tmp_path: Path) -> None:
+    """Whoever reports in the host's name that it is configured gets them once, and they count as handed out."""
+    program, record = tmp_path / "rocks", tmp_path / "record"
+    program.write_text(f'#!/bin/sh\necho "$*" >>{record}\n')
+    program.chmod(0o755)
+    logged: queue.SimpleQueue[str] = queue.SimpleQueue()
+    sync = FirstSync(str(program), logged.put, settings(tmp_path))
+
+    def sent(host: str) -> int:
+        return record.read_text().splitlines().count(f"sync host sec_attr {host}")
+
+    sync.put("compute-0-0")
+    sync.put("compute-0-1")
+    while not record.exists() or not sent("compute-0-1"):
+        time.sleep(0.05)
+    with pytest.raises(StateError, match="were handed out before"):
+        record_handed_out(settings(tmp_path), "compute-0-0")
+    sync.put("compute-0-0")
+    line = logged.get(timeout=SECONDS)
+    assert "its secrets are not sent again: rocks sync host sec_attr compute-0-0" in line
+    assert record.read_text().splitlines()[-1] == "sync users compute-0-0" and sent("compute-0-0") == 1
+    forget_handed_out(settings(tmp_path), ["compute-0-0"])
+    sync.put("compute-0-0")
+    while sent("compute-0-0") < 2:
+        time.sleep(0.05)
+    with pytest.raises(StateError, match="were handed out before"):
+        record_handed_out(settings(tmp_path), "compute-0-0")

@@ -58,7 +58,7 @@ class Command(rocks.commands.Command):
         if not port.isascii() or not port.isdecimal() or not 1 <= int(port) <= 65535:
             self.abort(f'port must be from 1 to 65535, not "{port}"')
         terminate = Termination(launcher(), self.notify).put
-        configured = FirstSync(launcher(), self.notify).put
+        configured = FirstSync(launcher(), self.notify, self.db.settings).put
         address = self.fillText("address", "")
         service = make_service(self.db, address, int(port), self.notify, terminate, configured)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
