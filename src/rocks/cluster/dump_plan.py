@@ -5,6 +5,7 @@ Source: specification §2.3, §4.1 to §4.4 and §5.7 (what the commands below `
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.cluster.attributes import INTRINSIC, OLD_SUFFIX, PROGRAMS
@@ -20,6 +21,9 @@ LOCAL = "localhost"
 _FORCED = frozenset(
     (*INTRINSIC, "os", "arch", "rocks_release", "rocks_version", "rocks_version_major", "version")
 )
+_XML = re.compile(r"(kvm_device_\d+|hvm_features)(_old)?", re.IGNORECASE)
+_CPU_XML = re.compile(r"cpu_mode(_old)?", re.IGNORECASE)
+_WRITTEN = ("ib_partitions_file",)
 _KEY_TEXTS = ("-----BEGIN ", "ssh-", "ecdsa-")
 
 
@@ -203,6 +207,22 @@ def _check_attribute(planned: Planned) -> None:
         )
     if is_secret(name):
         raise UserError(f"{printable(name)} is a secret: rocks set {where} {printable(name)} reads its value")
+    _check_reach(planned, name, dict(planned.parameters).get("value", ""))
+
+
+def _check_reach(planned: Planned, name: str, value: str) -> None:
+    """UserError for a value that may give guests parts of hosts, or names a file that root writes."""
+    if _XML.fullmatch(name) or (_CPU_XML.fullmatch(name) and ":" in value):
+        reason = "is XML for virtual machines, which can give them devices and files of their hosts"
+    elif name.lower().removesuffix(OLD_SUFFIX) in _WRITTEN:
+        reason = "names a file that this system writes as root"
+    else:
+        return
+    member = "".join(f"{argument} " for argument in planned.arguments)
+    command = " ".join(("rocks set", *planned.path[1:]))
+    raise UserError(
+        f"{printable(name)} {reason}: look at it, then {command} {printable(member)}{printable(name)} VALUE"
+    )
 
 
 class Stated(NamedTuple):

@@ -41,6 +41,12 @@ def test_a_host_may_have_the_name_of_a_command() -> None:
     assert plan("add", "host", "vm", "rack=0") == (("add", "host"), ("vm", "rack=0", "shared-place=yes"))
 
 
+def test_a_mode_of_the_processor_without_xml_is_taken_over() -> None:
+    planned = plan("add", "attr", "cpu_mode", "host-passthrough")
+    assert planned == (("add", "attr"), ("attr=cpu_mode", "value=host-passthrough"))
+    assert plan("add", "attr", "kvm_devices", "2")[1] == ("attr=kvm_devices", "value=2")
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
@@ -60,6 +66,14 @@ def test_a_host_may_have_the_name_of_a_command() -> None:
             "runs as root: look at it, then rocks set host sec_attr HOST",
         ),
         ("add os attr linux VM_Fence_Command_old x", "runs as root"),
+        (
+            "add host attr vm kvm_device_0 <disk/>",
+            "files of their hosts: look at it, then rocks set host attr vm kvm_device_0 VALUE",
+        ),
+        ("add attr KVM_device_12_old <hostdev/>", "rocks set attr KVM_device_12_old VALUE"),
+        ("add appliance attr compute HVM_Features <a/>", "rocks set appliance attr compute HVM_Features"),
+        ("add attr cpu_mode custom:<model/>", "is XML for virtual machines"),
+        ("add attr ib_partitions_file /etc/cron.d/x", "names a file that this system writes as root"),
         ("add attr rocks_version 7.0", "sets the attribute"),
         ("add attr a", "its value is missing"),
         ("add attr a b c", '"c" is unexpected'),
