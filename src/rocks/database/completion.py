@@ -12,6 +12,13 @@ MOST_NAMES = 300
 _HOSTS_OF_APPLIANCE = (
     "nodes n JOIN memberships m ON m.ID = n.Membership JOIN appliances a ON a.ID = m.Appliance AND a.Name = "
 )
+_VOLUMES = (
+    "(SELECT CONCAT(n.Name, '-vol', IF(d.Number = 1, '', d.Number - 1)) AS Volume FROM img_nas_server s"
+    " JOIN (SELECT ID, Vm_Node, ROW_NUMBER() OVER (PARTITION BY Vm_Node ORDER BY ID) AS Number FROM vm_disks) d"
+    " ON d.ID = s.vm_disk_id JOIN vm_nodes v ON v.ID = d.Vm_Node JOIN nodes n ON n.ID = v.Node) x"
+)
+"""Of machines' disks, as `rocks.cluster.image_plan.volume_name`; other volumes are known to their NAS only."""
+
 _SOURCES = {
     "adapter": ("x.Device", "ib_ports x"),
     "alias": ("x.Name", "aliases x"),
@@ -38,6 +45,7 @@ _SOURCES = {
     "rollversion": ("x.Version", "rolls x"),
     "route": ("x.Network", "global_routes x"),
     "rule": ("x.Rulename", "firewalls x"),
+    "volume": ("x.Volume", _VOLUMES),
     "zpool": ("x.zpool_name", "img_nas_server x"),
 }
 """Kind → the column and the table that have its names."""

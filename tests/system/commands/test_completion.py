@@ -40,6 +40,20 @@ def test_names_of_images_are_those_of_the_library(vm_site: Site, tmp_path: Path)
     assert names_that_begin(vm_site.database, "image", "x%") == []
 
 
+def test_names_of_volumes_and_graphs(vm_site: Site) -> None:
+    """Volumes of machines' disks: the first has no number; disks on a host have none on a NAS."""
+    vm_site.done("add", "host", "nas-0-0", "membership=NAS Appliance", "rack=0", "rank=0")
+    vm_site.done("add", "host", "vm", "vmc-0-0", "compute", "name=vm-a")
+    disks = " ".join(f"file:/images/vm-a.{disk},{disk},virtio" for disk in ("vda", "vdb", "vdc"))
+    vm_site.done("set", "host", "vm", "vm-a", f"disk={disks}", "disksize=1")
+    for index in (0, 2):
+        vm_site.done("set", "host", "vm", "nas", "vm-a", "nas=nas-0-0", "zpool=tank", f"index={index}")
+    assert names_that_begin(vm_site.database, "volume", "vm-") == ["vm-a-vol", "vm-a-vol2"]
+    assert names_that_begin(vm_site.database, "volume", "vm-a-vol2") == ["vm-a-vol2"]
+    assert names_that_begin(vm_site.database, "graph", "def") == ["default"]
+    assert "client" in names_that_begin(vm_site.database, "node", "cli")
+
+
 def test_of_many_names_the_common_beginning_is_right(site: Site) -> None:
     """A shell types the text with which all that is offered begins."""
     rows = [(f"a-{number:04}",) for number in range(MOST_NAMES + 50)] + [("az",)]

@@ -7,6 +7,7 @@ import json
 import re
 import threading
 from pathlib import Path
+from typing import Any
 
 from rocks.errors import StateError
 from rocks.imgstorage.life.image import Image
@@ -104,6 +105,43 @@ def test_a_list_shows_the_age_of_a_request_to_a_host(storage: Storage) -> None:
     device.holders -= 1
     images.wait_for(lambda: not times()["asked-vol"].strip("-"), "no time any more")
     storage.done(*REMOVE, "asked-vol")
+
+
+def test_the_site_at_a_glance_has_the_images_of_a_nas_that_answers(storage: Storage) -> None:
+    """An image is on its way while its host waits for a guest; a NAS without a daemon needs an operator."""
+    images = storage.images
+    storage.map("glance-vol")
+    device = images.hosts[HOST].dm_devices.devices["glance-vol-snap"]
+
+    def glance() -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(storage.done("list", "site", "json=yes"))
+        return {
+            "images": {row["image"]: row for row in found["images"]},
+            "problems": {row["subject"] for row in found["problems"]},
+        }
+
+    assert "glance-vol" not in glance()["images"]
+    device.holders += 1
+    unmap = threading.Thread(target=refused_unmap, args=(images, "glance-vol"))
+    unmap.start()
+    try:
+        images.wait_for(lambda: "glance-vol" in glance()["images"], "an image on its way", 120)
+        row = glance()["images"]["glance-vol"]
+        assert (row["nas"], row["host"]) == (NAS, HOST) and row["state"] not in ("mapped", "unmapped")
+        metrics = storage.done("report", "metrics")
+        assert re.search(
+            rf'^rocks_images_in_transfer{{nas="{NAS}",state="[a-z>-]+"}} 1$', metrics, re.MULTILINE
+        )
+        assert "glance-vol" in storage.done("list", "site")
+    finally:
+        unmap.join(120)
+        device.holders -= 1
+    images.wait_for(lambda: "glance-vol" not in glance()["images"], "an image that has arrived", 120)
+    storage.done("add", "host", "nas-1-19", "membership=NAS Appliance", "rack=1", "rank=19")
+    problems = glance()["problems"]
+    assert "NAS nas-1-19" in problems and f"NAS {NAS}" not in problems
+    if images.row("glance-vol")["state"] != "unmapped":
+        storage.done(*REMOVE, "glance-vol")
 
 
 def refused_unmap(images: ImageSite, zvol: str) -> None:

@@ -64,6 +64,8 @@ def test_what_a_declaration_says_of_a_value() -> None:
     """Where the name of a parameter is not the kind of object."""
     assert kinds("add", "cluster", "image=") == kinds("remove", "image", "") == ["image"]
     assert kinds("move", "host", "storageimg", "nas-0-0", "v", "to=n") == ["nas"]
+    assert kinds("move", "host", "storageimg", "nas-0-0", "") == ["volume"]
+    assert kinds("add", "appliance", "login", "graph=") == ["graph"]
     assert offered("set", "host", "power", "h1", "action=o") == ["action=on", "action=off"]
     assert offered("set", "host", "boot", "h1", "action=i") == ["action=install"]
     assert kinds("add", "host", "partition", "h1", "device=") == []

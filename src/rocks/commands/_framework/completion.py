@@ -29,10 +29,23 @@ _KINDS = {
     "remotehost": "host",
     "subnet": "network",
     "vm-host": "host",
+    "zvol": "volume",
 }
 """Name of an argument or parameter → the kind of object it names, where the two differ."""
 _SAME = frozenset(
-    ("appliance", "attr", "distribution", "frontend", "host", "iface", "membership", "nas", "roll")
+    (
+        "appliance",
+        "attr",
+        "distribution",
+        "frontend",
+        "graph",
+        "host",
+        "iface",
+        "membership",
+        "nas",
+        "roll",
+        "volume",
+    )
 )
 _FILE, _FOLDER, _NONE = "file", "folder", "none"
 _MOST_PATHS = 10_000

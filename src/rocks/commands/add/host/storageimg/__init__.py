@@ -34,7 +34,7 @@ class Command(rocks.commands.Command):
     <param type='int' name='size' default='none' unit='GB of 1024³ bytes'>
     Size of an empty image. One of size, origin and file is required.
     </param>
-    <param type='string' name='origin' default='none'>
+    <param type='string' name='origin' default='none' of='volume'>
     Source of a clone: a volume of the same pool, or one of its snapshots as volume@snapshot. A new clone
     occupies no space.
     </param>

@@ -10,7 +10,7 @@ class Command(rocks.commands.Command):
     tags eval, include, copy and var are processed. The database is not used: attributes that attrs does not give
     are those of this machine.
 
-    <arg type='string' name='node'>
+    <arg type='string' name='node' of='node'>
     One node, usually the root of an appliance.
     </arg>
     <param type='string' name='attrs' default='none' of='file'>
