@@ -61,7 +61,7 @@ systemctl show -p ActiveState,NRestarts,Result rocks-airboss.service | paste -s
 airboss list host macs
 systemctl stop rocks-airboss.service
 systemctl show -p ActiveState,Result rocks-airboss.service | paste -s
-rocks list host attr vm-one-0 attr=vm_cdrom
+rocks list host attr vm-one-0
 rocks check audit
 echo "== journal of requests"
 journalctl -q --no-pager -o cat -t rocks-airboss

@@ -92,7 +92,7 @@ def _check_nothing_else(database: Database, name: str, medium: Medium) -> None:
     if medium_name(vm) != medium.image:
         raise StateError(
             f"{name} gets the CD {printable(medium_name(vm))} from the attribute {CD_ATTRIBUTE} of a wider scope "
-            f"(rocks list host attr {name} attr={CD_ATTRIBUTE}); remove it there: rocks remove attr {CD_ATTRIBUTE}, or "
+            f"(rocks list host attr {name}); remove it there: rocks remove attr {CD_ATTRIBUTE}, or "
             f"rocks remove appliance attr {vm.host.appliance} {CD_ATTRIBUTE}"
         )
 

@@ -70,7 +70,7 @@ def test_a_host_that_reports_again_and_again_waits_once(tmp_path: Path) -> None:
 
 
 def test_secrets_are_sent_once_for_each_installation(tmp_path: Path) -> None:
-    """Whoever reports in the host's name that it is configured gets them once, and they count as handed out."""
+    """A report in the host's name that it is configured has them sent once, and they count as handed out."""
     program, record = tmp_path / "rocks", tmp_path / "record"
     program.write_text(f'#!/bin/sh\necho "$*" >>{record}\n')
     program.chmod(0o755)
