@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,14 @@ from rocks.database.settings import Settings
 from rocks.errors import StateError
 
 SECONDS = 120
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Wait until it holds."""
+    end_at = time.monotonic() + SECONDS
+    while not holds():
+        assert time.monotonic() < end_at
+        time.sleep(0.05)
 
 
 def settings(folder: Path) -> Settings:
@@ -82,8 +91,7 @@ def test_secrets_are_sent_once_for_each_installation(tmp_path: Path) -> None:
 
     sync.put("compute-0-0")
     sync.put("compute-0-1")
-    while not record.exists() or not sent("compute-0-1"):
-        time.sleep(0.05)
+    until(lambda: record.exists() and sent("compute-0-1") == 1)
     with pytest.raises(StateError, match="were handed out before"):
         record_handed_out(settings(tmp_path), "compute-0-0")
     sync.put("compute-0-0")
@@ -92,7 +100,6 @@ def test_secrets_are_sent_once_for_each_installation(tmp_path: Path) -> None:
     assert record.read_text().splitlines()[-1] == "sync users compute-0-0" and sent("compute-0-0") == 1
     forget_handed_out(settings(tmp_path), ["compute-0-0"])
     sync.put("compute-0-0")
-    while sent("compute-0-0") < 2:
-        time.sleep(0.05)
+    until(lambda: sent("compute-0-0") == 2)
     with pytest.raises(StateError, match="were handed out before"):
         record_handed_out(settings(tmp_path), "compute-0-0")
