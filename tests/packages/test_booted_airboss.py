@@ -1,4 +1,4 @@
-"""The owners' remote control under systemd: an installed frontend boots, and an owner uses its unit from the same machine.
+"""The owners' remote control under systemd: an installed frontend boots, and an owner uses its unit from there.
 
 The only physical host is silent: what is proven is that the unit starts, answers, runs commands outside of its own
 restrictions, is started again, and writes to the journal.
@@ -26,7 +26,7 @@ rocks set host attr vmc-0-0 vm_image_directory /var/lib/images
 rocks set attr vm_mac_base_addr 76:77:6e:80:00:00
 rocks set attr vm_mac_base_addr_mask ff:ff:ff:c0:00:00
 rocks set attr Kickstart_PublicGateway 203.0.113.1
-rocks add cluster ip=203.0.113.10 num-computes=1 fe-name=one container-hosts=vmc-0-0 fe-container=vmc-0-0 cluster-naming=yes
+rocks add cluster 203.0.113.10 1 fe-name=one container-hosts=vmc-0-0 fe-container=vmc-0-0 cluster-naming=yes
 python3 /opt/rocks/share/rocks/airboss create keys key=/root/one.key type=ed25519 >/root/one.pub
 rocks add host key one key=/root/one.pub
 rocks add host certificate head
