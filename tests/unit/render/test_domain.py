@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from rocks.cluster.records import BootAction, Disk, VirtualMachine
+from rocks.cluster.shape_values import LIBVIRT_CPU_MODES
 from rocks.cluster.vm_network import Bridged
 from rocks.errors import StateError, UserError
 from rocks.render.domain import (
@@ -54,10 +55,16 @@ def test_any_boot_action_survives_in_the_document(kernel: str, ramdisk: str, arg
     assert found == [kernel, ramdisk, arguments]
 
 
-@given(mode=xml_text.filter(lambda text: ":" not in text))
-def test_any_cpu_mode_is_an_attribute(mode: str) -> None:
+@given(mode=xml_text.filter(lambda text: ":" not in text and text not in LIBVIRT_CPU_MODES))
+def test_any_cpu_mode_that_libvirt_does_not_have_is_a_model(mode: str) -> None:
     cpu = parsed(machine(attributes={"cpu_mode": mode})).find("cpu")
-    assert cpu is not None and cpu.get("mode") == mode
+    assert cpu is not None and cpu.get("mode") == "custom" and cpu.findtext("model") == mode
+
+
+@pytest.mark.parametrize("mode", LIBVIRT_CPU_MODES)
+def test_a_cpu_mode_of_libvirt_is_an_attribute(mode: str) -> None:
+    cpu = parsed(machine(attributes={"cpu_mode": mode})).find("cpu")
+    assert cpu is not None and (cpu.get("mode"), len(cpu)) == (mode, 0)
 
 
 @pytest.mark.parametrize("character", ["\0", "\x01", "\x1b", "\x7f\x0b", "\ufffe", "\ud800"])
@@ -157,9 +164,8 @@ BLOCKS = {
 SERIAL = ["serial", "log", "target", "/serial"]
 GRAPHICS = ["graphics", "listen", "/graphics"]
 CONSOLE = ["console", "target", "/console"]
-BLOCKS["device"] = [
-    *("devices", "emulator", *BLOCKS["interface"], *BLOCKS["disk"], *SERIAL, *GRAPHICS, *CONSOLE, "/devices")
-]
+OTHERS = [*("rng", "backend", "/rng"), *("channel", "target", "/channel"), *SERIAL, *GRAPHICS, *CONSOLE]
+BLOCKS["device"] = ["devices", "emulator", *BLOCKS["interface"], *BLOCKS["disk"], *OTHERS, "/devices"]
 BLOCKS["global"] = ["domain", "name", *BLOCKS["bootloader"], *BLOCKS["cpumem"], *BLOCKS["device"], "/domain"]
 
 
