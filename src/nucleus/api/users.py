@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Path
@@ -16,6 +16,7 @@ from nucleus.api.problems import Problem
 from nucleus.api.representations import Json, text_of, token_json, user_json
 from nucleus.api.rules import responsibility
 from nucleus.api.service import Call, Change, Known, changing, no_content, reading, service_of
+from nucleus.api.tokens import store_token
 from nucleus.mirror import audit, identity
 
 if TYPE_CHECKING:
@@ -184,23 +185,6 @@ def _expiry(call: Call, days: int) -> datetime:
     most = min(days, call.service.configuration.authentication.most_token_days)
     expires = call.now + timedelta(days=most)
     return expires if call.caller.expires is None else min(expires, call.caller.expires)
-
-
-def store_token(
-    session: Session,
-    user_id: int,
-    scopes: Sequence[str],
-    projects: tuple[int, ...] | None,
-    expires: datetime | None,
-    note: str,
-) -> tuple[identity.Token, credentials.NewToken]:
-    """Make a token and store what is stored of it."""
-    new = credentials.new_token()
-    now = datetime.now(UTC)
-    ordered = tuple(scope for scope in credentials.SCOPES if scope in {*scopes, "read"})
-    token = identity.Token(new.id, user_id, ordered, projects, note, now, expires, None, None)
-    identity.add_token(session, token, new.secret_sha256)
-    return token, new
 
 
 @router.delete("/v1/token/{id}", operation_id="revoke_token", status_code=204, summary="Revoke a token")

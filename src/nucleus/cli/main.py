@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 EXIT_INTERRUPTED = 130
 
 COMMANDS = {
+    "allocation": "add allocations, and let clusters charge them",
+    "audit": "print the record of what was done, and check it",
+    "cluster": "give clusters to projects",
+    "project": "add projects, their members and limits",
     "setup": "make the database's schema, or bring it to the version of these programs (root)",
+    "token": "make and end tokens",
+    "user": "add users",
 }
 """The command, whose module is `nucleus.cli.COMMAND`, and its line of help."""
 

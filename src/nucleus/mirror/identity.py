@@ -7,8 +7,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from nucleus.mirror.pool import Session
 
 
@@ -189,18 +187,6 @@ def list_allocations(session: Session) -> list[tuple[str, str]]:
     ]
 
 
-def allocations_of(session: Session, cluster_id: int) -> list[str]:
-    """Names of the allocations that the cluster's sets may charge."""
-    return [
-        name
-        for (name,) in session.rows(
-            "SELECT a.name FROM cluster_allocation x JOIN allocation a ON a.id = x.allocation_id"
-            " WHERE x.cluster_id = %s ORDER BY a.name",
-            (cluster_id,),
-        )
-    ]
-
-
 def set_allocation(session: Session, cluster_id: int, name: str, may_charge: bool) -> bool:
     """Let the cluster charge the allocation, or no more; False when there is none of this name."""
     row = session.row("SELECT id FROM allocation WHERE name = %s", (name,))
@@ -296,12 +282,6 @@ def take_nonce(session: Session, nonce: str, keep_seconds: int) -> bool:
     return bool(session.execute("INSERT IGNORE INTO nonce (nonce) VALUES (%s)", (nonce,)))
 
 
-def set_cluster_project(
-    session: Session, cluster: str, project_id: int | None, usernames: Iterable[str] = ()
-) -> bool:
-    """Give the cluster to a project; False when there is no such cluster."""
-    found = session.execute(
-        "UPDATE cluster SET project_id = %s, generation = generation + 1 WHERE name = %s AND gone_at IS NULL",
-        (project_id, cluster),
-    )
-    return bool(found)
+def usernames(session: Session) -> list[tuple[int, str]]:
+    """(number, name) of all users."""
+    return [(number, name) for number, name in session.rows("SELECT id, username FROM user")]

@@ -1,4 +1,4 @@
-"""Names of nodes, which their owners choose."""
+"""What people decide about clusters and nodes, and no poll changes: names, projects, permission to start."""
 
 from __future__ import annotations
 
@@ -23,3 +23,23 @@ def rename_nodes(session: Session, names: dict[int, str]) -> None:
     session.execute(
         f"UPDATE node SET name = CASE id {cases} END WHERE id IN ({placeholders(names)})", [*values, *names]
     )
+
+
+def assign_cluster(session: Session, cluster_id: int, project_id: int | None) -> None:
+    """Give the cluster to a project, or take it back."""
+    session.execute("UPDATE cluster SET project_id = %s WHERE id = %s", (project_id, cluster_id))
+
+
+def set_description(session: Session, cluster_id: int, text: str) -> None:
+    """Replace the description."""
+    session.execute("UPDATE cluster SET description = %s WHERE id = %s", (text, cluster_id))
+
+
+def set_account(session: Session, cluster_id: int, username: str) -> None:
+    """Replace the Unix account of the cluster's jobs."""
+    session.execute("UPDATE cluster SET username = %s WHERE id = %s", (username, cluster_id))
+
+
+def set_disabled(session: Session, node_id: int, is_disabled: bool) -> None:
+    """Have nobody start the node, or its owners again."""
+    session.execute("UPDATE node SET admin_disabled = %s WHERE id = %s", (is_disabled, node_id))

@@ -1,0 +1,118 @@
+"""What the words of administrators share: the database, names, a record of each change, and tables."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import pwd
+import re
+from typing import TYPE_CHECKING
+
+from nucleus.mirror import audit, clusters, identity
+from nucleus.mirror.driver import DuplicateError
+from nucleus.mirror.events import NEWS
+from nucleus.mirror.pool import Pool
+from nucleus.records import SYSTEM
+from rocks.errors import StateError, UserError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterator, Sequence
+
+    from nucleus.configuration import Configuration
+    from nucleus.mirror.identity import Project, User
+    from nucleus.mirror.pool import Session
+    from nucleus.records import Cluster
+
+    Act = Callable[[argparse.Namespace, Session], int | None]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}")
+
+
+def open_pool(configuration: Configuration) -> Pool:
+    """Connections to the schema: root's as the server's root, others' as the user of the settings."""
+    settings = configuration.database
+    return Pool(dataclasses.replace(settings, user="root") if os.geteuid() == 0 else settings)
+
+
+def act_of(
+    parser: argparse.ArgumentParser, actions: dict[str, tuple[str, Act]]
+) -> dict[str, argparse.ArgumentParser]:
+    """Declare the actions of a word: name → (line of help, what does it); returns their parsers."""
+    below = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    made = {}
+    for name, (line, act) in actions.items():
+        made[name] = below.add_parser(name, help=line, description=f"{line[0].upper()}{line[1:]}.")
+        made[name].set_defaults(act=act)
+    return made
+
+
+def perform(arguments: argparse.Namespace, configuration: Configuration) -> int:
+    """Do the action in one transaction, with a record in the audit log when it changes something."""
+    pool = open_pool(configuration)
+    try:
+        with pool.transaction() as session:
+            status = arguments.act(arguments, session)
+    finally:
+        pool.close()
+    NEWS.give()
+    return status or 0
+
+
+def record(session: Session, action: str, target: str, after: str | None = None) -> None:
+    """A record of the audit log; the actor is the account of this machine."""
+    account = os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
+    audit.record(session, audit.Entry(f"{account} (nucleus)", action, target, after=after))
+
+
+def check_name(name: str, what: str) -> str:
+    """The name. UserError when it cannot be one."""
+    if not _NAME.fullmatch(name):
+        raise UserError(
+            f"{name!r} cannot name {what}: letters, digits and _ . @ -, at most 64, the first no sign"
+        )
+    return name
+
+
+@contextlib.contextmanager
+def unique(what: str) -> Iterator[None]:
+    """StateError when the block stores a name that is taken."""
+    try:
+        yield
+    except DuplicateError:
+        raise StateError(f"{what} is there already") from None
+
+
+def the_user(session: Session, name: str) -> User:
+    """The user. UserError when there is none."""
+    found = identity.user_by_name(session, name)
+    if found is None:
+        raise UserError(f"there is no user {name!r}; nucleus user list")
+    return found
+
+
+def the_project(session: Session, name: str) -> Project:
+    """The project. UserError when there is none."""
+    found = identity.project_by_name(session, name)
+    if found is None:
+        raise UserError(f"there is no project {name!r}; nucleus project list, nucleus project add {name}")
+    return found
+
+
+def the_cluster(session: Session, name: str) -> Cluster:
+    """The cluster. UserError when there is none."""
+    found = clusters.find_cluster(session, SYSTEM, name, lock=True)
+    if found is None:
+        raise UserError(
+            f"there is no cluster {name!r}; nucleus cluster list; the poller enters those of rocks list cluster"
+        )
+    return found
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Columns as wide as their longest cell."""
+    texts = [list(header), *([("" if cell is None else str(cell)) for cell in row] for row in rows)]
+    widths = [max(len(row[column]) for row in texts) for column in range(len(header))]
+    for row in texts:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -1,0 +1,281 @@
+"""What is changed: operations, keys, rules of computesets, quotas, names, tokens, and the record of it all."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from nucleus.configuration import Configuration
+from nucleus.mirror import audit, identity
+from nucleus.mirror.pool import Pool
+from tests.system.nucleus.api.conftest import MODERN, PROBLEMS, add_person, changed, started
+from tests.system.nucleus.api.http_client import Client
+
+SETS = "/v1/computeset/"
+
+
+def start(service: Client, who: str = "ann", **body: Any) -> Any:
+    """POST of a set of vc2."""
+    return service.ask(who, "POST", SETS, json={"cluster": "vc2", **body}, headers=PROBLEMS)
+
+
+def test_old_and_new_clients_get_their_answers(service: Client) -> None:
+    path = "/nucleus/v1/cluster/vc2/frontend/poweron"
+    old = service.ask("ann", "PUT", path)
+    assert old.status_code == 204 and old.content == b""
+    place = old.headers["Operation-Location"]
+    assert place.startswith("http://site.example/nucleus/v1/operation/")
+    new = service.ask("ann", "PUT", path, headers=MODERN)
+    assert new.status_code == 202 and new.headers["Operation-Location"] == place, "queued twice, done once"
+    operation = new.json()
+    assert operation["kind"] == "poweron" and operation["node"] == "vc2" and operation["state"] == "queued"
+    found = service.get("ann", f"/v1/operation/{operation['id']}")
+    assert found.json() == operation
+    assert service.get("ann", "/v1/operation?target=vc2/vc2&state=queued").json() == [operation]
+    assert service.ask("ann", "DELETE", f"/v1/operation/{operation['id']}").status_code == 204
+    assert service.get("ann", f"/v1/operation/{operation['id']}?wait=60").json()["state"] == "cancelled"
+
+
+def test_a_set_is_checked_before_it_exists(service: Client, pool: Pool) -> None:
+    with pool.transaction() as session:
+        session.execute("UPDATE node SET image_state = 'mapped' WHERE name = 'vm-vc2-3'")
+        session.execute("UPDATE node SET admin_disabled = 1 WHERE name = 'vm-vc2-2'")
+    refused = [
+        ({"computes": "vm-vc2-9"}, 404, "unknown-node"),
+        ({"computes": "vm-vc2-[0-3]"}, 409, "node-disabled"),
+        ({"computes": "vm-vc2-3"}, 423, "node-syncing"),
+        ({"computes": "vm-vc2-0,vm-vc2-0"}, 400, "invalid-request"),
+        ({"computes": "vm[0-"}, 400, "invalid-request"),
+        ({}, 400, "invalid-request"),
+        ({"count": 1, "computes": "vm-vc2-0"}, 400, "invalid-request"),
+        ({"count": 3}, 409, "not-enough-nodes"),
+        ({"count": 0}, 400, "invalid-request"),
+        ({"count": 1, "walltime_mins": "99999999"}, 400, "invalid-request"),
+        ({"count": 1, "allocation": "beta-account"}, 422, "bad-allocation"),
+        ({"count": 1, "hosts": "host-1"}, 403, "missing-scope"),
+        ({"count": 1, "extra": 1}, 400, "invalid-request"),
+    ]
+    for body, status, code in refused:
+        answer = start(service, **body)
+        assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
+    answer = start(service, count="2", walltime_mins="60")
+    assert answer.status_code == 201, answer.text
+    made = answer.json()
+    assert answer.headers["Location"] == f"http://site.example/v1/computeset/{made['id']}"
+    assert made["state"] == "created" and made["account"] == "alpha-account" and made["walltime_mins"] == 60
+    assert [one["name"] for one in made["computes"]] == ["vm-vc2-0", "vm-vc2-1"] and "jobid" not in made
+    busy = start(service, computes="vm-vc2-1")
+    assert busy.status_code == 409 and f"computeset {made['id']}" in busy.json()["detail"]
+    node = service.get("ann", "/v1/cluster/vc2/compute/vm-vc2-1").json()
+    assert node["active_computeset"] == made["id"] and node["active_computeset_state"] == "created"
+    assert service.get("ann", f"{SETS}?state=created").json() == [made]
+    assert "jobid" in service.get("root", f"{SETS}{made['id']}").json()
+    for action in ("reboot", "reset"):
+        assert service.ask("ann", "PUT", f"{SETS}{made['id']}/{action}").status_code == 400, "not running"
+    for _ in range(2):
+        assert service.ask("ann", "PUT", f"{SETS}{made['id']}/shutdown").status_code == 204
+    with pool.transaction() as session:
+        session.execute("UPDATE computeset SET state = 'cancelled'")
+    assert service.ask("ann", "PUT", f"{SETS}{made['id']}/shutdown").status_code == 204
+    assert service.ask("ann", "PUT", f"{SETS}{made['id']}/shutdown", headers=MODERN).status_code == 409
+
+
+def test_two_at_once_never_share_a_node(service: Client) -> None:
+    answers: list[int] = []
+    threads = [
+        threading.Thread(
+            target=lambda n=n: answers.append(start(service, computes=f"vm-vc2-[{n}-{n + 1}]").status_code)
+        )
+        for n in (0, 1)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert sorted(answers) == [201, 409]
+
+
+def test_a_key_is_used_once(service: Client, pool: Pool) -> None:
+    key = {"Idempotency-Key": "k1"}
+    first = service.ask("ann", "POST", SETS, json={"cluster": "vc2", "count": 1}, headers=key)
+    again = service.ask("ann", "POST", SETS, json={"cluster": "vc2", "count": 1}, headers=key)
+    assert again.status_code == 201 and again.content == first.content
+    assert (
+        again.headers["Idempotency-Replayed"] == "true"
+        and again.headers["Location"] == first.headers["Location"]
+    )
+    other = service.ask("ann", "POST", SETS, json={"cluster": "vc2", "count": 2}, headers=key | PROBLEMS)
+    assert other.status_code == 422 and other.json()["code"] == "key-reused"
+    with pool.transaction() as session:
+        assert session.row("SELECT COUNT(*) FROM computeset") == (1,)
+        session.execute(
+            "INSERT INTO idempotency (actor, key_text, request_hash) VALUES ('ann', 'k2', REPEAT('x', 32))"
+        )
+        busy = service.ask(
+            "ann",
+            "POST",
+            SETS,
+            json={"cluster": "vc2", "count": 1},
+            headers={"Idempotency-Key": "k2", **PROBLEMS},
+        )
+        assert busy.status_code == 409 and busy.headers["Retry-After"] == "1"
+
+
+def test_computes_are_powered_in_their_running_set_only(service: Client, pool: Pool) -> None:
+    path = "/v1/cluster/vc2/compute/vm-vc2-0/poweroff"
+    assert service.ask("ann", "PUT", path, headers=PROBLEMS).json()["code"] == "not-in-running-set"
+    number = start(service, computes="vm-vc2-0").json()["id"]
+    assert service.ask("ann", "PUT", path, headers=PROBLEMS).json()["code"] == "not-in-running-set"
+    with pool.transaction() as session:
+        session.execute("UPDATE computeset SET state = 'running'")
+    for action in ("poweroff", "reboot", "reset", "shutdown", "poweron"):
+        asked = path.replace("poweroff", action)
+        operation = service.ask("ann", "PUT", asked, headers=MODERN).json()
+        assert operation["kind"] == action and operation["computeset"] == number
+    assert service.ask("ann", "PUT", f"{SETS}{number}/reboot", headers=MODERN).json()["kind"] == "reboot_set"
+
+
+def test_names_change_all_at_once(service: Client) -> None:
+    path = "/v1/cluster/vc2/rename"
+    names = lambda: [one["name"] for one in service.get("ann", "/v1/cluster/vc2").json()["computes"]]  # noqa: E731
+    swap = {"map": {"vm-vc2-0": "vm-vc2-1", "vm-vc2-1": "vm-vc2-0", "vm-vc2-3": "n3"}}
+    assert service.ask("ann", "POST", path, json=swap).status_code == 204
+    assert sorted(names()) == ["n3", "vm-vc2-0", "vm-vc2-1", "vm-vc2-2"]
+    assert service.get("ann", "/v1/cluster/vc2/compute/n3").status_code == 200
+    assert service.get("ann", "/v1/cluster/vc2/compute/vm-vc2-3").status_code == 404
+    for body, code in (
+        ({"map": {"n3": "vm-vc2-0"}}, "name-conflict"),
+        ({"map": {"n3": "VC2"}}, "name-conflict"),
+        ({"map": {"n3": "a", "vm-vc2-2": "a"}}, "name-conflict"),
+        ({"map": {"n3": "a b"}}, "invalid-request"),
+        ({"map": {"n3": "a" * 64}}, "invalid-request"),
+        ({"map": {}}, "invalid-request"),
+        ({"map": {"none": "a"}}, "unknown-node"),
+        ({"map": {"vc2": "a"}}, "unknown-node"),
+    ):
+        answer = service.ask("ann", "POST", path, json=body, headers=PROBLEMS)
+        assert answer.json()["code"] == code, (body, answer.text)
+    one = "/v1/cluster/vc2/compute/n3/rename"
+    assert service.ask("ann", "POST", one, json={"name": "n4"}).status_code == 204
+    assert service.ask("ann", "POST", "/v1/cluster/vc2/compute/n4/rename", json={}).status_code == 400
+
+
+def test_limits_of_a_project(service: Client, pool: Pool) -> None:
+    def limit(**limits: int) -> None:
+        with pool.transaction() as session:
+            project = identity.project_by_name(session, "alpha")
+            assert project is not None
+            identity.set_limits(session, project.id, limits)
+
+    for limits in ({"vms": 1}, {"sets": 0}, {"walltime_minutes": 59}, {"node_hours": 1}):
+        limit(**limits)
+        answer = start(service, count=2, walltime_mins=60)
+        assert (answer.status_code, answer.json()["code"]) == (403, "quota-exceeded"), (limits, answer.text)
+    limit(vms=2, node_hours=2, sets=1)
+    assert start(service, count=2, walltime_mins=60).status_code == 201
+    limit(vms=2)
+    assert service.ask("ann", "PUT", "/v1/cluster/vc2/frontend/poweron").status_code == 403
+    assert service.ask("ann", "PUT", "/v1/cluster/vc2/frontend/poweroff").status_code == 204
+
+
+def test_responsibility_is_acknowledged_before_the_first_power_on(
+    configuration: Configuration, pool: Pool, people: dict[str, str]
+) -> None:
+    with pool.transaction() as session:
+        people["new"] = add_person(session, "new", "alpha")
+        session.execute("UPDATE user SET acknowledged_at = NULL WHERE username = 'new'")
+    with started(configuration, pool, people) as service:
+        power = ("PUT", "/v1/cluster/vc2/frontend/poweron")
+        refused = service.ask("new", *power, headers=PROBLEMS)
+        assert refused.status_code == 403 and refused.json()["code"] == "acknowledgement-needed"
+        path = "/v1/user/acknowledgement"
+        found = service.get("new", path).json()
+        assert "responsible" in found["text"] and found["is_required"] and found["acknowledged_at"] is None
+        assert service.ask("new", "PUT", path, json={"version": "old"}, headers=MODERN).status_code == 412
+        assert service.ask("new", "PUT", path, json={"version": found["version"]}).json()["acknowledged_at"]
+        assert service.ask("new", *power).status_code == 204
+    other = changed(configuration, "responsibility", required=False)
+    with pool.transaction() as session:
+        session.execute("UPDATE user SET acknowledged_at = NULL")
+    with started(other, pool, people) as service:
+        assert service.ask("new", *power).status_code == 204
+
+
+def test_users_change_their_names_and_nothing_else(service: Client) -> None:
+    assert service.get("ann", "/v1/user/").json()["username"] == "ann"
+    names = {"first_name": "Änn", "last_name": "B"}
+    assert service.ask("ann", "PUT", "/v1/user", json=names).json()["first_name"] == "Änn"
+    assert service.ask("ann", "PATCH", "/v1/user", json={"last_name": "C"}).json()["last_name"] == "C"
+    for body in (
+        {"username": "root"},
+        {"email": "x@example.org"},
+        {"is_operator": True},
+        {"last_name": "a\nb"},
+        [1],
+    ):
+        assert service.ask("ann", "PATCH", "/v1/user", json=body).status_code == 400, body
+    assert service.ask("ann", "PUT", "/v1/user", json={"first_name": "A"}).status_code == 400
+    assert service.get("ann", "/v1/project").json() == [{"name": "alpha"}]
+
+
+def test_tokens_allow_no_more_than_what_they_are_made_with(service: Client, pool: Pool) -> None:
+    made = service.ask("ann", "POST", "/v1/token", json={"scopes": ["read"], "days": 3, "note": "n"})
+    assert made.status_code == 201 and made.headers["Cache-Control"] == "no-store"
+    token = made.json()
+    service.tokens["reader"] = token["token"]
+    assert service.get("reader", "/v1/cluster").status_code == 200
+    refused = service.ask("reader", "PUT", "/v1/cluster/vc2/frontend/poweron", headers=PROBLEMS)
+    assert refused.status_code == 403 and refused.json()["code"] == "missing-scope"
+    assert service.ask("reader", "POST", "/v1/token", json={"scopes": ["power"]}).status_code == 403
+    longer = service.ask("reader", "POST", "/v1/token", json={"scopes": ["read"], "days": 90}).json()
+    assert longer["expires"] <= token["expires"]
+    assert service.ask("ann", "POST", "/v1/token", json={"scopes": ["admin"]}).status_code == 403
+    assert service.ask("ann", "POST", "/v1/token", json={"projects": ["beta"]}).status_code == 400
+    listed = service.get("ann", "/v1/token")
+    assert {one["id"] for one in listed.json()} >= {token["id"], longer["id"]}
+    assert token["token"].split("_")[2] not in listed.text
+    assert service.ask("bob", "DELETE", f"/v1/token/{token['id']}").status_code == 404
+    assert service.ask("ann", "DELETE", f"/v1/token/{token['id']}").status_code == 204
+    assert service.get("reader", "/v1/cluster").status_code == 401
+    with pool.transaction() as session:
+        session.execute("UPDATE user SET is_active = 0 WHERE username = 'ann'")
+    assert service.get("ann", "/v1/cluster").status_code == 401
+
+
+def test_everything_is_in_the_audit_log_and_the_chain_holds(service: Client, pool: Pool) -> None:
+    service.ask("ann", "PUT", "/v1/cluster/vc2/frontend/poweron", headers={"X-Request-ID": "r1"})
+    service.ask("bob", "PUT", "/v1/cluster/vc2/frontend/poweron", headers={"X-Request-ID": "r2"})
+    service.get("bob", "/v1/cluster/vc2", headers={"X-Request-ID": "r3"})
+    service.get(
+        "",
+        "/v1/cluster/vc2",
+        headers={"Authorization": f"Bearer nuc_AAAAAAAA_{'0' * 43}", "X-Request-ID": "r4"},
+    )
+    with pool.transaction() as session:
+        rows = audit.rows(session)
+    seen = [(row.entry.request_id, row.entry.actor, row.entry.action, row.entry.outcome) for row in rows]
+    assert seen == [
+        ("r1", "ann", "poweron", "accepted"),
+        ("r2", "bob", "poweron", "unknown-cluster"),
+        ("r3", "bob", "read", "unknown-cluster"),
+        ("r4", "", "authenticate", "not-authenticated"),
+    ]
+    assert list(audit.faults(pool)) == []
+    with pool.transaction() as session:
+        session.execute("UPDATE audit SET actor = 'eve' WHERE seq = %s", (rows[1].seq,))
+    assert len(list(audit.faults(pool))) == 1
+    with pool.transaction() as session:
+        session.execute("DELETE FROM audit WHERE seq = %s", (rows[1].seq,))
+    assert len(list(audit.faults(pool))) == 1
+
+
+def test_changes_are_limited_in_number_and_size(service: Client) -> None:
+    codes = [service.ask("ann", "PATCH", "/v1/user", json={}, headers=MODERN).status_code for _ in range(200)]
+    assert 200 in codes and 429 in codes
+    large = service.ask("ann", "POST", SETS, body=b" " * ((1 << 20) + 1), headers=PROBLEMS)
+    assert large.status_code == 413
+    deep = service.ask("bob", "POST", SETS, body=b"[" * 100_000, headers={"Content-Type": "application/json"})
+    number = service.ask(
+        "bob", "POST", SETS, body=b"1" * 100_000, headers={"Content-Type": "application/json"}
+    )
+    assert deep.status_code == number.status_code == 400
