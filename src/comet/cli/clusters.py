@@ -1,0 +1,198 @@
+"""`comet ll`, `cluster`, `node …`, `export-nodes`."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from comet.cli.context import Context
+from comet.cli.output import Column, columns, printed, safe, show
+from comet.client import records
+from comet.client.errors import NotFoundError, RefusedError, UsageError
+from comet.client.hostlists import expand_hostlist, natural_key
+from comet.client.views import export_files, macs, node_rows, set_text, summary
+
+_SUMMARY = (
+    *(
+        Column("name", "Name"),
+        Column("project", "Project"),
+        Column("count", "Count"),
+        Column("nodes", "Nodes"),
+    ),
+    *(Column("frontend", "Frontend (Fe)"), Column("state", "State (Fe)"), Column("type", "Type (Fe)")),
+    *(Column("allocations", "allocations"), Column("description", "Description")),
+)
+_NODES = columns(
+    *("name", "state", "computeset_text", "allocation", "admin_state", "mac", "ip", "cluster"),
+    *("kind", "type", "cpus", "memory", "disksize"),
+    computeset_text="computeset",
+    memory="RAM(M)",
+    disksize="disk(G)",
+)
+_SORT = {"computeset": "active_computeset", "ram": "memory", "disk": "disksize"}
+
+
+def documents(context: Context) -> list[Any]:
+    """The server's clusters: the named one, or all."""
+    name = context.arguments.cluster
+    if name is not None:
+        return [context.client.document("cluster", name)]
+    return records.read_list(context.client.document("cluster", ""), "clusters")
+
+
+def summary_rows(context: Context) -> None:
+    found = documents(context)
+    clusters = [records.read_cluster(it) for it in found]
+    context.stale = any(it.stale for it in clusters)
+    context.print([summary(it) for it in clusters], _SUMMARY, lambda: found)
+
+
+def nodes(context: Context) -> None:
+    """The mash-up of clusters, their nodes and their sets."""
+    found = documents(context)
+    clusters = [records.read_cluster(it) for it in found]
+    context.stale = any(it.stale or any(node.stale for node in it.nodes()) for it in clusters)
+    if context.form == "rest":
+        context.print_document(found)
+        return
+    busy = any(node.computeset is not None for it in clusters for node in it.computes)
+    sets = context.client.computesets(records.ACTIVE_STATES) if busy else []
+    tables = [(it, sorted_rows(node_rows(it, sets), context.option("sort"))) for it in clusters]
+    if context.form != "table":
+        context.print([row for _, rows in tables for row in rows], _NODES)
+        return
+    chosen = _NODES[:5] if context.option("status") else _NODES[:8] if context.option("concise") else _NODES
+    for cluster, rows in tables:
+        frontend = cluster.frontend
+        address = (frontend.pub_ip if frontend else None) or "no address"
+        parts = (
+            f"Cluster: {cluster.name}",
+            f"Frontend: {frontend.name if frontend else 'none'}",
+            f"IP: {address}",
+        )
+        show("\t".join(safe(part) for part in parts))
+        shown = [
+            {**row, "computeset_text": set_text(row["active_computeset"], row["active_computeset_state"])}
+            for row in rows
+        ]
+        show(printed(shown, chosen, "table"))
+
+
+def sorted_rows(rows: list[dict[str, Any]], key: Any) -> list[dict[str, Any]]:
+    """Rows in the order of a column; without one as the server gives them, the frontend first."""
+    if not key:
+        return rows
+    name = _SORT.get(key, key)
+
+    def of(row: Mapping[str, Any]) -> Any:
+        value = row.get(name)
+        if isinstance(value, list):
+            value = value[0] if value else None
+        return (value is None, natural_key(str(value)))
+
+    return sorted(rows, key=of)
+
+
+def node_info(context: Context) -> None:
+    name, node = context.arguments.cluster, context.arguments.node
+    words = ("cluster", name, "frontend", "") if node is None else ("cluster", name, "compute", node)
+    document = context.client.document(*words)
+    found = records.read_node(document, "frontend" if node is None else "compute", name)
+    context.stale = found.stale
+    if context.form == "rest":
+        context.print_document(document)
+        return
+    values: dict[str, Any] = {
+        "name": found.name,
+        "kind": found.kind,
+        "cluster": found.cluster,
+        "state": found.state,
+        "power": found.power,
+        "type": found.type,
+        "admin_state": found.disk_state,
+        "image_state": found.image_state,
+        "admin_disabled": found.admin_disabled,
+        "cpus": found.cpus,
+        "memory": found.memory,
+        "disksize": found.disksize,
+        "mac": macs(found),
+        "iface": [it.iface for it in found.interfaces],
+        "host": found.host,
+        "iso": found.iso,
+        "iso_active": found.iso_active,
+        "observed_at": found.observed_at,
+        "stale": found.stale,
+    }
+    if node is None:
+        names = ("pub_ip", "pub_mac", "pub_netmask", "gateway", "dns1", "dns2", "ntp")
+        values.update({key: getattr(found, key) for key in names})
+    else:
+        values.update(active_computeset=found.computeset, active_computeset_state=found.computeset_state)
+    if context.form == "table":
+        context.print(
+            [{"attribute": key, "value": it} for key, it in values.items()], columns("attribute", "value")
+        )
+    else:
+        context.print([values], columns(*values))
+
+
+def rename(context: Context) -> None:
+    cluster = context.arguments.cluster
+    old, new = expand_hostlist(context.arguments.old), expand_hostlist(context.arguments.new)
+    if len(old) != len(new):
+        raise UsageError(f"{len(old)} nodes and {len(new)} new names: give as many")
+    known = {it.name for it in context.client.cluster(cluster).computes}
+    missing = [it for it in old if it not in known]
+    if missing:
+        raise NotFoundError(
+            f"cluster {cluster} has no compute {missing[0]}. List them: comet cluster {cluster}"
+        )
+    taken = [it for it in new if it in known - set(old)]
+    if taken:
+        raise RefusedError(f"cluster {cluster} has a compute {taken[0]} already, which is not renamed here")
+    pairs = dict(zip(old, new))
+    for before, after in pairs.items():
+        context.say(f"{before} -> {after}")
+    context.confirm(f"Rename {len(pairs)} node{'s' if len(pairs) > 1 else ''} of {cluster}?")
+    context.client.rename(cluster, pairs)
+    context.say(f"{len(pairs)} renamed")
+
+
+def export_nodes(context: Context) -> None:
+    """Write both files, each as a whole or not at all."""
+    cluster = context.client.cluster(context.arguments.cluster)
+    try:
+        texts = export_files(cluster, str(context.option("subnet", "10.0.0.0/24")))
+    except ValueError as error:
+        raise UsageError(f"--subnet: {error}") from error
+    if "/" in cluster.name or not cluster.name.isprintable():
+        raise records.bad_answer("a cluster's name cannot be part of a file's name")
+    folder = Path(str(context.option("directory", ".")))
+    for kind, text in texts.items():
+        path = folder / f"{kind}_{cluster.name}.txt"
+        write_whole(path, safe_lines(text))
+        show(safe(str(path)))
+
+
+def safe_lines(text: str) -> str:
+    """A file that set-up scripts read has one line for each thing that it says."""
+    return "".join(safe(line) + "\n" for line in text.split("\n")[:-1])
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Replace a file. UsageError if that cannot be done."""
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".comet.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink()
+            raise
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error

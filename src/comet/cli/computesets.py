@@ -1,0 +1,192 @@
+"""`comet computeset`, `start`, `terminate`, `reservation`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any, Optional
+
+from comet.cli.context import Context, ask, number
+from comet.cli.output import columns, printed, safe, show
+from comet.client import records
+from comet.client.durations import format_duration, walltime_to_minutes
+from comet.client.errors import RefusedError, UsageError
+from comet.client.hostlists import expand_hostlist
+from comet.client.records import Computeset
+from comet.client.views import macs
+
+_NODES = columns("name", "state", "type", "mac", "cpus", "cluster", "host", "memory", memory="RAM(M)")
+_STATES = {"active": list(records.ACTIVE_STATES), "all": []}
+
+
+def show_sets(context: Context) -> None:
+    """One set, or those of a state; with --wait, until the named one runs with all its nodes on."""
+    given, client = context.arguments.computeset, context.client
+    if given is not None:
+        chosen = number(given, "a computeset's number")
+        waiter = context.waiter()
+        if waiter:
+            waiter.running(chosen)
+        found = [client.document("computeset", chosen)]
+    else:
+        state = str(context.option("state", "running"))
+        found = client.document("computeset", "", query=[("state", it) for it in _STATES.get(state, [state])])
+    cluster, allocation = context.option("cluster"), context.option("allocation")
+    pairs = [(it, records.read_computeset(it)) for it in records.read_list(found, "computesets")]
+    pairs = [
+        (document, it)
+        for document, it in pairs
+        if cluster in (None, it.cluster) and allocation in (None, it.account)
+    ]
+    context.stale = any(node.stale for _, it in pairs for node in it.computes)
+    if context.form == "rest":
+        context.print_document([document for document, _ in pairs])
+    elif context.form == "table":
+        for _, it in pairs:
+            _print_set(it)
+        if not pairs:
+            context.say("no such computeset; another state: --state=all")
+    else:
+        context.print(_rows([it for _, it in pairs], context.form), columns(*_KEYS))
+
+
+def start(context: Context) -> None:
+    given = context.arguments
+    count = context.option("count")
+    if (given.nodes is None) == (count is None):
+        raise UsageError(f"start {given.cluster}: name computes such as vm-[0-3], or give --count=N")
+    minutes = walltime_to_minutes(str(context.option("walltime", "2d")))
+    wanted = number(str(count), "a number of computes") if count is not None else None
+    if wanted == 0:
+        raise UsageError("--count=0 starts nothing")
+    names = expand_hostlist(given.nodes) if given.nodes is not None else None
+    allocation = context.option("allocation") or _only_allocation(context, given.cluster)
+    started = context.client.start(
+        given.cluster,
+        nodes=names,
+        count=wanted,
+        allocation=allocation,
+        walltime=minutes,
+        reservation=context.option("reservation"),
+    )
+    waiter = context.waiter()
+    if not waiter:
+        show(
+            f"computeset {started.computeset} is accepted. Follow it: comet computeset {started.computeset} --wait"
+        )
+        return
+    context.say(f"computeset {started.computeset} is accepted")
+    waiter.started(started)
+    show(f"computeset {started.computeset} is running")
+
+
+def terminate(context: Context) -> None:
+    end_set(context, number(context.arguments.computeset, "a computeset's number"), hard=False)
+
+
+def end_set(context: Context, chosen: int, hard: bool) -> None:
+    """End a set; with --wait, until its disks are back on the NAS."""
+    operation = context.client.terminate(chosen, hard)
+    waiter = context.waiter()
+    if not waiter:
+        show(f"computeset {chosen} is ending. Follow it: comet computeset {chosen}")
+        return
+    if operation:
+        waiter.operation(operation)
+    show(f"computeset {chosen} is {waiter.ended(chosen).state}")
+
+
+def reservation(context: Context) -> None:
+    """The published client lists reservations of its batch system; Nucleus has no route for them."""
+    raise RefusedError(
+        "this server does not offer reservations; ask the site's operator for one, "
+        "then use it: comet start … --reservation=NAME"
+    )
+
+
+def _only_allocation(context: Context, cluster: str) -> Optional[str]:
+    """The allocation that is charged: none to say if there is one at most, else the user's choice."""
+    document = context.client.document(
+        "cluster", cluster, fresh=True
+    )  # a change is never decided by the cache
+    allocations = records.read_cluster(document).allocations
+    if len(allocations) < 2:
+        return None
+    listed = ", ".join(allocations)
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise UsageError(f"cluster {cluster} has several allocations: choose one with --allocation: {listed}")
+    chosen = ask(f"Charge which allocation ({listed})? ")
+    if chosen not in allocations:
+        raise UsageError(f"'{chosen}' is not one of {listed}")
+    return chosen
+
+
+_KEYS = (
+    *("id", "cluster", "state", "allocation", "start", "end", "requested", "running", "remaining"),
+    *("reservation", "name", "node_state", "type", "mac", "cpus", "host", "memory"),
+)
+
+
+def _times(it: Computeset) -> dict[str, Any]:
+    """Estimated start and end as local times, and durations as [D-]HH:MM."""
+    requested = None if it.walltime_mins is None else it.walltime_mins * 60
+    live = it.start_time is not None and it.state in ("running", "ending")
+    running = time.time() - it.start_time if live and it.start_time is not None else None
+    end = it.start_time + requested if it.start_time is not None and requested is not None else None
+    remaining = requested - running if requested is not None and running is not None else None
+    return {
+        "start": _local(it.start_time),
+        "end": _local(end),
+        "requested": format_duration(requested) or None,
+        "running": format_duration(running) or None,
+        "remaining": format_duration(remaining) or None,
+    }
+
+
+def _local(moment: Optional[int]) -> Optional[str]:
+    try:
+        return None if moment is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(moment))
+    except (OverflowError, ValueError, OSError):
+        return None
+
+
+def _print_set(it: Computeset) -> None:
+    times = {key: value or "-" for key, value in _times(it).items()}
+    reason = f" ({it.end_reason})" if it.end_reason else ""
+    degraded = ", some nodes failed" if it.degraded else ""
+    parts = (f"Cluster: {it.cluster}", f"Computeset: {it.id}", f"State: {it.state}{reason}{degraded}")
+    show("\t".join(safe(part) for part in (*parts, f"Allocation: {it.account or '-'}")))
+    show(f"Est. start: {times['start']}\tEst. end: {times['end']}")
+    show(f"Requested: {times['requested']}\tRunning: {times['running']}\tRemaining: {times['remaining']}")
+    rows = [{**vars(node), "mac": macs(node)} for node in it.computes]
+    show(printed(rows, _NODES, "table"))
+
+
+def _rows(sets: list[Computeset], form: str) -> list[dict[str, Any]]:
+    """An object for each set with its nodes; for CSV a row for each node."""
+    rows: list[dict[str, Any]] = []
+    for it in sets:
+        values = {
+            "id": it.id,
+            "cluster": it.cluster,
+            "state": it.state,
+            "allocation": it.account,
+            **_times(it),
+        }
+        values["reservation"] = it.reservation
+        computes = [
+            {
+                "name": node.name,
+                "node_state": node.state,
+                "type": node.type,
+                "mac": ";".join(macs(node)),
+                "cpus": node.cpus,
+                "host": node.host,
+                "memory": node.memory,
+            }
+            for node in it.computes
+        ]
+        rows += (
+            [{**values, **one} for one in computes] if form == "csv" else [{**values, "computes": computes}]
+        )
+    return rows

@@ -1,0 +1,159 @@
+"""What every command works with: its arguments, the client, messages, questions."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, Optional
+
+from comet.cli.output import Column, Rows, printed, safe, show
+from comet.client.errors import UsageError
+
+if TYPE_CHECKING:
+    from comet.client.client import Client
+    from comet.client.configuration import Configuration, Endpoint
+    from comet.client.waiting import Waiter
+
+
+class Context:
+    """One command's run. The configuration is read and the client made when they are needed first."""
+
+    def __init__(self, arguments: Namespace) -> None:
+        self.arguments = arguments
+        self._client: Optional[Client] = None
+        self.stale = False
+
+    def option(self, name: str, default: Any = None) -> Any:
+        return getattr(self.arguments, name, default)
+
+    @property
+    def form(self) -> str:
+        return str(self.option("format", "table"))
+
+    @property
+    def client(self) -> Client:
+        if self._client is None:
+            from comet.client.cache import Cache, default_path
+            from comet.client.client import Client
+            from comet.client.connection import Connection  # noqa: F401
+
+            endpoint = self.endpoint()
+            cache = Cache(default_path(), endpoint.url, endpoint.identity)
+            self._client = Client(
+                endpoint, timeout=self.timeout(), cache=cache, cached_only=bool(self.option("cached"))
+            )
+        return self._client
+
+    def endpoint(self) -> Endpoint:
+        """The chosen endpoint, with --ca."""
+        from dataclasses import replace
+
+        found = self.configuration().endpoint(str(self.option("endpoint", "")))
+        ca = self.option("ca")
+        return replace(found, ca=str(ca)) if ca else found
+
+    def configuration(self) -> Configuration:
+        from comet.client.configuration import load
+
+        chosen = self.option("config")
+        found = load(Path(chosen) if chosen else None)
+        for note in found.notes:
+            warn(note)
+        return found
+
+    def timeout(self) -> float:
+        return seconds(str(self.option("timeout", "30")), "--timeout")
+
+    def waiter(self) -> Optional[Waiter]:
+        """What waits, with --wait."""
+        given = self.option("wait")
+        if given is None or self.option("no_wait"):
+            return None
+        from comet.client.waiting import Waiter
+
+        return Waiter(self.client, seconds(str(given), "--wait"), self.say)
+
+    def print(self, rows: Rows, chosen: tuple[Column, ...], raw: Optional[Callable[[], Any]] = None) -> None:
+        """Rows in the wanted format; `raw` gives the server's own document for --format=rest."""
+        if self.form == "rest":
+            self.print_document(raw() if raw else [dict(row) for row in rows])
+        else:
+            show(printed(rows, chosen, self.form, bool(self.option("legacy"))))
+
+    def print_document(self, document: Any) -> None:
+        """A document as JSON, or with --legacy as a Python literal."""
+        import json
+
+        show(ascii(document) if self.option("legacy") else json.dumps(document).replace("\x7f", "\\u007f"))
+
+    def say(self, message: str) -> None:
+        """A message, unless --quiet."""
+        if not self.option("quiet"):
+            warn(message)
+
+    def confirm(self, question: str) -> None:
+        """Go on only with a yes. UsageError without a terminal and --yes, or after a no."""
+        if self.option("yes"):
+            return
+        if sys.stdin is None or not sys.stdin.isatty():
+            raise UsageError(f"{question} Without a terminal nobody can answer: add --yes")
+        if ask(f"{question} [y/N] ").lower() not in ("y", "yes"):
+            raise UsageError("nothing was changed")
+
+    def close(self) -> Optional[int]:
+        """Close the client; 6 if what was shown may be old, and a line that says so."""
+        if self._client is None:
+            return None
+        self._client.close()
+        cache = self._client.cache
+        if cache is not None and cache.trouble:
+            self.say(cache.trouble)
+        at = self._client.cached_at
+        if at is not None:
+            import time
+
+            from comet.client.durations import format_age
+
+            age = format_age(time.time() - at)
+            if self.option("cached"):
+                self.say(f"as of {age} ago, from the cache")
+                return None
+            warn(f"{self._client.endpoint.url} cannot be reached; this is as of {age} ago, from the cache")
+            return 6
+        if self.stale:
+            warn("the server has not heard from the site for a while: states may be old")
+            return 6
+        return None
+
+
+def warn(message: str) -> None:
+    """A line on standard error, made safe for a terminal."""
+    if sys.stderr is not None:
+        sys.stderr.write("".join(safe(line) + "\n" for line in message.splitlines()) or "\n")
+
+
+def ask(question: str) -> str:
+    """A line of the terminal; the question goes to standard error, which keeps standard output for data."""
+    sys.stderr.write(safe(question))
+    sys.stderr.flush()
+    line = sys.stdin.readline()
+    if not line:
+        raise UsageError("no answer")
+    return line.strip()
+
+
+def seconds(text: str, option: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = -1
+    if not 0 < found <= 10_000_000:
+        raise UsageError(f"{option}={text}: give a number of seconds above 0")
+    return found
+
+
+def number(text: str, what: str) -> int:
+    if not (text.isascii() and text.isdigit()) or len(text) > 15:
+        raise UsageError(f"'{text}' is not {what}")
+    return int(text)

@@ -1,0 +1,107 @@
+"""`comet operation …`, `events`, `token …`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from comet.cli.context import Context, number
+from comet.cli.output import columns, safe
+from comet.client.errors import OperationFailedError, UsageError
+from comet.client.records import Operation
+
+_OPERATIONS = columns("id", "kind", "target", "state", "created", "ended", "error")
+_TOKENS = columns("id", "note", "scopes", "projects", "created", "expires", "last_used")
+
+
+def show_all(context: Context) -> None:
+    found = context.client.operations(state=context.option("state"))
+    context.print([_row(it) for it in found], _OPERATIONS, lambda: [it.document for it in found])
+
+
+def show(context: Context) -> int:
+    found = context.client.operation(context.arguments.operation)
+    if context.form == "table":
+        rows = [{"attribute": key, "value": _text(value)} for key, value in found.document.items()]
+        context.print(rows, columns("attribute", "value"))
+    else:
+        context.print([_row(found)], _OPERATIONS, lambda: found.document)
+    return 0
+
+
+def wait(context: Context) -> None:
+    from comet.cli.context import seconds
+    from comet.client.waiting import Waiter
+
+    found = context.client.operation(context.arguments.operation)
+    Waiter(context.client, seconds(str(context.option("wait", "3600")), "--wait")).operation(found)
+    show_line(f"operation {found.id} succeeded")
+
+
+def cancel(context: Context) -> None:
+    context.client.cancel(context.arguments.operation)
+    show_line(f"operation {context.arguments.operation} is cancelled")
+
+
+def events(context: Context) -> None:
+    """One line for each event: its time, target, type, and what changed; JSON lines in other formats than table."""
+    types = [it for it in str(context.option("types", "")).split(",") if it]
+    follow = bool(context.option("follow"))
+    for event in context.client.events(context.option("cluster"), types, "0", follow):
+        data = event.data
+        if context.form != "table":
+            show_line(json.dumps({"id": event.id, "type": event.type, **data}).replace("\x7f", "\\u007f"))
+            continue
+        where = "/".join(str(data[key]) for key in ("cluster", "target") if data.get(key))
+        change = f"{_text(data.get('old'))} -> {_text(data.get('new'))}"
+        show_line(safe(f"{_text(data.get('at'))}  {where}  {event.type}  {change}"))
+
+
+def token_create(context: Context) -> None:
+    scopes, projects = (_list(context.option(name, "")) for name in ("scopes", "projects"))
+    days = context.option("days")
+    found = context.client.create_token(
+        scopes,
+        str(context.option("note", "")),
+        None if days is None else number(str(days), "a number of days"),
+        projects,
+    )
+    token = found.get("token") or found.get("key")
+    if not isinstance(token, str):
+        raise OperationFailedError("the server's answer has no token. See: comet token list")
+    context.say("This is shown once; give it to the script as COMET_TOKEN:")
+    show_line(safe(token))
+
+
+def token_list(context: Context) -> None:
+    context.print(context.client.tokens(), _TOKENS)
+
+
+def token_revoke(context: Context) -> None:
+    identifier = context.arguments.token
+    if identifier.startswith("nuc_"):
+        raise UsageError("give the token's id, not the token itself. See: comet token list")
+    context.client.revoke_token(identifier)
+    show_line(safe(f"token {identifier} is revoked"))
+
+
+def show_line(text: str) -> None:
+    """A line at once: who follows events through a pipe waits for each."""
+    import sys
+
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _row(it: Operation) -> dict[str, Any]:
+    return {key.key: getattr(it, key.key) for key in _OPERATIONS}
+
+
+def _list(text: Any) -> list[str]:
+    return [it for it in str(text).split(",") if it]
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "-"
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,89 @@
+"""The argument parser, made from the table of commands."""
+
+from __future__ import annotations
+
+import argparse
+from typing import NoReturn
+
+from comet import __version__
+from comet.cli.words import COMMANDS, GLOBAL, SYNONYMS, Option
+from comet.client.errors import UsageError
+
+WAIT_SECONDS = "3600"
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}. See: {self.prog} --help")
+
+
+def normalised(words: list[str]) -> list[str]:
+    """Words as the parser takes them: without a first `comet`, synonyms replaced, `--wait` with its value."""
+    words = words[1:] if words[:1] == ["comet"] else list(words)
+    options_end = words.index("--") if "--" in words else len(words)
+    found = [f"--wait={WAIT_SECONDS}" if it == "--wait" else it for it in words[:options_end]] + words[
+        options_end:
+    ]
+    first = next((index for index, it in enumerate(found) if it in SYNONYMS), None)
+    if first is not None and all(it.startswith("-") for it in found[:first]):
+        found[first] = SYNONYMS[found[first]]
+    return found
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands; its result has `handler` and an attribute for every option that was given."""
+    shared = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
+    group = shared.add_argument_group("options of every command")
+    for option in GLOBAL:
+        _add(group, option)
+    top = _Parser(
+        prog="comet",
+        parents=[shared],
+        allow_abbrev=False,
+        description="Your virtual clusters: nodes, power, computesets, images, consoles.",
+    )
+    top.add_argument("--version", action="version", version=f"comet {__version__}")
+    words = top.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+    groups: dict[str, argparse._SubParsersAction[_Parser]] = {}
+    texts = {
+        "power": "switch nodes on and off",
+        "node": "one node",
+        "iso": "images for CD drives (also: image)",
+    }
+    for command in COMMANDS:
+        holder = words
+        if len(command.words) == 2:
+            first = command.words[0]
+            if first not in groups:
+                inner = words.add_parser(first, help=texts.get(first, f"{first}s"), allow_abbrev=False)
+                groups[first] = inner.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+            holder = groups[first]
+        one = holder.add_parser(
+            command.words[-1],
+            help=command.help,
+            description=command.help,
+            parents=[shared],
+            allow_abbrev=False,
+        )
+        one.set_defaults(handler=command.handler, words=command.words)
+        for argument in command.arguments:
+            one.add_argument(
+                argument.name,
+                nargs="?" if argument.optional else None,
+                help=argument.help,
+                choices=argument.choices or None,
+            )
+        for option in command.options:
+            _add(one, option)
+    return top
+
+
+def _add(target: argparse._ActionsContainer, option: Option) -> None:
+    if option.value:
+        choices = f": {', '.join(option.choices)}" if option.choices else ""
+        target.add_argument(
+            *option.names, metavar=option.value, help=option.help + choices, choices=option.choices or None,
+            default=argparse.SUPPRESS,
+        )  # fmt: skip
+    else:
+        target.add_argument(*option.names, action="store_true", help=option.help, default=argparse.SUPPRESS)

@@ -1,0 +1,104 @@
+"""`comet power …`: a frontend, nodes of running sets, or a whole set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from comet.cli import computesets
+from comet.cli.context import Context
+from comet.cli.output import safe, show
+from comet.client.client import Outcome
+from comet.client.errors import NotFoundError, RefusedError, UsageError
+from comet.client.hostlists import expand_hostlist
+
+_DONE = {"on": "on", "off": "off", "shutdown": "off"}
+"""The power that an action ends in; a reboot ends as it began."""
+
+_ACCEPTED = {
+    "on": "is switched on",
+    "off": "is switched off",
+    "shutdown": "is asked to shut down",
+    "reboot": "is asked to reboot",
+    "reset": "is reset",
+}
+
+
+def power(context: Context) -> int:
+    given = context.arguments
+    action, nodes = given.words[1], given.nodes
+    if action == "on" and (context.option("count") is not None or _are_free(context, nodes)):
+        computesets.start(context)
+        return 0
+    unused = [it for it in ("allocation", "walltime", "reservation") if context.option(it) is not None]
+    if unused:
+        raise UsageError(
+            f"--{unused[0]} belongs to computes that start as a set: name free ones, or give --count"
+        )
+    if nodes is not None and nodes.isascii() and nodes.isdigit():
+        return _power_set(context, action, int(nodes))
+    names = None if nodes is None else expand_hostlist(nodes)
+    done = each(context.client.power_each(given.cluster, action, names), _ACCEPTED[action])
+    return followed(context, given.cluster, done, _DONE.get(action))
+
+
+def each(outcomes: Iterable[Outcome], accepted: str) -> list[Outcome]:
+    """Print a line for each as it is answered."""
+    found = []
+    for outcome in outcomes:
+        show(safe(f"{outcome.target}: {outcome.error or accepted}"))
+        found.append(outcome)
+    return found
+
+
+def followed(context: Context, cluster: str, outcomes: list[Outcome], wanted: str | None) -> int:
+    """Wait for what was accepted; the exit status: 9 if some failed, the first error's if all did."""
+    failed = [it.error for it in outcomes if it.error]
+    good = [it for it in outcomes if not it.error]
+    waiter = context.waiter() if good else None
+    if waiter and wanted:
+        waiter.power(cluster, good, wanted)
+    elif waiter:
+        waiter.follow(good)
+    if not failed:
+        return 0
+    return 9 if good else failed[0].exit_status
+
+
+def _are_free(context: Context, nodes: str | None) -> bool:
+    """Computes outside any set, so that switching them on means to start a set; a mixture is refused."""
+    if nodes is None or (nodes.isascii() and nodes.isdigit()):
+        return False
+    names, cluster = expand_hostlist(nodes), context.arguments.cluster
+    sets = {it.name: it.computeset for it in context.client.cluster(cluster).computes}
+    missing = [it for it in names if it not in sets]
+    if missing:
+        raise NotFoundError(
+            f"cluster {cluster} has no compute {missing[0]}. List them: comet cluster {cluster}"
+        )
+    free = [it for it in names if sets[it] is None]
+    if free and len(free) < len(names):
+        held = next(it for it in names if sets[it] is not None)
+        raise RefusedError(
+            f"{free[0]} is free, but {held} is in computeset {sets[held]}: name either free computes, which start as "
+            "a new set, or those of running sets"
+        )
+    return bool(free)
+
+
+def _power_set(context: Context, action: str, chosen: int) -> int:
+    cluster = context.arguments.cluster
+    if action == "on":
+        raise UsageError(
+            f"{chosen} is a computeset's number; a set is started by comet start {cluster} NODES"
+        )
+    found = context.client.computeset(chosen)
+    if found.cluster != cluster:
+        raise NotFoundError(
+            f"computeset {chosen} is not one of cluster {cluster}. List them: comet computeset"
+        )
+    if action in ("off", "shutdown"):
+        context.confirm(f"This ends computeset {chosen} with {len(found.computes)} nodes.")
+        computesets.end_set(context, chosen, hard=action == "off")
+        return 0
+    outcomes = context.client.power_each(cluster, action, computeset=chosen)
+    return followed(context, cluster, each(outcomes, _ACCEPTED[action]), None)

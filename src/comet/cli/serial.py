@@ -1,0 +1,72 @@
+"""A serial console in this terminal; Ctrl-] leaves it."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+from typing import Any, Callable
+
+from comet.client.connection import Connection
+from comet.client.errors import UsageError
+from comet.client.websocket import WebSocket
+
+_ESCAPE = b"\x1d"
+
+
+def attach(connection: Connection, path: str, say: Callable[[str], None]) -> int:
+    """Until the guest's console closes, Ctrl-], or the end of input. The terminal is as before afterwards."""
+    if sys.stdin is None or sys.stdout is None:
+        raise UsageError("the serial console needs a terminal")
+    web_socket = WebSocket(connection, path)
+    say("connected; Ctrl-] leaves the console")
+    saved = _raw()
+    try:
+        _copy(web_socket)
+    finally:
+        if saved is not None:
+            import termios
+
+            termios.tcsetattr(sys.stdin.fileno(), termios.TCSADRAIN, saved)
+        web_socket.close()
+    say("\nthe console is left")
+    return 0
+
+
+def _raw() -> Any:
+    """Put a terminal into raw mode; what it was, or None for something else."""
+    if not sys.stdin.isatty():
+        return None
+    import termios
+    import tty
+
+    saved = termios.tcgetattr(sys.stdin.fileno())
+    tty.setraw(sys.stdin.fileno())
+    return saved
+
+
+def _copy(web_socket: WebSocket) -> None:
+    terminal, output = sys.stdin.fileno(), sys.stdout.fileno()
+    sources = [terminal, web_socket.socket]
+    while True:
+        pending = getattr(web_socket.socket, "pending", int)()
+        ready = [web_socket.socket] if pending else select.select(sources, [], [])[0]
+        if web_socket.socket in ready:
+            found = web_socket.receive()
+            if found is None:
+                return
+            _write(output, found)
+        if terminal in ready:
+            typed = os.read(terminal, 4096)
+            before, escape, _ = typed.partition(_ESCAPE)
+            if before:
+                web_socket.send(before)
+            if escape:
+                return
+            if not typed:
+                sources.remove(terminal)  # a file's end: the answers are still shown
+
+
+def _write(output: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(output, data) :]

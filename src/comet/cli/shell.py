@@ -1,0 +1,68 @@
+"""`comet shell`: commands without the word `comet`, from a terminal or from a file."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import sys
+from collections.abc import Iterator
+
+from comet.cli.context import Context, warn
+from comet.cli.words import COMMANDS
+
+
+def shell(context: Context) -> int:
+    """Each line is a command; `exit`, `quit` or the end of input ends. The exit status is the last failure's.
+
+    From a file it stops at the first command that fails, like a shell's `set -e`.
+    """
+    from comet.cli.main import run
+
+    interactive = sys.stdin is not None and sys.stdin.isatty()
+    status = 0
+    for line in _lines(interactive):
+        try:
+            words = shlex.split(line, comments=True)
+        except ValueError as error:
+            warn(f"{line.strip()}: {error}")
+            words, status = [], 2
+        if words[:1] in (["exit"], ["quit"], ["q"]):
+            return status
+        if words[:1] == ["help"]:
+            words = [*words[1:], "--help"]
+        if words[:1] == ["shell"]:
+            warn("this is the shell")
+        elif words:
+            try:
+                status = run(words) or (0 if not interactive else status)
+            except KeyboardInterrupt:
+                warn("interrupted")
+                status = 130
+        if status and not interactive:
+            return status
+    return status
+
+
+def _lines(interactive: bool) -> Iterator[str]:
+    if not interactive:
+        yield from sys.stdin or ()
+        return
+    with contextlib.suppress(ImportError):
+        import readline
+
+        firsts = sorted({command.words[0] for command in COMMANDS})
+
+        def completer(text: str, index: int) -> str | None:
+            found = [it + " " for it in firsts if it.startswith(text)]
+            return found[index] if index < len(found) else None
+
+        readline.set_completer(completer)
+        readline.parse_and_bind("tab: complete")
+    while True:
+        try:
+            yield input("comet> ")
+        except EOFError:
+            print(file=sys.stderr)
+            return
+        except KeyboardInterrupt:
+            print(file=sys.stderr)

@@ -1,0 +1,1 @@
+"""What talks to Nucleus: configuration, connection, cache, typed results. Knows nothing of terminals."""

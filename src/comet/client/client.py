@@ -1,0 +1,336 @@
+"""What an owner does with virtual clusters, as a Python class (specification §9.6). Errors: comet.client.errors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, Optional, Union
+from urllib.parse import urlsplit
+
+from comet.client import records
+from comet.client.connection import Answer, decoded
+from comet.client.durations import walltime_to_minutes
+from comet.client.errors import CometError, NotFoundError, RefusedError, SomeNodesFailedError, UsageError
+from comet.client.hostlists import expand_hostlist
+from comet.client.records import ClusterRecord, Computeset, Node, Operation, Started
+from comet.client.requests import Requests, checked_operation
+
+if TYPE_CHECKING:
+    from comet.client.events import Event
+
+Nodes = Union[str, Sequence[str]]
+"""A hostlist, or names."""
+
+ACTIONS = ("on", "off", "reboot", "reset", "shutdown")
+_PATHS = {"on": "poweron", "off": "poweroff", "reboot": "reboot", "reset": "reset", "shutdown": "shutdown"}
+_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}\.iso")
+_NODE_NAME = re.compile(r"[A-Za-z0-9_-]{1,63}")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a request for one node, or for a set: an operation, or an error."""
+
+    target: str
+    operation: Optional[Operation] = None
+    error: Optional[CometError] = None
+
+
+@dataclass(frozen=True)
+class Console:
+    """A console's addresses on the endpoint; both hold a ticket that counts once, for a short time."""
+
+    page_url: str
+    websocket_path: str
+    expires_at: str
+
+
+class Client(Requests):
+    """A Nucleus, as one of its users. Close it, or use it as a context.
+
+    `endpoint` is a name of the configuration, an address, or an Endpoint. With a `cache` the answers to reads are kept,
+    and given when the server cannot be reached (`cached_at` then says from when, in seconds since 1970); with
+    `cached_only` nothing is asked of the server. Without one an unreachable server is an error.
+    """
+
+    # reads
+
+    def clusters(self) -> list[ClusterRecord]:
+        """The clusters of the caller's projects."""
+        return [records.read_cluster(it) for it in self.document("cluster", "")]
+
+    def cluster(self, name: str) -> ClusterRecord:
+        return records.read_cluster(self.document("cluster", name))
+
+    def node_info(self, cluster: str, node: Optional[str] = None) -> Node:
+        """A compute, or the frontend."""
+        if node is None:
+            return records.read_node(self.document("cluster", cluster, "frontend", ""), "frontend", cluster)
+        return records.read_node(self.document("cluster", cluster, "compute", node), "compute", cluster)
+
+    def computesets(
+        self,
+        state: Union[str, Sequence[str], None] = "running",
+        cluster: Optional[str] = None,
+        allocation: Optional[str] = None,
+    ) -> list[Computeset]:
+        """Sets in a state or states (None: all that ever were), of a cluster, of an allocation."""
+        states = [state] if isinstance(state, str) else list(state or ())
+        found = self.document("computeset", "", query=[("state", it) for it in states])
+        sets = [records.read_computeset(it) for it in records.read_list(found, "computesets")]
+        return [
+            it
+            for it in sets
+            if (cluster is None or it.cluster == cluster) and (allocation is None or it.account == allocation)
+        ]
+
+    def computeset(self, number: int) -> Computeset:
+        return records.read_computeset(self.document("computeset", number))
+
+    def isos(self) -> list[str]:
+        """Images by their wire names: `public/debian.iso`."""
+        return [str(it) for it in records.read_list(self.document("image"), "images")]
+
+    def simple_list(self, name: Optional[str] = None) -> list[dict[str, Any]]:
+        """A row for each cluster: `comet ll`."""
+        from comet.client.views import summary
+
+        return [summary(it) for it in ([self.cluster(name)] if name else self.clusters())]
+
+    def view(self, name: Optional[str] = None) -> list[dict[str, Any]]:
+        """A row for each node with its set and allocation: `comet cluster`."""
+        from comet.client.views import node_rows
+
+        clusters = [self.cluster(name)] if name else self.clusters()
+        busy = any(it.computeset is not None for cluster in clusters for it in cluster.computes)
+        sets = self.computesets(records.ACTIVE_STATES) if busy else []
+        return [row for it in clusters for row in node_rows(it, sets)]
+
+    def operation(self, identifier: str) -> Operation:
+        return records.read_operation(self.document("operation", identifier, fresh=True))
+
+    def operations(self, state: Optional[str] = None, target: Optional[str] = None) -> list[Operation]:
+        query = [(name, value) for name, value in (("state", state), ("target", target)) if value]
+        found = self.document("operation", "", query=query)
+        return [records.read_operation(it) for it in records.read_list(found, "operations")]
+
+    # changes
+
+    def start(
+        self,
+        cluster: str,
+        nodes: Optional[Nodes] = None,
+        count: Optional[int] = None,
+        allocation: Optional[str] = None,
+        walltime: Union[str, int] = "2d",
+        reservation: Optional[str] = None,
+        hosts: Optional[str] = None,
+        idempotency_key: Optional[str] = None,
+    ) -> Started:
+        """Start computes together: `nodes`, or any `count` of them. Walltime such as `6h`, or minutes as a number."""
+        if (nodes is None) == (count is None) or (count is not None and count < 1):
+            raise UsageError(f"start {cluster}: name nodes (vm-0 or vm-[0-3]), or a count of at least 1")
+        minutes = walltime if isinstance(walltime, int) else walltime_to_minutes(walltime)
+        body: dict[str, Any] = {"cluster": cluster, "walltime_mins": minutes}
+        if nodes is not None:
+            body["computes"] = _names(nodes)
+        optional = {"count": count, "allocation": allocation, "reservation": reservation, "hosts": hosts}
+        body.update({name: value for name, value in optional.items() if value is not None})
+        answer = self.change("POST", ("computeset", ""), body, key=idempotency_key)
+        return Started(_set_of(answer), self._operation_of(answer))
+
+    def terminate(self, number: int, hard: bool = False) -> Optional[Operation]:
+        """End a set: its nodes are shut down (or switched off, with `hard`), and their disks go home."""
+        answer = self.change("PUT", ("computeset", number, "poweroff" if hard else "shutdown"))
+        return self._operation_of(answer)
+
+    def power(
+        self, cluster: str, action: str, nodes: Optional[Nodes] = None, computeset: Optional[int] = None
+    ) -> list[Outcome]:
+        """Power of a frontend (neither nodes nor a set), of nodes of running sets, or of a whole set.
+
+        SomeNodesFailedError if some failed; if all did, the first node's error.
+        """
+        return _checked(self.power_each(cluster, action, nodes, computeset))
+
+    def power_each(
+        self, cluster: str, action: str, nodes: Optional[Nodes] = None, computeset: Optional[int] = None
+    ) -> Iterator[Outcome]:
+        """As `power`, one node after the other; an error is in its outcome."""
+        if action not in ACTIONS or (computeset is not None and action == "on"):
+            raise UsageError(f"power {action}: choose one of {', '.join(ACTIONS)}; a set is started by start")
+        if computeset is not None:
+            yield self._outcome(f"computeset {computeset}", "PUT", ("computeset", computeset, _PATHS[action]))
+            return
+        for target, words in _targets(cluster, nodes):
+            yield self._outcome(target, "PUT", (*words, _PATHS[action]))
+
+    def attach_iso(self, cluster: str, image: str, nodes: Optional[Nodes] = None) -> list[Outcome]:
+        """Put an image into the drive of the frontend, or of nodes, from the next power-on. `image`: a wire name."""
+        return _checked(self.attach_each(cluster, image, nodes))
+
+    def detach_iso(self, cluster: str, nodes: Optional[Nodes] = None) -> list[Outcome]:
+        return _checked(self.attach_each(cluster, "", nodes))
+
+    def attach_each(self, cluster: str, image: str, nodes: Optional[Nodes] = None) -> Iterator[Outcome]:
+        for target, words in _targets(cluster, nodes):
+            yield self._outcome(target, "PUT", (*words, "attach_iso"), query=[("iso_name", image)])
+
+    def upload_iso(
+        self,
+        path: Union[str, Path],
+        name: Optional[str] = None,
+        progress: Optional[Callable[[int, int], None]] = None,
+    ) -> str:
+        """Upload an image under its file name or another; the wire name. `progress(bytes sent, bytes in all)`."""
+        from comet.client.uploads import upload
+
+        chosen = name or Path(path).name
+        if not _IMAGE.fullmatch(chosen):
+            raise UsageError(
+                f"'{chosen}' is not an image's name: letters, digits and . _ + - with .iso at the end (--isoname=NAME)"
+            )
+        return upload(self.connection, Path(path), chosen, progress or (lambda sent, total: None))
+
+    def rename(self, cluster: str, mapping: Mapping[str, str]) -> None:
+        """Give computes other names, all at once, so that two may swap theirs. Rocks' names and the guests' stay."""
+        wrong = next((it for it in mapping.values() if not _NODE_NAME.fullmatch(it)), None)
+        if wrong is not None:
+            raise UsageError(f"'{wrong}' is not a node's name: at most 63 letters, digits, _ and -")
+        self.change("POST", ("cluster", cluster, "rename"), {"map": dict(mapping)})
+
+    def console(self, cluster: str, node: Optional[str] = None, kind: str = "vnc") -> Console:
+        """A ticket for a console, `vnc` or `serial`."""
+        (target,) = _targets(cluster, None if node is None else [node])
+        found = decoded(self.change("POST", (*target[1], "console"), {"type": kind}).body)
+        if not isinstance(found, dict) or not all(
+            isinstance(found.get(key), str) for key in ("page_url", "ws_url")
+        ):
+            raise records.bad_answer("it has no console's addresses")
+        page, socket = urlsplit(found["page_url"]), urlsplit(found["ws_url"])
+        ours = urlsplit(self.endpoint.url)
+        # only the path is taken: the browser and the ticket go to the configured server and nowhere else
+        query = f"?{page.query}" if page.query else ""
+        fragment = f"#{page.fragment}" if page.fragment else ""
+        return Console(
+            _printable(f"{ours.scheme}://{ours.netloc}/{page.path.lstrip('/')}{query}{fragment}"),
+            _printable("/" + socket.path.lstrip("/") + (f"?{socket.query}" if socket.query else "")),
+            str(found.get("expires_at", "")),
+        )
+
+    def cancel(self, identifier: str) -> None:
+        """Cancel an operation that is still queued."""
+        self.change("DELETE", ("operation", checked_operation(identifier)))
+
+    def wait(self, thing: Any, timeout: float = 3600) -> None:
+        """Until what was asked for has happened: an Operation, a Started set, an Outcome, or several of them."""
+        from comet.client.waiting import Waiter
+
+        Waiter(self, timeout).follow(thing)
+
+    def events(
+        self, cluster: Optional[str] = None, types: Sequence[str] = (), after: str = "", follow: bool = True
+    ) -> Iterator[Event]:
+        """Events as they happen, over broken connections. `after`: an event's id, "0" for all kept.
+
+        Without `follow` only those that the server keeps, an hour's or more.
+        """
+        from comet.client.events import events
+
+        return events(self.connection, cluster, types, after, follow)
+
+    # the user
+
+    def acknowledgement(self) -> dict[str, Any]:
+        """What an owner is responsible for: text, version, acknowledged_at (None: not yet)."""
+        found = self.document("user", "acknowledgement", fresh=True)
+        if not isinstance(found, dict) or not isinstance(found.get("text"), str):
+            raise records.bad_answer("it has no text to acknowledge")
+        return found
+
+    def acknowledge(self, version: str) -> None:
+        """State that the text of this version was read: the site may ask for it before the first power-on."""
+        self.change("PUT", ("user", "acknowledgement"), {"version": version})
+
+    def tokens(self) -> list[dict[str, Any]]:
+        """The caller's tokens, without their secrets."""
+        found = records.read_list(self.document("token", ""), "tokens")
+        return [it for it in found if isinstance(it, dict)]
+
+    def create_token(
+        self,
+        scopes: Sequence[str] = (),
+        note: str = "",
+        days: Optional[int] = None,
+        projects: Sequence[str] = (),
+    ) -> dict[str, Any]:
+        """A new token: it is in the answer's `token`, this once."""
+        body: dict[str, Any] = {"note": note}
+        body.update({"scopes": list(scopes)} if scopes else {})
+        body.update({"projects": list(projects)} if projects else {})
+        body.update({"days": days} if days is not None else {})
+        found = decoded(self.change("POST", ("token", ""), body).body)
+        if not isinstance(found, dict):
+            raise records.bad_answer("it has no token")
+        return found
+
+    def revoke_token(self, identifier: str) -> None:
+        self.change("DELETE", ("token", identifier))
+
+    # what became of it
+
+    def _outcome(self, target: str, *arguments: Any, **named: Any) -> Outcome:
+        try:
+            return Outcome(target, self._operation_of(self.change(*arguments, **named)))
+        except (RefusedError, NotFoundError) as error:
+            return Outcome(target, None, error)
+
+    def _operation_of(self, answer: Answer) -> Optional[Operation]:
+        """The operation that a change became: its body, or the one that its header names."""
+        if answer.status == 202 and answer.body:
+            return records.read_operation(decoded(answer.body))
+        where = answer.headers.get("Operation-Location", "")
+        return self.operation(checked_operation(where.rstrip("/").rpartition("/")[2])) if where else None
+
+
+def _names(nodes: Nodes) -> list[str]:
+    return expand_hostlist(nodes) if isinstance(nodes, str) else list(nodes)
+
+
+def _targets(cluster: str, nodes: Optional[Nodes]) -> list[tuple[str, tuple[str, ...]]]:
+    """(what to call it, words of its path) of the frontend, or of every node."""
+    if nodes is None:
+        return [(cluster, ("cluster", cluster, "frontend"))]
+    return [(name, ("cluster", cluster, "compute", name)) for name in _names(nodes)]
+
+
+def _checked(outcomes: Iterable[Outcome]) -> list[Outcome]:
+    found = list(outcomes)
+    failed = [it for it in found if it.error]
+    if failed and len(failed) == len(found) and failed[0].error:
+        raise failed[0].error
+    if failed:
+        raise SomeNodesFailedError("; ".join(f"{it.target}: {it.error}" for it in failed))
+    return found
+
+
+def _set_of(answer: Answer) -> int:
+    """The id of a set that was accepted: in Location, else in the body."""
+    found = re.search(r"/computeset/([0-9]{1,18})/?$", answer.headers.get("Location", ""))
+    if found:
+        return int(found[1])
+    document = decoded(answer.body)
+    number = (
+        document.get("id" if answer.status == 201 else "computeset") if isinstance(document, dict) else None
+    )
+    if not isinstance(number, int):
+        raise records.bad_answer("it does not say which computeset was made")
+    return number
+
+
+def _printable(address: str) -> str:
+    if not re.fullmatch(r"[!-~]+", address):
+        raise records.bad_answer("an address has characters that it cannot have")
+    return address

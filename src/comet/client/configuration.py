@@ -1,0 +1,283 @@
+"""Which server is asked, and as whom: options, then the environment, then a file.
+
+Our file is ~/.config/comet/config.toml:
+
+    active = "production"
+
+    [endpoints.production]
+    url = "https://nucleus.example.org/nucleus"
+    username = "ann"
+    token = "nuc_…"
+    ca = "/etc/ssl/site-ca.pem"      # only for a site with a CA of its own
+
+Without it the old client's YAML (`cloudmesh.comet`) is read, which needs PyYAML.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import stat
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Optional
+from urllib.parse import urlsplit
+
+from comet.client.errors import AuthenticationError, UsageError
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_TOKEN = re.compile(r"[!-~]{8,512}")
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A Nucleus and what its user shows it: a token, or the old client's key and secret (`signature`)."""
+
+    name: str
+    url: str
+    username: str = ""
+    token: str = field(default="", repr=False)
+    ca: str = ""
+    api_version: str = "v1"
+    signature: Optional[tuple[str, str]] = field(default=None, repr=False)
+
+    @property
+    def identity(self) -> str:
+        """What the cache distinguishes users by: the name and the public part of the token."""
+        parts = self.token.split("_")
+        if len(parts) == 3 and len(parts[1]) == 8:
+            return f"{self.username}/{parts[1]}"
+        if not self.token:
+            return f"{self.username}/"
+        import hashlib
+
+        return f"{self.username}/{hashlib.sha256(self.token.encode()).hexdigest()[:12]}"
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """The endpoints of a file, by name, and the active one's name. `notes` are lines for the user."""
+
+    path: Path
+    active: str
+    endpoints: Mapping[str, Endpoint]
+    notes: tuple[str, ...] = ()
+
+    def endpoint(self, name: str = "", environment: Mapping[str, str] = os.environ) -> Endpoint:
+        """The endpoint of a name or address; by default COMET_ENDPOINT, then the active one. COMET_TOKEN wins."""
+        wanted = name or environment.get("COMET_ENDPOINT", "") or self.active
+        if "://" in wanted:
+            known = [it for it in self.endpoints.values() if it.url == checked_url(wanted)]
+            found = known[0] if known else Endpoint(wanted, checked_url(wanted))
+        elif wanted in self.endpoints:
+            found = self.endpoints[wanted]
+        elif self.endpoints:
+            raise UsageError(
+                f"there is no endpoint '{wanted}' in {self.path}: {', '.join(sorted(self.endpoints))}"
+            )
+        else:
+            raise UsageError(f"no endpoint is known ({self.path} does not exist): run comet init")
+        token = environment.get("COMET_TOKEN", "")
+        return replace(found, token=checked_token(token), signature=None) if token else found
+
+
+def default_path(environment: Mapping[str, str] = os.environ) -> Path:
+    """COMET_CONFIG, else config.toml below XDG_CONFIG_HOME or ~/.config."""
+    if environment.get("COMET_CONFIG"):
+        return Path(environment["COMET_CONFIG"])
+    base = environment.get("XDG_CONFIG_HOME", "")
+    return (Path(base) if Path(base).is_absolute() else Path.home() / ".config") / "comet" / "config.toml"
+
+
+def old_path() -> Path:
+    """Where the old client had its configuration."""
+    return Path.home() / ".cloudmesh" / "cloudmesh.yaml"
+
+
+def load(path: Optional[Path] = None) -> Configuration:
+    """The configuration of a file; of none if it does not exist. UsageError if it cannot be understood."""
+    chosen = path or default_path()
+    if not chosen.exists() and path is None and "COMET_CONFIG" not in os.environ and old_path().exists():
+        chosen = old_path()
+    if not chosen.exists():
+        return Configuration(chosen, "", {})
+    try:
+        text = chosen.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{chosen} cannot be read: {error}") from error
+    read = _read_yaml if chosen.suffix in (".yaml", ".yml") else _read_toml
+    active, endpoints = read(chosen, text)
+    secret = any(it.token or it.signature for it in endpoints.values())
+    return Configuration(chosen, active, endpoints, _privacy(chosen) if secret else ())
+
+
+def save(path: Path, configuration: Configuration) -> None:
+    """Write our TOML with mode 0600, as a whole or not at all."""
+    lines = [f"active = {_quoted(configuration.active)}", ""]
+    for name, it in sorted(configuration.endpoints.items()):
+        lines.append(f"[endpoints.{_quoted(name)}]")
+        for key in ("url", "username", "token", "ca", "api_version"):
+            if getattr(it, key):
+                lines.append(f"{key} = {_quoted(getattr(it, key))}")
+        lines.append("")
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".config.")  # mode 0600
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write("\n".join(lines))
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(temporary).unlink()
+        raise
+
+
+def checked_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"'{name}' is not an endpoint's name: letters, digits, dot, underscore and dash")
+    return name
+
+
+def checked_url(url: str) -> str:
+    """The base address without a final slash. UsageError unless it is https, or http to this machine."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        host = ""
+    if not host or parts.scheme not in ("https", "http") or parts.query or parts.fragment or parts.username:
+        raise UsageError(f"'{url}' is not an address such as https://nucleus.example.org/nucleus")
+    if parts.scheme == "http" and host not in ("localhost", "127.0.0.1", "::1"):
+        raise UsageError(f"'{url}' would send the token unencrypted: use https")
+    if not re.fullmatch(r"[!-~]+", url):
+        raise UsageError(f"{url!r} has characters that an address cannot have")
+    return url.rstrip("/")
+
+
+def checked_token(token: str) -> str:
+    """AuthenticationError for one that cannot be sent in a header; the message does not repeat it."""
+    if not _TOKEN.fullmatch(token):
+        raise AuthenticationError(
+            "the token is not one: it has blanks, line ends or other letters; run comet init"
+        )
+    return token
+
+
+def _read_toml(path: Path, text: str) -> tuple[str, dict[str, Endpoint]]:
+    try:
+        import tomllib as toml
+    except ImportError:  # Python below 3.11
+        import tomli as toml  # type: ignore[import-not-found,no-redef,unused-ignore]
+    try:
+        document = toml.loads(text)
+    except toml.TOMLDecodeError as error:
+        raise UsageError(
+            f"{path} is not TOML: {error}. Correct it, or remove it and run comet init"
+        ) from error
+    endpoints = {}
+    for name, table in _table(document.get("endpoints", {}), path, "endpoints").items():
+        values = {key: _text(value, path, key) for key, value in _table(table, path, name).items()}
+        unknown = sorted(set(values) - {"url", "username", "token", "ca", "api_version"})
+        if unknown:
+            raise UsageError(f"{path}: endpoint '{name}' has the unknown key '{unknown[0]}'")
+        if values.get("token"):
+            checked_token(values["token"])
+        endpoints[name] = Endpoint(
+            checked_name(name),
+            checked_url(values.get("url", "")),
+            values.get("username", ""),
+            values.get("token", ""),
+            values.get("ca", ""),
+            values.get("api_version", "v1"),
+        )
+    return _text(document.get("active", ""), path, "active"), endpoints
+
+
+def _read_yaml(path: Path, text: str) -> tuple[str, dict[str, Endpoint]]:
+    try:
+        import yaml  # type: ignore[import-untyped,unused-ignore]
+    except ImportError:
+        raise UsageError(
+            f"{path} is the old client's; to read it install PyYAML (pip install 'comet-client[yaml]'), "
+            "or write a new configuration with comet init"
+        ) from None
+    try:
+        document = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise UsageError(
+            f"{path} is not YAML: {error}. Run comet init to write a new configuration"
+        ) from error
+    comet = document
+    for key in ("cloudmesh", "comet"):
+        comet = _table(comet, path, key).get(key)
+    comet = _table(comet, path, "comet")
+    username = _old_value(comet.get("username"))
+    endpoints = {
+        name: _old_endpoint(name, _table(table, path, name), username)
+        for name, table in _table(comet.get("endpoints"), path, "endpoints").items()
+        if _old_value(_table(table, path, name).get("nucleus_base_url"))
+    }
+    return _old_value(comet.get("active")), endpoints
+
+
+def _old_endpoint(name: str, table: Mapping[str, Any], username: str) -> Endpoint:
+    keys = table.get("apikey")
+    pair = (
+        [_old_value(keys.get(key)) for key in ("api_key", "api_secret")]
+        if isinstance(keys, dict)
+        else ["", ""]
+    )
+    signed = table.get("auth_provider") == "apikey" and all(pair)
+    return Endpoint(
+        checked_name(str(name)),
+        checked_url(_old_value(table.get("nucleus_base_url"))),
+        username,
+        api_version=_old_value(table.get("api_version")) or "v1",
+        signature=(pair[0], pair[1]) if signed else None,
+    )
+
+
+def _old_value(value: object) -> str:
+    """The old client's `TBD` is no value; some of its numbers are not quoted."""
+    return "" if value is None or value == "TBD" else str(value)
+
+
+def _privacy(path: Path) -> tuple[str, ...]:
+    """Close a file with a token to others; UsageError if that cannot be done."""
+    found = path.stat()
+    if not stat.S_IMODE(found.st_mode) & 0o077:
+        return ()
+    try:
+        path.chmod(0o600)
+    except OSError as error:
+        raise UsageError(
+            f"{path} has a token and others may read it, and its mode cannot be changed: {error}. "
+            f"Make it yours alone: chmod 600 {path}"
+        ) from error
+    return (
+        f"{path} had a token and others could read it; now its mode is 0600. "
+        "If others use this machine, revoke the token (comet token revoke) and run comet init",
+    )
+
+
+def _table(value: object, path: Path, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise UsageError(f"{path}: '{name}' is not a table. Correct it, or write a new one with comet init")
+    return value
+
+
+def _text(value: object, path: Path, name: str) -> str:
+    if not isinstance(value, str):
+        raise UsageError(f"{path}: '{name}' is not text in quotes")
+    return value
+
+
+def _quoted(text: str) -> str:
+    """A TOML basic string."""
+    escaped = "".join(f"\\u{ord(it):04x}" if ord(it) < 32 or ord(it) == 127 else it for it in text)
+    return '"' + escaped.replace('"', '\\"') + '"' if "\\" not in text else "'" + text + "'"

@@ -1,0 +1,262 @@
+"""One HTTP connection to Nucleus: TLS, deadlines, limits, and answers that become documents or errors.
+
+A server is not trusted: a redirect is not followed (it would carry the token elsewhere), a body has a limit, a request
+has a deadline as a whole, and only JSON becomes a document.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from typing import IO, Any, NamedTuple, Optional, Union
+from urllib.parse import quote, urlsplit
+
+from comet.client.configuration import Endpoint
+from comet.client.errors import CometError, UnreachableError, error_of_answer
+
+LARGEST_BODY = 256 * 1024 * 1024
+_LARGEST_ERROR = 64 * 1024
+_ADVICE = {
+    "401": "Run comet init for a new token",
+    "not-authenticated": "Run comet init for a new token",
+    "acknowledgement-needed": "Read and acknowledge it: comet acknowledge",
+    "missing-scope": "Make a token with this scope: comet token create",
+}
+_ACCEPT = "application/json, application/problem+json"
+
+
+class Answer(NamedTuple):
+    """An answer below 400; `body` is empty for 204 and 304."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+
+class Connection:
+    """Requests to one endpoint over a connection that stays open between them; not for several threads at once."""
+
+    def __init__(self, endpoint: Endpoint, timeout: float = 30) -> None:
+        parts = urlsplit(endpoint.url)
+        self.endpoint, self.timeout = endpoint, timeout
+        self._secure = parts.scheme == "https"
+        self._host, self._port, self._base = parts.hostname or "", parts.port, parts.path
+        self._open: Optional[http.client.HTTPConnection] = None
+
+    def path(self, *words: object) -> str:
+        """`/nucleus/v1/cluster/vc1` of the words below the version; each is quoted, also slashes and dots."""
+        quoted = [_quoted(str(word)) for word in words]
+        return "/".join([self._base, self.endpoint.api_version, *quoted])
+
+    def outer_path(self, *words: str) -> str:
+        """A path beside the versions: `/nucleus/rest-auth/login/`."""
+        return "/".join([self._base, *words])
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Union[bytes, IO[bytes], None] = None,
+        headers: Optional[Mapping[str, str]] = None,
+        patience: float = 0,
+        repeat: bool = True,
+    ) -> Answer:
+        """One request, with an answer below 400; error_of_answer for others. `patience`: seconds a long poll takes.
+
+        A connection that breaks before the answer is opened anew, once: changes carry a key by which the server knows
+        the second as the same. Not with `repeat` false, nor when the body is a file.
+        """
+        deadline = time.monotonic() + 4 * self.timeout + patience
+        again = repeat and (body is None or isinstance(body, bytes))
+        try:
+            response = self._send(method, path, body, headers, patience)
+        except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError) as error:
+            self.close()
+            if not again:
+                raise self._unreachable(error) from error
+            response = self._guarded_send(method, path, body, headers, patience)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            self.close()
+            raise self._unreachable(error) from error
+        return self._answer(response, deadline)
+
+    def stream(self, path: str, headers: Mapping[str, str], silence: float) -> http.client.HTTPResponse:
+        """A body without an end; a read that waits longer than `silence` seconds raises OSError."""
+        self.close()
+        response = self._guarded_send("GET", path, None, headers, 0)
+        if response.status != 200:
+            self._answer(response, time.monotonic() + self.timeout)
+            raise UnreachableError(f"{self.endpoint.url} answers {response.status} to a request for events")
+        if self._open is not None and self._open.sock is not None:
+            self._open.sock.settimeout(silence)
+        return response
+
+    def socket(self) -> Union[socket.socket, Any]:
+        """A connected socket, with TLS if the endpoint has it, which is the caller's from now on (WebSocket)."""
+        connection = self._new(self.timeout)
+        try:
+            connection.connect()
+        except (OSError, ValueError) as error:
+            raise self._unreachable(error) from error
+        taken, connection.sock = connection.sock, None
+        return taken
+
+    def close(self) -> None:
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    def headers(self, more: Optional[Mapping[str, str]] = None) -> dict[str, str]:
+        """Those of every request: credentials and what is accepted."""
+        found = {"Accept": _ACCEPT, "User-Agent": "comet", **self._credentials()}
+        found.update(more or {})
+        return found
+
+    def _guarded_send(self, *arguments: Any) -> http.client.HTTPResponse:
+        try:
+            return self._send(*arguments)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            self.close()
+            raise self._unreachable(error) from error
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        body: Union[bytes, IO[bytes], None],
+        headers: Optional[Mapping[str, str]],
+        patience: float,
+    ) -> http.client.HTTPResponse:
+        if self._open is None:
+            self._open = self._new(self.timeout)
+        connection = self._open
+        if connection.sock is None:
+            connection.connect()
+        connection.sock.settimeout(self.timeout + patience)
+        # also for a server that sends its headers one byte at a time
+        end = threading.Timer(4 * self.timeout + patience, _shut, (connection.sock,))
+        end.daemon = True
+        if not hasattr(body, "read"):
+            end.start()
+        try:
+            try:
+                connection.request(method, path, body, self.headers(headers))
+            except (BrokenPipeError, ConnectionResetError):
+                if not hasattr(body, "read"):
+                    raise  # else the server answered before it had all of the file
+            return connection.getresponse()
+        finally:
+            end.cancel()
+
+    def _new(self, timeout: float) -> http.client.HTTPConnection:
+        if not self._secure:
+            return http.client.HTTPConnection(self._host, self._port, timeout=timeout)
+        import ssl
+
+        try:
+            context = ssl.create_default_context(cafile=self.endpoint.ca or None)
+        except (OSError, ssl.SSLError) as error:
+            raise UnreachableError(f"the CA file {self.endpoint.ca} cannot be used: {error}") from error
+        return http.client.HTTPSConnection(self._host, self._port, timeout=timeout, context=context)
+
+    def _answer(self, response: http.client.HTTPResponse, deadline: float) -> Answer:
+        try:
+            limit = LARGEST_BODY if response.status < 300 else _LARGEST_ERROR
+            body = _read(response, limit, deadline)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            self.close()
+            raise self._unreachable(error) from error
+        if response.will_close:
+            self.close()
+        if response.status in (301, 302, 303, 307, 308):
+            where = ascii(response.headers.get("Location", ""))
+            raise UnreachableError(
+                f"{self.endpoint.url} redirects to {where}; comet does not follow. Is that the server? comet init"
+            )
+        if response.status >= 400:
+            raise _problem(response.status, response.headers, body)
+        return Answer(response.status, response.headers, body)
+
+    def _credentials(self) -> dict[str, str]:
+        if self.endpoint.token:
+            return {"Authorization": f"Bearer {self.endpoint.token}"}
+        if self.endpoint.signature:
+            from comet.client.signatures import signed_headers
+
+            return signed_headers(*self.endpoint.signature)
+        return {}
+
+    def _unreachable(self, error: Exception) -> UnreachableError:
+        reason = str(error) or type(error).__name__
+        if isinstance(error, (TimeoutError, socket.timeout)):
+            reason = f"no answer in {self.timeout:g} s"
+        advice = (
+            "; if the site has a CA of its own, name its file with --ca"
+            if "CERTIFICATE_VERIFY" in reason
+            else ""
+        )
+        return UnreachableError(f"{self.endpoint.url} cannot be reached: {reason}{advice}")
+
+
+def decoded(body: bytes) -> Any:
+    """A JSON document. UnreachableError for anything else."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise UnreachableError(
+            f"The server's answer is not JSON ({type(error).__name__}): check the endpoint's address: comet active"
+        ) from error
+
+
+def _quoted(word: str) -> str:
+    # a word of dots alone would be another path
+    return word.replace(".", "%2E") if word.strip(".") == "" else quote(word, safe="")
+
+
+def _shut(connected: socket.socket) -> None:
+    try:
+        connected.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass  # it ended in the same moment
+
+
+def _read(response: http.client.HTTPResponse, limit: int, deadline: float) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        part = response.read1(1 << 20)
+        if not part:
+            response.close()  # read1 leaves it open at its end, and the connection would refuse the next request
+            return b"".join(parts)
+        parts.append(part)
+        size += len(part)
+        if size > limit:
+            raise ValueError(f"its answer is larger than {limit} bytes")
+        if time.monotonic() > deadline:
+            raise ValueError("its answer takes too long")
+
+
+def _problem(status: int, headers: http.client.HTTPMessage, body: bytes) -> CometError:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        document = None
+    if isinstance(document, str):  # an old server says it so
+        document = {"detail": document}
+    known = document if isinstance(document, dict) else {}
+    slug = str(known.get("type") or "").rpartition("/")[2]
+    message = str(known.get("detail") or known.get("title") or f"the server answers {status}")
+    for entry in known["errors"] if isinstance(known.get("errors"), list) else ():
+        if isinstance(entry, dict):
+            message += f"; {entry.get('pointer', '')} {entry.get('detail', '')}".rstrip()
+    error = error_of_answer(status, slug, message)
+    advice = _ADVICE.get(slug or str(status))
+    if advice:
+        error.args = (f"{message.rstrip('.')}. {advice}",)
+    retry = headers.get("Retry-After", "")
+    error.retry_after = int(retry) if retry.isdigit() and len(retry) < 5 else None
+    return error

@@ -1,0 +1,38 @@
+"""Walltimes as they are typed, and durations as they are shown. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Optional
+
+from comet.client.errors import UsageError
+
+_MINUTES = {"m": 1, "h": 60, "d": 1440, "w": 10080}
+
+
+def walltime_to_minutes(text: str) -> int:
+    """`90m`, `6h`, `2d`, `1w` in minutes. UsageError without a unit: 6 is minutes to some, hours to others."""
+    found = re.fullmatch(r"([0-9]{1,9})([mhdw])", text.strip())
+    if not found or int(found[1]) == 0:
+        raise UsageError(
+            f"walltime '{text}' is not a number of at least 1 with one of the units m, h, d, w: for example 6h"
+        )
+    return int(found[1]) * _MINUTES[found[2]]
+
+
+def format_duration(seconds: Optional[float]) -> str:
+    """`[D-]HH:MM`, whole minutes rounded down; negative is 00:00, nothing is empty."""
+    if seconds is None:
+        return ""
+    minutes = max(0, int(seconds)) // 60
+    days, minutes = divmod(minutes, 1440)
+    return (f"{days}-" if days else "") + f"{minutes // 60:02d}:{minutes % 60:02d}"
+
+
+def format_age(seconds: float) -> str:
+    """An age for a message: `40 s`, `12 min`, `3 h`, `2 days`."""
+    whole = max(0, int(seconds))
+    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
+        if whole >= 2 * length:
+            return f"{whole // length} {unit}"
+    return f"{whole} s"

@@ -1,0 +1,38 @@
+"""A token for a user's name and password (rest-auth, specification §3.2)."""
+
+from __future__ import annotations
+
+import json
+
+from comet.client.configuration import Endpoint, checked_token
+from comet.client.connection import Connection, decoded
+from comet.client.errors import AuthenticationError, RefusedError
+from comet.client.records import bad_answer
+
+
+def logon(endpoint: Endpoint, password: str, timeout: float = 30) -> str:
+    """The new token. AuthenticationError if the server does not take name and password."""
+    connection = Connection(endpoint, timeout)
+    body = json.dumps({"username": endpoint.username, "password": password}).encode()
+    headers = {"Content-Type": "application/json"}
+    try:
+        path = connection.outer_path("rest-auth", "login", "")
+        found = decoded(connection.request("POST", path, body, headers, repeat=False).body)
+    except (AuthenticationError, RefusedError) as error:
+        raise AuthenticationError(
+            f"the server does not take {endpoint.username} and this password: {error}"
+        ) from error
+    finally:
+        connection.close()
+    if not isinstance(found, dict) or not isinstance(found.get("key"), str):
+        raise bad_answer("it has no token")
+    return checked_token(found["key"])
+
+
+def logoff(endpoint: Endpoint, timeout: float = 30) -> None:
+    """End the endpoint's token."""
+    connection = Connection(endpoint, timeout)
+    try:
+        connection.request("POST", connection.outer_path("rest-auth", "logout", ""), b"", repeat=False)
+    finally:
+        connection.close()

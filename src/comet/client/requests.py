@@ -1,0 +1,134 @@
+"""How a Nucleus is asked: reads with a cache, changes with a key, operations by long polls."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+import uuid
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Optional, TypeVar, Union
+from urllib.parse import urlencode
+
+from comet.client import configuration, records
+from comet.client.cache import Cache
+from comet.client.configuration import Endpoint
+from comet.client.connection import Answer, Connection, decoded
+from comet.client.errors import NoCachedAnswerError, RefusedError, UnreachableError, UsageError
+from comet.client.records import Operation
+
+_OPERATION = re.compile(r"[0-9A-Za-z]{1,64}")
+_RETRY_SECONDS = 60
+
+Self = TypeVar("Self", bound="Requests")
+
+
+class Requests:
+    """One endpoint and its cache; Client gives it an owner's words."""
+
+    def __init__(
+        self,
+        endpoint: Union[str, Endpoint, None] = None,
+        token: Optional[str] = None,
+        config: Union[str, Path, None] = None,
+        timeout: float = 30,
+        cache: Optional[Cache] = None,
+        cached_only: bool = False,
+    ) -> None:
+        if not isinstance(endpoint, Endpoint):
+            loaded = configuration.load(Path(config) if config else None)
+            endpoint = loaded.endpoint(endpoint or "", {"COMET_TOKEN": token} if token else os.environ)
+        self.endpoint, self.cache, self.cached_only = endpoint, cache, cached_only
+        self.connection = Connection(endpoint, timeout)
+        self.cached_at: Optional[float] = None
+
+    def __enter__(self: Self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.connection.close()
+        if self.cache is not None:
+            self.cache.close()
+
+    def document(self, *words: object, query: Iterable[tuple[str, str]] = (), fresh: bool = False) -> Any:
+        """The JSON document of a GET, from the server or (not with `fresh`) from the cache."""
+        pairs = list(query)
+        path = self.connection.path(*words) + (f"?{urlencode(pairs)}" if pairs else "")
+        cache = None if fresh else self.cache
+        known = cache.get(path) if cache else None
+        if self.cached_only:
+            if known is None:
+                raise NoCachedAnswerError(
+                    f"{path} was not asked before, so the cache does not have it: leave out --cached"
+                )
+            return self._from_cache(known.body, known.asked_at)
+        try:
+            answer = self.connection.request(
+                "GET", path, headers={"If-None-Match": known.etag} if known and known.etag else None
+            )
+            if answer.status == 304 and known and cache:
+                cache.confirm(path)
+                return decoded(known.body)
+            found = decoded(answer.body)
+        except UnreachableError:
+            if known is None:
+                raise
+            return self._from_cache(known.body, known.asked_at)
+        if cache:
+            cache.put(path, answer.body, answer.headers.get("ETag", ""))
+        return found
+
+    def follow(self, identifier: str, seconds: float) -> Operation:
+        """An operation when it is done, or after so many seconds (the server holds its answer back as long)."""
+        path = self.connection.path("operation", checked_operation(identifier))
+        whole = max(0, min(30, int(seconds)))
+        answer = self.connection.request("GET", f"{path}?wait={whole}" if whole else path, patience=whole)
+        return records.read_operation(decoded(answer.body))
+
+    def _from_cache(self, body: bytes, asked_at: float) -> Any:
+        self.cached_at = min(asked_at, self.cached_at or asked_at)
+        return decoded(body)
+
+    def change(
+        self,
+        method: str,
+        words: Sequence[object],
+        body: Optional[dict[str, Any]] = None,
+        query: Iterable[tuple[str, str]] = (),
+        key: Optional[str] = None,
+    ) -> Answer:
+        """A changing request, with a key by which the server knows a repetition; a busy server is asked again."""
+        if self.cached_only:
+            raise UsageError("--cached never asks the server, so it changes nothing: leave it out")
+        pairs = list(query)
+        path = self.connection.path(*words) + (f"?{urlencode(pairs)}" if pairs else "")
+        headers = {"Prefer": "respond-async", "Idempotency-Key": key or uuid.uuid4().hex}
+        content = None if body is None else json.dumps(body).encode()
+        if content is not None:
+            headers["Content-Type"] = "application/json"
+        until = time.monotonic() + _RETRY_SECONDS
+        while True:
+            try:
+                return self.connection.request(method, path, content, headers)
+            except RefusedError as error:
+                pause = error.retry_after
+                if error.http_status not in (409, 429) or pause is None or time.monotonic() + pause > until:
+                    raise
+                time.sleep(max(pause, 0.1))
+
+
+def checked_operation(identifier: str) -> str:
+    if not _OPERATION.fullmatch(identifier):
+        raise UsageError(f"'{identifier}' is not an operation's id: list them with comet operation list")
+    return identifier

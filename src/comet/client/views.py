@@ -1,0 +1,107 @@
+"""Rows of tables from records: the mash-ups of `comet ll` and `comet cluster` (specification §9.2). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from comet.client.hostlists import collect_hostlist
+from comet.client.records import ClusterRecord, Computeset, Node
+
+
+def summary(cluster: ClusterRecord) -> dict[str, Any]:
+    """A cluster in one row."""
+    frontend = cluster.frontend
+    return {
+        "name": cluster.name,
+        "project": cluster.project,
+        "count": len(cluster.computes),
+        "nodes": collect_hostlist(it.name for it in cluster.computes),
+        "frontend": frontend.name if frontend else None,
+        "state": frontend.state if frontend else None,
+        "type": frontend.type if frontend else None,
+        "allocations": ", ".join(cluster.allocations),
+        "description": cluster.description,
+    }
+
+
+def node_rows(cluster: ClusterRecord, sets: Sequence[Computeset]) -> list[dict[str, Any]]:
+    """A row for each node, the frontend first; its allocation is that of its set. Keys are stable for scripts."""
+    accounts = {it.id: it.account for it in sets}
+    return [node_row(it, accounts.get(it.computeset or 0)) for it in cluster.nodes()]
+
+
+def node_row(node: Node, allocation: Any) -> dict[str, Any]:
+    """A node in one row: `mac` is a list, the public one first."""
+    return {
+        "name": node.name,
+        "state": node.state,
+        "kind": node.kind,
+        "type": node.type,
+        "mac": macs(node),
+        "ip": node.pub_ip or ";".join(it.ip for it in node.interfaces if it.ip) or None,
+        "cpus": node.cpus,
+        "cluster": node.cluster,
+        "memory": node.memory,
+        "disksize": node.disksize,
+        "active_computeset": node.computeset,
+        "active_computeset_state": node.computeset_state,
+        "allocation": allocation,
+        "admin_state": node.disk_state,
+        "image_state": node.image_state,
+        "power": node.power,
+        "host": node.host,
+        "stale": node.stale,
+    }
+
+
+def macs(node: Node) -> list[str]:
+    """A node's MAC addresses, the public one first."""
+    found = [it.mac for it in node.interfaces if it.mac]
+    return sorted(found, key=lambda mac: mac != node.pub_mac)
+
+
+def set_text(number: Any, state: Any) -> str:
+    """`7` of a running set, `7(ending)` of another."""
+    if number is None:
+        return ""
+    return str(number) if state == "running" else f"{number}({state})"
+
+
+def export_files(cluster: ClusterRecord, subnet: str) -> dict[str, str]:
+    """The texts of vcnet_NAME.txt and vcnodes_NAME.txt by which an owner sets up the frontend (§9.7).
+
+    Node N of the cluster, from 1, gets the Nth address of the subnet. Unknown values are empty. ValueError for a
+    subnet that is none or too small.
+    """
+    import ipaddress
+
+    network = ipaddress.ip_network(subnet)
+    if network.num_addresses - 2 < len(cluster.computes):
+        raise ValueError(
+            f"'{subnet}' has fewer addresses than the cluster has computes ({len(cluster.computes)})"
+        )
+    frontend = cluster.frontend
+    values: list[Any] = [None] * 6
+    if frontend:
+        values = [
+            frontend.pub_ip,
+            frontend.pub_netmask,
+            frontend.gateway,
+            frontend.dns1,
+            frontend.dns2,
+            frontend.ntp,
+        ]
+    ip, mask, gateway, dns1, dns2, ntp = ("" if it is None else str(it) for it in values)
+    pairs = (
+        ("IP", ip),
+        ("MASK", mask),
+        ("GATEWAY", gateway),
+        ("DNS", f"{dns1} {dns2}".strip()),
+        ("NTP", ntp),
+    )
+    lines = [
+        f"{it.name},{it.interfaces[0].mac if it.interfaces else ''},{network.network_address + number}\n"
+        for number, it in enumerate(cluster.computes, 1)
+    ]
+    return {"vcnet": "".join(f"{key}: {value}\n" for key, value in pairs), "vcnodes": "".join(lines)}

@@ -1,0 +1,149 @@
+"""Waiting until what was asked for can be seen: first the operation, by long polls, then its effect (§9.5)."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Callable, Optional
+
+from comet.client.errors import OperationFailedError, UnreachableError, WaitTimeoutError
+from comet.client.records import TERMINAL_STATES, Computeset, Operation, Started
+
+if TYPE_CHECKING:
+    from comet.client.client import Client, Outcome
+
+FIRST_PAUSE = 0.25
+LONGEST_PAUSE = 4.0
+
+
+class Waiter:
+    """Everything that one command waits for, within `timeout` seconds in all. A server that is away for a while is not
+    an error: the operation lasts, and so does the wait.
+
+    `report` gets a line whenever something changes.
+    """
+
+    def __init__(
+        self, client: Client, timeout: float, report: Optional[Callable[[str], None]] = None
+    ) -> None:
+        self.client, self.report = client, report or (lambda line: None)
+        self.timeout, self.end = timeout, time.monotonic() + timeout
+
+    def follow(self, thing: Any) -> None:
+        """An Operation, Started, Outcome, or a list of them."""
+        from comet.client.client import Outcome
+
+        if thing is None:
+            return
+        if isinstance(thing, Operation):
+            self.operation(thing)
+        elif isinstance(thing, Started):
+            self.started(thing)
+        elif isinstance(thing, Outcome):
+            if thing.error:
+                raise thing.error
+            self.follow(thing.operation)
+        else:
+            for one in thing:
+                self.follow(one)
+
+    def operation(self, operation: Operation) -> None:
+        """Until it is done. OperationFailedError if it failed or was cancelled."""
+        found: Optional[Operation] = operation
+        while found is None or not found.done:
+            left = self.end - time.monotonic()
+            if left <= 0:
+                raise WaitTimeoutError(
+                    f"operation {operation.id} is not done after {self.timeout:g} s; it goes on. "
+                    f"See: comet operation show {operation.id}"
+                )
+            began = time.monotonic()
+            found = self._ask(functools.partial(self.client.follow, operation.id, left))
+            if time.monotonic() - began < FIRST_PAUSE and (found is None or not found.done):
+                self._sleep(1.0)  # a server that does not hold its answer back
+        if found.state != "succeeded":
+            raise OperationFailedError(
+                f"operation {found.id} {found.state}: {found.error or 'the server gives no reason'}"
+            )
+
+    def started(self, started: Started) -> None:
+        """Until the set runs and all its nodes are on."""
+        if started.operation is not None:
+            self.operation(started.operation)
+        self.running(started.computeset)
+
+    def running(self, number: int) -> Computeset:
+        """Until the set runs and all its nodes are on. OperationFailedError if it ends before."""
+
+        def ready(it: Computeset) -> bool:
+            if it.state in ("ending", *TERMINAL_STATES):
+                raise OperationFailedError(
+                    f"computeset {number} is {it.state}{f' ({it.end_reason})' if it.end_reason else ''} "
+                    f"and will not run. See: comet computeset {number}"
+                )
+            return it.state == "running" and all(node.power == "on" for node in it.computes)
+
+        return self._set(number, ready, "not running with all nodes on")
+
+    def ended(self, number: int) -> Computeset:
+        """Until the set has ended and its disks are home."""
+        return self._set(number, lambda it: it.state in TERMINAL_STATES, "not ended")
+
+    def power(self, cluster: str, outcomes: Sequence[Outcome], wanted: str) -> None:
+        """Until every node's power is as wanted: on or off."""
+        for outcome in outcomes:
+            if outcome.operation is not None:
+                self.operation(outcome.operation)
+        frontend = [it.target for it in outcomes] == [cluster]
+
+        def seen() -> Optional[bool]:
+            found = self._ask(lambda: self.client.cluster(cluster))
+            if found is None:
+                return None
+            power = {it.name: it.power for it in found.computes}
+            if frontend and found.frontend:
+                power[cluster] = found.frontend.power
+            return all(power.get(it.target) == wanted for it in outcomes)
+
+        self._until(seen, f"{', '.join(it.target for it in outcomes)} of {cluster}: power is not {wanted}")
+
+    def _set(self, number: int, reached: Callable[[Computeset], bool], not_yet: str) -> Computeset:
+        last: list[Computeset] = []
+
+        def seen() -> Optional[bool]:
+            found = self._ask(lambda: self.client.computeset(number))
+            if found is None:
+                return None
+            if not last or last[-1].state != found.state:
+                self.report(f"computeset {number}: {found.state}")
+            last.append(found)
+            return reached(found)
+
+        self._until(seen, f"computeset {number}: {not_yet}")
+        return last[-1]
+
+    def _until(self, seen: Callable[[], Optional[bool]], not_yet: str) -> None:
+        pause = FIRST_PAUSE
+        while not seen():
+            if time.monotonic() >= self.end:
+                raise WaitTimeoutError(f"{not_yet} after {self.timeout:g} s; it goes on")
+            self._sleep(pause)
+            pause = min(LONGEST_PAUSE, pause * 1.5)
+
+    def _ask(self, question: Callable[[], Any]) -> Any:
+        """The answer, or None from a server that cannot be reached now; an old one from the cache is none."""
+        before, self.client.cached_at = self.client.cached_at, None
+        try:
+            found = question()
+            return None if self.client.cached_at is not None else found
+        except UnreachableError:
+            if time.monotonic() >= self.end:
+                raise
+            self._sleep(1.0)
+            return None
+        finally:
+            self.client.cached_at = before
+
+    def _sleep(self, seconds: float) -> None:
+        time.sleep(max(0.0, min(seconds, self.end - time.monotonic())))

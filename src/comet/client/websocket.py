@@ -1,0 +1,125 @@
+"""The client's half of a WebSocket (RFC 6455), enough for a serial console: binary messages, ping, close."""
+
+from __future__ import annotations
+
+import base64
+import os
+from typing import Any, Optional
+
+from comet.client.connection import Connection
+from comet.client.errors import NotFoundError, UnreachableError
+
+_CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0, 1, 2, 8, 9, 10
+_LARGEST = 1 << 20
+
+
+class WebSocket:
+    """An open WebSocket; `socket` is for select. Every method raises UnreachableError when it breaks."""
+
+    def __init__(self, connection: Connection, path: str) -> None:
+        self.socket: Any = connection.socket()
+        self._received = b""
+        key = base64.b64encode(os.urandom(16)).decode()
+        host = connection.endpoint.url.split("//", 1)[1].split("/", 1)[0]
+        lines = [
+            f"GET {path} HTTP/1.1",
+            f"Host: {host}",
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            f"Sec-WebSocket-Key: {key}",
+            "Sec-WebSocket-Version: 13",
+            "Sec-WebSocket-Protocol: binary",
+            *(f"{name}: {value}" for name, value in connection.headers().items() if name == "Authorization"),
+        ]
+        try:
+            self.socket.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
+            while b"\r\n\r\n" not in self._received:
+                self._more()
+                if len(self._received) > 65536:
+                    raise UnreachableError("the server's answer to a WebSocket has no end")
+        except OSError as error:
+            raise UnreachableError(f"the console cannot be reached: {error}") from error
+        head, _, self._received = self._received.partition(b"\r\n\r\n")
+        status, accept = _answer(head)
+        if status != "101":
+            raise NotFoundError(
+                f"the console's ticket is not taken ({status[:20]}): it counts once. Run the command again"
+            )
+        if accept != _accepted(key):
+            self.close()
+            raise UnreachableError("the server's answer is not that of a WebSocket")
+
+    def send(self, data: bytes, opcode: int = _BINARY) -> None:
+        size = len(data)
+        length = bytes([0x80 | size]) if size < 126 else b"\xfe" + size.to_bytes(2, "big")
+        if size > 65535:
+            length = b"\xff" + size.to_bytes(8, "big")
+        mask = os.urandom(4)
+        masked = bytes(it ^ mask[index % 4] for index, it in enumerate(data))
+        try:
+            self.socket.sendall(bytes([0x80 | opcode]) + length + mask + masked)
+        except OSError as error:
+            raise UnreachableError(f"the console is gone: {error}") from error
+
+    def receive(self) -> Optional[bytes]:
+        """What came, perhaps b"" (only a ping); None when the server has closed."""
+        try:
+            self._more()
+        except OSError as error:
+            raise UnreachableError(f"the console is gone: {error}") from error
+        found = b""
+        while (frame := self._frame()) is not None:
+            opcode, data = frame
+            if opcode == _CLOSE:
+                return found or None
+            if opcode == _PING:
+                self.send(data, _PONG)
+            elif opcode in (_CONTINUATION, _TEXT, _BINARY):
+                found += data
+        return found
+
+    def close(self) -> None:
+        try:
+            self.send(b"\x03\xe8", _CLOSE)
+        except UnreachableError:
+            pass  # the server was first
+        self.socket.close()
+
+    def _more(self) -> None:
+        part = self.socket.recv(65536)
+        if not part:
+            raise ConnectionResetError("the server has ended it")
+        self._received += part
+
+    def _frame(self) -> Optional[tuple[int, bytes]]:
+        """The next whole frame, or None."""
+        data = self._received
+        if len(data) < 2:
+            return None
+        size, start = data[1] & 0x7F, 2
+        if size >= 126:
+            start = 4 if size == 126 else 10
+            size = int.from_bytes(data[2:start], "big")
+        if size > _LARGEST or data[1] & 0x80:
+            raise UnreachableError("the console sends what is not one of a WebSocket's frames")
+        if len(data) < start + size:
+            return None
+        self._received = data[start + size :]
+        return data[0] & 0x0F, data[start : start + size]
+
+
+def _answer(head: bytes) -> tuple[str, str]:
+    first, *lines = head.decode("latin-1").split("\r\n")
+    accept = ""
+    for line in lines:
+        name, _, value = line.partition(":")
+        if name.strip().lower() == "sec-websocket-accept":
+            accept = value.strip()
+    return (first.split(" ") + [""])[1], accept
+
+
+def _accepted(key: str) -> str:
+    import hashlib
+
+    digest = hashlib.sha1((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode())
+    return base64.b64encode(digest.digest()).decode()

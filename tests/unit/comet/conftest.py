@@ -1,0 +1,74 @@
+"""A server in memory, and `comet` with a home of its own."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from comet.cli.main import run
+from tests.nucleus_server import TOKEN, NucleusServer
+
+
+class Result(NamedTuple):
+    """What a command printed, and its exit status."""
+
+    status: int
+    out: str
+    err: str
+
+
+Comet = Callable[..., Result]
+
+
+@pytest.fixture
+def server() -> Iterator[NucleusServer]:
+    found = NucleusServer()
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in (
+        "COMET_ENDPOINT",
+        "COMET_TOKEN",
+        "COMET_PASSWORD",
+        "COMET_CONFIG",
+        "XDG_CONFIG_HOME",
+        "XDG_CACHE_HOME",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def configured(server: NucleusServer, home: Path) -> Path:
+    """A configuration file for the server."""
+    path = home / ".config" / "comet" / "config.toml"
+    path.parent.mkdir(parents=True)
+    path.write_text(
+        f'active = "dev"\n[endpoints.dev]\nurl = "{server.url}"\nusername = "ann"\ntoken = "{TOKEN}"\n',
+        "utf-8",
+    )
+    path.chmod(0o600)
+    return path
+
+
+@pytest.fixture
+def comet(configured: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Comet:
+    """Run one command in this process, with `stdin` as its input that is no terminal."""
+
+    def call(*words: str, stdin: str = "") -> Result:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        capsys.readouterr()
+        status = run(list(words))
+        printed = capsys.readouterr()
+        return Result(status, printed.out, printed.err)
+
+    return call

@@ -1,0 +1,117 @@
+"""The cache of answers: never a reason for a command to fail, never another user's."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+
+from comet.client.cache import Cache
+from comet.client.configuration import Endpoint
+
+
+def cache(folder: Path, user: str = "ann", endpoint: str = "https://n") -> Cache:
+    return Cache(folder / "comet" / "answers.sqlite", endpoint, user)
+
+
+def test_an_answer_is_found_again_by_its_user_and_endpoint_only(tmp_path: Path) -> None:
+    first = cache(tmp_path)
+    first.put("/a", b"[1]", '"e"')
+    first.close()
+    found = cache(tmp_path).get("/a")
+    assert found is not None
+    assert found[:2] == (b"[1]", '"e"')
+    assert cache(tmp_path, "bob").get("/a") is None
+    assert cache(tmp_path, endpoint="https://m").get("/a") is None
+    assert (tmp_path / "comet" / "answers.sqlite").stat().st_mode & 0o777 == 0o600
+
+
+def test_users_with_other_tokens_are_other_users() -> None:
+    one, two, three = (
+        Endpoint("e", "https://n", "ann", it).identity
+        for it in ("nuc_aaaaaaaa_s", "nuc_bbbbbbbb_s", "secret-text")
+    )
+    assert len({one, two, three}) == 3
+    assert "secret" not in three
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"not a database, but long enough to be looked at " * 40, b"SQLite format 3\0" + b"\xff" * 4096],
+)
+def test_a_broken_file_is_replaced(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "comet" / "answers.sqlite"
+    path.parent.mkdir()
+    path.write_bytes(content)
+    for _ in range(2):  # the first finds it broken, the second has a new one
+        found = cache(tmp_path)
+        found.put("/a", b"1", "")
+        found.close()
+    assert cache(tmp_path).get("/a") is not None
+
+
+def test_a_file_of_another_version_is_emptied(tmp_path: Path) -> None:
+    found = cache(tmp_path)
+    found.put("/a", b"1", "")
+    found.close()
+    with sqlite3.connect(tmp_path / "comet" / "answers.sqlite") as database:
+        database.execute("PRAGMA user_version = 99")
+        database.execute("ALTER TABLE answer RENAME COLUMN body TO content")
+    database.close()
+    found = cache(tmp_path)
+    assert found.get("/a") is None
+    found.put("/a", b"2", "")
+    assert found.trouble is None
+
+
+def test_a_link_or_a_folder_in_its_place_is_not_used(tmp_path: Path) -> None:
+    target = tmp_path / "others"
+    target.write_text("theirs")
+    (tmp_path / "comet").mkdir()
+    (tmp_path / "comet" / "answers.sqlite").symlink_to(target)
+    found = cache(tmp_path)
+    found.put("/a", b"1", "")
+    assert found.get("/a") is None
+    assert found.trouble is not None
+    assert target.read_text() == "theirs"
+
+
+def test_a_file_of_another_user_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache(tmp_path).put("/a", b"1", "")
+    monkeypatch.setattr("os.geteuid", lambda: 4711)
+    found = cache(tmp_path)
+    assert found.get("/a") is None
+    assert "belongs to user id" in str(found.trouble)
+
+
+def test_a_full_disk_costs_the_cache_only(tmp_path: Path) -> None:
+    found = cache(tmp_path)
+    found.put("/a", b"1", "")
+    assert found._database is not None
+    found._database.execute("PRAGMA max_page_count = 4")
+    found.put("/b", b"x" * 100_000, "")
+    assert "full" in str(found.trouble)
+    found.put("/c", b"1", "")
+    assert found.get("/c") is None
+    assert cache(tmp_path).get("/a") is not None
+
+
+def test_many_at_once_lose_nothing_and_fail_never(tmp_path: Path) -> None:
+    troubles: list[str | None] = []
+
+    def work(number: int) -> None:
+        own = cache(tmp_path)
+        for index in range(5):
+            own.put(f"/{number}/{index}", b"1", "")
+        troubles.append(own.trouble)
+        own.close()
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [it for it in troubles if it] == []
+    assert len(cache(tmp_path).answers()) == 20

@@ -1,0 +1,382 @@
+"""Every command against a small server: what it asks, what it prints, its exit status."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import stat
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.nucleus_server import PASSWORD, TOKEN, NucleusServer, answer, cluster
+from tests.unit.comet.conftest import Comet
+
+
+def sent(server: NucleusServer, method: str) -> list[tuple[str, object]]:
+    """(path below the version, JSON body) of the requests of a method."""
+    return [
+        (path.partition("/v1/")[2], json.loads(body) if body else None)
+        for found, path, _, body in server.requests
+        if found == method
+    ]
+
+
+def test_init_writes_a_private_file_with_a_token(server: NucleusServer, home: Path, comet: Comet) -> None:
+    (home / ".config" / "comet" / "config.toml").unlink()
+    options = ("--endpoint=dev", f"--url={server.url}", "--user=ann")
+    assert comet("init", *options, stdin="wrong\n").status == 3
+    assert not (home / ".config" / "comet" / "config.toml").exists()
+    assert comet("init", *options, stdin="").status == 2
+    done = comet("init", *options, stdin=f"{PASSWORD}\n")
+    assert (done.status, done.err) == (0, "")
+    path = home / ".config" / "comet" / "config.toml"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert TOKEN in path.read_text()
+    assert TOKEN not in done.out
+    assert comet("active").status == 0
+    assert comet("ll").status == 0
+
+
+def test_init_takes_a_token_of_a_file(server: NucleusServer, home: Path, comet: Comet) -> None:
+    options = ("init", "--endpoint=dev", f"--url={server.url}", "--user=ann", "--token-file=-")
+    assert comet(*options, stdin=f"{TOKEN}\n").status == 0
+    refused = comet(*options, stdin="nuc_bad token\n")
+    assert refused.status == 3
+    assert "bad token" not in refused.err
+    assert (
+        comet(
+            "init", "--endpoint=dev", f"--url={server.url}", "--user=bob", "--token-file=-", stdin=TOKEN
+        ).status
+        == 3
+    )
+
+
+def test_active_changes_the_server(configured: Path, comet: Comet) -> None:
+    with configured.open("a") as file:
+        file.write('[endpoints.other]\nurl = "https://other.example.org"\n')
+    assert comet("active", "other").status == 0
+    assert 'active = "other"' in configured.read_text()
+    assert comet("active", "third").status == 2
+
+
+def test_ll_has_a_row_for_each_cluster(server: NucleusServer, comet: Comet) -> None:
+    assert "| vc2  | alpha   | 4     | vm-vc2-[0-3] |" in comet("ll").out
+    assert comet("ll", "vc3").status == 4
+    rows = json.loads(comet("ll", "vc2", "--format=json").out)
+    assert (rows[0]["name"], rows[0]["nodes"], rows[0]["allocations"]) == ("vc2", "vm-vc2-[0-3]", "alp1")
+
+
+def test_cluster_has_the_same_in_every_format(server: NucleusServer, comet: Comet) -> None:
+    comet("start", "vc2", "vm-vc2-[0-1]", "--walltime=6h")
+    rows = json.loads(comet("cluster", "vc2", "--format=json").out)
+    assert [it["name"] for it in rows] == ["vc2", "vm-vc2-0", "vm-vc2-1", "vm-vc2-2", "vm-vc2-3"]
+    assert rows[0]["mac"] == "76:77:6e:90:00:01;76:77:6e:80:00:01"
+    assert [it["allocation"] for it in rows] == [None, "alp1", "alp1", None, None]
+    assert rows[0]["stale"] is False
+    assert yaml.safe_load(comet("cluster", "vc2", "--format=yaml").out) == rows
+    read = list(csv.DictReader(io.StringIO(comet("cluster", "vc2", "--format=csv").out)))
+    assert [it["active_computeset"] for it in read] == ["", "1", "1", "", ""]
+    legacy = json.loads(comet("cluster", "vc2", "--format=json", "--legacy").out)
+    assert list(legacy) == ["0", "1", "2", "3", "4"]
+    (rest,) = json.loads(comet("cluster", "vc2", "--format=rest").out)
+    assert rest == server.clusters[0]
+    literal = comet("cluster", "vc2", "--format=rest", "--legacy").out
+    assert "'stale': False" in literal
+    table = comet("cluster", "vc2", "--status").out
+    assert "| vm-vc2-0 | active  | 1          | alp1       | ready       |" in table
+    assert "mac" not in table
+
+
+def test_cluster_is_sorted_by_any_column(server: NucleusServer, comet: Comet) -> None:
+    server.clusters = [cluster(count=11)]
+    by_name = json.loads(comet("cluster", "--sort=name", "--format=json").out)
+    assert [it["name"] for it in by_name][-2:] == ["vm-vc2-9", "vm-vc2-10"]
+    assert comet("cluster", "--sort=ram").status == 0
+    assert comet("cluster", "--sort=colour").status == 2
+
+
+def test_start_checks_all_before_it_asks(server: NucleusServer, comet: Comet) -> None:
+    for words in (
+        ("vm-vc2-[0-1]", "--walltime=6"),
+        ("vm-vc2-[1-0]",),
+        (),
+        ("vm-vc2-0", "--count=2"),
+        ("--count=0",),
+        ("--count=two",),
+    ):
+        assert comet("start", "vc2", *words).status == 2, words
+    assert server.requests == []
+
+
+def test_start_prints_the_set_and_how_to_follow_it(server: NucleusServer, comet: Comet) -> None:
+    started = comet("start", "vc2", "vm-vc2-[0-1]", "--walltime=6h")
+    assert started.out == "computeset 1 is accepted. Follow it: comet computeset 1 --wait\n"
+    assert sent(server, "POST") == [
+        ("computeset/", {"cluster": "vc2", "walltime_mins": 360, "computes": ["vm-vc2-0", "vm-vc2-1"]})
+    ]
+    (headers,) = [it for method, _, it, _ in server.requests if method == "POST"]
+    assert headers["Prefer"] == "respond-async"
+    held = comet("start", "vc2", "vm-vc2-[1-2]")
+    assert held.status == 5
+    assert held.err == "vm-vc2-1 is in computeset 1\n"
+    few = comet("start", "vc2", "--count=3")
+    assert (few.status, few.err) == (5, "2 computes of vc2 are available\n")
+    assert comet("start", "vc2", "--count=2", "--wait").out == "computeset 2 is running\n"
+
+
+def test_several_allocations_need_a_choice(server: NucleusServer, comet: Comet) -> None:
+    server.clusters[0]["allocations"] = ["alp1", "alp2"]
+    refused = comet("start", "vc2", "--count=1")
+    assert refused.status == 2
+    assert "--allocation: alp1, alp2" in refused.err
+    assert comet("start", "vc2", "--count=1", "--allocation=alp2").status == 0
+
+
+def test_computesets_and_their_end(server: NucleusServer, comet: Comet) -> None:
+    comet("start", "vc2", "vm-vc2-[0-1]", "--walltime=6h")
+    shown = comet("computeset", "1")
+    assert "Cluster: vc2\tComputeset: 1\tState: running\tAllocation: alp1" in shown.out
+    assert "Requested: 06:00\tRunning: 00:00\tRemaining: 05:59" in shown.out
+    (one,) = json.loads(comet("computeset", "--format=json").out)
+    assert [it["name"] for it in one["computes"]] == ["vm-vc2-0", "vm-vc2-1"]
+    assert comet("computeset", "--cluster=vc9", "--format=json").out == "[]\n"
+    assert comet("terminate", "1", "--wait").out == "computeset 1 is cancelled\n"
+    assert comet("computeset", "1", "--wait").status == 8
+    assert comet("computeset", "--state=all", "--format=csv").out.count("\n") == 3
+    assert comet("terminate", "7").status == 4
+    assert comet("terminate", "seven").status == 2
+
+
+def test_power_of_the_frontend_needs_no_set(server: NucleusServer, comet: Comet) -> None:
+    assert comet("power", "on", "vc2", "--wait").out == "vc2: is switched on\n"
+    assert sent(server, "PUT") == [("cluster/vc2/frontend/poweron", None)]
+    assert server.sets == {}
+
+
+def test_power_on_of_free_computes_starts_a_set(server: NucleusServer, comet: Comet) -> None:
+    assert comet("power", "on", "vc2", "vm-vc2-[0-1]", "--walltime=1h").status == 0
+    assert comet("power", "on", "vc2", "--count=1", "--wait").status == 0
+    assert sorted(server.sets) == [1, 2]
+    mixed = comet("power", "on", "vc2", "vm-vc2-[0,3]")
+    assert mixed.status == 5
+    assert "vm-vc2-3 is free, but vm-vc2-0 is in computeset 1" in mixed.err
+    assert comet("power", "on", "vc2", "vm-vc2-0", "--walltime=1h").status == 2
+    assert comet("power", "on", "vc2", "vm-vc2-0").status == 0
+    assert comet("power", "on", "vc2", "vm-vc2-9").status == 4
+    assert comet("power", "on", "vc2", "1").status == 2
+
+
+def test_power_of_nodes_has_a_line_for_each(server: NucleusServer, comet: Comet) -> None:
+    comet("start", "vc2", "vm-vc2-[0-1]")
+    done = comet("power", "off", "vc2", "vm-vc2-[0-2]")
+    assert done.status == 9
+    assert done.out.splitlines() == [
+        "vm-vc2-0: is switched off",
+        "vm-vc2-1: is switched off",
+        "vm-vc2-2: vm-vc2-2 is in no running computeset",
+    ]
+    assert comet("power", "reset", "vc2", "vm-vc2-[2-3]").status == 5
+    assert comet("power", "reset", "vc2", "vm-vc2-9").status == 4
+
+
+def test_power_of_a_set_asks_before_it_ends(server: NucleusServer, comet: Comet) -> None:
+    comet("start", "vc2", "vm-vc2-[0-1]")
+    assert comet("power", "reboot", "vc2", "1").out == "computeset 1: is asked to reboot\n"
+    assert comet("power", "off", "vc2", "1").status == 2
+    assert server.sets[1]["state"] == "running"
+    server.clusters.append(cluster("vc4"))
+    assert comet("power", "off", "vc4", "1", "--yes").status == 4
+    assert comet("power", "off", "vc2", "1", "--yes", "--wait").out == "computeset 1 is cancelled\n"
+
+
+def test_an_operation_that_fails_or_takes_too_long(server: NucleusServer, comet: Comet) -> None:
+    failed = server.operation("power", error="host vm-container-0-0 does not answer\x1b[2J", cluster="vc2")
+    shown = comet("operation", "wait", failed["id"])
+    assert shown.status == 8
+    assert "does not answer\\x1b[2J" in shown.err
+    server.polls_until_done = 10**9
+    late = comet("power", "on", "vc2", "--wait=0.5")
+    assert late.status == 7
+    assert "comet operation show" in late.err
+    server.polls_until_done = 1
+    assert comet("operation", "wait", late.err.split("comet operation show ")[1].strip()).status == 0
+    assert "vc2/vc2" in comet("operation", "list").out
+    assert comet("operation", "show", "../user").status in (2, 4)
+
+
+def test_images(server: NucleusServer, comet: Comet, tmp_path: Path) -> None:
+    image = tmp_path / "inst.iso"
+    image.write_bytes(b"\r\n--CD001" * 300_000)
+    assert comet("iso", "upload", str(image), "--wait").out == "inst.iso is uploaded\n"
+    assert comet("image", "list").out == "0: debian.iso\n1: inst.iso\n"
+    assert comet("iso", "upload", str(image)).status == 5
+    assert comet("iso", "upload", str(image), "--imagename=other.iso").status == 0
+    assert comet("iso", "upload", str(image), "--isoname=../x.iso").status == 2
+    assert comet("iso", "upload", str(tmp_path / "none.iso")).status == 2
+    assert comet("iso", "upload", str(tmp_path), "--isoname=x.iso").status == 2
+    (tmp_path / "empty.iso").touch()
+    assert comet("iso", "upload", str(tmp_path / "empty.iso")).status == 2
+    assert comet("iso", "attach", "inst.iso", "vc2").out == "vc2: inst.iso from the next power-on\n"
+    assert server.clusters[0]["frontend"]["iso"] == "public/inst.iso"
+    assert comet("iso", "attach", "0", "vc2").status == 0
+    assert server.clusters[0]["frontend"]["iso"] == "public/debian.iso"
+    assert comet("iso", "attach", "9", "vc2").status == 4
+    assert comet("iso", "detach", "vc2").status == 0
+    assert server.clusters[0]["frontend"]["iso"] is None
+
+
+def test_node_info_and_rename(server: NucleusServer, comet: Comet) -> None:
+    assert "| pub_ip         | 203.0.113.9" in comet("node", "info", "vc2").out
+    assert comet("node", "info", "vc2", "vm-vc2-9").status == 4
+    renamed = comet("node", "rename", "vc2", "vm-vc2-[0-1]", "n[1,0]", "--yes")
+    assert renamed.status == 0
+    assert sent(server, "POST") == [("cluster/vc2/rename", {"map": {"vm-vc2-0": "n1", "vm-vc2-1": "n0"}})]
+    assert comet("node", "rename", "vc2", "n[0-1]", "n[1,0]", "--yes").status == 0
+    for words, status in (
+        (("n0", "n[0-1]"), 2),
+        (("n9", "n8"), 4),
+        (("n0", "n1"), 5),
+        (("n0", "bad.name"), 2),
+        (("n0", "m0"), 2),  # nobody can answer
+    ):
+        extra = () if words[1] == "m0" else ("--yes",)
+        assert comet("node", "rename", "vc2", *words, *extra).status == status, words
+
+
+def test_a_console_stays_on_the_configured_server(server: NucleusServer, comet: Comet) -> None:
+    shown = comet("console", "--link", "vc2")
+    assert shown.out == f"{server.url}/console/ticket#autoconnect\n"
+    assert TOKEN not in shown.out
+
+
+def test_tokens(server: NucleusServer, comet: Comet) -> None:
+    made = comet("token", "create", "--note=backup", "--scopes=read,power", "--days=7")
+    assert made.out == "nuc_tok00000_" + "x" * 43 + "\n"
+    assert sent(server, "POST") == [("token/", {"note": "backup", "scopes": ["read", "power"], "days": 7})]
+    assert "backup" in comet("token", "list").out
+    assert comet("token", "revoke", "tok00000").status == 0
+    assert comet("token", "revoke", "tok00000").status == 4
+    assert comet("token", "revoke", TOKEN).status == 2
+
+
+def test_export_nodes_writes_what_the_set_up_reads(
+    server: NucleusServer, comet: Comet, tmp_path: Path
+) -> None:
+    assert comet("export-nodes", "vc2", f"--directory={tmp_path}").status == 0
+    assert (tmp_path / "vcnet_vc2.txt").read_text() == (
+        "IP: 203.0.113.9\nMASK: 255.255.255.0\nGATEWAY: 203.0.113.1\nDNS: 192.0.2.1 192.0.2.2\nNTP: 192.0.2.3\n"
+    )
+    assert (tmp_path / "vcnodes_vc2.txt").read_text().splitlines()[0] == "vm-vc2-0,76:77:6e:80:00:02,10.0.0.1"
+    assert comet("export-nodes", "vc2", "--subnet=10.0.0.0/30").status == 2
+    assert comet("export-nodes", "vc2", "--subnet=x").status == 2
+    assert comet("export-nodes", "vc2", f"--directory={tmp_path}/none").status == 2
+
+
+def test_a_name_with_a_slash_or_an_escape_writes_no_file(
+    server: NucleusServer, comet: Comet, tmp_path: Path
+) -> None:
+    server.clusters[0]["name"] = "../x"
+    server.answers["/cluster/vc2"] = answer(200, json.dumps(server.clusters[0]).encode())
+    assert comet("export-nodes", "vc2", f"--directory={tmp_path}").status == 6
+    assert comet("cluster", "vc2").status == 0
+
+
+def test_the_cache_answers_for_a_server_that_is_away(server: NucleusServer, comet: Comet) -> None:
+    assert comet("--cached", "ll").status == 6
+    first = comet("ll")
+    assert comet("--cached", "ll").out == first.out
+    requests = len(server.requests)
+    assert comet("ll", "--cached").status == 0
+    assert len(server.requests) == requests
+    comet("ll")
+    assert server.requests[-1][2]["If-None-Match"] is not None
+    server.close()
+    away = comet("ll", "--timeout=1")
+    assert (away.status, away.out) == (6, first.out)
+    assert "from the cache" in away.err
+    assert comet("cluster", "vc2", "--timeout=1").status == 6
+    assert comet("start", "vc2", "--count=1", "--timeout=1").status == 6
+    assert comet("cache", "clear").status == 0
+    assert comet("ll", "--cached").status == 6
+    assert comet("terminate", "1", "--cached").status == 2
+
+
+def test_what_the_site_has_not_confirmed_is_called_old(server: NucleusServer, comet: Comet) -> None:
+    server.clusters[0]["stale"] = True
+    shown = comet("cluster", "vc2", "--format=json")
+    assert shown.status == 6
+    assert len(json.loads(shown.out)) == 5
+    assert "may be old" in shown.err
+
+
+def test_hostile_names_do_not_act_on_the_terminal(server: NucleusServer, comet: Comet) -> None:
+    server.clusters[0]["description"] = "\x1b]0;x\x07\u202e"
+    server.clusters[0]["computes"][0]["name"] = "\x1b[2J"
+    for words in (("ll",), ("cluster", "vc2"), ("cluster", "vc2", "--format=rest"), ("ll", "--format=csv")):
+        assert all(
+            it.isprintable() for it in comet(*words).out.replace("\n", "").replace("\t", "").replace("\r", "")
+        )
+
+
+def test_usage(comet: Comet) -> None:
+    for words in (
+        (),
+        ("bogus",),
+        ("ll", "--bogus"),
+        ("cluster", "--format=xml"),
+        ("power", "on"),
+        ("--wait=x", "power", "on", "vc2"),
+    ):
+        assert comet(*words).status == 2, words
+    assert comet("--version").out.startswith("comet 1.")
+    assert "--walltime TIME" in comet("start", "--help").out
+    assert comet("comet", "ll").status == 0
+    assert comet("reservation", "list").status == 5
+    assert comet("ll", "--endpoint=none").status == 2
+
+
+def test_without_a_token_or_configuration(home: Path, comet: Comet, configured: Path) -> None:
+    configured.write_text(configured.read_text().replace(TOKEN, "nuc_wrongone_" + "x" * 43))
+    refused = comet("ll")
+    assert (refused.status, "comet init" in refused.err) == (3, True)
+    configured.unlink()
+    assert "comet init" in comet("ll").err
+
+
+def test_a_shell_runs_lines_and_stops_at_the_first_failure(server: NucleusServer, comet: Comet) -> None:
+    done = comet("shell", stdin="ll\n\n# a comment\nstart vc2 --count=1\nll vc9\nstart vc2 --count=1\n")
+    assert done.status == 4
+    assert sorted(server.sets) == [1]
+    assert comet("shell", stdin='ll "\n').status == 2
+    assert comet("shell", stdin="exit\nll vc9\n").status == 0
+
+
+def test_events_are_lines(server: NucleusServer, comet: Comet) -> None:
+    data = {
+        "at": "2026-11-22T10:00:00Z",
+        "cluster": "vc2",
+        "target": "vm-vc2-0",
+        "old": "off",
+        "new": "on\x1b",
+    }
+    stream = f": hello\n\nid: 7\nevent: node.power\ndata: {json.dumps(data)}\n\ndata: no json\n\nevent: x\n\n"
+    server.answers["/events"] = answer(200, stream.encode(), Content_Type="text/event-stream")
+    shown = comet("events")
+    assert shown.out == "2026-11-22T10:00:00Z  vc2/vm-vc2-0  node.power  off -> on\\x1b\n"
+    assert json.loads(comet("events", "--format=json").out)["id"] == "7"
+
+
+@pytest.mark.parametrize(
+    "words", [("ll",), ("cluster", "vc2"), ("start", "vc2", "--count=1"), ("iso", "list")]
+)
+def test_a_command_needs_a_handful_of_requests(
+    server: NucleusServer, comet: Comet, words: tuple[str, ...]
+) -> None:
+    began = time.monotonic()
+    comet(*words)
+    assert len(server.requests) <= 2
+    assert time.monotonic() - began < 60

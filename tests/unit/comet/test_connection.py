@@ -1,0 +1,180 @@
+"""Servers that are hostile, broken or silent: an error of the right kind, no traceback, no token elsewhere."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
+
+import pytest
+
+from comet import Client, CometError, NotFoundError, RefusedError, UnreachableError, UsageError
+from comet.client import connection as module
+from comet.client.configuration import Endpoint
+from tests.nucleus_server import TOKEN, NucleusServer, answer
+
+
+@pytest.fixture
+def client(server: NucleusServer) -> Iterator[Client]:
+    with Client(Endpoint("dev", server.url, "ann", TOKEN), timeout=60) as found:
+        yield found
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<html>",
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b"[" * 200_000,
+        b'{"a": 1}',
+        b"[3]",
+        b'[{"name": 3}]',
+        b'[{"name": "x", "computes": {}}]',
+    ]
+    + [b'[{"name": "x", "vlan": "seven"}]', b'[{"name": "x", "computes": [{"name": "y", "interface": 3}]}]'],
+)
+def test_an_answer_that_is_not_one_of_nucleus_is_an_error(
+    server: NucleusServer, client: Client, body: bytes
+) -> None:
+    server.answers["/cluster"] = answer(200, body)
+    with pytest.raises(UnreachableError):
+        client.clusters()
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed(server: NucleusServer, client: Client, status: int) -> None:
+    server.answers["/cluster"] = answer(status, b"", Location="http://127.0.0.1:9/steal\x1b[2J")
+    with pytest.raises(UnreachableError, match="redirects") as error:
+        client.clusters()
+    assert str(error.value).isprintable()
+    assert len(server.requests) == 1
+
+
+def test_a_body_without_an_end_is_given_up(
+    server: NucleusServer, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LARGEST_BODY", 1_000_000)
+
+    def endless(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        while True:
+            try:
+                handler.wfile.write(b"10000\r\n" + b" " * 65536 + b"\r\n")
+            except OSError:
+                return
+
+    server.answers["/cluster"] = endless
+    with pytest.raises(UnreachableError, match="larger"):
+        client.clusters()
+
+
+def test_a_server_that_says_nothing_is_given_up(server: NucleusServer) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = Endpoint("dev", f"http://127.0.0.1:{silent.getsockname()[1]}", "ann", TOKEN)
+        with Client(endpoint, timeout=0.2) as client, pytest.raises(UnreachableError, match="no answer in"):
+            client.clusters()
+
+
+def test_a_server_that_never_ends_its_headers_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as slow:
+
+        def drip() -> None:
+            taken, _ = slow.accept()
+            try:
+                taken.sendall(b"HTTP/1.1 200 OK\r\n")
+                while True:
+                    taken.sendall(b"X")
+                    threading.Event().wait(0.02)
+            except OSError:
+                taken.close()
+
+        threading.Thread(target=drip, daemon=True).start()
+        endpoint = Endpoint("dev", f"http://127.0.0.1:{slow.getsockname()[1]}", "ann", TOKEN)
+        with Client(endpoint, timeout=0.2) as client, pytest.raises(UnreachableError):
+            client.clusters()
+
+
+def test_a_change_whose_answer_is_lost_is_asked_again_with_its_key(
+    server: NucleusServer, client: Client
+) -> None:
+    lost: list[str] = []
+
+    def lose(handler: BaseHTTPRequestHandler) -> None:
+        del server.answers["/computeset"]
+        lost.append(handler.headers["Idempotency-Key"])
+        handler.close_connection = True
+        handler.connection.shutdown(socket.SHUT_RDWR)
+
+    server.answers["/computeset"] = lose
+    assert client.start("vc2", count=1).computeset == 1
+    keys = [headers["Idempotency-Key"] for method, _, headers, _ in server.requests if method == "POST"]
+    assert keys == [lost[0], lost[0]]
+
+
+def test_a_busy_server_is_asked_again_when_it_says(server: NucleusServer, client: Client) -> None:
+    refused: list[int] = []
+
+    def busy(handler: BaseHTTPRequestHandler) -> None:
+        refused.append(1)
+        if len(refused) == 2:
+            del server.answers["/poweron"]
+        answer(429, b'{"code": "rate-limited", "detail": "Too many"}', Retry_After="0")(handler)
+
+    server.answers["/poweron"] = busy
+    assert [it.error for it in client.power("vc2", "on")] == [None]
+    assert len(refused) == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (400, b'"Node vm-0 is not available"', RefusedError),
+        (400, b'{"type": "/problems/invalid-request", "detail": "wrong"}', UsageError),
+        (403, b'{"type": "/problems/quota-exceeded", "detail": "too many"}', RefusedError),
+        (404, b"{}", NotFoundError),
+        (500, b"<html>" + b"x" * 50_000, UnreachableError),
+        (418, b'{"detail": {"a": 1}, "errors": 7}', RefusedError),
+        (404, b"x" * 1_000_000, UnreachableError),
+    ],
+)
+def test_errors_are_of_the_kind_that_their_exit_status_needs(
+    server: NucleusServer, client: Client, status: int, body: bytes, kind: type[CometError]
+) -> None:
+    server.answers["/cluster"] = answer(status, body)
+    with pytest.raises(CometError) as error:
+        client.cluster("vc2")
+    assert type(error.value) is kind
+
+
+def test_names_cannot_leave_their_place_in_a_path(server: NucleusServer, client: Client) -> None:
+    for name in ("../user", "..", "a/b", "a?b", "a#b", "a b", "\r\nX: y", "ü"):
+        with pytest.raises(NotFoundError):
+            client.cluster(name)
+    assert all(
+        path.startswith("/nucleus/v1/cluster/") and path.count("/") == 4 for _, path, _, _ in server.requests
+    )
+
+
+def test_the_old_clients_key_signs_requests(server: NucleusServer) -> None:
+    endpoint = Endpoint("dev", server.url, "ann", signature=("ann@example.org", "secret"))
+    with Client(endpoint) as client, pytest.raises(CometError):
+        client.clusters()
+    (headers,) = [headers for _, _, headers, _ in server.requests]
+    assert headers["X-Api-Key"] == "ann@example.org"
+    assert headers["Authorization"].startswith("Signature ")
+    assert len(headers["nonce"]) == 10
+
+
+def test_a_closed_port_is_unreachable() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with (
+        Client(Endpoint("dev", f"http://127.0.0.1:{port}", token=TOKEN)) as client,
+        pytest.raises(UnreachableError),
+    ):
+        client.clusters()

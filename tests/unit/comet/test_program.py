@@ -1,0 +1,190 @@
+"""The program as a process: closed pipes, Ctrl-C, full disks, what it imports, and completion."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import signal
+import subprocess  # noqa: TID251 - the program is started, interrupted and read
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.nucleus_server import NucleusServer, cluster
+
+SOURCE = Path(__file__).resolve().parents[3] / "src"
+
+
+def start(*words: str, **named: object) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+    command = [sys.executable, "-m", "comet", *words]
+    named = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL, **named}
+    return subprocess.Popen(command, text=True, env=environment, **named)  # type: ignore[call-overload,no-any-return]
+
+
+def test_a_reader_that_has_enough_is_no_error(server: NucleusServer, configured: Path) -> None:
+    server.clusters = [cluster(f"vc{number}", 1) for number in range(3000)]
+    process = start("cluster")
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+    assert process.wait(60) == 141
+
+
+def test_a_full_disk_is_said(server: NucleusServer, configured: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        process = start("ll", stdout=full)
+        _, error = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert error == "the output cannot be written: No space left on device\n"
+
+
+def test_ctrl_c_ends_a_wait_and_says_that_it_goes_on(server: NucleusServer, configured: Path) -> None:
+    server.polls_until_done = 10**9
+    process = start("power", "on", "vc2", "--wait")
+    assert process.stdout is not None
+    while not any("/operation/" in path for _, path, _, _ in server.requests):
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "comet operation list" in error
+    assert "Traceback" not in error
+
+
+def test_two_at_once_share_a_cache(server: NucleusServer, configured: Path) -> None:
+    processes = [start("ll") for _ in range(3)]
+    for process in processes:
+        out, error = process.communicate(timeout=60)
+        assert (process.returncode, error) == (0, "")
+        assert "vc2" in out
+
+
+def imported(*words: str) -> set[str]:
+    """The modules that a command has loaded when it ends."""
+    code = "import sys\nfrom comet.cli.main import program\nsys.argv = sys.argv[1:]\n"
+    code += "try:\n  program()\nfinally:\n  sys.stderr.write(' '.join(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "comet", *words],
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    return set(done.stderr.split())
+
+
+def test_a_command_imports_only_what_it_needs(server: NucleusServer, configured: Path) -> None:
+    found = imported("ll")
+    assert "comet.client.cache" in found
+    assert found.isdisjoint(
+        {"csv", "yaml", "rich", "webbrowser", "comet.client.waiting", "comet.cli.settings"}
+    )
+    assert found.isdisjoint({"asyncio", "urllib.request", "comet.client.uploads", "comet.client.websocket"})
+    assert imported("--complete", "1", "comet", "ini").isdisjoint(
+        {"argparse", "http.client", "sqlite3", "dataclasses"}
+    )
+
+
+def completed(*words: str) -> list[str]:
+    process = start("--complete", *words)
+    out, error = process.communicate(timeout=60)
+    assert (process.returncode, error) == (0, "")
+    return out.split("\n")[:-1]
+
+
+def test_completion_offers_words_options_and_names_of_the_cache(
+    server: NucleusServer, configured: Path
+) -> None:
+    assert completed("1", "comet", "c") == ["cache", "cluster", "completion", "computeset", "console"]
+    assert completed("2", "comet", "power", "") == ["off", "on", "reboot", "reset", "shutdown"]
+    assert completed("2", "comet", "cluster", "v") == []
+    assert start("ll").wait(60) == 0
+    assert start("iso", "list").wait(60) == 0
+    assert completed("2", "comet", "cluster", "v") == ["vc2"]
+    assert completed("4", "comet", "power", "off", "vc2", "vm-vc2-") == [f"vm-vc2-{it}" for it in range(4)]
+    assert completed("3", "comet", "image", "attach", "d") == ["debian.iso"]
+    assert completed("2", "comet", "cluster", "--st") == ["--status"]
+    assert completed("3", "comet", "cluster", "vc2", "--sort=c") == [
+        "--sort=computeset",
+        "--sort=cluster",
+        "--sort=cpus",
+    ]
+    assert completed("2", "comet", "--endpoint", "d") == ["dev"]
+    assert completed("3", "comet", "iso", "upload", "x") == ["//file"]
+    assert completed("9", "comet", "bogus", "") == []
+    assert completed("x") == []
+    assert len(server.requests) == 2
+
+
+def test_the_shells_take_the_scripts() -> None:
+    for shell in ("bash", "zsh"):
+        text, _ = start("completion", shell).communicate(timeout=60)
+        assert "comet --complete" in text
+    script, _ = start("completion", "bash").communicate(timeout=60)
+    code = f"{script}\ncomet() {{ :; }}\nCOMP_WORDS=(comet '') COMP_CWORD=1\n_comet\ncomplete -p comet"
+    done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout == "complete -F _comet comet\n"
+
+
+def test_completion_in_bash_completes_a_command(configured: Path, tmp_path: Path) -> None:
+    program = tmp_path / "comet"
+    program.write_text(f'#!/bin/sh\nPYTHONPATH="{SOURCE}" exec "{sys.executable}" -m comet "$@"\n')
+    program.chmod(0o755)
+    script, _ = start("completion", "bash").communicate(timeout=60)
+    code = f'{script}\nCOMP_WORDS=(comet power re) COMP_CWORD=2\n_comet\necho "${{COMPREPLY[@]}}"'
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", "-c", code], capture_output=True, text=True, check=False, timeout=60, env=environment
+    )
+    assert done.stdout == "reboot reset\n"
+
+
+def test_the_sources_are_python_3_9_and_stand_alone() -> None:
+    for path in sorted((SOURCE / "comet").rglob("*.py")):
+        tree = ast.parse(path.read_text("utf-8"), str(path), feature_version=(3, 9))
+        names = [it.module or "" for it in ast.walk(tree) if isinstance(it, ast.ImportFrom)]
+        names += [alias.name for it in ast.walk(tree) if isinstance(it, ast.Import) for alias in it.names]
+        outside = (
+            {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - {"comet", "yaml", "tomli"}
+        )
+        assert outside == set(), path
+
+
+@pytest.mark.parametrize("name", ["Client", "Cluster", "Comet", "RefusedError", "expand_hostlist"])
+def test_the_package_has_what_programs_import(name: str) -> None:
+    import comet
+
+    assert getattr(comet, name).__name__ == name
+    assert set(comet.__all__) == set(comet._HOMES)
+
+
+def test_old_python_names_still_work(server: NucleusServer, configured: Path) -> None:
+    code = """
+import json
+from comet import Cluster, Comet
+number = Cluster.computeset_start("vc2", "vm-vc2-[0-1]", walltime="1h")
+Cluster.power("vc2", "RESOURCE", "vm-vc2-0", "off")
+Cluster.power("vc2", "FE", None, "on")
+Cluster.rename_node("vc2", "vm-vc2-[0-1]", "n[0-1]")
+rows = [it["name"] for it in Cluster.list("vc2")]
+Cluster.computeset_terminate(number)
+print(json.dumps([number, rows, Comet.list_iso(), Comet.console_url("vc2"), Cluster.simple_list()[0]["count"]]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    number, rows, images, url, count = json.loads(done.stdout)
+    assert (number, count, images) == (1, 4, ["public/debian.iso"])
+    assert rows == ["vc2", "n0", "n1", "vm-vc2-2", "vm-vc2-3"]
+    assert url.startswith(server.url)
