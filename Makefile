@@ -18,7 +18,7 @@ PARALLEL = -n $(WORKERS)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-cluster demo-stop guest-image test-guests test test-random check lint bench agent packages test-packages frontend-iso installer \
-  test-installer reference requirements clean new-command os-roll test-os-roll roll reroll profile deb rpm lab lab-stop lab-demo test-lab test-lab-long
+  test-installer reference requirements clean new-command os-roll test-os-roll roll reroll profile deb rpm lab lab-stop lab-demo test-lab test-lab-long comet-wheel
 
 help: ## list these targets
 	@echo '$(ROLLNAME) $(VERSION): user-managed virtual clusters'
@@ -67,7 +67,7 @@ check: lint ## what needs no root and no daemons: lint, and the tests of rules a
 lint: ## format, style, types, import contracts
 	$(PYTHON) -m ruff format --check $(CHECKED)
 	$(PYTHON) -m ruff check $(CHECKED)
-	$(PYTHON) -m mypy -p rocks -p nucleus -p lab -p bench
+	$(PYTHON) -m mypy -p rocks -p nucleus -p comet -p lab -p bench
 	$(PYTHON) -m mypy --implicit-reexport --cache-dir .mypy_cache/tests tests
 	PYTHONPATH=src $(PYTHON) -c 'from importlinter.cli import lint_imports_command as lint; lint()' --config import-contracts.ini
 
@@ -98,6 +98,9 @@ bench: ## measure the figures of the design, or FIGURES="R1 R4", and print the t
 
 agent: ## build the host agent's archive into dist/
 	$(PYTHON) -m lab.agent_archive dist
+
+comet-wheel: ## build the wheel of cluster owners' client, comet, into dist/
+	@export SOURCE_DATE_EPOCH=$(BUILD_TIME) && packaging/comet/build $(PYTHON) dist
 
 packages: ## build deb and rpm packages of the last commit into dist/ (root)
 	@tools/setup packages
