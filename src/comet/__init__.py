@@ -12,6 +12,25 @@ from __future__ import annotations
 
 import importlib
 
+TYPE_CHECKING = False  # as type checkers know it; `typing` would cost completion some milliseconds
+if TYPE_CHECKING:
+    from comet.client.client import Client as Client
+    from comet.client.durations import format_duration as format_duration
+    from comet.client.durations import walltime_to_minutes as walltime_to_minutes
+    from comet.client.errors import AuthenticationError as AuthenticationError
+    from comet.client.errors import CometError as CometError
+    from comet.client.errors import NotFoundError as NotFoundError
+    from comet.client.errors import OperationFailedError as OperationFailedError
+    from comet.client.errors import RefusedError as RefusedError
+    from comet.client.errors import SomeNodesFailedError as SomeNodesFailedError
+    from comet.client.errors import UnreachableError as UnreachableError
+    from comet.client.errors import UsageError as UsageError
+    from comet.client.errors import WaitTimeoutError as WaitTimeoutError
+    from comet.client.hostlists import collect_hostlist as collect_hostlist
+    from comet.client.hostlists import expand_hostlist as expand_hostlist
+    from comet.client.old_names import Cluster as Cluster
+    from comet.client.old_names import Comet as Comet
+
 __version__ = "1.0.0"
 
 _HOMES = {
@@ -33,24 +52,7 @@ _HOMES = {
     "SomeNodesFailedError": "comet.client.errors",
 }
 
-__all__ = [  # noqa: F822  (loaded at their first use: the program's start and completion need none of them)
-    "AuthenticationError",
-    "Client",
-    "Cluster",
-    "Comet",
-    "CometError",
-    "NotFoundError",
-    "OperationFailedError",
-    "RefusedError",
-    "SomeNodesFailedError",
-    "UnreachableError",
-    "UsageError",
-    "WaitTimeoutError",
-    "collect_hostlist",
-    "expand_hostlist",
-    "format_duration",
-    "walltime_to_minutes",
-]
+__all__ = list(_HOMES)  # loaded at their first use: the program's start and completion need none of them
 
 
 def __getattr__(name: str) -> object:
