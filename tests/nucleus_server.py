@@ -103,8 +103,8 @@ class NucleusServer:
 
     # routes: each gives (status, document, headers)
 
-    def route(self, method: str, words: list[str], query: dict[str, list[str]], body: Any) -> Any:
-        match (method, *words):
+    def route(self, method: str, segments: list[str], query: dict[str, list[str]], body: Any) -> Any:
+        match (method, *segments):
             case ("GET", "cluster"):
                 return 200, self.clusters, {}
             case (_, "cluster", name, *rest):
@@ -113,8 +113,8 @@ class NucleusServer:
                     return problem("unknown-cluster", 404, f"there is no cluster {name}")
                 return self.in_cluster(method, found, rest, query, body)
             case ("GET", "computeset"):
-                wanted = query.get("state")
-                return 200, [it for it in self.sets.values() if not wanted or it["state"] in wanted], {}
+                expected = query.get("state")
+                return 200, [it for it in self.sets.values() if not expected or it["state"] in expected], {}
             case ("POST", "computeset"):
                 return self.start(body)
             case (_, "computeset", number, *rest):
@@ -194,8 +194,8 @@ class NucleusServer:
         if found is None:
             return problem("unknown-cluster", 404, f"there is no cluster {body['cluster']}")
         free = [it for it in found["computes"] if it["active_computeset"] is None]
-        wanted = body.get("computes") or [it["name"] for it in free[: body["count"]]]
-        chosen = [it for it in found["computes"] if it["name"] in wanted]
+        expected = body.get("computes") or [it["name"] for it in free[: body["count"]]]
+        chosen = [it for it in found["computes"] if it["name"] in expected]
         if len(chosen) < body.get("count", 0):
             return problem("not-enough-nodes", 409, f"{len(free)} computes of {found['name']} are available")
         held = next((it for it in chosen if it["active_computeset"] is not None), None)
@@ -295,15 +295,15 @@ def _handler(server: NucleusServer) -> type[BaseHTTPRequestHandler]:
             elif "multipart" in self.headers.get("Content-Type", ""):
                 self.reply(*self.upload(body))
             else:
-                words = [unquote(it) for it in parts.path.split("/") if it][2:]
-                self.reply(*self.once(words, parse_qs(parts.query, keep_blank_values=True), body))
+                segments = [unquote(it) for it in parts.path.split("/") if it][2:]
+                self.reply(*self.once(segments, parse_qs(parts.query, keep_blank_values=True), body))
 
         do_GET = do_PUT = do_POST = do_DELETE = do_PATCH = serve  # noqa: N815
 
-        def once(self, words: list[str], query: dict[str, list[str]], body: bytes) -> Any:
+        def once(self, segments: list[str], query: dict[str, list[str]], body: bytes) -> Any:
             key = self.headers.get("Idempotency-Key")
             if key is None or key not in server.replayed:
-                found = server.route(self.command, words, query, json.loads(body) if body else None)
+                found = server.route(self.command, segments, query, json.loads(body) if body else None)
                 if key is None:
                     return found
                 server.replayed[key] = found

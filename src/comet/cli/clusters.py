@@ -74,11 +74,11 @@ def nodes(context: Context) -> None:
             f"IP: {address}",
         )
         show("\t".join(safe(part) for part in parts))
-        shown = [
+        visible = [
             {**row, "computeset_text": set_text(row["active_computeset"], row["active_computeset_state"])}
             for row in rows
         ]
-        show(printed(shown, chosen, "table"))
+        show(printed(visible, chosen, "table"))
 
 
 def sorted_rows(rows: list[dict[str, Any]], key: Any) -> list[dict[str, Any]]:
@@ -98,8 +98,8 @@ def sorted_rows(rows: list[dict[str, Any]], key: Any) -> list[dict[str, Any]]:
 
 def node_info(context: Context) -> None:
     name, node = context.arguments.cluster, context.arguments.node
-    words = ("cluster", name, "frontend", "") if node is None else ("cluster", name, "compute", node)
-    document = context.client.document(*words)
+    segments = ("cluster", name, "frontend", "") if node is None else ("cluster", name, "compute", node)
+    document = context.client.document(*segments)
     found = records.read_node(document, "frontend" if node is None else "compute", name)
     context.stale = found.stale
     if context.form == "rest":

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from comet.cli.words import COMMANDS, GLOBAL, SYNONYMS, Argument, Command, Option
+from comet.cli.commands import COMMANDS, GLOBAL, SYNONYMS, Argument, Command, Option
 
 if TYPE_CHECKING:
     from comet.cli.context import Context
@@ -57,12 +57,12 @@ def script(context: Context) -> None:
     sys.stdout.write(_BASH if context.arguments.shell == "bash" else _ZSH)
 
 
-def complete(words: list[str]) -> int:
+def complete(line: list[str]) -> int:
     """Print the candidates; nothing for what is not understood."""
-    if not words or not words[0].isdigit():
+    if not line or not line[0].isdigit():
         return 0
-    index = int(words[0])
-    typed = words[2 : index + 2] if words[1:2] else []
+    index = int(line[0])
+    typed = line[2 : index + 2] if line[1:2] else []
     current = typed[-1] if len(typed) == index and index else ""
     before = typed[: index - 1] if index else []
     for it in candidates(before, current):
@@ -84,18 +84,18 @@ def candidates(before: list[str], current: str) -> Iterable[str]:
     valued.discard("--wait")
     given = [it for it, last in zip(before, ["", *before]) if not it.startswith("-") and last not in valued]
     given = [SYNONYMS.get(given[0], given[0]), *given[1:]] if given else []
-    command = next((it for it in COMMANDS if tuple(given[: len(it.words)]) == it.words), None)
+    command = next((it for it in COMMANDS if tuple(given[: len(it.path)]) == it.path), None)
     if before and before[-1] in valued:
         return [it.partition("=")[2] or it for it in _options(command, f"{before[-1]}=")]
     if current.startswith("-"):
         return _options(command, current)
     if command is None:
-        firsts = {it.words[len(given)] for it in COMMANDS if it.words[: len(given)] == tuple(given)}
+        firsts = {it.path[len(given)] for it in COMMANDS if it.path[: len(given)] == tuple(given)}
         return sorted(firsts)
-    position = len(given) - len(command.words)
+    position = len(given) - len(command.path)
     if position >= len(command.arguments):
         return []
-    return _values(command.arguments[position], given[len(command.words) :])
+    return _values(command.arguments[position], given[len(command.path) :])
 
 
 def _options(command: Command | None, current: str) -> Iterable[str]:
@@ -119,8 +119,8 @@ def _values(it: Argument | Option, arguments: list[str]) -> list[str]:
         return sorted(_configuration()[1])
     if not it.kind:
         return []
-    wanted = "/image" if it.kind == "image" else "/cluster/"
-    document = _cached(wanted)
+    expected = "/image" if it.kind == "image" else "/cluster/"
+    document = _cached(expected)
     if it.kind == "image":
         return [str(name).removeprefix("public/") for name in document]
     clusters = [one for one in document if isinstance(one, dict)]
@@ -159,7 +159,7 @@ def _cached(end: str) -> list[Any]:
     url = chosen.get("url", "") if isinstance(chosen, dict) else ""
     from pathlib import Path
 
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
     try:
         database = sqlite3.connect(f"file:{base}/comet/answers.sqlite?mode=ro", uri=True, timeout=0.1)
         rows = database.execute(

@@ -56,15 +56,15 @@ def start(context: Context) -> None:
     if (given.nodes is None) == (count is None):
         raise UsageError(f"start {given.cluster}: name computes such as vm-[0-3], or give --count=N")
     minutes = walltime_to_minutes(str(context.option("walltime", "2d")))
-    wanted = number(str(count), "a number of computes") if count is not None else None
-    if wanted == 0:
+    expected = number(str(count), "a number of computes") if count is not None else None
+    if expected == 0:
         raise UsageError("--count=0 starts nothing")
     names = expand_hostlist(given.nodes) if given.nodes is not None else None
     allocation = context.option("allocation") or _only_allocation(context, given.cluster)
     started = context.client.start(
         given.cluster,
         nodes=names,
-        count=wanted,
+        count=expected,
         allocation=allocation,
         walltime=minutes,
         reservation=context.option("reservation"),

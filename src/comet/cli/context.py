@@ -122,7 +122,7 @@ class Context:
             warn(f"{self._client.endpoint.url} cannot be reached; this is as of {age} ago, from the cache")
             return 6
         if self.stale:
-            warn("the server has not heard from the site for a while: states may be old")
+            warn("the site has not answered the server for a while: states may be old")
             return 6
         return None
 

@@ -9,14 +9,14 @@ from typing import NoReturn
 
 def program() -> NoReturn:
     """`comet`."""
-    words = sys.argv[1:]
+    line = sys.argv[1:]
     try:
-        if words[:1] == ["--complete"]:
+        if line[:1] == ["--complete"]:
             from comet.cli.completion import complete
 
-            status = complete(words[1:])
+            status = complete(line[1:])
         else:
-            status = run(words)
+            status = run(line)
         if sys.stdout is not None:
             sys.stdout.flush()
     except KeyboardInterrupt:
@@ -33,7 +33,7 @@ def program() -> NoReturn:
     sys.exit(status)
 
 
-def run(words: list[str]) -> int:
+def run(line: list[str]) -> int:
     """One command; its exit status (specification §9.5)."""
     import importlib
 
@@ -42,7 +42,7 @@ def run(words: list[str]) -> int:
     from comet.client.errors import CometError
 
     try:
-        arguments = parser().parse_args(normalised(words))
+        arguments = parser().parse_args(normalised(line))
     except CometError as error:
         warn(str(error))
         return error.exit_status

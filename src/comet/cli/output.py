@@ -147,10 +147,10 @@ def _yaml_text(value: Any) -> str:
         isinstance(value, str)
         and value.isidentifier()
         and value.isascii()
-        and value.lower() not in _YAML_WORDS
+        and value.lower() not in _YAML_NAMES
     ):
         return value
     return json.dumps(list(value) if isinstance(value, tuple) else value).replace("\x7f", "\\u007f")
 
 
-_YAML_WORDS = ("true", "false", "null", "yes", "no", "on", "off", "y", "n", "nan", "inf")
+_YAML_NAMES = ("true", "false", "null", "yes", "no", "on", "off", "y", "n", "nan", "inf")

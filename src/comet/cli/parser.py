@@ -6,7 +6,7 @@ import argparse
 from typing import NoReturn
 
 from comet import __version__
-from comet.cli.words import COMMANDS, GLOBAL, SYNONYMS, Option
+from comet.cli.commands import COMMANDS, GLOBAL, SYNONYMS, Option
 from comet.client.errors import UsageError
 
 WAIT_SECONDS = "3600"
@@ -17,11 +17,11 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}. See: {self.prog} --help")
 
 
-def normalised(words: list[str]) -> list[str]:
+def normalised(line: list[str]) -> list[str]:
     """Words as the parser takes them: without a first `comet`, synonyms replaced, `--wait` with its value."""
-    words = words[1:] if words[:1] == ["comet"] else list(words)
-    options_end = words.index("--") if "--" in words else len(words)
-    found = [f"--wait={WAIT_SECONDS}" if it == "--wait" else it for it in words[:options_end]] + words[
+    line = line[1:] if line[:1] == ["comet"] else list(line)
+    options_end = line.index("--") if "--" in line else len(line)
+    found = [f"--wait={WAIT_SECONDS}" if it == "--wait" else it for it in line[:options_end]] + line[
         options_end:
     ]
     first = next((index for index, it in enumerate(found) if it in SYNONYMS), None)
@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
         description="Your virtual clusters: nodes, power, computesets, images, consoles.",
     )
     top.add_argument("--version", action="version", version=f"comet {__version__}")
-    words = top.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+    tree = top.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
     groups: dict[str, argparse._SubParsersAction[_Parser]] = {}
     texts = {
         "power": "switch nodes on and off",
@@ -51,21 +51,21 @@ def parser() -> argparse.ArgumentParser:
         "iso": "images for CD drives (also: image)",
     }
     for command in COMMANDS:
-        holder = words
-        if len(command.words) == 2:
-            first = command.words[0]
+        holder = tree
+        if len(command.path) == 2:
+            first = command.path[0]
             if first not in groups:
-                inner = words.add_parser(first, help=texts.get(first, f"{first}s"), allow_abbrev=False)
+                inner = tree.add_parser(first, help=texts.get(first, f"{first}s"), allow_abbrev=False)
                 groups[first] = inner.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
             holder = groups[first]
         one = holder.add_parser(
-            command.words[-1],
+            command.path[-1],
             help=command.help,
             description=command.help,
             parents=[shared],
             allow_abbrev=False,
         )
-        one.set_defaults(handler=command.handler, words=command.words)
+        one.set_defaults(handler=command.handler, command=command.path)
         for argument in command.arguments:
             one.add_argument(
                 argument.name,

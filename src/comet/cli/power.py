@@ -25,7 +25,7 @@ _ACCEPTED = {
 
 def power(context: Context) -> int:
     given = context.arguments
-    action, nodes = given.words[1], given.nodes
+    action, nodes = given.command[1], given.nodes
     if action == "on" and (context.option("count") is not None or _are_free(context, nodes)):
         computesets.start(context)
         return 0
@@ -50,13 +50,13 @@ def each(outcomes: Iterable[Outcome], accepted: str) -> list[Outcome]:
     return found
 
 
-def followed(context: Context, cluster: str, outcomes: list[Outcome], wanted: str | None) -> int:
+def followed(context: Context, cluster: str, outcomes: list[Outcome], expected: str | None) -> int:
     """Wait for what was accepted; the exit status: 9 if some failed, the first error's if all did."""
     failed = [it.error for it in outcomes if it.error]
     good = [it for it in outcomes if not it.error]
     waiter = context.waiter() if good else None
-    if waiter and wanted:
-        waiter.power(cluster, good, wanted)
+    if waiter and expected:
+        waiter.power(cluster, good, expected)
     elif waiter:
         waiter.follow(good)
     if not failed:

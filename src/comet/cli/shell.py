@@ -7,8 +7,8 @@ import shlex
 import sys
 from collections.abc import Iterator
 
+from comet.cli.commands import COMMANDS
 from comet.cli.context import Context, warn
-from comet.cli.words import COMMANDS
 
 
 def shell(context: Context) -> int:
@@ -22,19 +22,19 @@ def shell(context: Context) -> int:
     status = 0
     for line in _lines(interactive):
         try:
-            words = shlex.split(line, comments=True)
+            typed = shlex.split(line, comments=True)
         except ValueError as error:
             warn(f"{line.strip()}: {error}")
-            words, status = [], 2
-        if words[:1] in (["exit"], ["quit"], ["q"]):
+            typed, status = [], 2
+        if typed[:1] in (["exit"], ["quit"], ["q"]):
             return status
-        if words[:1] == ["help"]:
-            words = [*words[1:], "--help"]
-        if words[:1] == ["shell"]:
+        if typed[:1] == ["help"]:
+            typed = [*typed[1:], "--help"]
+        if typed[:1] == ["shell"]:
             warn("this is the shell")
-        elif words:
+        elif typed:
             try:
-                status = run(words) or (0 if not interactive else status)
+                status = run(typed) or (0 if not interactive else status)
             except KeyboardInterrupt:
                 warn("interrupted")
                 status = 130
@@ -50,7 +50,7 @@ def _lines(interactive: bool) -> Iterator[str]:
     with contextlib.suppress(ImportError):
         import readline
 
-        firsts = sorted({command.words[0] for command in COMMANDS})
+        firsts = sorted({command.path[0] for command in COMMANDS})
 
         def completer(text: str, index: int) -> str | None:
             found = [it + " " for it in firsts if it.startswith(text)]

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Optional
 _VERSION = 1
 """SQLite's user_version; a file of another version is emptied: it holds nothing that the server does not have."""
 
-_KEPT_SECONDS = 30 * 86400
+_STORED_SECONDS = 30 * 86400
 _LARGEST = 64 * 1024 * 1024
 _TABLE = """CREATE TABLE answer (endpoint TEXT, username TEXT, path TEXT, etag TEXT, body BLOB, asked_at REAL,
             PRIMARY KEY (endpoint, username, path)) WITHOUT ROWID"""
@@ -34,7 +34,7 @@ class Cached(NamedTuple):
 def default_path() -> Path:
     """`$XDG_CACHE_HOME/comet/answers.sqlite`, by default below ~/.cache."""
     base = os.environ.get("XDG_CACHE_HOME") or ""
-    folder = Path(base) if Path(base).is_absolute() else Path.home() / ".cache"
+    folder = Path(base) if Path(base).is_absolute() else Path("~/.cache").expanduser()
     return folder / "comet" / "answers.sqlite"
 
 
@@ -61,10 +61,10 @@ class Cache:
                 "INSERT OR REPLACE INTO answer VALUES (?, ?, ?, ?, ?, ?)",
                 (self.endpoint, self.username, path, etag, body, now),
             )
-        self._run("DELETE FROM answer WHERE asked_at < ?", (now - _KEPT_SECONDS,))
+        self._run("DELETE FROM answer WHERE asked_at < ?", (now - _STORED_SECONDS,))
 
     def confirm(self, path: str) -> None:
-        """The server said that the stored answer still holds."""
+        """The server confirmed that the stored answer still holds."""
         self._run(
             "UPDATE answer SET asked_at = ? WHERE endpoint = ? AND username = ? AND path = ?",
             (time.time(), self.endpoint, self.username, path),

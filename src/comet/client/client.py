@@ -164,8 +164,8 @@ class Client(Requests):
         if computeset is not None:
             yield self._outcome(f"computeset {computeset}", "PUT", ("computeset", computeset, _PATHS[action]))
             return
-        for target, words in _targets(cluster, nodes):
-            yield self._outcome(target, "PUT", (*words, _PATHS[action]))
+        for target, segments in _targets(cluster, nodes):
+            yield self._outcome(target, "PUT", (*segments, _PATHS[action]))
 
     def attach_iso(self, cluster: str, image: str, nodes: Optional[Nodes] = None) -> list[Outcome]:
         """Put an image into the drive of the frontend, or of nodes, from the next power-on. `image`: a wire name."""
@@ -175,8 +175,8 @@ class Client(Requests):
         return _checked(self.attach_each(cluster, "", nodes))
 
     def attach_each(self, cluster: str, image: str, nodes: Optional[Nodes] = None) -> Iterator[Outcome]:
-        for target, words in _targets(cluster, nodes):
-            yield self._outcome(target, "PUT", (*words, "attach_iso"), query=[("iso_name", image)])
+        for target, segments in _targets(cluster, nodes):
+            yield self._outcome(target, "PUT", (*segments, "attach_iso"), query=[("iso_name", image)])
 
     def upload_iso(
         self,

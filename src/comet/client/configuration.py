@@ -68,15 +68,15 @@ class Configuration:
 
     def endpoint(self, name: str = "", environment: Mapping[str, str] = os.environ) -> Endpoint:
         """The endpoint of a name or address; by default COMET_ENDPOINT, then the active one. COMET_TOKEN wins."""
-        wanted = name or environment.get("COMET_ENDPOINT", "") or self.active
-        if "://" in wanted:
-            known = [it for it in self.endpoints.values() if it.url == checked_url(wanted)]
-            found = known[0] if known else Endpoint(wanted, checked_url(wanted))
-        elif wanted in self.endpoints:
-            found = self.endpoints[wanted]
+        expected = name or environment.get("COMET_ENDPOINT", "") or self.active
+        if "://" in expected:
+            known = [it for it in self.endpoints.values() if it.url == checked_url(expected)]
+            found = known[0] if known else Endpoint(expected, checked_url(expected))
+        elif expected in self.endpoints:
+            found = self.endpoints[expected]
         elif self.endpoints:
             raise UsageError(
-                f"there is no endpoint '{wanted}' in {self.path}: {', '.join(sorted(self.endpoints))}"
+                f"there is no endpoint '{expected}' in {self.path}: {', '.join(sorted(self.endpoints))}"
             )
         else:
             raise UsageError(f"no endpoint is known ({self.path} does not exist): run comet init")
@@ -89,12 +89,14 @@ def default_path(environment: Mapping[str, str] = os.environ) -> Path:
     if environment.get("COMET_CONFIG"):
         return Path(environment["COMET_CONFIG"])
     base = environment.get("XDG_CONFIG_HOME", "")
-    return (Path(base) if Path(base).is_absolute() else Path.home() / ".config") / "comet" / "config.toml"
+    return (
+        (Path(base) if Path(base).is_absolute() else Path("~/.config").expanduser()) / "comet" / "config.toml"
+    )
 
 
 def old_path() -> Path:
     """Where the old client had its configuration."""
-    return Path.home() / ".cloudmesh" / "cloudmesh.yaml"
+    return Path("~/.cloudmesh/cloudmesh.yaml").expanduser()
 
 
 def load(path: Optional[Path] = None) -> Configuration:

@@ -47,14 +47,14 @@ class Connection:
         self._host, self._port, self._base = parts.hostname or "", parts.port, parts.path
         self._open: Optional[http.client.HTTPConnection] = None
 
-    def path(self, *words: object) -> str:
+    def path(self, *segments: object) -> str:
         """`/nucleus/v1/cluster/vc1` of the words below the version; each is quoted, also slashes and dots."""
-        quoted = [_quoted(str(word)) for word in words]
+        quoted = [_quoted(str(word)) for word in segments]
         return "/".join([self._base, self.endpoint.api_version, *quoted])
 
-    def outer_path(self, *words: str) -> str:
+    def outer_path(self, *segments: str) -> str:
         """A path beside the versions: `/nucleus/rest-auth/login/`."""
-        return "/".join([self._base, *words])
+        return "/".join([self._base, *segments])
 
     def request(
         self,

@@ -68,11 +68,11 @@ def _items(text: str) -> list[str]:
     return [item.strip() for item in items]
 
 
-def _expand_item(item: str, text: str, room: int) -> list[str]:
+def _expand_item(item: str, text: str, remaining: int) -> list[str]:
     names = [""]
     for index, part in enumerate(_PART.split(item)):
         choices = [part] if index % 2 == 0 else _numbers(part, text)
-        if len(names) * len(choices) > room:
+        if len(names) * len(choices) > remaining:
             raise UsageError(f"hostlist '{text}' means more than {LIMIT} names")
         names = [name + choice for name in names for choice in choices]
     return names

@@ -61,10 +61,10 @@ class Requests:
         if self.cache is not None:
             self.cache.close()
 
-    def document(self, *words: object, query: Iterable[tuple[str, str]] = (), fresh: bool = False) -> Any:
+    def document(self, *segments: object, query: Iterable[tuple[str, str]] = (), fresh: bool = False) -> Any:
         """The JSON document of a GET, from the server or (not with `fresh`) from the cache."""
         pairs = list(query)
-        path = self.connection.path(*words) + (f"?{urlencode(pairs)}" if pairs else "")
+        path = self.connection.path(*segments) + (f"?{urlencode(pairs)}" if pairs else "")
         cache = None if fresh else self.cache
         known = cache.get(path) if cache else None
         if self.cached_only:
@@ -103,7 +103,7 @@ class Requests:
     def change(
         self,
         method: str,
-        words: Sequence[object],
+        segments: Sequence[object],
         body: Optional[dict[str, Any]] = None,
         query: Iterable[tuple[str, str]] = (),
         key: Optional[str] = None,
@@ -112,7 +112,7 @@ class Requests:
         if self.cached_only:
             raise UsageError("--cached never asks the server, so it changes nothing: leave it out")
         pairs = list(query)
-        path = self.connection.path(*words) + (f"?{urlencode(pairs)}" if pairs else "")
+        path = self.connection.path(*segments) + (f"?{urlencode(pairs)}" if pairs else "")
         headers = {"Prefer": "respond-async", "Idempotency-Key": key or uuid.uuid4().hex}
         content = None if body is None else json.dumps(body).encode()
         if content is not None:

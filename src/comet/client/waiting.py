@@ -90,7 +90,7 @@ class Waiter:
         """Until the set has ended and its disks are home."""
         return self._set(number, lambda it: it.state in TERMINAL_STATES, "not ended")
 
-    def power(self, cluster: str, outcomes: Sequence[Outcome], wanted: str) -> None:
+    def power(self, cluster: str, outcomes: Sequence[Outcome], expected: str) -> None:
         """Until every node's power is as wanted: on or off."""
         for outcome in outcomes:
             if outcome.operation is not None:
@@ -104,9 +104,9 @@ class Waiter:
             power = {it.name: it.power for it in found.computes}
             if frontend and found.frontend:
                 power[cluster] = found.frontend.power
-            return all(power.get(it.target) == wanted for it in outcomes)
+            return all(power.get(it.target) == expected for it in outcomes)
 
-        self._until(seen, f"{', '.join(it.target for it in outcomes)} of {cluster}: power is not {wanted}")
+        self._until(seen, f"{', '.join(it.target for it in outcomes)} of {cluster}: power is not {expected}")
 
     def _set(self, number: int, reached: Callable[[Computeset], bool], not_yet: str) -> Computeset:
         last: list[Computeset] = []

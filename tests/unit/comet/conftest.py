@@ -33,7 +33,7 @@ def server() -> Iterator[NucleusServer]:
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in (
         "COMET_ENDPOINT",
         "COMET_TOKEN",
@@ -48,9 +48,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def configured(server: NucleusServer, home: Path) -> Path:
+def configured(server: NucleusServer, folder: Path) -> Path:
     """A configuration file for the server."""
-    path = home / ".config" / "comet" / "config.toml"
+    path = folder / ".config" / "comet" / "config.toml"
     path.parent.mkdir(parents=True)
     path.write_text(
         f'active = "dev"\n[endpoints.dev]\nurl = "{server.url}"\nusername = "ann"\ntoken = "{TOKEN}"\n',
@@ -64,10 +64,10 @@ def configured(server: NucleusServer, home: Path) -> Path:
 def comet(configured: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Comet:
     """Run one command in this process, with `stdin` as its input that is no terminal."""
 
-    def call(*words: str, stdin: str = "") -> Result:
+    def call(*typed: str, stdin: str = "") -> Result:
         monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
         capsys.readouterr()
-        status = run(list(words))
+        status = run(list(typed))
         printed = capsys.readouterr()
         return Result(status, printed.out, printed.err)
 

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import stat
-import time
 from pathlib import Path
 
 import pytest
@@ -25,15 +24,15 @@ def sent(server: NucleusServer, method: str) -> list[tuple[str, object]]:
     ]
 
 
-def test_init_writes_a_private_file_with_a_token(server: NucleusServer, home: Path, comet: Comet) -> None:
-    (home / ".config" / "comet" / "config.toml").unlink()
+def test_init_writes_a_private_file_with_a_token(server: NucleusServer, folder: Path, comet: Comet) -> None:
+    (folder / ".config" / "comet" / "config.toml").unlink()
     options = ("--endpoint=dev", f"--url={server.url}", "--user=ann")
     assert comet("init", *options, stdin="wrong\n").status == 3
-    assert not (home / ".config" / "comet" / "config.toml").exists()
+    assert not (folder / ".config" / "comet" / "config.toml").exists()
     assert comet("init", *options, stdin="").status == 2
     done = comet("init", *options, stdin=f"{PASSWORD}\n")
     assert (done.status, done.err) == (0, "")
-    path = home / ".config" / "comet" / "config.toml"
+    path = folder / ".config" / "comet" / "config.toml"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert TOKEN in path.read_text()
     assert TOKEN not in done.out
@@ -41,7 +40,7 @@ def test_init_writes_a_private_file_with_a_token(server: NucleusServer, home: Pa
     assert comet("ll").status == 0
 
 
-def test_init_takes_a_token_of_a_file(server: NucleusServer, home: Path, comet: Comet) -> None:
+def test_init_takes_a_token_of_a_file(server: NucleusServer, folder: Path, comet: Comet) -> None:
     options = ("init", "--endpoint=dev", f"--url={server.url}", "--user=ann", "--token-file=-")
     assert comet(*options, stdin=f"{TOKEN}\n").status == 0
     refused = comet(*options, stdin="nuc_bad token\n")
@@ -100,7 +99,7 @@ def test_cluster_is_sorted_by_any_column(server: NucleusServer, comet: Comet) ->
 
 
 def test_start_checks_all_before_it_asks(server: NucleusServer, comet: Comet) -> None:
-    for words in (
+    for typed in (
         ("vm-vc2-[0-1]", "--walltime=6"),
         ("vm-vc2-[1-0]",),
         (),
@@ -108,7 +107,7 @@ def test_start_checks_all_before_it_asks(server: NucleusServer, comet: Comet) ->
         ("--count=0",),
         ("--count=two",),
     ):
-        assert comet("start", "vc2", *words).status == 2, words
+        assert comet("start", "vc2", *typed).status == 2, typed
     assert server.requests == []
 
 
@@ -138,9 +137,9 @@ def test_several_allocations_need_a_choice(server: NucleusServer, comet: Comet) 
 
 def test_computesets_and_their_end(server: NucleusServer, comet: Comet) -> None:
     comet("start", "vc2", "vm-vc2-[0-1]", "--walltime=6h")
-    shown = comet("computeset", "1")
-    assert "Cluster: vc2\tComputeset: 1\tState: running\tAllocation: alp1" in shown.out
-    assert "Requested: 06:00\tRunning: 00:00\tRemaining: 05:59" in shown.out
+    visible = comet("computeset", "1")
+    assert "Cluster: vc2\tComputeset: 1\tState: running\tAllocation: alp1" in visible.out
+    assert "Requested: 06:00\tRunning: 00:00\tRemaining: 05:59" in visible.out
     (one,) = json.loads(comet("computeset", "--format=json").out)
     assert [it["name"] for it in one["computes"]] == ["vm-vc2-0", "vm-vc2-1"]
     assert comet("computeset", "--cluster=vc9", "--format=json").out == "[]\n"
@@ -195,9 +194,9 @@ def test_power_of_a_set_asks_before_it_ends(server: NucleusServer, comet: Comet)
 
 def test_an_operation_that_fails_or_takes_too_long(server: NucleusServer, comet: Comet) -> None:
     failed = server.operation("power", error="host vm-container-0-0 does not answer\x1b[2J", cluster="vc2")
-    shown = comet("operation", "wait", failed["id"])
-    assert shown.status == 8
-    assert "does not answer\\x1b[2J" in shown.err
+    visible = comet("operation", "wait", failed["id"])
+    assert visible.status == 8
+    assert "does not answer\\x1b[2J" in visible.err
     server.polls_until_done = 10**9
     late = comet("power", "on", "vc2", "--wait=0.5")
     assert late.status == 7
@@ -236,21 +235,21 @@ def test_node_info_and_rename(server: NucleusServer, comet: Comet) -> None:
     assert renamed.status == 0
     assert sent(server, "POST") == [("cluster/vc2/rename", {"map": {"vm-vc2-0": "n1", "vm-vc2-1": "n0"}})]
     assert comet("node", "rename", "vc2", "n[0-1]", "n[1,0]", "--yes").status == 0
-    for words, status in (
+    for typed, status in (
         (("n0", "n[0-1]"), 2),
         (("n9", "n8"), 4),
         (("n0", "n1"), 5),
         (("n0", "bad.name"), 2),
         (("n0", "m0"), 2),  # nobody can answer
     ):
-        extra = () if words[1] == "m0" else ("--yes",)
-        assert comet("node", "rename", "vc2", *words, *extra).status == status, words
+        extra = () if typed[1] == "m0" else ("--yes",)
+        assert comet("node", "rename", "vc2", *typed, *extra).status == status, typed
 
 
 def test_a_console_stays_on_the_configured_server(server: NucleusServer, comet: Comet) -> None:
-    shown = comet("console", "--link", "vc2")
-    assert shown.out == f"{server.url}/console/ticket#autoconnect\n"
-    assert TOKEN not in shown.out
+    visible = comet("console", "--link", "vc2")
+    assert visible.out == f"{server.url}/console/ticket#autoconnect\n"
+    assert TOKEN not in visible.out
 
 
 def test_tokens(server: NucleusServer, comet: Comet) -> None:
@@ -307,23 +306,23 @@ def test_the_cache_answers_for_a_server_that_is_away(server: NucleusServer, come
 
 def test_what_the_site_has_not_confirmed_is_called_old(server: NucleusServer, comet: Comet) -> None:
     server.clusters[0]["stale"] = True
-    shown = comet("cluster", "vc2", "--format=json")
-    assert shown.status == 6
-    assert len(json.loads(shown.out)) == 5
-    assert "may be old" in shown.err
+    visible = comet("cluster", "vc2", "--format=json")
+    assert visible.status == 6
+    assert len(json.loads(visible.out)) == 5
+    assert "may be old" in visible.err
 
 
 def test_hostile_names_do_not_act_on_the_terminal(server: NucleusServer, comet: Comet) -> None:
     server.clusters[0]["description"] = "\x1b]0;x\x07\u202e"
     server.clusters[0]["computes"][0]["name"] = "\x1b[2J"
-    for words in (("ll",), ("cluster", "vc2"), ("cluster", "vc2", "--format=rest"), ("ll", "--format=csv")):
+    for typed in (("ll",), ("cluster", "vc2"), ("cluster", "vc2", "--format=rest"), ("ll", "--format=csv")):
         assert all(
-            it.isprintable() for it in comet(*words).out.replace("\n", "").replace("\t", "").replace("\r", "")
+            it.isprintable() for it in comet(*typed).out.replace("\n", "").replace("\t", "").replace("\r", "")
         )
 
 
 def test_usage(comet: Comet) -> None:
-    for words in (
+    for typed in (
         (),
         ("bogus",),
         ("ll", "--bogus"),
@@ -331,7 +330,7 @@ def test_usage(comet: Comet) -> None:
         ("power", "on"),
         ("--wait=x", "power", "on", "vc2"),
     ):
-        assert comet(*words).status == 2, words
+        assert comet(*typed).status == 2, typed
     assert comet("--version").out.startswith("comet 1.")
     assert "--walltime TIME" in comet("start", "--help").out
     assert comet("comet", "ll").status == 0
@@ -339,7 +338,7 @@ def test_usage(comet: Comet) -> None:
     assert comet("ll", "--endpoint=none").status == 2
 
 
-def test_without_a_token_or_configuration(home: Path, comet: Comet, configured: Path) -> None:
+def test_without_a_token_or_configuration(folder: Path, comet: Comet, configured: Path) -> None:
     configured.write_text(configured.read_text().replace(TOKEN, "nuc_wrongone_" + "x" * 43))
     refused = comet("ll")
     assert (refused.status, "comet init" in refused.err) == (3, True)
@@ -365,18 +364,16 @@ def test_events_are_lines(server: NucleusServer, comet: Comet) -> None:
     }
     stream = f": hello\n\nid: 7\nevent: node.power\ndata: {json.dumps(data)}\n\ndata: no json\n\nevent: x\n\n"
     server.answers["/events"] = answer(200, stream.encode(), Content_Type="text/event-stream")
-    shown = comet("events")
-    assert shown.out == "2026-11-22T10:00:00Z  vc2/vm-vc2-0  node.power  off -> on\\x1b\n"
+    visible = comet("events")
+    assert visible.out == "2026-11-22T10:00:00Z  vc2/vm-vc2-0  node.power  off -> on\\x1b\n"
     assert json.loads(comet("events", "--format=json").out)["id"] == "7"
 
 
 @pytest.mark.parametrize(
-    "words", [("ll",), ("cluster", "vc2"), ("start", "vc2", "--count=1"), ("iso", "list")]
+    "typed", [("ll",), ("cluster", "vc2"), ("start", "vc2", "--count=1"), ("iso", "list")]
 )
-def test_a_command_needs_a_handful_of_requests(
-    server: NucleusServer, comet: Comet, words: tuple[str, ...]
+def test_a_command_needs_two_requests_at_most(
+    server: NucleusServer, comet: Comet, typed: tuple[str, ...]
 ) -> None:
-    began = time.monotonic()
-    comet(*words)
+    assert comet(*typed).status == 0
     assert len(server.requests) <= 2
-    assert time.monotonic() - began < 60

@@ -17,9 +17,9 @@ from tests.nucleus_server import NucleusServer, cluster
 SOURCE = Path(__file__).resolve().parents[3] / "src"
 
 
-def start(*words: str, **named: object) -> subprocess.Popen[str]:
+def start(*typed: str, **named: object) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
-    command = [sys.executable, "-m", "comet", *words]
+    command = [sys.executable, "-m", "comet", *typed]
     named = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL, **named}
     return subprocess.Popen(command, text=True, env=environment, **named)  # type: ignore[call-overload,no-any-return]
 
@@ -35,7 +35,7 @@ def test_a_reader_that_has_enough_is_no_error(server: NucleusServer, configured:
     assert process.wait(60) == 141
 
 
-def test_a_full_disk_is_said(server: NucleusServer, configured: Path) -> None:
+def test_a_full_disk_is_reported(server: NucleusServer, configured: Path) -> None:
     with Path("/dev/full").open("w") as full:
         process = start("ll", stdout=full)
         _, error = process.communicate(timeout=60)
@@ -64,12 +64,12 @@ def test_two_at_once_share_a_cache(server: NucleusServer, configured: Path) -> N
         assert "vc2" in out
 
 
-def imported(*words: str) -> set[str]:
+def imported(*typed: str) -> set[str]:
     """The modules that a command has loaded when it ends."""
     code = "import sys\nfrom comet.cli.main import program\nsys.argv = sys.argv[1:]\n"
     code += "try:\n  program()\nfinally:\n  sys.stderr.write(' '.join(sys.modules))"
     done = subprocess.run(
-        [sys.executable, "-c", code, "comet", *words],
+        [sys.executable, "-c", code, "comet", *typed],
         env={**os.environ, "PYTHONPATH": str(SOURCE)},
         capture_output=True,
         text=True,
@@ -91,8 +91,8 @@ def test_a_command_imports_only_what_it_needs(server: NucleusServer, configured:
     )
 
 
-def completed(*words: str) -> list[str]:
-    process = start("--complete", *words)
+def completed(*typed: str) -> list[str]:
+    process = start("--complete", *typed)
     out, error = process.communicate(timeout=60)
     assert (process.returncode, error) == (0, "")
     return out.split("\n")[:-1]

@@ -31,7 +31,7 @@ class Argument(NamedTuple):
 class Command(NamedTuple):
     """A command; `handler` is `module:function` below comet.cli."""
 
-    words: tuple[str, ...]
+    path: tuple[str, ...]
     handler: str
     help: str
     arguments: tuple[Argument, ...] = ()
