@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import threading
 import time
 from collections.abc import Callable
@@ -71,6 +70,7 @@ class NucleusServer:
         self.images: list[str] = ["public/debian.iso"]
         self.tokens: dict[str, Json] = {}
         self.operations: dict[str, Json] = {}
+        self.uploads: dict[str, Json] = {}
         self.replayed: dict[str, tuple[int, Any, dict[str, str]]] = {}
         self.requests: list[tuple[str, str, Any, bytes]] = []
         self.answers: dict[str, Callable[[BaseHTTPRequestHandler], None]] = {}
@@ -123,6 +123,15 @@ class NucleusServer:
                 return 200, list(self.operations.values()), {}
             case ("GET", "operation", identifier):
                 return self.poll(identifier)
+            case ("POST", "image", "upload"):
+                if any(it.rpartition("/")[2] == body["name"] for it in self.images):
+                    return problem("name-conflict", 409, f"there is an image {body['name']} already")
+                identifier = f"01UPLOAD{len(self.uploads):018d}"
+                self.uploads[identifier] = {"id": identifier, **body, "content": b""}
+                return 201, {"id": identifier, "name": body["name"], "size": body["size"], "offset": 0}, {}
+            case ("GET", "image", "upload", identifier):
+                found = self.uploads[identifier]
+                return 200, {**found, "offset": len(found["content"]), "content": None}, {}
             case ("GET", "image"):
                 return 200, sorted(self.images), {}
             case ("GET", "user"):
@@ -292,8 +301,8 @@ def _handler(server: NucleusServer) -> type[BaseHTTPRequestHandler]:
                 )
             elif self.headers.get("Authorization") != f"Bearer {TOKEN}":
                 self.reply(*problem("not-authenticated", 401, "The token is not known"))
-            elif "multipart" in self.headers.get("Content-Type", ""):
-                self.reply(*self.upload(body))
+            elif self.command == "PATCH":
+                self.reply(*self.part(parts.path.rpartition("/")[2], body))
             else:
                 segments = [unquote(it) for it in parts.path.split("/") if it][2:]
                 self.reply(*self.once(segments, parse_qs(parts.query, keep_blank_values=True), body))
@@ -309,13 +318,18 @@ def _handler(server: NucleusServer) -> type[BaseHTTPRequestHandler]:
                 server.replayed[key] = found
             return server.replayed[key]
 
-        def upload(self, body: bytes) -> Any:
-            name = re.search(rb'filename="([^"]+)"', body)
-            content = body.partition(b"\r\n\r\n")[2].rpartition(b"\r\n--")[0]
-            if hashlib.md5(content).hexdigest() != self.headers["md5"] or name is None:
-                return problem("invalid-request", 400, "md5 differs")
-            server.images.append(f"public/{name[1].decode()}")
-            return 204, None, {}
+        def part(self, identifier: str, body: bytes) -> Any:
+            found = server.uploads[identifier]
+            if int(self.headers["Upload-Offset"]) != len(found["content"]):
+                return problem("state-conflict", 409, "this part begins elsewhere")
+            found["content"] += body
+            if len(found["content"]) < found["size"]:
+                return 204, None, {"Upload-Offset": str(len(found["content"]))}
+            del server.uploads[identifier]
+            if hashlib.sha256(found["content"]).hexdigest() != found["sha256"]:
+                return problem("invalid-request", 400, "the SHA-256 differs")
+            server.images.append(f"project/{found.get('project', 'alpha')}/{found['name']}")
+            return 202, server.operation("add_image"), {}
 
         def reply(self, status: int, document: Any, headers: dict[str, str]) -> None:
             body = b"" if document is None else json.dumps(document).encode()

@@ -186,7 +186,10 @@ COMMANDS = (
         "images:upload",
         "upload an image",
         (Argument("path", "an ISO file", kind="file"),),
-        (_OLD_NAME,),
+        (
+            _OLD_NAME,
+            Option(("--project",), "for the members of a project (default: yours, if it is one)", "NAME"),
+        ),
     ),
     Command(
         ("iso", "attach"),

@@ -40,10 +40,14 @@ def upload(context: Context) -> None:
             sys.stderr.write(f"\r{percent:3d} % of {total} bytes")
             sys.stderr.flush()
 
-    name = context.client.upload_iso(context.arguments.path, context.option("isoname"), progress)
+    given = context.arguments.path, context.option("isoname"), context.option("project")
+    outcome = context.client.upload_iso(*given, progress)
     if seen[0] >= 0:
         sys.stderr.write("\n")
-    show(f"{_short(name)} is uploaded")
+    waiter = context.waiter()
+    if waiter:
+        waiter.follow(outcome)
+    show(f"{outcome.target} is {'in the library' if waiter else 'uploaded'}")
 
 
 def attach(context: Context) -> int:
@@ -68,13 +72,19 @@ def _short(name: str) -> str:
 
 
 def _wire_name(client: Client, image: str) -> str:
-    """The wire name of a name, with or without its folder, or of a number in the list."""
+    """The wire name of a name, with or without its folders, or of a number in the list."""
     if not image:
         raise UsageError("an image's name is empty; to empty a drive: comet iso detach")
     found = client.isos()
     if image.isascii() and image.isdigit():
         if int(image) < len(found):
             return found[int(image)]
-    elif image in found or _PUBLIC + image in found:
-        return image if image in found else _PUBLIC + image
+    elif image in found:
+        return image
+    else:
+        named = [it for it in found if it.rpartition("/")[2] == image]
+        if len(named) > 1:
+            raise UsageError(f"there are several images {image}: name one of {', '.join(named)}")
+        if named:
+            return named[0]
     raise NotFoundError(f"there is no image {image}. List them: comet iso list")

@@ -182,9 +182,13 @@ class Client(Requests):
         self,
         path: Union[str, Path],
         name: Optional[str] = None,
+        project: Optional[str] = None,
         progress: Optional[Callable[[int, int], None]] = None,
-    ) -> str:
-        """Upload an image under its file name or another; the wire name. `progress(bytes sent, bytes in all)`."""
+    ) -> Outcome:
+        """Upload an image under its file name or another, for a project; the operation puts it into the library.
+
+        `progress(bytes sent, bytes in all)`. Who is in one project only need not name it.
+        """
         from comet.client.uploads import upload
 
         chosen = name or Path(path).name
@@ -192,7 +196,8 @@ class Client(Requests):
             raise UsageError(
                 f"'{chosen}' is not an image's name: letters, digits and . _ + - with .iso at the end (--isoname=NAME)"
             )
-        return upload(self.connection, Path(path), chosen, progress or (lambda sent, total: None))
+        answer = upload(self.connection, Path(path), chosen, project, progress or (lambda sent, total: None))
+        return Outcome(chosen, self._operation_of(answer))
 
     def rename(self, cluster: str, mapping: Mapping[str, str]) -> None:
         """Give computes other names, all at once, so that two may swap theirs. Rocks' names and the guests' stay."""

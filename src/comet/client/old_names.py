@@ -117,7 +117,7 @@ class Comet:
     @staticmethod
     def upload_iso(isoname: str, path: str) -> str:
         with Client() as client:
-            return client.upload_iso(path, isoname)
+            return client.upload_iso(path, isoname).target
 
     @staticmethod
     def console_url(clusterid: str, nodeid: Optional[str] = None) -> str:

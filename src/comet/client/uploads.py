@@ -1,80 +1,109 @@
-"""Images on their way to the server: hashed first, then sent as one multipart request (rows 33 and 34)."""
+"""Images on their way to the server: hashed, then sent in parts, from the part on that the server has (§6.3)."""
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import io
+import json
+import time
 import uuid
 from pathlib import Path
-from typing import IO, Callable, cast
+from typing import IO, Any, Callable, Optional
 
-from comet.client.connection import Connection, decoded
-from comet.client.errors import RefusedError, UsageError
+from comet.client.connection import Answer, Connection, decoded
+from comet.client.errors import NotFoundError, RefusedError, UnreachableError, UsageError
+from comet.client.records import bad_answer
 
-_PART = 1 << 20
+PART = 8 * 1024 * 1024
+"""Bytes of a part: a broken connection costs one of them."""
+
+_BLOCK = 1 << 20
+_TRIES = 5
 
 
-def upload(connection: Connection, path: Path, name: str, progress: Callable[[int, int], None]) -> str:
-    """Send a file under a name; its wire name. RefusedError if the server has that name."""
+def upload(
+    connection: Connection,
+    path: Path,
+    name: str,
+    project: Optional[str],
+    progress: Callable[[int, int], None],
+) -> Answer:
+    """Send a file under a name; the answer to the last part, whose operation puts the image into the site's library.
+
+    RefusedError if the name exists. A broken connection is taken up again, five times without a byte in between.
+    """
     try:
         with path.open("rb") as file:
-            md5, sha256, size = _digests(file)
+            digest, size = _digest(file)
             if size == 0:
                 raise UsageError(f"{path} is empty")
-            listed = decoded(connection.request("GET", connection.path("image")).body)
-            if isinstance(listed, list) and f"public/{name}" in listed:
-                raise RefusedError(
-                    f"image {name} exists; give this one another name: comet iso upload --isoname=NAME {path}"
-                )
-            file.seek(0)
-            body = _Multipart(file, name, size, progress)
-            headers = {
-                "Content-Type": f"multipart/form-data; boundary={body.boundary}",
-                "Content-Length": str(body.length),
-                "md5": md5.hex(),
-                "Content-Digest": f"sha-256=:{base64.b64encode(sha256).decode()}:",
-                "Idempotency-Key": uuid.uuid4().hex,
-            }
-            connection.request("POST", connection.path("image"), cast("IO[bytes]", body), headers)
+            body = {"name": name, "size": size, "sha256": digest, **({"project": project} if project else {})}
+            place = _begin(connection, body)
+            return _send_parts(connection, file, place, size, progress)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
-    return f"public/{name}"
 
 
-def _digests(file: IO[bytes]) -> tuple[bytes, bytes, int]:
-    md5, sha256, size = hashlib.md5(), hashlib.sha256(), 0
-    while part := file.read(_PART):
-        md5.update(part)
-        sha256.update(part)
+def _begin(connection: Connection, body: dict[str, Any]) -> str:
+    """The path of a new upload."""
+    headers = {"Content-Type": "application/json", "Idempotency-Key": uuid.uuid4().hex}
+    path = connection.path("image", "upload")
+    found = decoded(connection.request("POST", path, json.dumps(body).encode(), headers).body)
+    if not isinstance(found, dict) or not isinstance(found.get("id"), str):
+        raise bad_answer("it has no upload's id")
+    return connection.path("image", "upload", found["id"])
+
+
+def _send_parts(
+    connection: Connection, file: IO[bytes], place: str, size: int, progress: Callable[[int, int], None]
+) -> Answer:
+    offset, failures = 0, 0
+    while True:
+        file.seek(offset)
+        part = file.read(PART)
+        if not part:
+            raise UsageError("the file became shorter while it was sent: upload it again")
+        headers = {
+            "Content-Type": "application/octet-stream",
+            "Upload-Offset": str(offset),
+            "Prefer": "respond-async",
+        }
+        try:
+            answer = connection.request("PATCH", place, part, headers, repeat=False)
+        except (UnreachableError, RefusedError) as error:
+            failures += 1
+            again = error.http_status in (None, 503) or error.slug in (
+                "state-conflict",
+                "request-in-progress",
+            )
+            if failures > _TRIES or not again:
+                raise
+            time.sleep(0.2 * failures)
+            found = _offset(connection, place, size)
+            failures = 0 if found > offset else failures
+            offset = found
+            continue
+        offset, failures = offset + len(part), 0
+        progress(offset, size)
+        if offset >= size:
+            return answer
+
+
+def _offset(connection: Connection, place: str, size: int) -> int:
+    """Where the server goes on."""
+    try:
+        found = decoded(connection.request("GET", place).body)
+    except NotFoundError as error:
+        raise UnreachableError("the upload is over, but its answer is lost. See: comet iso list") from error
+    offset = found.get("offset") if isinstance(found, dict) else None
+    if not isinstance(offset, int) or not 0 <= offset <= size:
+        raise bad_answer("it has no upload's offset")
+    return offset
+
+
+def _digest(file: IO[bytes]) -> tuple[str, int]:
+    """SHA-256 and size."""
+    digest, size = hashlib.sha256(), 0
+    while part := file.read(_BLOCK):
+        digest.update(part)
         size += len(part)
-    return md5.digest(), sha256.digest(), size
-
-
-class _Multipart:
-    """A multipart body of one file, read in parts; it never is in memory as a whole."""
-
-    def __init__(self, file: IO[bytes], name: str, size: int, progress: Callable[[int, int], None]) -> None:
-        self.boundary = uuid.uuid4().hex
-        head = (
-            f'--{self.boundary}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
-            "Content-Type: application/octet-stream\r\n\r\n"
-        )
-        self._parts: list[IO[bytes]] = [
-            io.BytesIO(head.encode()),
-            file,
-            io.BytesIO(f"\r\n--{self.boundary}--\r\n".encode()),
-        ]
-        self.length = len(head) + size + len(self.boundary) + 8
-        self._sent, self._size, self._progress = 0, size, progress
-
-    def read(self, size: int = -1) -> bytes:
-        """The next bytes, at least one MiB at a time if there are as many; b"" at the end."""
-        while self._parts:
-            found = self._parts[0].read(max(size, _PART))
-            if found:
-                self._sent += len(found)
-                self._progress(min(self._sent, self._size), self._size)
-                return found
-            self._parts.pop(0)
-        return b""
+    return digest.hexdigest(), size

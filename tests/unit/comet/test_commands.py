@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import socket
 import stat
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -210,22 +212,49 @@ def test_an_operation_that_fails_or_takes_too_long(server: NucleusServer, comet:
 def test_images(server: NucleusServer, comet: Comet, tmp_path: Path) -> None:
     image = tmp_path / "inst.iso"
     image.write_bytes(b"\r\n--CD001" * 300_000)
-    assert comet("iso", "upload", str(image), "--wait").out == "inst.iso is uploaded\n"
-    assert comet("image", "list").out == "0: debian.iso\n1: inst.iso\n"
+    assert comet("iso", "upload", str(image), "--wait").out == "inst.iso is in the library\n"
+    assert comet("image", "list").out == "0: project/alpha/inst.iso\n1: debian.iso\n"
     assert comet("iso", "upload", str(image)).status == 5
-    assert comet("iso", "upload", str(image), "--imagename=other.iso").status == 0
+    assert comet("iso", "upload", str(image), "--imagename=other.iso", "--project=alpha").status == 0
     assert comet("iso", "upload", str(image), "--isoname=../x.iso").status == 2
     assert comet("iso", "upload", str(tmp_path / "none.iso")).status == 2
     assert comet("iso", "upload", str(tmp_path), "--isoname=x.iso").status == 2
     (tmp_path / "empty.iso").touch()
     assert comet("iso", "upload", str(tmp_path / "empty.iso")).status == 2
-    assert comet("iso", "attach", "inst.iso", "vc2").out == "vc2: inst.iso from the next power-on\n"
-    assert server.clusters[0]["frontend"]["iso"] == "public/inst.iso"
-    assert comet("iso", "attach", "0", "vc2").status == 0
+    assert (
+        comet("iso", "attach", "inst.iso", "vc2").out
+        == "vc2: project/alpha/inst.iso from the next power-on\n"
+    )
+    assert server.clusters[0]["frontend"]["iso"] == "project/alpha/inst.iso"
+    assert comet("iso", "attach", "2", "vc2").status == 0
     assert server.clusters[0]["frontend"]["iso"] == "public/debian.iso"
     assert comet("iso", "attach", "9", "vc2").status == 4
+    server.images.append("public/inst.iso")
+    assert comet("iso", "attach", "inst.iso", "vc2").status == 2
     assert comet("iso", "detach", "vc2").status == 0
     assert server.clusters[0]["frontend"]["iso"] is None
+
+
+def test_an_upload_goes_on_where_its_connection_broke(
+    server: NucleusServer, comet: Comet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("comet.client.uploads.PART", 1000)
+    image = tmp_path / "inst.iso"
+    image.write_bytes(bytes(range(250)) * 10)
+    broken: list[int] = []
+
+    def lose(handler: BaseHTTPRequestHandler) -> None:
+        broken.append(1)
+        del server.answers["/image/upload/"]
+        found = next(iter(server.uploads.values()))
+        found["content"] += image.read_bytes()[:1000]  # stored, but its answer is lost
+        handler.close_connection = True
+        handler.connection.shutdown(socket.SHUT_RDWR)
+
+    server.answers["/image/upload/"] = lose
+    assert comet("iso", "upload", str(image)).status == 0
+    assert broken == [1]
+    assert "project/alpha/inst.iso" in server.images
 
 
 def test_node_info_and_rename(server: NucleusServer, comet: Comet) -> None:
