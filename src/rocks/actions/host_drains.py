@@ -1,0 +1,265 @@
+"""Empty a host: its virtual machines are stopped or moved, one by one. Or start elsewhere what a failed one had.
+
+Each machine has its own outcome, and one that fails does not stop the others. What was done stays done: the same
+command goes on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks import dry_run
+from rocks.actions.host_requests import ask_facts, open_fleet
+from rocks.actions.leases import Force
+from rocks.actions.outcomes import Outcomes
+from rocks.actions.vm_locks import lock_vms
+from rocks.actions.vm_moves import move_vm, record_on_host
+from rocks.actions.vm_power import stop_vms
+from rocks.actions.vms import load_containers
+from rocks.cluster.drain_plan import Capacity, choose_host, taken, why_only_there
+from rocks.cluster.start_plan import memory_reserve_mb
+from rocks.database import image_places, leases
+from rocks.database import vms as table
+from rocks.database.host_loads import recorded_memory_mb
+from rocks.errors import HostError, RocksError, StateError, UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rocks.actions.vm_moves import Ways
+    from rocks.cluster.records import VirtualMachine
+    from rocks.database.connection import Database
+    from rocks.wire.agent import StopAction
+
+    Start = Callable[[Sequence[str]], Outcomes]
+    """Starts machines, with the hooks of `start host vm`."""
+
+
+class Drain(NamedTuple):
+    """The host to empty, the hosts that get its machines (none: they are only stopped), and how they are stopped."""
+
+    host: str
+    targets: tuple[str, ...]
+    action: StopAction
+    deadline_seconds: int
+
+
+def drain_host(database: Database, drain: Drain, ways: Ways, start: Start) -> Outcomes:
+    """Stop the running machines of the host; with targets, move all of them, and start those that ran.
+
+    A machine whose move fails is started where it was, if it ran. Commits. UserError and StateError for targets that
+    get no machines, and HostError when none of them answers; then nothing is changed.
+    """
+    _check_physical(database, drain.host)
+    names = table.names_in(database, drain.host)
+    recorded = {name.lower() for name in names}
+    held = [lease.name for lease in leases.leases_of_hosts(database, [drain.host])]
+    running = {name.lower() for name in held}
+    capacities = _capacities(database, drain.host, drain.targets) if drain.targets else []
+    outcomes = Outcomes()
+    _stop(database, [name for name in held if name.lower() not in recorded], drain, outcomes)
+    for name in names:
+        is_running = name.lower() in running
+        if is_running and not _stop(database, [name], drain, outcomes):
+            continue
+        if is_running and dry_run.is_on():
+            capacities = _would_move(database, name, drain.host, capacities, outcomes)
+        elif drain.targets:
+            capacities = _move(database, name, capacities, outcomes, ways)
+            if is_running:
+                _start_again(name, drain.host, start, outcomes)
+    return outcomes
+
+
+def _stop(database: Database, names: Sequence[str], drain: Drain, outcomes: Outcomes) -> bool:
+    """Whether all have stopped; a line for each that has."""
+    if not names:
+        return True
+    known = table.which_are_vms(database, names)
+    removed = [name for name in names if name not in known]
+    stopped = stop_vms(database, known, drain.action, drain.deadline_seconds, removed=removed)
+    for name, notes in stopped.done.items():
+        outcomes.done[name] = (*notes, f"{name} is stopped")
+    outcomes.failed.update(stopped.failed)
+    outcomes.warnings += stopped.warnings
+    return not stopped.failed
+
+
+def _move(
+    database: Database, name: str, capacities: list[Capacity], outcomes: Outcomes, ways: Ways
+) -> list[Capacity]:
+    """Move it to the host with the most free memory; the capacities afterwards."""
+    (vm,) = table.load_vms(database, [name])
+    try:
+        capacity = choose_host(vm, capacities)
+        lines = move_vm(database, name, capacity.host, ways)
+    except RocksError as error:
+        database.rollback()
+        outcomes.done.pop(name, None)
+        outcomes.failed[name] = error
+        return capacities
+    outcomes.done[name] = (*outcomes.done.get(name, ()), *lines)
+    return taken(vm, capacity, capacities)
+
+
+def _would_move(
+    database: Database, name: str, host: str, capacities: list[Capacity], outcomes: Outcomes
+) -> list[Capacity]:
+    """In a dry run the machine still runs, so its host would not let it go."""
+    if not capacities:
+        return capacities
+    (vm,) = table.load_vms(database, [name])
+    try:
+        capacity = choose_host(vm, capacities)
+    except StateError as error:
+        outcomes.failed[name] = error
+        return capacities
+    dry_run.would(host, f"move {name} to {capacity.host}, and start it there")
+    return taken(vm, capacity, capacities)
+
+
+def _start_again(name: str, host: str, start: Start, outcomes: Outcomes) -> None:
+    """Start a machine that ran; one that could not be moved starts where it was, and has failed all the same."""
+    started = start([name])
+    failed = outcomes.failed.get(name)
+    if failed is not None:
+        how = f"it runs again on {host}" if not started.failed else f"{started.failed[name]}"
+        outcomes.failed[name] = type(failed)(f"{failed}; {how}", code=failed.code)
+    elif started.failed:
+        done = outcomes.done.pop(name)
+        outcomes.warnings += done
+        outcomes.failed[name] = started.failed[name]
+    else:
+        notes = started.done.get(name, ())
+        outcomes.done[name] = (*outcomes.done[name], *notes, f"{name} runs again")
+
+
+def _capacities(database: Database, host: str, targets: Sequence[str]) -> list[Capacity]:
+    """What the hosts that answer have left. HostError when none answers."""
+    if host.lower() in {target.lower() for target in targets}:
+        raise UserError(f"to= names {host} itself; name other hosts")
+    containers = load_containers(database, targets)
+    with open_fleet(database, targets) as fleet:
+        facts = ask_facts(database, fleet, list(targets))
+    given = recorded_memory_mb(database, targets)
+    capacities, errors = [], []
+    for container in containers:
+        answer = facts[container.name]
+        if isinstance(answer, RocksError):
+            errors.append(str(answer))
+        else:
+            free = answer.memory_mb - memory_reserve_mb(container) - given.get(container.name.lower(), 0)
+            capacities.append(Capacity(container.name, free))
+    if not capacities:
+        raise HostError(f"none of the hosts that would get the machines answers: {'; '.join(errors)}")
+    return capacities
+
+
+def other_containers(database: Database, host: str) -> tuple[str, ...]:
+    """All VM containers but this host. StateError when there is none."""
+    hosts = table.load_hosts(database, table.physical_hosts(database))
+    found = tuple(one.name for one in hosts if one.is_true("kvm") and one.name.lower() != host.lower())
+    if not found:
+        raise StateError(f"there is no other VM container than {host}")
+    return found
+
+
+def evacuate_host(
+    database: Database, host: str, targets: Sequence[str], force: Force, start: Start
+) -> Outcomes:
+    """Take the machines of a host that does not answer from it, and start on the targets what can start there.
+
+    Those whose disks are all on a NAS can; the others fail with the reason, and keep their leases. Commits. StateError
+    when the host answers; errors as of `drain_host` for the targets. Then nothing is changed.
+    """
+    _check_physical(database, host)
+    capacities = _capacities(database, host, targets)
+    check_is_silent(database, host)
+    held = [lease.name for lease in leases.leases_of_hosts(database, [host])]
+    free = _taken_before(database, host)
+    machines = table.load_vms(database, table.which_are_vms(database, [*held, *free]))
+    outcomes = Outcomes()
+    movable = _can_start_elsewhere(database, host, machines, outcomes)
+    stopped = stop_vms(database, [vm.name for vm in movable if vm.name not in free], force=force)
+    outcomes.failed.update(stopped.failed)
+    outcomes.warnings += stopped.warnings
+    for vm in movable:
+        if vm.name in stopped.done or vm.name in free:
+            outcomes.done[vm.name] = stopped.done.get(vm.name, ())
+            capacities = _start_there(database, vm, capacities, start, outcomes)
+    return outcomes
+
+
+def _taken_before(database: Database, host: str) -> list[str]:
+    """Machines that a command took from the host, and that it did not record elsewhere, since it was killed."""
+    fenced = {name.lower() for name, _ in leases.fences_of_hosts(database, [host]).get(host, ())}
+    names = [name for name in table.names_in(database, host) if name.lower() in fenced]
+    found = leases.read_leases(database, names)
+    released = {name for name, lease in found.items() if lease.reason and not lease.is_held}
+    return [name for name in names if name.lower() in released]
+
+
+def _can_start_elsewhere(
+    database: Database, host: str, machines: Sequence[VirtualMachine], outcomes: Outcomes
+) -> list[VirtualMachine]:
+    """Those whose disks are all on a NAS; the others have failed."""
+    on_nas: dict[str, set[int]] = {}
+    for location in image_places.disk_locations(database, [vm.name for vm in machines]):
+        if location.nas:
+            on_nas.setdefault(location.vm, set()).add(location.number)
+    movable = []
+    for vm in machines:
+        reason = why_only_there(vm, on_nas.get(vm.name, ()))
+        if reason:
+            outcomes.failed[vm.name] = StateError(
+                f"{vm.name} cannot start elsewhere: {reason}. When {host} is back: "
+                f"rocks start host vm {vm.name}"
+            )
+        else:
+            movable.append(vm)
+    return movable
+
+
+def _start_there(
+    database: Database, vm: VirtualMachine, capacities: list[Capacity], start: Start, outcomes: Outcomes
+) -> list[Capacity]:
+    try:
+        for error in lock_vms(database, [vm.name]).values():
+            raise error
+        capacity = choose_host(vm, capacities)
+        (target,) = load_containers(database, [capacity.host])
+        target = replace(target, mounts=table.mounts_of(database, [target.name]).get(target.name, ()))
+        record_on_host(database, vm, target)
+        database.commit()
+    except RocksError as error:
+        database.rollback()
+        outcomes.warnings += outcomes.done.pop(vm.name)
+        outcomes.failed[vm.name] = error
+        return capacities
+    started = start([vm.name])
+    outcomes.warnings += started.warnings
+    if started.failed:
+        outcomes.warnings += outcomes.done.pop(vm.name)
+        outcomes.failed[vm.name] = started.failed[vm.name]
+    else:
+        notes = started.done.get(vm.name, ())
+        outcomes.done[vm.name] = (*outcomes.done[vm.name], *notes, f"{vm.name} runs on {target.name} now")
+    return taken(vm, capacity, capacities)
+
+
+def _check_physical(database: Database, name: str) -> None:
+    (host,) = table.load_hosts(database, [name])
+    if host.is_virtual:
+        raise UserError(f"host {name} is a virtual machine; name a physical host")
+
+
+def check_is_silent(database: Database, host: str) -> None:
+    """StateError when the host answers: its machines can be stopped or moved in order then."""
+    with open_fleet(database, [host]) as fleet:
+        answer = ask_facts(database, fleet, [host])[host]
+    if not isinstance(answer, HostError):
+        reason = f" ({answer})" if isinstance(answer, RocksError) else ""
+        raise StateError(
+            f"{host} answers{reason}; its machines are not taken from it. To move or stop them: rocks drain host {host}"
+        )

@@ -1,0 +1,73 @@
+"""`rocks drain host`"""
+
+import rocks.commands
+from rocks.actions.host_drains import Drain, drain_host
+from rocks.actions.vm_moves import Ways
+from rocks.actions.vm_power import DEFAULT_DEADLINE_SECONDS
+from rocks.cluster.values import read_number
+from rocks.commands._shared.interrupt import LOOK_AT_LEASES
+from rocks.commands._shared.vm_start import start_outcomes
+from rocks.errors import UserError
+
+RollName = "kvm"
+
+ACTIONS = ("shutdown", "poweroff")
+
+
+class Command(rocks.commands.Command):
+    """
+    Empty a physical host, for example before it is repaired: stop its virtual machines, or move them to other hosts.
+
+    Without to, the running machines are stopped. With to, each machine is stopped if it runs, moved as by move host vm
+    to the host that has the most memory left, and started there if it ran. A machine that cannot be moved is started
+    where it was. One machine follows the other, and one that fails does not stop the others. The same command goes on
+    with what is left; it does not start a machine that a killed command has stopped.
+
+    <arg type='string' name='host'>
+    The physical host.
+    </arg>
+    <param type='string' name='to' of='host' default='none: the machines are stopped only'>
+    Hosts that get the machines: names or other selectors, separated by blanks.
+    </param>
+    <param type='string' name='action' default='shutdown' values='shutdown,poweroff'>
+    shutdown: ask the guests to shut down, and power off after the timeout; poweroff: power off.
+    </param>
+    <param type='int' name='timeout' default='60' unit='seconds'>
+    Time that shutdown allows each guest.
+    </param>
+    <shared command='set host power' names='dry-run'/>
+
+    <example cmd='drain host vm-container-0-0'>
+    Shut down all machines of the host.
+    </example>
+    <example cmd='drain host vm-container-0-0 to="vm-container-0-1 vm-container-0-2" timeout=120'>
+    Move them to two other hosts.
+    </example>
+    <related>move host vm</related>
+    <related>evacuate host</related>
+    <related>stop host vm</related>
+    """
+
+    AdviceAfterInterrupt = f"the same command goes on; {LOOK_AT_LEASES}"
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Empty the host and report each machine."""
+        host = self.getOneHostname(args)
+        to = self.fillText("to", "").split()
+        targets = self.getSomeHostnames(to) if to else []
+        action = self.fillText("action", ACTIONS[0])
+        if action not in ACTIONS:
+            raise UserError(f'action "{action}" must be one of {", ".join(ACTIONS)}')
+        seconds = read_number("timeout", self.fillText("timeout", str(DEFAULT_DEADLINE_SECONDS)), 0, 3600)
+        drain = Drain(host, tuple(targets), "shutdown" if action == "shutdown" else "poweroff", seconds)
+        outcomes = drain_host(
+            self.db,
+            drain,
+            Ways(self.notify, self.showProgress),
+            lambda names: start_outcomes(self, names),
+        )
+        for line in outcomes.lines:
+            self.addLine(line)
+        if not outcomes.tried:
+            self.addLine(f"{host} has no machines to {'move' if targets else 'stop'}")
+        self.endOutcomes(outcomes.failed, outcomes.tried)

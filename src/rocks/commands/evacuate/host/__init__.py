@@ -1,0 +1,67 @@
+"""`rocks evacuate host`"""
+
+import rocks.commands
+from rocks.actions.host_drains import evacuate_host, other_containers
+from rocks.actions.leases import Force
+from rocks.commands._shared.interrupt import LOOK_AT_LEASES
+from rocks.commands._shared.vm_start import start_outcomes
+
+RollName = "kvm"
+
+
+class Command(rocks.commands.Command):
+    """
+    Start elsewhere the virtual machines of a physical host that does not answer any more.
+
+    As with stop host vm force=yes, the machines are taken from the host only after its fence command (attribute
+    vm_fence_command) has succeeded; without a fence command, you confirm with reason that the host is off. Machines
+    whose disks are all on a NAS are started on the hosts that have the most memory left. The others can start on their
+    own host only: the command prints why, and they keep their leases. A host that answers is not evacuated.
+
+    <arg type='string' name='host'>
+    The physical host.
+    </arg>
+    <param type='string' name='reason' optional='0'>
+    Justification; it is stored in the database.
+    </param>
+    <param type='string' name='to' of='host' default='all other VM containers'>
+    Hosts that get the machines: names or other selectors, separated by blanks.
+    </param>
+    <param type='bool' name='host-off' default='no'>
+    yes: you have verified that the host is off; its fence command is not run.
+    </param>
+    <shared command='set host power' names='dry-run'/>
+
+    <example cmd='evacuate host vm-container-0-0 reason="power supply burnt, host unplugged"'>
+    Start what can start elsewhere.
+    </example>
+    <example cmd='evacuate host vm-container-0-0 reason="kernel hangs" to=vm-container-0-1'>
+    Start it on one other host.
+    </example>
+    <related>drain host</related>
+    <related>stop host vm</related>
+    <related>list host vm lease</related>
+    """
+
+    AdviceAfterInterrupt = f"the same command goes on; {LOOK_AT_LEASES}"
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Evacuate the host and report each machine."""
+        host = self.getOneHostname(args)
+        reason = self.fillText("reason", "")
+        if not reason.strip():
+            self.abort('must supply reason="…": state why the host is off, or must be switched off')
+        to = self.fillText("to", "").split()
+        targets = self.getSomeHostnames(to) if to else other_containers(self.db, host)
+        outcomes = evacuate_host(
+            self.db,
+            host,
+            targets,
+            Force(reason, self.fillFlag("host-off")),
+            lambda names: start_outcomes(self, names),
+        )
+        for line in outcomes.lines:
+            self.addLine(line)
+        if not outcomes.tried:
+            self.addLine(f"no machine has its lease on {host}")
+        self.endOutcomes(outcomes.failed, outcomes.tried)
