@@ -152,6 +152,14 @@ class ResponsibilitySettings:
 
 
 @dataclass(frozen=True)
+class ConsoleSettings:
+    """How long a console may be open, and where the libraries of its pages are (`tools/browser-libraries`)."""
+
+    most_minutes: int = 60
+    libraries: str = "/opt/rocks/share/nucleus"
+
+
+@dataclass(frozen=True)
 class Configuration:
     """All settings; each section's defaults are those of a site that has no file."""
 
@@ -162,6 +170,7 @@ class Configuration:
     work: WorkSettings = field(default_factory=WorkSettings)
     batch: BatchSettings = field(default_factory=BatchSettings)
     computesets: ComputesetSettings = field(default_factory=ComputesetSettings)
+    console: ConsoleSettings = field(default_factory=ConsoleSettings)
     service: ServiceSettings = field(default_factory=ServiceSettings)
     authentication: AuthenticationSettings = field(default_factory=AuthenticationSettings)
     oidc: OidcSettings = field(default_factory=OidcSettings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess  # noqa: TID251 - the only importer
 import threading
 import tty
@@ -141,6 +142,31 @@ def start_with_pipes(
     return _start(arguments, environment)
 
 
+def start_on_socket(
+    arguments: Sequence[str], environment: Mapping[str, str] | None = None
+) -> Tuple[subprocess.Popen[bytes], socket.socket]:
+    """Start a program whose standard input and output are a socket; returns it, and the far end of that socket.
+
+    Its standard error is a pipe. The caller ends the program (`finish`) and closes the socket, whose reading ends when
+    the program has closed its end. ToolError when it cannot start.
+    """
+    far_end, near_end = socket.socketpair()
+    try:
+        with near_end:
+            process = subprocess.Popen(
+                list(arguments),
+                stdin=near_end.fileno(),
+                stdout=near_end.fileno(),
+                stderr=subprocess.PIPE,
+                env=None if environment is None else dict(environment),
+                start_new_session=True,
+            )
+    except OSError as error:
+        far_end.close()
+        raise ToolError(f"cannot start {arguments[0]}: {error.strerror}") from None
+    return process, far_end
+
+
 def start_on_terminal(arguments: Sequence[str]) -> Tuple[subprocess.Popen[bytes], int]:
     """Start a program on a terminal of its own, in raw mode; returns it, and the descriptor of that terminal's far end.
 
@@ -163,6 +189,15 @@ def start_on_terminal(arguments: Sequence[str]) -> Tuple[subprocess.Popen[bytes]
     finally:
         os.close(near_end)
     return process, far_end
+
+
+def finish(process: subprocess.Popen[bytes], deadline_seconds: float) -> str:
+    """Wait for a program that is about to end, and kill it if it does not; returns what it wrote to standard error."""
+    try:
+        return (process.communicate(timeout=deadline_seconds)[1] or b"").decode("utf-8", "replace").strip()
+    except subprocess.TimeoutExpired:
+        end_group(process)
+        return ""
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -90,3 +91,19 @@ def test_c6_pipes_are_closed_after_the_deadline(monkeypatch: pytest.MonkeyPatch)
         run(["sh", "-c", script], deadline_seconds=0.8, watch=outputs.append)
     assert len(list(Path("/proc/self/fd").iterdir())) == before
     os.kill(int(outputs[-1]), signal.SIGKILL)
+
+
+def test_a_program_on_a_socket_reads_and_writes_it() -> None:
+    program, far_end = process.start_on_socket(["cat"])
+    with far_end:
+        far_end.sendall(b"over")
+        assert far_end.recv(16) == b"over"
+        far_end.shutdown(socket.SHUT_WR)
+        assert far_end.recv(16) == b"", "cat has ended"
+    assert program.communicate(timeout=60)[1] == b""
+    assert program.returncode == 0
+
+
+def test_a_program_on_a_socket_that_does_not_exist_is_named() -> None:
+    with pytest.raises(ToolError, match="cannot start /no/such/program: No such file or directory"):
+        process.start_on_socket(["/no/such/program"])

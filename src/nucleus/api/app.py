@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
@@ -10,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from nucleus.api import clusters, computesets, events, images, nodes, operations, pages, users
+from nucleus.api import clusters, computesets, consoles, events, images, nodes, operations, pages, users
 from nucleus.api.authentication import Authenticator, Changes
 from nucleus.api.description import describe
 from nucleus.api.frame import Frame
@@ -18,20 +19,26 @@ from nucleus.api.metrics import Metrics
 from nucleus.api.oidc import Verifier
 from nucleus.api.problems import Problem, answer_of, problem_of
 from nucleus.api.service import Service
+from nucleus.backends.executor import make_executor
+from nucleus.backends.rocks import Rocks
 from rocks.errors import RocksError
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from nucleus.backends.executor import Executor
     from nucleus.configuration import Configuration
     from nucleus.mirror.pool import Pool
 
-_ROUTERS = (clusters, nodes, computesets, users, images, operations, events, pages)
+_ROUTERS = (clusters, nodes, computesets, users, images, operations, events, consoles, pages)
 
 
-def create_application(configuration: Configuration, pool: Pool) -> FastAPI:
-    """The whole service as one ASGI application. It opens connections to the database when they are needed."""
+def create_application(configuration: Configuration, pool: Pool, executor: Executor | None = None) -> FastAPI:
+    """The whole service as one ASGI application. It opens connections to the database when they are needed.
+
+    `executor` None: that of the settings.
+    """
     verifier = Verifier(configuration.oidc) if configuration.oidc.issuer else None
     metrics = Metrics()
     application = FastAPI(
@@ -49,7 +56,10 @@ def create_application(configuration: Configuration, pool: Pool) -> FastAPI:
         Authenticator(pool, configuration.authentication, verifier.claims if verifier else None),
         Changes(),
         metrics,
+        Rocks(executor or make_executor(configuration.executor), configuration.poll.command_seconds),
+        consoles.OpenConsoles(),
     )
+    consoles.add_assets(application, Path(configuration.console.libraries))
     application.state.fragments = clusters.Fragments()
     application.state.hub = events.Hub(pool)
     for module in _ROUTERS:

@@ -30,6 +30,7 @@ BODY_SECONDS = 30.0
 """How long a client may take to send a body that is no upload."""
 
 _UPLOADS = re.compile(r"/v1/image(/upload/[^/]+)?")
+_TICKET = re.compile(r"^(/ws|/console)/.*")
 _ENDLESS = ("/v1/events",)
 _REQUEST_ID = re.compile(r"[\w.-]{1,64}")
 _TRACE = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -194,7 +195,7 @@ class _Exchange:
         record: dict[str, Any] = {
             "request": self.request_id,
             "method": self._scope["method"],
-            "path": "/ws/…" if path.startswith("/ws/") else path[:200],
+            "path": _TICKET.sub(r"\1/…", path)[:200],
             "status": self.status,
             "seconds": round(now - self._begin, 4),
             "actor": self._scope["state"].get("actor"),

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from nucleus.api.authentication import Authenticator, Caller, Changes
+    from nucleus.api.consoles import OpenConsoles
     from nucleus.api.metrics import Metrics
+    from nucleus.backends.rocks import Rocks
     from nucleus.configuration import Configuration
     from nucleus.mirror.audit import Entry
     from nucleus.mirror.pool import Pool, Session
@@ -43,6 +45,8 @@ class Service:
     authenticator: Authenticator
     changes: Changes
     metrics: Metrics
+    rocks: Rocks
+    consoles: OpenConsoles
     streams: dict[int, int] = field(default_factory=dict)
     """User → how many event streams are open."""
 

@@ -7,12 +7,14 @@ import json
 import socket
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from nucleus.backends.streams import open_program, open_through
 from rocks.errors import HostError, ToolError
 from rocks.process import run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from nucleus.backends.streams import Stream
     from nucleus.configuration import ExecutorSettings
 
 LARGEST_ANSWER = 256 * 1024 * 1024
@@ -33,6 +35,9 @@ class Executor(Protocol):
     def run(self, arguments: Sequence[str], deadline_seconds: float) -> Answer:
         """Run it to its end. ToolError when it cannot be started or does not end in time; HostError: no executor."""
 
+    def open(self, arguments: Sequence[str]) -> Stream:
+        """Start it with a socket as its standard input and output. Errors as of `run`."""
+
 
 class LocalExecutor:
     """Starts the program as this process's user."""
@@ -44,6 +49,10 @@ class LocalExecutor:
         """See `Executor`."""
         ended = run([self._program, *arguments], deadline_seconds=deadline_seconds)
         return Answer(ended.exit_status, ended.text, ended.error_text)
+
+    def open(self, arguments: Sequence[str]) -> Stream:
+        """See `Executor`."""
+        return open_program([self._program, *arguments])
 
 
 class SocketExecutor:
@@ -68,6 +77,10 @@ class SocketExecutor:
                 " run `systemctl status rocks-nucleus-executor.service`"
             ) from None
         return _read_answer(line, self._path)
+
+    def open(self, arguments: Sequence[str]) -> Stream:
+        """See `Executor`."""
+        return open_through(self._path, arguments)
 
 
 def _read_answer(line: bytes, path: str) -> Answer:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from nucleus.backends.executor import Executor
+    from nucleus.backends.streams import Stream
 
 SHUTDOWN_SECONDS = 60
 """How long `rocks stop host vm action=shutdown` waits for a guest."""
@@ -82,6 +83,14 @@ class Rocks:
     def set_cdrom(self, name: str, medium: str | None) -> None:
         """Insert an ISO (`image=NAME`, `cdrom=PATH`), or none, from the next start on."""
         self._run(("set", "host", "vm", "cdrom", name, medium or "cdrom=none"))
+
+    def open_console(self, name: str, kind: str) -> Stream:
+        """The bytes of a machine's console, vnc or serial."""
+        return self._executor.open(("open", "host", "console", name, f"type={kind}", "stream=yes"))
+
+    def read_console(self, name: str, lines: int) -> list[str]:
+        """The last lines of a machine's serial console, oldest first."""
+        return self._run(("report", "host", "vm", "console", name, f"lines={lines}")).splitlines()
 
     def _run(self, arguments: Sequence[str], more_seconds: float = 0.0) -> str:
         answer = self._executor.run(arguments, self._deadline_seconds + more_seconds)

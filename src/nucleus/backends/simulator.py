@@ -9,9 +9,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nucleus.backends.executor import Answer
+from nucleus.backends.streams import open_echo
+from rocks.errors import ToolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from nucleus.backends.streams import Stream
 
 
 @dataclass
@@ -85,6 +89,13 @@ class Simulator:
                 if given[: len(prefix)] == prefix:
                     return handler(self, given[len(prefix) :])
         return _refused(f"unknown command: {' '.join(given)}")
+
+    def open(self, arguments: Sequence[str]) -> Stream:
+        """See `Executor`: the console of a guest that runs greets, and echoes."""
+        guest = self.guests.get(arguments[3]) if len(arguments) > 3 else None
+        if guest is None or guest.state != "active":
+            raise ToolError(f"{arguments[3] if len(arguments) > 3 else 'nothing'} does not run")
+        return open_echo(b"RFB 003.008\n" if "type=vnc" in arguments else f"{guest.name} login: ".encode())
 
     def _let_time_pass(self) -> None:
         now = self._clock()
@@ -188,6 +199,9 @@ class Simulator:
         self.guests[arguments[0]].iso = None if medium == "cdrom=none" else medium.removeprefix("cdrom=")
         return Answer(0, "", "")
 
+    def _console(self, arguments: Sequence[str]) -> Answer:
+        return Answer(0, f"{arguments[0]} login: \n", "")
+
     _HANDLERS: dict[tuple[str, ...], Callable[[Simulator, Sequence[str]], Answer]] = {
         ("list", "cluster"): _list_cluster,
         ("list", "host", "vm"): _list_vm,
@@ -198,6 +212,7 @@ class Simulator:
         ("set", "host", "vm"): _place,
         ("start", "host", "vm"): _start,
         ("stop", "host", "vm"): _stop,
+        ("report", "host", "vm", "console"): _console,
     }
 
 

@@ -1,0 +1,322 @@
+"""Consoles: rows 20 and 21 of the published table, tickets, the WebSocket that a ticket opens, and its page."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Query, WebSocket
+from pydantic import BaseModel, ConfigDict
+from starlette.responses import FileResponse, Response
+from starlette.staticfiles import StaticFiles
+
+from nucleus.api.authentication import require
+from nucleus.api.conditional import json_answer
+from nucleus.api.problems import Problem
+from nucleus.api.representations import text_of
+from nucleus.api.service import Change, Known, changing, find_cluster, find_node, reading
+from nucleus.console.bridge import relay
+from nucleus.mirror import clusters, identity, tickets
+from nucleus.records import SYSTEM, Scope
+from nucleus.states import power_of
+from rocks.errors import RocksError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fastapi import FastAPI
+
+    from nucleus.api.service import Call, Service
+    from nucleus.mirror.pool import Session
+    from nucleus.mirror.tickets import Ticket
+    from nucleus.records import Node
+
+router = APIRouter()
+_log = logging.getLogger("nucleus.console")
+
+STATIC = Path(__file__).parent / "static"
+MOST_OPEN, MOST_OF_ONE = 64, 8
+"""Open consoles: of all users, and of one."""
+
+CHECK_SECONDS = 5.0
+"""How often an open console looks whether its owner may still have it."""
+
+SUBPROTOCOL = "binary"
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+    "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+)
+"""Of the console's pages. Scripts are files of ours; xterm.js makes style elements."""
+
+
+class NewConsole(BaseModel):
+    """Which console: the screen, or the serial line."""
+
+    model_config = ConfigDict(extra="forbid")
+    type: Literal["vnc", "serial"] = "vnc"
+
+
+class Console(BaseModel):
+    """A ticket, where it is used, and until when its WebSocket must be opened."""
+
+    ticket: str
+    ws_url: str
+    page_url: str
+    expires_at: str
+
+
+class ConsoleLog(BaseModel):
+    """The last lines of a serial console, oldest first."""
+
+    lines: list[str]
+
+
+@router.post(
+    "/v1/cluster/{c}/frontend/console",
+    operation_id="open_frontend_console",
+    status_code=201,
+    response_model=Console,
+    summary="A ticket for the console of a frontend",
+)
+def open_frontend(call: Known, c: str, body: NewConsole) -> Response:
+    """The ticket opens one WebSocket, once, within 30 seconds."""
+    return changing(call, "console", "console", lambda change: _created(change, c, None, body.type))
+
+
+@router.post(
+    "/v1/cluster/{c}/compute/{n}/console",
+    operation_id="open_compute_console",
+    status_code=201,
+    response_model=Console,
+    summary="A ticket for the console of a compute node",
+)
+def open_compute(call: Known, c: str, n: str, body: NewConsole) -> Response:
+    """The ticket opens one WebSocket, once, within 30 seconds."""
+    return changing(call, "console", "console", lambda change: _created(change, c, n, body.type))
+
+
+@router.get(
+    "/v1/cluster/{c}/compute/{n}/console",
+    operation_id="row20",
+    status_code=303,
+    summary="To the screen of a compute node",
+)
+def redirect_compute(call: Known, c: str, n: str) -> Response:
+    """Row 20: the address of a page with the screen, as header and as body."""
+    return changing(call, "console", "console", lambda change: _redirected(change, c, n))
+
+
+@router.get(
+    "/v1/cluster/{c}/frontend/console",
+    operation_id="row21",
+    status_code=303,
+    summary="To the screen of a frontend",
+)
+def redirect_frontend(call: Known, c: str) -> Response:
+    """Row 21, as row 20."""
+    return changing(call, "console", "console", lambda change: _redirected(change, c, None))
+
+
+Lines = Annotated[int, Query(ge=1, le=2000)]
+
+
+@router.get(
+    "/v1/cluster/{c}/frontend/console/log",
+    operation_id="frontend_console_log",
+    response_model=ConsoleLog,
+    summary="The last lines of a frontend's serial console",
+)
+def read_frontend_log(call: Known, c: str, lines: Lines = 200) -> Response:
+    """As the node's host keeps them, also when the node is off."""
+    return _log_of(call, c, None, lines)
+
+
+@router.get(
+    "/v1/cluster/{c}/compute/{n}/console/log",
+    operation_id="compute_console_log",
+    response_model=ConsoleLog,
+    summary="The last lines of a compute node's serial console",
+)
+def read_compute_log(call: Known, c: str, n: str, lines: Lines = 200) -> Response:
+    """As the node's host keeps them, also when the node is off."""
+    return _log_of(call, c, n, lines)
+
+
+def _log_of(call: Call, c: str, n: str | None, lines: int) -> Response:
+    require(call.caller, "console")
+    found: list[str] = []
+
+    def read(session: Session) -> Response:
+        found.append(find_node(session, call, find_cluster(session, call, c), n).rocks_name)
+        return Response()
+
+    reading(call, read)
+    try:
+        text = call.service.rocks.read_console(found[0], lines)
+    except RocksError as error:
+        raise Problem(
+            "backend-unavailable", f"the last lines of this console cannot be read: {error}"
+        ) from None
+    return json_answer({"lines": text}, 200)
+
+
+def _created(change: Change, c: str, n: str | None, kind: str) -> Response:
+    ticket, node = _issue(change, c, n, kind)
+    call = change.call
+    address = call.url(f"/ws/console/{ticket}")
+    content = {
+        "ticket": ticket,
+        "ws_url": "ws" + address.removeprefix("http") if address.startswith("http") else address,
+        "page_url": call.url(f"/console/{kind}/{ticket}"),
+        "expires_at": text_of(call.now + timedelta(seconds=tickets.VALID_SECONDS)),
+    }
+    return json_answer(content, 201, {"Cache-Control": "no-store"})
+
+
+def _redirected(change: Change, c: str, n: str | None) -> Response:
+    ticket, _ = _issue(change, c, n, "vnc")
+    address = change.call.url(f"/console/vnc/{ticket}")
+    return Response(address, 303, {"Location": address, "Cache-Control": "no-store"}, "text/plain")
+
+
+def _issue(change: Change, c: str, n: str | None, kind: str) -> tuple[str, Node]:
+    call = change.call
+    cluster = find_cluster(change.session, call, c)
+    node = find_node(change.session, call, cluster, n)
+    if power_of(node.state) not in ("on", "paused"):
+        raise Problem(
+            "state-conflict",
+            f"{node.name} is {node.state or 'in an unknown state'}, so it has no console; power it on first",
+        )
+    new = tickets.NewTicket(node.id, kind, call.caller.user.id, call.caller.token_id)
+    change.note(f"{cluster.name}/{node.name}", after=kind)
+    return tickets.issue_ticket(change.session, new), node
+
+
+# --- the WebSocket
+
+
+class OpenConsoles:
+    """How many are open, of all and of one user."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._of_user: Counter[int] = Counter()
+
+    @contextlib.contextmanager
+    def one_more(self, user_id: int) -> Iterator[bool]:
+        """Whether the user may have one more; it counts until the end of the block."""
+        with self._lock:
+            may = self._of_user.total() < MOST_OPEN and self._of_user[user_id] < MOST_OF_ONE
+            if may:
+                self._of_user[user_id] += 1
+        try:
+            yield may
+        finally:
+            if may:
+                with self._lock:
+                    self._of_user[user_id] -= 1
+
+
+@router.websocket("/ws/console/{ticket}")
+async def console_socket(client: WebSocket, ticket: str) -> None:
+    """Use a ticket: binary messages are the console's bytes. Refused before it is accepted: HTTP 403."""
+    service: Service = client.app.state.service
+    if not _is_own_page(client):
+        await client.close()
+        return
+    used = await asyncio.to_thread(_use, service, ticket)
+    if used is None:
+        await client.close()
+        return
+    with service.consoles.one_more(used.user_id) as may:
+        if not may:
+            await client.close()
+            return
+        await _serve(client, service, used)
+
+
+def _is_own_page(client: WebSocket) -> bool:
+    """Whether the page is of this service; other programs than browsers send no Origin."""
+    origin = client.headers.get("origin")
+    return origin is None or urlsplit(origin).netloc == client.headers.get("host")
+
+
+def _use(service: Service, text: str) -> Ticket | None:
+    with service.pool.transaction() as session:
+        used = tickets.use_ticket(session, text)
+    return used if used is not None and _node_of(service, used) is not None else None
+
+
+def _node_of(service: Service, ticket: Ticket) -> Node | None:
+    """The node, as long as the owner of the ticket may have its console."""
+    with service.pool.transaction() as session:
+        user = identity.user_by_id(session, ticket.user_id)
+        if user is None or not user.is_active:
+            return None
+        projects = frozenset(user.projects)
+        if ticket.token_id is not None:
+            found = identity.usable_token(session, ticket.token_id)
+            if found is None or "console" not in found[0].scopes:
+                return None
+            if found[0].projects is not None:
+                projects &= frozenset(found[0].projects)
+        scope = SYSTEM if user.is_operator else Scope(user.id, projects)
+        node = clusters.nodes_by_id(session, scope, [ticket.node_id]).get(ticket.node_id)
+    return node if node is not None and node.gone_at is None else None
+
+
+async def _serve(client: WebSocket, service: Service, ticket: Ticket) -> None:
+    node = await asyncio.to_thread(_node_of, service, ticket)
+    if node is None:
+        await client.close()
+        return
+    try:
+        stream = await asyncio.to_thread(service.rocks.open_console, node.rocks_name, ticket.kind)
+    except RocksError as error:
+        _log.warning("the console of %s cannot be opened: %s", node.rocks_name, error)
+        await client.close()
+        return
+    try:
+        offered = client.scope.get("subprotocols") or []
+        await client.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
+
+        async def is_still_allowed() -> bool:
+            try:
+                return await asyncio.to_thread(_node_of, service, ticket) is not None
+            except RocksError:
+                return True  # the database is away for a moment; the right was there a moment ago
+
+        seconds = service.configuration.console.most_minutes * 60.0
+        code = await relay(client, stream.connection, is_still_allowed, CHECK_SECONDS, seconds)
+        _log.info("the %s console of %s has ended: %d", ticket.kind, node.rocks_name, code)
+    finally:
+        reason = await asyncio.to_thread(stream.close)
+        if reason:
+            _log.warning("the %s console of %s: %s", ticket.kind, node.rocks_name, reason)
+
+
+# --- the pages
+
+
+@router.get("/console/{kind}/{ticket}", include_in_schema=False)
+def console_page(kind: Literal["vnc", "serial"], ticket: str) -> Response:
+    """The page of a ticket, whose script uses it."""
+    headers = {"Content-Security-Policy": _POLICY, "Cache-Control": "no-store"}
+    return FileResponse(
+        STATIC / f"console-{kind}.html", headers=headers, media_type="text/html; charset=utf-8"
+    )
+
+
+def add_assets(application: FastAPI, libraries: Path) -> None:
+    """Serve what the pages load: our own files, and the libraries of the browser."""
+    for name in ("novnc", "xterm"):
+        application.mount(f"/assets/{name}", StaticFiles(directory=libraries / name, check_dir=False))
+    application.mount("/assets", StaticFiles(directory=STATIC))

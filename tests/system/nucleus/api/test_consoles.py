@@ -1,0 +1,190 @@
+"""Consoles: a ticket opens one console once, for as long as its owner may have it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, unix_connect
+
+from nucleus.api.app import create_application
+from nucleus.api.consoles import MOST_OF_ONE
+from nucleus.backends.simulator import Simulator
+from nucleus.configuration import Configuration
+from nucleus.mirror import identity
+from nucleus.mirror.pool import Pool
+from tests.system.nucleus.api.conftest import PROBLEMS
+from tests.system.nucleus.api.http_client import Client, serving
+
+FRONTEND = "/v1/cluster/vc2/frontend/console"
+COMPUTE = "/v1/cluster/vc2/compute/vm-vc2-0/console"
+SECONDS = 120.0
+
+
+@pytest.fixture
+def consoles(
+    configuration: Configuration, pool: Pool, people: dict[str, str], tmp_path: Path
+) -> Iterator[Client]:
+    """The service over a simulated site, where the frontend vc2 and its compute vm-vc2-0 run."""
+    site = Simulator(clusters=3)
+    for name in ("vc2", "vm-vc2-0"):
+        site.guests[name].state = "active"
+    with pool.transaction() as session:
+        session.execute("UPDATE node SET state = 'active' WHERE rocks_name IN ('vc2', 'vm-vc2-0')")
+    with serving(create_application(configuration, pool, site), tmp_path, people) as client:
+        yield client
+
+
+def ticket_for(client: Client, path: str, kind: str, who: str = "ann") -> str:
+    answer = client.ask(who, "POST", path, json={"type": kind})
+    assert answer.status_code == 201, answer.text
+    content = answer.json()
+    assert content["ws_url"] == f"ws://site.example/ws/console/{content['ticket']}"
+    assert content["page_url"] == f"http://site.example/console/{kind}/{content['ticket']}"
+    assert len(content["ticket"]) == 43
+    return str(content["ticket"])
+
+
+def connect(client: Client, ticket: str, **options: Any) -> ClientConnection:
+    return unix_connect(
+        str(client.path),
+        f"ws://site.example/ws/console/{ticket}",
+        open_timeout=SECONDS,
+        close_timeout=1,
+        **options,
+    )
+
+
+def is_refused(client: Client, ticket: str, **options: Any) -> bool:
+    with pytest.raises(InvalidStatus) as refused, connect(client, ticket, **options):
+        pass
+    return refused.value.response.status_code == 403
+
+
+def test_a_ticket_opens_the_serial_console_once(consoles: Client) -> None:
+    ticket = ticket_for(consoles, COMPUTE, "serial")
+    with connect(consoles, ticket, subprotocols=["binary"]) as console:
+        assert console.subprotocol == "binary"
+        assert console.recv(SECONDS) == b"vm-vc2-0 login: "
+        console.send(b"ro\x00ot\n")
+        assert console.recv(SECONDS) == b"ro\x00ot\n"
+        assert is_refused(consoles, ticket), "used"
+    assert is_refused(consoles, ticket)
+    assert is_refused(consoles, "A" * 43)
+
+
+def test_a_ticket_opens_the_screen(consoles: Client) -> None:
+    with connect(consoles, ticket_for(consoles, FRONTEND, "vnc")) as console:
+        assert console.recv(SECONDS) == b"RFB 003.008\n"
+
+
+def test_a_ticket_waits_for_half_a_minute(consoles: Client, pool: Pool) -> None:
+    ticket = ticket_for(consoles, FRONTEND, "vnc")
+    with pool.transaction() as session:
+        session.execute("UPDATE console_ticket SET expires = expires - INTERVAL 30 SECOND")
+    assert is_refused(consoles, ticket)
+
+
+def test_a_page_of_another_site_cannot_use_a_ticket(consoles: Client) -> None:
+    ticket = ticket_for(consoles, FRONTEND, "serial")
+    assert is_refused(consoles, ticket, origin="https://elsewhere.example")
+    with connect(consoles, ticket, origin="http://site.example") as console:
+        assert console.recv(SECONDS) == b"vc2 login: "
+
+
+def test_a_console_ends_with_the_token_that_opened_it(consoles: Client, pool: Pool) -> None:
+    with connect(consoles, ticket_for(consoles, FRONTEND, "serial")) as console:
+        assert console.recv(SECONDS) == b"vc2 login: "
+        with pool.transaction() as session:
+            assert identity.revoke_token(session, consoles.tokens["ann"].split("_")[1], None)
+        with pytest.raises(ConnectionClosed):
+            console.recv(SECONDS)
+        assert console.close_code == 4001
+
+
+def test_a_ticket_is_worth_nothing_when_its_owner_has_left_the_project(consoles: Client, pool: Pool) -> None:
+    ticket = ticket_for(consoles, FRONTEND, "serial")
+    with pool.transaction() as session:
+        session.execute("DELETE FROM membership WHERE user_id = (SELECT id FROM user WHERE username = 'ann')")
+    assert is_refused(consoles, ticket)
+
+
+def test_a_user_has_a_bounded_number_of_consoles(consoles: Client) -> None:
+    with ExitStack() as opened:
+        for _ in range(MOST_OF_ONE):
+            opened.enter_context(connect(consoles, ticket_for(consoles, FRONTEND, "serial"))).recv(SECONDS)
+        assert is_refused(consoles, ticket_for(consoles, FRONTEND, "serial"))
+        with connect(consoles, ticket_for(consoles, FRONTEND, "serial", "root")) as console:
+            assert console.recv(SECONDS) == b"vc2 login: ", "another user has some of his own"
+
+
+def test_a_node_that_is_off_has_no_console(consoles: Client) -> None:
+    path = "/v1/cluster/vc2/compute/vm-vc2-1/console"
+    refused = consoles.ask("ann", "POST", path, json={"type": "vnc"}, headers=PROBLEMS)
+    assert (refused.status_code, refused.json()["code"]) == (409, "state-conflict")
+    assert refused.json()["detail"] == "vm-vc2-1 is nostate, so it has no console; power it on first"
+    assert consoles.get("ann", path).status_code == 400, "as the published client expects it"
+
+
+def test_another_kind_of_console_is_refused(consoles: Client) -> None:
+    refused = consoles.ask("ann", "POST", FRONTEND, json={"type": "spice"}, headers=PROBLEMS)
+    assert refused.status_code == 400
+    assert refused.json()["errors"][0]["pointer"] == "#/type"
+
+
+@pytest.mark.parametrize("path", [FRONTEND, COMPUTE])
+def test_the_published_row_leads_to_a_page(consoles: Client, path: str) -> None:
+    answer = consoles.get("ann", path)
+    assert answer.status_code == 303
+    address = answer.headers["Location"]
+    assert answer.text == address
+    assert answer.headers["Cache-Control"] == "no-store"
+    page = consoles.get("", address.removeprefix("http://site.example"))
+    assert page.status_code == 200
+    ticket = address.rpartition("/")[2]
+    assert ticket not in page.text
+    assert "script-src 'self'" in page.headers["Content-Security-Policy"]
+    assert page.headers["Referrer-Policy"] == "no-referrer"
+    with connect(consoles, ticket) as console:
+        assert console.recv(SECONDS) == b"RFB 003.008\n", "the page has not used the ticket"
+
+
+def test_what_a_page_loads_is_served(consoles: Client) -> None:
+    for kind in ("vnc", "serial"):
+        script = consoles.get("", f"/nucleus/assets/console-{kind}.js")
+        assert script.status_code == 200
+        assert script.headers["Content-Type"].startswith("text/javascript")
+    assert consoles.get("", "/assets/../consoles.py").status_code == 404
+    assert consoles.get("", "/assets/..%2fconsoles.py").status_code == 404
+
+
+def test_the_last_lines_of_a_console(consoles: Client) -> None:
+    assert consoles.get("ann", f"{COMPUTE}/log?lines=5").json() == {"lines": ["vm-vc2-0 login: "]}
+    assert consoles.get("bob", f"{COMPUTE}/log", headers=PROBLEMS).status_code == 404
+
+
+def test_a_token_without_the_right_to_consoles_gets_none(consoles: Client, pool: Pool) -> None:
+    with pool.transaction() as session:
+        session.execute(
+            "UPDATE token SET scopes = 'read power' WHERE id = %s", (consoles.tokens["ann"].split("_")[1],)
+        )
+    refused = consoles.ask("ann", "POST", FRONTEND, json={"type": "vnc"}, headers=PROBLEMS)
+    assert (refused.status_code, refused.json()["code"]) == (403, "missing-scope")
+    assert consoles.get("ann", f"{FRONTEND}/log", headers=PROBLEMS).status_code == 403
+
+
+def test_no_log_has_a_ticket(consoles: Client, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "nucleus")
+    ticket = ticket_for(consoles, FRONTEND, "serial")
+    consoles.get("", f"/console/serial/{ticket}")
+    with connect(consoles, ticket) as console:
+        console.recv(SECONDS)
+    logged = [record.getMessage() for record in caplog.records if record.name.startswith("nucleus")]
+    assert any(json.loads(line)["path"] == "/console/…" for line in logged if line.startswith("{")), logged
+    assert not any(ticket in line for line in logged)
