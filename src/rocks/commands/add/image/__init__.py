@@ -84,6 +84,7 @@ class Command(rocks.commands.Command):
         added = AddedImage(args[0], *(value or None for value in self.fillTexts(*names)))
         image = add_image(self.db, added, self.showProgress)
         self.showProgress("")
+        kind = "an ISO" if image.format == "iso" else "a disk"
         self.addLine(
-            f"{image.name}: a disk of {gigabytes(image.size_bytes)}, of which {gigabytes(image.used_bytes)} are used"
+            f"{image.name}: {kind} of {gigabytes(image.size_bytes)}, of which {gigabytes(image.used_bytes)} are used"
         )
