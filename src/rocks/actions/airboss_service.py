@@ -33,7 +33,7 @@ from rocks.database import airboss as table
 from rocks.database.addresses import private_address
 from rocks.database.connection import Database
 from rocks.database.hosts import find_local_host
-from rocks.errors import HostError, RocksError, StateError, UserError
+from rocks.errors import EXIT_SOME_HOSTS_FAILED, HostError, RocksError, StateError, UserError
 from rocks.hosts.airboss_keys import is_signature, rsa_bits
 from rocks.hosts.connection_places import Bounds
 from rocks.hosts.http_messages import RETRY_AFTER_SECONDS, Answer, Request
@@ -92,7 +92,9 @@ def make_service(
         return node_authority().bundle(name).pair
 
     try:
-        return HttpsServer((place, port), bundle.pair, service.answer, log, BOUNDS, renewed)
+        return HttpsServer(
+            (place, port), bundle.pair, service.answer, log, BOUNDS, renewed, logs_bodies=False
+        )
     except HostError as error:
         raise HostError(
             f"{error}; another program may have the port, or this service itself: ss -ltnp"
@@ -175,7 +177,7 @@ class OwnerService:
                 record.begin()
                 record.fail(error)
             return self._refused(call, 403 if isinstance(error, UserError) else 409, str(error))
-        record.set_outcome(1 if request.operation == CDROM and content["failed"] else 0)
+        record.set_outcome(_exit_status(content))
         record.complete()
         if request.operation == CLUSTER_POWER:
             record_machines(database, call, owned, _outcomes(content))
@@ -269,6 +271,13 @@ def _what(request: OwnerRequest) -> str:
     if request.operation == CDROM:
         parts = [CDROM, request.image or EMPTY[-1], f"boot={request.boot}" if request.boot else ""]
     return " ".join(filter(None, parts))
+
+
+def _exit_status(content: Mapping[str, object]) -> int:
+    """The outcome of a request, as the command of an operator has it: 1, or 3 when only some machines failed."""
+    if not content.get("failed"):
+        return 0
+    return EXIT_SOME_HOSTS_FAILED if content.get("done") else 1
 
 
 def _outcomes(content: Mapping[str, object]) -> dict[str, int | None]:

@@ -45,13 +45,16 @@ class HttpsServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
         log: Callable[[str], None],
         bounds: Bounds | None = None,
         renewed: Callable[[], bytes] | None = None,
+        logs_bodies: bool = True,
     ) -> None:
         """`pair` is the server's certificate and key, PEM; None is plain HTTP, for files that are nobody's secret.
 
-        `renewed` returns the present pair; another one is used for connections from then on.
+        `renewed` returns the present pair; another one is used for connections from then on. `logs_bodies`: the
+        beginning of what is posted is in the log, as reports of hosts are.
         HostError when the place cannot be listened on.
         """
         self.answer, self.log, self.bounds = answer, log, bounds or Bounds()
+        self.logs_bodies = logs_bodies
         self.workers = threading.BoundedSemaphore(self.bounds.workers)
         self._context = None if pair is None else _context(pair)
         self._pair, self._renewed = pair, renewed

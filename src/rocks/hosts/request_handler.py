@@ -70,7 +70,11 @@ class RequestHandler(BaseHTTPRequestHandler):
             if answer.stream:
                 self._send_stream(answer, answer.stream)
                 return
-            report = f" {one_line(body.decode('ascii', 'replace'))[:200]}" if body else ""
+            report = (
+                f" {one_line(body.decode('ascii', 'replace'))[:200]}"
+                if body and self.server.logs_bodies
+                else ""
+            )
             self.server.log(
                 f"{self.client_address[0]} {answer.status} {self.path.partition('?')[0][:200]}{report}"
             )

@@ -202,6 +202,7 @@ def test_an_owner_lists_and_switches_its_machines(service: Service) -> None:
     done = service.program("set", "host", "power", "vm-one-0", mac.upper(), "action=on")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert (service.folder / "switched").read_text() == "set host power vm-one-0 vm-one-1 action=on\n"
+    assert service.log[-1] == "127.0.0.1 200 /airboss", "signatures are not in the log"
     call, outcome = service.calls[-1]
     assert (call.cluster, call.what, call.hosts) == ("one", "power on", ("vm-one-0", mac.upper()))
     assert outcome == "answered 200" and "done (exit status 0)" in service.outcomes
@@ -234,6 +235,7 @@ def test_a_cluster_of_which_some_machines_fail(service: Service) -> None:
     assert done.returncode == 3 and "command failed: vm-one-0;" in done.stderr
     rows = json.loads(service.site.done("list", "audit", "user=owner of one", "json=yes"))
     status = {entry["command"].partition(" (")[0]: entry["exit"] for row in rows for entry in row["audit"]}
+    assert status["cluster power install"] == 3
     assert status["cluster power install vm-one-0"] == 1 and status["cluster power install vm-one-1"] == 0
 
 
@@ -278,6 +280,8 @@ def test_what_failed_is_reported_without_the_reason(service: Service) -> None:
     assert done.returncode == 3
     assert "failed: vm-one-0;" in done.stderr and "secret" not in done.stderr + done.stdout
     assert any("secret of the site" in outcome for outcome in service.outcomes)
+    rows = json.loads(service.site.done("list", "audit", "user=owner of one", "failed=yes", "json=yes"))
+    assert [entry["exit"] for row in rows for entry in row["audit"]] == [3], "some machines failed"
 
 
 def test_commands_of_a_frontend_send_the_same_requests(service: Service) -> None:
