@@ -60,7 +60,7 @@ class Lab:
         """The machine of that name."""
         return self.machines[name]
 
-    def start(self, progress: Progress) -> None:
+    def start(self, progress: Progress, boot_deadline_seconds: float = _BOOT_DEADLINE_SECONDS) -> None:
         """To all machines running, configured as a site's, and their clean state saved; what runs stays as it is.
 
         HostError when a machine does not come up.
@@ -75,7 +75,7 @@ class Lab:
         off = [machine for machine in self.machines.values() if machine.state() is State.OFF]
         if off:
             with progress.step(f"{_names(off)} boot until SSH answers and their daemons run"):
-                together(lambda machine: machine.boot(_BOOT_DEADLINE_SECONDS), off)
+                together(lambda machine: machine.boot(boot_deadline_seconds), off)
         if fresh:
             with progress.step(f"{_names(fresh)}: pools, features probed"):
                 together(configure, fresh)

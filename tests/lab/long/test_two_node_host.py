@@ -29,7 +29,8 @@ GUEST = "shaped"
 MEMORY_MB = 256
 PAGES = "2M:64@0 2M:64@1"
 _TRUNK = "/sys/class/net/trunk0/device"
-_GUEST_SECONDS = 600.0
+_BOOT_SECONDS = 1200.0
+_GUEST_SECONDS = 1200.0
 
 _INIT = """#!/bin/busybox sh
 export PATH=/bin
@@ -109,7 +110,7 @@ def site() -> Iterator[TwoNodeSite]:
     frontend = Frontend(STATE, lab.keys / KEY_FILE)
     frontend.start()
     try:
-        lab.start(Progress())
+        lab.start(Progress(), _BOOT_SECONDS)
         found = TwoNodeSite(lab, frontend)
         found.set_up()
         yield found

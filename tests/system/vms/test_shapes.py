@@ -105,6 +105,8 @@ def test_a_machine_without_a_pin_keeps_off_the_cores_that_are_lent(
 def test_a_core_is_leased_to_one_machine(site: ThreeMachines, core: tuple[int, ...]) -> None:
     first, second = (add(site, name, kvm_cpu_pinning="pin_all") for name in ("first", "second"))
     by_hand = add(site, "byhand", kvm_cpu_pinning=f"<vcpupin vcpu='0' cpuset='{core[0]}'/>")
+    assert f"start {first}" in site.done(f"start host vm {first} dry-run=yes")
+    assert leases(site) == []
     site.done(f"start host vm {first}")
     before = leases(site)
     error = site.refused(f"start host vm {second}")

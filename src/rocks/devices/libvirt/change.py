@@ -90,8 +90,10 @@ def memory_note(live: DomainDocument, requested: DomainDocument) -> Optional[str
         return begin + (
             f"a guest that runs gets memory in steps of {MEMORY_STEP_MB} MB, and it has {live.memory_mb} MB"
         )
-    if live.root.find("memoryBacking/hugepages") is not None or len(live.root.findall("cpu/numa/cell")) > 1:
-        return begin + "it has huge pages or several NUMA nodes"
+    if live.root.find("memoryBacking/hugepages") is not None or live.root.find("numatune") is not None:
+        return begin + "it has huge pages, or memory of NUMA nodes of its host"
+    if len(live.root.findall("cpu/numa/cell")) > 1:
+        return begin + "it has several NUMA nodes"
     return None
 
 
