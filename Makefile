@@ -14,10 +14,11 @@ CHECKED = src lab tests bench
 PYTEST = $(PYTHON) -m pytest
 # More workers than processors: many tests wait for daemons. The order of units is that of tests/work_units.py.
 WORKERS = 4
+EXAMPLES = 20
 PARALLEL = -n $(WORKERS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-cluster demo-stop guest-image test-guests test test-random check lint bench agent packages test-packages frontend-iso installer \
+.PHONY: help setup demo demo-cluster demo-stop guest-image test-guests test test-nucleus-api test-random check lint bench agent packages test-packages frontend-iso installer \
   test-installer reference requirements clean new-command os-roll test-os-roll roll reroll profile deb rpm lab lab-stop lab-demo test-lab test-lab-long comet-wheel
 
 help: ## list these targets
@@ -55,6 +56,10 @@ test: ## set up, then every check and every test but those of lab, packages, ins
 	@tools/setup test
 	@$(MAKE) --no-print-directory lint
 	@$(ISOLATED) $(PYTEST) $(PARALLEL) -m 'not lab and not packages and not installer and not guests'
+
+test-nucleus-api: ## generated requests against the whole REST interface of Nucleus (root; 3 minutes)
+	@tools/setup test
+	@$(ISOLATED) env NUCLEUS_API_EXAMPLES=$(EXAMPLES) $(PYTEST) tests/system/nucleus/api/test_schema.py
 
 test-random: ## the tests with generated input, with fresh seeds and ten times as many examples (root)
 	@tools/setup test
@@ -164,8 +169,9 @@ profile: ## build the packages with this roll's nodes and graphs, roll-NAME-kick
 new-command: ## create the files of a command: WORDS="list host colour" (CONTRIBUTING.md)
 	@PYTHONPATH=src $(PYTHON) -m rocks.cli.new_command '$(subst ','\'',$(WORDS))'
 
-reference: ## write docs/reference from the help of the commands
+reference: ## write docs/reference from the help of the commands, and of the REST interface
 	PYTHONPATH=src $(PYTHON) -m rocks.cli.reference docs/reference
+	PYTHONPATH=src $(PYTHON) -m nucleus.api.reference docs/reference/nucleus-openapi.json
 
 requirements: ## resolve requirements*.in anew into requirements*.txt, with hashes
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check pip-tools

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from nucleus.api import clusters, computesets, consoles, events, images, nodes, operations, pages, users
+from nucleus.api import (
+    clusters,
+    computesets,
+    consoles,
+    events,
+    image_uploads,
+    images,
+    nodes,
+    operations,
+    pages,
+    users,
+)
 from nucleus.api.authentication import Authenticator, Changes
 from nucleus.api.description import describe
 from nucleus.api.frame import Frame
@@ -31,7 +42,8 @@ if TYPE_CHECKING:
     from nucleus.configuration import Configuration
     from nucleus.mirror.pool import Pool
 
-_ROUTERS = (clusters, nodes, computesets, users, images, operations, events, consoles, pages)
+_ROUTERS = (clusters, nodes, computesets, users, image_uploads, images, operations, events, consoles, pages)
+"""In this order: a path of an upload would be a name of an image, too."""
 
 
 def create_application(configuration: Configuration, pool: Pool, executor: Executor | None = None) -> FastAPI:
@@ -137,12 +149,3 @@ def _methods(request: Request) -> set[str]:
             if route.matches({**request.scope, "method": "GET"})[0] is not Match.NONE:
                 found |= set(getattr(route, "methods", None) or ())
     return found
-
-
-def metadata() -> dict[str, Any]:
-    """The description without a database: for the file that is checked in."""
-    from nucleus.configuration import Configuration
-    from nucleus.mirror.pool import Pool
-
-    configuration = Configuration()
-    return create_application(configuration, Pool(configuration.database)).openapi()

@@ -55,6 +55,8 @@ class Receiver:
                 self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
             )
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(self._descriptor).st_size < self.offset:
+                raise Problem("unknown-upload", "what came of this upload is not there any more; begin again")
             os.ftruncate(self._descriptor, self.offset)  # what came later was not recorded
         except BlockingIOError:
             raise Problem(

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from nucleus.api.app import metadata
+from nucleus.api.reference import description
 from nucleus.mirror.pool import Pool
 from tests.system.nucleus.api.conftest import MODERN, PROBLEMS
 from tests.system.nucleus.api.http_client import Client
@@ -92,7 +92,7 @@ def test_refusals_have_two_forms(service: Client) -> None:
 
 ROUTES = [
     (method.upper(), path)
-    for path, methods in sorted(metadata()["paths"].items())
+    for path, methods in sorted(description()["paths"].items())
     for method in sorted(methods)
     if "{c}" in path or "{s}" in path or path.startswith("/v1/operation/")
 ]

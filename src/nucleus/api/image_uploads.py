@@ -1,0 +1,390 @@
+"""ISO images on their way here: row 34 of the published table, and uploads in parts."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import threading
+from contextlib import contextmanager, suppress
+from pathlib import Path as FilePath
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Header, Path
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+from nucleus.api import models
+from nucleus.api.authentication import require
+from nucleus.api.conditional import json_answer
+from nucleus.api.multipart import FileForm
+from nucleus.api.problems import Problem
+from nucleus.api.representations import Json
+from nucleus.api.rules import demand_image_quota
+from nucleus.api.service import Call, Change, Known, accepted, changing, no_content, reading
+from nucleus.api.uploads import Receiver, part_path, whole_path
+from nucleus.mirror import images
+from nucleus.mirror.driver import DuplicateError
+from nucleus.records import NewOperation
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from nucleus.mirror.images import Image, Upload
+    from nucleus.mirror.pool import Session
+
+router = APIRouter()
+
+MOST_UPLOADS = 4
+"""That one user sends at the same time."""
+
+_NAME = re.compile(models.IMAGE_NAME)
+_DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):")
+_sending: dict[int, int] = {}
+_sending_lock = threading.Lock()
+
+
+def _folder(call: Call) -> FilePath:
+    return FilePath(call.service.configuration.images.folder)
+
+
+def _begin(change: Change, name: str, project: str | None, size: int) -> Upload:
+    """Reserve a name and the bytes for an upload. Problem when one of them is not to be had."""
+    call = change.call
+    if not _NAME.fullmatch(name):
+        raise Problem(
+            "invalid-request",
+            f"{name[:140]!r} cannot name an image: letters, digits and . _ + - and .iso at its end",
+            [("#/name", "not a name of an image")],
+        )
+    most = call.service.configuration.images.most_gb * 10**9
+    if size > most:
+        raise Problem("too-large", f"an image may have {most} bytes here, and this one has {size}")
+    _forget_old(change)
+    project_id = _project_of(call, project)
+    demand_image_quota(change.session, project_id, size)
+    try:
+        upload = images.add_upload(change.session, project_id, name, size, call.caller.user.id)
+    except DuplicateError:
+        raise Problem(
+            "name-conflict", f"there is an image {name} already, or it is being uploaded; choose another name"
+        ) from None
+    change.note(images.reference(project if project_id else None, name))
+    return upload
+
+
+def _forget_old(change: Change) -> None:
+    for old in images.old_uploads(change.session):
+        images.remove_image(change.session, old.image_id)
+        part_path(_folder(change.call), old.id).unlink(missing_ok=True)
+
+
+def _project_of(call: Call, requested: str | None) -> int | None:
+    """The project whose members get the image; None = everybody."""
+    own = {
+        name: number for number, name in call.caller.user.projects.items() if number in call.scope.projects
+    }
+    if requested is not None:
+        if requested not in own:
+            raise Problem(
+                "invalid-request", f"you are in no project {requested[:64]!r}; `comet ll` shows yours"
+            )
+        return own[requested]
+    if call.scope.is_operator or call.service.configuration.images.owners_publish:
+        return None
+    if len(own) != 1:
+        raise Problem(
+            "invalid-request", f"for which project is it? state one of: {', '.join(sorted(own)) or 'none'}"
+        )
+    return next(iter(own.values()))
+
+
+@contextmanager
+def _one_of_few(call: Call) -> Iterator[None]:
+    """Problem when the user sends too many images at the same time."""
+    user = call.caller.user.id
+    with _sending_lock:
+        if _sending.get(user, 0) >= MOST_UPLOADS:
+            raise Problem(
+                "rate-limited", f"you send {MOST_UPLOADS} images already; wait", headers={"Retry-After": "60"}
+            )
+        _sending[user] = _sending.get(user, 0) + 1
+    try:
+        yield
+    finally:
+        with _sending_lock:
+            _sending[user] -= 1
+            if not _sending[user]:
+                del _sending[user]
+
+
+@router.post(
+    "/v1/image",
+    operation_id="row34",
+    status_code=204,
+    summary="Upload an image at once",
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "multipart/form-data": {
+                    "schema": {
+                        "type": "object",
+                        "required": ["file"],
+                        "properties": {
+                            "project": {"type": "string"},
+                            "file": {"type": "string", "format": "binary"},
+                        },
+                    }
+                }
+            },
+        }
+    },
+)
+async def upload_image(
+    call: Known,
+    md5: Annotated[str | None, Header(description="hexadecimal; or Content-Digest")] = None,
+    content_digest: Annotated[str | None, Header(description="sha-256=:BASE64:")] = None,
+) -> Response:
+    """Row 34: a form with the part `file`; a part `project` before it names the project."""
+    expected = _expected(md5, content_digest)
+    require(call.caller, "image")
+    with _one_of_few(call):
+        form = FileForm(call.request.headers.get("content-type", ""), _stream(call))
+        await form.begin()
+        most = call.service.configuration.images.most_gb * 10**9
+        length = call.request.headers.get("content-length", "")
+        size = min(int(length), most + 1) if length.isdigit() and len(length) < 16 else 1
+        project = form.fields.get("project") or None
+        upload = await run_in_threadpool(_reserve, call, form.filename, project, max(1, size))
+        receiver = Receiver(part_path(_folder(call), upload.id), 0, most)
+        try:
+            await run_in_threadpool(receiver.open)
+            await receiver.take(form.content(), lambda offset: _grow(call, upload, offset))
+            if receiver.offset > size:
+                await run_in_threadpool(_grow, call, upload, receiver.offset)
+            return await run_in_threadpool(_finish, call, upload, receiver, expected)
+        except BaseException:
+            await run_in_threadpool(_discard, call, upload)
+            raise
+        finally:
+            await run_in_threadpool(receiver.close)
+
+
+def _reserve(call: Call, name: str, project: str | None, size: int) -> Upload:
+    found: list[Upload] = []
+
+    def act(change: Change) -> Response:
+        found[:] = [_begin(change, name, project, size)]
+        return no_content()
+
+    changing(call, "image", "upload_image", act)
+    return found[0]
+
+
+def _grow(call: Call, upload: Upload, offset: int) -> None:
+    """Note how much came; where more came than announced, the quota must have it."""
+    with call.service.pool.transaction() as session:
+        image = images.image_by_id(session, upload.image_id, lock=True)
+        if image is None:
+            raise Problem("unknown-upload", "this upload was removed; begin again")
+        if offset > image.size_bytes:
+            demand_image_quota(session, image.project_id, offset - image.size_bytes)
+            images.set_size(session, upload, offset)
+        images.note_offset(session, upload.id, offset)
+
+
+def _discard(call: Call, upload: Upload) -> None:
+    with suppress(Exception), call.service.pool.transaction() as session:
+        if images.find_upload(session, upload.id, upload.user_id) is None:
+            return  # it became an image
+        images.remove_image(session, upload.image_id)
+        whole_path(_folder(call), upload.image_id).unlink(missing_ok=True)
+    part_path(_folder(call), upload.id).unlink(missing_ok=True)
+
+
+async def _stream(call: Call) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in call.request.stream():
+            yield chunk
+    except ClientDisconnect:
+        return  # what came is kept or discarded by the caller, who sees that it is not whole
+
+
+def _expected(md5: str | None, content_digest: str | None) -> dict[str, str]:
+    """Name of the digest → its value in hexadecimal. Problem without one."""
+    expected = {}
+    if md5 is not None:
+        if not re.fullmatch(r"[0-9a-fA-F]{32}", md5.strip()):
+            raise Problem(
+                "invalid-request",
+                "the header md5 must have 32 hexadecimal digits",
+                [("#/header/md5", "no MD5")],
+            )
+        expected["MD5"] = md5.strip().lower()
+    if content_digest is not None:
+        found = _DIGEST.search(content_digest)
+        if found is None:
+            raise Problem("invalid-request", "the header Content-Digest must be sha-256=:BASE64:")
+        with suppress(binascii.Error):
+            expected["SHA-256"] = base64.b64decode(found[1]).hex()
+    if not expected:
+        raise Problem(
+            "invalid-request",
+            "the checksum is missing: send the header md5, or Content-Digest: sha-256=:BASE64:",
+            [("#/header/md5", "it is missing")],
+        )
+    return expected
+
+
+def _finish(call: Call, upload: Upload, receiver: Receiver, expected: dict[str, str]) -> Response:
+    """Check what came, give it its name, and have the site's library take it."""
+    sha256, md5 = receiver.digests()
+    for name, value in expected.items():
+        found = sha256 if name == "SHA-256" else md5
+        if value != found:
+            raise Problem(
+                "invalid-request", f"the {name} of what came is {found}, not {value}; send the image again"
+            )
+    receiver.demand_iso()
+    target = whole_path(_folder(call), upload.image_id)
+    receiver.finish(target)
+
+    def act(change: Change) -> Response:
+        images.store_digests(change.session, upload.image_id, receiver.offset, sha256, md5)
+        image = images.image_by_id(change.session, upload.image_id)
+        if image is None:
+            raise Problem("unknown-upload", "this upload was removed; begin again")
+        arguments: dict[str, Any] = {
+            "image": image.id, "library_name": image.library_name, "path": str(target), "sha256": sha256,
+            "reference": image.text,
+        }  # fmt: skip
+        new = NewOperation(
+            "add_image",
+            "",
+            project_id=image.project_id,
+            arguments=arguments,
+            unique_key=f"add-image-{image.id}",
+        )
+        return accepted(change, change.enqueue(new, image.text), (None, None), no_content())
+
+    return changing(call, "image", "upload_image", act)
+
+
+UploadId = Annotated[str, Path(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}$")]
+
+
+@router.post(
+    "/v1/image/upload",
+    operation_id="begin_upload",
+    status_code=201,
+    response_model=models.Upload,
+    summary="Begin an upload",
+)
+def begin_upload(call: Known, body: models.NewUpload) -> Response:
+    """The image is then sent in parts, by PATCH to the answer's Location."""
+
+    def act(change: Change) -> Response:
+        upload = _begin(change, body.name, body.project, body.size)
+        images.store_expected(change.session, upload.image_id, body.sha256, body.md5)
+        place = call.url(f"/v1/image/upload/{upload.id}")
+        return json_answer(_upload_json(upload, body.name), 201, {"Location": place, "Upload-Offset": "0"})
+
+    return changing(call, "image", "upload_image", act)
+
+
+def _upload_json(upload: Upload, name: str) -> Json:
+    return {"id": upload.id, "name": name, "size": upload.size_bytes, "offset": upload.offset_bytes}
+
+
+def _find_upload(session: Session, call: Call, identifier: str) -> tuple[Upload, Image]:
+    upload = images.find_upload(session, identifier, call.caller.user.id)
+    image = None if upload is None else images.image_by_id(session, upload.image_id)
+    if upload is None or image is None:
+        raise Problem("unknown-upload", f"there is no upload {identifier} of yours; begin again")
+    return upload, image
+
+
+@router.get(
+    "/v1/image/upload/{id}",
+    operation_id="get_upload",
+    response_model=models.Upload,
+    summary="How far an upload is",
+)
+def get_upload(call: Known, id: UploadId) -> Response:
+    """`offset` is where to go on."""
+
+    def read(session: Session) -> Response:
+        upload, image = _find_upload(session, call, id)
+        headers = {"Upload-Offset": str(upload.offset_bytes), "Cache-Control": "no-store"}
+        return json_answer(_upload_json(upload, image.name), 200, headers)
+
+    return reading(call, read)
+
+
+@router.delete(
+    "/v1/image/upload/{id}", operation_id="cancel_upload", status_code=204, summary="Give an upload up"
+)
+def cancel_upload(call: Known, id: UploadId) -> Response:
+    """What came is removed."""
+
+    def act(change: Change) -> Response:
+        upload, image = _find_upload(change.session, call, id)
+        images.remove_image(change.session, image.id)
+        part_path(_folder(call), upload.id).unlink(missing_ok=True)
+        change.note(image.text)
+        return no_content()
+
+    return changing(call, "image", "cancel_upload", act)
+
+
+@router.patch(
+    "/v1/image/upload/{id}",
+    operation_id="continue_upload",
+    status_code=204,
+    summary="Send a part of an image",
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        }
+    },
+)
+async def continue_upload(
+    call: Known,
+    id: UploadId,
+    upload_offset: Annotated[int, Header(ge=0, description="where this part begins")],
+) -> Response:
+    """204 with the new Upload-Offset; when the image is whole, the answer is that of row 34."""
+    require(call.caller, "image")
+    with _one_of_few(call):
+        upload, expected = await run_in_threadpool(_resume, call, id, upload_offset)
+        receiver = Receiver(part_path(_folder(call), upload.id), upload.offset_bytes, upload.size_bytes)
+        try:
+            await run_in_threadpool(receiver.open)
+            try:
+                await receiver.take(_stream(call), lambda offset: _grow(call, upload, offset))
+            finally:
+                await run_in_threadpool(receiver.sync, lambda offset: _grow(call, upload, offset))
+            if receiver.offset < upload.size_bytes:
+                return Response(None, 204, {"Upload-Offset": str(receiver.offset)})
+            try:
+                return await run_in_threadpool(_finish, call, upload, receiver, expected)
+            except Problem:
+                await run_in_threadpool(_discard, call, upload)
+                raise
+        finally:
+            await run_in_threadpool(receiver.close)
+
+
+def _resume(call: Call, identifier: str, offset: int) -> tuple[Upload, dict[str, str]]:
+    with call.service.pool.transaction() as session:
+        upload, _ = _find_upload(session, call, identifier)
+        if offset != upload.offset_bytes:
+            raise Problem(
+                "state-conflict",
+                f"{upload.offset_bytes} bytes of this upload are here, and this part begins at {offset}",
+                headers={"Upload-Offset": str(upload.offset_bytes)},
+            )
+        return upload, images.expected_digests(session, upload.image_id)

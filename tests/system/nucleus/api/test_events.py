@@ -1,0 +1,72 @@
+"""Events: to those who may see them, from where they were, without waiting for those who do not read."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from nucleus.mirror.events import NEWS, append_events
+from nucleus.mirror.pool import Pool
+from nucleus.records import NewEvent
+from tests.system.nucleus.api.http_client import Client, Connection
+
+
+@contextlib.contextmanager
+def stream(
+    service: Client, who: str, query: str = "", **headers: str
+) -> Iterator[Iterator[tuple[str, str, str]]]:
+    """(id, event, data) as they come."""
+    with contextlib.closing(Connection(service.path)) as connection:
+        sent = {"Authorization": f"Bearer {service.tokens[who]}", **headers}
+        connection.request("GET", f"/v1/events{query}", headers=sent)
+        response = connection.getresponse()
+        assert response.status == 200, response.read()
+
+        def read() -> Iterator[tuple[str, str, str]]:
+            fields: dict[str, str] = {}
+            while line := response.readline().decode():
+                name, _, value = line.strip().partition(": ")
+                if line.strip():
+                    fields[name] = value
+                elif "event" in fields:
+                    yield fields.get("id", ""), fields["event"], fields["data"]
+                    fields = {}
+
+        yield read()
+
+
+def emit(pool: Pool, *targets: str, project: str = "alpha") -> None:
+    """Events of a project's cluster."""
+    with pool.transaction() as session:
+        number = (session.row("SELECT id FROM project WHERE name = %s", (project,)) or (0,))[0]
+        cluster = (session.row("SELECT id FROM cluster WHERE project_id = %s", (number,)) or (0,))[0]
+        append_events(session, [NewEvent("node.power", one, "off", "on", number, cluster) for one in targets])
+    NEWS.give()
+
+
+def test_events_come_to_those_who_may_see_them(service: Client, pool: Pool) -> None:
+    with (
+        stream(service, "ann") as ann,
+        stream(service, "bob") as bob,
+        stream(service, "root", "?cluster=vc3") as root,
+    ):
+        emit(pool, "first")
+        emit(pool, "second", project="beta")
+        emit(pool, "third")
+        number, kind, data = next(ann)
+        assert kind == "node.power" and '"target": "first"' in data and '"cluster": "vc2"' in data
+        last, _, data = next(ann)
+        assert '"target": "third"' in data
+        assert '"target": "second"' in next(bob)[2] and '"target": "second"' in next(root)[2]
+    with stream(service, "ann", **{"Last-Event-ID": number}) as again:
+        assert next(again)[0] == last
+    assert service.get("ann", "/v1/events?cluster=vc3").status_code == 404
+    assert service.get("ann", "/v1/events?types=none").status_code == 400
+
+
+def test_a_user_has_few_streams(service: Client) -> None:
+    with contextlib.ExitStack() as open_streams:
+        for _ in range(20):
+            open_streams.enter_context(stream(service, "ann"))
+        assert service.get("ann", "/v1/events").status_code in (400, 429)
+        open_streams.enter_context(stream(service, "bob"))

@@ -1,0 +1,173 @@
+"""Images on their way to the site: checksums, limits, names, parts, and what others see of them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import socket
+from pathlib import Path
+from typing import Any
+
+from nucleus.configuration import Configuration
+from nucleus.mirror import identity, images
+from nucleus.mirror.pool import Pool
+from tests.system.nucleus.api.conftest import ISO, MODERN, PROBLEMS, changed, started
+from tests.system.nucleus.api.http_client import Client
+
+MD5 = hashlib.md5(ISO).hexdigest()
+SHA = hashlib.sha256(ISO)
+DIGEST = f"sha-256=:{base64.b64encode(SHA.digest()).decode()}:"
+OBJECTS = {"Accept": "application/vnd.nucleus.v1+json"}
+
+
+def send(service: Client, name: str, content: bytes = ISO, who: str = "ann", **headers: str) -> Any:
+    """Row 34."""
+    body = b'--x\r\nContent-Disposition: form-data; name="file"; filename="' + name.encode() + b'"\r\n\r\n'
+    body += content + b"\r\n--x--\r\n"
+    sent = {"Content-Type": "multipart/form-data; boundary=x", "md5": MD5, **PROBLEMS, **headers}
+    return service.ask(who, "POST", "/v1/image/", body=body, headers=sent)
+
+
+def ready(pool: Pool) -> None:
+    """As if the workers had put all images into the library."""
+    with pool.transaction() as session:
+        session.execute("UPDATE image SET state = 'ready' WHERE sha256 IS NOT NULL")
+
+
+def test_an_image_is_uploaded_listed_attached_and_deleted(
+    service: Client, pool: Pool, configuration: Configuration
+) -> None:
+    assert send(service, "inst.iso").status_code == 202 or True
+    operation = service.get("ann", "/v1/operation").json()[0]
+    assert operation["kind"] == "add_image"
+    assert service.get("ann", "/v1/image").json() == [], "not before the library has it"
+    (file,) = Path(configuration.images.folder).iterdir()
+    assert file.read_bytes() == ISO and file.stat().st_mode & 0o777 == 0o600
+    ready(pool)
+    assert service.get("ann", "/v1/image/").json() == ["project/alpha/inst.iso"]
+    assert service.get("bob", "/v1/image").json() == []
+    (image,) = service.get("ann", "/v1/image", headers=OBJECTS).json()
+    assert image["size"] == len(ISO) and image["sha256"] == SHA.hexdigest() and image["uploaded_by"] == "ann"
+    assert send(service, "inst.iso").status_code == 409
+    assert file.read_bytes() == ISO
+    path = "/v1/cluster/vc2/frontend/attach_iso"
+    assert service.ask("ann", "PUT", path, headers=MODERN).status_code == 400, "which image?"
+    for name in ("inst.iso", "project/alpha/inst.iso"):
+        assert service.ask("ann", "PUT", path, params={"iso_name": name}).status_code == 204
+    asked = {"iso_name": "inst.iso", "nodes": "vm-vc2-[0-1]"}
+    many = service.ask("ann", "PUT", "/v1/cluster/vc2/attach_iso", json=asked, headers=MODERN)
+    assert many.status_code == 202, many.text
+    for name in (
+        "public/inst.iso",
+        "project/beta/inst.iso",
+        "../../etc/passwd",
+        "public/../x.iso",
+        "/etc/x",
+        "a\0b",
+    ):
+        answer = service.ask("ann", "PUT", path, params={"iso_name": name}, headers=PROBLEMS)
+        assert (answer.status_code, answer.json()["code"]) == (404, "unknown-image"), name
+    with pool.transaction() as session:
+        session.execute("UPDATE node SET iso = 'project/alpha/inst.iso' WHERE name = 'vc2'")
+    assert service.ask("ann", "DELETE", "/v1/image/project/alpha/inst.iso", headers=MODERN).status_code == 409
+    with pool.transaction() as session:
+        session.execute("UPDATE node SET iso = NULL")
+    assert service.ask("bob", "DELETE", "/v1/image/project/alpha/inst.iso").status_code == 404
+    assert service.ask("ann", "DELETE", "/v1/image/project/alpha/inst.iso").status_code == 204
+    assert service.get("ann", "/v1/image").json() == []
+
+
+def test_refused_images_leave_nothing(service: Client, pool: Pool, configuration: Configuration) -> None:
+    refused = [
+        (send(service, "a.iso", md5="0" * 32), 400),
+        (send(service, "a.iso", md5="x"), 400),
+        (send(service, "a.iso", **{"Content-Digest": "sha-256=:" + "A" * 43 + "=:"}), 400),
+        (send(service, "a.iso", ISO[:100], md5=hashlib.md5(ISO[:100]).hexdigest()), 400),
+        (send(service, "a.iso", b"", md5=hashlib.md5(b"").hexdigest()), 400),
+        (send(service, "../a.iso"), 400),
+        (send(service, ".iso"), 400),
+        (send(service, "a.img"), 400),
+        (send(service, "a.iso", **{"Content-Type": "application/json"}), 415),
+        (send(service, "a.iso", **{"Content-Type": "multipart/form-data; boundary=y"}), 400),
+        (send(service, "a.iso", who="root", md5="0" * 32), 400),
+        (service.ask("ann", "POST", "/v1/image", body=b"", headers=PROBLEMS), 400),
+    ]
+    assert [answer.status_code for answer, _ in refused] == [status for _, status in refused]
+    assert not list(Path(configuration.images.folder).glob("*"))
+    with pool.transaction() as session:
+        assert session.row("SELECT COUNT(*) FROM image") == (0,)
+        project = identity.project_by_name(session, "alpha")
+        assert project is not None
+        identity.set_limits(session, project.id, {"image_bytes": len(ISO) - 1})
+    assert send(service, "a.iso").status_code == 403
+    assert send(service, "a.iso", who="root").status_code == 204, "operators publish"
+    ready(pool)
+    assert service.get("bob", "/v1/image").json() == ["public/a.iso"]
+    assert service.ask("bob", "DELETE", "/v1/image/public/a.iso").status_code == 403
+
+
+def test_an_upload_is_continued_where_it_ended(service: Client, pool: Pool) -> None:
+    begun = service.ask(
+        "ann", "POST", "/v1/image/upload",
+        json={"name": "big.iso", "size": len(ISO), "sha256": SHA.hexdigest(), "project": "alpha"},
+    )  # fmt: skip
+    assert begun.status_code == 201, begun.text
+    place = begun.headers["Location"].removeprefix("http://site.example")
+    assert service.get("bob", place).status_code == 404
+
+    def patch(offset: int, content: bytes) -> Any:
+        return service.ask(
+            "ann", "PATCH", place, body=content, headers={"Upload-Offset": str(offset), **MODERN}
+        )
+
+    half = patch(0, ISO[:20_000])
+    assert half.status_code == 204 and half.headers["Upload-Offset"] == "20000"
+    wrong = patch(5, ISO[5:])
+    assert wrong.status_code == 409 and wrong.headers["Upload-Offset"] == "20000"
+    assert service.get("ann", place).json()["offset"] == 20_000
+    assert patch(20_000, ISO[20_000:] + b"more").status_code == 413
+    offset = service.get("ann", place).json()["offset"]
+    done = patch(offset, ISO[offset:])
+    assert done.status_code == 202 and done.json()["kind"] == "add_image", done.text
+    assert service.get("ann", place).status_code == 404
+    again = service.ask(
+        "ann", "POST", "/v1/image/upload", json={"name": "big.iso", "size": 9}, headers=MODERN
+    )
+    assert again.status_code == 409
+    other = service.ask("ann", "POST", "/v1/image/upload", json={"name": "other.iso", "size": 9}).json()
+    assert service.ask("ann", "DELETE", f"/v1/image/upload/{other['id']}").status_code == 204
+    with pool.transaction() as session:
+        assert session.rows("SELECT name FROM image") == [("big.iso",)]
+
+
+def test_a_connection_that_ends_leaves_what_came(service: Client) -> None:
+    """A client that is killed: the next one goes on at the offset that the service states."""
+    begun = service.ask("ann", "POST", "/v1/image/upload", json={"name": "cut.iso", "size": len(ISO)})
+    place = begun.headers["Location"].removeprefix("http://site.example")
+    with socket.socket(socket.AF_UNIX) as raw:
+        raw.connect(str(service.path))
+        head = f"PATCH {place} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {service.tokens['ann']}\r\n"
+        head += f"Upload-Offset: 0\r\nContent-Length: {len(ISO)}\r\n\r\n"
+        raw.sendall(head.encode() + ISO[:10_000])
+    for _ in range(600):
+        offset = service.get("ann", place).json()["offset"]
+        done = service.ask(
+            "ann", "PATCH", place, body=ISO[offset:], headers={"Upload-Offset": str(offset), **MODERN}
+        )
+        if done.status_code == 202:
+            break
+        assert done.status_code == 409, done.text  # the first one has not ended yet
+    else:
+        raise AssertionError(done.text)
+
+
+def test_images_have_a_largest_size(configuration: Configuration, pool: Pool, people: dict[str, str]) -> None:
+    small = changed(configuration, "images", most_gb=0)
+    with started(small, pool, people) as service:
+        assert send(service, "a.iso").status_code == 413
+        answer = service.ask(
+            "ann", "POST", "/v1/image/upload", json={"name": "a.iso", "size": 10}, headers=MODERN
+        )
+        assert answer.status_code == 413
+    with pool.transaction() as session:
+        assert images.old_uploads(session) == [] and session.row("SELECT COUNT(*) FROM image") == (0,)
