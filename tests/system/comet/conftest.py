@@ -1,0 +1,144 @@
+"""A day's site: the simulator behind a real poller, MariaDB and uvicorn, and `comet` as a program of each person.
+
+Clusters vc2 (project alpha, of ann) and vc3 (project beta, of bob), each with four computes that are off.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess  # noqa: TID251 - the program is started as its users start it
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import bcrypt
+import pytest
+import uvicorn
+
+from nucleus.api.app import create_application
+from nucleus.backends.rocks import Rocks
+from nucleus.backends.simulator import Simulator
+from nucleus.configuration import AuthenticationSettings, Configuration, DatabaseSettings, ImageSettings
+from nucleus.mirror import identity
+from nucleus.mirror.naming import assign_cluster
+from nucleus.mirror.pool import Guard, Pool
+from nucleus.poller.poller import Poller
+from tests.system.nucleus.conftest import nucleus_settings, pool, worker_schema
+
+__all__ = ["nucleus_settings", "pool", "worker_schema"]
+
+SOURCE = Path(__file__).resolve().parents[3] / "src"
+PASSWORD = "a person's password"
+
+
+class Result(NamedTuple):
+    """What a command printed, and its exit status."""
+
+    status: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+class Service:
+    """The server, which can be stopped; `url` is where `comet` finds it."""
+
+    def __init__(self, configuration: Configuration, pool: Pool) -> None:
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}/nucleus"
+        application = create_application(configuration, pool)
+        settings = uvicorn.Config(application, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
+        self._server, self._listener = uvicorn.Server(settings), listener
+        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [listener]}, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it, and free its address."""
+        self._server.should_exit = True
+        self._thread.join(120)
+        self._listener.close()
+
+
+class Site(NamedTuple):
+    """What a step looks at behind the server."""
+
+    simulator: Simulator
+    poller: Poller
+    pool: Pool
+    service: Service
+    folder: Path
+
+    def start(self, person: str, *arguments: str) -> subprocess.Popen[str]:
+        """Start Python for a person, who has a folder of the test; input is no terminal."""
+        folder = self.folder / person
+        folder.mkdir(exist_ok=True)
+        return subprocess.Popen(
+            [sys.executable, *arguments],
+            env={"HOME": str(folder), "PYTHONPATH": str(SOURCE), "PATH": os.environ["PATH"]},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def python(self, person: str, *arguments: str, typed: str = "") -> Result:
+        """Run it to its end."""
+        process = self.start(person, *arguments)
+        out, err = process.communicate(typed, timeout=300)
+        assert "Traceback" not in err
+        return Result(process.returncode, out, err)
+
+    def comet(self, person: str, *arguments: str, typed: str = "") -> Result:
+        """Run `comet` to its end."""
+        return self.python(person, "-m", "comet", *arguments, typed=typed)
+
+    def sign_in(self, person: str) -> Result:
+        """`comet init` with the person's password."""
+        options = ("--endpoint=dev", f"--url={self.service.url}", f"--user={person}")
+        return self.comet(person, "init", *options, typed=f"{PASSWORD}\n")
+
+    def rows(self, statement: str) -> list[tuple[Any, ...]]:
+        """Rows of the server's database."""
+        with self.pool.transaction() as session:
+            return list(session.rows(statement))
+
+
+@pytest.fixture
+def site(nucleus_settings: DatabaseSettings, pool: Pool, tmp_path: Path) -> Iterator[Site]:
+    """The site after the first poll, with two people who have not signed in."""
+    simulator = Simulator(clusters=3)
+    for guest in simulator.guests.values():
+        guest.host = "vm-container-0-0"  # without one, its power is unknown
+    passwords = tmp_path / "passwords"
+    hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
+    passwords.write_text("".join(f"{person}:{hashed}\n" for person in ("ann", "bob")))
+    configuration = Configuration(
+        database=nucleus_settings,
+        images=ImageSettings(folder=str(tmp_path / "images")),
+        authentication=AuthenticationSettings(password_file=str(passwords)),
+    )
+    guard = Guard(nucleus_settings, "poller", "test")
+    assert guard.take()
+    poller = Poller(configuration, Rocks(simulator, 60), guard)
+    poller.poll()
+    with pool.transaction() as session:
+        for person, project, cluster in (("ann", "alpha", "vc2"), ("bob", "beta", "vc3")):
+            user = identity.add_user(session, person, f"{person}@example.org", person.title(), "Test", False)
+            number = identity.add_project(session, project)
+            identity.set_member(session, user, number, True)
+            (cluster_id,) = session.row("SELECT id FROM cluster WHERE name = %s", (cluster,)) or (0,)
+            assign_cluster(session, cluster_id, number)
+            identity.add_allocation(session, f"{project[:2]}p1")
+            identity.set_allocation(session, cluster_id, f"{project[:2]}p1", True)
+    service = Service(configuration, pool)
+    yield Site(simulator, poller, pool, service, tmp_path)
+    service.stop()
+    with contextlib.suppress(OSError):
+        guard.release()
