@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rocks.actions.host_requests import ask_facts, error_of, open_fleet, perform_operations
 from rocks.actions.running_changes import change_request, check_place, facts_of, reworded
 from rocks.actions.vm_locks import lock_vms
+from rocks.actions.vms import check_no_copies
 from rocks.cluster.disk_places import with_image_remedy
 from rocks.cluster.disk_specification import DEFAULT_SIZE_GB, read_disk
 from rocks.cluster.lease_plan import place_of
@@ -50,6 +51,7 @@ def add_disk(
         _check_device(vm, disk)
     elif known != replace(disk, is_mapped=known.is_mapped):
         raise UserError(f"{name} has the disk {printable(disk.path)} already, as {known.specification}")
+    check_no_copies(database, vm, None, [disk])
     changed = vm if known is not None else replace(vm, disks=(*vm.disks, disk))
     notes = () if lease is None else _attach(database, changed, lease, disk, filters_of)
     vm_changes.replace_disks(database, name, changed.disks)

@@ -284,7 +284,7 @@ def set_vm(database: Database, name: str, changes: VmChanges) -> None:
     vm = table.load_vms(database, [name])[0]
     _check_slice(database, vm, changes, target.name if target is not None else None)
     disks = _plan_disks(vm, changes)
-    _check_no_copies(database, vm, target, disks)
+    check_no_copies(database, vm, target, disks)
     vm_changes.update_vm(database, name, columns)
     if cpus is not None:
         nodes.set_column(database, [name], "CPUs", cpus)
@@ -326,7 +326,7 @@ def _target(database: Database, name: str, container: str) -> Host:
     return target
 
 
-def _check_no_copies(
+def check_no_copies(
     database: Database, vm: VirtualMachine, target: Host | None, disks: Sequence[Disk] | None
 ) -> None:
     """StateError when a disk would be a copy that a move made or left: its content is incomplete or old."""

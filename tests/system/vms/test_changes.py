@@ -172,6 +172,28 @@ def test_records_stay_when_the_host_is_silent(site: ThreeMachines) -> None:
     assert "g.vdb" in xml(site)
 
 
+def test_an_attach_that_is_killed_is_completed_by_the_same_command(site: ThreeMachines) -> None:
+    """Killed when the host has attached the disk, before or after it is recorded."""
+    site.add_vm("g", "vmh1")
+    site.done("start host vm g")
+    command = site.begin(f"add host vm disk g disk={SECOND} disksize=1")
+    wait_until(lambda: "g.vdb" in xml(site), SECONDS)
+    command.kill()
+    assert "is in use by g" in claimed_by_another(site)
+    site.done(f"add host vm disk g disk={SECOND} disksize=1")
+    assert site.sql("SELECT Name FROM vm_disks ORDER BY ID") == [["g.vda"], ["g.vdb"]]
+    assert xml(site).count("<disk ") == 2
+
+
+def claimed_by_another(site: ThreeMachines) -> str:
+    """What another machine that has the same disk is refused with."""
+    site.add_vm("other", "vmh1")
+    site.done(f"set host vm other disk=file:{IMAGES}/g.vdb,vda,virtio")
+    error = site.refused("start host vm other")
+    site.done("remove host other")
+    return error
+
+
 def test_disks_of_a_machine_that_is_off(site: ThreeMachines) -> None:
     """The record changes, and an image that exists grows."""
     site.add_vm("g", "vmh1")
