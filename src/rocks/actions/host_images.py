@@ -15,6 +15,7 @@ from rocks.database import disk_copies, image_owners
 from rocks.database import vms as table
 from rocks.errors import RocksError, StateError, UserError
 from rocks.wire.images import UNREADABLE, GiveImageRequest, ImagesRequest, RemoveImageRequest
+from rocks.wire.snapshots import read_copy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -182,7 +183,7 @@ def remove_files(
 def remaining_files(
     database: Database, machines: Sequence[VirtualMachine], places: Places
 ) -> tuple[list[str], dict[str, RocksError]]:
-    """The files of the machines' disks that exist and bear their UUIDs, as `HOST:PATH`; and errors by host.
+    """The files of the machines' disks and snapshots that exist and bear their UUIDs, as `HOST:PATH`; errors by host.
 
     They are sought on the containers, and on the hosts that had the leases.
     """
@@ -192,7 +193,7 @@ def remaining_files(
             if vm.uuid and not disk.is_block:
                 owners.setdefault(place.name, {})[disk.path] = vm.uuid
     database.commit()
-    requests = {host: ImagesRequest(_folders_of(paths)) for host, paths in owners.items()}
+    requests = {host: ImagesRequest(folders_of(paths)) for host, paths in owners.items()}
     found: list[str] = []
     errors: dict[str, RocksError] = {}
     for host, answer in ask_each(database, requests) if requests else ():
@@ -200,8 +201,18 @@ def remaining_files(
             errors[host] = answer
         else:
             mine = owners[host]
-            found += [f"{host}:{fact.path}" for fact in answer.images if mine.get(fact.path) == fact.machine]
+            found += [
+                f"{host}:{fact.path}"
+                for fact in answer.images
+                if mine.get(_disk_of(fact.path)) == fact.machine
+            ]
     return sorted(found), errors
+
+
+def _disk_of(path: str) -> str:
+    """The disk that the file is, or is a snapshot of."""
+    copy = read_copy(path)
+    return path if copy is None else copy.disk
 
 
 def _hosts_of_disks(
@@ -223,7 +234,7 @@ def _hosts_of_disks(
     ]
 
 
-def _folders_of(paths: Iterable[str]) -> tuple[str, ...]:
+def folders_of(paths: Iterable[str]) -> tuple[str, ...]:
     """The folders of the files; those of the host's system are not searched."""
     folders = sorted({path.rpartition("/")[0] for path in paths})
     return tuple(folder for folder in folders if not is_system_folder(folder))

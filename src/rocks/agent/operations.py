@@ -14,6 +14,7 @@ from rocks.agent.host import Host
 from rocks.agent.links import ensure_secured, links_locked, release_links
 from rocks.agent.memory import memory_promised
 from rocks.agent.partitions import ensure_partition, release_partition
+from rocks.agent.snapshots import check_not_restoring, forget_restore, make_snapshot, restore_snapshot
 from rocks.agent.vfs import assign, check_vfs, release_vfs, vfs_locked
 from rocks.devices.change import Change
 from rocks.devices.console_logs import name_log
@@ -31,11 +32,13 @@ from rocks.wire.agent import (
     ChangeDomain,
     ForgetDomain,
     GrowDisk,
+    MakeSnapshot,
     Operation,
     OperationOutcome,
     PauseDomain,
     PerformReply,
     PerformRequest,
+    RestoreSnapshot,
     StartDomain,
     StopDomain,
 )
@@ -100,6 +103,8 @@ def _do(host: Host, operation: Operation) -> Change:
     with host.leases.held(operation.name, _LOCK_DEADLINE_SECONDS):
         if isinstance(operation, ForgetDomain) or isinstance(operation, StopDomain) and operation.ends_domain:
             return _end(host, operation)
+        if isinstance(operation, RestoreSnapshot):
+            return restore_snapshot(host, operation)
         if operation.token is not None and host.domains().find(operation.name) is not None:
             host.leases.admit(operation.name, operation.token)
         if isinstance(operation, ChangeDomain):
@@ -108,6 +113,8 @@ def _do(host: Host, operation: Operation) -> Change:
             )
         if isinstance(operation, GrowDisk):
             return grow_disk(host, operation)
+        if isinstance(operation, MakeSnapshot):
+            return make_snapshot(host, operation)
         if isinstance(operation, StopDomain):
             return restart(host.domains(), operation)
         if isinstance(operation, PauseDomain):
@@ -119,6 +126,7 @@ def _start(host: Host, operation: StartDomain) -> Change:
     document = _checked(operation)
     held = host.leases.held(operation.name, _LOCK_DEADLINE_SECONDS)
     with held, host.lease_epoch.admitted(operation.name, operation.token):
+        check_not_restoring(host, operation.name)
         host.leases.admit(operation.name, operation.token)
         try:
             with (
@@ -233,6 +241,7 @@ def _end(host: Host, operation: Union[StopDomain, ForgetDomain]) -> Change:
         host.leases.end(name, token)
 
     if isinstance(operation, ForgetDomain):
+        forget_restore(host, name)
         return _with_devices_released(host, name, ensure_forgotten(host.domains(), operation, end_lease))
     return _with_devices_released(
         host, name, ensure_stopped(host.domains(), operation, end_lease), operation.links

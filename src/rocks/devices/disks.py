@@ -7,10 +7,11 @@ folders get mode 0711, or 0710 with a group of QEMU.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from pathlib import Path
-from typing import NamedTuple, Optional, Tuple
+from typing import Iterator, NamedTuple, Optional, Tuple
 
 from rocks.devices.change import CHANGED, UNCHANGED, Change
 from rocks.devices.images.bases import check_medium, copy_base
@@ -91,6 +92,15 @@ def ensure_disk(spec: DiskSpec, owners: ImageOwners) -> Tuple[Change, DiskIdenti
         if spec.is_cdrom and isinstance(error, FileNotFoundError):
             raise StateError(f"there is no file {path} on this host") from None
         raise HostError(f"cannot make the image {path}: {explain(error, path)}") from None
+
+
+@contextlib.contextmanager
+def opened_disk_folder(spec: DiskSpec) -> Iterator[int]:
+    """A descriptor of the folder of an image, in which only root changes names. StateError for another one; OSError."""
+    directory, below, _ = _parts(spec)
+    with opened_folder(directory, below) as folder:
+        check_closed(folder, str(Path(spec.path).parent))
+        yield folder
 
 
 def is_same(disk: DiskIdentity, owners: ImageOwners) -> bool:

@@ -41,6 +41,7 @@ class Place(enum.Enum):
     FILTER_SUPPORT = "filter-support.json"
     RELEASED = "imgstorage/released"
     ENDED = "ended"
+    RESTORING = "restoring"
 
     def below(self, folder: Path) -> Path:
         """Its path."""

@@ -11,10 +11,12 @@ from rocks.wire.agent import (
     ChangeDomain,
     ForgetDomain,
     GrowDisk,
+    MakeSnapshot,
     OperationOutcome,
     PauseDomain,
     PerformReply,
     PerformRequest,
+    RestoreSnapshot,
     ResumeDomain,
     StartDomain,
     StopDomain,
@@ -165,6 +167,14 @@ def _steps(operation: Operation, domains: Mapping[str, DomainFact], present: set
         return _change_steps(operation)
     if isinstance(operation, GrowDisk):
         return [f"grow {operation.disk.path} of {name} to {operation.disk.size_gb} GB"]
+    if isinstance(operation, MakeSnapshot):
+        return [
+            f"copy {disk.path} to {copy}"
+            for disk, copy in zip(operation.disks, operation.copies, strict=True)
+        ]
+    if isinstance(operation, RestoreSnapshot):
+        pairs = zip(operation.disks, operation.copies, strict=True)
+        return [f"replace {disk.path} by {copy}" for disk, copy in pairs]
     assert isinstance(operation, ForgetDomain)
     return [] if domain is None else [f"power off {name} and remove its definition"]
 

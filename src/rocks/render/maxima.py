@@ -24,8 +24,8 @@ SLOTS = 16
 def with_maxima(vm: VirtualMachine, lines: Sequence[str]) -> list[str]:
     """The block `cpumem` of the document with the maxima; unchanged for a machine without them.
 
-    A document with a CPU topology keeps its number of CPUs, which libvirt takes from the topology. StateError when the
-    site's own XML in it is not well-formed.
+    A document with a CPU topology or NUMA nodes keeps its number of CPUs, which those name one by one. StateError when
+    the site's own XML in it is not well-formed.
     """
     cpus, memory_mb = most_cpus(vm), most_memory_mb(vm)
     if cpus <= vm.host.cpus and memory_mb <= vm.memory_mb:
@@ -37,7 +37,7 @@ def with_maxima(vm: VirtualMachine, lines: Sequence[str]) -> list[str]:
         raise StateError(
             f"the attributes cpu_mode, kvm_cpu_pinning or HVM_Features of {vm.name} are not well-formed XML: {error}"
         ) from None
-    if cpus > vm.host.cpus and block.find("cpu/topology") is None:
+    if cpus > vm.host.cpus and block.find("cpu/topology") is None and block.find("cpu/numa") is None:
         _raise_cpus(block, vm.host.cpus, cpus)
     if memory_mb > vm.memory_mb:
         _raise_memory(block, vm, memory_mb)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, Literal, NamedTuple, Optional, Tuple, Type, Union
 
 from rocks.errors import BugError
+from rocks.units import BYTES_PER_GB
 from rocks.wire.codec import tagged
 from rocks.wire.consoles import (
     ConsoleLogFact,
@@ -227,7 +228,42 @@ class GrowDisk:
     token: Optional[int] = None
 
 
-Operation = Union[StartDomain, StopDomain, PauseDomain, ResumeDomain, ForgetDomain, ChangeDomain, GrowDisk]
+@tagged
+@dataclass(frozen=True)
+class MakeSnapshot:
+    """Copy the images of a machine, all as they are at one moment, to `copies`, which are beside them.
+
+    The disks of a machine that runs are copied while it runs; its file systems are frozen for the moment, if its guest
+    agent answers. Copies that exist are complete.
+    """
+
+    name: str
+    disks: Tuple[DiskSpec, ...]
+    copies: Tuple[str, ...]
+    token: Optional[int] = None
+
+
+@tagged
+@dataclass(frozen=True)
+class RestoreSnapshot:
+    """Replace the images of a machine that is off by `copies`, which stay."""
+
+    name: str
+    disks: Tuple[DiskSpec, ...]
+    copies: Tuple[str, ...]
+
+
+Operation = Union[
+    StartDomain,
+    StopDomain,
+    PauseDomain,
+    ResumeDomain,
+    ForgetDomain,
+    ChangeDomain,
+    GrowDisk,
+    MakeSnapshot,
+    RestoreSnapshot,
+]
 
 
 @dataclass(frozen=True)
@@ -313,6 +349,9 @@ def reply_deadline_seconds(request: Request[Any]) -> float:
 def _waiting_seconds(operation: Operation) -> float:
     if isinstance(operation, StopDomain) and operation.action == "shutdown":
         return operation.deadline_seconds
+    if isinstance(operation, (MakeSnapshot, RestoreSnapshot)):
+        size_bytes = sum(disk.size_gb for disk in operation.disks) * BYTES_PER_GB
+        return 60.0 + size_bytes / _SLOW_COPY_BYTES_PER_SECOND
     if isinstance(operation, ChangeDomain):
         return RELEASE_SECONDS * (len(operation.detached) + operation.interfaces) + 10.0
     if isinstance(operation, StartDomain):

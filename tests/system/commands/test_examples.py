@@ -70,6 +70,7 @@ ELSEWHERE = {
         "list host vm network",
         "host power",
         "set host vm disk",
+        "host vm snapshot",
         "host vm console",
         "host vm screen",
     ),

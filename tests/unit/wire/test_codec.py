@@ -19,8 +19,10 @@ from rocks.wire.agent import (
     ForgetDomain,
     GrowDisk,
     LinkSpec,
+    MakeSnapshot,
     PauseDomain,
     PerformRequest,
+    RestoreSnapshot,
     ResumeDomain,
     StartDomain,
     StopDomain,
@@ -43,6 +45,8 @@ operations = st.one_of(
     st.builds(ForgetDomain),
     st.builds(ChangeDomain),
     st.builds(GrowDisk),
+    st.builds(MakeSnapshot),
+    st.builds(RestoreSnapshot),
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import xml.etree.ElementTree as ElementTree
 from string import ascii_lowercase
-from typing import Iterable, List, Optional
+from typing import Iterable, List, Mapping, Optional, Tuple
 from xml.etree.ElementTree import Element, SubElement
 
 from rocks.devices.libvirt.domain_xml import DISK, DomainDocument, LeaseDisk
@@ -90,6 +90,19 @@ def with_link(interface: Element, state: str) -> str:
         made.remove(old)
     SubElement(made, "link", {"state": state})
     return text_of(made)
+
+
+def backup_xml(files: Mapping[str, Tuple[str, str]], others: Iterable[str]) -> str:
+    """A backup job (libvirt: Backup XML format): disk → (new file, its format); the other disks are not copied."""
+    backup = Element("domainbackup")
+    disks = SubElement(backup, "disks")
+    for device, (path, form) in files.items():
+        disk = SubElement(disks, "disk", {"name": device, "type": "file", "backup": "yes"})
+        SubElement(disk, "target", {"file": path})
+        SubElement(disk, "driver", {"type": form})
+    for device in others:
+        SubElement(disks, "disk", {"name": device, "backup": "no"})
+    return text_of(backup)
 
 
 def text_of(element: Element) -> str:

@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from contextlib import contextmanager
-from typing import Any, Container, Dict, Iterator, NamedTuple, Optional, Set, Tuple
+from typing import Any, Container, Dict, Iterator, Mapping, NamedTuple, Optional, Set, Tuple
 
 import libvirt  # noqa: TID251 - the only importer
 
 from rocks.clock import Deadline, wait_seconds
+from rocks.devices.libvirt.device_xml import backup_xml
 from rocks.devices.libvirt.domain_xml import DomainDocument, parse_domain
 from rocks.devices.libvirt.interface_xml import LEASE_NAMESPACE
 from rocks.errors import HostError, StateError, ToolError
@@ -43,6 +45,9 @@ _DISK_FAILED = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_IOERROR)
 _STARTING = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP)
 _STARTING_SECONDS = 15.0
 _POLL_SECONDS = 0.05
+_TARGETS = "devices/disk/target"
+_BACKUP_JOB: int = libvirt.VIR_DOMAIN_JOB_OPERATION_BACKUP
+_ABORT_SECONDS = 60.0
 _PICTURE_PIECE_BYTES = 65536
 
 # libvirt would print every error on standard error besides raising it
@@ -242,6 +247,54 @@ class Domains:
         """As `DomainDriver.resize_disk`."""
         with _libvirt_errors(f"resize the disk {path} of {name}"):
             self._existing(name).blockResize(path, size_bytes, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
+
+    def freeze(self, name: str) -> Optional[str]:
+        """As `DomainDriver.freeze`."""
+        try:
+            self._existing(name).fsFreeze()
+        except libvirt.libvirtError as error:
+            return _message(error)
+        return None
+
+    def thaw(self, name: str) -> None:
+        """As `DomainDriver.thaw`."""
+        with contextlib.suppress(libvirt.libvirtError):
+            self._existing(name).fsThaw()
+
+    def begin_backup(self, name: str, files: Mapping[str, Tuple[str, str]]) -> None:
+        """As `DomainDriver.begin_backup`."""
+        with _libvirt_errors(f"copy the disks of {name}"):
+            domain = self._existing(name)
+            present = [
+                target.get("dev", "") for target in parse_domain(domain.XMLDesc()).root.iterfind(_TARGETS)
+            ]
+            domain.backupBegin(backup_xml(files, [disk for disk in present if disk not in files]), None)
+
+    def backup_runs(self, name: str) -> bool:
+        """As `DomainDriver.backup_runs`."""
+        with _libvirt_errors(f"report the copies of the disks of {name}"):
+            return self._job(name, 0) == _BACKUP_JOB
+        return False
+
+    def backup_succeeded(self, name: str) -> bool:
+        """As `DomainDriver.backup_succeeded`."""
+        with _libvirt_errors(f"report the copies of the disks of {name}"):
+            statistics = self._existing(name).jobStats(libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED)
+            return bool(statistics.get("type") == libvirt.VIR_DOMAIN_JOB_COMPLETED)
+        return False
+
+    def end_backup(self, name: str) -> None:
+        """As `DomainDriver.end_backup`."""
+        deadline = Deadline(_ABORT_SECONDS)
+        while self.backup_runs(name) and not deadline.passed():
+            with contextlib.suppress(libvirt.libvirtError):
+                self._existing(name).abortJob()
+            wait_seconds(_POLL_SECONDS)
+
+    def _job(self, name: str, flags: int) -> int:
+        """libvirt's number of the operation that runs; -1 for none."""
+        statistics = self._existing(name).jobStats(flags)
+        return int(statistics.get("operation", -1)) if statistics.get("type") else -1
 
     def close(self) -> None:
         """Close the connection."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Optional, Protocol, Tuple
+from typing import Mapping, Optional, Protocol, Tuple
 
 from rocks.devices.libvirt.domain_xml import DomainDocument
 from rocks.wire.facts import ConsoleFact, DomainFact
@@ -94,6 +94,24 @@ class DomainDriver(Protocol):
 
     def resize_disk(self, name: str, path: str, size_bytes: int) -> None:
         """Grow the image of a running domain, or report to its guest that the device has grown."""
+
+    def freeze(self, name: str) -> Optional[str]:
+        """Have the guest agent freeze the file systems of a guest; None when it has, else why not."""
+
+    def thaw(self, name: str) -> None:
+        """Thaw the file systems of a guest; no error when they are not frozen."""
+
+    def begin_backup(self, name: str, files: Mapping[str, Tuple[str, str]]) -> None:
+        """Begin to copy disks of a running domain, as they are now: disk → (new file, its format)."""
+
+    def backup_runs(self, name: str) -> bool:
+        """Whether the disks of a domain are being copied."""
+
+    def backup_succeeded(self, name: str) -> bool:
+        """Whether the last copies of a running domain's disks are complete."""
+
+    def end_backup(self, name: str) -> None:
+        """End a backup that runs; no error when none does."""
 
     def close(self) -> None:
         """Close the connection."""

@@ -10,7 +10,7 @@ import xml.etree.ElementTree as ElementTree
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional, Tuple
+from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
 from xml.etree.ElementTree import Element, SubElement
 
 from rocks.devices.libvirt.domain_xml import DomainDocument, parse_domain
@@ -262,6 +262,33 @@ class FakeDomains:
         with self._step("resize_disk"):
             self._active(name, f"resize the disk {path} of")
             os.truncate(path, size_bytes)
+
+    def freeze(self, name: str) -> Optional[str]:
+        """As `DomainDriver.freeze`: the guests have no agent."""
+        return "QEMU guest agent is not configured"
+
+    def thaw(self, name: str) -> None:
+        """As `DomainDriver.thaw`."""
+
+    def begin_backup(self, name: str, files: Mapping[str, Tuple[str, str]]) -> None:
+        """As `DomainDriver.begin_backup`; the copies are complete at once."""
+        with self._step("begin_backup"):
+            for disk in self._active(name, "copy the disks of").document.root.iterfind("devices/disk"):
+                source, target = disk.find("source"), disk.find("target")
+                if source is not None and target is not None and target.get("dev") in files:
+                    copied = Path(files[target.get("dev", "")][0])
+                    copied.write_bytes(Path(source.get("file", "")).read_bytes())
+
+    def backup_runs(self, name: str) -> bool:
+        """As `DomainDriver.backup_runs`."""
+        return False
+
+    def backup_succeeded(self, name: str) -> bool:
+        """As `DomainDriver.backup_succeeded`."""
+        return True
+
+    def end_backup(self, name: str) -> None:
+        """As `DomainDriver.end_backup`."""
 
     def close(self) -> None:
         """As `DomainDriver.close`."""

@@ -1,0 +1,35 @@
+"""`rocks remove host vm snapshot`"""
+
+import rocks.commands
+
+RollName = "kvm"
+
+
+class Command(rocks.commands.Command):
+    """
+    Remove a snapshot of a virtual machine: its files on the host.
+
+    <arg type='string' name='host'>
+    One virtual machine.
+    </arg>
+    <arg type='string' name='snapshot'>
+    Name of the snapshot.
+    </arg>
+    <shared command='set host power' names='dry-run'/>
+
+    <example cmd='remove host vm snapshot vm-vc1-0 before-upgrade'>
+    Remove the snapshot; the machine is as it was.
+    </example>
+    <example cmd='remove host vm snapshot vm-vc1-0 monday'>
+    Another one.
+    </example>
+    <related>list host vm snapshot</related>
+    <related>add host vm snapshot</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Remove the files."""
+        from rocks.actions.vm_snapshots import remove_snapshot  # hosts are reached by heavy libraries
+
+        hosts, (snapshot,) = self.requireArguments("snapshot")
+        remove_snapshot(self.db, self.getOneHostname(hosts), snapshot)

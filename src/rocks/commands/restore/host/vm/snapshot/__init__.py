@@ -1,0 +1,38 @@
+"""`rocks restore host vm snapshot`"""
+
+import rocks.commands
+
+RollName = "kvm"
+
+
+class Command(rocks.commands.Command):
+    """
+    Replace the disks of a virtual machine that is off by those of a snapshot. What they have now is lost, unless
+    another snapshot has it; the snapshot stays. After an interrupt the machine does not start until the command is
+    repeated.
+
+    <arg type='string' name='host'>
+    One virtual machine.
+    </arg>
+    <arg type='string' name='snapshot'>
+    Name of the snapshot.
+    </arg>
+    <shared command='set host power' names='dry-run'/>
+
+    <example cmd='restore host vm snapshot vm-vc1-0 before-upgrade'>
+    Return to the disks of that snapshot; then start the machine.
+    </example>
+    <example cmd='restore host vm snapshot vm-vc1-0 monday'>
+    Return to another one.
+    </example>
+    <related>add host vm snapshot</related>
+    <related>stop host vm</related>
+    """
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Replace the disks."""
+        from rocks.actions.vm_snapshots import restore_snapshot  # hosts are reached by heavy libraries
+
+        hosts, (snapshot,) = self.requireArguments("snapshot")
+        for line in restore_snapshot(self.db, self.getOneHostname(hosts), snapshot):
+            self.notify(line)

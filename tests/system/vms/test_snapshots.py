@@ -1,0 +1,113 @@
+"""Snapshots of machines: of running and stopped ones, with a way back, and nothing lost without a word."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from rocks.devices.images.owners import ATTRIBUTE
+from tests.system.vms.site import IMAGES, ThreeMachines, wait_until
+
+SECONDS = 120.0
+DISKS = ("g.vda", "g.vdb")
+
+
+def file_of(site: ThreeMachines, name: str) -> Path:
+    """A file in the image directory of the host."""
+    return site.machines["vmh1"].outside(IMAGES) / name
+
+
+def write(site: ThreeMachines, text: bytes) -> None:
+    """Write to both disks of the machine, which is off."""
+    for name in DISKS:
+        with file_of(site, name).open("r+b") as image:
+            image.write(text)
+
+
+def contents(site: ThreeMachines, suffix: str = "") -> list[bytes]:
+    """The first bytes of both disks, or of their copies."""
+    found = []
+    for number, name in enumerate(DISKS, start=1):
+        with file_of(site, name + (f".snapshot.{suffix}.{number}-of-2" if suffix else "")).open(
+            "rb"
+        ) as image:
+            found.append(image.read(6))
+    return found
+
+
+def make_machine(site: ThreeMachines) -> None:
+    """A machine with two disks, which are there."""
+    site.add_vm("g", "vmh1")
+    site.done(f"add host vm disk g disk=file:{IMAGES}/g.vdb,vdb,virtio disksize=1")
+    site.done("start host vm g")
+    site.done("stop host vm g")
+
+
+def test_a_running_machine_is_copied_and_restored(site: ThreeMachines) -> None:
+    """All disks at one moment; the copies are the machine's, and stay when it is removed."""
+    make_machine(site)
+    write(site, b"first.")
+    site.done("start host vm g")
+    error = site.rocks("add host vm snapshot g monday")
+    assert (
+        error.exit_status == 0 and "were not frozen, so the copy is as after a power cut" in error.error_text
+    )
+    assert contents(site, "monday") == [b"first.", b"first."]
+    copy = file_of(site, "g.vda.snapshot.monday.1-of-2")
+    assert os.getxattr(copy, ATTRIBUTE) == os.getxattr(file_of(site, "g.vda"), ATTRIBUTE)
+    assert (copy.stat().st_uid, copy.stat().st_mode & 0o777, copy.stat().st_size) == (0, 0o600, 1000**3)
+    assert copy.stat().st_blocks * 512 < 10**8
+    assert "has a snapshot monday already" in site.refused("add host vm snapshot g monday")
+    assert "stop it first" in site.refused("restore host vm snapshot g monday")
+    site.done("stop host vm g")
+    write(site, b"second")
+    site.done("add host vm snapshot g tuesday")
+    write(site, b"third.")
+    site.done("restore host vm snapshot g monday")
+    assert contents(site) == [b"first.", b"first."] and contents(site, "tuesday") == [b"second"] * 2
+    site.done("start host vm g")
+    assert site.running("g") == ["vmh1"]
+    listed = site.done("list host vm snapshot g output-header=no output-col=snapshot,files,state")
+    assert [line.split()[-3:] for line in listed.splitlines()] == [
+        ["monday", "2", "complete"],
+        ["tuesday", "2", "complete"],
+    ]
+    site.done("remove host vm snapshot g tuesday")
+    assert not file_of(site, "g.vda.snapshot.tuesday.1-of-2").exists()
+    assert "has no snapshot tuesday; it has: monday" in site.refused("remove host vm snapshot g tuesday")
+    assert "g.vda.snapshot.monday.1-of-2 stays" in site.rocks("remove host vm g").error_text
+    assert contents(site, "monday") == [b"first.", b"first."]
+    site.done("remove host g")
+
+
+def test_an_interrupted_snapshot_or_restore_is_completed_by_the_same_command(site: ThreeMachines) -> None:
+    """A restore that replaced some disks keeps the machine from starting."""
+    make_machine(site)
+    write(site, b"first.")
+    site.done("start host vm g")
+    part = file_of(site, "g.vda.snapshot.monday.1-of-2.part")
+    command = site.begin("add host vm snapshot g monday")
+    with contextlib.suppress(AssertionError):
+        wait_until(lambda: part.exists() or file_of(site, "g.vda.snapshot.monday.1-of-2").exists(), SECONDS)
+    command.kill()
+    wait_until(lambda: completes(site), SECONDS)
+    assert contents(site, "monday") == [b"first.", b"first."] and not part.exists()
+    file_of(site, "g.vda.snapshot.half.1-of-2").write_bytes(b"stale")
+    assert "half" not in site.done("list host vm snapshot g")
+    site.done("stop host vm g")
+    marker = site.machines["vmh1"].outside("/var/lib/rocks/restoring/g")
+    marker.parent.mkdir(exist_ok=True)
+    marker.touch()
+    assert "a restore was interrupted" in site.refused("start host vm g")
+    assert "a restore was interrupted" in site.refused("add host vm snapshot g other")
+    site.done("restore host vm snapshot g monday")
+    site.done("start host vm g")
+    for name in ("a/b", "..", "a b", "x" * 33, "-a"):
+        assert "cannot name a snapshot" in site.refused(f"add host vm snapshot g '{name}'"), name
+
+
+def completes(site: ThreeMachines) -> bool:
+    """Whether the command that was killed completes now; the host may still be at work on the first one."""
+    finished = site.rocks("add host vm snapshot g monday")
+    return finished.exit_status == 0 or "has a snapshot monday already" in finished.error_text
