@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 SHUTDOWN_SECONDS = 60
 """How long `rocks stop host vm action=shutdown` waits for a guest."""
 
+IMPORT_SECONDS = 800
+"""How much longer the import of an image may take than other commands."""
+
 SOME_FAILED = 3
 """Exit status of a command that some hosts or NASes did not answer."""
 
@@ -83,6 +86,22 @@ class Rocks:
     def set_cdrom(self, name: str, medium: str | None) -> None:
         """Insert an ISO (`image=NAME`, `cdrom=PATH`), or none, from the next start on."""
         self._run(("set", "host", "vm", "cdrom", name, medium or "cdrom=none"))
+
+    def add_image(self, name: str, path: str, sha256: str) -> None:
+        """Import an ISO into the image library."""
+        self._run(("add", "image", name, f"file={path}", f"checksum={sha256}", "format=iso"), IMPORT_SECONDS)
+
+    def remove_image(self, name: str) -> None:
+        """Remove an image from the library."""
+        self._run(("remove", "image", name))
+
+    def remove_cluster(self, name: str) -> None:
+        """Remove a virtual cluster; the disks of its machines stay."""
+        self._run(("remove", "cluster", name), SHUTDOWN_SECONDS)
+
+    def remove_machine(self, name: str) -> None:
+        """Have it be no virtual machine any more; its disks stay, and its name, for the operators."""
+        self._run(("remove", "host", "vm", name), SHUTDOWN_SECONDS)
 
     def open_console(self, name: str, kind: str) -> Stream:
         """The bytes of a machine's console, vnc or serial."""

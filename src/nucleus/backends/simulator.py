@@ -202,12 +202,24 @@ class Simulator:
     def _console(self, arguments: Sequence[str]) -> Answer:
         return Answer(0, f"{arguments[0]} login: \n", "")
 
+    def _accept(self, _: Sequence[str]) -> Answer:
+        return Answer(0, "", "")
+
+    def _remove(self, arguments: Sequence[str]) -> Answer:
+        name = arguments[0]
+        self.guests = {key: guest for key, guest in self.guests.items() if name not in (key, guest.cluster)}
+        return Answer(0, "", "")
+
     _HANDLERS: dict[tuple[str, ...], Callable[[Simulator, Sequence[str]], Answer]] = {
         ("list", "cluster"): _list_cluster,
         ("list", "host", "vm"): _list_vm,
         ("list", "host", "interface"): _list_interface,
         ("list", "host", "route"): _list_route,
         ("list", "host", "storagemap"): _list_images,
+        ("add", "image"): _accept,
+        ("remove", "image"): _accept,
+        ("remove", "cluster"): _remove,
+        ("remove", "host", "vm"): _remove,
         ("set", "host", "vm", "cdrom"): _cdrom,
         ("set", "host", "vm"): _place,
         ("start", "host", "vm"): _start,

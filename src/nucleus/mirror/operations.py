@@ -226,3 +226,15 @@ def _first(session: Session, where: str, values: Sequence[Any]) -> Operation | N
 
 def _of_row(row: Sequence[Any]) -> Operation:
     return Operation(*(from_json(value) if place in _JSON else value for place, value in enumerate(row)))
+
+
+def busy_nodes(session: Session, node_ids: Sequence[int]) -> set[int]:
+    """Those of the nodes of which an operation is queued or runs."""
+    return {
+        number
+        for (number,) in session.rows(
+            f"SELECT target_node FROM operation WHERE target_node IN ({placeholders(node_ids)})"
+            " AND state IN ('queued', 'running')",
+            node_ids,
+        )
+    }

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from nucleus.backends import rocks as commands
 from nucleus.mirror import observations
 from nucleus.mirror.events import NEWS, WORK, append_events, forget_old_events
+from nucleus.mirror.media import references
 from nucleus.mirror.observations import Changes
 from nucleus.poller.difference import Known, Listed, compare
 from nucleus.records import NewEvent
@@ -94,7 +95,8 @@ class Poller:
         reads = dict(zip(due, self._threads.map(lambda one: self._read(one, began), due), strict=True))
         with self._guard.transaction() as session:
             known = self._with_commands(session, known)
-            changes = compare(known, _listed(reads, observations.database_now(session)))
+            listed = _listed(reads, observations.database_now(session))
+            changes = compare(known, _with_references(listed, references(session)))
             observations.apply_changes(session, changes, self._site)
             self._record(session, reads)
         self._note(reads, known, changes)
@@ -208,6 +210,17 @@ def _listed(reads: Mapping[Source, Read], now: datetime) -> Listed:
         reads[commands.STORAGEMAP].began if commands.STORAGEMAP in rows else None,
         now,
     )
+
+
+def _with_references(listed: Listed, names: Mapping[str, str]) -> Listed:
+    """The machines with the owners' names of what is in their drives."""
+    if listed.machines is None:
+        return listed
+    machines = dict(listed.machines)
+    for name, machine in listed.machines.items():
+        if machine.iso is not None:
+            machines[name] = machine._replace(iso=names.get(machine.iso, machine.iso))
+    return listed._replace(machines=machines)
 
 
 def _is_restructured(changes: Changes) -> bool:

@@ -1,0 +1,160 @@
+"""The executor: a root service that runs the few commands of `rocks` which Nucleus needs, and no others.
+
+So the process that talks to the network runs without root's rights. A line of JSON comes in, `{"arguments": […],
+"seconds": 60}`, and one goes back, `{"status": 0, "out": "…", "err": "…"}` or `{"error": "…"}`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import socket
+import socketserver
+import struct
+import threading
+from typing import TYPE_CHECKING
+
+from rocks.errors import RocksError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from nucleus.backends.executor import Executor
+
+LONGEST_REQUEST = 64 * 1024
+LONGEST_SECONDS = 900.0
+AT_ONCE = 64
+
+_CONSOLE = ("open", "host", "console")
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
+_FILE = r"[A-Za-z0-9][A-Za-z0-9._+-]{0,159}"
+_ALLOWED: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
+    (("list", "cluster"), (r"json=yes",)),
+    (("list", "host", "vm"), (_NAME, r"status=yes", r"showdisks=yes", r"json=yes")),
+    (("list", "host", "interface"), (r"json=yes",)),
+    (("list", "host", "route"), (r"json=yes",)),
+    (("list", "host", "storagemap"), (r"json=yes",)),
+    (("set", "host", "vm", "cdrom"), (_NAME, rf"image={_FILE}", r"cdrom=none")),
+    (("set", "host", "vm"), (_NAME, rf"physnode={_NAME}")),
+    (("start", "host", "vm"), (_NAME,)),
+    (("stop", "host", "vm"), (_NAME, r"action=(poweroff|shutdown|reset|reboot)")),
+    (
+        ("add", "image"),
+        (
+            _FILE,
+            r"file=/var/lib/rocks/nucleus/images/[A-Za-z0-9._-]+",
+            r"checksum=[0-9a-f]{64}",
+            r"format=iso",
+        ),
+    ),
+    (("remove", "image"), (_FILE,)),
+    (("remove", "cluster"), (_NAME,)),
+    (("remove", "host", "vm"), (_NAME,)),
+    (("report", "host", "vm", "console"), (_NAME, r"lines=[0-9]{1,6}")),
+    (_CONSOLE, (_NAME, r"type=(vnc|serial)", r"stream=yes")),
+)
+"""Commands, and the forms that every one of their arguments must have."""
+
+
+def is_allowed(arguments: Sequence[str]) -> bool:
+    """Whether it is one of the commands that Nucleus needs."""
+    for command, forms in _ALLOWED:
+        if tuple(arguments[: len(command)]) == command:
+            rest = arguments[len(command) :]
+            return all(any(re.fullmatch(form, one) for form in forms) for one in rest)
+    return False
+
+
+class _Handler(socketserver.StreamRequestHandler):
+    timeout = 30
+    server: ExecutorService
+
+    def handle(self) -> None:
+        if not self.server.may_ask(self.connection):
+            self._answer({"error": "the executor does not know this user"})
+            return
+        try:
+            request = json.loads(self.rfile.readline(LONGEST_REQUEST))
+            arguments, is_stream = request["arguments"], bool(request.get("stream"))
+            seconds = float(request.get("seconds", LONGEST_SECONDS))
+            if not isinstance(arguments, list) or not all(isinstance(one, str) for one in arguments):
+                raise TypeError
+        except (ValueError, KeyError, TypeError, OSError, RecursionError):
+            self._answer(
+                {"error": "the executor got no request, which is a line of JSON with arguments and seconds"}
+            )
+            return
+        if not is_allowed(arguments):
+            self._answer({"error": f"the executor runs no `rocks {' '.join(arguments)[:200]}` for Nucleus"})
+            return
+        if is_stream != (tuple(arguments[:3]) == _CONSOLE):
+            self._answer({"error": "only consoles are streams"})
+        elif is_stream:
+            self._relay(arguments)
+        else:
+            with self.server.places:
+                self._run(arguments, min(max(seconds, 1.0), LONGEST_SECONDS))
+
+    def _run(self, arguments: Sequence[str], seconds: float) -> None:
+        try:
+            answer = self.server.executor.run(arguments, seconds)
+            self._answer({"status": answer.status, "out": answer.out, "err": answer.err})
+        except RocksError as error:
+            self._answer({"error": str(error)})
+
+    def _relay(self, arguments: Sequence[str]) -> None:
+        """Have the connection be the console, until one of the two ends it."""
+        try:
+            stream = self.server.executor.open(arguments)
+        except RocksError:
+            return  # the connection ends without a byte
+        self.connection.settimeout(None)
+        back = threading.Thread(target=_copy, args=(stream.connection, self.connection), daemon=True)
+        back.start()
+        _copy(self.connection, stream.connection)
+        back.join()
+        stream.close()
+
+    def _answer(self, answer: dict[str, object]) -> None:
+        with contextlib.suppress(OSError):  # the asker may have ended
+            self.wfile.write(json.dumps(answer).encode() + b"\n")
+
+
+def _copy(source: socket.socket, target: socket.socket) -> None:
+    """Copy until the end of either; then both know it."""
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+    for one in (source, target):
+        with contextlib.suppress(OSError):
+            one.shutdown(socket.SHUT_RDWR)
+
+
+class ExecutorService(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    """Serves the socket at `path`; only root and the users with these numbers may ask."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, executor: Executor, path: Path, users: set[int], group: int | None = None) -> None:
+        self.executor = executor
+        self.places = threading.BoundedSemaphore(AT_ONCE)
+        self._users = users | {0}
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        before = os.umask(0o177)
+        try:
+            super().__init__(str(path), _Handler)
+        finally:
+            os.umask(before)
+        if group is not None:
+            os.chown(path, -1, group)
+            path.chmod(0o660)
+
+    def may_ask(self, connection: socket.socket) -> bool:
+        """Whether the process at the other end is one of the users'."""
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        return struct.unpack("3i", credentials)[1] in self._users

@@ -1,0 +1,174 @@
+"""An operation in the hands of a worker: its steps are stored, one after the other, before the next begins."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from nucleus.mirror import clusters, observations, operations
+from nucleus.mirror.events import NEWS, WORK, append_events
+from nucleus.records import SYSTEM, Cluster, JsonObject, NewEvent, Node, Operation
+from nucleus.states import FAILED, QUEUED, RUNNING, SUCCEEDED
+from rocks.errors import BusyError, HostError, RocksError, StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nucleus.backends.rocks import Rocks
+    from nucleus.configuration import WorkSettings
+    from nucleus.mirror.pool import Pool, Session
+
+T = TypeVar("T")
+
+_DATABASE_PAUSE_SECONDS = 1.0
+
+
+class LostError(Exception):
+    """Another worker has the operation, or this process stops: the next worker stores its outcome."""
+
+
+class LaterError(Exception):
+    """The operation is to be queued again; after `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+
+class Tools(NamedTuple):
+    """What all jobs of a process share."""
+
+    pool: Pool
+    rocks: Rocks
+    settings: WorkSettings
+    stop: threading.Event
+
+
+class Job:
+    """One operation; `node` and `cluster` are its targets, where it has them.
+
+    The database may be away for a while: what a job stores is tried again until it is stored, or the process stops.
+    """
+
+    def __init__(self, tools: Tools, operation: Operation) -> None:
+        self.tools = tools
+        self.operation = operation
+        self.node: Node | None = None
+        self.cluster: Cluster | None = None
+        self.transaction(self._load)
+
+    @property
+    def rocks(self) -> Rocks:
+        """The site."""
+        return self.tools.rocks
+
+    @property
+    def target(self) -> Node:
+        """The node of an operation that has one. StateError when it is gone."""
+        if self.node is None or self.node.gone_at is not None:
+            raise StateError("the node was removed from the site")
+        return self.node
+
+    def transaction(self, act: Callable[[Session], T]) -> T:
+        """Do something in a transaction; again while the database is away. LostError when this process stops."""
+        while True:
+            try:
+                with self.tools.pool.transaction() as session:
+                    return act(session)
+            except (HostError, BusyError):
+                if self.tools.stop.wait(_DATABASE_PAUSE_SECONDS):
+                    raise LostError from None
+
+    def _load(self, session: Session) -> None:
+        if self.operation.target_node is not None:
+            self.node = clusters.nodes_by_id(session, SYSTEM, [self.operation.target_node]).get(
+                self.operation.target_node
+            )
+        number = self.node.cluster_id if self.node else self.operation.target_cluster
+        if number is not None:
+            self.cluster = clusters.find_cluster_by_id(session, SYSTEM, number)
+
+    def has(self, step: str) -> bool:
+        """Whether the step is stored."""
+        return any(one.get("step") == step for one in self.operation.progress)
+
+    def store(self, step: str, **details: Any) -> None:
+        """Store a step. LostError when another worker has the operation."""
+        record: JsonObject = {"step": step, **details}
+        if not self.transaction(lambda session: operations.store_step(session, self.operation, record)):
+            raise LostError
+        self.operation.progress.append(record)
+
+    def begin_command(self, step: str) -> None:
+        """Store that a command of the node begins: polls that began before it do not count for the node."""
+        self.store(step)
+        self.transaction(lambda session: clusters.note_commands(session, [self.target.id]))
+
+    def read_state(self) -> str | None:
+        """The node's state now, which is recorded. ToolError as `rocks` reports it."""
+        node = self.target
+        host, state = self.rocks.read_states([node.rocks_name]).get(node.rocks_name, (None, None))
+        cluster = self.cluster
+        name, project = (cluster.name, cluster.project_id) if cluster else ("", None)
+        self.transaction(lambda session: observations.record_state(session, node, name, project, state, host))
+        self.node = node._replace(state=state, physical_host=host)
+        if state != node.state:
+            NEWS.give()
+            WORK.give()
+        return state
+
+    def confirm(self, is_reached: Callable[[str | None], bool], what: str) -> str | None:
+        """Read the state at once and after 1, 2, 4, 8 … seconds until it is the expected one; returns it.
+
+        HostError when it is not within the time of the settings; LostError when this process stops: the next worker
+        reads on.
+        """
+        pause, waited = 1.0, 0.0
+        while True:
+            state = self.read_state()
+            if is_reached(state):
+                return state
+            if waited >= self.tools.settings.confirm_seconds:
+                raise HostError(
+                    f"{self.target.name} is not {what} after {waited:.0f} seconds: it is {state}; ask the operators"
+                )
+            if self.tools.stop.wait(pause):
+                raise LostError
+            waited, pause = waited + pause, min(pause * 2, 8.0)
+
+    def end(self, result: JsonObject | None, error: RocksError | None) -> None:
+        """Store the outcome, with its event."""
+        problem = None if error is None else problem_of(error)
+        new = SUCCEEDED if error is None else FAILED
+
+        def store(session: Session) -> bool:
+            is_ours = operations.end_operation(session, self.operation, result, problem)
+            if is_ours:
+                if self.cluster is not None:
+                    clusters.bump_generation(session, [self.cluster.id])
+                append_events(session, [self._event(RUNNING, new)])
+            return is_ours
+
+        if self.transaction(store):
+            NEWS.give()
+            WORK.give()
+
+    def put_back(self, seconds: float, error: RocksError | None = None) -> None:
+        """Queue it again."""
+        problem = None if error is None else problem_of(error)
+
+        def store(session: Session) -> None:
+            if operations.put_back(session, self.operation, seconds, problem):
+                append_events(session, [self._event(RUNNING, QUEUED)])
+
+        self.transaction(store)
+        NEWS.give()
+
+    def _event(self, old: str, new: str) -> NewEvent:
+        one = self.operation
+        return NewEvent("operation.state", one.id, old, new, one.project_id, one.target_cluster, one.id)
+
+
+def problem_of(error: RocksError) -> JsonObject:
+    """What an operation stores of an error: who can fix it, and its text."""
+    return {"code": error.family, "detail": str(error)}

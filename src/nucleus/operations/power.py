@@ -1,0 +1,97 @@
+"""Power of one node: on, off, shutdown, reset, reboot. Each reads first, so that a repetition does no harm."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nucleus.mirror import computesets
+from nucleus.records import SYSTEM, JsonObject
+from nucleus.states import ACTIVE, RUNNING, is_off
+from rocks.errors import HostError, StateError, ToolError
+
+if TYPE_CHECKING:
+    from nucleus.operations.job import Job
+
+_BEGUN, _DONE = "begun", "done"
+
+
+def power_on(job: Job) -> JsonObject:
+    """Start the node where it is, unless it runs."""
+    if job.read_state() == ACTIVE:
+        return {"state": ACTIVE}
+    if job.operation.target_set is not None:
+        _check_set(job)
+    job.begin_command("start")
+    try:
+        job.rocks.start(job.target.rocks_name)
+    except (ToolError, HostError):
+        if job.read_state() != ACTIVE:  # started before a worker was killed, or by an operator
+            raise
+    return {"state": job.confirm(lambda state: state == ACTIVE, "active")}
+
+
+def start_member(job: Job) -> JsonObject:
+    """Start a node of a computeset on the host of the arguments, unless it runs there."""
+    host = str(job.operation.arguments["host"])
+    if job.read_state() == ACTIVE and job.target.physical_host == host:
+        return {"state": ACTIVE, "host": host}
+    _check_set(job)
+    if job.target.physical_host != host:
+        job.begin_command("place")
+        job.rocks.place(job.target.rocks_name, host)
+    return {"host": host, **power_on(job)}
+
+
+def _check_set(job: Job) -> None:
+    """StateError when the set has ended, or ends: nothing of it is started any more."""
+    number = job.operation.target_set
+    assert number is not None
+    found = job.transaction(lambda session: computesets.find_computeset(session, SYSTEM, number))
+    if found is None or found.state != RUNNING or found.cancel_requested:
+        raise StateError(
+            f"the computeset {number} is {found.state if found else 'gone'}; its nodes are not started"
+        )
+
+
+def power_off(job: Job) -> JsonObject:
+    """Power the node off, unless it is off."""
+    return _stop(job, "poweroff")
+
+
+def shut_down(job: Job) -> JsonObject:
+    """Have the guest shut down; `rocks` powers it off when it does not."""
+    return _stop(job, "shutdown")
+
+
+def _stop(job: Job, action: str) -> JsonObject:
+    state = job.read_state()
+    if not is_off(state):
+        job.begin_command("stop")
+        job.rocks.stop(job.target.rocks_name, action)
+        state = job.confirm(is_off, "off")
+    return {"state": state}
+
+
+def reset(job: Job) -> JsonObject:
+    """Press the reset button, once: what may have been done is not repeated."""
+    return _once(job, "reset")
+
+
+def reboot(job: Job) -> JsonObject:
+    """Have the guest restart, once."""
+    return _once(job, "reboot")
+
+
+def _once(job: Job, action: str) -> JsonObject:
+    if not job.has(_DONE):
+        if job.has(_BEGUN):
+            raise StateError(
+                f"Nucleus was stopped during the {action} of {job.target.name}, which may have been done;"
+                f" look at the node, and repeat the {action} if it was not"
+            )
+        if job.read_state() != ACTIVE:
+            raise StateError(f"{job.target.name} is not running; power it on instead")
+        job.begin_command(_BEGUN)
+        job.rocks.stop(job.target.rocks_name, action)
+        job.store(_DONE)
+    return {"state": job.read_state()}

@@ -1,0 +1,139 @@
+"""Threads that claim operations and do them; the one place that says which kind is done by what."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING
+
+from nucleus.mirror import operations
+from nucleus.mirror.events import WORK
+from nucleus.mirror.pool import Guard
+from nucleus.operations import library, media, power, removal
+from nucleus.operations.job import Job, LaterError, LostError, Tools
+from nucleus.operations.many import of_each_node
+from nucleus.records import JsonObject, Operation
+from rocks.errors import BugError, RocksError, StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nucleus.backends.rocks import Rocks
+    from nucleus.configuration import Configuration
+    from nucleus.mirror.pool import Pool
+
+_LOG = logging.getLogger(__name__)
+_LOOK_SECONDS = 1.0
+
+VERBS: dict[str, Callable[[Job], JsonObject]] = {
+    "poweron": power.power_on,
+    "poweroff": power.power_off,
+    "shutdown": power.shut_down,
+    "reset": power.reset,
+    "reboot": power.reboot,
+    "attach_iso": media.attach_iso,
+    "add_image": library.add_image,
+    "remove_image": library.remove_image,
+    "destroy": removal.destroy,
+    "start_member": power.start_member,
+    "shutdown_member": power.shut_down,
+    "poweroff_member": power.power_off,
+    "reset_set": partial(of_each_node, kind="reset"),
+    "reboot_set": partial(of_each_node, kind="reboot"),
+}
+"""Kind of an operation → what does it. Errors are stored with the operation."""
+
+_ONCE = {"reset", "reboot", "reset_set", "reboot_set", "start_member"}
+"""Not tried again after a failure: resets, and starts that the computeset's machine repeats."""
+
+
+class Workers:
+    """The workers of a process: one thread claims, others do."""
+
+    def __init__(self, configuration: Configuration, pool: Pool, rocks: Rocks) -> None:
+        self._settings = configuration.work
+        self._pool = pool
+        self._stop = threading.Event()
+        self._tools = Tools(pool, rocks, configuration.work, self._stop)
+        self._name = os.urandom(6).hex()
+        self._guard = Guard(pool.settings, f"{operations.WORKER_LOCK}{self._name}", self._name)
+        self._threads = ThreadPoolExecutor(self._settings.threads, thread_name_prefix="work")
+        self._free = threading.Semaphore(self._settings.threads)
+
+    def run(self, stop: threading.Event) -> None:
+        """Do what is asked for until `stop` is set; then end what has begun or leave it to the next process."""
+        while not stop.is_set():
+            seen = WORK.number
+            try:
+                if self._guard.take():
+                    self._claim_all(stop)
+            except RocksError as error:
+                _LOG.warning("operations: %s", error)
+            except Exception:
+                _LOG.exception("operations: an error of this program")
+            if WORK.wait(seen, _LOOK_SECONDS) == seen:
+                stop.wait(0)
+        self._stop.set()
+        self._threads.shutdown(wait=True)
+        self._guard.release()  # what was not finished is taken over from here on
+
+    def _claim_all(self, stop: threading.Event) -> None:
+        while not stop.is_set() and self._free.acquire(timeout=_LOOK_SECONDS):
+            claimed = None
+            try:
+                with self._pool.transaction() as session:
+                    claimed = operations.claim_operation(
+                        session, self._name, self._settings.per_host, list(VERBS)
+                    )
+            finally:
+                if claimed is None:
+                    self._free.release()
+            if claimed is None:
+                return
+            self._threads.submit(self._do, claimed)
+
+    def _do(self, operation: Operation) -> None:
+        try:
+            perform(self._tools, operation)
+        except LostError:
+            pass
+        except Exception:
+            _LOG.exception("operation %s: an error of this program", operation.id)
+        finally:
+            self._free.release()
+            WORK.give()
+
+
+def perform(tools: Tools, operation: Operation) -> None:
+    """Do a claimed operation, and store its outcome or when it is tried again. LostError: somebody else does."""
+    job = Job(tools, operation)
+    try:
+        result = _verb(operation)(job)
+    except LaterError as later:
+        job.put_back(later.seconds)
+    except RocksError as error:
+        may_repeat = operation.kind not in _ONCE and not isinstance(error, StateError)
+        if may_repeat and operation.attempts < tools.settings.attempts:
+            _LOG.info("operation %s: attempt %d: %s", operation.id, operation.attempts, error)
+            job.put_back(2.0 ** (operation.attempts - 1), error)
+        else:
+            job.end(None, error)
+    except LostError:
+        raise
+    except Exception:
+        _LOG.exception("operation %s: an error of this program", operation.id)
+        job.end(
+            None,
+            BugError(f"the operation {operation.kind} failed by an error of Nucleus; report it with its id"),
+        )
+    else:
+        job.end(result, None)
+
+
+def _verb(operation: Operation) -> Callable[[Job], JsonObject]:
+    if "nodes" in operation.arguments and operation.target_node is None and operation.kind == "attach_iso":
+        return partial(of_each_node, kind=operation.kind)
+    return VERBS[operation.kind]

@@ -1,0 +1,91 @@
+"""The executor behind its socket: what it runs, and what it does not."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nucleus.backends.executor import SocketExecutor
+from nucleus.backends.service import ExecutorService, is_allowed
+from nucleus.backends.simulator import Simulator
+from rocks.errors import HostError, ToolError
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[ExecutorService]:
+    """An executor of a simulated site at `tmp_path/executor.sock`."""
+    served = ExecutorService(Simulator(1), tmp_path / "executor.sock", {os.getuid()})
+    thread = threading.Thread(target=served.serve_forever)
+    thread.start()
+    yield served
+    served.shutdown()
+    thread.join(60)
+    served.server_close()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "remove host vm-vc1-0",
+        "list host attr",
+        "start host vm vm-vc1-0 force=yes",
+        "stop host vm a action=poweroff force=yes",
+        "stop host vm a host-off=yes",
+        "set host vm a mem=4096",
+        "set host vm cdrom a cdrom=/etc/shadow",
+        "set host vm cdrom a ../x",
+        "list host vm -h",
+        "run host command=reboot",
+        "add image x file=/etc/shadow format=iso",
+        "list cluster selector",
+        "add image x file=/var/lib/rocks/nucleus/images/../../../../etc/shadow",
+        "start host vm a\nb",
+        "start host vm %",
+        "",
+    ],
+)
+def test_other_commands_and_forms_are_not_run(
+    service: ExecutorService, tmp_path: Path, arguments: str
+) -> None:
+    assert not is_allowed(arguments.split(" "))
+    with pytest.raises(ToolError, match="the executor runs no"):
+        SocketExecutor(str(tmp_path / "executor.sock")).run(arguments.split(" "), 60)
+
+
+def test_what_nucleus_needs_is_run(service: ExecutorService, tmp_path: Path) -> None:
+    executor = SocketExecutor(str(tmp_path / "executor.sock"))
+    assert executor.run(["start", "host", "vm", "vc1"], 60) == (0, "", "")
+    assert executor.run(["start", "host", "vm", "vc1"], 60).err == "Error: vc1 is already running"
+    assert '"active"' in executor.run(["list", "host", "vm", "vc1", "status=yes", "json=yes"], 60).out
+    assert (tmp_path / "executor.sock").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    "line", [b"\n", b"{}\n", b"[1]\n", b'{"arguments": "x", "seconds": 1}\n', b"[" * 60000 + b"\n"]
+)
+def test_a_request_that_is_none_is_answered(service: ExecutorService, tmp_path: Path, line: bytes) -> None:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(tmp_path / "executor.sock"))
+        connection.sendall(line)
+        assert b"no request" in connection.makefile("rb").readline()
+
+
+def test_an_executor_that_is_away_is_named(tmp_path: Path) -> None:
+    with pytest.raises(HostError, match="systemctl status"):
+        SocketExecutor(str(tmp_path / "absent.sock")).run(["list", "cluster", "json=yes"], 60)
+
+
+def test_a_console_is_relayed(service: ExecutorService, tmp_path: Path) -> None:
+    executor = SocketExecutor(str(tmp_path / "executor.sock"))
+    executor.run(["start", "host", "vm", "vc1"], 60)
+    stream = executor.open(("open", "host", "console", "vc1", "type=serial", "stream=yes"))
+    stream.connection.settimeout(60)
+    assert stream.connection.recv(100)
+    stream.connection.sendall(b"hello")
+    assert b"hello" in stream.connection.recv(100)
+    stream.close()

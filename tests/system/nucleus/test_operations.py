@@ -1,0 +1,312 @@
+"""Operations are done once, in order, and survive the end of their worker; the site is simulated."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from nucleus.backends import rocks as commands
+from nucleus.backends.executor import Answer
+from nucleus.backends.rocks import Rocks
+from nucleus.backends.simulator import Simulator
+from nucleus.configuration import Configuration, DatabaseSettings, WorkSettings
+from nucleus.mirror import clusters, events, operations
+from nucleus.mirror.pool import Guard, Pool
+from nucleus.operations.worker import Workers
+from nucleus.poller.poller import Poller
+from nucleus.records import SYSTEM, NewOperation, Node, Operation
+from nucleus.states import ENDED_OPERATIONS
+from rocks.errors import HostError
+from rocks.process import end_group, start_with_pipes
+
+_SETTINGS = Configuration(work=WorkSettings(threads=4, confirm_seconds=1.5))
+
+
+def until(reached: Callable[[], bool], what: str = "the expected state") -> None:
+    """Look until it is so; 120 seconds at most."""
+    end = time.monotonic() + 120
+    while not reached():
+        assert time.monotonic() < end, f"{what} was not reached"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def simulator() -> Simulator:
+    """Cluster vc1 of four computes, which have hosts."""
+    simulated = Simulator(1)
+    for number in range(4):
+        simulated.guests[f"vm-vc1-{number}"].host = "vm-container-0-1"
+    return simulated
+
+
+@pytest.fixture
+def nodes(nucleus_settings: DatabaseSettings, simulator: Simulator, pool: Pool) -> dict[str, Node]:
+    """The nodes of the mirror, after a poll."""
+    guard = Guard(nucleus_settings, "poller", "test")
+    assert guard.take()
+    Poller(_SETTINGS, Rocks(simulator, 60), guard).poll(commands.SOURCES)
+    guard.release()
+    with pool.transaction() as session:
+        (found,) = clusters.list_clusters(session, SYSTEM)
+        return {node.name: node for node in clusters.nodes_of(session, SYSTEM, [found.id])[found.id]}
+
+
+@contextmanager
+def working(pool: Pool, simulator: Simulator) -> Iterator[None]:
+    """Workers, for the time of the block."""
+    stop = threading.Event()
+    workers = Workers(_SETTINGS, pool, Rocks(simulator, 60))
+    thread = threading.Thread(target=workers.run, args=(stop,))
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(120)
+
+
+def ask(pool: Pool, kind: str, node: Node, **more: object) -> Operation:
+    """Ask for something of a node."""
+    with pool.transaction() as session:
+        new = NewOperation(kind, "ann", node.cluster_id, node.id, **more)  # type: ignore[arg-type]
+        return operations.insert_operation(session, new)
+
+
+def look(pool: Pool, operation: Operation) -> Operation:
+    """The operation now; the database may be away for a moment."""
+    found = None
+    while found is None:
+        with suppress(HostError), pool.transaction() as session:
+            found = operations.get_operation(session, operation.id)
+    return found
+
+
+def ended(pool: Pool, operation: Operation) -> Operation:
+    """The operation when it has ended."""
+    until(lambda: look(pool, operation).state in ENDED_OPERATIONS, f"the end of {operation.kind}")
+    return look(pool, operation)
+
+
+def test_each_verb_does_what_it_says(pool: Pool, simulator: Simulator, nodes: dict[str, Node]) -> None:
+    node, guest = nodes["vm-vc1-0"], simulator.guests["vm-vc1-0"]
+    with working(pool, simulator):
+        for verb, state in (
+            ("poweron", "active"),
+            ("poweron", "active"),
+            ("reboot", "active"),
+            ("reset", "active"),
+            ("shutdown", "nostate"),
+            ("poweroff", "nostate"),
+        ):
+            done = ended(pool, ask(pool, verb, node))
+            assert (done.state, guest.state) == ("succeeded", state), (verb, done.error)
+        refused = ended(pool, ask(pool, "reset", node))
+    assert refused.state == "failed" and "not running" in (refused.error or {})["detail"]
+    verbs = [command[0] + command[-1].partition("action=")[2] for command in simulator.commands]
+    assert verbs == ["start", "stopreboot", "stopreset", "stopshutdown"], "what is so is not done again"
+    with pool.transaction() as session:
+        found = events.events_after(session, SYSTEM, 0)
+    assert [one.new for one in found if one.type == "node.power"] == ["active", "nostate"]
+    assert [one.new for one in found if one.type == "operation.state"][:1] == ["succeeded"]
+
+
+def test_a_failure_is_tried_again_and_then_reported(
+    pool: Pool, simulator: Simulator, nodes: dict[str, Node]
+) -> None:
+    node = nodes["vm-vc1-1"]
+    simulator.faults.append(
+        (("start",), lambda: Answer(1, "", "Error: another command is at work on vm-vc1-1"))
+    )
+    with working(pool, simulator):
+        assert ended(pool, ask(pool, "poweron", node)).state == "succeeded"
+        simulator.guests["vm-vc1-2"].image = "mapped"
+        refused = ended(pool, ask(pool, "poweron", nodes["vm-vc1-2"]))
+    assert refused.state == "failed" and refused.attempts == 3
+    assert "vm-vc1-2-vol is mapped" in (refused.error or {})["detail"]
+
+
+def test_a_start_that_failed_after_it_was_done_has_succeeded(
+    pool: Pool, simulator: Simulator, nodes: dict[str, Node]
+) -> None:
+    def started() -> Answer:
+        simulator.run(["start", "host", "vm", "vm-vc1-1"], 60)
+        return Answer(-9, "", "")
+
+    simulator.faults.append((("start",), started))
+    with working(pool, simulator):
+        assert ended(pool, ask(pool, "poweron", nodes["vm-vc1-1"])).state == "succeeded"
+
+
+def test_many_nodes_have_one_result_each(pool: Pool, simulator: Simulator, nodes: dict[str, Node]) -> None:
+    for number in (0, 1):
+        simulator.run(["start", "host", "vm", f"vm-vc1-{number}"], 60)
+    numbers = [nodes[f"vm-vc1-{number}"].id for number in (0, 1, 2)]
+
+    def ask_many(these: list[int]) -> Operation:
+        with pool.transaction() as session:
+            cluster = nodes["vc1"].cluster_id
+            return operations.insert_operation(
+                session, NewOperation("reset_set", "ann", cluster, arguments={"nodes": these})
+            )
+
+    with working(pool, simulator):
+        done, refused = ended(pool, ask_many(numbers[:2])), ended(pool, ask_many(numbers))
+    assert done.state == "succeeded" and set((done.result or {})["nodes"]) == {
+        str(one) for one in numbers[:2]
+    }
+    assert refused.state == "failed" and "1 of 3 nodes" in (refused.error or {})["detail"]
+    resets = [command[3] for command in simulator.commands if command[-1] == "action=reset"]
+    assert sorted(resets) == sorted(["vm-vc1-0", "vm-vc1-1"] * 2)
+
+
+def test_a_database_that_is_away_while_a_command_runs(
+    pool: Pool, simulator: Simulator, nodes: dict[str, Node]
+) -> None:
+    def cut() -> Answer:
+        answer = simulator.run(["start", "host", "vm", "vm-vc1-3"], 60)
+        with pool.transaction() as session:
+            for (number,) in session.rows(
+                "SELECT ID FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID()"
+            ):
+                session.execute(f"KILL {number}")
+        return answer
+
+    simulator.faults.append((("start",), cut))
+    with working(pool, simulator):
+        assert ended(pool, ask(pool, "poweron", nodes["vm-vc1-3"])).state == "succeeded"
+    assert len(simulator.commands) == 1
+
+
+_PROGRAM = """
+import os, sys, threading
+from nucleus.backends.executor import SocketExecutor
+from nucleus.backends.rocks import Rocks
+from nucleus.configuration import read_configuration
+from nucleus.mirror.pool import Pool
+from nucleus.operations import job
+from nucleus.operations.worker import Workers
+
+configuration = read_configuration()
+kill_at = int(os.environ["KILL_AT"])
+count = 0
+def counted(*_):
+    global count
+    count += 1
+    if count == kill_at:
+        os.kill(os.getpid(), 9)
+original = job.Job.transaction
+def transaction(self, act):
+    counted()
+    result = original(self, act)
+    counted()
+    return result
+job.Job.transaction = transaction
+rocks = Rocks(SocketExecutor(configuration.executor.socket), 60)
+Workers(configuration, Pool(configuration.database), rocks).run(threading.Event())
+"""
+
+
+def _environment(settings: DatabaseSettings, socket: Path, kill_at: int) -> dict[str, str]:
+    return {
+        **os.environ,
+        "NUCLEUS_DATABASE_SOCKET": settings.socket,
+        "NUCLEUS_DATABASE_NAME": settings.name,
+        "NUCLEUS_DATABASE_USER": settings.user,
+        "NUCLEUS_EXECUTOR_SOCKET": str(socket),
+        "NUCLEUS_WORK_CONFIRM_SECONDS": "5",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "KILL_AT": str(kill_at),
+    }
+
+
+@pytest.mark.parametrize("kill_at", [4, 9, 14])
+def test_a_worker_that_is_killed_between_two_steps(
+    pool: Pool, simulator: Simulator, nodes: dict[str, Node], tmp_path: Path, kill_at: int
+) -> None:
+    """A real process is killed by itself, before or after one of its transactions; others finish what it had begun."""
+    from nucleus.backends.service import ExecutorService
+
+    service = ExecutorService(simulator, tmp_path / "executor.sock", {os.getuid()})
+    thread = threading.Thread(target=service.serve_forever)
+    thread.start()
+    asked = [ask(pool, "poweron", nodes["vm-vc1-0"]), ask(pool, "reset", nodes["vm-vc1-0"])]
+    program = start_with_pipes(
+        [sys.executable, "-c", _PROGRAM], _environment(pool.settings, tmp_path / "executor.sock", kill_at)
+    )
+    try:
+        until(lambda: program.poll() is not None, "the kill")
+        assert program.returncode == -signal.SIGKILL
+    finally:
+        end_group(program)
+    with working(pool, simulator):
+        on, reset = (ended(pool, one) for one in asked)
+    service.shutdown()
+    thread.join(60)
+    service.server_close()
+    assert on.state == "succeeded", on
+    starts = [command for command in simulator.commands if command[0] == "start"]
+    resets = [command for command in simulator.commands if command[-1] == "action=reset"]
+    assert len(starts) == 1 and len(resets) <= 1
+    assert reset.state == "succeeded" or "may have been done" in (reset.error or {})["detail"]
+
+
+def test_images_reach_the_library_and_drives(
+    pool: Pool, simulator: Simulator, nodes: dict[str, Node], tmp_path: Path
+) -> None:
+    file = tmp_path / "7.iso"
+    file.write_bytes(b"iso")
+    with pool.transaction() as session:
+        session.execute("INSERT INTO user (username) VALUES ('ann')")
+        user = session.last_id
+        session.execute(
+            "INSERT INTO image (name, state, uploaded_by) VALUES ('a.iso', 'uploading', %s)", (user,)
+        )
+        number = session.last_id
+
+    def ask_image(kind: str, node: Node | None = None, **arguments: object) -> Operation:
+        with pool.transaction() as session:
+            cluster, target = (node.cluster_id, node.id) if node else (None, None)
+            new = NewOperation(kind, "ann", cluster, target, arguments={"image": number, **arguments})
+            return operations.insert_operation(session, new)
+
+    with working(pool, simulator):
+        assert ended(pool, ask_image("add_image", path=str(file), sha256="0" * 64)).state == "succeeded"
+        done = ended(pool, ask_image("attach_iso", nodes["vc1"], iso="public/a.iso"))
+        assert done.state == "succeeded", done.error
+        removed = ended(pool, ask_image("remove_image", library_name=f"nucleus-{number}.iso"))
+        assert removed.state == "succeeded"
+    assert not file.exists()
+    assert [command[:3] for command in simulator.commands] == [
+        ("add", "image", f"nucleus-{number}.iso"),
+        ("set", "host", "vm"),
+        ("remove", "image", f"nucleus-{number}.iso"),
+    ]
+    with pool.transaction() as session:
+        assert session.row("SELECT iso FROM node WHERE name = 'vc1'") == ("public/a.iso",)
+        assert session.rows("SELECT 1 FROM image") == []
+
+
+def test_a_cluster_is_destroyed_when_all_of_it_is_off(
+    pool: Pool, simulator: Simulator, nodes: dict[str, Node]
+) -> None:
+    def ask_destroy() -> Operation:
+        with pool.transaction() as session:
+            return operations.insert_operation(
+                session, NewOperation("destroy", "ann", nodes["vc1"].cluster_id)
+            )
+
+    simulator.run(["start", "host", "vm", "vc1"], 60)
+    with working(pool, simulator):
+        refused = ended(pool, ask_destroy())
+        simulator.run(["stop", "host", "vm", "vc1", "action=poweroff"], 60)
+        assert refused.state == "failed" and "power it off first" in (refused.error or {})["detail"]
+        assert ended(pool, ask_destroy()).state == "succeeded"
+    assert not simulator.guests
