@@ -1,0 +1,326 @@
+"""Gives the machines of all computesets their events, and performs their actions; one driver at a time.
+
+Everything is compared again at each round: the set, its job, its nodes, its timers. So nothing is lost when a round
+ends anywhere; what a step decides is stored in one transaction with the operations that perform it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from nucleus.backends.batch import ENDED, BatchJob, Submission
+from nucleus.backends.batch import RUNNING as JOB_RUNNING
+from nucleus.computesets import machine
+from nucleus.computesets.machine import Action, Context, Event
+from nucleus.hostlists import collect
+from nucleus.mirror import clusters, computesets, operations
+from nucleus.mirror.columns import new_ulid
+from nucleus.mirror.events import NEWS, WORK, append_events
+from nucleus.records import SYSTEM, Cluster, Computeset, JsonObject, NewEvent, NewOperation, Node
+from nucleus.states import CREATED, ENDED_SETS, ENDING, RUNNING, SUBMITTED, is_image_free, is_off
+from rocks.errors import RocksError, UserError
+
+if TYPE_CHECKING:
+    from nucleus.backends.batch import Batch
+    from nucleus.configuration import Configuration
+    from nucleus.mirror.pool import Guard, Session
+
+_LOG = logging.getLogger(__name__)
+_LOOK_SECONDS = 1.0
+_ACTOR = "nucleus"
+_FAILED, _POWERED_OFF = "failed", "powered_off"
+"""Keys beside the timers: failed starts and the request to power off that the machine knows of already."""
+
+_STARTS, _SHUTDOWNS = "start_member", "shutdown_member"
+_KINDS = {"start": _STARTS, "shutdown": _SHUTDOWNS, "poweroff": "poweroff_member"}
+
+
+class Seen(NamedTuple):
+    """What a round has read of a set. `busy`: nodes of which an operation is queued or runs."""
+
+    one: Computeset
+    context: Context
+    timers: JsonObject
+    cluster: Cluster | None
+    nodes: dict[int, Node]
+    busy: set[int]
+    failed: list[tuple[str, int]]
+    """(operation, node) of starts that have failed."""
+
+
+class Driver:
+    """The driver of a process; it does nothing without the lease."""
+
+    def __init__(self, configuration: Configuration, guard: Guard, batch: Batch) -> None:
+        self._settings = configuration.computesets
+        self._guard = guard
+        self._batch = batch
+
+    def run(self, stop: threading.Event) -> None:
+        """A round whenever something has changed, and each second, until `stop` is set."""
+        while not stop.is_set():
+            seen = WORK.number
+            try:
+                if self._guard.take():
+                    self.round()
+            except RocksError as error:
+                _LOG.warning("computesets: %s", error)
+            except Exception:
+                _LOG.exception("computesets: an error of this program")
+            WORK.wait(seen, _LOOK_SECONDS)
+        self._guard.release()
+
+    def round(self) -> None:
+        """Submit what is new, give every set its events, and end the jobs that nobody needs. The lease must be held."""
+        with self._guard.transaction() as session:
+            living = computesets.living_sets(session)
+        for one in living:
+            if one.state == CREATED:
+                self._submit(one)
+        jobs = self._batch.jobs()
+        for one in living:
+            self._drive(one.id, jobs)
+        self._settle_jobs(jobs)
+
+    def _submit(self, one: Computeset) -> None:
+        """Have the batch system know the set's job: first its name is stored, which makes a repetition the same job."""
+        context = machine.from_json_object(one.context, one.node_ids)
+        if one.cancel_requested and not context.is_issued:
+            return
+        name = one.name or f"VC-JOB-{one.id}-{new_ulid().lower()}"
+        hosts = list(one.context.get("requested" if "members" in one.context else "hosts") or ())
+        if not context.is_issued:
+            stored = {
+                "requested": hosts,
+                **one.context,
+                **machine.to_json_object(context._replace(is_issued=True)),
+            }
+            with self._guard.transaction() as session:
+                if not computesets.store_computeset(
+                    session, one.id, one.version, {"name": name, "context": stored}
+                ):
+                    return
+        submission = Submission(
+            name, one.node_count, one.walltime_minutes, one.user, one.account, one.reservation, tuple(hosts)
+        )
+        try:
+            event = Event("submit_ok", jobid=self._batch.submit(submission))
+        except UserError as error:
+            _LOG.warning("computeset %d: rejected: %s", one.id, error)
+            event = Event("submit_reject", how=str(error)[:64])
+        with self._guard.transaction() as session:
+            seen = self._read(session, one.id)
+            if seen is not None:
+                self._apply(session, seen, [event])
+
+    def _drive(self, number: int, jobs: dict[str, BatchJob]) -> None:
+        with self._guard.transaction() as session:
+            seen = self._read(session, number)
+            if seen is None:
+                return
+            has_changed = self._apply(session, seen, self._events(seen, jobs.get(seen.one.name or "")))
+        if has_changed:
+            NEWS.give()
+            WORK.give()
+
+    def _read(self, session: Session, number: int) -> Seen | None:
+        one = computesets.find_computeset(session, SYSTEM, number, lock=True)
+        if one is None or one.state in ENDED_SETS:
+            return None
+        return Seen(
+            one,
+            machine.from_json_object(one.context, one.node_ids),
+            computesets.read_timers(session, number),
+            clusters.find_cluster_by_id(session, SYSTEM, one.cluster_id),
+            clusters.nodes_by_id(session, SYSTEM, one.node_ids),
+            operations.busy_nodes(session, one.node_ids),
+            [
+                (operation.id, operation.target_node)
+                for operation in operations.ended_operations(session, [number], [_STARTS])
+                if operation.state == "failed" and operation.target_node is not None
+            ],
+        )
+
+    def _events(self, seen: Seen, job: BatchJob | None) -> list[Event]:
+        """What has happened since the last round, in the order: owner, batch system, nodes, timers."""
+        one, context = seen.one, seen.context
+        found = []
+        if one.cancel_requested and not context.is_cancelled:
+            found.append(Event("cancel", how=one.cancel_requested))
+        elif one.cancel_requested == "poweroff" and one.state == ENDING and not seen.timers.get(_POWERED_OFF):
+            found.append(Event("cancel", how="poweroff"))
+        found += self._job_events(seen, job)
+        if one.state in (RUNNING, ENDING):
+            known = seen.timers.get(_FAILED, [])
+            found += [Event("start_failed", node=node) for name, node in seen.failed if name not in known]
+            for member in context.members:
+                found += _node_events(member, seen)
+        now = time.time()
+        timers = (machine.WALLTIME, machine.GRACE, machine.SYNC)
+        found += [Event(name) for name in timers if seen.timers.get(name, now + 1) <= now]
+        return found
+
+    def _job_events(self, seen: Seen, job: BatchJob | None) -> list[Event]:
+        one, context = seen.one, seen.context
+        if job is None:
+            is_lost = one.state != CREATED and not context.job_gone
+            return [Event("job_gone", how=machine.LOST)] if is_lost else []
+        found = []
+        if one.state == CREATED:
+            found.append(Event("submit_ok", jobid=job.id))
+        if job.state == JOB_RUNNING and one.state in (CREATED, SUBMITTED, RUNNING):
+            if set(job.hosts) != set(context.hosts):
+                members = [
+                    (number, seen.nodes[number].physical_host if number in seen.nodes else None)
+                    for number in one.node_ids
+                ]
+                found.append(Event("allocated", jobid=job.id, hosts=machine.placed(members, list(job.hosts))))
+        elif job.state == ENDED and not context.job_gone:
+            found.append(Event("job_gone", how=job.reason or machine.LOST))
+        return found
+
+    def _apply(self, session: Session, seen: Seen, events: list[Event]) -> bool:
+        """Store what follows from the events, in this transaction; whether something does."""
+        one, timers = seen.one, dict(seen.timers)
+        state, context, actions = one.state, seen.context, list[Action]()
+        for event in events:
+            if event.kind in timers:
+                del timers[event.kind]
+            if event.kind == machine.GRACE and state == ENDING:
+                timers[machine.GRACE] = time.time() + max(self._settings.grace_seconds, 1.0)
+            if event.how == "poweroff":
+                timers[_POWERED_OFF] = True
+            state, context, more = machine.step(state, context, event)
+            actions += more
+        if any(event.kind == "start_failed" for event in events):
+            timers[_FAILED] = [name for name, _ in seen.failed]
+        if (state, context, timers) == (one.state, seen.context, seen.timers) and not actions:
+            return False
+        self._time(one, timers, actions)
+        stored = {**one.context, **machine.to_json_object(context)}
+        changed: dict[str, Any] = {
+            "state": state,
+            "context": stored,
+            "timers": timers,
+            "jobid": context.jobid,
+        }
+        changed |= {"degraded": context.is_degraded, "end_reason": context.reason}
+        if state == RUNNING and one.state != RUNNING:
+            changed |= {"nodelist": collect(context.hosts), "start_time": datetime.now(UTC)}
+        if state in ENDED_SETS:
+            changed["ended_at"] = datetime.now(UTC)
+        computesets.store_computeset(session, one.id, one.version, changed)
+        self._perform(session, seen, actions)
+        self._report(session, seen, state, context, actions)
+        return True
+
+    def _time(self, one: Computeset, timers: JsonObject, actions: list[Action]) -> None:
+        seconds = {
+            machine.GRACE: self._settings.grace_seconds,
+            machine.SYNC: self._settings.image_seconds,
+            machine.WALLTIME: one.walltime_minutes * 60.0,
+        }
+        for action in actions:
+            if action.kind == "timer" and not (
+                action.text == machine.WALLTIME and self._batch.keeps_walltime
+            ):
+                timers[action.text] = time.time() + seconds[action.text]
+
+    def _perform(self, session: Session, seen: Seen, actions: list[Action]) -> None:
+        one = seen.one
+        if any(action.kind in ("shutdown", "poweroff") for action in actions):
+            operations.cancel_set_operations(session, one.id, [_STARTS])
+        if any(action.kind == "poweroff" for action in actions):
+            operations.cancel_set_operations(session, one.id, [_SHUTDOWNS])
+        for index, action in enumerate(actions):
+            if action.kind in _KINDS:
+                new = NewOperation(
+                    _KINDS[action.kind], _ACTOR, one.cluster_id, action.node, one.id,
+                    project_id=seen.cluster.project_id if seen.cluster else None,
+                    arguments={"host": action.host} if action.host else {},
+                    delay_seconds=action.delay_seconds, unique_key=f"set/{one.id}/{one.version}/{index}",
+                )  # fmt: skip
+                operations.insert_operation(session, new)
+            elif action.kind == "release":
+                computesets.release_nodes(session, one.id)
+            elif action.kind == "alarm":
+                _LOG.error("computeset %d: %s", one.id, action.text)
+
+    def _report(
+        self, session: Session, seen: Seen, state: str, context: Context, actions: list[Action]
+    ) -> None:
+        """End the operations that asked for it, and store the events."""
+        one, project = seen.one, seen.cluster.project_id if seen.cluster else None
+        if any(action.kind == "ready" for action in actions):
+            operations.end_set_operations(session, one.id, ["start_set"], None)
+        if context.is_degraded and not seen.context.is_degraded:
+            given_up = sum(member.has_given_up for member in context.members)
+            problem = {"code": "host", "detail": f"{given_up} of {len(context.members)} nodes did not start"}
+            operations.end_set_operations(session, one.id, ["start_set"], problem)
+        if state in ENDED_SETS:
+            problem = {"code": "state", "detail": f"the computeset {one.id} is {state}: {context.reason}"}
+            operations.end_set_operations(session, one.id, ["start_set"], problem)
+            operations.end_set_operations(session, one.id, ["end_set"], None)
+        clusters.bump_generation(session, [one.cluster_id])
+        events = []
+        if state != one.state:
+            events.append(NewEvent("set.state", str(one.id), one.state, state, project, one.cluster_id))
+        if any(action.kind == "ready" for action in actions):
+            events.append(NewEvent("set.ready", str(one.id), None, None, project, one.cluster_id))
+        append_events(session, events)
+
+    def _settle_jobs(self, jobs: dict[str, BatchJob]) -> None:
+        """End the jobs of released sets, cancel those of sets that were cancelled or do not live."""
+        with self._guard.transaction() as session:
+            living = {one.name: one for one in computesets.living_sets(session)}
+        for name, job in jobs.items():
+            if job.state == ENDED:
+                continue
+            one = living.get(name)
+            context = None if one is None else machine.from_json_object(one.context, one.node_ids)
+            if context is not None and context.is_released and context.hosts:
+                self._batch.end(job.id)
+            elif context is None or context.is_cancelled and not context.hosts or context.is_released:
+                self._batch.cancel(job.id)
+            else:
+                continue
+            WORK.give()
+
+
+def _node_events(member: machine.Member, seen: Seen) -> list[Event]:
+    node = seen.nodes.get(member.id)
+    if (
+        node is None or node.gone_at is not None
+    ):  # what is removed from the site neither runs nor has an image
+        return [Event("node_off", node=member.id)] * member.is_on + [Event("image_free", node=member.id)] * (
+            not member.is_free
+        )
+    if node.state == "active":
+        return (
+            []
+            if member.is_on or (seen.one.state == ENDING and node.id in seen.busy)
+            else [Event("node_active", node=member.id)]
+        )
+    if not is_off(node.state) or node.id in seen.busy:
+        return []
+    found = [Event("node_off", node=member.id)] if member.is_on else []
+    if (
+        not member.is_free
+        and is_image_free(node.image_state, node.image_locked)
+        and _is_current(node, seen.cluster)
+    ):
+        found.append(Event("image_free", node=member.id))
+    return found
+
+
+def _is_current(node: Node, cluster: Cluster | None) -> bool:
+    """Whether power and image were listed after the last command of the node: before, its image may still be mapped."""
+    if cluster is None or cluster.observed_image is None or cluster.observed_power is None:
+        return False
+    return node.last_command_at is None or (
+        min(cluster.observed_image, cluster.observed_power) > node.last_command_at
+    )

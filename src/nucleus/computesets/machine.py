@@ -1,0 +1,310 @@
+"""The life of a computeset (specification §5.4): `step(state, context, event)` is pure, and TABLE is all of it.
+
+An event that has no row in a state changes nothing. Times are not known here: an action starts a timer by its name, and
+the driver reports when it is due.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from nucleus.records import JsonObject
+from nucleus.states import CANCELLED, COMPLETED, CREATED, ENDED_SETS, ENDING, FAILED, RUNNING, SUBMITTED
+
+MOST_TRIES = 3
+GRACE, SYNC, WALLTIME = "grace_timeout", "sync_timeout", "walltime"
+"""Names of timers, which are the kinds of their events."""
+
+USER, LOST, REQUEUED, PLACEMENT, START_FAILED = "user", "lost", "requeued", "placement", "start_failed"
+"""Reasons of an end; besides, `walltime` and what the batch system reports of a job."""
+
+_FAILURES = (START_FAILED, PLACEMENT, LOST, REQUEUED)
+
+
+class Member(NamedTuple):
+    """A node of a set. `host`: where it was placed; `tries`: failed starts; `is_free`: off, its image on the NAS only.
+
+    `image_free` is reported of nodes that are off, of which no operation is in progress.
+    """
+
+    id: int
+    host: str | None = None
+    tries: int = 0
+    is_on: bool = False
+    is_free: bool = True
+    has_given_up: bool = False
+
+
+class Context(NamedTuple):
+    """What a set remembers. `is_issued`: its job may be known to the batch system."""
+
+    members: tuple[Member, ...]
+    jobid: int | None = None
+    is_issued: bool = False
+    is_cancelled: bool = False
+    reason: str | None = None
+    hosts: tuple[str, ...] = ()
+    is_ready: bool = False
+    is_released: bool = False
+    job_gone: bool = False
+    is_degraded: bool = False
+
+
+class Event(NamedTuple):
+    """Something that happened. `node` is a member's number; `how` of cancel is shutdown or poweroff.
+
+    `hosts` of `allocated`: (member, host) as they were placed; empty where they do not fit.
+    """
+
+    kind: str
+    jobid: int | None = None
+    hosts: tuple[tuple[int, str], ...] = ()
+    node: int | None = None
+    how: str = ""
+
+
+class Action(NamedTuple):
+    """What the driver performs: scancel, end_batch, start, shutdown, poweroff, timer, ready, release, alarm."""
+
+    kind: str
+    jobid: int | None = None
+    node: int | None = None
+    host: str | None = None
+    text: str = ""
+    delay_seconds: float = 0.0
+
+
+Result = tuple[str, Context, list[Action]]
+Handler = Callable[[str, Context, Event], Result]
+
+
+def step(state: str, context: Context, event: Event) -> Result:
+    """The state after the event, its context, and what is to be done."""
+    handler = TABLE.get(("*" if state in ENDED_SETS else state, event.kind))
+    return handler(state, context, event) if handler else (state, context, [])
+
+
+def _submitted(_: str, context: Context, event: Event) -> Result:
+    context = context._replace(jobid=event.jobid, is_issued=True)
+    return SUBMITTED, context, [Action("scancel", event.jobid)] if context.is_cancelled else []
+
+
+def _rejected(_: str, context: Context, event: Event) -> Result:
+    return FAILED, context._replace(reason=context.reason or event.how, is_released=True), [Action("release")]
+
+
+def _allocated(_: str, context: Context, event: Event) -> Result:
+    context = context._replace(jobid=event.jobid, is_issued=True)
+    if context.is_cancelled:
+        return _finish(context._replace(reason=USER), [Action("scancel", event.jobid)])
+    if {node for node, _ in event.hosts} != {member.id for member in context.members}:
+        return _finish(context._replace(reason=PLACEMENT), [Action("scancel", event.jobid)])
+    hosts = dict(event.hosts)
+    # from here on a node counts as started until it was seen off, with its image on the NAS
+    members = tuple(member._replace(host=hosts[member.id], is_free=False) for member in context.members)
+    context = context._replace(members=members, hosts=tuple(hosts.values()))
+    starts = [Action("start", node=member.id, host=member.host) for member in members]
+    return RUNNING, context, [Action("timer", text=WALLTIME), *starts]
+
+
+def _allocated_again(state: str, context: Context, event: Event) -> Result:
+    if set(context.hosts) == {host for _, host in event.hosts} and context.jobid == event.jobid:
+        return state, context, []
+    return _end(context, REQUEUED, "shutdown")
+
+
+def _cancel_created(_: str, context: Context, __: Event) -> Result:
+    context = context._replace(is_cancelled=True)
+    if context.is_issued:
+        return CREATED, context, []
+    return CANCELLED, context._replace(reason=USER, is_released=True), [Action("release")]
+
+
+def _cancel_submitted(_: str, context: Context, __: Event) -> Result:
+    return _finish(context._replace(is_cancelled=True, reason=USER), [Action("scancel", context.jobid)])
+
+
+def _cancel_running(_: str, context: Context, event: Event) -> Result:
+    return _end(context._replace(is_cancelled=True), USER, event.how or "shutdown")
+
+
+def _cancel_ending(_: str, context: Context, event: Event) -> Result:
+    """Again; a request to power off overtakes the shutdown."""
+    context = context._replace(is_cancelled=True)
+    return ENDING, context, _of_running(context, "poweroff") if event.how == "poweroff" else []
+
+
+def _walltime(_: str, context: Context, __: Event) -> Result:
+    return _end(context, WALLTIME, "shutdown")
+
+
+def _end(context: Context, reason: str, how: str) -> Result:
+    context = context._replace(reason=context.reason or reason)
+    timers = [Action("timer", text=GRACE), Action("timer", text=SYNC)]
+    # every member, also one that is off: its start may be in progress
+    stops = [Action(how, node=member.id) for member in context.members]
+    return _finish(context, [*timers, *stops])
+
+
+def _of_running(context: Context, how: str) -> list[Action]:
+    return [Action(how, node=member.id) for member in context.members if member.is_on]
+
+
+def _lost_early(_: str, context: Context, event: Event) -> Result:
+    reason = USER if context.is_cancelled else event.how or LOST
+    context = context._replace(job_gone=True, reason=reason, is_released=True)
+    return CANCELLED if context.is_cancelled else FAILED, context, [Action("release")]
+
+
+def _lost_running(_: str, context: Context, __: Event) -> Result:
+    return _end(context._replace(job_gone=True), LOST, "poweroff")
+
+
+def _lost_ending(_: str, context: Context, __: Event) -> Result:
+    return _finish(context._replace(job_gone=True), [])
+
+
+def _allocated_late(state: str, context: Context, event: Event) -> Result:
+    """A job that was allocated to a set which ends, or has ended, is nobody's; its own is, until it is released."""
+    if state == ENDING and context.hosts and event.jobid == context.jobid:
+        return state, context, []
+    return state, context._replace(jobid=context.jobid or event.jobid), [Action("scancel", event.jobid)]
+
+
+def _node_on(_: str, context: Context, event: Event) -> Result:
+    context = _changed(context, event.node, is_on=True, is_free=False)
+    if not context.is_ready and all(member.is_on for member in context.members):
+        return RUNNING, context._replace(is_ready=True), [Action("ready")]
+    return RUNNING, context, []
+
+
+def _node_on_ending(_: str, context: Context, event: Event) -> Result:
+    context = _changed(context, event.node, is_on=True, is_free=False)
+    return ENDING, context._replace(is_released=False), [Action("shutdown", node=event.node)]
+
+
+def _node_on_ended(state: str, context: Context, event: Event) -> Result:
+    return state, context, [Action("alarm", text="vm-on-without-job"), Action("poweroff", node=event.node)]
+
+
+def _start_failed(_: str, context: Context, event: Event) -> Result:
+    member = next(one for one in context.members if one.id == event.node)
+    if member.has_given_up:
+        return RUNNING, context, []
+    tries = member.tries + 1
+    if tries < MOST_TRIES:
+        again = Action("start", node=member.id, host=member.host, delay_seconds=5.0 * 2**member.tries)
+        return RUNNING, _changed(context, member.id, tries=tries), [again]
+    context = _changed(context, member.id, tries=tries, has_given_up=True)._replace(is_degraded=True)
+    if all(one.has_given_up for one in context.members):
+        return _end(context, START_FAILED, "poweroff")
+    return RUNNING, context, []
+
+
+def _node_off(state: str, context: Context, event: Event) -> Result:
+    return state, _changed(context, event.node, is_on=False), []
+
+
+def _node_off_ending(_: str, context: Context, event: Event) -> Result:
+    return _finish(_changed(context, event.node, is_on=False), [])
+
+
+def _image_free(state: str, context: Context, event: Event) -> Result:
+    return state, _changed(context, event.node, is_free=True), []
+
+
+def _image_free_ending(_: str, context: Context, event: Event) -> Result:
+    return _finish(_changed(context, event.node, is_free=True), [])
+
+
+def _grace_over(_: str, context: Context, __: Event) -> Result:
+    return ENDING, context, _of_running(context, "poweroff")
+
+
+def _sync_over(_: str, context: Context, __: Event) -> Result:
+    return ENDING, context, [Action("alarm", text="image-sync-timeout")]
+
+
+def _changed(context: Context, node: int | None, **values: object) -> Context:
+    members = tuple(
+        member._replace(**values) if member.id == node else member  # type: ignore[arg-type]
+        for member in context.members
+    )
+    return context._replace(members=members)
+
+
+def _finish(context: Context, actions: list[Action]) -> Result:
+    """Ending, and over when every node is off, every image written back, and the job is gone."""
+    if any(member.is_on or not member.is_free for member in context.members):
+        return ENDING, context, actions
+    if not context.is_released:
+        context = context._replace(is_released=True)
+        if not context.job_gone and context.hosts:
+            actions = [*actions, Action("end_batch", context.jobid)]
+    if not context.job_gone:
+        return ENDING, context, actions
+    final = CANCELLED if context.reason == USER else FAILED if context.reason in _FAILURES else COMPLETED
+    return final, context, [*actions, Action("release")]
+
+
+TABLE: dict[tuple[str, str], Handler] = {
+    (CREATED, "submit_ok"): _submitted,
+    (CREATED, "submit_reject"): _rejected,
+    (CREATED, "allocated"): _allocated,
+    (CREATED, "cancel"): _cancel_created,
+    (CREATED, "job_gone"): _lost_early,
+    (SUBMITTED, "allocated"): _allocated,
+    (SUBMITTED, "cancel"): _cancel_submitted,
+    (SUBMITTED, "job_gone"): _lost_early,
+    (RUNNING, "allocated"): _allocated_again,
+    (RUNNING, "cancel"): _cancel_running,
+    (RUNNING, WALLTIME): _walltime,
+    (RUNNING, "job_gone"): _lost_running,
+    (RUNNING, "node_active"): _node_on,
+    (RUNNING, "start_failed"): _start_failed,
+    (RUNNING, "node_off"): _node_off,
+    (RUNNING, "image_free"): _image_free,
+    (ENDING, "allocated"): _allocated_late,
+    (ENDING, "cancel"): _cancel_ending,
+    (ENDING, "job_gone"): _lost_ending,
+    (ENDING, "node_active"): _node_on_ending,
+    (ENDING, "node_off"): _node_off_ending,
+    (ENDING, "image_free"): _image_free_ending,
+    (ENDING, GRACE): _grace_over,
+    (ENDING, SYNC): _sync_over,
+    ("*", "allocated"): _allocated_late,
+    ("*", "node_active"): _node_on_ended,
+}
+"""(state, kind of event) → what follows; `*` is every terminal state. What has no row changes nothing."""
+
+
+def to_json_object(context: Context) -> JsonObject:
+    """For the database."""
+    return {**context._asdict(), "members": [member._asdict() for member in context.members]}
+
+
+def from_json_object(stored: JsonObject, node_ids: tuple[int, ...]) -> Context:
+    """From the database; that of a set that was never driven has none of it."""
+    if "members" not in stored:
+        return Context(tuple(Member(one) for one in node_ids))
+    known = {key: value for key, value in stored.items() if key in Context._fields}
+    members = tuple(Member(**one) for one in known.pop("members"))
+    known["hosts"] = tuple(known.get("hosts", ()))
+    return Context(members, **known)
+
+
+def placed(members: list[tuple[int, str | None]], hosts: list[str]) -> tuple[tuple[int, str], ...]:
+    """(member, host) of each: the host where it ran last if that is in the list, else in order; () if they do not fit.
+
+    `members`: number and last host, in natural order of their names.
+    """
+    if len(members) != len(hosts) or len(set(hosts)) != len(hosts):
+        return ()
+    free = list(hosts)
+    chosen: dict[int, str] = {}
+    for number, last in members:
+        if last in free:
+            chosen[number] = last
+            free.remove(last)
+    return tuple((number, chosen.get(number) or free.pop(0)) for number, _ in members)
