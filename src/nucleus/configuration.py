@@ -160,6 +160,20 @@ class ConsoleSettings:
 
 
 @dataclass(frozen=True)
+class ListenSettings:
+    """Where the REST service listens: a unix socket, else an address and port, with TLS where it has a certificate.
+
+    Owners' tokens go over this connection: anything but the machine itself needs TLS.
+    """
+
+    socket: str = ""
+    address: str = "127.0.0.1"
+    port: int = 8372
+    certificate: str = ""
+    key: str = ""
+
+
+@dataclass(frozen=True)
 class Configuration:
     """All settings; each section's defaults are those of a site that has no file."""
 
@@ -171,6 +185,7 @@ class Configuration:
     batch: BatchSettings = field(default_factory=BatchSettings)
     computesets: ComputesetSettings = field(default_factory=ComputesetSettings)
     console: ConsoleSettings = field(default_factory=ConsoleSettings)
+    listen: ListenSettings = field(default_factory=ListenSettings)
     service: ServiceSettings = field(default_factory=ServiceSettings)
     authentication: AuthenticationSettings = field(default_factory=AuthenticationSettings)
     oidc: OidcSettings = field(default_factory=OidcSettings)

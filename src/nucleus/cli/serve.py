@@ -1,0 +1,114 @@
+"""`nucleus serve`: everything in one process, until SIGTERM."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+from typing import TYPE_CHECKING, Any
+
+from nucleus.backends.executor import make_executor
+from nucleus.backends.rocks import Rocks
+from nucleus.computesets.driver import Driver
+from nucleus.computesets.host_list import HostList
+from nucleus.mirror.migrate import check_version
+from nucleus.mirror.pool import Guard, Pool
+from nucleus.operations.worker import Workers
+from nucleus.poller.poller import Poller
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    from nucleus.backends.executor import Executor
+    from nucleus.configuration import Configuration
+
+PARTS = ("api", "poller", "workers", "computesets")
+_LOG = logging.getLogger(__name__)
+_CLOSE_SECONDS = 2
+"""How long open connections are waited for: watchers of events never end by themselves."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which parts."""
+    parser.add_argument(
+        "--only", nargs="+", choices=PARTS, default=list(PARTS), help="these parts only; the others elsewhere"
+    )
+
+
+def run(arguments: argparse.Namespace, configuration: Configuration) -> int:
+    """Serve until SIGTERM or SIGINT; what is being done is finished, or left to the next process."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    pool = Pool(configuration.database)
+    with pool.transaction() as session:
+        check_version(session)
+    ended = _catch_signals()
+    stop, executor = threading.Event(), make_executor(configuration.executor)
+    threads = [
+        threading.Thread(target=part, args=(stop,), name=name)
+        for name, part in _parts(configuration, pool, executor).items()
+        if name in arguments.only
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        if "api" in arguments.only:
+            _serve_api(configuration, pool, executor)
+        else:
+            ended.wait()
+    finally:
+        _LOG.info("stopping")
+        stop.set()
+        for thread in threads:
+            thread.join()
+        pool.close()
+    return 0
+
+
+def _parts(
+    configuration: Configuration, pool: Pool, executor: Executor
+) -> dict[str, Callable[[threading.Event], None]]:
+    holder = f"{socket.gethostname()}:{os.getpid()}"[:128]
+    reading = Rocks(executor, configuration.poll.command_seconds)
+    changing = Rocks(executor, configuration.work.command_seconds)
+    batch = HostList(pool, configuration.batch.hosts)
+    return {
+        "poller": Poller(configuration, reading, Guard(configuration.database, "poller", holder)).run,
+        "workers": Workers(configuration, pool, changing).run,
+        "computesets": Driver(configuration, Guard(configuration.database, "computesets", holder), batch).run,
+    }
+
+
+def _serve_api(configuration: Configuration, pool: Pool, executor: Executor) -> None:
+    import uvicorn  # both are slow to import, and other parts do without them
+
+    from nucleus.api.app import create_application
+
+    application = create_application(configuration, pool, executor)
+    listen = configuration.listen
+    place: dict[str, Any] = (
+        {"uds": listen.socket} if listen.socket else {"host": listen.address, "port": listen.port}
+    )
+    certificate: dict[str, Any] = (
+        {"ssl_certfile": listen.certificate, "ssl_keyfile": listen.key} if listen.certificate else {}
+    )
+    settings = uvicorn.Config(
+        application,
+        **place,
+        **certificate,
+        timeout_graceful_shutdown=_CLOSE_SECONDS,
+        access_log=False,
+        log_config=None,
+        server_header=False,
+    )
+    uvicorn.Server(settings).run()
+
+
+def _catch_signals() -> threading.Event:
+    """Set by SIGTERM and SIGINT, which uvicorn raises again when it has ended."""
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    return ended

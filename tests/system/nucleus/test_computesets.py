@@ -1,0 +1,169 @@
+"""Computesets from the request to the release of their nodes, by real processes; the site is simulated."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess  # noqa: TID251 - its class, of a program that rocks.process has started
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from nucleus.backends.batch import PENDING, RUNNING
+from nucleus.computesets.host_list import allocations
+from nucleus.configuration import DatabaseSettings
+from nucleus.mirror import clusters, computesets, operations
+from nucleus.mirror.host_jobs import HostJob
+from nucleus.mirror.pool import Pool
+from nucleus.records import SYSTEM, Computeset, NewOperation, Node
+from rocks.errors import HostError
+from rocks.process import end_group, start_with_pipes
+from tests.system.nucleus.test_operations import until
+
+
+def test_hosts_are_given_first_come_first_served() -> None:
+    def job(
+        number: int, count: int, state: str = PENDING, hosts: tuple[str, ...] = (), must: tuple[str, ...] = ()
+    ) -> HostJob:
+        return HostJob(number, f"j{number}", state, count, must, hosts, "")
+
+    hosts = ["h0", "h1", "h2", "h3"]
+    assert allocations(hosts, [job(1, 1, RUNNING, ("h1",)), job(2, 2)]) == {2: ["h0", "h2"]}
+    assert allocations(hosts, [job(1, 1, RUNNING, ("h1",)), job(2, 4), job(3, 1)]) == {}, "nobody passes"
+    assert allocations(hosts, [job(1, 1, must=("h3",)), job(2, 1, must=("h3",)), job(3, 1)]) == {1: ["h3"]}
+
+
+@contextmanager
+def program(settings: DatabaseSettings, folder: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of `nucleus`, which is killed at the end of the block if it still runs."""
+    environment = {
+        **os.environ,
+        "NUCLEUS_DATABASE_SOCKET": settings.socket,
+        "NUCLEUS_DATABASE_NAME": settings.name,
+        "NUCLEUS_DATABASE_USER": settings.user,
+        "NUCLEUS_EXECUTOR_SOCKET": str(folder / "executor.sock"),
+        "NUCLEUS_EXECUTOR_KIND": "simulator" if arguments[0] == "executor" else "socket",
+        "NUCLEUS_POLL_POWER_SECONDS": "0.3",
+        "NUCLEUS_POLL_TOPOLOGY_SECONDS": "0.6",
+        "NUCLEUS_LISTEN_SOCKET": str(folder / "nucleus.sock"),
+        "NUCLEUS_BATCH_HOSTS": "vm-container-1-[0-2]",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    started = start_with_pipes([sys.executable, "-m", "nucleus.cli.main", *arguments], environment)
+    try:
+        yield started
+    finally:
+        end_group(started)
+
+
+SERVE = ("serve", "--only", "poller", "workers", "computesets")
+
+
+def _nodes(pool: Pool) -> list[Node]:
+    with pool.transaction() as session:
+        found = clusters.find_cluster(session, SYSTEM, "vc2")
+        nodes = clusters.nodes_of(session, SYSTEM, [found.id])[found.id] if found else []
+    return [node for node in nodes if node.kind == "compute"]
+
+
+def _start(pool: Pool, nodes: list[Node]) -> int:
+    with pool.transaction() as session:
+        new = computesets.NewComputeset(
+            nodes[0].cluster_id, tuple(node.id for node in nodes), "ann", "alp1", None, 60, "ann"
+        )
+        number = computesets.insert_computeset(session, new)
+        operations.insert_operation(
+            session, NewOperation("start_set", "ann", nodes[0].cluster_id, None, number)
+        )
+        return number
+
+
+def _look(pool: Pool, number: int) -> Computeset:
+    found = None
+    while found is None:
+        with suppress(HostError), pool.transaction() as session:
+            found = computesets.find_computeset(session, SYSTEM, number)
+    return found
+
+
+def _has(pool: Pool, number: int, state: str) -> bool:
+    return _look(pool, number).state == state
+
+
+def _are_all(pool: Pool, numbers: tuple[int, ...], state: str) -> bool:
+    return all(node.state == state for node in _nodes(pool) if node.id in numbers)
+
+
+@pytest.mark.parametrize("is_killed", [False, True], ids=["undisturbed", "killed now and then"])
+def test_the_life_of_two_sets(
+    pool: Pool, nucleus_settings: DatabaseSettings, tmp_path: Path, is_killed: bool
+) -> None:
+    """The second waits for the hosts of the first; the service is killed at every turn, and started again."""
+
+    @contextmanager
+    def served() -> Iterator[None]:
+        with program(nucleus_settings, tmp_path, *SERVE) as serving:
+            yield
+            serving.send_signal(signal.SIGKILL if is_killed else signal.SIGTERM)
+            until(lambda: serving.poll() is not None, "the end of the service")
+            assert serving.returncode == (-signal.SIGKILL if is_killed else 0)
+
+    with program(nucleus_settings, tmp_path, "executor", "--user", "root"):
+        until((tmp_path / "executor.sock").exists)
+        with served():
+            until(lambda: len(_nodes(pool)) == 4, "the first poll")
+            nodes = _nodes(pool)
+            first = _start(pool, nodes[:2])
+            until(lambda: not _has(pool, first, "created"), "the submission")
+        second = _start(pool, nodes[2:])
+        with served():
+            until(
+                lambda: _has(pool, first, "running") and _are_all(pool, _look(pool, first).node_ids, "active")
+            )
+            until(lambda: _has(pool, second, "submitted"), "the second one in the queue")
+            assert _look(pool, first).nodelist == "vm-container-1-[0-1]"
+            with pool.transaction() as session:
+                assert computesets.request_end(session, first, "shutdown")
+        with served():
+            until(lambda: _has(pool, first, "cancelled"), "the end of the first set")
+            until(
+                lambda: _are_all(pool, _look(pool, second).node_ids, "active"), "the start of the second set"
+            )
+            until(lambda: _has(pool, second, "running"))
+            with pool.transaction() as session:
+                assert computesets.request_end(session, second, "poweroff")
+            until(lambda: _has(pool, second, "cancelled"), "the end of the second set")
+    assert _are_all(pool, tuple(node.id for node in nodes), "nostate")
+    assert all(node.set_id is None for node in _nodes(pool)), "its nodes are free"
+    with pool.transaction() as session:
+        states = {one.state for one in operations.list_operations(session, SYSTEM) if one.kind == "start_set"}
+        jobs = session.rows("SELECT name, state FROM host_job")
+    assert "queued" not in states and "running" not in states
+    assert len(jobs) == 2 and {state for _, state in jobs} == {"ended"}, "one job of each set"
+
+
+def _get(path: Path, what: str) -> bytes:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(60)
+        connection.connect(str(path))
+        connection.sendall(f"GET {what} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        return connection.makefile("rb").read()
+
+
+def test_all_parts_in_one_process_that_ends_when_it_is_asked_to(
+    pool: Pool, nucleus_settings: DatabaseSettings, tmp_path: Path
+) -> None:
+    with (
+        program(nucleus_settings, tmp_path, "executor", "--user", "root"),
+        program(nucleus_settings, tmp_path, "serve") as serving,
+    ):
+        until((tmp_path / "nucleus.sock").exists, "the socket")
+        until(lambda: len(_nodes(pool)) == 4, "the first poll")
+        assert _get(tmp_path / "nucleus.sock", "/healthz").startswith(b"HTTP/1.1 200")
+        serving.send_signal(signal.SIGTERM)
+        until(lambda: serving.poll() is not None, "the end of the service")
+        assert serving.returncode == 0
