@@ -52,10 +52,9 @@ def _copy(web_socket: WebSocket) -> None:
         pending = getattr(web_socket.socket, "pending", int)()
         ready = [web_socket.socket] if pending else select.select(sources, [], [])[0]
         if web_socket.socket in ready:
-            found = web_socket.receive()
-            if found is None:
+            _write(output, web_socket.receive())
+            if web_socket.is_closed:
                 return
-            _write(output, found)
         if terminal in ready:
             typed = os.read(terminal, 4096)
             before, escape, _ = typed.partition(_ESCAPE)

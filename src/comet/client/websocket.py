@@ -19,6 +19,8 @@ class WebSocket:
     def __init__(self, connection: Connection, path: str) -> None:
         self.socket: Any = connection.socket()
         self._received = b""
+        self.is_closed = False
+        """The server has closed it; what it sent before was received."""
         key = base64.b64encode(os.urandom(16)).decode()
         host = connection.endpoint.url.split("//", 1)[1].split("/", 1)[0]
         lines = [
@@ -61,8 +63,8 @@ class WebSocket:
         except OSError as error:
             raise UnreachableError(f"the console is gone: {error}") from error
 
-    def receive(self) -> Optional[bytes]:
-        """What came, perhaps b"" (only a ping); None when the server has closed."""
+    def receive(self) -> bytes:
+        """What came, perhaps b"" (only a ping, or the server has closed)."""
         try:
             self._more()
         except OSError as error:
@@ -71,7 +73,8 @@ class WebSocket:
         while (frame := self._frame()) is not None:
             opcode, data = frame
             if opcode == _CLOSE:
-                return found or None
+                self.is_closed = True
+                break
             if opcode == _PING:
                 self.send(data, _PONG)
             elif opcode in (_CONTINUATION, _TEXT, _BINARY):

@@ -1,0 +1,137 @@
+"""The serial console: bytes both ways through a WebSocket, and what a hostile server sends instead."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import subprocess  # noqa: TID251 - for its constant
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+
+import pytest
+
+from comet import Client, NotFoundError, UnreachableError
+from comet.client.configuration import Endpoint
+from comet.client.websocket import WebSocket
+from tests.nucleus_server import TOKEN, NucleusServer, answer
+from tests.unit.comet.test_program import start
+
+PATH = "/nucleus/ws/console/ticket"
+
+
+def frame(content: bytes, opcode: int = 2) -> bytes:
+    """A frame of a server."""
+    size = bytes([len(content)]) if len(content) < 126 else b"\x7e" + len(content).to_bytes(2, "big")
+    return bytes([0x80 | opcode]) + size + content
+
+
+def read_frame(stream: io.BufferedIOBase) -> tuple[int, bytes]:
+    """(opcode, content) of a masked frame."""
+    head = stream.read(2)
+    size = head[1] & 0x7F
+    if size == 126:
+        size = int.from_bytes(stream.read(2), "big")
+    mask, content = stream.read(4), stream.read(size)
+    return head[0] & 15, bytes(it ^ mask[index % 4] for index, it in enumerate(content))
+
+
+def upgrade(handler: BaseHTTPRequestHandler) -> None:
+    """Answer the handshake."""
+    key = handler.headers["Sec-WebSocket-Key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+    handler.send_response(101)
+    handler.send_header("Upgrade", "websocket")
+    handler.send_header("Connection", "Upgrade")
+    handler.send_header(
+        "Sec-WebSocket-Accept", base64.b64encode(hashlib.sha1(key.encode()).digest()).decode()
+    )
+    handler.end_headers()
+    handler.close_connection = True
+
+
+def test_a_terminal_gets_what_the_guest_prints(
+    server: NucleusServer, configured: Path, tmp_path: Path
+) -> None:
+    typed: list[bytes] = []
+
+    def guest(handler: BaseHTTPRequestHandler) -> None:
+        upgrade(handler)
+        handler.wfile.write(frame(b"login: ") + frame(b"?", 9))
+        while True:
+            opcode, content = read_frame(handler.rfile)
+            if opcode == 10:
+                assert content == b"?"
+                continue
+            typed.append(content)
+            if opcode == 8:
+                return
+            whole = frame(b"x" * 300 + b"\r\n")
+            handler.wfile.write(whole[:1])
+            handler.wfile.write(whole[1:] + frame(b"", 8))
+
+    page = f"{server.url}/console/serial/ticket"
+    addresses = {"page_url": page, "ws_url": f"ws://elsewhere.example{PATH}", "expires_at": ""}
+    server.answers["/frontend/console"] = answer(201, json.dumps(addresses).encode())
+    server.answers["/ws/console"] = guest
+    keys = tmp_path / "keys"
+    keys.write_bytes(b"root\n")
+    with keys.open() as file:
+        process = start("console", "--serial", "vc2", stdin=file)
+        out, error = process.communicate(timeout=60)
+    assert process.returncode == 0, error
+    assert out == "login: " + "x" * 300 + "\n"
+    assert typed[0] == b"root\n"
+    assert "Ctrl-]" in error
+
+
+def test_the_escape_leaves_the_console(server: NucleusServer, configured: Path) -> None:
+    def guest(handler: BaseHTTPRequestHandler) -> None:
+        upgrade(handler)
+        while read_frame(handler.rfile)[0] != 8:
+            pass
+
+    server.answers["/ws/console"] = guest
+    addresses = {"page_url": f"{server.url}/x", "ws_url": f"ws://elsewhere.example{PATH}", "expires_at": ""}
+    server.answers["/frontend/console"] = answer(201, json.dumps(addresses).encode())
+    process = start("console", "--serial", "vc2", stdin=subprocess.PIPE)
+    assert process.stdin is not None
+    process.stdin.write("ls\x1d")
+    process.stdin.flush()
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("reply", "error"),
+    [
+        (b"HTTP/1.1 403 Forbidden\r\n\r\n", NotFoundError),
+        (b"HTTP/1.1 101 x\r\nSec-WebSocket-Accept: wrong\r\n\r\n", UnreachableError),
+        (b"x" * 200_000, UnreachableError),
+        (b"", UnreachableError),
+    ],
+)
+def test_a_handshake_that_is_none_is_refused(
+    server: NucleusServer, reply: bytes, error: type[Exception]
+) -> None:
+    def lie(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(reply)
+        handler.close_connection = True
+
+    server.answers["/ws/console"] = lie
+    with Client(Endpoint("dev", server.url, "ann", TOKEN)) as client, pytest.raises(error):
+        WebSocket(client.connection, PATH)
+
+
+@pytest.mark.parametrize("sent", [b"\x82\x7f" + b"\xff" * 8, b"\x82\x85abcde", b"\x82"])
+def test_frames_that_are_none_end_the_console(server: NucleusServer, sent: bytes) -> None:
+    def lie(handler: BaseHTTPRequestHandler) -> None:
+        upgrade(handler)
+        handler.wfile.write(sent)
+
+    server.answers["/ws/console"] = lie
+    with Client(Endpoint("dev", server.url, "ann", TOKEN)) as client:
+        web_socket = WebSocket(client.connection, PATH)
+        with pytest.raises(UnreachableError):
+            while True:
+                web_socket.receive()
