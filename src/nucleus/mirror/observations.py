@@ -111,6 +111,11 @@ def load_nodes(session: Session, since: datetime | None = None) -> dict[str, Kno
     return found
 
 
+def load_names(session: Session) -> dict[str, str]:
+    """Name in Rocks → the owner's name of the node."""
+    return dict(session.rows("SELECT rocks_name, name FROM node"))
+
+
 def apply_changes(session: Session, changes: Changes, site: SiteSettings) -> None:
     """Write what a poll has changed."""
     for frontend, vlan in changes.new_clusters:

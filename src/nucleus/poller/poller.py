@@ -30,6 +30,9 @@ _LOG = logging.getLogger(__name__)
 _JITTER = 0.1
 _OVERLAP = timedelta(seconds=60)
 _STALE_INTERVALS = 3
+_RELOAD_SECONDS = 600.0
+"""How long the poller relies on its copy of the mirror, which nobody else writes but workers, after commands."""
+
 _KINDS = {
     observations.TOPOLOGY: (commands.CLUSTER, commands.INTERFACE, commands.ROUTE),
     observations.POWER: (commands.VM,),
@@ -56,6 +59,7 @@ class Poller:
         self._guard = guard
         self._known: Known | None = None
         self._known_at: datetime | None = None
+        self._loaded = 0.0
         self._counts: dict[str, int] = {}
         self._due: dict[str, float] = {}
         self._failures: dict[str, int] = {}
@@ -103,10 +107,18 @@ class Poller:
         return changes
 
     def _load(self, session: Session, anew: bool) -> Known:
-        """What the mirror has: read anew with the topology, as administrators may have changed it."""
+        """What the mirror has. With the topology, what owners and administrators may have changed is read anew."""
         now = observations.database_now(session)
-        if self._known is not None and not anew:
+        if self._known is not None and time.monotonic() - self._loaded < _RELOAD_SECONDS:
+            if anew:
+                names = observations.load_names(session)
+                nodes = {
+                    name: node if names.get(name, node.name) == node.name else node._replace(name=names[name])
+                    for name, node in self._known.nodes.items()
+                }
+                self._known = Known(observations.load_clusters(session), nodes)
             return self._known
+        self._loaded = time.monotonic()
         self._known = Known(observations.load_clusters(session), observations.load_nodes(session))
         self._known_at = now
         return self._known
