@@ -21,6 +21,7 @@ from rocks.cluster.disk_places import medium_of
 from rocks.cluster.start_plan import container_of
 from rocks.cluster.vm_moves import (
     check_is_off,
+    check_no_snapshots,
     check_other_host,
     check_source,
     check_space,
@@ -136,6 +137,7 @@ def _check(
             f"rocks set host vm cdrom {vm.name} cdrom=none"
         )
     here, there = _images(database, plan, hosts)
+    check_no_snapshots(vm, here)
     files = []
     for move in plan.files:
         fact = check_source(vm, move, here)

@@ -12,6 +12,7 @@ from rocks.cluster.vm_plan import image_folder
 from rocks.errors import HostError, RocksError, StateError, UserError
 from rocks.units import gigabytes
 from rocks.wire.disk_moves import moving_path
+from rocks.wire.snapshots import read_copy
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -121,8 +122,22 @@ def check_source(vm: VirtualMachine, file: FileMove, found: Mapping[str, ImageFa
             f"rocks list host image {source} shows all"
         )
     if fact.user:
-        raise StateError(f"{vm.name} is not moved: its disk {file.path} on {source} is in use by {fact.user}")
+        remedy = f"; to remove its domain there: rocks stop host vm {vm.name}" if fact.user == vm.name else ""
+        raise StateError(
+            f"{vm.name} is not moved: its disk {file.path} on {source} is in use by {fact.user}{remedy}"
+        )
     return fact
+
+
+def check_no_snapshots(vm: VirtualMachine, found: Mapping[str, ImageFact]) -> None:
+    """StateError when the machine has snapshots on the old host: they would stay there, of disks that are gone."""
+    copies = [read_copy(fact.path) for fact in found.values() if vm.uuid and fact.machine == vm.uuid]
+    for copy in copies:
+        if copy is not None:
+            raise StateError(
+                f"{vm.name} is not moved: its snapshot {copy.snapshot} is on {container_of(vm).name} and would stay "
+                f"there; remove it first: rocks remove host vm snapshot {vm.name} {copy.snapshot}"
+            )
 
 
 def check_target(

@@ -141,6 +141,12 @@ def _the_new_host_is_away(mover: Mover) -> None:
         "INSERT INTO vm_disk_copies (Vm_Node, Host, Path) SELECT v.ID, (SELECT ID FROM nodes WHERE Name ="
         f" '{NEW}'), '{mover.path}' FROM vm_nodes v JOIN nodes n ON n.ID = v.Node WHERE n.Name = '{VM}'"
     )
+    site.sql(
+        "INSERT INTO vm_disk_copies (Vm_Node, Host, Path) SELECT v.ID, v.PhysNode,"
+        f" '{mover.path}.old' FROM vm_nodes v JOIN nodes n ON n.ID = v.Node WHERE n.Name = '{VM}'"
+    )
+    refused = site.refused(f"add host vm disk {VM} disk=file:{mover.path}.old,vdb,virtio")
+    assert "is a copy of the disk" in refused
     site.vanish(NEW)
     printed = site.done(f"move host vm {VM} {OLD}")
     assert f"the old copy of {VM} on {NEW} stays: " in printed
