@@ -60,7 +60,7 @@ class Lab:
         """The machine of that name."""
         return self.machines[name]
 
-    def start(self, progress: Progress, boot_deadline_seconds: float = _BOOT_DEADLINE_SECONDS) -> None:
+    def start(self, progress: Progress) -> None:
         """To all machines running, configured as a site's, and their clean state saved; what runs stays as it is.
 
         HostError when a machine does not come up.
@@ -71,11 +71,11 @@ class Lab:
                 keys.ensure_keys(self.keys, [machine.name for machine in fresh])
                 for machine in fresh:
                     machine.kill()
-                    self._prepare(machine)
+                    self.prepare(machine)
         off = [machine for machine in self.machines.values() if machine.state() is State.OFF]
         if off:
             with progress.step(f"{_names(off)} boot until SSH answers and their daemons run"):
-                together(lambda machine: machine.boot(boot_deadline_seconds), off)
+                together(lambda machine: machine.boot(_BOOT_DEADLINE_SECONDS), off)
         if fresh:
             with progress.step(f"{_names(fresh)}: pools, features probed"):
                 together(configure, fresh)
@@ -100,7 +100,8 @@ class Lab:
         """Every machine as it was when the tag was saved."""
         together(lambda machine: machine.return_to(tag), self.machines.values())
 
-    def _prepare(self, machine: LabMachine) -> None:
+    def prepare(self, machine: LabMachine) -> None:
+        """Have the machine's files anew: disks, keys, addresses."""
         machine.prepare_folder()
         secrets = keys.secrets_of(self.keys, machine.name)
         base = self._built.initramfs

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from lab.machines import keys
 from lab.machines.checkout import STATE, built_parts, with_kvm
 from lab.machines.frontend import IMAGE_FOLDER, Frontend, put_counting_guest
 from lab.machines.lab import Lab
@@ -20,7 +21,7 @@ from lab.machines.machine import LabMachine
 from lab.machines.namespace import Namespace, tap_steps
 from lab.machines.profile import run_profile
 from lab.machines.roster import Description, Role
-from lab.progress import Progress
+from lab.machines.site import AGENT
 from rocks.process import Finished, run, run_checked
 from tests.lab.function_guest import put_function_guest
 
@@ -30,6 +31,7 @@ MEMORY_MB = 256
 PAGES = "2M:64@0 2M:64@1"
 _TRUNK = "/sys/class/net/trunk0/device"
 _BOOT_SECONDS = 1200.0
+_PROBE_SECONDS = 300.0
 _GUEST_SECONDS = 1200.0
 
 _INIT = """#!/bin/busybox sh
@@ -95,6 +97,18 @@ class TwoNodeSite:
         return self.host.shell(f"cat {files}").split()
 
 
+def _boot(lab: Lab) -> None:
+    """Have the host on, from fresh disks, with libvirt and the agent having looked at its processors."""
+    host = lab[HOST.name]
+    keys.ensure_keys(lab.keys, [host.name])
+    host.kill()
+    lab.prepare(host)
+    print(f"{host.name} boots in {host.boot(_BOOT_SECONDS):.0f} s")
+    host.set_clock()
+    host.run(["virsh", "--quiet", "domcapabilities", "--virttype", "qemu"], _PROBE_SECONDS)
+    host.run([AGENT, "probe"], _PROBE_SECONDS)
+
+
 @pytest.fixture
 def site() -> Iterator[TwoNodeSite]:
     """The host, set up and on; it is off afterwards."""
@@ -110,7 +124,7 @@ def site() -> Iterator[TwoNodeSite]:
     frontend = Frontend(STATE, lab.keys / KEY_FILE)
     frontend.start()
     try:
-        lab.start(Progress(), _BOOT_SECONDS)
+        _boot(lab)
         found = TwoNodeSite(lab, frontend)
         found.set_up()
         yield found
