@@ -136,13 +136,15 @@ def detach_disk(domains: DomainDriver, name: str, path: str) -> Change:
     disk = disk_of(live, path)
     if disk is not None:
         check_hot_bus(disk, name, path)
+        domains.forget_device(
+            name, text_of(disk)
+        )  # before: a guest that is slow releases it when nobody waits
         domains.detach(name, text_of(disk))
         _wait_until(
             lambda: disk_of(domains.document(name), path) is None,
             f"{name} has not released its disk {path} after {RELEASE_SECONDS:.0f} s: unmount it in the guest, then "
             "repeat the command; a guest that boots, or does not know hot plug, cannot release it",
         )
-        domains.forget_device(name, text_of(disk))
     if all(path != known[0] for known in live.disk_identities):
         return UNCHANGED if disk is None else CHANGED
     domains.set_lease(name, changed_lease(domains.document(name), removed=[path]))
@@ -179,13 +181,13 @@ def ensure_interfaces(
         domains.update(name, with_link(interface_of(domains.document(name), mac), "up"))
     for mac in surplus:
         interface = text_of(interface_of(live, mac))
+        domains.forget_device(name, interface)
         domains.detach(name, interface)
         _wait_until(
             lambda gone=mac: gone not in _macs(domains.document(name)),  # type: ignore[misc]
             f"{name} has not released its interface {mac} after {RELEASE_SECONDS:.0f} s; repeat the command. A guest "
             "that boots, or does not know hot plug, cannot release it",
         )
-        domains.forget_device(name, interface)
         notes.append(f"the interface {mac} is detached from {name}")
     return Change(bool(new or down or surplus), tuple(notes))
 

@@ -21,7 +21,7 @@ from rocks.devices.libvirt.change import (
     ensure_memory,
     require_changeable,
 )
-from rocks.devices.libvirt.device_xml import disk_of
+from rocks.devices.libvirt.device_xml import disk_of, text_of
 from rocks.devices.libvirt.domain_xml import DomainDocument, parse_domain
 from rocks.devices.libvirt.start import Prepared, ensure_running
 from rocks.errors import RocksError, StateError, ToolError
@@ -117,6 +117,19 @@ def test_a_disk_is_attached_once_and_is_in_the_lease(world: World) -> None:
     disk = disk_of(live, identity[0])
     assert disk is not None
     assert not attach_disk(world.domains, NAME, disk, identity[0], identity, lambda: True).changed
+
+
+def test_a_disk_is_removed_from_the_definition_any_number_of_times(world: World) -> None:
+    """Before the guest has released it: the running domain has it still."""
+    start(world)
+    attach(world)
+    live = world.domains.document(NAME)
+    path = live.disk_identities[0][0]
+    disk = disk_of(live, path)
+    assert disk is not None
+    for _ in range(2):
+        world.domains.forget_device(NAME, text_of(disk))
+    assert disk_of(world.domains.document(NAME), path) is not None
 
 
 def test_a_failed_attach_leaves_the_domain_as_it_was(world: World) -> None:
