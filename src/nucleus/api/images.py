@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 router = APIRouter()
 
+ImageName = Annotated[str, Path(max_length=200)]
+
 MEDIA_TYPE = "application/vnd.nucleus.v1+json"
 
 
@@ -95,28 +97,43 @@ def find_image(session: Session, call: Call, text: str, cluster: Cluster) -> Ima
 
 
 @router.delete(
-    "/v1/image/{name:path}", operation_id="delete_image", status_code=204, summary="Delete an image"
+    "/v1/image/public/{name}",
+    operation_id="delete_public_image",
+    status_code=204,
+    summary="Delete a public image",
 )
-def delete_image(call: Known, name: Annotated[str, Path(max_length=300)]) -> Response:
+def delete_public_image(call: Known, name: ImageName) -> Response:
+    """By operators, and by who has uploaded it. Refused while a node has it in its drive."""
+    return changing(call, "image", "delete_image", lambda change: _delete(change, None, name))
+
+
+@router.delete(
+    "/v1/image/project/{project}/{name}",
+    operation_id="delete_project_image",
+    status_code=204,
+    summary="Delete an image of a project",
+)
+def delete_project_image(
+    call: Known, project: Annotated[str, Path(max_length=64)], name: ImageName
+) -> Response:
     """Refused while a node has it in its drive."""
+    return changing(call, "image", "delete_image", lambda change: _delete(change, project, name))
 
-    def act(change: Change) -> Response:
-        project, plain = split_reference(name)
-        image = images.find_image(change.session, call.scope, project, plain, lock=True)
-        if image is None or image.state == "uploading":
-            raise unknown_image(name)
-        if image.project_id is None and not call.scope.is_operator and image.uploaded_by != call.caller.actor:
-            raise Problem("missing-scope", f"{image.text} is everybody's; only operators delete it")
-        if image.in_use:
-            raise Problem(
-                "state-conflict", f"{image.in_use} nodes have {image.text} in their drive; take it out first"
-            )
-        images.set_state(change.session, image.id, "deleting")
-        change.events.append(NewEvent("image.removed", image.text, "ready", None, image.project_id))
-        new = NewOperation(
-            "remove_image", "", project_id=image.project_id,
-            arguments={"image": image.id, "library_name": image.library_name}, unique_key=f"remove-image-{image.id}",
-        )  # fmt: skip
-        return accepted(change, change.enqueue(new, image.text), (None, None), no_content())
 
-    return changing(call, "image", "delete_image", act)
+def _delete(change: Change, project: str | None, name: str) -> Response:
+    image = images.find_image(change.session, change.scope, project, name, lock=True)
+    if image is None or image.state == "uploading":
+        raise unknown_image(images.reference(project, name))
+    if image.project_id is None and not change.scope.is_operator and image.uploaded_by != change.caller.actor:
+        raise Problem("missing-scope", f"{image.text} is everybody's; only operators delete it")
+    if image.in_use:
+        raise Problem(
+            "state-conflict", f"{image.in_use} nodes have {image.text} in their drive; take it out first"
+        )
+    images.set_state(change.session, image.id, "deleting")
+    change.events.append(NewEvent("image.removed", image.text, "ready", None, image.project_id))
+    new = NewOperation(
+        "remove_image", "", project_id=image.project_id,
+        arguments={"image": image.id, "library_name": image.library_name}, unique_key=f"remove-image-{image.id}",
+    )  # fmt: skip
+    return accepted(change, change.enqueue(new, image.text), (None, None), no_content())

@@ -1,0 +1,131 @@
+"""Tokens of the site's identity provider: its keys come by HTTP, and every other token is refused."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from joserfc import jwt
+from joserfc.jwk import ECKey, KeySet, OctKey
+
+from nucleus.api import oidc
+from nucleus.api.problems import Problem
+from nucleus.configuration import Configuration, OidcSettings
+from nucleus.mirror.pool import Pool
+from tests.system.nucleus.api.conftest import changed, started
+
+
+class Provider:
+    """Discovery and keys, as a provider serves them."""
+
+    def __init__(self) -> None:
+        self.keys = [ECKey.generate_key("P-256", {"kid": "one", "use": "sig", "alg": "ES256"})]
+        provider = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                about = {"issuer": provider.issuer, "jwks_uri": f"{provider.issuer}/keys"}
+                content = KeySet(provider.keys).as_dict(private=False) if self.path == "/keys" else about
+                body = json.dumps(content).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.issuer = f"http://127.0.0.1:{self.server.server_address[1]}"
+        self.settings = OidcSettings(issuer=self.issuer)
+
+    def claims(self, **changes: Any) -> dict[str, Any]:
+        """Those of a valid token, and others."""
+        now = int(time.time())
+        claims = {
+            "iss": self.issuer,
+            "aud": "nucleus",
+            "sub": "s1",
+            "exp": now + 300,
+            "preferred_username": "ann",
+        }
+        return {name: value for name, value in {**claims, **changes}.items() if value is not None}
+
+    def sign(self, key: Any = None, algorithm: str = "ES256", **changes: Any) -> str:
+        """A token."""
+        key = key or self.keys[-1]
+        header = {"alg": algorithm, **({"kid": key.kid} if key.kid else {})}
+        return jwt.encode(header, self.claims(**changes), key, algorithms=[algorithm])
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    made = Provider()
+    thread = threading.Thread(target=made.server.serve_forever, daemon=True)
+    thread.start()
+    yield made
+    made.server.shutdown()
+    thread.join(60)
+    made.server.server_close()
+
+
+def test_valid_tokens_and_others(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    verifier = oidc.Verifier(provider.settings)
+    valid = provider.sign()
+    assert verifier.claims(valid) == {"iss": provider.issuer, "sub": "s1", "username": "ann"}
+    public = json.dumps(provider.keys[0].as_dict(private=False))
+    stranger = ECKey.generate_key("P-256", {"kid": "one"})
+    parts = valid.split(".")
+    now = int(time.time())
+    wrong = [
+        provider.sign(aud="other"),
+        provider.sign(aud=None),
+        provider.sign(iss="https://elsewhere.example"),
+        provider.sign(exp=now - 120),
+        provider.sign(exp=None),
+        provider.sign(sub=None),
+        provider.sign(nbf=now + 3600),
+        provider.sign(key=stranger),
+        provider.sign(key=OctKey.import_key(public, {"kid": "one"}), algorithm="HS256"),
+        jwt.encode({"alg": "none"}, provider.claims(), OctKey.import_key("x" * 32), algorithms=["none"]),
+        f"{parts[0]}.{parts[1]}.",
+        f"{parts[0]}.{jwt.encode({'alg': 'ES256'}, provider.claims(sub='s2'), stranger).split('.')[1]}.{parts[2]}",
+        "a.b.c",
+    ]
+    for text in wrong:
+        with pytest.raises(Problem) as caught:
+            verifier.claims(text)
+        assert caught.value.code == "not-authenticated", text
+    monkeypatch.setattr(oidc, "_AGAIN_SECONDS", -1.0)
+    provider.keys.append(ECKey.generate_key("P-256", {"kid": "two", "use": "sig", "alg": "ES256"}))
+    assert verifier.claims(provider.sign())["sub"] == "s1", "the provider has new keys"
+
+
+def test_a_provider_that_does_not_answer_is_no_wrong_token(provider: Provider) -> None:
+    away = oidc.Verifier(OidcSettings(issuer="http://127.0.0.1:9"))
+    with pytest.raises(Problem) as caught:
+        away.claims(provider.sign())
+    assert caught.value.code == "backend-unavailable"
+
+
+def test_a_subject_is_bound_to_one_user(
+    provider: Provider, configuration: Configuration, pool: Pool, people: dict[str, str]
+) -> None:
+    people |= {
+        "one": provider.sign(),
+        "two": provider.sign(sub="s2"),
+        "nobody": provider.sign(preferred_username="x"),
+    }
+    settings = changed(configuration, "oidc", issuer=provider.issuer)
+    with started(settings, pool, people) as service:
+        assert [one["name"] for one in service.get("one", "/v1/cluster").json()] == ["vc2"]
+        assert service.get("two", "/v1/cluster").status_code == 401, "another subject with the name of ann"
+        assert service.get("one", "/v1/cluster/vc3").status_code == 404
+        other = people | {"renamed": provider.sign(preferred_username="bob")}
+        service.tokens = other
+        assert service.get("renamed", "/v1/user").json()["username"] == "ann", "the subject decides"
