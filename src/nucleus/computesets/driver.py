@@ -21,7 +21,17 @@ from nucleus.mirror import clusters, computesets, operations
 from nucleus.mirror.columns import new_ulid
 from nucleus.mirror.events import NEWS, WORK, append_events
 from nucleus.records import SYSTEM, Cluster, Computeset, JsonObject, NewEvent, NewOperation, Node
-from nucleus.states import CREATED, ENDED_SETS, ENDING, RUNNING, SUBMITTED, is_image_free, is_off
+from nucleus.states import (
+    CREATED,
+    ENDED_SETS,
+    ENDING,
+    FAILED,
+    RUNNING,
+    SUBMITTED,
+    SUCCEEDED,
+    is_image_free,
+    is_off,
+)
 from rocks.errors import RocksError, UserError
 
 if TYPE_CHECKING:
@@ -32,7 +42,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _LOOK_SECONDS = 1.0
 _ACTOR = "nucleus"
-_FAILED, _POWERED_OFF = "failed", "powered_off"
+_FAILED_STARTS, _POWERED_OFF = "failed", "powered_off"
 """Keys beside the timers: failed starts and the request to power off that the machine knows of already."""
 
 _STARTS, _SHUTDOWNS = "start_member", "shutdown_member"
@@ -155,7 +165,7 @@ class Driver:
             found.append(Event("cancel", how="poweroff"))
         found += self._job_events(seen, job)
         if one.state in (RUNNING, ENDING):
-            known = seen.timers.get(_FAILED, [])
+            known = seen.timers.get(_FAILED_STARTS, [])
             found += [Event("start_failed", node=node) for name, node in seen.failed if name not in known]
             for member in context.members:
                 found += _node_events(member, seen)
@@ -197,7 +207,7 @@ class Driver:
             state, context, more = machine.step(state, context, event)
             actions += more
         if any(event.kind == "start_failed" for event in events):
-            timers[_FAILED] = [name for name, _ in seen.failed]
+            timers[_FAILED_STARTS] = [name for name, _ in seen.failed]
         if (state, context, timers) == (one.state, seen.context, seen.timers) and not actions:
             return False
         self._time(one, timers, actions)
@@ -255,18 +265,24 @@ class Driver:
     ) -> None:
         """End the operations that asked for it, and store the events."""
         one, project = seen.one, seen.cluster.project_id if seen.cluster else None
+        events = []
+
+        def end(kind: str, problem: JsonObject | None) -> None:
+            new = SUCCEEDED if problem is None else FAILED
+            for name, old in operations.end_set_operations(session, one.id, [kind], problem):
+                events.append(NewEvent("operation.state", name, old, new, project, one.cluster_id, name))
+
         if any(action.kind == "ready" for action in actions):
-            operations.end_set_operations(session, one.id, ["start_set"], None)
+            end("start_set", None)
         if context.is_degraded and not seen.context.is_degraded:
             given_up = sum(member.has_given_up for member in context.members)
-            problem = {"code": "host", "detail": f"{given_up} of {len(context.members)} nodes did not start"}
-            operations.end_set_operations(session, one.id, ["start_set"], problem)
+            detail = f"{given_up} of {len(context.members)} nodes did not start"
+            end("start_set", {"code": "host", "detail": detail})
         if state in ENDED_SETS:
-            problem = {"code": "state", "detail": f"the computeset {one.id} is {state}: {context.reason}"}
-            operations.end_set_operations(session, one.id, ["start_set"], problem)
-            operations.end_set_operations(session, one.id, ["end_set"], None)
+            detail = f"the computeset {one.id} is {state}: {context.reason}"
+            end("start_set", {"code": "state", "detail": detail})
+            end("end_set", None)
         clusters.bump_generation(session, [one.cluster_id])
-        events = []
         if state != one.state:
             events.append(NewEvent("set.state", str(one.id), one.state, state, project, one.cluster_id))
         if any(action.kind == "ready" for action in actions):

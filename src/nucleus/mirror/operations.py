@@ -102,12 +102,13 @@ def list_operations(
 
 
 def cancel_operation(session: Session, scope: Scope, identifier: str) -> bool:
-    """Cancel an operation that nobody has begun; whether it was one."""
+    """Cancel an operation that nobody has begun, and that is not a part of a computeset; whether it was one."""
     condition, values = visible(scope, "project_id")
     return bool(
         session.execute(
             "UPDATE operation SET state = 'cancelled', ended = UTC_TIMESTAMP(3), generation = generation + 1"
-            f" WHERE id = %s AND state = 'queued' AND unique_key IS NULL AND {condition}",
+            f" WHERE id = %s AND state = 'queued' AND unique_key IS NULL"
+            f" AND kind NOT IN ('start_set', 'end_set') AND {condition}",
             [identifier, *values],
         )
     )
@@ -184,13 +185,25 @@ def end_operation(
     )
 
 
-def end_set_operations(session: Session, set_id: int, kinds: Sequence[str], error: JsonObject | None) -> None:
-    """End the operations of a set that the computesets' driver ends, not a worker."""
+def end_set_operations(
+    session: Session, set_id: int, kinds: Sequence[str], error: JsonObject | None
+) -> list[tuple[str, str]]:
+    """End the operations of a set that the computesets' driver ends, not a worker; (id, state before) of each."""
+    ended = [
+        (str(identifier), str(state))
+        for identifier, state in session.rows(
+            f"SELECT id, state FROM operation WHERE target_set = %s AND kind IN ({placeholders(kinds)})"
+            " AND state IN ('queued', 'running') ORDER BY id FOR UPDATE",
+            [set_id, *kinds],
+        )
+    ]
+    names = [identifier for identifier, _ in ended]
     session.execute(
         "UPDATE operation SET state = %s, error = %s, ended = UTC_TIMESTAMP(3), generation = generation + 1"
-        f" WHERE target_set = %s AND kind IN ({placeholders(kinds)}) AND state IN ('queued', 'running')",
-        [SUCCEEDED if error is None else FAILED, None if error is None else to_json(error), set_id, *kinds],
+        f" WHERE id IN ({placeholders(names)})",
+        [SUCCEEDED if error is None else FAILED, None if error is None else to_json(error), *names],
     )
+    return ended
 
 
 def cancel_set_operations(session: Session, set_id: int, kinds: Sequence[str]) -> None:
