@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 PARTS = ("api", "poller", "workers", "computesets")
 _LOG = logging.getLogger(__name__)
+_LARGEST_MESSAGE_BYTES = 1 << 20
+"""Of what a browser sends to a console at once."""
+
 _CLOSE_SECONDS = 2
 """How long open connections are waited for: watchers of events never end by themselves."""
 
@@ -101,6 +104,8 @@ def _serve_api(configuration: Configuration, pool: Pool, executor: Executor) -> 
         timeout_graceful_shutdown=_CLOSE_SECONDS,
         access_log=False,
         log_config=None,
+        log_level=logging.WARNING,  # below that it logs the path of each WebSocket, which has a ticket
+        ws_max_size=_LARGEST_MESSAGE_BYTES,
         server_header=False,
     )
     uvicorn.Server(settings).run()

@@ -146,12 +146,24 @@ def test_the_life_of_two_sets(
     assert len(jobs) == 2 and {state for _, state in jobs} == {"ended"}, "one job of each set"
 
 
-def _get(path: Path, what: str) -> bytes:
+def _get(path: Path, what: str, more: str = "") -> bytes:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(60)
         connection.connect(str(path))
-        connection.sendall(f"GET {what} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        connection.sendall(
+            f"GET {what} HTTP/1.1\r\nHost: localhost\r\n{more or 'Connection: close'}\r\n\r\n".encode()
+        )
         return connection.makefile("rb").read()
+
+
+UPGRADE = "\r\n".join(
+    (
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+    )
+)
 
 
 def test_all_parts_in_one_process_that_ends_when_it_is_asked_to(
@@ -164,6 +176,10 @@ def test_all_parts_in_one_process_that_ends_when_it_is_asked_to(
         until((tmp_path / "nucleus.sock").exists, "the socket")
         until(lambda: len(_nodes(pool)) == 4, "the first poll")
         assert _get(tmp_path / "nucleus.sock", "/healthz").startswith(b"HTTP/1.1 200")
+        refused = _get(tmp_path / "nucleus.sock", "/ws/console/some-ticket", UPGRADE)
+        assert refused.startswith(b"HTTP/1.1 403")
         serving.send_signal(signal.SIGTERM)
         until(lambda: serving.poll() is not None, "the end of the service")
         assert serving.returncode == 0
+        assert serving.stderr is not None
+        assert b"some-ticket" not in serving.stderr.read()
