@@ -109,7 +109,7 @@ def test_a_foreign_object_is_one_that_does_not_exist(
         "{c}": ("vc3", "vc8"), "{n}": ("vm-vc3-0", "vm-vc8-0"), "{s}": (str(number), str(number + 50)),
         "{id}": (operation, operation[:-2] + ("AB" if operation[-2:] != "AB" else "CD")),
     }  # fmt: skip
-    bodies = {"rename": {"name": "new"}, "attach_iso": {"iso_name": ""}}
+    bodies = {"rename": {"name": "new"}, "attach_iso": {"iso_name": ""}, "console": {"type": "vnc"}}
     assert len(ROUTES) > 25
     for method, path in ROUTES:
         seen = []
