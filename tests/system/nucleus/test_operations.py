@@ -174,7 +174,7 @@ def test_a_database_that_is_away_while_a_command_runs(
         answer = simulator.run(["start", "host", "vm", "vm-vc1-3"], 60)
         with pool.transaction() as session:
             for (number,) in session.rows(
-                "SELECT ID FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID()"
+                "SELECT ID FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID() AND DB = DATABASE()"
             ):
                 session.execute(f"KILL {number}")
         return answer

@@ -195,7 +195,7 @@ def test_a_database_that_is_away_during_a_poll(poller: Poller, pool: Pool, simul
     def killed() -> Answer:
         with pool.transaction() as session:
             for (number,) in session.rows(
-                "SELECT ID FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID()"
+                "SELECT ID FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID() AND DB = DATABASE()"
             ):
                 session.execute(f"KILL {number}")
         return simulator.run(["list", "host", "vm", "json=yes"], 60)
