@@ -23,7 +23,13 @@ import uvicorn
 from nucleus.api.app import create_application
 from nucleus.backends.rocks import Rocks
 from nucleus.backends.simulator import Simulator
-from nucleus.configuration import AuthenticationSettings, Configuration, DatabaseSettings, ImageSettings
+from nucleus.configuration import (
+    AuthenticationSettings,
+    Configuration,
+    DatabaseSettings,
+    ImageSettings,
+    PollSettings,
+)
 from nucleus.mirror import identity
 from nucleus.mirror.naming import assign_cluster
 from nucleus.mirror.pool import Guard, Pool
@@ -80,7 +86,11 @@ class Site(NamedTuple):
         folder = self.folder / person
         folder.mkdir(exist_ok=True)
         return subprocess.Popen(
-            [sys.executable, *arguments],
+            [
+                sys.executable,
+                "-S",
+                *arguments,
+            ],  # it needs no packages, and their set-up takes as long as itself
             env={"HOME": str(folder), "PYTHONPATH": str(SOURCE), "PATH": os.environ["PATH"]},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -123,6 +133,7 @@ def site(nucleus_settings: DatabaseSettings, pool: Pool, tmp_path: Path) -> Iter
         database=nucleus_settings,
         images=ImageSettings(folder=str(tmp_path / "images")),
         authentication=AuthenticationSettings(password_file=str(passwords)),
+        poll=PollSettings(power_seconds=3600.0, topology_seconds=3600.0),  # what is seen once stays fresh
     )
     guard = Guard(nucleus_settings, "poller", "test")
     assert guard.take()

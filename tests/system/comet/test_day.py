@@ -104,7 +104,7 @@ def test_a_server_that_is_away_has_an_answer_in_the_cache(day: Site) -> None:
     before = day.comet("ann", "cluster", "vc2")
     with day.pool.transaction() as session:
         session.execute(
-            "UPDATE cluster SET observed_power = UTC_TIMESTAMP(3) - INTERVAL 1 HOUR, generation = generation + 1"
+            "UPDATE cluster SET observed_power = UTC_TIMESTAMP(3) - INTERVAL 1 DAY, generation = generation + 1"
         )
     old = day.comet("ann", "cluster", "vc2", "--format=json")
     assert old.status == 6
