@@ -229,10 +229,13 @@ class Failures:
 
 
 class Changes:
-    """At most so many changes a second for each token, or user without one."""
+    """At most so many changes a second for each token, or user without one; `burst` of them at once."""
 
-    def __init__(self, per_second: int = MOST_CHANGES_PER_SECOND) -> None:
+    def __init__(
+        self, per_second: float = MOST_CHANGES_PER_SECOND, burst: int = MOST_CHANGES_PER_SECOND
+    ) -> None:
         self._per_second = per_second
+        self._burst = float(burst)
         self._lock = threading.Lock()
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
@@ -240,8 +243,8 @@ class Changes:
         """Problem 429 when there were too many."""
         name, now = caller.token_id or caller.actor, time.monotonic()
         with self._lock:
-            level, at = self._buckets.get(name, (float(self._per_second), now))
-            level = min(float(self._per_second), level + (now - at) * self._per_second)
+            level, at = self._buckets.get(name, (self._burst, now))
+            level = min(self._burst, level + (now - at) * self._per_second)
             self._buckets[name] = (max(0.0, level - 1), now)
             self._buckets.move_to_end(name)
             while len(self._buckets) > 10_000:
@@ -249,6 +252,6 @@ class Changes:
         if level < 1:
             raise Problem(
                 "rate-limited",
-                f"more than {self._per_second} changes in a second; send it again in a second",
+                f"more than {self._per_second:g} changes in a second; send it again in a second",
                 headers={"Retry-After": "1"},
             )

@@ -21,6 +21,7 @@ from nucleus.api.authentication import require
 from nucleus.api.conditional import json_answer
 from nucleus.api.problems import Problem
 from nucleus.api.representations import text_of
+from nucleus.api.rules import demand_console_quota
 from nucleus.api.service import Change, Known, changing, find_cluster, find_node, reading
 from nucleus.console.bridge import relay
 from nucleus.mirror import clusters, identity, tickets
@@ -195,6 +196,9 @@ def _issue(change: Change, c: str, n: str | None, kind: str) -> tuple[str, Node]
             "state-conflict",
             f"{node.name} is {node.state or 'in an unknown state'}, so it has no console; power it on first",
         )
+    demand_console_quota(
+        change.session, cluster.project_id, call.service.consoles.of_project(cluster.project_id)
+    )
     new = tickets.NewTicket(node.id, kind, call.caller.user.id, call.caller.token_id)
     change.note(f"{cluster.name}/{node.name}", after=kind)
     return tickets.issue_ticket(change.session, new), node
@@ -204,25 +208,35 @@ def _issue(change: Change, c: str, n: str | None, kind: str) -> tuple[str, Node]
 
 
 class OpenConsoles:
-    """How many are open, of all and of one user."""
+    """How many are open: of all, of one user, and of one project."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._of_user: Counter[int] = Counter()
+        self._of_project: Counter[int | None] = Counter()
+
+    def of_project(self, project_id: int | None) -> int:
+        """How many a project has open."""
+        with self._lock:
+            return self._of_project[project_id]
 
     @contextlib.contextmanager
-    def one_more(self, user_id: int) -> Iterator[bool]:
-        """Whether the user may have one more; it counts until the end of the block."""
+    def one_more(self, user_id: int, project_id: int | None, most: int | None) -> Iterator[bool]:
+        """Whether the user may have one more, `most` of the project; it counts until the end of the block."""
         with self._lock:
-            may = self._of_user.total() < MOST_OPEN and self._of_user[user_id] < MOST_OF_ONE
-            if may:
-                self._of_user[user_id] += 1
+            may = (
+                self._of_user.total() < MOST_OPEN
+                and self._of_user[user_id] < MOST_OF_ONE
+                and (most is None or self._of_project[project_id] < most)
+            )
+            self._of_user[user_id] += may
+            self._of_project[project_id] += may
         try:
             yield may
         finally:
-            if may:
-                with self._lock:
-                    self._of_user[user_id] -= 1
+            with self._lock:
+                self._of_user[user_id] -= may
+                self._of_project[project_id] -= may
 
 
 @router.websocket("/ws/console/{ticket}")
@@ -236,7 +250,8 @@ async def console_socket(client: WebSocket, ticket: str) -> None:
     if used is None:
         await client.close()
         return
-    with service.consoles.one_more(used.user_id) as may:
+    project_id, most = await asyncio.to_thread(_quota_of, service, used)
+    with service.consoles.one_more(used.user_id, project_id, most) as may:
         if not may:
             await client.close()
             return
@@ -253,6 +268,17 @@ def _use(service: Service, text: str) -> Ticket | None:
     with service.pool.transaction() as session:
         used = tickets.use_ticket(session, text)
     return used if used is not None and _node_of(service, used) is not None else None
+
+
+def _quota_of(service: Service, ticket: Ticket) -> tuple[int | None, int | None]:
+    """The project of the ticket's node, and how many consoles it may have open; None: no limit of its own."""
+    with service.pool.transaction() as session:
+        node = clusters.nodes_by_id(session, SYSTEM, [ticket.node_id]).get(ticket.node_id)
+        cluster = clusters.find_cluster_by_id(session, SYSTEM, node.cluster_id) if node else None
+        if cluster is None or cluster.project_id is None:
+            return None, None
+        project = identity.project_by_id(session, cluster.project_id)
+    return cluster.project_id, project.limits.get("consoles") if project else None
 
 
 def _node_of(service: Service, ticket: Ticket) -> Node | None:

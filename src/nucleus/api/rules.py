@@ -115,6 +115,13 @@ def _demand(project: identity.Project, name: str, value: int, where: str = "") -
         )
 
 
+def demand_console_quota(session: Session, project_id: int | None, open_now: int) -> None:
+    """Problem when the project may not have one console more than are open now."""
+    project = identity.project_by_id(session, project_id) if project_id is not None else None
+    if project is not None:
+        _demand(project, "consoles", open_now + 1)
+
+
 def demand_image_quota(session: Session, project_id: int | None, more_bytes: int) -> None:
     """Problem when the project's images would take more than its limit. Locks the project's row."""
     if project_id is None:

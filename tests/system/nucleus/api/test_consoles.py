@@ -124,6 +124,18 @@ def test_a_user_has_a_bounded_number_of_consoles(consoles: Client) -> None:
             assert console.recv(SECONDS) == b"vc2 login: ", "another user has some of his own"
 
 
+def test_a_project_has_as_many_consoles_as_its_limit(consoles: Client, pool: Pool) -> None:
+    with pool.transaction() as session:
+        session.execute("UPDATE project SET limits = '{\"consoles\": 1}' WHERE name = 'alpha'")
+    second = ticket_for(consoles, FRONTEND, "serial")
+    with connect(consoles, ticket_for(consoles, FRONTEND, "serial")) as console:
+        console.recv(SECONDS)
+        refused = consoles.ask("ann", "POST", FRONTEND, json={"type": "vnc"}, headers=PROBLEMS)
+        assert (refused.status_code, refused.json()["code"]) == (403, "quota-exceeded")
+        assert "consoles that are open at the same time" in refused.json()["detail"]
+        assert is_refused(consoles, second), "a ticket of before does not help"
+
+
 def test_a_node_that_is_off_has_no_console(consoles: Client) -> None:
     path = "/v1/cluster/vc2/compute/vm-vc2-1/console"
     refused = consoles.ask("ann", "POST", path, json={"type": "vnc"}, headers=PROBLEMS)
