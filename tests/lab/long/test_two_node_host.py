@@ -20,7 +20,7 @@ from lab.machines.login import KEY_FILE
 from lab.machines.machine import LabMachine
 from lab.machines.namespace import Namespace, tap_steps
 from lab.machines.profile import run_profile
-from lab.machines.roster import Description, Role
+from lab.machines.roster import STORAGE_DEVICE, Description, Role
 from lab.machines.site import AGENT
 from rocks.process import Finished, run, run_checked
 from tests.lab.function_guest import put_function_guest
@@ -80,6 +80,7 @@ class TwoNodeSite:
         self.frontend.begin_anew()
         self.frontend.describe_site([HOST])
         self.frontend.share_keys([HOST])
+        self.done("set", "host", "interface", "options", HOST.name, STORAGE_DEVICE, "macvtap")
         self.done("set", "host", "attr", HOST.name, "vm_hugepages", PAGES)
         self.done("set", "host", "attr", HOST.name, "vm_pinned_cpus", "1-2")
         print(run_profile(self.host, self.frontend))
