@@ -29,6 +29,7 @@ from rocks.process import run
 from rocks.wire.agent import OperationOutcome, StartDomain
 from rocks.wire.errors import AgentError
 from rocks.wire.facts import DiskFact, DomainFact, DomainState, HostFacts
+from rocks.wire.shape import ShapeQuestion
 from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
 from tests.system.imgstorage.image_site import NAS, HostMachine
 from tests.system.imgstorage.storage_site import (
@@ -72,6 +73,7 @@ class PlayedHosts:
         lease_ends: Mapping[str, Collection[tuple[str, int]]] | None = None,
         limit_seconds: float | None = None,
         files: Mapping[str, Collection[str]] | None = None,
+        shapes: Mapping[str, ShapeQuestion] | None = None,
     ) -> dict[str, HostFacts | RocksError]:
         """As the real one."""
         disks = tuple(

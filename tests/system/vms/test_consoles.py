@@ -25,6 +25,12 @@ ALLOWED = (
     ("unix", r"/run/libvirt/virtlogd-(admin-)?sock", "virtlogd", 0),
     ("unix", r"/run/rocks/ssh/[0-9a-f]+(\.\w+)?", "ssh", 0),
     ("unix", r"/var/lib/libvirt/qemu/domain-\d+-[^/]+/(monitor|vnc)\.sock", "qemu-system-x86", QEMU_OWNER),
+    (
+        "unix",
+        r"/var/lib/libvirt/qemu/channel/target/domain-\d+-[^/]+/org\.qemu\.guest_agent\.0",
+        "qemu-system-x86",
+        QEMU_OWNER,
+    ),
 )
 DATABASE = ("unix", r".*/mysql\.sock", "mariadbd")
 """On the frontend: open to local users, who may only read (docs/security.md)."""
@@ -99,7 +105,9 @@ def test_nothing_listens_that_an_ordinary_user_reaches(
     assert sorted(one for one in found - database if not is_allowed(one)) == []
     assert len(database) == (1 if host == "head" else 0)
     of_guest = {one.place.rsplit("/")[-1] for one in found if f"-{guest}/" in one.place}
-    assert of_guest == {"monitor.sock", "vnc.sock"}, "a test that finds no socket of the guest proves nothing"
+    assert of_guest == {"monitor.sock", "vnc.sock", "org.qemu.guest_agent.0"}, (
+        "a test that finds no socket of the guest proves nothing"
+    )
 
     unix = [one for one in found - database if one.kind == "unix"]
     assert set(knock(machine, unix, NOBODY).values()) == {"refused"}
