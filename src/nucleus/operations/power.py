@@ -63,6 +63,16 @@ def shut_down(job: Job) -> JsonObject:
     return _stop(job, "shutdown")
 
 
+def ask_to_shut_down(job: Job) -> JsonObject:
+    """Have the guest of a computeset that ends shut down. The set waits for it, and powers it off after its grace."""
+    state = job.read_state()
+    if not is_off(state):
+        job.begin_command("stop")
+        job.rocks.stop(job.target.rocks_name, "shutdown")
+        state = job.read_state()
+    return {"state": state}
+
+
 def _stop(job: Job, action: str) -> JsonObject:
     state = job.read_state()
     if not is_off(state):

@@ -39,7 +39,7 @@ VERBS: dict[str, Callable[[Job], JsonObject]] = {
     "remove_image": library.remove_image,
     "destroy": removal.destroy,
     "start_member": power.start_member,
-    "shutdown_member": power.shut_down,
+    "shutdown_member": power.ask_to_shut_down,
     "poweroff_member": power.power_off,
     "reset_set": partial(of_each_node, kind="reset"),
     "reboot_set": partial(of_each_node, kind="reboot"),
