@@ -23,8 +23,11 @@ import uvicorn
 from nucleus.api.app import create_application
 from nucleus.backends.rocks import Rocks
 from nucleus.backends.simulator import Simulator
+from nucleus.computesets.driver import Driver
+from nucleus.computesets.host_list import HostList
 from nucleus.configuration import (
     AuthenticationSettings,
+    ComputesetSettings,
     Configuration,
     DatabaseSettings,
     ImageSettings,
@@ -33,6 +36,7 @@ from nucleus.configuration import (
 from nucleus.mirror import identity
 from nucleus.mirror.naming import assign_cluster
 from nucleus.mirror.pool import Guard, Pool
+from nucleus.operations.worker import Workers
 from nucleus.poller.poller import Poller
 from tests.system.nucleus.conftest import nucleus_settings, pool, worker_schema
 
@@ -40,6 +44,7 @@ __all__ = ["nucleus_settings", "pool", "worker_schema"]
 
 SOURCE = Path(__file__).resolve().parents[3] / "src"
 PASSWORD = "a person's password"
+HOSTS = [f"vm-container-0-{number}" for number in range(6)]
 
 
 class Result(NamedTuple):
@@ -56,10 +61,10 @@ class Result(NamedTuple):
 class Service:
     """The server, which can be stopped; `url` is where `comet` finds it."""
 
-    def __init__(self, configuration: Configuration, pool: Pool) -> None:
+    def __init__(self, configuration: Configuration, pool: Pool, simulator: Simulator) -> None:
         listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}/nucleus"
-        application = create_application(configuration, pool)
+        application = create_application(configuration, pool, simulator)
         settings = uvicorn.Config(application, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
         self._server, self._listener = uvicorn.Server(settings), listener
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [listener]}, daemon=True)
@@ -80,17 +85,31 @@ class Site(NamedTuple):
     pool: Pool
     service: Service
     folder: Path
+    configuration: Configuration
+
+    @contextlib.contextmanager
+    def at_work(self) -> Iterator[None]:
+        """With the parts of the server that act: poller, workers, and what drives computesets."""
+        stop = threading.Event()
+        settings, rocks = self.configuration, Rocks(self.simulator, 60)
+        driver = Driver(settings, Guard(settings.database, "computesets", "test"), HostList(self.pool, HOSTS))
+        parts = (self.poller.run, Workers(settings, self.pool, rocks).run, driver.run)
+        threads = [threading.Thread(target=part, args=(stop,)) for part in parts]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join(120)
 
     def start(self, person: str, *arguments: str) -> subprocess.Popen[str]:
         """Start Python for a person, who has a folder of the test; input is no terminal."""
         folder = self.folder / person
         folder.mkdir(exist_ok=True)
         return subprocess.Popen(
-            [
-                sys.executable,
-                "-S",
-                *arguments,
-            ],  # it needs no packages, and their set-up takes as long as itself
+            [sys.executable, *arguments],
             env={"HOME": str(folder), "PYTHONPATH": str(SOURCE), "PATH": os.environ["PATH"]},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -123,7 +142,7 @@ class Site(NamedTuple):
 @pytest.fixture
 def site(nucleus_settings: DatabaseSettings, pool: Pool, tmp_path: Path) -> Iterator[Site]:
     """The site after the first poll, with two people who have not signed in."""
-    simulator = Simulator(clusters=3)
+    simulator = Simulator(clusters=3, copy_seconds=1.0)
     for guest in simulator.guests.values():
         guest.host = "vm-container-0-0"  # without one, its power is unknown
     passwords = tmp_path / "passwords"
@@ -133,7 +152,8 @@ def site(nucleus_settings: DatabaseSettings, pool: Pool, tmp_path: Path) -> Iter
         database=nucleus_settings,
         images=ImageSettings(folder=str(tmp_path / "images")),
         authentication=AuthenticationSettings(password_file=str(passwords)),
-        poll=PollSettings(power_seconds=3600.0, topology_seconds=3600.0),  # what is seen once stays fresh
+        poll=PollSettings(power_seconds=0.5, topology_seconds=5.0),
+        computesets=ComputesetSettings(grace_seconds=2.0),
     )
     guard = Guard(nucleus_settings, "poller", "test")
     assert guard.take()
@@ -148,8 +168,8 @@ def site(nucleus_settings: DatabaseSettings, pool: Pool, tmp_path: Path) -> Iter
             assign_cluster(session, cluster_id, number)
             identity.add_allocation(session, f"{project[:2]}p1")
             identity.set_allocation(session, cluster_id, f"{project[:2]}p1", True)
-    service = Service(configuration, pool)
-    yield Site(simulator, poller, pool, service, tmp_path)
+    service = Service(configuration, pool, simulator)
+    yield Site(simulator, poller, pool, service, tmp_path, configuration)
     service.stop()
     with contextlib.suppress(OSError):
         guard.release()

@@ -11,7 +11,7 @@ import urllib.request
 import pytest
 
 from nucleus.mirror import audit
-from tests.system.comet.conftest import Site
+from tests.system.comet.conftest import HOSTS, Site
 
 
 @pytest.fixture
@@ -164,3 +164,63 @@ def test_a_token_for_a_script_has_no_more_rights_than_it_needs(day: Site) -> Non
     refused = day.comet("ann", "start", "vc2", "--count=1")
     assert refused.status == 4
     assert "comet token create" in refused.err
+
+
+def test_a_frontend_is_installed_from_an_image(day: Site) -> None:
+    """Steps 4 to 8."""
+    image = day.folder / "inst.iso"
+    image.write_bytes(bytes(0x8001) + b"CD001" + bytes(4096))
+    with day.at_work():
+        assert day.comet("ann", "iso", "upload", str(image), "--wait=300").status == 0
+        assert "inst.iso" in day.comet("ann", "iso", "list").out
+        assert day.comet("ann", "iso", "upload", str(image)).status == 5
+        assert day.comet("ann", "iso", "upload", str(image), "--isoname=../x.iso").status == 2
+        assert day.comet("ann", "iso", "attach", "inst.iso", "vc2", "--wait=300").status == 0
+        assert day.simulator.guests["vc2"].iso is not None
+        (before,) = day.comet("ann", "node", "info", "vc2", "--format=json").json()
+        assert (before["iso"], before["iso_active"]) == ("project/alpha/inst.iso", None)
+        assert day.comet("ann", "console", "--link", "vc2").status == 5
+        assert day.comet("ann", "power", "on", "vc2", "--wait=300").status == 0
+        (after,) = day.comet("ann", "node", "info", "vc2", "--format=json").json()
+        assert (after["power"], after["iso_active"]) == ("on", "project/alpha/inst.iso")
+        assert day.rows("SELECT id FROM computeset") == []
+        link = day.comet("ann", "console", "--link", "vc2").out.strip()
+        assert link.startswith(f"{day.service.url}/console/vnc/")
+        assert day.comet("ann", "iso", "detach", "vc2").status == 0
+        assert day.comet("ann", "power", "off", "vc2", "--wait=300").status == 0
+        assert day.comet("ann", "power", "on", "vc2", "--wait=300").status == 0
+        (last,) = day.comet("ann", "node", "info", "vc2", "--format=json").json()
+        assert (last["power"], last["iso"], last["iso_active"]) == ("on", None, None)
+
+
+def test_a_set_runs_and_ends(day: Site) -> None:
+    """Steps 10 to 15, 18 and 21."""
+    guests = day.simulator.guests
+    guests["vm-vc2-0"].is_deaf = True
+    with day.at_work():
+        assert day.comet("ann", "start", "vc2", "vm-vc2-[0-1]", "--walltime=6h").status == 0
+        ((number,),) = day.rows("SELECT id FROM computeset")
+        running = day.comet("ann", "computeset", str(number), "--wait=300", "--format=json").json()
+        assert (running[0]["state"], {it["node_state"] for it in running[0]["computes"]}) == (
+            "running",
+            {"active"},
+        )
+        placed = [guests[f"vm-vc2-{index}"].host for index in (0, 1)]
+        assert sorted(placed) == sorted(set(placed)) and set(placed) <= set(HOSTS)
+        assert day.comet("ann", "power", "off", "vc2", "vm-vc2-0", "--wait=300").status == 0
+        assert guests["vm-vc2-0"].state == "nostate"
+        assert day.comet("ann", "power", "on", "vc2", "vm-vc2-0", "--wait=300").status == 0
+        assert [guests[f"vm-vc2-{index}"].host for index in (0, 1)] == placed
+        assert day.comet("ann", "power", "reboot", "vc2", str(number), "--wait=300").status == 0
+        rebooted = {
+            it[3] for it in day.simulator.commands if it[:3] == ("stop", "host", "vm") and "reboot" in it[4]
+        }
+        assert rebooted == {"vm-vc2-0", "vm-vc2-1"}
+        assert day.comet("ann", "start", "vc2", "--count=3").status == 5
+        second = day.comet("ann", "start", "vc2", "--count=2", "--wait=300")
+        assert second.status == 0
+        assert guests["vm-vc2-3"].state == "active"
+        ended = day.comet("ann", "terminate", str(number), "--wait=300")
+        assert (ended.status, ended.out) == (0, f"computeset {number} is cancelled\n")
+        assert {guests[f"vm-vc2-{index}"].image for index in (0, 1)} == {"unmapped"}
+        assert guests["vm-vc2-2"].state == "active"
