@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
@@ -204,7 +205,7 @@ class ModelHost:
         self.lease_epoch = SimpleNamespace(
             raise_to=lambda epoch: None, current=lambda: 0, admitted=lambda *_: nullcontext()
         )
-        self.state_folder = None
+        self.state_folder = Path("/nonexistent")
         self.link_plans = SimpleNamespace(remember=lambda *_: None)
 
     def domains(self) -> ModelDomains:
