@@ -14,7 +14,7 @@ from rocks.actions.host_requests import ask_facts, open_fleet
 from rocks.actions.leases import Force
 from rocks.actions.outcomes import Outcomes
 from rocks.actions.vm_locks import lock_vms
-from rocks.actions.vm_moves import move_vm, record_on_host
+from rocks.actions.vm_moves import check_movable, move_vm, record_on_host
 from rocks.actions.vm_power import stop_vms
 from rocks.actions.vms import load_containers
 from rocks.cluster.drain_plan import Capacity, choose_host, taken, why_only_there
@@ -48,19 +48,22 @@ class Drain(NamedTuple):
 def drain_host(database: Database, drain: Drain, ways: Ways, start: Start) -> Outcomes:
     """Stop the running machines of the host; with targets, move all of them, and start those that ran.
 
-    A machine whose move fails is started where it was, if it ran. Commits. UserError and StateError for targets that
-    get no machines, and HostError when none of them answers; then nothing is changed.
+    A machine that certainly cannot be moved is not stopped; one whose move fails is started where it was, if it ran.
+    Commits. UserError and StateError for targets that get no machines, and HostError when none of them answers; then
+    nothing is changed.
     """
     _check_physical(database, drain.host)
     names = table.names_in(database, drain.host)
     recorded = {name.lower() for name in names}
     held = [lease.name for lease in leases.leases_of_hosts(database, [drain.host])]
     running = {name.lower() for name in held}
-    capacities = _capacities(database, drain.host, drain.targets) if drain.targets else []
     outcomes = Outcomes()
+    capacities = _capacities(database, drain.host, drain.targets, outcomes) if drain.targets else []
     _stop(database, [name for name in held if name.lower() not in recorded], drain, outcomes)
     for name in names:
         is_running = name.lower() in running
+        if is_running and drain.targets and not _can_leave(database, name, drain.host, capacities, outcomes):
+            continue
         if is_running and not _stop(database, [name], drain, outcomes):
             continue
         if is_running and dry_run.is_on():
@@ -70,6 +73,21 @@ def drain_host(database: Database, drain: Drain, ways: Ways, start: Start) -> Ou
             if is_running:
                 _start_again(name, drain.host, start, outcomes)
     return outcomes
+
+
+def _can_leave(
+    database: Database, name: str, host: str, capacities: list[Capacity], outcomes: Outcomes
+) -> bool:
+    """Whether a machine that runs may be moved; it is not stopped for nothing."""
+    try:
+        (vm,) = table.load_vms(database, [name])
+        check_movable(database, name, choose_host(vm, capacities).host)
+    except RocksError as error:
+        outcomes.failed[name] = type(error)(f"{error}; it was not stopped, and is on {host}", code=error.code)
+        return False
+    finally:
+        database.end_reading()  # what follows sees what others have changed meanwhile
+    return True
 
 
 def _stop(database: Database, names: Sequence[str], drain: Drain, outcomes: Outcomes) -> bool:
@@ -135,8 +153,8 @@ def _start_again(name: str, host: str, start: Start, outcomes: Outcomes) -> None
         outcomes.done[name] = (*outcomes.done[name], *notes, f"{name} runs again")
 
 
-def _capacities(database: Database, host: str, targets: Sequence[str]) -> list[Capacity]:
-    """What the hosts that answer have left. HostError when none answers."""
+def _capacities(database: Database, host: str, targets: Sequence[str], outcomes: Outcomes) -> list[Capacity]:
+    """What the hosts that answer have left; a warning names the others. HostError when none answers."""
     if host.lower() in {target.lower() for target in targets}:
         raise UserError(f"to= names {host} itself; name other hosts")
     containers = load_containers(database, targets)
@@ -147,12 +165,13 @@ def _capacities(database: Database, host: str, targets: Sequence[str]) -> list[C
     for container in containers:
         answer = facts[container.name]
         if isinstance(answer, RocksError):
-            errors.append(str(answer))
+            errors.append(f"{container.name} gets no machine: {answer}")
         else:
             free = answer.memory_mb - memory_reserve_mb(container) - given.get(container.name.lower(), 0)
             capacities.append(Capacity(container.name, free))
     if not capacities:
         raise HostError(f"none of the hosts that would get the machines answers: {'; '.join(errors)}")
+    outcomes.warnings += tuple(f"Warning: {error}" for error in errors)
     return capacities
 
 
@@ -174,12 +193,12 @@ def evacuate_host(
     when the host answers; errors as of `drain_host` for the targets. Then nothing is changed.
     """
     _check_physical(database, host)
-    capacities = _capacities(database, host, targets)
+    outcomes = Outcomes()
+    capacities = _capacities(database, host, targets, outcomes)
     check_is_silent(database, host)
     held = [lease.name for lease in leases.leases_of_hosts(database, [host])]
     free = _taken_before(database, host)
     machines = table.load_vms(database, table.which_are_vms(database, [*held, *free]))
-    outcomes = Outcomes()
     movable = _can_start_elsewhere(database, host, machines, outcomes)
     stopped = stop_vms(database, [vm.name for vm in movable if vm.name not in free], force=force)
     outcomes.failed.update(stopped.failed)

@@ -34,7 +34,8 @@ def claim_shapes(
 ) -> None:
     """Lease cores, pages and devices to the machines of the attempts, in the database and in each attempt.
 
-    An attempt whose host is short of something fails alone. The caller commits before a host is contacted, which ends
+    An attempt whose host is short of something fails alone, and keeps what an interrupted start of it has: its agent
+    may still be working. The caller commits before a host is contacted, which ends
     the lock of the hosts. No statement is sent when no machine asks for anything.
     """
     requests = _requests(attempts)
@@ -44,6 +45,7 @@ def claim_shapes(
     table.lock_hosts(database, hosts)
     given = table.leases_on(database, hosts)
     claimed = ShapeLeases()
+    done: list[tuple[str, int]] = []
     for attempt in attempts:
         request = requests.get(attempt.vm.name)
         if request is None:
@@ -52,7 +54,7 @@ def claim_shapes(
             leased = given.plus(claimed).on(request.host)
             attempt.placement, leases = _plan(request, facts[request.host], leased)
             claimed = claimed.plus(leases)
-    done = [(name, request.token) for name, request in requests.items()]
+            done.append((request.name, request.token))
     table.replace_leases(database, done, claimed)
 
 

@@ -97,6 +97,18 @@ def move_vm(database: Database, name: str, host: str, ways: Ways) -> list[str]:
     return [*lines, f"{vm.name} is on {target.name} now", *_remove_left(database, moved)]
 
 
+def check_movable(database: Database, name: str, host: str) -> None:
+    """StateError when the machine could not be moved to the host even if it were off; HostError when one is silent.
+
+    What only a machine that is off shows, such as its files, is checked by `move_vm`.
+    """
+    (vm,) = table.load_vms(database, [name])
+    target = _load_target(database, vm, host)
+    plan = _plan(database, vm, target)
+    here, _ = _images(database, plan, [container_of(vm).name, target.name])
+    check_no_snapshots(vm, here)
+
+
 def _load_target(database: Database, vm: VirtualMachine, name: str) -> Host:
     (target,) = load_containers(database, [name])
     check_other_host(vm, target)

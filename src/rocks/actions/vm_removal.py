@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rocks.actions.console_logs import remove_console_logs
-from rocks.actions.host_images import check_erase, remaining_files, remove_disks
+from rocks.actions.host_images import check_erase, remaining_files, remove_disks, remove_files
 from rocks.actions.vm_power import stop_machines
 from rocks.cluster.lease_plan import place_of
-from rocks.database import leases
+from rocks.database import disk_copies, leases
 from rocks.database.vm_changes import delete_vms
 from rocks.errors import BusyError, HostError, RocksError
+from rocks.wire.disk_moves import moving_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +36,7 @@ def remove_vms(database: Database, machines: Sequence[VirtualMachine], with_disk
     Commits before the rows are deleted. A host that does not answer yields a warning: the lease remains, so that no
     machine with the same name or on the same disks starts before the old one is known to be gone. BusyError when
     another command is changing one of the machines; no row is deleted then. `with_disks`: the disks of stopped
-    machines that bear their UUIDs are removed too.
+    machines that bear their UUIDs are removed too, and what moves have left on other hosts.
     """
     if with_disks:
         check_erase(machines)
@@ -47,9 +48,10 @@ def remove_vms(database: Database, machines: Sequence[VirtualMachine], with_disk
             raise error
     removed: list[str] = []
     errors: list[str] = []
+    stopped = [vm for vm in machines if vm.name not in outcomes.failed]
     if with_disks:
-        stopped = [vm for vm in machines if vm.name not in outcomes.failed]
         removed, errors = remove_disks(database, stopped, places)
+    errors += _remove_copies(database, machines, stopped if with_disks else [])
     silent = {name for name, error in outcomes.failed.items() if isinstance(error, HostError)}
     stay, unknown = remaining_files(database, [vm for vm in machines if vm.name not in silent], places)
     errors += remove_console_logs(database, [vm for vm in machines if vm.name not in outcomes.failed], places)
@@ -66,6 +68,27 @@ def remove_vms(database: Database, machines: Sequence[VirtualMachine], with_disk
         ),
     ]
     return Removed(tuple(warnings), tuple(image for image in stay if image not in removed), tuple(removed))
+
+
+def _remove_copies(
+    database: Database, machines: Sequence[VirtualMachine], removable: Sequence[VirtualMachine]
+) -> list[str]:
+    """Remove what moves have left of the removable machines on hosts; a line for each file that may stay."""
+    copies = disk_copies.copies_of_all(database, [vm.name for vm in machines])
+    lines = []
+    for vm in machines:
+        for host, path in copies.get(vm.name, ()):
+            problems: list[RocksError] = []
+            if vm in removable:
+                problems = remove_files(database, vm, host, [path, moving_path(path)])
+                if not problems:
+                    continue
+            lines.append(
+                f"the copy {host}:{path} of a disk of {vm.name}, which a move has left, may stay"
+                f"{''.join(f': {problem}' for problem in problems)}; when it is not needed: rocks remove host image "
+                f"{host} '{path}'"
+            )
+    return lines
 
 
 def _warning(name: str, error: RocksError) -> str:

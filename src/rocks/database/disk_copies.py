@@ -32,6 +32,20 @@ def read_copies(database: Database, machine: str) -> list[DiskCopy]:
     return [DiskCopy(str(host), str(path)) for host, path in rows]
 
 
+def copies_of_all(database: Database, machines: Sequence[str]) -> dict[str, list[DiskCopy]]:
+    """Machine → the copies of its disks; machines without copies are left out."""
+    rows = database.rows(
+        "SELECT n.Name, h.Name, c.Path FROM vm_disk_copies c JOIN nodes h ON h.ID = c.Host"
+        " JOIN vm_nodes v ON v.ID = c.Vm_Node JOIN nodes n ON n.ID = v.Node"
+        f" WHERE n.Name IN ({placeholders(machines)}) ORDER BY n.Name, h.Name, c.Path",
+        machines,
+    )
+    found: dict[str, list[DiskCopy]] = {}
+    for machine, host, path in rows:
+        found.setdefault(str(machine), []).append(DiskCopy(str(host), str(path)))
+    return found
+
+
 def put_copies(database: Database, machine: str, copies: Sequence[DiskCopy]) -> None:
     """Record them; one that is recorded stays."""
     if copies:

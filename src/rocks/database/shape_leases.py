@@ -62,7 +62,7 @@ def replace_leases(database: Database, claimants: Sequence[tuple[str, int]], lea
 
     The caller has checked, under the lock of the hosts, that what they lease is free.
     """
-    for table in TABLES:
+    for table in TABLES if claimants else ():
         database.execute(
             f"DELETE FROM {table} WHERE (Name, Token) IN ({', '.join(['(%s, %s)'] * len(claimants))})",
             [value for claimant in claimants for value in claimant],

@@ -69,7 +69,7 @@ def test_a_quoted_message_is_in_the_programs(message: str) -> None:
 
 
 def test_the_tables_are_read() -> None:
-    assert len(tables()) == 13
+    assert len(tables()) == 14
     assert len(quoted_messages()) > 120
 
 

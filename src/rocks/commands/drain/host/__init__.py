@@ -19,9 +19,10 @@ class Command(rocks.commands.Command):
     Empty a physical host, for example before it is repaired: stop its virtual machines, or move them to other hosts.
 
     Without to, the running machines are stopped. With to, each machine is stopped if it runs, moved as by move host vm
-    to the host that has the most memory left, and started there if it ran. A machine that cannot be moved is started
-    where it was. One machine follows the other, and one that fails does not stop the others. The same command goes on
-    with what is left; it does not start a machine that a killed command has stopped.
+    to the host that has the most memory left, and started there if it ran. A machine that cannot be moved is not
+    stopped if that is known before, and otherwise started where it was. One machine follows the other, and one that
+    fails does not stop the others. The same command goes on with what is left; it does not start a machine that a
+    killed command has stopped.
 
     <arg type='string' name='host'>
     The physical host.
