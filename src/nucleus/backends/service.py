@@ -27,45 +27,52 @@ if TYPE_CHECKING:
 LONGEST_REQUEST = 64 * 1024
 LONGEST_SECONDS = 900.0
 AT_ONCE = 64
+IMAGES = "/var/lib/rocks/nucleus/images"
 
 _CONSOLE = ("open", "host", "console")
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
 _FILE = r"[A-Za-z0-9][A-Za-z0-9._+-]{0,159}"
 _ALLOWED: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("list", "cluster"), (r"json=yes",)),
-    (("list", "host", "vm"), (_NAME, r"status=yes", r"showdisks=yes", r"json=yes")),
+    (("list", "host", "vm"), (r"status=yes", r"showdisks=yes", r"json=yes")),
+    (("list", "host", "vm"), (_NAME, r"status=yes", r"json=yes")),
     (("list", "host", "interface"), (r"json=yes",)),
     (("list", "host", "route"), (r"json=yes",)),
     (("list", "host", "storagemap"), (r"json=yes",)),
-    (("set", "host", "vm", "cdrom"), (_NAME, rf"image={_FILE}", r"cdrom=none")),
+    (("set", "host", "vm", "cdrom"), (_NAME, rf"image={_FILE}|cdrom=none")),
     (("set", "host", "vm"), (_NAME, rf"physnode={_NAME}")),
     (("start", "host", "vm"), (_NAME,)),
     (("stop", "host", "vm"), (_NAME, r"action=(poweroff|shutdown|reset|reboot)")),
-    (
-        ("add", "image"),
-        (
-            _FILE,
-            r"file=/var/lib/rocks/nucleus/images/[A-Za-z0-9._-]+",
-            r"checksum=[0-9a-f]{64}",
-            r"format=iso",
-        ),
-    ),
+    (("add", "image"), (_FILE, r"file=(?P<path>.*)", r"checksum=[0-9a-f]{64}", r"format=iso")),
     (("remove", "image"), (_FILE,)),
     (("remove", "cluster"), (_NAME,)),
     (("remove", "host", "vm"), (_NAME,)),
     (("report", "host", "vm", "console"), (_NAME, r"lines=[0-9]{1,6}")),
     (_CONSOLE, (_NAME, r"type=(vnc|serial)", r"stream=yes")),
 )
-"""Commands, and the forms that every one of their arguments must have."""
+"""Commands, and the form of each of their arguments, in their order: with none left out, `remove host vm` and two names
+cannot be `remove host vm snapshot` and its arguments."""
+
+_IMAGE = re.compile(r"[0-9]{1,12}\.iso")
 
 
-def is_allowed(arguments: Sequence[str]) -> bool:
-    """Whether it is one of the commands that Nucleus needs."""
+def is_allowed(arguments: Sequence[str], images: str) -> bool:
+    """Whether it is one of the commands that Nucleus needs; `images` is the folder of images that are uploaded."""
     for command, forms in _ALLOWED:
-        if tuple(arguments[: len(command)]) == command:
-            rest = arguments[len(command) :]
-            return all(any(re.fullmatch(form, one) for form in forms) for one in rest)
+        rest = arguments[len(command) :]
+        if tuple(arguments[: len(command)]) != command or len(rest) != len(forms):
+            continue
+        found = [re.fullmatch(form, one) for form, one in zip(forms, rest, strict=True)]
+        if all(found):
+            paths = [one["path"] for one in found if one is not None and "path" in one.groupdict()]
+            return all(_is_image(path, images) for path in paths)
     return False
+
+
+def _is_image(path: str, folder: str) -> bool:
+    """Whether it is a file to which the service gave its name, in the folder of the settings."""
+    before, _, name = path.rpartition("/")
+    return before == folder.rstrip("/") and _IMAGE.fullmatch(name) is not None
 
 
 class _Handler(socketserver.StreamRequestHandler):
@@ -87,7 +94,7 @@ class _Handler(socketserver.StreamRequestHandler):
                 {"error": "the executor got no request, which is a line of JSON with arguments and seconds"}
             )
             return
-        if not is_allowed(arguments):
+        if not is_allowed(arguments, self.server.images):
             self._answer({"error": f"the executor runs no `rocks {' '.join(arguments)[:200]}` for Nucleus"})
             return
         if is_stream != (tuple(arguments[:3]) == _CONSOLE):
@@ -139,8 +146,11 @@ class ExecutorService(socketserver.ThreadingMixIn, socketserver.UnixStreamServer
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, executor: Executor, path: Path, users: set[int], group: int | None = None) -> None:
+    def __init__(
+        self, executor: Executor, path: Path, users: set[int], group: int | None = None, images: str = IMAGES
+    ) -> None:
         self.executor = executor
+        self.images = images
         self.places = threading.BoundedSemaphore(AT_ONCE)
         self._users = users | {0}
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)

@@ -33,7 +33,8 @@ def run(arguments: argparse.Namespace, configuration: Configuration) -> int:
             f"there is no user {arguments.user}; --user=NAME names the one of the service"
         ) from None
     executor = make_executor(settings) if settings.kind == "simulator" else LocalExecutor(settings.program)
-    with ExecutorService(executor, Path(settings.socket), {account.pw_uid}, account.pw_gid) as service:
+    images = configuration.images.folder
+    with ExecutorService(executor, Path(settings.socket), {account.pw_uid}, account.pw_gid, images) as service:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: threading.Thread(target=service.shutdown).start())
         service.serve_forever()

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from nucleus.backends.executor import SocketExecutor
-from nucleus.backends.service import ExecutorService, is_allowed
+from nucleus.backends.service import IMAGES, ExecutorService, is_allowed
 from nucleus.backends.simulator import Simulator
 from rocks.errors import HostError, ToolError
+
+SHA256 = "0" * 64
 
 
 @pytest.fixture
@@ -46,15 +48,32 @@ def service(tmp_path: Path) -> Iterator[ExecutorService]:
         "add image x file=/var/lib/rocks/nucleus/images/../../../../etc/shadow",
         "start host vm a\nb",
         "start host vm %",
+        "start host vm a b",
+        "start host vm",
+        "stop host vm action=poweroff",
+        "remove host vm snapshot vm-vc1-0 nightly",
+        "remove host vm fence compute-0-0",
+        "list host vm lease json=yes",
+        f"add image x file={IMAGES}/1.iso",
+        f"add image x file={IMAGES}/1.iso checksum={SHA256}",
+        f"add image x file={IMAGES}/.. checksum={SHA256} format=iso",
+        f"add image x file={IMAGES}/link checksum={SHA256} format=iso",
+        f"add image x file=/tmp/1.iso checksum={SHA256} format=iso",
+        f"add image x file={IMAGES}/1.iso,/etc/1.iso checksum={SHA256} format=iso",
         "",
     ],
 )
 def test_other_commands_and_forms_are_not_run(
     service: ExecutorService, tmp_path: Path, arguments: str
 ) -> None:
-    assert not is_allowed(arguments.split(" "))
+    assert not is_allowed(arguments.split(" "), IMAGES)
     with pytest.raises(ToolError, match="the executor runs no"):
         SocketExecutor(str(tmp_path / "executor.sock")).run(arguments.split(" "), 60)
+
+
+def test_an_image_is_imported_from_the_folder_of_the_settings() -> None:
+    command = ["add", "image", "nucleus-1.iso", "file=/srv/1.iso", f"checksum={SHA256}", "format=iso"]
+    assert is_allowed(command, "/srv") and not is_allowed(command, IMAGES)
 
 
 def test_what_nucleus_needs_is_run(service: ExecutorService, tmp_path: Path) -> None:
