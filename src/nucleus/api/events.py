@@ -227,21 +227,25 @@ def _leave(service: Service, user: int) -> None:
 async def _lines(
     call: Call, service: Service, hub: Hub, stream: Stream, missed: Iterable[tuple[int, str]]
 ) -> AsyncIterator[str]:
+    loop = asyncio.get_running_loop()
+    check_at = loop.time() + HEARTBEAT_SECONDS  # also while events come: nobody keeps a right by being busy
     try:
         yield "retry: 2000\n: connected\n\n"
         for _, text in missed:
             yield text
         while True:
-            try:
-                async with asyncio.timeout(HEARTBEAT_SECONDS):
-                    item = await stream.waiting.get()
-            except TimeoutError:
+            if loop.time() >= check_at:
                 try:
                     caller = await run_in_threadpool(service.authenticator.identify, call.request)
                 except (Problem, RocksError):
                     return  # the token was revoked, or the database is away: the client comes again
                 stream.scope = caller.scope
+                check_at = loop.time() + HEARTBEAT_SECONDS
                 yield ": still here\n\n"
+            try:
+                async with asyncio.timeout_at(check_at):
+                    item = await stream.waiting.get()
+            except TimeoutError:
                 continue
             if item is None:
                 yield "event: lost\ndata: {}\n\n"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Path, Query
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from nucleus.api import models
@@ -40,6 +42,7 @@ router = APIRouter()
 
 LONGEST_WAIT_SECONDS = 55
 _LOOK_SECONDS = 1.0
+_PAUSE_SECONDS = 0.1
 
 OperationId = Annotated[str, Path(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}$")]
 
@@ -106,20 +109,23 @@ def list_operations(
     response_model=models.Operation,
     summary="An operation",
 )
-def get_operation(
+async def get_operation(
     call: Known,
     id: OperationId,
     wait: Annotated[int, Query(ge=0, le=60, description="seconds to wait for its end")] = 0,
 ) -> Response:
     """With `wait` the answer comes when it has ended, or after so many seconds."""
+    # who waits has no thread: there are few, and all other requests need them
     end = time.monotonic() + min(wait, LONGEST_WAIT_SECONDS)
     while True:
         seen = NEWS.number
-        answer, has_ended = _look(call, id)
+        answer, has_ended = await run_in_threadpool(_look, call, id)
         left = end - time.monotonic()
         if has_ended or left <= 0:
             return answer
-        NEWS.wait(seen, min(left, _LOOK_SECONDS))
+        again = time.monotonic() + min(left, _LOOK_SECONDS)
+        while NEWS.number == seen and time.monotonic() < again:
+            await asyncio.sleep(_PAUSE_SECONDS)
 
 
 def _look(call: Call, identifier: str) -> tuple[Response, bool]:

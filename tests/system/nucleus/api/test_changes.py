@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import threading
+from contextlib import ExitStack, closing
 from typing import Any
 
+import pytest
+
+from nucleus.api import frame, operations
 from nucleus.api.authentication import Changes
 from nucleus.configuration import Configuration
 from nucleus.mirror import audit, identity
 from nucleus.mirror.pool import Pool
 from tests.system.nucleus.api.conftest import MODERN, PROBLEMS, add_person, changed, started
-from tests.system.nucleus.api.http_client import Client
+from tests.system.nucleus.api.http_client import Client, Connection
 
 SETS = "/v1/computeset/"
 
@@ -282,3 +287,22 @@ def test_changes_are_limited_in_number_and_size(service: Client) -> None:
         "bob", "POST", SETS, body=b"1" * 100_000, headers={"Content-Type": "application/json"}
     )
     assert deep.status_code == number.status_code == 400
+
+
+def test_who_waits_for_operations_keeps_nobody_from_asking(
+    service: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More clients wait than the service has threads."""
+    monkeypatch.setattr(operations, "LONGEST_WAIT_SECONDS", 100)
+    monkeypatch.setattr(frame, "REQUEST_SECONDS", 120.0)
+    path = "/v1/cluster/vc2/frontend/poweron"
+    identifier = service.ask("ann", "PUT", path, headers=MODERN).json()["id"]
+    headers = {"Authorization": f"Bearer {service.tokens['ann']}"}
+    with ExitStack() as connections:
+        waiting = [connections.enter_context(closing(Connection(service.path))) for _ in range(45)]
+        for one in waiting:
+            one.request("GET", f"/v1/operation/{identifier}?wait=60", headers=headers)
+        assert service.get("bob", "/v1/user").status_code == 200
+        assert service.ask("ann", "DELETE", f"/v1/operation/{identifier}").status_code == 204
+        answers = [json.loads(one.getresponse().read()) for one in waiting]
+    assert {one["state"] for one in answers} == {"cancelled"}

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 
+import pytest
+
+from nucleus.api import events
 from nucleus.mirror.events import NEWS, append_events
 from nucleus.mirror.pool import Pool
 from nucleus.records import NewEvent
@@ -70,3 +74,19 @@ def test_a_user_has_few_streams(service: Client) -> None:
             open_streams.enter_context(stream(service, "ann"))
         assert service.get("ann", "/v1/events").status_code in (400, 429)
         open_streams.enter_context(stream(service, "bob"))
+
+
+def test_a_stream_ends_with_its_token_also_while_events_come(
+    service: Client, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "HEARTBEAT_SECONDS", 5.0)
+    with stream(service, "ann") as ann:
+        emit(pool, "before")
+        assert '"target": "before"' in next(ann)[2]
+        token = service.tokens["ann"].split("_")[1]
+        assert service.ask("ann", "DELETE", f"/v1/token/{token}").status_code == 204
+        end = time.monotonic() + 60
+        emit(pool, "after")
+        while next(ann, None) is not None:
+            emit(pool, "after")
+            assert time.monotonic() < end, "the stream goes on"
