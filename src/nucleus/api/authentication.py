@@ -150,7 +150,9 @@ class Authenticator:
         user = identity.user_by_subject(session, claims["iss"], claims["sub"])
         if user is None:
             user = identity.user_by_name(session, claims["username"]) if claims["username"] else None
-            if user is None or not identity.link_subject(session, user.id, claims["iss"], claims["sub"]):
+            if user is None or not _is_same_name(user.username, claims["username"]):
+                return None
+            if not identity.link_subject(session, user.id, claims["iss"], claims["sub"]):
                 return None
         return _whole(user, "oidc")
 
@@ -165,6 +167,11 @@ def _whole(user: User | None, method: str) -> Caller | None:
         return None
     scopes = credentials.SCOPES if user.is_operator else OWNER_SCOPES
     return Caller(user, _scope(user, frozenset(scopes), frozenset(user.projects)), None, method)
+
+
+def _is_same_name(ours: str, theirs: str) -> bool:
+    """Whether a name of the identity provider is a user's; the database, which ignores accents, finds others, too."""
+    return ours == theirs or (theirs.isascii() and ours.lower() == theirs.lower())
 
 
 def _scope(user: User, scopes: frozenset[str], projects: frozenset[int]) -> Scope:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 _KEYS_SECONDS, _AGAIN_SECONDS = 3600.0, 30.0
 _WAIT_SECONDS = 5.0
+_PAUSE_SECONDS = 10.0
+"""How long a provider that did not answer is not asked: strangers would have all threads wait for it."""
+
 _MOST_BYTES = 1 << 20
 _LEEWAY_SECONDS = 30
 
@@ -32,6 +35,7 @@ class Verifier:
         self._lock = threading.Lock()
         self._keys: KeySet | None = None
         self._fetched = -_KEYS_SECONDS
+        self._ask_again = 0.0
 
     def claims(self, text: str) -> dict[str, str]:
         """iss, sub and username of a valid token. Problem 401 for another, 503 when the provider does not answer."""
@@ -68,7 +72,13 @@ class Verifier:
     def _key_set(self, oldest_seconds: float) -> KeySet:
         with self._lock:
             if self._keys is None or time.monotonic() - self._fetched > oldest_seconds:
-                self._keys = self._fetch()
+                if time.monotonic() < self._ask_again:
+                    raise _away()
+                try:
+                    self._keys = self._fetch()
+                except Problem:
+                    self._ask_again = time.monotonic() + _PAUSE_SECONDS
+                    raise
                 self._fetched = time.monotonic()
             return self._keys
 
@@ -80,10 +90,14 @@ class Verifier:
                 raise ValueError("another issuer")
             return KeySet.import_key_set(_get(about["jwks_uri"]))
         except (OSError, ValueError, KeyError, TypeError, JoseError):
-            raise Problem(
-                "backend-unavailable",
-                "the site's identity provider does not answer; use a token of this service",
-            ) from None
+            raise _away() from None
+
+
+def _away() -> Problem:
+    return Problem(
+        "backend-unavailable",
+        "the site's identity provider does not answer; use a token of this service",
+    )
 
 
 def _get(url: str) -> Any:

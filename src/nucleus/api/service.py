@@ -20,7 +20,7 @@ from nucleus.mirror.events import NEWS, WORK, append_events
 from rocks.errors import BusyError, RocksError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from nucleus.api.authentication import Authenticator, Caller, Changes
     from nucleus.api.consoles import OpenConsoles
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?|\[[0-9a-fA-F:]+\](:[0-9]{1,5})?")
 _KEY = re.compile(r"[!-~]{1,128}")
 _ATTEMPTS = 3
+_SECRET = {"cache-control": "no-store"}
 
 
 @dataclass
@@ -198,18 +199,30 @@ def _once(
                 raise Problem(
                     "key-reused", "this Idempotency-Key was used for another request; use a new key"
                 )
+            if _has_secret(stored.headers):
+                raise Problem(
+                    "state-conflict",
+                    "the request with this Idempotency-Key was done, and its answer had a secret, which is not stored;"
+                    " send it again with a new key",
+                )
             return Response(stored.body, stored.status, {**stored.headers, "Idempotency-Replayed": "true"})
     change = Change(session, call, action)
     response = act(change)
     if key is not None:
         headers = {name: value for name, value in response.headers.items() if name != "content-length"}
-        idempotency.store(
-            session, actor, key, idempotency.Stored(b"", response.status_code, headers, bytes(response.body))
-        )
+        body = bytes(response.body)
+        if _has_secret(headers):
+            headers, body = _SECRET, b""
+        idempotency.store(session, actor, key, idempotency.Stored(b"", response.status_code, headers, body))
     append_events(session, change.events)
     if change.entries:
         audit.record(session, *change.entries)
     return response
+
+
+def _has_secret(headers: Mapping[str, str]) -> bool:
+    """Whether it is the answer with a token, a key or a ticket: nobody stores it, neither do we."""
+    return headers.get("cache-control") == _SECRET["cache-control"]
 
 
 def _record_refusal(call: Call, action: str, problem: Problem) -> None:

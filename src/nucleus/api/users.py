@@ -152,9 +152,7 @@ def create_token(call: Known, body: models.NewToken) -> Response:
             raise Problem("missing-scope", f"your credentials do not allow {', '.join(excess)}; leave it out")
         return _token_answer(change, body.scopes, _own_projects(call, body.projects), body.days, body.note)
 
-    response = changing(call, "read", "create_token", act)
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return changing(call, "read", "create_token", act)
 
 
 def _own_projects(call: Call, names: list[str] | None) -> tuple[int, ...] | None:
@@ -178,7 +176,8 @@ def _token_answer(
     call = change.call
     token, new = store_token(change.session, call.caller.user.id, scopes, projects, _expiry(call, days), note)
     change.note(token.id, after=" ".join(token.scopes))
-    return json_answer({**token_json(token, call.caller.user.projects), "token": new.text}, 201)
+    content = {**token_json(token, call.caller.user.projects), "token": new.text}
+    return json_answer(content, 201, {"Cache-Control": "no-store"})
 
 
 def _expiry(call: Call, days: int) -> datetime:

@@ -34,7 +34,9 @@ def run(arguments: argparse.Namespace, configuration: Configuration) -> int:
         ) from None
     executor = make_executor(settings) if settings.kind == "simulator" else LocalExecutor(settings.program)
     images = configuration.images.folder
-    with ExecutorService(executor, Path(settings.socket), {account.pw_uid}, account.pw_gid, images) as service:
+    with ExecutorService(
+        executor, Path(settings.socket), {account.pw_uid}, account.pw_gid, images
+    ) as service:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: threading.Thread(target=service.shutdown).start())
         service.serve_forever()

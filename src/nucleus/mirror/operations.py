@@ -155,6 +155,11 @@ def store_step(session: Session, operation: Operation, step: JsonObject) -> bool
     )
 
 
+def free_key(session: Session, operation: Operation) -> None:
+    """Give up its unique key: the same may be asked for again."""
+    session.execute("UPDATE operation SET unique_key = NULL WHERE id = %s", (operation.id,))
+
+
 def put_back(session: Session, operation: Operation, delay_seconds: float, error: JsonObject | None) -> bool:
     """Queue it again, to be done after a while; False when it is no longer this worker's."""
     return bool(

@@ -63,6 +63,11 @@ class Job:
         return self.tools.rocks
 
     @property
+    def is_last_attempt(self) -> bool:
+        """Whether a failure is the outcome: the operation is not tried again."""
+        return self.operation.attempts >= self.tools.settings.attempts
+
+    @property
     def target(self) -> Node:
         """The node of an operation that has one. StateError when it is gone."""
         if self.node is None or self.node.gone_at is not None:

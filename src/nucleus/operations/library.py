@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nucleus.mirror import images
+from nucleus.mirror import images, operations
 from nucleus.mirror.events import append_events
 from nucleus.records import JsonObject, NewEvent
-from rocks.errors import StateError, ToolError
+from rocks.errors import RocksError, StateError, ToolError
 
 if TYPE_CHECKING:
     from nucleus.mirror.pool import Session
@@ -16,22 +16,23 @@ if TYPE_CHECKING:
 
 
 def add_image(job: Job) -> JsonObject:
-    """Import the file of the arguments, whose digest is known; then it can be used, and the file is removed."""
+    """Import the file of the arguments, whose digest is known; then it can be used, and the file is removed.
+
+    One that the library does not take is forgotten: its name and its bytes are free for another.
+    """
     arguments = job.operation.arguments
     path = Path(arguments["path"])
     found = job.transaction(lambda session: images.image_by_id(session, arguments["image"]))
     if found is None:
         raise StateError("the image was removed meanwhile")
     if found.state == "uploading":
-        if not path.exists():
-            raise StateError(f"the file of {found.text} is gone; upload it again")
-        was_begun = job.has("import")
-        job.store("import")
         try:
-            job.rocks.add_image(found.library_name, str(path), arguments["sha256"])
-        except ToolError as error:
-            if not (was_begun and "already" in str(error)):  # imported before a worker was killed
-                raise
+            _import(job, found, path)
+        except RocksError as error:
+            if job.is_last_attempt or isinstance(error, StateError):
+                job.transaction(lambda session: images.remove_image(session, found.id))
+                path.unlink(missing_ok=True)
+            raise
 
         def enter(session: Session) -> None:
             images.set_state(session, found.id, "ready")
@@ -42,14 +43,36 @@ def add_image(job: Job) -> JsonObject:
     return {"image": found.text}
 
 
+def _import(job: Job, image: images.Image, path: Path) -> None:
+    if not path.exists():
+        raise StateError(f"the file of {image.text} is gone; upload it again")
+    was_begun = job.has("import")
+    job.store("import")
+    try:
+        job.rocks.add_image(image.library_name, str(path), job.operation.arguments["sha256"])
+    except ToolError as error:
+        if not (was_begun and "already" in str(error)):  # imported before a worker was killed
+            raise
+
+
 def remove_image(job: Job) -> JsonObject:
-    """Remove it from the library, and then from the mirror."""
+    """Remove it from the library, and then from the mirror. One that the library keeps can be used again."""
     arguments = job.operation.arguments
     job.store("remove")
     try:
         job.rocks.remove_image(arguments["library_name"])
-    except ToolError as error:
+    except RocksError as error:
         if "there is no image" not in str(error):  # it was removed before a worker was killed
+            if job.is_last_attempt or isinstance(error, StateError):
+                job.transaction(lambda session: _restore(session, job))
             raise
     job.transaction(lambda session: images.remove_image(session, arguments["image"]))
     return {}
+
+
+def _restore(session: Session, job: Job) -> None:
+    found = images.image_by_id(session, job.operation.arguments["image"], lock=True)
+    operations.free_key(session, job.operation)
+    if found is not None and found.state == "deleting":
+        images.set_state(session, found.id, "ready")
+        append_events(session, [NewEvent("image.added", found.text, "deleting", "ready", found.project_id)])

@@ -294,6 +294,41 @@ def test_images_reach_the_library_and_drives(
         assert session.rows("SELECT 1 FROM image") == []
 
 
+def test_images_that_the_library_refuses_leave_nothing_for_ever(
+    pool: Pool, simulator: Simulator, tmp_path: Path
+) -> None:
+    file = tmp_path / "7.iso"
+    file.write_bytes(b"iso")
+
+    def ask_image(kind: str, **arguments: object) -> Operation:
+        with pool.transaction() as session:
+            new = NewOperation(kind, "ann", arguments=arguments, unique_key=f"{kind}-{arguments['image']}")
+            return operations.insert_operation(session, new)
+
+    def refuse(*command: str) -> None:
+        simulator.faults += [(command, lambda: Answer(1, "", "Error: it is in use"))] * 3
+
+    def states() -> list[tuple[object, ...]]:
+        with pool.transaction() as session:
+            return session.rows("SELECT name, state FROM image ORDER BY name")
+
+    with pool.transaction() as session:
+        session.execute(
+            "INSERT INTO image (name, state) VALUES ('a.iso', 'uploading'), ('b.iso', 'deleting')"
+        )
+        (added,), (removed,) = session.rows("SELECT id FROM image ORDER BY name")
+    with working(pool, simulator):
+        refuse("add", "image")
+        asked = ask_image("add_image", image=added, path=str(file), sha256="0" * 64)
+        assert ended(pool, asked).state == "failed"
+        assert states() == [("b.iso", "deleting")] and not file.exists()
+        refuse("remove", "image")
+        assert ended(pool, ask_image("remove_image", image=removed, library_name="b.iso")).state == "failed"
+        assert states() == [("b.iso", "ready")]
+        again = ask_image("remove_image", image=removed, library_name="b.iso")
+        assert ended(pool, again).state == "succeeded" and states() == []
+
+
 def test_a_cluster_is_destroyed_when_all_of_it_is_off(
     pool: Pool, simulator: Simulator, nodes: dict[str, Node]
 ) -> None:

@@ -127,6 +127,16 @@ def test_a_key_is_used_once(service: Client, pool: Pool) -> None:
         assert busy.status_code == 409 and busy.headers["Retry-After"] == "1"
 
 
+def test_an_answer_with_a_secret_is_not_stored(service: Client, pool: Pool) -> None:
+    for path, body, status in (("/v1/token", {"note": "x"}, 201), ("/v1/token", {"note": "x"}, 409)):
+        headers = {"Idempotency-Key": "k1", **PROBLEMS}
+        answer = service.ask("ann", "POST", path, json=body, headers=headers)
+        assert answer.status_code == status, answer.text
+    assert "new key" in answer.json()["detail"]
+    with pool.transaction() as session:
+        assert session.rows("SELECT body FROM idempotency") == [(b"",)]
+
+
 def test_computes_are_powered_in_their_running_set_only(service: Client, pool: Pool) -> None:
     path = "/v1/cluster/vc2/compute/vm-vc2-0/poweroff"
     assert service.ask("ann", "PUT", path, headers=PROBLEMS).json()["code"] == "not-in-running-set"

@@ -6,6 +6,7 @@ import http.server
 import json
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -113,6 +114,24 @@ def test_a_provider_that_does_not_answer_is_no_wrong_token(provider: Provider) -
     assert caught.value.code == "backend-unavailable"
 
 
+def test_a_provider_that_did_not_answer_is_not_asked_by_everybody(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def refuse(url: str, **_: Any) -> None:
+        asked.append(url)
+        raise OSError
+
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    monkeypatch.setattr(oidc, "_PAUSE_SECONDS", 600.0)
+    away = oidc.Verifier(provider.settings)
+    for _ in range(3):
+        with pytest.raises(Problem, match="does not answer"):
+            away.claims(provider.sign())
+    assert len(asked) == 1
+
+
 def test_a_subject_is_bound_to_one_user(
     provider: Provider, configuration: Configuration, pool: Pool, people: dict[str, str]
 ) -> None:
@@ -120,11 +139,13 @@ def test_a_subject_is_bound_to_one_user(
         "one": provider.sign(),
         "two": provider.sign(sub="s2"),
         "nobody": provider.sign(preferred_username="x"),
+        "accent": provider.sign(sub="s3", preferred_username="bób"),
     }
     settings = changed(configuration, "oidc", issuer=provider.issuer)
     with started(settings, pool, people) as service:
         assert [one["name"] for one in service.get("one", "/v1/cluster").json()] == ["vc2"]
         assert service.get("two", "/v1/cluster").status_code == 401, "another subject with the name of ann"
+        assert service.get("accent", "/v1/cluster").status_code == 401, "the database finds bob by this name"
         assert service.get("one", "/v1/cluster/vc3").status_code == 404
         other = people | {"renamed": provider.sign(preferred_username="bob")}
         service.tokens = other
