@@ -31,7 +31,7 @@ NODES = {
     "vmc-0-0": queues.HOST,
     "vmc-0-1": queues.HOST,
     # one NAS for each test that needs a queue of its own
-    **{f"nas-1-{number}": queues.NAS for number in range(20)},
+    **{f"nas-1-{number}": queues.NAS for number in range(40)},
 }
 
 
