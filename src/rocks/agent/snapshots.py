@@ -22,7 +22,7 @@ from rocks.devices.libvirt.checks import is_active
 from rocks.devices.libvirt.device_xml import disk_of, target_of
 from rocks.devices.state_folder import Place, ensure_folder
 from rocks.errors import HostError, IncoherentError, RocksError, StateError, ToolError
-from rocks.files import draft, explain, sync_folder, write_file
+from rocks.files import draft, explain, rename_file, write_file
 from rocks.image_blocks import copy_content
 from rocks.units import BYTES_PER_GIB, gigabytes
 from rocks.wire.agent import DiskSpec, MakeSnapshot, RestoreSnapshot
@@ -61,8 +61,7 @@ def make_snapshot(host: Host, operation: MakeSnapshot) -> Change:
             for disk, copy in pairs:
                 _give(host, f"{copy}{_PART}", disk.machine)
             for _, copy in pairs:
-                Path(f"{copy}{_PART}").rename(copy)
-                sync_folder(Path(copy).parent)
+                rename_file(Path(f"{copy}{_PART}"), Path(copy))
         except BaseException as error:
             with contextlib.suppress(RocksError):
                 if is_running:
