@@ -87,8 +87,9 @@ class Authenticator:
             caller = find(session)
         if caller is None:
             self._failures.count(source)
+            path = credentials.without_secrets(request.url.path)
             with self._pool.transaction() as session:
-                entry = audit.Entry("", "authenticate", request.url.path, "not-authenticated", None, source)
+                entry = audit.Entry("", "authenticate", path, "not-authenticated", None, source)
                 audit.record(session, entry._replace(request_id=state["request_id"]))
             raise refused("these credentials are unknown, revoked or too old; get a token with `comet init`")
         state["actor"], state["token_id"] = caller.actor, caller.token_id

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 
+from nucleus.api.credentials import without_secrets
 from nucleus.api.problems import Problem, answer_of
 
 if TYPE_CHECKING:
@@ -195,7 +196,7 @@ class _Exchange:
         record: dict[str, Any] = {
             "request": self.request_id,
             "method": self._scope["method"],
-            "path": _TICKET.sub(r"\1/…", path)[:200],
+            "path": without_secrets(_TICKET.sub(r"\1/…", path))[:200],
             "status": self.status,
             "seconds": round(now - self._begin, 4),
             "actor": self._scope["state"].get("actor"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from python_multipart.exceptions import MultipartParseError
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 _MOST_FIELD_BYTES = 4096
 _MOST_PARTS = 16
+_SILENCE_SECONDS = 60.0
 
 
 class FileForm:
@@ -93,7 +95,12 @@ class FileForm:
     async def begin(self) -> None:
         """Read as far as the file's name. Problem when there is no file."""
         while not self._is_file:
-            if not await self._feed():
+            try:
+                async with asyncio.timeout(_SILENCE_SECONDS):
+                    is_more = await self._feed()
+            except TimeoutError:
+                raise Problem("timeout", "nothing came for a minute; send the form again") from None
+            if not is_more:
                 raise Problem("invalid-request", "the form has no part `file` with the image")
 
     async def content(self) -> AsyncIterator[bytes]:

@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from nucleus.api.authentication import require
 from nucleus.api.conditional import json_answer
+from nucleus.api.credentials import without_secrets
 from nucleus.api.problems import Problem, problem_of, wants_operation
 from nucleus.api.representations import operation_json
 from nucleus.mirror import audit, clusters, idempotency, operations
@@ -226,7 +227,7 @@ def _has_secret(headers: Mapping[str, str]) -> bool:
 
 
 def _record_refusal(call: Call, action: str, problem: Problem) -> None:
-    target = call.request.url.path
+    target = without_secrets(call.request.url.path)
     with call.service.pool.transaction() as session:
         audit.record(session, call.entry(action, target, problem.code))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from contextlib import ExitStack, closing
 from typing import Any
@@ -16,6 +17,7 @@ from nucleus.mirror import audit, identity
 from nucleus.mirror.pool import Pool
 from tests.system.nucleus.api.conftest import MODERN, PROBLEMS, add_person, changed, started
 from tests.system.nucleus.api.http_client import Client, Connection
+from tests.system.nucleus.test_operations import until
 
 SETS = "/v1/computeset/"
 
@@ -135,6 +137,24 @@ def test_an_answer_with_a_secret_is_not_stored(service: Client, pool: Pool) -> N
     assert "new key" in answer.json()["detail"]
     with pool.transaction() as session:
         assert session.rows("SELECT body FROM idempotency") == [(b"",)]
+
+
+def test_a_token_in_a_path_is_in_no_log(
+    service: Client, pool: Pool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    token = service.tokens["ann"]
+    assert service.ask("ann", "DELETE", f"/v1/token/{token}").status_code == 404
+
+    def logged() -> str:
+        """Without uvicorn's own log, which `nucleus serve` has off."""
+        return "\n".join(one.getMessage() for one in caplog.records if one.name == "nucleus.access")
+
+    until(lambda: "/v1/token/nuc_" in logged(), "the line of the log")
+    with pool.transaction() as session:
+        targets = [row.entry.target for row in audit.newest(session, 5)]
+    assert f"/v1/token/{token[:12]}_…" in targets
+    assert token not in logged()
 
 
 def test_computes_are_powered_in_their_running_set_only(service: Client, pool: Pool) -> None:

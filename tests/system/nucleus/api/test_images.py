@@ -5,14 +5,18 @@ from __future__ import annotations
 import base64
 import hashlib
 import socket
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from nucleus.api import multipart
 from nucleus.configuration import Configuration
 from nucleus.mirror import identity, images
 from nucleus.mirror.pool import Pool
 from tests.system.nucleus.api.conftest import ISO, MODERN, PROBLEMS, changed, started
-from tests.system.nucleus.api.http_client import Client
+from tests.system.nucleus.api.http_client import Client, Connection
 
 MD5 = hashlib.md5(ISO).hexdigest()
 SHA = hashlib.sha256(ISO)
@@ -171,3 +175,15 @@ def test_images_have_a_largest_size(configuration: Configuration, pool: Pool, pe
         assert answer.status_code == 413
     with pool.transaction() as session:
         assert images.old_uploads(session) == [] and session.row("SELECT COUNT(*) FROM image") == (0,)
+
+
+def test_a_form_that_never_comes_is_ended(service: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(multipart, "_SILENCE_SECONDS", 0.5)
+    with closing(Connection(service.path)) as connection:
+        connection.putrequest("POST", "/v1/image")
+        connection.putheader("Authorization", f"Bearer {service.tokens['ann']}")
+        connection.putheader("Content-Type", "multipart/form-data; boundary=x")
+        connection.putheader("md5", MD5)
+        connection.putheader("Content-Length", "100")
+        connection.endheaders()
+        assert connection.getresponse().status == 503
