@@ -23,7 +23,12 @@ _MACHINES = {
 }
 """Machine → the contract tests that run on it."""
 
-_WITHOUT_LAB = ("infiniband/test_netlink.py", "infiniband/test_pkeys.py", "libvirt/test_domains.py")
+_WITHOUT_LAB = (
+    "infiniband/test_netlink.py",
+    "infiniband/test_pkeys.py",
+    "libvirt/test_changes.py",
+    "libvirt/test_domains.py",
+)
 """Contract tests that need no machine of the lab: a sysfs in a folder, netlink messages, the system's libvirt."""
 
 
