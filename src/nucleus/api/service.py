@@ -116,7 +116,7 @@ def reading(call: Call, read: Callable[[Session], Response]) -> Response:
 
 
 class Change:
-    """One transaction that changes something, with what is to be recorded of it."""
+    """One transaction that changes something, with its records."""
 
     def __init__(self, session: Session, call: Call, action: str) -> None:
         self.session = session

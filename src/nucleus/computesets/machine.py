@@ -80,7 +80,7 @@ Handler = Callable[[str, Context, Event], Result]
 
 
 def step(state: str, context: Context, event: Event) -> Result:
-    """The state after the event, its context, and what is to be done."""
+    """The state after the event, its context, and the actions that follow."""
     handler = TABLE.get(("*" if state in ENDED_SETS else state, event.kind))
     return handler(state, context, event) if handler else (state, context, [])
 

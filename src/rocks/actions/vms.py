@@ -252,20 +252,7 @@ def set_vm(database: Database, name: str, changes: VmChanges) -> None:
             "must supply physnode, disk, disksize, mem, cpus, maxmem, maxcpus, slice, virt-type or uuid: nothing is "
             "given to change"
         )
-    cpus, attributes = _read_cpus(changes), _read_maxima(changes)
-    columns: dict[str, object] = {}
-    if changes.memory_mb is not None:
-        columns["Mem"] = _read_memory(changes.memory_mb)
-    if changes.slice is not None:
-        columns["Slice"] = read_number("slice", changes.slice, 0)
-    if changes.virt_type not in (None, "None"):
-        if str(changes.virt_type).lower() not in VIRT_TYPES:
-            raise UserError(
-                f'virt-type "{printable(str(changes.virt_type))}" must be one of {", ".join(VIRT_TYPES)}'
-            )
-        columns["Virt_Type"] = str(changes.virt_type).lower()
-    if changes.uuid is not None:
-        columns["UUID"] = _read_uuid(changes.uuid)
+    cpus, attributes, columns = _read_cpus(changes), _read_maxima(changes), _read_columns(changes)
     target = _target(database, name, changes.container) if changes.container else None
     if target is not None:
         if target.name.lower() == name.lower():
@@ -295,6 +282,24 @@ def set_vm(database: Database, name: str, changes: VmChanges) -> None:
     if target is not None:
         vm_changes.record_host_vlans(database, host_vlans(database, vm, target))
     vm_changes.claim_own_vlans(database, [name])
+
+
+def _read_columns(changes: VmChanges) -> dict[str, object]:
+    """Column of the machine's own row → value."""
+    columns: dict[str, object] = {}
+    if changes.memory_mb is not None:
+        columns["Mem"] = _read_memory(changes.memory_mb)
+    if changes.slice is not None:
+        columns["Slice"] = read_number("slice", changes.slice, 0)
+    if changes.virt_type not in (None, "None"):
+        if str(changes.virt_type).lower() not in VIRT_TYPES:
+            raise UserError(
+                f'virt-type "{printable(str(changes.virt_type))}" must be one of {", ".join(VIRT_TYPES)}'
+            )
+        columns["Virt_Type"] = str(changes.virt_type).lower()
+    if changes.uuid is not None:
+        columns["UUID"] = _read_uuid(changes.uuid)
+    return columns
 
 
 def _read_cpus(changes: VmChanges) -> int | None:

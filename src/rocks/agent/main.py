@@ -13,12 +13,15 @@ import json
 import os
 import signal
 import sys
-from typing import IO, Sequence
+from typing import IO, TYPE_CHECKING, Callable, Sequence
 
 import rocks
 from rocks.devices.state_folder import state_folder
 from rocks.errors import RocksError
 from rocks.files import file_error
+
+if TYPE_CHECKING:
+    from rocks.agent.host import Host
 
 _USAGE = (
     "usage: rocks-agent [--serve | --version | links | ended | probe [again] | "
@@ -123,27 +126,19 @@ def _receive_image(directory: str, digest: str, size_bytes: int) -> int:
 
 
 def _send_disk(path: str, directory: str, machine: str, most_bytes: int) -> int:
-    from rocks.agent.host import Host
     from rocks.agent.image_copies import send_disk
 
-    output = _private_standard_output()
-
-    def send(data: bytes) -> None:
-        output.write(data)
-
-    try:
-        send_disk(Host(state_folder()), path, directory, machine, most_bytes, send)
-        output.flush()
-    except RocksError as error:
-        print(error, file=sys.stderr)
-        return error.exit_status
-    except BrokenPipeError:
-        return 1
-    return 0
+    return _write_stream(lambda host, send: send_disk(host, path, directory, machine, most_bytes, send))
 
 
 def _move_disk_from(names: Sequence[str], have: int) -> int:
     from rocks.agent.disk_moves import send_disk
+
+    return _write_stream(lambda host, send: send_disk(host, names[0], names[1], names[2], have, send))
+
+
+def _write_stream(write: Callable[[Host, Callable[[bytes], None]], None]) -> int:
+    """Have `write` write a stream to standard output; returns the exit status."""
     from rocks.agent.host import Host
 
     output = _private_standard_output()
@@ -152,7 +147,7 @@ def _move_disk_from(names: Sequence[str], have: int) -> int:
         output.write(data)
 
     try:
-        send_disk(Host(state_folder()), names[0], names[1], names[2], have, send)
+        write(Host(state_folder()), send)
         output.flush()
     except RocksError as error:
         print(error, file=sys.stderr)

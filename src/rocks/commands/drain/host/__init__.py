@@ -21,7 +21,7 @@ class Command(rocks.commands.Command):
     Without to, the running machines are stopped. With to, each machine is stopped if it runs, moved as by move host vm
     to the host that has the most memory left, and started there if it ran. A machine that cannot be moved is not
     stopped if that is known before, and otherwise started where it was. One machine follows the other, and one that
-    fails does not stop the others. The same command goes on with what is left; it does not start a machine that a
+    fails does not stop the others. The same command goes on with the other machines; it does not start a machine that a
     killed command has stopped.
 
     <arg type='string' name='host'>
