@@ -52,7 +52,7 @@ test-guests: ## the cluster of `make demo-cluster`, started, stopped and removed
 demo-stop: ## end and remove everything that `make demo` and `make demo-cluster` started (root)
 	@[ ! -x /usr/bin/python3 ] || $(LAB) demo-stop
 
-test: ## set up, then every check and every test but those of lab, packages, installer and guests (root; about 20 minutes on 2 processors)
+test: ## set up, then every check and every test but those of lab, packages, installer and guests (root; about 25 minutes on 2 processors)
 	@tools/setup test
 	@$(MAKE) --no-print-directory lint
 	@$(ISOLATED) $(PYTEST) $(PARALLEL) -m 'not lab and not packages and not installer and not guests'
