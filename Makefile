@@ -18,7 +18,7 @@ EXAMPLES = 20
 PARALLEL = -n $(WORKERS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-cluster demo-stop guest-image test-guests test test-nucleus-api test-random check lint bench agent packages test-packages frontend-iso installer \
+.PHONY: help setup demo demo-cluster demo-stop guest-image test-guests test test-nucleus-api test-oidc test-ansible test-browser api-changes test-random check lint bench agent packages test-packages frontend-iso installer \
   test-installer reference requirements clean new-command os-roll test-os-roll roll reroll profile deb rpm lab lab-stop lab-demo test-lab test-lab-long comet-wheel
 
 help: ## list these targets
@@ -31,7 +31,13 @@ setup: ## install what everything below needs (root; Debian 12)
 
 demo: ## from an empty machine to a virtual machine that reports its name (root)
 	@tools/setup demo
+	@tools/browser-libraries .state/browser || echo "  without them, browsers show no consoles of the demo's machines; all else works"
 	@$(LAB) demo
+
+.PHONY: demo-day
+demo-day: ## an owner's day on the demo's site by comet, and the published interface's 34 requests; each with its answer (root; 3 minutes)
+	@$(MAKE) --no-print-directory demo
+	@tools/owner-day
 
 demo-cluster: ## the demo's site, and on it a cluster of Debian machines that answers by SSH (root; minutes under emulation)
 	@$(MAKE) --no-print-directory guest-image
@@ -55,11 +61,31 @@ demo-stop: ## end and remove everything that `make demo` and `make demo-cluster`
 test: ## set up, then every check and every test but those of lab, packages, installer and guests (root; about 25 minutes on 2 processors)
 	@tools/setup test
 	@$(MAKE) --no-print-directory lint
-	@$(ISOLATED) $(PYTEST) $(PARALLEL) -m 'not lab and not packages and not installer and not guests'
+	@$(ISOLATED) $(PYTEST) $(PARALLEL) -m 'not lab and not packages and not installer and not guests and not browser'
 
 test-nucleus-api: ## generated requests against the whole REST interface of Nucleus (root; 3 minutes)
 	@tools/setup test
 	@$(ISOLATED) env NUCLEUS_API_EXAMPLES=$(EXAMPLES) $(PYTEST) tests/system/nucleus/api/test_schema.py
+
+api-changes: ## what clients of the REST interface could not rely on any more since FROM=COMMIT
+	@git show '$(or $(FROM),HEAD):docs/reference/nucleus-openapi.json' | $(PYTHON) -m lab.openapi_changes /dev/stdin docs/reference/nucleus-openapi.json
+
+test-oidc: ## tokens of a real provider of OpenID Connect, which is fetched from npm (root; 1 minute)
+	@tools/setup test
+	@tools/oidc-provider .state/oidc-provider
+	@$(ISOLATED) env OIDC_PROVIDER="$(CURDIR)/.state/oidc-provider" $(PYTEST) tests/system/nucleus/api/test_oidc_provider.py
+
+test-ansible: ## the Ansible example at a service of its own; ansible-core is fetched from PyPI (root; 1 minute)
+	@tools/setup test
+	@[ -e .state/ansible/complete ] || { rm -rf .state/ansible && /usr/bin/python3 -m venv .state/ansible && .state/ansible/bin/pip install \
+	  --quiet --no-input --disable-pip-version-check --progress-bar off --require-hashes -r examples/ansible/requirements.txt && touch .state/ansible/complete; }
+	@$(ISOLATED) env ANSIBLE="$(CURDIR)/.state/ansible" $(PYTEST) tests/system/nucleus/test_ansible.py
+
+test-browser: ## the pages of Nucleus in a real Chromium, with axe-core (root; installs chromium; minutes)
+	@tools/setup browser
+	@tools/browser-libraries .state/browser
+	@tools/browser-libraries .state/browser-tests tests
+	@$(ISOLATED) $(PYTEST) -m browser tests/browser
 
 test-random: ## the tests with generated input, with fresh seeds and ten times as many examples (root)
 	@tools/setup test

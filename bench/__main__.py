@@ -17,7 +17,19 @@ from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
-from bench import far_hosts, lab_part, machine, many_hosts, many_vms, one_start, page, size, start_up, table
+from bench import (
+    far_hosts,
+    lab_part,
+    machine,
+    many_hosts,
+    many_vms,
+    one_start,
+    owners,
+    page,
+    size,
+    start_up,
+    table,
+)
 from bench.images.figures import FIGURES
 from bench.site import STATE, BenchSite
 from bench.table import Row
@@ -40,12 +52,13 @@ class Part(NamedTuple):
     dependents: tuple[str, ...] = ()
 
 
-_HERE = {"R2", "R8", "R9", "R10", "R16", "R20"}
+_HERE = {"R2", "R8", "R9", "R10", "R16", "R20", "R22", "R23"}
 _PARTS = (
-    Part((), "the cluster database", BenchSite.describe, tuple(_HERE)),
+    Part((), "the cluster database", BenchSite.describe, tuple(_HERE - {"R22", "R23"})),
     Part(("R8",), "start-up", start_up.measure),
     Part(("R16",), "a large cluster is added", many_vms.measure),
     Part(("R10", "R20"), "a site of 2,000 hosts and 20,000 virtual machines", size.measure),
+    Part(("R10", "R22", "R23"), "owners of 20,000 virtual machines", owners.measure),
     Part((), f"{far_hosts.COUNT} far hosts and their virtual machines", far_hosts.bring_up, ("R2", "R9")),
     Part(("R2",), "one start", one_start.measure),
     Part(("R9",), "many starts", many_hosts.measure),

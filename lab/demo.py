@@ -14,7 +14,8 @@ from lab import console, links
 from lab.console import Ready
 from lab.demo_plan import FRONTEND, GUEST, GUESTS, Described, FrontendFacts, site_commands
 from lab.guest import image
-from lab.namespace import IMAGE_FOLDER
+from lab.namespace import CHECKOUT, IMAGE_FOLDER
+from lab.nucleus import Nucleus, unreadable_sources
 from lab.progress import Progress
 from lab.site import Site, SiteState
 from rocks.errors import IncoherentError, StateError, ToolError
@@ -43,14 +44,38 @@ class Demo:
         The site ends with this process until it is complete, and then runs until it is torn down.
         """
         self.build_site()
+        nucleus = self._begin_nucleus()
         self._put_disks()
         self._print(f"\nThe virtual machine {GUEST}:")
         ready = self._start_guest()
         self._compare(ready)
         self.show("list", "host", "vm", "status=yes")
+        if nucleus is not None:
+            self._finish_nucleus(nucleus)
         self._site.machine.release()
         self._print(f"\nTimes:\n{self._progress.table()}")
+        if nucleus is not None:
+            self._print(nucleus.closing_text())
         self._print(_closing_text(self._site.folder))
+
+    def _begin_nucleus(self) -> Nucleus | None:
+        """Start it beside the guest; None where its account could not read the programs."""
+        path = unreadable_sources()
+        if path is not None:
+            self._print(
+                f"  without Nucleus: its user may not read {path}; to have it, run `chmod -R o+rX {CHECKOUT}`"
+            )
+            return None
+        nucleus = Nucleus(self._site.machine)
+        nucleus.begin()
+        return nucleus
+
+    def _finish_nucleus(self, nucleus: Nucleus) -> None:
+        self._print("\nNucleus, by which owners use the site:")
+        with self._progress.step("Nucleus: executor, web service, an owner (beside the guest's start)"):
+            nucleus.finish()
+        for line in nucleus.lines:
+            self._print(f"  {line}")
 
     def build_site(self) -> None:
         """The site, described to its cluster database; nothing is started. Errors as of `run`."""

@@ -8,6 +8,7 @@ import time
 import uuid
 from pathlib import Path
 
+from lab.accounts import ensure_account
 from lab.namespace import Machine, last_line
 from lab.processes import ProcessIdentity, command_name, end, identify
 from rocks.errors import ToolError
@@ -50,7 +51,9 @@ def start(machine: Machine, kvm_works: bool) -> None:
     and does not work, 0.3 s when it is not. ToolError when the daemon does not answer in time.
     """
     _write_configuration(machine)
-    _ensure_account(machine)
+    # libvirt 9.0 looks its compiled-in default user and group up before it reads that we configure numbers, and does
+    # not start without them. Debian's libvirt-daemon-system makes them; here they exist inside the machine only.
+    ensure_account(machine, _ACCOUNT, QEMU_OWNER)
     _cover_kvm(machine, kvm_works)
     _cover_polkit_agent(machine)
     machine.start_daemon("virtlogd", ["/usr/sbin/virtlogd", "--pid-file", "/run/libvirt/virtlogd.pid"])
@@ -101,27 +104,6 @@ def _write_configuration(machine: Machine) -> None:
     hook.parent.mkdir(parents=True, exist_ok=True)
     if not hook.is_symlink():
         hook.symlink_to("/opt/rocks/libexec/rocks-libvirt-hook")
-
-
-def _ensure_account(machine: Machine) -> None:
-    """Give the machine the account that libvirt's own default names, if this machine has none.
-
-    libvirt 9.0 looks its compiled-in default user and group up before it reads that we configure numbers, and does not
-    start without them. Debian's libvirt-daemon-system makes them; here they exist inside the machine only.
-    """
-    line = f"{_ACCOUNT}:x:{QEMU_OWNER}:"
-    _cover_with_line(machine, Path("/etc/passwd"), f"{line}{QEMU_OWNER}::/nonexistent:/usr/sbin/nologin")
-    _cover_with_line(machine, Path("/etc/group"), line)
-
-
-def _cover_with_line(machine: Machine, original: Path, line: str) -> None:
-    text = original.read_text(encoding="utf-8", errors="surrogateescape")
-    if f"\n{_ACCOUNT}:" in text:
-        return
-    cover = machine.folder / original.name
-    cover.write_text(f"{text.rstrip()}\n{line}\n", encoding="utf-8", errors="surrogateescape")
-    cover.chmod(0o644)
-    machine.cover(cover, str(original))
 
 
 def _cover_kvm(machine: Machine, kvm_works: bool) -> None:

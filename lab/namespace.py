@@ -93,6 +93,10 @@ class Machine:
         """The path outside of a file that is at `place` (absolute, below one of FOLDERS) inside."""
         return self.folder / "root" / place.lstrip("/")
 
+    def inside(self, place: str) -> Path:
+        """The path outside of a file as the running machine sees it at `place`. StateError when it does not run."""
+        return Path(f"/proc/{self._required_init().process_id}/root{place}")
+
     def init(self) -> ProcessIdentity | None:
         """The init process of the machine; None when the machine does not run."""
         process = read_record(self.init_record)
@@ -130,7 +134,7 @@ class Machine:
 
     def cover(self, source: Path, place: str) -> None:
         """Mount `source`, a path below the state folder, over `place` inside, once."""
-        inside = Path(f"/proc/{self._required_init().process_id}/root{place}")
+        inside = self.inside(place)
         if not (inside.exists() and inside.samefile(source)):
             self.run_checked(["/usr/bin/mount", "--bind", str(source), place], _MOUNT_DEADLINE_SECONDS)
 
@@ -174,11 +178,13 @@ class Machine:
             raise errors[0]
         return results[0]
 
-    def start_daemon(self, name: str, arguments: Sequence[str]) -> ProcessIdentity:
+    def start_daemon(
+        self, name: str, arguments: Sequence[str], in_own_network: bool = True
+    ) -> ProcessIdentity:
         """Start a program inside that stays; its output goes to `name`.log, its identity into a record `name`.
 
-        The init process is its parent. Nothing is done when the recorded one still runs. ToolError when it ends at
-        once.
+        The init process is its parent. Nothing is done when the recorded one still runs. Not `in_own_network`: it has
+        the network of this process. ToolError when it ends at once.
         """
         running = self.daemon(name)
         if running is not None:
@@ -186,9 +192,8 @@ class Machine:
         record, log = self.record_of(name), self.log_folder / f"{name}.log"
         record.unlink(missing_ok=True)
         shell = ["/bin/sh", "-c", _RECORD_AND_BECOME, "sh", str(record), *arguments]
-        starter = start_in_background(
-            _enter(self._required_init(), ["/usr/bin/setsid", "--fork", *shell]), log
-        )
+        program = ["/usr/bin/setsid", "--fork", *shell]
+        starter = start_in_background(_enter(self._required_init(), program, in_own_network), log)
         end_at = time.monotonic() + _START_DEADLINE_SECONDS
         while True:
             is_recorded = record.exists()  # before the question that a record answers
@@ -307,9 +312,9 @@ def environment_with_sources() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": f"{CHECKOUT}:{CHECKOUT / 'src'}"}
 
 
-def _enter(init: ProcessIdentity, arguments: Sequence[str]) -> list[str]:
+def _enter(init: ProcessIdentity, arguments: Sequence[str], in_own_network: bool = True) -> list[str]:
     # The root as well: in a chroot, that of the mount namespace is the root outside of the chroot.
-    namespaces = ("--mount", "--net", "--pid", "--ipc", "--uts", "--root")
+    namespaces = ["--mount", "--pid", "--ipc", "--uts", "--root", *(["--net"] if in_own_network else [])]
     return ["/usr/bin/nsenter", "--target", str(init.process_id), *namespaces, "--wdns=/", "--", *arguments]
 
 

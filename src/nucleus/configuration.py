@@ -121,10 +121,15 @@ class AuthenticationSettings:
 
 @dataclass(frozen=True)
 class OidcSettings:
-    """The site's identity provider (OpenID Connect), where it has one: tokens of `issuer` for `audience`."""
+    """The site's identity provider (OpenID Connect), where it has one: tokens of `issuer` for `audience`.
+
+    `pages`: the pages sign in there, too, with the audience as their client's name, and the secret of the file if any.
+    """
 
     issuer: str = ""
     audience: str = "nucleus"
+    pages: bool = False
+    secret_file: str = ""
     username_claim: str = "preferred_username"
     algorithms: list[str] = field(default_factory=lambda: ["ES256", "RS256", "PS256"])
 
@@ -133,7 +138,7 @@ class OidcSettings:
 class ImageSettings:
     """Where images are while they are uploaded, how large one may be, and whether owners may publish for everybody."""
 
-    folder: str = "/var/lib/rocks/nucleus/images"
+    folder: str = "/var/lib/rocks-nucleus/images"
     most_gb: int = 20
     owners_publish: bool = False
 

@@ -22,6 +22,12 @@ _POWER = {
 UNMAPPED = "unmapped"
 """State of an image that is on its NAS only."""
 
+_IN_USE = ("mapped", "NAS<-VM sched")
+"""States of an image that its host uses, with or without a copy of its own; all others are on the way or between."""
+
+READY, SYNCING, SYNCED = "ready", "syncing", "synced"
+"""Where a node's disk is, for its owners: on the NAS, on its way, used by its host."""
+
 CREATED, SUBMITTED, RUNNING, ENDING = "created", "submitted", "running", "ending"
 COMPLETED, CANCELLED, FAILED = "completed", "cancelled", "failed"
 LIVING_SETS: Final = (CREATED, SUBMITTED, RUNNING, ENDING)
@@ -30,7 +36,6 @@ SET_STATES: Final = (*LIVING_SETS, *ENDED_SETS)
 """States of a computeset, in the order in which they follow each other."""
 
 QUEUED, SUCCEEDED = "queued", "succeeded"
-OPERATION_STATES: Final = (QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED)
 ENDED_OPERATIONS: Final = (SUCCEEDED, FAILED, CANCELLED)
 
 
@@ -50,7 +55,10 @@ def is_image_free(image_state: str | None, image_locked: bool | None) -> bool:
 
 
 def disk_state(image_state: str | None, image_locked: bool | None) -> str:
-    """`frontend_state` and `compute_state` of the published service: syncing, ready or synced."""
-    if image_locked:
-        return "syncing"
-    return "ready" if image_state in (None, UNMAPPED) else "synced"
+    """`frontend_state` and `compute_state` of the published service: READY, SYNCING or SYNCED.
+
+    The state decides where it can: a NAS also locks an image that is mapped and stays there.
+    """
+    if image_state in _IN_USE:
+        return SYNCED
+    return READY if image_state in (None, UNMAPPED) and not image_locked else SYNCING

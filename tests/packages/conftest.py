@@ -23,7 +23,10 @@ from rocks.process import run_checked
 from tests.packages.fresh_roots import CACHE, Root, make_bare_root, make_repository, make_root
 from tests.packages.frontend_machine import Machine
 
-NAMES = ("rocks-agent", "rocks-cli", "rocks-common", "rocks-imgstorage-host", "rocks-imgstorage-nas")
+NAMES = (
+    *("comet", "rocks-agent", "rocks-cli", "rocks-common", "rocks-imgstorage-host", "rocks-imgstorage-nas"),
+    "rocks-nucleus",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -36,15 +39,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def built() -> dict[str, list[Path]]:
-    """Kind → the five packages of that kind. Skips where they have not been built, and where roots cannot be made."""
+    """Kind → the packages of that kind. Skips where they have not been built, and where roots cannot be made."""
     if os.geteuid() != 0:
         pytest.skip("a root folder is made and entered by root")
     for program in ("mmdebstrap", "apt-ftparchive", "rpm"):
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed: tools/setup packages")
-    found = {kind: sorted((CHECKOUT / "dist").glob(f"rocks-*.{kind}")) for kind in ("deb", "rpm")}
+    found = {
+        kind: sorted(path for name in NAMES for path in (CHECKOUT / "dist").glob(f"{name}[-_][0-9]*.{kind}"))
+        for kind in ("deb", "rpm")
+    }
     if any(len(packages) != len(NAMES) for packages in found.values()):
-        pytest.skip("dist/ has not the five packages of each kind: make packages")
+        pytest.skip("dist/ has not each package once of each kind: make packages")
     return found
 
 

@@ -115,7 +115,7 @@ def make_newer_medium(medium: Path, folder: Path, version: str) -> Path:
     """The same medium with our packages under a newer version."""
     shutil.copytree(medium, folder)
     before = (folder / "version").read_text("ascii").strip()
-    for name in ("rocks-common", "rocks-cli"):
+    for name in ("rocks-common", "rocks-cli", "rocks-nucleus"):
         (package,) = (folder / "repository").glob(f"{name}_*.deb")
         content = folder.with_name(f"{folder.name}-{name}")
         run_checked(["dpkg-deb", "-R", str(package), str(content)], deadline_seconds=120)

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from comet.cli.context import Context
-from comet.cli.output import Column, columns, printed, safe, show
+from comet.cli.context import Context, computes_of
+from comet.cli.output import columns, printed, safe, show, tabbed
 from comet.client import records
-from comet.client.errors import NotFoundError, RefusedError, UsageError
+from comet.client.errors import RefusedError, UsageError
+from comet.client.files import replace_file
 from comet.client.hostlists import expand_hostlist, natural_key
-from comet.client.views import export_files, macs, node_rows, set_text, summary
+from comet.client.views import export_files, macs, node_rows, row, set_text, summary
 
-_SUMMARY = (
-    *(
-        Column("name", "Name"),
-        Column("project", "Project"),
-        Column("count", "Count"),
-        Column("nodes", "Nodes"),
-    ),
-    *(Column("frontend", "Frontend (Fe)"), Column("state", "State (Fe)"), Column("type", "Type (Fe)")),
-    *(Column("allocations", "allocations"), Column("description", "Description")),
+_SUMMARY = columns(
+    *("name", "project", "count", "nodes", "frontend", "state", "type", "allocations", "description"),
+    **{
+        "name": "Name",
+        "project": "Project",
+        "count": "Count",
+        "nodes": "Nodes",
+        "description": "Description",
+    },
+    **{"frontend": "Frontend (Fe)", "state": "State (Fe)", "type": "Type (Fe)"},
 )
 _NODES = columns(
     *("name", "state", "computeset_text", "allocation", "admin_state", "mac", "ip", "cluster"),
@@ -32,6 +32,8 @@ _NODES = columns(
     memory="RAM(M)",
     disksize="disk(G)",
 )
+_FRONTEND = "pub_ip pub_mac pub_netmask gateway dns1 dns2 ntp"
+_COMPUTE = "active_computeset active_computeset_state"
 _SORT = {"computeset": "active_computeset", "ram": "memory", "disk": "disksize"}
 
 
@@ -62,23 +64,16 @@ def nodes(context: Context) -> None:
     sets = context.client.computesets(records.ACTIVE_STATES) if busy else []
     tables = [(it, sorted_rows(node_rows(it, sets), context.option("sort"))) for it in clusters]
     if context.form != "table":
-        context.print([row for _, rows in tables for row in rows], _NODES)
+        context.print([it for _, rows in tables for it in rows], _NODES)
         return
     chosen = _NODES[:5] if context.option("status") else _NODES[:8] if context.option("concise") else _NODES
     for cluster, rows in tables:
         frontend = cluster.frontend
-        address = (frontend.pub_ip if frontend else None) or "no address"
-        parts = (
-            f"Cluster: {cluster.name}",
-            f"Frontend: {frontend.name if frontend else 'none'}",
-            f"IP: {address}",
-        )
-        show("\t".join(safe(part) for part in parts))
-        visible = [
-            {**row, "computeset_text": set_text(row["active_computeset"], row["active_computeset_state"])}
-            for row in rows
-        ]
-        show(printed(visible, chosen, "table"))
+        name, address = (frontend.name, frontend.pub_ip) if frontend else ("none", None)
+        show(tabbed(f"Cluster: {cluster.name}", f"Frontend: {name}", f"IP: {address or 'no address'}"))
+        for it in rows:
+            it["computeset_text"] = set_text(it["active_computeset"], it["active_computeset_state"])
+        show(printed(rows, chosen, "table"))
 
 
 def sorted_rows(rows: list[dict[str, Any]], key: Any) -> list[dict[str, Any]]:
@@ -87,8 +82,8 @@ def sorted_rows(rows: list[dict[str, Any]], key: Any) -> list[dict[str, Any]]:
         return rows
     name = _SORT.get(key, key)
 
-    def of(row: Mapping[str, Any]) -> Any:
-        value = row.get(name)
+    def of(one: Mapping[str, Any]) -> Any:
+        value = one.get(name)
         if isinstance(value, list):
             value = value[0] if value else None
         return (value is None, natural_key(str(value)))
@@ -105,36 +100,19 @@ def node_info(context: Context) -> None:
     if context.form == "rest":
         context.print_document(document)
         return
-    values: dict[str, Any] = {
-        "name": found.name,
-        "kind": found.kind,
-        "cluster": found.cluster,
-        "state": found.state,
-        "power": found.power,
-        "type": found.type,
-        "admin_state": found.disk_state,
-        "image_state": found.image_state,
-        "admin_disabled": found.admin_disabled,
-        "cpus": found.cpus,
-        "memory": found.memory,
-        "disksize": found.disksize,
-        "mac": macs(found),
-        "iface": [it.iface for it in found.interfaces],
-        "host": found.host,
-        "iso": found.iso,
-        "iso_active": found.iso_active,
-        "observed_at": found.observed_at,
-        "stale": found.stale,
-    }
-    if node is None:
-        names = ("pub_ip", "pub_mac", "pub_netmask", "gateway", "dns1", "dns2", "ntp")
-        values.update({key: getattr(found, key) for key in names})
-    else:
-        values.update(active_computeset=found.computeset, active_computeset_state=found.computeset_state)
+    values = row(
+        found,
+        "name kind cluster state power type admin_state image_state admin_disabled cpus memory disksize mac iface "
+        "host iso iso_active observed_at stale " + (_FRONTEND if node is None else _COMPUTE),
+        admin_state=found.disk_state,
+        mac=macs(found),
+        iface=[it.iface for it in found.interfaces],
+        active_computeset=found.computeset,
+        active_computeset_state=found.computeset_state,
+    )
     if context.form == "table":
-        context.print(
-            [{"attribute": key, "value": it} for key, it in values.items()], columns("attribute", "value")
-        )
+        pairs = [{"attribute": key, "value": it} for key, it in values.items()]
+        context.print(pairs, columns("attribute", "value"))
     else:
         context.print([values], columns(*values))
 
@@ -144,12 +122,7 @@ def rename(context: Context) -> None:
     old, new = expand_hostlist(context.arguments.old), expand_hostlist(context.arguments.new)
     if len(old) != len(new):
         raise UsageError(f"{len(old)} nodes and {len(new)} new names: give as many")
-    known = {it.name for it in context.client.cluster(cluster).computes}
-    missing = [it for it in old if it not in known]
-    if missing:
-        raise NotFoundError(
-            f"cluster {cluster} has no compute {missing[0]}. List them: comet cluster {cluster}"
-        )
+    known = set(computes_of(context, old))
     taken = [it for it in new if it in known - set(old)]
     if taken:
         raise RefusedError(f"cluster {cluster} has a compute {taken[0]} already, which is not renamed here")
@@ -173,26 +146,13 @@ def export_nodes(context: Context) -> None:
     folder = Path(str(context.option("directory", ".")))
     for kind, text in texts.items():
         path = folder / f"{kind}_{cluster.name}.txt"
-        write_whole(path, safe_lines(text))
+        try:
+            replace_file(path, safe_lines(text), 0o644)
+        except OSError as error:
+            raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error
         show(safe(str(path)))
 
 
 def safe_lines(text: str) -> str:
     """A file that set-up scripts read has one line for each thing that it says."""
     return "".join(safe(line) + "\n" for line in text.split("\n")[:-1])
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Replace a file. UsageError if that cannot be done."""
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".comet.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink()
-            raise
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error

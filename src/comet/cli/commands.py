@@ -8,24 +8,18 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Option(NamedTuple):
-    """An option; without a `value` (its name in the help) it is a flag. `kind`: what completion offers."""
+class Parameter(NamedTuple):
+    """An option, or an argument (its name has no dashes). An option without a `value`, its name in the help, is a flag.
+
+    `kind` says what completion offers: cluster, node, image, endpoint, file, or nothing.
+    """
 
     names: tuple[str, ...]
     help: str
     value: str = ""
-    choices: tuple[str, ...] = ()
     kind: str = ""
-
-
-class Argument(NamedTuple):
-    """An argument; `kind` says what completion offers: cluster, node, image, endpoint, file or nothing."""
-
-    name: str
-    help: str
+    choices: tuple[str, ...] = ()
     optional: bool = False
-    kind: str = ""
-    choices: tuple[str, ...] = ()
 
 
 class Command(NamedTuple):
@@ -34,243 +28,150 @@ class Command(NamedTuple):
     path: tuple[str, ...]
     handler: str
     help: str
-    arguments: tuple[Argument, ...] = ()
-    options: tuple[Option, ...] = ()
+    arguments: tuple[Parameter, ...]
+    options: tuple[Parameter, ...]
 
 
-FORMATS = ("table", "json", "yaml", "csv", "rest")
-SORT_KEYS = (
+_FORMATS = ("table", "json", "yaml", "csv", "rest")
+_SORT_KEYS = (
     *("name", "state", "computeset", "allocation", "admin_state", "mac", "ip", "cluster"),
     *("kind", "type", "cpus", "ram", "disk"),
 )
-SET_STATES = (
-    "created",
-    "submitted",
-    "running",
-    "ending",
-    "completed",
-    "cancelled",
-    "failed",
-    "active",
-    "all",
+_SET_STATES = (
+    *("created", "submitted", "running", "ending", "completed", "cancelled", "failed"),
+    *("active", "all"),
 )
+
 
 GLOBAL = (
-    Option(("--endpoint",), "a configured server's name, or an address", "NAME", kind="endpoint"),
-    Option(("--format",), "how data are printed (default: table)", "FORMAT", FORMATS),
-    Option(("--legacy",), "json and rest as the old client printed them"),
-    Option(
+    Parameter(("--endpoint",), "a configured server's name, or an address", "NAME", "endpoint"),
+    Parameter(("--format",), "how data are printed (default: table)", "FORMAT", choices=_FORMATS),
+    Parameter(("--legacy",), "json and rest as the old client printed them"),
+    Parameter(
         ("--wait",), "wait until it has happened; --wait=SECONDS waits no longer (default: 3600)", "SECONDS"
     ),
-    Option(("--no-wait",), "return when the server has accepted it (default)"),
-    Option(("--yes", "-y"), "ask nothing"),
-    Option(("--cached",), "show what was seen last; do not ask the server"),
-    Option(("--quiet", "-q"), "no messages but errors"),
-    Option(("--ca",), "the CA certificate of the server's site", "FILE", kind="file"),
-    Option(("--config",), "another configuration file", "FILE", kind="file"),
-    Option(("--timeout",), "seconds to wait for an answer (default: 30)", "SECONDS"),
+    Parameter(("--no-wait",), "return when the server has accepted it (default)"),
+    Parameter(("--yes", "-y"), "ask nothing"),
+    Parameter(("--cached",), "show what was seen last; do not ask the server"),
+    Parameter(("--quiet", "-q"), "no messages but errors"),
+    Parameter(("--ca",), "the CA certificate of the server's site", "FILE", "file"),
+    Parameter(("--config",), "another configuration file", "FILE", "file"),
+    Parameter(("--timeout",), "seconds to wait for an answer (default: 30)", "SECONDS"),
 )
+"""The options of every command."""
 
-_CLUSTER = Argument("cluster", "the cluster's name", kind="cluster")
-_ANY_CLUSTER = Argument("cluster", "the cluster's name (default: all of yours)", True, "cluster")
-_NODE = Argument("node", "a compute (default: the frontend)", True, "node")
-_NODES = Argument("nodes", "computes such as vm-[0-3] (default: the frontend)", True, "node")
-_POWER = Argument(
-    "nodes", "computes such as vm-[0-3], or a computeset's number (default: the frontend)", True, "node"
+_OWN = (
+    Parameter(("--url",), "the server's address, such as https://nucleus.example.org/nucleus", "URL"),
+    Parameter(("--user",), "your user name there", "NAME"),
+    Parameter(
+        ("--token-file",), "a file with a token, - for standard input, instead of a password", "FILE", "file"
+    ),
+    Parameter(("--api-version",), "the version of the interface (default: v1)", "VERSION"),
+    Parameter(("--concise",), "fewer columns"),
+    Parameter(("--status",), "names and states only"),
+    Parameter(("--sort",), "order by this column", "KEY", choices=_SORT_KEYS),
+    Parameter(("--cluster",), "only those of a cluster", "NAME", "cluster"),
+    Parameter(("--count",), "any N free computes instead of named ones", "N"),
+    Parameter(("--allocation",), "the allocation that is charged", "NAME"),
+    Parameter(("--walltime",), "at most so long: a number with m, h, d or w (default: 2d)", "TIME"),
+    Parameter(("--reservation",), "within this reservation", "NAME"),
+    Parameter(("--link",), "print its address only"),
+    Parameter(("--serial",), "the serial console, in this terminal; Ctrl-] leaves it"),
+    Parameter(("--isoname", "--imagename"), "another name than the file's", "NAME"),
+    Parameter(("--project",), "for the members of a project (default: yours, if it is one)", "NAME"),
+    Parameter(("--state",), "queued, running, succeeded, failed or cancelled", "STATE"),
+    Parameter(("--follow",), "go on with what happens, until Ctrl-C"),
+    Parameter(("--types",), "of these types, such as set.state,node.power", "TYPES"),
+    Parameter(("--scopes",), "what it may do, such as read,power (default: all that yours may)", "SCOPES"),
+    Parameter(("--projects",), "only for these projects", "NAMES"),
+    Parameter(("--days",), "it expires after so many days", "N"),
+    Parameter(("--note",), "what it is for", "TEXT"),
+    Parameter(("--subnet",), "the private network (default: 10.0.0.0/24)", "NETWORK"),
+    Parameter(("--directory",), "where they are written (default: here)", "FOLDER", "file"),
 )
-_SET = Argument("computeset", "the computeset's number")
-_START = (
-    Option(("--count",), "any N free computes instead of named ones", "N"),
-    Option(("--allocation",), "the allocation that is charged", "NAME"),
-    Option(("--walltime",), "at most so long: a number with m, h, d or w (default: 2d)", "TIME"),
-    Option(("--reservation",), "within this reservation", "NAME"),
-)
-_OLD_NAME = Option(("--isoname", "--imagename"), "another name than the file's", "NAME")
+_SET_STATE = Parameter(("--state",), "those in a state (default: running)", "STATE", choices=_SET_STATES)
+_OPTIONS = {**{it.names[0]: it for it in _OWN}, "--set-state": _SET_STATE}
+_START = "--count --allocation --walltime --reservation"
+
+_ARGUMENTS = {
+    "CLUSTER": ("cluster", "the cluster's name", "cluster"),
+    "[CLUSTER]": ("cluster", "the cluster's name (default: all of yours)", "cluster"),
+    "[NODE]": ("node", "a compute (default: the frontend)", "node"),
+    "[NODES]": ("nodes", "computes such as vm-[0-3] (default: the frontend)", "node"),
+    "[COMPUTES]": ("nodes", "computes such as vm-[0-3]", "node"),
+    "[NODES|SET]": ("nodes", "computes such as vm-[0-3], or a set's number (default: the frontend)", "node"),
+    "SET": ("computeset", "the computeset's number", ""),
+    "[SET]": ("computeset", "the computeset's number", ""),
+    "[ENDPOINT]": ("name", "an endpoint's name", "endpoint"),
+    "OLD": ("old", "their names, such as vm-[0-1]", "node"),
+    "NEW": ("new", "as many new names, such as n[0-1]", ""),
+    "FILE": ("path", "an ISO file", "file"),
+    "IMAGE": ("image", "an image's name, or its number in the list", "image"),
+    "[REST]": ("rest", "", ""),
+    "OPERATION": ("operation", "its id", ""),
+    "TOKEN": ("token", "its id", ""),
+    "SHELL": ("shell", "bash or zsh", ""),
+}
+
+_TABLE = (
+    ("init", "settings:initialise", "write the configuration: server, user, token",
+     "--url --user --token-file --api-version"),
+    ("active [ENDPOINT]", "settings:active", "show or choose the server that is asked", ""),
+    ("acknowledge", "settings:acknowledge", "read what an owner is responsible for, and acknowledge it", ""),
+    ("ll [CLUSTER]", "clusters:summary_rows", "your clusters, one line each", ""),
+    ("cluster [CLUSTER]", "clusters:nodes", "the nodes of your clusters", "--concise --status --sort"),
+    ("computeset [SET]", "computesets:show_sets", "running computesets, or one of any state",
+     "--allocation --cluster --set-state"),
+    ("start CLUSTER [COMPUTES]", "computesets:start", "start computes together, as a computeset", _START),
+    ("terminate SET", "computesets:terminate", "end a computeset; its disks go back to the NAS", ""),
+    ("power on CLUSTER [NODES|SET]", "power:power",
+     "switch the frontend on, or computes of a running set; free computes start as a set", _START),
+    ("power off CLUSTER [NODES|SET]", "power:power", "switch off at once; a set named by its number ends", ""),
+    ("power shutdown CLUSTER [NODES|SET]", "power:power", "ask to shut down; a set named by its number ends", ""),
+    ("power reboot CLUSTER [NODES|SET]", "power:power", "ask the system to reboot", ""),
+    ("power reset CLUSTER [NODES|SET]", "power:power", "reset at once", ""),
+    ("console CLUSTER [NODE]", "consoles:console", "open a node's console", "--link --serial"),
+    ("node info CLUSTER [NODE]", "clusters:node_info", "all that is known of a node", ""),
+    ("node rename CLUSTER OLD NEW", "clusters:rename", "give computes other names, all at once", ""),
+    ("iso list", "images:show_images", "the images for CD drives", ""),
+    ("iso upload FILE", "images:upload", "upload an image", "--isoname --project"),
+    ("iso attach IMAGE CLUSTER [NODES]", "images:attach",
+     "put an image into a drive; the next power-on sees it", ""),
+    ("iso detach CLUSTER [NODES]", "images:detach", "empty a drive; the next power-on sees it", ""),
+    *((f"reservation {word} [REST]", "computesets:reservation", "not offered by this server", "")
+      for word in ("list", "create", "update", "delete")),
+    ("operation list", "operations:show_all", "what was asked for, and what became of it", "--state"),
+    ("operation show OPERATION", "operations:show_one", "one operation", ""),
+    ("operation wait OPERATION", "operations:wait", "wait until an operation is done", ""),
+    ("operation cancel OPERATION", "operations:cancel", "cancel an operation that is queued", ""),
+    ("events", "operations:events", "what happened in the last hour", "--follow --cluster --types"),
+    ("token create", "operations:token_create", "make a token, for example for a script",
+     "--scopes --projects --days --note"),
+    ("token list", "operations:token_list", "your tokens", ""),
+    ("token revoke TOKEN", "operations:token_revoke", "end a token", ""),
+    ("cache show", "settings:cache_show", "what is kept of answers", ""),
+    ("cache clear", "settings:cache_clear", "forget the answers of this server", ""),
+    ("export-nodes CLUSTER", "clusters:export_nodes",
+     "write vcnet_CLUSTER.txt and vcnodes_CLUSTER.txt for the frontend's set-up", "--subnet --directory"),
+    ("shell", "shell:shell", "type commands without `comet`, until exit", ""),
+    ("completion SHELL", "completion:script", "print the completion for a shell", ""),
+)  # fmt: skip
+"""(words and arguments, handler, help, options) of each command."""
 
 
-def _power(action: str, text: str, options: tuple[Option, ...] = ()) -> Command:
-    return Command(("power", action), "power:power", text, (_CLUSTER, _POWER), options)
+def _argument(key: str) -> Parameter:
+    name, text, kind = _ARGUMENTS[key]
+    choices = ("bash", "zsh") if key == "SHELL" else ()
+    return Parameter((name,), text, kind=kind, choices=choices, optional=key.startswith("["))
 
 
-COMMANDS = (
-    Command(
-        ("init",),
-        "settings:initialise",
-        "write the configuration: server, user, token",
-        (),
-        (
-            Option(("--url",), "the server's address, such as https://nucleus.example.org/nucleus", "URL"),
-            Option(("--user",), "your user name there", "NAME"),
-            Option(
-                ("--token-file",),
-                "a file with a token, - for standard input, instead of a password",
-                "FILE",
-                kind="file",
-            ),
-            Option(("--api-version",), "the version of the interface (default: v1)", "VERSION"),
-        ),
-    ),
-    Command(
-        ("active",),
-        "settings:active",
-        "show or choose the server that is asked",
-        (Argument("name", "an endpoint's name", True, "endpoint"),),
-    ),
-    Command(
-        ("acknowledge",), "settings:acknowledge", "read what an owner is responsible for, and acknowledge it"
-    ),
-    Command(("ll",), "clusters:summary_rows", "your clusters, one line each", (_ANY_CLUSTER,)),
-    Command(
-        ("cluster",),
-        "clusters:nodes",
-        "the nodes of your clusters",
-        (_ANY_CLUSTER,),
-        (
-            Option(("--concise",), "fewer columns"),
-            Option(("--status",), "names and states only"),
-            Option(("--sort",), "order by this column", "KEY", SORT_KEYS),
-        ),
-    ),
-    Command(
-        ("computeset",),
-        "computesets:show_sets",
-        "running computesets, or one of any state",
-        (Argument("computeset", "the computeset's number", True),),
-        (
-            Option(("--allocation",), "only those that are charged to it", "NAME"),
-            Option(("--cluster",), "only those of a cluster", "NAME", kind="cluster"),
-            Option(("--state",), "those in a state (default: running)", "STATE", SET_STATES),
-        ),
-    ),
-    Command(
-        ("start",),
-        "computesets:start",
-        "start computes together, as a computeset",
-        (_CLUSTER, Argument("nodes", "computes such as vm-[0-3]", True, "node")),
-        _START,
-    ),
-    Command(
-        ("terminate",), "computesets:terminate", "end a computeset; its disks go back to the NAS", (_SET,)
-    ),
-    _power(
-        "on", "switch the frontend on, or computes of a running set; free computes start as a set", _START
-    ),
-    _power("off", "switch off at once; a computeset ends"),
-    _power("shutdown", "ask the system to shut down; a computeset ends"),
-    _power("reboot", "ask the system to reboot"),
-    _power("reset", "reset at once"),
-    Command(
-        ("console",),
-        "consoles:console",
-        "open a node's console",
-        (_CLUSTER, _NODE),
-        (
-            Option(("--link",), "print its address only"),
-            Option(("--serial",), "the serial console, in this terminal; Ctrl-] leaves it"),
-        ),
-    ),
-    Command(("node", "info"), "clusters:node_info", "all that is known of a node", (_CLUSTER, _NODE)),
-    Command(
-        ("node", "rename"),
-        "clusters:rename",
-        "give computes other names, all at once",
-        (
-            _CLUSTER,
-            Argument("old", "their names, such as vm-[0-1]", kind="node"),
-            Argument("new", "as many new names, such as n[0-1]"),
-        ),
-    ),
-    Command(("iso", "list"), "images:show_images", "the images for CD drives"),
-    Command(
-        ("iso", "upload"),
-        "images:upload",
-        "upload an image",
-        (Argument("path", "an ISO file", kind="file"),),
-        (
-            _OLD_NAME,
-            Option(("--project",), "for the members of a project (default: yours, if it is one)", "NAME"),
-        ),
-    ),
-    Command(
-        ("iso", "attach"),
-        "images:attach",
-        "put an image into a drive; the next power-on sees it",
-        (Argument("image", "an image's name, or its number in the list", kind="image"), _CLUSTER, _NODES),
-    ),
-    Command(
-        ("iso", "detach"), "images:detach", "empty a drive; the next power-on sees it", (_CLUSTER, _NODES)
-    ),
-    *(
-        Command(
-            ("reservation", word),
-            "computesets:reservation",
-            "not offered by this server",
-            (Argument("rest", "", True),),
-        )
-        for word in ("list", "create", "update", "delete")
-    ),
-    Command(
-        ("operation", "list"),
-        "operations:show_all",
-        "what was asked for, and what became of it",
-        (),
-        (Option(("--state",), "queued, running, succeeded, failed or cancelled", "STATE"),),
-    ),
-    *(
-        Command(("operation", word), f"operations:{function}", text, (Argument("operation", "its id"),))
-        for word, function, text in (
-            ("show", "show", "one operation"),
-            ("wait", "wait", "wait until an operation is done"),
-            ("cancel", "cancel", "cancel an operation that is queued"),
-        )
-    ),
-    Command(
-        ("events",),
-        "operations:events",
-        "what happened in the last hour",
-        (),
-        (
-            Option(("--follow",), "go on with what happens, until Ctrl-C"),
-            Option(("--cluster",), "of one cluster", "NAME", kind="cluster"),
-            Option(("--types",), "of these types, such as set.state,node.power", "TYPES"),
-        ),
-    ),
-    Command(
-        ("token", "create"),
-        "operations:token_create",
-        "make a token, for example for a script",
-        (),
-        (
-            Option(
-                ("--scopes",), "what it may do, such as read,power (default: all that yours may)", "SCOPES"
-            ),
-            Option(("--projects",), "only for these projects", "NAMES"),
-            Option(("--days",), "it expires after so many days", "N"),
-            Option(("--note",), "what it is for", "TEXT"),
-        ),
-    ),
-    Command(("token", "list"), "operations:token_list", "your tokens"),
-    Command(("token", "revoke"), "operations:token_revoke", "end a token", (Argument("token", "its id"),)),
-    Command(("cache", "show"), "settings:cache_show", "what is kept of answers"),
-    Command(("cache", "clear"), "settings:cache_clear", "forget the answers of this server"),
-    Command(
-        ("export-nodes",),
-        "clusters:export_nodes",
-        "write vcnet_CLUSTER.txt and vcnodes_CLUSTER.txt for the frontend's set-up",
-        (_CLUSTER,),
-        (
-            Option(("--subnet",), "the private network (default: 10.0.0.0/24)", "NETWORK"),
-            Option(("--directory",), "where they are written (default: here)", "FOLDER", kind="file"),
-        ),
-    ),
-    Command(("shell",), "shell:shell", "type commands without `comet`, until exit"),
-    Command(
-        ("completion",),
-        "completion:script",
-        "print the completion for a shell",
-        (Argument("shell", "bash or zsh", choices=("bash", "zsh")),),
-    ),
-)
+def _command(usage: str, handler: str, text: str, options: str) -> Command:
+    path = tuple(it for it in usage.split() if it not in _ARGUMENTS)
+    arguments = tuple(_argument(it) for it in usage.split() if it in _ARGUMENTS)
+    return Command(path, handler, text, arguments, tuple(_OPTIONS[it] for it in options.split()))
+
+
+COMMANDS = tuple(_command(*row) for row in _TABLE)
 
 SYNONYMS = {"image": "iso"}
 """First words of the slides, and what they are here."""

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from comet.cli.commands import COMMANDS, GLOBAL, SYNONYMS, Argument, Command, Option
+from comet.cli.commands import COMMANDS, GLOBAL, SYNONYMS, Command, Parameter
 
 if TYPE_CHECKING:
     from comet.cli.context import Context
@@ -62,10 +62,9 @@ def complete(line: list[str]) -> int:
     if not line or not line[0].isdigit():
         return 0
     index = int(line[0])
-    typed = line[2 : index + 2] if line[1:2] else []
+    typed = line[2 : index + 2]
     current = typed[-1] if len(typed) == index and index else ""
-    before = typed[: index - 1] if index else []
-    for it in candidates(before, current):
+    for it in candidates(typed[: max(0, index - 1)], current):
         if it == "//file" or (it.startswith(current) and it.isprintable()):
             print(it)
     return 0
@@ -75,13 +74,8 @@ def candidates(before: list[str], current: str) -> Iterable[str]:
     """What the word after `before` may be, whatever is typed of it."""
     if before[:1] == ["comet"]:
         before = before[1:]
-    valued = {
-        name
-        for it in (*GLOBAL, *(one for it in COMMANDS for one in it.options))
-        if it.value
-        for name in it.names
-    }
-    valued.discard("--wait")
+    options = (*GLOBAL, *(option for it in COMMANDS for option in it.options))
+    valued = {name for it in options if it.value for name in it.names} - {"--wait"}
     given = [it for it, last in zip(before, ["", *before]) if not it.startswith("-") and last not in valued]
     given = [SYNONYMS.get(given[0], given[0]), *given[1:]] if given else []
     command = next((it for it in COMMANDS if tuple(given[: len(it.path)]) == it.path), None)
@@ -90,8 +84,7 @@ def candidates(before: list[str], current: str) -> Iterable[str]:
     if current.startswith("-"):
         return _options(command, current)
     if command is None:
-        firsts = {it.path[len(given)] for it in COMMANDS if it.path[: len(given)] == tuple(given)}
-        return sorted(firsts)
+        return sorted({it.path[len(given)] for it in COMMANDS if it.path[: len(given)] == tuple(given)})
     position = len(given) - len(command.path)
     if position >= len(command.arguments):
         return []
@@ -110,7 +103,7 @@ def _options(command: Command | None, current: str) -> Iterable[str]:
     return found if found == ["//file"] else [f"{name}={it}" for it in found]
 
 
-def _values(it: Argument | Option, arguments: list[str]) -> list[str]:
+def _values(it: Parameter, arguments: list[str]) -> list[str]:
     if it.choices:
         return list(it.choices)
     if it.kind == "file":
@@ -119,20 +112,18 @@ def _values(it: Argument | Option, arguments: list[str]) -> list[str]:
         return sorted(_configuration()[1])
     if not it.kind:
         return []
-    expected = "/image" if it.kind == "image" else "/cluster/"
-    document = _cached(expected)
     if it.kind == "image":
-        return [str(name).removeprefix("public/") for name in document]
-    clusters = [one for one in document if isinstance(one, dict)]
-    if it.kind == "cluster":
-        return [str(one.get("name")) for one in clusters]
-    return [
-        str(node.get("name"))
-        for one in clusters
-        if one.get("name") in arguments
-        for node in one.get("computes") or ()
-        if isinstance(node, dict)
-    ]
+        return [str(name).removeprefix("public/") for name in _cached("/image")]
+    clusters = [one for one in _cached("/cluster/") if isinstance(one, dict)]
+    if it.kind == "node":
+        clusters = [
+            node
+            for one in clusters
+            if one.get("name") in arguments
+            for node in one.get("computes") or ()
+            if isinstance(node, dict)
+        ]
+    return [str(one.get("name")) for one in clusters]
 
 
 def _configuration() -> tuple[str, dict[str, Any]]:
@@ -154,14 +145,13 @@ def _cached(end: str) -> list[Any]:
     import json
     import sqlite3
 
+    from comet.client.cache import default_path
+
     active, endpoints = _configuration()
     chosen = endpoints.get(os.environ.get("COMET_ENDPOINT") or active)
     url = chosen.get("url", "") if isinstance(chosen, dict) else ""
-    from pathlib import Path
-
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
     try:
-        database = sqlite3.connect(f"file:{base}/comet/answers.sqlite?mode=ro", uri=True, timeout=0.1)
+        database = sqlite3.connect(f"{default_path().as_uri()}?mode=ro", uri=True, timeout=0.1)
         rows = database.execute(
             "SELECT body FROM answer WHERE path LIKE ? AND endpoint = ? AND length(body) < ?"
             " ORDER BY asked_at DESC LIMIT 1",

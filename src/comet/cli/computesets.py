@@ -7,13 +7,13 @@ import time
 from typing import Any, Optional
 
 from comet.cli.context import Context, ask, number
-from comet.cli.output import columns, printed, safe, show
+from comet.cli.output import columns, printed, show, tabbed
 from comet.client import records
 from comet.client.durations import format_duration, walltime_to_minutes
 from comet.client.errors import RefusedError, UsageError
 from comet.client.hostlists import expand_hostlist
 from comet.client.records import Computeset
-from comet.client.views import macs
+from comet.client.views import macs, row
 
 _NODES = columns("name", "state", "type", "mac", "cpus", "cluster", "host", "memory", memory="RAM(M)")
 _STATES = {"active": list(records.ACTIVE_STATES), "all": []}
@@ -47,7 +47,9 @@ def show_sets(context: Context) -> None:
         if not pairs:
             context.say("no such computeset; another state: --state=all")
     else:
-        context.print(_rows([it for _, it in pairs], context.form), columns(*_KEYS))
+        context.print(
+            _rows([it for _, it in pairs], context.form), columns(*f"{_SET_KEYS} {_NODE_KEYS}".split())
+        )
 
 
 def start(context: Context) -> None:
@@ -59,25 +61,21 @@ def start(context: Context) -> None:
     expected = number(str(count), "a number of computes") if count is not None else None
     if expected == 0:
         raise UsageError("--count=0 starts nothing")
-    names = expand_hostlist(given.nodes) if given.nodes is not None else None
-    allocation = context.option("allocation") or _only_allocation(context, given.cluster)
     started = context.client.start(
         given.cluster,
-        nodes=names,
+        nodes=expand_hostlist(given.nodes) if given.nodes is not None else None,
         count=expected,
-        allocation=allocation,
+        allocation=context.option("allocation") or _only_allocation(context, given.cluster),
         walltime=minutes,
         reservation=context.option("reservation"),
     )
-    waiter = context.waiter()
+    name, waiter = f"computeset {started.computeset}", context.waiter()
     if not waiter:
-        show(
-            f"computeset {started.computeset} is accepted. Follow it: comet computeset {started.computeset} --wait"
-        )
+        show(f"{name} is accepted. Follow it: comet {name} --wait")
         return
-    context.say(f"computeset {started.computeset} is accepted")
-    waiter.started(started)
-    show(f"computeset {started.computeset} is running")
+    context.say(f"{name} is accepted")
+    waiter.follow(started)
+    show(f"{name} is running")
 
 
 def terminate(context: Context) -> None:
@@ -106,9 +104,8 @@ def reservation(context: Context) -> None:
 
 def _only_allocation(context: Context, cluster: str) -> Optional[str]:
     """The allocation that is charged: none to say if there is one at most, else the user's choice."""
-    document = context.client.document(
-        "cluster", cluster, fresh=True
-    )  # a change is never decided by the cache
+    # a change is never decided by the cache
+    document = context.client.document("cluster", cluster, fresh=True)
     allocations = records.read_cluster(document).allocations
     if len(allocations) < 2:
         return None
@@ -121,19 +118,20 @@ def _only_allocation(context: Context, cluster: str) -> Optional[str]:
     return chosen
 
 
-_KEYS = (
-    *("id", "cluster", "state", "allocation", "start", "end", "requested", "running", "remaining"),
-    *("reservation", "name", "node_state", "type", "mac", "cpus", "host", "memory"),
-)
+_SET_KEYS = "id cluster state allocation start end requested running remaining reservation"
+_NODE_KEYS = "name node_state type mac cpus host memory"
 
 
 def _times(it: Computeset) -> dict[str, Any]:
     """Estimated start and end as local times, and durations as [D-]HH:MM."""
     requested = None if it.walltime_mins is None else it.walltime_mins * 60
-    live = it.start_time is not None and it.state in ("running", "ending")
-    running = time.time() - it.start_time if live and it.start_time is not None else None
-    end = it.start_time + requested if it.start_time is not None and requested is not None else None
-    remaining = requested - running if requested is not None and running is not None else None
+    running = end = remaining = None
+    if it.start_time is not None and it.state in ("running", "ending"):
+        running = time.time() - it.start_time
+    if it.start_time is not None and requested is not None:
+        end = it.start_time + requested
+    if running is not None and requested is not None:
+        remaining = requested - running
     return {
         "start": _local(it.start_time),
         "end": _local(end),
@@ -153,40 +151,24 @@ def _local(moment: Optional[int]) -> Optional[str]:
 def _print_set(it: Computeset) -> None:
     times = {key: value or "-" for key, value in _times(it).items()}
     reason = f" ({it.end_reason})" if it.end_reason else ""
-    degraded = ", some nodes failed" if it.degraded else ""
-    parts = (f"Cluster: {it.cluster}", f"Computeset: {it.id}", f"State: {it.state}{reason}{degraded}")
-    show("\t".join(safe(part) for part in (*parts, f"Allocation: {it.account or '-'}")))
+    state = f"State: {it.state}{reason}{', some nodes failed' if it.degraded else ''}"
+    account = f"Allocation: {it.account or '-'}"
+    show(tabbed(f"Cluster: {it.cluster}", f"Computeset: {it.id}", state, account))
     show(f"Est. start: {times['start']}\tEst. end: {times['end']}")
     show(f"Requested: {times['requested']}\tRunning: {times['running']}\tRemaining: {times['remaining']}")
-    rows = [{**vars(node), "mac": macs(node)} for node in it.computes]
-    show(printed(rows, _NODES, "table"))
+    show(printed([{**vars(node), "mac": macs(node)} for node in it.computes], _NODES, "table"))
 
 
 def _rows(sets: list[Computeset], form: str) -> list[dict[str, Any]]:
     """An object for each set with its nodes; for CSV a row for each node."""
     rows: list[dict[str, Any]] = []
     for it in sets:
-        values = {
-            "id": it.id,
-            "cluster": it.cluster,
-            "state": it.state,
-            "allocation": it.account,
-            **_times(it),
-        }
-        values["reservation"] = it.reservation
+        values = row(it, _SET_KEYS, allocation=it.account, **_times(it))
         computes = [
-            {
-                "name": node.name,
-                "node_state": node.state,
-                "type": node.type,
-                "mac": ";".join(macs(node)),
-                "cpus": node.cpus,
-                "host": node.host,
-                "memory": node.memory,
-            }
-            for node in it.computes
+            row(node, _NODE_KEYS, node_state=node.state, mac=";".join(macs(node))) for node in it.computes
         ]
-        rows += (
-            [{**values, **one} for one in computes] if form == "csv" else [{**values, "computes": computes}]
-        )
+        if form == "csv":
+            rows += [{**values, **one} for one in computes]
+        else:
+            rows.append({**values, "computes": computes})
     return rows

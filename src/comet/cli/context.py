@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from comet.cli.output import Column, Rows, printed, safe, show
-from comet.client.errors import UsageError
+from comet.client.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from comet.client.client import Client
     from comet.client.configuration import Configuration, Endpoint
+    from comet.client.records import Node
     from comet.client.waiting import Waiter
 
 
@@ -36,7 +38,6 @@ class Context:
         if self._client is None:
             from comet.client.cache import Cache, default_path
             from comet.client.client import Client
-            from comet.client.connection import Connection  # noqa: F401
 
             endpoint = self.endpoint()
             cache = Cache(default_path(), endpoint.url, endpoint.identity)
@@ -68,11 +69,12 @@ class Context:
     def waiter(self) -> Optional[Waiter]:
         """What waits, with --wait."""
         given = self.option("wait")
-        if given is None or self.option("no_wait"):
-            return None
+        return None if given is None or self.option("no_wait") else self.new_waiter(given)
+
+    def new_waiter(self, limit: Any) -> Waiter:
         from comet.client.waiting import Waiter
 
-        return Waiter(self.client, seconds(str(given), "--wait"), self.say)
+        return Waiter(self.client, seconds(str(limit), "--wait"), self.say)
 
     def print(self, rows: Rows, chosen: tuple[Column, ...], raw: Optional[Callable[[], Any]] = None) -> None:
         """Rows in the wanted format; `raw` gives the server's own document for --format=rest."""
@@ -106,10 +108,9 @@ class Context:
         if self._client is None:
             return None
         self._client.close()
-        cache = self._client.cache
+        cache, at = self._client.cache, self._client.cached_at
         if cache is not None and cache.trouble:
             self.say(cache.trouble)
-        at = self._client.cached_at
         if at is not None:
             import time
 
@@ -120,11 +121,19 @@ class Context:
                 self.say(f"as of {age} ago, from the cache")
                 return None
             warn(f"{self._client.endpoint.url} cannot be reached; this is as of {age} ago, from the cache")
-            return 6
-        if self.stale:
+        elif self.stale:
             warn("the site has not answered the server for a while: states may be old")
-            return 6
-        return None
+        return 6 if at is not None or self.stale else None
+
+
+def computes_of(context: Context, names: Iterable[str]) -> dict[str, Node]:
+    """The computes of the command's cluster by their names. NotFoundError if one of the names is not among them."""
+    cluster = context.arguments.cluster
+    found = {it.name: it for it in context.client.cluster(cluster).computes}
+    missing = next((it for it in names if it not in found), None)
+    if missing is not None:
+        raise NotFoundError(f"cluster {cluster} has no compute {missing}. List them: comet cluster {cluster}")
+    return found
 
 
 def warn(message: str) -> None:

@@ -5,19 +5,15 @@ from __future__ import annotations
 import sys
 
 from comet.cli.context import Context
-from comet.cli.output import columns, show
+from comet.cli.output import columns, safe, show
 from comet.cli.power import each, followed
 from comet.client.client import Client
 from comet.client.errors import NotFoundError, UsageError
-
-_PUBLIC = "public/"
 
 
 def show_images(context: Context) -> None:
     found = context.client.isos()
     if context.form == "table":
-        from comet.cli.output import safe
-
         for index, name in enumerate(found):
             show(safe(f"{index}: {_short(name)}"))
     else:
@@ -27,15 +23,11 @@ def show_images(context: Context) -> None:
 
 def upload(context: Context) -> None:
     seen = [-1]
+    visible = not context.option("quiet") and sys.stderr is not None and sys.stderr.isatty()
 
     def progress(sent: int, total: int) -> None:
         percent = sent * 100 // max(total, 1)
-        if (
-            percent != seen[0]
-            and not context.option("quiet")
-            and sys.stderr is not None
-            and sys.stderr.isatty()
-        ):
+        if visible and percent != seen[0]:
             seen[0] = percent
             sys.stderr.write(f"\r{percent:3d} % of {total} bytes")
             sys.stderr.flush()
@@ -51,24 +43,22 @@ def upload(context: Context) -> None:
 
 
 def attach(context: Context) -> int:
-    given, client = context.arguments, context.client
-    image = _wire_name(client, given.image)
-    outcomes = each(
-        client.attach_each(given.cluster, image, given.nodes), f"{_short(image)} from the next power-on"
-    )
-    return followed(context, given.cluster, outcomes, None)
+    image = _wire_name(context.client, context.arguments.image)
+    return _attach(context, image, f"{_short(image)} from the next power-on")
 
 
 def detach(context: Context) -> int:
-    given = context.arguments
-    outcomes = each(
-        context.client.attach_each(given.cluster, "", given.nodes), "no image from the next power-on"
-    )
-    return followed(context, given.cluster, outcomes, None)
+    return _attach(context, "", "no image from the next power-on")
+
+
+def _attach(context: Context, image: str, accepted: str) -> int:
+    cluster, nodes = context.arguments.cluster, context.arguments.nodes
+    outcomes = each(context.client.attach_each(cluster, image, nodes), accepted)
+    return followed(context, cluster, outcomes, None)
 
 
 def _short(name: str) -> str:
-    return name[len(_PUBLIC) :] if name.startswith(_PUBLIC) else name
+    return name.removeprefix("public/")
 
 
 def _wire_name(client: Client, image: str) -> str:

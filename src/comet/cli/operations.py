@@ -19,22 +19,18 @@ def show_all(context: Context) -> None:
     context.print([_row(it) for it in found], _OPERATIONS, lambda: [it.document for it in found])
 
 
-def show(context: Context) -> int:
+def show_one(context: Context) -> None:
     found = context.client.operation(context.arguments.operation)
     if context.form == "table":
         rows = [{"attribute": key, "value": _text(value)} for key, value in found.document.items()]
         context.print(rows, columns("attribute", "value"))
     else:
         context.print([_row(found)], _OPERATIONS, lambda: found.document)
-    return 0
 
 
 def wait(context: Context) -> None:
-    from comet.cli.context import seconds
-    from comet.client.waiting import Waiter
-
     found = context.client.operation(context.arguments.operation)
-    Waiter(context.client, seconds(str(context.option("wait", "3600")), "--wait")).operation(found)
+    context.new_waiter(context.option("wait", "3600")).operation(found)
     show_line(f"operation {found.id} succeeded")
 
 
@@ -45,7 +41,7 @@ def cancel(context: Context) -> None:
 
 def events(context: Context) -> None:
     """One line for each event: its time, target, type, and what changed; JSON lines in other formats than table."""
-    types = [it for it in str(context.option("types", "")).split(",") if it]
+    types = _list(context.option("types", ""))
     follow = bool(context.option("follow"))
     for event in context.client.events(context.option("cluster"), types, "0", follow):
         data = event.data

@@ -31,6 +31,11 @@ def safe(text: str) -> str:
     return "".join(it if it.isprintable() else f"\\x{ord(it):02x}" for it in text)
 
 
+def tabbed(*parts: str) -> str:
+    """A line of parts that are safe each, with tabs between them."""
+    return "\t".join(safe(it) for it in parts)
+
+
 def cell(value: Any) -> str:
     """A value as a cell: nothing is empty, a list has a line for each entry."""
     if value is None:
@@ -63,9 +68,14 @@ def as_json(value: Any) -> str:
     return json.dumps(value, indent=2).replace("\x7f", "\\u007f")
 
 
-def as_yaml(value: Any) -> str:
-    """Block style for lists and objects; text as JSON's strings, which YAML reads alike."""
-    return "\n".join(_yaml_lines(value, 0))
+def as_yaml(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows in block style; a key or value that is not a plain word is JSON, which YAML reads alike."""
+    lines = [
+        f"{'  ' if index else '- '}{_yaml_text(key)}: {_yaml_text(value)}"
+        for it in rows
+        for index, (key, value) in enumerate(it.items())
+    ]
+    return "\n".join(lines) or "[]"
 
 
 def as_csv(rows: Rows, keys: Sequence[str]) -> str:
@@ -123,34 +133,11 @@ def _width(text: str) -> int:
     )
 
 
-def _yaml_lines(value: Any, depth: int) -> list[str]:
-    space = "  " * depth
-    if isinstance(value, Mapping) and value:
-        lines = []
-        for key, it in value.items():
-            if isinstance(it, (Mapping, list, tuple)) and it:
-                lines += [f"{space}{_yaml_text(str(key))}:", *_yaml_lines(it, depth + 1)]
-            else:
-                lines.append(f"{space}{_yaml_text(str(key))}: {_yaml_text(it)}")
-        return lines
-    if isinstance(value, (list, tuple)) and value:
-        lines = []
-        for it in value:
-            first, *rest = _yaml_lines(it, depth + 1)
-            lines += [f"{space}- {first.strip(' ')}", *rest]
-        return lines
-    return [space + _yaml_text(value)]
-
-
 def _yaml_text(value: Any) -> str:
-    if (
-        isinstance(value, str)
-        and value.isidentifier()
-        and value.isascii()
-        and value.lower() not in _YAML_NAMES
-    ):
-        return value
-    return json.dumps(list(value) if isinstance(value, tuple) else value).replace("\x7f", "\\u007f")
+    plain = isinstance(value, str) and value.isidentifier() and value.isascii()
+    if plain and value.lower() not in _YAML_NAMES:
+        return str(value)
+    return json.dumps(value).replace("\x7f", "\\u007f")
 
 
 _YAML_NAMES = ("true", "false", "null", "yes", "no", "on", "off", "y", "n", "nan", "inf")

@@ -6,10 +6,15 @@ import argparse
 from typing import NoReturn
 
 from comet import __version__
-from comet.cli.commands import COMMANDS, GLOBAL, SYNONYMS, Option
+from comet.cli.commands import COMMANDS, GLOBAL, SYNONYMS, Parameter
 from comet.client.errors import UsageError
 
 WAIT_SECONDS = "3600"
+_GROUPS = {
+    "power": "switch nodes on and off",
+    "node": "one node",
+    "iso": "images for CD drives (also: image)",
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -20,10 +25,8 @@ class _Parser(argparse.ArgumentParser):
 def normalised(line: list[str]) -> list[str]:
     """Words as the parser takes them: without a first `comet`, synonyms replaced, `--wait` with its value."""
     line = line[1:] if line[:1] == ["comet"] else list(line)
-    options_end = line.index("--") if "--" in line else len(line)
-    found = [f"--wait={WAIT_SECONDS}" if it == "--wait" else it for it in line[:options_end]] + line[
-        options_end:
-    ]
+    end = line.index("--") if "--" in line else len(line)
+    found = [f"--wait={WAIT_SECONDS}" if it == "--wait" else it for it in line[:end]] + line[end:]
     first = next((index for index, it in enumerate(found) if it in SYNONYMS), None)
     if first is not None and all(it.startswith("-") for it in found[:first]):
         found[first] = SYNONYMS[found[first]]
@@ -43,22 +46,13 @@ def parser() -> argparse.ArgumentParser:
         description="Your virtual clusters: nodes, power, computesets, images, consoles.",
     )
     top.add_argument("--version", action="version", version=f"comet {__version__}")
-    tree = top.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
-    groups: dict[str, argparse._SubParsersAction[_Parser]] = {}
-    texts = {
-        "power": "switch nodes on and off",
-        "node": "one node",
-        "iso": "images for CD drives (also: image)",
-    }
+    groups = {"": top.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)}
     for command in COMMANDS:
-        holder = tree
-        if len(command.path) == 2:
-            first = command.path[0]
-            if first not in groups:
-                inner = tree.add_parser(first, help=texts.get(first, f"{first}s"), allow_abbrev=False)
-                groups[first] = inner.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
-            holder = groups[first]
-        one = holder.add_parser(
+        first = command.path[0] if len(command.path) == 2 else ""
+        if first not in groups:
+            inner = groups[""].add_parser(first, help=_GROUPS.get(first, f"{first}s"), allow_abbrev=False)
+            groups[first] = inner.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+        one = groups[first].add_parser(
             command.path[-1],
             help=command.help,
             description=command.help,
@@ -67,23 +61,21 @@ def parser() -> argparse.ArgumentParser:
         )
         one.set_defaults(handler=command.handler, command=command.path)
         for argument in command.arguments:
+            count = "?" if argument.optional else None
             one.add_argument(
-                argument.name,
-                nargs="?" if argument.optional else None,
-                help=argument.help,
-                choices=argument.choices or None,
+                argument.names[0], nargs=count, help=argument.help, choices=argument.choices or None
             )
         for option in command.options:
             _add(one, option)
     return top
 
 
-def _add(target: argparse._ActionsContainer, option: Option) -> None:
-    if option.value:
-        choices = f": {', '.join(option.choices)}" if option.choices else ""
-        target.add_argument(
-            *option.names, metavar=option.value, help=option.help + choices, choices=option.choices or None,
-            default=argparse.SUPPRESS,
-        )  # fmt: skip
-    else:
+def _add(target: argparse._ActionsContainer, option: Parameter) -> None:
+    if not option.value:
         target.add_argument(*option.names, action="store_true", help=option.help, default=argparse.SUPPRESS)
+        return
+    choices = f": {', '.join(option.choices)}" if option.choices else ""
+    target.add_argument(
+        *option.names, metavar=option.value, help=option.help + choices, choices=option.choices or None,
+        default=argparse.SUPPRESS,
+    )  # fmt: skip

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from comet.cli import computesets
-from comet.cli.context import Context
+from comet.cli.context import Context, computes_of
 from comet.cli.output import safe, show
-from comet.client.client import Outcome
 from comet.client.errors import NotFoundError, RefusedError, UsageError
 from comet.client.hostlists import expand_hostlist
+from comet.client.records import Outcome
 
 _DONE = {"on": "on", "off": "off", "shutdown": "off"}
 """The power that an action ends in; a reboot ends as it began."""
@@ -68,13 +68,8 @@ def _are_free(context: Context, nodes: str | None) -> bool:
     """Computes outside any set, so that switching them on means to start a set; a mixture is refused."""
     if nodes is None or (nodes.isascii() and nodes.isdigit()):
         return False
-    names, cluster = expand_hostlist(nodes), context.arguments.cluster
-    sets = {it.name: it.computeset for it in context.client.cluster(cluster).computes}
-    missing = [it for it in names if it not in sets]
-    if missing:
-        raise NotFoundError(
-            f"cluster {cluster} has no compute {missing[0]}. List them: comet cluster {cluster}"
-        )
+    names = expand_hostlist(nodes)
+    sets = {name: it.computeset for name, it in computes_of(context, names).items()}
     free = [it for it in names if sets[it] is None]
     if free and len(free) < len(names):
         held = next(it for it in names if sets[it] is not None)

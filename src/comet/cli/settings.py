@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from comet.cli.context import Context, ask
 from comet.cli.output import columns, safe, show
@@ -22,21 +24,14 @@ def initialise(context: Context) -> None:
     path = _path(context)
     known = _known(path, context)
     name = configuration.checked_name(
-        str(
-            context.option("endpoint")
-            or _asked("Name of the server", known.active or "production", "--endpoint")
-        )
+        _given(context, "endpoint", "Name of the server", known.active or "production")
     )
-    before = known.endpoints.get(name)
-    url = configuration.checked_url(
-        str(context.option("url") or _asked("Address", before.url if before else "", "--url"))
-    )
-    user = str(context.option("user") or "") or _asked("User", before.username if before else "", "--user")
+    before = known.endpoints.get(name) or Endpoint(name, "")
     endpoint = Endpoint(
         name,
-        url,
-        user,
-        ca=_absolute(context.option("ca") or (before.ca if before else "")),
+        configuration.checked_url(_given(context, "url", "Address", before.url)),
+        _given(context, "user", "User", before.username),
+        ca=_absolute(context.option("ca") or before.ca),
         api_version=str(context.option("api_version", "v1")),
     )
     endpoint = replace(endpoint, token=_token(context, endpoint))
@@ -46,9 +41,7 @@ def initialise(context: Context) -> None:
         configuration.save(path, Configuration(path, name, endpoints))
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error
-    cache = Cache(default_path(), endpoint.url, endpoint.identity)
-    cache.clear()
-    cache.close()
+    _clear_cache(endpoint)
     show(safe(f"{path} is written; {name} is the active server. Try: comet ll"))
 
 
@@ -98,12 +91,18 @@ def cache_show(context: Context) -> None:
 
 def cache_clear(context: Context) -> None:
     endpoint = context.endpoint()
+    trouble = _clear_cache(endpoint)
+    if trouble:
+        raise UnreachableError(trouble)
+    show(safe(f"the answers of {endpoint.url} are forgotten"))
+
+
+def _clear_cache(endpoint: Endpoint) -> Optional[str]:
+    """Forget an endpoint's answers; why that was not possible."""
     cache = Cache(default_path(), endpoint.url, endpoint.identity)
     cache.clear()
     cache.close()
-    if cache.trouble:
-        raise UnreachableError(cache.trouble)
-    show(safe(f"the answers of {endpoint.url} are forgotten"))
+    return cache.trouble
 
 
 def _path(context: Context) -> Path:
@@ -115,32 +114,31 @@ def _path(context: Context) -> Path:
 
 def _known(path: Path, context: Context) -> Configuration:
     """What is configured, also by the old client; a file that cannot be understood is not overwritten."""
-    return context.configuration() if path.exists() else _of_old_client(path)
-
-
-def _of_old_client(path: Path) -> Configuration:
+    if path.exists():
+        return context.configuration()
     try:
         return configuration.load(configuration.old_path())
     except UsageError:
         return Configuration(path, "", {})
 
 
-def _asked(question: str, default: str, option: str) -> str:
-    """An answer, or the default for an empty one. UsageError without a terminal and without a default."""
+def _given(context: Context, option: str, question: str, default: str) -> str:
+    """An option, an answer, or the default for an empty one. UsageError without a terminal and without a default."""
+    given = str(context.option(option) or "")
+    if given:
+        return given
     if sys.stdin is None or not sys.stdin.isatty():
         if default:
             return default
-        raise UsageError(f"give {option}: without a terminal nobody can answer")
+        raise UsageError(f"give --{option}: without a terminal nobody can answer")
     answer = ask(f"{question}{f' [{default}]' if default else ''}: ") or default
     if not answer:
-        raise UsageError(f"no {question.lower()} was given ({option})")
+        raise UsageError(f"no {question.lower()} was given (--{option})")
     return answer
 
 
 def _token(context: Context, endpoint: Endpoint) -> str:
     """A token of a file, of COMET_TOKEN, or for the user's password, which is asked for or in COMET_PASSWORD."""
-    import os
-
     source = context.option("token_file")
     if source is not None:
         try:
@@ -156,9 +154,6 @@ def _token(context: Context, endpoint: Endpoint) -> str:
 
 
 def _password(endpoint: Endpoint) -> str:
-    import getpass
-    import os
-
     if "COMET_PASSWORD" in os.environ:
         return os.environ["COMET_PASSWORD"]
     if sys.stdin is None or not sys.stdin.isatty():

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from comet.client import records
 from comet.client.connection import Answer, decoded
 from comet.client.durations import walltime_to_minutes
-from comet.client.errors import CometError, NotFoundError, RefusedError, SomeNodesFailedError, UsageError
+from comet.client.errors import NotFoundError, RefusedError, SomeNodesFailedError, UsageError
 from comet.client.hostlists import expand_hostlist
-from comet.client.records import ClusterRecord, Computeset, Node, Operation, Started
+from comet.client.records import ClusterRecord, Computeset, Console, Node, Operation, Outcome, Started
 from comet.client.requests import Requests, checked_operation
+from comet.client.views import node_rows, summary
 
 if TYPE_CHECKING:
     from comet.client.events import Event
@@ -27,24 +27,6 @@ ACTIONS = ("on", "off", "reboot", "reset", "shutdown")
 _PATHS = {"on": "poweron", "off": "poweroff", "reboot": "reboot", "reset": "reset", "shutdown": "shutdown"}
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}\.iso")
 _NODE_NAME = re.compile(r"[A-Za-z0-9_-]{1,63}")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a request for one node, or for a set: an operation, or an error."""
-
-    target: str
-    operation: Optional[Operation] = None
-    error: Optional[CometError] = None
-
-
-@dataclass(frozen=True)
-class Console:
-    """A console's addresses on the endpoint; both hold a ticket that counts once, for a short time."""
-
-    page_url: str
-    websocket_path: str
-    expires_at: str
 
 
 class Client(Requests):
@@ -59,7 +41,8 @@ class Client(Requests):
 
     def clusters(self) -> list[ClusterRecord]:
         """The clusters of the caller's projects."""
-        return [records.read_cluster(it) for it in self.document("cluster", "")]
+        found = self.document("cluster", "")
+        return [records.read_cluster(it) for it in records.read_list(found, "clusters")]
 
     def cluster(self, name: str) -> ClusterRecord:
         return records.read_cluster(self.document("cluster", name))
@@ -80,11 +63,7 @@ class Client(Requests):
         states = [state] if isinstance(state, str) else list(state or ())
         found = self.document("computeset", "", query=[("state", it) for it in states])
         sets = [records.read_computeset(it) for it in records.read_list(found, "computesets")]
-        return [
-            it
-            for it in sets
-            if (cluster is None or it.cluster == cluster) and (allocation is None or it.account == allocation)
-        ]
+        return [it for it in sets if cluster in (None, it.cluster) and allocation in (None, it.account)]
 
     def computeset(self, number: int) -> Computeset:
         return records.read_computeset(self.document("computeset", number))
@@ -95,14 +74,10 @@ class Client(Requests):
 
     def simple_list(self, name: Optional[str] = None) -> list[dict[str, Any]]:
         """A row for each cluster: `comet ll`."""
-        from comet.client.views import summary
-
         return [summary(it) for it in ([self.cluster(name)] if name else self.clusters())]
 
     def view(self, name: Optional[str] = None) -> list[dict[str, Any]]:
         """A row for each node with its set and allocation: `comet cluster`."""
-        from comet.client.views import node_rows
-
         clusters = [self.cluster(name)] if name else self.clusters()
         busy = any(it.computeset is not None for cluster in clusters for it in cluster.computes)
         sets = self.computesets(records.ACTIVE_STATES) if busy else []
@@ -112,8 +87,8 @@ class Client(Requests):
         return records.read_operation(self.document("operation", identifier, fresh=True))
 
     def operations(self, state: Optional[str] = None, target: Optional[str] = None) -> list[Operation]:
-        query = [(name, value) for name, value in (("state", state), ("target", target)) if value]
-        found = self.document("operation", "", query=query)
+        query = _without_none({"state": state, "target": target})
+        found = self.document("operation", "", query=query.items())
         return [records.read_operation(it) for it in records.read_list(found, "operations")]
 
     # changes
@@ -133,16 +108,13 @@ class Client(Requests):
         if (nodes is None) == (count is None) or (count is not None and count < 1):
             raise UsageError(f"start {cluster}: name nodes (vm-0 or vm-[0-3]), or a count of at least 1")
         minutes = walltime if isinstance(walltime, int) else walltime_to_minutes(walltime)
-        body: dict[str, Any] = {"cluster": cluster, "walltime_mins": minutes}
-        if nodes is not None:
-            body["computes"] = _names(nodes)
-        optional = {"count": count, "allocation": allocation, "reservation": reservation, "hosts": hosts}
-        body.update({name: value for name, value in optional.items() if value is not None})
-        answer = self.change("POST", ("computeset", ""), body, key=idempotency_key)
+        body = {"cluster": cluster, "walltime_mins": minutes, "count": count, "allocation": allocation}
+        body.update(reservation=reservation, hosts=hosts, computes=None if nodes is None else _names(nodes))
+        answer = self.change("POST", ("computeset", ""), _without_none(body), key=idempotency_key)
         return Started(_set_of(answer), self._operation_of(answer))
 
     def terminate(self, number: int, hard: bool = False) -> Optional[Operation]:
-        """End a set: its nodes are shut down (or switched off, with `hard`), and their disks go home."""
+        """End a set: its nodes are shut down (or switched off, with `hard`), and their disks are written back."""
         answer = self.change("PUT", ("computeset", number, "poweroff" if hard else "shutdown"))
         return self._operation_of(answer)
 
@@ -210,20 +182,26 @@ class Client(Requests):
         """A ticket for a console, `vnc` or `serial`."""
         (target,) = _targets(cluster, None if node is None else [node])
         found = decoded(self.change("POST", (*target[1], "console"), {"type": kind}).body)
-        if not isinstance(found, dict) or not all(
-            isinstance(found.get(key), str) for key in ("page_url", "ws_url")
-        ):
+        given = [found.get(it) if isinstance(found, dict) else None for it in ("page_url", "ws_url")]
+        if not all(isinstance(it, str) for it in given):
             raise records.bad_answer("it has no console's addresses")
-        page, socket = urlsplit(found["page_url"]), urlsplit(found["ws_url"])
-        ours = urlsplit(self.endpoint.url)
-        # only the path is taken: the browser and the ticket go to the configured server and nowhere else
-        query = f"?{page.query}" if page.query else ""
-        fragment = f"#{page.fragment}" if page.fragment else ""
+        page, socket = (self._own_address(str(it)) for it in given)
         return Console(
-            _printable(f"{ours.scheme}://{ours.netloc}/{page.path.lstrip('/')}{query}{fragment}"),
-            _printable("/" + socket.path.lstrip("/") + (f"?{socket.query}" if socket.query else "")),
+            page.geturl(),
+            socket._replace(scheme="", netloc="", fragment="").geturl(),
             str(found.get("expires_at", "")),
         )
+
+    def _own_address(self, text: str) -> SplitResult:
+        """An address of the server's answer, on the configured server: the ticket goes there and nowhere else."""
+        ours = urlsplit(self.endpoint.url)
+        try:
+            found = urlsplit(text)
+        except ValueError as error:
+            raise records.bad_answer(f"an address is none: {error}") from error
+        if not re.fullmatch(r"[!-~]+", text):
+            raise records.bad_answer("an address has characters that it cannot have")
+        return found._replace(scheme=ours.scheme, netloc=ours.netloc, path=f"/{found.path.lstrip('/')}")
 
     def cancel(self, identifier: str) -> None:
         """Cancel an operation that is still queued."""
@@ -272,10 +250,8 @@ class Client(Requests):
         projects: Sequence[str] = (),
     ) -> dict[str, Any]:
         """A new token: it is in the answer's `token`, this once."""
-        body: dict[str, Any] = {"note": note}
-        body.update({"scopes": list(scopes)} if scopes else {})
-        body.update({"projects": list(projects)} if projects else {})
-        body.update({"days": days} if days is not None else {})
+        given = {"scopes": list(scopes) or None, "projects": list(projects) or None, "days": days}
+        body = {"note": note, **_without_none(given)}
         found = decoded(self.change("POST", ("token", ""), body).body)
         if not isinstance(found, dict):
             raise records.bad_answer("it has no token")
@@ -298,6 +274,10 @@ class Client(Requests):
             return records.read_operation(decoded(answer.body))
         where = answer.headers.get("Operation-Location", "")
         return self.operation(checked_operation(where.rstrip("/").rpartition("/")[2])) if where else None
+
+
+def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _names(nodes: Nodes) -> list[str]:
@@ -333,9 +313,3 @@ def _set_of(answer: Answer) -> int:
     if not isinstance(number, int):
         raise records.bad_answer("it does not say which computeset was made")
     return number
-
-
-def _printable(address: str) -> str:
-    if not re.fullmatch(r"[!-~]+", address):
-        raise records.bad_answer("an address has characters that it cannot have")
-    return address

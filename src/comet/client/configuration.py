@@ -15,11 +15,10 @@ Without it the old client's YAML (`cloudmesh.comet`) is read, which needs PyYAML
 
 from __future__ import annotations
 
-import contextlib
+import json
 import os
 import re
 import stat
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,9 +26,11 @@ from typing import Any, Optional
 from urllib.parse import urlsplit
 
 from comet.client.errors import AuthenticationError, UsageError
+from comet.client.files import replace_file
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _TOKEN = re.compile(r"[!-~]{8,512}")
+_KEYS = ("url", "username", "token", "ca", "api_version")
 
 
 @dataclass(frozen=True)
@@ -89,9 +90,8 @@ def default_path(environment: Mapping[str, str] = os.environ) -> Path:
     if environment.get("COMET_CONFIG"):
         return Path(environment["COMET_CONFIG"])
     base = environment.get("XDG_CONFIG_HOME", "")
-    return (
-        (Path(base) if Path(base).is_absolute() else Path("~/.config").expanduser()) / "comet" / "config.toml"
-    )
+    folder = Path(base) if Path(base).is_absolute() else Path("~/.config").expanduser()
+    return folder / "comet" / "config.toml"
 
 
 def old_path() -> Path:
@@ -121,22 +121,12 @@ def save(path: Path, configuration: Configuration) -> None:
     lines = [f"active = {_quoted(configuration.active)}", ""]
     for name, it in sorted(configuration.endpoints.items()):
         lines.append(f"[endpoints.{_quoted(name)}]")
-        for key in ("url", "username", "token", "ca", "api_version"):
+        for key in _KEYS:
             if getattr(it, key):
                 lines.append(f"{key} = {_quoted(getattr(it, key))}")
         lines.append("")
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".config.")  # mode 0600
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write("\n".join(lines))
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(temporary).unlink()
-        raise
+    replace_file(path, "\n".join(lines), 0o600)
 
 
 def checked_name(name: str) -> str:
@@ -183,20 +173,16 @@ def _read_toml(path: Path, text: str) -> tuple[str, dict[str, Endpoint]]:
         ) from error
     endpoints = {}
     for name, table in _table(document.get("endpoints", {}), path, "endpoints").items():
-        values = {key: _text(value, path, key) for key, value in _table(table, path, name).items()}
-        unknown = sorted(set(values) - {"url", "username", "token", "ca", "api_version"})
+        values: dict[str, Any] = {
+            key: _text(value, path, key) for key, value in _table(table, path, name).items()
+        }
+        unknown = sorted(set(values) - set(_KEYS))
         if unknown:
             raise UsageError(f"{path}: endpoint '{name}' has the unknown key '{unknown[0]}'")
         if values.get("token"):
             checked_token(values["token"])
-        endpoints[name] = Endpoint(
-            checked_name(name),
-            checked_url(values.get("url", "")),
-            values.get("username", ""),
-            values.get("token", ""),
-            values.get("ca", ""),
-            values.get("api_version", "v1"),
-        )
+        url = checked_url(values.pop("url", ""))
+        endpoints[name] = Endpoint(checked_name(name), url, **values)
     return _text(document.get("active", ""), path, "active"), endpoints
 
 
@@ -229,18 +215,16 @@ def _read_yaml(path: Path, text: str) -> tuple[str, dict[str, Endpoint]]:
 
 def _old_endpoint(name: str, table: Mapping[str, Any], username: str) -> Endpoint:
     keys = table.get("apikey")
-    pair = (
-        [_old_value(keys.get(key)) for key in ("api_key", "api_secret")]
-        if isinstance(keys, dict)
-        else ["", ""]
+    key, secret = (
+        _old_value(keys.get(it)) if isinstance(keys, dict) else "" for it in ("api_key", "api_secret")
     )
-    signed = table.get("auth_provider") == "apikey" and all(pair)
+    signed = table.get("auth_provider") == "apikey" and key and secret
     return Endpoint(
         checked_name(str(name)),
         checked_url(_old_value(table.get("nucleus_base_url"))),
         username,
         api_version=_old_value(table.get("api_version")) or "v1",
-        signature=(pair[0], pair[1]) if signed else None,
+        signature=(key, secret) if signed else None,
     )
 
 
@@ -280,6 +264,5 @@ def _text(value: object, path: Path, name: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A TOML basic string."""
-    escaped = "".join(f"\\u{ord(it):04x}" if ord(it) < 32 or ord(it) == 127 else it for it in text)
-    return '"' + escaped.replace('"', '\\"') + '"' if "\\" not in text else "'" + text + "'"
+    """A TOML basic string: JSON's, with the one control character that JSON leaves as it is."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

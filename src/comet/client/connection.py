@@ -6,14 +6,15 @@ has a deadline as a whole, and only JSON becomes a document.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import socket
 import threading
 import time
-from collections.abc import Mapping
-from typing import IO, Any, NamedTuple, Optional, Union
-from urllib.parse import quote, urlsplit
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, Optional, Union
+from urllib.parse import quote, urlencode, urlsplit
 
 from comet.client.configuration import Endpoint
 from comet.client.errors import CometError, UnreachableError, error_of_answer
@@ -26,7 +27,6 @@ _ADVICE = {
     "acknowledgement-needed": "Read and acknowledge it: comet acknowledge",
     "missing-scope": "Make a token with this scope: comet token create",
 }
-_ACCEPT = "application/json, application/problem+json"
 
 
 class Answer(NamedTuple):
@@ -47,10 +47,11 @@ class Connection:
         self._host, self._port, self._base = parts.hostname or "", parts.port, parts.path
         self._open: Optional[http.client.HTTPConnection] = None
 
-    def path(self, *segments: object) -> str:
+    def path(self, *segments: object, query: Iterable[tuple[str, str]] = ()) -> str:
         """`/nucleus/v1/cluster/vc1` of the words below the version; each is quoted, also slashes and dots."""
-        quoted = [_quoted(str(word)) for word in segments]
-        return "/".join([self._base, self.endpoint.api_version, *quoted])
+        path = "/".join([self._base, self.endpoint.api_version, *(_quoted(str(it)) for it in segments)])
+        pairs = list(query)
+        return f"{path}?{urlencode(pairs)}" if pairs else path
 
     def outer_path(self, *segments: str) -> str:
         """A path beside the versions: `/nucleus/rest-auth/login/`."""
@@ -60,34 +61,35 @@ class Connection:
         self,
         method: str,
         path: str,
-        body: Union[bytes, IO[bytes], None] = None,
+        body: Union[bytes, Mapping[str, Any], None] = None,
         headers: Optional[Mapping[str, str]] = None,
         patience: float = 0,
         repeat: bool = True,
     ) -> Answer:
         """One request, with an answer below 400; error_of_answer for others. `patience`: seconds a long poll takes.
 
-        A connection that breaks before the answer is opened anew, once: changes carry a key by which the server knows
-        the second as the same. Not with `repeat` false, nor when the body is a file.
+        A body that is not bytes is sent as JSON. A connection that breaks before the answer is opened anew, once (not
+        with `repeat` false): changes carry a key by which the server knows the second as the same.
         """
         deadline = time.monotonic() + 4 * self.timeout + patience
-        again = repeat and (body is None or isinstance(body, bytes))
-        try:
-            response = self._send(method, path, body, headers, patience)
-        except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError) as error:
-            self.close()
-            if not again:
-                raise self._unreachable(error) from error
-            response = self._guarded_send(method, path, body, headers, patience)
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            self.close()
-            raise self._unreachable(error) from error
+        sent = self.headers(headers)
+        if isinstance(body, Mapping):
+            body, sent["Content-Type"] = json.dumps(body).encode(), "application/json"
+        with self._guarded():
+            try:
+                response = self._send(method, path, body, sent, patience)
+            except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
+                if not repeat:
+                    raise
+                self.close()
+                response = self._send(method, path, body, sent, patience)
         return self._answer(response, deadline)
 
     def stream(self, path: str, headers: Mapping[str, str], silence: float) -> http.client.HTTPResponse:
         """A body without an end; a read that waits longer than `silence` seconds raises OSError."""
         self.close()
-        response = self._guarded_send("GET", path, None, headers, 0)
+        with self._guarded():
+            response = self._send("GET", path, None, self.headers(headers), 0)
         if response.status != 200:
             self._answer(response, time.monotonic() + self.timeout)
             raise UnreachableError(f"{self.endpoint.url} answers {response.status} to a request for events")
@@ -97,11 +99,9 @@ class Connection:
 
     def socket(self) -> Union[socket.socket, Any]:
         """A connected socket, with TLS if the endpoint has it, which is the caller's from now on (WebSocket)."""
-        connection = self._new(self.timeout)
-        try:
+        connection = self._new()
+        with self._guarded():
             connection.connect()
-        except (OSError, ValueError) as error:
-            raise self._unreachable(error) from error
         taken, connection.sock = connection.sock, None
         return taken
 
@@ -112,27 +112,34 @@ class Connection:
 
     def headers(self, more: Optional[Mapping[str, str]] = None) -> dict[str, str]:
         """Those of every request: credentials and what is accepted."""
-        found = {"Accept": _ACCEPT, "User-Agent": "comet", **self._credentials()}
-        found.update(more or {})
-        return found
+        found = {"Accept": "application/json, application/problem+json", "User-Agent": "comet"}
+        if self.endpoint.token:
+            found["Authorization"] = f"Bearer {self.endpoint.token}"
+        elif self.endpoint.signature:
+            from comet.client.signatures import signed_headers
 
-    def _guarded_send(self, *arguments: Any) -> http.client.HTTPResponse:
+            found.update(signed_headers(*self.endpoint.signature))
+        return {**found, **(more or {})}
+
+    @contextlib.contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """What the network does wrong is an UnreachableError, and the connection is closed."""
         try:
-            return self._send(*arguments)
+            yield
         except (OSError, http.client.HTTPException, ValueError) as error:
             self.close()
-            raise self._unreachable(error) from error
+            reason = str(error) or type(error).__name__
+            if isinstance(error, (TimeoutError, socket.timeout)):
+                reason = f"no answer in {self.timeout:g} s"
+            if "CERTIFICATE_VERIFY" in reason:
+                reason += "; if the site has a CA of its own, name its file with --ca"
+            raise UnreachableError(f"{self.endpoint.url} cannot be reached: {reason}") from error
 
     def _send(
-        self,
-        method: str,
-        path: str,
-        body: Union[bytes, IO[bytes], None],
-        headers: Optional[Mapping[str, str]],
-        patience: float,
+        self, method: str, path: str, body: Optional[bytes], headers: Mapping[str, str], patience: float
     ) -> http.client.HTTPResponse:
         if self._open is None:
-            self._open = self._new(self.timeout)
+            self._open = self._new()
         connection = self._open
         if connection.sock is None:
             connection.connect()
@@ -140,36 +147,27 @@ class Connection:
         # also for a server that sends its headers one byte at a time
         end = threading.Timer(4 * self.timeout + patience, _shut, (connection.sock,))
         end.daemon = True
-        if not hasattr(body, "read"):
-            end.start()
+        end.start()
         try:
-            try:
-                connection.request(method, path, body, self.headers(headers))
-            except (BrokenPipeError, ConnectionResetError):
-                if not hasattr(body, "read"):
-                    raise  # else the server answered before it had all of the file
+            connection.request(method, path, body, dict(headers))
             return connection.getresponse()
         finally:
             end.cancel()
 
-    def _new(self, timeout: float) -> http.client.HTTPConnection:
+    def _new(self) -> http.client.HTTPConnection:
         if not self._secure:
-            return http.client.HTTPConnection(self._host, self._port, timeout=timeout)
+            return http.client.HTTPConnection(self._host, self._port, timeout=self.timeout)
         import ssl
 
         try:
             context = ssl.create_default_context(cafile=self.endpoint.ca or None)
         except (OSError, ssl.SSLError) as error:
             raise UnreachableError(f"the CA file {self.endpoint.ca} cannot be used: {error}") from error
-        return http.client.HTTPSConnection(self._host, self._port, timeout=timeout, context=context)
+        return http.client.HTTPSConnection(self._host, self._port, timeout=self.timeout, context=context)
 
     def _answer(self, response: http.client.HTTPResponse, deadline: float) -> Answer:
-        try:
-            limit = LARGEST_BODY if response.status < 300 else _LARGEST_ERROR
-            body = _read(response, limit, deadline)
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            self.close()
-            raise self._unreachable(error) from error
+        with self._guarded():
+            body = _read(response, LARGEST_BODY if response.status < 300 else _LARGEST_ERROR, deadline)
         if response.will_close:
             self.close()
         if response.status in (301, 302, 303, 307, 308):
@@ -180,26 +178,6 @@ class Connection:
         if response.status >= 400:
             raise _problem(response.status, response.headers, body)
         return Answer(response.status, response.headers, body)
-
-    def _credentials(self) -> dict[str, str]:
-        if self.endpoint.token:
-            return {"Authorization": f"Bearer {self.endpoint.token}"}
-        if self.endpoint.signature:
-            from comet.client.signatures import signed_headers
-
-            return signed_headers(*self.endpoint.signature)
-        return {}
-
-    def _unreachable(self, error: Exception) -> UnreachableError:
-        reason = str(error) or type(error).__name__
-        if isinstance(error, (TimeoutError, socket.timeout)):
-            reason = f"no answer in {self.timeout:g} s"
-        advice = (
-            "; if the site has a CA of its own, name its file with --ca"
-            if "CERTIFICATE_VERIFY" in reason
-            else ""
-        )
-        return UnreachableError(f"{self.endpoint.url} cannot be reached: {reason}{advice}")
 
 
 def decoded(body: bytes) -> Any:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
-from urllib.parse import urlencode
 
 from comet.client.connection import Connection
 from comet.client.errors import UnreachableError
@@ -43,7 +42,7 @@ def events(
     """
     pairs = [("cluster", cluster)] if cluster else []
     pairs += [("types", ",".join(types))] if types else []
-    path = connection.path("events") + (f"?{urlencode(pairs)}" if pairs else "")
+    path = connection.path("events", query=pairs)
     failures = 0
     while True:
         headers = {"Accept": "text/event-stream", **({"Last-Event-ID": after} if after else {})}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from comet.client.errors import UsageError
@@ -17,11 +18,8 @@ _NUMBER = re.compile(r"([0-9]+)")
 
 def natural_key(name: str) -> list[tuple[bool, int, str]]:
     """A sort key in which vm-2 comes before vm-10."""
-    return [
-        (part.isdigit(), int(part) if part.isdigit() else 0, part)
-        for part in re.split(r"([0-9]+)", name)
-        if part
-    ]
+    parts = [it for it in _NUMBER.split(name) if it]
+    return [(it.isdecimal(), int(it) if it.isdecimal() else 0, it) for it in parts]
 
 
 def expand_hostlist(text: str) -> list[str]:
@@ -29,7 +27,7 @@ def expand_hostlist(text: str) -> list[str]:
     names: list[str] = []
     for item in _items(text):
         names += _expand_item(item, text, LIMIT - len(names))
-    doubled = next((name for name, count in _counts(names).items() if count > 1), None)
+    doubled = next((name for name, count in Counter(names).items() if count > 1), None)
     if doubled is not None:
         raise UsageError(f"hostlist '{text}' names {doubled} twice: name every node once")
     return names
@@ -89,13 +87,6 @@ def _numbers(part: str, text: str) -> list[str]:
             raise UsageError(f"hostlist '{text}' means more than {LIMIT} names")
         found += [str(number).zfill(len(low)) for number in range(int(low), int(high) + 1)]
     return found
-
-
-def _counts(names: Iterable[str]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for name in names:
-        counts[name] = counts.get(name, 0) + 1
-    return counts
 
 
 def _group(prefix: str, suffix: str, width: int, numbers: list[int]) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from comet.client.configuration import Endpoint, checked_token
 from comet.client.connection import Connection, decoded
 from comet.client.errors import AuthenticationError, RefusedError
@@ -13,11 +11,10 @@ from comet.client.records import bad_answer
 def logon(endpoint: Endpoint, password: str, timeout: float = 30) -> str:
     """The new token. AuthenticationError if the server does not take name and password."""
     connection = Connection(endpoint, timeout)
-    body = json.dumps({"username": endpoint.username, "password": password}).encode()
-    headers = {"Content-Type": "application/json"}
+    body = {"username": endpoint.username, "password": password}
     try:
         path = connection.outer_path("rest-auth", "login", "")
-        found = decoded(connection.request("POST", path, body, headers, repeat=False).body)
+        found = decoded(connection.request("POST", path, body, repeat=False).body)
     except (AuthenticationError, RefusedError) as error:
         raise AuthenticationError(
             f"the server does not take {endpoint.username} and this password: {error}"

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Optional
+from typing import Any, Callable, Optional, TypeVar
 
 from comet.client.client import Client
 from comet.client.hostlists import expand_hostlist
 from comet.client.logon import logoff, logon
+
+T = TypeVar("T")
+
+
+def _asked(question: Callable[[Client], T], token: Optional[str] = None) -> T:
+    """The configured server's answer."""
+    with Client(token=token) as client:
+        return question(client)
 
 
 class Cluster:
@@ -15,13 +23,11 @@ class Cluster:
 
     @staticmethod
     def simple_list(id: Optional[str] = None) -> list[dict[str, Any]]:
-        with Client() as client:
-            return client.simple_list(id)
+        return _asked(lambda it: it.simple_list(id))
 
     @staticmethod
     def list(id: Optional[str] = None) -> list[dict[str, Any]]:
-        with Client() as client:
-            return client.view(id)
+        return _asked(lambda it: it.view(id))
 
     @staticmethod
     def computeset(
@@ -30,10 +36,9 @@ class Cluster:
         state: str = "running",
         allocation: Optional[str] = None,
     ) -> Any:
-        with Client() as client:
-            return (
-                client.computesets(state, cluster, allocation) if id is None else client.computeset(int(id))
-            )
+        if id is not None:
+            return Comet.get_computeset(id)
+        return _asked(lambda it: it.computesets(state, cluster, allocation))
 
     @staticmethod
     def computeset_start(
@@ -44,44 +49,36 @@ class Cluster:
         reservation: Optional[str] = None,
         walltime: str = "2d",
     ) -> int:
-        with Client() as client:
-            return client.start(
-                clusterid, computenodeids, numnodes, allocation, walltime, reservation
-            ).computeset
+        given = clusterid, computenodeids, numnodes, allocation, walltime, reservation
+        return _asked(lambda it: it.start(*given)).computeset
 
     @staticmethod
     def computeset_terminate(id: int) -> None:
-        with Client() as client:
-            client.terminate(int(id))
+        _asked(lambda it: it.terminate(int(id)))
 
     @staticmethod
     def power(clusterid: str, subject: str, param: Optional[str] = None, action: str = "on") -> None:
         """`subject`: FE for the frontend, RESOURCE for nodes in `param`, COMPUTESET for its number there."""
-        with Client() as client:
-            if subject == "COMPUTESET":
-                client.power(clusterid, action, computeset=int(param or 0))
-            else:
-                client.power(clusterid, action, None if subject == "FE" else param)
+        nodes = None if subject in ("FE", "COMPUTESET") else param
+        number = int(param or 0) if subject == "COMPUTESET" else None
+        _asked(lambda it: it.power(clusterid, action, nodes, number))
 
     @staticmethod
     def attach_iso(image: str, clusterid: str, nodeids: Optional[str] = None) -> None:
-        with Client() as client:
-            client.attach_iso(clusterid, image, nodeids)
+        _asked(lambda it: it.attach_iso(clusterid, image, nodeids))
 
     @staticmethod
     def detach_iso(clusterid: str, nodeids: Optional[str] = None) -> None:
-        with Client() as client:
-            client.detach_iso(clusterid, nodeids)
+        _asked(lambda it: it.detach_iso(clusterid, nodeids))
 
     @staticmethod
     def rename_node(clusterid: str, old: str, new: str) -> None:
-        with Client() as client:
-            client.rename(clusterid, dict(zip(expand_hostlist(old), expand_hostlist(new))))
+        pairs = dict(zip(expand_hostlist(old), expand_hostlist(new)))
+        _asked(lambda it: it.rename(clusterid, pairs))
 
     @staticmethod
     def node_info(clusterid: str, nodeid: Optional[str] = None) -> Any:
-        with Client() as client:
-            return client.node_info(clusterid, nodeid)
+        return _asked(lambda it: it.node_info(clusterid, nodeid))
 
 
 class Comet:
@@ -92,40 +89,33 @@ class Comet:
     @staticmethod
     def logon(username: str, password: str) -> str:
         """A token, which is also kept for `logoff`."""
-        with Client() as client:
-            Comet.token = logon(replace(client.endpoint, username=username), password)
+        Comet.token = _asked(lambda it: logon(replace(it.endpoint, username=username), password))
         return Comet.token
 
     @staticmethod
     def logoff() -> None:
         """End the token of `logon`, if there is one."""
         if Comet.token:
-            with Client(token=Comet.token) as client:
-                logoff(client.endpoint)
+            _asked(lambda it: logoff(it.endpoint), Comet.token)
             Comet.token = ""
 
     @staticmethod
     def get_computeset(id: Optional[int] = None, state: str = "running") -> Any:
-        with Client() as client:
-            return client.computesets(state) if id is None else client.computeset(int(id))
+        return _asked(lambda it: it.computesets(state) if id is None else it.computeset(int(id)))
 
     @staticmethod
     def list_iso() -> list[str]:
-        with Client() as client:
-            return client.isos()
+        return _asked(lambda it: it.isos())
 
     @staticmethod
     def upload_iso(isoname: str, path: str) -> str:
-        with Client() as client:
-            return client.upload_iso(path, isoname).target
+        return _asked(lambda it: it.upload_iso(path, isoname).target)
 
     @staticmethod
     def console_url(clusterid: str, nodeid: Optional[str] = None) -> str:
-        with Client() as client:
-            return client.console(clusterid, nodeid).page_url
+        return _asked(lambda it: it.console(clusterid, nodeid).page_url)
 
     @staticmethod
     def get_apikey() -> str:
         """The configured token, which replaces the old key and secret."""
-        with Client() as client:
-            return client.endpoint.token
+        return _asked(lambda it: it.endpoint.token)

@@ -6,13 +6,16 @@ some. A field that is missing or null is None or empty.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Optional, TypeVar
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, Callable, Optional, TypeVar
 
-from comet.client.errors import UnreachableError
+from comet.client.errors import CometError, UnreachableError
 
 T = TypeVar("T", str, int, bool)
+R = TypeVar("R")
+_KINDS: dict[str, Any] = {"str": str, "int": int, "bool": bool}
 
 ACTIVE_STATES = ("created", "submitted", "running", "ending")
 TERMINAL_STATES = ("completed", "cancelled", "failed")
@@ -24,8 +27,8 @@ DONE_OPERATIONS = ("succeeded", "failed", "cancelled")
 class Interface:
     """A network interface of a node."""
 
-    mac: str
-    iface: str
+    mac: str = ""
+    iface: str = ""
     ip: Optional[str] = None
 
 
@@ -78,7 +81,7 @@ class ClusterRecord:
     frontend: Optional[Node]
     computes: tuple[Node, ...]
     observed_at: Optional[str]
-    stale: bool
+    stale: bool = False
 
     def nodes(self) -> tuple[Node, ...]:
         """The frontend, if there is one, then the computes."""
@@ -130,6 +133,24 @@ class Started:
     operation: Optional[Operation]
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a request for one node, or for a set: an operation, or an error."""
+
+    target: str
+    operation: Optional[Operation] = None
+    error: Optional[CometError] = None
+
+
+@dataclass(frozen=True)
+class Console:
+    """A console's addresses on the endpoint; both hold a ticket that counts once, for a short time."""
+
+    page_url: str
+    websocket_path: str
+    expires_at: str
+
+
 def bad_answer(what: str) -> UnreachableError:
     return UnreachableError(
         f"The server's answer is not one of Nucleus: {what}. Check the endpoint's address: comet active"
@@ -140,92 +161,53 @@ def read_cluster(document: Any) -> ClusterRecord:
     it = _object(document, "a cluster")
     name = _required(it, "name", str)
     frontend = it.get("frontend")
-    return ClusterRecord(
-        name,
-        _field(it, "description", str) or "",
-        _field(it, "project", str),
-        _field(it, "vlan", int),
-        tuple(str(account) for account in _list(it.get("allocations"), "allocations")),
-        None if frontend is None else read_node(frontend, "frontend", name),
-        tuple(read_node(compute, "compute", name) for compute in _list(it.get("computes"), "computes")),
-        _field(it, "observed_at", str),
-        _field(it, "stale", bool) or False,
+    return _record(
+        ClusterRecord,
+        it,
+        description=_field(it, "description", str) or "",
+        allocations=tuple(str(account) for account in _list(it, "allocations")),
+        frontend=None if frontend is None else read_node(frontend, "frontend", name),
+        computes=tuple(read_node(compute, "compute", name) for compute in _list(it, "computes")),
     )
 
 
 def read_node(document: Any, kind: str, cluster: str) -> Node:
     it = _object(document, f"a {kind}")
-    state = _field(it, "state", str)
-    return Node(
-        name=_required(it, "name", str),
+    return _record(
+        Node,
+        it,
         kind=kind,
         cluster=_field(it, "cluster", str) or cluster,
-        type=_field(it, "type", str),
-        state=state,
-        power=_field(it, "power", str) or _power(state),
-        memory=_field(it, "memory", int),
-        cpus=_field(it, "cpus", int),
-        disksize=_field(it, "disksize", int),
+        power=_field(it, "power", str) or _power(_field(it, "state", str)),
         disk_state=_field(it, f"{kind}_state", str),
-        image_state=_field(it, "image_state", str),
-        interfaces=tuple(_interface(entry) for entry in _list(it.get("interface"), "interface")),
+        interfaces=tuple(
+            _record(Interface, _object(entry, "an interface")) for entry in _list(it, "interface")
+        ),
         computeset=_field(it, "active_computeset", int),
         computeset_state=_field(it, "active_computeset_state", str),
         host=_field(it, "host", str) or _field(it, "physical_host", str),
-        admin_disabled=_field(it, "admin_disabled", bool) or False,
-        observed_at=_field(it, "observed_at", str),
-        stale=_field(it, "stale", bool) or False,
-        **{
-            name: _field(it, name, str)
-            for name in (
-                "iso",
-                "iso_active",
-                "pub_ip",
-                "pub_mac",
-                "pub_netmask",
-                "gateway",
-                "dns1",
-                "dns2",
-                "ntp",
-            )
-        },
     )
 
 
 def read_computeset(document: Any) -> Computeset:
     it = _object(document, "a computeset")
     cluster = _required(it, "cluster", str)
-    return Computeset(
-        _required(it, "id", int),
-        _required(it, "state", str),
-        cluster,
-        _field(it, "account", str),
-        _field(it, "walltime_mins", int),
-        _field(it, "start_time", int),
-        _field(it, "reservation", str),
-        tuple(read_node(compute, "compute", cluster) for compute in _list(it.get("computes"), "computes")),
-        _field(it, "created", str),
-        _field(it, "ended_at", str),
-        _field(it, "end_reason", str),
-        _field(it, "degraded", bool) or False,
-        _field(it, "requested_by", str),
-    )
+    computes = tuple(read_node(compute, "compute", cluster) for compute in _list(it, "computes"))
+    return _record(Computeset, it, computes=computes)
 
 
 def read_operation(document: Any) -> Operation:
     it = _object(document, "an operation")
     error = it.get("error")
     if isinstance(error, dict):
-        error = error.get("detail") or error.get("message") or error.get("title") or str(error)
-    return Operation(
-        _required(it, "id", str),
-        _required(it, "state", str),
-        _field(it, "kind", str) or "",
-        _target(it),
-        None if error is None else str(error),
-        _field(it, "created", str),
-        _field(it, "ended", str),
+        error = error.get("detail") or error.get("message") or error.get("title") or error
+    return _record(
+        Operation,
         it,
+        kind=_field(it, "kind", str) or "",
+        target=_target(it),
+        error=None if error is None else str(error),
+        document=it,
     )
 
 
@@ -247,20 +229,16 @@ def _power(state: Optional[str]) -> str:
     return known.get(state or "", "off" if state in ("shutdown", "shutoff", "nostate") else "unknown")
 
 
-def _interface(document: Any) -> Interface:
-    it = _object(document, "an interface")
-    return Interface(_field(it, "mac", str) or "", _field(it, "iface", str) or "", _field(it, "ip", str))
-
-
 def _object(document: Any, what: str) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise bad_answer(f"{what} is not an object")
     return document
 
 
-def _list(value: Any, what: str) -> Iterable[Any]:
+def _list(document: dict[str, Any], name: str) -> Iterable[Any]:
+    value = document.get(name)
     if not isinstance(value, (list, type(None))):
-        raise bad_answer(f"{what} is not a list")
+        raise bad_answer(f"{name} is not a list")
     return value or ()
 
 
@@ -278,3 +256,24 @@ def _required(document: dict[str, Any], name: str, kind: type[T]) -> T:
     if value is None:
         raise bad_answer(f"'{name}' is missing")
     return value
+
+
+def _record(record: Callable[..., R], document: dict[str, Any], /, **computed: Any) -> R:
+    """A record of a document: the fields that are not computed are those of the same name, checked by their types."""
+    for name, kind, default in _shape(record):
+        if name in computed:
+            continue
+        value = _required(document, name, kind) if default is MISSING else _field(document, name, kind)
+        computed[name] = default if value is None else value
+    return record(**computed)
+
+
+@functools.lru_cache(maxsize=None)
+def _shape(record: Any) -> list[tuple[str, Any, Any]]:
+    """(name, type, default) of each field; an optional one without a default has None, a required one MISSING."""
+    found = []
+    for it in fields(record):
+        optional = str(it.type).startswith("Optional[")
+        kind = _KINDS.get(str(it.type)[9:-1] if optional else str(it.type))
+        found.append((it.name, kind, None if optional and it.default is MISSING else it.default))
+    return found

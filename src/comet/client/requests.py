@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import time
 import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Optional, TypeVar, Union
-from urllib.parse import urlencode
 
 from comet.client import configuration, records
 from comet.client.cache import Cache
@@ -48,12 +45,7 @@ class Requests:
     def __enter__(self: Self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: Optional[type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -63,20 +55,16 @@ class Requests:
 
     def document(self, *segments: object, query: Iterable[tuple[str, str]] = (), fresh: bool = False) -> Any:
         """The JSON document of a GET, from the server or (not with `fresh`) from the cache."""
-        pairs = list(query)
-        path = self.connection.path(*segments) + (f"?{urlencode(pairs)}" if pairs else "")
+        path = self.connection.path(*segments, query=query)
         cache = None if fresh else self.cache
         known = cache.get(path) if cache else None
-        if self.cached_only:
-            if known is None:
+        try:
+            if self.cached_only:
                 raise NoCachedAnswerError(
                     f"{path} was not asked before, so the cache does not have it: leave out --cached"
                 )
-            return self._from_cache(known.body, known.asked_at)
-        try:
-            answer = self.connection.request(
-                "GET", path, headers={"If-None-Match": known.etag} if known and known.etag else None
-            )
+            condition = {"If-None-Match": known.etag} if known and known.etag else None
+            answer = self.connection.request("GET", path, headers=condition)
             if answer.status == 304 and known and cache:
                 cache.confirm(path)
                 return decoded(known.body)
@@ -84,21 +72,18 @@ class Requests:
         except UnreachableError:
             if known is None:
                 raise
-            return self._from_cache(known.body, known.asked_at)
+            self.cached_at = min(known.asked_at, self.cached_at or known.asked_at)
+            return decoded(known.body)
         if cache:
             cache.put(path, answer.body, answer.headers.get("ETag", ""))
         return found
 
     def follow(self, identifier: str, seconds: float) -> Operation:
         """An operation when it is done, or after so many seconds (the server holds its answer back as long)."""
-        path = self.connection.path("operation", checked_operation(identifier))
         whole = max(0, min(30, int(seconds)))
-        answer = self.connection.request("GET", f"{path}?wait={whole}" if whole else path, patience=whole)
-        return records.read_operation(decoded(answer.body))
-
-    def _from_cache(self, body: bytes, asked_at: float) -> Any:
-        self.cached_at = min(asked_at, self.cached_at or asked_at)
-        return decoded(body)
+        query = [("wait", str(whole))] if whole else []
+        path = self.connection.path("operation", checked_operation(identifier), query=query)
+        return records.read_operation(decoded(self.connection.request("GET", path, patience=whole).body))
 
     def change(
         self,
@@ -111,16 +96,12 @@ class Requests:
         """A changing request, with a key by which the server knows a repetition; a busy server is asked again."""
         if self.cached_only:
             raise UsageError("--cached never asks the server, so it changes nothing: leave it out")
-        pairs = list(query)
-        path = self.connection.path(*segments) + (f"?{urlencode(pairs)}" if pairs else "")
+        path = self.connection.path(*segments, query=query)
         headers = {"Prefer": "respond-async", "Idempotency-Key": key or uuid.uuid4().hex}
-        content = None if body is None else json.dumps(body).encode()
-        if content is not None:
-            headers["Content-Type"] = "application/json"
         until = time.monotonic() + _RETRY_SECONDS
         while True:
             try:
-                return self.connection.request(method, path, content, headers)
+                return self.connection.request(method, path, body, headers)
             except RefusedError as error:
                 pause = error.retry_after
                 if error.http_status not in (409, 429) or pause is None or time.monotonic() + pause > until:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 import uuid
 from pathlib import Path
@@ -18,6 +17,7 @@ PART = 8 * 1024 * 1024
 
 _BLOCK = 1 << 20
 _TRIES = 5
+_BUSY = ("state-conflict", "request-in-progress")
 
 
 def upload(
@@ -45,9 +45,8 @@ def upload(
 
 def _begin(connection: Connection, body: dict[str, Any]) -> str:
     """The path of a new upload."""
-    headers = {"Content-Type": "application/json", "Idempotency-Key": uuid.uuid4().hex}
-    path = connection.path("image", "upload")
-    found = decoded(connection.request("POST", path, json.dumps(body).encode(), headers).body)
+    headers = {"Idempotency-Key": uuid.uuid4().hex}
+    found = decoded(connection.request("POST", connection.path("image", "upload"), body, headers).body)
     if not isinstance(found, dict) or not isinstance(found.get("id"), str):
         raise bad_answer("it has no upload's id")
     return connection.path("image", "upload", found["id"])
@@ -71,10 +70,7 @@ def _send_parts(
             answer = connection.request("PATCH", place, part, headers, repeat=False)
         except (UnreachableError, RefusedError) as error:
             failures += 1
-            again = error.http_status in (None, 503) or error.slug in (
-                "state-conflict",
-                "request-in-progress",
-            )
+            again = error.http_status in (None, 503) or error.slug in _BUSY
             if failures > _TRIES or not again:
                 raise
             time.sleep(0.2 * failures)

@@ -9,20 +9,23 @@ from comet.client.hostlists import collect_hostlist
 from comet.client.records import ClusterRecord, Computeset, Node
 
 
+def row(record: Any, keys: str, **computed: Any) -> dict[str, Any]:
+    """A record's fields under these keys, in this order; those that are computed replace or complete them."""
+    return {it: computed[it] if it in computed else getattr(record, it, None) for it in keys.split()}
+
+
 def summary(cluster: ClusterRecord) -> dict[str, Any]:
     """A cluster in one row."""
-    frontend = cluster.frontend
-    return {
-        "name": cluster.name,
-        "project": cluster.project,
-        "count": len(cluster.computes),
-        "nodes": collect_hostlist(it.name for it in cluster.computes),
-        "frontend": frontend.name if frontend else None,
-        "state": frontend.state if frontend else None,
-        "type": frontend.type if frontend else None,
-        "allocations": ", ".join(cluster.allocations),
-        "description": cluster.description,
-    }
+    return row(
+        cluster,
+        "name project count nodes frontend state type allocations description",
+        count=len(cluster.computes),
+        nodes=collect_hostlist(it.name for it in cluster.computes),
+        frontend=cluster.frontend and cluster.frontend.name,
+        state=cluster.frontend and cluster.frontend.state,
+        type=cluster.frontend and cluster.frontend.type,
+        allocations=", ".join(cluster.allocations),
+    )
 
 
 def node_rows(cluster: ClusterRecord, sets: Sequence[Computeset]) -> list[dict[str, Any]]:
@@ -33,26 +36,17 @@ def node_rows(cluster: ClusterRecord, sets: Sequence[Computeset]) -> list[dict[s
 
 def node_row(node: Node, allocation: Any) -> dict[str, Any]:
     """A node in one row: `mac` is a list, the public one first."""
-    return {
-        "name": node.name,
-        "state": node.state,
-        "kind": node.kind,
-        "type": node.type,
-        "mac": macs(node),
-        "ip": node.pub_ip or ";".join(it.ip for it in node.interfaces if it.ip) or None,
-        "cpus": node.cpus,
-        "cluster": node.cluster,
-        "memory": node.memory,
-        "disksize": node.disksize,
-        "active_computeset": node.computeset,
-        "active_computeset_state": node.computeset_state,
-        "allocation": allocation,
-        "admin_state": node.disk_state,
-        "image_state": node.image_state,
-        "power": node.power,
-        "host": node.host,
-        "stale": node.stale,
-    }
+    return row(
+        node,
+        "name state kind type mac ip cpus cluster memory disksize active_computeset active_computeset_state "
+        "allocation admin_state image_state power host stale",
+        mac=macs(node),
+        ip=node.pub_ip or ";".join(it.ip for it in node.interfaces if it.ip) or None,
+        active_computeset=node.computeset,
+        active_computeset_state=node.computeset_state,
+        allocation=allocation,
+        admin_state=node.disk_state,
+    )
 
 
 def macs(node: Node) -> list[str]:
@@ -81,27 +75,13 @@ def export_files(cluster: ClusterRecord, subnet: str) -> dict[str, str]:
         raise ValueError(
             f"'{subnet}' has fewer addresses than the cluster has computes ({len(cluster.computes)})"
         )
-    frontend = cluster.frontend
-    values: list[Any] = [None] * 6
-    if frontend:
-        values = [
-            frontend.pub_ip,
-            frontend.pub_netmask,
-            frontend.gateway,
-            frontend.dns1,
-            frontend.dns2,
-            frontend.ntp,
-        ]
-    ip, mask, gateway, dns1, dns2, ntp = ("" if it is None else str(it) for it in values)
-    pairs = (
-        ("IP", ip),
-        ("MASK", mask),
-        ("GATEWAY", gateway),
-        ("DNS", f"{dns1} {dns2}".strip()),
-        ("NTP", ntp),
+    ip, mask, gateway, dns1, dns2, ntp = (
+        getattr(cluster.frontend, name, None) or ""
+        for name in ("pub_ip", "pub_netmask", "gateway", "dns1", "dns2", "ntp")
     )
+    pairs = {"IP": ip, "MASK": mask, "GATEWAY": gateway, "DNS": f"{dns1} {dns2}".strip(), "NTP": ntp}
     lines = [
         f"{it.name},{it.interfaces[0].mac if it.interfaces else ''},{network.network_address + number}\n"
         for number, it in enumerate(cluster.computes, 1)
     ]
-    return {"vcnet": "".join(f"{key}: {value}\n" for key, value in pairs), "vcnodes": "".join(lines)}
+    return {"vcnet": "".join(f"{key}: {value}\n" for key, value in pairs.items()), "vcnodes": "".join(lines)}

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from comet.client.errors import OperationFailedError, UnreachableError, WaitTimeoutError
-from comet.client.records import TERMINAL_STATES, Computeset, Operation, Started
+from comet.client.records import TERMINAL_STATES, Computeset, Operation, Outcome, Started
 
 if TYPE_CHECKING:
-    from comet.client.client import Client, Outcome
+    from comet.client.client import Client
 
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 4.0
@@ -32,20 +32,17 @@ class Waiter:
 
     def follow(self, thing: Any) -> None:
         """An Operation, Started, Outcome, or a list of them."""
-        from comet.client.client import Outcome
-
-        if thing is None:
-            return
         if isinstance(thing, Operation):
             self.operation(thing)
         elif isinstance(thing, Started):
-            self.started(thing)
+            self.follow(thing.operation)
+            self.running(thing.computeset)
         elif isinstance(thing, Outcome):
             if thing.error:
                 raise thing.error
             self.follow(thing.operation)
         else:
-            for one in thing:
+            for one in thing or ():
                 self.follow(one)
 
     def operation(self, operation: Operation) -> None:
@@ -67,12 +64,6 @@ class Waiter:
                 f"operation {found.id} {found.state}: {found.error or 'the server gives no reason'}"
             )
 
-    def started(self, started: Started) -> None:
-        """Until the set runs and all its nodes are on."""
-        if started.operation is not None:
-            self.operation(started.operation)
-        self.running(started.computeset)
-
     def running(self, number: int) -> Computeset:
         """Until the set runs and all its nodes are on. OperationFailedError if it ends before."""
 
@@ -91,19 +82,17 @@ class Waiter:
         return self._set(number, lambda it: it.state in TERMINAL_STATES, "not ended")
 
     def power(self, cluster: str, outcomes: Sequence[Outcome], expected: str) -> None:
-        """Until every node's power is as wanted: on or off."""
-        for outcome in outcomes:
-            if outcome.operation is not None:
-                self.operation(outcome.operation)
+        """Until every node's power is as expected: on or off. Errors in outcomes are raised."""
+        self.follow(outcomes)
         frontend = [it.target for it in outcomes] == [cluster]
 
         def seen() -> Optional[bool]:
             found = self._ask(lambda: self.client.cluster(cluster))
             if found is None:
                 return None
+            if frontend:
+                return bool(found.frontend and found.frontend.power == expected)
             power = {it.name: it.power for it in found.computes}
-            if frontend and found.frontend:
-                power[cluster] = found.frontend.power
             return all(power.get(it.target) == expected for it in outcomes)
 
         self._until(seen, f"{', '.join(it.target for it in outcomes)} of {cluster}: power is not {expected}")

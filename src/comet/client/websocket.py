@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import email
+import hashlib
 import os
 from typing import Any, Optional
+from urllib.parse import urlsplit
 
 from comet.client.connection import Connection
 from comet.client.errors import NotFoundError, UnreachableError
@@ -22,10 +25,9 @@ class WebSocket:
         self.is_closed = False
         """The server has closed it; what it sent before was received."""
         key = base64.b64encode(os.urandom(16)).decode()
-        host = connection.endpoint.url.split("//", 1)[1].split("/", 1)[0]
         lines = [
             f"GET {path} HTTP/1.1",
-            f"Host: {host}",
+            f"Host: {urlsplit(connection.endpoint.url).netloc}",
             "Upgrade: websocket",
             "Connection: Upgrade",
             f"Sec-WebSocket-Key: {key}",
@@ -42,12 +44,13 @@ class WebSocket:
         except OSError as error:
             raise UnreachableError(f"the console cannot be reached: {error}") from error
         head, _, self._received = self._received.partition(b"\r\n\r\n")
-        status, accept = _answer(head)
+        first, _, rest = head.partition(b"\r\n")
+        status = (first.decode("latin-1").split(" ") + [""])[1]
         if status != "101":
             raise NotFoundError(
                 f"the console's ticket is not taken ({status[:20]}): it counts once. Run the command again"
             )
-        if accept != _accepted(key):
+        if email.message_from_bytes(rest)["Sec-WebSocket-Accept"] != _accepted(key):
             self.close()
             raise UnreachableError("the server's answer is not that of a WebSocket")
 
@@ -111,18 +114,6 @@ class WebSocket:
         return data[0] & 0x0F, data[start : start + size]
 
 
-def _answer(head: bytes) -> tuple[str, str]:
-    first, *lines = head.decode("latin-1").split("\r\n")
-    accept = ""
-    for line in lines:
-        name, _, value = line.partition(":")
-        if name.strip().lower() == "sec-websocket-accept":
-            accept = value.strip()
-    return (first.split(" ") + [""])[1], accept
-
-
 def _accepted(key: str) -> str:
-    import hashlib
-
     digest = hashlib.sha1((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode())
     return base64.b64encode(digest.digest()).decode()

@@ -21,6 +21,7 @@ from nucleus.api import (
     nodes,
     operations,
     pages,
+    sign_in,
     users,
 )
 from nucleus.api.authentication import Authenticator, Changes
@@ -42,7 +43,19 @@ if TYPE_CHECKING:
     from nucleus.configuration import Configuration
     from nucleus.mirror.pool import Pool
 
-_ROUTERS = (clusters, nodes, computesets, users, image_uploads, images, operations, events, consoles, pages)
+_ROUTERS = (
+    clusters,
+    nodes,
+    computesets,
+    users,
+    image_uploads,
+    images,
+    operations,
+    events,
+    consoles,
+    pages,
+    sign_in,
+)
 """In this order: a path of an upload would be a name of an image, too."""
 
 
@@ -70,6 +83,7 @@ def create_application(configuration: Configuration, pool: Pool, executor: Execu
         metrics,
         Rocks(executor or make_executor(configuration.executor), configuration.poll.command_seconds),
         consoles.OpenConsoles(),
+        verifier,
     )
     consoles.add_assets(application, Path(configuration.console.libraries))
     application.state.fragments = clusters.Fragments()
@@ -80,7 +94,7 @@ def create_application(configuration: Configuration, pool: Pool, executor: Execu
     application.add_exception_handler(RocksError, _answer_error)
     application.add_exception_handler(RequestValidationError, _answer_invalid)
     application.add_exception_handler(HTTPException, _answer_http)
-    application.add_middleware(Frame, metrics=metrics)
+    application.add_middleware(Frame, metrics=metrics, has_proxy=bool(configuration.listen.socket))
     application.openapi = lambda: describe(application)  # type: ignore[method-assign]
     return application
 
@@ -111,9 +125,7 @@ def _unknown(request: Request) -> Problem:
     path = request.url.path
     number = path.split("/")[3][:64] if path.count("/") >= 3 else ""
     if path.startswith("/v1/computeset/"):
-        return Problem(
-            "unknown-set", f"there is no computeset {number} of yours; `comet computeset` lists them"
-        )
+        return computesets.unknown_set(number)
     if path.startswith("/v1/operation/"):
         return Problem(
             "unknown-operation", f"there is no operation {number} of yours; GET /v1/operation lists them"

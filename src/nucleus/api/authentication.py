@@ -67,44 +67,65 @@ class Authenticator:
 
     def identify(self, request: Request) -> Caller:
         """The caller. Problem 401 without usable credentials; it states what is wrong where that helps nobody else."""
-        headers = {name: request.headers.get(name, "") for name in ("x-api-key", "nonce", "timestamp")}
-        try:
-            sent = credentials.read_credentials(request.headers.get("authorization", ""), headers)
-        except BadCredentials as error:
-            raise refused(str(error)) from None
-        if sent is None:
+        authorization = request.headers.get("authorization") or credentials_of_cookie(request)
+        if not authorization:
             raise refused("the request names nobody; send Authorization: Bearer TOKEN")
-        return self._checked(request, lambda session: self._identify(session, sent))
+        headers = {name: request.headers.get(name, "") for name in ("x-api-key", "nonce", "timestamp")}
 
-    def log_in(self, request: Request, sent: SentPassword) -> Caller:
-        """The caller, of a user name and a password in the body. Problem 401."""
-        return self._checked(request, lambda session: self._by_password(session, sent))
+        def find() -> Caller | None:
+            try:
+                sent = credentials.read_credentials(authorization, headers)
+            except BadCredentials as error:
+                raise refused(str(error)) from None
+            return self._identify(sent) if sent is not None else None
 
-    def _checked(self, request: Request, find: Callable[[Session], Caller | None]) -> Caller:
+        return self._checked(request, find)
+
+    def log_in(self, request: Request, sent: credentials.Sent) -> Caller:
+        """The caller, of credentials in the body. Problem 401."""
+        return self._checked(request, lambda: self._identify(sent))
+
+    def log_in_by(self, request: Request, obtain: Callable[[], credentials.Sent]) -> Caller:
+        """As `log_in`, of credentials that have to be obtained; a Problem 401 of that counts, too."""
+        return self._checked(request, lambda: self._identify(obtain()))
+
+    def _checked(self, request: Request, find: Callable[[], Caller | None]) -> Caller:
         state, source = request.scope["state"], request.client.host if request.client else ""
         self._failures.check(source)
-        with self._pool.transaction() as session:
-            caller = find(session)
-        if caller is None:
-            self._failures.count(source)
-            path = credentials.without_secrets(request.url.path)
-            with self._pool.transaction() as session:
-                entry = audit.Entry("", "authenticate", path, "not-authenticated", None, source)
-                audit.record(session, entry._replace(request_id=state["request_id"]))
-            raise refused("these credentials are unknown, revoked or too old; get a token with `comet init`")
+        try:
+            caller = find()
+            if caller is None:
+                raise refused(
+                    "these credentials are unknown, revoked or too old; get a token with `comet init`"
+                )
+        except Problem as problem:
+            if problem.code == "not-authenticated":
+                self._note_failure(request, source)
+            raise
         state["actor"], state["token_id"] = caller.actor, caller.token_id
         return caller
 
-    def _identify(self, session: Session, sent: credentials.Sent) -> Caller | None:
-        if isinstance(sent, SentToken):
-            return self._by_token(session, sent)
-        if isinstance(sent, SentPassword):
-            return self._by_password(session, sent)
-        if isinstance(sent, SentSignature):
-            if not self._settings.signatures:
-                raise refused("this site takes no signatures; make a token with `comet init`")
+    def _note_failure(self, request: Request, source: str) -> None:
+        """Count wrong credentials of whatever kind, and record them."""
+        self._failures.count(source)
+        path = credentials.without_secrets(request.url.path)
+        entry = audit.Entry("", "authenticate", path, "not-authenticated", None, source)
+        with self._pool.transaction() as session:
+            audit.record(session, entry._replace(request_id=request.scope["state"]["request_id"]))
+
+    def _identify(self, sent: credentials.Sent) -> Caller | None:
+        if isinstance(sent, SentAssertion):
+            claims = self._claims(
+                sent
+            )  # may ask the provider: not while a connection to the database is held
+            with self._pool.transaction() as session:
+                return self._by_subject(session, claims)
+        with self._pool.transaction() as session:
+            if isinstance(sent, SentToken):
+                return self._by_token(session, sent)
+            if isinstance(sent, SentPassword):
+                return self._by_password(session, sent)
             return self._by_signature(session, sent)
-        return self._by_assertion(session, sent)
 
     def _by_token(self, session: Session, sent: SentToken, username: str | None = None) -> Caller | None:
         found = identity.usable_token(session, sent.id)
@@ -135,6 +156,8 @@ class Authenticator:
         return _whole(identity.user_by_name(session, sent.username), "basic")
 
     def _by_signature(self, session: Session, sent: SentSignature) -> Caller | None:
+        if not self._settings.signatures:
+            raise refused("this site takes no signatures; make a token with `comet init`")
         found = identity.signature_key(session, sent.key_name)
         secret = None if found is None else credentials.unseal(found[1], self.sealing_key())
         if found is None or secret is None or not credentials.signature_fits(sent, secret, time.time()):
@@ -144,10 +167,12 @@ class Authenticator:
             raise refused("this nonce was used already; sign every request anew")
         return _whole(identity.user_by_id(session, found[0]), "signature")
 
-    def _by_assertion(self, session: Session, sent: SentAssertion) -> Caller | None:
+    def _claims(self, sent: SentAssertion) -> dict[str, str]:
         if self._verify_assertion is None:
             raise refused("this site has no identity provider; make a token with `comet init`")
-        claims = self._verify_assertion(sent.text)
+        return self._verify_assertion(sent.text)
+
+    def _by_subject(self, session: Session, claims: dict[str, str]) -> Caller | None:
         user = identity.user_by_subject(session, claims["iss"], claims["sub"])
         if user is None:
             user = identity.user_by_name(session, claims["username"]) if claims["username"] else None
@@ -160,6 +185,22 @@ class Authenticator:
     def sealing_key(self) -> bytes:
         """The key that the secrets of signatures are sealed with. Problem when the file cannot be read."""
         return _read(self._settings.sealing_path).strip().encode("ascii", "replace")
+
+
+def is_own_page(request: Request) -> bool:
+    """Whether a script of our own pages sent it: browsers state that, and let no script change it."""
+    return request.headers.get("sec-fetch-site") == "same-origin"
+
+
+def cookie_name(request: Request) -> str:
+    """With the prefix `__Host-` no other host of the domain can set it; browsers take it over TLS only."""
+    return "__Host-nucleus" if request.url.scheme == "https" else "nucleus"
+
+
+def credentials_of_cookie(request: Request) -> str:
+    """What the cookie of our own pages stands for, as the header Authorization; '' for requests of other pages."""
+    token = request.cookies.get(cookie_name(request)) if is_own_page(request) else None
+    return f"Bearer {token}" if token else ""
 
 
 def _whole(user: User | None, method: str) -> Caller | None:

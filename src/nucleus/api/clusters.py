@@ -18,6 +18,7 @@ from nucleus.api.conditional import (
     etag_of,
     is_unchanged,
     matches,
+    names_any,
     not_modified,
     page_of,
     paged,
@@ -40,7 +41,6 @@ from nucleus.api.service import (
 from nucleus.hostlists import natural_key
 from nucleus.mirror import clusters, naming
 from nucleus.mirror.driver import DuplicateError
-from nucleus.records import NewOperation
 from nucleus.states import is_image_free, is_off
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ Filter = Annotated[str | None, Query(max_length=128)]
 _OBSERVED = "\x01observed\x01"
 _MARK = json.dumps(_OBSERVED)
 _MOST_BYTES = 64 << 20
+_AT_ONCE = 20
 
 
 class Fragments:
@@ -87,8 +88,9 @@ class Fragments:
                 if (entry := self._texts.get(number)) is not None and entry[0] == key
             }
         missing = [cluster for cluster in asked if cluster.id not in found]
-        if missing:
-            for number, text in self._render(session, call, missing, freshness).items():
+        for begin in range(0, len(missing), _AT_ONCE):  # all nodes of a large site would take 100 MB
+            part = missing[begin : begin + _AT_ONCE]
+            for number, text in self._render(session, call, part, freshness).items():
                 found[number] = text
                 self._keep(number, keys[number], text)
         return [
@@ -190,12 +192,14 @@ def _part_of(
     cluster = find_cluster(session, call, name)
     freshness = freshness_of(cluster, call.service.configuration.poll, call.now)
     etag = cluster_etag(cluster, freshness.is_stale, question, fields)
-    if is_unchanged(call.request, etag):
+    if is_unchanged(call.request, etag) and not names_any(call.request):
         return not_modified(etag, _headers([freshness]))
     text = fragments_of(call).texts(session, call, [cluster])[0][0]
     if pick is not None or fields:
         content = json.loads(text)
         text = dumps(chosen(content if pick is None else pick(content), fields))
+    if names_any(call.request):
+        return not_modified(etag, _headers([freshness]))
     return Response(text, 200, {**_headers([freshness]), "ETag": etag}, "application/json")
 
 
@@ -214,11 +218,10 @@ def get_cluster(call: Known, c: str, fields: Fields = None) -> Response:
 def get_compute(call: Known, c: str, n: str, fields: Fields = None) -> Response:
     """Row 4."""
 
-    def pick(content: dict[str, Any]) -> dict[str, Any]:
+    def pick(content: dict[str, Any]) -> Any:
         for compute in content["computes"]:
             if compute["name"].casefold() == n.casefold():
-                found: dict[str, Any] = compute
-                return found
+                return compute
         raise unknown_node(content["name"], n)
 
     return reading(call, lambda session: _part_of(session, call, c, fields, ("compute", n), pick))
@@ -233,11 +236,10 @@ def get_compute(call: Known, c: str, n: str, fields: Fields = None) -> Response:
 def get_frontend(call: Known, c: str, fields: Fields = None) -> Response:
     """Row 13."""
 
-    def pick(content: dict[str, Any]) -> dict[str, Any]:
+    def pick(content: dict[str, Any]) -> Any:
         if content["frontend"] is None:
             raise unknown_node(content["name"], None)
-        found: dict[str, Any] = content["frontend"]
-        return found
+        return content["frontend"]
 
     return reading(call, lambda session: _part_of(session, call, c, fields, "frontend", pick))
 
@@ -263,9 +265,7 @@ def destroy_cluster(call: Known, c: str, confirm: Confirm = "") -> Response:
         _demand_confirmation(confirm, cluster.name)
         for node in clusters.nodes_of(change.session, call.scope, [cluster.id])[cluster.id]:
             _demand_removable(node)
-        new = NewOperation("destroy", "", target_cluster=cluster.id, project_id=cluster.project_id)
-        operation = change.enqueue(new, cluster.name)
-        return accepted(change, operation, (cluster.name, None), no_content())
+        return accepted(change, change.ask("destroy", cluster), (cluster.name, None))
 
     return changing(call, "cluster:destroy", "destroy", act)
 
@@ -282,11 +282,7 @@ def destroy_compute(call: Known, c: str, n: str, confirm: Confirm = "") -> Respo
         demand_cluster_match(call.request, call, cluster)
         _demand_confirmation(confirm, node.name)
         _demand_removable(node)
-        new = NewOperation(
-            "destroy", "", target_cluster=cluster.id, target_node=node.id, project_id=cluster.project_id
-        )
-        operation = change.enqueue(new, f"{cluster.name}/{node.name}")
-        return accepted(change, operation, (cluster.name, node.name), no_content())
+        return accepted(change, change.ask("destroy", cluster, node), (cluster.name, node.name))
 
     return changing(call, "cluster:destroy", "destroy", act)
 

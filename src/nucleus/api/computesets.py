@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Path, Query
 from starlette.responses import Response
@@ -18,8 +18,8 @@ from nucleus.api.service import Call, Change, Known, accepted, changing, find_cl
 from nucleus.hostlists import expand, natural_key
 from nucleus.mirror import clusters, computesets, operations
 from nucleus.mirror.driver import DuplicateError
-from nucleus.records import NewEvent, NewOperation
-from nucleus.states import ACTIVE, ENDED_SETS, RUNNING, is_image_free
+from nucleus.records import NewEvent
+from nucleus.states import ACTIVE, ENDED_SETS, RUNNING, SYNCING, disk_state, is_image_free
 from rocks.errors import UserError
 
 if TYPE_CHECKING:
@@ -105,10 +105,13 @@ def find_set(session: Session, call: Call, number: int, *, lock: bool = False) -
     """The caller's set. Problem when there is none: also when it is somebody else's."""
     found = computesets.find_computeset(session, call.scope, number, lock)
     if found is None:
-        raise Problem(
-            "unknown-set", f"there is no computeset {number} of yours; `comet computeset` lists them"
-        )
+        raise unknown_set(number)
     return found
+
+
+def unknown_set(number: int | str) -> Problem:
+    """The refusal of a set that is not there, or not the caller's."""
+    return Problem("unknown-set", f"there is no computeset {number} of yours; `comet computeset` lists them")
 
 
 @router.post(
@@ -146,10 +149,7 @@ def _start(change: Change, body: models.NewComputeset) -> Response:
             "node-busy", "another computeset took one of these nodes just now; read them again"
         ) from None
     clusters.bump_generation(session, [cluster.id])
-    operation = change.enqueue(
-        NewOperation("start_set", "", cluster.id, None, number, project_id=cluster.project_id),
-        f"{cluster.name}/set {number}",
-    )
+    operation = change.ask("start_set", cluster, set_id=number, target=f"{cluster.name}/set {number}")
     change.events.append(
         NewEvent("set.state", str(number), None, "created", cluster.project_id, cluster.id, operation.id)
     )
@@ -224,7 +224,8 @@ def _demand_free(node: Node) -> None:
     if node.admin_disabled:
         raise Problem("node-disabled", f"the site's operators have disabled {node.name}; choose another node")
     if not is_image_free(node.image_state, node.image_locked):
-        what = "is on its way" if node.image_locked else f"is {node.image_state}"
+        is_moving = disk_state(node.image_state, node.image_locked) == SYNCING
+        what = "is on its way" if is_moving else f"is {node.image_state}"
         raise Problem("node-syncing", f"the disk of {node.name} {what}; wait until it is unmapped")
     if node.state == ACTIVE:
         raise Problem(
@@ -290,45 +291,39 @@ for _row in _SET_ACTIONS:
 
 def _end(change: Change, number: int, how: str) -> Response:
     """Rows 25 and 28: idempotent while the set lives."""
-    call, session = change.call, change.session
-    one = find_set(session, call, number, lock=True)
-    cluster = clusters.find_cluster_by_id(session, call.scope, one.cluster_id)
-    name = cluster.name if cluster else None
-    if one.state in ENDED_SETS and not is_legacy(call.request):
+    one, cluster = _set_with_cluster(change, number)
+    if one.state in ENDED_SETS and not is_legacy(change.call.request):
         raise Problem("state-conflict", f"the computeset {number} has ended: it is {one.state}")
     if one.state in ENDED_SETS:
         return no_content()
-    computesets.request_end(session, number, how)
-    known = operations.list_operations(session, call.scope, states=("queued", "running"), set_id=number)
+    computesets.request_end(change.session, number, how)
+    known = operations.list_operations(
+        change.session, change.scope, states=("queued", "running"), set_id=number
+    )
     ending = next((operation for operation in known if operation.kind == "end_set"), None)
+    target = f"{cluster.name}/set {number}"
     if ending is None:
-        ending = change.enqueue(
-            NewOperation(
-                "end_set", "", one.cluster_id, None, number, project_id=cluster.project_id if cluster else None,
-                arguments={"how": how},
-            ),
-            f"{name}/set {number}",
-        )  # fmt: skip
+        ending = change.ask("end_set", cluster, set_id=number, arguments={"how": how}, target=target)
     else:
-        change.note(f"{name}/set {number}", after=how)
-    return accepted(change, ending, (name, None), no_content())
+        change.note(target, after=how)
+    return accepted(change, ending, (cluster.name, None))
 
 
 def _restart(change: Change, number: int, action: str) -> Response:
     """Rows 26 and 27: the set goes on."""
-    call, session = change.call, change.session
-    one = find_set(session, call, number, lock=True)
+    one, cluster = _set_with_cluster(change, number)
     if one.state != RUNNING:
         raise Problem(
             "state-conflict", f"the computeset {number} is {one.state}; only a running one can {action}"
         )
-    cluster = clusters.find_cluster_by_id(session, call.scope, one.cluster_id)
-    project_id = cluster.project_id if cluster else None
-    arguments: dict[str, Any] = {"nodes": list(one.node_ids)}
-    operation = change.enqueue(
-        NewOperation(
-            f"{action}_set", "", one.cluster_id, None, number, project_id=project_id, arguments=arguments
-        ),
-        f"{cluster.name if cluster else ''}/set {number}",
-    )
-    return accepted(change, operation, (cluster.name if cluster else None, None), no_content())
+    target, arguments = f"{cluster.name}/set {number}", {"nodes": list(one.node_ids)}
+    operation = change.ask(f"{action}_set", cluster, set_id=number, arguments=arguments, target=target)
+    return accepted(change, operation, (cluster.name, None))
+
+
+def _set_with_cluster(change: Change, number: int) -> tuple[Computeset, Cluster]:
+    one = find_set(change.session, change.call, number, lock=True)
+    cluster = clusters.find_cluster_by_id(change.session, change.scope, one.cluster_id)
+    if cluster is None:  # it left the caller's projects in this moment
+        raise unknown_set(number)
+    return one, cluster

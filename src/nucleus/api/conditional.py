@@ -34,6 +34,11 @@ def is_unchanged(request: Request, etag: str) -> bool:
     return _names(request.headers.get("if-none-match"), etag)
 
 
+def names_any(request: Request) -> bool:
+    """Whether `If-None-Match: *` asks for what is not there: whatever is there counts as unchanged."""
+    return request.headers.get("if-none-match", "").strip() == "*"
+
+
 def require_match(request: Request, etag: str, what: str) -> None:
     """Problem when the client demands another state (`If-Match`)."""
     given = request.headers.get("if-match")

@@ -51,9 +51,10 @@ CHECK_SECONDS = 5.0
 
 SUBPROTOCOL = "binary"
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+    "default-src 'none'; script-src 'self'; style-src 'self'{}; img-src 'self' data: blob:; "
     "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
+_POLICIES = {"vnc": _POLICY.format(""), "serial": _POLICY.format(" 'unsafe-inline'")}
 """Of the console's pages. Scripts are files of ours; xterm.js makes style elements."""
 
 
@@ -160,7 +161,8 @@ def _log_of(call: Call, c: str, n: str | None, lines: int) -> Response:
 
     reading(call, read)
     try:
-        text = call.service.rocks.read_console(found[0], lines)
+        with call.service.console_logs.one_more(call.caller.user.id):
+            text = call.service.rocks.read_console(found[0], lines)
     except RocksError as error:
         raise Problem(
             "backend-unavailable", f"the last lines of this console cannot be read: {error}"
@@ -335,7 +337,7 @@ async def _serve(client: WebSocket, service: Service, ticket: Ticket) -> None:
 @router.get("/console/{kind}/{ticket}", include_in_schema=False)
 def console_page(kind: Literal["vnc", "serial"], ticket: str) -> Response:
     """The page of a ticket, whose script uses it."""
-    headers = {"Content-Security-Policy": _POLICY, "Cache-Control": "no-store"}
+    headers = {"Content-Security-Policy": _POLICIES[kind], "Cache-Control": "no-store"}
     return FileResponse(
         STATIC / f"console-{kind}.html", headers=headers, media_type="text/html; charset=utf-8"
     )

@@ -25,8 +25,8 @@ _OF_CHANGES = ("409", "412", "413", "415", "422", "423")
 _CHANGES = ("post", "put", "patch", "delete")
 _HEADERS = (
     ("Idempotency-Key", {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[!-~]*$"}),
-    ("Prefer", {"type": "string", "maxLength": 200}),
-    ("If-Match", {"type": "string", "maxLength": 200}),
+    ("Prefer", {"type": "string"}),
+    ("If-Match", {"type": "string"}),
 )
 
 

@@ -20,7 +20,10 @@ from nucleus.records import SYSTEM
 from rocks.errors import RocksError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Callable
+
+    from starlette.types import Receive, Send
+    from starlette.types import Scope as ConnectionScope
 
     from nucleus.api.service import Call, Service
     from nucleus.mirror.pool import Pool, Session
@@ -28,16 +31,13 @@ if TYPE_CHECKING:
 
 router = APIRouter()
 
-MOST_STREAMS = 20
-"""Of one user."""
-
 HEARTBEAT_SECONDS = 15.0
 _MOST_WAITING = 1000
 _LOOK_SECONDS = 0.5
 _EVERYBODYS = ("poll.stale", "poll.fresh")
 
 EventType = Literal[
-    "node.power", "node.image", "set.state", "set.ready", "operation.state", "image.added", "image.removed",
+    "node.power", "node.image", "set.state", "set.ready", "operation.state", "image.added", "image.removed", "alarm",
     "poll.stale", "poll.fresh",
 ]  # fmt: skip
 
@@ -83,7 +83,6 @@ class Hub:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._lock = threading.Lock()
-        self._streams: set[int] = set()
         self._by_id: dict[int, Stream] = {}
         self._thread: threading.Thread | None = None
         self._names: dict[tuple[str, int], str] = {}
@@ -93,23 +92,23 @@ class Hub:
         """How many streams are open."""
         return len(self._by_id)
 
-    def add(self, stream: Stream, after: int | None) -> list[tuple[int, str]]:
-        """Begin to fill the stream, and return what it has missed since the event `after`."""
+    def add(self, stream: Stream) -> int:
+        """Begin to fill the stream; the number of the last event before, as `missed` takes it."""
         with self._lock:
             with self._pool.transaction() as session:
                 last = events.last_event(session)
-                missed = []
-                if after is not None and after < last:
-                    found = events.events_after(
-                        session, stream.scope, after, stream.cluster_id, stream.types, limit=100_000
-                    )
-                    missed = [(one.id, self._text(session, one)) for one in found if one.id <= last]
             stream.after = last
             self._by_id[id(stream)] = stream
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, args=(last,), name="events", daemon=True)
                 self._thread.start()
-        return missed
+        return last
+
+    def missed(self, stream: Stream, after: int, last: int) -> list[tuple[int, str]]:
+        """The next events of the stream between both numbers; none: that was all."""
+        with self._pool.transaction() as session:
+            found = events.events_after(session, stream.scope, after, stream.cluster_id, stream.types)
+            return [(one.id, self._text(session, one)) for one in found if one.id <= last]
 
     def remove(self, stream: Stream) -> None:
         """Fill it no more."""
@@ -191,24 +190,34 @@ async def follow(
         int(last_event_id) if last_event_id and last_event_id.isascii() and last_event_id.isdigit() else None
     )
     user = call.caller.user.id
-    if service.streams.get(user, 0) >= MOST_STREAMS:
-        raise Problem(
-            "rate-limited",
-            f"you have {MOST_STREAMS} event streams; end one first",
-            headers={"Retry-After": "15"},
-        )
-    service.streams[user] = service.streams.get(user, 0) + 1
+    service.streams.take(user)
     stream = Stream(call.scope, cluster_id, tuple(types or ()), asyncio.get_running_loop())
     try:
-        missed = await run_in_threadpool(hub.add, stream, after)
+        last = await run_in_threadpool(hub.add, stream)
     except BaseException:
-        _leave(service, user)
+        service.streams.give_back(user)
         raise
-    return StreamingResponse(
-        _lines(call, service, hub, stream, missed),
-        media_type="text/event-stream",
-        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-    )
+
+    def end() -> None:
+        hub.remove(stream)
+        service.streams.give_back(user)
+
+    return _Answer(_lines(call, service, hub, stream, (last if after is None else after, last)), end)
+
+
+class _Answer(StreamingResponse):
+    """A stream that ends with its connection, also when that is gone before the first line."""
+
+    def __init__(self, lines: AsyncIterator[str], end: Callable[[], None]) -> None:
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        super().__init__(lines, headers=headers, media_type="text/event-stream")
+        self._end = end
+
+    async def __call__(self, scope: ConnectionScope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._end()
 
 
 def _cluster_id(call: Call, name: str | None) -> int | None:
@@ -218,39 +227,44 @@ def _cluster_id(call: Call, name: str | None) -> int | None:
         return find_cluster(session, call, name).id
 
 
-def _leave(service: Service, user: int) -> None:
-    service.streams[user] -= 1
-    if service.streams[user] <= 0:
-        del service.streams[user]
-
-
 async def _lines(
-    call: Call, service: Service, hub: Hub, stream: Stream, missed: Iterable[tuple[int, str]]
+    call: Call, service: Service, hub: Hub, stream: Stream, missed: tuple[int, int]
 ) -> AsyncIterator[str]:
+    """What the stream has missed between two numbers, as its client reads it, and then what happens."""
     loop = asyncio.get_running_loop()
     check_at = loop.time() + HEARTBEAT_SECONDS  # also while events come: nobody keeps a right by being busy
-    try:
-        yield "retry: 2000\n: connected\n\n"
-        for _, text in missed:
+
+    async def has_right() -> bool:
+        """Look again; not when the token was revoked, or the database is away: the client comes again."""
+        nonlocal check_at
+        try:
+            caller = await run_in_threadpool(service.authenticator.identify, call.request)
+        except (Problem, RocksError):
+            return False
+        stream.scope = caller.scope
+        check_at = loop.time() + HEARTBEAT_SECONDS
+        return True
+
+    yield "retry: 2000\n: connected\n\n"
+    after, last = missed
+    while after < last:
+        found = await run_in_threadpool(hub.missed, stream, after, last)
+        for _, text in found:
             yield text
-        while True:
-            if loop.time() >= check_at:
-                try:
-                    caller = await run_in_threadpool(service.authenticator.identify, call.request)
-                except (Problem, RocksError):
-                    return  # the token was revoked, or the database is away: the client comes again
-                stream.scope = caller.scope
-                check_at = loop.time() + HEARTBEAT_SECONDS
-                yield ": still here\n\n"
-            try:
-                async with asyncio.timeout_at(check_at):
-                    item = await stream.waiting.get()
-            except TimeoutError:
-                continue
-            if item is None:
-                yield "event: lost\ndata: {}\n\n"
+        after = found[-1][0] if found else last
+        if loop.time() >= check_at and not await has_right():
+            return
+    while True:
+        if loop.time() >= check_at:
+            if not await has_right():
                 return
-            yield item[1]
-    finally:
-        hub.remove(stream)
-        _leave(service, call.caller.user.id)
+            yield ": still here\n\n"
+        try:
+            async with asyncio.timeout_at(check_at):
+                item = await stream.waiting.get()
+        except TimeoutError:
+            continue
+        if item is None:
+            yield "event: lost\ndata: {}\n\n"
+            return
+        yield item[1]

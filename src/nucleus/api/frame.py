@@ -15,6 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 
 from nucleus.api.credentials import without_secrets
+from nucleus.api.listening import forwarded
 from nucleus.api.problems import Problem, answer_of
 
 if TYPE_CHECKING:
@@ -30,10 +31,16 @@ REQUEST_SECONDS = 60.0
 BODY_SECONDS = 30.0
 """How long a client may take to send a body that is no upload."""
 
+SMALL_BODY_BYTES = 16 << 10
+MOST_WAITING_BYTES = 64 << 20
+"""Of all bodies that are not whole yet, without the first 16 KiB of each: who sends them is not known yet."""
+
 _UPLOADS = re.compile(r"/v1/image(/upload/[^/]+)?")
 _TICKET = re.compile(r"^(/ws|/console)/.*")
 _ENDLESS = ("/v1/events",)
-_REQUEST_ID = re.compile(r"[\w.-]{1,64}")
+_REQUEST_ID = re.compile(r"(?!nuc_)[A-Za-z0-9_.-]{1,64}")
+"""Of a client's own: it is in the log, where no token may be."""
+
 _TRACE = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 HEADERS = {
@@ -49,18 +56,20 @@ _log = logging.getLogger("nucleus.access")
 
 
 class Frame:
-    """ASGI middleware around the whole application."""
+    """ASGI middleware around the whole application. `has_proxy`: clients connect to a proxy, and only that to us."""
 
-    def __init__(self, application: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, application: ASGIApp, metrics: Metrics, has_proxy: bool = False) -> None:
         self._application = application
         self._metrics = metrics
+        self._has_proxy = has_proxy
+        self._space = Space()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._application(_without_base(scope), receive, send)
             return
-        scope = _without_base(scope)
         headers = Headers(scope=scope)
+        scope = _without_base(forwarded(scope, headers) if self._has_proxy else scope)
         exchange = _Exchange(scope, send, headers)
         with self._metrics.request(scope) as outcome:
             try:
@@ -82,7 +91,7 @@ class Frame:
         path = scope["path"]
         is_upload = scope["method"] in ("POST", "PATCH") and _UPLOADS.fullmatch(path) is not None
         if not is_upload:
-            body = await _body(receive, headers)
+            body = await read_body(receive, headers, self._space)
             scope["state"]["body"] = body
             receive = _Replay(body, receive)
         if is_upload or path in _ENDLESS or path.startswith("/ws/"):
@@ -114,8 +123,29 @@ def _without_base(scope: Scope) -> Scope:
     }
 
 
-async def _body(receive: Receive, headers: Headers) -> bytes:
-    """The whole body. Problem when it is too large or too slow."""
+class Space:
+    """The memory for bodies that are not whole yet; used by one thread."""
+
+    def __init__(self) -> None:
+        self._bytes = 0
+
+    def take(self, count: int) -> None:
+        """Problem when so many more are too many; else `give_back` must follow."""
+        if count and self._bytes + count > MOST_WAITING_BYTES:
+            raise Problem(
+                "rate-limited",
+                "too many large requests are being sent at this moment; send it again in a second",
+                headers={"Retry-After": "1", "Connection": "close"},
+            )
+        self._bytes += count
+
+    def give_back(self, count: int) -> None:
+        """So many less."""
+        self._bytes -= count
+
+
+async def read_body(receive: Receive, headers: Headers, space: Space) -> bytes:
+    """The whole body. Problem when it is too large or too slow, or when too many are being sent."""
     too_large = Problem(
         "too-large", f"the body is larger than {MOST_BODY_BYTES >> 20} MiB; only images may be"
     )
@@ -123,7 +153,7 @@ async def _body(receive: Receive, headers: Headers) -> bytes:
     if length.isdigit() and (len(length) > 15 or int(length) > MOST_BODY_BYTES):
         raise too_large
     parts: list[bytes] = []
-    size = 0
+    size = taken = 0
     try:
         async with asyncio.timeout(BODY_SECONDS):
             while True:
@@ -134,12 +164,17 @@ async def _body(receive: Receive, headers: Headers) -> bytes:
                 size += len(parts[-1])
                 if size > MOST_BODY_BYTES:
                     raise too_large
+                more = max(0, size - SMALL_BODY_BYTES) - taken
+                space.take(more)
+                taken += more
                 if not message.get("more_body"):
                     return b"".join(parts)
     except TimeoutError:
         raise Problem(
             "timeout", f"the body did not arrive within {BODY_SECONDS:.0f} s", headers={"Connection": "close"}
         ) from None
+    finally:
+        space.give_back(taken)
 
 
 class _Replay:

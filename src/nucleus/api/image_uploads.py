@@ -5,8 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-import threading
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,26 +22,21 @@ from nucleus.api.problems import Problem
 from nucleus.api.representations import Json
 from nucleus.api.rules import demand_image_quota
 from nucleus.api.service import Call, Change, Known, accepted, changing, no_content, reading
-from nucleus.api.uploads import Receiver, part_path, whole_path
+from nucleus.api.uploads import Receiver, is_name_of_ours, part_path, whole_path
 from nucleus.mirror import images
 from nucleus.mirror.driver import DuplicateError
 from nucleus.records import NewOperation
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
     from nucleus.mirror.images import Image, Upload
     from nucleus.mirror.pool import Session
 
 router = APIRouter()
 
-MOST_UPLOADS = 4
-"""That one user sends at the same time."""
-
 _NAME = re.compile(models.IMAGE_NAME)
 _DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):")
-_sending: dict[int, int] = {}
-_sending_lock = threading.Lock()
 
 
 def _folder(call: Call) -> FilePath:
@@ -75,9 +69,20 @@ def _begin(change: Change, name: str, project: str | None, size: int) -> Upload:
 
 
 def _forget_old(change: Change) -> None:
+    """Forget uploads that were given up, and remove the files that no upload and no image needs any more.
+
+    An upload is recorded before its file exists: a file that is seen without a record has lost it.
+    """
     for old in images.old_uploads(change.session):
         images.remove_image(change.session, old.image_id)
-        part_path(_folder(change.call), old.id).unlink(missing_ok=True)
+    files = [one for one in _folder(change.call).glob("*") if is_name_of_ours(one.name)]
+    if files:
+        uploads, unfinished = images.unfinished(change.session)
+        needed = {part_path(_folder(change.call), one) for one in uploads}
+        needed |= {whole_path(_folder(change.call), one) for one in unfinished}
+        for file in files:
+            if file not in needed:
+                file.unlink(missing_ok=True)
 
 
 def _project_of(call: Call, requested: str | None) -> int | None:
@@ -98,25 +103,6 @@ def _project_of(call: Call, requested: str | None) -> int | None:
             "invalid-request", f"for which project is it? state one of: {', '.join(sorted(own)) or 'none'}"
         )
     return next(iter(own.values()))
-
-
-@contextmanager
-def _one_of_few(call: Call) -> Iterator[None]:
-    """Problem when the user sends too many images at the same time."""
-    user = call.caller.user.id
-    with _sending_lock:
-        if _sending.get(user, 0) >= MOST_UPLOADS:
-            raise Problem(
-                "rate-limited", f"you send {MOST_UPLOADS} images already; wait", headers={"Retry-After": "60"}
-            )
-        _sending[user] = _sending.get(user, 0) + 1
-    try:
-        yield
-    finally:
-        with _sending_lock:
-            _sending[user] -= 1
-            if not _sending[user]:
-                del _sending[user]
 
 
 @router.post(
@@ -150,7 +136,7 @@ async def upload_image(
     """Row 34: a form with the part `file`; a part `project` before it names the project."""
     expected = _expected(md5, content_digest)
     require(call.caller, "image")
-    with _one_of_few(call):
+    with call.service.uploads.one_more(call.caller.user.id):
         form = FileForm(call.request.headers.get("content-type", ""), _stream(call))
         await form.begin()
         most = call.service.configuration.images.most_gb * 10**9
@@ -249,13 +235,13 @@ def _finish(call: Call, upload: Upload, receiver: Receiver, expected: dict[str, 
             )
     receiver.demand_iso()
     target = whole_path(_folder(call), upload.image_id)
-    receiver.finish(target)
 
     def act(change: Change) -> Response:
         images.store_digests(change.session, upload.image_id, receiver.offset, sha256, md5)
         image = images.image_by_id(change.session, upload.image_id)
         if image is None:
             raise Problem("unknown-upload", "this upload was removed; begin again")
+        receiver.give_name(target)  # before the workers see the operation
         arguments: dict[str, Any] = {
             "image": image.id, "library_name": image.library_name, "path": str(target), "sha256": sha256,
             "reference": image.text,
@@ -269,7 +255,9 @@ def _finish(call: Call, upload: Upload, receiver: Receiver, expected: dict[str, 
         )
         return accepted(change, change.enqueue(new, image.text), (None, None), no_content())
 
-    return changing(call, "image", "upload_image", act)
+    answer = changing(call, "image", "upload_image", act)
+    receiver.path.unlink(missing_ok=True)
+    return answer
 
 
 UploadId = Annotated[str, Path(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}$")]
@@ -346,7 +334,7 @@ def cancel_upload(call: Known, id: UploadId) -> Response:
     summary="Send a part of an image",
     openapi_extra={
         "requestBody": {
-            "required": True,
+            "required": False,
             "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
         }
     },
@@ -356,9 +344,12 @@ async def continue_upload(
     id: UploadId,
     upload_offset: Annotated[int, Header(ge=0, description="where this part begins")],
 ) -> Response:
-    """204 with the new Upload-Offset; when the image is whole, the answer is that of row 34."""
+    """204 with the new Upload-Offset; when the image is whole, the answer is that of row 34.
+
+    Without a body, when everything came before and the last answer did not: it is checked and stored then.
+    """
     require(call.caller, "image")
-    with _one_of_few(call):
+    with call.service.uploads.one_more(call.caller.user.id):
         upload, expected = await run_in_threadpool(_resume, call, id, upload_offset)
         receiver = Receiver(part_path(_folder(call), upload.id), upload.offset_bytes, upload.size_bytes)
         try:
@@ -371,8 +362,11 @@ async def continue_upload(
                 return Response(None, 204, {"Upload-Offset": str(receiver.offset)})
             try:
                 return await run_in_threadpool(_finish, call, upload, receiver, expected)
-            except Problem:
-                await run_in_threadpool(_discard, call, upload)
+            except Problem as problem:
+                if (
+                    problem.code == "invalid-request"
+                ):  # after other failures the client can send the last part again
+                    await run_in_threadpool(_discard, call, upload)
                 raise
         finally:
             await run_in_threadpool(receiver.close)

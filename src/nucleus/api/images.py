@@ -9,8 +9,8 @@ from starlette.responses import Response
 
 from nucleus.api.conditional import conditional_json
 from nucleus.api.problems import Problem
-from nucleus.api.representations import Json, text_of
-from nucleus.api.service import Call, Change, Known, accepted, changing, no_content, reading
+from nucleus.api.representations import image_json
+from nucleus.api.service import Call, Change, Known, accepted, changing, reading
 from nucleus.mirror import images
 from nucleus.records import NewEvent, NewOperation
 
@@ -24,20 +24,6 @@ router = APIRouter()
 ImageName = Annotated[str, Path(max_length=200)]
 
 MEDIA_TYPE = "application/vnd.nucleus.v1+json"
-
-
-def image_json(image: Image) -> Json:
-    """Image of the list of objects."""
-    return {
-        "name": image.text,
-        "size": image.size_bytes,
-        "sha256": image.sha256,
-        "md5": image.md5,
-        "state": image.state,
-        "uploaded_by": image.uploaded_by,
-        "created": text_of(image.created),
-        "in_use": image.in_use,
-    }
 
 
 @router.get(
@@ -136,4 +122,4 @@ def _delete(change: Change, project: str | None, name: str) -> Response:
         "remove_image", "", project_id=image.project_id,
         arguments={"image": image.id, "library_name": image.library_name}, unique_key=f"remove-image-{image.id}",
     )  # fmt: skip
-    return accepted(change, change.enqueue(new, image.text), (None, None), no_content())
+    return accepted(change, change.enqueue(new, image.text), (None, None))

@@ -71,6 +71,7 @@ class Metrics:
 _GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "operations": ("Operations by state", ("state",)),
     "computesets": ("Computesets by state", ("state",)),
+    "alarms": ("What needs an operator, by what it is", ("kind",)),
     "images_syncing": ("Disks of nodes that are on their way", ()),
     "poll_age_seconds": ("Age of the newest answer of a source", ("source",)),
     "poll_failures": ("Failures of a source since its last answer", ("source",)),

@@ -8,7 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 NODE_NAME = r"^[A-Za-z0-9_-]{1,63}$"
 IMAGE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}\.iso$"
-IMAGE_REFERENCE = r"^((public|project/[A-Za-z0-9_.-]{1,64})/)?[A-Za-z0-9][A-Za-z0-9._+-]{0,127}\.iso$"
 _NUMBER_TEXT = r"^[0-9]{1,9}$"
 
 NodeName = Annotated[str, StringConstraints(pattern=NODE_NAME)]
@@ -215,15 +214,6 @@ class User(Answer):
 Name = Annotated[str, StringConstraints(max_length=150, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
 
-class UserNames(Request):
-    """What a user may change."""
-
-    first_name: Name
-    last_name: Name
-    username: Text | None = Field(None, description="read only: must be the present one")
-    email: Text | None = Field(None, description="read only: must be the present one")
-
-
 class SomeUserNames(Request):
     """What a user may change, in parts."""
 
@@ -231,6 +221,13 @@ class SomeUserNames(Request):
     last_name: Name | None = None
     username: Text | None = Field(None, description="read only: must be the present one")
     email: Text | None = Field(None, description="read only: must be the present one")
+
+
+class UserNames(SomeUserNames):
+    """What a user may change."""
+
+    first_name: Name
+    last_name: Name
 
 
 class Project(Answer):

@@ -14,22 +14,22 @@ from nucleus.api.images import find_image
 from nucleus.api.problems import Problem
 from nucleus.api.rules import demand_acknowledgement, demand_quota, demand_startable
 from nucleus.api.service import (
+    Call,
     Change,
     Known,
     accepted,
     changing,
     find_cluster,
     find_node,
-    no_content,
     unknown_node,
 )
 from nucleus.hostlists import expand
-from nucleus.records import NewOperation
+from nucleus.mirror import clusters
 from nucleus.states import RUNNING
 from rocks.errors import UserError
 
 if TYPE_CHECKING:
-    from nucleus.records import Cluster, Node
+    from nucleus.records import Cluster, Node, Operation
 
 router = APIRouter()
 
@@ -94,12 +94,9 @@ def _power(change: Change, action: Action, c: str, n: str | None) -> Response:
         demand_acknowledgement(call)
         demand_startable(node)
         demand_quota(change, cluster, [node])
-    new = NewOperation(
-        action.value, "", cluster.id, node.id, node.set_id if node.kind == "compute" else None,
-        project_id=cluster.project_id,
-    )  # fmt: skip
-    operation = change.enqueue(new, f"{cluster.name}/{node.name}")
-    return accepted(change, operation, (cluster.name, node.name), no_content())
+    set_id = node.set_id if node.kind == "compute" else None
+    operation = change.ask(action.value, cluster, node, set_id=set_id)
+    return accepted(change, operation, (cluster.name, node.name))
 
 
 IsoQuery = Annotated[
@@ -116,9 +113,7 @@ IsoBody = Annotated[models.IsoName | None, Body()]
 )
 def attach_compute(call: Known, c: str, n: str, iso_name: IsoQuery = None, body: IsoBody = None) -> Response:
     """Row 6. It is there from the next power-on; a reboot or reset changes nothing. An empty name takes it out."""
-    return changing(
-        call, "image", "attach_iso", lambda change: _attach(change, c, n, _requested(iso_name, body))
-    )
+    return _attach(call, c, n, iso_name, body)
 
 
 @router.put(
@@ -129,9 +124,7 @@ def attach_compute(call: Known, c: str, n: str, iso_name: IsoQuery = None, body:
 )
 def attach_frontend(call: Known, c: str, iso_name: IsoQuery = None, body: IsoBody = None) -> Response:
     """Row 14. As row 6."""
-    return changing(
-        call, "image", "attach_iso", lambda change: _attach(change, c, None, _requested(iso_name, body))
-    )
+    return _attach(call, c, None, iso_name, body)
 
 
 @router.put(
@@ -142,34 +135,32 @@ def attach_frontend(call: Known, c: str, iso_name: IsoQuery = None, body: IsoBod
 )
 def attach_many(call: Known, c: str, body: models.IsoNodes) -> Response:
     """One operation, whose result has an entry for each node."""
-    return changing(call, "image", "attach_iso", lambda change: _attach_many(change, c, body))
+
+    def act(change: Change) -> Response:
+        cluster = find_cluster(change.session, call, c, lock=True)
+        if body.nodes is None:
+            nodes = [find_node(change.session, call, cluster, None)]
+        else:
+            nodes = named_nodes(change, cluster, body.nodes)
+        return accepted(change, _attach_nodes(change, cluster, nodes, body.iso_name), (cluster.name, None))
+
+    return changing(call, "image", "attach_iso", act)
 
 
-def _requested(query: str | None, body: models.IsoName | None) -> str:
-    if query is None and body is None:
-        raise Problem(
-            "invalid-request",
-            "which image? send ?iso_name=public/NAME, or an empty iso_name to take the image out",
-            [("#/query/iso_name", "it is missing")],
-        )
-    return body.iso_name if query is None and body is not None else query or ""
+def _attach(call: Call, c: str, n: str | None, query: str | None, body: models.IsoName | None) -> Response:
+    def act(change: Change) -> Response:
+        iso = query if query is not None or body is None else body.iso_name
+        if iso is None:
+            raise Problem(
+                "invalid-request",
+                "which image? send ?iso_name=public/NAME, or an empty iso_name to take the image out",
+                [("#/query/iso_name", "it is missing")],
+            )
+        cluster = find_cluster(change.session, call, c, lock=True)
+        node = find_node(change.session, call, cluster, n, lock=True)
+        return accepted(change, _attach_nodes(change, cluster, [node], iso), (cluster.name, node.name))
 
-
-def _attach(change: Change, c: str, n: str | None, iso: str) -> Response:
-    cluster = find_cluster(change.session, change.call, c, lock=True)
-    node = find_node(change.session, change.call, cluster, n, lock=True)
-    operation = _attach_nodes(change, cluster, [node], iso)
-    return accepted(change, operation, (cluster.name, node.name), no_content())
-
-
-def _attach_many(change: Change, c: str, body: models.IsoNodes) -> Response:
-    cluster = find_cluster(change.session, change.call, c, lock=True)
-    if body.nodes is None:
-        nodes = [find_node(change.session, change.call, cluster, None)]
-    else:
-        nodes = named_nodes(change, cluster, body.nodes)
-    operation = _attach_nodes(change, cluster, nodes, body.iso_name)
-    return accepted(change, operation, (cluster.name, None), no_content())
+    return changing(call, "image", "attach_iso", act)
 
 
 def named_nodes(change: Change, cluster: Cluster, text: str) -> list[Node]:
@@ -187,9 +178,7 @@ def named_nodes(change: Change, cluster: Cluster, text: str) -> list[Node]:
 
 def nodes_by_name(change: Change, cluster: Cluster, names: list[str]) -> list[Node]:
     """The computes of these names, in their order. Problem for an unknown one."""
-    from nucleus.mirror.clusters import nodes_of
-
-    nodes = nodes_of(change.session, change.scope, [cluster.id])[cluster.id]
+    nodes = clusters.nodes_of(change.session, change.scope, [cluster.id])[cluster.id]
     by_name = {node.name.casefold(): node for node in nodes if node.kind == "compute"}
     for name in names:
         if name.casefold() not in by_name:
@@ -197,18 +186,11 @@ def nodes_by_name(change: Change, cluster: Cluster, names: list[str]) -> list[No
     return [by_name[name.casefold()] for name in names]
 
 
-def _attach_nodes(change: Change, cluster: Cluster, nodes: list[Node], iso: str) -> Any:
+def _attach_nodes(change: Change, cluster: Cluster, nodes: list[Node], iso: str) -> Operation:
     demand_cluster_match(change.call.request, change.call, cluster)
     image = find_image(change.session, change.call, iso, cluster) if iso else None
-    arguments: dict[str, Any] = {
-        "image": None if image is None else image.id,
-        "iso": None if image is None else image.text,
-    }
-    target = nodes[0].id if len(nodes) == 1 else None
-    if target is None:
-        arguments["nodes"] = [node.id for node in nodes]
-    new = NewOperation(
-        "attach_iso", "", cluster.id, target, project_id=cluster.project_id, arguments=arguments
-    )
-    names = nodes[0].name if len(nodes) == 1 else f"{len(nodes)} nodes"
-    return change.enqueue(new, f"{cluster.name}/{names}")
+    arguments: dict[str, Any] = {"image": image and image.id, "iso": image and image.text}
+    if len(nodes) == 1:
+        return change.ask("attach_iso", cluster, nodes[0], arguments=arguments)
+    arguments["nodes"] = [node.id for node in nodes]
+    return change.ask("attach_iso", cluster, arguments=arguments, target=f"{cluster.name}/{len(nodes)} nodes")

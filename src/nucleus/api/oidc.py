@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import threading
 import time
+import urllib.error
 import urllib.request
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from joserfc import jwt
 from joserfc.errors import JoseError
@@ -33,9 +37,11 @@ class Verifier:
     def __init__(self, settings: OidcSettings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
-        self._keys: KeySet | None = None
-        self._fetched = -_KEYS_SECONDS
+        self._recorded: tuple[KeySet | None, float] = (None, 0.0)
+        """The provider's keys, and when they came."""
+
         self._ask_again = 0.0
+        self._about: Any = None
 
     def claims(self, text: str) -> dict[str, str]:
         """iss, sub and username of a valid token. Problem 401 for another, 503 when the provider does not answer."""
@@ -61,6 +67,48 @@ class Verifier:
             "username": username if isinstance(username, str) else "",
         }
 
+    def sign_in_url(self, redirect: str, state: str, verifier: str) -> str:
+        """Where the provider asks who somebody is (authorisation code, PKCE). Problem 503 when it does not answer."""
+        digest = hashlib.sha256(verifier.encode("ascii")).digest()
+        query = {
+            "response_type": "code",
+            "client_id": self._settings.audience,
+            "redirect_uri": redirect,
+            "scope": "openid profile",
+            "state": state,
+            "code_challenge": base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii"),
+            "code_challenge_method": "S256",
+        }
+        address = self._endpoint("authorization_endpoint")
+        return f"{address}{'&' if '?' in address else '?'}{urlencode(query)}"
+
+    def exchange(self, code: str, redirect: str, verifier: str) -> str:
+        """The token about who has signed in, which `claims` checks. Problem 401 for a code that does not count."""
+        form = {
+            "grant_type": "authorization_code",
+            "client_id": self._settings.audience,
+            "code": code,
+            "redirect_uri": redirect,
+            "code_verifier": verifier,
+        }
+        try:
+            if self._settings.secret_file:
+                form["client_secret"] = Path(self._settings.secret_file).read_text("utf-8").strip()
+            return str(_get(self._endpoint("token_endpoint"), urlencode(form).encode("ascii"))["id_token"])
+        except urllib.error.HTTPError:
+            raise Problem(
+                "not-authenticated", "the identity provider refused this sign-in; begin again"
+            ) from None
+        except (OSError, ValueError, KeyError, TypeError):
+            raise _away() from None
+
+    def _endpoint(self, name: str) -> str:
+        self._key_set(_KEYS_SECONDS)  # which asks the provider at most now and then
+        try:
+            return str(self._about[name])
+        except (KeyError, TypeError):
+            raise _away() from None
+
     def _decode(self, text: str) -> jwt.Token:
         algorithms = list(self._settings.algorithms)
         try:
@@ -70,17 +118,25 @@ class Verifier:
             return jwt.decode(text, self._key_set(_AGAIN_SECONDS), algorithms=algorithms)
 
     def _key_set(self, oldest_seconds: float) -> KeySet:
+        keys = self._recent(oldest_seconds)
+        if keys is not None:
+            return keys
         with self._lock:
-            if self._keys is None or time.monotonic() - self._fetched > oldest_seconds:
+            keys = self._recent(oldest_seconds)  # another thread may have fetched them
+            if keys is None:
                 if time.monotonic() < self._ask_again:
                     raise _away()
                 try:
-                    self._keys = self._fetch()
+                    keys = self._fetch()
                 except Problem:
                     self._ask_again = time.monotonic() + _PAUSE_SECONDS
                     raise
-                self._fetched = time.monotonic()
-            return self._keys
+                self._recorded = (keys, time.monotonic())
+            return keys
+
+    def _recent(self, oldest_seconds: float) -> KeySet | None:
+        keys, fetched = self._recorded
+        return keys if time.monotonic() - fetched <= oldest_seconds else None
 
     def _fetch(self) -> KeySet:
         issuer = self._settings.issuer
@@ -88,7 +144,9 @@ class Verifier:
             about = _get(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
             if about["issuer"] != issuer:
                 raise ValueError("another issuer")
-            return KeySet.import_key_set(_get(about["jwks_uri"]))
+            keys = KeySet.import_key_set(_get(about["jwks_uri"]))
+            self._about = about
+            return keys
         except (OSError, ValueError, KeyError, TypeError, JoseError):
             raise _away() from None
 
@@ -100,9 +158,9 @@ def _away() -> Problem:
     )
 
 
-def _get(url: str) -> Any:
+def _get(url: str, form: bytes | None = None) -> Any:
     parts = urlsplit(url)
     if parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "::1", "localhost"):
-        raise ValueError("keys come by https only")
-    with urllib.request.urlopen(url, timeout=_WAIT_SECONDS) as answer:
+        raise ValueError("only by https")
+    with urllib.request.urlopen(url, form, timeout=_WAIT_SECONDS) as answer:
         return json.loads(answer.read(_MOST_BYTES))

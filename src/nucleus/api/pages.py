@@ -5,15 +5,18 @@ from __future__ import annotations
 import html
 import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from fastapi import APIRouter, Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
 
+from nucleus.api.conditional import json_answer
+from nucleus.api.consoles import STATIC
 from nucleus.api.metrics import CONTENT_TYPE
 from nucleus.api.problems import PROBLEMS, Problem
-from nucleus.api.service import service_of
-from nucleus.mirror import status
+from nucleus.api.representations import text_of
+from nucleus.api.service import Known, service_of
+from nucleus.mirror import audit, identity, status
 from rocks.errors import RocksError
 
 if TYPE_CHECKING:
@@ -29,6 +32,16 @@ _STYLE = (
 )
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
+_PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'"
+)
+_SOURCE = ("name", "observed_at", "rows", "failures", "seconds", "error")
+_USER = ("username", "email", "name", "is_active", "is_operator", "projects")
+_ENTRY = ("actor", "source_ip", "action", "target", "outcome")
+_MACHINE = ("cluster", "name", "state", "computeset")
+
 
 def page(title: str, body: str) -> Response:
     """A page without scripts and without anything from elsewhere."""
@@ -38,6 +51,44 @@ def page(title: str, body: str) -> Response:
         f"<body><main><h1>{html.escape(title)}</h1>{body}</main></body></html>"
     )
     return HTMLResponse(text, headers={"Content-Security-Policy": _POLICY})
+
+
+@router.get("/")
+async def root(request: Request) -> Response:
+    """To the page of owners."""
+    return Response(None, 303, {"Location": f"{request.scope['state']['base']}/page/clusters"})
+
+
+@router.get("/page/{name}")
+async def owners_and_operators(name: Literal["clusters", "site"]) -> Response:
+    """A page for people: it has no data; its script asks for them, in the name of who has signed in."""
+    headers = {"Content-Security-Policy": _PAGE_POLICY, "Cross-Origin-Opener-Policy": "same-origin"}
+    return FileResponse(STATIC / f"{name}.html", headers=headers, media_type="text/html; charset=utf-8")
+
+
+@router.get("/page/site/state")
+def site_state(call: Known) -> Response:
+    """For operators: polls, hosts of the list, users, and the end of the audit log."""
+    if not call.scope.is_operator:
+        raise Problem("missing-scope", "only operators see the state of the site")
+    hosts = call.service.configuration.batch.hosts
+    with call.service.pool.transaction() as session:
+        content = {
+            "sources": [
+                dict(zip(_SOURCE, (name, text_of(observed), *rest), strict=True))
+                for name, observed, *rest in status.sources(session)
+            ],
+            "hosts": [{"name": host, "machines": []} for host in hosts],
+            "users": [dict(zip(_USER, row, strict=True)) for row in identity.list_users(session)],
+            "audit": [
+                {"seq": row.seq, "at": text_of(row.at), **{key: getattr(row.entry, key) for key in _ENTRY}}
+                for row in audit.newest(session, 30)
+            ],
+        }
+        by_host = {one["name"]: one["machines"] for one in content["hosts"]}
+        for host, *machine in status.machines_of_hosts(session, hosts):
+            by_host[host].append(dict(zip(_MACHINE, machine, strict=True)))
+    return json_answer(content)
 
 
 @router.get("/healthz")
@@ -73,7 +124,7 @@ def metrics(request: Request) -> Response:
     service = service_of(request)
     with service.pool.transaction() as session:
         values = status.gauges(session, datetime.now(UTC))
-    values["streams"] = {(): float(sum(service.streams.values()))}
+    values["streams"] = {(): float(service.streams.count)}
     return Response(service.metrics.text(values), headers={"Content-Type": CONTENT_TYPE})
 
 

@@ -1,17 +1,22 @@
-"""Records as the JSON of the interface: field names and kinds of the published service, and what we add to them."""
+"""Records as the JSON of the interface: the shapes of `models`, which alone state what an answer has."""
 
 from __future__ import annotations
 
+import functools
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from nucleus.api import models
 from nucleus.states import RUNNING, disk_state, power_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pydantic import BaseModel
+
     from nucleus.configuration import PollSettings
     from nucleus.mirror.identity import Token, User
+    from nucleus.mirror.images import Image
     from nucleus.records import Cluster, Computeset, Interface, Node, Operation
 
 Json = dict[str, Any]
@@ -22,11 +27,9 @@ STALE_INTERVALS = 3
 
 def text_of(moment: datetime | None) -> str | None:
     """RFC 3339 in UTC, with milliseconds."""
-    return (
-        None
-        if moment is None
-        else moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    )
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Freshness(NamedTuple):
@@ -59,61 +62,59 @@ def freshness_of(cluster: Cluster, settings: PollSettings, now: datetime) -> Fre
     return Freshness(oldest, is_stale, 0 if oldest is None else max(0, int((now - oldest).total_seconds())))
 
 
+def shaped(shape: type[BaseModel], record: Any, **computed: Any) -> Json:
+    """The fields of a shape of `models`: those that are not computed are the record's of the same name."""
+    return {
+        name: computed[name] if name in computed else _value(getattr(record, name)) for name in _names(shape)
+    }
+
+
+@functools.cache
+def _names(shape: type[BaseModel]) -> tuple[str, ...]:
+    return tuple(shape.model_fields)
+
+
+def _value(value: Any) -> Any:
+    return text_of(value) if isinstance(value, datetime) else value
+
+
 def frontend_json(node: Node, interfaces: Sequence[Interface], freshness: Freshness) -> Json:
     """Frontend of §3.1. The public interface is the first whose network is not `private`."""
     public = next((one for one in interfaces if one.subnet != "private"), None)
-    return {
-        "name": node.name,
-        "state": node.state,
-        "memory": node.memory_mb,
-        "cpus": node.cpus,
-        "disksize": node.disk_gb,
-        "type": node.type,
-        "interface": _interfaces(interfaces),
-        "pub_ip": public.ip if public else None,
-        "pub_mac": public.mac if public else None,
-        "pub_netmask": public.netmask if public else None,
-        "gateway": node.gateway,
-        "dns1": node.dns1,
-        "dns2": node.dns2,
-        "ntp": node.ntp,
-        "frontend_state": disk_state(node.image_state, node.image_locked),
-        **_added(node, freshness),
-    }
+    return _node(
+        models.Frontend, node, interfaces, freshness,
+        pub_ip=public and public.ip,
+        pub_mac=public and public.mac,
+        pub_netmask=public and public.netmask,
+        frontend_state=disk_state(node.image_state, node.image_locked),
+    )  # fmt: skip
 
 
 def compute_json(node: Node, cluster: str, interfaces: Sequence[Interface], freshness: Freshness) -> Json:
     """Compute of §3.1."""
-    return {
-        "name": node.name,
-        "interface": _interfaces(interfaces),
-        "memory": node.memory_mb,
-        "cpus": node.cpus,
-        "disksize": node.disk_gb,
-        "cluster": cluster,
-        "type": node.type,
-        "state": node.state,
-        "active_computeset": node.set_id,
-        "active_computeset_state": node.set_state,
-        "compute_state": disk_state(node.image_state, node.image_locked),
-        **_added(node, freshness),
-    }
+    return _node(
+        models.Compute, node, interfaces, freshness,
+        cluster=cluster,
+        active_computeset=node.set_id,
+        active_computeset_state=node.set_state,
+        compute_state=disk_state(node.image_state, node.image_locked),
+    )  # fmt: skip
 
 
-def _interfaces(interfaces: Sequence[Interface]) -> list[Json]:
-    """The private one first: scripts of owners take the first."""
-    return [{"mac": one.mac, "iface": one.iface} for one in interfaces]
-
-
-def _added(node: Node, freshness: Freshness) -> Json:
-    return {
-        "power": power_of(node.state),
-        "image_state": node.image_state,
-        "admin_disabled": node.admin_disabled,
-        "iso": node.iso,
-        "iso_active": node.iso_active,
+def _node(
+    shape: type[BaseModel], node: Node, interfaces: Sequence[Interface], freshness: Freshness, **computed: Any
+) -> Json:
+    """The private interface first: scripts of owners take the first."""
+    return shaped(
+        shape,
+        node,
+        memory=node.memory_mb,
+        disksize=node.disk_gb,
+        interface=[{"mac": one.mac, "iface": one.iface} for one in interfaces],
+        power=power_of(node.state),
         **freshness.fields,
-    }
+        **computed,
+    )
 
 
 class ClusterParts(NamedTuple):
@@ -129,96 +130,53 @@ def cluster_json(parts: ClusterParts, freshness: Freshness) -> Json:
     """Cluster of §3.1."""
     cluster, of = parts.cluster, parts.interfaces
     frontend = next((node for node in parts.nodes if node.kind == "frontend"), None)
-    return {
-        "name": cluster.name,
-        "description": cluster.description,
-        "project": cluster.project,
-        "vlan": cluster.vlan,
-        "allocations": list(parts.allocations),
-        "frontend": None if frontend is None else frontend_json(frontend, of.get(frontend.id, ()), freshness),
-        "computes": [
+    return shaped(
+        models.Cluster,
+        cluster,
+        allocations=list(parts.allocations),
+        frontend=None if frontend is None else frontend_json(frontend, of.get(frontend.id, ()), freshness),
+        computes=[
             compute_json(node, cluster.name, of.get(node.id, ()), freshness)
             for node in parts.nodes
             if node.kind != "frontend"
         ],
-        "generation": cluster.generation,
         **freshness.fields,
-    }
+    )
 
 
 def computeset_json(one: Computeset, cluster: str, computes: Sequence[Json], is_operator: bool) -> Json:
     """Computeset of §3.1; operators get the fields of the workers, too."""
-    content: Json = {
-        "id": one.id,
-        "state": one.state,
-        "cluster": cluster,
-        "account": one.account,
-        "walltime_mins": one.walltime_minutes,
-        "start_time": None if one.start_time is None else int(one.start_time.timestamp()),
-        "reservation": one.reservation,
-        "computes": list(computes),
-        "created": text_of(one.created),
-        "ended_at": text_of(one.ended_at),
-        "end_reason": one.end_reason,
-        "degraded": one.degraded,
-        "requested_by": one.requested_by,
-        "nodes_ready": sum(compute["power"] == "on" for compute in computes) if one.state == RUNNING else 0,
-        "nodes_total": one.node_count,
-    }
+    content = shaped(
+        models.Computeset,
+        one,
+        cluster=cluster,
+        walltime_mins=one.walltime_minutes,
+        start_time=None if one.start_time is None else int(one.start_time.timestamp()),
+        computes=list(computes),
+        nodes_ready=sum(compute["power"] == "on" for compute in computes) if one.state == RUNNING else 0,
+        nodes_total=one.node_count,
+    )
     if is_operator:
-        content |= {
-            "user": one.user,
-            "jobid": one.jobid,
-            "name": one.name,
-            "nodelist": one.nodelist,
-            "node_count": one.node_count,
-        }
+        content |= {name: getattr(one, name) for name in ("user", "jobid", "name", "nodelist", "node_count")}
     return content
 
 
 def operation_json(one: Operation, cluster: str | None, node: str | None) -> Json:
     """An operation. What went wrong is in `error`: {code, detail}."""
-    return {
-        "id": one.id,
-        "kind": one.kind,
-        "state": one.state,
-        "cluster": cluster,
-        "node": node,
-        "computeset": one.target_set,
-        "actor": one.actor,
-        "progress": one.progress,
-        "result": one.result,
-        "error": one.error,
-        "created": text_of(one.created),
-        "started": text_of(one.started),
-        "ended": text_of(one.ended),
-    }
+    return shaped(models.Operation, one, cluster=cluster, node=node, computeset=one.target_set)
 
 
 def user_json(user: User) -> Json:
     """User of §3.1, the published four fields and what we add."""
-    return {
-        "username": user.username,
-        "email": user.email,
-        "first_name": user.first_name,
-        "last_name": user.last_name,
-        "is_operator": user.is_operator,
-        "projects": sorted(user.projects.values()),
-        "acknowledged_at": text_of(user.acknowledged_at),
-    }
+    return shaped(models.User, user, projects=sorted(user.projects.values()))
 
 
 def token_json(token: Token, projects: Mapping[int, str]) -> Json:
     """A token without its secret."""
-    return {
-        "id": token.id,
-        "scopes": list(token.scopes),
-        "projects": None
-        if token.projects is None
-        else [projects[one] for one in token.projects if one in projects],
-        "note": token.note,
-        "created": text_of(token.created),
-        "expires": text_of(token.expires),
-        "last_used": text_of(token.last_used),
-        "revoked_at": text_of(token.revoked_at),
-    }
+    names = None if token.projects is None else [projects[one] for one in token.projects if one in projects]
+    return shaped(models.Token, token, scopes=list(token.scopes), projects=names)
+
+
+def image_json(image: Image) -> Json:
+    """An image of the list of objects."""
+    return shaped(models.Image, image, name=image.text, size=image.size_bytes)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from nucleus.api.problems import Problem
 from nucleus.mirror import identity, usage
-from nucleus.states import power_of
+from nucleus.states import SYNCING, disk_state, power_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +67,7 @@ def demand_startable(node: Node) -> None:
     """Problem when the site has disabled the node, or its disk is on its way."""
     if node.admin_disabled:
         raise Problem("node-disabled", f"the site's operators have disabled {node.name}; ask them")
-    if node.image_locked:
+    if node.image_locked and disk_state(node.image_state, node.image_locked) == SYNCING:
         raise Problem(
             "node-syncing",
             f"the disk of {node.name} is on its way ({node.image_state}); wait until that has ended",

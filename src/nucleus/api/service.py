@@ -6,7 +6,7 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, Request
 from starlette.responses import Response
@@ -14,23 +14,26 @@ from starlette.responses import Response
 from nucleus.api.authentication import require
 from nucleus.api.conditional import json_answer
 from nucleus.api.credentials import without_secrets
+from nucleus.api.limits import AtOnce
 from nucleus.api.problems import Problem, problem_of, wants_operation
 from nucleus.api.representations import operation_json
 from nucleus.mirror import audit, clusters, idempotency, operations
 from nucleus.mirror.events import NEWS, WORK, append_events
+from nucleus.records import NewOperation
 from rocks.errors import BusyError, RocksError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from nucleus.api.authentication import Authenticator, Caller, Changes
     from nucleus.api.consoles import OpenConsoles
     from nucleus.api.metrics import Metrics
+    from nucleus.api.oidc import Verifier
     from nucleus.backends.rocks import Rocks
     from nucleus.configuration import Configuration
     from nucleus.mirror.audit import Entry
     from nucleus.mirror.pool import Pool, Session
-    from nucleus.records import Cluster, NewEvent, NewOperation, Node, Operation
+    from nucleus.records import Cluster, NewEvent, Node, Operation
 
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?|\[[0-9a-fA-F:]+\](:[0-9]{1,5})?")
 _KEY = re.compile(r"[!-~]{1,128}")
@@ -49,8 +52,14 @@ class Service:
     metrics: Metrics
     rocks: Rocks
     consoles: OpenConsoles
-    streams: dict[int, int] = field(default_factory=dict)
-    """User → how many event streams are open."""
+    verifier: Verifier | None = None
+    streams: AtOnce = field(default_factory=lambda: AtOnce("event streams", 20))
+    console_logs: AtOnce = field(
+        default_factory=lambda: AtOnce("reads of a console's last lines", 2, most=8, retry_seconds=5)
+    )
+    """Each starts a program on a host, and waits for it."""
+
+    uploads: AtOnce = field(default_factory=lambda: AtOnce("images on their way", 4, retry_seconds=60))
 
 
 class Call:
@@ -69,14 +78,7 @@ class Call:
 
     def url(self, path: str) -> str:
         """The absolute address of a path, as the client reached this service."""
-        configured = self.service.configuration.service.url
-        if configured:
-            return f"{configured.rstrip('/')}{path}"
-        host = self.request.headers.get("host", "")
-        base = self.request.scope["state"]["base"]
-        if not _HOST.fullmatch(host):
-            return f"{base}{path}"
-        return f"{self.request.url.scheme}://{host}{base}{path}"
+        return address_of(self.request, path)
 
     def entry(self, action: str, target: str, outcome: str) -> Entry:
         """A record of the audit log."""
@@ -91,6 +93,18 @@ def service_of(request: Request) -> Service:
     """The service of the application that got the request."""
     service: Service = request.app.state.service
     return service
+
+
+def address_of(request: Request, path: str) -> str:
+    """The absolute address of a path, as the client reached this service."""
+    configured = service_of(request).configuration.service.url
+    if configured:
+        return f"{configured.rstrip('/')}{path}"
+    host = request.headers.get("host", "")
+    base = request.scope["state"]["base"]
+    if not _HOST.fullmatch(host):
+        return f"{base}{path}"
+    return f"{request.url.scheme}://{host}{base}{path}"
 
 
 def _identify(request: Request) -> Call:
@@ -144,6 +158,23 @@ class Change:
         )
         self.note(target, after=operation.id)
         return operation
+
+    def ask(
+        self,
+        kind: str,
+        cluster: Cluster,
+        node: Node | None = None,
+        *,
+        set_id: int | None = None,
+        arguments: dict[str, Any] | None = None,
+        target: str = "",
+    ) -> Operation:
+        """Store an operation of the caller for a cluster, or for a node of it. `target`: what the audit log says."""
+        new = NewOperation(
+            kind, "", cluster.id, node.id if node else None, set_id, project_id=cluster.project_id,
+            arguments=arguments or {},
+        )  # fmt: skip
+        return self.enqueue(new, target or (f"{cluster.name}/{node.name}" if node else cluster.name))
 
 
 def changing(call: Call, scope: str, action: str, act: Callable[[Change], Response]) -> Response:
@@ -233,9 +264,13 @@ def _record_refusal(call: Call, action: str, problem: Problem) -> None:
 
 
 def accepted(
-    change: Change, operation: Operation, names: tuple[str | None, str | None], legacy: Response
+    change: Change,
+    operation: Operation,
+    names: tuple[str | None, str | None],
+    legacy: Response | None = None,
 ) -> Response:
-    """The answer of what will be done: 202 with the operation, or that of the published service."""
+    """The answer of what will be done: 202 with the operation, or that of the published service (204)."""
+    legacy = legacy or no_content()
     place = change.call.url(f"/v1/operation/{operation.id}")
     if wants_operation(change.call.request):
         headers = {"Operation-Location": place, "Location": place, "Preference-Applied": "respond-async"}
@@ -280,13 +315,3 @@ def unknown_node(cluster: str, name: str | None) -> Problem:
     return Problem(
         "unknown-node", f"the cluster {cluster} has no {what}; `comet cluster {cluster}` lists its nodes"
     )
-
-
-def impossible(value: Any) -> NoReturn:
-    """For a value that the rules before exclude."""
-    raise AssertionError(value)
-
-
-def in_order(values: Iterator[str]) -> list[str]:
-    """Each once, in the order of the first."""
-    return list(dict.fromkeys(values))

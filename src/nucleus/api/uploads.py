@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +34,11 @@ def part_path(folder: Path, upload_id: str) -> Path:
 def whole_path(folder: Path, image_id: int) -> Path:
     """The file of an image that is whole and was checked, until the site's library has it."""
     return folder / f"{image_id}.iso"
+
+
+def is_name_of_ours(name: str) -> bool:
+    """Whether a file may be one of an upload or an image; others in the folder are left alone."""
+    return re.fullmatch(r"[0-9A-HJKMNP-TV-Z]{26}\.part|[0-9]{1,20}\.iso", name) is not None
 
 
 class Receiver:
@@ -145,19 +152,19 @@ class Receiver:
                 "invalid-request", "the file is no ISO image: it has no mark of ISO 9660; it was not stored"
             )
 
-    def finish(self, target: Path) -> None:
-        """Give the file its last name, on the disk; a file that has it already stays, and is an error."""
+    def give_name(self, target: Path) -> None:
+        """Give the file its last name, too, on the disk; another file that has it stays, and is an error."""
         try:
             os.fsync(self._descriptor)
-            os.link(self.path, target)
-            self.path.unlink()
+            with suppress(FileExistsError):
+                os.link(self.path, target)
+            if not target.samefile(self.path):
+                raise Problem("name-conflict", "this image is there already")
             folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 os.fsync(folder)
             finally:
                 os.close(folder)
-        except FileExistsError:
-            raise Problem("name-conflict", "this image is there already") from None
         except OSError as error:
             raise _disk_problem(error) from None
 

@@ -47,7 +47,7 @@ def patch_user(call: Known, body: models.SomeUserNames) -> Response:
     return changing(call, "read", "set_user", lambda change: _set_names(change, body))
 
 
-def _set_names(change: Change, body: models.UserNames | models.SomeUserNames) -> Response:
+def _set_names(change: Change, body: models.SomeUserNames) -> Response:
     user = change.caller.user
     for name, given, present in (
         ("username", body.username, user.username),

@@ -1,7 +1,8 @@
-"""The commands of `rocks` that Nucleus uses: five that read (specification §4.1), four that change (§4.5)."""
+"""The commands of `rocks` that Nucleus uses: those that read (specification §4.1), and those that change (§4.5)."""
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nucleus.backends import shapes
@@ -40,6 +41,13 @@ VM = Source(
 )
 STORAGEMAP = Source("storagemap", ("list", "host", "storagemap", "json=yes"), shapes.read_images, False)
 SOURCES = (CLUSTER, INTERFACE, ROUTE, VM, STORAGEMAP)
+"""What a complete poll asks."""
+
+LIBRARY = Source("image", ("list", "image", "json=yes"), shapes.read_library, False)
+
+
+_READING = threading.Lock()
+"""One output is read at a time: each takes as much memory again as all that is known."""
 
 
 class Rows(NamedTuple):
@@ -61,7 +69,8 @@ class Rocks:
         answer = self._executor.run(source.arguments, self._deadline_seconds)
         if answer.status not in (0, SOME_FAILED):
             raise _failure(source.arguments, answer.status, answer.err)
-        return Rows(source.read(answer.out), answer.status == 0)
+        with _READING:
+            return Rows(source.read(answer.out), answer.status == 0)
 
     def read_states(self, names: Sequence[str]) -> dict[str, tuple[str | None, str | None]]:
         """Machine → its host and state, of some machines now."""
@@ -76,12 +85,14 @@ class Rocks:
         """Start a machine that is off; its image is mapped before."""
         self._run(("start", "host", "vm", name))
 
-    def stop(self, name: str, action: str) -> None:
+    def stop(self, name: str, action: str, wait_seconds: int | None = None) -> None:
         """Power it off, shut it down, reset or reboot it; success does not prove that it did.
 
-        A shutdown waits for the guest for as long as `rocks` allows it, and powers it off then.
+        A shutdown waits so long for the guest, by default as long as `rocks` does, and powers it off then.
         """
-        self._run(("stop", "host", "vm", name, f"action={action}"), SHUTDOWN_SECONDS * (action == "shutdown"))
+        wait = () if wait_seconds is None else (f"timeout={wait_seconds}",)
+        longest = (SHUTDOWN_SECONDS + (wait_seconds or 0)) * (action == "shutdown")
+        self._run(("stop", "host", "vm", name, f"action={action}", *wait), longest)
 
     def set_cdrom(self, name: str, medium: str | None) -> None:
         """Insert an ISO (`image=NAME`, `cdrom=PATH`), or none, from the next start on."""

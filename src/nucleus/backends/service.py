@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from nucleus.backends.executor import Executor
 
 LONGEST_REQUEST = 64 * 1024
-LONGEST_SECONDS = 900.0
+LONGEST_SECONDS = 3900.0
+"""More than a guest may take to shut down at the end of its computeset."""
+
 AT_ONCE = 64
-IMAGES = "/var/lib/rocks/nucleus/images"
+IMAGES = "/var/lib/rocks-nucleus/images"
 
 _CONSOLE = ("open", "host", "console")
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
@@ -39,10 +41,12 @@ _ALLOWED: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("list", "host", "interface"), (r"json=yes",)),
     (("list", "host", "route"), (r"json=yes",)),
     (("list", "host", "storagemap"), (r"json=yes",)),
+    (("list", "image"), (r"json=yes",)),
     (("set", "host", "vm", "cdrom"), (_NAME, rf"image={_FILE}|cdrom=none")),
     (("set", "host", "vm"), (_NAME, rf"physnode={_NAME}")),
     (("start", "host", "vm"), (_NAME,)),
     (("stop", "host", "vm"), (_NAME, r"action=(poweroff|shutdown|reset|reboot)")),
+    (("stop", "host", "vm"), (_NAME, r"action=shutdown", r"timeout=[0-9]{1,4}")),
     (("add", "image"), (_FILE, r"file=(?P<path>.*)", r"checksum=[0-9a-f]{64}", r"format=iso")),
     (("remove", "image"), (_FILE,)),
     (("remove", "cluster"), (_NAME,)),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nucleus.records import Interface
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 JsonRow = dict[str, Any]
 
 VOLUME_ENDING = "-vol"
+_ISO_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
 
 
 class Member(NamedTuple):
@@ -51,11 +54,11 @@ def read_members(text: str) -> list[Member]:
     for owner, rows in _objects(text, "frontend", "cluster", ("client nodes", "type")):
         if owner:
             frontend = owner
-            is_virtual = bool(rows) and rows[0]["type"] == "VM"
+            is_virtual = bool(rows) and rows[0][1] == "VM"
             if is_virtual:
                 found.append(Member(owner, owner))
         if frontend and is_virtual:
-            found += [Member(str(row["client nodes"]), frontend) for row in rows if row["client nodes"]]
+            found += [Member(str(name), frontend) for name, _ in rows if name]
     return found
 
 
@@ -66,15 +69,15 @@ def read_machines(text: str) -> dict[str, Machine]:
     """
     found = {}
     for name, rows in _objects(text, "vm-host", "vm", ("mem", "cpus", "host", "status", "disksize", "cdrom")):
-        row = rows[0]
-        state = _text(row["status"])
+        mem, cpus, host, status, disksize, cdrom = rows[0]
+        state = _text(status)
         found[name] = Machine(
-            _text(row["host"]),
-            _number(row["cpus"]),
-            _number(row["mem"]),
-            _number(row["disksize"]),
+            _text(host),
+            _number(cpus),
+            _number(mem),
+            _number(disksize),
             state if state is None or state in NODE_STATES else NOSTATE_ERROR,
-            _text(row["cdrom"]),
+            _text(cdrom),
         )
     return found
 
@@ -82,7 +85,7 @@ def read_machines(text: str) -> dict[str, Machine]:
 def read_states(text: str) -> dict[str, tuple[str | None, str | None]]:
     """`rocks list host vm NAME… status=yes`: name → host, state."""
     found = _objects(text, "vm-host", "vm", ("host", "status"))
-    return {name: (_text(rows[0]["host"]), _text(rows[0]["status"])) for name, rows in found}
+    return {name: (_text(rows[0][0]), _text(rows[0][1])) for name, rows in found}
 
 
 def read_interfaces(text: str) -> dict[str, tuple[Interface, ...]]:
@@ -92,13 +95,10 @@ def read_interfaces(text: str) -> dict[str, tuple[Interface, ...]]:
         text, "host", "interface", ("subnet", "iface", "mac", "ip", "netmask", "vlan")
     ):
         interfaces = [
-            Interface(
-                str(row["iface"]), str(row["mac"]), _text(row["ip"]), _text(row["netmask"]), _text(row["subnet"]),
-                _number(row["vlan"]),
-            )
-            for row in rows
-            if _text(row["mac"]) and _text(row["iface"])
-        ]  # fmt: skip
+            Interface(str(iface), str(mac), _text(ip), _text(netmask), _text(subnet), _number(vlan))
+            for subnet, iface, mac, ip, netmask, vlan in rows
+            if _text(mac) and _text(iface)
+        ]
         found[name] = tuple(sorted(interfaces, key=lambda one: one.subnet != "private"))
     return found
 
@@ -107,9 +107,9 @@ def read_gateways(text: str) -> dict[str, str]:
     """`rocks list host route`: host → the gateway of its default route."""
     found = {}
     for name, rows in _objects(text, "host", "route", ("network", "gateway")):
-        for row in rows:
-            if row["network"] == "0.0.0.0" and _text(row["gateway"]):
-                found[name] = str(row["gateway"])
+        for network, gateway in rows:
+            if network == "0.0.0.0" and _text(gateway):
+                found[name] = str(gateway)
     return found
 
 
@@ -117,19 +117,37 @@ def read_images(text: str) -> dict[str, Image]:
     """`rocks list host storagemap`: name of the machine → its image, whichever NAS has it."""
     found = {}
     for _, rows in _objects(text, "nas", "storagemap", ("zvol", "state", "locked")):
-        for row in rows:
-            name = str(row["zvol"]).removesuffix(VOLUME_ENDING)
-            found[name] = Image(str(row["state"]), str(row["locked"]).lower() == "true")
+        for volume, state, locked in rows:
+            found[str(volume).removesuffix(VOLUME_ENDING)] = Image(str(state), str(locked).lower() == "true")
+    return found
+
+
+def read_library(text: str) -> dict[str, int]:
+    """`rocks list image`: name → bytes, of the ISOs that owners can be offered; those that are unfinished are none."""
+    found = {}
+    for name, rows in _objects(text, "name", "image", ("format", "size")):
+        kind, size = rows[0][0], _number(rows[0][1])
+        if kind == "iso" and size is not None and _ISO_NAME.fullmatch(name):
+            found[name] = size
     return found
 
 
 def _objects(
     text: str, owner: str, rows: str, columns: tuple[str, ...]
-) -> Iterator[tuple[str, list[JsonRow]]]:
-    """(owner, its rows) of each object; ToolError for anything but that shape."""
+) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
+    """(owner, its rows: the values of `columns`) of each object; ToolError for anything but that shape."""
     what = f"rocks list printed for {rows}"
+    values = itemgetter(*columns)
+
+    def of_columns(found: JsonRow) -> JsonRow | tuple[Any, ...]:
+        # other columns are let go at once: of 20,000 machines they take 20 MB
+        try:
+            return found if rows in found else values(found)
+        except KeyError:
+            return found
+
     try:
-        content = json.loads(text) if text.strip() else []
+        content = json.loads(text, object_hook=of_columns) if text.strip() else []
     except (ValueError, RecursionError):
         raise ToolError(f"{what} no JSON: it ends after {len(text)} characters with {text[-40:]!r}") from None
     if not isinstance(content, list):
@@ -144,10 +162,8 @@ def _objects(
         if not one[rows]:
             continue
         for row in one[rows]:
-            missing = (
-                [column for column in columns if column not in row] if isinstance(row, dict) else columns
-            )
-            if missing:
+            if not isinstance(row, tuple):
+                missing = [column for column in columns if not isinstance(row, dict) or column not in row]
                 raise ToolError(f"{what} a row without {', '.join(missing)}: is it another version of rocks?")
         yield one[owner].rstrip(":"), one[rows]
 

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nucleus.backends.executor import Answer
@@ -51,6 +52,8 @@ class Simulator:
     ) -> None:
         self.guests: dict[str, Guest] = {}
         self.commands: list[tuple[str, ...]] = []
+        self.library: dict[str, int] = {}
+        """Name → bytes of each ISO that `add image` has imported, or an operator."""
         self.faults: list[tuple[tuple[str, ...], Callable[[], Answer]]] = []
         """The next command that begins with these arguments is answered so; each counts once."""
         self.copy_seconds = copy_seconds
@@ -202,7 +205,20 @@ class Simulator:
     def _console(self, arguments: Sequence[str]) -> Answer:
         return Answer(0, f"{arguments[0]} login: \n", "")
 
-    def _accept(self, _: Sequence[str]) -> Answer:
+    def _list_library(self, _: Sequence[str]) -> Answer:
+        rows = {
+            name: [{"format": "iso", "size": size, "used": size, "digest": "0", "comment": None}]
+            for name, size in self.library.items()
+        }
+        return _listed("name", "image", rows)
+
+    def _add_image(self, arguments: Sequence[str]) -> Answer:
+        self.library[arguments[0]] = Path(arguments[1].removeprefix("file=")).stat().st_size
+        return Answer(0, "", "")
+
+    def _remove_image(self, arguments: Sequence[str]) -> Answer:
+        if self.library.pop(arguments[0], None) is None:
+            return _refused(f"there is no image {arguments[0]}")
         return Answer(0, "", "")
 
     def _remove(self, arguments: Sequence[str]) -> Answer:
@@ -216,8 +232,9 @@ class Simulator:
         ("list", "host", "interface"): _list_interface,
         ("list", "host", "route"): _list_route,
         ("list", "host", "storagemap"): _list_images,
-        ("add", "image"): _accept,
-        ("remove", "image"): _accept,
+        ("list", "image"): _list_library,
+        ("add", "image"): _add_image,
+        ("remove", "image"): _remove_image,
         ("remove", "cluster"): _remove,
         ("remove", "host", "vm"): _remove,
         ("set", "host", "vm", "cdrom"): _cdrom,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator, Sequence
 
-    from nucleus.configuration import Configuration
+    from nucleus.configuration import Configuration, DatabaseSettings
     from nucleus.mirror.identity import Project, User
     from nucleus.mirror.pool import Session
     from nucleus.records import Cluster
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}")
 
 
-def open_pool(configuration: Configuration) -> Pool:
-    """Connections to the schema: root's as the server's root, others' as the user of the settings."""
+def database_of(configuration: Configuration) -> DatabaseSettings:
+    """How this account comes to the schema: root as the server's root, others as the user of the settings."""
     settings = configuration.database
-    return Pool(dataclasses.replace(settings, user="root") if os.geteuid() == 0 else settings)
+    return dataclasses.replace(settings, user="root") if os.geteuid() == 0 else settings
 
 
 def act_of(
@@ -50,7 +50,7 @@ def act_of(
 
 def perform(arguments: argparse.Namespace, configuration: Configuration) -> int:
     """Do the action in one transaction, with a record in the audit log when it changes something."""
-    pool = open_pool(configuration)
+    pool = Pool(database_of(configuration))
     try:
         with pool.transaction() as session:
             status = arguments.act(arguments, session)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from nucleus.cli.administration import open_pool, print_table
+from nucleus.cli.administration import database_of, print_table
 from nucleus.mirror import audit
+from nucleus.mirror.pool import Pool
 from rocks.errors import IncoherentError
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, configuration: Configuration) -> int:
     """Print rows, or check the chain."""
-    pool = open_pool(configuration)
+    pool = Pool(database_of(configuration))
     try:
         if arguments.action == "verify":
             return _verify(pool)

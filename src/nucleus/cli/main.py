@@ -27,6 +27,7 @@ COMMANDS = {
     "executor": "run the commands of rocks that the service may use (root)",
     "poll": "poll the site once, and print how its commands went",
     "setup": "make the database's schema, or bring it to the version of these programs (root)",
+    "status": "print how old what is known is, and what needs an operator",
     "token": "make and end tokens",
     "user": "add users",
 }

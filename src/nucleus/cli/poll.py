@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nucleus.backends.executor import make_executor
-from nucleus.backends.rocks import Rocks
+from nucleus.backends.rocks import LIBRARY, Rocks
+from nucleus.cli.administration import database_of
 from nucleus.mirror.observations import read_sources
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.poller.poller import Poller
@@ -23,18 +24,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, configuration: Configuration) -> int:
     """Poll, and print how each command went; 1 when one of them failed. BusyError while a poller runs."""
-    guard = Guard(configuration.database, "poller", "nucleus poll")
+    database = database_of(configuration)
+    guard = Guard(database, "poller", "nucleus poll")
     if not guard.take():
         raise BusyError("another poller is at work; stop `nucleus serve` to poll by hand")
     try:
-        Poller(
-            configuration,
-            Rocks(make_executor(configuration.executor), configuration.poll.command_seconds),
-            guard,
-        ).poll()
+        rocks = Rocks(make_executor(configuration.executor), configuration.poll.command_seconds)
+        poller = Poller(configuration, rocks, guard)
+        poller.poll()
+        poller.poll([LIBRARY])
     finally:
         guard.release()
-    pool = Pool(configuration.database)
+    pool = Pool(database)
     with pool.transaction() as session:
         sources = read_sources(session)
     for one in sources:

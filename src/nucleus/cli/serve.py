@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,9 @@ _LOG = logging.getLogger(__name__)
 _LARGEST_MESSAGE_BYTES = 1 << 20
 """Of what a browser sends to a console at once."""
 
+_SWITCH_SECONDS = 0.0005
+"""How long a thread may keep the others waiting: a request is answered while the poller compares 20,000 machines."""
+
 _CLOSE_SECONDS = 2
 """How long open connections are waited for: watchers of events never end by themselves."""
 
@@ -44,9 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, configuration: Configuration) -> int:
     """Serve until SIGTERM or SIGINT; what is being done is finished, or left to the next process."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    sys.setswitchinterval(_SWITCH_SECONDS)
     pool = Pool(configuration.database)
     with pool.transaction() as session:
         check_version(session)
+    listener = _listen(configuration) if "api" in arguments.only else None
     ended = _catch_signals()
     stop, executor = threading.Event(), make_executor(configuration.executor)
     threads = [
@@ -57,8 +63,8 @@ def run(arguments: argparse.Namespace, configuration: Configuration) -> int:
     for thread in threads:
         thread.start()
     try:
-        if "api" in arguments.only:
-            _serve_api(configuration, pool, executor)
+        if listener is not None:
+            _serve_api(configuration, pool, executor, listener)
         else:
             ended.wait()
     finally:
@@ -84,23 +90,28 @@ def _parts(
     }
 
 
-def _serve_api(configuration: Configuration, pool: Pool, executor: Executor) -> None:
-    import uvicorn  # both are slow to import, and other parts do without them
+def _listen(configuration: Configuration) -> socket.socket:
+    from nucleus.api.listening import listen
+
+    return listen(configuration.listen)
+
+
+def _serve_api(configuration: Configuration, pool: Pool, executor: Executor, listener: socket.socket) -> None:
+    import uvicorn  # all are slow to import, and other parts do without them
 
     from nucleus.api.app import create_application
+    from nucleus.api.listening import Connection
 
     application = create_application(configuration, pool, executor)
     listen = configuration.listen
-    place: dict[str, Any] = (
-        {"uds": listen.socket} if listen.socket else {"host": listen.address, "port": listen.port}
-    )
     certificate: dict[str, Any] = (
         {"ssl_certfile": listen.certificate, "ssl_keyfile": listen.key} if listen.certificate else {}
     )
     settings = uvicorn.Config(
         application,
-        **place,
         **certificate,
+        http=Connection,
+        proxy_headers=False,  # Frame takes them where only a proxy can connect
         timeout_graceful_shutdown=_CLOSE_SECONDS,
         access_log=False,
         log_config=None,
@@ -108,7 +119,7 @@ def _serve_api(configuration: Configuration, pool: Pool, executor: Executor) -> 
         ws_max_size=_LARGEST_MESSAGE_BYTES,
         server_header=False,
     )
-    uvicorn.Server(settings).run()
+    uvicorn.Server(settings).run([listener])
 
 
 def _catch_signals() -> threading.Event:

@@ -7,8 +7,8 @@ ends anywhere; what a step decides is stored in one transaction with the operati
 from __future__ import annotations
 
 import logging
+import math
 import threading
-import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,12 +16,14 @@ from nucleus.backends.batch import ENDED, BatchJob, Submission
 from nucleus.backends.batch import RUNNING as JOB_RUNNING
 from nucleus.computesets import machine
 from nucleus.computesets.machine import Action, Context, Event
+from nucleus.computesets.timers import Clock
 from nucleus.hostlists import collect
 from nucleus.mirror import clusters, computesets, operations
 from nucleus.mirror.columns import new_ulid
 from nucleus.mirror.events import NEWS, WORK, append_events
 from nucleus.records import SYSTEM, Cluster, Computeset, JsonObject, NewEvent, NewOperation, Node
 from nucleus.states import (
+    COMPLETED,
     CREATED,
     ENDED_SETS,
     ENDING,
@@ -65,10 +67,15 @@ class Seen(NamedTuple):
 class Driver:
     """The driver of a process; it does nothing without the lease."""
 
-    def __init__(self, configuration: Configuration, guard: Guard, batch: Batch) -> None:
+    def __init__(
+        self, configuration: Configuration, guard: Guard, batch: Batch, clock: Clock | None = None
+    ) -> None:
         self._settings = configuration.computesets
         self._guard = guard
         self._batch = batch
+        self._clock = clock or Clock()
+        self._checked: float | None = None
+        self._alarms: dict[int, NewEvent] = {}
 
     def run(self, stop: threading.Event) -> None:
         """A round whenever something has changed, and each second, until `stop` is set."""
@@ -95,6 +102,7 @@ class Driver:
         for one in living:
             self._drive(one.id, jobs)
         self._settle_jobs(jobs)
+        self._check_nodes()
 
     def _submit(self, one: Computeset) -> None:
         """Have the batch system know the set's job: first its name is stored, which makes a repetition the same job."""
@@ -169,9 +177,10 @@ class Driver:
             found += [Event("start_failed", node=node) for name, node in seen.failed if name not in known]
             for member in context.members:
                 found += _node_events(member, seen)
-        now = time.time()
         timers = (machine.WALLTIME, machine.GRACE, machine.SYNC)
-        found += [Event(name) for name in timers if seen.timers.get(name, now + 1) <= now]
+        found += [
+            Event(name) for name in timers if name in seen.timers and self._clock.is_due(seen.timers[name])
+        ]
         return found
 
     def _job_events(self, seen: Seen, job: BatchJob | None) -> list[Event]:
@@ -201,7 +210,7 @@ class Driver:
             if event.kind in timers:
                 del timers[event.kind]
             if event.kind == machine.GRACE and state == ENDING:
-                timers[machine.GRACE] = time.time() + max(self._settings.grace_seconds, 1.0)
+                timers[machine.GRACE] = self._clock.timer(max(self._settings.grace_seconds, 1.0))
             if event.how == "poweroff":
                 timers[_POWERED_OFF] = True
             state, context, more = machine.step(state, context, event)
@@ -238,7 +247,12 @@ class Driver:
             if action.kind == "timer" and not (
                 action.text == machine.WALLTIME and self._batch.keeps_walltime
             ):
-                timers[action.text] = time.time() + seconds[action.text]
+                timers[action.text] = self._clock.timer(seconds[action.text])
+
+    def _arguments(self, action: Action) -> JsonObject:
+        if action.kind == "shutdown":
+            return {"seconds": math.ceil(self._settings.grace_seconds)}
+        return {"host": action.host} if action.host else {}
 
     def _perform(self, session: Session, seen: Seen, actions: list[Action]) -> None:
         one = seen.one
@@ -251,7 +265,7 @@ class Driver:
                 new = NewOperation(
                     _KINDS[action.kind], _ACTOR, one.cluster_id, action.node, one.id,
                     project_id=seen.cluster.project_id if seen.cluster else None,
-                    arguments={"host": action.host} if action.host else {},
+                    arguments=self._arguments(action),
                     delay_seconds=action.delay_seconds, unique_key=f"set/{one.id}/{one.version}/{index}",
                 )  # fmt: skip
                 operations.insert_operation(session, new)
@@ -259,6 +273,10 @@ class Driver:
                 computesets.release_nodes(session, one.id)
             elif action.kind == "alarm":
                 _LOG.error("computeset %d: %s", one.id, action.text)
+                project = seen.cluster.project_id if seen.cluster else None
+                append_events(
+                    session, [NewEvent("alarm", str(one.id), None, action.text, project, one.cluster_id)]
+                )
 
     def _report(
         self, session: Session, seen: Seen, state: str, context: Context, actions: list[Action]
@@ -305,6 +323,29 @@ class Driver:
             else:
                 continue
             WORK.give()
+
+    def _check_nodes(self) -> None:
+        """Look now and then for computes that are on and in no computeset: an alarm begins or ends for each."""
+        now = self._clock.since_boot()
+        if self._checked is not None and now < self._checked + self._settings.reconcile_seconds:
+            return
+        with self._guard.transaction() as session:
+            found = {node.id: node for node in computesets.nodes_without_set(session)}
+            alarms = {}
+            for node in found.values():  # it is reported only: who started it may have had a reason
+                _, _, actions = machine.step(COMPLETED, Context(()), Event("node_active", node=node.id))
+                (alarm,) = [action.text for action in actions if action.kind == "alarm"]
+                alarms[node.id] = NewEvent(
+                    "alarm", node.target, None, alarm, node.project_id, node.cluster_id
+                )
+            begun = [alarm for number, alarm in alarms.items() if number not in self._alarms]
+            ended = [alarm for number, alarm in self._alarms.items() if number not in alarms]
+            append_events(session, [*begun, *(one._replace(old=one.new, new=None) for one in ended)])
+        self._checked, self._alarms = now, alarms
+        for event in begun:
+            _LOG.error("%s: %s", event.target, event.new)
+        if begun or ended:
+            NEWS.give()
 
 
 def _node_events(member: machine.Member, seen: Seen) -> list[Event]:

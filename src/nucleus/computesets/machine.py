@@ -65,7 +65,11 @@ class Event(NamedTuple):
 
 
 class Action(NamedTuple):
-    """What the driver performs: scancel, end_batch, start, shutdown, poweroff, timer, ready, release, alarm."""
+    """What follows from an event: start, shutdown, poweroff, timer, ready, release, alarm; scancel, end_batch.
+
+    The last two are for the reader: the driver compares all jobs with their sets in each round, and ends or cancels
+    those that nobody needs.
+    """
 
     kind: str
     jobid: int | None = None

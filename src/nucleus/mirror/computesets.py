@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nucleus.mirror.columns import from_json, placeholders, to_json, visible
 from nucleus.records import Computeset, JsonObject, Scope
-from nucleus.states import CREATED, ENDED_SETS, LIVING_SETS
+from nucleus.states import CREATED, LIVING_SETS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,8 +118,40 @@ def store_computeset(session: Session, number: int, version: int, changed: dict[
     )
 
 
+class NodeWithoutSet(NamedTuple):
+    """A compute of owners that is on, and in no living set; `target` is CLUSTER/NODE."""
+
+    id: int
+    target: str
+    host: str | None
+    project_id: int | None
+    cluster_id: int
+
+
+def nodes_without_set(session: Session) -> list[NodeWithoutSet]:
+    """All of them, by name; clusters without a project are the operators' own."""
+    return [
+        NodeWithoutSet(*row)
+        for row in session.rows(
+            "SELECT n.id, CONCAT(c.name, '/', n.name), n.physical_host, c.project_id, c.id FROM node n"
+            " JOIN cluster c ON c.id = n.cluster_id LEFT JOIN computeset_node m ON m.node_id = n.id AND m.active = 1"
+            " WHERE n.state = 'active' AND n.kind = 'compute' AND n.gone_at IS NULL AND c.project_id IS NOT NULL"
+            " AND m.node_id IS NULL ORDER BY c.name, n.name"
+        )
+    ]
+
+
+def late_sets(session: Session) -> list[int]:
+    """Sets that end, and whose images were not written back in time."""
+    rows = session.rows(
+        "SELECT id FROM computeset WHERE state = 'ending' AND JSON_LENGTH(context, '$.hosts') > 0"
+        " AND NOT JSON_EXISTS(timers, '$.sync_timeout') ORDER BY id"
+    )
+    return [number for (number,) in rows]
+
+
 def read_timers(session: Session, number: int) -> JsonObject:
-    """Name of a timer → seconds since 1970 when it is due."""
+    """Name of a timer → when it is due, as `computesets.timers` has stored it; and other notes of the driver."""
     row = session.row("SELECT timers FROM computeset WHERE id = %s", (number,))
     return dict(from_json(row[0])) if row else {}
 
@@ -131,11 +163,6 @@ def release_nodes(session: Session, number: int) -> None:
         " WHERE computeset_id = %s AND active = 1",
         (number,),
     )
-
-
-def has_ended(state: str) -> bool:
-    """Whether the state is one that is never left."""
-    return state in ENDED_SETS
 
 
 def _sets(session: Session, where: str, values: Sequence[Any]) -> list[Computeset]:

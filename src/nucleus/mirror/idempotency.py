@@ -55,7 +55,7 @@ def store(session: Session, actor: str, key: str, answer: Stored) -> None:
     )
 
 
-def forget_old(session: Session) -> int:
+def forget_old_answers(session: Session) -> int:
     """Remove answers older than a day; how many."""
     return session.execute(
         f"DELETE FROM idempotency WHERE created < UTC_TIMESTAMP(3) - INTERVAL {HOURS} HOUR LIMIT 10000"

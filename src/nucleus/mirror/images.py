@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nucleus.mirror.columns import new_ulid, placeholders, visible
+from nucleus.records import NewEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping
 
     from nucleus.mirror.pool import Session
     from nucleus.records import Scope
 
 UPLOAD_HOURS = 24
 """An upload that got nothing for so long is forgotten."""
+
+_UPLOADED = re.compile(r"nucleus-[0-9]+\.iso")
+"""Names in the library of what was uploaded here."""
 
 
 class Image(NamedTuple):
@@ -98,7 +103,7 @@ def find_image(
 
 
 def image_by_id(session: Session, number: int, *, lock: bool = False) -> Image | None:
-    """The image, any client: for workers and uploads."""
+    """The image, of any project: for workers and uploads."""
     row = session.row(f"{_IMAGE} WHERE i.id = %s{' FOR UPDATE' if lock else ''}", (number,))
     return Image(*row) if row else None
 
@@ -170,33 +175,43 @@ def old_uploads(session: Session) -> list[Upload]:
     ]
 
 
-def enter_library(session: Session, found: Iterable[tuple[str, int, str | None]]) -> bool:
-    """Have the public images that were not uploaded here be those of the site's library: (name, bytes, SHA-256).
+def unfinished(session: Session) -> tuple[list[str], list[int]]:
+    """The identifiers of all uploads, and the numbers of the images that the library does not have yet."""
+    uploads = session.rows("SELECT id FROM upload")
+    numbers = session.rows("SELECT id FROM image WHERE state = 'uploading'")
+    return [one for (one,) in uploads], [one for (one,) in numbers]
 
-    Whether something changed.
+
+def enter_library(session: Session, found: Mapping[str, int]) -> list[NewEvent]:
+    """Have the public images that were not uploaded here be the ISOs of the site's library; what has changed.
+
+    `found`: name → bytes. Those that were uploaded here are in the library, too; a name that a public upload has stays
+    that upload's.
     """
-    requested = {name: (size, digest) for name, size, digest in found}
-    known = {
-        name: (number, size)
-        for number, name, size in session.rows(
-            "SELECT id, name, size_bytes FROM image WHERE project_id IS NULL AND uploaded_by IS NULL "
-            "AND state = 'ready'"
+    public = {
+        name: (number, size, bool(is_sites))
+        for name, number, size, is_sites in session.rows(
+            "SELECT name, id, size_bytes, uploaded_by IS NULL AND state = 'ready' FROM image WHERE project_id IS NULL"
         )
     }
-    gone = [
-        number
-        for name, (number, size) in known.items()
-        if name not in requested or requested[name][0] != size
+    gone = {
+        name: number
+        for name, (number, size, is_sites) in public.items()
+        if is_sites and found.get(name) != size
+    }
+    new = {
+        name: size
+        for name, size in found.items()
+        if (name not in public or name in gone) and not _UPLOADED.fullmatch(name)
+    }
+    session.execute(f"DELETE FROM image WHERE id IN ({placeholders(gone)})", list(gone.values()))
+    session.insert_many(
+        "INSERT INTO image (name, size_bytes, state) VALUES", [(*one, "ready") for one in new.items()]
+    )
+    return [
+        *(NewEvent("image.removed", reference(None, name), "ready") for name in gone),
+        *(NewEvent("image.added", reference(None, name), None, "ready") for name in new),
     ]
-    if gone:
-        session.execute(f"DELETE FROM image WHERE id IN ({placeholders(gone)})", gone)
-    new = [
-        (None, name, size, digest, "ready")
-        for name, (size, digest) in requested.items()
-        if name not in known or known[name][1] != size
-    ]
-    session.insert_many("INSERT IGNORE INTO image (project_id, name, size_bytes, sha256, state) VALUES", new)
-    return bool(gone or new)
 
 
 def store_expected(session: Session, image_id: int, sha256: str | None, md5: str | None) -> None:

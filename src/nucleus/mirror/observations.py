@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,7 +11,7 @@ from nucleus.mirror.events import append_events
 from nucleus.records import Interface, NewEvent, Node
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from nucleus.configuration import SiteSettings
     from nucleus.mirror.pool import Session
@@ -85,16 +86,22 @@ def load_clusters(session: Session) -> dict[str, KnownCluster]:
     return {name: KnownCluster(*[*values[:-1], bool(values[-1])]) for name, *values in rows}
 
 
-def load_nodes(session: Session, since: datetime | None = None) -> dict[str, KnownNode]:
-    """Name in Rocks → node, those that are gone, too; with `since`, those of which a command began or ended since."""
-    condition, values = ("WHERE n.last_command_at >= %s", [since]) if since else ("", [])
+def load_nodes(
+    session: Session, since: datetime | None = None, names: Sequence[str] | None = None
+) -> dict[str, KnownNode]:
+    """Name in Rocks → node, those that are gone, too; all, those with commands since a moment, or those of names."""
+    condition, values = "", list[Any]()
+    if since is not None:
+        condition, values = "WHERE n.last_command_at >= %s", [since]
+    elif names is not None:
+        condition, values = f"WHERE n.rocks_name IN ({placeholders(names)})", list(names)
     interfaces: dict[int, list[Interface]] = {}
     for node_id, *interface in session.rows(
         "SELECT i.node_id, i.iface, i.mac, i.ip, i.netmask, i.subnet, i.vlan FROM interface i"
         f" JOIN node n ON n.id = i.node_id {condition} ORDER BY i.node_id, i.position",
         values,
     ):
-        interfaces.setdefault(node_id, []).append(Interface(*interface))
+        interfaces.setdefault(node_id, []).append(Interface(*map(_shared, interface)))
     rows = session.rows(
         "SELECT n.rocks_name, n.id, n.name, c.rocks_name, n.missing_polls, n.gone_at IS NOT NULL, n.last_command_at,"
         " n.kind, n.physical_host, n.cpus, n.memory_mb, n.disk_gb, n.state, n.image_state, n.image_locked, n.gateway,"
@@ -105,10 +112,16 @@ def load_nodes(session: Session, since: datetime | None = None) -> dict[str, Kno
     for rocks_name, number, name, cluster, missing, gone, commanded, *listed in rows:
         listed[7] = None if listed[7] is None else bool(listed[7])
         of_node = tuple(interfaces.get(number, ()))
-        found[rocks_name] = KnownNode(
-            number, name, cluster, NodeValues(*listed), of_node, missing, bool(gone), commanded
-        )
+        found[_shared(rocks_name)] = KnownNode(
+            number, _shared(name), _shared(cluster), NodeValues(*map(_shared, listed)), of_node, missing, bool(gone),
+            commanded,
+        )  # fmt: skip
     return found
+
+
+def _shared(value: Any) -> Any:
+    """The same value; equal texts are one object: 20,000 nodes have few hosts, states and networks."""
+    return sys.intern(value) if isinstance(value, str) else value
 
 
 def load_names(session: Session) -> dict[str, str]:
@@ -166,10 +179,11 @@ def _add_cluster(session: Session, frontend: str, vlan: int | None) -> None:
     )
 
 
-def _update(session: Session, table: str, name: str, values: dict[str, Any]) -> None:
+def _update(session: Session, table: str, name: str, values: dict[str, Any], then: str = "") -> None:
     gone = ", gone_at = UTC_TIMESTAMP(3)" if values.pop("is_gone", False) else ""
     columns = ", ".join(f"{column} = %s" for column in values)
-    session.execute(f"UPDATE {table} SET {columns}{gone} WHERE rocks_name = %s", [*values.values(), name])
+    sql = f"UPDATE {table} SET {columns}{then}{gone} WHERE rocks_name = %s"
+    session.execute(sql, [*values.values(), name])
 
 
 def _update_node(session: Session, name: str, values: dict[str, Any], numbers: Mapping[str, int]) -> None:
@@ -177,12 +191,10 @@ def _update_node(session: Session, name: str, values: dict[str, Any], numbers: M
     if cluster is not None:
         values["cluster_id"] = numbers[cluster]
         values["name"] = _free_name(session, numbers[cluster], name)
-    if values.get("state") == "active":
-        row = session.row("SELECT iso FROM node WHERE rocks_name = %s", (name,))
-        values["iso_active"] = values.get("iso", row[0] if row else None)
-    elif "state" in values:
-        values["iso_active"] = None
-    _update(session, "node", name, values)
+    then = ""
+    if "state" in values:  # `iso` is what these values have made of it: the server assigns from left to right
+        then = ", iso_active = iso" if values["state"] == "active" else ", iso_active = NULL"
+    _update(session, "node", name, values, then)
 
 
 def _free_name(session: Session, cluster_id: int, name: str) -> str:
@@ -250,14 +262,17 @@ def record_source(
     """Note how a command of the poller ended; `error` None: its answer is in the mirror."""
     if error is None:
         session.execute(
-            "UPDATE source SET observed = %s, row_count = %s, failures = 0, last_error = NULL, duration_seconds = %s"
-            " WHERE name = %s",
-            (observed, count, seconds, name),
+            "INSERT INTO source (name, observed, row_count, duration_seconds) VALUES (%s, %s, %s, %s)"
+            " ON DUPLICATE KEY UPDATE observed = VALUES(observed), row_count = VALUES(row_count), failures = 0,"
+            " last_error = NULL, duration_seconds = VALUES(duration_seconds)",
+            (name, observed, count, seconds),
         )
     else:
         session.execute(
-            "UPDATE source SET failures = failures + 1, last_error = %s, duration_seconds = %s WHERE name = %s",
-            (error[:4000], seconds, name),
+            "INSERT INTO source (name, failures, last_error, duration_seconds) VALUES (%s, 1, %s, %s)"
+            " ON DUPLICATE KEY UPDATE failures = failures + 1, last_error = VALUES(last_error),"
+            " duration_seconds = VALUES(duration_seconds)",
+            (name, error[:4000], seconds),
         )
 
 

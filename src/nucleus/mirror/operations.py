@@ -29,8 +29,8 @@ WORKER_LOCK = "worker."
 def insert_operation(session: Session, new: NewOperation) -> Operation:
     """Store an operation to be done; one that asks the same of the same node, and is still queued, is returned instead.
 
-    The same: kind, node, set and arguments, by whomever. So is one with the same `unique_key`, in whatever state. The
-    caller has the row of the node or its cluster locked, so that two askers are one after the other.
+    The same: kind, node, set, project and arguments, by whomever. So is one with the same `unique_key`, in whatever
+    state. The caller has the row of the node or its cluster locked, so that two askers are one after the other.
     """
     arguments = to_json(new.arguments)
     merged = _find_equal(session, new, arguments)
@@ -59,9 +59,10 @@ def _find_equal(session: Session, new: NewOperation, arguments: str) -> Operatio
     return _first(
         session,
         "WHERE o.target_node = %s AND o.state = 'queued' AND o.kind = %s AND o.arguments = %s"
-        " AND o.target_set <=> %s AND NOT EXISTS (SELECT 1 FROM operation later WHERE later.target_node = o.target_node"
+        " AND o.target_set <=> %s AND o.project_id <=> %s"
+        " AND NOT EXISTS (SELECT 1 FROM operation later WHERE later.target_node = o.target_node"
         " AND later.state = 'queued' AND later.id > o.id) FOR UPDATE",
-        (new.target_node, new.kind, arguments, new.target_set),
+        (new.target_node, new.kind, arguments, new.target_set, new.project_id),
     )
 
 
@@ -230,11 +231,6 @@ def ended_operations(session: Session, set_ids: Sequence[int], kinds: Sequence[s
             [*set_ids, *kinds],
         )
     ]
-
-
-def count_operations(session: Session) -> dict[str, int]:
-    """State → how many operations are in it."""
-    return dict(session.rows("SELECT state, COUNT(*) FROM operation GROUP BY state"))
 
 
 def _first(session: Session, where: str, values: Sequence[Any]) -> Operation | None:

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from nucleus.mirror.driver import DRIVER_ERRORS, connect, explain, is_lost
-from rocks.errors import BusyError
+from rocks.errors import BusyError, HostError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -139,6 +139,11 @@ def _commit(connection: Connection[Cursor], settings: DatabaseSettings) -> None:
     try:
         connection.commit()
     except DRIVER_ERRORS as error:
+        if is_lost(error):  # the server may have committed before its answer was lost
+            raise HostError(
+                f"lost the database {settings.name} at {settings.socket} while a change was stored; whether it was"
+                " stored is not known: look at what it concerns before you repeat it"
+            ) from None
         raise explain(error, settings) from None
 
 
@@ -196,7 +201,10 @@ class Guard:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Session]:
-        """As `Pool.transaction`, on the connection of the lock, after `take`. HostError when it is lost."""
+        """As `Pool.transaction`, on the connection of the lock, after `take`.
+
+        BusyError when this process does not hold it, HostError when the connection is lost.
+        """
         connection = self._connection
         if connection is None:
             raise BusyError(f"the lease of {self._name} was lost; another process may have it")

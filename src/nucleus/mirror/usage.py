@@ -41,7 +41,8 @@ def project_usage(session: Session, project_id: int) -> Usage:
 
 
 def committed_minutes(session: Session, account: str) -> int:
-    """Node minutes that an allocation's sets have used, and that its living ones may use."""
+    """Node minutes that an allocation's sets have used, and that its living ones may use. Locks the allocation."""
+    session.row("SELECT id FROM allocation WHERE name = %s FOR UPDATE", (account,))
     row = session.row(
         "SELECT SUM(node_count * IF(ended_at IS NULL, walltime_minutes,"
         " CEIL(IFNULL(TIMESTAMPDIFF(SECOND, start_time, ended_at), 0) / 60))) FROM computeset WHERE account = %s",

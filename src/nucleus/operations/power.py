@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from nucleus.operations.job import Job
 
 _BEGUN, _DONE = "begun", "done"
+_LONGEST_GRACE_SECONDS = 3600
 
 
 def power_on(job: Job) -> JsonObject:
@@ -64,11 +65,12 @@ def shut_down(job: Job) -> JsonObject:
 
 
 def ask_to_shut_down(job: Job) -> JsonObject:
-    """Have the guest of a computeset that ends shut down. The set waits for it, and powers it off after its grace."""
+    """Have the guest of a computeset that ends shut down; `rocks` powers it off after the seconds of the arguments."""
     state = job.read_state()
     if not is_off(state):
         job.begin_command("stop")
-        job.rocks.stop(job.target.rocks_name, "shutdown")
+        seconds = min(max(1, int(str(job.operation.arguments.get("seconds", 1)))), _LONGEST_GRACE_SECONDS)
+        job.rocks.stop(job.target.rocks_name, "shutdown", seconds)
         state = job.read_state()
     return {"state": state}
 

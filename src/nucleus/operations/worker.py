@@ -74,8 +74,7 @@ class Workers:
                 _LOG.warning("operations: %s", error)
             except Exception:
                 _LOG.exception("operations: an error of this program")
-            if WORK.wait(seen, _LOOK_SECONDS) == seen:
-                stop.wait(0)
+            WORK.wait(seen, _LOOK_SECONDS)
         self._stop.set()
         self._threads.shutdown(wait=True)
         self._guard.release()  # what was not finished is taken over from here on

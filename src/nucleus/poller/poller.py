@@ -1,4 +1,4 @@
-"""Runs the five commands at their intervals and writes what has changed, while it holds the lease."""
+"""Runs the commands that read at their intervals, and writes what has changed, while it holds the lease."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from nucleus.backends import rocks as commands
 from nucleus.mirror import observations
 from nucleus.mirror.events import NEWS, WORK, append_events, forget_old_events
+from nucleus.mirror.idempotency import forget_old_answers
+from nucleus.mirror.images import enter_library
 from nucleus.mirror.media import references
-from nucleus.mirror.observations import Changes
+from nucleus.mirror.observations import Changes, KnownNode, NodeValues
 from nucleus.poller.difference import Known, Listed, compare
 from nucleus.records import NewEvent
 from rocks.errors import RocksError, ToolError
@@ -28,10 +30,11 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _JITTER = 0.1
-_OVERLAP = timedelta(seconds=60)
 _STALE_INTERVALS = 3
-_RELOAD_SECONDS = 600.0
-"""How long the poller relies on its copy of the mirror, which nobody else writes but workers, after commands."""
+_OVERLAP = timedelta(minutes=5)
+"""What was written so long before the last poll is read again: transactions take time, and clocks are set."""
+
+_MOST_READ_AGAIN = 2000
 
 _KINDS = {
     observations.TOPOLOGY: (commands.CLUSTER, commands.INTERFACE, commands.ROUTE),
@@ -59,7 +62,6 @@ class Poller:
         self._guard = guard
         self._known: Known | None = None
         self._known_at: datetime | None = None
-        self._loaded = 0.0
         self._counts: dict[str, int] = {}
         self._due: dict[str, float] = {}
         self._failures: dict[str, int] = {}
@@ -73,6 +75,7 @@ class Poller:
             try:
                 if self._guard.take():
                     self.poll([source for source in commands.SOURCES if self._is_due(source)])
+                    self.poll([commands.LIBRARY] if self._is_due(commands.LIBRARY) else [])
                 else:
                     self._known = None
             except RocksError as error:
@@ -94,53 +97,54 @@ class Poller:
         if not due:
             return None
         with self._guard.transaction() as session:
-            known = self._load(session, any(source.is_topology for source in due))
             began = observations.database_now(session)
+            self._known, self._known_at = (
+                self._load(session, any(source.is_topology for source in due)),
+                began,
+            )
         reads = dict(zip(due, self._threads.map(lambda one: self._read(one, began), due), strict=True))
         with self._guard.transaction() as session:
-            known = self._with_commands(session, known)
-            listed = _listed(reads, observations.database_now(session))
+            now = observations.database_now(session)
+            known = _merged(self._known, observations.load_nodes(session, min(now, began) - _OVERLAP))
+            listed = _listed(reads, now)
             changes = compare(known, _with_references(listed, references(session)))
             observations.apply_changes(session, changes, self._site)
+            after = _after(session, known, changes)
             self._record(session, reads)
-        self._note(reads, known, changes)
+        self._known = after
+        self._note(reads, changes)
         return changes
 
-    def _load(self, session: Session, anew: bool) -> Known:
-        """What the mirror has. With the topology, what owners and administrators may have changed is read anew."""
-        now = observations.database_now(session)
-        if self._known is not None and time.monotonic() - self._loaded < _RELOAD_SECONDS:
-            if anew:
-                names = observations.load_names(session)
-                nodes = {
-                    name: node if names.get(name, node.name) == node.name else node._replace(name=names[name])
-                    for name, node in self._known.nodes.items()
-                }
-                self._known = Known(observations.load_clusters(session), nodes)
-            return self._known
-        self._loaded = time.monotonic()
-        self._known = Known(observations.load_clusters(session), observations.load_nodes(session))
-        self._known_at = now
-        return self._known
+    def _load(self, session: Session, is_topology: bool) -> Known:
+        """What the mirror has: all of it once, then what others may have changed.
 
-    def _with_commands(self, session: Session, known: Known) -> Known:
-        """What is known, with the nodes that others have written since it was read."""
-        now = observations.database_now(session)
-        assert self._known_at is not None
-        since = min(now, self._known_at) - _OVERLAP
-        newer = observations.load_nodes(session, since)
-        return Known(known.clusters, {**known.nodes, **newer}) if newer else known
+        Workers note with each node when they have written it; owners and administrators change names, which come with
+        the topology.
+        """
+        if self._known is None or self._known_at is None:
+            return Known(observations.load_clusters(session), observations.load_nodes(session))
+        since = min(observations.database_now(session), self._known_at) - _OVERLAP
+        known = _merged(self._known, observations.load_nodes(session, since))
+        if not is_topology:
+            return known
+        names = observations.load_names(session)
+        renamed = {
+            name: node._replace(name=names[name])
+            for name, node in known.nodes.items()
+            if names.get(name, node.name) != node.name
+        }
+        return _merged(Known(observations.load_clusters(session), known.nodes), renamed)
 
     def _read(self, source: Source, began: datetime) -> Read:
         before = time.monotonic()
         try:
             rows = self._rocks.read(source)
-            if not rows.content and self._counts.get(source.name):
+            if not rows.content and self._counts.get(source.name) and source is not commands.LIBRARY:
                 raise ToolError(
-                    f"`rocks {' '.join(source.arguments)}` printed nothing, and much the time before"
+                    f"`rocks {' '.join(source.arguments)}` printed nothing, and had rows the time before"
                 )
             if not rows.is_complete and source is not commands.STORAGEMAP and source is not commands.VM:
-                raise ToolError(f"`rocks {' '.join(source.arguments)}` was answered in part")
+                raise ToolError(f"`rocks {' '.join(source.arguments)}` was not answered by all hosts")
             return Read(rows, None, time.monotonic() - before, began)
         except RocksError as error:
             return Read(None, str(error), time.monotonic() - before, began)
@@ -157,9 +161,17 @@ class Poller:
             and all(read.rows is not None for source, read in reads.items() if source in sources)
         ]
         observations.record_observed(session, fresh, began)
-        append_events(session, self._staleness())
+        library = reads.get(commands.LIBRARY)
+        append_events(
+            session,
+            [
+                *self._staleness(),
+                *(enter_library(session, library.rows.content) if library and library.rows else ()),
+            ],
+        )
         if commands.CLUSTER in reads:
             forget_old_events(session)
+            forget_old_answers(session)
 
     def _staleness(self) -> list[NewEvent]:
         """Events of the sources that have become stale, or are so no more."""
@@ -172,8 +184,8 @@ class Poller:
                 found.append(NewEvent("poll.stale" if is_stale else "poll.fresh", source.name))
         return found
 
-    def _note(self, reads: Mapping[Source, Read], known: Known, changes: Changes) -> None:
-        """After the commit: when each is due again, and what is known now."""
+    def _note(self, reads: Mapping[Source, Read], changes: Changes) -> None:
+        """After the commit: when each is due again."""
         now = time.monotonic()
         for source, read in reads.items():
             failures = self._failures[source.name] = (
@@ -186,21 +198,20 @@ class Poller:
                 _LOG.warning("poll: %s (failure %d)", read.error, failures)
             pause = min(self._interval(source) * 2**failures, max(self._settings.longest_pause_seconds, 1.0))
             self._due[source.name] = now + pause * random.uniform(1 - _JITTER, 1 + _JITTER)
-        self._known = None if _is_restructured(changes) else _updated(known, changes)
         if changes.touched or changes.events:
             NEWS.give()
             WORK.give()
 
     def _interval(self, source: Source) -> float:
-        return self._settings.topology_seconds if source.is_topology else self._settings.power_seconds
+        is_slow = source.is_topology or source is commands.LIBRARY
+        return self._settings.topology_seconds if is_slow else self._settings.power_seconds
 
     def _is_due(self, source: Source) -> bool:
         """Whether its time has come; all of the topology come together, with power and images: a complete poll."""
         now = time.monotonic()
         is_topology_due = any(now >= self._due.get(one.name, 0.0) for one in _KINDS[observations.TOPOLOGY])
-        return (is_topology_due and not self._failures.get(source.name)) or now >= self._due.get(
-            source.name, 0.0
-        )
+        joins = is_topology_due and source is not commands.LIBRARY and not self._failures.get(source.name)
+        return joins or now >= self._due.get(source.name, 0.0)
 
     def _pause_seconds(self) -> float:
         now = time.monotonic()
@@ -235,21 +246,27 @@ def _with_references(listed: Listed, names: Mapping[str, str]) -> Listed:
     return listed._replace(machines=machines)
 
 
-def _is_restructured(changes: Changes) -> bool:
-    """Whether more has changed than columns of nodes."""
-    return bool(
-        changes.new_clusters
-        or changes.new_nodes
-        or changes.clusters
-        or changes.interfaces
-        or any({"cluster", "is_gone", "missing_polls"} & values.keys() for values in changes.nodes.values())
-    )
+def _merged(known: Known, nodes: Mapping[str, KnownNode]) -> Known:
+    return Known(known.clusters, {**known.nodes, **nodes}) if nodes else known
 
 
-def _updated(known: Known, changes: Changes) -> Known:
-    nodes = dict(known.nodes)
+def _after(session: Session, known: Known, changes: Changes) -> Known | None:
+    """What is known once the changes are written: where more than columns has changed, as read again.
+
+    None when so much has that all is to be read.
+    """
+    again = {name for name, *_ in changes.new_nodes} | changes.interfaces.keys()
+    updated: dict[str, KnownNode] = {}
     for name, values in changes.nodes.items():
-        before = nodes[name]
-        if before.values is not None:
-            nodes[name] = before._replace(values=before.values._replace(**values))
-    return Known(known.clusters, nodes)
+        before = known.nodes[name]
+        if before.values is None or not values.keys() <= set(NodeValues._fields):
+            again.add(name)
+        else:
+            updated[name] = before._replace(values=before.values._replace(**values))
+    if len(again) > _MOST_READ_AGAIN:
+        return None
+    if again:
+        updated |= observations.load_nodes(session, names=sorted(again))
+    if changes.new_clusters or changes.clusters:
+        known = Known(observations.load_clusters(session), known.nodes)
+    return _merged(known, updated)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import re
 import threading
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rocks import process
 from rocks.actions.airboss_audit import log_call
+from rocks.actions.unit_commands import outside_of_unit
 from rocks.actions.vm_reports import show_vm_states
 from rocks.cluster.airboss import Shares
 from rocks.database.hosts import expand_selectors
@@ -101,7 +101,7 @@ class Power:
         """The machines that failed. Why is for operators only: the text names hosts, devices and other machines."""
         try:
             finished = process.run(
-                [*_outside_of_unit(), self._launcher, "set", "host", "power", *names, f"action={action}"],
+                [*outside_of_unit(), self._launcher, "set", "host", "power", *names, f"action={action}"],
                 deadline_seconds=_COMMAND_SECONDS,
             )
         except RocksError as error:
@@ -117,10 +117,3 @@ class Power:
     def _end(self, cluster: str) -> None:
         with self._lock:
             self._shares.give_back(cluster)
-
-
-def _outside_of_unit() -> list[str]:
-    """How a unit of systemd starts a program without its own restrictions: it may have to start a machine here."""
-    if "RUNTIME_DIRECTORY" not in os.environ:
-        return []
-    return ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", "--"]

@@ -65,6 +65,8 @@ class ClusterParameters:
     memory_mb: str = str(COMPUTE_MEMORY_MB)
     compute_disk_gb: str = str(DEFAULT_SIZE_GB)
     frontend_disk_gb: str = str(DEFAULT_SIZE_GB)
+    frontend_cpus: int = 1
+    frontend_memory_mb: int = DEFAULT_MEMORY_MB
     frontend_name: str | None = None
     cluster_naming: bool = False
     vlan: str | None = None
@@ -196,7 +198,8 @@ def _frontend(
             InterfaceRequest(public, parameters.ip, 0),
         ),
         name=parameters.frontend_name or None,
-        memory_mb=DEFAULT_MEMORY_MB,
+        cpus=parameters.frontend_cpus,
+        memory_mb=parameters.frontend_memory_mb,
         disk_size_gb=read_number("disk-per-frontend", parameters.frontend_disk_gb, 1, LARGEST_DISK_GB),
         install_action=INSTALL_FRONTEND,
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks import dry_run
 from rocks.actions.host_requests import ask_facts, open_fleet
+from rocks.actions.lease_epoch import ensure_epoch
 from rocks.actions.leases import Force
 from rocks.actions.outcomes import Outcomes
 from rocks.actions.vm_locks import lock_vms
@@ -18,6 +19,7 @@ from rocks.actions.vm_moves import check_movable, move_vm, record_on_host
 from rocks.actions.vm_power import stop_vms
 from rocks.actions.vms import load_containers
 from rocks.cluster.drain_plan import Capacity, choose_host, taken, why_only_there
+from rocks.cluster.lease_plan import SAVED
 from rocks.cluster.start_plan import memory_reserve_mb
 from rocks.database import image_places, leases
 from rocks.database import vms as table
@@ -25,7 +27,7 @@ from rocks.database.host_loads import recorded_memory_mb
 from rocks.errors import HostError, RocksError, StateError, UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from rocks.actions.vm_moves import Ways
     from rocks.cluster.records import VirtualMachine
@@ -55,12 +57,16 @@ def drain_host(database: Database, drain: Drain, ways: Ways, start: Start) -> Ou
     _check_physical(database, drain.host)
     names = table.names_in(database, drain.host)
     recorded = {name.lower() for name in names}
-    held = [lease.name for lease in leases.leases_of_hosts(database, [drain.host])]
+    found = leases.leases_of_hosts(database, [drain.host])
+    held = [lease.name for lease in found if lease.state != SAVED]
     running = {name.lower() for name in held}
     outcomes = Outcomes()
     capacities = _capacities(database, drain.host, drain.targets, outcomes) if drain.targets else []
     _stop(database, [name for name in held if name.lower() not in recorded], drain, outcomes)
+    _leave_saved(drain, [lease.name for lease in found if lease.state == SAVED], outcomes)
     for name in names:
+        if name in outcomes.failed or name in outcomes.done:
+            continue
         is_running = name.lower() in running
         if is_running and drain.targets and not _can_leave(database, name, drain.host, capacities, outcomes):
             continue
@@ -73,6 +79,18 @@ def drain_host(database: Database, drain: Drain, ways: Ways, start: Start) -> Ou
             if is_running:
                 _start_again(name, drain.host, start, outcomes)
     return outcomes
+
+
+def _leave_saved(drain: Drain, names: Sequence[str], outcomes: Outcomes) -> None:
+    """What is saved needs no host that is up; but it cannot be moved."""
+    for name in names:
+        if drain.targets:
+            outcomes.failed[name] = StateError(
+                f"{name} is saved on {drain.host}, and its memory cannot be moved; restore it first (rocks restore "
+                f"host vm {name}), or discard what its guest had in memory: rocks stop host vm {name} saved=remove"
+            )
+        else:
+            outcomes.done[name] = (f"{name} is saved on {drain.host}, and stays so",)
 
 
 def _can_leave(
@@ -185,20 +203,31 @@ def other_containers(database: Database, host: str) -> tuple[str, ...]:
 
 
 def evacuate_host(
-    database: Database, host: str, targets: Sequence[str], force: Force, start: Start
+    database: Database,
+    host: str,
+    targets: Sequence[str],
+    force: Force,
+    start: Start,
+    only: Collection[str] | None = None,
 ) -> Outcomes:
     """Take the machines of a host that does not answer from it, and start on the targets what can start there.
 
-    Those whose disks are all on a NAS can; the others fail with the reason, and keep their leases. Commits. StateError
-    when the host answers; errors as of `drain_host` for the targets. Then nothing is changed.
+    Those whose disks are all on a NAS can; the others fail with the reason, and keep their leases. With `only`,
+    machines with other names are left as they are. Commits. StateError when the host answers, and with `must_fence`
+    while nothing can be started since a restored database could not be compared with the hosts; errors as of
+    `drain_host` for the targets. Then nothing is changed.
     """
     _check_physical(database, host)
     outcomes = Outcomes()
+    if force.must_fence:
+        ensure_epoch(database, lambda line: None)
     capacities = _capacities(database, host, targets, outcomes)
     check_is_silent(database, host)
     held = [lease.name for lease in leases.leases_of_hosts(database, [host])]
     free = _taken_before(database, host)
-    machines = table.load_vms(database, table.which_are_vms(database, [*held, *free]))
+    named = None if only is None else {name.lower() for name in only}
+    chosen = [name for name in (*held, *free) if named is None or name.lower() in named]
+    machines = table.load_vms(database, table.which_are_vms(database, chosen))
     movable = _can_start_elsewhere(database, host, machines, outcomes)
     stopped = stop_vms(database, [vm.name for vm in movable if vm.name not in free], force=force)
     outcomes.failed.update(stopped.failed)
@@ -223,21 +252,22 @@ def _can_start_elsewhere(
     database: Database, host: str, machines: Sequence[VirtualMachine], outcomes: Outcomes
 ) -> list[VirtualMachine]:
     """Those whose disks are all on a NAS; the others have failed."""
+    reasons = why_bound(database, machines)
+    for name, reason in reasons.items():
+        outcomes.failed[name] = StateError(
+            f"{name} cannot start elsewhere: {reason}. When {host} is back: rocks start host vm {name}"
+        )
+    return [vm for vm in machines if vm.name not in reasons]
+
+
+def why_bound(database: Database, machines: Sequence[VirtualMachine]) -> dict[str, str]:
+    """Machine → why it can start on its own host only; those whose disks are all on a NAS are left out."""
     on_nas: dict[str, set[int]] = {}
     for location in image_places.disk_locations(database, [vm.name for vm in machines]):
         if location.nas:
             on_nas.setdefault(location.vm, set()).add(location.number)
-    movable = []
-    for vm in machines:
-        reason = why_only_there(vm, on_nas.get(vm.name, ()))
-        if reason:
-            outcomes.failed[vm.name] = StateError(
-                f"{vm.name} cannot start elsewhere: {reason}. When {host} is back: "
-                f"rocks start host vm {vm.name}"
-            )
-        else:
-            movable.append(vm)
-    return movable
+    reasons = {vm.name: why_only_there(vm, on_nas.get(vm.name, ())) for vm in machines}
+    return {name: reason for name, reason in reasons.items() if reason}
 
 
 def _start_there(

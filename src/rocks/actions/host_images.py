@@ -14,6 +14,7 @@ from rocks.cluster.names import printable
 from rocks.database import disk_copies, image_owners
 from rocks.database import vms as table
 from rocks.errors import RocksError, StateError, UserError
+from rocks.terminal import one_line
 from rocks.wire.images import UNREADABLE, GiveImageRequest, ImagesRequest, RemoveImageRequest
 from rocks.wire.snapshots import read_copy
 
@@ -251,10 +252,8 @@ def _row(host: str, fact: ImageFact, owners: Mapping[str, str]) -> ImageRow:
     machine = owners.get(fact.machine) or rest.get(fact.machine, REMOVED)
     if not fact.machine and is_copy(fact.path):
         machine = LIBRARY
-    user = printable(fact.user)
-    return ImageRow(
-        host, printable(fact.path), machine, fact.size_bytes, fact.used_bytes, user, printable(fact.machine)
-    )
+    path, user, uuid = one_line(fact.path), one_line(fact.user), one_line(fact.machine)
+    return ImageRow(host, path, machine, fact.size_bytes, fact.used_bytes, user, uuid)
 
 
 def _containers(database: Database, names: Sequence[str] | None) -> list[Host]:
@@ -279,7 +278,7 @@ def _find(database: Database, host: Host, path: str) -> ImageFact:
     fact = next((fact for fact in facts if fact.path == path), None)
     if fact is None:
         raise StateError(
-            f"{printable(path)} is not a disk image on {host.name}; rocks list host image {host.name} shows all"
+            f"{one_line(path)} is not a disk image on {host.name}; rocks list host image {host.name} shows all"
         )
     return fact
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rocks import dry_run, process
 from rocks.actions.site_programs import site_program
 from rocks.cluster.lease_plan import (
+    SAVED,
     AskHolder,
     KeepLease,
     TakeLease,
@@ -17,9 +18,10 @@ from rocks.cluster.lease_plan import (
     disk_keys,
     holder_is_silent,
     plan_lease,
+    saved_elsewhere,
     still_at_work,
 )
-from rocks.cluster.start_plan import container_of, is_active
+from rocks.cluster.start_plan import container_of, is_active, saved_domain
 from rocks.database import leases
 from rocks.database.secrets import resolve_secret
 from rocks.errors import HostError, RocksError, StateError
@@ -46,7 +48,7 @@ class Attempt:
 
     `lease_is_unused`: this command took the lease, and no host received a request under it, or its host has ended it
     since; the lease is released when the attempt fails. `may_run`: the domain is active on its host, or its start was
-    requested and the host has not ended its lease since.
+    requested and the host has not ended its lease since. `is_saved`: it is to continue from its saved memory.
     """
 
     vm: VirtualMachine
@@ -54,6 +56,7 @@ class Attempt:
     token: int = 0
     lease_is_unused: bool = False
     may_run: bool = False
+    is_saved: bool = False
     plan: StartPlan | None = None
     vfs: tuple[VfSpec, ...] = ()
     placement: Placement | None = None
@@ -125,7 +128,12 @@ def settle_leases(
         with attempt.failing_alone():
             answer = _facts_of_holder(step.lease, facts)
             runs = is_active(answer, step.lease.name)
-            if continues(step) or (runs and isinstance(step, KeepLease)):
+            attempt.is_saved = step.lease.state == SAVED or saved_domain(answer, step.lease) is not None
+            if attempt.is_saved and isinstance(step, AskHolder):
+                raise saved_elsewhere(step.lease, step.host)
+            if attempt.is_saved:
+                attempt.token = step.lease.token  # its disks stay those that it was saved with
+            elif continues(step) or (runs and isinstance(step, KeepLease)):
                 attempt.token = step.lease.token
                 continued[attempt.vm.name] = disk_keys(attempt.vm)
             elif _has_ended(step.lease, answer):
@@ -150,14 +158,14 @@ def was_running(attempt: Attempt) -> bool:
 
 
 def was_cut_off(attempt: Attempt) -> bool:
-    """Whether an earlier start under the same lease was interrupted."""
-    return isinstance(attempt.step, KeepLease) and attempt.step.lease.state == "starting"
+    """Whether an earlier start or restore under the same lease was interrupted, if its domain is paused."""
+    return isinstance(attempt.step, KeepLease) and attempt.step.lease.state in ("starting", SAVED)
 
 
 def give_up_unused(database: Database, attempts: Sequence[Attempt]) -> None:
     """Release the leases of machines that certainly do not run."""
     unused = [attempt for attempt in attempts if attempt.lease_is_unused and attempt.notes is None]
-    leases.release_leases(database, [attempt.vm.name for attempt in unused])
+    leases.give_up_leases(database, [attempt.vm.name for attempt in unused])
     for attempt in unused:
         attempt.lease_is_unused = False
 
@@ -192,11 +200,12 @@ class Force:
     """The operator's confirmation that the machines of a host that does not answer may be taken over.
 
     `reason` is stored with the lease. `host_is_off`: the operator has verified it, so the host's fence command is not
-    run.
+    run. `must_fence`: nobody has verified anything, so a host without a fence command keeps its machines.
     """
 
     reason: str
     host_is_off: bool = False
+    must_fence: bool = False
 
 
 def take_over_vms(
@@ -237,6 +246,12 @@ def _fence(host: str, command: str, force: Force) -> str | RocksError:
     Words NAME=value before the program are its environment, which only root can read; every user of this machine can
     read the program's arguments while it runs.
     """
+    if force.must_fence and not command:
+        return HostError(
+            f"{host} has no fence command, so nothing was taken over: rocks set host sec_attr {host} "
+            f"{FENCE_ATTRIBUTE}; or, when you have verified that it is off: rocks evacuate host {host} "
+            'reason="…" host-off=yes'
+        )
     if force.host_is_off or not command:
         return f"the operator states that {host} is off: {force.reason}"
     try:

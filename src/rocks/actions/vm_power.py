@@ -5,6 +5,7 @@ A lease is released when its host reports that the domain is gone.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rocks.actions.host_requests import ask_facts, error_of, open_fleet, perform_operations
@@ -14,7 +15,7 @@ from rocks.actions.outcomes import Outcomes
 from rocks.actions.partitions import leave_partitions
 from rocks.actions.vm_documents import connections_of
 from rocks.actions.vm_locks import lock_vms
-from rocks.cluster.lease_plan import place_of
+from rocks.cluster.lease_plan import SAVED, place_of
 from rocks.cluster.records import Host, VirtualMachine
 from rocks.cluster.start_plan import links_of
 from rocks.database import leases
@@ -54,6 +55,8 @@ def stop_vms(
     force: Force | None = None,
     removed: Sequence[str] = (),
     progress: Progress | None = None,
+    *,
+    discards_saves: bool = False,
 ) -> Outcomes:
     """As `stop_machines`, by name. StateError, and nothing is done, when a name is not that of a virtual machine.
 
@@ -61,7 +64,9 @@ def stop_vms(
     their leases.
     """
     machines = [*table.load_vms(database, names), *map(_removed_machine, removed)]
-    return stop_machines(database, machines, action, deadline_seconds, force, progress)
+    return stop_machines(
+        database, machines, action, deadline_seconds, force, progress, discards_saves=discards_saves
+    )
 
 
 def _removed_machine(name: str) -> VirtualMachine:
@@ -76,12 +81,15 @@ def stop_machines(
     deadline_seconds: int = DEFAULT_DEADLINE_SECONDS,
     force: Force | None = None,
     progress: Progress | None = None,
+    *,
+    discards_saves: bool = False,
 ) -> Outcomes:
     """Stop the machines, or restart them in place; returns the outcome of each. Commits.
 
     A machine that is off already counts as stopped. With `force`, a host that does not answer loses its leases after
     its fence command (attribute `vm_fence_command`) succeeded, or when the operator asserts that it is off. While a
     restored database could not be compared with the hosts, a host ends the machine under whichever lease it runs.
+    A saved machine fails and stays saved, unless `discards_saves`.
     """
     doubt = try_epoch(database)
     machines = {vm.name: vm for vm in stopping}
@@ -89,17 +97,24 @@ def stop_machines(
     held = leases.read_leases(database, list(machines), lock=True)
     places = _places(machines, held, outcomes)
     if action in ENDING:
-        leases.set_state(database, list(places), "stopping", action)
+        leases.set_state(database, list(places), "stopping", action, force.reason if force else None)
+    if action in ENDING and force is None:
+        leases.forget_reasons(database, list(places))  # what was taken from a failed host stays off, too
     database.commit()
     operations: dict[str, list[StopDomain]] = {}
     for name, place in places.items():
         operations.setdefault(place, []).append(
-            _operation(machines[name], place, {} if doubt else held, action, deadline_seconds)
+            replace(
+                _operation(machines[name], place, {} if doubt else held, action, deadline_seconds),
+                discards_save=discards_saves,
+            )
         )
     gone, silent = _ask(database, operations, held, outcomes, progress)
     if action in ENDING:
-        _record_ended(database, places, gone, silent)
+        _record_ended(database, places, held, gone, silent)
     database.commit()
+    if force is not None and not discards_saves:
+        _leave_saved(held, silent, outcomes)
     if force is not None and silent:
         take_over_vms(database, held, silent, force, outcomes)
         database.commit()
@@ -107,6 +122,15 @@ def stop_machines(
         outcomes.warnings = leave_partitions(database)
     outcomes.warnings = (*outcomes.warnings, *([doubt] if doubt else []))
     return outcomes
+
+
+def _leave_saved(held: Mapping[str, Lease], silent: dict[str, str], outcomes: Outcomes) -> None:
+    """Saved machines of silent hosts are not taken over; they fail, with what would discard their memory."""
+    for name in [name for name in silent if _is_saved(held.get(name.lower()))]:
+        outcomes.failed[name] = StateError(
+            f"{name} is saved on {silent.pop(name)}; to take it from there without what its guest had in memory, "
+            "add saved=remove"
+        )
 
 
 def _places(
@@ -128,12 +152,22 @@ def _places(
 
 
 def _record_ended(
-    database: Database, places: Mapping[str, str], gone: Sequence[str], silent: Mapping[str, str]
+    database: Database,
+    places: Mapping[str, str],
+    held: Mapping[str, Lease],
+    gone: Sequence[str],
+    silent: Mapping[str, str],
 ) -> None:
-    """Release the leases of the machines that are gone; those that their hosts did not stop run on."""
+    """Release the leases of the machines that are gone; those that their hosts did not stop stay as they were."""
     leases.release_leases(database, gone)
-    refused = [name for name in places if name not in gone and name not in silent]
-    leases.set_state(database, refused, "running", None)
+    stay = [name for name in places if name not in gone]
+    saved = [name for name in stay if _is_saved(held.get(name.lower()))]
+    leases.set_state(database, [n for n in stay if n not in saved and n not in silent], "running", None)
+    leases.set_state(database, saved, SAVED, None)
+
+
+def _is_saved(lease: Lease | None) -> bool:
+    return lease is not None and lease.state == SAVED
 
 
 def _operation(

@@ -42,7 +42,9 @@ def remove_vms(database: Database, machines: Sequence[VirtualMachine], with_disk
         check_erase(machines)
     held = leases.read_leases(database, [vm.name for vm in machines])
     places = {vm.name: place_of(vm, held.get(vm.name.lower())) for vm in machines}
-    outcomes = stop_machines(database, [vm for vm in machines if places[vm.name] is not None])
+    outcomes = stop_machines(
+        database, [vm for vm in machines if places[vm.name] is not None], discards_saves=True
+    )
     for error in outcomes.failed.values():
         if isinstance(error, BusyError):
             raise error

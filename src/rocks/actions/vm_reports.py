@@ -30,6 +30,7 @@ STATUS_SECONDS = 5.0
 
 ABSENT, ERROR_STATE = "nostate", "nostate-error"
 OFF = "off"
+SAVED = "saved"
 LISTED_STATES = {"running": "active", "blocked": "active"}
 
 
@@ -50,7 +51,9 @@ class VmState:
 
     @property
     def state(self) -> str:
-        """The status, with `off` for a machine without a domain."""
+        """The status, with `off` for a machine without a domain, and `saved` for one whose memory is saved."""
+        if self.domain is not None and self.domain.has_managed_save and self.status == "shutoff":
+            return SAVED
         return OFF if self.status == ABSENT else self.status
 
 

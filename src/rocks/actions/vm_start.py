@@ -186,10 +186,11 @@ def _start(database: Database, attempts: Sequence[Attempt], hooks: StartHooks) -
         )
         settle_leases(database, attempts, facts)
         _plan(database, attempts, facts)
-        missing = use_copies(still_open(attempts), copies, facts)
-        missing |= use_media(still_open(attempts), media, facts)
-        claim_vfs(database, still_open(attempts))
-        claim_shapes(database, still_open(attempts), facts)
+        booting = [attempt for attempt in still_open(attempts) if not attempt.is_saved]
+        missing = use_copies(booting, copies, facts)
+        missing |= use_media(booting, media, facts)
+        claim_vfs(database, booting)
+        claim_shapes(database, booting, facts)  # a saved machine still has its own
         database.commit()
         send_copies(database, attempts, missing, hooks.notify)
         _perform(database, fleet, attempts, hooks)
@@ -215,6 +216,7 @@ def _plan(
                 promised_mb.get(host, 0),
                 neighbours,
                 was_cut_off(attempt),
+                attempt.is_saved,
             )
             if not isinstance(plan, AlreadyStarted):
                 attempt.plan = plan
@@ -243,7 +245,7 @@ def _perform(database: Database, fleet: Fleet, attempts: Sequence[Attempt], hook
     operations: dict[str, list[StartDomain]] = {}
     asked: dict[str, Attempt] = {}
     partitions = partitions_of_machines(database, [attempt.vm.name for attempt in still_open(attempts)])
-    seeds = make_seeds(database, [attempt.vm for attempt in still_open(attempts)])
+    seeds = make_seeds(database, [attempt.vm for attempt in still_open(attempts) if not attempt.is_saved])
     for attempt in still_open(attempts):
         with attempt.failing_alone():
             seed = seeds.get(attempt.vm.name)
@@ -320,6 +322,7 @@ def _operation(
         vfs=attempt.vfs,
         memory_reserve_mb=memory_reserve_mb(container_of(vm)),
         seed=seed,
+        restores=attempt.is_saved,
     )
 
 

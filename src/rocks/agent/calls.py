@@ -14,7 +14,7 @@ from rocks.agent.partitions import read_infiniband
 from rocks.agent.vfs import read_adapters, release_older_vfs
 from rocks.devices.disks import read_disk
 from rocks.devices.libvirt.accelerator import known_accelerator, probe_accelerator
-from rocks.devices.libvirt.checks import is_active
+from rocks.devices.libvirt.checks import ACTIVE, is_active
 from rocks.devices.libvirt.stop import ensure_fenced
 from rocks.devices.machine import read_machine
 from rocks.devices.network.kernel_support import has_8021q, has_filters
@@ -84,10 +84,11 @@ def _put_up(host: Host, fence: Fence) -> bool:
 
 
 def _end(host: Host, end: LeaseEnd) -> bool:
-    """Whether the lease has ended; False while its domain is active, and while another command works on it."""
+    """Whether the lease has ended; False while its domain is active or saved, or another command works on it."""
     try:
         with host.leases.held(end.name, _FENCE_DEADLINE_SECONDS):
-            if is_active(host.domains(), end.name):
+            found = host.domains().find(end.name)
+            if found is not None and (found.state in ACTIVE or found.has_managed_save):
                 return False
             host.leases.end(end.name, end.token)
             # libvirt may have passed its hook before, on behalf of an agent that has been killed

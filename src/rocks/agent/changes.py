@@ -131,6 +131,9 @@ def grow_disk(host: Host, operation: GrowDisk) -> Change:
     elif not Path(disk.path).exists():
         return Change(False, (f"{disk.path} does not exist yet; it is made with its new size",))
     if not is_active(domains, name):
+        found = domains.find(name)
+        if found is not None and found.has_managed_save:
+            raise StateError(f"{name} is saved on this host, with {disk.path} as it is; restore it first")
         return UNCHANGED if disk.is_block else grow_image(disk, host.image_owners)
     if operation.token is None:
         raise StateError(f"{name} runs on this host without a lease of this site; try again")

@@ -14,6 +14,7 @@ from rocks.agent.host import Host
 from rocks.agent.links import ensure_secured, links_locked, release_links
 from rocks.agent.memory import memory_promised
 from rocks.agent.partitions import ensure_partition, release_partition
+from rocks.agent.saves import check_saved_disks, forget_save, save_domain
 from rocks.agent.snapshots import check_not_restoring, forget_restore, make_snapshot, restore_snapshot
 from rocks.agent.vfs import assign, check_vfs, release_vfs, vfs_locked
 from rocks.devices.change import Change
@@ -23,7 +24,7 @@ from rocks.devices.leases import check_name
 from rocks.devices.libvirt.accelerator import host_emulator, probe_accelerator
 from rocks.devices.libvirt.domain_xml import DomainDocument, emulated, parse_domain, with_emulator
 from rocks.devices.libvirt.pause import ensure_paused, ensure_resumed, restart
-from rocks.devices.libvirt.start import Prepared, ensure_running
+from rocks.devices.libvirt.start import Prepared, ensure_restored, ensure_running
 from rocks.devices.libvirt.stop import ensure_forgotten, ensure_stopped
 from rocks.devices.network.rules import check_link, is_of_site
 from rocks.errors import IncoherentError, RocksError, UserError
@@ -39,6 +40,7 @@ from rocks.wire.agent import (
     PerformReply,
     PerformRequest,
     RestoreSnapshot,
+    SaveDomain,
     StartDomain,
     StopDomain,
 )
@@ -107,6 +109,8 @@ def _do(host: Host, operation: Operation) -> Change:
             return restore_snapshot(host, operation)
         if operation.token is not None and host.domains().find(operation.name) is not None:
             host.leases.admit(operation.name, operation.token)
+        if isinstance(operation, SaveDomain):
+            return save_domain(host, operation)
         if isinstance(operation, ChangeDomain):
             return change_domain(
                 host, operation, _checked_change(host, operation), lambda live: _secure(host, live)
@@ -134,6 +138,8 @@ def _start(host: Host, operation: StartDomain) -> Change:
                 links_locked(host, operation.links, shared=True),
                 vfs_locked(host, operation),
             ):
+                if operation.restores:
+                    return _restore(host, operation, until_started)
                 return ensure_running(
                     host.domains(),
                     operation,
@@ -143,6 +149,24 @@ def _start(host: Host, operation: StartDomain) -> Change:
         except RocksError:
             _undo_links(host, operation)
             raise
+
+
+def _restore(host: Host, operation: StartDomain, until_started: contextlib.ExitStack) -> Change:
+    """Start a saved machine where it was; its links are made again, its disks are as they were or it is refused."""
+    name = operation.name
+
+    def prepare() -> None:
+        check_saved_disks(host, name)
+        memory_mb = host.domains().document(name).memory_mb
+        if operation.memory_reserve_mb is not None:
+            until_started.enter_context(memory_promised(host, name, memory_mb, operation.memory_reserve_mb))
+        host.link_plans.remember(name, tuple(link for link in operation.links if not is_of_site(link)))
+        for link in operation.links:
+            host.links().ensure(link)
+
+    change = ensure_restored(host.domains(), operation, prepare, lambda live: _secure(host, live))
+    forget_save(host, name)
+    return change
 
 
 def _undo_links(host: Host, operation: StartDomain) -> None:
@@ -242,10 +266,11 @@ def _end(host: Host, operation: Union[StopDomain, ForgetDomain]) -> Change:
 
     if isinstance(operation, ForgetDomain):
         forget_restore(host, name)
-        return _with_devices_released(host, name, ensure_forgotten(host.domains(), operation, end_lease))
-    return _with_devices_released(
-        host, name, ensure_stopped(host.domains(), operation, end_lease), operation.links
-    )
+        change = ensure_forgotten(host.domains(), operation, end_lease)
+    else:
+        change = ensure_stopped(host.domains(), operation, end_lease)
+    forget_save(host, name)
+    return _with_devices_released(host, name, change, getattr(operation, "links", ()))
 
 
 def _with_devices_released(host: Host, name: str, change: Change, links: Tuple[LinkSpec, ...] = ()) -> Change:

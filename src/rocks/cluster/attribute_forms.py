@@ -143,6 +143,7 @@ _FORMS: dict[str, Check] = {
         (
             *(
                 "managed",
+                "ha",
                 "kvm",
                 "kvm_autostart",
                 "kvm_netboot",
@@ -157,6 +158,7 @@ _FORMS: dict[str, Check] = {
                 "img_storage_part_zfs_mirror",
                 "boot_service",
                 "dns_service",
+                "nucleus_service",
                 "host_network",
                 "firewall",
                 "airboss_old_rsa",

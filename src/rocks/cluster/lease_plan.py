@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from rocks.cluster.records import Lease, VirtualMachine
 
+SAVED = "saved"
+"""State of the lease of a machine whose memory its host has saved: it is off, and no other host may start it."""
+
 DiskKey = tuple[str, str]
 """A disk in leases: the host and the path there."""
 
@@ -93,19 +96,33 @@ def holder_is_silent(lease: Lease, reason: str) -> StateError:
 def leases_to_end(steps: Sequence[LeaseStep]) -> dict[str, list[tuple[str, int]]]:
     """Host → (name, token) of the leases that end there, unless their domains run, before new ones are taken.
 
-    The lease of an interrupted start on the same host does not end: it is continued.
+    The lease of an interrupted start on the same host, or of a saved machine, does not end: it is continued.
     """
     found: dict[str, list[tuple[str, int]]] = {}
     for step in steps:
-        if isinstance(step, TakeLease) or step.lease.host is None or continues(step):
+        if (
+            isinstance(step, TakeLease)
+            or step.lease.host is None
+            or continues(step)
+            or step.lease.state == SAVED
+        ):
             continue
         found.setdefault(step.lease.host, []).append((step.lease.name, step.lease.token))
     return found
 
 
 def continues(step: LeaseStep) -> bool:
-    """Whether the step continues an interrupted start on the same host, under its lease."""
-    return isinstance(step, KeepLease) and step.lease.state == "starting"
+    """Whether the step continues an interrupted start, or a saved machine, on the same host, under its lease."""
+    return isinstance(step, KeepLease) and step.lease.state in ("starting", SAVED)
+
+
+def saved_elsewhere(lease: Lease, host: str) -> StateError:
+    """The error of a start on another host than the one where the machine is saved."""
+    return StateError(
+        f"{lease.name} is saved on {lease.host}, and its memory is there alone: rocks set host vm {lease.name} "
+        f"physnode={lease.host} lets it continue there; to start it on {host}, discard what its guest had in memory: "
+        f"rocks stop host vm {lease.name} saved=remove"
+    )
 
 
 def still_at_work(lease: Lease) -> BusyError:

@@ -152,7 +152,7 @@ class BootAction:
 class Lease:
     """The right of a host to run a virtual machine, under a token that only grows (decision 3).
 
-    `state` is released, starting, running or stopping; host is None when released.
+    `state` is released, starting, running, stopping or saved; host is None when released.
     """
 
     name: str

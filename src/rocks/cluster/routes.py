@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.cluster.attributes import SOURCE_LETTERS
@@ -134,6 +135,7 @@ def route_place(route: Route) -> tuple[tuple[int, ...], tuple[int, ...], str]:
     return _numbers(route.network), _numbers(route.netmask), route.network
 
 
+@lru_cache(maxsize=1024)  # a site has few addresses and netmasks of routes, and tens of thousands of hosts
 def _numbers(text: str) -> tuple[int, ...]:
     parts = text.split(".")
     return tuple(int(part) if part.isascii() and part.isdigit() else -1 for part in parts)

@@ -17,7 +17,7 @@ from rocks.wire.agent import DiskSpec, LinkSpec
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from rocks.cluster.records import Disk, Host, VirtualMachine
+    from rocks.cluster.records import Disk, Host, Lease, VirtualMachine
     from rocks.cluster.vm_network import Connection
     from rocks.wire.agent import AssumedState, DiskFormat
     from rocks.wire.facts import DiskFact, DomainFact, HostFacts
@@ -78,12 +78,13 @@ def plan_start(
     promised_memory_mb: int,
     neighbours: Mapping[int, Sequence[str]],
     was_cut_off: bool = False,
+    is_saved: bool = False,
 ) -> StartPlan | AlreadyStarted:
     """The plan for one machine. StateError or BusyError, with the remedy, when it cannot start.
 
     `promised_memory_mb` is the memory of machines earlier in the same command on this host; `neighbours` maps a VLAN
     id to all hosts on which machines of that VLAN are placed. `was_cut_off`: an earlier start under this lease was
-    interrupted, so its paused domain has not been resumed yet.
+    interrupted, so its paused domain has not been resumed yet. `is_saved`: the domain continues from its saved memory.
     """
     container = container_of(vm)
     domain = next((domain for domain in facts.domains if domain.name == vm.name), None)
@@ -96,7 +97,11 @@ def plan_start(
         if domain.token == lease_token:
             return AlreadyStarted((f"{vm.name} was already started by a command that was interrupted",))
         raise StateError(f"The host {vm.name} is already running.")
-    if not (was_cut_off and domain is not None and domain.state == "paused" and domain.token == lease_token):
+    if is_saved:
+        _check_saved(vm, domain, lease_token)
+    elif not (
+        was_cut_off and domain is not None and domain.state == "paused" and domain.token == lease_token
+    ):
         _check_domain(vm, domain)
     network = plan_filter(vm, connections)
     _check_filter(vm, container, network, facts)
@@ -126,6 +131,14 @@ def plan_disk(vm: VirtualMachine, container: Host, disk: Disk, facts: Sequence[D
 def is_active(facts: HostFacts, name: str) -> bool:
     """Whether a domain of that name uses memory on the host, and so may write to its disks."""
     return any(domain.name == name and domain.state in ACTIVE_STATES for domain in facts.domains)
+
+
+def saved_domain(facts: HostFacts, lease: Lease) -> DomainFact | None:
+    """The domain that is saved on the host under this lease; None when there is none."""
+    for domain in facts.domains:
+        if domain.name.lower() == lease.name.lower() and domain.has_managed_save:
+            return domain if domain.token == lease.token and domain.state not in ACTIVE_STATES else None
+    return None
 
 
 def active_memory_mb(facts: HostFacts, but: str = "") -> int:
@@ -184,8 +197,25 @@ def _check_domain(vm: VirtualMachine, domain: DomainFact | None) -> None:
         raise StateError(f"{vm.name} is paused, not off; resume it with rocks resume host vm {vm.name}")
     if domain.has_managed_save:
         raise StateError(
-            f"{vm.name} has a managed save that libvirt would restore; on {vm.container and vm.container.name}, "
-            f"restore it with virsh start {vm.name} or delete it with virsh managedsave-remove {vm.name}"
+            f"{vm.name} has a managed save on {vm.container and vm.container.name} that does not belong to its lease; "
+            f"to discard it: rocks stop host vm {vm.name} saved=remove"
+        )
+
+
+def _check_saved(vm: VirtualMachine, domain: DomainFact | None, lease_token: int) -> None:
+    discard = f"discard what its guest had in memory: rocks stop host vm {vm.name} saved=remove"
+    if domain is not None and domain.state == "paused" and domain.token == lease_token:
+        return  # an interrupted restore
+    if domain is None or not domain.has_managed_save or domain.token != lease_token:
+        raise StateError(
+            f"{vm.name} was saved, but {vm.container and vm.container.name} does not have its memory any more; to "
+            f"start it as after a power cut, {discard}, then rocks start host vm {vm.name}"
+        )
+    recorded = {disk.path for disk in vm.disks}
+    if domain.disks is not None and not recorded <= set(domain.disks):
+        raise StateError(
+            f"{vm.name} was saved with other disks than it has in the database now: {', '.join(domain.disks)}; undo "
+            f"that change, or {discard}"
         )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.cluster.disk_places import directory_of
 from rocks.cluster.guest_images import LEAST_FREE_BYTES, seed_path
+from rocks.cluster.lease_plan import SAVED
 from rocks.cluster.start_plan import container_of, is_active
 from rocks.cluster.vm_plan import image_folder
 from rocks.errors import HostError, RocksError, StateError, UserError
@@ -97,6 +98,11 @@ def check_is_off(
     vm: VirtualMachine, lease: Lease | None, facts: Mapping[str, HostFacts | RocksError]
 ) -> None:
     """StateError when the machine may be running; HostError when one of the hosts does not answer."""
+    if lease is not None and lease.state == SAVED:
+        raise StateError(
+            f"{vm.name} is not moved: its guest is saved on {lease.host}; restore it and shut it down (rocks restore "
+            f"host vm {vm.name}), or discard what it had in memory: rocks stop host vm {vm.name} saved=remove"
+        )
     if lease is not None and lease.is_held:
         raise StateError(
             f"{vm.name} is not moved: it may be running on {lease.host}; stop it first: rocks stop host vm {vm.name}"

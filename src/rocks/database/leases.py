@@ -117,6 +117,7 @@ def take_leases(
     """Grant the lease of each named machine to its host under a new token; returns name → token.
 
     `requests` maps a name to (host, disks). The caller has checked, under the rows' lock, that the leases are free.
+    The reason of a stop by force stays until the machine runs: a start that fails or is killed does not end it.
     StateError when the database was restored since the last grant.
     """
     if not requests:
@@ -127,7 +128,7 @@ def take_leases(
         "INSERT INTO vm_leases (Name, Token, Host, State, Intent) VALUES",
         [(name, first_token, host, "starting", intent) for name, (host, _) in requests.items()],
         "ON DUPLICATE KEY UPDATE Token = GREATEST(Token + 1, VALUES(Token)), Host = VALUES(Host), State = 'starting',"
-        " Intent = VALUES(Intent), Reason = NULL",
+        " Intent = VALUES(Intent)",
     )
     cover_disks(database, {name: keys for name, (_, keys) in requests.items()})
     virtual_functions.free_vfs(database, names)
@@ -155,13 +156,15 @@ def uncover(database: Database, name: str, key: DiskKey) -> None:
     database.execute("DELETE FROM vm_lease_disks WHERE Name = %s AND Host = %s AND Path = %s", (name, *key))
 
 
-def set_state(database: Database, names: Sequence[str], state: str, intent: str | None) -> None:
-    """Record the state of the leases' hosts: starting, running or stopping."""
+def set_state(
+    database: Database, names: Sequence[str], state: str, intent: str | None, reason: str | None = None
+) -> None:
+    """Record the state of the leases: starting, running, stopping or saved, and why when it is by force."""
     if names:
         database.execute(
-            "UPDATE vm_leases SET State = %s, Intent = %s"
+            "UPDATE vm_leases SET State = %s, Intent = %s, Reason = %s"
             f" WHERE State <> 'released' AND Name IN ({placeholders(names)})",
-            [state, intent, *names],
+            [state, intent, reason, *names],
         )
 
 
@@ -170,11 +173,33 @@ def release_leases(database: Database, names: Sequence[str], reason: str | None 
 
     Their disks become free, and so do their virtual functions, except on a host that a fence still has to reach.
     """
+    _release(database, names)
     if names:
         database.execute(
-            "UPDATE vm_leases SET State = 'released', Host = NULL, Intent = NULL, Reason = %s"
+            f"UPDATE vm_leases SET Reason = %s WHERE Name IN ({placeholders(names)})", [reason, *names]
+        )
+
+
+def give_up_leases(database: Database, names: Sequence[str]) -> None:
+    """As `release_leases` after a start that failed; the reason of an earlier stop by force stays."""
+    _release(database, names)
+
+
+def forget_reasons(database: Database, names: Sequence[str]) -> None:
+    """Nothing remains to be done for machines of these names: they are removed, and others may get their names."""
+    if names:
+        database.execute(
+            f"UPDATE vm_leases SET Reason = NULL WHERE State = 'released' AND Name IN ({placeholders(names)})",
+            names,
+        )
+
+
+def _release(database: Database, names: Sequence[str]) -> None:
+    if names:
+        database.execute(
+            "UPDATE vm_leases SET State = 'released', Host = NULL, Intent = NULL"
             f" WHERE Name IN ({placeholders(names)})",
-            [reason, *names],
+            names,
         )
         _drop_disks(database, names)
         virtual_functions.free_vfs(database, names)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.cluster.host_plan import NewHost
 from rocks.cluster.vm_plan import VIRT_TYPE
+from rocks.database import leases
 from rocks.database.boots import set_boot_action
 from rocks.database.nodes import insert_hosts, node_ids
 from rocks.database.sets import placeholders
@@ -214,7 +215,7 @@ def new_uuid() -> str:
 
 
 def delete_vms(database: Database, names: Sequence[str]) -> None:
-    """Delete the rows of `vm_disks` and `vm_nodes`; the nodes stay."""
+    """Delete the rows of `vm_disks` and `vm_nodes`; the nodes stay, and the leases without their reasons."""
     if names:
         ours = f"SELECT v.ID FROM vm_nodes v JOIN nodes n ON n.ID = v.Node WHERE n.Name IN ({placeholders(names)})"
         database.execute(f"DELETE FROM vm_disks WHERE Vm_Node IN ({ours})", names)
@@ -222,3 +223,4 @@ def delete_vms(database: Database, names: Sequence[str]) -> None:
             f"DELETE v FROM vm_nodes v JOIN nodes n ON n.ID = v.Node WHERE n.Name IN ({placeholders(names)})",
             names,
         )
+        leases.forget_reasons(database, names)

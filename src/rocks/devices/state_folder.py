@@ -42,6 +42,7 @@ class Place(enum.Enum):
     RELEASED = "imgstorage/released"
     ENDED = "ended"
     RESTORING = "restoring"
+    SAVED = "saved"
 
     def below(self, folder: Path) -> Path:
         """Its path."""

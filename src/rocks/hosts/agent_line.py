@@ -10,6 +10,8 @@ from rocks.errors import HostError
 from rocks.wire.envelope import MAXIMUM_LINE_BYTES, printable_bytes
 
 _NOT_STARTED = (126, 127)
+_OF_SSH = 255
+"""The exit status of ssh itself, when the connection is lost."""
 
 
 class Stream(Protocol):
@@ -28,7 +30,11 @@ class Stream(Protocol):
         """Close the stream; the agent then ends."""
 
 
-class NoAgentError(HostError):
+class AnsweringError(HostError):
+    """The host answers, so it is on; but this system cannot work with it."""
+
+
+class NoAgentError(AnsweringError):
     """The agent is missing on the host or does not start."""
 
 
@@ -92,7 +98,8 @@ class AgentLine:
         output = f": {printable_bytes(last[0], 200)}" if last else ""
         if exit_status in _NOT_STARTED:
             return NoAgentError(f"the agent on host {self._name} does not start{output}")
-        return HostError(f"the agent on host {self._name} ended{status} without an answer{output}")
+        kind = AnsweringError if exit_status in range(_OF_SSH) else HostError
+        return kind(f"the agent on host {self._name} ended{status} without an answer{output}")
 
     def _out_of_step(self) -> HostError:
         """Nothing that arrives before a request is an answer to it."""

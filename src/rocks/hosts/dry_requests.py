@@ -18,6 +18,7 @@ from rocks.wire.agent import (
     PerformRequest,
     RestoreSnapshot,
     ResumeDomain,
+    SaveDomain,
     StartDomain,
     StopDomain,
 )
@@ -91,7 +92,7 @@ def _facts(host: str, request: FactsRequest, ask: Ask) -> HostFacts:
             dry_run.would(host, f"destroy {fence.name}, whose lease another host has taken over")
             del domains[fence.name]
         dry_run.would(host, f"refuse starts of {fence.name} under leases below {fence.below_token}")
-    ended = tuple(end.name for end in request.lease_ends if not _is_active(domains.get(end.name)))
+    ended = tuple(end.name for end in request.lease_ends if not _has_state(domains.get(end.name)))
     for name in ended:
         dry_run.would(host, f"end the lease of {name}, which does not run there")
     if request.epoch > found.epoch:
@@ -113,6 +114,10 @@ def _as_mapped(host: str, disk: DiskFact) -> DiskFact:
 
 def _is_active(domain: DomainFact | None) -> bool:
     return domain is not None and domain.state not in _OFF
+
+
+def _has_state(domain: DomainFact | None) -> bool:
+    return domain is not None and (_is_active(domain) or domain.has_managed_save)
 
 
 def _perform(host: str, request: PerformRequest, ask: Ask) -> PerformReply:
@@ -139,6 +144,8 @@ def _steps(operation: Operation, domains: Mapping[str, DomainFact], present: set
     StateError for an operation that needs a running guest, when it is not running.
     """
     name, domain = operation.name, domains.get(operation.name)
+    if isinstance(operation, StartDomain) and operation.restores:
+        return [f"continue {name} from its saved memory"]
     if isinstance(operation, StartDomain):
         made = [
             f"make the disk {disk.path} ({disk.format}, {disk.size_gb} GB"
@@ -153,6 +160,12 @@ def _steps(operation: Operation, domains: Mapping[str, DomainFact], present: set
             _check_runs(name, domain)
         if domain is None:
             return []
+        if domain.has_managed_save and not _is_active(domain):
+            if not operation.discards_save:
+                raise StateError(
+                    f"{name} is saved on this host; saved=remove discards what its guest had in memory"
+                )
+            return [f"discard the saved memory of {name}, and remove its definition"]
         text = _STOPS[operation.action].format(name=name, seconds=operation.deadline_seconds)
         return [text if _is_active(domain) else f"remove the definition of {name}"]
     if isinstance(operation, (PauseDomain, ResumeDomain)):
@@ -162,6 +175,10 @@ def _steps(operation: Operation, domains: Mapping[str, DomainFact], present: set
         if isinstance(operation, PauseDomain):
             return [] if is_paused else [f"pause {name}"]
         return [f"resume {name}"] if is_paused else []
+    if isinstance(operation, SaveDomain):
+        if not _has_state(domain):
+            raise StateError(f"{name} is not running on this host, so there is nothing to save")
+        return [f"save the memory of {name}, and stop it"] if _is_active(domain) else []
     if isinstance(operation, ChangeDomain):
         _check_runs(name, domain)
         return _change_steps(operation)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import rocks
 from rocks import dry_run
-from rocks.errors import BusyError, HostError, IncoherentError, RocksError, StateError
-from rocks.hosts.agent_line import AgentLine, NoAgentError
+from rocks.errors import BusyError, IncoherentError, RocksError, StateError
+from rocks.hosts.agent_line import AgentLine, AnsweringError, NoAgentError
 from rocks.hosts.connection import Connection
 from rocks.hosts.settings import FleetSettings, HostAddress
 from rocks.version import is_packaged
@@ -84,9 +84,11 @@ class Session:
                 f"{rocks.__version__}: {self._install_line()}"
             ) from None
         except NoAgentError as error:
-            raise HostError(f"{error}: {self._install_line()}") from None
+            raise AnsweringError(f"{error}: {self._install_line()}") from None
         except IncoherentError as error:
-            raise HostError(f"the agent on host {self.address.name} sent invalid data: {error}") from None
+            raise AnsweringError(
+                f"the agent on host {self.address.name} sent invalid data: {error}"
+            ) from None
 
     def _install_line(self) -> str:
         login = ""

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from rocks import dry_run
 from rocks.clock import Deadline
 from rocks.errors import HostError, StateError
-from rocks.hosts.agent_line import AgentLine
+from rocks.hosts.agent_line import AgentLine, AnsweringError
 from rocks.hosts.connection import BoundedBuffer, CommandOutput, DownError, command_output, some_seconds
 from rocks.hosts.known_hosts import HostKey
 from rocks.hosts.paramiko_library import paramiko
@@ -38,7 +38,7 @@ def load_private_key(path: str) -> paramiko.PKey:
         raise HostError(f"cannot read the SSH key in {path}: {error}") from None
 
 
-class LoginRefusedError(HostError):
+class LoginRefusedError(AnsweringError):
     """The host presents a known key, but rejects the key of this machine."""
 
 
@@ -105,7 +105,7 @@ class SshConnection:
         try:
             # after the connection: a host that is down is reported as down, whether its key is known or not
             if not self._known_keys:
-                raise HostError(
+                raise AnsweringError(
                     f"the key of host {self._host.name} is not known here: run "
                     f"`rocks sync host sharedkey {self._host.name}`, which prints its fingerprint and records it"
                 )

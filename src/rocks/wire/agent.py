@@ -128,6 +128,7 @@ class StartDomain:
     `assumed_state` is the state in the facts (`absent`: no such domain); StateError when the state is another
     now. None assumes nothing. `partition` is for the domain's InfiniBand VF, if it has one. StateError unless the
     host has the domain's memory, besides `memory_reserve_mb` and that of other domains; None: it is not asked.
+    With `restores` the domain goes on from its managed save, with the XML that it was saved with; nothing is made.
     """
 
     name: str
@@ -141,6 +142,7 @@ class StartDomain:
     vfs: Tuple[VfSpec, ...] = ()
     memory_reserve_mb: Optional[int] = None
     seed: Optional[SeedSpec] = None
+    restores: bool = False
 
 
 @tagged
@@ -149,7 +151,7 @@ class StopDomain:
     """Stop the domain and undefine it (`poweroff`, `shutdown`), or restart it in place (`reset`, `reboot`).
 
     `shutdown` waits `deadline_seconds` for the guest, then powers it off. `links` that nothing else uses are
-    removed.
+    removed. StateError for a saved domain, unless `discards_save`.
     """
 
     name: str
@@ -157,6 +159,7 @@ class StopDomain:
     action: StopAction = "poweroff"
     deadline_seconds: int = 60
     links: Tuple[LinkSpec, ...] = ()
+    discards_save: bool = False
 
     @property
     def ends_domain(self) -> bool:
@@ -180,6 +183,19 @@ class ResumeDomain:
 
     name: str
     token: Optional[int] = None
+
+
+@tagged
+@dataclass(frozen=True)
+class SaveDomain:
+    """Save memory and devices of a running domain to its managed save; the domain and its lease stay, and it is off.
+
+    `memory_mb` is the most that is written. A domain that is saved already stays so.
+    """
+
+    name: str
+    token: int
+    memory_mb: int
 
 
 @tagged
@@ -263,6 +279,7 @@ Operation = Union[
     GrowDisk,
     MakeSnapshot,
     RestoreSnapshot,
+    SaveDomain,
 ]
 
 
@@ -352,6 +369,8 @@ def _waiting_seconds(operation: Operation) -> float:
     if isinstance(operation, (MakeSnapshot, RestoreSnapshot)):
         size_bytes = sum(disk.size_gb for disk in operation.disks) * BYTES_PER_GB
         return 60.0 + size_bytes / _SLOW_COPY_BYTES_PER_SECOND
+    if isinstance(operation, SaveDomain):
+        return 60.0 + operation.memory_mb * 1024 * 1024 / _SLOW_COPY_BYTES_PER_SECOND
     if isinstance(operation, ChangeDomain):
         return RELEASE_SECONDS * (len(operation.detached) + operation.interfaces) + 10.0
     if isinstance(operation, StartDomain):

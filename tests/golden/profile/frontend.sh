@@ -1,6 +1,6 @@
 #!/bin/bash
 # Profile of host head, printed by rocks report host profile; run it there as root.
-# Nodes: base, server, boot-service, img-storage, img-storage-base
+# Nodes: base, server, boot-service, img-storage, nucleus, img-storage-base
 set -euo pipefail
 umask 022
 export LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -67,6 +67,38 @@ else
 fi
 ROCKS-END-2
 rocks_say 'node img-storage ends (post)'
+rocks_say 'node nucleus begins (post)'
+rocks_section nucleus post bash -euo pipefail <<'ROCKS-END-1'
+drop_in=/etc/systemd/system/rocks-nucleus.service.d/certificate.conf
+settings=/etc/rocks/nucleus.toml
+pair=/etc/rocks/pki/authority/nodes/$ROCKS_HOST.pem
+sets() { sed -n '/^\[listen\]/,/^\[/p' "$settings" | grep -E "^[[:space:]]*($1)[[:space:]]*=" >/dev/null; }
+start_nucleus() {
+  if ! /opt/rocks/bin/nucleus setup >/dev/null; then
+    rocks_warn "the service for owners has no database, as the line above says: correct it, or [database] of $settings, and run the profile again"
+    return 0
+  fi
+  rocks_service rocks-nucleus-executor.service "$settings"
+  rocks_service rocks-nucleus.service "$settings" "$drop_in" "$@"
+}
+if ! [ -e /lib/systemd/system/rocks-nucleus.service ] || ! [ -e "$settings" ]; then
+  rocks_warn "owners have no service: install the package rocks-nucleus, and run the profile again; or rocks set host attr $ROCKS_HOST nucleus_service no"
+elif sets 'certificate|socket'; then
+  rocks_absent "$drop_in"
+  start_nucleus
+elif [ -s "$pair" ]; then
+  {
+    printf '%s\n' '[Service]' "LoadCredential=certificate.pem:$pair"
+    sets address || echo Environment=NUCLEUS_LISTEN_ADDRESS=0.0.0.0
+    echo Environment=NUCLEUS_LISTEN_CERTIFICATE=%d/certificate.pem NUCLEUS_LISTEN_KEY=%d/certificate.pem
+  } | rocks_content
+  rocks_file "$drop_in" create 644 '' forget
+  start_nucleus "$pair"
+else
+  rocks_warn "the service for owners waits for a certificate: rocks add host certificate $ROCKS_HOST, then run the profile again"
+fi
+ROCKS-END-1
+rocks_say 'node nucleus ends (post)'
 rocks_say 'node img-storage-base begins (post)'
 rocks_section img-storage-base post bash -euo pipefail <<'ROCKS-END-2'
 rocks_content <<'ROCKS-END-1'

@@ -13,6 +13,7 @@ import socket
 import subprocess  # noqa: TID251 - the program is started as its users start it
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ import pytest
 import uvicorn
 
 from nucleus.api.app import create_application
+from nucleus.backends.batch import Batch
 from nucleus.backends.rocks import Rocks
 from nucleus.backends.simulator import Simulator
 from nucleus.computesets.driver import Driver
@@ -78,6 +80,16 @@ class Service:
         self._listener.close()
 
 
+class Clock:
+    """The simulator's time, which a test may put forward."""
+
+    def __init__(self) -> None:
+        self.ahead_seconds = 0.0
+
+    def __call__(self) -> float:
+        return time.monotonic() + self.ahead_seconds
+
+
 class Site(NamedTuple):
     """What a step looks at behind the server."""
 
@@ -87,13 +99,15 @@ class Site(NamedTuple):
     service: Service
     folder: Path
     configuration: Configuration
+    clock: Clock
 
     @contextlib.contextmanager
-    def at_work(self) -> Iterator[None]:
+    def at_work(self, batch: Batch | None = None) -> Iterator[None]:
         """With the parts of the server that act: poller, workers, and what drives computesets."""
         stop = threading.Event()
         settings, rocks = self.configuration, Rocks(self.simulator, 60)
-        driver = Driver(settings, Guard(settings.database, "computesets", "test"), HostList(self.pool, HOSTS))
+        guard = Guard(settings.database, "computesets", "test")
+        driver = Driver(settings, guard, batch or HostList(self.pool, HOSTS))
         parts = (self.poller.run, Workers(settings, self.pool, rocks).run, driver.run)
         threads = [threading.Thread(target=part, args=(stop,)) for part in parts]
         for thread in threads:
@@ -145,9 +159,18 @@ class Site(NamedTuple):
 
 
 @pytest.fixture
+def day(site: Site) -> Site:
+    """Ann has signed in, and acknowledged what she is responsible for."""
+    assert site.sign_in("ann").status == 0
+    assert site.comet("ann", "acknowledge", "--yes").status == 0
+    return site
+
+
+@pytest.fixture
 def site(nucleus_settings: DatabaseSettings, pool: Pool, tmp_path: Path) -> Iterator[Site]:
     """The site after the first poll, with two people who have not signed in."""
-    simulator = Simulator(clusters=3, copy_seconds=1.0)
+    clock = Clock()
+    simulator = Simulator(clusters=3, clock=clock, copy_seconds=1.0)
     for guest in simulator.guests.values():
         guest.host = "vm-container-0-0"  # without one, its power is unknown
     passwords = tmp_path / "passwords"
@@ -175,7 +198,7 @@ def site(nucleus_settings: DatabaseSettings, pool: Pool, tmp_path: Path) -> Iter
             identity.add_allocation(session, f"{project[:2]}p1")
             identity.set_allocation(session, cluster_id, f"{project[:2]}p1", True)
     service = Service(configuration, pool, simulator)
-    yield Site(simulator, poller, pool, service, tmp_path, configuration)
+    yield Site(simulator, poller, pool, service, tmp_path, configuration, clock)
     service.stop()
     with contextlib.suppress(OSError):
         guard.release()

@@ -59,7 +59,13 @@ def test_each_profile_follows_the_attributes_of_its_host(hosts: Site) -> None:
     hosts.done("set", "host", "attr", "vmc-0-0", "host_network", "no")
     assert nodes_of(hosts.done(*REPORT, "vmc-0-0")) == ["base", "client"]
     hosts.done("set", "host", "attr", "head", "kvm", "false")
-    assert nodes_of(hosts.done(*REPORT, "head")) == ["base", "server", "img-storage", "img-storage-base"]
+    assert nodes_of(hosts.done(*REPORT, "head")) == [
+        "base",
+        "server",
+        "img-storage",
+        "nucleus",
+        "img-storage-base",
+    ]
 
 
 def test_a_host_gets_its_packages_from_the_distribution_that_is_built_for_it(

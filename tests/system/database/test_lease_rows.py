@@ -60,6 +60,31 @@ def test_a_lease_s_life(ask: Ask) -> None:
     assert state(ask) == (3, "a", "starting")
 
 
+def reason(database: Database) -> str | None:
+    return leases.read_leases(database, [NAME])[NAME].reason
+
+
+def test_the_reason_of_a_stop_by_force_stays_until_the_machine_runs(database: Database) -> None:
+    """A start that fails or is killed leaves it, so that what was taken from a host is not forgotten."""
+    leases.take_leases(database, {NAME: ("a", ())}, "start")
+    leases.release_leases(database, [NAME], "its host failed")
+    leases.take_leases(database, {NAME: ("b", ())}, "start")
+    assert reason(database) == "its host failed"
+    leases.give_up_leases(database, [NAME])
+    assert (reason(database), leases.read_leases(database, [NAME])[NAME].state) == (
+        "its host failed",
+        "released",
+    )
+    leases.take_leases(database, {NAME: ("b", ())}, "start")
+    leases.forget_reasons(database, [NAME])
+    assert reason(database) == "its host failed", "only of a machine that is off"
+    leases.set_state(database, [NAME], "running", None)
+    assert reason(database) is None
+    leases.release_leases(database, [NAME], "its host failed")
+    leases.forget_reasons(database, [NAME])
+    assert reason(database) is None
+
+
 def test_fences(ask: Ask) -> None:
     ask("take_leases", {NAME: ("a", ())}, "start")
     assert ask("fences_of_hosts", ["a", "b"]) == {}

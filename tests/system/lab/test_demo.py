@@ -41,6 +41,13 @@ def run_demo(site: Site, images: Path) -> list[str]:
     return "\n".join(output).splitlines()
 
 
+def paste(site: Site, line: str) -> str:
+    """Run a line in the checkout, as its user who pastes it; returns what it printed."""
+    variables = {**os.environ, "ROCKS_STATE": str(site.folder), "HOME": str(site.folder)}
+    script = ["/usr/bin/env", "-C", str(CHECKOUT), "/bin/sh", "-c", line]
+    return run_checked(script, deadline_seconds=300, environment=variables).text
+
+
 def leave_console(site: Site) -> str:
     """Open the guest's console on a terminal and press Ctrl-] until it is left; returns what it printed."""
     variables = {**os.environ, "ROCKS_STATE": str(site.folder)}
@@ -60,6 +67,15 @@ def test_the_demo_ends_with_a_guest_that_reports_its_name(site: Site, tmp_path: 
     assert any(line.startswith(f"  {GUEST}:") and " active" in line for line in lines)
     assert sum(line.startswith("  bin/rocks ") for line in lines) == 5
     assert lines[-1].endswith("`make demo-stop` ends and removes all of it.")
+
+    pasted = [line for line in lines if line.startswith("  bin/comet ")]
+    assert len(pasted) == 3
+    for line in pasted:
+        paste(site, line)
+    assert paste(site, "  bin/comet cluster vc1 --format=csv").splitlines()[1].startswith("vc1,active,")
+    assert (site.folder / "nucleus" / "token").stat().st_mode & 0o777 == 0o600
+    assert paste(site, "  bin/nucleus cluster list").splitlines()[1].split() == ["vc1", "demo", "vc1"]
+    paste(site, "  bin/comet power off vc1 --wait")
 
     console = leave_console(site)
     # a terminal echoes keys that are pressed before the console has it
@@ -84,11 +100,12 @@ def test_the_demo_ends_with_a_guest_that_reports_its_name(site: Site, tmp_path: 
 def test_a_demo_that_was_killed_goes_on_where_it_was(site: Site, tmp_path: Path) -> None:
     run_demo(site, tmp_path)
     guest = libvirtd.guests(site.machine)[GUEST]
-    for name in ("libvirtd", "mariadbd"):
+    for name in ("libvirtd", "mariadbd", "nucleus-serve", "nucleus-executor"):
         process = site.machine.daemon(name)
         assert process is not None
         end([process], grace_seconds=0)
     end([guest], grace_seconds=0)
     lines = run_demo(site, tmp_path)
+    assert "vc1" in paste(site, "  bin/comet ll")
     assert "  an earlier run was interrupted; its missing programs are started again" in lines
     assert f"  # bin/rocks start host vm {GUEST}" in lines

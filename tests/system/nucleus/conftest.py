@@ -54,6 +54,7 @@ def nucleus_settings(worker_schema: DatabaseSettings) -> DatabaseSettings:
             if table not in ("schema_version", "lease", "source"):
                 cursor.execute(f"DELETE FROM {table}")
         cursor.execute("UPDATE lease SET holder = '', since = NULL, until = NULL")
+        cursor.execute("DELETE FROM source WHERE name = 'image'")
         cursor.execute("UPDATE source SET observed = NULL, row_count = 0, failures = 0, last_error = NULL")
         connection.commit()
     return worker_schema

@@ -36,8 +36,10 @@ def test_hosts_are_given_first_come_first_served() -> None:
 
 
 @contextmanager
-def program(settings: DatabaseSettings, folder: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A process of `nucleus`, which is killed at the end of the block if it still runs."""
+def program(
+    settings: DatabaseSettings, folder: Path, *arguments: str, listen: str = "nucleus.sock"
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of `nucleus`, which is killed at the end of the block if it still runs. `listen` "": at a port."""
     environment = {
         **os.environ,
         "NUCLEUS_DATABASE_SOCKET": settings.socket,
@@ -47,7 +49,7 @@ def program(settings: DatabaseSettings, folder: Path, *arguments: str) -> Iterat
         "NUCLEUS_EXECUTOR_KIND": "simulator" if arguments[0] == "executor" else "socket",
         "NUCLEUS_POLL_POWER_SECONDS": "0.3",
         "NUCLEUS_POLL_TOPOLOGY_SECONDS": "0.6",
-        "NUCLEUS_LISTEN_SOCKET": str(folder / "nucleus.sock"),
+        "NUCLEUS_LISTEN_SOCKET": str(folder / listen) if listen else "",
         "NUCLEUS_BATCH_HOSTS": "vm-container-1-[0-2]",
         "PYTHONPATH": os.pathsep.join(sys.path),
     }

@@ -11,9 +11,16 @@ from pathlib import Path
 import pytest
 
 from nucleus.backends.executor import SocketExecutor
+from nucleus.backends.rocks import LIBRARY, Rocks
 from nucleus.backends.service import IMAGES, ExecutorService, is_allowed
 from nucleus.backends.simulator import Simulator
+from nucleus.configuration import Configuration
+from nucleus.mirror import clusters, images
+from nucleus.mirror.pool import Guard, Pool
+from nucleus.poller.poller import Poller
+from nucleus.records import SYSTEM
 from rocks.errors import HostError, ToolError
+from tests.system.nucleus.test_operations import ask, ended, working
 
 SHA256 = "0" * 64
 
@@ -45,12 +52,15 @@ def service(tmp_path: Path) -> Iterator[ExecutorService]:
         "run host command=reboot",
         "add image x file=/etc/shadow format=iso",
         "list cluster selector",
-        "add image x file=/var/lib/rocks/nucleus/images/../../../../etc/shadow",
+        "list image medium json=yes",
+        "add image x file=/var/lib/rocks-nucleus/images/../../../../etc/shadow",
         "start host vm a\nb",
         "start host vm %",
         "start host vm a b",
         "start host vm",
         "stop host vm action=poweroff",
+        "stop host vm a action=shutdown timeout=99999",
+        "stop host vm a action=reset timeout=5",
         "remove host vm snapshot vm-vc1-0 nightly",
         "remove host vm fence compute-0-0",
         "list host vm lease json=yes",
@@ -81,7 +91,36 @@ def test_what_nucleus_needs_is_run(service: ExecutorService, tmp_path: Path) -> 
     assert executor.run(["start", "host", "vm", "vc1"], 60) == (0, "", "")
     assert executor.run(["start", "host", "vm", "vc1"], 60).err == "Error: vc1 is already running"
     assert '"active"' in executor.run(["list", "host", "vm", "vc1", "status=yes", "json=yes"], 60).out
+    assert executor.run(["stop", "host", "vm", "vc1", "action=shutdown", "timeout=120"], 60).status == 0
+    assert executor.run(["list", "image", "json=yes"], 60).out == "[]"
     assert (tmp_path / "executor.sock").stat().st_mode & 0o077 == 0
+
+
+def test_an_iso_of_the_operators_is_offered_and_attached(
+    service: ExecutorService, tmp_path: Path, pool: Pool
+) -> None:
+    assert isinstance(service.executor, Simulator)
+    service.executor.library["debian-12.iso"] = 700
+    executor, guard = SocketExecutor(str(tmp_path / "executor.sock")), Guard(pool.settings, "poller", "test")
+    assert guard.take()
+    poller = Poller(Configuration(), Rocks(executor, 60), guard)
+    poller.poll()
+    poller.poll([LIBRARY])
+    with pool.transaction() as session:
+        (image,) = images.list_images(session, SYSTEM)
+        cluster = clusters.find_cluster(session, SYSTEM, "vc1")
+        assert cluster is not None
+        node = clusters.find_node(session, SYSTEM, cluster.id, None)
+        assert node is not None
+    with working(pool, executor):
+        arguments = {"image": image.id, "iso": image.text}
+        assert ended(pool, ask(pool, "attach_iso", node, arguments=arguments)).state == "succeeded"
+    assert service.executor.guests["vc1"].iso == "image=debian-12.iso"
+    poller.poll()
+    guard.release()
+    with pool.transaction() as session:
+        (image,) = images.list_images(session, SYSTEM)
+        assert (image.text, image.in_use) == ("public/debian-12.iso", 1)
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ import pytest
 
 from nucleus.cli.main import main
 from nucleus.configuration import DatabaseSettings
-from nucleus.mirror import clusters, computesets, events, operations
+from nucleus.mirror import clusters, computesets, events, identity, operations, usage
 from nucleus.mirror.driver import DuplicateError, NoSchemaError
 from nucleus.mirror.migrate import check_version, load_migrations, set_up
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.records import SYSTEM, NewEvent, NewOperation, Operation, Scope
-from rocks.errors import HostError, StateError
+from rocks.errors import BusyError, HostError, StateError
 from tests.system.nucleus.conftest import add_cluster, compute_numbers
 
 _STRANGER = Scope(7, frozenset({4711}))
@@ -134,6 +134,35 @@ def test_what_is_asked_twice_is_done_once(pool: Pool, cluster_number: int) -> No
         assert operations.insert_operation(session, keyed) == operations.insert_operation(session, keyed)
 
 
+def test_who_gets_a_cluster_does_not_get_the_operations_of_its_former_project(
+    pool: Pool, cluster_number: int
+) -> None:
+    with pool.transaction() as session:
+        node, *_ = compute_numbers(session, cluster_number)
+        former = NewOperation("poweron", "ann", cluster_number, node, project_id=1)
+        first = operations.insert_operation(session, former)
+        assert operations.insert_operation(session, former) == first
+        other = operations.insert_operation(session, former._replace(actor="bob", project_id=2))
+        assert (other.id, other.project_id) != (first.id, first.project_id) and other.project_id == 2
+
+
+def test_an_allocation_is_counted_by_one_at_a_time(pool: Pool, nucleus_settings: DatabaseSettings) -> None:
+    """Clusters of two projects may charge one allocation: the lock of a project does not exclude the other."""
+    with pool.transaction() as session:
+        identity.add_allocation(session, "shared")
+    second = Pool(nucleus_settings)
+    try:
+        with pool.transaction() as session:
+            assert usage.committed_minutes(session, "shared") == 0
+            with pytest.raises(BusyError), second.transaction() as other:
+                other.execute("SET SESSION innodb_lock_wait_timeout = 1")
+                usage.committed_minutes(other, "shared")
+        with second.transaction() as other:
+            assert usage.committed_minutes(other, "shared") == 0
+    finally:
+        second.close()
+
+
 def _claim(pool: Pool, worker: str, per_host: int = 8) -> Operation | None:
     with pool.transaction() as session:
         return operations.claim_operation(session, worker, per_host, ["poweron", "poweroff"])
@@ -216,6 +245,13 @@ def test_events_become_visible_in_the_order_of_their_numbers(pool: Pool, cluster
                 for one in adding:
                     one.result()
     assert seen == sorted(set(seen)) and len(seen) == 36
+
+
+def test_a_connection_that_is_lost_at_the_commit_leaves_open_whether_it_was_done(pool: Pool) -> None:
+    with pytest.raises(HostError, match="is not known"), pool.transaction() as first:
+        connection = (first.row("SELECT CONNECTION_ID()") or (0,))[0]
+        with pool.transaction() as second:
+            second.execute(f"KILL {connection}")
 
 
 def test_a_database_that_is_away_and_returns(pool: Pool) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from nucleus.backends import rocks as commands
-from nucleus.backends.executor import Answer
+from nucleus.backends.executor import Answer, Executor
 from nucleus.backends.rocks import Rocks
 from nucleus.backends.simulator import Simulator
 from nucleus.configuration import Configuration, DatabaseSettings, WorkSettings
@@ -60,10 +60,10 @@ def nodes(nucleus_settings: DatabaseSettings, simulator: Simulator, pool: Pool) 
 
 
 @contextmanager
-def working(pool: Pool, simulator: Simulator) -> Iterator[None]:
+def working(pool: Pool, executor: Executor) -> Iterator[None]:
     """Workers, for the time of the block."""
     stop = threading.Event()
-    workers = Workers(_SETTINGS, pool, Rocks(simulator, 60))
+    workers = Workers(_SETTINGS, pool, Rocks(executor, 60))
     thread = threading.Thread(target=workers.run, args=(stop,))
     thread.start()
     try:

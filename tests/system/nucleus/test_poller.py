@@ -12,7 +12,8 @@ from nucleus.backends.executor import Answer
 from nucleus.backends.rocks import Rocks
 from nucleus.backends.simulator import Simulator
 from nucleus.configuration import Configuration, DatabaseSettings, SiteSettings
-from nucleus.mirror import clusters, events, observations
+from nucleus.mirror import clusters, events, identity, images, observations
+from nucleus.mirror.media import library_name
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.poller.poller import Poller
 from nucleus.records import SYSTEM, Cluster, Node
@@ -206,3 +207,75 @@ def test_a_database_that_is_away_during_a_poll(poller: Poller, pool: Pool, simul
     assert poller._guard.take(), "nobody else has taken the lease"
     poller.poll()
     assert _read(pool)[1]["vc1"].state == "active"
+
+
+def test_what_a_poll_knows_is_what_the_mirror_has(
+    poller: Poller, pool: Pool, simulator: Simulator, nucleus_settings: DatabaseSettings
+) -> None:
+    """It reads all of the mirror once only: another poller, which reads it all, finds the same and changes nothing."""
+    poller.poll()
+    simulator._add("vm-vc1-4", "vc1", None)
+    simulator.guests["vm-vc1-1"].cluster = "vc2"
+    simulator.guests["vm-vc1-2"].mac = "52:54:00:ff:00:01"
+    removed = simulator.guests.pop("vm-vc2-3")
+    simulator.run(["start", "host", "vm", "vc1"], 60)
+    for _ in range(2):
+        poller.poll()
+    simulator.guests[removed.name] = removed
+    node = _read(pool)[1]["vc2"]
+    with pool.transaction() as session:
+        observations.record_state(session, node, "vc2", None, "active", "elsewhere")
+        session.execute("UPDATE node SET name = 'mine' WHERE rocks_name = 'vm-vc1-0'")
+    poller.poll()
+    seen = poller.poll()
+    assert seen is not None and not seen.touched, "nothing is changed twice"
+    before = {name: one.generation for name, one in _read(pool)[0].items()}
+    everything = Poller(Configuration(), Rocks(simulator, 60), poller._guard).poll()
+    assert everything is not None and not everything.touched and not everything.nodes
+    assert "mine" in _read(pool)[1] and _read(pool)[1]["vc2"].state == "nostate"
+    assert {name: one.generation for name, one in _read(pool)[0].items()} == before
+
+
+def test_the_isos_of_the_library_are_offered_to_all(poller: Poller, pool: Pool, simulator: Simulator) -> None:
+    simulator.library.update({"debian-12.iso": 700, "nucleus-7.iso": 5, "of-ann.iso": 9})
+    with pool.transaction() as session:
+        user = identity.add_user(session, "ann", "", "", "", False)
+        session.execute(
+            "INSERT INTO image (name, size_bytes, state, uploaded_by) VALUES ('of-ann.iso', 3, 'ready', %s)",
+            (user,),
+        )
+        last = events.last_event(session)
+
+    def look() -> dict[str, int]:
+        poller.poll([commands.LIBRARY])
+        with pool.transaction() as session:
+            return {one.text: one.size_bytes for one in images.list_images(session, SYSTEM)}
+
+    assert look() == {"public/debian-12.iso": 700, "public/of-ann.iso": 3}
+    with pool.transaction() as session:
+        ((number,),) = session.rows("SELECT id FROM image WHERE name = 'debian-12.iso'")
+        assert library_name(session, number) == "debian-12.iso"
+    simulator.guests["vc1"].iso = "image=debian-12.iso"
+    poller.poll()
+    assert _read(pool)[1]["vc1"].iso == "public/debian-12.iso"
+    simulator.library["debian-12.iso"] = 800
+    assert look()["public/debian-12.iso"] == 800
+    _fault(simulator, "list", "image", answer=Answer(1, "", "Error: the library cannot be read"))
+    assert look()["public/debian-12.iso"] == 800, "what is not known is not gone"
+    del simulator.library["debian-12.iso"]
+    assert look() == look() == {"public/of-ann.iso": 3}
+    with pool.transaction() as session:
+        found = [(one.type, one.target) for one in events.events_after(session, SYSTEM, last)]
+    assert found.count(("image.added", "public/debian-12.iso")) == 2
+    assert found[-1] == ("image.removed", "public/debian-12.iso")
+
+
+def test_answers_that_are_older_than_a_day_are_forgotten(poller: Poller, pool: Pool) -> None:
+    with pool.transaction() as session:
+        session.insert_many(
+            "INSERT INTO idempotency (actor, key_text, request_hash, created) VALUES",
+            [("ann", "old", bytes(32), "2020-01-01"), ("ann", "new", bytes(32), "2099-01-01")],
+        )
+    poller.poll()
+    with pool.transaction() as session:
+        assert session.rows("SELECT key_text FROM idempotency") == [("new",)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,11 +37,18 @@ def _keys(text: str) -> tuple[set[str], set[str]]:
 
 
 @pytest.mark.usefixtures("silent_hosts")
-def test_what_rocks_prints_is_what_the_simulator_prints(site: Site) -> None:
+def test_what_rocks_prints_is_what_the_simulator_prints(site: Site, tmp_path: Path) -> None:
+    disk, iso = tmp_path / "disk", tmp_path / "iso"
+    disk.write_bytes(b"boot" + bytes(1 << 20))
+    iso.write_bytes(bytes(0x8001) + b"CD001")
+    site.done("set", "attr", "image_library", str(tmp_path / "library"))
+    site.done("add", "image", "debian", f"file={disk}")
+    site.done("add", "image", "medium", f"file={iso}")
     site.change("DELETE FROM subnets")
     fill(site.database, Size(hosts=24, clusters=2, vms_per_cluster=6), seed=7)
     real, simulated = _Real(site.rocks), Simulator()
-    for source in commands.SOURCES:
+    simulated.library["medium"] = iso.stat().st_size
+    for source in (*commands.SOURCES, commands.LIBRARY):
         if source is commands.STORAGEMAP:
             continue  # its NAS does not run; tests/system/imgstorage/test_storage_listings.py has its columns
         answer = real.run(source.arguments, 60)
@@ -51,6 +59,7 @@ def test_what_rocks_prints_is_what_the_simulator_prints(site: Site) -> None:
         owner, columns = _keys(simulated.run(source.arguments, 60).out)
         real_owner, real_columns = _keys(answer.out)
         assert owner == real_owner and columns <= real_columns, source.name
+    assert list(Rocks(real, 60).read(commands.LIBRARY).content) == ["medium"], "a disk is no ISO"
     members = Rocks(real, 60).read(commands.CLUSTER).content
     machines = Rocks(real, 60).read(commands.VM).content
     assert {member.name for member in members} == set(machines) and len(machines) == 12

@@ -16,6 +16,22 @@ import pytest
 
 from tests.system.vms.site import ThreeMachines
 
+FROM_NAS = '''
+import rocks.commands
+
+class Plugin(rocks.commands.Plugin):
+    """Stands for image storage: the disk that a NAS has is a file of whichever host starts the machine."""
+
+    def provides(self):
+        return "test_nas"
+
+    def precedes(self):
+        return ["allocate_imgstorage"]
+
+    def run(self, node):
+        self.db.execute("DELETE FROM img_nas_server")
+'''
+
 
 @pytest.fixture(scope="session")
 def three_machines() -> Iterator[ThreeMachines]:
@@ -48,3 +64,19 @@ def site(three_machines: ThreeMachines) -> Iterator[ThreeMachines]:
     yield three_machines
     three_machines.clean()
     assert three_machines.open_transactions() == ""
+
+
+@pytest.fixture
+def from_nas(site: ThreeMachines, tmp_path: Path) -> Iterator[None]:
+    """A command tree whose hook makes a disk of a NAS a local one."""
+    tmp_path.chmod(0o755)
+    folder = site.machines["head"].outside("/etc/rocks/trees.d")
+    folder.mkdir(exist_ok=True)
+    (folder / "test").write_text(f"{tmp_path}\n")
+    for package in ("start", "start/host", "start/host/vm"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").write_text("")
+    (tmp_path / "start/host/vm/plugin_allocate_atest.py").write_text(FROM_NAS)
+    yield
+    (folder / "test").unlink()
+    site.sql("DELETE FROM img_nas_server")

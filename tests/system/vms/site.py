@@ -79,7 +79,7 @@ class ThreeMachines:
         for name, machine in self.machines.items():
             for domain in self.domains(name):
                 self.virsh(name, "destroy", domain)
-                self.virsh(name, "undefine", domain)
+                self.virsh(name, "undefine", domain, "--managed-save")
             for path in machine.outside(IMAGES).iterdir():
                 path.unlink()
             for path in machine.outside("/var/lib/rocks/leases").glob("*"):
@@ -182,6 +182,22 @@ class ThreeMachines:
             deadline_seconds=30,
         )
         return [line.split("\t") for line in answer.text.splitlines()]
+
+    def place(self, name: str) -> str:
+        """The host that is recorded for a machine."""
+        ((host,),) = self.sql(
+            "SELECT p.Name FROM vm_nodes v JOIN nodes n ON n.ID = v.Node JOIN nodes p ON p.ID = v.PhysNode"
+            f" WHERE n.Name = '{name}'"
+        )
+        return host
+
+    def put_on_nas(self, name: str, nas: str) -> None:
+        """Record the machine's disks as images of a NAS."""
+        self.sql(
+            f"INSERT INTO img_nas_server (vm_disk_id, nas_name, zpool_name) SELECT d.ID, '{nas}', 'tank'"
+            " FROM vm_disks d JOIN vm_nodes v ON v.ID = d.Vm_Node JOIN nodes n ON n.ID = v.Node"
+            f" WHERE n.Name = '{name}'"
+        )
 
     def open_transactions(self) -> str:
         """What `transaction_watch` has found since the last call."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -14,22 +13,6 @@ pytestmark = [pytest.mark.system]
 OLD, NEW = HOSTS
 LOCAL, ON_NAS = "vm-drain-0", "vm-drain-1"
 
-FROM_NAS = '''
-import rocks.commands
-
-class Plugin(rocks.commands.Plugin):
-    """Stands for image storage: the disk that a NAS has is a file of whichever host starts the machine."""
-
-    def provides(self):
-        return "test_nas"
-
-    def precedes(self):
-        return ["allocate_imgstorage"]
-
-    def run(self, node):
-        self.db.execute("DELETE FROM img_nas_server")
-'''
-
 
 @pytest.fixture
 def drained(site: ThreeMachines) -> Iterator[ThreeMachines]:
@@ -38,30 +21,7 @@ def drained(site: ThreeMachines) -> Iterator[ThreeMachines]:
         site.add_vm(name, OLD)
     site.done(f"start host vm {LOCAL}")
     yield site
-    site.sql("DELETE FROM img_nas_server")
     site.rocks(f"remove host sec_attr {OLD} vm_fence_command")
-
-
-@pytest.fixture
-def from_nas(site: ThreeMachines, tmp_path: Path) -> Iterator[None]:
-    """A command tree whose hook makes a disk of a NAS a local one."""
-    tmp_path.chmod(0o755)
-    folder = site.machines["head"].outside("/etc/rocks/trees.d")
-    folder.mkdir(exist_ok=True)
-    (folder / "test").write_text(f"{tmp_path}\n")
-    for package in ("start", "start/host", "start/host/vm"):
-        (tmp_path / package).mkdir()
-        (tmp_path / package / "__init__.py").write_text("")
-    (tmp_path / "start/host/vm/plugin_allocate_atest.py").write_text(FROM_NAS)
-    yield
-    (folder / "test").unlink()
-
-
-def place(site: ThreeMachines, name: str) -> str:
-    return site.sql(
-        "SELECT p.Name FROM vm_nodes v JOIN nodes n ON n.ID = v.Node JOIN nodes p ON p.ID = v.PhysNode"
-        f" WHERE n.Name = '{name}'"
-    )[0][0]
 
 
 def test_a_host_is_emptied_and_each_machine_has_its_line(drained: ThreeMachines) -> None:
@@ -70,21 +30,21 @@ def test_a_host_is_emptied_and_each_machine_has_its_line(drained: ThreeMachines)
     assert "must be one of shutdown, poweroff" in site.refused(f"drain host {OLD} action=reset")
     tried = site.done(f"drain host {OLD} to={NEW} action=poweroff dry-run=yes")
     assert f"{OLD}: would move {LOCAL} to {NEW}, and start it there" in tried
-    assert (site.running(LOCAL), place(site, LOCAL)) == ([OLD], OLD)
+    assert (site.running(LOCAL), site.place(LOCAL)) == ([OLD], OLD)
     blocker = site.machines[NEW].outside(f"{IMAGES}/{disk(site, LOCAL)}")
     blocker.write_bytes(b"somebody's")
     ended = site.rocks(f"drain host {OLD} to={NEW} action=poweroff", 120)
     assert ended.exit_status == 3
     assert f"Error: {LOCAL}: {LOCAL} is not moved: there is a file" in ended.error_text
     assert f"it runs again on {OLD}" in ended.error_text and f"{ON_NAS} is on {NEW} now" in ended.text
-    assert (site.running(LOCAL), place(site, ON_NAS)) == ([OLD], NEW)
+    assert (site.running(LOCAL), site.place(ON_NAS)) == ([OLD], NEW)
     blocker.unlink()
     printed = site.done(f"drain host {OLD} to={NEW} action=poweroff")
     assert f"{LOCAL} is stopped" in printed and f"{LOCAL} runs again" in printed
-    assert (site.running(LOCAL), place(site, LOCAL)) == ([NEW], NEW)
+    assert (site.running(LOCAL), site.place(LOCAL)) == ([NEW], NEW)
     assert f"{OLD} has no machines to move" in site.done(f"drain host {OLD} to={NEW}")
     assert f"{LOCAL} is stopped" in site.done(f"drain host {NEW} action=poweroff")
-    assert site.running(LOCAL) == [] and place(site, LOCAL) == NEW
+    assert site.running(LOCAL) == [] and site.place(LOCAL) == NEW
 
 
 def disk(site: ThreeMachines, name: str) -> str:
@@ -102,10 +62,7 @@ def test_what_a_failed_host_had_starts_elsewhere_once(drained: ThreeMachines, fr
     for command in (f"evacuate host {ON_NAS} reason=x", f"drain host {ON_NAS}"):
         assert "is a virtual machine; name a physical host" in site.refused(command)
     assert f"{OLD} answers" in site.refused(f"evacuate host {OLD} reason=x to={NEW}")
-    site.sql(
-        f"INSERT INTO img_nas_server (vm_disk_id, nas_name, zpool_name) SELECT d.ID, '{NEW}', 'tank' FROM vm_disks d"
-        f" JOIN vm_nodes v ON v.ID = d.Vm_Node JOIN nodes n ON n.ID = v.Node WHERE n.Name = '{ON_NAS}'"
-    )
+    site.put_on_nas(ON_NAS, NEW)
     fence = site.machines["head"].outside("/opt/rocks/fence")
     fence.touch(mode=0o600)
     fence.write_text("/bin/false\n")
@@ -114,7 +71,7 @@ def test_what_a_failed_host_had_starts_elsewhere_once(drained: ThreeMachines, fr
     text = site.refused(f"evacuate host {OLD} reason=broken to={NEW}")
     assert f"{OLD} could not be fenced" in text
     assert f"{LOCAL} cannot start elsewhere: its disk file:" in text
-    assert (site.running(ON_NAS), place(site, ON_NAS)) == ([OLD], OLD)
+    assert (site.running(ON_NAS), site.place(ON_NAS)) == ([OLD], OLD)
     site.virsh(OLD, "destroy", ON_NAS)  # what a fence does
     site.virsh(OLD, "destroy", LOCAL)
     fence.write_text("/bin/true\n")
@@ -125,7 +82,7 @@ def test_what_a_failed_host_had_starts_elsewhere_once(drained: ThreeMachines, fr
     ended = site.rocks(f"evacuate host {OLD} reason=broken to={NEW}", 120)
     assert ended.exit_status == 3, ended.error_text
     assert f"{ON_NAS} runs on {NEW} now" in ended.text
-    assert (site.running(ON_NAS), place(site, ON_NAS)) == ([NEW], NEW)
+    assert (site.running(ON_NAS), site.place(ON_NAS)) == ([NEW], NEW)
     assert site.lease(ON_NAS)[1:] == ("running", NEW) and site.lease(LOCAL)[1:] == ("running", OLD)
     again = site.rocks(f"evacuate host {OLD} reason=broken to={NEW}", 120)
     assert again.exit_status == 1 and ON_NAS not in again.error_text + again.text

@@ -72,3 +72,24 @@ def test_the_frontend_alone_has_the_private_key_and_starts_keep_it(cluster: Thre
     both = [cluster.begin(f"start host vm {name}") for name in ("fe", "vm-fe-0")]
     assert [started.end()[0] for started in both] == [0, 0]
     assert public_key(seed(cluster, "fe")) == public_key(seed(cluster, "vm-fe-0")) != public_key(compute)
+
+
+def test_clones_have_disks_names_and_keys_of_their_own(cluster: ThreeMachines) -> None:
+    """They start from the host's one copy of the image, are saved with their seeds, and leave nothing."""
+    folder = cluster.machines["vmh1"].outside(IMAGES)
+    cluster.done("clone cluster fe 203.0.113.80 count=2 name=class")
+    clones = ("class-1", "class-2")
+    cluster.done("start cluster class-1 class-2")
+    for name in (*clones, "vm-class-1-0", "vm-class-2-0"):
+        assert (folder / f"{name}.vda").read_bytes()[:4] == b"boot"
+        assert f'"local-hostname": "{name}"'.encode() in seed(cluster, name)
+    keys = {
+        re.findall(rb"ssh-ed25519 [A-Za-z0-9+/]+ root@class", seed(cluster, f"vm-{name}-0"))[0]
+        for name in clones
+    }
+    assert len(keys) == 2 and len(list((folder / "library").glob("*.img"))) == 1
+    cluster.done("save host vm class-1")
+    cluster.done("restore host vm class-1")
+    assert cluster.running("class-1") == ["vmh1"]
+    cluster.done("remove cluster class-1 class-2 disks=remove")
+    assert [path.name for path in folder.glob("*class*")] == []

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from nucleus.api.metrics import Metrics
 from rocks.cluster.site_metrics import SiteCounts, metrics_text, site_metrics
 from rocks.cluster.site_overview import ClusterLine, Concern, HostLine, ImageLine, SiteOverview
 from rocks.process import run
@@ -61,8 +62,9 @@ def test_rules_and_dashboard_use_metrics_that_there_are(file: str) -> None:
         text = " ".join(target["expr"] for panel in json.loads(text)["panels"] for target in panel["targets"])
     else:
         text = " ".join(re.findall(r"expr: (.*)", text))
-    used = set(re.findall(r"\brocks_\w+", text))
-    assert used and used <= {metric.name for metric in METRICS}
+    used = set(re.findall(r"\b(?:rocks|nucleus)_\w+", text))
+    owners = set(re.findall(r"^# TYPE (\w+)", Metrics().text({}).decode(), re.MULTILINE))
+    assert used and used <= {metric.name for metric in METRICS} | owners
 
 
 def test_panels_of_the_dashboard_do_not_overlap() -> None:
@@ -83,7 +85,7 @@ def test_promtool_accepts_metrics_and_rules(tmp_path: Path) -> None:
     checked = run([promtool, "check", "metrics"], standard_input=TEXT.encode(), deadline_seconds=60)
     assert (checked.exit_status, checked.error_text) == (0, "")
     rules = run([promtool, "check", "rules", str(MONITORING / "rocks-alerts.yml")], deadline_seconds=60)
-    assert rules.exit_status == 0 and "9 rules found" in rules.text
+    assert rules.exit_status == 0 and "12 rules found" in rules.text
     (tmp_path / "test.yml").write_text(
         f"rule_files: [{MONITORING / 'rocks-alerts.yml'}]\n"
         "evaluation_interval: 1m\n"
@@ -96,7 +98,20 @@ def test_promtool_accepts_metrics_and_rules(tmp_path: Path) -> None:
         "        values: '1x20'\n"
         "      - series: 'node_textfile_mtime_seconds{file=\"/var/lib/rocks.prom\"}'\n"
         "        values: '0x20'\n"
+        "      - series: 'nucleus_alarms{kind=\"vm-on-without-job\"}'\n"
+        "        values: '2x20'\n"
+        "      - series: 'nucleus_alarms{kind=\"image-sync-timeout\"}'\n"
+        "        values: '0x20'\n"
         "    alert_rule_test:\n"
+        "      - eval_time: 10m\n"
+        "        alertname: NucleusImagesNotWrittenBack\n"
+        "      - eval_time: 10m\n"
+        "        alertname: NucleusMachinesWithoutJob\n"
+        "        exp_alerts:\n"
+        "          - exp_labels: {severity: warning, kind: vm-on-without-job}\n"
+        "            exp_annotations:\n"
+        '              summary: "2 machines of owners are on and in no computeset"\n'
+        '              description: "They use hosts that nobody has given them. On the frontend: nucleus status."\n'
         "      - eval_time: 10m\n"
         "        alertname: RocksHostSilent\n"
         "        exp_alerts:\n"

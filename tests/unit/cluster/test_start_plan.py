@@ -135,7 +135,11 @@ def test_a_domain_under_another_lease_raises(token: int | None) -> None:
         (domain(state="paused"), StateError, "web is paused, not off; .*rocks resume host vm web"),
         (domain(state="paused", token=7), StateError, "web is paused"),
         (domain(state="shutdown", token=7), BusyError, "web is shutting down at this moment"),
-        (domain(has_managed_save=True), StateError, "managed save .*on vmc-0-0.*managedsave-remove web"),
+        (
+            domain(has_managed_save=True),
+            StateError,
+            "managed save on vmc-0-0 that does not belong to its lease; .*saved=remove",
+        ),
     ],
 )
 def test_errors_of_other_states_name_the_remedy(
@@ -392,3 +396,36 @@ def test_a_start_interrupted_before_its_guest_is_finished() -> None:
     for reported, was_cut_off in ((ours, False), (facts(domain(state="paused", token=6)), True)):
         with pytest.raises(StateError, match="web is paused, not off"):
             plan_start(machine(), (), reported, 7, 0, {}, was_cut_off)
+
+
+def saved(*domains: DomainFact, **values: Any) -> StartPlan | AlreadyStarted:
+    """The plan for a machine that is saved under lease 7."""
+    return plan_start(machine(), (), facts(*domains, **values), 7, 0, {}, was_cut_off=True, is_saved=True)
+
+
+@pytest.mark.parametrize("state", ["shutoff", "paused"])
+def test_a_saved_machine_continues_also_after_an_interrupted_restore(state: Any) -> None:
+    found = saved(domain(state=state, token=7, has_managed_save=state == "shutoff", disks=(IMAGE, "/seed")))
+    assert isinstance(found, StartPlan)
+    assert isinstance(saved(domain(state="running", token=7)), AlreadyStarted)
+
+
+@pytest.mark.parametrize(
+    ("domains", "message"),
+    [
+        ((), "vmc-0-0 does not have its memory any more; .*saved=remove"),
+        ((domain(token=7),), "does not have its memory any more"),
+        ((domain(token=6, has_managed_save=True),), "does not have its memory any more"),
+        ((domain(token=7, has_managed_save=True, disks=("/other",)),), "with other disks .*: /other; undo"),
+    ],
+)
+def test_a_saved_machine_does_not_continue_without_its_memory_and_disks(
+    domains: tuple[DomainFact, ...], message: str
+) -> None:
+    with pytest.raises(StateError, match=message):
+        saved(*domains)
+
+
+def test_a_saved_machine_needs_memory_again() -> None:
+    with pytest.raises(StateError, match="needs 2048 MB of memory"):
+        saved(domain(token=7, has_managed_save=True), domain("other", "running", memory_mb=7500))

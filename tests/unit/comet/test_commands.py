@@ -279,6 +279,10 @@ def test_a_console_stays_on_the_configured_server(server: NucleusServer, comet: 
     visible = comet("console", "--link", "vc2")
     assert visible.out == f"{server.url}/console/ticket#autoconnect\n"
     assert TOKEN not in visible.out
+    for wrong in ("http://[", "https://x/\x1b[2J", "", 7):
+        body = json.dumps({"page_url": wrong, "ws_url": "ws://x/y", "expires_at": ""})
+        server.answers["/frontend/console"] = answer(201, body.encode())
+        assert comet("console", "--link", "vc2").status == 6, wrong
 
 
 def test_tokens(server: NucleusServer, comet: Comet) -> None:

@@ -59,6 +59,7 @@ def test_what_is_no_hostlist_is_refused(text: str) -> None:
         (["head", "n1"], "head,n1"),
         (["a1b", "a2b", "a2c"], "a2c,a[1-2]b"),
         (["n99999999999"], "n99999999999"),
+        (["n²", "n1"], "n1,n²"),
     ],
 )
 def test_names_are_collected(names: list[str], text: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 import rocks
 from rocks.clock import Deadline
 from rocks.errors import HostError, RocksError, StateError, UserError
-from rocks.hosts.agent_line import AgentLine
+from rocks.hosts.agent_line import AgentLine, AnsweringError
 from rocks.hosts.connection import CommandOutput
 from rocks.hosts.session import Session
 from rocks.hosts.settings import FleetSettings, HostAddress
@@ -153,6 +153,23 @@ def test_invalid_replies(stream: Scripted, message: str) -> None:
     assert message in str(error)
     assert stream.closed
     assert spoken.ask(ConsoleRequest("a")) == FACT
+
+
+@pytest.mark.parametrize(
+    ("stream", "answers"),
+    [
+        (Scripted([b"Welcome!\n"]), True),
+        (Scripted([], 127, b"bash: no such file"), True),
+        (Scripted([], 1, b"KeyError: 1"), True),
+        (Scripted([], 255, b"Connection to 10.1.1.1 closed by remote host."), False),
+        (Scripted([], None), False),
+        (Scripted([b"hang"]), False),
+    ],
+)
+def test_a_host_without_a_working_agent_is_on(stream: Scripted, answers: bool) -> None:
+    """High availability takes no machine from it."""
+    error = error_of(lambda: session(stream).ask(ConsoleRequest("a")))
+    assert isinstance(error, AnsweringError) == answers
 
 
 def test_an_error_of_warming_up_is_raised_once() -> None:

@@ -18,6 +18,7 @@ from rocks.version import PACKAGED_PAGES, guide_page
 
 _FILES = CHECKOUT / "packaging/files"
 _UNITS = "/usr/lib/systemd/system"
+_MODULES = "/usr/lib/python3/dist-packages"
 _PLACE = re.compile(r"(?<![\w/.-])/opt/rocks/(?:bin|lib|libexec|share)\b(?:/[\w.-]*\w)*")
 _UNIT = re.compile(r"\brocks-[a-z-]+\.(?:service|path|socket|timer)\b")
 _WRITTEN_UNIT = re.compile(r"/etc/systemd/system/(rocks-[a-z-]+\.(?:service|path|socket|timer))")
@@ -33,11 +34,11 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     top = tmp_path_factory.mktemp("tree")
     for name in ("docs", "graphs", "nodes", "packaging", "src"):
         (top / name).symlink_to(CHECKOUT / name)
-    for name in ("man", "vendor"):
+    for name in ("browser", "man", "vendor", "vendor-nucleus"):
         (top / name).mkdir()
     (top / "man/rocks.8").touch()
     stage = top / "stage"
-    run_checked([str(top / "packaging/install"), str(stage), _UNITS], deadline_seconds=300)
+    run_checked([str(top / "packaging/install"), str(stage), _UNITS, _MODULES], deadline_seconds=300)
     return {package.name: _below(package) for package in stage.iterdir()}
 
 
@@ -53,9 +54,17 @@ def _below(folder: Path) -> set[str]:
 def _texts() -> dict[Path, str]:
     """Each file that runs, or that an operator reads on a machine → its text."""
     found = [CHECKOUT / "packaging/install", *(CHECKOUT / "docs").glob("*.md")]
-    for folder in ("src/rocks", "nodes", "graphs", "packaging/files", "packaging/man", "docs/guide"):
+    for folder in (
+        "src/rocks",
+        "src/nucleus",
+        "nodes",
+        "graphs",
+        "packaging/files",
+        "packaging/man",
+        "docs/guide",
+    ):
         found += (CHECKOUT / folder).rglob("*")
-    texts = (path for path in found if path.is_file() and path.suffix not in (".pyc", ".zst"))
+    texts = (path for path in found if path.is_file() and path.suffix not in (".png", ".pyc", ".zst"))
     return {path: path.read_text("utf-8") for path in texts}
 
 

@@ -30,7 +30,7 @@ def test_it_has_all_that_the_frontend_s_profile_installs() -> None:
     while waiting:
         reached |= waiting
         waiting = {edge.child for edge in edges if edge.parent in reached} - reached - _ANOTHER_PART
-    assert {"base", "boot-service", "firewall", "img-storage", "name-service"} <= reached
+    assert {"base", "boot-service", "firewall", "img-storage", "name-service", "nucleus"} <= reached
     for node in reached:
         named = _PACKAGE.findall((CHECKOUT / f"nodes/{node}.xml").read_text("utf-8"))
         assert set(named) - medium == set(), node
@@ -45,4 +45,4 @@ def test_it_has_what_the_frontend_s_package_recommends() -> None:
     assert found
     recommended = {name.strip() for name in found[1].split(",")} - {"sudo"}
     assert "xorriso" in recommended and recommended - _on_the_medium() == set()
-    assert "rocks-cli" in _on_the_medium()
+    assert {"rocks-cli", "rocks-nucleus"} <= _on_the_medium()

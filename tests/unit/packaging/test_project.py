@@ -23,7 +23,8 @@ def _names(lines: list[str]) -> set[str]:
 
 def test_the_frontend_s_packages() -> None:
     """Those of requirements.in, and all of them are pinned, each with a hash."""
-    expected = _names(_PROJECT["optional-dependencies"]["frontend"])
+    extras = _PROJECT["optional-dependencies"]
+    expected = _names([*extras["frontend"], *extras["nucleus"]])
     assert expected == _names((CHECKOUT / "requirements.in").read_text("utf-8").splitlines())
     pinned = (CHECKOUT / "requirements.txt").read_text("utf-8")
     assert expected <= _names(pinned.splitlines())
@@ -50,7 +51,7 @@ def test_the_package_of_every_unit_and_program_is_described() -> None:
     control = (CHECKOUT / "packaging/debian/control").read_text("utf-8")
     packages = re.findall(r"^Package: (\S+)$", control, re.MULTILINE)
     units = [path.name for path in (CHECKOUT / "packaging/files").glob("*.service")]
-    assert len(packages) == 5 and len(units) >= 9
+    assert len(packages) == 7 and len(units) >= 11
     assert [name for name in (*packages, *units) if f"`{name}`" not in page] == []
     spec = (CHECKOUT / "packaging/rpm/rocks.spec").read_text("utf-8")
     assert set(re.findall(r"^%package -n (\S+)$", spec, re.MULTILINE)) == set(packages)

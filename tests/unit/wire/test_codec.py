@@ -24,6 +24,7 @@ from rocks.wire.agent import (
     PerformRequest,
     RestoreSnapshot,
     ResumeDomain,
+    SaveDomain,
     StartDomain,
     StopDomain,
 )
@@ -47,6 +48,7 @@ operations = st.one_of(
     st.builds(GrowDisk),
     st.builds(MakeSnapshot),
     st.builds(RestoreSnapshot),
+    st.builds(SaveDomain),
 )
 
 

@@ -27,6 +27,11 @@ INSTALLATION = {
         "",
         "yes, for the frontend: its profile enables DNS for the networks with servedns",
     ),
+    "nucleus_service": Known(
+        "host",
+        "yes",
+        "no, for the frontend: its profile leaves alone the service for owners of virtual clusters",
+    ),
     "packaging": Known("host", "deb", "deb or rpm: the packages of the host's operating system"),
     "release": Known("host", "", "release of the host's operating system, as in node and graph files"),
     "Kickstart_PrivateHostname": Known("global", "", "name of the frontend's node"),

@@ -160,6 +160,16 @@ class Domains:
         """As `DomainDriver.erase`."""
         self._undefine(name, _ERASE)
 
+    def save(self, name: str) -> None:
+        """As `DomainDriver.save`."""
+        with _libvirt_errors(f"save {name}"):
+            self._existing(name).managedSave()
+
+    def check_managed_save(self, name: str) -> None:
+        """As `DomainDriver.check_managed_save`."""
+        with _libvirt_errors(f"read the managed save of {name}"):
+            self._existing(name).managedSaveGetXMLDesc()
+
     def drop_managed_save(self, name: str) -> None:
         """As `DomainDriver.drop_managed_save`."""
         with _libvirt_errors(f"discard the managed save of {name}"):

@@ -50,6 +50,12 @@ class DomainDriver(Protocol):
     def erase(self, name: str) -> None:
         """Undefine a stopped domain with its NVRAM, managed save and snapshot metadata."""
 
+    def save(self, name: str) -> None:
+        """Save memory and devices of an active domain, which is off afterwards; it runs on where that fails."""
+
+    def check_managed_save(self, name: str) -> None:
+        """ToolError for a managed save that is incomplete: a start would ignore it, and boot the guest."""
+
     def drop_managed_save(self, name: str) -> None:
         """Remove the managed save of a stopped domain."""
 

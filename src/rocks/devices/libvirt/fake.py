@@ -144,6 +144,19 @@ class FakeDomains:
         with self._step("erase"):
             self._domains.pop(name, None)
 
+    def save(self, name: str) -> None:
+        """As `DomainDriver.save`."""
+        with self._step("save"):
+            self._change(self._active(name, "save"), state="shutoff", has_managed_save=True)
+
+    def check_managed_save(self, name: str) -> None:
+        """As `DomainDriver.check_managed_save`."""
+        with self._step("read the managed save"):
+            if not self._existing(name).has_managed_save:
+                raise ToolError(
+                    f"libvirt on this host did not read the managed save of {name}: there is none"
+                )
+
     def drop_managed_save(self, name: str) -> None:
         """As `DomainDriver.drop_managed_save`."""
         with self._step("drop_managed_save"):
@@ -292,11 +305,6 @@ class FakeDomains:
 
     def close(self) -> None:
         """As `DomainDriver.close`."""
-
-    def save(self, name: str) -> None:
-        """As `virsh managedsave`, which this system never runs."""
-        with self._lock:
-            self._change(self._active(name, "save"), state="shutoff", has_managed_save=True)
 
     @contextmanager
     def _step(self, step: str) -> Iterator[None]:

@@ -47,8 +47,8 @@ def runs_already(request: StartDomain, found: Optional[DomainFact]) -> bool:
         )
     if found is not None and found.has_managed_save:
         raise StateError(
-            f"{request.name} has a managed save on this host; run `virsh start {request.name}` there to restore it, or "
-            f"`virsh managedsave-remove {request.name}` to discard it"
+            f"{request.name} has a managed save on this host that does not belong to its lease; rocks stop host vm "
+            f"{request.name} saved=remove discards it"
         )
     return False
 
@@ -88,6 +88,33 @@ def ensure_running(
             domains.undefine(request.name)
         raise
     return Change(True, notes)
+
+
+def ensure_restored(
+    domains: DomainDriver,
+    request: StartDomain,
+    prepare: Callable[[], None],
+    secure: Callable[[DomainDocument], Change],
+) -> Change:
+    """Start a domain from its managed save, under the lease that it was saved under.
+
+    `prepare` and `secure` are called as by `ensure_running`. An interrupted restore is completed. StateError when the
+    domain is not saved; the save stays when the restore fails.
+    """
+    found = _settled(domains, request.name)
+    if found is not None and found.state in ACTIVE:
+        _check_same_lease(request, found)
+        if found.state in GUEST_RUNS:
+            return UNCHANGED
+    elif found is None or not found.has_managed_save or found.token != request.token:
+        raise StateError(f"{request.name} is not saved on this host under lease {request.token}")
+    else:
+        prepare()
+        domains.check_managed_save(request.name)
+        _start(domains, request.name)
+        domains.set_autostart(request.name, request.autostart)
+    _secure_and_resume(domains, request.name, secure)
+    return CHANGED
 
 
 def _check_same_lease(request: StartDomain, found: DomainFact) -> None:

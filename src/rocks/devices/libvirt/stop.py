@@ -24,13 +24,18 @@ def ensure_stopped(domains: DomainDriver, request: StopDomain, end_lease: Callab
     """End the lease, stop a domain and undefine it, keeping its NVRAM.
 
     `end_lease` is called with the token, also when there is no domain. `shutdown` waits for the guest until the
-    deadline, then powers it off. StateError for `shutdown` of a paused or
-    saved domain, and for a lease newer than that of the request.
+    deadline, then powers it off. StateError for `shutdown` of a paused domain, for a saved domain unless the request
+    discards that, and for a lease newer than that of the request.
     """
     found = domains.find(request.name)
     notes = []
     if found is not None:
         check_no_newer_lease(found, request.token)
+        if found.has_managed_save and found.state not in ACTIVE and not request.discards_save:
+            raise StateError(
+                f"{found.name} is saved on this host: rocks restore host vm {found.name} continues it, and rocks stop "
+                f"host vm {found.name} saved=remove discards what its guest had in memory"
+            )
         if request.action == "shutdown":
             notes = _shut_down(domains, found, request.deadline_seconds)
     _end_lease(end_lease, request.token, found)
@@ -40,7 +45,7 @@ def ensure_stopped(domains: DomainDriver, request: StopDomain, end_lease: Callab
     domains.destroy(request.name)
     if found.has_managed_save:
         domains.drop_managed_save(request.name)
-        notes.append(f"discarded the managed save of {request.name}")
+        notes.append(f"the saved memory of {request.name} is discarded")
     domains.undefine(request.name)
     _confirm_gone(domains, request.name)
     return Change(True, tuple(notes))
@@ -87,11 +92,6 @@ def _erase(domains: DomainDriver, name: str) -> Change:
 
 
 def _shut_down(domains: DomainDriver, found: DomainFact, deadline_seconds: float) -> List[str]:
-    if found.has_managed_save and found.state not in ACTIVE:
-        raise StateError(
-            f"{found.name} has a managed save, so its guest cannot shut down; start it, or stop it with "
-            "action=poweroff, which discards the managed save"
-        )
     if found.state == "paused":
         raise StateError(
             f"{found.name} is paused, so its guest cannot shut down; resume it, or stop it with action=poweroff"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rocks.devices.libvirt.pause import ensure_paused, ensure_resumed, restart
-from rocks.devices.libvirt.start import Prepared, ensure_running
+from rocks.devices.libvirt.start import Prepared, ensure_restored, ensure_running
 from rocks.devices.libvirt.stop import ensure_fenced, ensure_forgotten, ensure_stopped
 from rocks.errors import StateError, ToolError
 from rocks.wire.agent import ForgetDomain, PauseDomain, ResumeDomain, StartDomain, StopDomain
@@ -244,18 +244,45 @@ def test_a_newer_lease_is_not_stopped_by_an_older_one(world: World) -> None:
 
 
 def test_managed_save(world: World) -> None:
-    """Nothing goes on from it by chance, and only a power-off or a forget drops it."""
+    """Nothing goes on from it by chance, and only a request that says so drops it."""
     start(world)
-    world.save(NAME)
+    world.domains.save(NAME)
     fact = world.domains.find(NAME)
     assert fact is not None and (fact.state, fact.has_managed_save) == ("shutoff", True)
-    with pytest.raises(StateError, match=r"`virsh start vm-t-0` there .*`virsh managedsave-remove vm-t-0`"):
+    world.domains.check_managed_save(NAME)
+    with pytest.raises(StateError, match="does not belong to its lease; .* saved=remove"):
         start(world)
-    with pytest.raises(StateError, match="has a managed save, so its guest cannot shut down"):
-        ensure_stopped(world.domains, StopDomain(NAME, 7, "shutdown", 1), END)
-    change = ensure_stopped(world.domains, StopDomain(NAME, 7), END)
-    assert change.notes == ("discarded the managed save of vm-t-0",)
+    for action in ("shutdown", "poweroff"):
+        with pytest.raises(StateError, match="is saved on this host: .*restore host vm vm-t-0"):
+            ensure_stopped(world.domains, StopDomain(NAME, 7, action, 1), END)
+    change = ensure_stopped(world.domains, StopDomain(NAME, 7, discards_save=True), END)
+    assert change.notes == ("the saved memory of vm-t-0 is discarded",)
     assert state(world) == "absent"
+
+
+def restore(world: World, token: int = 7) -> bool:
+    """Continue the guest; whether anything changed."""
+    request = StartDomain(NAME, token, "", restores=True)
+    return ensure_restored(world.domains, request, lambda: None, unsecured).changed
+
+
+def test_a_saved_domain_continues_under_its_lease(world: World) -> None:
+    """Also when the restore was interrupted before the guest ran; a failure leaves the save."""
+    with pytest.raises(StateError, match="is not saved on this host under lease 7"):
+        restore(world)
+    start(world)
+    assert not restore(world)
+    world.domains.save(NAME)
+    with pytest.raises(StateError, match="is not saved on this host under lease 8"):
+        restore(world, token=8)
+    assert restore(world) and state(world) == "running"
+    world.domains.save(NAME)
+    world.domains.start_paused(NAME)
+    assert restore(world) and state(world) == "running"
+    fact = world.domains.find(NAME)
+    assert fact is not None and not fact.has_managed_save
+    with pytest.raises(ToolError, match="managed save"):
+        world.domains.check_managed_save(NAME)
 
 
 def test_forget_leaves_nothing(world: World) -> None:
@@ -264,7 +291,7 @@ def test_forget_leaves_nothing(world: World) -> None:
     assert ensure_forgotten(world.domains, ForgetDomain(NAME, 7), END).changed
     assert not ensure_forgotten(world.domains, ForgetDomain(NAME, 7), END).changed
     start(world)
-    world.save(NAME)
+    world.domains.save(NAME)
     assert ensure_forgotten(world.domains, ForgetDomain(NAME), END).changed
     assert state(world) == "absent"
 

@@ -43,9 +43,6 @@ class World(Protocol):
     domains: DomainDriver
     image: Path
 
-    def save(self, name: str) -> None:
-        """`virsh managedsave`."""
-
 
 class FakeWorld:
     """libvirt in memory."""
@@ -54,9 +51,6 @@ class FakeWorld:
         self.fake = FakeDomains()
         self.domains: DomainDriver = self.fake
         self.image = folder / "vm.img"
-
-    def save(self, name: str) -> None:
-        self.fake.save(name)
 
 
 class RealWorld:
@@ -68,9 +62,6 @@ class RealWorld:
         self.real = Domains(uri)
         self.domains: DomainDriver = self.real
         self.image = folder / "vm.img"
-
-    def save(self, name: str) -> None:
-        self.real._connection.lookupByName(name).managedSave()
 
 
 def unsecured(document: DomainDocument) -> Change:

@@ -14,6 +14,10 @@ from urllib.parse import urlencode
 
 import uvicorn
 
+from nucleus.api import listening
+from nucleus.api.listening import listen
+from nucleus.configuration import ListenSettings
+
 SECONDS = 120
 
 
@@ -90,16 +94,27 @@ class Client:
 @contextlib.contextmanager
 def serving(application: Any, folder: Path, tokens: dict[str, str]) -> Iterator[Client]:
     """Serve the application until the end of the block."""
-    listener = socket.socket(socket.AF_UNIX)
     path = folder / "http"
-    listener.bind(str(path))
-    settings = uvicorn.Config(application, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
+    with answering(application, listen(ListenSettings(socket=str(path)))):
+        yield Client(path, tokens, application)
+
+
+@contextlib.contextmanager
+def answering(application: Any, listener: socket.socket) -> Iterator[None]:
+    """Answer what comes to the listener until the end of the block."""
+    settings = uvicorn.Config(
+        application,
+        http=listening.Connection,
+        proxy_headers=False,
+        log_config=None,
+        lifespan="off",
+        timeout_graceful_shutdown=1,
+    )
     server = uvicorn.Server(settings)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    listener.listen(64)
     thread.start()
     try:
-        yield Client(path, tokens, application)
+        yield
     finally:
         server.should_exit = True
         thread.join(SECONDS)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from threading import Event, Semaphore
 from typing import Any
 
 import pytest
@@ -179,6 +181,30 @@ def test_what_a_page_loads_is_served(consoles: Client) -> None:
 def test_the_last_lines_of_a_console(consoles: Client) -> None:
     assert consoles.get("ann", f"{COMPUTE}/log?lines=5").json() == {"lines": ["vm-vc2-0 login: "]}
     assert consoles.get("bob", f"{COMPUTE}/log", headers=PROBLEMS).status_code == 404
+
+
+def test_a_user_reads_few_consoles_at_the_same_time(consoles: Client) -> None:
+    """Each starts a program of root's, and has a thread until that has ended."""
+    begun, end = Semaphore(0), Event()
+
+    def read_console(_name: str, _lines: int) -> list[str]:
+        begun.release()
+        assert end.wait(SECONDS)
+        return ["last"]
+
+    consoles.application.state.service.rocks.read_console = read_console
+    with ThreadPoolExecutor(2) as threads:
+        first = [threads.submit(consoles.get, "ann", f"{COMPUTE}/log") for _ in range(2)]
+        try:
+            for _ in first:
+                assert begun.acquire(timeout=SECONDS)
+            refused = consoles.get("ann", f"{COMPUTE}/log", headers=PROBLEMS)
+            assert (refused.status_code, refused.json()["code"]) == (429, "rate-limited")
+            assert consoles.get("ann", "/v1/cluster").status_code == 200
+        finally:
+            end.set()
+        assert [one.result().json() for one in first] == [{"lines": ["last"]}] * 2
+    assert consoles.get("ann", f"{COMPUTE}/log").status_code == 200
 
 
 def test_a_token_without_the_right_to_consoles_gets_none(consoles: Client, pool: Pool) -> None:

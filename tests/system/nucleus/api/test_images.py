@@ -13,8 +13,9 @@ import pytest
 
 from nucleus.api import multipart
 from nucleus.configuration import Configuration
-from nucleus.mirror import identity, images
+from nucleus.mirror import audit, identity, images
 from nucleus.mirror.pool import Pool
+from rocks.errors import HostError
 from tests.system.nucleus.api.conftest import ISO, MODERN, PROBLEMS, changed, started
 from tests.system.nucleus.api.http_client import Client, Connection
 
@@ -47,13 +48,14 @@ def test_an_image_is_uploaded_listed_attached_and_deleted(
     assert service.get("ann", "/v1/image").json() == [], "not before the library has it"
     (file,) = Path(configuration.images.folder).iterdir()
     assert file.read_bytes() == ISO and file.stat().st_mode & 0o777 == 0o600
+    assert send(service, "inst.iso").status_code == 409
+    assert file.read_bytes() == ISO
     ready(pool)
     assert service.get("ann", "/v1/image/").json() == ["project/alpha/inst.iso"]
     assert service.get("bob", "/v1/image").json() == []
     (image,) = service.get("ann", "/v1/image", headers=OBJECTS).json()
     assert image["size"] == len(ISO) and image["sha256"] == SHA.hexdigest() and image["uploaded_by"] == "ann"
     assert send(service, "inst.iso").status_code == 409
-    assert file.read_bytes() == ISO
     path = "/v1/cluster/vc2/frontend/attach_iso"
     assert service.ask("ann", "PUT", path, headers=MODERN).status_code == 400, "which image?"
     for name in ("inst.iso", "project/alpha/inst.iso"):
@@ -142,6 +144,35 @@ def test_an_upload_is_continued_where_it_ended(service: Client, pool: Pool) -> N
     assert service.ask("ann", "DELETE", f"/v1/image/upload/{other['id']}").status_code == 204
     with pool.transaction() as session:
         assert session.rows("SELECT name FROM image") == [("big.iso",)]
+
+
+def test_an_upload_whose_last_step_fails_is_finished_by_the_next_request(
+    service: Client, pool: Pool, configuration: Configuration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = service.ask("ann", "POST", "/v1/image/upload", json={"name": "late.iso", "size": len(ISO)})
+    place = begun.headers["Location"].removeprefix("http://site.example")
+
+    def patch(offset: int) -> Any:
+        return service.ask(
+            "ann", "PATCH", place, body=ISO[offset:], headers={"Upload-Offset": str(offset), **MODERN}
+        )
+
+    with monkeypatch.context() as broken:
+
+        def fail(*_: Any) -> None:
+            raise HostError("the database is away")
+
+        broken.setattr(audit, "record", fail)  # the last statement before the commit
+        assert patch(0).status_code == 503
+    assert service.get("ann", place).json()["offset"] == len(ISO)
+    assert patch(len(ISO)).status_code == 202
+    folder = Path(configuration.images.folder)
+    (file,) = folder.iterdir()
+    assert file.suffix == ".iso" and file.read_bytes() == ISO
+    for name in ("7777.iso", "01ARZ3NDEKTSV4RRFFQ69G5FAV.part", "site.iso", "7777"):
+        (folder / name).touch()
+    service.ask("ann", "POST", "/v1/image/upload", json={"name": "next.iso", "size": 9})
+    assert {one.name for one in folder.iterdir()} == {file.name, "site.iso", "7777"}
 
 
 def test_a_connection_that_ends_leaves_what_came(service: Client) -> None:

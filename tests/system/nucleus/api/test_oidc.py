@@ -119,7 +119,7 @@ def test_a_provider_that_did_not_answer_is_not_asked_by_everybody(
 ) -> None:
     asked = []
 
-    def refuse(url: str, **_: Any) -> None:
+    def refuse(url: str, *_: Any, **__: Any) -> None:
         asked.append(url)
         raise OSError
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 
 import pytest
@@ -157,6 +158,30 @@ def test_too_many_wrong_credentials_wait(service: Client) -> None:
     wrong = {"Authorization": "Bearer nuc_AAAAAAAA_" + "0" * 43, **MODERN}
     codes = [service.get("", "/v1/user", headers=wrong).status_code for _ in range(12)]
     assert codes[0] == 401 and codes[-1] == 429
+
+
+def test_wrong_credentials_of_every_kind_are_recorded_and_counted(service: Client, pool: Pool) -> None:
+    kinds = ["Bearer nuc_AAAAAAAA_" + "0" * 43, "Bearer a.b.c", "Bearer x", "Basic !", "Digest x"]
+    kinds += [f"Basic {base64.b64encode(b'ann:wrong').decode()}", 'Signature algorithm="x"']
+    for kind in kinds:
+        answer = service.get("", "/v1/user", headers={"Authorization": kind})
+        assert answer.status_code == 401, kind
+    service.get("", "/v1/user")
+    with pool.transaction() as session:
+        recorded = session.rows("SELECT target, outcome FROM audit WHERE action = 'authenticate'")
+    assert recorded == [("/v1/user", "not-authenticated")] * len(kinds), "nobody without credentials"
+    for _ in range(10 - len(kinds)):
+        service.get("", "/v1/user", headers={"Authorization": "Bearer x"})
+    answer = service.get("", "/v1/user", headers={"Authorization": "Bearer x", **MODERN})
+    assert answer.status_code == 429 and int(answer.headers["Retry-After"]) > 0
+
+
+def test_what_is_not_there_is_not_unchanged(service: Client) -> None:
+    some = {"If-None-Match": "*"}
+    assert service.get("ann", "/v1/cluster/vc2/compute/vm-vc2-0", headers=some).status_code == 304
+    assert service.get("ann", "/v1/cluster/vc2", headers=some).status_code == 304
+    assert service.get("ann", "/v1/cluster/vc2/compute/none", headers=some).status_code == 404
+    assert service.get("ann", "/v1/cluster/vc3", headers=some).status_code == 404
 
 
 def test_pages_for_people_and_machines(service: Client) -> None:

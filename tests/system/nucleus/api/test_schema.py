@@ -6,15 +6,18 @@ A few in `make test`; `make test-nucleus-api` tries many (NUCLEUS_API_EXAMPLES).
 from __future__ import annotations
 
 import os
+import re
 import socket
 import sys
 import threading
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import uvicorn
+from fastapi import FastAPI
 
-from nucleus.api import authentication, credentials
+from nucleus.api import authentication, credentials, operations
 from nucleus.api.app import create_application
 from nucleus.configuration import Configuration
 from nucleus.mirror import identity
@@ -32,8 +35,21 @@ EXCLUDED = "unsupported_method,missing_required_header,positive_data_acceptance"
 shape is refused by the state of a cluster."""
 
 
+def answers(application: FastAPI) -> Counter[str]:
+    """HTTP status → how many answers had it."""
+    found: Counter[str] = Counter()
+    text = application.state.service.metrics.text({})
+    for status, count in re.findall(
+        r'^nucleus_requests_total{.*status="(\d+)"} ([\d.]+)$', text.decode(), re.M
+    ):
+        found[status] += int(float(count))
+    return found
+
+
 @pytest.mark.hypothesis
+@pytest.mark.parametrize("who", ["ann", "root"] if EXAMPLES > 1 else ["ann"])
 def test_no_answer_that_is_not_described(
+    who: str,
     configuration: Configuration,
     pool: Pool,
     people: dict[str, str],
@@ -41,6 +57,7 @@ def test_no_answer_that_is_not_described(
     tmp_path: Path,
 ) -> None:
     monkeypatch.setattr(authentication, "_MOST_FAILURES", 1_000_000)
+    monkeypatch.setattr(operations, "LONGEST_WAIT_SECONDS", 1)
     application = create_application(changed(configuration, "executor", kind="simulator"), pool)
     application.state.service.changes = authentication.Changes(1_000_000)
     for methods in application.openapi()["paths"].values():
@@ -64,16 +81,18 @@ def test_no_answer_that_is_not_described(
                 f"--phases={PHASES}", "--mode=all", f"--max-examples={EXAMPLES}", *seed, "--workers=1",
                 "--continue-on-failure", f"--exclude-checks={EXCLUDED}", "--exclude-path=/v1/events",
                 "--exclude-path=/rest-auth/logout", "--exclude-path=/v1/token/{id}",
-                "--header", f"Authorization: Bearer {people['ann']}", "--no-color", "--suppress-health-check=all",
+                "--header", f"Authorization: Bearer {people[who]}", "--no-color", "--suppress-health-check=all",
             ],
             deadline_seconds=DEADLINE_SECONDS,
             environment={**os.environ, "HOME": str(tmp_path)},
         )  # fmt: skip
         assert finished.exit_status == 0, finished.text[-20_000:] + finished.error_text
         assert " passed" in finished.text
-        print(finished.text)
+        statuses = answers(application)
+        print(finished.text, f"answers to {who}:", dict(sorted(statuses.items())))
+        assert statuses["401"] < statuses.total() / 20, "it was somebody who asked"
         with pool.transaction() as session:
-            found = credentials.read_token(people["ann"])
+            found = credentials.read_token(people[who])
             assert found and identity.usable_token(session, found.id), "what revokes it is left out"
     finally:
         server.should_exit = True

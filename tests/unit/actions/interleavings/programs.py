@@ -106,7 +106,9 @@ def _take_leases(rows: Rows, requests: Mapping[str, tuple[str, Any]], intent: st
     return {}
 
 
-def _set_state(rows: Rows, names: Sequence[str], state: str, intent: str | None) -> None:
+def _set_state(
+    rows: Rows, names: Sequence[str], state: str, intent: str | None, reason: str | None = None
+) -> None:
     if names and rows.read().row is not None and rows.row[2] != "released":  # type: ignore[index]
         rows.change().row = (*rows.row[:2], state)  # type: ignore[index]
 
@@ -137,6 +139,8 @@ TABLES = {
     "cover_disks": lambda rows, disks: None,
     "set_state": _set_state,
     "release_leases": _release_leases,
+    "give_up_leases": _release_leases,
+    "forget_reasons": lambda rows, names: None,
     "put_up_fences": _put_up_fences,
     "fences_of_hosts": _fences_of_hosts,
     "take_down_fences": _take_down_fences,

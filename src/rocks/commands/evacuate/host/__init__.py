@@ -30,6 +30,12 @@ class Command(rocks.commands.Command):
     <param type='bool' name='host-off' default='no'>
     yes: you have verified that the host is off; its fence command is not run.
     </param>
+    <param type='string' name='vm' of='host' default='all machines of the host'>
+    Only these machines: names or other selectors, separated by blanks.
+    </param>
+    <param type='bool' name='must-fence' default='no'>
+    yes: a host without a fence command keeps its machines, whatever the reason states.
+    </param>
     <shared command='set host power' names='dry-run'/>
 
     <example cmd='evacuate host vm-container-0-0 reason="power supply burnt, host unplugged"'>
@@ -39,6 +45,7 @@ class Command(rocks.commands.Command):
     Start it on one other host.
     </example>
     <related>drain host</related>
+    <related>start service ha</related>
     <related>stop host vm</related>
     <related>list host vm lease</related>
     """
@@ -53,12 +60,17 @@ class Command(rocks.commands.Command):
             self.abort('must supply reason="…": state why the host is off, or must be switched off')
         to = self.fillText("to", "").split()
         targets = self.getSomeHostnames(to) if to else other_containers(self.db, host)
+        force = Force(reason, self.fillFlag("host-off"), self.fillFlag("must-fence"))
+        if force.host_is_off and force.must_fence:
+            self.abort("host-off=yes and must-fence=yes contradict each other; choose one")
+        vms = self.fillText("vm", "").split()
         outcomes = evacuate_host(
             self.db,
             host,
             targets,
-            Force(reason, self.fillFlag("host-off")),
+            force,
             lambda names: start_outcomes(self, names),
+            self.getSomeHostnames(vms) if vms else None,
         )
         for line in outcomes.lines:
             self.addLine(line)

@@ -42,6 +42,10 @@ class Command(rocks.commands.Command):
     <param type='bool' name='host-off' default='no'>
     yes: you have verified that the host is off; its fence command is not run.
     </param>
+    <param type='string' name='saved' default='keep' values='keep,remove'>
+    remove: a saved machine (rocks save host vm) is stopped too; what its guest had in memory is lost. Without it, such
+    a machine is an error.
+    </param>
     <shared command='set host power' names='dry-run'/>
 
     <example cmd='stop host vm vm-vc1-0'>
@@ -53,7 +57,11 @@ class Command(rocks.commands.Command):
     <example cmd='stop host vm vm-vc1-0 force=yes reason="power supply burnt, host unplugged"'>
     Release the machine of a failed host, so that it can start on another host.
     </example>
+    <example cmd='stop host vm vm-vc1-0 saved=remove'>
+    Discard what a saved machine had in memory; its next start is a boot.
+    </example>
     <related>start host vm</related>
+    <related>save host vm</related>
     <related>list host vm lease</related>
     """
 
@@ -71,6 +79,9 @@ class Command(rocks.commands.Command):
         timeout = self.fillText("timeout", str(DEFAULT_DEADLINE_SECONDS))
         seconds = read_number("timeout", timeout, 0, LONGEST_DEADLINE_SECONDS)
         action = read_action(self.fillText("action", "poweroff"))
+        saved = self.fillText("saved", "keep")
+        if saved not in ("keep", "remove"):
+            self.abort(f'saved must be keep or remove, not "{saved}"')
         removed = held_by_removed(self.db, args)
         selectors = [arg for arg in args if arg not in removed]
         names = self.getSomeHostnames(selectors) if selectors or not removed else []
@@ -85,6 +96,7 @@ class Command(rocks.commands.Command):
             Force(reason, host_is_off) if force else None,
             removed,
             progress=HostProgress(self),
+            discards_saves=saved == "remove",
         )
         for line in outcomes.lines:
             self.notify(line)

@@ -1,0 +1,282 @@
+"""R10 (REST), R22 and R23: Nucleus with 20,000 virtual machines, and `comet`; what `rocks` answers is played."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import shutil
+import socket
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from bench.requests import Service, ask, ask_steadily, follow
+from bench.site import CHECKOUT, BenchSite
+from bench.table import Row, at_most, without_goal
+from bench.timing import in_turns, run_seconds, typical
+from nucleus.api.tokens import store_token
+from nucleus.backends import rocks as commands
+from nucleus.backends.executor import SocketExecutor
+from nucleus.backends.rocks import Rocks, Source
+from nucleus.configuration import Configuration, DatabaseSettings
+from nucleus.mirror import identity
+from nucleus.mirror.migrate import set_up
+from nucleus.mirror.pool import Guard, Pool
+from nucleus.poller.poller import Poller
+from rocks.errors import HostError, ToolError
+from rocks.process import end_group, start_with_pipes
+
+CLUSTERS, COMPUTES = 200, 99
+CHANGED = 1000
+EACH_SECOND, SECONDS = 300, 75.0
+"""Longer than the interval of the topology: a complete poll and several of power and images are in it."""
+
+FOLLOWERS, USERS = 200, 10
+ROUNDS = 9
+_START_SECONDS = 120.0
+_COUNTERS = ("Questions", "Com_commit", "Handler_write", "Handler_update", "Handler_delete")
+
+
+class Place(NamedTuple):
+    """The schema, the executor's socket, and a folder for what the programs print."""
+
+    settings: DatabaseSettings
+    socket: Path
+    folder: Path
+
+    def environment(self, port: int) -> Mapping[str, str]:
+        """The settings of `nucleus serve`."""
+        return {
+            **os.environ,
+            "NUCLEUS_DATABASE_SOCKET": self.settings.socket,
+            "NUCLEUS_DATABASE_NAME": self.settings.name,
+            "NUCLEUS_DATABASE_USER": self.settings.user,
+            "NUCLEUS_EXECUTOR_KIND": "socket",
+            "NUCLEUS_EXECUTOR_SOCKET": str(self.socket),
+            "NUCLEUS_LISTEN_PORT": str(port),
+            "NUCLEUS_RESPONSIBILITY_REQUIRED": "false",
+            **_environment_of_unit(),
+            "PYTHONPATH": str(CHECKOUT / "src"),
+        }
+
+
+def _environment_of_unit() -> Mapping[str, str]:
+    """What the unit sets: how memory is given back."""
+    unit = (CHECKOUT / "packaging/files/rocks-nucleus.service").read_text("utf-8")
+    return dict(re.findall(r"(MALLOC_\w+)=(\d+)", unit))
+
+
+def measure(site: BenchSite) -> list[Row]:
+    """All figures; the poller's own first, in this process, then those of the service with the poller in it."""
+    settings = DatabaseSettings(
+        str(site.frontend.machine.outside("/var/opt/rocks/mysql/mysql.sock")), "bench_nucleus", "root"
+    )
+    set_up(settings)
+    folder = site.folder / "nucleus"
+    folder.mkdir(mode=0o700)
+    place = Place(settings, folder / "executor.sock", folder)
+    played = [sys.executable, "-m", "bench.played_rocks", str(place.socket), str(CLUSTERS), str(COMPUTES)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(CHECKOUT / "src"), str(CHECKOUT)])}
+    with _program(played, environment, folder / "played.log"):
+        _wait(place.socket.exists, "the played rocks")
+        rows = _polls(site, place)
+        return [*rows, *_served(place), *_comet_alone()]
+
+
+@contextlib.contextmanager
+def _program(arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Iterator[int]:
+    """A program with its error output in a file; its number."""
+    program = start_with_pipes(arguments, environment)
+    try:
+        assert program.stderr is not None
+        copying = threading.Thread(target=_copy, args=(program.stderr, log))
+        copying.start()
+        yield program.pid
+    finally:
+        end_group(program)
+        copying.join()
+
+
+def _copy(source: IO[bytes], log: Path) -> None:
+    with log.open("wb") as file, contextlib.suppress(ValueError):  # its end closes the pipe
+        shutil.copyfileobj(source, file)
+
+
+def _wait(condition: object, what: str) -> None:
+    assert callable(condition)
+    end = time.monotonic() + _START_SECONDS
+    while not condition():
+        if time.monotonic() > end:
+            raise ToolError(f"{what} did not come within {_START_SECONDS:g} s")
+        time.sleep(0.1)
+
+
+def _polls(site: BenchSite, place: Place) -> list[Row]:
+    """The processor seconds of polls, of this process: JSON, comparison and the driver of the database."""
+    executor = SocketExecutor(str(place.socket))
+    guard = Guard(place.settings, "poller", "bench")
+    if not guard.take():
+        raise ToolError("another poller has the lease of the bench's schema")
+    configuration = Configuration(database=place.settings)
+    rows = []
+
+    def poll(poller: Poller, what: str, limit: float, sources: Sequence[Source] = commands.SOURCES) -> None:
+        before, begin = site.status(*_COUNTERS), time.process_time()
+        poller.poll(sources)
+        seconds = time.process_time() - begin
+        after = site.status(*_COUNTERS)
+        spent = {name: after[name] - before[name] for name in _COUNTERS}
+        changed = sum(count for name, count in spent.items() if name.startswith("Handler"))
+        how = (
+            f"processor time of the poller, once; {spent['Questions']} statements in {spent['Com_commit']}"
+            f" transactions, {changed} rows written"
+        )
+        rows.append(at_most("R22", f"poll of 20,000 virtual machines: {what}", seconds, limit, "s", how))
+
+    try:
+        poller = Poller(configuration, Rocks(executor, 60), guard)
+        poll(poller, "the first one, into an empty mirror", 2.0)
+        poller.poll()  # reads what the first one has written
+        poll(poller, "all of it, nothing has changed", 1.0)
+        power = [commands.VM, commands.STORAGEMAP]
+        poll(poller, "power and images, nothing has changed", 1.0, power)
+        for number in range(CHANGED):
+            name = f"vm-vc{1 + number // COMPUTES}-{number % COMPUTES}"
+            executor.run(["set", "host", "vm", name, "physnode=compute-0-0"], 60)
+            executor.run(["start", "host", "vm", name], 60)
+        poll(poller, f"power and images, {CHANGED} machines were started", 2.0, power)
+        again = Poller(configuration, Rocks(executor, 60), guard)
+        poll(again, "the first one after the start of the service", 2.0)
+    finally:
+        guard.release()
+    return rows
+
+
+def _served(place: Place) -> list[Row]:
+    services = _tokens(place)
+    port = services[0].port
+    arguments = [sys.executable, "-m", "nucleus.cli.main", "serve"]
+    with _program(arguments, place.environment(port), place.folder / "nucleus.log") as number:
+        _wait(lambda: _listens(port), "`nucleus serve`")
+        _wait(lambda: b'"stale":true' not in ask(services[0], "GET", "/v1/cluster/vc1"), "the first poll")
+        begin = time.monotonic()
+        size = len(ask(services[0], "GET", "/v1/cluster/"))
+        how = f"the first request of the service, once; {size / 1e6:.1f} MB"
+        rows = [
+            at_most("R10", "`GET /v1/cluster/`, 20,000 machines", time.monotonic() - begin, 0.3, "s", how)
+        ]
+        rows += _answers(services[0])
+        rows += _delays(place, services)
+        rows += _comet(place, services[0])
+        rows.append(_memory(number))
+    return rows
+
+
+def _tokens(place: Place) -> list[Service]:
+    """Owners of all clusters: each may follow events by twenty streams only."""
+    pool, port = Pool(place.settings), _free_port()
+    services = []
+    with pool.transaction() as session:
+        project = identity.add_project(session, "bench")
+        session.execute("UPDATE cluster SET project_id = %s", (project,))
+        for number in range(USERS):
+            user = identity.add_user(session, f"owner{number}", "", "", "", False)
+            identity.set_member(session, user, project, True)
+            services.append(Service(port, store_token(session, user, ["power"], None, None, "bench")[1].text))
+    pool.close()
+    return services
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _answers(service: Service) -> list[Row]:
+    paths = [f"/v1/cluster/vc{number}" for number in range(1, CLUSTERS + 1)]
+    took = sorted(ask_steadily(service, paths, EACH_SECOND, SECONDS))
+    half, most = statistics.median(took) * 1000, took[-1] * 1000
+    p99 = took[int(len(took) * 0.99)] * 1000
+    how = (
+        f"{len(took)} requests of 200 clusters in {SECONDS:g} s, each from its moment to the end of its answer;"
+        f" median {half:.1f} ms, longest {most:.0f} ms; the poller runs at its intervals"
+    )
+    what = f"REST: GET of a cluster of 100 machines at {EACH_SECOND} requests/s, p99"
+    return [at_most("R10", what, p99, 10, "ms", how)]
+
+
+def _delays(place: Place, services: Sequence[Service]) -> list[Row]:
+    """Frontends are powered on by owners: each gives events of the operation and of the machine."""
+
+    async def change() -> None:
+        for number in range(1, 21):
+            service = services[number % len(services)]
+            path = f"/v1/cluster/vc{number}/frontend/poweron"
+            await asyncio.to_thread(ask, service, "PUT", path)
+            await asyncio.sleep(0.2)
+
+    followers = [services[number % len(services)] for number in range(FOLLOWERS)]
+    delays = sorted(follow(followers, change, 5.0))
+    if len(delays) < FOLLOWERS * 20:
+        raise HostError(f"only {len(delays)} events came; see {place.folder / 'nucleus.log'}")
+    p99 = delays[int(len(delays) * 0.99)] * 1000
+    how = f"{len(delays)} events; median {statistics.median(delays) * 1000:.0f} ms, longest {delays[-1] * 1000:.0f} ms"
+    what = f"from an event to its {FOLLOWERS} followers, p99"
+    return [at_most("R22", what, p99, 100, "ms", how)]
+
+
+def _memory(number: int) -> Row:
+    text = Path(f"/proc/{number}/status").read_text("ascii")
+    fields = dict(line.split(":", 1) for line in text.splitlines())
+    resident, peak = (int(fields[name].split()[0]) / 1024 for name in ("VmRSS", "VmHWM"))
+    how = f"resident (RSS) after all of this; at most {peak:.0f} MB"
+    return at_most("R22", "memory of Nucleus with 20,000 virtual machines", resident, 150, "MB", how)
+
+
+def _comet(place: Place, service: Service) -> list[Row]:
+    environment = {
+        **_comet_environment(),
+        "COMET_ENDPOINT": f"http://127.0.0.1:{service.port}",
+        "COMET_TOKEN": service.token,
+        "HOME": str(place.folder),
+    }
+    (took,) = in_turns([lambda: run_seconds([*_COMET, "ll", "vc1"], environment)], ROUNDS)
+    what = "`comet ll` of a cluster of 100 machines"
+    how = f"the whole command, median of {ROUNDS}"
+    return [without_goal("R23", what, f"{typical(took) * 1000:.0f} ms", how)]
+
+
+_COMET = ("/usr/bin/python3", "-m", "comet")
+
+
+def _comet_environment() -> Mapping[str, str]:
+    return {**os.environ, "PYTHONPATH": str(CHECKOUT / "src")}
+
+
+def _comet_alone() -> list[Row]:
+    environment = _comet_environment()
+    start, completion = in_turns(
+        [
+            lambda: run_seconds([*_COMET, "--version"], environment),
+            lambda: run_seconds([*_COMET, "--complete", "1", "comet", "clu"], environment),
+        ],
+        ROUNDS,
+    )
+    how = f"the whole command, median of {ROUNDS}"
+    return [
+        at_most("R23", "start of `comet` (`comet --version`)", typical(start) * 1000, 150, "ms", how),
+        at_most("R23", "completion of a word in the shell", typical(completion) * 1000, 50, "ms", how),
+    ]

@@ -1,0 +1,184 @@
+// What both pages share: elements, requests, signing in and out, and events as they happen.
+// Texts of others become text nodes only; the policy of the page (Trusted Types) refuses anything else.
+
+const base = new URL('../', location.href);
+const byId = (id) => document.getElementById(id);
+
+export function element(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (key.startsWith('on')) made.addEventListener(key.slice(2), value);
+    else if (value === true) made.setAttribute(key, '');
+    else if (value !== false && value !== null) made.setAttribute(key, value);
+  }
+  made.append(...children.filter((one) => one !== null && one !== ''));
+  return made;
+}
+
+// Puts the text where it differs: what has the focus, and what a screen reader reads, stays as it is.
+export function put(place, text) {
+  if (place.textContent !== text) place.textContent = text;
+}
+
+// The rows of a list by their keys: those that stay keep their elements. `fill` gets (element, entry, isNew).
+export function fillList(list, entries, keyOf, fill, nothing) {
+  const before = new Map([...list.children].map((one) => [one.dataset.key, one]));
+  const rows = entries.map((entry) => {
+    const key = String(keyOf(entry));
+    const row = before.get(key) ?? element('li', { 'data-key': key });
+    fill(row, entry, !before.has(key));
+    return row;
+  });
+  if (!rows.length) rows.push(element('li', { class: 'nothing' }, nothing));
+  if (rows.length !== list.children.length || rows.some((row, index) => row !== list.children[index])) {
+    const focused = document.activeElement;
+    list.replaceChildren(...rows);
+    if (focused !== document.activeElement && focused.isConnected) focused.focus();
+  }
+}
+
+// A row of texts: [class, text] each; buttons at its end stay.
+export function fillTexts(row, texts) {
+  const places = [...row.querySelectorAll(':scope > span')];
+  if (places.length !== texts.length) {
+    places.forEach((one) => one.remove());
+    row.prepend(...texts.map(() => element('span')));
+  }
+  [...row.querySelectorAll(':scope > span')].forEach((place, index) => {
+    const [name, text] = texts[index];
+    place.className = name;
+    place.hidden = !text;
+    put(place, text ?? '');
+  });
+}
+
+export const time = (text) => (text ? new Date(text).toLocaleString() : 'never');
+
+export class Refusal extends Error {}
+
+class SignedOut extends Refusal {}
+
+export function say(text, isError = false) {
+  byId('message').className = isError ? 'error' : '';
+  byId('message').textContent = text;
+}
+
+// The answer as {content, next}; a Refusal with the text of the service for anything but success.
+export async function ask(method, path, body) {
+  const headers = { Accept: 'application/vnd.nucleus.v1+json, application/json, application/problem+json' };
+  if (method !== 'GET') headers.Prefer = 'respond-async';
+  if (body !== undefined) headers['Content-Type'] = 'application/json';
+  const answer = await fetch(new URL(path, base), { method, headers, body: body && JSON.stringify(body) }).catch(() => {
+    throw new Refusal('The service does not answer. Are you connected?');
+  });
+  const content = await answer.json().catch(() => null);
+  if (answer.status === 401 && path !== 'session') {
+    showSignIn();
+    throw new SignedOut();
+  }
+  if (!answer.ok) throw new Refusal(content?.detail ?? `The service answered ${answer.status}.`);
+  const next = answer.headers.get('Link')?.match(/<[^>]*?(v1\/[^>]*)>; rel="next"/)?.[1] ?? null;
+  return { content, next };
+}
+
+export const path = (...parts) => ['v1', ...parts.map(encodeURIComponent)].join('/');
+
+// Runs what a person asked for; what is refused is told in the line at the end of the page.
+export async function attempt(act) {
+  try {
+    await act();
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    if (!(error instanceof SignedOut)) say(error.message, true);
+  }
+}
+
+let events = null;
+let begin = () => {};
+
+async function showSignIn() {
+  events?.close();
+  byId('content').hidden = true;
+  byId('sign-out').hidden = true;
+  put(byId('who'), '');
+  put(byId('live'), '');
+  if (byId('sign-in')) return;
+  const name = element('input', { id: 'username', autocomplete: 'username', maxlength: 128 });
+  const secret = element('input', { id: 'password', type: 'password', autocomplete: 'current-password', required: true, maxlength: 1024 });
+  const form = element('form', { id: 'sign-in', class: 'card', 'aria-labelledby': 'sign-in-title', onsubmit: (event) => {
+    event.preventDefault();
+    attempt(async () => {
+      await ask('POST', 'session', { username: name.value.trim(), password: secret.value });
+      form.remove();
+      say('');
+      await identify();
+      byId('main').focus();
+    });
+  } }, element('h2', { id: 'sign-in-title' }, 'Sign in'));
+  byId('main').append(form);
+  const { content } = await ask('GET', 'session').catch(() => ({ content: {} }));
+  if (content?.provider) form.append(element('a', { href: new URL('session/provider', base).href }, 'Sign in with the account of your site'));
+  if (content?.password) form.append(element('label', { for: 'username' }, 'User name (not with a token)'), name);
+  form.append(
+    element('label', { for: 'password' }, content?.password ? 'Password or token' : 'Token'), secret,
+    element('button', {}, 'Sign in'),
+    element('p', {}, 'A token begins with nuc_. ', element('code', {}, 'comet token create'), ' makes one.'),
+  );
+  (content?.password ? name : secret).focus();
+}
+
+async function identify() {
+  const { content: user } = await ask('GET', path('user'));
+  put(byId('who'), user.username);
+  byId('sign-out').hidden = false;
+  for (const one of document.querySelectorAll('[data-operator]')) one.hidden = !user.is_operator;
+  byId('content').hidden = false;
+  await begin(user);
+}
+
+// Calls show(user) when somebody has signed in, now or later.
+export function start(show) {
+  begin = show;
+  byId('sign-out').addEventListener('click', () => attempt(async () => {
+    await ask('DELETE', 'session');
+    location.reload();
+  }));
+  attempt(identify);
+}
+
+// Calls changed(type, data) for each event, and changed('all', {}) whenever events may have been missed.
+export function follow(types, changed) {
+  events?.close();
+  events = new EventSource(new URL('v1/events', base));
+  for (const type of types) events.addEventListener(type, (event) => changed(type, JSON.parse(event.data)));
+  events.addEventListener('lost', () => changed('all', {}));
+  events.addEventListener('open', () => {
+    put(byId('live'), 'live');
+    changed('all', {});
+  });
+  events.addEventListener('error', () => {
+    if (byId('sign-in')) return;
+    put(byId('live'), 'connection lost; trying again');
+    if (events.readyState === EventSource.CLOSED) setTimeout(() => attempt(identify), 5000);
+  });
+}
+
+// Runs `act` soon, once for all that ask for it meanwhile; never two at a time.
+export function soon(act, milliseconds = 250) {
+  let timer = null;
+  let isBusy = false;
+  let isAgain = false;
+  return function run() {
+    if (isBusy) isAgain = true;
+    else timer ??= setTimeout(async () => {
+      isBusy = true;
+      timer = null;
+      await attempt(act);
+      isBusy = false;
+      if (isAgain) {
+        isAgain = false;
+        run();
+      }
+    }, milliseconds);
+  };
+}

@@ -1,0 +1,123 @@
+"""A guest's memory and devices, saved on this host by libvirt, and its disks as they were then.
+
+The record of a save has the state of each disk file: a guest continues only with the disks that it was saved with.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Dict, List
+
+from rocks.agent.host import Host
+from rocks.devices.change import CHANGED, UNCHANGED, Change
+from rocks.devices.libvirt.checks import ACTIVE, check_no_newer_lease
+from rocks.devices.libvirt.domain_xml import DomainDocument
+from rocks.devices.records import RecordKind, damaged, read_json_record, remove_record
+from rocks.devices.state_folder import Place, ensure_folder
+from rocks.errors import HostError, StateError
+from rocks.files import explain, write_file
+from rocks.units import BYTES_PER_GIB, KIB_PER_MB, gigabytes
+from rocks.wire.agent import SaveDomain
+
+SAVE_FOLDER = Path("/var/lib/libvirt/qemu/save")
+"""Where libvirt keeps managed saves; it cannot be set."""
+
+
+def save_domain(host: Host, operation: SaveDomain) -> Change:
+    """Save a running or paused domain. The caller holds the machine's lock.
+
+    A save that an earlier call began is completed. StateError for a domain that is off, or has a disk or device that
+    cannot be saved with it, and for too little space; ToolError when libvirt cannot save it: it runs on then.
+    """
+    name, domains = operation.name, host.domains()
+    found = domains.find(name)
+    if found is None or (found.state not in ACTIVE and not found.has_managed_save):
+        raise StateError(f"{name} is not running on this host, so there is nothing to save")
+    check_no_newer_lease(found, operation.token)
+    if found.token != operation.token:
+        raise StateError(
+            f"{name} is on this host under lease {found.token}, not {operation.token}; try again"
+        )
+    document = domains.document(name)
+    if found.state in ACTIVE:
+        _check_savable(document)
+        _check_space(name, operation.memory_mb)
+        remove_record(_record(host, name))
+        domains.save(name)
+    elif _record(host, name).exists():
+        return UNCHANGED
+    domains.check_managed_save(name)
+    domains.set_autostart(name, False)  # it stays saved when this host boots
+    ensure_folder(Place.SAVED.below(host.state_folder))
+    write_file(_record(host, name), json.dumps(_states(document)) + "\n")
+    return CHANGED
+
+
+def check_saved_disks(host: Host, name: str) -> None:
+    """StateError when the save of a machine is incomplete, or one of its disks has changed since."""
+    discard = f"discard what its guest had in memory: rocks stop host vm {name} saved=remove"
+    kind = RecordKind(f"the record of the saved {name}", discard)
+    record = read_json_record(_record(host, name), kind)
+    if record is None:
+        raise StateError(
+            f"the save of {name} was interrupted; complete it: rocks save host vm {name}; or {discard}"
+        )
+    if not isinstance(record, dict):
+        raise damaged(_record(host, name), kind, "it is no object")
+    present = _states(host.domains().document(name))
+    changed = sorted(path for path in {*record, *present} if record.get(path) != present.get(path))
+    if changed:
+        raise StateError(
+            f"the disk {changed[0]} of {name} has changed since the machine was saved, so its guest would damage it; "
+            f"{discard}"
+        )
+
+
+def forget_save(host: Host, name: str) -> None:
+    """Remove the record of a save that is over."""
+    remove_record(_record(host, name))
+
+
+def _record(host: Host, name: str) -> Path:
+    return Place.SAVED.below(host.state_folder) / name
+
+
+def _check_savable(document: DomainDocument) -> None:
+    if document.host_devices:
+        raise StateError(
+            f"{document.name} cannot be saved: it has the device {document.host_devices[0]} of its host, whose state "
+            "stays in the device; shut it down instead"
+        )
+    for path in document.disks:
+        if not Path(path).is_file():
+            raise StateError(
+                f"{document.name} cannot be saved: its disk {path} is a device, or an image of a NAS, and could change "
+                "meanwhile; only machines whose disks are image files are saved"
+            )
+
+
+def _check_space(name: str, memory_mb: int) -> None:
+    folder = SAVE_FOLDER if SAVE_FOLDER.is_dir() else Path("/var/lib")
+    filesystem = os.statvfs(folder)
+    free, needed = filesystem.f_bavail * filesystem.f_frsize, memory_mb * KIB_PER_MB * 1024
+    if needed + BYTES_PER_GIB > free:
+        raise StateError(
+            f"{name} is not saved: its memory takes up to {gigabytes(needed)} in {SAVE_FOLDER}, whose file system has "
+            f"{gigabytes(free)} free, and {gigabytes(BYTES_PER_GIB)} must stay free"
+        )
+
+
+def _states(document: DomainDocument) -> Dict[str, List[int]]:
+    """Each disk file, and what a change of it would change: inode, size, time of the last change in nanoseconds."""
+    found = {}
+    for path in document.disk_paths:
+        try:
+            status = Path(path).stat()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise HostError(f"the disk {path} cannot be read: {explain(error, Path(path))}") from None
+        found[path] = [status.st_ino, status.st_size, status.st_mtime_ns]
+    return found

@@ -1,0 +1,122 @@
+"""High availability: when a host has been silent for so long that its machines are started elsewhere. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from rocks.cluster.records import Lease
+
+REASON = "high availability: "
+"""Begins the reason of every lease that the service takes from a host."""
+
+LEAST_SILENCES = 3
+"""Questions in a row without an answer: a service that was stopped itself has not asked meanwhile."""
+
+_FIRST_PAUSE_SECONDS = 60.0
+_LONGEST_PAUSE_SECONDS = 900.0
+
+
+class Watched(NamedTuple):
+    """Machines with high availability, by host.
+
+    `held`: the host may run them, and they are to run. `interrupted`: the service began to take them from the host, or
+    to start them there, and they run nowhere else yet.
+    """
+
+    held: dict[str, list[str]]
+    interrupted: dict[str, list[str]]
+
+    @property
+    def hosts(self) -> list[str]:
+        """The hosts to ask."""
+        return sorted({*self.held, *self.interrupted})
+
+    def of_host(self, host: str) -> list[str]:
+        """The machines that are started elsewhere when the host is silent."""
+        return sorted({*self.held.get(host, ()), *self.interrupted.get(host, ())})
+
+
+def watched(names: Iterable[str], leases: Mapping[str, Lease], places: Mapping[str, str]) -> Watched:
+    """The machines that are to run, by host. `leases` has lower-case names, `places` maps a name to its recorded host.
+
+    One that an operator stops or has stopped, or that has ended by itself, is left as it is.
+    """
+    found = Watched({}, {})
+    for name in names:
+        lease = leases.get(name.lower())
+        if lease is None:
+            continue
+        is_ours = (lease.reason or "").startswith(REASON)
+        host = lease.host or places.get(name, "")
+        if lease.state == "running" or (lease.state == "starting" and not is_ours):
+            found.held.setdefault(host, []).append(name)
+        elif is_ours and host:
+            found.interrupted.setdefault(host, []).append(name)
+    return found
+
+
+class _Silence(NamedTuple):
+    """`since`: the last answer, or the first question. `questions`: those without an answer since then."""
+
+    since: float
+    questions: int
+
+
+class Silences:
+    """For how long hosts have not answered; in the memory of the service."""
+
+    def __init__(self, limit_seconds: float) -> None:
+        self._limit_seconds = limit_seconds
+        self._hosts: dict[str, _Silence] = {}
+
+    def observe(self, now: float, answering: Collection[str], silent: Collection[str]) -> list[str]:
+        """Take the answers of a round at `now`, in seconds; returns the hosts that are silent for too long.
+
+        A host that is not asked is forgotten.
+        """
+        before = self._hosts
+        self._hosts = {host: _Silence(now, 0) for host in answering}
+        for host in silent:
+            since, questions = before.get(host, _Silence(now, 0))
+            self._hosts[host] = _Silence(since, questions + 1)
+        return [host for host in sorted(silent) if self._is_long(self._hosts[host], now)]
+
+    def _is_long(self, silence: _Silence, now: float) -> bool:
+        return now - silence.since >= self._limit_seconds and silence.questions >= LEAST_SILENCES
+
+    def seconds(self, host: str, now: float) -> float:
+        """For how long a host has been silent."""
+        return now - self._hosts[host].since
+
+    def begins(self, host: str) -> bool:
+        """Whether the last round was the first without an answer."""
+        return self._hosts[host].questions == 1
+
+
+class Pauses:
+    """When a host may be tried again: a minute after the first attempt, after each further one twice as long."""
+
+    def __init__(self) -> None:
+        self._hosts: dict[str, tuple[int, float]] = {}
+
+    def is_over(self, host: str, now: float) -> bool:
+        """Whether the host may be tried at `now`, in seconds."""
+        return now >= self._hosts.get(host, (0, now))[1]
+
+    def begin(self, host: str, now: float) -> None:
+        """An attempt begins."""
+        attempts = self._hosts.get(host, (0, now))[0]
+        pause = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**attempts)
+        self._hosts[host] = (min(attempts + 1, 10), now + pause)
+
+    def keep(self, hosts: Collection[str]) -> None:
+        """Forget the other hosts: nothing of theirs has failed."""
+        self._hosts = {host: pause for host, pause in self._hosts.items() if host in hosts}
+
+
+def is_cut_off(answering: int, silent: int) -> bool:
+    """Whether the frontend itself may be cut off: fewer of the other hosts answer than are silent."""
+    return answering < silent

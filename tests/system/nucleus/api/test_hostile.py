@@ -1,0 +1,208 @@
+"""Bad input and faults as strangers and the site bring them; docs/security.md has the list with its outcomes."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import logging
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from nucleus.api.frame import HEADERS
+from nucleus.configuration import Configuration
+from nucleus.mirror import audit
+from nucleus.mirror.pool import Pool
+from tests.system.nucleus.api.conftest import ISO, PROBLEMS, changed, started
+from tests.system.nucleus.api.http_client import SECONDS, Client
+
+SETS = "/v1/computeset"
+JSON = {"Content-Type": "application/json", **PROBLEMS}
+
+
+def raw(service: Client, head: str, body: bytes = b"") -> socket.socket:
+    """A connection on which this was sent, with the token of ann."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(SECONDS)
+    connection.connect(str(service.path))
+    authorization = f"Authorization: Bearer {service.tokens['ann']}"
+    connection.sendall(f"{head}\r\n{authorization}\r\n\r\n".encode("latin-1") + body)
+    return connection
+
+
+def status_of(connection: socket.socket) -> int:
+    """The status of the answer that comes."""
+    with connection.makefile("rb") as answer:
+        return int(answer.readline().split()[1])
+
+
+def test_a_database_that_is_away_and_comes_back(
+    configuration: Configuration, pool: Pool, people: dict[str, str], tmp_path: Path
+) -> None:
+    """Owners are refused with a reason, no thread waits, and the next request after its return is answered."""
+    place = tmp_path / "mysql.sock"
+    away = changed(configuration, "database", socket=str(place))
+    service_pool = Pool(away.database)
+    try:
+        with started(away, service_pool, people) as service:
+            for _ in range(50):  # more than the service has threads and connections
+                answer = service.get("ann", "/v1/cluster", headers=PROBLEMS)
+                assert (answer.status_code, answer.json()["code"]) == (503, "backend-unavailable")
+            assert service.get("", "/healthz").status_code == 200, "the process itself is well"
+            assert service.get("", "/readyz").status_code == 503
+            place.symlink_to(configuration.database.socket)
+            assert service.get("ann", "/v1/cluster").status_code == 200
+            place.unlink()
+            assert service.get("", "/healthz").status_code == 200
+    finally:
+        service_pool.close()
+
+
+def test_a_hundred_slow_uploads_hold_up_nobody(service: Client) -> None:
+    begun = [
+        service.ask("ann", "POST", "/v1/image/upload", json={"name": f"{n}.iso", "size": len(ISO)})
+        for n in range(5)
+    ]
+    paths = [one.headers["Location"].removeprefix("http://site.example") for one in begun]
+    with contextlib.ExitStack() as connections:
+        sending = []
+        for n in range(100):
+            head = (
+                f"PATCH {paths[n % 5]} HTTP/1.1\r\nHost: x\r\nUpload-Offset: 0\r\nContent-Length: {len(ISO)}"
+            )
+            sending.append(connections.enter_context(raw(service, head, b"some bytes")))
+        refused, end = 0, time.monotonic() + SECONDS
+        while refused < 96:  # four wait for more bytes, or were refused as the second one of their upload
+            assert time.monotonic() < end, f"{refused} of 100 were refused"
+            answered = [one for one in sending if _has_answer(one)]
+            refused += len(answered)
+            for one in answered:
+                assert status_of(one) in (400, 409, 429)
+                sending.remove(one)
+        assert service.get("bob", "/v1/cluster").status_code == 200
+        assert (
+            service.ask("bob", "POST", "/v1/image/upload", json={"name": "b.iso", "size": 9}).status_code
+            == 201
+        )
+
+
+def _has_answer(connection: socket.socket) -> bool:
+    connection.settimeout(0.2)
+    try:
+        return bool(connection.recv(1, socket.MSG_PEEK))
+    except TimeoutError:
+        return False
+    finally:
+        connection.settimeout(SECONDS)
+
+
+def test_no_log_has_what_proves_who_somebody_is(
+    service: Client, pool: Pool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    token = service.tokens["ann"]
+    secret = token.split("_")[2]
+    basic = base64.b64encode(f"ann:{token}".encode()).decode()
+    service.get("ann", "/v1/cluster")
+    service.get("", "/v1/cluster", headers={"Authorization": f"Basic {basic}"})
+    service.get("", "/v1/cluster", headers={"Authorization": f"Bearer {token}x"})
+    service.get("", "/v1/cluster", headers={"X-Request-ID": token, "traceparent": token})
+    service.get("ann", f"/v1/cluster?name={token}&fields={token}")
+    service.ask("", "POST", "/rest-auth/login", json={"username": "ann", "password": token})
+    service.ask("ann", "POST", "/v1/token", json={"note": "n", "scopes": [token]})
+    made = service.ask("ann", "POST", "/v1/token", json={"scopes": ["read"]}).json()["token"]
+    service.ask("ann", "DELETE", f"/v1/token/{token}")
+    service.get("ann", f"/v1/cluster/{token}")
+    with pool.transaction() as session:
+        rows = [str(row.entry) for row in audit.rows(session)]
+    logged = [one.getMessage() for one in caplog.records if not one.name.startswith("uvicorn")]
+    assert len(rows) >= 5 and len(logged) >= 8
+    for text in (*rows, *logged):
+        assert secret not in text and made.split("_")[2] not in text and basic not in text, text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/v1/cluster", 200),
+        ("GET", "/docs", 200),
+        ("GET", "/v1/cluster/none", 404),
+        ("GET", "/nothing", 404),
+        ("POST", "/v1/cluster", 405),
+        ("PUT", "/v1/user", 400),
+        ("GET", "/console/vnc/none", 200),
+        ("GET", "/assets/none", 404),
+    ],
+)
+def test_every_answer_forbids_frames_and_scripts_of_others(
+    service: Client, method: str, path: str, status: int
+) -> None:
+    answer = service.ask("ann", method, path, body=b"x", headers=JSON)
+    assert answer.status_code == status
+    for name, value in HEADERS.items():
+        if name == "Content-Security-Policy":
+            policy = answer.headers[name]
+            assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy
+            assert "script-src" not in policy.replace("script-src 'self'", "")
+        else:
+            assert answer.headers[name] == value
+
+
+def test_clients_choose_no_header_of_an_answer(service: Client) -> None:
+    """Names and identifiers with line ends, hosts that are none; a request with two lengths is none."""
+    answer = service.get("ann", "/v1/cluster/a%0d%0aSet-Cookie:%20x=1", headers=PROBLEMS)
+    assert answer.status_code == 404 and "Set-Cookie" not in answer.headers
+    for value in ("a b", "x" * 65, "\xe9", "nuc_a", "a\tb", "<b>"):
+        answer = service.get("ann", "/v1/user", headers={"X-Request-ID": value, "traceparent": value})
+        assert answer.status_code == 200 and answer.headers["X-Request-ID"] != value
+    for host in ("a.example/..", "a.example@b.example", "a b", '"', "[::1"):
+        head = f"POST /v1/image/upload HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json"
+        body = json.dumps({"name": f"{len(host)}.iso", "size": 9}).encode()
+        with raw(service, f"{head}\r\nContent-Length: {len(body)}", body) as connection:
+            text = connection.recv(65536).decode("latin-1")
+        if text.startswith("HTTP/1.1 201"):
+            assert "\r\nlocation: /v1/image/upload/" in text.lower(), text
+        else:
+            assert text.startswith("HTTP/1.1 400") or text.startswith("HTTP/1.1 409"), text
+    with raw(
+        service, "POST /v1/user HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2", b"ab"
+    ) as two:
+        assert status_of(two) == 400
+    both = "POST /v1/user HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 9"
+    with raw(service, both, b"0\r\n\r\n") as smuggled:
+        assert status_of(smuggled) in (400, 405)
+
+
+BOMBS: dict[str, bytes] = {
+    "deep arrays": b"[" * 500_000,
+    "deep objects": b'{"cluster":' * 50_000,
+    "a large number": b'{"cluster": "vc2", "count": ' + b"9" * 500_000 + b"}",
+    "a small number": b'{"cluster": "vc2", "count": 1e999999}',
+    "NaN": b'{"cluster": "vc2", "count": NaN}',
+    "one name twice": b'{"cluster": "vc3", "cluster": "none"}',
+    "many names": b"{" + b",".join(b'"%d": 1' % n for n in range(50_000)) + b"}",
+    "a list that is large when it is written out": b'{"cluster": "vc2", "computes": "n[0-9999999]"}',
+    "lists of lists": b'{"cluster": "vc2", "computes": "a[0-99]b[0-99]c[0-99]d[0-99]"}',
+    "a lone surrogate": b'{"cluster": "\\ud800"}',
+    "NUL": b'{"cluster": "vc2\\u0000"}',
+    "no UTF-8": b'{"cluster": "\xff"}',
+    "UTF-16": '{"cluster": "vc2"}'.encode("utf-16"),
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_odd_json_is_refused_at_once(service: Client, bomb: str) -> None:
+    answer = service.ask("ann", "POST", SETS, body=BOMBS[bomb], headers=JSON)
+    assert answer.status_code in (400, 404, 413, 422), answer.text
+    assert len(answer.content) < 20_000 and answer.json()["code"] != "internal-error"
+
+
+def test_a_compressed_body_is_not_unpacked(service: Client) -> None:
+    answer = service.ask(
+        "ann", "POST", SETS, body=b"\x1f\x8b" + bytes(100), headers={**JSON, "Content-Encoding": "gzip"}
+    )
+    assert answer.status_code == 400

@@ -1,0 +1,122 @@
+"""Connections: who may connect, whom they name, and when those that do nothing end."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nucleus.api import listening
+from nucleus.api.app import create_application
+from nucleus.api.listening import listen
+from nucleus.configuration import Configuration, ListenSettings
+from nucleus.mirror.pool import Pool
+from rocks.errors import HostError
+from tests.system.nucleus.api.conftest import changed, started
+from tests.system.nucleus.api.http_client import SECONDS, Client, answering
+from tests.system.nucleus.api.test_events import emit
+
+WRONG = {"Authorization": "Bearer nuc_AAAAAAAA_" + "0" * 43, "Prefer": "respond-async"}
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < end, what
+        time.sleep(0.05)
+
+
+def sources(pool: Pool) -> list[str | None]:
+    """Where wrong credentials came from, as the audit log has it."""
+    with pool.transaction() as session:
+        rows = session.rows("SELECT source_ip FROM audit WHERE action = 'authenticate' ORDER BY seq")
+    return [source for (source,) in rows]
+
+
+def test_only_the_proxy_before_the_socket_states_where_a_request_is_from(
+    configuration: Configuration, pool: Pool, people: dict[str, str]
+) -> None:
+    behind = changed(configuration, "listen", socket="/some/socket")
+    with started(behind, pool, people) as service:
+
+        def ask(forwarded: str) -> int:
+            return service.get("", "/v1/user", headers={**WRONG, "X-Forwarded-For": forwarded}).status_code
+
+        assert {ask("10.9.9.9, 192.0.2.1") for _ in range(10)} == {401}
+        assert ask("10.8.8.8, 192.0.2.1") == 429, "a stranger does not choose the address that is counted"
+        assert ask("2001:db8::1") == 401, "others do not wait for him"
+        assert ask("192.0.2.1, nothing") == 401
+        sent = {"X-Forwarded-Proto": "https", "Host": "owners.example"}
+        begun = service.ask(
+            "ann", "POST", "/v1/image/upload", json={"name": "a.iso", "size": 9}, headers=sent
+        )
+        assert begun.headers["Location"].startswith("https://owners.example/")
+    assert sources(pool) == ["192.0.2.1"] * 10 + ["2001:db8::1", None]
+    with started(configuration, pool, people) as service:
+        service.get("", "/v1/user", headers={**WRONG, "X-Forwarded-For": "192.0.2.7"})
+    assert sources(pool)[-1] is None, "nobody is believed where users connect themselves"
+
+
+def test_a_socket_is_open_to_its_group_and_served_once(tmp_path: Path) -> None:
+    path = tmp_path / "nucleus.sock"
+    settings = ListenSettings(socket=str(path))
+    with listen(settings):
+        assert path.stat().st_mode & 0o777 == 0o660
+        with pytest.raises(HostError, match="another process"):
+            listen(settings)
+    with listen(settings), socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+    path.unlink()
+    path.write_text("notes")
+    with pytest.raises(HostError, match="no socket"):
+        listen(settings)
+    assert path.read_text() == "notes"
+    assert [one.name for one in tmp_path.iterdir()] == ["nucleus.sock"]
+    with (
+        listen(ListenSettings(port=0)) as first,
+        pytest.raises(HostError, match="cannot listen at"),
+    ):
+        listen(ListenSettings(port=first.getsockname()[1]))
+
+
+def test_a_connection_without_a_whole_request_ends(service: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listening, "HEADER_SECONDS", 0.5)
+    for begin in (b"", b"GET /healthz HTT", b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-A: "):
+        with socket.socket(socket.AF_UNIX) as raw:
+            raw.settimeout(SECONDS)
+            raw.connect(str(service.path))
+            raw.sendall(begin)
+            with contextlib.suppress(ConnectionResetError):
+                assert raw.recv(1000) == b"", begin
+    with socket.socket(socket.AF_UNIX) as raw:
+        raw.settimeout(SECONDS)
+        raw.connect(str(service.path))
+        raw.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /heal")
+        with raw.makefile("rb") as answers:
+            assert answers.readline().startswith(b"HTTP/1.1 200")
+            with contextlib.suppress(ConnectionResetError):
+                answers.read()  # ends, although half a second request has come
+
+
+def test_a_stream_that_is_never_read_ends(
+    configuration: Configuration, pool: Pool, people: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel ends the connection; the stream's place among the user's is free then."""
+    monkeypatch.setattr(listening, "UNREAD_SECONDS", 2)
+    application = create_application(configuration, pool)
+    listener = listen(ListenSettings(port=0))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    emit(pool, *("x" * 150 for _ in range(4000)))
+    with answering(application, listener), socket.socket() as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        raw.connect(listener.getsockname())
+        head = f"GET /v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {people['ann']}\r\n"
+        raw.sendall(head.encode() + b"Last-Event-ID: 0\r\n\r\n")
+        streams = application.state.service.streams
+        until(lambda: bool(streams.count), "the stream")
+        until(lambda: not streams.count, "the end of the stream")
+        assert application.state.hub.count == 0

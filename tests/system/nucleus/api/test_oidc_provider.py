@@ -1,0 +1,262 @@
+"""Tokens of a real provider of OpenID Connect, the certified oidc-provider, from the sign-in to a request of ours.
+
+`make test-oidc` installs it, with a Node.js of its own, into the folder that OIDC_PROVIDER names.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import hmac
+import http.cookiejar
+import json
+import os
+import re
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from joserfc.jwk import ECKey, KeySet
+
+from nucleus.api import oidc
+from nucleus.configuration import Configuration
+from nucleus.mirror.pool import Pool
+from rocks.process import end_group, start_with_pipes
+from tests.system.nucleus.api.conftest import PROBLEMS, changed, started
+from tests.system.nucleus.api.http_client import SECONDS, Client
+
+FOLDER = Path(os.environ.get("OIDC_PROVIDER", ""))
+pytestmark = pytest.mark.skipif(
+    "OIDC_PROVIDER" not in os.environ,
+    reason="OIDC_PROVIDER names no folder with oidc-provider; `make test-oidc` makes one and runs this",
+)
+
+CALLBACK = "https://site.example/callback"
+VERIFIER = "v" * 64
+SECRET = "a secret of both sides, long enough for HS512: " + "s" * 32
+
+
+def new_key(name: str) -> ECKey:
+    """A key that a provider signs with."""
+    return ECKey.generate_key("P-256", {"kid": name, "use": "sig", "alg": "ES256"})
+
+
+def client(name: str, **more: Any) -> dict[str, Any]:
+    """A client of the provider, as it is registered there: a public one with PKCE."""
+    return {
+        "client_id": name,
+        "redirect_uris": [CALLBACK],
+        "response_types": ["code"],
+        "grant_types": ["authorization_code"],
+        "token_endpoint_auth_method": "none",
+        "id_token_signed_response_alg": "ES256",
+        **more,
+    }
+
+
+CLIENTS = [
+    client("nucleus"),
+    client("mail"),
+    client(
+        "symmetric",
+        client_secret=SECRET,
+        id_token_signed_response_alg="HS256",
+        token_endpoint_auth_method="client_secret_post",
+    ),
+]
+
+
+class Provider:
+    """One that runs; `issuer` is its address."""
+
+    def __init__(self, issuer: str) -> None:
+        self.issuer = issuer
+
+    def sign_in(self, name: str, audience: str = "nucleus", **secret: str) -> str:
+        """The ID token that a person gets in a browser: authorization code with PKCE, the form, the consent."""
+        opener = urllib.request.build_opener(
+            urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()), _NoRedirect()
+        )
+        digest = hashlib.sha256(VERIFIER.encode()).digest()
+        query = {
+            "client_id": audience,
+            "response_type": "code",
+            "scope": "openid profile",
+            "redirect_uri": CALLBACK,
+            "state": "of the test",
+            "code_challenge": base64.urlsafe_b64encode(digest).rstrip(b"=").decode(),
+            "code_challenge_method": "S256",
+        }
+        place = f"{self.issuer}/auth?{urllib.parse.urlencode(query)}"
+        form: bytes | None = None
+        for _ in range(12):
+            with opener.open(place, form, SECONDS) as answer:
+                location, page = answer.headers.get("Location"), answer.read().decode()
+            form = None
+            if location is None:  # the form of the sign-in, then that of the consent
+                prompt = re.search(r'name="prompt" value="(\w+)"', page)
+                assert prompt, page
+                form = urllib.parse.urlencode({"prompt": prompt[1], "login": name, "password": "x"}).encode()
+                continue
+            place = urllib.parse.urljoin(place, location)
+            if place.startswith(CALLBACK):
+                break
+        found = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(place).query))
+        assert found.get("state") == "of the test", place
+        body = {
+            "grant_type": "authorization_code",
+            "code": found["code"],
+            "client_id": audience,
+            "redirect_uri": CALLBACK,
+            "code_verifier": VERIFIER,
+            **secret,
+        }
+        data = urllib.parse.urlencode(body).encode()
+        with urllib.request.urlopen(f"{self.issuer}/token", data, SECONDS) as answer:
+            token: str = json.loads(answer.read())["id_token"]
+        return token
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Gives an answer with Location as it is."""
+
+    def http_error_302(self, _request: Any, answer: Any, *_: Any) -> Any:
+        return answer
+
+    http_error_303 = http_error_302
+
+
+@contextlib.contextmanager
+def provider(*keys: ECKey, seconds: int = 600, port: int = 0) -> Iterator[Provider]:
+    """A provider with these keys, whose tokens are valid for so long."""
+    settings = {
+        "jwks": KeySet(list(keys)).as_dict(private=True),
+        "clients": CLIENTS,
+        "seconds": seconds,
+        "port": port,
+    }
+    process = start_with_pipes(
+        [str(FOLDER / "node"), str(FOLDER / "provider.mjs")],
+        {**os.environ, "SETTINGS": json.dumps(settings)},
+    )
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith(b"http://127.0.0.1:"):
+                yield Provider(line.decode().strip())
+                break
+        else:
+            raise AssertionError("the provider has ended")
+    finally:
+        end_group(process)
+
+
+@pytest.fixture
+def serve(
+    configuration: Configuration, pool: Pool, people: dict[str, str]
+) -> Callable[[str], contextlib.AbstractContextManager[Client]]:
+    """Nucleus with an issuer."""
+
+    def serve(issuer: str) -> contextlib.AbstractContextManager[Client]:
+        return started(changed(configuration, "oidc", issuer=issuer), pool, people)
+
+    return serve
+
+
+Serve = Callable[[str], contextlib.AbstractContextManager[Client]]
+
+
+def ask(service: Client, token: str) -> tuple[int, str]:
+    """Status and code of a request with the token; of one that is answered, the user's name."""
+    headers = {"Authorization": f"Bearer {token}", **PROBLEMS}
+    answer = service.get("", "/v1/user", headers=headers)
+    content = answer.json()
+    return answer.status_code, content.get("code") or content["username"]
+
+
+REFUSED = (401, "not-authenticated")
+
+
+def test_a_person_of_the_site_signs_in(serve: Serve, pool: Pool) -> None:
+    key = new_key("one")
+    with provider(key) as site, serve(site.issuer) as service:
+        token = site.sign_in("ann")
+        assert ask(service, token) == (200, "ann")
+        own = service.get("", "/v1/cluster", headers={"Authorization": f"Bearer {token}"})
+        assert [one["name"] for one in own.json()] == ["vc2"]
+        assert ask(service, site.sign_in("nobody")) == REFUSED, "the provider's people are not all ours"
+        for wrong in (
+            site.sign_in("ann", "mail"),
+            site.sign_in("ann", "symmetric", client_secret=SECRET),
+            unsigned(token),
+            confused(token, key),
+            other_claims(token, sub="bob"),
+        ):
+            assert ask(service, wrong) == REFUSED, wrong
+        with provider(key) as elsewhere:
+            assert ask(service, elsewhere.sign_in("ann")) == REFUSED, "another issuer with the same keys"
+        with pool.transaction() as session:
+            rows = session.rows("SELECT outcome FROM audit WHERE action = 'authenticate'")
+        assert rows == [("not-authenticated",)] * 7, "each is in the audit log"
+
+
+def unsigned(token: str) -> str:
+    """The token with `alg none`, as a forger makes it."""
+    return _encoded({"alg": "none"}) + "." + token.split(".")[1] + "."
+
+
+def confused(token: str, key: ECKey) -> str:
+    """Signed by HS256 with the provider's public key as the secret."""
+    signed = _encoded({"alg": "HS256", "kid": "one"}) + "." + token.split(".")[1]
+    digest = hmac.digest(key.as_pem(private=False), signed.encode(), "sha256")
+    return f"{signed}.{base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"
+
+
+def other_claims(token: str, **changes: str) -> str:
+    """The token with other claims, and its former signature."""
+    header, claims, signature = token.split(".")
+    return f"{header}.{_encoded({**json.loads(_decoded(claims)), **changes})}.{signature}"
+
+
+def _encoded(content: dict[str, Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(content).encode()).rstrip(b"=").decode()
+
+
+def _decoded(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def test_a_token_ends(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(oidc, "_LEEWAY_SECONDS", 0)
+    with provider(new_key("one"), seconds=1) as site, serve(site.issuer) as service:
+        token = site.sign_in("ann")
+        end = time.monotonic() + SECONDS
+        while ask(service, token) != REFUSED:
+            assert time.monotonic() < end, "it is still valid"
+            time.sleep(0.5)
+
+
+def test_keys_change_and_the_provider_is_away(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(oidc, "_AGAIN_SECONDS", -1.0)
+    monkeypatch.setattr(oidc, "_PAUSE_SECONDS", -1.0)
+    first, second = new_key("one"), new_key("two")
+    with provider(first) as site:
+        old = site.sign_in("ann")
+        issuer, port = site.issuer, int(site.issuer.rpartition(":")[2])
+    with serve(issuer) as service:
+        assert ask(service, old) == (503, "backend-unavailable"), "nobody is refused because of it"
+        with provider(second, first, port=port) as site:
+            new = site.sign_in("ann")
+            assert ask(service, new) == (200, "ann")
+            assert ask(service, old) == (200, "ann"), "the former key is still published"
+        assert ask(service, new) == (200, "ann"), "keys that are known need no provider"
+        with provider(second, port=port) as site:
+            monkeypatch.setattr(oidc, "_KEYS_SECONDS", -1.0)
+            assert ask(service, old) == REFUSED, "its key was withdrawn"
+            assert ask(service, site.sign_in("bob")) == (200, "bob")

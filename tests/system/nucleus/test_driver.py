@@ -1,0 +1,180 @@
+"""The driver of computesets, round by round: clocks that are set, alarms, and a process that is stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from nucleus.cli.main import main
+from nucleus.computesets.driver import Driver
+from nucleus.computesets.host_list import HostList
+from nucleus.computesets.timers import Clock
+from nucleus.configuration import Configuration, DatabaseSettings
+from nucleus.mirror import computesets, events, status
+from nucleus.mirror.observations import database_now
+from nucleus.mirror.pool import Guard, Pool
+from nucleus.records import SYSTEM
+from rocks.process import end_group, start_with_pipes
+from tests.system.nucleus.conftest import compute_numbers
+from tests.system.nucleus.test_operations import until
+
+
+@dataclass
+class Hands:
+    """The hands of a clock, which a test sets."""
+
+    now: float
+    since_boot: float = 1000.0
+    boot: str = "first"
+
+    @property
+    def clock(self) -> Clock:
+        return Clock(lambda: self.now, lambda: self.since_boot, lambda: self.boot)
+
+
+@pytest.fixture
+def hands() -> Hands:
+    """A clock of the test's own."""
+    return Hands(time.time())
+
+
+@pytest.fixture
+def turn(pool: Pool, hands: Hands) -> Iterator[Callable[[], None]]:
+    """A round of a driver that has the lease, with four hosts."""
+    guard = Guard(pool.settings, "computesets", "test")
+    assert guard.take()
+    driver = Driver(Configuration(), guard, HostList(pool, ["h0", "h1", "h2", "h3"]), hands.clock)
+    yield driver.round
+    guard.release()
+
+
+def _start(pool: Pool, cluster: int, count: int) -> int:
+    """A set of an hour."""
+    with pool.transaction() as session:
+        nodes = compute_numbers(session, cluster)[:count]
+        new = computesets.NewComputeset(cluster, nodes, "ann", "alp1", None, 60, "ann")
+        return computesets.insert_computeset(session, new)
+
+
+def _state(pool: Pool, number: int) -> tuple[str, str | None]:
+    with pool.transaction() as session:
+        found = computesets.find_computeset(session, SYSTEM, number)
+    assert found is not None
+    return found.state, found.end_reason
+
+
+def test_setting_the_time_ends_no_set(
+    pool: Pool, cluster_number: int, hands: Hands, turn: Callable[[], None]
+) -> None:
+    number = _start(pool, cluster_number, 2)
+    for day in (0, 1, -2):
+        hands.now += day * 86400
+        hands.since_boot += 30
+        for _ in range(3):
+            turn()
+        assert _state(pool, number) == ("running", None)
+    hands.since_boot += 3600
+    turn()
+    assert _state(pool, number) == ("ending", "walltime")
+
+
+@pytest.mark.parametrize("boots", [("first", "second"), ("", "")], ids=["another", "unknown"])
+def test_after_a_boot_the_time_of_day_counts(
+    pool: Pool, cluster_number: int, hands: Hands, turn: Callable[[], None], boots: tuple[str, str]
+) -> None:
+    hands.boot = boots[0]
+    number = _start(pool, cluster_number, 1)
+    for _ in range(3):
+        turn()
+    hands.boot, hands.since_boot, hands.now = boots[1], 20.0, hands.now + 3000
+    turn()
+    assert _state(pool, number) == ("running", None)
+    hands.since_boot, hands.now = 630.0, hands.now + 610
+    turn()
+    assert _state(pool, number) == ("ending", "walltime")
+
+
+def test_a_compute_that_is_on_without_a_set_gives_an_alarm_until_it_is_off(
+    pool: Pool, cluster_number: int, hands: Hands, turn: Callable[[], None], capsys: pytest.CaptureFixture[str],
+    nucleus_settings: DatabaseSettings, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    for key in ("socket", "name", "user"):
+        monkeypatch.setenv(f"NUCLEUS_DATABASE_{key}".upper(), str(getattr(nucleus_settings, key)))
+    _start(pool, cluster_number, 1)
+
+    def switch(state: str, condition: str) -> None:
+        with pool.transaction() as session:
+            session.execute("UPDATE node SET state = %s WHERE " + condition, (state,))
+        hands.since_boot += 31
+        turn()
+
+    def alarms() -> tuple[list[tuple[str, str | None, str | None]], float]:
+        with pool.transaction() as session:
+            found = [
+                (one.target, one.old, one.new)
+                for one in events.events_after(session, SYSTEM, 0, types=["alarm"])
+            ]
+            values = status.gauges(session, database_now(session))["alarms"]
+        return found, values["vm-on-without-job",]
+
+    switch("active", "kind = 'frontend' OR name = 'vm-vc2-0'")
+    assert alarms() == ([], 0), "a frontend, and a compute of a set"
+    assert main(["status"]) == 0
+    assert "alarm" not in capsys.readouterr().out
+    begun = ("vc2/vm-vc2-3", None, "vm-on-without-job")
+    switch("active", "name = 'vm-vc2-3'")
+    switch("active", "name = 'vm-vc2-3'")
+    assert alarms() == ([begun], 1), "once"
+    assert main(["status"]) == 1
+    assert "alarm: vc2/vm-vc2-3 is on, on host-3" in capsys.readouterr().out
+    switch("nostate", "name = 'vm-vc2-3'")
+    assert alarms() == ([begun, ("vc2/vm-vc2-3", "vm-on-without-job", None)], 0)
+
+
+_HOLDER = """
+import sys
+from nucleus.configuration import DatabaseSettings
+from nucleus.mirror.pool import Guard
+from rocks.errors import RocksError
+
+guard = Guard(DatabaseSettings(*sys.argv[1:]), "poller", "stopped", 1)
+print(guard.take(), flush=True)
+sys.stdin.readline()
+try:
+    with guard.transaction() as session:
+        session.execute("INSERT INTO project (name) VALUES ('late')")
+    print("written", flush=True)
+except RocksError as error:
+    print(type(error).__name__, flush=True)
+print(guard.take(), flush=True)
+"""
+
+
+def test_a_process_that_is_stopped_loses_its_lease_and_writes_nothing_when_it_goes_on(
+    pool: Pool, nucleus_settings: DatabaseSettings
+) -> None:
+    one = nucleus_settings
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    stopped = start_with_pipes([sys.executable, "-c", _HOLDER, one.socket, one.name, one.user], environment)
+    try:
+        assert stopped.stdin is not None and stopped.stdout is not None
+        assert stopped.stdout.readline() == b"True\n"
+        stopped.send_signal(signal.SIGSTOP)
+        second = Guard(nucleus_settings, "poller", "second")
+        until(second.take, "the end of the lease")
+        stopped.send_signal(signal.SIGCONT)
+        stopped.stdin.write(b"go on\n")
+        stopped.stdin.flush()
+        assert stopped.stdout.readline() == b"HostError\n"
+        assert stopped.stdout.readline() == b"False\n", "another one has it"
+        with second.transaction() as session:
+            assert session.row("SELECT 1 FROM project WHERE name = 'late'") is None
+        second.release()
+    finally:
+        end_group(stopped)

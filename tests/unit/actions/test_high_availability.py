@@ -1,0 +1,144 @@
+"""What the service of high availability starts, round by round; hosts, leases and commands are made up."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from rocks.actions import high_availability
+from rocks.actions.high_availability import Supervisor
+from rocks.cluster.ha_watch import REASON
+from rocks.cluster.records import Lease
+from rocks.errors import HostError, RocksError
+from rocks.hosts.agent_line import NoAgentError
+
+HEAD, OLD, NEW, OTHER = "head", "vmh1", "vmh2", "vmh3"
+NAME = "vm-a-0"
+OURS = f"{REASON}{OLD} has not answered for 60 s"
+
+
+class Site:
+    """Three hosts and the frontend; `faults` has the errors of hosts, `commands` what the service has run."""
+
+    def __init__(self) -> None:
+        self.lease = Lease(NAME, 7, OLD, "running")
+        self.place = OLD
+        self.faults: dict[str, RocksError] = {}
+        self.commands: list[list[str]] = []
+        self.log: list[str] = []
+        self.now = 0.0
+        self.goes_on = threading.Event()
+        self.goes_on.set()
+
+    def ask(self, database: Any, fleet: Any, hosts: Sequence[str], **_: Any) -> dict[str, object]:
+        return {host: self.faults.get(host, object()) for host in hosts}
+
+    def run(self, arguments: list[str], deadline_seconds: float) -> SimpleNamespace:
+        self.commands.append(arguments[1:])
+        assert self.goes_on.wait(60)
+        return SimpleNamespace(text="", error_text="")
+
+    def look(self, supervisor: Supervisor, rounds: int = 1) -> None:
+        """Rounds of ten seconds each; what they began has ended, unless it was made to wait."""
+        for _ in range(rounds):
+            supervisor.look()
+            self.now += 10
+            if self.goes_on.is_set():
+                for work in supervisor._at_work.values():
+                    work.thread.join(60)
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """Its machine has high availability and runs on vmh1."""
+    found = Site()
+    hosts = [HEAD, OLD, NEW, OTHER]
+    records = [SimpleNamespace(name=name, is_true=lambda _: True) for name in hosts]
+    table = SimpleNamespace(
+        vm_places=lambda _: {NAME: found.place},
+        physical_hosts=lambda _: hosts,
+        load_hosts=lambda *_: records,
+    )
+    for name, value in {
+        "table": table,
+        "leases": SimpleNamespace(read_leases=lambda *_: {NAME: found.lease}),
+        "has_attribute": lambda *_: True,
+        "resolve_attribute": lambda *_: {NAME: "yes"},
+        "resolve_secret": lambda *_: {OLD: "/fence", HEAD: "/fence"},
+        "find_local_host": lambda _: HEAD,
+        "open_fleet": lambda *_: contextlib.nullcontext(),
+        "ask_facts": found.ask,
+        "monotonic_seconds": lambda: found.now,
+        "process": SimpleNamespace(run=found.run),
+        "outside_of_unit": list,
+        "watch_lines": lambda _, held: [
+            f"{host} is watched for {', '.join(names)}" for host, names in held.items()
+        ],
+    }.items():
+        monkeypatch.setattr(high_availability, name, value)
+    yield found
+    found.goes_on.set()
+
+
+@pytest.fixture
+def supervisor(site: Site) -> Supervisor:
+    """Of the site."""
+    database: Any = SimpleNamespace(lock=lambda *_: None, end_reading=lambda: None)
+    return Supervisor(database, "rocks", site.log.append)
+
+
+def test_a_silent_host_is_evacuated(site: Site, supervisor: Supervisor) -> None:
+    site.look(supervisor)
+    site.faults[OLD] = HostError("cannot reach vmh1")
+    site.look(supervisor, 8)
+    ((*command, reason, fence, names),) = site.commands
+    assert (command, fence, names) == (["evacuate", "host", OLD], "must-fence=yes", f"vm={NAME}")
+    assert reason.startswith(f"reason={REASON}{OLD}")
+
+
+def test_a_host_that_is_on_is_not_fenced_for_its_agent(site: Site, supervisor: Supervisor) -> None:
+    """An agent that is being upgraded, or was removed; its guests run."""
+    site.faults[OLD] = NoAgentError("the agent on host vmh1 does not start")
+    site.look(supervisor, 30)
+    assert site.commands == []
+    assert site.log == [
+        f"{OLD} is watched for {NAME}",
+        f"{OLD} answers, but cannot be used: the agent on host vmh1 does not start",
+    ]
+
+
+@pytest.mark.parametrize("place", [HEAD, NEW])
+@pytest.mark.parametrize("state", ["released", "starting"])
+def test_a_start_that_failed_or_was_killed_is_repeated(
+    site: Site, supervisor: Supervisor, place: str, state: str
+) -> None:
+    """Also on this machine itself, which is not watched."""
+    site.place = place
+    site.lease = Lease(NAME, 8, place if state == "starting" else None, state, None, OURS)
+    site.look(supervisor)
+    site.look(supervisor, 6)
+    assert site.commands == [["start", "host", "vm", NAME]] * 2
+
+
+def test_this_machine_is_never_asked_or_fenced(site: Site, supervisor: Supervisor) -> None:
+    """The unit's restrictions would hold for its agent; the command that starts a machine is outside of them."""
+    site.place, site.lease = HEAD, Lease(NAME, 8, None, "released", None, OURS)
+    site.faults[HEAD] = HostError("no libvirt in this unit")
+    site.look(supervisor, 30)
+    assert {command[0] for command in site.commands} == {"start"}
+
+
+def test_a_machine_that_is_being_started_is_left_to_that_command(site: Site, supervisor: Supervisor) -> None:
+    """The evacuation starts it on another host, which takes a while."""
+    site.faults[OLD] = HostError("cannot reach vmh1")
+    site.look(supervisor)
+    site.goes_on.clear()
+    site.look(supervisor, 8)
+    site.place, site.lease = NEW, Lease(NAME, 8, NEW, "starting", "start", OURS)
+    site.look(supervisor, 30)
+    assert [command[0] for command in site.commands] == ["evacuate"]

@@ -1,0 +1,74 @@
+"""The settings and the Python packages of rocks-nucleus."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lab.namespace import CHECKOUT
+from nucleus.configuration import Configuration, read_configuration
+from rocks.process import run
+
+_SETTINGS = CHECKOUT / "packaging/files/nucleus.toml"
+
+
+def test_the_settings_of_the_package_are_the_defaults_but_for_the_executor(tmp_path: Path) -> None:
+    """Also when every line with a default is made one of the file: it names no setting that there is not."""
+    expected = Configuration()
+    expected = replace(expected, executor=replace(expected.executor, kind="socket"))
+    assert read_configuration(_SETTINGS, {}) == expected
+    whole = tmp_path / "nucleus.toml"
+    whole.write_text(re.sub(r"^# ([a-z_0-9]+ = )", r"\1", _SETTINGS.read_text("utf-8"), flags=re.MULTILINE))
+    assert whole.read_text("utf-8").count("\n# ") < 12
+    assert read_configuration(whole, {}) == expected
+
+
+def _tree(folder: Path, frontend: str, nucleus: str) -> Path:
+    """A source tree with these needs, and packages a (which needs b), b, c (which needs b, d) and d."""
+    for name, needs in {
+        "a": ["B>=1"],
+        "b": [],
+        "c": ["b", "D.d[x]>=2; python_version > '3'"],
+        "d-d": [],
+    }.items():
+        module = name.replace("-", "_")
+        info = folder / f"vendor/{module}-1.dist-info"
+        info.mkdir(parents=True)
+        lines = [f"Requires-Dist: {one}" for one in [*needs, "absent; extra == 'x'"]]
+        (info / "METADATA").write_text(
+            "\n".join(["Metadata-Version: 2.1", f"Name: {name}", "Version: 1", *lines, ""])
+        )
+        (folder / f"vendor/{module}").mkdir()
+        (folder / f"vendor/{module}/__init__.py").touch()
+        (folder / f"vendor/{module}.so").touch()
+        files = (f"{module}/__init__.py", f"{module}.so", f"{info.name}/METADATA", f"../../bin/{module}")
+        (info / "RECORD").write_text("".join(f"{file},,\n" for file in files))
+    (folder / "pyproject.toml").write_text(
+        f"[project.optional-dependencies]\nfrontend = [{frontend}]\nnucleus = [{nucleus}]\n"
+    )
+    return folder
+
+
+def test_what_only_nucleus_needs_is_moved(tmp_path: Path) -> None:
+    tree = _tree(tmp_path, '"A>=1"', '"c", "b"')
+    ended = run([str(CHECKOUT / "packaging/split-vendor"), str(tree)], deadline_seconds=60)
+    assert (ended.exit_status, ended.error_text) == (0, "")
+    stay = {path.name for path in (tree / "vendor").iterdir()}
+    moved = {path.name for path in (tree / "vendor-nucleus").iterdir()}
+    assert stay == {name + more for name in ("a", "b") for more in ("", ".so", "-1.dist-info")}
+    assert moved == {name + more for name in ("c", "d_d") for more in ("", ".so", "-1.dist-info")}
+
+
+@pytest.mark.parametrize("nucleus", ['"c", "e>=1"', '"e"'])
+def test_a_need_without_a_package_is_named(tmp_path: Path, nucleus: str) -> None:
+    ended = run(
+        [str(CHECKOUT / "packaging/split-vendor"), str(_tree(tmp_path, '"a"', nucleus))], deadline_seconds=60
+    )
+    assert ended.exit_status == 1
+    assert (
+        ended.error_text.startswith("e: pyproject.toml names it") and "make requirements" in ended.error_text
+    )
+    assert not (tmp_path / "vendor-nucleus").exists()
