@@ -132,6 +132,8 @@ class NucleusServer:
             case ("GET", "image", "upload", identifier):
                 found = self.uploads[identifier]
                 return 200, {**found, "offset": len(found["content"]), "content": None}, {}
+            case ("DELETE", "image", *parts):
+                return self.delete_image("/".join(parts))
             case ("GET", "image"):
                 return 200, sorted(self.images), {}
             case ("GET", "user"):
@@ -151,6 +153,9 @@ class NucleusServer:
             case ("POST", "token"):
                 found = {"id": f"tok{len(self.tokens):05d}", "created": None, **body}
                 self.tokens[found["id"]] = found
+                found["expires"] = "2026-11-23T10:00:00.000Z"
+                limited = "credentials" if body.get("days", 90) <= 365 else "site"
+                found |= {"limited_by": limited, "most_days": 365}
                 return 201, {**found, "token": f"nuc_{found['id']}_" + "x" * 43}, {}
             case ("DELETE", "token", identifier):
                 known = self.tokens.pop(identifier, None)
@@ -197,6 +202,17 @@ class NucleusServer:
             power = {"poweroff": "off", "shutdown": "off"}.get(action[0], "on")
             machine |= {"power": power, "state": "active" if power == "on" else "nostate"}
         return 202, self.operation(action[0], cluster=name, node=machine["name"]), {}
+
+    def delete_image(self, name: str) -> Any:
+        """Unless a machine of the first cluster has it."""
+        nodes = [self.clusters[0]["frontend"], *self.clusters[0]["computes"]]
+        holders = [it["name"] for it in nodes if it["iso"] == name]
+        if holders:
+            remedy = {"code": "eject-image", "targets": [self.clusters[0]["name"], "vc2 vm-vc2-[0-1]"]}
+            reason = f"{name} is in the drive of {holders[0]}"
+            return problem("state-conflict", 409, f"{reason}; take it out", reason=reason, remedy=remedy)
+        self.images.remove(name)
+        return 202, self.operation("remove_image"), {}
 
     def start(self, body: Json) -> Any:
         found = next((it for it in self.clusters if it["name"] == body["cluster"]), None)
@@ -260,13 +276,10 @@ class NucleusServer:
         return 200, found, {}
 
 
-def problem(slug: str, status: int, detail: str) -> tuple[int, Json, dict[str, str]]:
+def problem(slug: str, status: int, detail: str, **more: Any) -> tuple[int, Json, dict[str, str]]:
     """A refusal as Nucleus writes it (RFC 9457)."""
-    return (
-        status,
-        {"type": f"/problems/{slug}", "code": slug, "title": slug, "status": status, "detail": detail},
-        {},
-    )
+    document = {"type": f"/problems/{slug}", "code": slug, "title": slug, "status": status, "detail": detail}
+    return status, {**document, **more}, {}
 
 
 def answer(status: int, body: bytes, **headers: str) -> Callable[[BaseHTTPRequestHandler], None]:

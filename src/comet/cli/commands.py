@@ -135,6 +135,7 @@ _TABLE = (
     ("node rename CLUSTER OLD NEW", "clusters:rename", "give computes other names, all at once", ""),
     ("iso list", "images:show_images", "the images for CD drives", ""),
     ("iso upload FILE", "images:upload", "upload an image", "--isoname --project"),
+    ("iso delete IMAGE", "images:delete", "delete an image that no machine has in its drive", ""),
     ("iso attach IMAGE CLUSTER [NODES]", "images:attach",
      "put an image into a drive; the next power-on sees it", ""),
     ("iso detach CLUSTER [NODES]", "images:detach", "empty a drive; the next power-on sees it", ""),

@@ -6,12 +6,12 @@ import sys
 import time
 from typing import Any, Optional
 
-from comet.cli.context import Context, ask, number
+from comet.cli.context import Context, ask, is_terminal, number
 from comet.cli.output import columns, printed, show, tabbed
 from comet.client import records
 from comet.client.durations import format_duration, walltime_to_minutes
 from comet.client.errors import RefusedError, UsageError
-from comet.client.hostlists import expand_hostlist
+from comet.client.hostlists import collect_hostlist, expand_hostlist
 from comet.client.records import Computeset
 from comet.client.views import macs, row
 
@@ -45,7 +45,7 @@ def show_sets(context: Context) -> None:
         for _, it in pairs:
             _print_set(it)
         if not pairs:
-            context.say("no such computeset; another state: --state=all")
+            context.say(_none_found(context))
     else:
         context.print(
             _rows([it for _, it in pairs], context.form), columns(*f"{_SET_KEYS} {_NODE_KEYS}".split())
@@ -78,8 +78,27 @@ def start(context: Context) -> None:
     show(f"{name} is running")
 
 
+def _none_found(context: Context) -> str:
+    """What was not found, and which command shows or makes some: never the command that was given."""
+    state, cluster = str(context.option("state", "running")), context.option("cluster")
+    where = f" of cluster {cluster}" if cluster is not None else ""
+    where += f" that {context.option('allocation')} is charged for" if context.option("allocation") else ""
+    if state == "all":
+        return f"there is no computeset{where}, also none that has ended. Start one: comet start CLUSTER --count=N"
+    return f"no computeset{where} is {state}. Those of every state: comet computeset --state=all"
+
+
 def terminate(context: Context) -> None:
-    end_set(context, number(context.arguments.computeset, "a computeset's number"), hard=False)
+    chosen = number(context.arguments.computeset, "a computeset's number")
+    if is_terminal() and not context.option("yes"):
+        context.confirm(end_question(context.client.computeset(chosen)))
+    end_set(context, chosen, hard=False)
+
+
+def end_question(one: Computeset) -> str:
+    """What ends with a set."""
+    names = collect_hostlist([it.name for it in one.computes])
+    return f"This ends computeset {one.id} of {one.cluster}, and its nodes {names}. Go on?"
 
 
 def end_set(context: Context, chosen: int, hard: bool) -> None:

@@ -66,10 +66,14 @@ class Context:
     def timeout(self) -> float:
         return seconds(str(self.option("timeout", "30")), "--timeout")
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether --wait was given."""
+        return self.option("wait") is not None and not self.option("no_wait")
+
     def waiter(self) -> Optional[Waiter]:
         """What waits, with --wait."""
-        given = self.option("wait")
-        return None if given is None or self.option("no_wait") else self.new_waiter(given)
+        return self.new_waiter(self.option("wait")) if self.is_waiting else None
 
     def new_waiter(self, limit: Any) -> Waiter:
         from comet.client.waiting import Waiter
@@ -98,10 +102,15 @@ class Context:
         """Go on only with a yes. UsageError without a terminal and --yes, or after a no."""
         if self.option("yes"):
             return
-        if sys.stdin is None or not sys.stdin.isatty():
+        if not is_terminal():
             raise UsageError(f"{question} Without a terminal nobody can answer: add --yes")
         if ask(f"{question} [y/N] ").lower() not in ("y", "yes"):
             raise UsageError("nothing was changed")
+
+    def confirm_at_terminal(self, question: str) -> None:
+        """As `confirm`, but without a terminal it goes on: for what scripts of the published client do unasked."""
+        if is_terminal():
+            self.confirm(question)
 
     def close(self) -> Optional[int]:
         """Close the client; 6 if what was shown may be old, and a line that says so."""
@@ -134,6 +143,11 @@ def computes_of(context: Context, names: Iterable[str]) -> dict[str, Node]:
     if missing is not None:
         raise NotFoundError(f"cluster {cluster} has no compute {missing}. List them: comet cluster {cluster}")
     return found
+
+
+def is_terminal() -> bool:
+    """Whether somebody at a terminal can answer a question."""
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def warn(message: str) -> None:

@@ -42,6 +42,16 @@ def upload(context: Context) -> None:
     show(f"{outcome.target} is {'in the library' if waiter else 'uploaded'}")
 
 
+def delete(context: Context) -> None:
+    image = _wire_name(context.client, context.arguments.image)
+    context.confirm(f"This deletes the image {_short(image)}. Go on?")
+    outcome = context.client.delete_iso(image)
+    waiter = context.waiter()
+    if waiter:
+        waiter.follow(outcome)
+    show(safe(f"{_short(image)} is {'' if waiter else 'being '}deleted"))
+
+
 def attach(context: Context) -> int:
     image = _wire_name(context.client, context.arguments.image)
     return _attach(context, image, f"{_short(image)} from the next power-on")
@@ -51,10 +61,10 @@ def detach(context: Context) -> int:
     return _attach(context, "", "no image from the next power-on")
 
 
-def _attach(context: Context, image: str, accepted: str) -> int:
+def _attach(context: Context, image: str, effect: str) -> int:
     cluster, nodes = context.arguments.cluster, context.arguments.nodes
-    outcomes = each(context.client.attach_each(cluster, image, nodes), accepted)
-    return followed(context, cluster, outcomes, None)
+    outcomes = each(context, context.client.attach_each(cluster, image, nodes), effect)
+    return followed(context, cluster, outcomes, effect)
 
 
 def _short(name: str) -> str:

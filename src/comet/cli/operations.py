@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from comet.cli.context import Context, number
@@ -65,8 +66,19 @@ def token_create(context: Context) -> None:
     token = found.get("token") or found.get("key")
     if not isinstance(token, str):
         raise OperationFailedError("the server's answer has no token. See: comet token list")
-    context.say("This is shown once; give it to the script as COMET_TOKEN:")
+    context.say(f"{_expiry(found)}This is shown once; give it to the script as COMET_TOKEN:")
     show_line(safe(token))
+
+
+def _expiry(token: Mapping[str, Any]) -> str:
+    """When a new token ends, and why that is earlier than was asked for."""
+    if not isinstance(token.get("expires"), str):
+        return ""
+    why = {
+        "site": f": the site's limit is {token.get('most_days')} days",
+        "credentials": ", with the token that it was made with; for a longer one ask the site's operators",
+    }
+    return f"It expires at {token['expires']}{why.get(str(token.get('limited_by')), '')}.\n"
 
 
 def token_list(context: Context) -> None:

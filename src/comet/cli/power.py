@@ -15,12 +15,25 @@ _DONE = {"on": "on", "off": "off", "shutdown": "off"}
 """The power that an action ends in; a reboot ends as it began."""
 
 _ACCEPTED = {
-    "on": "is switched on",
-    "off": "is switched off",
-    "shutdown": "is asked to shut down",
-    "reboot": "is asked to reboot",
-    "reset": "is reset",
+    "on": "is being switched on",
+    "off": "is being switched off",
+    "shutdown": "is being asked to shut down",
+    "reboot": "is being asked to reboot",
+    "reset": "is being reset",
 }
+"""What is true when the server has accepted it."""
+
+_WAITED = {
+    "on": "is on",
+    "off": "is off",
+    "shutdown": "is off",
+    "reboot": "was asked to reboot",
+    "reset": "was reset",
+}
+"""What is true after `--wait`."""
+
+_LOSSES = {"off": "switches {} off at once", "reset": "resets {} at once"}
+"""What an action does that no system is asked about: what it has not written is lost."""
 
 
 def power(context: Context) -> int:
@@ -37,21 +50,38 @@ def power(context: Context) -> int:
     if nodes is not None and nodes.isascii() and nodes.isdigit():
         return _power_set(context, action, int(nodes))
     names = None if nodes is None else expand_hostlist(nodes)
-    done = each(context.client.power_each(given.cluster, action, names), _ACCEPTED[action])
-    return followed(context, given.cluster, done, _DONE.get(action))
+    _confirm_loss(context, action, f"the frontend of {given.cluster}" if names is None else str(nodes))
+    done = each(context, context.client.power_each(given.cluster, action, names), _ACCEPTED[action])
+    return followed(context, given.cluster, done, _WAITED[action], _DONE.get(action))
 
 
-def each(outcomes: Iterable[Outcome], accepted: str) -> list[Outcome]:
-    """Print a line for each as it is answered."""
+def _confirm_loss(context: Context, action: str, what: str) -> None:
+    if action in _LOSSES:
+        context.confirm_at_terminal(
+            f"This {_LOSSES[action].format(what)}; what is not written to disk is lost. Go on?"
+        )
+
+
+def each(context: Context, outcomes: Iterable[Outcome], accepted: str) -> list[Outcome]:
+    """Print a line for each as it is answered; with --wait what is accepted is a message, the result comes later."""
     found = []
     for outcome in outcomes:
-        show(safe(f"{outcome.target}: {outcome.error or accepted}"))
+        line = safe(f"{outcome.target}: {outcome.error or accepted}")
+        if outcome.error or not context.is_waiting:
+            show(line)
+        else:
+            context.say(line)
         found.append(outcome)
     return found
 
 
-def followed(context: Context, cluster: str, outcomes: list[Outcome], expected: str | None) -> int:
-    """Wait for what was accepted; the exit status: 9 if some failed, the first error's if all did."""
+def followed(
+    context: Context, cluster: str, outcomes: list[Outcome], done: str, expected: str | None = None
+) -> int:
+    """With --wait, wait for what was accepted and print that it is `done`.
+
+    The exit status: 9 if some failed, the first error's if all did.
+    """
     failed = [it.error for it in outcomes if it.error]
     good = [it for it in outcomes if not it.error]
     waiter = context.waiter() if good else None
@@ -59,6 +89,9 @@ def followed(context: Context, cluster: str, outcomes: list[Outcome], expected: 
         waiter.power(cluster, good, expected)
     elif waiter:
         waiter.follow(good)
+    if waiter:
+        for one in good:
+            show(safe(f"{one.target}: {done}"))
     if not failed:
         return 0
     return 9 if good else failed[0].exit_status
@@ -92,8 +125,9 @@ def _power_set(context: Context, action: str, chosen: int) -> int:
             f"computeset {chosen} is not one of cluster {cluster}. List them: comet computeset"
         )
     if action in ("off", "shutdown"):
-        context.confirm(f"This ends computeset {chosen} with {len(found.computes)} nodes.")
+        context.confirm(computesets.end_question(found))
         computesets.end_set(context, chosen, hard=action == "off")
         return 0
-    outcomes = context.client.power_each(cluster, action, computeset=chosen)
-    return followed(context, cluster, each(outcomes, _ACCEPTED[action]), None)
+    _confirm_loss(context, action, f"the {len(found.computes)} nodes of computeset {chosen}")
+    outcomes = each(context, context.client.power_each(cluster, action, computeset=chosen), _ACCEPTED[action])
+    return followed(context, cluster, outcomes, _WAITED[action])

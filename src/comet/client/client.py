@@ -171,6 +171,10 @@ class Client(Requests):
         answer = upload(self.connection, Path(path), chosen, project, progress or (lambda sent, total: None))
         return Outcome(chosen, self._operation_of(answer))
 
+    def delete_iso(self, image: str) -> Outcome:
+        """Delete an image, by its wire name. RefusedError while a machine has it in its drive."""
+        return Outcome(image, self._operation_of(self.change("DELETE", ("image", *image.split("/")))))
+
     def rename(self, cluster: str, mapping: Mapping[str, str]) -> None:
         """Give computes other names, all at once, so that two may swap theirs. Rocks' names and the guests' stay."""
         wrong = next((it for it in mapping.values() if not _NODE_NAME.fullmatch(it)), None)

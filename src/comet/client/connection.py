@@ -25,8 +25,19 @@ _ADVICE = {
     "401": "Run comet init for a new token",
     "not-authenticated": "Run comet init for a new token",
     "acknowledgement-needed": "Read and acknowledge it: comet acknowledge",
-    "missing-scope": "Make a token with this scope: comet token create",
 }
+"""What to do about problems of a server that states no remedy."""
+
+_REMEDIES = {
+    "list-projects": "List yours: comet ll",
+    "list-tokens": "List them: comet token list",
+    "list-operations": "List them: comet operation list",
+    "acknowledge": "Read and acknowledge it: comet acknowledge",
+    "get-scope": "Sign in with your password (comet init), where scripts need it make a token with it (comet token "
+    "create --scopes={scopes}), or ask the site's operators for one: nucleus token create {user} --scope {scope}",
+    "eject-image": "Take it out first: {targets}",
+}
+"""The codes of Nucleus' remedies, in commands of `comet`."""
 
 
 class Answer(NamedTuple):
@@ -227,14 +238,32 @@ def _problem(status: int, headers: http.client.HTTPMessage, body: bytes) -> Come
         document = {"detail": document}
     known = document if isinstance(document, dict) else {}
     slug = str(known.get("type") or "").rpartition("/")[2]
+    remedy = _remedy_of(known)
     message = str(known.get("detail") or known.get("title") or f"the server answers {status}")
+    if remedy:
+        message = str(known["reason"])
     for entry in known["errors"] if isinstance(known.get("errors"), list) else ():
         if isinstance(entry, dict):
             message += f"; {entry.get('pointer', '')} {entry.get('detail', '')}".rstrip()
     error = error_of_answer(status, slug, message)
-    advice = _ADVICE.get(slug or str(status))
+    advice = remedy or _ADVICE.get(slug or str(status))
     if advice:
         error.args = (f"{message.rstrip('.')}. {advice}",)
     retry = headers.get("Retry-After", "")
     error.retry_after = int(retry) if retry.isdigit() and len(retry) < 5 else None
     return error
+
+
+def _remedy_of(document: Mapping[str, Any]) -> Optional[str]:
+    """What to do, as commands of this program; None where the server states none, or one that is not known here."""
+    given = document.get("remedy")
+    if not isinstance(given, dict) or not isinstance(document.get("reason"), str):
+        return None
+    values = {key: it for key, it in given.items() if isinstance(it, str)}
+    targets = given.get("targets")
+    if isinstance(targets, list) and targets:
+        values["targets"] = ", ".join(f"comet iso detach {it}" for it in targets)
+    try:
+        return _REMEDIES[values["code"]].format_map(values)
+    except KeyError:
+        return None

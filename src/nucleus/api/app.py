@@ -29,7 +29,7 @@ from nucleus.api.description import describe
 from nucleus.api.frame import Frame
 from nucleus.api.metrics import Metrics
 from nucleus.api.oidc import Verifier
-from nucleus.api.problems import Problem, answer_of, problem_of
+from nucleus.api.problems import Problem, Remedy, answer_of, problem_of
 from nucleus.api.service import Service
 from nucleus.backends.executor import make_executor
 from nucleus.backends.rocks import Rocks
@@ -128,7 +128,9 @@ def _unknown(request: Request) -> Problem:
         return computesets.unknown_set(number)
     if path.startswith("/v1/operation/"):
         return Problem(
-            "unknown-operation", f"there is no operation {number} of yours; GET /v1/operation lists them"
+            "unknown-operation",
+            f"there is no operation {number} of yours",
+            remedy=Remedy("list-operations"),
         )
     return Problem("not-found", "there is nothing at this path; /docs lists what there is")
 

@@ -18,7 +18,7 @@ from nucleus.api.credentials import (
     SentSignature,
     SentToken,
 )
-from nucleus.api.problems import Problem
+from nucleus.api.problems import Problem, Remedy
 from nucleus.mirror import audit, identity
 from nucleus.records import Scope
 
@@ -239,10 +239,21 @@ def refused(detail: str) -> Problem:
 def require(caller: Caller, scope: str) -> None:
     """Problem unless the token allows it."""
     if scope not in caller.scope.scopes:
-        raise Problem(
-            "missing-scope",
-            f"this needs a token with the scope {scope}; comet token create --scope={scope} makes one",
-        )
+        raise missing_scope(caller, scope)
+
+
+def missing_scope(caller: Caller, scope: str) -> Problem:
+    """The refusal of what the caller's credentials do not allow: it names what is missing and what is there."""
+    if scope == "admin" and not caller.user.is_operator:
+        return Problem("missing-scope", "the scope admin is for the site's operators only")
+    present = [one for one in credentials.SCOPES if one in caller.scope.scopes]
+    return Problem(
+        "missing-scope",
+        f"this needs the scope {scope}, and your credentials have {', '.join(present)}",
+        remedy=Remedy(
+            "get-scope", {"scope": scope, "scopes": ",".join([*present, scope]), "user": caller.actor}
+        ),
+    )
 
 
 class Failures:

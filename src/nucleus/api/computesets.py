@@ -135,6 +135,7 @@ def _start(change: Change, body: models.NewComputeset) -> Response:
     nodes, hosts = _requested_nodes(change, cluster, body)
     for node in nodes:
         _demand_free(node)
+    _demand_hosts(call, len(nodes), hosts)
     walltime = _walltime(call, body)
     account = _account(change, cluster, body.allocation)
     demand_quota(change, cluster, nodes, walltime, account)
@@ -230,6 +231,29 @@ def _demand_free(node: Node) -> None:
     if node.state == ACTIVE:
         raise Problem(
             "node-busy", f"{node.name} is on and in no computeset; ask the site's operators to power it off"
+        )
+
+
+def _demand_hosts(call: Call, count: int, chosen: Sequence[str]) -> None:
+    """Problem when the operators' list can never hold so many machines, each on a host of its own."""
+    hosts = set(call.service.configuration.batch.hosts)
+    if not hosts:
+        raise Problem(
+            "not-enough-nodes",
+            "this site has no hosts for computesets; ask its operators to name some ([batch] hosts in the settings of"
+            " Nucleus)",
+        )
+    if count > len(hosts):
+        raise Problem(
+            "not-enough-nodes",
+            f"{count} nodes need as many hosts, and this site has {len(hosts)} for computesets; ask for fewer nodes",
+        )
+    unknown = [host for host in chosen if host not in hosts]
+    if unknown:
+        raise Problem(
+            "invalid-request",
+            f"{unknown[0][:64]!r} is not in the list of hosts ([batch] hosts in the settings of Nucleus)",
+            [("#/hosts", "only hosts of the list")],
         )
 
 

@@ -8,9 +8,10 @@ from fastapi import APIRouter, Path
 from starlette.responses import Response
 
 from nucleus.api.conditional import conditional_json
-from nucleus.api.problems import Problem
+from nucleus.api.problems import Problem, Remedy
 from nucleus.api.representations import image_json
 from nucleus.api.service import Call, Change, Known, accepted, changing, reading
+from nucleus.hostlists import collect
 from nucleus.mirror import images
 from nucleus.records import NewEvent, NewOperation
 
@@ -113,9 +114,7 @@ def _delete(change: Change, project: str | None, name: str) -> Response:
     if image.project_id is None and not change.scope.is_operator and image.uploaded_by != change.caller.actor:
         raise Problem("missing-scope", f"{image.text} is everybody's; only operators delete it")
     if image.in_use:
-        raise Problem(
-            "state-conflict", f"{image.in_use} nodes have {image.text} in their drive; take it out first"
-        )
+        raise _in_use(change, image)
     images.set_state(change.session, image.id, "deleting")
     change.events.append(NewEvent("image.removed", image.text, "ready", None, image.project_id))
     new = NewOperation(
@@ -123,3 +122,26 @@ def _delete(change: Change, project: str | None, name: str) -> Response:
         arguments={"image": image.id, "library_name": image.library_name}, unique_key=f"remove-image-{image.id}",
     )  # fmt: skip
     return accepted(change, change.enqueue(new, image.text), (None, None))
+
+
+def _in_use(change: Change, image: Image) -> Problem:
+    """The refusal while machines have it in their drive: it names those that the caller may see."""
+    seen = images.nodes_with(change.session, change.scope, image.text)
+    computes: dict[str, list[str]] = {}
+    targets = []
+    for cluster, kind, name in seen:
+        if kind == "frontend":
+            targets.append(cluster)
+        else:
+            computes.setdefault(cluster, []).append(name)
+    targets += [f"{cluster} {collect(names)}" for cluster, names in computes.items()]
+    whose = [f"the frontend of {cluster}" for cluster, kind, _ in seen if kind == "frontend"]
+    whose += [f"{collect(names)} of {cluster}" for cluster, names in computes.items()]
+    others = image.in_use - len(seen)
+    if others:
+        whose.append(f"{others} machine{'s' if others > 1 else ''} of other projects")
+    return Problem(
+        "state-conflict",
+        f"{image.text} is in the drive of {' and '.join(whose)}",
+        remedy=Remedy("eject-image", {"targets": targets}) if targets else None,
+    )

@@ -161,6 +161,18 @@ class ProblemError(Answer):
     detail: str
 
 
+class Remedy(Answer):
+    """What helps: a code, and what its sentence is about."""
+
+    code: str = Field(description="such as list-tokens or get-scope")
+    user: str | None = Field(None, description="whom it is about")
+    scope: str | None = Field(None, description="the scope that is missing")
+    scopes: str | None = Field(None, description="it, and those that are there, with commas")
+    targets: list[str] | None = Field(
+        None, description="CLUSTER for a frontend, CLUSTER NODES for computes as a hostlist"
+    )
+
+
 class ProblemDetails(Answer):
     """A refusal (RFC 9457)."""
 
@@ -172,6 +184,8 @@ class ProblemDetails(Answer):
     code: str
     errors: list[ProblemError] = []
     operation: str | None = None
+    reason: str | None = Field(None, description="what happened: detail without what to do")
+    remedy: Remedy | None = Field(None, description="what to do, for programs with words of their own for it")
 
 
 class NewName(Request):
@@ -282,6 +296,11 @@ class TokenWithSecret(Token):
     """A new token: the only answer with its text."""
 
     token: str
+    limited_by: Literal["site", "credentials"] | None = Field(
+        description="why it expires before the days that were asked for: the site's most_days, or the end of the"
+        " credentials that it was made with"
+    )
+    most_days: int = Field(description="the site's limit for a token")
 
 
 class Login(Request):

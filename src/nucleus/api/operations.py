@@ -24,7 +24,7 @@ from nucleus.api.conditional import (
     paged,
     require_match,
 )
-from nucleus.api.problems import Problem
+from nucleus.api.problems import Problem, Remedy
 from nucleus.api.representations import Json, operation_json
 from nucleus.api.service import Call, Change, Known, changing, find_cluster, no_content, reading, unknown_node
 from nucleus.mirror import clusters, operations
@@ -147,7 +147,9 @@ def _find(session: Session, call: Call, identifier: str, *, lock: bool = False) 
     found = operations.find_operation(session, call.scope, identifier, lock)
     if found is None:
         raise Problem(
-            "unknown-operation", f"there is no operation {identifier} of yours; GET /v1/operation lists them"
+            "unknown-operation",
+            f"there is no operation {identifier} of yours",
+            remedy=Remedy("list-operations"),
         )
     return found
 

@@ -77,6 +77,18 @@ PROBLEMS = {
 }
 """Slug → consequences. The slug is the `code` of a problem, and the last part of its `type`."""
 
+REMEDIES = {
+    "list-projects": "GET /v1/project lists yours",
+    "list-tokens": "GET /v1/token lists them",
+    "list-operations": "GET /v1/operation lists them",
+    "acknowledge": "read it with GET /v1/user/acknowledgement, and send its version with PUT; an operator can record it"
+    " for you: nucleus user acknowledge {user}",
+    "get-scope": "make a token of the scopes {scopes} with credentials that have them (POST /v1/token), or ask the"
+    " site's operators for one: nucleus token create {user} --scope {scope}",
+    "eject-image": "take it out first: attach_iso with an empty iso_name",
+}
+"""Code of a remedy → what a caller of this interface does. Programs such as `comet` have words of their own for it."""
+
 _FAMILIES = {
     "user": "invalid-request",
     "state": "state-conflict",
@@ -85,15 +97,32 @@ _FAMILIES = {
 }
 
 
+class Remedy(NamedTuple):
+    """What the caller can do: a code of `REMEDIES`, and the values that its sentence needs."""
+
+    code: str
+    values: Mapping[str, str | list[str]] = {}
+
+
 @dataclass
 class Problem(Exception):  # noqa: N818 - RFC 9457 calls it so
-    """A refused request. `detail` states what happened, to what, and what to do; `errors` = (JSON pointer, detail)."""
+    """A refused request. `detail` states what happened, to what, and what to do; `errors` = (JSON pointer, detail).
+
+    With a `remedy` what was given as `detail` becomes the `reason`, and `detail` is that with the remedy's sentence.
+    """
 
     code: str
     detail: str
     errors: Sequence[tuple[str, str]] = ()
     operation: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    remedy: Remedy | None = None
+    reason: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.reason = self.detail
+        if self.remedy is not None:
+            self.detail += f"; {REMEDIES[self.remedy.code].format_map(self.remedy.values)}"
 
     def __str__(self) -> str:
         return self.detail
@@ -136,4 +165,7 @@ def answer_of(problem: Problem, request: Request) -> Response:
         body["errors"] = [{"pointer": pointer, "detail": detail} for pointer, detail in problem.errors]
     if problem.operation:
         body["operation"] = problem.operation
+    if problem.remedy:
+        body["reason"] = problem.reason
+        body["remedy"] = {**problem.remedy.values, "code": problem.remedy.code}
     return Response(json.dumps(body), kind.status, headers, MEDIA_TYPE)

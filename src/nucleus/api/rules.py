@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from nucleus.api.problems import Problem
+from nucleus.api.problems import Problem, Remedy
 from nucleus.mirror import identity, usage
 from nucleus.states import SYNCING, disk_state, power_of
 
@@ -57,9 +57,8 @@ def demand_acknowledgement(call: Call) -> None:
     if call.caller.user.acknowledged_at is None and call.service.configuration.responsibility.required:
         raise Problem(
             "acknowledgement-needed",
-            "before your first power-on, acknowledge what you are responsible for: read it with"
-            " GET /v1/user/acknowledgement, and send its version with PUT; an operator can record it for you:"
-            f" nucleus user acknowledge {call.caller.actor}",
+            "before your first power-on, acknowledge what you are responsible for",
+            remedy=Remedy("acknowledge", {"user": call.caller.actor}),
         )
 
 

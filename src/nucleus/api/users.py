@@ -11,8 +11,9 @@ from fastapi import Request as HttpRequest
 from starlette.responses import HTMLResponse, Response
 
 from nucleus.api import credentials, models
+from nucleus.api.authentication import missing_scope
 from nucleus.api.conditional import conditional_json, json_answer
-from nucleus.api.problems import Problem
+from nucleus.api.problems import Problem, Remedy
 from nucleus.api.representations import Json, text_of, token_json, user_json
 from nucleus.api.rules import responsibility
 from nucleus.api.service import Call, Change, Known, changing, no_content, reading, service_of
@@ -144,13 +145,17 @@ def list_tokens(call: Known) -> Response:
     summary="Make a token",
 )
 def create_token(call: Known, body: models.NewToken) -> Response:
-    """Its text is in this answer only. It allows no more, and lasts no longer, than what it is made with."""
+    """Its text is in this answer only. It allows no more, and lasts no longer, than what it is made with.
+
+    Without `scopes` it has those of every day that the credentials have.
+    """
 
     def act(change: Change) -> Response:
         excess = [scope for scope in body.scopes if scope not in call.scope.scopes]
-        if excess:
-            raise Problem("missing-scope", f"your credentials do not allow {', '.join(excess)}; leave it out")
-        return _token_answer(change, body.scopes, _own_projects(call, body.projects), body.days, body.note)
+        if excess and "scopes" in body.model_fields_set:
+            raise missing_scope(call.caller, excess[0])
+        scopes = [scope for scope in body.scopes if scope in call.scope.scopes]
+        return _token_answer(change, scopes, _own_projects(call, body.projects), body.days, body.note)
 
     return changing(call, "read", "create_token", act)
 
@@ -165,7 +170,7 @@ def _own_projects(call: Call, names: list[str] | None) -> tuple[int, ...] | None
     for name in names:
         if name not in own:
             raise Problem(
-                "invalid-request", f"you are in no project {name[:64]!r}; GET /v1/project lists yours"
+                "invalid-request", f"you are in no project {name[:64]!r}", remedy=Remedy("list-projects")
             )
     return tuple(own[name] for name in names)
 
@@ -174,16 +179,25 @@ def _token_answer(
     change: Change, scopes: Sequence[str], projects: tuple[int, ...] | None, days: int, note: str
 ) -> Response:
     call = change.call
-    token, new = store_token(change.session, call.caller.user.id, scopes, projects, _expiry(call, days), note)
+    expires, limited_by = _expiry(call, days)
+    token, new = store_token(change.session, call.caller.user.id, scopes, projects, expires, note)
     change.note(token.id, after=" ".join(token.scopes))
-    content = {**token_json(token, call.caller.user.projects), "token": new.text}
+    content = {
+        **token_json(token, call.caller.user.projects),
+        "token": new.text,
+        "limited_by": limited_by,
+        "most_days": call.service.configuration.authentication.most_token_days,
+    }
     return json_answer(content, 201, {"Cache-Control": "no-store"})
 
 
-def _expiry(call: Call, days: int) -> datetime:
-    most = min(days, call.service.configuration.authentication.most_token_days)
-    expires = call.now + timedelta(days=most)
-    return expires if call.caller.expires is None else min(expires, call.caller.expires)
+def _expiry(call: Call, days: int) -> tuple[datetime, str | None]:
+    """When a token ends that was asked for so many days, and what made that earlier: site, credentials or nothing."""
+    most = call.service.configuration.authentication.most_token_days
+    expires = call.now + timedelta(days=min(days, most))
+    if call.caller.expires is not None and call.caller.expires < expires:
+        return call.caller.expires, "credentials"
+    return expires, "site" if days > most else None
 
 
 @router.delete("/v1/token/{id}", operation_id="revoke_token", status_code=204, summary="Revoke a token")
@@ -193,7 +207,7 @@ def revoke_token(call: Known, id: Annotated[str, Path(max_length=64)]) -> Respon
     def act(change: Change) -> Response:
         if not identity.revoke_token(change.session, id, call.caller.user.id):
             raise Problem(
-                "unknown-token", f"there is no usable token {id!r} of yours; GET /v1/token lists them"
+                "unknown-token", f"there is no usable token {id!r} of yours", remedy=Remedy("list-tokens")
             )
         change.note(id)
         return no_content()

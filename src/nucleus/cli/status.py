@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nucleus.backends.rocks import LIBRARY, SOURCES
 from nucleus.cli.administration import database_of, print_table
 from nucleus.mirror import observations, status
 from nucleus.mirror.computesets import late_sets, nodes_without_set
+from nucleus.mirror.observations import SourceState
 from nucleus.mirror.pool import Pool
+from nucleus.poller.poller import interval_seconds, late_seconds
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
+    from datetime import datetime
 
     from nucleus.configuration import Configuration
 
@@ -20,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, configuration: Configuration) -> int:
-    """Print it; 1 when a source has failed, or something needs an operator."""
+    """Print it; 1 when a poll has failed or is late, or something needs an operator."""
     pool = Pool(database_of(configuration))
     try:
         with pool.transaction() as session:
@@ -30,12 +35,7 @@ def run(arguments: argparse.Namespace, configuration: Configuration) -> int:
             nodes, late = nodes_without_set(session), late_sets(session)
     finally:
         pool.close()
-    ages = {name: f"{age:.0f} s" for (name,), age in values["poll_age_seconds"].items()}
-    rows = [
-        (one.name, ages.get(one.name, "never"), one.row_count, one.failures, one.last_error)
-        for one in sources
-    ]
-    print_table(("SOURCE", "AGE", "ROWS", "FAILURES", "ERROR"), rows)
+    late_polls = _print_polls(sources, now, configuration)
     for what in ("operations", "computesets"):
         counts = ", ".join(f"{count:.0f} {state}" for (state,), count in values[what].items())
         print(f"{what}: {counts or 'none'}")
@@ -48,4 +48,29 @@ def run(arguments: argparse.Namespace, configuration: Configuration) -> int:
         print(
             f"alarm: the images of computeset {number} are not written back in time; rocks list host storagemap"
         )
-    return 1 if nodes or late or any(one.failures for one in sources) else 0
+    return 1 if nodes or late or late_polls or any(one.failures for one in sources) else 0
+
+
+def _print_polls(sources: Sequence[SourceState], now: datetime, configuration: Configuration) -> bool:
+    """Print when each command of the poller was last successful, and which are late; whether one is."""
+    known = {one.name: one for one in sources}
+    rows, late = [], []
+    for source in (*SOURCES, LIBRARY):
+        one = known.get(source.name, SourceState(source.name, None, 0, 0, None, 0.0))
+        age = None if one.observed is None else (now - one.observed).total_seconds()
+        is_late = age is None or age > late_seconds(source, configuration.poll)
+        if is_late:
+            since = "has never been successful" if age is None else f"was last successful {age:.0f} s ago"
+            every = f"is due every {interval_seconds(source, configuration.poll):g} s"
+            late.append(f"late: the poll {one.name} {since}, and {every}: rocks {' '.join(source.arguments)}")
+        when = "never" if one.observed is None else f"{one.observed:%Y-%m-%d %H:%M:%S} UTC"
+        age_text = "" if age is None else f"{age:.0f} s"
+        state = "late" if is_late else "fresh"
+        rows.append((one.name, when, age_text, state, one.row_count, one.failures, one.last_error))
+    print_table(("POLL", "LAST SUCCESS", "AGE", "STATE", "ROWS", "FAILURES", "ERROR"), rows)
+    print(*late, sep="\n", end="\n" * bool(late))
+    if len(late) == len(rows):
+        print(
+            "all polls are late: does the service run? systemctl status rocks-nucleus rocks-nucleus-executor"
+        )
+    return bool(late)

@@ -102,6 +102,16 @@ def find_image(
     return Image(*row) if row else None
 
 
+def nodes_with(session: Session, scope: Scope, text: str) -> list[tuple[str, str, str]]:
+    """(cluster, kind, name) of the nodes that have this image in their drive, as far as the asker may see them."""
+    condition, values = visible(scope)
+    return session.rows(
+        "SELECT c.name, n.kind, n.name FROM node n JOIN cluster c ON c.id = n.cluster_id"
+        f" WHERE n.gone_at IS NULL AND n.iso = %s AND {condition} ORDER BY c.name, n.id",
+        [text, *values],
+    )
+
+
 def image_by_id(session: Session, number: int, *, lock: bool = False) -> Image | None:
     """The image, of any project: for workers and uploads."""
     row = session.row(f"{_IMAGE} WHERE i.id = %s{' FOR UPDATE' if lock else ''}", (number,))

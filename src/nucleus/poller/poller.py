@@ -25,12 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from nucleus.backends.rocks import Rocks, Rows, Source
-    from nucleus.configuration import Configuration
+    from nucleus.configuration import Configuration, PollSettings
     from nucleus.mirror.pool import Guard, Session
 
 _LOG = logging.getLogger(__name__)
 _JITTER = 0.1
-_STALE_INTERVALS = 3
 _OVERLAP = timedelta(minutes=5)
 """What was written so long before the last poll is read again: transactions take time, and clocks are set."""
 
@@ -41,6 +40,20 @@ _KINDS = {
     observations.POWER: (commands.VM,),
     observations.IMAGE: (commands.STORAGEMAP,),
 }
+
+
+_STALE_INTERVALS = 3
+
+
+def interval_seconds(source: Source, settings: PollSettings) -> float:
+    """How often a command is run that does not fail."""
+    is_slow = source.is_topology or source is commands.LIBRARY
+    return settings.topology_seconds if is_slow else settings.power_seconds
+
+
+def late_seconds(source: Source, settings: PollSettings) -> float:
+    """The age from which its last answer is stale."""
+    return _STALE_INTERVALS * interval_seconds(source, settings)
 
 
 class Read(NamedTuple):
@@ -178,7 +191,7 @@ class Poller:
         now, found = time.monotonic(), []
         for source in commands.SOURCES:
             since = self._succeeded.setdefault(source.name, now)
-            is_stale = now - since > _STALE_INTERVALS * self._interval(source)
+            is_stale = now - since > late_seconds(source, self._settings)
             if is_stale != (source.name in self._stale):
                 self._stale ^= {source.name}
                 found.append(NewEvent("poll.stale" if is_stale else "poll.fresh", source.name))
@@ -196,15 +209,14 @@ class Poller:
                 self._succeeded[source.name] = now
             else:
                 _LOG.warning("poll: %s (failure %d)", read.error, failures)
-            pause = min(self._interval(source) * 2**failures, max(self._settings.longest_pause_seconds, 1.0))
+            pause = min(
+                interval_seconds(source, self._settings) * 2**failures,
+                max(self._settings.longest_pause_seconds, 1.0),
+            )
             self._due[source.name] = now + pause * random.uniform(1 - _JITTER, 1 + _JITTER)
         if changes.touched or changes.events:
             NEWS.give()
             WORK.give()
-
-    def _interval(self, source: Source) -> float:
-        is_slow = source.is_topology or source is commands.LIBRARY
-        return self._settings.topology_seconds if is_slow else self._settings.power_seconds
 
     def _is_due(self, source: Source) -> bool:
         """Whether its time has come; all of the topology come together, with power and images: a complete poll."""

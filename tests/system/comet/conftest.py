@@ -30,6 +30,7 @@ from nucleus.computesets.driver import Driver
 from nucleus.computesets.host_list import HostList
 from nucleus.configuration import (
     AuthenticationSettings,
+    BatchSettings,
     ComputesetSettings,
     Configuration,
     DatabaseSettings,
@@ -182,6 +183,7 @@ def site(nucleus_settings: DatabaseSettings, pool: Pool, tmp_path: Path) -> Iter
         authentication=AuthenticationSettings(password_file=str(passwords)),
         poll=PollSettings(power_seconds=3600.0, topology_seconds=3600.0),  # what is seen once stays fresh
         computesets=ComputesetSettings(grace_seconds=2.0),
+        batch=BatchSettings(hosts=HOSTS),
     )
     guard = Guard(nucleus_settings, "poller", "test")
     assert guard.take()

@@ -157,7 +157,8 @@ def test_a_token_for_a_script_has_no_more_rights_than_it_needs(day: Site) -> Non
     assert day.comet("ann", "ll").status == 0
     refused = day.comet("ann", "start", "vc2", "--count=1")
     assert refused.status == 4
-    assert "comet token create" in refused.err
+    assert "this needs the scope computeset" in refused.err
+    assert "comet token create --scopes=read,computeset" in refused.err
 
 
 def test_a_frontend_is_installed_from_an_image(day: Site) -> None:

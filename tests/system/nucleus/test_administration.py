@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 import pytest
 
+from nucleus.backends import rocks as commands
 from nucleus.cli.main import main
 from nucleus.configuration import DatabaseSettings
+from nucleus.mirror import observations
 from nucleus.mirror.pool import Pool
 
 
@@ -69,3 +73,45 @@ def test_a_site_is_set_up(pool: Pool, cluster_number: int, capsys: pytest.Captur
     with pool.transaction() as session:
         session.execute("UPDATE audit SET target = 'x' ORDER BY seq LIMIT 1")
     assert "was changed" in refused("audit verify")
+
+
+def test_status_names_polls_that_are_late(pool: Pool, capsys: pytest.CaptureFixture[str]) -> None:
+    """A service that has ended leaves no failure: only the age of what it has read last."""
+
+    def lines(status: int) -> list[str]:
+        capsys.readouterr()
+        assert main(["status"]) == status
+        return capsys.readouterr().out.splitlines()
+
+    def polled(name: str, age_seconds: int) -> datetime:
+        with pool.transaction() as session:
+            moment = observations.database_now(session) - timedelta(seconds=age_seconds)
+            observations.record_source(session, name, 0.1, moment, 7, None)
+        return moment
+
+    never = lines(1)
+    assert ["cluster", "never", "late", "0", "0"] in [one.split() for one in never]
+    assert any(
+        one.startswith(
+            "late: the poll vm has never been successful, and is due every 10 s: rocks list host vm"
+        )
+        for one in never
+    )
+    assert (
+        "all polls are late: does the service run? systemctl status rocks-nucleus rocks-nucleus-executor"
+        in never
+    )
+    for source in (*commands.SOURCES, commands.LIBRARY):
+        polled(source.name, 20)
+    fresh = lines(0)
+    assert not any("late" in one for one in fresh)
+    last = polled("vm", 3600)
+    late = lines(1)
+    (row,) = [one for one in late if one.startswith("vm ")]
+    assert row.split()[1:7] == [f"{last:%Y-%m-%d}", f"{last:%H:%M:%S}", "UTC", row.split()[4], "s", "late"]
+    assert 3600 <= int(row.split()[4]) < 3700
+    assert sum(one.startswith("late: ") for one in late) == 1
+    assert not any("all polls" in one for one in late)
+    with pool.transaction() as session:
+        observations.record_source(session, "vm", 0.1, None, 0, "host-1 does not answer")
+    assert any("host-1 does not answer" in one for one in lines(1))

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 
 import pytest
 
+from nucleus.backends import rocks as commands
 from nucleus.cli.main import main
 from nucleus.computesets.driver import Driver
 from nucleus.computesets.host_list import HostList
 from nucleus.computesets.timers import Clock
 from nucleus.configuration import Configuration, DatabaseSettings
 from nucleus.mirror import computesets, events, status
-from nucleus.mirror.observations import database_now
+from nucleus.mirror.observations import database_now, record_source
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.records import SYSTEM
 from rocks.process import end_group, start_with_pipes
@@ -125,6 +126,9 @@ def test_a_compute_that_is_on_without_a_set_gives_an_alarm_until_it_is_off(
 
     switch("active", "kind = 'frontend' OR name = 'vm-vc2-0'")
     assert alarms() == ([], 0), "a frontend, and a compute of a set"
+    with pool.transaction() as session:
+        for source in (*commands.SOURCES, commands.LIBRARY):
+            record_source(session, source.name, 0.1, database_now(session), 1, None)
     assert main(["status"]) == 0
     assert "alarm" not in capsys.readouterr().out
     begun = ("vc2/vm-vc2-3", None, "vm-on-without-job")

@@ -22,6 +22,13 @@ class Result(NamedTuple):
     err: str
 
 
+class Terminal(io.StringIO):
+    """Somebody who types this."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 Comet = Callable[..., Result]
 
 
@@ -62,10 +69,10 @@ def configured(server: NucleusServer, folder: Path) -> Path:
 
 @pytest.fixture
 def comet(configured: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Comet:
-    """Run one command in this process, with `stdin` as its input that is no terminal."""
+    """Run one command in this process, with `stdin` as its input that is no terminal, or `terminal` as one that is."""
 
-    def call(*typed: str, stdin: str = "") -> Result:
-        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+    def call(*typed: str, stdin: str = "", terminal: str | None = None) -> Result:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin) if terminal is None else Terminal(terminal))
         capsys.readouterr()
         status = run(list(typed))
         printed = capsys.readouterr()

@@ -153,7 +153,8 @@ def test_computesets_and_their_end(server: NucleusServer, comet: Comet) -> None:
 
 
 def test_power_of_the_frontend_needs_no_set(server: NucleusServer, comet: Comet) -> None:
-    assert comet("power", "on", "vc2", "--wait").out == "vc2: is switched on\n"
+    done = comet("power", "on", "vc2", "--wait")
+    assert (done.out, done.err) == ("vc2: is on\n", "vc2: is being switched on\n")
     assert sent(server, "PUT") == [("cluster/vc2/frontend/poweron", None)]
     assert server.sets == {}
 
@@ -176,8 +177,8 @@ def test_power_of_nodes_has_a_line_for_each(server: NucleusServer, comet: Comet)
     done = comet("power", "off", "vc2", "vm-vc2-[0-2]")
     assert done.status == 9
     assert done.out.splitlines() == [
-        "vm-vc2-0: is switched off",
-        "vm-vc2-1: is switched off",
+        "vm-vc2-0: is being switched off",
+        "vm-vc2-1: is being switched off",
         "vm-vc2-2: vm-vc2-2 is in no running computeset",
     ]
     assert comet("power", "reset", "vc2", "vm-vc2-[2-3]").status == 5
@@ -186,7 +187,8 @@ def test_power_of_nodes_has_a_line_for_each(server: NucleusServer, comet: Comet)
 
 def test_power_of_a_set_asks_before_it_ends(server: NucleusServer, comet: Comet) -> None:
     comet("start", "vc2", "vm-vc2-[0-1]")
-    assert comet("power", "reboot", "vc2", "1").out == "computeset 1: is asked to reboot\n"
+    assert comet("power", "reboot", "vc2", "1").out == "computeset 1: is being asked to reboot\n"
+    assert comet("power", "reboot", "vc2", "1", "--wait").out == "computeset 1: was asked to reboot\n"
     assert comet("power", "off", "vc2", "1").status == 2
     assert server.sets[1]["state"] == "running"
     server.clusters.append(cluster("vc4"))
@@ -233,6 +235,63 @@ def test_images(server: NucleusServer, comet: Comet, tmp_path: Path) -> None:
     assert comet("iso", "attach", "inst.iso", "vc2").status == 2
     assert comet("iso", "detach", "vc2").status == 0
     assert server.clusters[0]["frontend"]["iso"] is None
+
+
+def test_an_image_is_deleted_when_no_machine_has_it(server: NucleusServer, comet: Comet) -> None:
+    server.images += ["project/alpha/inst.iso", "public/a.iso"]
+    server.clusters[0]["frontend"]["iso"] = "public/a.iso"
+    held = comet("iso", "delete", "a.iso", "--yes")
+    assert held.status == 5
+    assert held.err == (
+        "public/a.iso is in the drive of vc2. Take it out first: comet iso detach vc2,"
+        " comet iso detach vc2 vm-vc2-[0-1]\n"
+    )
+    assert comet("iso", "delete", "inst.iso").status == 2, "nobody can answer"
+    assert comet("iso", "delete", "inst.iso", terminal="n\n").status == 2
+    assert len(server.images) == 3
+    asked = comet("iso", "delete", "inst.iso", terminal="y\n")
+    assert asked.out == "project/alpha/inst.iso is being deleted\n"
+    assert "[y/N]" in asked.err
+    assert comet("iso", "delete", "debian.iso", "--yes", "--wait").out == "debian.iso is deleted\n"
+    assert server.images == ["public/a.iso"]
+    assert comet("iso", "delete", "none.iso", "--yes").status == 4
+
+
+def test_what_destroys_asks_at_a_terminal_and_scripts_go_on(server: NucleusServer, comet: Comet) -> None:
+    comet("start", "vc2", "vm-vc2-[0-1]")
+    for typed, question in (
+        (("terminate", "1"), "This ends computeset 1 of vc2, and its nodes vm-vc2-[0-1]. Go on? [y/N] "),
+        (("power", "off", "vc2", "1"), "This ends computeset 1 of vc2, and its nodes vm-vc2-[0-1]."),
+        (("power", "off", "vc2"), "This switches the frontend of vc2 off at once; what is not written"),
+        (("power", "reset", "vc2", "vm-vc2-[0-1]"), "This resets vm-vc2-[0-1] at once; what is not written"),
+        (("power", "reset", "vc2", "1"), "This resets the 2 nodes of computeset 1 at once;"),
+    ):
+        refused = comet(*typed, terminal="\n")
+        assert (refused.status, refused.out) == (2, "")
+        assert question in refused.err
+        assert refused.err.endswith("nothing was changed\n")
+    assert [it for it in server.requests if it[0] == "PUT"] == []
+    assert comet("power", "shutdown", "vc2", terminal="").status == 0, "a system that is asked loses nothing"
+    assert comet("power", "off", "vc2", terminal="y\n").status == 0
+    assert comet("power", "off", "vc2", "--yes", terminal="").status == 0
+    assert comet("power", "reset", "vc2", "vm-vc2-0", stdin="").status == 0
+    assert comet("terminate", "1", stdin="").out.startswith("computeset 1 is ending")
+    assert server.sets[1]["state"] == "cancelled"
+
+
+def test_no_computeset_names_a_command_that_shows_more(server: NucleusServer, comet: Comet) -> None:
+    advice = "no computeset is running. Those of every state: comet computeset --state=all\n"
+    assert comet("computeset").err == advice
+    assert (
+        "no computeset of cluster vc2 is active" in comet("computeset", "--state=active", "--cluster=vc2").err
+    )
+    everything = comet("computeset", "--state=all")
+    assert "--state" not in everything.err
+    assert "comet start CLUSTER --count=N" in everything.err
+    comet("start", "vc2", "--count=1")
+    comet("terminate", "1")
+    assert comet("computeset").err == advice
+    assert "State: cancelled" in comet("computeset", "--state=all").out
 
 
 def test_an_upload_goes_on_where_its_connection_broke(
@@ -290,6 +349,12 @@ def test_tokens(server: NucleusServer, comet: Comet) -> None:
     assert made.out == "nuc_tok00000_" + "x" * 43 + "\n"
     assert sent(server, "POST") == [("token/", {"note": "backup", "scopes": ["read", "power"], "days": 7})]
     assert "backup" in comet("token", "list").out
+    assert made.err == (
+        "It expires at 2026-11-23T10:00:00.000Z, with the token that it was made with; for a longer one ask the site's"
+        " operators.\nThis is shown once; give it to the script as COMET_TOKEN:\n"
+    )
+    limited = comet("token", "create", "--days=900")
+    assert "at 2026-11-23T10:00:00.000Z: the site's limit is 365 days.\n" in limited.err
     assert comet("token", "revoke", "tok00000").status == 0
     assert comet("token", "revoke", "tok00000").status == 4
     assert comet("token", "revoke", TOKEN).status == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -178,3 +179,35 @@ def test_a_closed_port_is_unreachable() -> None:
         pytest.raises(UnreachableError),
     ):
         client.clusters()
+
+
+@pytest.mark.parametrize(
+    ("remedy", "expected"),
+    [
+        ({"code": "list-operations"}, "there is none. List them: comet operation list"),
+        (
+            {"code": "get-scope", "scope": "power", "scopes": "read,power", "user": "ann"},
+            "there is none. Sign in with your password (comet init), where scripts need it make a token with it"
+            " (comet token create --scopes=read,power), or ask the site's operators for one: nucleus token create ann"
+            " --scope power",
+        ),
+        ({"code": "acknowledge", "user": "ann"}, "there is none. Read and acknowledge it: comet acknowledge"),
+        (
+            {"code": "eject-image", "targets": ["vc2", "vc2 n[0-1]"]},
+            "there is none. Take it out first: comet iso detach vc2, comet iso detach vc2 n[0-1]",
+        ),
+        ({"code": "get-scope"}, "there is none; GET /v1/x"),
+        ({"code": "of-a-later-server"}, "there is none; GET /v1/x"),
+        ({"code": ["x"]}, "there is none; GET /v1/x"),
+        ("x", "there is none; GET /v1/x"),
+        (None, "there is none; GET /v1/x"),
+    ],
+)
+def test_a_remedy_of_the_server_is_a_command(
+    server: NucleusServer, client: Client, remedy: object, expected: str
+) -> None:
+    document = {"detail": "there is none; GET /v1/x", "reason": "there is none", "remedy": remedy}
+    server.answers["/operation"] = answer(404, json.dumps(document).encode())
+    with pytest.raises(CometError) as refused:
+        client.operations()
+    assert str(refused.value) == expected

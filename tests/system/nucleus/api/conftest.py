@@ -17,7 +17,7 @@ import pytest
 
 from nucleus.api.app import create_application
 from nucleus.api.tokens import store_token
-from nucleus.configuration import Configuration, DatabaseSettings, ImageSettings
+from nucleus.configuration import BatchSettings, Configuration, DatabaseSettings, ImageSettings
 from nucleus.mirror import identity
 from nucleus.mirror.pool import Pool, Session
 from tests.system.nucleus.api.http_client import Client, serving
@@ -65,7 +65,11 @@ def people(pool: Pool) -> dict[str, str]:
 @pytest.fixture
 def configuration(nucleus_settings: DatabaseSettings, tmp_path: Path) -> Configuration:
     """Settings of the test's service."""
-    return Configuration(database=nucleus_settings, images=ImageSettings(folder=str(tmp_path / "images")))
+    return Configuration(
+        database=nucleus_settings,
+        images=ImageSettings(folder=str(tmp_path / "images")),
+        batch=BatchSettings(hosts=[f"host-{number}" for number in range(6)]),
+    )
 
 
 @pytest.fixture

@@ -88,6 +88,27 @@ def test_a_set_is_checked_before_it_exists(service: Client, pool: Pool) -> None:
     assert service.ask("ann", "PUT", f"{SETS}{made['id']}/shutdown", headers=MODERN).status_code == 409
 
 
+def test_a_set_that_no_list_of_hosts_can_hold_is_refused(
+    configuration: Configuration, pool: Pool, people: dict[str, str]
+) -> None:
+    with started(changed(configuration, "batch", hosts=["host-1", "host-2"]), pool, people) as service:
+        answer = start(service, computes="vm-vc2-[0-2]")
+        assert (answer.status_code, answer.json()["code"]) == (409, "not-enough-nodes")
+        assert answer.json()["detail"] == (
+            "3 nodes need as many hosts, and this site has 2 for computesets; ask for fewer nodes"
+        )
+        assert start(service, count=3).json()["code"] == "not-enough-nodes"
+        chosen = {"cluster": "vc2", "count": 1, "hosts": "host-3"}
+        unknown = service.ask("root", "POST", SETS, json=chosen, headers=PROBLEMS)
+        assert (
+            unknown.status_code == 400 and "'host-3' is not in the list of hosts" in unknown.json()["detail"]
+        )
+        assert service.get("ann", SETS).json() == [], "nothing was accepted"
+        assert start(service, count=2).status_code == 201
+    with started(changed(configuration, "batch", hosts=[]), pool, people) as service:
+        assert "this site has no hosts for computesets" in start(service, count=1).json()["detail"]
+
+
 def test_two_at_once_never_share_a_node(service: Client) -> None:
     answers: list[int] = []
     threads = [
@@ -262,10 +283,27 @@ def test_tokens_allow_no_more_than_what_they_are_made_with(service: Client, pool
     assert service.get("reader", "/v1/cluster").status_code == 200
     refused = service.ask("reader", "PUT", "/v1/cluster/vc2/frontend/poweron", headers=PROBLEMS)
     assert refused.status_code == 403 and refused.json()["code"] == "missing-scope"
+    assert refused.json()["detail"] == (
+        "this needs the scope power, and your credentials have read; make a token of the scopes read,power with"
+        " credentials that have them (POST /v1/token), or ask the site's operators for one: nucleus token create ann"
+        " --scope power"
+    )
+    named = {"scope": "power", "scopes": "read,power", "user": "ann"}
+    assert refused.json()["remedy"] == {"code": "get-scope", **named}
+    without = service.ask("reader", "POST", "/v1/token", json={})
+    assert (without.status_code, without.json()["scopes"]) == (201, ["read"]), "all that it may"
     assert service.ask("reader", "POST", "/v1/token", json={"scopes": ["power"]}).status_code == 403
     longer = service.ask("reader", "POST", "/v1/token", json={"scopes": ["read"], "days": 90}).json()
-    assert longer["expires"] <= token["expires"]
-    assert service.ask("ann", "POST", "/v1/token", json={"scopes": ["admin"]}).status_code == 403
+    assert longer["expires"] <= token["expires"] and longer["limited_by"] == "credentials"
+    beyond = service.ask("ann", "POST", "/v1/token", json={"scopes": ["read"], "days": 3000}).json()
+    assert (beyond["limited_by"], beyond["most_days"]) == ("site", 365)
+    within = service.ask("ann", "POST", "/v1/token", json={"scopes": ["read"], "days": 365}).json()
+    assert within["limited_by"] is None
+    asked = service.ask("ann", "POST", "/v1/token", json={"scopes": ["admin"]}, headers=PROBLEMS)
+    assert (asked.status_code, asked.json()["detail"]) == (
+        403,
+        "the scope admin is for the site's operators only",
+    )
     assert service.ask("ann", "POST", "/v1/token", json={"projects": ["beta"]}).status_code == 400
     listed = service.get("ann", "/v1/token")
     assert {one["id"] for one in listed.json()} >= {token["id"], longer["id"]}

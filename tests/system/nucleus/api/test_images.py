@@ -74,8 +74,15 @@ def test_an_image_is_uploaded_listed_attached_and_deleted(
         answer = service.ask("ann", "PUT", path, params={"iso_name": name}, headers=PROBLEMS)
         assert (answer.status_code, answer.json()["code"]) == (404, "unknown-image"), name
     with pool.transaction() as session:
-        session.execute("UPDATE node SET iso = 'project/alpha/inst.iso' WHERE name = 'vc2'")
-    assert service.ask("ann", "DELETE", "/v1/image/project/alpha/inst.iso", headers=MODERN).status_code == 409
+        session.execute(
+            "UPDATE node SET iso = 'project/alpha/inst.iso' WHERE name IN ('vc2', 'vm-vc2-0', 'vm-vc2-1')"
+        )
+    held = service.ask("ann", "DELETE", "/v1/image/project/alpha/inst.iso", headers=MODERN)
+    assert held.status_code == 409
+    reason = "project/alpha/inst.iso is in the drive of the frontend of vc2 and vm-vc2-[0-1] of vc2"
+    assert held.json()["reason"] == reason
+    assert held.json()["detail"] == f"{reason}; take it out first: attach_iso with an empty iso_name"
+    assert held.json()["remedy"] == {"code": "eject-image", "targets": ["vc2", "vc2 vm-vc2-[0-1]"]}
     with pool.transaction() as session:
         session.execute("UPDATE node SET iso = NULL")
     assert service.ask("bob", "DELETE", "/v1/image/project/alpha/inst.iso").status_code == 404
@@ -110,6 +117,12 @@ def test_refused_images_leave_nothing(service: Client, pool: Pool, configuration
     ready(pool)
     assert service.get("bob", "/v1/image").json() == ["public/a.iso"]
     assert service.ask("bob", "DELETE", "/v1/image/public/a.iso").status_code == 403
+    with pool.transaction() as session:
+        session.execute("UPDATE image SET uploaded_by = (SELECT id FROM user WHERE username = 'bob')")
+        session.execute("UPDATE node SET iso = 'public/a.iso' WHERE name LIKE '%vc2'")
+    held = service.ask("bob", "DELETE", "/v1/image/public/a.iso", headers=MODERN).json()
+    assert held["detail"] == "public/a.iso is in the drive of 1 machine of other projects", "without its name"
+    assert "remedy" not in held
 
 
 def test_an_upload_is_continued_where_it_ended(service: Client, pool: Pool) -> None:
