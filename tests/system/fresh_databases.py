@@ -1,12 +1,16 @@
 """Cluster databases for tests, each as fresh as if it had just been migrated.
 
 A migration takes 0.12 s and dropping what it made 0.04 s; putting the first rows back into the same tables takes
-0.02 s. A database whose tables are not those it began with, or whose rows a transaction still locks, is dropped.
+0.02 s. A database whose tables are not those it began with, whose rows a transaction still locks, to which somebody is
+still connected, or whose rows are not the first ones afterwards, is dropped: what a test left behind cannot reach the
+next one.
 """
 
 from __future__ import annotations
 
 import itertools
+import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +23,9 @@ from rocks.database.settings import Settings
 
 _numbers = itertools.count(1)
 
+_LEAVING_SECONDS = 2.0
+"""How long a closed connection may need until the server has rolled back what it left."""
+
 
 class FreshDatabases:
     """The databases of one server that no test uses at the moment."""
@@ -26,8 +33,8 @@ class FreshDatabases:
     def __init__(self, server: Settings) -> None:
         self._server = server
         self._unused: list[Settings] = []
-        self._first_rows: dict[str, tuple[tuple[Any, ...], ...]] = {}
-        """Each base table's rows after a migration."""
+        self._first_rows: dict[Settings, dict[str, tuple[tuple[Any, ...], ...]]] = {}
+        """Each base table's rows after the migration; each database has its own moments and identity."""
         self._checksums: dict[Settings, dict[str, int]] = {}
 
     def new_name(self) -> Settings:
@@ -40,11 +47,10 @@ class FreshDatabases:
             return self._unused.pop()
         settings = self.new_name()
         bring_up_to_date(settings, Path("/nowhere"))
-        if not self._first_rows:
-            self._first_rows = self._read_all(settings)
-        connection = driver.open_connection(settings, settings.database)
-        self._checksums[settings] = _read_checksums(connection.cursor(), list(self._first_rows))
-        connection.close()
+        with closing(driver.open_connection(settings, settings.database)) as connection:
+            cursor = connection.cursor()
+            self._first_rows[settings] = _read_all(cursor)
+            self._checksums[settings] = _read_checksums(cursor, list(self._first_rows[settings]))
         return settings
 
     def give_back(self, settings: Settings) -> None:
@@ -58,44 +64,66 @@ class FreshDatabases:
 
     def drop(self, settings: Settings) -> None:
         """Remove a database, if there is one of that name."""
-        connection = driver.open_connection(settings, None)
-        connection.cursor().execute(f"DROP DATABASE IF EXISTS {settings.database}")
-        connection.close()
-
-    def _read_all(self, settings: Settings) -> dict[str, tuple[tuple[Any, ...], ...]]:
-        connection = driver.open_connection(settings, settings.database)
-        cursor = connection.cursor()
-        rows = {}
-        for table in _base_tables(cursor):
-            cursor.execute(f"SELECT * FROM {table}")
-            rows[table] = tuple(cursor.fetchall())
-        connection.close()
-        return rows
+        with closing(driver.open_connection(settings, None)) as connection:
+            connection.cursor().execute(f"DROP DATABASE IF EXISTS {settings.database}")
 
     def _put_first_rows_back(self, settings: Settings) -> None:
-        connection = driver.open_connection(settings, settings.database)
-        cursor = connection.cursor()
-        if _base_tables(cursor) != list(self._first_rows):
-            raise LookupError(f"{settings.database} has other tables than it began with")
-        cursor.execute(
-            "SET SESSION foreign_key_checks = 0, lock_wait_timeout = 1, innodb_lock_wait_timeout = 1"
-        )
-        checksums = _read_checksums(cursor, list(self._first_rows))
-        for table, rows in self._first_rows.items():
-            if checksums[table] != self._checksums[settings][table]:
+        first_rows, first_sums = self._first_rows[settings], self._checksums[settings]
+        with closing(driver.open_connection(settings, settings.database)) as connection:
+            cursor = connection.cursor()
+            if _base_tables(cursor) != list(first_rows):
+                raise LookupError(f"{settings.database} has other tables than it began with")
+            _wait_until_alone(cursor)
+            cursor.execute(
+                "SET SESSION foreign_key_checks = 0, lock_wait_timeout = 1, innodb_lock_wait_timeout = 1"
+            )
+            for table in _changed(cursor, first_sums):
                 # leases and entries of the audit log refuse to be deleted row by row
                 emptied = table in ("vm_leases", "sec_audit")
                 cursor.execute(f"TRUNCATE {table}" if emptied else f"DELETE FROM {table}")
-                if rows:
+                if rows := first_rows[table]:
                     places = ", ".join(["%s"] * len(rows[0]))
                     cursor.executemany(f"INSERT INTO {table} VALUES ({places})", rows)
-        connection.commit()
-        connection.close()
+            connection.commit()
+            if changed := _changed(cursor, first_sums):
+                raise LookupError(f"{settings.database} has other rows than it began with, in {changed}")
+
+
+def _changed(cursor: Cursor, first_sums: dict[str, int]) -> list[str]:
+    """The tables whose rows are not the first ones."""
+    return [
+        table
+        for table, found in _read_checksums(cursor, list(first_sums)).items()
+        if found != first_sums[table]
+    ]
+
+
+def _wait_until_alone(cursor: Cursor) -> None:
+    """Wait until nobody else is connected to the database; LookupError when somebody stays."""
+    deadline = time.monotonic() + _LEAVING_SECONDS
+    while True:
+        cursor.execute(
+            "SELECT ID FROM information_schema.PROCESSLIST WHERE DB = DATABASE() AND ID <> CONNECTION_ID()"
+        )
+        others = cursor.fetchall()
+        if not others:
+            return
+        if time.monotonic() > deadline:
+            raise LookupError(f"somebody is still connected to the database: {others}")
+        time.sleep(0.01)
 
 
 def _base_tables(cursor: Cursor) -> list[str]:
     cursor.execute("SHOW FULL TABLES WHERE Table_type = 'BASE TABLE'")
     return sorted(name for name, _ in cursor.fetchall())
+
+
+def _read_all(cursor: Cursor) -> dict[str, tuple[tuple[Any, ...], ...]]:
+    rows = {}
+    for table in _base_tables(cursor):
+        cursor.execute(f"SELECT * FROM {table}")
+        rows[table] = tuple(cursor.fetchall())
+    return rows
 
 
 def _read_checksums(cursor: Cursor, tables: list[str]) -> dict[str, int]:
