@@ -193,10 +193,14 @@ def _issue(change: Change, c: str, n: str | None, kind: str) -> tuple[str, Node]
     call = change.call
     cluster = find_cluster(change.session, call, c)
     node = find_node(change.session, call, cluster, n)
-    if power_of(node.state) not in ("on", "paused"):
+    if power_of(node.state) == "unknown":
         raise Problem(
             "state-conflict",
-            f"{node.name} is {node.state or 'in an unknown state'}, so it has no console; power it on first",
+            f"whether {node.name} is on is not known, because its host did not answer; try again in a minute",
+        )
+    if power_of(node.state) not in ("on", "paused"):
+        raise Problem(
+            "state-conflict", f"{node.name} is {node.state}, so it has no console; power it on first"
         )
     demand_console_quota(
         change.session, cluster.project_id, call.service.consoles.of_project(cluster.project_id)

@@ -146,6 +146,16 @@ def test_a_node_that_is_off_has_no_console(consoles: Client) -> None:
     assert consoles.get("ann", path).status_code == 400, "as the published client expects it"
 
 
+def test_a_node_whose_host_did_not_answer_is_not_called_off(consoles: Client, pool: Pool) -> None:
+    with pool.transaction() as session:
+        session.execute("UPDATE node SET state = 'nostate-error' WHERE rocks_name = 'vc2'")
+    refused = consoles.ask("ann", "POST", FRONTEND, json={"type": "vnc"}, headers=PROBLEMS)
+    assert (refused.status_code, refused.json()["code"]) == (409, "state-conflict")
+    assert refused.json()["detail"] == (
+        "whether vc2 is on is not known, because its host did not answer; try again in a minute"
+    )
+
+
 def test_another_kind_of_console_is_refused(consoles: Client) -> None:
     refused = consoles.ask("ann", "POST", FRONTEND, json={"type": "spice"}, headers=PROBLEMS)
     assert refused.status_code == 400
