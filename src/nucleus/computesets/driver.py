@@ -48,7 +48,8 @@ _FAILED_STARTS, _POWERED_OFF = "failed", "powered_off"
 """Keys beside the timers: failed starts and the request to power off that the machine knows of already."""
 
 _STARTS, _SHUTDOWNS = "start_member", "shutdown_member"
-_KINDS = {"start": _STARTS, "shutdown": _SHUTDOWNS, "poweroff": "poweroff_member"}
+_POWER_OFFS = "poweroff_member"
+_KINDS = {"start": _STARTS, "shutdown": _SHUTDOWNS, "poweroff": _POWER_OFFS}
 
 
 class Seen(NamedTuple):
@@ -260,7 +261,11 @@ class Driver:
             operations.cancel_set_operations(session, one.id, [_STARTS])
         if any(action.kind == "poweroff" for action in actions):
             operations.cancel_set_operations(session, one.id, [_SHUTDOWNS])
+        # a further one, at each end of the grace, would keep the node busy, and the set from ending, for ever
+        in_work = operations.nodes_in_work(session, one.id, _POWER_OFFS)
         for index, action in enumerate(actions):
+            if action.kind == "poweroff" and action.node in in_work:
+                continue
             if action.kind in _KINDS:
                 new = NewOperation(
                     _KINDS[action.kind], _ACTOR, one.cluster_id, action.node, one.id,

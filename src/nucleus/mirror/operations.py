@@ -221,6 +221,18 @@ def cancel_set_operations(session: Session, set_id: int, kinds: Sequence[str]) -
     )
 
 
+def nodes_in_work(session: Session, set_id: int, kind: str) -> set[int]:
+    """Nodes for which an operation of that kind, for the set, is queued or runs."""
+    return {
+        number
+        for (number,) in session.rows(
+            "SELECT target_node FROM operation WHERE target_set = %s AND kind = %s AND target_node IS NOT NULL"
+            " AND state IN ('queued', 'running')",
+            [set_id, kind],
+        )
+    }
+
+
 def ended_operations(session: Session, set_ids: Sequence[int], kinds: Sequence[str]) -> list[Operation]:
     """Operations of these kinds that have ended, of these sets, in the order of their identifiers."""
     return [

@@ -10,12 +10,15 @@ import subprocess  # noqa: TID251 - its class, of programs that fixtures have st
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from nucleus.api.tokens import store_token
 from nucleus.backends.batch import Submission
+from nucleus.backends.executor import Answer
 from nucleus.computesets.host_list import HostList
 from nucleus.configuration import DatabaseSettings
 from nucleus.mirror import identity
@@ -93,6 +96,27 @@ def test_a_job_that_runs_before_its_submission_is_answered_and_a_slow_image(day:
     assert all(order.index(old) < order.index(new) for old, new in changes if old)
     starts = [it for it in day.simulator.commands if it[:3] == ("start", "host", "vm")]
     assert sorted(it[3] for it in starts) == ["vm-vc2-0", "vm-vc2-1"], "each node was started once"
+
+
+def test_a_node_that_takes_long_to_power_off_is_asked_once(
+    day: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Longer than the guests' grace, which is 2 s here: at its end the set does not ask again."""
+    ask = day.simulator.run
+
+    def slowly(arguments: Sequence[str], deadline_seconds: float) -> Answer:
+        if "action=poweroff" in arguments:
+            time.sleep(7)
+        return ask(arguments, deadline_seconds)
+
+    monkeypatch.setattr(day.simulator, "run", slowly)
+    day.simulator.guests["vm-vc2-0"].is_deaf = True
+    with day.at_work():
+        assert day.comet("ann", "start", "vc2", "vm-vc2-0", "--wait=300").status == 0
+        ((number,),) = day.rows("SELECT id FROM computeset")
+        ended = day.comet("ann", "terminate", str(number), "--wait=300")
+        assert (ended.status, ended.out) == (0, f"computeset {number} is cancelled\n")
+    assert day.rows("SELECT state FROM operation WHERE kind = 'poweroff_member'") == [("succeeded",)]
 
 
 class Relay:
