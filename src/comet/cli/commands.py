@@ -42,6 +42,8 @@ _SET_STATES = (
     *("active", "all"),
 )
 
+_OPERATION_STATES = ("queued", "running", "succeeded", "failed", "cancelled")
+
 
 GLOBAL = (
     Parameter(("--endpoint",), "a configured server's name, or an address", "NAME", "endpoint"),
@@ -51,7 +53,7 @@ GLOBAL = (
         ("--wait",), "wait until it has happened; --wait=SECONDS waits no longer (default: 3600)", "SECONDS"
     ),
     Parameter(("--no-wait",), "return when the server has accepted it (default)"),
-    Parameter(("--yes", "-y"), "ask nothing"),
+    Parameter(("--yes", "-y"), "do not ask whether to go on: the answer is yes"),
     Parameter(("--cached",), "show what was seen last; do not ask the server"),
     Parameter(("--quiet", "-q"), "no messages but errors"),
     Parameter(("--ca",), "the CA certificate of the server's site", "FILE", "file"),
@@ -78,18 +80,28 @@ _OWN = (
     Parameter(("--link",), "print its address only"),
     Parameter(("--serial",), "the serial console, in this terminal; Ctrl-] leaves it"),
     Parameter(("--isoname", "--imagename"), "another name than the file's", "NAME"),
-    Parameter(("--project",), "for the members of a project (default: yours, if it is one)", "NAME"),
-    Parameter(("--state",), "queued, running, succeeded, failed or cancelled", "STATE"),
+    Parameter(("--project",), "whose members have the image (needed if you are in several projects)", "NAME"),
+    Parameter(("--state",), "only those in a state", "STATE", choices=_OPERATION_STATES),
     Parameter(("--follow",), "go on with what happens, until Ctrl-C"),
     Parameter(("--types",), "of these types, such as set.state,node.power", "TYPES"),
-    Parameter(("--scopes",), "what it may do, such as read,power (default: all that yours may)", "SCOPES"),
+    Parameter(
+        ("--scopes",),
+        "what it may do: of read, power, computeset, console, image, rename, cluster:destroy, with commas (default: "
+        "what yours may, without cluster:destroy)",
+        "SCOPES",
+    ),
     Parameter(("--projects",), "only for these projects", "NAMES"),
-    Parameter(("--days",), "it expires after so many days", "N"),
+    Parameter(("--days",), "it expires after so many days, or with yours (default: 90)", "N"),
     Parameter(("--note",), "what it is for", "TEXT"),
     Parameter(("--subnet",), "the private network (default: 10.0.0.0/24)", "NETWORK"),
     Parameter(("--directory",), "where they are written (default: here)", "FOLDER", "file"),
 )
-_SET_STATE = Parameter(("--state",), "those in a state (default: running)", "STATE", choices=_SET_STATES)
+_SET_STATE = Parameter(
+    ("--state",),
+    "those in a state (default: running); active: created, submitted or running",
+    "STATE",
+    choices=_SET_STATES,
+)
 _OPTIONS = {**{it.names[0]: it for it in _OWN}, "--set-state": _SET_STATE}
 _START = "--count --allocation --walltime --reservation"
 
@@ -98,18 +110,18 @@ _ARGUMENTS = {
     "[CLUSTER]": ("cluster", "the cluster's name (default: all of yours)", "cluster"),
     "[NODE]": ("node", "a compute (default: the frontend)", "node"),
     "[NODES]": ("nodes", "computes such as vm-[0-3] (default: the frontend)", "node"),
-    "[COMPUTES]": ("nodes", "computes such as vm-[0-3]", "node"),
+    "[COMPUTES]": ("nodes", "computes such as vm-[0-3]; they, or --count, are needed", "node"),
     "[NODES|SET]": ("nodes", "computes such as vm-[0-3], or a set's number (default: the frontend)", "node"),
     "SET": ("computeset", "the computeset's number", ""),
-    "[SET]": ("computeset", "the computeset's number", ""),
-    "[ENDPOINT]": ("name", "an endpoint's name", "endpoint"),
+    "[SET]": ("computeset", "the computeset's number (default: those of --state)", ""),
+    "[ENDPOINT]": ("name", "the name of the server to ask from now on (default: list them)", "endpoint"),
     "OLD": ("old", "their names, such as vm-[0-1]", "node"),
     "NEW": ("new", "as many new names, such as n[0-1]", ""),
     "FILE": ("path", "an ISO file", "file"),
     "IMAGE": ("image", "an image's name, or its number in the list", "image"),
-    "[REST]": ("rest", "", ""),
-    "OPERATION": ("operation", "its id", ""),
-    "TOKEN": ("token", "its id", ""),
+    "[REST]": ("rest", "not used", ""),
+    "OPERATION": ("operation", "the operation's id, as comet operation list prints it", ""),
+    "TOKEN": ("token", "the token's id, as comet token list prints it", ""),
     "SHELL": ("shell", "bash or zsh", ""),
 }
 
@@ -120,26 +132,28 @@ _TABLE = (
     ("acknowledge", "settings:acknowledge", "read what an owner is responsible for, and acknowledge it", ""),
     ("ll [CLUSTER]", "clusters:summary_rows", "your clusters, one line each", ""),
     ("cluster [CLUSTER]", "clusters:nodes", "the nodes of your clusters", "--concise --status --sort"),
-    ("computeset [SET]", "computesets:show_sets", "running computesets, or one of any state",
+    ("computeset [SET]", "computesets:show_sets", "the computesets that run, those of another state, or one",
      "--allocation --cluster --set-state"),
     ("start CLUSTER [COMPUTES]", "computesets:start", "start computes together, as a computeset", _START),
     ("terminate SET", "computesets:terminate", "end a computeset; its disks go back to the NAS", ""),
-    ("power on CLUSTER [NODES|SET]", "power:power",
+    ("power on CLUSTER [NODES]", "power:power",
      "switch the frontend on, or computes of a running set; free computes start as a set", _START),
-    ("power off CLUSTER [NODES|SET]", "power:power", "switch off at once; a set named by its number ends", ""),
-    ("power shutdown CLUSTER [NODES|SET]", "power:power", "ask to shut down; a set named by its number ends", ""),
+    ("power off CLUSTER [NODES|SET]", "power:power",
+     "switch off at once, whatever the system does; a set named by its number ends", ""),
+    ("power shutdown CLUSTER [NODES|SET]", "power:power",
+     "ask the system to shut down; a set named by its number ends", ""),
     ("power reboot CLUSTER [NODES|SET]", "power:power", "ask the system to reboot", ""),
-    ("power reset CLUSTER [NODES|SET]", "power:power", "reset at once", ""),
+    ("power reset CLUSTER [NODES|SET]", "power:power", "restart at once, whatever the system does", ""),
     ("console CLUSTER [NODE]", "consoles:console", "open a node's console", "--link --serial"),
     ("node info CLUSTER [NODE]", "clusters:node_info", "all that is known of a node", ""),
     ("node rename CLUSTER OLD NEW", "clusters:rename", "give computes other names, all at once", ""),
     ("iso list", "images:show_images", "the images for CD drives", ""),
-    ("iso upload FILE", "images:upload", "upload an image", "--isoname --project"),
+    ("iso upload FILE", "images:upload", "upload an ISO file for your project", "--isoname --project"),
     ("iso delete IMAGE", "images:delete", "delete an image that no machine has in its drive", ""),
     ("iso attach IMAGE CLUSTER [NODES]", "images:attach",
      "put an image into a drive; the next power-on sees it", ""),
     ("iso detach CLUSTER [NODES]", "images:detach", "empty a drive; the next power-on sees it", ""),
-    *((f"reservation {word} [REST]", "computesets:reservation", "not offered by this server", "")
+    *((f"reservation {word} [REST]", "computesets:reservation", "not offered: the site's operators do it", "")
       for word in ("list", "create", "update", "delete")),
     ("operation list", "operations:show_all", "what was asked for, and what became of it", "--state"),
     ("operation show OPERATION", "operations:show_one", "one operation", ""),
@@ -150,12 +164,13 @@ _TABLE = (
      "--scopes --projects --days --note"),
     ("token list", "operations:token_list", "your tokens", ""),
     ("token revoke TOKEN", "operations:token_revoke", "end a token", ""),
-    ("cache show", "settings:cache_show", "what is kept of answers", ""),
+    ("cache show", "settings:cache_show", "which answers of servers are kept, for when one is away", ""),
     ("cache clear", "settings:cache_clear", "forget the answers of this server", ""),
     ("export-nodes CLUSTER", "clusters:export_nodes",
      "write vcnet_CLUSTER.txt and vcnodes_CLUSTER.txt for the frontend's set-up", "--subnet --directory"),
     ("shell", "shell:shell", "type commands without `comet`, until exit", ""),
-    ("completion SHELL", "completion:script", "print the completion for a shell", ""),
+    ("completion SHELL", "completion:script",
+     "print the completion for a shell, for: eval \"$(comet completion bash)\"", ""),
 )  # fmt: skip
 """(words and arguments, handler, help, options) of each command."""
 

@@ -40,6 +40,8 @@ class Context:
             from comet.client.client import Client
 
             endpoint = self.endpoint()
+            if self.is_waiting:
+                seconds(str(self.option("wait")), "--wait")  # before anything is asked of the server
             cache = Cache(default_path(), endpoint.url, endpoint.identity)
             self._client = Client(
                 endpoint, timeout=self.timeout(), cache=cache, cached_only=bool(self.option("cached"))

@@ -12,14 +12,29 @@ from comet.client.errors import UsageError
 WAIT_SECONDS = "3600"
 _GROUPS = {
     "power": "switch nodes on and off",
-    "node": "one node",
+    "node": "look at a node, or rename computes",
     "iso": "images for CD drives (also: image)",
+    "reservation": "not offered by this server",
+    "operation": "what was asked for, and what became of it",
+    "token": "tokens for scripts",
+    "cache": "the answers that are kept",
 }
 
 
 class _Parser(argparse.ArgumentParser):
+    def format_usage(self) -> str:
+        return _with_optional_value(super().format_usage())
+
+    def format_help(self) -> str:
+        return _with_optional_value(super().format_help())
+
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}. See: {self.prog} --help")
+
+
+def _with_optional_value(text: str) -> str:
+    """A word after `--wait` is an argument, not its value."""
+    return text.replace("--wait SECONDS", "--wait[=SECONDS]")
 
 
 def normalised(line: list[str]) -> list[str]:
@@ -50,7 +65,8 @@ def parser() -> argparse.ArgumentParser:
     for command in COMMANDS:
         first = command.path[0] if len(command.path) == 2 else ""
         if first not in groups:
-            inner = groups[""].add_parser(first, help=_GROUPS.get(first, f"{first}s"), allow_abbrev=False)
+            text = _GROUPS[first]
+            inner = groups[""].add_parser(first, help=text, description=text, allow_abbrev=False)
             groups[first] = inner.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
         one = groups[first].add_parser(
             command.path[-1],
@@ -63,7 +79,11 @@ def parser() -> argparse.ArgumentParser:
         for argument in command.arguments:
             count = "?" if argument.optional else None
             one.add_argument(
-                argument.names[0], nargs=count, help=argument.help, choices=argument.choices or None
+                argument.names[0],
+                metavar=argument.names[0].upper(),
+                nargs=count,
+                help=argument.help,
+                choices=argument.choices or None,
             )
         for option in command.options:
             _add(one, option)

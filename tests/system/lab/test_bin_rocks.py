@@ -1,4 +1,4 @@
-"""`bin/rocks` finds its checkout and its site from anywhere."""
+"""`bin/rocks` and `bin/comet` find their checkout and its site from anywhere."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def checkout(machines_folder: Path) -> Iterator[Path]:
     """A checkout with blanks in its path, below a folder that only root may enter."""
     checkout = machines_folder / "a check out"
     (checkout / "bin").mkdir(parents=True)
-    shutil.copy(CHECKOUT / "bin" / "rocks", checkout / "bin")
+    for program in ("rocks", "comet"):
+        shutil.copy(CHECKOUT / "bin" / program, checkout / "bin")
     (checkout / ".state").mkdir()
     (checkout / ".state" / "venv").symlink_to(CHECKOUT / ".state" / "venv")
     (checkout / "src").symlink_to(CHECKOUT / "src")
@@ -31,9 +32,12 @@ def checkout(machines_folder: Path) -> Iterator[Path]:
     shutil.rmtree(checkout)
 
 
-def called(arguments: list[str], state: Path | None = None) -> Finished:
+def called(
+    arguments: list[str], state: Path | None = None, more: Mapping[str, str] | None = None
+) -> Finished:
     environment: Mapping[str, str] = {
         "PATH": os.environ["PATH"],
+        **(more or {}),
         **({"ROCKS_STATE": str(state)} if state else {}),
     }
     return run(arguments, deadline_seconds=30, environment=environment)
@@ -56,6 +60,39 @@ def test_without_an_environment_the_error_names_make_setup(checkout: Path) -> No
     (checkout / ".state" / "venv").unlink()
     finished = called([str(checkout / "bin" / "rocks"), *VERSION])
     assert finished.exit_status == 1 and "make setup" in finished.error_text
+
+
+def test_without_a_demo_the_error_names_make_demo(checkout: Path) -> None:
+    advice = f"run `make demo` in {checkout} as root"
+    program = str(checkout / "bin" / "rocks")
+    without = called([program, "list", "host"])
+    assert without.exit_status == 1
+    assert "cannot reach the cluster database" in without.error_text and advice in without.error_text
+    stated = called([program, "list", "host"], more={"ROCKS_DATABASE_SOCKET": "/none/mysql.sock"})
+    assert stated.exit_status == 1 and "make demo" not in stated.error_text, "somebody else's database"
+    assert called([program, "no", "such"]).error_text.count("make demo") == 0
+
+
+def test_comet_without_a_demo_names_make_demo(checkout: Path, tmp_path: Path) -> None:
+    advice = f"run `make demo` in {checkout} as root"
+    program, folder = str(checkout / "bin" / "comet"), {"HOME": str(tmp_path)}
+    nothing = called([program, "ll"], more=folder)
+    assert nothing.exit_status == 2 and advice in nothing.error_text
+    assert called([program, "--version"], more=folder).error_text == ""
+    state = tmp_path / "state"
+    (state / "nucleus").mkdir(parents=True)
+    settings = (
+        'active = "demo"\n[endpoints.demo]\nurl = "http://127.0.0.1:1/nucleus"\ntoken = "nuc_12345678_x"\n'
+    )
+    (state / "nucleus" / "comet.toml").write_text(settings)
+    (state / "nucleus" / "comet.toml").chmod(0o600)
+    (state / "init").write_text(f"{os.getpid()} 1\n")
+    ended = called([program, "ll"], state, more=folder)
+    assert ended.exit_status == 6 and advice in ended.error_text
+    (tmp_path / ".config" / "comet").mkdir(parents=True)
+    (tmp_path / ".config" / "comet" / "config.toml").write_text(settings.replace("demo", "own"))
+    own = called([program, "ll"], more=folder)
+    assert own.exit_status == 6 and "make demo" not in own.error_text, "somebody's own server"
 
 
 def test_arguments_with_blanks_and_shell_characters_are_preserved(checkout: Path) -> None:

@@ -419,7 +419,7 @@ def test_hostile_names_do_not_act_on_the_terminal(server: NucleusServer, comet: 
         )
 
 
-def test_usage(comet: Comet) -> None:
+def test_usage(server: NucleusServer, comet: Comet) -> None:
     for typed in (
         (),
         ("bogus",),
@@ -427,13 +427,37 @@ def test_usage(comet: Comet) -> None:
         ("cluster", "--format=xml"),
         ("power", "on"),
         ("--wait=x", "power", "on", "vc2"),
+        ("terminate", "1", "--wait=0"),
     ):
         assert comet(*typed).status == 2, typed
+    assert server.requests == []
     assert comet("--version").out.startswith("comet 1.")
     assert "--walltime TIME" in comet("start", "--help").out
     assert comet("comet", "ll").status == 0
     assert comet("reservation", "list").status == 5
     assert comet("ll", "--endpoint=none").status == 2
+
+
+def test_help_says_what_the_command_does(comet: Comet) -> None:
+    for typed, part in (
+        (("power", "on"), "computes such as vm-[0-3] (default: the frontend)"),
+        (("start",), "CLUSTER [NODES]"),
+        (("start",), "--wait[=SECONDS]"),
+        (("completion",), 'eval "$(comet completion bash)"'),
+        (("token", "create"), "cluster:destroy, with commas"),
+        (("operation", "list"), "queued, running, succeeded, failed, cancelled"),
+        (("operation", "show"), "comet operation list"),
+        (("computeset",), "active: created, submitted or running"),
+        (("node",), "rename computes"),
+        (("active",), "the server to ask from now on"),
+    ):
+        found = comet(*typed, "--help")
+        assert found.status == 0
+        assert part in " ".join(found.out.split()), typed
+    top = comet("--help").out
+    assert "caches" not in top
+    assert "a set's number" not in comet("power", "on", "--help").out, "a set is started by start"
+    assert comet("operation", "list", "--state=all").status == 2
 
 
 def test_without_a_token_or_configuration(folder: Path, comet: Comet, configured: Path) -> None:
