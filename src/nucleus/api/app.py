@@ -26,10 +26,12 @@ from nucleus.api import (
 )
 from nucleus.api.authentication import Authenticator, Changes
 from nucleus.api.description import describe
+from nucleus.api.fragments import Fragments
 from nucleus.api.frame import Frame
 from nucleus.api.metrics import Metrics
 from nucleus.api.oidc import Verifier
 from nucleus.api.problems import Problem, Remedy, answer_of, problem_of
+from nucleus.api.quick import Quick
 from nucleus.api.service import Service
 from nucleus.backends.executor import make_executor
 from nucleus.backends.rocks import Rocks
@@ -86,7 +88,7 @@ def create_application(configuration: Configuration, pool: Pool, executor: Execu
         verifier,
     )
     consoles.add_assets(application, Path(configuration.console.libraries))
-    application.state.fragments = clusters.Fragments()
+    application.state.fragments = Fragments()
     application.state.hub = events.Hub(pool)
     for module in _ROUTERS:
         application.include_router(module.router)
@@ -94,6 +96,7 @@ def create_application(configuration: Configuration, pool: Pool, executor: Execu
     application.add_exception_handler(RocksError, _answer_error)
     application.add_exception_handler(RequestValidationError, _answer_invalid)
     application.add_exception_handler(HTTPException, _answer_http)
+    application.add_middleware(Quick, routes=clusters.quick_routes())
     application.add_middleware(Frame, metrics=metrics, has_proxy=bool(configuration.listen.socket))
     application.openapi = lambda: describe(application)  # type: ignore[method-assign]
     return application

@@ -120,22 +120,29 @@ class Authenticator:
             )  # may ask the provider: not while a connection to the database is held
             with self._pool.transaction() as session:
                 return self._by_subject(session, claims)
+        if isinstance(sent, SentToken):
+            return self._by_token(sent)
+        token = credentials.read_token(sent.password) if isinstance(sent, SentPassword) else None
+        if isinstance(sent, SentPassword) and token is not None:  # a token of the user's own
+            caller = self._by_token(token, sent.username)
+            return caller and caller._replace(method="basic")
         with self._pool.transaction() as session:
-            if isinstance(sent, SentToken):
-                return self._by_token(session, sent)
             if isinstance(sent, SentPassword):
                 return self._by_password(session, sent)
             return self._by_signature(session, sent)
 
-    def _by_token(self, session: Session, sent: SentToken, username: str | None = None) -> Caller | None:
-        found = identity.usable_token(session, sent.id)
-        if found is None or not credentials.same_secret(sent.secret_sha256, found[1]):
+    def _by_token(self, sent: SentToken, username: str | None = None) -> Caller | None:
+        """Asks the database at every request: a token that is revoked ends with the next one."""
+        with self._pool.reading() as session:
+            found = identity.token_use(session, sent.id)
+        if found is None or not credentials.same_secret(sent.secret_sha256, found.secret_sha256):
             return None
-        token = found[0]
-        user = identity.user_by_id(session, token.user_id)
-        if user is None or not user.is_active or (username is not None and user.username != username):
+        token, user = found.token, found.user
+        if not user.is_active or (username is not None and user.username != username):
             return None
-        identity.note_use(session, token.id)
+        if found.is_unnoted:
+            with self._pool.transaction() as session:
+                identity.note_use(session, token.id)
         allowed = (
             user.projects.keys() if token.projects is None else user.projects.keys() & set(token.projects)
         )
@@ -144,11 +151,7 @@ class Authenticator:
         )
 
     def _by_password(self, session: Session, sent: SentPassword) -> Caller | None:
-        """A user of the password file, or one whose password is a token of the user's own."""
-        token = credentials.read_token(sent.password)
-        if token is not None:
-            caller = self._by_token(session, token, sent.username)
-            return caller and caller._replace(method="basic")
+        """A user of the password file."""
         if not self._settings.password_file:
             return None
         if not credentials.password_fits(_read(self._settings.password_path), sent.username, sent.password):

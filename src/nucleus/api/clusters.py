@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Query
+from fastapi.routing import APIRoute
 from starlette.responses import Response
 
 from nucleus.api import models
@@ -25,7 +24,7 @@ from nucleus.api.conditional import (
     require_match,
 )
 from nucleus.api.problems import Problem
-from nucleus.api.representations import ClusterParts, Freshness, cluster_json, freshness_of, text_of
+from nucleus.api.representations import Freshness, freshness_of
 from nucleus.api.service import (
     Call,
     Change,
@@ -48,6 +47,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from nucleus.api.fragments import Fragments
     from nucleus.mirror.pool import Session
     from nucleus.records import Cluster, Node
 
@@ -57,79 +57,6 @@ Limit = Annotated[int | None, Query(ge=1, le=MOST_PER_PAGE, description="a page 
 Cursor = Annotated[str | None, Query(max_length=1024, description="from the header Link of the page before")]
 Fields = Annotated[str | None, Query(max_length=1024, description="only these fields, separated by commas")]
 Filter = Annotated[str | None, Query(max_length=128)]
-
-_OBSERVED = "\x01observed\x01"
-_MARK = json.dumps(_OBSERVED)
-_MOST_BYTES = 64 << 20
-_AT_ONCE = 20
-
-
-class Fragments:
-    """The text of each cluster as JSON, by its generation: only what has changed is read and written anew.
-
-    The moment of the last poll is put in when the text is used: it changes with every poll.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._texts: OrderedDict[int, tuple[tuple[int, bool], str]] = OrderedDict()
-        self._size = 0
-
-    def texts(self, session: Session, call: Call, asked: Sequence[Cluster]) -> list[tuple[str, Freshness]]:
-        """The text of each cluster, in their order."""
-        poll = call.service.configuration.poll
-        now = call.now
-        freshness = {cluster.id: freshness_of(cluster, poll, now) for cluster in asked}
-        keys = {cluster.id: (cluster.generation, freshness[cluster.id].is_stale) for cluster in asked}
-        with self._lock:
-            found = {
-                number: entry[1]
-                for number, key in keys.items()
-                if (entry := self._texts.get(number)) is not None and entry[0] == key
-            }
-        missing = [cluster for cluster in asked if cluster.id not in found]
-        for begin in range(0, len(missing), _AT_ONCE):  # all nodes of a large site would take 100 MB
-            part = missing[begin : begin + _AT_ONCE]
-            for number, text in self._render(session, call, part, freshness).items():
-                found[number] = text
-                self._keep(number, keys[number], text)
-        return [
-            (
-                found[one.id].replace(_MARK, json.dumps(text_of(freshness[one.id].observed_at))),
-                freshness[one.id],
-            )
-            for one in asked
-        ]
-
-    def _render(
-        self, session: Session, call: Call, missing: Sequence[Cluster], freshness: dict[int, Freshness]
-    ) -> dict[int, str]:
-        numbers = [cluster.id for cluster in missing]
-        nodes = clusters.nodes_of(session, call.scope, numbers)
-        interfaces = clusters.interfaces_of(session, call.scope, numbers)
-        allocations = clusters.allocations_of(session, call.scope, numbers)
-        texts = {}
-        for cluster in missing:
-            parts = ClusterParts(cluster, nodes[cluster.id], interfaces, allocations[cluster.id])
-            texts[cluster.id] = dumps(cluster_json(parts, _Unfilled(None, freshness[cluster.id].is_stale, 0)))
-        return texts
-
-    def _keep(self, number: int, key: tuple[int, bool], text: str) -> None:
-        with self._lock:
-            old = self._texts.pop(number, None)
-            self._size += len(text) - (len(old[1]) if old else 0)
-            self._texts[number] = (key, text)
-            while self._size > _MOST_BYTES:
-                _, (_, dropped) = self._texts.popitem(last=False)
-                self._size -= len(dropped)
-
-
-class _Unfilled(Freshness):
-    """Has the mark in the place of the moment."""
-
-    @property
-    def fields(self) -> dict[str, Any]:
-        return {"observed_at": _OBSERVED, "stale": self.is_stale}
 
 
 def fragments_of(call: Call) -> Fragments:
@@ -176,8 +103,8 @@ def list_clusters(
         headers |= _headers(freshness)
         if is_unchanged(call.request, etag):
             return not_modified(etag, headers)
-        texts = fragments_of(call).texts(session, call, visible)
-        body = f"[{','.join(text for text, _ in texts)}]"
+        asked = list(zip(visible, freshness, strict=True))
+        body: bytes | str = b"[" + b",".join(fragments_of(call).texts(session, call.scope, asked)) + b"]"
         if fields:
             body = dumps(chosen(json.loads(body), fields))
         return Response(body, 200, {**headers, "ETag": etag}, "application/json")
@@ -194,7 +121,7 @@ def _part_of(
     etag = cluster_etag(cluster, freshness.is_stale, question, fields)
     if is_unchanged(call.request, etag) and not names_any(call.request):
         return not_modified(etag, _headers([freshness]))
-    text = fragments_of(call).texts(session, call, [cluster])[0][0]
+    text: bytes | str = fragments_of(call).texts(session, call.scope, [(cluster, freshness)])[0]
     if pick is not None or fields:
         content = json.loads(text)
         text = dumps(chosen(content if pick is None else pick(content), fields))
@@ -366,3 +293,9 @@ def _rename(change: Change, name: str, requested: dict[str, str]) -> Response:
             cluster.name, before=dumps({before[number]: new for number, new in changed.items()}), after=None
         )
     return no_content()
+
+
+def quick_routes() -> list[APIRoute]:
+    """The questions that clients repeat: what they ask with a query goes the ordinary way."""
+    quick = (list_clusters, get_cluster, get_compute, get_frontend)
+    return [one for one in router.routes if isinstance(one, APIRoute) and one.endpoint in quick]

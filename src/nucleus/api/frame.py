@@ -11,7 +11,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from nucleus.api.credentials import without_secrets
@@ -51,6 +51,12 @@ HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
 }
 """On every answer that has none of its own; pages set their own policy."""
+
+_RAW_HEADERS = [
+    (name.lower().encode("ascii"), value.encode("ascii"))
+    for name, value in [*HEADERS.items(), ("Cache-Control", "private, no-cache")]
+]
+"""As ASGI has them: names are small."""
 
 _log = logging.getLogger("nucleus.access")
 
@@ -210,12 +216,13 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.is_begun = True
             self.status = message["status"]
-            headers = MutableHeaders(scope=message)
-            headers["X-Request-ID"] = self.request_id
-            for name, value in HEADERS.items():
-                headers.setdefault(name, value)
-            if "cache-control" not in headers:
-                headers["Cache-Control"] = "private, no-cache"
+            given = [one for one in message["headers"] if one[0] != b"x-request-id"]
+            names = {name for name, _ in given}
+            message["headers"] = [
+                *given,
+                (b"x-request-id", self.request_id.encode("ascii")),
+                *(one for one in _RAW_HEADERS if one[0] not in names),
+            ]
         await self._send(message)
 
     async def refuse(self, problem: Problem) -> None:

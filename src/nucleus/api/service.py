@@ -107,20 +107,21 @@ def address_of(request: Request, path: str) -> str:
     return f"{request.url.scheme}://{host}{base}{path}"
 
 
-def _identify(request: Request) -> Call:
+def identify(request: Request) -> Call:
+    """The request of a caller who is known. Problem 401 for others."""
     service = service_of(request)
     return Call(request, service, service.authenticator.identify(request))
 
 
-Known = Annotated[Call, Depends(_identify)]
+Known = Annotated[Call, Depends(identify)]
 """The annotation of a handler's argument: the request of a caller who is known; 401 for others."""
 
 
 def reading(call: Call, read: Callable[[Session], Response]) -> Response:
-    """Answer a question in one transaction; the refusal of what is not the caller's is recorded."""
+    """Answer a question, which changes nothing; the refusal of what is not the caller's is recorded."""
     require(call.caller, "read")
     try:
-        with call.service.pool.transaction() as session:
+        with call.service.pool.reading() as session:
             return read(session)
     except Problem as problem:
         if problem.code.startswith("unknown-"):

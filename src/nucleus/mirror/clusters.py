@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nucleus.hostlists import natural_key
-from nucleus.mirror.columns import like_of_glob, placeholders, visible
+from nucleus.mirror.columns import from_json, in_one, like_of_glob, moment_of, placeholders, visible
 from nucleus.records import Cluster, Interface, Node, Scope
 
 if TYPE_CHECKING:
@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 
     from nucleus.mirror.pool import Session
 
-_CLUSTER = (
-    "SELECT c.id, c.name, c.rocks_name, c.description, c.project_id, p.name, c.vlan, c.username, c.generation,"
+_COLUMNS = (
+    "c.id, c.name, c.rocks_name, c.description, c.project_id, p.name, c.vlan, c.username, c.generation,"
     " c.observed_topology, c.observed_power, c.observed_image, c.gone_at"
-    " FROM cluster c LEFT JOIN project p ON p.id = c.project_id"
 )
+_FROM = "FROM cluster c LEFT JOIN project p ON p.id = c.project_id"
+_CLUSTER = f"SELECT {_COLUMNS} {_FROM}"
 _NODE = (
     "SELECT n.id, n.cluster_id, n.kind, n.name, n.rocks_name, n.physical_host, n.cpus, n.memory_mb, n.disk_gb,"
     " n.state, n.image_state, n.image_locked, n.gateway, n.dns1, n.dns2, n.ntp, n.type, n.iso, n.iso_active,"
@@ -67,10 +68,14 @@ def find_cluster(session: Session, scope: Scope, name: str, lock: bool = False) 
     """
     condition, values = visible(scope)
     row = session.row(
-        f"{_CLUSTER} WHERE c.name = %s AND c.gone_at IS NULL AND {condition}{' FOR UPDATE' if lock else ''}",
+        f"SELECT {in_one(_COLUMNS)} {_FROM} WHERE c.name = %s AND c.gone_at IS NULL AND {condition}"
+        f"{' FOR UPDATE' if lock else ''}",
         [name, *values],
     )
-    return Cluster(*row) if row else None
+    if row is None:
+        return None
+    stored: list[Any] = from_json(row[0])
+    return Cluster(*stored[:9], *map(moment_of, stored[9:]))
 
 
 def find_cluster_by_id(session: Session, scope: Scope, number: int) -> Cluster | None:

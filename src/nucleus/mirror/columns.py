@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -43,6 +44,19 @@ def to_json(value: Any) -> str:
 def from_json(text: str | bytes | None) -> Any:
     """What a JSON column has; None for NULL."""
     return None if text is None else json.loads(text)
+
+
+def in_one(columns: str) -> str:
+    """A list of columns as one, whose text `from_json` reads: moments are texts in it, for `moment_of`.
+
+    For questions that every request asks: the driver works on each column of an answer for 6 µs.
+    """
+    return f"JSON_ARRAY({columns})"
+
+
+def moment_of(text: str | None) -> datetime | None:
+    """The aware moment of a DATETIME as the server writes it into JSON."""
+    return None if text is None else datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
 def like_of_glob(glob: str) -> str:

@@ -56,10 +56,13 @@ def _utc(text: Any) -> Any:
 _CONVERSIONS: Any = {**conversions, FIELD_TYPE.DATETIME: _utc, FIELD_TYPE.TIMESTAMP: _utc}
 
 
-def connect(settings: DatabaseSettings, database: str | None, user: str | None = None) -> Connection[Cursor]:
-    """A connection without autocommit: READ COMMITTED, strict, UTC; DATETIME becomes an aware moment.
+def connect(
+    settings: DatabaseSettings, database: str | None, user: str | None = None, *, commits_itself: bool = False
+) -> Connection[Cursor]:
+    """A connection: READ COMMITTED, strict, UTC; DATETIME becomes an aware moment.
 
-    An UPDATE counts the rows that it found, changed or not. Raises `DRIVER_ERRORS`.
+    `commits_itself`: each statement is a transaction of its own until one begins. An UPDATE counts the rows that it
+    found, changed or not. Raises `DRIVER_ERRORS`.
     """
     return pymysql.connect(
         unix_socket=settings.socket,
@@ -67,7 +70,7 @@ def connect(settings: DatabaseSettings, database: str | None, user: str | None =
         database=database,
         charset="utf8mb4",
         init_command=_SESSION,
-        autocommit=False,
+        autocommit=commits_itself,
         ssl_disabled=True,
         client_flag=CLIENT.FOUND_ROWS,
         conv=_CONVERSIONS,

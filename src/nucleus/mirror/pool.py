@@ -84,6 +84,22 @@ class Pool:
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Session]:
         """A transaction: committed at the end of the block, undone when it raises. Errors as of `Session`."""
+        with self._borrowed() as connection:
+            _begin(connection, self.settings)
+            yield Session(connection, self.settings)
+            _commit(connection, self.settings)
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Session]:
+        """For questions alone: each sees what is committed then, as in `transaction`, and none needs a commit.
+
+        What changes something in here is not undone when the block raises.
+        """
+        with self._borrowed() as connection:
+            yield Session(connection, self.settings)
+
+    @contextlib.contextmanager
+    def _borrowed(self) -> Iterator[Connection[Cursor]]:
         if not self._permits.acquire(timeout=WAIT_SECONDS):
             raise BusyError(
                 f"all {self.settings.connections} connections to the database are in use; try again"
@@ -92,8 +108,7 @@ class Pool:
             connection = self._take()
             usable = False
             try:
-                yield Session(connection, self.settings)
-                _commit(connection, self.settings)
+                yield connection
                 usable = True
             finally:
                 if usable or self._roll_back(connection):
@@ -116,7 +131,7 @@ class Pool:
                 if time.monotonic() - since < IDLE_SECONDS or _answers(connection):
                     return connection
                 _end(connection)
-        return open_connection(self.settings)
+        return open_connection(self.settings, commits_itself=True)
 
     def _roll_back(self, connection: Connection[Cursor]) -> bool:
         """Whether the transaction was undone, and the connection can be used again."""
@@ -127,10 +142,17 @@ class Pool:
             return False
 
 
-def open_connection(settings: DatabaseSettings) -> Connection[Cursor]:
-    """A connection to the schema. HostError, NoSchemaError."""
+def open_connection(settings: DatabaseSettings, *, commits_itself: bool = False) -> Connection[Cursor]:
+    """A connection to the schema, as `connect` makes it. HostError, NoSchemaError."""
     try:
-        return connect(settings, settings.name)
+        return connect(settings, settings.name, commits_itself=commits_itself)
+    except DRIVER_ERRORS as error:
+        raise explain(error, settings) from None
+
+
+def _begin(connection: Connection[Cursor], settings: DatabaseSettings) -> None:
+    try:
+        connection.begin()
     except DRIVER_ERRORS as error:
         raise explain(error, settings) from None
 

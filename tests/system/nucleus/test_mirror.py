@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 import pytest
 
@@ -263,3 +264,54 @@ def test_a_database_that_is_away_and_returns(pool: Pool) -> None:
         first.rows("SELECT 1")
     with pool.transaction() as session:
         assert session.rows("SELECT 1") == [(1,)]
+
+
+def test_what_is_read_as_one_column_is_what_was_stored(pool: Pool, cluster_number: int) -> None:
+    odd = 'it\'s \\ "quoted",\n[\u00e9\U0001f600]\t%s'
+    expires = datetime(2099, 1, 2, 3, 4, 5, 60_000, UTC)
+    with pool.transaction() as session:
+        project = identity.project_by_name(session, "alpha")
+        assert project is not None
+        other = identity.add_project(session, odd)
+        user = identity.add_user(session, "zo\u00eb", "z@example.org", odd, "", False)
+        for number in (project.id, other):
+            identity.set_member(session, user, number, True)
+        identity.acknowledge(session, user)
+        token = identity.Token("AbCdEfGh", user, ("read",), (project.id,), odd, expires, expires, None, None)
+        identity.add_token(session, token, bytes(range(224, 256)))
+        session.execute(
+            "UPDATE cluster SET description = %s, observed_power = '2026-01-02 03:04:05', gone_at = NULL,"
+            " observed_image = '2026-01-02 03:04:05.678', vlan = 7 WHERE id = %s",
+            (odd, cluster_number),
+        )
+    with pool.reading() as session:
+        found = identity.token_use(session, "AbCdEfGh")
+        assert found is not None and found.is_unnoted
+        assert (found.token, found.secret_sha256) == identity.usable_token(session, "AbCdEfGh")
+        assert found.user == identity.user_by_id(session, user) and len(found.user.projects) == 2
+        assert found.token.expires == expires and found.token.note == odd
+        listed = {one.name: one for one in clusters.list_clusters(session, SYSTEM)}
+        assert clusters.find_cluster(session, SYSTEM, "vc2") == listed["vc2"]
+        assert listed["vc2"].description == odd
+        identity.note_use(session, "AbCdEfGh")
+        assert (identity.token_use(session, "AbCdEfGh") or found).is_unnoted is False
+        identity.revoke_token(session, "AbCdEfGh", None)
+        assert identity.token_use(session, "AbCdEfGh") is None
+
+
+def test_a_question_sees_what_is_committed_and_a_transaction_on_the_same_connection_is_undone(
+    pool: Pool, cluster_number: int
+) -> None:
+    sql = "SELECT description FROM cluster WHERE id = %s"
+    with pool.reading() as reader:
+        assert reader.row(sql, (cluster_number,)) == ("",)
+        with pool.transaction() as session:
+            session.execute("UPDATE cluster SET description = 'new' WHERE id = %s", (cluster_number,))
+            assert reader.row(sql, (cluster_number,)) == ("",)
+        assert reader.row(sql, (cluster_number,)) == ("new",)
+    for _ in range(3):  # also on the connection that questions had
+        with pytest.raises(ZeroDivisionError), pool.transaction() as session:
+            session.execute("UPDATE cluster SET description = 'never' WHERE id = %s", (cluster_number,))
+            raise ZeroDivisionError
+    with pool.reading() as session:
+        assert session.row(sql, (cluster_number,)) == ("new",)

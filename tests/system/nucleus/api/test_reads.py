@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
+import threading
+import time
 
 import pytest
 
+from nucleus.api.fragments import Fragments
 from nucleus.api.reference import description
-from nucleus.mirror.pool import Pool
+from nucleus.api.representations import Freshness
+from nucleus.mirror import clusters
+from nucleus.mirror.events import NEWS
+from nucleus.mirror.pool import Pool, Session
+from nucleus.records import SYSTEM
 from tests.system.nucleus.api.conftest import MODERN, PROBLEMS
 from tests.system.nucleus.api.http_client import Client
 
@@ -51,6 +59,91 @@ def test_what_the_site_has_not_confirmed_is_stale(service: Client, pool: Pool) -
         session.execute("UPDATE cluster SET observed_power = UTC_TIMESTAMP(3) - INTERVAL 100 SECOND")
     answer = service.get("ann", "/v1/cluster/vc2")
     assert answer.json()["stale"] is True and int(answer.headers["Age"]) >= 100
+    assert [one["stale"] for one in answer.json()["computes"]] == [True] * 4
+
+
+def test_how_fresh_it_is_is_stated_without_a_change_of_the_cluster(service: Client, pool: Pool) -> None:
+    before = service.get("ann", "/v1/cluster/vc2")
+    with pool.transaction() as session:
+        session.execute("UPDATE cluster SET observed_power = '2026-01-02 03:04:05.678'")
+    after = service.get("ann", "/v1/cluster/vc2")
+    assert before.json()["stale"] is False and before.headers["ETag"] != after.headers["ETag"]
+    nodes = [after.json(), after.json()["frontend"], *after.json()["computes"]]
+    assert [(one["observed_at"], one["stale"]) for one in nodes] == [("2026-01-02T03:04:05.678Z", True)] * 6
+
+
+@pytest.mark.parametrize(
+    ("who", "path"),
+    [
+        ("ann", "/v1/cluster"),
+        ("ann", "/nucleus/v1/cluster/vc2/"),
+        ("ann", "/v1/cluster/VC2/compute/vm-vc2-1"),
+        ("ann", "/v1/cluster/vc2/compute/none"),
+        ("ann", "/v1/cluster/vc2/frontend"),
+        ("ann", "/v1/cluster/vc3"),
+        ("ann", "/v1/cluster/none%0A"),
+        ("root", "/v1/cluster/vc3"),
+        ("", "/v1/cluster/vc2"),
+    ],
+)
+def test_a_query_that_means_nothing_changes_no_answer(
+    service: Client, pool: Pool, who: str, path: str
+) -> None:
+    def ask(path: str, **headers: str) -> tuple[object, ...]:
+        answer = service.get(who, path, headers={**PROBLEMS, "X-Request-ID": "one", **headers})
+        found = {name.lower(): value for name, value in answer.headers.items()}
+        assert found.pop("date") and ("age" not in found or int(found.pop("age")) < 60)
+        return answer.status_code, found, answer.content
+
+    answers = [ask(path), ask(f"{path}?unknown=1")]
+    assert answers[0] == answers[1]
+    headers = answers[0][1]
+    assert isinstance(headers, dict)
+    if "etag" in headers:
+        again = [ask(path, **{"If-None-Match": headers["etag"]}), ask(f"{path}?x", **{"If-None-Match": "*"})]
+        assert [one[0] for one in again] == [304, 304]
+    with pool.transaction() as session:
+        refused = session.rows("SELECT actor, action, target, outcome, request_id FROM audit ORDER BY seq")
+    assert refused[: len(refused) // 2] == refused[len(refused) // 2 :]
+    assert bool(refused) == (answers[0][0] == 404)
+    counted = set(
+        re.findall(r'nucleus_requests_total{[^}]*route="([^"]*)"', service.get("", "/metrics").text)
+    )
+    assert len(counted) == 1 and "none" not in counted
+
+
+def test_texts_are_ready_before_they_are_asked_for(service: Client, pool: Pool) -> None:
+    fragments, stop = Fragments(), threading.Event()
+    thread = threading.Thread(target=fragments.prepare, args=(pool, stop))
+    thread.start()
+    try:
+        for description in ("", "changed"):
+            with pool.transaction() as session:
+                session.execute(
+                    "UPDATE cluster SET generation = generation + 1, description = %s", (description,)
+                )
+            NEWS.give()
+            with pool.reading() as session:
+                asked = [(one, Freshness(None, True, 0)) for one in clusters.list_clusters(session, SYSTEM)]
+            end = time.monotonic() + 60
+            while len(fragments.ready(one for one, _ in asked)) < 2:
+                assert time.monotonic() < end
+                time.sleep(0.05)
+            found = [json.loads(text) for text in fragments.texts(_NoSession(), SYSTEM, asked)]
+            assert [(one["name"], one["description"], one["stale"]) for one in found] == [
+                (name, description, True) for name in ("vc2", "vc3")
+            ]
+    finally:
+        stop.set()
+        thread.join(60)
+    assert not thread.is_alive()
+
+
+class _NoSession(Session):
+    """Of one who may ask the database nothing."""
+
+    def __init__(self) -> None:
+        pass
 
 
 def test_pages_have_every_entry_once(service: Client, pool: Pool) -> None:
