@@ -186,8 +186,16 @@ class Authenticator:
         return _whole(user, "oidc")
 
     def sealing_key(self) -> bytes:
-        """The key that the secrets of signatures are sealed with. Problem when the file cannot be read."""
-        return _read(self._settings.sealing_path).strip().encode("ascii", "replace")
+        """The key that the secrets of signatures are sealed with. Problem when the file has none."""
+        path = self._settings.sealing_path
+        key = _read(path).strip().encode("ascii", "replace")
+        if not credentials.is_sealing_key(key):
+            raise Problem(
+                "backend-unavailable",
+                f"the site's {path.name} has no key: it must be 32 bytes in URL-safe base64; report it to the site's"
+                " operators",
+            )
+        return key
 
 
 def is_own_page(request: Request) -> bool:

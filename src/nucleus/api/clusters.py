@@ -55,7 +55,10 @@ router = APIRouter()
 
 Limit = Annotated[int | None, Query(ge=1, le=MOST_PER_PAGE, description="a page of so many; without it, all")]
 Cursor = Annotated[str | None, Query(max_length=1024, description="from the header Link of the page before")]
-Fields = Annotated[str | None, Query(max_length=1024, description="only these fields, separated by commas")]
+_FIELDS = (
+    "only these fields, separated by commas: the answer lacks all others, also those that its schema requires"
+)
+Fields = Annotated[str | None, Query(max_length=1024, description=_FIELDS)]
 Filter = Annotated[str | None, Query(max_length=128)]
 
 

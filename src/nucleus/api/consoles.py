@@ -9,12 +9,12 @@ import threading
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Query, WebSocket
 from pydantic import BaseModel, ConfigDict
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from nucleus.api.authentication import require
@@ -104,10 +104,15 @@ def open_compute(call: Known, c: str, n: str, body: NewConsole) -> Response:
     return changing(call, "console", "console", lambda change: _created(change, c, n, body.type))
 
 
+_SEE_OTHER: dict[int | str, dict[str, Any]] = {303: {"headers": {"Location": {"schema": {"type": "string"}}}}}
+
+
 @router.get(
     "/v1/cluster/{c}/compute/{n}/console",
     operation_id="row20",
     status_code=303,
+    response_class=PlainTextResponse,
+    responses=_SEE_OTHER,
     summary="To the screen of a compute node",
 )
 def redirect_compute(call: Known, c: str, n: str) -> Response:
@@ -119,6 +124,8 @@ def redirect_compute(call: Known, c: str, n: str) -> Response:
     "/v1/cluster/{c}/frontend/console",
     operation_id="row21",
     status_code=303,
+    response_class=PlainTextResponse,
+    responses=_SEE_OTHER,
     summary="To the screen of a frontend",
 )
 def redirect_frontend(call: Known, c: str) -> Response:
@@ -186,7 +193,7 @@ def _created(change: Change, c: str, n: str | None, kind: str) -> Response:
 def _redirected(change: Change, c: str, n: str | None) -> Response:
     ticket, _ = _issue(change, c, n, "vnc")
     address = change.call.url(f"/console/vnc/{ticket}")
-    return Response(address, 303, {"Location": address, "Cache-Control": "no-store"}, "text/plain")
+    return PlainTextResponse(address, 303, {"Location": address, "Cache-Control": "no-store"})
 
 
 def _issue(change: Change, c: str, n: str | None, kind: str) -> tuple[str, Node]:

@@ -160,6 +160,15 @@ def new_signature_secret() -> str:
     return "".join(secrets.choice(_ALPHABET) for _ in range(24))
 
 
+def is_sealing_key(text: bytes) -> bool:
+    """Whether it can be the key of `seal`: 32 bytes in URL-safe base64."""
+    try:
+        Fernet(text)
+    except ValueError:
+        return False
+    return True
+
+
 def seal(secret: str, sealing_key: bytes) -> bytes:
     """The secret for the database: who reads that cannot use it without the key, which is in a file."""
     return Fernet(sealing_key).encrypt(secret.encode("utf-8"))

@@ -21,7 +21,7 @@ from nucleus.api.multipart import FileForm
 from nucleus.api.problems import Problem
 from nucleus.api.representations import Json
 from nucleus.api.rules import demand_image_quota
-from nucleus.api.service import Call, Change, Known, accepted, changing, no_content, reading
+from nucleus.api.service import Call, Change, Known, accepted, answer_before, changing, no_content, reading
 from nucleus.api.uploads import Receiver, is_name_of_ours, part_path, whole_path
 from nucleus.mirror import images
 from nucleus.mirror.driver import DuplicateError
@@ -136,6 +136,9 @@ async def upload_image(
     """Row 34: a form with the part `file`; a part `project` before it names the project."""
     expected = _expected(md5, content_digest)
     require(call.caller, "image")
+    before = await run_in_threadpool(answer_before, call)
+    if before is not None:
+        return before
     with call.service.uploads.one_more(call.caller.user.id):
         form = FileForm(call.request.headers.get("content-type", ""), _stream(call))
         await form.begin()
@@ -165,7 +168,7 @@ def _reserve(call: Call, name: str, project: str | None, size: int) -> Upload:
         found[:] = [_begin(change, name, project, size)]
         return no_content()
 
-    changing(call, "image", "upload_image", act)
+    changing(call, "image", "upload_image", act, has_key=False)
     return found[0]
 
 
@@ -257,6 +260,8 @@ def _finish(call: Call, upload: Upload, receiver: Receiver, expected: dict[str, 
 
     answer = changing(call, "image", "upload_image", act)
     receiver.path.unlink(missing_ok=True)
+    if "idempotency-replayed" in answer.headers:  # the same request was faster
+        _discard(call, upload)
     return answer
 
 
@@ -349,6 +354,9 @@ async def continue_upload(
     Without a body, when everything came before and the last answer did not: it is checked and stored then.
     """
     require(call.caller, "image")
+    before = await run_in_threadpool(answer_before, call)
+    if before is not None:
+        return before
     with call.service.uploads.one_more(call.caller.user.id):
         upload, expected = await run_in_threadpool(_resume, call, id, upload_offset)
         receiver = Receiver(part_path(_folder(call), upload.id), upload.offset_bytes, upload.size_bytes)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?|\[[0-9a-fA-F:]+\](:[0-9]{1,5})?")
 _KEY = re.compile(r"[!-~]{1,128}")
+_OF_IMAGES = ("md5", "content-digest", "upload-offset")
 _ATTEMPTS = 3
 _SECRET = {"cache-control": "no-store"}
 
@@ -63,13 +64,16 @@ class Service:
 
 
 class Call:
-    """A request of somebody who is known."""
+    """A request of somebody who is known. `has_password`: its body, of which then nothing may be stored."""
 
-    def __init__(self, request: Request, service: Service, caller: Caller) -> None:
+    def __init__(
+        self, request: Request, service: Service, caller: Caller, *, has_password: bool = False
+    ) -> None:
         self.request = request
         self.service = service
         self.caller = caller
         self.scope = caller.scope
+        self.has_password = has_password
 
     @property
     def now(self) -> datetime:
@@ -178,12 +182,17 @@ class Change:
         return self.enqueue(new, target or (f"{cluster.name}/{node.name}" if node else cluster.name))
 
 
-def changing(call: Call, scope: str, action: str, act: Callable[[Change], Response]) -> Response:
-    """Change something: right, rate, idempotency key, one transaction with its records, refusals recorded."""
+def changing(
+    call: Call, scope: str, action: str, act: Callable[[Change], Response], *, has_key: bool = True
+) -> Response:
+    """Change something: right, rate, idempotency key, one transaction with its records, refusals recorded.
+
+    `has_key` False: of a request that changes something twice, the first time; its key is that of its answer.
+    """
     try:
         require(call.caller, scope)
         call.service.changes.take(call.caller)
-        response = _repeated(call, action, act)
+        response = _repeated(call, action, act, _key_of(call) if has_key else None)
     except Problem as problem:
         if problem.code != "rate-limited":
             _record_refusal(call, action, problem)
@@ -193,12 +202,16 @@ def changing(call: Call, scope: str, action: str, act: Callable[[Change], Respon
     return response
 
 
-def _repeated(call: Call, action: str, act: Callable[[Change], Response]) -> Response:
+def _key_of(call: Call) -> str | None:
     key = call.request.headers.get("idempotency-key")
     if key is not None and not _KEY.fullmatch(key):
         raise Problem(
             "invalid-request", "the header Idempotency-Key must be of 1 to 128 printable characters"
         )
+    return key
+
+
+def _repeated(call: Call, action: str, act: Callable[[Change], Response], key: str | None) -> Response:
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             with call.service.pool.transaction() as session:
@@ -214,11 +227,9 @@ def _repeated(call: Call, action: str, act: Callable[[Change], Response]) -> Res
 def _once(
     session: Session, call: Call, action: str, act: Callable[[Change], Response], key: str | None
 ) -> Response:
-    actor, request = call.caller.actor, call.request
-    state = request.scope["state"]
+    actor = call.caller.actor
     if key is not None:
-        content = repr((request.method, request.url.path, request.url.query, wants_operation(request)))
-        request_hash = hashlib.sha256(content.encode() + state.get("body", b"")).digest()
+        request_hash = _request_hash(call)
         try:
             stored = idempotency.claim(session, actor, key, call.caller.token_id, request_hash)
         except BusyError:
@@ -228,17 +239,7 @@ def _once(
                 headers={"Retry-After": "1"},
             ) from None
         if stored is not None:
-            if stored.request_hash != request_hash:
-                raise Problem(
-                    "key-reused", "this Idempotency-Key was used for another request; use a new key"
-                )
-            if _has_secret(stored.headers):
-                raise Problem(
-                    "state-conflict",
-                    "the request with this Idempotency-Key was done, and its answer had a secret, which is not stored;"
-                    " send it again with a new key",
-                )
-            return Response(stored.body, stored.status, {**stored.headers, "Idempotency-Replayed": "true"})
+            return _answer_again(stored, request_hash)
     change = Change(session, call, action)
     response = act(change)
     if key is not None:
@@ -251,6 +252,44 @@ def _once(
     if change.entries:
         audit.record(session, *change.entries)
     return response
+
+
+def _request_hash(call: Call) -> bytes:
+    """Equal for equal requests. Images are not kept in memory: their checksums stand for them.
+
+    No password: who reads the database could try passwords against its hash.
+    """
+    request = call.request
+    what = [request.method, request.url.path, request.url.query, wants_operation(request)]
+    body = b"" if call.has_password else request.scope["state"].get("body")
+    if body is None:
+        what += [request.headers.get(name) for name in _OF_IMAGES]
+    return hashlib.sha256(repr(tuple(what)).encode() + (body or b"")).digest()
+
+
+def _answer_again(stored: idempotency.Stored, request_hash: bytes) -> Response:
+    if stored.request_hash != request_hash:
+        raise Problem("key-reused", "this Idempotency-Key was used for another request; use a new key")
+    if _has_secret(stored.headers):
+        raise Problem(
+            "state-conflict",
+            "the request with this Idempotency-Key was done, and its answer had a secret, which is not stored;"
+            " send it again with a new key",
+        )
+    return Response(stored.body, stored.status, {**stored.headers, "Idempotency-Replayed": "true"})
+
+
+def answer_before(call: Call) -> Response | None:
+    """What the request with the same Idempotency-Key was answered; None when there was none.
+
+    For requests whose body is not to be read in vain. Problem for a key of another request.
+    """
+    key = _key_of(call)
+    if key is None:
+        return None
+    with call.service.pool.transaction() as session:
+        stored = idempotency.find(session, call.caller.actor, key)
+    return None if stored is None else _answer_again(stored, _request_hash(call))
 
 
 def _has_secret(headers: Mapping[str, str]) -> bool:

@@ -18,7 +18,7 @@ from nucleus.api.representations import Json, text_of, token_json, user_json
 from nucleus.api.rules import responsibility
 from nucleus.api.service import Call, Change, Known, changing, no_content, reading, service_of
 from nucleus.api.tokens import store_token
-from nucleus.mirror import audit, identity
+from nucleus.mirror import identity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -219,6 +219,7 @@ def revoke_token(call: Known, id: Annotated[str, Path(max_length=64)]) -> Respon
     "/getkey",
     operation_id="getkey",
     response_model=models.SignatureKey,
+    responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}},
     summary="The key of the published client",
 )
 def get_key(call: Known) -> Response:
@@ -268,17 +269,20 @@ def log_in(request: HttpRequest, body: models.Login) -> Response:
     _demand_switch(service.configuration.authentication.login)
     sent = credentials.SentPassword(body.username, body.password)
     caller = service.authenticator.log_in(request, sent)
-    call = Call(request, service, caller)
-    with service.pool.transaction() as session:
+    call = Call(request, service, caller, has_password=True)
+
+    def act(change: Change) -> Response:
         expires = call.now + timedelta(days=1)
         if caller.expires is not None:
             expires = min(expires, caller.expires)
         projects = None if caller.token_id is None else tuple(sorted(caller.scope.projects))
         token, new = store_token(
-            session, caller.user.id, sorted(caller.scope.scopes), projects, expires, "login"
+            change.session, caller.user.id, sorted(caller.scope.scopes), projects, expires, "login"
         )
-        audit.record(session, call.entry("login", token.id, "accepted"))
-    return json_answer({"key": new.text}, 200, {"Cache-Control": "no-store"})
+        change.note(token.id)
+        return json_answer({"key": new.text}, 200, {"Cache-Control": "no-store"})
+
+    return changing(call, "read", "login", act)
 
 
 @router.post("/rest-auth/logout", operation_id="logout", summary="Revoke the token of the request")

@@ -40,10 +40,16 @@ def claim(session: Session, actor: str, key: str, token_id: str | None, request_
         )
         return None
     except DuplicateError:
-        row = session.row(
-            "SELECT request_hash, status, headers, body FROM idempotency WHERE actor = %s AND key_text = %s",
-            (actor, key),
-        )
+        return find(session, actor, key)
+
+
+def find(session: Session, actor: str, key: str) -> Stored | None:
+    """The answer that is stored under the key."""
+    row = session.row(
+        "SELECT request_hash, status, headers, body FROM idempotency WHERE actor = %s AND key_text = %s"
+        f" AND created >= UTC_TIMESTAMP(3) - INTERVAL {HOURS} HOUR",
+        (actor, key),
+    )
     return None if row is None else Stored(row[0], row[1], from_json(row[2]), row[3])
 
 

@@ -1,0 +1,216 @@
+"""Objects that there are, and for each operation of the interface requests that name them.
+
+Generated identifiers name nothing: without these most operations answer only that there is no such thing. What a
+request uses up is there many times. None has `fields`: the description has the whole answers.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import itertools
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from nucleus.api.rules import DEFAULT_TEXT
+from nucleus.api.tokens import store_token
+from nucleus.mirror import computesets, identity, images, operations
+from nucleus.records import NewOperation
+from nucleus.states import COMPLETED, RUNNING
+from tests.system.nucleus.api.conftest import ISO
+from tests.system.nucleus.conftest import add_cluster, compute_numbers
+
+if TYPE_CHECKING:
+    from nucleus.mirror.pool import Session
+
+Request = dict[str, Any]
+"""path, headers: values by name, instead of those that were generated; query, body: all of it; form: the parts of a
+multipart form; content: the bytes of a body, in base64."""
+
+MANY = 30
+DIGESTS = {"sha256": hashlib.sha256(ISO).hexdigest(), "md5": hashlib.md5(ISO).hexdigest()}
+
+
+def add_known_objects(session: Session, who: str, token: str) -> dict[str, list[Request]]:
+    """Add them for a user who has the clusters of project alpha; operation → requests. `token`: the user's own."""
+    add_cluster(session, "vc4", 2, "alpha")
+    add_cluster(session, "vc5", MANY, "alpha")
+    free = add_cluster(session, "vc6", MANY, "alpha")
+    identity.set_allocation(session, free, "alpha-account", True)
+    session.execute(
+        "UPDATE cluster SET observed_power = UTC_TIMESTAMP(3), observed_topology = UTC_TIMESTAMP(3)"
+    )
+    session.execute("UPDATE node SET image_state = 'unmapped' WHERE kind = 'compute'")
+    sets = _add_sets(session)
+    (user_id,) = session.row("SELECT id FROM user WHERE username = %s", (who,)) or (0,)
+    (project_id,) = session.row("SELECT id FROM project WHERE name = 'alpha'") or (0,)
+    user = identity.user_by_id(session, user_id)
+    assert user is not None
+    project = user.projects.get(project_id)  # None: an operator, whose images are everybody's
+    return {
+        **_of_clusters(),
+        **_of_computesets(sets),
+        **_of_nodes(),
+        **_of_images(session, user_id, project_id, project),
+        **_of_operations(session, who, project_id),
+        **_of_users(session, user_id, who, token),
+    }
+
+
+def _add_sets(session: Session) -> dict[str, int]:
+    """State → number: a set that runs on vc2, all of whose nodes are on, and one that has ended."""
+    (cluster,) = session.row("SELECT id FROM cluster WHERE name = 'vc2'") or (0,)
+    session.execute(
+        "UPDATE node SET state = 'active', image_state = IF(kind = 'compute', 'mapped', NULL) WHERE cluster_id = %s",
+        (cluster,),
+    )
+    numbers = {}
+    for state in (COMPLETED, RUNNING):
+        new = computesets.NewComputeset(
+            cluster, compute_numbers(session, cluster), "ann", "alpha-account", None, 60, "ann"
+        )
+        numbers[state] = computesets.insert_computeset(session, new)
+        session.execute("UPDATE computeset SET state = %s WHERE id = %s", (state, numbers[state]))
+        if state == COMPLETED:
+            computesets.release_nodes(session, numbers[state])
+    return numbers
+
+
+def _of_clusters() -> dict[str, list[Request]]:
+    cluster: list[Request] = [{"path": {"c": "vc2"}}]
+    lists = [{"query": {}}, {"query": {"limit": 2}}]
+    lists += [{"query": {"project": "alpha", "name": "vc?", "state": "active"}}]
+    computes: list[Request] = [{"path": {"c": "vc2", "n": f"vm-vc2-{number}"}} for number in range(4)]
+    consoles = [{"body": {"type": kind}} for kind in ("vnc", "serial")]
+    return {
+        "row01": lists,
+        "row02": [cluster[0] | {"query": {}}],
+        "row03": [{"path": {"c": "vc4"}, "query": {"confirm": "vc4"}}],
+        "row04": [compute | {"query": {}} for compute in computes],
+        "row05": [{"path": {"c": "vc4", "n": name}, "query": {"confirm": name}} for name in _names("vc4", 2)],
+        "row10": [{"path": {"c": "vc5", "n": name}} for name in _names("vc5")],
+        "row13": [cluster[0] | {"query": {}}],
+        "rename_nodes": [
+            {"path": {"c": "vc5"}, "body": {"map": {name: f"{name}x"}}} for name in reversed(_names("vc5"))
+        ],
+        "row20": computes,
+        "row21": cluster,
+        "open_compute_console": [compute | console for compute in computes for console in consoles],
+        "open_frontend_console": [cluster[0] | console for console in consoles],
+        "compute_console_log": computes,
+        "frontend_console_log": cluster,
+    }
+
+
+def _names(cluster: str, count: int = MANY) -> list[str]:
+    return [f"vm-{cluster}-{number}" for number in range(count)]
+
+
+def _of_nodes() -> dict[str, list[Request]]:
+    found: dict[str, list[Request]] = {}
+    for row in (7, 8, 9, 11, 12):
+        found[f"row{row:02}"] = [{"path": {"c": "vc2", "n": name}} for name in _names("vc2", 4)]
+    for row in range(15, 20):
+        found[f"row{row}"] = [{"path": {"c": "vc2"}}]
+    return found
+
+
+def _of_computesets(sets: dict[str, int]) -> dict[str, list[Request]]:
+    numbers = [{"path": {"s": str(number)}} for number in reversed(sets.values())]
+    found: dict[str, list[Request]] = {"row24": [one | {"query": {}} for one in numbers]}
+    found["row23"] = [
+        {"query": {}},
+        {"query": {"cluster": "vc2", "state": ["running", "completed"], "limit": 1}},
+    ]
+    found |= {f"row{row}": numbers for row in range(25, 29)}
+    body = {"cluster": "vc6", "walltime_mins": 30}
+    found["row22"] = [{"body": body | {"computes": name}} for name in _names("vc6", 10)]
+    found["row22"] += [{"body": body | {"count": 1, "allocation": "alpha-account"}}]
+    found["row22"] += [{"body": body | {"computes": [name]}} for name in _names("vc6", 15)[10:]]
+    return found
+
+
+def _of_images(
+    session: Session, user_id: int, project_id: int, project: str | None
+) -> dict[str, list[Request]]:
+    numbers = itertools.count()
+
+    def add(owner: int | None, size: int, state: str = "uploading") -> tuple[str, str]:
+        upload = images.add_upload(session, owner, f"one-{next(numbers)}.iso", size, user_id)
+        images.set_state(session, upload.image_id, state)
+        image = images.image_by_id(session, upload.image_id)
+        assert image is not None
+        if state == "ready":
+            images.store_digests(session, image.id, size, **DIGESTS)
+        return upload.id, image.name
+
+    own, public = add(project_id, len(ISO), "ready")[1], add(None, len(ISO), "ready")[1]
+    names = [f"project/alpha/{own}", f"public/{public}", ""]
+    attached = [{"query": {"iso_name": name}} for name in names] + [
+        {"body": {"iso_name": name}} for name in names
+    ]
+    whole = base64.b64encode(ISO).decode()
+    parts = [
+        {"path": {"id": add(project_id, 1 << 30)[0]}, "headers": {"upload-offset": "0"}} for _ in range(MANY)
+    ]
+    wholes = [
+        {"path": {"id": add(project_id, len(ISO))[0]}, "headers": {"upload-offset": "0"}, "content": whole}
+        for _ in range(MANY)
+    ]
+    return {
+        "row06": [{"path": {"c": "vc2", "n": "vm-vc2-0"}} | one for one in attached],
+        "row14": [{"path": {"c": "vc2"}} | one for one in attached],
+        "attach_nodes": [
+            {"path": {"c": "vc2"}, "body": {"iso_name": name, "nodes": nodes}}
+            for name in names
+            for nodes in ("vm-vc2-[0-3]", "vm-vc2-1", None)
+        ],
+        "row34": [_form(one, project, whole) for one in range(MANY) for _ in range(2)],
+        "begin_upload": [
+            {"body": {"name": f"part-{one}.iso", "size": 4096, "project": project}} for one in range(MANY)
+        ],
+        "get_upload": parts[:1],
+        "continue_upload": [one for pair in zip(parts, wholes, strict=True) for one in pair],
+        "cancel_upload": [{"path": {"id": add(project_id, 4096)[0]}} for _ in range(MANY)],
+        "delete_public_image": [
+            {"path": {"name": add(None, len(ISO), "ready")[1]}} for _ in range(MANY)
+        ],
+        "delete_project_image": [
+            {"path": {"project": "alpha", "name": add(project_id, len(ISO), "ready")[1]}} for _ in range(MANY)
+        ],
+    }  # fmt: skip
+
+
+def _form(number: int, project: str | None, content: str) -> Request:
+    """One that was sent before, with its key, is answered as before."""
+    parts = [["project", None, base64.b64encode((project or "").encode()).decode()]]
+    parts += [["file", f"form-{number}.iso", content]]
+    return {"headers": {"md5": DIGESTS["md5"], "Idempotency-Key": f"form-{number}"}, "form": parts}
+
+
+def _of_operations(session: Session, who: str, project_id: int) -> dict[str, list[Request]]:
+    identifiers = [
+        operations.insert_operation(session, NewOperation("poweron", who, project_id=project_id)).id
+        for _ in range(MANY)
+    ]
+    found = [{"path": {"id": one}} for one in identifiers]
+    lists = [{"query": {}}, {"query": {"target": "vc2", "limit": 3}}, {"query": {"target": "vc2/vm-vc2-1"}}]
+    lists += [{"query": {"state": ["queued", "cancelled"]}}]
+    return {"get_operation": found, "cancel_operation": found[1:], "list_operations": lists}
+
+
+def _of_users(session: Session, user_id: int, who: str, token: str) -> dict[str, list[Request]]:
+    expires = datetime.now(UTC) + timedelta(days=1)
+    made = [store_token(session, user_id, ["read"], None, expires, "test") for _ in range(2 * MANY)]
+    basic = "Basic " + base64.b64encode(f"{who}:{token}".encode()).decode()
+    version = hashlib.sha256(DEFAULT_TEXT.encode()).hexdigest()[:12]
+    return {
+        "row30": [{"body": {"first_name": "Ann", "last_name": "Ä"}}],
+        "row31": [{"body": {"last_name": "B"}}, {"body": {"username": who}}],
+        "acknowledge": [{"body": {"version": version}}],
+        "create_token": [{"body": {"scopes": ["power"], "days": 1, "note": "n"}}, {"body": {}}],
+        "revoke_token": [{"path": {"id": stored.id}} for stored, _ in made[:MANY]],
+        "logout": [{"headers": {"Authorization": f"Bearer {new.text}"}} for _, new in made[MANY:]],
+        "login": [{"body": {"username": who, "password": token}}],
+        "getkey": [{"headers": {"Authorization": basic}}],
+    }

@@ -1,0 +1,100 @@
+"""The ways in of the published client: a key with which it signs, and a token for a password."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.fernet import Fernet
+
+from nucleus.configuration import Configuration
+from nucleus.mirror import audit
+from nucleus.mirror.pool import Pool
+from tests.system.nucleus.api.conftest import PROBLEMS, changed, started
+from tests.system.nucleus.api.http_client import Client
+
+
+def basic(people: dict[str, str], who: str) -> dict[str, str]:
+    """A token as the password of its owner."""
+    return {
+        "Authorization": "Basic " + base64.b64encode(f"{who}:{people[who]}".encode()).decode(),
+        **PROBLEMS,
+    }
+
+
+def signed(key: dict[str, str], nonce: str) -> dict[str, str]:
+    """The headers of a request that is signed with a key of GET /getkey."""
+    timestamp = str(int(time.time()))
+    text = f"nonce: {nonce}\ntimestamp: {timestamp}".encode()
+    signature = base64.b64encode(hmac.new(key["key"].encode(), text, hashlib.sha256).digest()).decode()
+    value = f'Signature keyId="",algorithm="hmac-sha256",headers="nonce timestamp",signature="{signature}"'
+    return {"Authorization": value, "X-Api-Key": key["key_name"], "nonce": nonce, "timestamp": timestamp}
+
+
+@pytest.fixture
+def with_signatures(configuration: Configuration, tmp_path: Path) -> Configuration:
+    """A site that takes signatures."""
+    path = tmp_path / "sealing.key"
+    path.write_bytes(Fernet.generate_key())
+    return changed(configuration, "authentication", signatures=True, sealing_key_file=str(path))
+
+
+def test_a_signature_lets_in_once(with_signatures: Configuration, pool: Pool, people: dict[str, str]) -> None:
+    with started(with_signatures, pool, people) as service:
+        found = service.get("", "/getkey", headers=basic(people, "ann"))
+        assert found.status_code == 200 and found.headers["Cache-Control"] == "no-store", found.text
+        key = found.json()
+        once = signed(key, "nonce0001")
+        assert service.get("", "/v1/user", headers=once).json()["username"] == "ann"
+        assert service.get("", "/v1/user", headers=once).status_code == 401, "the nonce is used"
+        forged = {**signed(key, "nonce0002"), "nonce": "nonce0003"}
+        assert service.get("", "/v1/user", headers=forged).status_code == 401
+        newer = service.get("", "/getkey", headers=basic(people, "ann")).json()
+        assert newer["key_name"] == key["key_name"] and newer["key"] != key["key"]
+        assert service.get("", "/v1/user", headers=signed(key, "nonce0004")).status_code == 401
+        assert service.get("", "/v1/user", headers=signed(newer, "nonce0005")).status_code == 200
+        assert service.get("ann", "/getkey", headers=PROBLEMS).status_code == 401, "not with a token alone"
+
+
+@pytest.mark.parametrize("content", [b"", b"abc", Fernet.generate_key()[:-4], b"\xff\xfe"])
+def test_a_file_without_a_sealing_key_is_reported(
+    with_signatures: Configuration, pool: Pool, people: dict[str, str], content: bytes
+) -> None:
+    with_signatures.authentication.sealing_path.write_bytes(content)
+    with started(with_signatures, pool, people) as service:
+        found = service.get("", "/getkey", headers=basic(people, "ann"))
+    assert found.status_code == 503, found.text
+    assert found.json()["code"] == "backend-unavailable" and "sealing.key" in found.json()["detail"]
+
+
+def test_a_password_becomes_a_token_and_its_request_is_repeated_by_its_key(
+    service: Client, pool: Pool, people: dict[str, str]
+) -> None:
+    def log_in(key: str, **body: Any) -> Any:
+        sent = {"username": "ann", "password": people["ann"], **body}
+        return service.ask(
+            "", "POST", "/rest-auth/login", json=sent, headers={**PROBLEMS, "Idempotency-Key": key}
+        )
+
+    first, again = log_in("k1"), log_in("k1")
+    assert first.status_code == 200 and first.headers["Cache-Control"] == "no-store", first.text
+    token = {"Authorization": f"Bearer {first.json()['key']}"}
+    assert service.get("", "/v1/user", headers=token).json()["username"] == "ann"
+    assert again.status_code == 409 and "secret" in again.json()["detail"], "no second token"
+    assert log_in("k1", username="ann", password=people["bob"]).status_code == 401
+    assert log_in("é").status_code == 400
+    assert service.ask("", "POST", "/rest-auth/logout", headers=token).status_code == 200
+    assert service.get("", "/v1/user", headers=token).status_code == 401
+    with pool.transaction() as session:
+        (stored,) = session.rows("SELECT request_hash, body FROM idempotency")
+        entries = [
+            (one.entry.actor, one.entry.action, one.entry.outcome) for one in audit.newest(session, 20)
+        ]
+    assert entries.count(("ann", "login", "accepted")) == 1
+    without_password = ("POST", "/rest-auth/login", "", False)
+    assert stored == (hashlib.sha256(repr(without_password).encode()).digest(), b"")
