@@ -222,7 +222,7 @@ def _strangers_and_operators(day: NucleusSite) -> None:
     for line in ("cluster vc1", "start vc1 n0", "power off vc1 n0", "terminate 1"):
         day.does(line, status=4, **bob)
     (row,) = [row for host in day.site.ask("list", "host", "storagemap", NAS) for row in host["storagemap"]]
-    assert (row["zvol"], row["state"], row["locked"]) == (VOLUME, "unmapped", False)
+    assert (row["zvol"], row["state"], bool(row["locked"])) == (VOLUME, "unmapped", False), row
     for host, guest in (("vmh1", CLUSTER), ("vmh1", GUEST), ("vmh2", OTHER)):
         assert day.site.domain_state(host, guest) in ("absent", "shut off")
     day.operator("status")
