@@ -221,6 +221,16 @@ class Guard:
         self._connection = connection
         return True
 
+    def keep(self) -> None:
+        """Have `lease_seconds` begin anew, for a holder that writes nothing for long; `transaction` reports a loss."""
+        if self._connection is not None:
+            _answers(self._connection)
+
+    @property
+    def lease_seconds(self) -> int:
+        """After so long without a word of the holder the server frees the lock."""
+        return self._lease_seconds
+
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Session]:
         """As `Pool.transaction`, on the connection of the lock, after `take`.

@@ -6,7 +6,7 @@ import logging
 import random
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -115,7 +115,7 @@ class Poller:
                 self._load(session, any(source.is_topology for source in due)),
                 began,
             )
-        reads = dict(zip(due, self._threads.map(lambda one: self._read(one, began), due), strict=True))
+        reads = self._read_all(due, began)
         with self._guard.transaction() as session:
             now = observations.database_now(session)
             known = _merged(self._known, observations.load_nodes(session, min(now, began) - _OVERLAP))
@@ -147,6 +147,13 @@ class Poller:
             if names.get(name, node.name) != node.name
         }
         return _merged(Known(observations.load_clusters(session), known.nodes), renamed)
+
+    def _read_all(self, due: Iterable[Source], began: datetime) -> dict[Source, Read]:
+        """Run them at the same time. A command may take longer than the lease lasts without a word of ours."""
+        running = {source: self._threads.submit(self._read, source, began) for source in due}
+        while wait(running.values(), self._guard.lease_seconds / 4).not_done:
+            self._guard.keep()
+        return {source: one.result() for source, one in running.items()}
 
     def _read(self, source: Source, began: datetime) -> Read:
         before = time.monotonic()

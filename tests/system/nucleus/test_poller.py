@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -83,6 +84,23 @@ def test_a_change_is_seen_with_its_event_in_its_cluster_only(
     with pool.transaction() as session:
         found = events.events_after(session, SYSTEM, last)
     assert [(one.type, one.target, one.new) for one in found] == [("node.power", "vc1/vc1", "active")]
+
+
+def test_commands_that_take_longer_than_the_lease_lose_nothing(
+    nucleus_settings: DatabaseSettings, pool: Pool, simulator: Simulator
+) -> None:
+    """The server frees the lock of a connection without a word; meanwhile the poller only waits for the site."""
+
+    class Slow(Simulator):
+        def run(self, arguments: Sequence[str], deadline_seconds: float) -> Answer:
+            time.sleep(4)
+            return simulator.run(arguments, deadline_seconds)
+
+    guard = Guard(nucleus_settings, "poller", "test", lease_seconds=1)
+    assert guard.take()
+    Poller(Configuration(), Rocks(Slow(), 60), guard).poll()
+    guard.release()
+    assert list(_read(pool)[0]) == ["vc1", "vc2"]
 
 
 def _fault(simulator: Simulator, *begin: str, answer: Answer | None = None) -> None:
