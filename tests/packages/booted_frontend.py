@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from lab.namespace import CHECKOUT
 from rocks.process import run, run_checked
 from tests.packages.fresh_roots import CACHE, debian_sources, minimal_root
+from tests.packages.frontend_machine import Machine
+from tests.packages.test_frontend import start_database
 
 ADDRESS = "10.9.9.2"
 SETTINGS = f"""\
@@ -15,11 +22,27 @@ Kickstart_PrivateInterface = eth0
 Kickstart_PrivateAddress = {ADDRESS}
 Kickstart_PrivateNetmask = 255.255.255.0
 """
+CLUSTER_RECORDS = """\
+set -ex
+rocks add network public subnet=203.0.113.0 netmask=255.255.255.0
+rocks add host vmc-0-0 'membership=VM Container' rack=0 rank=0 cpus=4
+rocks add host interface vmc-0-0 eth0 ip=10.9.9.3 subnet=private mac=52:54:00:00:00:03
+rocks set host attr vmc-0-0 vm_image_directory /var/lib/images
+rocks set attr vm_mac_base_addr 76:77:6e:80:00:00
+rocks set attr vm_mac_base_addr_mask ff:ff:ff:c0:00:00
+rocks set attr Kickstart_PublicGateway 203.0.113.1
+rocks add cluster 203.0.113.10 1 fe-name=one container-hosts=vmc-0-0 fe-container=vmc-0-0 cluster-naming=yes
+"""
+"""A cluster `one` of a frontend and a compute, on a host that does not answer; lines of a shell that fails at once."""
 
 _PACKAGES = "systemd-sysv,udev,kmod,iproute2,linux-image-cloud-amd64,initramfs-tools,zstd"
 _DISK_BYTES = 6 << 30
 _MAKE_SECONDS = 1800
 _BOOT_SECONDS = 3600
+
+_STOP_DATABASE = (
+    "kill $(cat /var/opt/rocks/mysql/data/mariadbd.pid); while pidof mariadbd; do sleep 0.2; done"
+)
 
 _NETWORK = f"[Match]\nName=eth0\n\n[Network]\nAddress={ADDRESS}/24\n"
 _UNIT = """\
@@ -133,3 +156,39 @@ class BootedRoot:
             *("-nic", "user,restrict=on,model=virtio-net-pci"),
             *("-serial", f"file:{console}", "-serial", f"file:{printed}"),
         ]
+
+
+def boot_machine(medium: Path, place: Path, prepare: Callable[[Machine], None]) -> BootedRoot:
+    """The root that the medium's content makes, as `prepare` leaves it, on a disk; nothing of it has booted yet.
+
+    What happens before happens in the root without systemd, which is quicker. Skips where a program is missing.
+    """
+    for program in ("qemu-system-x86_64", "mke2fs", "debugfs"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed: tools/setup installer")
+    machine = Machine(make_booting_root(place / "machine"), medium)
+    try:
+        (machine.folder / "root/site").write_text(SETTINGS)
+        prepare(machine)
+    finally:
+        machine.root.close()
+    (iso,) = (CHECKOUT / "dist").glob("rocks-frontend-*.iso")
+    made = BootedRoot(machine.folder, place, iso)
+    machine.close()
+    return made
+
+
+def make_frontend(machine: Machine, records: str) -> None:
+    """Install it, and enter records by lines of a shell; its database runs for that only."""
+    machine.install()
+    start_database(machine.root)
+    machine.install()
+    machine.root.done("sh", "-c", records)
+    machine.root.done("sh", "-c", _STOP_DATABASE)
+
+
+def part(printed: str, name: str) -> str:
+    """What was printed below a heading, `== NAME`."""
+    found = re.search(rf"^== {re.escape(name)}\n(.*?)^== ", printed, re.MULTILINE | re.DOTALL)
+    assert found is not None, printed
+    return found.group(1)

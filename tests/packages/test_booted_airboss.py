@@ -7,27 +7,21 @@ restrictions, is started again, and writes to the journal.
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 
 import pytest
 
-from lab.namespace import CHECKOUT
-from tests.packages.booted_frontend import ADDRESS, SETTINGS, BootedRoot, make_booting_root
-from tests.packages.frontend_machine import Machine
-from tests.packages.test_frontend import start_database
+from tests.packages.booted_frontend import (
+    ADDRESS,
+    CLUSTER_RECORDS,
+    BootedRoot,
+    boot_machine,
+    make_frontend,
+    part,
+)
 
 _RECORDS = f"""\
-set -ex
-rocks add network public subnet=203.0.113.0 netmask=255.255.255.0
-rocks add host vmc-0-0 'membership=VM Container' rack=0 rank=0 cpus=4
-rocks add host interface vmc-0-0 eth0 ip=10.9.9.3 subnet=private mac=52:54:00:00:00:03
-rocks set host attr vmc-0-0 vm_image_directory /var/lib/images
-rocks set attr vm_mac_base_addr 76:77:6e:80:00:00
-rocks set attr vm_mac_base_addr_mask ff:ff:ff:c0:00:00
-rocks set attr Kickstart_PublicGateway 203.0.113.1
-rocks add cluster 203.0.113.10 1 fe-name=one container-hosts=vmc-0-0 fe-container=vmc-0-0 cluster-naming=yes
-python3 /opt/rocks/share/rocks/airboss create keys key=/root/one.key type=ed25519 >/root/one.pub
+{CLUSTER_RECORDS}python3 /opt/rocks/share/rocks/airboss create keys key=/root/one.key type=ed25519 >/root/one.pub
 rocks add host key one key=/root/one.pub
 rocks add host certificate head
 {{ head -c 32769 /dev/zero; printf CD001; head -c 4096 /dev/zero; }} >/root/cd.iso
@@ -77,43 +71,19 @@ echo "== end"
 
 @pytest.fixture
 def booted(medium: Path, tmp_path: Path) -> BootedRoot:
-    """The records are made in the root without systemd, which is quicker; the units run in the machine."""
-    for program in ("qemu-system-x86_64", "mke2fs", "debugfs"):
-        if shutil.which(program) is None:
-            pytest.skip(f"{program} is not installed: tools/setup installer")
-    machine = Machine(make_booting_root(tmp_path / "machine"), medium)
-    try:
-        (machine.folder / "root/site").write_text(SETTINGS)
-        machine.install()
-        start_database(machine.root)
-        machine.install()
-        machine.root.done("sh", "-c", _RECORDS)
-        stop = "kill $(cat /var/opt/rocks/mysql/data/mariadbd.pid); while pidof mariadbd; do sleep 0.2; done"
-        machine.root.done("sh", "-c", stop)
-    finally:
-        machine.root.close()
-    (iso,) = (CHECKOUT / "dist").glob("rocks-frontend-*.iso")
-    made = BootedRoot(machine.folder, tmp_path, iso)
-    machine.close()
-    return made
-
-
-def _part(printed: str, name: str) -> str:
-    """What was printed below a heading."""
-    found = re.search(rf"^== {re.escape(name)}\n(.*?)^== ", printed, re.MULTILINE | re.DOTALL)
-    assert found is not None, printed
-    return found.group(1)
+    """The records are made in the root without systemd; the units run in the machine."""
+    return boot_machine(medium, tmp_path, lambda machine: make_frontend(machine, _RECORDS))
 
 
 def test_the_owners_service_runs_as_a_unit(booted: BootedRoot) -> None:
     printed = booted.boot(_COMMANDS)
-    listed = _part(printed, "airboss list host macs")
+    listed = part(printed, "airboss list host macs")
     assert "vm-one-0" in listed and "status 0" in listed, printed
-    assert _part(printed, "airboss set host cdrom vm-one-0 image=rescue boot=last") == "status 0\n", printed
-    power = _part(printed, "airboss set host power vm-one-0 action=off")
+    assert part(printed, "airboss set host cdrom vm-one-0 image=rescue boot=last") == "status 0\n", printed
+    power = part(printed, "airboss set host power vm-one-0 action=off")
     assert "command failed: vm-one-0" in power or "begun, and not done yet: vm-one-0" in power, printed
 
-    process = _part(printed, "process")
+    process = part(printed, "process")
     assert re.search(r"^NoNewPrivs:\t1$", process, re.MULTILINE), printed
     assert re.search(r"^Seccomp:\t2$", process, re.MULTILINE), printed
     assert process.count("Read-only file system") == 2, (
@@ -121,16 +91,16 @@ def test_the_owners_service_runs_as_a_unit(booted: BootedRoot) -> None:
     )
     assert "cannot access" in process, "it has no disk"
 
-    again = _part(printed, "again")
+    again = part(printed, "again")
     assert "ActiveState=active" in again and "NRestarts=1" in again, printed
-    stopped = _part(printed, "stopped")
+    stopped = part(printed, "stopped")
     assert "ActiveState=inactive" in stopped and "Result=success" in stopped, printed
     assert "rescue" in stopped, "the image in the drive"
-    requests = _part(printed, "journal of requests")
+    requests = part(printed, "journal of requests")
     assert "cluster='one'" in requests and "what='cdrom rescue boot=last vm-one-0'" in requests, printed
     (logged,) = [line for line in requests.splitlines() if "exit status" in line]
     assert "connect to bus" not in logged and "vm-one-0" in logged, "the command was run outside of the unit"
-    audit = _part(printed, "journal of the audit log")
+    audit = part(printed, "journal of the audit log")
     for field in (
         "ROCKS_AUDIT_NUMBER",
         "ROCKS_AUDIT_DIGEST",
@@ -139,4 +109,4 @@ def test_the_owners_service_runs_as_a_unit(booted: BootedRoot) -> None:
         "ROCKS_ACTION",
     ):
         assert field in audit, printed
-    assert _part(printed, "failed units").strip() == "", printed
+    assert part(printed, "failed units").strip() == "", printed

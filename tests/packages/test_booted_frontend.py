@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
 
-from lab.namespace import CHECKOUT
-from tests.packages.booted_frontend import SETTINGS, BootedRoot, make_booting_root
+from tests.packages.booted_frontend import BootedRoot, boot_machine
 from tests.packages.frontend_machine import Machine
 
 _OPERATORS_TO_START = {"service rocks-boot.service", "service rocks-kickstart.service"}
@@ -26,23 +24,15 @@ echo "== end"
 """
 
 
+def _install_packages(machine: Machine) -> None:
+    without_database = machine.install()
+    assert "start the database with" in without_database.error_text
+
+
 @pytest.fixture
 def booted(medium: Path, tmp_path: Path) -> BootedRoot:
-    """The packages are installed in the root without systemd, which is quicker; all else happens in the machine."""
-    for program in ("qemu-system-x86_64", "mke2fs", "debugfs"):
-        if shutil.which(program) is None:
-            pytest.skip(f"{program} is not installed: tools/setup installer")
-    machine = Machine(make_booting_root(tmp_path / "machine"), medium)
-    try:
-        (machine.folder / "root/site").write_text(SETTINGS)
-        without_database = machine.install()
-        assert "start the database with" in without_database.error_text
-    finally:
-        machine.root.close()
-    (iso,) = (CHECKOUT / "dist").glob("rocks-frontend-*.iso")
-    made = BootedRoot(machine.folder, tmp_path, iso)
-    machine.close()
-    return made
+    """The packages are installed in the root without systemd; all else happens in the machine."""
+    return boot_machine(medium, tmp_path, _install_packages)
 
 
 def test_a_frontend_boots_and_its_units_run(booted: BootedRoot) -> None:
