@@ -58,7 +58,7 @@ class Authenticator:
         self,
         pool: Pool,
         settings: AuthenticationSettings,
-        verify_assertion: Callable[[str], dict[str, str]] | None,
+        verify_assertion: Callable[[str, str], dict[str, str]] | None,
     ) -> None:
         self._pool = pool
         self._settings = settings
@@ -86,8 +86,18 @@ class Authenticator:
         return self._checked(request, lambda: self._identify(sent))
 
     def log_in_by(self, request: Request, obtain: Callable[[], credentials.Sent]) -> Caller:
-        """As `log_in`, of credentials that have to be obtained; a Problem 401 of that counts, too."""
-        return self._checked(request, lambda: self._identify(obtain()))
+        """As `log_in`, of what the identity provider has to give first; a Problem 401 of that counts, too."""
+
+        def find() -> Caller:
+            caller = self._identify(obtain())
+            if caller is None:
+                raise refused(
+                    "the identity provider knows you, but no user of this service has your name there; ask your site's"
+                    " operators for one"
+                )
+            return caller
+
+        return self._checked(request, find)
 
     def _checked(self, request: Request, find: Callable[[], Caller | None]) -> Caller:
         state, source = request.scope["state"], request.client.host if request.client else ""
@@ -173,7 +183,7 @@ class Authenticator:
     def _claims(self, sent: SentAssertion) -> dict[str, str]:
         if self._verify_assertion is None:
             raise refused("this site has no identity provider; make a token with `comet init`")
-        return self._verify_assertion(sent.text)
+        return self._verify_assertion(sent.text, sent.nonce)
 
     def _by_subject(self, session: Session, claims: dict[str, str]) -> Caller | None:
         user = identity.user_by_subject(session, claims["iss"], claims["sub"])

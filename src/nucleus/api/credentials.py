@@ -60,9 +60,10 @@ class SentSignature(NamedTuple):
 
 
 class SentAssertion(NamedTuple):
-    """A token of the site's identity provider (a JWT), not looked into yet."""
+    """A token of the site's identity provider (a JWT), not looked into yet. `nonce` is of the question, if we asked."""
 
     text: str
+    nonce: str = ""
 
 
 Sent = SentToken | SentPassword | SentSignature | SentAssertion

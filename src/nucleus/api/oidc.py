@@ -43,8 +43,11 @@ class Verifier:
         self._ask_again = 0.0
         self._about: Any = None
 
-    def claims(self, text: str) -> dict[str, str]:
-        """iss, sub and username of a valid token. Problem 401 for another, 503 when the provider does not answer."""
+    def claims(self, text: str, nonce: str = "") -> dict[str, str]:
+        """iss, sub and username of a valid token. Problem 401 for another, 503 when the provider does not answer.
+
+        With a nonce, the token must be the answer to the question that had it.
+        """
         try:
             token = self._decode(text)
             registry = jwt.JWTClaimsRegistry(
@@ -55,6 +58,8 @@ class Verifier:
                 exp={"essential": True},
             )
             registry.validate(token.claims)
+            if nonce and token.claims.get("nonce") != nonce:
+                raise ValueError("the answer to another question")
         except (JoseError, ValueError, KeyError, TypeError):
             raise Problem(
                 "not-authenticated",
@@ -67,7 +72,7 @@ class Verifier:
             "username": username if isinstance(username, str) else "",
         }
 
-    def sign_in_url(self, redirect: str, state: str, verifier: str) -> str:
+    def sign_in_url(self, redirect: str, state: str, verifier: str, nonce: str) -> str:
         """Where the provider asks who somebody is (authorisation code, PKCE). Problem 503 when it does not answer."""
         digest = hashlib.sha256(verifier.encode("ascii")).digest()
         query = {
@@ -76,6 +81,7 @@ class Verifier:
             "redirect_uri": redirect,
             "scope": "openid profile",
             "state": state,
+            "nonce": nonce,
             "code_challenge": base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii"),
             "code_challenge_method": "S256",
         }

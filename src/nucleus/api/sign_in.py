@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import secrets
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
@@ -14,12 +15,15 @@ from starlette.responses import Response
 from nucleus.api.authentication import Caller, cookie_name, is_own_page, refused
 from nucleus.api.conditional import json_answer
 from nucleus.api.credentials import Sent, SentAssertion, SentPassword, read_token
-from nucleus.api.problems import Problem
+from nucleus.api.pages import page
+from nucleus.api.problems import PROBLEMS, Problem
 from nucleus.api.service import Call, address_of, service_of
 from nucleus.api.tokens import store_token
 from nucleus.mirror import audit, identity
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from nucleus.api.oidc import Verifier
 
 router = APIRouter(include_in_schema=False)
@@ -98,13 +102,22 @@ def sign_out(request: Request) -> Response:
 @router.get("/session/provider")
 def to_provider(request: Request) -> Response:
     """303 to the site's identity provider, with a cookie that only the answer to this question fits."""
+    return _for_person(request, lambda: _to_provider(request))
+
+
+def _to_provider(request: Request) -> Response:
     verifier = _demand_verifier(request)
-    state, secret = secrets.token_urlsafe(24), secrets.token_urlsafe(48)
-    address = verifier.sign_in_url(address_of(request, _RETURN), state, secret)
+    state, nonce, secret = secrets.token_urlsafe(24), secrets.token_urlsafe(24), secrets.token_urlsafe(48)
+    address = verifier.sign_in_url(address_of(request, _RETURN), state, secret, nonce)
     response = Response(None, 303, {"Location": address, "Cache-Control": "no-store"})
     # Lax: the provider's page leads back here
     response.set_cookie(
-        _question(request), f"{state}.{secret}", max_age=600, secure=True, httponly=True, samesite="lax"
+        _question(request),
+        f"{state}.{nonce}.{secret}",
+        max_age=600,
+        secure=True,
+        httponly=True,
+        samesite="lax",
     )
     return response
 
@@ -114,17 +127,24 @@ def from_provider(
     request: Request,
     code: Annotated[str, Query(max_length=4096)] = "",
     state: Annotated[str, Query(max_length=256)] = "",
+    error: Annotated[str, Query(max_length=256)] = "",
 ) -> Response:
-    """303 to the page with a session. Problem 401 for what this browser did not ask for."""
+    """303 to the page with a session. Problem 401 for what this browser did not ask for, and for who gave up there."""
+    return _for_person(request, lambda: _from_provider(request, code, state, error))
+
+
+def _from_provider(request: Request, code: str, state: str, error: str) -> Response:
     verifier = _demand_verifier(request)
-    expected, _, secret = request.cookies.get(_question(request), "").partition(".")
-    if not (code and expected and secrets.compare_digest(expected.encode(), state.encode())):
+    expected, nonce, secret = (*request.cookies.get(_question(request), "").split("."), "", "", "")[:3]
+    if error:
+        raise refused("the identity provider did not sign you in, or you ended it there; begin again")
+    if not (code and expected and nonce and secrets.compare_digest(expected.encode(), state.encode())):
         raise refused(
             "this is no answer to a sign-in of this browser; open the page of Nucleus, and begin again"
         )
 
     def obtain() -> SentAssertion:
-        return SentAssertion(verifier.exchange(code, address_of(request, _RETURN), secret))
+        return SentAssertion(verifier.exchange(code, address_of(request, _RETURN), secret), nonce)
 
     caller = service_of(request).authenticator.log_in_by(request, obtain)
     response = start_session(request, caller, "")
@@ -132,6 +152,21 @@ def from_provider(
     response.headers["Location"] = address_of(request, "/page/clusters")
     response.delete_cookie(_question(request), secure=True, httponly=True, samesite="lax")
     return response
+
+
+def _for_person(request: Request, act: Callable[[], Response]) -> Response:
+    """What it answers. A browser that follows a link, and no script of ours, gets a refusal as a page to read."""
+    try:
+        return act()
+    except Problem as problem:
+        if "text/html" not in request.headers.get("accept", ""):
+            raise
+        again = html.escape(address_of(request, "/page/clusters"))
+        text = f"<p>{html.escape(problem.detail)}.</p><p><a href='{again}'>To the page of Nucleus</a></p>"
+        answer = page("You are not signed in", text)
+        answer.status_code = PROBLEMS[problem.code].status
+        answer.headers.update({**problem.headers, "Cache-Control": "no-store"})
+        return answer
 
 
 def _question(request: Request) -> str:

@@ -18,6 +18,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
+from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ pytestmark = pytest.mark.skipif(
 
 CALLBACK = "https://site.example/callback"
 VERIFIER = "v" * 64
+PAGE_CALLBACK = "http://site.example/session/provider/answer"
 SECRET = "a secret of both sides, long enough for HS512: " + "s" * 32
 
 
@@ -64,6 +66,12 @@ CLIENTS = [
     client("nucleus"),
     client("mail"),
     client(
+        "pages",
+        redirect_uris=[PAGE_CALLBACK],
+        client_secret=SECRET,
+        token_endpoint_auth_method="client_secret_post",
+    ),
+    client(
         "symmetric",
         client_secret=SECRET,
         id_token_signed_response_alg="HS256",
@@ -80,9 +88,6 @@ class Provider:
 
     def sign_in(self, name: str, audience: str = "nucleus", **secret: str) -> str:
         """The ID token that a person gets in a browser: authorization code with PKCE, the form, the consent."""
-        opener = urllib.request.build_opener(
-            urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()), _NoRedirect()
-        )
         digest = hashlib.sha256(VERIFIER.encode()).digest()
         query = {
             "client_id": audience,
@@ -93,22 +98,8 @@ class Provider:
             "code_challenge": base64.urlsafe_b64encode(digest).rstrip(b"=").decode(),
             "code_challenge_method": "S256",
         }
-        place = f"{self.issuer}/auth?{urllib.parse.urlencode(query)}"
-        form: bytes | None = None
-        for _ in range(12):
-            with opener.open(place, form, SECONDS) as answer:
-                location, page = answer.headers.get("Location"), answer.read().decode()
-            form = None
-            if location is None:  # the form of the sign-in, then that of the consent
-                prompt = re.search(r'name="prompt" value="(\w+)"', page)
-                assert prompt, page
-                form = urllib.parse.urlencode({"prompt": prompt[1], "login": name, "password": "x"}).encode()
-                continue
-            place = urllib.parse.urljoin(place, location)
-            if place.startswith(CALLBACK):
-                break
-        found = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(place).query))
-        assert found.get("state") == "of the test", place
+        found = self.answer(f"{self.issuer}/auth?{urllib.parse.urlencode(query)}", CALLBACK, name)
+        assert found.get("state") == "of the test", found
         body = {
             "grant_type": "authorization_code",
             "code": found["code"],
@@ -121,6 +112,28 @@ class Provider:
         with urllib.request.urlopen(f"{self.issuer}/token", data, SECONDS) as answer:
             token: str = json.loads(answer.read())["id_token"]
         return token
+
+    def answer(self, place: str, callback: str, name: str) -> dict[str, str]:
+        """What the provider answers at the callback when a person signs in there; without a name, they give up."""
+        opener = urllib.request.build_opener(
+            urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()), _NoRedirect()
+        )
+        form: bytes | None = None
+        for _ in range(12):
+            with opener.open(place, form, SECONDS) as answer:
+                location, page = answer.headers.get("Location"), answer.read().decode()
+            form = None
+            if location is None and not name:
+                place += "/abort"
+            elif location is None:  # the form of the sign-in, then that of the consent
+                prompt = re.search(r'name="prompt" value="(\w+)"', page)
+                assert prompt, page
+                form = urllib.parse.urlencode({"prompt": prompt[1], "login": name, "password": "x"}).encode()
+            else:
+                place = urllib.parse.urljoin(place, location)
+            if place.startswith(callback):
+                break
+        return dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(place).query))
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -260,3 +273,104 @@ def test_keys_change_and_the_provider_is_away(serve: Serve, monkeypatch: pytest.
             monkeypatch.setattr(oidc, "_KEYS_SECONDS", -1.0)
             assert ask(service, old) == REFUSED, "its key was withdrawn"
             assert ask(service, site.sign_in("bob")) == (200, "bob")
+
+
+class Visitor:
+    """A browser on the pages of the service, as far as signing in needs one."""
+
+    def __init__(self, service: Client) -> None:
+        self.service = service
+        self.cookies: dict[str, str] = {}
+
+    def ask(self, method: str, path: str, **headers: str) -> Any:
+        cookie = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        answer = self.service.ask("", method, path, headers={"Cookie": cookie, **headers})
+        for line in answer.headers.get_all("Set-Cookie") or ():
+            for name, morsel in SimpleCookie(line).items():
+                assert morsel["httponly"] and morsel["secure"], line
+                self.cookies[name] = morsel.value
+        self.cookies = {name: value for name, value in self.cookies.items() if value}
+        return answer
+
+    def from_page(self, method: str, path: str) -> int:
+        """The status of a request that a script of our page sends."""
+        status: int = self.ask(method, path, **{"Sec-Fetch-Site": "same-origin"}).status_code
+        return status
+
+    def question(self) -> str:
+        """Where the page's link leads, at the provider."""
+        answer = self.ask("GET", "/session/provider")
+        assert answer.status_code == 303
+        location: str = answer.headers["Location"]
+        return location
+
+    def come_back(self, found: dict[str, str], **headers: str) -> Any:
+        query = urllib.parse.urlencode(found)
+        return self.ask(
+            "GET", f"/session/provider/answer?{query}", **{"Sec-Fetch-Site": "cross-site", **headers}
+        )
+
+
+@pytest.fixture
+def pages(
+    configuration: Configuration, pool: Pool, people: dict[str, str], tmp_path: Path
+) -> Callable[[str], contextlib.AbstractContextManager[Client]]:
+    """Nucleus whose pages sign in at an issuer."""
+    file = tmp_path / "secret"
+    file.write_text(f"{SECRET}\n")
+
+    def serve(issuer: str) -> contextlib.AbstractContextManager[Client]:
+        values = {"issuer": issuer, "audience": "pages", "pages": True, "secret_file": str(file)}
+        return started(changed(configuration, "oidc", **values), pool, people)
+
+    return serve
+
+
+def test_a_person_signs_in_on_the_pages_and_out(pages: Serve) -> None:
+    """Code with PKCE, state and nonce; the session is a cookie of our page alone, until the person signs out."""
+    with provider(new_key("one")) as site, pages(site.issuer) as service:
+        visitor = Visitor(service)
+        address = visitor.question()
+        query = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(address).query))
+        assert query["redirect_uri"] == PAGE_CALLBACK and query["code_challenge_method"] == "S256"
+        assert min(len(query[name]) for name in ("state", "nonce", "code_challenge")) >= 32
+        found = site.answer(address, PAGE_CALLBACK, "ann")
+        assert found["state"] == query["state"]
+        question = dict(visitor.cookies)
+        answer = visitor.come_back(found)
+        assert (answer.status_code, answer.headers["Location"]) == (303, "http://site.example/page/clusters")
+        assert list(visitor.cookies) == ["nucleus"], "the question is forgotten"
+        assert visitor.from_page("GET", "/v1/user") == 200
+        assert visitor.ask("GET", "/v1/user", **{"Sec-Fetch-Site": "cross-site"}).status_code == 401
+        session = dict(visitor.cookies)
+        assert visitor.from_page("DELETE", "/session") == 204 and visitor.cookies == {}
+        visitor.cookies = session
+        assert visitor.from_page("GET", "/v1/user") == 401, "a copy of the cookie has ended, too"
+        visitor.cookies = question
+        assert visitor.come_back(found).status_code == 401, "the provider takes a code once"
+
+
+def test_what_another_browser_began_signs_nobody_in(pages: Serve) -> None:
+    with provider(new_key("one")) as site, pages(site.issuer) as service:
+        ann, other = Visitor(service), Visitor(service)
+        found, others = (site.answer(one.question(), PAGE_CALLBACK, "ann") for one in (ann, other))
+        ((name, question),) = ann.cookies.items()
+        state, nonce, secret = question.split(".")
+        assert ann.come_back(others).status_code == 401, "the state of another browser"
+        assert ann.come_back({**others, "state": state}).status_code == 401, (
+            "the challenge of another browser"
+        )
+        assert ann.come_back({"code": found["code"]}).status_code == 401, "no state"
+        ann.cookies = {name: f"{state}.{nonce[::-1]}.{secret}"}
+        assert ann.come_back(found).status_code == 401, "the nonce of another question"
+        assert other.come_back(others).status_code == 303, "the one who asked is signed in"
+
+
+def test_a_person_who_gives_up_at_the_provider_reads_why(pages: Serve) -> None:
+    with provider(new_key("one")) as site, pages(site.issuer) as service:
+        for name, reason in (("", "did not sign you in"), ("nobody", "no user of this service")):
+            visitor = Visitor(service)
+            found = site.answer(visitor.question(), PAGE_CALLBACK, name)
+            answer = visitor.come_back(found, Accept="text/html")
+            assert answer.status_code == 401 and reason in answer.text
+            assert "http://site.example/page/clusters" in answer.text and "nucleus" not in visitor.cookies

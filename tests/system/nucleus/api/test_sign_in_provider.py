@@ -34,6 +34,10 @@ class Provider:
         self.key = ECKey.generate_key("P-256", {"kid": "one", "use": "sig", "alg": "ES256"})
         self.codes: dict[str, dict[str, str]] = {}
         self.audience = "nucleus"
+        self.username = "ann"
+        self.nonce: str | None = None
+        """Of another question, for the tokens that follow."""
+
         provider = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -72,8 +76,14 @@ class Provider:
             return None
         if (challenge, form["redirect_uri"]) != (question["code_challenge"], question["redirect_uri"]):
             return None
-        claims = {"iss": self.issuer, "aud": self.audience, "sub": "s1", "preferred_username": "ann"}
-        return jwt.encode({"alg": "ES256", "kid": "one"}, {**claims, "exp": int(time.time()) + 300}, self.key)
+        claims: dict[str, Any] = {
+            "iss": self.issuer,
+            "aud": self.audience,
+            "sub": "s1",
+            "preferred_username": self.username,
+        }
+        claims |= {"exp": int(time.time()) + 300, "nonce": self.nonce or question["nonce"]}
+        return jwt.encode({"alg": "ES256", "kid": "one"}, claims, self.key)
 
 
 @pytest.fixture
@@ -149,6 +159,30 @@ def test_an_answer_that_this_browser_did_not_ask_for_is_refused(site: Client, pr
         ("c2", state, jar),  # the challenge is of another verifier
     ):
         assert come_back(site, code, sent, cookies_sent).status_code == 401
+
+
+def test_the_answer_to_another_question_does_not_sign_in(site: Client, provider: Provider) -> None:
+    """A token that was given for somebody else's sign-in has their nonce."""
+    provider.nonce = "of another"
+    jar, state = ask(site, provider, "c1")
+    assert come_back(site, "c1", state, jar).status_code == 401
+
+
+def test_a_person_reads_a_page_when_it_did_not_work(site: Client, provider: Provider) -> None:
+    jar, state = ask(site, provider, "c1")
+    headers = {
+        "Accept": "text/html",
+        "Cookie": "; ".join(f"{name}={value}" for name, value in jar.items()),
+    }
+    path = "/session/provider/answer"
+    answer = site.get("", path, params={"error": "<b>access_denied", "state": state}, headers=headers)
+    assert answer.status_code == 401 and "did not sign you in" in answer.text and "<b>" not in answer.text
+    assert (
+        "http://site.example/page/clusters" in answer.text and answer.headers["Cache-Control"] == "no-store"
+    )
+    provider.username = "nobody"
+    answer = site.get("", path, params={"code": "c1", "state": state}, headers=headers)
+    assert answer.status_code == 401 and "no user of this service" in answer.text
 
 
 def test_a_token_for_another_service_does_not_sign_in(site: Client, provider: Provider) -> None:
