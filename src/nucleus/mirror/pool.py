@@ -254,9 +254,12 @@ class Guard:
             raise
 
     def release(self) -> None:
-        """Give it up."""
+        """Give it up: who asks after this gets it. A server that cannot be reached frees it later, as after a kill."""
         connection, self._connection = self._connection, None
         if connection is not None:
+            with contextlib.suppress(*DRIVER_ERRORS):
+                connection.rollback()  # before the next holder begins
+                connection.cursor().execute("DO RELEASE_LOCK(%s)", (self._lock,))
             _end(connection)
 
     @property

@@ -131,13 +131,15 @@ class Poller:
     def _load(self, session: Session, is_topology: bool) -> Known:
         """What the mirror has: all of it once, then what others may have changed.
 
-        Workers note with each node when they have written it; owners and administrators change names, which come with
-        the topology.
+        Workers note with each node when they have written it; owners change names of nodes, which come with the
+        topology.
         """
         if self._known is None or self._known_at is None:
             return Known(observations.load_clusters(session), observations.load_nodes(session))
         since = min(observations.database_now(session), self._known_at) - _OVERLAP
-        known = _merged(self._known, observations.load_nodes(session, since))
+        # clusters are few, and an event is seen by the project that has its cluster now
+        known = Known(observations.load_clusters(session), self._known.nodes)
+        known = _merged(known, observations.load_nodes(session, since))
         if not is_topology:
             return known
         names = observations.load_names(session)
@@ -146,7 +148,7 @@ class Poller:
             for name, node in known.nodes.items()
             if names.get(name, node.name) != node.name
         }
-        return _merged(Known(observations.load_clusters(session), known.nodes), renamed)
+        return _merged(known, renamed)
 
     def _read_all(self, due: Iterable[Source], began: datetime) -> dict[Source, Read]:
         """Run them at the same time. A command may take longer than the lease lasts without a word of ours."""

@@ -15,6 +15,7 @@ from nucleus.backends.simulator import Simulator
 from nucleus.configuration import Configuration, DatabaseSettings, SiteSettings
 from nucleus.mirror import clusters, events, identity, images, observations
 from nucleus.mirror.media import library_name
+from nucleus.mirror.naming import assign_cluster
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.poller.poller import Poller
 from nucleus.records import SYSTEM, Cluster, Node
@@ -84,6 +85,22 @@ def test_a_change_is_seen_with_its_event_in_its_cluster_only(
     with pool.transaction() as session:
         found = events.events_after(session, SYSTEM, last)
     assert [(one.type, one.target, one.new) for one in found] == [("node.power", "vc1/vc1", "active")]
+
+
+def test_the_owners_of_a_cluster_see_its_events_from_its_assignment_on(
+    poller: Poller, pool: Pool, simulator: Simulator
+) -> None:
+    """Not only after the next poll of the topology, which may be minutes away."""
+    poller.poll()
+    before = _read(pool)[0]
+    with pool.transaction() as session:
+        last = events.last_event(session)
+        project = identity.add_project(session, "alpha")
+        assign_cluster(session, before["vc1"].id, project)
+    simulator.run(["start", "host", "vm", "vc1"], 60)
+    poller.poll([commands.VM])
+    with pool.transaction() as session:
+        assert [one.project_id for one in events.events_after(session, SYSTEM, last)] == [project]
 
 
 def test_commands_that_take_longer_than_the_lease_lose_nothing(

@@ -61,7 +61,15 @@ def test_a_signature_lets_in_once(with_signatures: Configuration, pool: Pool, pe
         assert service.get("ann", "/getkey", headers=PROBLEMS).status_code == 401, "not with a token alone"
 
 
-@pytest.mark.parametrize("content", [b"", b"abc", Fernet.generate_key()[:-4], b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"abc", id="short"),
+        pytest.param(Fernet.generate_key()[:-4], id="cut off"),
+        pytest.param(b"\xff\xfe", id="not ASCII"),
+    ],
+)
 def test_a_file_without_a_sealing_key_is_reported(
     with_signatures: Configuration, pool: Pool, people: dict[str, str], content: bytes
 ) -> None:
