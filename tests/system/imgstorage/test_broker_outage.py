@@ -75,7 +75,7 @@ def test_a_killed_broker_restarts_with_all_messages(real_broker: RealBroker, clo
 
     def ask() -> None:
         with Asker(real_broker.settings("head")) as asker:
-            answers.append(asker.ask(question, 60).body)
+            answers.append(asker.ask(question, 600).body)  # a broker may need a minute to start
 
     command = threading.Thread(target=ask)
     command.start()
@@ -109,6 +109,8 @@ def test_a_killed_broker_restarts_with_all_messages(real_broker: RealBroker, clo
         try:
             daemon.publish(reply)
             break
+        except BrokerAwayError:
+            time.sleep(0.1)
         except RocksError:
             reply = asked.get(timeout=120).reply(b"mapped")
             assert reply is not None
