@@ -75,7 +75,9 @@ _OWN = (
     Parameter(("--cluster",), "only those of a cluster", "NAME", "cluster"),
     Parameter(("--count",), "any N free computes instead of named ones", "N"),
     Parameter(("--allocation",), "the allocation that is charged", "NAME"),
-    Parameter(("--walltime",), "at most so long: a number with m, h, d or w (default: 2d)", "TIME"),
+    Parameter(
+        ("--walltime",), "the longest time that it runs: a number with m, h, d or w (default: 2d)", "TIME"
+    ),
     Parameter(("--reservation",), "within this reservation", "NAME"),
     Parameter(("--link",), "print its address only"),
     Parameter(("--serial",), "the serial console, in this terminal; Ctrl-] leaves it"),
@@ -98,7 +100,7 @@ _OWN = (
 )
 _SET_STATE = Parameter(
     ("--state",),
-    "those in a state (default: running); active: created, submitted or running",
+    "those in a state (default: running; active means created, submitted or running)",
     "STATE",
     choices=_SET_STATES,
 )
@@ -111,7 +113,11 @@ _ARGUMENTS = {
     "[NODE]": ("node", "a compute (default: the frontend)", "node"),
     "[NODES]": ("nodes", "computes such as vm-[0-3] (default: the frontend)", "node"),
     "[COMPUTES]": ("nodes", "computes such as vm-[0-3]; they, or --count, are needed", "node"),
-    "[NODES|SET]": ("nodes", "computes such as vm-[0-3], or a set's number (default: the frontend)", "node"),
+    "[NODES|SET]": (
+        "nodes",
+        "computes such as vm-[0-3], or a computeset's number (default: the frontend)",
+        "node",
+    ),
     "SET": ("computeset", "the computeset's number", ""),
     "[SET]": ("computeset", "the computeset's number (default: those of --state)", ""),
     "[ENDPOINT]": ("name", "the name of the server to ask from now on (default: list them)", "endpoint"),
@@ -137,13 +143,13 @@ _TABLE = (
     ("start CLUSTER [COMPUTES]", "computesets:start", "start computes together, as a computeset", _START),
     ("terminate SET", "computesets:terminate", "end a computeset; its disks go back to the NAS", ""),
     ("power on CLUSTER [NODES]", "power:power",
-     "switch the frontend on, or computes of a running set; free computes start as a set", _START),
+     "switch the frontend on, or computes of a running computeset; free computes start as a new one", _START),
     ("power off CLUSTER [NODES|SET]", "power:power",
-     "switch off at once, whatever the system does; a set named by its number ends", ""),
+     "switch off at once, without a shutdown; a computeset named by its number ends", ""),
     ("power shutdown CLUSTER [NODES|SET]", "power:power",
-     "ask the system to shut down; a set named by its number ends", ""),
-    ("power reboot CLUSTER [NODES|SET]", "power:power", "ask the system to reboot", ""),
-    ("power reset CLUSTER [NODES|SET]", "power:power", "restart at once, whatever the system does", ""),
+     "ask the operating system to shut down; a computeset named by its number ends", ""),
+    ("power reboot CLUSTER [NODES|SET]", "power:power", "ask the operating system to reboot", ""),
+    ("power reset CLUSTER [NODES|SET]", "power:power", "restart at once, without a shutdown", ""),
     ("console CLUSTER [NODE]", "consoles:console", "open a node's console", "--link --serial"),
     ("node info CLUSTER [NODE]", "clusters:node_info", "all that is known of a node", ""),
     ("node rename CLUSTER OLD NEW", "clusters:rename", "give computes other names, all at once", ""),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import NoReturn
 
 from comet import __version__
@@ -33,8 +34,8 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _with_optional_value(text: str) -> str:
-    """A word after `--wait` is an argument, not its value."""
-    return text.replace("--wait SECONDS", "--wait[=SECONDS]")
+    """A word after `--wait` is an argument, not its value. The text beside it stays in its column."""
+    return re.sub(r"--wait SECONDS(?:  (?=  ))?", "--wait[=SECONDS]", text)
 
 
 def normalised(line: list[str]) -> list[str]:

@@ -45,7 +45,7 @@ def power(context: Context) -> int:
     unused = [it for it in ("allocation", "walltime", "reservation") if context.option(it) is not None]
     if unused:
         raise UsageError(
-            f"--{unused[0]} belongs to computes that start as a set: name free ones, or give --count"
+            f"--{unused[0]} belongs to computes that start as a computeset: name free ones, or give --count"
         )
     if nodes is not None and nodes.isascii() and nodes.isdigit():
         return _power_set(context, action, int(nodes))
@@ -108,7 +108,7 @@ def _are_free(context: Context, nodes: str | None) -> bool:
         held = next(it for it in names if sets[it] is not None)
         raise RefusedError(
             f"{free[0]} is free, but {held} is in computeset {sets[held]}: name either free computes, which start as "
-            "a new set, or those of running sets"
+            "a new computeset, or those of running computesets"
         )
     return bool(free)
 
@@ -116,9 +116,7 @@ def _are_free(context: Context, nodes: str | None) -> bool:
 def _power_set(context: Context, action: str, chosen: int) -> int:
     cluster = context.arguments.cluster
     if action == "on":
-        raise UsageError(
-            f"{chosen} is a computeset's number; a set is started by comet start {cluster} NODES"
-        )
+        raise UsageError(f"{chosen} is a computeset's number; start one with comet start {cluster} NODES")
     found = context.client.computeset(chosen)
     if found.cluster != cluster:
         raise NotFoundError(

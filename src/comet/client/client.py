@@ -132,7 +132,9 @@ class Client(Requests):
     ) -> Iterator[Outcome]:
         """As `power`, one node after the other; an error is in its outcome."""
         if action not in ACTIONS or (computeset is not None and action == "on"):
-            raise UsageError(f"power {action}: choose one of {', '.join(ACTIONS)}; a set is started by start")
+            raise UsageError(
+                f"power {action}: choose one of {', '.join(ACTIONS)}; a computeset is started by start"
+            )
         if computeset is not None:
             yield self._outcome(f"computeset {computeset}", "PUT", ("computeset", computeset, _PATHS[action]))
             return

@@ -447,7 +447,7 @@ def test_help_says_what_the_command_does(comet: Comet) -> None:
         (("token", "create"), "cluster:destroy, with commas"),
         (("operation", "list"), "queued, running, succeeded, failed, cancelled"),
         (("operation", "show"), "comet operation list"),
-        (("computeset",), "active: created, submitted or running"),
+        (("computeset",), "active means created, submitted or running"),
         (("node",), "rename computes"),
         (("active",), "the server to ask from now on"),
     ):
@@ -456,7 +456,8 @@ def test_help_says_what_the_command_does(comet: Comet) -> None:
         assert part in " ".join(found.out.split()), typed
     top = comet("--help").out
     assert "caches" not in top
-    assert "a set's number" not in comet("power", "on", "--help").out, "a set is started by start"
+    power_on = " ".join(comet("power", "on", "--help").out.split())
+    assert "computeset's number" not in power_on, "a computeset is started by start"
     assert comet("operation", "list", "--state=all").status == 2
 
 

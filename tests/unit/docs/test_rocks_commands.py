@@ -96,6 +96,10 @@ def test_what_the_table_calls_done_exists() -> None:
     assert [name for name, (state, _) in rows().items() if state != "left out" and not exists(name)] == []
 
 
+def test_what_the_table_calls_left_out_does_not_exist() -> None:
+    assert [name for name, (state, _) in rows().items() if state == "left out" and exists(name)] == []
+
+
 def test_a_difference_and_an_omission_have_their_reason() -> None:
     for name, (state, reason) in rows().items():
         assert bool(reason) is (state != "done"), name

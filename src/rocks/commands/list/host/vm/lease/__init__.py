@@ -20,8 +20,8 @@ class Command(rocks.commands.Command):
 
     STATE is starting, running, stopping or saved; fence means that the machine was taken over, and that the old
     host has not answered since. KNOWN is no for a machine that has been removed from the database while its
-    host did not answer: its name and its disks stay in use until rocks stop host vm NAME has stopped it. HOST-
-    KNOWN is no for a host that has been removed: it cannot end its fences; rocks remove host vm fence HOST
+    host did not answer: its name and its disks stay in use until rocks stop host vm NAME has stopped it.
+    HOST-KNOWN is no for a host that has been removed: it cannot end its fences; rocks remove host vm fence HOST
     removes them.
 
     <arg optional='1' type='string' name='name' repeat='1' default='all' of='lease'>
