@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -16,10 +17,28 @@ if TYPE_CHECKING:
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
-def new_ulid() -> str:
-    """26 characters that sort by their millisecond; 80 random bits."""
+_lock = threading.Lock()
+_last = 0
+
+
+def new_ulid(after: str | None = None) -> str:
+    """26 characters that sort by their millisecond, with 80 random bits: as the ULID specification has them.
+
+    Those of one process sort in the order of the calls, also within a millisecond and when the clock is set back; with
+    `after`, the new one comes after that of another process, too.
+    """
+    global _last
     number = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
+    with _lock:
+        number = _last = max(number, _last + 1, _number_of(after) + 1 if after else 0)
     return "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
+
+
+def _number_of(ulid: str) -> int:
+    number = 0
+    for character in ulid:
+        number = number << 5 | _ALPHABET.index(character)
+    return number
 
 
 def visible(scope: Scope, column: str = "c.project_id") -> tuple[str, list[Any]]:

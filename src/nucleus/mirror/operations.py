@@ -36,7 +36,7 @@ def insert_operation(session: Session, new: NewOperation) -> Operation:
     merged = _find_equal(session, new, arguments)
     if merged is not None:
         return merged
-    identifier = new_ulid()
+    identifier = new_ulid(_newest_of_node(session, new.target_node))
     session.execute(
         "INSERT INTO operation (id, kind, target_cluster, target_node, target_set, actor, token_id, project_id,"
         " arguments, unique_key, not_before) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s,"
@@ -49,6 +49,16 @@ def insert_operation(session: Session, new: NewOperation) -> Operation:
     stored = get_operation(session, identifier)
     assert stored is not None
     return stored
+
+
+def _newest_of_node(session: Session, node: int | None) -> str | None:
+    """Operations of a node are done in the order of their identifiers, by whatever clock those were made."""
+    if node is None:
+        return None
+    found = session.row(
+        "SELECT MAX(id) FROM operation WHERE target_node = %s AND state IN ('queued', 'running')", (node,)
+    )
+    return found[0] if found else None
 
 
 def _find_equal(session: Session, new: NewOperation, arguments: str) -> Operation | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
@@ -10,7 +11,7 @@ import pytest
 
 from nucleus.cli.main import main
 from nucleus.configuration import DatabaseSettings
-from nucleus.mirror import clusters, computesets, events, identity, operations, usage
+from nucleus.mirror import clusters, columns, computesets, events, identity, operations, usage
 from nucleus.mirror.driver import DuplicateError, NoSchemaError
 from nucleus.mirror.migrate import check_version, load_migrations, set_up
 from nucleus.mirror.pool import Guard, Pool
@@ -193,6 +194,26 @@ def test_operations_of_a_node_are_done_in_order_and_one_at_a_time(pool: Pool, cl
     assert taken and taken.id == second.id and taken.attempts == 2, "its worker has ended"
     with pool.transaction() as session:
         assert not operations.store_step(session, second, {}), "it is another worker's"
+
+
+def test_operations_of_a_node_keep_their_order_when_the_clock_is_set_back(
+    pool: Pool, cluster_number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one is of another process, whose last identifier is not known here."""
+    now = time.time_ns()
+    with pool.transaction() as session:
+        node = compute_numbers(session, cluster_number)[0]
+        first = operations.insert_operation(session, NewOperation("poweroff", "ann", cluster_number, node))
+        monkeypatch.setattr(columns, "_last", 0)
+        monkeypatch.setattr(time, "time_ns", lambda: now - 3600 * 10**9)
+        second = operations.insert_operation(session, NewOperation("poweron", "ann", cluster_number, node))
+    assert first.id < second.id
+    monkeypatch.undo()
+    guard = Guard(pool.settings, "worker.w1", "w1")
+    assert guard.take()
+    claimed = _claim(pool, "w1")
+    assert claimed and claimed.id == first.id and _claim(pool, "w1") is None
+    guard.release()
 
 
 def test_a_host_has_few_operations_at_a_time(pool: Pool) -> None:
