@@ -305,17 +305,20 @@ def record_state(
     state: str | None,
     host: str | None,
 ) -> None:
-    """Note the state that a worker has just read: an older poll does not count any more."""
+    """Note the state that a worker has just read: an older poll does not count any more.
+
+    What the mirror has is compared, not `node`: a poll may have changed it since the worker read that.
+    """
+    known = session.row("SELECT state, physical_host FROM node WHERE id = %s FOR UPDATE", (node.id,))
+    old, old_host = known or (node.state, node.physical_host)
     session.execute(
         "UPDATE node SET last_command_at = UTC_TIMESTAMP(3), iso_active ="
         " IF(%s = 'active', IF(IFNULL(state, '') = 'active', iso_active, iso), NULL), state = %s, physical_host = %s"
         " WHERE id = %s",
         (state, state, host, node.id),
     )
-    if state != node.state or host != node.physical_host:
+    if state != old or host != old_host:
         session.execute("UPDATE cluster SET generation = generation + 1 WHERE id = %s", (node.cluster_id,))
-    if state != node.state:
+    if state != old:
         target = f"{cluster_name}/{node.name}"
-        append_events(
-            session, [NewEvent("node.power", target, node.state, state, project_id, node.cluster_id)]
-        )
+        append_events(session, [NewEvent("node.power", target, old, state, project_id, node.cluster_id)])

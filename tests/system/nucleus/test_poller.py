@@ -224,6 +224,24 @@ def test_a_poll_that_was_begun_before_a_command_does_not_undo_it(
     assert _read(pool)[1]["vc1"].state == "nostate"
 
 
+def test_a_state_that_a_worker_reads_after_a_poll_is_a_change(
+    poller: Poller, pool: Pool, simulator: Simulator
+) -> None:
+    simulator.run(["start", "host", "vm", "vc1"], 60)
+    poller.poll()
+    node = _read(pool)[1]["vc1"]
+    simulator.run(["stop", "host", "vm", "vc1", "action=poweroff"], 60)
+    poller.poll()
+    before = _read(pool)[0]["vc1"].generation
+    with pool.transaction() as session:
+        last = events.last_event(session)
+        observations.record_state(session, node, "vc1", None, "active", node.physical_host)
+    assert _read(pool)[0]["vc1"].generation == before + 1, "owners would read a text that was kept"
+    with pool.transaction() as session:
+        found = events.events_after(session, SYSTEM, last)
+    assert [(one.target, one.old, one.new) for one in found] == [("vc1/vc1", "nostate", "active")]
+
+
 def test_a_database_that_is_away_during_a_poll(poller: Poller, pool: Pool, simulator: Simulator) -> None:
     poller.poll()
     simulator.run(["start", "host", "vm", "vc1"], 60)
