@@ -208,6 +208,13 @@ class Authenticator:
         return key
 
 
+def has_token(request: Request) -> bool:
+    """Whether the request comes with a token of this service: who sends it is one question to the database."""
+    authorization = request.headers.get("authorization") or credentials_of_cookie(request)
+    scheme, _, text = authorization.partition(" ")
+    return scheme.lower() in ("bearer", "token") and credentials.read_token(text.strip()) is not None
+
+
 def is_own_page(request: Request) -> bool:
     """Whether a script of our own pages sent it: browsers state that, and let no script change it."""
     return request.headers.get("sec-fetch-site") == "same-origin"

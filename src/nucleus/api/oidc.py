@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import threading
@@ -20,12 +21,17 @@ from joserfc.jwk import KeySet
 from nucleus.api.problems import Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from nucleus.configuration import OidcSettings
 
 _KEYS_SECONDS, _AGAIN_SECONDS = 3600.0, 30.0
 _WAIT_SECONDS = 5.0
 _PAUSE_SECONDS = 10.0
 """How long a provider that did not answer is not asked: strangers would have all threads wait for it."""
+
+_MOST_WAITING = 8
+"""How many threads wait for it at a time, while it answers slowly or not yet; there are more, for everything else."""
 
 _MOST_BYTES = 1 << 20
 _LEEWAY_SECONDS = 30
@@ -37,6 +43,7 @@ class Verifier:
     def __init__(self, settings: OidcSettings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
+        self._places = threading.BoundedSemaphore(_MOST_WAITING)
         self._recorded: tuple[KeySet | None, float] = (None, 0.0)
         """The provider's keys, and when they came."""
 
@@ -100,7 +107,9 @@ class Verifier:
         try:
             if self._settings.secret_file:
                 form["client_secret"] = Path(self._settings.secret_file).read_text("utf-8").strip()
-            return str(_get(self._endpoint("token_endpoint"), urlencode(form).encode("ascii"))["id_token"])
+            address = self._endpoint("token_endpoint")
+            with self._waiting():
+                return str(_get(address, urlencode(form).encode("ascii"))["id_token"])
         except urllib.error.HTTPError:
             raise Problem(
                 "not-authenticated", "the identity provider refused this sign-in; begin again"
@@ -127,7 +136,7 @@ class Verifier:
         keys = self._recent(oldest_seconds)
         if keys is not None:
             return keys
-        with self._lock:
+        with self._waiting(), self._lock:
             keys = self._recent(oldest_seconds)  # another thread may have fetched them
             if keys is None:
                 if time.monotonic() < self._ask_again:
@@ -139,6 +148,20 @@ class Verifier:
                     raise
                 self._recorded = (keys, time.monotonic())
             return keys
+
+    @contextlib.contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """Wait for the provider in the block. Problem 503 when enough threads do."""
+        if not self._places.acquire(blocking=False):
+            raise Problem(
+                "backend-unavailable",
+                "too many requests wait for the site's identity provider; send this one again in a few seconds, or use"
+                " a token of this service",
+            )
+        try:
+            yield
+        finally:
+            self._places.release()
 
     def _recent(self, oldest_seconds: float) -> KeySet | None:
         keys, fetched = self._recorded

@@ -2,6 +2,9 @@
 
 Who asks is found out in the thread of the handler, and the framework's work of a millisecond for each request (routes,
 dependencies, validation of what is not there) is left out. What is answered is the same.
+
+Only those with a token go this way: the identity provider is asked, and passwords are checked, in other threads.
+Otherwise strangers could keep all of these waiting.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 
+from nucleus.api.authentication import has_token
 from nucleus.api.problems import Problem, answer_of, problem_of
 from nucleus.api.service import identify
 from rocks.errors import RocksError
@@ -38,9 +42,9 @@ class Quick:
         if scope["type"] == "http" and scope["method"] == "GET" and not scope["query_string"]:
             for route in self._routes:
                 found = route.path_regex.match(scope["path"])
-                if found is not None:
+                if found is not None and has_token(request := Request(scope, receive)):
                     scope["state"]["route"] = route  # the counters want its pattern
-                    request, loop = Request(scope, receive), asyncio.get_running_loop()
+                    loop = asyncio.get_running_loop()
                     response = await loop.run_in_executor(
                         self._threads, _answer, request, route, found.groupdict()
                     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import queue
 import threading
 import time
 import urllib.request
@@ -14,7 +15,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet, OctKey
 
-from nucleus.api import oidc
+from nucleus.api import oidc, quick
 from nucleus.api.problems import Problem
 from nucleus.configuration import Configuration, OidcSettings
 from nucleus.mirror.pool import Pool
@@ -130,6 +131,76 @@ def test_a_provider_that_did_not_answer_is_not_asked_by_everybody(
         with pytest.raises(Problem, match="does not answer"):
             away.claims(provider.sign())
     assert len(asked) == 1
+
+
+def test_a_provider_that_does_not_answer_yet_holds_up_few(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, answers, refusals = threading.Event(), threading.Event(), queue.SimpleQueue[str]()
+
+    def hang(*_: Any, **__: Any) -> None:
+        asked.set()
+        answers.wait(60)
+        raise OSError
+
+    def ask() -> None:
+        try:
+            verifier.claims(provider.sign())
+        except Problem as problem:
+            refusals.put(problem.detail)
+
+    monkeypatch.setattr(urllib.request, "urlopen", hang)
+    verifier = oidc.Verifier(provider.settings)
+    threads = [threading.Thread(target=ask) for _ in range(oidc._MOST_WAITING + 3)]
+    for thread in threads:
+        thread.start()
+    try:
+        assert asked.wait(60)
+        found = [refusals.get(timeout=60) for _ in range(3)]
+        assert not answers.is_set() and all(one.startswith("too many requests wait") for one in found)
+    finally:
+        answers.set()
+        for thread in threads:
+            thread.join(60)
+    assert refusals.qsize() == oidc._MOST_WAITING
+    with pytest.raises(Problem, match="does not answer"):
+        verifier.claims(provider.sign())
+
+
+def test_who_waits_for_the_provider_holds_up_nobody_with_a_token(
+    provider: Provider,
+    configuration: Configuration,
+    pool: Pool,
+    people: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waiting, answers = queue.SimpleQueue[str](), threading.Event()
+
+    def hang(verifier: oidc.Verifier, text: str, nonce: str = "") -> dict[str, str]:
+        waiting.put(text)
+        answers.wait(60)
+        raise Problem("backend-unavailable", "it does not answer")
+
+    def ask() -> None:
+        statuses.put(service.get("stranger", "/v1/cluster").status_code)
+
+    monkeypatch.setattr(oidc.Verifier, "claims", hang)
+    statuses = queue.SimpleQueue[int]()
+    settings = changed(configuration, "oidc", issuer=provider.issuer)
+    with started(settings, pool, people | {"stranger": "a.b.c"}) as service:
+        threads = [threading.Thread(target=ask) for _ in range(quick._THREADS)]
+        for thread in threads:
+            thread.start()
+        try:
+            for _ in threads:
+                waiting.get(timeout=60)
+            assert service.get("ann", "/v1/cluster/vc2").status_code == 200
+            assert not answers.is_set() and statuses.empty()
+        finally:
+            answers.set()
+            for thread in threads:
+                thread.join(60)
+        assert [statuses.get(timeout=60) for _ in threads] == [503] * len(threads)
 
 
 def test_a_subject_is_bound_to_one_user(
