@@ -288,7 +288,8 @@ def _checked(value: Any, hint: Any, section: str, key: str, source: str) -> Any:
     if hint == list[str]:
         if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
             raise UserError(f"{place} is {value!r}: a list of texts is needed")
-        return [name for one in value for name in expand(one)] if key == "hosts" else value
+        # a host that is named twice would get two nodes of a computeset
+        return list(dict.fromkeys(name for one in value for name in expand(one))) if key == "hosts" else value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import OrderedDict
 from datetime import datetime
+from ipaddress import IPv4Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING, NamedTuple
 
 from nucleus.api import credentials
@@ -285,7 +286,10 @@ def missing_scope(caller: Caller, scope: str) -> Problem:
 
 
 class Failures:
-    """Wrong credentials by the address they came from: after some in a minute the address waits."""
+    """Wrong credentials by the address they came from: after some in a minute the address waits.
+
+    Of IPv6 the first 64 bits count: one customer's machine has all addresses behind them.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -293,6 +297,7 @@ class Failures:
 
     def check(self, source: str) -> None:
         """Problem 429 when there were too many."""
+        source = _network_of(source)
         with self._lock:
             recent = [
                 one for one in self._moments.get(source, ()) if time.monotonic() - one < _FAILURE_SECONDS
@@ -307,13 +312,23 @@ class Failures:
 
     def count(self, source: str) -> None:
         """Note one."""
-        now = time.monotonic()
+        source, now = _network_of(source), time.monotonic()
         with self._lock:
             moments = self._moments.setdefault(source, [])
             moments[:] = [one for one in moments if now - one < _FAILURE_SECONDS][-_MOST_FAILURES:] + [now]
             self._moments.move_to_end(source)
             while len(self._moments) > 10_000:
                 self._moments.popitem(last=False)
+
+
+def _network_of(source: str) -> str:
+    try:
+        address = ip_address(source)
+    except ValueError:
+        return source
+    if isinstance(address, IPv4Address) or address.ipv4_mapped:
+        return source
+    return str(IPv6Network((int(address) >> 64 << 64, 64)))
 
 
 class Changes:

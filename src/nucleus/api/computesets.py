@@ -193,6 +193,8 @@ def _requested_nodes(
         raise Problem(
             "invalid-request", f"hosts has {len(hosts)} names for {len(nodes)} nodes; it needs as many"
         )
+    if len({host.casefold() for host in hosts}) < len(hosts):
+        raise Problem("invalid-request", "hosts has a name twice; each node needs a host of its own")
     pairs = sorted(
         zip(nodes, hosts or [""] * len(nodes), strict=True), key=lambda pair: natural_key(pair[0].name)
     )

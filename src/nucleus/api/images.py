@@ -138,7 +138,7 @@ def _in_use(change: Change, image: Image) -> Problem:
     whose = [f"the frontend of {cluster}" for cluster, kind, _ in seen if kind == "frontend"]
     whose += [f"{collect(names)} of {cluster}" for cluster, names in computes.items()]
     others = image.in_use - len(seen)
-    if others:
+    if others > 0:  # one may have been ejected since it was counted
         whose.append(f"{others} machine{'s' if others > 1 else ''} of other projects")
     return Problem(
         "state-conflict",

@@ -26,6 +26,7 @@ def test_the_environment_precedes_the_file(tmp_path: Path) -> None:
     assert found.poll.power_seconds == 2.5 and found.work.per_host == 3
     assert found.batch.hosts == ["n-0", "n-1", "x"]
     assert read_configuration(path, {"NUCLEUS_BATCH_HOSTS": "a[1,3],b"}).batch.hosts == ["a1", "a3", "b"]
+    assert read_configuration(path, {"NUCLEUS_BATCH_HOSTS": "a[1-2],a1"}).batch.hosts == ["a1", "a2"]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from cryptography.fernet import Fernet
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nucleus.api.authentication import Failures
 from nucleus.api.credentials import (
     BadCredentials,
     SentAssertion,
@@ -25,6 +26,7 @@ from nucleus.api.credentials import (
     signature_fits,
     unseal,
 )
+from nucleus.api.problems import Problem
 
 
 def test_a_token_is_read_and_its_secret_is_not_stored() -> None:
@@ -103,3 +105,15 @@ def test_passwords_and_sealed_secrets() -> None:
         unseal(seal("secret", key), key) == "secret"
         and unseal(seal("secret", key), Fernet.generate_key()) is None
     )
+
+
+def test_wrong_credentials_are_counted_by_network() -> None:
+    failures = Failures()
+    for number in range(10):
+        failures.count(f"2001:db8:0:1::{number:x}")
+        failures.count(f"::ffff:192.0.2.{number}")
+        failures.count(f"192.0.2.{number}")
+    with pytest.raises(Problem, match="too many wrong credentials"):
+        failures.check("2001:db8:0:1:ffff::9")
+    for other in ("2001:db8:0:2::1", "::ffff:192.0.2.1", "192.0.2.1", "unix socket"):
+        failures.check(other)
