@@ -17,7 +17,7 @@ from nucleus.api.conditional import json_answer
 from nucleus.api.credentials import Sent, SentAssertion, SentPassword, read_token
 from nucleus.api.pages import page
 from nucleus.api.problems import PROBLEMS, Problem
-from nucleus.api.service import Call, address_of, service_of
+from nucleus.api.service import Call, Known, address_of, service_of
 from nucleus.api.tokens import store_token
 from nucleus.mirror import audit, identity
 
@@ -80,6 +80,12 @@ def start_session(request: Request, caller: Caller, token: str) -> Response:
     response = Response(None, 204, {"Cache-Control": "no-store"})
     response.set_cookie(cookie_name(request), token, secure=True, httponly=True, samesite="strict")
     return response
+
+
+@router.get("/session/rights")
+def rights(call: Known) -> Response:
+    """What the session allows, `{"scopes": […], "is_operator": …}`: a page offers nothing else."""
+    return json_answer({"scopes": sorted(call.scope.scopes), "is_operator": call.scope.is_operator})
 
 
 @router.delete("/session")

@@ -54,14 +54,36 @@ export function fillTexts(row, texts) {
 
 export const time = (text) => (text ? new Date(text).toLocaleString() : 'never');
 
-export class Refusal extends Error {}
-
-class SignedOut extends Refusal {}
-
-export function say(text, isError = false) {
-  byId('message').className = isError ? 'error' : '';
-  byId('message').textContent = text;
+// What the service did not do: `word` begins the line that reports it; what `isPassing` is tried again.
+export class Refusal extends Error {
+  constructor(message, word = 'Refused', isPassing = false) {
+    super(message);
+    this.word = word;
+    this.isPassing = isPassing;
+  }
 }
+
+// Nobody is signed in any more: the form is shown, and nothing further is asked.
+export class SignedOut extends Refusal {}
+
+const AGAIN = 5000;
+const AWAY = 'No answer';
+
+// One line at the end of the page, until the next one or until it is closed. `word` says that something is wrong.
+export function say(text, word = '') {
+  const line = byId('message');
+  line.className = word ? 'error' : '';
+  line.dataset.word = word;
+  line.textContent = word ? `${word}: ${text}` : text;
+  byId('close-message').hidden = !text;
+}
+
+// The first of them, and how many more there are: the line is no place for hundreds.
+export function some(texts, most = 5) {
+  return texts.length <= most ? texts.join(', ') : `${texts.slice(0, most).join(', ')} and ${texts.length - most} more`;
+}
+
+const pause = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
 
 // The answer as {content, next}; a Refusal with the text of the service for anything but success.
 export async function ask(method, path, body) {
@@ -69,35 +91,58 @@ export async function ask(method, path, body) {
   if (method !== 'GET') headers.Prefer = 'respond-async';
   if (body !== undefined) headers['Content-Type'] = 'application/json';
   const answer = await fetch(new URL(path, base), { method, headers, body: body && JSON.stringify(body) }).catch(() => {
-    throw new Refusal('The service does not answer. Are you connected?');
+    throw new Refusal('The service does not answer. Are you connected?', AWAY, true);
   });
   const content = await answer.json().catch(() => null);
   if (answer.status === 401 && path !== 'session') {
     showSignIn();
     throw new SignedOut();
   }
-  if (!answer.ok) throw new Refusal(content?.detail ?? `The service answered ${answer.status}.`);
+  if (answer.status >= 502 && !content?.detail) throw new Refusal(`The service does not answer (${answer.status}).`, AWAY, true);
+  if (!answer.ok) {
+    const refusal = new Refusal(content?.detail ?? `The service answered ${answer.status}.`, 'Refused', answer.status >= 500 || answer.status === 429);
+    if (answer.status === 429) refusal.seconds = Number(answer.headers.get('Retry-After')) || 1;
+    throw refusal;
+  }
   const next = answer.headers.get('Link')?.match(/<[^>]*?(v1\/[^>]*)>; rel="next"/)?.[1] ?? null;
   return { content, next };
 }
 
+// As ask, of many changes in a row: waits when the service has had too many in a second.
+export async function askOfMany(...request) {
+  for (let attempts = 1; ; attempts += 1) {
+    try {
+      return await ask(...request);
+    } catch (error) {
+      if (!(error.seconds <= 5) || attempts === 10) throw error;
+      await pause(error.seconds);
+    }
+  }
+}
+
 export const path = (...parts) => ['v1', ...parts.map(encodeURIComponent)].join('/');
 
-// Runs what a person asked for; what is refused is told in the line at the end of the page.
+// Runs what a person asked for; what is refused is reported in the line at the end of the page, and returned.
 export async function attempt(act) {
   try {
     await act();
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
-    if (!(error instanceof SignedOut)) say(error.message, true);
+    if (!(error instanceof SignedOut)) say(error.message, error.word);
+    return error;
   }
+  return null;
 }
 
 let events = null;
 let begin = () => {};
+let timer = null;
+let visitor = null;
 
 async function showSignIn() {
   events?.close();
+  clearTimeout(timer);
+  if (!byId('content').hidden) say('Your session has ended. Sign in again.');
   byId('content').hidden = true;
   byId('sign-out').hidden = true;
   put(byId('who'), '');
@@ -111,7 +156,7 @@ async function showSignIn() {
       await ask('POST', 'session', { username: name.value.trim(), password: secret.value });
       form.remove();
       say('');
-      await identify();
+      await connect();
       byId('main').focus();
     });
   } }, element('h2', { id: 'sign-in-title' }, 'Sign in'));
@@ -129,21 +174,38 @@ async function showSignIn() {
 
 async function identify() {
   const { content: user } = await ask('GET', path('user'));
+  const { content: rights } = await ask('GET', 'session/rights');
+  const found = JSON.stringify([user.username, rights]);
+  if (visitor !== null && visitor !== found) return location.reload(); // nothing of one visitor is left for another
+  visitor = found;
   put(byId('who'), user.username);
   byId('sign-out').hidden = false;
-  for (const one of document.querySelectorAll('[data-operator]')) one.hidden = !user.is_operator;
+  for (const one of document.querySelectorAll('[data-operator]')) one.hidden = !rights.is_operator;
   byId('content').hidden = false;
-  await begin(user);
+  await begin(user, rights);
 }
 
-// Calls show(user) when somebody has signed in, now or later.
+// Shows what is there. While the service does not answer, it tries again and again.
+async function connect() {
+  clearTimeout(timer);
+  const error = await attempt(identify);
+  if (!error?.isPassing) return;
+  put(byId('live'), 'connection lost; trying again');
+  timer = setTimeout(connect, AGAIN);
+}
+
+// Calls show(user, rights) when somebody has signed in, now or later.
 export function start(show) {
   begin = show;
+  byId('close-message').addEventListener('click', () => {
+    say('');
+    byId('main').focus();
+  });
   byId('sign-out').addEventListener('click', () => attempt(async () => {
     await ask('DELETE', 'session');
     location.reload();
   }));
-  attempt(identify);
+  connect();
 }
 
 // Calls changed(type, data) for each event, and changed('all', {}) whenever events may have been missed.
@@ -154,30 +216,34 @@ export function follow(types, changed) {
   events.addEventListener('lost', () => changed('all', {}));
   events.addEventListener('open', () => {
     put(byId('live'), 'live');
+    if (byId('message').dataset.word === AWAY) say('');
     changed('all', {});
   });
   events.addEventListener('error', () => {
     if (byId('sign-in')) return;
     put(byId('live'), 'connection lost; trying again');
-    if (events.readyState === EventSource.CLOSED) setTimeout(() => attempt(identify), 5000);
+    if (events.readyState !== EventSource.CLOSED) return; // the browser tries again by itself
+    clearTimeout(timer);
+    timer = setTimeout(connect, AGAIN);
   });
 }
 
-// Runs `act` soon, once for all that ask for it meanwhile; never two at a time.
+// Runs `act` soon, once for all that ask for it meanwhile; never two at a time. What the service could not do, later again.
 export function soon(act, milliseconds = 250) {
-  let timer = null;
+  let waiting = null;
   let isBusy = false;
   let isAgain = false;
   return function run() {
     if (isBusy) isAgain = true;
-    else timer ??= setTimeout(async () => {
+    else waiting ??= setTimeout(async () => {
       isBusy = true;
-      timer = null;
-      await attempt(act);
-      isBusy = false;
-      if (isAgain) {
+      waiting = null;
+      try {
+        if ((await attempt(act))?.isPassing) setTimeout(run, AGAIN);
+      } finally {
+        isBusy = false;
+        if (isAgain) run();
         isAgain = false;
-        run();
       }
     }, milliseconds);
   };

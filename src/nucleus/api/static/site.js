@@ -62,8 +62,11 @@ const readFailedSoon = soon(readFailed, 1000);
 
 let timer = null;
 
-start(async () => {
-  await readState(); // refused to anybody but operators
+start(async (user, rights) => {
+  byId('not-yours').hidden = rights.is_operator;
+  byId('content').hidden = !rights.is_operator;
+  if (!rights.is_operator) return;
+  await readState();
   follow(TYPES, (type) => {
     readStateSoon();
     if (type !== 'operation.state') readClustersSoon();

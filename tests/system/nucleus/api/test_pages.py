@@ -13,6 +13,7 @@ from starlette.requests import Request
 from nucleus.api.authentication import credentials_of_cookie
 from nucleus.api.consoles import STATIC
 from nucleus.api.credentials import SCOPES
+from nucleus.api.tokens import store_token
 from nucleus.configuration import Configuration
 from nucleus.mirror import identity
 from nucleus.mirror.pool import Pool
@@ -115,6 +116,23 @@ def test_a_token_that_was_revoked_ends_the_session(service: Client, pool: Pool) 
     with pool.transaction() as session:
         identity.revoke_token(session, service.tokens["ann"].split("_")[1], None)
     assert service.get("", "/v1/user", headers={**OWN, **sent}).status_code == 401
+
+
+def test_a_page_learns_what_its_session_allows(service: Client, pool: Pool) -> None:
+    """An operator is one with the scope admin only; a token of nobody learns nothing."""
+    with pool.transaction() as session:
+        root = identity.user_by_name(session, "root")
+        assert root is not None
+        looking = store_token(session, root.id, ["read"], None, None, "")[1].text
+    for token, scopes, is_operator in (
+        (service.tokens["ann"], sorted(set(SCOPES) - {"admin"}), False),
+        (service.tokens["root"], sorted(SCOPES), True),
+        (looking, ["read"], False),
+    ):
+        sent = {**OWN, **cookie_of(sign_in(service, token))}
+        expected = {"scopes": scopes, "is_operator": is_operator}
+        assert service.get("", "/session/rights", headers=sent).json() == expected
+    assert service.get("", "/session/rights", headers=OWN).status_code == 401
 
 
 def test_signing_out_leaves_the_token_of_the_user(service: Client) -> None:
