@@ -100,7 +100,7 @@ def _frontend_from_an_image(day: NucleusSite) -> None:
     day.does(upload, status=5)
     day.does(f"{upload} --isoname=../x.iso", status=2)
     day.does(f"iso attach inst.iso vc1 {WAIT}", "from the next power-on")
-    day.does(f"power on vc1 {WAIT}", "vc1: is switched on")
+    day.does(f"power on vc1 {WAIT}", "vc1: is on")
     assert _info(day)["iso_active"].endswith("inst.iso")
     assert site.domain_state("vmh1", CLUSTER) == "running"
     drives = site.lab["vmh1"].run(["virsh", "--quiet", "domblklist", CLUSTER]).text
@@ -115,12 +115,12 @@ def _frontend_from_an_image(day: NucleusSite) -> None:
         connect(address, proxy=None, open_timeout=60)
 
     day.does(f"iso detach vc1 {WAIT}", "no image from the next power-on")
-    day.does(f"power off vc1 {WAIT}", "vc1: is switched off")
-    day.does(f"power on vc1 {WAIT}", "vc1: is switched on")
+    day.does(f"power off vc1 {WAIT}", "vc1: is off")
+    day.does(f"power on vc1 {WAIT}", "vc1: is on")
     assert not _info(day)["iso_active"]
     site.wait_for_count("vmh1", CLUSTER, beyond=0, deadline_seconds=120)
     _serial_console(day)
-    day.does(f"power off vc1 {WAIT}", "vc1: is switched off")
+    day.does(f"power off vc1 {WAIT}", "vc1: is off")
     assert site.domain_state("vmh1", CLUSTER) in ("absent", "shut off")
 
 
@@ -154,12 +154,12 @@ def _start_once(day: NucleusSite, images: ImageSite) -> None:
 def _while_it_runs(day: NucleusSite) -> None:
     """Steps 14 to 16."""
     site = day.site
-    day.does(f"power off vc1 {GUEST} {WAIT}", f"{GUEST}: is switched off")
+    day.does(f"power off vc1 {GUEST} {WAIT}", f"{GUEST}: is off")
     assert site.domain_state("vmh1", GUEST) in ("absent", "shut off")
     day.does("computeset 1", "State: running")
-    day.does(f"power on vc1 {GUEST} {WAIT}", f"{GUEST}: is switched on")
+    day.does(f"power on vc1 {GUEST} {WAIT}", f"{GUEST}: is on")
     assert site.domain_state("vmh1", GUEST) == "running"
-    day.does(f"power reboot vc1 1 {WAIT}", "computeset 1: is asked to reboot")
+    day.does(f"power reboot vc1 1 {WAIT}", "computeset 1: was asked to reboot")
     mac = _nodes(day)[GUEST]["mac"]
     day.does("node rename vc1 vm-vc1-[0-1] n[1,0] --yes", "2 renamed")
     day.does("node rename vc1 n[0-1] n[1,0] --yes", "2 renamed")
