@@ -32,8 +32,11 @@ _LOG = logging.getLogger(__name__)
 _LARGEST_MESSAGE_BYTES = 1 << 20
 """Of what a browser sends to a console at once."""
 
-_SWITCH_SECONDS = 0.0005
-"""How long a thread may keep the others waiting: a request is answered while the poller compares 20,000 machines."""
+_SWITCH_SECONDS = 0.0001
+"""How long a thread may keep the others waiting: a request is answered while the poller compares 20,000 machines.
+
+At 300 requests a second the slowest hundredth took 15 ms with 0.5 ms, and 9.6 ms with 0.1 ms, in turns.
+"""
 
 _COLLECTION = (10_000, 5, 200)
 """How many new objects there are between looks for cycles among the young, the older and all of them.
