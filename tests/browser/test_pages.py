@@ -126,6 +126,7 @@ def test_a_wrong_token_is_refused_with_its_reason(site: Site, visit: Callable[..
     stranger.page.fill("#password", "nuc_" + "A" * 8 + "_" + "a" * 43)
     stranger.page.press("#password", "Enter")
     stranger.sees("#message", "unknown, revoked or too old")
+    assert not stranger.page.is_visible("#content") and stranger.page.context.cookies() == []
 
 
 def test_texts_of_others_are_texts(site: Site, visit: Callable[..., Visit]) -> None:
@@ -247,6 +248,7 @@ def test_a_service_that_is_away_is_tried_until_it_answers(site: Site, visit: Cal
     owner.sees("#live", "live")
     owner.sees("#clusters", "vm-vc1-0")
     owner.page.wait_for_function("document.getElementById('message').textContent === ''")
+    assert owner.page.inner_text("#live") == "live"
 
 
 def test_who_signs_in_after_another_sees_nothing_of_theirs(site: Site, visit: Callable[..., Visit]) -> None:
@@ -265,6 +267,7 @@ def test_who_signs_in_after_another_sees_nothing_of_theirs(site: Site, visit: Ca
     owner.sees("#who", "root")
     owner.page.wait_for_function("document.getElementById('clusters').dataset.of === undefined")
     owner.sees("#clusters", "vm-vc1-0")
+    assert "ann" not in owner.page.inner_text("#who")
 
 
 def test_a_token_that_may_only_look_is_offered_nothing_else(site: Site, visit: Callable[..., Visit]) -> None:
@@ -373,6 +376,7 @@ def test_a_search_without_a_match_says_so(site: Site, visit: Callable[..., Visit
     owner.page.fill("#pattern", "zz*")
     owner.page.press("#pattern", "Enter")
     owner.sees("#clusters", "None of your clusters is called zz*.")
+    assert owner.page.locator("#clusters details").count() == 0
 
 
 def test_a_refresh_keeps_the_clusters_that_are_visible_and_renews_their_allocations(

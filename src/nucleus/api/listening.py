@@ -96,7 +96,7 @@ def _at_path(path: str) -> socket.socket:
 def _at_port(address: str, port: int) -> socket.socket:
     family = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0][0]
     listener = socket.create_server((address, port), family=family, backlog=_WAITING)
-    # inherited by its connections; counts also while the other end announces no space for what is to be sent
+    # inherited by its connections; counts also while the other end announces no space for more data
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_SECONDS * 1000)
     return listener
 
