@@ -23,7 +23,7 @@ from rocks.errors import BusyError, RocksError
 DISK, ORIGIN = "disk", "disk-origin"
 _POOL = Path("/dev/zvol/vmpool")
 _MERGE_SECONDS = 200.0
-_ATTEMPTS, _PAUSE_SECONDS = 5, 1.0
+_SWITCH_SECONDS, _PAUSE_SECONDS = 180.0, 1.0
 _KILLS = 16
 _LONGEST_MOVE_SECONDS = 3.0
 _SWITCHER_SECONDS = 1.0
@@ -56,12 +56,20 @@ def main(step: str) -> None:
 
 
 def switched(mappings: DmDevices, name: str, table: Table, live: Table) -> float:
-    """The stall in seconds. As by the daemon, a switch that was given up for its length is tried again."""
-    for _ in range(_ATTEMPTS - 1):
-        with contextlib.suppress(BusyError):
+    """The stall in seconds. As by the daemon, a switch that was given up for its length is tried again.
+
+    How often depends on the machine's disks, which may be slow for a minute; a refused switch keeps its table.
+    """
+    deadline = Deadline(_SWITCH_SECONDS)
+    while True:
+        try:
             return mappings.switch(name, table, live).stall_seconds
+        except BusyError as refused:
+            if deadline.passed():
+                raise
+            print(f"{name}: {refused}", file=sys.stderr, flush=True)
+            assert mappings.is_live(name, live)
         time.sleep(_PAUSE_SECONDS)
-    return mappings.switch(name, table, live).stall_seconds
 
 
 def kill_moves(mappings: DmDevices, remote: Linear, local: Linear) -> None:

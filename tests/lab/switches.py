@@ -43,7 +43,7 @@ def copy_sources(machine: LabMachine) -> None:
 
 def do(machine: LabMachine, step: str) -> list[dict[str, Any]]:
     """Run one step; returns its reports."""
-    reported = machine.run(["env", f"PYTHONPATH={_PLACE}", "python3", f"{_PLACE}/steps.py", step], 240)
+    reported = machine.run(["env", f"PYTHONPATH={_PLACE}", "python3", f"{_PLACE}/steps.py", step], 420)
     return [json.loads(line) for line in reported.text.splitlines()]
 
 
