@@ -14,8 +14,9 @@ from rocks.actions.ha_report import watch_lines
 from rocks.actions.host_requests import ask_facts, open_fleet
 from rocks.actions.leases import FENCE_ATTRIBUTE
 from rocks.actions.unit_commands import outside_of_unit
+from rocks.actions.vm_locks import lock_vms, unlock_vms
 from rocks.clock import monotonic_seconds, wait_seconds
-from rocks.cluster.ha_watch import REASON, Pauses, Silences, is_cut_off, watched
+from rocks.cluster.ha_watch import REASON, Losses, Pauses, Silences, is_cut_off, lost, watched
 from rocks.cluster.records import TRUE_VALUES
 from rocks.database import leases
 from rocks.database import vms as table
@@ -26,10 +27,12 @@ from rocks.errors import BusyError, HostError, RocksError, StateError
 from rocks.hosts.agent_line import AnsweringError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from rocks.cluster.ha_watch import Watched
+    from rocks.cluster.records import Lease
     from rocks.database.connection import Database
+    from rocks.wire.facts import HostFacts
 
 ATTRIBUTE = "ha"
 LOCK = "high availability"
@@ -68,7 +71,7 @@ class Supervisor:
             raise StateError("the service runs already: systemctl status rocks-ha") from None
         self._database, self._launcher, self._log = database, launcher, log
         self._silence_seconds = silence_seconds
-        self._silences, self._pauses = Silences(silence_seconds), Pauses()
+        self._silences, self._pauses, self._losses = Silences(silence_seconds), Pauses(), Losses()
         self._at_work: dict[str, _Work] = {}
         self._warned: set[str] = set()
         self._reported: dict[str, list[str]] | None = None
@@ -88,11 +91,14 @@ class Supervisor:
         # answers: what is started is outside of this unit, the question would not be
         own = find_local_host(database)
         asked = [host for host in machines.hosts if host not in self._at_work]
-        answering, silent = self._ask([host for host in asked if host != own])
-        answering |= {host for host in asked if host == own}
+        facts, silent = self._ask([host for host in asked if host != own])
+        answering = {*facts, *(host for host in asked if host == own)}
         now = monotonic_seconds()
         due = self._silences.observe(now, answering, silent)
-        self._pauses.keep({*silent, *machines.interrupted, *self._at_work})
+        found_lost = self._lost(machines, facts)
+        self._pauses.keep(
+            {*silent, *machines.interrupted, *self._at_work, *(one.host or "" for one in found_lost)}
+        )
         for host in sorted(silent):
             if self._silences.begins(host):
                 self._warned.discard(host)
@@ -101,6 +107,10 @@ class Supervisor:
             if self._pauses.is_over(host, now):
                 names = machines.interrupted[host]
                 self._begin(host, names, ["start", "host", "vm", *names])
+        lost_again = self._losses.observe(found_lost)
+        for host in sorted({one.host for one in lost_again if one.host} - set(self._at_work)):
+            if self._pauses.is_over(host, now):
+                self._start_again(host, [one for one in lost_again if one.host == host])
         due = [host for host in due if self._pauses.is_over(host, now)]
         if due and self._may_act(due):
             for host in due:
@@ -137,22 +147,60 @@ class Supervisor:
         found.held.pop(find_local_host(database) or "", None)
         return found
 
-    def _ask(self, hosts: Sequence[str]) -> tuple[set[str], set[str]]:
-        """(hosts that answer, silent ones).
+    def _lost(self, machines: Watched, facts: Mapping[str, HostFacts | None]) -> list[Lease]:
+        """The leases of the machines that their answering hosts have lost."""
+        names = [name for host in facts for name in machines.held.get(host, ())]
+        held = leases.read_leases(self._database, names).values()
+        return [
+            one for host, answer in facts.items() if answer is not None for one in lost(host, held, answer)
+        ]
+
+    def _start_again(self, host: str, found: Sequence[Lease]) -> None:
+        """Start the machines that a host has lost where they were; a command that works on one of them prevents that.
+
+        The reason in the lease outlives this process, and a start that fails.
+        """
+        database, names = self._database, [one.name for one in found]
+        try:
+            busy = lock_vms(database, names)
+            now = leases.read_leases(database, names, lock=True)
+            begun = [one for one in found if one.name not in busy and now.get(one.name.lower()) == one]
+            for one in begun:
+                leases.set_state(
+                    database, [one.name], one.state, one.intent, f"{REASON}{host} does not run it any more"
+                )
+            database.commit()
+        finally:
+            unlock_vms(database, names)
+        if begun:
+            names = [one.name for one in begun]
+            self._log(
+                f"{host} answers, but does not run {_listed(names)} any more, which has not ended by itself: "
+                "it is started there again"
+            )
+            self._begin(host, names, ["start", "host", "vm", *names])
+
+    def _ask(self, hosts: Sequence[str]) -> tuple[dict[str, HostFacts | None], set[str]]:
+        """(host that answers → its facts, silent hosts); None for facts that a fault of the host prevents.
 
         A host whose agent reports a fault answers, and so does one whose agent does not start, or that refuses the
         login: its machines run on.
         """
         with open_fleet(self._database, hosts) as fleet:
             answers = ask_facts(self._database, fleet, hosts, limit_seconds=_ANSWER_SECONDS)
+        facts: dict[str, HostFacts | None] = {}
         silent = set()
         for host, answer in answers.items():
             if isinstance(answer, AnsweringError):
                 self._warn_once(f"fault of {host}", f"{host} answers, but cannot be used: {answer}")
+                facts[host] = None
+                continue
+            self._warned.discard(f"fault of {host}")
+            if isinstance(answer, HostError):
+                silent.add(host)
             else:
-                self._warned.discard(f"fault of {host}")
-                silent |= {host} if isinstance(answer, HostError) else set()
-        return set(answers) - silent, silent
+                facts[host] = None if isinstance(answer, RocksError) else answer
+        return facts, silent
 
     def _may_act(self, due: Sequence[str]) -> bool:
         """Whether so many other hosts answer that the fault is not this machine's."""

@@ -33,5 +33,10 @@ def lock_vms(database: Database, names: Sequence[str]) -> dict[str, BusyError]:
     return busy
 
 
+def unlock_vms(database: Database, names: Sequence[str]) -> None:
+    """Unlock the machines; those that this connection has not locked are ignored."""
+    database.unlock_all([_lock_name(name) for name in names])
+
+
 def _lock_name(name: str) -> str:
     return f"vm {name.lower()}"

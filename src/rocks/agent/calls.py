@@ -13,6 +13,7 @@ from rocks.agent.operations import adapt_documents, perform
 from rocks.agent.partitions import read_infiniband
 from rocks.agent.vfs import read_adapters, release_older_vfs
 from rocks.devices.disks import read_disk
+from rocks.devices.end_notes import noted_ends
 from rocks.devices.libvirt.accelerator import known_accelerator, probe_accelerator
 from rocks.devices.libvirt.checks import ACTIVE, is_active
 from rocks.devices.libvirt.stop import ensure_fenced
@@ -61,6 +62,7 @@ def read_facts(host: Host, request: FactsRequest) -> HostFacts:
         epoch=host.lease_epoch.current(),
         leases=host.leases.facts() if request.asks_leases else (),
         load=machine.load,
+        noted_ends=noted_ends(host.state_folder),
         shape=None if request.shape is None else read_shape(request.shape, host.sysfs),
     )
 

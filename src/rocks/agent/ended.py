@@ -12,6 +12,7 @@ import ssl
 from pathlib import Path
 from typing import Dict, List, Tuple
 
+from rocks.devices.end_notes import noted_ends
 from rocks.devices.state_folder import Place
 from rocks.errors import HostError, UserError
 from rocks.files import explain
@@ -37,7 +38,7 @@ def report_ends(
     asked again: the notes stay. UserError for settings that cannot be read.
     """
     folder = Place.ENDED.below(state_folder)
-    notes = _read_notes(folder)
+    notes = _read_notes(state_folder)
     if not notes:
         return []
     server = _server(settings_folder)
@@ -52,13 +53,12 @@ def report_ends(
     return [f"{line} has ended, and its lease is released" for line in text.splitlines()]
 
 
-def _read_notes(folder: Path) -> Dict[str, str]:
+def _read_notes(state_folder: Path) -> Dict[str, str]:
     """Name → content of at most `MOST_NAMES` notes."""
+    names = noted_ends(state_folder) or ()
+    folder = Place.ENDED.below(state_folder)
     try:
-        names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
         return {name: (folder / name).read_text("utf-8", "replace") for name in names[:MOST_NAMES]}
-    except FileNotFoundError:
-        return {}
     except OSError as error:
         raise HostError(f"the notes in {folder} cannot be read: {explain(error, folder)}") from None
 

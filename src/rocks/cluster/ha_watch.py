@@ -8,9 +8,13 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from rocks.cluster.records import Lease
+    from rocks.wire.facts import HostFacts
 
 REASON = "high availability: "
 """Begins the reason of every lease that the service takes from a host."""
+
+LEAST_LOSSES = 2
+"""Questions in a row in which a machine was lost: between the first and its lease, a command may have stopped it."""
 
 LEAST_SILENCES = 3
 """Questions in a row without an answer: a service that was stopped itself has not asked meanwhile."""
@@ -56,6 +60,32 @@ def watched(names: Iterable[str], leases: Mapping[str, Lease], places: Mapping[s
         elif is_ours and host:
             found.interrupted.setdefault(host, []).append(name)
     return found
+
+
+def lost(host: str, held: Iterable[Lease], facts: HostFacts) -> list[Lease]:
+    """Those of the leases whose machines the host was to run and does not, though none has ended by itself.
+
+    So it is after a power failure of the host: QEMU is gone, and libvirt's hook noted no end. An end that is noted is
+    about to be reported, and ends the lease.
+    """
+    if facts.noted_ends is None:
+        return []
+    there = {domain.name.lower() for domain in facts.domains if domain.state != "shutoff"}
+    there |= {name.lower() for name in facts.noted_ends}
+    running = [lease for lease in held if lease.state == "running" and lease.host == host]
+    return [lease for lease in running if lease.name.lower() not in there]
+
+
+class Losses:
+    """Which machines are lost, and for how many questions in a row; in the memory of the service."""
+
+    def __init__(self) -> None:
+        self._counts: dict[Lease, int] = {}
+
+    def observe(self, leases: Collection[Lease]) -> list[Lease]:
+        """Take the leases of the machines that a round has found lost; returns those that are so for long enough."""
+        self._counts = {lease: self._counts.get(lease, 0) + 1 for lease in leases}
+        return [lease for lease, count in self._counts.items() if count >= LEAST_LOSSES]
 
 
 class _Silence(NamedTuple):

@@ -204,3 +204,27 @@ def test_nothing_is_taken_while_this_machine_may_be_cut_off_or_nothing_can_fence
     assert "contradict each other" in site.refused(
         f"evacuate host {OLD} reason=x must-fence=yes host-off=yes"
     )
+
+
+def test_what_a_host_has_lost_is_started_there_again_and_what_has_ended_is_not(
+    site: ThreeMachines, fence: Fenced, begin: Callable[[], Service]
+) -> None:
+    """No QEMU, and no note of libvirt's hook: so it is after a power failure."""
+    site.done(f"set host attr {WITHOUT} ha yes")
+    notes = site.machines[OLD].outside("/var/lib/rocks/ended")
+    notes.mkdir()
+    try:
+        for name in (WITH, WITHOUT):
+            site.virsh(OLD, "destroy", name)
+        assert sorted(path.name for path in notes.iterdir()) == [WITH, WITHOUT]
+        (notes / WITH).unlink()  # a power failure leaves none
+        begin().has_logged(f"{OLD} answers, but does not run {WITH} any more")
+        wait_until(lambda: site.running(WITH) == [OLD], PATIENCE_SECONDS)
+        wait_until(lambda: site.lease(WITH)[1:] == ("running", OLD), PATIENCE_SECONDS)
+        assert site.running(WITHOUT) == []
+        assert site.sql(f"SELECT Reason FROM vm_leases WHERE Name = '{WITH}'") == [["NULL"]]
+        assert fence.calls() == 0
+    finally:
+        for note in notes.iterdir():
+            note.unlink()
+        notes.rmdir()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +15,7 @@ from rocks.actions import high_availability
 from rocks.actions.high_availability import Supervisor
 from rocks.cluster.ha_watch import REASON
 from rocks.cluster.records import Lease
-from rocks.errors import HostError, RocksError
+from rocks.errors import BusyError, HostError, RocksError
 from rocks.hosts.agent_line import NoAgentError
 
 HEAD, OLD, NEW, OTHER = "head", "vmh1", "vmh2", "vmh3"
@@ -29,6 +30,10 @@ class Site:
         self.lease = Lease(NAME, 7, OLD, "running")
         self.place = OLD
         self.faults: dict[str, RocksError] = {}
+        self.states = {NAME: "running"}
+        self.noted_ends: tuple[str, ...] | None = ()
+        self.is_busy = False
+        self.reasons: list[tuple[list[str], str]] = []
         self.commands: list[list[str]] = []
         self.log: list[str] = []
         self.now = 0.0
@@ -36,7 +41,17 @@ class Site:
         self.goes_on.set()
 
     def ask(self, database: Any, fleet: Any, hosts: Sequence[str], **_: Any) -> dict[str, object]:
-        return {host: self.faults.get(host, object()) for host in hosts}
+        domains = [SimpleNamespace(name=name, state=state) for name, state in self.states.items()]
+        facts = SimpleNamespace(domains=domains, noted_ends=self.noted_ends)
+        return {host: self.faults.get(host, facts) for host in hosts}
+
+    def lock_vms(self, _: Any, names: Sequence[str]) -> dict[str, BusyError]:
+        return {name: BusyError("another command works on it") for name in names if self.is_busy}
+
+    def set_state(self, _: Any, names: list[str], state: str, intent: str | None, reason: str) -> None:
+        assert (state, intent) == ("running", None)
+        self.lease = replace(self.lease, reason=reason)
+        self.reasons.append((names, reason))
 
     def run(self, arguments: list[str], deadline_seconds: float) -> SimpleNamespace:
         self.commands.append(arguments[1:])
@@ -66,7 +81,11 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     )
     for name, value in {
         "table": table,
-        "leases": SimpleNamespace(read_leases=lambda *_: {NAME: found.lease}),
+        "leases": SimpleNamespace(
+            read_leases=lambda *_, **__: {NAME: found.lease}, set_state=found.set_state
+        ),
+        "lock_vms": found.lock_vms,
+        "unlock_vms": lambda *_: None,
         "has_attribute": lambda *_: True,
         "resolve_attribute": lambda *_: {NAME: "yes"},
         "resolve_secret": lambda *_: {OLD: "/fence", HEAD: "/fence"},
@@ -88,7 +107,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 @pytest.fixture
 def supervisor(site: Site) -> Supervisor:
     """Of the site."""
-    database: Any = SimpleNamespace(lock=lambda *_: None, end_reading=lambda: None)
+    database: Any = SimpleNamespace(lock=lambda *_: None, end_reading=lambda: None, commit=lambda: None)
     return Supervisor(database, "rocks", site.log.append)
 
 
@@ -142,3 +161,44 @@ def test_a_machine_that_is_being_started_is_left_to_that_command(site: Site, sup
     site.place, site.lease = NEW, Lease(NAME, 8, NEW, "starting", "start", OURS)
     site.look(supervisor, 30)
     assert [command[0] for command in site.commands] == ["evacuate"]
+
+
+def test_what_a_host_lost_with_its_power_is_started_there_again(site: Site, supervisor: Supervisor) -> None:
+    """At the second question: between the first and the lease a command may have stopped the machine."""
+    site.look(supervisor)
+    site.states[NAME] = "shutoff"
+    site.look(supervisor)
+    assert site.commands == []
+    site.look(supervisor)
+    assert site.commands == [["start", "host", "vm", NAME]]
+    assert site.reasons == [([NAME], f"{REASON}{OLD} does not run it any more")]
+    assert f"{OLD} answers, but does not run {NAME} any more" in site.log[-1]
+
+
+def test_a_start_there_that_was_killed_is_repeated(site: Site, supervisor: Supervisor) -> None:
+    """Before it has changed the lease; after the first pause."""
+    site.states.clear()
+    site.look(supervisor, 2)
+    site.look(supervisor, 5)
+    assert len(site.commands) == 1
+    site.look(supervisor, 2)
+    assert site.commands == [["start", "host", "vm", NAME]] * 2
+
+
+@pytest.mark.parametrize("noted_ends", [(NAME,), None])
+def test_what_may_have_ended_by_itself_stays_off(
+    site: Site, supervisor: Supervisor, noted_ends: tuple[str, ...] | None
+) -> None:
+    """Its end is noted and will be reported, or nobody notes ends on this host."""
+    site.states[NAME], site.noted_ends = "shutoff", noted_ends
+    site.look(supervisor, 20)
+    assert site.commands == []
+
+
+def test_what_a_command_works_on_is_left_to_it(site: Site, supervisor: Supervisor) -> None:
+    site.states[NAME], site.is_busy = "shutoff", True
+    site.look(supervisor, 5)
+    assert (site.commands, site.reasons) == ([], [])
+    site.is_busy, site.lease = False, replace(site.lease, state="stopping")
+    site.look(supervisor, 5)
+    assert site.commands == []
