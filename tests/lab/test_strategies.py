@@ -49,9 +49,10 @@ def test_cut_machine_is_unreachable_and_runs_on(lab: Lab) -> None:
     machine.start_program("ticking", ["sh", "-c", "while sleep 1; do date +%s >>/root/ticks; done"])
     ping = ["ping", "-c", "1", "-W", "2", machine.description.address]
     assert other.run_any(ping).exit_status == 0
+    before_cut = int(machine.run(["date", "+%s"]).text)
     machine.cut()
     assert other.run_any(ping).exit_status != 0
-    time.sleep(4)
+    time.sleep(8)
     machine.reconnect()
     assert other.run_any([*ping[:2], "4", *ping[3:]]).exit_status == 0
     machine.set_link_up(False)
@@ -60,7 +61,7 @@ def test_cut_machine_is_unreachable_and_runs_on(lab: Lab) -> None:
     assert other.run_any([*ping[:2], "4", *ping[3:]]).exit_status == 0
     assert "carrier" in machine.run(["journalctl", "--no-pager", "-b", "-u", "systemd-networkd"]).text.lower()
     ticks = [int(word) for word in machine.read_file("/root/ticks").split()]
-    assert max(later - earlier for earlier, later in zip(ticks, ticks[1:], strict=False)) <= 3
+    assert [tick for tick in ticks if before_cut + 2 <= tick <= before_cut + 9], (before_cut, ticks)
 
 
 def test_delay_and_loss(lab: Lab) -> None:

@@ -23,8 +23,9 @@ from rocks.devices.device_mapper.ioctl import (
     Target,
 )
 from rocks.devices.device_mapper.rules import UUID_PREFIX
-from rocks.devices.device_mapper.tables import Linear, Table, target_of
+from rocks.devices.device_mapper.tables import Linear, Switched, Table, target_of
 from rocks.devices.zfs.tool import zfs_when_free
+from rocks.errors import BusyError
 from rocks.process import run_checked
 from tests.contract.devices.device_mapper.dm_world import POOL, PREFIX
 
@@ -32,11 +33,30 @@ _CHUNK = 8192
 _SECONDS = 60.0
 
 
+class _PatientDevices(DmDevices):
+    """Tries a refused switch again, as the daemon does: the machine's disks may be slow. Unless the test slows them."""
+
+    def __init__(self, is_slowed: Callable[[], bool]) -> None:
+        super().__init__()
+        self._is_slowed = is_slowed
+
+    def switch(self, name: str, table: Table, live: Table) -> Switched:
+        """As `DmDriver.switch`."""
+        deadline = Deadline(_SECONDS)
+        while True:
+            try:
+                return super().switch(name, table, live)
+            except BusyError:
+                if self._is_slowed() or deadline.passed():
+                    raise
+            time.sleep(0.5)
+
+
 class RealWorld:
     """The kernel's device-mapper; volumes are ZFS's, for loop devices and files would bring a cache of their own."""
 
     def __init__(self) -> None:
-        self.devices: DmDriver = DmDevices()
+        self.devices: DmDriver = _PatientDevices(lambda: self._restless is not None)
         self._volumes: list[str] = []
         self._opened: dict[str, int] = {}
         self._restless: tuple[str, threading.Thread] | None = None
