@@ -10,7 +10,7 @@ import errno
 import hashlib
 import os
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from rocks.errors import HostError, IncoherentError
@@ -53,7 +53,14 @@ def data_blocks(descriptor: int, begin: int = 0) -> Iterator[tuple[int, bytes]]:
 
 def send_content(descriptor: int, send: Callable[[bytes], None]) -> Content:
     """Write the stream of an open image with `send`, and return what it was. OSError."""
-    size, used_bytes = os.fstat(descriptor).st_size, 0
+    return send_blocks(os.fstat(descriptor).st_size, data_blocks(descriptor), send)
+
+
+def send_blocks(
+    size: int, blocks: Iterable[tuple[int, bytes]], send: Callable[[bytes], None] = lambda data: None
+) -> Content:
+    """As `send_content`, for the blocks of an image of that size which are not zero."""
+    used_bytes = 0
     digest = hashlib.sha256()
 
     def put(data: bytes) -> None:
@@ -61,12 +68,31 @@ def send_content(descriptor: int, send: Callable[[bytes], None]) -> Content:
         send(data)
 
     put(_TITLE + _SIZE.pack(size))
-    for offset, block in data_blocks(descriptor):
+    for offset, block in blocks:
         put(_BLOCK.pack(offset, len(block)))
         put(block)
         used_bytes += len(block)
     put(_BLOCK.pack(*_END))
     return Content(size, used_bytes, digest.hexdigest())
+
+
+def blocks_read(read: Callable[[int], bytes], size: int) -> Iterator[tuple[int, bytes]]:
+    """As `data_blocks`, of what `read(n)` returns from its beginning: a device has neither a size of its own nor holes.
+
+    IncoherentError when it ends before the size.
+    """
+    offset = 0
+    while offset < size:
+        length = min(BLOCK_BYTES, size - offset)
+        block = b""
+        while len(block) < length:
+            more = read(length - len(block))
+            if not more:
+                raise IncoherentError("the volume ends before its size")
+            block += more
+        if block != _ZEROS[:length]:
+            yield offset, block
+        offset += length
 
 
 def content_of(descriptor: int, watch: Callable[[int], None] = lambda done: None) -> Content:

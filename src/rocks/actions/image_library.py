@@ -142,20 +142,21 @@ def save_image(
     return path, export_image(library, image, path, chosen, progress)
 
 
-def remove_image(database: Database, name: str) -> None:
-    """Remove the image, or its unfinished import.
+def remove_image(database: Database, name: str) -> str | None:
+    """Remove the image, or its unfinished import; returns the digest that no image of the library has any more.
 
     StateError when virtual machines are to have their disks from it, or there is none.
     """
     library = library_folder(database)
     check_image_name(name)
     _lock(database, name)
-    if find_image(library, name) is None:
+    image = find_image(library, name)
+    if image is None:
         if not any(leftover.name == name for leftover in find_leftovers(library)):
             existing_image(library, name)
         remove_leftover(library, name)
         remove_image_files(library, name)
-        return
+        return None
     users = members_with_value(database, IMAGE_ATTRIBUTE, name)
     if users:
         raise StateError(
@@ -171,6 +172,8 @@ def remove_image(database: Database, name: str) -> None:
         )
     remove_image_files(library, name)
     remove_leftover(library, name)
+    is_elsewhere = any(other.digest == image.digest for other in read_images(library))
+    return None if is_elsewhere or image.format != "raw" else image.digest
 
 
 def _lock(database: Database, name: str) -> None:

@@ -21,6 +21,7 @@ from rocks.errors import BusyError, StateError, ToolError, UserError
 from rocks.imgstorage.client import questions
 from rocks.imgstorage.client.asking import MAP_SECONDS
 from rocks.process import run, run_checked
+from rocks.wire.image_bases import is_base
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -219,7 +220,8 @@ def remove_image(
     """
     check_pool_name(zpool)
     check_volume_name(volume)
-    hours = 0 if now else grace_hours(database, nas)
+    # the base of an image has no content of its own, and no grace period
+    hours = 0 if now or is_base(volume) else grace_hours(database, nas)
     with open_storage(database) as storage:
         storage.ask(questions.delete_image(nas, zpool, volume, force, hours * 3600), MAP_SECONDS)
         if hours or dry_run.is_on():  # a dry run destroys nothing, and need not wait until it is gone

@@ -84,6 +84,7 @@ def _map(
     watcher: Watcher,
     made: list[ImageSpec],
 ) -> MappedImages:
+    from rocks.actions.image_bases import make_disks
     from rocks.actions.map_batches import map_images
     from rocks.actions.storage_access import open_storage
     from rocks.cluster.image_moves import check_not_moving
@@ -110,6 +111,12 @@ def _map(
     storage = open_storage(database)
     database.commit()
     with storage:
+        disks = make_disks(database, storage, [vm for vm, _ in machines], planned, watcher)
+        result.failed.update(disks.failed)
+        result.notes.extend(disks.notes)
+        planned = [image for image in planned if image.vm not in disks.failed]
+        if not planned:
+            return result
         mapped = map_images(storage, planned, tokens, watcher, made)
     set_devices(
         database,

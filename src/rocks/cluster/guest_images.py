@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.cluster.disk_places import directory_of
+from rocks.cluster.disk_places import directory_of, image_directories
 from rocks.cluster.names import printable
 from rocks.errors import StateError, UserError
 from rocks.units import BYTES_PER_GB, gigabytes
@@ -72,17 +72,39 @@ def read_keys(text: str) -> tuple[str, ...]:
 
 
 def source_disk(vm: VirtualMachine) -> Disk | None:
-    """The disk that is made from the machine's image: the first, if it is a raw file; None without an image."""
+    """The disk that its host makes from the machine's image: the first, if it is a raw file; None without an image."""
     if not vm.host.attribute(IMAGE_ATTRIBUTE) or not vm.disks:
         return None
     disk = vm.disks[0]
-    return disk if not disk.is_block and disk.type in ("file", "tap:aio") else None
+    return disk if not (disk.is_block or disk.is_mapped) and disk.type in ("file", "tap:aio") else None
 
 
 def seed_path(vm: VirtualMachine) -> str | None:
-    """The file of the machine's second disk, for cloud-init; None for a machine that has no image."""
+    """The file of the machine's second disk, for cloud-init; None for a machine that has no image.
+
+    It is beside the first disk; that of a machine whose disk is on a NAS is in the host's first image directory.
+    """
     disk = source_disk(vm)
-    return None if disk is None else f"{disk.path}.seed"
+    if disk is not None:
+        return f"{disk.path}.seed"
+    if vm.container is None or not _is_on_nas(vm):
+        return None
+    places = image_directories(vm.container)
+    return f"{places[0]}/{vm.name}.seed" if places else None
+
+
+def check_seed_place(vm: VirtualMachine) -> None:
+    """StateError when the machine's disk is on a NAS, and its host has no folder for its disk for cloud-init."""
+    if vm.container is not None and _is_on_nas(vm) and seed_path(vm) is None:
+        name = vm.container.name
+        raise StateError(
+            f"{vm.name} is not started: it has an image, and {name} has no image directory for its small disk with "
+            f"name, addresses and keys; set one: rocks set host attr {name} vm_image_directory /FOLDER"
+        )
+
+
+def _is_on_nas(vm: VirtualMachine) -> bool:
+    return bool(vm.host.attribute(IMAGE_ATTRIBUTE) and vm.disks and vm.disks[0].is_mapped)
 
 
 def is_copy(path: str) -> bool:

@@ -49,6 +49,59 @@ class AddZvol:
 
 
 @dataclass(frozen=True)
+class AddBase:
+    """Make the base volume of an image of the library, unless it is complete: its content is transferred next.
+
+    `digest` is that of the content (`rocks.image_blocks`), `size_bytes` the size of the disk, `used_bytes` what the
+    pool must have free, `image` the name in the library, for people.
+    """
+
+    zpool: str
+    digest: str
+    size_bytes: int
+    used_bytes: int
+    image: str
+
+
+@dataclass(frozen=True)
+class ListBases:
+    """The base volumes of all pools of the NAS that have images, also unfinished ones."""
+
+
+@dataclass(frozen=True)
+class NewClone:
+    """A volume to be cloned from `origin` (VOLUME@SNAPSHOT of the pool), then grown to `size_bytes`.
+
+    Without an origin the volume is only looked for.
+    """
+
+    zvol: str
+    origin: str = ""
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class CloneZvols:
+    """Make those clones that are missing; a volume that exists stays as it is.
+
+    With `replaces`, an existing volume must be such a clone; one of another snapshot of the same volume that was never
+    used is made anew.
+    """
+
+    zpool: str
+    clones: Tuple[NewClone, ...]
+    replaces: bool = False
+
+
+@dataclass(frozen=True)
+class FreezeZvols:
+    """Have a snapshot of the present content of each of the unmapped images, from which clones are made."""
+
+    zpool: str
+    zvols: Tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class UnmapZvol:
     """Unmap an image and write its changes back. The answer comes when the NAS has them."""
 
@@ -239,6 +292,10 @@ ACTIONS: Dict[str, Action] = {
     for action in (
         Action("map_zvol", "nas", MapZvol, "zvol_mapped"),
         Action("add_zvol", "nas", AddZvol, "zvol_added"),
+        Action("add_base", "nas", AddBase, "base_added"),
+        Action("list_bases", "nas", ListBases, "base_list"),
+        Action("clone_zvols", "nas", CloneZvols, "zvols_cloned"),
+        Action("freeze_zvols", "nas", FreezeZvols, "zvols_frozen"),
         Action("unmap_zvol", "nas", UnmapZvol, "zvol_unmapped"),
         Action("del_zvol", "nas", DelZvol, "zvol_deleted"),
         Action("undelete_zvol", "nas", UndeleteZvol, "zvol_undeleted"),

@@ -26,14 +26,14 @@ from rocks.imgstorage import exchange
 from rocks.imgstorage.bus import BusSettings
 from rocks.imgstorage.configuration import Configuration
 from rocks.imgstorage.life.names import target_prefix
-from rocks.imgstorage.nas import arrivals, move_lines, moves
+from rocks.imgstorage.nas import arrivals, bases, move_lines, moves
 from rocks.imgstorage.nas.service import Devices, NasService
 from rocks.imgstorage.store.file import StoreFile
 from rocks.imgstorage.stream.transport import Identity
 from tests.system.imgstorage.image_site import FRONTEND, PoolDevices, VolumeFile, address_of
 
 _PREFIX = "/dev/zvol/"
-_LINES = (arrivals, moves, move_lines, exchange)
+_LINES = (arrivals, bases, moves, move_lines, exchange)
 
 
 class Moments:

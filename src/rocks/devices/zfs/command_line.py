@@ -5,7 +5,8 @@ None has `-R` or `-F`: no dataset is destroyed as a side effect.
 
 from __future__ import annotations
 
-from typing import List, Mapping, Optional, Tuple
+from concurrent.futures import ThreadPoolExecutor
+from typing import List, Mapping, Optional, Sequence, Tuple
 
 from rocks.clock import Deadline
 from rocks.devices.zfs import block_devices
@@ -43,6 +44,7 @@ _SEND_FLAGS = ("-L", "-c", "-e")  # large, compressed and embedded blocks: the s
 _LOG_HEADER_BYTES = 65536  # upper bound: two blocks of 16 KiB at most
 _MAX_LISTINGS = 5
 _EMPTY_STREAM_BYTES = 624  # BEGIN and END records of 312 bytes
+_CLONES_AT_ONCE = 16
 _WHOLE_DISK = "volmode=dev"  # the host creates no devices of a guest's partitions
 
 
@@ -122,6 +124,12 @@ class ZfsCommandLine:
     def clone(self, snapshot: str, volume: str) -> None:
         """As `ZfsCommands.clone`."""
         zfs("clone", "-o", _WHOLE_DISK, snapshot, volume)
+
+    def clone_all(self, snapshot: str, volumes: Sequence[str]) -> None:
+        """As `ZfsCommands.clone_all`; clones that are made at once share a transaction group of the pool."""
+        with ThreadPoolExecutor(_CLONES_AT_ONCE) as threads:
+            for _ in threads.map(lambda volume: self.clone(snapshot, volume), volumes):
+                pass
 
     def set_values(self, name: str, values: Mapping[str, str]) -> None:
         """As `ZfsCommands.set_values`."""

@@ -6,7 +6,7 @@ missing or full.
 
 from __future__ import annotations
 
-from typing import Mapping, Optional, Protocol, Tuple
+from typing import Mapping, Optional, Protocol, Sequence, Tuple
 
 from rocks.clock import Deadline
 from rocks.devices.zfs.driver import Transfer
@@ -51,6 +51,9 @@ class ZfsCommands(Protocol):
 
     def clone(self, snapshot: str, volume: str) -> None:
         """Clone a snapshot."""
+
+    def clone_all(self, snapshot: str, volumes: Sequence[str]) -> None:
+        """Clone a snapshot several times; after an error some of the volumes may exist."""
 
     def set_values(self, name: str, values: Mapping[str, str]) -> None:
         """Set properties of a volume in one command."""

@@ -83,6 +83,14 @@ class PoolDriver(Protocol):
     def ensure_clone(self, volume: str, origin_snapshot: str, origin_guid: str) -> Change:
         """Create the volume as a clone of a snapshot (full name)."""
 
+    def ensure_clones(
+        self, volumes: Sequence[str], origin_snapshot: str, origin_guid: str
+    ) -> Tuple[str, ...]:
+        """Create the volumes as clones of one snapshot, several at a time; returns those that were missing.
+
+        After an error some of them may exist.
+        """
+
     def ensure_size(self, volume: str, guid: str, size_bytes: int) -> Change:
         """Grow a volume, also while it is in use. StateError when it is larger."""
 
@@ -100,6 +108,9 @@ class PoolDriver(Protocol):
 
     def ensure_synchronous(self, volume: str, guid: str) -> Change:
         """Set `sync=always`."""
+
+    def ensure_read_only(self, volume: str, guid: str) -> Change:
+        """Set `readonly=on`: the volume's device takes no writes. Its clones do."""
 
     def ensure_renamed(self, volume: str, guid: str, new_name: str) -> Change:
         """Rename the volume within its pool; a missing parent file system is created."""

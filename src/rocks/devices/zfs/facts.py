@@ -26,7 +26,7 @@ class VolumeFact(NamedTuple):
     few KiB too large, so use `written_since` to test for writes. `origin`: full name of the snapshot it is a clone of.
     `resume_token`: of a partial receive; if that is the volume's first stream, its size is 0. `properties`: local
     `imgstore:` properties, sorted. `referenced_bytes`: space of the current content in the pool, on RAIDZ more than was
-    written. `is_synchronous`: `sync=always`.
+    written. `is_synchronous`: `sync=always`. `is_read_only`: `readonly=on`.
     """
 
     name: str
@@ -41,6 +41,7 @@ class VolumeFact(NamedTuple):
     properties: Tuple[Tuple[str, str], ...] = ()
     referenced_bytes: int = 0
     is_synchronous: bool = False
+    is_read_only: bool = False
 
     def property_value(self, key: str) -> Optional[str]:
         """The value of a property of ours, by its full name; None when it is not set."""

@@ -55,6 +55,7 @@ def volume_of(name: str, values: Mapping[str, str]) -> VolumeFact:
         properties=own_properties(values),
         referenced_bytes=_number(values.get("referenced")),
         is_synchronous=values.get("sync") == "always",
+        is_read_only=values.get("readonly") == "on",
     )
 
 

@@ -67,6 +67,34 @@ class VolumeOperations(PoolReading):
             )
         return settle(lambda: self._commands.clone(origin_snapshot, volume), is_so)
 
+    def ensure_clones(
+        self, volumes: Sequence[str], origin_snapshot: str, origin_guid: str
+    ) -> Tuple[str, ...]:
+        """As `PoolDriver.ensure_clones`. The volumes are listed once before and, after a failure, once behind."""
+        check_snapshot(origin_snapshot)
+        for volume in volumes:
+            check_volume(volume)
+        above = sorted({volume.rpartition("/")[0] for volume in volumes})
+
+        def missing() -> Tuple[str, ...]:
+            facts = {fact.name: fact for place in above for fact in self._commands.list_volumes(place)}
+            for volume in volumes:
+                if volume in facts and facts[volume].origin != origin_snapshot:
+                    raise IncoherentError(f"{volume} exists and is not a clone of {origin_snapshot}")
+            return tuple(volume for volume in volumes if volume not in facts)
+
+        made = missing()
+        if not made:
+            return ()
+        found = self._commands.read_guid(origin_snapshot)
+        if found is None:
+            raise StateError(
+                f"there is no snapshot {origin_snapshot} to clone; it had the guid {origin_guid}"
+            )
+        check_guid(origin_snapshot, found, origin_guid)
+        settle(lambda: self._commands.clone_all(origin_snapshot, made), lambda: not missing())
+        return made
+
     def ensure_size(self, volume: str, guid: str, size_bytes: int) -> Change:
         """As `PoolDriver.ensure_size`."""
         fact = self._known(volume, guid)
@@ -105,6 +133,10 @@ class VolumeOperations(PoolReading):
         return (
             UNCHANGED if self._known(volume, guid).is_synchronous else self._set(volume, {"sync": "always"})
         )
+
+    def ensure_read_only(self, volume: str, guid: str) -> Change:
+        """As `PoolDriver.ensure_read_only`."""
+        return UNCHANGED if self._known(volume, guid).is_read_only else self._set(volume, {"readonly": "on"})
 
     def ensure_renamed(self, volume: str, guid: str, new_name: str) -> Change:
         """As `PoolDriver.ensure_renamed`."""

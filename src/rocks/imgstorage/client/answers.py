@@ -111,6 +111,37 @@ class CopyRow:
 
 
 @dataclass(frozen=True)
+class MadeBase:
+    """The base volume of an image of the library; without `complete` its content has to be transferred."""
+
+    guid: str
+    size_bytes: int
+    complete: bool
+
+
+@dataclass(frozen=True)
+class MadeClones:
+    """Volumes that were made, that exist already, and that do not exist and have no origin on the NAS."""
+
+    made: Tuple[str, ...]
+    present: Tuple[str, ...]
+    missing: Tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class BaseRow:
+    """A base volume: the image's name and digest, the space that it takes, and how many disks are clones of it."""
+
+    zpool: str
+    zvol: str
+    image: str
+    digest: str
+    used_bytes: int
+    clones: int
+    complete: bool
+
+
+@dataclass(frozen=True)
 class ImageAttributes:
     """The attributes of one image: seconds, UNIX seconds, bytes per second as text; None for one that is not set."""
 
@@ -153,6 +184,14 @@ def read_attributes(fields: Fields) -> Dict[str, Optional[str]]:
     if not isinstance(attributes, dict):
         raise IncoherentError("the answer has no attributes")
     return {str(name): None if value is None else str(value) for name, value in attributes.items()}
+
+
+def read_names(fields: Fields) -> Dict[str, str]:
+    """Volume → name, in `body`. IncoherentError when it is no object of texts."""
+    body = fields.get("body")
+    if not isinstance(body, dict) or not all(isinstance(name, str) for name in body.values()):
+        raise IncoherentError("the answer has no names by volume")
+    return {str(volume): name for volume, name in body.items()}
 
 
 def read_text(name: str, fields: Fields) -> str:

@@ -237,7 +237,7 @@ def _put(
             answers[key] = query.read(fields)
             return None if query.follow is None else query.follow(fields)
         except IncoherentError as error:
-            answers[key] = IncoherentError(f"{query.node}: {error}")
+            answers[key] = IncoherentError(f"{query.node}: {error}", code=error.code)
         except RocksError as error:
             answers[key] = error
     return None

@@ -6,7 +6,7 @@ from typing import Any, Callable, Dict, Mapping, Optional, Tuple, Type
 
 from rocks import dry_run
 from rocks.errors import BugError, Code, StateError
-from rocks.imgstorage.client.answers import ImageAttributes, ImageRow, MadeVolume
+from rocks.imgstorage.client.answers import ImageAttributes, ImageRow, MadeBase, MadeClones, MadeVolume
 from rocks.imgstorage.client.questions import Query, images_of
 from rocks.wire import imgstorage as wire
 
@@ -20,6 +20,12 @@ _STEPS: Dict[Type[Any], Callable[[Any], str]] = {
     wire.AddZvol: lambda it: (
         f"make the volume {it.zpool}/{it.zvol}" + (f" from {it.origin}" if it.origin else "")
     ),
+    wire.AddBase: lambda it: f"store the image {it.image} in {it.zpool}, unless it is there",
+    wire.CloneZvols: lambda it: (
+        f"make these volumes of {it.zpool} as clones, unless they exist: "
+        + ", ".join(clone.zvol for clone in it.clones)
+    ),
+    wire.FreezeZvols: lambda it: f"have a snapshot of {', '.join(it.zvols)} in {it.zpool}",
     wire.UnmapZvol: lambda it: f"unmap the image {it.zvol}, and write its changes back",
     wire.DelZvol: lambda it: f"destroy the image {it.zvol}" + _grace(it.grace_seconds),
     wire.UndeleteZvol: lambda it: f"restore the removed image {it.zvol}",
@@ -36,7 +42,17 @@ _STEPS: Dict[Type[Any], Callable[[Any], str]] = {
     wire.DelCopy: lambda it: f"destroy the copy {it.volume}",
 }
 
-_NEEDS_NO_IMAGE = (wire.MapZvol, wire.AddZvol, wire.AcceptZvol, wire.SetAttrs, wire.DelAttrs, wire.DelCopy)
+_NEEDS_NO_IMAGE = (
+    wire.MapZvol,
+    wire.AddZvol,
+    wire.AddBase,
+    wire.CloneZvols,
+    wire.FreezeZvols,
+    wire.AcceptZvol,
+    wire.SetAttrs,
+    wire.DelAttrs,
+    wire.DelCopy,
+)
 _NEEDS_MAPPED = (wire.UnmapZvol, wire.PullZvol)
 _NEEDS_UNMAPPED = (wire.DelZvol, wire.RestoreZvol, wire.MoveZvol)
 
@@ -76,6 +92,12 @@ def _answer(node: str, request: Any) -> Any:
         if request.importing:
             raise dry_run.unknown(node, f"the transfer of the content of {request.zvol}")
         return MadeVolume("0", request.size_bytes)
+    if isinstance(request, wire.AddBase):
+        return MadeBase("0", request.size_bytes, complete=True)
+    if isinstance(request, wire.CloneZvols):
+        return MadeClones(tuple(clone.zvol for clone in request.clones), (), ())
+    if isinstance(request, wire.FreezeZvols):
+        return dict.fromkeys(request.zvols, "SNAPSHOT")
     if isinstance(request, wire.SetZvolAttrs):
         return ImageAttributes(request.zvol, persistent=dict(request.changes).get("persistent") != "no")
     if isinstance(request, (wire.SetAttrs, wire.DelAttrs)):

@@ -11,6 +11,7 @@ from typing import BinaryIO, Callable, Iterator, NamedTuple, Tuple
 
 from rocks.clock import monotonic_seconds
 from rocks.errors import IncoherentError, UserError
+from rocks.image_blocks import data_blocks, send_blocks
 from rocks.imgstorage.stream.frames import FrameWriter
 from rocks.imgstorage.stream.lines import Opening, receive_line, send_line, write_opening
 from rocks.imgstorage.stream.pace import Meter, Progress
@@ -62,6 +63,32 @@ def send_file(path: Path, destination: Destination, context: ssl.SSLContext, lis
         send_line(connection.writer, {"agreed": True})
         receive_line(connection.reader)
     return digest.hexdigest()
+
+
+def send_base(
+    descriptor: int, destination: Destination, context: ssl.SSLContext, listener: Listener, used_bytes: int
+) -> str:
+    """Send the blocks of an image of the library to its base volume; returns the digest of what was sent.
+
+    The NAS computes the digest of what it has, and completes the base only with the right one: its error is raised.
+    """
+    opening = write_opening(Opening("base", destination.volume, 0, destination.guid))
+    meter = Meter(used_bytes, monotonic_seconds())
+
+    with connect(context, destination.address, destination.port, destination.nas, opening) as connection:
+        receive_line(connection.reader)
+        frames = FrameWriter(connection.writer)
+
+        def sent() -> Iterator[Tuple[int, bytes]]:
+            for offset, block in data_blocks(descriptor):
+                frames.data(_OFFSET.pack(offset) + block)
+                listener(meter.add(len(block), monotonic_seconds()))
+                yield offset, block
+
+        content = send_blocks(os.fstat(descriptor).st_size, sent())
+        frames.end()
+        receive_line(connection.reader)
+    return content.digest
 
 
 def pieces(file: BinaryIO, size_bytes: int) -> Iterator[Tuple[int, bytes]]:

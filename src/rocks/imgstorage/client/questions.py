@@ -7,17 +7,21 @@ from functools import partial
 from typing import Any, Callable, Dict, Generic, Mapping, Optional, Sequence, Tuple, TypeVar
 
 from rocks.imgstorage.client.answers import (
+    BaseRow,
     CopyRow,
     DeviceRow,
     Fields,
     ImageAttributes,
     ImageRow,
+    MadeBase,
+    MadeClones,
     MadeVolume,
     OperationRow,
     SnapshotRow,
     read_attributes,
     read_devices,
     read_image_attributes,
+    read_names,
     read_rows,
     read_text,
 )
@@ -30,6 +34,7 @@ Answer = TypeVar("Answer")
 _ROLE_OF = {action.shape: action.role for action in wire.ACTIONS.values()}
 _READING = (
     wire.ListZvols,
+    wire.ListBases,
     wire.GetZvolAttrs,
     wire.GetAttrs,
     wire.ListSnapshots,
@@ -149,6 +154,26 @@ def add_image(
     return Query(
         nas, wire.AddZvol(zpool, zvol, size_bytes, origin, importing), partial(read_shape, MadeVolume)
     )
+
+
+def add_base(nas: str, request: wire.AddBase) -> Query[MadeBase]:
+    """Make the base volume of an image of the library, or find it complete."""
+    return Query(nas, request, partial(read_shape, MadeBase))
+
+
+def bases_of(nas: str) -> Query[Tuple[BaseRow, ...]]:
+    """All base volumes."""
+    return Query(nas, wire.ListBases(), partial(read_rows, BaseRow))
+
+
+def clone_images(nas: str, request: wire.CloneZvols) -> Query[MadeClones]:
+    """Make many clones."""
+    return Query(nas, request, partial(read_shape, MadeClones))
+
+
+def freeze_images(nas: str, zpool: str, zvols: Sequence[str]) -> Query[Mapping[str, str]]:
+    """Volume → a snapshot of its present content."""
+    return Query(nas, wire.FreezeZvols(zpool, tuple(zvols)), read_names)
 
 
 def accept_image(

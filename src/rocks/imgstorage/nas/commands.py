@@ -13,6 +13,8 @@ from rocks.imgstorage.life.grants import Grant
 from rocks.imgstorage.life.image import Image, Outcome, Rejection
 from rocks.imgstorage.nas.arrivals import Arrivals
 from rocks.imgstorage.nas.attributes import attribute_value, global_value
+from rocks.imgstorage.nas.bases import Bases
+from rocks.imgstorage.nas.clones import Clones
 from rocks.imgstorage.nas.engine import Engine, now_seconds
 from rocks.imgstorage.nas.handlers import standing_grant
 from rocks.imgstorage.nas.imports import Imports
@@ -24,6 +26,7 @@ from rocks.imgstorage.store.file import OutboxMessage
 from rocks.imgstorage.store.nas import NasStore, Operation
 from rocks.units import BYTES_PER_GIB
 from rocks.wire import imgstorage as wire
+from rocks.wire.image_bases import is_base
 from rocks.wire.imgstorage import ACTIONS
 from rocks.wire.imgstorage_messages import Message, read_request, write_error, write_success
 
@@ -55,9 +58,12 @@ class Commands:
         imports: Imports,
         presence: HostPresence,
         arrivals: Arrivals,
+        bases: Bases,
         site: Site,
     ) -> None:
         self._arrivals = arrivals
+        self._bases = bases
+        self._clones = Clones(pools, engine, imports, site.node)
         self._imports = imports
         self._presence = presence
         self._store = store
@@ -74,6 +80,10 @@ class Commands:
         """Requests that are answered at once."""
         return {
             wire.AddZvol: self._add,
+            wire.AddBase: self._bases.add,
+            wire.ListBases: lambda request: {"body": self._bases.rows()},
+            wire.CloneZvols: self._clones.clone,
+            wire.FreezeZvols: self._clones.freeze,
             wire.AcceptZvol: self._accept,
             wire.ListZvols: self._list_zvols,
             wire.GetZvolAttrs: self._get_zvol_attrs,
@@ -181,6 +191,10 @@ class Commands:
             raise UserError(
                 f"ZVol {request.zvol} cannot be copied to {request.remotehost}: no remotepool was given"
             )
+        if is_base(request.zvol):
+            raise UserError(
+                f"ZVol {request.zvol} is the base of an image, which disks are clones of; it is not mapped"
+            )
         self._find_address(request.remotehost)
         self._imports.check_complete(f"{request.zpool}/{request.zvol}")
         self._arrivals.check_free(request.zvol)
@@ -208,6 +222,10 @@ class Commands:
         self._take(request.zvol, event)
 
     def _delete(self, request: wire.DelZvol, op_id: str) -> None:
+        if is_base(request.zvol):
+            self._bases.remove(request.zpool, request.zvol)
+            self._store.answer(op_id, write_success("del_zvol", {"zvol": request.zvol}, op_id=op_id))
+            return
         adopt(self._engine, self._pools, self._node, request.zpool, request.zvol)
         image = self._known(request.zvol)
         if image.pool != request.zpool:

@@ -21,6 +21,7 @@ from rocks.imgstorage.nas.handlers import BLOCK_BYTES
 from rocks.imgstorage.stream.frames import read_frames
 from rocks.imgstorage.stream.lines import Opening, receive_line, send_line
 from rocks.imgstorage.stream.transport import Connection
+from rocks.wire.image_bases import is_base
 from rocks.wire.imgstorage import AddZvol
 
 IMPORT = "import"
@@ -28,7 +29,7 @@ IMPORT = "import"
 
 IMPORTING = "imgstore:importing"
 _OFFSET = struct.Struct(">Q")
-_DEVICE_SECONDS = 30.0
+DEVICE_SECONDS = 30.0
 _PIECE_BYTES = 4 * 1024 * 1024
 
 OpenDevice = Callable[[str], IO[bytes]]
@@ -58,7 +59,7 @@ class Imports:
         self._pools = pools
         self._engine = engine
         self._frontend = frontend
-        self._open_device = open_device
+        self.open_device = open_device
         self._running: Set[str] = set()
         self._lock = threading.Lock()
 
@@ -67,20 +68,21 @@ class Imports:
         name = f"{request.zpool}/{request.zvol}"
         self._pools.read_pool(request.zpool)
         found = self._pools.read_volume(name)
-        self._check_not_removed(request.zvol)
-        self._check_free(request.zvol)
+        if is_base(request.zvol):
+            raise UserError(f"{request.zvol} is the name of a base of an image; give another")
+        self.check_new(request.zvol)
         if found is not None and not (request.importing and found.property_value(IMPORTING) == "yes"):
             raise StateError(
                 f"ZVol {request.zvol} exists already in {request.zpool}; remove it first, or use another name"
             )
         if found is not None:
             # the rest of an interrupted import, possibly of another file: none of it is used
-            with self._alone(name):
+            with self.alone(name):
                 self._pools.ensure_volume_gone(name, found.guid, may_lose_bytes=None)
         if request.origin is not None:
             self._clone(name, request)
         elif request.size_bytes > 0:
-            self._pools.ensure_volume(name, _rounded(request.size_bytes), BLOCK_BYTES)
+            self._pools.ensure_volume(name, rounded(request.size_bytes), BLOCK_BYTES)
         else:
             raise UserError(f"ZVol {request.zvol} needs a size, an origin or a file")
         made = self._fact(name)
@@ -88,12 +90,22 @@ class Imports:
             self._pools.ensure_properties(name, made.guid, {IMPORTING: "yes"})
         return {"zvol": request.zvol, "guid": made.guid, "size_bytes": made.size_bytes}
 
+    def check_new(self, zvol: str) -> None:
+        """StateError for the name of an image that was removed, or that is being moved here."""
+        self.check_not_removed(zvol)
+        self._check_free(zvol)
+
     def check_complete(self, volume: str) -> None:
         """StateError for a volume whose import is not complete."""
         found = self._pools.read_volume(volume)
-        if found is not None and found.property_value(IMPORTING) == "yes":
+        if found is not None:
+            self.check_complete_fact(found)
+
+    def check_complete_fact(self, volume: VolumeFact) -> None:
+        """As `check_complete`, of a volume that was read."""
+        if volume.property_value(IMPORTING) == "yes":
             raise StateError(
-                f"the import of {volume} is not complete; wait for it, or repeat `rocks add host storageimg`"
+                f"the import of {volume.name} is not complete; wait for it, or repeat `rocks add host storageimg`"
             )
 
     def receive(self, connection: Connection, opening: Opening) -> None:
@@ -103,11 +115,11 @@ class Imports:
         volume = self._fact(opening.image_id)
         if volume.guid != opening.to_guid or volume.property_value(IMPORTING) != "yes":
             raise IncoherentError(f"{opening.image_id} is not the volume of this import")
-        path = self._pools.wait_for_device(volume.name, Deadline(_DEVICE_SECONDS))
-        with self._alone(volume.name):
-            with self._open_device(path) as device:
+        path = self._pools.wait_for_device(volume.name, Deadline(DEVICE_SECONDS))
+        with self.alone(volume.name):
+            with self.open_device(path) as device:
                 send_line(connection.writer, {"ready": True})
-                for offset, data in _pieces(connection.reader):
+                for offset, data in pieces(connection.reader):
                     if offset + len(data) > volume.size_bytes:
                         raise IncoherentError(f"the import goes beyond the end of {volume.name}")
                     device.seek(offset)
@@ -120,7 +132,8 @@ class Imports:
                 send_line(connection.writer, {"complete": True})
 
     @contextmanager
-    def _alone(self, volume: str) -> Iterator[None]:
+    def alone(self, volume: str) -> Iterator[None]:
+        """Keep other imports of the volume away. BusyError while there is one."""
         with self._lock:
             if volume in self._running:
                 raise BusyError(f"another import of {volume} is running; wait for it, or interrupt it")
@@ -131,7 +144,7 @@ class Imports:
             with self._lock:
                 self._running.discard(volume)
 
-    def _check_not_removed(self, zvol: str) -> None:
+    def check_not_removed(self, zvol: str) -> None:
         """StateError for an image in its grace period: a new one of its name would hide it, a clone preserve it."""
         image = self._engine.image_of(zvol)
         if image is not None and image.state == DELETING:
@@ -144,7 +157,7 @@ class Imports:
     def _clone(self, name: str, request: AddZvol) -> None:
         origin, _, name_of_snapshot = str(request.origin).partition("@")
         parent = f"{request.zpool}/{origin}"
-        self._check_not_removed(origin)
+        self.check_not_removed(origin)
         self.check_complete(parent)
         fact = self._fact(parent)
         snapshot = self._snapshot(parent, fact, name_of_snapshot, request.zvol)
@@ -173,12 +186,13 @@ class Imports:
         return found
 
 
-def _rounded(size_bytes: int) -> int:
+def rounded(size_bytes: int) -> int:
     """Whole blocks, as a volume has them."""
     return -(-size_bytes // BLOCK_BYTES) * BLOCK_BYTES
 
 
-def _pieces(reader: BinaryIO) -> Iterator[Tuple[int, bytes]]:
+def pieces(reader: BinaryIO) -> Iterator[Tuple[int, bytes]]:
+    """The parts of a file that is transferred, each with its offset."""
     for payload in read_frames(reader):
         yield _offset_of(payload)
 

@@ -19,6 +19,7 @@ from rocks.imgstorage.life.events import HostFailed, Restarted, Unmap
 from rocks.imgstorage.life.fencing import check_speaker
 from rocks.imgstorage.life.image import Image, Work
 from rocks.imgstorage.nas.arrivals import Arrivals
+from rocks.imgstorage.nas.bases import Bases
 from rocks.imgstorage.nas.commands import Commands, Site
 from rocks.imgstorage.nas.comparison import Comparison
 from rocks.imgstorage.nas.engine import Engine
@@ -128,6 +129,7 @@ class NasService:
             pools, self._engine, self._store, handlers, self._progress, node, open_device
         )
         imports = Imports(pools, self._engine, frontend, open_device, self._arrivals.check_free)
+        bases = Bases(pools, imports, frontend)
         self._commands = Commands(
             self._store,
             self._engine,
@@ -136,10 +138,11 @@ class NasService:
             imports,
             self._presence,
             self._arrivals,
+            bases,
             Site(node, frontend, lambda host: self._resolve(host, self._configuration.network)),
         )
         self._transfers = NasTransfers(
-            pools, self._engine, self._store, self._hosts, self._progress, imports, self._arrivals
+            pools, self._engine, self._store, self._hosts, self._progress, imports, bases, self._arrivals
         )
         self._moves = Moves(pools, self._engine, self._store, self._progress, open_device, self._connect)
 

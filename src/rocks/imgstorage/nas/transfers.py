@@ -29,6 +29,7 @@ from rocks.imgstorage.life.states import DELETING, RETURNING
 from rocks.imgstorage.life.stream_bounds import largest_stream_bytes
 from rocks.imgstorage.nas.arrivals import Arrivals
 from rocks.imgstorage.nas.attributes import bytes_per_second
+from rocks.imgstorage.nas.bases import BASE, Bases
 from rocks.imgstorage.nas.engine import Engine, now_seconds
 from rocks.imgstorage.nas.hosts import HostCorrespondence
 from rocks.imgstorage.nas.imports import IMPORT, Imports
@@ -61,10 +62,12 @@ class NasTransfers:
         hosts: HostCorrespondence,
         progress: ProgressBoard,
         imports: Imports,
+        bases: Bases,
         arrivals: Arrivals,
     ) -> None:
         self._arrivals = arrivals
         self._imports = imports
+        self._bases = bases
         self._pools = pools
         self._engine = engine
         self._store = store
@@ -95,6 +98,9 @@ class NasTransfers:
     def _serve(self, connection: Connection, opening: Opening) -> None:
         if opening.purpose == IMPORT:
             self._imports.receive(connection, opening)
+            return
+        if opening.purpose == BASE:
+            self._bases.receive(connection, opening)
             return
         if opening.purpose == MOVE:
             self._arrivals.receive(connection, opening)

@@ -27,6 +27,12 @@ def adopt(engine: Engine, pools: PoolDriver, node: str, zpool: str, zvol: str) -
     return None if volume is None else _add(engine, node, volume)
 
 
+def adopt_volume(engine: Engine, node: str, volume: VolumeFact) -> None:
+    """Have a record of a volume that was just read."""
+    if engine.image_of(volume.name.partition("/")[2]) is None:
+        _add(engine, node, volume)
+
+
 def adopt_owned(engine: Engine, pools: PoolDriver, node: str, zpool: str) -> None:
     """All volumes of a pool that hosts have and that have no record: guests may run from them."""
     known = {image.volume for image in engine.images()}

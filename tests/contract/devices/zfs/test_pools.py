@@ -291,6 +291,37 @@ def test_clones(world: World) -> None:
     assert pools.ensure_volume_gone(golden, golden_guid, may_lose_bytes=None).changed
 
 
+def test_many_clones_of_a_read_only_volume(world: World) -> None:
+    """Its own device takes no writes, theirs do; what exists already is left, unless it is of something else."""
+    pools, (base, guid) = world.pools, make_volume(world, "library-a")
+    world.write(base, b"g" * BLOCK)
+    assert pools.ensure_read_only(base, guid).changed
+    assert not pools.ensure_read_only(base, guid).changed
+    fact = pools.read_volume(base)
+    assert fact is not None and fact.is_read_only
+    with pytest.raises(OSError):
+        world.write(base, b"x" * BLOCK)
+    snapshot = take_snapshot(world, base, "base")
+    names = tuple(f"{world.here}/vm-{number}-vol" for number in range(5))
+    assert pools.ensure_clones(names[:2], f"{base}@base", snapshot.guid) == names[:2]
+    world.write(names[0], b"c" * BLOCK)
+    assert pools.ensure_clones(names, f"{base}@base", snapshot.guid) == names[2:]
+    assert pools.ensure_clones(names, f"{base}@base", snapshot.guid) == ()
+    assert [world.read(name, BLOCK) for name in names] == [b"c" * BLOCK, *[b"g" * BLOCK] * 4]
+    assert pools.read_history(base).snapshots[0].clones == names
+    clone = pools.read_volume(names[1])
+    assert clone is not None and not clone.is_read_only and clone.used_bytes < MOST_METADATA_BYTES
+    assert pools.ensure_size(clone.name, clone.guid, 2 * SIZE).changed
+    other = f"{world.here}/other-vol"
+    with pytest.raises(IncoherentError, match="has the guid"):
+        pools.ensure_clones((other,), f"{base}@base", OTHER_GUID)
+    with pytest.raises(StateError, match="no snapshot"):
+        pools.ensure_clones((other,), f"{base}@nothing", OTHER_GUID)
+    with pytest.raises(IncoherentError, match="is not a clone of"):
+        pools.ensure_clones((other, base), f"{base}@base", snapshot.guid)
+    assert pools.read_volume(other) is None
+
+
 def test_whole_and_added(world: World) -> None:
     """A seed made whole beside its place, then moved there; later only what changed, from a bookmark."""
     pools, (target, nas_guid) = world.pools, make_volume(world, "home-vol")

@@ -12,9 +12,16 @@ class Command(rocks.commands.Command):
     that of an import which runs or was interrupted, with the bytes that it takes: add image continues it, remove image
     removes it.
 
+    With bases=yes it lists how NASes have the images: the volume of which the disks of machines are clones, the bytes
+    that it takes, the number of clones, and whether it is complete.
+
     <arg optional='1' type='string' name='name' repeat='1' default='all' of='image'>
     Images.
     </arg>
+
+    <param type='bool' name='bases' default='no'>
+    List the volumes on NASes, with a row for each pool that has an image.
+    </param>
 
     <example cmd='list image'>
     All images.
@@ -22,7 +29,11 @@ class Command(rocks.commands.Command):
     <example cmd='list image debian-12'>
     One image.
     </example>
+    <example cmd='list image bases=yes'>
+    Where images are stored on NASes, and how many disks are clones of them.
+    </example>
     <related>add image</related>
+    <related>remove host storageimg</related>
     <related>list host image</related>
     """
 
@@ -33,6 +44,9 @@ class Command(rocks.commands.Command):
         from rocks.actions.image_library import list_library, list_unfinished
         from rocks.actions.library_folder import find_library_image
 
+        if self.fillFlag("bases"):
+            self._list_bases(args)
+            return
         images = [find_library_image(self.db, name) for name in args] if args else list_library(self.db)
         self.beginOutput()
         for image in images:
@@ -41,3 +55,19 @@ class Command(rocks.commands.Command):
         for leftover in [] if args else list_unfinished(self.db):
             self.addOutput(leftover.name, ("unfinished", None, leftover.used_bytes, None, None))
         self.endOutput(header=("name", "format", "size", "used", "digest", "comment"), trimOwner=False)
+
+    def _list_bases(self, names: list[str]) -> None:
+        """Print one row for each base; a NAS that does not answer gets a note."""
+        from rocks.actions.library_bases import list_bases
+
+        chosen = {name.lower() for name in names}
+        rows, notes = list_bases(self.db)
+        self.beginOutput()
+        for nas, base in rows:
+            if not chosen or base.image.lower() in chosen:
+                state = "complete" if base.complete else "unfinished"
+                self.addOutput(base.image, (nas, base.zpool, base.zvol, base.used_bytes, base.clones, state))
+        header = ("name", "nas", "pool", "volume", "used", "clones", "state")
+        self.endOutput(header=header, trimOwner=False)
+        for note in notes:
+            self.notify(note)

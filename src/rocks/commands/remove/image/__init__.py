@@ -8,7 +8,8 @@ RollName = "kvm"
 class Command(rocks.commands.Command):
     """
     Remove an image from the library, or an import that was interrupted. Disks that were made from it stay, and so do
-    the copies on hosts (list host image shows them, remove host image removes them). An image that virtual machines are
+    the copies on hosts (list host image shows them, remove host image removes them). NASes that store it remove it,
+    unless disks are clones of it; those are named. An image that virtual machines are
     to have their disks from (attribute vm_image) is not removed.
 
     <arg type='string' name='name' of='image'>
@@ -31,4 +32,9 @@ class Command(rocks.commands.Command):
 
         if len(args) != 1:
             self.abort("must supply the name of one image")
-        remove_image(self.db, args[0])
+        digest = remove_image(self.db, args[0])
+        if digest:
+            from rocks.actions.library_bases import remove_bases
+
+            for line in remove_bases(self.db, digest):
+                self.notify(line)

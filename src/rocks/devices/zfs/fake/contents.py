@@ -85,6 +85,7 @@ class Volume:
     log_bytes: int = 0
     shows_snapshots: bool = False
     is_synchronous: bool = False
+    is_read_only: bool = False
     is_open: bool = False
     is_receiving: bool = False
 

@@ -30,8 +30,10 @@ class FakePools(VolumeOperations, SnapshotOperations, StreamOperations):
     # --- guests, exports, disks
 
     def write(self, volume: str, data: bytes, offset_bytes: int = 0) -> None:
-        """Write to the volume's device. OSError when the pool is full."""
+        """Write to the volume's device. OSError when the pool is full, or the volume is read only."""
         found = self._find(volume)
+        if found.is_read_only:
+            raise OSError(1, "the volume is read only")
         size = found.block_bytes
         first, last = offset_bytes // size, (offset_bytes + len(data) - 1) // size
         changed: Dict[int, Optional[bytes]] = {}

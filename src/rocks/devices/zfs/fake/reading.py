@@ -140,6 +140,7 @@ class FakeReading:
             tuple(sorted(volume.properties.items())),
             volume.referenced_bytes(),
             volume.is_synchronous,
+            volume.is_read_only,
         )
 
     def _seconds(self, txg: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Mapping
+from typing import Mapping, Sequence
 
 from rocks.devices.zfs.fake.contents import LOG_HEADER_BYTES, Pool, Volume, new_guid
 from rocks.devices.zfs.fake.reading import FakeReading
@@ -30,6 +30,11 @@ class FakeVolumes(FakeReading):
         made.created_txg = pool.next_txg()
         pool.volumes[volume] = made
 
+    def clone_all(self, snapshot: str, volumes: Sequence[str]) -> None:
+        """As `ZfsCommands.clone_all`."""
+        for volume in volumes:
+            self.clone(snapshot, volume)
+
     def set_values(self, name: str, values: Mapping[str, str]) -> None:
         """As `ZfsCommands.set_values`."""
         pool, volume = self.pool_of(name), self._volume(name)
@@ -44,6 +49,8 @@ class FakeVolumes(FakeReading):
                 volume.reserved_bytes = reserved
             elif key == "sync":
                 volume.is_synchronous = value == "always"
+            elif key == "readonly":
+                volume.is_read_only = value == "on"
             elif key == "snapdev":
                 volume.shows_snapshots = value == "visible"
             else:

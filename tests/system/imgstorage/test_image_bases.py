@@ -1,0 +1,321 @@
+"""Disks on a NAS that are made from an image of the library: stored once, and cloned.
+
+The hosts of these tests are played, as in `test_storage_vms`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rocks.actions import vm_start
+from rocks.errors import Code, IncoherentError, StateError, UserError
+from rocks.imgstorage import configuration
+from rocks.imgstorage.nas import commands as nas_commands
+from rocks.units import BYTES_PER_GIB
+from rocks.wire import imgstorage as wire
+from rocks.wire.agent import StartDomain
+from rocks.wire.image_bases import base_volume
+from rocks.wire.imgstorage_messages import Message, read_request
+from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
+from tests.system.imgstorage.image_site import FRONTEND, HOSTS, NAS
+from tests.system.imgstorage.storage_site import HOST, Storage, certified, daemons, storage
+from tests.system.imgstorage.test_storage_vms import END, START, STOP, PlayedHosts, hosts
+
+__all__ = ["certified", "daemons", "hosts", "rocks", "silent_hosts", "site", "storage", "vm_site"]
+
+SIZE, DATA = 40_000_000, 3_000_000
+"""Of the image: a disk with data at its beginning, in the middle and at its end."""
+
+
+@pytest.fixture
+def library(storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a library, whose images the NAS of these tests can be sent."""
+    monkeypatch.setattr(configuration, "STREAM_PORT", storage.images.nas.stream_port)
+    monkeypatch.setattr(configuration, "storage_address", lambda name, network: "127.0.0.1")
+    storage.done("set", "attr", "image_library", str(tmp_path / "library"))
+    storage.done("set", "host", "attr", HOST, "vm_image_directory", "/images")
+    return tmp_path / "library"
+
+
+def add_image(storage: Storage, library: Path, name: str) -> tuple[bytes, str]:
+    """An image of a content of its own, and its digest."""
+    content = bytearray(SIZE)
+    content[:DATA] = os.urandom(DATA)
+    content[SIZE // 2 : SIZE // 2 + 5] = content[-5:] = b"guest"
+    file = library.parent / f"{name}.raw"
+    file.write_bytes(content)
+    storage.done("add", "image", name, f"file={file}")
+    return bytes(content), str(image_row(storage, name)["digest"])
+
+
+def image_row(storage: Storage, name: str) -> dict[str, Any]:
+    """The row of `rocks list image`."""
+    (found,) = rows(storage, "list", "image", name)
+    return found
+
+
+def rows(storage: Storage, *line: str) -> list[dict[str, Any]]:
+    """The rows that a listing command prints."""
+    return [row for one in json.loads(storage.done(*line, "json=yes")) for row in one["image"]]
+
+
+def add_machine(storage: Storage, name: str, image: str) -> str:
+    """A machine whose disk the NAS makes from the image."""
+    storage.add_vm(name)
+    storage.done("set", "host", "attr", name, "vm_image", image)
+    return name
+
+
+def start(storage: Storage, vm: str) -> str:
+    """Start the machine; returns what is printed beside the maps."""
+    ended = storage.rocks(*START, vm)
+    assert ended.status == 0, ended
+    return ended.err
+
+
+def content_of(storage: Storage, volume: str) -> bytes:
+    """The first bytes of a volume, as many as the image has."""
+    return storage.images.nas.pools.read(f"tank/{volume}", SIZE)
+
+
+def test_two_machines_share_one_base(storage: Storage, library: Path) -> None:
+    """The image is sent once; a disk has the machine's size; what one machine writes, nobody else reads."""
+    content, digest = add_image(storage, library, "debian")
+    base = base_volume(digest)
+    first, second = (add_machine(storage, f"pair-{number}", "debian") for number in (1, 2))
+    assert start(storage, first) == f"the image debian, 0.0 GB, is stored on {NAS}:tank\n"
+    assert start(storage, second) == ""
+    pools = storage.images.nas.pools
+    for name in (first, second):
+        fact = pools.read_volume(f"tank/{name}-vol")
+        assert fact is not None and (fact.origin, fact.size_bytes) == (f"tank/{base}@base", BYTES_PER_GIB)
+        assert content_of(storage, f"{name}-vol") == content
+    storage.images.wait_for_state(f"{first}-vol", "local")
+    storage.images.hosts[HOST].pools.write(f"tank/{first}-vol", b"written", 4096)
+    storage.done(*STOP, first, END)
+    assert pools.read(f"tank/{first}-vol", 7, 4096) == b"written"
+    assert content_of(storage, f"{second}-vol") == content_of(storage, base) == content
+    assert content_of(storage, f"{first}-vol")[:4096] == content[:4096]
+    storage.done(*STOP, second, END)
+    assert start(storage, first) == ""
+    assert pools.read(f"tank/{first}-vol", 7, 4096) == b"written", "what exists, stays"
+    storage.done(*STOP, first, END)
+
+    (row,) = rows(storage, "list", "image", "debian", "bases=yes")
+    assert (row["nas"], row["pool"], row["volume"], row["clones"], row["state"]) == (
+        NAS,
+        "tank",
+        base,
+        2,
+        "complete",
+    )
+    remove = ("remove", "host", "storageimg", NAS, "tank")
+    refusal = storage.refused(*remove, base)
+    assert "2 disks are clones of it (tank/pair-1-vol, tank/pair-2-vol)" in refusal
+    for name in (first, second):
+        storage.done(*remove, f"{name}-vol", "now=yes")
+    storage.done(*remove, base)
+    assert not [
+        fact for fact in pools.list_volumes("tank") if "pair" in fact.name or fact.name == f"tank/{base}"
+    ]
+
+
+def test_a_base_is_no_image(storage: Storage, library: Path) -> None:
+    """It is not mapped, and nothing else gets its name."""
+    _, digest = add_image(storage, library, "plain")
+    vm = add_machine(storage, "user", "plain")
+    start(storage, vm)
+    storage.done(*STOP, vm, END)
+    base = base_volume(digest)
+    with pytest.raises(UserError, match="is not mapped"):
+        storage.images.map(base)
+    with pytest.raises(UserError, match="give another"):
+        storage.images.ask(wire.AddZvol("tank", base, 2**20))
+    with pytest.raises(UserError, match="give another"):
+        storage.images.ask(wire.CloneZvols("tank", (wire.NewClone(base, f"{base}@base"),)))
+    with pytest.raises(OSError, match="read only"):
+        storage.images.nas.pools.write(f"tank/{base}", b"x")
+    assert base not in {row["zvol"] for row in storage.images.rows()}
+
+
+def test_an_image_that_is_not_what_was_imported_makes_no_disk(storage: Storage, library: Path) -> None:
+    """The NAS computes the digest of what it has; a later attempt with the right content uses nothing of it."""
+    content, digest = add_image(storage, library, "damaged")
+    file = library / "damaged.img"
+    with file.open("r+b") as image:
+        image.write(b"x" * 10)
+    vm = add_machine(storage, "victim", "damaged")
+    message = storage.rocks(*START, vm).err
+    assert (
+        "is not the image that the library has the record of" in message
+        and "rocks check image damaged" in message
+    )
+    assert storage.images.nas.pools.read_volume("tank/victim-vol") is None
+    (row,) = rows(storage, "list", "image", "damaged", "bases=yes")
+    assert (row["clones"], row["state"]) == (0, "unfinished")
+    with file.open("r+b") as image:
+        image.write(content[:10])
+    start(storage, vm)
+    assert content_of(storage, "victim-vol") == content == content_of(storage, base_volume(digest))
+    storage.done(*STOP, vm, END)
+
+
+def test_a_disk_that_exists_needs_no_library(storage: Storage, library: Path) -> None:
+    """The machine starts though its image is gone; another, whose disk would have to be made, does not."""
+    add_image(storage, library, "gone")
+    vm = add_machine(storage, "settled", "gone")
+    start(storage, vm)
+    storage.done(*STOP, vm, END)
+    for file in library.glob("gone.*"):
+        file.unlink()
+    other = add_machine(storage, "unsettled", "gone")
+    ended = storage.rocks(*START, vm, other)
+    assert ended.status == 3
+    assert "unsettled is not started: its disk has to be made: there is no image gone" in ended.err
+    assert storage.images.row("settled-vol")["remotehost"] == HOST
+    storage.done(*STOP, vm, END)
+    assert storage.images.nas.pools.read_volume("tank/unsettled-vol") is None
+
+
+def test_a_disk_smaller_than_its_image_is_not_made(storage: Storage, library: Path) -> None:
+    file = library.parent / "large.raw"
+    with file.open("wb") as image:
+        image.truncate(3_000_000_000)
+        image.write(b"boot")
+    storage.done("add", "image", "large", f"file={file}")
+    vm = add_machine(storage, "small", "large")
+    assert (
+        "the disk of small has 1 GB, and the image large is a disk of 3.0 GB" in storage.rocks(*START, vm).err
+    )
+    assert storage.images.nas.pools.read_volume("tank/small-vol") is None
+
+
+def test_a_full_pool_gets_no_base(storage: Storage, library: Path) -> None:
+    """The message has both numbers, and nothing stays."""
+    _, digest = add_image(storage, library, "toolarge")
+    vm = add_machine(storage, "waiting", "toolarge")
+    pool = storage.images.nas.pools.fake.pools["tank"]
+    before = pool.size_bytes
+    storage.images.nas.pools.leave_free("tank", 1_000_000)
+    try:
+        message = storage.rocks(*START, vm).err
+    finally:
+        pool.size_bytes = before
+    assert "the pool tank has 1.0 MB free, and the image toolarge needs 3.1 MB" in message, message
+    assert storage.images.nas.pools.read_volume(f"tank/{base_volume(digest)}") is None
+    start(storage, vm)
+    storage.done(*STOP, vm, END)
+
+
+def test_an_older_nas_goes_on_with_the_disks_that_it_has(
+    storage: Storage, library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers that it does not know the request: no empty disk is made, and those that exist are mapped."""
+    add_image(storage, library, "newer")
+    has, lacks = add_machine(storage, "old-has", "newer"), add_machine(storage, "old-lacks", "newer")
+    storage.images.ask(wire.AddZvol("tank", "old-has-vol", BYTES_PER_GIB))
+
+    def older(message: Message, role: wire.Role) -> Any:
+        request = read_request(message, role)
+        if isinstance(request, (wire.AddBase, wire.CloneZvols, wire.FreezeZvols, wire.ListBases)):
+            raise IncoherentError("action_unsupported", code=Code.ACTION_UNSUPPORTED)
+        return request
+
+    monkeypatch.setattr(nas_commands, "read_request", older)
+    message = storage.rocks(*START, lacks).err
+    assert (
+        f"{NAS} has an earlier release of image storage, which makes no disk of an image (old-lacks-vol)"
+        in message
+    )
+    assert storage.images.nas.pools.read_volume("tank/old-lacks-vol") is None
+    start(storage, has)
+    storage.done(*STOP, has, END)
+    ended = storage.rocks("list", "image", "newer", "bases=yes")
+    assert f"{NAS} has an earlier release" in ended.err
+
+
+def test_only_the_frontend_makes_bases_and_clones(storage: Storage) -> None:
+    """As all requests of commands; the digest must be one."""
+    with pytest.raises(UserError, match="not the digest"):
+        storage.images.ask(wire.AddBase("tank", "../x", 2**20, 0, "x"))
+    with pytest.raises(StateError, match="nopool"):
+        storage.images.ask(wire.CloneZvols("nopool", (wire.NewClone("a"),)))
+    assert storage.images.ask(wire.CloneZvols("tank", (wire.NewClone("a"),)))["missing"] == ["a"]
+    assert storage.images.nas.pools.read_volume("tank/a") is None
+    assert FRONTEND not in HOSTS
+
+
+def test_a_clone_that_was_left_small_grows(storage: Storage, library: Path) -> None:
+    """A daemon may be killed between the clone and its size; a disk that a host has had keeps its size."""
+    _, digest = add_image(storage, library, "growing")
+    vm = add_machine(storage, "grown", "growing")
+    start(storage, vm)
+    storage.done(*STOP, vm, END)
+    origin = f"{base_volume(digest)}@base"
+    storage.images.ask(wire.CloneZvols("tank", (wire.NewClone("late-vol", origin, 0),)))
+    again = storage.images.ask(wire.CloneZvols("tank", (wire.NewClone("late-vol", origin, BYTES_PER_GIB),)))
+    assert (again["made"], again["present"]) == ([], ["late-vol"])
+    fact = storage.images.nas.pools.read_volume("tank/late-vol")
+    assert fact is not None and fact.size_bytes == BYTES_PER_GIB
+    storage.images.ask(wire.CloneZvols("tank", (wire.NewClone("grown-vol", origin, 2 * BYTES_PER_GIB),)))
+    used = storage.images.nas.pools.read_volume("tank/grown-vol")
+    assert used is not None and used.size_bytes == BYTES_PER_GIB
+
+
+def test_a_removed_image_leaves_only_bases_in_use(storage: Storage, library: Path) -> None:
+    """Without clones the base goes with the image; with them it is named, and goes by the command that is named."""
+    _, unused = add_image(storage, library, "unused")
+    vm = add_machine(storage, "brief", "unused")
+    start(storage, vm)
+    storage.done(*STOP, vm, END)
+    storage.done("remove", "host", "attr", vm, "vm_image")
+    ended = storage.rocks("remove", "image", "unused")
+    base = base_volume(unused)
+    assert ended.status == 0
+    assert (
+        f"{NAS}:tank/{base} stays, with the image unused: tank/{base} is not destroyed: 1 disks are"
+        in ended.err
+    )
+    storage.done("remove", "host", "storageimg", NAS, "tank", "brief-vol", "now=yes")
+    assert f"rocks remove host storageimg {NAS} tank {base}" in ended.err
+    storage.done("remove", "host", "storageimg", NAS, "tank", base)
+    assert storage.images.nas.pools.read_volume(f"tank/{base}") is None
+    _, digest = add_image(storage, library, "again")
+    vm = add_machine(storage, "brief-again", "again")
+    start(storage, vm)
+    storage.done(*STOP, vm, END)
+    storage.done("remove", "host", "storageimg", NAS, "tank", f"{vm}-vol", "now=yes")
+    storage.done("remove", "host", "attr", vm, "vm_image")
+    assert storage.done("remove", "image", "again") == ""
+    assert storage.images.nas.pools.read_volume(f"tank/{base_volume(digest)}") is None
+
+
+def test_the_machine_gets_its_name_by_a_seed(
+    storage: Storage, library: Path, monkeypatch: pytest.MonkeyPatch, hosts: PlayedHosts
+) -> None:
+    """Its disk for cloud-init is a file of the host, in its image directory; without one the machine is not started."""
+    add_image(storage, library, "seeded")
+    vm = add_machine(storage, "named", "seeded")
+    asked: list[StartDomain] = []
+
+    def perform(fleet: Any, operations: Any, progress: object = None) -> Any:
+        asked.extend(operation for requested in operations.values() for operation in requested)
+        return hosts.perform_operations(fleet, operations, progress)
+
+    monkeypatch.setattr(vm_start, "perform_operations", perform)
+    start(storage, vm)
+    (operation,) = asked
+    assert operation.seed is not None
+    assert (operation.seed.path, operation.seed.directory) == ("/images/named.seed", "/images")
+    assert "/images/named.seed" in operation.xml and "/dev/mapper/named-vol-snap" in operation.xml
+    storage.done(*STOP, vm, END)
+    storage.done("remove", "host", "attr", HOST, "vm_image_directory")
+    storage.cluster.database.execute("DELETE FROM partitions")
+    storage.cluster.database.commit()
+    message = storage.rocks(*START, vm).err
+    assert f"rocks set host attr {HOST} vm_image_directory /FOLDER" in message
