@@ -102,9 +102,12 @@ lint: ## format, style, types, import contracts
 	$(PYTHON) -m mypy --implicit-reexport --cache-dir .mypy_cache/tests tests
 	PYTHONPATH=src $(PYTHON) -c 'from importlinter.cli import lint_imports_command as lint; lint()' --config import-contracts.ini
 
-lab: ## build (the first time) and start three machines with kernels of their own (docs/lab.md)
+# The machines of the lab: from Debian's mirrors and src, or from the ISOS that are given. A lab that runs goes on.
+START_LAB = $(MACHINES) start $(if $(ISOS),'isos=$(ISOS)')
+
+lab: ## build (the first time) and start three machines with kernels of their own; ISOS="ISO ISO": from these (docs/lab.md)
 	@[ -x /usr/bin/python3 ] || tools/setup lab
-	@$(MACHINES) start
+	@$(START_LAB)
 
 lab-demo: ## a site with a virtual cluster on the lab's machines (root)
 	@tools/setup test
@@ -115,12 +118,12 @@ lab-stop: ## end the lab; nothing is left running or mounted
 
 test-lab: ## the tests that need the lab's machines (root)
 	@tools/setup test
-	@$(MACHINES) start
+	@$(START_LAB)
 	@$(MACHINES) run $(PYTEST) tests/lab --ignore=tests/lab/long
 
 test-lab-long: ## those of them that take minutes each (root)
 	@tools/setup test
-	@$(MACHINES) start
+	@$(START_LAB)
 	@$(MACHINES) run $(PYTEST) tests/lab/long
 
 bench: ## measure the figures of the design, or FIGURES="R1 R4", and print the table; INTO=PAGE (root)

@@ -66,6 +66,14 @@ class Cache:
         unfinished.rename(place)
         return place
 
+    def all_of(self, name: str) -> list[Path]:
+        """The whole parts of that name, of any key."""
+        return [
+            place
+            for place in self.folder.glob(f"{name}-*")
+            if place.is_dir() and not place.name.endswith(_UNFINISHED)
+        ]
+
     def drop_others(self, needed: Sequence[Path]) -> None:
         """Remove parts of other keys, and files of interrupted builds."""
         for place in self.folder.iterdir():

@@ -45,6 +45,13 @@ def modules_key() -> str:
     return key_of(*((str(path), (_SOURCES / path).read_bytes()) for path in module_files()))
 
 
+def installed_modules_key(tree: Path) -> str:
+    """The key of the modules that the package rocks-common has put into a Debian tree."""
+    folder = tree / MODULES_FOLDER.lstrip("/")
+    found = sorted(path.relative_to(folder) for path in folder.rglob("*.py"))
+    return key_of(*((str(path), (folder / path).read_bytes()) for path in found))
+
+
 def packages_key(modules: str) -> str:
     """The key of the packages, with modules of that key."""
     return key_of(modules, files_of(_PACKAGING, CHECKOUT / "version.mk"))

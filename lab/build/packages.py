@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+_CHECKOUT = Path(__file__).absolute().parents[2]
+
 TREE = (
     "busybox-static",
     "dbus",
@@ -43,25 +47,22 @@ TREE = (
 )
 """Packages of every machine of the lab, NAS and hosts alike; the role selects the running services."""
 
+TOOLS = ("lsscsi", "lvm2", "python3-pytest", "socat", "tcpdump")
+"""Those of them that no host of a site needs, and tests do; machines of the ISOs have all others from there."""
+
 QEMU = ("qemu-system-x86", "qemu-utils", "seabios")
 """The emulator that runs the machines: of the backports, for its SR-IOV adapter igb (QEMU 8.0 and later)."""
 
-WORKSHOP = (
-    "gcc",
-    "make",
-    "autoconf",
-    "automake",
-    "libtool",
-    "kmod",
-    "bc",
-    "libc6-dev",
-    "python3-minimal",
-    "libelf1",
+COMPILERS = _CHECKOUT / "roll" / "os" / "compilers"
+"""The list of the packages that compile the ZFS modules, for the os roll as for the lab."""
+
+WORKSHOP = tuple(
+    line for line in COMPILERS.read_text(encoding="ascii").splitlines() if not line.startswith("#")
 )
 """Packages that compile the ZFS modules and the instruments, in addition to the kernel's headers."""
 
 ZFS_SOURCE = "zfs-dkms"
-"""The package with the modules' source; it is unpacked, never installed."""
+"""The package with the modules' source; it is never installed."""
 
 LEFT_OUT = (
     "/usr/share/man/*",

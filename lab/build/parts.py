@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lab.build import own_packages, packages, settings, trees, workshop
+from lab.build import iso_images, own_packages, packages, settings, trees, workshop
 from lab.build.cache import Cache, files_of, key_of
 from lab.build.image import write_image
 from lab.build.initramfs import write_initramfs
@@ -19,6 +19,9 @@ _HERE = Path(__file__).absolute().parent
 _INSTRUMENTS = _HERE.parent / "instruments"
 _COPY_DEADLINE_SECONDS = 300.0
 _KERNEL, _INITRAMFS = "vmlinuz", "initramfs"
+_ISO_IMAGE = "iso-image"
+COMPILED_FOR_ROLL = own_packages.CHECKOUT / ".state/os-roll/zfs/compiled"
+"""What `make os-roll` has compiled; it takes what the lab has compiled, in turn."""
 
 
 class Built(NamedTuple):
@@ -48,28 +51,32 @@ class Keys(NamedTuple):
     modules: str
     packages: str
     image: str
+    isos: str = ""
+    """The key of the ISOs from which the machines are built; '' for machines from Debian's mirrors and our sources."""
 
 
-def keys(modules: str = "") -> Keys:
+def keys(modules: str = "", isos: str = "") -> Keys:
     """Keys of the parts from the present sources, not from the mirrors' contents: `build again` reads those anew.
 
-    `modules` is the key of our modules, where they are not those of the present sources.
+    `modules` is the key of our modules, where they are not those of the present sources, `isos` that of the ISOs.
     """
     modules = modules or own_packages.modules_key()
     own = own_packages.packages_key(modules)
     tree = key_of(RELEASE, packages.TREE, packages.LEFT_OUT)
     shop = key_of(tree, packages.WORKSHOP, packages.ZFS_SOURCE)
-    zfs = key_of(shop, workshop.ZFS_MODULES)
-    image = key_of(
-        zfs, own, files_of(_HERE / "settings.py", _HERE / "image.py", _HERE / "initramfs.py", _HERE / "init")
-    )
+    zfs = key_of(shop, files_of(workshop.COMPILE_ZFS))
+    how = files_of(_HERE / "settings.py", _HERE / "image.py", _HERE / "initramfs.py", _HERE / "init")
+    image = key_of(zfs, own, how)
+    if isos:
+        own = ""
+        image = key_of(isos, packages.TOOLS, how, files_of(_HERE / "iso_images.py", _HERE / "rolls.py"))
     instruments = key_of(shop, files_of(*(_INSTRUMENTS / name for name in workshop.INSTRUMENT_SOURCES)))
-    return Keys(tree, key_of(RELEASE, packages.QEMU), shop, zfs, instruments, modules, own, image)
+    return Keys(tree, key_of(RELEASE, packages.QEMU), shop, zfs, instruments, modules, own, image, isos)
 
 
 def required(cache: Cache, now: Keys) -> Built:
     """The lab that was built under those keys. StateError when a part of it is missing."""
-    image = cache.required("image", now.image)
+    image = cache.required(_image_part(now), now.image)
     return Built(
         image / _KERNEL,
         image / _INITRAMFS,
@@ -79,22 +86,46 @@ def required(cache: Cache, now: Keys) -> Built:
     )
 
 
-def is_built(cache: Cache) -> bool:
-    """Whether every part that a lab needs to run is there."""
-    now = keys()
-    needed = (("image", now.image), ("qemu", now.qemu), ("instruments", now.instruments))
+def modules_on_isos(cache: Cache, isos: str) -> str:
+    """The key of our modules on the ISOs of that key, from which machines were built."""
+    folder = cache.required(_ISO_IMAGE, keys(isos=isos).image)
+    return (folder / iso_images.MODULES_RECORD).read_text(encoding="ascii")
+
+
+def is_built(cache: Cache, isos: str = "") -> bool:
+    """Whether every part that a lab needs to run is there, with machines from the ISOs of that key if it is given."""
+    now = keys(isos=isos)
+    needed = ((_image_part(now), now.image), ("qemu", now.qemu), ("instruments", now.instruments))
     return all(cache.has(name, key) for name, key in needed)
 
 
-def build(cache: Cache, progress: Progress) -> Built:
-    """Make the missing parts, and remove parts of other keys. ToolError when a package mirror or a tool fails."""
-    now = keys()
+def build(cache: Cache, progress: Progress, isos: Sequence[Path] = ()) -> Built:
+    """Make the missing parts, and remove parts of other keys. ToolError when a package mirror or a tool fails.
+
+    With ISOs, the machines are made of these; what was made of mirrors stays, and the other way round.
+    """
+    now = keys(isos=iso_images.key_of_isos(isos) if isos else "")
     parts = _Parts(cache, progress, now)
     parts.qemu()
     parts.instruments()
-    parts.image()
-    cache.drop_others([cache.place(name, key) for name, key in zip(Keys._fields, now, strict=True)])
+    if isos:
+        parts.iso_image(isos)
+        cache.drop_others(_needed(cache, now, _ISO_IMAGE, ("image", "packages")))
+    else:
+        parts.image()
+        cache.drop_others(_needed(cache, now, "image", (_ISO_IMAGE,)))
     return required(cache, now)
+
+
+def _image_part(now: Keys) -> str:
+    return _ISO_IMAGE if now.isos else "image"
+
+
+def _needed(cache: Cache, now: Keys, image: str, others: Sequence[str]) -> list[Path]:
+    """The places of the parts, and those of the other kind of machines, of any key."""
+    named = now._asdict() | {image: now.image}
+    beside = [place for name in others for place in cache.all_of(name)]
+    return [*(cache.place(name, key) for name, key in named.items()), *beside]
 
 
 class _Parts:
@@ -129,6 +160,11 @@ class _Parts:
         title = "the machines' images: one of a NAS, one of a host"
         return self._ensure("image", title, _make_images, self.tree, self.zfs, self.packages)
 
+    def iso_image(self, isos: Sequence[Path]) -> Path:
+        return self._cache.ensure(
+            _ISO_IMAGE, self._now.image, lambda into: iso_images.make_images(into, isos, self._progress)
+        )
+
     def _ensure(self, name: str, title: str, make: Callable[..., None], *needed: Callable[[], Path]) -> Path:
         """`make` gets the new folder and those of the needed parts."""
         key = getattr(self._now, name)
@@ -153,7 +189,7 @@ def _make_workshop(into: Path, tree: Path) -> None:
 
 
 def _build_zfs(into: Path, shop: Path, tree: Path) -> None:
-    workshop.build_zfs(shop, trees.kernel_release(tree), into)
+    workshop.build_zfs(shop, tree, into, (COMPILED_FOR_ROLL,))
 
 
 def _build_instruments(into: Path, shop: Path) -> None:

@@ -1,62 +1,54 @@
 """The workshop: a Debian tree with compiler and kernel headers, where ZFS modules and instruments are made.
 
-ZFS comes without DKMS: its package's source is configured against the headers, and only the modules that a machine
-loads are stored.
+ZFS comes without DKMS: roll/os/compile-zfs compiles its package's source, as for the os roll; what that has compiled
+for the same kernel is used, and the other way round.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from lab.build import packages
 from lab.build.trees import make_tree, run_inside
 from rocks.errors import ToolError
+from rocks.process import run_checked
 
-ZFS_MODULES = ("spl", "zavl", "icp", "zcommon", "znvpair", "zunicode", "zlua", "zzstd", "zfs")
-"""Those that ZFS 2.1 consists of."""
+COMPILE_ZFS = packages.COMPILERS.with_name("compile-zfs")
+"""The program that compiles ZFS, for the os roll as for the lab."""
 
 BOOT_SECTORS = ("counting_guest", "reading_guest")
 INSTRUMENT_SOURCES = (*(f"{name}.S" for name in BOOT_SECTORS), "model_writer.c")
 """Files of lab/instruments that are compiled."""
 
 _SOURCE_FOLDER = "/usr/src/lab"
+_COMPILE_DEADLINE_SECONDS = 3600.0
 
 
 def make_workshop(tree: Path, kernel: str, sources: str) -> None:
-    """The tree with the headers of `kernel` and the unpacked source of ZFS."""
+    """The tree with the headers of `kernel` and the package with the source of ZFS."""
     # apt downloads into the folder it stands in, as a user of its own unless configured otherwise
     fetch = (
         f"set -e; mkdir -p {_SOURCE_FOLDER}; cd {_SOURCE_FOLDER}; "
-        f"apt-get -q -o APT::Sandbox::User=root download {packages.ZFS_SOURCE}; "
-        f"dpkg-deb -x {packages.ZFS_SOURCE}_*.deb zfs"
+        f"apt-get -q -o APT::Sandbox::User=root download {packages.ZFS_SOURCE}"
     )
     make_tree(tree, [*packages.WORKSHOP, f"linux-headers-{kernel}"], sources, last_step=fetch)
 
 
-def build_zfs(tree: Path, kernel: str, into: Path) -> None:
-    """Compile the modules for `kernel`, strip them, and put them into the folder `into`."""
-    found = sorted((tree / _SOURCE_FOLDER.lstrip("/") / "zfs/usr/src").glob("zfs-*"))
+def build_zfs(shop: Path, tree: Path, into: Path, compiled: Sequence[Path]) -> None:
+    """Put the modules for the kernel of a tree into the folder `into`: compiled in the workshop, or those of an earlier
+    compilation in one of the folders `compiled`. ToolError with the compiler's last output.
+    """
+    found = sorted((shop / _SOURCE_FOLDER.lstrip("/")).glob(f"{packages.ZFS_SOURCE}_*.deb"))
     if len(found) != 1:
-        raise ToolError(f"{packages.ZFS_SOURCE} brought {len(found)} folders of source; one was expected")
-    source = "/" + str(found[0].relative_to(tree))
-    # not the tree of the flavour, which lacks source
-    common = f"/usr/src/linux-headers-{kernel.rpartition('-')[0]}-common"
-    configure = (
-        f"./configure --prefix=/usr --with-config=kernel --with-linux={common} "
-        f"--with-linux-obj=/usr/src/linux-headers-{kernel}"
+        raise ToolError(
+            f"the workshop {shop} has {len(found)} packages {packages.ZFS_SOURCE}; one was expected"
+        )
+    run_checked(
+        [str(path) for path in (COMPILE_ZFS, tree / "var/lib/dpkg/status", found[0], shop, into, *compiled)],
+        deadline_seconds=_COMPILE_DEADLINE_SECONDS,
     )
-    processors = len(os.sched_getaffinity(0))
-    run_inside(tree, "sh", "-c", f"cd {source} && {configure} >/configure.log 2>&1")
-    run_inside(tree, "sh", "-c", f"cd {source} && make -j{processors} >/make.log 2>&1")
-    into.mkdir(parents=True, exist_ok=True)
-    for name in ZFS_MODULES:
-        module = next((found[0] / "module").rglob(f"{name}.ko"), None)
-        if module is None:
-            raise ToolError(f"the source of ZFS made no module {name}; see make.log in {tree}")
-        run_inside(tree, "strip", "--strip-debug", "/" + str(module.relative_to(tree)))
-        shutil.copyfile(module, into / module.name)
 
 
 def build_instruments(tree: Path, sources: Path, into: Path) -> None:

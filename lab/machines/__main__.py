@@ -1,8 +1,11 @@
 """The lab from a terminal, behind `make lab` and its companions:
 
-    bin/lab build [again]     make the machines' image and QEMU, if need be (again: from nothing)
-    bin/lab start [cpus=2]    build, and have all machines running and ready; with two processors each,
-                                              two nested guests on a host can stop it for ever (docs/lab.md)
+    bin/lab build [again] [isos=…]
+                              make the machines' image and QEMU, if need be (again: from nothing)
+    bin/lab start [cpus=2] [isos=…]
+                              build, and have all machines running and ready; with two processors each, two nested
+                              guests on a host can stop it for ever (docs/lab.md); isos="dist/ROLL.iso dist/os-….iso":
+                              machines from these ISOs
     bin/lab status            what runs
     bin/lab patch             put the modules of src over those of the packages, until the lab is stopped
     bin/lab clean             bring every machine back to the state it had after the start
@@ -16,12 +19,15 @@ Needs nothing but Python itself.
 
 from __future__ import annotations
 
+import glob
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from lab.machines import carrier
-from lab.machines.checkout import CHECKOUT, STATE, alone, is_patched, open_built_lab, open_lab
+from lab.machines.checkout import CHECKOUT, STATE, alone, is_of_isos, is_patched, open_built_lab, open_lab
 from lab.machines.demo import show_site
 from lab.machines.login import ssh_command
 from lab.machines.namespace import Namespace
@@ -67,20 +73,22 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _build(arguments: Sequence[str]) -> None:
-    if arguments not in ([], ["again"]):
-        raise UserError("usage: bin/lab build [again]")
-    carrier.build(again=bool(arguments))
+    others, isos = split_isos(arguments)
+    if others not in ([], ["again"]):
+        raise UserError("usage: bin/lab build [again] [isos=ISOS]")
+    carrier.build(bool(others), isos)
 
 
 def _start(arguments: Sequence[str]) -> None:
-    if arguments not in ([], ["cpus=1"], ["cpus=2"]):
-        raise UserError("usage: bin/lab start [cpus=1|cpus=2]")
+    others, isos = split_isos(arguments)
+    if others not in ([], ["cpus=1"], ["cpus=2"]):
+        raise UserError("usage: bin/lab start [cpus=1|cpus=2] [isos=ISOS]")
     if Namespace(STATE).surrounds_this_process():  # started by the line below
         open_lab().start(Progress())
-        _report_patch()
+        _report_build()
         return
-    cpus = int(arguments[0].partition("=")[2]) if arguments else VMH1.cpus
-    carrier.start([*_this_program(), "start"], cpus)
+    cpus = int(others[0].partition("=")[2]) if others else VMH1.cpus
+    carrier.start([*_this_program(), "start"], cpus, isos)
     print("The lab runs: `bin/lab ssh vmh1` is a shell on a host, `make lab-stop` ends it.")
 
 
@@ -94,7 +102,7 @@ def _status(arguments: Sequence[str]) -> None:
         replace_this_process(namespace.command([*_this_program(), "status"]))
     for name, machine in open_built_lab().machines.items():
         print(f"{name}: {machine.state().value}, {machine.description.address}")
-    _report_patch()
+    _report_build()
 
 
 def _patch(arguments: Sequence[str]) -> None:
@@ -106,9 +114,36 @@ def _patch(arguments: Sequence[str]) -> None:
         patch(open_built_lab())
 
 
-def _report_patch() -> None:
+def _report_build() -> None:
+    if is_of_isos():
+        print("Its machines are built from ISOs.")
     if is_patched():
         print("Its machines have modules of src over those of their packages, since `bin/lab patch`.")
+
+
+def split_isos(arguments: Sequence[str]) -> tuple[list[str], list[Path]]:
+    """(the other arguments, the files that `isos=` names: words of a shell, in which * stands for any characters).
+
+    UserError for one that is not there.
+    """
+    others = [argument for argument in arguments if not argument.startswith("isos=")]
+    isos: list[Path] = []
+    for argument in arguments:
+        if argument in others:
+            continue
+        try:
+            patterns = shlex.split(argument.partition("=")[2])
+        except ValueError as error:
+            raise UserError(f"{argument}: {error}; give paths with blanks between them") from None
+        for pattern in patterns:
+            found = sorted(glob.glob(pattern)) or [pattern]  # noqa: PTH207 - relative and absolute patterns alike
+            isos += [Path(path).absolute() for path in found]
+    missing = [str(iso) for iso in isos if not iso.is_file()]
+    if missing:
+        raise UserError(
+            f"there is no ISO {', '.join(missing)}; `make roll` and `make os-roll` build them in dist"
+        )
+    return others, isos
 
 
 def _clean(arguments: Sequence[str]) -> None:

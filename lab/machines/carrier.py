@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
 from lab.build import parts
 from lab.build.cache import Cache
+from lab.build.iso_images import key_of_isos
 from lab.machines import surroundings
 from lab.machines.checkout import (
     CACHE,
@@ -16,6 +18,7 @@ from lab.machines.checkout import (
     built_parts,
     check_same_build,
     check_same_cpus,
+    check_same_isos,
     check_same_modules,
     record_build,
     with_kvm,
@@ -27,21 +30,27 @@ from rocks.errors import StateError
 from rocks.process import run_interactively
 
 
-def build(again: bool = False) -> None:
-    """Have every part in the cache; `again`: from nothing. StateError while machines run from the present parts."""
+def build(again: bool = False, isos: Sequence[Path] = ()) -> None:
+    """Have every part in the cache, with machines from the ISOs if some are given; `again`: from nothing.
+
+    StateError while machines run from the present parts.
+    """
     with alone():
         if again and Namespace(STATE).holder() is not None:
             raise StateError("the lab runs on the parts that would be removed: `make lab-stop` first")
         if Namespace(STATE).holder() is not None:
             check_same_build()
             check_same_modules()
+            if isos:
+                check_same_isos(key_of_isos(isos))
         else:
-            _ensure_built(again)
+            _ensure_built(again, isos)
 
 
-def start(start_machines: Sequence[str], cpus: int) -> None:
+def start(start_machines: Sequence[str], cpus: int, isos: Sequence[Path] = ()) -> None:
     """Have the lab built, its namespace there, and the program `start_machines` run inside to its end.
 
+    With ISOs its machines are built from these; without, a lab that runs goes on, whatever it was built from.
     RocksError with what to do when this machine cannot carry it; SystemExit with the program's status when it fails.
     """
     surroundings.require_writable(CHECKOUT / ".state")
@@ -53,13 +62,15 @@ def start(start_machines: Sequence[str], cpus: int) -> None:
             check_same_build()
             check_same_modules()
             check_same_cpus(cpus)
+            if isos:
+                check_same_isos(key_of_isos(isos))
         else:
-            _ensure_built()
+            key = _ensure_built(isos=isos)
             _clear(namespace)
             surroundings.require_free_space(STATE, surroundings.RUN_BYTES, "running the lab")
             needed_mb = sum(machine.memory_mb for machine in MACHINES) + surroundings.MEMORY_RESERVE_MB
             surroundings.require_memory(needed_mb)
-            record_build(cpus)
+            record_build(cpus, key)
             namespace.start()
         kvm = with_kvm(built_parts())
         accelerator = "KVM" if kvm else "emulation (TCG): no guest boots under KVM here"
@@ -75,17 +86,23 @@ def stop() -> list[str]:
     return names
 
 
-def _ensure_built(again: bool = False) -> None:
+def _ensure_built(again: bool = False, isos: Sequence[Path] = ()) -> str:
+    """Returns the key of the ISOs, '' without."""
     cache = Cache(CACHE)
-    if parts.is_built(cache) and not again:
-        return
+    key = key_of_isos(isos) if isos else ""
+    if parts.is_built(cache, key) and not again:
+        return key
     surroundings.require_root_to_build()
     _ensure_programs(to_build=True)
+    if isos and surroundings.missing_programs_for_isos(CHECKOUT):
+        _run_to_its_end([str(CHECKOUT / "tools" / "setup"), "roll"])
     if again:
         shutil.rmtree(CACHE, ignore_errors=True)
     surroundings.require_free_space(CACHE, surroundings.BUILD_BYTES, "building the lab")
-    print("Building the lab's machines, from Debian's packages:")
-    parts.build(cache, Progress())
+    origin = ", ".join(iso.name for iso in isos) or "Debian's packages"
+    print(f"Building the lab's machines, from {origin}:")
+    parts.build(cache, Progress(), isos)
+    return key
 
 
 def _ensure_programs(to_build: bool) -> None:

@@ -50,11 +50,15 @@ def with_kvm(built: Built) -> bool:
     return kvm_works(built, _KVM_MEMORY)
 
 
-def record_build(cpus: int) -> None:
-    """Record the keys of the parts of the machines about to start, and the number of processors of each machine."""
+def record_build(cpus: int, isos: str = "") -> None:
+    """Record the keys of the parts of the machines about to start, and the number of processors of each machine.
+
+    `isos` is the key of the ISOs from which they were built, if they were.
+    """
     STATE.mkdir(parents=True, exist_ok=True)
     _CPUS_RECORD.write_text(str(cpus), encoding="ascii")
-    _BUILD_RECORD.write_text(json.dumps(parts.keys()._asdict()), encoding="ascii")
+    modules = parts.modules_on_isos(Cache(CACHE), isos) if isos else ""
+    _BUILD_RECORD.write_text(json.dumps(parts.keys(modules, isos)._asdict()), encoding="ascii")
     _PATCH_RECORD.unlink(missing_ok=True)
 
 
@@ -77,7 +81,8 @@ def check_same_build() -> None:
     """StateError when the running machines were built from other sources, our modules left aside: their image must stay
     while they run.
     """
-    if not _BUILD_RECORD.exists() or _recorded_keys() != parts.keys(_recorded_keys().modules):
+    recorded = _recorded_keys()
+    if not _BUILD_RECORD.exists() or recorded != parts.keys(recorded.modules, recorded.isos):
         raise StateError(
             "the lab runs, built from sources that have changed since: `make lab-stop`, then `make lab`"
         )
@@ -87,10 +92,26 @@ def check_same_modules() -> None:
     """StateError when the running machines have other modules of ours than the checkout."""
     there = _PATCH_RECORD.read_text(encoding="ascii") if is_patched() else _recorded_keys().modules
     if there != own_packages.modules_key():
-        raise StateError(
-            "the lab runs with other modules than src has now: `bin/lab patch` copies these to the machines; "
-            "`make lab-stop`, then `make lab` builds the packages with them"
+        anew = (
+            "`make roll`, `make lab-stop`, then `make lab ISOS=…` again puts packages with them on the machines"
+            if is_of_isos()
+            else "`make lab-stop`, then `make lab` builds the packages with them"
         )
+        raise StateError(
+            f"the lab runs with other modules than src has now: `bin/lab patch` copies these to the machines; {anew}"
+        )
+
+
+def is_of_isos() -> bool:
+    """Whether the running machines were built from ISOs."""
+    return bool(_recorded_keys().isos)
+
+
+def check_same_isos(isos: str) -> None:
+    """StateError when the running machines were not built from the ISOs of that key."""
+    if _recorded_keys().isos != isos:
+        there = "from other ISOs" if is_of_isos() else "from Debian's mirrors"
+        raise StateError(f"the lab runs, built {there}: `make lab-stop`, then the same again")
 
 
 def _recorded_keys() -> Keys:

@@ -20,9 +20,10 @@ MEMORY_RESERVE_MB = 700
 _BYTES_PER_GB = 1000**3
 _RUN_PROGRAMS = ("ip", "mount", "nsenter", "ssh", "unshare")
 _BUILD_PROGRAMS = (
-    *("apt-get", "chroot", "mke2fs", "mmdebstrap"),
+    *("apt-get", "chroot", "mke2fs", "mmdebstrap", "zstd"),
     *("dh", "dh_python3", "dpkg-buildpackage", "fakeroot"),
 )
+_ISO_PROGRAMS = ("apt-ftparchive", "createrepo_c", "xorriso")
 _PROGRAM_FOLDERS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -92,3 +93,9 @@ def missing_programs(to_build: bool) -> list[str]:
     """Programs that the lab needs, to run or to be built besides, and this machine has not."""
     needed = (*_RUN_PROGRAMS, *_BUILD_PROGRAMS) if to_build else _RUN_PROGRAMS
     return [name for name in needed if shutil.which(name, path=_PROGRAM_FOLDERS) is None]
+
+
+def missing_programs_for_isos(checkout: Path) -> list[str]:
+    """Programs that reading rolls and building their distribution needs besides, `rocks` of the checkout among them."""
+    missing = [name for name in _ISO_PROGRAMS if shutil.which(name, path=_PROGRAM_FOLDERS) is None]
+    return missing if (checkout / ".state/venv/bin/python").exists() else [*missing, "rocks"]

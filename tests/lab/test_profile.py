@@ -7,8 +7,8 @@ import re
 import pytest
 
 from lab.machines import image_storage
-from lab.machines.checkout import CHECKOUT, is_patched
-from lab.machines.lab import together
+from lab.machines.checkout import CHECKOUT, is_of_isos, is_patched
+from lab.machines.lab import Lab, together
 from lab.machines.machine import LabMachine
 from lab.machines.profile import run_profile
 from lab.progress import Progress
@@ -90,6 +90,23 @@ def test_profiles_make_the_machines_and_find_nothing_to_do_again(configured: Lab
     assert "refused" in host.run_any(port).error_text
     assert "changed: unit rocks-storage-firewall.service restarted" in run_profile(nas, site.frontend)
     assert host.run_any(port).exit_status == 0
+
+
+def test_machines_of_isos_have_what_runs_on_them_from_packages(lab: Lab) -> None:
+    """The modules of ZFS that are loaded belong to the os roll's package for the running kernel; apt has no source."""
+    if not is_of_isos():
+        pytest.skip("the lab's machines are built from Debian's mirrors: make lab ISOS=…")
+    for machine in lab.machines.values():
+        owner, _, file = machine.shell('dpkg --search "$(modinfo -F filename zfs)"').strip().partition(": ")
+        assert owner == f"rocks-zfs-modules-{machine.run(['uname', '-r']).text.strip()}"
+        assert file.endswith("/extra/zfs/zfs.ko")
+        versions = machine.shell("modinfo -F srcversion zfs; cat /sys/module/zfs/srcversion").split()
+        assert versions[0] == versions[1]
+        ours = machine.shell("dpkg-query --show --showformat='${Package}\\n' 'rocks-*'").split()
+        assert {"rocks-common", "rocks-zfs-modules"} < set(ours)
+        changed = machine.run_any(["dpkg", "--verify", *ours]).text.splitlines()
+        assert is_patched() or [line for line in changed if "/usr/share/" not in line] == []
+        assert machine.run_any(["apt-get", "indextargets"]).text == ""
 
 
 def test_a_daemon_starts_when_its_certificate_arrives(configured: LabSite) -> None:

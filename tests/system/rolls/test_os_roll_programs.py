@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.system
 
 PROGRAMS = (
     *("tools/debian-sources", "tools/collect-packages", "tools/minimal-root"),
-    *("roll/os/build", "roll/os/build-zfs-modules", "roll/os/check-kernels"),
+    *("roll/os/build", "roll/os/build-zfs-modules", "roll/os/check-kernels", "roll/os/compile-zfs"),
 )
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -189,6 +190,8 @@ def test_debian_sources_name_the_suites_once() -> None:
         ("build", ("{folder}",), {"SOURCE_DATE_EPOCH": "1"}, "has no vmlinuz; run make installer"),
         ("build-zfs-modules", (), {}, "usage: roll/os/build-zfs-modules"),
         ("build-zfs-modules", ("{folder}", "{folder}/absent", "/", "/"), {}, "there is no {folder}/absent"),
+        ("compile-zfs", ("{folder}",), {}, "usage: roll/os/compile-zfs"),
+        ("compile-zfs", ("/", "/", "{folder}/absent", "/"), {}, "there is no {folder}/absent"),
     ],
 )
 def test_a_wrong_build_is_an_error_and_leaves_nothing(
@@ -262,3 +265,50 @@ def test_a_kernel_without_zfs_modules_is_no_part_of_the_roll(tmp_path: Path) -> 
     assert done.exit_status == 1
     assert "the mirrors have the kernel 6.1.0-57-amd64" in done.error_text
     assert "run make installer, then make os-roll again" in done.error_text
+
+
+def test_zfs_modules_are_compiled_once_for_lab_and_os_roll(tmp_path: Path) -> None:
+    """A compilation with the same kernel, source and program is copied; for any other the build root is made."""
+    if os.geteuid() != 0:
+        pytest.skip("a build root is made by root")
+    mmdebstrap = tmp_path / "bin/mmdebstrap"
+    mmdebstrap.parent.mkdir()
+    mmdebstrap.write_text("#!/bin/sh\necho no mirror answers\nexit 1\n")
+    mmdebstrap.chmod(0o755)
+    source = make_deb(tmp_path, "zfs-dkms", "2.1.11-1")
+    status, lab, into = tmp_path / "status", tmp_path / "lab-cache", tmp_path / "into"
+    (tmp_path / "sources.list").touch()
+    lab.mkdir()
+    (lab / "zfs.ko").write_text("compiled")
+    made_by = (CHECKOUT / "roll/os/compile-zfs").read_bytes() + (CHECKOUT / "roll/os/compilers").read_bytes()
+
+    def compile_for(version: str, *kernels: str) -> Finished:
+        shutil.rmtree(into, ignore_errors=True)
+        into.mkdir()
+        status.write_text(
+            "".join(
+                f"Package: linux-image-{kernel}\nStatus: install ok installed\nVersion: {version}\n\n"
+                for kernel in kernels
+            )
+        )
+        places = (status, source, tmp_path / "sources.list", into, tmp_path / "absent", lab)
+        return program("roll/os/compile-zfs", *places, PATH=f"{mmdebstrap.parent}:{_PATH}")
+
+    (lab / "inputs").write_text(
+        "kernel 6.1.0-56-amd64\nkernel-version 6.1.192-2\nzfs-version 2.1.11-1\n"
+        f"program {hashlib.sha256(made_by).hexdigest()[:16]}\n"
+    )
+    done = compile_for("6.1.192-2", "6.1.0-56-amd64", "amd64")
+    assert done.exit_status == 0, done.error_text
+    assert f"are compiled already: {lab}" in done.text
+    assert {path.name: path.read_text() for path in into.iterdir()} == {
+        name: (lab / name).read_text() for name in ("zfs.ko", "inputs")
+    }
+    for version, kernels, message in (
+        ("6.1.192-3", ["6.1.0-56-amd64"], "no build root could be made"),
+        ("6.1.192-2", ["6.1.0-57-amd64"], "no linux-headers-6.1.0-57-amd64 any more, run make installer"),
+        ("6.1.192-2", ["6.1.0-56-amd64", "6.1.0-57-amd64"], "has not exactly one kernel"),
+    ):
+        done = compile_for(version, *kernels)
+        assert done.exit_status == 1 and message in done.error_text
+        assert list(into.iterdir()) == [] and not list(tmp_path.glob("into.*"))

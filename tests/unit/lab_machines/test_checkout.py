@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.build import own_packages
+from lab.build import own_packages, parts
 from lab.machines import checkout
 from rocks.errors import StateError
 
@@ -67,3 +67,22 @@ def test_a_lab_with_another_number_of_processors_is_refused(record: Path) -> Non
     with pytest.raises(StateError) as refused:
         checkout.check_same_cpus(1)
     assert "cpus=2 for each machine, not cpus=1: `make lab-stop`" in str(refused.value)
+
+
+def test_a_lab_of_isos_goes_on_with_these_isos_only(record: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its modules are those of the ISOs, and the packaging of the checkout is none of its parts."""
+    monkeypatch.setattr(parts, "modules_on_isos", lambda cache, isos: own_packages.modules_key())
+    checkout.record_build(1)
+    assert not checkout.is_of_isos()
+    with pytest.raises(StateError, match="the lab runs, built from Debian's mirrors: `make lab-stop`"):
+        checkout.check_same_isos("key")
+    checkout.record_build(1, "key")
+    assert checkout.is_of_isos()
+    checkout.check_same_isos("key")
+    monkeypatch.setattr(own_packages, "packages_key", lambda modules: "other units")
+    checkout.check_same_build()
+    checkout.check_same_modules()
+    with pytest.raises(StateError, match="the lab runs, built from other ISOs"):
+        checkout.check_same_isos("another")
+    monkeypatch.setattr(own_packages, "modules_key", lambda: "changed")
+    assert "`make roll`, `make lab-stop`, then `make lab ISOS=" in refusal_of_modules()

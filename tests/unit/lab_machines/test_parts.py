@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from lab.build import own_packages, parts, settings, trees, workshop
+from lab.build import iso_images, own_packages, parts, settings, trees, workshop
 from lab.build.cache import Cache
 from lab.progress import Progress
 from rocks.errors import ToolError
@@ -28,8 +29,8 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def make(name: str) -> object:
         return lambda *arguments: found.append(name)
 
-    def compile_modules(shop: Path, kernel: str, into: Path) -> None:
-        assert kernel == _KERNEL and shop.is_dir()
+    def compile_modules(shop: Path, tree: Path, into: Path, compiled: Sequence[Path]) -> None:
+        assert trees.kernel_release(tree) == _KERNEL and shop.is_dir() and compiled
         found.append("zfs")
         (into / "zfs.ko").touch()
 
@@ -48,6 +49,14 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(parts, "write_initramfs", write)
     monkeypatch.setattr(parts, "write_image", write)
     monkeypatch.setattr(parts, "sources", lambda **options: "")
+
+    def make_images(into: Path, isos: Sequence[Path], progress: Progress) -> None:
+        found.append("images of " + " ".join(iso.name for iso in isos))
+        for name in ("nas.img", "host.img", "vmlinuz"):
+            (into / name).touch()
+        (into / iso_images.MODULES_RECORD).write_text("of the ISOs", encoding="ascii")
+
+    monkeypatch.setattr(iso_images, "make_images", make_images)
     return found
 
 
@@ -81,3 +90,25 @@ def test_an_interrupted_build_goes_on_with_the_missing_parts(
     del made[:]
     parts.build(cache, Progress(printed.append))
     assert made == ["packages"]
+
+
+def test_machines_of_isos_are_made_anew_for_other_isos_only(tmp_path: Path, made: list[str]) -> None:
+    """Those of the mirrors stay beside them; the instruments and QEMU are the same for both."""
+    cache, progress = Cache(tmp_path / "cache"), Progress(lambda line: None)
+    of_mirrors = parts.build(cache, progress)
+    one, other = tmp_path / "one.iso", tmp_path / "other.iso"
+    one.write_bytes(b"one")
+    other.write_bytes(b"other")
+    key = iso_images.key_of_isos([one, other])
+    assert key == iso_images.key_of_isos([other, one])
+    assert not parts.is_built(cache, key)
+    del made[:]
+    built = parts.build(cache, progress, [one, other])
+    assert made == ["images of one.iso other.iso"] and parts.is_built(cache, key)
+    assert parts.modules_on_isos(cache, key) == "of the ISOs"
+    assert built.images != of_mirrors.images and built.instruments == of_mirrors.instruments
+    assert parts.build(cache, progress, [other, one]) == built
+    assert parts.build(cache, progress) == of_mirrors and built.kernel.exists() and len(made) == 1
+    other.write_bytes(b"newer")
+    parts.build(cache, progress, [one, other])
+    assert len(made) == 2 and not built.kernel.exists() and of_mirrors.kernel.exists()

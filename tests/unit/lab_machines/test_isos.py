@@ -1,0 +1,66 @@
+"""The ISOs that `make lab ISOS=` names, and the modules that their packages have put on a machine."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lab.build import packages
+from lab.build.iso_images import key_of_isos
+from lab.build.own_packages import (
+    CHECKOUT,
+    MODULES_FOLDER,
+    installed_modules_key,
+    module_files,
+    modules_key,
+)
+from lab.machines.__main__ import split_isos
+from rocks.errors import UserError
+
+
+def test_isos_are_the_words_of_a_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("roll.iso", "os-1.iso", "with blank.iso"):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    assert split_isos(["cpus=2"]) == (["cpus=2"], [])
+    others, isos = split_isos(["isos=roll.iso os-*.iso 'with blank.iso'", "cpus=1"])
+    assert others == ["cpus=1"]
+    assert isos == [tmp_path / name for name in ("roll.iso", "os-1.iso", "with blank.iso")]
+
+
+@pytest.mark.parametrize("text", ["absent.iso", "os-*.iso", ".", "'unfinished"])
+def test_isos_that_are_not_there_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="there is no ISO .*make os-roll|No closing quotation"):
+        split_isos([f"isos={text}"])
+
+
+def test_an_iso_that_cannot_be_read_is_an_error_with_a_remedy(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="absent.iso cannot be read.*`make os-roll`"):
+        key_of_isos([tmp_path / "absent.iso"])
+
+
+def test_modules_of_a_machine_are_compared_with_those_of_the_checkout(tmp_path: Path) -> None:
+    """Byte code is none of them."""
+    for path in module_files():
+        place = tmp_path / MODULES_FOLDER.lstrip("/") / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(CHECKOUT / "src" / path, place)
+    assert installed_modules_key(tmp_path) == modules_key()
+    place.with_suffix(".pyc").touch()
+    assert installed_modules_key(tmp_path) == modules_key()
+    place.write_text("altered", encoding="ascii")
+    assert installed_modules_key(tmp_path) != modules_key()
+
+
+def test_the_workshop_has_the_compilers_of_the_os_roll() -> None:
+    assert {"gcc", "make", "libc6-dev"} <= set(packages.WORKSHOP)
+    assert not [name for name in packages.WORKSHOP if name.startswith("#") or " " in name]
+
+
+def test_the_tools_that_machines_of_isos_get_from_mirrors_are_on_the_other_machines_too() -> None:
+    assert set(packages.TOOLS) < set(packages.TREE)
