@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from bench.images import boots, clones, copying, cut_overs, layers, life, memory, outage, returns
+from bench.images import (
+    boots,
+    clones,
+    cluster_clones,
+    copying,
+    cut_overs,
+    layers,
+    life,
+    memory,
+    outage,
+    returns,
+)
 from bench.images.site import ImageSite
 from bench.table import Found
 
@@ -31,6 +42,9 @@ class Figure(NamedTuple):
 
 FIGURES = (
     Figure([("R7", clones.WHAT)], clones.measure, 180),
+    Figure(
+        [("R19", cluster_clones.TIME_WHAT), ("R19", cluster_clones.SPACE_WHAT)], cluster_clones.measure, 420
+    ),
     Figure([("R4", copying.WHAT)], copying.measure, 420),
     Figure([("R3", cut_overs.WHAT), ("R4", cut_overs.RATE_WHAT)], cut_overs.measure, 1200),
     Figure([("R5", returns.WHAT), ("R5", returns.KILL_WHAT)], returns.measure, 420),

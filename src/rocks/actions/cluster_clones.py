@@ -1,7 +1,7 @@
 """Add copies of a virtual cluster, all in one transaction, without contact to a host.
 
 Each copy has names, addresses, a VLAN and disks of its own, and the shape and attributes of the original. Its disks are
-made from images of the library, as those of any cluster with an image.
+made from images of the library, as those of any cluster with an image; those of an original on NASes are cloned there.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.actions.cluster_images import NO_IMAGE
 from rocks.actions.clusters import ClusterParameters, add_cluster
+from rocks.actions.nas_clones import NasClone, disks_on_nas, make_volumes, record_places
 from rocks.actions.vm_documents import PUBLIC_NETWORK
 from rocks.cluster.address_plan import next_addresses
 from rocks.cluster.guest_images import (
@@ -24,16 +25,17 @@ from rocks.cluster.interface_rules import check_ip
 from rocks.cluster.names import printable
 from rocks.cluster.secret_names import is_secret
 from rocks.cluster.values import read_number
-from rocks.database import attributes, image_places, vm_inventory
+from rocks.database import attributes, vm_inventory
 from rocks.database import vms as table
 from rocks.database.clusters import clusters_of, members
 from rocks.database.routes import default_gateways
 from rocks.errors import CLASSES, RocksError, StateError, UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from rocks.actions.clusters import NewCluster
+    from rocks.cluster.image_places import DiskLocation
     from rocks.cluster.records import VirtualMachine
     from rocks.database.connection import Database
 
@@ -75,10 +77,19 @@ class _Shape(NamedTuple):
     image: str
     compute_image: str | None
     gateway: str | None
+    disks: Mapping[str, DiskLocation]
+    """The places of the original's disks, if these are cloned on their NASes; empty otherwise."""
 
 
-def clone_clusters(database: Database, parameters: CloneParameters) -> list[Clone]:
+def clone_clusters(
+    database: Database,
+    parameters: CloneParameters,
+    progress: Callable[[str], None] = lambda line: None,
+) -> list[Clone]:
     """Store the clones that are missing; the others stay as they are, so that a repeated command adds nothing.
+
+    The disks of an original on NASes are cloned there, after a first attempt to store the clones, which is undone:
+    nothing may wait for a NAS with changes open. The locks of this command keep what it found valid.
 
     UserError or StateError, and no change, for an invalid parameter, an original that cannot be cloned, or too few
     addresses or VLANs.
@@ -93,6 +104,31 @@ def clone_clusters(database: Database, parameters: CloneParameters) -> list[Clon
     copied = attributes.read_attributes(
         database, "host", [shape.frontend.name, *(vm.name for vm in shape.computes)]
     )
+
+    def add() -> list[Clone]:
+        return _add(database, parameters, shape, names, present, addresses, known, copied)
+
+    clones = add()
+    new = _nas_clones(shape, clones) if shape.disks else []
+    if new:
+        database.rollback()
+        make_volumes(database, shape.disks, new, progress)
+        clones = add()
+        record_places(database, shape.disks, new)
+    return clones
+
+
+def _add(
+    database: Database,
+    parameters: CloneParameters,
+    shape: _Shape,
+    names: Sequence[str],
+    present: Collection[str],
+    addresses: Mapping[str, str],
+    known: Mapping[str, str],
+    copied: Sequence[tuple[str, str, str]],
+) -> list[Clone]:
+    """Store those that are not present."""
     clones: list[Clone] = []
     added = 0
     for name in names:
@@ -114,6 +150,20 @@ def clone_clusters(database: Database, parameters: CloneParameters) -> list[Clon
     return clones
 
 
+def _nas_clones(shape: _Shape, clones: Sequence[Clone]) -> list[NasClone]:
+    """Each new machine, with the machine of the original whose disk it gets."""
+    return [
+        NasClone(original.name, new.name)
+        for clone in clones
+        if clone.cluster is not None
+        for original, new in zip(
+            (shape.frontend, *shape.computes),
+            (clone.cluster.frontend, *clone.cluster.computes),
+            strict=True,
+        )
+    ]
+
+
 def _read_shape(database: Database, parameters: CloneParameters) -> _Shape:
     (cluster,) = clusters_of(database, [parameters.source])
     *computes, frontend = table.load_vms(database, cluster.names)
@@ -126,8 +176,9 @@ def _read_shape(database: Database, parameters: CloneParameters) -> _Shape:
                 f"{cluster.frontend} is not cloned: {vm.name} has other CPUs, memory or disk than {first.name}; "
                 "the computes of clones are all alike"
             )
+    disks: Mapping[str, DiskLocation] = {}
     if parameters.image is None:
-        _check_not_on_nas(database, cluster.names)
+        disks = disks_on_nas(database, (frontend, *computes))
     image = parameters.image or frontend.host.attribute(IMAGE_ATTRIBUTE)
     if not image:
         raise StateError(
@@ -146,7 +197,7 @@ def _read_shape(database: Database, parameters: CloneParameters) -> _Shape:
         if name is not None and name.lower() != NO_IMAGE:
             check_image_name(name)
     gateway = default_gateways(database, [cluster.frontend]).get(cluster.frontend)
-    return _Shape(frontend, tuple(computes), image, compute_image, gateway)
+    return _Shape(frontend, tuple(computes), image, compute_image, gateway, disks)
 
 
 def _size(vm: VirtualMachine) -> tuple[int, int, int]:
@@ -169,15 +220,6 @@ def _check_machine(vm: VirtualMachine, is_frontend: bool) -> None:
         raise StateError(
             f"{vm.name} has no physical host; give it one: rocks set host vm {vm.name} physnode=HOST"
         )
-
-
-def _check_not_on_nas(database: Database, names: Sequence[str]) -> None:
-    for location in image_places.disk_locations(database, names):
-        if location.nas:
-            raise StateError(
-                f"the disk of {location.vm} is on the NAS {location.nas}, and disks of clones are files of hosts, "
-                "made from an image of the library; give image=NAME (rocks list image)"
-            )
 
 
 def _names(parameters: CloneParameters) -> list[str]:

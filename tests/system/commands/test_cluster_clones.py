@@ -134,5 +134,5 @@ def test_originals_that_a_clone_would_not_be_like(original: Site) -> None:
 def test_the_disk_of_an_original_on_a_nas_is_not_cloned_silently(original: Site) -> None:
     original.done("add", "host", "nas-0-0", "membership=NAS Appliance", "rack=0", "rank=9")
     original.done("set", "host", "vm", "nas", "vm-vc1-2", "nas=nas-0-0", "zpool=tank")
-    assert "the disk of vm-vc1-2 is on the NAS nas-0-0" in original.refused(*CLONE)
+    assert "the disk of vc1 is on its host and others of its cluster are on a NAS" in original.refused(*CLONE)
     original.done(*CLONE, "image=debian")

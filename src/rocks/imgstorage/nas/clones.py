@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Dict, List, Mapping
 
+from rocks.clock import monotonic_seconds
 from rocks.devices.zfs.driver import PoolDriver
 from rocks.devices.zfs.facts import SnapshotFact, VolumeFact
 from rocks.errors import StateError, UserError
@@ -15,6 +17,8 @@ from rocks.imgstorage.nas.imports import IMPORTING, Imports
 from rocks.imgstorage.nas.unknown_images import adopt, adopt_volume
 from rocks.wire.image_bases import is_base
 from rocks.wire.imgstorage import CloneZvols, FreezeZvols, NewClone
+
+_log = logging.getLogger(__name__)
 
 
 class Clones:
@@ -28,7 +32,10 @@ class Clones:
 
     def freeze(self, request: FreezeZvols) -> Mapping[str, Any]:
         """Volume → the name of a snapshot that equals its present content. StateError for an image that is in use."""
-        return {"body": {zvol: self._freeze(request.zpool, zvol) for zvol in request.zvols}}
+        began = monotonic_seconds()
+        found = {zvol: self._freeze(request.zpool, zvol) for zvol in request.zvols}
+        _log.info("%s: %d disks frozen in %.2f s", request.zpool, len(found), monotonic_seconds() - began)
+        return {"body": found}
 
     def _freeze(self, zpool: str, zvol: str) -> str:
         image = adopt(self._engine, self._pools, self._node, zpool, zvol)
@@ -49,14 +56,19 @@ class Clones:
             raise StateError(
                 f"the volume {image.volume} does not exist; `zfs list -t volume` on the NAS lists them"
             )
-        newest = self._pools.read_history(image.volume).newest
+        history = self._pools.read_history(image.volume)
+        newest = history.newest
         if newest is None or self._pools.written_since(image.volume, newest.name, newest.guid) > 0:
-            name = names.snapshot_name(image.epoch, image.sequence, now_seconds())
+            seconds = now_seconds()
+            while history.snapshot(names.snapshot_name(image.epoch, image.sequence, seconds)) is not None:
+                seconds += 1  # one of this very second has an earlier content
+            name = names.snapshot_name(image.epoch, image.sequence, seconds)
             newest = self._pools.ensure_snapshot(image.volume, volume.guid, name, AUTOMATIC)
         return newest.name
 
     def clone(self, request: CloneZvols) -> Mapping[str, Any]:
         """Make the clones that are missing: the names of those made, of those present, and of those without origin."""
+        began = monotonic_seconds()
         self._pools.read_pool(request.zpool)
         for clone in request.clones:
             self._imports.check_new(clone.zvol)
@@ -77,6 +89,8 @@ class Clones:
         for clone in request.clones:
             self._settle(clone, facts.get(clone.zvol))
         present = [clone.zvol for clone in request.clones if clone.zvol not in {*made, *missing}]
+        if made:
+            _log.info("%s: %d disks cloned in %.2f s", request.zpool, len(made), monotonic_seconds() - began)
         return {"made": made, "present": present, "missing": missing}
 
     def _facts(self, zpool: str) -> Dict[str, VolumeFact]:

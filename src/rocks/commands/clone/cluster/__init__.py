@@ -15,6 +15,10 @@ class Command(rocks.commands.Command):
     from images at their first start: those of the original, or others. The attributes of the original's machines are
     copied, except secrets.
 
+    If the disks of the original are on NASes, and image is not given, each machine gets a clone of the disk that its
+    model has now, on the same NAS; it takes no space until it is written to. The machines of the original must be off,
+    and their changes written back.
+
     <arg type='string' name='frontend'>
     Frontend of the cluster to copy.
     </arg>
@@ -74,7 +78,9 @@ class Command(rocks.commands.Command):
                 key_file=self.fillText("key"),
                 containers=self.getHostnames(hosts.split()) if hosts and hosts.split() else (),
             ),
+            self.showProgress,
         )
+        self.showProgress("")
         self.beginOutput()
         for clone in clones:
             self.addOutput(clone.frontend, self._row(clone))

@@ -1,0 +1,73 @@
+"""R19: forty copies of a cluster of four whose disks are on the NAS: the NAS's time, and the space."""
+
+from __future__ import annotations
+
+import re
+import time
+
+from bench.images.site import GOLDEN, NAS, POOL, ImageSite
+from bench.table import Found, at_most, without_goal
+from rocks.errors import ToolError
+
+COPIES = 40
+TIME_LIMIT_SECONDS = 10.0
+SPACE_LIMIT = 1.05
+TIME_WHAT = f"{COPIES} copies of a cluster of four: time on the NAS"
+COMMAND_WHAT = "the same, the whole command"
+SPACE_WHAT = f"space of a cluster of four and {COPIES} copies on the NAS / of the cluster"
+
+_CLUSTER = "lesson"
+_MACHINES = (_CLUSTER, *(f"vm-{_CLUSTER}-{number}" for number in range(3)))
+_IMAGE, _LIBRARY = "lesson", "/tmp/rocks-bench-library"
+_FIRST_ADDRESS, _ADDRESS = "203.0.113.100", "203.0.113.99"
+_DONE = re.compile(r": (\d+) disks (?:frozen|cloned) in ([\d.]+) s")
+_BYTES_PER_MIB = 2**20
+
+
+def measure(site: ImageSite) -> Found:
+    """The daemon's own report of its time, of all requests of one command; space as ZFS counts it, before and after."""
+    _prepare(site)
+    before = _used(site)
+    since, began = site.clock(site.nas), time.monotonic()
+    site.done("clone", "cluster", _CLUSTER, _FIRST_ADDRESS, f"count={COPIES}")
+    whole = time.monotonic() - began
+    reports = [found for _, line in site.logged(site.nas, since) if (found := _DONE.search(line))]
+    clones = sum(int(found[1]) for found in reports) - len(_MACHINES)
+    if clones != COPIES * len(_MACHINES):
+        raise ToolError(f"the NAS reports {clones} clones, not {COPIES * len(_MACHINES)}")
+    seconds = sum(float(found[2]) for found in reports)
+    after = _used(site)
+    space = f"{after / _BYTES_PER_MIB:.2f} MiB / {before / _BYTES_PER_MIB:.2f} MiB, all volumes of the pool"
+    each = f"{clones} clones of {len(_MACHINES)} snapshots, {seconds / clones * 1000:.0f} ms for each"
+    return Found(
+        [
+            at_most("R19", TIME_WHAT, seconds, TIME_LIMIT_SECONDS, "s", f"{each}; by the log of its daemon"),
+            without_goal("R19", COMMAND_WHAT, f"{whole:.1f} s", "`rocks clone cluster`, on the frontend"),
+            at_most("R19", SPACE_WHAT, after / before, SPACE_LIMIT, "", space),
+        ]
+    )
+
+
+def _prepare(site: ImageSite) -> None:
+    """A cluster whose disks are the golden image's, at rest on the NAS."""
+    site.done("set", "attr", "image_library", _LIBRARY)
+    site.done("set", "attr", "vm_vlan_pool", "200-300")
+    file = site.lab.folder / "lesson.raw"
+    file.write_bytes(site.lab.counting_guest.read_bytes())
+    try:
+        site.done("add", "image", _IMAGE, f"file={file}")
+    finally:
+        file.unlink()
+    places = ("fe-container=vmh1", "container-hosts=vmh1 vmh2", "subnet=trunk")
+    names = (f"fe-name={_CLUSTER}", "cluster-naming=yes", f"image={_IMAGE}")
+    sizes = ("mem-per-compute=64", "disk-per-compute=1", "disk-per-frontend=1")
+    site.done("add", "cluster", _ADDRESS, str(len(_MACHINES) - 1), *names, *sizes, *places)
+    site.done("set", "host", "vm", "nas", *_MACHINES, f"nas={NAS}", f"zpool={POOL}")
+    for machine in _MACHINES:
+        site.done("add", "host", "storageimg", NAS, POOL, f"{machine}-vol", f"origin={GOLDEN}")
+
+
+def _used(site: ImageSite) -> int:
+    site.nas.run(["zpool", "sync", POOL])
+    answer = site.nas.run(["zfs", "list", "-H", "-p", "-t", "volume", "-o", "used", "-r", POOL]).text
+    return sum(int(value) for value in answer.split())

@@ -1,0 +1,224 @@
+"""Copies of a cluster whose disks are on a NAS: each machine gets a clone of the disk of its model.
+
+The hosts of these tests are played, as in `test_storage_vms`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rocks.actions import cluster_clones, nas_clones
+from rocks.database import leases
+from rocks.errors import Code, HostError, IncoherentError
+from rocks.imgstorage import configuration
+from rocks.imgstorage.nas import commands as nas_commands
+from rocks.wire import imgstorage as wire
+from rocks.wire.imgstorage_messages import Message, read_request
+from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
+from tests.system.imgstorage.image_site import NAS
+from tests.system.imgstorage.storage_site import HOST, Storage, certified, daemons, storage
+from tests.system.imgstorage.test_storage_vms import END, START, STOP, hosts, owner
+
+__all__ = ["certified", "daemons", "hosts", "rocks", "silent_hosts", "site", "storage", "vm_site"]
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEpmvZ7QZ9bJc1bS7yXg0mB1hQdCkV2y3d5mYJ0Xh8aB me"
+IP = "203.0.113.20"
+
+
+class Original:
+    """A cluster with all its disks on the NAS, which its teacher has prepared; names are of this test only."""
+
+    def __init__(self, storage: Storage, name: str) -> None:
+        self.storage = storage
+        self.name = name
+        self.machines = (name, f"vm-{name}-0", f"vm-{name}-1")
+
+    def clone(self, *arguments: str) -> list[list[str]]:
+        """The words of the rows that the command prints."""
+        out = self.storage.done("clone", "cluster", self.name, IP, *arguments, "output-header=no")
+        return [line.split() for line in out.splitlines()]
+
+    def content(self, volume: str) -> bytes:
+        """What the teacher has written to a disk."""
+        return self.storage.images.nas.pools.read(f"tank/{volume}", 20, 4096)
+
+    def volumes(self) -> dict[str, str | None]:
+        """Volume of the copies → its origin."""
+        facts = self.storage.images.nas.pools.list_volumes("tank")
+        begins = (f"tank/{self.name}-", f"tank/vm-{self.name}-")
+        own = {f"tank/{machine}-vol" for machine in self.machines}
+        return {
+            fact.name: fact.origin for fact in facts if fact.name.startswith(begins) and fact.name not in own
+        }
+
+    def change(self, machine: str, text: bytes) -> None:
+        """Write to the disk of a machine that is off, as a return of its changes does: with a snapshot."""
+        pools, volume = self.storage.images.nas.pools, f"tank/{machine}-vol"
+        pools.write(volume, text, 4096)
+
+
+def stop(storage: Storage, *machines: str) -> None:
+    """Stop machines, and write their changes back; the played host says nothing of the end of a lease."""
+    storage.done(*STOP, *machines, END)
+    leases.release_leases(storage.cluster.database, machines)
+    storage.cluster.database.commit()
+
+
+@pytest.fixture
+def original(
+    request: pytest.FixtureRequest, storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Original:
+    """Two computes and a frontend, all of which have run once."""
+    monkeypatch.setattr(configuration, "STREAM_PORT", storage.images.nas.stream_port)
+    monkeypatch.setattr(configuration, "storage_address", lambda name, network: "127.0.0.1")
+    name = f"c{abs(hash(request.node.name)) % 10**6}"
+    disk, keys = tmp_path / "disk", tmp_path / "keys"
+    disk.write_bytes(b"boot" + bytes(10**6))
+    keys.write_text(f"{KEY}\n")
+    storage.done("set", "attr", "image_library", str(tmp_path / "library"))
+    storage.done("set", "attr", "vm_vlan_pool", "2-300")
+    storage.done("add", "image", "debian", f"file={disk}")
+    storage.done("set", "host", "attr", HOST, "vm_image_directory", "/images")
+    storage.done("set", "host", "attr", HOST, "img_sync", "yes")
+    places = (f"fe-container={HOST}", f"container-hosts={HOST}", "disk-per-compute=2", "disk-per-frontend=3")
+    line = ("add", "cluster", "203.0.113.9", "2", f"fe-name={name}", "cluster-naming=yes", *places)
+    storage.done(*line, "image=debian", f"key={keys}")
+    made = Original(storage, name)
+    storage.done("set", "host", "vm", "nas", *made.machines, f"nas={NAS}", "zpool=tank")
+    assert storage.rocks(*START, *made.machines).status == 0
+    stop(storage, *made.machines)
+    for machine in made.machines:
+        made.change(machine, f"of {machine}".encode())
+    return made
+
+
+def test_forty_copies_have_the_disks_of_their_models(original: Original) -> None:
+    """Each machine that of its model, as clones of one snapshot; the disk of a copy is its own."""
+    rows = original.clone("count=40")
+    assert len(rows) == 40 and {row[-1] for row in rows} == {"added"}
+    volumes = original.volumes()
+    assert len(volumes) == 120 and len(set(volumes.values())) == 3
+    name, storage = original.name, original.storage
+    for machine, copy in ((name, f"{name}-7"), (f"vm-{name}-1", f"vm-{name}-7-1")):
+        assert (volumes[f"tank/{copy}-vol"] or "").startswith(f"tank/{machine}-vol@img-")
+        assert original.content(f"{copy}-vol").startswith(f"of {machine}".encode())
+        assert storage.disks(copy)[0][0] == "file", "its first start maps it"
+    ended = storage.rocks(*START, f"vm-{name}-7-1")
+    assert ended.status == 0 and ended.err == ""
+    storage.images.wait_for_state(f"vm-{name}-7-1-vol", "local")
+    storage.images.hosts[HOST].pools.write(f"tank/vm-{name}-7-1-vol", b"of the student", 4096)
+    stop(storage, f"vm-{name}-7-1")
+    assert original.content(f"vm-{name}-7-1-vol").startswith(b"of the student")
+    assert original.content(f"vm-{name}-8-1-vol").startswith(f"of vm-{name}-1".encode())
+    refusal = storage.refused("remove", "host", "storageimg", NAS, "tank", f"{name}-vol", "now=yes")
+    assert f"tank/{name}-1-vol is a clone of img-" in refusal
+
+
+def test_a_repeated_command_adds_what_is_missing(original: Original) -> None:
+    """From what the original has then; what exists stays."""
+    original.clone("count=2")
+    before = original.volumes()
+    assert [row[-1] for row in original.clone("count=2")] == ["exists", "exists"]
+    original.change(original.name, b"of the second lesson")
+    assert [row[-1] for row in original.clone("count=3")] == ["exists", "exists", "added"]
+    volumes = original.volumes()
+    assert {name: origin for name, origin in volumes.items() if name in before} == before
+    assert original.content(f"{original.name}-3-vol") == b"of the second lesson"
+    assert original.content(f"{original.name}-2-vol").startswith(f"of {original.name}".encode())
+    compute = f"tank/vm-{original.name}-{{}}-0-vol"
+    assert volumes[compute.format(3)] == volumes[compute.format(1)], "no snapshot more than needed"
+
+
+def test_what_an_interrupted_command_made_is_used_or_made_anew(
+    original: Original, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The volumes are made before the commit: killed between them, the database has nothing."""
+
+    clone = nas_clones.make_volumes
+
+    def made_then_killed(*arguments: Any) -> None:
+        clone(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cluster_clones, "make_volumes", made_then_killed)
+        assert original.storage.rocks("clone", "cluster", original.name, IP, "count=2").status != 0
+    left = original.volumes()
+    assert len(left) == 6
+    assert f"{original.name}-1:" not in original.storage.done("list", "cluster")
+    original.change(original.name, b"changed meanwhile")
+    assert [row[-1] for row in original.clone("count=2")] == ["added", "added"]
+    volumes = original.volumes()
+    assert original.content(f"{original.name}-1-vol").startswith(b"changed meanwhile")
+    compute = f"tank/vm-{original.name}-2-0-vol"
+    assert volumes[compute] == left[compute]
+
+
+def test_originals_that_are_not_at_rest(original: Original) -> None:
+    """Running, mapped, partly on hosts, or without an image: nothing is added, and no volume is made."""
+    storage, name = original.storage, original.name
+    clone = ("clone", "cluster", name, IP)
+    assert storage.rocks(*START, name).status == 0
+    assert f"{name} may be running on {HOST}" in storage.refused(*clone)
+    stop(storage, name)
+    storage.images.map(f"{name}-vol")
+    storage.images.wait_for_state(f"{name}-vol", "local")
+    assert f"ZVol {name}-vol is local on {HOST}" in storage.refused(*clone)
+    storage.images.unmap(f"{name}-vol")
+    assert owner(storage, f"{name}-vol") is None
+    compute = f"vm-{name}-0"
+    storage.done("remove", "host", "attr", compute, "vm_image")
+    assert f"{compute} was not made from an image" in storage.refused(*clone)
+    storage.done("set", "host", "attr", compute, "vm_image", "debian")
+    storage.done("set", "host", "vm", "nas", compute, "nas=none")
+    assert f"the disk of {compute} is on its host" in storage.refused(*clone)
+    storage.done("set", "host", "vm", "nas", compute, f"nas={NAS}", "zpool=tank")
+    storage.images.ask(wire.AddZvol("tank", f"vm-{name}-1-0-vol", 2**20))
+    refusal = storage.refused(*clone)
+    assert "nothing was added" in refusal and f"ZVol vm-{name}-1-0-vol exists already in tank" in refusal
+    assert f"rocks remove host storageimg {NAS} tank vm-{name}-1-0-vol now=yes" in refusal
+    assert set(original.volumes()) <= {f"tank/vm-{name}-1-0-vol"}
+    storage.done("remove", "host", "storageimg", NAS, "tank", f"vm-{name}-1-0-vol", "now=yes")
+    assert [row[-1] for row in original.clone()] == ["added"]
+
+
+def test_a_nas_that_cannot(original: Original, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An older one says what to install; one that fails in the middle leaves nothing in the database."""
+
+    def older(message: Message, role: wire.Role) -> Any:
+        request = read_request(message, role)
+        if isinstance(request, wire.FreezeZvols):
+            raise IncoherentError("action_unsupported", code=Code.ACTION_UNSUPPORTED)
+        return request
+
+    clone = ("clone", "cluster", original.name, IP)
+    with monkeypatch.context() as patch:
+        patch.setattr(nas_commands, "read_request", older)
+        assert f"{NAS} has an earlier release of image storage" in original.storage.refused(*clone)
+    pools = original.storage.images.nas.pools
+    real, calls = pools.ensure_clones, []
+
+    def failing(*arguments: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise HostError("the pool is away")
+        return real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pools, "ensure_clones", failing)
+        assert "nothing was added: the pool is away" in original.storage.refused(*clone)
+    assert [row[-1] for row in original.clone()] == ["added"]
+
+
+def test_a_dry_run_makes_nothing(original: Original) -> None:
+    """It prints what each NAS would do."""
+    ended = original.storage.rocks("clone", "cluster", original.name, IP, "dry-run=yes")
+    assert ended.status == 0
+    assert (
+        f"make these volumes of tank as clones, unless they exist: {original.name}-1-vol"
+        in ended.out + ended.err
+    )
+    assert original.volumes() == {}
