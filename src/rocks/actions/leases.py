@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rocks import dry_run, process
+from rocks.actions.host_requests import ask_facts, open_fleet
 from rocks.actions.site_programs import site_program
 from rocks.cluster.lease_plan import (
     SAVED,
@@ -17,6 +18,7 @@ from rocks.cluster.lease_plan import (
     continues,
     disk_keys,
     holder_is_silent,
+    move_was_interrupted,
     plan_lease,
     saved_elsewhere,
     still_at_work,
@@ -238,6 +240,32 @@ def take_over_vms(
             f"{name} was taken from {host} by force ({proof or force.reason}). If {host} is not off, {name} still "
             f"runs there and may run twice until {host} is reached again, when its old domain is destroyed",
         )
+
+
+def give_up_moves(database: Database, moving: Sequence[Lease], force: Force, outcomes: Outcomes) -> None:
+    """Live migrations that were interrupted, and whose new host is silent: the machine is that of its old host again.
+
+    As `take_over_vms` for the new host, which may run the machine. One that answers knows: then the machine fails.
+    """
+    targets = sorted({lease.target for lease in moving if lease.target})
+    database.commit()
+    with open_fleet(database, targets) as fleet:
+        facts = ask_facts(database, fleet, targets)
+    commands = resolve_secret(database, FENCE_ATTRIBUTE, targets)
+    database.commit()
+    for lease in moving:
+        assert lease.target is not None and lease.host is not None
+        if not isinstance(facts[lease.target], RocksError):
+            outcomes.failed[lease.name] = move_was_interrupted(lease)
+            continue
+        proof = _fence(lease.target, commands.get(lease.target, ""), force)
+        if isinstance(proof, RocksError):
+            outcomes.failed[lease.name] = proof
+            continue
+        leases.put_up_fences(database, [(lease.target, lease.name, lease.token + 1)])
+        disks = [key for key in leases.disks_of(database, lease.name) if key[0].lower() == lease.host.lower()]
+        leases.end_live_move(database, lease.name, lease.host, disks)
+        database.commit()
 
 
 def _fence(host: str, command: str, force: Force) -> str | RocksError:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.errors import BusyError
+from rocks.cluster.lease_plan import MOVING, move_was_interrupted
+from rocks.database import leases
+from rocks.errors import BusyError, RocksError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,8 +16,22 @@ if TYPE_CHECKING:
 WAIT_SECONDS = 2.0
 
 
-def lock_vms(database: Database, names: Sequence[str]) -> dict[str, BusyError]:
-    """Lock the machines until the connection closes; the error of each that another command is changing."""
+def lock_vms(database: Database, names: Sequence[str], *, also_moving: bool = False) -> dict[str, RocksError]:
+    """Lock the machines until the connection closes; the error of each that another command is changing.
+
+    So of each whose live migration was interrupted, unless `also_moving`: two hosts may have it.
+    """
+    busy: dict[str, RocksError] = dict(_lock(database, names))
+    if not also_moving:
+        for lease in leases.read_leases(database, names).values():
+            if lease.state == MOVING:
+                name = next(name for name in names if name.lower() == lease.name.lower())
+                busy.setdefault(name, move_was_interrupted(lease))
+        database.end_reading()
+    return busy
+
+
+def _lock(database: Database, names: Sequence[str]) -> dict[str, BusyError]:
     try:
         database.lock_all([_lock_name(name) for name in names], WAIT_SECONDS)
         return {}

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from rocks.cluster.vm_moves import FileMove, MovePlan
     from rocks.database.connection import Database
     from rocks.image_library.progress import Progress
-    from rocks.wire.facts import DiskFact
+    from rocks.wire.facts import DiskFact, HostFacts
     from rocks.wire.images import ImageFact
 
 _AWAKE_SECONDS = 600.0
@@ -62,7 +62,7 @@ class Ways(NamedTuple):
     progress: Progress
 
 
-class _File(NamedTuple):
+class File(NamedTuple):
     """A file to copy, with the facts of the old host; None when there is none yet."""
 
     move: FileMove
@@ -83,18 +83,18 @@ def move_vm(database: Database, name: str, host: str, ways: Ways) -> list[str]:
     if vm.container is not None and vm.container.name.lower() == host.lower():
         if not copies:
             check_other_host(vm, vm.container)
-        return _remove_left(database, vm)
-    target = _load_target(database, vm, host)
-    plan = _plan(database, vm, target)
+        return remove_left(database, vm)
+    target = load_target(database, vm, host)
+    plan = plan_of(database, vm, target)
     files = _check(database, vm, target, plan, copies)
     there = [DiskCopy(target.name, file.new_path) for file in plan.files]
     disk_copies.put_copies(database, vm.name, there)
     database.commit()
     lines = [line for file in files for line in _copy(database, vm, target, file, copies, ways)]
-    _record(database, vm, target, plan)
+    record_move(database, vm, target, plan)
     database.commit()
     (moved,) = table.load_vms(database, [name])
-    return [*lines, f"{vm.name} is on {target.name} now", *_remove_left(database, moved)]
+    return [*lines, f"{vm.name} is on {target.name} now", *remove_left(database, moved)]
 
 
 def check_movable(database: Database, name: str, host: str) -> None:
@@ -103,13 +103,14 @@ def check_movable(database: Database, name: str, host: str) -> None:
     What only a machine that is off shows, such as its files, is checked by `move_vm`.
     """
     (vm,) = table.load_vms(database, [name])
-    target = _load_target(database, vm, host)
-    plan = _plan(database, vm, target)
+    target = load_target(database, vm, host)
+    plan = plan_of(database, vm, target)
     here, _ = _images(database, plan, [container_of(vm).name, target.name])
     check_no_snapshots(vm, here)
 
 
-def _load_target(database: Database, vm: VirtualMachine, name: str) -> Host:
+def load_target(database: Database, vm: VirtualMachine, name: str) -> Host:
+    """The host that gets the machine, with its file systems. UserError and StateError when it cannot get it."""
     (target,) = load_containers(database, [name])
     check_other_host(vm, target)
     if vm.adopts_images:
@@ -120,7 +121,8 @@ def _load_target(database: Database, vm: VirtualMachine, name: str) -> Host:
     return replace(target, mounts=table.mounts_of(database, [target.name]).get(target.name, ()))
 
 
-def _plan(database: Database, vm: VirtualMachine, target: Host) -> MovePlan:
+def plan_of(database: Database, vm: VirtualMachine, target: Host) -> MovePlan:
+    """As `plan_move`, from the records."""
     container_of(vm)
     medium_of(vm, target)
     locations = image_places.disk_locations(database, [vm.name])
@@ -131,7 +133,7 @@ def _plan(database: Database, vm: VirtualMachine, target: Host) -> MovePlan:
 
 def _check(
     database: Database, vm: VirtualMachine, target: Host, plan: MovePlan, copies: list[DiskCopy]
-) -> list[_File]:
+) -> list[File]:
     """Ask both hosts, and check all that can be checked before something is changed."""
     source = container_of(vm)
     lease = leases.read_leases(database, [vm.name]).get(vm.name.lower())
@@ -142,6 +144,21 @@ def _check(
     check_is_off(vm, lease, facts)
     answer = facts[target.name]
     assert not isinstance(answer, RocksError)
+    return check_files(database, vm, target, plan, copies, answer)
+
+
+def check_files(
+    database: Database,
+    vm: VirtualMachine,
+    target: Host,
+    plan: MovePlan,
+    copies: list[DiskCopy],
+    answer: HostFacts,
+    *,
+    is_running: bool = False,
+) -> list[File]:
+    """The files of the machine, checked on both hosts; `answer` has the new places. StateError, HostError."""
+    hosts = [container_of(vm).name, target.name]
     places = {disk.path: disk for disk in answer.disks}
     if vm.cdrom_path and not places[vm.cdrom_path].exists:
         raise StateError(
@@ -152,10 +169,10 @@ def _check(
     check_no_snapshots(vm, here)
     files = []
     for move in plan.files:
-        fact = check_source(vm, move, here)
+        fact = check_source(vm, move, here, is_running=is_running)
         is_copy = fact is not None and DiskCopy(target.name, move.new_path) in copies
         check_target(vm, target, move, there, is_copy)
-        files.append(_File(move, fact))
+        files.append(File(move, fact))
     _check_space(vm, target, files, there, places)
     return files
 
@@ -182,7 +199,7 @@ def _images(database: Database, plan: MovePlan, hosts: list[str]) -> list[Mappin
 def _check_space(
     vm: VirtualMachine,
     target: Host,
-    files: list[_File],
+    files: list[File],
     there: Mapping[str, ImageFact],
     places: Mapping[str, DiskFact],
 ) -> None:
@@ -202,7 +219,7 @@ def _check_space(
 
 
 def _copy(
-    database: Database, vm: VirtualMachine, target: Host, file: _File, copies: list[DiskCopy], ways: Ways
+    database: Database, vm: VirtualMachine, target: Host, file: File, copies: list[DiskCopy], ways: Ways
 ) -> list[str]:
     """Copy a file; a line for the operator."""
     move, fact = file
@@ -239,15 +256,14 @@ def _copy(
     return [f"{move.new_path} is on {target.name}: {size}, SHA-256 {digest[:12]} on both hosts"]
 
 
-def _record(database: Database, vm: VirtualMachine, target: Host, plan: MovePlan) -> None:
+def record_move(database: Database, vm: VirtualMachine, target: Host, plan: MovePlan) -> None:
     """The new place and disks; what was a copy is the disk, and what was the disk is a copy, at once."""
     source = container_of(vm).name
     record_on_host(database, vm, target)
     if plan.disks != vm.disks:
         vm_changes.replace_disks(database, vm.name, plan.disks)
-    disk_copies.delete_copies(
-        database, vm.name, [DiskCopy(target.name, file.new_path) for file in plan.files]
-    )
+    there = [copy for copy in disk_copies.read_copies(database, vm.name) if copy.host == target.name]
+    disk_copies.delete_copies(database, vm.name, there)
     left = left_paths(vm, plan.files)
     disk_copies.put_copies(database, vm.name, [DiskCopy(source, path) for path in left])
 
@@ -260,7 +276,7 @@ def record_on_host(database: Database, vm: VirtualMachine, target: Host) -> None
     vm_changes.record_host_vlans(database, host_vlans(database, vm, target))
 
 
-def _remove_left(database: Database, vm: VirtualMachine) -> list[str]:
+def remove_left(database: Database, vm: VirtualMachine) -> list[str]:
     """Remove what moves of the machine have left on hosts; lines for the operator."""
     lines = []
     copies = disk_copies.read_copies(database, vm.name)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from rocks.actions.host_requests import ask_facts, error_of, open_fleet, perform_operations
 from rocks.actions.lease_epoch import try_epoch
-from rocks.actions.leases import Force, take_over_vms
+from rocks.actions.leases import Force, give_up_moves, take_over_vms
 from rocks.actions.outcomes import Outcomes
 from rocks.actions.partitions import leave_partitions
 from rocks.actions.vm_documents import connections_of
 from rocks.actions.vm_locks import lock_vms
-from rocks.cluster.lease_plan import SAVED, place_of
+from rocks.cluster.lease_plan import MOVING, SAVED, place_of
 from rocks.cluster.records import Host, VirtualMachine
 from rocks.cluster.start_plan import links_of
 from rocks.database import leases
@@ -93,8 +93,12 @@ def stop_machines(
     """
     doubt = try_epoch(database)
     machines = {vm.name: vm for vm in stopping}
-    outcomes = Outcomes(failed=dict(lock_vms(database, list(machines))))
+    outcomes = Outcomes(failed=lock_vms(database, list(machines), also_moving=force is not None))
     held = leases.read_leases(database, list(machines), lock=True)
+    moving = [lease for lease in held.values() if lease.state == MOVING]
+    if force is not None and moving:
+        give_up_moves(database, moving, force, outcomes)
+        held = leases.read_leases(database, list(machines), lock=True)
     places = _places(machines, held, outcomes)
     if action in ENDING:
         leases.set_state(database, list(places), "stopping", action, force.reason if force else None)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from rocks.actions.host_requests import ask_each, ask_facts, open_fleet
 from rocks.actions.vm_documents import connections_of
-from rocks.cluster.lease_plan import place_of
+from rocks.cluster.lease_plan import MOVING, place_of
 from rocks.cluster.mac_pool import mac_number
 from rocks.cluster.vm_network import Bridged, Direct, Tap, VirtualFunction, long_vlan_name
 from rocks.database import leases
@@ -40,8 +40,8 @@ class VmState:
 
     `is_leased` means that the host holds its lease; otherwise it is the container.
 
-    `status`: active, paused, shutdown, shutoff or crashed; nostate when the host has no such domain; nostate-error when
-    it has no host or the host does not answer.
+    `status`: active, paused, shutdown, shutoff, crashed, or moving (to another host); nostate when the host has no
+    such domain; nostate-error when it has no host or the host does not answer.
     """
 
     status: str
@@ -86,9 +86,11 @@ def show_vm_states(database: Database, containers: Mapping[str, str | None]) -> 
         if not isinstance(answer, RocksError)
     }
     leased = {name for name in places if (lease := held.get(name.lower())) and lease.is_held}
-    return VmStates(
-        {name: _state(name, host, domains, name in leased) for name, host in places.items()}, failed
-    )
+    states = {name: _state(name, host, domains, name in leased) for name, host in places.items()}
+    for name in leased:
+        if held[name.lower()].state == MOVING:
+            states[name] = replace(states[name], status=MOVING)
+    return VmStates(states, failed)
 
 
 def _state(

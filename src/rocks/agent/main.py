@@ -4,7 +4,8 @@
 devices of guests again after a boot. `ended` reports to the frontend which guests have ended. `probe [again]` prints,
 as a JSON object, whether guests run under KVM on this host. `receive-image` stores the image on standard input,
 `send-disk` writes the disk of a stopped machine to standard output. `move-disk-from` writes it for another host, of
-which `move-disk-to` stores it. `--version` prints the version.
+which `move-disk-to` stores it. `live-leave` and `live-arrive` are both ends of a live migration. `--version` prints
+the version.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _USAGE = (
     "usage: rocks-agent [--serve | --version | links | ended | probe [again] | "
     "receive-image DIRECTORY DIGEST SIZE | send-disk PATH DIRECTORY MACHINE SIZE | "
     "move-disk-from PATH DIRECTORY MACHINE OFFSET | move-disk-to PATH DIRECTORY MACHINE SIZE new|again | "
-    "hook NAME OPERATION PART EXTRA]"
+    "live-leave | live-arrive | hook NAME OPERATION PART EXTRA]"
 )
 _GRACE_SECONDS = 60
 _PARENT_SECONDS = 30.0
@@ -49,6 +50,8 @@ def main(arguments: Sequence[str]) -> int:
         return _move_disk_from(arguments[1:4], int(arguments[4]))
     if arguments[0] == "move-disk-to" and len(arguments) == 6 and arguments[4].isdigit():
         return _move_disk_to(arguments[1:4], int(arguments[4]), arguments[5])
+    if list(arguments) in (["live-leave"], ["live-arrive"]):
+        return _live(arguments[0].partition("-")[2])
     if list(arguments) == ["links"]:
         return _links()
     if list(arguments) == ["ended"]:
@@ -176,6 +179,13 @@ def _move_disk_to(names: Sequence[str], size_bytes: int, way: str) -> int:
     except BrokenPipeError:
         return 1
     return 0
+
+
+def _live(end: str) -> int:
+    from rocks.agent.host import Host
+    from rocks.agent.live_moves import run
+
+    return run(end, Host(state_folder()))
 
 
 def _links() -> int:

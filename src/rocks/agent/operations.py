@@ -31,6 +31,7 @@ from rocks.errors import IncoherentError, RocksError, UserError
 from rocks.files import file_error
 from rocks.wire.agent import (
     ChangeDomain,
+    EndArrival,
     ForgetDomain,
     GrowDisk,
     MakeSnapshot,
@@ -107,6 +108,10 @@ def _do(host: Host, operation: Operation) -> Change:
             return _end(host, operation)
         if isinstance(operation, RestoreSnapshot):
             return restore_snapshot(host, operation)
+        if isinstance(operation, EndArrival):
+            from rocks.agent.live_moves import end_arrival  # rarely needed
+
+            return end_arrival(host, operation)
         if operation.token is not None and host.domains().find(operation.name) is not None:
             host.leases.admit(operation.name, operation.token)
         if isinstance(operation, SaveDomain):

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 SAVED = "saved"
 """State of the lease of a machine whose memory its host has saved: it is off, and no other host may start it."""
 
+MOVING = "moving"
+"""State of the lease of a machine that moves to another host while it runs: either host may run it."""
+
 DiskKey = tuple[str, str]
 """A disk in leases: the host and the path there."""
 
@@ -122,6 +125,14 @@ def saved_elsewhere(lease: Lease, host: str) -> StateError:
         f"{lease.name} is saved on {lease.host}, and its memory is there alone: rocks set host vm {lease.name} "
         f"physnode={lease.host} lets it continue there; to start it on {host}, discard what its guest had in memory: "
         f"rocks stop host vm {lease.name} saved=remove"
+    )
+
+
+def move_was_interrupted(lease: Lease) -> StateError:
+    """The error of a command on a machine whose live migration has not ended."""
+    return StateError(
+        f"{lease.name} was moving from {lease.host} to {lease.target} when the command was interrupted; complete or "
+        f"undo that first: rocks move host vm {lease.name} {lease.target} live=yes"
     )
 
 

@@ -152,7 +152,8 @@ class BootAction:
 class Lease:
     """The right of a host to run a virtual machine, under a token that only grows (decision 3).
 
-    `state` is released, starting, running, stopping or saved; host is None when released.
+    `state` is released, starting, running, stopping, saved or moving; host is None when released. `target` is the host
+    to which a machine moves that is moving.
     """
 
     name: str
@@ -161,6 +162,7 @@ class Lease:
     state: str
     intent: str | None = None
     reason: str | None = None
+    target: str | None = None
 
     @property
     def is_held(self) -> bool:

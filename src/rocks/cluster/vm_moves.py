@@ -94,6 +94,32 @@ def _plan_file(
     return FileMove(disk.path, directory, path, directory_of(target, path) or folder)
 
 
+def check_live(vm: VirtualMachine, target: Host, plan: MovePlan, lease: Lease | None) -> None:
+    """StateError when the machine does not run, by its lease, or has disks that cannot be copied while it runs."""
+    source = container_of(vm).name
+    stop = "stop it, and move it without live=yes"
+    if lease is None or lease.state != "running" or (lease.host or "").lower() != source.lower():
+        state = "off" if lease is None or not lease.is_held else f"{lease.state} on {lease.host}"
+        raise StateError(
+            f"{vm.name} does not run on {source}, by its lease it is {state}; a machine that is off moves without "
+            f"live=yes: rocks move host vm {vm.name} {target.name}"
+        )
+    copied = {file.path for file in plan.files}
+    for disk in vm.disks:
+        if disk.path not in copied:
+            raise StateError(
+                f"{vm.name} does not move while it runs: live=yes needs disks that are image files of {source}, and "
+                f"{disk.specification} is on a NAS; {stop}"
+            )
+    for file in plan.files:
+        if file.path != file.new_path:
+            raise StateError(
+                f"{vm.name} does not move while it runs: its disk {file.path} would be {file.new_path} on "
+                f"{target.name}; give that host the image directory {file.directory} (attribute vm_image_directories), "
+                f"or {stop}"
+            )
+
+
 def check_is_off(
     vm: VirtualMachine, lease: Lease | None, facts: Mapping[str, HostFacts | RocksError]
 ) -> None:
@@ -117,8 +143,13 @@ def check_is_off(
             )
 
 
-def check_source(vm: VirtualMachine, file: FileMove, found: Mapping[str, ImageFact]) -> ImageFact | None:
-    """The file on the old host; None when it does not exist yet. StateError when it is not the machine's, or in use."""
+def check_source(
+    vm: VirtualMachine, file: FileMove, found: Mapping[str, ImageFact], *, is_running: bool = False
+) -> ImageFact | None:
+    """The file on the old host; None when it does not exist yet. StateError when it is not the machine's, or in use.
+
+    With `is_running` the machine itself uses it.
+    """
     source, fact = container_of(vm).name, found.get(file.path)
     if fact is None:
         return None
@@ -127,7 +158,7 @@ def check_source(vm: VirtualMachine, file: FileMove, found: Mapping[str, ImageFa
             f"{vm.name} is not moved: its disk {file.path} on {source} belongs to {fact.machine or 'nobody'}; "
             f"rocks list host image {source} shows all"
         )
-    if fact.user:
+    if fact.user and not (is_running and fact.user == vm.name):
         remedy = f"; to remove its domain there: rocks stop host vm {vm.name}" if fact.user == vm.name else ""
         raise StateError(
             f"{vm.name} is not moved: its disk {file.path} on {source} is in use by {fact.user}{remedy}"

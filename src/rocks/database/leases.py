@@ -26,7 +26,7 @@ def read_leases(database: Database, names: Sequence[str], lock: bool = False) ->
     if not names:
         return {}
     rows = database.rows(
-        f"SELECT Name, Token, Host, State, Intent, Reason FROM vm_leases WHERE Name IN ({placeholders(names)})"
+        f"SELECT Name, Token, Host, State, Intent, Reason, Target FROM vm_leases WHERE Name IN ({placeholders(names)})"
         + (" FOR UPDATE" if lock else ""),
         names,
     )
@@ -43,7 +43,7 @@ def leases_of_hosts(database: Database, hosts: Sequence[str]) -> list[Lease]:
     if not hosts:
         return []
     rows = database.rows(
-        "SELECT Name, Token, Host, State, Intent, Reason FROM vm_leases"
+        "SELECT Name, Token, Host, State, Intent, Reason, Target FROM vm_leases"
         f" WHERE State <> 'released' AND Host IN ({placeholders(hosts)}) ORDER BY Name",
         hosts,
     )
@@ -111,6 +111,12 @@ def disk_holders(database: Database, keys: Sequence[DiskKey]) -> dict[DiskKey, s
     return {key: found[key[0].lower(), key[1]] for key in keys if (key[0].lower(), key[1]) in found}
 
 
+def disks_of(database: Database, name: str) -> list[DiskKey]:
+    """The disks that the lease of the machine covers."""
+    rows = database.rows("SELECT Host, Path FROM vm_lease_disks WHERE Name = %s ORDER BY Host, Path", [name])
+    return [(str(host), str(path)) for host, path in rows]
+
+
 def take_leases(
     database: Database, requests: Mapping[str, tuple[str, Sequence[DiskKey]]], intent: str
 ) -> dict[str, int]:
@@ -156,6 +162,31 @@ def uncover(database: Database, name: str, key: DiskKey) -> None:
     database.execute("DELETE FROM vm_lease_disks WHERE Name = %s AND Host = %s AND Path = %s", (name, *key))
 
 
+def begin_live_move(database: Database, name: str, target: str, disks: Sequence[DiskKey]) -> int:
+    """Renew the lease of a machine that runs, which is to move to `target`; returns the new token.
+
+    It covers the disks there, too. The caller holds the row's lock. StateError as `take_leases`.
+    """
+    first_token = count_grant(database).first_token
+    database.execute(
+        "UPDATE vm_leases SET Token = GREATEST(Token + 1, %s), State = 'moving', Intent = 'move', Target = %s"
+        " WHERE Name = %s AND State IN ('running', 'moving')",
+        [first_token, target, name],
+    )
+    cover_also(database, name, disks)
+    return read_leases(database, [name])[name.lower()].token
+
+
+def end_live_move(database: Database, name: str, host: str, disks: Sequence[DiskKey]) -> None:
+    """The machine runs on this host, under the same token, with these disks."""
+    database.execute(
+        "UPDATE vm_leases SET State = 'running', Intent = NULL, Target = NULL, Host = %s"
+        " WHERE Name = %s AND State = 'moving'",
+        [host, name],
+    )
+    cover_disks(database, {name: disks})
+
+
 def set_state(
     database: Database, names: Sequence[str], state: str, intent: str | None, reason: str | None = None
 ) -> None:
@@ -197,7 +228,7 @@ def forget_reasons(database: Database, names: Sequence[str]) -> None:
 def _release(database: Database, names: Sequence[str]) -> None:
     if names:
         database.execute(
-            "UPDATE vm_leases SET State = 'released', Host = NULL, Intent = NULL"
+            "UPDATE vm_leases SET State = 'released', Host = NULL, Intent = NULL, Target = NULL"
             f" WHERE Name IN ({placeholders(names)})",
             names,
         )
@@ -210,6 +241,7 @@ def rename_lease_host(database: Database, old: str, new: str) -> None:
     """Rename a host."""
     for table in ("vm_leases", "vm_lease_disks", "vm_fences", "sriov_leases", *shape_leases.TABLES):
         database.execute(f"UPDATE {table} SET Host = %s WHERE Host = %s", (new, old))
+    database.execute("UPDATE vm_leases SET Target = %s WHERE Target = %s", (new, old))
 
 
 def put_up_fences(database: Database, fences: Iterable[tuple[str, str, int]]) -> None:

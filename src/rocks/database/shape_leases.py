@@ -39,6 +39,12 @@ def leases_on(database: Database, hosts: Sequence[str]) -> ShapeLeases:
     return _leases(database, f"WHERE Host IN ({placeholders(hosts)})", hosts)
 
 
+def has_any(database: Database, name: str) -> bool:
+    """Whether a machine has cores, memory of NUMA nodes or devices of a host."""
+    queries = " UNION ALL ".join(f"SELECT 1 FROM {table} WHERE Name = %s" for table in TABLES)
+    return bool(database.rows(f"{queries} LIMIT 1", [name] * len(TABLES)))
+
+
 def all_leases(database: Database) -> ShapeLeases:
     """All leases of the site, in order."""
     return _leases(database, "", ())

@@ -269,6 +269,19 @@ class RestoreSnapshot:
     copies: Tuple[str, ...]
 
 
+@tagged
+@dataclass(frozen=True)
+class EndArrival:
+    """End an interrupted migration to this host, and its lease, unless the domain runs here by now (unchanged then).
+
+    `autostart`: whether a domain that runs here starts when the host boots.
+    """
+
+    name: str
+    token: int
+    autostart: bool = False
+
+
 Operation = Union[
     StartDomain,
     StopDomain,
@@ -280,6 +293,7 @@ Operation = Union[
     MakeSnapshot,
     RestoreSnapshot,
     SaveDomain,
+    EndArrival,
 ]
 
 
@@ -371,6 +385,8 @@ def _waiting_seconds(operation: Operation) -> float:
         return 60.0 + size_bytes / _SLOW_COPY_BYTES_PER_SECOND
     if isinstance(operation, SaveDomain):
         return 60.0 + operation.memory_mb * 1024 * 1024 / _SLOW_COPY_BYTES_PER_SECOND
+    if isinstance(operation, EndArrival):
+        return 40.0
     if isinstance(operation, ChangeDomain):
         return RELEASE_SECONDS * (len(operation.detached) + operation.interfaces) + 10.0
     if isinstance(operation, StartDomain):

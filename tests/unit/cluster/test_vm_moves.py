@@ -10,6 +10,7 @@ from rocks.cluster.records import Lease
 from rocks.cluster.vm_moves import (
     FileMove,
     check_is_off,
+    check_live,
     check_no_snapshots,
     check_source,
     check_space,
@@ -74,8 +75,22 @@ def test_a_machine_that_may_run_is_not_moved() -> None:
         check_is_off(VM, None, {"vmc-0-0": HostError("no answer")})
 
 
+def test_a_machine_that_runs_moves_with_image_files_that_keep_their_paths() -> None:
+    runs = Lease("web", 4, "vmc-0-0", "running")
+    plan = plan_move(VM, TARGET, set(), ())
+    check_live(VM, TARGET, plan, runs)
+    for lease in (None, Lease("web", 4, None, "released"), Lease("web", 4, "vmc-0-0", "saved")):
+        with pytest.raises(StateError, match="web does not run on vmc-0-0, by its lease it is "):
+            check_live(VM, TARGET, plan, lease)
+    with pytest.raises(StateError, match="live=yes needs disks that are image files of vmc-0-0, and file:"):
+        check_live(VM, TARGET, plan_move(VM, TARGET, {0}, ()), runs)
+    with pytest.raises(StateError, match="would be /data/vms/web.vda on vmc-0-1; give that host"):
+        check_live(VM, OTHER_FOLDER, plan_move(VM, OTHER_FOLDER, set(), ()), runs)
+
+
 def test_only_the_unused_disk_of_the_machine_is_moved() -> None:
     assert check_source(VM, MOVE, {}) is None
+    assert check_source(VM, MOVE, fact("/images/a/web.vda", user="web"), is_running=True) is not None
     assert check_source(VM, MOVE, fact(MOVE.path)) == fact(MOVE.path)[MOVE.path]
     for owner, text in (("", "belongs to nobody"), ("other", "belongs to other")):
         with pytest.raises(StateError, match=text):

@@ -115,8 +115,11 @@ def changed_lease(
     network: Optional[DomainDocument] = None,
     added: Iterable[LeaseDisk] = (),
     removed: Iterable[str] = (),
+    token: Optional[int] = None,
 ) -> str:
     """The lease of the running domain with other disks, and with the packet filters of `network` if that is given.
+
+    With `token` it is a new lease.
 
     The root has no namespace, since libvirt gives it one; its children have their own.
     """
@@ -128,7 +131,8 @@ def changed_lease(
         attributes = {"path": path, "device": str(device), "inode": str(inode), "machine": machine}
         children.append(Element(DISK, attributes))
     children += _lease(network or live).findall(NETWORK)
-    root = Element("lease", dict(lease.attrib))
+    renewed = {} if token is None else {"token": str(token)}
+    root = Element("lease", {**lease.attrib, **renewed})
     inner = "".join(text_of(child) for child in children)
     return text_of(root).replace(" />", f">{inner}</lease>") if inner else text_of(root)
 

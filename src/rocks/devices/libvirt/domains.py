@@ -15,7 +15,9 @@ import libvirt  # noqa: TID251 - the only importer
 from rocks.clock import Deadline, wait_seconds
 from rocks.devices.libvirt.device_xml import backup_xml
 from rocks.devices.libvirt.domain_xml import DomainDocument, parse_domain
+from rocks.devices.libvirt.driver import LiveWay
 from rocks.devices.libvirt.interface_xml import LEASE_NAMESPACE
+from rocks.devices.libvirt.moving_xml import host_cpu_of
 from rocks.errors import HostError, StateError, ToolError
 from rocks.wire.facts import ConsoleFact, DomainFact, DomainState
 
@@ -305,6 +307,65 @@ class Domains:
         """libvirt's number of the operation that runs; -1 for none."""
         statistics = self._existing(name).jobStats(flags)
         return int(statistics.get("operation", -1)) if statistics.get("type") else -1
+
+    def moving_document(self, name: str) -> DomainDocument:
+        """As `DomainDriver.moving_document`."""
+        flags = libvirt.VIR_DOMAIN_XML_MIGRATABLE | libvirt.VIR_DOMAIN_XML_SECURE
+        with _libvirt_errors(f"report the XML of {name}"):
+            return parse_domain(self._existing(name).XMLDesc(flags))
+
+    def host_cpu(self) -> str:
+        """As `DomainDriver.host_cpu`."""
+        with _libvirt_errors("report the CPU of this host"):
+            return host_cpu_of(self._connection.getCapabilities())
+
+    def cpu_fits(self, document: DomainDocument, cpu: str) -> bool:
+        """As `DomainDriver.cpu_fits`."""
+        kind = document.root.find("os/type")
+        arch, machine = (None, None) if kind is None else (kind.get("arch"), kind.get("machine"))
+        with _libvirt_errors("compare its CPU with that of a machine"):
+            found = self._connection.compareHypervisorCPU(
+                document.emulator, arch, machine, document.root.get("type"), cpu
+            )
+        return bool(found in (libvirt.VIR_CPU_COMPARE_IDENTICAL, libvirt.VIR_CPU_COMPARE_SUPERSET))
+
+    def move_live(self, name: str, way: LiveWay) -> None:
+        """As `DomainDriver.move_live`."""
+        target = None
+        try:
+            with _libvirt_errors(f"reach libvirt of the new host of {name}"):
+                target = libvirt.open(f"qemu+unix:///system?socket={way.libvirt_socket}")
+            flags = (
+                libvirt.VIR_MIGRATE_LIVE
+                | libvirt.VIR_MIGRATE_PERSIST_DEST
+                | libvirt.VIR_MIGRATE_UNDEFINE_SOURCE
+                | libvirt.VIR_MIGRATE_ABORT_ON_ERROR
+                | libvirt.VIR_MIGRATE_AUTO_CONVERGE
+            )
+            parameters: Dict[str, Any] = {
+                libvirt.VIR_MIGRATE_PARAM_URI: f"unix://{way.memory_socket}",
+                libvirt.VIR_MIGRATE_PARAM_DEST_XML: way.xml,
+                libvirt.VIR_MIGRATE_PARAM_PERSIST_XML: way.xml,
+            }
+            if way.disks:
+                flags |= libvirt.VIR_MIGRATE_NON_SHARED_DISK
+                parameters[libvirt.VIR_MIGRATE_PARAM_MIGRATE_DISKS] = list(way.disks)
+                parameters[libvirt.VIR_MIGRATE_PARAM_DISKS_URI] = f"unix://{way.disks_socket}"
+            with _libvirt_errors(f"move {name}"):
+                self._existing(name).migrate3(target, parameters, flags)
+        finally:
+            if target is not None:
+                with contextlib.suppress(libvirt.libvirtError):
+                    target.close()
+
+    def moved_bytes(self, name: str) -> Tuple[int, int]:
+        """As `DomainDriver.moved_bytes`."""
+        domain = self._lookup(name)
+        with _libvirt_errors(f"report how {name} moves", but=_NOT_RUNNING):
+            if domain is not None:
+                statistics = domain.jobStats(0)
+                return int(statistics.get("data_processed", 0)), int(statistics.get("data_remaining", 0))
+        return 0, 0
 
     def close(self) -> None:
         """Close the connection."""

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Mapping, Optional, Protocol, Tuple
+from typing import Mapping, NamedTuple, Optional, Protocol, Tuple
 
 from rocks.devices.libvirt.domain_xml import DomainDocument
 from rocks.wire.facts import ConsoleFact, DomainFact
+
+
+class LiveWay(NamedTuple):
+    """How a running domain moves: its XML on the new host, the sockets that lead there, and its disks to be copied."""
+
+    xml: str
+    libvirt_socket: str
+    memory_socket: str
+    disks_socket: str
+    disks: Tuple[str, ...]
 
 
 class DomainDriver(Protocol):
@@ -121,3 +131,21 @@ class DomainDriver(Protocol):
 
     def close(self) -> None:
         """Close the connection."""
+
+    def moving_document(self, name: str) -> DomainDocument:
+        """The XML of a running domain for another host: without what libvirt has chosen for this one."""
+
+    def host_cpu(self) -> str:
+        """The CPU of this host, as an XML element of libvirt; empty when it does not describe one."""
+
+    def cpu_fits(self, document: DomainDocument, cpu: str) -> bool:
+        """Whether QEMU of this host can give the domain the CPU of this XML element."""
+
+    def move_live(self, name: str, way: LiveWay) -> None:
+        """Move a running domain; afterwards it runs there, and is not defined here any more.
+
+        ToolError when libvirt did not move it: it runs on here, unless the other host was about to resume it.
+        """
+
+    def moved_bytes(self, name: str) -> Tuple[int, int]:
+        """Bytes that were sent and that remain, of a domain that moves; zeros of another one."""

@@ -14,6 +14,7 @@ from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
 from xml.etree.ElementTree import Element, SubElement
 
 from rocks.devices.libvirt.domain_xml import DomainDocument, parse_domain
+from rocks.devices.libvirt.driver import LiveWay
 from rocks.devices.libvirt.interface_xml import LEASE, mac_of
 from rocks.errors import RocksError, StateError, ToolError
 from rocks.units import KIB_PER_MB
@@ -342,6 +343,26 @@ class FakeDomains:
             disks=document.disks,
             listeners=listens,
         )
+
+    def moving_document(self, name: str) -> DomainDocument:
+        """As `DomainDriver.moving_document`."""
+        return self.document(name)
+
+    def host_cpu(self) -> str:
+        """As `DomainDriver.host_cpu`."""
+        return ""
+
+    def cpu_fits(self, document: DomainDocument, cpu: str) -> bool:
+        """As `DomainDriver.cpu_fits`; every CPU does."""
+        return True
+
+    def move_live(self, name: str, way: LiveWay) -> None:
+        """As `DomainDriver.move_live`; no two of these hosts are connected."""
+        raise ToolError(f"libvirt on this host did not move {name}: {way.libvirt_socket} leads nowhere")
+
+    def moved_bytes(self, name: str) -> Tuple[int, int]:
+        """As `DomainDriver.moved_bytes`."""
+        return 0, 0
 
     def _changed_root(self, name: str, what: str) -> Element:
         return copy.deepcopy(self._active(name, what).document.root)

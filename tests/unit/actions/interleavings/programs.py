@@ -246,7 +246,7 @@ def stubs() -> Iterator[None]:
         (vm_power, "try_epoch", lambda *_: None),
         (host_requests, "present_epoch", lambda *_: 0),
         *((module, "open_fleet", lambda *_: fleet) for module in (vm_start, vm_power)),
-        *((module, "lock_vms", lambda *_: {}) for module in (vm_start, vm_power)),
+        *((module, "lock_vms", lambda *_, **__: {}) for module in (vm_start, vm_power)),
         *((module, "leave_partitions", lambda *_: ()) for module in (vm_start, vm_power)),
         *((module, "connections_of", lambda *_: ()) for module in (vm_start, vm_power)),
         (vm_start, "table", SimpleNamespace(load_vms=_load_vms, hosts_of_vlans=lambda *_: {})),

@@ -1,14 +1,16 @@
 """`rocks move host vm`"""
 
 import rocks.commands
+from rocks.actions.live_moves import move_running_vm
 from rocks.actions.vm_moves import Ways, move_vm
+from rocks.commands._shared.vm_filters import filters_of
 
 RollName = "kvm"
 
 
 class Command(rocks.commands.Command):
     """
-    Move a stopped virtual machine to another physical host.
+    Move a virtual machine to another physical host; a stopped one, or with live=yes one that runs.
 
     The files of its disks are copied to that host, through this machine; blocks of zeros are not sent. The new host
     reads its copy back and compares the digest with that of the old one. Then the new place is recorded, and the
@@ -26,10 +28,19 @@ class Command(rocks.commands.Command):
     <arg type='string' name='host'>
     The physical host that gets it.
     </arg>
+    <param type='bool' name='live' default='no'>
+    yes: move a machine that runs, without stopping it. Its disks must be image files of its host, in an image directory
+    that the other host has, too. A machine with cores or devices of its host for itself, with UEFI, or with disks on a
+    NAS is stopped first. The machine runs on one of the hosts at any moment. After an interrupt, the same
+    command finds out where, and ends the move there.
+    </param>
     <shared command='set host power' names='dry-run'/>
 
     <example cmd='move host vm vm-vc1-0 vm-container-0-1'>
     Move the machine with its disks.
+    </example>
+    <example cmd='move host vm vm-vc1-0 vm-container-0-1 live=yes'>
+    Move it while it runs.
     </example>
     <example cmd='move host vm vm-vc1-0 vm-container-0-1 dry-run=yes'>
     Check everything that can be checked before, and print the steps.
@@ -48,5 +59,10 @@ class Command(rocks.commands.Command):
         if len(args) != 2:
             self.abort("must supply a virtual machine and the physical host that gets it")
         name, host = (self.getOneHostname([word]) for word in args)
-        for line in move_vm(self.db, name, host, Ways(self.notify, self.showProgress)):
+        ways = Ways(self.notify, self.showProgress)
+        if self.fillFlag("live"):
+            lines = move_running_vm(self.db, name, host, ways, filters_of(self))
+        else:
+            lines = move_vm(self.db, name, host, ways)
+        for line in lines:
             self.addLine(line)

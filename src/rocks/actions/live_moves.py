@@ -1,0 +1,375 @@
+"""Move a running virtual machine to another physical host, while its guest runs (decision 171).
+
+The lease stays with the old host, in the state `moving`, until the new one is known to run the machine; then one
+transaction records the new place and the lease there. Whatever fails or is killed in between, at most one host runs the
+guest, and repeating the command finds out which.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks import dry_run
+from rocks.actions.guest_images import make_seeds
+from rocks.actions.host_images import remove_files
+from rocks.actions.host_requests import (
+    ask_facts,
+    error_of,
+    fleet_addresses,
+    open_fleet,
+    perform_operations,
+)
+from rocks.actions.lease_epoch import ensure_epoch
+from rocks.actions.vm_documents import connections_of, describe_vms
+from rocks.actions.vm_locks import lock_vms
+from rocks.actions.vm_moves import (
+    check_files,
+    load_target,
+    plan_of,
+    record_move,
+    record_on_host,
+    remove_left,
+)
+from rocks.clock import monotonic_seconds
+from rocks.cluster.lease_plan import MOVING, disk_keys
+from rocks.cluster.start_plan import AlreadyStarted, container_of, links_of, memory_reserve_mb, plan_start
+from rocks.cluster.vm_moves import check_live, check_other_host
+from rocks.cluster.vm_network import VirtualFunction
+from rocks.database import disk_copies, leases, shape_leases
+from rocks.database import vms as table
+from rocks.database.disk_copies import DiskCopy
+from rocks.errors import CLASSES, HostError, RocksError, StateError
+from rocks.hosts.live_moves import move_live
+from rocks.hosts.settings import FleetSettings
+from rocks.render.domain import with_lease
+from rocks.units import duration, size_text
+from rocks.wire.agent import EndArrival, ResumeDomain, StartDomain, StopDomain
+from rocks.wire.live_moves import Arrive, Leave
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rocks.actions.vm_documents import FiltersOf
+    from rocks.actions.vm_moves import Ways
+    from rocks.cluster.records import Host, Lease, VirtualMachine
+    from rocks.cluster.start_plan import StartPlan
+    from rocks.cluster.vm_moves import MovePlan
+    from rocks.database.connection import Database
+    from rocks.hosts.fleet import Fleet
+    from rocks.wire.agent import Operation, OperationOutcome
+    from rocks.wire.facts import DomainFact, HostFacts
+    from rocks.wire.live_moves import Progress
+
+_AWAKE_SECONDS = 600.0
+_RUNS = ("running", "blocked")
+
+
+class _Way(NamedTuple):
+    """The machine, its record on the new host, its plan, and the start there that is not one."""
+
+    vm: VirtualMachine
+    there: VirtualMachine
+    target: Host
+    plan: MovePlan
+    start: StartPlan
+
+    @property
+    def source(self) -> str:
+        return container_of(self.vm).name
+
+
+def move_running_vm(database: Database, name: str, host: str, ways: Ways, filters_of: FiltersOf) -> list[str]:
+    """Move the machine, which runs, to the physical host; returns lines for the operator. Commits.
+
+    UserError and StateError when it cannot move while it runs, BusyError while another command changes it: then nothing
+    is changed. After an error of a host it runs where it was, or at the new place, or the message says what to do.
+    """
+    ensure_epoch(database, ways.notify)
+    for error in lock_vms(database, [name], also_moving=True).values():
+        raise error
+    (vm,) = table.load_vms(database, [name])
+    lease = leases.read_leases(database, [name]).get(name.lower())
+    lines: list[str] = []
+    if lease is not None and lease.state == MOVING:
+        lines = settle(database, vm, lease)
+        (vm,) = table.load_vms(database, [name])
+        lease = leases.read_leases(database, [name]).get(name.lower())
+    if vm.container is not None and vm.container.name.lower() == host.lower():
+        if not lines and not disk_copies.read_copies(database, name):
+            check_other_host(vm, vm.container)
+        return [*lines, *remove_left(database, vm)]
+    way = _check(database, vm, host, lease)
+    assert lease is not None
+    database.end_reading()
+    if dry_run.would(way.target.name, f"receive {name} from {way.source}, while it runs"):
+        return lines
+    return [*lines, *_move(database, way, lease, ways, filters_of)]
+
+
+def _check(database: Database, vm: VirtualMachine, host: str, lease: Lease | None) -> _Way:
+    """Ask both hosts, and check all that can be checked before something is changed."""
+    target = load_target(database, vm, host)
+    plan = plan_of(database, vm, target)
+    source = container_of(vm)
+    check_live(vm, target, plan, lease)
+    there = _as_moved(database, vm, target, plan)
+    if shape_leases.has_any(database, vm.name):
+        raise _cannot(vm, "it has cores, memory of NUMA nodes or devices of its host for itself")
+    connections = connections_of(there)
+    if any(isinstance(one, VirtualFunction) for one in (*connections_of(vm), *connections)):
+        raise _cannot(vm, "it has a virtual function of its host")
+    hosts = [source.name, target.name]
+    paths = [file.new_path for file in plan.files] + ([vm.cdrom_path] if vm.cdrom_path else [])
+    with open_fleet(database, hosts) as fleet:
+        facts = ask_facts(database, fleet, hosts, [vm, there], files={target.name: paths})
+    here = _answer(vm, facts[source.name])
+    found = _domain(here, vm.name)
+    if found is None or found.state not in _RUNS:
+        raise StateError(
+            f"{vm.name} does not run on {source.name}: it is {'off' if found is None else found.state}; without "
+            f"live=yes a machine that is off moves: rocks move host vm {vm.name} {target.name}"
+        )
+    answer = _answer(vm, facts[target.name])
+    copies = disk_copies.read_copies(database, vm.name)
+    files = check_files(database, vm, target, plan, copies, answer, is_running=True)
+    for file in files:
+        if file.fact is None:
+            raise HostError(f"{vm.name} is not moved: its disk {file.move.path} is not on {source.name}")
+    neighbours = table.hosts_of_vlans(
+        database, (interface.vlan for interface in vm.host.interfaces if interface.vlan)
+    )
+    neighbours = {
+        vlan: [one for one in of_vlan if one != source.name] for vlan, of_vlan in neighbours.items()
+    }
+    try:
+        start = plan_start(there, connections, answer, 0, 0, neighbours)
+    except RocksError as error:
+        raise CLASSES[error.family](
+            str(error).replace(f"{vm.name} is not started", f"{vm.name} is not moved"), code=error.code
+        ) from None
+    assert not isinstance(start, AlreadyStarted)
+    return _Way(vm, there, target, plan, start)
+
+
+def _as_moved(database: Database, vm: VirtualMachine, target: Host, plan: MovePlan) -> VirtualMachine:
+    """The machine as it will be recorded, with the VLANs that its new host carries for it; nothing is recorded yet."""
+    record_on_host(database, vm, target)
+    (there,) = table.load_vms(database, [vm.name])
+    database.rollback()
+    return replace(there, disks=plan.disks)
+
+
+def _cannot(vm: VirtualMachine, why: str) -> StateError:
+    return StateError(f"{vm.name} does not move while it runs: {why}; stop it, and move it without live=yes")
+
+
+def _answer(vm: VirtualMachine, answer: HostFacts | RocksError) -> HostFacts:
+    if isinstance(answer, RocksError):
+        raise HostError(f"{vm.name} is not moved: {answer}")
+    return answer
+
+
+def _domain(answer: HostFacts, name: str) -> DomainFact | None:
+    return next((domain for domain in answer.domains if domain.name == name), None)
+
+
+def _move(database: Database, way: _Way, lease: Lease, ways: Ways, filters_of: FiltersOf) -> list[str]:
+    vm, target = way.vm, way.target
+    operation = _operation(database, way, filters_of)
+    copies = [DiskCopy(target.name, path) for path in _new_paths(way, operation)]
+    disk_copies.put_copies(database, vm.name, copies)
+    token = leases.begin_live_move(database, vm.name, target.name, disk_keys(way.there))
+    database.commit()
+    operation = replace(
+        operation, token=token, xml=with_lease(operation.xml.splitlines(), token, way.start.network, vm.uuid)
+    )
+    error = _migrate(database, way, operation, ways)
+    (now,) = leases.read_leases(database, [vm.name]).values()
+    return settle(database, vm, now, way, error)
+
+
+def _operation(database: Database, way: _Way, filters_of: FiltersOf) -> StartDomain:
+    """The start of the machine on the new host, under no lease yet."""
+    seed = make_seeds(database, [way.there]).get(way.vm.name)
+    if isinstance(seed, RocksError):
+        raise seed
+    lines = describe_vms(database, [way.there], filters_of)[way.vm.name]
+    return StartDomain(
+        name=way.vm.name,
+        token=0,
+        xml="\n".join(lines),
+        disks=way.start.disks,
+        links=way.start.links,
+        autostart=way.start.autostart,
+        memory_reserve_mb=memory_reserve_mb(way.target),
+        seed=seed,
+    )
+
+
+def _new_paths(way: _Way, operation: StartDomain) -> list[str]:
+    seed = [] if operation.seed is None else [operation.seed.path]
+    return [*(file.new_path for file in way.plan.files), *seed]
+
+
+def _migrate(database: Database, way: _Way, operation: StartDomain, ways: Ways) -> RocksError | None:
+    """Have the agents move it; why it did not, as far as they know."""
+    vm = way.vm
+    old, new = fleet_addresses(database, [way.source]) + fleet_addresses(database, [way.target.name])
+    move = vm.uuid.replace("-", "")
+    began = awake = monotonic_seconds()
+    database.end_reading()
+
+    def watch(progress: Progress) -> None:
+        nonlocal awake
+        ways.progress(_progress_line(vm.name, progress, monotonic_seconds() - began))
+        if monotonic_seconds() >= awake + _AWAKE_SECONDS:
+            awake = monotonic_seconds()
+            leases.read_leases(database, [vm.name])
+            database.end_reading()
+
+    leave = Leave(vm.name, operation.token, move, tuple(file.path for file in way.plan.files))
+    try:
+        result = move_live(old, new, FleetSettings(), leave, Arrive(operation, vm.uuid, move), watch)
+    except RocksError as error:
+        return error
+    finally:
+        ways.progress("")
+    return None if result.error is None else HostError(f"{way.source}: {result.error}")
+
+
+def _progress_line(name: str, progress: Progress, seconds: float) -> str:
+    total = progress.sent_bytes + progress.remaining_bytes
+    share = 100 * progress.sent_bytes // total if total else 0
+    return f"{name}: {share} %, {size_text(progress.sent_bytes)} of {size_text(total)}, {duration(seconds)}"
+
+
+def settle(
+    database: Database,
+    vm: VirtualMachine,
+    lease: Lease,
+    way: _Way | None = None,
+    cause: RocksError | None = None,
+) -> list[str]:
+    """End a live migration by what both hosts report; lines for the operator. Commits.
+
+    The machine runs on the new host: that is recorded. Otherwise what is there is removed, and the machine goes on
+    where it was; then the cause is raised, if one is given. HostError when a host is silent that is needed to know.
+    """
+    assert lease.host is not None and lease.target is not None
+    hosts = [lease.host, lease.target]
+    starts_with_host = vm.host.attribute("kvm_autostart") == "true"
+    failed = f"{vm.name} was not moved: {cause}; " if cause is not None else ""
+    with open_fleet(database, hosts) as fleet:
+        outcome = _perform(fleet, lease.target, EndArrival(vm.name, lease.token, starts_with_host))
+        facts = ask_facts(database, fleet, hosts)
+        arrived = _has_arrived(lease, outcome, facts)
+        if arrived is None:
+            raise HostError(
+                f"{failed}whether {vm.name} runs on {lease.target} is not known, because it does not answer "
+                f"({error_of(outcome)}). Bring it back, then: rocks move host vm {vm.name} {lease.target} live=yes; "
+                f'or, when it is certainly off: rocks stop host vm {vm.name} force=yes reason="…"'
+            )
+        if arrived:
+            _record_arrival(database, vm, lease, way)
+            _end_departure(fleet, vm, lease)
+            ask_facts(database, fleet, [lease.host])  # carries the fence
+        else:
+            is_clean = error_of(outcome) is None
+            notes = _stay(database, fleet, vm, lease, facts[lease.host], is_clean)
+    if arrived:
+        (moved,) = table.load_vms(database, [vm.name])
+        return [f"{vm.name} runs on {lease.target} now", *remove_left(database, moved)]
+    left = _remove_arrival(database, vm, lease.target)
+    where = f"it runs on {lease.host}"
+    if cause is not None:
+        raise CLASSES[cause.family](f"{failed}{where}", code=cause.code)
+    return [f"the move of {vm.name} that was interrupted is undone: {where}", *notes, *left]
+
+
+def _perform(fleet: Fleet, host: str, operation: Operation) -> OperationOutcome | RocksError:
+    ((_, outcome),) = perform_operations(fleet, {host: [operation]})
+    return outcome
+
+
+def _has_arrived(
+    lease: Lease, outcome: OperationOutcome | RocksError, facts: Mapping[str, HostFacts | RocksError]
+) -> bool | None:
+    """Whether the machine runs on the new host; None when nobody knows.
+
+    A guest that runs on its old host runs there alone: it was paused there before the other one could resume it.
+    """
+    assert lease.host is not None and lease.target is not None
+    there, here = facts[lease.target], facts[lease.host]
+    if error_of(outcome) is None and not isinstance(there, RocksError):
+        domain = _domain(there, lease.name)
+        return domain is not None and domain.token == lease.token and domain.state in _RUNS
+    if not isinstance(here, RocksError):
+        domain = _domain(here, lease.name)
+        if domain is not None and domain.state in _RUNS:
+            return False
+    return None
+
+
+def _record_arrival(database: Database, vm: VirtualMachine, lease: Lease, way: _Way | None) -> None:
+    """The record, the lease and the copies, in one transaction; what the old host still has is fenced there."""
+    assert lease.host is not None and lease.target is not None
+    target = way.target if way is not None else load_target(database, vm, lease.target)
+    plan = way.plan if way is not None else plan_of(database, vm, target)
+    record_move(database, vm, target, plan)
+    there = replace(vm, container=target, disks=plan.disks)
+    leases.end_live_move(database, vm.name, target.name, disk_keys(there))
+    leases.put_up_fences(database, [(lease.host, vm.name, lease.token + 1)])
+    database.commit()
+
+
+def _end_departure(fleet: Fleet, vm: VirtualMachine, lease: Lease) -> None:
+    """End the lease on the old host, and its devices; a host that does not answer has its fence."""
+    assert lease.host is not None
+    links = links_of(container_of(vm), connections_of(vm)) if vm.container is not None else ()
+    _perform(fleet, lease.host, StopDomain(vm.name, lease.token, links=links))
+
+
+def _stay(
+    database: Database,
+    fleet: Fleet,
+    vm: VirtualMachine,
+    lease: Lease,
+    here: HostFacts | RocksError,
+    is_clean: bool,
+) -> list[str]:
+    """Record that the machine is where it was, and have it go on there, if the migration has paused it.
+
+    Unless the new host `is_clean`, it gets a fence, which destroys what it still has.
+    """
+    assert lease.host is not None and lease.target is not None
+    if not is_clean:
+        leases.put_up_fences(database, [(lease.target, vm.name, lease.token + 1)])
+    leases.end_live_move(database, vm.name, lease.host, disk_keys(vm))
+    database.commit()
+    if isinstance(here, RocksError):
+        return [f"{lease.host} does not answer: {here}"]
+    domain = _domain(here, vm.name)
+    if domain is None or domain.state not in (*_RUNS, "paused"):
+        return [
+            f"{vm.name} is off on {lease.host}, since its host has ended it meanwhile: rocks start host vm {vm.name}"
+        ]
+    if domain.state == "paused":
+        error = error_of(_perform(fleet, lease.host, ResumeDomain(vm.name, lease.token)))
+        if error is not None:
+            raise HostError(
+                f"{vm.name} is paused on {lease.host}, where it was to go on: {error}; rocks resume host vm {vm.name}"
+            )
+    return []
+
+
+def _remove_arrival(database: Database, vm: VirtualMachine, target: str) -> list[str]:
+    """Remove the incomplete files of the new host; what it does not remove now stays recorded as a copy."""
+    copies = [copy for copy in disk_copies.read_copies(database, vm.name) if copy.host == target]
+    if not copies:
+        return []
+    errors = remove_files(database, vm, target, [copy.path for copy in copies])
+    if not errors:
+        disk_copies.delete_copies(database, vm.name, copies)
+        database.commit()
+    return [f"the old copy of {vm.name} on {target} stays: {error}" for error in errors]

@@ -1,0 +1,270 @@
+"""`rocks move host vm live=yes`: a machine moves to another host while it runs, on real hosts with a real QEMU."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.guest import image
+from lab.processes import command_name
+from rocks.process import start_with_pipes
+from rocks.wire.consoles import console_log
+from tests.system.vms.site import CHECKOUT, HOSTS, IMAGES, ThreeMachines, wait_until
+
+pytestmark = [pytest.mark.system]
+
+OLD, NEW = HOSTS
+VM = "g"
+MOVE = f"move host vm {VM} {NEW} live=yes"
+SECONDS = 300.0
+COUNT = (
+    "(i=0; while :; do i=$((i+1)); echo $i >/counter; m=$m.; echo count=$i memory=${#m}; usleep 50000; done) & "
+    "echo begun=yes"
+)
+
+
+def running(site: ThreeMachines) -> list[str]:
+    """The hosts on which the guest's CPUs run, by libvirt."""
+    return [host for host in HOSTS if VM in site.domains(host, "--state-running")]
+
+
+class Counter:
+    """A machine whose guest counts: in memory, on its disk and on its console; no number may be missing, or twice."""
+
+    def __init__(self, site: ThreeMachines) -> None:
+        self.site = site
+        self.before: list[str] = []
+        site.add_vm(VM, OLD, "cpus=1")
+        site.done(f"set host vm {VM} mem=192")
+        site.done(f"set host boot {VM} action=os")
+        disk = site.machines[OLD].outside(f"{IMAGES}/{VM}.vda")
+        kernel, images = (CHECKOUT / ".state/guest" / name for name in ("kernel", "images"))
+        image.make_disk(image.ensure_base_image(kernel, images), disk, VM, 1000**3)
+        site.done(f"set host image {OLD} {IMAGES}/{VM}.vda vm={VM}")
+        site.done(f"start host vm {VM}")
+        ((self.uuid,),) = site.sql("SELECT UUID FROM vm_nodes")
+        self.wait(lambda: f"guest ready: name={VM}" in self.printed(OLD), "the guest was not ready")
+        self.type(OLD, COUNT)
+        self.wait(lambda: self.last() > 10, "the guest does not count")
+
+    def printed(self, host: str) -> str:
+        """What the guest has printed while it was on the host."""
+        path = self.site.machines[host].outside(console_log(self.uuid))
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def keep_log(self, host: str) -> None:
+        """Keep what the guest printed there: QEMU begins the log anew when the guest comes back."""
+        self.before.append(self.printed(host))
+        self.site.machines[host].outside(console_log(self.uuid)).unlink(missing_ok=True)
+
+    def type(self, host: str, line: str) -> None:
+        """Type a line at the guest's shell."""
+        terminal = self.site.virsh(host, "ttyconsole", VM).text.strip()
+        typist = start_with_pipes(self.site.machines[host].command(["/bin/sh", "-c", f"cat >{terminal}"]))
+        assert typist.stdin is not None
+        typist.stdin.write(f"{line}\n".encode())
+        typist.stdin.flush()
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda: "count=1 " in self.printed(host), 60)
+        typist.stdin.close()
+        typist.wait(60)
+
+    def numbers(self) -> list[int]:
+        """All that was counted, on both hosts."""
+        pattern = re.compile(r"count=(\d+) memory=(\d+)\r?\n")
+        printed = [*self.before, *(self.printed(host) for host in HOSTS)]
+        found = [match for text in printed for match in pattern.findall(text)]
+        assert all(count == memory for count, memory in found)
+        return [int(count) for count, _ in found]
+
+    def last(self) -> int:
+        """The highest number."""
+        return max(self.numbers(), default=0)
+
+    def counts_on(self) -> None:
+        """The guest goes on, on one host, and has lost nothing."""
+        assert len(running(self.site)) == 1
+        before = self.last()
+        self.wait(lambda: self.last() > before + 5, "the guest does not count any more")
+        numbers = sorted(self.numbers())
+        assert len(numbers) == len(set(numbers)), "a number was counted twice"
+        missing = sorted(set(range(1, numbers[-1])) - set(numbers))
+        # the line that the guest was printing while it moved is in two logs, a part in each
+        assert len(missing) <= len(self.before) + 1, f"numbers are missing: {missing}"
+
+    def wait(self, condition: Callable[[], object], problem: str) -> None:
+        """Wait for a condition."""
+        with contextlib.suppress(AssertionError):
+            wait_until(condition, SECONDS)
+        assert condition(), problem
+
+
+@pytest.fixture
+def counter(site: ThreeMachines) -> Iterator[Counter]:
+    """The guest, which counts."""
+    if not (CHECKOUT / ".state/guest/kernel/complete").exists():
+        pytest.skip("the guest's kernel is not there; run `make setup`")
+    yield Counter(site)
+    site.revive()
+
+
+def test_a_running_machine_moves(site: ThreeMachines) -> None:
+    """It is on the new host with its disk, its lease and the fence of the old one; the old host has nothing of it."""
+    site.add_vm(VM, OLD)
+    assert "by its lease it is off; a machine that is off moves without live=yes" in site.refused(MOVE)
+    site.done(f"start host vm {VM}")
+    assert f"{NEW}: would receive {VM} from {OLD}" in site.rocks(f"{MOVE} dry-run=yes").text
+    token, _, _ = site.lease(VM)
+    assert f"{VM} runs on {NEW} now\nthe old copy of {VM} on {OLD} is removed\n" in site.done(MOVE)
+    assert site.running(VM) == [NEW] and site.place(VM) == NEW
+    assert VM not in site.domains(OLD)
+    new_token, state, host = site.lease(VM)
+    assert new_token > token and (state, host) == ("running", NEW)
+    assert site.sql("SELECT * FROM vm_disk_copies") == [] and site.sql("SELECT * FROM vm_fences") == []
+    assert site.sql("SELECT Host, Path FROM vm_lease_disks") == [[NEW, f"{IMAGES}/{VM}.vda"]]
+    assert not site.machines[OLD].outside(f"{IMAGES}/{VM}.vda").exists()
+    assert f"{VM} is on {NEW} already" in site.refused(MOVE)
+    site.done(f"pause host vm {VM}")
+    site.done(f"resume host vm {VM}")
+    site.done(f"stop host vm {VM}")
+    site.done(f"start host vm {VM}")
+    assert site.running(VM) == [NEW]
+
+
+def moments(site: ThreeMachines, target: str) -> dict[str, Callable[[], object]]:
+    """What can be seen of a live migration to this host, in the order in which it happens."""
+    machine = site.machines[target]
+    return {
+        "the lease is renewed": lambda: site.lease(VM)[1] == "moving",
+        "the sockets are there": lambda: list(machine.outside("/run/libvirt").glob("rocks-live-*")),
+        "the copy begins": lambda: machine.outside(f"{IMAGES}/{VM}.vda").exists(),
+        "QEMU waits for the memory": lambda: VM in site.domains(target),
+        "the disk arrives": lambda: (
+            (path := machine.outside(f"{IMAGES}/{VM}.vda")).exists() and path.stat().st_blocks > 20000
+        ),
+        "it runs there": lambda: running(site) == [target],
+        "it is recorded there": lambda: site.place(VM) == target,
+    }
+
+
+def test_a_guest_that_counts_loses_nothing_whatever_is_killed(counter: Counter) -> None:
+    """The command is killed by kill -9 at each moment; the same command then ends the move, and the guest counts on."""
+    site, here, target = counter.site, OLD, NEW
+    assert f"{VM} runs on {NEW} now" in site.rocks(MOVE, SECONDS).text
+    here, target = NEW, OLD
+    counter.counts_on()
+    report = []
+    for moment in moments(site, target):
+        move = f"move host vm {VM} {target} live=yes"
+        counter.keep_log(target)
+        command = site.begin(move)
+        reached = moments(site, target)[moment]
+        wait_until(lambda reached=reached: reached(), SECONDS)
+        command.kill()
+        assert len(running(site)) <= 1
+        refused = site.rocks(f"stop host vm {VM} dry-run=yes").error_text
+        state = site.lease(VM)[1]
+        assert (f"{VM} was moving from" in refused) == (state == "moving") or "changing" in refused, refused
+        ended = site.rocks(move, SECONDS)
+        report.append((moment, state, ended.exit_status, (ended.text + ended.error_text).strip()))
+        assert ended.exit_status == 0 or f"{VM} is on {target} already" in ended.error_text, report
+        assert site.lease(VM)[1:] == ("running", target) and site.place(VM) == target
+        counter.counts_on()
+        assert running(site) == [target]
+        assert not site.machines[here].outside(f"{IMAGES}/{VM}.vda").exists()
+        here, target = target, here
+
+
+def agents(site: ThreeMachines, host: str, end: str) -> list[int]:
+    """The process numbers of the agents of a live migration on a host, as this machine sees them."""
+    found = []
+    for number in site.machines[host].members_by_number().values():
+        with contextlib.suppress(OSError):
+            line = Path(f"/proc/{number.process_id}/cmdline").read_bytes().split(b"\0")
+            if b"live-" + end.encode() in line and b"sh" not in line[0].rpartition(b"/")[2][:4]:
+                found.append(number.process_id)
+    return found
+
+
+def sessions(site: ThreeMachines, host: str) -> list[int]:
+    """The SSH sessions on a host."""
+    members = site.machines[host].members_by_number().values()
+    return [one.process_id for one in members if command_name(one.process_id).startswith("sshd")]
+
+
+def test_an_end_that_dies_or_is_cut_off_leaves_the_machine_where_it_was_or_there(counter: Counter) -> None:
+    """Killed agents, a broken connection, a full disk, a target that refuses, two moves at once."""
+    site = counter.site
+    target, report = NEW, []
+    for fault in ("the old agent", "the new agent", "both connections", "the new agent early"):
+        counter.keep_log(target)
+        here = OLD if target == NEW else NEW
+        move = f"move host vm {VM} {target} live=yes"
+        moment = "QEMU waits for the memory" if fault == "the new agent early" else "the disk arrives"
+        command = site.begin(move)
+        wait_until(lambda target=target, moment=moment: moments(site, target)[moment](), SECONDS)
+        victims = {
+            "the old agent": lambda here=here, target=target: agents(site, here, "leave"),
+            "the new agent": lambda here=here, target=target: agents(site, target, "arrive"),
+            "both connections": lambda here=here, target=target: [
+                *sessions(site, here),
+                *sessions(site, target),
+            ],
+            "the new agent early": lambda here=here, target=target: agents(site, target, "arrive"),
+        }[fault]()
+        for victim in victims:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(victim, signal.SIGKILL)
+        status, error = command.end(SECONDS)
+        report.append((fault, len(victims), status, error.strip()))
+        site.revive()
+        if site.lease(VM)[1] == "moving" or site.place(VM) == here:
+            assert "Traceback" not in error and status == 1, report
+            again = site.rocks(move, SECONDS)
+            report.append((fault, again.exit_status, (again.text + again.error_text).strip()))
+            assert again.exit_status == 0, report
+        assert site.lease(VM)[1:] == ("running", target) and running(site) == [target], report
+        counter.counts_on()
+        target = here
+
+
+def test_a_target_that_cannot_take_it_leaves_it_running(counter: Counter) -> None:
+    """What is short is reported, the machine runs on, and nothing of it stays on the target."""
+    site = counter.site
+
+    def stays(text: str) -> None:
+        refused = site.rocks(MOVE, SECONDS)
+        assert refused.exit_status == 1 and text in refused.error_text, refused.error_text
+        assert running(site) == [OLD] and VM not in site.domains(NEW)
+        assert site.lease(VM)[1:] == ("running", OLD) and site.place(VM) == OLD
+        assert site.sql("SELECT Host FROM vm_lease_disks") == [[OLD]]
+
+    site.done(f"set host attr {NEW} vm_memory_reserve 100000000")
+    stays("of memory, and vmh2 has 0 MB left")
+    site.done(f"remove host attr {NEW} vm_memory_reserve")
+    site.sql("UPDATE networks SET Device = 'nowhere0' WHERE Device = 'rtprvb0'")
+    stays("nowhere0")
+    assert not site.machines[NEW].outside(f"{IMAGES}/{VM}.vda").exists()
+    site.sql("UPDATE networks SET Device = 'rtprvb0' WHERE Device = 'nowhere0'")
+    site.vanish(NEW)
+    stays(f"{VM} is not moved: ")
+    site.revive()
+    site.machines[NEW].outside(f"{IMAGES}/{VM}.vda").write_bytes(b"somebody's")
+    stays("that is no copy of a move")
+    site.machines[NEW].outside(f"{IMAGES}/{VM}.vda").unlink()
+    site.put_on_nas(VM, "head")
+    stays("live=yes needs disks that are image files of vmh1, and file:")
+    site.sql("DELETE FROM img_nas_server")
+    site.done(f"set host attr {VM} kvm_cpu_pinning none")
+    first, second = site.begin(MOVE), site.begin(MOVE)
+    results = [one.end(SECONDS) for one in (first, second)]
+    assert sorted(status for status, _ in results) == [0, 1], results
+    assert "another command is changing" in results[0][1] + results[1][1]
+    assert running(site) == [NEW]
+    counter.counts_on()
