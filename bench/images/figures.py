@@ -43,7 +43,13 @@ class Figure(NamedTuple):
 FIGURES = (
     Figure([("R7", clones.WHAT)], clones.measure, 180),
     Figure(
-        [("R19", cluster_clones.TIME_WHAT), ("R19", cluster_clones.SPACE_WHAT)], cluster_clones.measure, 420
+        [
+            ("R19", cluster_clones.TIME_WHAT),
+            ("R19", cluster_clones.RATIO_WHAT),
+            ("R19", cluster_clones.SPACE_WHAT),
+        ],
+        cluster_clones.measure,
+        900,
     ),
     Figure([("R4", copying.WHAT)], copying.measure, 420),
     Figure([("R3", cut_overs.WHAT), ("R4", cut_overs.RATE_WHAT)], cut_overs.measure, 1200),

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from rocks.actions import vm_start
+from rocks.actions import image_bases, vm_start
 from rocks.errors import Code, IncoherentError, StateError, UserError
 from rocks.imgstorage import configuration
 from rocks.imgstorage.nas import commands as nas_commands
@@ -319,3 +319,24 @@ def test_the_machine_gets_its_name_by_a_seed(
     storage.cluster.database.commit()
     message = storage.rocks(*START, vm).err
     assert f"rocks set host attr {HOST} vm_image_directory /FOLDER" in message
+
+
+def test_a_start_that_is_interrupted_in_the_transfer_is_repeated(
+    storage: Storage, library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection ends in the middle: the volume is unfinished, no disk is its clone, and the next start sends."""
+    content, digest = add_image(storage, library, "cut")
+    vm = add_machine(storage, "cut-off", "cut")
+
+    def interrupted(*_: object) -> str:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(image_bases, "transfer_line", interrupted)
+        assert storage.rocks(*START, vm).status not in (0, 1)
+    (row,) = rows(storage, "list", "image", "cut", "bases=yes")
+    assert (row["clones"], row["state"]) == (0, "unfinished")
+    assert storage.images.nas.pools.read_volume("tank/cut-off-vol") is None
+    assert "is stored on" in start(storage, vm)
+    assert content_of(storage, "cut-off-vol") == content == content_of(storage, base_volume(digest))
+    storage.done(*STOP, vm, END)
