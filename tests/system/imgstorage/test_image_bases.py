@@ -340,3 +340,22 @@ def test_a_start_that_is_interrupted_in_the_transfer_is_repeated(
     assert "is stored on" in start(storage, vm)
     assert content_of(storage, "cut-off-vol") == content == content_of(storage, base_volume(digest))
     storage.done(*STOP, vm, END)
+
+
+def test_a_disk_that_is_lost_is_not_made_anew(storage: Storage, library: Path) -> None:
+    """Its volume was renamed by hand: the start says so, and nothing takes its name; renamed again, it goes on."""
+    add_image(storage, library, "lost")
+    vm = add_machine(storage, "renamed", "lost")
+    start(storage, vm)
+    storage.done(*STOP, vm, END)
+    pools = storage.images.nas.pools
+    fact = pools.read_volume("tank/renamed-vol")
+    assert fact is not None
+    pools.ensure_renamed(fact.name, fact.guid, "tank/elsewhere")
+    message = storage.rocks(*START, vm).err
+    assert "does not exist, and no empty one replaces it" in message, message
+    assert pools.read_volume("tank/renamed-vol") is None
+    pools.ensure_renamed("tank/elsewhere", fact.guid, "tank/renamed-vol")
+    storage.rocks("clean", "host", "storagemap", NAS, "renamed-vol")
+    start(storage, vm)
+    storage.done(*STOP, vm, END)

@@ -77,7 +77,7 @@ class Clones:
         facts = self._facts(request.zpool)
         if request.replaces:
             self._remove_unused(request, facts)
-        absent = [clone for clone in request.clones if clone.zvol not in facts]
+        absent = [clone for clone in request.clones if clone.zvol not in facts and not self._is_lost(clone)]
         origins = self._origins(request.zpool, absent)
         missing = [clone.zvol for clone in absent if clone.origin not in origins]
         made: List[str] = []
@@ -92,6 +92,11 @@ class Clones:
         if made:
             _log.info("%s: %d disks cloned in %.2f s", request.zpool, len(made), monotonic_seconds() - began)
         return {"made": made, "present": present, "missing": missing}
+
+    def _is_lost(self, clone: NewClone) -> bool:
+        """Whether a host had an image of this name: its volume is looked for, and no new one takes its place."""
+        image = self._engine.image_of(clone.zvol)
+        return image is not None and (image.volume_guid is not None or image.owner is not None)
 
     def _facts(self, zpool: str) -> Dict[str, VolumeFact]:
         return {fact.name.partition("/")[2]: fact for fact in self._pools.list_volumes(zpool)}
