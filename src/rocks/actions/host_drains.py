@@ -19,7 +19,7 @@ from rocks.actions.vm_moves import check_movable, move_vm, record_on_host
 from rocks.actions.vm_power import stop_vms
 from rocks.actions.vms import load_containers
 from rocks.cluster.drain_plan import Capacity, choose_host, taken, why_only_there
-from rocks.cluster.lease_plan import SAVED
+from rocks.cluster.lease_plan import MOVING, SAVED, move_was_interrupted
 from rocks.cluster.start_plan import memory_reserve_mb
 from rocks.database import image_places, leases
 from rocks.database import vms as table
@@ -223,10 +223,12 @@ def evacuate_host(
         ensure_epoch(database, lambda line: None)
     capacities = _capacities(database, host, targets, outcomes)
     check_is_silent(database, host)
-    held = [lease.name for lease in leases.leases_of_hosts(database, [host])]
+    held, moving = _held_by(database, host)
     free = _taken_before(database, host)
     named = None if only is None else {name.lower() for name in only}
-    chosen = [name for name in (*held, *free) if named is None or name.lower() in named]
+    chosen = [name for name in (*held, *moving, *free) if named is None or name.lower() in named]
+    outcomes.failed.update({name: moving[name] for name in chosen if name in moving})
+    chosen = [name for name in chosen if name not in moving]
     machines = table.load_vms(database, table.which_are_vms(database, chosen))
     movable = _can_start_elsewhere(database, host, machines, outcomes)
     stopped = stop_vms(database, [vm.name for vm in movable if vm.name not in free], force=force)
@@ -237,6 +239,18 @@ def evacuate_host(
             outcomes.done[vm.name] = stopped.done.get(vm.name, ())
             capacities = _start_there(database, vm, capacities, start, outcomes)
     return outcomes
+
+
+def _held_by(database: Database, host: str) -> tuple[list[str], dict[str, RocksError]]:
+    """Machines that the host may be running; and the errors of those whose live migration from or to it has not ended.
+
+    The latter have disks of hosts, and where they run only both hosts of the migration know.
+    """
+    found = leases.leases_of_hosts(database, [host])
+    moving: dict[str, RocksError] = {
+        lease.name: move_was_interrupted(lease) for lease in found if lease.state == MOVING
+    }
+    return [lease.name for lease in found if lease.name not in moving], moving
 
 
 def _taken_before(database: Database, host: str) -> list[str]:

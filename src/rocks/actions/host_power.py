@@ -20,6 +20,7 @@ from rocks.cluster.host_power import (
     reads_on,
 )
 from rocks.cluster.known_attributes import KNOWN
+from rocks.cluster.lease_plan import MOVING
 from rocks.database.attributes import resolve_attribute
 from rocks.database.hosts import find_local_host
 from rocks.database.leases import leases_of_hosts
@@ -61,6 +62,12 @@ def check_may_switch(
     held = leases_of_hosts(database, hosts)
     if held and not force:
         first = held[0]
+        if first.state == MOVING:
+            raise StateError(
+                f"{first.name} is moving from {first.host} to {first.target}, and may run on either, which would lose "
+                f"its power: when no command is moving it, rocks move host vm {first.name} {first.target} live=yes "
+                "ends that; or add force=yes"
+            )
         raise StateError(
             f"host {first.host} may be running the virtual machine {first.name}"
             + (f" and {len(held) - 1} more" if len(held) > 1 else "")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.actions.name_changes import names_after_commit
+from rocks.actions.vm_locks import check_not_moving
 from rocks.database import clusters, host_uses, leases, nodes
 from rocks.database.hosts import find_local_host
 from rocks.errors import StateError
@@ -89,7 +90,9 @@ def _check_not_this_frontend(database: Database, names: Sequence[str]) -> None:
 
 def _check_unused(database: Database, names: Sequence[str]) -> None:
     leaving = {name.lower() for name in names}
-    for lease in leases.leases_of_hosts(database, names):
+    held = leases.leases_of_hosts(database, names)
+    check_not_moving(database, [*names, *(lease.name for lease in held)])
+    for lease in held:
         if lease.name.lower() not in leaving:
             raise StateError(
                 f"host {lease.host} may be running the virtual machine {lease.name}: stop it first "

@@ -242,11 +242,13 @@ def take_over_vms(
         )
 
 
-def give_up_moves(database: Database, moving: Sequence[Lease], force: Force, outcomes: Outcomes) -> None:
+def give_up_moves(database: Database, moving: Sequence[Lease], force: Force) -> dict[str, RocksError]:
     """Live migrations that were interrupted, and whose new host is silent: the machine is that of its old host again.
 
     As `take_over_vms` for the new host, which may run the machine. One that answers knows: then the machine fails.
+    Returns name in lower case → error. The caller has locked the machines: no command is moving them.
     """
+    failed: dict[str, RocksError] = {}
     targets = sorted({lease.target for lease in moving if lease.target})
     database.commit()
     with open_fleet(database, targets) as fleet:
@@ -256,16 +258,17 @@ def give_up_moves(database: Database, moving: Sequence[Lease], force: Force, out
     for lease in moving:
         assert lease.target is not None and lease.host is not None
         if not isinstance(facts[lease.target], RocksError):
-            outcomes.failed[lease.name] = move_was_interrupted(lease)
+            failed[lease.name.lower()] = move_was_interrupted(lease)
             continue
         proof = _fence(lease.target, commands.get(lease.target, ""), force)
         if isinstance(proof, RocksError):
-            outcomes.failed[lease.name] = proof
+            failed[lease.name.lower()] = proof
             continue
         leases.put_up_fences(database, [(lease.target, lease.name, lease.token + 1)])
         disks = [key for key in leases.disks_of(database, lease.name) if key[0].lower() == lease.host.lower()]
         leases.end_live_move(database, lease.name, lease.host, disks)
         database.commit()
+    return failed
 
 
 def _fence(host: str, command: str, force: Force) -> str | RocksError:

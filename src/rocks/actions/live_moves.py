@@ -256,7 +256,11 @@ def settle(
     The machine runs on the new host: that is recorded. Otherwise what is there is removed, and the machine goes on
     where it was; then the cause is raised, if one is given. HostError when a host is silent that is needed to know.
     """
-    assert lease.host is not None and lease.target is not None
+    if lease.state != MOVING or lease.host is None or lease.target is None:
+        raise StateError(
+            f"{vm.name} is not moving any more: another command has changed its lease meanwhile, which is "
+            f"{lease.state} now{f' on {lease.host}' if lease.host else ''}; see where it runs: rocks list host vm lease"
+        )
     hosts = [lease.host, lease.target]
     starts_with_host = vm.host.attribute("kvm_autostart") == "true"
     failed = f"{vm.name} was not moved: {cause}; " if cause is not None else ""

@@ -56,7 +56,8 @@ def read_overview(database: Database) -> SiteOverview:
     facts, silent = _ask_hosts(database, hosts)
     images, of_storage = _ask_storage(database, nases)
     held = [
-        LeaseOfMachine(row.name, row.host, row.state, row.is_known) for row in leases.held_leases(database)
+        LeaseOfMachine(row.name, row.host, row.state, row.is_known, row.target)
+        for row in leases.held_leases(database)
     ]
     checks = list(_checked(lambda: check_frontend(database)))
     database.end_reading()

@@ -31,6 +31,17 @@ def lock_vms(database: Database, names: Sequence[str], *, also_moving: bool = Fa
     return busy
 
 
+def check_not_moving(database: Database, names: Sequence[str]) -> None:
+    """Raise the error of the first machine that is moving to another host while it runs; one that moves is locked.
+
+    StateError after an interrupted migration, BusyError while a command is at work on it.
+    """
+    found = leases.read_leases(database, names).values()
+    database.end_reading()
+    for error in lock_vms(database, [lease.name for lease in found if lease.state == MOVING]).values():
+        raise error
+
+
 def _lock(database: Database, names: Sequence[str]) -> dict[str, BusyError]:
     try:
         database.lock_all([_lock_name(name) for name in names], WAIT_SECONDS)

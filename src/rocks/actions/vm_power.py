@@ -95,9 +95,12 @@ def stop_machines(
     machines = {vm.name: vm for vm in stopping}
     outcomes = Outcomes(failed=lock_vms(database, list(machines), also_moving=force is not None))
     held = leases.read_leases(database, list(machines), lock=True)
-    moving = [lease for lease in held.values() if lease.state == MOVING]
+    locked = {name.lower() for name in machines if name not in outcomes.failed}
+    # a move that another command is at work on has not been interrupted
+    moving = [lease for name, lease in held.items() if name in locked and lease.state == MOVING]
     if force is not None and moving:
-        give_up_moves(database, moving, force, outcomes)
+        errors = give_up_moves(database, moving, force)
+        outcomes.failed.update({name: errors[name.lower()] for name in machines if name.lower() in errors})
         held = leases.read_leases(database, list(machines), lock=True)
     places = _places(machines, held, outcomes)
     if action in ENDING:

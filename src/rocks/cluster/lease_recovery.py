@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from rocks.cluster.lease_plan import MOVING
 from rocks.cluster.start_plan import ACTIVE_STATES
 from rocks.wire.leases import EPOCH_TOKENS, epoch_of
 
@@ -117,10 +118,13 @@ def plan_recovery(
     A host that alone reports a machine active gets its lease. Of several hosts, the one that the database names keeps
     it, and no report takes an active domain from another host: the operator decides. Domains that are not active are
     fenced where the database itself places the machine elsewhere. A host that is `off` may return with domains of
-    earlier epochs: a fence waits there for each machine that the database does not place on it.
+    earlier epochs: a fence waits there for each machine that the database does not place on it. A machine whose live
+    migration has not ended stays as it is, if only the two hosts of it have the machine: `move host vm` decides there.
     """
     containers = {name.lower(): host for name, host in machines.items()}
     places = _places(facts)
+    moving = {name for name, lease in leases.items() if _is_moving(lease, places.get(name, ()))}
+    places = {name: of_one for name, of_one in places.items() if name not in moving}
     running = {
         name: _chosen(of_one, leases.get(name), containers.get(name, "")) for name, of_one in places.items()
     }
@@ -141,7 +145,10 @@ def plan_recovery(
         fences |= {
             (host, name, epoch * EPOCH_TOKENS)
             for lower, name in names.items()
-            if (lower in running and lower not in unmoved) or not _is_held_by(leases.get(lower), host)
+            if (lower in running and lower not in unmoved)
+            or not (
+                _is_held_by(leases.get(lower), host) or (lower in moving and _is_target(leases[lower], host))
+            )
         }
     disputed = [
         _disputed(places[name], (leases[name].host or "") if name in unmoved else host)
@@ -208,6 +215,18 @@ def _disputed(places: Sequence[Place], keeper: str) -> Disputed:
 
 def _agrees(lease: Lease | None, host: str, token: int) -> bool:
     return _is_held_by(lease, host) and lease is not None and lease.token >= token
+
+
+def _is_moving(lease: Lease, places: Sequence[Place]) -> bool:
+    """Whether its live migration has not ended, and no host has the machine otherwise than through it."""
+    return lease.state == MOVING and all(
+        (_is_held_by(lease, host) or _is_target(lease, host)) and (domain.token or 0) <= lease.token
+        for host, domain in places
+    )
+
+
+def _is_target(lease: Lease, host: str) -> bool:
+    return lease.target is not None and lease.target.lower() == host.lower()
 
 
 def _is_held_by(lease: Lease | None, host: str) -> bool:

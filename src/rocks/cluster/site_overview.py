@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from rocks.cluster.lease_plan import MOVING
 from rocks.terminal import one_line
 
 if TYPE_CHECKING:
@@ -83,12 +84,13 @@ class PlacedMachine(NamedTuple):
 
 
 class LeaseOfMachine(NamedTuple):
-    """A lease that a host holds, or a fence (`state` fence)."""
+    """A lease that a host holds, or a fence (`state` fence). `target`: the host to which it moves (`state` moving)."""
 
     name: str
     host: str
     state: str
     is_known: bool
+    target: str | None = None
 
 
 def host_lines(
@@ -138,7 +140,7 @@ def cluster_lines(
 
 
 def host_concerns(silent: Mapping[str, str], leases: Iterable[LeaseOfMachine]) -> list[Concern]:
-    """What hosts that did not answer, fences and leases of removed machines ask of an operator.
+    """What hosts that did not answer, fences, live migrations and leases of removed machines ask of an operator.
 
     `silent` maps a host to the reason.
     """
@@ -159,6 +161,12 @@ def host_concerns(silent: Mapping[str, str], leases: Iterable[LeaseOfMachine]) -
     for lease in held:
         if lease.state == "fence":
             text = f"{lease.host} has not confirmed that its instance is gone: rocks list host vm lease"
+            found.append(Concern(f"machine {lease.name}", text))
+        elif lease.state == MOVING:
+            text = (
+                f"is moving from {lease.host} to {lease.target}; when no command is moving it, end that: "
+                f"rocks move host vm {lease.name} {lease.target} live=yes"
+            )
             found.append(Concern(f"machine {lease.name}", text))
         elif not lease.is_known:
             text = f"was removed, and may still run on {lease.host}: rocks stop host vm {lease.name}"

@@ -21,7 +21,8 @@ def hosts_with_machines(database: Database) -> list[str]:
         "SELECT n.Name FROM nodes n JOIN memberships m ON m.ID = n.Membership JOIN appliances a ON a.ID = m.Appliance"
         " WHERE a.Name = 'vm-container'"
         " UNION SELECT p.Name FROM vm_nodes v JOIN nodes p ON p.ID = v.PhysNode"
-        " UNION SELECT Host FROM vm_leases WHERE Host IS NOT NULL UNION"
+        " UNION SELECT Host FROM vm_leases WHERE Host IS NOT NULL"
+        " UNION SELECT n.Name FROM vm_leases l JOIN nodes n ON n.Name = l.Target UNION"
         " SELECT n.Name FROM vm_fences f JOIN nodes n ON n.Name = f.Host ORDER BY 1"
     )
     return [str(name) for (name,) in rows]
@@ -29,7 +30,7 @@ def hosts_with_machines(database: Database) -> list[str]:
 
 def all_leases(database: Database) -> dict[str, Lease]:
     """Name in lower case → lease, also of machines that the database does not know any more."""
-    rows = database.rows("SELECT Name, Token, Host, State, Intent, Reason FROM vm_leases")
+    rows = database.rows("SELECT Name, Token, Host, State, Intent, Reason, Target FROM vm_leases")
     return {str(row[0]).lower(): Lease(str(row[0]), int(row[1]), *row[2:]) for row in rows}
 
 
@@ -61,7 +62,7 @@ def record_found(database: Database, found: Iterable[tuple[str, int, str]]) -> N
         "INSERT INTO vm_leases (Name, Token, Host, State, Intent) VALUES",
         [(name, token, host, "running", None) for name, token, host in found],
         "ON DUPLICATE KEY UPDATE Token = GREATEST(Token, VALUES(Token)), Host = VALUES(Host), State = 'running',"
-        " Intent = NULL, Reason = NULL",
+        " Intent = NULL, Reason = NULL, Target = NULL",
     )
 
 

@@ -13,6 +13,7 @@ from rocks.cluster.records import Lease
 from rocks.database import shape_leases, virtual_functions
 from rocks.database.lease_epoch import count_grant
 from rocks.database.sets import placeholders
+from rocks.errors import StateError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -39,13 +40,14 @@ def leases_held(database: Database, names: Sequence[str]) -> bool:
 
 
 def leases_of_hosts(database: Database, hosts: Sequence[str]) -> list[Lease]:
-    """All leases held by the hosts."""
+    """All leases held by the hosts, and those of machines that move to one of them while they run (`target`)."""
     if not hosts:
         return []
     rows = database.rows(
         "SELECT Name, Token, Host, State, Intent, Reason, Target FROM vm_leases"
-        f" WHERE State <> 'released' AND Host IN ({placeholders(hosts)}) ORDER BY Name",
-        hosts,
+        f" WHERE State <> 'released' AND (Host IN ({placeholders(hosts)}) OR Target IN ({placeholders(hosts)}))"
+        " ORDER BY Name",
+        [*hosts, *hosts],
     )
     return [Lease(str(row[0]), int(row[1]), *row[2:]) for row in rows]
 
@@ -53,7 +55,8 @@ def leases_of_hosts(database: Database, hosts: Sequence[str]) -> list[Lease]:
 class HeldLease(NamedTuple):
     """A lease that a host holds, or a fence that it has not confirmed (`state` fence); a row of `vm_held_leases`.
 
-    `is_known`: the database has a virtual machine of that name; `host_is_known`: it has that host.
+    `is_known`: the database has a virtual machine of that name; `host_is_known`: it has that host. `target`: where it
+    moves, in state moving.
     """
 
     name: str
@@ -62,6 +65,7 @@ class HeldLease(NamedTuple):
     token: int
     is_known: bool
     host_is_known: bool
+    target: str | None = None
 
 
 def held_leases(database: Database) -> list[HeldLease]:
@@ -88,13 +92,14 @@ _OF_UNKNOWN = "l.State <> 'fence' AND NOT l.Known"
 
 def _held(database: Database, condition: str, values: Sequence[str]) -> list[HeldLease]:
     rows = database.rows(
-        "SELECT l.Name, l.Host, l.State, l.Token, l.Known, EXISTS (SELECT 1 FROM nodes n WHERE n.Name = l.Host)"
+        "SELECT l.Name, l.Host, l.State, l.Token, l.Known, EXISTS (SELECT 1 FROM nodes n WHERE n.Name = l.Host),"
+        " (SELECT m.Target FROM vm_leases m WHERE m.Name = l.Name AND l.State = 'moving')"
         f" FROM vm_held_leases l{condition} ORDER BY l.Name, l.Host",
         values,
     )
     return [
-        HeldLease(str(name), str(host), str(state), int(token), bool(is_known), bool(host_is_known))
-        for name, host, state, token, is_known, host_is_known in rows
+        HeldLease(str(name), str(host), str(state), int(token), bool(is_known), bool(host_is_known), target)
+        for name, host, state, token, is_known, host_is_known, target in rows
     ]
 
 
@@ -165,14 +170,20 @@ def uncover(database: Database, name: str, key: DiskKey) -> None:
 def begin_live_move(database: Database, name: str, target: str, disks: Sequence[DiskKey]) -> int:
     """Renew the lease of a machine that runs, which is to move to `target`; returns the new token.
 
-    It covers the disks there, too. The caller holds the row's lock. StateError as `take_leases`.
+    It covers the disks there, too. The caller has locked the machine. StateError as `take_leases`, and when the lease
+    is not that of a machine that runs.
     """
     first_token = count_grant(database).first_token
-    database.execute(
+    renewed = database.execute(
         "UPDATE vm_leases SET Token = GREATEST(Token + 1, %s), State = 'moving', Intent = 'move', Target = %s"
         " WHERE Name = %s AND State IN ('running', 'moving')",
         [first_token, target, name],
     )
+    if renewed != 1:
+        raise StateError(
+            f"{name} is not moved: by its lease it does not run any more; see rocks list host vm lease, and repeat the "
+            "command"
+        )
     cover_also(database, name, disks)
     return read_leases(database, [name])[name.lower()].token
 

@@ -7,7 +7,6 @@ how it ended.
 from __future__ import annotations
 
 import json
-import queue
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -35,6 +34,12 @@ from rocks.wire.live_moves import (
 Watch = Callable[[Progress], None]
 _POLL_SECONDS = 0.5
 
+STILL_SECONDS = 600.0
+"""A migration that has sent nothing more for this long has failed, though both agents are there."""
+
+_MOST_REPORT_BYTES = 4096
+_MOST_BYTES_SENT = 2**63
+
 
 def move_live(
     source: HostAddress,
@@ -46,7 +51,7 @@ def move_live(
 ) -> Result:
     """Move the machine; how libvirt of the old host ended it. `watch` gets the progress.
 
-    HostError when an agent fails, or is silent: then only both hosts know where the machine is.
+    HostError when an agent fails, is silent, or gets no further: then only both hosts know where the machine is.
     """
     return _Migration(source, target, settings).run(leave, arrive, watch)
 
@@ -54,7 +59,9 @@ def move_live(
 class _Migration:
     def __init__(self, source: HostAddress, target: HostAddress, settings: FleetSettings) -> None:
         self._source, self._target, self._settings = source, target, settings
-        self._events: queue.Queue[Progress | Result | RocksError | None] = queue.Queue()
+        self._reported = threading.Condition()
+        self._progress: Progress | None = None
+        self._outcome: Result | RocksError | None = None
         self._has_ended = threading.Event()
         self._streams: dict[str, PipeStream] = {}
         self._locks = {source.name: threading.Lock(), target.name: threading.Lock()}
@@ -72,19 +79,46 @@ class _Migration:
             threads.append(threading.Thread(target=self._tick, daemon=True))
             for thread in threads:
                 thread.start()
-            while True:
-                event = self._events.get()
-                if isinstance(event, Progress):
-                    watch(event)
-                elif isinstance(event, Result):
-                    return event
-                elif event is not None:
-                    raise event
+            return self._watched(watch)
         finally:
             self._has_ended.set()
             for host in (self._source, self._target):
                 if host.name in self._streams:
                     self._streams[host.name].end()
+
+    def _watched(self, watch: Watch) -> Result:
+        """Show the latest progress until the end. HostError when there is none for too long."""
+        sent, still = -1, Deadline(STILL_SECONDS)
+        while True:
+            report = self._next_report(still)
+            if isinstance(report, RocksError):
+                raise report
+            if isinstance(report, Result):
+                return report
+            if report is not None:
+                if report.sent_bytes != sent:
+                    sent, still = report.sent_bytes, Deadline(STILL_SECONDS)
+                watch(report)
+            if still.passed():
+                raise HostError(f"{self._source.name} has sent nothing more for {STILL_SECONDS:g} s")
+
+    def _next_report(self, deadline: Deadline) -> Progress | Result | RocksError | None:
+        """The end, else the latest progress that was not read; None at the deadline."""
+        with self._reported:
+            self._reported.wait_for(
+                lambda: self._outcome is not None or self._progress is not None, deadline.remaining_seconds()
+            )
+            progress, self._progress = self._progress, None
+            return progress if self._outcome is None else self._outcome
+
+    def _report(self, report: Progress | Result | RocksError) -> None:
+        """Of all progress the latest counts, of all ends the first: an agent may send any number."""
+        with self._reported:
+            if isinstance(report, Progress):
+                self._progress = report
+            elif self._outcome is None:
+                self._outcome = report
+            self._reported.notify_all()
 
     def _start(self, host: HostAddress, mode: list[str], request: Any) -> None:
         self._streams[host.name] = start_agent(host, self._settings, mode)
@@ -99,13 +133,17 @@ class _Migration:
         try:
             self._pass_frames(source, target)
         except RocksError as error:
-            self._events.put(error)
+            self._report(error)
         except TimeoutError:
-            self._events.put(HostError(f"{source.name} or {target.name} was silent for {SILENT_SECONDS:g} s"))
+            self._report(HostError(f"{source.name} or {target.name} was silent for {SILENT_SECONDS:g} s"))
         except (OSError, ValueError) as error:
             # the other stream has ended; its own thread knows why
             wait_seconds(_POLL_SECONDS * 4)
-            self._events.put(HostError(f"the connection to {target.name} has ended: {error}"))
+            self._report(HostError(f"the connection to {target.name} has ended: {error}"))
+        except Exception as error:  # noqa: BLE001 - the command waits for a report of this thread
+            self._report(
+                HostError(f"{source.name} has sent what cannot be passed on: {type(error).__name__}")
+            )
 
     def _pass_frames(self, source: HostAddress, target: HostAddress) -> None:
         frames, stream = Frames(), self._streams[source.name]
@@ -116,7 +154,11 @@ class _Migration:
             passed = bytearray()
             for kind, channel, content in frames.put(data):
                 if kind in (PROGRESS, RESULT):
-                    self._events.put(_decoded(kind, content))
+                    if source is not self._source:
+                        raise HostError(
+                            f"{source.name} reports the end of a migration that only the old host knows"
+                        )
+                    self._report(_decoded(source.name, kind, content))
                 else:
                     passed += frame(kind, channel, content)
             if passed:
@@ -136,9 +178,17 @@ class _Migration:
                     return  # the thread that passes frames on reports it
 
 
-def _decoded(kind: int, content: bytes) -> Progress | Result:
+def _decoded(host: str, kind: int, content: bytes) -> Progress | Result:
+    """The report of the old host. IncoherentError for one that no agent of ours sends."""
+    if len(content) > _MOST_REPORT_BYTES:
+        raise IncoherentError(f"{host} sends a report of {len(content)} bytes on the migration")
     try:
         value = json.loads(content)
-    except ValueError:
-        raise IncoherentError("an agent reports what is no JSON") from None
-    return decode(Progress, value, "progress") if kind == PROGRESS else decode(Result, value, "result")
+    except (ValueError, RecursionError):
+        raise IncoherentError(f"{host} reports what is no JSON on the migration") from None
+    if kind == RESULT:
+        return decode(Result, value, "result")
+    progress = decode(Progress, value, "progress")
+    if not all(0 <= count < _MOST_BYTES_SENT for count in (progress.sent_bytes, progress.remaining_bytes)):
+        raise IncoherentError(f"{host} reports an impossible number of bytes of the migration")
+    return progress

@@ -84,6 +84,7 @@ class ThreeMachines:
                 path.unlink()
             for path in machine.outside("/var/lib/rocks/leases").glob("*"):
                 path.unlink()
+        self.sql("UPDATE vm_leases SET State = 'running', Target = NULL WHERE State = 'moving'")
         vms = [name for (name,) in self.sql("SELECT n.Name FROM vm_nodes v JOIN nodes n ON n.ID = v.Node")]
         if vms:
             self.rocks("remove host " + " ".join(vms))

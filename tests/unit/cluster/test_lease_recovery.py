@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from rocks.cluster.lease_recovery import (
     MOST_NEW_TOKENS,
+    Recovery,
     impossible_claim,
     knows_more,
     next_epoch,
@@ -122,6 +123,41 @@ def test_an_inactive_definition_goes_only_where_the_database_confirms_the_place(
     assert (claimed.found, claimed.fences) == ((("a", 9, "h2"),), ())
     placed = plan_recovery({"a": held("a", 9, "h2")}, {"a": "h2"}, hosts, (), 1)
     assert placed.fences == (("h1", "a", 9),)
+
+
+MOVING = Lease("A", 9, "h1", "moving", "move", None, "H2")
+"""A live migration that has not ended."""
+
+
+@pytest.mark.parametrize(
+    "hosts",
+    [
+        {"h1": facts(domain("a", 9)), "h2": facts(domain("a", 9, "paused"))},
+        {"h1": facts(domain("a", 9, "paused")), "h2": facts(domain("a", 9, "paused"))},
+        {"h1": facts(), "h2": facts(domain("a", 9))},
+        {"h1": facts(domain("a", 9, "shutoff")), "h2": facts(domain("a", 9))},
+        {"h1": facts(domain("a", 8)), "h2": facts()},
+        {"h1": facts(), "h2": facts(domain("a", 9, "shutoff"))},
+    ],
+)
+def test_a_live_migration_that_has_not_ended_is_left_to_its_command(hosts: dict[str, HostFacts]) -> None:
+    assert plan_recovery({"a": MOVING}, {"a": "h1"}, hosts, (), 1) == Recovery((), (), ())
+
+
+@pytest.mark.parametrize("active", [{"h3": 9}, {"h2": 10}, {"h1": 10}, {"h2": 9, "h3": 5}])
+def test_a_machine_that_moved_and_runs_otherwise_is_found(active: dict[str, int]) -> None:
+    """The copy of the database is older than the end of the migration."""
+    hosts = {
+        host: facts(domain("a", active[host])) if host in active else facts() for host in ("h1", "h2", "h3")
+    }
+    plan = plan_recovery({"a": MOVING}, {"a": "h1"}, hosts, (), 1)
+    assert plan.found or plan.disputed
+
+
+def test_neither_host_of_a_live_migration_gets_a_fence_while_it_is_off() -> None:
+    for active, off in (("h1", "h2"), ("h2", "h1")):
+        plan = plan_recovery({"a": MOVING}, {"a": "h1"}, {active: facts(domain("a", 9))}, [off, "h3"], 1)
+        assert plan.fences == (("h3", "A", EPOCH_TOKENS),)
 
 
 def test_a_host_that_is_off_gets_fences_for_all_machines_but_its_own() -> None:

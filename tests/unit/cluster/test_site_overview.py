@@ -62,6 +62,8 @@ def test_what_needs_an_operator() -> None:
     assert [one.subject for one in found] == ["host h2", "machine gone", "machine vc1"]
     assert "1 machines may still run there" in found[0].problem and "\n" not in found[0].problem
     assert "rocks stop host vm gone" in found[1].problem
+    (moving,) = host_concerns({}, [LeaseOfMachine("vc1", "h1", "moving", True, "h2")])
+    assert moving.subject == "machine vc1" and "rocks move host vm vc1 h2 live=yes" in moving.problem
     images = [
         ImageLine("vm-a-vol", "nas-0", "blocked", "h1", "its base is missing"),
         ImageLine("vm-b-vol", "nas-0", "NAS->VM", "h1", ""),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.actions.vm_hooks import HookResult, load_changed
+from rocks.actions.vm_locks import check_not_moving
 from rocks.actions.vm_removal import remove_vms
 from rocks.cluster.names import printable
 from rocks.commands._framework.plugins import VmPlugin, load_plugins_of
@@ -25,8 +26,10 @@ COMMAND_PATH = ("remove", "host", "vm")
 def remove_with_hooks(command: Command, names: Sequence[str], with_disks: bool = False) -> None:
     """Run the hooks for all machines, remove the machines, and print warnings and the disk images that remain.
 
-    `with_disks`: the disks of the machines are removed too.
+    `with_disks`: the disks of the machines are removed too. StateError or BusyError, and nothing is done, when one of
+    them is moving to another host: without its rows nothing could end that.
     """
+    check_not_moving(command.db, names)
     plugins = load_plugins_of(command, COMMAND_PATH)
     machines = load_vms(command.db, names)
     for plugin in plugins:
