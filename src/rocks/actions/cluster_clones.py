@@ -81,6 +81,9 @@ class _Shape(NamedTuple):
     """The places of the original's disks, if these are cloned on their NASes; empty otherwise."""
 
 
+_CHANGED = "another command has changed the site while the NASes made the disks; nothing was added: repeat the command"
+
+
 def clone_clusters(
     database: Database,
     parameters: CloneParameters,
@@ -89,10 +92,10 @@ def clone_clusters(
     """Store the clones that are missing; the others stay as they are, so that a repeated command adds nothing.
 
     The disks of an original on NASes are cloned there, after a first attempt to store the clones, which is undone:
-    nothing may wait for a NAS with changes open. The locks of this command keep what it found valid.
+    nothing may wait for a NAS with changes open, or with the lock of the site's names. What it found is compared after.
 
-    UserError or StateError, and no change, for an invalid parameter, an original that cannot be cloned, or too few
-    addresses or VLANs.
+    UserError or StateError, and no change, for an invalid parameter, an original that cannot be cloned, too few
+    addresses or VLANs, or names that another command has taken meanwhile.
     """
     shape = _read_shape(database, parameters)
     names = _names(parameters)
@@ -112,8 +115,16 @@ def clone_clusters(
     new = _nas_clones(shape, clones) if shape.disks else []
     if new:
         database.rollback()
+        vm_inventory.unlock_inventory(
+            database
+        )  # a NAS may take minutes, and other commands wait for the lock
         make_volumes(database, shape.disks, new, progress)
+        vm_inventory.lock_inventory(database)
+        if set(members(database, names)) != set(present):
+            raise StateError(_CHANGED)
         clones = add()
+        if _nas_clones(shape, clones) != new:
+            raise StateError(_CHANGED)
         record_places(database, shape.disks, new)
     return clones
 

@@ -61,6 +61,11 @@ def lock_inventory(database: Database) -> None:
     database.lock(LOCK, LOCK_SECONDS)
 
 
+def unlock_inventory(database: Database) -> None:
+    """Release that lock before something slow; what was found has to be compared afterwards."""
+    database.unlock(LOCK)
+
+
 def read_inventory(database: Database, containers: Sequence[str]) -> SiteInventory:
     """The names and numbers in use at the whole site, its memberships, and the containers' resources; one statement.
 

@@ -13,7 +13,8 @@ class Command(rocks.commands.Command):
     removes it.
 
     With bases=yes it lists how NASes have the images: the volume of which the disks of machines are clones, the bytes
-    that it takes, the number of clones, and whether it is complete.
+    that it takes, the number of clones, and its state: complete, unfinished, or removed when the library has the image
+    no more.
 
     <arg optional='1' type='string' name='name' repeat='1' default='all' of='image'>
     Images.
@@ -58,14 +59,18 @@ class Command(rocks.commands.Command):
 
     def _list_bases(self, names: list[str]) -> None:
         """Print one row for each base; a NAS that does not answer gets a note."""
+        from rocks.actions.image_library import list_library
         from rocks.actions.library_bases import list_bases
 
         chosen = {name.lower() for name in names}
+        known = {image.digest for image in list_library(self.db)}
         rows, notes = list_bases(self.db)
         self.beginOutput()
         for nas, base in rows:
             if not chosen or base.image.lower() in chosen:
-                state = "complete" if base.complete else "unfinished"
+                state = (
+                    "removed" if base.digest not in known else "complete" if base.complete else "unfinished"
+                )
                 self.addOutput(base.image, (nas, base.zpool, base.zvol, base.used_bytes, base.clones, state))
         header = ("name", "nas", "pool", "volume", "used", "clones", "state")
         self.endOutput(header=header, trimOwner=False)

@@ -9,8 +9,8 @@ class Command(rocks.commands.Command):
     """
     Remove an image from the library, or an import that was interrupted. Disks that were made from it stay, and so do
     the copies on hosts (list host image shows them, remove host image removes them). NASes that store it remove it,
-    unless disks are clones of it; those are named. An image that virtual machines are
-    to have their disks from (attribute vm_image) is not removed.
+    unless disks are clones of it; those are named. A repeated command removes what a NAS that did not answer still
+    has. An image that virtual machines are to have their disks from (attribute vm_image) is not removed.
 
     <arg type='string' name='name' of='image'>
     Image.
@@ -29,12 +29,13 @@ class Command(rocks.commands.Command):
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Remove the image."""
         from rocks.actions.image_library import remove_image
+        from rocks.actions.library_bases import remove_bases, remove_left_bases
 
         if len(args) != 1:
             self.abort("must supply the name of one image")
-        digest = remove_image(self.db, args[0])
-        if digest:
-            from rocks.actions.library_bases import remove_bases
-
-            for line in remove_bases(self.db, digest):
-                self.notify(line)
+        lines = remove_left_bases(self.db, args[0])
+        if lines is None:
+            digest = remove_image(self.db, args[0])
+            lines = remove_bases(self.db, digest) if digest else []
+        for line in lines:
+            self.notify(line)
