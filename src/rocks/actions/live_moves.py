@@ -31,10 +31,12 @@ from rocks.actions.vm_moves import (
     record_on_host,
     remove_left,
 )
+from rocks.actions.vms import load_containers
 from rocks.clock import monotonic_seconds
 from rocks.cluster.lease_plan import MOVING, disk_keys
+from rocks.cluster.live_moves import GUEST_RUNS, domain_on, has_arrived
 from rocks.cluster.start_plan import AlreadyStarted, container_of, links_of, memory_reserve_mb, plan_start
-from rocks.cluster.vm_moves import check_live, check_other_host
+from rocks.cluster.vm_moves import check_live, check_other_host, plan_in_place
 from rocks.cluster.vm_network import VirtualFunction
 from rocks.database import disk_copies, leases, shape_leases
 from rocks.database import vms as table
@@ -44,12 +46,10 @@ from rocks.hosts.live_moves import move_live
 from rocks.hosts.settings import FleetSettings
 from rocks.render.domain import with_lease
 from rocks.units import duration, size_text
-from rocks.wire.agent import EndArrival, ResumeDomain, StartDomain, StopDomain
+from rocks.wire.agent import EndArrival, EndDeparture, StartDomain, StopDomain
 from rocks.wire.live_moves import Arrive, Leave
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from rocks.actions.vm_documents import FiltersOf
     from rocks.actions.vm_moves import Ways
     from rocks.cluster.records import Host, Lease, VirtualMachine
@@ -58,11 +58,10 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
     from rocks.hosts.fleet import Fleet
     from rocks.wire.agent import Operation, OperationOutcome
-    from rocks.wire.facts import DomainFact, HostFacts
+    from rocks.wire.facts import HostFacts
     from rocks.wire.live_moves import Progress
 
 _AWAKE_SECONDS = 600.0
-_RUNS = ("running", "blocked")
 
 
 class _Way(NamedTuple):
@@ -98,7 +97,7 @@ def move_running_vm(database: Database, name: str, host: str, ways: Ways, filter
     if vm.container is not None and vm.container.name.lower() == host.lower():
         if not lines and not disk_copies.read_copies(database, name):
             check_other_host(vm, vm.container)
-        return [*lines, *remove_left(database, vm)]
+        return lines or remove_left(database, vm)
     way = _check(database, vm, host, lease)
     assert lease is not None
     database.end_reading()
@@ -124,8 +123,8 @@ def _check(database: Database, vm: VirtualMachine, host: str, lease: Lease | Non
     with open_fleet(database, hosts) as fleet:
         facts = ask_facts(database, fleet, hosts, [vm, there], files={target.name: paths})
     here = _answer(vm, facts[source.name])
-    found = _domain(here, vm.name)
-    if found is None or found.state not in _RUNS:
+    found = domain_on(here, vm.name)
+    if found is None or found.state not in GUEST_RUNS:
         raise StateError(
             f"{vm.name} does not run on {source.name}: it is {'off' if found is None else found.state}; without "
             f"live=yes a machine that is off moves: rocks move host vm {vm.name} {target.name}"
@@ -168,10 +167,6 @@ def _answer(vm: VirtualMachine, answer: HostFacts | RocksError) -> HostFacts:
     if isinstance(answer, RocksError):
         raise HostError(f"{vm.name} is not moved: {answer}")
     return answer
-
-
-def _domain(answer: HostFacts, name: str) -> DomainFact | None:
-    return next((domain for domain in answer.domains if domain.name == name), None)
 
 
 def _move(database: Database, way: _Way, lease: Lease, ways: Ways, filters_of: FiltersOf) -> list[str]:
@@ -265,13 +260,17 @@ def settle(
     starts_with_host = vm.host.attribute("kvm_autostart") == "true"
     failed = f"{vm.name} was not moved: {cause}; " if cause is not None else ""
     with open_fleet(database, hosts) as fleet:
-        outcome = _perform(fleet, lease.target, EndArrival(vm.name, lease.token, starts_with_host))
-        facts = ask_facts(database, fleet, hosts)
-        arrived = _has_arrived(lease, outcome, facts)
+        ended = _perform(fleet, lease.target, EndArrival(vm.name, lease.token, starts_with_host))
+        left = _perform(fleet, lease.host, EndDeparture(vm.name, lease.token))
+        facts = ask_facts(database, fleet, hosts, asks_leases=True)
+        # what a host reports while its agent still works on the migration may be another thing next
+        here = error_of(left) or facts[lease.host]
+        there = error_of(ended) or facts[lease.target]
+        arrived = has_arrived(lease, here, there)
         if arrived is None:
             raise HostError(
                 f"{failed}whether {vm.name} runs on {lease.target} is not known, because it does not answer "
-                f"({error_of(outcome)}). Bring it back, then: rocks move host vm {vm.name} {lease.target} live=yes; "
+                f"({there}). Bring it back, then: rocks move host vm {vm.name} {lease.target} live=yes; "
                 f'or, when it is certainly off: rocks stop host vm {vm.name} force=yes reason="…"'
             )
         if arrived:
@@ -279,16 +278,12 @@ def settle(
             _end_departure(fleet, vm, lease)
             ask_facts(database, fleet, [lease.host])  # carries the fence
         else:
-            is_clean = error_of(outcome) is None
-            notes = _stay(database, fleet, vm, lease, facts[lease.host], is_clean)
+            where, notes = _stay(database, fleet, vm, lease, here, there, starts_with_host)
     if arrived:
-        (moved,) = table.load_vms(database, [vm.name])
-        return [f"{vm.name} runs on {lease.target} now", *remove_left(database, moved)]
-    left = _remove_arrival(database, vm, lease.target)
-    where = f"it runs on {lease.host}"
+        return _arrival(database, vm, lease.target, there)
     if cause is not None:
-        raise CLASSES[cause.family](f"{failed}{where}", code=cause.code)
-    return [f"the move of {vm.name} that was interrupted is undone: {where}", *notes, *left]
+        raise CLASSES[cause.family]("; ".join([f"{failed}{where}", *notes]), code=cause.code)
+    return [f"the move of {vm.name} that was interrupted is undone: {where}", *notes]
 
 
 def _perform(fleet: Fleet, host: str, operation: Operation) -> OperationOutcome | RocksError:
@@ -296,30 +291,14 @@ def _perform(fleet: Fleet, host: str, operation: Operation) -> OperationOutcome 
     return outcome
 
 
-def _has_arrived(
-    lease: Lease, outcome: OperationOutcome | RocksError, facts: Mapping[str, HostFacts | RocksError]
-) -> bool | None:
-    """Whether the machine runs on the new host; None when nobody knows.
+def _record_arrival(database: Database, vm: VirtualMachine, lease: Lease, way: _Way | None) -> None:
+    """The record, the lease and the copies, in one transaction; what the old host still has is fenced there.
 
-    A guest that runs on its old host runs there alone: it was paused there before the other one could resume it.
+    The machine was moved: no check of today's attributes may prevent that this is recorded.
     """
     assert lease.host is not None and lease.target is not None
-    there, here = facts[lease.target], facts[lease.host]
-    if error_of(outcome) is None and not isinstance(there, RocksError):
-        domain = _domain(there, lease.name)
-        return domain is not None and domain.token == lease.token and domain.state in _RUNS
-    if not isinstance(here, RocksError):
-        domain = _domain(here, lease.name)
-        if domain is not None and domain.state in _RUNS:
-            return False
-    return None
-
-
-def _record_arrival(database: Database, vm: VirtualMachine, lease: Lease, way: _Way | None) -> None:
-    """The record, the lease and the copies, in one transaction; what the old host still has is fenced there."""
-    assert lease.host is not None and lease.target is not None
-    target = way.target if way is not None else load_target(database, vm, lease.target)
-    plan = way.plan if way is not None else plan_of(database, vm, target)
+    target = way.target if way is not None else load_containers(database, [lease.target])[0]
+    plan = way.plan if way is not None else plan_in_place(vm)
     record_move(database, vm, target, plan)
     there = replace(vm, container=target, disks=plan.disks)
     leases.end_live_move(database, vm.name, target.name, disk_keys(there))
@@ -334,37 +313,68 @@ def _end_departure(fleet: Fleet, vm: VirtualMachine, lease: Lease) -> None:
     _perform(fleet, lease.host, StopDomain(vm.name, lease.token, links=links))
 
 
+def _arrival(database: Database, vm: VirtualMachine, target: str, there: HostFacts | RocksError) -> list[str]:
+    """What is on the new host now, which may have ended or paused the machine since it arrived."""
+    found = domain_on(there, vm.name)
+    if found is not None and found.state in (*GUEST_RUNS, "paused"):
+        (moved,) = table.load_vms(database, [vm.name])
+        paused = f"{vm.name} is on {target} now, where it is paused: rocks resume host vm {vm.name}"
+        line = f"{vm.name} runs on {target} now" if found.state in GUEST_RUNS else paused
+        return [line, *remove_left(database, moved)]
+    if isinstance(there, RocksError):
+        line = f"{vm.name} was moved to {target}, which does not answer now ({there})"
+    else:
+        line = f"{vm.name} was moved to {target}, and is off there by now: rocks start host vm {vm.name}"
+    return [
+        line,
+        f"its old copy stays meanwhile; when {vm.name} runs, this removes it: rocks move host vm {vm.name} {target}",
+    ]
+
+
 def _stay(
     database: Database,
     fleet: Fleet,
     vm: VirtualMachine,
     lease: Lease,
     here: HostFacts | RocksError,
-    is_clean: bool,
-) -> list[str]:
-    """Record that the machine is where it was, and have it go on there, if the migration has paused it.
+    there: HostFacts | RocksError,
+    starts_with_host: bool,
+) -> tuple[str, list[str]]:
+    """Record that the machine is where it was, and have it go on there; where it is now, and lines for the operator.
 
-    Unless the new host `is_clean`, it gets a fence, which destroys what it still has.
+    A new host that is silent, or has a domain under the lease all the same, gets a fence, which destroys it. The files
+    there are removed only while the machine is active on its old host.
     """
     assert lease.host is not None and lease.target is not None
+    found = domain_on(there, vm.name)
+    is_clean = not isinstance(there, RocksError) and (found is None or found.token != lease.token)
     if not is_clean:
         leases.put_up_fences(database, [(lease.target, vm.name, lease.token + 1)])
     leases.end_live_move(database, vm.name, lease.host, disk_keys(vm))
     database.commit()
-    if isinstance(here, RocksError):
-        return [f"{lease.host} does not answer: {here}"]
-    domain = _domain(here, vm.name)
-    if domain is None or domain.state not in (*_RUNS, "paused"):
-        return [
-            f"{vm.name} is off on {lease.host}, since its host has ended it meanwhile: rocks start host vm {vm.name}"
+    if not is_clean:
+        there = ask_facts(database, fleet, [lease.target])[lease.target]
+        is_clean = not isinstance(there, RocksError) and domain_on(there, vm.name) is None
+    domain = domain_on(here, vm.name)
+    if domain is None or domain.state not in (*GUEST_RUNS, "paused"):
+        if isinstance(here, RocksError):
+            where = f"its lease is that of {lease.host} again, which does not answer ({here})"
+        else:
+            where = f"it is off on {lease.host}, since its host has ended it meanwhile: rocks start host vm {vm.name}"
+        return where, [
+            f"its incomplete copy on {lease.target} stays meanwhile; when {vm.name} runs, this removes it: rocks move "
+            f"host vm {vm.name} {lease.host}"
         ]
-    if domain.state == "paused":
-        error = error_of(_perform(fleet, lease.host, ResumeDomain(vm.name, lease.token)))
-        if error is not None:
-            raise HostError(
-                f"{vm.name} is paused on {lease.host}, where it was to go on: {error}; rocks resume host vm {vm.name}"
-            )
-    return []
+    stays = EndDeparture(vm.name, lease.token, resumes=True, autostart=starts_with_host)
+    error = error_of(_perform(fleet, lease.host, stays))
+    if error is not None:
+        raise HostError(
+            f"{vm.name} may be paused on {lease.host}, where it was to go on: {error}; rocks resume host vm {vm.name}"
+        )
+    if is_clean:
+        return f"it runs on {lease.host}", _remove_arrival(database, vm, lease.target)
+    reason = there if isinstance(there, RocksError) else "it has a domain of this name"
+    return f"it runs on {lease.host}", [f"the old copy of {vm.name} on {lease.target} stays: {reason}"]
 
 
 def _remove_arrival(database: Database, vm: VirtualMachine, target: str) -> list[str]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Iterator, List, Type, TypeVar
 
 from rocks.agent.host import Host
-from rocks.agent.links import links_locked
+from rocks.agent.links import links_locked, release_links
 from rocks.agent.live_streams import Streams, connect_within, folders
 from rocks.agent.memory import memory_promised
 from rocks.clock import Deadline, wait_seconds
@@ -30,11 +30,12 @@ from rocks.devices.images.seeds import write_seed
 from rocks.devices.libvirt.accelerator import host_emulator, probe_accelerator
 from rocks.devices.libvirt.checks import ACTIVE, GUEST_RUNS
 from rocks.devices.libvirt.device_xml import changed_lease
-from rocks.devices.libvirt.domain_xml import DomainDocument, LeaseDisk, parse_domain
+from rocks.devices.libvirt.domain_xml import DomainDocument, LeaseDisk, parse_domain, with_emulator
 from rocks.devices.libvirt.driver import LiveWay
 from rocks.devices.libvirt.moving_xml import (
     arriving,
     cannot,
+    check_as_recorded,
     check_can_move,
     cpu_of,
     needs_same_host_cpu,
@@ -138,6 +139,8 @@ def _renewed(host: Host, request: Leave) -> DomainDocument:
     if found.token is None or found.token > request.token:
         raise StateError(f"{name} runs under lease {found.token}, not {request.token}; try again")
     check_can_move(domains.document(name), request.paths)
+    # a host that boots after the switch would start it again, from the old disk; EndDeparture sets it as it was
+    domains.set_autostart(name, False)
     if found.token < request.token:
         domains.set_lease(name, changed_lease(domains.document(name), token=request.token))
     host.leases.admit(name, request.token)
@@ -185,6 +188,7 @@ def _check(host: Host, request: Arrive, document: DomainDocument, departure: Dep
     if domains.find(start.name) is not None:
         raise StateError(f"there is a domain {start.name} on this host already")
     check_can_move(document, [disk.path for disk in departure.disks])
+    check_as_recorded(document, parse_domain(start.xml))
     if document.requires_kvm:
         probe = probe_accelerator(host.state_folder)
         if probe.accelerator != "kvm":
@@ -196,15 +200,15 @@ def _check(host: Host, request: Arrive, document: DomainDocument, departure: Dep
             "named model, both hosts show the same CPU",
         )
     cpu = cpu_of(document)
-    if cpu is not None and not domains.cpu_fits(_with_emulator_of(document), cpu):
+    emulator = _emulator(parse_domain(start.xml))
+    if cpu is not None and not domains.cpu_fits(with_emulator(document, emulator), cpu):
         raise cannot(start.name, "this host cannot give it the CPU model that it has")
 
 
-def _with_emulator_of(document: DomainDocument) -> DomainDocument:
-    element = document.root.find("devices/emulator")
-    if element is not None and not Path(element.text or "").exists():
-        element.text = host_emulator()
-    return document
+def _emulator(start: DomainDocument) -> str:
+    """The QEMU of a start on this host; that of the old host is not asked for."""
+    emulator = start.emulator
+    return emulator if emulator and Path(emulator).exists() else host_emulator()
 
 
 def _prepare(
@@ -233,10 +237,7 @@ def _prepare(
         seed = start.seed
         identities.append((seed.path, *write_seed(seed, host.image_owners), seed.machine))
     there = parse_domain(start.xml)
-    emulator = document.emulator or ""
-    if not Path(emulator).exists():
-        emulator = host_emulator()
-    return arriving(document, there, identities, emulator)
+    return arriving(document, there, identities, _emulator(there))
 
 
 def _make_empty(host: Host, path: str, size_bytes: int, request: Arrive) -> None:
@@ -269,28 +270,32 @@ def _wait_until_there(host: Host, name: str) -> None:
 
 
 def end_arrival(host: Host, operation: EndArrival) -> Change:
-    """End a migration to this host that was interrupted: destroy the domain, unless it runs here by now.
+    """End a migration to this host that was interrupted: destroy the domain, unless it has arrived.
 
     The caller holds the machine's lock, so the process that carried the connections has ended. libvirt destroys an
-    incomplete domain then; one that it is about to resume is waited for.
+    incomplete domain then; one that it is about to resume is waited for. libvirt defines the domain here only when all
+    of it is here: one that is defined has arrived, and may have ended or paused since; its disk is the only one then.
     """
     domains, name = host.domains(), operation.name
     deadline = Deadline(_SETTLED_SECONDS)
     while True:
         found = domains.find(name)
-        if found is None or found.token != operation.token or found.state not in ACTIVE:
+        if found is None or found.token != operation.token:
             break
-        if found.state in GUEST_RUNS:
+        is_settled = found.state not in ACTIVE or deadline.passed()
+        if found.state in GUEST_RUNS or (found.persistent and is_settled):
             domains.set_autostart(name, operation.autostart)
             return UNCHANGED
-        if deadline.passed():
+        if is_settled:
             break
         wait_seconds(_ARRIVES_SECONDS)
     if found is not None and found.token == operation.token:
         domains.destroy(name)
         domains.erase(name)
     host.leases.end(name, operation.token)
-    return CHANGED
+    if domains.find(name) is not None:
+        return CHANGED  # another one of this name, with its devices
+    return Change(True, release_links(host, name).notes)
 
 
 @contextmanager

@@ -17,11 +17,12 @@ from rocks.agent.partitions import ensure_partition, release_partition
 from rocks.agent.saves import check_saved_disks, forget_save, save_domain
 from rocks.agent.snapshots import check_not_restoring, forget_restore, make_snapshot, restore_snapshot
 from rocks.agent.vfs import assign, check_vfs, release_vfs, vfs_locked
-from rocks.devices.change import Change
+from rocks.devices.change import UNCHANGED, Change
 from rocks.devices.console_logs import name_log
 from rocks.devices.disks import check_path
 from rocks.devices.leases import check_name
 from rocks.devices.libvirt.accelerator import host_emulator, probe_accelerator
+from rocks.devices.libvirt.device_xml import changed_lease
 from rocks.devices.libvirt.domain_xml import DomainDocument, emulated, parse_domain, with_emulator
 from rocks.devices.libvirt.pause import ensure_paused, ensure_resumed, restart
 from rocks.devices.libvirt.start import Prepared, ensure_restored, ensure_running
@@ -32,6 +33,7 @@ from rocks.files import file_error
 from rocks.wire.agent import (
     ChangeDomain,
     EndArrival,
+    EndDeparture,
     ForgetDomain,
     GrowDisk,
     MakeSnapshot,
@@ -41,6 +43,7 @@ from rocks.wire.agent import (
     PerformReply,
     PerformRequest,
     RestoreSnapshot,
+    ResumeDomain,
     SaveDomain,
     StartDomain,
     StopDomain,
@@ -112,6 +115,8 @@ def _do(host: Host, operation: Operation) -> Change:
             from rocks.agent.live_moves import end_arrival  # rarely needed
 
             return end_arrival(host, operation)
+        if isinstance(operation, EndDeparture) and not operation.resumes:
+            return UNCHANGED  # this process has the lock, so the one that moved the machine has ended
         if operation.token is not None and host.domains().find(operation.name) is not None:
             host.leases.admit(operation.name, operation.token)
         if isinstance(operation, SaveDomain):
@@ -128,7 +133,20 @@ def _do(host: Host, operation: Operation) -> Change:
             return restart(host.domains(), operation)
         if isinstance(operation, PauseDomain):
             return ensure_paused(host.domains(), operation)
+        if isinstance(operation, EndDeparture):
+            return _stay(host, operation)
         return ensure_resumed(host.domains(), operation, lambda live: _secure(host, live))
+
+
+def _stay(host: Host, operation: EndDeparture) -> Change:
+    name, domains = operation.name, host.domains()
+    request = ResumeDomain(name, operation.token)
+    change = ensure_resumed(domains, request, lambda live: _secure(host, live))
+    document = domains.document(name)
+    if document.token is not None and document.token < operation.token:
+        domains.set_lease(name, changed_lease(document, token=operation.token))  # it failed before that
+    domains.set_autostart(name, operation.autostart)
+    return change
 
 
 def _start(host: Host, operation: StartDomain) -> Change:

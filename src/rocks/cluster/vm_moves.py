@@ -39,6 +39,12 @@ class MovePlan(NamedTuple):
     disks: tuple[Disk, ...]
 
 
+def plan_in_place(vm: VirtualMachine) -> MovePlan:
+    """The plan of a live migration: each disk is a file, and keeps its path (`check_live`)."""
+    folders = {disk.path: disk.path.rpartition("/")[0] for disk in vm.disks}
+    return MovePlan(tuple(FileMove(path, folder, path, folder) for path, folder in folders.items()), vm.disks)
+
+
 def plan_move(
     vm: VirtualMachine,
     target: Host,

@@ -272,13 +272,29 @@ class RestoreSnapshot:
 @tagged
 @dataclass(frozen=True)
 class EndArrival:
-    """End an interrupted migration to this host, and its lease, unless the domain runs here by now (unchanged then).
+    """End an interrupted migration to this host, and its lease, unless the domain has arrived (unchanged then).
 
-    `autostart`: whether a domain that runs here starts when the host boots.
+    It has when it runs, or libvirt has made it permanent: whatever ended or paused it afterwards, it is kept.
+    `autostart`: whether a domain that has arrived starts when the host boots.
     """
 
     name: str
     token: int
+    autostart: bool = False
+
+
+@tagged
+@dataclass(frozen=True)
+class EndDeparture:
+    """Wait for the end of a migration from this host: what the host reports afterwards is final.
+
+    With `resumes` it has failed, and the guest goes on here; `autostart` as before the migration. StateError when the
+    domain is neither paused nor running then.
+    """
+
+    name: str
+    token: int
+    resumes: bool = False
     autostart: bool = False
 
 
@@ -294,6 +310,7 @@ Operation = Union[
     RestoreSnapshot,
     SaveDomain,
     EndArrival,
+    EndDeparture,
 ]
 
 

@@ -121,7 +121,10 @@ def test_a_running_machine_moves(site: ThreeMachines) -> None:
     site.done(f"start host vm {VM}")
     assert f"{NEW}: would receive {VM} from {OLD}" in site.rocks(f"{MOVE} dry-run=yes").text
     token, _, _ = site.lease(VM)
-    assert f"{VM} runs on {NEW} now\nthe old copy of {VM} on {OLD} is removed\n" in site.done(MOVE)
+    assert (
+        f"{VM} runs on {NEW} now\nthe old copy of {VM} on {OLD} is removed\n"
+        in site.rocks(MOVE, SECONDS).text
+    )
     assert site.running(VM) == [NEW] and site.place(VM) == NEW
     assert VM not in site.domains(OLD)
     new_token, state, host = site.lease(VM)
@@ -268,3 +271,32 @@ def test_a_target_that_cannot_take_it_leaves_it_running(counter: Counter) -> Non
     assert "another command is changing" in results[0][1] + results[1][1]
     assert running(site) == [NEW]
     counter.counts_on()
+
+
+def test_what_has_arrived_stays_though_it_ended_before_it_was_recorded(site: ThreeMachines) -> None:
+    """The command is killed after the switch, and the guest ends: its disk on the new host is the only current one."""
+    site.add_vm(VM, OLD)
+    site.done(f"start host vm {VM}")
+    here, target = OLD, NEW
+    for _ in range(5):
+        move = f"move host vm {VM} {target} live=yes"
+        command = site.begin(move)
+        wait_until(lambda target=target: running(site) == [target], SECONDS)
+        command.kill()
+        if site.lease(VM)[1] == "moving":
+            break
+        site.rocks(move, SECONDS)
+        here, target = target, here
+    assert site.lease(VM)[1:] == ("moving", here), "it was recorded before the command was killed, five times"
+    wait_until(lambda: VM not in site.domains(here), SECONDS)
+    site.virsh(target, "destroy", VM)
+    disk = site.machines[target].outside(f"{IMAGES}/{VM}.vda")
+    number = disk.stat().st_ino
+    ended = site.rocks(move, SECONDS)
+    assert ended.exit_status == 0, ended.error_text
+    assert f"{VM} was moved to {target}, and is off there by now: rocks start host vm {VM}" in ended.text
+    assert site.place(VM) == target and site.lease(VM)[2] == target and disk.stat().st_ino == number
+    site.done(f"start host vm {VM}")
+    assert site.running(VM) == [target] and disk.stat().st_ino == number
+    assert "is removed" in site.done(f"move host vm {VM} {target}")
+    assert not site.machines[here].outside(f"{IMAGES}/{VM}.vda").exists()

@@ -120,7 +120,7 @@ def test_an_unknown_operation_raises_an_error(tag: Any) -> None:
     value = {"operations": [{"shape": tag, "name": "x"}]}
     with pytest.raises(
         IncoherentError,
-        match=r"field request.operations\[0\].shape: expected one of ChangeDomain, EndArrival, ForgetDomain",
+        match=r"field request.operations\[0\].shape: expected one of ChangeDomain, EndArrival, EndDeparture, Forget",
     ):
         decode(PerformRequest, value, "request")
 

@@ -31,6 +31,7 @@ class _Domain:
     autostart: bool = False
     has_managed_save: bool = False
     is_stopped_by_disk: bool = False
+    is_persistent: bool = True
 
 
 class FakeDomains:
@@ -183,6 +184,19 @@ class FakeDomains:
         """The guest's disk fails an access, and QEMU stops the guest."""
         with self._lock:
             self._change(self._active(name, "stop"), state="paused", is_stopped_by_disk=True)
+
+    def begin_arrival(self, xml: str) -> None:
+        """libvirt receives the domain of another host; until its end it is not defined here."""
+        document = parse_domain(xml)
+        with self._lock:
+            self._domains[document.name] = _Domain(
+                document, document.uuid, state="paused", is_persistent=False
+            )
+
+    def end_arrival(self, name: str) -> None:
+        """libvirt has received the domain: it is defined, and resumed next."""
+        with self._lock:
+            self._change(self._existing(name), is_persistent=True)
 
     def press_power_button(self, name: str) -> None:
         """As `DomainDriver.press_power_button`."""
@@ -338,7 +352,7 @@ class FakeDomains:
             memory_mb=document.memory_mb,
             cpus=document.cpus,
             autostart=domain.autostart,
-            persistent=True,
+            persistent=domain.is_persistent,
             has_managed_save=domain.has_managed_save,
             disks=document.disks,
             listeners=listens,

@@ -13,6 +13,7 @@ from rocks.errors import StateError
 
 _OF_HOST = ("host-passthrough", "maximum")
 _LIBVIRT_FOLDER = "/var/lib/libvirt/qemu/"
+_REACH_HOST = ("filesystem", "shmem", "smartcard", "tpm", "redirdev", "vsock", "parallel")
 
 
 def host_cpu_of(capabilities: str) -> str:
@@ -29,6 +30,56 @@ def host_cpu_of(capabilities: str) -> str:
     return ElementTree.tostring(found, encoding="unicode")
 
 
+def check_as_recorded(document: DomainDocument, start: DomainDocument) -> None:
+    """StateError for what gives the domain access to its new host, and `start` does not have, its XML at a start there.
+
+    Each disk is one of `start`, by target and path, and a raw image or device without others below it.
+    """
+    name, root = document.name, document.root
+    if (
+        root.find("devices/hostdev") is not None
+        or root.find("devices/interface[@type='hostdev']") is not None
+    ):
+        raise cannot(name, "it has a device of its host")
+    known = {_place(disk) for disk in start.root.iterfind("devices/disk")}
+    for disk in root.iterfind("devices/disk"):
+        target, path = _place(disk)
+        if disk.find("source") is not None and (not path or (target, path) not in known):
+            raise cannot(
+                name, f"its disk {target} ({path or disk.get('type')}) is none that it has at its next start"
+            )
+        below = disk.find("backingStore")
+        if _format(disk) != "raw" or (below is not None and len(below)):
+            raise cannot(name, f"its disk {target} is no raw image without others below it")
+    planned = {_text(element) for element in start.root if element.tag.startswith("{")}
+    for element in root:
+        if element.tag.startswith("{") and _text(element) not in planned:
+            tag = element.tag.rpartition("}")[2]
+            raise cannot(
+                name, f"its XML has {tag} for its QEMU, and that of its next start does not, or another one"
+            )
+    for tag in _REACH_HOST:
+        if root.find(f"devices/{tag}") is not None and start.root.find(f"devices/{tag}") is None:
+            raise cannot(name, f"it has the device {tag}, which it does not have at its next start")
+
+
+def _place(disk: Element) -> Tuple[str, str]:
+    """Target and path of a disk; an empty path for none, and for what is no file or device."""
+    source, target = disk.find("source"), disk.find("target")
+    attribute = {"file": "file", "block": "dev"}.get(disk.get("type", ""), "")
+    path = "" if source is None else source.get(attribute, "")
+    return "" if target is None else target.get("dev", ""), path
+
+
+def _format(disk: Element) -> str:
+    driver = disk.find("driver")
+    return "raw" if driver is None else driver.get("type", "raw")
+
+
+def _text(element: Element) -> str:
+    return ElementTree.canonicalize(ElementTree.tostring(element, encoding="unicode"), strip_text=True)
+
+
 def check_can_move(document: DomainDocument, paths: Iterable[str]) -> None:
     """StateError for a domain that has what stays on its host; `paths` are the disks that are copied."""
     name, root, copied = document.name, document.root, set(paths)
@@ -37,9 +88,8 @@ def check_can_move(document: DomainDocument, paths: Iterable[str]) -> None:
     if root.find("os/nvram") is not None:
         raise cannot(name, "the variables of its UEFI firmware are a file of its host")
     for disk in root.iterfind("devices/disk"):
-        source, driver = disk.find("source"), disk.find("driver")
+        source, kind = disk.find("source"), _format(disk)
         path = "" if source is None else source.get("file") or source.get("dev") or ""
-        kind = "raw" if driver is None else driver.get("type", "raw")
         is_read_only = disk.get("device") in ("cdrom", "floppy") or disk.find("readonly") is not None
         if path in copied and (source is None or source.get("file") is None or kind != "raw"):
             raise cannot(name, f"its disk {path} is no raw image file, but of type {kind}")

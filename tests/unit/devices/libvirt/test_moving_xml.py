@@ -7,6 +7,7 @@ import pytest
 from rocks.devices.libvirt.domain_xml import DomainDocument, parse_domain
 from rocks.devices.libvirt.moving_xml import (
     arriving,
+    check_as_recorded,
     check_can_move,
     cpu_of,
     host_cpu_of,
@@ -101,3 +102,49 @@ def test_cpus_that_must_be_equal() -> None:
     )
     assert host_cpu_of(one) == host_cpu_of(other) != ""
     assert host_cpu_of(one) != host_cpu_of(other.replace("name='a'", "name='c'"))
+
+
+def test_what_a_start_there_has_arrives() -> None:
+    """Also with what libvirt adds to a domain that runs, and with the site's own arguments for QEMU."""
+    own = (
+        "<qemu:commandline xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>"
+        "<qemu:arg value='-s'/></qemu:commandline>"
+    )
+    running = DISK.replace("</disk>", "<backingStore/><alias name='virtio-disk0'/></disk>")
+    empty = "<disk type='file' device='cdrom'><target dev='hdc'/></disk>"
+    start = domain(DISK + SEED + LINK.format("new0") + "<filesystem/>", own)
+    check_as_recorded(domain(running + SEED + empty + LINK.format("old0") + "<filesystem/>", own), start)
+
+
+@pytest.mark.parametrize(
+    ("devices", "more", "text"),
+    [
+        ("<hostdev type='usb'/>", "", "a device of its host"),
+        ("<interface type='hostdev'/>", "", "a device of its host"),
+        (SEED.replace("g.seed", "shadow"), "", r"its disk vdb \(/images/shadow\) is none that it has"),
+        (SEED.replace("vdb", "vdc"), "", r"its disk vdc \(/images/g.seed\) is none"),
+        (SEED.replace("type='file'", "type='network'"), "", r"its disk vdb \(network\) is none"),
+        (
+            SEED.replace("<source", "<driver type='qcow2'/><source"),
+            "",
+            "its disk vdb is no raw image without others below it",
+        ),
+        (
+            SEED.replace("</disk>", "<backingStore type='file'><source file='/x'/></backingStore></disk>"),
+            "",
+            "its disk vdb is no raw image without others below it",
+        ),
+        ("<filesystem><source dir='/'/></filesystem>", "", "the device filesystem"),
+        (
+            "",
+            "<q:commandline xmlns:q='http://libvirt.org/schemas/domain/qemu/1.0'><q:arg value='-x'/></q:commandline>",
+            "commandline for its QEMU",
+        ),
+    ],
+)
+def test_what_reaches_the_new_host_is_refused_unless_a_start_has_it(
+    devices: str, more: str, text: str
+) -> None:
+    """The document is that of the old host, whose root may have changed it."""
+    with pytest.raises(StateError, match=text):
+        check_as_recorded(domain(DISK + devices, more), domain(DISK + SEED))

@@ -1,0 +1,129 @@
+"""What the agents of both hosts do at the end of a live migration: with a host in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rocks.agent import live_moves
+from rocks.agent.host import Host
+from rocks.agent.operations import perform
+from rocks.devices.libvirt.fake import FakeDomains
+from rocks.devices.network.fake import FakeLinks
+from rocks.devices.network.packet_filter.fake import FakeFilters
+from rocks.errors import StateError
+from rocks.wire.agent import EndArrival, EndDeparture, LinkSpec, OperationOutcome, PerformRequest
+from rocks.wire.live_moves import Leave
+
+XML = """<domain type='kvm'><name>g</name><uuid>u</uuid>
+<metadata><rocks:lease xmlns:rocks="urn:rocks:lease" token="{}"/></metadata>
+<memory>65536</memory><vcpu>1</vcpu><devices/></domain>"""
+VLAN = LinkSpec("ptrunk.7", "vlan", "trunk", 7)
+
+
+class End:
+    """A host of the migration under lease 7."""
+
+    def __init__(self, folder: Path) -> None:
+        self.domains, self.links, self.filters = FakeDomains(), FakeLinks(), FakeFilters()
+        self.links.add("trunk", "veth")
+        self.host = Host(folder, lambda: self.domains, lambda: self.links, open_filters=lambda: self.filters)
+
+    def perform(self, operation: EndArrival | EndDeparture) -> OperationOutcome:
+        """Its outcome."""
+        (outcome,) = perform(self.host, PerformRequest((operation,))).outcomes
+        return outcome
+
+    def run(self, token: int = 7) -> None:
+        """The machine runs."""
+        self.domains.define(XML.format(token))
+        self.domains.start_paused("g")
+        self.domains.resume("g")
+
+
+@pytest.fixture
+def end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> End:
+    """The host; an incomplete arrival is not waited for."""
+    monkeypatch.setattr(live_moves, "_SETTLED_SECONDS", 0.0)
+    return End(tmp_path)
+
+
+def test_an_incomplete_arrival_is_removed_with_its_devices(end: End) -> None:
+    """The domain, its lease, its network devices and the plan to make them again at the next boot."""
+    end.domains.begin_arrival(XML.format(7))
+    end.host.links().ensure(VLAN)
+    end.host.link_plans.remember("g", (VLAN,))
+    outcome = end.perform(EndArrival("g", 7, autostart=True))
+    assert outcome.changed and outcome.error is None
+    assert end.domains.find("g") is None and end.host.leases.remembered("g") == 8
+    assert "ptrunk.7" not in end.links.links and end.host.link_plans.recall("g") == ()
+
+
+@pytest.mark.parametrize("since", ["runs", "ended", "paused by its disk", "paused"])
+def test_what_has_arrived_stays_whatever_happened_since(end: End, since: str) -> None:
+    """Its disk is the only one that is current."""
+    end.domains.begin_arrival(XML.format(7))
+    end.domains.end_arrival("g")
+    if since != "paused":
+        end.domains.resume("g")
+    if since == "ended":
+        end.domains.destroy("g")
+    elif since == "paused by its disk":
+        end.domains.fail_disk("g")
+    outcome = end.perform(EndArrival("g", 7, autostart=True))
+    assert not outcome.changed and outcome.error is None
+    found = end.domains.find("g")
+    assert found is not None and found.autostart and end.host.leases.remembered("g") is None
+
+
+def test_another_domain_keeps_its_devices(end: End) -> None:
+    """An end of another lease changes nothing of a machine that runs here since."""
+    end.run(token=9)
+    end.host.link_plans.remember("g", (VLAN,))
+    end.perform(EndArrival("g", 7))
+    found = end.domains.find("g")
+    assert found is not None and found.state == "running"
+    assert end.host.link_plans.recall("g") == (VLAN,)
+
+
+def test_a_machine_that_leaves_does_not_start_with_its_host(end: End) -> None:
+    """A host that boots in the moment of the switch would start it from the old disk; it starts again if it stays."""
+    end.run(token=6)
+    end.domains.set_autostart("g", True)
+    live_moves._renewed(end.host, Leave("g", 7, "m", ()))
+    found = end.domains.find("g")
+    assert found is not None and (found.autostart, found.token) == (False, 7)
+    assert end.perform(EndDeparture("g", 7)) == OperationOutcome("g", False)
+    found = end.domains.find("g")
+    assert found is not None and not found.autostart, "it is not known yet where it runs"
+    outcome = end.perform(EndDeparture("g", 7, resumes=True, autostart=True))
+    found = end.domains.find("g")
+    assert outcome.error is None and not outcome.changed
+    assert found is not None and (found.autostart, found.state) == (True, "running")
+
+
+def test_a_machine_that_stays_goes_on_under_its_new_lease(end: End) -> None:
+    """Also when it was paused for the switch, and when its agent had not renewed the lease."""
+    end.run(token=6)
+    end.domains.suspend("g")
+    assert end.perform(EndDeparture("g", 7, resumes=True)).changed
+    found = end.domains.find("g")
+    assert found is not None and (found.state, found.token) == ("running", 7)
+    end.domains.destroy("g")
+    error = end.perform(EndDeparture("g", 7, resumes=True)).error
+    assert error is not None and "g is not running on this host: it is shutoff" in error.message
+
+
+def test_the_end_of_a_departure_waits_for_the_agent_that_moves_it(
+    end: End, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the host reports meanwhile is not final."""
+    monkeypatch.setattr("rocks.agent.operations._LOCK_DEADLINE_SECONDS", 0.0)
+    end.run()
+    with end.host.leases.held("g", 1.0):
+        error = end.perform(EndDeparture("g", 7)).error
+    assert error is not None and error.family == "busy"
+    with pytest.raises(StateError, match="lease 9"):
+        end.host.leases.admit("g", 9)
+        end.host.leases.admit("g", 7)
