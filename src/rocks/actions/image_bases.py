@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from rocks.imgstorage.client.answers import MadeClones
 
 TRANSFER_SECONDS = 24 * 3600.0
-"""How long a start waits for another command that sends the same image to the same pool."""
+"""How long a start waits for another command that sends an image to the same pool."""
 
 
 class MadeDisks(NamedTuple):
@@ -101,7 +101,7 @@ def _make(
 ) -> None:
     """The disks of one pool."""
     nas, zpool = place
-    made = _clone(storage, place, requested)
+    made = _clone(storage, place, requested, result)
     absent = [one for one in requested if one.disk.volume in made.missing]
     sources: dict[str, Source] = {}
     for one in absent:
@@ -124,14 +124,29 @@ def _make(
                     )
     again = [one for one in absent if one.disk.vm not in result.failed]
     if again:
-        for volume in _clone(storage, place, again).missing:
+        for volume in _clone(storage, place, again, result).missing:
             vm = next(one.disk.vm for one in again if one.disk.volume == volume)
             result.failed[vm] = HostError(
                 f"{vm} is not started: {nas} has lost the base of its image meanwhile; repeat the command"
             )
 
 
-def _clone(storage: StorageClient, place: tuple[str, str], requested: Sequence[_Request]) -> MadeClones:
+def _clone(
+    storage: StorageClient, place: tuple[str, str], requested: Sequence[_Request], result: MadeDisks
+) -> MadeClones:
+    """Ask for the disks. What is refused fails its machine only."""
+    nas, zpool = place
+    made = _asked(storage, place, requested)
+    refused = {one.zvol: one.reason for one in made.refused}
+    for one in requested:
+        if one.disk.volume in refused:
+            result.failed[one.disk.vm] = StateError(
+                f"{one.disk.vm} is not started: {refused[one.disk.volume]}"
+            )
+    return made
+
+
+def _asked(storage: StorageClient, place: tuple[str, str], requested: Sequence[_Request]) -> MadeClones:
     nas, zpool = place
     clones = tuple(
         wire.NewClone(one.disk.volume)
@@ -148,12 +163,15 @@ def _clone(storage: StorageClient, place: tuple[str, str], requested: Sequence[_
             raise
     # a NAS of an earlier release: disks that it has go on
     known = {row.zvol for row in storage.ask(questions.images_of(nas))}
-    missing = [one.disk.volume for one in requested if one.disk.volume not in known]
-    if missing:
-        raise older_nas(nas, f"makes no disk of an image ({', '.join(missing)})")
-    from rocks.imgstorage.client.answers import MadeClones
+    from rocks.imgstorage.client.answers import MadeClones, RefusedClone
 
-    return MadeClones((), tuple(one.disk.volume for one in requested), ())
+    volumes = [one.disk.volume for one in requested]
+    refused = [
+        RefusedClone(volume, str(older_nas(nas, f"makes no disk of an image ({volume})")))
+        for volume in volumes
+        if volume not in known
+    ]
+    return MadeClones((), tuple(volume for volume in volumes if volume in known), (), tuple(refused))
 
 
 def older_nas(nas: str, what: str) -> StateError:
@@ -168,7 +186,7 @@ def _store(
 ) -> bool:
     """Have the base of the image in the pool; whether it was sent."""
     nas, zpool = place
-    lock = f"base {nas} {zpool} {source.digest}"
+    lock = f"base {nas} {zpool}"  # of the pool: two images at once would both count its free space
     database.lock_all([lock], TRANSFER_SECONDS)
     try:
         request = wire.AddBase(zpool, source.digest, source.size_bytes, source.used_bytes, source.name)

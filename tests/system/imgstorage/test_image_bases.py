@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,14 @@ def content_of(storage: Storage, volume: str) -> bytes:
     return storage.images.nas.pools.read(f"tank/{volume}", SIZE)
 
 
+def wait_for_no_base(storage: Storage, digest: str) -> None:
+    """Until the NAS has destroyed what a transfer that failed has written."""
+    pools, end_at = storage.images.nas.pools, time.monotonic() + 60
+    while pools.read_volume(f"tank/{base_volume(digest)}") is not None:
+        assert time.monotonic() < end_at
+        time.sleep(0.05)
+
+
 def test_two_machines_share_one_base(storage: Storage, library: Path) -> None:
     """The image is sent once; a disk has the machine's size; what one machine writes, nobody else reads."""
     content, digest = add_image(storage, library, "debian")
@@ -156,8 +165,7 @@ def test_an_image_that_is_not_what_was_imported_makes_no_disk(storage: Storage, 
         and "rocks check image damaged" in message
     )
     assert storage.images.nas.pools.read_volume("tank/victim-vol") is None
-    (row,) = rows(storage, "list", "image", "damaged", "bases=yes")
-    assert (row["clones"], row["state"]) == (0, "unfinished")
+    wait_for_no_base(storage, digest)
     with file.open("r+b") as image:
         image.write(content[:10])
     start(storage, vm)
@@ -196,7 +204,7 @@ def test_a_disk_smaller_than_its_image_is_not_made(storage: Storage, library: Pa
 
 
 def test_a_full_pool_gets_no_base(storage: Storage, library: Path) -> None:
-    """The message has both numbers, and nothing stays."""
+    """The message has both numbers, and nothing stays; what a killed transfer has left counts as free."""
     _, digest = add_image(storage, library, "toolarge")
     vm = add_machine(storage, "waiting", "toolarge")
     pool = storage.images.nas.pools.fake.pools["tank"]
@@ -206,8 +214,20 @@ def test_a_full_pool_gets_no_base(storage: Storage, library: Path) -> None:
         message = storage.rocks(*START, vm).err
     finally:
         pool.size_bytes = before
-    assert "the pool tank has 1.0 MB free, and the image toolarge needs 3.1 MB" in message, message
-    assert storage.images.nas.pools.read_volume(f"tank/{base_volume(digest)}") is None
+    assert "the pool tank has 1.0 MB free, and the image toolarge needs 3.4 MB" in message, message
+    pools, base = storage.images.nas.pools, f"tank/{base_volume(digest)}"
+    assert pools.read_volume(base) is None
+    pools.ensure_volume(base, SIZE - SIZE % 16384, 16384)
+    pools.write(base, os.urandom(DATA))
+    left = pools.read_volume(base)
+    assert left is not None
+    pools.ensure_snapshot(base, left.guid, "nightly", {})
+    pools.leave_free("tank", 1_000_000)
+    try:
+        made = storage.images.ask(wire.AddBase("tank", digest, SIZE, DATA, "toolarge"))
+    finally:
+        pool.size_bytes = before
+    assert made["complete"] is False and made["guid"] != left.guid
     start(storage, vm)
     storage.done(*STOP, vm, END)
 
@@ -227,13 +247,14 @@ def test_an_older_nas_goes_on_with_the_disks_that_it_has(
         return request
 
     monkeypatch.setattr(nas_commands, "read_request", older)
-    message = storage.rocks(*START, lacks).err
+    ended = storage.rocks(*START, lacks, has)
+    assert ended.status == 3
     assert (
         f"{NAS} has an earlier release of image storage, which makes no disk of an image (old-lacks-vol)"
-        in message
+        in ended.err
     )
     assert storage.images.nas.pools.read_volume("tank/old-lacks-vol") is None
-    start(storage, has)
+    assert storage.images.row("old-has-vol")["remotehost"] == HOST
     storage.done(*STOP, has, END)
     ended = storage.rocks("list", "image", "newer", "bases=yes")
     assert f"{NAS} has an earlier release" in ended.err
@@ -324,7 +345,7 @@ def test_the_machine_gets_its_name_by_a_seed(
 def test_a_start_that_is_interrupted_in_the_transfer_is_repeated(
     storage: Storage, library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The connection ends in the middle: the volume is unfinished, no disk is its clone, and the next start sends."""
+    """The connection ends in the middle: nothing stays in the pool, no disk is made, and the next start sends."""
     content, digest = add_image(storage, library, "cut")
     vm = add_machine(storage, "cut-off", "cut")
 
@@ -334,12 +355,25 @@ def test_a_start_that_is_interrupted_in_the_transfer_is_repeated(
     with monkeypatch.context() as patch:
         patch.setattr(image_bases, "transfer_line", interrupted)
         assert storage.rocks(*START, vm).status not in (0, 1)
-    (row,) = rows(storage, "list", "image", "cut", "bases=yes")
-    assert (row["clones"], row["state"]) == (0, "unfinished")
+    wait_for_no_base(storage, digest)
     assert storage.images.nas.pools.read_volume("tank/cut-off-vol") is None
     assert "is stored on" in start(storage, vm)
     assert content_of(storage, "cut-off-vol") == content == content_of(storage, base_volume(digest))
     storage.done(*STOP, vm, END)
+
+
+def test_one_unsuitable_disk_does_not_stop_the_others(storage: Storage, library: Path) -> None:
+    """Its volume is in its grace period: that machine is named, the other starts."""
+    add_image(storage, library, "shared")
+    removed, other = (add_machine(storage, name, "shared") for name in ("in-grace", "beside"))
+    start(storage, removed)
+    storage.done(*STOP, removed, END)
+    storage.done("remove", "host", "storageimg", NAS, "tank", "in-grace-vol")
+    ended = storage.rocks(*START, removed, other)
+    assert ended.status == 3, ended
+    assert "in-grace-vol was removed" in ended.err or "in-grace-vol is" in ended.err, ended.err
+    assert storage.images.row("beside-vol")["remotehost"] == HOST
+    storage.done(*STOP, other, END)
 
 
 def test_a_disk_that_is_lost_is_not_made_anew(storage: Storage, library: Path) -> None:

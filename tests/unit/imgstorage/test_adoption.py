@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from rocks.imgstorage.life.adoption import adopted
@@ -30,6 +32,8 @@ NEW = ("nas-0-0", "tank", "vm-vol")
 def test_record_of_a_volume_that_no_host_has(properties: dict[str, str], expected: Image) -> None:
     """Neither its epoch nor its numbers are used again; hosts know it by the same id."""
     assert adopted(*NEW, read_grant(properties), "new") == expected
+    of_volume = adopted(*NEW, read_grant(properties), "new", "77")
+    assert of_volume == replace(expected, volume_guid="77"), "no other volume takes its place"
 
 
 def test_an_image_that_a_host_has_is_given_to_nobody() -> None:

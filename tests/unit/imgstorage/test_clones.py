@@ -11,7 +11,8 @@ from rocks.errors import StateError, UserError
 from rocks.imgstorage.life.image import Image
 from rocks.imgstorage.nas.clones import Clones
 from rocks.imgstorage.nas.engine import Engine
-from rocks.imgstorage.nas.imports import Imports
+from rocks.imgstorage.nas.handlers import AUTOMATIC
+from rocks.imgstorage.nas.imports import IMPORTING, Imports
 from rocks.wire.image_bases import SNAPSHOT, base_snapshot, base_volume
 from rocks.wire.imgstorage import CloneZvols, FreezeZvols, NewClone
 
@@ -55,8 +56,15 @@ class Nas:
         fact = self.pools.read_volume(name)
         assert fact is not None
         if snapshot:
-            self.pools.ensure_snapshot(name, fact.guid, snapshot, {})
+            properties = AUTOMATIC if snapshot == SNAPSHOT else {}
+            self.pools.ensure_snapshot(name, fact.guid, snapshot, properties)
         return fact.guid
+
+    def rename(self, zvol: str, new: str) -> None:
+        """Give a volume another name, as by hand."""
+        fact = self.pools.read_volume(f"tank/{zvol}")
+        assert fact is not None
+        self.pools.ensure_renamed(fact.name, fact.guid, f"tank/{new}")
 
     def clone(self, *names: str, origin: str = base_snapshot(DIGEST), **more: Any) -> dict[str, Any]:
         """The answer to a request for these clones."""
@@ -73,8 +81,9 @@ def nas() -> Nas:
 def test_clones_are_made_once(nas: Nas) -> None:
     """With their sizes and records; what exists is left alone, also what is no clone."""
     nas.make("own-vol")
-    assert nas.clone("a-vol", "own-vol") == {"made": ["a-vol"], "present": ["own-vol"], "missing": []}
-    assert nas.clone("a-vol") == {"made": [], "present": ["a-vol"], "missing": []}
+    answer = {"made": ["a-vol"], "present": ["own-vol"], "missing": [], "refused": []}
+    assert nas.clone("a-vol", "own-vol") == answer
+    assert nas.clone("a-vol") == {**answer, "made": [], "present": ["a-vol"]}
     fact, own = nas.pools.read_volume("tank/a-vol"), nas.pools.read_volume("tank/own-vol")
     assert fact is not None and fact.size_bytes == 2 * SIZE
     assert own is not None and own.size_bytes == SIZE
@@ -121,7 +130,8 @@ def test_only_clones_that_nobody_used_are_made_anew(nas: Nas) -> None:
     guid = nas.make("model-vol", "one")
     nas.pools.write("tank/model-vol", b"later")
     nas.pools.ensure_snapshot("tank/model-vol", guid, "two", {})
-    nas.clone("free-vol", "used-vol", origin="model-vol@one")
+    new = tuple(NewClone(name, "model-vol@one") for name in ("free-vol", "used-vol"))
+    nas.clones.clone(CloneZvols("tank", new))
     assert nas.clone("free-vol", origin="model-vol@one", replaces=True)["present"] == ["free-vol"]
     nas.pools.write("tank/used-vol", b"mine")
     with pytest.raises(StateError, match="used-vol exists already"):
@@ -131,3 +141,53 @@ def test_only_clones_that_nobody_used_are_made_anew(nas: Nas) -> None:
     anew = CloneZvols("tank", (NewClone("left-vol", "model-vol@two"),), replaces=True)
     assert nas.clones.clone(anew)["made"] == ["left-vol"]
     assert nas.pools.read("tank/left-vol", 5) == b"later"
+    left = nas.pools.read_volume("tank/left-vol")
+    assert left is not None and nas.records.known["left-vol"].volume_guid == left.guid
+    nas.pools.ensure_properties(left.name, left.guid, {"imgstore:epoch": "1", "imgstore:owner": "none"})
+    with pytest.raises(StateError, match="left-vol exists already in tank, and is not an unused clone"):
+        nas.clones.clone(anew)  # of the right snapshot, and a removed machine has run from it
+    nas.rename("free-vol", "elsewhere")
+    with pytest.raises(StateError, match="volume tank/free-vol of ZVol free-vol does not exist"):
+        nas.clone("free-vol", origin="model-vol@one", replaces=True)
+    assert nas.pools.read_volume("tank/free-vol") is None
+
+
+def test_one_disk_that_is_refused_does_not_stop_the_others(nas: Nas) -> None:
+    """In its grace period, in another pool, or of another image: each with its reason; an import is left to its map."""
+    nas.records.add(Image("gone", "nas-0-0", "tank", "gone-vol", state="deleting", volume_guid="7"))
+    nas.records.add(Image("far", "nas-0-0", "other", "far-vol"))
+    guid = nas.make("half-vol")
+    nas.pools.ensure_properties("tank/half-vol", guid, {IMPORTING: "yes"})
+    nas.make(base_volume("b" * 64), SNAPSHOT)
+    nas.clone("other-vol", origin=base_snapshot("b" * 64))
+    answer = nas.clone("a-vol", "gone-vol", "far-vol", "half-vol", "other-vol")
+    assert (answer["made"], answer["present"]) == (["a-vol"], ["half-vol"])
+    reasons = {one["zvol"]: one["reason"] for one in answer["refused"]}
+    assert list(reasons) == ["gone-vol", "far-vol", "other-vol"]
+    assert "was removed and is in its grace period" in reasons["gone-vol"]
+    assert "is in the pool other of nas-0-0, not in tank" in reasons["far-vol"]
+    assert "unused disk of another image" in reasons["other-vol"]
+    assert "rocks remove host storageimg nas-0-0 tank other-vol now=yes" in reasons["other-vol"]
+    assert nas.clone("other-vol", origin="")["present"] == ["other-vol"]
+
+
+def test_a_disk_that_was_never_mapped_is_not_made_anew(nas: Nas) -> None:
+    """A clone before its first start, and a disk that was adopted with what a machine has written."""
+    nas.make("model-vol", "one")
+    nas.clone("copy-vol", origin="model-vol@one")
+    guid = nas.make("student-vol")
+    nas.pools.ensure_properties("tank/student-vol", guid, {"imgstore:epoch": "3", "imgstore:owner": "none"})
+    nas.clone("student-vol")
+    nas.rename("copy-vol", "elsewhere")
+    nas.rename("student-vol", "beside")
+    answer = nas.clone("copy-vol", "student-vol")
+    assert (answer["made"], answer["present"]) == ([], ["copy-vol", "student-vol"])
+    assert nas.pools.read_volume("tank/copy-vol") is None
+
+
+def test_only_a_snapshot_of_ours_makes_a_base(nas: Nas) -> None:
+    """An operator's of the same name may have a part of the content."""
+    half = base_volume("b" * 64)
+    guid = nas.make(half)
+    nas.pools.ensure_snapshot(f"tank/{half}", guid, SNAPSHOT, {})
+    assert nas.clone("a-vol", origin=base_snapshot("b" * 64))["missing"] == ["a-vol"]

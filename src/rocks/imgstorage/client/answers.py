@@ -120,12 +120,21 @@ class MadeBase:
 
 
 @dataclass(frozen=True)
+class RefusedClone:
+    """A volume that must not be made, or used, now."""
+
+    zvol: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class MadeClones:
-    """Volumes that were made, that exist already, and that do not exist and have no origin on the NAS."""
+    """Volumes that were made, that exist already, that do not exist and have no origin on the NAS, and others."""
 
     made: Tuple[str, ...]
     present: Tuple[str, ...]
     missing: Tuple[str, ...]
+    refused: Tuple[RefusedClone, ...] = ()
 
 
 @dataclass(frozen=True)

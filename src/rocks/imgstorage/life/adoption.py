@@ -5,18 +5,24 @@ The volume is new, was made by other software, or the NAS was reinstalled over i
 
 from __future__ import annotations
 
+from typing import Optional
+
 from rocks.imgstorage.life.grants import SEQUENCE_GAP, Grant
 from rocks.imgstorage.life.image import Image
 from rocks.imgstorage.life.states import BLOCKED, DELETING, UNMAPPED
 
 
-def adopted(nas: str, pool: str, zvol: str, standing: Grant, new_id: str) -> Image:
+def adopted(
+    nas: str, pool: str, zvol: str, standing: Grant, new_id: str, volume_guid: Optional[str] = None
+) -> Image:
     """An unmapped image of the epoch in which its volume was last granted, under the id that hosts know.
 
+    With the guid of its volume, no other volume is ever taken for it, and none is made in the place of a lost one.
     When a host has it, the record is blocked, and of no epoch yet: a Retry with the grant asks that host what it has,
     which may exist nowhere else, before anybody gets the image.
     """
-    image = Image(standing.image_id or new_id, nas, pool, zvol, machine=standing.machine)
+    image_id = standing.image_id or new_id
+    image = Image(image_id, nas, pool, zvol, machine=standing.machine, volume_guid=volume_guid)
     if standing.owner is not None:
         reason = f"the NAS has lost its record; the volume says epoch {standing.epoch} ({standing.owner})"
         return Image(
@@ -29,6 +35,7 @@ def adopted(nas: str, pool: str, zvol: str, standing: Grant, new_id: str) -> Ima
             disagrees="volume",
             reason=reason,
             machine=standing.machine,
+            volume_guid=volume_guid,
         )
     if standing.epoch == 0 and standing.state != DELETING:
         return image
@@ -46,4 +53,5 @@ def adopted(nas: str, pool: str, zvol: str, standing: Grant, new_id: str) -> Ima
         base_name=standing.base_name,
         base_guid=standing.base_guid,
         machine=standing.machine,
+        volume_guid=volume_guid,
     )

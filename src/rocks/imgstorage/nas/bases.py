@@ -1,19 +1,22 @@
 """Base volumes: each image of the library is stored once in a pool, and disks are clones of its snapshot.
 
-A base is complete when it has its snapshot, which is made last. Anything else of its name is what an attempt that was
-killed has left; the next attempt destroys it.
+A base is complete when it has its snapshot, which is made last, with the property of snapshots made here: one that an
+operator makes of the whole pool during a transfer is not it. A transfer that fails destroys what it has written;
+anything else of the name is what an attempt that was killed has left, and the next attempt destroys it.
 """
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Dict, List, Mapping, Optional
 
 from rocks.clock import Deadline
 from rocks.devices.zfs.driver import PoolDriver
-from rocks.devices.zfs.facts import SnapshotFact, VolumeFact
-from rocks.errors import IncoherentError, PoolFullError, StateError, UserError
+from rocks.devices.zfs.facts import History, SnapshotFact, VolumeFact
+from rocks.errors import IncoherentError, PoolFullError, RocksError, StateError, UserError
 from rocks.image_blocks import blocks_read, send_blocks
-from rocks.imgstorage.nas.handlers import BLOCK_BYTES
+from rocks.imgstorage.life.space import SEED_PERCENT
+from rocks.imgstorage.nas.handlers import AUTOMATIC, BLOCK_BYTES
 from rocks.imgstorage.nas.imports import DEVICE_SECONDS, IMPORTING, Imports, pieces, put_on_disk, rounded
 from rocks.imgstorage.stream.lines import Opening, send_line
 from rocks.imgstorage.stream.transport import Connection
@@ -21,11 +24,19 @@ from rocks.units import size_text
 from rocks.wire.image_bases import SNAPSHOT, base_volume, is_base
 from rocks.wire.imgstorage import AddBase
 
+_log = logging.getLogger(__name__)
+
 BASE = "base"
 """The purpose of a transfer that fills a base. Its `image_id` is the volume's whole name, `to_guid` its guid."""
 
 _DIGEST, _SIZE, _IMAGE = "imgstore:basedigest", "imgstore:basesize", "imgstore:baseimage"
 _LISTED_CLONES = 5
+
+
+def base_of(history: History) -> Optional[SnapshotFact]:
+    """The snapshot of a complete base in the history of its volume, else None."""
+    found = history.snapshot(SNAPSHOT)
+    return found if found is not None and found.is_automatic else None
 
 
 class Bases:
@@ -42,13 +53,8 @@ class Bases:
         if not is_base(zvol) or request.size_bytes <= 0:
             raise UserError(f"{request.digest[:80]!r} is not the digest of an image")
         name = f"{request.zpool}/{zvol}"
-        pool = self._pools.read_pool(request.zpool)
+        self._pools.read_pool(request.zpool)
         if self.snapshot_of(name) is None:
-            if pool.free_bytes < request.used_bytes:
-                raise PoolFullError(
-                    f"the pool {request.zpool} has {size_text(pool.free_bytes)} free, and the image {request.image} "
-                    f"needs {size_text(request.used_bytes)}; free space there, then repeat the command"
-                )
             self._make(name, request)
         made = self._fact(name)
         is_complete = self.snapshot_of(name) is not None
@@ -56,9 +62,17 @@ class Bases:
 
     def _make(self, name: str, request: AddBase) -> None:
         with self._imports.alone(name):
+            free_bytes = self._pools.read_pool(request.zpool).free_bytes
             found = self._pools.read_volume(name)
             if found is not None:
-                self._pools.ensure_volume_gone(name, found.guid, may_lose_bytes=None)
+                self._destroy(found)
+                free_bytes += found.used_bytes  # ZFS frees them later
+            needed_bytes = request.used_bytes * SEED_PERCENT // 100
+            if free_bytes < needed_bytes:
+                raise PoolFullError(
+                    f"the pool {request.zpool} has {size_text(free_bytes)} free, and the image {request.image} "
+                    f"needs {size_text(needed_bytes)}; free space there, then repeat the command"
+                )
             self._pools.ensure_volume(name, rounded(request.size_bytes), BLOCK_BYTES)
             properties = {
                 IMPORTING: "yes",
@@ -72,44 +86,63 @@ class Bases:
         """Write the content and read it back; with the right digest, the base is complete."""
         if connection.peer != self._frontend:
             raise UserError(f"{connection.peer} may not send images; only {self._frontend} may")
-        volume = self._fact(opening.image_id)
-        digest, size = volume.property_value(_DIGEST), volume.property_value(_SIZE)
-        if (
-            volume.guid != opening.to_guid
-            or volume.property_value(IMPORTING) != "yes"
-            or not digest
-            or not size
-        ):
-            raise IncoherentError(f"{opening.image_id} is not the base of this transfer")
-        path = self._pools.wait_for_device(volume.name, Deadline(DEVICE_SECONDS))
-        with self._imports.alone(volume.name):
-            with self._imports.open_device(path) as device:
-                send_line(connection.writer, {"ready": True})
-                for offset, data in pieces(connection.reader):
-                    if offset + len(data) > volume.size_bytes:
-                        raise IncoherentError(f"the image goes beyond the end of {volume.name}")
-                    device.seek(offset)
-                    device.write(data)
-                put_on_disk(device)
-                device.seek(0)
-                found = send_blocks(int(size), blocks_read(device.read, int(size)))
-            if found.digest != digest:
-                raise IncoherentError(
-                    f"{volume.name} is not the image that the library has the record of; rocks check image "
-                    f"{volume.property_value(_IMAGE)} shows whether that is damaged; else repeat the command"
-                )
-            self._complete(volume)
+        with self._imports.alone(opening.image_id):
+            volume = self._fact(opening.image_id)
+            if volume.guid != opening.to_guid or volume.property_value(IMPORTING) != "yes":
+                raise IncoherentError(f"{opening.image_id} is not the base of this transfer")
+            try:
+                self._fill(connection, volume)
+            finally:
+                self._destroy_unfinished(volume)
             send_line(connection.writer, {"complete": True})
+
+    def _fill(self, connection: Connection, volume: VolumeFact) -> None:
+        digest, size = volume.property_value(_DIGEST), volume.property_value(_SIZE)
+        if not digest or not size:
+            raise IncoherentError(f"{volume.name} is not the base of this transfer")
+        path = self._pools.wait_for_device(volume.name, Deadline(DEVICE_SECONDS))
+        with self._imports.open_device(path) as device:
+            send_line(connection.writer, {"ready": True})
+            for offset, data in pieces(connection.reader):
+                if offset + len(data) > volume.size_bytes:
+                    raise IncoherentError(f"the image goes beyond the end of {volume.name}")
+                device.seek(offset)
+                device.write(data)
+            put_on_disk(device)
+            device.seek(0)
+            found = send_blocks(int(size), blocks_read(device.read, int(size)))
+        if found.digest != digest:
+            raise IncoherentError(
+                f"{volume.name} is not the image that the library has the record of; rocks check image "
+                f"{volume.property_value(_IMAGE)} shows whether that is damaged; else repeat the command"
+            )
+        self._complete(volume)
 
     def _complete(self, volume: VolumeFact) -> None:
         """The snapshot makes it a base, so it comes last."""
         self._pools.ensure_read_only(volume.name, volume.guid)
         self._pools.ensure_properties(volume.name, volume.guid, {IMPORTING: "no"})
-        self._pools.ensure_snapshot(volume.name, volume.guid, SNAPSHOT, {})
+        other = self._pools.read_history(volume.name).snapshot(SNAPSHOT)
+        if other is not None:  # by an operator, of a part of the content
+            self._pools.ensure_snapshot_gone(volume.name, other.name, other.guid)
+        self._pools.ensure_snapshot(volume.name, volume.guid, SNAPSHOT, AUTOMATIC)
+
+    def _destroy_unfinished(self, volume: VolumeFact) -> None:
+        """Destroy what a transfer that failed has written: the pool may be full of it."""
+        try:
+            if self.snapshot_of(volume.name) is None:
+                self._destroy(volume)
+        except RocksError as error:
+            _log.warning("%s stays unfinished, until its image is sent again: %s", volume.name, error)
+
+    def _destroy(self, volume: VolumeFact) -> None:
+        """With its snapshots. StateError while it has clones."""
+        snapshots = [(one.name, one.guid) for one in self._pools.read_history(volume.name).snapshots]
+        self._pools.ensure_volume_gone(volume.name, volume.guid, snapshots, may_lose_bytes=None)
 
     def snapshot_of(self, name: str) -> Optional[SnapshotFact]:
         """The snapshot of a complete base by the whole name of its volume, else None."""
-        return self._pools.read_history(name).snapshot(SNAPSHOT)
+        return base_of(self._pools.read_history(name))
 
     def rows(self) -> List[Dict[str, Any]]:
         """All bases of this NAS: pool, volume, image, digest, sizes, number of clones, whether it is complete."""
@@ -149,8 +182,7 @@ class Bases:
                     f"and their images first (rocks remove host storageimg NAS {zpool} "
                     f"{clones[0].partition('/')[2]} now=yes)"
                 )
-            named = [(snapshot.name, snapshot.guid) for snapshot in snapshots]
-            self._pools.ensure_volume_gone(name, found.guid, named, may_lose_bytes=None)
+            self._destroy(found)
 
     def _fact(self, name: str) -> VolumeFact:
         found = self._pools.read_volume(name)

@@ -21,7 +21,7 @@ from rocks.imgstorage.nas.imports import Imports
 from rocks.imgstorage.nas.presence import HostPresence
 from rocks.imgstorage.nas.progress import ProgressBoard
 from rocks.imgstorage.nas.rows import arrival_row, first_page, image_row, operation_row, snapshot_row
-from rocks.imgstorage.nas.unknown_images import adopt
+from rocks.imgstorage.nas.unknown_images import adopt, adopt_volume
 from rocks.imgstorage.store.file import OutboxMessage
 from rocks.imgstorage.store.nas import NasStore, Operation
 from rocks.units import BYTES_PER_GIB
@@ -288,7 +288,9 @@ class Commands:
 
     def _add(self, request: wire.AddZvol) -> Fields:
         made = self._imports.add(request)
-        adopt(self._engine, self._pools, self._node, request.zpool, request.zvol)
+        volume = self._pools.read_volume(f"{request.zpool}/{request.zvol}")
+        if volume is not None:
+            adopt_volume(self._engine, self._node, volume, is_new=True)
         return made
 
     def _list_zvols(self, request: wire.ListZvols) -> Fields:

@@ -12,6 +12,7 @@ from rocks.devices.zfs.facts import VolumeFact
 from rocks.imgstorage.life.adoption import adopted
 from rocks.imgstorage.life.events import Retry
 from rocks.imgstorage.life.image import Image
+from rocks.imgstorage.life.states import UNMAPPED
 from rocks.imgstorage.nas.engine import Engine
 from rocks.imgstorage.nas.handlers import standing_grant
 
@@ -27,10 +28,19 @@ def adopt(engine: Engine, pools: PoolDriver, node: str, zpool: str, zvol: str) -
     return None if volume is None else _add(engine, node, volume)
 
 
-def adopt_volume(engine: Engine, node: str, volume: VolumeFact) -> None:
-    """Have a record of a volume that was just read."""
-    if engine.image_of(volume.name.partition("/")[2]) is None:
+def adopt_volume(engine: Engine, node: str, volume: VolumeFact, is_new: bool = False) -> None:
+    """Have a record of a volume that was just read, or, when it `is_new`, just made: then its record is of this one."""
+    known = engine.image_of(volume.name.partition("/")[2])
+    if known is None:
         _add(engine, node, volume)
+    elif is_new or known.volume_guid is None:
+        record_guid(engine, known, volume.guid)
+
+
+def record_guid(engine: Engine, image: Image, guid: Optional[str]) -> None:
+    """Have the record name the volume with that guid, or none; only of an image that no host has had."""
+    if not image.epoch and image.owner is None and image.state == UNMAPPED and image.volume_guid != guid:
+        engine.add(replace(image, volume_guid=guid))
 
 
 def adopt_owned(engine: Engine, pools: PoolDriver, node: str, zpool: str) -> None:
@@ -47,10 +57,10 @@ def _add(engine: Engine, node: str, volume: VolumeFact) -> Image:
     standing = standing_grant(volume)
     zpool, _, zvol = volume.name.partition("/")
     new_id = str(uuid.uuid4())
-    image = adopted(node, zpool, zvol, standing, new_id)
+    image = adopted(node, zpool, zvol, standing, new_id, volume.guid)
     if engine.image(image.image_id) is not None:
         # the former volume of an image that was restored has the id of the present one
-        image = adopted(node, zpool, zvol, replace(standing, image_id=""), new_id)
+        image = adopted(node, zpool, zvol, replace(standing, image_id=""), new_id, volume.guid)
     engine.add(image)
     if standing.epoch:
         _log.warning("%s was not in the records and is adopted by its properties", volume.name)
