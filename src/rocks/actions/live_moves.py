@@ -41,7 +41,7 @@ from rocks.cluster.vm_network import VirtualFunction
 from rocks.database import disk_copies, leases, shape_leases
 from rocks.database import vms as table
 from rocks.database.disk_copies import DiskCopy
-from rocks.errors import CLASSES, HostError, RocksError, StateError
+from rocks.errors import CLASSES, BusyError, HostError, RocksError, StateError
 from rocks.hosts.live_moves import move_live
 from rocks.hosts.settings import FleetSettings
 from rocks.render.domain import with_lease
@@ -268,9 +268,10 @@ def settle(
         there = error_of(ended) or facts[lease.target]
         arrived = has_arrived(lease, here, there)
         if arrived is None:
+            why = "an agent is still working on it" if isinstance(there, BusyError) else "it does not answer"
             raise HostError(
-                f"{failed}whether {vm.name} runs on {lease.target} is not known, because it does not answer "
-                f"({there}). Bring it back, then: rocks move host vm {vm.name} {lease.target} live=yes; "
+                f"{failed}whether {vm.name} runs on {lease.target} is not known, because {why} ({there}). "
+                f"Bring it back, then: rocks move host vm {vm.name} {lease.target} live=yes; "
                 f'or, when it is certainly off: rocks stop host vm {vm.name} force=yes reason="…"'
             )
         if arrived:

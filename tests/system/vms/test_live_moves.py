@@ -292,11 +292,44 @@ def test_what_has_arrived_stays_though_it_ended_before_it_was_recorded(site: Thr
     site.virsh(target, "destroy", VM)
     disk = site.machines[target].outside(f"{IMAGES}/{VM}.vda")
     number = disk.stat().st_ino
+    site.done(f"set host attr {target} vm_image_directories /elsewhere")  # the next move would go there
     ended = site.rocks(move, SECONDS)
     assert ended.exit_status == 0, ended.error_text
+    site.done(f"remove host attr {target} vm_image_directories")
+    assert site.sql("SELECT Host, Path FROM vm_lease_disks") == [[target, f"{IMAGES}/{VM}.vda"]]
     assert f"{VM} was moved to {target}, and is off there by now: rocks start host vm {VM}" in ended.text
     assert site.place(VM) == target and site.lease(VM)[2] == target and disk.stat().st_ino == number
     site.done(f"start host vm {VM}")
     assert site.running(VM) == [target] and disk.stat().st_ino == number
     assert "is removed" in site.done(f"move host vm {VM} {target}")
     assert not site.machines[here].outside(f"{IMAGES}/{VM}.vda").exists()
+
+
+def test_a_move_whose_target_is_off_for_certain_is_given_up_by_force(site: ThreeMachines) -> None:
+    """Other commands are refused until then; the target gets a fence, and destroys what it has when it returns."""
+    site.add_vm(VM, OLD)
+    site.done(f"start host vm {VM}")
+    command = site.begin(MOVE)
+    wait_until(moments(site, NEW)["the copy begins"], SECONDS)
+    command.kill()
+    if site.lease(VM)[1] != "moving":
+        pytest.skip("the move was faster than the kill")
+    assert "moving" in site.done(f"list host vm {VM} status=yes")
+    for line in (
+        f"start host vm {VM}",
+        f"stop host vm {VM}",
+        f"move host vm {VM} {NEW}",
+        f"remove host {VM}",
+    ):
+        assert f"{VM} was moving from {OLD} to {NEW}" in site.refused(line)
+    assert f"{VM} was moving from {OLD} to {NEW}" in site.refused(f"stop host vm {VM} force=yes reason=gone")
+    site.vanish(NEW)
+    ended = site.rocks(f"stop host vm {VM} force=yes reason=gone", SECONDS)
+    assert ended.exit_status == 0, ended.error_text
+    assert site.lease(VM)[1] == "released" and running(site) == []
+    assert site.sql("SELECT Host, Name FROM vm_fences") == [[NEW, VM]]
+    site.revive()
+    site.done("list host vm status=yes")
+    wait_until(lambda: VM not in site.domains(NEW), SECONDS)
+    site.done(f"start host vm {VM}")
+    assert running(site) == [OLD]
