@@ -16,6 +16,7 @@ import pytest
 from rocks.actions import image_bases, vm_start
 from rocks.errors import Code, IncoherentError, StateError, UserError
 from rocks.imgstorage import configuration
+from rocks.imgstorage.nas import bases, move_lines
 from rocks.imgstorage.nas import commands as nas_commands
 from rocks.units import BYTES_PER_GIB
 from rocks.wire import imgstorage as wire
@@ -374,6 +375,41 @@ def test_one_unsuitable_disk_does_not_stop_the_others(storage: Storage, library:
     assert "in-grace-vol was removed" in ended.err or "in-grace-vol is" in ended.err, ended.err
     assert storage.images.row("beside-vol")["remotehost"] == HOST
     storage.done(*STOP, other, END)
+
+
+def test_the_nas_says_that_it_still_reads(
+    storage: Storage, library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The frontend waits through these lines: else a large image would end its connection by silence."""
+    content, digest = add_image(storage, library, "silent")
+    vm = add_machine(storage, "patient", "silent")
+    lines: list[object] = []
+    send_line = bases.send_line
+
+    def counted(writer: Any, fields: Any) -> None:
+        lines.append(fields)
+        send_line(writer, fields)
+
+    monkeypatch.setattr(bases, "send_line", counted)
+    monkeypatch.setattr(bases, "_FLUSH_BYTES", 2**20)
+    monkeypatch.setattr(move_lines, "ALIVE_SECONDS", -1.0)
+    start(storage, vm)
+    assert len(lines) > 600 and lines[0] == {"ready": True} and lines[-1] == {"complete": True}
+    assert content_of(storage, "patient-vol") == content == content_of(storage, base_volume(digest))
+    storage.done(*STOP, vm, END)
+
+
+def test_a_dry_run_of_the_removal_of_a_base(storage: Storage, library: Path) -> None:
+    """A base is no image of the NAS's list: it is looked for among the bases."""
+    _, digest = add_image(storage, library, "dry")
+    storage.images.ask(wire.AddBase("tank", digest, SIZE, DATA, "dry"))
+    remove = ("remove", "host", "storageimg", NAS, "tank")
+    ended = storage.rocks(*remove, base_volume(digest), "dry-run=yes")
+    assert ended.status == 0 and f"would destroy the image {base_volume(digest)}" in ended.out + ended.err, (
+        ended
+    )
+    assert "there is no base" in storage.refused(*remove, base_volume("0" * 64), "dry-run=yes")
+    storage.done(*remove, base_volume(digest))
 
 
 def test_a_disk_that_is_lost_is_not_made_anew(storage: Storage, library: Path) -> None:

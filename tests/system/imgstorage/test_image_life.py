@@ -303,6 +303,13 @@ def test_request_after_its_deadline_is_not_performed(site: ImageSite) -> None:
     )
     with pytest.raises(BusyError, match="after its deadline"):
         site.ask_body(body)
+    for late in (
+        wire.AddBase("tank", "a" * 64, 2**20, 0, "debian"),
+        wire.CloneZvols("tank", ()),
+        wire.FreezeZvols("tank", ()),
+    ):
+        with pytest.raises(BusyError, match="after its deadline"):
+            site.ask_body(write_request(late, deadline=1000))
     assert site.ask(wire.ListZvols())["body"] == []
 
 

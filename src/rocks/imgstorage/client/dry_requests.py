@@ -6,9 +6,17 @@ from typing import Any, Callable, Dict, Mapping, Optional, Tuple, Type
 
 from rocks import dry_run
 from rocks.errors import BugError, Code, StateError
-from rocks.imgstorage.client.answers import ImageAttributes, ImageRow, MadeBase, MadeClones, MadeVolume
-from rocks.imgstorage.client.questions import Query, images_of
+from rocks.imgstorage.client.answers import (
+    BaseRow,
+    ImageAttributes,
+    ImageRow,
+    MadeBase,
+    MadeClones,
+    MadeVolume,
+)
+from rocks.imgstorage.client.questions import Query, bases_of, images_of
 from rocks.wire import imgstorage as wire
+from rocks.wire.image_bases import is_base
 
 Ask = Callable[[Query[Any]], Any]
 """Sends a question and returns the answer; raises the error."""
@@ -67,10 +75,21 @@ def dry_answer(query: Query[Any], ask: Ask) -> Any:
     step = _STEPS.get(type(request))
     if step is None:
         raise BugError(f"a dry run does not know the request {type(request).__name__}; please report this")
-    if not isinstance(request, _NEEDS_NO_IMAGE):
+    if isinstance(request, wire.DelZvol) and is_base(request.zvol):
+        _check_base(query.node, request, ask(bases_of(query.node)))
+    elif not isinstance(request, _NEEDS_NO_IMAGE):
         _check_image(query.zvol, request, ask(images_of(query.node)))
     dry_run.would(query.node, step(request))
     return _answer(query.node, request)
+
+
+def _check_base(node: str, request: wire.DelZvol, rows: Tuple[BaseRow, ...]) -> None:
+    name = f"{request.zpool}/{request.zvol}"
+    row = next((row for row in rows if (row.zpool, row.zvol) == (request.zpool, request.zvol)), None)
+    if row is None:
+        raise StateError(f"there is no base {name} on {node}; rocks list image bases=yes shows all")
+    if row.clones:
+        raise StateError(f"{name} is not destroyed: {row.clones} disks are clones of it")
 
 
 def _check_image(zvol: str, request: Any, rows: Tuple[ImageRow, ...]) -> None:

@@ -87,7 +87,8 @@ def send_base(
 
         content = send_blocks(os.fstat(descriptor).st_size, sent())
         frames.end()
-        receive_line(connection.reader)
+        while "complete" not in receive_line(connection.reader):
+            pass  # the NAS says that it still reads
     return content.digest
 
 

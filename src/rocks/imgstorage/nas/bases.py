@@ -8,14 +8,15 @@ anything else of the name is what an attempt that was killed has left, and the n
 from __future__ import annotations
 
 import logging
-from typing import Any, Dict, List, Mapping, Optional
+from typing import IO, Any, Callable, Dict, List, Mapping, Optional
 
-from rocks.clock import Deadline
+from rocks.clock import Deadline, monotonic_seconds
 from rocks.devices.zfs.driver import PoolDriver
 from rocks.devices.zfs.facts import History, SnapshotFact, VolumeFact
 from rocks.errors import IncoherentError, PoolFullError, RocksError, StateError, UserError
 from rocks.image_blocks import blocks_read, send_blocks
 from rocks.imgstorage.life.space import SEED_PERCENT
+from rocks.imgstorage.nas import move_lines
 from rocks.imgstorage.nas.handlers import AUTOMATIC, BLOCK_BYTES
 from rocks.imgstorage.nas.imports import DEVICE_SECONDS, IMPORTING, Imports, pieces, put_on_disk, rounded
 from rocks.imgstorage.stream.lines import Opening, send_line
@@ -31,6 +32,7 @@ BASE = "base"
 
 _DIGEST, _SIZE, _IMAGE = "imgstore:basedigest", "imgstore:basesize", "imgstore:baseimage"
 _LISTED_CLONES = 5
+_FLUSH_BYTES = 2**30
 
 
 def base_of(history: History) -> Optional[SnapshotFact]:
@@ -39,13 +41,43 @@ def base_of(history: History) -> Optional[SnapshotFact]:
     return found if found is not None and found.is_automatic else None
 
 
+def _write(connection: Connection, device: IO[bytes], volume: VolumeFact) -> None:
+    """Write the content to the disk, a part at a time: the last of it must not take long, when nothing is sent."""
+    unflushed_bytes = 0
+    for offset, data in pieces(connection.reader):
+        if offset + len(data) > volume.size_bytes:
+            raise IncoherentError(f"the image goes beyond the end of {volume.name}")
+        device.seek(offset)
+        device.write(data)
+        unflushed_bytes += len(data)
+        if unflushed_bytes >= _FLUSH_BYTES:
+            put_on_disk(device)
+            unflushed_bytes = 0
+    put_on_disk(device)
+
+
+def _reading(connection: Connection, device: IO[bytes]) -> Callable[[int], bytes]:
+    """A function that reads the device, and reports to the frontend, which would end a silent connection."""
+    last = monotonic_seconds()
+
+    def read(count: int) -> bytes:
+        nonlocal last
+        if monotonic_seconds() - last > move_lines.ALIVE_SECONDS:
+            last = monotonic_seconds()
+            send_line(connection.writer, {"reading": count})
+        return device.read(count)
+
+    return read
+
+
 class Bases:
     """Makes, lists and destroys bases."""
 
-    def __init__(self, pools: PoolDriver, imports: Imports, frontend: str) -> None:
+    def __init__(self, pools: PoolDriver, imports: Imports, frontend: str, node: str) -> None:
         self._pools = pools
         self._imports = imports
         self._frontend = frontend
+        self._node = node
 
     def add(self, request: AddBase) -> Mapping[str, Any]:
         """Make the volume, unless the base is complete. PoolFullError when the pool has no space for the content."""
@@ -103,14 +135,9 @@ class Bases:
         path = self._pools.wait_for_device(volume.name, Deadline(DEVICE_SECONDS))
         with self._imports.open_device(path) as device:
             send_line(connection.writer, {"ready": True})
-            for offset, data in pieces(connection.reader):
-                if offset + len(data) > volume.size_bytes:
-                    raise IncoherentError(f"the image goes beyond the end of {volume.name}")
-                device.seek(offset)
-                device.write(data)
-            put_on_disk(device)
+            _write(connection, device, volume)
             device.seek(0)
-            found = send_blocks(int(size), blocks_read(device.read, int(size)))
+            found = send_blocks(int(size), blocks_read(_reading(connection, device), int(size)))
         if found.digest != digest:
             raise IncoherentError(
                 f"{volume.name} is not the image that the library has the record of; rocks check image "
@@ -166,6 +193,10 @@ class Bases:
             "complete": snapshot is not None,
         }
 
+    def is_gone(self, zpool: str, zvol: str) -> bool:
+        """Whether there is no such volume."""
+        return self._pools.read_volume(f"{zpool}/{zvol}") is None
+
     def remove(self, zpool: str, zvol: str) -> None:
         """Destroy a base. StateError, with the names, while disks are clones of it."""
         name = f"{zpool}/{zvol}"
@@ -179,7 +210,7 @@ class Bases:
                 listed = ", ".join(clones[:_LISTED_CLONES]) + (" …" if len(clones) > _LISTED_CLONES else "")
                 raise StateError(
                     f"{name} is not destroyed: {len(clones)} disks are clones of it ({listed}); remove these machines "
-                    f"and their images first (rocks remove host storageimg NAS {zpool} "
+                    f"and their images first (rocks remove host storageimg {self._node} {zpool} "
                     f"{clones[0].partition('/')[2]} now=yes)"
                 )
             self._destroy(found)

@@ -34,6 +34,9 @@ _log = logging.getLogger(__name__)
 
 Fields = Mapping[str, Any]
 
+_MAKES_VOLUMES = (wire.AddBase, wire.CloneZvols, wire.FreezeZvols)
+"""Requests without an event that change something, which a command that was given up must not do later."""
+
 PAGE_BYTES = 512 * 1024
 """The size of the rows in one answer: half of a message's limit."""
 
@@ -131,6 +134,8 @@ class Commands:
         """Requests without an event are not recorded: a repeated one is performed again, which changes nothing."""
         try:
             request = self._permitted(message, sender)
+            if isinstance(request, _MAKES_VOLUMES):
+                _check_deadline(message)
             body = write_success(message.action, self._answers[type(request)](request), op_id=op_id)
         except RocksError as error:
             body = write_error(message.action, error, op_id=op_id)
@@ -151,10 +156,21 @@ class Commands:
         self._store.begin(Operation(op_id, message.action, zvol, sender, reply_to or "", now_seconds(), None))
         try:
             request = self._permitted(message, sender)
+            if known is not None and self._has_removed_base(request):
+                self._store.answer(op_id, write_success(message.action, {"zvol": zvol}, op_id=op_id))
+                return
             _check_deadline(message)
             self._begins[type(request)](request, op_id)
         except RocksError as error:
             self._store.answer(op_id, write_error(message.action, error, op_id=op_id))
+
+    def _has_removed_base(self, request: Any) -> bool:
+        """Whether a daemon that ended before its answer has destroyed the base."""
+        return (
+            isinstance(request, wire.DelZvol)
+            and is_base(request.zvol)
+            and self._bases.is_gone(request.zpool, request.zvol)
+        )
 
     def _is_under_way(self, op_id: str) -> bool:
         """Whether an image has the operation: a daemon that ended in between has recorded it and not begun."""

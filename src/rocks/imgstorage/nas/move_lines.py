@@ -9,7 +9,7 @@ from rocks.imgstorage.nas.imports import put_on_disk, read_digest
 from rocks.imgstorage.stream.lines import receive_line, send_line
 from rocks.imgstorage.stream.transport import Connection
 
-_ALIVE_SECONDS = 20.0
+ALIVE_SECONDS = 20.0
 """How often an end that reads a volume says so; a connection ends after 120 s of silence."""
 
 
@@ -22,7 +22,7 @@ def check_content(connection: Connection, device: IO[bytes], size_bytes: int) ->
 
     def count(part_bytes: int) -> None:
         nonlocal last
-        if monotonic_seconds() - last > _ALIVE_SECONDS:
+        if monotonic_seconds() - last > ALIVE_SECONDS:
             last = monotonic_seconds()
             send_line(connection.writer, {"reading": part_bytes})
 

@@ -129,7 +129,7 @@ class NasService:
             pools, self._engine, self._store, handlers, self._progress, node, open_device
         )
         imports = Imports(pools, self._engine, frontend, open_device, self._arrivals.check_free)
-        bases = Bases(pools, imports, frontend)
+        bases = Bases(pools, imports, frontend, node)
         self._commands = Commands(
             self._store,
             self._engine,
