@@ -90,8 +90,8 @@ def _check_not_this_frontend(database: Database, names: Sequence[str]) -> None:
 
 def _check_unused(database: Database, names: Sequence[str]) -> None:
     leaving = {name.lower() for name in names}
-    held = leases.leases_of_hosts(database, names)
-    check_not_moving(database, [*names, *(lease.name for lease in held)])
+    held = leases.leases_of_hosts(database, names, machines=names)
+    check_not_moving(database, held)
     for lease in held:
         if lease.name.lower() not in leaving:
             raise StateError(

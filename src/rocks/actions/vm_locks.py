@@ -9,8 +9,9 @@ from rocks.database import leases
 from rocks.errors import BusyError, RocksError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
+    from rocks.cluster.records import Lease
     from rocks.database.connection import Database
 
 WAIT_SECONDS = 2.0
@@ -31,15 +32,15 @@ def lock_vms(database: Database, names: Sequence[str], *, also_moving: bool = Fa
     return busy
 
 
-def check_not_moving(database: Database, names: Sequence[str]) -> None:
-    """Raise the error of the first machine that is moving to another host while it runs; one that moves is locked.
+def check_not_moving(database: Database, found: Iterable[Lease]) -> None:
+    """Raise the error of the first of the leases whose machine is moving to another host; one that moves is locked.
 
     StateError after an interrupted migration, BusyError while a command is at work on it.
     """
-    found = leases.read_leases(database, names).values()
-    database.end_reading()
-    for error in lock_vms(database, [lease.name for lease in found if lease.state == MOVING]).values():
-        raise error
+    moving = [lease.name for lease in found if lease.state == MOVING]
+    if moving:
+        for error in lock_vms(database, moving).values():
+            raise error
 
 
 def _lock(database: Database, names: Sequence[str]) -> dict[str, BusyError]:

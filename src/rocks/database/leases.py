@@ -39,15 +39,19 @@ def leases_held(database: Database, names: Sequence[str]) -> bool:
     return any(lease.is_held for lease in read_leases(database, names).values())
 
 
-def leases_of_hosts(database: Database, hosts: Sequence[str]) -> list[Lease]:
-    """All leases held by the hosts, and those of machines that move to one of them while they run (`target`)."""
+def leases_of_hosts(database: Database, hosts: Sequence[str], machines: Sequence[str] = ()) -> list[Lease]:
+    """All leases held by the hosts, and those of machines that move to one of them while they run (`target`).
+
+    Those of the named machines too, wherever they are held.
+    """
     if not hosts:
         return []
+    named = f" OR Name IN ({placeholders(machines)})" if machines else ""
     rows = database.rows(
         "SELECT Name, Token, Host, State, Intent, Reason, Target FROM vm_leases"
-        f" WHERE State <> 'released' AND (Host IN ({placeholders(hosts)}) OR Target IN ({placeholders(hosts)}))"
+        f" WHERE State <> 'released' AND (Host IN ({placeholders(hosts)}) OR Target IN ({placeholders(hosts)}){named})"
         " ORDER BY Name",
-        [*hosts, *hosts],
+        [*hosts, *hosts, *machines],
     )
     return [Lease(str(row[0]), int(row[1]), *row[2:]) for row in rows]
 

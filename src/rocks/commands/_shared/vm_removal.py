@@ -10,6 +10,7 @@ from rocks.actions.vm_removal import remove_vms
 from rocks.cluster.names import printable
 from rocks.commands._framework.plugins import VmPlugin, load_plugins_of
 from rocks.commands._shared.vm_hooks import PluginHook
+from rocks.database.leases import read_leases
 from rocks.database.vms import load_vms
 from rocks.errors import UserError
 
@@ -29,7 +30,7 @@ def remove_with_hooks(command: Command, names: Sequence[str], with_disks: bool =
     `with_disks`: the disks of the machines are removed too. StateError or BusyError, and nothing is done, when one of
     them is moving to another host: without its rows nothing could end that.
     """
-    check_not_moving(command.db, names)
+    check_not_moving(command.db, read_leases(command.db, names).values())
     plugins = load_plugins_of(command, COMMAND_PATH)
     machines = load_vms(command.db, names)
     for plugin in plugins:
