@@ -292,10 +292,10 @@ def test_what_has_arrived_stays_though_it_ended_before_it_was_recorded(site: Thr
     site.virsh(target, "destroy", VM)
     disk = site.machines[target].outside(f"{IMAGES}/{VM}.vda")
     number = disk.stat().st_ino
-    site.done(f"set host attr {target} vm_image_directories /elsewhere")  # the next move would go there
+    site.done(f"set host attr {target} vm_image_directory /elsewhere")  # the next move would go there
     ended = site.rocks(move, SECONDS)
     assert ended.exit_status == 0, ended.error_text
-    site.done(f"remove host attr {target} vm_image_directories")
+    site.done(f"remove host attr {target} vm_image_directory")
     assert site.sql("SELECT Host, Path FROM vm_lease_disks") == [[target, f"{IMAGES}/{VM}.vda"]]
     assert f"{VM} was moved to {target}, and is off there by now: rocks start host vm {VM}" in ended.text
     assert site.place(VM) == target and site.lease(VM)[2] == target and disk.stat().st_ino == number
