@@ -16,8 +16,8 @@ from rocks.errors import StateError, UserError
 _BUSYBOX = Path("/bin/busybox")
 _INIT = Path(__file__).with_name("init")
 _ROLES = Path(__file__).with_name("roles")
-_KERNEL_NAME = "VMLINUZ"
-_INITRAMFS_NAME = "INITRD"
+KERNEL_NAME = "VMLINUZ"
+INITRAMFS_NAME = "INITRD"
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-")
 
 
@@ -27,7 +27,7 @@ def ensure_base_image(unpacked_kernel: Path, folder: Path) -> Path:
     StateError when kernel or busybox are missing, ToolError when a tool fails. A build that was killed leaves no image.
     """
     image_kernel = kernel.find_kernel(unpacked_kernel)
-    initramfs = _initramfs(kernel.read_modules(unpacked_kernel, image_kernel))
+    initramfs = initramfs_of(kernel.read_modules(unpacked_kernel, image_kernel))
     digest = hashlib.sha256(initramfs + image_kernel.name.encode() + configuration("").encode()).hexdigest()[
         :16
     ]
@@ -70,7 +70,7 @@ def make_frontend_disk(base: Path, unpacked_kernel: Path, disk: Path, name: str,
         with tarfile.open(fileobj=cargo, mode="w") as archived:
             archived.add(image_kernel, "vmlinuz")
             archived.add(system, "system")
-            initramfs = _initramfs(kernel.read_modules(unpacked_kernel, image_kernel))
+            initramfs = initramfs_of(kernel.read_modules(unpacked_kernel, image_kernel))
             header = tarfile.TarInfo("initrd")
             header.size = len(initramfs)
             archived.addfile(header, io.BytesIO(initramfs))
@@ -89,14 +89,15 @@ def configuration(name: str, parameters: str = "") -> str:
         "SERIAL 0 115200\n"
         "DEFAULT linux\n"
         "LABEL linux\n"
-        f"  KERNEL /{_KERNEL_NAME}\n"
-        f"  INITRD /{_INITRAMFS_NAME}\n"
+        f"  KERNEL /{KERNEL_NAME}\n"
+        f"  INITRD /{INITRAMFS_NAME}\n"
         "  APPEND console=ttyS0 loglevel=4 mitigations=off audit=0 net.ifnames=0 no_timer_check panic=-1 "
         f"{f'rocks_name={name} {parameters}'.strip()}\n"
     )
 
 
-def _initramfs(modules: dict[str, bytes]) -> bytes:
+def initramfs_of(modules: dict[str, bytes]) -> bytes:
+    """The initramfs of a guest: busybox, `init`, all roles, these modules in order. StateError without busybox."""
     if not _BUSYBOX.exists():
         raise StateError(f"{_BUSYBOX} is missing; run `make setup`")
     order = "".join(f"{name}.ko\n" for name in modules)
@@ -126,8 +127,8 @@ def _build(base: Path, image_kernel: Path, initramfs: bytes) -> None:
         disk_image.make_image(
             draft,
             {
-                _KERNEL_NAME: image_kernel,
-                _INITRAMFS_NAME: initramfs_file,
+                KERNEL_NAME: image_kernel,
+                INITRAMFS_NAME: initramfs_file,
                 disk_image.CONFIGURATION_NAME: text,
             },
         )

@@ -11,6 +11,9 @@ from rocks.errors import StateError
 MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "button", "evdev")
 """Modules of the guest: disk, network, power button. In Debian 12's cloud kernel all are modules."""
 
+CD_MODULES = ("ata_piix", "sr_mod", "isofs")
+"""Further ones, for a CD in the IDE drive that virtual machines have."""
+
 _DEPENDS = re.compile(rb"\0depends=([^\0]*)\0")
 
 
@@ -22,18 +25,18 @@ def find_kernel(unpacked: Path) -> Path:
     return images[-1]
 
 
-def read_modules(unpacked: Path, kernel: Path) -> dict[str, bytes]:
+def read_modules(unpacked: Path, kernel: Path, modules: Sequence[str] = MODULES) -> dict[str, bytes]:
     """Contents of the modules of `kernel` that a guest needs, by name, each after those that it depends on."""
     release = kernel.name.removeprefix("vmlinuz-")
     files = {_plain(path.stem): path for path in unpacked.glob(f"lib/modules/{release}/kernel/**/*.ko")}
     contents: dict[str, bytes] = {}
-    pending = list(MODULES)
+    pending = list(modules)
     while pending:
         name = pending.pop()
         if name not in contents:
             contents[name] = _content(files, name)
             pending.extend(dependencies(contents[name]))
-    order = load_order(MODULES, {name: dependencies(content) for name, content in contents.items()})
+    order = load_order(modules, {name: dependencies(content) for name, content in contents.items()})
     return {name: contents[name] for name in order}
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import subprocess  # noqa: TID251 - the type of what rocks.process starts
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from lab import mariadb
-from lab.guest import image
+from lab.guest import cd, image
 from lab.machines.keys import fingerprint_of
 from lab.machines.machine import LabMachine
 from lab.machines.namespace import Namespace
@@ -26,7 +27,7 @@ from lab.machines.roster import (
 )
 from lab.mariadb import MariadbPlace
 from rocks.errors import StateError, ToolError
-from rocks.process import Finished, run, run_checked
+from rocks.process import Finished, run, run_checked, start_with_pipes
 
 NAME = "head"
 _CHECKOUT = Path(__file__).absolute().parent.parent.parent
@@ -129,6 +130,11 @@ class Frontend:
                 f"rocks {' '.join(arguments)} ended with exit status {finished.exit_status}: {output}"
             )
         return finished.text
+
+    def begin(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start a command whose standard input, output and error are pipes."""
+        program = [str(_CHECKOUT / "bin" / "rocks"), *arguments]
+        return start_with_pipes(program, {**os.environ, "ROCKS_STATE": str(self._folder)})
 
     def report_profile(self, name: str) -> str:
         """The profile of a host, a script; `report` receives the command only."""
@@ -234,6 +240,17 @@ def put_installing_frontend(
     with _draft(images, machine, name) as draft:
         image.make_frontend_disk(base, kernel, draft, name, system)
         machine.copy_in(draft, path, "600", deadline_seconds=_DISK_SECONDS)
+
+
+def make_frontend_cd(kernel: Path, images: Path, iso: Path, name: str, system: Path) -> None:
+    """The ISO that installs that frontend on a machine with an empty disk, when somebody says so on its console."""
+    base = image.ensure_base_image(kernel, images)
+    disk = iso.with_name(f"{iso.name}.system")
+    try:
+        image.make_frontend_disk(base, kernel, disk, name, system)
+        cd.make_cd(kernel, iso, disk)
+    finally:
+        disk.unlink(missing_ok=True)
 
 
 @contextmanager
