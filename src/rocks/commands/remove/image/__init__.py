@@ -26,6 +26,8 @@ class Command(rocks.commands.Command):
     <related>remove host image</related>
     """
 
+    NoDryRun = "it removes the image from the library of this machine, and what no disk needs from NASes"
+
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Remove the image."""
         from rocks.actions.image_library import remove_image
