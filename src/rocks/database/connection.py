@@ -149,12 +149,17 @@ class Database:
         self._has_changes = False
 
     def end_reading(self) -> None:
-        """End a transaction without changes; call it before a host or a person is waited for. Changes stay open."""
+        """End a transaction without changes; call it before a host or a person is waited for. Changes stay open.
+
+        What `after_commit` was given waits for the commit of the changes that are still to come.
+        """
         if self._has_changes:
             return
+        waiting = self._after_commit
         self.rollback()
         if self._before_changes is not None and self.is_connected:
             self.commit()
+        self._after_commit = [*waiting, *self._after_commit]
 
     def end_command(self) -> None:
         """Keep the connection for the next command of this process: uncommitted changes undone, named locks released.

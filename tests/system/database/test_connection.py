@@ -49,6 +49,26 @@ def test_rollback_and_close_undo_changes(database: Database, cluster_database: S
     assert names(database) == []
 
 
+def test_work_after_the_commit_waits_for_its_own_changes(database: Database) -> None:
+    """An end of reading before the first change neither does it nor forgets it, with an audit entry on the way too."""
+    done: list[list[str]] = []
+    database.after_commit(lambda: done.append(names(database)))
+    names(database)
+    database.end_reading()
+    database.before_changes(lambda: database.execute("INSERT INTO nodes (Name) VALUES ('entry')") and None)
+    database.end_reading()
+    assert done == []
+    database.execute("INSERT INTO nodes (Name) VALUES ('a')")
+    database.end_reading()
+    database.commit()
+    database.commit()
+    assert done == [["entry", "a"]]
+    database.after_commit(lambda: done.append([]))
+    database.rollback()
+    database.commit()
+    assert len(done) == 1
+
+
 def test_the_next_statement_reopens_a_closed_connection(database: Database) -> None:
     assert database.rows("SELECT 1") == [(1,)]
     database.close()
