@@ -19,6 +19,7 @@ from rocks.errors import ToolError
 
 _WATCH_SECONDS = 0.5
 _REAP_SECONDS = 2.0
+_END_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,10 @@ def run(
         else:
             output, error_output = _watched(process, standard_input, deadline_seconds, watch)
     except subprocess.TimeoutExpired:
-        raise ToolError(f"{arguments[0]} {_too_late(process, deadline_seconds)}") from None
+        outputs = _ended_in_time(process)
+        if outputs is None:
+            raise ToolError(f"{arguments[0]} {_too_late(process, deadline_seconds)}") from None
+        output, error_output = outputs
     except BaseException:
         _kill_group(process)
         raise
@@ -248,6 +252,16 @@ def _feed(pipe: IO[bytes], data: bytes) -> None:
             pipe.write(data)
     except OSError:
         pass  # the program has ended, or does not read
+
+
+def _ended_in_time(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes] | None:
+    """The output of a program that ended while this process, or the whole machine, was stopped; None of any other."""
+    if process.poll() is None:
+        return None
+    try:
+        return process.communicate(timeout=_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        return None
 
 
 def _too_late(process: subprocess.Popen[bytes], deadline_seconds: float) -> str:
