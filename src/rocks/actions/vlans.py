@@ -26,7 +26,7 @@ _OURS = ("vlan", "local_bridge")
 
 @dataclass(frozen=True)
 class HostNetwork:
-    """The plan of a host: the links of each machine that may run there, and machines whose links stay unchanged."""
+    """The plan of a host: the links of each machine that may run there, and machines whose links stay as they are."""
 
     host: str
     plans: tuple[LinkPlan, ...]
@@ -54,7 +54,10 @@ def hosts_of(database: Database, names: Sequence[str]) -> list[str]:
 
 
 def plan_networks(database: Database, hosts: Sequence[str]) -> list[HostNetwork]:
-    """The plan of each host for the machines whose leases it holds."""
+    """The plan of each host for the machines whose leases it holds, and for those that arrive while they run.
+
+    What an arriving machine needs is as the host's agent has made it, until the arrival is recorded.
+    """
     held = leases.leases_of_hosts(database, hosts)
     known = table.which_are_vms(database, [lease.name for lease in held])
     machines = {vm.name.lower(): vm for vm in table.load_vms(database, known)}
@@ -63,7 +66,7 @@ def plan_networks(database: Database, hosts: Sequence[str]) -> list[HostNetwork]
         plans, retained = [], []
         for lease in held:
             vm = machines.get(lease.name.lower())
-            if (lease.host or "").lower() != host.lower():
+            if host.lower() not in ((lease.host or "").lower(), (lease.target or "").lower()):
                 continue
             if vm is not None and vm.container is not None and vm.container.name == host:
                 plans.append(LinkPlan(vm.name, vlans_of(vm)))

@@ -12,7 +12,8 @@ class Command(rocks.commands.Command):
     """
     Print the network devices that a host requires for the VLANs of virtual clusters, as shell commands. For a
     physical host, the output contains the devices of all machines that may run there, each once; for a virtual
-    machine, the devices that it requires on its host.
+    machine, the devices that it requires on its host. A comment names each machine whose devices the host keeps as
+    they are: one that moves to it while it runs, and one whose record does not name this host any more.
 
     You do not need to run these commands: a start creates the devices, the last stop removes them, and a reboot
     of the host restores them. A device name of more than 15 characters is replaced by v, the VLAN id, and eight
@@ -39,14 +40,19 @@ class Command(rocks.commands.Command):
         names = self.getHostnames(args, managed_only=True)
         machines = {vm.name: vm for vm in load_vms(self.db, which_are_vms(self.db, names))}
         physical = [name for name in names if name not in machines]
+        networks = plan_networks(self.db, physical)
         planned = {
             network.host: {link.device: link for plan in network.plans for link in plan.links}
-            for network in plan_networks(self.db, physical)
+            for network in networks
         }
+        retained = {network.host: network.retained for network in networks}
         self.beginOutput()
         for name in names:
             links = vlans_of(machines[name]) if name in machines else tuple(planned[name].values())
             lines = vlan_lines(links) or ([f"# no vlan for {name}"] if name in machines else [])
+            lines += [
+                f"# {one} may run here too: its devices stay as they are" for one in retained.get(name, ())
+            ]
             for line in lines:
                 self.addOutput(name, (line,))
         self.endOutput(padChar="")
