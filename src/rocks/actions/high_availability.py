@@ -16,7 +16,8 @@ from rocks.actions.leases import FENCE_ATTRIBUTE
 from rocks.actions.unit_commands import outside_of_unit
 from rocks.actions.vm_locks import lock_vms, unlock_vms
 from rocks.clock import monotonic_seconds, wait_seconds
-from rocks.cluster.ha_watch import REASON, Losses, Pauses, Silences, is_cut_off, lost, watched
+from rocks.cluster.ha_watch import REASON, Losses, Pauses, Silences, is_cut_off, lost, move_is_stuck, watched
+from rocks.cluster.lease_plan import MOVING
 from rocks.cluster.records import TRUE_VALUES
 from rocks.database import leases
 from rocks.database import vms as table
@@ -100,7 +101,7 @@ class Supervisor:
             {*silent, *machines.interrupted, *self._at_work, *(one.host or "" for one in found_lost)}
         )
         for host in sorted(silent):
-            if self._silences.begins(host):
+            if self._silences.begins(host) and machines.of_host(host):
                 self._warned.discard(host)
                 self._log(f"{host} does not answer; it has {_listed(machines.of_host(host))}")
         for host in sorted(answering & set(machines.interrupted)):
@@ -111,7 +112,8 @@ class Supervisor:
         for host in sorted({one.host for one in lost_again if one.host} - set(self._at_work)):
             if self._pauses.is_over(host, now):
                 self._start_again(host, [one for one in lost_again if one.host == host])
-        due = [host for host in due if self._pauses.is_over(host, now)]
+        self._report_moves(machines, due)
+        due = [host for host in due if machines.of_host(host) and self._pauses.is_over(host, now)]
         if due and self._may_act(due):
             for host in due:
                 self._evacuate(host, machines.of_host(host), self._silences.seconds(host, now))
@@ -126,6 +128,18 @@ class Supervisor:
         new = {host: names for host, names in self._reported.items() if names != (before or {}).get(host)}
         for line in watch_lines(self._database, new) if new else ():
             self._log(line)
+
+    def _report_moves(self, machines: Watched, due: Sequence[str]) -> None:
+        """Log the live migrations that have not ended, from or to a host that has failed; each once per failure."""
+        found = {
+            f"move {host} {name}": (host, name) for host in due for name in machines.moving.get(host, ())
+        }
+        self._warned -= {key for key in self._warned if key.startswith("move ") and key not in found}
+        held = leases.read_leases(self._database, sorted({name for _, name in found.values()}))
+        for key, (host, name) in found.items():
+            lease = held.get(name.lower())
+            if lease is not None and lease.state == MOVING:
+                self._warn_once(key, move_is_stuck(lease, host))
 
     def _machines(self) -> Watched:
         """The machines with high availability, by host; without those of hosts with ha=no, and those at work.

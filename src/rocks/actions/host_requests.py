@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from rocks.database import leases
 from rocks.database.addresses import host_addresses
 from rocks.database.lease_epoch import present_epoch
-from rocks.errors import BugError, RocksError
+from rocks.errors import BugError, HostError, RocksError
+from rocks.hosts.agent_line import AnsweringError
 from rocks.hosts.fleet import Fleet
 from rocks.hosts.settings import FleetSettings, HostAddress
 from rocks.wire.agent import OperationOutcome, PerformRequest
@@ -107,6 +108,11 @@ def ask_facts(
             leases.take_down_fences(database, host, answer.fenced)
     database.commit()
     return {host: answers[host] for host in hosts}
+
+
+def is_silent(answer: object) -> bool:
+    """Whether a host gives no answer at all, so that it may be off. One that answers with an error is not silent."""
+    return isinstance(answer, HostError) and not isinstance(answer, AnsweringError)
 
 
 def perform_operations(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rocks import dry_run, process
-from rocks.actions.host_requests import ask_facts, open_fleet
+from rocks.actions.host_requests import ask_facts, error_of, is_silent, open_fleet, perform_operations
 from rocks.actions.site_programs import site_program
 from rocks.cluster.lease_plan import (
     SAVED,
@@ -17,16 +17,20 @@ from rocks.cluster.lease_plan import (
     TakeLease,
     continues,
     disk_keys,
+    disk_may_be_old,
     holder_is_silent,
     move_was_interrupted,
     plan_lease,
     saved_elsewhere,
     still_at_work,
+    target_answers,
 )
+from rocks.cluster.live_moves import has_arrived
 from rocks.cluster.start_plan import container_of, is_active, saved_domain
-from rocks.database import leases
+from rocks.database import disk_copies, leases
 from rocks.database.secrets import resolve_secret
 from rocks.errors import HostError, RocksError, StateError
+from rocks.wire.agent import EndDeparture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -242,33 +246,67 @@ def take_over_vms(
         )
 
 
-def give_up_moves(database: Database, moving: Sequence[Lease], force: Force) -> dict[str, RocksError]:
+class GivenUp(NamedTuple):
+    """Machine in lower case → why its migration was not given up; and lines about the disks of the others."""
+
+    failed: dict[str, RocksError]
+    warnings: tuple[str, ...]
+
+
+def give_up_moves(database: Database, moving: Sequence[Lease], force: Force) -> GivenUp:
     """Live migrations that were interrupted, and whose new host is silent: the machine is that of its old host again.
 
-    As `take_over_vms` for the new host, which may run the machine. One that answers knows: then the machine fails.
-    Returns name in lower case → error. The caller has locked the machines: no command is moving them.
+    As `take_over_vms` for the new host, which may run the machine. One that answers is not silent, whatever it says:
+    then the machine fails. The caller has locked the machines: no command is moving them. Commits.
     """
     failed: dict[str, RocksError] = {}
+    warnings: list[str] = []
+    answers = _asked_about(database, moving)
     targets = sorted({lease.target for lease in moving if lease.target})
-    database.commit()
-    with open_fleet(database, targets) as fleet:
-        facts = ask_facts(database, fleet, targets)
     commands = resolve_secret(database, FENCE_ATTRIBUTE, targets)
     database.commit()
     for lease in moving:
         assert lease.target is not None and lease.host is not None
-        if not isinstance(facts[lease.target], RocksError):
-            failed[lease.name.lower()] = move_was_interrupted(lease)
+        here, there = answers[lease.name]
+        if not is_silent(there):
+            failed[lease.name.lower()] = (
+                target_answers(lease, str(there))
+                if isinstance(there, RocksError)
+                else move_was_interrupted(lease)
+            )
             continue
         proof = _fence(lease.target, commands.get(lease.target, ""), force)
         if isinstance(proof, RocksError):
             failed[lease.name.lower()] = proof
             continue
+        arrived = has_arrived(lease, here, there)
+        if arrived is not False:
+            copies = disk_copies.read_copies(database, lease.name)
+            paths = [copy.path for copy in copies if copy.host.lower() == lease.target.lower()]
+            warnings.append(disk_may_be_old(lease, has_arrived=arrived is True, paths=paths))
         leases.put_up_fences(database, [(lease.target, lease.name, lease.token + 1)])
         disks = [key for key in leases.disks_of(database, lease.name) if key[0].lower() == lease.host.lower()]
         leases.end_live_move(database, lease.name, lease.host, disks)
         database.commit()
-    return failed
+    return GivenUp(failed, tuple(warnings))
+
+
+def _asked_about(
+    database: Database, moving: Sequence[Lease]
+) -> dict[str, tuple[HostFacts | RocksError, HostFacts | RocksError]]:
+    """Machine → what its old and its new host report, when no agent of the old one works on the migration any more."""
+    hosts = sorted({host for lease in moving for host in (lease.host, lease.target) if host})
+    database.commit()
+    ends: dict[str, list[EndDeparture]] = {}
+    for lease in moving:
+        ends.setdefault(str(lease.host), []).append(EndDeparture(lease.name, lease.token))
+    with open_fleet(database, hosts) as fleet:
+        left = {name.lower(): error_of(outcome) for name, outcome in perform_operations(fleet, ends)}
+        facts = ask_facts(database, fleet, hosts, asks_leases=True)
+    return {
+        lease.name: (left[lease.name.lower()] or facts[str(lease.host)], facts[str(lease.target)])
+        for lease in moving
+    }
 
 
 def _fence(host: str, command: str, force: Force) -> str | RocksError:

@@ -17,6 +17,7 @@ from rocks.actions.host_requests import (
     ask_facts,
     error_of,
     fleet_addresses,
+    is_silent,
     open_fleet,
     perform_operations,
 )
@@ -268,12 +269,7 @@ def settle(
         there = error_of(ended) or facts[lease.target]
         arrived = has_arrived(lease, here, there)
         if arrived is None:
-            why = "an agent is still working on it" if isinstance(there, BusyError) else "it does not answer"
-            raise HostError(
-                f"{failed}whether {vm.name} runs on {lease.target} is not known, because {why} ({there}). "
-                f"Bring it back, then: rocks move host vm {vm.name} {lease.target} live=yes; "
-                f'or, when it is certainly off: rocks stop host vm {vm.name} force=yes reason="…"'
-            )
+            raise _unknown(lease, there, failed, is_off=is_silent(facts[lease.target]))
         if arrived:
             _record_arrival(database, vm, lease, way)
             _end_departure(fleet, vm, lease)
@@ -285,6 +281,22 @@ def settle(
     if cause is not None:
         raise CLASSES[cause.family]("; ".join([f"{failed}{where}", *notes]), code=cause.code)
     return [f"the move of {vm.name} that was interrupted is undone: {where}", *notes]
+
+
+def _unknown(lease: Lease, there: HostFacts | RocksError, failed: str, *, is_off: bool) -> RocksError:
+    """Nobody can say where the machine is; what to do, by why its new host does not say it (`is_off`: it may be)."""
+    again = f"rocks move host vm {lease.name} {lease.target} live=yes"
+    unknown = f"{failed}whether {lease.name} runs on {lease.target} is not known"
+    if isinstance(there, BusyError):
+        return BusyError(
+            f"{unknown}: an agent there is still working on it ({there}). When it has ended: {again}"
+        )
+    if is_off:
+        return HostError(
+            f"{unknown}, because it does not answer ({there}). Bring it back, then: {again}; or, when it is certainly "
+            f'off: rocks stop host vm {lease.name} force=yes reason="…"'
+        )
+    return HostError(f"{unknown}: it answers, but cannot say so ({there}). Repair it, then: {again}")
 
 
 def _perform(fleet: Fleet, host: str, operation: Operation) -> OperationOutcome | RocksError:

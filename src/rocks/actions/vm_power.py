@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rocks.actions.host_requests import ask_facts, error_of, open_fleet, perform_operations
 from rocks.actions.lease_epoch import try_epoch
-from rocks.actions.leases import Force, give_up_moves, take_over_vms
+from rocks.actions.leases import Force, GivenUp, give_up_moves, take_over_vms
 from rocks.actions.outcomes import Outcomes
 from rocks.actions.partitions import leave_partitions
 from rocks.actions.vm_documents import connections_of
@@ -98,9 +98,12 @@ def stop_machines(
     locked = {name.lower() for name in machines if name not in outcomes.failed}
     # a move that another command is at work on has not been interrupted
     moving = [lease for name, lease in held.items() if name in locked and lease.state == MOVING]
+    given_up = GivenUp({}, ())
     if force is not None and moving:
-        errors = give_up_moves(database, moving, force)
-        outcomes.failed.update({name: errors[name.lower()] for name in machines if name.lower() in errors})
+        given_up = give_up_moves(database, moving, force)
+        outcomes.failed.update(
+            {name: given_up.failed[name.lower()] for name in machines if name.lower() in given_up.failed}
+        )
         held = leases.read_leases(database, list(machines), lock=True)
     places = _places(machines, held, outcomes)
     if action in ENDING:
@@ -127,7 +130,7 @@ def stop_machines(
         database.commit()
     if action in ENDING:
         outcomes.warnings = leave_partitions(database)
-    outcomes.warnings = (*outcomes.warnings, *([doubt] if doubt else []))
+    outcomes.warnings = (*given_up.warnings, *outcomes.warnings, *([doubt] if doubt else []))
     return outcomes
 
 

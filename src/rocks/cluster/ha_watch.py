@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from rocks.cluster.lease_plan import MOVING
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
@@ -27,16 +29,18 @@ class Watched(NamedTuple):
     """Machines with high availability, by host.
 
     `held`: the host may run them, and they are to run. `interrupted`: the service began to take them from the host, or
-    to start them there, and they run nowhere else yet.
+    to start them there, and they run nowhere else yet. `moving`: they move from or to the host while they run, so
+    that either of two hosts may run them; nothing is started for them.
     """
 
     held: dict[str, list[str]]
     interrupted: dict[str, list[str]]
+    moving: dict[str, list[str]]
 
     @property
     def hosts(self) -> list[str]:
         """The hosts to ask."""
-        return sorted({*self.held, *self.interrupted})
+        return sorted({*self.held, *self.interrupted, *self.moving})
 
     def of_host(self, host: str) -> list[str]:
         """The machines that are started elsewhere when the host is silent."""
@@ -48,18 +52,33 @@ def watched(names: Iterable[str], leases: Mapping[str, Lease], places: Mapping[s
 
     One that an operator stops or has stopped, or that has ended by itself, is left as it is.
     """
-    found = Watched({}, {})
+    found = Watched({}, {}, {})
     for name in names:
         lease = leases.get(name.lower())
         if lease is None:
             continue
         is_ours = (lease.reason or "").startswith(REASON)
         host = lease.host or places.get(name, "")
-        if lease.state == "running" or (lease.state == "starting" and not is_ours):
+        if lease.state == MOVING:
+            for either in filter(None, (lease.host, lease.target)):
+                found.moving.setdefault(either, []).append(name)
+        elif lease.state == "running" or (lease.state == "starting" and not is_ours):
             found.held.setdefault(host, []).append(name)
         elif is_ours and host:
             found.interrupted.setdefault(host, []).append(name)
     return found
+
+
+def move_is_stuck(lease: Lease, silent: str) -> str:
+    """What an operator is told of a live migration that has not ended, one of whose hosts has failed."""
+    line = (
+        f"{silent} does not answer, and {lease.name} was moving from {lease.host} to {lease.target}: it is not started "
+        "elsewhere, since either may run it. When no command is moving it: "
+        f"rocks move host vm {lease.name} {lease.target} live=yes"
+    )
+    if silent != lease.target:
+        return line
+    return f"{line}; or, when {silent} is certainly off: rocks stop host vm {lease.name} force=yes reason=…"
 
 
 def lost(host: str, held: Iterable[Lease], facts: HostFacts) -> list[Lease]:

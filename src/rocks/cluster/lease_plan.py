@@ -136,6 +136,25 @@ def move_was_interrupted(lease: Lease) -> StateError:
     )
 
 
+def target_answers(lease: Lease, reason: str) -> StateError:
+    """The error of giving up a live migration whose new host is not silent, but does not say where the machine is."""
+    return StateError(
+        f"{lease.name} was moving from {lease.host} to {lease.target}, which may run it. {lease.target} is not silent, "
+        f"but does not say so ({reason}). Repair that, then: rocks move host vm {lease.name} {lease.target} live=yes; "
+        f"or switch {lease.target} off, and repeat this command"
+    )
+
+
+def disk_may_be_old(lease: Lease, *, has_arrived: bool, paths: Sequence[str]) -> str:
+    """What an operator loses who gives up a live migration whose new host may have run, or has run, the machine."""
+    files = f"{', '.join(paths)} on {lease.target}" if paths else f"that of {lease.target}"
+    return (
+        f"Warning: {lease.name} {'ran' if has_arrived else 'may have run'} on {lease.target} since it left "
+        f"{lease.host}. {'So' if has_arrived else 'Then'} its disk on {lease.host} is old, and the current one is "
+        f"{files}: when {lease.target} is back, save that before {lease.name} starts or moves again"
+    )
+
+
 def still_at_work(lease: Lease) -> BusyError:
     """The error of a start while the host of the lease reports neither that the domain runs nor that it cannot."""
     return BusyError(

@@ -167,6 +167,9 @@ def host_concerns(silent: Mapping[str, str], leases: Iterable[LeaseOfMachine]) -
                 f"is moving from {lease.host} to {lease.target}; when no command is moving it, end that: "
                 f"rocks move host vm {lease.name} {lease.target} live=yes"
             )
+            if lease.target in silent:
+                force = f"rocks stop host vm {lease.name} force=yes reason=…"
+                text += f"; or, when {lease.target} is certainly off: {force}"
             found.append(Concern(f"machine {lease.name}", text))
         elif not lease.is_known:
             text = f"was removed, and may still run on {lease.host}: rocks stop host vm {lease.name}"

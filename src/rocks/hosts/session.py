@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import rocks
 from rocks import dry_run
-from rocks.errors import BusyError, IncoherentError, RocksError, StateError
+from rocks.errors import BusyError, HostError, IncoherentError, RocksError, StateError
 from rocks.hosts.agent_line import AgentLine, AnsweringError, NoAgentError
 from rocks.hosts.connection import Connection
 from rocks.hosts.settings import FleetSettings, HostAddress
@@ -63,6 +63,8 @@ class Session:
             raise
         finally:
             self._lock.release()
+        if isinstance(answer, HostError):
+            raise at_host(self.address.name, AnsweringError(str(answer), code=answer.code))
         if isinstance(answer, RocksError):
             raise at_host(self.address.name, answer)
         return answer

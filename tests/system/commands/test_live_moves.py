@@ -5,11 +5,16 @@ from __future__ import annotations
 import pytest
 
 from rocks.actions import host_drains, live_moves, vm_locks
+from rocks.actions import leases as leases_action
 from rocks.actions.leases import Force
-from rocks.database import leases
+from rocks.actions.vlans import plan_networks
+from rocks.database import disk_copies, leases
 from rocks.database.lease_recovery import all_leases, hosts_with_machines, record_found
-from rocks.database.vms import load_vms
-from rocks.errors import StateError
+from rocks.database.vms import hosts_of_vlans, load_vms
+from rocks.errors import BusyError, HostError, RocksError, StateError
+from rocks.hosts.agent_line import AnsweringError
+from rocks.wire.agent import OperationOutcome
+from rocks.wire.facts import DomainFact, DomainState, HostFacts, LeaseFact
 
 from .conftest import Site, silent_hosts, vm_site
 
@@ -40,7 +45,10 @@ def lease(site: Site) -> tuple[object, ...]:
 STAYS = ("moving", OLD, NEW)
 
 
-def test_force_ends_no_move_that_a_command_is_at_work_on(moving: Site) -> None:
+def test_force_ends_no_move_that_a_command_is_at_work_on(
+    moving: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers(moving, monkeypatch, SILENT, SILENT)
     moving.database.lock("vm web", 0)
     assert "another command is changing web at this moment" in moving.refused(*FORCE)
     assert lease(moving) == STAYS and moving.database.rows("SELECT * FROM vm_fences") == []
@@ -50,7 +58,10 @@ def test_force_ends_no_move_that_a_command_is_at_work_on(moving: Site) -> None:
     assert moving.database.rows("SELECT Host, Token FROM vm_fences ORDER BY Host") == [(OLD, 8), (NEW, 8)]
 
 
-def test_force_names_the_machine_whose_new_host_cannot_be_fenced(moving: Site) -> None:
+def test_force_names_the_machine_whose_new_host_cannot_be_fenced(
+    moving: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers(moving, monkeypatch, SILENT, SILENT)
     moving.change("INSERT INTO sec_global_attributes (Attr, Value) VALUES ('vm_fence_command', '/bin/false')")
     assert f"{NEW} could not be fenced" in moving.refused(*FORCE)
     assert lease(moving) == STAYS
@@ -114,3 +125,125 @@ def test_what_the_recovery_of_leases_reads_and_records(moving: Site) -> None:
 
 def test_the_site_names_the_move(moving: Site) -> None:
     assert f"rocks move host vm web {NEW} live=yes" in moving.done("list", "site")
+
+
+@pytest.fixture
+def on_vlan(vm_site: Site) -> Site:
+    """A machine of a cluster on VLAN 2 was moving, as above; the frontend of the cluster is on `head`."""
+    vm_site.done("add", "cluster", "203.0.113.9", "1", "fe-name=vc1", "cluster-naming=yes")
+    vm_site.change(
+        "INSERT INTO vm_leases (Name, Token, Host, State, Target) VALUES ('vm-vc1-0', 7, %s, 'moving', %s)",
+        [OLD, NEW],
+    )
+    return vm_site
+
+
+def test_both_hosts_keep_the_network_devices(on_vlan: Site) -> None:
+    """A synchronisation of either host, and a start beside the machine, know that it may be on both."""
+    old, new = plan_networks(on_vlan.database, [OLD, NEW])
+    (plan,) = old.plans
+    assert plan.name == "vm-vc1-0" and [link.vlan for link in plan.links] == [2] and old.retained == ()
+    assert new.plans == () and new.retained == ("vm-vc1-0",)
+    assert hosts_of_vlans(on_vlan.database, [2, 3]) == {2: ["head", OLD, NEW], 3: []}
+    comment = "# vm-vc1-0 may run here too: its devices stay as they are"
+    assert comment in on_vlan.done("report", "host", "vlan", NEW)
+    assert comment not in on_vlan.done("report", "host", "vlan", OLD)
+
+
+def test_a_machine_that_does_not_move_has_one_host(on_vlan: Site) -> None:
+    on_vlan.change("UPDATE vm_leases SET State = 'running', Target = NULL")
+    old, new = plan_networks(on_vlan.database, [OLD, NEW])
+    assert [plan.name for plan in old.plans] == ["vm-vc1-0"] and (new.plans, new.retained) == ((), ())
+    assert hosts_of_vlans(on_vlan.database, [2]) == {2: ["head", OLD]}
+
+
+def answers(
+    site: Site, monkeypatch: pytest.MonkeyPatch, here: HostFacts | RocksError, there: HostFacts | RocksError
+) -> None:
+    """What the hosts report to the command that gives the move up; afterwards they are silent."""
+    copies = [disk_copies.DiskCopy(NEW, "/state/partition1/web.vda")]
+    disk_copies.put_copies(site.database, "web", copies)
+    site.database.commit()
+    monkeypatch.setattr(
+        leases_action, "perform_operations", lambda *_: [("web", OperationOutcome("web", False))]
+    )
+    monkeypatch.setattr(leases_action, "ask_facts", lambda *_, **__: {OLD: here, NEW: there})
+
+
+def host_with(state: DomainState | None, remembered: int = 7) -> HostFacts:
+    """A host with the domain in this state, or without it, which remembers this lease of the machine."""
+    domain = DomainFact("web", "u", state or "shutoff", 7, 64, 1, False, True, False, ())
+    domains = () if state is None else (domain,)
+    known = (LeaseFact("web", remembered),)
+    return HostFacts("h", "6.1", "x86_64", 1, 1, True, True, "kvm", domains, (), (), leases=known)
+
+
+SILENT = HostError("no route")
+
+
+@pytest.mark.parametrize(
+    ("here", "said"),
+    [
+        (host_with("paused"), "may have run"),
+        (SILENT, "may have run"),
+        (host_with(None, remembered=8), "ran"),
+    ],
+)
+def test_force_says_that_the_disk_may_be_old(
+    moving: Site, monkeypatch: pytest.MonkeyPatch, here: HostFacts | RocksError, said: str
+) -> None:
+    answers(moving, monkeypatch, here, SILENT)
+    ended = moving.rocks(*FORCE)
+    assert ended.status == 0 and lease(moving) == ("released", None, None)
+    line = next(line for line in ended.err.splitlines() if line.startswith("Warning: web "))
+    assert line.startswith(f"Warning: web {said} on {NEW} since it left {OLD}.")
+    assert f"the current one is /state/partition1/web.vda on {NEW}: when {NEW} is back, save that" in line
+
+
+def test_force_says_nothing_of_the_disk_of_a_guest_that_runs_where_it_was(
+    moving: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers(moving, monkeypatch, host_with("running"), SILENT)
+    ended = moving.rocks(*FORCE)
+    assert ended.status == 0 and "since it left" not in ended.err + ended.out
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        BusyError("a request is at work"),
+        StateError("the agent is version 2"),
+        AnsweringError("the agent does not start"),
+    ],
+)
+def test_force_gives_up_no_move_whose_new_host_answers(
+    moving: Site, monkeypatch: pytest.MonkeyPatch, answer: RocksError
+) -> None:
+    """An error that is an answer is no silence, nor is a frontend that can ask nobody."""
+    assert "has no SSH key" in moving.refused(*FORCE)
+    answers(moving, monkeypatch, SILENT, answer)
+    assert f"Repair that, then: rocks move host vm web {NEW} live=yes" in moving.refused(*FORCE)
+    answers(moving, monkeypatch, SILENT, host_with("running"))
+    assert INTERRUPTED in moving.refused(*FORCE)
+    assert lease(moving) == STAYS
+
+
+def test_a_repeated_move_says_why_nobody_knows(moving: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what helps: force for a host that is off only."""
+    (vm,) = load_vms(moving.database, ["web"])
+    found = leases.read_leases(moving.database, ["web"])["web"]
+    monkeypatch.setattr(
+        live_moves, "perform_operations", lambda *_: [("web", OperationOutcome("web", False))]
+    )
+    force = "or, when it is certainly off: rocks stop host vm web force=yes"
+    for there, text, is_off in (
+        (SILENT, "because it does not answer (no route). Bring it back", True),
+        (AnsweringError("no agent"), "it answers, but cannot say so (no agent). Repair it", False),
+        (BusyError("at work"), "an agent there is still working on it (at work). When it has ended", False),
+    ):
+        monkeypatch.setattr(live_moves, "ask_facts", lambda *_, there=there, **__: {OLD: SILENT, NEW: there})
+        with pytest.raises(RocksError) as raised:
+            live_moves.settle(moving.database, vm, found)
+        assert text in str(raised.value) and (force in str(raised.value)) == is_off
+        assert raised.value.family == ("busy" if isinstance(there, BusyError) else "host")
+    assert lease(moving) == STAYS

@@ -202,3 +202,21 @@ def test_what_a_command_works_on_is_left_to_it(site: Site, supervisor: Superviso
     site.is_busy, site.lease = False, replace(site.lease, state="stopping")
     site.look(supervisor, 5)
     assert site.commands == []
+
+
+@pytest.mark.parametrize("silent", [OLD, NEW])
+def test_a_machine_in_an_interrupted_move_is_reported_once(
+    site: Site, supervisor: Supervisor, silent: str
+) -> None:
+    """Nothing is taken from either of its hosts; each failure has its line."""
+    site.lease = Lease(NAME, 7, OLD, "moving", "move", None, NEW)
+    site.look(supervisor)
+    assert site.log == ["no machine with the attribute ha runs on another host"]
+    for failures in (1, 2):
+        site.faults[silent] = HostError(f"cannot reach {silent}")
+        site.look(supervisor, 30)
+        told = [line for line in site.log if f"{silent} does not answer" in line]
+        assert len(told) == failures and f"{NAME} was moving from {OLD} to {NEW}" in told[-1]
+        site.faults.clear()
+        site.look(supervisor)
+    assert site.commands == []

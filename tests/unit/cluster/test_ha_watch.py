@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rocks.cluster.ha_watch import REASON, Pauses, Silences, is_cut_off, watched
+from rocks.cluster.ha_watch import REASON, Pauses, Silences, is_cut_off, move_is_stuck, watched
 from rocks.cluster.records import Lease
 
 
@@ -78,3 +78,18 @@ def test_machines_that_are_to_run_are_watched(lease: Lease, where: str | None) -
     assert found.held == ({"vmh1": ["vm-a-0"]} if where == "held" else {})
     assert found.interrupted == ({"vmh1": ["vm-a-0"]} if where == "interrupted" else {})
     assert found.of_host("vmh1") == (["vm-a-0"] if where else [])
+
+
+def test_a_machine_that_moves_is_watched_on_both_hosts_and_taken_from_none() -> None:
+    lease = Lease("vm-a-0", 7, "vmh1", "moving", "move", None, "vmh2")
+    found = watched(["vm-a-0"], {"vm-a-0": lease}, {"vm-a-0": "vmh1"})
+    assert found.hosts == ["vmh1", "vmh2"] and found.moving == {"vmh1": ["vm-a-0"], "vmh2": ["vm-a-0"]}
+    assert found.of_host("vmh1") == found.of_host("vmh2") == []
+
+
+@pytest.mark.parametrize("silent", ["vmh1", "vmh2"])
+def test_what_an_operator_is_told_of_a_move_whose_host_has_failed(silent: str) -> None:
+    """The new host alone may be given up: the old one has the lease."""
+    line = move_is_stuck(Lease("vm-a-0", 7, "vmh1", "moving", "move", None, "vmh2"), silent)
+    assert "rocks move host vm vm-a-0 vmh2 live=yes" in line
+    assert ("rocks stop host vm vm-a-0 force=yes" in line) == (silent == "vmh2")

@@ -64,6 +64,9 @@ def test_what_needs_an_operator() -> None:
     assert "rocks stop host vm gone" in found[1].problem
     (moving,) = host_concerns({}, [LeaseOfMachine("vc1", "h1", "moving", True, "h2")])
     assert moving.subject == "machine vc1" and "rocks move host vm vc1 h2 live=yes" in moving.problem
+    assert "force=yes" not in moving.problem
+    _, stuck = host_concerns({"h2": "no route"}, [LeaseOfMachine("vc1", "h1", "moving", True, "h2")])
+    assert "when h2 is certainly off: rocks stop host vm vc1 force=yes" in stuck.problem
     images = [
         ImageLine("vm-a-vol", "nas-0", "blocked", "h1", "its base is missing"),
         ImageLine("vm-b-vol", "nas-0", "NAS->VM", "h1", ""),

@@ -108,7 +108,7 @@ def test_the_agents_own_error_is_raised_and_the_connection_stays() -> None:
     """An error of a request does not affect the connection."""
     spoken = session(Scripted([write_error(AgentError("host", "libvirt is down")), GOOD]))
     error = error_of(lambda: spoken.ask(ConsoleRequest("a")))
-    assert isinstance(error, HostError) and str(error) == "host c-0-0: libvirt is down"
+    assert isinstance(error, AnsweringError) and str(error) == "host c-0-0: libvirt is down"
     assert spoken.ask(ConsoleRequest("a")) == FACT
 
 
