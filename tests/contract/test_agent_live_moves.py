@@ -8,13 +8,15 @@ import pytest
 
 from rocks.agent import live_moves
 from rocks.agent.host import Host
+from rocks.agent.links import sync_links
 from rocks.agent.operations import perform
 from rocks.devices.libvirt.fake import FakeDomains
 from rocks.devices.network.fake import FakeLinks
 from rocks.devices.network.packet_filter.fake import FakeFilters
-from rocks.errors import StateError
+from rocks.errors import HostError, StateError
 from rocks.wire.agent import EndArrival, EndDeparture, LinkSpec, OperationOutcome, PerformRequest
 from rocks.wire.live_moves import Leave
+from rocks.wire.network import SyncLinksRequest
 
 XML = """<domain type='kvm'><name>g</name><uuid>u</uuid>
 <metadata><rocks:lease xmlns:rocks="urn:rocks:lease" token="{}"/></metadata>
@@ -127,3 +129,23 @@ def test_the_end_of_a_departure_waits_for_the_agent_that_moves_it(
     with pytest.raises(StateError, match="lease 9"):
         end.host.leases.admit("g", 9)
         end.host.leases.admit("g", 7)
+
+
+def test_an_arriving_machine_keeps_its_devices_in_a_synchronisation(end: End) -> None:
+    """Before libvirt has it, the plan stays that its agent made; the frontend names it as one that may run here."""
+    end.host.links().ensure(VLAN)
+    end.host.link_plans.remember("g", (VLAN,))
+    reply = sync_links(end.host, SyncLinksRequest((), ("g",)))
+    assert [(one.device, one.result) for one in reply.outcomes] == [("ptrunk.7", "kept")]
+    assert end.host.link_plans.recall("g") == (VLAN,)
+
+
+def test_nothing_arrives_when_the_locks_of_its_devices_have_ended(
+    end: End, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another command could remove the devices then: the migration ends."""
+    monkeypatch.setattr(live_moves, "_PREPARE_SECONDS", 0.0)
+    with pytest.raises(HostError, match="libvirt began to receive nothing of g"):
+        live_moves._wait_until_there(end.host, "g")
+    end.domains.begin_arrival(XML.format(7))
+    live_moves._wait_until_there(end.host, "g")

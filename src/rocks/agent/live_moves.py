@@ -53,6 +53,7 @@ from rocks.wire.live_moves import (
     MEMORY,
     PROGRESS,
     READY,
+    REFUSED_STATUS,
     RESULT,
     SOCKETS,
     Arrival,
@@ -260,12 +261,17 @@ def _make_empty(host: Host, path: str, size_bytes: int, request: Arrive) -> None
 
 
 def _wait_until_there(host: Host, name: str) -> None:
-    """Until QEMU of the arriving machine exists; libvirt counts its memory and its devices then. Or until the end."""
+    """Until QEMU of the arriving machine exists; libvirt counts its memory and its devices then. HostError without it.
+
+    The locks end here that keep the machine's devices and memory for it, so nothing may arrive later.
+    """
     deadline = Deadline(_PREPARE_SECONDS)
-    while not deadline.passed():
+    while True:
         found = host.domains().find(name)
         if found is not None and found.state in ACTIVE:
             return
+        if deadline.passed():
+            raise HostError(f"libvirt began to receive nothing of {name} within {_PREPARE_SECONDS:g} s")
         wait_seconds(_ARRIVES_SECONDS)
 
 
@@ -365,10 +371,10 @@ def _received(streams: Streams, kind: int, shape: Type[Shape]) -> Shape:
 
 
 def run(end: str, host: Host) -> int:
-    """`leave` or `arrive`, as a program: an error goes to standard error."""
+    """`leave` or `arrive`, as a program: an error goes to standard error; the status says whether it is a refusal."""
     try:
         return leave(host) if end == "leave" else arrive(host)
     except RocksError as error:
         print(error, file=sys.stderr)
         sys.stderr.flush()
-        return error.exit_status
+        return REFUSED_STATUS if isinstance(error, StateError) else error.exit_status

@@ -70,7 +70,7 @@ def watched(names: Iterable[str], leases: Mapping[str, Lease], places: Mapping[s
 
 
 def move_is_stuck(lease: Lease, silent: str) -> str:
-    """What an operator is told of a live migration that has not ended, one of whose hosts has failed."""
+    """The message on a live migration that has not ended, one of whose hosts has failed."""
     line = (
         f"{silent} does not answer, and {lease.name} was moving from {lease.host} to {lease.target}: it is not started "
         "elsewhere, since either may run it. When no command is moving it: "

@@ -148,11 +148,13 @@ def target_answers(lease: Lease, reason: str) -> StateError:
 def disk_may_be_old(lease: Lease, *, has_arrived: bool, paths: Sequence[str]) -> str:
     """What an operator loses who gives up a live migration whose new host may have run, or has run, the machine."""
     files = f"{', '.join(paths)} on {lease.target}" if paths else f"that of {lease.target}"
-    return (
-        f"Warning: {lease.name} {'ran' if has_arrived else 'may have run'} on {lease.target} since it left "
-        f"{lease.host}. {'So' if has_arrived else 'Then'} its disk on {lease.host} is old, and the current one is "
-        f"{files}: when {lease.target} is back, save that before {lease.name} starts or moves again"
+    old = (
+        f"its disk on {lease.host} is old, and the current one is {files}: when {lease.target} is back, save that "
+        f"before {lease.name} starts or moves again"
     )
+    if has_arrived:
+        return f"Warning: {lease.name} ran on {lease.target} since it left {lease.host}. So {old}"
+    return f"Warning: {lease.name} may have run on {lease.target} since it left {lease.host}. Then {old}"
 
 
 def still_at_work(lease: Lease) -> BusyError:

@@ -161,10 +161,15 @@ def start_agent(host: HostAddress, settings: FleetSettings, mode: Sequence[str])
 
 def failure_of(stream: PipeStream, seconds: float, late: str) -> str:
     """Why the agent failed, empty when it did not; `late` when it has not ended after so many seconds."""
+    return end_of(stream, seconds, late)[1]
+
+
+def end_of(stream: PipeStream, seconds: float, late: str) -> tuple[int | None, str]:
+    """The agent's exit status, and as `failure_of`."""
     ended = stream.collect(Deadline(seconds))
-    if ended.exit_status == 0:
-        return ""
     printed = ended.error_output.decode("utf-8", "replace").strip().splitlines()
+    if ended.exit_status == 0:
+        return 0, ""
     if ended.exit_status is None:
-        return late
-    return printed[-1] if printed else f"its agent ended with {ended.exit_status}"
+        return None, late
+    return ended.exit_status, printed[-1] if printed else f"its agent ended with {ended.exit_status}"

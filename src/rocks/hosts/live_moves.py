@@ -12,13 +12,14 @@ from collections.abc import Callable
 from typing import Any
 
 from rocks.clock import Deadline, wait_seconds
-from rocks.errors import HostError, IncoherentError, RocksError
-from rocks.hosts.image_streams import END_SECONDS, STALLED_SECONDS, failure_of, start_agent
+from rocks.errors import HostError, IncoherentError, RocksError, StateError
+from rocks.hosts.image_streams import END_SECONDS, STALLED_SECONDS, end_of, start_agent
 from rocks.hosts.local import PipeStream
 from rocks.hosts.settings import FleetSettings, HostAddress
 from rocks.wire.codec import decode, encode
 from rocks.wire.live_moves import (
     PROGRESS,
+    REFUSED_STATUS,
     RESULT,
     SILENT_SECONDS,
     TICK,
@@ -51,7 +52,8 @@ def move_live(
 ) -> Result:
     """Move the machine; how libvirt of the old host ended it. `watch` gets the progress.
 
-    HostError when an agent fails, is silent, or gets no further: then only both hosts know where the machine is.
+    StateError when one of the hosts refuses the machine as it is, before anything is copied. HostError when an agent
+    fails, is silent, or gets no further. Only both hosts know then where the machine is.
     """
     return _Migration(source, target, settings).run(leave, arrive, watch)
 
@@ -165,8 +167,9 @@ class _Migration:
                 self._send(target, bytes(passed))
 
     def _failure(self, host: HostAddress) -> RocksError:
-        reason = failure_of(self._streams[host.name], END_SECONDS, "its agent does not end")
-        return HostError(f"{host.name}: {reason or 'its agent has ended'}")
+        status, reason = end_of(self._streams[host.name], END_SECONDS, "its agent does not end")
+        kind = StateError if status == REFUSED_STATUS else HostError
+        return kind(f"{host.name}: {reason or 'its agent has ended'}")
 
     def _tick(self) -> None:
         """Both agents end themselves when they receive nothing."""

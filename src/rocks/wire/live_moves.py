@@ -34,6 +34,9 @@ LIBVIRT, MEMORY, DISKS = "libvirt", "memory", "disks"
 SOCKETS = "rocks-live-"
 """How the folder with these sockets begins, on both hosts."""
 
+REFUSED_STATUS = 4
+"""Exit status of an end at which this machine cannot move as it is: nothing was copied."""
+
 MOST_BYTES = 4 * 1024**2
 TICK_SECONDS = 5.0
 SILENT_SECONDS = 60.0

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from rocks.actions import host_drains
+import rocks.commands.drain.host as drain_command
+from rocks.actions import host_drains, vm_locks
+from rocks.actions.outcomes import Outcomes
 from rocks.cluster.drain_plan import Capacity
+from rocks.database.connection import Database
+from rocks.errors import BusyError, HostError, RocksError, StateError
 from tests.system.commands.conftest import Site
 
 
@@ -35,3 +39,113 @@ def test_a_machine_is_not_stopped_for_a_host_without_memory_for_it(
     monkeypatch.setattr(host_drains, "_capacities", lambda *_: [Capacity("vmc-0-1", 1)])
     ended = vm_site.rocks("drain", "host", "vmc-0-0", "to=vmc-0-1")
     assert ended.status == 1 and "has 1 MB, the most" in ended.err and stops == []
+
+
+LIVE = ("drain", "host", "vmc-0-0", "to=vmc-0-1", "live=yes")
+REFUSAL = StateError("web does not move while it runs: it has a device of its host")
+
+
+@pytest.fixture
+def moved(vm_site: Site, stops: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> Moved:
+    """The live moves that are tried, and what each of them comes to."""
+    found = Moved()
+    monkeypatch.setattr(host_drains, "move_running_vm", found.move)
+    monkeypatch.setattr(host_drains, "_can_leave", lambda *_: True)
+    return found
+
+
+class Moved:
+    """`error`: what a move raises; `meanwhile`: what other commands do to the database before that."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, str]] = []
+        self.error: RocksError | None = None
+        self.meanwhile = ""
+
+    def move(self, database: Database, name: str, host: str, *_: object) -> list[str]:
+        self.calls.append((name, host))
+        if self.meanwhile:
+            database.execute(self.meanwhile, ())
+            database.commit()
+        if self.error is not None:
+            raise self.error
+        return [f"{name} runs on {host} now"]
+
+
+def test_a_machine_that_can_is_moved_while_it_runs(
+    vm_site: Site, stops: list[list[str]], moved: Moved
+) -> None:
+    assert "live=yes moves machines, so it needs the hosts" in vm_site.refused(*LIVE[:3], "live=yes")
+    assert vm_site.done(*LIVE) == "web runs on vmc-0-1 now\n"
+    assert (moved.calls, stops) == ([("web", "vmc-0-1")], [])
+
+
+def test_a_machine_that_cannot_is_stopped_and_a_line_says_why(
+    vm_site: Site, stops: list[list[str]], moved: Moved, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved.error = REFUSAL
+    monkeypatch.setattr(
+        host_drains, "stop_vms", lambda _, names, *__, **___: stops.append(names) or Outcomes()
+    )
+    monkeypatch.setattr(host_drains, "move_vm", lambda *_: ["web is on vmc-0-1 now"])
+    monkeypatch.setattr(drain_command, "start_outcomes", lambda *_: Outcomes({"web": ()}))
+    ended = vm_site.rocks(*LIVE)
+    assert ended.status == 0 and stops == [["web"]]
+    assert f"web is stopped for its move: {REFUSAL}" in ended.err
+    assert "web is on vmc-0-1 now\nweb runs again\n" in ended.out
+
+
+@pytest.mark.parametrize(
+    ("error", "meanwhile"),
+    [
+        (HostError("the connection has ended; it runs on vmc-0-0"), ""),
+        (BusyError("another command is changing web"), ""),
+        (REFUSAL, "UPDATE vm_leases SET State = 'moving', Target = 'vmc-0-1'"),
+        (REFUSAL, "UPDATE vm_leases SET Host = 'vmc-0-1'"),
+        (REFUSAL, "UPDATE vm_leases SET State = 'released', Host = NULL"),
+    ],
+)
+def test_a_machine_whose_move_was_begun_is_not_stopped(
+    vm_site: Site, stops: list[list[str]], moved: Moved, error: RocksError, meanwhile: str
+) -> None:
+    """Nor one that another command has moved or stopped."""
+    moved.error, moved.meanwhile = error, meanwhile
+    ended = vm_site.rocks(*LIVE)
+    assert ended.status == 1 and str(error) in ended.err and stops == []
+
+
+def test_an_interrupted_move_is_ended_where_it_was_going(
+    vm_site: Site, stops: list[list[str]], moved: Moved
+) -> None:
+    vm_site.change("UPDATE vm_leases SET State = 'moving', Target = 'head'")
+    assert vm_site.done(*LIVE) == "web runs on head now\n"
+    assert (moved.calls, stops) == ([("web", "head")], [])
+
+
+@pytest.mark.parametrize("live", ["no", "yes"])
+def test_a_machine_that_has_left_meanwhile_is_left_alone(
+    vm_site: Site, stops: list[list[str]], moved: Moved, monkeypatch: pytest.MonkeyPatch, live: str
+) -> None:
+    """Between the list of the machines and its turn another command has moved it."""
+
+    def move_away(*_: object) -> list[Capacity]:
+        vm_site.change(
+            "UPDATE vm_nodes SET PhysNode = (SELECT ID FROM nodes WHERE Name = 'vmc-0-1')"
+            " WHERE Node = (SELECT ID FROM nodes WHERE Name = 'web')"
+        )
+        return [Capacity("vmc-0-1", 100_000)]
+
+    monkeypatch.setattr(host_drains, "_capacities", move_away)
+    assert "web is on vmc-0-1 by now" in vm_site.done(*LIVE[:4], f"live={live}")
+    assert (moved.calls, stops) == ([], [])
+
+
+@pytest.mark.parametrize("live", ["no", "yes"])
+def test_a_machine_that_another_command_changes_is_left_to_it(
+    vm_site: Site, stops: list[list[str]], moved: Moved, monkeypatch: pytest.MonkeyPatch, live: str
+) -> None:
+    monkeypatch.setattr(vm_locks, "WAIT_SECONDS", 0.0)
+    vm_site.database.lock("vm web", 0)
+    assert "another command is changing web" in vm_site.refused(*LIVE[:4], f"live={live}")
+    assert (moved.calls, stops) == ([], [])
+    vm_site.database.unlock("vm web")

@@ -182,7 +182,7 @@ SILENT = HostError("no route")
 
 
 @pytest.mark.parametrize(
-    ("here", "said"),
+    ("here", "text"),
     [
         (host_with("paused"), "may have run"),
         (SILENT, "may have run"),
@@ -190,13 +190,13 @@ SILENT = HostError("no route")
     ],
 )
 def test_force_says_that_the_disk_may_be_old(
-    moving: Site, monkeypatch: pytest.MonkeyPatch, here: HostFacts | RocksError, said: str
+    moving: Site, monkeypatch: pytest.MonkeyPatch, here: HostFacts | RocksError, text: str
 ) -> None:
     answers(moving, monkeypatch, here, SILENT)
     ended = moving.rocks(*FORCE)
     assert ended.status == 0 and lease(moving) == ("released", None, None)
     line = next(line for line in ended.err.splitlines() if line.startswith("Warning: web "))
-    assert line.startswith(f"Warning: web {said} on {NEW} since it left {OLD}.")
+    assert line.startswith(f"Warning: web {text} on {NEW} since it left {OLD}.")
     assert f"the current one is /state/partition1/web.vda on {NEW}: when {NEW} is back, save that" in line
 
 

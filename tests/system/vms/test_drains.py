@@ -47,6 +47,27 @@ def test_a_host_is_emptied_and_each_machine_has_its_line(drained: ThreeMachines)
     assert site.running(LOCAL) == [] and site.place(LOCAL) == NEW
 
 
+def test_machines_leave_while_they_run_and_the_others_by_a_stop(site: ThreeMachines) -> None:
+    """libvirt cannot copy a qcow2 image to an empty raw file: the hosts refuse it, and its machine is stopped."""
+    site.add_vm("live", OLD)
+    site.add_vm("cold", OLD, f"disk=qcow2:{IMAGES}/cold.vda,vda,virtio")
+    site.add_vm("off", OLD)
+    site.done("start host vm live cold")
+    drain = f"drain host {OLD} to={NEW} action=poweroff live=yes"
+    tried = site.done(f"{drain} dry-run=yes")
+    assert f"{NEW}: would receive live from {OLD}, while it runs" in tried
+    assert site.running("live") == site.running("cold") == [OLD]
+    ended = site.rocks(drain, 300)
+    assert ended.exit_status == 0, ended.error_text
+    assert "cold is stopped for its move: cold was not moved: " in ended.error_text
+    assert "live is stopped" not in ended.text + ended.error_text
+    for line in (f"live runs on {NEW} now", "cold is stopped", f"cold is on {NEW} now", "cold runs again"):
+        assert f"{line}\n" in ended.text
+    assert site.running("live") == site.running("cold") == [NEW] and site.running("off") == []
+    assert [site.place(name) for name in ("live", "cold", "off")] == [NEW] * 3
+    assert site.domains(OLD) == []
+
+
 def disk(site: ThreeMachines, name: str) -> str:
     return site.sql(
         "SELECT d.Name FROM vm_disks d JOIN vm_nodes v ON v.ID = d.Vm_Node JOIN nodes n ON n.ID = v.Node"

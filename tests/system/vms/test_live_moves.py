@@ -305,6 +305,36 @@ def test_what_has_arrived_stays_though_it_ended_before_it_was_recorded(site: Thr
     assert not site.machines[here].outside(f"{IMAGES}/{VM}.vda").exists()
 
 
+def test_a_full_disk_or_a_silent_network_leaves_it_running(counter: Counter) -> None:
+    """The file system of the target is full while the disk arrives; then its connection is silent, not closed."""
+    site, machine = counter.site, counter.site.machines[NEW]
+    machine.run_checked(["/usr/bin/mount", "-t", "tmpfs", "-o", "size=4g,mode=0711", "tmpfs", IMAGES], 30)
+    try:
+        command = site.begin(MOVE)
+        wait_until(lambda: VM in site.domains(NEW), SECONDS)
+        machine.run_checked(["/usr/bin/mount", "-o", "remount,size=8m", IMAGES], 30)
+        status, error = command.end(SECONDS)
+        assert status == 1 and f"; it runs on {OLD}" in error, error
+    finally:
+        machine.run_checked(["/usr/bin/umount", "-l", IMAGES], 30)
+    counter.counts_on()
+    assert running(site) == [OLD] and VM not in site.domains(NEW)
+    assert site.lease(VM)[1:] == ("running", OLD)
+    command = site.begin(MOVE)
+    wait_until(moments(site, NEW)["the copy begins"], SECONDS)
+    stopped = [one for one in sessions(site, NEW) if one != machine.daemon("sshd").process_id]
+    for one in stopped:
+        os.kill(one, signal.SIGSTOP)
+    status, error = command.end(SECONDS)
+    for one in stopped:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(one, signal.SIGCONT)
+    assert status == 1 and "Traceback" not in error, error
+    assert running(site) == [OLD]
+    assert f"{VM} runs on {NEW} now" in site.rocks(MOVE, SECONDS).text
+    counter.counts_on()
+
+
 def test_a_move_whose_target_is_off_for_certain_is_given_up_by_force(site: ThreeMachines) -> None:
     """Other commands are refused until then; the target gets a fence, and destroys what it has when it returns."""
     site.add_vm(VM, OLD)
@@ -333,3 +363,45 @@ def test_a_move_whose_target_is_off_for_certain_is_given_up_by_force(site: Three
     wait_until(lambda: VM not in site.domains(NEW), SECONDS)
     site.done(f"start host vm {VM}")
     assert running(site) == [OLD]
+
+
+DRAIN = f"drain host {OLD} to={NEW} live=yes"
+
+
+def is_there_once(site: ThreeMachines) -> None:
+    """The machine runs on the new host, and nothing of it is left on the old one."""
+    assert running(site) == [NEW] and site.lease(VM)[1:] == ("running", NEW) and site.place(VM) == NEW
+    assert VM not in site.domains(OLD) and not site.machines[OLD].outside(f"{IMAGES}/{VM}.vda").exists()
+    assert site.sql("SELECT * FROM vm_disk_copies") == [] and site.sql("SELECT * FROM vm_fences") == []
+
+
+def test_a_drain_and_a_move_at_once(site: ThreeMachines) -> None:
+    """One of them moves the machine; the other one is refused or finds it moved, and never stops it."""
+    site.add_vm(VM, OLD)
+    site.done(f"start host vm {VM}")
+    known = ("another command is changing g at this moment", f"{VM} is on {NEW} already")
+    for first, second in ((MOVE, DRAIN), (DRAIN, MOVE)):
+        for moment in ("at once", "the lease is renewed", "QEMU waits for the memory"):
+            commands = [site.begin(first)]
+            if moment != "at once":
+                wait_until(moments(site, NEW)[moment], SECONDS)
+            commands.append(site.begin(second))
+            results = [command.end(SECONDS) for command in commands]
+            assert 0 in [status for status, _ in results], results
+            for status, error in results:
+                assert status == 0 or any(text in error for text in known), results
+                assert "is stopped" not in error, results
+            is_there_once(site)
+            assert f"{VM} runs on {OLD} now" in site.rocks(f"move host vm {VM} {OLD} live=yes", SECONDS).text
+
+
+def test_a_drain_that_was_killed_is_repeated(site: ThreeMachines) -> None:
+    """It ends the move that it had begun."""
+    site.add_vm(VM, OLD)
+    site.done(f"start host vm {VM}")
+    command = site.begin(DRAIN)
+    wait_until(moments(site, NEW)["the copy begins"], SECONDS)
+    command.kill()
+    ended = site.rocks(DRAIN, SECONDS)
+    assert ended.exit_status == 0, ended.error_text
+    is_there_once(site)

@@ -215,8 +215,8 @@ def test_a_machine_in_an_interrupted_move_is_reported_once(
     for failures in (1, 2):
         site.faults[silent] = HostError(f"cannot reach {silent}")
         site.look(supervisor, 30)
-        told = [line for line in site.log if f"{silent} does not answer" in line]
-        assert len(told) == failures and f"{NAME} was moving from {OLD} to {NEW}" in told[-1]
+        lines = [line for line in site.log if f"{silent} does not answer" in line]
+        assert len(lines) == failures and f"{NAME} was moving from {OLD} to {NEW}" in lines[-1]
         site.faults.clear()
         site.look(supervisor)
     assert site.commands == []

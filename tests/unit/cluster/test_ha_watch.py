@@ -88,7 +88,7 @@ def test_a_machine_that_moves_is_watched_on_both_hosts_and_taken_from_none() -> 
 
 
 @pytest.mark.parametrize("silent", ["vmh1", "vmh2"])
-def test_what_an_operator_is_told_of_a_move_whose_host_has_failed(silent: str) -> None:
+def test_the_message_on_a_move_whose_host_has_failed(silent: str) -> None:
     """The new host alone may be given up: the old one has the lease."""
     line = move_is_stuck(Lease("vm-a-0", 7, "vmh1", "moving", "move", None, "vmh2"), silent)
     assert "rocks move host vm vm-a-0 vmh2 live=yes" in line

@@ -10,12 +10,22 @@ from typing import Any
 
 import pytest
 
-from rocks.errors import HostError, RocksError
+from rocks.errors import HostError, RocksError, StateError
 from rocks.hosts import live_moves
 from rocks.hosts.local import PipeStream
 from rocks.hosts.settings import FleetSettings, HostAddress
 from rocks.wire.agent import StartDomain
-from rocks.wire.live_moves import PROGRESS, RESULT, TICK, Arrive, Leave, Progress, Result, frame
+from rocks.wire.live_moves import (
+    PROGRESS,
+    REFUSED_STATUS,
+    RESULT,
+    TICK,
+    Arrive,
+    Leave,
+    Progress,
+    Result,
+    frame,
+)
 
 OLD, NEW = (HostAddress(name, name, is_local=True) for name in ("old", "new"))
 LEAVE = Leave("a", 7, "move", ())
@@ -131,3 +141,24 @@ def test_of_many_reports_the_latest_counts(agents: Agents, monkeypatch: pytest.M
     agents.sent["old"] = b"".join(progress(number) for number in range(5000)) + ENDED
     assert live_moves.move_live(OLD, NEW, FleetSettings(), LEAVE, ARRIVE, watch) == Result()
     assert 1 <= len(agents.watched) <= 2
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(REFUSED_STATUS, StateError), (1, HostError), (0, HostError), (255, HostError)]
+)
+def test_a_refusal_is_no_fault_of_the_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, kind: type[RocksError]
+) -> None:
+    """The machine cannot move as it is: the caller may do something else with it."""
+    program = "import sys; sys.stdin.readline(); print('a cannot move', file=sys.stderr); sys.exit(int(sys.argv[1]))"
+    agents = Agents(tmp_path)
+
+    def start(host: HostAddress, *arguments: Any) -> PipeStream:
+        if host is OLD:
+            return agents.start(host, *arguments)
+        return PipeStream([sys.executable, "-c", program, str(status)])
+
+    monkeypatch.setattr(live_moves, "start_agent", start)
+    with pytest.raises(RocksError, match="^new: ") as raised:
+        live_moves.move_live(OLD, NEW, FleetSettings(), LEAVE, ARRIVE)
+    assert type(raised.value) is kind

@@ -1,11 +1,12 @@
 """`rocks drain host`"""
 
 import rocks.commands
-from rocks.actions.host_drains import Drain, drain_host
+from rocks.actions.host_drains import Drain, Means, drain_host
 from rocks.actions.vm_moves import Ways
 from rocks.actions.vm_power import DEFAULT_DEADLINE_SECONDS
 from rocks.cluster.values import read_number
 from rocks.commands._shared.interrupt import LOOK_AT_LEASES
+from rocks.commands._shared.vm_filters import filters_of
 from rocks.commands._shared.vm_start import start_outcomes
 from rocks.errors import UserError
 
@@ -22,7 +23,11 @@ class Command(rocks.commands.Command):
     to the host that has the most memory left, and started there if it ran. A machine that cannot be moved is not
     stopped if that is known before, and otherwise started where it was. One machine follows the other, and one that
     fails does not stop the others. The same command goes on with the other machines; it does not start a machine that a
-    killed command has stopped.
+    killed command has stopped. A machine that another command has moved from the host meanwhile is left alone.
+
+    With live=yes, machines that run are moved as by move host vm live=yes, without stopping them. One that cannot move
+    this way is stopped for its move, and a line says why. One whose move was begun and failed is not stopped, and
+    goes on where it was. What an interrupted move has left is completed or undone first.
 
     <arg type='string' name='host'>
     The physical host.
@@ -36,6 +41,9 @@ class Command(rocks.commands.Command):
     <param type='int' name='timeout' default='60' unit='seconds'>
     Time that shutdown allows each guest.
     </param>
+    <param type='bool' name='live' default='no'>
+    yes: move running machines without stopping them, where that is possible; it needs to.
+    </param>
     <shared command='set host power' names='dry-run'/>
 
     <example cmd='drain host vm-container-0-0'>
@@ -43,6 +51,9 @@ class Command(rocks.commands.Command):
     </example>
     <example cmd='drain host vm-container-0-0 to="vm-container-0-1 vm-container-0-2" timeout=120'>
     Move them to two other hosts.
+    </example>
+    <example cmd='drain host vm-container-0-0 to="vm-container-0-1" live=yes'>
+    Move them while they run, and stop only those that cannot move this way.
     </example>
     <related>move host vm</related>
     <related>evacuate host</related>
@@ -60,13 +71,16 @@ class Command(rocks.commands.Command):
         if action not in ACTIONS:
             raise UserError(f'action "{action}" must be one of {", ".join(ACTIONS)}')
         seconds = read_number("timeout", self.fillText("timeout", str(DEFAULT_DEADLINE_SECONDS)), 0, 3600)
-        drain = Drain(host, tuple(targets), "shutdown" if action == "shutdown" else "poweroff", seconds)
-        outcomes = drain_host(
-            self.db,
-            drain,
+        live = self.fillFlag("live")
+        if live and not targets:
+            raise UserError('live=yes moves machines, so it needs the hosts that get them: to="HOST HOST"')
+        drain = Drain(host, tuple(targets), "shutdown" if action == "shutdown" else "poweroff", seconds, live)
+        means = Means(
             Ways(self.notify, self.showProgress),
             lambda names: start_outcomes(self, names),
+            filters_of(self),
         )
+        outcomes = drain_host(self.db, drain, means)
         for line in outcomes.lines:
             self.addLine(line)
         if not outcomes.tried:
