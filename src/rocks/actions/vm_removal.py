@@ -7,27 +7,36 @@ from typing import TYPE_CHECKING
 
 from rocks.actions.console_logs import remove_console_logs
 from rocks.actions.host_images import check_erase, remaining_files, remove_disks, remove_files
+from rocks.actions.vm_locks import lock_vms
 from rocks.actions.vm_power import stop_machines
+from rocks.actions.vm_volumes import destroy_volumes, line_of
+from rocks.cluster.image_plan import volume_name
 from rocks.cluster.lease_plan import place_of
 from rocks.database import disk_copies, leases
+from rocks.database.image_places import disk_locations
 from rocks.database.vm_changes import delete_vms
 from rocks.errors import BusyError, HostError, RocksError
 from rocks.wire.disk_moves import moving_path
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from rocks.cluster.records import VirtualMachine
+    from rocks.cluster.image_places import DiskLocation
+    from rocks.cluster.records import Lease, VirtualMachine
     from rocks.database.connection import Database
 
 
 @dataclass(frozen=True)
 class Removed:
-    """`warnings` about hosts that did not answer; images that exist and remain, and removed ones, as `HOST:PATH`."""
+    """`warnings` about hosts that did not answer; images that exist and remain, and removed ones, as `HOST:PATH`.
+
+    `volumes` are the removed images of NASes, as `NAS:POOL/VOLUME`.
+    """
 
     warnings: tuple[str, ...]
     images: tuple[str, ...]
     removed: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
 
 
 def remove_vms(database: Database, machines: Sequence[VirtualMachine], with_disks: bool = False) -> Removed:
@@ -36,10 +45,15 @@ def remove_vms(database: Database, machines: Sequence[VirtualMachine], with_disk
     Commits before the rows are deleted. A host that does not answer yields a warning: the lease remains, so that no
     machine with the same name or on the same disks starts before the old one is known to be gone. BusyError when
     another command is changing one of the machines; no row is deleted then. `with_disks`: the disks of stopped
-    machines that bear their UUIDs are removed too, and what moves have left on other hosts.
+    machines that bear their UUIDs are removed too, on hosts and NASes, and what moves have left on other hosts. A
+    command that was killed while it removed disks has deleted no row, and can be repeated.
     """
+    on_nas: list[DiskLocation] = []
     if with_disks:
         check_erase(machines)
+        on_nas = [disk for disk in disk_locations(database, [vm.name for vm in machines]) if disk.nas]
+        for error in lock_vms(database, list(dict.fromkeys(disk.vm for disk in on_nas))).values():
+            raise error  # a start must not make a new image where this destroys the old one
     held = leases.read_leases(database, [vm.name for vm in machines])
     places = {vm.name: place_of(vm, held.get(vm.name.lower())) for vm in machines}
     outcomes = stop_machines(
@@ -49,10 +63,14 @@ def remove_vms(database: Database, machines: Sequence[VirtualMachine], with_disk
         if isinstance(error, BusyError):
             raise error
     removed: list[str] = []
+    volumes: list[str] = []
     errors: list[str] = []
     stopped = [vm for vm in machines if vm.name not in outcomes.failed]
     if with_disks:
         removed, errors = remove_disks(database, stopped, places)
+        off = [vm for vm in machines if _is_off(vm, outcomes.failed, held)]
+        volumes, lines = _remove_volumes(database, off, on_nas, outcomes.failed)
+        errors += lines
     errors += _remove_copies(database, machines, stopped if with_disks else [])
     silent = {name for name, error in outcomes.failed.items() if isinstance(error, HostError)}
     stay, unknown = remaining_files(database, [vm for vm in machines if vm.name not in silent], places)
@@ -69,7 +87,38 @@ def remove_vms(database: Database, machines: Sequence[VirtualMachine], with_disk
             for host in sorted({*silent_hosts, *unknown})
         ),
     ]
-    return Removed(tuple(warnings), tuple(image for image in stay if image not in removed), tuple(removed))
+    return Removed(
+        tuple(warnings),
+        tuple(image for image in stay if image not in removed),
+        tuple(removed),
+        tuple(volumes),
+    )
+
+
+def _is_off(vm: VirtualMachine, failed: Mapping[str, RocksError], held: Mapping[str, Lease]) -> bool:
+    """Whether no host may run the machine: it was stopped, or its host is silent and has no lease of it."""
+    lease = held.get(vm.name.lower())
+    is_free = lease is None or not lease.is_held
+    return vm.name not in failed or (is_free and isinstance(failed[vm.name], HostError))
+
+
+def _remove_volumes(
+    database: Database,
+    off: Sequence[VirtualMachine],
+    disks: Sequence[DiskLocation],
+    failed: Mapping[str, RocksError],
+) -> tuple[list[str], list[str]]:
+    """Destroy the images of machines that are off; (those that are destroyed, a line for each that may stay)."""
+    volumes, lines = [], []
+    names = {vm.name for vm in off}
+    outcomes = destroy_volumes(database, off, [disk for disk in disks if disk.vm in names])
+    for disk in disks:
+        outcome = outcomes[disk] if disk in outcomes else failed[disk.vm]
+        if isinstance(outcome, RocksError):
+            lines.append(line_of(disk, outcome))
+        elif outcome:
+            volumes.append(f"{disk.nas}:{disk.zpool}/{volume_name(disk.vm, disk.number)}")
+    return volumes, lines
 
 
 def _remove_copies(

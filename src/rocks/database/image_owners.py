@@ -35,3 +35,22 @@ def machine_with_disk(database: Database, host: str, path: str) -> str | None:
         (host, path, name, folder, host, path),
     )
     return str(rows[0][0]) if rows else None
+
+
+def machines_with_devices(database: Database, devices: Collection[str]) -> dict[str, list[str]]:
+    """Name of a device of the device mapper → the virtual machines that have it as a disk; one statement."""
+    if not devices:
+        return {}
+    chosen = sorted(devices)
+    paths = [f"/dev/mapper/{device}" for device in chosen]
+    rows = database.rows(
+        "SELECT SUBSTRING_INDEX(d.Name, '/', -1), n.Name FROM vm_disks d JOIN vm_nodes v ON v.ID = d.Vm_Node"
+        " JOIN nodes n ON n.ID = v.Node"
+        f" WHERE (d.Name IN ({placeholders(chosen)}) AND TRIM(TRAILING '/' FROM d.Prefix) = '/dev/mapper')"
+        f" OR d.Name IN ({placeholders(paths)}) ORDER BY n.ID",
+        [*chosen, *paths],
+    )
+    found: dict[str, list[str]] = {}
+    for device, name in rows:
+        found.setdefault(str(device), []).append(str(name))
+    return found

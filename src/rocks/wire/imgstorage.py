@@ -112,13 +112,16 @@ class UnmapZvol:
 class DelZvol:
     """Destroy an unmapped image; with `force` even if a host's copy has changes that the NAS does not have.
 
-    Until `grace_seconds` have passed it can be restored; 0 destroys it now, also one that is in its grace period.
+    Until `grace_seconds` have passed it can be restored; 0 destroys it now, also one that is in its grace period. With
+    `machine`, a UUID, the image of another virtual machine stays. A NAS of an earlier release ignores the UUID; such a
+    NAS lists its images without their machines.
     """
 
     zpool: str
     zvol: str
     force: bool = False
     grace_seconds: int = 0
+    machine: str = ""
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,8 @@ def remove_with_hooks(command: Command, names: Sequence[str], with_disks: bool =
         )
     for image in removed.removed:
         command.notify(f"the disk image {image} is removed")
+    for volume in removed.volumes:
+        command.notify(f"the image {volume} is destroyed")
 
 
 def reads_disks_parameter(command: Command) -> bool:

@@ -19,7 +19,8 @@ class ImageRow:
     `is_sending` is 1 for a transfer to the host, 0 for one to the NAS, None without a transfer; with `is_delete_remote`
     it is the last one. `locked` is the volume's name while a map would raise BusyError. `due_at`: a removed image is
     destroyed then, UNIX seconds. `silent_seconds`: for so long its host has sent nothing, and it should have. `peer` is
-    the other NAS of a move; in the state `arriving` the image is not of this NAS yet.
+    the other NAS of a move; in the state `arriving` the image is not of this NAS yet. `machine` is the UUID of the
+    machine that the image was mapped for first, '' before that, None from a NAS of an earlier release.
     """
 
     zvol: str
@@ -42,6 +43,7 @@ class ImageRow:
     silent_seconds: Optional[int] = None
     image_id: str = ""
     peer: Optional[str] = None
+    machine: Optional[str] = None
 
 
 @dataclass(frozen=True)

@@ -188,9 +188,11 @@ def move_image(nas: str, zvol: str, target: str, zpool: str, grace_seconds: int)
     return Query(nas, wire.MoveZvol(zvol, target, zpool, grace_seconds), _nothing)
 
 
-def delete_image(nas: str, zpool: str, zvol: str, force: bool, grace_seconds: int) -> Query[None]:
-    """Destroy it after its grace period."""
-    return Query(nas, wire.DelZvol(zpool, zvol, force, grace_seconds), _nothing)
+def delete_image(
+    nas: str, zpool: str, zvol: str, force: bool, grace_seconds: int, machine: str = ""
+) -> Query[None]:
+    """Destroy it after its grace period; with `machine` only if it is not another one's."""
+    return Query(nas, wire.DelZvol(zpool, zvol, force, grace_seconds, machine), _nothing)
 
 
 def undelete_image(nas: str, zvol: str) -> Query[None]:

@@ -248,6 +248,11 @@ class Commands:
             raise StateError(
                 f"ZVol {request.zvol} is in the pool {image.pool} of {self._node}, not in {request.zpool}"
             )
+        if request.machine and image.machine not in ("", request.machine):
+            raise StateError(
+                f"ZVol {request.zvol} belongs to another machine ({image.machine}), which was removed or made anew",
+                code=Code.IMAGE_FOREIGN,
+            )
         self._take(request.zvol, events.Delete(op_id, request.grace_seconds, request.force))
 
     def _restore(self, request: wire.RestoreZvol, op_id: str) -> None:

@@ -61,6 +61,7 @@ def image_row(
         "persistent": image.persistent,
         "reason": image.reason,
         "image_id": image.image_id,
+        "machine": image.machine,
         "peer": image.peer,
         "due_at": image.due_at if image.state == DELETING and image.work is None else None,
         "silent_seconds": None if silent_seconds is None else round(silent_seconds),

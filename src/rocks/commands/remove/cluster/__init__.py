@@ -23,7 +23,9 @@ class Command(rocks.commands.Command):
 
     <param type='string' name='disks' default='keep' values='keep,remove'>
     keep: disk images stay, and no other machine gets them (rocks list host image). remove: images and block
-    devices that belong to the machines are removed or erased (attribute vm_image_erase); images on a NAS stay.
+    devices that belong to the machines are removed or erased (attribute vm_image_erase); images on NASes are
+    destroyed at once, without a grace period. One that another machine owns or uses, or that has clones, stays, and so
+    does one on a NAS that does not answer: a line has the reason, and the command that removes it.
     </param>
     <shared command='set host power' names='dry-run'/>
 

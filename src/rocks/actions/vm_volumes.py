@@ -1,0 +1,178 @@
+"""The images on NASes of machines that are removed, or that get fresh disks: image storage destroys them, at once.
+
+Nothing of image storage is loaded for machines without such disks.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rocks import dry_run
+from rocks.cluster.image_plan import volume_name
+from rocks.database.image_owners import machines_with_devices
+from rocks.errors import BusyError, Code, RocksError, StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rocks.cluster.image_places import DiskLocation
+    from rocks.cluster.records import VirtualMachine
+    from rocks.database.connection import Database
+    from rocks.imgstorage.client import StorageClient
+    from rocks.imgstorage.client.answers import ImageRow
+
+    Destroyed = dict[DiskLocation, bool | RocksError]
+    """Disk → whether it had an image, which is destroyed; or why that stays."""
+
+_LOOK_SECONDS = 0.5
+
+
+def destroy_volumes(
+    database: Database, machines: Sequence[VirtualMachine], disks: Sequence[DiskLocation]
+) -> Destroyed:
+    """Destroy the images of these disks of the machines, which are locked and off; no disk is missing in the answer.
+
+    An image stays when it bears the UUID of another machine, another machine has its device as a disk, a host has it
+    mapped, or other images are its clones; clones that are destroyed by the same call do not count. The caller's
+    transaction is ended.
+    """
+    on_nas = [disk for disk in disks if disk.nas and disk.zpool]
+    result: Destroyed = dict.fromkeys(disks, False)
+    if not on_nas:
+        return result
+    from rocks.actions.storage_access import open_storage
+
+    uuids = {vm.name: vm.uuid for vm in machines}
+    users = _other_users(database, on_nas)
+    try:
+        storage = open_storage(database)
+        database.commit()
+        with storage:
+            result.update(_checked(storage, on_nas, uuids, users))
+            pending = [disk for disk in on_nas if result[disk] is False]
+            while pending:
+                result.update(_destroy(storage, pending, uuids))
+                if not any(result[disk] is True for disk in pending):
+                    break
+                # clones are destroyed before their origins
+                pending = [disk for disk in pending if _may_have_had_clones(result[disk])]
+    except RocksError as error:
+        result.update({disk: error for disk in on_nas if result[disk] is False})
+    return result
+
+
+def line_of(disk: DiskLocation, error: RocksError) -> str:
+    """Why the image of a removed machine stays, and the command that removes it."""
+    volume = volume_name(disk.vm, disk.number)
+    return (
+        f"the image {disk.nas}:{disk.zpool}/{volume} of {disk.vm} may stay: {error}; when it is not needed: rocks "
+        f"remove host storageimg {disk.nas} {disk.zpool} {volume} now=yes"
+    )
+
+
+def _other_users(database: Database, disks: Sequence[DiskLocation]) -> dict[DiskLocation, StateError]:
+    """Errors for the disks whose device is a disk of another machine, too: an operator has given it that."""
+    from rocks.imgstorage.life.names import guest_device
+
+    devices = {disk: guest_device(volume_name(disk.vm, disk.number)) for disk in disks}
+    users = machines_with_devices(database, list(devices.values()))
+    found = {}
+    for disk, device in devices.items():
+        others = [name for name in users.get(device, ()) if name.lower() != disk.vm.lower()]
+        if others:
+            found[disk] = StateError(f"its device {device} is a disk of {others[0]}, too")
+    return found
+
+
+def _checked(
+    storage: StorageClient,
+    disks: Sequence[DiskLocation],
+    uuids: Mapping[str, str],
+    users: Mapping[DiskLocation, StateError],
+) -> Destroyed:
+    """The errors that are known before anything is requested."""
+    from rocks.actions.image_bases import older_nas
+    from rocks.imgstorage.client import questions
+
+    answers = storage.ask_each(
+        {nas: questions.images_of(nas) for nas in sorted({disk.nas for disk in disks})}
+    )
+    found: Destroyed = {}
+    for disk in disks:
+        rows = answers[disk.nas]
+        if isinstance(rows, RocksError):
+            found[disk] = rows
+        elif disk in users:
+            found[disk] = users[disk]
+        elif any(row.machine is None for row in rows):
+            found[disk] = older_nas(disk.nas, "does not tell whose its images are")
+        else:
+            volume = volume_name(disk.vm, disk.number)
+            row = next((row for row in rows if row.zvol == volume), None)
+            if row is not None and row.machine not in ("", uuids[disk.vm]):
+                found[disk] = _of_another(row)
+    return found
+
+
+def _of_another(row: ImageRow) -> StateError:
+    return StateError(
+        f"it bears the UUID of another machine ({row.machine}), which was removed or made anew",
+        code=Code.IMAGE_FOREIGN,
+    )
+
+
+def _destroy(storage: StorageClient, disks: Sequence[DiskLocation], uuids: Mapping[str, str]) -> Destroyed:
+    """Request that, and wait until the images are gone."""
+    from rocks.imgstorage.client import questions
+    from rocks.imgstorage.client.asking import MAP_SECONDS
+
+    requests = {
+        str(number): questions.delete_image(
+            disk.nas, disk.zpool, volume_name(disk.vm, disk.number), False, 0, uuids[disk.vm]
+        )
+        for number, disk in enumerate(disks)
+    }
+    answers = storage.ask_each(requests, MAP_SECONDS)
+    result: Destroyed = {}
+    for number, disk in enumerate(disks):
+        answer = answers[str(number)]
+        if isinstance(answer, RocksError):
+            result[disk] = False if answer.code is Code.IMAGE_UNKNOWN else answer
+        else:
+            result[disk] = True
+    if not dry_run.is_on():
+        result.update(_wait_until_gone(storage, [disk for disk in disks if result[disk] is True]))
+    return result
+
+
+def _wait_until_gone(storage: StorageClient, disks: Sequence[DiskLocation]) -> Destroyed:
+    """The errors of the images that are not."""
+    from rocks.actions.images import GONE_SECONDS
+    from rocks.clock import Deadline, wait_seconds
+    from rocks.imgstorage.client import questions
+
+    waiting, failed = list(disks), {}
+    deadline = Deadline(GONE_SECONDS)
+    while waiting and not deadline.passed():
+        nases = sorted({disk.nas for disk in waiting})
+        answers = storage.ask_each({nas: questions.images_of(nas) for nas in nases})
+        for disk in list(waiting):
+            rows, volume = answers[disk.nas], volume_name(disk.vm, disk.number)
+            if isinstance(rows, RocksError):
+                failed[disk] = rows
+                waiting.remove(disk)
+                continue
+            row = next((row for row in rows if row.zvol == volume), None)
+            if row is None:
+                waiting.remove(disk)
+            elif row.state != "deleting":
+                failed[disk] = StateError(f"it is {row.state}: {row.reason or 'see the log of its NAS'}")
+                waiting.remove(disk)
+        if waiting:
+            wait_seconds(_LOOK_SECONDS)
+    still = {disk: BusyError("it is still being destroyed") for disk in waiting}
+    return {**failed, **still}
+
+
+def _may_have_had_clones(answer: bool | RocksError) -> bool:
+    return isinstance(answer, StateError) and answer.code is not Code.IMAGE_FOREIGN

@@ -1,0 +1,240 @@
+"""Machines that are removed with their disks: the NAS destroys the images, and only those that are theirs.
+
+The hosts of these tests are played, as in `test_storage_vms`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from rocks.database import leases
+from rocks.imgstorage.client import asking
+from rocks.imgstorage.nas import commands as nas_commands
+from rocks.imgstorage.nas import rows
+from rocks.process import run
+from rocks.wire import imgstorage as wire
+from tests.system.commands.conftest import Ended, rocks, silent_hosts, site, vm_site
+from tests.system.imgstorage.image_site import NAS
+from tests.system.imgstorage.storage_site import HOST, Storage, certified, daemons, storage
+from tests.system.imgstorage.test_storage_vms import END, START, STOP, hosts
+
+__all__ = ["certified", "daemons", "hosts", "rocks", "silent_hosts", "site", "storage", "vm_site"]
+
+REMOVE_VM = ("remove", "host", "vm")
+KILLED = """
+import os, signal, sys
+from rocks.actions import host_requests, vm_removal
+from rocks.cli.main import main
+from rocks.errors import HostError
+
+def silent(database, requests, *rest, **more):
+    return [(host, HostError("silent")) for host in requests]
+
+def killed(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+from rocks.actions import host_images
+host_images.ask_each = silent
+vm_removal.delete_vms = killed
+main(sys.argv[1:])
+"""
+
+
+def used(storage: Storage, name: str, *disks: str) -> str:
+    """A machine that has run once and is off, its images unmapped."""
+    storage.add_vm(name, *disks)
+    assert storage.rocks(*START, name).status == 0
+    storage.done(*STOP, name, END)
+    leases.release_leases(storage.cluster.database, [name])
+    storage.cluster.database.commit()
+    return name
+
+
+def volumes(storage: Storage, *names: str) -> list[str]:
+    """The images of these machines that the pool has."""
+    found = [fact.name.partition("/")[2] for fact in storage.images.nas.pools.list_volumes("tank")]
+    return sorted(volume for volume in found if volume.rpartition("-vol")[0] in names)
+
+
+def machines(storage: Storage) -> set[str]:
+    """Those of the database."""
+    database = storage.cluster.database
+    database.rollback()
+    return {row[0] for row in database.rows("SELECT n.Name FROM vm_nodes v JOIN nodes n ON n.ID = v.Node")}
+
+
+def removed(storage: Storage, *names: str) -> Ended:
+    """Remove the machines with their disks."""
+    ended = storage.rocks(*REMOVE_VM, *names, "disks=remove")
+    assert ended.status == 0, ended
+    assert not machines(storage) & set(names)
+    return ended
+
+
+def test_the_images_of_a_machine_go_with_it(storage: Storage) -> None:
+    """All of it, at once, and none of another's; the name is free again for a machine with an empty disk."""
+    used(storage, "leaver", "vda", "vdb")
+    used(storage, "stayer")
+    storage.images.nas.pools.write("tank/leaver-vol", b"old", 4096)
+    before = storage.cluster.contents()
+    dry = storage.rocks(*REMOVE_VM, "leaver", "disks=remove", "dry-run=yes")
+    assert dry.status == 0
+    for volume in ("leaver-vol", "leaver-vol1"):
+        assert f"{NAS}: would destroy the image {volume}\n" in dry.out + dry.err
+    assert volumes(storage, "leaver") == ["leaver-vol", "leaver-vol1"]
+    assert storage.cluster.contents() == before
+
+    ended = removed(storage, "leaver")
+    for volume in ("leaver-vol", "leaver-vol1"):
+        assert f"the image {NAS}:tank/{volume} is destroyed" in ended.err
+    assert "leaver-vol2" not in ended.err and "stayer-vol" not in ended.err
+    assert volumes(storage, "leaver", "stayer") == ["stayer-vol"]
+    storage.done("remove", "host", "leaver")
+    used(storage, "leaver")
+    assert storage.images.nas.pools.read("tank/leaver-vol", 3, 4096) == bytes(3)
+
+
+def test_a_machine_that_never_started_has_no_image(storage: Storage) -> None:
+    storage.add_vm("unborn")
+    ended = removed(storage, "unborn")
+    assert "unborn-vol" not in ended.err
+
+
+def test_without_the_parameter_images_stay(storage: Storage) -> None:
+    used(storage, "keeper")
+    assert storage.rocks(*REMOVE_VM, "keeper").status == 0
+    assert volumes(storage, "keeper") == ["keeper-vol"]
+
+
+def test_a_mapped_image_refuses_the_command_before_anything(storage: Storage) -> None:
+    used(storage, "early")
+    storage.add_vm("mapped")
+    assert storage.rocks(*START, "mapped").status == 0
+    message = storage.refused(*REMOVE_VM, "early", "mapped", "disks=remove")
+    assert f"its image {NAS}:mapped-vol is mapped to {HOST}" in message
+    assert volumes(storage, "early", "mapped") == ["early-vol", "mapped-vol"]
+    storage.done(*STOP, "mapped", END)
+
+
+def test_the_image_of_a_removed_machine_of_the_name_stays(storage: Storage) -> None:
+    """It bears the UUID of that machine; the new one has never had a disk."""
+    used(storage, "heir")
+    assert storage.rocks(*REMOVE_VM, "heir").status == 0
+    storage.done("remove", "host", "heir")
+    storage.add_vm("heir")
+    ended = removed(storage, "heir")
+    assert (
+        f"the image {NAS}:tank/heir-vol of heir may stay: it bears the UUID of another machine" in ended.err
+    )
+    assert f"rocks remove host storageimg {NAS} tank heir-vol now=yes" in ended.err
+    assert volumes(storage, "heir") == ["heir-vol"]
+    storage.done("remove", "host", "storageimg", NAS, "tank", "heir-vol", "now=yes")
+
+
+def test_a_nas_compares_the_uuid_itself(storage: Storage) -> None:
+    """The image may have become another machine's after it was listed."""
+    used(storage, "mine")
+    with pytest.raises(Exception, match="belongs to another machine"):
+        storage.images.ask(wire.DelZvol("tank", "mine-vol", machine="of another"))
+    assert volumes(storage, "mine") == ["mine-vol"]
+    removed(storage, "mine")
+
+
+def test_an_image_that_another_machine_has_as_a_disk_stays(storage: Storage) -> None:
+    used(storage, "lender")
+    storage.done("add", "host", "vm", HOST, "compute", "name=borrower")
+    storage.done("set", "host", "vm", "borrower", "disk=phy:/dev/mapper/lender-vol-snap,vda,virtio")
+    ended = removed(storage, "lender")
+    assert "its device lender-vol-snap is a disk of borrower, too" in ended.err
+    assert volumes(storage, "lender") == ["lender-vol"]
+
+
+def test_clones_are_destroyed_before_their_origin(storage: Storage) -> None:
+    """A teacher's cluster with the students' clones of it, by one command, in any order."""
+    used(storage, "origin")
+    storage.add_vm("student")
+    storage.done("add", "host", "storageimg", NAS, "tank", "student-vol", "origin=origin-vol")
+    ended = removed(storage, "origin", "student")
+    assert "may stay" not in ended.err and volumes(storage, "origin", "student") == []
+    storage.done("remove", "host", "origin")
+    used(storage, "origin")
+    storage.done("add", "host", "storageimg", NAS, "tank", "free-vol", "origin=origin-vol")
+    assert "tank/free-vol is a clone of" in removed(storage, "origin").err
+    assert volumes(storage, "origin", "free") == ["free-vol", "origin-vol"]
+
+
+def test_a_silent_nas_keeps_images_that_the_command_names(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used(storage, "lonely", "vda", "vdb")
+    service = storage.images.nas.service
+    assert service is not None
+    service.close()
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(asking, "QUICK_SECONDS", 0.5)
+            ended = removed(storage, "lonely")
+    finally:
+        storage.images.nas.start()
+    for volume in ("lonely-vol", "lonely-vol1"):
+        line = next(line for line in ended.err.splitlines() if f"tank/{volume} of lonely may stay" in line)
+        assert "has not answered within 0.5 s" in line
+        advice = line.partition("when it is not needed: rocks ")[2]
+        storage.done(*advice.split())
+    assert volumes(storage, "lonely") == []
+
+
+def test_a_nas_of_an_earlier_release_keeps_the_images(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would ignore the UUID, and does not tell whose its images are."""
+    used(storage, "older")
+    image_row = rows.image_row
+
+    def earlier(*arguments: object) -> dict[str, object]:
+        row = image_row(*arguments)  # type: ignore[arg-type]
+        del row["machine"]
+        return row
+
+    monkeypatch.setattr(nas_commands, "image_row", earlier)
+    ended = removed(storage, "older")
+    assert "has an earlier release of image storage" in ended.err
+    assert volumes(storage, "older") == ["older-vol"]
+
+
+def test_a_killed_command_is_completed_by_its_repetition(storage: Storage) -> None:
+    """SIGKILL when the images are destroyed and the rows are not deleted."""
+    used(storage, "victim", "vda", "vdb")
+    before = storage.cluster.contents()
+    source = str(Path(__file__).parents[3] / "src")
+    command = [sys.executable, "-c", KILLED, *REMOVE_VM, "victim", "disks=remove"]
+    ended = run(command, deadline_seconds=300, environment={**os.environ, "PYTHONPATH": source})
+    assert ended.exit_status == -9, ended.error_text
+    assert volumes(storage, "victim") == [] and "victim" in machines(storage)
+    assert storage.cluster.contents() == before
+    removed(storage, "victim")
+
+
+def test_a_cluster_is_removed_and_made_again(storage: Storage) -> None:
+    """With the names and addresses that it had."""
+    storage.done("set", "attr", "vm_vlan_pool", "2-300")
+    storage.done("set", "host", "attr", HOST, "img_sync", "yes")
+    places = (f"fe-container={HOST}", f"container-hosts={HOST}", "disk-per-compute=2", "disk-per-frontend=3")
+    add = ("add", "cluster", "203.0.113.9", "1", "fe-name=classroom", "cluster-naming=yes", *places)
+    names = ("classroom", "vm-classroom-0")
+    for _ in range(2):
+        storage.done(*add)
+        storage.done("set", "host", "vm", "nas", *names, f"nas={NAS}", "zpool=tank")
+        ended = storage.rocks(*START, *names)
+        assert ended.status == 0, ended
+        storage.done(*STOP, *names, END)
+        leases.release_leases(storage.cluster.database, names)
+        storage.cluster.database.commit()
+        assert len(volumes(storage, *names)) == 2
+        ended = storage.rocks("remove", "cluster", "classroom", "disks=remove")
+        assert ended.status == 0 and volumes(storage, *names) == []
+        assert f"the image {NAS}:tank/vm-classroom-0-vol is destroyed" in ended.err
