@@ -18,6 +18,7 @@ from rocks.cluster.guest_images import (
     ADDRESS_ATTRIBUTE,
     CLUSTER_KEY_ATTRIBUTE,
     IMAGE_ATTRIBUTE,
+    INSTANCE_ATTRIBUTE,
     KEYS_ATTRIBUTE,
     check_image_name,
 )
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
 
 MOST_CLONES = 1000
-_OWN = (IMAGE_ATTRIBUTE, ADDRESS_ATTRIBUTE, CLUSTER_KEY_ATTRIBUTE, "kvm_netboot")
+_OWN = (IMAGE_ATTRIBUTE, ADDRESS_ATTRIBUTE, CLUSTER_KEY_ATTRIBUTE, INSTANCE_ATTRIBUTE, "kvm_netboot")
 """Attributes that each machine gets anew."""
 
 

@@ -165,6 +165,12 @@ def _remove_seed(database: Database, vm: VirtualMachine, host: Host, errors: lis
         errors.append(f"the file {path} of {vm.name} on {host.name} stays: {error}")
 
 
+def remove_disk(database: Database, vm: VirtualMachine, disk: Disk) -> bool:
+    """Remove one disk of a machine that is off from its container; whether it existed. Raises the host's error."""
+    assert vm.container is not None
+    return _ask(database, vm.container, _removal(vm, vm.container, disk)).changed
+
+
 def remove_files(
     database: Database, vm: VirtualMachine, host_name: str, paths: Sequence[str]
 ) -> list[RocksError]:

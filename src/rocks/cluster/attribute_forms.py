@@ -178,6 +178,7 @@ _FORMS: dict[str, Check] = {
     "kvm_cdrom_boot": _one_of(*BOOT_PLACES),
     "vm_authorized_keys": read_keys,
     "vm_cluster_address": check_ip,
+    "vm_instance": _number(0, 999_999_999),
     "vm_image_directories": _each(check_image_directory),
     "vm_disk_devices": _each(check_device_pattern),
     "vm_image_erase": _one_of("discard", "overwrite"),

@@ -24,6 +24,7 @@ IMAGE_ATTRIBUTE = "vm_image"
 KEYS_ATTRIBUTE = "vm_authorized_keys"
 ADDRESS_ATTRIBUTE = "vm_cluster_address"
 CLUSTER_KEY_ATTRIBUTE = "vm_cluster_key"
+INSTANCE_ATTRIBUTE = "vm_instance"
 
 LEAST_FREE_BYTES = 1024**3
 """What stays free in the file system of the disks."""

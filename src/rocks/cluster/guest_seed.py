@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface
 from typing import TYPE_CHECKING, Any
 
-from rocks.cluster.guest_images import ADDRESS_ATTRIBUTE, KEYS_ATTRIBUTE, read_keys
+from rocks.cluster.guest_images import ADDRESS_ATTRIBUTE, INSTANCE_ATTRIBUTE, KEYS_ATTRIBUTE, read_keys
 from rocks.cluster.mac_pool import full_mac
 from rocks.errors import RocksError, StateError
 
@@ -77,7 +77,7 @@ def seed_documents(vm: VirtualMachine, cluster: GuestCluster, connected: Collect
             ["systemctl", "enable", "--now", "nftables.service"],
         ]
     return {
-        "meta-data": _json({"instance-id": vm.uuid, "local-hostname": vm.name}),
+        "meta-data": _json({"instance-id": _instance(vm), "local-hostname": vm.name}),
         "network-config": _json(network),
         "user-data": f"#cloud-config\n{_json({**user, 'write_files': files})}",
     }
@@ -107,6 +107,12 @@ def private_address(frontend: VirtualMachine) -> IPv4Interface | None:
         if interface.vlan and interface.ip and interface.netmask:
             return IPv4Interface(f"{interface.ip}/{interface.netmask}")
     return None
+
+
+def _instance(vm: VirtualMachine) -> str:
+    """The machine's UUID, and the number of its fresh disk: its image may have been made of its own earlier disk."""
+    number = vm.host.attribute(INSTANCE_ATTRIBUTE)
+    return f"{vm.uuid}-{number}" if number else vm.uuid
 
 
 def _network(vm: VirtualMachine, cluster: GuestCluster, connected: Collection[str]) -> dict[str, Any]:

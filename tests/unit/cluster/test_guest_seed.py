@@ -52,6 +52,12 @@ def file_of(found: dict[str, Any], path: str) -> str:
     return content
 
 
+def test_a_fresh_disk_is_another_instance() -> None:
+    """Also where its image was made of the machine's own earlier disk, which has the UUID as its instance."""
+    found = documents(frontend(vm_instance="3"))
+    assert found["meta-data"] == {"instance-id": "uuid-of-web-3", "local-hostname": "web"}
+
+
 def test_a_frontend_has_both_networks_and_routes_for_its_computes() -> None:
     head = frontend(vm_authorized_keys=KEY, Kickstart_PublicDNSServers="203.0.113.5, 203.0.113.6")
     found = documents(head, cluster(head))

@@ -28,6 +28,11 @@ MACHINES = {
         "of a virtual frontend with vm_image: the key, made at a start, with which it reaches its computes; a secret",
         is_secret=True,
     ),
+    "vm_instance": Known(
+        "host",
+        "",
+        "how often rocks reinstall has given the machine a fresh disk; a part of cloud-init's instance-id",
+    ),
     "vm_filter": Known(
         "host",
         "on",

@@ -205,6 +205,12 @@ def read_names(fields: Fields) -> Dict[str, str]:
     return {str(volume): name for volume, name in body.items()}
 
 
+def read_origin(fields: Fields) -> Optional[str]:
+    """The text in `origin`, which may be empty; None without one."""
+    value = fields.get("origin")
+    return value if isinstance(value, str) else None
+
+
 def read_text(name: str, fields: Fields) -> str:
     """A field with a text that is not empty. IncoherentError otherwise."""
     value = fields.get(name)

@@ -22,6 +22,7 @@ from rocks.imgstorage.client.answers import (
     read_devices,
     read_image_attributes,
     read_names,
+    read_origin,
     read_rows,
     read_text,
 )
@@ -104,6 +105,11 @@ def operations_of(nas: str) -> Query[Tuple[OperationRow, ...]]:
 def snapshots_of(nas: str, zvol: str) -> Query[Tuple[SnapshotRow, ...]]:
     """Snapshots of an image."""
     return Query(nas, wire.ListSnapshots(zvol), partial(read_rows, SnapshotRow))
+
+
+def origin_of(nas: str, zvol: str) -> Query[Optional[str]]:
+    """The snapshot (POOL/VOLUME@NAME) that an image is a clone of, '' for none; None from an earlier release."""
+    return Query(nas, wire.ListSnapshots(zvol), read_origin)
 
 
 def attributes_of(nas: str) -> Query[Dict[str, Optional[str]]]:

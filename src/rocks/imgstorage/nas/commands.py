@@ -375,8 +375,10 @@ class Commands:
 
     def _list_snapshots(self, request: wire.ListSnapshots) -> Fields:
         image = self._known(request.zvol)
+        volume = self._pools.read_volume(image.volume)
         return {
-            "body": [snapshot_row(snapshot) for snapshot in self._pools.read_history(image.volume).snapshots]
+            "body": [snapshot_row(snapshot) for snapshot in self._pools.read_history(image.volume).snapshots],
+            "origin": "" if volume is None else volume.origin or "",
         }
 
     def _list_operations(self, request: wire.ListOperations) -> Fields:

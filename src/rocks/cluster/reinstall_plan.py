@@ -1,0 +1,91 @@
+"""Whether a virtual machine can get a fresh disk, made from its image at the next start. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rocks.cluster.guest_images import IMAGE_ATTRIBUTE, INSTANCE_ATTRIBUTE, check_disk_size, source_disk
+from rocks.cluster.lease_plan import SAVED
+from rocks.errors import StateError
+from rocks.wire.image_bases import is_base
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rocks.cluster.guest_images import Source
+    from rocks.cluster.image_places import DiskLocation
+    from rocks.cluster.records import Lease, VirtualMachine
+
+
+def check_has_image(vm: VirtualMachine) -> None:
+    """StateError unless a start makes the machine's first disk from an image where that does not exist."""
+    if not vm.host.attribute(IMAGE_ATTRIBUTE):
+        raise StateError(
+            f"{vm.name} has no image (attribute {IMAGE_ATTRIBUTE}), so a fresh disk would be empty; to install it "
+            f"anew: rocks set host boot {vm.name} action=install, and start it"
+        )
+    if vm.container is None or not vm.disks:
+        raise StateError(
+            f"{vm.name} has no physical host, or no disk: rocks list host vm {vm.name} showdisks=yes"
+        )
+    if not vm.disks[0].is_mapped and source_disk(vm) is None:
+        raise StateError(
+            f"the first disk of {vm.name}, {vm.disks[0].path}, is no raw image file and not on a NAS; only such disks "
+            "are made from images"
+        )
+
+
+def check_is_off(vm: VirtualMachine, lease: Lease | None, force: bool) -> None:
+    """StateError while the machine may run, unless `force`, and while its memory is saved."""
+    if lease is None or not lease.is_held:
+        return
+    if lease.state == SAVED:
+        raise StateError(
+            f"{vm.name} is saved on {lease.host}, and its memory belongs to its disk: start it (rocks start host vm "
+            f"{vm.name}), or discard the memory (rocks stop host vm {vm.name} saved=remove)"
+        )
+    if not force:
+        raise StateError(
+            f"{vm.name} may be running on {lease.host}: stop it (rocks stop host vm {vm.name}), or add force=yes, "
+            "which powers it off"
+        )
+
+
+def check_source(vm: VirtualMachine, source: Source) -> None:
+    """StateError when the image is larger than the disk: the old disk would be lost, and none be made."""
+    check_disk_size(vm.name, vm.disks[0].size_gb, source)
+
+
+def check_snapshots(vm: VirtualMachine, names: Sequence[str]) -> None:
+    """StateError when the machine has snapshots: they are of all its disks."""
+    if names:
+        raise StateError(
+            f"{vm.name} has the snapshot {names[0]}, which is of its present disks: remove it first: rocks remove host "
+            f"vm snapshot {vm.name} {names[0]}"
+        )
+
+
+def check_owner(vm: VirtualMachine, disk: DiskLocation, volume: str, machine: str) -> None:
+    """StateError when the image on the NAS bears the UUID of another machine: a removed one of the name has left it."""
+    if machine not in ("", vm.uuid):
+        raise StateError(
+            f"the image {disk.nas}:{volume} belongs to another machine ({machine}), not to {vm.name}: remove it (rocks "
+            f"remove host storageimg {disk.nas} {disk.zpool} {volume}), and start {vm.name}: its disk is fresh then"
+        )
+
+
+def check_origin(disk: DiskLocation, volume: str, origin: str, image: str) -> None:
+    """StateError when the machine's disk on a NAS is a clone of another machine's: the image is not what it was."""
+    source = origin.partition("/")[2].partition("@")[0]
+    if source and not is_base(source):
+        raise StateError(
+            f"the disk {disk.nas}:{volume} of {disk.vm} is a clone of {origin}, and would be made from the image "
+            f"{image}, which is another content; to have such clones again: rocks remove cluster FRONTEND "
+            "disks=remove, then rocks clone cluster"
+        )
+
+
+def next_instance(machines: Iterable[VirtualMachine]) -> int:
+    """A number that none of the machines has had as its instance."""
+    numbers = (vm.host.attribute(INSTANCE_ATTRIBUTE) for vm in machines)
+    return 1 + max((int(number) for number in numbers if number.isascii() and number.isdigit()), default=0)

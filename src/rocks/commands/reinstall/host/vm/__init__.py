@@ -1,0 +1,43 @@
+"""`rocks reinstall host vm`"""
+
+import rocks.commands
+from rocks.commands._shared.interrupt import LOOK_AT_LEASES
+from rocks.commands._shared.vm_reinstall import reinstall
+
+RollName = "kvm"
+
+
+class Command(rocks.commands.Command):
+    """
+    Give virtual machines fresh system disks: the first disk of each is removed, on its host or its NAS, and the next
+    start makes it again from the machine's image (attribute vm_image). What is on it is lost. Names, addresses, keys
+    and all other disks stay; cloud-init sets the machine up anew, with new host keys of SSH.
+
+    Nothing is changed unless all machines have an image that the library has, are off, and have neither snapshots nor
+    saved memory. A machine without an image is installed by rocks set host boot action=install. A disk on a NAS that
+    is a clone of another machine's (clone cluster) is not made again. After a kill, repeat the command.
+
+    <arg type='string' name='host' repeat='1'>
+    Virtual machines.
+    </arg>
+    <param type='bool' name='force' default='no'>
+    yes: power off machines that run, and wait until images of NASes that hosts have mapped are written back.
+    </param>
+    <shared command='set host power' names='dry-run'/>
+
+    <example cmd='reinstall host vm vm-vc1-0'>
+    A fresh disk for a machine that is off.
+    </example>
+    <example cmd='reinstall host vm vm-vc1-0 vm-vc1-1 force=yes'>
+    For two machines, which may be running.
+    </example>
+    <related>reinstall cluster</related>
+    <related>start host vm</related>
+    <related>set host boot</related>
+    """
+
+    AdviceAfterInterrupt = f"the same command goes on; {LOOK_AT_LEASES}"
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Remove the disks and report each machine."""
+        reinstall(self, self.getSomeHostnames(args))

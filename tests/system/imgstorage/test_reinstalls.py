@@ -1,0 +1,201 @@
+"""Fresh disks for machines on a NAS: the volume goes, and the next start clones it from the image again.
+
+The hosts of these tests are played, as in `test_storage_vms`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from rocks.database import leases
+from rocks.imgstorage.client import asking
+from rocks.process import run
+from rocks.wire.image_bases import base_volume
+from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
+from tests.system.imgstorage.image_site import NAS
+from tests.system.imgstorage.storage_site import HOST, Storage, certified, daemons, storage
+from tests.system.imgstorage.test_image_bases import add_image, add_machine, content_of, library, start
+from tests.system.imgstorage.test_storage_vms import END, STOP, hosts, owner
+
+__all__ = ["certified", "daemons", "hosts", "library", "rocks", "silent_hosts", "site", "storage", "vm_site"]
+
+REINSTALL = ("reinstall", "host", "vm")
+KILLED = """
+import os, signal, sys
+from rocks.actions import reinstalls
+from rocks.cli.main import main
+
+def killed(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+reinstalls.replace_attribute = killed
+main(sys.argv[1:])
+"""
+
+
+def stop(storage: Storage, name: str) -> None:
+    """Off and unmapped; the played host says nothing of the end of a lease."""
+    storage.done(*STOP, name, END)
+    release(storage, name)
+
+
+def release(storage: Storage, name: str) -> None:
+    """The machine has ended."""
+    leases.release_leases(storage.cluster.database, [name])
+    storage.cluster.database.commit()
+
+
+def used(storage: Storage, name: str, image: str, *disks: str) -> str:
+    """A machine with an image that has run, written to its disks, and is off."""
+    storage.add_vm(name, *disks)
+    storage.done("set", "host", "attr", name, "vm_image", image)
+    start(storage, name)
+    stop(storage, name)
+    for number in range(len(disks or ("vda",))):
+        storage.images.nas.pools.write(f"tank/{name}-vol{number or ''}", b"homework", 4096)
+    return name
+
+
+def has(storage: Storage, volume: str) -> bool:
+    """Whether the pool has the volume."""
+    return storage.images.nas.pools.read_volume(f"tank/{volume}") is not None
+
+
+def instance(storage: Storage, name: str) -> str:
+    """The machine's attribute."""
+    storage.cluster.database.rollback()
+    found = storage.cluster.database.rows(
+        "SELECT t.Value FROM attributes t JOIN catindex i ON i.ID = t.Catindex"
+        " WHERE t.Attr = 'vm_instance' AND i.Name = %s",
+        [name],
+    )
+    return str(found[0][0]) if found else ""
+
+
+def test_the_volume_is_cloned_anew_from_the_image(storage: Storage, library: Path) -> None:
+    """The second disk stays; a machine beside it is not touched."""
+    content, digest = add_image(storage, library, "fresh")
+    used(storage, "pupil", "fresh", "vda", "vdb")
+    used(storage, "neighbour", "fresh")
+    before = storage.cluster.contents()
+    dry = storage.rocks(*REINSTALL, "pupil", "dry-run=yes")
+    assert dry.status == 0 and f"{NAS}: would destroy the image pupil-vol\n" in dry.out
+    assert "pupil-vol1" not in dry.out
+    assert has(storage, "pupil-vol") and storage.cluster.contents() == before
+
+    ended = storage.rocks(*REINSTALL, "pupil")
+    assert ended.status == 0
+    assert ended.err == (
+        "pupil: its disk vda is removed; its next start makes it from the image fresh\n"
+        "pupil: vdb stays as before\n"
+    )
+    assert not has(storage, "pupil-vol") and instance(storage, "pupil") == "1"
+    start(storage, "pupil")
+    stop(storage, "pupil")
+    assert content_of(storage, "pupil-vol") == content
+    assert storage.images.nas.pools.read("tank/pupil-vol1", 8, 4096) == b"homework"
+    assert storage.images.nas.pools.read("tank/neighbour-vol", 8, 4096) == b"homework"
+    fact = storage.images.nas.pools.read_volume("tank/pupil-vol")
+    assert fact is not None and fact.origin == f"tank/{base_volume(digest)}@base"
+    again = storage.rocks(*REINSTALL, "pupil", "neighbour")
+    assert again.status == 0 and (instance(storage, "pupil"), instance(storage, "neighbour")) == ("2", "2")
+
+
+def test_a_mapped_image_needs_force(storage: Storage, library: Path) -> None:
+    """With it, the changes are written back before the volume is destroyed: nothing is destroyed under a host."""
+    content, _ = add_image(storage, library, "mappable")
+    used(storage, "latecomer", "mappable")
+    start(storage, "latecomer")
+    message = storage.refused(*REINSTALL, "latecomer")
+    assert f"latecomer may be running on {HOST}" in message
+    release(storage, "latecomer")
+    message = storage.refused(*REINSTALL, "latecomer")
+    assert f"the image {NAS}:latecomer-vol of latecomer is mapped to {HOST}" in message
+    assert "rocks stop host vm latecomer terminate=true" in message
+    dry = storage.rocks(*REINSTALL, "latecomer", "force=yes", "dry-run=yes")
+    assert dry.status == 0, dry
+    for step in ("unmap the image latecomer-vol", "destroy the image latecomer-vol"):
+        assert f"{NAS}: would {step}" in dry.out
+    assert owner(storage, "latecomer-vol") == HOST
+    ended = storage.rocks(*REINSTALL, "latecomer", "force=yes")
+    assert ended.status == 0, ended
+    assert not has(storage, "latecomer-vol")
+    assert storage.images.leftovers(HOST) == []
+    start(storage, "latecomer")
+    stop(storage, "latecomer")
+    assert content_of(storage, "latecomer-vol") == content
+
+
+def test_disks_that_an_image_does_not_replace_are_kept(storage: Storage, library: Path) -> None:
+    """A clone of another machine's disk; the image of a removed machine; a machine without an image."""
+    add_image(storage, library, "other")
+    used(storage, "teacher", "other")
+    add_machine(storage, "clone", "other")
+    storage.done("add", "host", "storageimg", NAS, "tank", "clone-vol", "origin=teacher-vol")
+    message = storage.refused(*REINSTALL, "clone")
+    assert f"the disk {NAS}:clone-vol of clone is a clone of tank/teacher-vol@" in message
+    assert "rocks clone cluster" in message
+    ended = storage.rocks(*REINSTALL, "teacher", "clone")
+    assert ended.status == 1 and "no disk of these 2 machines was removed" in ended.err
+    assert has(storage, "teacher-vol") and has(storage, "clone-vol")
+
+    used(storage, "renewed", "other")
+    assert storage.rocks("remove", "host", "renewed").status == 0
+    add_machine(storage, "renewed", "other")
+    message = storage.refused(*REINSTALL, "renewed")
+    assert f"the image {NAS}:renewed-vol belongs to another machine" in message
+    assert f"rocks remove host storageimg {NAS} tank renewed-vol" in message
+    storage.add_vm("bare")
+    assert "bare has no image" in storage.refused(*REINSTALL, "bare")
+
+
+def test_an_image_larger_than_the_disk_refuses(storage: Storage, library: Path) -> None:
+    """The old disk would be gone, and no new one could be made."""
+    add_image(storage, library, "small")
+    used(storage, "narrow", "small")
+    file = library.parent / "huge.raw"
+    with file.open("wb") as image:
+        image.truncate(3_000_000_000)
+        image.write(b"boot")
+    storage.done("add", "image", "huge", f"file={file}")
+    storage.done("set", "host", "attr", "narrow", "vm_image", "huge")
+    assert "the disk of narrow has 1 GB, and the image huge is a disk of" in storage.refused(
+        *REINSTALL, "narrow"
+    )
+    assert has(storage, "narrow-vol")
+
+
+def test_a_silent_nas_refuses(storage: Storage, library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_image(storage, library, "quiet")
+    used(storage, "waiting", "quiet")
+    service = storage.images.nas.service
+    assert service is not None
+    service.close()
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(asking, "QUICK_SECONDS", 0.5)
+            assert f"waiting: {NAS} does not answer" in storage.refused(*REINSTALL, "waiting")
+    finally:
+        storage.images.nas.start()
+    assert has(storage, "waiting-vol")
+
+
+def test_a_killed_command_is_completed_by_its_repetition(storage: Storage, library: Path) -> None:
+    """SIGKILL when the volume is destroyed and the number of the instance is not recorded."""
+    content, _ = add_image(storage, library, "deadly")
+    used(storage, "phoenix", "deadly")
+    before = storage.cluster.contents()
+    source = str(Path(__file__).parents[3] / "src")
+    command = [sys.executable, "-c", KILLED, *REINSTALL, "phoenix"]
+    ended = run(command, deadline_seconds=300, environment={**os.environ, "PYTHONPATH": source})
+    assert ended.exit_status == -9, ended.error_text
+    assert not has(storage, "phoenix-vol") and storage.cluster.contents() == before
+    repeated = storage.rocks(*REINSTALL, "phoenix")
+    assert repeated.status == 0 and "phoenix has no disk vda; its next start makes it" in repeated.err
+    start(storage, "phoenix")
+    stop(storage, "phoenix")
+    assert content_of(storage, "phoenix-vol") == content and instance(storage, "phoenix") == "1"

@@ -1,0 +1,77 @@
+"""Which machines can get a fresh disk, and what the others are told to do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from rocks.cluster import reinstall_plan
+from rocks.cluster.guest_images import Source
+from rocks.cluster.image_places import DiskLocation
+from rocks.cluster.records import Lease, VirtualMachine
+from rocks.errors import StateError
+from tests.unit.machines import machine
+
+DISK = DiskLocation("web", 0, 1, "nas-0-0", "tank")
+
+
+def vm(*disks: str, **attributes: str) -> VirtualMachine:
+    """A machine with an image."""
+    chosen = disks or ("file:/images/web.vda,vda,virtio",)
+    return machine("web", disks=chosen, attributes={"vm_image": "debian", **attributes})
+
+
+def test_a_raw_file_and_a_disk_on_a_nas_are_made_from_images() -> None:
+    reinstall_plan.check_has_image(vm())
+    device = vm("phy:/dev/vg/web,vda,virtio")
+    with pytest.raises(StateError, match="is no raw image file and not on a NAS"):
+        reinstall_plan.check_has_image(device)
+    reinstall_plan.check_has_image(replace(device, disks=(replace(device.disks[0], is_mapped=True),)))
+    with pytest.raises(StateError, match="no disk: rocks list host vm web showdisks=yes"):
+        reinstall_plan.check_has_image(replace(vm(), disks=()))
+
+
+def test_without_an_image_the_message_names_the_installation() -> None:
+    with pytest.raises(StateError, match="rocks set host boot web action=install"):
+        reinstall_plan.check_has_image(vm(vm_image=""))
+
+
+@pytest.mark.parametrize("state", ["starting", "running", "stopping"])
+def test_a_machine_that_may_run_needs_force(state: str) -> None:
+    lease = Lease("web", 3, "vmc-0-0", state)
+    with pytest.raises(StateError, match="rocks stop host vm web"):
+        reinstall_plan.check_is_off(vm(), lease, False)
+    reinstall_plan.check_is_off(vm(), lease, True)
+
+
+def test_saved_memory_is_not_discarded_by_force() -> None:
+    for force in (False, True):
+        with pytest.raises(StateError, match="saved=remove"):
+            reinstall_plan.check_is_off(vm(), Lease("web", 3, "vmc-0-0", "saved"), force)
+    reinstall_plan.check_is_off(vm(), Lease("web", 3, None, "released"), False)
+    reinstall_plan.check_is_off(vm(), None, False)
+
+
+def test_an_image_that_does_not_fit_makes_no_disk() -> None:
+    reinstall_plan.check_source(vm(), Source("debian", 36 * 10**9, 1, "0"))
+    with pytest.raises(StateError, match="has 36 GB"):
+        reinstall_plan.check_source(vm(), Source("debian", 36 * 10**9 + 1, 1, "0"))
+
+
+def test_only_what_was_made_from_an_image_is_made_from_one_again() -> None:
+    base = f"tank/library-{'0' * 64}@base"
+    for origin in ("", base):
+        reinstall_plan.check_origin(DISK, "web-vol", origin, "debian")
+    with pytest.raises(StateError, match="is a clone of tank/teacher-vol@img-1"):
+        reinstall_plan.check_origin(DISK, "web-vol", "tank/teacher-vol@img-1", "debian")
+    for owner in ("", vm().uuid):
+        reinstall_plan.check_owner(vm(), DISK, "web-vol", owner)
+    with pytest.raises(StateError, match="rocks remove host storageimg nas-0-0 tank web-vol"):
+        reinstall_plan.check_owner(vm(), DISK, "web-vol", "of another")
+
+
+def test_an_instance_is_none_that_a_machine_has_had() -> None:
+    assert reinstall_plan.next_instance([vm()]) == 1
+    assert reinstall_plan.next_instance([vm(vm_instance="2"), vm(), vm(vm_instance="7")]) == 8
+    assert reinstall_plan.next_instance([vm(vm_instance="none")]) == 1
