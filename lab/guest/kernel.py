@@ -8,8 +8,9 @@ from pathlib import Path
 
 from rocks.errors import StateError
 
-MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "button", "evdev")
-"""Modules of the guest: disk, network, power button. In Debian 12's cloud kernel all are modules."""
+MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "virtio_console", "button", "evdev")
+"""Modules of the guest: disk, network, the guest agent's channel, power button. In Debian 12's cloud kernel all are
+modules."""
 
 CD_MODULES = ("ata_piix", "sr_mod", "isofs")
 """Further ones, for a CD in the IDE drive that virtual machines have."""

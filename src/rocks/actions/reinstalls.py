@@ -181,7 +181,7 @@ def _check_volume(
     if isinstance(origin, RocksError):
         raise origin
     if origin is None or row.machine is None:
-        raise older_nas(disk.nas, "does not tell what an image is a clone of")
+        raise older_nas(disk.nas, "does not report what an image is a clone of")
     reinstall_plan.check_owner(vm, disk, row.zvol, row.machine)
     reinstall_plan.check_origin(disk, row.zvol, origin, vm.host.attribute(IMAGE_ATTRIBUTE))
     if row.remotehost is not None and not force:

@@ -18,7 +18,16 @@ from rocks.database import vms as table
 from rocks.errors import HostError, RocksError, StateError, UserError
 from rocks.wire.agent import MakeSnapshot, RestoreSnapshot
 from rocks.wire.images import ImagesRequest
-from rocks.wire.snapshots import Copy, check_snapshot_name, copy_paths, is_complete, read_copy
+from rocks.wire.snapshots import (
+    FROZEN,
+    MACHINE_OFF,
+    NOT_FROZEN,
+    Copy,
+    check_snapshot_name,
+    copy_paths,
+    is_complete,
+    read_copy,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,10 +35,18 @@ if TYPE_CHECKING:
     from rocks.cluster.records import Lease, VirtualMachine
     from rocks.database.connection import Database
     from rocks.wire.facts import HostFacts
+    from rocks.wire.images import ImageFact
+
+_CONSISTENT: dict[str, str] = {FROZEN: "yes", NOT_FROZEN: "no", MACHINE_OFF: "off"}
+_UNKNOWN = "unknown"
 
 
 class Snapshot(NamedTuple):
-    """A snapshot of a machine: its files on the host, their space in bytes, and whether all of them are there."""
+    """A snapshot of a machine: its files on the host, their space in bytes, and whether all of them are there.
+
+    `consistent`: `yes` when the file systems of the machine were frozen, `no` when it ran and they were not, `off` when
+    it was off, `unknown` for a snapshot of an earlier release.
+    """
 
     vm: str
     name: str
@@ -37,6 +54,7 @@ class Snapshot(NamedTuple):
     paths: tuple[str, ...]
     used_bytes: int
     is_complete: bool
+    consistent: str
 
 
 def list_snapshots(database: Database, names: Sequence[str]) -> tuple[list[Snapshot], dict[str, RocksError]]:
@@ -57,20 +75,27 @@ def list_snapshots(database: Database, names: Sequence[str]) -> tuple[list[Snaps
             errors[host] = answer
             continue
         owners = {vm.uuid: vm.name for vm in machines if container_of(vm).name == host}
-        files: dict[tuple[str, str], list[tuple[Copy, str, int]]] = {}
+        files: dict[tuple[str, str], list[tuple[Copy, ImageFact]]] = {}
         for fact in answer.images:
             copy = read_copy(fact.path)
             if copy is not None and fact.machine in owners:
                 key = (owners[fact.machine], copy.snapshot)
-                files.setdefault(key, []).append((copy, fact.path, fact.used_bytes))
+                files.setdefault(key, []).append((copy, fact))
         found += [_snapshot(vm, name, host, of_one) for (vm, name), of_one in files.items()]
     return sorted(found), errors
 
 
-def _snapshot(vm: str, name: str, host: str, files: Sequence[tuple[Copy, str, int]]) -> Snapshot:
-    paths = tuple(path for _, path, _ in sorted(files, key=lambda file: file[0].number))
+def _snapshot(vm: str, name: str, host: str, files: Sequence[tuple[Copy, ImageFact]]) -> Snapshot:
+    facts = [fact for _, fact in sorted(files, key=lambda file: file[0].number)]
+    moments = {fact.moment for fact in facts}
     return Snapshot(
-        vm, name, host, paths, sum(used for _, _, used in files), is_complete([copy for copy, _, _ in files])
+        vm,
+        name,
+        host,
+        tuple(fact.path for fact in facts),
+        sum(fact.used_bytes for fact in facts),
+        is_complete([copy for copy, _ in files]),
+        _CONSISTENT.get(moments.pop(), _UNKNOWN) if len(moments) == 1 else _UNKNOWN,
     )
 
 

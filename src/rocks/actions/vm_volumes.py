@@ -105,7 +105,7 @@ def _checked(
         elif disk in users:
             found[disk] = users[disk]
         elif any(row.machine is None for row in rows):
-            found[disk] = older_nas(disk.nas, "does not tell whose its images are")
+            found[disk] = older_nas(disk.nas, "does not report whose its images are")
         else:
             volume = volume_name(disk.vm, disk.number)
             row = next((row for row in rows if row.zvol == volume), None)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Dict, Iterator, List, Optional
 
 from rocks.agent.host import Host
+from rocks.agent.snapshots import moment_of
 from rocks.devices.disks import give_file
 from rocks.devices.images.block import BlockDevice, check_device, check_identity
 from rocks.devices.images.owners import is_uuid
@@ -27,6 +28,7 @@ from rocks.wire.images import (
     ImagesRequest,
     RemoveImageRequest,
 )
+from rocks.wire.snapshots import read_copy
 
 MOST_IMAGES = 20_000
 _BLOCK_BYTES = 512
@@ -157,13 +159,15 @@ def _file(host: Host, path: Path, users: "Dict[ImageKey, str]") -> Optional[Imag
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             return None
+        moment = moment_of(descriptor) if read_copy(str(path)) is not None else ""
         owner = host.image_owners.of_file(descriptor, str(path)) or ""
     except RocksError:
         owner = UNREADABLE
     finally:
         os.close(descriptor)
     used_bytes = status.st_blocks * _BLOCK_BYTES
-    return ImageFact(str(path), owner, status.st_size, used_bytes, False, users.get(key_of(status), ""))
+    user = users.get(key_of(status), "")
+    return ImageFact(str(path), owner, status.st_size, used_bytes, False, user, moment)
 
 
 def _device(record: "Dict[str, str]", users: "Dict[ImageKey, str]") -> ImageFact:

@@ -20,17 +20,21 @@ from rocks.devices.images.paths import open_file
 from rocks.devices.libvirt.change import require_changeable
 from rocks.devices.libvirt.checks import is_active
 from rocks.devices.libvirt.device_xml import disk_of, target_of
+from rocks.devices.libvirt.freezing import Frozen
 from rocks.devices.state_folder import Place, ensure_folder
 from rocks.errors import HostError, IncoherentError, RocksError, StateError, ToolError
 from rocks.files import draft, explain, rename_file, write_file
 from rocks.image_blocks import copy_content
 from rocks.units import BYTES_PER_GIB, gigabytes
 from rocks.wire.agent import DiskSpec, MakeSnapshot, RestoreSnapshot
+from rocks.wire.snapshots import FROZEN, MACHINE_OFF, NOT_FROZEN, Moment
 
 _POLL_SECONDS = 0.3
 _RESERVE_BYTES = BYTES_PER_GIB
 _BLOCK_BYTES = 512
 _PART = ".part"
+MOMENT_ATTRIBUTE = "trusted.rocks.moment"
+"""Beside the owner's UUID: only root reads and writes it."""
 
 Pair = Tuple[DiskSpec, str]
 """A disk, and the path of its copy."""
@@ -57,9 +61,14 @@ def make_snapshot(host: Host, operation: MakeSnapshot) -> Change:
             for _, copy in pairs:
                 _remove(copy)
             _check_space([(disk.path, is_running and disk.format == "raw") for disk, _ in pairs])
-            notes = _copy_running(host, operation, pairs) if is_running else _copy_stopped(host, pairs)
+            state: Moment = MACHINE_OFF
+            notes: Tuple[str, ...] = ()
+            if is_running:
+                state, notes = _copy_running(host, operation, pairs)
+            else:
+                _copy_stopped(host, pairs)
             for disk, copy in pairs:
-                _give(host, f"{copy}{_PART}", disk.machine)
+                _give(host, f"{copy}{_PART}", disk.machine, state)
             for _, copy in pairs:
                 rename_file(Path(f"{copy}{_PART}"), Path(copy))
         except BaseException as error:
@@ -130,8 +139,18 @@ def _pairs(disks: Sequence[DiskSpec], copies: Sequence[str]) -> List[Pair]:
     return list(zip(disks, copies))
 
 
-def _copy_running(host: Host, operation: MakeSnapshot, pairs: Sequence[Pair]) -> Tuple[str, ...]:
-    """Have QEMU copy the images of the running machine; the notes say whether its file systems were frozen."""
+def moment_of(descriptor: int) -> str:
+    """What the file of a snapshot states about its moment, a `Moment`; empty for none."""
+    try:
+        return os.getxattr(descriptor, MOMENT_ATTRIBUTE).decode("ascii", "replace")
+    except OSError:
+        return ""
+
+
+def _copy_running(
+    host: Host, operation: MakeSnapshot, pairs: Sequence[Pair]
+) -> Tuple[Moment, Tuple[str, ...]]:
+    """Have QEMU copy the images of the running machine; whether its file systems were frozen, and notes about that."""
     if operation.token is None:
         raise StateError(f"{operation.name} runs on this host without a lease of this site; try again")
     name, domains = operation.name, host.domains()
@@ -142,22 +161,22 @@ def _copy_running(host: Host, operation: MakeSnapshot, pairs: Sequence[Pair]) ->
         if element is None:
             raise StateError(f"{name} runs without its disk {disk.path}; stop and start it first")
         files[target_of(element)] = (f"{copy}{_PART}", disk.format)
-    problem = domains.freeze(name)
-    try:
+    with Frozen(domains, name) as frozen:
         domains.begin_backup(name, files)
-    finally:
-        if problem is None:
-            domains.thaw(name)
     while domains.backup_runs(name):
         wait_seconds(_POLL_SECONDS)
     if not domains.backup_succeeded(name):
         raise ToolError(f"QEMU did not copy the disks of {name}: the job failed, as by a full file system")
-    if problem is None:
-        return (f"the file systems of {name} were frozen at that moment",)
-    return (f"the file systems of {name} were not frozen, so the copy is as after a power cut: {problem}",)
+    warnings = (frozen.warning,) if frozen.warning else ()
+    if frozen.problem is None:
+        return FROZEN, (f"the file systems of {name} were frozen at that moment", *warnings)
+    return NOT_FROZEN, (
+        f"the file systems of {name} were not frozen, so the copy is as after a power cut: {frozen.problem}",
+        *warnings,
+    )
 
 
-def _copy_stopped(host: Host, pairs: Sequence[Pair]) -> Tuple[str, ...]:
+def _copy_stopped(host: Host, pairs: Sequence[Pair]) -> None:
     for disk, copy in pairs:
         if not Path(disk.path).exists():
             raise StateError(f"the disk {disk.path} does not exist yet: its machine was never started")
@@ -168,7 +187,6 @@ def _copy_stopped(host: Host, pairs: Sequence[Pair]) -> Tuple[str, ...]:
                 copy_content(source, image.descriptor)
         finally:
             os.close(source)
-    return ()
 
 
 @contextlib.contextmanager
@@ -208,9 +226,11 @@ def _check_space(sources: Sequence[Tuple[str, bool]]) -> None:
             )
 
 
-def _give(host: Host, path: str, machine: str) -> None:
+def _give(host: Host, path: str, machine: str, moment: Moment) -> None:
     descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
+        with contextlib.suppress(OSError):  # a file system without such attributes: the list shows `unknown`
+            os.setxattr(descriptor, MOMENT_ATTRIBUTE, moment.encode())
         give_file(descriptor, path, machine, host.image_owners)
         free_holes(descriptor)
         os.fsync(descriptor)

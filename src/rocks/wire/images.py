@@ -19,7 +19,8 @@ class ImageFact:
     """An image file, or a block device that was given to a machine.
 
     `machine` is the UUID of its owner, empty for nobody, `UNREADABLE` for an unknown one. `used_bytes` is what it
-    occupies; `user` names the domain or process that has it, empty for none.
+    occupies; `user` names the domain or process that has it, empty for none. `moment` is that of a snapshot's file, as
+    `rocks.wire.snapshots` has it, empty for another one and for one that an earlier release made.
     """
 
     path: str
@@ -28,6 +29,7 @@ class ImageFact:
     used_bytes: int
     is_block: bool
     user: str = ""
+    moment: str = ""
 
 
 @dataclass(frozen=True)

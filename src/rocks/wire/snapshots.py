@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import re
-from typing import Iterable, List, NamedTuple, Optional, Tuple
+from typing import Iterable, List, Literal, NamedTuple, Optional, Tuple
 
 from rocks.errors import UserError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}\Z")
 _COPY = re.compile(r"(/.+)\.snapshot\.([A-Za-z0-9][A-Za-z0-9_-]{0,31})\.([1-9][0-9]?)-of-([1-9][0-9]?)\Z")
+
+Moment = Literal["frozen", "running", "off"]
+"""What a machine was doing when its disks were copied: it ran with frozen file systems, it ran, or it was off."""
+
+FROZEN: Moment = "frozen"
+NOT_FROZEN: Moment = "running"
+MACHINE_OFF: Moment = "off"
 
 
 class Copy(NamedTuple):

@@ -130,7 +130,7 @@ def test_a_mapped_image_needs_force(storage: Storage, library: Path) -> None:
     assert content_of(storage, "latecomer-vol") == content
 
 
-def test_disks_that_an_image_does_not_replace_are_kept(storage: Storage, library: Path) -> None:
+def test_disks_that_an_image_does_not_replace_stay(storage: Storage, library: Path) -> None:
     """A clone of another machine's disk; the image of a removed machine; a machine without an image."""
     add_image(storage, library, "other")
     used(storage, "teacher", "other")

@@ -191,7 +191,7 @@ def test_a_silent_nas_keeps_images_that_the_command_names(
 def test_a_nas_of_an_earlier_release_keeps_the_images(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It would ignore the UUID, and does not tell whose its images are."""
+    """It would ignore the UUID, and does not report whose its images are."""
     used(storage, "older")
     image_row = rows.image_row
 

@@ -68,11 +68,14 @@ def test_a_running_machine_is_copied_and_restored(site: ThreeMachines) -> None:
     assert contents(site) == [b"first.", b"first."] and contents(site, "tuesday") == [b"second"] * 2
     site.done("start host vm g")
     assert site.running("g") == ["vmh1"]
-    listed = site.done("list host vm snapshot g output-header=no output-col=snapshot,files,state")
-    assert [line.split()[-3:] for line in listed.splitlines()] == [
-        ["monday", "2", "complete"],
-        ["tuesday", "2", "complete"],
+    listed = site.done("list host vm snapshot g output-header=no output-col=snapshot,files,state,consistent")
+    assert [line.split()[-4:] for line in listed.splitlines()] == [
+        ["monday", "2", "complete", "no"],
+        ["tuesday", "2", "complete", "off"],
     ]
+    os.removexattr(file_of(site, "g.vda.snapshot.tuesday.1-of-2"), "trusted.rocks.moment")
+    listed = site.done("list host vm snapshot g output-header=no output-col=consistent")
+    assert [line.split()[-1] for line in listed.splitlines()] == ["no", "unknown"], "of an earlier release"
     site.done("remove host vm snapshot g tuesday")
     assert not file_of(site, "g.vda.snapshot.tuesday.1-of-2").exists()
     assert "has no snapshot tuesday; it has: monday" in site.refused("remove host vm snapshot g tuesday")

@@ -1,4 +1,4 @@
-"""Which machines can get a fresh disk, and what the others are told to do."""
+"""Which machines can get a fresh disk, and what the others need instead."""
 
 from __future__ import annotations
 

@@ -74,6 +74,15 @@ class DomainDocument(NamedTuple):
         return tuple(path for source in sources for path in (source.get("file"), source.get("dev")) if path)
 
     @property
+    def has_agent(self) -> bool:
+        """Whether a running domain's guest agent has opened its channel."""
+        targets = self.root.iterfind("devices/channel/target")
+        return any(
+            target.get("name") == "org.qemu.guest_agent.0" and target.get("state") == "connected"
+            for target in targets
+        )
+
+    @property
     def memory_mb(self) -> int:
         """Memory in MB (libvirt writes KiB); 0 when it is missing."""
         return int(self.root.findtext("memory", "0")) // KIB_PER_MB

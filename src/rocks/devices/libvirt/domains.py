@@ -22,6 +22,8 @@ from rocks.errors import HostError, StateError, ToolError
 from rocks.wire.facts import ConsoleFact, DomainFact, DomainState
 
 DEFAULT_URI = "qemu:///system"
+AGENT_SECONDS = 20
+"""How long a guest agent may take to freeze or thaw its file systems: it writes all their data first."""
 
 _STATES: Dict[int, DomainState] = {
     libvirt.VIR_DOMAIN_NOSTATE: "blocked",
@@ -260,18 +262,31 @@ class Domains:
         with _libvirt_errors(f"resize the disk {path} of {name}"):
             self._existing(name).blockResize(path, size_bytes, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
 
+    def has_agent(self, name: str) -> bool:
+        """As `DomainDriver.has_agent`."""
+        with _libvirt_errors(f"report the XML of {name}"):
+            return parse_domain(self._existing(name).XMLDesc()).has_agent
+        return False
+
     def freeze(self, name: str) -> Optional[str]:
         """As `DomainDriver.freeze`."""
         try:
-            self._existing(name).fsFreeze()
+            domain = self._existing(name)
+            # without it libvirt 9.0 waits for the answer of a hung agent without end
+            domain.agentSetResponseTimeout(AGENT_SECONDS)
+            count = domain.fsFreeze()
         except libvirt.libvirtError as error:
             return _message(error)
-        return None
+        return None if count else "the guest agent has found no file system that can be frozen"
 
-    def thaw(self, name: str) -> None:
+    def thaw(self, name: str) -> Optional[int]:
         """As `DomainDriver.thaw`."""
-        with contextlib.suppress(libvirt.libvirtError):
-            self._existing(name).fsThaw()
+        try:
+            domain = self._existing(name)
+            domain.agentSetResponseTimeout(AGENT_SECONDS)
+            return int(domain.fsThaw())
+        except libvirt.libvirtError:
+            return None
 
     def begin_backup(self, name: str, files: Mapping[str, Tuple[str, str]]) -> None:
         """As `DomainDriver.begin_backup`."""

@@ -111,11 +111,17 @@ class DomainDriver(Protocol):
     def resize_disk(self, name: str, path: str, size_bytes: int) -> None:
         """Grow the image of a running domain, or report to its guest that the device has grown."""
 
-    def freeze(self, name: str) -> Optional[str]:
-        """Have the guest agent freeze the file systems of a guest; None when it has, else why not."""
+    def has_agent(self, name: str) -> bool:
+        """Whether the guest agent of a running domain is connected to its channel; a hung one is, too."""
 
-    def thaw(self, name: str) -> None:
-        """Thaw the file systems of a guest; no error when they are not frozen."""
+    def freeze(self, name: str) -> Optional[str]:
+        """Have the guest agent freeze the file systems of a guest; None when it has frozen any, else why not.
+
+        After `AGENT_SECONDS` without an answer it may freeze them later.
+        """
+
+    def thaw(self, name: str) -> Optional[int]:
+        """Thaw the file systems of a guest: how many were frozen; None when its agent has not answered in time."""
 
     def begin_backup(self, name: str, files: Mapping[str, Tuple[str, str]]) -> None:
         """Begin to copy disks of a running domain, as they are now: disk → (new file, its format)."""

@@ -291,12 +291,19 @@ class FakeDomains:
             self._active(name, f"resize the disk {path} of")
             os.truncate(path, size_bytes)
 
+    def has_agent(self, name: str) -> bool:
+        """As `DomainDriver.has_agent`: the guests have none."""
+        with self._lock:
+            self._active(name, "report the XML of")
+            return False
+
     def freeze(self, name: str) -> Optional[str]:
-        """As `DomainDriver.freeze`: the guests have no agent."""
+        """As `DomainDriver.freeze`."""
         return "QEMU guest agent is not configured"
 
-    def thaw(self, name: str) -> None:
+    def thaw(self, name: str) -> Optional[int]:
         """As `DomainDriver.thaw`."""
+        return None
 
     def begin_backup(self, name: str, files: Mapping[str, Tuple[str, str]]) -> None:
         """As `DomainDriver.begin_backup`; the copies are complete at once."""

@@ -8,7 +8,9 @@ RollName = "kvm"
 
 class Command(rocks.commands.Command):
     """
-    List the snapshots of virtual machines: name, host, number of files, space in bytes, and whether it is complete.
+    List the snapshots of virtual machines: name, host, number of files, space in bytes, and whether it is complete and
+    consistent. That is yes when the guest agent had frozen the file systems, no when the machine ran and they were not
+    frozen (as after a power cut), off when the machine was off, and unknown for a snapshot of an earlier release.
 
     <arg optional='1' type='string' name='host' repeat='1' default='all virtual machines'>
     Virtual machines.
@@ -37,5 +39,7 @@ class Command(rocks.commands.Command):
         self.beginOutput()
         for one in found:
             state = "complete" if one.is_complete else "incomplete"
-            self.addOutput(one.vm, (one.name, one.host, len(one.paths), one.used_bytes, state))
-        self.endOutput(header=["host", "snapshot", "container", "files", "used", "state"], trimOwner=False)
+            cells = (one.name, one.host, len(one.paths), one.used_bytes, state, one.consistent)
+            self.addOutput(one.vm, cells)
+        header = ["host", "snapshot", "container", "files", "used", "state", "consistent"]
+        self.endOutput(header=header, trimOwner=False)

@@ -1,0 +1,71 @@
+"""The process that thaws a guest's file systems if the one that froze them does not: `python3 -m … thawer NAME`.
+
+A frozen guest stands still at its next write, so nothing may leave it frozen: not a killed agent, and no guest agent
+that freezes later than it was waited for. This process is in a session of its own. It prints `ready` before anything
+is frozen. The line `thawed` on standard input ends it; when the input ends without it, or after `LONGEST_SECONDS`, it
+thaws, and repeats that until the guest agent has answered or the guest has ended, for `TRY_SECONDS`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import sys
+from typing import IO, Sequence
+
+from rocks.clock import Deadline, wait_seconds
+from rocks.devices.libvirt.checks import is_active
+from rocks.devices.libvirt.driver import DomainDriver
+from rocks.errors import RocksError
+
+LONGEST_SECONDS = 90.0
+"""A longer freeze than this is ended here, whatever the other process does."""
+
+TRY_SECONDS = 600.0
+_PAUSE_SECONDS = 2.0
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Wait, and thaw unless the other process reports that it has."""
+    from rocks.devices.libvirt.domains import Domains  # late: the rest of this module needs no libvirt
+
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    name = arguments[0]
+    domains = Domains()
+    print("ready", flush=True)
+    if not was_thawed(sys.stdin.buffer, LONGEST_SECONDS):
+        thaw(domains, name, TRY_SECONDS)
+    return 0
+
+
+def was_thawed(pipe: IO[bytes], seconds: float) -> bool:
+    """Whether the line `thawed` came before the end of the pipe and of the time."""
+    received = b""
+    deadline = Deadline(seconds)
+    while not deadline.passed():
+        readable, _, _ = select.select([pipe], [], [], deadline.remaining_seconds())
+        more = os.read(pipe.fileno(), 64) if readable else b""
+        received += more
+        if b"thawed\n" in received:
+            return True
+        if not more:
+            return False
+    return False
+
+
+def thaw(domains: DomainDriver, name: str, seconds: float) -> bool:
+    """Thaw, again and again; whether the guest agent has answered, or the guest has ended."""
+    deadline = Deadline(seconds)
+    while not deadline.passed():
+        with contextlib.suppress(RocksError):
+            if not is_active(domains, name) or domains.thaw(name) is not None:
+                return True
+        wait_seconds(_PAUSE_SECONDS)
+    return False
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,151 @@
+"""The order of freeze and thaw, with an agent of the guest that answers, hangs, or was thawed by another."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import pytest
+
+from rocks.devices.libvirt import thawer
+from rocks.devices.libvirt.freezing import Frozen, Thawer
+from rocks.errors import HostError, ToolError
+from rocks.wire.facts import DomainFact, DomainState
+
+NAME = "g"
+
+
+class Guest:
+    """libvirt with one guest; `steps` is what it and the other process were asked."""
+
+    def __init__(
+        self, freeze: str | None = None, thaws: Sequence[int | None] = (1,), agent: bool = True
+    ) -> None:
+        self.steps: list[str] = []
+        self._freeze, self._thaws, self._agent = freeze, list(thaws), agent
+        self.state: DomainState = "running"
+
+    def has_agent(self, name: str) -> bool:
+        return self._agent
+
+    def freeze(self, name: str) -> str | None:
+        self.steps.append("freeze")
+        return self._freeze
+
+    def thaw(self, name: str) -> int | None:
+        self.steps.append("thaw")
+        return self._thaws.pop(0)
+
+    def find(self, name: str) -> DomainFact:
+        return DomainFact(name, "u", self.state, None, 64, 1, False, True, False)
+
+    def thawer(self, name: str) -> Thawer:
+        """The other process, played."""
+        guest = self
+
+        class Played(Thawer):
+            def __init__(self) -> None:
+                guest.steps.append("begin")
+
+            def dismiss(self) -> None:
+                guest.steps.append("dismiss")
+
+            def leave_to(self) -> None:
+                guest.steps.append("leave")
+
+        return Played()
+
+
+def frozen(guest: Guest) -> Frozen:
+    """A freeze of it."""
+    return Frozen(guest, NAME, guest.thawer)  # type: ignore[arg-type]
+
+
+def test_the_other_process_is_there_before_the_freeze() -> None:
+    guest = Guest()
+    with frozen(guest) as freeze:
+        guest.steps.append("copy")
+    assert guest.steps == ["begin", "freeze", "copy", "thaw", "dismiss"]
+    assert (freeze.problem, freeze.warning) == (None, "")
+
+
+def test_an_error_of_the_copy_thaws_too() -> None:
+    guest = Guest()
+    with pytest.raises(HostError), frozen(guest):
+        raise HostError("the copy failed")
+    assert guest.steps == ["begin", "freeze", "thaw", "dismiss"]
+
+
+def test_without_an_agent_nothing_is_asked() -> None:
+    guest = Guest(agent=False)
+    with frozen(guest) as freeze:
+        guest.steps.append("copy")
+    assert guest.steps == ["copy"] and freeze.problem == "its guest agent is not connected"
+
+
+def test_without_the_other_process_nothing_is_frozen() -> None:
+    guest = Guest()
+
+    def fails(name: str) -> Thawer:
+        raise ToolError("no process")
+
+    with Frozen(guest, NAME, fails) as freeze:  # type: ignore[arg-type]
+        guest.steps.append("copy")
+    assert guest.steps == ["copy"] and freeze.problem == "no process"
+
+
+def test_an_agent_that_did_not_answer_may_freeze_later() -> None:
+    """So it is thawed before the copy; if it does not answer that either, the other process goes on."""
+    guest = Guest(freeze="no answer", thaws=[0])
+    with frozen(guest) as freeze:
+        guest.steps.append("copy")
+    assert guest.steps == ["begin", "freeze", "thaw", "dismiss", "copy"]
+    assert (freeze.problem, freeze.warning) == ("no answer", "")
+    guest = Guest(freeze="no answer", thaws=[None])
+    with frozen(guest) as freeze:
+        guest.steps.append("copy")
+    assert guest.steps == ["begin", "freeze", "thaw", "leave", "copy"]
+    assert freeze.problem == "no answer" and "virsh domfsthaw g" in freeze.warning
+
+
+def test_a_thaw_that_is_not_confirmed_is_no_frozen_copy() -> None:
+    """Nor is one after which nothing was frozen any more: another had thawed it."""
+    guest = Guest(thaws=[None])
+    with frozen(guest) as freeze:
+        pass
+    assert guest.steps[-1] == "leave" and freeze.problem and freeze.warning
+    guest = Guest(thaws=[0])
+    with frozen(guest) as freeze:
+        pass
+    assert guest.steps[-1] == "dismiss" and freeze.problem == "they were thawed before the copy began"
+
+
+@pytest.mark.parametrize(
+    ("sent", "is_thawed"),
+    [(b"thawed\n", True), (b"thaw", False), (b"", False)],
+    ids=["thawed", "part", "end"],
+)
+def test_the_end_of_the_pipe_without_the_line_is_a_death(sent: bytes, is_thawed: bool) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, sent)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        assert thawer.was_thawed(pipe, 60) is is_thawed
+
+
+def test_a_process_that_takes_too_long_counts_as_dead() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as pipe:
+        assert not thawer.was_thawed(pipe, 0.01)
+    os.close(writing)
+
+
+def test_it_thaws_until_the_agent_answers_or_the_guest_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thawer, "wait_seconds", lambda seconds: None)
+    guest = Guest(thaws=[None, None, 1])
+    assert thawer.thaw(guest, NAME, 60)  # type: ignore[arg-type]
+    assert guest.steps == ["thaw"] * 3
+    guest = Guest(thaws=[])
+    guest.state = "shutoff"
+    assert thawer.thaw(guest, NAME, 60) and guest.steps == []  # type: ignore[arg-type]
+    assert not thawer.thaw(Guest(), NAME, 0)  # type: ignore[arg-type]
