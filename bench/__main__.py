@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from bench import (
     far_hosts,
+    image_to_ssh,
     lab_part,
     machine,
     many_hosts,
@@ -52,9 +53,9 @@ class Part(NamedTuple):
     dependents: tuple[str, ...] = ()
 
 
-_HERE = {"R2", "R8", "R9", "R10", "R16", "R20", "R22", "R23"}
+_HERE = {"R2", "R8", "R9", "R10", "R16", "R18", "R20", "R22", "R23"}
 _PARTS = (
-    Part((), "the cluster database", BenchSite.describe, tuple(_HERE - {"R22", "R23"})),
+    Part((), "the cluster database", BenchSite.describe, tuple(_HERE - {"R18", "R22", "R23"})),
     Part(("R8",), "start-up", start_up.measure),
     Part(("R16",), "a large cluster is added", many_vms.measure),
     Part(("R10", "R20"), "a site of 2,000 hosts and 20,000 virtual machines", size.measure),
@@ -62,6 +63,7 @@ _PARTS = (
     Part((), f"{far_hosts.COUNT} far hosts and their virtual machines", far_hosts.bring_up, ("R2", "R9")),
     Part(("R2",), "one start", one_start.measure),
     Part(("R9",), "many starts", many_hosts.measure),
+    Part(("R18",), "from an image to an answer by SSH", image_to_ssh.measure),
 )
 _BY_KVM, _BY_EMULATION = "KVM", "guests by emulation (TCG)"
 _BUSY_LOAD = 0.5

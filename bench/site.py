@@ -63,6 +63,8 @@ class BenchSite:
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
         self.frontend = Site(self.folder / "frontend", STATE / "cache", Network.SHARED)
+        self.with_image = Site(self.folder / "with-image", STATE / "cache")
+        """A site of its own, for clusters that are made from an image; it is not brought up."""
         self._machines = [Machine(self.folder / f"host-{number}", Network.SHARED) for number in range(1, 5)]
         self._mark = links.alias_of(self.folder)
         self.frontend_device = ""
@@ -98,6 +100,7 @@ class BenchSite:
             sshd.stop(machine)
             machine.stop()
         self.frontend.tear_down()
+        self.with_image.tear_down()
         links.remove_links(self._mark)
         shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -37,6 +37,23 @@ class DemoCluster:
 
     def run(self) -> None:
         """Build what is missing, and log in. RocksError when a step fails; another run continues from there."""
+        config = self.prepare()
+        self._add_cluster(config.parent / "id.pub")
+        begin = time.monotonic()
+        self._start()
+        self._progress.record(
+            "rocks start cluster: the image on its host, disks, machines", time.monotonic() - begin
+        )
+        self._log_in(config)
+        self._site.machine.release()
+        self._progress.print(f"\nTimes:\n{self._progress.table()}")
+        self._progress.print(self._closing_text(config))
+
+    def prepare(self) -> Path:
+        """The site with the image in its library, and no cluster of it.
+
+        Returns a configuration of ssh, which reaches machines by their names; the public key beside it is `id.pub`.
+        """
         found = sorted(self._images.glob("debian-12-*.img"))
         if not found:
             raise StateError(f"there is no image in {self._images}; run make demo-cluster, which builds it")
@@ -50,16 +67,7 @@ class DemoCluster:
         begin = time.monotonic()
         self._add_image(found[-1])
         self._progress.record("rocks add image", time.monotonic() - begin)
-        self._add_cluster(config.parent / "id.pub")
-        begin = time.monotonic()
-        self._start()
-        self._progress.record(
-            "rocks start cluster: the image on its host, disks, machines", time.monotonic() - begin
-        )
-        self._log_in(config)
-        self._site.machine.release()
-        self._progress.print(f"\nTimes:\n{self._progress.table()}")
-        self._progress.print(self._closing_text(config))
+        return config
 
     def _write_ssh_files(self) -> Path:
         """A key, and a configuration of ssh by which the cluster's machines are reached by their names."""

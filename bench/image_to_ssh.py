@@ -1,0 +1,124 @@
+"""R18: from `rocks add cluster` with an image to an answer by SSH, and from `virsh start` of the same image.
+
+The site is that of `make demo-cluster`: one host, Debian's image from packages, the guest's disk a file. Both ways end
+with the first login that succeeds, tried again and again; the image's own first start, cloud-init in it, is in both.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.site import STATE, BenchSite
+from bench.table import Row, at_most, without_goal
+from lab.demo import Demo
+from lab.demo_cluster import ADDRESS, CLUSTER, IMAGE, DemoCluster
+from lab.namespace import IMAGE_FOLDER
+from lab.progress import Progress
+from lab.site import Site
+from rocks.errors import ToolError
+from rocks.process import run_checked
+
+LIMIT_SECONDS = 5.0
+WHAT = "`rocks add cluster` with an image to the frontend's answer by SSH, over a bare boot of the image"
+FIRST_WHAT = "the same, the first time: the image is copied to its host"
+_DISK = f"{IMAGE_FOLDER}/{CLUSTER}.vda"
+_ANSWER_SECONDS = 900.0
+_SSH_SECONDS = 60.0
+_PAUSE_SECONDS = 0.3
+_COMMAND_SECONDS = 300.0
+_ADD = ("add", "cluster", ADDRESS, "0", f"fe-name={CLUSTER}", "cluster-naming=yes", f"image={IMAGE}")
+_SIZE = "disk-per-frontend=4"
+
+
+def measure(bench: BenchSite) -> list[Row]:
+    """In turns, on a site of its own, which is removed afterwards. ToolError when a guest does not answer."""
+    build_image()
+    site = bench.with_image
+    site.tear_down()
+    try:
+        return _measure(site)
+    finally:
+        site.tear_down()
+
+
+def build_image() -> None:
+    """Debian's image in the state folder, as of `make guest-image`. ToolError when it cannot be built."""
+    run_checked(["make", "--no-print-directory", "guest-image"], deadline_seconds=1800.0)
+
+
+def _measure(site: Site) -> list[Row]:
+    progress = Progress(lambda line: None)
+    demo = Demo(site, STATE / "guest" / "kernel", STATE / "guest" / "images", progress)
+    config = DemoCluster(site, demo, STATE / "guest" / "debian", progress).prepare()
+    arguments = (*_ADD, f"key={config.parent / 'id.pub'}", _SIZE)
+    image = max((STATE / "guest" / "debian").glob("debian-12-*.img"))
+
+    def by_rocks() -> None:
+        _done(site, *arguments)
+        _done(site, "start", "cluster", CLUSTER)
+
+    def by_virsh() -> None:
+        site.machine.run_checked(["/usr/bin/virsh", "--quiet", "start", CLUSTER], _COMMAND_SECONDS)
+
+    def bare() -> float:
+        site.machine.run_checked(["/usr/bin/virsh", "--quiet", "destroy", CLUSTER], _COMMAND_SECONDS)
+        _put_again(image, site.machine.outside(_DISK))
+        return _timed(site, config, by_virsh)
+
+    first, first_bare = _timed(site, config, by_rocks), bare()
+    _done(site, "stop", "cluster", CLUSTER)
+    _done(site, "remove", "cluster", CLUSTER, "disks=remove")
+    again, again_bare = _timed(site, config, by_rocks), bare()
+    return [
+        at_most(
+            "R18",
+            WHAT,
+            again - again_bare,
+            LIMIT_SECONDS,
+            "s",
+            f"{again:.1f} s / {again_bare:.1f} s, by `virsh start` of the same domain with a fresh disk; the image is "
+            "on its host already",
+        ),
+        without_goal(
+            "R18", FIRST_WHAT, f"{first - first_bare:.1f} s", f"{first:.1f} s / {first_bare:.1f} s, once"
+        ),
+    ]
+
+
+def _timed(site: Site, config: Path, start: Callable[[], None]) -> float:
+    """Seconds from the start to the first answer by SSH."""
+    (config.parent / "known_hosts").unlink(missing_ok=True)  # each first start makes new keys
+    began = time.monotonic()
+    start()
+    line = ["ssh", "-F", str(config), "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", CLUSTER, "hostname"]
+    while True:
+        try:
+            answer = site.machine.run_checked(line, _SSH_SECONDS).text.strip()
+        except ToolError as error:
+            if time.monotonic() - began > _ANSWER_SECONDS:
+                raise ToolError(
+                    f"{CLUSTER} does not answer by SSH after {_ANSWER_SECONDS:g} s: {error}"
+                ) from None
+            time.sleep(_PAUSE_SECONDS)
+            continue
+        if answer != CLUSTER:
+            raise ToolError(f"{CLUSTER} answers by SSH, and calls itself {answer}")
+        return time.monotonic() - began
+
+
+def _put_again(image: Path, disk: Path) -> None:
+    """The image's content in the same file, whose identity the machine's lease has; as large as before."""
+    size = disk.stat().st_size
+    with disk.open("r+b") as file:
+        file.truncate(0)
+    run_checked(["cp", "--sparse=always", str(image), str(disk)], deadline_seconds=_COMMAND_SECONDS)
+    with disk.open("r+b") as file:
+        file.truncate(size)
+
+
+def _done(site: Site, *arguments: str) -> None:
+    finished = site.rocks(arguments, _COMMAND_SECONDS)
+    if finished.exit_status != 0:
+        raise ToolError(f"rocks {' '.join(arguments)} failed: {finished.error_text.strip()}")
