@@ -49,6 +49,11 @@ _DISK_FAILED = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_IOERROR)
 _STARTING = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP)
 _STARTING_SECONDS = 15.0
 _POLL_SECONDS = 0.05
+_SCHEMA_UNREADABLE = "Unable to parse RNG"
+_SCHEMA_SECONDS = 10.0
+"""libxml2 makes its table of XML Schema's types at the first validation of libvirtd, without a lock: a thread that
+validates meanwhile finds types missing, and libvirt says that its schema cannot be parsed. A moment later it can."""
+
 _TARGETS = "devices/disk/target"
 _BACKUP_JOB: int = libvirt.VIR_DOMAIN_JOB_OPERATION_BACKUP
 _ABORT_SECONDS = 60.0
@@ -132,7 +137,15 @@ class Domains:
     def define(self, xml: str) -> None:
         """As `DomainDriver.define`."""
         with _libvirt_errors("define the domain"):
-            self._connection.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+            deadline = Deadline(_SCHEMA_SECONDS)
+            while True:
+                try:
+                    self._connection.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+                    return
+                except libvirt.libvirtError as error:
+                    if _SCHEMA_UNREADABLE not in _message(error) or deadline.passed():
+                        raise
+                wait_seconds(_POLL_SECONDS)
 
     def set_autostart(self, name: str, autostart: bool) -> None:
         """As `DomainDriver.set_autostart`."""
