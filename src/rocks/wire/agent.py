@@ -399,7 +399,9 @@ def _waiting_seconds(operation: Operation) -> float:
         return operation.deadline_seconds
     if isinstance(operation, (MakeSnapshot, RestoreSnapshot)):
         size_bytes = sum(disk.size_gb for disk in operation.disks) * BYTES_PER_GB
-        return 60.0 + size_bytes / _SLOW_COPY_BYTES_PER_SECOND
+        # a guest agent that hangs: freeze and thaw
+        agent_seconds = 60.0 if isinstance(operation, MakeSnapshot) else 0.0
+        return 60.0 + agent_seconds + size_bytes / _SLOW_COPY_BYTES_PER_SECOND
     if isinstance(operation, SaveDomain):
         return 60.0 + operation.memory_mb * 1024 * 1024 / _SLOW_COPY_BYTES_PER_SECOND
     if isinstance(operation, EndArrival):
