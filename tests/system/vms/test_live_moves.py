@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -277,18 +278,8 @@ def test_what_has_arrived_stays_though_it_ended_before_it_was_recorded(site: Thr
     """The command is killed after the switch, and the guest ends: its disk on the new host is the only current one."""
     site.add_vm(VM, OLD)
     site.done(f"start host vm {VM}")
-    here, target = OLD, NEW
-    for _ in range(5):
-        move = f"move host vm {VM} {target} live=yes"
-        command = site.begin(move)
-        wait_until(lambda target=target: running(site) == [target], SECONDS)
-        command.kill()
-        if site.lease(VM)[1] == "moving":
-            break
-        site.rocks(move, SECONDS)
-        here, target = target, here
-    assert site.lease(VM)[1:] == ("moving", here), "it was recorded before the command was killed, five times"
-    wait_until(lambda: VM not in site.domains(here), SECONDS)
+    here, target = interrupted_after_the_switch(site)
+    move = f"move host vm {VM} {target} live=yes"
     site.virsh(target, "destroy", VM)
     disk = site.machines[target].outside(f"{IMAGES}/{VM}.vda")
     number = disk.stat().st_ino
@@ -405,3 +396,62 @@ def test_a_drain_that_was_killed_is_repeated(site: ThreeMachines) -> None:
     ended = site.rocks(DRAIN, SECONDS)
     assert ended.exit_status == 0, ended.error_text
     is_there_once(site)
+
+
+@pytest.fixture
+def on_vlan(site: ThreeMachines) -> Iterator[ThreeMachines]:
+    """The machine is on a VLAN that both hosts have for themselves, and runs."""
+    for host in HOSTS:
+        site.done(f"set host attr {host} vlan_transport local")
+    site.done(f"add host interface {OLD} vlan7 subnet=private vlan=7")
+    site.add_vm(VM, OLD, "vlan=7")
+    site.done(f"start host vm {VM}")
+    yield site
+    site.clean()
+    for host in HOSTS:
+        site.rocks(f"remove host interface {host} vlan7")
+        site.done(f"remove host attr {host} vlan_transport")
+
+
+def devices(site: ThreeMachines) -> list[str]:
+    """The network devices of the hosts, which they share here."""
+    return [name for _, name in site.machines["head"].in_network(socket.if_nameindex)]
+
+
+def interrupted_after_the_switch(site: ThreeMachines) -> tuple[str, str]:
+    """(old host, new host) of a move whose command was killed when the guest ran on the new one."""
+    here, target = OLD, NEW
+    for _ in range(5):
+        move = f"move host vm {VM} {target} live=yes"
+        command = site.begin(move)
+        wait_until(lambda target=target: running(site) == [target], SECONDS)
+        command.kill()
+        if site.lease(VM)[1] == "moving":
+            break
+        site.rocks(move, SECONDS)
+        here, target = target, here
+    assert site.lease(VM)[1:] == ("moving", here), "it was recorded before the command was killed, five times"
+    wait_until(lambda: VM not in site.domains(here), SECONDS)
+    return here, target
+
+
+def test_the_network_devices_of_what_arrives_stay(on_vlan: ThreeMachines) -> None:
+    """Whatever synchronises the new host: while QEMU waits there, and after the guest has ended, unrecorded."""
+    site = on_vlan
+    names = {OLD: f"{site.bridges[OLD]}.7", NEW: f"{site.bridges[NEW]}.7"}
+    assert names[OLD] in devices(site) and names[NEW] not in devices(site)
+    command = site.begin(MOVE)
+    wait_until(moments(site, NEW)["QEMU waits for the memory"], SECONDS)
+    assert "removed" not in site.done(f"sync host vlan {NEW}")
+    status, error = command.end(SECONDS)
+    assert status == 0, error
+    is_there_once(site)
+    assert names[NEW] in devices(site) and names[OLD] not in devices(site)
+    assert f"{VM} runs on {OLD} now" in site.rocks(f"move host vm {VM} {OLD} live=yes", SECONDS).text
+    _, target = interrupted_after_the_switch(site)
+    site.virsh(target, "destroy", VM)
+    assert f"{names[target]} removed" not in site.done(f"sync host vlan {target}")
+    assert names[target] in devices(site)
+    assert "is off there by now" in site.rocks(f"move host vm {VM} {target} live=yes", SECONDS).text
+    site.done(f"start host vm {VM}")
+    assert running(site) == [target]
