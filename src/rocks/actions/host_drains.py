@@ -13,7 +13,7 @@ from rocks import dry_run
 from rocks.actions.host_requests import ask_facts, open_fleet
 from rocks.actions.lease_epoch import ensure_epoch
 from rocks.actions.leases import Force
-from rocks.actions.live_moves import move_running_vm
+from rocks.actions.live_drains import is_there, move_live
 from rocks.actions.outcomes import Outcomes
 from rocks.actions.vm_locks import lock_vms
 from rocks.actions.vm_moves import check_movable, move_vm, record_on_host
@@ -85,11 +85,13 @@ def drain_host(database: Database, drain: Drain, means: Means) -> Outcomes:
         if name in outcomes.failed or name in outcomes.done:
             continue
         is_running = name.lower() in running
-        if (is_running or drain.targets) and not _is_there(database, name, drain.host, outcomes):
+        if (is_running or drain.targets) and not is_there(database, name, drain.host, outcomes):
             continue
         why = ""
         if is_running and drain.live:
-            capacities, why = _move_live(database, name, drain, capacities, outcomes, means)
+            capacities, why = move_live(
+                database, name, drain.host, capacities, outcomes, means.ways, means.filters_of
+            )
             if not why:
                 continue
         if is_running and drain.targets and not _can_leave(database, name, drain.host, capacities, outcomes):
@@ -105,59 +107,6 @@ def drain_host(database: Database, drain: Drain, means: Means) -> Outcomes:
             if is_running:
                 _start_again(name, drain.host, means.start, outcomes)
     return outcomes
-
-
-def _is_there(database: Database, name: str, host: str, outcomes: Outcomes) -> bool:
-    """Whether the machine is on the host still, now that no other command changes it; else its error, or its place."""
-    for error in lock_vms(database, [name], also_moving=True).values():
-        outcomes.failed[name] = error
-        return False
-    place = _place(database, name)
-    if place.lower() == host.lower():
-        return True
-    where = f"is on {place}" if place else "has no host"
-    outcomes.done[name] = (f"{name} {where} by now: another command has changed it",)
-    return False
-
-
-def _place(database: Database, name: str) -> str:
-    """The recorded host of the machine, as it is now; empty without one."""
-    database.end_reading()  # what is read next is as others have left it
-    machines = table.load_vms(database, table.which_are_vms(database, [name]))
-    return next((vm.container.name for vm in machines if vm.container is not None), "")
-
-
-def _move_live(
-    database: Database, name: str, drain: Drain, capacities: list[Capacity], outcomes: Outcomes, means: Means
-) -> tuple[list[Capacity], str]:
-    """Move it while it runs, or end its interrupted move; the capacities afterwards, and why it must be stopped first.
-
-    Only a machine that is refused, and goes on where it was, may be stopped: what a move that was begun has come to is
-    for the operator to see.
-    """
-    (vm,) = table.load_vms(database, [name])
-    lease = leases.read_leases(database, [name]).get(name.lower())
-    database.end_reading()
-    begun = lease.target if lease is not None and lease.state == MOVING else None
-    try:
-        target = begun or choose_host(vm, capacities).host
-        lines = move_running_vm(database, name, target, means.ways, means.filters_of)
-    except RocksError as error:
-        database.rollback()
-        if isinstance(error, (UserError, StateError)) and _runs_on(database, name, drain.host):
-            return capacities, str(error)
-        outcomes.failed[name] = error
-        return capacities, ""
-    outcomes.done[name] = tuple(lines)
-    chosen = [one for one in capacities if one.host.lower() == target.lower()]
-    return (taken(vm, chosen[0], capacities) if chosen else capacities), ""
-
-
-def _runs_on(database: Database, name: str, host: str) -> bool:
-    """Whether the machine is to run on the host, and is on its way to no other one."""
-    lease = leases.read_leases(database, [name]).get(name.lower())
-    is_held = lease is not None and lease.state == "running" and (lease.host or "").lower() == host.lower()
-    return is_held and _place(database, name).lower() == host.lower()
 
 
 def _leave_saved(drain: Drain, names: Sequence[str], outcomes: Outcomes) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import rocks.commands.drain.host as drain_command
-from rocks.actions import host_drains, vm_locks
+from rocks.actions import host_drains, live_drains, vm_locks
 from rocks.actions.outcomes import Outcomes
 from rocks.cluster.drain_plan import Capacity
 from rocks.database.connection import Database
@@ -49,7 +49,7 @@ REFUSAL = StateError("web does not move while it runs: it has a device of its ho
 def moved(vm_site: Site, stops: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> Moved:
     """The live moves that are tried, and what each of them comes to."""
     found = Moved()
-    monkeypatch.setattr(host_drains, "move_running_vm", found.move)
+    monkeypatch.setattr(live_drains, "move_running_vm", found.move)
     monkeypatch.setattr(host_drains, "_can_leave", lambda *_: True)
     return found
 

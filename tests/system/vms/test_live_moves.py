@@ -88,16 +88,27 @@ class Counter:
         """The highest number."""
         return max(self.numbers(), default=0)
 
-    def counts_on(self) -> None:
-        """The guest goes on, on one host, and has lost nothing."""
+    def counts_on(self, report: object = "") -> None:
+        """The guest goes on, on one host, and has lost nothing; the report belongs to the error."""
         assert len(running(self.site)) == 1
         before = self.last()
-        self.wait(lambda: self.last() > before + 5, "the guest does not count any more")
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda: self.last() > before + 5, SECONDS)
+        assert self.last() > before + 5, f"the guest does not count any more: {report}; {self.state()}"
         numbers = sorted(self.numbers())
         assert len(numbers) == len(set(numbers)), "a number was counted twice"
         missing = sorted(set(range(1, numbers[-1])) - set(numbers))
         # the line that the guest was printing while it moved is in two logs, a part in each
         assert len(missing) <= len(self.before) + 1, f"numbers are missing: {missing}"
+
+    def state(self) -> str:
+        """What QEMU reports of the guest's processor and disk, where it runs."""
+        (host,) = running(self.site)
+        asked = [
+            self.site.virsh(host, "qemu-monitor-command", "--hmp", VM, question).text
+            for question in ("info status", "info registers", "info blockstats", "info block-jobs")
+        ]
+        return "\n".join(asked)
 
     def wait(self, condition: Callable[[], object], problem: str) -> None:
         """Wait for a condition."""
@@ -234,7 +245,7 @@ def test_an_end_that_dies_or_is_cut_off_leaves_the_machine_where_it_was_or_there
             report.append((fault, again.exit_status, (again.text + again.error_text).strip()))
             assert again.exit_status == 0, report
         assert site.lease(VM)[1:] == ("running", target) and running(site) == [target], report
-        counter.counts_on()
+        counter.counts_on(report)
         target = here
 
 

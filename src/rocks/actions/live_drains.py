@@ -1,0 +1,80 @@
+"""A machine leaves a host that is emptied: while it runs, if it can; and unless another command has moved it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rocks.actions.live_moves import move_running_vm
+from rocks.actions.vm_locks import lock_vms
+from rocks.cluster.drain_plan import choose_host, taken
+from rocks.cluster.lease_plan import MOVING
+from rocks.database import leases
+from rocks.database import vms as table
+from rocks.errors import RocksError, StateError, UserError
+
+if TYPE_CHECKING:
+    from rocks.actions.outcomes import Outcomes
+    from rocks.actions.vm_documents import FiltersOf
+    from rocks.actions.vm_moves import Ways
+    from rocks.cluster.drain_plan import Capacity
+    from rocks.database.connection import Database
+
+
+def is_there(database: Database, name: str, host: str, outcomes: Outcomes) -> bool:
+    """Whether the machine is on the host still, now that no other command changes it; else its error, or its place."""
+    for error in lock_vms(database, [name], also_moving=True).values():
+        outcomes.failed[name] = error
+        return False
+    place = _place(database, name)
+    if place.lower() == host.lower():
+        return True
+    where = f"is on {place}" if place else "has no host"
+    outcomes.done[name] = (f"{name} {where} by now: another command has changed it",)
+    return False
+
+
+def _place(database: Database, name: str) -> str:
+    """The recorded host of the machine, as it is now; empty without one."""
+    database.end_reading()  # what is read next is as others have left it
+    machines = table.load_vms(database, table.which_are_vms(database, [name]))
+    return next((vm.container.name for vm in machines if vm.container is not None), "")
+
+
+def move_live(
+    database: Database,
+    name: str,
+    host: str,
+    capacities: list[Capacity],
+    outcomes: Outcomes,
+    ways: Ways,
+    filters_of: FiltersOf,
+) -> tuple[list[Capacity], str]:
+    """Move it from the host while it runs, or end its interrupted move.
+
+    Returns the capacities afterwards, and why it has to be stopped first; empty when it has left, or has failed. Only a
+    machine that is refused, and goes on where it was, may be stopped: what a move that was begun has come to is for the
+    operator to see.
+    """
+    (vm,) = table.load_vms(database, [name])
+    lease = leases.read_leases(database, [name]).get(name.lower())
+    database.end_reading()
+    begun = lease.target if lease is not None and lease.state == MOVING else None
+    try:
+        target = begun or choose_host(vm, capacities).host
+        lines = move_running_vm(database, name, target, ways, filters_of)
+    except RocksError as error:
+        database.rollback()
+        if isinstance(error, (UserError, StateError)) and _runs_on(database, name, host):
+            return capacities, str(error)
+        outcomes.failed[name] = error
+        return capacities, ""
+    outcomes.done[name] = tuple(lines)
+    chosen = [one for one in capacities if one.host.lower() == target.lower()]
+    return (taken(vm, chosen[0], capacities) if chosen else capacities), ""
+
+
+def _runs_on(database: Database, name: str, host: str) -> bool:
+    """Whether the machine is to run on the host, and is on its way to no other one."""
+    lease = leases.read_leases(database, [name]).get(name.lower())
+    is_held = lease is not None and lease.state == "running" and (lease.host or "").lower() == host.lower()
+    return is_held and _place(database, name).lower() == host.lower()
