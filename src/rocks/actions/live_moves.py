@@ -385,18 +385,26 @@ def _stay(
             f"{vm.name} may be paused on {lease.host}, where it was to go on: {error}; rocks resume host vm {vm.name}"
         )
     if is_clean:
-        return f"it runs on {lease.host}", _remove_arrival(database, vm, lease.target)
+        return f"it runs on {lease.host}", _remove_arrival(database, vm, lease)
     reason = there if isinstance(there, RocksError) else "it has a domain of this name"
-    return f"it runs on {lease.host}", [f"the old copy of {vm.name} on {lease.target} stays: {reason}"]
+    return f"it runs on {lease.host}", [_incomplete_copy(vm, lease, reason)]
 
 
-def _remove_arrival(database: Database, vm: VirtualMachine, target: str) -> list[str]:
+def _remove_arrival(database: Database, vm: VirtualMachine, lease: Lease) -> list[str]:
     """Remove the incomplete files of the new host; what it does not remove now stays recorded as a copy."""
-    copies = [copy for copy in disk_copies.read_copies(database, vm.name) if copy.host == target]
+    assert lease.target is not None
+    copies = [copy for copy in disk_copies.read_copies(database, vm.name) if copy.host == lease.target]
     if not copies:
         return []
-    errors = remove_files(database, vm, target, [copy.path for copy in copies])
+    errors = remove_files(database, vm, lease.target, [copy.path for copy in copies])
     if not errors:
         disk_copies.delete_copies(database, vm.name, copies)
         database.commit()
-    return [f"the old copy of {vm.name} on {target} stays: {error}" for error in errors]
+    return [_incomplete_copy(vm, lease, error) for error in errors]
+
+
+def _incomplete_copy(vm: VirtualMachine, lease: Lease, reason: RocksError | str) -> str:
+    return (
+        f"the incomplete copy of {vm.name} on {lease.target} stays: {reason}; to remove it: "
+        f"rocks move host vm {vm.name} {lease.host}"
+    )

@@ -15,9 +15,9 @@ class Command(rocks.commands.Command):
     from images at their first start: those of the original, or others. The attributes of the original's machines are
     copied, except secrets.
 
-    If the disks of the original are on NASes, and image is not given, each machine gets a clone of the disk that its
-    model has now, on the same NAS; it takes no space until it is written to. The machines of the original must be off,
-    and their changes written back.
+    If the disks of the original are on NASes, and image is not given, each machine gets a clone of the disk that the
+    same machine of the original has now, on the same NAS; it takes no space until it is written to. The machines of
+    the original must be off, and their changes written back.
 
     <arg type='string' name='frontend'>
     Frontend of the cluster to copy.

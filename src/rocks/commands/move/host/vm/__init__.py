@@ -10,11 +10,11 @@ RollName = "kvm"
 
 class Command(rocks.commands.Command):
     """
-    Move a virtual machine to another physical host; a stopped one, or with live=yes one that runs.
+    Move a virtual machine to another physical host: one that is off, or with live=yes one that runs.
 
     The files of its disks are copied to that host, through this machine; blocks of zeros are not sent. The new host
     reads its copy back and compares the digest with that of the old one. Then the new place is recorded, and the
-    old files are removed. The machine cannot be started meanwhile. Images on a NAS stay there. A machine with
+    old files are removed. A machine that is off cannot be started meanwhile. Images on a NAS stay there. A machine with
     snapshots is not moved. A file keeps its path if that is in an image directory of the new host; otherwise it
     goes to the folder for new images there.
 
@@ -30,9 +30,9 @@ class Command(rocks.commands.Command):
     </arg>
     <param type='bool' name='live' default='no'>
     yes: move a machine that runs, without stopping it. Its disks must be image files of its host, in an image directory
-    that the other host has, too. A machine with cores or devices of its host for itself, with UEFI, or with disks on a
-    NAS is stopped first. The machine runs on one of the hosts at any moment. After an interrupt, the same
-    command finds out where, and ends the move there.
+    that the other host has, too. It is an error for a machine with cores, huge pages or devices of its host for itself,
+    with UEFI, or with disks on a NAS: stop that one, and move it without live=yes. The machine runs on at most one of
+    the hosts at any moment. After an interrupt, the same command finds out where, and completes or undoes the move.
     </param>
     <shared command='set host power' names='dry-run'/>
 

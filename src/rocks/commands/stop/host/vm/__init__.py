@@ -34,7 +34,9 @@ class Command(rocks.commands.Command):
     </param>
     <param type='bool' name='force' default='no'>
     yes: release the machines of a host that does not respond, after its fence command (attribute
-    vm_fence_command) has succeeded; without a fence command, you confirm with reason that the host is off.
+    vm_fence_command) has succeeded; without a fence command, you confirm with reason that the host is off. If the
+    new host of an interrupted live migration does not respond, the migration is given up in the same way, and the
+    machine is stopped on its old host.
     </param>
     <param type='string' name='reason' default='none'>
     Justification of force; it is stored in the database.
