@@ -31,11 +31,12 @@ class Command(rocks.commands.Command):
     yes: include disks, their sizes in GB, and the CD image.
     </param>
     <param type='bool' name='status' default='no'>
-    yes (root): query the physical hosts for the states of machines: active, paused, shutdown, shutoff, crashed,
-    off (not defined on its host), saved (rocks save host vm), moving (rocks move host vm live=yes has not
-    ended), nostate-error (no host, or no answer within 5 seconds). Values of the running machine that differ from the stored ones are added in parentheses. In JSON,
-    state has these words, status has nostate instead of off and shutoff instead of saved, and the running
-    machine's values are in running-mem, running-cpus, running-host and running-disks.
+    yes (root): query the physical hosts for the states of machines: active, paused, shutdown, shutoff, crashed, off
+    (not defined on its host), saved (rocks save host vm), moving (rocks move host vm live=yes has not ended),
+    nostate-error (no host, or no answer within 5 seconds). Values of the running machine that differ from the stored
+    ones are added in parentheses. In JSON, state has these words, status has nostate instead of off and shutoff
+    instead of saved, and the running machine's values are in running-mem, running-cpus, running-host and
+    running-disks.
     </param>
 
     <example cmd='list host vm'>
