@@ -70,7 +70,8 @@ def check_owner(vm: VirtualMachine, disk: DiskLocation, volume: str, machine: st
     if machine not in ("", vm.uuid):
         raise StateError(
             f"the image {disk.nas}:{volume} belongs to another machine ({machine}), not to {vm.name}: remove it (rocks "
-            f"remove host storageimg {disk.nas} {disk.zpool} {volume}), and start {vm.name}: its disk is fresh then"
+            f"remove host storageimg {disk.nas} {disk.zpool} {volume} now=yes), and start {vm.name}: its disk is "
+            "fresh then"
         )
 
 

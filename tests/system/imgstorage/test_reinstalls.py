@@ -148,7 +148,7 @@ def test_disks_that_an_image_does_not_replace_stay(storage: Storage, library: Pa
     add_machine(storage, "renewed", "other")
     message = storage.refused(*REINSTALL, "renewed")
     assert f"the image {NAS}:renewed-vol belongs to another machine" in message
-    assert f"rocks remove host storageimg {NAS} tank renewed-vol" in message
+    assert f"rocks remove host storageimg {NAS} tank renewed-vol now=yes" in message
     storage.add_vm("bare")
     assert "bare has no image" in storage.refused(*REINSTALL, "bare")
 

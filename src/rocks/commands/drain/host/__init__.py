@@ -42,7 +42,7 @@ class Command(rocks.commands.Command):
     Time that shutdown allows each guest.
     </param>
     <param type='bool' name='live' default='no'>
-    yes: move running machines without stopping them, where that is possible; it needs to.
+    yes: move running machines without stopping them, where that is possible; give to, as well.
     </param>
     <shared command='set host power' names='dry-run'/>
 
