@@ -21,6 +21,7 @@ from bench import (
     far_hosts,
     image_to_ssh,
     lab_part,
+    live_moves,
     machine,
     many_hosts,
     many_vms,
@@ -53,7 +54,7 @@ class Part(NamedTuple):
     dependents: tuple[str, ...] = ()
 
 
-_HERE = {"R2", "R8", "R9", "R10", "R16", "R18", "R20", "R22", "R23"}
+_HERE = {"R2", "R8", "R9", "R10", "R16", "R18", "R20", "R21", "R22", "R23"}
 _PARTS = (
     Part((), "the cluster database", BenchSite.describe, tuple(_HERE - {"R18", "R22", "R23"})),
     Part(("R8",), "start-up", start_up.measure),
@@ -64,6 +65,7 @@ _PARTS = (
     Part(("R2",), "one start", one_start.measure),
     Part(("R9",), "many starts", many_hosts.measure),
     Part(("R18",), "from an image to an answer by SSH", image_to_ssh.measure),
+    Part(("R21",), "a running machine moves", live_moves.measure),
 )
 _BY_KVM, _BY_EMULATION = "KVM", "guests by emulation (TCG)"
 _BUSY_LOAD = 0.5

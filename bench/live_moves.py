@@ -1,0 +1,204 @@
+"""R21: how long a guest is silent while it moves to another host, over the same by virsh alone."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from bench.site import SSH_PORT, STATE, BenchSite, Container
+from bench.table import Row, at_most, without_goal
+from bench.timing import typical
+from lab.guest import image
+from lab.libvirtd import QEMU_OWNER
+from lab.namespace import IMAGE_FOLDER, Machine
+from rocks.devices.images.owners import ATTRIBUTE
+from rocks.errors import ToolError
+from rocks.process import start_with_pipes
+from rocks.wire.consoles import console_log
+
+ROUNDS = 4
+LIMIT = 1.2
+_GUEST, _HOSTS = "guest-live", ("live-1", "live-2")
+_VLAN = 31
+_MEMORY_MB = 192
+_DISK_BYTES = 1000**3
+_VIRSH = ("/usr/bin/virsh", "--quiet", "--connect", "qemu:///system")
+_SECONDS = 150.0
+_POLL_SECONDS = 0.001
+_LINE = "while :; do i=$((i+1)); echo count=$i; usleep 10000; done &"
+
+
+class _Move(NamedTuple):
+    """Seconds of the longest silence of the guest, and of the command."""
+
+    silence: float
+    command: float
+
+
+def measure(site: BenchSite) -> list[Row]:
+    """A guest that prints a line all the time moves there and back, by virsh and then by `rocks move host vm`."""
+    guest = _Guest(site)
+    by_virsh = [guest.move(guest.by_virsh) for _ in range(ROUNDS)]
+    by_rocks = [guest.move(guest.by_rocks) for _ in range(ROUNDS)]
+    ours, virsh = (typical([one.silence for one in moves]) for moves in (by_rocks, by_virsh))
+    commands = [typical([one.command for one in moves]) for moves in (by_rocks, by_virsh)]
+    how = f"medians of {ROUNDS} moves, {_MEMORY_MB} MB of memory, {_DISK_BYTES // 1000**3} GB of disk"
+    return [
+        at_most(
+            "R21",
+            "longest silence of a guest in a live migration / by virsh alone",
+            ours / virsh,
+            LIMIT,
+            "",
+            f"{ours * 1000:.0f} ms against {virsh * 1000:.0f} ms, {how}",
+        ),
+        without_goal(
+            "R21",
+            "the whole command / `virsh migrate`",
+            f"{commands[0] / commands[1]:.2f}",
+            f"{commands[0]:.1f} s against {commands[1]:.1f} s, {how}",
+        ),
+    ]
+
+
+class _Guest:
+    """The guest on the first of two hosts; it has no network, which virsh alone would not make on the other one."""
+
+    def __init__(self, site: BenchSite) -> None:
+        self._site = site
+        self._machines = [host.machine for host in site.hosts[:2]]
+        self._here = 0
+        hosts = zip(_HOSTS, site.hosts, strict=False)
+        containers = [Container(name, host.ssh.address, host.device) for name, host in hosts]
+        site.add_containers(containers)
+        with site.known_hosts.open("a", encoding="ascii") as file:
+            for container, host in zip(containers, site.hosts, strict=False):
+                key = " ".join(host.ssh.host_key.split()[:2])
+                file.write(f"{container.name},[{container.address}]:{SSH_PORT} {key}\n")
+        if not site.has_vlans:
+            for name in _HOSTS:
+                site.rocks("set", "host", "attr", name, "vlan_transport", "local")
+        site.add_guest(_GUEST, _HOSTS[0], _VLAN)
+        site.rocks("remove", "host", "interface", _GUEST, "eth0")
+        site.rocks("set", "host", "vm", _GUEST, f"mem={_MEMORY_MB}")
+        site.rocks("set", "host", "boot", _GUEST, "action=os")
+        self._disk = f"{IMAGE_FOLDER}/{_GUEST}.vda"
+        base = image.ensure_base_image(STATE / "guest" / "kernel", STATE / "guest" / "images")
+        disk = self._machines[0].outside(self._disk)
+        disk.parent.mkdir(parents=True, exist_ok=True)
+        image.make_disk(base, disk, _GUEST, _DISK_BYTES)
+        site.rocks("set", "host", "image", _HOSTS[0], self._disk, f"vm={_GUEST}")
+        site.rocks("start", "host", "vm", _GUEST)
+        uuid = self._machines[0].run_checked([*_VIRSH, "domuuid", _GUEST], _SECONDS).text.strip()
+        self._uuid = uuid
+        self._logs = [machine.outside(console_log(uuid)) for machine in self._machines]
+        self._wait("guest ready")
+        self._type(_LINE)
+
+    def move(self, way: object) -> _Move:
+        """Move it to the other host."""
+        there = 1 - self._here
+        self._logs[there].unlink(missing_ok=True)
+        with _Watch(self._logs) as watch:
+            time.sleep(1)
+            begin = time.monotonic()
+            way(there)  # type: ignore[operator]
+            taken = time.monotonic() - begin
+            time.sleep(1)
+        self._here = there
+        if not self._logs[there].exists():
+            raise ToolError(f"{_GUEST} prints nothing on {_HOSTS[there]}")
+        return _Move(watch.longest(), taken)
+
+    def by_rocks(self, there: int) -> None:
+        """By the command."""
+        self._site.rocks("move", "host", "vm", _GUEST, _HOSTS[there], "live=yes")
+
+    def by_virsh(self, there: int) -> None:
+        """By virsh on the old host, which reaches libvirt and QEMU of the new one in this machine's file system."""
+        old, new = self._machines[self._here], self._machines[there]
+        folder = self._site.folder / "sockets"
+        folder.mkdir(exist_ok=True)
+        os.chown(folder, QEMU_OWNER, QEMU_OWNER)
+        disk = new.outside(self._disk)
+        disk.parent.mkdir(parents=True, exist_ok=True)
+        disk.unlink(missing_ok=True)
+        disk.touch(0o600)
+        os.setxattr(disk, ATTRIBUTE, self._uuid.encode())
+        os.truncate(disk, _DISK_BYTES)
+        old.run_checked(
+            [
+                *_VIRSH,
+                *("migrate", "--live", "--persistent", "--undefinesource", "--auto-converge"),
+                *("--copy-storage-all", "--migrate-disks", "vda"),
+                *("--disks-uri", f"unix://{folder}/disks"),
+                _GUEST,
+                f"qemu+unix:///system?socket={new.outside('/run/libvirt/libvirt-sock')}",
+                f"unix://{folder}/memory",
+            ],
+            _SECONDS,
+        )
+        old.outside(self._disk).unlink()
+        for name in ("disks", "memory"):
+            (folder / name).unlink(missing_ok=True)
+
+    def _wait(self, text: str) -> None:
+        end = time.monotonic() + _SECONDS
+        while text not in _text(self._logs[self._here]):
+            if time.monotonic() > end:
+                raise ToolError(
+                    f"{_GUEST} did not print {text!r}, but {_text(self._logs[self._here])[-300:]!r}"
+                )
+            time.sleep(0.1)
+
+    def _type(self, line: str) -> None:
+        machine: Machine = self._machines[self._here]
+        terminal = machine.run_checked([*_VIRSH, "ttyconsole", _GUEST], _SECONDS).text.strip()
+        typist = start_with_pipes(machine.command(["/bin/sh", "-c", f"cat >{terminal}"]))
+        assert typist.stdin is not None
+        typist.stdin.write(f"{line}\n".encode())
+        typist.stdin.flush()
+        self._wait("count=1")
+        typist.stdin.close()
+        typist.wait(_SECONDS)
+
+
+class _Watch:
+    """When the guest printed something, on either host."""
+
+    def __init__(self, logs: list[Path]) -> None:
+        self._logs = logs
+        self._times: list[float] = []
+        self._has_ended = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> _Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._has_ended.set()
+        self._thread.join()
+
+    def longest(self) -> float:
+        """The longest time between two lines."""
+        if len(self._times) < 10:
+            raise ToolError(f"{_GUEST} printed too little: {len(self._times)} lines")
+        return max(later - earlier for earlier, later in zip(self._times, self._times[1:], strict=False))
+
+    def _look(self) -> None:
+        sizes: dict[Path, int] = {}
+        while not self._has_ended.is_set():
+            for log in self._logs:
+                size = log.stat().st_size if log.exists() else 0
+                if sizes.get(log, size) != size:
+                    self._times.append(time.monotonic())
+                sizes[log] = size
+            time.sleep(_POLL_SECONDS)
+
+
+def _text(path: Path) -> str:
+    return path.read_text(errors="replace") if path.exists() else ""
