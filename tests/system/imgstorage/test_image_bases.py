@@ -24,7 +24,7 @@ from rocks.wire.agent import StartDomain
 from rocks.wire.image_bases import base_volume
 from rocks.wire.imgstorage_messages import Message, read_request
 from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
-from tests.system.imgstorage.image_site import FRONTEND, HOSTS, NAS
+from tests.system.imgstorage.image_site import NAS
 from tests.system.imgstorage.storage_site import HOST, Storage, certified, daemons, storage
 from tests.system.imgstorage.test_storage_vms import END, START, STOP, PlayedHosts, hosts
 
@@ -261,15 +261,14 @@ def test_an_older_nas_goes_on_with_the_disks_that_it_has(
     assert f"{NAS} has an earlier release" in ended.err
 
 
-def test_only_the_frontend_makes_bases_and_clones(storage: Storage) -> None:
-    """As all requests of commands; the digest must be one."""
+def test_a_base_needs_a_digest_and_a_clone_its_pool_and_origin(storage: Storage) -> None:
+    """Nothing is made for a request that is refused."""
     with pytest.raises(UserError, match="not the digest"):
         storage.images.ask(wire.AddBase("tank", "../x", 2**20, 0, "x"))
     with pytest.raises(StateError, match="nopool"):
         storage.images.ask(wire.CloneZvols("nopool", (wire.NewClone("a"),)))
     assert storage.images.ask(wire.CloneZvols("tank", (wire.NewClone("a"),)))["missing"] == ["a"]
     assert storage.images.nas.pools.read_volume("tank/a") is None
-    assert FRONTEND not in HOSTS
 
 
 def test_a_clone_that_was_left_small_grows(storage: Storage, library: Path) -> None:
