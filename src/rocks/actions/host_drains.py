@@ -13,7 +13,7 @@ from rocks import dry_run
 from rocks.actions.host_requests import ask_facts, open_fleet
 from rocks.actions.lease_epoch import ensure_epoch
 from rocks.actions.leases import Force
-from rocks.actions.live_drains import is_there, move_live
+from rocks.actions.live_drains import is_there, lease_there, move_live
 from rocks.actions.outcomes import Outcomes
 from rocks.actions.vm_locks import lock_vms
 from rocks.actions.vm_moves import check_movable, move_vm, record_on_host
@@ -68,10 +68,13 @@ def drain_host(database: Database, drain: Drain, means: Means) -> Outcomes:
     live move was begun and has failed is not stopped either. A machine that certainly cannot be moved is not stopped;
     one whose move fails is started where it was, if it ran. One that has left the host meanwhile is left as it is.
 
-    Commits. UserError and StateError for targets that get no machines, and HostError when none of them answers; then
-    nothing is changed.
+    Commits. UserError and StateError for targets that get no machines, StateError while nothing can be started since a
+    restored database could not be compared with the hosts, and HostError when no target answers; then nothing is
+    changed.
     """
     _check_physical(database, drain.host)
+    if drain.targets:
+        ensure_epoch(database, means.ways.notify)  # what was stopped could not start again
     names = table.names_in(database, drain.host)
     recorded = {name.lower() for name in names}
     found = leases.leases_of_hosts(database, [drain.host])
@@ -84,9 +87,17 @@ def drain_host(database: Database, drain: Drain, means: Means) -> Outcomes:
     for name in names:
         if name in outcomes.failed or name in outcomes.done:
             continue
-        is_running = name.lower() in running
-        if (is_running or drain.targets) and not is_there(database, name, drain.host, outcomes):
+        ran = name.lower() in running
+        if not (ran or drain.targets) or not is_there(database, name, drain.host, outcomes):
             continue
+        # others may have stopped it, or started it, meanwhile
+        lease = lease_there(database, name, drain.host)
+        if lease is not None and lease.state == SAVED:
+            _leave_saved(drain, [name], outcomes)
+            continue
+        is_running = lease is not None
+        if ran and not is_running:
+            outcomes.done[name] = (f"{name} is off by now: another command has stopped it",)
         why = ""
         if is_running and drain.live:
             capacities, why = move_live(
@@ -105,7 +116,7 @@ def drain_host(database: Database, drain: Drain, means: Means) -> Outcomes:
         elif drain.targets:
             capacities = _move(database, name, capacities, outcomes, means.ways)
             if is_running:
-                _start_again(name, drain.host, means.start, outcomes)
+                _start_again(database, name, drain.host, means.start, outcomes)
     return outcomes
 
 
@@ -183,9 +194,18 @@ def _would_move(
     return taken(vm, capacity, capacities)
 
 
-def _start_again(name: str, host: str, start: Start, outcomes: Outcomes) -> None:
+def _start(database: Database, name: str, start: Start) -> Outcomes:
+    """Start one machine; what prevents all starts is its error, and the outcomes of the others are kept."""
+    try:
+        return start([name])
+    except RocksError as error:
+        database.rollback()
+        return Outcomes(failed={name: error})
+
+
+def _start_again(database: Database, name: str, host: str, start: Start, outcomes: Outcomes) -> None:
     """Start a machine that ran; one that could not be moved starts where it was, and has failed all the same."""
-    started = start([name])
+    started = _start(database, name, start)
     failed = outcomes.failed.get(name)
     if failed is not None:
         how = f"it runs again on {host}" if not started.failed else f"{started.failed[name]}"
@@ -328,7 +348,7 @@ def _start_there(
         outcomes.warnings += outcomes.done.pop(vm.name)
         outcomes.failed[vm.name] = error
         return capacities
-    started = start([vm.name])
+    started = _start(database, vm.name, start)
     outcomes.warnings += started.warnings
     if started.failed:
         outcomes.warnings += outcomes.done.pop(vm.name)

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.actions.live_moves import move_running_vm
+from rocks.actions.live_moves import RefusedError, move_running_vm, settle
 from rocks.actions.vm_locks import lock_vms
 from rocks.cluster.drain_plan import choose_host, taken
 from rocks.cluster.lease_plan import MOVING
 from rocks.database import leases
 from rocks.database import vms as table
-from rocks.errors import RocksError, StateError, UserError
+from rocks.errors import RocksError
 
 if TYPE_CHECKING:
     from rocks.actions.outcomes import Outcomes
     from rocks.actions.vm_documents import FiltersOf
     from rocks.actions.vm_moves import Ways
     from rocks.cluster.drain_plan import Capacity
+    from rocks.cluster.records import Lease, VirtualMachine
     from rocks.database.connection import Database
 
 
@@ -31,6 +32,14 @@ def is_there(database: Database, name: str, host: str, outcomes: Outcomes) -> bo
     where = f"is on {place}" if place else "has no host"
     outcomes.done[name] = (f"{name} {where} by now: another command has changed it",)
     return False
+
+
+def lease_there(database: Database, name: str, host: str) -> Lease | None:
+    """The lease under which the host has the machine, as it is now; None when its guest is off."""
+    lease = leases.read_leases(database, [name]).get(name.lower())
+    database.end_reading()
+    is_there = lease is not None and lease.is_held and (lease.host or "").lower() == host.lower()
+    return lease if is_there else None
 
 
 def _place(database: Database, name: str) -> str:
@@ -49,28 +58,38 @@ def move_live(
     ways: Ways,
     filters_of: FiltersOf,
 ) -> tuple[list[Capacity], str]:
-    """Move it from the host while it runs, or end its interrupted move.
+    """Move it from the host while it runs, when its interrupted move has ended.
 
     Returns the capacities afterwards, and why it has to be stopped first; empty when it has left, or has failed. Only a
     machine that is refused, and goes on where it was, may be stopped: what a move that was begun has come to is for the
     operator to see.
     """
     (vm,) = table.load_vms(database, [name])
-    lease = leases.read_leases(database, [name]).get(name.lower())
-    database.end_reading()
-    begun = lease.target if lease is not None and lease.state == MOVING else None
+    lease = lease_there(database, name, host)
     try:
-        target = begun or choose_host(vm, capacities).host
+        if lease is not None and lease.state == MOVING:
+            ended = settle(database, vm, lease)
+            if _place(database, name).lower() != host.lower():
+                outcomes.done[name] = tuple(ended)
+                return _after(vm, lease.target or "", capacities), ""
+            for line in ended:
+                ways.notify(line)
+        target = choose_host(vm, capacities).host  # where it was going before may be none of them
         lines = move_running_vm(database, name, target, ways, filters_of)
     except RocksError as error:
         database.rollback()
-        if isinstance(error, (UserError, StateError)) and _runs_on(database, name, host):
+        if isinstance(error, RefusedError) and _runs_on(database, name, host):
             return capacities, str(error)
         outcomes.failed[name] = error
         return capacities, ""
     outcomes.done[name] = tuple(lines)
+    return _after(vm, target, capacities), ""
+
+
+def _after(vm: VirtualMachine, target: str, capacities: list[Capacity]) -> list[Capacity]:
+    """The capacities when the host, which need not be one of them, has the machine."""
     chosen = [one for one in capacities if one.host.lower() == target.lower()]
-    return (taken(vm, chosen[0], capacities) if chosen else capacities), ""
+    return taken(vm, chosen[0], capacities) if chosen else capacities
 
 
 def _runs_on(database: Database, name: str, host: str) -> bool:

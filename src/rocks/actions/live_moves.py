@@ -65,6 +65,10 @@ if TYPE_CHECKING:
 _AWAKE_SECONDS = 600.0
 
 
+class RefusedError(StateError):
+    """This machine cannot move to that host while it runs; it is where it was, and may be stopped for its move."""
+
+
 class _Way(NamedTuple):
     """The machine, its record on the new host, its plan, and the start there that is not one."""
 
@@ -82,8 +86,9 @@ class _Way(NamedTuple):
 def move_running_vm(database: Database, name: str, host: str, ways: Ways, filters_of: FiltersOf) -> list[str]:
     """Move the machine, which runs, to the physical host; returns lines for the operator. Commits.
 
-    UserError and StateError when it cannot move while it runs, BusyError while another command changes it: then nothing
-    is changed. After an error of a host it runs where it was, or at the new place, or the message says what to do.
+    UserError and RefusedError when it cannot move while it runs, BusyError while another command changes it, StateError
+    while nothing may start: then nothing is changed. RefusedError too when a host refuses it later: it is where it was.
+    After another error of a host it runs where it was, or at the new place, or the message says what to do.
     """
     ensure_epoch(database, ways.notify)
     for error in lock_vms(database, [name], also_moving=True).values():
@@ -99,7 +104,10 @@ def move_running_vm(database: Database, name: str, host: str, ways: Ways, filter
         if not lines and not disk_copies.read_copies(database, name):
             check_other_host(vm, vm.container)
         return lines or remove_left(database, vm)
-    way = _check(database, vm, host, lease)
+    try:
+        way = _check(database, vm, host, lease)
+    except StateError as error:
+        raise RefusedError(str(error), code=error.code) from error
     assert lease is not None
     database.end_reading()
     if dry_run.would(way.target.name, f"receive {name} from {way.source}, while it runs"):
@@ -137,11 +145,8 @@ def _check(database: Database, vm: VirtualMachine, host: str, lease: Lease | Non
         if file.fact is None:
             raise HostError(f"{vm.name} is not moved: its disk {file.move.path} is not on {source.name}")
     neighbours = table.hosts_of_vlans(
-        database, (interface.vlan for interface in vm.host.interfaces if interface.vlan)
+        database, (interface.vlan for interface in vm.host.interfaces if interface.vlan), without=vm.name
     )
-    neighbours = {
-        vlan: [one for one in of_vlan if one != source.name] for vlan, of_vlan in neighbours.items()
-    }
     try:
         start = plan_start(there, connections, answer, 0, 0, neighbours)
     except RocksError as error:
@@ -279,7 +284,8 @@ def settle(
     if arrived:
         return _arrival(database, vm, lease.target, there)
     if cause is not None:
-        raise CLASSES[cause.family]("; ".join([f"{failed}{where}", *notes]), code=cause.code)
+        raised = RefusedError if isinstance(cause, StateError) else CLASSES[cause.family]
+        raise raised("; ".join([f"{failed}{where}", *notes]), code=cause.code)
     return [f"the move of {vm.name} that was interrupted is undone: {where}", *notes]
 
 

@@ -136,19 +136,22 @@ def load_boot_actions(database: Database, names: Iterable[str]) -> dict[str, Boo
     return {str(row[0]): BootAction(*row) for row in rows}
 
 
-def hosts_of_vlans(database: Database, vlans: Iterable[int]) -> dict[int, list[str]]:
-    """VLAN id → all hosts on which virtual machines with an interface on it are placed, or arrive while they run."""
+def hosts_of_vlans(database: Database, vlans: Iterable[int], without: str = "") -> dict[int, list[str]]:
+    """VLAN id → all hosts on which virtual machines with an interface on it are placed, or arrive while they run.
+
+    The hosts of its machines other than `without`, if one is named.
+    """
     ids = sorted(set(vlans))
     found: dict[int, list[str]] = {vlan: [] for vlan in ids}
     if ids:
-        chosen = f"WHERE i.VlanID IN ({placeholders(ids)})"
+        chosen = f"WHERE i.VlanID IN ({placeholders(ids)}) AND i.Node NOT IN (SELECT ID FROM nodes WHERE Name = %s)"
         rows = database.rows(
             "SELECT i.VlanID, p.Name, p.ID FROM networks i JOIN vm_nodes v ON v.Node = i.Node"
             f" JOIN nodes p ON p.ID = v.PhysNode {chosen}"
             " UNION SELECT i.VlanID, p.Name, p.ID FROM networks i JOIN nodes n ON n.ID = i.Node"
             " JOIN vm_leases l ON l.Name = n.Name AND l.State = 'moving' JOIN nodes p ON p.Name = l.Target"
             f" {chosen} ORDER BY 3",
-            [*ids, *ids],
+            [*ids, without, *ids, without],
         )
         for vlan, name, _ in rows:
             found[int(vlan)].append(str(name))

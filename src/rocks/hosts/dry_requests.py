@@ -9,6 +9,8 @@ from rocks import dry_run
 from rocks.errors import BugError, StateError
 from rocks.wire.agent import (
     ChangeDomain,
+    EndArrival,
+    EndDeparture,
     ForgetDomain,
     GrowDisk,
     MakeSnapshot,
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
     Ask = Callable[[Request[Any]], Any]
 
 _OFF = ("shutoff", "crashed")
+_GUEST_RUNS = ("running", "blocked")
 _STOPS = {
     "poweroff": "power off {name}",
     "shutdown": "request {name} to shut down, and power it off after {seconds} s",
@@ -168,7 +171,11 @@ def _steps(operation: Operation, domains: Mapping[str, DomainFact], present: set
             return [f"discard the saved memory of {name}, and remove its definition"]
         text = _STOPS[operation.action].format(name=name, seconds=operation.deadline_seconds)
         return [text if _is_active(domain) else f"remove the definition of {name}"]
-    if isinstance(operation, (PauseDomain, ResumeDomain)):
+    if isinstance(operation, EndArrival):
+        return _end_arrival_steps(operation, domain)
+    if isinstance(operation, EndDeparture) and not operation.resumes:
+        return []  # it waits only
+    if isinstance(operation, (PauseDomain, ResumeDomain, EndDeparture)):
         if domain is None or domain.state != "paused":
             _check_runs(name, domain)
         is_paused = domain is not None and domain.state == "paused"
@@ -196,6 +203,16 @@ def _steps(operation: Operation, domains: Mapping[str, DomainFact], present: set
     return [] if domain is None else [f"power off {name} and remove its definition"]
 
 
+def _end_arrival_steps(operation: EndArrival, domain: DomainFact | None) -> list[str]:
+    """Nothing for a domain that has arrived: it is kept."""
+    name = operation.name
+    if domain is None or domain.token != operation.token:
+        return [f"end the migration of {name} to this host"]
+    if domain.state in _GUEST_RUNS or domain.persistent:
+        return []
+    return [f"end the migration of {name} to this host, and destroy it here"]
+
+
 def _change_steps(operation: ChangeDomain) -> list[str]:
     name = operation.name
     aspects = {"CPUs": operation.cpus, "memory": operation.memory, "interfaces": operation.interfaces}
@@ -212,7 +229,7 @@ def _change_steps(operation: ChangeDomain) -> list[str]:
 
 def _check_runs(name: str, domain: DomainFact | None) -> None:
     state = "absent" if domain is None else domain.state
-    if state not in ("running", "blocked"):
+    if state not in _GUEST_RUNS:
         raise StateError(f"{name} is not running on this host: it is {state}")
 
 

@@ -6,6 +6,7 @@ import pytest
 
 import rocks.commands.drain.host as drain_command
 from rocks.actions import host_drains, live_drains, vm_locks
+from rocks.actions.live_moves import RefusedError
 from rocks.actions.outcomes import Outcomes
 from rocks.cluster.drain_plan import Capacity
 from rocks.database.connection import Database
@@ -19,6 +20,7 @@ def stops(vm_site: Site, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     vm_site.done("add", "host", "vm", "vmc-0-0", "membership=Hosted VM", "name=web")
     vm_site.change("INSERT INTO vm_leases (Name, Token, Host, State) VALUES ('web', 7, 'vmc-0-0', 'running')")
     stopped: list[list[str]] = []
+    monkeypatch.setattr(host_drains, "ensure_epoch", lambda *_: None)
     monkeypatch.setattr(host_drains, "_capacities", lambda *_: [Capacity("vmc-0-1", 100_000)])
     monkeypatch.setattr(host_drains, "stop_vms", lambda _, names, *__, **___: stopped.append(names))
     return stopped
@@ -42,7 +44,7 @@ def test_a_machine_is_not_stopped_for_a_host_without_memory_for_it(
 
 
 LIVE = ("drain", "host", "vmc-0-0", "to=vmc-0-1", "live=yes")
-REFUSAL = StateError("web does not move while it runs: it has a device of its host")
+REFUSAL = RefusedError("web does not move while it runs: it has a device of its host")
 
 
 @pytest.fixture
@@ -100,6 +102,7 @@ def test_a_machine_that_cannot_is_stopped_and_a_line_says_why(
     [
         (HostError("the connection has ended; it runs on vmc-0-0"), ""),
         (BusyError("another command is changing web"), ""),
+        (StateError("nothing is started yet: the database was restored"), ""),
         (REFUSAL, "UPDATE vm_leases SET State = 'moving', Target = 'vmc-0-1'"),
         (REFUSAL, "UPDATE vm_leases SET Host = 'vmc-0-1'"),
         (REFUSAL, "UPDATE vm_leases SET State = 'released', Host = NULL"),
@@ -114,12 +117,105 @@ def test_a_machine_whose_move_was_begun_is_not_stopped(
     assert ended.status == 1 and str(error) in ended.err and stops == []
 
 
-def test_an_interrupted_move_is_ended_where_it_was_going(
-    vm_site: Site, stops: list[list[str]], moved: Moved
+PLACE = (
+    "UPDATE vm_nodes SET PhysNode = (SELECT ID FROM nodes WHERE Name = '{}')"
+    " WHERE Node = (SELECT ID FROM nodes WHERE Name = 'web')"
+)
+
+
+@pytest.mark.parametrize("host", ["head", "vmc-0-0"])
+def test_an_interrupted_move_is_ended_but_not_repeated(
+    vm_site: Site, stops: list[list[str]], moved: Moved, monkeypatch: pytest.MonkeyPatch, host: str
 ) -> None:
+    """The host where it was going is none of the targets: what is still on its old host goes to one of those."""
+
+    def settle(database: Database, *_: object) -> list[str]:
+        database.execute(
+            "UPDATE vm_leases SET State = 'running', Host = %s, Target = NULL WHERE Name = 'web'", [host]
+        )
+        database.execute(PLACE.format(host), ())
+        database.commit()
+        return [f"web is on {host} after its move"]
+
     vm_site.change("UPDATE vm_leases SET State = 'moving', Target = 'head'")
-    assert vm_site.done(*LIVE) == "web runs on head now\n"
-    assert (moved.calls, stops) == ([("web", "head")], [])
+    monkeypatch.setattr(live_drains, "settle", settle)
+    ended = vm_site.rocks(*LIVE)
+    assert ended.status == 0 and stops == []
+    if host == "head":
+        assert (ended.out, moved.calls) == ("web is on head after its move\n", [])
+    else:
+        assert "web is on vmc-0-0 after its move" in ended.err
+        assert (ended.out, moved.calls) == ("web runs on vmc-0-1 now\n", [("web", "vmc-0-1")])
+
+
+@pytest.mark.parametrize("live", ["no", "yes"])
+def test_nothing_is_stopped_while_nothing_could_start_again(
+    vm_site: Site, stops: list[list[str]], moved: Moved, monkeypatch: pytest.MonkeyPatch, live: str
+) -> None:
+    """After a restore of the database, while a host is silent."""
+
+    def refuse(*_: object) -> None:
+        raise StateError("nothing is started yet: the database was restored")
+
+    monkeypatch.setattr(host_drains, "ensure_epoch", refuse)
+    assert "nothing is started yet" in vm_site.refused(*LIVE[:4], f"live={live}")
+    assert (moved.calls, stops) == ([], [])
+
+
+@pytest.fixture
+def started(stops: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Stops and moves succeed; the machines that are started again, where every start is refused."""
+    names: list[str] = []
+
+    def start(_: object, started: list[str], *__: object) -> Outcomes:
+        names.extend(started)
+        raise StateError("nothing is started yet")
+
+    monkeypatch.setattr(
+        host_drains, "stop_vms", lambda _, names, *__, **___: stops.append(names) or Outcomes()
+    )
+    monkeypatch.setattr(host_drains, "_can_leave", lambda *_: True)
+    monkeypatch.setattr(host_drains, "move_vm", lambda *_: ["moved to vmc-0-1"])
+    monkeypatch.setattr(drain_command, "start_outcomes", start)
+    return names
+
+
+def test_a_start_that_is_refused_ends_no_drain(
+    vm_site: Site, stops: list[list[str]], started: list[str]
+) -> None:
+    vm_site.done("add", "host", "vm", "vmc-0-0", "membership=Hosted VM", "name=off")
+    vm_site.done("add", "host", "vm", "vmc-0-0", "membership=Hosted VM", "name=zoo")
+    ended = vm_site.rocks(*LIVE[:4])
+    assert (ended.status, stops, started) == (3, [["web"]], ["web"])
+    assert "web: nothing is started yet" in ended.err
+    assert (ended.out + ended.err).count("moved to vmc-0-1") == 3
+
+
+@pytest.mark.parametrize("live", ["no", "yes"])
+@pytest.mark.parametrize(
+    ("state", "text"),
+    [("released", "web is off by now: another command has stopped it"), ("saved", "web is saved on vmc-0-0")],
+)
+def test_a_machine_that_was_stopped_meanwhile_is_not_started(
+    vm_site: Site,
+    started: list[str],
+    stops: list[list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    live: str,
+    state: str,
+    text: str,
+) -> None:
+    """Between the list of the machines and its turn its owner has stopped it."""
+
+    def stop(*_: object) -> list[Capacity]:
+        host = None if state == "released" else "vmc-0-0"
+        vm_site.change("UPDATE vm_leases SET State = %s, Host = %s", [state, host])
+        return [Capacity("vmc-0-1", 100_000)]
+
+    monkeypatch.setattr(host_drains, "_capacities", stop)
+    ended = vm_site.rocks(*LIVE[:4], f"live={live}")
+    assert text in ended.out + ended.err and (stops, started) == ([], [])
+    assert ("moved to vmc-0-1" in ended.out) == (state == "released")
 
 
 @pytest.mark.parametrize("live", ["no", "yes"])

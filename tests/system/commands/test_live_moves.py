@@ -157,6 +157,14 @@ def test_a_machine_that_does_not_move_has_one_host(on_vlan: Site) -> None:
     assert hosts_of_vlans(on_vlan.database, [2]) == {2: ["head", OLD]}
 
 
+def test_the_hosts_of_what_a_machine_leaves_behind(on_vlan: Site) -> None:
+    """Those of the other machines of its VLAN, which may be on its own host."""
+    assert hosts_of_vlans(on_vlan.database, [2], without="vm-vc1-0") == {2: ["head"]}
+    on_vlan.done("add", "host", "vm", OLD, "membership=Hosted VM", "name=mate")
+    on_vlan.change("UPDATE networks SET VlanID = 2 WHERE Node = (SELECT ID FROM nodes WHERE Name = 'mate')")
+    assert hosts_of_vlans(on_vlan.database, [2], without="vm-vc1-0") == {2: ["head", OLD]}
+
+
 def answers(
     site: Site, monkeypatch: pytest.MonkeyPatch, here: HostFacts | RocksError, there: HostFacts | RocksError
 ) -> None:

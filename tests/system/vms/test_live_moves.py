@@ -355,7 +355,17 @@ def test_a_move_whose_target_is_off_for_certain_is_given_up_by_force(site: Three
     ):
         assert f"{VM} was moving from {OLD} to {NEW}" in site.refused(line)
     assert f"{VM} was moving from {OLD} to {NEW}" in site.refused(f"stop host vm {VM} force=yes reason=gone")
+    for line in (MOVE, DRAIN):
+        tried = site.rocks(f"{line} dry-run=yes", SECONDS)
+        assert tried.exit_status == 0, tried.error_text
+        assert f"the move of {VM} that was interrupted is undone: it runs on {OLD}" in (
+            tried.text + tried.error_text
+        )
+    assert site.lease(VM)[1] == "moving"
     site.vanish(NEW)
+    tried = site.rocks(f"stop host vm {VM} force=yes reason=gone dry-run=yes", SECONDS)
+    assert tried.exit_status == 0 and "since it left" not in tried.text + tried.error_text, tried.error_text
+    assert site.lease(VM)[1] == "moving"
     ended = site.rocks(f"stop host vm {VM} force=yes reason=gone", SECONDS)
     assert ended.exit_status == 0, ended.error_text
     assert site.lease(VM)[1] == "released" and running(site) == []
@@ -444,6 +454,16 @@ def interrupted_after_the_switch(site: ThreeMachines) -> tuple[str, str]:
     assert site.lease(VM)[1:] == ("moving", here), "it was recorded before the command was killed, five times"
     wait_until(lambda: VM not in site.domains(here), SECONDS)
     return here, target
+
+
+def test_a_machine_is_not_moved_away_from_its_vlan(on_vlan: ThreeMachines) -> None:
+    """The VLANs of the new host are its own, and another machine of this one stays on the old host."""
+    site = on_vlan
+    site.add_vm("mate", OLD, "vlan=7")
+    refused = site.refused(MOVE)
+    assert f"{VM} is not moved: VLANs of {NEW} are local" in refused
+    assert f"VLAN 7 also has machines on {OLD}" in refused
+    assert running(site) == [OLD] and site.lease(VM)[1:] == ("running", OLD)
 
 
 def test_the_network_devices_of_what_arrives_stay(on_vlan: ThreeMachines) -> None:

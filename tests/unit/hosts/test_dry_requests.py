@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from rocks.hosts.dry_requests import ANSWERS, ask_in_dry_run
 from rocks.wire.agent import (
     CALLS,
     DiskSpec,
+    EndArrival,
+    EndDeparture,
     PauseDomain,
     PerformRequest,
     ResumeDomain,
@@ -110,6 +113,26 @@ def test_operations_are_printed_for_what_the_host_has_now(lines: list[str]) -> N
     ]
     assert [one.name for one in reply.outcomes if one.error] == ["absent2", "absent3"]
     assert [one.changed for one in reply.outcomes] == [True, True, False, True, False, False, False]
+
+
+def test_the_end_of_a_live_migration_is_printed_for_what_the_host_has_now(lines: list[str]) -> None:
+    """A domain that runs, or is permanent, has arrived; a departure is waited for, and what has not left resumed."""
+    incoming = replace(domain("incoming", "paused"), persistent=False)
+    host = Host(domain("runs"), domain("paused", "paused"), incoming, domain("off", "shutoff"))
+    operations = (
+        *(EndArrival(name, 5) for name in ("runs", "paused", "incoming", "absent")),
+        EndArrival("off", 6),
+        *(EndDeparture(name, 5) for name in ("runs", "absent")),
+        *(EndDeparture(name, 5, resumes=True) for name in ("runs", "paused", "absent2")),
+    )
+    reply = ask_in_dry_run("vmh1", PerformRequest(operations), host.ask)
+    assert lines == [
+        "vmh1: would end the migration of incoming to this host, and destroy it here",
+        "vmh1: would end the migration of absent to this host",
+        "vmh1: would end the migration of off to this host",
+        "vmh1: would resume paused",
+    ]
+    assert [one.name for one in reply.outcomes if one.error] == ["absent2"]
 
 
 def test_a_host_that_does_not_answer_fails_as_in_a_real_run(lines: list[str]) -> None:
