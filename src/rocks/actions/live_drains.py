@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rocks import dry_run
 from rocks.actions.live_moves import RefusedError, move_running_vm, settle
 from rocks.actions.vm_locks import lock_vms
 from rocks.cluster.drain_plan import choose_host, taken
@@ -66,6 +67,7 @@ def move_live(
     """
     (vm,) = table.load_vms(database, [name])
     lease = lease_there(database, name, host)
+    ended: list[str] = []
     try:
         if lease is not None and lease.state == MOVING:
             ended = settle(database, vm, lease)
@@ -75,7 +77,10 @@ def move_live(
             for line in ended:
                 ways.notify(line)
         target = choose_host(vm, capacities).host  # where it was going before may be none of them
-        lines = move_running_vm(database, name, target, ways, filters_of)
+        if ended and dry_run.would(target, f"receive {name}, while it runs"):
+            lines = []  # the hosts have still what the end of the interrupted move removes
+        else:
+            lines = move_running_vm(database, name, target, ways, filters_of)
     except RocksError as error:
         database.rollback()
         if isinstance(error, RefusedError) and _runs_on(database, name, host):
