@@ -87,8 +87,8 @@ def drain_host(database: Database, drain: Drain, means: Means) -> Outcomes:
     for name in names:
         if name in outcomes.failed or name in outcomes.done:
             continue
-        ran = name.lower() in running
-        if not (ran or drain.targets) or not is_there(database, name, drain.host, outcomes):
+        was_running = name.lower() in running
+        if not (was_running or drain.targets) or not is_there(database, name, drain.host, outcomes):
             continue
         # others may have stopped it, or started it, meanwhile
         lease = lease_there(database, name, drain.host)
@@ -96,7 +96,7 @@ def drain_host(database: Database, drain: Drain, means: Means) -> Outcomes:
             _leave_saved(drain, [name], outcomes)
             continue
         is_running = lease is not None
-        if ran and not is_running:
+        if was_running and not is_running:
             outcomes.done[name] = (f"{name} is off by now: another command has stopped it",)
         why = ""
         if is_running and drain.live:
