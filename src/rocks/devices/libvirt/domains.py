@@ -18,7 +18,7 @@ from rocks.devices.libvirt.domain_xml import DomainDocument, parse_domain
 from rocks.devices.libvirt.driver import LiveWay
 from rocks.devices.libvirt.interface_xml import LEASE_NAMESPACE
 from rocks.devices.libvirt.moving_xml import host_cpu_of
-from rocks.errors import HostError, StateError, ToolError
+from rocks.errors import HostError, RocksError, StateError, ToolError
 from rocks.wire.facts import ConsoleFact, DomainFact, DomainState
 
 DEFAULT_URI = "qemu:///system"
@@ -43,6 +43,8 @@ _ERASE = (
 )
 _GONE = (libvirt.VIR_ERR_NO_DOMAIN,)
 _NO_DEVICE = (libvirt.VIR_ERR_DEVICE_MISSING,)
+_AGENT_ANSWERED = "unable to execute QEMU agent command"
+"""In libvirt's internal errors that pass on an error which the guest agent has answered; no code tells these."""
 _NOT_RUNNING = (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID)
 
 _DISK_FAILED = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_IOERROR)
@@ -289,6 +291,8 @@ class Domains:
             domain.agentSetResponseTimeout(AGENT_SECONDS)
             count = domain.fsFreeze()
         except libvirt.libvirtError as error:
+            if _is_refusal(error):
+                raise StateError(_message(error)) from None
             return _message(error)
         return None if count else "the guest agent has found no file system that can be frozen"
 
@@ -298,7 +302,7 @@ class Domains:
             domain = self._existing(name)
             domain.agentSetResponseTimeout(AGENT_SECONDS)
             return int(domain.fsThaw())
-        except libvirt.libvirtError:
+        except (libvirt.libvirtError, RocksError):
             return None
 
     def begin_backup(self, name: str, files: Mapping[str, Tuple[str, str]]) -> None:
@@ -469,6 +473,14 @@ def _libvirt_errors(what: str, but: Tuple[int, ...] = ()) -> Iterator[None]:
     except libvirt.libvirtError as error:
         if error.get_error_code() not in but:
             raise ToolError(f"libvirt on this host did not {what}: {_message(error)}") from None
+
+
+def _is_refusal(error: libvirt.libvirtError) -> bool:
+    """Whether the guest agent was not asked (the guest is paused), or has answered with an error."""
+    code = error.get_error_code()
+    return code == libvirt.VIR_ERR_OPERATION_INVALID or (
+        code == libvirt.VIR_ERR_INTERNAL_ERROR and _AGENT_ANSWERED in _message(error)
+    )
 
 
 def _message(error: libvirt.libvirtError) -> str:

@@ -117,11 +117,12 @@ class DomainDriver(Protocol):
     def freeze(self, name: str) -> Optional[str]:
         """Have the guest agent freeze the file systems of a guest; None when it has frozen any, else why not.
 
-        After `AGENT_SECONDS` without an answer it may freeze them later.
+        After `AGENT_SECONDS` without an answer it may freeze them later. StateError when it was not asked, or has
+        answered that it does not freeze: then nothing is frozen.
         """
 
     def thaw(self, name: str) -> Optional[int]:
-        """Thaw the file systems of a guest: how many were frozen; None when its agent has not answered in time."""
+        """Thaw the file systems of a guest: how many were frozen; None when that is not known to be done."""
 
     def begin_backup(self, name: str, files: Mapping[str, Tuple[str, str]]) -> None:
         """Begin to copy disks of a running domain, as they are now: disk → (new file, its format)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import sys
@@ -10,7 +11,7 @@ from typing import Callable, Optional
 
 import rocks
 from rocks.devices.libvirt.driver import DomainDriver
-from rocks.errors import ToolError
+from rocks.errors import StateError, ToolError
 from rocks.process import finish, start_with_pipes
 
 _START_SECONDS = 60.0
@@ -35,14 +36,17 @@ class Thawer:
     def dismiss(self) -> None:
         """The guest is thawed: the other process ends, and does nothing."""
         assert self._process.stdin is not None
-        self._process.stdin.write(b"thawed\n")
-        self._process.stdin.flush()
+        # it may have ended: it was killed, or has thawed after its longest time
+        with contextlib.suppress(OSError):
+            self._process.stdin.write(b"thawed\n")
+            self._process.stdin.flush()
         finish(self._process, _END_SECONDS)
 
     def leave_to(self) -> None:
         """The guest is not known to be thawed: the other process goes on with that, also when this one ends."""
         assert self._process.stdin is not None
-        self._process.stdin.close()
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
         self._process.returncode = (
             0  # it outlives this process; the destructor of `Popen` would warn about that
         )
@@ -75,6 +79,13 @@ class Frozen:
             return self
         try:
             self.problem = self._domains.freeze(self._name)
+        except StateError as error:
+            self.problem = str(error)
+            # in case an agent freezes some file systems before it reports an error
+            self._domains.thaw(self._name)
+            self._thawer.dismiss()
+            self._thawer = None
+            return self
         except BaseException:
             self._thaw()
             raise
@@ -94,7 +105,7 @@ class Frozen:
             thawer.leave_to()
             self.warning = (
                 f"the guest agent of {self._name} does not answer, so its file systems may be frozen for a while; this "
-                f"host goes on thawing them, as `virsh domfsthaw {self._name}` does there"
+                f"host goes on thawing them for ten minutes, as `virsh domfsthaw {self._name}` does there"
             )
             self.problem = self.problem or "the guest agent has not reported that it thawed them"
             return

@@ -13,7 +13,7 @@ import os
 import select
 import signal
 import sys
-from typing import IO, Sequence
+from typing import IO, Callable, Sequence
 
 from rocks.clock import Deadline, wait_seconds
 from rocks.devices.libvirt.checks import is_active
@@ -34,10 +34,10 @@ def main(arguments: Sequence[str]) -> int:
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     name = arguments[0]
-    domains = Domains()
+    Domains()  # before anything is frozen: whether libvirt answers this process
     print("ready", flush=True)
     if not was_thawed(sys.stdin.buffer, LONGEST_SECONDS):
-        thaw(domains, name, TRY_SECONDS)
+        thaw(Domains, name, TRY_SECONDS)
     return 0
 
 
@@ -56,11 +56,15 @@ def was_thawed(pipe: IO[bytes], seconds: float) -> bool:
     return False
 
 
-def thaw(domains: DomainDriver, name: str, seconds: float) -> bool:
-    """Thaw, again and again; whether the guest agent has answered, or the guest has ended."""
+def thaw(connect: Callable[[], DomainDriver], name: str, seconds: float) -> bool:
+    """Thaw, again and again; whether the guest agent has answered, or the guest has ended.
+
+    `connect` is called each time: a connection from before a restart of libvirtd is of no use after it.
+    """
     deadline = Deadline(seconds)
     while not deadline.passed():
         with contextlib.suppress(RocksError):
+            domains = connect()
             if not is_active(domains, name) or domains.thaw(name) is not None:
                 return True
         wait_seconds(_PAUSE_SECONDS)

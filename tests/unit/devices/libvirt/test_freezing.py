@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
+import libvirt  # noqa: TID251 - its errors are played
 import pytest
 
 from rocks.devices.libvirt import thawer
+from rocks.devices.libvirt.domains import Domains
 from rocks.devices.libvirt.freezing import Frozen, Thawer
-from rocks.errors import HostError, ToolError
+from rocks.errors import HostError, StateError, ToolError
+from rocks.process import start_with_pipes
 from rocks.wire.facts import DomainFact, DomainState
 
 NAME = "g"
@@ -143,9 +147,128 @@ def test_a_process_that_takes_too_long_counts_as_dead() -> None:
 def test_it_thaws_until_the_agent_answers_or_the_guest_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(thawer, "wait_seconds", lambda seconds: None)
     guest = Guest(thaws=[None, None, 1])
-    assert thawer.thaw(guest, NAME, 60)  # type: ignore[arg-type]
+    assert thawer.thaw(lambda: guest, NAME, 60)  # type: ignore[arg-type, return-value]
     assert guest.steps == ["thaw"] * 3
     guest = Guest(thaws=[])
     guest.state = "shutoff"
-    assert thawer.thaw(guest, NAME, 60) and guest.steps == []  # type: ignore[arg-type]
-    assert not thawer.thaw(Guest(), NAME, 0)  # type: ignore[arg-type]
+    assert thawer.thaw(lambda: guest, NAME, 60) and guest.steps == []  # type: ignore[arg-type, return-value]
+    assert not thawer.thaw(Guest, NAME, 0)  # type: ignore[arg-type]
+
+
+def test_it_connects_anew_after_libvirtd_was_restarted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thawer, "wait_seconds", lambda seconds: None)
+    broken, guest = Guest(), Guest()
+
+    def raises(name: str) -> DomainFact:
+        raise ToolError("libvirt did not look for it: the connection is closed")
+
+    monkeypatch.setattr(broken, "find", raises)
+    connections: list[Any] = [broken, HostError("libvirt does not answer"), guest]
+
+    def connect() -> Any:
+        one = connections.pop(0)
+        if isinstance(one, HostError):
+            raise one
+        return one
+
+    assert thawer.thaw(connect, NAME, 60)
+    assert guest.steps == ["thaw"]
+
+
+def test_a_refused_freeze_leaves_no_process_that_thaws() -> None:
+    guest = Guest(thaws=[None])
+
+    def refuses(name: str) -> str:
+        guest.steps.append("freeze")
+        raise StateError("the command is disabled")
+
+    guest.freeze = refuses  # type: ignore[method-assign]
+    with frozen(guest) as freeze:
+        guest.steps.append("copy")
+    assert guest.steps == ["begin", "freeze", "thaw", "dismiss", "copy"]
+    assert (freeze.problem, freeze.warning) == ("the command is disabled", "")
+
+
+class PlayedThawer(Thawer):
+    """A process that has ended, as the real one after it has thawed."""
+
+    def __init__(self) -> None:
+        self._process = start_with_pipes(["/bin/true"])
+        self._process.wait(60)
+
+
+def test_a_process_that_has_ended_already_is_no_error() -> None:
+    PlayedThawer().dismiss()
+    guest = Guest(thaws=[0])
+    with Frozen(guest, NAME, lambda name: PlayedThawer()) as freeze:  # type: ignore[arg-type]
+        pass
+    assert freeze.problem == "they were thawed before the copy began"
+
+
+class AgentError(libvirt.libvirtError):
+    """An error of libvirt with this code and text."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.err = (code, 0, text, 0, "", None, None, 0, 0)
+
+
+class Connection:
+    """libvirt whose guest agent fails so; None: libvirtd was restarted."""
+
+    def __init__(self, error: AgentError | None) -> None:
+        self._error = error
+
+    def lookupByName(self, name: str) -> Any:
+        if self._error is None:
+            raise AgentError(libvirt.VIR_ERR_INTERNAL_ERROR, "client socket is closed")
+        return self
+
+    def agentSetResponseTimeout(self, seconds: int) -> None:
+        pass
+
+    def fsFreeze(self) -> int:
+        assert self._error is not None
+        raise self._error
+
+    def fsThaw(self) -> int:
+        return self.fsFreeze()
+
+
+def domains_with(error: AgentError | None) -> Domains:
+    """libvirt with that connection."""
+    domains = Domains.__new__(Domains)
+    domains._connection = Connection(error)
+    return domains
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "is_refusal"),
+    [
+        (
+            libvirt.VIR_ERR_INTERNAL_ERROR,
+            "internal error: unable to execute QEMU agent command 'guest-fsfreeze-freeze': it is disabled",
+            True,
+        ),
+        (libvirt.VIR_ERR_OPERATION_INVALID, "Requested operation is not valid: domain is not running", True),
+        (libvirt.VIR_ERR_AGENT_UNRESPONSIVE, "Guest agent is not responding", False),
+        (libvirt.VIR_ERR_AGENT_UNSYNCED, "Guest agent not in sync", False),
+        (libvirt.VIR_ERR_OPERATION_TIMEOUT, "Timed out", False),
+        (libvirt.VIR_ERR_INTERNAL_ERROR, "client socket is closed", False),
+    ],
+    ids=["error", "paused", "silent", "unsynced", "time-out", "restart"],
+)
+def test_a_refusal_is_told_from_an_agent_that_may_freeze_later(
+    code: int, text: str, is_refusal: bool
+) -> None:
+    domains = domains_with(AgentError(code, text))
+    if is_refusal:
+        with pytest.raises(StateError, match=text):
+            domains.freeze(NAME)
+    else:
+        assert domains.freeze(NAME) == text
+    assert domains.thaw(NAME) is None
+
+
+def test_a_thaw_without_libvirt_is_not_confirmed() -> None:
+    assert domains_with(None).thaw(NAME) is None
