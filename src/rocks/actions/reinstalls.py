@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks import dry_run
 from rocks.actions.host_images import check_erase, remove_disk
+from rocks.actions.lease_epoch import ensure_epoch
 from rocks.actions.library_folder import find_library_image
 from rocks.actions.outcomes import Outcomes
 from rocks.actions.vm_locks import lock_vms
 from rocks.actions.vm_power import stop_machines
 from rocks.actions.vm_snapshots import list_snapshots
-from rocks.actions.vm_volumes import destroy_volumes
+from rocks.actions.vm_volumes import DestroyingError, destroy_volumes
 from rocks.cluster import reinstall_plan
 from rocks.cluster.guest_images import IMAGE_ATTRIBUTE, INSTANCE_ATTRIBUTE
 from rocks.cluster.image_moves import check_not_moving
@@ -29,7 +30,7 @@ from rocks.errors import HostError, RocksError, StateError
 from rocks.image_library.records import source_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from rocks.actions.host_requests import Progress
     from rocks.cluster.guest_images import Source
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from rocks.cluster.records import VirtualMachine
     from rocks.database.connection import Database
     from rocks.imgstorage.client import Watcher
-    from rocks.imgstorage.client.answers import ImageRow
+    from rocks.imgstorage.client.answers import ImageRow, Relatives
 
 
 class _Checked(NamedTuple):
@@ -54,13 +55,16 @@ def reinstall_vms(
     names: Sequence[str],
     force: bool,
     watcher: Watcher,
+    notify: Callable[[str], None],
     progress: Progress | None = None,
 ) -> Outcomes:
     """Remove the first disks of the machines; returns the outcome of each. Commits.
 
     When a check fails for one of them, nothing is changed, and only errors are returned. StateError when a name is not
-    that of a virtual machine. `force`: machines that run are powered off, and their images unmapped.
+    that of a virtual machine, or after a restore of the database a host has not reported what runs there. `force`:
+    machines that run are powered off, and their images unmapped. `notify` prints what such a report has added.
     """
+    ensure_epoch(database, notify)  # an older copy of the records does not have all that runs
     failed: dict[str, RocksError] = {}
     checked = _check(database, names, force, failed)
     if failed:
@@ -72,10 +76,6 @@ def reinstall_vms(
     failed.update(_unmap(database, checked, set(failed), watcher))
     done = _remove(database, checked, failed)
     ready = [vm for vm in checked.machines if vm.name in done]
-    if ready:
-        number = reinstall_plan.next_instance(checked.machines)
-        replace_attribute(database, "host", [vm.name for vm in ready], INSTANCE_ATTRIBUTE, str(number))
-    database.commit()
     return Outcomes({name: _lines(vm, done[name]) for vm in ready for name in [vm.name]}, failed)
 
 
@@ -162,7 +162,7 @@ def _check_volumes(
             if row is not None:
                 known[vm.name] = row
         origins = storage.ask_each(
-            {name: questions.origin_of(volumes[name].nas, row.zvol) for name, row in known.items()}
+            {name: questions.relatives_of(volumes[name].nas, row.zvol) for name, row in known.items()}
         )
     for vm in chosen:
         if vm.name in known:
@@ -174,16 +174,18 @@ def _check_volumes(
 
 
 def _check_volume(
-    vm: VirtualMachine, disk: DiskLocation, row: ImageRow, origin: str | None | RocksError, force: bool
+    vm: VirtualMachine, disk: DiskLocation, row: ImageRow, relatives: Relatives | RocksError, force: bool
 ) -> None:
     from rocks.actions.image_bases import older_nas
 
-    if isinstance(origin, RocksError):
-        raise origin
-    if origin is None or row.machine is None:
+    if isinstance(relatives, RocksError):
+        raise relatives
+    if relatives.origin is None or row.machine is None:
         raise older_nas(disk.nas, "does not report what an image is a clone of")
     reinstall_plan.check_owner(vm, disk, row.zvol, row.machine)
-    reinstall_plan.check_origin(disk, row.zvol, origin, vm.host.attribute(IMAGE_ATTRIBUTE))
+    reinstall_plan.check_origin(disk, row.zvol, relatives.origin, vm.host.attribute(IMAGE_ATTRIBUTE))
+    reinstall_plan.check_clones(disk, row.zvol, relatives.clones)
+    reinstall_plan.check_state(disk, row.zvol, row.state, row.reason)
     if row.remotehost is not None and not force:
         raise StateError(
             f"the image {disk.nas}:{row.zvol} of {vm.name} is mapped to {row.remotehost}: have its changes written "
@@ -226,19 +228,32 @@ def _remove(database: Database, checked: _Checked, failed: dict[str, RocksError]
             done[disk.vm] = True
         on_nas = [disk for disk in on_nas if disk.vm not in done]
     for disk, outcome in destroy_volumes(database, machines, on_nas).items():
-        if isinstance(outcome, RocksError):
+        if isinstance(outcome, DestroyingError):
+            done[disk.vm] = True  # it was accepted: the disk does not come back
+        elif isinstance(outcome, RocksError):
             failed[disk.vm] = StateError(
                 f"{disk.vm} keeps its disk {disk.nas}:{disk.zpool}/{disk.vm}-vol: {outcome}"
             )
         else:
             done[disk.vm] = outcome
+    number = str(reinstall_plan.next_instance(checked.machines))
+    _record(database, list(done), number)
     for vm in machines:
         if vm.name not in checked.volumes:
             try:
                 done[vm.name] = remove_disk(database, vm, vm.disks[0])
             except RocksError as error:
                 failed[vm.name] = error
+            else:
+                _record(database, [vm.name], number)
     return done
+
+
+def _record(database: Database, names: Sequence[str], number: str) -> None:
+    """The disks of these machines are gone; commits, so that a command that is killed later does not lose that."""
+    if names:
+        replace_attribute(database, "host", names, INSTANCE_ATTRIBUTE, number)
+        database.commit()
 
 
 def _lines(vm: VirtualMachine, had_disk: bool) -> tuple[str, ...]:

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 
 from rocks.actions.console_logs import remove_console_logs
 from rocks.actions.host_images import check_erase, remaining_files, remove_disks, remove_files
+from rocks.actions.move_checks import check_no_moves
 from rocks.actions.vm_locks import lock_vms
 from rocks.actions.vm_power import stop_machines
-from rocks.actions.vm_volumes import destroy_volumes, line_of
+from rocks.actions.vm_volumes import destroy_volumes, line_of, unlisted_line
 from rocks.cluster.image_plan import volume_name
 from rocks.cluster.lease_plan import place_of
 from rocks.database import disk_copies, leases
 from rocks.database.image_places import disk_locations
 from rocks.database.vm_changes import delete_vms
+from rocks.database.vms import load_vms
 from rocks.errors import BusyError, HostError, RocksError
 from rocks.wire.disk_moves import moving_path
 
@@ -44,17 +46,21 @@ def remove_vms(database: Database, machines: Sequence[VirtualMachine], with_disk
 
     Commits before the rows are deleted. A host that does not answer yields a warning: the lease remains, so that no
     machine with the same name or on the same disks starts before the old one is known to be gone. BusyError when
-    another command is changing one of the machines; no row is deleted then. `with_disks`: the disks of stopped
-    machines that bear their UUIDs are removed too, on hosts and NASes, and what moves have left on other hosts. A
-    command that was killed while it removed disks has deleted no row, and can be repeated.
+    another command is changing one of the machines, StateError when an image of one is being moved; no row is
+    deleted then. `with_disks`: the disks of stopped machines that bear their UUIDs are removed too, on hosts and
+    NASes, and what moves have left on other hosts. A command that was killed while it removed disks has deleted no
+    row, and can be repeated.
     """
+    names = [vm.name for vm in machines]
+    for error in lock_vms(database, names).values():
+        raise error  # a start must not make a new image where this destroys the old one
+    machines = load_vms(database, names)  # a move may have ended before the locks; now they stay as they are
     on_nas: list[DiskLocation] = []
     if with_disks:
         check_erase(machines)
-        on_nas = [disk for disk in disk_locations(database, [vm.name for vm in machines]) if disk.nas]
-        for error in lock_vms(database, list(dict.fromkeys(disk.vm for disk in on_nas))).values():
-            raise error  # a start must not make a new image where this destroys the old one
-    held = leases.read_leases(database, [vm.name for vm in machines])
+        on_nas = [disk for disk in disk_locations(database, names) if disk.nas]
+        check_no_moves(database, on_nas)
+    held = leases.read_leases(database, names)
     places = {vm.name: place_of(vm, held.get(vm.name.lower())) for vm in machines}
     outcomes = stop_machines(
         database, [vm for vm in machines if places[vm.name] is not None], discards_saves=True
@@ -69,7 +75,7 @@ def remove_vms(database: Database, machines: Sequence[VirtualMachine], with_disk
     if with_disks:
         removed, errors = remove_disks(database, stopped, places)
         off = [vm for vm in machines if _is_off(vm, outcomes.failed, held)]
-        volumes, lines = _remove_volumes(database, off, on_nas, outcomes.failed)
+        volumes, lines = _remove_volumes(database, off, on_nas, outcomes.failed, held)
         errors += lines
     errors += _remove_copies(database, machines, stopped if with_disks else [])
     silent = {name for name, error in outcomes.failed.items() if isinstance(error, HostError)}
@@ -107,6 +113,7 @@ def _remove_volumes(
     off: Sequence[VirtualMachine],
     disks: Sequence[DiskLocation],
     failed: Mapping[str, RocksError],
+    held: Mapping[str, Lease],
 ) -> tuple[list[str], list[str]]:
     """Destroy the images of machines that are off; (those that are destroyed, a line for each that may stay)."""
     volumes, lines = [], []
@@ -118,6 +125,8 @@ def _remove_volumes(
             lines.append(line_of(disk, outcome))
         elif outcome:
             volumes.append(f"{disk.nas}:{disk.zpool}/{volume_name(disk.vm, disk.number)}")
+        elif disk.zpool and disk.vm.lower() in held:  # it was started once, so it had an image
+            lines.append(unlisted_line(disk))
     return volumes, lines
 
 

@@ -27,14 +27,18 @@ if TYPE_CHECKING:
 _LOOK_SECONDS = 0.5
 
 
+class DestroyingError(BusyError):
+    """The NAS has accepted that it destroys the image at once, and has not ended that yet."""
+
+
 def destroy_volumes(
     database: Database, machines: Sequence[VirtualMachine], disks: Sequence[DiskLocation]
 ) -> Destroyed:
     """Destroy the images of these disks of the machines, which are locked and off; no disk is missing in the answer.
 
     An image stays when it bears the UUID of another machine, another machine has its device as a disk, a host has it
-    mapped, or other images are its clones; clones that are destroyed by the same call do not count. The caller's
-    transaction is ended.
+    mapped, or other images are its clones; clones that are destroyed by the same call do not count. A volume that its
+    NAS does not list stays, too: nobody knows whose it is. The caller's transaction is ended.
     """
     on_nas = [disk for disk in disks if disk.nas and disk.zpool]
     result: Destroyed = dict.fromkeys(disks, False)
@@ -48,8 +52,9 @@ def destroy_volumes(
         storage = open_storage(database)
         database.commit()
         with storage:
-            result.update(_checked(storage, on_nas, uuids, users))
-            pending = [disk for disk in on_nas if result[disk] is False]
+            checked = _checked(storage, on_nas, uuids, users)
+            result.update({disk: found for disk, found in checked.items() if isinstance(found, RocksError)})
+            pending = [disk for disk in on_nas if checked[disk] is True]
             while pending:
                 result.update(_destroy(storage, pending, uuids))
                 if not any(result[disk] is True for disk in pending):
@@ -59,6 +64,15 @@ def destroy_volumes(
     except RocksError as error:
         result.update({disk: error for disk in on_nas if result[disk] is False})
     return result
+
+
+def unlisted_line(disk: DiskLocation) -> str:
+    """That the NAS does not list an image that a removed machine may have had, and the command that removes it."""
+    volume = volume_name(disk.vm, disk.number)
+    return (
+        f"{disk.nas} does not list an image {disk.zpool}/{volume} of {disk.vm}; if the pool has that volume all the "
+        f"same, and it is not needed: rocks remove host storageimg {disk.nas} {disk.zpool} {volume} now=yes"
+    )
 
 
 def line_of(disk: DiskLocation, error: RocksError) -> str:
@@ -90,7 +104,7 @@ def _checked(
     uuids: Mapping[str, str],
     users: Mapping[DiskLocation, StateError],
 ) -> Destroyed:
-    """The errors that are known before anything is requested."""
+    """The errors that are known before anything is requested, and whether the NAS lists the image."""
     from rocks.actions.image_bases import older_nas
     from rocks.imgstorage.client import questions
 
@@ -109,8 +123,8 @@ def _checked(
         else:
             volume = volume_name(disk.vm, disk.number)
             row = next((row for row in rows if row.zvol == volume), None)
-            if row is not None and row.machine not in ("", uuids[disk.vm]):
-                found[disk] = _of_another(row)
+            is_foreign = row is not None and row.machine not in ("", uuids[disk.vm])
+            found[disk] = _of_another(row) if row is not None and is_foreign else row is not None
     return found
 
 
@@ -145,13 +159,14 @@ def _destroy(storage: StorageClient, disks: Sequence[DiskLocation], uuids: Mappi
     return result
 
 
-def _wait_until_gone(storage: StorageClient, disks: Sequence[DiskLocation]) -> Destroyed:
+def _wait_until_gone(storage: StorageClient, disks: Sequence[DiskLocation]) -> dict[DiskLocation, RocksError]:
     """The errors of the images that are not."""
     from rocks.actions.images import GONE_SECONDS
     from rocks.clock import Deadline, wait_seconds
     from rocks.imgstorage.client import questions
 
-    waiting, failed = list(disks), {}
+    waiting: list[DiskLocation] = list(disks)
+    failed: dict[DiskLocation, RocksError] = {}
     deadline = Deadline(GONE_SECONDS)
     while waiting and not deadline.passed():
         nases = sorted({disk.nas for disk in waiting})
@@ -159,7 +174,7 @@ def _wait_until_gone(storage: StorageClient, disks: Sequence[DiskLocation]) -> D
         for disk in list(waiting):
             rows, volume = answers[disk.nas], volume_name(disk.vm, disk.number)
             if isinstance(rows, RocksError):
-                failed[disk] = rows
+                failed[disk] = DestroyingError(f"it is still being destroyed ({rows})")
                 waiting.remove(disk)
                 continue
             row = next((row for row in rows if row.zvol == volume), None)
@@ -170,7 +185,7 @@ def _wait_until_gone(storage: StorageClient, disks: Sequence[DiskLocation]) -> D
                 waiting.remove(disk)
         if waiting:
             wait_seconds(_LOOK_SECONDS)
-    still = {disk: BusyError("it is still being destroyed") for disk in waiting}
+    still = {disk: DestroyingError("it is still being destroyed") for disk in waiting}
     return {**failed, **still}
 
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from rocks.cluster.image_places import DiskLocation
     from rocks.cluster.records import Lease, VirtualMachine
 
+_NOT_DESTROYED = ("blocked", "restoring", "moving", "arriving")
+"""States of an image in which the NAS refuses a removal."""
+
 
 def check_has_image(vm: VirtualMachine) -> None:
     """StateError unless a start makes the machine's first disk from an image where that does not exist."""
@@ -83,6 +86,26 @@ def check_origin(disk: DiskLocation, volume: str, origin: str, image: str) -> No
             f"the disk {disk.nas}:{volume} of {disk.vm} is a clone of {origin}, and would be made from the image "
             f"{image}, which is another content; to have such clones again: rocks remove cluster FRONTEND "
             "disks=remove, then rocks clone cluster"
+        )
+
+
+def check_clones(disk: DiskLocation, volume: str, clones: Sequence[str]) -> None:
+    """StateError when other images are clones of the machine's disk on a NAS: image storage would not destroy it."""
+    if clones:
+        more = f" and {len(clones) - 1} more" if len(clones) > 1 else ""
+        nas, name = disk.nas, clones[0].partition("/")[2]
+        raise StateError(
+            f"the disk {nas}:{volume} of {disk.vm} stays, since {clones[0]}{more} is a clone of it: remove the machine "
+            f"of that first, or its image: rocks remove host storageimg {nas} {disk.zpool} {name} now=yes"
+        )
+
+
+def check_state(disk: DiskLocation, volume: str, state: str, reason: str) -> None:
+    """StateError while image storage would not destroy the image, even when no host has it."""
+    if state in _NOT_DESTROYED:
+        raise StateError(
+            f"the disk {disk.nas}:{volume} of {disk.vm} is {state}{f' ({reason})' if reason else ''}: rocks list host "
+            f"storagemap {disk.nas}"
         )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from rocks.actions import images
 from rocks.database import leases
 from rocks.imgstorage.client import asking
 from rocks.process import run
@@ -142,6 +143,11 @@ def test_disks_that_an_image_does_not_replace_stay(storage: Storage, library: Pa
     ended = storage.rocks(*REINSTALL, "teacher", "clone")
     assert ended.status == 1 and "no disk of these 2 machines was removed" in ended.err
     assert has(storage, "teacher-vol") and has(storage, "clone-vol")
+    start(storage, "teacher")
+    message = storage.refused(*REINSTALL, "teacher", "force=yes")
+    assert "since tank/clone-vol is a clone of it" in message
+    assert owner(storage, "teacher-vol") == HOST, "nothing was done before the refusal"
+    stop(storage, "teacher")
 
     used(storage, "renewed", "other")
     assert storage.rocks("remove", "host", "renewed").status == 0
@@ -167,6 +173,36 @@ def test_an_image_larger_than_the_disk_refuses(storage: Storage, library: Path) 
         *REINSTALL, "narrow"
     )
     assert has(storage, "narrow-vol")
+
+
+def test_after_a_restore_the_hosts_are_asked_first(storage: Storage, library: Path) -> None:
+    """The machine may run on a host that the older copy of the records does not have."""
+    add_image(storage, library, "restored")
+    used(storage, "elsewhere", "restored")
+    database = storage.cluster.database
+    ((identity,),) = database.rows("SELECT Identity FROM lease_epoch")
+    database.execute("UPDATE lease_epoch SET Identity = 'another'")
+    database.commit()
+    try:
+        message = storage.refused(*REINSTALL, "elsewhere")
+        assert "rocks sync vm lease" in message
+    finally:
+        database.rollback()
+        database.execute("UPDATE lease_epoch SET Identity = %s", [identity])
+        database.commit()
+    assert has(storage, "elsewhere-vol")
+
+
+def test_a_destruction_that_takes_long_is_one(
+    storage: Storage, library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The NAS has accepted it, so the machine is another instance."""
+    add_image(storage, library, "slow")
+    used(storage, "sluggish", "slow")
+    monkeypatch.setattr(images, "GONE_SECONDS", 0.0)
+    ended = storage.rocks(*REINSTALL, "sluggish")
+    assert ended.status == 0 and "sluggish: its disk vda is removed" in ended.err
+    assert instance(storage, "sluggish") == "1"
 
 
 def test_a_silent_nas_refuses(storage: Storage, library: Path, monkeypatch: pytest.MonkeyPatch) -> None:

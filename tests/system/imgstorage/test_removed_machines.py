@@ -7,11 +7,17 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from rocks.actions import vm_removal
+from rocks.cluster.records import VirtualMachine
 from rocks.database import leases
+from rocks.database.connection import Database
+from rocks.errors import RocksError
 from rocks.imgstorage.client import asking
 from rocks.imgstorage.nas import commands as nas_commands
 from rocks.imgstorage.nas import rows
@@ -204,6 +210,42 @@ def test_a_nas_of_an_earlier_release_keeps_the_images(
     ended = removed(storage, "older")
     assert "has an earlier release of image storage" in ended.err
     assert volumes(storage, "older") == ["older-vol"]
+
+
+def test_a_volume_that_its_nas_does_not_list_stays(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a reinstallation of the NAS over its pools; an earlier release would not compare the UUID."""
+    used(storage, "unlisted")
+    with monkeypatch.context() as patch:
+        patch.setattr(nas_commands, "first_page", lambda rows, size: ([], False))
+        ended = removed(storage, "unlisted")
+    assert f"{NAS} does not list an image tank/unlisted-vol of unlisted" in ended.err
+    assert volumes(storage, "unlisted") == ["unlisted-vol"]
+    advice = ended.err.partition("it is not needed: rocks ")[2].splitlines()[0]
+    storage.done(*advice.split())
+    assert volumes(storage, "unlisted") == []
+
+
+def test_a_machine_that_moved_before_the_lock_is_removed_where_it_is(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.done("add", "host", "vm", HOST, "compute", "name=mover")
+    lock_vms, stop_machines, seen = vm_removal.lock_vms, vm_removal.stop_machines, []
+
+    def moved(database: Database, names: Sequence[str]) -> dict[str, RocksError]:
+        database.execute(
+            "UPDATE vm_nodes v JOIN nodes n ON n.ID = v.Node JOIN nodes p ON p.Name = 'vmc-0-1'"
+            " SET v.PhysNode = p.ID WHERE n.Name = 'mover'"
+        )
+        return lock_vms(database, names)
+
+    def seeing(database: Database, machines: Sequence[VirtualMachine], **more: Any) -> Any:
+        seen.extend((vm.name, vm.container and vm.container.name) for vm in machines)
+        return stop_machines(database, machines, **more)
+
+    monkeypatch.setattr(vm_removal, "lock_vms", moved)
+    monkeypatch.setattr(vm_removal, "stop_machines", seeing)
+    assert storage.rocks(*REMOVE_VM, "mover", "disks=remove").status == 0
+    assert seen == [("mover", "vmc-0-1")]
 
 
 def test_a_killed_command_is_completed_by_its_repetition(storage: Storage) -> None:

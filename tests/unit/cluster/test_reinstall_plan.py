@@ -53,6 +53,19 @@ def test_saved_memory_is_not_discarded_by_force() -> None:
     reinstall_plan.check_is_off(vm(), None, False)
 
 
+def test_what_the_nas_would_not_destroy_refuses() -> None:
+    reinstall_plan.check_clones(DISK, "web-vol", ())
+    with pytest.raises(
+        StateError, match="tank/a-vol and 1 more is a clone of it: .* nas-0-0 tank a-vol now=yes"
+    ):
+        reinstall_plan.check_clones(DISK, "web-vol", ("tank/a-vol", "tank/b-vol"))
+    for state in ("unmapped", "deleting", "local"):
+        reinstall_plan.check_state(DISK, "web-vol", state, "")
+    for state in ("blocked", "restoring", "moving", "arriving"):
+        with pytest.raises(StateError, match=f"is {state} \\(why\\): rocks list host storagemap nas-0-0"):
+            reinstall_plan.check_state(DISK, "web-vol", state, "why")
+
+
 def test_an_image_that_does_not_fit_makes_no_disk() -> None:
     reinstall_plan.check_source(vm(), Source("debian", 36 * 10**9, 1, "0"))
     with pytest.raises(StateError, match="has 36 GB"):

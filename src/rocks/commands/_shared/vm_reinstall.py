@@ -18,7 +18,7 @@ def reinstall(command: Command, names: Sequence[str]) -> None:
     """Give the machines fresh disks, as the parameter `force` states, and set the command's exit status."""
     force = command.fillFlag("force")
     with StorageProgress(command) as watcher:
-        outcomes = reinstall_vms(command.db, names, force, watcher, HostProgress(command))
+        outcomes = reinstall_vms(command.db, names, force, watcher, command.notify, HostProgress(command))
     for line in outcomes.lines:
         command.notify(line)
     if outcomes.failed and not outcomes.done and len(names) > 1:

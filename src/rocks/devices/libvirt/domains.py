@@ -44,7 +44,7 @@ _ERASE = (
 _GONE = (libvirt.VIR_ERR_NO_DOMAIN,)
 _NO_DEVICE = (libvirt.VIR_ERR_DEVICE_MISSING,)
 _AGENT_ANSWERED = "unable to execute QEMU agent command"
-"""In libvirt's internal errors that pass on an error which the guest agent has answered; no code tells these."""
+"""In libvirt's internal errors that pass on an error which the guest agent has answered: no code of their own."""
 _NOT_RUNNING = (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID)
 
 _DISK_FAILED = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_IOERROR)

@@ -85,6 +85,17 @@ class SnapshotRow:
 
 
 @dataclass(frozen=True)
+class Relatives:
+    """The snapshot (POOL/VOLUME@NAME) that an image is a clone of, and the clones of it (POOL/VOLUME).
+
+    `origin` is '' for none, None from an earlier release.
+    """
+
+    origin: Optional[str]
+    clones: Tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class DeviceRow:
     """A host's part of an image; `size` in GiB, `time` when it was queued, UNIX seconds. `note` is for people."""
 
@@ -205,10 +216,13 @@ def read_names(fields: Fields) -> Dict[str, str]:
     return {str(volume): name for volume, name in body.items()}
 
 
-def read_origin(fields: Fields) -> Optional[str]:
-    """The text in `origin`, which may be empty; None without one."""
-    value = fields.get("origin")
-    return value if isinstance(value, str) else None
+def read_relatives(fields: Fields) -> Relatives:
+    """The origin of an image, and the clones of all its snapshots."""
+    snapshots = read_rows(SnapshotRow, fields)
+    origin = fields.get("origin")
+    return Relatives(
+        origin if isinstance(origin, str) else None, tuple(clone for one in snapshots for clone in one.clones)
+    )
 
 
 def read_text(name: str, fields: Fields) -> str:

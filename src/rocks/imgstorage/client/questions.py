@@ -17,12 +17,13 @@ from rocks.imgstorage.client.answers import (
     MadeClones,
     MadeVolume,
     OperationRow,
+    Relatives,
     SnapshotRow,
     read_attributes,
     read_devices,
     read_image_attributes,
     read_names,
-    read_origin,
+    read_relatives,
     read_rows,
     read_text,
 )
@@ -107,9 +108,9 @@ def snapshots_of(nas: str, zvol: str) -> Query[Tuple[SnapshotRow, ...]]:
     return Query(nas, wire.ListSnapshots(zvol), partial(read_rows, SnapshotRow))
 
 
-def origin_of(nas: str, zvol: str) -> Query[Optional[str]]:
-    """The snapshot (POOL/VOLUME@NAME) that an image is a clone of, '' for none; None from an earlier release."""
-    return Query(nas, wire.ListSnapshots(zvol), read_origin)
+def relatives_of(nas: str, zvol: str) -> Query[Relatives]:
+    """What an image is a clone of, and the clones of it, by one request."""
+    return Query(nas, wire.ListSnapshots(zvol), read_relatives)
 
 
 def attributes_of(nas: str) -> Query[Dict[str, Optional[str]]]:

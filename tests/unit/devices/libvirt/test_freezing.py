@@ -258,7 +258,7 @@ def domains_with(error: AgentError | None) -> Domains:
     ],
     ids=["error", "paused", "silent", "unsynced", "time-out", "restart"],
 )
-def test_a_refusal_is_told_from_an_agent_that_may_freeze_later(
+def test_a_refusal_differs_from_an_agent_that_may_freeze_later(
     code: int, text: str, is_refusal: bool
 ) -> None:
     domains = domains_with(AgentError(code, text))
