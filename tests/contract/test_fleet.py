@@ -17,6 +17,7 @@ import pytest
 from lab.namespace import Machine
 from lab.sshd import SshServer
 from rocks.errors import HostError, RocksError
+from rocks.hosts.agent_line import AnsweringError
 from rocks.hosts.fleet import Fleet, FleetSettings, HostAddress
 from rocks.hosts.keys import ensure_own_key
 from rocks.hosts.known_hosts import parse_host_key, record_host_keys
@@ -93,6 +94,7 @@ def company(
             "closes": ("ForceCommand exit 0", "ended with exit status 0 without an answer"),
             "binary": ("ForceCommand head -c 100 /dev/zero", r"without an answer: '\x00\x00"),
             "refuses": ("PermitRootLogin no", "does not accept the key of this machine for root"),
+            "sessions": ("MaxSessions 0", "did not start a program"),
             "algorithms": ("KexAlgorithms diffie-hellman-group18-sha512", "failed the SSH key exchange"),
         }
         for name, (line, tokens) in forced.items():
@@ -128,6 +130,9 @@ def test_no_host_delays_the_others(company: MixedHosts) -> None:
         assert isinstance(result, HostError), (name, result)
         assert company.expected[name] in str(result), name
         assert name in str(result)
+        # what has not even an SSH server may be off; the others are on, so that nothing is taken from them
+        is_down = name in ("frozen", "silent", "web", "refused")
+        assert isinstance(result, AnsweringError) == (not is_down), name
 
 
 @pytest.mark.system
@@ -149,6 +154,7 @@ def test_a_command_on_all_of_them(company: MixedHosts) -> None:
         "half": "error",
         "refuses": "error",
         "algorithms": "error",
+        "sessions": "error",
         "stranger": "error",
         "changed": "error",
     }

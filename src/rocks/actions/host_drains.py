@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks import dry_run
-from rocks.actions.host_requests import ask_facts, open_fleet
+from rocks.actions.host_requests import ask_facts, is_silent, open_fleet
 from rocks.actions.lease_epoch import ensure_epoch
 from rocks.actions.leases import Force
 from rocks.actions.live_drains import is_there, lease_there, move_live
@@ -270,7 +270,7 @@ def evacuate_host(
     if force.must_fence:
         ensure_epoch(database, lambda line: None)
     capacities = _capacities(database, host, targets, outcomes)
-    check_is_silent(database, host)
+    check_is_silent(database, host, force)
     held, moving = _held_by(database, host)
     free = _taken_before(database, host)
     named = None if only is None else {name.lower() for name in only}
@@ -365,12 +365,21 @@ def _check_physical(database: Database, name: str) -> None:
         raise UserError(f"host {name} is a virtual machine; name a physical host")
 
 
-def check_is_silent(database: Database, host: str) -> None:
-    """StateError when the host answers: its machines can be stopped or moved in order then."""
+def check_is_silent(database: Database, host: str, force: Force) -> None:
+    """StateError when the host answers: its machines can be stopped or moved in order then.
+
+    An error is an answer, unless the operator has verified that the host is off.
+    """
     with open_fleet(database, [host]) as fleet:
         answer = ask_facts(database, fleet, [host])[host]
-    if not isinstance(answer, HostError):
-        reason = f" ({answer})" if isinstance(answer, RocksError) else ""
+    if isinstance(answer, RocksError) and (is_silent(answer) or force.host_is_off):
+        return
+    if isinstance(answer, RocksError):
         raise StateError(
-            f"{host} answers{reason}; its machines are not taken from it. To move or stop them: rocks drain host {host}"
+            f"{host} cannot be asked ({answer}), but may be on; its machines are not taken from it. Repair that, then: "
+            f"rocks drain host {host}; or when it is certainly off: rocks evacuate host {host} host-off=yes "
+            'reason="…"'
         )
+    raise StateError(
+        f"{host} answers; its machines are not taken from it. To move or stop them: rocks drain host {host}"
+    )

@@ -33,7 +33,7 @@ from rocks.errors import HostError, RocksError, StateError
 from rocks.wire.agent import EndDeparture
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from rocks.actions.outcomes import Outcomes
     from rocks.cluster.lease_plan import DiskKey, LeaseStep
@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
     from rocks.wire.agent import VfSpec
     from rocks.wire.facts import HostFacts
+
+    Report = Callable[[str], None]
+    """Called with a line for the operator, which is printed at once."""
 
 
 INTENT = "start"
@@ -180,7 +183,7 @@ def _take(database: Database, attempts: Sequence[Attempt]) -> None:
     requested = {a.vm.name: (container_of(a.vm).name, disk_keys(a.vm)) for a in attempts}
     tokens = leases.take_leases(database, requested, INTENT)
     for attempt in attempts:
-        attempt.token = tokens[attempt.vm.name]
+        attempt.token = tokens[attempt.vm.name.lower()]
         attempt.lease_is_unused = True
 
 
@@ -253,11 +256,16 @@ class GivenUp(NamedTuple):
     warnings: tuple[str, ...]
 
 
-def give_up_moves(database: Database, moving: Sequence[Lease], force: Force) -> GivenUp:
+def give_up_moves(
+    database: Database, moving: Sequence[Lease], force: Force, report: Report | None = None
+) -> GivenUp:
     """Live migrations that were interrupted, and whose new host is silent: the machine is that of its old host again.
 
     As `take_over_vms` for the new host, which may run the machine. One that answers is not silent, whatever it says:
     then the machine fails. The caller has locked the machines: no command is moving them. Commits.
+
+    `report` gets the lines about disks instead, each before the lease is changed: a command that is killed afterwards
+    finds no migration when it is repeated, and would not print them.
     """
     failed: dict[str, RocksError] = {}
     warnings: list[str] = []
@@ -283,7 +291,8 @@ def give_up_moves(database: Database, moving: Sequence[Lease], force: Force) -> 
         if arrived is not False:
             copies = disk_copies.read_copies(database, lease.name)
             paths = [copy.path for copy in copies if copy.host.lower() == lease.target.lower()]
-            warnings.append(disk_may_be_old(lease, has_arrived=arrived is True, paths=paths))
+            line = disk_may_be_old(lease, has_arrived=arrived is True, paths=paths)
+            (report or warnings.append)(line)
         leases.put_up_fences(database, [(lease.target, lease.name, lease.token + 1)])
         disks = [key for key in leases.disks_of(database, lease.name) if key[0].lower() == lease.host.lower()]
         leases.end_live_move(database, lease.name, lease.host, disks)

@@ -6,9 +6,9 @@ A lease is released when its host reports that the domain is gone.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.actions.host_requests import ask_facts, error_of, open_fleet, perform_operations
+from rocks.actions.host_requests import ask_facts, error_of, is_silent, open_fleet, perform_operations
 from rocks.actions.lease_epoch import try_epoch
 from rocks.actions.leases import Force, GivenUp, give_up_moves, take_over_vms
 from rocks.actions.outcomes import Outcomes
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rocks.actions.host_requests import Progress
+    from rocks.actions.leases import Report
     from rocks.cluster.records import Lease
     from rocks.database.connection import Database
     from rocks.wire.agent import StopAction
@@ -57,6 +58,7 @@ def stop_vms(
     progress: Progress | None = None,
     *,
     discards_saves: bool = False,
+    report: Report | None = None,
 ) -> Outcomes:
     """As `stop_machines`, by name. StateError, and nothing is done, when a name is not that of a virtual machine.
 
@@ -65,7 +67,14 @@ def stop_vms(
     """
     machines = [*table.load_vms(database, names), *map(_removed_machine, removed)]
     return stop_machines(
-        database, machines, action, deadline_seconds, force, progress, discards_saves=discards_saves
+        database,
+        machines,
+        action,
+        deadline_seconds,
+        force,
+        progress,
+        discards_saves=discards_saves,
+        report=report,
     )
 
 
@@ -83,13 +92,16 @@ def stop_machines(
     progress: Progress | None = None,
     *,
     discards_saves: bool = False,
+    report: Report | None = None,
 ) -> Outcomes:
     """Stop the machines, or restart them in place; returns the outcome of each. Commits.
 
     A machine that is off already counts as stopped. With `force`, a host that does not answer loses its leases after
-    its fence command (attribute `vm_fence_command`) succeeded, or when the operator asserts that it is off. While a
+    its fence command (attribute `vm_fence_command`) succeeded, or when the operator asserts that it is off. One that
+    answers with an error keeps them, unless the operator has verified that it is off (`force.host_is_off`). While a
     restored database could not be compared with the hosts, a host ends the machine under whichever lease it runs.
-    A saved machine fails and stays saved, unless `discards_saves`.
+    A saved machine fails and stays saved, unless `discards_saves`. `report` gets, before anything is stopped, the lines
+    about disks that may be old; with None they are among the warnings.
     """
     doubt = try_epoch(database)
     machines = {vm.name: vm for vm in stopping}
@@ -100,7 +112,7 @@ def stop_machines(
     moving = [lease for name, lease in held.items() if name in locked and lease.state == MOVING]
     given_up = GivenUp({}, ())
     if force is not None and moving:
-        given_up = give_up_moves(database, moving, force)
+        given_up = give_up_moves(database, moving, force, report)
         outcomes.failed.update(
             {name: given_up.failed[name.lower()] for name in machines if name.lower() in given_up.failed}
         )
@@ -119,9 +131,11 @@ def stop_machines(
                 discards_save=discards_saves,
             )
         )
-    gone, silent = _ask(database, operations, held, outcomes, progress)
+    gone, unknown, silent = _ask(database, operations, held, outcomes, progress)
+    if force is not None and force.host_is_off:
+        silent = dict(unknown)
     if action in ENDING:
-        _record_ended(database, places, held, gone, silent)
+        _record_ended(database, places, held, gone, unknown)
     database.commit()
     if force is not None and not discards_saves:
         _leave_saved(held, silent, outcomes)
@@ -166,13 +180,13 @@ def _record_ended(
     places: Mapping[str, str],
     held: Mapping[str, Lease],
     gone: Sequence[str],
-    silent: Mapping[str, str],
+    unknown: Mapping[str, str],
 ) -> None:
     """Release the leases of the machines that are gone; those that their hosts did not stop stay as they were."""
     leases.release_leases(database, gone)
     stay = [name for name in places if name not in gone]
     saved = [name for name in stay if _is_saved(held.get(name.lower()))]
-    leases.set_state(database, [n for n in stay if n not in saved and n not in silent], "running", None)
+    leases.set_state(database, [n for n in stay if n not in saved and n not in unknown], "running", None)
     leases.set_state(database, saved, SAVED, None)
 
 
@@ -194,22 +208,35 @@ def _operation(
     )
 
 
+class _Asked(NamedTuple):
+    """Machines that their hosts report as stopped; those of which nothing is known, and those of silent hosts.
+
+    The latter two map a name to its host; silent ones are among the unknown ones.
+    """
+
+    gone: list[str]
+    unknown: dict[str, str]
+    silent: dict[str, str]
+
+
 def _ask(
     database: Database,
     operations: Mapping[str, Sequence[StopDomain]],
     held: Mapping[str, Lease],
     outcomes: Outcomes,
     progress: Progress | None,
-) -> tuple[list[str], dict[str, str]]:
-    """Machines that their hosts report as stopped, and machines whose host does not answer: name → host."""
+) -> _Asked:
     gone: list[str] = []
+    unknown: dict[str, str] = {}
     silent: dict[str, str] = {}
     with open_fleet(database, sorted(operations)) as fleet:
         facts = ask_facts(database, fleet, sorted(operations))
         for host, of_host in operations.items():
             answer = facts[host]
             if isinstance(answer, RocksError):
-                silent.update({operation.name: host for operation in of_host})
+                unknown.update({operation.name: host for operation in of_host})
+                if is_silent(answer):
+                    silent.update({operation.name: host for operation in of_host})
                 outcomes.failed.update(
                     {
                         operation.name: _unanswered(
@@ -232,8 +259,10 @@ def _ask(
             else:
                 outcomes.failed[name] = error
                 if isinstance(outcome, HostError):
+                    unknown[name] = place[name]
+                if is_silent(outcome):
                     silent[name] = place[name]
-    return gone, silent
+    return _Asked(gone, unknown, silent)
 
 
 def _unanswered(name: str, host: str, why: RocksError, lease: Lease | None) -> HostError:
@@ -241,6 +270,12 @@ def _unanswered(name: str, host: str, why: RocksError, lease: Lease | None) -> H
         return HostError(
             f"{name} holds no lease, so no host may run it, and there is nothing to take over; its host {host} does "
             f"not answer ({why}). To start it on another host: rocks set host vm {name} physnode=HOST"
+        )
+    if not is_silent(why):
+        return HostError(
+            f"{name} is not known to be stopped: its host {host} cannot be asked ({why}), but may be on. Repair that "
+            f"and try again, or when {host} is certainly off: rocks stop host vm {name} force=yes host-off=yes "
+            'reason="…"'
         )
     return HostError(
         f"{name} is not known to be stopped: its host {host} does not answer ({why}). Bring it back and try again, "

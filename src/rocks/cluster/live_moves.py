@@ -18,7 +18,7 @@ def domain_on(answer: HostFacts | RocksError, name: str) -> DomainFact | None:
     """The domain on the host; None when there is none, or the host does not answer."""
     if isinstance(answer, RocksError):
         return None
-    return next((domain for domain in answer.domains if domain.name == name), None)
+    return next((domain for domain in answer.domains if domain.name.lower() == name.lower()), None)
 
 
 def has_arrived(lease: Lease, here: HostFacts | RocksError, there: HostFacts | RocksError) -> bool | None:
@@ -37,7 +37,7 @@ def has_arrived(lease: Lease, here: HostFacts | RocksError, there: HostFacts | R
     if found is not None and found.token == lease.token:
         return True
     if not isinstance(here, RocksError) and left_behind is None:
-        remembered = {fact.name: fact.token for fact in here.leases}
-        if remembered.get(lease.name, 0) > lease.token:
+        remembered = {fact.name.lower(): fact.token for fact in here.leases}
+        if remembered.get(lease.name.lower(), 0) > lease.token:
             return True
     return None if isinstance(there, RocksError) else False

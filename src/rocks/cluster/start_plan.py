@@ -130,7 +130,7 @@ def plan_disk(vm: VirtualMachine, container: Host, disk: Disk, facts: Sequence[D
 
 def is_active(facts: HostFacts, name: str) -> bool:
     """Whether a domain of that name uses memory on the host, and so may write to its disks."""
-    return any(domain.name == name and domain.state in ACTIVE_STATES for domain in facts.domains)
+    return any(d.name.lower() == name.lower() and d.state in ACTIVE_STATES for d in facts.domains)
 
 
 def saved_domain(facts: HostFacts, lease: Lease) -> DomainFact | None:

@@ -7,6 +7,7 @@ or on the same disk cannot start until the old domain is known to be gone.
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.cluster.records import Lease
@@ -23,7 +24,11 @@ if TYPE_CHECKING:
 
 
 def read_leases(database: Database, names: Sequence[str], lock: bool = False) -> dict[str, Lease]:
-    """Name in lower case → lease, for the names that ever had one; `lock` locks the rows."""
+    """Name in lower case → lease, for the names that ever had one; `lock` locks the rows.
+
+    A lease has the name as it is asked for: its row keeps the spelling of the first start, while the machine may have
+    got its name in other case since.
+    """
     if not names:
         return {}
     rows = database.rows(
@@ -31,7 +36,11 @@ def read_leases(database: Database, names: Sequence[str], lock: bool = False) ->
         + (" FOR UPDATE" if lock else ""),
         names,
     )
-    return {str(row[0]).lower(): Lease(str(row[0]), int(row[1]), *row[2:]) for row in rows}
+    asked = {name.lower(): name for name in names}
+    found = [Lease(str(row[0]), int(row[1]), *row[2:]) for row in rows]
+    return {
+        lease.name.lower(): replace(lease, name=asked.get(lease.name.lower(), lease.name)) for lease in found
+    }
 
 
 def leases_held(database: Database, names: Sequence[str]) -> bool:
@@ -129,7 +138,7 @@ def disks_of(database: Database, name: str) -> list[DiskKey]:
 def take_leases(
     database: Database, requests: Mapping[str, tuple[str, Sequence[DiskKey]]], intent: str
 ) -> dict[str, int]:
-    """Grant the lease of each named machine to its host under a new token; returns name → token.
+    """Grant the lease of each named machine to its host under a new token; returns name in lower case → token.
 
     `requests` maps a name to (host, disks). The caller has checked, under the rows' lock, that the leases are free.
     The reason of a stop by force stays until the machine runs: a start that fails or is killed does not end it.
@@ -148,7 +157,7 @@ def take_leases(
     cover_disks(database, {name: keys for name, (_, keys) in requests.items()})
     virtual_functions.free_vfs(database, names)
     shape_leases.free_leases(database, names)
-    return {lease.name: lease.token for lease in read_leases(database, names).values()}
+    return {name: lease.token for name, lease in read_leases(database, names).items()}
 
 
 def cover_disks(database: Database, disks_of: Mapping[str, Sequence[DiskKey]]) -> None:

@@ -104,14 +104,14 @@ class AgentLine:
     def _out_of_step(self) -> HostError:
         """Nothing that arrives before a request is an answer to it."""
         self.close()
-        return HostError(
+        return AnsweringError(
             f"the agent on host {self._name} sent more than was asked, beginning with "
             f"{printable_bytes(bytes(self._read[:80]))}"
         )
 
     def _endless(self) -> HostError:
         self.close()
-        return HostError(
+        return AnsweringError(
             f"the agent on host {self._name} sent more than {MAXIMUM_LINE_BYTES} bytes without a line end, "
             f"beginning with {printable_bytes(bytes(self._read[:80]))}"
         )

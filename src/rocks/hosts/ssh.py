@@ -84,6 +84,7 @@ class SshConnection:
 
     def _start(self, command: str) -> paramiko.Channel:
         deadline = Deadline(self._settings.login_deadline_seconds)
+        before = self._transport
         transport = self._ready_transport(deadline)
         try:
             channel = transport.open_session(timeout=some_seconds(deadline))
@@ -92,7 +93,10 @@ class SshConnection:
             return channel
         except _FAILURES as error:
             self.close()
-            raise HostError(f"host {self._host.name} did not start a program: {_message(error)}") from None
+            # a host that has just accepted the login, or refuses by a message, is on; an older connection may be lost
+            answers = transport is not before or isinstance(error, paramiko.ChannelException)
+            kind = AnsweringError if answers else HostError
+            raise kind(f"host {self._host.name} did not start a program: {_message(error)}") from None
 
     def _ready_transport(self, deadline: Deadline) -> paramiko.Transport:
         if self._transport is None or not self._transport.is_active():
@@ -134,7 +138,7 @@ def start_transport(
 ) -> paramiko.Transport:
     """A connection after its key exchange, before any login; host keys of the preferred types come first.
 
-    DownError when no SSH server answers at the address, HostError when the key exchange fails.
+    DownError when no SSH server answers at the address, AnsweringError when the key exchange fails.
     """
     host.check()
     reached = Deadline(settings.connect_deadline_seconds)
@@ -151,17 +155,17 @@ def start_transport(
     except _FAILURES as error:
         transport.close()
         if transport.remote_version:
-            raise HostError(f"{_place(host)} failed the SSH key exchange: {_message(error)}") from None
+            raise AnsweringError(f"{_place(host)} failed the SSH key exchange: {_message(error)}") from None
         raise DownError(f"{_place(host)} is reached, but no SSH server answers: {_message(error)}") from None
 
 
 def check_host_key(host: HostAddress, transport: paramiko.Transport, known: tuple[HostKey, ...]) -> None:
-    """HostError unless the host presents a known key."""
+    """AnsweringError unless the host presents a known key."""
     presented = presented_host_key(transport)
     if presented in known:
         return
     expected = " or ".join(f"{key.fingerprint} ({key.get_name()})" for key in known)
-    raise HostError(
+    raise AnsweringError(
         f"the key of host {host.name} has changed: {expected} is known here, it presents {presented.fingerprint} "
         f"({presented.get_name()}). Compare with what `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` prints on "
         f"its own console; if the host was installed anew, run `rocks sync host sharedkey {host.name} replace=yes`"

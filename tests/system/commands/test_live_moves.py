@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rocks.actions import host_drains, live_moves, vm_locks
+from rocks.actions import host_drains, live_moves, vm_locks, vm_power
 from rocks.actions import leases as leases_action
 from rocks.actions.leases import Force
 from rocks.actions.vlans import plan_networks
@@ -176,6 +176,7 @@ def answers(
         leases_action, "perform_operations", lambda *_: [("web", OperationOutcome("web", False))]
     )
     monkeypatch.setattr(leases_action, "ask_facts", lambda *_, **__: {OLD: here, NEW: there})
+    monkeypatch.setattr(vm_power, "ask_facts", lambda *_, **__: {OLD: SILENT, NEW: SILENT})
 
 
 def host_with(state: DomainState | None, remembered: int = 7) -> HostFacts:
@@ -206,6 +207,24 @@ def test_force_says_that_the_disk_may_be_old(
     line = next(line for line in ended.err.splitlines() if line.startswith("Warning: web "))
     assert line.startswith(f"Warning: web {text} on {NEW} since it left {OLD}.")
     assert f"the current one is /state/partition1/web.vda on {NEW}: when {NEW} is back, save that" in line
+
+
+def test_force_says_that_the_disk_may_be_old_before_it_forgets_the_move(
+    moving: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the command is killed then, a repetition finds no move."""
+    answers(moving, monkeypatch, SILENT, SILENT)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(leases, "end_live_move", killed)
+    reported: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        vm_power.stop_vms(moving.database, ["web"], force=Force("it is off"), report=reported.append)
+    moving.database.rollback()
+    assert len(reported) == 1 and f"the current one is /state/partition1/web.vda on {NEW}" in reported[0]
+    assert lease(moving) == STAYS
 
 
 def test_force_says_nothing_of_the_disk_of_a_guest_that_runs_where_it_was(

@@ -85,6 +85,15 @@ def test_the_reason_of_a_stop_by_force_stays_until_the_machine_runs(database: Da
     assert reason(database) is None
 
 
+def test_a_lease_follows_the_spelling_of_the_name(database: Database) -> None:
+    """A machine that is off can be renamed to its name in other case; the row cannot follow while others name it."""
+    leases.take_leases(database, {NAME: ("a", ())}, "start")
+    leases.release_leases(database, [NAME])
+    other = NAME.upper()
+    assert other != NAME and leases.take_leases(database, {other: ("b", ())}, "start") == {NAME: 2}
+    assert leases.read_leases(database, [other])[NAME].name == other
+
+
 def test_fences(ask: Ask) -> None:
     ask("take_leases", {NAME: ("a", ())}, "start")
     assert ask("fences_of_hosts", ["a", "b"]) == {}

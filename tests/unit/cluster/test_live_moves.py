@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from rocks.cluster.live_moves import has_arrived
@@ -51,3 +53,4 @@ def test_where_it_is(
     here: HostFacts | HostError, there: HostFacts | HostError, expected: bool | None
 ) -> None:
     assert has_arrived(LEASE, here, there) is expected
+    assert has_arrived(replace(LEASE, name="G"), here, there) is expected, "the case of a name says nothing"

@@ -84,7 +84,7 @@ def test_a_second_reply_to_one_request_answers_no_other() -> None:
     spoken = session(Scripted([GOOD + GOOD]), Scripted([GOOD]))
     assert spoken.ask(ConsoleRequest("a")) == FACT
     error = error_of(lambda: spoken.ask(ConsoleRequest("b")))
-    assert isinstance(error, HostError) and "sent more than was asked, beginning with" in str(error)
+    assert isinstance(error, AnsweringError) and "sent more than was asked, beginning with" in str(error)
     assert spoken.ask(ConsoleRequest("c")) == FACT
 
 
@@ -164,6 +164,7 @@ def test_invalid_replies(stream: Scripted, message: str) -> None:
         (Scripted([], 255, b"Connection to 10.1.1.1 closed by remote host."), False),
         (Scripted([], None), False),
         (Scripted([b"hang"]), False),
+        (Scripted([b"x" * (MAXIMUM_LINE_BYTES + 1)]), True),
     ],
 )
 def test_a_host_without_a_working_agent_is_on(stream: Scripted, answers: bool) -> None:

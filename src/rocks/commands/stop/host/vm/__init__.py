@@ -99,6 +99,7 @@ class Command(rocks.commands.Command):
             removed,
             progress=HostProgress(self),
             discards_saves=saved == "remove",
+            report=self.notify,
         )
         for line in outcomes.lines:
             self.notify(line)
