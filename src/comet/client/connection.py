@@ -19,6 +19,9 @@ from urllib.parse import quote, urlencode, urlsplit
 from comet.client.configuration import Endpoint
 from comet.client.errors import CometError, UnreachableError, error_of_answer
 
+BROKEN = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
+"""What a connection raises that the server ends before its answer."""
+
 LARGEST_BODY = 256 * 1024 * 1024
 _LARGEST_ERROR = 64 * 1024
 _ADVICE = {
@@ -89,7 +92,7 @@ class Connection:
         with self._guarded():
             try:
                 response = self._send(method, path, body, sent, patience)
-            except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
+            except BROKEN:
                 if not repeat:
                     raise
                 self.close()
@@ -131,6 +134,12 @@ class Connection:
 
             found.update(signed_headers(*self.endpoint.signature))
         return {**found, **(more or {})}
+
+    @staticmethod
+    def has_broken(error: UnreachableError) -> bool:
+        """Whether a request may have reached the server, which then ended the connection before its answer."""
+        cause = error.__cause__
+        return isinstance(cause, BROKEN) or (cause is not None and isinstance(cause.__context__, BROKEN))
 
     @contextlib.contextmanager
     def _guarded(self) -> Iterator[None]:

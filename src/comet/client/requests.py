@@ -19,6 +19,7 @@ from comet.client.records import Operation
 
 _OPERATION = re.compile(r"[0-9A-Za-z]{1,64}")
 _RETRY_SECONDS = 60
+_RESTART_PAUSE_SECONDS = 1.0
 
 Self = TypeVar("Self", bound="Requests")
 
@@ -93,15 +94,24 @@ class Requests:
         query: Iterable[tuple[str, str]] = (),
         key: Optional[str] = None,
     ) -> Answer:
-        """A changing request, with a key by which the server knows a repetition; a busy server is asked again."""
+        """A changing request, with a key by which the server knows a repetition; a busy server is asked again.
+
+        So is one whose connection broke before its answer, for as long as it takes to start again: it may have done it.
+        """
         if self.cached_only:
             raise UsageError("--cached never asks the server, so it changes nothing: leave it out")
         path = self.connection.path(*segments, query=query)
         headers = {"Prefer": "respond-async", "Idempotency-Key": key or uuid.uuid4().hex}
         until = time.monotonic() + _RETRY_SECONDS
+        has_broken = False
         while True:
             try:
                 return self.connection.request(method, path, body, headers)
+            except UnreachableError as error:
+                has_broken = has_broken or self.connection.has_broken(error)
+                if not has_broken or time.monotonic() + _RESTART_PAUSE_SECONDS > until:
+                    raise
+                time.sleep(_RESTART_PAUSE_SECONDS)
             except RefusedError as error:
                 pause = error.retry_after
                 if error.http_status not in (409, 429) or pause is None or time.monotonic() + pause > until:
