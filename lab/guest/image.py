@@ -63,7 +63,9 @@ def make_disk(base: Path, disk: Path, name: str, size_bytes: int, parameters: st
 def make_frontend_disk(base: Path, unpacked_kernel: Path, disk: Path, name: str, system: Path) -> None:
     """A disk that boots the frontend of a virtual cluster, which installs its computes with what `system` holds.
 
-    Kernel and initramfs of the installer, and `system`, lie behind the partition, as a tar archive.
+    Kernel and initramfs of the installer, and `system`, lie behind the partition, as a tar archive. The guest's command
+    line says where it begins and how long it is: a disk onto which this one is copied may be much larger, and is not
+    read to its end.
     """
     image_kernel = kernel.find_kernel(unpacked_kernel)
     with tempfile.TemporaryFile() as cargo:
@@ -74,9 +76,9 @@ def make_frontend_disk(base: Path, unpacked_kernel: Path, disk: Path, name: str,
             header = tarfile.TarInfo("initrd")
             header.size = len(initramfs)
             archived.addfile(header, io.BytesIO(initramfs))
-        sector = disk_image.IMAGE_BYTES // disk_image.SECTOR_BYTES
+        sector, sectors = (size // disk_image.SECTOR_BYTES for size in (disk_image.IMAGE_BYTES, cargo.tell()))
         size_bytes = disk_image.IMAGE_BYTES + cargo.tell()
-        make_disk(base, disk, name, size_bytes, f"rocks_role=frontend rocks_cargo={sector}")
+        make_disk(base, disk, name, size_bytes, f"rocks_role=frontend rocks_cargo={sector},{sectors}")
         with disk.open("r+b") as whole:
             whole.seek(disk_image.IMAGE_BYTES)
             cargo.seek(0)

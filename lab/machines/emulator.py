@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from lab.build.parts import Built
+from lab.machines import with_taps
 from lab.machines.clock import counter_khz
 from lab.machines.roster import STORAGE_MTU_BYTES, Description, Role
 from rocks.process import run_checked
@@ -27,6 +29,8 @@ SERIAL_LOG = "serial.log"
 _LOADER = "lib64/ld-linux-x86-64.so.2"
 _LIBRARIES = ("usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu")
 _IMAGE_DEADLINE_SECONDS = 60.0
+# the number of the first open file that is a tap
+_FIRST_TAP = 100
 
 KERNEL_PARAMETERS = (
     "console=ttyS0 quiet loglevel=4 systemd.show_status=no systemd.getty_auto=no mitigations=off audit=0 apparmor=0 "
@@ -70,6 +74,7 @@ def command(built: Built, machine: Description, folder: Path, with_kvm: bool, st
     `state` is the tag of a saved state from which it resumes; None: it boots.
     """
     return [
+        *_with_taps(machine),
         # relative names from here on: a unix socket's path has 107 bytes at most
         *("/usr/bin/env", f"--chdir={folder}", f"TMPDIR={folder}"),
         *qemu(built.qemu_tree),
@@ -124,8 +129,14 @@ def _disk(name: str, file: str) -> list[str]:
     return ["-drive", backend, "-device", f"virtio-blk-pci,drive={name},serial={name}"]
 
 
+def _with_taps(machine: Description) -> list[str]:
+    """What opens the machine's taps for QEMU: that of storage first, and the trunk of a host."""
+    taps = [f"{tap}={number}" for number, tap in enumerate(machine.taps, _FIRST_TAP)]
+    return [sys.executable, "-I", str(Path(with_taps.__file__)), *taps, "--"]
+
+
 def _storage_adapter(machine: Description) -> list[str]:
-    tap = f"tap,id=storage,ifname={machine.name}-storage,script=no,downscript=no"
+    tap = f"tap,id=storage,fd={_FIRST_TAP}"
     options = (
         f"id={STORAGE_ADAPTER},netdev=storage,mac={machine.storage_mac},host_mtu={STORAGE_MTU_BYTES},romfile="
     )
@@ -134,7 +145,7 @@ def _storage_adapter(machine: Description) -> list[str]:
 
 def _trunk_adapter(machine: Description) -> list[str]:
     """An igb with virtual functions, which wants PCI Express, and the IOMMU that makes them fit for VFIO."""
-    tap = f"tap,id=trunk,ifname={machine.name}-trunk,script=no,downscript=no"
+    tap = f"tap,id=trunk,fd={_FIRST_TAP + 1}"
     return [
         *("-device", "intel-iommu,intremap=off,caching-mode=on"),
         *("-device", "pcie-root-port,id=port1,chassis=1,slot=1"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import struct
+import tarfile
 from pathlib import Path
 
 import pytest
 
-from lab.guest import disk_image, image
+from lab.guest import disk_image, image, kernel
 from rocks.errors import StateError, UserError
 
 
@@ -46,3 +48,27 @@ def test_a_name_that_could_add_to_the_command_line_is_refused(name: str, tmp_pat
 def test_a_disk_that_is_too_small_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="at least"):
         image.make_disk(tmp_path / "base", tmp_path / "disk", "vm-a-0", disk_image.IMAGE_BYTES - 1)
+
+
+def test_the_frontend_of_a_larger_disk_knows_where_its_archive_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {name: tmp_path / name for name in ("base", "vmlinuz", "system", "disk")}
+    for name in ("base", "vmlinuz", "system"):
+        files[name].write_bytes(name.encode() * 1000)
+    passed: list[str] = []
+
+    def make_disk(base: Path, disk: Path, name: str, size_bytes: int, parameters: str = "") -> None:
+        passed.extend(parameters.split())
+        disk.write_bytes(bytes(size_bytes))
+
+    monkeypatch.setattr(kernel, "find_kernel", lambda folder: files["vmlinuz"])
+    monkeypatch.setattr(kernel, "read_modules", lambda folder, image_kernel: {})
+    monkeypatch.setattr(image, "make_disk", make_disk)
+    image.make_frontend_disk(files["base"], tmp_path, files["disk"], "vc1", files["system"])
+    disk = files["disk"].read_bytes() + b"the rest of the disk" * 1000
+    first, count = (int(number) for number in passed[1].removeprefix("rocks_cargo=").split(","))
+    archive = disk[first * 512 : (first + count) * 512]
+    assert archive + b"the rest of the disk" * 1000 == disk[disk_image.IMAGE_BYTES :]
+    with tarfile.open(fileobj=io.BytesIO(archive)) as cargo:
+        assert cargo.getnames() == ["vmlinuz", "system", "initrd"]
