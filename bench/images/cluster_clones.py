@@ -25,6 +25,8 @@ _FIRST_ADDRESS, _ADDRESS = "203.0.113.100", "203.0.113.99"
 _DONE = re.compile(r": (\d+) disks (?:frozen|cloned) in ([\d.]+) s")
 _BYTES_PER_MIB = 2**20
 _BY_HAND = 20
+_COMMAND_SECONDS = 600.0
+"""For all copies: an emulated NAS beside other work may need a second or two for each disk."""
 _CLONE_BY_HAND = f"""\
 zfs snapshot {POOL}/{GOLDEN}@by-hand
 began=$(date +%s.%N)
@@ -42,7 +44,9 @@ def measure(site: ImageSite) -> Found:
     by_hand = _by_hand(site)
     before = _used(site)
     since, began = site.clock(site.nas), time.monotonic()
-    site.done("clone", "cluster", _CLUSTER, _FIRST_ADDRESS, f"count={COPIES}")
+    site.done(
+        "clone", "cluster", _CLUSTER, _FIRST_ADDRESS, f"count={COPIES}", deadline_seconds=_COMMAND_SECONDS
+    )
     whole = time.monotonic() - began
     reports = [found for _, line in site.logged(site.nas, since) if (found := _DONE.search(line))]
     clones = sum(int(found[1]) for found in reports) - len(_MACHINES)

@@ -60,6 +60,9 @@ _TARGETS = "devices/disk/target"
 _BACKUP_JOB: int = libvirt.VIR_DOMAIN_JOB_OPERATION_BACKUP
 _ABORT_SECONDS = 60.0
 _PICTURE_PIECE_BYTES = 65536
+# The guest is paused at the switchover while QEMU sends what is left, by its default for at most 300 ms. In addition,
+# the last messages of both libvirts pass through the frontend several times.
+_MAX_DOWNTIME_MILLISECONDS = 100
 
 # libvirt would print every error on standard error besides raising it
 libvirt.registerErrorHandler(lambda context, error: None, None)
@@ -384,7 +387,9 @@ class Domains:
                 parameters[libvirt.VIR_MIGRATE_PARAM_MIGRATE_DISKS] = list(way.disks)
                 parameters[libvirt.VIR_MIGRATE_PARAM_DISKS_URI] = f"unix://{way.disks_socket}"
             with _libvirt_errors(f"move {name}"):
-                self._existing(name).migrate3(target, parameters, flags)
+                domain = self._existing(name)
+                domain.migrateSetMaxDowntime(_MAX_DOWNTIME_MILLISECONDS)
+                domain.migrate3(target, parameters, flags)
         finally:
             if target is not None:
                 with contextlib.suppress(libvirt.libvirtError):
