@@ -1,4 +1,4 @@
-"""Sizes and their names. A disk of the database is in GB of 1000³ bytes, memory in MB of 1024² bytes."""
+"""Sizes and their names. Memory is recorded in MB of 1024² bytes, disks in GB of 1000³ bytes, on a NAS of 1024³."""
 
 from __future__ import annotations
 

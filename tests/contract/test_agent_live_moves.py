@@ -149,3 +149,16 @@ def test_nothing_arrives_when_the_locks_of_its_devices_have_ended(
         live_moves._wait_until_there(end.host, "g")
     end.domains.begin_arrival(XML.format(7))
     live_moves._wait_until_there(end.host, "g")
+
+
+def test_a_guest_that_may_be_frozen_does_not_leave(end: End) -> None:
+    """Nothing would thaw it on its new host; nothing is changed."""
+    end.run(token=6)
+    end.domains.set_autostart("g", True)
+    mark = end.host.state_folder / "frozen/g"
+    mark.parent.mkdir()
+    mark.write_text("6")
+    with pytest.raises(StateError, match="the file systems of g may still be frozen"):
+        live_moves._renewed(end.host, Leave("g", 7, "m", ()))
+    found = end.domains.find("g")
+    assert found is not None and (found.autostart, found.token) == (True, 6)

@@ -130,3 +130,20 @@ def test_machines_with_devices_are_not_saved(tmp_path: Path, devices: str, messa
     with pytest.raises(StateError, match=message):
         agent.do(SAVE)
     assert agent.now == ("running", False)
+
+
+def test_a_guest_that_may_be_frozen_is_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is when its agent has thawed it, and when the mark is that of a guest that has ended."""
+    agent = Saver(tmp_path)
+    mark = tmp_path / "state/frozen/g"
+    mark.parent.mkdir()
+    mark.write_text("7")
+    with pytest.raises(StateError, match="the file systems of g may still be frozen"):
+        agent.do(SAVE)
+    assert agent.now == ("running", False) and mark.exists()
+    monkeypatch.setattr(type(agent.domains), "thaw", lambda *_: 0)
+    assert agent.do(SAVE) and not mark.exists()
+    monkeypatch.undo()
+    assert agent.do(RESTORE)
+    mark.write_text("6")
+    assert agent.do(SAVE) and not mark.exists()

@@ -14,7 +14,7 @@ from lab import agent_archive
 from lab.namespace import Machine
 from lab.sshd import SshServer
 from rocks.clock import Deadline
-from rocks.errors import HostError
+from rocks.errors import HostError, StateError
 from rocks.hosts.connection import Connection
 from rocks.hosts.known_hosts import parse_host_key, record_host_keys
 from rocks.hosts.local import LocalConnection
@@ -241,6 +241,6 @@ def test_our_key_is_not_accepted(ssh_settings: tuple[FleetSettings, SshServer], 
         HostError, match="accept the key of this machine for root: run `rocks sync host sharedkey"
     ):
         Way(host, settings, tmp_path).session().ask(ProbeRequest())
-    with pytest.raises(HostError, match="this machine has no SSH key|cannot read the SSH key"):
+    with pytest.raises(StateError, match="this machine cannot read its SSH key in .*; restore the file"):
         (tmp_path / "key").write_text("spoilt")
         Way(host, settings, tmp_path).session().ask(ProbeRequest())

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 from rocks import process
 from rocks.actions.host_requests import ask_facts, open_fleet
+from rocks.actions.interrupted_moves import end_interrupted
 from rocks.actions.partitions import leave_partitions
 from rocks.actions.vm_locks import lock_vms
+from rocks.cluster.lease_plan import MOVING
 from rocks.database import leases
-from rocks.errors import RocksError, UserError
+from rocks.errors import BusyError, HostError, RocksError, UserError
 from rocks.wire.ended import MOST_NAMES
 
 if TYPE_CHECKING:
@@ -40,16 +42,24 @@ def read_names(body: bytes) -> list[str]:
 def take_ended(database: Database, host: str, names: Sequence[str]) -> list[str]:
     """Release the leases of those machines that run on the host by the database, and not by the host; returns them.
 
-    Other names are ignored: a host reports only its own machines. BusyError while another command works on one of
-    them, HostError when the host does not answer; then nothing is released. Commits.
+    A live migration that was interrupted is ended before, when the guest is off on both hosts. Other names are ignored:
+    a host reports only its own machines. BusyError while another command, or an agent of a migration, works on one of
+    them, HostError when the host, or the other one of a migration, does not answer; then nothing is released. Commits.
     """
     named = {name.lower() for name in names}
-    held = _running_on(database, host, named)
+    held = _running_or_moving(database, host, named)
     if not held:
         return []
-    for error in lock_vms(database, [lease.name for lease in held]).values():
+    for error in lock_vms(database, [lease.name for lease in held], also_moving=True).values():
         raise error
-    held = _running_on(database, host, named)  # as it is under the locks
+    for error in end_interrupted(database, [lease.name for lease in held], lambda line: None).values():
+        if isinstance(error, (HostError, BusyError)):
+            raise error  # the host reports it once more
+        # any other: it runs, and what has ended is what its migration has left here
+    held = _running_or_moving(database, host, named)  # as it is under the locks
+    held = [lease for lease in held if lease.state != MOVING]
+    if not held:
+        return []
     database.commit()
     ends = {host: [(lease.name, lease.token) for lease in held]}
     with open_fleet(database, [host]) as fleet:
@@ -66,10 +76,10 @@ def take_ended(database: Database, host: str, names: Sequence[str]) -> list[str]
     return gone
 
 
-def _running_on(database: Database, host: str, names: set[str]) -> list[Lease]:
-    """The named machines that run on the host by their leases; not those that are being started or stopped."""
+def _running_or_moving(database: Database, host: str, names: set[str]) -> list[Lease]:
+    """The named machines that run on the host by their leases, or move from or to it."""
     found = leases.leases_of_hosts(database, [host])
-    return [lease for lease in found if lease.name.lower() in names and lease.state == "running"]
+    return [lease for lease in found if lease.name.lower() in names and lease.state in ("running", MOVING)]
 
 
 class Termination:

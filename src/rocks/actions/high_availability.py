@@ -11,12 +11,23 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks import process
 from rocks.actions.ha_report import watch_lines
-from rocks.actions.host_requests import ask_facts, open_fleet
+from rocks.actions.host_requests import ask_facts, is_silent, open_fleet
 from rocks.actions.leases import FENCE_ATTRIBUTE
 from rocks.actions.unit_commands import outside_of_unit
 from rocks.actions.vm_locks import lock_vms, unlock_vms
 from rocks.clock import monotonic_seconds, wait_seconds
-from rocks.cluster.ha_watch import REASON, Losses, Pauses, Silences, is_cut_off, lost, move_is_stuck, watched
+from rocks.cluster.ha_watch import (
+    REASON,
+    Losses,
+    Pauses,
+    Silences,
+    is_cut_off,
+    lost,
+    lost_moves,
+    move_is_stuck,
+    restart_lines,
+    watched,
+)
 from rocks.cluster.lease_plan import MOVING
 from rocks.cluster.records import TRUE_VALUES
 from rocks.database import leases
@@ -24,8 +35,8 @@ from rocks.database import vms as table
 from rocks.database.attributes import has_attribute, resolve_attribute
 from rocks.database.hosts import find_local_host
 from rocks.database.secrets import resolve_secret
-from rocks.errors import BusyError, HostError, RocksError, StateError
-from rocks.hosts.agent_line import AnsweringError
+from rocks.errors import BusyError, RocksError, StateError
+from rocks.hosts.settings import CannotAskError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -162,11 +173,19 @@ class Supervisor:
         return found
 
     def _lost(self, machines: Watched, facts: Mapping[str, HostFacts | None]) -> list[Lease]:
-        """The leases of the machines that their answering hosts have lost."""
+        """The leases of the machines that their answering hosts have lost, also in a live migration."""
         names = [name for host in facts for name in machines.held.get(host, ())]
         held = leases.read_leases(self._database, names).values()
+        moving = {name for of_host in machines.moving.values() for name in of_host}
+        of_moves = leases.read_leases(self._database, sorted(moving)).values()
         return [
-            one for host, answer in facts.items() if answer is not None for one in lost(host, held, answer)
+            *(
+                one
+                for host, answer in facts.items()
+                if answer is not None
+                for one in lost(host, held, answer)
+            ),
+            *lost_moves([one for one in of_moves if one.state == MOVING], facts),
         ]
 
     def _start_again(self, host: str, found: Sequence[Lease]) -> None:
@@ -176,7 +195,7 @@ class Supervisor:
         """
         database, names = self._database, [one.name for one in found]
         try:
-            busy = lock_vms(database, names)
+            busy = lock_vms(database, names, also_moving=True)  # the start ends an interrupted move
             now = leases.read_leases(database, names, lock=True)
             begun = [one for one in found if one.name not in busy and now.get(one.name.lower()) == one]
             for one in begun:
@@ -188,32 +207,33 @@ class Supervisor:
             unlock_vms(database, names)
         if begun:
             names = [one.name for one in begun]
-            self._log(
-                f"{host} answers, but does not run {_listed(names)} any more, which has not ended by itself: "
-                "it is started there again"
-            )
+            for line in restart_lines(host, begun):
+                self._log(line)
             self._begin(host, names, ["start", "host", "vm", *names])
 
     def _ask(self, hosts: Sequence[str]) -> tuple[dict[str, HostFacts | None], set[str]]:
         """(host that answers → its facts, silent hosts); None for facts that a fault of the host prevents.
 
         A host whose agent reports a fault answers, and so does one whose agent does not start, or that refuses the
-        login: its machines run on.
+        login: its machines run on. One that this machine cannot ask, such as without its key, is in neither: it does
+        not show either that this machine is not cut off.
         """
         with open_fleet(self._database, hosts) as fleet:
             answers = ask_facts(self._database, fleet, hosts, limit_seconds=_ANSWER_SECONDS)
         facts: dict[str, HostFacts | None] = {}
         silent = set()
         for host, answer in answers.items():
-            if isinstance(answer, AnsweringError):
-                self._warn_once(f"fault of {host}", f"{host} answers, but cannot be used: {answer}")
-                facts[host] = None
-                continue
-            self._warned.discard(f"fault of {host}")
-            if isinstance(answer, HostError):
+            if is_silent(answer):
                 silent.add(host)
-            else:
+            elif not isinstance(answer, CannotAskError):
                 facts[host] = None if isinstance(answer, RocksError) else answer
+            if isinstance(answer, RocksError) and host not in silent:
+                how = (
+                    "cannot be asked" if isinstance(answer, CannotAskError) else "answers, but cannot be used"
+                )
+                self._warn_once(f"fault of {host}", f"{host} {how}: {answer}")
+            else:
+                self._warned.discard(f"fault of {host}")
         return facts, silent
 
     def _may_act(self, due: Sequence[str]) -> bool:

@@ -106,7 +106,15 @@ def _check_unused(database: Database, names: Sequence[str]) -> None:
             f"rocks set host vm {machines[0]} physnode=HOST, or remove them with rocks remove host vm "
             f"{_as_arguments(machines)}"
         )
-    stored = _staying(host_uses.machines_with_disks_on(database, names), leaving)
+    with_disks, doubted = host_uses.machines_with_content_on(database, names)
+    undecided = _staying(doubted, leaving)
+    if undecided:
+        host, (name, *_) = undecided
+        raise StateError(
+            f"host {host} may have the current disks of {name}, whose live migration was given up by force; decide "
+            f"that first: rocks move host vm {name} HOST disks=there"
+        )
+    stored = _staying(with_disks, leaving)
     if stored:
         nas, machines = stored
         raise StateError(

@@ -160,6 +160,8 @@ def _give_up(storage: StorageClient, nas: str, row: ImageRow, reason: str, watch
     storage.wait(questions.abandon_image(nas, row.zvol, reason), MAP_SECONDS, watcher)
     if row.remotehost is None and row.peer is not None:
         return f"{nas}:{row.zvol} stays on {nas}; its move to {row.peer} is given up"
+    if row.remotehost is None:
+        return f"{nas}:{row.zvol} has the content on the NAS; what hosts have of it besides is given up"
     return f"{nas}:{row.zvol} is unmapped from {row.remotehost}; discarded: {lost}"
 
 

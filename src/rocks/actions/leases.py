@@ -28,8 +28,10 @@ from rocks.cluster.lease_plan import (
 from rocks.cluster.live_moves import has_arrived
 from rocks.cluster.start_plan import container_of, is_active, saved_domain
 from rocks.database import disk_copies, leases
+from rocks.database.disk_copies import DiskCopy
 from rocks.database.secrets import resolve_secret
 from rocks.errors import HostError, RocksError, StateError
+from rocks.hosts.settings import CannotAskError
 from rocks.wire.agent import EndDeparture
 
 if TYPE_CHECKING:
@@ -262,7 +264,8 @@ def give_up_moves(
     """Live migrations that were interrupted, and whose new host is silent: the machine is that of its old host again.
 
     As `take_over_vms` for the new host, which may run the machine. One that answers is not silent, whatever it says:
-    then the machine fails. The caller has locked the machines: no command is moving them. Commits.
+    then the machine fails. So it does when this machine cannot ask it, unless `force.host_is_off`. The caller has
+    locked the machines: no command is moving them. Commits.
 
     `report` gets the lines about disks instead, each before the lease is changed: a command that is killed afterwards
     finds no migration when it is repeated, and would not print them.
@@ -274,9 +277,9 @@ def give_up_moves(
     commands = resolve_secret(database, FENCE_ATTRIBUTE, targets)
     database.commit()
     for lease in moving:
-        assert lease.target is not None and lease.host is not None
+        assert lease.target is not None
         here, there = answers[lease.name]
-        if not is_silent(there):
+        if not (is_silent(there) or (force.host_is_off and isinstance(there, CannotAskError))):
             failed[lease.name.lower()] = (
                 target_answers(lease, str(there))
                 if isinstance(there, RocksError)
@@ -287,17 +290,31 @@ def give_up_moves(
         if isinstance(proof, RocksError):
             failed[lease.name.lower()] = proof
             continue
-        arrived = has_arrived(lease, here, there)
-        if arrived is not False:
-            copies = disk_copies.read_copies(database, lease.name)
-            paths = [copy.path for copy in copies if copy.host.lower() == lease.target.lower()]
-            line = disk_may_be_old(lease, has_arrived=arrived is True, paths=paths)
-            (report or warnings.append)(line)
-        leases.put_up_fences(database, [(lease.target, lease.name, lease.token + 1)])
-        disks = [key for key in leases.disks_of(database, lease.name) if key[0].lower() == lease.host.lower()]
-        leases.end_live_move(database, lease.name, lease.host, disks)
-        database.commit()
+        _give_up_move(database, lease, has_arrived(lease, here, there), report or warnings.append)
     return GivenUp(failed, tuple(warnings))
+
+
+def _give_up_move(database: Database, lease: Lease, arrived: bool | None, report: Report) -> None:
+    """Give the machine back to its old host; its disks are in doubt unless it is known to run there. Commits."""
+    assert lease.target is not None and lease.host is not None
+    covered = leases.disks_of(database, lease.name)
+    if arrived is not False:
+        copies = _copies_on(database, lease, lease.target, covered)
+        report(disk_may_be_old(lease, has_arrived=arrived is True, paths=[copy.path for copy in copies]))
+        disk_copies.doubt_copies(database, lease.name, copies)
+    leases.put_up_fences(database, [(lease.target, lease.name, lease.token + 1)])
+    disks = [key for key in covered if key[0].lower() == lease.host.lower()]
+    leases.end_live_move(database, lease.name, lease.host, disks)
+    database.commit()
+
+
+def _copies_on(database: Database, lease: Lease, host: str, covered: Sequence[DiskKey]) -> list[DiskCopy]:
+    """What the migration has made on its new host; `covered` are the disks of the lease."""
+    recorded = [
+        one.path for one in disk_copies.read_copies(database, lease.name) if one.host.lower() == host.lower()
+    ]
+    leased = [path for place, path in covered if place.lower() == host.lower()]
+    return [DiskCopy(host, path) for path in dict.fromkeys([*recorded, *leased])]
 
 
 def _asked_about(

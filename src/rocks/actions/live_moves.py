@@ -35,7 +35,7 @@ from rocks.actions.vm_moves import (
 from rocks.actions.vms import load_containers
 from rocks.clock import monotonic_seconds
 from rocks.cluster.lease_plan import MOVING, disk_keys
-from rocks.cluster.live_moves import GUEST_RUNS, domain_on, has_arrived
+from rocks.cluster.live_moves import GUEST_RUNS, check_no_doubt, domain_on, has_arrived
 from rocks.cluster.start_plan import AlreadyStarted, container_of, links_of, memory_reserve_mb, plan_start
 from rocks.cluster.vm_moves import check_live, check_other_host, plan_in_place
 from rocks.cluster.vm_network import VirtualFunction
@@ -44,7 +44,7 @@ from rocks.database import vms as table
 from rocks.database.disk_copies import DiskCopy
 from rocks.errors import CLASSES, BusyError, HostError, RocksError, StateError
 from rocks.hosts.live_moves import move_live
-from rocks.hosts.settings import FleetSettings
+from rocks.hosts.settings import CannotAskError, FleetSettings
 from rocks.render.domain import with_lease
 from rocks.units import duration, size_text
 from rocks.wire.agent import EndArrival, EndDeparture, StartDomain, StopDomain
@@ -94,6 +94,7 @@ def move_running_vm(database: Database, name: str, host: str, ways: Ways, filter
     for error in lock_vms(database, [name], also_moving=True).values():
         raise error
     (vm,) = table.load_vms(database, [name])
+    check_no_doubt(vm)
     lease = leases.read_leases(database, [name]).get(name.lower())
     lines: list[str] = []
     if lease is not None and lease.state == MOVING:
@@ -109,6 +110,8 @@ def move_running_vm(database: Database, name: str, host: str, ways: Ways, filter
         return lines
     try:
         way = _check(database, vm, host, lease)
+    except CannotAskError:
+        raise  # of the machine this says nothing: a drain must not stop it
     except StateError as error:
         raise RefusedError(str(error), code=error.code) from error
     assert lease is not None
@@ -285,7 +288,9 @@ def settle(
         else:
             where, notes = _stay(database, fleet, vm, lease, here, there, starts_with_host)
     if arrived:
+        dry_run.would(lease.target, f"keep {vm.name}: its move that was interrupted has come to its end")
         return _arrival(database, vm, lease.target, there)
+    dry_run.would(lease.host, f"keep {vm.name}: its move that was interrupted is undone")
     if cause is not None:
         raised = RefusedError if isinstance(cause, StateError) else CLASSES[cause.family]
         raise raised("; ".join([f"{failed}{where}", *notes]), code=cause.code)

@@ -22,7 +22,7 @@ WRITE_BACK_SECONDS = 900.0
 
 _LOOK_SECONDS = 1.0
 
-_PASSING = ("mapping", "returning", "restoring")
+_PASSING = ("mapping", "returning", "restoring", "growing")
 """States that reject a map as busy and end by themselves. The start does not wait for an image that is being destroyed:
 the map would create an empty volume in its place."""
 

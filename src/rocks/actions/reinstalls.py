@@ -16,17 +16,18 @@ from rocks.actions.outcomes import Outcomes
 from rocks.actions.vm_locks import lock_vms
 from rocks.actions.vm_power import stop_machines
 from rocks.actions.vm_snapshots import list_snapshots
-from rocks.actions.vm_volumes import DestroyingError, destroy_volumes
+from rocks.actions.vm_volumes import DestroyingError, UnknownEndError, destroy_volumes
 from rocks.cluster import reinstall_plan
 from rocks.cluster.guest_images import IMAGE_ATTRIBUTE, INSTANCE_ATTRIBUTE
 from rocks.cluster.image_moves import check_not_moving
 from rocks.cluster.image_plan import volume_name
+from rocks.cluster.live_moves import check_no_doubt
 from rocks.database import leases
 from rocks.database import vms as table
 from rocks.database.attributes import replace_attribute
 from rocks.database.image_moves import read_moves
 from rocks.database.image_places import disk_locations
-from rocks.errors import HostError, RocksError, StateError
+from rocks.errors import BusyError, HostError, RocksError, StateError
 from rocks.image_library.records import source_of
 
 if TYPE_CHECKING:
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
     from rocks.imgstorage.client import Watcher
     from rocks.imgstorage.client.answers import ImageRow, Relatives
+
+
+WRITE_BACK_SECONDS = 3600
+"""How long the write-back of images is waited for, by default: meanwhile no other command can change the machines."""
 
 
 class _Checked(NamedTuple):
@@ -57,12 +62,14 @@ def reinstall_vms(
     watcher: Watcher,
     notify: Callable[[str], None],
     progress: Progress | None = None,
+    write_back_seconds: float = WRITE_BACK_SECONDS,
 ) -> Outcomes:
     """Remove the first disks of the machines; returns the outcome of each. Commits.
 
     When a check fails for one of them, nothing is changed, and only errors are returned. StateError when a name is not
     that of a virtual machine, or after a restore of the database a host has not reported what runs there. `force`:
-    machines that run are powered off, and their images unmapped. `notify` prints what such a report has added.
+    machines that run are powered off, and their images unmapped; one whose changes are not written back in
+    `write_back_seconds` keeps its disk. `notify` prints what such a report has added.
     """
     ensure_epoch(database, notify)  # an older copy of the records does not have all that runs
     failed: dict[str, RocksError] = {}
@@ -73,10 +80,11 @@ def reinstall_vms(
     if checked.held:
         running = [vm for vm in checked.machines if vm.name in checked.held]
         failed.update(stop_machines(database, running, progress=progress).failed)
-    failed.update(_unmap(database, checked, set(failed), watcher))
+    failed.update(_unmap(database, checked, set(failed), watcher, write_back_seconds))
     done = _remove(database, checked, failed)
     ready = [vm for vm in checked.machines if vm.name in done]
-    return Outcomes({name: _lines(vm, done[name]) for vm in ready for name in [vm.name]}, failed)
+    lines = {vm.name: _lines(vm, done[vm.name], checked.volumes.get(vm.name)) for vm in ready}
+    return Outcomes(lines, failed)
 
 
 def _check(database: Database, names: Sequence[str], force: bool, failed: dict[str, RocksError]) -> _Checked:
@@ -91,6 +99,7 @@ def _check(database: Database, names: Sequence[str], force: bool, failed: dict[s
     sources: dict[str, Source | RocksError] = {}
     for vm in machines:
         try:
+            check_no_doubt(vm)
             reinstall_plan.check_has_image(vm)
             reinstall_plan.check_is_off(vm, held.get(vm.name.lower()), force)
             reinstall_plan.check_source(vm, _source(database, vm, sources))
@@ -194,7 +203,7 @@ def _check_volume(
 
 
 def _unmap(
-    database: Database, checked: _Checked, stopped_not: set[str], watcher: Watcher
+    database: Database, checked: _Checked, stopped_not: set[str], watcher: Watcher, seconds: float
 ) -> dict[str, RocksError]:
     """Unmap the images that hosts have, whose machines are off; the errors by machine."""
     names = [vm.name for vm in checked.machines if vm.name in checked.mapped - stopped_not]
@@ -203,18 +212,29 @@ def _unmap(
     from rocks.actions.map_batches import is_not_mapped
     from rocks.actions.storage_access import open_storage
     from rocks.imgstorage.client import questions
-    from rocks.imgstorage.client.asking import WRITE_BACK_SECONDS
 
     requests = {
         name: questions.unmap_image(checked.volumes[name].nas, volume_name(name, 0)) for name in names
     }
     with open_storage(database) as storage:
-        answers = storage.wait_each(requests, WRITE_BACK_SECONDS, watcher)
+        answers = storage.wait_each(requests, seconds, watcher)
     return {
-        name: answer
+        name: _not_unmapped(name, checked.volumes[name], answer)
         for name, answer in answers.items()
         if isinstance(answer, RocksError) and not is_not_mapped(answer)
     }
+
+
+def _not_unmapped(name: str, disk: DiskLocation, error: RocksError) -> RocksError:
+    """Why the machine keeps its disk; image storage goes on with what takes longer than it was waited for."""
+    from rocks.imgstorage.bus import NoAnswerError
+
+    if not isinstance(error, NoAnswerError):
+        return error
+    return BusyError(
+        f"{name} keeps its disk for now: its changes are not written back yet ({error}). When rocks list host "
+        f"storagemap {disk.nas} shows it unmapped, repeat: rocks reinstall host vm {name}; timeout=SECONDS waits longer"
+    )
 
 
 def _remove(database: Database, checked: _Checked, failed: dict[str, RocksError]) -> dict[str, bool]:
@@ -230,9 +250,14 @@ def _remove(database: Database, checked: _Checked, failed: dict[str, RocksError]
     for disk, outcome in destroy_volumes(database, machines, on_nas).items():
         if isinstance(outcome, DestroyingError):
             done[disk.vm] = True  # it was accepted: the disk does not come back
+        elif isinstance(outcome, UnknownEndError):
+            failed[disk.vm] = HostError(
+                f"whether {disk.vm} keeps its disk {disk.nas}:{disk.zpool}/{volume_name(disk.vm, 0)} is not known: "
+                f"{outcome}. When the NAS answers, repeat: rocks reinstall host vm {disk.vm}"
+            )
         elif isinstance(outcome, RocksError):
             failed[disk.vm] = StateError(
-                f"{disk.vm} keeps its disk {disk.nas}:{disk.zpool}/{disk.vm}-vol: {outcome}"
+                f"{disk.vm} keeps its disk {disk.nas}:{disk.zpool}/{volume_name(disk.vm, 0)}: {outcome}"
             )
         else:
             done[disk.vm] = outcome
@@ -256,14 +281,24 @@ def _record(database: Database, names: Sequence[str], number: str) -> None:
         database.commit()
 
 
-def _lines(vm: VirtualMachine, had_disk: bool) -> tuple[str, ...]:
-    first, *others = vm.disks
-    begin = (
-        f"{vm.name}: its disk {first.device} is removed"
-        if had_disk
-        else f"{vm.name} has no disk {first.device}"
+def _unlisted(name: str, disk: DiskLocation, image: str) -> str:
+    """What is known of a disk that its NAS does not list: a reinstalled NAS may have the volume all the same."""
+    volume = volume_name(disk.vm, disk.number)
+    return (
+        f"{name}: {disk.nas} does not list an image {disk.zpool}/{volume}, so nothing is removed; its next start makes "
+        f"that from the image {image}, or uses the volume if the pool has it all the same: to remove that first: rocks "
+        f"remove host storageimg {disk.nas} {disk.zpool} {volume} now=yes"
     )
-    line = f"{begin}; its next start makes it from the image {vm.host.attribute(IMAGE_ATTRIBUTE)}"
+
+
+def _lines(vm: VirtualMachine, had_disk: bool, volume: DiskLocation | None) -> tuple[str, ...]:
+    first, *others = vm.disks
+    image = vm.host.attribute(IMAGE_ATTRIBUTE)
+    if not had_disk and volume is not None and volume.zpool:
+        line = _unlisted(vm.name, volume, image)
+    else:
+        now = f": its disk {first.device} is removed" if had_disk else f" has no disk {first.device}"
+        line = f"{vm.name}{now}; its next start makes it from the image {image}"
     if not others:
         return (line,)
     names = ", ".join(disk.device for disk in others)

@@ -13,6 +13,7 @@ from rocks.actions.outcomes import Outcomes
 from rocks.actions.vm_documents import connections_of, describe_vms
 from rocks.actions.vm_locks import lock_vms
 from rocks.cluster.filter_plan import plan_filter
+from rocks.cluster.live_moves import domain_on
 from rocks.cluster.start_plan import container_of, is_active, links_of, memory_reserve_mb
 from rocks.database import leases
 from rocks.database import vms as table
@@ -177,10 +178,10 @@ def _operation(
 
 
 def _disk_note(vm: VirtualMachine, facts: HostFacts) -> tuple[str, ...]:
-    domain = next(domain for domain in facts.domains if domain.name == vm.name)
-    present = set(domain.disks or ())
+    domain = domain_on(facts, vm.name)
+    present = set((domain and domain.disks) or ())
     missing = [disk.path for disk in vm.disks if disk.path not in present]
-    if domain.disks is None or not missing:
+    if domain is None or domain.disks is None or not missing:
         return ()
     return (
         f"{vm.name} gets {', '.join(missing)} at its next start; rocks add host vm disk attaches a disk before",

@@ -21,11 +21,12 @@ from rocks.cluster.site_overview import (
     SiteOverview,
     check_concerns,
     cluster_lines,
+    doubt_concerns,
     host_concerns,
     host_lines,
     image_concerns,
 )
-from rocks.database import clusters, leases, vm_listing
+from rocks.database import clusters, disk_copies, leases, vm_listing
 from rocks.database.audit import count_entries
 from rocks.database.vms import load_hosts, physical_hosts
 from rocks.errors import RocksError
@@ -59,6 +60,7 @@ def read_overview(database: Database) -> SiteOverview:
         LeaseOfMachine(row.name, row.host, row.state, row.is_known, row.target)
         for row in leases.held_leases(database)
     ]
+    doubts = disk_copies.doubts(database)
     checks = list(_checked(lambda: check_frontend(database)))
     database.end_reading()
     return SiteOverview(
@@ -66,7 +68,13 @@ def read_overview(database: Database) -> SiteOverview:
         tuple(host_lines(hosts, facts, machines)),
         tuple(cluster_lines(members, machines, facts)),
         tuple(images),
-        (*host_concerns(silent, held), *of_storage, *image_concerns(images), *check_concerns(checks, OK)),
+        (
+            *host_concerns(silent, held, facts),
+            *doubt_concerns(doubts),
+            *of_storage,
+            *image_concerns(images),
+            *check_concerns(checks, OK),
+        ),
     )
 
 

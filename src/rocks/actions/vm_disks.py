@@ -16,6 +16,7 @@ from rocks.actions.vms import check_no_copies
 from rocks.cluster.disk_places import with_image_remedy
 from rocks.cluster.disk_specification import DEFAULT_SIZE_GB, read_disk
 from rocks.cluster.lease_plan import place_of
+from rocks.cluster.live_moves import check_no_doubt
 from rocks.cluster.names import printable
 from rocks.cluster.start_plan import container_of, is_active, plan_disk
 from rocks.cluster.values import read_number
@@ -84,33 +85,42 @@ def remove_disk(database: Database, name: str, which: str, filters_of: FiltersOf
 def grow_disk(database: Database, name: str, which: str, size_gb: str) -> tuple[str, ...]:
     """Grow a disk, named by its path or device, and notify the guest, if the machine runs. Commits.
 
-    StateError for a disk on a NAS, for a smaller size, and where the host's file system is too small; HostError when
-    the host does not answer. Nothing is recorded then.
+    UserError for a size below that of a disk on its host. StateError for a size below that of a volume on a NAS, for
+    a disk on a NAS of a machine that may run, and when the file system of the host or the pool of the NAS is too small.
+    HostError when the host or the NAS does not answer. Nothing is recorded then.
     """
     size = read_number("size", size_gb, 1, LARGEST_DISK_GB)
     vm, lease = _locked(database, name)
     disk = _named_disk(vm, which)
-    if disk.is_mapped:
-        raise StateError(
-            f"the disk {disk.path} of {name} is on a NAS, and its volume cannot grow: rocks add host vm disk gives "
-            f"{name} another disk"
-        )
-    if size < disk.size_gb:
+    if size < disk.size_gb and not disk.is_mapped:  # a NAS knows the size of the volume, which may differ
         raise UserError(f"{disk.path} of {name} has {disk.size_gb} GB; a disk only grows")
     grown = replace(disk, size_gb=size)
-    place = place_of(vm, lease)
-    notes = () if place is None else _grow_on_host(database, vm, lease, grown, place)
+    notes = _grow(database, vm, lease, grown, vm.disks.index(disk))
     vm_changes.replace_disks(database, name, [grown if one == disk else one for one in vm.disks])
     database.commit()
     return notes
 
 
+def _grow(
+    database: Database, vm: VirtualMachine, lease: Lease | None, grown: Disk, number: int
+) -> tuple[str, ...]:
+    """Have the disk grow where it is: on its NAS, or on its host."""
+    if grown.is_mapped:
+        from rocks.actions.nas_growth import grow_volume  # most machines need nothing of image storage
+
+        locations = image_places.disk_locations(database, [vm.name])
+        return grow_volume(database, vm, lease, locations[number], grown.size_gb)
+    place = place_of(vm, lease)
+    return () if place is None else _grow_on_host(database, vm, lease, grown, place)
+
+
 def _locked(database: Database, name: str) -> tuple[VirtualMachine, Lease | None]:
-    """The machine, locked, and its lease, if a host may run it."""
+    """The machine, locked, and its lease, if a host may run it. StateError while its disks are in doubt."""
     table.load_vms(database, [name])
     for error in lock_vms(database, [name]).values():
         raise error
     (vm,) = table.load_vms(database, [name])
+    check_no_doubt(vm)
     lease = leases.read_leases(database, [name]).get(name.lower())
     return vm, lease if lease is not None and lease.is_held else None
 

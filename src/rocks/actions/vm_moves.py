@@ -18,6 +18,7 @@ from rocks.actions.vm_locks import lock_vms
 from rocks.actions.vms import host_vlans, load_containers
 from rocks.clock import monotonic_seconds
 from rocks.cluster.disk_places import medium_of
+from rocks.cluster.live_moves import check_no_doubt
 from rocks.cluster.start_plan import container_of
 from rocks.cluster.vm_moves import (
     check_is_off,
@@ -79,6 +80,7 @@ def move_vm(database: Database, name: str, host: str, ways: Ways) -> list[str]:
     for error in lock_vms(database, [name]).values():
         raise error
     (vm,) = table.load_vms(database, [name])
+    check_no_doubt(vm)
     copies = disk_copies.read_copies(database, name)
     if vm.container is not None and vm.container.name.lower() == host.lower():
         if not copies:
@@ -103,6 +105,7 @@ def check_movable(database: Database, name: str, host: str) -> None:
     What only a machine that is off shows, such as its files, is checked by `move_vm`.
     """
     (vm,) = table.load_vms(database, [name])
+    check_no_doubt(vm)
     target = load_target(database, vm, host)
     plan = plan_of(database, vm, target)
     here, _ = _images(database, plan, [container_of(vm).name, target.name])

@@ -16,6 +16,7 @@ from rocks.actions.partitions import leave_partitions
 from rocks.actions.vm_documents import connections_of
 from rocks.actions.vm_locks import lock_vms
 from rocks.cluster.lease_plan import MOVING, SAVED, place_of
+from rocks.cluster.live_moves import doubt_of
 from rocks.cluster.records import Host, VirtualMachine
 from rocks.cluster.start_plan import links_of
 from rocks.database import leases
@@ -305,7 +306,10 @@ def _ask_each(
         place = place_of(vm, lease)
         if vm.name in outcomes.failed:
             continue
-        if place is None:
+        doubt = doubt_of(vm) if operation is ResumeDomain else None
+        if doubt is not None:
+            outcomes.failed[vm.name] = doubt
+        elif place is None:
             outcomes.failed[vm.name] = StateError(
                 f"virtual host {vm.name} does not have a valid physical host, so it does not run"
             )
@@ -316,7 +320,7 @@ def _ask_each(
         for host in [host for host, answer in facts.items() if isinstance(answer, RocksError)]:
             answer = facts[host]
             assert isinstance(answer, RocksError)
-            outcomes.failed.update({of_host.name: answer for of_host in operations.pop(host)})
+            outcomes.failed.update({of_host.name: answer for of_host in operations.pop(host, ())})
         for name, outcome in perform_operations(fleet, operations):
             error = error_of(outcome)
             if error is not None:

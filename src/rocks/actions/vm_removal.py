@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING
 from rocks.actions.console_logs import remove_console_logs
 from rocks.actions.host_images import check_erase, remaining_files, remove_disks, remove_files
 from rocks.actions.move_checks import check_no_moves
-from rocks.actions.vm_locks import lock_vms
 from rocks.actions.vm_power import stop_machines
-from rocks.actions.vm_volumes import destroy_volumes, line_of, unlisted_line
+from rocks.actions.vm_volumes import destroy_volumes, line_of, staying_line, unlisted_line
 from rocks.cluster.image_plan import volume_name
 from rocks.cluster.lease_plan import place_of
 from rocks.database import disk_copies, leases
 from rocks.database.image_places import disk_locations
 from rocks.database.vm_changes import delete_vms
-from rocks.database.vms import load_vms
 from rocks.errors import BusyError, HostError, RocksError
 from rocks.wire.disk_moves import moving_path
 
@@ -44,21 +42,19 @@ class Removed:
 def remove_vms(database: Database, machines: Sequence[VirtualMachine], with_disks: bool = False) -> Removed:
     """Stop the machines and delete their rows of `vm_nodes` and `vm_disks`.
 
+    The caller has locked the machines and loaded them after that: a live migration may have ended before, and a start
+    must not make a new image where this destroys the old one.
+
     Commits before the rows are deleted. A host that does not answer yields a warning: the lease remains, so that no
-    machine with the same name or on the same disks starts before the old one is known to be gone. BusyError when
-    another command is changing one of the machines, StateError when an image of one is being moved; no row is
-    deleted then. `with_disks`: the disks of stopped machines that bear their UUIDs are removed too, on hosts and
-    NASes, and what moves have left on other hosts. A command that was killed while it removed disks has deleted no
-    row, and can be repeated.
+    machine with the same name or on the same disks starts before the old one is known to be gone. StateError when an
+    image of one is being moved; no row is deleted then. `with_disks`: the disks of stopped machines that bear their
+    UUIDs are removed too, on hosts and NASes, and what moves have left on other hosts. A command that was killed while
+    it removed disks has deleted no row, and can be repeated.
     """
     names = [vm.name for vm in machines]
-    for error in lock_vms(database, names).values():
-        raise error  # a start must not make a new image where this destroys the old one
-    machines = load_vms(database, names)  # a move may have ended before the locks; now they stay as they are
-    on_nas: list[DiskLocation] = []
+    on_nas = [disk for disk in disk_locations(database, names) if disk.nas]
     if with_disks:
         check_erase(machines)
-        on_nas = [disk for disk in disk_locations(database, names) if disk.nas]
         check_no_moves(database, on_nas)
     held = leases.read_leases(database, names)
     places = {vm.name: place_of(vm, held.get(vm.name.lower())) for vm in machines}
@@ -77,6 +73,8 @@ def remove_vms(database: Database, machines: Sequence[VirtualMachine], with_disk
         off = [vm for vm in machines if _is_off(vm, outcomes.failed, held)]
         volumes, lines = _remove_volumes(database, off, on_nas, outcomes.failed, held)
         errors += lines
+    else:
+        errors += [staying_line(disk) for disk in on_nas if disk.zpool and disk.vm.lower() in held]
     errors += _remove_copies(database, machines, stopped if with_disks else [])
     silent = {name for name, error in outcomes.failed.items() if isinstance(error, HostError)}
     stay, unknown = remaining_files(database, [vm for vm in machines if vm.name not in silent], places)

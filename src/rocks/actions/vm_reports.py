@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rocks.actions.host_requests import ask_each, ask_facts, open_fleet
 from rocks.actions.vm_documents import connections_of
 from rocks.cluster.lease_plan import MOVING, place_of
+from rocks.cluster.live_moves import is_off_on_both
 from rocks.cluster.mac_pool import mac_number
 from rocks.cluster.vm_network import Bridged, Direct, Tap, VirtualFunction, long_vlan_name
 from rocks.database import leases
@@ -40,8 +41,8 @@ class VmState:
 
     `is_leased` means that the host holds its lease; otherwise it is the container.
 
-    `status`: active, paused, shutdown, shutoff, crashed, or moving (to another host); nostate when the host has no
-    such domain; nostate-error when it has no host or the host does not answer.
+    `status`: active, paused, shutdown, shutoff, crashed, or moving (to another host, unless it is off on both by now);
+    nostate when the host has no such domain; nostate-error when it has no host or the host does not answer.
     """
 
     status: str
@@ -76,7 +77,8 @@ def show_vm_states(database: Database, containers: Mapping[str, str | None]) -> 
         name: lease.host if (lease := held.get(name.lower())) and lease.is_held else container
         for name, container in containers.items()
     }
-    hosts = sorted({host for host in places.values() if host})
+    moving = [one for one in held.values() if one.state == MOVING]
+    hosts = sorted({host for host in (*places.values(), *(one.target for one in moving)) if host})
     with open_fleet(database, hosts) as fleet:
         facts = ask_facts(database, fleet, hosts, limit_seconds=STATUS_SECONDS)
     failed = {host: answer for host, answer in facts.items() if isinstance(answer, RocksError)}
@@ -87,9 +89,9 @@ def show_vm_states(database: Database, containers: Mapping[str, str | None]) -> 
     }
     leased = {name for name in places if (lease := held.get(name.lower())) and lease.is_held}
     states = {name: _state(name, host, domains, name in leased) for name, host in places.items()}
-    for name in leased:
-        if held[name.lower()].state == MOVING:
-            states[name] = replace(states[name], status=MOVING)
+    for lease in moving:
+        if not is_off_on_both(lease.name, lease.host, lease.target, facts):
+            states[lease.name] = replace(states[lease.name], status=MOVING)
     return VmStates(states, failed)
 
 

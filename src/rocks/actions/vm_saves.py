@@ -13,6 +13,7 @@ from rocks.actions.lease_epoch import ensure_epoch
 from rocks.actions.outcomes import Outcomes
 from rocks.actions.vm_locks import lock_vms
 from rocks.cluster.lease_plan import SAVED
+from rocks.cluster.live_moves import domain_on
 from rocks.database import leases
 from rocks.database import vms as table
 from rocks.errors import RocksError, StateError
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from rocks.actions.host_requests import Progress
     from rocks.cluster.records import Lease
     from rocks.database.connection import Database
-    from rocks.wire.facts import DomainFact, HostFacts
+    from rocks.wire.facts import HostFacts
 
 
 def save_vms(
@@ -90,5 +91,5 @@ def check_saved(database: Database, names: Sequence[str]) -> None:
 
 
 def _memory_mb(answer: HostFacts, name: str) -> int:
-    domain: DomainFact | None = next((one for one in answer.domains if one.name == name), None)
-    return domain.memory_mb if domain is not None else 0
+    domain = domain_on(answer, name)
+    return 0 if domain is None else domain.memory_mb

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from rocks.actions.guest_images import find_copies, make_seeds, places_of, send_copies, use_copies
 from rocks.actions.host_requests import ask_facts, error_of, open_fleet, perform_operations
+from rocks.actions.interrupted_moves import end_interrupted
 from rocks.actions.lease_epoch import ensure_epoch
 from rocks.actions.leases import (
     Attempt,
@@ -33,6 +34,7 @@ from rocks.actions.vm_media import insert_media, use_media
 from rocks.cluster.disk_places import with_image_remedy
 from rocks.cluster.guest_media import with_medium_remedy
 from rocks.cluster.lease_plan import AskHolder, disk_keys, holders_to_ask, leases_to_end
+from rocks.cluster.live_moves import check_no_doubt
 from rocks.cluster.start_plan import (
     LOCAL_TRANSPORT,
     AlreadyRunningError,
@@ -83,11 +85,14 @@ def start_vms(database: Database, names: Sequence[str], hooks: StartHooks) -> Ou
     StateError, and nothing is done, when a name is not that of a virtual machine.
     """
     ensure_epoch(database, hooks.notify)
-    busy = lock_vms(database, names)  # before they are loaded, so that the records stay valid until the end
+    # before they are loaded, so that the records stay valid until the end
+    busy = lock_vms(database, names, also_moving=True)
+    busy |= end_interrupted(database, [name for name in names if name not in busy], hooks.notify)
     attempts = [Attempt(vm) for vm in table.load_vms(database, names)]
     for attempt in attempts:
         with attempt.failing_alone():
             container_of(attempt.vm)
+            check_no_doubt(attempt.vm)
         attempt.error = attempt.error or busy.get(attempt.vm.name)
     try:
         take_free_leases(database, attempts)

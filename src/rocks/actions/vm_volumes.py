@@ -31,6 +31,10 @@ class DestroyingError(BusyError):
     """The NAS has accepted that it destroys the image at once, and has not ended that yet."""
 
 
+class UnknownEndError(BusyError):
+    """The NAS has not answered the request to destroy the image, and may have taken it."""
+
+
 def destroy_volumes(
     database: Database, machines: Sequence[VirtualMachine], disks: Sequence[DiskLocation]
 ) -> Destroyed:
@@ -72,6 +76,15 @@ def unlisted_line(disk: DiskLocation) -> str:
     return (
         f"{disk.nas} does not list an image {disk.zpool}/{volume} of {disk.vm}; if the pool has that volume all the "
         f"same, and it is not needed: rocks remove host storageimg {disk.nas} {disk.zpool} {volume} now=yes"
+    )
+
+
+def staying_line(disk: DiskLocation) -> str:
+    """That the image of a removed machine, which was started once, is not removed, and the command that removes it."""
+    volume = volume_name(disk.vm, disk.number)
+    return (
+        f"the image {disk.nas}:{disk.zpool}/{volume} of {disk.vm} stays if there is one; when it is not needed: rocks "
+        f"remove host storageimg {disk.nas} {disk.zpool} {volume}"
     )
 
 
@@ -137,6 +150,7 @@ def _of_another(row: ImageRow) -> StateError:
 
 def _destroy(storage: StorageClient, disks: Sequence[DiskLocation], uuids: Mapping[str, str]) -> Destroyed:
     """Request that, and wait until the images are gone."""
+    from rocks.imgstorage.bus import NoAnswerError
     from rocks.imgstorage.client import questions
     from rocks.imgstorage.client.asking import MAP_SECONDS
 
@@ -150,7 +164,9 @@ def _destroy(storage: StorageClient, disks: Sequence[DiskLocation], uuids: Mappi
     result: Destroyed = {}
     for number, disk in enumerate(disks):
         answer = answers[str(number)]
-        if isinstance(answer, RocksError):
+        if isinstance(answer, NoAnswerError):
+            result[disk] = UnknownEndError(f"{answer}")
+        elif isinstance(answer, RocksError):
             result[disk] = False if answer.code is Code.IMAGE_UNKNOWN else answer
         else:
             result[disk] = True

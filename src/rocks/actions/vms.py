@@ -12,6 +12,7 @@ from rocks.actions.removed_machines import check_addition, check_names_are_not_h
 from rocks.actions.vm_locks import lock_vms
 from rocks.cluster.disk_specification import DEFAULT_SIZE_GB, read_disk, split_disks
 from rocks.cluster.host_plan import Membership, find_membership
+from rocks.cluster.live_moves import check_no_doubt
 from rocks.cluster.mac_pool import MASK, base_from_address
 from rocks.cluster.names import printable
 from rocks.cluster.values import VLAN_HIGHEST, read_number
@@ -271,6 +272,8 @@ def set_vm(database: Database, name: str, changes: VmChanges) -> None:
     vm = table.load_vms(database, [name])[0]
     _check_slice(database, vm, changes, target.name if target is not None else None)
     disks = _plan_disks(vm, changes)
+    if vm.container is not None and (target is not None or disks is not None):
+        check_no_doubt(vm)
     check_no_copies(database, vm, target, disks)
     vm_changes.update_vm(database, name, columns)
     if cpus is not None:

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterator, List, Type, TypeVar
 
+from rocks.agent.frozen import check_is_thawed
 from rocks.agent.host import Host
 from rocks.agent.links import links_locked, release_links
 from rocks.agent.live_streams import Streams, connect_within, folders
@@ -139,6 +140,7 @@ def _renewed(host: Host, request: Leave) -> DomainDocument:
         raise StateError(f"{name} does not run on this host: it is {state}")
     if found.token is None or found.token > request.token:
         raise StateError(f"{name} runs under lease {found.token}, not {request.token}; try again")
+    check_is_thawed(host, name, found.token)
     check_can_move(domains.document(name), request.paths)
     # a host that boots after the switch would start it again, from the old disk; EndDeparture sets it as it was
     domains.set_autostart(name, False)

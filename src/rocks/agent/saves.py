@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import Dict, List
 
+from rocks.agent.frozen import check_is_thawed
 from rocks.agent.host import Host
 from rocks.devices.change import CHANGED, UNCHANGED, Change
 from rocks.devices.libvirt.checks import ACTIVE, check_no_newer_lease
@@ -42,6 +43,7 @@ def save_domain(host: Host, operation: SaveDomain) -> Change:
         )
     document = domains.document(name)
     if found.state in ACTIVE:
+        check_is_thawed(host, name, operation.token)
         _check_savable(document)
         _check_space(name, operation.memory_mb)
         remove_record(_record(host, name))

@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 from typing import Dict, Iterator, List, Sequence, Tuple
 
+from rocks.agent.frozen import freezing
 from rocks.agent.host import Host
 from rocks.clock import wait_seconds
 from rocks.devices.change import CHANGED, UNCHANGED, Change
@@ -20,7 +21,6 @@ from rocks.devices.images.paths import open_file
 from rocks.devices.libvirt.change import require_changeable
 from rocks.devices.libvirt.checks import is_active
 from rocks.devices.libvirt.device_xml import disk_of, target_of
-from rocks.devices.libvirt.freezing import Frozen
 from rocks.devices.state_folder import Place, ensure_folder
 from rocks.errors import HostError, IncoherentError, RocksError, StateError, ToolError
 from rocks.files import draft, explain, rename_file, write_file
@@ -161,17 +161,17 @@ def _copy_running(
         if element is None:
             raise StateError(f"{name} runs without its disk {disk.path}; stop and start it first")
         files[target_of(element)] = (f"{copy}{_PART}", disk.format)
-    with Frozen(domains, name) as frozen:
+    with freezing(host, name, operation.token) as freeze:
         domains.begin_backup(name, files)
     while domains.backup_runs(name):
         wait_seconds(_POLL_SECONDS)
     if not domains.backup_succeeded(name):
         raise ToolError(f"QEMU did not copy the disks of {name}: the job failed, as by a full file system")
-    warnings = (frozen.warning,) if frozen.warning else ()
-    if frozen.problem is None:
+    warnings = (freeze.warning,) if freeze.warning else ()
+    if freeze.problem is None:
         return FROZEN, (f"the file systems of {name} were frozen at that moment", *warnings)
     return NOT_FROZEN, (
-        f"the file systems of {name} were not frozen, so the copy is as after a power cut: {frozen.problem}",
+        f"the file systems of {name} were not frozen, so the copy is as after a power cut: {freeze.problem}",
         *warnings,
     )
 

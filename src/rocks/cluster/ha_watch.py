@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.cluster.lease_plan import MOVING
+from rocks.cluster.live_moves import is_off_on_both
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from rocks.cluster.records import Lease
     from rocks.wire.facts import HostFacts
@@ -93,6 +94,36 @@ def lost(host: str, held: Iterable[Lease], facts: HostFacts) -> list[Lease]:
     there |= {name.lower() for name in facts.noted_ends}
     running = [lease for lease in held if lease.state == "running" and lease.host == host]
     return [lease for lease in running if lease.name.lower() not in there]
+
+
+def restart_lines(host: str, begun: Sequence[Lease]) -> list[str]:
+    """What the log says of machines that the host has lost, and that are started again."""
+    names = [lease.name for lease in begun if lease.state != MOVING]
+    lines = [
+        f"{lease.name} was moving from {lease.host} to {lease.target}, and is off on both, which has not ended by "
+        "itself: the move is ended, and it is started again"
+        for lease in begun
+        if lease.state == MOVING
+    ]
+    if names:
+        lines.append(
+            f"{host} answers, but does not run {', '.join(names)} any more, which has not ended by itself: "
+            "it is started there again"
+        )
+    return lines
+
+
+def lost_moves(moving: Iterable[Lease], facts: Mapping[str, HostFacts | None]) -> list[Lease]:
+    """Those of the leases of live migrations whose guests are off on both hosts, though none has ended by itself."""
+    found = []
+    for lease in moving:
+        answers = [facts.get(host) for host in (lease.host or "", lease.target or "")]
+        noted = {name.lower() for one in answers if one is not None for name in one.noted_ends or ()}
+        knows = all(one is not None and one.noted_ends is not None for one in answers)
+        is_off = is_off_on_both(lease.name, lease.host, lease.target, facts)
+        if knows and is_off and lease.name.lower() not in noted:
+            found.append(lease)
+    return found
 
 
 class Losses:

@@ -141,7 +141,7 @@ def target_answers(lease: Lease, reason: str) -> StateError:
     return StateError(
         f"{lease.name} was moving from {lease.host} to {lease.target}, which may run it. {lease.target} is not silent, "
         f"but does not say so ({reason}). Repair that, then: rocks move host vm {lease.name} {lease.target} live=yes; "
-        f"or switch {lease.target} off, and repeat this command"
+        f"or switch {lease.target} off, and repeat this command with host-off=yes"
     )
 
 
@@ -149,8 +149,10 @@ def disk_may_be_old(lease: Lease, *, has_arrived: bool, paths: Sequence[str]) ->
     """What an operator loses who gives up a live migration whose new host may have run, or has run, the machine."""
     files = f"{', '.join(paths)} on {lease.target}" if paths else f"that of {lease.target}"
     old = (
-        f"its disk on {lease.host} is old, and the current one is {files}: when {lease.target} is back, save that "
-        f"before {lease.name} starts or moves again"
+        f"its disk on {lease.host} is old, and the current one is {files}. {lease.name} neither starts nor moves "
+        f"until you have decided. To use the disk there, when {lease.target} is back: rocks move host vm {lease.name} "
+        f"{lease.target} disks=there; to keep that of {lease.host}: rocks move host vm {lease.name} {lease.host} "
+        "disks=there"
     )
     if has_arrived:
         return f"Warning: {lease.name} ran on {lease.target} since it left {lease.host}. So {old}"

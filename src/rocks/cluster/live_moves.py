@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.errors import RocksError
+from rocks.cluster.start_plan import is_active
+from rocks.errors import RocksError, StateError
 
 if TYPE_CHECKING:
-    from rocks.cluster.records import Lease
+    from collections.abc import Mapping
+
+    from rocks.cluster.records import Lease, VirtualMachine
     from rocks.wire.facts import DomainFact, HostFacts
 
 
@@ -19,6 +22,46 @@ def domain_on(answer: HostFacts | RocksError, name: str) -> DomainFact | None:
     if isinstance(answer, RocksError):
         return None
     return next((domain for domain in answer.domains if domain.name.lower() == name.lower()), None)
+
+
+def check_no_doubt(vm: VirtualMachine) -> None:
+    """Raise the error of `doubt_of`, if there is one."""
+    error = doubt_of(vm)
+    if error is not None:
+        raise error
+
+
+def doubt_of(vm: VirtualMachine) -> StateError | None:
+    """Why the machine cannot be used: its live migration was given up, and its disks are not decided (decision 176)."""
+    if vm.doubted_host is None:
+        return None
+    here = None if vm.container is None else vm.container.name
+    return StateError(f"{vm.name} cannot be used: {doubt_line(vm.name, here, vm.doubted_host)}")
+
+
+def doubt_line(name: str, host: str | None, doubted_host: str) -> str:
+    """Where the current disks of the machine may be, and the commands that decide it."""
+    keep = (
+        f"; or, to keep those of {host} and lose what was written on {doubted_host}: rocks move host vm {name} {host} "
+        "disks=there"
+        if host
+        else ""
+    )
+    return (
+        f"its current disks may be on {doubted_host}, since its live migration to that host was given up by force. To "
+        f"use them, when {doubted_host} is back: rocks move host vm {name} {doubted_host} disks=there{keep}"
+    )
+
+
+def is_off_on_both(
+    name: str, host: str | None, target: str | None, facts: Mapping[str, HostFacts | RocksError | None]
+) -> bool:
+    """Whether both hosts of a live migration answer, and the guest is off on both: nobody will complete it."""
+    answers = [facts.get(place) for place in (host or "", target or "")]
+    return all(
+        answer is not None and not isinstance(answer, RocksError) and not is_active(answer, name)
+        for answer in answers
+    )
 
 
 def has_arrived(lease: Lease, here: HostFacts | RocksError, there: HostFacts | RocksError) -> bool | None:

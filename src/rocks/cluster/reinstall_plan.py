@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rocks.cluster.image_places import DiskLocation
     from rocks.cluster.records import Lease, VirtualMachine
 
-_NOT_DESTROYED = ("blocked", "restoring", "moving", "arriving")
+_NOT_DESTROYED = ("blocked", "restoring", "moving", "growing", "arriving")
 """States of an image in which the NAS refuses a removal."""
 
 

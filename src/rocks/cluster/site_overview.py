@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.cluster.lease_plan import MOVING
+from rocks.cluster.live_moves import doubt_line, is_off_on_both
 from rocks.terminal import one_line
 
 if TYPE_CHECKING:
@@ -139,10 +140,14 @@ def cluster_lines(
     return lines
 
 
-def host_concerns(silent: Mapping[str, str], leases: Iterable[LeaseOfMachine]) -> list[Concern]:
+def host_concerns(
+    silent: Mapping[str, str],
+    leases: Iterable[LeaseOfMachine],
+    facts: Mapping[str, HostFacts | None] | None = None,
+) -> list[Concern]:
     """What hosts that did not answer, fences, live migrations and leases of removed machines ask of an operator.
 
-    `silent` maps a host to the reason.
+    `silent` maps a host to the reason; `facts` are those of the others.
     """
     held = list(leases)
     may_run = Counter(lease.host for lease in held if lease.state != "fence")
@@ -158,23 +163,37 @@ def host_concerns(silent: Mapping[str, str], leases: Iterable[LeaseOfMachine]) -
         )
         for host, why in silent.items()
     ]
-    for lease in held:
-        if lease.state == "fence":
-            text = f"{lease.host} has not confirmed that its instance is gone: rocks list host vm lease"
-            found.append(Concern(f"machine {lease.name}", text))
-        elif lease.state == MOVING:
-            text = (
-                f"is moving from {lease.host} to {lease.target}; when no command is moving it, end that: "
-                f"rocks move host vm {lease.name} {lease.target} live=yes"
-            )
-            if lease.target in silent:
-                force = f"rocks stop host vm {lease.name} force=yes reason=…"
-                text += f"; or, when {lease.target} is certainly off: {force}"
-            found.append(Concern(f"machine {lease.name}", text))
-        elif not lease.is_known:
-            text = f"was removed, and may still run on {lease.host}: rocks stop host vm {lease.name}"
-            found.append(Concern(f"machine {lease.name}", text))
-    return found
+    texts = [(lease.name, _lease_text(lease, silent, facts or {})) for lease in held]
+    return [*found, *(Concern(f"machine {name}", text) for name, text in texts if text)]
+
+
+def _lease_text(
+    lease: LeaseOfMachine, silent: Mapping[str, str], facts: Mapping[str, HostFacts | None]
+) -> str:
+    """What the lease of a machine asks of an operator; empty for most."""
+    if lease.state == "fence":
+        return f"{lease.host} has not confirmed that its instance is gone: rocks list host vm lease"
+    if lease.state == MOVING and is_off_on_both(lease.name, lease.host, lease.target, facts):
+        return (
+            f"was moving from {lease.host} to {lease.target}, and is off on both: to end that and start it: rocks "
+            f"start host vm {lease.name}"
+        )
+    if lease.state == MOVING:
+        text = (
+            f"is moving from {lease.host} to {lease.target}; when no command is moving it, end that: "
+            f"rocks move host vm {lease.name} {lease.target} live=yes"
+        )
+        if lease.target in silent:
+            text += f"; or, when {lease.target} is certainly off: rocks stop host vm {lease.name} force=yes reason=…"
+        return text
+    if not lease.is_known:
+        return f"was removed, and may still run on {lease.host}: rocks stop host vm {lease.name}"
+    return ""
+
+
+def doubt_concerns(doubts: Iterable[tuple[str, str | None, str]]) -> list[Concern]:
+    """Machines whose current disks may be on another host, of (machine, host, that other host)."""
+    return [Concern(f"machine {name}", doubt_line(name, host, other)) for name, host, other in doubts]
 
 
 def image_concerns(images: Iterable[ImageLine]) -> list[Concern]:

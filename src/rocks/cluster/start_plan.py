@@ -87,7 +87,7 @@ def plan_start(
     interrupted, so its paused domain has not been resumed yet. `is_saved`: the domain continues from its saved memory.
     """
     container = container_of(vm)
-    domain = next((domain for domain in facts.domains if domain.name == vm.name), None)
+    domain = next((domain for domain in facts.domains if domain.name.lower() == vm.name.lower()), None)
     notes = tuple(
         f"{c.device} of {vm.name} is not connected: {c.reason}"
         for c in connections
@@ -114,7 +114,8 @@ def plan_start(
         ),
         links=_links(vm, container, connections, facts, neighbours),
         autostart=vm.host.attribute("kvm_autostart") == "true",
-        assumed_state="absent" if domain is None else domain.state,
+        # libvirt on the host compares names with case
+        assumed_state="absent" if domain is None or domain.name != vm.name else domain.state,
         notes=(*notes, unfiltered_note(vm)) if network.lets_all_through else notes,
         network=network,
     )
@@ -143,7 +144,9 @@ def saved_domain(facts: HostFacts, lease: Lease) -> DomainFact | None:
 
 def active_memory_mb(facts: HostFacts, but: str = "") -> int:
     """The memory of all active domains of the host, except the domain `but`, in MB."""
-    return sum(d.memory_mb for d in facts.domains if d.state in ACTIVE_STATES and d.name != but)
+    return sum(
+        d.memory_mb for d in facts.domains if d.state in ACTIVE_STATES and d.name.lower() != but.lower()
+    )
 
 
 def memory_reserve_mb(container: Host) -> int:

@@ -172,6 +172,20 @@ def check_source(
     return fact
 
 
+def check_source_there(vm: VirtualMachine, host: str, file: FileMove, found: Mapping[str, ImageFact]) -> None:
+    """StateError unless the host has the file, as the machine's, and nothing uses it."""
+    fact = found.get(file.path)
+    if fact is None or fact.machine != vm.uuid:
+        whose = "is not there" if fact is None else f"belongs to {fact.machine or 'nobody'} there"
+        raise StateError(
+            f"{vm.name} cannot use the disks of {host}: {file.path} {whose}; rocks list host image {host} shows all"
+        )
+    if fact.user:
+        raise StateError(
+            f"{vm.name} cannot use the disks of {host}: {file.path} is in use by {fact.user} there"
+        )
+
+
 def check_no_snapshots(vm: VirtualMachine, found: Mapping[str, ImageFact]) -> None:
     """StateError when the machine has snapshots on the old host: they would stay there, of disks that are gone."""
     copies = [read_copy(fact.path) for fact in found.values() if vm.uuid and fact.machine == vm.uuid]

@@ -14,6 +14,12 @@ if TYPE_CHECKING:
 _OF_MACHINE = "(SELECT v.ID FROM vm_nodes v JOIN nodes n ON n.ID = v.Node WHERE n.Name = %s)"
 _HOST = "(SELECT ID FROM nodes WHERE Name = %s)"
 
+DOUBTED_HOST = (
+    "(SELECT MIN(c.Name) FROM vm_disk_copies d JOIN nodes c ON c.ID = d.Host"
+    " WHERE d.Vm_Node = v.ID AND d.May_Be_Current)"
+)
+"""The host whose copies may be the current disks of the machine `v` of `vm_nodes`; NULL for most machines."""
+
 
 class DiskCopy(NamedTuple):
     """A file on a host."""
@@ -54,6 +60,41 @@ def put_copies(database: Database, machine: str, copies: Sequence[DiskCopy]) -> 
             f"INSERT IGNORE INTO vm_disk_copies (Vm_Node, Host, Path) VALUES {', '.join([row] * len(copies))}",
             [cell for copy in copies for cell in (machine, *copy)],
         )
+
+
+class Doubt(NamedTuple):
+    """A machine, its host, and the host whose copies may be its current disks."""
+
+    machine: str
+    host: str | None
+    doubted_host: str
+
+
+def doubts(database: Database) -> list[Doubt]:
+    """The machines whose current disks may be on another host, by name."""
+    rows = database.rows(
+        "SELECT DISTINCT n.Name, p.Name, c.Name FROM vm_disk_copies d JOIN nodes c ON c.ID = d.Host"
+        " JOIN vm_nodes v ON v.ID = d.Vm_Node JOIN nodes n ON n.ID = v.Node LEFT JOIN nodes p ON p.ID = v.PhysNode"
+        " WHERE d.May_Be_Current ORDER BY n.Name"
+    )
+    return [Doubt(str(name), host, str(doubted)) for name, host, doubted in rows]
+
+
+def doubt_copies(database: Database, machine: str, copies: Sequence[DiskCopy]) -> None:
+    """Record that these copies, which are all of one host, and the others there may be the current disks."""
+    put_copies(database, machine, copies)
+    for host in {copy.host for copy in copies}:
+        database.execute(
+            f"UPDATE vm_disk_copies SET May_Be_Current = TRUE WHERE Vm_Node = {_OF_MACHINE} AND Host = {_HOST}",
+            [machine, host],
+        )
+
+
+def end_doubt(database: Database, machine: str) -> None:
+    """The copies of the machine are copies: its disks are the current ones."""
+    database.execute(
+        f"UPDATE vm_disk_copies SET May_Be_Current = FALSE WHERE Vm_Node = {_OF_MACHINE}", [machine]
+    )
 
 
 def delete_copies(database: Database, machine: str, copies: Sequence[DiskCopy]) -> None:

@@ -24,14 +24,24 @@ def machines_on(database: Database, hosts: Sequence[str]) -> list[tuple[str, str
     return [(str(host), str(name)) for host, name in rows]
 
 
-def machines_with_disks_on(database: Database, hosts: Sequence[str]) -> list[tuple[str, str]]:
-    """(NAS, virtual machine) of the machines with a disk on one of these hosts."""
+def machines_with_content_on(
+    database: Database, hosts: Sequence[str]
+) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """(NAS, machine) of the machines with a disk on one of these NASes; (host, machine) of disks in doubt there.
+
+    One statement: a removal of a host asks for both.
+    """
     if not hosts:
-        return []
+        return [], []
+    named = placeholders(hosts)
     rows = database.rows(
-        "SELECT DISTINCT s.nas_name, n.Name, n.ID FROM img_nas_server s JOIN vm_disks d ON d.ID = s.vm_disk_id"
+        "SELECT FALSE, s.nas_name, n.Name, n.ID FROM img_nas_server s JOIN vm_disks d ON d.ID = s.vm_disk_id"
         " JOIN vm_nodes v ON v.ID = d.Vm_Node JOIN nodes n ON n.ID = v.Node"
-        f" WHERE s.nas_name IN ({placeholders(hosts)}) ORDER BY s.nas_name, n.ID",
-        hosts,
+        f" WHERE s.nas_name IN ({named})"
+        " UNION SELECT TRUE, h.Name, n.Name, n.ID FROM vm_disk_copies c JOIN nodes h ON h.ID = c.Host"
+        " JOIN vm_nodes v ON v.ID = c.Vm_Node JOIN nodes n ON n.ID = v.Node"
+        f" WHERE c.May_Be_Current AND h.Name IN ({named}) ORDER BY 1, 2, 4",
+        [*hosts, *hosts],
     )
-    return [(str(nas), str(name)) for nas, name, _ in rows]
+    stored = [(str(host), str(name)) for in_doubt, host, name, _ in rows if not in_doubt]
+    return stored, [(str(host), str(name)) for in_doubt, host, name, _ in rows if in_doubt]

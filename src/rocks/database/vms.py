@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rocks.cluster.attributes import Member
 from rocks.cluster.records import BootAction, Disk, Host, Interface, VirtualMachine
 from rocks.database.attributes import resolve_attributes, resolve_members
+from rocks.database.disk_copies import DOUBTED_HOST
 from rocks.database.sets import in_order, placeholders
 from rocks.errors import StateError
 
@@ -32,8 +33,9 @@ def load_vms(database: Database, names: Sequence[str]) -> list[VirtualMachine]:
     if not names:
         return []
     rows = database.rows(
-        f"SELECT {_HOST_COLUMNS}, v.ID, p.Name, v.Mem, v.Slice, v.Virt_Type, v.cdrom_path, v.UUID, v.Adopts"
-        f" FROM vm_nodes v JOIN nodes n ON n.ID = v.Node LEFT JOIN nodes p ON p.ID = v.PhysNode{_HOST_JOINS}"
+        f"SELECT {_HOST_COLUMNS}, v.ID, p.Name, {DOUBTED_HOST},"
+        " v.Mem, v.Slice, v.Virt_Type, v.cdrom_path, v.UUID, v.Adopts FROM vm_nodes v"
+        f" JOIN nodes n ON n.ID = v.Node LEFT JOIN nodes p ON p.ID = v.PhysNode{_HOST_JOINS}"
         f" WHERE n.Name IN ({placeholders(names)})",
         names,
     )
@@ -57,13 +59,14 @@ def load_vms(database: Database, names: Sequence[str]) -> list[VirtualMachine]:
         VirtualMachine(
             host=whole(_host(row[:10])),
             container=None if row[11] is None else hosts[str(row[11])],
-            memory_mb=int(row[12]),
-            slice=int(row[13]),
-            virt_type=row[14],
-            cdrom_path=row[15] or "",
+            memory_mb=int(row[13]),
+            slice=int(row[14]),
+            virt_type=row[15],
+            cdrom_path=row[16] or "",
             disks=disks[int(row[10])],
-            uuid=str(row[16]),
-            adopts_images=bool(row[17]),
+            uuid=str(row[17]),
+            adopts_images=bool(row[18]),
+            doubted_host=row[12],
         )
         for row in in_order(rows, names)
     ]

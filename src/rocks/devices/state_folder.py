@@ -43,6 +43,7 @@ class Place(enum.Enum):
     ENDED = "ended"
     RESTORING = "restoring"
     SAVED = "saved"
+    FROZEN = "frozen"
 
     def below(self, folder: Path) -> Path:
         """Its path."""

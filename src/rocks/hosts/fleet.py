@@ -19,7 +19,7 @@ from rocks.hosts.local import LocalConnection
 from rocks.hosts.masters import Masters, ReusedConnection
 from rocks.hosts.run_parallel import run_parallel
 from rocks.hosts.session import Session
-from rocks.hosts.settings import FleetSettings, HostAddress
+from rocks.hosts.settings import FleetSettings, HostAddress, NoAddressError
 from rocks.wire.agent import reply_deadline_seconds
 from rocks.wire.request import Reply, Request
 
@@ -246,5 +246,5 @@ def _unknown(name: str) -> HostError:
 
 
 def _failed(name: str, error: RocksError) -> CommandResult:
-    state: CommandState = "down" if isinstance(error, DownError) else "error"
+    state: CommandState = "down" if isinstance(error, (DownError, NoAddressError)) else "error"
     return CommandResult(name, None, "", "", state, str(error))

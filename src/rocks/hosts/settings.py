@@ -8,6 +8,14 @@ from rocks.errors import StateError
 from rocks.wire.envelope import AGENT_PROGRAM
 
 
+class CannotAskError(StateError):
+    """This machine cannot ask the host, by a fault of its own: nothing is known of the host."""
+
+
+class NoAddressError(CannotAskError):
+    """No name server has an address of the host: of a host that is gone, or because no name server is reached."""
+
+
 class HostAddress(NamedTuple):
     """A host's name in the cluster database, and the address of its sshd; `is_local` is true for this machine.
 
@@ -21,9 +29,9 @@ class HostAddress(NamedTuple):
     problem: str = ""
 
     def check(self) -> None:
-        """StateError for a host without a valid address. Every connection begins with this."""
+        """CannotAskError for a host without a valid address. Every connection begins with this."""
         if self.problem and not self.is_local:
-            raise StateError(self.problem)
+            raise CannotAskError(self.problem)
 
 
 class FleetSettings(NamedTuple):

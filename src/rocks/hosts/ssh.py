@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import select
 import shlex
 import socket
@@ -10,12 +11,12 @@ from collections.abc import Collection
 
 from rocks import dry_run
 from rocks.clock import Deadline
-from rocks.errors import HostError, StateError
+from rocks.errors import HostError
 from rocks.hosts.agent_line import AgentLine, AnsweringError
 from rocks.hosts.connection import BoundedBuffer, CommandOutput, DownError, command_output, some_seconds
 from rocks.hosts.known_hosts import HostKey
 from rocks.hosts.paramiko_library import paramiko
-from rocks.hosts.settings import FleetSettings, HostAddress
+from rocks.hosts.settings import CannotAskError, FleetSettings, HostAddress, NoAddressError
 
 _KEEP_ALIVE_SECONDS = 15
 _KILLED_LATER_SECONDS = 1.0
@@ -25,17 +26,31 @@ _ENDED_BY_SIGNAL = 255
 
 _FAILURES = (paramiko.SSHException, EOFError, OSError)
 
+_OF_THIS_MACHINE = (
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+    errno.ENOBUFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EADDRNOTAVAIL,
+)
+"""Errors of connect(2) that say nothing of a host: descriptors, memory, ports or the packet filter of this machine."""
+
 
 def load_private_key(path: str) -> paramiko.PKey:
-    """The private key of this machine. StateError when it is absent, HostError when it cannot be read."""
+    """The private key of this machine. CannotAskError when it is absent or cannot be read: no host is at fault."""
     try:
         return paramiko.Ed25519Key.from_private_key_file(path)
     except FileNotFoundError:
-        raise StateError(
+        raise CannotAskError(
             f"this machine has no SSH key in {path}; run `rocks sync host sharedkey HOST`, which makes one"
         ) from None
     except (OSError, paramiko.SSHException, ValueError) as error:
-        raise HostError(f"cannot read the SSH key in {path}: {error}") from None
+        raise CannotAskError(
+            f"this machine cannot read its SSH key in {path} ({error}); restore the file, or move it away: "
+            "`rocks sync host sharedkey HOST` then makes another and installs it"
+        ) from None
 
 
 class LoginRefusedError(AnsweringError):
@@ -138,7 +153,8 @@ def start_transport(
 ) -> paramiko.Transport:
     """A connection after its key exchange, before any login; host keys of the preferred types come first.
 
-    DownError when no SSH server answers at the address, AnsweringError when the key exchange fails.
+    DownError when no SSH server answers at the address, AnsweringError when the key exchange fails, CannotAskError when
+    this machine cannot try to connect.
     """
     host.check()
     reached = Deadline(settings.connect_deadline_seconds)
@@ -211,7 +227,12 @@ def _connect(host: HostAddress, settings: FleetSettings, deadline: Deadline) -> 
             f"{_place(host)} did not answer within {settings.connect_deadline_seconds:g} s; is it up?"
         ) from None
     except OSError as error:
-        raise DownError(f"cannot reach {_place(host)}: {error.strerror or error}") from None
+        reason = f"{_place(host)}: {error.strerror or error}"
+        if isinstance(error, socket.gaierror):
+            raise NoAddressError(f"no address of {reason}; is a name server reached?") from None
+        if error.errno in _OF_THIS_MACHINE:
+            raise CannotAskError(f"this machine cannot connect to {reason}") from None
+        raise DownError(f"cannot reach {reason}") from None
     connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connected
 

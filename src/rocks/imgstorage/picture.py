@@ -45,6 +45,7 @@ class _Event:
     facts = Facts(guid="9")
     snapshot_name = "img-2-3-20260101T000000Z"
     snapshot_guid = "9"
+    size_bytes = 1
 
 
 def mermaid() -> str:

@@ -164,6 +164,16 @@ class ListZvols:
 
 
 @dataclass(frozen=True)
+class GrowZvol:
+    """Give an unmapped image this size; it never shrinks. With `machine`, a UUID, another machine's image stays."""
+
+    zpool: str
+    zvol: str
+    size_bytes: int
+    machine: str = ""
+
+
+@dataclass(frozen=True)
 class GetZvolAttrs:
     """The attributes of one image."""
 
@@ -304,6 +314,7 @@ ACTIONS: Dict[str, Action] = {
         Action("undelete_zvol", "nas", UndeleteZvol, "zvol_undeleted"),
         Action("accept_zvol", "nas", AcceptZvol, "zvol_accepted"),
         Action("move_zvol", "nas", MoveZvol, "zvol_moved"),
+        Action("grow_zvol", "nas", GrowZvol, "zvol_grown"),
         Action("list_zvols", "nas", ListZvols, "zvol_list"),
         Action("get_zvol_attrs", "nas", GetZvolAttrs, "get_zvol_attrs"),
         Action("set_zvol_attrs", "nas", SetZvolAttrs, "set_zvol_attrs"),

@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pytest
 
-from rocks.actions import host_drains, live_moves, vm_locks, vm_power
+from rocks.actions import (
+    ended_machines,
+    given_up_moves,
+    host_drains,
+    interrupted_moves,
+    live_moves,
+    site_overview,
+    vm_locks,
+    vm_power,
+    vm_reports,
+    vm_start,
+)
 from rocks.actions import leases as leases_action
 from rocks.actions.leases import Force
 from rocks.actions.vlans import plan_networks
+from rocks.actions.vm_moves import Ways
+from rocks.cluster.drain_plan import Capacity
 from rocks.database import disk_copies, leases
 from rocks.database.lease_recovery import all_leases, hosts_with_machines, record_found
 from rocks.database.vms import hosts_of_vlans, load_vms
 from rocks.errors import BusyError, HostError, RocksError, StateError
 from rocks.hosts.agent_line import AnsweringError
+from rocks.hosts.settings import CannotAskError
 from rocks.wire.agent import OperationOutcome
 from rocks.wire.facts import DomainFact, DomainState, HostFacts, LeaseFact
+from rocks.wire.images import ImageFact
 
 from .conftest import Site, silent_hosts, vm_site
 
@@ -206,7 +224,11 @@ def test_force_says_that_the_disk_may_be_old(
     assert ended.status == 0 and lease(moving) == ("released", None, None)
     line = next(line for line in ended.err.splitlines() if line.startswith("Warning: web "))
     assert line.startswith(f"Warning: web {text} on {NEW} since it left {OLD}.")
-    assert f"the current one is /state/partition1/web.vda on {NEW}: when {NEW} is back, save that" in line
+    assert (
+        f"the current one is /state/partition1/web.vda on {NEW}. web neither starts nor moves until" in line
+    )
+    assert f"To use the disk there, when {NEW} is back: rocks move host vm web {NEW} disks=there" in line
+    assert line.endswith(f"to keep that of {OLD}: rocks move host vm web {OLD} disks=there")
 
 
 def test_force_says_that_the_disk_may_be_old_before_it_forgets_the_move(
@@ -255,6 +277,36 @@ def test_force_gives_up_no_move_whose_new_host_answers(
     assert lease(moving) == STAYS
 
 
+def test_force_gives_up_the_move_to_a_host_that_cannot_be_asked_and_is_off(
+    moving: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its name has left the name server with it, so it is never silent; an answer is not overruled."""
+    answers(moving, monkeypatch, SILENT, AnsweringError("the agent does not start"))
+    assert "repeat this command with host-off=yes" in moving.refused(*FORCE, "host-off=yes")
+    answers(moving, monkeypatch, SILENT, CannotAskError(f"no address of host {NEW}"))
+    assert "repeat this command with host-off=yes" in moving.refused(*FORCE)
+    assert lease(moving) == STAYS
+    assert moving.rocks(*FORCE, "host-off=yes").status == 0
+    assert lease(moving) == ("released", None, None)
+    (vm,) = load_vms(moving.database, ["web"])
+    assert vm.doubted_host == NEW
+
+
+def test_a_machine_is_not_refused_for_a_fault_of_the_frontend(
+    moving: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A drain stops what is refused."""
+    moving.change("UPDATE vm_leases SET State = 'running', Intent = NULL, Target = NULL")
+
+    def check(*_: object) -> None:
+        raise CannotAskError(f"this machine cannot connect to host {NEW}")
+
+    monkeypatch.setattr(live_moves, "_check", check)
+    ways = Ways(lambda line: None, lambda line: None)
+    with pytest.raises(CannotAskError):
+        live_moves.move_running_vm(moving.database, "web", NEW, ways, lambda vm: {})
+
+
 def test_a_repeated_move_says_why_nobody_knows(moving: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """With what helps: force for a host that is off only."""
     (vm,) = load_vms(moving.database, ["web"])
@@ -274,3 +326,157 @@ def test_a_repeated_move_says_why_nobody_knows(moving: Site, monkeypatch: pytest
         assert text in str(raised.value) and (force in str(raised.value)) == is_off
         assert raised.value.family == ("busy" if isinstance(there, BusyError) else "host")
     assert lease(moving) == STAYS
+
+
+DISK = "/state/partition1/kvm/disks/web.vda"
+UNDECIDED = f"its current disks may be on {NEW}, since its live migration to that host was given up by force"
+
+
+@pytest.fixture
+def given_up(moving: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """`web`, whose new host was silent when its move was given up; its disk is a file of both hosts."""
+    moving.change("DELETE FROM vm_disks")
+    moving.change(
+        "INSERT INTO vm_disks (Vm_Node, VBD_Type, Prefix, Name, Device, Mode, Size)"
+        " SELECT v.ID, 'file', '/state/partition1/kvm/disks', 'web.vda', 'vda', 'virtio', 1 FROM vm_nodes v"
+    )
+    moving.change("INSERT INTO vm_lease_disks (Host, Path, Name) VALUES (%s, %s, 'web')", [NEW, DISK])
+    answers(moving, monkeypatch, SILENT, SILENT)
+    assert moving.rocks(*FORCE).status == 0
+    return moving
+
+
+def copies_of_web(site: Site) -> list[tuple[object, ...]]:
+    """Host, path, and whether it may be the current disk."""
+    return site.database.rows(
+        "SELECT h.Name, c.Path, c.May_Be_Current FROM vm_disk_copies c JOIN nodes h ON h.ID = c.Host ORDER BY 1, 2"
+    )
+
+
+def test_nothing_uses_the_machine_until_its_disks_are_decided(
+    given_up: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_drains, "_capacities", lambda *_: [Capacity(NEW, 9999)])
+    for command in (
+        ("start", "host", "vm", "web"),
+        ("resume", "host", "vm", "web"),
+        ("move", "host", "vm", "web", NEW),
+        ("move", "host", "vm", "web", NEW, "live=yes"),
+        ("move", "host", "vm", "web", OLD),
+        ("reinstall", "host", "vm", "web", "force=yes"),
+        ("drain", "host", OLD, f"to={NEW}"),
+        ("set", "host", "vm", "web", "physnode=head"),
+        ("set", "host", "vm", "web", f"physnode={NEW}", "disk=file:/state/partition1/kvm/disks/b,vda,virtio"),
+        ("add", "host", "vm", "disk", "web", "disk=file:/state/partition1/kvm/disks/b,vdb,virtio"),
+        ("remove", "host", "vm", "disk", "web", "vda"),
+        ("set", "host", "vm", "disk", "web", "vda", "size=2"),
+    ):
+        ended = given_up.rocks(*command)
+        assert ended.status == 1 and f"web cannot be used: {UNDECIDED}" in ended.err, command
+        assert f"rocks move host vm web {NEW} disks=there" in ended.err
+        assert f"rocks move host vm web {OLD} disks=there" in ended.err
+    assert f"host {NEW} may have the current disks of web" in given_up.refused("remove", "host", NEW)
+    assert UNDECIDED in given_up.done("list", "site")
+    assert (
+        all(is_current for _, _, is_current in copies_of_web(given_up)) and len(copies_of_web(given_up)) == 2
+    )
+    assert lease(given_up) == ("released", None, None)
+
+
+def test_the_disks_of_the_old_host_may_count(given_up: Site) -> None:
+    """That accepts the loss of what was written on the new one, which need not answer."""
+    assert "name vmc-0-1 or vmc-0-0" in given_up.refused("move", "host", "vm", "web", "head", "disks=there")
+    assert "leave out live=yes" in given_up.refused(
+        "move", "host", "vm", "web", OLD, "disks=there", "live=yes"
+    )
+    assert f"web keeps its disks on {OLD}" in given_up.done("move", "host", "vm", "web", OLD, "disks=there")
+    assert [row[2] for row in copies_of_web(given_up)] == [0, 0]
+    assert (
+        "web is not started: this machine has no SSH key" in given_up.rocks("start", "host", "vm", "web").err
+    )
+    again = given_up.refused("move", "host", "vm", "web", OLD, "disks=there")
+    assert f"web has its disks on {OLD}, and no live migration of it was given up" in again
+
+
+@pytest.mark.parametrize("machine", ["its own", "of another", None])
+def test_the_disks_of_the_new_host_may_count(
+    given_up: Site, monkeypatch: pytest.MonkeyPatch, machine: str | None
+) -> None:
+    """When it has them; nothing is copied, and what the old host has becomes a copy."""
+    command = ("move", "host", "vm", "web", NEW, "disks=there")
+    assert "has no SSH key" in given_up.refused(*command)
+    (vm,) = load_vms(given_up.database, ["web"])
+    files = {"its own": (file_of(vm.uuid),), "of another": (file_of("x"),), None: ()}[machine]
+    monkeypatch.setattr(given_up_moves, "ask_facts", lambda *_, **__: {NEW: host_with(None)})
+    monkeypatch.setattr(given_up_moves, "ask_each", lambda *_: [(NEW, SimpleNamespace(images=files))])
+    if machine != "its own":
+        assert f"web cannot use the disks of {NEW}: {DISK}" in given_up.refused(*command)
+        return
+    assert f"web is on {NEW} now, with the disks there" in given_up.done(*command)
+    (vm,) = load_vms(given_up.database, ["web"])
+    assert (vm.container and vm.container.name, vm.doubted_host) == (NEW, None)
+    assert copies_of_web(given_up) == [(OLD, DISK, 0)]
+
+
+def file_of(machine: str) -> ImageFact:
+    """The disk on the new host, of that machine."""
+    return ImageFact(DISK, machine, 1, 1, False)
+
+
+def test_no_disks_are_in_doubt_of_a_guest_that_runs_where_it_was(
+    moving: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers(moving, monkeypatch, host_with("running"), SILENT)
+    assert moving.rocks(*FORCE).status == 0
+    assert [row[2] for row in copies_of_web(moving)] == [0]
+
+
+def test_the_next_start_ends_a_move_whose_guest_is_off(moving: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both hosts answer; nobody else would end it."""
+    facts = {OLD: host_with(None), NEW: host_with(None)}
+    monkeypatch.setattr(live_moves, "_perform", lambda *_: OperationOutcome("web", False))
+    monkeypatch.setattr(live_moves, "ask_facts", lambda *_, **__: facts)
+    monkeypatch.setattr(vm_start, "ask_facts", lambda *_, **__: {OLD: SILENT, NEW: SILENT})
+    for module in (vm_reports, site_overview, interrupted_moves):
+        monkeypatch.setattr(module, "ask_facts", lambda *_, **__: facts)
+    assert moving.done("list", "host", "vm", "web", "status=yes").split()[-1] == "off"
+    assert "is off on both: to end that and start it: rocks start host vm web" in moving.done("list", "site")
+    ended = moving.rocks("start", "host", "vm", "web")
+    assert f"the move of web that was interrupted is undone: it is off on {OLD}" in ended.err + ended.out
+    assert "web is not started: " in ended.err and lease(moving) == ("running", OLD, None)
+
+
+def test_a_start_leaves_a_machine_that_may_run_to_its_move(
+    moving: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interrupted_moves, "ask_facts", lambda *_, **__: {OLD: SILENT, NEW: host_with(None)})
+    message = moving.rocks("start", "host", "vm", "web").err
+    assert INTERRUPTED in message and "Whether it runs is not known: no route" in message
+    facts = {OLD: host_with("paused"), NEW: host_with(None)}
+    monkeypatch.setattr(interrupted_moves, "ask_facts", lambda *_, **__: facts)
+    assert INTERRUPTED in moving.rocks("start", "host", "vm", "web").err
+    assert ended_machines.take_ended(moving.database, OLD, ["web"]) == []
+    assert lease(moving) == STAYS
+    assert moving.rocks("list", "host", "vm", "web", "status=yes").out.split()[-1] == "moving"
+
+
+def test_a_guest_that_ended_by_itself_during_an_interrupted_move(
+    moving: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = {OLD: host_with(None), NEW: host_with(None)}
+    with pytest.raises(HostError, match="Whether it runs is not known"):
+        ended_machines.take_ended(moving.database, OLD, ["web"])
+    monkeypatch.setattr(live_moves, "_perform", lambda *_: OperationOutcome("web", False))
+    for module in (live_moves, interrupted_moves):
+        monkeypatch.setattr(module, "ask_facts", lambda *_, **__: facts)
+    with (
+        monkeypatch.context() as patch
+    ):  # an agent of the migration still works: the host must report it once more
+        patch.setattr(live_moves, "_perform", lambda *_: BusyError("a request is at work"))
+        with pytest.raises(BusyError, match="an agent there is still working on it"):
+            ended_machines.take_ended(moving.database, OLD, ["web"])
+        assert lease(moving) == STAYS
+    ended = replace(host_with(None), ended=("web",))
+    monkeypatch.setattr(ended_machines, "ask_facts", lambda *_, **__: {OLD: ended})
+    assert ended_machines.take_ended(moving.database, OLD, ["WEB"]) == ["web"]
+    assert lease(moving) == ("released", None, None)

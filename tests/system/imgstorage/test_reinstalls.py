@@ -8,13 +8,17 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rocks.actions import images
 from rocks.database import leases
-from rocks.imgstorage.client import asking
+from rocks.errors import RocksError
+from rocks.imgstorage.bus import NoAnswerError
+from rocks.imgstorage.client import StorageClient, asking
 from rocks.process import run
+from rocks.wire import imgstorage as wire
 from rocks.wire.image_bases import base_volume
 from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
 from tests.system.imgstorage.image_site import NAS
@@ -231,7 +235,62 @@ def test_a_killed_command_is_completed_by_its_repetition(storage: Storage, libra
     assert ended.exit_status == -9, ended.error_text
     assert not has(storage, "phoenix-vol") and storage.cluster.contents() == before
     repeated = storage.rocks(*REINSTALL, "phoenix")
-    assert repeated.status == 0 and "phoenix has no disk vda; its next start makes it" in repeated.err
+    assert repeated.status == 0
+    assert repeated.err == (
+        f"phoenix: {NAS} does not list an image tank/phoenix-vol, so nothing is removed; its next start makes that "
+        "from the image deadly, or uses the volume if the pool has it all the same: to remove that first: rocks remove "
+        f"host storageimg {NAS} tank phoenix-vol now=yes\n"
+    )
     start(storage, "phoenix")
     stop(storage, "phoenix")
     assert content_of(storage, "phoenix-vol") == content and instance(storage, "phoenix") == "1"
+
+
+def test_a_write_back_that_takes_too_long_leaves_the_disk(
+    storage: Storage, library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_image(storage, library, "endless")
+    used(storage, "patient", "endless")
+    start(storage, "patient")
+    release(storage, "patient")
+    waited: list[float] = []
+
+    def wait(_: object, queries: dict[str, object], seconds: float, *more: object) -> dict[str, RocksError]:
+        waited.append(seconds)
+        return {key: NoAnswerError(f"{NAS} has not answered") for key in queries}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StorageClient, "wait_each", wait)
+        message = storage.rocks(*REINSTALL, "patient", "force=yes", "timeout=7").err
+        assert storage.rocks(*REINSTALL, "patient", "force=yes").status == 1
+    assert waited == [7, 3600]
+    assert f"patient keeps its disk for now: its changes are not written back yet ({NAS} has not" in message
+    assert "repeat: rocks reinstall host vm patient; timeout=SECONDS waits longer" in message
+    assert has(storage, "patient-vol") and instance(storage, "patient") == ""
+    assert 'timeout "0" must be an integer from 1 to 86400' in storage.refused(
+        *REINSTALL, "patient", "timeout=0"
+    )
+    assert storage.rocks(*REINSTALL, "patient", "force=yes").status == 0
+
+
+def test_a_destruction_that_is_not_answered_is_not_known(
+    storage: Storage, library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The NAS may have taken the request."""
+    add_image(storage, library, "unanswered")
+    used(storage, "guess", "unanswered")
+    ask_each = StorageClient.ask_each
+
+    def ask(client: StorageClient, queries: dict[str, Any], *more: Any) -> dict[str, Any]:
+        if any(isinstance(one.request, wire.DelZvol) for one in queries.values()):
+            return {key: NoAnswerError(f"{NAS} has not answered") for key in queries}
+        return dict(ask_each(client, queries, *more))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StorageClient, "ask_each", ask)
+        message = storage.refused(*REINSTALL, "guess")
+    assert (
+        f"whether guess keeps its disk {NAS}:tank/guess-vol is not known: {NAS} has not answered" in message
+    )
+    assert "repeat: rocks reinstall host vm guess" in message
+    assert storage.rocks(*REINSTALL, "guess").status == 0

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from rocks.actions import vm_removal
+from rocks.actions.vm_locks import lock_vms
 from rocks.cluster.records import VirtualMachine
+from rocks.commands._shared import vm_removal as removal_with_hooks
 from rocks.database import leases
 from rocks.database.connection import Database
 from rocks.errors import RocksError
@@ -229,7 +231,7 @@ def test_a_machine_that_moved_before_the_lock_is_removed_where_it_is(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage.done("add", "host", "vm", HOST, "compute", "name=mover")
-    lock_vms, stop_machines, seen = vm_removal.lock_vms, vm_removal.stop_machines, []
+    stop_machines, seen = vm_removal.stop_machines, []
 
     def moved(database: Database, names: Sequence[str]) -> dict[str, RocksError]:
         database.execute(
@@ -242,7 +244,7 @@ def test_a_machine_that_moved_before_the_lock_is_removed_where_it_is(
         seen.extend((vm.name, vm.container and vm.container.name) for vm in machines)
         return stop_machines(database, machines, **more)
 
-    monkeypatch.setattr(vm_removal, "lock_vms", moved)
+    monkeypatch.setattr(removal_with_hooks, "lock_vms", moved)
     monkeypatch.setattr(vm_removal, "stop_machines", seeing)
     assert storage.rocks(*REMOVE_VM, "mover", "disks=remove").status == 0
     assert seen == [("mover", "vmc-0-1")]
@@ -280,3 +282,14 @@ def test_a_cluster_is_removed_and_made_again(storage: Storage) -> None:
         ended = storage.rocks("remove", "cluster", "classroom", "disks=remove")
         assert ended.status == 0 and volumes(storage, *names) == []
         assert f"the image {NAS}:tank/vm-classroom-0-vol is destroyed" in ended.err
+
+
+def test_an_image_that_stays_on_its_nas_is_named(storage: Storage) -> None:
+    """With disks=keep; a machine that was never started has none."""
+    used(storage, "lasting")
+    storage.add_vm("unborn")
+    ended = storage.rocks(*REMOVE_VM, "lasting", "unborn")
+    assert ended.status == 0 and "unborn-vol" not in ended.err
+    advice = ended.err.partition(f"the image {NAS}:tank/lasting-vol of lasting stays")[2]
+    assert f"rocks remove host storageimg {NAS} tank lasting-vol\n" in advice
+    assert volumes(storage, "lasting") == ["lasting-vol"]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 
 import pytest
 
 from rocks.imgstorage.bus import Asker
 from rocks.imgstorage.client import asking
 from rocks.imgstorage.life.events import HostLost
+from rocks.imgstorage.life.image import Copy
 from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
 from tests.system.imgstorage.image_site import NAS
 from tests.system.imgstorage.storage_site import (
@@ -329,6 +331,25 @@ def test_only_an_operator_gives_changes_up(storage: Storage) -> None:
     assert storage.images.hosts[HOST].pools.read("tank/lost-vol", 9, 4096) == b"only here", (
         "quarantined, not destroyed"
     )
+
+
+def test_changes_of_an_image_that_no_host_has_are_given_up(storage: Storage) -> None:
+    """A host has reported them since; the answer names no host that would have the image."""
+    clean = ("clean", "host", "storagemap", NAS, "found-vol")
+    storage.map("found-vol")
+    storage.done(*clean)
+    service = storage.images.nas.service
+    assert service is not None
+    image = service._engine.image_of("found-vol")
+    assert image is not None
+    service._engine.add(replace(image, copies=(Copy(HOST, "tank", "dirty", "7"),)))
+    out = storage.done(*clean, "force=yes", "reason=not needed")
+    assert (
+        out
+        == f"{NAS}:found-vol has the content on the NAS; what hosts have of it besides is given up\nSuccess\n"
+    )
+    image = service._engine.image_of("found-vol")
+    assert image is not None and [copy.kind for copy in image.copies] == ["suspect"]
 
 
 def hold(storage: Storage, volume: str) -> None:

@@ -17,6 +17,7 @@ from rocks.cluster.ha_watch import REASON
 from rocks.cluster.records import Lease
 from rocks.errors import BusyError, HostError, RocksError
 from rocks.hosts.agent_line import NoAgentError
+from rocks.hosts.settings import CannotAskError
 
 HEAD, OLD, NEW, OTHER = "head", "vmh1", "vmh2", "vmh3"
 NAME = "vm-a-0"
@@ -45,11 +46,12 @@ class Site:
         facts = SimpleNamespace(domains=domains, noted_ends=self.noted_ends)
         return {host: self.faults.get(host, facts) for host in hosts}
 
-    def lock_vms(self, _: Any, names: Sequence[str]) -> dict[str, BusyError]:
+    def lock_vms(self, _: Any, names: Sequence[str], *, also_moving: bool) -> dict[str, BusyError]:
+        assert also_moving
         return {name: BusyError("another command works on it") for name in names if self.is_busy}
 
     def set_state(self, _: Any, names: list[str], state: str, intent: str | None, reason: str) -> None:
-        assert (state, intent) == ("running", None)
+        assert (state, intent) in (("running", None), ("moving", "move"))
         self.lease = replace(self.lease, reason=reason)
         self.reasons.append((names, reason))
 
@@ -129,6 +131,27 @@ def test_a_host_that_is_on_is_not_fenced_for_its_agent(site: Site, supervisor: S
         f"{OLD} is watched for {NAME}",
         f"{OLD} answers, but cannot be used: the agent on host vmh1 does not start",
     ]
+
+
+def test_no_host_is_fenced_for_a_fault_of_this_machine(site: Site, supervisor: Supervisor) -> None:
+    """Its key to the hosts cannot be read, so nothing is known of them."""
+    site.look(supervisor)
+    site.faults[OLD] = CannotAskError("this machine cannot read its SSH key")
+    site.look(supervisor, 30)
+    assert site.commands == []
+    assert site.log[1:] == [f"{OLD} cannot be asked: this machine cannot read its SSH key"]
+
+
+def test_hosts_that_this_machine_cannot_ask_do_not_show_that_it_reaches_others(
+    site: Site, supervisor: Supervisor
+) -> None:
+    """One is silent, and no name server has the addresses of the others: this machine may be cut off."""
+    site.look(supervisor)
+    site.faults = {host: CannotAskError(f"no address of host {host}") for host in (NEW, OTHER)}
+    site.faults[OLD] = HostError("cannot reach vmh1")
+    site.look(supervisor, 30)
+    assert site.commands == []
+    assert any("this machine may be cut off" in line for line in site.log)
 
 
 @pytest.mark.parametrize("place", [HEAD, NEW])
@@ -220,3 +243,21 @@ def test_a_machine_in_an_interrupted_move_is_reported_once(
         site.faults.clear()
         site.look(supervisor)
     assert site.commands == []
+
+
+def test_a_machine_in_an_interrupted_move_that_is_off_on_both_hosts_starts(
+    site: Site, supervisor: Supervisor
+) -> None:
+    """At the second question, and unless it has ended by itself; the start ends the move."""
+    site.lease = Lease(NAME, 7, OLD, "moving", "move", None, NEW)
+    site.look(supervisor, 3)
+    assert site.commands == []
+    site.states[NAME], site.noted_ends = "shutoff", (NAME,)
+    site.look(supervisor, 3)
+    assert site.commands == []
+    site.noted_ends = ()
+    site.look(supervisor)
+    assert site.commands == []
+    site.look(supervisor)
+    assert site.commands == [["start", "host", "vm", NAME]]
+    assert f"{NAME} was moving from {OLD} to {NEW}, and is off on both" in site.log[-1]

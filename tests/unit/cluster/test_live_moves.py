@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from rocks.cluster.live_moves import has_arrived
+from rocks.cluster.live_moves import has_arrived, is_off_on_both
 from rocks.cluster.records import Lease
 from rocks.errors import HostError
 from rocks.wire.facts import DomainFact, DomainState, HostFacts, LeaseFact
@@ -54,3 +54,21 @@ def test_where_it_is(
 ) -> None:
     assert has_arrived(LEASE, here, there) is expected
     assert has_arrived(replace(LEASE, name="G"), here, there) is expected, "the case of a name says nothing"
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "expected"),
+    [
+        (host("shutoff"), host(None), True),
+        (host(None, remembered=8), host("shutoff"), True),
+        (host("paused"), host(None), False),
+        (host(None), host("running"), False),
+        (host(None), SILENT, False),
+        (SILENT, host(None), False),
+    ],
+)
+def test_it_is_off_on_both_when_both_say_so(
+    here: HostFacts | HostError, there: HostFacts | HostError, expected: bool
+) -> None:
+    assert is_off_on_both("G", "old", "new", {"old": here, "new": there}) is expected
+    assert not is_off_on_both("G", "old", "new", {"old": here})

@@ -150,7 +150,7 @@ def test_errors_of_other_states_name_the_remedy(
 
 
 def test_other_domains_do_not_matter_but_for_their_memory() -> None:
-    assert started(facts(domain("db", "running"), domain("WEB", "running"))).assumed_state == "absent"
+    assert started(facts(domain("db", "running"), domain("web2", "running"))).assumed_state == "absent"
 
 
 @pytest.mark.parametrize(
@@ -429,3 +429,11 @@ def test_a_saved_machine_does_not_continue_without_its_memory_and_disks(
 def test_a_saved_machine_needs_memory_again() -> None:
     with pytest.raises(StateError, match="needs 2048 MB of memory"):
         saved(domain(token=7, has_managed_save=True), domain("other", "running", memory_mb=7500))
+
+
+def test_the_case_of_a_name_says_nothing() -> None:
+    """A domain has the spelling of the machine's first start."""
+    with pytest.raises(StateError, match="already running"):
+        plan(facts(domain("WEB", "running")))
+    assert active_memory_mb(facts(domain("WEB", "running")), but="web") == 0
+    assert started(facts(domain("WEB"))).assumed_state == "absent", "the host looks for the exact name"

@@ -9,6 +9,7 @@ from rocks.imgstorage.life.events import (
     Delete,
     EffectDone,
     Event,
+    Grow,
     HostDone,
     HostLost,
     Map,
@@ -23,6 +24,7 @@ from rocks.imgstorage.life.image import Decision, Image, Rejection
 from rocks.imgstorage.life.states import (
     BLOCKED,
     DELETING,
+    GROWING,
     LOCAL,
     MAPPED,
     MAPPING,
@@ -120,6 +122,8 @@ def record(state: State) -> Image:
         return after(new_image(), Restore("restore-1", "img-1-1-20270115T080000Z", "900"))
     if state == MOVING:
         return after(new_image(), Move("move-1", "nas-0-1", "tank"))
+    if state == GROWING:
+        return after(new_image(), Grow("grow-1", 16 * GIB))
     mapping = after(new_image(), MAP)
     if state == MAPPING:
         return mapping

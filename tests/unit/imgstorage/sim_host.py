@@ -25,7 +25,7 @@ from rocks.imgstorage.nas.hosts import event_of
 from rocks.imgstorage.store.host import CopyRecord, RequestRecord
 from rocks.wire.codec import encode
 from rocks.wire.imgstorage_messages import HOST_REQUEST, read_message, write_message
-from tests.unit.imgstorage.volumes import GIB, SIZE_BYTES, Content, Volume, transfer
+from tests.unit.imgstorage.volumes import GIB, Content, Volume, transfer
 
 if TYPE_CHECKING:
     from tests.unit.imgstorage.sim_nas import Nas
@@ -289,7 +289,7 @@ class Host:
                 exists=self.copy is not None,
                 guid=None if newest is None else newest.guid,
                 written_bytes=int(self.copy is not None and self.copy.is_written),
-                size_bytes=SIZE_BYTES,
+                size_bytes=0 if self.copy is None else self.copy.size_bytes,
                 has_temp_write=self.temp_write is not None,
                 free_bytes=100 * GIB,
                 pool_bytes=200 * GIB,
@@ -339,6 +339,7 @@ class Host:
 
     def _do_EnsureLocalOrigin(self, effect: host_effects.EnsureLocalOrigin) -> None:
         assert self.copy is not None, "there is no copy to read from"
+        assert self.copy.size_bytes == self.known.size_bytes, "a copy of another size is read from"
         self.origin = "local"
 
     def _do_EnsureTempWrite(self, effect: host_effects.EnsureTempWrite) -> None:
@@ -378,6 +379,7 @@ class Host:
         if self.copy is None:
             raise IncoherentError("there is no copy")
         assert not self.temp_write, "switched to the copy before all was merged"
+        assert self.copy.size_bytes == self.known.size_bytes, "a copy of another size is taken for the image"
         self.device = Device("linear")
         return Facts(device="/dev/mapper/vm-vol-snap")
 
@@ -444,7 +446,10 @@ class Host:
         assert self.may_discard(self.name, self.epoch), "changes were thrown away that were to be kept"
         number = next(number for number, snap in enumerate(self.copy.snaps) if snap.guid == effect.guid)
         self.copy.snaps = self.copy.snaps[: number + 1]
-        self.copy.content = dict(self.copy.snaps[-1].content)
+        self.copy.content, self.copy.size_bytes = (
+            dict(self.copy.snaps[-1].content),
+            self.copy.snaps[-1].size_bytes,
+        )
         self.copy.holds = {effect.guid}
 
     def _is_cut(self) -> bool:

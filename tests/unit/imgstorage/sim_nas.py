@@ -35,7 +35,7 @@ from rocks.imgstorage.nas import sequences as nas_sequences
 from rocks.imgstorage.nas.sequences import MACHINE
 from rocks.wire.codec import decode, encode
 from tests.unit.imgstorage.sim_host import ZVOL, Ask
-from tests.unit.imgstorage.volumes import GIB, SIZE_BYTES, Content, Volume, transfer
+from tests.unit.imgstorage.volumes import GIB, Content, Volume, transfer
 
 
 @dataclass
@@ -206,7 +206,15 @@ class Nas:
 
     def _do_EnsureVolume(self, effect: effects.EnsureVolume) -> Facts:
         assert effect.guid in (None, "77"), "another volume is taken for the image's"
-        return Facts(size_bytes=SIZE_BYTES, volume_guid="77", free_bytes=500 * GIB, pool_bytes=1000 * GIB)
+        size_bytes = self.volume.size_bytes
+        return Facts(size_bytes=size_bytes, volume_guid="77", free_bytes=500 * GIB, pool_bytes=1000 * GIB)
+
+    def _do_EnsureSize(self, effect: effects.EnsureSize) -> Facts:
+        if self.volume.size_bytes > effect.size_bytes:
+            raise StateError("a volume does not shrink")
+        assert not self.exports and self.image.owner is None, "a volume in use grows"
+        self.volume.size_bytes = effect.size_bytes
+        return Facts(size_bytes=effect.size_bytes, volume_guid="77")
 
     def _do_EnsureLease(self, effect: effects.EnsureLease) -> None:
         reason = why_refused(effect, self.standing)

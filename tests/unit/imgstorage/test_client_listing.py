@@ -37,6 +37,7 @@ def image(state: str, word: str, **more: object) -> ImageRow:
         (image("blocked", "blocked", remotehost=HOST), "blocked"),
         (image("deleting", "deleting"), "deleting"),
         (image("restoring", "restoring"), "restoring"),
+        (image("growing", "growing"), "growing"),
     ],
     ids=lambda value: value.state if isinstance(value, ImageRow) else "",
 )

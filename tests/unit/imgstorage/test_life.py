@@ -52,7 +52,11 @@ class Life(RuleBasedStateMachine):
             self.world.stop_guests()
         self.world.request(events.Unmap(self.world.new_id("unmap")))
 
-    @rule(what=st.sampled_from(("stop", "cancel", "keep", "discard", "pull", "retry", "give up", "report")))
+    @rule(
+        what=st.sampled_from(
+            ("stop", "cancel", "keep", "discard", "pull", "grow", "retry", "give up", "report")
+        )
+    )
     def ask_for(self, what: str) -> None:
         self.world.ask_for(what)
 
@@ -135,10 +139,10 @@ def test_life() -> None:
     run_state_machine_as_test(Life, settings=_settings(EXAMPLES))
 
 
-def live_long(world: World, seed: int, moves: int) -> None:
+def live_long(world: World, seed: int, moves: int, grows: bool = False) -> None:
     """A longer life than hypothesis likes to try, from a seed; fair play at its end."""
     order = random.Random(seed)
-    kinds, weights = zip(*MOVES.items(), strict=True)
+    kinds, weights = zip(*(MOVES | GROWTH if grows else MOVES).items(), strict=True)
     for kind in order.choices(kinds, weights, k=moves):
         kind(world, order)
         world.check()
@@ -201,8 +205,17 @@ MOVES: dict[Move, int] = {
 }
 """What happens in a long life, and how often."""
 
+GROWTH: dict[Move, int] = {lambda world, order: world.ask_for("grow"): 6}
+"""Besides, in the life of an image that grows."""
+
 
 @pytest.mark.parametrize("seed", range(LONG_LIVES))
 def test_long_life(seed: int) -> None:
     """The same from a seed, with more moves."""
     live_long(World(), seed, 300)
+
+
+@pytest.mark.parametrize("seed", range(LONG_LIVES // 2))
+def test_long_life_of_an_image_that_grows(seed: int) -> None:
+    """No guest has a disk of another size than the volume, and no copy of another size is taken for the image."""
+    live_long(World(), seed, 300, grows=True)

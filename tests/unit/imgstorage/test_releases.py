@@ -37,7 +37,7 @@ STORED = sorted((Path(__file__).parent / "stored").glob("release-*.json"))
 """What each release has stored and sent, recorded with that release; never changed afterwards."""
 
 
-LATER_STATES = {"moving"}
+LATER_STATES = {"moving", "growing"}
 """The releases that are recorded here have no image in these."""
 
 

@@ -17,7 +17,7 @@ from rocks.imgstorage.life.table import TABLE
 from rocks.imgstorage.life.table.rows import RejectionRow, Row
 from rocks.imgstorage.nas.sequences import MACHINE
 from rocks.wire.codec import decode, encode
-from tests.unit.imgstorage.records import HOST, MAP, NOW, record
+from tests.unit.imgstorage.records import GIB, HOST, MAP, NOW, record
 
 PAIRS = [(state, event) for state in STATES for event in TABLE_EVENTS]
 STEPS = typing.get_args(Step)
@@ -30,6 +30,7 @@ SAMPLES: dict[type[Event], Event] = {
     events.Undelete: events.Undelete("undelete-2"),
     events.Restore: events.Restore("restore-2", "img-1-1-20270115T080000Z", "900"),
     events.Move: events.Move("move-2", "nas-0-1", "tank"),
+    events.Grow: events.Grow("grow-2", 16 * GIB),
     events.Cancel: events.Cancel("cancel-2"),
     events.Configure: events.Configure("set-2", False),
     events.Retry: events.Retry("retry-2"),

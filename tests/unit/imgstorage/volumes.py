@@ -24,6 +24,7 @@ class Snap:
     name: str
     guid: str
     content: Content
+    size_bytes: int = SIZE_BYTES
 
 
 @dataclass
@@ -35,6 +36,7 @@ class Volume:
     holds: set[str] = field(default_factory=set)
     kind: str = "clean"
     token: Token | None = None
+    size_bytes: int = SIZE_BYTES
 
     @property
     def newest(self) -> Snap | None:
@@ -42,7 +44,8 @@ class Volume:
 
     @property
     def is_written(self) -> bool:
-        return self.newest is None or self.newest.content != self.content
+        newest = self.newest
+        return newest is None or (newest.content, newest.size_bytes) != (self.content, self.size_bytes)
 
     def find(self, name: str) -> Snap | None:
         return next((snap for snap in self.snaps if snap.name == name), None)
@@ -53,7 +56,7 @@ class Volume:
     def snapshot(self, name: str) -> Snap:
         found = self.find(name)
         if found is None:
-            found = Snap(name, str(next(_guids)), dict(self.content))
+            found = Snap(name, str(next(_guids)), dict(self.content), self.size_bytes)
             self.snaps.append(found)
         return found
 
@@ -83,7 +86,7 @@ def transfer(sender: Volume, receiver: Volume, to_guid: str, cut: bool = False) 
             receiver.token = Token(step.to.guid, start, "token")
             return False
         source = next(snap for snap in sender.snaps if snap.guid == step.to.guid)
-        receiver.snaps.append(Snap(source.name, source.guid, dict(source.content)))
-        receiver.content = dict(source.content)
+        receiver.snaps.append(Snap(source.name, source.guid, dict(source.content), source.size_bytes))
+        receiver.content, receiver.size_bytes = dict(source.content), source.size_bytes
         receiver.token = None
     return True

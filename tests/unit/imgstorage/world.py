@@ -19,7 +19,7 @@ from rocks.imgstorage.life.states import BLOCKED, LOCAL, MAPPED, UNMAPPED, is_st
 from rocks.imgstorage.nas.sequences import MACHINE
 from tests.unit.imgstorage.sim_host import Host
 from tests.unit.imgstorage.sim_nas import Nas
-from tests.unit.imgstorage.volumes import BLOCKS, Content
+from tests.unit.imgstorage.volumes import BLOCKS, GIB, Content
 
 HOSTS = ("vmh1", "vmh2")
 NAS_FAILURES = ("kill", "kill within", "power cut", "program fails", "disagrees", "no answer")
@@ -123,6 +123,10 @@ class World:
                 self.expected = dict(self.nas.volume.content)
             self.discarding = False
 
+    def grow(self, size_bytes: int) -> None:
+        """As `set host vm disk`: the same size again changes nothing."""
+        self.request(events.Grow(self.new_id("grow"), size_bytes))
+
     def ask_for(self, what: str) -> None:
         """Other requests of an operator."""
         image = self.image
@@ -132,6 +136,8 @@ class World:
             self.request(events.Cancel(self.new_id("cancel")))
         elif what in ("keep", "discard") and image.state == UNMAPPED:
             self.request(events.Configure(self.new_id("set"), what == "keep"))
+        elif what == "grow":
+            self.grow(self.nas.volume.size_bytes + GIB * (self.operations % 2))
         elif what == "pull":
             self.request(events.PullNow(self.new_id("pull")))
         elif what == "retry":
@@ -294,6 +300,7 @@ class World:
             assert is_excused, f"a guest waits for an export that nobody will make ({image.state})"
             return
         assert host.read_all() == self.expected, "a guest does not read what was written last"
+        assert host.known.size_bytes == self.nas.volume.size_bytes, "a guest has a disk of another size"
 
     def _check_nothing_left(self, image: Image) -> None:
         nas = self.nas

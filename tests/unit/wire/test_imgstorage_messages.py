@@ -35,6 +35,7 @@ REQUESTS = [
     wire.UnmapZvol("a-vol"),
     wire.DelZvol("tank", "a-vol", force=True),
     wire.UndeleteZvol("a-vol"),
+    wire.GrowZvol("tank", "a-vol", 50 * 2**30, "11111111-uuid"),
     wire.ListCopies(),
     wire.DelCopy("tank/a-vol", force=True),
     wire.ListZvols(),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.actions.reinstalls import reinstall_vms
+from rocks.actions.reinstalls import WRITE_BACK_SECONDS, reinstall_vms
+from rocks.cluster.values import read_number
 from rocks.commands._framework.progress import HostProgress
 from rocks.commands._shared.storage_progress import StorageProgress
 
@@ -14,11 +15,19 @@ if TYPE_CHECKING:
     from rocks.commands._framework.base import Command
 
 
+LONGEST_WAIT_SECONDS = 24 * 3600
+
+
 def reinstall(command: Command, names: Sequence[str]) -> None:
     """Give the machines fresh disks, as the parameter `force` states, and set the command's exit status."""
     force = command.fillFlag("force")
+    seconds = read_number(
+        "timeout", command.fillText("timeout", str(WRITE_BACK_SECONDS)), 1, LONGEST_WAIT_SECONDS
+    )
     with StorageProgress(command) as watcher:
-        outcomes = reinstall_vms(command.db, names, force, watcher, command.notify, HostProgress(command))
+        outcomes = reinstall_vms(
+            command.db, names, force, watcher, command.notify, HostProgress(command), seconds
+        )
     for line in outcomes.lines:
         command.notify(line)
     if outcomes.failed and not outcomes.done and len(names) > 1:

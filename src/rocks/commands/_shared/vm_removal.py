@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.actions.vm_hooks import HookResult, load_changed
-from rocks.actions.vm_locks import check_not_moving
+from rocks.actions.vm_locks import lock_vms
 from rocks.actions.vm_removal import remove_vms
 from rocks.cluster.names import printable
 from rocks.commands._framework.plugins import VmPlugin, load_plugins_of
 from rocks.commands._shared.vm_hooks import PluginHook
-from rocks.database.leases import read_leases
 from rocks.database.vms import load_vms
 from rocks.errors import UserError
 
@@ -27,12 +26,13 @@ COMMAND_PATH = ("remove", "host", "vm")
 def remove_with_hooks(command: Command, names: Sequence[str], with_disks: bool = False) -> None:
     """Run the hooks for all machines, remove the machines, and print warnings and the disk images that remain.
 
-    `with_disks`: the disks of the machines are removed too. StateError or BusyError, and nothing is done, when one of
-    them is moving to another host: without its rows nothing could end that.
+    `with_disks`: the disks of the machines are removed too. BusyError while another command changes one of them,
+    and StateError when one is moving to another host, since without its rows nothing could end that: nothing is done.
     """
-    check_not_moving(command.db, read_leases(command.db, names).values())
     plugins = load_plugins_of(command, COMMAND_PATH)
-    machines = load_vms(command.db, names)
+    for error in lock_vms(command.db, names).values():
+        raise error
+    machines = load_vms(command.db, names)  # as the last command on them left them: from here on they stay so
     for plugin in plugins:
         machines = _run(command, plugin, machines)
     removed = remove_vms(command.db, machines, with_disks)

@@ -6,12 +6,14 @@ import contextlib
 import os
 import select
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Callable, Optional
 
 import rocks
 from rocks.devices.libvirt.driver import DomainDriver
 from rocks.errors import StateError, ToolError
+from rocks.files import write_file
 from rocks.process import finish, start_with_pipes
 
 _START_SECONDS = 60.0
@@ -19,12 +21,20 @@ _END_SECONDS = 5.0
 _NOT_CONNECTED = "its guest agent is not connected"
 
 
+def remove_mark(mark: Optional[Path]) -> None:
+    """Remove the marker file: the guest is thawed, or has ended."""
+    if mark is not None:
+        with contextlib.suppress(OSError):
+            mark.unlink()
+
+
 class Thawer:
     """The other process that thaws (`thawer.py`), started and ready. ToolError when it does not become ready."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, mark: Optional[Path] = None) -> None:
         environment = dict(os.environ, PYTHONPATH=str(Path(rocks.__file__).parent.parent))
         program = [sys.executable or "/usr/bin/python3", "-m", "rocks.devices.libvirt.thawer", name]
+        program += [] if mark is None else [str(mark)]
         self._process = start_with_pipes(program, environment)
         assert self._process.stdout is not None
         readable, _, _ = select.select([self._process.stdout], [], [], _START_SECONDS)
@@ -56,15 +66,22 @@ class Frozen:
     """Freezes the file systems of a running guest for a `with`, if its guest agent is connected and answers in time.
 
     `problem` is why they were not frozen all the time, None when they were. `warning` is empty, or states that the
-    guest may be frozen still, since its agent does not answer; the host goes on trying.
+    guest may be frozen still, since its agent does not answer; the host goes on trying. While they may be
+    frozen, the marker file `mark` exists, with the text `lease`.
     """
 
     def __init__(
-        self, domains: DomainDriver, name: str, new_thawer: Callable[[str], Thawer] = Thawer
+        self,
+        domains: DomainDriver,
+        name: str,
+        new_thawer: Optional[Callable[[str], Thawer]] = None,
+        mark: Optional[Path] = None,
+        lease: str = "",
     ) -> None:
         self._domains = domains
         self._name = name
-        self._new_thawer = new_thawer
+        self._new_thawer = new_thawer or partial(Thawer, mark=mark)
+        self._mark, self._lease = mark, lease
         self._thawer: Optional[Thawer] = None
         self.problem: Optional[str] = _NOT_CONNECTED
         self.warning = ""
@@ -77,13 +94,15 @@ class Frozen:
         except ToolError as error:
             self.problem = str(error)
             return self
+        if self._mark is not None:
+            write_file(self._mark, self._lease)
         try:
             self.problem = self._domains.freeze(self._name)
         except StateError as error:
             self.problem = str(error)
             # in case an agent freezes some file systems before it reports an error
             self._domains.thaw(self._name)
-            self._thawer.dismiss()
+            self._dismiss(self._thawer)
             self._thawer = None
             return self
         except BaseException:
@@ -95,6 +114,10 @@ class Frozen:
 
     def __exit__(self, *_: object) -> None:
         self._thaw()
+
+    def _dismiss(self, thawer: Thawer) -> None:
+        remove_mark(self._mark)
+        thawer.dismiss()
 
     def _thaw(self) -> None:
         thawer, self._thawer = self._thawer, None
@@ -109,6 +132,6 @@ class Frozen:
             )
             self.problem = self.problem or "the guest agent has not reported that it thawed them"
             return
-        thawer.dismiss()
+        self._dismiss(thawer)
         if thawed == 0:
             self.problem = self.problem or "they were thawed before the copy began"

@@ -1,9 +1,10 @@
-"""The process that thaws a guest's file systems if the one that froze them does not: `python3 -m … thawer NAME`.
+"""The process that thaws a guest's file systems if the one that froze them does not: `python3 -m … thawer NAME [MARK]`.
 
 A frozen guest stands still at its next write, so nothing may leave it frozen: not a killed agent, and no guest agent
 that freezes later than it was waited for. This process is in a session of its own. It prints `ready` before anything
 is frozen. The line `thawed` on standard input ends it; when the input ends without it, or after `LONGEST_SECONDS`, it
-thaws, and repeats that until the guest agent has answered or the guest has ended, for `TRY_SECONDS`.
+thaws, and repeats that until the guest agent has answered or the guest has ended, for `TRY_SECONDS`. It removes the
+marker file MARK, if one is given, when it was answered or the guest has ended.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import os
 import select
 import signal
 import sys
+from pathlib import Path
 from typing import IO, Callable, Sequence
 
 from rocks.clock import Deadline, wait_seconds
 from rocks.devices.libvirt.checks import is_active
 from rocks.devices.libvirt.driver import DomainDriver
+from rocks.devices.libvirt.freezing import remove_mark
 from rocks.errors import RocksError
 
 LONGEST_SECONDS = 90.0
@@ -36,8 +39,8 @@ def main(arguments: Sequence[str]) -> int:
     name = arguments[0]
     Domains()  # before anything is frozen: whether libvirt answers this process
     print("ready", flush=True)
-    if not was_thawed(sys.stdin.buffer, LONGEST_SECONDS):
-        thaw(Domains, name, TRY_SECONDS)
+    if not was_thawed(sys.stdin.buffer, LONGEST_SECONDS) and thaw(Domains, name, TRY_SECONDS):
+        remove_mark(Path(arguments[1]) if len(arguments) > 1 else None)
     return 0
 
 

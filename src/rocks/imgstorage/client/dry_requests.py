@@ -15,6 +15,7 @@ from rocks.imgstorage.client.answers import (
     MadeVolume,
 )
 from rocks.imgstorage.client.questions import Query, bases_of, images_of
+from rocks.units import gigabytes
 from rocks.wire import imgstorage as wire
 from rocks.wire.image_bases import is_base
 
@@ -39,6 +40,7 @@ _STEPS: Dict[Type[Any], Callable[[Any], str]] = {
     wire.UndeleteZvol: lambda it: f"restore the removed image {it.zvol}",
     wire.AcceptZvol: lambda it: f"expect the image {it.zvol} of {it.source} in {it.zpool}",
     wire.MoveZvol: lambda it: f"move the image {it.zvol} to {it.nas}",
+    wire.GrowZvol: lambda it: f"give the image {it.zvol} the size {gigabytes(it.size_bytes)}",
     wire.SetZvolAttrs: lambda it: f"set {_names(dict(it.changes))} of the image {it.zvol}",
     wire.SetAttrs: lambda it: f"set {_names(dict(it.attrs))}",
     wire.DelAttrs: lambda it: f"remove the attribute {', '.join(it.attrs)}",
@@ -62,7 +64,7 @@ _NEEDS_NO_IMAGE = (
     wire.DelCopy,
 )
 _NEEDS_MAPPED = (wire.UnmapZvol, wire.PullZvol)
-_NEEDS_UNMAPPED = (wire.DelZvol, wire.RestoreZvol, wire.MoveZvol)
+_NEEDS_UNMAPPED = (wire.DelZvol, wire.RestoreZvol, wire.MoveZvol, wire.GrowZvol)
 
 
 def dry_answer(query: Query[Any], ask: Ask) -> Any:

@@ -66,7 +66,7 @@ OPERATIONS = (
 
 MAPPED_WORD = "mapped"
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_NEW_STATES = ("blocked", "deleting", "restoring", "moving", "arriving")
+_NEW_STATES = ("blocked", "deleting", "restoring", "moving", "growing", "arriving")
 """States for which the specification's states have no name."""
 
 

@@ -195,6 +195,11 @@ def move_image(nas: str, zvol: str, target: str, zpool: str, grace_seconds: int)
     return Query(nas, wire.MoveZvol(zvol, target, zpool, grace_seconds), _nothing)
 
 
+def grow_image(nas: str, request: wire.GrowZvol) -> Query[None]:
+    """Give it a larger size."""
+    return Query(nas, request, _nothing)
+
+
 def delete_image(
     nas: str, zpool: str, zvol: str, force: bool, grace_seconds: int, machine: str = ""
 ) -> Query[None]:

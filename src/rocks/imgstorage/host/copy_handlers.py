@@ -13,6 +13,7 @@ from rocks.imgstorage.host.copies import PROPERTY_PREFIX, IsOnNas, evict_copies,
 from rocks.imgstorage.life import names
 from rocks.imgstorage.life.facts import NOTHING, CopyFact, Facts
 from rocks.imgstorage.life.space import reserve_bytes, temp_write_bytes
+from rocks.units import gigabytes
 
 _AUTOMATIC = {f"{PROPERTY_PREFIX}auto": "on"}
 _TEMP_WRITE_BLOCK_BYTES = 8192
@@ -181,7 +182,12 @@ class CopyHandlers:
     # --- write changes back
 
     def _require_copy_at(self, effect: effects.RequireCopyAt, access: Access) -> Facts:
-        del access
+        size_bytes = self._fact(_volume(effect)).size_bytes
+        if size_bytes < access.known.size_bytes:
+            raise IncoherentError(
+                f"{_volume(effect)} has {gigabytes(size_bytes)} and its image {gigabytes(access.known.size_bytes)}: "
+                "the copy is of the time before the image has grown"
+            )
         newest = self._require_newest(_volume(effect), effect.guid)
         written = self._pools.written_since(_volume(effect), newest.name, newest.guid)
         if written:

@@ -186,6 +186,21 @@ class EnsureRestored:
 
 @tagged
 @dataclass(frozen=True)
+class EnsureSize:
+    """The volume has this size, in bytes, rounded up to whole blocks; one that is larger is an error.
+
+    IncoherentError while the volume says that a host has it. StateError without the volume of that guid, and when the
+    pool has no free space for the changes of a volume of that size, since then no host would get it. Facts: size_bytes,
+    volume_guid.
+    """
+
+    volume: str
+    size_bytes: int
+    guid: Optional[str] = None
+
+
+@tagged
+@dataclass(frozen=True)
 class SendToNas:
     """The other NAS has all snapshots of the volume, up to the base that an earlier effect found, and has compared the
     content with the volume's.
@@ -238,6 +253,7 @@ Effect = Union[
     EnsureSnapshot,
     EnsureClone,
     EnsureRestored,
+    EnsureSize,
     SendToNas,
     HandOver,
     AskHost,

@@ -85,6 +85,14 @@ class Move(Event):
 
 
 @dataclass(frozen=True)
+class Grow(Event):
+    """Give the volume this size; it never shrinks."""
+
+    op_id: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
 class Cancel(Event):
     """Undo a map or a move that is under way, or forget an unmap that is still waiting."""
 
@@ -256,6 +264,7 @@ REQUESTS: Tuple[Type[Event], ...] = (
     Undelete,
     Restore,
     Move,
+    Grow,
     Cancel,
     Configure,
     Retry,

@@ -36,15 +36,25 @@ class Guard:
 
 
 def copy_is_usable(copy: CopyFact, facts: Facts) -> bool:
-    """Whether a copy equals a snapshot of the NAS and the host has nothing else of the image."""
+    """Whether a copy equals a snapshot of the NAS and the host has nothing else of the image.
+
+    It is smaller than the image if that has grown since: then it equals an earlier snapshot, never the newest.
+    """
     known = {point.guid for point in facts.history or ()}
     return (
         copy.exists
         and copy.stage == "none"
         and not copy.has_temp_write
         and copy.written_bytes == 0
-        and copy.size_bytes == facts.size_bytes
+        and _has_size_of_its_snapshot(copy, facts)
         and copy.guid in known
+    )
+
+
+def _has_size_of_its_snapshot(copy: CopyFact, facts: Facts) -> bool:
+    size_bytes = facts.size_bytes or 0
+    return copy.size_bytes == size_bytes or (
+        0 < copy.size_bytes < size_bytes and copy.guid != facts.base_guid
     )
 
 

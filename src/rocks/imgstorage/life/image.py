@@ -52,6 +52,7 @@ Step = Literal[
     "look",
     "send",
     "hand_over",
+    "grow",
 ]
 
 

@@ -14,6 +14,7 @@ from rocks.imgstorage.life.events import (
     Delete,
     Event,
     GraceOver,
+    Grow,
     HostLost,
     Map,
     Move,
@@ -32,6 +33,7 @@ from rocks.imgstorage.life.image import Image, Rejection
 from rocks.imgstorage.life.states import (
     BLOCKED,
     DELETING,
+    GROWING,
     GUEST_MAY_RUN,
     LOCAL,
     MAPPED,
@@ -64,6 +66,7 @@ _DOING: Dict[State, str] = {
     DELETING: "it is marked for destruction",
     RESTORING: "an earlier snapshot is being restored",
     MOVING: "it is being moved to {image.peer}",
+    GROWING: "it gets a larger size",
 }
 
 _BUSY = "ZVol {image.zvol} is busy: {doing}"
@@ -82,6 +85,10 @@ _UNMAP_TO_MOVE = (
     "ZVol {image.zvol} cannot be moved: {doing}; stop its machine, or unmap it by rocks remove host storagemap "
     "{image.nas} {image.zvol}"
 )
+_UNMAP_TO_GROW = (
+    "ZVol {image.zvol} does not grow: {doing}; stop its machine, or unmap it by rocks remove host storagemap "
+    "{image.nas} {image.zvol}, then repeat the command"
+)
 _NO_PULL = "ZVol {image.zvol} has no changes on a host to pull: {doing}"
 _BLOCKED = "ZVol {image.zvol} is blocked and needs operator action: {image.reason}"
 
@@ -96,6 +103,7 @@ _BY_EVENT: Dict[Type[Event], Tuple[str, str]] = {
     ),
     Restore: ("state", _NOT_UNMAPPED),
     Move: ("state", "ZVol {image.zvol} cannot be moved: {doing}"),
+    Grow: ("state", "ZVol {image.zvol} does not grow: {doing}"),
     Cancel: ("state", "ZVol {image.zvol} has nothing that can be cancelled: {doing}"),
     Retry: ("state", "ZVol {image.zvol} is not blocked: {doing}"),
     Abandon: ("state", "ZVol {image.zvol}: no host has changes of it to give up: {doing}"),
@@ -130,7 +138,10 @@ _BY_PAIR: Dict[Pair, Tuple[str, str]] = {
     (RESTORING, Restore): ("busy", _BUSY),
     (MOVING, Restore): ("busy", _BUSY),
     (MOVING, Delete): ("busy", _BUSY),
+    **{(GROWING, event): ("busy", _BUSY) for event in (Delete, Restore, Move)},
     **{(state, Move): ("state", _UNMAP_TO_MOVE) for state in GUEST_MAY_RUN},
+    **{(state, Grow): ("state", _UNMAP_TO_GROW) for state in GUEST_MAY_RUN},
+    **{(state, Grow): ("busy", _BUSY) for state in (MAPPING, RETURNING, RESTORING, MOVING, GROWING)},
     (RETURNING, Cancel): ("state", "ZVol {image.zvol}: {doing}, and the changes must be written back"),
 }
 

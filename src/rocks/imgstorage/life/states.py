@@ -18,6 +18,7 @@ State = Literal[
     "deleting",
     "restoring",
     "moving",
+    "growing",
 ]
 
 UNMAPPED: State = "unmapped"
@@ -33,6 +34,7 @@ BLOCKED: State = "blocked"
 DELETING: State = "deleting"
 RESTORING: State = "restoring"
 MOVING: State = "moving"
+GROWING: State = "growing"
 
 
 class StateFact(NamedTuple):
@@ -141,6 +143,13 @@ STATES: Dict[State, StateFact] = {
         None,
         "continues with the open step, or waits for the end of a pause; the other NAS resumes an interrupted transfer",
         "moving",
+    ),
+    GROWING: StateFact(
+        "The volume on the NAS gets a larger size; no host gets the image meanwhile.",
+        False,
+        120,
+        "continues with the open step",
+        "growing",
     ),
 }
 """Every state, in the order of an image's life."""

@@ -109,6 +109,7 @@ class Commands:
             wire.PullZvol: lambda request, op: self._take(request.zvol, events.PullNow(op)),
             wire.CancelZvol: self._cancel,
             wire.MoveZvol: self._move,
+            wire.GrowZvol: self._grow,
             wire.RetryZvol: lambda request, op: self._take(
                 request.zvol, events.Retry(op, self._standing(request.zvol))
             ),
@@ -243,17 +244,18 @@ class Commands:
             self._store.answer(op_id, write_success("del_zvol", {"zvol": request.zvol}, op_id=op_id))
             return
         adopt(self._engine, self._pools, self._node, request.zpool, request.zvol)
-        image = self._known(request.zvol)
-        if image.pool != request.zpool:
+        self._check_meant(self._known(request.zvol), request.zpool, request.machine)
+        self._take(request.zvol, events.Delete(op_id, request.grace_seconds, request.force))
+
+    def _check_meant(self, image: Image, zpool: str, machine: str) -> None:
+        """StateError for an image in another pool, or of another machine."""
+        if image.pool != zpool:
+            raise StateError(f"ZVol {image.zvol} is in the pool {image.pool} of {self._node}, not in {zpool}")
+        if machine and image.machine not in ("", machine):
             raise StateError(
-                f"ZVol {request.zvol} is in the pool {image.pool} of {self._node}, not in {request.zpool}"
-            )
-        if request.machine and image.machine not in ("", request.machine):
-            raise StateError(
-                f"ZVol {request.zvol} belongs to another machine ({image.machine}), which was removed or made anew",
+                f"ZVol {image.zvol} belongs to another machine ({image.machine}), which was removed or made anew",
                 code=Code.IMAGE_FOREIGN,
             )
-        self._take(request.zvol, events.Delete(op_id, request.grace_seconds, request.force))
 
     def _restore(self, request: wire.RestoreZvol, op_id: str) -> None:
         image = self._known(request.zvol)
@@ -271,6 +273,18 @@ class Commands:
         image = self._known(request.zvol)
         self._imports.check_complete(image.volume)
         self._take(request.zvol, events.Move(op_id, request.nas, request.zpool, request.grace_seconds))
+
+    def _grow(self, request: wire.GrowZvol, op_id: str) -> None:
+        if is_base(request.zvol):
+            raise UserError(f"ZVol {request.zvol} is the base of an image, and never changes")
+        self._imports.check_complete(f"{request.zpool}/{request.zvol}")
+        self._arrivals.check_free(request.zvol)
+        adopt(self._engine, self._pools, self._node, request.zpool, request.zvol)
+        image = self._known(request.zvol)
+        self._check_meant(image, request.zpool, request.machine)
+        if image.volume_guid is None and self._pools.read_volume(image.volume) is None:
+            raise StateError(f"ZVol {request.zvol} has no volume yet", code=Code.IMAGE_UNKNOWN)
+        self._take(request.zvol, events.Grow(op_id, request.size_bytes))
 
     def _cancel(self, request: wire.CancelZvol, op_id: str) -> None:
         if self._engine.image_of(request.zvol) is None and self._arrivals.dismiss(request.zvol):

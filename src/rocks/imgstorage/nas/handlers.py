@@ -14,6 +14,8 @@ from rocks.imgstorage.life import effects
 from rocks.imgstorage.life.facts import NOTHING, Facts, HistoryPoint
 from rocks.imgstorage.life.grants import Grant, grant_properties, read_grant, why_refused
 from rocks.imgstorage.life.names import HOLD_TAG
+from rocks.imgstorage.life.space import nas_shortage
+from rocks.units import gigabytes
 
 PROPERTY_PREFIX = "imgstore:"
 _DEVICES = "/dev/zvol/"
@@ -62,6 +64,7 @@ class NasHandlers:
             effects.EnsureSnapshot: self._ensure_snapshot,
             effects.EnsureClone: self._ensure_clone,
             effects.EnsureRestored: self._ensure_restored,
+            effects.EnsureSize: self._ensure_size,
         }
 
     def do(self, effect: effects.Effect) -> Facts:
@@ -255,6 +258,32 @@ class NasHandlers:
                 f"{name} has no snapshot of guid {effect.guid}, which is being restored; the former volume is "
                 f"{effect.former}"
             )
+
+    # --- growth
+
+    def _ensure_size(self, effect: effects.EnsureSize) -> Facts:
+        volume = self._volume(effect.volume)
+        if effect.guid is not None:
+            _check_identity(effect.volume, volume, effect.guid)
+        owner = standing_grant(volume).owner
+        if owner is not None:  # the record was restored from an older copy, and is not compared yet
+            raise IncoherentError(
+                f"the volume {effect.volume} does not grow: it says that {owner} has it, and the NAS's records that no "
+                "host has; rocks list host storagemap shows the image as blocked as soon as they are compared"
+            )
+        size_bytes = -(-effect.size_bytes // volume.block_bytes) * volume.block_bytes
+        if volume.size_bytes > size_bytes:
+            raise StateError(
+                f"the volume {effect.volume} has {gigabytes(volume.size_bytes)}, more than {gigabytes(size_bytes)}, "
+                "and does not shrink"
+            )
+        if volume.size_bytes < size_bytes:
+            pool = self._pools.read_pool(effect.volume.partition("/")[0])
+            shortage = nas_shortage(pool.free_bytes, pool.size_bytes, size_bytes)
+            if shortage is not None:
+                raise StateError(f"the volume {effect.volume} does not grow: {shortage}")
+            self._pools.ensure_size(effect.volume, volume.guid, size_bytes)
+        return Facts(size_bytes=size_bytes, volume_guid=volume.guid)
 
     def _volume(self, name: str) -> VolumeFact:
         volume = self._pools.read_volume(name)

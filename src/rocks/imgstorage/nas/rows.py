@@ -10,6 +10,7 @@ from rocks.devices.zfs.facts import SnapshotFact
 from rocks.imgstorage.life.image import Image
 from rocks.imgstorage.life.states import (
     DELETING,
+    GROWING,
     MAPPED,
     MAPPING,
     MOVING,
@@ -23,7 +24,7 @@ from rocks.imgstorage.life.states import (
 from rocks.imgstorage.nas.progress import ProgressBoard
 from rocks.imgstorage.store.nas import Arrival, Operation
 
-_LOCKED = (MAPPING, MAPPED, SEEDING, SWITCHING, RETURNING, RESTORING, MOVING)
+_LOCKED = (MAPPING, MAPPED, SEEDING, SWITCHING, RETURNING, RESTORING, MOVING, GROWING)
 """States that the listing calls locked: a map is rejected, an unmap waits."""
 
 ARRIVING = "arriving"

@@ -207,6 +207,11 @@ def exchange(image: Image, event: Any, now_seconds: int) -> Effects:
     )
 
 
+def grow(image: Image, event: Any, now_seconds: int) -> Effects:
+    """Only the size changes: the next map takes a snapshot that has it."""
+    return (effects.EnsureSize(image.volume, event.size_bytes, image.volume_guid),)
+
+
 def send(image: Image, event: Any, now_seconds: int) -> Effects:
     """The newest snapshot equals the content; all are sent to the other NAS."""
     assert image.peer is not None and image.peer_pool is not None
@@ -329,6 +334,7 @@ SEQUENCES: Dict[Step, Sequence] = {
     "look": look,
     "send": send,
     "hand_over": hand_over,
+    "grow": grow,
 }
 """The effects of every step that a row of the table starts."""
 

@@ -389,6 +389,34 @@ def test_whole_and_added(world: World) -> None:
     assert world.pools.read_volume(target) is not None and nas_guid != fact.guid
 
 
+def test_a_volume_that_grows_after_its_snapshot(world: World) -> None:
+    """It counts as written, without a write; the increment gives its copy the size; a rollback, the former one."""
+    pools, (target, guid) = world.pools, make_volume(world, "home-vol")
+    copy = f"{world.here}/copy-vol"
+    world.write(target, os.urandom(BLOCK))
+    one = take_snapshot(world, target, "one")
+    transfer(pools.start_send(SendSpec(target, "one", one.guid)), pools.start_receive(ReceiveSpec(copy)))
+    assert world.read(copy, BLOCK) == world.read(target, BLOCK)
+    assert pools.written_since(target, "one", one.guid) == 0
+    assert pools.ensure_size(target, guid, 2 * SIZE).changed
+    assert pools.written_since(target, "one", one.guid) > 0
+    two = take_snapshot(world, target, "two")
+    world.write(target, b"3" * BLOCK, 2 * SIZE - BLOCK)
+    three = take_snapshot(world, target, "three")
+    for before, after in ((one, two), (two, three)):
+        spec = SendSpec(target, after.name, after.guid, from_snapshot=before.name, from_guid=before.guid)
+        transfer(pools.start_send(spec), pools.start_receive(ReceiveSpec(copy, before.guid)))
+        fact = pools.read_volume(copy)
+        assert fact is not None and (fact.size_bytes, fact.written_bytes) == (2 * SIZE, 0)
+        assert len(world.read(copy, BLOCK, 2 * SIZE - BLOCK)) == BLOCK  # its device, too
+    assert world.read(copy, BLOCK, 2 * SIZE - BLOCK) == b"3" * BLOCK
+    pools.ensure_snapshot_gone(target, "three", three.guid)
+    pools.ensure_snapshot_gone(target, "two", two.guid)
+    assert pools.ensure_rolled_back(target, guid, "one", one.guid).changed
+    fact = pools.read_volume(target)
+    assert fact is not None and fact.size_bytes == SIZE
+
+
 def test_a_stream_that_is_no_good(world: World) -> None:
     """A damaged or wrong stream changes nothing."""
     pools, (target, _) = world.pools, make_volume(world, "home-vol")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import libvirt  # noqa: TID251 - its errors are played
@@ -272,3 +274,39 @@ def test_a_refusal_differs_from_an_agent_that_may_freeze_later(
 
 def test_a_thaw_without_libvirt_is_not_confirmed() -> None:
     assert domains_with(None).thaw(NAME) is None
+
+
+@pytest.mark.parametrize(("thaws", "stays"), [((1,), False), ((None,), True)])
+def test_a_mark_stays_while_the_file_systems_may_be_frozen(
+    tmp_path: Path, thaws: tuple[int | None], stays: bool
+) -> None:
+    guest, mark = Guest(thaws=thaws), tmp_path / NAME
+    with Frozen(guest, NAME, guest.thawer, mark, "7"):  # type: ignore[arg-type]
+        assert mark.read_text() == "7"
+    assert mark.exists() is stays
+
+
+def test_a_refused_freeze_leaves_no_mark(tmp_path: Path) -> None:
+    guest = Guest(thaws=(None,))
+
+    def refuse(name: str) -> str | None:
+        raise StateError("the agent refuses")
+
+    guest.freeze = refuse  # type: ignore[method-assign]
+    with Frozen(guest, NAME, guest.thawer, tmp_path / NAME, "7"):  # type: ignore[arg-type]
+        assert not (tmp_path / NAME).exists()
+
+
+@pytest.mark.parametrize("is_thawed", [True, False])
+def test_the_other_process_removes_the_mark_when_it_has_thawed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_thawed: bool
+) -> None:
+    mark = tmp_path / NAME
+    mark.write_text("7")
+    monkeypatch.setattr(Domains, "__init__", lambda _: None)
+    monkeypatch.setattr(thawer.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(thawer, "was_thawed", lambda *_: False)
+    monkeypatch.setattr(thawer, "thaw", lambda *_: is_thawed)
+    monkeypatch.setattr(thawer.sys, "stdin", SimpleNamespace(buffer=None))
+    assert thawer.main([NAME, str(mark)]) == 0
+    assert mark.exists() is not is_thawed

@@ -24,6 +24,10 @@ class Command(rocks.commands.Command):
     <param type='bool' name='force' default='no'>
     yes: power off machines that run, and wait until images of NASes that hosts have mapped are written back.
     </param>
+    <param type='int' name='timeout' default='3600' unit='seconds'>
+    Seconds, at most 86400, to wait for what is written back. A machine that takes longer keeps its disk for now; image
+    storage goes on, and the same command gives it the fresh disk afterwards.
+    </param>
     <shared command='set host power' names='dry-run'/>
 
     <example cmd='reinstall cluster class-1 class-2'>

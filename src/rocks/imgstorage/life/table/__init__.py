@@ -10,6 +10,7 @@ from typing import Tuple, Union
 
 from rocks.imgstorage.life.table.blocked import BLOCK
 from rocks.imgstorage.life.table.everywhere import EVERYWHERE
+from rocks.imgstorage.life.table.growth import GROWTH
 from rocks.imgstorage.life.table.mapping import LOCALISE, MAP
 from rocks.imgstorage.life.table.moves import MOVE
 from rocks.imgstorage.life.table.removal import DELETE_AND_RESTORE
@@ -24,6 +25,7 @@ TABLE: Tuple[Union[Row, RejectionRow], ...] = (
     *BLOCK,
     *DELETE_AND_RESTORE,
     *MOVE,
+    *GROWTH,
     *EVERYWHERE,
 )
 """Every entry that is not one of the general rejections."""

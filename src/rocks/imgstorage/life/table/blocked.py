@@ -11,6 +11,7 @@ from rocks.imgstorage.life.image import Step
 from rocks.imgstorage.life.states import (
     BLOCKED,
     DELETING,
+    GROWING,
     HOST_HAS_IT,
     LOCAL,
     MAPPED,
@@ -208,7 +209,7 @@ BLOCK: Tuple[Entry, ...] = (
     ),
     *(
         Row(BLOCKED, Retry, state, "go on where it was", blocked.go_on, guards.was_in(state))
-        for state in (UNMAPPED, *HOST_HAS_IT, DELETING, RESTORING, MOVING)
+        for state in (UNMAPPED, *HOST_HAS_IT, DELETING, RESTORING, MOVING, GROWING)
     ),
     RejectionRow(
         BLOCKED,

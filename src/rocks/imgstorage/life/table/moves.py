@@ -15,7 +15,8 @@ MOVE: Tuple[Entry, ...] = (
         UNMAPPED,
         Move,
         "ZVol {image.zvol} cannot be moved: changes that the NAS does not have are on {dirty}; map it there and unmap "
-        "it, or give them up by rocks clean host storagemap {image.nas} {image.zvol} force=yes",
+        "it, or give them up by rocks clean host storagemap {image.nas} {image.zvol} force=yes "
+        'reason="…"',
         guards.HAS_DIRTY,
     ),
     Row(UNMAPPED, Move, MOVING, "check whether others need it", moves.begin_move, starts="check"),

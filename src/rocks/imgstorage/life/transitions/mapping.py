@@ -33,12 +33,18 @@ def begin_map(image: Image, event: Any, now: int) -> Decision:
         initiator=event.initiator,
         lease_token=image.lease_token if event.lease_token is None else event.lease_token,
         machine=image.machine or event.machine,
-        size_bytes=image.size_bytes or event.size_bytes,
+        size_bytes=_size(image, event),
         device=None,
         pending_name=None,
         operation_id=event.op_id,
     )
     return Decision(granted)
+
+
+def _size(image: Image, event: Any) -> int:
+    """The size of the volume; without one, that of this request, since the disk may have changed after a failed map."""
+    known = image.size_bytes if image.volume_guid else event.size_bytes
+    return int(known or image.size_bytes or event.size_bytes)
 
 
 def already_mapped(image: Image, event: Any, now: int) -> Decision:

@@ -1,6 +1,7 @@
 """`rocks move host vm`"""
 
 import rocks.commands
+from rocks.actions.given_up_moves import decide_disks
 from rocks.actions.live_moves import move_running_vm
 from rocks.actions.vm_moves import Ways, move_vm
 from rocks.commands._shared.vm_filters import filters_of
@@ -34,6 +35,12 @@ class Command(rocks.commands.Command):
     with UEFI, or with disks on a NAS: stop that one, and move it without live=yes. The machine runs on at most one of
     the hosts at any moment. After an interrupt, the same command finds out where, and completes or undoes the move.
     </param>
+    <param type='string' name='disks' default='copy' values='copy,there'>
+    copy: the disks are copied to the host. there: the host has them, and nothing is copied. After a live migration to
+    a silent host was given up (stop host vm force=yes), disks=there decides which disks count: those of the new host,
+    which must answer, or those of the old one, without what the guest has written on the new one. Until then the
+    machine neither starts nor moves. If the guest had not arrived on the new host, the disks there are incomplete.
+    </param>
     <shared command='set host power' names='dry-run'/>
 
     <example cmd='move host vm vm-vc1-0 vm-container-0-1'>
@@ -60,7 +67,14 @@ class Command(rocks.commands.Command):
             self.abort("must supply a virtual machine and the physical host that gets it")
         name, host = (self.getOneHostname([word]) for word in args)
         ways = Ways(self.notify, self.showProgress)
-        if self.fillFlag("live"):
+        disks, live = self.fillText("disks", "copy"), self.fillFlag("live")
+        if disks not in ("copy", "there"):
+            self.abort(f'disks must be copy or there, not "{disks}"')
+        if disks == "there" and live:
+            self.abort("disks=there is for a machine that is off; leave out live=yes")
+        if disks == "there":
+            lines = decide_disks(self.db, name, host, ways)
+        elif live:
             lines = move_running_vm(self.db, name, host, ways, filters_of(self))
         else:
             lines = move_vm(self.db, name, host, ways)

@@ -10,7 +10,9 @@ class Command(rocks.commands.Command):
     Grow a disk of a virtual machine, and notify its guest if the machine runs. The image of a machine that is off
     grows, too. The partitions and file systems in the guest are grown by its own programs (growpart, resize2fs).
 
-    A device of the host must have grown before, as by lvextend. A disk on a NAS does not grow.
+    A device of the host must have grown before, as by lvextend. A disk on a NAS grows while its machine is off and its
+    changes are written back: its NAS grows the volume, and the next start has the new size. Its size is in
+    GB of 1024³ bytes, as that of a new image; all other sizes are in GB of 1000³ bytes.
 
     <arg type='string' name='host'>
     One virtual machine.
@@ -30,6 +32,7 @@ class Command(rocks.commands.Command):
     Name the disk by its image.
     </example>
     <related>add host vm disk</related>
+    <related>stop host vm</related>
     <related>set host vm</related>
     """
 

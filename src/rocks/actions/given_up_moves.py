@@ -1,0 +1,81 @@
+"""Which disks a machine has whose live migration was given up by force: an operator decides that (decision 176)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rocks.actions.host_requests import ask_each, ask_facts, open_fleet
+from rocks.actions.lease_epoch import ensure_epoch
+from rocks.actions.vm_locks import lock_vms
+from rocks.actions.vm_moves import load_target, record_move
+from rocks.cluster.start_plan import container_of
+from rocks.cluster.vm_moves import check_is_off, check_source_there, plan_in_place
+from rocks.database import disk_copies, leases
+from rocks.database import vms as table
+from rocks.errors import RocksError, StateError, UserError
+from rocks.wire.images import ImagesRequest
+
+if TYPE_CHECKING:
+    from rocks.actions.vm_moves import Ways
+    from rocks.cluster.records import Host, VirtualMachine
+    from rocks.cluster.vm_moves import MovePlan
+    from rocks.database.connection import Database
+
+
+def decide_disks(database: Database, name: str, host: str, ways: Ways) -> list[str]:
+    """The disks that the host has are those of the machine; returns lines for the operator. Commits.
+
+    Nothing is copied, and nothing is removed: what the other host has stays recorded as a copy. StateError when there
+    is nothing to decide or the machine may run, UserError for another host, and HostError when the host does not answer
+    that is to get the machine. Then nothing is changed.
+    """
+    ensure_epoch(database, ways.notify)
+    for error in lock_vms(database, [name]).values():
+        raise error
+    (vm,) = table.load_vms(database, [name])
+    source, doubted = container_of(vm).name, vm.doubted_host
+    if doubted is None:
+        raise StateError(
+            f"{vm.name} has its disks on {source}, and no live migration of it was given up; to move it there with its "
+            f"disks: rocks move host vm {vm.name} {host}"
+        )
+    if host.lower() == source.lower():
+        disk_copies.end_doubt(database, vm.name)
+        database.commit()
+        return [f"{vm.name} keeps its disks on {source}", _copy_stays(vm.name, doubted, source)]
+    if host.lower() != doubted.lower():
+        raise UserError(f"{host} has no disks of {vm.name}; name {doubted} or {source}")
+    _move_to_disks(database, vm, doubted)
+    return [f"{vm.name} is on {doubted} now, with the disks there", _copy_stays(vm.name, source, doubted)]
+
+
+def _move_to_disks(database: Database, vm: VirtualMachine, host: str) -> None:
+    """Record the machine where its disks are, when they are there and nothing uses them."""
+    target, plan = load_target(database, vm, host), plan_in_place(vm)
+    lease = leases.read_leases(database, [vm.name]).get(vm.name.lower())
+    with open_fleet(database, [target.name]) as fleet:
+        # carries the fence, which ends what is left of the move
+        facts = ask_facts(database, fleet, [target.name])
+    check_is_off(vm, lease, facts)
+    _check_files(database, vm, target, plan)
+    record_move(database, vm, target, plan)
+    disk_copies.end_doubt(database, vm.name)
+    database.commit()
+
+
+def _check_files(database: Database, vm: VirtualMachine, target: Host, plan: MovePlan) -> None:
+    folders = sorted({file.directory for file in plan.files})
+    ((_, answer),) = ask_each(database, {target.name: ImagesRequest(tuple(folders))})
+    if isinstance(answer, RocksError):
+        raise answer
+    found = {fact.path: fact for fact in answer.images}
+    for file in plan.files:
+        check_source_there(vm, target.name, file, found)
+
+
+def _copy_stays(name: str, host: str, place: str) -> str:
+    """The files of the host that was not chosen."""
+    return (
+        f"its other disks stay on {host}; when {name} runs and they are not needed, this removes them: rocks move host "
+        f"vm {name} {place}"
+    )

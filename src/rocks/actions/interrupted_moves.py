@@ -1,0 +1,64 @@
+"""Live migrations whose command was interrupted, and that another command ends: a start, or the report of an end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rocks.actions.host_requests import ask_facts, open_fleet
+from rocks.cluster.lease_plan import MOVING, move_was_interrupted
+from rocks.cluster.live_moves import is_off_on_both
+from rocks.database import leases
+from rocks.database import vms as table
+from rocks.errors import HostError, RocksError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from rocks.cluster.records import Lease
+    from rocks.database.connection import Database
+    from rocks.wire.facts import HostFacts
+
+
+def end_interrupted(
+    database: Database, names: Sequence[str], notify: Callable[[str], None]
+) -> dict[str, RocksError]:
+    """End the migrations of those machines that are off on both hosts; the error of each that cannot be ended.
+
+    The caller has locked the machines. As `settle` of `live_moves`: afterwards one host has the machine, and it is off.
+    StateError for one that runs, HostError for one with a silent host: its migration stays as it is. Commits.
+    """
+    failed: dict[str, RocksError] = {}
+    moving = [one for one in leases.read_leases(database, names).values() if one.state == MOVING]
+    if not moving:
+        return failed
+    database.end_reading()
+    hosts = sorted({host for one in moving for host in (one.host, one.target) if host})
+    with open_fleet(database, hosts) as fleet:
+        facts = ask_facts(database, fleet, hosts)
+    for lease in moving:
+        try:
+            _check_is_off(lease, facts)
+            _end(database, lease, notify)
+        except RocksError as error:
+            database.rollback()
+            failed[lease.name] = error
+    return failed
+
+
+def _check_is_off(lease: Lease, facts: Mapping[str, HostFacts | RocksError]) -> None:
+    stuck = move_was_interrupted(lease)
+    for host in filter(None, (lease.host, lease.target)):
+        answer = facts[host]
+        if isinstance(answer, RocksError):
+            raise HostError(f"{stuck}. Whether it runs is not known: {answer}")
+    if not is_off_on_both(lease.name, lease.host, lease.target, facts):
+        raise stuck
+
+
+def _end(database: Database, lease: Lease, notify: Callable[[str], None]) -> None:
+    # its libraries take time, and most starts have no use for them
+    from rocks.actions.live_moves import settle
+
+    (vm,) = table.load_vms(database, [lease.name])
+    for line in settle(database, vm, lease):
+        notify(line)

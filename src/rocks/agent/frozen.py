@@ -1,0 +1,41 @@
+"""Which guests of this host may have frozen file systems, since the end of a freeze was not confirmed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rocks.agent.host import Host
+from rocks.devices.libvirt.freezing import Frozen, remove_mark
+from rocks.devices.state_folder import Place, ensure_folder
+from rocks.errors import StateError
+
+
+def freezing(host: Host, name: str, token: int) -> Frozen:
+    """The freeze of a guest that runs under this lease, for a `with`; a marker file exists until it is thawed."""
+    ensure_folder(Place.FROZEN.below(host.state_folder))
+    return Frozen(host.domains(), name, mark=_mark(host, name), lease=str(token))
+
+
+def check_is_thawed(host: Host, name: str, token: int) -> None:
+    """Thaw a guest that may be frozen still. StateError when its agent does not answer. Its lock is held by the caller.
+
+    A saved or moved guest would stay frozen, since nothing thaws it there. The marker file of an earlier lease is that
+    of a guest that has ended.
+    """
+    mark = _mark(host, name)
+    try:
+        lease = mark.read_text()
+    except OSError:
+        return
+    if lease != str(token) or host.domains().thaw(name) is not None:
+        remove_mark(mark)
+        return
+    raise StateError(
+        f"the file systems of {name} may still be frozen: its guest agent has not confirmed the end of the freeze for "
+        f"a snapshot. This host goes on thawing them for ten minutes; repeat the command when the guest agent answers "
+        f"again (virsh domfsthaw {name}, on its host), or stop the machine: rocks stop host vm {name}"
+    )
+
+
+def _mark(host: Host, name: str) -> Path:
+    return Place.FROZEN.below(host.state_folder) / name
