@@ -15,6 +15,7 @@ from lab.guest import image
 from lab.libvirtd import QEMU_OWNER
 from lab.namespace import IMAGE_FOLDER, Machine
 from rocks.devices.images.owners import ATTRIBUTE
+from rocks.devices.libvirt.domain_xml import parse_domain
 from rocks.errors import ToolError
 from rocks.process import start_with_pipes
 from rocks.wire.consoles import console_log
@@ -69,13 +70,14 @@ class _Guest:
 
     def __init__(self, site: BenchSite) -> None:
         self._site = site
-        self._machines = [host.machine for host in site.hosts[:2]]
+        machines = site.hosts[1:3]  # another part has the address of the first one
+        self._machines = [host.machine for host in machines]
         self._here = 0
-        hosts = zip(_HOSTS, site.hosts, strict=False)
+        hosts = zip(_HOSTS, machines, strict=True)
         containers = [Container(name, host.ssh.address, host.device) for name, host in hosts]
-        site.add_containers(containers)
+        site.add_containers(containers, rack=2)
         with site.known_hosts.open("a", encoding="ascii") as file:
-            for container, host in zip(containers, site.hosts, strict=False):
+            for container, host in zip(containers, machines, strict=True):
                 key = " ".join(host.ssh.host_key.split()[:2])
                 file.write(f"{container.name},[{container.address}]:{SSH_PORT} {key}\n")
         if not site.has_vlans:
@@ -129,10 +131,13 @@ class _Guest:
         disk.touch(0o600)
         os.setxattr(disk, ATTRIBUTE, self._uuid.encode())
         os.truncate(disk, _DISK_BYTES)
+        xml = old.run_checked([*_VIRSH, "dumpxml", _GUEST], _SECONDS).text
+        # as the command has it: an emulated guest is paused while its memory is sent
+        live = ("--live", "--auto-converge") if parse_domain(xml).requires_kvm else ()
         old.run_checked(
             [
                 *_VIRSH,
-                *("migrate", "--live", "--persistent", "--undefinesource", "--auto-converge"),
+                *("migrate", *live, "--persistent", "--undefinesource"),
                 *("--copy-storage-all", "--migrate-disks", "vda"),
                 *("--disks-uri", f"unix://{folder}/disks"),
                 _GUEST,

@@ -148,11 +148,11 @@ class BenchSite:
             self.rocks("set", "host", "attr", FRONTEND, "vlan_transport", "local", database=database)
         self._add_interface(Container(FRONTEND, _FRONTEND_ADDRESS, self.frontend_device), database)
 
-    def add_containers(self, hosts: Sequence[Container], database: str = "cluster") -> None:
-        """Add physical hosts that run virtual machines."""
+    def add_containers(self, hosts: Sequence[Container], database: str = "cluster", rack: int = 1) -> None:
+        """Add physical hosts that run virtual machines; each call has a rack of its own."""
         self.rocks("set", "appliance", "attr", "vm-container", "ssh_port", str(SSH_PORT), database=database)
         for rank, host in enumerate(hosts):
-            arguments = (host.name, "membership=VM Container", "rack=1", f"rank={rank}")
+            arguments = (host.name, "membership=VM Container", f"rack={rack}", f"rank={rank}")
             self.rocks("add", "host", *arguments, database=database)
             self._add_interface(host, database)
 

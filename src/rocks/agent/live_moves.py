@@ -104,6 +104,8 @@ def leave(host: Host) -> int:
                 str(folder / MEMORY),
                 str(folder / DISKS),
                 tuple(target for target, _ in targets_of(document, request.paths)),
+                # QEMU's emulation may lose a write to a page that is being sent (decision 171)
+                pauses_first=not document.requires_kvm,
             )
             _send(streams, RESULT, _moved(host, request, way, streams))
     return 0

@@ -371,12 +371,12 @@ class Domains:
             with _libvirt_errors(f"reach libvirt of the new host of {name}"):
                 target = libvirt.open(f"qemu+unix:///system?socket={way.libvirt_socket}")
             flags = (
-                libvirt.VIR_MIGRATE_LIVE
-                | libvirt.VIR_MIGRATE_PERSIST_DEST
+                libvirt.VIR_MIGRATE_PERSIST_DEST
                 | libvirt.VIR_MIGRATE_UNDEFINE_SOURCE
                 | libvirt.VIR_MIGRATE_ABORT_ON_ERROR
-                | libvirt.VIR_MIGRATE_AUTO_CONVERGE
             )
+            if not way.pauses_first:
+                flags |= libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_AUTO_CONVERGE
             parameters: Dict[str, Any] = {
                 libvirt.VIR_MIGRATE_PARAM_URI: f"unix://{way.memory_socket}",
                 libvirt.VIR_MIGRATE_PARAM_DEST_XML: way.xml,

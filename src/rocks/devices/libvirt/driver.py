@@ -9,13 +9,17 @@ from rocks.wire.facts import ConsoleFact, DomainFact
 
 
 class LiveWay(NamedTuple):
-    """How a running domain moves: its XML on the new host, the sockets that lead there, and its disks to be copied."""
+    """How a running domain moves: its XML on the new host, the sockets that lead there, and its disks to be copied.
+
+    With `pauses_first` it is paused while all of its memory is sent.
+    """
 
     xml: str
     libvirt_socket: str
     memory_socket: str
     disks_socket: str
     disks: Tuple[str, ...]
+    pauses_first: bool
 
 
 class DomainDriver(Protocol):
