@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from rocks import process
 from rocks.actions.host_requests import ask_facts, open_fleet
-from rocks.actions.interrupted_moves import end_interrupted
+from rocks.actions.interrupted_moves import GuestRunsError, end_interrupted
 from rocks.actions.partitions import leave_partitions
 from rocks.actions.vm_locks import lock_vms
 from rocks.cluster.lease_plan import MOVING
 from rocks.database import leases
-from rocks.errors import BusyError, HostError, RocksError, UserError
+from rocks.errors import RocksError, UserError
 from rocks.wire.ended import MOST_NAMES
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ def take_ended(database: Database, host: str, names: Sequence[str]) -> list[str]
 
     A live migration that was interrupted is ended before, when the guest is off on both hosts. Other names are ignored:
     a host reports only its own machines. BusyError while another command, or an agent of a migration, works on one of
-    them, HostError when the host, or the other one of a migration, does not answer; then nothing is released. Commits.
+    them, HostError when the host, or the other one of a migration, does not answer, StateError while a guest is paused in
+    its migration; then nothing is released. Commits.
     """
     named = {name.lower() for name in names}
     held = _running_or_moving(database, host, named)
@@ -53,9 +54,9 @@ def take_ended(database: Database, host: str, names: Sequence[str]) -> list[str]
     for error in lock_vms(database, [lease.name for lease in held], also_moving=True).values():
         raise error
     for error in end_interrupted(database, [lease.name for lease in held], lambda line: None).values():
-        if isinstance(error, (HostError, BusyError)):
+        if not isinstance(error, GuestRunsError):
             raise error  # the host reports it once more
-        # any other: it runs, and what has ended is what its migration has left here
+        # it runs, and what has ended is what its migration has left here
     held = _running_or_moving(database, host, named)  # as it is under the locks
     held = [lease for lease in held if lease.state != MOVING]
     if not held:

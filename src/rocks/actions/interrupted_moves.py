@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from rocks.actions.host_requests import ask_facts, open_fleet
 from rocks.cluster.lease_plan import MOVING, move_was_interrupted
-from rocks.cluster.live_moves import is_off_on_both
+from rocks.cluster.live_moves import GUEST_RUNS, domain_on, is_off_on_both
 from rocks.database import leases
 from rocks.database import vms as table
-from rocks.errors import HostError, RocksError
+from rocks.errors import HostError, RocksError, StateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -19,13 +19,17 @@ if TYPE_CHECKING:
     from rocks.wire.facts import HostFacts
 
 
+class GuestRunsError(StateError):
+    """The guest runs on one of the hosts of an interrupted migration."""
+
+
 def end_interrupted(
     database: Database, names: Sequence[str], notify: Callable[[str], None]
 ) -> dict[str, RocksError]:
     """End the migrations of those machines that are off on both hosts; the error of each that cannot be ended.
 
     The caller has locked the machines. As `settle` of `live_moves`: afterwards one host has the machine, and it is off.
-    StateError for one that runs, HostError for one with a silent host: its migration stays as it is. Commits.
+    GuestRunsError for one that runs, StateError for one that is paused, HostError for one with a silent host: its migration stays as it is. Commits.
     """
     failed: dict[str, RocksError] = {}
     moving = [one for one in leases.read_leases(database, names).values() if one.state == MOVING]
@@ -51,6 +55,9 @@ def _check_is_off(lease: Lease, facts: Mapping[str, HostFacts | RocksError]) -> 
         answer = facts[host]
         if isinstance(answer, RocksError):
             raise HostError(f"{stuck}. Whether it runs is not known: {answer}")
+    found = [domain_on(facts[host], lease.name) for host in (lease.host, lease.target) if host]
+    if any(domain is not None and domain.state in GUEST_RUNS for domain in found):
+        raise GuestRunsError(str(stuck))
     if not is_off_on_both(lease.name, lease.host, lease.target, facts):
         raise stuck
 

@@ -259,7 +259,7 @@ def _ask(
                 outcomes.done[name] = () if isinstance(outcome, RocksError) else outcome.notes
             else:
                 outcomes.failed[name] = error
-                if isinstance(outcome, HostError):
+                if isinstance(outcome, RocksError):  # no answer about the machine: it may have been stopped
                     unknown[name] = place[name]
                 if is_silent(outcome):
                     silent[name] = place[name]

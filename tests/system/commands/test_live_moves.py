@@ -455,6 +455,9 @@ def test_a_start_leaves_a_machine_that_may_run_to_its_move(
     facts = {OLD: host_with("paused"), NEW: host_with(None)}
     monkeypatch.setattr(interrupted_moves, "ask_facts", lambda *_, **__: facts)
     assert INTERRUPTED in moving.rocks("start", "host", "vm", "web").err
+    with pytest.raises(StateError, match="was moving from"):  # the host must report it once more
+        ended_machines.take_ended(moving.database, OLD, ["web"])
+    facts = {OLD: host_with(None), NEW: host_with("running")}
     assert ended_machines.take_ended(moving.database, OLD, ["web"]) == []
     assert lease(moving) == STAYS
     assert moving.rocks("list", "host", "vm", "web", "status=yes").out.split()[-1] == "moving"

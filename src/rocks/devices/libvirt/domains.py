@@ -15,7 +15,7 @@ import libvirt  # noqa: TID251 - the only importer
 from rocks.clock import Deadline, wait_seconds
 from rocks.devices.libvirt.device_xml import backup_xml
 from rocks.devices.libvirt.domain_xml import DomainDocument, parse_domain
-from rocks.devices.libvirt.driver import LiveWay
+from rocks.devices.libvirt.driver import LiveWay, NothingFrozenError
 from rocks.devices.libvirt.interface_xml import LEASE_NAMESPACE
 from rocks.devices.libvirt.moving_xml import host_cpu_of
 from rocks.errors import HostError, RocksError, StateError, ToolError
@@ -295,7 +295,8 @@ class Domains:
             count = domain.fsFreeze()
         except libvirt.libvirtError as error:
             if _is_refusal(error):
-                raise StateError(_message(error)) from None
+                kind = NothingFrozenError if _froze_nothing(error) else StateError
+                raise kind(_message(error)) from None
             return _message(error)
         return None if count else "the guest agent has found no file system that can be frozen"
 
@@ -485,6 +486,14 @@ def _is_refusal(error: libvirt.libvirtError) -> bool:
     code = error.get_error_code()
     return code == libvirt.VIR_ERR_OPERATION_INVALID or (
         code == libvirt.VIR_ERR_INTERNAL_ERROR and _AGENT_ANSWERED in _message(error)
+    )
+
+
+def _froze_nothing(error: libvirt.libvirtError) -> bool:
+    """Whether the guest agent was not asked, or has answered that it does not have the command (qemu-ga's texts)."""
+    lacks_command = ("has been disabled", "has not been found", "not currently supported")
+    return error.get_error_code() == libvirt.VIR_ERR_OPERATION_INVALID or any(
+        text in _message(error) for text in lacks_command
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Mapping, NamedTuple, Optional, Protocol, Tuple
 
 from rocks.devices.libvirt.domain_xml import DomainDocument
+from rocks.errors import StateError
 from rocks.wire.facts import ConsoleFact, DomainFact
 
 
@@ -20,6 +21,10 @@ class LiveWay(NamedTuple):
     disks_socket: str
     disks: Tuple[str, ...]
     pauses_first: bool
+
+
+class NothingFrozenError(StateError):
+    """No file system of a guest was frozen: its agent was not asked, or does not have the command."""
 
 
 class DomainDriver(Protocol):
@@ -121,8 +126,8 @@ class DomainDriver(Protocol):
     def freeze(self, name: str) -> Optional[str]:
         """Have the guest agent freeze the file systems of a guest; None when it has frozen any, else why not.
 
-        After `AGENT_SECONDS` without an answer it may freeze them later. StateError when it was not asked, or has
-        answered that it does not freeze: then nothing is frozen.
+        After `AGENT_SECONDS` without an answer it may freeze them later. NothingFrozenError when it was not asked, or
+        does not have the command; StateError when it has answered with another error: some may be frozen.
         """
 
     def thaw(self, name: str) -> Optional[int]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Callable, Optional
 
 import rocks
-from rocks.devices.libvirt.driver import DomainDriver
+from rocks.devices.libvirt.driver import DomainDriver, NothingFrozenError
 from rocks.errors import StateError, ToolError
 from rocks.files import write_file
 from rocks.process import finish, start_with_pipes
@@ -98,13 +98,14 @@ class Frozen:
             write_file(self._mark, self._lease)
         try:
             self.problem = self._domains.freeze(self._name)
-        except StateError as error:
+        except NothingFrozenError as error:
             self.problem = str(error)
-            # in case an agent freezes some file systems before it reports an error
-            self._domains.thaw(self._name)
+            self._domains.thaw(self._name)  # in case it has frozen some all the same
             self._dismiss(self._thawer)
             self._thawer = None
             return self
+        except StateError as error:
+            self.problem = str(error)  # an agent may freeze some file systems before it reports an error
         except BaseException:
             self._thaw()
             raise

@@ -13,6 +13,7 @@ import pytest
 
 from rocks.devices.libvirt import thawer
 from rocks.devices.libvirt.domains import Domains
+from rocks.devices.libvirt.driver import NothingFrozenError
 from rocks.devices.libvirt.freezing import Frozen, Thawer
 from rocks.errors import HostError, StateError, ToolError
 from rocks.process import start_with_pipes
@@ -182,13 +183,27 @@ def test_a_refused_freeze_leaves_no_process_that_thaws() -> None:
 
     def refuses(name: str) -> str:
         guest.steps.append("freeze")
-        raise StateError("the command is disabled")
+        raise NothingFrozenError("the command is disabled")
 
     guest.freeze = refuses  # type: ignore[method-assign]
     with frozen(guest) as freeze:
         guest.steps.append("copy")
     assert guest.steps == ["begin", "freeze", "thaw", "dismiss", "copy"]
     assert (freeze.problem, freeze.warning) == ("the command is disabled", "")
+
+
+def test_a_freeze_that_failed_half_is_thawed_until_that_is_confirmed(tmp_path: Path) -> None:
+    guest = Guest(thaws=[None])
+
+    def fails(name: str) -> str:
+        raise StateError("failed to freeze /data: Input/output error")
+
+    guest.freeze = fails  # type: ignore[method-assign]
+    with Frozen(guest, NAME, guest.thawer, tmp_path / NAME, "7") as freeze:  # type: ignore[arg-type]
+        guest.steps.append("copy")
+    assert guest.steps == ["begin", "thaw", "leave", "copy"]
+    assert "Input/output error" in str(freeze.problem) and "virsh domfsthaw g" in freeze.warning
+    assert (tmp_path / NAME).exists()
 
 
 class PlayedThawer(Thawer):
@@ -249,7 +264,14 @@ def domains_with(error: AgentError | None) -> Domains:
     [
         (
             libvirt.VIR_ERR_INTERNAL_ERROR,
-            "internal error: unable to execute QEMU agent command 'guest-fsfreeze-freeze': it is disabled",
+            "internal error: unable to execute QEMU agent command 'guest-fsfreeze-freeze': "
+            "The command guest-fsfreeze-freeze has been disabled for this instance",
+            True,
+        ),
+        (
+            libvirt.VIR_ERR_INTERNAL_ERROR,
+            "internal error: unable to execute QEMU agent command 'guest-fsfreeze-freeze': "
+            "failed to freeze /data: Input/output error",
             True,
         ),
         (libvirt.VIR_ERR_OPERATION_INVALID, "Requested operation is not valid: domain is not running", True),
@@ -258,15 +280,16 @@ def domains_with(error: AgentError | None) -> Domains:
         (libvirt.VIR_ERR_OPERATION_TIMEOUT, "Timed out", False),
         (libvirt.VIR_ERR_INTERNAL_ERROR, "client socket is closed", False),
     ],
-    ids=["error", "paused", "silent", "unsynced", "time-out", "restart"],
+    ids=["error", "half", "paused", "silent", "unsynced", "time-out", "restart"],
 )
 def test_a_refusal_differs_from_an_agent_that_may_freeze_later(
     code: int, text: str, is_refusal: bool
 ) -> None:
     domains = domains_with(AgentError(code, text))
     if is_refusal:
-        with pytest.raises(StateError, match=text):
+        with pytest.raises(StateError, match=text) as raised:
             domains.freeze(NAME)
+        assert isinstance(raised.value, NothingFrozenError) is ("Input/output" not in text)
     else:
         assert domains.freeze(NAME) == text
     assert domains.thaw(NAME) is None
@@ -290,7 +313,7 @@ def test_a_refused_freeze_leaves_no_mark(tmp_path: Path) -> None:
     guest = Guest(thaws=(None,))
 
     def refuse(name: str) -> str | None:
-        raise StateError("the agent refuses")
+        raise NothingFrozenError("the agent refuses")
 
     guest.freeze = refuse  # type: ignore[method-assign]
     with Frozen(guest, NAME, guest.thawer, tmp_path / NAME, "7"):  # type: ignore[arg-type]
