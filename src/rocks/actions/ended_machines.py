@@ -44,8 +44,8 @@ def take_ended(database: Database, host: str, names: Sequence[str]) -> list[str]
 
     A live migration that was interrupted is ended before, when the guest is off on both hosts. Other names are ignored:
     a host reports only its own machines. BusyError while another command, or an agent of a migration, works on one of
-    them, HostError when the host, or the other one of a migration, does not answer, StateError while a guest is paused in
-    its migration; then nothing is released. Commits.
+    them, HostError when the host, or the other one of a migration, does not answer, StateError while a guest is
+    paused in its migration; then nothing is released. Commits.
     """
     named = {name.lower() for name in names}
     held = _running_or_moving(database, host, named)

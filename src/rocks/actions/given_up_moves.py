@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rocks.actions.host_images import folders_of
 from rocks.actions.host_requests import ask_each, ask_facts, open_fleet
 from rocks.actions.lease_epoch import ensure_epoch
 from rocks.actions.vm_locks import lock_vms
 from rocks.actions.vm_moves import load_target, record_move
 from rocks.cluster.start_plan import container_of
-from rocks.cluster.vm_moves import check_is_off, check_source_there, plan_in_place
+from rocks.cluster.vm_moves import check_is_off, check_no_snapshots, check_source_there, plan_in_place
 from rocks.database import disk_copies, leases
 from rocks.database import vms as table
 from rocks.errors import RocksError, StateError, UserError
@@ -17,8 +18,7 @@ from rocks.wire.images import ImagesRequest
 
 if TYPE_CHECKING:
     from rocks.actions.vm_moves import Ways
-    from rocks.cluster.records import Host, VirtualMachine
-    from rocks.cluster.vm_moves import MovePlan
+    from rocks.cluster.records import VirtualMachine
     from rocks.database.connection import Database
 
 
@@ -45,32 +45,48 @@ def decide_disks(database: Database, name: str, host: str, ways: Ways) -> list[s
         return [f"{vm.name} keeps its disks on {source}", _copy_stays(vm.name, doubted, source)]
     if host.lower() != doubted.lower():
         raise UserError(f"{host} has no disks of {vm.name}; name {doubted} or {source}")
-    _move_to_disks(database, vm, doubted)
-    return [f"{vm.name} is on {doubted} now, with the disks there", _copy_stays(vm.name, source, doubted)]
+    lines = _move_to_disks(database, vm, doubted)
+    return [
+        *lines,
+        f"{vm.name} is on {doubted} now, with the disks there",
+        _copy_stays(vm.name, source, doubted),
+    ]
 
 
-def _move_to_disks(database: Database, vm: VirtualMachine, host: str) -> None:
-    """Record the machine where its disks are, when they are there and nothing uses them."""
+def _move_to_disks(database: Database, vm: VirtualMachine, host: str) -> list[str]:
+    """Record the machine where its disks are, when they are there and nothing uses them; lines for the operator.
+
+    StateError when its old host has snapshots of its disks there: they would be of no machine any more.
+    """
+    source = container_of(vm).name
     target, plan = load_target(database, vm, host), plan_in_place(vm)
     lease = leases.read_leases(database, [vm.name]).get(vm.name.lower())
     with open_fleet(database, [target.name]) as fleet:
         # carries the fence, which ends what is left of the move
         facts = ask_facts(database, fleet, [target.name])
     check_is_off(vm, lease, facts)
-    _check_files(database, vm, target, plan)
+    folders = sorted({file.directory for file in plan.files})
+    # the old host keeps the files under the paths that they have there
+    asked = {
+        target.name: ImagesRequest(tuple(folders)),
+        source: ImagesRequest(tuple(folders_of([disk.path for disk in vm.disks if not disk.is_block]))),
+    }
+    answers = dict(ask_each(database, asked))
+    there, here = answers[target.name], answers[source]
+    if isinstance(there, RocksError):
+        raise there
+    found = {fact.path: fact for fact in there.images}
+    for file in plan.files:
+        check_source_there(vm, target.name, file, found)
+    lines = []
+    if isinstance(here, RocksError):
+        lines.append(f"whether {source} has snapshots of {vm.name} is not known: {here}")
+    else:
+        check_no_snapshots(vm, {fact.path: fact for fact in here.images})
     record_move(database, vm, target, plan)
     disk_copies.end_doubt(database, vm.name)
     database.commit()
-
-
-def _check_files(database: Database, vm: VirtualMachine, target: Host, plan: MovePlan) -> None:
-    folders = sorted({file.directory for file in plan.files})
-    ((_, answer),) = ask_each(database, {target.name: ImagesRequest(tuple(folders))})
-    if isinstance(answer, RocksError):
-        raise answer
-    found = {fact.path: fact for fact in answer.images}
-    for file in plan.files:
-        check_source_there(vm, target.name, file, found)
+    return lines
 
 
 def _copy_stays(name: str, host: str, place: str) -> str:

@@ -140,6 +140,8 @@ def _clean(storage: StorageClient, nas: str, row: ImageRow, watcher: Watcher) ->
         storage.ask(questions.retry_image(nas, row.zvol))
         if row.remotehost is None and row.peer is not None:
             return f"{nas}:{row.zvol} was blocked ({row.reason}); its move to {row.peer} is tried again"
+        if row.remotehost is None:
+            return f"{nas}:{row.zvol} was blocked ({row.reason}) and is retried"
         return (
             f"{nas}:{row.zvol} was blocked ({row.reason}) and is retried. If {row.remotehost} never returns and it is "
             f'blocked again, force=yes reason="…" discards {lost}'

@@ -29,7 +29,8 @@ def end_interrupted(
     """End the migrations of those machines that are off on both hosts; the error of each that cannot be ended.
 
     The caller has locked the machines. As `settle` of `live_moves`: afterwards one host has the machine, and it is off.
-    GuestRunsError for one that runs, StateError for one that is paused, HostError for one with a silent host: its migration stays as it is. Commits.
+    GuestRunsError for one that runs, StateError for one that is paused, HostError for one with a silent host: its
+    migration stays as it is. Commits.
     """
     failed: dict[str, RocksError] = {}
     moving = [one for one in leases.read_leases(database, names).values() if one.state == MOVING]

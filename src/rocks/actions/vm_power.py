@@ -309,6 +309,10 @@ def _ask_each(
         doubt = doubt_of(vm) if operation is ResumeDomain else None
         if doubt is not None:
             outcomes.failed[vm.name] = doubt
+        elif lease is not None and _is_saved(lease):
+            outcomes.failed[vm.name] = StateError(
+                f"{vm.name} is saved on {lease.host}; rocks restore host vm {vm.name} continues it"
+            )
         elif place is None:
             outcomes.failed[vm.name] = StateError(
                 f"virtual host {vm.name} does not have a valid physical host, so it does not run"

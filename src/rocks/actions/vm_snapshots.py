@@ -11,6 +11,8 @@ from rocks.actions.host_images import folders_of, remove_files
 from rocks.actions.host_requests import ask_each, ask_facts, error_of, open_fleet, perform_operations
 from rocks.actions.running_changes import check_place, reworded
 from rocks.actions.vm_locks import lock_vms
+from rocks.cluster.lease_plan import SAVED
+from rocks.cluster.live_moves import check_no_doubt
 from rocks.cluster.names import printable
 from rocks.cluster.start_plan import container_of, is_active, plan_disk
 from rocks.database import leases
@@ -107,6 +109,7 @@ def add_snapshot(database: Database, name: str, snapshot: str) -> tuple[str, ...
     """
     check_snapshot_name(snapshot)
     vm, lease = _locked(database, name)
+    check_no_doubt(vm)
     if any(one.name == snapshot and one.is_complete for one in _snapshots_of(database, vm)):
         raise StateError(
             f"{name} has a snapshot {snapshot} already; rocks remove host vm snapshot {name} {snapshot} removes it"
@@ -131,7 +134,13 @@ def restore_snapshot(database: Database, name: str, snapshot: str) -> tuple[str,
     is of other disks.
     """
     vm, lease = _locked(database, name)
+    check_no_doubt(vm)
     found = _named(database, vm, snapshot)
+    if lease is not None and lease.state == SAVED:
+        raise StateError(
+            f"{name} is saved on {lease.host}, with the memory that belongs to its present disks; to discard that: "
+            f"rocks stop host vm {name} saved=remove"
+        )
     if lease is not None:
         raise StateError(f"{name} may be running on {lease.host}; stop it first: rocks stop host vm {name}")
     if not found.is_complete or found.paths != copy_paths((disk.path for disk in vm.disks), snapshot):

@@ -67,6 +67,13 @@ def make_snapshot(host: Host, operation: MakeSnapshot) -> Change:
                 state, notes = _copy_running(host, operation, pairs)
             else:
                 _copy_stopped(host, pairs)
+                found = domains.find(operation.name)
+                if found is not None and found.has_managed_save:
+                    state = NOT_FROZEN
+                    notes = (
+                        f"{operation.name} is saved: what its guest has not written yet is in its saved memory, so "
+                        "the copy is as after a power cut",
+                    )
             for disk, copy in pairs:
                 _give(host, f"{copy}{_PART}", disk.machine, state)
             for _, copy in pairs:

@@ -10,6 +10,7 @@ from rocks.database.leases import read_leases
 from rocks.database.vms import load_vms
 from rocks.errors import BusyError, HostError, RocksError, StateError
 from rocks.hosts.agent_line import AnsweringError
+from rocks.hosts.settings import CannotAskError
 
 from .conftest import Site, silent_hosts, vm_site
 
@@ -80,6 +81,17 @@ def test_force_takes_no_machine_from_a_host_that_cannot_stop_it(
     monkeypatch.setattr(vm_power, "perform_operations", lambda *_: [("web", HostError("no route"))])
     assert running.rocks(*FORCE).status == 0
     assert host_of_lease(running) is None
+
+
+def test_a_machine_that_was_perhaps_stopped_is_not_recorded_as_running(
+    running: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The frontend loses the way to its host while that stops it."""
+    monkeypatch.setattr(vm_power, "ask_facts", lambda *_, **__: {HOST: None})
+    fault = CannotAskError("this machine cannot connect to host: no file descriptor is free")
+    monkeypatch.setattr(vm_power, "perform_operations", lambda *_: [("web", fault)])
+    assert running.rocks("stop", "host", "vm", "web").status == 1
+    assert running.database.rows("SELECT State FROM vm_leases WHERE Name = 'web'") == [("stopping",)]
 
 
 @ANSWERS

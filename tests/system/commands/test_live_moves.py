@@ -33,6 +33,7 @@ from rocks.hosts.settings import CannotAskError
 from rocks.wire.agent import OperationOutcome
 from rocks.wire.facts import DomainFact, DomainState, HostFacts, LeaseFact
 from rocks.wire.images import ImageFact
+from rocks.wire.snapshots import copy_paths
 
 from .conftest import Site, silent_hosts, vm_site
 
@@ -370,6 +371,8 @@ def test_nothing_uses_the_machine_until_its_disks_are_decided(
         ("add", "host", "vm", "disk", "web", "disk=file:/state/partition1/kvm/disks/b,vdb,virtio"),
         ("remove", "host", "vm", "disk", "web", "vda"),
         ("set", "host", "vm", "disk", "web", "vda", "size=2"),
+        ("add", "host", "vm", "snapshot", "web", "before"),
+        ("restore", "host", "vm", "snapshot", "web", "before"),
     ):
         ended = given_up.rocks(*command)
         assert ended.status == 1 and f"web cannot be used: {UNDECIDED}" in ended.err, command
@@ -408,11 +411,24 @@ def test_the_disks_of_the_new_host_may_count(
     (vm,) = load_vms(given_up.database, ["web"])
     files = {"its own": (file_of(vm.uuid),), "of another": (file_of("x"),), None: ()}[machine]
     monkeypatch.setattr(given_up_moves, "ask_facts", lambda *_, **__: {NEW: host_with(None)})
-    monkeypatch.setattr(given_up_moves, "ask_each", lambda *_: [(NEW, SimpleNamespace(images=files))])
+    old: list[ImageFact] = []
+    monkeypatch.setattr(
+        given_up_moves,
+        "ask_each",
+        lambda *_: [(NEW, SimpleNamespace(images=files)), (OLD, SimpleNamespace(images=old))],
+    )
     if machine != "its own":
         assert f"web cannot use the disks of {NEW}: {DISK}" in given_up.refused(*command)
         return
-    assert f"web is on {NEW} now, with the disks there" in given_up.done(*command)
+    old.append(ImageFact(copy_paths([DISK], "before")[0], vm.uuid, 1, 1, False))
+    refused = given_up.refused(*command)
+    assert f"its snapshot before is on {OLD}" in refused and "remove host vm snapshot web before" in refused
+    monkeypatch.setattr(
+        given_up_moves, "ask_each", lambda *_: [(NEW, SimpleNamespace(images=files)), (OLD, SILENT)]
+    )
+    done = given_up.done(*command)
+    assert f"web is on {NEW} now, with the disks there" in done
+    assert f"whether {OLD} has snapshots of web is not known: no route" in done
     (vm,) = load_vms(given_up.database, ["web"])
     assert (vm.container and vm.container.name, vm.doubted_host) == (NEW, None)
     assert copies_of_web(given_up) == [(OLD, DISK, 0)]

@@ -33,6 +33,14 @@ def test_a_saved_machine_continues_on_its_host_only(site: ThreeMachines) -> None
     assert "g is saved on vmh1, and its memory is there alone" in site.refused("start host vm g")
     site.done("set host vm g physnode=vmh1")
     assert site.lease("g") == (token, "saved", "vmh1")
+    for refused in ("pause host vm g", "resume host vm g"):
+        assert "rocks restore host vm g continues it" in site.refused(refused)
+    copied = site.rocks("add host vm snapshot g monday")
+    assert copied.exit_status == 0 and "is in its saved memory" in copied.error_text
+    listed = site.done("list host vm snapshot g output-header=no output-col=consistent")
+    assert listed.split()[-1] == "no"
+    assert "rocks stop host vm g saved=remove" in site.refused("restore host vm snapshot g monday")
+    site.done("remove host vm snapshot g monday")
     site.done("restore host vm g")
     assert site.running("g") == ["vmh1"] and site.lease("g") == (token, "running", "vmh1")
     assert status(site) == "active"

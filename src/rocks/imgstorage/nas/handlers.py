@@ -78,6 +78,7 @@ class NasHandlers:
 
     def _ensure_volume(self, effect: effects.EnsureVolume) -> Facts:
         found = self._pools.read_volume(effect.volume)
+        pool = self._pools.read_pool(effect.volume.partition("/")[0])
         if effect.guid is not None:
             _check_identity(effect.volume, found, effect.guid)
         if found is None:
@@ -85,9 +86,11 @@ class NasHandlers:
                 raise StateError(
                     f"the volume {effect.volume} does not exist and the request has no size for a new one"
                 )
+            shortage = nas_shortage(pool.free_bytes, pool.size_bytes, effect.size_bytes)
+            if shortage is not None:  # before there is a volume that no host gets
+                raise StateError(f"the volume {effect.volume} is not made: {shortage}")
             self._pools.ensure_volume(effect.volume, effect.size_bytes, BLOCK_BYTES)
         volume = self._volume(effect.volume)
-        pool = self._pools.read_pool(effect.volume.partition("/")[0])
         return Facts(
             size_bytes=volume.size_bytes,
             volume_guid=volume.guid,
