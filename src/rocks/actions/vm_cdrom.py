@@ -20,7 +20,7 @@ from rocks.cluster.guest_media import (
 )
 from rocks.cluster.names import printable
 from rocks.cluster.values import check_text
-from rocks.database import vm_changes
+from rocks.database import leases, vm_changes
 from rocks.database import vms as table
 from rocks.errors import RocksError, StateError, UserError
 
@@ -63,8 +63,8 @@ def read_medium(path: str | None, image: str | None) -> Medium:
     return Medium(path)
 
 
-def set_cdrom(database: Database, name: str, medium: Medium, boot: str | None = None) -> None:
-    """Insert the medium into the drive of a virtual machine, from its next start; `boot` None: as it is.
+def set_cdrom(database: Database, name: str, medium: Medium, boot: str | None = None) -> tuple[str, ...]:
+    """Insert the medium into the drive of a virtual machine, from its next start; `boot` None: as it is. Returns notes.
 
     UserError for an invalid `boot`. StateError for a host that is not a virtual machine, for an image that is no ISO of
     the library, and when an attribute of all hosts or of an appliance inserts another one.
@@ -85,6 +85,10 @@ def set_cdrom(database: Database, name: str, medium: Medium, boot: str | None = 
         set_attribute(database, "host", [name], CD_BOOT_ATTRIBUTE, boot)
     vm_changes.update_vm(database, name, {"cdrom_path": medium.path})
     _check_nothing_else(database, name, medium)
+    lease = leases.read_leases(database, [name]).get(name.lower())
+    if lease is None or not lease.is_held:
+        return ()
+    return (f"{name} may be running on {lease.host}: its drive changes at its next start",)
 
 
 def _check_nothing_else(database: Database, name: str, medium: Medium) -> None:

@@ -24,8 +24,9 @@ def check_has_image(vm: VirtualMachine) -> None:
     """StateError unless a start makes the machine's first disk from an image where that does not exist."""
     if not vm.host.attribute(IMAGE_ATTRIBUTE):
         raise StateError(
-            f"{vm.name} has no image (attribute {IMAGE_ATTRIBUTE}), so a fresh disk would be empty; to install it "
-            f"anew: rocks set host boot {vm.name} action=install, and start it"
+            f"{vm.name} has no image (attribute {IMAGE_ATTRIBUTE}), so a fresh disk would be empty; rocks set "
+            f"host attr {vm.name} {IMAGE_ATTRIBUTE} IMAGE gives it one. Where a frontend of its network installs it: "
+            f"rocks set host boot {vm.name} action=install, and start it"
         )
     if vm.container is None or not vm.disks:
         raise StateError(

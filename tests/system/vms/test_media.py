@@ -55,7 +55,8 @@ def test_the_host_gets_the_iso_and_the_guest_has_it_until_it_is_ejected(
     assert copy.read_bytes() == iso(b"first")
 
     # what changes now takes effect at the next start
-    site.done("set host vm cdrom one eject")
+    ejected = site.rocks("set host vm cdrom one eject")
+    assert "one may be running on vmh1: its drive changes at its next start" in ejected.error_text
     assert "cdrom" in site.virsh("vmh1", "dumpxml", "one").text
     site.done("stop host vm one")
     site.done("start host vm one")
