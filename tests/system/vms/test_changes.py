@@ -141,6 +141,21 @@ def change_interfaces(guest: Guest) -> None:
     assert "76:77:6e:80:09:09" not in site.virsh("vmh1", "dumpxml", "--inactive", "g").text
 
 
+def test_an_interface_is_attached_while_the_guest_keeps_another(site: ThreeMachines) -> None:
+    """The definition has the place of the other one free, the running machine has not."""
+    site.add_vm("g", "vmh1")
+    site.done("add host interface g eth1 mac=76:77:6e:80:09:01 subnet=private")
+    site.done("start host vm g")
+    site.done("remove host interface g eth1")
+    assert "has not released its interface 76:77:6e:80:09:01" in site.rocks("sync host vm g").error_text
+    site.done("add host interface g eth2 mac=76:77:6e:80:09:02 subnet=private")
+    ended = site.rocks("sync host vm g").error_text
+    assert "has not released its interface 76:77:6e:80:09:01" in ended and "libvirt" not in ended
+    for options in ((), ("--inactive",)):
+        document = site.virsh("vmh1", "dumpxml", *options, "g").text
+        assert "76:77:6e:80:09:02" in document and "<link state='down'/>" not in document
+
+
 def test_what_cannot_change_now_is_recorded_or_refused(site: ThreeMachines) -> None:
     """Neither the record nor the domain has a disk whose attach failed."""
     site.add_vm("g", "vmh1")

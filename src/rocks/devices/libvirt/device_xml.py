@@ -84,9 +84,13 @@ def memory_module(size_mb: int) -> str:
 
 
 def with_link(interface: Element, state: str) -> str:
-    """The interface with its link up or down."""
+    """The interface with its link up or down; libvirt finds it by its MAC address.
+
+    Its place in the running machine is not in it: the definition may have it elsewhere, since a device that the guest
+    has not released yet keeps its place only in the running machine.
+    """
     made = copy.deepcopy(interface)
-    for old in made.findall("link"):
+    for old in [part for part in made if part.tag in ("link", "address", "alias")]:
         made.remove(old)
     SubElement(made, "link", {"state": state})
     return text_of(made)
