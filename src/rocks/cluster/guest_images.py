@@ -24,6 +24,7 @@ IMAGE_ATTRIBUTE = "vm_image"
 KEYS_ATTRIBUTE = "vm_authorized_keys"
 ADDRESS_ATTRIBUTE = "vm_cluster_address"
 CLUSTER_KEY_ATTRIBUTE = "vm_cluster_key"
+SEED_SUFFIX = ".seed"
 INSTANCE_ATTRIBUTE = "vm_instance"
 
 LEAST_FREE_BYTES = 1024**3
@@ -87,11 +88,11 @@ def seed_path(vm: VirtualMachine) -> str | None:
     """
     disk = source_disk(vm)
     if disk is not None:
-        return f"{disk.path}.seed"
+        return f"{disk.path}{SEED_SUFFIX}"
     if vm.container is None or not _is_on_nas(vm):
         return None
     places = image_directories(vm.container)
-    return f"{places[0]}/{vm.name}.seed" if places else None
+    return f"{places[0]}/{vm.name}{SEED_SUFFIX}" if places else None
 
 
 def check_seed_place(vm: VirtualMachine) -> None:

@@ -5,6 +5,7 @@ from itertools import groupby, zip_longest
 from operator import itemgetter
 
 import rocks.commands
+from rocks.cluster.guest_images import SEED_SUFFIX
 from rocks.cluster.guest_media import CD_ATTRIBUTE
 from rocks.commands._shared.vm_states import VmPresence, presence_of, states_for_listing
 from rocks.database import vm_listing
@@ -96,10 +97,17 @@ class Command(rocks.commands.Command):
         """(specification, size) of each disk, with the path of the running domain where it differs."""
         if running is None:
             return [(disk.text, disk.size_gb) for disk in disks]
-        paths = zip_longest((disk.path for disk in disks), running[: len(disks)], fillvalue="none")
+        stored = {disk.path for disk in disks}
+        # the disk for cloud-init is no record's, and disks that were added later come behind it
+        others = iter([path for path in running if path not in stored and not path.endswith(SEED_SUFFIX)])
         return [
-            (disk.text if stored == path or self._in_json else f"{disk.text}(runs:{path})", disk.size_gb)
-            for disk, (stored, path) in zip(disks, paths, strict=True)
+            (
+                disk.text
+                if disk.path in running or self._in_json
+                else f"{disk.text}(runs:{next(others, 'none')})",
+                disk.size_gb,
+            )
+            for disk in disks
         ]
 
 
