@@ -279,7 +279,8 @@ def test_what_a_poll_knows_is_what_the_mirror_has(
     with pool.transaction() as session:
         observations.record_state(session, node, "vc2", None, "active", "elsewhere")
         session.execute("UPDATE node SET name = 'mine' WHERE rocks_name = 'vm-vc1-0'")
-    time.sleep(0.005)  # a poll that begins in the millisecond of a command does not know whether it was before
+    # a poll that begins in the millisecond of a command does not know whether it was before
+    time.sleep(0.005)
     poller.poll()
     seen = poller.poll()
     assert seen is not None and not seen.touched, "nothing is changed twice"
