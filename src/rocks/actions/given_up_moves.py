@@ -62,7 +62,7 @@ def _move_to_disks(database: Database, vm: VirtualMachine, host: str) -> list[st
     target, plan = load_target(database, vm, host), plan_in_place(vm)
     lease = leases.read_leases(database, [vm.name]).get(vm.name.lower())
     with open_fleet(database, [target.name]) as fleet:
-        # carries the fence, which ends what is left of the move
+        # carries the fence, which ends an older domain of the move
         facts = ask_facts(database, fleet, [target.name])
     check_is_off(vm, lease, facts)
     folders = sorted({file.directory for file in plan.files})
