@@ -26,6 +26,7 @@ from lab.machines.namespace import Namespace
 from lab.machines.profile import ensure_profiles
 from lab.progress import Progress
 from rocks.errors import RocksError
+from tests.lab.image_site import ImageSite
 from tests.lab.lab_site import LabSite
 
 _FAILURES = CHECKOUT / ".state" / "lab-failures"
@@ -103,3 +104,11 @@ def site(lab: Lab, frontend: Frontend) -> LabSite:
     fresh = LabSite(lab, frontend)
     fresh.set_up()
     return fresh
+
+
+@pytest.fixture
+def images(site: LabSite) -> ImageSite:
+    """Daemons on all machines, nothing mapped."""
+    made = ImageSite(site)
+    made.set_up()
+    return made

@@ -5,18 +5,7 @@ The guest counts on its disk and on its console; its disk is judged bit for bit 
 
 from __future__ import annotations
 
-import pytest
-
 from tests.lab.image_site import GUEST, ImageSite
-from tests.lab.lab_site import LabSite
-
-
-@pytest.fixture
-def images(site: LabSite) -> ImageSite:
-    """Daemons on all machines, nothing mapped."""
-    made = ImageSite(site)
-    made.set_up()
-    return made
 
 
 def test_image_is_copied_to_its_host_and_written_back(images: ImageSite) -> None:

@@ -2,18 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.lab.image_site import GUEST, VOLUME, ImageSite
-from tests.lab.lab_site import LabSite
-
-
-@pytest.fixture
-def images(site: LabSite) -> ImageSite:
-    """Daemons on all machines, nothing mapped."""
-    made = ImageSite(site)
-    made.set_up()
-    return made
 
 
 def test_an_image_that_has_grown_is_mapped_with_its_size(images: ImageSite) -> None:

@@ -60,8 +60,8 @@ _TARGETS = "devices/disk/target"
 _BACKUP_JOB: int = libvirt.VIR_DOMAIN_JOB_OPERATION_BACKUP
 _ABORT_SECONDS = 60.0
 _PICTURE_PIECE_BYTES = 65536
-# The guest is paused at the switchover while QEMU sends the rest of its memory, by its default for at most 300 ms. In addition,
-# the last messages of both libvirts pass through the frontend several times.
+# The guest is paused at the switchover while QEMU sends the rest of its memory, by its default for at most 300 ms. In
+# addition, the last messages of both libvirts pass through the frontend several times.
 _MAX_DOWNTIME_MILLISECONDS = 100
 
 # libvirt would print every error on standard error besides raising it
