@@ -39,13 +39,21 @@ def read_names(body: bytes) -> list[str]:
     return names
 
 
-def take_ended(database: Database, host: str, names: Sequence[str]) -> list[str]:
+def take_ended(
+    database: Database,
+    host: str,
+    names: Sequence[str],
+    terminate: Callable[[Sequence[str]], None] | None = None,
+) -> list[str]:
     """Release the leases of those machines that run on the host by the database, and not by the host; returns them.
+
+    `terminate` gets them, if there are any, also when the report of another one ends in an error.
 
     A live migration that was interrupted is ended before, when the guest is off on both hosts. Other names are ignored:
     a host reports only its own machines. BusyError while another command, or an agent of a migration, works on one of
-    them, HostError when the host, or the other one of a migration, does not answer, StateError while a guest is
-    paused in its migration; then nothing is released. Commits.
+    them, HostError when the host does not answer; then nothing is released. HostError when the other host of a
+    migration does not answer, BusyError while an agent of it works, StateError while its guest is paused: then the
+    other machines are released before. Commits.
     """
     named = {name.lower() for name in names}
     held = _running_or_moving(database, host, named)
@@ -53,12 +61,20 @@ def take_ended(database: Database, host: str, names: Sequence[str]) -> list[str]
         return []
     for error in lock_vms(database, [lease.name for lease in held], also_moving=True).values():
         raise error
-    for error in end_interrupted(database, [lease.name for lease in held], lambda line: None).values():
-        if not isinstance(error, GuestRunsError):
-            raise error  # the host reports it once more
-        # it runs, and what has ended is what its migration has left here
+    failed = end_interrupted(database, [lease.name for lease in held], lambda line: None).values()
+    # a guest that runs has left here what has ended; any other error has the host report it once more
+    unsettled = [error for error in failed if not isinstance(error, GuestRunsError)]
     held = _running_or_moving(database, host, named)  # as it is under the locks
-    held = [lease for lease in held if lease.state != MOVING]
+    gone = _release(database, host, [lease for lease in held if lease.state != MOVING])
+    if gone and terminate is not None:
+        terminate(gone)
+    for error in unsettled:
+        raise error
+    return gone
+
+
+def _release(database: Database, host: str, held: Sequence[Lease]) -> list[str]:
+    """Release the leases of those of the machines that the host reports as ended; returns them."""
     if not held:
         return []
     database.commit()

@@ -223,11 +223,9 @@ def _take_ended(
     host = _identified(database, request, mac)
     names = read_names(request.body)
     try:
-        gone = take_ended(database, host.name, names)
+        gone = take_ended(database, host.name, names, terminate)
     except RocksError as error:  # the host is not to blame, and reports it once more
         raise HostError(str(error)) from None
-    if gone and terminate is not None:
-        terminate(gone)
     return Answer(200, "text/plain; charset=utf-8", "".join(f"{name}\n" for name in gone).encode())
 
 

@@ -13,7 +13,7 @@ from rocks.actions.move_checks import check_no_moves
 from rocks.actions.storage_access import open_storage
 from rocks.cluster.image_plan import volume_name
 from rocks.cluster.lease_plan import SAVED
-from rocks.errors import Code, RocksError, StateError, UserError
+from rocks.errors import Code, RocksError, StateError
 from rocks.imgstorage.client import questions
 from rocks.imgstorage.client.asking import MAP_SECONDS
 from rocks.units import BYTES_PER_GIB
@@ -31,7 +31,7 @@ def grow_volume(
     """Have the NAS grow the volume of a disk of the machine, which is locked; returns notes.
 
     StateError while a host may have the image, for a volume that is larger, and for a NAS of an earlier release. An
-    image that its first start will make needs nothing: it gets the size of the record; UserError for a smaller one.
+    image that its first start will make needs nothing: it gets the size of the record, which may be smaller.
     """
     _check_is_off(vm, lease, location)
     check_no_moves(database, [location])
@@ -44,9 +44,6 @@ def grow_volume(
         if is_unsupported(error):
             raise older_nas(location.nas, f"does not grow volumes ({volume})") from None
         if error.code is Code.IMAGE_UNKNOWN:
-            recorded_gb = vm.disks[location.number].size_gb
-            if size_gb < recorded_gb:
-                raise UserError(f"{volume} of {vm.name} has {recorded_gb} GB; a disk only grows") from None
             return (f"{location.nas} has no volume {volume} yet: the next start of {vm.name} makes it",)
         raise
     return ()

@@ -18,6 +18,7 @@ from rocks.cluster.guest_media import (
     medium_on,
     with_medium,
 )
+from rocks.cluster.lease_plan import SAVED
 from rocks.cluster.names import printable
 from rocks.cluster.values import check_text
 from rocks.database import leases, vm_changes
@@ -88,6 +89,10 @@ def set_cdrom(database: Database, name: str, medium: Medium, boot: str | None = 
     lease = leases.read_leases(database, [name]).get(name.lower())
     if lease is None or not lease.is_held:
         return ()
+    if lease.state == SAVED:
+        return (
+            f"{name} is saved on {lease.host}: its drive changes when it is started anew, not when it continues",
+        )
     return (f"{name} may be running on {lease.host}: its drive changes at its next start",)
 
 

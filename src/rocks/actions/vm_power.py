@@ -22,6 +22,7 @@ from rocks.cluster.start_plan import links_of
 from rocks.database import leases
 from rocks.database import vms as table
 from rocks.errors import HostError, RocksError, StateError, UserError
+from rocks.hosts.settings import CannotAskError
 from rocks.wire.agent import PauseDomain, ResumeDomain, StopDomain
 
 if TYPE_CHECKING:
@@ -259,7 +260,7 @@ def _ask(
                 outcomes.done[name] = () if isinstance(outcome, RocksError) else outcome.notes
             else:
                 outcomes.failed[name] = error
-                if isinstance(outcome, RocksError):  # no answer about the machine: it may have been stopped
+                if isinstance(outcome, (HostError, CannotAskError)):  # it may have been stopped
                     unknown[name] = place[name]
                 if is_silent(outcome):
                     silent[name] = place[name]

@@ -46,8 +46,8 @@ _UNKNOWN = "unknown"
 class Snapshot(NamedTuple):
     """A snapshot of a machine: its files on the host, their space in bytes, and whether all of them are there.
 
-    `consistent`: `yes` when the file systems of the machine were frozen, `no` when it ran and they were not, `off` when
-    it was off, `unknown` for a snapshot of an earlier release.
+    `consistent`: `yes` when the file systems of the machine were frozen, `no` when it ran and they were not, or it was
+    saved, `off` when it was off, `unknown` for a snapshot of an earlier release.
     """
 
     vm: str

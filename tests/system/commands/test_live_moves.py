@@ -471,8 +471,17 @@ def test_a_start_leaves_a_machine_that_may_run_to_its_move(
     facts = {OLD: host_with("paused"), NEW: host_with(None)}
     monkeypatch.setattr(interrupted_moves, "ask_facts", lambda *_, **__: facts)
     assert INTERRUPTED in moving.rocks("start", "host", "vm", "web").err
-    with pytest.raises(StateError, match="was moving from"):  # the host must report it once more
-        ended_machines.take_ended(moving.database, OLD, ["web"])
+    # the host must report it once more; the other machine that it has named is released all the same
+    ended = replace(host_with(None), ended=("other",))
+    monkeypatch.setattr(ended_machines, "ask_facts", lambda *_, **__: {OLD: ended})
+    moving.done("add", "host", "vm", OLD, "membership=Hosted VM", "name=other")
+    moving.change(
+        "INSERT INTO vm_leases (Name, Token, Host, State) VALUES ('other', 8, %s, 'running')", [OLD]
+    )
+    terminated: list[str] = []
+    with pytest.raises(StateError, match="was moving from"):
+        ended_machines.take_ended(moving.database, OLD, ["web", "other"], terminated.extend)
+    assert terminated == ["other"]
     facts = {OLD: host_with(None), NEW: host_with("running")}
     assert ended_machines.take_ended(moving.database, OLD, ["web"]) == []
     assert lease(moving) == STAYS

@@ -490,8 +490,13 @@ def _is_refusal(error: libvirt.libvirtError) -> bool:
 
 
 def _froze_nothing(error: libvirt.libvirtError) -> bool:
-    """Whether the guest agent was not asked, or has answered that it does not have the command (qemu-ga's texts)."""
+    """Whether the guest agent was not asked, or has answered that it does not have the command (qemu-ga's texts).
+
+    One whose file systems are frozen already calls the command disabled, too.
+    """
     lacks_command = ("has been disabled", "has not been found", "not currently supported")
+    if "frozen state" in _message(error):
+        return False
     return error.get_error_code() == libvirt.VIR_ERR_OPERATION_INVALID or any(
         text in _message(error) for text in lacks_command
     )

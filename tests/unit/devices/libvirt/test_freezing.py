@@ -271,6 +271,12 @@ def domains_with(error: AgentError | None) -> Domains:
         (
             libvirt.VIR_ERR_INTERNAL_ERROR,
             "internal error: unable to execute QEMU agent command 'guest-fsfreeze-freeze': "
+            "Command guest-fsfreeze-freeze has been disabled: the agent is in frozen state",
+            True,
+        ),
+        (
+            libvirt.VIR_ERR_INTERNAL_ERROR,
+            "internal error: unable to execute QEMU agent command 'guest-fsfreeze-freeze': "
             "failed to freeze /data: Input/output error",
             True,
         ),
@@ -280,7 +286,7 @@ def domains_with(error: AgentError | None) -> Domains:
         (libvirt.VIR_ERR_OPERATION_TIMEOUT, "Timed out", False),
         (libvirt.VIR_ERR_INTERNAL_ERROR, "client socket is closed", False),
     ],
-    ids=["error", "half", "paused", "silent", "unsynced", "time-out", "restart"],
+    ids=["error", "frozen", "half", "paused", "silent", "unsynced", "time-out", "restart"],
 )
 def test_a_refusal_differs_from_an_agent_that_may_freeze_later(
     code: int, text: str, is_refusal: bool
@@ -289,7 +295,9 @@ def test_a_refusal_differs_from_an_agent_that_may_freeze_later(
     if is_refusal:
         with pytest.raises(StateError, match=text) as raised:
             domains.freeze(NAME)
-        assert isinstance(raised.value, NothingFrozenError) is ("Input/output" not in text)
+        assert isinstance(raised.value, NothingFrozenError) is not any(
+            part in text for part in ("Input/output", "frozen state")
+        )
     else:
         assert domains.freeze(NAME) == text
     assert domains.thaw(NAME) is None
