@@ -206,6 +206,18 @@ def test_a_first_map_without_free_space_ends() -> None:
     assert site.image.state == "unmapped" and site.outcomes[-1].family == "state"
 
 
+def test_no_volume_is_made_that_no_host_could_get() -> None:
+    """It would stay, of a size that its pool has no space for; a smaller one can be made afterwards."""
+    site = Site()
+    site.image = Image("2", "nas-0-0", "tank", "new-vol")
+    site.take(replace(MAP, size_bytes=1024**4))
+    site.work()
+    assert site.image.state == "unmapped" and site.pools.read_volume("tank/new-vol") is None
+    assert "tank/new-vol is not made: the NAS's pool has" in site.outcomes[-1].text
+    site.operations().do(effects.EnsureVolume("tank/new-vol", SIZE, None))
+    assert site.fact("tank/new-vol").size_bytes == SIZE
+
+
 # --- a restore -----------------------------------------------------------------------------------------------------
 
 
