@@ -65,7 +65,7 @@ def _check_is_off(lease: Lease, facts: Mapping[str, HostFacts | RocksError]) -> 
 
 def _end(database: Database, lease: Lease, notify: Callable[[str], None]) -> None:
     # its libraries take time, and most starts have no use for them
-    from rocks.actions.live_moves import settle
+    from rocks.actions.live_move_ends import settle
 
     (vm,) = table.load_vms(database, [lease.name])
     for line in settle(database, vm, lease):

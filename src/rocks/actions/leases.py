@@ -298,8 +298,11 @@ def _give_up_move(database: Database, lease: Lease, arrived: bool | None, report
     """Give the machine back to its old host; its disks are in doubt unless it is known to run there. Commits."""
     assert lease.target is not None and lease.host is not None
     covered = leases.disks_of(database, lease.name)
-    if arrived is not False:
-        copies = _copies_on(database, lease, lease.target, covered)
+    files = [
+        path for place, path in covered if place.lower() == lease.target.lower() and not _is_device(path)
+    ]
+    if arrived is not False and files:
+        copies = _copies_on(database, lease, lease.target, files)
         report(disk_may_be_old(lease, has_arrived=arrived is True, paths=[copy.path for copy in copies]))
         disk_copies.doubt_copies(database, lease.name, copies)
     leases.put_up_fences(database, [(lease.target, lease.name, lease.token + 1)])
@@ -308,13 +311,17 @@ def _give_up_move(database: Database, lease: Lease, arrived: bool | None, report
     database.commit()
 
 
-def _copies_on(database: Database, lease: Lease, host: str, covered: Sequence[DiskKey]) -> list[DiskCopy]:
-    """What the migration has made on its new host; `covered` are the disks of the lease."""
+def _copies_on(database: Database, lease: Lease, host: str, files: Sequence[str]) -> list[DiskCopy]:
+    """What the migration has made on its new host; `files` are the disks that it has there by its lease."""
     recorded = [
         one.path for one in disk_copies.read_copies(database, lease.name) if one.host.lower() == host.lower()
     ]
-    leased = [path for place, path in covered if place.lower() == host.lower()]
-    return [DiskCopy(host, path) for path in dict.fromkeys([*recorded, *leased])]
+    return [DiskCopy(host, path) for path in dict.fromkeys([*recorded, *files])]
+
+
+def _is_device(path: str) -> bool:
+    """Whether it is the device of an image on a NAS, which knows by itself which host has the current content."""
+    return path.startswith("/dev/")
 
 
 def _asked_about(

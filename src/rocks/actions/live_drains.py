@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks import dry_run
-from rocks.actions.live_moves import RefusedError, move_running_vm, settle
+from rocks.actions.live_move_ends import RefusedError, settle
+from rocks.actions.live_moves import move_running_vm
 from rocks.actions.vm_locks import lock_vms
 from rocks.cluster.drain_plan import choose_host, taken
 from rocks.cluster.lease_plan import MOVING

@@ -67,6 +67,27 @@ def map_images(
     return mapped
 
 
+def map_arrived(
+    storage: StorageClient, images: Sequence[ImageSpec], tokens: Mapping[str, int], watcher: Watcher
+) -> None:
+    """Map the images of a machine that has arrived on its new host, paused. Raises the first error.
+
+    What is mapped stays so, since the guest has the devices open; the same call maps the others.
+    """
+    known = storage.ask_each(
+        {f"initiator {image.host}": questions.initiator_of(image.host) for image in images}
+    )
+    for answer in known.values():
+        if isinstance(answer, RocksError):
+            raise answer
+    asked = {_key(image): _map_question(image, known, tokens) for image in images}
+    answers = map_when_written_back(storage, asked, watcher, lambda key: None)
+    for image in images:
+        answer = answers[_key(image)]
+        if isinstance(answer, RocksError):
+            raise answer
+
+
 def _first_questions(images: Sequence[ImageSpec]) -> dict[str, Query[Any]]:
     """Queries for the initiators of hosts, the attributes of images, and the present maps, which an undo needs."""
     asked: dict[str, Query[Any]] = {}

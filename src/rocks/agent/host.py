@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 from typing import Callable, Optional
 
+from rocks.devices.device_mapper.driver import DmDriver
 from rocks.devices.images.owners import ImageOwners
 from rocks.devices.infiniband.driver import PkeyDriver
 from rocks.devices.lease_epoch import LeaseEpoch
@@ -34,6 +35,7 @@ class Host:
         open_pkeys: Optional[Callable[[], PkeyDriver]] = None,
         open_vfs: Optional[Callable[[], VfDriver]] = None,
         open_filters: Optional[Callable[[], FilterDriver]] = None,
+        open_dm_devices: Optional[Callable[[], DmDriver]] = None,
     ) -> None:
         """The arguments open the drivers; the defaults are the drivers of this machine."""
         self.state_folder = state_folder
@@ -47,6 +49,7 @@ class Host:
         self._open_pkeys = open_pkeys or _adapters
         self._open_vfs = open_vfs or _sriov
         self._open_filters = open_filters or _filters
+        self._open_dm_devices = open_dm_devices or _dm_devices
         self._domains: Optional[DomainDriver] = None
         self._links: Optional[LinkDriver] = None
         self._vfs: Optional[VfDriver] = None
@@ -71,6 +74,10 @@ class Host:
     def pkeys(self) -> PkeyDriver:
         """The driver of InfiniBand adapters; it holds nothing open."""
         return self._open_pkeys()
+
+    def dm_devices(self) -> DmDriver:
+        """The driver of device-mapper's devices; it holds nothing open."""
+        return self._open_dm_devices()
 
     def vfs(self) -> VfDriver:
         """The driver of virtual functions."""
@@ -116,3 +123,9 @@ def _filters() -> FilterDriver:
     from rocks.devices.network.packet_filter.filters import Filters
 
     return Filters()
+
+
+def _dm_devices() -> DmDriver:
+    from rocks.devices.device_mapper.dm_devices import DmDevices
+
+    return DmDevices()

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterator, List, Type, TypeVar
 
+from rocks.agent.arriving_images import make_placeholders, remove_placeholders
 from rocks.agent.frozen import check_is_thawed
 from rocks.agent.host import Host
 from rocks.agent.links import links_locked, release_links
@@ -106,6 +107,7 @@ def leave(host: Host) -> int:
                 tuple(target for target, _ in targets_of(document, request.paths)),
                 # QEMU's emulation may lose a write to a page that is being sent (decision 171)
                 pauses_first=not document.requires_kvm,
+                stays_paused=bool(request.images),  # until they have followed it
             )
             _send(streams, RESULT, _moved(host, request, way, streams))
     return 0
@@ -143,7 +145,7 @@ def _renewed(host: Host, request: Leave) -> DomainDocument:
     if found.token is None or found.token > request.token:
         raise StateError(f"{name} runs under lease {found.token}, not {request.token}; try again")
     check_is_thawed(host, name, found.token)
-    check_can_move(domains.document(name), request.paths)
+    check_can_move(domains.document(name), request.paths, request.images)
     # a host that boots after the switch would start it again, from the old disk; EndDeparture sets it as it was
     domains.set_autostart(name, False)
     if found.token < request.token:
@@ -154,12 +156,15 @@ def _renewed(host: Host, request: Leave) -> DomainDocument:
 
 def _departure(host: Host, request: Leave, document: DomainDocument) -> Departure:
     domains = host.domains()
-    disks = tuple(
-        DiskSize(target, path, domains.disk_bytes(request.name, path))
-        for target, path in targets_of(document, request.paths)
+    disks, images = (
+        tuple(
+            DiskSize(target, path, domains.disk_bytes(request.name, path))
+            for target, path in targets_of(document, paths)
+        )
+        for paths in (request.paths, request.images)
     )
     cpu = domains.host_cpu() if needs_same_host_cpu(document) else ""
-    return Departure(document.text, disks, cpu)
+    return Departure(document.text, disks, cpu, images)
 
 
 def arrive(host: Host) -> int:
@@ -192,7 +197,9 @@ def _check(host: Host, request: Arrive, document: DomainDocument, departure: Dep
         )
     if domains.find(start.name) is not None:
         raise StateError(f"there is a domain {start.name} on this host already")
-    check_can_move(document, [disk.path for disk in departure.disks])
+    check_can_move(
+        document, [disk.path for disk in departure.disks], [image.path for image in departure.images]
+    )
     check_as_recorded(document, parse_domain(start.xml))
     if document.requires_kvm:
         probe = probe_accelerator(host.state_folder)
@@ -229,11 +236,15 @@ def _prepare(
     if document.console.log_path is not None:
         name_log(start.name, document.console.log_path)
     sizes = {disk.path: disk.size_bytes for disk in departure.disks}
+    on_nas = {image.path for image in departure.images}
+    make_placeholders(host, departure.images)
     identities: List[LeaseDisk] = []
     for spec in start.disks:
+        if spec.is_mapped != (spec.path in on_nas):
+            raise IncoherentError(f"{start.name} has the image {spec.path} on one of the hosts only")
         if spec.path in sizes:
             _make_empty(host, spec.path, sizes[spec.path], request)
-        elif not spec.is_cdrom:
+        elif not (spec.is_cdrom or spec.is_mapped):
             raise IncoherentError(
                 f"{start.name} would have the disk {spec.path} here, and does not have it there"
             )
@@ -285,6 +296,7 @@ def end_arrival(host: Host, operation: EndArrival) -> Change:
     The caller holds the machine's lock, so the process that carried the connections has ended. libvirt destroys an
     incomplete domain then; one that it is about to resume is waited for. libvirt defines the domain here only when all
     of it is here: one that is defined has arrived, and may have ended or paused since; its disk is the only one then.
+    One whose images follow is not resumed by libvirt.
     """
     domains, name = host.domains(), operation.name
     deadline = Deadline(_SETTLED_SECONDS)
@@ -292,7 +304,8 @@ def end_arrival(host: Host, operation: EndArrival) -> Change:
         found = domains.find(name)
         if found is None or found.token != operation.token:
             break
-        is_settled = found.state not in ACTIVE or deadline.passed()
+        waits_for_images = found.persistent and bool(operation.images)
+        is_settled = found.state not in ACTIVE or waits_for_images or deadline.passed()
         if found.state in GUEST_RUNS or (found.persistent and is_settled):
             domains.set_autostart(name, operation.autostart)
             return UNCHANGED
@@ -305,6 +318,7 @@ def end_arrival(host: Host, operation: EndArrival) -> Change:
     host.leases.end(name, operation.token)
     if domains.find(name) is not None:
         return CHANGED  # another one of this name, with its devices
+    remove_placeholders(host, operation.images)
     return Change(True, release_links(host, name).notes)
 
 

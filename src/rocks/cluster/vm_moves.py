@@ -40,8 +40,8 @@ class MovePlan(NamedTuple):
 
 
 def plan_in_place(vm: VirtualMachine) -> MovePlan:
-    """The plan of a live migration: each disk is a file, and keeps its path (`check_live`)."""
-    folders = {disk.path: disk.path.rpartition("/")[0] for disk in vm.disks}
+    """The plan of a live migration: each disk is a file that keeps its path (`check_live`), or stays on its NAS."""
+    folders = {disk.path: disk.path.rpartition("/")[0] for disk in vm.disks if not disk.is_mapped}
     return MovePlan(tuple(FileMove(path, folder, path, folder) for path, folder in folders.items()), vm.disks)
 
 
@@ -112,10 +112,10 @@ def check_live(vm: VirtualMachine, target: Host, plan: MovePlan, lease: Lease | 
         )
     copied = {file.path for file in plan.files}
     for disk in vm.disks:
-        if disk.path not in copied:
+        if disk.path not in copied and not disk.is_mapped:
             raise StateError(
-                f"{vm.name} does not move while it runs: live=yes needs disks that are image files of {source}, and "
-                f"{disk.specification} is on a NAS; {stop}"
+                f"{vm.name} does not move while it runs: {disk.specification} is on a NAS from its next "
+                f"start on; {stop}"
             )
     for file in plan.files:
         if file.path != file.new_path:

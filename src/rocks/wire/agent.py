@@ -275,12 +275,14 @@ class EndArrival:
     """End an interrupted migration to this host, and its lease, unless the domain has arrived (unchanged then).
 
     It has when it runs, or libvirt has made it permanent: whatever ended or paused it afterwards, it is kept.
-    `autostart`: whether a domain that has arrived starts when the host boots.
+    `autostart`: whether a domain that has arrived starts when the host boots. `images` are the devices of its images
+    on a NAS: it arrives paused then, and without it their placeholders are removed.
     """
 
     name: str
     token: int
     autostart: bool = False
+    images: Tuple[str, ...] = ()
 
 
 @tagged

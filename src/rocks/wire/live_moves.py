@@ -81,13 +81,15 @@ class Frames:
 class Leave:
     """The old host is to send the machine, under its new lease. `move` names the sockets of this migration.
 
-    `paths` are the disks that are copied; the machine has no others but such as are only read.
+    `paths` are the disks that are copied, `images` the devices of images on a NAS, which follow when the machine has
+    arrived, paused until then. It has no others but such as are only read.
     """
 
     name: str
     token: int
     move: str
     paths: Tuple[str, ...]
+    images: Tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ class Arrive:
 
 @dataclass(frozen=True)
 class DiskSize:
-    """A disk that is copied: its target (`vda`), path and size."""
+    """A disk: its target (`vda`), path and size."""
 
     target: str
     path: str
@@ -110,11 +112,15 @@ class DiskSize:
 
 @dataclass(frozen=True)
 class Departure:
-    """The machine as it runs: its XML, its disks to be copied, and the CPU of its host as libvirt describes it."""
+    """The machine as it runs: its XML, its disks to be copied, and the CPU of its host as libvirt describes it.
+
+    `images` are its images on a NAS.
+    """
 
     xml: str
     disks: Tuple[DiskSize, ...]
     host_cpu: str
+    images: Tuple[DiskSize, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import pytest
 
 import rocks.commands.drain.host as drain_command
 from rocks.actions import host_drains, live_drains, vm_locks
-from rocks.actions.live_moves import RefusedError
+from rocks.actions.live_move_ends import RefusedError
 from rocks.actions.outcomes import Outcomes
 from rocks.cluster.drain_plan import Capacity
 from rocks.database.connection import Database

@@ -37,9 +37,9 @@ class DmDriver(Protocol):
         """Replace `expected_live_table` by `table` while the device is in use.
 
         Allowed: linear → linear (the caller guarantees equal content); snapshot → snapshot-merge of the same devices;
-        snapshot-merge, once merged → linear on its target. IncoherentError for any other switch, and when another table
-        is live. BusyError when the device did not suspend within `STALL_LIMIT_SECONDS`: the live table stays, and
-        the same call may succeed later.
+        snapshot-merge, once merged → linear on its target; placeholder → linear or snapshot. IncoherentError for any
+        other switch, and when another table is live. BusyError when the device did not suspend within
+        `STALL_LIMIT_SECONDS`: the live table stays, and the same call may succeed later.
         """
 
     def ensure_extended(self, name: str) -> Change:

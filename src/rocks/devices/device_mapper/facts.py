@@ -29,9 +29,11 @@ from rocks.devices.device_mapper.tables import (
     Linear,
     OtherTable,
     Overlay,
+    Placeholder,
     SnapshotStatus,
     Table,
     devices_of,
+    is_placeholder,
     parse_status,
     parse_table,
     with_devices,
@@ -132,6 +134,8 @@ def _read_table(control: Control, name: str, flags: int) -> KnownTable:
         row = rows[0]
         return with_devices(parse_table(row.length_sectors, row.target_type, row.parameters), nodes.node_of)
     length = sum(row.length_sectors for row in rows)
+    if is_placeholder([row.target_type for row in rows]):
+        return Placeholder(length)
     return OtherTable(length, "several", ", ".join(f"{row.target_type} {row.parameters}" for row in rows))
 
 

@@ -10,7 +10,7 @@ import errno
 import fcntl
 import os
 import struct
-from typing import Iterator, List, NamedTuple, Optional, Tuple
+from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 CONTROL = "/dev/mapper/control"
 
@@ -81,13 +81,13 @@ class Control:
         name: str,
         flags: int = 0,
         uuid: str = "",
-        target: Optional[Target] = None,
+        targets: Sequence[Target] = (),
         event: int = 0,
     ) -> Reply:
         """One ioctl; repeated with a larger buffer when the answer does not fit."""
         buffer_bytes = _BUFFER_BYTES
         while True:
-            message = pack_request(name, flags, uuid, target, event, buffer_bytes)
+            message = pack_request(name, flags, uuid, targets, event, buffer_bytes)
             fcntl.ioctl(self._file, request_number(command), message)
             reply = unpack_reply(bytes(message))
             if not reply.flags & BUFFER_FULL_FLAG:
@@ -121,22 +121,21 @@ def request_number(command: int) -> int:
 
 
 def pack_request(
-    name: str, flags: int, uuid: str, target: Optional[Target], event: int, buffer_bytes: int
+    name: str, flags: int, uuid: str, targets: Sequence[Target], event: int, buffer_bytes: int
 ) -> bytearray:
-    """A request with at least `buffer_bytes` for data, and one target if given."""
-    data = b"" if target is None else pack_target(target)
+    """A request with at least `buffer_bytes` for data, and the targets of a table."""
+    data = b"".join(pack_target(target) for target in targets)
     message = bytearray(_HEADER.size + max(buffer_bytes, len(data)))
-    rows = 0 if target is None else 1
     size, start = len(message), _HEADER.size
     _HEADER.pack_into(
-        message, 0, 4, 0, 0, size, start, rows, 0, flags, event, 0, 0, name.encode(), uuid.encode()
+        message, 0, 4, 0, 0, size, start, len(targets), 0, flags, event, 0, 0, name.encode(), uuid.encode()
     )
     message[start : start + len(data)] = data
     return message
 
 
 def pack_target(target: Target) -> bytes:
-    """A target: its parameters end with a zero byte, its length is a multiple of 8."""
+    """A target: its parameters end with a zero byte, its length is a multiple of 8; the next one follows it."""
     parameters = target.parameters.encode() + b"\0"
     size = -(-(_TARGET.size + len(parameters)) // 8) * 8
     head = _TARGET.pack(target.start_sector, target.length_sectors, 0, size, target.target_type.encode())

@@ -21,7 +21,14 @@ from rocks.devices.device_mapper.ioctl import (
 )
 from rocks.devices.device_mapper.rules import UUID_PREFIX, not_suspended
 from rocks.devices.device_mapper.switch import PreparedSwitch
-from rocks.devices.device_mapper.tables import DmDeviceFact, KnownTable, describe, target_of, with_devices
+from rocks.devices.device_mapper.tables import (
+    DmDeviceFact,
+    KnownTable,
+    describe,
+    pieces_of,
+    target_of,
+    with_devices,
+)
 from rocks.errors import BusyError, IncoherentError
 
 
@@ -107,13 +114,13 @@ def _load(control: Control, name: str, table: KnownTable) -> None:
     such as the NAS's disk while its image is copied, the table is loaded read-only.
     """
     kind, parameters = target_of(with_devices(table, nodes.device_number))
-    target = Target(0, table.length_sectors, kind, parameters)
+    targets = [Target(start, length, kind, parameters) for start, length in pieces_of(table)]
     try:
-        control.call(TABLE_LOAD, name, target=target)
+        control.call(TABLE_LOAD, name, targets=targets)
     except OSError as error:
         if error.errno not in (errno.EROFS, errno.EACCES):
             raise
-        control.call(TABLE_LOAD, name, READONLY_FLAG, target=target)
+        control.call(TABLE_LOAD, name, READONLY_FLAG, targets=targets)
 
 
 def _finish(control: Control, name: str, stall: Optional[float], elapsed_seconds: float) -> float:

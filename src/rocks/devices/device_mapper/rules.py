@@ -14,12 +14,14 @@ from rocks.devices.device_mapper.tables import (
     KnownTable,
     Linear,
     Overlay,
+    Placeholder,
     Snapshot,
     SnapshotMerge,
     SnapshotStatus,
     Table,
     describe,
     devices_of,
+    pieces_of,
 )
 from rocks.errors import BusyError, IncoherentError, RocksError, StateError, UserError
 
@@ -47,7 +49,7 @@ def check_table(table: Table) -> None:
     for device in devices_of(table):
         if not _DEVICE.match(device):
             raise UserError(f"{device[:60]!r} is not a device path: absolute, without blanks or backslashes")
-    if table.length_sectors <= 0:
+    if table.length_sectors <= 0 or any(length <= 0 for _, length in pieces_of(table)):
         raise UserError(f"a table of {table.length_sectors} sectors is not possible")
     if isinstance(table, Overlay):
         chunk = table.chunk_sectors
@@ -151,6 +153,8 @@ def check_switch(
         raise IncoherentError(
             f"/dev/mapper/{name} would lose the data in {live.cow}; merge the snapshot first"
         )
+    elif isinstance(live, Placeholder) and isinstance(requested, (Linear, Snapshot)):
+        return  # no write to a placeholder has succeeded
     elif not (isinstance(live, Linear) and isinstance(requested, Linear)):
         raise IncoherentError(f"/dev/mapper/{name} cannot go from {describe(live)} to {describe(requested)}")
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import Callable, NamedTuple, Optional, Tuple, Union
+from typing import Callable, NamedTuple, Optional, Sequence, Tuple, Union
 
 CHUNK_SECTORS = 16
 """8 KiB, the unit of a snapshot's exceptions."""
+
+_FIRST_SECTORS = 8
+"""The first target of a placeholder."""
 
 _USAGE = re.compile(r"(\d+)/(\d+) (\d+)\Z", re.ASCII)
 _STATES = {"Invalid": "invalid", "Merge failed": "merge_failed", "Overflow": "overflow"}
@@ -57,6 +60,13 @@ class ErrorTable:
 
 
 @dataclass(frozen=True)
+class Placeholder:
+    """A guest's device whose content is elsewhere yet: all I/O fails. Two error targets, so it is no `ErrorTable`."""
+
+    length_sectors: int
+
+
+@dataclass(frozen=True)
 class OtherTable:
     """Any other table; `parameters` as reported by the kernel."""
 
@@ -65,7 +75,7 @@ class OtherTable:
     parameters: str
 
 
-Table = Union[Linear, Snapshot, SnapshotMerge]
+Table = Union[Linear, Snapshot, SnapshotMerge, Placeholder]
 """Tables that can be requested."""
 
 KnownTable = Union[Table, ErrorTable, OtherTable]
@@ -130,12 +140,25 @@ def target_of(table: KnownTable) -> Tuple[str, str]:
     """Target type and parameters for DM_TABLE_LOAD."""
     if isinstance(table, Linear):
         return "linear", f"{table.device} 0"
-    if isinstance(table, ErrorTable):
+    if isinstance(table, (ErrorTable, Placeholder)):
         return "error", ""
     if isinstance(table, OtherTable):
         return table.target_type, table.parameters
     kind = "snapshot-merge" if isinstance(table, SnapshotMerge) else "snapshot"
     return kind, f"{table.origin} {table.cow} {table.store} {table.chunk_sectors}"
+
+
+def pieces_of(table: KnownTable) -> Tuple[Tuple[int, int], ...]:
+    """First sector and length of each target."""
+    length = table.length_sectors
+    if isinstance(table, Placeholder):
+        return ((0, _FIRST_SECTORS), (_FIRST_SECTORS, length - _FIRST_SECTORS))
+    return ((0, length),)
+
+
+def is_placeholder(target_types: Sequence[str]) -> bool:
+    """Whether a table of these targets is a placeholder."""
+    return list(target_types) == ["error", "error"]
 
 
 def parse_table(length_sectors: int, target_type: str, parameters: str) -> KnownTable:

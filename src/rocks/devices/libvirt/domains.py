@@ -378,6 +378,8 @@ class Domains:
             )
             if not way.pauses_first:
                 flags |= libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_AUTO_CONVERGE
+            if way.stays_paused:
+                flags |= libvirt.VIR_MIGRATE_PAUSED
             parameters: Dict[str, Any] = {
                 libvirt.VIR_MIGRATE_PARAM_URI: f"unix://{way.memory_socket}",
                 libvirt.VIR_MIGRATE_PARAM_DEST_XML: way.xml,

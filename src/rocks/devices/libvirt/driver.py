@@ -12,7 +12,7 @@ from rocks.wire.facts import ConsoleFact, DomainFact
 class LiveWay(NamedTuple):
     """How a running domain moves: its XML on the new host, the sockets that lead there, and its disks to be copied.
 
-    With `pauses_first` it is paused while all of its memory is sent.
+    With `pauses_first` it is paused while all of its memory is sent; with `stays_paused` it is paused on the new host.
     """
 
     xml: str
@@ -21,6 +21,7 @@ class LiveWay(NamedTuple):
     disks_socket: str
     disks: Tuple[str, ...]
     pauses_first: bool
+    stays_paused: bool = False
 
 
 class NothingFrozenError(StateError):

@@ -80,9 +80,12 @@ def _text(element: Element) -> str:
     return ElementTree.canonicalize(ElementTree.tostring(element, encoding="unicode"), strip_text=True)
 
 
-def check_can_move(document: DomainDocument, paths: Iterable[str]) -> None:
-    """StateError for a domain that has what stays on its host; `paths` are the disks that are copied."""
-    name, root, copied = document.name, document.root, set(paths)
+def check_can_move(document: DomainDocument, paths: Iterable[str], images: Iterable[str] = ()) -> None:
+    """StateError for a domain that has what stays on its host.
+
+    `paths` are the disks that are copied, `images` the devices of its images on a NAS.
+    """
+    name, root, copied, on_nas = document.name, document.root, set(paths), set(images)
     if document.host_devices:
         raise cannot(name, f"it has the device {document.host_devices[0]} of its host")
     if root.find("os/nvram") is not None:
@@ -93,9 +96,11 @@ def check_can_move(document: DomainDocument, paths: Iterable[str]) -> None:
         is_read_only = disk.get("device") in ("cdrom", "floppy") or disk.find("readonly") is not None
         if path in copied and (source is None or source.get("file") is None or kind != "raw"):
             raise cannot(name, f"its disk {path} is no raw image file, but of type {kind}")
-        if path and path not in copied and not is_read_only:
+        if path in on_nas and (source is None or source.get("dev") is None or kind != "raw"):
+            raise cannot(name, f"its disk {path} is no device of an image, but of type {kind}")
+        if path and path not in copied | on_nas and not is_read_only:
             raise cannot(name, f"it runs with the disk {path}, which its record does not have")
-    for path in copied - set(document.disks):
+    for path in (copied | on_nas) - set(document.disks):
         raise cannot(name, f"it runs without the disk {path} until its next start")
 
 
@@ -122,9 +127,9 @@ def targets_of(document: DomainDocument, paths: Iterable[str]) -> List[Tuple[str
     """(`vda`, path) of each of these disks, in the order of the document."""
     named, found = set(paths), []
     for disk in document.root.iterfind("devices/disk"):
-        source, target = disk.find("source"), disk.find("target")
-        if source is not None and target is not None and source.get("file") in named:
-            found.append((target.get("dev", ""), source.get("file", "")))
+        target, path = _place(disk)
+        if target and path in named:
+            found.append((target, path))
     return found
 
 

@@ -12,6 +12,7 @@ from rocks.devices.device_mapper.tables import (
     CHUNK_SECTORS,
     DmDeviceFact,
     Linear,
+    Placeholder,
     Snapshot,
     SnapshotMerge,
     Table,
@@ -125,6 +126,9 @@ class DeviceHandlers:
         return NOTHING
 
     def _ensure_device_gone(self, effect: effects.EnsureDeviceGone, access: Access) -> Facts:
+        mapping = self._dm_devices.read(names.guest_device(effect.zvol))
+        if mapping is not None and isinstance(mapping.table, Placeholder) and mapping.open_count:
+            return NOTHING  # nothing was written to it, and the map may be repeated for the guest that waits
         self._ensure_unused(effects.EnsureUnused(effect.zvol), access)
         self._dm_devices.ensure_gone(names.guest_device(effect.zvol), Deadline(_CLOSE_SECONDS))
         return NOTHING
@@ -161,9 +165,13 @@ class DeviceHandlers:
 
     def _ensure_overlay_device(self, effect: effects.EnsureOverlayDevice, access: Access) -> Facts:
         name = names.guest_device(effect.zvol)
-        if self._read_made(name) is not None:
+        table = Snapshot(_sectors(access), *self._overlay(effect))
+        mapping = self._read_made(name)
+        if mapping is not None:
             self._dm_devices.ensure_resumed(name)
-        self._dm_devices.ensure(name, Snapshot(_sectors(access), *self._overlay(effect)))
+        if mapping is not None and isinstance(mapping.table, Placeholder):
+            self._dm_devices.switch(name, table, mapping.table)
+        self._dm_devices.ensure(name, table)
         return Facts(device=f"{_MAPPER}{name}")
 
     def _ensure_merge_device(self, effect: effects.EnsureMergeDevice, access: Access) -> Facts:
@@ -217,7 +225,8 @@ class DeviceHandlers:
 
     def _ensure_linear_device(self, effect: effects.EnsureLinearDevice, access: Access) -> Facts:
         name = names.guest_device(effect.zvol)
-        self._switch_or_make(name, Linear(_sectors(access), self._local(effect)), (SnapshotMerge,))
+        table = Linear(_sectors(access), self._local(effect))
+        self._switch_or_make(name, table, (SnapshotMerge, Placeholder))
         return Facts(device=f"{_MAPPER}{name}")
 
     def _switch_or_make(self, name: str, table: Table, may_follow: "tuple[type, ...]") -> None:

@@ -45,7 +45,7 @@ class EnsureUnused:
 @tagged
 @dataclass(frozen=True)
 class EnsureDeviceGone:
-    """The guest's device is gone. StateError when it is open."""
+    """The guest's device is gone. StateError when it is open; a placeholder that an arriving guest has open stays."""
 
     zvol: str
 

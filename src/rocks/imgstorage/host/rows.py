@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any, Dict, Optional
 
 from rocks.devices.device_mapper.driver import DmDriver
-from rocks.devices.device_mapper.tables import DmDeviceFact, Linear, SnapshotMerge
+from rocks.devices.device_mapper.tables import DmDeviceFact, Linear, Placeholder, SnapshotMerge
 from rocks.devices.iscsi_initiator.driver import SessionDriver
 from rocks.imgstorage.life.names import TARGET_PREFIX, guest_device
 from rocks.imgstorage.store.host import HostStore
 from rocks.units import BYTES_PER_GIB, BYTES_PER_SECTOR
 
 _SUFFIX = guest_device("")
+_WORDS = {Linear: "linear", SnapshotMerge: "snapshot-merge", Placeholder: "arriving"}
 PAUSED = "the guest is paused: no free space in the pool for its writes"
 
 
@@ -57,13 +58,7 @@ def device_rows(store: HostStore, dm_devices: DmDriver, sessions: SessionDriver)
 
 def _status(mapping: DmDeviceFact) -> Dict[str, Any]:
     table = mapping.table
-    kind = (
-        "linear"
-        if isinstance(table, Linear)
-        else "snapshot-merge"
-        if isinstance(table, SnapshotMerge)
-        else "snapshot"
-    )
+    kind = next((word for shape, word in _WORDS.items() if isinstance(table, shape)), "snapshot")
     length: Optional[int] = getattr(table, "length_sectors", None)
     row: Dict[str, Any] = {"status": kind, "size": (length or 0) * BYTES_PER_SECTOR // BYTES_PER_GIB}
     if mapping.status is not None:

@@ -115,7 +115,7 @@ class RealWorld:
     def make_foreign(self, name: str, table: Linear) -> None:
         with Control() as control:
             control.call(DEV_CREATE, name, uuid="LVM-other")
-            control.call(TABLE_LOAD, name, target=Target(0, table.length_sectors, *target_of(table)))
+            control.call(TABLE_LOAD, name, targets=[Target(0, table.length_sectors, *target_of(table))])
             control.call(DEV_SUSPEND, name)
 
     def leave_empty(self, name: str) -> None:
@@ -125,11 +125,11 @@ class RealWorld:
     def leave_loaded(self, name: str, loaded: Table) -> None:
         self.leave_empty(name)
         with Control() as control:
-            control.call(TABLE_LOAD, name, target=Target(0, loaded.length_sectors, *target_of(loaded)))
+            control.call(TABLE_LOAD, name, targets=[Target(0, loaded.length_sectors, *target_of(loaded))])
 
     def leave_suspended(self, name: str, loaded: Table) -> None:
         with Control() as control:
-            control.call(TABLE_LOAD, name, target=Target(0, loaded.length_sectors, *target_of(loaded)))
+            control.call(TABLE_LOAD, name, targets=[Target(0, loaded.length_sectors, *target_of(loaded))])
             control.call(DEV_SUSPEND, name, SUSPEND_FLAG)
 
     def make_restless(self, name: str, below: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from rocks.clock import Deadline
-from rocks.devices.device_mapper.tables import Linear, Snapshot, SnapshotMerge, Switched
+from rocks.devices.device_mapper.tables import Linear, Placeholder, Snapshot, SnapshotMerge, Switched
 from rocks.errors import BusyError, IncoherentError, StateError, UserError
 from tests.contract.devices.device_mapper.dm_real_world import RealWorld
 from tests.contract.devices.device_mapper.dm_world import FakeWorld, World
@@ -463,3 +463,30 @@ def test_removed_twice(world: World) -> None:
     assert not world.devices.ensure_gone(ORIGIN, Deadline(SOON)).changed
     assert world.devices.read(ORIGIN) is None
     assert ORIGIN not in [fact.name for fact in world.devices.list()]
+
+
+@pytest.mark.parametrize("kind", ["snapshot", "linear"])
+def test_a_placeholder_fails_all_io_until_its_content_is_there(world: World, kind: str) -> None:
+    """Its user has it open meanwhile; what was refused before is not there afterwards."""
+    volume = world.volume("a", 8)
+    world.write(volume, 5, "five")
+    assert world.devices.ensure(SNAP, Placeholder(SECTORS)).changed
+    assert not world.devices.ensure(SNAP, Placeholder(SECTORS)).changed
+    world.open(SNAP)
+    with pytest.raises(OSError, match="Input/output error"):
+        world.write(SNAP_PATH, 5, "lost")
+    with pytest.raises(OSError, match="Input/output error"):
+        world.read_chunk(SNAP_PATH, 0)
+    table: Linear | Snapshot = Linear(SECTORS, volume)
+    if kind == "snapshot":
+        world.devices.ensure(ORIGIN, table)
+        table = Snapshot(SECTORS, ORIGIN_PATH, world.volume("cow", 4))
+    with pytest.raises(IncoherentError, match="has another table"):
+        world.devices.ensure(SNAP, table)
+    assert recorded(f"placeholder to {kind}", world.devices.switch(SNAP, table, Placeholder(SECTORS)))
+    assert world.read_chunk(SNAP_PATH, 5) == "five"
+    world.write(SNAP_PATH, 6, "six")
+    assert world.read_chunk(SNAP_PATH, 6) == "six"
+    with pytest.raises(IncoherentError):
+        world.devices.switch(SNAP, Placeholder(SECTORS), table)
+    world.close(SNAP)

@@ -25,7 +25,7 @@ def test_numbers_of_requests() -> None:
 
 def test_a_request_has_the_layout_of_the_kernel() -> None:
     """Offsets from the header: data_size 12, data_start 16, flags 28, event_nr 32, name 48, uuid 176, data at 312."""
-    message = pack_request("a-snap", 0x402, "ROCKS-a", Target(0, 16, "linear", "1:0 0"), 0x4E0000, 1024)
+    message = pack_request("a-snap", 0x402, "ROCKS-a", [Target(0, 16, "linear", "1:0 0")], 0x4E0000, 1024)
     assert len(message) == 312 + 1024
     assert struct.unpack_from("=3I", message, 0) == (4, 0, 0)
     assert struct.unpack_from("=III", message, 12) == (312 + 1024, 312, 1)
@@ -34,6 +34,17 @@ def test_a_request_has_the_layout_of_the_kernel() -> None:
     assert message[176:184] == b"ROCKS-a\0"
     assert struct.unpack_from("=QQiI16s", message, 312) == (0, 16, 0, 48, b"linear".ljust(16, b"\0"))
     assert message[352:358] == b"1:0 0\0"
+
+
+def test_a_request_has_all_targets() -> None:
+    """One after the other; `next` leads from each to the following one (next_target in dm-ioctl.c)."""
+    rows = [Target(0, 8, "error", ""), Target(8, 56, "error", "")]
+    message = pack_request("a", 0, "", rows, 0, 8)
+    assert struct.unpack_from("=I", message, 20) == (2,)
+    following = struct.unpack_from("=QQiI16s", message, 312)[3]
+    second = struct.unpack_from("=QQiI16s", message, 312 + following)
+    assert second == (8, 56, 0, following, b"error".ljust(16, b"\0"))
+    assert len(message) == 312 + 2 * following
 
 
 def test_a_row_is_as_long_as_a_multiple_of_8() -> None:
@@ -56,7 +67,7 @@ def test_rows_of_an_answer() -> None:
 
 def test_an_answer() -> None:
     """Flags, how often it is open, its number and UUID, what follows."""
-    message = pack_request("a", 0, "ROCKS-a", None, 0, 8)
+    message = pack_request("a", 0, "ROCKS-a", (), 0, 8)
     struct.pack_into("=IiI", message, 20, 2, 3, 0x22)
     struct.pack_into("=Q", message, 40, 253 << 8 | 7)
     message[312:] = b"12345678"

@@ -1,0 +1,175 @@
+"""The images on NASes of a machine that moves while it runs: they follow when it has arrived, paused until then.
+
+Each goes the way of any other image: written back and unmapped from the old host, then mapped to the new one, under a
+new epoch. So two hosts never write to it, and a command that was killed is completed by repeating it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.cluster.image_plan import follows, plan_images
+from rocks.database.image_places import disk_locations
+from rocks.errors import CLASSES, BusyError, HostError, RocksError, StateError
+
+if TYPE_CHECKING:
+    from rocks.actions.vm_moves import Ways
+    from rocks.cluster.image_plan import ImageSpec
+    from rocks.cluster.records import Lease, VirtualMachine
+    from rocks.database.connection import Database
+    from rocks.imgstorage.client import Watcher
+    from rocks.imgstorage.client.answers import ImageRow
+
+
+class _Watching(NamedTuple):
+    """Progress of the transfers; without `ways` nobody watches."""
+
+    ways: Ways | None
+
+    @property
+    def displays_progress(self) -> bool:
+        return self.ways is not None
+
+    def progress(self, line: str) -> None:
+        if self.ways is not None:
+            self.ways.progress(line)
+
+    def left(self, line: str) -> None:
+        if self.ways is not None:
+            self.ways.notify(line)
+
+
+def image_devices(vm: VirtualMachine) -> tuple[str, ...]:
+    """The devices of its images on NASes."""
+    return tuple(disk.path for disk in vm.disks if disk.is_mapped)
+
+
+def check_images(database: Database, vm: VirtualMachine, there: VirtualMachine) -> None:
+    """StateError when an image cannot follow the machine, BusyError when it cannot yet; errors of NAS and new host.
+
+    `vm` is the machine on its old host, `there` the same on the new one.
+    """
+    from rocks.actions.storage_access import open_storage
+    from rocks.imgstorage.client import questions
+
+    images = _images(database, there)
+    if not images:
+        return
+    assert vm.container is not None and there.container is not None
+    if not follows(there.container, vm.host):
+        raise _cannot(
+            vm,
+            f"{there.container.name} gets no copies of images (img_sync), and only an image with a copy moves",
+        )
+    with open_storage(database) as storage:
+        for image in images:
+            row = _row(storage.ask(questions.images_of(image.nas)), image)
+            _check_image(vm, image, row)
+        storage.ask(questions.initiator_of(there.container.name))  # its daemon runs
+
+
+def _check_image(vm: VirtualMachine, image: ImageSpec, row: ImageRow | None) -> None:
+    assert vm.container is not None
+    name, host = f"{image.nas}:{image.volume}", vm.container.name
+    if row is None or row.remotehost != host:
+        where = "nowhere" if row is None or row.remotehost is None else f"to {row.remotehost}"
+        raise _cannot(vm, f"its image {name} is mapped {where}, not to {host}")
+    if not row.persistent or image.is_persistent is False:
+        raise _cannot(
+            vm, f"the changes to its image {name} are discarded when it is unmapped (not persistent)"
+        )
+    if row.state == "remote":
+        raise _cannot(vm, f"its image {name} has no copy on {host} (img_sync no)")
+    if row.state in ("mapped", "seeding", "switching"):
+        raise BusyError(
+            f"{vm.name} does not move while it runs until its image {name} is copied to {host}: rocks list host "
+            f"storageop {image.nas} shows the progress"
+        )
+    if row.state not in ("local", "pulling"):
+        raise _cannot(vm, f"its image {name} is {row.state}: rocks list host storagemap {image.nas}")
+
+
+def _cannot(vm: VirtualMachine, why: str) -> StateError:
+    return StateError(f"{vm.name} does not move while it runs: {why}; stop it, and move it without live=yes")
+
+
+def pull_images(database: Database, vm: VirtualMachine, ways: Ways) -> None:
+    """Have the NASes take the changes so far, so that little is left for the moment when the machine is paused."""
+    from rocks.actions.storage_access import open_storage
+    from rocks.imgstorage.client import questions
+    from rocks.imgstorage.client.asking import WRITE_BACK_SECONDS
+
+    images = _images(database, vm)
+    if not images:
+        return
+    with open_storage(database) as storage:
+        asked = {image.volume: questions.pull_image(image.nas, image.volume) for image in images}
+        answers = storage.wait_each(asked, WRITE_BACK_SECONDS, _Watching(ways))
+    ways.progress("")
+    for error in answers.values():
+        if isinstance(error, RocksError):
+            raise CLASSES[error.family](f"{vm.name} is not moved: {error}", code=error.code)
+
+
+def bring_images(
+    database: Database, there: VirtualMachine, lease: Lease, ways: Ways | None, *, maps: bool
+) -> None:
+    """Unmap the images of the machine from its old host, and with `maps` map them to the new one.
+
+    The domain on the old host has ended. Raises the error of a NAS or host; the same call goes on then. BusyError when
+    a NAS does not have all changes within the time that a start waits for it.
+    """
+    from rocks.actions.map_batches import is_not_mapped, map_arrived
+    from rocks.actions.map_waits import WRITE_BACK_SECONDS
+    from rocks.actions.storage_access import open_storage
+    from rocks.imgstorage.client import questions
+
+    images = _images(database, there)
+    if not images:
+        return
+    watcher: Watcher = _Watching(ways)
+    with open_storage(database) as storage:
+        asked = {}
+        for image in images:
+            row = _row(storage.ask(questions.images_of(image.nas)), image)
+            if row is not None and row.remotehost == lease.host and not row.is_delete_remote:
+                if not row.persistent:
+                    raise StateError(
+                        f"{image.nas}:{image.volume} was set to be not persistent, so what the guest has written "
+                        f"would be discarded: rocks set host zvolattr {image.nas} {image.volume} persistent yes"
+                    )
+                asked[image.volume] = questions.unmap_image(image.nas, image.volume)
+        answers = storage.wait_each(asked, WRITE_BACK_SECONDS, watcher)
+        for error in answers.values():
+            if isinstance(error, RocksError) and not is_not_mapped(error):
+                raise error
+        if maps:
+            map_arrived(storage, images, {there.name.lower(): lease.token}, watcher)
+    watcher.progress("")
+
+
+def arrived_without(vm: VirtualMachine, target: str, error: RocksError, *, is_paused: bool) -> RocksError:
+    """The error of a machine that has arrived, and whose images have not."""
+    state = "paused until its images follow it" if is_paused else "off, and its images have not followed it"
+    return CLASSES[error.family](
+        f"{vm.name} is on {target}, {state}: {error}. When that is repaired: rocks move host vm {vm.name} {target} "
+        "live=yes",
+        code=error.code,
+    )
+
+
+def no_resume(vm: VirtualMachine, target: str, error: RocksError) -> HostError:
+    """The error of a machine that has arrived with its images, and was not resumed."""
+    return HostError(
+        f"{vm.name} is on {target} with its images, and may be paused: {error}. Then: rocks move host vm {vm.name} "
+        f"{target} live=yes"
+    )
+
+
+def _images(database: Database, vm: VirtualMachine) -> list[ImageSpec]:
+    """The images of the machine, on its recorded or new host."""
+    return plan_images(vm, disk_locations(database, [vm.name]))
+
+
+def _row(rows: tuple[ImageRow, ...], image: ImageSpec) -> ImageRow | None:
+    return next((row for row in rows if row.zvol == image.volume), None)

@@ -1,0 +1,49 @@
+"""Devices of images on a NAS that follow a machine to this host: placeholders until image storage maps the images.
+
+QEMU opens a placeholder when the machine arrives, paused. image storage then gives the same device its content.
+"""
+
+from __future__ import annotations
+
+from typing import Iterable
+
+from rocks.agent.host import Host
+from rocks.clock import Deadline
+from rocks.devices.device_mapper.tables import Placeholder
+from rocks.errors import IncoherentError, StateError
+from rocks.units import BYTES_PER_SECTOR
+from rocks.wire.live_moves import DiskSize
+
+_MAPPER = "/dev/mapper/"
+_REMOVE_SECONDS = 10.0
+
+
+def make_placeholders(host: Host, images: Iterable[DiskSize]) -> None:
+    """The devices, whose I/O fails. StateError when this host has a device of an image already."""
+    for image in images:
+        name = _device_name(image.path)
+        found = host.dm_devices().read(name)
+        if found is not None and not isinstance(found.table, Placeholder):
+            raise StateError(
+                f"this host has a device {image.path} already, so its image may be mapped here: rocks list host "
+                "storagemap"
+            )
+        if found is not None:
+            host.dm_devices().ensure_gone(name, Deadline(_REMOVE_SECONDS))  # it may have another size
+        host.dm_devices().ensure(name, Placeholder(image.size_bytes // BYTES_PER_SECTOR))
+
+
+def remove_placeholders(host: Host, paths: Iterable[str]) -> None:
+    """Remove those that image storage has given nothing. StateError for one that is open."""
+    for path in paths:
+        name = _device_name(path)
+        found = host.dm_devices().read(name)
+        if found is not None and isinstance(found.table, Placeholder):
+            host.dm_devices().ensure_gone(name, Deadline(_REMOVE_SECONDS))
+
+
+def _device_name(path: str) -> str:
+    folder, _, name = path.rpartition("/")
+    if f"{folder}/" != _MAPPER:
+        raise IncoherentError(f"{path[:80]!r} is no device of an image")
+    return name

@@ -1,0 +1,49 @@
+"""`rocks move host vm live=yes` of a machine whose disk is an image on the NAS, on real devices.
+
+The guest counts on its disk and on its console; its disk is judged bit for bit when the NAS has it again.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+
+from tests.lab.image_site import GUEST, ImageSite
+
+_SECONDS = 240.0
+MOVE = ("move", "host", "vm", GUEST)
+
+
+def test_a_machine_moves_with_its_image_and_back_after_the_command_was_killed(images: ImageSite) -> None:
+    """It counts on; its image has one host at a time, and the NAS has all that the guest has written on both."""
+    site = images.site
+    site.done("start", "host", "vm", GUEST)
+    site.wait_for_count("vmh1", GUEST, beyond=0)
+    images.wait_until_local("vmh1")
+    images.wait_for_state("mapped")
+    before = site.count("vmh1", GUEST)
+    print(site.done(*MOVE, "vmh2", "live=yes"))
+    there = site.wait_for_count("vmh2", GUEST, beyond=before)
+    assert (site.status(GUEST), site.domain_state("vmh1", GUEST)) == ("active", "absent")
+    assert images.device_status(site.lab["vmh1"]) == "absent"
+    images.wait_until_local("vmh2")
+    images.wait_for_state("mapped")
+
+    # back; the command is killed when the machine has arrived, and its image has not
+    command = site.frontend.begin(*MOVE, "vmh1", "live=yes")
+    end_at = time.monotonic() + _SECONDS
+    while site.domain_state("vmh1", GUEST) != "paused" or images.state().startswith("mapped"):
+        assert time.monotonic() < end_at and command.poll() is None
+        time.sleep(0.2)
+    command.send_signal(signal.SIGKILL)
+    command.communicate()
+    refused = site.rocks("resume", "host", "vm", GUEST)
+    assert refused.exit_status == 1 and f"rocks move host vm {GUEST} vmh1 live=yes" in refused.error_text
+    print(site.done(*MOVE, "vmh1", "live=yes"))
+    back = site.wait_for_count("vmh1", GUEST, beyond=there)
+    assert site.domain_state("vmh2", GUEST) == "absent"
+
+    site.done("stop", "host", "vm", GUEST)
+    images.wait_for_state("unmapped")
+    images.count_on_nas(max(back, site.count("vmh1", GUEST)))
+    assert images.leftovers("vmh1") == [] and images.leftovers("vmh2") == []
