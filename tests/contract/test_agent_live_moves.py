@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from rocks.agent import live_moves
+from rocks.agent import arriving_images, live_moves
 from rocks.agent.host import Host
 from rocks.agent.links import sync_links
 from rocks.agent.operations import perform
+from rocks.clock import Deadline
+from rocks.devices.device_mapper.fake.dm_devices import FakeDmDevices
+from rocks.devices.device_mapper.tables import Linear, Placeholder
 from rocks.devices.libvirt.fake import FakeDomains
 from rocks.devices.network.fake import FakeLinks
 from rocks.devices.network.packet_filter.fake import FakeFilters
-from rocks.errors import HostError, StateError
+from rocks.errors import HostError, IncoherentError, StateError
 from rocks.wire.agent import EndArrival, EndDeparture, LinkSpec, OperationOutcome, PerformRequest
-from rocks.wire.live_moves import Leave
+from rocks.wire.live_moves import DiskSize, Leave
 from rocks.wire.network import SyncLinksRequest
 
 XML = """<domain type='kvm'><name>g</name><uuid>u</uuid>
@@ -30,7 +34,14 @@ class End:
     def __init__(self, folder: Path) -> None:
         self.domains, self.links, self.filters = FakeDomains(), FakeLinks(), FakeFilters()
         self.links.add("trunk", "veth")
-        self.host = Host(folder, lambda: self.domains, lambda: self.links, open_filters=lambda: self.filters)
+        self.dm_devices = FakeDmDevices(lambda path: 2**21)
+        self.host = Host(
+            folder,
+            lambda: self.domains,
+            lambda: self.links,
+            open_filters=lambda: self.filters,
+            open_dm_devices=lambda: self.dm_devices,
+        )
 
     def perform(self, operation: EndArrival | EndDeparture) -> OperationOutcome:
         """Its outcome."""
@@ -162,3 +173,39 @@ def test_a_guest_that_may_be_frozen_does_not_leave(end: End) -> None:
         live_moves._renewed(end.host, Leave("g", 7, "m", ()))
     found = end.domains.find("g")
     assert found is not None and (found.autostart, found.token) == (True, 6)
+
+
+IMAGE = DiskSize("vda", "/dev/mapper/g-vol-snap", 2**30)
+
+
+def test_a_machine_whose_images_follow_has_arrived_when_it_is_paused(
+    end: End, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """libvirt does not resume it, so nothing is waited for; without an arrival its placeholder is removed."""
+    monkeypatch.setattr(live_moves, "_SETTLED_SECONDS", 3600.0)
+    arriving_images.make_placeholders(end.host, [IMAGE])
+    end.domains.begin_arrival(XML.format(7))
+    end.domains.end_arrival("g")
+    outcome = end.perform(EndArrival("g", 7, images=(IMAGE.path,)))
+    assert not outcome.changed and outcome.error is None
+    end.domains.destroy("g")
+    end.domains.erase("g")
+    assert end.dm_devices.read("g-vol-snap") is not None
+    assert end.perform(EndArrival("g", 7, images=(IMAGE.path,))).error is None
+    assert end.dm_devices.read("g-vol-snap") is None
+
+
+def test_placeholders_replace_those_of_an_earlier_attempt_only(end: End) -> None:
+    """An image that grew has another size; the device of an image that is mapped is neither replaced nor removed."""
+    arriving_images.make_placeholders(end.host, [IMAGE])
+    arriving_images.make_placeholders(end.host, [replace(IMAGE, size_bytes=2**31)])
+    found = end.dm_devices.read("g-vol-snap")
+    assert found is not None and found.table == Placeholder(2**31 // 512)
+    end.dm_devices.ensure_gone("g-vol-snap", Deadline(0))
+    end.dm_devices.ensure("g-vol-snap", Linear(2**21, "/dev/zvol/tank/g-vol"))
+    with pytest.raises(StateError, match="this host has a device /dev/mapper/g-vol-snap already"):
+        arriving_images.make_placeholders(end.host, [IMAGE])
+    arriving_images.remove_placeholders(end.host, [IMAGE.path])
+    assert end.dm_devices.read("g-vol-snap") is not None
+    with pytest.raises(IncoherentError, match="is no device of an image"):
+        arriving_images.make_placeholders(end.host, [replace(IMAGE, path="/dev/sda")])

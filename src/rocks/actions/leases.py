@@ -25,14 +25,14 @@ from rocks.cluster.lease_plan import (
     still_at_work,
     target_answers,
 )
-from rocks.cluster.live_moves import has_arrived
+from rocks.cluster.live_moves import domain_on, has_arrived
 from rocks.cluster.start_plan import container_of, is_active, saved_domain
 from rocks.database import disk_copies, leases
 from rocks.database.disk_copies import DiskCopy
 from rocks.database.secrets import resolve_secret
 from rocks.errors import HostError, RocksError, StateError
 from rocks.hosts.settings import CannotAskError
-from rocks.wire.agent import EndDeparture
+from rocks.wire.agent import EndArrival, EndDeparture, StopDomain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -269,6 +269,8 @@ def give_up_moves(
 
     `report` gets the lines about disks instead, each before the lease is changed: a command that is killed afterwards
     finds no migration when it is repeated, and would not print them.
+
+    A machine that has arrived on a host that answers, and waits there for its images on a NAS, is ended there.
     """
     failed: dict[str, RocksError] = {}
     warnings: list[str] = []
@@ -279,6 +281,13 @@ def give_up_moves(
     for lease in moving:
         assert lease.target is not None
         here, there = answers[lease.name]
+        if _waits_for_images(database, lease, there):
+            error = _end_waiting(database, lease)
+            if error is not None:
+                failed[lease.name.lower()] = error
+            else:
+                _give_up_move(database, lease, True, report or warnings.append)
+            continue
         if not (is_silent(there) or (force.host_is_off and isinstance(there, CannotAskError))):
             failed[lease.name.lower()] = (
                 target_answers(lease, str(there))
@@ -292,6 +301,28 @@ def give_up_moves(
             continue
         _give_up_move(database, lease, has_arrived(lease, here, there), report or warnings.append)
     return GivenUp(failed, tuple(warnings))
+
+
+def _waits_for_images(database: Database, lease: Lease, there: HostFacts | RocksError) -> bool:
+    """Whether the machine is on its new host, paused, and has images on a NAS, which follow it then."""
+    found = domain_on(there, lease.name)
+    if found is None or found.state != "paused" or found.token != lease.token:
+        return False
+    return any(_is_device(path) for _, path in leases.disks_of(database, lease.name))
+
+
+def _end_waiting(database: Database, lease: Lease) -> RocksError | None:
+    assert lease.target is not None
+    images = tuple(path for host, path in leases.disks_of(database, lease.name) if host == lease.target)
+    ends = [StopDomain(lease.name, lease.token), EndArrival(lease.name, lease.token, images=images)]
+    database.end_reading()
+    with open_fleet(database, [lease.target]) as fleet:
+        for end in ends:
+            ((_, outcome),) = perform_operations(fleet, {lease.target: [end]})
+            error = error_of(outcome)
+            if error is not None:
+                return error
+    return None
 
 
 def _give_up_move(database: Database, lease: Lease, arrived: bool | None, report: Report) -> None:

@@ -153,7 +153,7 @@ def arrived_without(vm: VirtualMachine, target: str, error: RocksError, *, is_pa
     state = "paused until its images follow it" if is_paused else "off, and its images have not followed it"
     return CLASSES[error.family](
         f"{vm.name} is on {target}, {state}: {error}. When that is repaired: rocks move host vm {vm.name} {target} "
-        "live=yes",
+        f'live=yes; or, to end its guest: rocks stop host vm {vm.name} force=yes reason="…"',
         code=error.code,
     )
 

@@ -35,8 +35,7 @@ def make_placeholders(host: Host, images: Iterable[DiskSize]) -> None:
 
 def remove_placeholders(host: Host, paths: Iterable[str]) -> None:
     """Remove those that image storage has given nothing. StateError for one that is open."""
-    for path in paths:
-        name = _device_name(path)
+    for name in (_device_name(path) for path in paths if path.startswith(_MAPPER)):
         found = host.dm_devices().read(name)
         if found is not None and isinstance(found.table, Placeholder):
             host.dm_devices().ensure_gone(name, Deadline(_REMOVE_SECONDS))

@@ -6,7 +6,7 @@ import pytest
 
 from rocks.devices.device_mapper.fake.dm_devices import FakeDmDevices
 from rocks.devices.device_mapper.rules import UUID_PREFIX
-from rocks.devices.device_mapper.tables import Linear, Snapshot, SnapshotMerge, Table
+from rocks.devices.device_mapper.tables import Linear, Placeholder, Snapshot, SnapshotMerge, Table
 from rocks.devices.iscsi_initiator.driver import LOGGED_IN, SessionFact
 from rocks.devices.iscsi_initiator.fake import FakeSessions
 from rocks.devices.iscsi_target.fake import FakeTargets
@@ -15,6 +15,7 @@ from rocks.errors import BusyError
 from rocks.imgstorage.host.access import Access
 from rocks.imgstorage.host.device_handlers import DeviceHandlers
 from rocks.imgstorage.host.effects import (
+    EnsureDeviceGone,
     EnsureLinearDevice,
     EnsureLocalOrigin,
     EnsureMergeDevice,
@@ -99,3 +100,35 @@ def test_a_device_that_a_crash_left_without_a_table_gets_it_when_the_step_is_rep
     known = HostImage(ZVOL, "tank", stage="mapped", size_bytes=GIB)
     handlers[type(effect)](effect, Access("id", 1, known, "nas", "tank/a-vol", "10.0.0.1", 3260, 7443, None))
     assert dm_devices.is_live(name, table)
+
+
+@pytest.mark.parametrize(
+    ("effect", "table"),
+    [
+        (EnsureOverlayDevice(ZVOL, "tank"), Snapshot(SECTORS, f"/dev/mapper/{ORIGIN}", COW)),
+        (EnsureLinearDevice(ZVOL, "tank"), Linear(SECTORS, LOCAL)),
+    ],
+    ids=["overlay", "linear"],
+)
+def test_placeholder_of_an_arriving_guest_gets_the_image(effect: HostEffect, table: Table) -> None:
+    """While the guest has it open; a map that is undone before leaves it to the next one."""
+    pools = FakePools({"tank": 20 * GIB})
+    pools.ensure_volume("tank/a-vol", GIB, 16384)
+    pools.ensure_volume("tank/a-vol-temp-write", GIB, 8192, GIB // 4)
+    dm_devices = FakeDmDevices(lambda path: SECTORS if path.startswith("/dev/") else None)
+    dm_devices.ensure(ORIGIN, Linear(SECTORS, LOCAL))
+    dm_devices.ensure(SNAP, Placeholder(SECTORS))
+    dm_devices.devices[SNAP].holders = 1
+    handlers = DeviceHandlers(pools, FakeSessions(FakeTargets(""), "i"), dm_devices).handlers
+    access = Access(
+        "id", 1, HostImage(ZVOL, "tank", size_bytes=GIB), "nas", "tank/a-vol", "10.0.0.1", 3260, 7443, None
+    )
+    handlers[EnsureDeviceGone](EnsureDeviceGone(ZVOL), access)
+    left = dm_devices.read(SNAP)
+    assert left is not None and left.table == Placeholder(SECTORS)
+    handlers[type(effect)](effect, access)
+    handlers[type(effect)](effect, access)
+    assert dm_devices.is_live(SNAP, table)
+    dm_devices.devices[SNAP].table, dm_devices.devices[SNAP].holders = Placeholder(SECTORS), 0
+    handlers[EnsureDeviceGone](EnsureDeviceGone(ZVOL), access)
+    assert dm_devices.read(SNAP) is None, "nobody waits for it"

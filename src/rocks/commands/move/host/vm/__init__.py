@@ -31,9 +31,10 @@ class Command(rocks.commands.Command):
     </arg>
     <param type='bool' name='live' default='no'>
     yes: move a machine that runs, without stopping it. Its disks must be image files of its host, in an image directory
-    that the other host has, too. It is an error for a machine with cores, huge pages or devices of its host for itself,
-    with UEFI, or with disks on a NAS: stop that one, and move it without live=yes. The machine runs on at most one of
-    the hosts at any moment. After an interrupt, the same command finds out where, and completes or undoes the move.
+    that the other host has, too, or images on a NAS that are copied to its host; for these it is paused for some
+    seconds, until the other host has them. It is an error for a machine with cores, huge pages or devices of its host
+    for itself, or with UEFI: stop that one, and move it without live=yes. The machine runs on at most one of the
+    hosts at any moment. After an interrupt, the same command finds out where, and completes or undoes the move.
     </param>
     <param type='string' name='disks' default='copy' values='copy,there'>
     copy: the disks are copied to the host. there: the host has them, and nothing is copied. After a live migration to

@@ -1,0 +1,267 @@
+"""Images on a NAS follow a machine that moves while it runs: real daemons, played agents of its two hosts.
+
+Whether QEMU runs on from the device that it had open is shown in the lab (test_image_moves).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+import pytest
+
+from rocks.actions import host_requests, leases, live_move_ends, live_moves, map_batches, vm_power, vm_start
+from rocks.devices.device_mapper.tables import Linear, Placeholder, Snapshot
+from rocks.errors import HostError, RocksError, ToolError
+from rocks.hosts.fleet import Fleet
+from rocks.wire.agent import EndArrival, Operation, OperationOutcome, ResumeDomain, StartDomain, StopDomain
+from rocks.wire.facts import DiskFact, DomainFact, DomainState, HostFacts
+from rocks.wire.live_moves import Arrive, Leave, Result
+from tests.system.commands.conftest import Ended, rocks, silent_hosts, site, vm_site
+from tests.system.imgstorage.image_site import NAS, HostMachine
+from tests.system.imgstorage.storage_site import HOST, OTHER, Storage, certified, daemons, storage
+
+__all__ = ["certified", "daemons", "rocks", "silent_hosts", "site", "storage", "vm_site"]
+
+_GIB = 2**30
+
+
+class PlayedHosts:
+    """The agents of both hosts: one machine, which is somewhere in some state, and QEMU, which has its device open."""
+
+    def __init__(self, storage: Storage, name: str) -> None:
+        self.storage, self.name = storage, name
+        self.device = f"{name}-vol-snap"
+        self.place, self.state, self.token = "", "running", 0
+        self.silent: set[str] = set()
+        self.resumed_on: list[str] = []
+
+    def machine(self, host: str) -> HostMachine:
+        """The host's devices."""
+        return self.storage.images.hosts[host]
+
+    def move_live(
+        self, old: object, new: object, settings: object, leave: Leave, arrive: Arrive, watch: object
+    ) -> Result:
+        """As the real one: QEMU opens a placeholder there; the guest writes until it is paused."""
+        assert leave.images == (f"/dev/mapper/{self.device}",) and leave.paths == ()
+        there = self.machine(OTHER if self.place == HOST else HOST)
+        there.dm_devices.ensure(self.device, Placeholder(_GIB // 512))
+        there.dm_devices.devices[self.device].holders = 1
+        here = self.machine(self.place)
+        here.pools.write(f"tank/{self.name}-vol", b"the last word", 8192)
+        here.dm_devices.devices[self.device].holders = 0
+        self.place, self.state, self.token = there.name, "paused", leave.token
+        return Result()
+
+    def ask_facts(
+        self, database: object, fleet: object, hosts: Collection[str], *more: object, **others: object
+    ) -> dict[str, HostFacts | RocksError]:
+        """As the real one."""
+        del database, fleet, more, others
+        return {
+            host: HostError(f"{host} is silent") if host in self.silent else self._facts(host)
+            for host in hosts
+        }
+
+    def _facts(self, host: str) -> HostFacts:
+        state: DomainState = self.state  # type: ignore[assignment]
+        found = DomainFact(self.name, "u", state, self.token, 64, 1, False, True, False)
+        # only the host that has the image mapped has its device
+        is_there = self.machine(host).dm_devices.read(self.device) is not None
+        disks = (DiskFact(f"/dev/mapper/{self.device}", is_there, is_there, _GIB, 0, 0),)
+        domains = (found,) if host == self.place else ()
+        return HostFacts("x", "6.1", "x86_64", 2**16, 64, True, True, "kvm", domains, disks, ())
+
+    def perform_operations(
+        self, fleet: Fleet, operations: Mapping[str, Sequence[Operation]], progress: object = None
+    ) -> Iterator[tuple[str, OperationOutcome | RocksError]]:
+        """As the real one."""
+        del fleet, progress
+        for host, operation in ((host, one) for host, of_host in operations.items() for one in of_host):
+            if host in self.silent:
+                yield operation.name, HostError(f"{host} is silent")
+                continue
+            self._perform(host, operation)
+            yield operation.name, OperationOutcome(operation.name, True)
+
+    def _perform(self, host: str, operation: Operation) -> None:
+        devices = self.machine(host).dm_devices
+        if isinstance(operation, ResumeDomain):
+            live = devices.read(self.device)
+            assert live is not None and not isinstance(live.table, Placeholder)
+            self.resumed_on.append(host)
+            self.state = "running"
+        elif isinstance(operation, StopDomain) and host == self.place:
+            devices.devices[self.device].holders = 0
+            self.place = ""
+        elif isinstance(operation, EndArrival):
+            live = devices.read(self.device)
+            if host != self.place and live is not None and isinstance(live.table, Placeholder):
+                del devices.devices[self.device]
+        elif isinstance(operation, StartDomain):
+            self.place, self.state, self.token = host, "running", operation.token
+            devices.devices[self.device].holders = 1
+
+
+@pytest.fixture
+def played(storage: Storage, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> PlayedHosts:
+    """A machine that runs on the first host, its image copied there."""
+    name = re.sub(r"[^a-z]+", "-", request.node.name.removeprefix("test_")).strip("-")
+    made = PlayedHosts(storage, storage.add_vm(name))
+    storage.done("set", "host", "attr", OTHER, "img_sync", "yes")
+    for module in (vm_start, live_moves, live_move_ends, leases, vm_power):
+        monkeypatch.setattr(module, "ask_facts", made.ask_facts)
+    for module in (vm_start, live_move_ends, leases, vm_power):
+        monkeypatch.setattr(module, "perform_operations", made.perform_operations)
+    monkeypatch.setattr(host_requests, "ask_facts", made.ask_facts)
+    monkeypatch.setattr(live_moves, "move_live", made.move_live)
+    storage.done("start", "host", "vm", name)
+    storage.images.wait_for_state(f"{name}-vol", "local")
+    return made
+
+
+def move(played: PlayedHosts, to: str = OTHER) -> Ended:
+    """Move it while it runs."""
+    return played.storage.rocks("move", "host", "vm", played.name, to, "live=yes")
+
+
+def lease(played: PlayedHosts) -> tuple[object, ...]:
+    """State and host of its lease."""
+    database = played.storage.cluster.database
+    database.rollback()
+    (row,) = database.rows("SELECT State, Host FROM vm_leases WHERE Name = %s", [played.name])
+    return row
+
+
+def owner(played: PlayedHosts) -> object:
+    """The host that has its image."""
+    return played.storage.images.row(f"{played.name}-vol")["remotehost"]
+
+
+def test_followed(played: PlayedHosts) -> None:
+    """The new host reads what the guest has written last; the old one has no device; and back, from the copy there."""
+    assert f"{played.name} runs on {OTHER} now" in move(played).out
+    assert (played.resumed_on, lease(played), owner(played)) == ([OTHER], ("running", OTHER), OTHER)
+    live = played.machine(OTHER).dm_devices.read(played.device)
+    assert live is not None and isinstance(live.table, Snapshot | Linear) and live.open_count
+    images = played.storage.images
+    assert images.nas.pools.read(f"tank/{played.name}-vol", 13, 8192) == b"the last word"
+    assert played.machine(HOST).dm_devices.read(played.device) is None
+    images.wait_for_state(f"{played.name}-vol", "local")
+    # nothing was written there, so the first host's copy is the newest: it is not copied again
+    assert f"{played.name} runs on {HOST} now" in move(played, HOST).out
+    assert images.row(f"{played.name}-vol")["remotehost"] == HOST
+    played.storage.done("stop", "host", "vm", played.name)
+    played.storage.done("stop", "host", "vm", played.name, "terminate=true")
+    assert images.leftovers(HOST) == [] and images.leftovers(OTHER) == []
+
+
+def test_waits_for_repair(played: PlayedHosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new host cannot log in to the NAS: the guest stays paused with its device, and the same command goes on."""
+
+    def no_login(*_: object, **__: object) -> object:
+        raise ToolError("iscsiadm: no such luck")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(played.machine(OTHER).sessions, "ensure_session", no_login)
+        ended = move(played)
+    assert ended.status == 1 and "no such luck" in ended.err
+    again = f"rocks move host vm {played.name} {OTHER} live=yes"
+    assert (
+        f"{played.name} is on {OTHER}, paused until its images follow it" in ended.err and again in ended.err
+    )
+    assert (lease(played), owner(played), played.resumed_on) == (("moving", HOST), None, [])
+    live = played.machine(OTHER).dm_devices.read(played.device)
+    assert live is not None and isinstance(live.table, Placeholder) and live.open_count == 1
+    assert again in played.storage.rocks("resume", "host", "vm", played.name).err
+    assert f"{played.name} runs on {OTHER} now" in move(played).out
+    assert (lease(played), owner(played), played.resumed_on) == (("running", OTHER), OTHER, [OTHER])
+    played.storage.done("stop", "host", "vm", played.name)
+    played.storage.done("stop", "host", "vm", played.name, "terminate=true")
+
+
+def test_given_up(played: PlayedHosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operator ends the guest that waits: nothing of its disk is lost, and it starts again."""
+
+    def no_login(*_: object, **__: object) -> object:
+        raise ToolError("iscsiadm: no such luck")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(played.machine(OTHER).sessions, "ensure_session", no_login)
+        assert move(played).status == 1
+    played.storage.done("stop", "host", "vm", played.name, "force=yes", "reason=its NAS is away")
+    assert lease(played) == ("released", None)
+    assert played.machine(OTHER).dm_devices.read(played.device) is None
+    played.storage.done("start", "host", "vm", played.name)
+    assert (lease(played), owner(played)) == (("running", HOST), HOST)
+    assert played.machine(HOST).pools.read(f"tank/{played.name}-vol", 13, 8192) == b"the last word"
+    played.storage.done("stop", "host", "vm", played.name)
+    played.storage.done("stop", "host", "vm", played.name, "terminate=true")
+
+
+def test_old_host_silent(played: PlayedHosts) -> None:
+    """It has what the guest wrote last: the guest waits for it, and does not go on with an older disk."""
+    real = played.move_live
+
+    def move_live(*arguments: object) -> Result:
+        result = real(*arguments)  # type: ignore[arg-type]
+        played.silent = {HOST}
+        return result
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(live_moves, "move_live", move_live)
+        ended = move(played)
+    assert ended.status == 1 and f"{HOST} is silent" in ended.err
+    assert (lease(played), owner(played), played.resumed_on) == (("moving", HOST), HOST, [])
+    played.silent = set()
+    assert f"{played.name} runs on {OTHER} now" in move(played).out
+    assert played.storage.images.nas.pools.read(f"tank/{played.name}-vol", 13, 8192) == b"the last word"
+    played.storage.done("stop", "host", "vm", played.name)
+    played.storage.done("stop", "host", "vm", played.name, "terminate=true")
+
+
+@pytest.mark.parametrize("moment", ["unmap", "map", "resume", "record"])
+def test_killed(played: PlayedHosts, moment: str) -> None:
+    """Before or after each step; the same command goes on, and the guest goes on once, with its last write."""
+
+    class KilledError(BaseException):
+        """The command is gone."""
+
+    def die(*_: object, **__: object) -> object:
+        raise KilledError
+
+    place = {
+        "unmap": (live_move_ends, "bring_images"),
+        "map": (map_batches, "map_arrived"),
+        "resume": (live_move_ends, "ResumeDomain"),
+        "record": (live_move_ends, "record_move"),
+    }[moment]
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KilledError):
+        patch.setattr(*place, die)
+        move(played)
+    assert lease(played) == ("moving", HOST)
+    assert f"{played.name} runs on {OTHER} now" in move(played).out
+    assert (lease(played), owner(played), played.resumed_on) == (("running", OTHER), OTHER, [OTHER])
+    assert played.storage.images.nas.pools.read(f"tank/{played.name}-vol", 13, 8192) == b"the last word"
+    played.storage.done("stop", "host", "vm", played.name)
+    played.storage.done("stop", "host", "vm", played.name, "terminate=true")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("set", "host", "attr", OTHER, "img_sync", "no"), "only an image with a copy moves"),
+        (("set", "host", "zvolattr", NAS, "{}-vol", "persistent", "no"), "discarded when it is unmapped"),
+    ],
+    ids=["nocopy", "forgets"],
+)
+def test_refused(played: PlayedHosts, change: tuple[str, ...], message: str) -> None:
+    """Before anything is changed."""
+    played.storage.done(*(word.format(played.name) for word in change))
+    ended = move(played)
+    assert ended.status == 1 and message in ended.err and "move it without live=yes" in ended.err
+    assert (lease(played), owner(played)) == (("running", HOST), HOST)
+    played.storage.done("set", "host", "zvolattr", NAS, f"{played.name}-vol", "persistent", "yes")
+    played.storage.done("stop", "host", "vm", played.name)
+    played.storage.done("stop", "host", "vm", played.name, "terminate=true")
