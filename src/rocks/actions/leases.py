@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from rocks.cluster.shape_plan import Placement
     from rocks.cluster.start_plan import StartPlan
     from rocks.database.connection import Database
-    from rocks.wire.agent import VfSpec
+    from rocks.wire.agent import Operation, VfSpec
     from rocks.wire.facts import HostFacts
 
     Report = Callable[[str], None]
@@ -314,7 +314,7 @@ def _waits_for_images(database: Database, lease: Lease, there: HostFacts | Rocks
 def _end_waiting(database: Database, lease: Lease) -> RocksError | None:
     assert lease.target is not None
     images = tuple(path for host, path in leases.disks_of(database, lease.name) if host == lease.target)
-    ends = [StopDomain(lease.name, lease.token), EndArrival(lease.name, lease.token, images=images)]
+    ends: list[Operation] = [StopDomain(lease.name, lease.token), EndArrival(lease.name, lease.token, images=images)]
     database.end_reading()
     with open_fleet(database, [lease.target]) as fleet:
         for end in ends:

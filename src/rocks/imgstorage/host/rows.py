@@ -12,7 +12,7 @@ from rocks.imgstorage.store.host import HostStore
 from rocks.units import BYTES_PER_GIB, BYTES_PER_SECTOR
 
 _SUFFIX = guest_device("")
-_WORDS = {Linear: "linear", SnapshotMerge: "snapshot-merge", Placeholder: "arriving"}
+_KINDS = {Linear: "linear", SnapshotMerge: "snapshot-merge", Placeholder: "arriving"}
 PAUSED = "the guest is paused: no free space in the pool for its writes"
 
 
@@ -58,7 +58,7 @@ def device_rows(store: HostStore, dm_devices: DmDriver, sessions: SessionDriver)
 
 def _status(mapping: DmDeviceFact) -> Dict[str, Any]:
     table = mapping.table
-    kind = next((word for shape, word in _WORDS.items() if isinstance(table, shape)), "snapshot")
+    kind = next((name for shape, name in _KINDS.items() if isinstance(table, shape)), "snapshot")
     length: Optional[int] = getattr(table, "length_sectors", None)
     row: Dict[str, Any] = {"status": kind, "size": (length or 0) * BYTES_PER_SECTOR // BYTES_PER_GIB}
     if mapping.status is not None:
