@@ -105,11 +105,15 @@ def check_live(vm: VirtualMachine, target: Host, plan: MovePlan, lease: Lease | 
     source = container_of(vm).name
     stop = "stop it, and move it without live=yes"
     if lease is None or lease.state != "running" or (lease.host or "").lower() != source.lower():
-        state = "off" if lease is None or not lease.is_held else f"{lease.state} on {lease.host}"
-        raise StateError(
-            f"{vm.name} does not run on {source}, by its lease it is {state}; a machine that is off moves without "
-            f"live=yes: rocks move host vm {vm.name} {target.name}"
-        )
+        move = f"without live=yes: rocks move host vm {vm.name} {target.name}"
+        state, remedy = "off", f"a machine that is off moves {move}"
+        if lease is not None and lease.is_held:
+            state = f"{lease.state} on {lease.host}"
+            if lease.state == SAVED:
+                remedy = f"rocks restore host vm {vm.name} continues it there"
+            else:  # a stop whose host did not answer, too, is ended by another one
+                remedy = f"rocks stop host vm {vm.name} ends that; then it moves {move}"
+        raise StateError(f"{vm.name} does not run on {source}, by its lease it is {state}; {remedy}")
     copied = {file.path for file in plan.files}
     for disk in vm.disks:
         if disk.path not in copied and not disk.is_mapped:

@@ -79,8 +79,20 @@ def test_a_machine_that_runs_moves_with_image_files_that_keep_their_paths() -> N
     runs = Lease("web", 4, "vmc-0-0", "running")
     plan = plan_move(VM, TARGET, set(), ())
     check_live(VM, TARGET, plan, runs)
-    for lease in (None, Lease("web", 4, None, "released"), Lease("web", 4, "vmc-0-0", "saved")):
-        with pytest.raises(StateError, match="web does not run on vmc-0-0, by its lease it is "):
+    move = "without live=yes: rocks move host vm web vmc-0-1"
+    for lease, text in (
+        (None, f"off; a machine that is off moves {move}"),
+        (Lease("web", 4, None, "released"), f"off; a machine that is off moves {move}"),
+        (
+            Lease("web", 4, "vmc-0-0", "saved"),
+            "saved on vmc-0-0; rocks restore host vm web continues it there",
+        ),
+        (
+            Lease("web", 4, "vmc-0-0", "stopping"),
+            f"stopping on vmc-0-0; rocks stop host vm web ends that; then it moves {move}",
+        ),
+    ):
+        with pytest.raises(StateError, match=f"web does not run on vmc-0-0, by its lease it is {text}$"):
             check_live(VM, TARGET, plan, lease)
     with pytest.raises(StateError, match="live=yes needs disks that are image files of vmc-0-0, and file:"):
         check_live(VM, TARGET, plan_move(VM, TARGET, {0}, ()), runs)
