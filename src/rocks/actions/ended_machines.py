@@ -12,7 +12,7 @@ from rocks.actions.host_requests import ask_facts, open_fleet
 from rocks.actions.interrupted_moves import GuestRunsError, end_interrupted
 from rocks.actions.partitions import leave_partitions
 from rocks.actions.vm_locks import lock_vms
-from rocks.cluster.lease_plan import MOVING
+from rocks.cluster.lease_plan import MOVING, STOPPING
 from rocks.database import leases
 from rocks.errors import RocksError, UserError
 from rocks.wire.ended import MOST_NAMES
@@ -47,28 +47,33 @@ def take_ended(
 ) -> list[str]:
     """Release the leases of those machines that run on the host by the database, and not by the host; returns them.
 
-    `terminate` gets them, if there are any, also when the report of another one ends in an error.
+    So are those whose stop was interrupted, or lost its host: they keep the reason of a stop by force, and
+    `terminate`, which gets the others also when the report of another one ends in an error, does not get them.
 
     A live migration that was interrupted is ended before, when the guest is off on both hosts. Other names are ignored:
     a host reports only its own machines. BusyError while another command, or an agent of a migration, works on one of
     them, HostError when the host does not answer; then nothing is released. HostError when the other host of a
-    migration does not answer, BusyError while an agent of it works, StateError while its guest is paused: then the
-    other machines are released before. Commits.
+    migration does not answer, BusyError while an agent of it works or a command stops a machine, StateError while its
+    guest is paused: then the other machines are released before. Commits.
     """
-    named = {name.lower() for name in names}
-    held = _running_or_moving(database, host, named)
+    held = _that_may_run(database, host, {name.lower() for name in names})
     if not held:
         return []
-    for error in lock_vms(database, [lease.name for lease in held], also_moving=True).values():
-        raise error
-    failed = end_interrupted(database, [lease.name for lease in held], lambda line: None).values()
+    busy = lock_vms(database, [lease.name for lease in held], also_moving=True)
+    for lease in held:
+        if lease.name in busy and lease.state != STOPPING:
+            raise busy[lease.name]
+    locked = [lease.name for lease in held if lease.name not in busy]
+    failed = end_interrupted(database, locked, lambda line: None)
     # a guest that runs has left here what has ended; any other error has the host report it once more
-    unsettled = [error for error in failed if not isinstance(error, GuestRunsError)]
-    held = _running_or_moving(database, host, named)  # as it is under the locks
+    unsettled = [error for error in failed.values() if not isinstance(error, GuestRunsError)]
+    held = _that_may_run(database, host, {name.lower() for name in locked})  # as it is under the locks
     gone = _release(database, host, [lease for lease in held if lease.state != MOVING])
-    if gone and terminate is not None:
-        terminate(gone)
-    for error in unsettled:
+    stopped = {lease.name for lease in held if lease.state == STOPPING}
+    by_themselves = [name for name in gone if name not in stopped]
+    if by_themselves and terminate is not None:
+        terminate(by_themselves)
+    for error in (*unsettled, *busy.values()):
         raise error
     return gone
 
@@ -85,7 +90,11 @@ def _release(database: Database, host: str, held: Sequence[Lease]) -> list[str]:
         raise answer
     ended = {name.lower() for name in answer.ended}
     gone = [lease.name for lease in held if lease.name.lower() in ended]
-    leases.release_leases(database, gone, f"it ended by itself on {host}")
+    stopped = [lease.name for lease in held if lease.name in gone and lease.state == STOPPING]
+    leases.give_up_leases(database, stopped)
+    leases.release_leases(
+        database, [name for name in gone if name not in stopped], f"it ended by itself on {host}"
+    )
     database.commit()
     if gone:
         leave_partitions(database)
@@ -93,10 +102,11 @@ def _release(database: Database, host: str, held: Sequence[Lease]) -> list[str]:
     return gone
 
 
-def _running_or_moving(database: Database, host: str, names: set[str]) -> list[Lease]:
-    """The named machines that run on the host by their leases, or move from or to it."""
+def _that_may_run(database: Database, host: str, names: set[str]) -> list[Lease]:
+    """The named machines that run on the host by their leases, were to stop there, or move from or to it."""
     found = leases.leases_of_hosts(database, [host])
-    return [lease for lease in found if lease.name.lower() in names and lease.state in ("running", MOVING)]
+    states = ("running", STOPPING, MOVING)
+    return [lease for lease in found if lease.name.lower() in names and lease.state in states]
 
 
 class Termination:

@@ -15,7 +15,7 @@ from rocks.actions.outcomes import Outcomes
 from rocks.actions.partitions import leave_partitions
 from rocks.actions.vm_documents import connections_of
 from rocks.actions.vm_locks import lock_vms
-from rocks.cluster.lease_plan import MOVING, SAVED, place_of
+from rocks.cluster.lease_plan import MOVING, SAVED, STOPPING, place_of
 from rocks.cluster.live_moves import doubt_of
 from rocks.cluster.records import Host, VirtualMachine
 from rocks.cluster.start_plan import links_of
@@ -121,7 +121,7 @@ def stop_machines(
         held = leases.read_leases(database, list(machines), lock=True)
     places = _places(machines, held, outcomes)
     if action in ENDING:
-        leases.set_state(database, list(places), "stopping", action, force.reason if force else None)
+        leases.set_state(database, list(places), STOPPING, action, force.reason if force else None)
     if action in ENDING and force is None:
         leases.forget_reasons(database, list(places))  # what was taken from a failed host stays off, too
     database.commit()

@@ -22,6 +22,9 @@ SAVED = "saved"
 MOVING = "moving"
 """State of the lease of a machine that moves to another host while it runs: either host may run it."""
 
+STOPPING = "stopping"
+"""State of the lease of a machine that a command stops, or began to stop: its host has not reported its end."""
+
 DiskKey = tuple[str, str]
 """A disk in leases: the host and the path there."""
 

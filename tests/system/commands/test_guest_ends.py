@@ -11,6 +11,7 @@ import pytest
 
 from rocks.actions import ended_machines, message_broker
 from rocks.actions.installation_service import make_service
+from rocks.actions.vm_locks import lock_vms
 from rocks.agent.ended import report_ends
 from rocks.database.connection import Database
 from rocks.errors import HostError, UserError
@@ -113,12 +114,46 @@ def test_a_guest_that_runs_again_keeps_its_lease(guests: Guests, monkeypatch: py
     assert (guests.lease(), guests.terminated, note.exists()) == ("running", [], False)
 
 
-@pytest.mark.parametrize("state", ["starting", "stopping"])
-def test_a_command_that_works_on_the_guest_decides(guests: Guests, state: str) -> None:
-    guests.site.change("UPDATE vm_leases SET State = %s", [state])
+def test_a_start_decides_about_the_guest_itself(guests: Guests) -> None:
+    guests.site.change("UPDATE vm_leases SET State = 'starting'")
     guests.note("web")
     assert guests.report() == []
-    assert guests.lease() == state
+    assert guests.lease() == "starting"
+
+
+def test_a_report_waits_for_the_stop_that_is_at_work(guests: Guests, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked of the host only when the stop is over; it keeps the reason of a stop by force, and the image."""
+    guests.site.change("UPDATE vm_leases SET State = 'stopping', Reason = 'burnt'")
+    note = guests.note("web")
+    with Database(guests.site.database.settings) as stop:
+        assert lock_vms(stop, ["web"]) == {}
+        with pytest.raises(HostError, match="takes no report of ended machines"):
+            guests.report()
+        assert note.exists() and guests.lease() == "stopping"
+    answer(guests, monkeypatch)
+    guests.ended = ("web",)
+    assert guests.report() == ["web has ended, and its lease is released"]
+    assert (guests.lease(), guests.terminated, note.exists()) == ("released", [], False)
+    assert guests.site.database.rows("SELECT Reason FROM vm_leases") == [("burnt",)]
+
+
+def test_a_stop_at_work_holds_up_no_report_of_another_guest(
+    guests: Guests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer(guests, monkeypatch)
+    guests.ended = ("web",)
+    guests.site.change(
+        "INSERT INTO vm_leases (Name, Token, Host, State) VALUES ('db', 8, 'vmc-0-0', 'stopping')"
+    )
+    for name in ("web", "db"):
+        guests.note(name)
+    with Database(guests.site.database.settings) as stop:
+        assert lock_vms(stop, ["db"]) == {}
+        with pytest.raises(HostError, match="takes no report of ended machines"):
+            guests.report()
+    assert (guests.lease(), guests.terminated) == ("released", ["web"])
+    guests.site.change("UPDATE vm_leases SET State = 'released', Host = NULL")
+    assert guests.report() == [] and list((guests.state / "ended").iterdir()) == []
 
 
 def test_a_host_reports_on_its_own_guests_only(guests: Guests) -> None:
