@@ -17,7 +17,12 @@ from rocks.cluster.mac_pool import MASK, base_from_address
 from rocks.cluster.names import printable
 from rocks.cluster.values import VLAN_HIGHEST, read_number
 from rocks.cluster.vm_maxima import MOST_CPUS as MOST_HOT_CPUS
-from rocks.cluster.vm_maxima import MOST_CPUS_ATTRIBUTE, MOST_MEMORY_ATTRIBUTE
+from rocks.cluster.vm_maxima import (
+    MOST_CPUS_ATTRIBUTE,
+    MOST_MEMORY_ATTRIBUTE,
+    check_maximum,
+    too_many_cpus,
+)
 from rocks.cluster.vm_plan import (
     DEFAULT_MEMORY_MB,
     HOSTED_VM,
@@ -270,6 +275,7 @@ def set_vm(database: Database, name: str, changes: VmChanges) -> None:
     vm_inventory.lock_inventory(database)
     vm_changes.ensure_vm_row(database, name)
     vm = table.load_vms(database, [name])[0]
+    _check_maxima(vm, changes, cpus)
     _check_slice(database, vm, changes, target.name if target is not None else None)
     disks = _plan_disks(vm, changes)
     if vm.container is not None and (target is not None or disks is not None):
@@ -285,6 +291,11 @@ def set_vm(database: Database, name: str, changes: VmChanges) -> None:
     if target is not None:
         vm_changes.record_host_vlans(database, host_vlans(database, vm, target))
     vm_changes.claim_own_vlans(database, [name])
+
+
+def cpu_warnings(database: Database, names: Sequence[str]) -> list[str]:
+    """The warnings about those machines that have more CPUs than their physical hosts by their records."""
+    return [line for vm in table.load_vms(database, names) if (line := too_many_cpus(vm)) is not None]
 
 
 def _read_columns(changes: VmChanges) -> dict[str, object]:
@@ -319,6 +330,15 @@ def _read_maxima(changes: VmChanges) -> dict[str, str]:
             read_number("maxmem", changes.most_memory_mb, LEAST_MEMORY_MB, LARGEST_MEMORY_MB)
         )
     return found
+
+
+def _check_maxima(vm: VirtualMachine, changes: VmChanges, cpus: int | None) -> None:
+    """UserError for a maximum that is given, and is below what the machine has, or gets with it."""
+    if changes.most_cpus is not None:
+        check_maximum(vm, "maxcpus", int(changes.most_cpus), vm.host.cpus if cpus is None else cpus)
+    if changes.most_memory_mb is not None:
+        memory_mb = vm.memory_mb if changes.memory_mb is None else int(changes.memory_mb)
+        check_maximum(vm, "maxmem", int(changes.most_memory_mb), memory_mb)
 
 
 def _target(database: Database, name: str, container: str) -> Host:

@@ -88,7 +88,7 @@ def test_every_parameter_of_add_host_vm(vm_site: Site) -> None:
         ),
         *(
             "mem=4096",
-            "cpus=8",
+            "cpus=4",
             "slice=7",
             "mac=00:16:3E:00:00:0A",
             "num-macs=4",
@@ -98,7 +98,7 @@ def test_every_parameter_of_add_host_vm(vm_site: Site) -> None:
         *("disk=qcow2:/a b/it's <it>:x,sda,scsi", "virt-type=HVM", "sync-config=no"),
     )
     assert machine(vm_site, "web") == (
-        *("Compute", 8, 0, 0, "os", "install", "install"),
+        *("Compute", 4, 0, 0, "os", "install", "install"),
         *("vmc-0-0", 4096, 7, "hvm", ""),
     )
     assert interfaces(vm_site, "web") == [
@@ -463,6 +463,37 @@ def test_set_host_vm_changes_only_the_given_values(samples: Site) -> None:
     assert len(disks(samples, "web-a")) == 1
 
 
+def test_a_maximum_is_at_least_what_each_machine_has(samples: Site) -> None:
+    samples.done("set", "host", "vm", "web-a", "cpus=4", "mem=2048", "maxcpus=4", "maxmem=2048")
+    samples.done("set", "host", "vm", "fe-a", "mem=4096")
+    message = samples.refused("set", "host", "vm", "web-a", "fe-a", "maxmem=3000")
+    assert message.startswith("maxmem=3000 is no maximum for fe-a: mem is 4096; give maxmem=4096 or more")
+    assert "kvm_max_memory 2048" in " ".join(samples.done("list", "host", "attr", "web-a").split())
+    samples.refused("set", "host", "vm", "web-a", "maxcpus=3")
+    samples.done("set", "host", "vm", "web-a", "cpus=2", "maxcpus=3")
+    samples.done("set", "host", "vm", "web-a", "mem=8192")  # more than the maximum: from its next start
+
+
+def test_more_cpus_than_the_host_has_by_its_record_are_a_warning(vm_site: Site) -> None:
+    """A record of one CPU is what hosts have unless somebody gives their number."""
+    vm_site.done("set", "host", "cpus", "vmc-0-0", "1")
+    vm_site.done("add", "host", "vm", "vmc-0-0", "compute", "name=one", "cpus=8")
+    vm_site.done("set", "host", "cpus", "vmc-0-0", "4")
+    warning = (
+        "Warning: {} has {} CPUs, and its host vmc-0-0 has 4 by its record (rocks list host vmc-0-0), so it does not "
+        "start there; choose another host, or rocks set host cpus {} 4\n"
+    )
+    added = vm_site.rocks("add", "host", "vm", "vmc-0-0", "compute", "name=two", "cpus=5")
+    assert (added.status, added.err) == (0, warning.format("two", 5, "two"))
+    changed = vm_site.rocks("set", "host", "vm", "one", "two", "cpus=6")
+    assert (changed.status, changed.err) == (
+        0,
+        warning.format("one", 6, "one") + warning.format("two", 6, "two"),
+    )
+    assert vm_site.rocks("set", "host", "vm", "one", "two", "cpus=4").err == ""
+    assert vm_site.rocks("set", "host", "vm", "one", "mem=512").err == ""
+
+
 def test_sizes_go_by_index_and_zero_leaves_one(samples: Site) -> None:
     samples.done(
         "set", "host", "vm", "web-a", "disk=file:/a,vda,virtio file:/b,vda,virtio file:/c,vdb,virtio"
@@ -520,6 +551,11 @@ SET_HOST_VM_REFUSES = [
     (("web-a", "cpus=0"), 'cpus "0" must be an integer'),
     (("web-a", "maxcpus=256"), 'maxcpus "256" must be an integer'),
     (("web-a", "maxmem=1"), 'maxmem "1" must be an integer'),
+    (
+        ("web-a", "cpus=4", "maxcpus=3"),
+        "maxcpus=3 is no maximum for web-a: cpus is 4; give maxcpus=4 or more",
+    ),
+    (("web-a", "mem=2048", "maxmem=1024"), "maxmem=1024 is no maximum for web-a: mem is 2048"),
     (("nobody", "mem=64"), 'cannot resolve host "nobody"'),
     (("web-a", "mem=0"), '"mem" parameter must be an integer'),
     (("web-a", "mem=-5"), '"mem" parameter must be an integer'),

@@ -1,7 +1,7 @@
 """`rocks add host vm`"""
 
 import rocks.commands
-from rocks.actions.vms import VmParameters, add_vms
+from rocks.actions.vms import VmParameters, add_vms, cpu_warnings
 
 RollName = "kvm"
 
@@ -32,7 +32,7 @@ class Command(rocks.commands.Command):
     Memory.
     </param>
     <param type='int' name='cpus' default='1' unit='CPUs'>
-    Number of CPUs.
+    Number of CPUs. A line warns of more than the physical host has by its record (rocks set host cpus).
     </param>
     <param type='int' name='slice' default='the lowest free number' unit='none'>
     Slice number on the host; only with one host.
@@ -94,5 +94,9 @@ class Command(rocks.commands.Command):
             vlans=self.fillText("vlan"),
             virt_type=self.fillText("virt-type", "hvm"),
         )
-        for vm in add_vms(self.db, self.getHostnames(hosts), parameters):
+        added = add_vms(self.db, self.getHostnames(hosts), parameters)
+        for vm in added:
             self.addText(f"added VM {vm.name} on physical node {vm.container}\n")
+        if parameters.cpus != "1":
+            for line in cpu_warnings(self.db, [vm.name for vm in added]):
+                self.notify(line)

@@ -1,7 +1,7 @@
 """`rocks set host vm`"""
 
 import rocks.commands
-from rocks.actions.vms import VmChanges, set_vms
+from rocks.actions.vms import VmChanges, cpu_warnings, set_vms
 from rocks.database.leases import leases_held
 from rocks.database.vm_listing import vms_elsewhere
 
@@ -32,13 +32,13 @@ class Command(rocks.commands.Command):
     Memory.
     </param>
     <param type='int' name='cpus' default='unchanged' unit='CPUs'>
-    Number of CPUs.
+    Number of CPUs. A line warns of more than the physical host has by its record (rocks set host cpus).
     </param>
     <param type='int' name='maxmem' default='unchanged' unit='MB'>
-    Memory up to which the running machine gets more, from its next start (attribute kvm_max_memory).
+    Memory up to which the running machine gets more, from its next start (attribute kvm_max_memory); at least mem.
     </param>
     <param type='int' name='maxcpus' default='unchanged' unit='CPUs'>
-    CPUs up to which the running machine gets more, from its next start (attribute kvm_max_cpus).
+    CPUs up to which the running machine gets more, from its next start (attribute kvm_max_cpus); at least cpus.
     </param>
     <param type='int' name='slice' default='unchanged' unit='none'>
     Slice number on the host.
@@ -90,6 +90,9 @@ class Command(rocks.commands.Command):
                 f"Warning: {vm} may be running on {present}, which holds its lease; it can start on {host} only when "
                 f"it has been stopped there: rocks stop host vm {vm}"
             )
+        if changes.cpus or container:
+            for line in cpu_warnings(self.db, names):
+                self.notify(line)
         if changes.cpus or changes.memory_mb:
             self._change_running(names, changes)
 
