@@ -56,7 +56,7 @@ def disk_lines(vm: VirtualMachine) -> list[str]:
         lines += lines_of(_cdrom(vm.cdrom_path, device), 4)
     seed = seed_path(vm)
     if seed is not None:
-        lines += lines_of(_seed(seed, _free_target("vda", taken | hints)), 4)
+        lines += _seed_lines(vm, seed, taken | hints)
     return lines
 
 
@@ -84,14 +84,25 @@ def _disk(disk: Disk, target: str, more: Mapping[str, str]) -> etree._Element:
     )
 
 
-def _seed(path: str, target: str) -> etree._Element:
-    """The disk that cloud-init reads; as a disk of virtio, since kernels for clouds have no AHCI."""
+def _seed_lines(vm: VirtualMachine, path: str, taken: set[str]) -> list[str]:
+    """The disk that cloud-init finds by its label, on a bus of its own: Linux names vda, vdb, … in their order.
+
+    So a disk that is added while the guest runs keeps its name. The bus is SCSI of virtio, since kernels for clouds
+    have no AHCI. Linux also names disks of other buses sda, sdb, …: beside such a disk it is one of virtio.
+    """
+    if any(disk.bus not in VIRTIO for disk in vm.disks):
+        return lines_of(_seed(path, _free_target("vda", taken), "virtio"), 4)
+    controller = element("controller", {"type": "scsi", "index": "0", "model": "virtio-scsi"})
+    return [*lines_of(controller, 4), *lines_of(_seed(path, _free_target("sda", taken), "scsi"), 4)]
+
+
+def _seed(path: str, target: str, bus: str) -> etree._Element:
     return element(
         "disk",
         {"type": "file", "device": "disk"},
         element("driver", {"name": "qemu", "type": "raw"}),
         element("source", {"file": path}),
-        element("target", {"dev": target, "bus": "virtio"}),
+        element("target", {"dev": target, "bus": bus}),
         element("readonly"),
     )
 

@@ -89,6 +89,14 @@ CASES = {
         machine(cdrom_path="/export/iso/install.iso", attributes={"kvm_cdrom_boot": "last"}), [BRIDGE]
     ),
     "made_from_an_image": Case(machine(attributes={"vm_image": "debian-12", "kvm_netboot": "no"}), [BRIDGE]),
+    "made_from_an_image_with_a_disk_of_scsi": Case(
+        with_disks(
+            "file:/images/web.vda,vda,virtio",
+            "file:/images/web.sda,sda,scsi",
+            attributes={"vm_image": "debian-12", "kvm_netboot": "no"},
+        ),
+        [BRIDGE],
+    ),
     "cd_device": Case(machine(cdrom_path="/dev/sr0"), [BRIDGE]),
     "cd_beside_ide_disks": Case(
         with_disks("file:/a,hda,ide", "file:/b,sdb,ide", "file:/c,hdd,virtio", cdrom_path="/x.iso")

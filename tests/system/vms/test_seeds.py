@@ -44,6 +44,12 @@ def seed(site: ThreeMachines, name: str) -> bytes:
     return (site.machines["vmh1"].outside(IMAGES) / f"{name}.vda.seed").read_bytes()
 
 
+def targets(site: ThreeMachines, name: str) -> dict[str, str]:
+    """Path of each disk in the definition of the running machine → its target."""
+    rows = [line.split() for line in site.virsh("vmh1", "domblklist", name).text.splitlines()]
+    return {path: target for target, path in rows}
+
+
 def public_key(content: bytes) -> bytes:
     """The cluster's public key in a seed."""
     found = re.search(rb"ssh-ed25519 [A-Za-z0-9+/]+ root@fe", content)
@@ -72,6 +78,19 @@ def test_the_frontend_alone_has_the_private_key_and_starts_keep_it(cluster: Thre
     both = [cluster.begin(f"start host vm {name}") for name in ("fe", "vm-fe-0")]
     assert [started.end()[0] for started in both] == [0, 0]
     assert public_key(seed(cluster, "fe")) == public_key(seed(cluster, "vm-fe-0")) != public_key(compute)
+
+
+def test_a_disk_that_is_added_while_the_guest_runs_keeps_its_name(cluster: ThreeMachines) -> None:
+    """The disk for cloud-init is on another bus, so it takes none of the names vda, vdb, …"""
+    cluster.done("start host vm vm-fe-0")
+    path = f"{IMAGES}/vm-fe-0.vdb"
+    added = cluster.rocks(f"add host vm disk vm-fe-0 disk=file:{path},vdb,virtio disksize=1")
+    assert (added.exit_status, added.error_text) == (0, f"{path} is attached to vm-fe-0 as vdb")
+    expected = {f"{IMAGES}/vm-fe-0.vda": "vda", path: "vdb", f"{IMAGES}/vm-fe-0.vda.seed": "sda"}
+    assert targets(cluster, "vm-fe-0") == expected
+    cluster.done("stop host vm vm-fe-0")
+    cluster.done("start host vm vm-fe-0")
+    assert targets(cluster, "vm-fe-0") == expected
 
 
 def test_clones_have_disks_names_and_keys_of_their_own(cluster: ThreeMachines) -> None:
