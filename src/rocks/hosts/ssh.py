@@ -26,16 +26,20 @@ _ENDED_BY_SIGNAL = 255
 
 _FAILURES = (paramiko.SSHException, EOFError, OSError)
 
-_OF_THIS_MACHINE = (
-    errno.EMFILE,
-    errno.ENFILE,
-    errno.ENOMEM,
-    errno.ENOBUFS,
-    errno.EACCES,
-    errno.EPERM,
-    errno.EADDRNOTAVAIL,
-)
-"""Errors of connect(2) that say nothing of a host: descriptors, memory, ports or the packet filter of this machine."""
+_SOCKETS, _PACKET_FILTER = "ss -s", "nft list ruleset"
+_OF_THIS_MACHINE = {
+    errno.EMFILE: _SOCKETS,
+    errno.ENFILE: _SOCKETS,
+    errno.ENOMEM: _SOCKETS,
+    errno.ENOBUFS: _SOCKETS,
+    errno.EADDRNOTAVAIL: _SOCKETS,
+    errno.EACCES: _PACKET_FILTER,
+    errno.EPERM: _PACKET_FILTER,
+}
+"""Errors of connect(2) that say nothing of a host: descriptors, memory, ports or the packet filter of this machine.
+
+With the command that shows the cause.
+"""
 
 
 def load_private_key(path: str) -> paramiko.PKey:
@@ -229,9 +233,14 @@ def _connect(host: HostAddress, settings: FleetSettings, deadline: Deadline) -> 
     except OSError as error:
         reason = f"{_place(host)}: {error.strerror or error}"
         if isinstance(error, socket.gaierror):
-            raise NoAddressError(f"no address of {reason}; is a name server reached?") from None
+            raise NoAddressError(
+                f"no address of {reason}; is a name server reached? Or record an address: rocks set host interface ip "
+                f"{host.name} IFACE IP"
+            ) from None
         if error.errno in _OF_THIS_MACHINE:
-            raise CannotAskError(f"this machine cannot connect to {reason}") from None
+            raise CannotAskError(
+                f"this machine cannot connect to {reason}; to see why: {_OF_THIS_MACHINE[error.errno]}"
+            ) from None
         raise DownError(f"cannot reach {reason}") from None
     connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connected

@@ -21,9 +21,17 @@ from rocks.hosts.ssh import load_private_key, start_transport
         (TimeoutError(), True, "did not answer within 5 s"),
         (OSError(errno.EHOSTUNREACH, os.strerror(errno.EHOSTUNREACH)), True, "cannot reach host vmh1"),
         (OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED)), True, "cannot reach host vmh1"),
-        (OSError(errno.EMFILE, os.strerror(errno.EMFILE)), False, "this machine cannot connect to host vmh1"),
-        (PermissionError(errno.EPERM, "not permitted"), False, "this machine cannot connect to host vmh1"),
-        (socket.gaierror(socket.EAI_AGAIN, "try again"), False, "no address of host vmh1"),
+        (OSError(errno.EMFILE, os.strerror(errno.EMFILE)), False, "cannot connect to host vmh1 .*: ss -s$"),
+        (
+            PermissionError(errno.EPERM, "not permitted"),
+            False,
+            "this machine cannot connect to host vmh1 .*: not permitted; to see why: nft list ruleset$",
+        ),
+        (
+            socket.gaierror(socket.EAI_AGAIN, "try again"),
+            False,
+            "no address of host vmh1 .* rocks set host interface ip vmh1 IFACE IP$",
+        ),
     ],
     ids=str,
 )
