@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rocks.actions.library_folder import library_folder
 from rocks.actions.storage_nodes import storage_nodes
 from rocks.cluster.guest_images import check_image_name
+from rocks.cluster.image_plan import removal_command
 from rocks.errors import RocksError, StateError
 from rocks.image_library.records import find_image, read_images
 from rocks.image_library.unfinished import find_leftovers
@@ -100,6 +101,6 @@ def _remove(database: Database, bases: _Bases) -> list[str]:
         except RocksError as error:
             lines.append(
                 f"{nas}:{base.zpool}/{base.zvol} stays, with the image {base.image}: {error}. Then remove it: "
-                f"rocks remove host storageimg {nas} {base.zpool} {base.zvol}"
+                f"{removal_command(nas, base.zpool, base.zvol)}"
             )
     return lines

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rocks.imgstorage.client import Query, StorageClient, Watcher
     from rocks.imgstorage.client.asking import Answers
 
-WRITE_BACK_SECONDS = 900.0
+START_WAIT_SECONDS = 900.0
 """How long a start waits for an image to be written back. The operator should watch a longer transfer instead."""
 
 _LOOK_SECONDS = 1.0
@@ -37,12 +37,12 @@ def map_when_written_back(
 ) -> Answers[str]:
     """Request the maps; a map that is rejected because of a transfer is requested again when the transfer has ended.
 
-    Returns key → the device, or the error; after WRITE_BACK_SECONDS a BusyError with the remedy. An interrupt ends the
+    Returns key → the device, or the error; after START_WAIT_SECONDS a BusyError with the remedy. An interrupt ends the
     wait; the images that were waited for are not mapped. `note_mapped` receives the key of each mapped image at once.
     """
     answers = storage.wait_each(queries, MAP_SECONDS, watcher)
     _note(answers, note_mapped)
-    deadline = Deadline(WRITE_BACK_SECONDS)
+    deadline = Deadline(START_WAIT_SECONDS)
     waiting = {key: one for key, one in queries.items() if is_busy_image(answers[key])}
     try:
         while waiting and not deadline.passed():
@@ -63,7 +63,7 @@ def map_when_written_back(
             watcher.left(f"{one.node}:{one.zvol} was not mapped, and its transfer continues; {_remedy(one)}")
         raise
     for key, one in waiting.items():
-        message = f"{answers[key]}. The start waited {WRITE_BACK_SECONDS:g} s for it; {_remedy(one)}"
+        message = f"{answers[key]}. The start waited {START_WAIT_SECONDS:g} s for it; {_remedy(one)}"
         answers[key] = BusyError(message, code=Code.IMAGE_BUSY)
     return answers
 

@@ -20,7 +20,7 @@ from rocks.actions.vm_volumes import DestroyingError, UnknownEndError, destroy_v
 from rocks.cluster import reinstall_plan
 from rocks.cluster.guest_images import IMAGE_ATTRIBUTE, INSTANCE_ATTRIBUTE
 from rocks.cluster.image_moves import check_not_moving
-from rocks.cluster.image_plan import volume_name
+from rocks.cluster.image_plan import removal_command, volume_name
 from rocks.cluster.live_moves import check_no_doubt
 from rocks.database import leases
 from rocks.database import vms as table
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from rocks.imgstorage.client.answers import ImageRow, Relatives
 
 
-WRITE_BACK_SECONDS = 3600
+REINSTALL_WAIT_SECONDS = 3600
 """How long the write-back of images is waited for, by default: meanwhile no other command can change the machines."""
 
 
@@ -62,7 +62,7 @@ def reinstall_vms(
     watcher: Watcher,
     notify: Callable[[str], None],
     progress: Progress | None = None,
-    write_back_seconds: float = WRITE_BACK_SECONDS,
+    write_back_seconds: float = REINSTALL_WAIT_SECONDS,
 ) -> Outcomes:
     """Remove the first disks of the machines; returns the outcome of each. Commits.
 
@@ -286,8 +286,8 @@ def _unlisted(name: str, disk: DiskLocation, image: str) -> str:
     volume = volume_name(disk.vm, disk.number)
     return (
         f"{name}: {disk.nas} does not list an image {disk.zpool}/{volume}, so nothing is removed; its next start makes "
-        f"that from the image {image}, or uses the volume if the pool has it all the same: to remove that first: rocks "
-        f"remove host storageimg {disk.nas} {disk.zpool} {volume} now=yes"
+        f"that from the image {image}, or uses the volume if the pool has it all the same: to remove that first: "
+        f"{removal_command(disk.nas, disk.zpool, volume)} now=yes"
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks import dry_run
-from rocks.cluster.image_plan import volume_name
+from rocks.cluster.image_plan import removal_command, volume_name
 from rocks.database.image_owners import machines_with_devices
 from rocks.errors import BusyError, Code, RocksError, StateError
 
@@ -75,7 +75,7 @@ def unlisted_line(disk: DiskLocation) -> str:
     volume = volume_name(disk.vm, disk.number)
     return (
         f"{disk.nas} does not list an image {disk.zpool}/{volume} of {disk.vm}; if the pool has that volume all the "
-        f"same, and it is not needed: rocks remove host storageimg {disk.nas} {disk.zpool} {volume} now=yes"
+        f"same, and it is not needed: {removal_command(disk.nas, disk.zpool, volume)} now=yes"
     )
 
 
@@ -83,8 +83,8 @@ def staying_line(disk: DiskLocation) -> str:
     """That the image of a removed machine, which was started once, is not removed, and the command that removes it."""
     volume = volume_name(disk.vm, disk.number)
     return (
-        f"the image {disk.nas}:{disk.zpool}/{volume} of {disk.vm} stays if there is one; when it is not needed: rocks "
-        f"remove host storageimg {disk.nas} {disk.zpool} {volume}"
+        f"the image {disk.nas}:{disk.zpool}/{volume} of {disk.vm} stays if there is one; when it is not needed: "
+        f"{removal_command(disk.nas, disk.zpool, volume)}"
     )
 
 
@@ -92,8 +92,8 @@ def line_of(disk: DiskLocation, error: RocksError) -> str:
     """Why the image of a removed machine stays, and the command that removes it."""
     volume = volume_name(disk.vm, disk.number)
     return (
-        f"the image {disk.nas}:{disk.zpool}/{volume} of {disk.vm} may stay: {error}; when it is not needed: rocks "
-        f"remove host storageimg {disk.nas} {disk.zpool} {volume} now=yes"
+        f"the image {disk.nas}:{disk.zpool}/{volume} of {disk.vm} may stay: {error}; when it is not needed: "
+        f"{removal_command(disk.nas, disk.zpool, volume)} now=yes"
     )
 
 

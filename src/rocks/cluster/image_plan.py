@@ -52,6 +52,11 @@ def volume_name(vm: str, number: int) -> str:
     return f"{vm}-vol{number or ''}"
 
 
+def removal_command(nas: str, zpool: str, volume: str) -> str:
+    """The command that removes an image; with `now=yes` behind it, it cannot be restored for some time either."""
+    return f"rocks remove host storageimg {nas} {zpool} {volume}"
+
+
 def check_volume_name(name: str) -> None:
     """UserError unless `name` is valid for a volume."""
     if not VOLUME.match(name):

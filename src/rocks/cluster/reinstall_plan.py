@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.cluster.guest_images import IMAGE_ATTRIBUTE, INSTANCE_ATTRIBUTE, check_disk_size, source_disk
+from rocks.cluster.image_plan import removal_command
 from rocks.cluster.lease_plan import SAVED
 from rocks.errors import StateError
 from rocks.wire.image_bases import is_base
@@ -73,9 +74,8 @@ def check_owner(vm: VirtualMachine, disk: DiskLocation, volume: str, machine: st
     """StateError when the image on the NAS bears the UUID of another machine: a removed one of the name has left it."""
     if machine not in ("", vm.uuid):
         raise StateError(
-            f"the image {disk.nas}:{volume} belongs to another machine ({machine}), not to {vm.name}: remove it (rocks "
-            f"remove host storageimg {disk.nas} {disk.zpool} {volume} now=yes), and start {vm.name}: its disk is "
-            "fresh then"
+            f"the image {disk.nas}:{volume} belongs to another machine ({machine}), not to {vm.name}: remove it "
+            f"({removal_command(disk.nas, disk.zpool, volume)} now=yes), and start {vm.name}: its disk is fresh then"
         )
 
 
@@ -97,7 +97,7 @@ def check_clones(disk: DiskLocation, volume: str, clones: Sequence[str]) -> None
         nas, name = disk.nas, clones[0].partition("/")[2]
         raise StateError(
             f"the disk {nas}:{volume} of {disk.vm} stays, since {clones[0]}{more} is a clone of it: remove the machine "
-            f"of that first, or its image: rocks remove host storageimg {nas} {disk.zpool} {name} now=yes"
+            f"of that first, or its image: {removal_command(nas, disk.zpool, name)} now=yes"
         )
 
 

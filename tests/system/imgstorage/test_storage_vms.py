@@ -419,7 +419,7 @@ def test_a_start_does_not_wait_for_ever(storage: Storage, monkeypatch: pytest.Mo
     """The message names the remedy, and the write-back continues."""
     way = SlowWriteBack(storage.images.hosts[HOST], monkeypatch)
     vm = returning(storage, "patient")
-    monkeypatch.setattr(map_waits, "WRITE_BACK_SECONDS", 1.5)
+    monkeypatch.setattr(map_waits, "START_WAIT_SECONDS", 1.5)
     ended = storage.rocks(*START, vm)
     assert ended.status != 0 and ended.out == ""
     assert "ZVol patient-vol is busy: it is being written back from vmc-0-0" in ended.err

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.actions.reinstalls import WRITE_BACK_SECONDS, reinstall_vms
+from rocks.actions.reinstalls import REINSTALL_WAIT_SECONDS, reinstall_vms
 from rocks.cluster.values import read_number
 from rocks.commands._framework.progress import HostProgress
 from rocks.commands._shared.storage_progress import StorageProgress
@@ -22,7 +22,7 @@ def reinstall(command: Command, names: Sequence[str]) -> None:
     """Give the machines fresh disks, as the parameter `force` states, and set the command's exit status."""
     force = command.fillFlag("force")
     seconds = read_number(
-        "timeout", command.fillText("timeout", str(WRITE_BACK_SECONDS)), 1, LONGEST_WAIT_SECONDS
+        "timeout", command.fillText("timeout", str(REINSTALL_WAIT_SECONDS)), 1, LONGEST_WAIT_SECONDS
     )
     with StorageProgress(command) as watcher:
         outcomes = reinstall_vms(
