@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.actions.host_requests import ask_facts, error_of, is_silent, open_fleet, perform_operations
 from rocks.actions.lease_epoch import try_epoch
-from rocks.actions.leases import Force, GivenUp, give_up_moves, take_over_vms
+from rocks.actions.leases import Force, give_up_moves, take_over_vms
 from rocks.actions.outcomes import Outcomes
 from rocks.actions.partitions import leave_partitions
 from rocks.actions.vm_documents import connections_of
@@ -108,31 +108,15 @@ def stop_machines(
     doubt = try_epoch(database)
     machines = {vm.name: vm for vm in stopping}
     outcomes = Outcomes(failed=lock_vms(database, list(machines), also_moving=force is not None))
-    held = leases.read_leases(database, list(machines), lock=True)
-    locked = {name.lower() for name in machines if name not in outcomes.failed}
-    # a move that another command is at work on has not been interrupted
-    moving = [lease for name, lease in held.items() if name in locked and lease.state == MOVING]
-    given_up = GivenUp({}, ())
-    if force is not None and moving:
-        given_up = give_up_moves(database, moving, force, report)
-        outcomes.failed.update(
-            {name: given_up.failed[name.lower()] for name in machines if name.lower() in given_up.failed}
-        )
-        held = leases.read_leases(database, list(machines), lock=True)
+    held, about_moves = _settled_leases(database, machines, force, outcomes, report)
     places = _places(machines, held, outcomes)
     if action in ENDING:
         leases.set_state(database, list(places), STOPPING, action, force.reason if force else None)
     if action in ENDING and force is None:
         leases.forget_reasons(database, list(places))  # what was taken from a failed host stays off, too
     database.commit()
-    operations: dict[str, list[StopDomain]] = {}
-    for name, place in places.items():
-        operations.setdefault(place, []).append(
-            replace(
-                _operation(machines[name], place, {} if doubt else held, action, deadline_seconds),
-                discards_save=discards_saves,
-            )
-        )
+    stop = StopDomain("", None, action, deadline_seconds, discards_save=discards_saves)
+    operations = _operations(machines, places, {} if doubt else held, stop)
     gone, unknown, silent = _ask(database, operations, held, outcomes, progress)
     if force is not None and force.host_is_off:
         silent = dict(unknown)
@@ -146,8 +130,29 @@ def stop_machines(
         database.commit()
     if action in ENDING:
         outcomes.warnings = leave_partitions(database)
-    outcomes.warnings = (*given_up.warnings, *outcomes.warnings, *([doubt] if doubt else []))
+    outcomes.warnings = (*about_moves, *outcomes.warnings, *([doubt] if doubt else []))
     return outcomes
+
+
+def _settled_leases(
+    database: Database,
+    machines: Mapping[str, VirtualMachine],
+    force: Force | None,
+    outcomes: Outcomes,
+    report: Report | None,
+) -> tuple[dict[str, Lease], tuple[str, ...]]:
+    """The leases, and lines about disks; with `force`, interrupted migrations are given up before, or fail."""
+    held = leases.read_leases(database, list(machines), lock=True)
+    locked = {name.lower() for name in machines if name not in outcomes.failed}
+    # a move that another command is at work on has not been interrupted
+    moving = [lease for name, lease in held.items() if name in locked and lease.state == MOVING]
+    if force is None or not moving:
+        return held, ()
+    given_up = give_up_moves(database, moving, force, report)
+    outcomes.failed.update(
+        {name: given_up.failed[name.lower()] for name in machines if name.lower() in given_up.failed}
+    )
+    return leases.read_leases(database, list(machines), lock=True), given_up.warnings
 
 
 def _leave_saved(held: Mapping[str, Lease], silent: dict[str, str], outcomes: Outcomes) -> None:
@@ -196,18 +201,21 @@ def _is_saved(lease: Lease | None) -> bool:
     return lease is not None and lease.state == SAVED
 
 
-def _operation(
-    vm: VirtualMachine, place: str, held: Mapping[str, Lease], action: StopAction, deadline_seconds: int
-) -> StopDomain:
-    lease = held.get(vm.name.lower())
-    is_written_back = vm.container is not None and vm.container.name == place
-    return StopDomain(
-        name=vm.name,
-        token=lease.token if lease else None,
-        action=action,
-        deadline_seconds=deadline_seconds,
-        links=links_of(vm.container, connections_of(vm)) if vm.container and is_written_back else (),
-    )
+def _operations(
+    machines: Mapping[str, VirtualMachine],
+    places: Mapping[str, str],
+    held: Mapping[str, Lease],
+    stop: StopDomain,
+) -> dict[str, list[StopDomain]]:
+    """Host → what it does: `stop` for each machine that it may be running, with its name, lease and links."""
+    found: dict[str, list[StopDomain]] = {}
+    for name, place in places.items():
+        vm, lease = machines[name], held.get(name.lower())
+        is_written_back = vm.container is not None and vm.container.name == place
+        links = links_of(vm.container, connections_of(vm)) if vm.container and is_written_back else ()
+        token = lease.token if lease else None
+        found.setdefault(place, []).append(replace(stop, name=name, token=token, links=links))
+    return found
 
 
 class _Asked(NamedTuple):
