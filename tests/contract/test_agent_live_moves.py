@@ -18,7 +18,16 @@ from rocks.devices.libvirt.fake import FakeDomains
 from rocks.devices.network.fake import FakeLinks
 from rocks.devices.network.packet_filter.fake import FakeFilters
 from rocks.errors import HostError, IncoherentError, StateError
-from rocks.wire.agent import EndArrival, EndDeparture, LinkSpec, OperationOutcome, PerformRequest
+from rocks.wire.agent import (
+    EndArrival,
+    EndDeparture,
+    LinkSpec,
+    Operation,
+    OperationOutcome,
+    PerformRequest,
+    ResumeDomain,
+    StopDomain,
+)
 from rocks.wire.live_moves import DiskSize, Leave
 from rocks.wire.network import SyncLinksRequest
 
@@ -43,7 +52,7 @@ class End:
             open_dm_devices=lambda: self.dm_devices,
         )
 
-    def perform(self, operation: EndArrival | EndDeparture) -> OperationOutcome:
+    def perform(self, operation: Operation) -> OperationOutcome:
         """Its outcome."""
         (outcome,) = perform(self.host, PerformRequest((operation,))).outcomes
         return outcome
@@ -209,3 +218,19 @@ def test_placeholders_replace_those_of_an_earlier_attempt_only(end: End) -> None
     assert end.dm_devices.read("g-vol-snap") is not None
     with pytest.raises(IncoherentError, match="is no device of an image"):
         arriving_images.make_placeholders(end.host, [replace(IMAGE, path="/dev/sda")])
+
+
+def test_a_machine_that_waits_for_its_image_is_not_resumed_and_its_end_removes_the_placeholder(
+    end: End,
+) -> None:
+    """A write of its guest would fail; with the image's content it goes on."""
+    disk = f"<disk type='block' device='disk'><source dev='{IMAGE.path}'/><target dev='vda'/></disk>"
+    arriving_images.make_placeholders(end.host, [IMAGE])
+    end.domains.begin_arrival(XML.format(7).replace("<devices/>", f"<devices>{disk}</devices>"))
+    end.domains.end_arrival("g")
+    error = end.perform(ResumeDomain("g", 7)).error
+    assert error is not None and f"waits on this host for its image {IMAGE.path}" in error.message
+    found = end.domains.find("g")
+    assert found is not None and found.state == "paused"
+    assert end.perform(StopDomain("g", 7)).error is None
+    assert end.domains.find("g") is None and end.dm_devices.read("g-vol-snap") is None

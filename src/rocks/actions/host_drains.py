@@ -14,6 +14,7 @@ from rocks.actions.host_requests import ask_facts, is_silent, open_fleet
 from rocks.actions.lease_epoch import ensure_epoch
 from rocks.actions.leases import Force
 from rocks.actions.live_drains import is_there, lease_there, move_live
+from rocks.actions.moving_images import ImagesMissingError
 from rocks.actions.outcomes import Outcomes
 from rocks.actions.vm_locks import lock_vms
 from rocks.actions.vm_moves import check_movable, move_vm, record_on_host
@@ -103,6 +104,9 @@ def drain_host(database: Database, drain: Drain, means: Means) -> Outcomes:
             capacities, why = move_live(
                 database, name, drain.host, capacities, outcomes, means.ways, means.filters_of
             )
+            if isinstance(outcomes.failed.get(name), ImagesMissingError):
+                means.ways.notify("No other machine is moved: its images could not follow it either")
+                return outcomes
             if not why:
                 continue
         if is_running and drain.targets and not _can_leave(database, name, drain.host, capacities, outcomes):

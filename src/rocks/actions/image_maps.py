@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rocks.actions.image_guards import lock_machine_of
 from rocks.actions.image_moves import cancel_move
 from rocks.actions.storage_access import open_storage
 from rocks.cluster.image_places import check_pool_name
@@ -53,6 +54,7 @@ def map_image(database: Database, parameters: MapParameters, watcher: Watcher) -
             f"{parameters.volume} is copied to {host.name} (img_sync is true), but no pool there is given: "
             "give remotepool=POOL, or img_sync=no"
         )
+    lock_machine_of(database, parameters.nas, parameters.volume)
     with open_storage(database) as storage:
         initiator = storage.ask(questions.initiator_of(host.name))
         request = MapZvol(
@@ -120,6 +122,7 @@ def clean_map(
         raise UserError(f'nodetype "{node_type}" must be vmc or nas')
     if reason is not None:
         check_text("reason", reason, LONGEST_REASON)
+        lock_machine_of(database, nas, volume)
     storage = open_storage(database)
     database.commit()
     database.close()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks import dry_run
+from rocks.actions.image_guards import lock_machine_of
 from rocks.actions.storage_access import open_storage
 from rocks.clock import Deadline, wait_seconds
 from rocks.cluster.attribute_forms import LONGEST_GRACE_HOURS
@@ -222,6 +223,7 @@ def remove_image(
     check_volume_name(volume)
     # the base of an image has no content of its own, and no grace period
     hours = 0 if now or is_base(volume) else grace_hours(database, nas)
+    lock_machine_of(database, nas, volume)
     with open_storage(database) as storage:
         storage.ask(questions.delete_image(nas, zpool, volume, force, hours * 3600), MAP_SECONDS)
         if hours or dry_run.is_on():  # a dry run destroys nothing, and need not wait until it is gone
@@ -260,5 +262,6 @@ def remove_copy(database: Database, host: str, volume: str, force: bool) -> None
 def restore_image(database: Database, nas: str, volume: str, snapshot: str, watcher: Watcher) -> None:
     """Make the snapshot the present content; the old content is preserved in a clone. StateError unless unmapped."""
     check_volume_name(volume)
+    lock_machine_of(database, nas, volume)
     with open_storage(database) as storage:
         storage.wait(questions.restore_image(nas, volume, snapshot), MAP_SECONDS, watcher)

@@ -25,14 +25,14 @@ from rocks.cluster.lease_plan import (
     still_at_work,
     target_answers,
 )
-from rocks.cluster.live_moves import domain_on, has_arrived
+from rocks.cluster.live_moves import GUEST_RUNS, domain_on, has_arrived
 from rocks.cluster.start_plan import container_of, is_active, saved_domain
 from rocks.database import disk_copies, leases
 from rocks.database.disk_copies import DiskCopy
 from rocks.database.secrets import resolve_secret
 from rocks.errors import HostError, RocksError, StateError
 from rocks.hosts.settings import CannotAskError
-from rocks.wire.agent import EndArrival, EndDeparture, StopDomain
+from rocks.wire.agent import EndDeparture, StopDomain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from rocks.cluster.shape_plan import Placement
     from rocks.cluster.start_plan import StartPlan
     from rocks.database.connection import Database
-    from rocks.wire.agent import Operation, VfSpec
+    from rocks.wire.agent import VfSpec
     from rocks.wire.facts import HostFacts
 
     Report = Callable[[str], None]
@@ -281,12 +281,9 @@ def give_up_moves(
     for lease in moving:
         assert lease.target is not None
         here, there = answers[lease.name]
-        if _waits_for_images(database, lease, there):
-            error = _end_waiting(database, lease)
-            if error is not None:
-                failed[lease.name.lower()] = error
-            else:
-                _give_up_move(database, lease, True, report or warnings.append)
+        if _waits_for_images(database, lease, here, there):
+            error = _give_up_waiting(database, lease, report or warnings.append)
+            failed.update({} if error is None else {lease.name.lower(): error})
             continue
         if not (is_silent(there) or (force.host_is_off and isinstance(there, CannotAskError))):
             failed[lease.name.lower()] = (
@@ -303,26 +300,28 @@ def give_up_moves(
     return GivenUp(failed, tuple(warnings))
 
 
-def _waits_for_images(database: Database, lease: Lease, there: HostFacts | RocksError) -> bool:
-    """Whether the machine is on its new host, paused, and has images on a NAS, which follow it then."""
+def _waits_for_images(
+    database: Database, lease: Lease, here: HostFacts | RocksError, there: HostFacts | RocksError
+) -> bool:
+    """Whether the machine has arrived on its new host, does not run there, and has images on a NAS to follow it."""
     found = domain_on(there, lease.name)
-    if found is None or found.state != "paused" or found.token != lease.token:
+    if found is None or not found.persistent or found.state in GUEST_RUNS:
         return False
-    return any(_is_device(path) for _, path in leases.disks_of(database, lease.name))
+    has_images = any(_is_device(path) for _, path in leases.disks_of(database, lease.name))
+    return has_images and has_arrived(lease, here, there) is True
 
 
-def _end_waiting(database: Database, lease: Lease) -> RocksError | None:
+def _give_up_waiting(database: Database, lease: Lease, report: Report) -> RocksError | None:
+    """End the machine on its new host, and give it back to its old one; the error of the host. Commits."""
     assert lease.target is not None
-    images = tuple(path for host, path in leases.disks_of(database, lease.name) if host == lease.target)
-    ends: list[Operation] = [StopDomain(lease.name, lease.token), EndArrival(lease.name, lease.token, images=images)]
     database.end_reading()
     with open_fleet(database, [lease.target]) as fleet:
-        for end in ends:
-            ((_, outcome),) = perform_operations(fleet, {lease.target: [end]})
-            error = error_of(outcome)
-            if error is not None:
-                return error
-    return None
+        end = StopDomain(lease.name, lease.token)
+        ((_, outcome),) = perform_operations(fleet, {lease.target: [end]})
+    error = error_of(outcome)
+    if error is None:
+        _give_up_move(database, lease, True, report)
+    return error
 
 
 def _give_up_move(database: Database, lease: Lease, arrived: bool | None, report: Report) -> None:

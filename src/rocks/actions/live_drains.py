@@ -71,7 +71,7 @@ def move_live(
     ended: list[str] = []
     try:
         if lease is not None and lease.state == MOVING:
-            ended = settle(database, vm, lease)
+            ended = settle(database, vm, lease, ways=ways)
             if _place(database, name).lower() != host.lower():
                 outcomes.done[name] = tuple(ended)
                 return _after(vm, lease.target or "", capacities), ""

@@ -141,11 +141,15 @@ def _bring_images(
     found = domain_on(there, vm.name)
     is_active = found is not None and found.state in (*GUEST_RUNS, "paused")
     (target,) = load_containers(database, [lease.target])
+
+    def end_departure() -> None:
+        error = _end_departure(fleet, vm, lease)
+        if error is not None:
+            raise error
+
     try:
-        not_ended = _end_departure(fleet, vm, lease)
-        if not_ended is not None:
-            raise not_ended  # the device of the old host may be in use
-        bring_images(database, replace(vm, container=target), lease, ways, maps=is_active)
+        there_now = replace(vm, container=target)
+        bring_images(database, there_now, lease, ways, end_departure, maps=is_active)
     except RocksError as error:
         raise arrived_without(vm, lease.target, error, is_paused=is_active) from error
     if found is not None and found.state == "paused":
@@ -222,6 +226,8 @@ def _stay(
         )
     if is_clean:
         return f"it runs on {lease.host}", _remove_arrival(database, vm, lease)
+    if not any(copy.host == lease.target for copy in disk_copies.read_copies(database, vm.name)):
+        return f"it runs on {lease.host}", []
     reason = there if isinstance(there, RocksError) else "it has a domain of this name"
     return f"it runs on {lease.host}", [_incomplete_copy(vm, lease, reason)]
 

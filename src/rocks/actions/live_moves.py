@@ -90,7 +90,7 @@ def move_running_vm(database: Database, name: str, host: str, ways: Ways, filter
     lease = leases.read_leases(database, [name]).get(name.lower())
     lines: list[str] = []
     if lease is not None and lease.state == MOVING:
-        lines = settle(database, vm, lease)
+        lines = settle(database, vm, lease, ways=ways)
         (vm,) = table.load_vms(database, [name])
         lease = leases.read_leases(database, [name]).get(name.lower())
     if vm.container is not None and vm.container.name.lower() == host.lower():
@@ -185,7 +185,7 @@ def _answer(vm: VirtualMachine, answer: HostFacts | RocksError) -> HostFacts:
 def _move(database: Database, way: _Way, lease: Lease, ways: Ways, filters_of: FiltersOf) -> list[str]:
     vm, target = way.vm, way.target
     operation = _operation(database, way, filters_of)
-    pull_images(database, vm, ways)
+    pull_images(database, vm, way.there, ways)
     copies = [DiskCopy(target.name, path) for path in _new_paths(way, operation)]
     disk_copies.put_copies(database, vm.name, copies)
     token = leases.begin_live_move(database, vm.name, target.name, disk_keys(way.there))

@@ -68,11 +68,16 @@ def map_images(
 
 
 def map_arrived(
-    storage: StorageClient, images: Sequence[ImageSpec], tokens: Mapping[str, int], watcher: Watcher
+    storage: StorageClient,
+    images: Sequence[ImageSpec],
+    devices: Mapping[int, str],
+    token: int,
+    watcher: Watcher,
 ) -> None:
-    """Map the images of a machine that has arrived on its new host, paused. Raises the first error.
+    """Map the images of a machine that has arrived on its new host, paused, under the lease of that token.
 
-    What is mapped stays so, since the guest has the devices open; the same call maps the others.
+    `devices` maps the number of a disk to the device that the guest has open; StateError when an image has another one.
+    Raises the first error. What is mapped stays so, since the guest has it open; the same call maps the others.
     """
     known = storage.ask_each(
         {f"initiator {image.host}": questions.initiator_of(image.host) for image in images}
@@ -80,12 +85,18 @@ def map_arrived(
     for answer in known.values():
         if isinstance(answer, RocksError):
             raise answer
-    asked = {_key(image): _map_question(image, known, tokens) for image in images}
-    answers = map_when_written_back(storage, asked, watcher, lambda key: None)
+    asked = {_key(image): _map_question(image, known, {image.vm.lower(): token}) for image in images}
+    remedy = f"rocks list host storageop {images[0].nas} shows the progress"
+    answers = map_when_written_back(storage, asked, watcher, lambda key: None, remedy)
     for image in images:
         answer = answers[_key(image)]
         if isinstance(answer, RocksError):
             raise answer
+        if answer != devices[image.number]:
+            raise StateError(
+                f"{image.nas}:{image.volume} is mapped to {image.host} as {answer}, without a copy; its guest has "
+                f"{devices[image.number]} open"
+            )
 
 
 def _first_questions(images: Sequence[ImageSpec]) -> dict[str, Query[Any]]:

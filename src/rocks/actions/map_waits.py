@@ -34,11 +34,13 @@ def map_when_written_back(
     queries: Mapping[str, Query[str]],
     watcher: Watcher,
     note_mapped: Callable[[str], None],
+    remedy: str = "",
 ) -> Answers[str]:
     """Request the maps; a map that is rejected because of a transfer is requested again when the transfer has ended.
 
     Returns key → the device, or the error; after START_WAIT_SECONDS a BusyError with the remedy. An interrupt ends the
     wait; the images that were waited for are not mapped. `note_mapped` receives the key of each mapped image at once.
+    `remedy` is what to do after the time; empty: that of a start.
     """
     answers = storage.wait_each(queries, MAP_SECONDS, watcher)
     _note(answers, note_mapped)
@@ -60,10 +62,14 @@ def map_when_written_back(
                 wait_seconds(_LOOK_SECONDS)
     except KeyboardInterrupt:
         for one in waiting.values():
-            watcher.left(f"{one.node}:{one.zvol} was not mapped, and its transfer continues; {_remedy(one)}")
+            watcher.left(
+                f"{one.node}:{one.zvol} was not mapped, and its transfer continues; {remedy or _remedy(one)}"
+            )
         raise
     for key, one in waiting.items():
-        message = f"{answers[key]}. The start waited {START_WAIT_SECONDS:g} s for it; {_remedy(one)}"
+        message = (
+            f"{answers[key]}. This command waited {START_WAIT_SECONDS:g} s for it; {remedy or _remedy(one)}"
+        )
         answers[key] = BusyError(message, code=Code.IMAGE_BUSY)
     return answers
 

@@ -8,17 +8,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.cluster.image_plan import follows, plan_images
+from rocks.cluster.image_plan import follows, plan_images, pool_of
 from rocks.database.image_places import disk_locations
 from rocks.errors import CLASSES, BusyError, HostError, RocksError, StateError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rocks.actions.vm_moves import Ways
     from rocks.cluster.image_plan import ImageSpec
     from rocks.cluster.records import Lease, VirtualMachine
     from rocks.database.connection import Database
     from rocks.imgstorage.client import Watcher
     from rocks.imgstorage.client.answers import ImageRow
+
+
+class ImagesMissingError(HostError):
+    """A machine has arrived on its new host, and its images have not."""
 
 
 class _Watching(NamedTuple):
@@ -93,65 +99,95 @@ def _cannot(vm: VirtualMachine, why: str) -> StateError:
     return StateError(f"{vm.name} does not move while it runs: {why}; stop it, and move it without live=yes")
 
 
-def pull_images(database: Database, vm: VirtualMachine, ways: Ways) -> None:
-    """Have the NASes take the changes so far, so that little is left for the moment when the machine is paused."""
+def pull_images(database: Database, vm: VirtualMachine, there: VirtualMachine, ways: Ways) -> None:
+    """Have the NASes take the changes so far, so that little is left for the moment when the machine is paused.
+
+    Afterwards the images are checked as by `check_images`. BusyError when a NAS needs longer than a start would wait.
+    """
+    from rocks.actions.map_waits import START_WAIT_SECONDS
     from rocks.actions.storage_access import open_storage
     from rocks.imgstorage.client import questions
-    from rocks.imgstorage.client.asking import WRITE_BACK_SECONDS
 
     images = _images(database, vm)
     if not images:
         return
     with open_storage(database) as storage:
         asked = {image.volume: questions.pull_image(image.nas, image.volume) for image in images}
-        answers = storage.wait_each(asked, WRITE_BACK_SECONDS, _Watching(ways))
+        answers = storage.wait_each(asked, START_WAIT_SECONDS, _Watching(ways))
     ways.progress("")
     for error in answers.values():
         if isinstance(error, RocksError):
-            raise CLASSES[error.family](f"{vm.name} is not moved: {error}", code=error.code)
+            raise CLASSES[error.family](
+                f"{vm.name} is not moved, since its changes are not written back yet: {error}",
+                code=error.code,
+            )
+    check_images(database, vm, there)
 
 
 def bring_images(
-    database: Database, there: VirtualMachine, lease: Lease, ways: Ways | None, *, maps: bool
+    database: Database,
+    there: VirtualMachine,
+    lease: Lease,
+    ways: Ways | None,
+    end_departure: Callable[[], None],
+    *,
+    maps: bool,
 ) -> None:
     """Unmap the images of the machine from its old host, and with `maps` map them to the new one.
 
-    The domain on the old host has ended. Raises the error of a NAS or host; the same call goes on then. BusyError when
-    a NAS does not have all changes within the time that a start waits for it.
+    `end_departure` is called before an image is unmapped. Raises its error, or that of a NAS or host; the same call
+    goes on then. BusyError when a NAS does not have all changes within the time that a start waits for it; StateError
+    when an image is not the one that the guest left.
     """
     from rocks.actions.map_batches import is_not_mapped, map_arrived
-    from rocks.actions.map_waits import WRITE_BACK_SECONDS
+    from rocks.actions.map_waits import START_WAIT_SECONDS
     from rocks.actions.storage_access import open_storage
     from rocks.imgstorage.client import questions
 
-    images = _images(database, there)
-    if not images:
-        return
+    assert there.container is not None
+    # with a copy, whatever the attributes are by now: without one the guest's device would be another
+    pool = pool_of(there.container)
+    images = [image._replace(sync=True, pool=image.pool or pool) for image in _images(database, there)]
     watcher: Watcher = _Watching(ways)
     with open_storage(database) as storage:
         asked = {}
         for image in images:
             row = _row(storage.ask(questions.images_of(image.nas)), image)
-            if row is not None and row.remotehost == lease.host and not row.is_delete_remote:
-                if not row.persistent:
-                    raise StateError(
-                        f"{image.nas}:{image.volume} was set to be not persistent, so what the guest has written "
-                        f"would be discarded: rocks set host zvolattr {image.nas} {image.volume} persistent yes"
-                    )
+            _check_is_current(image, row, maps=maps)
+            # the daemon of the old host may have begun by itself
+            if row is not None and row.remotehost == lease.host:
                 asked[image.volume] = questions.unmap_image(image.nas, image.volume)
-        answers = storage.wait_each(asked, WRITE_BACK_SECONDS, watcher)
+        if asked:
+            end_departure()  # its guest's device would be in use
+        answers = storage.wait_each(asked, START_WAIT_SECONDS, watcher)
         for error in answers.values():
             if isinstance(error, RocksError) and not is_not_mapped(error):
                 raise error
         if maps:
-            map_arrived(storage, images, {there.name.lower(): lease.token}, watcher)
+            devices = {number: disk.path for number, disk in enumerate(there.disks)}
+            map_arrived(storage, images, devices, lease.token, watcher)
     watcher.progress("")
 
 
-def arrived_without(vm: VirtualMachine, target: str, error: RocksError, *, is_paused: bool) -> RocksError:
+def _check_is_current(image: ImageSpec, row: ImageRow | None, *, maps: bool) -> None:
+    """StateError when the image cannot have what the guest has written; `maps`: the guest is to go on with it."""
+    name = f"{image.nas}:{image.volume}"
+    if not maps:
+        return
+    if row is None or row.state == "deleting":
+        raise StateError(f"{name} does not exist any more, or was removed")
+    if not row.persistent:
+        raise StateError(
+            f"{name} was set to be not persistent, so what the guest has written last may have been discarded"
+        )
+
+
+def arrived_without(
+    vm: VirtualMachine, target: str, error: RocksError, *, is_paused: bool
+) -> ImagesMissingError:
     """The error of a machine that has arrived, and whose images have not."""
     state = "paused until its images follow it" if is_paused else "off, and its images have not followed it"
-    return CLASSES[error.family](
+    return ImagesMissingError(
         f"{vm.name} is on {target}, {state}: {error}. When that is repaired: rocks move host vm {vm.name} {target} "
         f'live=yes; or, to end its guest: rocks stop host vm {vm.name} force=yes reason="…"',
         code=error.code,

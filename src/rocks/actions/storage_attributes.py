@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rocks.actions.image_guards import lock_machine_of
 from rocks.actions.storage_access import open_storage
 from rocks.cluster.image_plan import check_image_attribute, check_volume_name
 from rocks.cluster.names import printable
@@ -42,6 +43,8 @@ def set_image_attribute(database: Database, nas: str, volume: str, name: str, va
     check_volume_name(volume)
     check_image_attribute(name)
     check_text("value", value, LONGEST_VALUE)
+    if name == "persistent":
+        lock_machine_of(database, nas, volume)
     with open_storage(database) as storage:
         storage.ask(questions.set_image_attributes(nas, volume, {name: _value(value)}))
 

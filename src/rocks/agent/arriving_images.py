@@ -10,6 +10,7 @@ from typing import Iterable
 from rocks.agent.host import Host
 from rocks.clock import Deadline
 from rocks.devices.device_mapper.tables import Placeholder
+from rocks.devices.libvirt.domain_xml import DomainDocument
 from rocks.errors import IncoherentError, StateError
 from rocks.units import BYTES_PER_SECTOR
 from rocks.wire.live_moves import DiskSize
@@ -39,6 +40,19 @@ def remove_placeholders(host: Host, paths: Iterable[str]) -> None:
         found = host.dm_devices().read(name)
         if found is not None and isinstance(found.table, Placeholder):
             host.dm_devices().ensure_gone(name, Deadline(_REMOVE_SECONDS))
+
+
+def check_have_content(host: Host, live: DomainDocument) -> None:
+    """StateError for a domain that waits for an image: its first write would stop it."""
+    for path in live.disks:
+        if path.startswith(_MAPPER):
+            found = host.dm_devices().read(_device_name(path))
+            if found is not None and isinstance(found.table, Placeholder):
+                raise StateError(
+                    f"{live.name} waits on this host for its image {path}, which has not followed it yet: rocks move "
+                    f"host vm {live.name} HOST live=yes completes that, with the name of this host; or rocks stop host "
+                    f"vm {live.name}"
+                )
 
 
 def _device_name(path: str) -> str:

@@ -8,6 +8,7 @@ import traceback
 from pathlib import Path
 from typing import Callable, Dict, List, Tuple, Union
 
+from rocks.agent.arriving_images import check_have_content, remove_placeholders
 from rocks.agent.changes import change_domain, grow_disk
 from rocks.agent.disks import check_disks, ensure_disks
 from rocks.agent.host import Host
@@ -246,6 +247,7 @@ def _prepare(
 def _secure(host: Host, live: DomainDocument) -> Change:
     """Before the guest runs: its disks are the ones that were checked, and its interfaces are filtered."""
     check_disks(host, live)
+    check_have_content(host, live)
     return ensure_secured(host, live)
 
 
@@ -287,12 +289,15 @@ def _end(host: Host, operation: Union[StopDomain, ForgetDomain]) -> Change:
     def end_lease(token: int) -> None:
         host.leases.end(name, token)
 
+    disks = host.domains().document(name).disks if host.domains().find(name) is not None else ()
     if isinstance(operation, ForgetDomain):
         forget_restore(host, name)
         change = ensure_forgotten(host.domains(), operation, end_lease)
     else:
         change = ensure_stopped(host.domains(), operation, end_lease)
     forget_save(host, name)
+    with contextlib.suppress(RocksError):  # image storage uses or replaces one that stays
+        remove_placeholders(host, disks)
     return _with_devices_released(host, name, change, getattr(operation, "links", ()))
 
 

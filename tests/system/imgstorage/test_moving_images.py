@@ -14,7 +14,7 @@ from rocks.actions import host_requests, leases, live_move_ends, live_moves, map
 from rocks.devices.device_mapper.tables import Linear, Placeholder, Snapshot
 from rocks.errors import HostError, RocksError, ToolError
 from rocks.hosts.fleet import Fleet
-from rocks.wire.agent import EndArrival, Operation, OperationOutcome, ResumeDomain, StartDomain, StopDomain
+from rocks.wire.agent import Operation, OperationOutcome, ResumeDomain, StartDomain, StopDomain
 from rocks.wire.facts import DiskFact, DomainFact, DomainState, HostFacts
 from rocks.wire.live_moves import Arrive, Leave, Result
 from tests.system.commands.conftest import Ended, rocks, silent_hosts, site, vm_site
@@ -95,10 +95,9 @@ class PlayedHosts:
         elif isinstance(operation, StopDomain) and host == self.place:
             devices.devices[self.device].holders = 0
             self.place = ""
-        elif isinstance(operation, EndArrival):
             live = devices.read(self.device)
-            if host != self.place and live is not None and isinstance(live.table, Placeholder):
-                del devices.devices[self.device]
+            if live is not None and isinstance(live.table, Placeholder):
+                del devices.devices[self.device]  # as the contract tests of the agent show
         elif isinstance(operation, StartDomain):
             self.place, self.state, self.token = host, "running", operation.token
             devices.devices[self.device].holders = 1
@@ -174,7 +173,18 @@ def test_waits_for_repair(played: PlayedHosts, monkeypatch: pytest.MonkeyPatch) 
     assert (lease(played), owner(played), played.resumed_on) == (("moving", HOST), None, [])
     live = played.machine(OTHER).dm_devices.read(played.device)
     assert live is not None and isinstance(live.table, Placeholder) and live.open_count == 1
-    assert again in played.storage.rocks("resume", "host", "vm", played.name).err
+    volume = f"{played.name}-vol"
+    for command in (
+        ("resume", "host", "vm", played.name),
+        ("clean", "host", "storagemap", NAS, volume, "force=yes", "reason=it does not return"),
+        ("restore", "host", "storageimg", NAS, volume, "snap=first"),
+        ("remove", "host", "storageimg", NAS, "tank", volume, "now=yes"),
+        ("add", "host", "storagemap", NAS, "tank", volume, HOST, "1", "img_sync=yes", "remotepool=tank"),
+        ("set", "host", "zvolattr", NAS, volume, "persistent", "no"),
+    ):
+        refused = played.storage.rocks(*command)
+        assert refused.status == 1 and again in refused.err, command
+    played.storage.done("set", "host", "attr", OTHER, "img_sync", "no")
     assert f"{played.name} runs on {OTHER} now" in move(played).out
     assert (lease(played), owner(played), played.resumed_on) == (("running", OTHER), OTHER, [OTHER])
     played.storage.done("stop", "host", "vm", played.name)
@@ -217,6 +227,31 @@ def test_old_host_silent(played: PlayedHosts) -> None:
     played.silent = set()
     assert f"{played.name} runs on {OTHER} now" in move(played).out
     assert played.storage.images.nas.pools.read(f"tank/{played.name}-vol", 13, 8192) == b"the last word"
+    played.storage.done("stop", "host", "vm", played.name)
+    played.storage.done("stop", "host", "vm", played.name, "terminate=true")
+
+
+@pytest.mark.parametrize("has_died", [False, True], ids=["off", "oldgone"])
+def test_off(played: PlayedHosts, monkeypatch: pytest.MonkeyPatch, has_died: bool) -> None:
+    """The guest that waits ends, as when its new host boots: the move is completed, or given up when that cannot be."""
+
+    def no_login(*_: object, **__: object) -> object:
+        raise ToolError("iscsiadm: no such luck")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(played.machine(OTHER).sessions, "ensure_session", no_login)
+        assert move(played).status == 1
+    played.state = "shutoff"
+    played.machine(OTHER).dm_devices.devices[played.device].holders = 0
+    played.silent = {HOST} if has_died else set()
+    assert "is off there by now: rocks start host vm" in move(played).out
+    assert lease(played)[0] == "running" and played.resumed_on == []
+    played.storage.done("stop", "host", "vm", played.name)
+    played.storage.done("start", "host", "vm", played.name)
+    assert (lease(played), owner(played)) == (("running", OTHER), OTHER)
+    live = played.machine(OTHER).dm_devices.read(played.device)
+    assert live is not None and not isinstance(live.table, Placeholder)
+    played.silent = set()
     played.storage.done("stop", "host", "vm", played.name)
     played.storage.done("stop", "host", "vm", played.name, "terminate=true")
 

@@ -113,6 +113,8 @@ class DeviceHandlers:
     def _ensure_unused(self, effect: effects.EnsureUnused, access: Access) -> Facts:
         del access
         mapping = self._dm_devices.read(names.guest_device(effect.zvol))
+        if mapping is not None and isinstance(mapping.table, Placeholder):
+            return NOTHING  # an arriving guest has it open, and has written nothing
         # udev opens a device for a moment after a guest has closed it
         deadline = Deadline(_CLOSE_SECONDS / 2)
         while mapping is not None and mapping.open_count and not deadline.passed():
@@ -169,8 +171,8 @@ class DeviceHandlers:
         mapping = self._read_made(name)
         if mapping is not None:
             self._dm_devices.ensure_resumed(name)
-        if mapping is not None and isinstance(mapping.table, Placeholder):
-            self._dm_devices.switch(name, table, mapping.table)
+            if isinstance(mapping.table, Placeholder):
+                self._dm_devices.switch(name, table, mapping.table)
         self._dm_devices.ensure(name, table)
         return Facts(device=f"{_MAPPER}{name}")
 
@@ -254,8 +256,14 @@ class DeviceHandlers:
         )
 
     def _read_made(self, name: str) -> Optional[DmDeviceFact]:
-        """The device; None also for one that a crash left without a table, which `ensure` completes."""
+        """The device; None also for one that a crash left without a table, which `ensure` completes.
+
+        A placeholder that no guest has open any more is removed: it may have another size.
+        """
         mapping = self._dm_devices.read(name)
+        if mapping is not None and isinstance(mapping.table, Placeholder) and not mapping.open_count:
+            self._dm_devices.ensure_gone(name, Deadline(_CLOSE_SECONDS))
+            return None
         return mapping if mapping is not None and mapping.table is not None else None
 
     # --- the temp-write volume, as a device

@@ -1,0 +1,23 @@
+"""Commands that change the content of an image, or who has it, leave alone what a moving machine is about to use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rocks.actions.vm_locks import lock_vms
+from rocks.cluster.image_moves import disks_of_image
+from rocks.database.image_places import disk_locations
+
+if TYPE_CHECKING:
+    from rocks.database.connection import Database
+
+
+def lock_machine_of(database: Database, nas: str, volume: str) -> None:
+    """Lock the machine whose disk the image is, until the connection closes.
+
+    BusyError while another command changes it, StateError while its guest is between two hosts (decision 177): it would
+    go on with another content than it has in memory.
+    """
+    disks = disks_of_image(nas, volume, disk_locations(database, None))
+    for error in lock_vms(database, [disk.vm for disk in disks]).values():
+        raise error
