@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from rocks.devices.disks import identity_at
+from rocks.devices.libvirt.device_xml import changed_lease
+from rocks.devices.mapped_images import MappedImage, forget_mapped, write_mapped
 from rocks.errors import RocksError, StateError, ToolError
 from rocks.wire.agent import (
     DiskSpec,
@@ -122,7 +125,7 @@ def test_what_cannot_be_saved_runs_on(tmp_path: Path) -> None:
     ("devices", "message"),
     [
         (HOSTDEV, "it has the device 0000:03:00.1 of its host"),
-        (DISK.format(path="/dev/null"), "its disk /dev/null is a device"),
+        (DISK.format(path="/dev/null"), "its disk /dev/null is a device, which could change meanwhile"),
     ],
 )
 def test_machines_with_devices_are_not_saved(tmp_path: Path, devices: str, message: str) -> None:
@@ -130,6 +133,63 @@ def test_machines_with_devices_are_not_saved(tmp_path: Path, devices: str, messa
     with pytest.raises(StateError, match=message):
         agent.do(SAVE)
     assert agent.now == ("running", False)
+
+
+class ImageSaver(Saver):
+    """The disk is the device of an image of a NAS, which the image daemon has mapped."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.mapped = folder / "state/imgstorage/mapped"
+        self.map(3)
+
+    def map(self, epoch: int, image: str = "id") -> None:
+        """What the image daemon records."""
+        write_mapped(self.mapped, "g-vol", MappedImage(str(self.disk), image, epoch))
+
+
+def test_a_machine_continues_with_the_images_that_its_host_has_kept(tmp_path: Path) -> None:
+    """Whatever its daemon did to the device below, and whichever number a boot has given it."""
+    agent = ImageSaver(tmp_path)
+    before = (str(agent.disk), 1, 2, "")
+    agent.domains.set_lease("g", changed_lease(agent.domains.document("g"), added=[before]))
+    assert agent.do(SAVE)
+    agent.disk.unlink()
+    with pytest.raises(StateError, match=r"g stays saved: its disk .*g\.vda is not there yet"):
+        agent.do(RESTORE)
+    assert agent.now == ("shutoff", True)
+    agent.disk.write_bytes(b"merged")
+    agent.map(3)
+    assert agent.do(RESTORE) and agent.now == ("running", False)
+    assert agent.domains.document("g").disk_identities == (identity_at(str(agent.disk)),)
+
+
+@pytest.mark.parametrize(
+    ("epoch", "image"), [(4, "id"), (3, "other"), (None, "")], ids=["again", "another", "unmapped"]
+)
+def test_an_image_that_has_left_its_host_is_another_disk(
+    tmp_path: Path, epoch: int | None, image: str
+) -> None:
+    agent = ImageSaver(tmp_path)
+    agent.do(SAVE)
+    if epoch is None:
+        forget_mapped(agent.mapped, "g-vol")
+    else:
+        agent.map(epoch, image)
+    with pytest.raises(StateError, match="is an image of a NAS that has left this host since .*saved=remove"):
+        agent.do(RESTORE)
+    assert agent.now == ("shutoff", True)
+    agent.map(3)
+    assert agent.do(RESTORE), "the same image after all"
+
+
+def test_a_damaged_record_of_an_image_names_what_writes_it_again(tmp_path: Path) -> None:
+    agent = ImageSaver(tmp_path)
+    agent.do(SAVE)
+    for text in ("", "[]", '{"device": "/dev/x"}'):
+        (agent.mapped / "g-vol").write_text(text)
+        with pytest.raises(RocksError, match="systemctl restart rocks-imgstorage-host"):
+            agent.do(RESTORE)
 
 
 def test_a_guest_that_may_be_frozen_is_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

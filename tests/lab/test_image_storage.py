@@ -5,7 +5,12 @@ The guest counts on its disk and on its console; its disk is judged bit for bit 
 
 from __future__ import annotations
 
-from tests.lab.image_site import GUEST, ImageSite
+import re
+import time
+
+from tests.lab.image_site import GUEST, NAS, VOLUME, ImageSite
+
+_SECONDS = 240.0
 
 
 def test_image_is_copied_to_its_host_and_written_back(images: ImageSite) -> None:
@@ -47,3 +52,43 @@ def test_image_is_copied_to_its_host_and_written_back(images: ImageSite) -> None
     site.done("stop", "host", "vm", GUEST)
     images.wait_for_state("unmapped")
     images.count_on_nas(site.count("vmh1", GUEST))
+
+
+def test_a_saved_machine_continues_with_the_image_that_its_host_has_kept(images: ImageSite) -> None:
+    """Saved while it reads from the NAS, the image is copied meanwhile; then saved over a boot of its host."""
+    site = images.site
+    site.done("start", "host", "vm", GUEST)
+    site.wait_for_count("vmh1", GUEST, beyond=0)
+    site.done("save", "host", "vm", GUEST)
+    saved = site.count("vmh1", GUEST)
+    images.wait_until_local("vmh1")
+    site.done("sync", "host", "storagemap", NAS, VOLUME)
+    for command in (
+        ("remove", "host", "storagemap", NAS, VOLUME),
+        ("clean", "host", "storagemap", NAS, VOLUME, "force=yes", "reason=test"),
+        ("stop", "host", "vm", GUEST, "terminate=yes"),
+    ):
+        refused = site.rocks(*command)
+        assert refused.exit_status != 0 and f"rocks stop host vm {GUEST} saved=remove" in refused.error_text
+    images.wait_for_state("mapped")
+    site.done("restore", "host", "vm", GUEST)
+    continued = site.wait_for_count("vmh1", GUEST, beyond=saved)
+
+    site.done("save", "host", "vm", GUEST)
+    saved = max(continued, site.count("vmh1", GUEST))
+    site.lab["vmh1"].reboot()
+    end_at = time.monotonic() + _SECONDS
+    while (restored := site.rocks("restore", "host", "vm", GUEST)).exit_status != 0:
+        assert time.monotonic() < end_at, restored.error_text
+        time.sleep(2.0)
+    continued = site.wait_for_count("vmh1", GUEST, beyond=saved)
+    # a guest that boots says where it begins; libvirt may have begun a new log
+    log = site.lab["vmh1"].run(["cat", f"/var/log/libvirt/qemu/{GUEST}.console.log"]).text
+    assert set(re.findall("start ([0-9A-Fa-f]{8})", log)) <= {"00000000"} and "lost " not in log
+
+    site.done("save", "host", "vm", GUEST)
+    reported = max(continued, site.count("vmh1", GUEST))
+    site.done("stop", "host", "vm", GUEST, "saved=remove")
+    images.wait_for_state("unmapped")
+    images.count_on_nas(reported)
+    assert images.leftovers("vmh1") == []

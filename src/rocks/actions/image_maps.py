@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING
 from rocks.actions.image_guards import lock_machine_of
 from rocks.actions.image_moves import cancel_move
 from rocks.actions.storage_access import open_storage
+from rocks.cluster.image_moves import disks_of_image
 from rocks.cluster.image_places import check_pool_name
 from rocks.cluster.image_plan import LARGEST_SIZE_GB, check_volume_name
+from rocks.cluster.lease_plan import SAVED, saved_with_images
 from rocks.cluster.values import check_text, read_number
+from rocks.database.image_places import disk_locations
+from rocks.database.leases import read_leases
 from rocks.database.vms import load_hosts
 from rocks.errors import BusyError, Code, RocksError, StateError, UserError
 from rocks.imgstorage.client import questions
@@ -72,9 +76,13 @@ def unmap_image(
 ) -> None:
     """Unmap the image; returns when all changes are written back to the NAS. Raises the error of the NAS.
 
-    The connection to the database is closed meanwhile. NoAnswerError (BusyError) after `seconds`.
+    The connection to the database is closed meanwhile. NoAnswerError (BusyError) after `seconds`; StateError while the
+    memory of its machine is saved.
     """
     check_volume_name(volume)
+    saved = _error_if_saved(database, nas, volume)
+    if saved is not None:
+        raise saved
     _wait(database, questions.unmap_image(nas, volume), watcher, seconds)
 
 
@@ -93,6 +101,15 @@ def cancel_map(database: Database, nas: str, volume: str) -> None:
         return
     with open_storage(database) as storage:
         storage.ask(questions.cancel_image(nas, volume))
+
+
+def _error_if_saved(database: Database, nas: str, volume: str) -> StateError | None:
+    """The error of taking the image from its host, when its machine is saved there."""
+    disks = disks_of_image(nas, volume, disk_locations(database, None))
+    for lease in read_leases(database, [disk.vm for disk in disks]).values():
+        if lease.state == SAVED:
+            return saved_with_images(lease.name, lease.host)
+    return None
 
 
 def _wait(database: Database, request: Query[None], watcher: Watcher, seconds: float) -> None:
@@ -115,9 +132,11 @@ def clean_map(
     """Retry, undo or unmap; returns what was done as a line for the operator.
 
     With a `reason`, changes that only the host has are discarded. `node_type` is accepted for old scripts and has no
-    effect. StateError when the NAS has no such image or the image is not mapped; BusyError during a transfer.
+    effect. StateError when the NAS has no such image or the image is not mapped, and while the memory of its machine is
+    saved, unless the image is only retried; BusyError during a transfer.
     """
     check_volume_name(volume)
+    saved = _error_if_saved(database, nas, volume)
     if node_type not in NODE_TYPES:
         raise UserError(f'nodetype "{node_type}" must be vmc or nas')
     if reason is not None:
@@ -132,6 +151,8 @@ def clean_map(
             raise StateError(f"ZVol {volume} not found in database", code=Code.IMAGE_UNKNOWN)
         if row.remotehost is None and row.state != "blocked" and reason is None:
             raise StateError(f"ZVol {volume} is not mapped", code=Code.IMAGE_NOT_MAPPED)
+        if saved is not None and (reason is not None or row.state != "blocked"):
+            raise saved
         if reason is not None:
             return _give_up(storage, nas, row, reason, watcher)
         return _clean(storage, nas, row, watcher)

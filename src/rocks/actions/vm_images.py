@@ -38,7 +38,8 @@ def map_vm_images(
     """Map all images of the machines to their containers, and record the devices as the disks of the machines.
 
     `made` receives the images that were not mapped before, also when this is interrupted: `take_back_images` unmaps
-    them. An image that is already mapped to the same host counts as mapped.
+    them. An image that is already mapped to the same host counts as mapped. Those of a saved machine are left as they
+    are: its guest continues with what its host has, and only with that.
 
     The caller holds the locks and leases of the machines, and commits. BusyError, and the errors of the broker's
     client, when the broker cannot be reached.
@@ -89,12 +90,16 @@ def _map(
     from rocks.actions.storage_access import open_storage
     from rocks.cluster.image_moves import check_not_moving
     from rocks.cluster.image_plan import plan_images
+    from rocks.cluster.lease_plan import SAVED
     from rocks.database.image_moves import read_moves
     from rocks.database.image_places import set_devices
     from rocks.database.leases import read_leases
 
     result = MappedImages({}, [], {})
     planned = []
+    held = read_leases(database, [vm.name for vm, _ in machines])
+    saved = {name for name, lease in held.items() if lease.state == SAVED}
+    machines = [(vm, locations) for vm, locations in machines if vm.name.lower() not in saved]
     moves = read_moves(database)
     for vm, locations in machines:
         try:
@@ -102,10 +107,7 @@ def _map(
             planned += plan_images(vm, locations)
         except RocksError as error:
             result.failed[vm.name] = error
-    tokens = {
-        lease.name.lower(): lease.token
-        for lease in read_leases(database, [vm.name for vm, _ in machines]).values()
-    }
+    tokens = {lease.name.lower(): lease.token for lease in held.values()}
     if not planned:
         return result
     storage = open_storage(database)
@@ -208,12 +210,12 @@ def check_no_mapped_images(database: Database, names: Sequence[str]) -> list[str
 
 
 def _running(database: Database, machines: Sequence[VirtualMachine]) -> dict[str, RocksError]:
-    """The machines that run according to their hosts; the message that one has ended may predate its next start.
+    """The machines that run, or are saved, by their hosts; the message that one has ended may predate its next start.
 
     A host that does not answer is ignored: its daemon takes no device away from a guest.
     """
     from rocks.actions.host_requests import ask_facts, open_fleet
-    from rocks.cluster.lease_plan import place_of
+    from rocks.cluster.lease_plan import place_of, saved_with_images
     from rocks.cluster.start_plan import is_active
     from rocks.database.leases import read_leases
 
@@ -225,7 +227,11 @@ def _running(database: Database, machines: Sequence[VirtualMachine]) -> dict[str
     found: dict[str, RocksError] = {}
     for name, place in places.items():
         answer = None if place is None else facts[place]
-        if answer is not None and not isinstance(answer, RocksError) and is_active(answer, name):
+        if place is None or answer is None or isinstance(answer, RocksError):
+            continue
+        if any(domain.name.lower() == name.lower() and domain.has_managed_save for domain in answer.domains):
+            found[name] = saved_with_images(name, place)
+        elif is_active(answer, name):
             found[name] = StateError(
                 f"the machine {name} is running on {place}, so its image stays there: rocks stop host vm {name}"
             )

@@ -15,7 +15,7 @@ from rocks.agent.host import Host
 from rocks.agent.links import ensure_secured, links_locked, release_links
 from rocks.agent.memory import memory_promised
 from rocks.agent.partitions import ensure_partition, release_partition
-from rocks.agent.saves import check_saved_disks, forget_save, save_domain
+from rocks.agent.saves import check_saved_disks, forget_save, renew_identities, save_domain
 from rocks.agent.snapshots import check_not_restoring, forget_restore, make_snapshot, restore_snapshot
 from rocks.agent.vfs import assign, check_vfs, release_vfs, vfs_locked
 from rocks.devices.change import UNCHANGED, Change
@@ -188,7 +188,10 @@ def _restore(host: Host, operation: StartDomain, until_started: contextlib.ExitS
         for link in operation.links:
             host.links().ensure(link)
 
-    change = ensure_restored(host.domains(), operation, prepare, lambda live: _secure(host, live))
+    def secure(live: DomainDocument) -> Change:
+        return _secure(host, renew_identities(host, live))
+
+    change = ensure_restored(host.domains(), operation, prepare, secure)
     forget_save(host, name)
     return change
 

@@ -1,6 +1,7 @@
 """A guest's memory and devices, saved on this host by libvirt, and its disks as they were then.
 
-The record of a save has the state of each disk file: a guest continues only with the disks that it was saved with.
+The record of a save has the state of each disk file, and the grant of each image of a NAS: a guest continues only with
+the disks that it was saved with.
 """
 
 from __future__ import annotations
@@ -8,13 +9,16 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Dict, List
+from typing import Dict, List, Union
 
 from rocks.agent.frozen import check_is_thawed
 from rocks.agent.host import Host
 from rocks.devices.change import CHANGED, UNCHANGED, Change
+from rocks.devices.disks import identity_at
 from rocks.devices.libvirt.checks import ACTIVE, check_no_newer_lease
+from rocks.devices.libvirt.device_xml import changed_lease
 from rocks.devices.libvirt.domain_xml import DomainDocument
+from rocks.devices.mapped_images import mapped_images
 from rocks.devices.records import RecordKind, damaged, read_json_record, remove_record
 from rocks.devices.state_folder import Place, ensure_folder
 from rocks.errors import HostError, StateError
@@ -44,7 +48,7 @@ def save_domain(host: Host, operation: SaveDomain) -> Change:
     document = domains.document(name)
     if found.state in ACTIVE:
         check_is_thawed(host, name, operation.token)
-        _check_savable(document)
+        _check_savable(host, document)
         _check_space(name, operation.memory_mb)
         remove_record(_record(host, name))
         domains.save(name)
@@ -53,7 +57,7 @@ def save_domain(host: Host, operation: SaveDomain) -> Change:
     domains.check_managed_save(name)
     domains.set_autostart(name, False)  # it stays saved when this host boots
     ensure_folder(Place.SAVED.below(host.state_folder))
-    write_file(_record(host, name), json.dumps(_states(document)) + "\n")
+    write_file(_record(host, name), json.dumps(_states(host, document)) + "\n")
     return CHANGED
 
 
@@ -68,13 +72,37 @@ def check_saved_disks(host: Host, name: str) -> None:
         )
     if not isinstance(record, dict):
         raise damaged(_record(host, name), kind, "it is no object")
-    present = _states(host.domains().document(name))
+    present = _states(host, host.domains().document(name))
     changed = sorted(path for path in {*record, *present} if record.get(path) != present.get(path))
-    if changed:
+    images = mapped_images(host.state_folder)
+    for path in changed:
+        before = record.get(path)
+        is_image = isinstance(before, list) and any(isinstance(part, str) for part in before)
+        why = "is an image of a NAS that has left this host" if is_image else "has changed"
         raise StateError(
-            f"the disk {changed[0]} of {name} has changed since the machine was saved, so its guest would damage it; "
-            f"{discard}"
+            f"the disk {path} of {name} {why} since the machine was saved, so its guest would damage it; {discard}"
         )
+    for path in present:
+        if path in images and not _is_there(path):
+            raise StateError(
+                f"{name} stays saved: its disk {path} is not there yet. After a boot of this host, "
+                "rocks-imgstorage-host makes it again, and waits for the NAS where it needs that (journalctl -u "
+                "rocks-imgstorage-host); repeat the command later"
+            )
+
+
+def renew_identities(host: Host, live: DomainDocument) -> DomainDocument:
+    """A continued domain with the present numbers of its NAS images' devices in its lease: a boot may change them.
+
+    The caller has checked that they are the same images.
+    """
+    images = mapped_images(host.state_folder)
+    known = [disk for disk in live.disk_identities if disk[0] in images]
+    renewed = [present for disk in known for present in [identity_at(disk[0])] if present != disk]
+    if not renewed:
+        return live
+    host.domains().set_lease(live.name, changed_lease(live, added=renewed))
+    return host.domains().document(live.name)
 
 
 def forget_save(host: Host, name: str) -> None:
@@ -82,21 +110,26 @@ def forget_save(host: Host, name: str) -> None:
     remove_record(_record(host, name))
 
 
+def _is_there(device: str) -> bool:
+    return Path(device).exists()
+
+
 def _record(host: Host, name: str) -> Path:
     return Place.SAVED.below(host.state_folder) / name
 
 
-def _check_savable(document: DomainDocument) -> None:
+def _check_savable(host: Host, document: DomainDocument) -> None:
     if document.host_devices:
         raise StateError(
             f"{document.name} cannot be saved: it has the device {document.host_devices[0]} of its host, whose state "
             "stays in the device; shut it down instead"
         )
+    images = mapped_images(host.state_folder)
     for path in document.disks:
-        if not Path(path).is_file():
+        if path not in images and not Path(path).is_file():
             raise StateError(
-                f"{document.name} cannot be saved: its disk {path} is a device, or an image of a NAS, and could change "
-                "meanwhile; only machines whose disks are image files are saved"
+                f"{document.name} cannot be saved: its disk {path} is a device, which could change meanwhile; only "
+                "machines whose disks are image files, or images of a NAS that image storage has mapped, are saved"
             )
 
 
@@ -111,10 +144,18 @@ def _check_space(name: str, memory_mb: int) -> None:
         )
 
 
-def _states(document: DomainDocument) -> Dict[str, List[int]]:
-    """Each disk file, and what a change of it would change: inode, size, time of the last change in nanoseconds."""
-    found = {}
+def _states(host: Host, document: DomainDocument) -> Dict[str, List[Union[str, int]]]:
+    """Each disk, and what a change of it would change.
+
+    Of a file: inode, size, time of the last change in nanoseconds. Of an image of a NAS: its id, and the epoch of the
+    grant, which stays the same only while this host has the image. Copying and writing back change neither.
+    """
+    found: Dict[str, List[Union[str, int]]] = {}
+    images = mapped_images(host.state_folder)
     for path in document.disk_paths:
+        if path in images:
+            found[path] = [images[path].image_id, images[path].epoch]
+            continue
         try:
             status = Path(path).stat()
         except FileNotFoundError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from rocks.cluster.lease_plan import SAVED
 from rocks.cluster.names import check_plain_name, printable
 from rocks.errors import StateError, UserError
 
@@ -123,7 +124,9 @@ def check_not_running(leaving: Iterable[DiskLocation], leases: Iterable[Lease]) 
     for disk in leaving:
         lease = held.get(disk.vm.lower())
         if disk.nas and lease is not None:
+            is_saved = lease.state == SAVED
             raise StateError(
-                f"host {disk.vm} may be running on {lease.host}, and its image is written back to {disk.nas}: stop it "
-                f"first with rocks stop host vm {disk.vm}"
+                f"host {disk.vm} {'is saved' if is_saved else 'may be running'} on {lease.host}, and its image is "
+                f"written back to {disk.nas}: stop it first with rocks stop host vm {disk.vm}"
+                f"{' saved=remove' if is_saved else ''}"
             )

@@ -162,6 +162,14 @@ def disk_may_be_old(lease: Lease, *, has_arrived: bool, paths: Sequence[str]) ->
     return f"Warning: {lease.name} may have run on {lease.target} since it left {lease.host}. Then {old}"
 
 
+def saved_with_images(name: str, host: str | None) -> StateError:
+    """The error of a command that would take an image from the host where its machine is saved."""
+    return StateError(
+        f"{name} is saved on {host}, and its memory belongs to its images, which stay there: rocks restore host vm "
+        f"{name} continues it, rocks stop host vm {name} saved=remove discards what its guest had in memory"
+    )
+
+
 def still_at_work(lease: Lease) -> BusyError:
     """The error of a start while the host of the lease reports neither that the domain runs nor that it cannot."""
     return BusyError(

@@ -109,7 +109,12 @@ def plan_start(
     _check_vfs(vm, container, connections)
     return StartPlan(
         disks=(
-            *(plan_disk(vm, container, disk, facts.disks) for disk in vm.disks),
+            # of an image of a NAS that a saved machine has, the host reports why it is not there
+            *(
+                plan_disk(vm, container, disk, facts.disks)
+                for disk in vm.disks
+                if not (is_saved and disk.is_mapped)
+            ),
             *medium_of(vm, container),
         ),
         links=_links(vm, container, connections, facts, neighbours),

@@ -26,7 +26,7 @@ from rocks.units import BYTES_PER_GB
 from rocks.wire.agent import DiskSpec
 from rocks.wire.facts import DiskFact
 
-__all__ = ["DiskIdentity", "check_path", "ensure_disk", "is_same", "read_disk"]
+__all__ = ["DiskIdentity", "check_path", "ensure_disk", "identity_at", "is_same", "read_disk"]
 
 _QEMU_IMG_DEADLINE_SECONDS = 30.0
 
@@ -101,6 +101,14 @@ def opened_disk_folder(spec: DiskSpec) -> Iterator[int]:
     with opened_folder(directory, below) as folder:
         check_closed(folder, str(Path(spec.path).parent))
         yield folder
+
+
+def identity_at(path: str) -> DiskIdentity:
+    """What the path leads to now, without the mark of a machine. HostError when it leads to nothing."""
+    try:
+        return _identity(path, Path(path).stat())
+    except OSError as error:
+        raise HostError(f"the disk {path} cannot be read: {explain(error, Path(path))}") from None
 
 
 def is_same(disk: DiskIdentity, owners: ImageOwners) -> bool:

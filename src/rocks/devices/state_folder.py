@@ -40,6 +40,7 @@ class Place(enum.Enum):
     VLAN_SUPPORT = "vlan-support.json"
     FILTER_SUPPORT = "filter-support.json"
     RELEASED = "imgstorage/released"
+    MAPPED = "imgstorage/mapped"
     ENDED = "ended"
     RESTORING = "restoring"
     SAVED = "saved"

@@ -22,6 +22,7 @@ from rocks.devices.zfs.driver import PoolDriver
 from rocks.errors import BusyError, IncoherentError, StateError, ToolError
 from rocks.imgstorage.host import effects
 from rocks.imgstorage.host.access import Access
+from rocks.imgstorage.host.guests import GuestState, machine_of
 from rocks.imgstorage.life import names
 from rocks.imgstorage.life.facts import NOTHING, Facts
 from rocks.imgstorage.life.space import unreservable_bytes
@@ -59,9 +60,11 @@ class DeviceHandlers:
         sessions: SessionDriver,
         dm_devices: DmDriver,
         read_start: Callable[[str, int], bytes] = read_start,
+        state_of: Callable[[str], GuestState] = lambda machine: "off",
     ) -> None:
-        """`read_start` reads the first bytes of a block device."""
+        """`read_start` reads the first bytes of a block device; `state_of` reports the state of a machine."""
         self._read_start = read_start
+        self._state_of = state_of
         self._pools = pools
         self._sessions = sessions
         self._dm_devices = dm_devices
@@ -124,6 +127,13 @@ class DeviceHandlers:
             # not StateError: the device may be closed at any moment, so the image is not blocked
             raise BusyError(
                 f"{_MAPPER}{mapping.name} is in use by a running guest or a program; stop it first"
+            )
+        machine = machine_of(effect.zvol)
+        if machine is not None and self._state_of(machine) == "saved":
+            raise BusyError(
+                f"{machine} is saved on this host, and its memory belongs to {effect.zvol}: rocks restore host vm "
+                f"{machine} continues it, rocks stop host vm {machine} saved=remove discards what its guest had in "
+                "memory"
             )
         return NOTHING
 

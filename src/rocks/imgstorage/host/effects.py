@@ -37,7 +37,7 @@ class RecordStage:
 @tagged
 @dataclass(frozen=True)
 class EnsureUnused:
-    """No guest has the device open. StateError otherwise."""
+    """No guest has the device open, or was saved with it. BusyError otherwise."""
 
     zvol: str
 
@@ -45,7 +45,10 @@ class EnsureUnused:
 @tagged
 @dataclass(frozen=True)
 class EnsureDeviceGone:
-    """The guest's device is gone. StateError when it is open; a placeholder that an arriving guest has open stays."""
+    """The guest's device is gone. BusyError when it is open, or its guest was saved with it.
+
+    A placeholder that an arriving guest has open stays.
+    """
 
     zvol: str
 

@@ -74,9 +74,15 @@ class HostEngine:
     """All images of this host. For each image, `step` is called by one thread at a time."""
 
     def __init__(
-        self, store: HostStore, handlers: EffectHandlers, sequences: Sequences = sequence_for
+        self,
+        store: HostStore,
+        handlers: EffectHandlers,
+        sequences: Sequences = sequence_for,
+        publish: Callable[[CopyRecord], None] = lambda copy: None,
     ) -> None:
+        """`publish` gets each record whose stage changes, before it is stored."""
         self._store = store
+        self._publish = publish
         self._handlers = handlers
         self._sequences = sequences
         self._jobs: Dict[str, _Job] = {}
@@ -267,7 +273,9 @@ class HostEngine:
             pool=getattr(request, "pool", None) or copy.known.pool,
             size_bytes=getattr(request, "size_bytes", 0) or copy.known.size_bytes,
         )
-        self._store.keep(copy._replace(known=known))
+        recorded = copy._replace(known=known)
+        self._publish(recorded)
+        self._store.keep(recorded)
         self._end_rebuild(known.zvol)  # the request builds the other devices
         _log.info("%s: %s -> %s", known.zvol, copy.known.stage, known.stage)
 

@@ -1,4 +1,7 @@
-"""Machines that have ended on this host: libvirt's hook writes notes, and their NASes unmap the images."""
+"""Machines that have ended on this host: libvirt's hook writes notes, and their NASes unmap the images.
+
+The note of a machine whose memory was saved stays until it continues, or what was saved is discarded.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,12 @@ import re
 import threading
 import uuid
 from pathlib import Path
-from typing import Callable, Dict, Optional
+from typing import Callable, Dict, Optional, Set
 
 from rocks.devices.records import RecordKind, read_text_record, record_names, remove_record
 from rocks.devices.state_folder import ensure_folder
 from rocks.errors import RocksError
+from rocks.imgstorage.host.guests import GuestState
 from rocks.imgstorage.store.file import OutboxMessage
 from rocks.imgstorage.store.host import CopyRecord, HostStore
 from rocks.wire.imgstorage_messages import HOST_NEWS, write_message
@@ -20,6 +24,8 @@ from rocks.wire.queues import nas_queue
 _log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 1.0
+_SAVED_ROUNDS = 5
+"""libvirt is asked about a saved machine in every so many rounds."""
 _KIND = RecordKind(
     "the note that a machine has ended",
     "remove it; `rocks remove host storagemap` on the frontend writes the image back",
@@ -30,13 +36,15 @@ class ReleaseWatch:
     """One thread that reads the notes; a note is deleted when its message is recorded."""
 
     def __init__(
-        self, folder: Path, store: HostStore, posted: threading.Event, is_running: Callable[[str], bool]
+        self, folder: Path, store: HostStore, posted: threading.Event, state_of: Callable[[str], GuestState]
     ) -> None:
-        """`is_running` reports whether a machine runs again; then its note is only deleted."""
+        """`state_of` reports what a machine does now; the note of one that runs again is only deleted."""
         self._folder = folder
         self._store = store
         self._posted = posted
-        self._is_running = is_running
+        self._state_of = state_of
+        self._rounds = 0
+        self._saved: Set[str] = set()
         self._failures: Dict[str, str] = {}
         """Machine → why its note cannot be used, as it was logged."""
         self._stopping = threading.Event()
@@ -64,7 +72,10 @@ class ReleaseWatch:
     def look(self) -> None:
         """One round."""
         failures: Dict[str, str] = {}
+        self._rounds += 1
         for name in record_names(self._folder):
+            if name in self._saved and self._rounds % _SAVED_ROUNDS:
+                continue
             try:
                 self._take(name)
             except RocksError as error:  # the other machines' notes are taken
@@ -76,7 +87,12 @@ class ReleaseWatch:
     def _take(self, name: str) -> None:
         images = [copy for copy in self._store.copies() if self._is_of(copy, name)]
         note = self._folder / name
-        if images and not self._is_running(name):
+        state = self._state_of(name) if images else "off"
+        if state == "saved":
+            self._saved.add(name)
+            return
+        self._saved.discard(name)
+        if images and state == "off":
             token = _lease_of(note)
             with self._store.transaction():
                 for copy in images:

@@ -19,8 +19,10 @@ from rocks.imgstorage.configuration import Configuration
 from rocks.imgstorage.host.copy_handlers import CopyHandlers
 from rocks.imgstorage.host.copy_reports import report_copies
 from rocks.imgstorage.host.device_handlers import DeviceHandlers, read_start
+from rocks.imgstorage.host.guests import GuestState, guest_state
 from rocks.imgstorage.host.handlers import HostHandlers
 from rocks.imgstorage.host.heartbeats import Heartbeats
+from rocks.imgstorage.host.mapped import MappedRecords
 from rocks.imgstorage.host.recovered import recover_records
 from rocks.imgstorage.host.releases import ReleaseWatch
 from rocks.imgstorage.host.rows import device_rows
@@ -96,12 +98,16 @@ class HostService:
             self._stored.is_on_nas,
         )
         operations = HostHandlers(
-            copies, DeviceHandlers(devices.pools, devices.sessions, devices.dm_devices, devices.read_start)
+            copies,
+            DeviceHandlers(
+                devices.pools, devices.sessions, devices.dm_devices, devices.read_start, self._state_of
+            ),
         )
-        self._workers = HostWorkers(self._store, operations)
+        self._mapped = MappedRecords(store_path.parent / "mapped")
+        self._workers = HostWorkers(self._store, operations, self._mapped.write)
         self._watch = TempWriteWatch(self._store, devices.pools, devices.dm_devices, devices.open_domains)
         released = store_path.parent / "released"
-        self._releases = ReleaseWatch(released, self._store, self._workers.posted, self._is_running)
+        self._releases = ReleaseWatch(released, self._store, self._workers.posted, self._state_of)
         self._heartbeats = Heartbeats(self._store, self._workers.posted)
         # copies are read one by one; the start does not wait for that
         self._reports = threading.Thread(target=self._report_copies, name="copy reports", daemon=True)
@@ -113,6 +119,7 @@ class HostService:
         """Rebuild the guests' devices, then accept requests."""
         self._context()
         self._revocations.start()
+        self._mapped.write_all(self._store.copies())
         self._workers.start()
         self._workers.wait_until_rebuilt(Deadline(_REBUILD_SECONDS))
         self._bus.start()
@@ -151,10 +158,8 @@ class HostService:
     def _context(self) -> ssl.SSLContext:
         return client_context(self._identity)
 
-    def _is_running(self, machine: str) -> bool:
-        with self._devices.open_domains() as domains:
-            fact = domains.find(machine)
-        return fact is not None and fact.state not in ("shutoff", "crashed")
+    def _state_of(self, machine: str) -> GuestState:
+        return guest_state(self._devices.open_domains, machine)
 
     def _received(self, delivery: Delivery) -> None:
         try:

@@ -7,11 +7,11 @@ never learns of it. A guest that a person has paused is never resumed here.
 from __future__ import annotations
 
 import logging
-import re
-from typing import Callable, ContextManager, Dict, Optional
+from typing import Callable, ContextManager, Dict
 
 from rocks.devices.libvirt.driver import DomainDriver
 from rocks.devices.zfs.driver import PoolDriver
+from rocks.imgstorage.host.guests import machine_of
 from rocks.imgstorage.life.host_image import HostImage
 from rocks.imgstorage.life.space import unreservable_bytes
 from rocks.imgstorage.store.host import HostStore
@@ -19,7 +19,6 @@ from rocks.units import gigabytes
 
 _log = logging.getLogger(__name__)
 
-_MACHINE = re.compile(r"(.+)-vol[0-9]*\Z")
 _ROUNDS = 15
 """libvirt is asked about guests of local images in every so many rounds, and in each while the pool is short."""
 
@@ -119,9 +118,3 @@ class StoppedGuests:
                 )
             self._short[pool] = self._logged[pool] = is_short
         return self._short[pool]
-
-
-def machine_of(zvol: str) -> Optional[str]:
-    """The virtual machine of an image, by the volume's name."""
-    match = _MACHINE.match(zvol)
-    return None if match is None else match.group(1)

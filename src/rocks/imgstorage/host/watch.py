@@ -18,7 +18,8 @@ from rocks.devices.libvirt.driver import DomainDriver
 from rocks.devices.zfs.driver import PoolDriver
 from rocks.devices.zfs.facts import VolumeFact
 from rocks.errors import RocksError
-from rocks.imgstorage.host.stopped_guests import StoppedGuests, machine_of
+from rocks.imgstorage.host.guests import machine_of
+from rocks.imgstorage.host.stopped_guests import StoppedGuests
 from rocks.imgstorage.life.names import guest_device, origin_device, temp_write_volume
 from rocks.imgstorage.life.space import (
     FillFact,

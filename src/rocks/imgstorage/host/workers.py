@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import Dict, Optional, Set
+from typing import Callable, Dict, Optional, Set
 
 from rocks.clock import Deadline, monotonic_seconds, wait_seconds
 from rocks.errors import HostError, IncoherentError, RocksError
 from rocks.imgstorage.host.engine import EffectHandlers, HostEngine, image_of
-from rocks.imgstorage.store.host import HostStore
+from rocks.imgstorage.store.host import CopyRecord, HostStore
 from rocks.wire.imgstorage_messages import Message
 
 _log = logging.getLogger(__name__)
@@ -27,9 +27,15 @@ _QUIET_SECONDS = 120.0
 class HostWorkers:
     """Calls the engine for every image that has a request or a rebuild, until there is none."""
 
-    def __init__(self, store: HostStore, handlers: EffectHandlers) -> None:
+    def __init__(
+        self,
+        store: HostStore,
+        handlers: EffectHandlers,
+        publish: Callable[[CopyRecord], None] = lambda copy: None,
+    ) -> None:
+        """`publish` as of `HostEngine`."""
         self._store = store
-        self._engine = HostEngine(store, handlers)
+        self._engine = HostEngine(store, handlers, publish=publish)
         self._busy: Set[str] = set()
         self._again: Set[str] = set()
         self._lock = threading.Lock()

@@ -10,8 +10,8 @@ RollName = "kvm"
 class Command(rocks.commands.Command):
     """
     Continue saved virtual machines where they were. What was changed in the database meanwhile takes effect at a boot,
-    as after a stop. A machine whose disk files have changed since is refused. If the restore fails, the machine stays
-    saved. The guest's clock is late by the time that it was saved.
+    as after a stop. A machine is refused when its disk files have changed since, or its images of a NAS have left the
+    host. If the restore fails, the machine stays saved. The guest's clock is late by the time that it was saved.
 
     <arg type='string' name='host' repeat='1'>
     Saved virtual machines.
