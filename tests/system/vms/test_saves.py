@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 
+from rocks.devices.mapped_images import MappedImage, write_mapped
 from tests.system.vms.site import IMAGES, ThreeMachines, wait_until
 
 SECONDS = 180.0
@@ -118,3 +120,37 @@ def test_what_killed_commands_leave_is_completed(site: ThreeMachines) -> None:
     site.done("remove host vm g")
     assert site.domains("vmh1") == [] and site.lease("g")[1] == "released"
     site.done("remove host g")
+
+
+def test_an_image_of_a_nas_is_known_by_its_grant(site: ThreeMachines) -> None:
+    """libvirt and agent are real; the image daemon's record is written here, of a file in the place of a device."""
+    site.add_vm("g", "vmh1")
+    image_storage = site.machines["vmh1"].outside("/var/lib/rocks/imgstorage")
+    disk = site.machines["vmh1"].outside(IMAGES) / "g.vda"
+    (image_storage / "released").mkdir(parents=True)
+    note = image_storage / "released/g"
+
+    def map_image(epoch: int) -> None:
+        write_mapped(image_storage / "mapped", "g-vol", MappedImage(f"{IMAGES}/g.vda", "id", epoch))
+
+    map_image(3)
+    site.done("start host vm g")
+    site.done("save host vm g")
+    assert note.read_text() == str(site.lease("g")[0]), "the daemon looks at it until the memory is gone"
+    with disk.open("r+b") as merged:
+        merged.write(b"written back, or merged")
+    map_image(4)
+    assert "g.vda of g is an image of a NAS that has left this host" in site.refused("restore host vm g")
+    assert status(site) == "saved"
+    map_image(3)
+    disk.rename(disk.with_suffix(".away"))
+    assert "g.vda is not there yet" in site.refused("restore host vm g")
+    disk.with_suffix(".away").rename(disk)
+    copied = disk.with_suffix(".copy")  # a boot of the host gives a device another number
+    shutil.copy2(disk, copied)
+    copied.rename(disk)
+    site.done("restore host vm g")
+    assert site.running("g") == ["vmh1"] and site.lease("g")[1] == "running"
+    for later in ("pause", "resume"):  # which compares the disks with those that the machine began with
+        site.done(f"{later} host vm g")
+    assert status(site) == "active"
