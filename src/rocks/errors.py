@@ -67,6 +67,9 @@ class Code(str, enum.Enum):
     IMAGE_UNOWNED = "image_unowned"
     """The disk on a host exists, and no virtual machine is recorded as its owner."""
 
+    IMAGES_FOLLOW = "images_follow"
+    """The machine has arrived on its new host, and its images on a NAS have not."""
+
     MEDIUM_ALTERED = "medium_altered"
     """A host's copy of an ISO is not what the host received."""
 

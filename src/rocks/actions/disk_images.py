@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.actions.host_requests import fleet_addresses
 from rocks.actions.vm_locks import lock_vms
 from rocks.cluster.disk_places import directory_of
+from rocks.cluster.live_moves import check_no_doubt
 from rocks.cluster.names import printable
 from rocks.cluster.start_plan import container_of
 from rocks.database import image_places, leases
@@ -48,9 +49,10 @@ def add_disk(
     UserError for a disk that it does not have; StateError when it may be running, or its disk is no raw file of a host;
     BusyError while another command changes it; HostError when the host does not send it.
     """
-    (vm,) = table.load_vms(database, [machine])
-    for error in lock_vms(database, [vm.name]).values():
+    for error in lock_vms(database, [machine]).values():
         raise error
+    (vm,) = table.load_vms(database, [machine])
+    check_no_doubt(vm)
     disk, place = _choose(vm, device), container_of(vm)
     _check(database, vm, disk)
     directory = directory_of(place, disk.path)

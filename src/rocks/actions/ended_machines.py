@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 _TERMINATION_SECONDS = 6 * 3600.0
 """Writing an image back may take hours."""
 
+_IMAGE_SECONDS = 20.0
+"""The host that reports an end waits for the answer for 60 s (`agent.ended`)."""
+
 
 def read_names(body: bytes) -> list[str]:
     """The names in a request, one a line. UserError for too many, or text that is not UTF-8."""
@@ -51,10 +54,10 @@ def take_ended(
     `terminate`, which gets the others also when the report of another one ends in an error, does not get them.
 
     A live migration that was interrupted is ended before, when the guest is off on both hosts. Other names are ignored:
-    a host reports only its own machines. BusyError while another command, or an agent of a migration, works on one of
-    them, HostError when the host does not answer; then nothing is released. HostError when the other host of a
-    migration does not answer, BusyError while an agent of it works or a command stops a machine, StateError while its
-    guest is paused: then the other machines are released before. Commits.
+    a host reports only its own machines. BusyError while another command works on one of them, HostError when the host
+    does not answer; then nothing is released. HostError when the other host of a migration does not answer, BusyError
+    while an agent of it works, a NAS takes an image, or a command stops a machine, StateError while its guest is
+    paused: then the other machines are released before. Commits.
     """
     held = _that_may_run(database, host, {name.lower() for name in names})
     if not held:
@@ -64,7 +67,7 @@ def take_ended(
         if lease.name in busy and lease.state != STOPPING:
             raise busy[lease.name]
     locked = [lease.name for lease in held if lease.name not in busy]
-    failed = end_interrupted(database, locked, lambda line: None)
+    failed = end_interrupted(database, locked, lambda line: None, _IMAGE_SECONDS)
     # a guest that runs has left here what has ended; any other error has the host report it once more
     unsettled = [error for error in failed.values() if not isinstance(error, GuestRunsError)]
     held = _that_may_run(database, host, {name.lower() for name in locked})  # as it is under the locks

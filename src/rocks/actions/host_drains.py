@@ -14,7 +14,6 @@ from rocks.actions.host_requests import ask_facts, is_silent, open_fleet
 from rocks.actions.lease_epoch import ensure_epoch
 from rocks.actions.leases import Force
 from rocks.actions.live_drains import is_there, lease_there, move_live
-from rocks.actions.moving_images import ImagesMissingError
 from rocks.actions.outcomes import Outcomes
 from rocks.actions.vm_locks import lock_vms
 from rocks.actions.vm_moves import check_movable, move_vm, record_on_host
@@ -26,7 +25,7 @@ from rocks.cluster.start_plan import memory_reserve_mb
 from rocks.database import image_places, leases
 from rocks.database import vms as table
 from rocks.database.host_loads import recorded_memory_mb
-from rocks.errors import HostError, RocksError, StateError, UserError
+from rocks.errors import Code, HostError, RocksError, StateError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -104,7 +103,8 @@ def drain_host(database: Database, drain: Drain, means: Means) -> Outcomes:
             capacities, why = move_live(
                 database, name, drain.host, capacities, outcomes, means.ways, means.filters_of
             )
-            if isinstance(outcomes.failed.get(name), ImagesMissingError):
+            failed = outcomes.failed.get(name)
+            if failed is not None and failed.code is Code.IMAGES_FOLLOW:
                 means.ways.notify("No other machine is moved: its images could not follow it either")
                 return outcomes
             if not why:

@@ -9,7 +9,13 @@ from rocks.cluster.image_moves import disks_of_image
 from rocks.database.image_places import disk_locations
 
 if TYPE_CHECKING:
+    from rocks.cluster.image_places import DiskLocation
     from rocks.database.connection import Database
+
+
+def disks_of(database: Database, nas: str, volume: str) -> list[DiskLocation]:
+    """The disks of virtual machines that the image is."""
+    return disks_of_image(nas, volume, disk_locations(database, None))
 
 
 def lock_machine_of(database: Database, nas: str, volume: str) -> None:
@@ -18,6 +24,6 @@ def lock_machine_of(database: Database, nas: str, volume: str) -> None:
     BusyError while another command changes it, StateError while its guest is between two hosts (decision 177): it would
     go on with another content than it has in memory.
     """
-    disks = disks_of_image(nas, volume, disk_locations(database, None))
+    disks = disks_of(database, nas, volume)
     for error in lock_vms(database, [disk.vm for disk in disks]).values():
         raise error

@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rocks.actions.image_guards import lock_machine_of
+from rocks.actions.image_guards import disks_of, lock_machine_of
 from rocks.actions.image_moves import cancel_move
 from rocks.actions.storage_access import open_storage
-from rocks.cluster.image_moves import disks_of_image
 from rocks.cluster.image_places import check_pool_name
 from rocks.cluster.image_plan import LARGEST_SIZE_GB, check_volume_name
 from rocks.cluster.lease_plan import SAVED, saved_with_images
 from rocks.cluster.values import check_text, read_number
-from rocks.database.image_places import disk_locations
 from rocks.database.leases import read_leases
 from rocks.database.vms import load_hosts
 from rocks.errors import BusyError, Code, RocksError, StateError, UserError
@@ -105,7 +103,7 @@ def cancel_map(database: Database, nas: str, volume: str) -> None:
 
 def _error_if_saved(database: Database, nas: str, volume: str) -> StateError | None:
     """The error of taking the image from its host, when its machine is saved there."""
-    disks = disks_of_image(nas, volume, disk_locations(database, None))
+    disks = disks_of(database, nas, volume)
     for lease in read_leases(database, [disk.vm for disk in disks]).values():
         if lease.state == SAVED:
             return saved_with_images(lease.name, lease.host)
@@ -144,7 +142,8 @@ def clean_map(
         lock_machine_of(database, nas, volume)
     storage = open_storage(database)
     database.commit()
-    database.close()
+    if reason is None:
+        database.close()  # it may take hours; with a reason the machine stays locked
     with storage:
         row = next((row for row in storage.ask(questions.images_of(nas)) if row.zvol == volume), None)
         if row is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rocks.actions.image_guards import disks_of
 from rocks.actions.images import grace_hours
 from rocks.actions.storage_access import open_storage
 from rocks.actions.vm_locks import WAIT_SECONDS, lock_vms
@@ -17,14 +18,13 @@ from rocks.cluster.image_moves import (
     ImageFact,
     ImageMove,
     choose_pool,
-    disks_of_image,
     remaining_part,
 )
 from rocks.cluster.image_places import check_nas, check_not_running, check_pool_name, pools_of
 from rocks.cluster.image_plan import check_volume_name
 from rocks.database import image_moves as table
 from rocks.database import leases
-from rocks.database.image_places import disk_locations, put_disks
+from rocks.database.image_places import put_disks
 from rocks.database.vms import load_hosts
 from rocks.errors import RocksError, StateError, UserError
 from rocks.imgstorage.client import questions
@@ -60,7 +60,7 @@ def move_image(
     check_nas(server)
     hours = grace_hours(database, nas)
     database.lock_all([f"image {volume.lower()}"], WAIT_SECONDS)
-    _lock(database, _disks(database, nas, volume))
+    _lock(database, disks_of(database, nas, volume))
     begun = next((one for one in table.read_moves(database) if (one.nas, one.volume) == (nas, volume)), None)
     with open_storage(database) as storage:
         move = ImageMove(nas, volume, server.name, zpool)
@@ -140,10 +140,6 @@ def cancel_move(database: Database, nas: str, volume: str) -> ImageMove | None:
     return move
 
 
-def _disks(database: Database, nas: str, volume: str) -> list[DiskLocation]:
-    return disks_of_image(nas, volume, disk_locations(database, None))
-
-
 def _lock(database: Database, disks: Sequence[DiskLocation]) -> None:
     names = [disk.vm for disk in disks]
     for error in lock_vms(database, names).values():
@@ -193,7 +189,7 @@ def _forget(database: Database, storage: StorageClient, move: ImageMove) -> None
 
 def _record(database: Database, move: ImageMove) -> None:
     """The disk has its new place, and the move has ended."""
-    disks = _disks(database, move.nas, move.volume)
+    disks = disks_of(database, move.nas, move.volume)
     for error in lock_vms(database, [disk.vm for disk in disks]).values():
         raise error
     put_disks(database, [disk._replace(nas=move.target, zpool=move.zpool) for disk in disks])

@@ -24,13 +24,17 @@ class GuestRunsError(StateError):
 
 
 def end_interrupted(
-    database: Database, names: Sequence[str], notify: Callable[[str], None]
+    database: Database,
+    names: Sequence[str],
+    notify: Callable[[str], None],
+    image_seconds: float | None = None,
 ) -> dict[str, RocksError]:
     """End the migrations of those machines that are off on both hosts; the error of each that cannot be ended.
 
     The caller has locked the machines. As `settle` of `live_moves`: afterwards one host has the machine, and it is off.
     GuestRunsError for one that runs, StateError for one that is paused, HostError for one with a silent host: its
-    migration stays as it is. Commits.
+    migration stays as it is. BusyError when a NAS needs longer than `image_seconds`, or than a start
+    waits, for its images. Commits.
     """
     failed: dict[str, RocksError] = {}
     moving = [one for one in leases.read_leases(database, names).values() if one.state == MOVING]
@@ -43,7 +47,7 @@ def end_interrupted(
     for lease in moving:
         try:
             _check_is_off(lease, facts)
-            _end(database, lease, notify)
+            _end(database, lease, notify, image_seconds)
         except RocksError as error:
             database.rollback()
             failed[lease.name] = error
@@ -63,10 +67,12 @@ def _check_is_off(lease: Lease, facts: Mapping[str, HostFacts | RocksError]) -> 
         raise stuck
 
 
-def _end(database: Database, lease: Lease, notify: Callable[[str], None]) -> None:
+def _end(
+    database: Database, lease: Lease, notify: Callable[[str], None], image_seconds: float | None
+) -> None:
     # its libraries take time, and most starts have no use for them
     from rocks.actions.live_move_ends import settle
 
     (vm,) = table.load_vms(database, [lease.name])
-    for line in settle(database, vm, lease):
+    for line in settle(database, vm, lease, image_seconds=image_seconds):
         notify(line)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks import dry_run, process
 from rocks.actions.host_requests import ask_facts, error_of, is_silent, open_fleet, perform_operations
 from rocks.actions.site_programs import site_program
+from rocks.cluster.guest_images import SEED_SUFFIX
 from rocks.cluster.lease_plan import (
     SAVED,
     AskHolder,
@@ -328,11 +329,9 @@ def _give_up_move(database: Database, lease: Lease, arrived: bool | None, report
     """Give the machine back to its old host; its disks are in doubt unless it is known to run there. Commits."""
     assert lease.target is not None and lease.host is not None
     covered = leases.disks_of(database, lease.name)
-    files = [
-        path for place, path in covered if place.lower() == lease.target.lower() and not _is_device(path)
-    ]
-    if arrived is not False and files:
-        copies = _copies_on(database, lease, lease.target, files)
+    copies = _copies_on(database, lease, lease.target, covered)
+    # without a disk among them there is nothing to decide: the small disk for cloud-init is made at each start
+    if arrived is not False and any(not copy.path.endswith(SEED_SUFFIX) for copy in copies):
         report(disk_may_be_old(lease, has_arrived=arrived is True, paths=[copy.path for copy in copies]))
         disk_copies.doubt_copies(database, lease.name, copies)
     leases.put_up_fences(database, [(lease.target, lease.name, lease.token + 1)])
@@ -341,12 +340,13 @@ def _give_up_move(database: Database, lease: Lease, arrived: bool | None, report
     database.commit()
 
 
-def _copies_on(database: Database, lease: Lease, host: str, files: Sequence[str]) -> list[DiskCopy]:
-    """What the migration has made on its new host; `files` are the disks that it has there by its lease."""
+def _copies_on(database: Database, lease: Lease, host: str, covered: Sequence[DiskKey]) -> list[DiskCopy]:
+    """The files that the migration has made on its new host; `covered` are the disks of the lease."""
     recorded = [
         one.path for one in disk_copies.read_copies(database, lease.name) if one.host.lower() == host.lower()
     ]
-    return [DiskCopy(host, path) for path in dict.fromkeys([*recorded, *files])]
+    leased = [path for place, path in covered if place.lower() == host.lower() and not _is_device(path)]
+    return [DiskCopy(host, path) for path in dict.fromkeys([*recorded, *leased])]
 
 
 def _is_device(path: str) -> bool:

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 from rocks import dry_run
 from rocks.actions.host_images import remove_files
 from rocks.actions.host_requests import ask_facts, error_of, is_silent, open_fleet, perform_operations
-from rocks.actions.moving_images import arrived_without, bring_images, image_devices, no_resume
+from rocks.actions.moving_images import (
+    arrived_without,
+    check_current,
+    image_devices,
+    map_images_there,
+    no_resume,
+    release_images,
+)
 from rocks.actions.vm_documents import connections_of
 from rocks.actions.vm_moves import record_move, remove_left
 from rocks.actions.vms import load_containers
@@ -43,12 +50,14 @@ def settle(
     lease: Lease,
     cause: RocksError | None = None,
     ways: Ways | None = None,
+    image_seconds: float | None = None,
 ) -> list[str]:
     """End a live migration by what both hosts report; lines for the operator. Commits.
 
     The machine is on the new host: its images on NASes follow it, and that is recorded. Otherwise what is there is
     removed, and the machine goes on where it was; then the cause is raised, if one is given. HostError when a host is
-    silent that is needed to know.
+    silent that is needed to know. BusyError when a NAS needs longer than `image_seconds`, or than a
+    start waits, for what was changed last.
     """
     if lease.state != MOVING or lease.host is None or lease.target is None:
         raise StateError(
@@ -71,7 +80,7 @@ def settle(
             raise _unknown(lease, there, failed, is_off=is_silent(facts[lease.target]))
         if arrived:
             if image_devices(vm) and not dry_run.is_on():
-                there = _bring_images(database, fleet, vm, lease, there, ways)
+                there = _bring_images(database, fleet, vm, lease, there, ways, image_seconds)
             _record_arrival(database, vm, lease)
             _end_departure(fleet, vm, lease)
             ask_facts(database, fleet, [lease.host])  # carries the fence
@@ -130,6 +139,7 @@ def _bring_images(
     lease: Lease,
     there: HostFacts | RocksError,
     ways: Ways | None,
+    image_seconds: float | None,
 ) -> HostFacts | RocksError:
     """Have the images follow the machine, which has arrived, and resume it; what its new host reports then.
 
@@ -148,8 +158,11 @@ def _bring_images(
             raise error
 
     try:
-        there_now = replace(vm, container=target)
-        bring_images(database, there_now, lease, ways, end_departure, maps=is_active)
+        if is_active:
+            check_current(database, vm)
+        release_images(database, vm, lease, ways, end_departure, image_seconds)
+        if is_active:
+            map_images_there(database, replace(vm, container=target), lease, ways)
     except RocksError as error:
         raise arrived_without(vm, lease.target, error, is_paused=is_active) from error
     if found is not None and found.state == "paused":
@@ -178,6 +191,8 @@ def _arrival(database: Database, vm: VirtualMachine, target: str, there: HostFac
         line = f"{vm.name} was moved to {target}, which does not answer now ({there})"
     else:
         line = f"{vm.name} was moved to {target}, and is off there by now: rocks start host vm {vm.name}"
+    if not disk_copies.read_copies(database, vm.name):
+        return [line]
     return [
         line,
         f"its old copy stays meanwhile; when {vm.name} runs, this removes it: rocks move host vm {vm.name} {target}",
@@ -208,13 +223,14 @@ def _stay(
     if not is_clean:
         there = ask_facts(database, fleet, [lease.target])[lease.target]
         is_clean = not isinstance(there, RocksError) and domain_on(there, vm.name) is None
+    has_copy = any(copy.host == lease.target for copy in disk_copies.read_copies(database, vm.name))
     domain = domain_on(here, vm.name)
     if domain is None or domain.state not in (*GUEST_RUNS, "paused"):
         if isinstance(here, RocksError):
             where = f"its lease is that of {lease.host} again, which does not answer ({here})"
         else:
             where = f"it is off on {lease.host}, since its host has ended it meanwhile: rocks start host vm {vm.name}"
-        return where, [
+        return where, has_copy * [
             f"its incomplete copy on {lease.target} stays meanwhile; when {vm.name} runs, this removes it: rocks move "
             f"host vm {vm.name} {lease.host}"
         ]
@@ -226,10 +242,8 @@ def _stay(
         )
     if is_clean:
         return f"it runs on {lease.host}", _remove_arrival(database, vm, lease)
-    if not any(copy.host == lease.target for copy in disk_copies.read_copies(database, vm.name)):
-        return f"it runs on {lease.host}", []
     reason = there if isinstance(there, RocksError) else "it has a domain of this name"
-    return f"it runs on {lease.host}", [_incomplete_copy(vm, lease, reason)]
+    return f"it runs on {lease.host}", has_copy * [_incomplete_copy(vm, lease, reason)]
 
 
 def _remove_arrival(database: Database, vm: VirtualMachine, lease: Lease) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.cluster.image_plan import follows, plan_images, pool_of
 from rocks.database.image_places import disk_locations
-from rocks.errors import CLASSES, BusyError, HostError, RocksError, StateError
+from rocks.errors import CLASSES, BusyError, Code, HostError, RocksError, StateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,12 +19,7 @@ if TYPE_CHECKING:
     from rocks.cluster.image_plan import ImageSpec
     from rocks.cluster.records import Lease, VirtualMachine
     from rocks.database.connection import Database
-    from rocks.imgstorage.client import Watcher
     from rocks.imgstorage.client.answers import ImageRow
-
-
-class ImagesMissingError(HostError):
-    """A machine has arrived on its new host, and its images have not."""
 
 
 class _Watching(NamedTuple):
@@ -62,6 +57,9 @@ def check_images(database: Database, vm: VirtualMachine, there: VirtualMachine) 
     if not images:
         return
     assert vm.container is not None and there.container is not None
+    for image in images:
+        if not vm.disks[image.number].is_block:
+            raise _cannot(vm, f"{vm.disks[image.number].specification} is on a NAS from its next start on")
     if not follows(there.container, vm.host):
         raise _cannot(
             vm,
@@ -124,73 +122,82 @@ def pull_images(database: Database, vm: VirtualMachine, there: VirtualMachine, w
     check_images(database, vm, there)
 
 
-def bring_images(
+def check_current(database: Database, vm: VirtualMachine) -> None:
+    """StateError when an image cannot have what its guest has written, which is paused and is to go on with it."""
+    from rocks.actions.storage_access import open_storage
+    from rocks.imgstorage.client import questions
+
+    with open_storage(database) as storage:
+        for image in _images(database, vm):
+            name, row = (
+                f"{image.nas}:{image.volume}",
+                _row(storage.ask(questions.images_of(image.nas)), image),
+            )
+            if row is None or row.state == "deleting":
+                raise StateError(f"{name} does not exist any more, or was removed")
+            if not row.persistent:
+                raise StateError(
+                    f"{name} was set to be not persistent, so what the guest has written last may have been discarded"
+                )
+
+
+def release_images(
     database: Database,
-    there: VirtualMachine,
+    vm: VirtualMachine,
     lease: Lease,
     ways: Ways | None,
     end_departure: Callable[[], None],
-    *,
-    maps: bool,
+    seconds: float | None,
 ) -> None:
-    """Unmap the images of the machine from its old host, and with `maps` map them to the new one.
+    """Unmap the images of the machine that its old host still has; `end_departure` is called before.
 
-    `end_departure` is called before an image is unmapped. Raises its error, or that of a NAS or host; the same call
-    goes on then. BusyError when a NAS does not have all changes within the time that a start waits for it; StateError
-    when an image is not the one that the guest left.
+    Raises its error, or that of a NAS; the same call goes on then. BusyError when a NAS does not have all changes
+    within that time; None: that of a start.
     """
-    from rocks.actions.map_batches import is_not_mapped, map_arrived
+    from rocks.actions.map_batches import is_not_mapped
     from rocks.actions.map_waits import START_WAIT_SECONDS
     from rocks.actions.storage_access import open_storage
     from rocks.imgstorage.client import questions
+
+    with open_storage(database) as storage:
+        asked = {}
+        for image in _images(database, vm):
+            row = _row(storage.ask(questions.images_of(image.nas)), image)
+            # the daemon of the old host may have begun by itself
+            if row is not None and row.remotehost == lease.host:
+                asked[image.volume] = questions.unmap_image(image.nas, image.volume)
+        if not asked:
+            return
+        end_departure()  # its guest's device would be in use
+        answers = storage.wait_each(asked, seconds or START_WAIT_SECONDS, _Watching(ways))
+    for error in answers.values():
+        if isinstance(error, RocksError) and not is_not_mapped(error):
+            raise error
+
+
+def map_images_there(database: Database, there: VirtualMachine, lease: Lease, ways: Ways | None) -> None:
+    """Map the images to the new host of the machine, which is paused there. Raises the error of a NAS or host."""
+    from rocks.actions.map_batches import map_arrived
+    from rocks.actions.storage_access import open_storage
 
     assert there.container is not None
     # with a copy, whatever the attributes are by now: without one the guest's device would be another
     pool = pool_of(there.container)
     images = [image._replace(sync=True, pool=image.pool or pool) for image in _images(database, there)]
-    watcher: Watcher = _Watching(ways)
+    devices = {number: disk.path for number, disk in enumerate(there.disks)}
     with open_storage(database) as storage:
-        asked = {}
-        for image in images:
-            row = _row(storage.ask(questions.images_of(image.nas)), image)
-            _check_is_current(image, row, maps=maps)
-            # the daemon of the old host may have begun by itself
-            if row is not None and row.remotehost == lease.host:
-                asked[image.volume] = questions.unmap_image(image.nas, image.volume)
-        if asked:
-            end_departure()  # its guest's device would be in use
-        answers = storage.wait_each(asked, START_WAIT_SECONDS, watcher)
-        for error in answers.values():
-            if isinstance(error, RocksError) and not is_not_mapped(error):
-                raise error
-        if maps:
-            devices = {number: disk.path for number, disk in enumerate(there.disks)}
-            map_arrived(storage, images, devices, lease.token, watcher)
-    watcher.progress("")
+        map_arrived(storage, images, devices, lease.token, _Watching(ways))
+    if ways is not None:
+        ways.progress("")
 
 
-def _check_is_current(image: ImageSpec, row: ImageRow | None, *, maps: bool) -> None:
-    """StateError when the image cannot have what the guest has written; `maps`: the guest is to go on with it."""
-    name = f"{image.nas}:{image.volume}"
-    if not maps:
-        return
-    if row is None or row.state == "deleting":
-        raise StateError(f"{name} does not exist any more, or was removed")
-    if not row.persistent:
-        raise StateError(
-            f"{name} was set to be not persistent, so what the guest has written last may have been discarded"
-        )
-
-
-def arrived_without(
-    vm: VirtualMachine, target: str, error: RocksError, *, is_paused: bool
-) -> ImagesMissingError:
-    """The error of a machine that has arrived, and whose images have not."""
+def arrived_without(vm: VirtualMachine, target: str, error: RocksError, *, is_paused: bool) -> RocksError:
+    """The error of a machine that has arrived, and whose images have not; its code is IMAGES_FOLLOW."""
     state = "paused until its images follow it" if is_paused else "off, and its images have not followed it"
-    return ImagesMissingError(
+    return CLASSES[error.family](
         f"{vm.name} is on {target}, {state}: {error}. When that is repaired: rocks move host vm {vm.name} {target} "
         f'live=yes; or, to end its guest: rocks stop host vm {vm.name} force=yes reason="…"',
-        code=error.code,
+        code=Code.IMAGES_FOLLOW,
     )
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from rocks.agent.host import Host
 from rocks.devices.libvirt.freezing import Frozen, remove_mark
 from rocks.devices.state_folder import Place, ensure_folder
-from rocks.errors import StateError
+from rocks.errors import HostError, StateError
+from rocks.files import explain
 
 
 def freezing(host: Host, name: str, token: int) -> Frozen:
@@ -25,8 +26,10 @@ def check_is_thawed(host: Host, name: str, token: int) -> None:
     mark = _mark(host, name)
     try:
         lease = mark.read_text()
-    except OSError:
+    except FileNotFoundError:
         return
+    except OSError as error:
+        raise HostError(f"whether {name} is frozen is not known: {explain(error, mark)}") from None
     if lease != str(token) or host.domains().thaw(name) is not None:
         remove_mark(mark)
         return

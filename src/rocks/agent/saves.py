@@ -75,8 +75,8 @@ def check_saved_disks(host: Host, name: str) -> None:
     present = _states(host, host.domains().document(name))
     changed = sorted(path for path in {*record, *present} if record.get(path) != present.get(path))
     images = mapped_images(host.state_folder)
-    for path in changed:
-        before = record.get(path)
+    if changed:
+        path, before = changed[0], record.get(changed[0])
         is_image = isinstance(before, list) and any(isinstance(part, str) for part in before)
         why = "is an image of a NAS that has left this host" if is_image else "has changed"
         raise StateError(

@@ -101,7 +101,7 @@ def _plan_file(
 
 
 def check_live(vm: VirtualMachine, target: Host, plan: MovePlan, lease: Lease | None) -> None:
-    """StateError when the machine does not run, by its lease, or has disks that cannot be copied while it runs."""
+    """StateError when the machine does not run, by its lease, or a disk would have another path on its new host."""
     source = container_of(vm).name
     stop = "stop it, and move it without live=yes"
     if lease is None or lease.state != "running" or (lease.host or "").lower() != source.lower():
@@ -114,13 +114,6 @@ def check_live(vm: VirtualMachine, target: Host, plan: MovePlan, lease: Lease | 
             else:  # a stop whose host did not answer, too, is ended by another one
                 remedy = f"rocks stop host vm {vm.name} ends that; then it moves {move}"
         raise StateError(f"{vm.name} does not run on {source}, by its lease it is {state}; {remedy}")
-    copied = {file.path for file in plan.files}
-    for disk in vm.disks:
-        if disk.path not in copied and not disk.is_mapped:
-            raise StateError(
-                f"{vm.name} does not move while it runs: {disk.specification} is on a NAS from its next "
-                f"start on; {stop}"
-            )
     for file in plan.files:
         if file.path != file.new_path:
             raise StateError(

@@ -129,7 +129,7 @@ def test_an_interrupted_move_is_ended_but_not_repeated(
 ) -> None:
     """The host where it was going is none of the targets: what is still on its old host goes to one of those."""
 
-    def settle(database: Database, *_: object) -> list[str]:
+    def settle(database: Database, *_: object, **__: object) -> list[str]:
         database.execute(
             "UPDATE vm_leases SET State = 'running', Host = %s, Target = NULL WHERE Name = 'web'", [host]
         )

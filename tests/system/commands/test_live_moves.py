@@ -12,6 +12,7 @@ from rocks.actions import (
     given_up_moves,
     host_drains,
     interrupted_moves,
+    live_move_ends,
     live_moves,
     site_overview,
     vm_locks,
@@ -91,7 +92,7 @@ def test_a_move_whose_lease_was_changed_says_so(moving: Site) -> None:
     (vm,) = load_vms(moving.database, ["web"])
     found = leases.read_leases(moving.database, ["web"])["web"]
     with pytest.raises(StateError, match=f"is running now on {OLD}; see where it runs"):
-        live_moves.settle(moving.database, vm, found)
+        live_move_ends.settle(moving.database, vm, found)
     moving.change("UPDATE vm_leases SET State = 'stopping'")
     with pytest.raises(StateError, match="web is not moved: by its lease it does not run any more"):
         leases.begin_live_move(moving.database, "web", NEW, [])
@@ -313,7 +314,7 @@ def test_a_repeated_move_says_why_nobody_knows(moving: Site, monkeypatch: pytest
     (vm,) = load_vms(moving.database, ["web"])
     found = leases.read_leases(moving.database, ["web"])["web"]
     monkeypatch.setattr(
-        live_moves, "perform_operations", lambda *_: [("web", OperationOutcome("web", False))]
+        live_move_ends, "perform_operations", lambda *_: [("web", OperationOutcome("web", False))]
     )
     force = "or, when it is certainly off: rocks stop host vm web force=yes"
     for there, text, is_off in (
@@ -321,9 +322,11 @@ def test_a_repeated_move_says_why_nobody_knows(moving: Site, monkeypatch: pytest
         (AnsweringError("no agent"), "it answers, but cannot say so (no agent). Repair it", False),
         (BusyError("at work"), "an agent there is still working on it (at work). When it has ended", False),
     ):
-        monkeypatch.setattr(live_moves, "ask_facts", lambda *_, there=there, **__: {OLD: SILENT, NEW: there})
+        monkeypatch.setattr(
+            live_move_ends, "ask_facts", lambda *_, there=there, **__: {OLD: SILENT, NEW: there}
+        )
         with pytest.raises(RocksError) as raised:
-            live_moves.settle(moving.database, vm, found)
+            live_move_ends.settle(moving.database, vm, found)
         assert text in str(raised.value) and (force in str(raised.value)) == is_off
         assert raised.value.family == ("busy" if isinstance(there, BusyError) else "host")
     assert lease(moving) == STAYS
@@ -450,8 +453,8 @@ def test_no_disks_are_in_doubt_of_a_guest_that_runs_where_it_was(
 def test_the_next_start_ends_a_move_whose_guest_is_off(moving: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both hosts answer; nobody else would end it."""
     facts = {OLD: host_with(None), NEW: host_with(None)}
-    monkeypatch.setattr(live_moves, "_perform", lambda *_: OperationOutcome("web", False))
-    monkeypatch.setattr(live_moves, "ask_facts", lambda *_, **__: facts)
+    monkeypatch.setattr(live_move_ends, "_perform", lambda *_: OperationOutcome("web", False))
+    monkeypatch.setattr(live_move_ends, "ask_facts", lambda *_, **__: facts)
     monkeypatch.setattr(vm_start, "ask_facts", lambda *_, **__: {OLD: SILENT, NEW: SILENT})
     for module in (vm_reports, site_overview, interrupted_moves):
         monkeypatch.setattr(module, "ask_facts", lambda *_, **__: facts)
@@ -494,13 +497,13 @@ def test_a_guest_that_ended_by_itself_during_an_interrupted_move(
     facts = {OLD: host_with(None), NEW: host_with(None)}
     with pytest.raises(HostError, match="Whether it runs is not known"):
         ended_machines.take_ended(moving.database, OLD, ["web"])
-    monkeypatch.setattr(live_moves, "_perform", lambda *_: OperationOutcome("web", False))
-    for module in (live_moves, interrupted_moves):
+    monkeypatch.setattr(live_move_ends, "_perform", lambda *_: OperationOutcome("web", False))
+    for module in (live_move_ends, interrupted_moves):
         monkeypatch.setattr(module, "ask_facts", lambda *_, **__: facts)
     with (
         monkeypatch.context() as patch
     ):  # an agent of the migration still works: the host must report it once more
-        patch.setattr(live_moves, "_perform", lambda *_: BusyError("a request is at work"))
+        patch.setattr(live_move_ends, "_perform", lambda *_: BusyError("a request is at work"))
         with pytest.raises(BusyError, match="an agent there is still working on it"):
             ended_machines.take_ended(moving.database, OLD, ["web"])
         assert lease(moving) == STAYS

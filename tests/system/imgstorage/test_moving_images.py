@@ -267,7 +267,7 @@ def test_killed(played: PlayedHosts, moment: str) -> None:
         raise KilledError
 
     place = {
-        "unmap": (live_move_ends, "bring_images"),
+        "unmap": (live_move_ends, "release_images"),
         "map": (map_batches, "map_arrived"),
         "resume": (live_move_ends, "ResumeDomain"),
         "record": (live_move_ends, "record_move"),

@@ -274,7 +274,7 @@ def test_a_target_that_cannot_take_it_leaves_it_running(counter: Counter) -> Non
     stays("that is no copy of a move")
     site.machines[NEW].outside(f"{IMAGES}/{VM}.vda").unlink()
     site.put_on_nas(VM, "head")
-    stays("live=yes needs disks that are image files of vmh1, and file:")
+    stays("is on a NAS from its next start on; stop it")
     site.sql("DELETE FROM img_nas_server")
     site.done(f"set host attr {VM} kvm_cpu_pinning none")
     first, second = site.begin(MOVE), site.begin(MOVE)

@@ -154,7 +154,7 @@ class DeviceHandlers:
 
     def _ensure_remote_origin(self, effect: effects.EnsureRemoteOrigin, access: Access) -> Facts:
         name = names.origin_device(effect.zvol)
-        if self._read_made(name) is not None:
+        if self._take_over(name) is not None:
             self._dm_devices.ensure_resumed(name)
             return NOTHING
         session = next((one for one in self._sessions.read_sessions() if one.target == effect.target), None)
@@ -165,7 +165,7 @@ class DeviceHandlers:
 
     def _ensure_local_origin(self, effect: effects.EnsureLocalOrigin, access: Access) -> Facts:
         name = names.origin_device(effect.zvol)
-        mapping = self._read_made(name)
+        mapping = self._take_over(name)
         # after the merge the origin is no longer needed
         guest = self._dm_devices.read(names.guest_device(effect.zvol))
         if mapping is None and guest is not None and isinstance(guest.table, Linear):
@@ -178,7 +178,7 @@ class DeviceHandlers:
     def _ensure_overlay_device(self, effect: effects.EnsureOverlayDevice, access: Access) -> Facts:
         name = names.guest_device(effect.zvol)
         table = Snapshot(_sectors(access), *self._overlay(effect))
-        mapping = self._read_made(name)
+        mapping = self._take_over(name)
         if mapping is not None:
             self._dm_devices.ensure_resumed(name)
             if isinstance(mapping.table, Placeholder):
@@ -243,7 +243,7 @@ class DeviceHandlers:
 
     def _switch_or_make(self, name: str, table: Table, may_follow: "tuple[type, ...]") -> None:
         """Ensure the table: a missing device is made, one with a table that this may follow is switched."""
-        mapping = self._read_made(name)
+        mapping = self._take_over(name)
         if mapping is None:
             self._dm_devices.ensure(name, table)
             return
@@ -265,8 +265,8 @@ class DeviceHandlers:
             switched.whole_seconds,
         )
 
-    def _read_made(self, name: str) -> Optional[DmDeviceFact]:
-        """The device; None also for one that a crash left without a table, which `ensure` completes.
+    def _take_over(self, name: str) -> Optional[DmDeviceFact]:
+        """What is there to build on; None also for a device without a table, which `ensure` completes after a crash.
 
         A placeholder that no guest has open any more is removed: it may have another size.
         """
