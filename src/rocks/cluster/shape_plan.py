@@ -105,7 +105,8 @@ class Placement(NamedTuple):
     `pins` are the CPUs of the host for its virtual CPUs in order, () when it is not pinned; `threads` is their number
     in each core that the guest sees. `cells` are the guest's NUMA nodes, () when it has none of its own. `memory_node`
     is the host's node that all its memory is on, None for any. `helpers` are the CPUs of QEMU's other threads,
-    `floating` those of a machine that is not pinned; () for any. `devices` are PCI addresses.
+    `floating` those of a machine that is not pinned; () for any. `allocating` are further CPUs for QEMU's main thread,
+    which fills huge pages. `devices` are PCI addresses.
     """
 
     pins: tuple[int, ...] = ()
@@ -114,6 +115,7 @@ class Placement(NamedTuple):
     memory_node: int | None = None
     helpers: tuple[int, ...] = ()
     floating: tuple[int, ...] = ()
+    allocating: tuple[int, ...] = ()
     needs_topoext: bool = False
     devices: tuple[str, ...] = ()
 
@@ -156,13 +158,34 @@ def _plan(
     else:
         placement, leases = _unpinned(vm, facts, others)
     return (
-        placement._replace(devices=tuple(row.address for row in devices)),
+        placement._replace(
+            devices=tuple(row.address for row in devices),
+            allocating=_allocating(vm, facts, others, leases, placement),
+        ),
         leases._replace(devices=devices),
     )
 
 
+def _allocating(
+    vm: ShapeRequest, facts: ShapeFact, others: ShapeLeases, own: ShapeLeases, place: Placement
+) -> tuple[int, ...]:
+    """CPUs on each node of the machine's huge pages that has none of QEMU's: its own ones, else those of no machine.
+
+    QEMU fills pages by threads on their node, and ends when it may use no CPU there.
+    """
+    usable = {*(place.helpers or place.floating)}
+    if not (vm.page_kb and usable):
+        return ()
+    mine, taken = ({row.cpu for row in leases.cores} for leases in (own, others))
+    found: set[int] = set()
+    for node in facts.nodes:
+        cpus = _cpus_of(node)
+        if not cpus & usable and any(row.node == node.number for row in own.pages):
+            found |= (cpus & mine) or (cpus - taken)
+    return tuple(sorted(found))
+
+
 def _unpinned(vm: ShapeRequest, facts: ShapeFact, others: ShapeLeases) -> tuple[Placement, ShapeLeases]:
-    pages = _pages_on_one_node(vm, facts, others, [node.number for node in facts.nodes])
     floating: tuple[int, ...] = ()
     if vm.pinning == "fixed":
         _check_fixed(vm, facts, others)
@@ -174,6 +197,9 @@ def _unpinned(vm: ShapeRequest, facts: ShapeFact, others: ShapeLeases) -> tuple[
                 f"{vm.name} is not pinned; lend fewer (rocks set host attr {vm.host} vm_pinned_cpus CPUS), or pin "
                 f"it (rocks set host attr {vm.name} kvm_cpu_pinning pin_all)"
             )
+    # memory beside its CPUs first
+    nodes = sorted(facts.nodes, key=lambda node: not _cpus_of(node) & {*floating})
+    pages = _pages_on_one_node(vm, facts, others, [node.number for node in nodes])
     cores = tuple(CoreRow(vm.host, cpu, vm.name, vm.token) for cpu in sorted(vm.fixed_cpus))
     placement = Placement(
         floating=floating, memory_node=pages[0].node if pages and len(facts.nodes) > 1 else None
@@ -345,4 +371,8 @@ def _too_few(
 
 
 def _all_cpus(facts: ShapeFact) -> frozenset[int]:
-    return frozenset(cpu for node in facts.nodes for core in node.cores for cpu in core)
+    return frozenset().union(*map(_cpus_of, facts.nodes))
+
+
+def _cpus_of(node: NodeFact) -> frozenset[int]:
+    return frozenset(cpu for core in node.cores for cpu in core)

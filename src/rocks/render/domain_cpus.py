@@ -110,9 +110,11 @@ def _pins(vm: VirtualMachine, place: Placement, threads: int) -> list[str]:
         return ["  <cputune>", *pinning.split("\n"), "  </cputune>"]
     cpus = place.pins or (range(vm.host.cpus) if pinning == "pin_all" else ())
     tuned = [element("vcpupin", {"vcpu": str(number), "cpuset": str(cpu)}) for number, cpu in enumerate(cpus)]
+    if place.helpers or place.allocating:
+        emulator = (*(place.helpers or place.floating), *place.allocating)
+        tuned.append(element("emulatorpin", {"cpuset": write_cpu_set(emulator)}))
     if place.helpers:
         helpers = write_cpu_set(place.helpers)
-        tuned.append(element("emulatorpin", {"cpuset": helpers}))
         tuned += [
             element("iothreadpin", {"iothread": str(number), "cpuset": helpers})
             for number in range(1, threads + 1)

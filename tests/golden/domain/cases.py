@@ -152,6 +152,7 @@ CASES = {
             threads=2,
             memory_node=1,
             helpers=(0, 1, 16, 17),
+            allocating=(4, 5, 20, 21),
             needs_topoext=True,
             devices=("0000:3b:00.0", "0001:d8:1f.7"),
         ),

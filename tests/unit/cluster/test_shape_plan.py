@@ -91,6 +91,21 @@ def test_helpers_keep_off_the_cores_of_others() -> None:
     assert placed(request("none", lent_cpus=lent)).floating == (0, 1, 16, 17)
 
 
+def test_qemu_may_run_on_each_node_whose_huge_pages_it_fills() -> None:
+    """Of libvirt's CPUs for its main thread, one at least must be there: else it ends at its start."""
+    second = frozenset(range(4, 8)) | frozenset(range(20, 24))
+    asked = request("numa", cpus=2, page_kb=2048, lent_cpus=second)
+    placement = placed(asked)
+    assert (placement.helpers[-1], placement.pins, placement.allocating) == (19, (4, 20), (4, 20))
+    assert placed(asked._replace(page_kb=0)).allocating == ()
+    assert placed(asked._replace(lent_cpus=second - {7, 23})).allocating == ()
+    # not pinned: memory beside its CPUs; where that is leased, elsewhere, and the cores there that nobody has
+    first = request("none", page_kb=2048, lent_cpus=second ^ frozenset(range(8)) ^ frozenset(range(16, 24)))
+    assert (placed(first).memory_node, placed(first).allocating) == (1, ())
+    placement = placed(first, leased=pages("other", 1, 1024).plus(cores("other", 0, 16, 1, 17, 2)))
+    assert (placement.memory_node, placement.allocating) == (0, (3, 18, 19))
+
+
 def test_pin_all_goes_over_several_nodes_when_it_must() -> None:
     placement = placed(request("pin_all", cpus=10))
     assert (placement.pins, placement.cells) == ((0, 16, 1, 17, 2, 18, 3, 19, 4, 20), ())
