@@ -41,7 +41,8 @@ class Description(NamedTuple):
     each machine two, for figures that need no second guest."""
     data_disk_gb: int = 8
     numa_nodes: int = 1
-    """Processors and memory are in equal parts on so many nodes, which the machine sees."""
+    """Processors and memory are in equal parts on so many nodes, which the machine sees. With several, its guests run
+    without KVM when it does."""
 
     @property
     def site_name(self) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,7 @@ from lab.machines.evidence import collect
 from lab.machines.frontend import Frontend
 from lab.machines.lab import Lab
 from lab.machines.login import KEY_FILE
+from lab.machines.machine import LabMachine
 from lab.machines.namespace import Namespace
 from lab.machines.profile import ensure_profiles
 from lab.progress import Progress
@@ -69,28 +70,37 @@ def frontend(running_lab: Lab) -> Frontend:
 
 
 @pytest.fixture
-def lab(running_lab: Lab, frontend: Frontend, request: pytest.FixtureRequest) -> Iterator[Lab]:
-    """The machines in their clean state, configured by their profiles; evidence of a failure afterwards."""
-    running_lab.return_to_clean_state()
+def watched(request: pytest.FixtureRequest) -> Iterator[list[Lab]]:
+    """Empty; when the test fails, there is evidence of the machines of what a fixture or the test has put in."""
     began = time.time()
-    yield running_lab
+    labs: list[Lab] = []
+    yield labs
     reports = request.node.stash.get(_REPORTS, {})
     failed = [report for report in reports.values() if report.failed]
     if failed:
         print(failed[0].longreprtext)  # now: the run's own list of failures comes at its end, hours later
         name = re.sub(r"[^A-Za-z0-9_.-]+", "-", request.node.nodeid.rpartition("/")[2])
-        logs = [log for log in running_lab.folder.glob("*.log") if log.stat().st_mtime >= began]
+        logs = [log for log in STATE.glob("*.log") if log.stat().st_mtime >= began]
+        machines = [machine for one in labs for machine in one.machines.values()]
         try:
-            _thaw(running_lab)
-            collect(running_lab.machines.values(), logs, _FAILURES / name)
+            _thaw(machines)
+            collect(machines, logs, _FAILURES / name)
             print(f"logs and states of all machines: {_FAILURES / name}")
         except (RocksError, OSError) as error:
             print(f"the evidence is not complete: {error}")
 
 
-def _thaw(running: Lab) -> None:
+@pytest.fixture
+def lab(running_lab: Lab, frontend: Frontend, watched: list[Lab]) -> Lab:
+    """The machines in their clean state, configured by their profiles; evidence of a failure afterwards."""
+    running_lab.return_to_clean_state()
+    watched.append(running_lab)
+    return running_lab
+
+
+def _thaw(machines: Iterable[LabMachine]) -> None:
     """Machines that a test left frozen, or cut off, must be able to report their state."""
-    for machine in running.machines.values():
+    for machine in machines:
         machine.reconnect()
         try:
             machine.thaw()

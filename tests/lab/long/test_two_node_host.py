@@ -1,6 +1,8 @@
 """A host with two NUMA nodes and huge pages: what a machine asked for, by libvirt, by the kernel, and by its guest.
 
-The host is beside the lab's machines, on its networks: four processors and 2 GB on two nodes. The lab's may be off.
+The host is beside the lab's machines, on its networks: four processors and 2 GB on two nodes. The lab's may be off. It
+is booted once; before each test, it and the cluster database return to what they were after its profile. Its guests run
+without KVM (docs/lab.md).
 """
 
 from __future__ import annotations
@@ -22,17 +24,28 @@ from lab.machines.namespace import Namespace, tap_steps
 from lab.machines.profile import run_profile
 from lab.machines.roster import STORAGE_DEVICE, Description, Role
 from lab.machines.site import AGENT
-from rocks.process import Finished, run, run_checked
+from rocks.errors import HostError
+from rocks.process import run, run_checked
+from rocks.units import KIB_PER_MB
 from tests.lab.function_guest import put_function_guest
 
 HOST = Description("vmh3", Role.HOST, 3, memory_mb=2048, cpus=4, numa_nodes=2)
 GUEST = "shaped"
 MEMORY_MB = 256
 PAGES = "2M:64@0 2M:64@1"
+PAIR = ("left", "right")
+NODE_MB = 128
+"""Memory of a machine that takes all pages of a node."""
+_FREE_PAGES = ["64", "64"]
+_ROUNDS = 3
 _TRUNK = "/sys/class/net/trunk0/device"
-_BOOT_SECONDS = 1200.0
+_FUNCTION, _WATCHDOG = "0x8086:0x10ca", "0x8086:0x25ab"
+"""PCI identifiers of a virtual function of the trunk's adapter, and of the watchdog."""
+_SAVED = "saved-frontend"
+_BOOT_SECONDS = 400.0
+_BOOT_ATTEMPTS = 3
 _PROBE_SECONDS = 300.0
-_GUEST_SECONDS = 1200.0
+_GUEST_SECONDS = 3600.0
 
 _INIT = """#!/bin/busybox sh
 export PATH=/bin
@@ -42,7 +55,8 @@ export PATH=/bin
 /bin/busybox --install -s /bin
 echo "guest processors $(grep -c ^processor /proc/cpuinfo)"
 for node in /sys/devices/system/node/node[0-9]*; do
-  echo "guest ${node##*/} has the CPUs $(cat "$node/cpulist")"
+  memory=$(sed -n "s/.*MemTotal: *//p" "$node/meminfo")
+  echo "guest ${node##*/} has the CPUs $(cat "$node/cpulist") and $memory"
 done
 for device in /sys/bus/pci/devices/*; do
   echo "guest device $(cat "$device/vendor"):$(cat "$device/device")"
@@ -85,34 +99,56 @@ class TwoNodeSite:
         self.done("set", "host", "attr", HOST.name, "vm_pinned_cpus", "1-2")
         print(run_profile(self.host, self.frontend))
 
-    def add_vm(self, name: str, *sizes: str, **attributes: str) -> None:
-        """A machine on the host with these attributes."""
+    def add_vm(self, name: str, *sizes: str, init: str = "", **attributes: str) -> None:
+        """A machine on the host with these attributes; its guest's first program is `init`, or it counts."""
         self.done("add", "host", "vm", HOST.name, "membership=compute", f"name={name}", "disksize=1", *sizes)
         self.done("set", "host", "boot", name, "action=os")
         for attribute, value in attributes.items():
             self.done("set", "host", "attr", name, attribute, value)
+        disk = f"{IMAGE_FOLDER}/{name}.vda"
+        if init:
+            put_function_guest(self.lab, self.host, disk, init, ())
+        else:
+            put_counting_guest(self.host, self.lab.counting_guest, disk)
+        self.done("set", "host", "image", HOST.name, disk, f"vm={name}")
 
     def free_pages(self) -> list[str]:
         """Pages of 2 MB on each node that nothing uses, as the kernel has them."""
         files = "/sys/devices/system/node/node*/hugepages/hugepages-2048kB/free_hugepages"
         return self.host.shell(f"cat {files}").split()
 
+    def wait_for_console(self, name: str, text: str) -> str:
+        """Until the guest has printed the text; returns its console. HostError at the deadline.
+
+        The host itself looks: logins, again and again, would slow the guest.
+        """
+        console = f"/var/log/libvirt/qemu/{name}.console.log"
+        script = f"until grep -q '{text}' {console}; do sleep 2; done; cat {console}"
+        return self.host.shell(script, _GUEST_SECONDS)
+
 
 def _boot(lab: Lab) -> None:
     """Have the host on, from fresh disks, with libvirt and the agent having looked at its processors."""
     host = lab[HOST.name]
     keys.ensure_keys(lab.keys, [host.name])
-    host.kill()
-    lab.prepare(host)
-    print(f"{host.name} boots in {host.boot(_BOOT_SECONDS):.0f} s")
+    for attempt in range(_BOOT_ATTEMPTS):
+        host.kill()
+        lab.prepare(host)
+        try:
+            print(f"{host.name} boots in {host.boot(_BOOT_SECONDS):.0f} s")
+            break
+        except HostError:
+            # with four emulated processors, its kernel was once seen to wait for ever before its first program
+            if attempt + 1 == _BOOT_ATTEMPTS:
+                raise
     host.set_clock()
     host.run(["virsh", "--quiet", "domcapabilities", "--virttype", "qemu"], _PROBE_SECONDS)
     host.run([AGENT, "probe"], _PROBE_SECONDS)
 
 
-@pytest.fixture
-def site() -> Iterator[TwoNodeSite]:
-    """The host, set up and on; it is off afterwards."""
+@pytest.fixture(scope="module")
+def prepared() -> Iterator[TwoNodeSite]:
+    """The host, on, with its profile, and this saved as its clean state; it is off afterwards."""
     if not Namespace(STATE).surrounds_this_process():
         pytest.skip(
             "no lab around this run: start it by `make lab` and run the tests by `make test-lab-long`"
@@ -128,31 +164,33 @@ def site() -> Iterator[TwoNodeSite]:
         _boot(lab)
         found = TwoNodeSite(lab, frontend)
         found.set_up()
+        frontend.save(lab.folder / _SAVED)
+        found.host.save_clean_state()
         yield found
     finally:
         lab[HOST.name].kill()
 
 
+@pytest.fixture
+def site(prepared: TwoNodeSite, watched: list[Lab]) -> TwoNodeSite:
+    """The host and the database as after its profile, whatever a test did."""
+    prepared.host.return_to_clean_state()
+    watched.append(prepared.lab)
+    prepared.frontend.restore(prepared.lab.folder / _SAVED)
+    return prepared
+
+
 def test_a_machine_has_the_cores_pages_and_device_that_it_asked_for(site: TwoNodeSite) -> None:
     host = site.host
-    assert site.free_pages() == ["64", "64"]
+    assert site.free_pages() == _FREE_PAGES
     again = run_profile(host, site.frontend)
     assert "huge" not in "".join(line for line in again.splitlines() if "changed" in line), again
     host.shell(f"echo 1 >{_TRUNK}/sriov_numvfs")
     device = host.shell(f"basename $(readlink {_TRUNK}/virtfn0)").strip()
     site.done("set", "host", "attr", HOST.name, "vm_pci_pools", f"nic:{device}")
-    asked = {
-        "kvm_cpu_pinning": "numa",
-        "kvm_hugepages": "2M",
-        "kvm_pci_devices": "nic",
-        "kvm_watchdog": "reset",
-    }
-    site.add_vm(GUEST, f"mem={MEMORY_MB}", "cpus=2", **asked)
-    site.add_vm("other", "mem=64", **{**asked, "kvm_watchdog": "none"})
-    put_function_guest(site.lab, host, f"{IMAGE_FOLDER}/{GUEST}.vda", _INIT, ())
-    put_counting_guest(host, site.lab.counting_guest, f"{IMAGE_FOLDER}/other.vda")
-    for name in (GUEST, "other"):
-        site.done("set", "host", "image", HOST.name, f"{IMAGE_FOLDER}/{name}.vda", f"vm={name}")
+    asked = {"kvm_cpu_pinning": "numa", "kvm_hugepages": "2M", "kvm_pci_devices": "nic"}
+    site.add_vm(GUEST, f"mem={MEMORY_MB}", "cpus=2", init=_INIT, kvm_watchdog="reset", **asked)
+    site.add_vm("other", "mem=64", **asked)
     site.done("start", "host", "vm", GUEST)
 
     listed = site.done("list", "host", "vm", "shape")
@@ -163,19 +201,54 @@ def test_a_machine_has_the_cores_pages_and_device_that_it_asked_for(site: TwoNod
     assert f"nic {device}" in listed
     _check_libvirt(host, device)
     _check_kernel(site)
-    console = f"/var/log/libvirt/qemu/{GUEST}.console.log"
-    reported = host.wait_for(["cat", console], "guest end", _GUEST_SECONDS)
-    print(reported)
-    assert "guest processors 2" in reported
-    assert "guest node0 has the CPUs 0" in reported
-    assert "guest node1 has the CPUs 1" in reported
-    assert "guest device 0x8086:0x10ca" in reported
-
     _check_refusals(site, device)
+    reported = site.wait_for_console(GUEST, "guest end")
+    print(reported)
+    lines = [line.strip() for line in reported.splitlines()]
+    assert "guest processors 2" in lines
+    nodes = re.findall(r"^guest (node.*) has the CPUs (.*) and ([0-9]+) kB\s*$", reported, re.MULTILINE)
+    assert [(node, cpus) for node, cpus, _ in nodes] == [("node0", "0"), ("node1", "1")]
+    # less what its kernel, which is on one of them, takes
+    assert all(NODE_MB / 2 < int(memory) / KIB_PER_MB <= NODE_MB for _, _, memory in nodes), nodes
+    assert f"guest device {_FUNCTION}" in lines
+    assert f"guest device {_WATCHDOG}" in lines
+
     site.done("stop", "host", "vm", GUEST)
-    assert site.free_pages() == ["64", "64"]
-    assert site.done("list", "host", "vm", "shape") == ""
-    _check_parallel_starts(site)
+    _check_nothing_taken(site)
+
+
+def test_of_two_parallel_starts_one_gets_all_pages_of_a_node(site: TwoNodeSite) -> None:
+    """Each could have a core of the node, on which the host has none for QEMU itself."""
+    site.done("set", "host", "attr", HOST.name, "vm_pinned_cpus", "2-3")
+    for name in PAIR:
+        site.add_vm(name, f"mem={NODE_MB}", kvm_cpu_pinning="numa", kvm_hugepages="2M")
+    _check_parallel_starts(
+        site,
+        "needs 64 huge pages of 2M on the NUMA nodes of its cores, and vmh3 has free: 64 on node 0, 0 on node 1",
+    )
+
+
+def test_of_two_parallel_starts_one_gets_the_core(site: TwoNodeSite) -> None:
+    """Each could have all pages of a node."""
+    site.done("set", "host", "attr", HOST.name, "vm_pinned_cpus", "2")
+    for name in PAIR:
+        site.add_vm(name, f"mem={NODE_MB}", kvm_cpu_pinning="pin_all", kvm_hugepages="2M")
+    _check_parallel_starts(site, "needs whole cores for 1 CPUs")
+
+
+def test_a_host_reserves_its_pages_at_each_boot(site: TwoNodeSite) -> None:
+    """Without its profile, and libvirt finds them. The second machine has pages of the node whose CPUs are all lent."""
+    site.done("set", "host", "attr", HOST.name, "vm_pinned_cpus", "0-1")
+    for name in PAIR:
+        site.add_vm(name, f"mem={NODE_MB}", kvm_hugepages="2M")
+    site.host.reboot(_BOOT_SECONDS)
+    assert site.free_pages() == _FREE_PAGES
+    for name, free in zip(PAIR, (["64", "0"], ["0", "0"]), strict=True):
+        site.done("start", "host", "vm", name)
+        assert site.free_pages() == free
+        site.wait_for_console(name, "count ")
+    site.done("stop", "host", "vm", *PAIR)
+    _check_nothing_taken(site)
 
 
 def _check_libvirt(host: LabMachine, device: str) -> None:
@@ -226,22 +299,20 @@ def _check_refusals(site: TwoNodeSite, device: str) -> None:
     assert site.done("list", "host", "vm", "shape") == before
 
 
-def _check_parallel_starts(site: TwoNodeSite) -> None:
-    """Both want all pages of a node, and there are two nodes; then both want both cores."""
-    site.done("set", "host", "vm", GUEST, "mem=128")
-    site.done("set", "host", "cpus", GUEST, "1")
-    for name in (GUEST, "other"):
-        site.done("set", "host", "attr", name, "kvm_cpu_pinning", "pin_all")
-    site.done("remove", "host", "attr", GUEST, "kvm_pci_devices")
-    site.done("set", "host", "attr", HOST.name, "vm_pinned_cpus", "2")
+def _check_parallel_starts(site: TwoNodeSite, refusal: str) -> None:
+    """One of the pair runs, on the pages of node 1; the other is refused for this reason; neither leaves anything."""
+    for _ in range(_ROUNDS):
+        with ThreadPoolExecutor(len(PAIR)) as pool:
+            ends = list(pool.map(lambda name: site.frontend.rocks("start", "host", "vm", name), PAIR))
+        assert sorted(end.exit_status for end in ends) == [0, 1], ends
+        (error,) = [end.error_text for end in ends if end.exit_status]
+        assert refusal in error
+        print(error)
+        assert site.free_pages() == ["64", "0"]
+        site.done("stop", "host", "vm", *PAIR)
+        _check_nothing_taken(site)
 
-    def start(name: str) -> Finished:
-        return site.frontend.rocks("start", "host", "vm", name)
 
-    with ThreadPoolExecutor(2) as pool:
-        ends = list(pool.map(start, (GUEST, "other")))
-    assert sorted(end.exit_status for end in ends) == [0, 1], ends
-    (error,) = [end.error_text for end in ends if end.exit_status]
-    assert "it needs whole cores for 1 CPUs" in error
-    site.done("stop", "host", "vm", GUEST, "other")
-    assert site.free_pages() == ["64", "64"]
+def _check_nothing_taken(site: TwoNodeSite) -> None:
+    assert site.free_pages() == _FREE_PAGES
+    assert site.done("list", "host", "vm", "shape") == ""
