@@ -148,7 +148,7 @@ class ImageSaver(Saver):
         write_mapped(self.mapped, "g-vol", MappedImage(str(self.disk), image, epoch))
 
 
-def test_a_machine_continues_with_the_images_that_its_host_has_kept(tmp_path: Path) -> None:
+def test_a_machine_continues_with_the_images_that_have_not_left_its_host(tmp_path: Path) -> None:
     """Whatever its daemon did to the device below, and whichever number a boot has given it."""
     agent = ImageSaver(tmp_path)
     before = (str(agent.disk), 1, 2, "")

@@ -54,7 +54,7 @@ def test_image_is_copied_to_its_host_and_written_back(images: ImageSite) -> None
     images.count_on_nas(site.count("vmh1", GUEST))
 
 
-def test_a_saved_machine_continues_with_the_image_that_its_host_has_kept(images: ImageSite) -> None:
+def test_a_saved_machine_continues_with_the_image_that_has_not_left_its_host(images: ImageSite) -> None:
     """Saved while it reads from the NAS, the image is copied meanwhile; then saved over a boot of its host."""
     site = images.site
     site.done("start", "host", "vm", GUEST)

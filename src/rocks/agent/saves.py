@@ -78,10 +78,12 @@ def check_saved_disks(host: Host, name: str) -> None:
     if changed:
         path, before = changed[0], record.get(changed[0])
         is_image = isinstance(before, list) and any(isinstance(part, str) for part in before)
-        why = "is an image of a NAS that has left this host" if is_image else "has changed"
-        raise StateError(
-            f"the disk {path} of {name} {why} since the machine was saved, so its guest would damage it; {discard}"
+        why = (
+            "is an image of a NAS that has left this host since the machine was saved"
+            if is_image
+            else "has changed since the machine was saved"
         )
+        raise StateError(f"the disk {path} of {name} {why}, so its guest would damage it; {discard}")
     for path in present:
         if path in images and not _is_there(path):
             raise StateError(
