@@ -133,10 +133,11 @@ def _check(database: Database, vm: VirtualMachine, host: str, lease: Lease | Non
     here = _answer(vm, facts[source.name])
     found = domain_on(here, vm.name)
     if found is None or found.state not in GUEST_RUNS:
-        raise StateError(
-            f"{vm.name} does not run on {source.name}: it is {'off' if found is None else found.state}; without "
-            f"live=yes a machine that is off moves: rocks move host vm {vm.name} {target.name}"
-        )
+        remedy = f"rocks stop host vm {vm.name} ends its lease, then it moves without live=yes"
+        if found is not None and found.state == "paused":
+            remedy = f"rocks resume host vm {vm.name}, then repeat the move"
+        state = "off" if found is None else found.state
+        raise StateError(f"{vm.name} does not run on {source.name}: it is {state}; {remedy}")
     answer = _with_images(_answer(vm, facts[target.name]), image_devices(vm))
     copies = disk_copies.read_copies(database, vm.name)
     files = check_files(database, vm, target, plan, copies, answer, is_running=True)

@@ -76,8 +76,8 @@ def _check_image(vm: VirtualMachine, image: ImageSpec, row: ImageRow | None) -> 
     assert vm.container is not None
     name, host = f"{image.nas}:{image.volume}", vm.container.name
     if row is None or row.remotehost != host:
-        where = "nowhere" if row is None or row.remotehost is None else f"to {row.remotehost}"
-        raise _cannot(vm, f"its image {name} is mapped {where}, not to {host}")
+        other = "" if row is None or row.remotehost is None else f", but to {row.remotehost}"
+        raise _cannot(vm, f"its image {name} is not mapped to {host}{other}")
     if not row.persistent or image.is_persistent is False:
         raise _cannot(
             vm, f"the changes to its image {name} are discarded when it is unmapped (not persistent)"

@@ -50,8 +50,8 @@ def check_have_content(host: Host, live: DomainDocument) -> None:
             if found is not None and isinstance(found.table, Placeholder):
                 raise StateError(
                     f"{live.name} waits on this host for its image {path}, which has not followed it yet: rocks move "
-                    f"host vm {live.name} HOST live=yes completes that, with the name of this host; or rocks stop host "
-                    f"vm {live.name}"
+                    f"host vm {live.name} HOST live=yes, with this host's name, completes that; or, to end its guest: "
+                    f'rocks stop host vm {live.name} force=yes reason="…"'
                 )
 
 

@@ -100,8 +100,8 @@ def restart_lines(host: str, begun: Sequence[Lease]) -> list[str]:
     """What the log says of machines that the host has lost, and that are started again."""
     names = [lease.name for lease in begun if lease.state != MOVING]
     lines = [
-        f"{lease.name} was moving from {lease.host} to {lease.target}, and is off on both, which has not ended by "
-        "itself: the move is ended, and it is started again"
+        f"{lease.name} was moving from {lease.host} to {lease.target}, is off on both, and has not ended by itself: "
+        "the move is ended, and it is started again"
         for lease in begun
         if lease.state == MOVING
     ]

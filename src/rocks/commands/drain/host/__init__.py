@@ -26,8 +26,9 @@ class Command(rocks.commands.Command):
     killed command has stopped. A machine that another command has moved from the host meanwhile is left alone.
 
     With live=yes, machines that run are moved as by move host vm live=yes, without stopping them. One that cannot move
-    this way is stopped for its move, and a line says why. One whose move was begun and failed is not stopped, and
-    goes on where it was. What an interrupted move has left is completed or undone first.
+    this way is stopped for its move, and a line says why. One whose move was begun and failed is not stopped, and goes
+    on where it was. If one is paused on its new host, and its images on a NAS cannot follow it, no other machine is
+    moved. What an interrupted move has left is completed or undone first.
 
     <arg type='string' name='host'>
     The physical host.

@@ -11,8 +11,9 @@ class Command(rocks.commands.Command):
     """
     Save the memory of running virtual machines to files of their hosts, and stop them: libvirt's managed save. The
     machine continues where it was at its next start or restore, on the same host. Its images of a NAS stay mapped to
-    the host until then. A machine with another device of its host cannot be saved; if saving fails, it runs on. Cores,
-    huge pages and the name stay reserved for a saved machine, its memory does not. To be repeated after an interrupt.
+    the host until then. A machine with any other device of its host cannot be saved; if saving fails, it runs on.
+    Cores, huge pages and the name stay reserved for a saved machine, its memory does not. To be repeated after an
+    interrupt.
 
     <arg type='string' name='host' repeat='1'>
     Virtual machines.

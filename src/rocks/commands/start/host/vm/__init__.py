@@ -13,10 +13,10 @@ class Command(rocks.commands.Command):
 
     A machine runs on at most one host: the start fails while another host may still run it. A missing disk
     image is created; an existing one is never overwritten. If an image is still being written back to its NAS,
-    the start waits for at most 15 minutes; an interrupt ends the wait, and nothing is started. If the start of
-    a machine fails, its newly mapped images are unmapped, unless the machine may run. The command prints a line
-    for each image of a NAS with its device on the host, and a note if a machine runs under emulation, without a packet
-    filter or without one of its networks.
+    the start waits for at most 15 minutes; an interrupt ends the wait, and nothing is started. An interrupted live
+    migration is ended first, if the guest is off on both hosts. If the start of a machine fails, its newly mapped
+    images are unmapped, unless the machine may run. The command prints a line for each image of a NAS with its device
+    on the host, and a note if a machine runs under emulation, without a packet filter or without one of its networks.
 
     <arg type='string' name='host' repeat='1'>
     Virtual machines.

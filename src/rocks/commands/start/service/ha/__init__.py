@@ -16,8 +16,9 @@ class Command(rocks.commands.Command):
     for some time, its fence command (attribute vm_fence_command) switches it off, and rocks evacuate host starts these
     machines on the hosts that have the most memory left. Only machines whose disks are all on a NAS can start
     elsewhere. A host without a fence command, and one whose own attribute ha is no, keeps its machines. A machine that
-    a host has lost with its power, and that has not ended by itself, is started there again when the host answers.
-    Nothing is done while fewer of the other hosts answer than are silent: then this machine may be cut off.
+    a host has lost with its power, and that has not ended by itself, is started there again when the host answers. So
+    is one whose live migration was interrupted and that is off on both hosts, when both answer. Nothing is done while
+    fewer of the other hosts answer than are silent: then this machine may be cut off.
 
     <param type='string' name='silence' default='60'>
     Seconds without an answer after which a host has failed, from 10 to 86400.

@@ -36,7 +36,8 @@ class Command(rocks.commands.Command):
     yes: release the machines of a host that does not respond, after its fence command (attribute
     vm_fence_command) has succeeded; without a fence command, you confirm with reason that the host is off. If the
     new host of an interrupted live migration does not respond, the migration is given up in the same way, and the
-    machine is stopped on its old host.
+    machine is stopped on its old host. A machine that is paused on a new host until its images on a NAS follow it
+    is stopped there.
     </param>
     <param type='string' name='reason' default='none'>
     Justification of force; it is stored in the database.
