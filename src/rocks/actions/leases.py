@@ -13,6 +13,7 @@ from rocks.actions.site_programs import site_program
 from rocks.cluster.guest_images import SEED_SUFFIX
 from rocks.cluster.lease_plan import (
     SAVED,
+    STOPPING,
     AskHolder,
     KeepLease,
     TakeLease,
@@ -167,6 +168,11 @@ def settle_leases(
 def was_running(attempt: Attempt) -> bool:
     """Whether the lease was recorded as running before this command, and not as an interrupted start."""
     return isinstance(attempt.step, KeepLease) and attempt.step.lease.state == "running"
+
+
+def was_stopping(attempt: Attempt) -> bool:
+    """Whether a stop of it began and did not end: its host may still be at work on that."""
+    return isinstance(attempt.step, KeepLease) and attempt.step.lease.state == STOPPING
 
 
 def was_cut_off(attempt: Attempt) -> bool:

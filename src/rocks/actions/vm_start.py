@@ -22,6 +22,7 @@ from rocks.actions.leases import (
     take_free_leases,
     was_cut_off,
     was_running,
+    was_stopping,
 )
 from rocks.actions.outcomes import Outcomes
 from rocks.actions.partitions import leave_partitions, partitions_of_machines
@@ -46,7 +47,7 @@ from rocks.cluster.start_plan import (
 )
 from rocks.database import boots, leases, vm_changes
 from rocks.database import vms as table
-from rocks.errors import CLASSES, Code, HostError, RocksError, ToolError
+from rocks.errors import CLASSES, Code, HostError, RocksError, StateError, ToolError
 from rocks.render.domain import with_lease
 from rocks.wire.agent import StartDomain
 
@@ -228,6 +229,11 @@ def _plan(
                 promised_mb[host] = promised_mb.get(host, 0) + vm.memory_mb
             elif was_running(attempt):
                 raise AlreadyRunningError(f"The host {vm.name} is already running.")
+            elif was_stopping(attempt):
+                raise StateError(
+                    f"{vm.name} still runs on {host}, and a stop of it was interrupted, which its host may still "
+                    f"complete; rocks stop host vm {vm.name} ends it, then start it again"
+                )
             else:
                 attempt.notes = plan.notes
 

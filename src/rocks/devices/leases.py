@@ -36,7 +36,10 @@ class Leases:
         """Lock a virtual machine against other requests on this host. BusyError when the deadline passes."""
         path = self._path(check_name(name))
         lock = path.with_name(path.name + ".lock")
-        busy = f"another command is working on {name} on this host; try again later"
+        busy = (
+            f"another command is working on {name} on this host, or one that was interrupted: a shutdown may take its "
+            "timeout; try again then"
+        )
         with locked(lock, shared=False, deadline_seconds=deadline_seconds, busy=busy):
             yield
 

@@ -8,7 +8,7 @@ import time
 import pytest
 from lxml import etree
 
-from tests.system.vms.site import HOSTS, IMAGES, ThreeMachines
+from tests.system.vms.site import HOSTS, IMAGES, ThreeMachines, wait_until
 
 
 @pytest.mark.parametrize("host", ["head", "vmh1"])
@@ -80,6 +80,22 @@ def test_a_machine_is_restarted_in_place(site: ThreeMachines) -> None:
     assert note.exit_status == 0
     assert "powered off" in note.error_text, "an empty disk does not answer the power button"
     assert site.running(vm) == []
+
+
+def test_a_start_does_not_count_on_a_machine_whose_stop_was_interrupted(site: ThreeMachines) -> None:
+    """Its host goes on with the shutdown: a start that reported success would be followed by its end."""
+    vm = site.add_vm("ending", "vmh1")
+    site.done(f"start host vm {vm}")
+    stop = site.begin(f"stop host vm {vm} action=shutdown timeout=10")
+    wait_until(lambda: site.lease(vm)[1] == "stopping")
+    stop.kill()
+    refused = site.refused(f"start host vm {vm}")
+    assert (
+        f"a stop of it was interrupted, which its host may still complete; rocks stop host vm {vm}" in refused
+    )
+    site.done(f"stop host vm {vm}")
+    site.done(f"start host vm {vm}")
+    assert site.running(vm) == ["vmh1"]
 
 
 def test_a_removed_machine_is_stopped_and_its_image_stays(site: ThreeMachines) -> None:
