@@ -138,7 +138,7 @@ def _boot(lab: Lab) -> None:
             print(f"{host.name} boots in {host.boot(_BOOT_SECONDS):.0f} s")
             break
         except HostError:
-            # with four emulated processors, its kernel was once seen to wait for ever before its first program
+            # with four emulated processors, its kernel waits for ever before its first program, now and then
             if attempt + 1 == _BOOT_ATTEMPTS:
                 raise
     host.set_clock()
