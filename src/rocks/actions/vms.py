@@ -405,18 +405,31 @@ def _read_uuid(text: str) -> str:
 
 
 def _plan_disks(vm: VirtualMachine, changes: VmChanges) -> Sequence[Disk] | None:
-    """The new disks; None for no change. Sizes are by index; 0 leaves the size of a disk unchanged."""
+    """The new disks; None for no change. Sizes are by index; 0 leaves the size of a disk unchanged.
+
+    A disk has the size of the recorded one of its path; else that of a disk of its device which it replaces.
+    """
     if changes.disks is None and changes.disk_sizes_gb is None:
         return None
     sizes = [
         read_number("disksize", text, 0, LARGEST_DISK_GB) for text in (changes.disk_sizes_gb or "").split()
     ]
-    disks = list(vm.disks) if changes.disks is None else _read_disks(changes.disks)
+    disks = list(vm.disks) if changes.disks is None else _with_sizes(_read_disks(changes.disks), vm.disks)
     if len(sizes) > len(disks):
         raise UserError(f"disksize names {len(sizes)} sizes, but {vm.name} has {len(disks)} disks")
     return [
         replace(disk, size_gb=sizes[i]) if i < len(sizes) and sizes[i] else disk
         for i, disk in enumerate(disks)
+    ]
+
+
+def _with_sizes(disks: Sequence[Disk], recorded: Sequence[Disk]) -> list[Disk]:
+    paths = {disk.path for disk in disks}
+    by_path = {disk.path: disk.size_gb for disk in recorded}
+    replaced = {disk.device: disk.size_gb for disk in recorded if disk.path not in paths}
+    return [
+        replace(disk, size_gb=by_path.get(disk.path, replaced.get(disk.device, disk.size_gb)))
+        for disk in disks
     ]
 
 

@@ -508,7 +508,21 @@ def test_sizes_go_by_index_and_zero_leaves_one(samples: Site) -> None:
     samples.done("set", "host", "vm", "web-a", "disksize=0 20")
     assert [size for _, size in disks(samples, "web-a")] == [10, 20, 30]
     samples.done("set", "host", "vm", "web-a", "disk=file:/d,vda,virtio file:/e,vdb,virtio", "disksize=5")
-    assert disks(samples, "web-a") == [("file:/d,vda,virtio", 5), ("file:/e,vdb,virtio", 36)]
+    assert disks(samples, "web-a") == [("file:/d,vda,virtio", 5), ("file:/e,vdb,virtio", 30)]
+
+
+def test_disks_given_anew_keep_their_recorded_sizes(samples: Site) -> None:
+    """By the path, else by the device of a disk that is replaced; a new one has the default size."""
+    given = ("set", "host", "vm", "web-a")
+    samples.done(*given, "disk=file:/a,vda,virtio file:/b,vdb,virtio", "disksize=4 7")
+    samples.done(*given, "disk=file:/a,vda,virtio file:/b,vdb,virtio")
+    assert [size for _, size in disks(samples, "web-a")] == [4, 7]
+    samples.done(*given, "disk=file:/b,vda,virtio file:/a,vdb,virtio file:/c,vdc,virtio")
+    assert [size for _, size in disks(samples, "web-a")] == [7, 4, 36]
+    samples.done(*given, "disk=file:/d,vda,virtio file:/b,vdb,virtio", "disksize=0 9")
+    assert [size for _, size in disks(samples, "web-a")] == [36, 9]
+    samples.done(*given, "disk=qcow2:/e,vdb,virtio phy:/dev/b,vda,virtio", "disksize=0 0")
+    assert [size for _, size in disks(samples, "web-a")] == [9, 36]
 
 
 def test_a_new_container_carries_the_machines_vlans(samples: Site) -> None:

@@ -26,7 +26,8 @@ class Command(rocks.commands.Command):
     disk on a NAS remains there (rocks set host vm nas).
     </param>
     <param type='string' name='disksize' default='unchanged' unit='GB'>
-    Sizes of the disks, separated by blanks, in order; 0 leaves a size unchanged.
+    Sizes of the disks, separated by blanks, in order; 0 leaves a size unchanged. A disk with a new path has the size
+    of the disk that it replaces as the same device, else 36.
     </param>
     <param type='int' name='mem' default='unchanged' unit='MB'>
     Memory.
