@@ -24,6 +24,7 @@ from rocks.cluster.vm_plan import LARGEST_DISK_GB
 from rocks.database import image_places, leases, vm_changes
 from rocks.database import vms as table
 from rocks.errors import Code, HostError, RocksError, StateError, UserError
+from rocks.render.domain_disks import VIRTIO
 from rocks.units import BYTES_PER_GB, gigabytes
 from rocks.wire.agent import GrowDisk
 
@@ -135,6 +136,11 @@ def _named_disk(vm: VirtualMachine, which: str) -> Disk:
 
 
 def _check_device(vm: VirtualMachine, disk: Disk) -> None:
+    if disk.bus in VIRTIO and not disk.device.startswith("vd"):
+        raise UserError(
+            f"{vm.name} gets no disk {disk.device} on the bus {disk.bus}: guests name such disks vda, vdb, …; give it "
+            "the next of these"
+        )
     if any(one.device == disk.device for one in vm.disks):
         raise UserError(
             f"{vm.name} has a disk {disk.device} already; give the new one another device, as vdc"

@@ -171,6 +171,8 @@ def test_what_cannot_change_now_is_recorded_or_refused(site: ThreeMachines) -> N
             "g does not get the disk: its disk /etc/g.vdb is outside the image directories",
         ),
         (f"file:{IMAGES}/g.vdb,vda,virtio", "g has a disk vda already"),
+        (f"file:{IMAGES}/g.vdb,vdc,virtio", "the guest would name it vdb"),
+        (f"file:{IMAGES}/g.vdb,hdc,virtio", "g gets no disk hdc on the bus virtio: guests name such disks"),
         (f"qcow2:{IMAGES}/other.vda,vdb,virtio", "is not a qcow2 image"),
     ):
         if "qcow2" in disk:

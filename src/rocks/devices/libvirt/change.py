@@ -113,7 +113,7 @@ def attach_disk(
     if disk_of(live, path) is not None:
         return UNCHANGED
     check_hot_bus(disk, name, path)
-    made = attachable(live, disk)
+    made = attachable(live, disk, name, path)
     domains.set_lease(name, changed_lease(live, added=[identity]))
     try:
         domains.attach(name, text_of(made))

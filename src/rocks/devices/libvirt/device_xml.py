@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import xml.etree.ElementTree as ElementTree
 from string import ascii_lowercase
-from typing import Iterable, List, Mapping, Optional, Tuple
+from typing import Iterable, Mapping, Optional, Tuple
 from xml.etree.ElementTree import Element, SubElement
 
 from rocks.devices.libvirt.domain_xml import DISK, DomainDocument, LeaseDisk
@@ -14,6 +14,12 @@ from rocks.errors import IncoherentError, StateError
 
 _HOT_BUSES = ("virtio", "scsi")
 """Buses of disks that can be attached to a running guest."""
+
+_SUFFIXES: Tuple[str, ...] = (
+    *ascii_lowercase,
+    *(one + two for one in ascii_lowercase for two in ascii_lowercase),
+)
+"""Of the names of disks, in their order: vda, …, vdz, vdaa, …."""
 
 
 def disk_of(document: DomainDocument, path: str) -> Optional[Element]:
@@ -50,8 +56,9 @@ def check_hot_bus(disk: Element, name: str, path: str) -> None:
         )
 
 
-def attachable(live: DomainDocument, disk: Element) -> Element:
-    """The disk with a name that the running domain has not given to another one."""
+def attachable(live: DomainDocument, disk: Element, name: str, path: str) -> Element:
+    """The disk with a name that the running domain has not given to another one. Errors as of `_check_order`."""
+    _check_order(live, disk, name, path)
     taken = {target_of(other) for other in live.root.iterfind("devices/disk")}
     device = target_of(disk)
     made = copy.deepcopy(disk)
@@ -62,13 +69,41 @@ def attachable(live: DomainDocument, disk: Element) -> Element:
     return made
 
 
+def _check_order(live: DomainDocument, disk: Element, name: str, path: str) -> None:
+    """StateError when the guest would name a disk of virtio otherwise, now or from the next start.
+
+    Linux gives it the first name that no other has, and at a start the names in the order of ours. After a disk was
+    removed, both the first free name and the one after the last are right: the guest was started since, or not.
+    """
+    device = target_of(disk)
+    taken = {_suffix(target_of(other)) for other in live.root.iterfind("devices/disk") if _is_virtio(other)}
+    if not _is_virtio(disk) or _suffix(device) in taken:
+        return
+    first = next(suffix for suffix in _SUFFIXES if suffix not in taken)
+    last = max((_SUFFIXES.index(suffix) for suffix in taken if suffix in _SUFFIXES), default=-1)
+    if _suffix(device) not in (first, *_SUFFIXES[last + 1 : last + 2]):
+        raise StateError(
+            f"the disk {path} is not attached to {name} as {device}: the guest would name it vd{first}, since it names "
+            f"disks on the bus virtio in their order; give it the device vd{first}"
+        )
+
+
+def _is_virtio(disk: Element) -> bool:
+    target = disk.find("target")
+    return target is not None and target.get("bus") == "virtio"
+
+
+def _suffix(device: str) -> str:
+    return device[len(_series(device)) :]
+
+
+def _series(device: str) -> str:
+    return device[: 3 if device.startswith("xvd") else 2]
+
+
 def _free(device: str, taken: Iterable[str]) -> str:
-    series = device[: 3 if device.startswith("xvd") else 2]
-    suffixes: List[str] = [
-        *ascii_lowercase,
-        *(one + two for one in ascii_lowercase for two in ascii_lowercase),
-    ]
-    for suffix in suffixes:
+    series = _series(device)
+    for suffix in _SUFFIXES:
         if series + suffix not in taken:
             return series + suffix
     raise StateError(f"all names of disks like {device} are taken")

@@ -119,6 +119,16 @@ def test_a_disk_is_attached_once_and_is_in_the_lease(world: World) -> None:
     assert not attach_disk(world.domains, NAME, disk, identity[0], identity, lambda: True).changed
 
 
+def test_a_disk_of_virtio_is_attached_in_the_order_of_the_guests_names_only(world: World) -> None:
+    """The guest names it by that order, whatever its record says; another name fits after its next start alone."""
+    start(world)
+    for device in ("vdc", "vdaa"):
+        with pytest.raises(StateError, match=f"as {device}: the guest would name it vdb, .* the device vdb"):
+            attach(world, device=device)
+    assert world.domains.document(NAME).disk_identities == ()
+    assert attach(world)[0].endswith("as vdb")
+
+
 def test_a_disk_is_removed_from_the_definition_any_number_of_times(world: World) -> None:
     """Before the guest has released it: the running domain has it still."""
     start(world)

@@ -10,7 +10,8 @@ class Command(rocks.commands.Command):
     Add a disk to a virtual machine. If the machine runs, the disk is attached to it at once; the image is created if
     it does not exist. The same command again completes one that was interrupted.
 
-    A running machine takes disks on the buses virtio and scsi only.
+    A running machine takes disks on the buses virtio and scsi only, and one on virtio only under the name that its
+    guest gives it, which is the next one: vdb beside vda.
 
     <arg type='string' name='host'>
     One virtual machine.
