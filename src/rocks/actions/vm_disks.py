@@ -41,18 +41,25 @@ def add_disk(
 ) -> tuple[str, ...]:
     """Add a disk to a virtual machine and attach it, if the machine runs; returns notes. Commits.
 
-    A disk that the machine has already is no error when nothing about it differs. UserError for an invalid
+    `size_gb` None is the size that the disk has by its record, for a new one the default. A disk that the machine has
+    already is no error when nothing about it differs. UserError for an invalid
     specification; StateError for a disk of another machine, or in a place where no disk may be; BusyError while another
     command changes the machine. Nothing is changed then.
     """
-    size = DEFAULT_SIZE_GB if size_gb is None else read_number("disksize", size_gb, 1, LARGEST_DISK_GB)
-    disk = read_disk(specification, size)
+    size = None if size_gb is None else read_number("disksize", size_gb, 1, LARGEST_DISK_GB)
+    disk = read_disk(specification, DEFAULT_SIZE_GB if size is None else size)
     vm, lease = _locked(database, name)
     known = next((one for one in vm.disks if one.path == disk.path), None)
     if known is None:
         _check_device(vm, disk)
-    elif known != replace(disk, is_mapped=known.is_mapped):
+    elif known.specification != disk.specification:
         raise UserError(f"{name} has the disk {printable(disk.path)} already, as {known.specification}")
+    elif size not in (None, known.size_gb):
+        raise UserError(
+            f"{name} has the disk {printable(disk.path)} already, with {known.size_gb} GB; leave out disksize=, or "
+            f"grow it: rocks set host vm disk {name} {known.device} size=GB"
+        )
+    disk = disk if known is None else known
     check_no_copies(database, vm, None, [disk])
     changed = vm if known is not None else replace(vm, disks=(*vm.disks, disk))
     notes = () if lease is None else _attach(database, changed, lease, disk, filters_of)

@@ -221,6 +221,19 @@ def claimed_by_another(site: ThreeMachines) -> str:
     return error
 
 
+def test_a_disk_that_is_recorded_is_attached_with_its_recorded_size(site: ThreeMachines) -> None:
+    """With the very specification that the record has, as `rocks sync host vm` says."""
+    site.add_vm("g", "vmh1")
+    site.done("start host vm g")
+    site.done(f"set host vm g disk='file:{IMAGES}/g.vda,vda,virtio {SECOND}' disksize='0 2'")
+    assert f"g gets {IMAGES}/g.vdb at its next start" in site.rocks("sync host vm g").error_text
+    assert f"g has the disk {IMAGES}/g.vdb already, with 2 GB; leave out disksize=" in site.refused(
+        f"add host vm disk g disk={SECOND} disksize=3"
+    )
+    assert "is attached to g as vdb" in site.rocks(f"add host vm disk g disk={SECOND}").error_text
+    assert site.machines["vmh1"].outside(f"{IMAGES}/g.vdb").stat().st_size == 2 * 1000**3
+
+
 def test_disks_of_a_machine_that_is_off(site: ThreeMachines) -> None:
     """The record changes, and an image that exists grows."""
     site.add_vm("g", "vmh1")

@@ -20,7 +20,7 @@ class Command(rocks.commands.Command):
     The disk as TYPE:PATH,DEVICE,BUS (rocks help add host vm).
     </param>
     <param type='string' name='disksize' default='36' unit='GB'>
-    Size of the disk.
+    Size of the disk. A disk that is recorded already keeps its size.
     </param>
     <shared command='set host power' names='dry-run'/>
 
