@@ -71,8 +71,9 @@ def add_disk(
 def remove_disk(database: Database, name: str, which: str, filters_of: FiltersOf) -> tuple[str, ...]:
     """Remove a disk, named by its path or device, from a virtual machine; a machine that runs releases it. Commits.
 
-    Its image stays. StateError for the only disk, for the first one of a machine that runs, and for one on a NAS or
-    before one on a NAS; BusyError when the guest does not release it. Nothing is recorded then.
+    Its image stays; a note names it, if its host says that it is there. StateError for the only disk, for the first one
+    of a machine that runs, and for one on a NAS or before one on a NAS; BusyError when the guest does not release it.
+    Nothing is recorded then.
     """
     vm, lease = _locked(database, name)
     disk = _named_disk(vm, which)
@@ -85,7 +86,7 @@ def remove_disk(database: Database, name: str, which: str, filters_of: FiltersOf
         leases.uncover(database, name, (where, disk.path))
     vm_changes.replace_disks(database, name, [one for one in vm.disks if one.path != disk.path])
     database.commit()
-    if disk.is_block:
+    if vm.container is None or disk.is_block or not _is_there(database, where, disk.path):
         return ()
     return (f"the image stays: rocks remove host image {where} '{disk.path}' removes it",)
 
@@ -140,6 +141,15 @@ def _named_disk(vm: VirtualMachine, which: str) -> Disk:
     listed = ", ".join(f"{disk.device} {disk.path}" for disk in vm.disks) or "none"
     problem = "has several disks" if found else "has no disk"
     raise UserError(f"{vm.name} {problem} {printable(which)}; its disks are: {listed}")
+
+
+def _is_there(database: Database, host: str, path: str) -> bool:
+    """Whether the host says that it has the file; a host that is silent does not."""
+    with open_fleet(database, [host]) as fleet:
+        answer = ask_facts(database, fleet, [host], files={host: [path]})[host]
+    return not isinstance(answer, RocksError) and any(
+        fact.path == path and fact.exists for fact in answer.disks
+    )
 
 
 def _check_device(vm: VirtualMachine, disk: Disk) -> None:

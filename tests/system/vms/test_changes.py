@@ -238,6 +238,8 @@ def test_disks_of_a_machine_that_is_off(site: ThreeMachines) -> None:
     """The record changes, and an image that exists grows."""
     site.add_vm("g", "vmh1")
     site.done(f"add host vm disk g disk={SECOND} disksize=1")
+    assert site.rocks("remove host vm disk g vdb").error_text == "", "it was never made"
+    site.done(f"add host vm disk g disk={SECOND} disksize=1")
     site.done("set host vm disk g vdb size=2")
     site.done("start host vm g")
     site.done("stop host vm g")
@@ -246,7 +248,9 @@ def test_disks_of_a_machine_that_is_off(site: ThreeMachines) -> None:
     site.done(f"set host vm disk g {IMAGES}/g.vdb size=3")
     assert file.stat().st_size == 3 * 1000**3
     assert "more than its file system" in site.refused("set host vm disk g vdb size=1000000")
-    site.done("remove host vm disk g vdb")
+    removed = site.rocks("remove host vm disk g vdb").error_text
+    assert removed == f"the image stays: rocks remove host image vmh1 '{IMAGES}/g.vdb' removes it"
+    site.done(f"remove host image vmh1 '{IMAGES}/g.vdb'")
     assert site.sql("SELECT Name FROM vm_disks") == [["g.vda"]]
     assert "first disk" in site.refused("remove host vm disk g vda")
     assert "its disks are: vda" in site.refused("remove host vm disk g vdz")
