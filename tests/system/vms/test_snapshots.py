@@ -64,8 +64,12 @@ def test_a_running_machine_is_copied_and_restored(site: ThreeMachines) -> None:
     write(site, b"second")
     site.done("add host vm snapshot g tuesday")
     write(site, b"third.")
+    site.done("set host vm disk g vda size=2")
     site.done("restore host vm snapshot g monday")
     assert contents(site) == [b"first.", b"first."] and contents(site, "tuesday") == [b"second"] * 2
+    assert file_of(site, "g.vda").stat().st_size == 1000**3
+    site.done("set host vm disk g vda size=2")
+    assert file_of(site, "g.vda").stat().st_size == 2 * 1000**3
     site.done("start host vm g")
     assert site.running("g") == ["vmh1"]
     listed = site.done("list host vm snapshot g output-header=no output-col=snapshot,files,state,consistent")

@@ -7,8 +7,8 @@ RollName = "kvm"
 
 class Command(rocks.commands.Command):
     """
-    Remove a disk from a virtual machine. If the machine runs, its guest must release the disk: unmount it there first.
-    The image stays on the host.
+    Remove a disk from a virtual machine. If the machine runs, its guest must release the disk. Unmount it there first:
+    a Linux guest releases a mounted disk, too, and its file system gets I/O errors. The image stays on the host.
 
     The first disk of a running machine stays, and a disk that is on a NAS or before one that is.
 
