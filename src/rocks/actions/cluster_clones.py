@@ -185,7 +185,7 @@ def _read_shape(database: Database, parameters: CloneParameters) -> _Shape:
         first = computes[0]
         if _size(vm) != _size(first):
             raise StateError(
-                f"{cluster.frontend} is not cloned: {vm.name} has other CPUs, memory or disk than {first.name}; "
+                f"{cluster.frontend} is not cloned: {vm.name} is not like {first.name} ({_differences(vm, first)}); "
                 "the computes of clones are all alike"
             )
     disks: Mapping[str, DiskLocation] = {}
@@ -214,6 +214,12 @@ def _read_shape(database: Database, parameters: CloneParameters) -> _Shape:
 
 def _size(vm: VirtualMachine) -> tuple[int, int, int]:
     return vm.host.cpus, vm.memory_mb, vm.disks[0].size_gb
+
+
+def _differences(vm: VirtualMachine, other: VirtualMachine) -> str:
+    """What of the size of `vm` is another, as `memory 600 MB instead of 512`."""
+    parts = zip(("{} CPUs", "memory {} MB", "disk {} GB"), _size(vm), _size(other), strict=True)
+    return ", ".join(f"{text.format(size)} instead of {than}" for text, size, than in parts if size != than)
 
 
 def _check_machine(vm: VirtualMachine, is_frontend: bool) -> None:

@@ -8,7 +8,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _MOST_NAMES = 3
-_SIMILARITY = 0.6
+_SIMILARITY = 0.61
+"""Above 0.6, at which `name` resembles `maxmem`."""
+
 _LONGEST = 64
 """A longer text is nobody's mistyped name, and the comparison takes time that grows with its square."""
 

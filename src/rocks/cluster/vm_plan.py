@@ -245,7 +245,7 @@ def _choose_name(request: VmRequest, inventory: SiteInventory, place: str) -> tu
     if request.name is not None:
         if request.name.lower() in inventory.names:
             raise UserError(
-                f"nodename ({printable(request.name)}) is already in the databaase; choose another name, or see "
+                f"nodename ({printable(request.name)}) is already in the database; choose another name, or see "
                 f"rocks list host {request.name}"
             )
         return request.name, inventory.take_slice(container, request.slice)
@@ -253,7 +253,7 @@ def _choose_name(request: VmRequest, inventory: SiteInventory, place: str) -> tu
         name = f"{place}-{request.slice}"
         if name.lower() in inventory.names:
             raise UserError(
-                f"nodename ({name}) is already in the databaase; choose another slice, or give name="
+                f"nodename ({name}) is already in the database; choose another slice, or give name="
             )
         return name, inventory.take_slice(container, request.slice)
     number = 0

@@ -123,8 +123,10 @@ def test_what_cannot_be_added_adds_nothing(original: Site, line: tuple[str, ...]
 
 def test_originals_that_a_clone_would_not_be_like(original: Site) -> None:
     original.done("set", "host", "vm", "vm-vc1-1", "mem=600")
-    assert "vm-vc1-1 has other CPUs, memory or disk than vm-vc1-0" in original.refused(*CLONE)
-    original.done("set", "host", "vm", "vm-vc1-1", "mem=512")
+    assert "vm-vc1-1 is not like vm-vc1-0 (memory 600 MB instead of 512);" in original.refused(*CLONE)
+    original.done("set", "host", "vm", "vm-vc1-1", "cpus=3")
+    assert "(3 CPUs instead of 1, memory 600 MB instead of 512);" in original.refused(*CLONE)
+    original.done("set", "host", "vm", "vm-vc1-1", "mem=512", "cpus=1")
     original.done("remove", "host", "attr", "vc1", "vm_image")
     assert "rocks add image NAME vm=vc1" in original.refused(*CLONE)
     original.done(*CLONE, "image=debian", "compute-image=none")
