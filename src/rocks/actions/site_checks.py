@@ -64,7 +64,7 @@ def check_site(database: Database, settings: FleetSettings | None = None) -> Ite
         "restore": partial(_restore, database),
         "interfaces": partial(_interfaces, database, frontend),
         "attributes": partial(_attributes, database, frontend),
-        "key": partial(_key, fleet),
+        "key": partial(_key, database, frontend, fleet),
         "space": partial(_space, database),
         "clock": partial(_clock, database),
         "services": partial(check_services, database, frontend),
@@ -87,7 +87,7 @@ def check_frontend(database: Database, settings: FleetSettings | None = None) ->
     yield from _each(
         {
             "attributes": partial(_attributes, database, frontend),
-            "key": partial(_key, settings or FleetSettings()),
+            "key": partial(_key, database, frontend, settings or FleetSettings()),
             "space": partial(_space, database),
             "clock": partial(_clock, database),
             "leases": partial(_leases, database, frontend),
@@ -152,8 +152,11 @@ def _attributes(database: Database, frontend: str) -> Iterator[SiteCheck]:
             yield SiteCheck(f"attribute {name}", MISSING, remedy)
 
 
-def _key(fleet: FleetSettings) -> Iterator[SiteCheck]:
-    if not Path(fleet.key_file).exists():
+def _key(database: Database, frontend: str, fleet: FleetSettings) -> Iterator[SiteCheck]:
+    exists = Path(fleet.key_file).exists()
+    if not exists and not _other_hosts(database, frontend):  # this machine reaches itself without SSH
+        yield SiteCheck("key", OK, f"no other host needs {fleet.key_file} yet")
+    elif not exists:
         make = "rocks sync host sharedkey HOST makes one, and installs it on the host"
         yield SiteCheck("key", MISSING, f"no host can be reached without {fleet.key_file}: {make}")
     elif Path(fleet.key_file).stat().st_mode & 0o077:
@@ -237,7 +240,7 @@ def _leases(database: Database, frontend: str) -> Iterator[SiteCheck]:
 
 def _hosts(database: Database, frontend: str) -> Iterator[SiteCheck]:
     """Each physical host: those of virtual machines by their agent, which others do not have, the others by SSH."""
-    hosts = load_hosts(database, [name for name in physical_hosts(database) if name != frontend])
+    hosts = load_hosts(database, _other_hosts(database, frontend))
     containers = [host.name for host in hosts if host.is_true("kvm")]
     others = [host.name for host in hosts if not host.is_true("kvm")]
     found = [*_containers(database, containers), *_others(database, others)]
@@ -246,8 +249,12 @@ def _hosts(database: Database, frontend: str) -> Iterator[SiteCheck]:
 
 def _unasked_hosts(database: Database, frontend: str) -> Iterator[SiteCheck]:
     """The hosts without the key; its own check has the remedy."""
-    for name in sorted(set(physical_hosts(database)) - {frontend}):
+    for name in sorted(_other_hosts(database, frontend)):
         yield SiteCheck(f"host {name}", WRONG, "not asked: the key is missing")
+
+
+def _other_hosts(database: Database, frontend: str) -> list[str]:
+    return [name for name in physical_hosts(database) if name != frontend]
 
 
 def _containers(database: Database, names: Sequence[str]) -> Iterator[SiteCheck]:
