@@ -13,6 +13,7 @@ from rocks.actions.outcomes import Outcomes
 from rocks.actions.vm_documents import connections_of, describe_vms
 from rocks.actions.vm_locks import lock_vms
 from rocks.cluster.filter_plan import plan_filter
+from rocks.cluster.lease_plan import SAVED, must_be_restored
 from rocks.cluster.live_moves import domain_on
 from rocks.cluster.start_plan import container_of, is_active, links_of, memory_reserve_mb
 from rocks.database import leases
@@ -143,6 +144,8 @@ def check_place(vm: VirtualMachine, lease: Lease) -> None:
     """StateError for a machine that runs elsewhere than its record says, or is being started or stopped."""
     if vm.container is None or vm.container.name.lower() != str(lease.host).lower():
         raise StateError(f"{vm.name} runs on {lease.host}, and its record names another host")
+    if lease.state == SAVED:
+        raise must_be_restored(lease)
     if lease.state != "running":
         raise StateError(
             f"{vm.name} is {lease.state}: repeat the command when that has ended (rocks list host vm lease)"

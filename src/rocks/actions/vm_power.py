@@ -15,7 +15,7 @@ from rocks.actions.outcomes import Outcomes
 from rocks.actions.partitions import leave_partitions
 from rocks.actions.vm_documents import connections_of
 from rocks.actions.vm_locks import lock_vms
-from rocks.cluster.lease_plan import MOVING, SAVED, STOPPING, place_of
+from rocks.cluster.lease_plan import MOVING, SAVED, STOPPING, must_be_restored, place_of
 from rocks.cluster.live_moves import doubt_of
 from rocks.cluster.records import Host, VirtualMachine
 from rocks.cluster.start_plan import links_of
@@ -109,6 +109,9 @@ def stop_machines(
     machines = {vm.name: vm for vm in stopping}
     outcomes = Outcomes(failed=lock_vms(database, list(machines), also_moving=force is not None))
     held, about_moves = _settled_leases(database, machines, force, outcomes, report)
+    if action not in ENDING:
+        saved = {name: held[name.lower()] for name in machines if _is_saved(held.get(name.lower()))}
+        outcomes.failed.update({name: must_be_restored(lease) for name, lease in saved.items()})
     places = _places(machines, held, outcomes)
     if action in ENDING:
         leases.set_state(database, list(places), STOPPING, action, force.reason if force else None)
@@ -319,9 +322,7 @@ def _ask_each(
         if doubt is not None:
             outcomes.failed[vm.name] = doubt
         elif lease is not None and _is_saved(lease):
-            outcomes.failed[vm.name] = StateError(
-                f"{vm.name} is saved on {lease.host}; rocks restore host vm {vm.name} continues it"
-            )
+            outcomes.failed[vm.name] = must_be_restored(lease)
         elif place is None:
             outcomes.failed[vm.name] = StateError(
                 f"virtual host {vm.name} does not have a valid physical host, so it does not run"

@@ -131,6 +131,13 @@ def saved_elsewhere(lease: Lease, host: str) -> StateError:
     )
 
 
+def must_be_restored(lease: Lease) -> StateError:
+    """The error of what a saved machine cannot do before it continues."""
+    return StateError(
+        f"{lease.name} is saved on {lease.host}; rocks restore host vm {lease.name} continues it"
+    )
+
+
 def move_was_interrupted(lease: Lease) -> StateError:
     """The error of a command on a machine whose live migration has not ended."""
     return StateError(

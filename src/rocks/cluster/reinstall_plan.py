@@ -26,8 +26,9 @@ def check_has_image(vm: VirtualMachine) -> None:
     if not vm.host.attribute(IMAGE_ATTRIBUTE):
         raise StateError(
             f"{vm.name} has no image (attribute {IMAGE_ATTRIBUTE}), so a fresh disk would be empty; rocks set "
-            f"host attr {vm.name} {IMAGE_ATTRIBUTE} IMAGE gives it one. Where a frontend of its network installs it: "
-            f"rocks set host boot {vm.name} action=install, and start it"
+            f"host attr {vm.name} {IMAGE_ATTRIBUTE} IMAGE gives it one. To install it from an ISO of the library: "
+            f"rocks set host boot {vm.name} action=os, rocks set host vm cdrom {vm.name} image=ISO, then rocks start "
+            f"host vm {vm.name}"
         )
     if vm.container is None or not vm.disks:
         raise StateError(

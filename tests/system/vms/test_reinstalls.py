@@ -105,7 +105,7 @@ def test_what_a_fresh_disk_would_lose_refuses_all(cluster: ThreeMachines) -> Non
 
     cluster.done("add host vm vmh1 compute name=plain")
     message = cluster.refused("reinstall host vm plain")
-    assert "plain has no image" in message and "rocks set host boot plain action=install" in message
+    assert "plain has no image" in message and "rocks set host vm cdrom plain image=ISO" in message
     cluster.rocks("remove host plain")
     cluster.done("set host attr vm-fe-0 vm_image absent")
     assert "vm-fe-0 would get no disk: there is no image absent" in cluster.refused(

@@ -35,7 +35,9 @@ def test_a_saved_machine_continues_on_its_host_only(site: ThreeMachines) -> None
     assert "g is saved on vmh1, and its memory is there alone" in site.refused("start host vm g")
     site.done("set host vm g physnode=vmh1")
     assert site.lease("g") == (token, "saved", "vmh1")
-    for refused in ("pause host vm g", "resume host vm g"):
+    restarts = [f"stop host vm g action={action}" for action in ("reset", "reboot")]
+    disk = f"add host vm disk g file:{IMAGES}/b.vda,vdb,virtio"
+    for refused in ("pause host vm g", "resume host vm g", disk, *restarts):
         assert "rocks restore host vm g continues it" in site.refused(refused)
     copied = site.rocks("add host vm snapshot g monday")
     assert copied.exit_status == 0 and "is in its saved memory" in copied.error_text

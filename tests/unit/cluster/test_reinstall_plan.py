@@ -33,7 +33,9 @@ def test_a_raw_file_and_a_disk_on_a_nas_are_made_from_images() -> None:
 
 
 def test_without_an_image_the_message_names_the_installation() -> None:
-    with pytest.raises(StateError, match="rocks set host boot web action=install"):
+    with pytest.raises(
+        StateError, match="rocks set host vm cdrom web image=ISO, then rocks start host vm web"
+    ):
         reinstall_plan.check_has_image(vm(vm_image=""))
 
 

@@ -14,7 +14,7 @@ class Command(rocks.commands.Command):
     and all other disks stay; cloud-init sets the machine up anew, with new host keys of SSH.
 
     Nothing is changed unless all machines have an image that the library has, are off, and have neither snapshots nor
-    saved memory. A machine without an image is installed by rocks set host boot action=install. A disk on a NAS that
+    saved memory. A machine without an image is installed from an ISO (rocks set host vm cdrom). A disk on a NAS that
     is a clone of another machine's (clone cluster) is not made again. After a kill, repeat the command.
 
     <arg type='string' name='host' repeat='1'>
