@@ -19,13 +19,14 @@ from rocks.actions.vm_locks import lock_vms
 from rocks.actions.vm_moves import check_movable, move_vm, record_on_host
 from rocks.actions.vm_power import stop_vms
 from rocks.actions.vms import load_containers
+from rocks.clock import Deadline, wait_seconds
 from rocks.cluster.drain_plan import Capacity, choose_host, taken, why_only_there
-from rocks.cluster.lease_plan import MOVING, SAVED, move_was_interrupted
+from rocks.cluster.lease_plan import MOVING, SAVED, STOPPING, move_was_interrupted
 from rocks.cluster.start_plan import memory_reserve_mb
 from rocks.database import image_places, leases
 from rocks.database import vms as table
 from rocks.database.host_loads import recorded_memory_mb
-from rocks.errors import Code, HostError, RocksError, StateError, UserError
+from rocks.errors import BusyError, Code, HostError, RocksError, StateError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -38,6 +39,10 @@ if TYPE_CHECKING:
 
     Start = Callable[[Sequence[str]], Outcomes]
     """Starts machines, with the hooks of `start host vm`."""
+
+
+_OFF_BY_NOW = "{} is off by now: another command has stopped it"
+_POLL_SECONDS = 0.5
 
 
 class Drain(NamedTuple):
@@ -97,7 +102,7 @@ def drain_host(database: Database, drain: Drain, means: Means) -> Outcomes:
             continue
         is_running = lease is not None
         if was_running and not is_running:
-            outcomes.done[name] = (f"{name} is off by now: another command has stopped it",)
+            outcomes.done[name] = (_OFF_BY_NOW.format(name),)
         why = ""
         if is_running and drain.live:
             capacities, why = move_live(
@@ -121,7 +126,26 @@ def drain_host(database: Database, drain: Drain, means: Means) -> Outcomes:
             capacities = _move(database, name, capacities, outcomes, means.ways)
             if is_running:
                 _start_again(database, name, drain.host, means.start, outcomes)
+    if not drain.targets:
+        _count_stopped_by_others(database, drain, outcomes)
     return outcomes
+
+
+def _count_stopped_by_others(database: Database, drain: Drain, outcomes: Outcomes) -> None:
+    """What another command is stopping has nothing left to be done when it is off; it is waited for."""
+    deadline = Deadline(0 if dry_run.is_on() else drain.deadline_seconds)
+    busy = [name for name, error in outcomes.failed.items() if isinstance(error, BusyError)]
+    while busy:
+        found = leases.read_leases(database, busy)
+        database.end_reading()
+        off = [name for name in busy if (lease := found.get(name.lower())) is not None and not lease.is_held]
+        for name in off:
+            del outcomes.failed[name]
+            outcomes.done[name] = (_OFF_BY_NOW.format(name),)
+        if deadline.passed() or not any(lease.state == STOPPING for lease in found.values()):
+            return
+        busy = [name for name in busy if name not in off]
+        wait_seconds(_POLL_SECONDS)
 
 
 def _leave_saved(drain: Drain, names: Sequence[str], outcomes: Outcomes) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 import rocks.commands.drain.host as drain_command
@@ -245,3 +247,28 @@ def test_a_machine_that_another_command_changes_is_left_to_it(
     assert "another command is changing web" in vm_site.refused(*LIVE[:4], f"live={live}")
     assert (moved.calls, stops) == ([], [])
     vm_site.database.unlock("vm web")
+
+
+@pytest.mark.parametrize("state", ["released", "stopping", "running"])
+def test_a_machine_that_another_command_stops_is_waited_for(
+    vm_site: Site, stops: list[list[str]], monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    """The other command holds its lock until it has emptied the host; `running`: it is not stopping the machine."""
+    monkeypatch.setattr(vm_locks, "WAIT_SECONDS", 0.0)
+    end = "UPDATE vm_leases SET State = 'released', Host = NULL"
+    monkeypatch.setattr(host_drains, "wait_seconds", lambda _: vm_site.change(end))
+    lock_vms = live_drains.lock_vms
+
+    def lock(*arguments: Any, **options: Any) -> dict[str, RocksError]:
+        vm_site.change(end if state == "released" else f"UPDATE vm_leases SET State = '{state}'")
+        return lock_vms(*arguments, **options)
+
+    monkeypatch.setattr(live_drains, "lock_vms", lock)
+    vm_site.database.lock("vm web", 0)
+    ended = vm_site.rocks("drain", "host", "vmc-0-0")
+    vm_site.database.unlock("vm web")
+    if state == "running":
+        assert ended.status == 1 and "another command is changing web" in ended.err
+    else:
+        assert (ended.status, ended.out) == (0, "web is off by now: another command has stopped it\n")
+    assert stops == []

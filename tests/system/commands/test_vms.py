@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from rocks.actions import vm_locks
+from rocks.commands._shared import vm_removal
 from rocks.database.connection import Database
-from rocks.errors import ToolError
+from rocks.errors import RocksError, ToolError
 from tests.command_trees import tree
 
 from .conftest import Site
@@ -173,13 +174,13 @@ ADD_HOST_VM_REFUSES = [
     (("vmc-0-0", "vmc-0-1", "compute", "ip=10.1.0.9"), "can't supply the 'ip' parameter with more"),
     (("vmc-0-0", "vmc-0-1", "compute", "slice=1"), "can't supply the 'slice' parameter with more"),
     (("vmc-0-0", "vmc-0-1", "compute", f"mac={FIRST_MAC}"), "can't supply the 'mac' parameter with more"),
-    (("vmc-0-0", "compute", "name=head"), "nodename (head) is already in the databaase"),
-    (("vmc-0-0", "compute", "name=OLD"), "nodename (OLD) is already in the databaase"),
-    (("vmc-0-0", "compute", "name=front"), "nodename (front) is already in the databaase"),
+    (("vmc-0-0", "compute", "name=head"), "nodename (head) is already in the database"),
+    (("vmc-0-0", "compute", "name=OLD"), "nodename (OLD) is already in the database"),
+    (("vmc-0-0", "compute", "name=front"), "nodename (front) is already in the database"),
     (("vmc-0-0", "compute", "name=login"), "can not be equal to an appliance name"),
     (("vmc-0-0", "compute", "name=a.b"), "can not contains any dot"),
     (("vmc-0-0", "compute", "slice=0"), "slice 0 of vmc-0-0 is in use"),
-    (("vmc-0-1", "compute", "slice=5"), "nodename (compute-0-1-5) is already in the databaase"),
+    (("vmc-0-1", "compute", "slice=5"), "nodename (compute-0-1-5) is already in the database"),
     (("vmc-0-0", "compute", "slice=-1"), 'slice "-1" must be an integer from 0'),
     (("vmc-0-0", "compute", "slice=one"), 'slice "one" must be an integer'),
     (("vmc-0-0", "compute", "ip=10.1.0.256"), "The ip address 10.1.0.256 is invalid"),
@@ -766,6 +767,23 @@ def test_a_machine_that_another_command_changes_is_left_alone(
     samples.done(*SET, "fe-a", "mem=64")
     samples.database.unlock("vm web-a")
     samples.done(*SET, "web-a", "mem=64")
+
+
+def test_a_removal_says_that_another_command_was_faster(
+    samples: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lock(*_: object) -> dict[str, RocksError]:
+        samples.change("DELETE FROM vm_disks WHERE Name = 'fe-a.vda'")
+        samples.change("DELETE FROM vm_nodes WHERE Node = (SELECT ID FROM nodes WHERE Name = 'fe-a')")
+        return {}
+
+    monkeypatch.setattr(vm_removal, "lock_vms", lock)
+    ended = samples.rocks("remove", "cluster", "fe-a")
+    assert ended.status == 1
+    assert (
+        "another command has removed fe-a meanwhile, and this one nothing; to remove the others" in ended.err
+    )
+    assert samples.done("list", "host", "vm", "vm-fe-a-0")
 
 
 def test_a_removal_names_the_host_that_has_the_lease(samples: Site) -> None:

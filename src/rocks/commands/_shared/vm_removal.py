@@ -10,8 +10,8 @@ from rocks.actions.vm_removal import remove_vms
 from rocks.cluster.names import printable
 from rocks.commands._framework.plugins import VmPlugin, load_plugins_of
 from rocks.commands._shared.vm_hooks import PluginHook
-from rocks.database.vms import load_vms
-from rocks.errors import UserError
+from rocks.database.vms import load_vms, which_are_vms
+from rocks.errors import StateError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,11 +27,14 @@ def remove_with_hooks(command: Command, names: Sequence[str], with_disks: bool =
     """Run the hooks for all machines, remove the machines, and print warnings and the disk images that remain.
 
     `with_disks`: the disks of the machines are removed too. BusyError while another command changes one of them,
-    and StateError when one is moving to another host, since without its rows nothing could end that: nothing is done.
+    and StateError when one is moving to another host, since without its rows nothing could end that, or when another
+    command has removed one meanwhile: nothing is done.
     """
     plugins = load_plugins_of(command, COMMAND_PATH)
+    known = which_are_vms(command.db, names)
     for error in lock_vms(command.db, names).values():
         raise error
+    _check_are_left(known, which_are_vms(command.db, names))
     machines = load_vms(command.db, names)  # as the last command on them left them: from here on they stay so
     for plugin in plugins:
         machines = _run(command, plugin, machines)
@@ -47,6 +50,16 @@ def remove_with_hooks(command: Command, names: Sequence[str], with_disks: bool =
         command.notify(f"the disk image {image} is removed")
     for volume in removed.volumes:
         command.notify(f"the image {volume} is destroyed")
+
+
+def _check_are_left(known: Sequence[str], left: Sequence[str]) -> None:
+    gone = [name for name in known if name not in left]
+    if gone:
+        more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
+        raise StateError(
+            f"another command has removed {gone[0]}{more} meanwhile, and this one nothing; to remove the others, "
+            "repeat it with what rocks list cluster and rocks list host vm show"
+        )
 
 
 def reads_disks_parameter(command: Command) -> bool:
