@@ -63,11 +63,15 @@ class CloneParameters:
 
 
 class Clone(NamedTuple):
-    """A clone: its frontend and its public address; `cluster` is None when it was there before."""
+    """A clone: its frontend, its public address, and whether it has no public keys.
+
+    `cluster` is None when it was there before.
+    """
 
     frontend: str
     ip: str
     cluster: NewCluster | None
+    lacks_keys: bool
 
 
 class _Shape(NamedTuple):
@@ -104,7 +108,7 @@ def clone_clusters(
     present = members(database, names)
     missing = [name for name in names if name not in present]
     addresses = _addresses(database, parameters, names, missing)
-    known = _public_addresses(database, [name for name in names if name in present])
+    known = {vm.name: vm for vm in table.load_vms(database, [name for name in names if name in present])}
     copied = attributes.read_attributes(
         database, "host", [shape.frontend.name, *(vm.name for vm in shape.computes)]
     )
@@ -137,7 +141,7 @@ def _add(
     names: Sequence[str],
     present: Collection[str],
     addresses: Mapping[str, str],
-    known: Mapping[str, str],
+    known: Mapping[str, VirtualMachine],
     copied: Sequence[tuple[str, str, str]],
 ) -> list[Clone]:
     """Store those that are not present."""
@@ -145,7 +149,9 @@ def _add(
     added = 0
     for name in names:
         if name in present:
-            clones.append(Clone(name, known.get(name, ""), None))
+            frontend = known[name]
+            lacks_keys = not frontend.host.attribute(KEYS_ATTRIBUTE)
+            clones.append(Clone(name, _public_address(frontend), None, lacks_keys))
             continue
         try:
             cluster = add_cluster(
@@ -157,7 +163,7 @@ def _add(
                 code=error.code,
             ) from None
         cluster = _copy_attributes(database, copied, shape, cluster)
-        clones.append(Clone(name, addresses[name], cluster))
+        clones.append(Clone(name, addresses[name], cluster, cluster.lacks_keys))
         added += 1
     return clones
 
@@ -278,11 +284,8 @@ def _addresses(
     return dict(zip(missing, found, strict=True))
 
 
-def _public_addresses(database: Database, names: Sequence[str]) -> dict[str, str]:
-    return {
-        vm.name: next((i.ip for i in vm.host.interfaces if i.ip and not i.vlan), "") or ""
-        for vm in table.load_vms(database, names)
-    }
+def _public_address(vm: VirtualMachine) -> str:
+    return next((i.ip for i in vm.host.interfaces if i.ip and not i.vlan), "") or ""
 
 
 def _cluster_parameters(
@@ -324,7 +327,7 @@ def _copy_attributes(
 ) -> NewCluster:
     """Give the machines of a clone the attributes that those of the original have themselves; no secrets.
 
-    The cluster, without the warning that nobody can log in, if the keys were copied.
+    The cluster, which does not lack keys if they were copied.
     """
     pairs = zip((shape.frontend, *shape.computes), (cluster.frontend, *cluster.computes), strict=True)
     clone_of = {original.name: clone.name for original, clone in pairs}
@@ -338,6 +341,5 @@ def _copy_attributes(
         and (clone_of[member], attribute.lower()) not in has
     ]
     attributes.insert_host_values(database, rows)
-    if not any(attribute.lower() == KEYS_ATTRIBUTE for _, attribute, _ in rows):
-        return cluster
-    return replace(cluster, warnings=tuple(line for line in cluster.warnings if KEYS_ATTRIBUTE not in line))
+    has_keys = any(attribute.lower() == KEYS_ATTRIBUTE for _, attribute, _ in rows)
+    return replace(cluster, lacks_keys=cluster.lacks_keys and not has_keys)

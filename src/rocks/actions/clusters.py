@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -81,13 +82,17 @@ class ClusterParameters:
 
 @dataclass(frozen=True)
 class NewCluster:
-    """The new cluster: the VLAN id, the frontend, the computes, warnings, and the partition key."""
+    """The new cluster: the VLAN id, the frontend, the computes, warnings, and the partition key.
+
+    `lacks_keys`: its machines have an image, and no public keys.
+    """
 
     vlan: int
     frontend: NewVm
     computes: tuple[NewVm, ...]
     warnings: tuple[str, ...]
     pkey: int | None = None
+    lacks_keys: bool = False
 
 
 def add_cluster(database: Database, parameters: ClusterParameters) -> NewCluster:
@@ -125,9 +130,16 @@ def add_cluster(database: Database, parameters: ClusterParameters) -> NewCluster
         vm_changes.insert_default_route(database, new[0].name, gateway)
     pkey = add_new_clusters_partition(database, new[0].name, parameters.pkey, site)
     warnings = _warnings(containers, inventory, vlan_network, gateway)
-    if images.frontend and not images.keys and not site.get(KEYS_ATTRIBUTE):
-        warnings += (f"nobody can log in: give key=FILE, or set the attribute {KEYS_ATTRIBUTE}",)
-    return NewCluster(vlan, new[0], tuple(new[1:]), warnings, pkey)
+    lacks_keys = bool(images.frontend and not images.keys and not site.get(KEYS_ATTRIBUTE))
+    return NewCluster(vlan, new[0], tuple(new[1:]), warnings, pkey, lacks_keys)
+
+
+def keys_command(frontends: Sequence[str], key_file: str | None = None) -> str:
+    """What gives clusters the public keys of a file; from their frontends, root reaches the computes."""
+    file = shlex.quote(key_file) if key_file else "FILE.pub"
+    return (
+        f'rocks set host attr {" ".join(frontends)} {KEYS_ATTRIBUTE} "$(cat {file})", before the first start'
+    )
 
 
 def _check_parameters(parameters: ClusterParameters) -> tuple[int, int | None]:

@@ -92,10 +92,28 @@ def test_a_repeated_command_adds_only_what_is_missing(original: Site) -> None:
         ("vc1-2:", "203.0.113.21", "exists"),
         ("vc1-3:", "203.0.113.22", "added"),
     ]
+    assert original.rocks(*CLONE, "count=3", "key=/absent").err == "", "they have keys"
     in_turn = ("name=turn", "container-hosts=vmc-0-0 vmc-0-1")
     original.done("clone", "cluster", "vc1", "203.0.113.80", "203.0.113.90", *in_turn)
     assert [row[4] for row in machines(original, "turn-")] == ["vmc-0-0", "vmc-0-0"]
     assert [row[4] for row in machines(original, "vm-turn-2-")] == ["vmc-0-1", "vmc-0-0", "vmc-0-1"]
+
+
+def test_a_repeated_command_says_that_its_key_is_not_used(original: Site, tmp_path: Path) -> None:
+    command = (
+        'nobody can log in: rocks set host attr {} vm_authorized_keys "$(cat {})", before the first start\n'
+    )
+    original.done("remove", "host", "attr", "vc1", "vm-vc1-0", "vm-vc1-1", "vm-vc1-2", "vm_authorized_keys")
+    first = original.rocks(*CLONE, "count=2")
+    assert (first.status, first.err) == (0, f"Warning: {command.format('vc1-1 vc1-2', 'FILE.pub')}")
+    keys = tmp_path / "keys"
+    again = original.rocks(*CLONE, "count=3", f"key={keys}")
+    not_used = (
+        f"Warning: the clusters that exist did not get the key, so {command.format('vc1-1 vc1-2', keys)}"
+    )
+    assert (again.status, again.err) == (0, not_used)
+    original.done("set", "host", "attr", "vc1-1", "vc1-2", "vm_authorized_keys", keys.read_text().strip())
+    assert original.rocks(*CLONE, "count=3").err == ""
 
 
 @pytest.mark.parametrize(

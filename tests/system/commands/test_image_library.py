@@ -206,7 +206,7 @@ def test_computes_may_have_another_image_or_none(vm_site: Site, library: Path, t
     vm_site.done("add", "image", "other", f"file={tmp_path / 'disk'}")
     add = ("add", "cluster", "203.0.113.9", "1", "fe-name=one", "image=debian")
     answer = vm_site.rocks(*add, "compute-image=none", "cluster-naming=yes")
-    assert "nobody can log in: give key=FILE" in answer.err
+    assert "nobody can log in: rocks set host attr one vm_authorized_keys" in answer.err
     assert "vm_image" not in attributes(vm_site, "vm-one-0")
     assert ".seed" not in vm_site.rocks("report", "host", "vm", "config", "vm-one-0").out
     add = ("add", "cluster", "203.0.113.10", "1", "fe-name=two", "image=debian", "cluster-naming=yes")

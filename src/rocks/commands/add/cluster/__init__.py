@@ -1,7 +1,7 @@
 """`rocks add cluster`"""
 
 import rocks.commands
-from rocks.actions.clusters import ClusterParameters, NewCluster, add_cluster
+from rocks.actions.clusters import ClusterParameters, NewCluster, add_cluster, keys_command
 from rocks.cluster.pkeys import pkey_text
 from rocks.database.nodes import hosts_of_membership
 
@@ -134,6 +134,8 @@ class Command(rocks.commands.Command):
         self.addText("<-- Done.\n")
         for warning in cluster.warnings:
             self.notify(f"Warning: {warning}")
+        if cluster.lacks_keys:
+            self.notify(f"Warning: nobody can log in: {keys_command([cluster.frontend.name])}")
 
     def _physical_hosts(self) -> tuple[str, list[str]]:
         """(the frontend's host, the compute nodes' hosts); the physical frontend is queried at most once."""

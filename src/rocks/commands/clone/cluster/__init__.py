@@ -1,7 +1,10 @@
 """`rocks clone cluster`"""
 
+from collections.abc import Sequence
+
 import rocks.commands
 from rocks.actions.cluster_clones import Clone, CloneParameters, clone_clusters
+from rocks.actions.clusters import keys_command
 
 RollName = "kvm"
 
@@ -88,6 +91,13 @@ class Command(rocks.commands.Command):
         warnings = [f"{w}" for clone in clones if clone.cluster is not None for w in clone.cluster.warnings]
         for warning in dict.fromkeys(warnings):
             self.notify(f"Warning: {warning}")
+        self._report_keys(clones, self.fillText("key"))
+
+    def _report_keys(self, clones: Sequence[Clone], key_file: str | None) -> None:
+        lacking = [clone.frontend for clone in clones if clone.lacks_keys]
+        if lacking:
+            reason = "the clusters that exist did not get the key, so " if key_file else ""
+            self.notify(f"Warning: {reason}nobody can log in: {keys_command(lacking, key_file)}")
 
     def _row(self, clone: Clone) -> tuple[object, ...]:
         if clone.cluster is None:
