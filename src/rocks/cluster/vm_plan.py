@@ -242,10 +242,11 @@ def _choose_name(request: VmRequest, inventory: SiteInventory, place: str) -> tu
         raise UserError(
             f"slice {request.slice} of {container} is in use; without slice= a free one is chosen"
         )
+    # the beginning of both messages is Rocks' own, with its spelling, which scripts may look for
     if request.name is not None:
         if request.name.lower() in inventory.names:
             raise UserError(
-                f"nodename ({printable(request.name)}) is already in the database; choose another name, or see "
+                f"nodename ({printable(request.name)}) is already in the databaase; choose another name, or see "
                 f"rocks list host {request.name}"
             )
         return request.name, inventory.take_slice(container, request.slice)
@@ -253,7 +254,7 @@ def _choose_name(request: VmRequest, inventory: SiteInventory, place: str) -> tu
         name = f"{place}-{request.slice}"
         if name.lower() in inventory.names:
             raise UserError(
-                f"nodename ({name}) is already in the database; choose another slice, or give name="
+                f"nodename ({name}) is already in the databaase; choose another slice, or give name="
             )
         return name, inventory.take_slice(container, request.slice)
     number = 0
