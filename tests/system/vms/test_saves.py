@@ -36,7 +36,7 @@ def test_a_saved_machine_continues_on_its_host_only(site: ThreeMachines) -> None
     site.done("set host vm g physnode=vmh1")
     assert site.lease("g") == (token, "saved", "vmh1")
     restarts = [f"stop host vm g action={action}" for action in ("reset", "reboot")]
-    disk = f"add host vm disk g file:{IMAGES}/b.vda,vdb,virtio"
+    disk = f"add host vm disk g disk=file:{IMAGES}/b.vda,vdb,virtio"
     for refused in ("pause host vm g", "resume host vm g", disk, *restarts):
         assert "rocks restore host vm g continues it" in site.refused(refused)
     copied = site.rocks("add host vm snapshot g monday")
