@@ -41,6 +41,11 @@ def medium_name(vm: VirtualMachine) -> str:
     return vm.host.attribute(CD_ATTRIBUTE)
 
 
+def boots_from_network(vm: VirtualMachine) -> bool:
+    """Whether the network is in the machine's boot order."""
+    return vm.host.attribute("kvm_netboot", "yes").lower() not in ("no", "n", "false", "off", "0")
+
+
 def boots_cd_last(vm: VirtualMachine) -> bool:
     """Whether the machine boots its CD only where nothing else boots, such as from an empty disk."""
     return vm.host.attribute(CD_BOOT_ATTRIBUTE, BOOT_PLACES[0]).lower() == BOOT_PLACES[1]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rocks.cluster.disk_places import medium_of, place_disk
 from rocks.cluster.filter_plan import FilterPlan, plan_filter, unfiltered_note
+from rocks.cluster.guest_media import boots_from_network, medium_name
 from rocks.cluster.names import printable
 from rocks.cluster.values import read_number
 from rocks.cluster.vm_network import Bridged, Direct, Tap, Unconnected, VirtualFunction
@@ -93,6 +94,7 @@ def plan_start(
         for c in connections
         if isinstance(c, Unconnected)
     )
+    notes += _boot_note(vm)
     if domain is not None and domain.state in ("running", "blocked"):
         if domain.token == lease_token:
             return AlreadyStarted((f"{vm.name} was already started by a command that was interrupted",))
@@ -123,6 +125,15 @@ def plan_start(
         assumed_state="absent" if domain is None or domain.name != vm.name else domain.state,
         notes=(*notes, unfiltered_note(vm)) if network.lets_all_through else notes,
         network=network,
+    )
+
+
+def _boot_note(vm: VirtualMachine) -> tuple[str, ...]:
+    if vm.disks or vm.cdrom_path or medium_name(vm) or boots_from_network(vm):
+        return ()
+    return (
+        f"{vm.name} has no disk, no CD in its drive and no boot from the network, so nothing boots. To give it a disk: "
+        f"rocks stop host vm {vm.name}, then rocks set host vm {vm.name} disk=TYPE:PATH,DEVICE,BUS",
     )
 
 

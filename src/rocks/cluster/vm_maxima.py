@@ -47,8 +47,8 @@ def too_many_cpus(vm: VirtualMachine) -> str | None:
         return None
     return (
         f"Warning: {vm.name} has {vm.host.cpus} CPUs, and its host {container.name} has {container.cpus} by its record "
-        f"(rocks list host {container.name}), so it does not start there; choose another host, or rocks set host cpus "
-        f"{vm.name} {container.cpus}"
+        f"(rocks list host {container.name}), so it does not start there; choose another host, or rocks set host vm "
+        f"{vm.name} cpus={container.cpus}"
     )
 
 

@@ -48,6 +48,12 @@ def leases_held(database: Database, names: Sequence[str]) -> bool:
     return any(lease.is_held for lease in read_leases(database, names).values())
 
 
+def running(database: Database, names: Sequence[str]) -> list[str]:
+    """Those of the names whose machines run by their leases."""
+    held = read_leases(database, names)
+    return [name for name in names if (lease := held.get(name.lower())) and lease.state == "running"]
+
+
 def leases_of_hosts(database: Database, hosts: Sequence[str], machines: Sequence[str] = ()) -> list[Lease]:
     """All leases held by the hosts, and those of machines that move to one of them while they run (`target`).
 

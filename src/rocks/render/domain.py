@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from lxml import etree
 
 from rocks.cluster.filter_plan import FilterPlan
-from rocks.cluster.guest_media import boots_cd_last
+from rocks.cluster.guest_media import boots_cd_last, boots_from_network
 from rocks.cluster.mac_pool import full_mac
 from rocks.cluster.records import BootAction, VirtualMachine
 from rocks.cluster.shape_plan import Placement
@@ -180,7 +180,7 @@ def _os(vm: VirtualMachine, install: InstallBoot | None) -> list[str]:
         return [*lines_of(os, 2), "  <on_reboot>destroy</on_reboot>"]
     has_cd, is_last = bool(vm.cdrom_path), boots_cd_last(vm)
     order = ["cdrom"] * (has_cd and not is_last)
-    if vm.host.attribute("kvm_netboot", "yes").lower() not in ("no", "n", "false", "off", "0"):
+    if boots_from_network(vm):
         order.append("network")
     order += ["hd", *["cdrom"] * (has_cd and is_last)]
     boot = [element("boot", {"dev": device}) for device in order]

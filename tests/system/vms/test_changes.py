@@ -163,7 +163,10 @@ def test_what_cannot_change_now_is_recorded_or_refused(site: ThreeMachines) -> N
     notes = site.rocks("set host vm g mem=128 cpus=2").error_text
     assert "g gets 128 MB of memory at its next start" in notes and "g gets 2 CPUs at its next start" in notes
     assert "maxmem=MB" in notes and "maxcpus=N" in notes
-    assert "vmh1 has 2" in site.rocks("set host vm g cpus=127").error_text
+    site.done("set host cpus vmh1 2")
+    assert site.rocks("set host vm g cpus=127").error_text == (
+        "g keeps its CPUs: 127 are recorded, and vmh1 has 2; rocks set host vm g cpus=2"
+    )
     for disk, message in (
         (f"file:{IMAGES}/g.hdb,hdb,ide", "cannot change while g runs"),
         (

@@ -437,3 +437,30 @@ def test_the_case_of_a_name_says_nothing() -> None:
         plan(facts(domain("WEB", "running")))
     assert active_memory_mb(facts(domain("WEB", "running")), but="web") == 0
     assert started(facts(domain("WEB"))).assumed_state == "absent", "the host looks for the exact name"
+
+
+@pytest.mark.parametrize(
+    ("changes", "has_note"),
+    [
+        ({"disks": ()}, True),
+        ({}, False),
+        ({"disks": (), "cdrom_path": "/images/x.iso"}, False),
+        ({"disks": (), "attributes": {}}, False),
+    ],
+)
+def test_a_machine_that_has_nothing_to_boot_starts_with_a_note(
+    changes: dict[str, Any], has_note: bool
+) -> None:
+    """It starts all the same: whoever wants to look at its firmware may."""
+    vm = machine(attributes=changes.get("attributes", {"kvm_netboot": "no"}))
+    vm = replace(vm, **{name: value for name, value in changes.items() if name != "attributes"})
+    found = plan_start(vm, (), facts(disks=(disk(), disk("/images/x.iso", exists=True))), 7, 0, {})
+    assert isinstance(found, StartPlan)
+    assert [note for note in found.notes if "so nothing boots" in note] == (
+        [
+            "web has no disk, no CD in its drive and no boot from the network, so nothing boots. To give it a disk: "
+            "rocks stop host vm web, then rocks set host vm web disk=TYPE:PATH,DEVICE,BUS"
+        ]
+        if has_note
+        else []
+    )

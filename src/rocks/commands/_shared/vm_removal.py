@@ -23,8 +23,12 @@ if TYPE_CHECKING:
 COMMAND_PATH = ("remove", "host", "vm")
 
 
-def remove_with_hooks(command: Command, names: Sequence[str], with_disks: bool = False) -> None:
+def remove_with_hooks(
+    command: Command, names: Sequence[str], with_disks: bool = False
+) -> Sequence[VirtualMachine]:
     """Run the hooks for all machines, remove the machines, and print warnings and the disk images that remain.
+
+    Returns the machines as they were.
 
     `with_disks`: the disks of the machines are removed too. BusyError while another command changes one of them,
     and StateError when one is moving to another host, since without its rows nothing could end that, or when another
@@ -34,8 +38,13 @@ def remove_with_hooks(command: Command, names: Sequence[str], with_disks: bool =
     known = which_are_vms(command.db, names)
     for error in lock_vms(command.db, names).values():
         raise error
-    _check_are_left(known, which_are_vms(command.db, names))
-    machines = load_vms(command.db, names)  # as the last command on them left them: from here on they stay so
+    try:
+        machines = load_vms(
+            command.db, names
+        )  # as the last command on them left them: from here on they stay so
+    except StateError:
+        _check_are_left(known, which_are_vms(command.db, names))
+        raise
     for plugin in plugins:
         machines = _run(command, plugin, machines)
     removed = remove_vms(command.db, machines, with_disks)
@@ -50,6 +59,7 @@ def remove_with_hooks(command: Command, names: Sequence[str], with_disks: bool =
         command.notify(f"the disk image {image} is removed")
     for volume in removed.volumes:
         command.notify(f"the image {volume} is destroyed")
+    return machines
 
 
 def _check_are_left(known: Sequence[str], left: Sequence[str]) -> None:

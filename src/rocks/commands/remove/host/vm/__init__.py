@@ -1,9 +1,11 @@
 """`rocks remove host vm`"""
 
+import shlex
 from collections.abc import Sequence
 
 import rocks.commands
 from rocks.actions.host_removal import check_whole_clusters
+from rocks.cluster.records import VirtualMachine
 from rocks.commands._shared.interrupt import LOOK_AT_LEASES
 from rocks.commands._shared.vm_removal import reads_disks_parameter, remove_with_hooks
 
@@ -50,14 +52,31 @@ class Command(rocks.commands.Command):
         hosts = self.getSomeHostnames(args)
         with_disks = reads_disks_parameter(self)
         check_whole_clusters(self.db, hosts)
-        remove_with_hooks(self, hosts, with_disks)
-        self._report(hosts)
+        self._report(remove_with_hooks(self, hosts, with_disks))
 
-    def _report(self, hosts: Sequence[str]) -> None:
+    def _report(self, machines: Sequence[VirtualMachine]) -> None:
         """The names stay in use, also by a cluster that is added again: the operator learns it here."""
-        more = f" and {len(hosts) - 1} more" if len(hosts) > 1 else ""
+        if not machines:
+            return
+        vm = machines[0]
+        more = f" and {len(machines) - 1} more" if len(machines) > 1 else ""
         self.notify(
-            f"{hosts[0]}{more}: an ordinary host from now on, in no cluster; its name stays in use. To remove it, too: "
-            f"rocks remove host {hosts[0]}; to make it a virtual machine again: rocks set host vm {hosts[0]} "
-            "physnode=HOST"
+            f"{vm.name}{more}: an ordinary host from now on, in no cluster; its name stays in use. To remove it, too: "
+            f"rocks remove host {vm.name}; to make it a virtual machine again: {_again(vm)}"
         )
+
+
+def _again(vm: VirtualMachine) -> str:
+    """The command that makes it again; its images bear its UUID. Disks on NASes are not named there."""
+    line = [
+        "rocks",
+        "set",
+        "host",
+        "vm",
+        vm.name,
+        f"physnode={vm.container.name if vm.container else 'HOST'}",
+    ]
+    if vm.disks and not any(disk.is_mapped for disk in vm.disks):
+        line.append(f"disk={' '.join(disk.specification for disk in vm.disks)}")
+        line.append(f"disksize={' '.join(str(disk.size_gb) for disk in vm.disks)}")
+    return shlex.join([*line, f"mem={vm.memory_mb}", f"uuid={vm.uuid}"])

@@ -2,7 +2,7 @@
 
 import rocks.commands
 from rocks.actions.vms import VmChanges, cpu_warnings, set_vms
-from rocks.database.leases import leases_held
+from rocks.database.leases import leases_held, running
 from rocks.database.vm_listing import vms_elsewhere
 
 RollName = "kvm"
@@ -92,7 +92,9 @@ class Command(rocks.commands.Command):
                 f"it has been stopped there: rocks stop host vm {vm}"
             )
         if changes.cpus or container:
-            for line in cpu_warnings(self.db, names):
+            # the host of a machine that runs is asked below how many CPUs it has
+            told = () if container else running(self.db, names)
+            for line in cpu_warnings(self.db, [name for name in names if name not in told]):
                 self.notify(line)
         if changes.cpus or changes.memory_mb:
             self._change_running(names, changes)
