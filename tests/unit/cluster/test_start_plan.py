@@ -451,7 +451,7 @@ def test_the_case_of_a_name_says_nothing() -> None:
 def test_a_machine_that_has_nothing_to_boot_starts_with_a_note(
     changes: dict[str, Any], has_note: bool
 ) -> None:
-    """It starts all the same: whoever wants to look at its firmware may."""
+    """It starts all the same: its firmware can be looked at."""
     vm = machine(attributes=changes.get("attributes", {"kvm_netboot": "no"}))
     vm = replace(vm, **{name: value for name, value in changes.items() if name != "attributes"})
     found = plan_start(vm, (), facts(disks=(disk(), disk("/images/x.iso", exists=True))), 7, 0, {})

@@ -93,8 +93,8 @@ class Command(rocks.commands.Command):
             )
         if changes.cpus or container:
             # the host of a machine that runs is asked below how many CPUs it has
-            told = () if container else running(self.db, names)
-            for line in cpu_warnings(self.db, [name for name in names if name not in told]):
+            running_now = () if container else running(self.db, names)
+            for line in cpu_warnings(self.db, [name for name in names if name not in running_now]):
                 self.notify(line)
         if changes.cpus or changes.memory_mb:
             self._change_running(names, changes)
