@@ -52,10 +52,11 @@ def test_a_machine_moves_with_its_image_and_back_after_the_command_was_killed(im
     with _silence(images):
         print(site.done(*MOVE, "vmh2", "live=yes"))
         there = site.wait_for_count("vmh2", GUEST, beyond=before)
-    assert (site.status(GUEST), site.domain_state("vmh1", GUEST)) == ("active", "absent")
+    assert site.domain_state("vmh1", GUEST) == "absent"
     assert images.device_status(site.lab["vmh1"]) == "absent"
     images.wait_until_local("vmh2")
     images.wait_for_state("mapped")
+    assert site.status(GUEST) == "active"  # a host of the lab is slow while an image is copied to it
 
     # back; the command is killed when the machine has arrived, and its image has not
     command = site.frontend.begin(*MOVE, "vmh1", "live=yes")
