@@ -47,9 +47,9 @@ from rocks.cluster.start_plan import (
 )
 from rocks.database import boots, leases, vm_changes
 from rocks.database import vms as table
-from rocks.errors import CLASSES, Code, HostError, RocksError, StateError, ToolError
+from rocks.errors import CLASSES, Code, HostError, RocksError, ToolError
 from rocks.render.domain import with_lease
-from rocks.wire.agent import StartDomain
+from rocks.wire.agent import ResumeDomain, StartDomain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -198,6 +198,7 @@ def _start(database: Database, attempts: Sequence[Attempt], hooks: StartHooks) -
         claim_vfs(database, booting)
         claim_shapes(database, booting, facts)  # a saved machine still has its own
         database.commit()
+        _confirm_stopping(fleet, attempts)
         send_copies(database, attempts, missing, hooks.notify)
         _perform(database, fleet, attempts, hooks)
 
@@ -229,13 +230,21 @@ def _plan(
                 promised_mb[host] = promised_mb.get(host, 0) + vm.memory_mb
             elif was_running(attempt):
                 raise AlreadyRunningError(f"The host {vm.name} is already running.")
-            elif was_stopping(attempt):
-                raise StateError(
-                    f"{vm.name} still runs on {host}, and a stop of it was interrupted, which its host may still "
-                    f"complete; rocks stop host vm {vm.name} ends it, then start it again"
-                )
             else:
                 attempt.notes = plan.notes
+
+
+def _confirm_stopping(fleet: Fleet, attempts: Sequence[Attempt]) -> None:
+    """Machines that run although a stop of them began: an agent that still works on it makes their start an error."""
+    asked = {one.vm.name: one for one in attempts if one.notes is not None and was_stopping(one)}
+    operations: dict[str, list[ResumeDomain]] = {}
+    for name, attempt in asked.items():
+        # it waits for the machine's lock on its host, and changes nothing of a machine that runs
+        operations.setdefault(container_of(attempt.vm).name, []).append(ResumeDomain(name, attempt.token))
+    for name, outcome in perform_operations(fleet, operations):
+        error = error_of(outcome)
+        if error is not None:
+            asked[name].error, asked[name].notes = error, None
 
 
 def _neighbours(database: Database, machines: Sequence[VirtualMachine]) -> Mapping[int, Sequence[str]]:

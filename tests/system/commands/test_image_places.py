@@ -281,8 +281,8 @@ def test_a_new_size_or_path_of_a_disk_does_not_change_its_nas(images: Site) -> N
     assert locations(images) == before
     (found,) = json.loads(images.done("list", "host", "vm", "web", "showdisks=yes", "json=yes"))
     assert [(row["disk"], row["disksize"]) for row in found["vm"]] == [
-        ("phy:/dev/mapper/web-vol-snap,vda,virtio", 36),
-        ("file:/b,vdb,virtio", 36),
+        ("phy:/dev/mapper/web-vol-snap,vda,virtio", 10),
+        ("file:/b,vdb,virtio", 20),
     ]
     images.done("set", "host", "vm", "web", "disk=file:/c,vda,virtio")
     assert locations(images) == before[:1]

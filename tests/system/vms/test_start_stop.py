@@ -8,7 +8,7 @@ import time
 import pytest
 from lxml import etree
 
-from tests.system.vms.site import HOSTS, IMAGES, ThreeMachines, wait_until
+from tests.system.vms.site import HOSTS, IMAGES, ThreeMachines
 
 
 @pytest.mark.parametrize("host", ["head", "vmh1"])
@@ -80,22 +80,6 @@ def test_a_machine_is_restarted_in_place(site: ThreeMachines) -> None:
     assert note.exit_status == 0
     assert "powered off" in note.error_text, "an empty disk does not answer the power button"
     assert site.running(vm) == []
-
-
-def test_a_start_does_not_count_on_a_machine_whose_stop_was_interrupted(site: ThreeMachines) -> None:
-    """Its host goes on with the shutdown: a start that reported success would be followed by its end."""
-    vm = site.add_vm("ending", "vmh1")
-    site.done(f"start host vm {vm}")
-    stop = site.begin(f"stop host vm {vm} action=shutdown timeout=10")
-    wait_until(lambda: site.lease(vm)[1] == "stopping")
-    stop.kill()
-    refused = site.refused(f"start host vm {vm}")
-    assert (
-        f"a stop of it was interrupted, which its host may still complete; rocks stop host vm {vm}" in refused
-    )
-    site.done(f"stop host vm {vm}")
-    site.done(f"start host vm {vm}")
-    assert site.running(vm) == ["vmh1"]
 
 
 def test_a_removed_machine_is_stopped_and_its_image_stays(site: ThreeMachines) -> None:
@@ -211,7 +195,7 @@ def test_a_machine_moved_while_it_runs_is_removed_where_it_runs(site: ThreeMachi
         error = site.rocks(f"remove host vm {vm}{parameter}").error_text
         assert site.running(vm) == []
         assert f"the disk image vmh1:{IMAGES}/{vm}.vda {outcome}" in error
-        assert "vmh2" not in error
+        assert "vmh2:" not in error
         site.done(f"remove host {vm}")
         (site.machines["vmh1"].outside(IMAGES) / f"{vm}.vda").unlink(missing_ok=True)
 
