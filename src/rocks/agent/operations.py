@@ -29,7 +29,7 @@ from rocks.devices.libvirt.pause import ensure_paused, ensure_resumed, restart
 from rocks.devices.libvirt.start import Prepared, ensure_restored, ensure_running
 from rocks.devices.libvirt.stop import ensure_forgotten, ensure_stopped
 from rocks.devices.network.rules import check_link, is_of_site
-from rocks.errors import IncoherentError, RocksError, UserError
+from rocks.errors import IncoherentError, RocksError, StateError, UserError
 from rocks.files import file_error
 from rocks.wire.agent import (
     ChangeDomain,
@@ -292,7 +292,9 @@ def _end(host: Host, operation: Union[StopDomain, ForgetDomain]) -> Change:
     def end_lease(token: int) -> None:
         host.leases.end(name, token)
 
-    disks = host.domains().document(name).disks if host.domains().find(name) is not None else ()
+    disks: Tuple[str, ...] = ()
+    with contextlib.suppress(StateError):  # there is no domain, or it ends by itself just now
+        disks = host.domains().document(name).disks
     if isinstance(operation, ForgetDomain):
         forget_restore(host, name)
         change = ensure_forgotten(host.domains(), operation, end_lease)
