@@ -260,4 +260,6 @@ def test_a_machine_in_an_interrupted_move_that_is_off_on_both_hosts_starts(
     assert site.commands == []
     site.look(supervisor)
     assert site.commands == [["start", "host", "vm", NAME]]
-    assert f"{NAME} was moving from {OLD} to {NEW}, is off on both, and has not ended by itself" in site.log[-1]
+    assert (
+        f"{NAME} was moving from {OLD} to {NEW}, is off on both, and has not ended by itself" in site.log[-1]
+    )
