@@ -13,16 +13,17 @@ from rocks.database.image_places import disk_locations
 from rocks.errors import CLASSES, BusyError, Code, HostError, RocksError, StateError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from rocks.actions.vm_moves import Ways
     from rocks.cluster.image_plan import ImageSpec
     from rocks.cluster.records import Lease, VirtualMachine
     from rocks.database.connection import Database
+    from rocks.imgstorage.client import StorageClient
     from rocks.imgstorage.client.answers import ImageRow
 
 
-class _Watching(NamedTuple):
+class Watching(NamedTuple):
     """Progress of the transfers; without `ways` nobody watches."""
 
     ways: Ways | None
@@ -102,24 +103,36 @@ def pull_images(database: Database, vm: VirtualMachine, there: VirtualMachine, w
 
     Afterwards the images are checked as by `check_images`. BusyError when a NAS needs longer than a start would wait.
     """
-    from rocks.actions.map_waits import START_WAIT_SECONDS
     from rocks.actions.storage_access import open_storage
-    from rocks.imgstorage.client import questions
 
     images = _images(database, vm)
     if not images:
         return
     with open_storage(database) as storage:
-        asked = {image.volume: questions.pull_image(image.nas, image.volume) for image in images}
-        answers = storage.wait_each(asked, START_WAIT_SECONDS, _Watching(ways))
+        why = f"{vm.name} is not moved, since its changes are not written back yet"
+        pull_each(storage, images, why, Watching(ways))
     ways.progress("")
-    for error in answers.values():
-        if isinstance(error, RocksError):
-            raise CLASSES[error.family](
-                f"{vm.name} is not moved, since its changes are not written back yet: {error}",
-                code=error.code,
-            )
     check_images(database, vm, there)
+
+
+def pull_each(
+    storage: StorageClient,
+    images: Sequence[ImageSpec],
+    why: str,
+    watching: Watching,
+    seconds: float | None = None,
+) -> None:
+    """Have the NASes take the changes so far, within that time; None: that of a start.
+
+    The error of a NAS, behind `why`; BusyError when it needs longer.
+    """
+    from rocks.actions.map_waits import START_WAIT_SECONDS
+    from rocks.imgstorage.client import questions
+
+    asked = {image.volume: questions.pull_image(image.nas, image.volume) for image in images}
+    for error in storage.wait_each(asked, seconds or START_WAIT_SECONDS, watching).values():
+        if isinstance(error, RocksError):
+            raise CLASSES[error.family](f"{why}: {error}", code=error.code)
 
 
 def check_current(database: Database, vm: VirtualMachine) -> None:
@@ -169,7 +182,7 @@ def release_images(
         if not asked:
             return
         end_departure()  # its guest's device would be in use
-        answers = storage.wait_each(asked, seconds or START_WAIT_SECONDS, _Watching(ways))
+        answers = storage.wait_each(asked, seconds or START_WAIT_SECONDS, Watching(ways))
     for error in answers.values():
         if isinstance(error, RocksError) and not is_not_mapped(error):
             raise error
@@ -186,7 +199,7 @@ def map_images_there(database: Database, there: VirtualMachine, lease: Lease, wa
     images = [image._replace(sync=True, pool=image.pool or pool) for image in _images(database, there)]
     devices = {number: disk.path for number, disk in enumerate(there.disks)}
     with open_storage(database) as storage:
-        map_arrived(storage, images, devices, lease.token, _Watching(ways))
+        map_arrived(storage, images, devices, lease.token, Watching(ways))
     if ways is not None:
         ways.progress("")
 

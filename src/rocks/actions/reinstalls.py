@@ -194,6 +194,7 @@ def _check_volume(
     reinstall_plan.check_owner(vm, disk, row.zvol, row.machine)
     reinstall_plan.check_origin(disk, row.zvol, relatives.origin, vm.host.attribute(IMAGE_ATTRIBUTE))
     reinstall_plan.check_clones(disk, row.zvol, relatives.clones)
+    reinstall_plan.check_snapshots(vm, relatives.held)
     reinstall_plan.check_state(disk, row.zvol, row.state, row.reason)
     if row.remotehost is not None and not force:
         raise StateError(

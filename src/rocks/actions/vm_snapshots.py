@@ -1,6 +1,7 @@
 """Snapshots of virtual machines: copies of their image files beside them, all of one moment; and the way back.
 
 The files are the record: each bears the machine's UUID, and its name has the snapshot's and how many files there are.
+Machines whose disks are on NASes have theirs there (`nas_snapshots`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from rocks.actions.host_images import folders_of, remove_files
 from rocks.actions.host_requests import ask_each, ask_facts, error_of, open_fleet, perform_operations
 from rocks.actions.running_changes import check_place, reworded
 from rocks.actions.vm_locks import lock_vms
+from rocks.cluster.image_plan import volume_name
 from rocks.cluster.lease_plan import SAVED
 from rocks.cluster.live_moves import check_no_doubt
 from rocks.cluster.names import printable
@@ -34,17 +36,21 @@ from rocks.wire.snapshots import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from rocks.actions import nas_snapshots
+    from rocks.cluster.image_plan import ImageSpec
     from rocks.cluster.records import Lease, VirtualMachine
     from rocks.database.connection import Database
     from rocks.wire.facts import HostFacts
     from rocks.wire.images import ImageFact
 
-_CONSISTENT: dict[str, str] = {FROZEN: "yes", NOT_FROZEN: "no", MACHINE_OFF: "off"}
+_CONSISTENT: dict[str, str] = {FROZEN: "yes", NOT_FROZEN: "no", "": "no", MACHINE_OFF: "off"}
 _UNKNOWN = "unknown"
 
 
 class Snapshot(NamedTuple):
     """A snapshot of a machine: its files on the host, their space in bytes, and whether all of them are there.
+
+    On a NAS, `host` is that, and `paths` are snapshots of volumes, with what was written since the ones before them.
 
     `consistent`: `yes` when the file systems of the machine were frozen, `no` when it ran and they were not, or it was
     saved, `off` when it was off, `unknown` for a snapshot of an earlier release.
@@ -60,7 +66,7 @@ class Snapshot(NamedTuple):
 
 
 def list_snapshots(database: Database, names: Sequence[str]) -> tuple[list[Snapshot], dict[str, RocksError]]:
-    """The snapshots of the named machines on their hosts, by name; and errors by host.
+    """The snapshots of the named machines on their hosts and NASes, by name; and errors by host.
 
     StateError when a name is not that of a virtual machine.
     """
@@ -84,7 +90,28 @@ def list_snapshots(database: Database, names: Sequence[str]) -> tuple[list[Snaps
                 key = (owners[fact.machine], copy.snapshot)
                 files.setdefault(key, []).append((copy, fact))
         found += [_snapshot(vm, name, host, of_one) for (vm, name), of_one in files.items()]
+    if any(disk.is_mapped for vm in machines for disk in vm.disks):
+        from rocks.actions import nas_snapshots  # it needs the message bus
+
+        parts, silent = nas_snapshots.read_parts(database, [vm.name for vm in machines])
+        found += [_of_nas(vm, name, of_one) for (vm, name), of_one in parts.items()]
+        errors.update(silent)
     return sorted(found), errors
+
+
+def _of_nas(vm: str, name: str, parts: Sequence[nas_snapshots.Part]) -> Snapshot:
+    from rocks.actions.nas_snapshots import is_complete as has_all
+
+    moments = {part.moment for part in parts}
+    return Snapshot(
+        vm,
+        name,
+        parts[0].disk.nas,
+        tuple(f"{volume_name(vm, part.disk.number)}@{part.row.name}" for part in parts),
+        sum(part.row.written_bytes for part in parts),
+        has_all(parts),
+        _CONSISTENT[moments.pop()] if len(moments) == 1 else "no",
+    )
 
 
 def _snapshot(vm: str, name: str, host: str, files: Sequence[tuple[Copy, ImageFact]]) -> Snapshot:
@@ -102,18 +129,21 @@ def _snapshot(vm: str, name: str, host: str, files: Sequence[tuple[Copy, ImageFa
 
 
 def add_snapshot(database: Database, name: str, snapshot: str) -> tuple[str, ...]:
-    """Copy the image files of a machine, running or not; returns notes.
+    """Copy the image files of a machine, running or not, or have its NASes keep a snapshot of each disk; returns notes.
 
-    UserError for an invalid name; StateError for a machine that has a disk which is not an image file, has such a
-    snapshot, or has too little space; HostError when its host does not answer.
+    UserError for an invalid name; StateError for a machine that has a disk which is a device, has such a snapshot, or
+    has too little space; HostError when its host does not answer. For disks on NASes see `nas_snapshots.add`.
     """
     check_snapshot_name(snapshot)
-    vm, lease = _locked(database, name)
+    vm, lease, images = _locked(database, name)
     check_no_doubt(vm)
-    if any(one.name == snapshot and one.is_complete for one in _snapshots_of(database, vm)):
+    same = [one for one in _snapshots_of(database, vm) if one.name == snapshot]
+    if any(one.is_complete for one in same):
         raise StateError(
             f"{name} has a snapshot {snapshot} already; rocks remove host vm snapshot {name} {snapshot} removes it"
         )
+    if images and lease is None:
+        return _add_on_nas(database, vm, images, None, snapshot)
     answer = _facts(database, vm)
     if is_active(answer, name):
         if lease is None:
@@ -121,19 +151,48 @@ def add_snapshot(database: Database, name: str, snapshot: str) -> tuple[str, ...
                 f"{name} runs on {container_of(vm).name} without a lease: rocks stop host vm {name}"
             )
         check_place(vm, lease)
+    if images:
+        _check_runs(vm, lease, is_active(answer, name))
+        return _add_on_nas(database, vm, images, lease, snapshot)
     disks = tuple(plan_disk(vm, container_of(vm), disk, answer.disks) for disk in vm.disks)
     copies = copy_paths((disk.path for disk in vm.disks), snapshot)
     token = lease.token if lease is not None and is_active(answer, name) else None
     return _perform(database, vm, MakeSnapshot(name, disks, copies, token), "gets no snapshot")
 
 
+def _check_runs(vm: VirtualMachine, lease: Lease | None, runs: bool) -> None:
+    """StateError when its images are mapped, and no guest uses them."""
+    if lease is not None and lease.state == SAVED:
+        raise StateError(
+            f"{vm.name} is saved on {lease.host}, with its disks mapped there: continue it (rocks start host vm "
+            f"{vm.name}), then repeat the command"
+        )
+    if not runs:
+        raise StateError(
+            f"{vm.name} is recorded as running, and does not run: rocks stop host vm {vm.name}, then repeat the command"
+        )
+
+
+def _add_on_nas(
+    database: Database,
+    vm: VirtualMachine,
+    images: Sequence[ImageSpec],
+    lease: Lease | None,
+    snapshot: str,
+) -> tuple[str, ...]:
+    from rocks.actions import nas_snapshots
+
+    parts, _ = nas_snapshots.read_parts(database, [vm.name])
+    return nas_snapshots.add(database, vm, images, lease, snapshot, parts.get((vm.name, snapshot), ()))
+
+
 def restore_snapshot(database: Database, name: str, snapshot: str) -> tuple[str, ...]:
     """Replace the images of a machine that is off by those of a snapshot, which stays; returns notes.
 
-    What the images have now is lost. StateError while the machine may run, and for a snapshot that is not complete or
-    is of other disks.
+    What image files have now is lost; see `nas_snapshots.restore` for disks on NASes. StateError while the machine may
+    run, and for a snapshot that is not complete or is of other disks.
     """
-    vm, lease = _locked(database, name)
+    vm, lease, images = _locked(database, name)
     check_no_doubt(vm)
     found = _named(database, vm, snapshot)
     if lease is not None and lease.state == SAVED:
@@ -143,6 +202,8 @@ def restore_snapshot(database: Database, name: str, snapshot: str) -> tuple[str,
         )
     if lease is not None:
         raise StateError(f"{name} may be running on {lease.host}; stop it first: rocks stop host vm {name}")
+    if images:
+        return _restore_on_nas(database, vm, images, snapshot)
     if not found.is_complete or found.paths != copy_paths((disk.path for disk in vm.disks), snapshot):
         raise StateError(
             f"the snapshot {snapshot} of {name} is not one of its present disks, or not complete: it has "
@@ -153,35 +214,75 @@ def restore_snapshot(database: Database, name: str, snapshot: str) -> tuple[str,
     return _perform(database, vm, RestoreSnapshot(name, disks, found.paths), "is not restored")
 
 
+def _restore_on_nas(
+    database: Database, vm: VirtualMachine, images: Sequence[ImageSpec], snapshot: str
+) -> tuple[str, ...]:
+    from rocks.actions import nas_snapshots
+
+    found, _ = nas_snapshots.read_parts(database, [vm.name])
+    parts = found.get((vm.name, snapshot), [])
+    disks = [(image.nas, image.number) for image in images]
+    if [(part.disk.nas, part.disk.number) for part in parts] != disks or not nas_snapshots.is_complete(parts):
+        raise StateError(
+            f"the snapshot {snapshot} of {vm.name} is not one of its present disks, or not complete"
+        )
+    later = [
+        name
+        for (_, name), others in found.items()
+        if any(
+            other.row.created > part.row.created
+            for other in others
+            for part in parts
+            if other.number == part.number
+        )
+    ]
+    return nas_snapshots.restore(database, vm, parts, sorted(later))
+
+
 def remove_snapshot(database: Database, name: str, snapshot: str) -> None:
-    """Remove the files of a snapshot. StateError when there is none; the first error of the host otherwise."""
-    vm, _ = _locked(database, name)
+    """Remove the files of a snapshot, or have its NASes release it.
+
+    UserError when there is none; the first error of the host or NAS otherwise.
+    """
+    vm, _, images = _locked(database, name)
     found = _named(database, vm, snapshot)
+    if images:
+        from rocks.actions import nas_snapshots
+
+        parts, _ = nas_snapshots.read_parts(database, [vm.name])
+        nas_snapshots.remove(database, parts[vm.name, snapshot], snapshot)
+        return
     for error in remove_files(database, vm, found.host, found.paths):
         raise error
 
 
-def _locked(database: Database, name: str) -> tuple[VirtualMachine, Lease | None]:
+def _locked(database: Database, name: str) -> tuple[VirtualMachine, Lease | None, list[ImageSpec]]:
+    """The machine, its lease if it is held, and the images of its disks if these are on NASes."""
     table.load_vms(database, [name])
     for error in lock_vms(database, [name]).values():
         raise error
     (vm,) = table.load_vms(database, [name])
     container_of(vm)
+    images: list[ImageSpec] = []
+    if any(disk.is_mapped for disk in vm.disks):
+        from rocks.actions import nas_snapshots
+
+        images = nas_snapshots.images_of(database, vm)
     for disk in vm.disks:
-        if disk.is_block or disk.is_mapped:
+        if disk.is_block and not images:
             raise StateError(
-                f"{name} has no snapshots: its disk {disk.path} is a device or on a NAS; only image files are copied"
+                f"{name} has no snapshots: its disk {disk.path} is a device, whose content this system does not copy"
             )
     if not vm.disks or not vm.uuid:
         raise StateError(f"{name} has no snapshots: it has no disk")
     lease = leases.read_leases(database, [name]).get(name.lower())
-    return vm, lease if lease is not None and lease.is_held else None
+    return vm, lease if lease is not None and lease.is_held else None, images
 
 
 def _snapshots_of(database: Database, vm: VirtualMachine) -> list[Snapshot]:
     found, errors = list_snapshots(database, [vm.name])
-    for host, error in errors.items():
-        raise HostError(f"the snapshots of {vm.name} are not known: {host} does not answer ({error})")
+    for place, error in errors.items():
+        raise HostError(f"the snapshots of {vm.name} are not known: {place} does not answer ({error})")
     return found
 
 

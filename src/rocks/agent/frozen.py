@@ -5,16 +5,48 @@ from __future__ import annotations
 from pathlib import Path
 
 from rocks.agent.host import Host
+from rocks.devices.change import CHANGED, Change
+from rocks.devices.libvirt.change import require_changeable
 from rocks.devices.libvirt.freezing import Frozen, remove_mark
 from rocks.devices.state_folder import Place, ensure_folder
 from rocks.errors import HostError, StateError
 from rocks.files import explain
+from rocks.wire.agent import FreezeGuest, ThawGuest
 
 
 def freezing(host: Host, name: str, token: int) -> Frozen:
     """The freeze of a guest that runs under this lease, for a `with`; a marker file exists until it is thawed."""
     ensure_folder(Place.FROZEN.below(host.state_folder))
     return Frozen(host.domains(), name, mark=_mark(host, name), lease=str(token))
+
+
+def freeze_guest(host: Host, operation: FreezeGuest) -> Change:
+    """Freeze the file systems of a guest until `thaw_guest`, for 90 seconds at most. Its lock is held by the caller.
+
+    StateError when they are not frozen: then or soon they are thawed.
+    """
+    name, token = operation.name, operation.token
+    require_changeable(host.domains(), name, token)
+    with freezing(host, name, token) as freeze:
+        if freeze.problem is None:
+            freeze.hold()
+            return CHANGED
+    raise StateError(" ".join([freeze.problem, *([freeze.warning] if freeze.warning else [])]))
+
+
+def thaw_guest(host: Host, operation: ThawGuest) -> Change:
+    """End a freeze of `freeze_guest`. StateError when the file systems were not frozen until now."""
+    name, mark = operation.name, _mark(host, operation.name)
+    was_marked = mark.exists()
+    thawed = host.domains().thaw(name)  # whatever the marker file says
+    if thawed is None:
+        raise StateError(
+            f"the guest agent of {name} does not answer; this host goes on thawing its file systems for ten minutes"
+        )
+    remove_mark(mark)
+    if thawed == 0 or not was_marked:
+        raise StateError(f"the file systems of {name} were thawed before: a freeze ends after 90 seconds")
+    return CHANGED
 
 
 def check_is_thawed(host: Host, name: str, token: int) -> None:

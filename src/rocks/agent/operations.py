@@ -11,6 +11,7 @@ from typing import Callable, Dict, List, Tuple, Union
 from rocks.agent.arriving_images import check_have_content, remove_placeholders
 from rocks.agent.changes import change_domain, grow_disk
 from rocks.agent.disks import check_disks, ensure_disks
+from rocks.agent.frozen import freeze_guest, thaw_guest
 from rocks.agent.host import Host
 from rocks.agent.links import ensure_secured, links_locked, release_links
 from rocks.agent.memory import memory_promised
@@ -36,6 +37,7 @@ from rocks.wire.agent import (
     EndArrival,
     EndDeparture,
     ForgetDomain,
+    FreezeGuest,
     GrowDisk,
     MakeSnapshot,
     Operation,
@@ -48,6 +50,7 @@ from rocks.wire.agent import (
     SaveDomain,
     StartDomain,
     StopDomain,
+    ThawGuest,
 )
 from rocks.wire.errors import AgentError, as_agent_error
 from rocks.wire.facts import DocumentsFact, DocumentsRequest
@@ -130,6 +133,10 @@ def _do(host: Host, operation: Operation) -> Change:
             return grow_disk(host, operation)
         if isinstance(operation, MakeSnapshot):
             return make_snapshot(host, operation)
+        if isinstance(operation, FreezeGuest):
+            return freeze_guest(host, operation)
+        if isinstance(operation, ThawGuest):
+            return thaw_guest(host, operation)
         if isinstance(operation, StopDomain):
             return restart(host.domains(), operation)
         if isinstance(operation, PauseDomain):

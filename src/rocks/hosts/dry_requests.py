@@ -12,6 +12,7 @@ from rocks.wire.agent import (
     EndArrival,
     EndDeparture,
     ForgetDomain,
+    FreezeGuest,
     GrowDisk,
     MakeSnapshot,
     OperationOutcome,
@@ -23,6 +24,7 @@ from rocks.wire.agent import (
     SaveDomain,
     StartDomain,
     StopDomain,
+    ThawGuest,
 )
 from rocks.wire.consoles import (
     ConsoleLogRequest,
@@ -199,6 +201,10 @@ def _steps(operation: Operation, domains: Mapping[str, DomainFact], present: set
     if isinstance(operation, RestoreSnapshot):
         pairs = zip(operation.disks, operation.copies, strict=True)
         return [f"replace {disk.path} by {copy}" for disk, copy in pairs]
+    if isinstance(operation, FreezeGuest):
+        return [f"freeze the file systems of {name}, if its guest agent answers"]
+    if isinstance(operation, ThawGuest):
+        return ["thaw them, if they are frozen"]
     assert isinstance(operation, ForgetDomain)
     return [] if domain is None else [f"power off {name} and remove its definition"]
 

@@ -271,6 +271,27 @@ class RestoreSnapshot:
 
 @tagged
 @dataclass(frozen=True)
+class FreezeGuest:
+    """Freeze the file systems of a guest by its guest agent, until `ThawGuest`, or for 90 seconds.
+
+    StateError when they are not frozen.
+    """
+
+    name: str
+    token: int
+
+
+@tagged
+@dataclass(frozen=True)
+class ThawGuest:
+    """Thaw them. StateError when they were not frozen all the time until then."""
+
+    name: str
+    token: int
+
+
+@tagged
+@dataclass(frozen=True)
 class EndArrival:
     """End an interrupted migration to this host, and its lease, unless the domain has arrived (unchanged then).
 
@@ -313,6 +334,8 @@ Operation = Union[
     SaveDomain,
     EndArrival,
     EndDeparture,
+    FreezeGuest,
+    ThawGuest,
 ]
 
 
@@ -404,6 +427,8 @@ def _waiting_seconds(operation: Operation) -> float:
         # a guest agent that hangs: freeze and thaw
         agent_seconds = 60.0 if isinstance(operation, MakeSnapshot) else 0.0
         return 60.0 + agent_seconds + size_bytes / _SLOW_COPY_BYTES_PER_SECOND
+    if isinstance(operation, (FreezeGuest, ThawGuest)):
+        return 60.0  # a guest agent that hangs
     if isinstance(operation, SaveDomain):
         return 60.0 + operation.memory_mb * 1024 * 1024 / _SLOW_COPY_BYTES_PER_SECOND
     if isinstance(operation, EndArrival):

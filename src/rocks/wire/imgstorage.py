@@ -254,6 +254,29 @@ class RestoreZvol:
 
 
 @dataclass(frozen=True)
+class HoldSnapshot:
+    """Hold a snapshot of an image with these tags (`rocks.wire.held_snapshots`), in their order.
+
+    Of an unmapped image it is one of its present content; with `is_mapped`, the newest that the NAS has from the
+    host's copy, or that of `guid`. With `machine`, a UUID, another machine's image stays.
+    """
+
+    zvol: str
+    tags: Tuple[str, ...]
+    is_mapped: bool = False
+    guid: str = ""
+    machine: str = ""
+
+
+@dataclass(frozen=True)
+class ReleaseSnapshot:
+    """Release the holds of a snapshot of a machine, by its name."""
+
+    zvol: str
+    snapshot: str
+
+
+@dataclass(frozen=True)
 class ListOperations:
     """The operations in progress on the NAS."""
 
@@ -327,6 +350,8 @@ ACTIONS: Dict[str, Action] = {
         Action("abandon_zvol", "nas", AbandonZvol, "zvol_abandoned"),
         Action("list_snapshots", "nas", ListSnapshots, "snapshot_list"),
         Action("restore_zvol", "nas", RestoreZvol, "zvol_restored"),
+        Action("hold_snapshot", "nas", HoldSnapshot, "snapshot_held"),
+        Action("release_snapshot", "nas", ReleaseSnapshot, "snapshot_released"),
         Action("list_operations", "nas", ListOperations, "operation_list"),
         Action("op_status", "nas", OperationStatus, "op_status"),
         Action("list_dev", "host", ListDevices, "dev_list"),

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from lab.guest import image
-from rocks.process import start_with_pipes
+from rocks.process import run, start_with_pipes
+from rocks.wire.agent import FreezeGuest, Operation, PerformRequest, ThawGuest
 from rocks.wire.consoles import console_log
+from rocks.wire.envelope import read_reply, write_request
 from tests.system.vms.site import CHECKOUT, IMAGES, ThreeMachines, wait_until
 
 pytestmark = [pytest.mark.system]
@@ -85,6 +87,19 @@ class Guest:
         line = f"list host vm snapshot {VM} output-header=no output-col=snapshot,consistent"
         return {row.split()[-2]: row.split()[-1] for row in self.site.done(line).splitlines()}
 
+    def token(self) -> int:
+        """Of its lease."""
+        ((found,),) = self.site.sql(f"SELECT Token FROM vm_leases WHERE Name = '{VM}'")
+        return int(found)
+
+    def perform(self, operation: Operation) -> str:
+        """The error of an operation of the host's agent, empty for none."""
+        request = PerformRequest((operation,))
+        command = self.site.machines[HOST].command(["/opt/rocks/libexec/rocks-agent"])
+        answer = run(command, deadline_seconds=SECONDS, standard_input=write_request(request))
+        error = read_reply(answer.output, request).outcomes[0].error
+        return "" if error is None else error.message
+
     def wait(self, condition: Callable[[], object]) -> None:
         """Wait for a condition."""
         with contextlib.suppress(AssertionError):
@@ -126,6 +141,13 @@ def test_the_copy_is_of_a_frozen_moment_and_the_guest_goes_on(guest: Guest) -> N
     assert guest.consistent() == {"monday": "yes"}
     assert site.rocks(f"add host vm snapshot {VM} killed", SECONDS).exit_status == 0
     assert guest.consistent() == {"killed": "yes", "monday": "yes"}
+
+    # a freeze that lasts from one request of the frontend to the next, and is over only once
+    assert guest.perform(FreezeGuest(VM, guest.token())) == ""
+    guest.wait(lambda: guest.note() == b"frozen")
+    assert guest.perform(ThawGuest(VM, guest.token())) == ""
+    guest.wait(lambda: guest.note() == b"thawed")
+    assert "were thawed before" in guest.perform(ThawGuest(VM, guest.token()))
 
     guest.type("touch /hang; echo is=hanging", "is=hanging")
     before = guest.printed().count("init: agent: thawed")

@@ -148,11 +148,11 @@ def test_what_a_host_does_not_have_is_named(site: ThreeMachines, core: tuple[int
     # More than this machine has free on its nodes, which need not be none.
     nodes = read_shape(ShapeQuestion()).nodes
     free = {node.number: sum(pages.free for pages in node.pages if pages.size_kb == 2048) for node in nodes}
-    wanted = max(32, *free.values(), 0) + 1
-    site.done(f"set host vm {name} mem={2 * wanted}")
+    needed = max(32, *free.values(), 0) + 1
+    site.done(f"set host vm {name} mem={2 * needed}")
     error = site.refused(f"start host vm {name}")
     assert (
-        f"asks is not started: it needs {wanted} huge pages of 2M on one NUMA node, and {HOST} has free:"
+        f"asks is not started: it needs {needed} huge pages of 2M on one NUMA node, and {HOST} has free:"
         in error
     )
     assert all(f"{count} on node {node}" in error for node, count in free.items())

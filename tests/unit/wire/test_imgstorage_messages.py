@@ -32,6 +32,8 @@ REQUESTS = [
     wire.ListBases(),
     wire.CloneZvols("tank", (wire.NewClone("a-vol", "b@base", 2**30), wire.NewClone("c-vol")), True),
     wire.FreezeZvols("tank", ("a-vol", "b-vol")),
+    wire.HoldSnapshot("a-vol", ("rocks-snapshot:monday:1-of-1",), True, "123", "11111111-uuid"),
+    wire.ReleaseSnapshot("a-vol", "monday"),
     wire.UnmapZvol("a-vol"),
     wire.DelZvol("tank", "a-vol", force=True),
     wire.UndeleteZvol("a-vol"),

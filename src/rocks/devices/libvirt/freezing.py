@@ -52,10 +52,14 @@ class Thawer:
             self._process.stdin.flush()
         finish(self._process, _END_SECONDS)
 
-    def leave_to(self) -> None:
-        """The guest is not known to be thawed: the other process goes on with that, also when this one ends."""
+    def leave_to(self, line: bytes = b"") -> None:
+        """The guest is not known to be thawed: the other process goes on with that, also when this one ends.
+
+        With the line `hold`, it waits until the marker file is removed, or a freeze has lasted too long.
+        """
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):
+            self._process.stdin.write(line)
             self._process.stdin.close()
         self._process.returncode = (
             0  # it outlives this process; the destructor of `Popen` would warn about that
@@ -115,6 +119,12 @@ class Frozen:
 
     def __exit__(self, *_: object) -> None:
         self._thaw()
+
+    def hold(self) -> None:
+        """Leave it frozen after the `with`, until the marker file is removed, or for `thawer.LONGEST_SECONDS`."""
+        if self._thawer is not None:
+            self._thawer.leave_to(b"hold\n")
+            self._thawer = None
 
     def _dismiss(self, thawer: Thawer) -> None:
         remove_mark(self._mark)

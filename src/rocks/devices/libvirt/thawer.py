@@ -4,7 +4,8 @@ A frozen guest stands still at its next write, so nothing may leave it frozen: n
 that freezes later than it was waited for. This process is in a session of its own. It prints `ready` before anything
 is frozen. The line `thawed` on standard input ends it; when the input ends without it, or after `LONGEST_SECONDS`, it
 thaws, and repeats that until the guest agent has answered or the guest has ended, for `TRY_SECONDS`. It removes the
-marker file MARK, if one is given, when it was answered or the guest has ended.
+marker file MARK, if one is given, when it was answered or the guest has ended. After the line `hold`, the end of the
+input means nothing: another process thaws, and removes the marker file.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import select
 import signal
 import sys
 from pathlib import Path
-from typing import IO, Callable, Sequence
+from typing import IO, Callable, Optional, Sequence
 
 from rocks.clock import Deadline, wait_seconds
 from rocks.devices.libvirt.checks import is_active
@@ -28,6 +29,7 @@ LONGEST_SECONDS = 90.0
 
 TRY_SECONDS = 600.0
 _PAUSE_SECONDS = 2.0
+_LOOK_SECONDS = 0.2
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -36,16 +38,16 @@ def main(arguments: Sequence[str]) -> int:
 
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    name = arguments[0]
+    name, mark = arguments[0], Path(arguments[1]) if len(arguments) > 1 else None
     Domains()  # before anything is frozen: whether libvirt answers this process
     print("ready", flush=True)
-    if not was_thawed(sys.stdin.buffer, LONGEST_SECONDS) and thaw(Domains, name, TRY_SECONDS):
-        remove_mark(Path(arguments[1]) if len(arguments) > 1 else None)
+    if not was_thawed(sys.stdin.buffer, LONGEST_SECONDS, mark) and thaw(Domains, name, TRY_SECONDS):
+        remove_mark(mark)
     return 0
 
 
-def was_thawed(pipe: IO[bytes], seconds: float) -> bool:
-    """Whether the line `thawed` came before the end of the pipe and of the time."""
+def was_thawed(pipe: IO[bytes], seconds: float, mark: Optional[Path] = None) -> bool:
+    """Whether the line `thawed` came before the pipe and the time ended; after `hold`, whether the mark went."""
     received = b""
     deadline = Deadline(seconds)
     while not deadline.passed():
@@ -54,8 +56,18 @@ def was_thawed(pipe: IO[bytes], seconds: float) -> bool:
         received += more
         if b"thawed\n" in received:
             return True
+        if b"hold\n" in received and mark is not None:
+            return _was_removed(mark, deadline)
         if not more:
             return False
+    return False
+
+
+def _was_removed(mark: Path, deadline: Deadline) -> bool:
+    while not deadline.passed():
+        if not mark.exists():
+            return True
+        wait_seconds(_LOOK_SECONDS)
     return False
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional, Tuple, Type, TypeVar
 
 from rocks.errors import IncoherentError
+from rocks.wire.held_snapshots import read_tag
 from rocks.wire.imgstorage_messages import read_shape
 
 Fields = Mapping[str, Any]
@@ -82,17 +83,27 @@ class SnapshotRow:
     written_bytes: int
     holds: int
     clones: Tuple[str, ...] = ()
+    tags: Tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class HeldRow:
+    """A snapshot of an image that is held."""
+
+    name: str
+    guid: str
 
 
 @dataclass(frozen=True)
 class Relatives:
     """The snapshot (POOL/VOLUME@NAME) that an image is a clone of, and the clones of it (POOL/VOLUME).
 
-    `origin` is '' for none, None from an earlier release.
+    `origin` is '' for none, None from an earlier release. `held` are the snapshots of its machine that it is part of.
     """
 
     origin: Optional[str]
     clones: Tuple[str, ...]
+    held: Tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -217,11 +228,14 @@ def read_names(fields: Fields) -> Dict[str, str]:
 
 
 def read_relatives(fields: Fields) -> Relatives:
-    """The origin of an image, and the clones of all its snapshots."""
+    """The origin of an image, the clones of all its snapshots, and the snapshots of its machine."""
     snapshots = read_rows(SnapshotRow, fields)
     origin = fields.get("origin")
+    tags = [read_tag(hold) for one in snapshots for hold in one.tags]
     return Relatives(
-        origin if isinstance(origin, str) else None, tuple(clone for one in snapshots for clone in one.clones)
+        origin if isinstance(origin, str) else None,
+        tuple(clone for one in snapshots for clone in one.clones),
+        tuple(dict.fromkeys(tag.snapshot for tag in tags if tag is not None)),
     )
 
 

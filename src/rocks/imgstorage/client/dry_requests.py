@@ -8,6 +8,7 @@ from rocks import dry_run
 from rocks.errors import BugError, Code, StateError
 from rocks.imgstorage.client.answers import (
     BaseRow,
+    HeldRow,
     ImageAttributes,
     ImageRow,
     MadeBase,
@@ -49,6 +50,8 @@ _STEPS: Dict[Type[Any], Callable[[Any], str]] = {
     wire.RetryZvol: lambda it: f"retry the blocked image {it.zvol}",
     wire.AbandonZvol: lambda it: f"discard the changes of the image {it.zvol} that only its host has",
     wire.RestoreZvol: lambda it: f"make the snapshot {it.snapshot} the content of {it.zvol}",
+    wire.HoldSnapshot: lambda it: f"have a snapshot of the image {it.zvol}, and hold it",
+    wire.ReleaseSnapshot: lambda it: f"release the snapshot {it.snapshot} of the image {it.zvol}",
     wire.DelCopy: lambda it: f"destroy the copy {it.volume}",
 }
 
@@ -119,6 +122,8 @@ def _answer(node: str, request: Any) -> Any:
         return MadeClones(tuple(clone.zvol for clone in request.clones), (), ())
     if isinstance(request, wire.FreezeZvols):
         return dict.fromkeys(request.zvols, "SNAPSHOT")
+    if isinstance(request, wire.HoldSnapshot):
+        return HeldRow("SNAPSHOT", "0")
     if isinstance(request, wire.SetZvolAttrs):
         return ImageAttributes(request.zvol, persistent=dict(request.changes).get("persistent") != "no")
     if isinstance(request, (wire.SetAttrs, wire.DelAttrs)):

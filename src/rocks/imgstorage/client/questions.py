@@ -11,6 +11,7 @@ from rocks.imgstorage.client.answers import (
     CopyRow,
     DeviceRow,
     Fields,
+    HeldRow,
     ImageAttributes,
     ImageRow,
     MadeBase,
@@ -235,6 +236,16 @@ def abandon_image(nas: str, zvol: str, reason: str) -> Query[None]:
 def restore_image(nas: str, zvol: str, snapshot: str) -> Query[None]:
     """Make an earlier snapshot the content."""
     return Query(nas, wire.RestoreZvol(zvol, snapshot), _nothing)
+
+
+def hold_snapshot(nas: str, request: wire.HoldSnapshot) -> Query[HeldRow]:
+    """Hold a snapshot of an image."""
+    return Query(nas, request, partial(read_shape, HeldRow))
+
+
+def release_snapshot(nas: str, zvol: str, snapshot: str) -> Query[None]:
+    """Release the holds of a snapshot of a machine."""
+    return Query(nas, wire.ReleaseSnapshot(zvol, snapshot), _nothing)
 
 
 # --- of a host -----------------------------------------------------------------------------------------------------

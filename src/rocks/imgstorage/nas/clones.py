@@ -34,11 +34,12 @@ class Clones:
     def freeze(self, request: FreezeZvols) -> Mapping[str, Any]:
         """Volume → the name of a snapshot that equals its present content. StateError for an image that is in use."""
         began = monotonic_seconds()
-        found = {zvol: self._freeze(request.zpool, zvol) for zvol in request.zvols}
+        found = {zvol: self.present(request.zpool, zvol).name for zvol in request.zvols}
         _log.info("%s: %d disks frozen in %.2f s", request.zpool, len(found), monotonic_seconds() - began)
         return {"body": found}
 
-    def _freeze(self, zpool: str, zvol: str) -> str:
+    def present(self, zpool: str, zvol: str) -> SnapshotFact:
+        """A snapshot that equals the present content of an image, which is unmapped; otherwise as `freeze`."""
         if is_base(zvol):
             raise UserError(f"{zvol} is the base of an image, and not the disk of a machine")
         image = adopt(self._engine, self._pools, self._node, zpool, zvol)
@@ -68,7 +69,7 @@ class Clones:
                 seconds += 1  # one of this very second has an earlier content
             name = names.snapshot_name(image.epoch, image.sequence, seconds)
             newest = self._pools.ensure_snapshot(image.volume, volume.guid, name, AUTOMATIC)
-        return newest.name
+        return newest
 
     def clone(self, request: CloneZvols) -> Mapping[str, Any]:
         """Make the clones that are missing: the names of those made, of those present, and of those without origin.

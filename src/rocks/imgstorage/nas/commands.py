@@ -17,6 +17,7 @@ from rocks.imgstorage.nas.bases import Bases
 from rocks.imgstorage.nas.clones import Clones
 from rocks.imgstorage.nas.engine import Engine, now_seconds
 from rocks.imgstorage.nas.handlers import standing_grant
+from rocks.imgstorage.nas.held_snapshots import HeldSnapshots
 from rocks.imgstorage.nas.imports import Imports
 from rocks.imgstorage.nas.presence import HostPresence
 from rocks.imgstorage.nas.progress import ProgressBoard
@@ -34,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 Fields = Mapping[str, Any]
 
-_MAKES_VOLUMES = (wire.AddBase, wire.CloneZvols, wire.FreezeZvols)
+_MAKES_VOLUMES = (wire.AddBase, wire.CloneZvols, wire.FreezeZvols, wire.HoldSnapshot)
 """Requests without an event that change something, which a command that was given up must not do later."""
 
 PAGE_BYTES = 512 * 1024
@@ -67,6 +68,7 @@ class Commands:
         self._arrivals = arrivals
         self._bases = bases
         self._clones = Clones(pools, engine, imports, site.node)
+        self._held = HeldSnapshots(pools, self._known, self._clones.present)
         self._imports = imports
         self._presence = presence
         self._store = store
@@ -87,6 +89,8 @@ class Commands:
             wire.ListBases: lambda request: {"body": self._bases.rows()},
             wire.CloneZvols: self._clones.clone,
             wire.FreezeZvols: self._clones.freeze,
+            wire.HoldSnapshot: self._held.hold,
+            wire.ReleaseSnapshot: self._held.release,
             wire.AcceptZvol: self._accept,
             wire.ListZvols: self._list_zvols,
             wire.GetZvolAttrs: self._get_zvol_attrs,
@@ -244,7 +248,10 @@ class Commands:
             self._store.answer(op_id, write_success("del_zvol", {"zvol": request.zvol}, op_id=op_id))
             return
         adopt(self._engine, self._pools, self._node, request.zpool, request.zvol)
-        self._check_meant(self._known(request.zvol), request.zpool, request.machine)
+        image = self._known(request.zvol)
+        self._check_meant(image, request.zpool, request.machine)
+        if request.force:
+            self._held.release_unmapped(image)
         self._take(request.zvol, events.Delete(op_id, request.grace_seconds, request.force))
 
     def _check_meant(self, image: Image, zpool: str, machine: str) -> None:

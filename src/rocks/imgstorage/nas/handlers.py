@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Dict, NamedTuple, Optional, Tuple, Type
+from typing import Callable, Dict, List, NamedTuple, Optional, Tuple, Type
 
 from rocks.clock import Deadline
 from rocks.devices.iscsi_target.chap import ChapSecrets
@@ -16,6 +16,7 @@ from rocks.imgstorage.life.grants import Grant, grant_properties, read_grant, wh
 from rocks.imgstorage.life.names import HOLD_TAG
 from rocks.imgstorage.life.space import nas_shortage
 from rocks.units import gigabytes
+from rocks.wire.held_snapshots import read_tag
 
 PROPERTY_PREFIX = "imgstore:"
 _DEVICES = "/dev/zvol/"
@@ -205,7 +206,7 @@ class NasHandlers:
         obstacles = []
         for snapshot in self._pools.read_history(effect.volume).snapshots:
             obstacles += [f"{clone} is a clone of {snapshot.name}" for clone in snapshot.clones]
-            obstacles += [f"{snapshot.name} is held by {tag}" for tag in snapshot.holds if tag != HOLD_TAG]
+            obstacles += _holders(snapshot)
         return Facts(obstacles=tuple(obstacles), volume_guid=volume.guid)
 
     def _ensure_volume_gone(self, effect: effects.EnsureVolumeGone) -> Facts:
@@ -303,6 +304,20 @@ def standing_grant(volume: VolumeFact) -> Grant:
     return read_grant(
         {key[cut:]: value for key, value in volume.properties if key.startswith(PROPERTY_PREFIX)}
     )
+
+
+def _holders(snapshot: SnapshotFact) -> List[str]:
+    """Who holds the snapshot, other than the image storage itself."""
+    held = {hold: read_tag(hold) for hold in snapshot.holds if hold != HOLD_TAG}
+    names = dict.fromkeys(tag.snapshot for tag in held.values() if tag is not None)
+    return [
+        *(
+            f"the snapshot {name} of its machine is of it (rocks remove host vm snapshot HOST {name} releases it, and "
+            "force=yes does when the machine was removed)"
+            for name in names
+        ),
+        *(f"{snapshot.name} is held by {hold}" for hold, tag in held.items() if tag is None),
+    ]
 
 
 def _find(history: History, guid: str) -> Optional[SnapshotFact]:

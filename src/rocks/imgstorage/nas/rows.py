@@ -105,6 +105,7 @@ def snapshot_row(snapshot: SnapshotFact) -> Dict[str, Any]:
         "written_bytes": snapshot.written_bytes,
         "holds": len(snapshot.holds),
         "clones": list(snapshot.clones),
+        "tags": list(snapshot.holds),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -57,8 +58,8 @@ class Guest:
             def dismiss(self) -> None:
                 guest.steps.append("dismiss")
 
-            def leave_to(self) -> None:
-                guest.steps.append("leave")
+            def leave_to(self, line: bytes = b"") -> None:
+                guest.steps.append(line.decode().strip() or "leave")
 
         return Played()
 
@@ -74,6 +75,13 @@ def test_the_other_process_is_there_before_the_freeze() -> None:
         guest.steps.append("copy")
     assert guest.steps == ["begin", "freeze", "copy", "thaw", "dismiss"]
     assert (freeze.problem, freeze.warning) == (None, "")
+
+
+def test_a_held_freeze_lasts_beyond_the_call() -> None:
+    guest = Guest()
+    with frozen(guest) as freeze:
+        freeze.hold()
+    assert guest.steps == ["begin", "freeze", "hold"]
 
 
 def test_an_error_of_the_copy_thaws_too() -> None:
@@ -145,6 +153,21 @@ def test_a_process_that_takes_too_long_counts_as_dead() -> None:
     with os.fdopen(reading, "rb") as pipe:
         assert not thawer.was_thawed(pipe, 0.01)
     os.close(writing)
+
+
+@pytest.mark.parametrize("is_removed", [True, False])
+def test_a_held_freeze_ends_with_its_mark_or_its_time(tmp_path: Path, is_removed: bool) -> None:
+    """The end of the input, that of the process that has frozen, ends nothing."""
+    mark = tmp_path / NAME
+    mark.write_text("7")
+    reading, writing = os.pipe()
+    os.write(writing, b"hold\n")
+    os.close(writing)
+    remover = threading.Timer(0.3, mark.unlink) if is_removed else None
+    with os.fdopen(reading, "rb") as pipe:
+        if remover is not None:
+            remover.start()
+        assert thawer.was_thawed(pipe, 60 if is_removed else 0.4, mark) is is_removed
 
 
 def test_it_thaws_until_the_agent_answers_or_the_guest_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ class Command(rocks.commands.Command):
     The volume.
     </arg>
     <param type='bool' name='force' default='no'>
-    yes: destroy it even if an abandoned host has changes that the NAS does not have.
+    yes: destroy it even if an abandoned host has changes that the NAS does not have, or the machine has snapshots.
     </param>
 
     <param type='bool' name='now' default='no'>

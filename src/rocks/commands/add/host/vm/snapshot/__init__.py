@@ -7,12 +7,15 @@ RollName = "kvm"
 
 class Command(rocks.commands.Command):
     """
-    Copy the disks of a virtual machine, all as they are at one moment, to files beside them. The machine may run; if
-    its guest agent answers, its file systems are frozen for that moment, otherwise the copy is as after a power cut.
+    Keep the disks of a virtual machine, all as they are at one moment. The machine may run; if its guest agent
+    answers, its file systems are frozen for that moment, otherwise the snapshot is as after a power cut.
 
-    Only image files are copied, no devices and no images of a NAS. A copy takes the space of what the disk holds,
-    and none where the file system shares blocks and the machine is off. The same command again repeats one that was
-    interrupted.
+    Image files are copied to files beside them. A copy takes the space of what the disk holds, and none where the file
+    system shares blocks and the machine is off. On a NAS, snapshots of the volumes are kept, which take the space of
+    what is written later. A machine that runs must have its whole image on its host; its NAS takes the changes
+    first, then its file systems are frozen until the NAS has the rest, some seconds. Without a guest agent only a
+    machine with one disk there gets a snapshot while it runs. Devices have none. The same command again repeats one
+    that was interrupted.
 
     <arg type='string' name='host'>
     One virtual machine.

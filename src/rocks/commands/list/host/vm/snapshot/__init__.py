@@ -8,10 +8,11 @@ RollName = "kvm"
 
 class Command(rocks.commands.Command):
     """
-    List the snapshots of virtual machines: name, host, number of files, space in bytes, and whether it is complete and
-    consistent. That is yes when the guest agent had frozen the file systems, no when the machine ran and they were not
-    frozen or when it was saved (both as after a power cut), off when the machine was off, and unknown for a snapshot
-    of an earlier release.
+    List the snapshots of virtual machines: name, host or NAS, number of disks, space in bytes, and whether it is
+    complete and consistent. That is yes when the guest agent had frozen the file systems, no when the machine ran and
+    they were not frozen or when it was saved (both as after a power cut), off when the machine was off, and unknown
+    for a snapshot of an earlier release. On a NAS, the space is what was written since the snapshot of the volume
+    before this one.
 
     <arg optional='1' type='string' name='host' repeat='1' default='all virtual machines'>
     Virtual machines.

@@ -7,7 +7,8 @@ RollName = "kvm"
 
 class Command(rocks.commands.Command):
     """
-    Remove a snapshot of a virtual machine: its files on the host.
+    Remove a snapshot of a virtual machine: its files on the host. A NAS releases its snapshots of the volumes; they go
+    when they are no longer among the last, hourly and daily ones.
 
     <arg type='string' name='host'>
     One virtual machine.

@@ -1,0 +1,312 @@
+"""Snapshots of machines whose disks are on a NAS: real daemons and commands, the agent's own code, libvirt in memory.
+
+The guest agent is played: a freeze writes one word to each disk, and a thaw another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from rocks.actions import nas_snapshots
+from rocks.devices.libvirt import freezing
+from rocks.errors import ToolError
+from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
+from tests.system.imgstorage.image_site import NAS
+from tests.system.imgstorage.storage_site import Storage, certified, daemons, storage
+from tests.system.imgstorage.test_saves import SAVE, Guests, guests
+from tests.system.imgstorage.test_storage_vms import STOP, hosts
+
+__all__ = [
+    "certified",
+    "daemons",
+    "guests",
+    "hosts",
+    "rocks",
+    "silent_hosts",
+    "site",
+    "storage",
+    "vm_site",
+]
+
+ADD, LIST, RESTORE_IT, REMOVE_IT = (
+    (verb, "host", "vm", "snapshot") for verb in ("add", "list", "restore", "remove")
+)
+PLACE = 8192
+
+
+@dataclass
+class Agent:
+    """The guest agent of all guests, and the process of the host that thaws them."""
+
+    guests: Guests
+    volumes: tuple[str, ...] = ()
+    is_connected: bool = True
+    answers: bool = True
+    steps: list[str] = field(default_factory=list)
+
+    def has_agent(self, name: str) -> bool:
+        """Whether it is connected."""
+        return self.is_connected
+
+    def freeze(self, name: str) -> str | None:
+        """All file systems of the guest."""
+        self._write("frozen")
+        return None
+
+    def thaw(self, name: str) -> int | None:
+        """How many were frozen."""
+        was_frozen = self.steps[-1:] == ["frozen"]
+        self._write("thawed")
+        return int(was_frozen)
+
+    def _write(self, word: str) -> None:
+        self.steps.append(word)
+        for volume in self.volumes:
+            self.write(volume, word)
+
+    def write(self, volume: str, word: str) -> None:
+        """What the guest writes to its disk."""
+        self.guests.machine.pools.write(f"tank/{volume}", word.encode(), PLACE)
+
+
+class PlayedThawer(freezing.Thawer):
+    """The other process is not needed."""
+
+    def __init__(self, name: str, mark: Path | None = None) -> None:
+        """Ready."""
+
+    def dismiss(self) -> None:
+        """Gone."""
+
+    def leave_to(self, line: bytes = b"") -> None:
+        """It waits."""
+
+
+@pytest.fixture
+def agent(guests: Guests, monkeypatch: pytest.MonkeyPatch) -> Iterator[Agent]:
+    """Connected, and answering."""
+    made = Agent(guests)
+    for name in ("has_agent", "freeze", "thaw"):
+        monkeypatch.setattr(guests.machine.domains, name, getattr(made, name))
+    monkeypatch.setattr(freezing, "Thawer", PlayedThawer)
+    yield made
+
+
+def run(agent: Agent, name: str, *volumes: str) -> None:
+    """Start the machine, and wait until its images are copied."""
+    agent.guests.run(name)
+    agent.volumes = volumes or (f"{name}-vol",)
+    for volume in agent.volumes:
+        agent.guests.storage.images.wait_for_state(volume, "local")
+
+
+def stop(agent: Agent, name: str) -> None:
+    """The guest ends, and its changes are written back."""
+    storage = agent.guests.storage
+    agent.guests.end(name)
+    for volume in agent.volumes:
+        storage.images.wait_for_state(volume, "unmapped")
+    storage.rocks(*STOP, name)
+    assert agent.guests.lease(name).state == "released"
+
+
+def snap(storage: Storage, name: str, snapshot: str) -> str:
+    """Have a snapshot; what the command says."""
+    ended = storage.rocks(*ADD, name, snapshot)
+    assert ended.status == 0, ended
+    return ended.err
+
+
+def listed(storage: Storage, name: str) -> list[list[str]]:
+    """Snapshot, place, files, state, consistent: a row each."""
+    columns = "output-col=snapshot,container,files,state,consistent"
+    return [row.split()[-5:] for row in storage.done(*LIST, name, "output-header=no", columns).splitlines()]
+
+
+def content(storage: Storage, volume: str) -> bytes:
+    """What the NAS has where the guest writes."""
+    return storage.images.nas.pools.read(f"tank/{volume}", 6, PLACE)
+
+
+def test_a_guest_that_runs_is_frozen_and_its_snapshot_restored(agent: Agent) -> None:
+    """Also the way back: a start from it, and the snapshots of before and after."""
+    storage = agent.guests.storage
+    run(agent, "web")
+    agent.write("web-vol", "first.")
+    planned = storage.rocks(*ADD, "web", "monday", "dry-run=yes")
+    assert planned.status == 0 and "freeze the file systems of web" in planned.out
+    assert (listed(storage, "web"), agent.steps) == ([], [])
+    ended = storage.rocks(*ADD, "web", "monday")
+    assert (ended.status, ended.err) == (0, "the file systems of web were frozen at that moment\n")
+    assert agent.steps == ["frozen", "thawed"]
+    assert listed(storage, "web") == [["monday", NAS, "1", "complete", "yes"]]
+    assert "has a snapshot monday already" in storage.refused(*ADD, "web", "monday")
+    assert "may be running" in storage.refused(*RESTORE_IT, "web", "monday")
+    agent.write("web-vol", "later.")
+    snap(storage, "web", "tuesday")
+    stop(agent, "web")
+    assert content(storage, "web-vol") == b"thawed"
+    agent.steps.clear()
+    snap(storage, "web", "off")
+    assert agent.steps == []
+    assert listed(storage, "web") == [
+        ["monday", NAS, "1", "complete", "yes"],
+        ["off", NAS, "1", "complete", "off"],
+        ["tuesday", NAS, "1", "complete", "yes"],
+    ]
+    ended = storage.rocks(*RESTORE_IT, "web", "monday")
+    assert ended.status == 0 and "web-vol stays there under a name with -before-" in ended.err
+    assert "with the later snapshots off, tuesday" in ended.err
+    assert content(storage, "web-vol") == b"frozen"
+    assert [row[0] for row in listed(storage, "web")] == ["monday"]
+    storage.done(*REMOVE_IT, "web", "monday")
+    assert listed(storage, "web") == []
+    assert "has no snapshot monday" in storage.refused(*REMOVE_IT, "web", "monday")
+
+
+def test_without_a_guest_agent_it_is_as_after_a_power_cut(agent: Agent) -> None:
+    storage = agent.guests.storage
+    run(agent, "bare")
+    agent.is_connected = False
+    agent.write("bare-vol", "power.")
+    ended = storage.rocks(*ADD, "bare", "monday")
+    assert ended.status == 0 and "as after a power cut: its guest agent is not connected" in ended.err
+    assert listed(storage, "bare") == [["monday", NAS, "1", "complete", "no"]]
+    agent.write("bare-vol", "later.")
+    stop(agent, "bare")
+    storage.rocks(*RESTORE_IT, "bare", "monday")
+    assert content(storage, "bare-vol") == b"power."
+
+
+def test_a_freeze_that_another_ends_does_not_count(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by the host, after its longest time."""
+    storage = agent.guests.storage
+    run(agent, "slow")
+    pull = nas_snapshots.pull_each
+
+    def pull_each(*arguments: object) -> None:
+        pull(*arguments)  # type: ignore[arg-type]
+        if agent.steps[-1:] == ["frozen"]:
+            agent.thaw("slow")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(nas_snapshots, "pull_each", pull_each)
+        ended = storage.rocks(*ADD, "slow", "monday")
+    assert ended.status == 0 and "may not have been frozen all the time" in ended.err
+    assert listed(storage, "slow") == [["monday", NAS, "1", "complete", "no"]]
+    stop(agent, "slow")
+
+
+def test_several_disks_are_of_one_moment_or_there_is_no_snapshot(agent: Agent) -> None:
+    storage, volumes = agent.guests.storage, ("two-vol", "two-vol1")
+    storage.add_vm("two", "vda", "vdb")
+    run_two(agent, "two", volumes)
+    agent.is_connected = False
+    assert "would be of different moments" in storage.rocks(*ADD, "two", "monday").err
+    assert listed(storage, "two") == []
+    agent.is_connected = True
+    snap(storage, "two", "monday")
+    assert listed(storage, "two") == [["monday", NAS, "2", "complete", "yes"]]
+    stop(agent, "two")
+    storage.rocks(*RESTORE_IT, "two", "monday")
+    assert [content(storage, volume) for volume in volumes] == [b"frozen", b"frozen"]
+
+
+def run_two(agent: Agent, name: str, volumes: tuple[str, ...]) -> None:
+    """Start a machine that has been added with two disks."""
+    add_vm = agent.guests.storage.add_vm
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(agent.guests.storage), "add_vm", lambda *_, **__: name)
+        run(agent, name, *volumes)
+    assert add_vm == agent.guests.storage.add_vm
+
+
+@pytest.mark.parametrize("moment", ["pull", "hold", "thaw"])
+def test_what_an_interrupted_command_left_is_made_anew(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Killed, or refused by a NAS: the guest is thawed by the host, and the same command completes the snapshot."""
+    storage, name = agent.guests.storage, f"cut-{moment}"
+    storage.add_vm(name, "vda", "vdb")
+    run_two(agent, name, (f"{name}-vol", f"{name}-vol1"))
+
+    class KilledError(BaseException):
+        """The command is gone."""
+
+    holds = 0
+    real_hold = nas_snapshots.questions.hold_snapshot
+
+    def hold(nas: str, request: object) -> object:
+        nonlocal holds
+        holds += 1
+        if holds == 2:
+            raise KilledError
+        return real_hold(nas, request)  # type: ignore[arg-type]
+
+    def die(*_: object, **__: object) -> object:
+        raise KilledError
+
+    with monkeypatch.context() as patch:
+        # a killed command releases nothing
+        patch.setattr(nas_snapshots, "_release", die if moment == "hold" else nas_snapshots._release)
+        if moment == "hold":
+            patch.setattr(nas_snapshots.questions, "hold_snapshot", hold)
+        else:
+            patch.setattr(nas_snapshots, {"pull": "pull_each", "thaw": "ThawGuest"}[moment], die)
+        with pytest.raises(KilledError):
+            storage.rocks(*ADD, name, "monday")
+    left = [["monday", NAS, "1", "incomplete", "no"]] if moment == "hold" else []
+    assert listed(storage, name) == left
+    if agent.steps[-1:] == ["frozen"]:
+        agent.thaw(name)  # by the host
+    if left:
+        stop(agent, name)
+        assert "not complete" in storage.refused(*RESTORE_IT, name, "monday")
+    snap(storage, name, "monday")
+    assert listed(storage, name) == [["monday", NAS, "2", "complete", "off" if left else "yes"]]
+    if not left:
+        stop(agent, name)
+
+
+def test_a_disk_with_snapshots_is_not_destroyed_by_mistake(agent: Agent) -> None:
+    """Nor moved, nor made anew; by force it is, also when its machine was removed."""
+    storage = agent.guests.storage
+    run(agent, "held")
+    snap(storage, "held", "monday")
+    stop(agent, "held")
+    refused = storage.rocks("remove", "host", "storageimg", NAS, "tank", "held-vol", "now=yes")
+    assert refused.status == 1 and "the snapshot monday of its machine is of it" in refused.err
+    assert "rocks remove host vm snapshot HOST monday" in refused.err
+    storage.images.wait_for_state("held-vol", "unmapped")
+    assert listed(storage, "held") == [["monday", NAS, "1", "complete", "yes"]]
+    storage.done("remove", "host", "storageimg", NAS, "tank", "held-vol", "now=yes", "force=yes")
+    assert storage.images.nas.pools.read_volume("tank/held-vol") is None
+
+
+def test_what_has_no_snapshot(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that was never started, that is saved, whose image is on its way, or has a disk elsewhere."""
+    storage = agent.guests.storage
+    storage.add_vm("new")
+    assert "not found" in storage.refused(*ADD, "new", "monday")
+    assert '"a b" cannot name a snapshot' in storage.refused(*ADD, "new", "a b")
+    run(agent, "rest")
+    storage.done(*SAVE, "rest")
+    assert "rest is saved on" in storage.refused(*ADD, "rest", "monday")
+    storage.rocks(*STOP, "rest", "saved=remove")
+
+    def no_pull(*_: object, **__: object) -> object:
+        raise ToolError("the NAS is full")
+
+    run(agent, "full")
+    with monkeypatch.context() as patch:
+        patch.setattr(nas_snapshots, "pull_each", no_pull)
+        assert "the NAS is full" in storage.rocks(*ADD, "full", "monday").err
+    assert listed(storage, "full") == [] and agent.steps == []
+    stop(agent, "full")
+    storage.add_vm("both", "vda", "vdb")
+    storage.done("set", "host", "vm", "nas", "both", "nas=none", "index=1")
+    assert "another disk is not" in storage.refused(*ADD, "both", "monday")
