@@ -47,11 +47,26 @@ def test_image_is_copied_to_its_host_and_written_back(images: ImageSite) -> None
     # what the first host kept is older than the NAS's: only the difference travels
     site.done("set", "host", "vm", GUEST, "physnode=vmh1")
     site.done("start", "host", "vm", GUEST)
-    site.wait_for_count("vmh1", GUEST, beyond=elsewhere)
+    counted = site.wait_for_count("vmh1", GUEST, beyond=elsewhere)
     images.wait_until_local("vmh1")
+    snapshot = ("host", "vm", "snapshot", GUEST, "counting")
+    added = site.rocks("add", *snapshot)
+    assert added.exit_status == 0 and "as after a power cut" in added.error_text
+    site.wait_for_count("vmh1", GUEST, beyond=site.count("vmh1", GUEST) + 20)
     site.done("stop", "host", "vm", GUEST)
     images.wait_for_state("unmapped")
-    images.count_on_nas(site.count("vmh1", GUEST))
+    last = images.count_on_nas(site.count("vmh1", GUEST))
+    refused = site.rocks("remove", "host", "storageimg", NAS, "tank", VOLUME, "now=yes")
+    assert refused.exit_status != 0 and "the snapshot counting of its machine is of it" in refused.error_text
+    restored = site.rocks("restore", *snapshot)
+    assert restored.exit_status == 0, restored.error_text
+    assert images.count_on_nas(counted) < last
+    site.done("start", "host", "vm", GUEST)
+    site.wait_for_count("vmh1", GUEST, beyond=counted)
+    site.done("stop", "host", "vm", GUEST)
+    images.wait_for_state("unmapped")
+    site.done("remove", *snapshot)
+    assert images.leftovers("vmh1") == []
 
 
 def test_a_saved_machine_continues_with_the_image_that_has_not_left_its_host(images: ImageSite) -> None:
