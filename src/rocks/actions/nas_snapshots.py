@@ -10,90 +10,106 @@ import contextlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.actions.host_requests import error_of, open_fleet, perform_operations
+from rocks.actions.image_bases import older_nas
 from rocks.actions.moving_images import Watching, pull_each
 from rocks.actions.storage_access import open_storage
-from rocks.cluster.image_places import DiskLocation
 from rocks.cluster.image_plan import plan_images, volume_name
 from rocks.cluster.start_plan import container_of
 from rocks.database.image_places import disk_locations
 from rocks.errors import CLASSES, Code, RocksError, StateError
+from rocks.imgstorage.bus import NoAnswerError
 from rocks.imgstorage.client import questions
 from rocks.imgstorage.client.asking import MAP_SECONDS
 from rocks.wire.agent import FreezeGuest, ThawGuest
-from rocks.wire.held_snapshots import moment_tag, part_tag, read_tag
-from rocks.wire.imgstorage import HoldSnapshot
+from rocks.wire.held_snapshots import moment_tag, part_tag, read_tag, unfinished_tag
+from rocks.wire.imgstorage import HoldSnapshot, ReleaseSnapshot
 from rocks.wire.snapshots import FROZEN, MACHINE_OFF
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from rocks.cluster.image_places import DiskLocation
     from rocks.cluster.image_plan import ImageSpec
-    from rocks.cluster.records import Lease, VirtualMachine
+    from rocks.cluster.records import VirtualMachine
     from rocks.database.connection import Database
     from rocks.imgstorage.client import StorageClient
-    from rocks.imgstorage.client.answers import SnapshotRow
+    from rocks.imgstorage.client.answers import ImageRow, SnapshotRow
+    from rocks.wire.snapshots import Moment
 
 _LIST_SECONDS = 60.0
+_GATHERED_SECONDS = 300.0
 _FROZEN_SECONDS = 60.0
 """How long the NASes may take for the rest of the changes: a longer freeze than 90 seconds is ended by the host."""
 
+_AT_REST, _COPIED = ("unmapped",), ("local", "pulling")
+
 
 class Part(NamedTuple):
-    """A snapshot of one disk. `moment` is empty for a machine that ran and was not frozen."""
+    """A snapshot of one disk; number 0 while it has none, `moment` empty for a machine that ran and was not frozen."""
 
     disk: DiskLocation
     row: SnapshotRow
     number: int
     total: int
     moment: str
+    is_unfinished: bool
+
+
+class _Marked(NamedTuple):
+    """The guids of the disks' snapshots that are to be one of the machine, of its moment; and notes."""
+
+    guids: list[str]
+    moment: Moment | None
+    notes: tuple[str, ...] = ()
 
 
 Parts = dict[tuple[str, str], list[Part]]
 """Machine and name of the snapshot → the parts, in the order of the disks."""
 
 
-def read_parts(database: Database, names: Sequence[str]) -> tuple[Parts, dict[str, RocksError]]:
-    """The snapshots of the named machines on their NASes; and errors by NAS."""
-    disks = {
-        f"{disk.nas}:{disk.vm}:{disk.number}": disk for disk in disk_locations(database, names) if disk.nas
-    }
+def read_parts(database: Database, machines: Sequence[VirtualMachine]) -> tuple[Parts, dict[str, RocksError]]:
+    """The snapshots of the machines on their NASes; and errors by NAS. The image of another machine has none."""
+    uuids = {vm.name: vm.uuid for vm in machines}
+    disks = [disk for disk in disk_locations(database, list(uuids)) if disk.nas and disk.zpool]
     if not disks:
         return {}, {}
+    asked = {
+        str(number): questions.snapshots_of_machine(disk.nas, disk.zpool, volume_name(disk.vm, disk.number))
+        for number, disk in enumerate(disks)
+    }
     try:
         with open_storage(database) as storage:
-            answers = storage.ask_each(
-                {
-                    key: questions.snapshots_of(disk.nas, volume_name(disk.vm, disk.number))
-                    for key, disk in disks.items()
-                },
-                _LIST_SECONDS,
-            )
+            answers = storage.ask_each(asked, _LIST_SECONDS)
     except RocksError as error:
-        return {}, {disk.nas: error for disk in disks.values()}
+        return {}, {disk.nas: error for disk in disks}
     found: Parts = {}
     errors: dict[str, RocksError] = {}
-    for key, disk in disks.items():
-        rows = answers[key]
-        if not isinstance(rows, RocksError):
-            for name, part in _parts(disk, rows):
+    for number, disk in enumerate(disks):
+        answer = answers[str(number)]
+        if isinstance(answer, RocksError):
+            if answer.code is not Code.IMAGE_UNKNOWN:  # one that was never started has no image
+                errors[disk.nas] = answer
+        elif answer.machine is None:
+            errors[disk.nas] = older_nas(disk.nas, "holds no snapshots of machines")
+        elif answer.machine in ("", uuids[disk.vm]):
+            for name, part in _parts(disk, answer.rows):
                 found.setdefault((disk.vm, name), []).append(part)
-        elif rows.code is not Code.IMAGE_UNKNOWN:  # one that was never started has no image
-            errors[disk.nas] = rows
     return {key: sorted(parts, key=lambda part: part.number) for key, parts in found.items()}, errors
 
 
 def _parts(disk: DiskLocation, rows: Sequence[SnapshotRow]) -> Iterator[tuple[str, Part]]:
     for row in rows:
         tags = [tag for hold in row.tags if (tag := read_tag(hold)) is not None]
-        moments = {tag.snapshot: tag.moment for tag in tags if tag.moment}
-        for tag in tags:
-            if not tag.moment:
-                yield tag.snapshot, Part(disk, row, tag.number, tag.total, moments.get(tag.snapshot, ""))
+        for name in dict.fromkeys(tag.snapshot for tag in tags):
+            own = [tag for tag in tags if tag.snapshot == name]
+            number, total = max((tag.number, tag.total) for tag in own)
+            moment = next((tag.word for tag in own if tag.word and not tag.is_unfinished), "")
+            yield name, Part(disk, row, number, total, moment, any(tag.is_unfinished for tag in own))
 
 
 def is_complete(parts: Sequence[Part]) -> bool:
-    """Whether the snapshot has all disks."""
-    return [part.number for part in parts] == list(range(1, parts[0].total + 1))
+    """Whether the snapshot has all disks, each once."""
+    return bool(parts) and [part.number for part in parts] == list(range(1, parts[-1].total + 1))
 
 
 def images_of(database: Database, vm: VirtualMachine) -> list[ImageSpec]:
@@ -112,80 +128,97 @@ def add(
     database: Database,
     vm: VirtualMachine,
     images: Sequence[ImageSpec],
-    lease: Lease | None,
+    token: int | None,
     snapshot: str,
     left: Sequence[Part],
 ) -> tuple[str, ...]:
-    """Have a snapshot of all disks; returns notes. `lease`: of a machine that runs, None when it is off.
+    """Have a snapshot of all disks; returns notes. `token`: of the lease of a machine that runs, None when it is off.
 
-    `left` are the parts that an interrupted command has left: they are made anew. StateError when the disks would be of
+    `left` are the parts of a snapshot of this name that is not complete. StateError when they are not what an
+    interrupted command has left, for images that are being copied or written back, and when the disks would be of
     different moments; BusyError or another error of a NAS when it does not take the changes.
     """
+    if any(not part.is_unfinished for part in left):
+        raise StateError(
+            f"{vm.name} has a snapshot {snapshot} that is not one of its present disks: rocks remove host vm snapshot "
+            f"{vm.name} {snapshot} removes it"
+        )
     with open_storage(database) as storage:
+        _check_states(storage, images, _AT_REST if token is None else _COPIED)
         if left:
-            _release(storage, [part.disk for part in left], snapshot)
+            _release(storage, vm, snapshot, left)
         try:
-            if lease is None:
-                _hold(storage, images, snapshot, is_off=True)
-                return ()
-            return _of_running(database, storage, vm, images, lease, snapshot)
+            marked = (
+                _Marked(_mark(storage, images, snapshot, is_mapped=False), MACHINE_OFF)
+                if token is None
+                else _mark_running(database, storage, vm, images, token, snapshot)
+            )
         except BaseException:
             with contextlib.suppress(RocksError):  # the first error is the one to report
-                _release(storage, [_location(image) for image in images], snapshot)
+                _release_images(storage, images, snapshot)
             raise
+        _complete(storage, images, snapshot, marked)
+    return marked.notes
 
 
-def _location(image: ImageSpec) -> DiskLocation:
-    return DiskLocation(image.vm, image.number, image.disk_id, image.nas, image.zpool)
+def _check_states(storage: StorageClient, images: Sequence[ImageSpec], states: Sequence[str]) -> None:
+    """StateError unless all images are in one of the states; the error of a NAS. One without a record has no state."""
+    answers = storage.ask_each({nas: questions.images_of(nas) for nas in sorted({one.nas for one in images})})
+    for image in images:
+        rows = answers[image.nas]
+        if isinstance(rows, RocksError):
+            raise rows
+        row: ImageRow | None = next((row for row in rows if row.zvol == image.volume), None)
+        if row is None or row.state in states:
+            continue
+        where = row.state if row.remotehost is None else f"{row.state} on {row.remotehost}"
+        if states == _AT_REST:
+            what = (
+                f"not unmapped: rocks stop host vm {image.vm} terminate=true waits until it is written back"
+            )
+        elif row.state == "remote":
+            what = "not local: its host gets no copy of it (img_sync), so the machine must be off"
+        else:
+            what = f"not local: rocks list host storageop {image.nas} shows its progress"
+        raise StateError(f"{image.nas}:{image.volume} of {image.vm} is {where}, {what}")
 
 
-def _of_running(
+def _mark_running(
     database: Database,
     storage: StorageClient,
     vm: VirtualMachine,
     images: Sequence[ImageSpec],
-    lease: Lease,
+    token: int,
     snapshot: str,
-) -> tuple[str, ...]:
+) -> _Marked:
+    """Mark a snapshot of each disk of a machine that runs."""
     name, host = vm.name, container_of(vm).name
     why = f"{name} gets no snapshot, since its changes are not written back"
-    pull_each(storage, images, why, Watching(None))
-    problem = _perform(database, host, FreezeGuest(name, lease.token))
-    if problem is not None:
-        if len(images) > 1:
+    pull_each(storage, images, why, Watching(None), _GATHERED_SECONDS)
+    is_thawed = False
+    try:
+        problem = _perform(database, host, FreezeGuest(name, token))
+        is_thawed = isinstance(problem, StateError)
+        if problem is not None and len(images) > 1:
             raise StateError(
                 f"{name} gets no snapshot: its disks would be of different moments, since its file systems are not "
                 f"frozen ({problem}); stop it first, or have its guest agent run"
             )
-        _hold(storage, images, snapshot, is_off=False)
-        return (f"the file systems of {name} were not frozen, so it is as after a power cut: {problem}",)
-    try:
-        pull_each(storage, images, why, Watching(None), _FROZEN_SECONDS)
-        guids = _hold(storage, images, snapshot, is_off=False)
+        if problem is None:
+            pull_each(storage, images, why, Watching(None), _FROZEN_SECONDS)
+        guids = _mark(storage, images, snapshot, is_mapped=True)
     finally:
-        problem = _perform(database, host, ThawGuest(name, lease.token))
+        ended = None if is_thawed else _perform(database, host, ThawGuest(name, token))
     if problem is not None:
-        if len(images) > 1:
-            raise StateError(f"{name} gets no snapshot: its disks may be of different moments: {problem}")
-        return (f"the file systems of {name} may not have been frozen all the time: {problem}",)
-    tags = (moment_tag(snapshot, FROZEN),)
-    for image, guid in zip(images, guids, strict=True):
-        storage.ask(
-            questions.hold_snapshot(image.nas, HoldSnapshot(image.volume, tags, True, guid, image.machine)),
-            MAP_SECONDS,
+        note = f"the file systems of {name} were not frozen, so it is as after a power cut: {problem}"
+        return _Marked(guids, None, (note,))
+    if ended is not None and len(images) > 1:
+        raise StateError(f"{name} gets no snapshot: its disks may be of different moments: {ended}")
+    if ended is not None:
+        return _Marked(
+            guids, None, (f"the file systems of {name} may not have been frozen all the time: {ended}",)
         )
-    return (f"the file systems of {name} were frozen at that moment",)
-
-
-def _hold(storage: StorageClient, images: Sequence[ImageSpec], snapshot: str, *, is_off: bool) -> list[str]:
-    """Hold a snapshot of each; their guids."""
-    guids = []
-    for number, image in enumerate(images, start=1):
-        tags = [moment_tag(snapshot, MACHINE_OFF)] if is_off else []
-        tags.append(part_tag(snapshot, number, len(images)))
-        request = HoldSnapshot(image.volume, tuple(tags), not is_off, "", image.machine)
-        guids.append(storage.ask(questions.hold_snapshot(image.nas, request), MAP_SECONDS).guid)
-    return guids
+    return _Marked(guids, FROZEN, (f"the file systems of {name} were frozen at that moment",))
 
 
 def _perform(database: Database, host: str, operation: FreezeGuest | ThawGuest) -> RocksError | None:
@@ -194,42 +227,103 @@ def _perform(database: Database, host: str, operation: FreezeGuest | ThawGuest) 
     return error_of(outcome)
 
 
+def _mark(
+    storage: StorageClient, images: Sequence[ImageSpec], snapshot: str, *, is_mapped: bool
+) -> list[str]:
+    """Hold a snapshot of each, which is not one of the machine yet; their guids."""
+    tags = (unfinished_tag(snapshot),)
+    return [_hold(storage, image, tags, is_mapped=is_mapped) for image in images]
+
+
+def _complete(storage: StorageClient, images: Sequence[ImageSpec], snapshot: str, marked: _Marked) -> None:
+    """Have them be one of the machine, from the last request on."""
+    for number, (image, guid) in enumerate(zip(images, marked.guids, strict=True), start=1):
+        tags = () if marked.moment is None else (moment_tag(snapshot, marked.moment),)
+        _hold(storage, image, (*tags, part_tag(snapshot, number, len(images))), guid=guid)
+    _release_images(storage, images, snapshot)
+
+
+def _hold(
+    storage: StorageClient,
+    image: ImageSpec,
+    tags: tuple[str, ...],
+    *,
+    is_mapped: bool = False,
+    guid: str = "",
+) -> str:
+    request = HoldSnapshot(image.volume, image.zpool, tags, is_mapped, guid, image.machine)
+    try:
+        return storage.ask(questions.hold_snapshot(image.nas, request), MAP_SECONDS).guid
+    except RocksError as error:
+        if error.code is not Code.IMAGE_UNKNOWN:
+            raise
+        raise StateError(
+            f"{image.nas} has no image {image.volume}: {image.vm} was never started", code=error.code
+        ) from None
+
+
+def _release_images(storage: StorageClient, images: Sequence[ImageSpec], snapshot: str) -> None:
+    """Release what marks a snapshot that is being made, of each disk. Raises the first error of a NAS."""
+    asked = {
+        image.volume: questions.release_snapshot(
+            image.nas, ReleaseSnapshot(image.volume, snapshot, True, image.machine)
+        )
+        for image in images
+    }
+    _raise_first(storage, asked)
+
+
 def restore(
-    database: Database, vm: VirtualMachine, parts: Sequence[Part], later: Sequence[str]
+    database: Database,
+    vm: VirtualMachine,
+    images: Sequence[ImageSpec],
+    parts: Sequence[Part],
+    later: Sequence[str],
 ) -> tuple[str, ...]:
     """Make the snapshot the content of the disks of a machine that is off; returns notes.
 
-    What they have now stays on the NAS under other names, and so do the `later` snapshots, which are of that. Raises
-    the first error of a NAS; the same call completes a restore that was interrupted.
+    What they have now stays on the NAS under other names, and so do the `later` snapshots, which are of that.
+    StateError unless all images are unmapped; the first error of a NAS. The same call completes a restore that was
+    interrupted.
     """
     asked = {
         str(part.number): questions.restore_image(
-            part.disk.nas, volume_name(vm.name, part.disk.number), part.row.name
+            part.disk.nas, volume_name(vm.name, part.disk.number), part.row.name, vm.uuid
         )
         for part in parts
     }
     with open_storage(database) as storage:
+        _check_states(storage, images, _AT_REST)
         answers = storage.wait_each(asked, MAP_SECONDS)
     failed = [error for error in answers.values() if isinstance(error, RocksError)]
     if failed:
-        some = (
-            ""
-            if len(failed) == len(parts)
-            else ", and some of its disks are: repeat the command before a start"
-        )
-        raise CLASSES[failed[0].family](f"{vm.name} is not restored{some}: {failed[0]}", code=failed[0].code)
+        what = "is not restored"
+        if any(isinstance(error, NoAnswerError) for error in failed):
+            what = "is perhaps not restored, or in part: repeat the command before a start"
+        elif len(failed) < len(parts):
+            what = "is not restored, or in part: repeat the command before a start"
+        raise CLASSES[failed[0].family](f"{vm.name} {what}: {failed[0]}", code=failed[0].code)
     disks = ", ".join(f"{part.disk.nas}:{volume_name(vm.name, part.disk.number)}" for part in parts)
     with_it = f", with the later snapshots {', '.join(later)}" if later else ""
     return (f"the former content of {disks} stays there under a name with -before-{with_it}",)
 
 
-def remove(database: Database, parts: Sequence[Part], snapshot: str) -> None:
-    """Release the snapshots of the disks. Raises the error of a NAS."""
+def remove(database: Database, vm: VirtualMachine, parts: Sequence[Part], snapshot: str) -> None:
+    """Release the snapshots of the disks. Raises the first error of a NAS."""
     with open_storage(database) as storage:
-        _release(storage, [part.disk for part in parts], snapshot)
+        _release(storage, vm, snapshot, parts)
 
 
-def _release(storage: StorageClient, disks: Sequence[DiskLocation], snapshot: str) -> None:
-    for disk in disks:
-        volume = volume_name(disk.vm, disk.number)
-        storage.ask(questions.release_snapshot(disk.nas, volume, snapshot), MAP_SECONDS)
+def _release(storage: StorageClient, vm: VirtualMachine, snapshot: str, parts: Sequence[Part]) -> None:
+    volumes = {volume_name(vm.name, part.disk.number): part.disk.nas for part in parts}
+    asked = {
+        volume: questions.release_snapshot(nas, ReleaseSnapshot(volume, snapshot, machine=vm.uuid))
+        for volume, nas in volumes.items()
+    }
+    _raise_first(storage, asked)
+
+
+def _raise_first(storage: StorageClient, asked: dict[str, questions.Query[None]]) -> None:
+    for answer in storage.ask_each(asked).values():
+        if isinstance(answer, RocksError):
+            raise answer

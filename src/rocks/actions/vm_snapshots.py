@@ -70,6 +70,14 @@ def list_snapshots(database: Database, names: Sequence[str]) -> tuple[list[Snaps
 
     StateError when a name is not that of a virtual machine.
     """
+    found, _, errors = _listed(database, names)
+    return found, errors
+
+
+def _listed(
+    database: Database, names: Sequence[str]
+) -> tuple[list[Snapshot], nas_snapshots.Parts, dict[str, RocksError]]:
+    """As `list_snapshots`, with the parts of those on NASes."""
     machines = [vm for vm in table.load_vms(database, names) if vm.container is not None and vm.uuid]
     folders: dict[str, set[str]] = {}
     for vm in machines:
@@ -90,13 +98,14 @@ def list_snapshots(database: Database, names: Sequence[str]) -> tuple[list[Snaps
                 key = (owners[fact.machine], copy.snapshot)
                 files.setdefault(key, []).append((copy, fact))
         found += [_snapshot(vm, name, host, of_one) for (vm, name), of_one in files.items()]
+    parts: nas_snapshots.Parts = {}
     if any(disk.is_mapped for vm in machines for disk in vm.disks):
         from rocks.actions import nas_snapshots  # it needs the message bus
 
-        parts, silent = nas_snapshots.read_parts(database, [vm.name for vm in machines])
+        parts, silent = nas_snapshots.read_parts(database, machines)
         found += [_of_nas(vm, name, of_one) for (vm, name), of_one in parts.items()]
         errors.update(silent)
-    return sorted(found), errors
+    return sorted(found), parts, errors
 
 
 def _of_nas(vm: str, name: str, parts: Sequence[nas_snapshots.Part]) -> Snapshot:
@@ -137,13 +146,16 @@ def add_snapshot(database: Database, name: str, snapshot: str) -> tuple[str, ...
     check_snapshot_name(snapshot)
     vm, lease, images = _locked(database, name)
     check_no_doubt(vm)
-    same = [one for one in _snapshots_of(database, vm) if one.name == snapshot]
-    if any(one.is_complete for one in same):
+    found, parts = _snapshots_of(database, vm)
+    if any(one.name == snapshot and one.is_complete for one in found):
         raise StateError(
             f"{name} has a snapshot {snapshot} already; rocks remove host vm snapshot {name} {snapshot} removes it"
         )
+    left = parts.get((vm.name, snapshot), ())
     if images and lease is None:
-        return _add_on_nas(database, vm, images, None, snapshot)
+        from rocks.actions import nas_snapshots
+
+        return nas_snapshots.add(database, vm, images, None, snapshot, left)
     answer = _facts(database, vm)
     if is_active(answer, name):
         if lease is None:
@@ -151,18 +163,20 @@ def add_snapshot(database: Database, name: str, snapshot: str) -> tuple[str, ...
                 f"{name} runs on {container_of(vm).name} without a lease: rocks stop host vm {name}"
             )
         check_place(vm, lease)
-    if images:
+    if images and lease is not None:
+        from rocks.actions import nas_snapshots
+
         _check_runs(vm, lease, is_active(answer, name))
-        return _add_on_nas(database, vm, images, lease, snapshot)
+        return nas_snapshots.add(database, vm, images, lease.token, snapshot, left)
     disks = tuple(plan_disk(vm, container_of(vm), disk, answer.disks) for disk in vm.disks)
     copies = copy_paths((disk.path for disk in vm.disks), snapshot)
     token = lease.token if lease is not None and is_active(answer, name) else None
     return _perform(database, vm, MakeSnapshot(name, disks, copies, token), "gets no snapshot")
 
 
-def _check_runs(vm: VirtualMachine, lease: Lease | None, runs: bool) -> None:
+def _check_runs(vm: VirtualMachine, lease: Lease, runs: bool) -> None:
     """StateError when its images are mapped, and no guest uses them."""
-    if lease is not None and lease.state == SAVED:
+    if lease.state == SAVED:
         raise StateError(
             f"{vm.name} is saved on {lease.host}, with its disks mapped there: continue it (rocks start host vm "
             f"{vm.name}), then repeat the command"
@@ -173,19 +187,6 @@ def _check_runs(vm: VirtualMachine, lease: Lease | None, runs: bool) -> None:
         )
 
 
-def _add_on_nas(
-    database: Database,
-    vm: VirtualMachine,
-    images: Sequence[ImageSpec],
-    lease: Lease | None,
-    snapshot: str,
-) -> tuple[str, ...]:
-    from rocks.actions import nas_snapshots
-
-    parts, _ = nas_snapshots.read_parts(database, [vm.name])
-    return nas_snapshots.add(database, vm, images, lease, snapshot, parts.get((vm.name, snapshot), ()))
-
-
 def restore_snapshot(database: Database, name: str, snapshot: str) -> tuple[str, ...]:
     """Replace the images of a machine that is off by those of a snapshot, which stays; returns notes.
 
@@ -194,7 +195,7 @@ def restore_snapshot(database: Database, name: str, snapshot: str) -> tuple[str,
     """
     vm, lease, images = _locked(database, name)
     check_no_doubt(vm)
-    found = _named(database, vm, snapshot)
+    found, parts = _named(database, vm, snapshot)
     if lease is not None and lease.state == SAVED:
         raise StateError(
             f"{name} is saved on {lease.host}, with the memory that belongs to its present disks; to discard that: "
@@ -202,8 +203,8 @@ def restore_snapshot(database: Database, name: str, snapshot: str) -> tuple[str,
         )
     if lease is not None:
         raise StateError(f"{name} may be running on {lease.host}; stop it first: rocks stop host vm {name}")
-    if images:
-        return _restore_on_nas(database, vm, images, snapshot)
+    if (vm.name, snapshot) in parts:
+        return _restore_on_nas(database, vm, images, snapshot, parts)
     if not found.is_complete or found.paths != copy_paths((disk.path for disk in vm.disks), snapshot):
         raise StateError(
             f"the snapshot {snapshot} of {name} is not one of its present disks, or not complete: it has "
@@ -215,12 +216,15 @@ def restore_snapshot(database: Database, name: str, snapshot: str) -> tuple[str,
 
 
 def _restore_on_nas(
-    database: Database, vm: VirtualMachine, images: Sequence[ImageSpec], snapshot: str
+    database: Database,
+    vm: VirtualMachine,
+    images: Sequence[ImageSpec],
+    snapshot: str,
+    found: nas_snapshots.Parts,
 ) -> tuple[str, ...]:
     from rocks.actions import nas_snapshots
 
-    found, _ = nas_snapshots.read_parts(database, [vm.name])
-    parts = found.get((vm.name, snapshot), [])
+    parts = found[vm.name, snapshot]
     disks = [(image.nas, image.number) for image in images]
     if [(part.disk.nas, part.disk.number) for part in parts] != disks or not nas_snapshots.is_complete(parts):
         raise StateError(
@@ -236,7 +240,7 @@ def _restore_on_nas(
             if other.number == part.number
         )
     ]
-    return nas_snapshots.restore(database, vm, parts, sorted(later))
+    return nas_snapshots.restore(database, vm, images, parts, sorted(later))
 
 
 def remove_snapshot(database: Database, name: str, snapshot: str) -> None:
@@ -244,13 +248,12 @@ def remove_snapshot(database: Database, name: str, snapshot: str) -> None:
 
     UserError when there is none; the first error of the host or NAS otherwise.
     """
-    vm, _, images = _locked(database, name)
-    found = _named(database, vm, snapshot)
-    if images:
+    vm, _, _ = _locked(database, name)
+    found, parts = _named(database, vm, snapshot)
+    if (vm.name, snapshot) in parts:
         from rocks.actions import nas_snapshots
 
-        parts, _ = nas_snapshots.read_parts(database, [vm.name])
-        nas_snapshots.remove(database, parts[vm.name, snapshot], snapshot)
+        nas_snapshots.remove(database, vm, parts[vm.name, snapshot], snapshot)
         return
     for error in remove_files(database, vm, found.host, found.paths):
         raise error
@@ -279,18 +282,20 @@ def _locked(database: Database, name: str) -> tuple[VirtualMachine, Lease | None
     return vm, lease if lease is not None and lease.is_held else None, images
 
 
-def _snapshots_of(database: Database, vm: VirtualMachine) -> list[Snapshot]:
-    found, errors = list_snapshots(database, [vm.name])
+def _snapshots_of(database: Database, vm: VirtualMachine) -> tuple[list[Snapshot], nas_snapshots.Parts]:
+    found, parts, errors = _listed(database, [vm.name])
     for place, error in errors.items():
+        if isinstance(error, StateError):  # a NAS of an earlier release
+            raise error
         raise HostError(f"the snapshots of {vm.name} are not known: {place} does not answer ({error})")
-    return found
+    return found, parts
 
 
-def _named(database: Database, vm: VirtualMachine, snapshot: str) -> Snapshot:
-    found = _snapshots_of(database, vm)
+def _named(database: Database, vm: VirtualMachine, snapshot: str) -> tuple[Snapshot, nas_snapshots.Parts]:
+    found, parts = _snapshots_of(database, vm)
     for one in found:
         if one.name == snapshot:
-            return one
+            return one, parts
     listed = ", ".join(one.name for one in found) or "none"
     raise UserError(f"{vm.name} has no snapshot {printable(snapshot)}; it has: {listed}")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from rocks.agent.host import Host
 from rocks.devices.change import CHANGED, Change
 from rocks.devices.libvirt.change import require_changeable
-from rocks.devices.libvirt.freezing import Frozen, remove_mark
+from rocks.devices.libvirt.freezing import Frozen, Thawer, remove_mark
 from rocks.devices.state_folder import Place, ensure_folder
 from rocks.errors import HostError, StateError
 from rocks.files import explain
@@ -40,6 +40,7 @@ def thaw_guest(host: Host, operation: ThawGuest) -> Change:
     was_marked = mark.exists()
     thawed = host.domains().thaw(name)  # whatever the marker file says
     if thawed is None:
+        Thawer(name, mark).leave_to()  # the one that waits since the freeze begins after 90 seconds
         raise StateError(
             f"the guest agent of {name} does not answer; this host goes on thawing its file systems for ten minutes"
         )

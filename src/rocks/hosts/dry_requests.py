@@ -202,6 +202,7 @@ def _steps(operation: Operation, domains: Mapping[str, DomainFact], present: set
         pairs = zip(operation.disks, operation.copies, strict=True)
         return [f"replace {disk.path} by {copy}" for disk, copy in pairs]
     if isinstance(operation, FreezeGuest):
+        _check_runs(name, domain)
         return [f"freeze the file systems of {name}, if its guest agent answers"]
     if isinstance(operation, ThawGuest):
         return ["thaw them, if they are frozen"]

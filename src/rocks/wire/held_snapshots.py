@@ -11,22 +11,31 @@ from typing import NamedTuple, Optional
 from rocks.wire.snapshots import FROZEN, MACHINE_OFF, Moment
 
 _BEGIN = "rocks-snapshot"
+_UNFINISHED = "unfinished"
+_NAME = "[A-Za-z0-9][A-Za-z0-9_-]{0,31}"
+_NUMBER = "[1-9][0-9]?"
 _TAG = re.compile(
-    rf"{_BEGIN}:([A-Za-z0-9][A-Za-z0-9_-]{{0,31}}):(?:([1-9][0-9]?)-of-([1-9][0-9]?)|([a-z]+))\Z"
+    rf"{_BEGIN}:({_NAME}):(?:({_NUMBER})-of-({_NUMBER})|({FROZEN}|{MACHINE_OFF}|{_UNFINISHED}))\Z"
 )
 
 
 class Tag(NamedTuple):
-    """A tag: the snapshot's name, and either the disk's number from 1 and the number of all disks, or the moment.
+    """A tag: the snapshot's name, and either the disk's number from 1 and the number of all disks, or a word.
 
-    `moment` is what the machine was doing, FROZEN or MACHINE_OFF, and empty in a tag with numbers. Without a tag that
-    has the moment, the machine ran, and its file systems were not frozen.
+    `word` is empty in a tag with numbers. It is FROZEN or MACHINE_OFF, what the machine was doing; without such a tag
+    the machine ran, and its file systems were not frozen. Or it marks a snapshot that is being made: its disks may be
+    of different moments, and the mark goes when all have their numbers.
     """
 
     snapshot: str
     number: int = 0
     total: int = 0
-    moment: str = ""
+    word: str = ""
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether it marks a snapshot that is being made, or was left so."""
+        return self.word == _UNFINISHED
 
 
 def part_tag(snapshot: str, number: int, total: int) -> str:
@@ -35,13 +44,16 @@ def part_tag(snapshot: str, number: int, total: int) -> str:
 
 
 def moment_tag(snapshot: str, moment: Moment) -> str:
-    """The tag that states what the machine was doing."""
+    """The tag that states what the machine was doing, FROZEN or MACHINE_OFF."""
     return f"{_BEGIN}:{snapshot}:{moment}"
+
+
+def unfinished_tag(snapshot: str) -> str:
+    """The tag of a snapshot that is being made."""
+    return f"{_BEGIN}:{snapshot}:{_UNFINISHED}"
 
 
 def read_tag(tag: str) -> Optional[Tag]:
     """What the tag states; None for the hold of somebody else."""
     match = _TAG.match(tag)
-    if match is None or match[4] not in (None, FROZEN, MACHINE_OFF):
-        return None
-    return Tag(match[1], int(match[2] or 0), int(match[3] or 0), match[4] or "")
+    return None if match is None else Tag(match[1], int(match[2] or 0), int(match[3] or 0), match[4] or "")

@@ -240,28 +240,32 @@ class AbandonZvol:
 
 @dataclass(frozen=True)
 class ListSnapshots:
-    """Snapshots of an image."""
+    """Snapshots of an image; with `zpool`, a volume there that has no record yet gets one."""
 
     zvol: str
+    zpool: str = ""
 
 
 @dataclass(frozen=True)
 class RestoreZvol:
-    """Make an earlier snapshot the current content."""
+    """Make an earlier snapshot the current content. With `machine`, a UUID, another machine's image stays."""
 
     zvol: str
     snapshot: str
+    machine: str = ""
 
 
 @dataclass(frozen=True)
 class HoldSnapshot:
     """Hold a snapshot of an image with these tags (`rocks.wire.held_snapshots`), in their order.
 
-    Of an unmapped image it is one of its present content; with `is_mapped`, the newest that the NAS has from the
-    host's copy, or that of `guid`. With `machine`, a UUID, another machine's image stays.
+    It is that of `guid`; without one, that which has the first tag already, or else, of an unmapped image, one of its
+    present content, and with `is_mapped` the newest that the NAS has from the host's copy. With `machine`, a UUID,
+    another machine's image stays.
     """
 
     zvol: str
+    zpool: str
     tags: Tuple[str, ...]
     is_mapped: bool = False
     guid: str = ""
@@ -270,10 +274,15 @@ class HoldSnapshot:
 
 @dataclass(frozen=True)
 class ReleaseSnapshot:
-    """Release the holds of a snapshot of a machine, by its name."""
+    """Release the holds of a snapshot of a machine, by its name; with `is_unfinished` only that of one being made.
+
+    With `machine`, a UUID, another machine's image stays.
+    """
 
     zvol: str
     snapshot: str
+    is_unfinished: bool = False
+    machine: str = ""
 
 
 @dataclass(frozen=True)

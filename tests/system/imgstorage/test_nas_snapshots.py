@@ -132,13 +132,18 @@ def content(storage: Storage, volume: str) -> bytes:
     return storage.images.nas.pools.read(f"tank/{volume}", 6, PLACE)
 
 
-def test_a_guest_that_runs_is_frozen_and_its_snapshot_restored(agent: Agent) -> None:
+def test_a_guest_that_runs_is_frozen_and_its_snapshot_restored(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also the way back: a start from it, and the snapshots of before and after."""
     storage = agent.guests.storage
     run(agent, "web")
     agent.write("web-vol", "first.")
-    planned = storage.rocks(*ADD, "web", "monday", "dry-run=yes")
-    assert planned.status == 0 and "freeze the file systems of web" in planned.out
+    with monkeypatch.context() as patch:
+        patch.setattr(nas_snapshots, "_perform", lambda *_: None)
+        planned = storage.rocks(*ADD, "web", "monday", "dry-run=yes")
+    assert planned.status == 0
+    assert "would have a snapshot of the image web-vol, and hold it" in planned.out
     assert (listed(storage, "web"), agent.steps) == ([], [])
     ended = storage.rocks(*ADD, "web", "monday")
     assert (ended.status, ended.err) == (0, "the file systems of web were frozen at that moment\n")
@@ -225,12 +230,12 @@ def run_two(agent: Agent, name: str, volumes: tuple[str, ...]) -> None:
     assert add_vm == agent.guests.storage.add_vm
 
 
-@pytest.mark.parametrize("moment", ["pull", "hold", "thaw"])
+@pytest.mark.parametrize("moment", ["pull", "second hold", "thaw", "fourth hold"])
 def test_what_an_interrupted_command_left_is_made_anew(
     agent: Agent, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    """Killed, or refused by a NAS: the guest is thawed by the host, and the same command completes the snapshot."""
-    storage, name = agent.guests.storage, f"cut-{moment}"
+    """Killed: the guest is thawed by its host, and the same command completes the snapshot."""
+    storage, name = agent.guests.storage, f"cut-{moment[:2]}"
     storage.add_vm(name, "vda", "vdb")
     run_two(agent, name, (f"{name}-vol", f"{name}-vol1"))
 
@@ -243,7 +248,7 @@ def test_what_an_interrupted_command_left_is_made_anew(
     def hold(nas: str, request: object) -> object:
         nonlocal holds
         holds += 1
-        if holds == 2:
+        if holds == {"second hold": 2, "fourth hold": 4}.get(moment):
             raise KilledError
         return real_hold(nas, request)  # type: ignore[arg-type]
 
@@ -251,25 +256,56 @@ def test_what_an_interrupted_command_left_is_made_anew(
         raise KilledError
 
     with monkeypatch.context() as patch:
-        # a killed command releases nothing
-        patch.setattr(nas_snapshots, "_release", die if moment == "hold" else nas_snapshots._release)
-        if moment == "hold":
-            patch.setattr(nas_snapshots.questions, "hold_snapshot", hold)
-        else:
+        patch.setattr(nas_snapshots, "_release_images", die)  # a killed command releases nothing
+        patch.setattr(nas_snapshots.questions, "hold_snapshot", hold)
+        if "hold" not in moment:
             patch.setattr(nas_snapshots, {"pull": "pull_each", "thaw": "ThawGuest"}[moment], die)
         with pytest.raises(KilledError):
             storage.rocks(*ADD, name, "monday")
-    left = [["monday", NAS, "1", "incomplete", "no"]] if moment == "hold" else []
-    assert listed(storage, name) == left
+    files = {"pull": "0", "second hold": "1"}.get(moment, "2")
+    assert listed(storage, name) == ([["monday", NAS, files, "incomplete", "no"]] if moment != "pull" else [])
     if agent.steps[-1:] == ["frozen"]:
         agent.thaw(name)  # by the host
-    if left:
-        stop(agent, name)
-        assert "not complete" in storage.refused(*RESTORE_IT, name, "monday")
+    if moment != "pull":
+        assert "may be running" in storage.refused(*RESTORE_IT, name, "monday")
     snap(storage, name, "monday")
-    assert listed(storage, name) == [["monday", NAS, "2", "complete", "off" if left else "yes"]]
-    if not left:
-        stop(agent, name)
+    assert listed(storage, name) == [["monday", NAS, "2", "complete", "yes"]]
+    stop(agent, name)
+    storage.rocks(*RESTORE_IT, name, "monday")
+    assert [content(storage, f"{name}-vol{end}") for end in ("", "1")] == [b"frozen", b"frozen"]
+
+
+def test_a_machine_made_anew_has_none_of_the_former_ones(agent: Agent) -> None:
+    """Nor does it release, restore or replace them."""
+    storage = agent.guests.storage
+    run(agent, "anew")
+    snap(storage, "anew", "monday")
+    stop(agent, "anew")
+    assert storage.rocks("remove", "host", "vm", "anew").status == 0
+    assert storage.rocks("remove", "host", "anew").status == 0
+    storage.add_vm("anew")
+    assert listed(storage, "anew") == []
+    for command in (REMOVE_IT, RESTORE_IT):
+        assert "anew has no snapshot monday; it has: none" in storage.refused(*command, "anew", "monday")
+    assert "belongs to another machine" in storage.refused(*ADD, "anew", "monday")
+    names = [one.holds for one in storage.images.nas.pools.read_history("tank/anew-vol").snapshots]
+    assert any("rocks-snapshot:monday:1-of-1" in holds for holds in names)
+
+
+def test_a_snapshot_of_other_disks_is_left_alone(agent: Agent) -> None:
+    """The machine has one disk less by now: an add of the same name does not take it for an interrupted one."""
+    storage = agent.guests.storage
+    storage.add_vm("less", "vda", "vdb")
+    run_two(agent, "less", ("less-vol", "less-vol1"))
+    snap(storage, "less", "monday")
+    stop(agent, "less")
+    storage.done("set", "host", "vm", "nas", "less", "nas=none", "index=1")
+    storage.done("remove", "host", "vm", "disk", "less", "vdb")
+    assert listed(storage, "less") == [["monday", NAS, "1", "incomplete", "yes"]]
+    assert "is not one of its present disks" in storage.refused(*ADD, "less", "monday")
+    assert "is not one of its present disks" in storage.refused(*RESTORE_IT, "less", "monday")
+    storage.done(*REMOVE_IT, "less", "monday")
+    assert listed(storage, "less") == []
 
 
 def test_a_disk_with_snapshots_is_not_destroyed_by_mistake(agent: Agent) -> None:
@@ -280,7 +316,9 @@ def test_a_disk_with_snapshots_is_not_destroyed_by_mistake(agent: Agent) -> None
     stop(agent, "held")
     refused = storage.rocks("remove", "host", "storageimg", NAS, "tank", "held-vol", "now=yes")
     assert refused.status == 1 and "the snapshot monday of its machine is of it" in refused.err
-    assert "rocks remove host vm snapshot HOST monday" in refused.err
+    assert "rocks remove host vm snapshot HOST monday" in refused.err and "force=yes now=yes" in refused.err
+    refused = storage.rocks("remove", "host", "storageimg", NAS, "tank", "held-vol", "force=yes")
+    assert refused.status == 1 and "the snapshot monday" in refused.err
     storage.images.wait_for_state("held-vol", "unmapped")
     assert listed(storage, "held") == [["monday", NAS, "1", "complete", "yes"]]
     storage.done("remove", "host", "storageimg", NAS, "tank", "held-vol", "now=yes", "force=yes")
@@ -291,7 +329,7 @@ def test_what_has_no_snapshot(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> 
     """A machine that was never started, that is saved, whose image is on its way, or has a disk elsewhere."""
     storage = agent.guests.storage
     storage.add_vm("new")
-    assert "not found" in storage.refused(*ADD, "new", "monday")
+    assert "new was never started" in storage.refused(*ADD, "new", "monday")
     assert '"a b" cannot name a snapshot' in storage.refused(*ADD, "new", "a b")
     run(agent, "rest")
     storage.done(*SAVE, "rest")
@@ -301,7 +339,15 @@ def test_what_has_no_snapshot(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> 
     def no_pull(*_: object, **__: object) -> object:
         raise ToolError("the NAS is full")
 
-    run(agent, "full")
+    agent.guests.run("full")
+    early = storage.rocks(*ADD, "full", "monday")
+    agent.volumes = ("full-vol",)
+    storage.images.wait_for_state("full-vol", "local")
+    if early.status == 0:  # it was copied before the command looked
+        storage.done(*REMOVE_IT, "full", "monday")
+        agent.steps.clear()
+    else:
+        assert "not local: rocks list host storageop" in early.err
     with monkeypatch.context() as patch:
         patch.setattr(nas_snapshots, "pull_each", no_pull)
         assert "the NAS is full" in storage.rocks(*ADD, "full", "monday").err

@@ -16,11 +16,13 @@ from rocks.wire.agent import (
     DiskSpec,
     EndArrival,
     EndDeparture,
+    FreezeGuest,
     PauseDomain,
     PerformRequest,
     ResumeDomain,
     StartDomain,
     StopDomain,
+    ThawGuest,
 )
 from rocks.wire.facts import (
     AdapterFact,
@@ -103,6 +105,9 @@ def test_operations_are_printed_for_what_the_host_has_now(lines: list[str]) -> N
         PauseDomain("paused"),
         PauseDomain("absent2"),
         StopDomain("absent3", action="reset"),
+        FreezeGuest("runs", 5),
+        ThawGuest("runs", 5),
+        FreezeGuest("absent4", 5),
     )
     reply = ask_in_dry_run("vmh1", PerformRequest(operations), host.ask)
     assert lines == [
@@ -110,9 +115,14 @@ def test_operations_are_printed_for_what_the_host_has_now(lines: list[str]) -> N
         "vmh1: would start new",
         "vmh1: would request runs to shut down, and power it off after 9 s",
         "vmh1: would resume paused",
+        "vmh1: would freeze the file systems of runs, if its guest agent answers",
+        "vmh1: would thaw them, if they are frozen",
     ]
-    assert [one.name for one in reply.outcomes if one.error] == ["absent2", "absent3"]
-    assert [one.changed for one in reply.outcomes] == [True, True, False, True, False, False, False]
+    assert [one.name for one in reply.outcomes if one.error] == ["absent2", "absent3", "absent4"]
+    assert [one.changed for one in reply.outcomes] == [
+        *(True, True, False, True, False, False, False),
+        *(True, True, False),
+    ]
 
 
 def test_the_end_of_a_live_migration_is_printed_for_what_the_host_has_now(lines: list[str]) -> None:

@@ -11,7 +11,7 @@ from rocks.errors import StateError, UserError
 from rocks.imgstorage.life.image import Image
 from rocks.imgstorage.life.states import LOCAL, PULLING, SEEDING, UNMAPPED, State
 from rocks.imgstorage.nas.held_snapshots import HeldSnapshots
-from rocks.wire.held_snapshots import Tag, moment_tag, part_tag, read_tag
+from rocks.wire.held_snapshots import Tag, moment_tag, part_tag, read_tag, unfinished_tag
 from rocks.wire.imgstorage import HoldSnapshot, ReleaseSnapshot
 from rocks.wire.snapshots import FROZEN
 from tests.unit.imgstorage.test_clones import Nas
@@ -33,7 +33,7 @@ def nas() -> Nas:
 
 def holder(nas: Nas) -> HeldSnapshots:
     """What holds them."""
-    return HeldSnapshots(nas.pools, lambda zvol: nas.records.known[zvol], nas.clones.present)
+    return HeldSnapshots(nas.pools, lambda _, zvol: nas.records.known[zvol], nas.clones.present)
 
 
 def held(nas: Nas) -> dict[str, tuple[str, ...]]:
@@ -55,7 +55,7 @@ def snapshot(nas: Nas, name: str) -> SnapshotFact:
 
 def test_tags_state_what_they_are_for() -> None:
     assert read_tag(PART) == Tag("monday", 1, 2) and read_tag(moment_tag("a-b_c", FROZEN)) == Tag(
-        "a-b_c", moment=FROZEN
+        "a-b_c", word=FROZEN
     )
     for other in ("imgstore_base", "rocks-snapshot:monday:1-of-0", "rocks-snapshot:a b:1-of-1", f"{PART}\n"):
         assert read_tag(other) is None
@@ -63,11 +63,11 @@ def test_tags_state_what_they_are_for() -> None:
 
 def test_at_rest_it_is_one_of_the_present_content(nas: Nas) -> None:
     """The same request again changes nothing; what is written later is in another one."""
-    answer = holder(nas).hold(HoldSnapshot(ZVOL, (PART,), machine=MACHINE))
-    assert answer == holder(nas).hold(HoldSnapshot(ZVOL, (PART,), machine=MACHINE))
+    answer = holder(nas).hold(HoldSnapshot(ZVOL, "tank", (PART,), machine=MACHINE))
+    assert answer == holder(nas).hold(HoldSnapshot(ZVOL, "tank", (PART,), machine=MACHINE))
     assert held(nas) == {"first": (PART,)} and answer["guid"] == snapshot(nas, "first").guid
     nas.pools.write(VOLUME, b"more")
-    later = holder(nas).hold(HoldSnapshot(ZVOL, (part_tag("tuesday", 1, 1),)))
+    later = holder(nas).hold(HoldSnapshot(ZVOL, "tank", (part_tag("tuesday", 1, 1),)))
     assert later["name"] != "first" and len(held(nas)) == 2
     holder(nas).release(ReleaseSnapshot(ZVOL, "monday"))
     assert list(held(nas)) == [later["name"]]
@@ -79,9 +79,9 @@ def test_of_a_mapped_image_it_is_what_the_host_has_sent(nas: Nas, state: State) 
     first = snapshot(nas, "first")
     nas.pools.ensure_snapshot(VOLUME, nas.records.known[ZVOL].volume_guid or "", "arriving", {})
     put(nas, state, "vmc-0-0", first.guid)
-    assert holder(nas).hold(HoldSnapshot(ZVOL, (PART,), True))["name"] == "first"
+    assert holder(nas).hold(HoldSnapshot(ZVOL, "tank", (PART,), True))["name"] == "first"
     guid = snapshot(nas, "arriving").guid
-    assert holder(nas).hold(HoldSnapshot(ZVOL, (PART,), True, guid))["name"] == "arriving"
+    assert holder(nas).hold(HoldSnapshot(ZVOL, "tank", (PART,), True, guid))["name"] == "arriving"
 
 
 def test_what_is_refused(nas: Nas) -> None:
@@ -95,24 +95,53 @@ def test_what_is_refused(nas: Nas) -> None:
     for is_mapped, state, owner in states:
         put(nas, state, owner)
         with pytest.raises(StateError, match=f"ZVol {ZVOL} is {state}.*gets no snapshot now"):
-            holder(nas).hold(HoldSnapshot(ZVOL, (PART,), is_mapped))
+            holder(nas).hold(HoldSnapshot(ZVOL, "tank", (PART,), is_mapped))
     put(nas, UNMAPPED, None)
     with pytest.raises(StateError, match="belongs to another machine"):
-        holder(nas).hold(HoldSnapshot(ZVOL, (PART,), machine=MACHINE.replace("1", "9")))
+        holder(nas).hold(HoldSnapshot(ZVOL, "tank", (PART,), machine=MACHINE.replace("1", "9")))
     for tags in ((), ("imgstore_base",), (PART, "x")):
         with pytest.raises(UserError, match="no tags of a snapshot"):
-            holder(nas).hold(HoldSnapshot(ZVOL, tags))
+            holder(nas).hold(HoldSnapshot(ZVOL, "tank", tags))
     assert held(nas) == {}
 
 
-def test_by_force_all_are_released_of_an_image_that_no_host_has(nas: Nas) -> None:
-    held_snapshots = holder(nas)
-    held_snapshots.hold(HoldSnapshot(ZVOL, (PART, moment_tag("monday", FROZEN))))
+def test_a_repeated_request_means_the_same_snapshot(nas: Nas) -> None:
+    """The answer was lost, and the host has sent a later one meanwhile."""
     first = snapshot(nas, "first")
+    put(nas, LOCAL, "vmc-0-0", first.guid)
+    request = HoldSnapshot(ZVOL, "tank", (unfinished_tag("monday"),), True)
+    assert holder(nas).hold(request)["name"] == "first"
+    nas.pools.ensure_snapshot(VOLUME, nas.records.known[ZVOL].volume_guid or "", "later", {})
+    put(nas, LOCAL, "vmc-0-0", snapshot(nas, "later").guid)
+    assert holder(nas).hold(request)["name"] == "first"
+    holder(nas).hold(HoldSnapshot(ZVOL, "tank", (PART,), guid=first.guid))
+    holder(nas).release(ReleaseSnapshot(ZVOL, "monday", is_unfinished=True))
+    assert held(nas) == {"first": (PART,)}
+
+
+def test_another_machine_of_the_name_releases_nothing(nas: Nas) -> None:
+    holder(nas).hold(HoldSnapshot(ZVOL, "tank", (PART,)))
+    with pytest.raises(StateError, match="belongs to another machine"):
+        holder(nas).release(ReleaseSnapshot(ZVOL, "monday", machine=MACHINE.replace("1", "9")))
+    assert held(nas) == {"first": (PART,)}
+
+
+def test_for_a_destruction_by_force_all_are_released(nas: Nas) -> None:
+    """Unless a host has the image, or a clone, another's hold or another volume of its name prevents it."""
+    held_snapshots = holder(nas)
+    held_snapshots.hold(HoldSnapshot(ZVOL, "tank", (PART, moment_tag("monday", FROZEN))))
+    image, first = nas.records.known[ZVOL], snapshot(nas, "first")
+    both = held(nas)
+    held_snapshots.release_for_destruction(replace(image, state=LOCAL, owner="vmc-0-0"))
+    held_snapshots.release_for_destruction(replace(image, volume_guid="1"))
+    nas.pools.ensure_clone("tank/other-vol", f"{VOLUME}@first", first.guid)
+    held_snapshots.release_for_destruction(image)
+    clone = nas.pools.read_volume("tank/other-vol")
+    assert clone is not None
+    nas.pools.ensure_volume_gone(clone.name, clone.guid)
     nas.pools.ensure_hold(VOLUME, "first", first.guid, "somebody-else")
-    put(nas, LOCAL, "vmc-0-0")
-    held_snapshots.release_unmapped(nas.records.known[ZVOL])
-    assert len(held(nas)["first"]) == 3
-    put(nas, UNMAPPED, None)
-    held_snapshots.release_unmapped(nas.records.known[ZVOL])
-    assert held(nas) == {"first": ("somebody-else",)}
+    held_snapshots.release_for_destruction(image)
+    nas.pools.ensure_released(VOLUME, "first", first.guid, "somebody-else")
+    assert held(nas) == both
+    held_snapshots.release_for_destruction(image)
+    assert held(nas) == {}

@@ -87,6 +87,14 @@ class SnapshotRow:
 
 
 @dataclass(frozen=True)
+class SnapshotsOfImage:
+    """The snapshots of an image, and the UUID of the machine whose it is; None from an earlier release."""
+
+    rows: Tuple[SnapshotRow, ...]
+    machine: Optional[str]
+
+
+@dataclass(frozen=True)
 class HeldRow:
     """A snapshot of an image that is held."""
 
@@ -225,6 +233,12 @@ def read_names(fields: Fields) -> Dict[str, str]:
     if not isinstance(body, dict) or not all(isinstance(name, str) for name in body.values()):
         raise IncoherentError("the answer has no names by volume")
     return {str(volume): name for volume, name in body.items()}
+
+
+def read_snapshots(fields: Fields) -> SnapshotsOfImage:
+    """Snapshots, and whose they are."""
+    machine = fields.get("machine")
+    return SnapshotsOfImage(read_rows(SnapshotRow, fields), machine if isinstance(machine, str) else None)
 
 
 def read_relatives(fields: Fields) -> Relatives:

@@ -50,7 +50,11 @@ _STEPS: Dict[Type[Any], Callable[[Any], str]] = {
     wire.RetryZvol: lambda it: f"retry the blocked image {it.zvol}",
     wire.AbandonZvol: lambda it: f"discard the changes of the image {it.zvol} that only its host has",
     wire.RestoreZvol: lambda it: f"make the snapshot {it.snapshot} the content of {it.zvol}",
-    wire.HoldSnapshot: lambda it: f"have a snapshot of the image {it.zvol}, and hold it",
+    wire.HoldSnapshot: lambda it: (
+        f"complete the snapshot of the image {it.zvol}"
+        if it.guid
+        else f"have a snapshot of the image {it.zvol}, and hold it"
+    ),
     wire.ReleaseSnapshot: lambda it: f"release the snapshot {it.snapshot} of the image {it.zvol}",
     wire.DelCopy: lambda it: f"destroy the copy {it.volume}",
 }

@@ -20,12 +20,14 @@ from rocks.imgstorage.client.answers import (
     OperationRow,
     Relatives,
     SnapshotRow,
+    SnapshotsOfImage,
     read_attributes,
     read_devices,
     read_image_attributes,
     read_names,
     read_relatives,
     read_rows,
+    read_snapshots,
     read_text,
 )
 from rocks.wire import imgstorage as wire
@@ -107,6 +109,11 @@ def operations_of(nas: str) -> Query[Tuple[OperationRow, ...]]:
 def snapshots_of(nas: str, zvol: str) -> Query[Tuple[SnapshotRow, ...]]:
     """Snapshots of an image."""
     return Query(nas, wire.ListSnapshots(zvol), partial(read_rows, SnapshotRow))
+
+
+def snapshots_of_machine(nas: str, zpool: str, zvol: str) -> Query[SnapshotsOfImage]:
+    """Snapshots of an image, and whose it is; also of a volume that has no record yet."""
+    return Query(nas, wire.ListSnapshots(zvol, zpool), read_snapshots)
 
 
 def relatives_of(nas: str, zvol: str) -> Query[Relatives]:
@@ -233,9 +240,9 @@ def abandon_image(nas: str, zvol: str, reason: str) -> Query[None]:
     return Query(nas, wire.AbandonZvol(zvol, reason, force=True), _nothing)
 
 
-def restore_image(nas: str, zvol: str, snapshot: str) -> Query[None]:
-    """Make an earlier snapshot the content."""
-    return Query(nas, wire.RestoreZvol(zvol, snapshot), _nothing)
+def restore_image(nas: str, zvol: str, snapshot: str, machine: str = "") -> Query[None]:
+    """Make an earlier snapshot the content; with `machine` only if the image is not another one's."""
+    return Query(nas, wire.RestoreZvol(zvol, snapshot, machine), _nothing)
 
 
 def hold_snapshot(nas: str, request: wire.HoldSnapshot) -> Query[HeldRow]:
@@ -243,9 +250,9 @@ def hold_snapshot(nas: str, request: wire.HoldSnapshot) -> Query[HeldRow]:
     return Query(nas, request, partial(read_shape, HeldRow))
 
 
-def release_snapshot(nas: str, zvol: str, snapshot: str) -> Query[None]:
+def release_snapshot(nas: str, request: wire.ReleaseSnapshot) -> Query[None]:
     """Release the holds of a snapshot of a machine."""
-    return Query(nas, wire.ReleaseSnapshot(zvol, snapshot), _nothing)
+    return Query(nas, request, _nothing)
 
 
 # --- of a host -----------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from rocks.imgstorage.nas.bases import Bases
 from rocks.imgstorage.nas.clones import Clones
 from rocks.imgstorage.nas.engine import Engine, now_seconds
 from rocks.imgstorage.nas.handlers import standing_grant
-from rocks.imgstorage.nas.held_snapshots import HeldSnapshots
+from rocks.imgstorage.nas.held_snapshots import HeldSnapshots, check_machine
 from rocks.imgstorage.nas.imports import Imports
 from rocks.imgstorage.nas.presence import HostPresence
 from rocks.imgstorage.nas.progress import ProgressBoard
@@ -68,7 +68,7 @@ class Commands:
         self._arrivals = arrivals
         self._bases = bases
         self._clones = Clones(pools, engine, imports, site.node)
-        self._held = HeldSnapshots(pools, self._known, self._clones.present)
+        self._held = HeldSnapshots(pools, self._adopted, self._clones.present)
         self._imports = imports
         self._presence = presence
         self._store = store
@@ -250,22 +250,19 @@ class Commands:
         adopt(self._engine, self._pools, self._node, request.zpool, request.zvol)
         image = self._known(request.zvol)
         self._check_meant(image, request.zpool, request.machine)
-        if request.force:
-            self._held.release_unmapped(image)
+        if request.force and not request.grace_seconds:
+            self._held.release_for_destruction(image)
         self._take(request.zvol, events.Delete(op_id, request.grace_seconds, request.force))
 
     def _check_meant(self, image: Image, zpool: str, machine: str) -> None:
         """StateError for an image in another pool, or of another machine."""
         if image.pool != zpool:
             raise StateError(f"ZVol {image.zvol} is in the pool {image.pool} of {self._node}, not in {zpool}")
-        if machine and image.machine not in ("", machine):
-            raise StateError(
-                f"ZVol {image.zvol} belongs to another machine ({image.machine}), which was removed or made anew",
-                code=Code.IMAGE_FOREIGN,
-            )
+        check_machine(image, machine)
 
     def _restore(self, request: wire.RestoreZvol, op_id: str) -> None:
         image = self._known(request.zvol)
+        check_machine(image, request.machine)
         found = self._pools.read_history(image.volume).snapshot(request.snapshot)
         if found is None:
             raise UserError(
@@ -325,6 +322,12 @@ class Commands:
         if image is None:
             raise StateError(f"ZVol {zvol} not found in database", code=Code.IMAGE_UNKNOWN)
         return image
+
+    def _adopted(self, zpool: str, zvol: str) -> Image:
+        """As `_known`; a volume of the pool without a record gets one."""
+        if zpool:
+            adopt(self._engine, self._pools, self._node, zpool, zvol)
+        return self._known(zvol)
 
     # --- answered now
 
@@ -395,11 +398,12 @@ class Commands:
         return {"attrs": self._store.attributes()}
 
     def _list_snapshots(self, request: wire.ListSnapshots) -> Fields:
-        image = self._known(request.zvol)
+        image = self._adopted(request.zpool, request.zvol)
         volume = self._pools.read_volume(image.volume)
         return {
             "body": [snapshot_row(snapshot) for snapshot in self._pools.read_history(image.volume).snapshots],
             "origin": "" if volume is None else volume.origin or "",
+            "machine": image.machine,
         }
 
     def _list_operations(self, request: wire.ListOperations) -> Fields:

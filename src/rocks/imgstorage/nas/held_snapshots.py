@@ -9,11 +9,21 @@ from rocks.devices.zfs.driver import PoolDriver
 from rocks.devices.zfs.facts import SnapshotFact
 from rocks.errors import Code, StateError, UserError
 from rocks.imgstorage.life.image import Image
+from rocks.imgstorage.life.names import HOLD_TAG
 from rocks.imgstorage.life.states import LOCAL, PULLING, UNMAPPED
 from rocks.wire.held_snapshots import read_tag
 from rocks.wire.imgstorage import HoldSnapshot, ReleaseSnapshot
 
 _log = logging.getLogger(__name__)
+
+
+def check_machine(image: Image, machine: str) -> None:
+    """StateError for the image of another machine than that with this UUID; empty: of any."""
+    if machine and image.machine not in ("", machine):
+        raise StateError(
+            f"ZVol {image.zvol} belongs to another machine ({image.machine}), which was removed or made anew",
+            code=Code.IMAGE_FOREIGN,
+        )
 
 
 class HeldSnapshots:
@@ -22,24 +32,23 @@ class HeldSnapshots:
     def __init__(
         self,
         pools: PoolDriver,
-        known: Callable[[str], Image],
+        find: Callable[[str, str], Image],
         present: Callable[[str, str], SnapshotFact],
     ) -> None:
-        """`present` makes the snapshot of the present content of an unmapped image, by its pool and name."""
+        """`find` returns an image by its pool, which may be empty, and its name.
+
+        `present` makes the snapshot of the present content of an unmapped image, by the same.
+        """
         self._pools = pools
-        self._known = known
+        self._find = find
         self._present = present
 
     def hold(self, request: HoldSnapshot) -> Mapping[str, Any]:
         """Hold a snapshot; its name and guid. StateError when the image is not as the request says."""
         if not request.tags or any(read_tag(tag) is None for tag in request.tags):
             raise UserError("the request has no tags of a snapshot of a machine; please report this")
-        image = self._known(request.zvol)
-        if request.machine and image.machine not in ("", request.machine):
-            raise StateError(
-                f"ZVol {image.zvol} belongs to another machine ({image.machine}), which was removed or made anew",
-                code=Code.IMAGE_FOREIGN,
-            )
+        image = self._find(request.zpool, request.zvol)
+        check_machine(image, request.machine)
         one = self._chosen(image, request)
         for tag in request.tags:
             self._pools.ensure_hold(image.volume, one.name, one.guid, tag)
@@ -47,37 +56,53 @@ class HeldSnapshots:
         return {"name": one.name, "guid": one.guid}
 
     def _chosen(self, image: Image, request: HoldSnapshot) -> SnapshotFact:
+        """The snapshot that is meant. A request that is repeated means the same one, whatever has come since."""
+        present = self._pools.read_history(image.volume).snapshots if self._exists(image) else ()
+        for one in present:
+            if one.guid == request.guid if request.guid else request.tags[0] in one.holds:
+                return one
         is_at_rest = image.owner is None and image.state == UNMAPPED
-        if not request.is_mapped and is_at_rest:
+        if not request.guid and not request.is_mapped and is_at_rest:
             return self._present(image.pool, image.zvol)
-        if request.is_mapped and image.owner is not None and image.state in (LOCAL, PULLING):
-            # the last one that was verified here; a later one may be on its way
-            guid = request.guid or image.base_guid
-            for one in self._pools.read_history(image.volume).snapshots:
-                if one.guid == guid:
+        if not request.guid and request.is_mapped and image.state in (LOCAL, PULLING):
+            for one in present:
+                if (
+                    one.guid == image.base_guid
+                ):  # the last one that was verified; a later one may be on its way
                     return one
         where = image.state if image.owner is None else f"{image.state} on {image.owner}"
         raise StateError(
-            f"ZVol {image.zvol} is {where}, and gets no snapshot now: its machine must be off and its changes written "
-            "back, or run from a complete copy on its host; `rocks list host storagemap` shows that"
+            f"ZVol {image.zvol} is {where}, and gets no snapshot now; `rocks list host storagemap` shows its state"
         )
 
+    def _exists(self, image: Image) -> bool:
+        volume = self._pools.read_volume(image.volume)
+        return volume is not None and image.volume_guid in (None, volume.guid)
+
     def release(self, request: ReleaseSnapshot) -> Mapping[str, Any]:
-        """Release the holds of a snapshot of a machine, or of all of them: retention may destroy the snapshots."""
-        image = self._known(request.zvol)
-        self._release(image, request.snapshot)
+        """Release the holds of a snapshot of a machine: retention may destroy the snapshots then."""
+        image = self._find("", request.zvol)
+        check_machine(image, request.machine)
+        self._release(image, request.snapshot, request.is_unfinished)
         return {"zvol": image.zvol}
 
-    def release_unmapped(self, image: Image) -> None:
-        """Release all of an image that no host has, and that is to be destroyed by force."""
-        if image.owner is None and image.state == UNMAPPED:
-            self._release(image, "")
-
-    def _release(self, image: Image, snapshot: str) -> None:
-        if self._pools.read_volume(image.volume) is None:
+    def release_for_destruction(self, image: Image) -> None:
+        """Release all of an image that is to be destroyed by force, and that nothing else keeps."""
+        if image.owner is not None or image.state != UNMAPPED or not self._exists(image):
             return
         for one in self._pools.read_history(image.volume).snapshots:
-            for hold in one.holds:
+            if one.clones or any(hold != HOLD_TAG and read_tag(hold) is None for hold in one.holds):
+                return
+        self._release(image, "", False)
+
+    def _release(self, image: Image, snapshot: str, only_unfinished: bool) -> None:
+        if not self._exists(image):
+            return
+        for one in self._pools.read_history(image.volume).snapshots:
+            # words before numbers: what is released in part is listed still
+            for hold in sorted(one.holds, key=lambda hold: hold[-1:].isdigit()):
                 tag = read_tag(hold)
-                if tag is not None and snapshot in ("", tag.snapshot):
+                if tag is None or snapshot not in ("", tag.snapshot):
+                    continue
+                if tag.is_unfinished or not only_unfinished:
                     self._pools.ensure_released(image.volume, one.name, one.guid, hold)

@@ -24,7 +24,8 @@ class Command(rocks.commands.Command):
     The volume.
     </arg>
     <param type='bool' name='force' default='no'>
-    yes: destroy it even if an abandoned host has changes that the NAS does not have, or the machine has snapshots.
+    yes: destroy it even if an abandoned host has changes that the NAS does not have, and with now=yes even if its
+    machine has snapshots.
     </param>
 
     <param type='bool' name='now' default='no'>

@@ -7,8 +7,8 @@ RollName = "kvm"
 
 class Command(rocks.commands.Command):
     """
-    Remove a snapshot of a virtual machine: its files on the host. A NAS releases its snapshots of the volumes; they go
-    when they are no longer among the last, hourly and daily ones.
+    Remove a snapshot of a virtual machine: its files on the host. A NAS releases its snapshots of the volumes, which
+    expire like those that it makes by itself.
 
     <arg type='string' name='host'>
     One virtual machine.
