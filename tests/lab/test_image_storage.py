@@ -57,7 +57,10 @@ def test_image_is_copied_to_its_host_and_written_back(images: ImageSite) -> None
     images.wait_for_state("unmapped")
     last = images.count_on_nas(site.count("vmh1", GUEST))
     refused = site.rocks("remove", "host", "storageimg", NAS, "tank", VOLUME, "now=yes")
-    assert refused.exit_status != 0 and "the snapshot counting of its machine is of it" in refused.error_text
+    assert (
+        refused.exit_status != 0
+        and "it is part of the snapshot counting of its machine" in refused.error_text
+    )
     restored = site.rocks("restore", *snapshot)
     assert restored.exit_status == 0, restored.error_text
     assert images.count_on_nas(counted) < last

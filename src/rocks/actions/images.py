@@ -23,6 +23,7 @@ from rocks.imgstorage.client import questions
 from rocks.imgstorage.client.asking import MAP_SECONDS
 from rocks.process import run, run_checked
 from rocks.wire.image_bases import is_base
+from rocks.wire.imgstorage import DelZvol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -215,9 +216,9 @@ def remove_image(
 ) -> int:
     """Destroy the volume with its snapshots after its grace period; returns the hours of that.
 
-    0 with `now`, or where the NAS has none: it is gone then. StateError while it is mapped or has clones, or, without
-    `force`, while the copy of a host has changes that the NAS lacks; BusyError when the destruction takes longer than
-    `GONE_SECONDS`.
+    0 with `now`, or where the NAS has none: it is gone then, with `force` and `now` also if its machine has snapshots.
+    StateError while it is mapped or has clones, or, without `force`, while the copy of a host has changes that the NAS
+    lacks; BusyError when the destruction takes longer than `GONE_SECONDS`.
     """
     check_pool_name(zpool)
     check_volume_name(volume)
@@ -225,7 +226,8 @@ def remove_image(
     hours = 0 if now or is_base(volume) else grace_hours(database, nas)
     lock_machine_of(database, nas, volume)
     with open_storage(database) as storage:
-        storage.ask(questions.delete_image(nas, zpool, volume, force, hours * 3600), MAP_SECONDS)
+        request = DelZvol(zpool, volume, force, hours * 3600, with_snapshots=force and now)
+        storage.ask(questions.delete_image(nas, request), MAP_SECONDS)
         if hours or dry_run.is_on():  # a dry run destroys nothing, and need not wait until it is gone
             return hours
         deadline = Deadline(GONE_SECONDS)

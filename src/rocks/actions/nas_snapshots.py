@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, NamedTuple
 
+from rocks import dry_run
 from rocks.actions.host_requests import error_of, open_fleet, perform_operations
 from rocks.actions.image_bases import older_nas
 from rocks.actions.moving_images import Watching, pull_each
@@ -21,7 +22,7 @@ from rocks.imgstorage.bus import NoAnswerError
 from rocks.imgstorage.client import questions
 from rocks.imgstorage.client.asking import MAP_SECONDS
 from rocks.wire.agent import FreezeGuest, ThawGuest
-from rocks.wire.held_snapshots import moment_tag, part_tag, read_tag, unfinished_tag
+from rocks.wire.held_snapshots import moment_tag, new_run, part_tag, read_tag, unfinished_tag
 from rocks.wire.imgstorage import HoldSnapshot, ReleaseSnapshot
 from rocks.wire.snapshots import FROZEN, MACHINE_OFF
 
@@ -53,6 +54,7 @@ class Part(NamedTuple):
     total: int
     moment: str
     is_unfinished: bool
+    run: str
 
 
 class _Marked(NamedTuple):
@@ -102,17 +104,19 @@ def _parts(disk: DiskLocation, rows: Sequence[SnapshotRow]) -> Iterator[tuple[st
         tags = [tag for hold in row.tags if (tag := read_tag(hold)) is not None]
         for name in dict.fromkeys(tag.snapshot for tag in tags):
             own = [tag for tag in tags if tag.snapshot == name]
-            number, total = max((tag.number, tag.total) for tag in own)
+            number, total, run = max((tag.number, tag.total, tag.run) for tag in own)
             moment = next((tag.word for tag in own if tag.word and not tag.is_unfinished), "")
-            yield name, Part(disk, row, number, total, moment, any(tag.is_unfinished for tag in own))
+            yield name, Part(disk, row, number, total, moment, any(tag.is_unfinished for tag in own), run)
 
 
 def is_complete(parts: Sequence[Part]) -> bool:
-    """Whether the snapshot has all disks, each once."""
-    return bool(parts) and [part.number for part in parts] == list(range(1, parts[-1].total + 1))
+    """Whether the snapshot has all disks, each once, and all of one run."""
+    numbers = [part.number for part in parts]
+    is_of_one_run = len({(part.run, part.total) for part in parts}) == 1
+    return is_of_one_run and numbers == list(range(1, parts[0].total + 1))
 
 
-def images_of(database: Database, vm: VirtualMachine) -> list[ImageSpec]:
+def images_of_machine(database: Database, vm: VirtualMachine) -> list[ImageSpec]:
     """The images of the machine's disks; empty for a machine without a NAS. StateError when only some are on a NAS."""
     images = plan_images(vm, disk_locations(database, [vm.name]))
     if images and len(images) != len(vm.disks):
@@ -158,7 +162,7 @@ def add(
                 _release_images(storage, images, snapshot)
             raise
         _complete(storage, images, snapshot, marked)
-    return marked.notes
+    return () if dry_run.is_on() else marked.notes
 
 
 def _check_states(storage: StorageClient, images: Sequence[ImageSpec], states: Sequence[str]) -> None:
@@ -172,15 +176,16 @@ def _check_states(storage: StorageClient, images: Sequence[ImageSpec], states: S
         if row is None or row.state in states:
             continue
         where = row.state if row.remotehost is None else f"{row.state} on {row.remotehost}"
-        if states == _AT_REST:
-            what = (
-                f"not unmapped: rocks stop host vm {image.vm} terminate=true waits until it is written back"
-            )
+        if row.state == "blocked":
+            what = f"{row.reason}; rocks list host storagemap {image.nas}"
         elif row.state == "remote":
-            what = "not local: its host gets no copy of it (img_sync), so the machine must be off"
+            what = "its host gets no copy of it (img_sync), so the machine must be off"
+        elif states == _AT_REST and row.state in ("returning", *_COPIED):
+            what = f"rocks stop host vm {image.vm} terminate=true waits until it is written back"
         else:
-            what = f"not local: rocks list host storageop {image.nas} shows its progress"
-        raise StateError(f"{image.nas}:{image.volume} of {image.vm} is {where}, {what}")
+            what = f"rocks list host storageop {image.nas} shows what goes on"
+        must = "and must be unmapped" if states == _AT_REST else "and must be local"
+        raise StateError(f"{image.nas}:{image.volume} of {image.vm} is {where}, {must}: {what}")
 
 
 def _mark_running(
@@ -231,35 +236,45 @@ def _mark(
     storage: StorageClient, images: Sequence[ImageSpec], snapshot: str, *, is_mapped: bool
 ) -> list[str]:
     """Hold a snapshot of each, which is not one of the machine yet; their guids."""
-    tags = (unfinished_tag(snapshot),)
-    return [_hold(storage, image, tags, is_mapped=is_mapped) for image in images]
+    tags = [(unfinished_tag(snapshot),)] * len(images)
+    return _hold_each(storage, images, tags, is_mapped=is_mapped)
 
 
 def _complete(storage: StorageClient, images: Sequence[ImageSpec], snapshot: str, marked: _Marked) -> None:
     """Have them be one of the machine, from the last request on."""
-    for number, (image, guid) in enumerate(zip(images, marked.guids, strict=True), start=1):
-        tags = () if marked.moment is None else (moment_tag(snapshot, marked.moment),)
-        _hold(storage, image, (*tags, part_tag(snapshot, number, len(images))), guid=guid)
+    moment = () if marked.moment is None else (moment_tag(snapshot, marked.moment),)
+    run, total = new_run(), len(images)
+    tags = [(*moment, part_tag(snapshot, run, number, total)) for number in range(1, total + 1)]
+    _hold_each(storage, images, tags, guids=marked.guids)
     _release_images(storage, images, snapshot)
 
 
-def _hold(
+def _hold_each(
     storage: StorageClient,
-    image: ImageSpec,
-    tags: tuple[str, ...],
+    images: Sequence[ImageSpec],
+    tags: Sequence[tuple[str, ...]],
     *,
     is_mapped: bool = False,
-    guid: str = "",
-) -> str:
-    request = HoldSnapshot(image.volume, image.zpool, tags, is_mapped, guid, image.machine)
-    try:
-        return storage.ask(questions.hold_snapshot(image.nas, request), MAP_SECONDS).guid
-    except RocksError as error:
-        if error.code is not Code.IMAGE_UNKNOWN:
-            raise
-        raise StateError(
-            f"{image.nas} has no image {image.volume}: {image.vm} was never started", code=error.code
-        ) from None
+    guids: Sequence[str] = (),
+) -> list[str]:
+    """Hold a snapshot of each image with its tags, all at once; their guids. Raises the first error."""
+    asked = {}
+    for number, image in enumerate(images):
+        guid = guids[number] if guids else ""
+        request = HoldSnapshot(image.volume, image.zpool, tags[number], is_mapped, guid, image.machine)
+        asked[image.volume] = questions.hold_snapshot(image.nas, request)
+    answers = storage.ask_each(asked, _FROZEN_SECONDS)
+    held = []
+    for image in images:
+        answer = answers[image.volume]
+        if isinstance(answer, RocksError):
+            if answer.code is not Code.IMAGE_UNKNOWN:
+                raise answer
+            raise StateError(
+                f"{image.nas} has no image {image.volume}: {image.vm} was never started", code=answer.code
+            )
+        held.append(answer.guid)
+    return held
 
 
 def _release_images(storage: StorageClient, images: Sequence[ImageSpec], snapshot: str) -> None:
@@ -303,9 +318,11 @@ def restore(
         elif len(failed) < len(parts):
             what = "is not restored, or in part: repeat the command before a start"
         raise CLASSES[failed[0].family](f"{vm.name} {what}: {failed[0]}", code=failed[0].code)
+    if dry_run.is_on():
+        return ()
     disks = ", ".join(f"{part.disk.nas}:{volume_name(vm.name, part.disk.number)}" for part in parts)
     with_it = f", with the later snapshots {', '.join(later)}" if later else ""
-    return (f"the former content of {disks} stays there under a name with -before-{with_it}",)
+    return (f"the former content of {disks} stays on the NAS, as VOLUME-before-NUMBER{with_it}",)
 
 
 def remove(database: Database, vm: VirtualMachine, parts: Sequence[Part], snapshot: str) -> None:

@@ -133,7 +133,7 @@ def _check_snapshots(
 ) -> None:
     chosen = [vm for vm in machines if any(not (disk.is_mapped or disk.is_block) for disk in vm.disks)]
     if not chosen:
-        return  # only image files of hosts have snapshots
+        return  # those on NASes are checked with the volumes
     found, silent = list_snapshots(database, [vm.name for vm in chosen])
     for vm in chosen:
         try:

@@ -248,7 +248,7 @@ def remove_snapshot(database: Database, name: str, snapshot: str) -> None:
 
     UserError when there is none; the first error of the host or NAS otherwise.
     """
-    vm, _, _ = _locked(database, name)
+    vm = _lock(database, name)
     found, parts = _named(database, vm, snapshot)
     if (vm.name, snapshot) in parts:
         from rocks.actions import nas_snapshots
@@ -261,16 +261,12 @@ def remove_snapshot(database: Database, name: str, snapshot: str) -> None:
 
 def _locked(database: Database, name: str) -> tuple[VirtualMachine, Lease | None, list[ImageSpec]]:
     """The machine, its lease if it is held, and the images of its disks if these are on NASes."""
-    table.load_vms(database, [name])
-    for error in lock_vms(database, [name]).values():
-        raise error
-    (vm,) = table.load_vms(database, [name])
-    container_of(vm)
+    vm = _lock(database, name)
     images: list[ImageSpec] = []
     if any(disk.is_mapped for disk in vm.disks):
         from rocks.actions import nas_snapshots
 
-        images = nas_snapshots.images_of(database, vm)
+        images = nas_snapshots.images_of_machine(database, vm)
     for disk in vm.disks:
         if disk.is_block and not images:
             raise StateError(
@@ -282,12 +278,19 @@ def _locked(database: Database, name: str) -> tuple[VirtualMachine, Lease | None
     return vm, lease if lease is not None and lease.is_held else None, images
 
 
+def _lock(database: Database, name: str) -> VirtualMachine:
+    table.load_vms(database, [name])
+    for error in lock_vms(database, [name]).values():
+        raise error
+    (vm,) = table.load_vms(database, [name])
+    container_of(vm)
+    return vm
+
+
 def _snapshots_of(database: Database, vm: VirtualMachine) -> tuple[list[Snapshot], nas_snapshots.Parts]:
     found, parts, errors = _listed(database, [vm.name])
     for place, error in errors.items():
-        if isinstance(error, StateError):  # a NAS of an earlier release
-            raise error
-        raise HostError(f"the snapshots of {vm.name} are not known: {place} does not answer ({error})")
+        raise HostError(f"the snapshots of {vm.name} on {place} are not known: {error}")
     return found, parts
 
 

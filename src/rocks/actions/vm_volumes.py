@@ -153,10 +153,11 @@ def _destroy(storage: StorageClient, disks: Sequence[DiskLocation], uuids: Mappi
     from rocks.imgstorage.bus import NoAnswerError
     from rocks.imgstorage.client import questions
     from rocks.imgstorage.client.asking import MAP_SECONDS
+    from rocks.wire.imgstorage import DelZvol
 
     requests = {
         str(number): questions.delete_image(
-            disk.nas, disk.zpool, volume_name(disk.vm, disk.number), False, 0, uuids[disk.vm]
+            disk.nas, DelZvol(disk.zpool, volume_name(disk.vm, disk.number), machine=uuids[disk.vm])
         )
         for number, disk in enumerate(disks)
     }

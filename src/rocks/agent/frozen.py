@@ -1,4 +1,4 @@
-"""Which guests of this host may have frozen file systems, since the end of a freeze was not confirmed."""
+"""Guests with frozen file systems: frozen from one request to another, or perhaps still, after an unconfirmed thaw."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ def freeze_guest(host: Host, operation: FreezeGuest) -> Change:
     """
     name, token = operation.name, operation.token
     require_changeable(host.domains(), name, token)
+    check_is_thawed(host, name, token)  # a command that was killed may have frozen it
     with freezing(host, name, token) as freeze:
         if freeze.problem is None:
             freeze.hold()
@@ -37,7 +38,11 @@ def freeze_guest(host: Host, operation: FreezeGuest) -> Change:
 def thaw_guest(host: Host, operation: ThawGuest) -> Change:
     """End a freeze of `freeze_guest`. StateError when the file systems were not frozen until now."""
     name, mark = operation.name, _mark(host, operation.name)
-    was_marked = mark.exists()
+    require_changeable(host.domains(), name, operation.token)
+    try:
+        was_marked = mark.read_text() == str(operation.token)
+    except OSError:
+        was_marked = False
     thawed = host.domains().thaw(name)  # whatever the marker file says
     if thawed is None:
         Thawer(name, mark).leave_to()  # the one that waits since the freeze begins after 90 seconds

@@ -112,7 +112,8 @@ class UnmapZvol:
 class DelZvol:
     """Destroy an unmapped image; with `force` even if a host's copy has changes that the NAS does not have.
 
-    Until `grace_seconds` have passed it can be restored; 0 destroys it now, also one that is in its grace period. With
+    Until `grace_seconds` have passed it can be restored; 0 destroys it now, also one that is in its grace period.
+    `with_snapshots`: the snapshots of its machine are destroyed with it, and do not prevent that. With
     `machine`, a UUID, the image of another virtual machine stays. A NAS of an earlier release ignores the UUID; such a
     NAS lists its images without their machines.
     """
@@ -122,6 +123,7 @@ class DelZvol:
     force: bool = False
     grace_seconds: int = 0
     machine: str = ""
+    with_snapshots: bool = False
 
 
 @dataclass(frozen=True)
@@ -240,7 +242,7 @@ class AbandonZvol:
 
 @dataclass(frozen=True)
 class ListSnapshots:
-    """Snapshots of an image; with `zpool`, a volume there that has no record yet gets one."""
+    """Snapshots of an image; with `zpool`, also of a volume there that has no record yet."""
 
     zvol: str
     zpool: str = ""

@@ -53,7 +53,9 @@ class Agent:
         return self.is_connected
 
     def freeze(self, name: str) -> str | None:
-        """All file systems of the guest."""
+        """All file systems of the guest; not twice."""
+        if self.steps[-1:] == ["frozen"]:
+            return "the guest agent is in the frozen state"
         self._write("frozen")
         return None
 
@@ -82,8 +84,11 @@ class PlayedThawer(freezing.Thawer):
     def dismiss(self) -> None:
         """Gone."""
 
-    def leave_to(self, line: bytes = b"") -> None:
+    def hold(self) -> None:
         """It waits."""
+
+    def leave_to(self) -> None:
+        """It thaws."""
 
 
 @pytest.fixture
@@ -164,7 +169,7 @@ def test_a_guest_that_runs_is_frozen_and_its_snapshot_restored(
         ["tuesday", NAS, "1", "complete", "yes"],
     ]
     ended = storage.rocks(*RESTORE_IT, "web", "monday")
-    assert ended.status == 0 and "web-vol stays there under a name with -before-" in ended.err
+    assert ended.status == 0 and "web-vol stays on the NAS, as VOLUME-before-NUMBER" in ended.err
     assert "with the later snapshots off, tuesday" in ended.err
     assert content(storage, "web-vol") == b"frozen"
     assert [row[0] for row in listed(storage, "web")] == ["monday"]
@@ -234,7 +239,7 @@ def run_two(agent: Agent, name: str, volumes: tuple[str, ...]) -> None:
 def test_what_an_interrupted_command_left_is_made_anew(
     agent: Agent, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    """Killed: the guest is thawed by its host, and the same command completes the snapshot."""
+    """The same command completes the snapshot, also when the guest is frozen still."""
     storage, name = agent.guests.storage, f"cut-{moment[:2]}"
     storage.add_vm(name, "vda", "vdb")
     run_two(agent, name, (f"{name}-vol", f"{name}-vol1"))
@@ -242,30 +247,31 @@ def test_what_an_interrupted_command_left_is_made_anew(
     class KilledError(BaseException):
         """The command is gone."""
 
-    holds = 0
-    real_hold = nas_snapshots.questions.hold_snapshot
+    calls = 0
+    real = nas_snapshots._hold_each
 
-    def hold(nas: str, request: object) -> object:
-        nonlocal holds
-        holds += 1
-        if holds == {"second hold": 2, "fourth hold": 4}.get(moment):
-            raise KilledError
-        return real_hold(nas, request)  # type: ignore[arg-type]
+    def hold_each(
+        storage: object, images: list[object], tags: list[object], **others: list[str]
+    ) -> list[str]:
+        nonlocal calls
+        calls += 1
+        if calls != {"second hold": 1, "fourth hold": 2}.get(moment):
+            return real(storage, images, tags, **others)  # type: ignore[arg-type]
+        real(storage, images[:1], tags[:1], **others)  # type: ignore[arg-type]
+        raise KilledError
 
     def die(*_: object, **__: object) -> object:
         raise KilledError
 
     with monkeypatch.context() as patch:
         patch.setattr(nas_snapshots, "_release_images", die)  # a killed command releases nothing
-        patch.setattr(nas_snapshots.questions, "hold_snapshot", hold)
+        patch.setattr(nas_snapshots, "_hold_each", hold_each)
         if "hold" not in moment:
             patch.setattr(nas_snapshots, {"pull": "pull_each", "thaw": "ThawGuest"}[moment], die)
         with pytest.raises(KilledError):
             storage.rocks(*ADD, name, "monday")
     files = {"pull": "0", "second hold": "1"}.get(moment, "2")
     assert listed(storage, name) == ([["monday", NAS, files, "incomplete", "no"]] if moment != "pull" else [])
-    if agent.steps[-1:] == ["frozen"]:
-        agent.thaw(name)  # by the host
     if moment != "pull":
         assert "may be running" in storage.refused(*RESTORE_IT, name, "monday")
     snap(storage, name, "monday")
@@ -289,7 +295,7 @@ def test_a_machine_made_anew_has_none_of_the_former_ones(agent: Agent) -> None:
         assert "anew has no snapshot monday; it has: none" in storage.refused(*command, "anew", "monday")
     assert "belongs to another machine" in storage.refused(*ADD, "anew", "monday")
     names = [one.holds for one in storage.images.nas.pools.read_history("tank/anew-vol").snapshots]
-    assert any("rocks-snapshot:monday:1-of-1" in holds for holds in names)
+    assert any(hold.endswith(":1-of-1") for holds in names for hold in holds)
 
 
 def test_a_snapshot_of_other_disks_is_left_alone(agent: Agent) -> None:
@@ -306,17 +312,45 @@ def test_a_snapshot_of_other_disks_is_left_alone(agent: Agent) -> None:
     assert "is not one of its present disks" in storage.refused(*RESTORE_IT, "less", "monday")
     storage.done(*REMOVE_IT, "less", "monday")
     assert listed(storage, "less") == []
+    # the former disk comes back with its part of the former snapshot, beside that of a new one of the name
+    snap(storage, "less", "monday")
+    storage.done("add", "host", "vm", "disk", "less", "disk=file:/images/less.vdb,vdb,virtio", "disksize=1")
+    storage.done("set", "host", "vm", "nas", "less", f"nas={NAS}", "zpool=tank", "index=1")
+    assert listed(storage, "less") == [["monday", NAS, "2", "incomplete", "no"]]
+    storage.done(*REMOVE_IT, "less", "monday")
+    assert listed(storage, "less") == []
+
+
+def test_several_disks_get_no_snapshot_of_a_freeze_that_has_ended(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host ended it before the NAS had all changes."""
+    storage = agent.guests.storage
+    storage.add_vm("late", "vda", "vdb")
+    run_two(agent, "late", ("late-vol", "late-vol1"))
+    pull = nas_snapshots.pull_each
+
+    def pull_each(*arguments: object) -> None:
+        pull(*arguments)  # type: ignore[arg-type]
+        if agent.steps[-1:] == ["frozen"]:
+            agent.thaw("late")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(nas_snapshots, "pull_each", pull_each)
+        assert "may be of different moments" in storage.rocks(*ADD, "late", "monday").err
+    assert listed(storage, "late") == []
+    stop(agent, "late")
 
 
 def test_a_disk_with_snapshots_is_not_destroyed_by_mistake(agent: Agent) -> None:
-    """Nor moved, nor made anew; by force it is, also when its machine was removed."""
+    """By force it is."""
     storage = agent.guests.storage
     run(agent, "held")
     snap(storage, "held", "monday")
     stop(agent, "held")
     refused = storage.rocks("remove", "host", "storageimg", NAS, "tank", "held-vol", "now=yes")
-    assert refused.status == 1 and "the snapshot monday of its machine is of it" in refused.err
-    assert "rocks remove host vm snapshot HOST monday" in refused.err and "force=yes now=yes" in refused.err
+    assert refused.status == 1 and "it is part of the snapshot monday of its machine" in refused.err
+    assert "rocks remove host vm snapshot HOST monday" in refused.err
     refused = storage.rocks("remove", "host", "storageimg", NAS, "tank", "held-vol", "force=yes")
     assert refused.status == 1 and "the snapshot monday" in refused.err
     storage.images.wait_for_state("held-vol", "unmapped")
@@ -347,7 +381,7 @@ def test_what_has_no_snapshot(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> 
         storage.done(*REMOVE_IT, "full", "monday")
         agent.steps.clear()
     else:
-        assert "not local: rocks list host storageop" in early.err
+        assert "and must be local: rocks list host storageop" in early.err
     with monkeypatch.context() as patch:
         patch.setattr(nas_snapshots, "pull_each", no_pull)
         assert "the NAS is full" in storage.rocks(*ADD, "full", "monday").err

@@ -12,7 +12,7 @@ from rocks.errors import Code, StateError
 from rocks.imgstorage.client import Query, questions
 from rocks.imgstorage.client.answers import ImageRow, MadeVolume
 from rocks.imgstorage.client.dry_requests import _STEPS, dry_answer
-from rocks.wire.imgstorage import ACTIONS, MapZvol
+from rocks.wire.imgstorage import ACTIONS, DelZvol, MapZvol
 
 FREE = ImageRow("free", "tank", "idle", "", remotehost=None)
 MAPPED = ImageRow("mapped", "tank", "local", "", remotehost="vmh1")
@@ -53,7 +53,7 @@ def test_a_map_is_printed_and_its_device_taken_as_made(lines: list[str]) -> None
     [
         (lambda: questions.unmap_image("nas", "absent"), Code.IMAGE_UNKNOWN),
         (lambda: questions.unmap_image("nas", "free"), Code.IMAGE_NOT_MAPPED),
-        (lambda: questions.delete_image("nas", "tank", "mapped", False, 0), Code.IMAGE_MAPPED),
+        (lambda: questions.delete_image("nas", DelZvol("tank", "mapped")), Code.IMAGE_MAPPED),
         (lambda: questions.cancel_image("nas", "absent"), Code.IMAGE_UNKNOWN),
     ],
 )
@@ -67,7 +67,7 @@ def test_an_image_that_is_not_as_needed_is_refused_as_by_its_nas(
 
 
 def test_removals_and_settings_are_printed(lines: list[str]) -> None:
-    assert dry_answer(questions.delete_image("nas", "tank", "free", False, 7200), ask) is None
+    assert dry_answer(questions.delete_image("nas", DelZvol("tank", "free", grace_seconds=7200)), ask) is None
     assert dry_answer(questions.unmap_image("nas", "mapped"), ask) is None
     found = dry_answer(questions.set_image_attributes("nas", "free", {"persistent": "no"}), ask)
     assert found.persistent is False

@@ -17,7 +17,7 @@ from rocks.wire.snapshots import FROZEN
 from tests.unit.imgstorage.test_clones import Nas
 
 ZVOL, VOLUME, MACHINE = "web-vol", "tank/web-vol", "11111111-2222-3333-4444-555555555555"
-PART = part_tag("monday", 1, 2)
+PART = part_tag("monday", "0123abcd", 1, 2)
 
 
 @pytest.fixture
@@ -54,10 +54,15 @@ def snapshot(nas: Nas, name: str) -> SnapshotFact:
 
 
 def test_tags_state_what_they_are_for() -> None:
-    assert read_tag(PART) == Tag("monday", 1, 2) and read_tag(moment_tag("a-b_c", FROZEN)) == Tag(
-        "a-b_c", word=FROZEN
-    )
-    for other in ("imgstore_base", "rocks-snapshot:monday:1-of-0", "rocks-snapshot:a b:1-of-1", f"{PART}\n"):
+    assert read_tag(PART) == Tag("monday", 1, 2, run="0123abcd") and read_tag(
+        moment_tag("a-b_c", FROZEN)
+    ) == Tag("a-b_c", word=FROZEN)
+    for other in (
+        "imgstore_base",
+        "rocks-snapshot:monday:0123abcd:1-of-0",
+        "rocks-snapshot:monday:1-of-1",
+        f"{PART}\n",
+    ):
         assert read_tag(other) is None
 
 
@@ -67,7 +72,7 @@ def test_at_rest_it_is_one_of_the_present_content(nas: Nas) -> None:
     assert answer == holder(nas).hold(HoldSnapshot(ZVOL, "tank", (PART,), machine=MACHINE))
     assert held(nas) == {"first": (PART,)} and answer["guid"] == snapshot(nas, "first").guid
     nas.pools.write(VOLUME, b"more")
-    later = holder(nas).hold(HoldSnapshot(ZVOL, "tank", (part_tag("tuesday", 1, 1),)))
+    later = holder(nas).hold(HoldSnapshot(ZVOL, "tank", (part_tag("tuesday", "0123abcd", 1, 1),)))
     assert later["name"] != "first" and len(held(nas)) == 2
     holder(nas).release(ReleaseSnapshot(ZVOL, "monday"))
     assert list(held(nas)) == [later["name"]]

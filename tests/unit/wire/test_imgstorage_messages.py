@@ -32,10 +32,12 @@ REQUESTS = [
     wire.ListBases(),
     wire.CloneZvols("tank", (wire.NewClone("a-vol", "b@base", 2**30), wire.NewClone("c-vol")), True),
     wire.FreezeZvols("tank", ("a-vol", "b-vol")),
-    wire.HoldSnapshot("a-vol", "tank", ("rocks-snapshot:monday:1-of-1",), True, "123", "11111111-uuid"),
+    wire.HoldSnapshot(
+        "a-vol", "tank", ("rocks-snapshot:monday:0123abcd:1-of-1",), True, "123", "11111111-uuid"
+    ),
     wire.ReleaseSnapshot("a-vol", "monday", True, "11111111-uuid"),
     wire.UnmapZvol("a-vol"),
-    wire.DelZvol("tank", "a-vol", force=True),
+    wire.DelZvol("tank", "a-vol", force=True, with_snapshots=True),
     wire.UndeleteZvol("a-vol"),
     wire.GrowZvol("tank", "a-vol", 50 * 2**30, "11111111-uuid"),
     wire.ListCopies(),

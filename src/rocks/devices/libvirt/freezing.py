@@ -1,4 +1,4 @@
-"""File systems of a guest that are frozen while a `with` lasts, and thawed whatever becomes of this process."""
+"""File systems of a guest that are frozen for a `with`, or longer, and thawed whatever becomes of this process."""
 
 from __future__ import annotations
 
@@ -52,14 +52,23 @@ class Thawer:
             self._process.stdin.flush()
         finish(self._process, _END_SECONDS)
 
-    def leave_to(self, line: bytes = b"") -> None:
-        """The guest is not known to be thawed: the other process goes on with that, also when this one ends.
+    def hold(self) -> None:
+        """The guest stays frozen: the other process thaws it when the marker file is gone, or after its longest time.
 
-        With the line `hold`, it waits until the marker file is removed, or a freeze has lasted too long.
+        ToolError when that process has ended.
         """
         assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(b"hold\n")
+            self._process.stdin.flush()
+        except OSError:
+            raise ToolError("the process that would thaw them has ended") from None
+        self.leave_to()
+
+    def leave_to(self) -> None:
+        """The guest is not known to be thawed: the other process goes on with that, also when this one ends."""
+        assert self._process.stdin is not None
         with contextlib.suppress(OSError):
-            self._process.stdin.write(line)
             self._process.stdin.close()
         self._process.returncode = (
             0  # it outlives this process; the destructor of `Popen` would warn about that
@@ -123,7 +132,7 @@ class Frozen:
     def hold(self) -> None:
         """Leave it frozen after the `with`, until the marker file is removed, or for `thawer.LONGEST_SECONDS`."""
         if self._thawer is not None:
-            self._thawer.leave_to(b"hold\n")
+            self._thawer.hold()
             self._thawer = None
 
     def _dismiss(self, thawer: Thawer) -> None:

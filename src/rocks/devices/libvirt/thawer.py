@@ -5,7 +5,7 @@ that freezes later than it was waited for. This process is in a session of its o
 is frozen. The line `thawed` on standard input ends it; when the input ends without it, or after `LONGEST_SECONDS`, it
 thaws, and repeats that until the guest agent has answered or the guest has ended, for `TRY_SECONDS`. It removes the
 marker file MARK, if one is given, when it was answered or the guest has ended. After the line `hold`, the end of the
-input means nothing: another process thaws, and removes the marker file.
+input means nothing: another process thaws, and removes the marker file, and this one thaws once more for certain.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def was_thawed(pipe: IO[bytes], seconds: float, mark: Optional[Path] = None) -> bool:
-    """Whether the line `thawed` came before the pipe and the time ended; after `hold`, whether the mark went."""
+    """Whether the line `thawed` came before the pipe and the time ended; after `hold` False."""
     received = b""
     deadline = Deadline(seconds)
     while not deadline.passed():
@@ -57,18 +57,16 @@ def was_thawed(pipe: IO[bytes], seconds: float, mark: Optional[Path] = None) -> 
         if b"thawed\n" in received:
             return True
         if b"hold\n" in received and mark is not None:
-            return _was_removed(mark, deadline)
+            _wait_until_removed(mark, deadline)
+            return False
         if not more:
             return False
     return False
 
 
-def _was_removed(mark: Path, deadline: Deadline) -> bool:
-    while not deadline.passed():
-        if not mark.exists():
-            return True
+def _wait_until_removed(mark: Path, deadline: Deadline) -> None:
+    while mark.exists() and not deadline.passed():
         wait_seconds(_LOOK_SECONDS)
-    return False
 
 
 def thaw(connect: Callable[[], DomainDriver], name: str, seconds: float) -> bool:

@@ -208,11 +208,9 @@ def grow_image(nas: str, request: wire.GrowZvol) -> Query[None]:
     return Query(nas, request, _nothing)
 
 
-def delete_image(
-    nas: str, zpool: str, zvol: str, force: bool, grace_seconds: int, machine: str = ""
-) -> Query[None]:
-    """Destroy it after its grace period; with `machine` only if it is not another one's."""
-    return Query(nas, wire.DelZvol(zpool, zvol, force, grace_seconds, machine), _nothing)
+def delete_image(nas: str, request: wire.DelZvol) -> Query[None]:
+    """Destroy it after its grace period."""
+    return Query(nas, request, _nothing)
 
 
 def undelete_image(nas: str, zvol: str) -> Query[None]:

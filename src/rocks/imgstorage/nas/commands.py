@@ -35,7 +35,13 @@ _log = logging.getLogger(__name__)
 
 Fields = Mapping[str, Any]
 
-_MAKES_VOLUMES = (wire.AddBase, wire.CloneZvols, wire.FreezeZvols, wire.HoldSnapshot)
+_MUST_BE_IN_TIME = (
+    wire.AddBase,
+    wire.CloneZvols,
+    wire.FreezeZvols,
+    wire.HoldSnapshot,
+    wire.ReleaseSnapshot,
+)
 """Requests without an event that change something, which a command that was given up must not do later."""
 
 PAGE_BYTES = 512 * 1024
@@ -139,7 +145,7 @@ class Commands:
         """Requests without an event are not recorded: a repeated one is performed again, which changes nothing."""
         try:
             request = self._permitted(message, sender)
-            if isinstance(request, _MAKES_VOLUMES):
+            if isinstance(request, _MUST_BE_IN_TIME):
                 _check_deadline(message)
             body = write_success(message.action, self._answers[type(request)](request), op_id=op_id)
         except RocksError as error:
@@ -250,7 +256,7 @@ class Commands:
         adopt(self._engine, self._pools, self._node, request.zpool, request.zvol)
         image = self._known(request.zvol)
         self._check_meant(image, request.zpool, request.machine)
-        if request.force and not request.grace_seconds:
+        if request.with_snapshots:
             self._held.release_for_destruction(image)
         self._take(request.zvol, events.Delete(op_id, request.grace_seconds, request.force))
 
@@ -324,10 +330,12 @@ class Commands:
         return image
 
     def _adopted(self, zpool: str, zvol: str) -> Image:
-        """As `_known`; a volume of the pool without a record gets one."""
+        """As `_known`; a volume of the pool without a record gets one. StateError for an image in another pool."""
         if zpool:
             adopt(self._engine, self._pools, self._node, zpool, zvol)
-        return self._known(zvol)
+        image = self._known(zvol)
+        self._check_meant(image, zpool or image.pool, "")
+        return image
 
     # --- answered now
 
@@ -398,12 +406,19 @@ class Commands:
         return {"attrs": self._store.attributes()}
 
     def _list_snapshots(self, request: wire.ListSnapshots) -> Fields:
-        image = self._adopted(request.zpool, request.zvol)
-        volume = self._pools.read_volume(image.volume)
+        image = self._engine.image_of(request.zvol)
+        if image is None and not request.zpool:
+            image = self._known(request.zvol)
+        # without a record its machine is that of the volume; a question makes no record
+        name = f"{request.zpool}/{request.zvol}" if image is None else image.volume
+        volume = self._pools.read_volume(name)
+        if image is None and volume is None:
+            image = self._known(request.zvol)
+        machine = standing_grant(volume).machine if image is None and volume is not None else ""
         return {
-            "body": [snapshot_row(snapshot) for snapshot in self._pools.read_history(image.volume).snapshots],
+            "body": [snapshot_row(snapshot) for snapshot in self._pools.read_history(name).snapshots],
             "origin": "" if volume is None else volume.origin or "",
-            "machine": image.machine,
+            "machine": machine if image is None else image.machine,
         }
 
     def _list_operations(self, request: wire.ListOperations) -> Fields:

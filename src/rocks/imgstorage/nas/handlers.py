@@ -312,8 +312,7 @@ def _holders(snapshot: SnapshotFact) -> List[str]:
     names = dict.fromkeys(tag.snapshot for tag in held.values() if tag is not None)
     return [
         *(
-            f"the snapshot {name} of its machine is of it (rocks remove host vm snapshot HOST {name} releases it; if "
-            "there is no such machine, or the volume is what a restore has left, force=yes now=yes destroys both)"
+            f"it is part of the snapshot {name} of its machine: rocks remove host vm snapshot HOST {name}"
             for name in names
         ),
         *(f"{snapshot.name} is held by {hold}" for hold, tag in held.items() if tag is None),

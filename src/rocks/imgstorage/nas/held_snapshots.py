@@ -59,7 +59,8 @@ class HeldSnapshots:
         """The snapshot that is meant. A request that is repeated means the same one, whatever has come since."""
         present = self._pools.read_history(image.volume).snapshots if self._exists(image) else ()
         for one in present:
-            if one.guid == request.guid if request.guid else request.tags[0] in one.holds:
+            is_named = one.guid == request.guid if request.guid else request.tags[0] in one.holds
+            if is_named:
                 return one
         is_at_rest = image.owner is None and image.state == UNMAPPED
         if not request.guid and not request.is_mapped and is_at_rest:
@@ -99,10 +100,8 @@ class HeldSnapshots:
         if not self._exists(image):
             return
         for one in self._pools.read_history(image.volume).snapshots:
-            # words before numbers: what is released in part is listed still
-            for hold in sorted(one.holds, key=lambda hold: hold[-1:].isdigit()):
-                tag = read_tag(hold)
-                if tag is None or snapshot not in ("", tag.snapshot):
-                    continue
-                if tag.is_unfinished or not only_unfinished:
+            tags = [(tag, hold) for hold in one.holds if (tag := read_tag(hold)) is not None]
+            # what marks it as unfinished goes last: what is released in part can be released again
+            for tag, hold in sorted(tags, key=lambda pair: pair[0].is_unfinished):
+                if snapshot in ("", tag.snapshot) and (tag.is_unfinished or not only_unfinished):
                     self._pools.ensure_released(image.volume, one.name, one.guid, hold)

@@ -278,7 +278,7 @@ def test_clones(world: World) -> None:
         pools.ensure_volume_gone(golden, golden_guid, [("base", base.guid)], may_lose_bytes=None)
 
     later = take_snapshot(world, clone, "later")
-    assert pools.ensure_hold(golden, "base", base.guid, "rocks-snapshot:monday:1-of-1").changed
+    assert pools.ensure_hold(golden, "base", base.guid, "rocks-snapshot:monday:0123abcd:1-of-1").changed
     assert pools.ensure_promoted(clone, fact.guid).changed
     assert not pools.ensure_promoted(clone, fact.guid).changed
     turned = pools.read_volume(golden)
@@ -286,8 +286,8 @@ def test_clones(world: World) -> None:
     snapshots = pools.read_history(clone).snapshots
     assert [(known.name, known.guid) for known in snapshots] == [("base", base.guid), ("later", later.guid)]
     assert pools.read_history(golden).snapshots == ()
-    assert snapshots[0].holds == ("rocks-snapshot:monday:1-of-1",)
-    assert pools.ensure_released(clone, "base", base.guid, "rocks-snapshot:monday:1-of-1").changed
+    assert snapshots[0].holds == ("rocks-snapshot:monday:0123abcd:1-of-1",)
+    assert pools.ensure_released(clone, "base", base.guid, "rocks-snapshot:monday:0123abcd:1-of-1").changed
     assert pools.ensure_renamed(clone, fact.guid, f"{world.here}/new-vol").changed
     moved = pools.read_volume(golden)
     assert moved is not None and moved.origin == f"{world.here}/new-vol@base"

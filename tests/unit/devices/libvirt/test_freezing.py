@@ -12,6 +12,7 @@ from typing import Any
 import libvirt  # noqa: TID251 - its errors are played
 import pytest
 
+from rocks.clock import monotonic_seconds
 from rocks.devices.libvirt import thawer
 from rocks.devices.libvirt.domains import Domains
 from rocks.devices.libvirt.driver import NothingFrozenError
@@ -58,8 +59,11 @@ class Guest:
             def dismiss(self) -> None:
                 guest.steps.append("dismiss")
 
-            def leave_to(self, line: bytes = b"") -> None:
-                guest.steps.append(line.decode().strip() or "leave")
+            def hold(self) -> None:
+                guest.steps.append("hold")
+
+            def leave_to(self) -> None:
+                guest.steps.append("leave")
 
         return Played()
 
@@ -155,8 +159,29 @@ def test_a_process_that_takes_too_long_counts_as_dead() -> None:
     os.close(writing)
 
 
+def test_a_freeze_that_nobody_would_end_is_not_held() -> None:
+    """The other process has died: the guest is thawed, and it is an error."""
+
+    class Dead(Thawer):
+        def __init__(self, name: str) -> None:
+            pass
+
+        def hold(self) -> None:
+            raise ToolError("the process that would thaw them has ended")
+
+        def dismiss(self) -> None:
+            pass
+
+    guest = Guest()
+    with pytest.raises(ToolError), Frozen(guest, NAME, Dead) as freeze:  # type: ignore[arg-type]
+        freeze.hold()
+    assert guest.steps == ["freeze", "thaw"]
+
+
 @pytest.mark.parametrize("is_removed", [True, False])
-def test_a_held_freeze_ends_with_its_mark_or_its_time(tmp_path: Path, is_removed: bool) -> None:
+def test_a_held_freeze_is_thawed_when_its_mark_is_gone_or_its_time_over(
+    tmp_path: Path, is_removed: bool
+) -> None:
     """The end of the input, that of the process that has frozen, ends nothing."""
     mark = tmp_path / NAME
     mark.write_text("7")
@@ -167,7 +192,9 @@ def test_a_held_freeze_ends_with_its_mark_or_its_time(tmp_path: Path, is_removed
     with os.fdopen(reading, "rb") as pipe:
         if remover is not None:
             remover.start()
-        assert thawer.was_thawed(pipe, 60 if is_removed else 0.4, mark) is is_removed
+        began = monotonic_seconds()
+        assert not thawer.was_thawed(pipe, 60 if is_removed else 0.4, mark)
+    assert 0.3 <= monotonic_seconds() - began < 30
 
 
 def test_it_thaws_until_the_agent_answers_or_the_guest_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,9 +13,9 @@ class Command(rocks.commands.Command):
     Image files are copied to files beside them. A copy takes the space of what the disk holds, and none where the file
     system shares blocks and the machine is off. On a NAS, snapshots of the volumes are kept, which take the space of
     what is written later. A machine that runs must have its whole image on its host; its NAS takes the changes
-    first, then its file systems are frozen until the NAS has the rest, some seconds. Without a guest agent only a
-    machine with one disk there gets a snapshot while it runs. Devices have none. The same command again repeats one
-    that was interrupted.
+    first, then its file systems are frozen until the NAS has the rest, some seconds. While a machine with several
+    disks on NASes runs, it gets a snapshot only if its guest agent answers. A machine with a disk that is a device
+    gets none. If the command was interrupted, repeat it.
 
     <arg type='string' name='host'>
     One virtual machine.

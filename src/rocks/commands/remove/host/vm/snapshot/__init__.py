@@ -7,8 +7,8 @@ RollName = "kvm"
 
 class Command(rocks.commands.Command):
     """
-    Remove a snapshot of a virtual machine: its files on the host. A NAS releases its snapshots of the volumes, which
-    expire like those that it makes by itself.
+    Remove a snapshot of a virtual machine: its files on the host. On a NAS, the snapshots of the volumes are no longer
+    held; it destroys them with its own old ones.
 
     <arg type='string' name='host'>
     One virtual machine.

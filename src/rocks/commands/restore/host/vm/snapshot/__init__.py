@@ -9,7 +9,8 @@ class Command(rocks.commands.Command):
     """
     Replace the disks of a virtual machine that is off by those of a snapshot, which stays. What image files have now
     is lost, unless another snapshot has it; after an interrupt the machine does not start until the command is
-    repeated. On a NAS, what the disks have now stays under another name, with the snapshots made after this one.
+    repeated. On a NAS, the present content stays as the volume VOLUME-before-NUMBER, with the snapshots made after
+    this one.
 
     <arg type='string' name='host'>
     One virtual machine.
