@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from rocks.clock import Deadline, wait_seconds
 from rocks.devices.zfs.fake.contents import Volume
 from rocks.devices.zfs.fake.pools import FakePools
 from rocks.errors import RocksError
@@ -163,6 +164,12 @@ class Owners:
         self._thread = threading.Thread(target=self._look, daemon=True)
         self._thread.start()
 
+    def wait_for_look(self) -> None:
+        """Until both have answered once; on a busy machine they may answer too late during the whole move."""
+        deadline = Deadline(60.0)
+        while not self.looks and not deadline.passed():
+            wait_seconds(0.1)
+
     def close(self) -> None:
         """Look no more."""
         self._ends.set()
@@ -236,6 +243,7 @@ def move_with_a_death(nases: Nases, zvol: str, victim: str, die_at: int) -> bool
         nases.passed = nases.moments(victim)
         if nases.has_died(victim) or not died:
             nases.start(victim)  # one that lives still waits for its moment
+        owners.wait_for_look()
     finally:
         owners.close()
     assert owners.looks > 0 and owners.both == 0
