@@ -23,7 +23,7 @@ from rocks.imgstorage.client import questions
 from rocks.imgstorage.client.asking import MAP_SECONDS
 from rocks.process import run, run_checked
 from rocks.wire.image_bases import is_base
-from rocks.wire.imgstorage import DelZvol
+from rocks.wire.imgstorage import DelZvol, RestoreZvol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -266,4 +266,4 @@ def restore_image(database: Database, nas: str, volume: str, snapshot: str, watc
     check_volume_name(volume)
     lock_machine_of(database, nas, volume)
     with open_storage(database) as storage:
-        storage.wait(questions.restore_image(nas, volume, snapshot), MAP_SECONDS, watcher)
+        storage.wait(questions.restore_image(nas, RestoreZvol(volume, snapshot)), MAP_SECONDS, watcher)

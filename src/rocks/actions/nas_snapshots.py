@@ -23,7 +23,7 @@ from rocks.imgstorage.client import questions
 from rocks.imgstorage.client.asking import MAP_SECONDS
 from rocks.wire.agent import FreezeGuest, ThawGuest
 from rocks.wire.held_snapshots import moment_tag, new_run, part_tag, read_tag, unfinished_tag
-from rocks.wire.imgstorage import HoldSnapshot, ReleaseSnapshot
+from rocks.wire.imgstorage import HoldSnapshot, ReleaseSnapshot, RestoreZvol
 from rocks.wire.snapshots import FROZEN, MACHINE_OFF
 
 if TYPE_CHECKING:
@@ -142,7 +142,8 @@ def add(
     interrupted command has left, for images that are being copied or written back, and when the disks would be of
     different moments; BusyError or another error of a NAS when it does not take the changes.
     """
-    if any(not part.is_unfinished for part in left):
+    # an interrupted command has left a disk without a number; a mark alone may be on parts of a complete snapshot
+    if left and (any(not part.is_unfinished for part in left) or all(part.number for part in left)):
         raise StateError(
             f"{vm.name} has a snapshot {snapshot} that is not one of its present disks: rocks remove host vm snapshot "
             f"{vm.name} {snapshot} removes it"
@@ -281,7 +282,7 @@ def _release_images(storage: StorageClient, images: Sequence[ImageSpec], snapsho
     """Release what marks a snapshot that is being made, of each disk. Raises the first error of a NAS."""
     asked = {
         image.volume: questions.release_snapshot(
-            image.nas, ReleaseSnapshot(image.volume, snapshot, True, image.machine)
+            image.nas, ReleaseSnapshot(image.volume, image.zpool, snapshot, True, image.machine)
         )
         for image in images
     }
@@ -303,7 +304,8 @@ def restore(
     """
     asked = {
         str(part.number): questions.restore_image(
-            part.disk.nas, volume_name(vm.name, part.disk.number), part.row.name, vm.uuid
+            part.disk.nas,
+            RestoreZvol(volume_name(vm.name, part.disk.number), part.row.name, vm.uuid, part.disk.zpool),
         )
         for part in parts
     }
@@ -332,10 +334,12 @@ def remove(database: Database, vm: VirtualMachine, parts: Sequence[Part], snapsh
 
 
 def _release(storage: StorageClient, vm: VirtualMachine, snapshot: str, parts: Sequence[Part]) -> None:
-    volumes = {volume_name(vm.name, part.disk.number): part.disk.nas for part in parts}
+    disks = {volume_name(vm.name, part.disk.number): part.disk for part in parts}
     asked = {
-        volume: questions.release_snapshot(nas, ReleaseSnapshot(volume, snapshot, machine=vm.uuid))
-        for volume, nas in volumes.items()
+        volume: questions.release_snapshot(
+            disk.nas, ReleaseSnapshot(volume, disk.zpool, snapshot, machine=vm.uuid)
+        )
+        for volume, disk in disks.items()
     }
     _raise_first(storage, asked)
 

@@ -203,7 +203,14 @@ class _ChannelStream:
 
     def send(self, data: bytes, deadline: Deadline) -> None:
         self._channel.settimeout(some_seconds(deadline))
-        self._channel.sendall(data)
+        try:
+            self._channel.sendall(data)
+        except TimeoutError:
+            raise
+        except (
+            OSError
+        ) as error:  # Paramiko's for a channel that the other side has closed has no type of its own
+            raise BrokenPipeError(str(error)) from None
 
     def receive(self, deadline: Deadline) -> bytes:
         self._channel.settimeout(some_seconds(deadline))

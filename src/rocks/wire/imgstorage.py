@@ -250,11 +250,15 @@ class ListSnapshots:
 
 @dataclass(frozen=True)
 class RestoreZvol:
-    """Make an earlier snapshot the current content. With `machine`, a UUID, another machine's image stays."""
+    """Make an earlier snapshot the current content; with `zpool`, also of a volume there that has no record yet.
+
+    With `machine`, a UUID, another machine's image stays.
+    """
 
     zvol: str
     snapshot: str
     machine: str = ""
+    zpool: str = ""
 
 
 @dataclass(frozen=True)
@@ -282,6 +286,7 @@ class ReleaseSnapshot:
     """
 
     zvol: str
+    zpool: str
     snapshot: str
     is_unfinished: bool = False
     machine: str = ""

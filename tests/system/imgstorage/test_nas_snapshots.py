@@ -298,6 +298,39 @@ def test_a_machine_made_anew_has_none_of_the_former_ones(agent: Agent) -> None:
     assert any(hold.endswith(":1-of-1") for holds in names for hold in holds)
 
 
+def test_a_nas_that_lost_its_records_has_the_snapshots(agent: Agent) -> None:
+    """They are listed, restored and removed before the machine has started again."""
+    storage = agent.guests.storage
+    for name in ("lost", "gone"):
+        run(agent, name)
+        snap(storage, name, "monday")
+        stop(agent, name)
+    storage.images.lose_records()
+    for name in ("lost", "gone"):
+        assert listed(storage, name) == [["monday", NAS, "1", "complete", "yes"]]
+    assert storage.rocks(*RESTORE_IT, "lost", "monday").status == 0
+    assert content(storage, "lost-vol") == b"frozen"
+    storage.done(*REMOVE_IT, "gone", "monday")
+    assert listed(storage, "gone") == []
+
+
+def test_unfinished_tags_that_were_left_do_not_endanger_a_complete_snapshot(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine has one disk less afterwards."""
+    storage = agent.guests.storage
+    storage.add_vm("mark", "vda", "vdb")
+    run_two(agent, "mark", ("mark-vol", "mark-vol1"))
+    with monkeypatch.context() as patch:
+        patch.setattr(nas_snapshots, "_release_images", lambda *_: None)
+        snap(storage, "mark", "monday")
+    assert listed(storage, "mark") == [["monday", NAS, "2", "complete", "yes"]]
+    stop(agent, "mark")
+    storage.done("set", "host", "vm", "nas", "mark", "nas=none", "index=1")
+    storage.done("remove", "host", "vm", "disk", "mark", "vdb")
+    assert "is not one of its present disks" in storage.refused(*ADD, "mark", "monday")
+
+
 def test_a_snapshot_of_other_disks_is_left_alone(agent: Agent) -> None:
     """The machine has one disk less by now: an add of the same name does not take it for an interrupted one."""
     storage = agent.guests.storage

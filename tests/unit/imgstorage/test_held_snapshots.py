@@ -74,7 +74,7 @@ def test_at_rest_it_is_one_of_the_present_content(nas: Nas) -> None:
     nas.pools.write(VOLUME, b"more")
     later = holder(nas).hold(HoldSnapshot(ZVOL, "tank", (part_tag("tuesday", "0123abcd", 1, 1),)))
     assert later["name"] != "first" and len(held(nas)) == 2
-    holder(nas).release(ReleaseSnapshot(ZVOL, "monday"))
+    holder(nas).release(ReleaseSnapshot(ZVOL, "tank", "monday"))
     assert list(held(nas)) == [later["name"]]
 
 
@@ -120,14 +120,14 @@ def test_a_repeated_request_means_the_same_snapshot(nas: Nas) -> None:
     put(nas, LOCAL, "vmc-0-0", snapshot(nas, "later").guid)
     assert holder(nas).hold(request)["name"] == "first"
     holder(nas).hold(HoldSnapshot(ZVOL, "tank", (PART,), guid=first.guid))
-    holder(nas).release(ReleaseSnapshot(ZVOL, "monday", is_unfinished=True))
+    holder(nas).release(ReleaseSnapshot(ZVOL, "tank", "monday", is_unfinished=True))
     assert held(nas) == {"first": (PART,)}
 
 
 def test_another_machine_of_the_name_releases_nothing(nas: Nas) -> None:
     holder(nas).hold(HoldSnapshot(ZVOL, "tank", (PART,)))
     with pytest.raises(StateError, match="belongs to another machine"):
-        holder(nas).release(ReleaseSnapshot(ZVOL, "monday", machine=MACHINE.replace("1", "9")))
+        holder(nas).release(ReleaseSnapshot(ZVOL, "tank", "monday", machine=MACHINE.replace("1", "9")))
     assert held(nas) == {"first": (PART,)}
 
 

@@ -35,7 +35,7 @@ REQUESTS = [
     wire.HoldSnapshot(
         "a-vol", "tank", ("rocks-snapshot:monday:0123abcd:1-of-1",), True, "123", "11111111-uuid"
     ),
-    wire.ReleaseSnapshot("a-vol", "monday", True, "11111111-uuid"),
+    wire.ReleaseSnapshot("a-vol", "tank", "monday", True, "11111111-uuid"),
     wire.UnmapZvol("a-vol"),
     wire.DelZvol("tank", "a-vol", force=True, with_snapshots=True),
     wire.UndeleteZvol("a-vol"),
@@ -53,7 +53,7 @@ REQUESTS = [
     wire.RetryZvol("a-vol"),
     wire.AbandonZvol("a-vol", "its host burnt", force=True),
     wire.ListSnapshots("a-vol"),
-    wire.RestoreZvol("a-vol", "img-1-2-20260101T000000Z"),
+    wire.RestoreZvol("a-vol", "img-1-2-20260101T000000Z", "11111111-uuid", "tank"),
     wire.ListOperations(),
     wire.OperationStatus("4711"),
     wire.ListDevices(),

@@ -238,9 +238,9 @@ def abandon_image(nas: str, zvol: str, reason: str) -> Query[None]:
     return Query(nas, wire.AbandonZvol(zvol, reason, force=True), _nothing)
 
 
-def restore_image(nas: str, zvol: str, snapshot: str, machine: str = "") -> Query[None]:
-    """Make an earlier snapshot the content; with `machine` only if the image is not another one's."""
-    return Query(nas, wire.RestoreZvol(zvol, snapshot, machine), _nothing)
+def restore_image(nas: str, request: wire.RestoreZvol) -> Query[None]:
+    """Make an earlier snapshot the content."""
+    return Query(nas, request, _nothing)
 
 
 def hold_snapshot(nas: str, request: wire.HoldSnapshot) -> Query[HeldRow]:

@@ -267,7 +267,7 @@ class Commands:
         check_machine(image, machine)
 
     def _restore(self, request: wire.RestoreZvol, op_id: str) -> None:
-        image = self._known(request.zvol)
+        image = self._adopted(request.zpool, request.zvol)
         check_machine(image, request.machine)
         found = self._pools.read_history(image.volume).snapshot(request.snapshot)
         if found is None:

@@ -82,7 +82,7 @@ class HeldSnapshots:
 
     def release(self, request: ReleaseSnapshot) -> Mapping[str, Any]:
         """Release the holds of a snapshot of a machine: retention may destroy the snapshots then."""
-        image = self._find("", request.zvol)
+        image = self._find(request.zpool, request.zvol)
         check_machine(image, request.machine)
         self._release(image, request.snapshot, request.is_unfinished)
         return {"zvol": image.zvol}
