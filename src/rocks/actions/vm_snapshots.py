@@ -178,7 +178,7 @@ def _check_runs(vm: VirtualMachine, lease: Lease, runs: bool) -> None:
     """StateError when its images are mapped, and no guest uses them."""
     if lease.state == SAVED:
         raise StateError(
-            f"{vm.name} is saved on {lease.host}, with its disks mapped there: continue it (rocks start host vm "
+            f"{vm.name} is saved on {lease.host}, with its disks mapped there: continue it (rocks restore host vm "
             f"{vm.name}), then repeat the command"
         )
     if not runs:
@@ -237,7 +237,7 @@ def _restore_on_nas(
             other.row.created > part.row.created
             for other in others
             for part in parts
-            if other.number == part.number
+            if other.disk.number == part.disk.number
         )
     ]
     return nas_snapshots.restore(database, vm, images, parts, sorted(later))

@@ -326,8 +326,11 @@ class Commands:
     def _known(self, zvol: str) -> Image:
         image = self._engine.image_of(zvol)
         if image is None:
-            raise StateError(f"ZVol {zvol} not found in database", code=Code.IMAGE_UNKNOWN)
+            raise self._unknown(zvol)
         return image
+
+    def _unknown(self, zvol: str) -> StateError:
+        return StateError(f"ZVol {zvol} not found in database", code=Code.IMAGE_UNKNOWN)
 
     def _adopted(self, zpool: str, zvol: str) -> Image:
         """As `_known`; a volume of the pool without a record gets one. StateError for an image in another pool."""
@@ -407,18 +410,18 @@ class Commands:
 
     def _list_snapshots(self, request: wire.ListSnapshots) -> Fields:
         image = self._engine.image_of(request.zvol)
-        if image is None and not request.zpool:
-            image = self._known(request.zvol)
-        # without a record its machine is that of the volume; a question makes no record
         name = f"{request.zpool}/{request.zvol}" if image is None else image.volume
-        volume = self._pools.read_volume(name)
-        if image is None and volume is None:
-            image = self._known(request.zvol)
-        machine = standing_grant(volume).machine if image is None and volume is not None else ""
+        volume = self._pools.read_volume(name) if image is not None or request.zpool else None
+        if image is not None:
+            machine = image.machine
+        elif volume is not None:
+            machine = standing_grant(volume).machine  # a question makes no record of it
+        else:
+            raise self._unknown(request.zvol)
         return {
             "body": [snapshot_row(snapshot) for snapshot in self._pools.read_history(name).snapshots],
             "origin": "" if volume is None else volume.origin or "",
-            "machine": machine if image is None else image.machine,
+            "machine": machine,
         }
 
     def _list_operations(self, request: wire.ListOperations) -> Fields:

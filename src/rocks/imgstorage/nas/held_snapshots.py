@@ -66,10 +66,9 @@ class HeldSnapshots:
         if not request.guid and not request.is_mapped and is_at_rest:
             return self._present(image.pool, image.zvol)
         if not request.guid and request.is_mapped and image.state in (LOCAL, PULLING):
+            # the last one that was verified; a later one may be on its way
             for one in present:
-                if (
-                    one.guid == image.base_guid
-                ):  # the last one that was verified; a later one may be on its way
+                if one.guid == image.base_guid:
                     return one
         where = image.state if image.owner is None else f"{image.state} on {image.owner}"
         raise StateError(
