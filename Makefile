@@ -58,10 +58,20 @@ test-guests: ## the cluster of `make demo-cluster`, started, stopped and removed
 demo-stop: ## end and remove everything that `make demo` and `make demo-cluster` started (root)
 	@[ ! -x /usr/bin/python3 ] || $(LAB) demo-stop
 
-test: ## set up, then every check and every test but those of lab, packages, installer and guests (root; about 25 minutes on 2 processors)
+# What needs neither the lab's machines nor something built before.
+HERE = not lab and not packages and not installer and not guests and not browser
+
+test: ## set up, then every check, and the main ways of every part (root; it names what it leaves to test-all)
 	@tools/setup test
 	@$(MAKE) --no-print-directory lint
-	@$(ISOLATED) $(PYTEST) $(PARALLEL) -m 'not lab and not packages and not installer and not guests and not browser'
+	@$(ISOLATED) $(PYTEST) $(PARALLEL) -m '$(HERE) and not slow'
+	@echo "Left to \`make test-all\`: the tests marked slow; to other targets (\`make help\`): lab, packages, installer, guests, browser"
+
+.PHONY: test-all
+test-all: ## as test, with every test but those of lab, packages, installer, guests and browser (root; about 25 minutes on 2 processors)
+	@tools/setup test
+	@$(MAKE) --no-print-directory lint
+	@$(ISOLATED) $(PYTEST) $(PARALLEL) -m '$(HERE)'
 
 test-nucleus-api: ## generated requests against the whole REST interface of Nucleus (root; 3 minutes)
 	@tools/setup test

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests import generated
+from tests.main_ways import is_left_to_all
 
 if TYPE_CHECKING:
     from tests.work_units import UnitScheduling
@@ -20,8 +21,12 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their markers
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Order the tests when several workers run them."""
+    """Mark what is left to `make test-all`; order the tests when several workers run them."""
+    for item in items:
+        if is_left_to_all(item.nodeid):
+            item.add_marker(pytest.mark.slow)
     if hasattr(config, "workerinput"):
         from tests.work_units import arrange
 

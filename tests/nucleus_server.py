@@ -78,7 +78,8 @@ class NucleusServer:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/nucleus"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        # its end is waited for in each test: half a second by default
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def close(self) -> None:
         self._server.shutdown()

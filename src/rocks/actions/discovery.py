@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -102,11 +104,16 @@ def discover_hosts(
             mac = requests.next(_WAIT_SECONDS if left is None else min(left, _WAIT_SECONDS))
             if mac is None or mac in known:
                 continue
-            host = _add(database, mac, appliance.membership, settings, bound)
-            known.add(mac)
-            if host is not None:
-                added += 1
-                yield host
+            try:
+                host = _add(database, mac, appliance.membership, settings, bound)
+                known.add(mac)
+                if host is not None:
+                    added += 1
+                    with _interrupt_deferred():  # Ctrl-C ends the discovery, but loses no host that was added
+                        database.commit()
+                        yield host
+            finally:
+                database.rollback()
     if settings.most_hosts is not None and added < settings.most_hosts:
         raise StateError(
             f"{added} of {settings.most_hosts} hosts were found in {settings.seconds:g} seconds: let the others boot "
@@ -138,23 +145,37 @@ class _Bound:
 def _add(
     database: Database, mac: str, membership: str, settings: DiscoverySettings, bound: _Bound
 ) -> DiscoveredHost | None:
-    """Add the host of an unknown address, all or nothing; None for a known one."""
-    try:
-        lock_inventory(database)
-        if interfaces.find_mac_owner(database, mac) is not None:
-            return None
-        bound.take()
-        name, rank = _next_name(database, settings)
-        _, subnet = existing_subnet(database, PRIVATE_NETWORK)
-        (address,) = next_addresses(subnet, interfaces.used_ips(database))
-        add_host(database, HostParameters(name, membership, None, str(settings.rack), str(rank)))
-        add_interface(database, name, InterfaceParameters(DEVICE, address, mac, subnet=PRIVATE_NETWORK))
-        set_next_boot(database, [name], INSTALL)
-        write_boot_files(database, [name])
-        database.commit()
-    finally:
-        database.rollback()
+    """Add the host of an unknown address, not committed; None for a known one."""
+    lock_inventory(database)
+    if interfaces.find_mac_owner(database, mac) is not None:
+        return None
+    bound.take()
+    name, rank = _next_name(database, settings)
+    _, subnet = existing_subnet(database, PRIVATE_NETWORK)
+    (address,) = next_addresses(subnet, interfaces.used_ips(database))
+    add_host(database, HostParameters(name, membership, None, str(settings.rack), str(rank)))
+    add_interface(database, name, InterfaceParameters(DEVICE, address, mac, subnet=PRIVATE_NETWORK))
+    set_next_boot(database, [name], INSTALL)
+    write_boot_files(database, [name])
     return DiscoveredHost(name, address, mac)
+
+
+@contextlib.contextmanager
+def _interrupt_deferred() -> Iterator[None]:
+    """SIGINT within is KeyboardInterrupt at the end of the block; an error of the block itself goes first."""
+    came = False
+
+    def remember(*_: object) -> None:
+        nonlocal came
+        came = True
+
+    before = signal.signal(signal.SIGINT, remember)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
 
 
 def _next_name(database: Database, settings: DiscoverySettings) -> tuple[str, int]:

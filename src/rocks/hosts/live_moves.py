@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from rocks.clock import Deadline, wait_seconds
+from rocks.clock import Deadline
 from rocks.errors import HostError, IncoherentError, RocksError, StateError
 from rocks.hosts.image_streams import END_SECONDS, STALLED_SECONDS, end_of, start_agent
 from rocks.hosts.local import PipeStream
@@ -33,7 +33,8 @@ from rocks.wire.live_moves import (
 )
 
 Watch = Callable[[Progress], None]
-_POLL_SECONDS = 0.5
+_OTHER_SECONDS = 2.0
+"""In which the thread of the other stream reports why that one has ended."""
 
 STILL_SECONDS = 600.0
 """A migration that has sent nothing more for this long has failed, though both agents are there."""
@@ -66,6 +67,7 @@ class _Migration:
         self._outcome: Result | RocksError | None = None
         self._has_ended = threading.Event()
         self._streams: dict[str, PipeStream] = {}
+        self._threads: list[threading.Thread] = []
         self._locks = {source.name: threading.Lock(), target.name: threading.Lock()}
 
     def run(self, leave: Leave, arrive: Arrive, watch: Watch) -> Result:
@@ -74,19 +76,34 @@ class _Migration:
         try:
             self._start(self._target, ["live-arrive"], arrive)
             self._start(self._source, ["live-leave"], leave)
-            threads = [
-                threading.Thread(target=self._pass_on, args=ends, daemon=True)
-                for ends in ((self._source, self._target), (self._target, self._source))
-            ]
-            threads.append(threading.Thread(target=self._tick, daemon=True))
-            for thread in threads:
-                thread.start()
+            self._start_thread(self._pass_on, self._source, self._target)
+            self._start_thread(self._pass_on, self._target, self._source)
+            self._start_thread(self._tick)
             return self._watched(watch)
         finally:
-            self._has_ended.set()
-            for host in (self._source, self._target):
-                if host.name in self._streams:
-                    self._streams[host.name].end()
+            self._end()
+
+    def _start_thread(self, run: Callable[..., None], *arguments: HostAddress) -> None:
+        thread = threading.Thread(target=run, args=arguments, daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    def _end(self) -> None:
+        """Kill both agents, and close their streams when no thread uses them any more.
+
+        A thread that reads from a closed stream may read what the next migration gets under the same descriptor.
+        """
+        self._has_ended.set()
+        streams = [
+            self._streams[host.name] for host in (self._source, self._target) if host.name in self._streams
+        ]
+        for stream in streams:
+            stream.kill()
+        soon = Deadline(END_SECONDS)
+        for thread in self._threads:
+            thread.join(soon.remaining_seconds())
+        for stream in streams:
+            stream.end()
 
     def _watched(self, watch: Watch) -> Result:
         """Show the latest progress until the end. HostError when there is none for too long."""
@@ -140,7 +157,7 @@ class _Migration:
             self._report(HostError(f"{source.name} or {target.name} was silent for {SILENT_SECONDS:g} s"))
         except (OSError, ValueError) as error:
             # the other stream has ended; its own thread knows why
-            wait_seconds(_POLL_SECONDS * 4)
+            self._has_ended.wait(_OTHER_SECONDS)
             self._report(HostError(f"the connection to {target.name} has ended: {error}"))
         except Exception as error:  # noqa: BLE001 - the command waits for a report of this thread
             self._report(

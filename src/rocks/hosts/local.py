@@ -82,8 +82,13 @@ class PipeStream:
         with contextlib.suppress(OSError):
             self._input.close()
 
+    def kill(self) -> None:
+        """Kill the program: a thread that waits for its output reads the end of it, and one that writes fails."""
+        with contextlib.suppress(ProcessLookupError), dry_run.question():
+            os.killpg(self._process.pid, signal.SIGKILL)
+
     def end(self) -> None:
-        """Kill the program and close its streams."""
+        """Kill the program and close its streams. No thread may use them now: others get their descriptors."""
         self.close()
         self._end(killed=True)
 
@@ -102,8 +107,7 @@ class PipeStream:
 
     def _end(self, killed: bool) -> int | None:
         if killed:
-            with contextlib.suppress(ProcessLookupError), dry_run.question():
-                os.killpg(self._process.pid, signal.SIGKILL)
+            self.kill()
         self._process.wait()
         self._output.close()
         self._error_output.close()

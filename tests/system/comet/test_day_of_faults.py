@@ -29,6 +29,7 @@ from rocks.process import end_group, start_with_pipes
 from tests.system.comet.conftest import HOSTS, SOURCE, Site
 from tests.system.nucleus.test_computesets import program
 
+pytestmark = pytest.mark.slow
 SECONDS = 300.0
 
 

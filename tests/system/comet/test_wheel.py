@@ -6,9 +6,12 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from rocks.process import run_checked
 from tests.nucleus_server import TOKEN, NucleusServer
 
+pytestmark = pytest.mark.slow
 CHECKOUT = Path(__file__).resolve().parents[3]
 
 

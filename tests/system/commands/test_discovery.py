@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from rocks.database.connection import Database
+from rocks.hosts.network_boots import NetworkBoots
 from tests.unit.cluster.test_network_boots import frame
 
 from .conftest import Site
@@ -147,6 +149,31 @@ def test_a_second_one_is_informed_and_a_killed_one_leaves_whole_hosts(
     status, out, _ = second.ended()
     assert status == 0 and out.startswith(_mac(count).hex(":"))
     assert len((folders[1] / "hosts").read_text().splitlines()) == count + 3
+
+
+def test_an_interrupt_after_the_commit_loses_no_line(
+    served: Site,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ctrl-C between the commit and the output: the host is printed, and no further one is added."""
+    commit, added = Database.commit, []
+
+    def commit_and_interrupt(database: Database) -> None:
+        commit(database)
+        if not added and _hosts(served):
+            added.append(True)
+            signal.raise_signal(signal.SIGINT)
+
+    machines = (_mac(number).hex(":") for number in range(1, 9))
+    monkeypatch.setattr(NetworkBoots, "next", lambda boots, seconds: next(machines))
+    monkeypatch.setattr(Database, "commit", commit_and_interrupt)
+    ended = served.rocks("discover", "host", "timeout=60")
+    assert (ended.status, ended.out) == (
+        0,
+        "52:54:aa:00:00:01 is compute-0-0, 10.1.255.254; to be installed\n",
+    )
+    assert _hosts(served) == 1
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_hosts_that_were_not_found_are_an_error(

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+import json
+import os
+import pwd
+import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from nucleus.api.credentials import OWNER_SCOPES, SCOPES
 from nucleus.backends import rocks as commands
 from nucleus.cli.main import main
 from nucleus.configuration import DatabaseSettings
 from nucleus.mirror import observations
+from nucleus.mirror.events import NEWS
 from nucleus.mirror.pool import Pool
 
 
@@ -19,60 +25,171 @@ def environment(nucleus_settings: DatabaseSettings, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("NUCLEUS_DATABASE_SOCKET", nucleus_settings.socket)
     monkeypatch.setenv("NUCLEUS_DATABASE_NAME", nucleus_settings.name)
     monkeypatch.setenv("NUCLEUS_DATABASE_USER", "root")
+    monkeypatch.delenv("SUDO_USER", raising=False)
 
 
-def test_a_site_is_set_up(pool: Pool, cluster_number: int, capsys: pytest.CaptureFixture[str]) -> None:
-    def done(text: str) -> str:
-        assert main(text.split()) == 0, (text, capsys.readouterr().err)
-        return capsys.readouterr().out
+class Nucleus:
+    """`nucleus` in this process."""
 
-    def refused(text: str) -> str:
-        assert main(text.split()) == 1
-        return capsys.readouterr().err
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
 
-    done("project add gamma")
-    done("user add ann --email ann@example.org --project gamma")
-    done("cluster assign vc2 gamma")
-    done("allocation add acc")
-    done("allocation permit acc vc2")
-    done("cluster describe vc2 test")
-    done("cluster account vc2 ann")
-    done("project limit gamma vms=4 sets=none")
-    done("cluster disable vc2 vm-vc2-1")
-    done("user acknowledge ann")
-    token = done("token create ann --scope power --days 2").strip()
-    assert token.startswith("nuc_") and len(token) == 4 + 8 + 1 + 43
-    listed = done("token list ann")
-    assert token[4:12] in listed and token[13:] not in listed
-    assert (
-        "gamma" in done("cluster list")
-        and "vms=4" in done("project list")
-        and "vc2" in done("allocation list")
+    def done(self, text: str) -> str:
+        """What a command prints, which must succeed."""
+        self._capsys.readouterr()
+        status = main(text.split())
+        printed = self._capsys.readouterr()
+        assert (status, printed.err) == (0, ""), text
+        return printed.out
+
+    def refused(self, text: str) -> str:
+        """The error of a command that must be refused."""
+        assert main(text.split()) == 1, text
+        return self._capsys.readouterr().err
+
+
+@pytest.fixture
+def nucleus(capsys: pytest.CaptureFixture[str]) -> Nucleus:
+    return Nucleus(capsys)
+
+
+def test_a_site_is_set_up(nucleus: Nucleus, pool: Pool, cluster_number: int) -> None:
+    """Each command does what it says, says what is next, and is recorded."""
+    done = nucleus.done
+    assert done("audit verify") == "the log is empty\n"
+    assert done("project add gamma") == "added gamma; its clusters: nucleus cluster assign CLUSTER gamma\n"
+    added = done("user add ann --email ann@example.org --first-name Ann --last-name Lee --project gamma")
+    assert added == "added ann; a token: nucleus token create ann\n"
+    done("user add root --operator")
+    silent = (
+        ("cluster assign vc2 gamma", ("assign_cluster", "vc2", "gamma")),
+        ("allocation add acc", ("add_allocation", "acc", None)),
+        ("allocation add old", ("add_allocation", "old", None)),
+        ("allocation permit acc vc2", ("permit_allocation", "vc2/acc", None)),
+        ("allocation permit old vc2", ("permit_allocation", "vc2/old", None)),
+        ("allocation permit old vc2 --remove", ("forbid_allocation", "vc2/old", None)),
+        ("cluster describe vc2 test", ("describe_cluster", "vc2", "test")),
+        ("cluster account vc2 ann", ("set_account", "vc2", "ann")),
+        ("project limit gamma vms=4 sets=3", ("set_limits", "gamma", "vms=4 sets=3")),
+        ("project limit gamma sets=none node_hours=0", ("set_limits", "gamma", "sets=none node_hours=0")),
+        ("cluster disable vc2 vm-vc2-1", ("disable_node", "vc2/vm-vc2-1", None)),
+        ("cluster disable vc2", ("disable_node", "vc2/vc2", None)),
+        ("cluster enable vc2", ("enable_node", "vc2/vc2", None)),
+        ("project member alpha ann", ("add_member", "alpha/ann", None)),
+        ("project member alpha root", ("add_member", "alpha/root", None)),
+        ("project member alpha ann --remove", ("remove_member", "alpha/ann", None)),
+        ("user disable root", ("disable_user", "root", None)),
+        ("user enable root", ("enable_user", "root", None)),
+        ("user disable root", ("disable_user", "root", None)),
+        ("user acknowledge ann", ("acknowledge", "ann", None)),
     )
-    assert "ann@example.org" in done("user list")
+    seen = NEWS.number
+    for text, _ in silent:
+        assert done(text) == "", text
+    assert NEWS.number - seen == len(silent), "a service in this process looks again"
+    assert rows(done("project list")) == [["PROJECT", "LIMITS"], ["alpha"], ["gamma", "node_hours=0 vms=4"]]
+    assert rows(done("cluster list"))[1:] == [["vc2", "gamma", "vc2", "ann"]]
+    assert rows(done("allocation list"))[1:] == [["acc", "vc2"], ["old"]]
+    assert rows(done("user list"))[1:] == [
+        ["ann", "ann@example.org", "Ann Lee", "yes", "no", "gamma"],
+        ["root", "no", "yes", "alpha"],
+    ]
     with pool.transaction() as session:
-        assert session.row("SELECT name FROM node WHERE admin_disabled") == ("vm-vc2-1",)
+        assert session.rows("SELECT name FROM node WHERE admin_disabled") == [("vm-vc2-1",)]
+        found = session.row("SELECT description, generation FROM cluster")
+        assert found == ("test", 9), "owners get the cluster anew after each change of it"
+        recorded = session.rows("SELECT actor, action, target, after_text FROM audit ORDER BY seq")
+    assert {row[0] for row in recorded} == {f"{pwd.getpwuid(os.getuid()).pw_name} (nucleus)"}
+    assert [row[1:] for row in recorded] == [
+        ("add_project", "gamma", None),
+        ("add_user", "ann", "gamma"),
+        ("add_user", "root", "operator"),
+        *(expected for _, expected in silent),
+    ]
+
+
+def rows(table: str) -> list[list[str]]:
+    """The cells of a printed table."""
+    return [re.split("  +", line) for line in table.splitlines()]
+
+
+def test_tokens_are_printed_once_and_end(nucleus: Nucleus, pool: Pool) -> None:
+    done, refused = nucleus.done, nucleus.refused
+    done("project add gamma")
+    done("user add ann --project gamma")
+    done("user add root --operator")
+    before = datetime.now(UTC)
+    token = done("token create ann --scope power --days 3650 --project gamma --note mine").strip()
+    assert token.startswith("nuc_") and len(token) == 4 + 8 + 1 + 43
+    ((identifier, user, scopes, expires, note),) = [
+        [*cells[:4], cells[-1]] for cells in rows(done("token list ann"))[1:]
+    ]
+    assert (identifier, user, scopes, note) == (token[4:12], "ann", "read power", "mine")
+    assert 3649.9 < (datetime.fromisoformat(expires) - before).total_seconds() / 86400 < 3650.1
+    own, all_rights = done("token create ann --days 1"), done("token create root")
+    listed = done("token list")
+    assert not any(one.strip()[13:] in listed for one in (token, own, all_rights)), (
+        "no secret is printed again"
+    )
+    scopes_of = {cells[0]: cells[2].split() for cells in rows(listed)[1:]}
+    assert scopes_of[own[4:12]] == list(OWNER_SCOPES) and scopes_of[all_rights[4:12]] == list(SCOPES)
+    with pool.transaction() as session:
+        projects = dict(session.rows("SELECT id, projects IS NULL FROM token"))
+    assert projects == {token[4:12]: 0, own[4:12]: 1, all_rights[4:12]: 1}
     done(f"token revoke {token[4:12]}")
+    ended = {cells[0]: len(cells) for cells in rows(done("token list ann"))[1:]}
+    assert ended[token[4:12]] == 6 and ended[own[4:12]] == 4, "when it was revoked, and its note"
+    assert "nucleus token list" in refused(f"token revoke {token[4:12]}")
+    for days in (0, 3651):
+        assert "1 to 3650" in refused(f"token create ann --days {days}")
+
+
+def test_what_is_wrong_is_refused_with_what_helps(nucleus: Nucleus, pool: Pool, cluster_number: int) -> None:
+    nucleus.done("project add gamma")
+    nucleus.done("user add ann")
+    nucleus.done("allocation add acc")
+    with pool.transaction() as session:
+        before = session.rows("SELECT * FROM audit")
     for text, part in (
-        ("user add ann", "there already"),
-        ("user add a/b", "cannot name"),
+        ("user add ann", "the user ann is there already"),
+        ("user add a/b", "'a/b' cannot name a user"),
+        ("user add bob --project none", "nucleus project list"),
         ("user disable none", "nucleus user list"),
+        ("project add gamma", "the project gamma is there already"),
+        ("project add .x", "cannot name a project"),
+        (f"project add {'x' * 65}", "at most 64"),
         ("project member none ann", "nucleus project list"),
         ("project limit gamma cars=1", "node_hours"),
         ("project limit gamma vms=-1", "vms=10"),
+        (f"project limit gamma vms={'9' * 16}", "vms=10"),
         ("cluster assign none gamma", "nucleus cluster list"),
-        ("cluster disable vc2 none", "rocks list cluster"),
+        ("cluster disable vc2 none", "rocks list cluster vc2"),
+        ("allocation add acc", "the allocation acc is there already"),
         ("allocation permit none vc2", "nucleus allocation list"),
         ("token create ann --project alpha", "nucleus project"),
-        ("token create ann --days 0", "3650"),
-        (f"token revoke {token[4:12]}", "nucleus token list"),
     ):
-        assert part in refused(text), text
-    assert "revoke_token" in done("audit list") and '"action": "add_user"' in done("audit list --json")
-    assert "the chain is whole" in done("audit verify")
+        assert part in nucleus.refused(text), text
     with pool.transaction() as session:
+        assert session.rows("SELECT * FROM audit") == before
+        assert session.rows("SELECT username FROM user") == [("ann",)]
+
+
+def test_the_log_is_listed_and_checked(nucleus: Nucleus, pool: Pool) -> None:
+    for name in ("alpha", "beta", "gamma"):
+        nucleus.done(f"project add {name}")
+    listed = rows(nucleus.done("audit list --last 2"))
+    assert [cells[-3:] for cells in listed[1:]] == [
+        ["add_project", name, "accepted"] for name in ("beta", "gamma")
+    ]
+    assert len(rows(nucleus.done("audit list --last 0"))) == 2, "one at least"
+    first = json.loads(nucleus.done("audit list --json").splitlines()[0])
+    assert (first["action"], first["target"]) == ("add_project", "alpha")
+    verified = nucleus.done("audit verify")
+    with pool.transaction() as session:
+        ((number, digest),) = session.rows("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1")
+        assert verified == f"the chain is whole to row {number}, hash {digest.hex()}\n"
         session.execute("UPDATE audit SET target = 'x' ORDER BY seq LIMIT 1")
-    assert "was changed" in refused("audit verify")
+    assert "was changed" in nucleus.refused("audit verify")
 
 
 def test_status_names_polls_that_are_late(pool: Pool, capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,7 +29,7 @@ SHA256 = "0" * 64
 def service(tmp_path: Path) -> Iterator[ExecutorService]:
     """An executor of a simulated site at `tmp_path/executor.sock`."""
     served = ExecutorService(Simulator(1), tmp_path / "executor.sock", {os.getuid()})
-    thread = threading.Thread(target=served.serve_forever)
+    thread = threading.Thread(target=served.serve_forever, args=(0.02,))
     thread.start()
     yield served
     served.shutdown()

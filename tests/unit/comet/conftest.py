@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,6 +31,15 @@ class Terminal(io.StringIO):
 
 
 Comet = Callable[..., Result]
+
+
+def sent(server: NucleusServer, method: str) -> list[tuple[str, object]]:
+    """(path below the version, JSON body) of the requests of a method."""
+    return [
+        (path.partition("/v1/")[2], json.loads(body) if body else None)
+        for found, path, _, body in server.requests
+        if found == method
+    ]
 
 
 @pytest.fixture

@@ -5,25 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-import socket
 import stat
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.nucleus_server import PASSWORD, TOKEN, NucleusServer, answer, cluster
-from tests.unit.comet.conftest import Comet
-
-
-def sent(server: NucleusServer, method: str) -> list[tuple[str, object]]:
-    """(path below the version, JSON body) of the requests of a method."""
-    return [
-        (path.partition("/v1/")[2], json.loads(body) if body else None)
-        for found, path, _, body in server.requests
-        if found == method
-    ]
+from tests.unit.comet.conftest import Comet, sent
 
 
 def test_init_writes_a_private_file_with_a_token(server: NucleusServer, folder: Path, comet: Comet) -> None:
@@ -100,76 +89,11 @@ def test_cluster_is_sorted_by_any_column(server: NucleusServer, comet: Comet) ->
     assert comet("cluster", "--sort=colour").status == 2
 
 
-def test_start_checks_all_before_it_asks(server: NucleusServer, comet: Comet) -> None:
-    for typed in (
-        ("vm-vc2-[0-1]", "--walltime=6"),
-        ("vm-vc2-[1-0]",),
-        (),
-        ("vm-vc2-0", "--count=2"),
-        ("--count=0",),
-        ("--count=two",),
-    ):
-        assert comet("start", "vc2", *typed).status == 2, typed
-    assert server.requests == []
-
-
-def test_start_prints_the_set_and_how_to_follow_it(server: NucleusServer, comet: Comet) -> None:
-    started = comet("start", "vc2", "vm-vc2-[0-1]", "--walltime=6h")
-    assert started.out == "computeset 1 is accepted. Follow it: comet computeset 1 --wait\n"
-    assert sent(server, "POST") == [
-        ("computeset/", {"cluster": "vc2", "walltime_mins": 360, "computes": ["vm-vc2-0", "vm-vc2-1"]})
-    ]
-    (headers,) = [it for method, _, it, _ in server.requests if method == "POST"]
-    assert headers["Prefer"] == "respond-async"
-    held = comet("start", "vc2", "vm-vc2-[1-2]")
-    assert held.status == 5
-    assert held.err == "vm-vc2-1 is in computeset 1\n"
-    few = comet("start", "vc2", "--count=3")
-    assert (few.status, few.err) == (5, "2 computes of vc2 are available\n")
-    assert comet("start", "vc2", "--count=2", "--wait").out == "computeset 2 is running\n"
-
-
-def test_several_allocations_need_a_choice(server: NucleusServer, comet: Comet) -> None:
-    server.clusters[0]["allocations"] = ["alp1", "alp2"]
-    refused = comet("start", "vc2", "--count=1")
-    assert refused.status == 2
-    assert "--allocation: alp1, alp2" in refused.err
-    assert comet("start", "vc2", "--count=1", "--allocation=alp2").status == 0
-
-
-def test_computesets_and_their_end(server: NucleusServer, comet: Comet) -> None:
-    comet("start", "vc2", "vm-vc2-[0-1]", "--walltime=6h")
-    visible = comet("computeset", "1")
-    assert "Cluster: vc2\tComputeset: 1\tState: running\tAllocation: alp1" in visible.out
-    assert "Requested: 06:00\tRunning: 00:00\tRemaining: 05:59" in visible.out
-    (one,) = json.loads(comet("computeset", "--format=json").out)
-    assert [it["name"] for it in one["computes"]] == ["vm-vc2-0", "vm-vc2-1"]
-    assert comet("computeset", "--cluster=vc9", "--format=json").out == "[]\n"
-    assert comet("terminate", "1", "--wait").out == "computeset 1 is cancelled\n"
-    assert comet("computeset", "1", "--wait").status == 8
-    assert comet("computeset", "--state=all", "--format=csv").out.count("\n") == 3
-    assert comet("terminate", "7").status == 4
-    assert comet("terminate", "seven").status == 2
-
-
 def test_power_of_the_frontend_needs_no_set(server: NucleusServer, comet: Comet) -> None:
     done = comet("power", "on", "vc2", "--wait")
     assert (done.out, done.err) == ("vc2: is on\n", "vc2: is being switched on\n")
     assert sent(server, "PUT") == [("cluster/vc2/frontend/poweron", None)]
     assert server.sets == {}
-
-
-def test_power_on_of_free_computes_starts_a_set(server: NucleusServer, comet: Comet) -> None:
-    assert comet("power", "on", "vc2", "vm-vc2-[0-1]", "--walltime=1h").status == 0
-    assert comet("power", "on", "vc2", "--count=1", "--wait").status == 0
-    assert sorted(server.sets) == [1, 2]
-    mixed = comet("power", "on", "vc2", "vm-vc2-[0,3]")
-    assert mixed.status == 5
-    assert "vm-vc2-3 is free, but vm-vc2-0 is in computeset 1" in mixed.err
-    assert comet("power", "on", "vc2", "vm-vc2-0", "--walltime=1h").status == 2
-    assert comet("power", "on", "vc2", "vm-vc2-0").status == 0
-    assert comet("power", "on", "vc2", "vm-vc2-9").status == 4
-    assert comet("power", "on", "vc2", "1").status == 2
 
 
 def test_power_of_nodes_has_a_line_for_each(server: NucleusServer, comet: Comet) -> None:
@@ -185,17 +109,6 @@ def test_power_of_nodes_has_a_line_for_each(server: NucleusServer, comet: Comet)
     assert comet("power", "reset", "vc2", "vm-vc2-9").status == 4
 
 
-def test_power_of_a_set_asks_before_it_ends(server: NucleusServer, comet: Comet) -> None:
-    comet("start", "vc2", "vm-vc2-[0-1]")
-    assert comet("power", "reboot", "vc2", "1").out == "computeset 1: is being asked to reboot\n"
-    assert comet("power", "reboot", "vc2", "1", "--wait").out == "computeset 1: was asked to reboot\n"
-    assert comet("power", "off", "vc2", "1").status == 2
-    assert server.sets[1]["state"] == "running"
-    server.clusters.append(cluster("vc4"))
-    assert comet("power", "off", "vc4", "1", "--yes").status == 4
-    assert comet("power", "off", "vc2", "1", "--yes", "--wait").out == "computeset 1 is cancelled\n"
-
-
 def test_an_operation_that_fails_or_takes_too_long(server: NucleusServer, comet: Comet) -> None:
     failed = server.operation("power", error="host vm-container-0-0 does not answer\x1b[2J", cluster="vc2")
     visible = comet("operation", "wait", failed["id"])
@@ -209,52 +122,6 @@ def test_an_operation_that_fails_or_takes_too_long(server: NucleusServer, comet:
     assert comet("operation", "wait", late.err.split("comet operation show ")[1].strip()).status == 0
     assert "vc2/vc2" in comet("operation", "list").out
     assert comet("operation", "show", "../user").status in (2, 4)
-
-
-def test_images(server: NucleusServer, comet: Comet, tmp_path: Path) -> None:
-    image = tmp_path / "inst.iso"
-    image.write_bytes(b"\r\n--CD001" * 300_000)
-    assert comet("iso", "upload", str(image), "--wait").out == "inst.iso is in the library\n"
-    assert comet("image", "list").out == "0: project/alpha/inst.iso\n1: debian.iso\n"
-    assert comet("iso", "upload", str(image)).status == 5
-    assert comet("iso", "upload", str(image), "--imagename=other.iso", "--project=alpha").status == 0
-    assert comet("iso", "upload", str(image), "--isoname=../x.iso").status == 2
-    assert comet("iso", "upload", str(tmp_path / "none.iso")).status == 2
-    assert comet("iso", "upload", str(tmp_path), "--isoname=x.iso").status == 2
-    (tmp_path / "empty.iso").touch()
-    assert comet("iso", "upload", str(tmp_path / "empty.iso")).status == 2
-    assert (
-        comet("iso", "attach", "inst.iso", "vc2").out
-        == "vc2: project/alpha/inst.iso from the next power-on\n"
-    )
-    assert server.clusters[0]["frontend"]["iso"] == "project/alpha/inst.iso"
-    assert comet("iso", "attach", "2", "vc2").status == 0
-    assert server.clusters[0]["frontend"]["iso"] == "public/debian.iso"
-    assert comet("iso", "attach", "9", "vc2").status == 4
-    server.images.append("public/inst.iso")
-    assert comet("iso", "attach", "inst.iso", "vc2").status == 2
-    assert comet("iso", "detach", "vc2").status == 0
-    assert server.clusters[0]["frontend"]["iso"] is None
-
-
-def test_an_image_is_deleted_when_no_machine_has_it(server: NucleusServer, comet: Comet) -> None:
-    server.images += ["project/alpha/inst.iso", "public/a.iso"]
-    server.clusters[0]["frontend"]["iso"] = "public/a.iso"
-    held = comet("iso", "delete", "a.iso", "--yes")
-    assert held.status == 5
-    assert held.err == (
-        "public/a.iso is in the drive of vc2. Take it out first: comet iso detach vc2,"
-        " comet iso detach vc2 vm-vc2-[0-1]\n"
-    )
-    assert comet("iso", "delete", "inst.iso").status == 2, "nobody can answer"
-    assert comet("iso", "delete", "inst.iso", terminal="n\n").status == 2
-    assert len(server.images) == 3
-    asked = comet("iso", "delete", "inst.iso", terminal="y\n")
-    assert asked.out == "project/alpha/inst.iso is being deleted\n"
-    assert "[y/N]" in asked.err
-    assert comet("iso", "delete", "debian.iso", "--yes", "--wait").out == "debian.iso is deleted\n"
-    assert server.images == ["public/a.iso"]
-    assert comet("iso", "delete", "none.iso", "--yes").status == 4
 
 
 def test_what_destroys_asks_at_a_terminal_and_scripts_go_on(server: NucleusServer, comet: Comet) -> None:
@@ -277,43 +144,6 @@ def test_what_destroys_asks_at_a_terminal_and_scripts_go_on(server: NucleusServe
     assert comet("power", "reset", "vc2", "vm-vc2-0", stdin="").status == 0
     assert comet("terminate", "1", stdin="").out.startswith("computeset 1 is ending")
     assert server.sets[1]["state"] == "cancelled"
-
-
-def test_no_computeset_names_a_command_that_shows_more(server: NucleusServer, comet: Comet) -> None:
-    advice = "no computeset is running. Those of every state: comet computeset --state=all\n"
-    assert comet("computeset").err == advice
-    assert (
-        "no computeset of cluster vc2 is active" in comet("computeset", "--state=active", "--cluster=vc2").err
-    )
-    everything = comet("computeset", "--state=all")
-    assert "--state" not in everything.err
-    assert "comet start CLUSTER --count=N" in everything.err
-    comet("start", "vc2", "--count=1")
-    comet("terminate", "1")
-    assert comet("computeset").err == advice
-    assert "State: cancelled" in comet("computeset", "--state=all").out
-
-
-def test_an_upload_goes_on_where_its_connection_broke(
-    server: NucleusServer, comet: Comet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("comet.client.uploads.PART", 1000)
-    image = tmp_path / "inst.iso"
-    image.write_bytes(bytes(range(250)) * 10)
-    broken: list[int] = []
-
-    def lose(handler: BaseHTTPRequestHandler) -> None:
-        broken.append(1)
-        del server.answers["/image/upload/"]
-        found = next(iter(server.uploads.values()))
-        found["content"] += image.read_bytes()[:1000]  # stored, but its answer is lost
-        handler.close_connection = True
-        handler.connection.shutdown(socket.SHUT_RDWR)
-
-    server.answers["/image/upload/"] = lose
-    assert comet("iso", "upload", str(image)).status == 0
-    assert broken == [1]
-    assert "project/alpha/inst.iso" in server.images
 
 
 def test_node_info_and_rename(server: NucleusServer, comet: Comet) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import ast
 import shlex
+from functools import cache
 from pathlib import Path
 
-import pytest
-
 from rocks.commands._framework.base import Command
-from rocks.commands._framework.documentation import read_documentation
+from rocks.commands._framework.documentation import Documentation, read_documentation
 from rocks.commands._framework.tree import OUR_TREE, all_commands, load_package, longest_prefix
 
 TREES = [OUR_TREE]
@@ -63,50 +62,68 @@ def command_of(command_path: tuple[str, ...]) -> type[Command]:
     return command
 
 
-@pytest.mark.parametrize("command_path", COMMANDS, ids=named)
-def test_who_may_run_it(command_path: tuple[str, ...]) -> None:
+@cache
+def documentation_of(command_path: tuple[str, ...]) -> Documentation:
+    return read_documentation(command_of(command_path))
+
+
+def test_who_may_run_a_command() -> None:
     """Specification §1.4."""
-    everybody = command_path in ALSO_FOR_EVERYBODY or (
-        command_path[0] in FOR_EVERYBODY and command_path not in NOT_FOR_EVERYBODY
-    )
-    assert bool(command_of(command_path).MustBeRoot) is not everybody
+    offenders = []
+    for command_path in COMMANDS:
+        everybody = command_path in ALSO_FOR_EVERYBODY or (
+            command_path[0] in FOR_EVERYBODY and command_path not in NOT_FOR_EVERYBODY
+        )
+        if bool(command_of(command_path).MustBeRoot) is everybody:
+            offenders.append(f"{named(command_path)}: {'everybody' if everybody else 'only root'} may run it")
+    assert offenders == []
 
 
-@pytest.mark.parametrize("command_path", COMMANDS, ids=named)
-def test_its_help_describes_it_and_each_argument(command_path: tuple[str, ...]) -> None:
-    documentation = read_documentation(command_of(command_path))
-    assert documentation.description.endswith(".")
-    assert "<" not in documentation.description, "an element of the docstring is not closed"
-    for declared in (*documentation.arguments, *documentation.parameters):
-        assert declared.name, documentation.raw
-        assert declared.text, f"{declared.name} is not explained"
+def test_help_describes_every_command_and_each_argument() -> None:
+    offenders = []
+    for command_path in COMMANDS:
+        read = documentation_of(command_path)
+        if not read.description.endswith("."):
+            offenders.append(f"{named(command_path)}: its description does not end with a full stop")
+        if "<" in read.description:
+            offenders.append(f"{named(command_path)}: an element of its docstring is not closed")
+        offenders += [
+            f"{named(command_path)}: {declared.name or 'an argument without a name'} is not explained"
+            for declared in (*read.arguments, *read.parameters)
+            if not (declared.name and declared.text)
+        ]
+    assert offenders == []
 
 
-@pytest.mark.parametrize("command_path", COMMANDS, ids=named)
-def test_its_examples_are_of_itself(command_path: tuple[str, ...]) -> None:
-    documentation = read_documentation(command_of(command_path))
-    assert documentation.examples
-    for command_line, text in documentation.examples:
-        example = shlex.split(command_line)
-        quoted = example[0].split()
-        found = tuple(quoted) if len(quoted) > 1 else tuple(example[: longest_prefix(example, TREES)])
-        assert found == command_path
-        assert text
+def test_examples_are_of_their_command() -> None:
+    offenders = [named(path) for path in COMMANDS if not documentation_of(path).examples]
+    for command_path in COMMANDS:
+        for command_line, text in documentation_of(command_path).examples:
+            example = shlex.split(command_line)
+            quoted = example[0].split()
+            found = tuple(quoted) if len(quoted) > 1 else tuple(example[: longest_prefix(example, TREES)])
+            if found != command_path or not text:
+                offenders.append(f"{named(command_path)}: {command_line}: {text}")
+    assert offenders == []
 
 
-@pytest.mark.parametrize("command_path", COMMANDS, ids=named)
-def test_related_commands_exist(command_path: tuple[str, ...]) -> None:
-    related = read_documentation(command_of(command_path)).related
-    for name in related:
-        assert tuple(name.split()) in COMMANDS
+def test_related_commands_exist() -> None:
+    assert [
+        f"{named(command_path)}: {name}"
+        for command_path in COMMANDS
+        for name in documentation_of(command_path).related
+        if tuple(name.split()) not in COMMANDS
+    ] == []
 
 
-@pytest.mark.parametrize("command_path", PACKAGES, ids=named)
-def test_no_name_in_it_is_hidden_by_a_command_below(command_path: tuple[str, ...]) -> None:
+def test_no_name_in_a_command_is_hidden_by_a_command_below() -> None:
     """Python gives a package an attribute for each child: `import os` in `dump` is lost to `dump os`."""
-    folder = Path(OUR_TREE, *command_path)
-    children = {child.name for child in folder.iterdir() if child.is_dir()}
-    assert not children & names_bound_in(folder / "__init__.py")
+    hidden = {}
+    for command_path in PACKAGES:
+        folder = Path(OUR_TREE, *command_path)
+        children = {child.name for child in folder.iterdir() if child.is_dir()}
+        hidden[named(command_path)] = children & names_bound_in(folder / "__init__.py")
+    assert {command: names for command, names in hidden.items() if names} == {}
 
 
 def names_bound_in(path: Path) -> set[str]:

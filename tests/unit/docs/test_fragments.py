@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
-
-import pytest
 
 from tests.unit.docs.pages import CHECKOUT
 
@@ -13,14 +10,14 @@ _NAME = re.compile(r"[0-9]+\.(feature|fix|break|docs)\.md")
 FRAGMENTS = sorted((CHECKOUT / "docs" / "changes").iterdir())
 
 
-@pytest.mark.parametrize("fragment", FRAGMENTS, ids=lambda fragment: fragment.name)
-def test_a_fragment_is_one_paragraph(fragment: Path) -> None:
-    text = fragment.read_text("utf-8")
-
-    assert _NAME.fullmatch(fragment.name)
-    assert text.strip() and text.endswith(".\n")
-    assert "\n\n" not in text
+def is_one_paragraph(text: str) -> bool:
+    return bool(text.strip()) and text.endswith(".\n") and "\n\n" not in text
 
 
-def test_there_are_fragments() -> None:
+def test_every_fragment_is_one_paragraph_and_its_name_sorts() -> None:
     assert FRAGMENTS
+    assert [
+        one.name
+        for one in FRAGMENTS
+        if not (_NAME.fullmatch(one.name) and is_one_paragraph(one.read_text("utf-8")))
+    ] == []

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rocks.clock import Deadline
 from rocks.errors import HostError, RocksError, StateError
 from rocks.hosts import live_moves
 from rocks.hosts.local import PipeStream
@@ -76,6 +78,24 @@ def agents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Agents:
 def test_the_old_host_reports_the_end(agents: Agents) -> None:
     assert agents.move(progress(5, 3) + ENDED) == Result()
     assert agents.watched in ([], [Progress(5, 3)])
+
+
+def test_no_thread_reads_on_when_the_migration_has_ended(
+    agents: Agents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would read what the next migration gets: the descriptors of closed streams are given to its streams."""
+    receive, before = PipeStream.receive, set(threading.enumerate())
+
+    def receive_late(stream: PipeStream, deadline: Deadline) -> bytes:
+        """As on a busy machine, where the thread runs late."""
+        try:
+            return receive(stream, deadline)
+        finally:
+            time.sleep(0.2)
+
+    monkeypatch.setattr(PipeStream, "receive", receive_late)
+    assert agents.move(ENDED) == Result()
+    assert set(threading.enumerate()) <= before
 
 
 @pytest.mark.parametrize("report", [ENDED, progress()])

@@ -13,9 +13,9 @@ import pytest
 from nucleus.api import frame, operations
 from nucleus.api.authentication import Changes
 from nucleus.configuration import Configuration
-from nucleus.mirror import audit, identity
+from nucleus.mirror import audit
 from nucleus.mirror.pool import Pool
-from tests.system.nucleus.api.conftest import MODERN, PROBLEMS, add_person, changed, started
+from tests.system.nucleus.api.conftest import MODERN, PROBLEMS, changed, started
 from tests.system.nucleus.api.http_client import Client, Connection
 from tests.system.nucleus.test_operations import until
 
@@ -218,47 +218,6 @@ def test_names_change_all_at_once(service: Client) -> None:
     one = "/v1/cluster/vc2/compute/n3/rename"
     assert service.ask("ann", "POST", one, json={"name": "n4"}).status_code == 204
     assert service.ask("ann", "POST", "/v1/cluster/vc2/compute/n4/rename", json={}).status_code == 400
-
-
-def test_limits_of_a_project(service: Client, pool: Pool) -> None:
-    def limit(**limits: int) -> None:
-        with pool.transaction() as session:
-            project = identity.project_by_name(session, "alpha")
-            assert project is not None
-            identity.set_limits(session, project.id, limits)
-
-    for limits in ({"vms": 1}, {"sets": 0}, {"walltime_minutes": 59}, {"node_hours": 1}):
-        limit(**limits)
-        answer = start(service, count=2, walltime_mins=60)
-        assert (answer.status_code, answer.json()["code"]) == (403, "quota-exceeded"), (limits, answer.text)
-    limit(vms=2, node_hours=2, sets=1)
-    assert start(service, count=2, walltime_mins=60).status_code == 201
-    limit(vms=2)
-    assert service.ask("ann", "PUT", "/v1/cluster/vc2/frontend/poweron").status_code == 403
-    assert service.ask("ann", "PUT", "/v1/cluster/vc2/frontend/poweroff").status_code == 204
-
-
-def test_responsibility_is_acknowledged_before_the_first_power_on(
-    configuration: Configuration, pool: Pool, people: dict[str, str]
-) -> None:
-    with pool.transaction() as session:
-        people["new"] = add_person(session, "new", "alpha")
-        session.execute("UPDATE user SET acknowledged_at = NULL WHERE username = 'new'")
-    with started(configuration, pool, people) as service:
-        power = ("PUT", "/v1/cluster/vc2/frontend/poweron")
-        refused = service.ask("new", *power, headers=PROBLEMS)
-        assert refused.status_code == 403 and refused.json()["code"] == "acknowledgement-needed"
-        path = "/v1/user/acknowledgement"
-        found = service.get("new", path).json()
-        assert "responsible" in found["text"] and found["is_required"] and found["acknowledged_at"] is None
-        assert service.ask("new", "PUT", path, json={"version": "old"}, headers=MODERN).status_code == 412
-        assert service.ask("new", "PUT", path, json={"version": found["version"]}).json()["acknowledged_at"]
-        assert service.ask("new", *power).status_code == 204
-    other = changed(configuration, "responsibility", required=False)
-    with pool.transaction() as session:
-        session.execute("UPDATE user SET acknowledged_at = NULL")
-    with started(other, pool, people) as service:
-        assert service.ask("new", *power).status_code == 204
 
 
 def test_users_change_their_names_and_nothing_else(service: Client) -> None:

@@ -103,6 +103,8 @@ def test_a_password_becomes_a_token_and_its_request_is_repeated_by_its_key(
         entries = [
             (one.entry.actor, one.entry.action, one.entry.outcome) for one in audit.newest(session, 20)
         ]
+        ended = [one.entry.target for one in audit.newest(session, 20) if one.entry.action == "logout"]
     assert entries.count(("ann", "login", "accepted")) == 1
+    assert ended == [first.json()["key"][4:12]], "which token was revoked"
     without_password = ("POST", "/rest-auth/login", "", False)
     assert stored == (hashlib.sha256(repr(without_password).encode()).digest(), b"")

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import re
 import threading
 import time
+from datetime import timedelta
 
 import pytest
 
 from nucleus.api.fragments import Fragments
 from nucleus.api.reference import description
 from nucleus.api.representations import Freshness
+from nucleus.configuration import Configuration, PollSettings
 from nucleus.mirror import clusters
 from nucleus.mirror.events import NEWS
+from nucleus.mirror.observations import database_now
 from nucleus.mirror.pool import Pool, Session
 from nucleus.records import SYSTEM
-from tests.system.nucleus.api.conftest import MODERN, PROBLEMS
+from tests.system.nucleus.api.conftest import MODERN, PROBLEMS, started
 from tests.system.nucleus.api.http_client import Client
 
 
@@ -287,3 +291,22 @@ def test_pages_for_people_and_machines(service: Client) -> None:
     assert 'nucleus_requests_total{method="GET",route="/v1/cluster"' not in service.get("", "/metrics").text
     service.get("ann", "/v1/cluster")
     assert 'route="/v1/cluster",status="200"' in service.get("", "/metrics").text
+
+
+def test_a_service_is_ready_while_each_poll_is_of_late(
+    configuration: Configuration, pool: Pool, people: dict[str, str]
+) -> None:
+    """Three times the longer interval; the poll of images on their way and of the library do not count."""
+    polls = PollSettings(power_seconds=20.0, topology_seconds=100.0)
+    with started(dataclasses.replace(configuration, poll=polls), pool, people) as service:
+        for source, age, status in (("", 240, 200), ("vm", 290, 200), ("vm", 310, 503), ("vm", None, 503)):
+            with pool.transaction() as session:
+                for name in (source,) if source else ("cluster", "interface", "route", "vm"):
+                    moment = None if age is None else database_now(session) - timedelta(seconds=age)
+                    session.execute("UPDATE source SET observed = %s WHERE name = %s", (moment, name))
+            answer = service.get("", "/readyz")
+            assert answer.status_code == status, (source, age, answer.text)
+            checks = answer.json()
+            assert checks["database"] == "ok"
+            expected = "ok" if status == 200 else "never polled" if age is None else "last polled 31"
+            assert expected in checks["poll"]

@@ -29,6 +29,7 @@ from tests.generated import PROFILE
 from tests.system.nucleus.api.conftest import changed
 from tests.system.nucleus.api.known_objects import add_known_objects
 
+pytestmark = pytest.mark.slow
 HOOKS = Path(__file__).with_name("schema_hooks.py")
 EXAMPLES = int(os.environ.get("NUCLEUS_API_EXAMPLES", "1"))
 PHASES = "examples,coverage,fuzzing,stateful" if EXAMPLES > 1 else "examples,fuzzing"

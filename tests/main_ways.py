@@ -1,0 +1,55 @@
+"""Which tests of whole machines, image daemons and the demo `make test` runs: the main ways of each subsystem.
+
+All other tests in these folders get the marker `slow` and are left to `make test-all`: each starts guests, daemons or
+sites of its own, and costs seconds of processor time.
+"""
+
+from __future__ import annotations
+
+MAIN_WAYS: dict[str, tuple[str, ...]] = {
+    "tests/system/vms/": (
+        "test_start_stop.py::test_a_machine_is_started_listed_and_stopped",
+        "test_start_stop.py::test_machines_on_two_hosts_start_at_once_and_one_failure_is_exit_status_3",
+        "test_start_stop.py::test_a_cluster_starts_and_stops_as_one_on_local_vlans",
+        "test_lease.py::test_two_starts_at_the_same_moment_on_two_hosts_give_one_domain",
+        "test_lease.py::test_by_force_it_moves_and_the_old_domain_is_gone_at_the_first_contact",
+        "test_kills.py::test_an_agent_that_dies_leaves_a_start_that_can_be_finished",
+        "test_moves.py::test_a_machine_moves_with_its_disk",
+        "test_consoles.py::test_a_program_gets_the_serial_line",
+        "test_consoles.py::test_nothing_listens_that_an_ordinary_user_reaches",
+        "test_dry_run.py::test_starts_and_stops_are_printed_and_not_done",
+        "test_snapshots.py::test_a_running_machine_is_copied_and_restored",
+        "test_media.py::test_the_host_gets_the_iso_and_the_guest_has_it_until_it_is_ejected",
+        "test_refusals.py::test_a_disk_that_another_machine_has",
+    ),
+    "tests/system/imgstorage/": (
+        "test_image_life.py::",
+        "test_transfer.py::",
+        "test_import.py::",
+        "test_storage_refusals.py::",
+        "test_storage_vms.py::test_a_start_maps_the_image_and_the_disk_is_its_device",
+        "test_storage_vms.py::test_a_machine_gets_all_of_its_images_or_none",
+        "test_storage_vms.py::test_the_lease_token_travels",
+        "test_storage_vms.py::test_the_image_of_a_running_machine_stays_mapped",
+        "test_storage_commands.py::test_changes_are_written_back_on_request",
+        "test_storage_commands.py::test_a_destroyed_image_is_gone",
+        "test_storage_commands.py::test_snapshots_are_listed_and_restored",
+    ),
+    "tests/system/lab/": (
+        "test_demo.py::test_the_demo_ends_with_a_guest_that_reports_its_name",
+        "test_bin_rocks.py::",
+        "test_machine.py::",
+        "test_processes.py::",
+        "test_taps.py::",
+        "test_setup.py::",
+    ),
+}
+"""Folder → beginnings of the node ids that stay in `make test`."""
+
+
+def is_left_to_all(node_id: str) -> bool:
+    """Whether a test is in one of the folders, and none of its main ways."""
+    return any(
+        node_id.startswith(folder) and not node_id.removeprefix(folder).startswith(ways)
+        for folder, ways in MAIN_WAYS.items()
+    )

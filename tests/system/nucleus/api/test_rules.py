@@ -1,0 +1,118 @@
+"""What must hold before a node is started: its state, the acknowledgement, and the limits of its project."""
+
+from __future__ import annotations
+
+import pytest
+
+from nucleus.configuration import Configuration
+from nucleus.mirror import identity
+from nucleus.mirror.pool import Pool
+from tests.system.nucleus.api.conftest import MODERN, PROBLEMS, add_person, changed, started
+from tests.system.nucleus.api.http_client import Answer, Client
+
+POWER = ("PUT", "/v1/cluster/vc2/frontend/poweron")
+
+
+def start(service: Client, **body: object) -> Answer:
+    """POST of a set of vc2; the next one is not one too many in its minute."""
+    service.forget_rates()
+    return service.ask("ann", "POST", "/v1/computeset/", json={"cluster": "vc2", **body}, headers=PROBLEMS)
+
+
+def limit(pool: Pool, **limits: int) -> None:
+    """Set the limits of project alpha."""
+    with pool.transaction() as session:
+        project = identity.project_by_name(session, "alpha")
+        assert project is not None
+        identity.set_limits(session, project.id, limits)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ("admin_disabled = 1", "node-disabled"),
+        ("image_state = 'NAS->VM', image_locked = 1", "node-syncing"),
+        ("image_state = 'unmapped', image_locked = 1", "node-syncing"),
+        ("image_state = 'NAS->VM', image_locked = 0", None),
+        ("image_state = 'mapped', image_locked = 1", None),
+    ],
+)
+@pytest.mark.parametrize("node", ["frontend", "compute/vm-vc2-0"])
+def test_a_node_that_cannot_start_is_not_powered_on(
+    service: Client, pool: Pool, node: str, changes: str, code: str | None
+) -> None:
+    number = start(service, computes="vm-vc2-0").json()["id"]
+    with pool.transaction() as session:
+        session.execute("UPDATE computeset SET state = 'running' WHERE id = %s", (number,))
+        session.execute(f"UPDATE node SET {changes} WHERE name IN ('vc2', 'vm-vc2-0')")
+    answer = service.ask("ann", "PUT", f"/v1/cluster/vc2/{node}/poweron", headers={**MODERN, **PROBLEMS})
+    assert (answer.status_code, answer.json().get("code")) == ((409, code) if code else (202, None))
+    answer = service.ask("ann", "PUT", f"/v1/cluster/vc2/{node}/reset", headers={**MODERN, **PROBLEMS})
+    assert answer.status_code == 202, "what runs is not kept from being reset"
+
+
+def test_limits_of_a_project(service: Client, pool: Pool) -> None:
+    """What is asked for and what is used already count together; exactly the limit is allowed."""
+    with pool.transaction() as session:
+        session.execute("UPDATE node SET cpus = 3, memory_mb = 1000, disk_gb = 20")
+        session.execute(
+            "UPDATE node SET cpus = NULL, memory_mb = NULL, disk_gb = NULL WHERE name = 'vm-vc2-3'"
+        )
+    nodes = {"computes": ["vm-vc2-0", "vm-vc2-1", "vm-vc2-3"], "walltime_mins": 61}
+    exact = {
+        "vms": 3, "cpus": 6, "memory_mb": 2000, "disk_gb": 40, "sets": 1, "walltime_minutes": 61, "node_hours": 4
+    }  # fmt: skip
+    for name, value in exact.items():
+        limit(pool, **{name: value - 1})
+        answer = start(service, **nodes)
+        assert (answer.status_code, answer.json()["code"]) == (403, "quota-exceeded"), (name, answer.text)
+        assert f"would have {value}, and its limit is {value - 1}" in answer.json()["detail"]
+    limit(pool, **exact)
+    assert start(service, **nodes).status_code == 201
+    assert service.ask("ann", *POWER).status_code == 403
+    assert service.ask("ann", "PUT", "/v1/cluster/vc2/frontend/poweroff").status_code == 204
+    more = {"vms": 4, "cpus": 9, "memory_mb": 3000, "disk_gb": 60}
+    for name, value in more.items():
+        limit(pool, **{name: value - 1})
+        assert service.ask("ann", *POWER).status_code == 403, name
+    limit(pool, **more)
+    assert service.ask("ann", *POWER).status_code == 204
+    limit(pool, vms=4, sets=1)
+    assert start(service, count=1).json()["code"] == "quota-exceeded"
+    limit(pool, node_hours=5)
+    assert start(service, count=1, walltime_mins=118).json()["code"] == "quota-exceeded", "183 + 118 minutes"
+    assert start(service, count=1, walltime_mins=117).status_code == 201
+    limit(pool, vms=4)
+    with pool.transaction() as session:
+        session.execute("UPDATE node SET state = 'active' WHERE name = 'vc2'")
+        session.execute("UPDATE operation SET state = 'succeeded'")
+    assert service.ask("ann", *POWER).status_code == 403, "five are on"
+
+
+def test_a_cluster_of_no_project_has_no_limits(service: Client, pool: Pool) -> None:
+    limit(pool, vms=0)
+    with pool.transaction() as session:
+        session.execute("UPDATE cluster SET project_id = NULL WHERE name = 'vc2'")
+    assert service.ask("root", *POWER).status_code == 204
+
+
+def test_responsibility_is_acknowledged_before_the_first_power_on(
+    configuration: Configuration, pool: Pool, people: dict[str, str]
+) -> None:
+    with pool.transaction() as session:
+        people["new"] = add_person(session, "new", "alpha")
+        session.execute("UPDATE user SET acknowledged_at = NULL WHERE username = 'new'")
+    with started(configuration, pool, people) as service:
+        refused = service.ask("new", *POWER, headers=PROBLEMS)
+        assert refused.status_code == 403 and refused.json()["code"] == "acknowledgement-needed"
+        path = "/v1/user/acknowledgement"
+        found = service.get("new", path).json()
+        assert "responsible" in found["text"] and found["is_required"] and found["acknowledged_at"] is None
+        assert service.ask("new", "PUT", path, json={"version": "old"}, headers=MODERN).status_code == 412
+        assert service.ask("new", "PUT", path, json={"version": found["version"]}).json()["acknowledged_at"]
+        assert service.ask("new", *POWER).status_code == 204
+    other = changed(configuration, "responsibility", required=False)
+    with pool.transaction() as session:
+        session.execute("UPDATE user SET acknowledged_at = NULL")
+    with started(other, pool, people) as service:
+        assert service.ask("new", *POWER).status_code == 204

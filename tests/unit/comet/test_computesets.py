@@ -1,0 +1,99 @@
+"""Commands of computesets against a small server."""
+
+from __future__ import annotations
+
+import json
+
+from tests.nucleus_server import NucleusServer, cluster
+from tests.unit.comet.conftest import Comet, sent
+
+
+def test_start_checks_all_before_it_asks(server: NucleusServer, comet: Comet) -> None:
+    for typed in (
+        ("vm-vc2-[0-1]", "--walltime=6"),
+        ("vm-vc2-[1-0]",),
+        (),
+        ("vm-vc2-0", "--count=2"),
+        ("--count=0",),
+        ("--count=two",),
+    ):
+        assert comet("start", "vc2", *typed).status == 2, typed
+    assert server.requests == []
+
+
+def test_start_prints_the_set_and_how_to_follow_it(server: NucleusServer, comet: Comet) -> None:
+    started = comet("start", "vc2", "vm-vc2-[0-1]", "--walltime=6h")
+    assert started.out == "computeset 1 is accepted. Follow it: comet computeset 1 --wait\n"
+    assert sent(server, "POST") == [
+        ("computeset/", {"cluster": "vc2", "walltime_mins": 360, "computes": ["vm-vc2-0", "vm-vc2-1"]})
+    ]
+    (headers,) = [it for method, _, it, _ in server.requests if method == "POST"]
+    assert headers["Prefer"] == "respond-async"
+    held = comet("start", "vc2", "vm-vc2-[1-2]")
+    assert held.status == 5
+    assert held.err == "vm-vc2-1 is in computeset 1\n"
+    few = comet("start", "vc2", "--count=3")
+    assert (few.status, few.err) == (5, "2 computes of vc2 are available\n")
+    assert comet("start", "vc2", "--count=2", "--wait").out == "computeset 2 is running\n"
+
+
+def test_several_allocations_need_a_choice(server: NucleusServer, comet: Comet) -> None:
+    server.clusters[0]["allocations"] = ["alp1", "alp2"]
+    refused = comet("start", "vc2", "--count=1")
+    assert refused.status == 2
+    assert "--allocation: alp1, alp2" in refused.err
+    assert comet("start", "vc2", "--count=1", "--allocation=alp2").status == 0
+
+
+def test_computesets_and_their_end(server: NucleusServer, comet: Comet) -> None:
+    comet("start", "vc2", "vm-vc2-[0-1]", "--walltime=6h")
+    visible = comet("computeset", "1")
+    assert "Cluster: vc2\tComputeset: 1\tState: running\tAllocation: alp1" in visible.out
+    assert "Requested: 06:00\tRunning: 00:00\tRemaining: 05:59" in visible.out
+    (one,) = json.loads(comet("computeset", "--format=json").out)
+    assert [it["name"] for it in one["computes"]] == ["vm-vc2-0", "vm-vc2-1"]
+    assert comet("computeset", "--cluster=vc9", "--format=json").out == "[]\n"
+    assert comet("terminate", "1", "--wait").out == "computeset 1 is cancelled\n"
+    assert comet("computeset", "1", "--wait").status == 8
+    assert comet("computeset", "--state=all", "--format=csv").out.count("\n") == 3
+    assert comet("terminate", "7").status == 4
+    assert comet("terminate", "seven").status == 2
+
+
+def test_power_on_of_free_computes_starts_a_set(server: NucleusServer, comet: Comet) -> None:
+    assert comet("power", "on", "vc2", "vm-vc2-[0-1]", "--walltime=1h").status == 0
+    assert comet("power", "on", "vc2", "--count=1", "--wait").status == 0
+    assert sorted(server.sets) == [1, 2]
+    mixed = comet("power", "on", "vc2", "vm-vc2-[0,3]")
+    assert mixed.status == 5
+    assert "vm-vc2-3 is free, but vm-vc2-0 is in computeset 1" in mixed.err
+    assert comet("power", "on", "vc2", "vm-vc2-0", "--walltime=1h").status == 2
+    assert comet("power", "on", "vc2", "vm-vc2-0").status == 0
+    assert comet("power", "on", "vc2", "vm-vc2-9").status == 4
+    assert comet("power", "on", "vc2", "1").status == 2
+
+
+def test_power_of_a_set_asks_before_it_ends(server: NucleusServer, comet: Comet) -> None:
+    comet("start", "vc2", "vm-vc2-[0-1]")
+    assert comet("power", "reboot", "vc2", "1").out == "computeset 1: is being asked to reboot\n"
+    assert comet("power", "reboot", "vc2", "1", "--wait").out == "computeset 1: was asked to reboot\n"
+    assert comet("power", "off", "vc2", "1").status == 2
+    assert server.sets[1]["state"] == "running"
+    server.clusters.append(cluster("vc4"))
+    assert comet("power", "off", "vc4", "1", "--yes").status == 4
+    assert comet("power", "off", "vc2", "1", "--yes", "--wait").out == "computeset 1 is cancelled\n"
+
+
+def test_no_computeset_names_a_command_that_shows_more(server: NucleusServer, comet: Comet) -> None:
+    advice = "no computeset is running. Those of every state: comet computeset --state=all\n"
+    assert comet("computeset").err == advice
+    assert (
+        "no computeset of cluster vc2 is active" in comet("computeset", "--state=active", "--cluster=vc2").err
+    )
+    everything = comet("computeset", "--state=all")
+    assert "--state" not in everything.err
+    assert "comet start CLUSTER --count=N" in everything.err
+    comet("start", "vc2", "--count=1")
+    comet("terminate", "1")
+    assert comet("computeset").err == advice
+    assert "State: cancelled" in comet("computeset", "--state=all").out

@@ -1,0 +1,80 @@
+"""Commands of images against a small server."""
+
+from __future__ import annotations
+
+import socket
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+
+import pytest
+
+from tests.nucleus_server import NucleusServer
+from tests.unit.comet.conftest import Comet
+
+
+def test_images(server: NucleusServer, comet: Comet, tmp_path: Path) -> None:
+    image = tmp_path / "inst.iso"
+    image.write_bytes(b"\r\n--CD001" * 300_000)
+    assert comet("iso", "upload", str(image), "--wait").out == "inst.iso is in the library\n"
+    assert comet("image", "list").out == "0: project/alpha/inst.iso\n1: debian.iso\n"
+    assert comet("iso", "upload", str(image)).status == 5
+    assert comet("iso", "upload", str(image), "--imagename=other.iso", "--project=alpha").status == 0
+    assert comet("iso", "upload", str(image), "--isoname=../x.iso").status == 2
+    assert comet("iso", "upload", str(tmp_path / "none.iso")).status == 2
+    assert comet("iso", "upload", str(tmp_path), "--isoname=x.iso").status == 2
+    (tmp_path / "empty.iso").touch()
+    assert comet("iso", "upload", str(tmp_path / "empty.iso")).status == 2
+    assert (
+        comet("iso", "attach", "inst.iso", "vc2").out
+        == "vc2: project/alpha/inst.iso from the next power-on\n"
+    )
+    assert server.clusters[0]["frontend"]["iso"] == "project/alpha/inst.iso"
+    assert comet("iso", "attach", "2", "vc2").status == 0
+    assert server.clusters[0]["frontend"]["iso"] == "public/debian.iso"
+    assert comet("iso", "attach", "9", "vc2").status == 4
+    server.images.append("public/inst.iso")
+    assert comet("iso", "attach", "inst.iso", "vc2").status == 2
+    assert comet("iso", "detach", "vc2").status == 0
+    assert server.clusters[0]["frontend"]["iso"] is None
+
+
+def test_an_image_is_deleted_when_no_machine_has_it(server: NucleusServer, comet: Comet) -> None:
+    server.images += ["project/alpha/inst.iso", "public/a.iso"]
+    server.clusters[0]["frontend"]["iso"] = "public/a.iso"
+    held = comet("iso", "delete", "a.iso", "--yes")
+    assert held.status == 5
+    assert held.err == (
+        "public/a.iso is in the drive of vc2. Take it out first: comet iso detach vc2,"
+        " comet iso detach vc2 vm-vc2-[0-1]\n"
+    )
+    assert comet("iso", "delete", "inst.iso").status == 2, "nobody can answer"
+    assert comet("iso", "delete", "inst.iso", terminal="n\n").status == 2
+    assert len(server.images) == 3
+    asked = comet("iso", "delete", "inst.iso", terminal="y\n")
+    assert asked.out == "project/alpha/inst.iso is being deleted\n"
+    assert "[y/N]" in asked.err
+    assert comet("iso", "delete", "debian.iso", "--yes", "--wait").out == "debian.iso is deleted\n"
+    assert server.images == ["public/a.iso"]
+    assert comet("iso", "delete", "none.iso", "--yes").status == 4
+
+
+def test_an_upload_goes_on_where_its_connection_broke(
+    server: NucleusServer, comet: Comet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("comet.client.uploads.PART", 1000)
+    image = tmp_path / "inst.iso"
+    image.write_bytes(bytes(range(250)) * 10)
+    broken: list[int] = []
+
+    def lose(handler: BaseHTTPRequestHandler) -> None:
+        broken.append(1)
+        del server.answers["/image/upload/"]
+        found = next(iter(server.uploads.values()))
+        found["content"] += image.read_bytes()[:1000]  # stored, but its answer is lost
+        handler.close_connection = True
+        handler.connection.shutdown(socket.SHUT_RDWR)
+
+    server.answers["/image/upload/"] = lose
+    assert comet("iso", "upload", str(image)).status == 0
+    assert broken == [1]
+    assert "project/alpha/inst.iso" in server.images

@@ -1,0 +1,71 @@
+"""`nucleus COMMAND`: how it ends."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from nucleus.cli import main as program
+from rocks.errors import UserError
+
+
+def ended(monkeypatch: pytest.MonkeyPatch, error: BaseException | None, status: int = 0) -> int:
+    """The exit status when the command ends so."""
+
+    def run(*_: object) -> int:
+        if error is not None:
+            raise error
+        return status
+
+    command = SimpleNamespace(add_arguments=lambda parser: None, run=run)
+    monkeypatch.setattr(program, "_load", lambda name: command)
+    return program.main(["--file", os.devnull, "status"])
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_the_status_is_that_of_the_command(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    assert ended(monkeypatch, None, status) == status
+
+
+def test_an_error_is_a_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ended(monkeypatch, UserError("there is no user 'a\x1b'")) == 1
+    assert capsys.readouterr() == ("", "nucleus: there is no user 'a\\x1b'\n")
+
+
+def test_an_interrupt_has_its_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ended(monkeypatch, KeyboardInterrupt()) == 130
+
+
+def test_a_reader_that_has_enough_is_no_success_and_no_error_text(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Python flushes standard output at its end: it goes nowhere then, else there were a second error."""
+    with (tmp_path / "out").open("w") as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        assert ended(monkeypatch, BrokenPipeError(errno.EPIPE, "x")) == 1
+        assert Path(f"/proc/self/fd/{out.fileno()}").readlink() == Path(os.devnull)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("arguments", [[], ["none"], ["status", "more"], ["--none", "status"]])
+def test_wrong_usage_is_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        program.main(arguments)
+    assert raised.value.code == 2 and "usage: nucleus" in capsys.readouterr().err
+
+
+def test_every_command_has_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """And a module with what it needs, which is loaded only for it."""
+    for command, line in program.COMMANDS.items():
+        module: Any = program._load(command)
+        assert callable(module.run) and callable(module.add_arguments)
+        with pytest.raises(SystemExit) as raised:
+            program.main([command, "--help"])
+        assert raised.value.code == 0
+        assert f"{line[0].upper()}{line[1:]}."[:40] in " ".join(capsys.readouterr().out.split())
