@@ -50,10 +50,10 @@ def value_of(declared: Declared) -> str:
 def test_every_command_refuses_what_it_does_not_declare(vm_site: Site) -> None:
     """One site for all: a refused command changes nothing, which is part of each question."""
     for path in COMMANDS:
-        refuse_the_undeclared(vm_site, path)
+        check_that_undeclared_is_refused(vm_site, path)
 
 
-def refuse_the_undeclared(vm_site: Site, path: tuple[str, ...]) -> None:
+def check_that_undeclared_is_refused(vm_site: Site, path: tuple[str, ...]) -> None:
     arguments = arguments_of(path)
     title = " ".join(path)
     usage = f"rocks {title} {COMMANDS[path].usage()}".rstrip()

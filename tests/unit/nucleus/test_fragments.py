@@ -1,4 +1,4 @@
-"""Texts of clusters that are kept: of the newest generation, at most so many bytes, the oldest go first."""
+"""Texts of clusters that are stored: of the newest generation, at most so many bytes, the oldest go first."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class _Cluster(NamedTuple):
     generation: int = 1
 
 
-def kept(found: Fragments, *numbers: int) -> list[int]:
+def stored(found: Fragments, *numbers: int) -> list[int]:
     """Those of the clusters that have a text."""
     return list(found.ready(_Cluster(number) for number in numbers))  # type: ignore[misc]
 
@@ -31,27 +31,27 @@ def keep(found: Fragments, number: int, size: int, generation: int = 1) -> None:
     found._keep(number, _Text(generation, [b"x" * size], size))
 
 
-def test_the_oldest_texts_make_room(texts: Fragments) -> None:
+def test_the_oldest_texts_are_dropped(texts: Fragments) -> None:
     keep(texts, 1, 40)
     keep(texts, 2, 60)
-    assert kept(texts, 1, 2) == [1, 2], "100 bytes are not too many"
+    assert stored(texts, 1, 2) == [1, 2], "100 bytes are not too many"
     keep(texts, 3, 30)
-    assert kept(texts, 1, 2, 3) == [2, 3]
+    assert stored(texts, 1, 2, 3) == [2, 3]
     keep(texts, 4, 11)
-    assert kept(texts, 2, 3, 4) == [3, 4]
+    assert stored(texts, 2, 3, 4) == [3, 4]
     keep(texts, 5, 59)
-    assert kept(texts, 3, 4, 5) == [3, 4, 5], "what is gone counts no more"
+    assert stored(texts, 3, 4, 5) == [3, 4, 5], "what is gone counts no more"
     keep(texts, 6, 101)
-    assert kept(texts, 3, 4, 5, 6) == []
+    assert stored(texts, 3, 4, 5, 6) == []
     keep(texts, 7, 100)
-    assert kept(texts, 7) == [7]
+    assert stored(texts, 7) == [7]
 
 
 def test_a_text_that_is_replaced_counts_once_and_is_the_newest(texts: Fragments) -> None:
     keep(texts, 1, 50)
     keep(texts, 2, 50)
     keep(texts, 1, 50, generation=2)
-    assert kept(texts, 2) == [2]
-    assert kept(texts, 1) == [], "a text of another generation is none"
+    assert stored(texts, 2) == [2]
+    assert stored(texts, 1) == [], "a text of another generation is none"
     keep(texts, 3, 10)
-    assert kept(texts, 2, 3) == [3], "the one that was replaced is newer"
+    assert stored(texts, 2, 3) == [3], "the one that was replaced is newer"
