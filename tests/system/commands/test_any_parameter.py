@@ -22,6 +22,8 @@ from tests.generated import PROFILE, examples
 from .conftest import Site
 from .test_statement_counts import documented
 
+pytestmark = pytest.mark.slow
+
 Path = tuple[str, ...]
 
 VERBS = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
@@ -11,6 +12,8 @@ from tests.generated import examples
 
 from .conftest import Ended, Site
 from .test_attributes import read_by_shell
+
+pytestmark = pytest.mark.slow
 
 NASTY = [
     "'; DROP TABLE nodes; --",

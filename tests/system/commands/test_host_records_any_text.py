@@ -9,6 +9,8 @@ import pytest
 from .conftest import Site, silent_hosts, vm_site
 from .test_generated_input import NASTY
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["silent_hosts", "vm_site"]
 
 TEMPLATES = (

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from lxml import etree
@@ -17,6 +18,8 @@ from tests.generated import examples
 from .conftest import Site
 from .test_attributes import read_by_shell
 from .test_generated_text import generated, run, text
+
+pytestmark = pytest.mark.slow
 
 paths = text.map(lambda value: f"/{value}") | text
 numbers = st.sampled_from(["1", "0", "-1", "007", "+5", "1e3", "1.5", "²", "٣", " 1", "9" * 30, "9" * 5000])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from rocks.cluster.site_answers import QUESTIONS, SiteInterface, read_answers, read_answers_text
@@ -88,11 +90,14 @@ def test_answers_that_do_not_fit_each_other(changed: dict[str, str], what: str) 
     assert what in str(caught.value)
 
 
-@pytest.mark.parametrize("name", [question.name for question in QUESTIONS])
 @pytest.mark.parametrize("value", ["x" * 5000, "\n", "\x1b[2J", "\ud800", "256;1", "-", "10.1.1.1/16"])
-def test_no_value_is_worse_than_an_error(name: str, value: str) -> None:
-    with pytest.raises(UserError):
-        read_answers(PRIVATE | PUBLIC | {name: value})
+def test_no_value_is_worse_than_an_error(value: str) -> None:
+    accepted = []
+    for question in QUESTIONS:
+        with contextlib.suppress(UserError):
+            read_answers(PRIVATE | PUBLIC | {question.name: value})
+            accepted.append(question.name)
+    assert accepted == []
 
 
 def _text(answers: dict[str, str]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import random
 from collections.abc import Callable
@@ -185,13 +187,12 @@ def test_there_is_a_document_for_each_in_the_request() -> None:
             read_reply(write_reply(DocumentsFact(documents)), request)
 
 
-@pytest.mark.parametrize("asked", PAIRS)
-@pytest.mark.parametrize("answered", PAIRS)
-def test_a_reply_to_another_call(asked: str, answered: str) -> None:
-    if asked == answered:
-        return
-    with pytest.raises(IncoherentError):
-        read_reply(write_reply(PAIRS[answered][1]), PAIRS[asked][0])
+def test_a_reply_to_another_call() -> None:
+    accepted = []
+    for asked, answered in itertools.permutations(PAIRS, 2):
+        with contextlib.suppress(IncoherentError):
+            accepted.append((asked, answered, read_reply(write_reply(PAIRS[answered][1]), PAIRS[asked][0])))
+    assert accepted == []
 
 
 VALUES = [
