@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests import generated
+from tests.durations import seconds_by_part
 from tests.main_ways import is_left_to_all
 
 if TYPE_CHECKING:
@@ -39,3 +40,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> UnitScheduli
     from tests.work_units import UnitScheduling
 
     return UnitScheduling(config, log)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the time of each part, of a run of several."""
+    reports = [
+        each for every in terminalreporter.stats.values() for each in every if hasattr(each, "duration")
+    ]
+    parts = seconds_by_part((each.nodeid, each.duration) for each in reports)
+    if len(parts) > 1:
+        terminalreporter.section("seconds of each part, added up over the workers")
+        for part, seconds in parts:
+            terminalreporter.write_line(f"{seconds:8.1f}  {part}")

@@ -1,0 +1,19 @@
+"""The time that each part of the tests took: its seconds in the workers, which run beside each other."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+
+
+def seconds_by_part(tests: Iterable[tuple[str, float]]) -> list[tuple[str, float]]:
+    """(folder, seconds) from (node id, seconds), the longest first.
+
+    A part is a folder below tests/; one below tests/system, as each of those is a subsystem.
+    """
+    seconds: dict[str, float] = defaultdict(float)
+    for node_id, duration in tests:
+        folders = PurePosixPath(node_id.partition("::")[0]).parent.parts
+        seconds["/".join(folders[: 3 if "system" in folders else 2])] += duration
+    return sorted(seconds.items(), key=lambda part: -part[1])
