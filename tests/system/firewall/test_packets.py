@@ -184,7 +184,9 @@ def test_frames_of_guests_on_a_bridge_are_not_filtered(net: Net, filtered: str) 
                     net.load(*refuse, host=HOST._replace(bridges=()))
                     assert guests["one"].reach("10.9.0.32", 80, seconds=0.5) == "silent", "nothing is proven"
         finally:
-            net.host.run("ip", "link", "delete", "br0")
+            # the kernel removes the pairs some time after the namespaces of their other ends
+            for device in ("br0", *guests):
+                net.host.run("ip", "link", "delete", device)
 
 
 def test_frames_of_a_guest_on_a_macvtap_device_are_not_filtered(net: Net) -> None:
