@@ -3,11 +3,13 @@
 `make test` runs pytest by it. Everything that the program starts ends with it, with this launcher and with the process
 that started the launcher (make), however they end: the program is below process 1 of a process namespace, which the
 kernel kills with its parent. The network has the loopback device only. /tmp is a folder below `.state/tmp` of the
-checkout; one that a killed run left is removed by the next run.
+checkout; one that a killed run left is removed by the next run. The checkout has no demo for the program: `bin/rocks`,
+started by a test's site, would change the user's site by its database socket.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import select
@@ -23,7 +25,8 @@ from lab import system_calls
 from lab.namespace import CHECKOUT
 from rocks.errors import RocksError
 
-_FOLDERS = CHECKOUT / ".state" / "tmp"
+_STATE = CHECKOUT / ".state"
+_FOLDERS = _STATE / "tmp"
 _NAMESPACES = system_calls.NEW_MOUNTS | system_calls.NEW_IPC | system_calls.NEW_NETWORK
 _FROM_TERMINAL = (signal.SIGINT, signal.SIGHUP)
 _CANNOT_START = 127
@@ -105,6 +108,7 @@ def _make_namespaces(folder: Path) -> None:
     system_calls.make_mounts_private()
     system_calls.set_loopback_up()
     _mount_sys()
+    _hide_demo()
     _mount_temporary_folder(folder)
     system_calls.mount("proc", "/proc", "proc")
     os.chdir(here)
@@ -117,6 +121,25 @@ def _mount_sys() -> None:
     for point, handle in handles.items():
         if Path(point).exists():
             system_calls.bind(f"/proc/self/fd/{handle}", point)
+        os.close(handle)
+
+
+def _hide_demo() -> None:
+    """Show the folders of `.state` that are there, without the demo's.
+
+    Nothing is mounted over the demo's folder itself: the kernel would remove that mount with the folder, at
+    `make demo-stop`, and the next demo would be visible.
+    """
+    handles: dict[Path, int] = {}
+    for path in _STATE.iterdir():
+        if path.is_dir() and path.name != "demo":
+            with contextlib.suppress(FileNotFoundError):  # another program's folder for a moment
+                handles[path] = _open_place(str(path))
+    options = f"mode={_STATE.stat().st_mode & 0o7777:o}"
+    system_calls.mount("without-demo", _STATE, "tmpfs", options=options)
+    for path, handle in handles.items():
+        path.mkdir()
+        system_calls.bind(f"/proc/self/fd/{handle}", path)
         os.close(handle)
 
 

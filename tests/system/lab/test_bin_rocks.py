@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import pytest
 import rocks
 from lab import database
 from lab.namespace import Machine
-from rocks.process import Finished, run
+from rocks.process import Finished, run, start_with_pipes
+from tests.patience import patience
 from tests.system.lab.conftest import CHECKOUT
 
 VERSION = ["report", "version"]
@@ -107,6 +109,25 @@ def test_a_stale_record_of_a_demo_is_not_entered(checkout: Path, tmp_path: Path)
     (state / "init").write_text(f"{os.getpid()} 1\n")
     finished = called([str(checkout / "bin" / "rocks"), *VERSION], state)
     assert finished.exit_status == 0 and finished.error_text == ""
+
+
+def test_a_test_run_has_no_demo_though_one_comes_and_goes(checkout: Path) -> None:
+    """A test's site would change the user's; the run sees everything else below `.state`."""
+    (checkout / "lab").symlink_to(CHECKOUT / "lab")
+    demo, cache = checkout / ".state" / "demo", checkout / ".state" / "cache"
+    for folder in (demo, cache):
+        folder.mkdir()
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": f"{checkout}:{checkout / 'src'}"}
+    script = 'ls "$0"; touch "$0/cache/made"; echo end; read line; ls "$0"'
+    isolated = ["/usr/bin/env", "-C", str(checkout), sys.executable, "-m", "lab.isolation"]
+    run_of_tests = start_with_pipes([*isolated, "sh", "-c", script, str(demo.parent)], environment)
+    assert run_of_tests.stdout is not None
+    first = [line.decode().strip() for line in iter(run_of_tests.stdout.readline, b"end\n")]
+    demo.rmdir()
+    demo.mkdir()
+    last, _ = run_of_tests.communicate(b"\n", timeout=patience(30))
+    assert first == last.decode().split() == ["cache", "tmp", "venv"]
+    assert demo.is_dir() and (cache / "made").exists() and run_of_tests.returncode == 0
 
 
 def test_root_is_taken_into_the_running_site_and_keeps_the_folder(machine: Machine) -> None:
