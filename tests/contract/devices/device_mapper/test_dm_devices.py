@@ -12,6 +12,7 @@ from rocks.devices.device_mapper.tables import Linear, Placeholder, Snapshot, Sn
 from rocks.errors import BusyError, IncoherentError, StateError, UserError
 from tests.contract.devices.device_mapper.dm_real_world import RealWorld
 from tests.contract.devices.device_mapper.dm_world import FakeWorld, World
+from tests.contract.devices.worlds import WORLDS
 
 SECTORS = 8 * 2048
 ORIGIN = "contract-dm-a-origin"
@@ -23,18 +24,7 @@ SOON = 20.0
 STALLS: dict[str, float] = {}
 
 
-@pytest.fixture(
-    params=[
-        "fake",
-        pytest.param(
-            "real",
-            marks=pytest.mark.skipif(
-                os.environ.get("ROCKS_REAL_DEVICES") != "yes",
-                reason="real device-mapper is in the lab: `make test-lab`",
-            ),
-        ),
-    ]
-)
+@pytest.fixture(params=WORLDS)
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
     """A host without devices of this system."""
     made: World = FakeWorld() if request.param == "fake" else RealWorld()

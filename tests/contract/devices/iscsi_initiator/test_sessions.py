@@ -21,12 +21,12 @@ from tests.contract.devices.iscsi_target.target_world import (
     OTHER,
     SIZE_BYTES,
     export_spec,
-    real_devices,
     wait_until,
 )
+from tests.contract.devices.worlds import WORLDS
 
 
-@pytest.fixture(params=["fake", real_devices])
+@pytest.fixture(params=WORLDS)
 def world(request: pytest.FixtureRequest) -> Iterator[HostWorld]:
     """A host and a NAS with nothing exported."""
     with open_host_world(request.param) as opened:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
-
-import pytest
 
 from rocks.devices.iscsi_target.chap import ChapSecrets
 from rocks.devices.iscsi_target.configuration import Acl, Backstore, Lun, TargetConfig
@@ -26,12 +23,6 @@ THEIRS = "iqn.2024-01.org.example:theirs"
 ADDRESS, PORT = "127.0.0.1", 3260
 SIZE_BYTES = 8 * 1024**2
 CHAP = ChapSecrets("vm1.3", "host-shows-this-secret", "nas.vm1.3", "nas-answers-with-that")
-real_devices = pytest.param(
-    "real",
-    marks=pytest.mark.skipif(
-        os.environ.get("ROCKS_REAL_DEVICES") != "yes", reason="real LIO is in the lab: `make test-lab`"
-    ),
-)
 
 
 class World(Protocol):

@@ -16,11 +16,11 @@ from tests.contract.devices.iscsi_target.target_world import (
     backstore,
     export_spec,
     open_world,
-    real_devices,
 )
+from tests.contract.devices.worlds import WORLDS
 
 
-@pytest.fixture(params=["fake", real_devices])
+@pytest.fixture(params=WORLDS)
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
     """A NAS with two volumes and no export."""
     with open_world(request.param) as opened:

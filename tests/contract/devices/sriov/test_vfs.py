@@ -16,15 +16,15 @@ from tests.contract.devices.sriov.vf_world import (
     PLAIN_ADAPTER,
     VfWorld,
     open_world,
-    real_devices,
 )
+from tests.contract.devices.worlds import WORLDS
 
 MAC, OTHER_MAC = "52:54:00:aa:00:01", "52:54:00:aa:00:02"
 FIRST = VfSpec(ADAPTER, 2, 0, MAC, vlan=100)
 SECOND = VfSpec(ADAPTER, 2, 1, OTHER_MAC, vlan=100)
 
 
-@pytest.fixture(params=["fake", real_devices])
+@pytest.fixture(params=WORLDS)
 def world(request: pytest.FixtureRequest) -> Iterator[VfWorld]:
     """A host whose adapter has no VFs yet."""
     with open_world(request.param) as opened:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess  # noqa: TID251 - a process that opens a VF, as QEMU does
 import sys
 import time
@@ -11,21 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-import pytest
-
 from rocks.devices.sriov.driver import VfDriver
 from rocks.devices.sriov.fake import FakeVfs
 
 ADAPTER, PLAIN_ADAPTER = "trunk0", "storage0"
 """With and without VFs."""
 
-real_devices = pytest.param(
-    "real",
-    marks=pytest.mark.skipif(
-        os.environ.get("ROCKS_REAL_DEVICES") != "yes",
-        reason="a real adapter with virtual functions is in the lab: `make test-lab`",
-    ),
-)
 _MOST_SECONDS = 30.0
 _HOLD = "import os, sys, time; os.open(sys.argv[1], os.O_RDWR); print(); sys.stdout.flush(); time.sleep(600)"
 

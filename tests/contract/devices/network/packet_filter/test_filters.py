@@ -36,6 +36,7 @@ from tests.contract.devices.network.packet_filter.frames import (
     ipv4,
     udp,
 )
+from tests.contract.devices.worlds import WORLDS
 
 MACVTAP, TAP = GuestDevice("macvtap0", True), GuestDevice("vnet0", False)
 OWN, SHARED = Sender(MAC), Sender(MAC, True, (IP,), (IPV6,))
@@ -209,18 +210,7 @@ def _received(listener: socket.socket) -> list[bytes]:
         frames.append(frame)
 
 
-@pytest.fixture(
-    params=[
-        "fake",
-        pytest.param(
-            "real",
-            marks=pytest.mark.skipif(
-                os.environ.get("ROCKS_REAL_DEVICES") != "yes",
-                reason="a real kernel with packet filters is in the lab: `make test-lab`",
-            ),
-        ),
-    ]
-)
+@pytest.fixture(params=WORLDS)
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
     """A host with two guests' devices, unfiltered."""
     if request.param == "fake":

@@ -1,0 +1,8 @@
+"""The worlds of the cases whose real devices only the lab's machines have: parameters of their fixtures `world`."""
+
+from __future__ import annotations
+
+import os
+
+WORLDS = ("fake", "real") if os.environ.get("ROCKS_REAL_DEVICES") == "yes" else ("fake",)
+"""In memory; and on the real devices, where `tests/lab/device_contracts.py` says so."""
