@@ -3,8 +3,6 @@
 Cases on real daemons carry the marker `system`; they need root, and skip with a reason where a daemon is missing.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import tempfile

@@ -1,7 +1,5 @@
 """Faulty hosts: real SSH servers on loopback ports with misbehaving agents."""
 
-from __future__ import annotations
-
 import socket
 import time
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The agent's archive: reproducible, and with exactly the files that the agent needs."""
 
-from __future__ import annotations
-
 import tarfile
 import zipfile
 from pathlib import Path

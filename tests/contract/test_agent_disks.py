@@ -1,7 +1,5 @@
 """Disks through the agent, as a local user, a guest or a mistaken operator would attack them."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess  # noqa: TID251 - a local user's own process

@@ -1,7 +1,5 @@
 """An image on its way from the library to the disk of a machine, through the installed agent and the host's files."""
 
-from __future__ import annotations
-
 import base64
 import os
 import subprocess  # noqa: TID251 - an agent that is killed at a chosen moment

@@ -1,7 +1,5 @@
 """What the agents of both hosts do at the end of a live migration: with a host in memory."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

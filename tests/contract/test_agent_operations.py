@@ -1,7 +1,5 @@
 """The agent on requests: with a host in memory, in this process and as a program."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys
@@ -69,10 +67,7 @@ class Agent:
         self.trunk = self.links.add("trunk", "veth")
         self.filters = FakeFilters()
         self.host = Host(
-            folder / "state",
-            lambda: self.domains,
-            lambda: self.links,
-            open_filters=lambda: self.filters,
+            folder / "state", lambda: self.domains, lambda: self.links, open_filters=lambda: self.filters
         )
 
     def ask(self, request: Request[Reply]) -> Reply:
@@ -245,10 +240,7 @@ def test_a_restart_in_place_ends_no_lease(agent: Agent) -> None:
     agent.perform(start("a", 9))
     assert [
         outcome.error for outcome in agent.perform(StopDomain("a", 9, "reset"), StopDomain("a", 9, "reboot"))
-    ] == [
-        None,
-        None,
-    ]
+    ] == [None, None]
     assert agent.host.leases.remembered("a") == 9
 
 

@@ -1,7 +1,5 @@
 """The agent on a machine's InfiniBand VF: before the start, after the end, after a crash."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any
@@ -87,10 +85,7 @@ def test_a_vf_has_its_key_from_start_to_stop(agent: Agent) -> None:
     assert agent.pkeys.visible_keys(SECOND) == (0x8003, 0x7FFF)
     assert agent.pkeys.guids[FIRST] == RED.port_guid
     facts = agent.ask(InfinibandRequest())
-    assert [(vf.machine, vf.keys) for vf in facts.vfs] == [
-        ("a", (0x8002, 0x7FFF)),
-        ("b", (0x8003, 0x7FFF)),
-    ]
+    assert [(vf.machine, vf.keys) for vf in facts.vfs] == [("a", (0x8002, 0x7FFF)), ("b", (0x8003, 0x7FFF))]
     (stopped, forgotten) = agent.perform(StopDomain("a", 7), ForgetDomain("b", 7))
     assert (stopped.error, forgotten.error) == (None, None)
     assert agent.pkeys.visible_keys(FIRST) == agent.pkeys.visible_keys(SECOND) == ()

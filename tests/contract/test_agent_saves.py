@@ -1,7 +1,5 @@
 """The agent saves machines and continues them: wholly or not at all, and with the disks that they were saved with."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Virtual functions in the agent: assigned at a start, released at the end of the guest, restored after a boot."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -23,14 +21,7 @@ from rocks.devices.sriov.fake import FakeVfs
 from rocks.devices.sriov.rules import NO_MAC
 from rocks.devices.state_folder import locked
 from rocks.errors import RocksError, StateError
-from rocks.wire.agent import (
-    ForgetDomain,
-    OperationOutcome,
-    PerformRequest,
-    StartDomain,
-    StopDomain,
-    VfSpec,
-)
+from rocks.wire.agent import ForgetDomain, OperationOutcome, PerformRequest, StartDomain, StopDomain, VfSpec
 from rocks.wire.envelope import read_reply, write_request
 from rocks.wire.facts import AdapterSpec, AdaptersRequest, FactsRequest, Fence, VfFact
 from rocks.wire.network import InterfaceFact, NetworkRequest

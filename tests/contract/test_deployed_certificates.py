@@ -1,7 +1,5 @@
 """Deployment of certificates: to a host behind a real sshd, and to this machine, with the same result."""
 
-from __future__ import annotations
-
 import stat
 from pathlib import Path
 

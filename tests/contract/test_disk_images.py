@@ -1,7 +1,5 @@
 """The disk of a stopped machine becomes an image, through the streams of the agent; one that is in use does not."""
 
-from __future__ import annotations
-
 import os
 import subprocess  # noqa: TID251 - a program that has the disk open
 import sys

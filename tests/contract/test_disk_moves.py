@@ -1,7 +1,5 @@
 """The disk of a stopped machine on its way to another host, through the streams of two agents; no libvirt."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess  # noqa: TID251 - a program that has the disk open
@@ -247,11 +245,7 @@ def test_a_host_that_sends_something_else_is_not_believed(move: Move) -> None:
         move.refused(f"host new has not stored the disk .*{text}")
     move.agent("if sys.argv[1] == 'move-disk-from': os.kill(os.getpid(), 9)")
     move.refused("host old has not sent the disk .*its agent ended with -9")
-    for printed, text in (
-        ("x" * 5000, "reported"),
-        ("have many", "reported 'have many'"),
-        ("", "reported"),
-    ):
+    for printed, text in (("x" * 5000, "reported"), ("have many", "reported 'have many'"), ("", "reported")):
         move.agent(f"if sys.argv[1] == 'move-disk-to':\n    print({printed!r})\n    sys.exit(0)")
         with pytest.raises(HostError, match=text):
             move.run()

@@ -1,7 +1,5 @@
 """Many hosts at once, some of them faulty: each has a reply or a clear error, and none delays the others."""
 
-from __future__ import annotations
-
 import os
 import signal
 import socket

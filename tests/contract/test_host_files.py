@@ -1,7 +1,5 @@
 """Files on hosts, behind a real sshd on a machine with folders of its own."""
 
-from __future__ import annotations
-
 import threading
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The keys between this machine and a host behind a real sshd."""
 
-from __future__ import annotations
-
 import os
 import stat
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Connections that outlive a command (OpenSSH's masters), with a real sshd: they save time and change nothing else."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

@@ -1,7 +1,5 @@
 """Programs: the deadline holds whatever they leave behind; a watch changes nothing of the result."""
 
-from __future__ import annotations
-
 import os
 import signal
 import socket

@@ -1,7 +1,5 @@
 """A complete real host: sshd, the installed agent, libvirt with its hook, QEMU, a bridge."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator
 from dataclasses import replace

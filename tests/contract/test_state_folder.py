@@ -1,7 +1,5 @@
 """Every place of a host's state folder, damaged: an error names the path and what to do, and other machines go on."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path

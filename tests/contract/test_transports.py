@@ -1,7 +1,5 @@
 """Connections to a host: the same cases for this machine and for a host with a real sshd."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import time

@@ -2,8 +2,6 @@
 and the review checks the difference.
 """
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

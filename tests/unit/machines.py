@@ -1,7 +1,5 @@
 """Records to try rules on: a container and a virtual machine on it, in which a test changes what it is about."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """A dry run: steps are printed, questions pass, and what no gateway knows is stopped where it is made."""
 
-from __future__ import annotations
-
 import os
 import socket
 import subprocess  # noqa: TID251 - what a plugin might start

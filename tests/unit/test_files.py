@@ -1,7 +1,5 @@
 """The writer of files: old or new content at every moment, the mode from the first moment, no drafts left."""
 
-from __future__ import annotations
-
 import ast
 import fcntl
 import os

@@ -1,7 +1,5 @@
 """The digest and the stream of an image depend on its content alone; a stream that is not whole makes no image."""
 
-from __future__ import annotations
-
 import io
 import os
 from pathlib import Path

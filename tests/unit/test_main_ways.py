@@ -1,7 +1,5 @@
 """Which tests `make test` leaves to `make test-all`."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Deadlines of tests: never shorter than written, longer on a slow or busy machine, never beyond all bounds."""
 
-from __future__ import annotations
-
 import os
 
 import pytest

@@ -1,7 +1,5 @@
 """No regular expression of ours takes quadratic time: 100 kB in `disk=` took 13 s."""
 
-from __future__ import annotations
-
 import importlib
 import pkgutil
 import re

@@ -1,7 +1,5 @@
 """Settings: lines `key = value`, and errors that name the line."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.settings_file import read_settings_text

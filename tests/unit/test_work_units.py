@@ -1,7 +1,5 @@
 """How tests are distributed over workers, and that their generated input is the same in every run."""
 
-from __future__ import annotations
-
 from hypothesis import settings
 
 from tests import generated

@@ -1,7 +1,5 @@
 """dnsmasq's configuration and iPXE's scripts, as complete texts."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Virtual machines with golden libvirt documents in this folder: name of the file → arguments."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """The libvirt documents of `cases.py`: equal to the golden files, valid by libvirt's schema, covering all code."""
 
-from __future__ import annotations
-
 import ast
 import re
 import sys

@@ -1,7 +1,5 @@
 """Hosts with golden configurations of the image storage daemons in this folder: name of the file → settings."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from rocks.cluster.image_settings import DaemonSettings, RequestedSettings, daemon_settings

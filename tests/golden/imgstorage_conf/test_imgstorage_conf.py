@@ -1,7 +1,5 @@
 """The files of `cases.py`: equal to the golden files, and valid for XML and JSON parsers."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

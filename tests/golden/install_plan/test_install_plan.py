@@ -1,7 +1,5 @@
 """The installer's plan of a host, as a complete text."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

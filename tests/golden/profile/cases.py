@@ -1,7 +1,5 @@
 """Hosts with golden profiles in this folder: name of the file → the host on its site."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from rocks.actions.profiles import HostOfSite
@@ -58,9 +56,7 @@ _RULES = firewall_file(
 )
 
 DISTRIBUTION = ServedDistribution(
-    "10.1.1.1",
-    "rocks-dist/x86_64",
-    "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
+    "10.1.1.1", "rocks-dist/x86_64", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 )
 
 KEY = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmDME\n-----END PGP PUBLIC KEY BLOCK-----\n"

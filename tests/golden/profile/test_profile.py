@@ -1,7 +1,5 @@
 """The profiles of `cases.py` equal the golden files, which omit the common shell functions."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,12 +42,7 @@ def test_every_golden_file_has_a_case() -> None:
     [
         ("nas", "img_zpools", "tank,$(reboot)", "the attribute img_zpools of host nas-0-0 is not valid"),
         ("nas", "imgstorage-network", "elsewhere", "no network has the zone elsewhere"),
-        (
-            "vm_host_with_copies",
-            "vm_container_zpool",
-            "a'b",
-            'zpool "a\'b" is not valid',
-        ),
+        ("vm_host_with_copies", "vm_container_zpool", "a'b", 'zpool "a\'b" is not valid'),
         ("vm_host_with_copies", "vm_container_zpool_disks", "", "must be one or two disks"),
         ("vm_host_with_copies", "vm_container_zpool_disks", "/dev/a /dev/a", "must be one or two disks"),
         ("vm_host_with_copies", "vm_container_zpool_disks", "/dev/a; reboot", "must be one or two disks"),

@@ -1,7 +1,5 @@
 """libvirt's hook: which domains may start."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

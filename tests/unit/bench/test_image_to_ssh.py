@@ -1,7 +1,5 @@
 """R18's rows, of the times of both ways."""
 
-from __future__ import annotations
-
 from bench.image_to_ssh import Durations, rows
 
 

@@ -1,7 +1,5 @@
 """What the figures of image storage are made of: the writer's requests, the domain of a local disk, lost figures."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Programs whose output is passed on while they run."""
 
-from __future__ import annotations
-
 import os
 import time
 

@@ -1,7 +1,5 @@
 """The table of figures, and the page that it goes into."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

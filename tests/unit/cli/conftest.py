@@ -1,7 +1,5 @@
 """`rocks`, which runs a command line without any database, and command trees."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """What may follow at the cursor of a command line."""
 
-from __future__ import annotations
-
 import subprocess  # noqa: TID251 - what one process imports
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """From arguments to a command, and from its outcome to an exit status (specification §1.1 to §1.4, §1.6)."""
 
-from __future__ import annotations
-
 import os
 import pwd
 import sys

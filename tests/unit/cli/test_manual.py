@@ -1,7 +1,5 @@
 """rocks(8): every command is in it, and no text of a command is taken for a request of man(7)."""
 
-from __future__ import annotations
-
 import re
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`make new-command`: a command that runs, and a test that runs it."""
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path

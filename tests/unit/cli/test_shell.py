@@ -1,7 +1,5 @@
 """`rocks shell`: many command lines in one process."""
 
-from __future__ import annotations
-
 import fcntl
 import io
 import os

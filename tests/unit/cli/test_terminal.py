@@ -1,7 +1,5 @@
 """What a terminal gets, and what a file gets: `rocks` as a program of its own on a pseudo terminal."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import pty

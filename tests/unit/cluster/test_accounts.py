@@ -1,16 +1,8 @@
 """Which accounts are sent to hosts, and what becomes of a host's files."""
 
-from __future__ import annotations
-
 import pytest
 
-from rocks.cluster.accounts import (
-    Accounts,
-    HostAccounts,
-    chosen_accounts,
-    merge_accounts,
-    record_of_both,
-)
+from rocks.cluster.accounts import Accounts, HostAccounts, chosen_accounts, merge_accounts, record_of_both
 from rocks.errors import StateError
 
 PASSWD = """\
@@ -61,11 +53,7 @@ def test_roots_lines_are_never_chosen_whatever_login_defs_says() -> None:
 
 def test_the_hosts_own_lines_stay() -> None:
     new = merge_accounts(HOST, accounts())
-    assert new.passwd.splitlines() == [
-        *HOST.passwd.splitlines()[:2],
-        *PASSWD.splitlines()[3:6],
-        "+::::::",
-    ]
+    assert new.passwd.splitlines() == [*HOST.passwd.splitlines()[:2], *PASSWD.splitlines()[3:6], "+::::::"]
     assert new.shadow.startswith(HOST.shadow) and "alice:$y$a:19000:0:99999:7:::\n" in new.shadow
     assert new.group == HOST.group + "alice:x:1000:\nwork:x:1500:alice,bob\n"
     assert new.gshadow == (HOST.gshadow or "") + "alice:!::\nwork:!::alice,bob\n"

@@ -1,7 +1,5 @@
 """Free addresses: the next ones, in order, never one that is taken."""
 
-from __future__ import annotations
-
 import ipaddress
 
 import pytest

@@ -1,7 +1,5 @@
 """Which address and port reach a host."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.cluster.addresses import choose_address, ssh_port

@@ -1,7 +1,5 @@
 """Rules of the owners' remote control: which requests are forgotten, and how many refusals are recorded."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.cluster.airboss import QUIET_SECONDS, REFUSALS_SECONDS, Hours, Refusals, check_hour

@@ -1,7 +1,5 @@
 """The form of the attributes that the system reads."""
 
-from __future__ import annotations
-
 import re
 
 import pytest
@@ -21,7 +19,7 @@ ANY_TEXT = {
         "ipmi_password",
         "power_command",
         "vm_cluster_key",
-    ),
+    )
 }
 """Attributes whose reader takes any text, or whose text only its host can judge."""
 

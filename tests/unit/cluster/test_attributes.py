@@ -1,7 +1,5 @@
 """Scopes of attributes and which wins (specification §2.2)."""
 
-from __future__ import annotations
-
 import ast
 from pathlib import Path
 

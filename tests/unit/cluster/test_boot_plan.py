@@ -1,7 +1,5 @@
 """Which file answers a host's network boot, and which network settings an installer gets."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.cluster.boot_plan import BootFacts, boot_file, default_file

@@ -1,7 +1,5 @@
 """Partitions as lsblk prints them."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

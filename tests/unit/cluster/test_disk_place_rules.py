@@ -1,7 +1,5 @@
 """Folders and devices of the host's system are never for guests."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.cluster.attribute_forms import check_form

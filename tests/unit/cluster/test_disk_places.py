@@ -1,7 +1,5 @@
 """Where disks may be: below image directories, and devices that a pattern names."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,5 @@
 """`TYPE:PATH,DEVICE,BUS` (specification §5.4): what is a disk, and that its text comes back as it went in."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,7 +1,5 @@
 """The lines of a dump are read as a shell reads them, and nothing is expanded."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -1,7 +1,5 @@
 """Which lines of a dump are taken over, and as what."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.cluster.attributes import PROGRAMS

@@ -1,16 +1,8 @@
 """What a firewall rule may contain, and which of several counts."""
 
-from __future__ import annotations
-
 import pytest
 
-from rocks.cluster.firewall_rules import (
-    FirewallRule,
-    Selection,
-    checked_rule,
-    closed_networks,
-    resolve_rules,
-)
+from rocks.cluster.firewall_rules import FirewallRule, Selection, checked_rule, closed_networks, resolve_rules
 from rocks.errors import UserError
 
 

@@ -1,7 +1,5 @@
 """Which disks are made from an image, and when there is no space for them."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.cluster.guest_images import Source, base_on, is_copy, needs_source, with_base

@@ -1,7 +1,5 @@
 """Which ISO is in a machine's drive, where its copy is on the host, and when the host has no space for it."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.cluster.disk_places import medium_of

@@ -1,7 +1,5 @@
 """What cloud-init reads of a machine, and that no text of the database becomes more than a text there."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from ipaddress import IPv4Interface

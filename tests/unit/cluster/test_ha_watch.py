@@ -1,7 +1,5 @@
 """When a host has failed, and which machines are to run elsewhere."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.cluster.ha_watch import REASON, Pauses, Silences, is_cut_off, move_is_stuck, watched

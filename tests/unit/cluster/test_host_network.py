@@ -1,7 +1,5 @@
 """Which network devices a host is to have."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,5 @@
 """New hosts: the name supplies defaults, which arguments override."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.cluster.host_plan import HostParameters, Membership, NewHost, plan_host

@@ -1,7 +1,5 @@
 """How a physical host is switched."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.cluster.host_power import (

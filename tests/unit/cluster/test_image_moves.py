@@ -1,7 +1,5 @@
 """What is left of a move between NASes, by what both have."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.cluster.image_moves import (

@@ -1,7 +1,5 @@
 """Which NAS and pool keep a disk: names, what a NAS is, the choice of a pool."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

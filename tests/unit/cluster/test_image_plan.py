@@ -1,7 +1,5 @@
 """Which images a machine's start maps, and how."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.cluster.image_places import DiskLocation

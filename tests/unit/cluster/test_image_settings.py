@@ -1,7 +1,5 @@
 """Settings of a host's image storage daemons, from parameters, attributes and defaults."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.cluster.image_settings import (

@@ -1,7 +1,5 @@
 """The report on a host's adapters."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from rocks.cluster.infiniband_check import OK, UNKNOWN, WRONG, Checked, check_host, ports_of_facts

@@ -1,7 +1,5 @@
 """The attributes install_disk and install_partitions."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.cluster.install_disks import DiskChoice, Partition, read_disks, read_partitions

@@ -1,7 +1,5 @@
 """The plan of an installation: what it takes from a host, and every problem at once."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

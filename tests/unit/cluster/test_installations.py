@@ -1,7 +1,5 @@
 """Which report of an installing host leads to which state."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.cluster.installations import LONGEST_REPORT, UNFINISHED, State, next_state, read_report

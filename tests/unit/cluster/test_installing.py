@@ -1,7 +1,5 @@
 """Which machine gets the files for an installation."""
 
-from __future__ import annotations
-
 import socket
 import sys
 
@@ -37,24 +35,12 @@ def test_a_client_with_the_address_and_the_mac_address_of_a_host_is_that_host(cl
 @pytest.mark.parametrize(
     ("client", "host", "message"),
     [
-        (
-            Client("10.1.1.2", MAC, ()),
-            None,
-            "no host has the address 10.1.1.2 on the network private",
-        ),
-        (
-            Client("10.1.1.2", OTHER, ()),
-            HOST,
-            "belongs to a host with another MAC address than " + OTHER,
-        ),
+        (Client("10.1.1.2", MAC, ()), None, "no host has the address 10.1.1.2 on the network private"),
+        (Client("10.1.1.2", OTHER, ()), HOST, "belongs to a host with another MAC address than " + OTHER),
         (Client("10.1.1.2", MAC, (OTHER,)), HOST, "another MAC address"),
         (Client("10.1.1.2", OTHER, (MAC,)), HOST, "another MAC address"),
         (Client("10.1.1.2", "", ()), HOST, "add inst.ks.sendmac to the arguments"),
-        (
-            Client("10.1.1.2", MAC, ()),
-            HOST._replace(mac=None),
-            "has no MAC address in the database",
-        ),
+        (Client("10.1.1.2", MAC, ()), HOST._replace(mac=None), "has no MAC address in the database"),
     ],
 )
 def test_another_client_is_refused(client: Client, host: InstallingHost | None, message: str) -> None:

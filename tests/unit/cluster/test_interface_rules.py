@@ -1,7 +1,5 @@
 """MAC addresses, and IPv4 addresses in their networks."""
 
-from __future__ import annotations
-
 import ipaddress
 import re
 

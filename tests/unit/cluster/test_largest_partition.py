@@ -1,7 +1,5 @@
 """Where a host has free space for disk images (specification §5.4): by unit first, then by number."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,7 +1,5 @@
 """Who may run a virtual machine now (decision 3)."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,5 @@
 """What the hosts' reports make of the leases of a restored database (decision 31)."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 import pytest

@@ -1,7 +1,5 @@
 """Where a machine is whose live migration was interrupted: at every combination of what both hosts report."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

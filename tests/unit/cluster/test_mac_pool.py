@@ -1,7 +1,5 @@
 """The pool of MAC addresses (specification §5.3): its base, its order, its end, its holes."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

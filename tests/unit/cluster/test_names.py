@@ -1,7 +1,5 @@
 """Names: what may be one, and that nothing else ever is."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 

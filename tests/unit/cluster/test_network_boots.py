@@ -1,7 +1,5 @@
 """Which frames are a machine's request for a network boot."""
 
-from __future__ import annotations
-
 import struct
 
 import pytest

@@ -1,7 +1,5 @@
 """Subnets, netmasks, MTUs and zones (specification §4.3)."""
 
-from __future__ import annotations
-
 import ipaddress
 
 import pytest

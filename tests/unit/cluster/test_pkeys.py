@@ -1,7 +1,5 @@
 """Partition keys: what may be one, and how the pool is used and runs dry."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.cluster.guids import derive_guids, guid_text, read_guid

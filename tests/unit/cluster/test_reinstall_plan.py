@@ -1,7 +1,5 @@
 """Which machines can get a fresh disk, and what the others need instead."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

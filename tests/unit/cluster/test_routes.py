@@ -1,7 +1,5 @@
 """Which routes are valid, which apply to a host, and through which of its devices they lead."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,5 @@
 """What the system log must not contain."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.cluster.secret_names import is_secret, without_secrets
@@ -32,17 +30,7 @@ def test_names_of_secrets(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name",
-    [
-        "managed",
-        "kvm",
-        "ssh_port",
-        "cpus",
-        "keyboard",
-        "ib_pkeys",
-        "ssh_public_key",
-        "ib_pkey_pool",
-    ],
+    "name", ["managed", "kvm", "ssh_port", "cpus", "keyboard", "ib_pkeys", "ssh_public_key", "ib_pkey_pool"]
 )
 def test_other_names(name: str) -> None:
     assert not is_secret(name)

@@ -1,7 +1,5 @@
 """Selector words, sorted by kind."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,7 +1,5 @@
 """Which cores, memory and devices a machine gets of its host."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest
@@ -233,11 +231,7 @@ def test_the_first_free_devices_of_a_pool_are_leased() -> None:
         ),
         ({"nvme": 1}, "0000:5e:00.0", "0000:5e:00.1 is in one IOMMU group with a device of other"),
         ({"odd": 1}, "0000:3b:00.0", "0000:d8:00.0 has no IOMMU group .*; 0000:d9:00.0 is not on the host"),
-        (
-            {"fpga": 1},
-            "0000:3b:00.0",
-            "the pool fpga, and vmc-0-0 has the pools: GPU, nvme, odd",
-        ),
+        ({"fpga": 1}, "0000:3b:00.0", "the pool fpga, and vmc-0-0 has the pools: GPU, nvme, odd"),
     ],
 )
 def test_devices_that_are_short(devices: dict[str, int], taken: str, part: str) -> None:

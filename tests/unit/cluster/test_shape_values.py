@@ -1,7 +1,5 @@
 """Values of attributes that shape machines."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

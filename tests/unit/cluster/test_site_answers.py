@@ -1,7 +1,5 @@
 """The answers that make a frontend, and what is wrong with them."""
 
-from __future__ import annotations
-
 import contextlib
 
 import pytest

@@ -1,7 +1,5 @@
 """Metrics for Prometheus: their text, and the alert rules and the dashboard that use them, as promtool reads them."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

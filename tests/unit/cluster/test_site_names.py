@@ -1,7 +1,5 @@
 """Which address has which names."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.cluster.records import Network

@@ -1,7 +1,5 @@
 """The site at a glance: lines and concerns from records and facts."""
 
-from __future__ import annotations
-
 from rocks.cluster.site_check import OK, WRONG, SiteCheck
 from rocks.cluster.site_overview import (
     ClusterLine,

@@ -1,7 +1,5 @@
 """May a virtual machine start on this host, and what must be there: from records and facts alone."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Which virtual function of a host each machine gets."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,7 +1,5 @@
 """Which VLAN id a new cluster gets: out of the operator's pool, and why not."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.cluster.vlan_pool import plan_vlan, read_pool

@@ -1,7 +1,5 @@
 """Which device of its container an interface of a virtual machine is connected to (specification §5.5)."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """What must be true of every command in our tree."""
 
-from __future__ import annotations
-
 import ast
 import shlex
 from functools import cache

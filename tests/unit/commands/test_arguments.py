@@ -1,7 +1,5 @@
 """Words of a command line: arguments, parameters, yes and no (specification §1.2, §1.3)."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

@@ -1,7 +1,5 @@
 """The base class of commands: arguments, defaults, output (specification §1.3)."""
 
-from __future__ import annotations
-
 from typing import cast
 
 import pytest
@@ -106,9 +104,7 @@ def test_a_command_without_run_is_a_bug() -> None:
         Command(cast("Database", None)).run({}, [])
 
 
-def test_a_nested_command_collects_text_and_prints_nothing(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_a_nested_command_collects_text_and_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     command = called_with()
     command.addText("a\n")
     command.showNow("b\n")
@@ -117,9 +113,7 @@ def test_a_nested_command_collects_text_and_prints_nothing(
     assert capsys.readouterr() == ("", "")
 
 
-def test_parts_of_the_output_and_notices_are_printed_at_once(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_parts_of_the_output_and_notices_are_printed_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     command = called_with()
     command.useArguments({}, [], stream=True)
     command.showNow("b\n")

@@ -1,7 +1,5 @@
 """Hooks that are rows of a command's table, ordered with the files of other rolls (specification §1.6)."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import cast
 

@@ -1,7 +1,5 @@
 """What a command's docstring says, in every form of help (specification §1.4)."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """`dry-run=yes`: every command that changes hosts takes it, or says why it cannot."""
 
-from __future__ import annotations
-
 from functools import cache
 
 import pytest

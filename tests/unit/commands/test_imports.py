@@ -1,7 +1,5 @@
 """Import contracts of the commands: the import linter does not enter group folders, which have no `__init__.py`."""
 
-from __future__ import annotations
-
 import ast
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Which disks of a running machine the list of machines takes for those of the record."""
 
-from __future__ import annotations
-
 import importlib
 
 from rocks.database.vm_listing import DiskRow

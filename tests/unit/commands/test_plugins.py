@@ -1,7 +1,5 @@
 """The order of plugins (specification §1.6)."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

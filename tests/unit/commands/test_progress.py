@@ -1,7 +1,5 @@
 """Progress of a command that waits for several hosts."""
 
-from __future__ import annotations
-
 import io
 import sys
 

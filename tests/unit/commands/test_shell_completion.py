@@ -1,7 +1,5 @@
 """Completion in `rocks shell`, by readline's protocol."""
 
-from __future__ import annotations
-
 import readline
 
 import pytest

@@ -1,7 +1,5 @@
 """Quoting for a shell (specification §2.3, dump)."""
 
-from __future__ import annotations
-
 import string
 
 import pytest

@@ -1,7 +1,5 @@
 """Tables with their exact alignment, and JSON (specification §1.5 and the samples of §5.10)."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from typing import Any, cast

@@ -1,7 +1,5 @@
 """Tables for a terminal: free text is wrapped, nothing else is cut, and states have colours."""
 
-from __future__ import annotations
-
 from rocks.cluster.installations import State
 from rocks.cluster.site_check import MISSING, OK, WRONG
 from rocks.cluster.site_overview import SILENT, UP

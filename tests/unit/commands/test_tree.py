@@ -1,7 +1,5 @@
 """Folders that are commands, in several trees (specification §1.1)."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

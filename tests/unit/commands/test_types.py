@@ -1,7 +1,5 @@
 """Arguments reach our commands typed: `fillParams` and `fillPositionalArgs` return Any, for commands of other rolls."""
 
-from __future__ import annotations
-
 import ast
 from pathlib import Path
 

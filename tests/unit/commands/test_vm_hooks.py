@@ -1,7 +1,5 @@
 """Plugins of commands on virtual machines: which calls they receive, and what their errors become."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, cast

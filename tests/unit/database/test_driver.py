@@ -1,7 +1,5 @@
 """The error families of server errors, and the cost of importing the database package."""
 
-from __future__ import annotations
-
 import sys
 
 import pymysql  # noqa: TID251 - its errors are the cases

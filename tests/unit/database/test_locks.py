@@ -1,7 +1,5 @@
 """Named locks: their bytes, and the folder that holds their file."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

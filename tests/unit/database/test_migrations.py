@@ -1,7 +1,5 @@
 """The migration files of the programs, and reading a folder of them."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The sources of the database's settings, and invalid settings."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

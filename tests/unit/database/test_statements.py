@@ -1,7 +1,5 @@
 """SQL files are split as by the `mariadb` client."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

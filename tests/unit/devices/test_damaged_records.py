@@ -1,7 +1,5 @@
 """Damaged records on a host: an error that names the file and the remedy; the others go on; nothing is waited for."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Callable

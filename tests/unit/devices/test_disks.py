@@ -1,7 +1,5 @@
 """Images are made whole or not at all, and never over something that is there."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Files whose zeros take space."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Which process has an image open."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """The lease epoch of a host: it only grows, and starts of earlier ones are refused."""
 
-from __future__ import annotations
-
 import os
 import threading
 from collections.abc import Callable

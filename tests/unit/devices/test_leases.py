@@ -1,7 +1,5 @@
 """The numbers that a host never goes below, and the lock beside each."""
 
-from __future__ import annotations
-
 import threading
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Facts of the machine: kernel, memory, processors."""
 
-from __future__ import annotations
-
 from rocks.devices.machine import parse_memory_kib, read_machine
 
 

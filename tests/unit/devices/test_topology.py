@@ -1,7 +1,5 @@
 """The shape of a machine, from trees as the kernel has them, and from this machine."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from rocks.devices.topology import parse_cpu_list, read_shape

@@ -1,7 +1,5 @@
 """The project's pages and what is code in them."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

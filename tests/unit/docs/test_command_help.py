@@ -1,7 +1,5 @@
 """The help of every command: two examples that the command takes, related commands, types, defaults, units."""
 
-from __future__ import annotations
-
 import ast
 import inspect
 import re
@@ -13,12 +11,7 @@ import pytest
 
 from rocks.commands._framework.arguments import parse_arguments
 from rocks.commands._framework.base import Command
-from rocks.commands._framework.declarations import (
-    check_given,
-    docstring_of,
-    elements,
-    taken_by,
-)
+from rocks.commands._framework.declarations import check_given, docstring_of, elements, taken_by
 from rocks.commands._framework.documentation import Declared, read_documentation
 from rocks.commands._framework.tree import OUR_TREE, all_commands, load_package
 from rocks.database.connection import Database

@@ -1,7 +1,5 @@
 """Commands that the pages show exist, with the parameters that they show."""
 
-from __future__ import annotations
-
 import shlex
 
 import pytest

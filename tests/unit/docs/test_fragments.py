@@ -1,7 +1,5 @@
 """Fragments of the list of changes: a name that sorts, a paragraph for an operator."""
 
-from __future__ import annotations
-
 import re
 
 from tests.unit.docs.pages import CHECKOUT

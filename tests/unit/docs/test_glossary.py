@@ -1,7 +1,5 @@
 """Replaced terms occur only where the glossary says why."""
 
-from __future__ import annotations
-
 import io
 import re
 import tokenize
@@ -17,11 +15,7 @@ from tests.unit.docs.pages import CHECKOUT
 _PAGE = CHECKOUT / "docs" / "glossary.md"
 _FOLDERS = ("src", "roll", "nodes", "graphs", "packaging", "lab", "bench", "tools", "tests", "docs", "bin")
 _ENDINGS = {".py", ".md", ".sql", ".sh", ".xml", ".S", ".c", ""}
-_EXCEPT = (
-    "docs/glossary.md",
-    "tests/unit/docs/test_glossary.py",
-    "*__pycache__*",
-)
+_EXCEPT = ("docs/glossary.md", "tests/unit/docs/test_glossary.py", "*__pycache__*")
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 

@@ -1,7 +1,5 @@
 """The tables of error messages quote messages that the programs really give."""
 
-from __future__ import annotations
-
 import ast
 import re
 from functools import cache

@@ -1,7 +1,5 @@
 """The table of Rocks' commands agrees with the tree: every command of the original has its row."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

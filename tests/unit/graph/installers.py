@@ -1,7 +1,5 @@
 """The checkers of installers' files, from the installers' own projects."""
 
-from __future__ import annotations
-
 import shutil
 import warnings
 from pathlib import Path

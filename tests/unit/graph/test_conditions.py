@@ -1,7 +1,5 @@
 """Conditions: what they mean, and what is refused without being evaluated."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.errors import StateError

@@ -1,7 +1,5 @@
 """Files as XML: the host's entities and no others, and errors that say where."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,7 +1,5 @@
 """Graph files: edges and order in all their forms."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.errors import StateError

@@ -1,7 +1,5 @@
 """Tags that the frontend processes: what they leave in the node, and errors that say where."""
 
-from __future__ import annotations
-
 import base64
 from dataclasses import replace
 from pathlib import Path

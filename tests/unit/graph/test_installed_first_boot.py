@@ -1,7 +1,5 @@
 """The program of the first boot runs the profile that the frontend gives, or that the installer left."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """The installers' files of every appliance, by the roll's own nodes: complete for the installers' own checkers."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,11 +62,7 @@ def test_a_kickstart_file_is_complete(appliance: str, release: str) -> None:
     assert handler.url.url == "https://10.1.1.1/install/distro/rocks-dist/x86_64"
     assert handler.rootpw.lock and handler.lang.lang == "en_US.UTF-8" and handler.timezone.timezone == "UTC"
     parts = [(one.mountpoint, one.size, one.grow, one.disk) for one in handler.partition.partitions]
-    assert parts == [
-        ("swap", 1907, False, "vda"),
-        ("/", 9536, False, "vda"),
-        ("/export", 1024, True, "vda"),
-    ]
+    assert parts == [("swap", 1907, False, "vda"), ("/", 9536, False, "vda"), ("/export", 1024, True, "vda")]
     assert handler.clearpart.drives == ["vda"] and handler.bootloader.appendLine == "console=ttyS0,115200"
 
 

@@ -1,7 +1,5 @@
 """Kickstart files: what pykickstart reads in them for RHEL 8 and 9, and what cannot be part of one."""
 
-from __future__ import annotations
-
 import subprocess  # noqa: TID251 - a script is executed by the shell that it is for
 from pathlib import Path
 
@@ -71,7 +69,7 @@ def test_sections_of_the_installer_keep_their_interpreter_and_their_text(release
     text = kickstart(
         '<pre interpreter="/bin/sh">echo 1</pre><post arg="--nochroot --erroronfail">echo 2</post>'
         '<post interpreter="/usr/bin/python3 -I" arg="--nochroot">print("%end")\n%packages</post>'
-        "<post>in script</post>",
+        "<post>in script</post>"
     )
     scripts = read_kickstart(text, release).handler.scripts
     assert [(one.interp, one.inChroot, one.errorOnFail) for one in scripts] == [

@@ -1,7 +1,5 @@
 """Documents of nodes: what is written is read again, by anyone, and nothing in them is expanded or executed."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,7 +1,5 @@
 """Which nodes a host has, and in which order."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.errors import StateError

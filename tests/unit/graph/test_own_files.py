@@ -1,7 +1,5 @@
 """The roll's own graph and node files: well-formed, of the language, and all of use."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """The digraph of hosts."""
 
-from __future__ import annotations
-
 from rocks.graph.edges import read_graph
 from rocks.graph.picture import digraph
 from rocks.process import run

@@ -1,7 +1,5 @@
 """Preseed files: answers that debconf's own tool accepts, and what Debian's installer cannot do."""
 
-from __future__ import annotations
-
 import base64
 import gzip
 import random

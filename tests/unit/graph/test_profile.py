@@ -1,7 +1,5 @@
 """Nodes put together: missing ones, the site's own, and what the script makes of them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

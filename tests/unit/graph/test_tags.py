@@ -1,7 +1,5 @@
 """The node language."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.errors import StateError

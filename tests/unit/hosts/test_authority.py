@@ -1,7 +1,5 @@
 """The authority of certificates: OpenSSL verifies them, revoked ones are on its list, only root reads its key."""
 
-from __future__ import annotations
-
 import ssl
 import stat
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Keys of virtual clusters, against OpenSSH's own reading of them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """What a host is asked in a dry run, and what is answered in its place."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """A file under a passphrase is read back as it was, or refused with what is wrong with it."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.errors import UserError

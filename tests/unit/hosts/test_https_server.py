@@ -1,7 +1,5 @@
 """The HTTPS server: connections that end at any moment leave their places free."""
 
-from __future__ import annotations
-
 import contextlib
 import http.client
 import os

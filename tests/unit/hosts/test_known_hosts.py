@@ -1,7 +1,5 @@
 """The file of hosts' keys, in OpenSSH's format."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

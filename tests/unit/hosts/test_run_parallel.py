@@ -1,7 +1,5 @@
 """Parallel work on many hosts: bounded threads, results as they arrive, no waiting for the slowest."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Files of a folder: nothing outside it, no links; ranges."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

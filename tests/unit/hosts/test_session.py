@@ -1,7 +1,5 @@
 """One host during one command: the handshake, and invalid replies."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 
@@ -132,15 +130,9 @@ def test_another_version_raises_an_error_with_the_command_for_the_upgrade() -> N
         (Scripted([b"Welcome\x1b[2J!\n"]), r"sent invalid data: the reply is not JSON: 'Welcome\x1b[2J!'"),
         (Scripted([GOOD.replace(b"vnc_port", b"port")]), "field reply.result.port: unknown here"),
         (Scripted([b"half a li"], 0), "ended with exit status 0 without an answer: 'half a li'"),
-        (
-            Scripted([], 1, b"Traceback\n  x\nKeyError: 1\n"),
-            "status 1 without an answer: 'KeyError: 1'",
-        ),
+        (Scripted([], 1, b"Traceback\n  x\nKeyError: 1\n"), "status 1 without an answer: 'KeyError: 1'"),
         (Scripted([], None), "the agent on host c-0-0 ended without an answer"),
-        (
-            Scripted([], 127, b"bash: no such file"),
-            "does not start: 'bash: no such file': `make",
-        ),
+        (Scripted([], 127, b"bash: no such file"), "does not start: 'bash: no such file': `make"),
         (Scripted([b"hang"]), "did not answer within 15 s; the request may still be in progress there"),
         (Scripted([b"x" * (MAXIMUM_LINE_BYTES + 1)]), "without a line end, beginning with 'xxx"),
     ],

@@ -1,7 +1,5 @@
 """Errors of connections: what says that a host is off, and what is a fault of this machine."""
 
-from __future__ import annotations
-
 import errno
 import os
 import socket

@@ -1,7 +1,5 @@
 """An image that was saved and imported again is the same; no file is replaced, and a failure leaves none."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import os
@@ -162,11 +160,7 @@ def test_an_iso_is_saved_as_it_was(tmp_path: Path, library: Path) -> None:
 
 @pytest.mark.parametrize("format_name", EXPORT_FORMATS)
 def test_a_full_file_system_leaves_no_file(
-    tmp_path: Path,
-    library: Path,
-    image: LibraryImage,
-    monkeypatch: pytest.MonkeyPatch,
-    format_name: str,
+    tmp_path: Path, library: Path, image: LibraryImage, monkeypatch: pytest.MonkeyPatch, format_name: str
 ) -> None:
     if shutil.which(PROGRAMS.get(format_name, "true")) is None:
         pytest.skip(f"{PROGRAMS[format_name]} is not installed")

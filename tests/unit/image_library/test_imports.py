@@ -1,7 +1,5 @@
 """Files of every format become the same image; those that lie, refer to others or unpack to too much leave nothing."""
 
-from __future__ import annotations
-
 import errno
 import gzip
 import hashlib

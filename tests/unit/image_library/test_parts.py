@@ -1,7 +1,5 @@
 """Images in parts: joined in their order, checked as one; parts that are missing, cut off or no files are refused."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import os

@@ -1,7 +1,5 @@
 """What another machine sends becomes an image, or nothing is left of it."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from pathlib import Path

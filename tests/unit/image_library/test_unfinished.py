@@ -1,7 +1,5 @@
 """An import that was killed is continued by the same command, and begun anew for other files; errors leave nothing."""
 
-from __future__ import annotations
-
 import errno
 import gzip
 import hashlib

@@ -1,7 +1,5 @@
 """Records of an image in every state, as the state machine itself makes them, for tables of cases."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from rocks.imgstorage.life import effects

@@ -1,7 +1,5 @@
 """One ordinary life, effect by effect, and the same with one failure at any of its moments."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 
 from rocks.imgstorage.life import events

@@ -1,7 +1,5 @@
 """The NAS of the simulated world: it stores the record as the daemon does, and performs its effects in memory."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field

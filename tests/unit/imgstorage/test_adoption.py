@@ -1,7 +1,5 @@
 """What a NAS makes of a volume that its records do not know."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,5 @@
 """Attributes of images and NASes: what they may be, and that speeds are numbers whatever way they were written."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.errors import UserError

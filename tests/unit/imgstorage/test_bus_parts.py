@@ -1,7 +1,5 @@
 """The bus without a broker: invalid messages, sending of the outbox, waits between attempts."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from types import SimpleNamespace
 from typing import Any

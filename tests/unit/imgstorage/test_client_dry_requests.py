@@ -1,7 +1,5 @@
 """What image storage is asked in a dry run, and what is answered in its place."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Answers of daemons as tables: states, times and cells (specification §3.1, §6.6)."""
 
-from __future__ import annotations
-
 import datetime
 
 import pytest

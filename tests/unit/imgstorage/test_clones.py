@@ -1,7 +1,5 @@
 """Clones on a NAS, without a broker: what is made, what is left alone, and the snapshots that they are made of."""
 
-from __future__ import annotations
-
 from typing import Any, cast
 
 import pytest

@@ -1,7 +1,5 @@
 """The configuration that a daemon reads from the frontend's file, and the errors."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The defects of the published implementation (F1–F22) that the model decides: none of them is possible."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,5 @@
 """What a host does with devices that the kernel, or a daemon that died, has left in another state."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.devices.device_mapper.fake.dm_devices import FakeDmDevices

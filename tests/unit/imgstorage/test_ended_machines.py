@@ -1,7 +1,5 @@
 """Notes of libvirt's hook that a machine has ended: a damaged one is logged once, and holds up no other."""
 
-from __future__ import annotations
-
 import logging
 import os
 import threading

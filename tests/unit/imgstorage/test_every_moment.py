@@ -1,7 +1,5 @@
 """A failure at every moment of an ordinary life: the guest reads its writes, and the image is written back (R12)."""
 
-from __future__ import annotations
-
 import os
 
 import pytest

@@ -1,7 +1,5 @@
 """What a receiver takes from a sender that sends anything."""
 
-from __future__ import annotations
-
 import io
 import json
 from typing import Any

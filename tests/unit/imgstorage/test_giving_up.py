@@ -1,7 +1,5 @@
 """Discarding changes that only a host has, in every state; failures that mean "in use"; outcomes of each pull."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,5 @@
 """An image grows while no host has it; a copy of the size before is never taken for the image."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Snapshots that a NAS holds for machines, without a broker: which one is held, and what is refused."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,5 @@
 """The host's engine takes requests in order, answers each once, and begins an open one again after a crash."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

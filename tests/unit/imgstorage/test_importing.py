@@ -1,7 +1,5 @@
 """The content of a file in pieces: complete, in order, with zeros for holes."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Random lives of an image, with crashes between any two effects: nothing is lost, nothing leaks, every path ends."""
 
-from __future__ import annotations
-
 import os
 import random
 from collections.abc import Callable

@@ -3,8 +3,6 @@
 The real state machine, sequences and host engine over devices in memory.
 """
 
-from __future__ import annotations
-
 import os
 from dataclasses import replace
 
@@ -195,7 +193,6 @@ def test_giving_up_that_meets_a_newer_epoch_can_be_repeated() -> None:
     assert [(outcome.op_id, outcome.family) for outcome in failed.outcomes] == [("abandon-1", "incoherent")]
     assert failed.image is not None and failed.image.work is None
     again = after(
-        failed.image,
-        events.Abandon("abandon-2", "it burns", force=True, standing=replace(STANDING, epoch=9)),
+        failed.image, events.Abandon("abandon-2", "it burns", force=True, standing=replace(STANDING, epoch=9))
     )
     assert again.epoch == 10

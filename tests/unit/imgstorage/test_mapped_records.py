@@ -1,7 +1,5 @@
 """Records of the images that a host has: written by its image daemon, read by its agent."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

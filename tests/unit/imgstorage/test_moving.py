@@ -1,7 +1,5 @@
 """The state `moving`: what each event does in it, and that the image has one owner at every moment."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

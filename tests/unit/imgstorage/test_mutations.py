@@ -1,7 +1,5 @@
 """The random lives find what is wrong: each spoiled row, step or sequence is caught within a few lives."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial

@@ -1,7 +1,5 @@
 """The NAS's operations on the record: a volume is known by its guid, and a restore survives a failure anywhere."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any

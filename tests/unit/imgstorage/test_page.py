@@ -1,7 +1,5 @@
 """docs/image-storage-internals.md shows the state machine that runs."""
 
-from __future__ import annotations
-
 import os
 import re
 from pathlib import Path

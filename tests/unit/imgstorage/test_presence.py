@@ -1,7 +1,5 @@
 """Hosts that are silent: expected after their first heartbeat, reported once, and nothing is done to their images."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from dataclasses import replace

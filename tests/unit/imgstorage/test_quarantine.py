@@ -1,7 +1,5 @@
 """What a host has of an image that it knows nothing of: kept under a name that nothing else has."""
 
-from __future__ import annotations
-
 from typing import Any, cast
 
 from rocks.devices.zfs.fake.pools import FakePools

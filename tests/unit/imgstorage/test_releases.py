@@ -1,7 +1,5 @@
 """Records and messages of earlier and later releases: read with defaults, or rejected with the versions."""
 
-from __future__ import annotations
-
 import json
 import sqlite3
 from pathlib import Path
@@ -177,8 +175,7 @@ def test_a_message_of_a_higher_version_still_has_an_address() -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["stale_epoch: a-vol: overtaken", "a-vol: DropMap is not possible when it is none"],
+    "text", ["stale_epoch: a-vol: overtaken", "a-vol: DropMap is not possible when it is none"]
 )
 def test_a_host_of_the_first_release_sends_no_code_of_being_ahead(text: str) -> None:
     def code(fields: dict[str, str]) -> str:

@@ -1,7 +1,5 @@
 """Serial numbers in a revocation list, compared with those that OpenSSL reads."""
 
-from __future__ import annotations
-
 import datetime
 
 import pytest

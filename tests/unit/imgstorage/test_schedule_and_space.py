@@ -1,7 +1,5 @@
 """Space, schedule and names."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.imgstorage.life import names, schedule, space

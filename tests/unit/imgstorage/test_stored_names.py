@@ -1,7 +1,5 @@
 """Records that an earlier release stored are read under the present names."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Records of the daemons: complete after a restart, idempotent, and without parts of an aborted change."""
 
-from __future__ import annotations
-
 import os
 import sqlite3
 import sys

@@ -1,7 +1,5 @@
 """Frames of a transfer: the whole stream, or an error."""
 
-from __future__ import annotations
-
 import io
 from itertools import accumulate
 

@@ -1,7 +1,5 @@
 """Lines of a transfer that another node may send."""
 
-from __future__ import annotations
-
 import io
 
 import pytest

@@ -1,7 +1,5 @@
 """Rates and progress, with a clock of the test's own."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.imgstorage.stream.pace import Bucket, Meter

@@ -1,7 +1,5 @@
 """Which connection gives way, and when."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.imgstorage.stream import waiting

@@ -1,7 +1,5 @@
 """The table is whole: every pair of state and event has a row or a rejection with a text."""
 
-from __future__ import annotations
-
 import typing
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """What is sent, from two histories and what a cut receive left."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.imgstorage.life.transfer_plan import Diverged, Point, SendPlan, SendStep, Token, plan_send

@@ -1,7 +1,5 @@
 """A temp-write volume that fills: more is reserved in time; the guest is paused before it is full, then goes on."""
 
-from __future__ import annotations
-
 from contextlib import nullcontext
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Volumes of the simulated world: content is a version number for each block, a snapshot is a copy of it."""
 
-from __future__ import annotations
-
 import itertools
 from dataclasses import dataclass, field
 

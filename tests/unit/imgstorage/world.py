@@ -3,8 +3,6 @@
 It records the last writes of a guest, and checks after every move that none was lost and that no other host can write.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field

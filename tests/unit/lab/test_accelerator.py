@@ -1,7 +1,5 @@
 """What the lab makes of the agent's word about KVM."""
 
-from __future__ import annotations
-
 import pytest
 
 from lab.accelerator import Acceleration, read_answer

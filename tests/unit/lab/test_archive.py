@@ -1,7 +1,5 @@
 """The initramfs archive, read back as the kernel reads it."""
 
-from __future__ import annotations
-
 import stat
 
 from hypothesis import given

@@ -1,7 +1,5 @@
 """What hosts and NASes get, archive or package, contains every module of rocks that its modules import."""
 
-from __future__ import annotations
-
 import ast
 from pathlib import Path
 

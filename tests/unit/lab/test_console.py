@@ -1,7 +1,5 @@
 """What is made of a guest's serial console."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Which commands the demo needs to say."""
 
-from __future__ import annotations
-
 from lab.demo_plan import CLUSTER, FRONTEND, Described, FrontendFacts, mac_pool_base, site_commands
 
 MACHINE = FrontendFacts(

@@ -1,7 +1,5 @@
 """The disk's first sector, and what the disk contains for the guest."""
 
-from __future__ import annotations
-
 import io
 import struct
 import tarfile

@@ -1,7 +1,5 @@
 """The order in which a guest loads its modules."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

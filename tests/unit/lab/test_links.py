@@ -1,7 +1,5 @@
 """Names of network devices: free ones, and the same again for the same site."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

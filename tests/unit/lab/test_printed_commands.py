@@ -1,7 +1,5 @@
 """Commands that demo and lab print work when a line is copied as it stands."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Steps and their times."""
 
-from __future__ import annotations
-
 import pytest
 
 from lab.progress import Progress

@@ -1,7 +1,5 @@
 """The cache of built parts."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """What a checkout remembers of the lab that runs."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """The measured frequency of the time stamp counter."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The ISOs that `make lab ISOS=` names, and the modules that their packages have put on a machine."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 
@@ -9,13 +7,7 @@ import pytest
 
 from lab.build import packages
 from lab.build.iso_images import key_of_isos
-from lab.build.own_packages import (
-    CHECKOUT,
-    MODULES_FOLDER,
-    installed_modules_key,
-    module_files,
-    modules_key,
-)
+from lab.build.own_packages import CHECKOUT, MODULES_FOLDER, installed_modules_key, module_files, modules_key
 from lab.machines.__main__ import split_isos
 from rocks.errors import UserError
 

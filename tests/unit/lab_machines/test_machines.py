@@ -1,7 +1,5 @@
 """Names, addresses and files of the machines."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from lab.build.parts import Built

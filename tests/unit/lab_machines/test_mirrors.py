@@ -1,7 +1,5 @@
 """The lab's sources of packages, with an apt that this test plays."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Our packages on the machines, and the modules that `bin/lab patch` copies."""
 
-from __future__ import annotations
-
 import io
 import re
 import tarfile

@@ -1,7 +1,5 @@
 """The order in which a lab is built, with programs that make small folders in place of mmdebstrap and compilers."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The verifier finds whole disks whole and every kind of damage."""
 
-from __future__ import annotations
-
 import io
 
 import pytest

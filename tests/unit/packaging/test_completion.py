@@ -1,7 +1,5 @@
 """Completion of bash for `rocks`, by the program itself."""
 
-from __future__ import annotations
-
 import shutil
 
 import pytest

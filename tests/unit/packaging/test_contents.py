@@ -1,7 +1,5 @@
 """What the packages have: every file of packaging/files, and everything of ours that a program, unit or page names."""
 
-from __future__ import annotations
-
 import ast
 import os
 import re

@@ -1,7 +1,5 @@
 """The program of the frontend's medium: which commands it runs for a new site, and for one that is there."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Iterator

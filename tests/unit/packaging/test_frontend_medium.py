@@ -1,7 +1,5 @@
 """What is on the medium from which a machine becomes a frontend."""
 
-from __future__ import annotations
-
 import re
 
 from lab.namespace import CHECKOUT

@@ -1,7 +1,5 @@
 """The program insert-ethers: the options of Rocks sites become parameters of `rocks discover host`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

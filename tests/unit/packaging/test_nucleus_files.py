@@ -1,7 +1,5 @@
 """The settings and the Python packages of rocks-nucleus."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import replace
 from pathlib import Path

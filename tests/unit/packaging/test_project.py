@@ -1,7 +1,5 @@
 """pyproject.toml, requirements and packages say the same."""
 
-from __future__ import annotations
-
 import importlib
 import re
 import tomllib

@@ -1,7 +1,5 @@
 """What stays of a purged frontend: the page and the package name the same places."""
 
-from __future__ import annotations
-
 import re
 
 from tests.unit.docs.pages import CHECKOUT

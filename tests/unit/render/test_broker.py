@@ -1,7 +1,5 @@
 """The generated rights of the broker's users, matched as RabbitMQ matches them."""
 
-from __future__ import annotations
-
 import json
 import re
 
@@ -45,12 +43,7 @@ def test_a_node_writes_to_the_queues_of_its_roles() -> None:
         "vmc.0": {queues.nas_queue("x"), queues.reply_queue("x", TOKEN)},
         "idle": set[str](),
     }
-    every = {
-        queues.nas_queue("x"),
-        queues.host_queue("x"),
-        queues.reply_queue("x", TOKEN),
-        queues.DEAD_QUEUE,
-    }
+    every = {queues.nas_queue("x"), queues.host_queue("x"), queues.reply_queue("x", TOKEN), queues.DEAD_QUEUE}
     for node, names in expected.items():
         assert {name for name in every if may(node, "write", name, "topic_permissions")} == names, node
 

@@ -1,7 +1,5 @@
 """The lines of hosts for dnsmasq."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.render.dnsmasq import ServedHost, dnsmasq_hosts

@@ -1,7 +1,5 @@
 """The libvirt document: text is escaped, six blocks can be changed, a lease is set. Whole documents: tests/golden."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from string import ascii_lowercase
 
@@ -14,14 +12,7 @@ from rocks.cluster.records import BootAction, Disk, VirtualMachine
 from rocks.cluster.shape_values import LIBVIRT_CPU_MODES
 from rocks.cluster.vm_network import Bridged
 from rocks.errors import StateError, UserError
-from rocks.render.domain import (
-    FILTER_NAMES,
-    LEASE_NAMESPACE,
-    Filter,
-    InstallBoot,
-    domain_lines,
-    with_lease,
-)
+from rocks.render.domain import FILTER_NAMES, LEASE_NAMESPACE, Filter, InstallBoot, domain_lines, with_lease
 from tests.unit.machines import machine
 
 LEASE = f"metadata/{{{LEASE_NAMESPACE}}}lease"

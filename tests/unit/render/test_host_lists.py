@@ -1,7 +1,5 @@
 """Lists of hosts for other programs."""
 
-from __future__ import annotations
-
 from rocks.cluster.records import Network
 from rocks.cluster.site_names import NamedInterface, name_addresses
 from rocks.render.host_lists import (

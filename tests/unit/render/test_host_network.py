@@ -1,7 +1,5 @@
 """Files of network devices, complete."""
 
-from __future__ import annotations
-
 import re
 import shlex
 

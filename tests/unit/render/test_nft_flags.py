@@ -1,7 +1,5 @@
 """Options of iptables as matches of nft, and what is refused."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.errors import UserError

@@ -1,7 +1,5 @@
 """opensm's partitions.conf: the generated section and the operator's lines."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.cluster.partition_plan import Partition, PartitionMember, PartitionTable

@@ -1,7 +1,5 @@
 """The configuration files of pxelinux."""
 
-from __future__ import annotations
-
 from rocks.cluster.records import BootAction
 from rocks.render.pxelinux import pxelinux_file
 

@@ -1,7 +1,5 @@
 """The initramfs with the site's authority, as gzip and cpio read it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from rocks.process import run_checked

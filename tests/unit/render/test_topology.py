@@ -1,7 +1,5 @@
 """The drawing of a site: complete for few hosts, racks for many, within its frame, safe whatever names contain."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

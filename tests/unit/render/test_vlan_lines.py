@@ -1,7 +1,5 @@
 """Network devices as shell commands: they make the same devices as the agent, and state long names."""
 
-from __future__ import annotations
-
 from rocks.cluster.vm_network import vlan_device
 from rocks.devices.network import links
 from rocks.process import run_checked

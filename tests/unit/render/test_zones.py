@@ -1,7 +1,5 @@
 """The zones of DNS. What BIND's own programs make of them is in tests/system/commands/test_names.py."""
 
-from __future__ import annotations
-
 from rocks.cluster.records import Network
 from rocks.cluster.site_names import NamedInterface, name_addresses
 from rocks.render.hosts_file import hosts_lines

@@ -1,7 +1,5 @@
 """What a roll's sources may be, and the errors of those that are not (specification §6.5)."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import shutil

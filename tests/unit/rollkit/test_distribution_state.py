@@ -1,7 +1,5 @@
 """Whether a distribution is that of the enabled rolls."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from rocks.rollkit.distribution_state import outdated_packages

@@ -1,7 +1,5 @@
 """The installer of hosts in a roll, and in a distribution: all of its files, or none."""
 
-from __future__ import annotations
-
 import hashlib
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """ISOs of rolls: the same bytes twice, and nothing of a damaged, foreign or hostile one."""
 
-from __future__ import annotations
-
 import os
 import random
 import shutil

@@ -1,7 +1,5 @@
 """The roll of these programs: `make roll`, and its description beside version.mk."""
 
-from __future__ import annotations
-
 import re
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The package with a roll's commands, nodes and graphs, for dpkg and rpm."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

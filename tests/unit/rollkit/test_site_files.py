@@ -1,7 +1,5 @@
 """The site's own node and graph files in a distribution."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from rocks.graph_files import Library

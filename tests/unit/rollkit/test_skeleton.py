@@ -1,7 +1,5 @@
 """The Makefile of a new roll: each target of the guide's table, with real make, dpkg and rpm."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What is read in the document of an owner's request."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

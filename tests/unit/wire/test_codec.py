@@ -1,7 +1,5 @@
 """Shapes survive encoding as JSON; undeclared fields raise an error that names them."""
 
-from __future__ import annotations
-
 import ast
 import json
 from pathlib import Path

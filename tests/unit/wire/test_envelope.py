@@ -1,7 +1,5 @@
 """Requests and replies as lines; another version and garbage are distinguished from replies."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

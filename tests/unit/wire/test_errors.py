@@ -1,7 +1,5 @@
 """Errors of hosts on the frontend: they name their host."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.errors import Code, HostError, IncoherentError, RocksError, StateError, ToolError

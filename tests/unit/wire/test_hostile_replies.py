@@ -1,7 +1,5 @@
 """Replies of a broken or hostile host: an error of that host, whatever they contain; fixed seeds."""
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import json

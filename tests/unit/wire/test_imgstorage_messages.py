@@ -1,7 +1,5 @@
 """Messages of image storage: the fields that tools use, and the errors for invalid messages."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """Frames of a live migration arrive as they were sent, in pieces of any size."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.errors import IncoherentError

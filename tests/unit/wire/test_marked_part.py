@@ -1,7 +1,5 @@
 """Our part of a file of others."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.errors import StateError

@@ -1,7 +1,5 @@
 """Names of the files of snapshots."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.errors import UserError

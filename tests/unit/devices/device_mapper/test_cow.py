@@ -1,7 +1,5 @@
 """The header of a COW, on a file in a device's place."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

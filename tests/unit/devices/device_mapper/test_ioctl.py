@@ -1,7 +1,5 @@
 """Requests to device-mapper and its answers, byte for byte as linux/dm-ioctl.h has them."""
 
-from __future__ import annotations
-
 import struct
 
 from rocks.devices.device_mapper.ioctl import (

@@ -1,7 +1,5 @@
 """Which table may follow which below a running guest: every pair of kinds is a row."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.devices.device_mapper.rules import check_switch

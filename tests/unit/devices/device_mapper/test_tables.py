@@ -1,7 +1,5 @@
 """Tables and states of device-mapper: formatted and parsed, including unknown text."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,7 +1,5 @@
 """Sessions are read from the kernel as they are."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

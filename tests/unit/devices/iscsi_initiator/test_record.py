@@ -1,7 +1,5 @@
 """A node record says what is wanted, and its file is root's alone."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """LIO's configuration is read whole, half-made parts included."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from rocks.devices.iscsi_target.chap import ChapSecrets

@@ -1,7 +1,5 @@
 """Names and secrets that one side of a session would take otherwise than the other are refused before."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.devices.iscsi_target.chap import ChapSecrets, check_chap

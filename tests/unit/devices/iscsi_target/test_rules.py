@@ -1,7 +1,5 @@
 """What an export lacks is seen part by part, and what belongs to another is refused."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

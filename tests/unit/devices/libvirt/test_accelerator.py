@@ -1,7 +1,5 @@
 """The probe guest, and how long its result is believed."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Domain XML as a host reads it and fits it."""
 
-from __future__ import annotations
-
 from xml.etree import ElementTree
 
 import pytest

@@ -1,7 +1,5 @@
 """The first domains of a libvirtd: its race was seen once, on a loaded host with two starts, and cannot be made."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

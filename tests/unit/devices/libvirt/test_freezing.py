@@ -1,7 +1,5 @@
 """The order of freeze and thaw, with an agent of the guest that answers, hangs, or was thawed by another."""
 
-from __future__ import annotations
-
 import os
 import threading
 from collections.abc import Sequence

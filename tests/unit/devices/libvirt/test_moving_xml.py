@@ -1,7 +1,5 @@
 """The XML of a machine that moves while it runs: what it may have, and what it gets on the new host."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.devices.libvirt.domain_xml import DomainDocument, parse_domain

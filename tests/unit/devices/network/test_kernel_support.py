@@ -1,7 +1,5 @@
 """Kernel support for 802.1Q and packet filters is probed once for each boot."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Records of assigned virtual functions: their stored layout is that of earlier versions."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Virtual functions as the kernel shows them in /sys and /proc, in a tree of that layout."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What the first record of a stream says: of recorded ones, and in both byte orders."""
 
-from __future__ import annotations
-
 import base64
 import json
 from pathlib import Path

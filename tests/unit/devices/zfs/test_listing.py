@@ -1,7 +1,5 @@
 """What the ZFS programs print, as recorded from OpenZFS 2.1.11."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.devices.zfs.facts import BookmarkFact, History, SnapshotFact, TokenFact, VolumeFact
@@ -94,13 +92,7 @@ def test_history() -> None:
         "one", "760739575509469988", 48, 1795172957, 16924672, 16924672, ("last", "step"), (), True
     )
     two = SnapshotFact(
-        "two",
-        "2506930631263665670",
-        82,
-        1795172997,
-        25419776,
-        8495104,
-        clones=("tank/another", "tank/clone"),
+        "two", "2506930631263665670", 82, 1795172997, 25419776, 8495104, clones=("tank/another", "tank/clone")
     )
     early = BookmarkFact("early", "760739575509469988", 48)
     assert history == History((one, two), (early, BookmarkFact("late", "2506930631263665670", 82)))

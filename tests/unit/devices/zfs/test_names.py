@@ -1,7 +1,5 @@
 """What becomes an argument of `zfs`."""
 
-from __future__ import annotations
-
 import pytest
 
 from rocks.devices.zfs.names import (

@@ -1,7 +1,5 @@
 """Packet filter programs: what they match, in our own reading of them and in the kernel's."""
 
-from __future__ import annotations
-
 import ctypes
 import socket
 import struct
