@@ -84,7 +84,8 @@ class Watch:
                 self._report(f"{what[:80]}: changes={database._has_changes}\n{''.join(where[-_FRAMES:])}")
 
 
-def _append(text: str) -> None:
+def append_to_file(text: str) -> None:
+    """Report to the file that the environment names."""
     with Path(os.environ["ROCKS_WATCH_FILE"]).open("a") as file:
         file.write(text + "\n")
 
@@ -92,7 +93,7 @@ def _append(text: str) -> None:
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[2] / "src")
     sys.path.append(os.environ["ROCKS_SITE_PACKAGES"])
-    Watch(_append).install(setattr)
+    Watch(append_to_file).install(setattr)
     from rocks.cli.main import main
 
     sys.exit(main(sys.argv[1:]))

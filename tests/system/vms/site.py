@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import select
 import shlex
 import signal
 import subprocess  # noqa: TID251 - the type of what rocks.process starts
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from lab import agent_archive, database, libvirtd, links, sshd
 from lab.namespace import Machine
+from rocks.errors import ToolError
 from rocks.hosts.known_hosts import parse_host_key
 from rocks.hosts.settings import FleetSettings
 from rocks.process import Finished, run, run_checked, start_with_pipes
+from tests.system.vms.fork_server import AGENT_CLIENT, exit_status, request
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 LAUNCHER = [
@@ -26,7 +29,7 @@ LAUNCHER = [
 HOSTS = ("vmh1", "vmh2")
 ADDRESSES = {"head": "127.0.0.1", "vmh1": "127.0.0.2", "vmh2": "127.0.0.3"}
 IMAGES = "/var/lib/rocks-images"
-MOST_SECONDS = 60.0
+MAX_SECONDS = 60.0
 
 
 class ThreeMachines:
@@ -38,11 +41,14 @@ class ThreeMachines:
         self.machines = {"head": head, **{name: Machine(folder / name, network=head) for name in HOSTS}}
         self.bridges = {"head": "rtprivh0", "vmh1": "rtprva0", "vmh2": "rtprvb0", "public": "rtpub0"}
         self.ports: dict[str, int] = {}
+        packages = next((CHECKOUT / ".state/venv/lib").glob("python3.*/site-packages"))
+        self._site_packages = f"ROCKS_SITE_PACKAGES={packages}"
+        self._rocks_socket = head.folder / "rocks.sock"
         self._environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("ROCKS_")},
             "ROCKS_LAUNCHER": str(CHECKOUT / "bin/rocks"),
             "ROCKS_WATCH_FILE": str(folder / "open-transactions"),
-            "ROCKS_SITE_PACKAGES": str(next((CHECKOUT / ".state/venv/lib").glob("python3.*/site-packages"))),
+            "ROCKS_SITE_PACKAGES": str(packages),
         }
 
     # life
@@ -57,6 +63,7 @@ class ThreeMachines:
         database.start(self.machines["head"])
         for machine in self.machines.values():
             libvirtd.start(machine, kvm_works=False)
+        self._start_fork_servers()
         self._describe_site()
 
     def stop(self) -> None:
@@ -105,17 +112,19 @@ class ThreeMachines:
 
     # use
 
-    def rocks(self, line: str, deadline_seconds: float = MOST_SECONDS, **environment: str) -> Finished:
-        """Run `rocks LINE` on the frontend, as its operator would; words as a shell parts them."""
-        arguments = self.machines["head"].command([*LAUNCHER, *shlex.split(line)])
+    def rocks(self, line: str, deadline_seconds: float = MAX_SECONDS, **environment: str) -> Finished:
+        """Run `rocks LINE` on the frontend, as its operator would; words as a shell parts them.
+
+        A process of its own, forked by a server; `begin` and `rocks_on_terminal` start the program itself.
+        """
         variables = {**self._environment, **environment}
-        return run(arguments, deadline_seconds=deadline_seconds, environment=variables)
+        return run_forked(self._rocks_socket, shlex.split(line), variables, deadline_seconds)
 
     def rocks_on_terminal(self, line: str) -> Finished:
         """As `rocks`, with a terminal as its standard input, output and error."""
         command = shlex.join(self.machines["head"].command([*LAUNCHER, *shlex.split(line)]))
         program = ["/usr/bin/script", "--quiet", "--return", "--command", command, "/dev/null"]
-        return run(program, deadline_seconds=MOST_SECONDS, environment=self._environment)
+        return run(program, deadline_seconds=MAX_SECONDS, environment=self._environment)
 
     def done(self, line: str) -> str:
         """As `rocks`, for a command that must succeed; returns its standard output."""
@@ -218,6 +227,25 @@ class ThreeMachines:
         for name in self.bridges.values():
             links.ensure_bridge(name, "made by a test")
 
+    def _start_fork_servers(self) -> None:
+        """Of `rocks` on the frontend, and of the agent on all machines but the last: there is the installed program."""
+        self._start_fork_server(
+            self.machines["head"], "rocks", "/usr/bin/env", self._site_packages, LAUNCHER[0], "-ES"
+        )
+        for machine in list(self.machines.values())[:-1]:
+            socket = self._start_fork_server(machine, "agent", "/usr/bin/python3", "-I")
+            program = machine.outside("/opt/rocks/libexec/rocks-agent")
+            program.rename(program.with_name("installed-agent"))
+            program.write_text(AGENT_CLIENT.replace("PLACE", str(socket)))
+            program.chmod(0o755)
+
+    def _start_fork_server(self, machine: Machine, program: str, *python: str) -> Path:
+        server = str(CHECKOUT / "tests/system/vms/fork_server.py")
+        socket = machine.folder / f"{program}.sock"
+        machine.start_daemon(f"{program}-server", [*python, server, program, str(socket)])
+        wait_until(socket.exists, 60)
+        return socket
+
     def _describe_site(self) -> None:
         head = self.machines["head"]
         key = head.outside("/etc/rocks/ssh") / "id_ed25519"
@@ -258,6 +286,35 @@ class ThreeMachines:
             self.done(f"sync host sharedkey {name} fingerprint={fingerprints[name]}")
 
 
+def run_forked(
+    place: Path, arguments: Sequence[str], environment: Mapping[str, str], deadline_seconds: float
+) -> Finished:
+    """As `rocks.process.run`, by the fork server at `place`: to its end, with its output to the end; else ToolError."""
+    (input_end, no_input), *outputs = [os.pipe() for _ in range(3)]
+    given = (input_end, *(end for _, end in outputs))
+    server = request(place, arguments, environment, given)
+    for number in (no_input, *given):
+        os.close(number)
+    found = {end: b"" for end, _ in outputs}
+    unfinished, end_at = list(found), time.monotonic() + deadline_seconds
+    try:
+        while unfinished and (remaining := end_at - time.monotonic()) > 0:
+            for number in select.select(unfinished, [], [], remaining)[0]:
+                data = os.read(number, 1 << 16)
+                found[number] += data
+                if not data:
+                    unfinished.remove(number)
+        if unfinished:
+            raise ToolError(
+                f"rocks {shlex.join(arguments)} did not close its output in {deadline_seconds:g} s"
+            )
+        return Finished(tuple(arguments), exit_status(server), *found.values())
+    finally:
+        server.close()  # kills it if it runs
+        for number in found:
+            os.close(number)
+
+
 class Running:
     """A `rocks` that runs: wait for it, or kill it."""
 
@@ -285,7 +342,7 @@ class Running:
         self._process.stdin.write(data)
         self._process.stdin.flush()
 
-    def end(self, deadline_seconds: float = MOST_SECONDS) -> tuple[int, str]:
+    def end(self, deadline_seconds: float = MAX_SECONDS) -> tuple[int, str]:
         """(exit status, standard error) when it has ended."""
         _, error_output = self._process.communicate(timeout=deadline_seconds)
         return self._process.returncode, error_output.decode()

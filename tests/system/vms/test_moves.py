@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.system]
 
 OLD, NEW = HOSTS
 VM = "vm-move-0"
-MOST_SECONDS = 120.0
+MAX_SECONDS = 120.0
 
 
 class Mover:
@@ -161,7 +161,7 @@ def test_no_other_command_changes_it_meanwhile(mover: Mover) -> None:
     mover.write(os.urandom(30_000_000))
     digest = mover.digest(OLD)
     moving = site.begin(f"move host vm {VM} {NEW}")
-    wait_until(lambda: mover.file(NEW, ".moving").exists() or mover.file(NEW).exists(), MOST_SECONDS)
+    wait_until(lambda: mover.file(NEW, ".moving").exists() or mover.file(NEW).exists(), MAX_SECONDS)
     for line in (f"start host vm {VM}", f"move host vm {VM} {NEW}"):
         ended = site.rocks(line)
         assert (
@@ -169,7 +169,7 @@ def test_no_other_command_changes_it_meanwhile(mover: Mover) -> None:
             or f"another command is changing {VM}" in ended.error_text
             or ("already" in ended.error_text)
         )
-    assert moving.end(MOST_SECONDS)[0] == 0
+    assert moving.end(MAX_SECONDS)[0] == 0
     site.rocks(f"stop host vm {VM}")
     mover.has_moved(digest)
 
@@ -185,9 +185,9 @@ def test_a_command_that_is_killed_is_completed_by_repeating_it(mover: Mover, mom
         "the first blocks": lambda: mover.file(NEW, ".moving").exists(),
         "the record": lambda: mover.host() == NEW,
     }[moment]
-    wait_until(reached, MOST_SECONDS)
+    wait_until(reached, MAX_SECONDS)
     moving.kill()
     mover.starts_once(digest)
-    ended = site.rocks(f"move host vm {VM} {NEW}", MOST_SECONDS)
+    ended = site.rocks(f"move host vm {VM} {NEW}", MAX_SECONDS)
     assert ended.exit_status == 0 or "already" in ended.error_text, ended.error_text
     mover.has_moved(digest)

@@ -1,0 +1,173 @@
+"""A fork server: a program of a machine is imported once, and each of its runs is a fork of that process.
+
+    python3 fork_server.py agent|rocks SOCKET
+
+serves the host agent, or `rocks` with its transactions watched, at a Unix socket. A request is one message: marshalled
+(arguments, environment), and standard input, output and error as descriptors. The reply is the wait status. A run is a
+process with a session of its own; it is killed when its client closes the connection. The host agent's client is
+AGENT_CLIENT (PLACE stands for the socket), which starts in a few milliseconds in the place of the installed program.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import marshal
+import os
+import pkgutil
+import select
+import signal
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+Main = Callable[[Sequence[str]], int]
+
+AGENT_ARCHIVE = "/opt/rocks/lib/rocks-agent.pyz"
+# The modes that tests look for and kill as processes stay the installed program.
+AGENT_CLIENT = """\
+#!/usr/bin/python3 -IS
+import _socket, marshal, os, sys
+if sys.argv[1:2] not in ([], ["--serve"], ["hook"]):
+    os.execv("/opt/rocks/libexec/installed-agent", ["/opt/rocks/libexec/installed-agent", *sys.argv[1:]])
+server = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+server.connect("PLACE")
+streams = b"".join(number.to_bytes(4, sys.byteorder) for number in range(3))
+request = marshal.dumps((sys.argv[1:], dict(os.environ)))
+server.sendmsg([request], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, streams)])
+for number in range(3):
+    os.close(number)
+status = os.waitstatus_to_exitcode(int(server.recv(16) or b"256"))
+if status < 0:
+    os.kill(os.getpid(), -status)
+os._exit(status)
+"""
+_LONGEST_REQUEST = 1 << 18
+_AGENT_MODULES = ("calls", "hook", "host", "links", "operations", "replies")
+_ROCKS_PACKAGES = ("cli", "commands._framework", "actions", "hosts", "database", "cluster", "wire", "render")
+
+
+def request(
+    place: Path, arguments: Sequence[str], environment: Mapping[str, str], streams: Sequence[int]
+) -> socket.socket:
+    """Have the server at `place` run the program with three streams; returns a socket to be given to `exit_status`."""
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    server.connect(str(place))
+    socket.send_fds(server, [marshal.dumps((list(arguments), dict(environment)))], streams)
+    return server
+
+
+def exit_status(server: socket.socket) -> int:
+    """Wait for the end of a run; its exit status, negative for its signal. OSError when the server ends."""
+    reply = server.recv(16)
+    if not reply:
+        raise ConnectionResetError("the fork server has ended")
+    return os.waitstatus_to_exitcode(int(reply))
+
+
+def serve(place: str, main: Main) -> NoReturn:
+    """Run `main` in a process of its own for each request at the socket `place`, which this makes."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.bind(f"{place}.new")
+    listener.listen(64)
+    Path(f"{place}.new").rename(place)  # where it is there, it answers
+    while True:
+        client = listener.accept()[0]
+        _reap()
+        if os.fork() == 0:
+            listener.close()
+            _answer(client, main)
+        client.close()
+
+
+def _reap() -> None:
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def _answer(client: socket.socket, main: Main) -> NoReturn:
+    """Start the run that the client requests, and report how it ended."""
+    message, streams, _, _ = socket.recv_fds(client, _LONGEST_REQUEST, 3)
+    process = os.fork()
+    if process == 0:
+        os.setsid()
+        client.close()
+        for number, stream in enumerate(streams):
+            os.dup2(stream, number)
+            os.close(stream)
+        sys.stdin, sys.stdout = open(0), open(1, "w")  # noqa: PTH123, SIM115 - descriptors of the process
+        sys.stderr = open(2, "w", buffering=1, errors="backslashreplace")  # noqa: PTH123, SIM115
+        arguments, environment = marshal.loads(message)
+        os.environ.clear()
+        os.environ.update(environment)
+        _run(main, arguments)
+    for stream in streams:
+        os.close(stream)
+    end = os.pidfd_open(process)
+    if end not in select.select([end, client.fileno()], [], [])[0]:  # the client has gone
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process, signal.SIGKILL)
+    status = os.waitpid(process, 0)[1]
+    with contextlib.suppress(OSError):
+        client.send(str(status).encode())
+    os._exit(0)
+
+
+def _run(main: Main, arguments: Sequence[str]) -> NoReturn:
+    """Be the program: the process ends as Python would end it."""
+    status = 1
+    try:
+        status = main(arguments)
+    except SystemExit as ended:
+        status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        if isinstance(ended.code, str):
+            print(ended.code, file=sys.stderr)
+    except BaseException:
+        traceback.print_exc()
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
+            stream.flush()
+    os._exit(status)
+
+
+def _agent() -> Main:
+    sys.path.insert(0, AGENT_ARCHIVE)
+    for name in _AGENT_MODULES:
+        importlib.import_module(f"rocks.agent.{name}")
+    return importlib.import_module("rocks.agent.main").main
+
+
+def _rocks() -> Main:
+    """`rocks`, except its commands: their packages depend on the trees of the site at the time of a run."""
+    checkout = Path(__file__).resolve().parents[3]
+    sys.path[0] = str(checkout / "src")
+    sys.path += [os.environ["ROCKS_SITE_PACKAGES"], str(checkout)]
+    for package in _ROCKS_PACKAGES:
+        path = importlib.import_module(f"rocks.{package}").__path__
+        for module in pkgutil.walk_packages(path, f"rocks.{package}."):
+            importlib.import_module(module.name)
+    watch = importlib.import_module("tests.system.transaction_watch")
+    watch.Watch(watch.append_to_file).install(setattr)
+    main = importlib.import_module("rocks.cli.main")
+
+    def run(arguments: Sequence[str]) -> int:
+        sys.argv[1:] = arguments
+        return main.main(arguments)
+
+    return run
+
+
+if __name__ == "__main__":
+    program = {"agent": _agent, "rocks": _rocks}[sys.argv[1]]()
+    gc.collect()
+    gc.freeze()  # a collection in a run shall not copy what all share
+    serve(sys.argv[2], program)
