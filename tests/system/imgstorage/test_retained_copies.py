@@ -21,7 +21,7 @@ from tests.system.imgstorage.image_site import HOSTS, NAS, HostMachine, ImageSit
 
 HOST, OTHER = HOSTS
 _POOL_BYTES = 100 * BYTES_PER_GIB
-_COPY_BYTES = 30_000_000
+_COPY_BYTES = 2_000_000
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def site(tmp_path: Path, real_broker: RealBroker, monkeypatch: pytest.MonkeyPatc
 
 
 def keep(site: ImageSite, zvol: str) -> HostMachine:
-    """A written-back image of which the host has retained a large copy."""
+    """A written-back image of which the host has retained a copy."""
     site.nas.pools.ensure_volume(f"tank/{zvol}", BYTES_PER_GIB, 16384)
     site.nas.pools.write(f"tank/{zvol}", os.urandom(_COPY_BYTES), 0)
     site.map(zvol)
