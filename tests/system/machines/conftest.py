@@ -1,0 +1,22 @@
+"""The site of `site.py` as a fixture. Nothing here starts a program; the database is a real MariaDB."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rocks.devices.libvirt import accelerator
+from tests.system.commands.conftest import Site, rocks, silent_hosts, site, vm_site
+from tests.system.machines.site import MachineSite
+
+__all__ = ["rocks", "silent_hosts", "site", "vm_site"]
+
+
+@pytest.fixture
+def machines(vm_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MachineSite:
+    """The site without a virtual machine; its hosts have no KVM."""
+    monkeypatch.setattr(accelerator, "_DEVICE", tmp_path / "absent")
+    made = MachineSite(vm_site, tmp_path / "hosts")
+    made.install(monkeypatch.setattr)
+    return made

@@ -1,0 +1,279 @@
+"""Hosts in this process: the real agent on devices in memory and files of the test, behind the real sessions.
+
+The devices are the fakes of `rocks.devices`, on which the contract tests run the same cases as on the real ones. A
+request passes all that it passes on a real site but SSH: `Fleet`, `Session`, the wire, and the agent's handlers.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rocks.agent import disk_moves, image_copies
+from rocks.agent.host import Host
+from rocks.agent.operations import perform
+from rocks.agent.replies import reply_to
+from rocks.clock import Deadline
+from rocks.devices.change import Change
+from rocks.devices.images.bases import receive_base
+from rocks.devices.libvirt.fake import FakeDomains
+from rocks.devices.network.fake import FakeLinks
+from rocks.devices.network.packet_filter.fake import FakeFilters
+from rocks.devices.sriov.fake import FakeVfs
+from rocks.errors import HostError, RocksError
+from rocks.hosts.agent_line import AgentLine
+from rocks.hosts.connection import CommandOutput, DownError
+from rocks.wire.agent import BaseImage, LinkSpec, OperationOutcome, PerformRequest, StartDomain
+
+
+class Died(BaseException):
+    """A process ends here, as by SIGKILL. Not an Exception: no handler of the program continues after it."""
+
+
+class Steps:
+    """Counts the effects of a process. At effect `last` it dies, with that one undone; None: never."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.last: int | None = None
+        self.is_dead = False
+
+    def take(self) -> None:
+        """Before each effect."""
+        if self.is_dead or (self.last is not None and self.count >= self.last):
+            self.is_dead = True
+            raise Died
+        self.count += 1
+
+    def restart(self, last: int | None = None) -> None:
+        """Another process."""
+        self.count, self.last, self.is_dead = 0, last, False
+
+
+class SteppedDomains(FakeDomains):
+    """Domains whose changes are steps."""
+
+    def __init__(self, steps: Steps) -> None:
+        super().__init__()
+        self.steps = steps
+        self.calls: list[str] = []
+        """The changes that libvirt was asked for."""
+
+    @contextmanager
+    def _step(self, step: str) -> Iterator[None]:
+        self.steps.take()
+        with super()._step(step):
+            self.calls.append(step)
+            yield
+
+
+class SteppedLinks(FakeLinks):
+    """Network devices whose changes are steps."""
+
+    def __init__(self, steps: Steps) -> None:
+        super().__init__()
+        self.steps = steps
+
+    def ensure(self, spec: LinkSpec) -> Change:
+        """As `FakeLinks.ensure`."""
+        self.steps.take()
+        return super().ensure(spec)
+
+    def remove_if_unused(self, spec: LinkSpec) -> Change:
+        """As `FakeLinks.remove_if_unused`."""
+        self.steps.take()
+        return super().remove_if_unused(spec)
+
+
+class FakeHost:
+    """A host: its devices outlive its agents; `steps` are the effects of the agent."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name, self.folder = name, folder
+        self.images = folder / "images"
+        self.images.mkdir(parents=True)
+        self.state = folder / "state"
+        self.steps = Steps()
+        self.domains = SteppedDomains(self.steps)
+        self.links = SteppedLinks(self.steps)
+        self.filters = FakeFilters()
+        self.vfs = FakeVfs()
+        self.is_silent = self.has_died = False
+        self.agent_error = ""
+        """With which libvirt cannot be opened."""
+        self.commands: list[str] = []
+        """The command lines that were run here."""
+
+    def agent(self) -> Host:
+        """A new agent; the one that has died is gone."""
+        if self.steps.is_dead:
+            self.steps.restart()
+            self.has_died = True
+        return Host(
+            self.state,
+            self._open_domains,
+            lambda: self.links,
+            open_vfs=lambda: self.vfs,
+            open_filters=lambda: self.filters,
+        )
+
+    def _open_domains(self) -> FakeDomains:
+        if self.agent_error:
+            raise HostError(self.agent_error)
+        return self.domains
+
+    def perform_start(self, name: str, token: int, xml: str) -> OperationOutcome:
+        """What the agent makes of a request that was sent earlier."""
+        (outcome,) = perform(self.agent(), PerformRequest((StartDomain(name, token, xml),))).outcomes
+        return outcome
+
+    def check_answers(self) -> None:
+        """DownError when it is silent."""
+        if self.is_silent:
+            raise DownError(f"cannot reach host {self.name} at 127.0.0.1 port 22: Connection refused")
+
+
+class HostConnection:
+    """As `SshConnection`."""
+
+    def __init__(self, host: FakeHost) -> None:
+        self._host = host
+
+    def open_agent(self) -> AgentLine:
+        """As `Connection.open_agent`."""
+        self._host.check_answers()
+        return AgentLine(self._host.name, AgentStream(self._host))
+
+    def run(self, command: str, timeout_seconds: float | None) -> CommandOutput:
+        """As `Connection.run`: only noted."""
+        self._host.check_answers()
+        self._host.commands.append(command)
+        return CommandOutput(0, b"", b"")
+
+    def close(self) -> None:
+        """As `Connection.close`."""
+
+
+class AgentStream:
+    """An agent in its serving mode; when it dies, its output ends."""
+
+    def __init__(self, host: FakeHost) -> None:
+        self._host = host
+        self._agent = host.agent()
+        self._reply = b""
+
+    def send(self, data: bytes, deadline: Deadline) -> None:
+        """Have it answer the request."""
+        self._host.check_answers()
+        try:
+            self._reply, _ = reply_to(self._agent, data)
+        except Died:
+            self._reply = b""
+
+    def receive(self, deadline: Deadline) -> bytes:
+        """Its reply; none when it has died."""
+        reply, self._reply = self._reply, b""
+        return reply
+
+    def exit_information(self) -> tuple[int | None, bytes]:
+        """Nothing is known of it."""
+        return None, b""
+
+    def close(self) -> None:
+        """Nothing of it stays."""
+
+
+class AgentProgram:
+    """A mode of the agent with streams of bytes, as `PipeStream`; it runs in a thread."""
+
+    def __init__(self, host: FakeHost, mode: Sequence[str]) -> None:
+        host.check_answers()
+        self._input: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._output: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._waiting = bytearray()
+        self._input_has_ended = self._has_ended = False
+        self._status: int | None = None
+        self._error = ""
+        self._thread = threading.Thread(target=self._run, args=(host, list(mode)), daemon=True)
+        self._thread.start()
+
+    def send(self, data: bytes, deadline: Deadline) -> None:
+        """As `PipeStream.send`."""
+        if self._status is not None:
+            raise BrokenPipeError
+        self._input.put(data)
+
+    def receive(self, deadline: Deadline) -> bytes:
+        """As `PipeStream.receive`."""
+        if self._has_ended:
+            return b""
+        try:
+            data = self._output.get(timeout=deadline.remaining_seconds())
+        except queue.Empty:
+            raise TimeoutError from None
+        self._has_ended = not data
+        return data
+
+    def close(self) -> None:
+        """As `PipeStream.close`."""
+        self._input.put(b"")
+
+    def kill(self) -> None:
+        """As `PipeStream.kill`: its input ends early."""
+        self.close()
+
+    def end(self) -> None:
+        """As `PipeStream.end`."""
+        self.kill()
+        self._thread.join()
+
+    def collect(self, deadline: Deadline) -> CommandOutput:
+        """As `PipeStream.collect`."""
+        output = b""
+        while data := self.receive(deadline):
+            output += data
+        self._thread.join(deadline.remaining_seconds())
+        return CommandOutput(self._status, output, self._error.encode())
+
+    def _read(self, count: int) -> bytes:
+        while len(self._waiting) < count and not self._input_has_ended:
+            data = self._input.get()
+            self._input_has_ended = not data
+            self._waiting += data
+        taken = bytes(self._waiting[:count])
+        del self._waiting[:count]
+        return taken
+
+    def _run(self, host: FakeHost, mode: list[str]) -> None:
+        status = 0
+        try:
+            self._perform(host.agent(), mode[0], mode[1:])
+        except RocksError as error:
+            status, self._error = error.exit_status, f"{error}\n"
+        except Died:
+            status = -9
+        self._status = status
+        self._output.put(b"")
+
+    def _perform(self, agent: Host, mode: str, names: list[str]) -> None:
+        """As `rocks.agent.main`."""
+        if mode == "receive-image":
+            receive_base(BaseImage(names[0], names[1], int(names[2]), 0), self._read)
+        elif mode == "send-disk":
+            image_copies.send_disk(agent, names[0], names[1], names[2], int(names[3]), self._output.put)
+        elif mode == "move-disk-from":
+            disk_moves.send_disk(agent, names[0], names[1], names[2], int(names[3]), self._output.put)
+        elif mode == "move-disk-to":
+            disk = disk_moves.Incoming(names[0], names[1], names[2], int(names[3]), names[4] == "again")
+            disk_moves.receive_disk(
+                agent, disk, self._read, lambda line: self._output.put(f"{line}\n".encode())
+            )
+        else:
+            raise AssertionError(f"no host here has the mode {mode}")
+
+
+Replace = Callable[[object, str, object], None]
+"""A monkeypatch's `setattr`."""

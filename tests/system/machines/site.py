@@ -1,0 +1,208 @@
+"""A site of the frontend `head` and the VM containers `vmc-0-0` and `vmc-0-1`, whose hosts are in this process."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rocks.cli import main
+from rocks.database.connection import Database
+from rocks.hosts import disk_moves, image_streams
+from rocks.hosts.fleet import Fleet
+from rocks.hosts.settings import FleetSettings, HostAddress
+from tests.system.commands.conftest import Ended, Site
+from tests.system.machines.hosts import AgentProgram, Died, FakeHost, HostConnection, Replace, Steps
+
+HEAD, OLD, NEW = "head", "vmc-0-0", "vmc-0-1"
+_MOST_STEPS = 60
+
+
+class MachineSite:
+    """Commands and what they leave: in the database, and on the hosts. `steps` are the effects of the frontend."""
+
+    def __init__(self, site: Site, folder: Path) -> None:
+        self.site = site
+        self.hosts = {name: FakeHost(name, folder / name) for name in (HEAD, OLD, NEW)}
+        self.steps = Steps()
+        self._open: list[Database] = []
+        for host in self.hosts.values():
+            for device in ("eth0", "eth1"):
+                host.links.add(device, "bridge")
+            self.run(f"set host attr {host.name} vm_image_directory {host.images}")
+
+    # use
+
+    def rocks(self, line: str) -> Ended:
+        """Run `rocks LINE`; words as a shell parts them."""
+        return self.site.rocks(*shlex.split(line))
+
+    def run(self, line: str) -> str:
+        """A command that must succeed, with or without warnings; returns all that it printed."""
+        ended = self.rocks(line)
+        assert ended.status == 0, f"rocks {line}: {ended}"
+        return ended.out + ended.err
+
+    def refused(self, line: str, status: int = 1) -> str:
+        """A command that must be refused in words; returns them."""
+        ended = self.rocks(line)
+        assert ended.status == status, f"rocks {line}: {ended}"
+        assert "Error: " in ended.err and "please report" not in ended.err, f"rocks {line}: {ended}"
+        return ended.err
+
+    def add(self, name: str, host: str = OLD, more: str = "") -> str:
+        """A machine of 64 MB and 1 GB on a host; returns its name."""
+        self.run(f"add host vm {host} membership=compute name={name} mem=64 disksize=1 {more}")
+        return name
+
+    def started(self, name: str, host: str = OLD, more: str = "") -> str:
+        """As `add`; it runs."""
+        self.add(name, host, more)
+        self.run(f"start host vm {name}")
+        return name
+
+    # state
+
+    def sql(self, statement: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Rows of the database as it is now."""
+        self.site.database.rollback()
+        return self.site.database.rows(statement, values)
+
+    def lease(self, name: str) -> tuple[int, str, str | None]:
+        """(token, state, host) of a machine's lease; token 0 before the first one."""
+        rows = self.sql("SELECT Token, State, Host FROM vm_leases WHERE Name = %s", [name])
+        ((token, state, host),) = rows or [(0, "released", None)]
+        return token, state, host
+
+    def place(self, name: str) -> str:
+        """The physical host of a machine."""
+        ((host,),) = self.sql(
+            "SELECT p.Name FROM vm_nodes v JOIN nodes n ON n.ID = v.Node JOIN nodes p ON p.ID = v.PhysNode"
+            " WHERE n.Name = %s",
+            [name],
+        )
+        return str(host)
+
+    def uuid(self, name: str) -> str:
+        """The UUID of a machine."""
+        ((uuid,),) = self.sql(
+            "SELECT v.UUID FROM vm_nodes v JOIN nodes n ON n.ID = v.Node WHERE n.Name = %s", [name]
+        )
+        return str(uuid)
+
+    def state(self, host: str, name: str) -> str | None:
+        """What libvirt of the host has for a domain; None without one."""
+        fact = self.hosts[host].domains.find(name)
+        return None if fact is None else fact.state
+
+    def running(self, name: str) -> list[str]:
+        """The hosts on which a domain of that name is active."""
+        return [host for host in self.hosts if self.state(host, name) not in (None, "shutoff")]
+
+    def image(self, name: str, host: str = OLD) -> Path:
+        """A file in the image directory of a host."""
+        return self.hosts[host].images / name
+
+    def files(self, host: str) -> list[str]:
+        """The names in the image directory of a host."""
+        return sorted(path.name for path in self.hosts[host].images.iterdir())
+
+    def write(self, name: str, data: bytes, host: str = OLD) -> None:
+        """Write to the beginning of an image."""
+        with self.image(name, host).open("r+b") as file:
+            file.write(data)
+
+    def read(self, name: str, host: str = OLD, count: int = 7) -> bytes:
+        """The first bytes of an image."""
+        with self.image(name, host).open("rb") as file:
+            return file.read(count)
+
+    def links(self, host: str) -> list[str]:
+        """The network devices of a host that were made for guests."""
+        return sorted(set(self.hosts[host].links.links) - {"eth0", "eth1"})
+
+    def vanish(self, name: str) -> None:
+        """The host does not answer; its guests run on."""
+        self.hosts[name].is_silent = True
+
+    def revive(self) -> None:
+        """All hosts answer."""
+        for host in self.hosts.values():
+            host.is_silent = False
+
+    # deaths
+
+    def deaths(self, line: str, host: str | None = None) -> Iterator[int]:
+        """Run the command again and again: it dies at its first effect, at its second, and so on to its end.
+
+        With a `host`, its agent dies instead, and the command goes on.
+        """
+        steps = self.steps if host is None else self.hosts[host].steps
+        for last in range(_MOST_STEPS):
+            if not self._dies(line, steps, last):
+                assert last > 1, f"rocks {line} has no effect that could fail"
+                return
+            yield last
+        raise AssertionError(f"rocks {line} has more than {_MOST_STEPS} effects")
+
+    def _dies(self, line: str, steps: Steps, last: int) -> bool:
+        for host in self.hosts.values():
+            host.has_died = False
+        steps.restart(last)
+        with contextlib.suppress(Died):
+            self.rocks(line)
+        has_died = steps.is_dead or any(host.has_died for host in self.hosts.values())
+        steps.restart()
+        self._open.clear()
+        return has_died
+
+    def install(self, replace: Replace) -> None:
+        """Put the hosts behind the fleet, and count what the frontend does as steps."""
+        ask_each, opened, steps = Fleet.ask_each, main._open_database, self.steps
+        run, commit, roll_back = Database._run, Database.commit, Database.rollback
+
+        def connect(fleet: Fleet, address: HostAddress, settings: FleetSettings) -> HostConnection:
+            return HostConnection(self.hosts[address.name])
+
+        def asked(fleet: Fleet, requests: Mapping[str, Any], limit_seconds: float | None = None) -> Any:
+            if requests:
+                steps.take()
+            for answer in ask_each(fleet, requests, limit_seconds):
+                steps.take()
+                yield answer
+
+        def check_lives(database: Database) -> None:
+            if database in self._open and steps.is_dead:
+                raise Died
+
+        def ran(database: Database, sql: str, values: Sequence[Any] = ()) -> Any:
+            check_lives(database)
+            return run(database, sql, values)
+
+        def rolled_back(database: Database) -> None:
+            check_lives(database)
+            roll_back(database)
+
+        def committed(database: Database) -> None:
+            if database in self._open and database.has_changes:
+                steps.take()
+            commit(database)
+
+        def started(host: HostAddress, settings: FleetSettings, mode: Sequence[str]) -> AgentProgram:
+            steps.take()
+            return AgentProgram(self.hosts[host.name], mode)
+
+        replace(Fleet, "_connect", connect)
+        replace(Fleet, "ask_each", asked)
+        replace(Database, "_run", ran)
+        replace(Database, "commit", committed)
+        replace(Database, "rollback", rolled_back)
+        for module in (image_streams, disk_moves):
+            replace(module, "start_agent", started)
+        replace(main, "_open_database", lambda: self._opened(opened()))
+
+    def _opened(self, database: Database) -> Database:
+        self._open.append(database)
+        return database

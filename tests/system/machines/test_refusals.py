@@ -1,0 +1,127 @@
+"""A start that cannot be: one clear line with both figures, exit status 1, and nothing changed."""
+
+from __future__ import annotations
+
+import pytest
+
+from rocks.devices.machine import read_machine
+from tests.system.machines.site import HEAD, NEW, OLD, MachineSite
+
+
+def start_error(machines: MachineSite, vm: str) -> str:
+    """The line of the start's refusal."""
+    error = machines.refused(f"start host vm {vm}")
+    assert len(error.splitlines()) == 1 and machines.running(vm) == []
+    assert machines.lease(vm)[1:] == ("released", None)
+    assert machines.links(OLD) == []
+    return error
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("set host vm plain mem=60000000", ("60000000 MB", "MB left of")),
+        ("set host cpus plain 4000", ("4000 CPUs", f"{OLD} has ")),
+        ("set host vm plain disksize=1000000", ("1000000.0 GB is larger than its file system of",)),
+        (f"set host attr {OLD} kvm false", (f"{OLD} is not a VM container",)),
+        ("set host attr plain kvm_device_0 '<broken'", ("not well-formed XML",)),
+        (
+            "set host vm cdrom plain /etc/shadow",
+            ("its CD image /etc/shadow is outside the image directories",),
+        ),
+        (
+            "set host vm plain disk=file:/etc/shadow,vda,virtio",
+            (f"is outside the image directories of {OLD}",),
+        ),
+        ("set host vm plain disk=phy:/dev/vda,vda,virtio", (f"is not a device for guests of {OLD}",)),
+    ],
+)
+def test_what_is_recorded_cannot_start(machines: MachineSite, change: str, words: tuple[str, ...]) -> None:
+    vm = machines.add("plain")
+    machines.run(change)
+    error = start_error(machines, vm)
+    for text in words:
+        assert text in error
+    assert machines.hosts[OLD].domains.calls == [] and machines.files(OLD) == []
+
+
+def test_two_machines_that_do_not_fit_together(machines: MachineSite) -> None:
+    names = [machines.add(f"half{number}") for number in range(2)]
+    for name in names:
+        machines.run(f"set host vm {name} mem={int(read_machine().memory_mb * 0.6)}")
+    error = machines.refused(f"start host vm {' '.join(names)}", status=3)
+    assert "is not started" in error
+    assert sorted(machines.running(name) for name in names) in ([[], [OLD]], [[], []])
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("start host vm nobody", 'cannot resolve host "nobody"'),
+        (f"start host vm {OLD}", f"host {OLD} is not a virtual host"),
+        ("start host vm", "must supply at least one host"),
+        ("stop host vm plain action=explode", 'invalid action "explode"'),
+        ("stop host vm plain timeout=-1", "must be an integer"),
+        ("stop host vm plain force=maybe", "must be yes or no"),
+        ("stop host vm plain force=yes", "must be given together; state as the reason why the host is off"),
+        ("pause host vm plain", "is not running on this host"),
+        ("resume host vm plain", "plain"),
+        ("open host console plain", "plain"),
+        ("open host console plain type=holodeck", "type must be one of serial, vnc"),
+        ("set host vm plain physnode=plain", "is a virtual machine and cannot run others"),
+        ("set host vm plain mem=0", '"mem" parameter must be an integer'),
+        ("set host vm plain disk=nonsense", "Invalid disk specification"),
+    ],
+)
+def test_invalid_arguments(machines: MachineSite, line: str, words: str) -> None:
+    machines.add("plain")
+    before = machines.sql("SELECT * FROM vm_nodes") + machines.sql("SELECT * FROM vm_disks")
+    assert words in machines.refused(line)
+    assert machines.sql("SELECT * FROM vm_nodes") + machines.sql("SELECT * FROM vm_disks") == before
+
+
+def test_a_container_that_is_down(machines: MachineSite) -> None:
+    vm = machines.add("waiting", NEW)
+    machines.vanish(NEW)
+    assert f"cannot reach host {NEW}" in start_error(machines, vm)
+
+
+@pytest.fixture
+def cluster(machines: MachineSite) -> MachineSite:
+    """A cluster of three, whose machines are on all hosts; no host can pass VLANs on."""
+    for host in machines.hosts.values():
+        host.links._knows_8021q = False
+    machines.run(
+        f"add cluster 203.0.113.9 2 fe-name=wide cluster-naming=yes fe-container={HEAD} container-hosts='{OLD} {NEW}'"
+        " disk-per-compute=1 mem-per-compute=64"
+    )
+    return machines
+
+
+def test_host_local_vlans_cannot_connect_a_cluster_over_several_hosts(cluster: MachineSite) -> None:
+    assert "8021q" in start_error(cluster, "vm-wide-0")
+    cluster.run(f"set host attr {OLD} vlan_transport local")
+    error = start_error(cluster, "vm-wide-0")
+    assert f"{HEAD}, {NEW}" in error and "place the whole cluster on one host" in error
+    assert "would be spread over" in cluster.refused(
+        f"add cluster 203.0.113.10 2 fe-name=more cluster-naming=yes fe-container={HEAD} container-hosts='{OLD}'"
+    )
+
+
+def test_a_cluster_starts_and_stops_as_one_on_local_vlans(machines: MachineSite) -> None:
+    machines.run(f"set host attr {OLD} vlan_transport local")
+    machines.run(
+        f"add cluster 203.0.113.9 1 fe-name=tiny cluster-naming=yes fe-container={OLD} container-hosts={OLD}"
+        " disk-per-compute=1 mem-per-compute=64 disk-per-frontend=1"
+    )
+    machines.run("set host vm tiny mem=64")
+    machines.run("set host boot tiny action=os")
+    machines.run("start cluster tiny")
+    assert [machines.running(name) for name in ("tiny", "vm-tiny-0")] == [[OLD]] * 2
+    (device,) = machines.links(OLD)
+    xml = machines.hosts[OLD].domains.document("vm-tiny-0").text
+    assert f"'{device}'" in xml or f'"{device}"' in xml
+    machines.run("stop cluster tiny")
+    assert machines.hosts[OLD].domains.facts() == () and machines.links(OLD) == []
+    machines.run("remove cluster tiny")
+    assert "tiny" not in machines.run("list host")

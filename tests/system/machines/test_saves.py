@@ -1,0 +1,137 @@
+"""Saved machines: they continue where they were, on their host alone, and with unchanged disks only."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.system.machines.site import NEW, OLD, MachineSite
+
+
+@pytest.fixture
+def saved(machines: MachineSite) -> MachineSite:
+    """The machine `g` is saved on the first host."""
+    machines.started("g")
+    machines.run("save host vm g")
+    return machines
+
+
+def status(machines: MachineSite) -> str:
+    """What the listing has for the machine."""
+    return machines.run("list host vm g status=yes output-header=no output-col=status").split()[-1]
+
+
+def test_only_a_machine_that_runs_is_saved_and_only_a_saved_one_restored(machines: MachineSite) -> None:
+    machines.add("g")
+    assert "does not run, so there is nothing to save" in machines.refused("save host vm g")
+    assert "g is not saved, by its lease it is off" in machines.refused("restore host vm g")
+    machines.run("start host vm g")
+    assert f"{OLD}: would save the memory of g" in machines.run("save host vm g dry-run=yes")
+    assert machines.running("g") == [OLD]
+    machines.run("save host vm g")
+    machines.run("save host vm g")
+    assert (
+        status(machines) == "saved"
+        and machines.running("g") == []
+        and machines.lease("g") == (1, "saved", OLD)
+    )
+    machines.run("restore host vm g")
+    assert machines.running("g") == [OLD] and machines.lease("g") == (1, "running", OLD)
+    assert status(machines) == "active"
+    machines.run("save host vm g")
+    machines.run("start host vm g")
+    assert machines.running("g") == [OLD] and machines.lease("g") == (1, "running", OLD)
+    fact = machines.hosts[OLD].domains.find("g")
+    assert fact is not None and not fact.has_managed_save
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("stop host vm g", "saved=remove"),
+        ("stop host vm g action=shutdown", "saved=remove"),
+        (f"drain host {OLD} to={NEW}", "saved=remove"),
+        (f"move host vm g {NEW}", f"is saved on {OLD}"),
+        ("pause host vm g", "rocks restore host vm g continues it"),
+        ("resume host vm g", "rocks restore host vm g continues it"),
+        ("stop host vm g action=reset", "rocks restore host vm g continues it"),
+        ("stop host vm g action=reboot", "rocks restore host vm g continues it"),
+        ("add host vm disk g disk=file:{images}/b.vda,vdb,virtio", "rocks restore host vm g continues it"),
+    ],
+)
+def test_what_would_lose_its_memory_is_refused(saved: MachineSite, line: str, words: str) -> None:
+    assert words in saved.refused(line.replace("{images}", str(saved.hosts[OLD].images)))
+    assert saved.lease("g") == (1, "saved", OLD) and status(saved) == "saved"
+
+
+def test_it_starts_on_its_host_alone(saved: MachineSite) -> None:
+    saved.run(f"set host vm g physnode={NEW}")
+    assert f"g is saved on {OLD}, and its memory is there alone" in saved.refused("start host vm g")
+    assert saved.lease("g") == (1, "saved", OLD)
+    saved.run(f"set host vm g physnode={OLD}")
+    saved.run("start host vm g")
+    assert saved.running("g") == [OLD]
+
+
+@pytest.mark.parametrize("state", ["running", "stopping", "starting"])
+def test_a_record_that_a_killed_command_left_is_corrected(saved: MachineSite, state: str) -> None:
+    saved.site.change("UPDATE vm_leases SET State = %s WHERE Name = 'g'", [state])
+    saved.run(f"set host vm g physnode={NEW}")
+    assert f"g is saved on {OLD}" in saved.refused("start host vm g")
+    saved.run(f"set host vm g physnode={OLD}")
+    saved.run("start host vm g")
+    assert saved.running("g") == [OLD] and saved.lease("g") == (1, "running", OLD)
+
+
+def test_a_restore_that_was_killed_on_the_host_is_completed(saved: MachineSite) -> None:
+    saved.hosts[OLD].domains.start_paused("g")
+    saved.run("restore host vm g")
+    assert saved.state(OLD, "g") == "running" and saved.lease("g") == (1, "running", OLD)
+    saved.site.change("UPDATE vm_leases SET State = 'saved' WHERE Name = 'g'")
+    saved.run("restore host vm g")
+    assert saved.lease("g") == (1, "running", OLD)
+
+
+def test_a_disk_that_has_changed_is_refused_and_the_memory_discarded_on_demand(saved: MachineSite) -> None:
+    image = saved.image("g.vda")
+    before = image.stat()
+    saved.write("g.vda", b"other")
+    assert "g.vda of g has changed since the machine was saved" in saved.refused("restore host vm g")
+    assert status(saved) == "saved" and saved.running("g") == []
+    os.utime(image, ns=(before.st_atime_ns, before.st_mtime_ns))
+    saved.run("restore host vm g")
+    saved.run("save host vm g")
+    assert "the saved memory of g is discarded" in saved.run("stop host vm g saved=remove")
+    assert saved.lease("g") == (1, "released", None) and status(saved) == "off"
+    saved.run("start host vm g")
+    assert saved.lease("g") == (2, "running", OLD)
+
+
+def test_the_saved_machine_of_a_silent_host_is_taken_only_without_its_memory(saved: MachineSite) -> None:
+    saved.vanish(OLD)
+    assert "add saved=remove" in saved.refused("stop host vm g force=yes reason=x")
+    assert saved.lease("g")[1:] == ("saved", OLD)
+    saved.run("stop host vm g force=yes reason=x saved=remove")
+    assert saved.lease("g")[1:] == ("released", None)
+    saved.revive()
+    saved.add("other")
+    saved.run("list host vm other status=yes")
+    assert saved.state(OLD, "g") is None
+
+
+def test_a_save_that_libvirt_refuses_leaves_the_machine_running(machines: MachineSite) -> None:
+    machines.started("g")
+    machines.hosts[OLD].domains.refusals["save"] = "no space"
+    error = machines.refused("save host vm g")
+    assert "no space" in error and OLD in error
+    assert machines.running("g") == [OLD] and machines.lease("g") == (1, "running", OLD)
+    machines.vanish(OLD)
+    assert OLD in machines.refused("save host vm g")
+    assert machines.lease("g")[2] == OLD
+
+
+def test_a_saved_machine_is_removed_with_its_memory(saved: MachineSite) -> None:
+    saved.run("remove host vm g")
+    assert saved.hosts[OLD].domains.facts() == () and saved.lease("g")[1] == "released"
+    assert not list((saved.hosts[OLD].state / "saved").iterdir())
