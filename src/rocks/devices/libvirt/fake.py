@@ -17,6 +17,7 @@ from rocks.devices.libvirt.domain_xml import DomainDocument, parse_domain
 from rocks.devices.libvirt.driver import LiveWay
 from rocks.devices.libvirt.interface_xml import LEASE, mac_of
 from rocks.errors import RocksError, StateError, ToolError
+from rocks.image_blocks import copy_content
 from rocks.units import KIB_PER_MB
 from rocks.wire.facts import ConsoleFact, DomainFact, DomainState
 
@@ -312,7 +313,8 @@ class FakeDomains:
                 source, target = disk.find("source"), disk.find("target")
                 if source is not None and target is not None and target.get("dev") in files:
                     copied = Path(files[target.get("dev", "")][0])
-                    copied.write_bytes(Path(source.get("file", "")).read_bytes())
+                    with Path(source.get("file", "")).open("rb") as disk_file, copied.open("wb") as copy_file:
+                        copy_content(disk_file.fileno(), copy_file.fileno())
 
     def backup_runs(self, name: str) -> bool:
         """As `DomainDriver.backup_runs`."""
