@@ -1,0 +1,253 @@
+"""Whole lives of images, as commands bring them about. Each ends with what must be true whatever died on the way."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from rocks.errors import RocksError
+from rocks.image_blocks import content_of
+from rocks.imgstorage.client.importing import Destination, send_base, send_file
+from rocks.imgstorage.life.names import arriving_volume
+from rocks.imgstorage.nas.imports import IMPORTING
+from rocks.wire import imgstorage as wire
+from rocks.wire.held_snapshots import part_tag, unfinished_tag
+from rocks.wire.image_bases import base_snapshot, base_volume
+from tests.unit.imgstorage.daemons.driven_site import (
+    FRONTEND,
+    HOST,
+    NAS,
+    OTHER_HOST,
+    OTHER_NAS,
+    DrivenSite,
+)
+
+ZVOL, VOLUME = "vm-vol", "tank/vm-vol"
+MIB = 2**20
+ATTEMPTS = 30
+
+
+def repeated(site: DrivenSite, attempt: Callable[[], object]) -> None:
+    """As an operator repeats a command that failed."""
+    for _ in range(ATTEMPTS):
+        try:
+            attempt()
+            return
+        except RocksError as error:
+            last = error
+            site.turn()
+    raise AssertionError(f"it never succeeds: {last}")
+
+
+def mapped(site: DrivenSite, host: str = HOST, *, sync: bool = True) -> None:
+    """Map the image; a NAS that has just started may not export it yet."""
+    repeated(site, lambda: site.map(ZVOL, host, sync=sync))
+
+
+def unmapped(site: DrivenSite, nas: str = NAS) -> None:
+    """Unmap the image; nothing is left of it anywhere."""
+    site.ask(wire.UnmapZvol(ZVOL), nas)
+    assert site.state(ZVOL, nas) == "unmapped"
+    assert site.leftovers() == []
+
+
+def newest(site: DrivenSite, node: str) -> str:
+    """The guid of the newest snapshot there."""
+    found = site.nodes[node].pools.read_history(VOLUME).newest
+    assert found is not None
+    return str(found.guid)
+
+
+def written(site: DrivenSite, content: bytes = b"first") -> None:
+    """A volume on the NAS with two snapshots, and writes behind them."""
+    pools = site.nas.pools
+    site.ask(wire.AddZvol("tank", ZVOL, 64 * MIB))
+    fact = pools.read_volume(VOLUME)
+    assert fact is not None
+    for number, name in enumerate(("img-1-1-20260101T000000Z", "by-hand")):
+        pools.write(VOLUME, content * 5000, 20 * number * MIB)
+        pools.ensure_snapshot(VOLUME, fact.guid, name, {})
+    pools.write(VOLUME, b"behind the last snapshot", 60 * MIB)
+
+
+def copied(site: DrivenSite, folder: Path) -> None:
+    """Copied to a host, written back, copied to another, and back to the first, which has its old copy."""
+    expected = {}
+    for number, host in enumerate((HOST, OTHER_HOST, HOST)):
+        mapped(site, host)
+        pools = site.hosts[host].pools
+        for offset, content in expected.items():
+            assert pools.read(VOLUME, len(content), offset) == content
+        expected[number * MIB] = b"pulled %d" % number
+        pools.write(VOLUME, expected[number * MIB], number * MIB)
+        site.ask(wire.PullZvol(ZVOL))
+        assert site.nas.pools.read(VOLUME, 8, number * MIB) == expected[number * MIB]
+        expected[32 * MIB] = b"at last %d" % number
+        pools.write(VOLUME, expected[32 * MIB], 32 * MIB)
+        unmapped(site)
+        assert site.nas.pools.content(VOLUME) == pools.content(VOLUME)
+        assert newest(site, NAS) == newest(site, host)
+    held = [one for one in site.nas.pools.read_history(VOLUME).snapshots if one.holds]
+    assert [one.guid for one in held] == [newest(site, NAS)], "the base alone is held"
+
+
+def over_iscsi(site: DrivenSite, folder: Path) -> None:
+    """The guest has the NAS's disk; then the image is copied."""
+    mapped(site, sync=False)
+    volume = site.nas.pools.read_volume(VOLUME)
+    assert volume is not None and volume.is_synchronous
+    (export,) = site.nas.targets.read_exports()
+    assert not export.read_only and site.writers(ZVOL) == [HOST]
+    site.nas.pools.write(VOLUME, b"by iSCSI", 4096)
+    unmapped(site)
+    mapped(site, OTHER_HOST)
+    assert site.hosts[OTHER_HOST].pools.read(VOLUME, 8, 4096) == b"by iSCSI"
+    unmapped(site)
+
+
+def discarded(site: DrivenSite, folder: Path) -> None:
+    """An image that is not persistent forgets what was written."""
+    mapped(site)
+    site.hosts[HOST].pools.write(VOLUME, b"stays", 4096)
+    unmapped(site)
+    site.ask(wire.SetZvolAttrs(ZVOL, (("persistent", "no"),)))
+    before = newest(site, NAS)
+    mapped(site)
+    site.hosts[HOST].pools.write(VOLUME, b"gone!", 4096)
+    unmapped(site)
+    assert newest(site, NAS) == before
+    for pools in (site.nas.pools, site.hosts[HOST].pools):
+        assert pools.read(VOLUME, 5, 4096) == b"stays"
+
+
+def removed(site: DrivenSite, folder: Path) -> None:
+    """Removed, restored within its grace period, destroyed; another image gets its name."""
+    mapped(site)
+    site.hosts[HOST].pools.write(VOLUME, b"of the first", 4096)
+    unmapped(site)
+    former = site.nas.pools.read_volume(VOLUME)
+    assert former is not None
+    site.ask(wire.DelZvol("tank", ZVOL, grace_seconds=10**9))
+    site.ask(wire.UndeleteZvol(ZVOL))
+    assert site.state(ZVOL) == "unmapped" and site.nas.pools.read(VOLUME, 12, 4096) == b"of the first"
+    site.ask(wire.DelZvol("tank", ZVOL))
+    site.until(lambda: site.nas.service is not None and site.image(ZVOL) is None)
+    assert site.nas.pools.read_volume(VOLUME) is None
+    mapped(site)
+    new = site.nas.pools.read_volume(VOLUME)
+    assert new is not None and new.guid != former.guid
+    assert site.hosts[HOST].pools.read(VOLUME, 12, 4096) == bytes(12)
+    unmapped(site)
+
+
+def snapshots(site: DrivenSite, folder: Path) -> None:
+    """One is held for its machine and restored, another one keeps what was there before; then the image grows."""
+    written(site)
+    tags = (unfinished_tag("before"), part_tag("before", "0" * 8, 1, 1))
+    held = site.ask(wire.HoldSnapshot(ZVOL, "tank", tags))
+    site.ask(wire.ReleaseSnapshot(ZVOL, "tank", "before", is_unfinished=True))
+    mapped(site)
+    site.hosts[HOST].pools.write(VOLUME, b"later", 0)
+    unmapped(site)
+    kept = site.nas.pools.read_history(VOLUME).snapshot(held["name"])
+    assert kept is not None and (kept.guid, set(kept.holds)) == (held["guid"], {tags[1]})
+    site.ask(wire.ReleaseSnapshot(ZVOL, "tank", "before"))
+    site.ask(wire.RestoreZvol(ZVOL, "by-hand"))
+    assert site.nas.pools.read(VOLUME, 5, 0) == b"first"
+    assert site.nas.pools.read(VOLUME, 24, 60 * MIB) == bytes(24)
+    (former,) = [fact.name for fact in site.nas.pools.list_volumes("tank") if fact.name != VOLUME]
+    assert site.nas.pools.read(former, 5, 0) == b"later"
+    site.ask(wire.GrowZvol("tank", ZVOL, 128 * MIB))
+    mapped(site)
+    host = site.hosts[HOST]
+    copy, (device,) = host.pools.read_volume(VOLUME), host.dm_devices.list()
+    assert copy is not None and device.table is not None
+    assert (copy.size_bytes, device.table.length_sectors * 512) == (128 * MIB, 128 * MIB)
+    assert host.pools.read(VOLUME, 5, 0) == b"first"
+    unmapped(site)
+
+
+def moved(site: DrivenSite, folder: Path) -> None:
+    """To another NAS with its snapshots and settings; the old volume is destroyed by itself."""
+    written(site)
+    site.ask(wire.DelZvol("tank", ZVOL, grace_seconds=10**9))
+    site.ask(wire.UndeleteZvol(ZVOL))  # now it has a record, and attributes
+    site.ask(wire.SetZvolAttrs(ZVOL, (("frequency", "7200"),)))
+    content, before = dict(site.nas.pools.content(VOLUME)), site.image(ZVOL)
+    guids = [one.guid for one in site.nas.pools.read_history(VOLUME).snapshots]
+
+    def move() -> None:
+        if site.state(ZVOL) == "unmapped":
+            site.ask(wire.AcceptZvol("tank", ZVOL, NAS, before.image_id), OTHER_NAS)
+        site.ask(wire.MoveZvol(ZVOL, OTHER_NAS, "tank", 10**9))
+
+    repeated(site, move)
+    there, pools = site.image(ZVOL, OTHER_NAS), site.other_nas.pools
+    assert (site.state(ZVOL), there.state, there.image_id) == ("deleting", "unmapped", before.image_id)
+    assert pools.content(VOLUME) == content
+    assert [one.guid for one in pools.read_history(VOLUME).snapshots][: len(guids)] == guids
+    assert pools.read_volume(arriving_volume("tank", ZVOL)) is None
+    assert site.other_nas.service._store.attributes_of(ZVOL)["frequency"] == 7200
+    site.ask(wire.DelZvol("tank", ZVOL))
+    site.until(lambda: site.nas.service is not None and site.image(ZVOL) is None)
+    assert site.nas.pools.list_volumes("tank") == () and pools.content(VOLUME) == content
+
+
+def imported(site: DrivenSite, folder: Path) -> None:
+    """From a file; an image whose import was cut is not mapped."""
+    file = folder / "image"
+    file.write_bytes(b"raw image" * 50_000)
+    size = file.stat().st_size
+
+    def add() -> None:
+        made = site.ask(wire.AddZvol("tank", ZVOL, size, importing=True))
+        place = Destination(NAS, "", 0, VOLUME, made["guid"], made["size_bytes"])
+        digest = send_file(file, place, FRONTEND, lambda progress: None)  # type: ignore[arg-type]
+        padded = file.read_bytes().ljust(made["size_bytes"], b"\0")
+        assert digest == hashlib.blake2b(padded).hexdigest()
+
+    for _ in range(ATTEMPTS):
+        try:
+            add()
+            break
+        except RocksError:
+            fact = site.nas.pools.read_volume(VOLUME)
+            if fact is not None and fact.property_value(IMPORTING) == "no":
+                break  # it is complete, and the answer was lost
+            site.turn()
+    assert site.nas.pools.read(VOLUME, size) == file.read_bytes()
+    mapped(site)
+    assert site.hosts[HOST].pools.read(VOLUME, size) == file.read_bytes()
+    unmapped(site)
+
+
+def cloned(site: DrivenSite, folder: Path) -> None:
+    """An image of the library becomes a base, of which disks are clones."""
+    file = folder / "image"
+    file.write_bytes(b"of the library" * 40_000)
+    size = file.stat().st_size
+    descriptor = os.open(file, os.O_RDONLY)
+    digest = content_of(descriptor).digest
+    base = f"tank/{base_volume(digest)}"
+    clone = wire.NewClone(ZVOL, base_snapshot(digest), 2 * MIB)
+
+    def make() -> None:
+        made = site.ask(wire.AddBase("tank", digest, size, size, "debian"))
+        if not made["complete"]:
+            place = Destination(NAS, "", 0, base, made["guid"], made["size_bytes"])
+            send_base(descriptor, place, FRONTEND, lambda progress: None, size)  # type: ignore[arg-type]
+        assert not site.ask(wire.CloneZvols("tank", (clone,)))["missing"]
+
+    repeated(site, make)
+    os.close(descriptor)
+    fact, disk = site.nas.pools.read_volume(base), site.nas.pools.read_volume(VOLUME)
+    assert fact is not None and fact.is_read_only and disk is not None
+    assert (disk.origin, disk.size_bytes) == (f"{base}@base", 2 * MIB)
+    mapped(site)
+    assert site.hosts[HOST].pools.read(VOLUME, size) == file.read_bytes()
+    unmapped(site)
+
+
+LIVES = (copied, over_iscsi, discarded, removed, snapshots, moved, imported, cloned)
