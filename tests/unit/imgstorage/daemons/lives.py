@@ -15,14 +15,8 @@ from rocks.imgstorage.nas.imports import IMPORTING
 from rocks.wire import imgstorage as wire
 from rocks.wire.held_snapshots import part_tag, unfinished_tag
 from rocks.wire.image_bases import base_snapshot, base_volume
-from tests.unit.imgstorage.daemons.driven_site import (
-    FRONTEND,
-    HOST,
-    NAS,
-    OTHER_HOST,
-    OTHER_NAS,
-    DrivenSite,
-)
+from tests.unit.imgstorage.daemons.driven_site import DrivenSite
+from tests.unit.imgstorage.daemons.nodes import FRONTEND, HOST, NAS, OTHER_HOST, OTHER_NAS
 
 ZVOL, VOLUME = "vm-vol", "tank/vm-vol"
 MIB = 2**20
@@ -42,8 +36,9 @@ def repeated(site: DrivenSite, attempt: Callable[[], object]) -> None:
 
 
 def mapped(site: DrivenSite, host: str = HOST, *, sync: bool = True) -> None:
-    """Map the image; a NAS that has just started may not export it yet."""
+    """Map the image, until its copy is complete; a NAS that has just started may not export it yet."""
     repeated(site, lambda: site.map(ZVOL, host, sync=sync))
+    site.wait_for_state(ZVOL, "local" if sync else "remote")
 
 
 def unmapped(site: DrivenSite, nas: str = NAS) -> None:
@@ -133,7 +128,7 @@ def removed(site: DrivenSite, folder: Path) -> None:
     site.ask(wire.UndeleteZvol(ZVOL))
     assert site.state(ZVOL) == "unmapped" and site.nas.pools.read(VOLUME, 12, 4096) == b"of the first"
     site.ask(wire.DelZvol("tank", ZVOL))
-    site.until(lambda: site.nas.service is not None and site.image(ZVOL) is None)
+    site.wait_for(lambda: site.nas.service is not None and site.image(ZVOL) is None, "destroyed")
     assert site.nas.pools.read_volume(VOLUME) is None
     mapped(site)
     new = site.nas.pools.read_volume(VOLUME)
@@ -191,7 +186,7 @@ def moved(site: DrivenSite, folder: Path) -> None:
     assert pools.read_volume(arriving_volume("tank", ZVOL)) is None
     assert site.other_nas.service._store.attributes_of(ZVOL)["frequency"] == 7200
     site.ask(wire.DelZvol("tank", ZVOL))
-    site.until(lambda: site.nas.service is not None and site.image(ZVOL) is None)
+    site.wait_for(lambda: site.nas.service is not None and site.image(ZVOL) is None, "destroyed")
     assert site.nas.pools.list_volumes("tank") == () and pools.content(VOLUME) == content
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.imgstorage.daemons.driven_site import HOST, NAS, OTHER_NAS, DrivenSite
+from tests.unit.imgstorage.daemons.driven_site import DrivenSite
 from tests.unit.imgstorage.daemons.lives import LIVES, copied, moved
+from tests.unit.imgstorage.daemons.nodes import HOST, NAS, OTHER_NAS
 
 NewSite = Callable[[], DrivenSite]
 STEP = 1 if os.environ.get("ROCKS_MODEL_EXAMPLES") else 47
