@@ -127,10 +127,22 @@ lab-demo: ## a site with a virtual cluster on the lab's machines (root)
 lab-stop: ## end the lab; nothing is left running or mounted
 	@[ ! -x /usr/bin/python3 ] || $(MACHINES) stop
 
-test-lab: ## the tests that need the lab's machines (root)
+test-lab: ## the tests that need the lab's machines; passes go to docs/lab-passes.md (root)
 	@tools/setup test
 	@$(START_LAB)
 	@$(MACHINES) run $(PYTEST) tests/lab --ignore=tests/lab/long
+
+PASSES = PYTHONPATH=src:. $(PYTHON) -m tests.lab.passes
+
+.PHONY: test-lab-ci lab-stale
+test-lab-ci: ## the core of the lab's tests, and each module that has changed since its recorded pass (root)
+	@tools/setup test
+	@$(START_LAB)
+	@due=$$($(PASSES) due) && $(MACHINES) run $(PYTEST) $$due
+	@$(PASSES) stale
+
+lab-stale: ## the modules of the lab that have changed since their recorded pass (docs/lab-passes.md)
+	@$(PASSES) stale
 
 test-lab-long: ## those of them that take minutes each (root)
 	@tools/setup test

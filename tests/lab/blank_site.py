@@ -14,6 +14,8 @@ from rocks.process import run_checked
 from rocks.version import ROLL_NAME
 from tests.installer.installing_site import InstallingSite
 
+SUBJECTS = ("bin/rocks", "src/rocks", "roll", "lab/instruments/counting_guest.S", "packaging")
+
 ROLLS = ("os", ROLL_NAME)
 ARGUMENTS = "console=ttyS0,115200 mitigations=off quiet modprobe.blacklist=kvm_amd"
 """QEMU's emulated SVM can stop a host with two processors for ever (docs/lab.md), so guests run without KVM there."""

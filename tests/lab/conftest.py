@@ -5,7 +5,8 @@
           cluster of two computes, one on each host, whose disks hold the guest that counts
 
 All tests below this folder get the marker `lab`. They run inside the lab's namespace: `make test-lab`. A test
-that fails leaves logs and states of all machines in .state/lab-failures.
+that fails leaves logs and states of all machines in .state/lab-failures. A module that passes whole gets its row in
+docs/lab-passes.md (tests/lab/passes).
 """
 
 from __future__ import annotations
@@ -29,9 +30,30 @@ from lab.progress import Progress
 from rocks.errors import RocksError
 from tests.lab.image_site import ImageSite
 from tests.lab.lab_site import LabSite
+from tests.lab.passes.recorder import Recorder
+
+SUBJECTS = (
+    "lab/build",
+    "lab/machines/checkout.py",
+    "lab/machines/lab.py",
+    "nodes",
+    "graphs",
+    "roll/os/compile-zfs",
+    "roll/os/compilers",
+    "packaging/build-hosts",
+    "packaging/common-modules",
+    "packaging/install",
+    "packaging/debian",
+)
+"""What the machines of every module are made of (tests/lab/passes/keys.py)."""
 
 _FAILURES = CHECKOUT / ".state" / "lab-failures"
 _REPORTS = pytest.StashKey[dict[str, pytest.TestReport]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have passes of whole modules recorded in docs/lab-passes.md."""
+    config.pluginmanager.register(Recorder(config))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

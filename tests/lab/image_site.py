@@ -13,6 +13,8 @@ from lab.machines.machine import LabMachine
 from lab.progress import Progress
 from tests.lab.lab_site import LabSite
 
+SUBJECTS = ("src/rocks/imgstorage", "packaging/files/rocks-imgstorage-*", "lab/instruments/verifier.py")
+
 GUEST, VOLUME, NAS = sample_image.GUEST, sample_image.VOLUME, "nas-0-0"
 _VERIFIER = "/root/verifier.py"
 _POLL_SECONDS = 1.0

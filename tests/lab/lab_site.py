@@ -13,6 +13,16 @@ from lab.machines.lab import Lab
 from rocks.errors import HostError
 from rocks.process import Finished
 
+SUBJECTS = (
+    "bin/rocks",
+    "src/rocks/cli/launch.py",
+    "src/rocks/cli/main.py",
+    "src/rocks/agent",
+    "packaging/files/rocks-agent*",
+    "packaging/files/rocks-l*",
+    "lab/instruments/counting_guest.S",
+)
+
 _COUNT = re.compile(r"^count ([0-9A-F]{8})\r?$", re.MULTILINE)
 _POLL_SECONDS = 0.3
 _ATTEMPTS = 5

@@ -17,6 +17,8 @@ from tests.contract.devices.network.packet_filter import frames
 from tests.lab import guest_frames
 from tests.lab.lab_site import LabSite
 
+SUBJECTS = ("src/rocks/devices/network",)
+
 HOSTS = ("vmh1", "vmh2")
 PLACES = {"vc1": "vmh1", "vm-vc2-0": "vmh1", "vc2": "vmh2", "vm-vc1-1": "vmh2"}
 """The guests that run: each host has one of each cluster."""

@@ -19,6 +19,8 @@ from rocks.files import write_file
 from rocks.process import Finished, run, run_checked, start_in_background
 from tests.lab.lab_site import LabSite
 
+SUBJECTS = ("src/nucleus", "src/comet", "src/rocks/cli", "src/rocks/commands")
+
 PORT = 8372
 URL = f"http://127.0.0.1:{PORT}/nucleus"
 HOSTS = ("vmh1", "vmh2")

@@ -13,6 +13,12 @@ from typing import Any
 
 from lab.machines.machine import LabMachine
 
+SUBJECTS = (
+    "src/rocks/devices/device_mapper",
+    "tests/lab/cut_over_sequence.py",
+    "lab/instruments/model_writer.c",
+)
+
 _HERE = Path(__file__).parent
 _SOURCES = _HERE.parents[1] / "src"
 _PLACE = "/root/cut-over"

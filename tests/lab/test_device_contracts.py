@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from lab.machines.lab import Lab
 from tests.lab.device_contracts import CHECKOUT, CONTRACTS, run_contract
 
+SUBJECTS = ("src/rocks/devices", "tests/contract/devices")
+
 _MACHINES = {
     "nas": ("iscsi_target/test_targets.py", "zfs/test_pools.py", "zfs/test_received_streams.py"),
     "vmh1": ("iscsi_initiator/test_sessions.py",),

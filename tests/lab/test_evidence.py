@@ -7,6 +7,8 @@ from pathlib import Path
 from lab.machines.evidence import QUESTIONS, collect
 from lab.machines.lab import Lab
 
+SUBJECTS = ("lab/machines/evidence.py",)
+
 
 def test_evidence_of_machines_that_answer_and_of_those_that_do_not(lab: Lab, tmp_path: Path) -> None:
     """One machine answers every question, one is frozen, one is off: all three leave their serial line."""

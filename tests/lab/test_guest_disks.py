@@ -7,6 +7,8 @@ from lab.machines.profile import run_profile
 from tests.lab.lab_site import LabSite
 from tests.lab.test_storage_path import _DEVICE, log_in, volume_digest
 
+SUBJECTS = ("src/rocks/render", "src/rocks/graph")
+
 __all__ = ["volume_digest"]
 
 

@@ -14,6 +14,8 @@ from rocks.wire.image_bases import base_volume
 from tests.lab.image_site import GUEST, NAS, VOLUME, ImageSite
 from tests.lab.lab_site import LabSite
 
+SUBJECTS = ("src/rocks/imgstorage", "src/rocks/image_library")
+
 OTHER = "vm-vc1-1"
 SIZE_MB = 64
 _SECONDS = 240.0

@@ -10,6 +10,8 @@ import time
 
 from tests.lab.image_site import GUEST, NAS, VOLUME, ImageSite
 
+SUBJECTS = ("src/rocks/imgstorage", "src/rocks/agent")
+
 _SECONDS = 240.0
 
 

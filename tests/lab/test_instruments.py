@@ -13,6 +13,8 @@ from lab.machines.lab import Lab
 from lab.machines.machine import LabMachine
 from tests.lab.cut_over import run_cut_over
 
+SUBJECTS = ("lab/instruments",)
+
 _DISK = "/var/lib/counting.img"
 _SERIAL = "/var/log/counting.serial"
 

@@ -20,6 +20,8 @@ from tests.lab.network_site import (
     forbidden,
 )
 
+SUBJECTS = ("src/rocks/agent", "src/rocks/devices/network")
+
 
 def test_two_clusters_with_the_same_addresses(site: LabSite) -> None:
     """All kinds of frames from all guests; then a host loses its power and comes back with an autostarted guest."""

@@ -7,6 +7,8 @@ import time
 from lab.machines.sample_cluster import disk_of
 from tests.lab.lab_site import LabSite
 
+SUBJECTS = ("src/rocks/agent", "src/rocks/devices")
+
 GUEST = "vm-vc1-0"
 
 

@@ -9,6 +9,8 @@ from lab.machines.frontend import put_linux_guest
 from lab.machines.sample_cluster import disk_of
 from tests.lab.lab_site import LabSite
 
+SUBJECTS = ("src/rocks/agent", "lab/guest")
+
 GUEST = "vm-vc1-0"
 _KERNEL = CHECKOUT / ".state" / "guest" / "kernel"
 _IMAGES = CHECKOUT / ".state" / "guest" / "images"

@@ -13,6 +13,8 @@ from tests.lab import guest_frames, network_site
 from tests.lab.lab_site import LabSite
 from tests.lab.network_site import Exchange
 
+SUBJECTS = ("src/rocks/agent", "tests/lab/guest_frames.py")
+
 GUEST, OTHER = GUESTS
 OLD, NEW = GUESTS[GUEST], GUESTS[OTHER]
 _SECONDS = 240.0

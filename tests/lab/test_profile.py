@@ -14,6 +14,15 @@ from lab.machines.profile import run_profile
 from lab.progress import Progress
 from tests.lab.lab_site import LabSite
 
+SUBJECTS = (
+    "src/rocks/agent",
+    "src/rocks/imgstorage",
+    "src/rocks/render",
+    "src/rocks/graph",
+    "docs/packaging.md",
+    "packaging/files",
+)
+
 _HOOK = "/etc/libvirt/hooks/qemu.d/rocks"
 _DISK = "/dev/disk/by-id/virtio-data"
 _NOTHING = "profile ends: no changes"

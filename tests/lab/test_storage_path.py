@@ -11,6 +11,8 @@ from lab.machines.lab import Lab
 from lab.machines.machine import LabMachine
 from rocks.errors import ToolError
 
+SUBJECTS = ("lab/machines/machine.py",)
+
 _TARGET = "iqn.2001-04.com.nas:probe"
 _PORTAL = "10.9.0.10:3260"
 _DEVICE = f"/dev/disk/by-path/ip-{_PORTAL}-iscsi-{_TARGET}-lun-0"

@@ -10,6 +10,8 @@ from lab.machines.lab import Lab
 from lab.machines.power import State
 from rocks.errors import HostError
 
+SUBJECTS = ("lab/machines/machine.py", "lab/machines/power.py")
+
 
 def test_killed_machine_keeps_what_was_on_its_disks_and_is_clean_afterwards(lab: Lab) -> None:
     """Power lost and back: files that were synced, the pool and its data are there; the clean state has none of it."""

@@ -20,6 +20,8 @@ from tests.lab.function_guest import (
 )
 from tests.lab.lab_site import LabSite
 
+SUBJECTS = ("src/rocks/agent", "src/rocks/devices/sriov", "lab/guest")
+
 _ISOLATED = {
     "peer in its VLAN": "yes",
     "neighbour in its VLAN": "yes",

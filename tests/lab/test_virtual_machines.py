@@ -7,6 +7,8 @@ import json
 from lab.machines.sample_cluster import GUESTS, VLAN
 from tests.lab.lab_site import LabSite
 
+SUBJECTS = ("src/rocks/agent", "src/rocks/devices")
+
 
 def test_guests_on_two_hosts_run_at_once_on_a_real_vlan(site: LabSite) -> None:
     """One command starts a guest on each host; both count on, each on a macvtap over a tagged device of the trunk."""

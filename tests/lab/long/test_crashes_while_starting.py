@@ -9,6 +9,8 @@ import pytest
 
 from tests.lab.lab_site import LabSite
 
+SUBJECTS = ("src/rocks/agent", "src/rocks/devices")
+
 GUEST = "vm-vc1-0"
 
 

@@ -24,6 +24,8 @@ from tests.installer.blank_machine import make_disk
 from tests.installer.network_machine import NetworkMachine
 from tests.lab.blank_site import ROLLS, BlankSite, built_rolls, counting_guest
 
+SUBJECTS = ("src/rocks", "roll", "packaging")
+
 _GUEST = "vm-vc1-0"
 _DISK = f"{IMAGE_FOLDER}/{_GUEST}.vda"
 _SECONDS = 900.0

@@ -11,6 +11,8 @@ from tests.lab.full_pools import free_space, leave_free
 from tests.lab.image_site import GUEST, NAS, VOLUME, ImageSite
 from tests.lab.lab_site import LabSite
 
+SUBJECTS = ("src/rocks/imgstorage",)
+
 _FIRST_MB = 20
 """Where the guest, which counts on the first megabytes of its disk, does not write."""
 

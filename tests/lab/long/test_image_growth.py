@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from tests.lab.image_site import GUEST, VOLUME, ImageSite
 
+SUBJECTS = ("src/rocks/imgstorage",)
+
 
 def test_an_image_that_has_grown_is_mapped_with_its_size(images: ImageSite) -> None:
     """The host's copy gets the difference, and with it the size; the guest counts on, on a disk of 1 GiB."""

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 
 from tests.lab.image_site import GUEST, ImageSite
 
+SUBJECTS = ("src/rocks/imgstorage", "src/rocks/agent")
+
 _SECONDS = 240.0
 MOVE = ("move", "host", "vm", GUEST)
 

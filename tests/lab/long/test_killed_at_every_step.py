@@ -16,6 +16,8 @@ from tests.lab import dying_daemon
 from tests.lab.image_site import GUEST, NAS, VOLUME, ImageSite
 from tests.lab.lab_site import LabSite
 
+SUBJECTS = ("src/rocks/imgstorage", "tests/lab/dying_daemon.py")
+
 _PROGRAM = "/usr/local/lib/dying_daemon.py"
 _DEADLINE_SECONDS = 300
 _MOST_STARTS = 6

@@ -7,6 +7,8 @@ import json
 from lab.machines.lab import Lab
 from tests.lab.switches import COPY, LOG, PREPARE, copy_sources, do
 
+SUBJECTS = ("src/rocks/devices/device_mapper",)
+
 
 def test_a_mover_that_is_killed_leaves_no_disk_suspended(lab: Lab) -> None:
     """At sixteen moments from its start to its end: the disk runs on one table or the other, and no write is lost."""

@@ -9,6 +9,8 @@ from lab.machines.frontend import put_installing_frontend
 from lab.machines.sample_cluster import CLUSTER, disk_of
 from tests.lab.lab_site import LabSite
 
+SUBJECTS = ("src/rocks/agent", "lab/guest")
+
 COMPUTE = "vm-vc1-1"
 """On the host that the cluster's frontend is not on: what it boots from comes over the trunk."""
 

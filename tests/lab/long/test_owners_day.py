@@ -27,6 +27,8 @@ from tests.lab.image_site import GUEST, NAS, VOLUME, ImageSite
 from tests.lab.lab_site import LabSite
 from tests.lab.nucleus_site import COMET, URL, NucleusSite
 
+SUBJECTS = ("src/nucleus", "src/comet", "src/rocks/commands", "src/rocks/imgstorage")
+
 OTHER = "vm-vc1-1"
 """A compute without image storage: its disk is a file of vmh2."""
 

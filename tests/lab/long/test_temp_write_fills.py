@@ -10,6 +10,8 @@ from rocks.imgstorage.life.space import unreservable_bytes
 from tests.lab.image_site import GUEST, NAS, VOLUME, ImageSite
 from tests.lab.lab_site import LabSite
 
+SUBJECTS = ("src/rocks/imgstorage",)
+
 _POOL = "vmpool"
 _DATA_MB = 40
 _MB = 2**20

@@ -29,6 +29,16 @@ from rocks.process import run, run_checked
 from rocks.units import KIB_PER_MB
 from tests.lab.function_guest import put_function_guest
 
+SUBJECTS = (
+    "bin/rocks",
+    "src/rocks/agent",
+    "src/rocks/cli/launch.py",
+    "src/rocks/cli/main.py",
+    "src/rocks/render",
+    "lab/guest",
+    "packaging/files/rocks-agent*",
+)
+
 HOST = Description("vmh3", Role.HOST, 3, memory_mb=2048, cpus=4, numa_nodes=2)
 GUEST = "shaped"
 MEMORY_MB = 256

@@ -1,0 +1,139 @@
+"""The content key of a lab module: a hash over the files that its result depends on.
+
+These are the module, the files that it imports, and what it declares in `SUBJECTS`: paths or patterns of the checkout
+that its machines run or read, each Python file of them again with its imports. A file of tests/lab that is imported
+may declare subjects too; those of conftest.py belong to every module. A command of `rocks` that a file of tests/lab or
+lab/machines names (`site.done("start", "host", "vm", …)`) is imported by it, for this purpose.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from lab.build.cache import key_of
+
+CHECKOUT = Path(__file__).absolute().parents[3]
+FOLDER = CHECKOUT / "tests" / "lab"
+COMMON = FOLDER / "conftest.py"
+_COMMANDS = CHECKOUT / "src" / "rocks" / "commands"
+_NAMING_COMMANDS = (FOLDER, CHECKOUT / "lab" / "machines")
+_ROOTS = {
+    "rocks": CHECKOUT / "src",
+    "nucleus": CHECKOUT / "src",
+    "comet": CHECKOUT / "src",
+    "lab": CHECKOUT,
+    "tests": CHECKOUT,
+}
+"""Top package → the folder that has it."""
+
+
+def modules() -> list[str]:
+    """The lab's modules, as paths relative to tests/lab."""
+    found = [*FOLDER.glob("test_*.py"), *FOLDER.glob("long/test_*.py")]
+    return sorted(str(path.relative_to(FOLDER)) for path in found)
+
+
+def content_key(module: str) -> str:
+    """The module's key: equal on every machine for equal files."""
+    return key_of(*((str(path.relative_to(CHECKOUT)), path.read_bytes()) for path in files_of(module)))
+
+
+def files_of(module: str) -> list[Path]:
+    """The files that the result of the module depends on, sorted."""
+    # not what conftest.py imports: each module imports the kind of site that it uses
+    found = {COMMON}
+    open_files = [FOLDER / module, *_subject_files(COMMON)]
+    while open_files:
+        path = open_files.pop()
+        if path not in found:
+            found.add(path)
+            open_files += _needed_by(path) if path.suffix == ".py" else ()
+    return sorted(found)
+
+
+def subjects_of(path: Path) -> tuple[str, ...] | None:
+    """What a file declares in its constant `SUBJECTS`; None without one."""
+    for node in _syntax(path, path.read_bytes()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "SUBJECTS":
+            return tuple(ast.literal_eval(node.value))
+    return None
+
+
+def files_of_subject(subject: str) -> list[Path]:
+    """The files of a path or pattern, those in its folders included; byte code left out."""
+    places = list(CHECKOUT.glob(subject))
+    found = [path for place in places for path in (place.rglob("*") if place.is_dir() else [place])]
+    return [path for path in found if path.is_file() and "__pycache__" not in path.parts]
+
+
+def _subject_files(path: Path) -> Iterator[Path]:
+    for subject in subjects_of(path) or ():
+        yield from files_of_subject(subject)
+
+
+def _needed_by(path: Path) -> Iterator[Path]:
+    yield from _imported_by(path, path.read_bytes())
+    if FOLDER in path.parents:
+        yield from _subject_files(path)
+
+
+@functools.cache
+def _imported_by(path: Path, content: bytes) -> tuple[Path, ...]:
+    nodes = list(ast.walk(_syntax(path, content)))
+    names = [name for node in nodes for name in _names_of_import(node)]
+    found = [file for name in names for file in _files_of_name(name)]
+    if any(folder in path.parents for folder in _NAMING_COMMANDS):
+        found += [file for node in nodes for file in _files_of_command(_first_texts(node))]
+    return (*found, *(init for parent in path.parents if (init := parent / "__init__.py").is_file()))
+
+
+@functools.cache
+def _syntax(path: Path, content: bytes) -> ast.Module:
+    return ast.parse(content, str(path))
+
+
+def _names_of_import(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom) and node.module:  # ruff allows no relative ones
+        return [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return []
+
+
+def _files_of_name(name: str) -> list[Path]:
+    top, *rest = name.split(".")
+    if top not in _ROOTS:
+        return []
+    place = _ROOTS[top].joinpath(top, *rest)
+    return [path for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()]
+
+
+def _first_texts(node: ast.AST) -> list[str]:
+    """The texts with which the arguments of a call, or a tuple or list, begin; other things before them are ignored."""
+    if isinstance(node, ast.Call):
+        elements: Iterable[ast.expr] = node.args
+    elif isinstance(node, ast.Tuple | ast.List):
+        elements = node.elts
+    else:
+        return []
+    texts: list[str] = []
+    for element in elements:
+        if isinstance(element, ast.Constant) and isinstance(element.value, str):
+            texts.append(element.value)
+        elif texts:
+            break
+    return texts
+
+
+def _files_of_command(texts: list[str]) -> list[Path]:
+    folder = _COMMANDS
+    for text in texts:
+        if not text.isidentifier() or not (folder / text).is_dir():
+            break
+        folder /= text
+    if len(folder.relative_to(_COMMANDS).parts) < 2:  # a verb alone is part of something else
+        return []
+    return [path for path in folder.iterdir() if path.is_file()]

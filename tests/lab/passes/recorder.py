@@ -1,0 +1,114 @@
+"""What pytest does with the lab's modules besides running them: it records passes, and the processors' use."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from rocks.process import run, run_checked
+from tests.lab.passes import page
+from tests.lab.passes.keys import CHECKOUT, FOLDER, content_key, files_of
+from tests.lab.passes.processors import Ticks, line, read_ticks, share
+
+_GIT = ("git", "-C", str(CHECKOUT), "-c", f"safe.directory={CHECKOUT}")
+"""The tests of the lab run as root; the checkout may belong to another user."""
+
+_SECONDS = 60.0
+
+
+class _Run:
+    """A module while it runs: its outcomes so far."""
+
+    def __init__(self, key: str) -> None:
+        self.key, self.began, self.ticks = key, time.monotonic(), read_ticks()
+        self.outcomes: dict[str, str] = {}
+
+    def add(self, report: pytest.TestReport) -> None:
+        """`failed` when any phase failed, else `skipped` when any was."""
+        ranks = ("passed", "skipped", "failed")
+        self.outcomes[report.nodeid] = max(
+            self.outcomes.get(report.nodeid, "passed"), report.outcome, key=ranks.index
+        )
+
+
+class Recorder:
+    """Hooks of pytest: one row of docs/lab-passes.md for each module that ran whole and did not fail."""
+
+    def __init__(self, config: pytest.Config, passes: Path = page.PAGE, folder: Path = FOLDER) -> None:
+        self._passes, self._folder = passes, folder
+        self._partial = {_module(str(name), folder) for name in config.args if "::" in str(name)}
+        self._cases: Counter[str] = Counter()
+        self._runs: dict[str, _Run] = {}
+        self._lines: list[str] = []
+        self._first: tuple[float, Ticks] | None = None
+
+    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
+        """A module of which tests are left out does not run whole."""
+        self._partial |= {_module(item.nodeid, self._folder) for item in items}
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Count what each module has."""
+        self._cases.update(_module(item.nodeid, self._folder) for item in session.items)
+        del self._cases[""]
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """The first test of a module: its files are read as they are now."""
+        module = _module(nodeid, self._folder)
+        if module and module not in self._runs:
+            self._runs[module] = _Run(content_key(module))
+            self._first = self._first or (self._runs[module].began, self._runs[module].ticks)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Each phase of each test."""
+        if run := self._runs.get(_module(report.nodeid, self._folder)):
+            run.add(report)
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        """The last test of a module: the row, and the processors' use."""
+        module = _module(nodeid, self._folder)
+        run = self._runs.get(module)
+        if run and len(run.outcomes) == self._cases[module]:
+            self._lines.append(line(module, time.monotonic() - run.began, share(run.ticks, read_ticks())))
+            print(f"\n{self._lines[-1]}", flush=True)
+            self._conclude(module, run)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """The table of the processors' use."""
+        if self._first:
+            began, ticks = self._first
+            terminalreporter.section("seconds and processors of each module of the lab")
+            whole = line("together", time.monotonic() - began, share(ticks, read_ticks()))
+            for row in (*self._lines, whole):
+                terminalreporter.write_line(row)
+
+    def _conclude(self, module: str, run: _Run) -> None:
+        outcomes = Counter(run.outcomes.values())
+        if outcomes["failed"]:
+            page.remove(module, run.key, self._passes)
+        elif outcomes["passed"] and module not in self._partial and run.key == content_key(module):
+            total = outcomes.total()
+            passed = outcomes["passed"]
+            cases = str(total) if passed == total else f"{passed} of {total}"
+            seconds = round(time.monotonic() - run.began)
+            row = page.Pass(run.key, _commit(module), datetime.now(UTC).date().isoformat(), cases, seconds)
+            page.record(module, row, self._passes)
+
+
+def _module(node_id: str, folder: Path) -> str:
+    """The module of a test, relative to the lab's folder; '' when it is elsewhere."""
+    path = CHECKOUT / node_id.partition("::")[0]
+    return str(path.relative_to(folder)) if folder in path.parents else ""
+
+
+def _commit(module: str) -> str:
+    """The commit of the checkout, with `+` when files of the module's key differ from it; `none` without one."""
+    found = run([*_GIT, "rev-parse", "--short=8", "HEAD"], deadline_seconds=_SECONDS)
+    if found.exit_status != 0:
+        return "none"
+    changed = [*_GIT, "status", "--porcelain", "--", *map(str, files_of(module))]
+    return found.text.strip() + ("+" if run_checked(changed, deadline_seconds=_SECONDS).output else "")
