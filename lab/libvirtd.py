@@ -79,6 +79,17 @@ def guests(machine: Machine) -> dict[str, ProcessIdentity]:
     return found
 
 
+def is_guest(machine: Machine, name: str) -> bool:
+    """Whether a guest of that name runs on the machine, by the same record."""
+    record = machine.outside(f"/run/libvirt/qemu/{name}.pid")
+    try:
+        number = int(record.read_text(encoding="ascii"))
+        is_qemu = machine.inside(f"/proc/{number}/comm").read_text(encoding="utf-8").startswith("qemu")
+    except (OSError, ValueError):
+        return False
+    return is_qemu and identify(number, machine.inside("/proc")) is not None
+
+
 def stop(machine: Machine) -> list[str]:
     """End the guests, then the daemons; returns a line for each thing done."""
     running = guests(machine)

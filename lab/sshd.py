@@ -64,6 +64,11 @@ def start(machine: Machine, authorized_keys: str, address: str = "127.0.0.1", po
     return SshServer(address, int(number), key)
 
 
+def is_running(machine: Machine) -> bool:
+    """Whether the server runs."""
+    return machine.daemon(_NAME) is not None
+
+
 def stop(machine: Machine) -> list[str]:
     """End the server; connections that are open go on until the machine stops. Returns a line for each thing done."""
     return [f"ended {_NAME}"] if machine.stop_daemon(_NAME, _STOP_GRACE_SECONDS) else []

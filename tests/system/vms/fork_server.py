@@ -48,7 +48,6 @@ if status < 0:
 os._exit(status)
 """
 _LONGEST_REQUEST = 1 << 18
-_AGENT_MODULES = ("calls", "hook", "host", "links", "operations", "replies")
 _ROCKS_PACKAGES = ("cli", "commands._framework", "actions", "hosts", "database", "cluster", "wire", "render")
 
 
@@ -141,8 +140,7 @@ def _run(main: Main, arguments: Sequence[str]) -> NoReturn:
 
 def _agent() -> Main:
     sys.path.insert(0, AGENT_ARCHIVE)
-    for name in _AGENT_MODULES:
-        importlib.import_module(f"rocks.agent.{name}")
+    _import_all("rocks")
     return importlib.import_module("rocks.agent.main").main
 
 
@@ -152,9 +150,7 @@ def _rocks() -> Main:
     sys.path[0] = str(checkout / "src")
     sys.path += [os.environ["ROCKS_SITE_PACKAGES"], str(checkout)]
     for package in _ROCKS_PACKAGES:
-        path = importlib.import_module(f"rocks.{package}").__path__
-        for module in pkgutil.walk_packages(path, f"rocks.{package}."):
-            importlib.import_module(module.name)
+        _import_all(f"rocks.{package}")
     watch = importlib.import_module("tests.system.transaction_watch")
     watch.Watch(watch.append_to_file).install(setattr)
     main = importlib.import_module("rocks.cli.main")
@@ -164,6 +160,13 @@ def _rocks() -> Main:
         return main.main(arguments)
 
     return run
+
+
+def _import_all(package: str) -> None:
+    path = importlib.import_module(package).__path__
+    for module in pkgutil.walk_packages(path, f"{package}."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
 
 
 if __name__ == "__main__":

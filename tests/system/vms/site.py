@@ -8,8 +8,13 @@ import shlex
 import signal
 import subprocess  # noqa: TID251 - the type of what rocks.process starts
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import libvirt  # noqa: TID251 - past the system
+import pymysql  # noqa: TID251 - past `Database`
+from pymysql.constants import CLIENT  # noqa: TID251
 
 from lab import agent_archive, database, libvirtd, links, sshd
 from lab.namespace import Machine
@@ -78,15 +83,14 @@ class ThreeMachines:
     def revive(self) -> None:
         """Have all hosts answer again."""
         for name in HOSTS:
-            self.start_sshd(name)
+            if not sshd.is_running(self.machines[name]):
+                self.start_sshd(name)
 
     def clean(self) -> None:
         """Remove all virtual machines from the database and the hosts, and all leases."""
         self.revive()
         for name, machine in self.machines.items():
-            for domain in self.domains(name):
-                self.virsh(name, "destroy", domain)
-                self.virsh(name, "undefine", domain, "--managed-save")
+            self._remove_domains(name)
             for path in machine.outside(IMAGES).iterdir():
                 path.unlink()
             for path in machine.outside("/var/lib/rocks/leases").glob("*"):
@@ -98,6 +102,14 @@ class ThreeMachines:
         self.sql("UPDATE vm_leases SET State = 'released', Host = NULL")
         self.sql("DELETE FROM vm_lease_disks")
         self.sql("DELETE FROM vm_fences")
+
+    def _remove_domains(self, host: str) -> None:
+        with self._libvirt(host) as connection:
+            for domain in connection.listAllDomains():
+                with suppress(libvirt.libvirtError):  # it is off, or one that ends with its process
+                    domain.destroy()
+                with suppress(libvirt.libvirtError):
+                    domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE)
 
     def vanish(self, name: str) -> None:
         """The host does not answer any more; its guests run on."""
@@ -165,33 +177,42 @@ class ThreeMachines:
         """Run virsh on a host, past the system."""
         return self.machines[host].run(["/usr/bin/virsh", "-q", "-c", "qemu:///system", *arguments], 30.0)
 
-    def domains(self, host: str, *options: str) -> list[str]:
-        """Names of all domains that libvirt on the host knows; `--state-running` and the like choose."""
-        listed = self.virsh(host, "list", "--name", *(options or ("--all",)))
-        assert listed.exit_status == 0, listed.error_text
-        return listed.text.split()
+    def domains(self, host: str, flags: int = 0) -> list[str]:
+        """Names of all domains that libvirt on the host knows; flags of virConnectListAllDomains choose."""
+        with self._libvirt(host) as connection:
+            return sorted(domain.name() for domain in connection.listAllDomains(flags))
 
     def running(self, name: str) -> list[str]:
         """The hosts on which a domain of that name has a QEMU process."""
-        return [host for host, machine in self.machines.items() if name in libvirtd.guests(machine)]
+        return [host for host, machine in self.machines.items() if libvirtd.is_guest(machine, name)]
+
+    @contextmanager
+    def _libvirt(self, host: str) -> Iterator[libvirt.virConnect]:
+        """A connection to a host's libvirt, past the system."""
+        socket = self.machines[host].outside("/run/libvirt/libvirt-sock")
+        connection = libvirt.open(f"qemu+unix:///system?socket={socket}")
+        try:
+            yield connection
+        finally:
+            connection.close()
 
     def sql(self, statement: str) -> list[list[str]]:
-        """Rows of a statement on the cluster database."""
-        socket = str(self.machines["head"].outside("/var/opt/rocks/mysql/mysql.sock"))
-        answer = run_checked(
-            [
-                "/usr/bin/mariadb",
-                "--no-defaults",
-                "-N",
-                "-B",
-                f"--socket={socket}",
-                "cluster",
-                "-e",
-                statement,
-            ],
-            deadline_seconds=30,
+        """Rows of statements on the cluster database; values are text, NULL is "NULL"."""
+        connection = pymysql.connect(
+            unix_socket=str(self.machines["head"].outside(database.SOCKET)),
+            user="root",
+            database="cluster",
+            charset="utf8mb4",
+            conv={},  # as text, as the server sends them
+            autocommit=True,
+            client_flag=CLIENT.MULTI_STATEMENTS,
         )
-        return [line.split("\t") for line in answer.text.splitlines()]
+        with connection, connection.cursor() as cursor:
+            cursor.execute(statement)
+            rows = list(cursor.fetchall())
+            while cursor.nextset():
+                rows += cursor.fetchall()
+        return [["NULL" if value is None else value for value in row] for row in rows]
 
     def place(self, name: str) -> str:
         """The host that is recorded for a machine."""

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
+import libvirt  # noqa: TID251 - past the system
 import pytest
 
 from tests.system.vms.site import IMAGES, ThreeMachines, wait_until
@@ -180,7 +181,7 @@ def test_a_start_killed_at_any_moment(site: ThreeMachines, after_seconds: float)
     first = site.rocks(f"start host vm {vm}")
     assert first.exit_status == 0 or "already running" in first.error_text, first.error_text
     assert site.running(vm) == ["head"]
-    assert len(site.domains("head", "--state-running")) == 1
+    assert len(site.domains("head", libvirt.VIR_CONNECT_LIST_DOMAINS_RUNNING)) == 1
     site.done(f"stop host vm {vm}")
     assert site.running(vm) == []
     images = site.machines["head"].outside(IMAGES).iterdir()

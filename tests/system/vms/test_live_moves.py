@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import libvirt  # noqa: TID251 - past the system
 import pytest
 
 from lab.guest import image
@@ -32,7 +33,7 @@ COUNT = (
 
 def running(site: ThreeMachines) -> list[str]:
     """The hosts on which the guest's CPUs run, by libvirt."""
-    return [host for host in HOSTS if VM in site.domains(host, "--state-running")]
+    return [host for host in HOSTS if VM in site.domains(host, libvirt.VIR_CONNECT_LIST_DOMAINS_RUNNING)]
 
 
 class Counter:
