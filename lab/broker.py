@@ -24,6 +24,7 @@ USER_ID = 64781
 """The user and group id the broker runs under: one without a name, in a range that Debian assigns to no user."""
 
 _SCRIPTS = Path("/usr/lib/rabbitmq/bin")  # those in /usr/sbin change to the machine's own broker user
+_NEEDED_PLUGINS = (*documents.PLUGINS, "rabbitmq_prelaunch")
 _EPMD = "/usr/bin/epmd"
 _NODE = "rocks@localhost"
 _CONTROL_SECONDS = 60.0
@@ -150,6 +151,7 @@ def environment(place: BrokerPlace) -> dict[str, str]:
         "RABBITMQ_CONFIG_FILE": str(place.folder / "rabbitmq.conf"),
         "RABBITMQ_ADVANCED_CONFIG_FILE": str(place.folder / "advanced.config"),
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(place.folder / "enabled_plugins"),
+        "RABBITMQ_PLUGINS_DIR": str(place.folder / "plugins"),
         "RABBITMQ_CTL_ERL_ARGS": "-start_epmd false",
         "ERL_CRASH_DUMP": str(place.folder / "log" / "erl_crash.dump"),
         # two threads that do not spin when idle: the machine has other work
@@ -217,6 +219,18 @@ def _prepare(place: BrokerPlace) -> None:
     (place.folder / "rabbitmq.conf").write_text(documents.rabbitmq_conf(where), encoding="utf-8")
     (place.folder / "advanced.config").write_text(documents.advanced_config(where), encoding="utf-8")
     (place.folder / "enabled_plugins").write_text(documents.enabled_plugins(), encoding="utf-8")
+    _link_plugins(place.folder / "plugins")
+
+
+def _link_plugins(folder: Path) -> None:
+    """Leave out the plugins that are not enabled: RabbitMQ reads all that it has, a second of its start."""
+    folder.mkdir(exist_ok=True)
+    for found in ((_SCRIPTS / "rabbitmq-server").resolve().parents[1] / "plugins").glob("*-*"):
+        name = found.name.partition("-")[0]
+        if name in _NEEDED_PLUGINS or not name.startswith("rabbitmq_"):
+            link = folder / found.name
+            if not link.is_symlink():
+                link.symlink_to(found)
 
 
 def _launch_mapper(place: BrokerPlace, ends_with_starter: bool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import shlex
 import shutil
 import socket
 import tempfile
@@ -23,11 +22,18 @@ from rocks.hosts.authority import Authority
 from rocks.hosts.broker import BrokerControl, BrokerSettings, read_broker_settings
 from rocks.hosts.x509 import CertificateSpec, has_address
 from rocks.imgstorage.bus import Bus, BusSettings, Limits, Message, UndeliveredError
-from rocks.process import run_checked
 from rocks.wire import queues
 from tests.contract.ssh_hosts import free_port
 
 _PROGRAM = "/usr/lib/rabbitmq/bin/rabbitmqctl"
+
+_EMPTY = """
+[rabbit_vhost:delete(Name, <<"test">>) || Name <- rabbit_vhost:list_names(), Name =/= <<"/">>],
+Users = [proplists:get_value(user, User) || User <- rabbit_auth_backend_internal:list_users()],
+[rabbit_auth_backend_internal:delete_user(Name, <<"test">>) || Name <- Users, Name =/= <<"guest">>],
+ssl:clear_pem_cache().
+"""
+"""For `rabbitmqctl eval`: one call, since each starts an Erlang of its own, half a second of a processor."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +52,17 @@ class EmptyBroker:
         return Bus(settings, queue_name, lambda _: None, limits=Limits(return_seconds=0))
 
 
-@pytest.fixture
-def empty_broker(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[EmptyBroker]:
+@dataclass(frozen=True)
+class StartedBroker:
+    """The broker of the module: its files, the settings of its control, and an authority that a test may copy."""
+
+    place: BrokerPlace
+    settings: BrokerSettings
+    authority: Path
+
+
+@pytest.fixture(scope="module")
+def started_broker() -> Iterator[StartedBroker]:
     """Its certificates are installed as those of a site's broker."""
     if not Path(_PROGRAM).exists():
         pytest.skip(f"{_PROGRAM} is not installed")
@@ -57,8 +72,34 @@ def empty_broker(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterato
     place.folder.mkdir()
     broker.write_control(place, folder / "broker.conf")
     settings = read_broker_settings(str(folder / "broker.conf"))
-    monkeypatch.setattr(message_broker, "AUTHORITY_FOLDER", str(folder / "authority"))
+    try:
+        authority = Authority(folder / "authority")
+        authority.ensure("Image storage of head")
+        authority.issue(
+            CertificateSpec(message_broker.BROKER_NAME, ["localhost"], [place.address], 100, is_service=True)
+        )
+        message_broker.install_broker_certificates(authority, BrokerControl(settings))
+        broker.start(place, ends_with_starter=True)
+        yield StartedBroker(place, settings, folder / "authority")
+    finally:
+        processes = [broker.running_process(place)]
+        assert broker.stop(place) and not broker.stop(place)
+        assert all(not Path(f"/proc/{number}/exe").exists() for number in processes)
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def empty_broker(
+    started_broker: StartedBroker, database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> EmptyBroker:
+    """The broker as after its first start, whatever another test has done to it."""
+    place, settings = started_broker.place, started_broker.settings
+    shutil.copytree(started_broker.authority, tmp_path / "authority")
+    monkeypatch.setattr(message_broker, "AUTHORITY_FOLDER", str(tmp_path / "authority"))
     monkeypatch.setattr(message_broker, "read_broker_settings", lambda: settings)
+    message_broker.install_broker_certificates(message_broker.node_authority(), BrokerControl(settings))
+    broker.start(place, ends_with_starter=True)
+    broker.control(place, "eval", _EMPTY)
     database.execute(
         "INSERT INTO nodes (Name, Membership, CPUs, Rack, Rank) SELECT w.Name, m.ID, 1, 0, w.Rank FROM ("
         "SELECT 'head' AS Name, 'Frontend' AS Kind, 0 AS Rank UNION ALL SELECT 'vmc-0-0', 'VM Container', 0"
@@ -68,20 +109,14 @@ def empty_broker(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterato
         "INSERT INTO attributes (Attr, Value, Category, Catindex) SELECT 'Kickstart_PrivateHostname', 'head',"
         " c.ID, i.ID FROM categories c JOIN catindex i ON i.Category = c.ID WHERE c.Name = 'global'"
     )
-    try:
-        authority = message_broker.node_authority()
-        authority.ensure("Image storage of head")
-        authority.issue(
-            CertificateSpec(message_broker.BROKER_NAME, ["localhost"], [place.address], 100, is_service=True)
-        )
-        message_broker.install_broker_certificates(authority, BrokerControl(settings))
-        broker.start(place, ends_with_starter=True)
-        yield EmptyBroker(place, folder)
-    finally:
-        processes = [broker.running_process(place)]
-        assert broker.stop(place) and not broker.stop(place)
-        assert all(not Path(f"/proc/{number}/exe").exists() for number in processes)
-        shutil.rmtree(folder)
+    return EmptyBroker(place, tmp_path)
+
+
+def check(place: BrokerPlace, database: Database, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What `rocks check site` says of the broker."""
+    monkeypatch.setattr(broker_checks, "broker_address", lambda *_: place.address)
+    found = broker_checks.check_broker(database, "head")
+    return " | ".join(f"{line.result}: {line.detail}" for line in found)
 
 
 def test_users_follow_certificates_and_roles(
@@ -109,8 +144,12 @@ def test_users_follow_certificates_and_roles(
     assert not host.is_connected and head.is_connected
     assert message_broker.sync_broker(database).users == ("head",)
 
-    # the broker is down: the certificate is revoked all the same, and the error states what to do
-    certificates.add_certificates(database, ["vmc-0-1"], 30, replace=False)
+
+def test_a_broker_that_does_not_run(
+    empty_broker: EmptyBroker, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A certificate is revoked all the same, and each error states what to do."""
+    certificates.add_certificates(database, ["head", "vmc-0-1"], 30, replace=False)
     assert message_broker.sync_broker(database).users == ("head", "vmc-0-1")
     broker.kill(empty_broker.place)
     with pytest.raises(BusyError, match="start it, then run `rocks sync broker`"):
@@ -119,6 +158,12 @@ def test_users_follow_certificates_and_roles(
         ToolError, match="the message broker of this machine does not run. Its certificates are installed"
     ):
         message_broker.sync_broker(database)
+    with pytest.raises(ToolError, match="the message broker of this machine does not run"):
+        BrokerControl(message_broker.read_broker_settings()).remove_user("vmc-0-0")
+    assert check(empty_broker.place, database, monkeypatch) == (
+        "wrong: the message broker of this machine does not run: systemctl start rabbitmq-server.service; if it does "
+        "not start, rocks report host profile head | bash"
+    )
     broker.start(empty_broker.place, ends_with_starter=True)
     synced = message_broker.sync_broker(database)
     assert (synced.users, synced.removed) == (("head",), ("vmc-0-1",))
@@ -154,9 +199,6 @@ def test_removing_a_user_twice(empty_broker: EmptyBroker, database: Database) ->
     control = BrokerControl(message_broker.read_broker_settings())
     assert control.remove_user("vmc-0-0")
     assert not control.remove_user("vmc-0-0")
-    broker.kill(empty_broker.place)
-    with pytest.raises(ToolError, match="the message broker of this machine does not run"):
-        control.remove_user("vmc-0-0")
 
 
 def test_to_ask_a_broker_that_was_never_started_starts_no_daemon() -> None:
@@ -174,46 +216,40 @@ def test_to_ask_a_broker_that_was_never_started_starts_no_daemon() -> None:
 def test_check_site_judges_the_broker(
     empty_broker: EmptyBroker, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each fault has its command: users, rights, TLS with a certificate of the site, and that it runs."""
-
-    def check() -> str:
-        found = broker_checks.check_broker(database, "head")
-        return " | ".join(f"{line.result}: {line.detail}" for line in found)
-
-    monkeypatch.setattr(broker_checks, "broker_address", lambda *_: empty_broker.place.address)
+    """Each fault has its command: users, rights, and TLS with a certificate of the site."""
+    place = empty_broker.place
     certificates.add_certificates(database, ["head", "vmc-0-0"], 30, replace=False)
-    assert "it has no virtual host img-storage: rocks sync broker" in check()
+    assert "it has no virtual host img-storage: rocks sync broker" in check(place, database, monkeypatch)
     message_broker.sync_broker(database)
-    assert check() == "ok: runs, and has 2 users"
+    assert check(place, database, monkeypatch) == "ok: runs, and has 2 users"
 
-    settings = message_broker.read_broker_settings()
-    control = [*shlex.split(settings.program), "--quiet"]
-    run_checked(
-        [*control, "set_permissions", "-p", "img-storage", "head", ".*", ".*", ".*"], deadline_seconds=60
+    # in one call, as above
+    broker.control(
+        place,
+        "eval",
+        """
+        rabbit_auth_backend_internal:set_permissions(
+            <<"head">>, <<"img-storage">>, <<".*">>, <<".*">>, <<".*">>, <<"test">>),
+        rabbit_auth_backend_internal:add_user(<<"lost">>, <<"secret">>, <<"test">>),
+        rabbit_auth_backend_internal:set_tags(<<"lost">>, ['img-storage'], <<"test">>),
+        rabbit_auth_backend_internal:delete_user(<<"vmc-0-0">>, <<"test">>).
+        """,
     )
-    run_checked([*control, "add_user", "lost", "secret"], deadline_seconds=60)
-    run_checked([*control, "set_user_tags", "lost", "img-storage"], deadline_seconds=60)
-    BrokerControl(settings).remove_user("vmc-0-0")
-    assert check() == (
+    assert check(place, database, monkeypatch) == (
         "wrong: no user for vmc-0-0: rocks sync broker"
         " | wrong: users of nodes without a certificate or role: lost: rocks sync broker"
         " | wrong: head has other permissions than it needs: rocks sync broker"
     )
     message_broker.sync_broker(database)
-    assert check() == "ok: runs, and has 2 users"
 
+    control = BrokerControl(message_broker.read_broker_settings())
     other = Authority(empty_broker.folder / "other")
     other.ensure("Image storage of head")
     other.issue(
         CertificateSpec(message_broker.BROKER_NAME, ["localhost"], ["127.0.0.1"], 100, is_service=True)
     )
-    message_broker.install_broker_certificates(other, BrokerControl(settings))
-    BrokerControl(settings).clear_certificate_cache()
-    assert "no TLS with a certificate of the site at 127.0.0.1:" in check()
-    message_broker.sync_broker(database)
-
-    broker.kill(empty_broker.place)
-    assert check() == (
-        "wrong: the message broker of this machine does not run: systemctl start rabbitmq-server.service; if it does "
-        "not start, rocks report host profile head | bash"
-    )
+    message_broker.install_broker_certificates(other, control)
+    control.clear_certificate_cache()
+    only_tls = check(place, database, monkeypatch)  # `rocks sync broker` has corrected users and rights
+    assert only_tls.startswith("wrong: no TLS with a certificate of the site at 127.0.0.1:")
+    assert only_tls.count("wrong: ") == 1
