@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,13 @@ def as_root() -> None:
 
 @pytest.fixture
 def machines_folder() -> Iterator[Path]:
+    """As `folder_of_machines`, of one test."""
+    with folder_of_machines() as folder:
+        yield folder
+
+
+@contextmanager
+def folder_of_machines() -> Iterator[Path]:
     """A folder for state folders: below one that only root may enter, with blanks, and deep."""
     top = Path(tempfile.mkdtemp(prefix="rocks lab "))  # mode 0700, as /root has
     folder = top / ("a folder whose path is longer than a socket's may be " + "x" * 60)

@@ -23,6 +23,7 @@ from lab.progress import Progress
 from lab.site import Site
 from rocks.commands._framework.documentation import read_documentation
 from rocks.commands._framework.tree import OUR_TREE, all_commands, load_package
+from tests.patience import patience
 
 WATCHED = ("/etc", "/var", "/root", "/opt", "/srv", "/usr/local", "/home", "/tmp")
 OF_OTHERS = (
@@ -144,7 +145,7 @@ def run(site: Site, lines: Sequence[Sequence[str]]) -> list[tuple[int, str, floa
     )
     program = [str(CHECKOUT / ".state/venv/bin/python"), str(CHECKOUT / "tests/system/lab/run_commands.py")]
     start = ["/usr/bin/env", "-C", MADE_HERE, *variables, *program]
-    answer = site.machine.run_checked(start, 500, json.dumps(lines).encode())
+    answer = site.machine.run_checked(start, patience(500), json.dumps(lines).encode())
     return [(status, text, seconds) for status, text, seconds in json.loads(answer.text)]
 
 

@@ -1,4 +1,4 @@
-"""Runs `rocks` commands one after another, each in a process of its own that starts with the packages imported.
+"""Runs `rocks` commands one after another, each in a process of its own that starts with all commands imported.
 
 Standard input is a JSON list of argument lists. Each command gets an empty standard input and a session of its own; it
 is killed after 60 s, and after 3 s if it waits for a guest to shut down, or is a service that runs until it is killed.
@@ -7,13 +7,16 @@ Prints a JSON list of [exit status, output and error output, seconds].
 
 from __future__ import annotations
 
+import gc
 import json
 import os
+import select
 import signal
 import sys
 import time
 
 from rocks.cli.main import main
+from rocks.commands._framework.tree import OUR_TREE, all_commands, load_package
 
 DEADLINE_SECONDS = 60.0
 WAITING_SECONDS = 3.0
@@ -51,15 +54,11 @@ def _become(arguments: list[str], output: int) -> None:
 
 
 def _wait(number: int, deadline_seconds: float) -> int:
-    end_at = time.monotonic() + deadline_seconds
-    while True:
-        found, status = os.waitpid(number, os.WNOHANG)
-        if found:
-            return os.waitstatus_to_exitcode(status)
-        if time.monotonic() > end_at:
-            os.killpg(number, signal.SIGKILL)
-            end_at += deadline_seconds
-        time.sleep(0.002)
+    handle = os.pidfd_open(number)
+    if not select.select([handle], [], [], deadline_seconds)[0]:
+        os.killpg(number, signal.SIGKILL)
+    os.close(handle)
+    return os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
 
 
 def _end_session(number: int) -> None:
@@ -70,4 +69,7 @@ def _end_session(number: int) -> None:
 
 
 if __name__ == "__main__":
+    for name in all_commands([OUR_TREE]):
+        load_package(name, [OUR_TREE])
+    gc.freeze()  # else each process would copy the memory of all that is imported
     print(json.dumps([run(arguments) for arguments in json.load(sys.stdin)]))

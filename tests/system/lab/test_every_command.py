@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from rocks.process import run_checked
+from tests.patience import patience
 from tests.system.lab.conftest import CHECKOUT
 
 
@@ -18,7 +19,7 @@ def outcome() -> Any:
     path = f"PYTHONPATH={CHECKOUT / 'src'}:{CHECKOUT}"
     program = [sys.executable, str(CHECKOUT / "tests/system/lab/every_command.py")]
     isolated = ["/usr/bin/env", "-C", str(CHECKOUT), path, sys.executable, "-m", "lab.isolation", *program]
-    return json.loads(run_checked(isolated, deadline_seconds=600).text)
+    return json.loads(run_checked(isolated, deadline_seconds=patience(600)).text)
 
 
 def test_every_command_leaves_the_machine_as_it_was(outcome: Any) -> None:

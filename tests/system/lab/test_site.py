@@ -15,10 +15,16 @@ from rocks.errors import StateError
 from tests.system.lab.conftest import assert_nothing_is_left
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the sites of all tests remember whether KVM works."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
-def site(machines_folder: Path, tmp_path: Path) -> Iterator[Site]:
+def site(machines_folder: Path, cache: Path) -> Iterator[Site]:
     """A site that does not run; taken down afterwards."""
-    site = Site(machines_folder / "site", tmp_path / "cache")
+    site = Site(machines_folder / "site", cache)
     yield site
     site.tear_down()
     assert site.state() is SiteState.STOPPED
