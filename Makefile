@@ -19,7 +19,7 @@ EXAMPLES = 20
 PARALLEL = -n $(WORKERS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-cluster demo-stop guest-image test-guests test test-nucleus-api test-oidc test-ansible test-browser api-changes test-random check lint bench agent packages test-packages frontend-iso installer \
+.PHONY: help setup demo demo-cluster demo-stop guest-image test-guests test test-nucleus-api test-oidc test-ansible test-browser api-changes test-random check lint bench mutants agent packages test-packages frontend-iso installer \
   test-installer reference requirements clean new-command os-roll test-os-roll roll reroll profile deb rpm lab lab-stop lab-demo test-lab test-lab-long comet-wheel
 
 help: ## list these targets
@@ -152,6 +152,11 @@ test-lab-long: ## those of them that take minutes each (root)
 bench: ## measure the figures of the design, or FIGURES="R1 R4", and print the table; INTO=PAGE (root)
 	@tools/setup test
 	@PYTHONPATH=src:. $(PYTHON) -m bench $(FIGURES) $(if $(INTO),"into=$(INTO)")
+
+mutants: ## the share of N=200 random changes of src that make test finds, or TESTS=all: make test-all; SEED, INTO=PAGE (root; hours)
+	@tools/setup test
+	@PYTHONPATH=src:. $(PYTHON) -m bench.mutants $(or $(N),200) $(or $(SEED),1) \
+	  '$(HERE)$(if $(filter all,$(TESTS)),, and not slow)' $(if $(INTO),"$(INTO)")
 
 agent: ## build the host agent's archive into dist/
 	$(PYTHON) -m lab.agent_archive dist

@@ -1,0 +1,73 @@
+"""The changes that mutmut's operators make of a module: one node of its syntax replaced by another.
+
+Left out is what no test can or need notice: annotations, decorators, imports, docstrings, what is below
+`if TYPE_CHECKING`, the texts and arguments of `raise`, and a string in another case (most of ours are SQL, or prose).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import libcst
+from libcst import matchers
+from libcst.metadata import MetadataWrapper, PositionProvider
+from mutmut.mutation.mutators import mutation_operators
+
+_LEFT_OUT = (libcst.Annotation, libcst.Decorator, libcst.Import, libcst.ImportFrom, libcst.Raise)
+_TYPE_CHECKING = matchers.If(test=matchers.Name("TYPE_CHECKING"))
+_STATEMENTS = (libcst.BaseSmallStatement, libcst.BaseCompoundStatement)
+
+
+class Change(NamedTuple):
+    """A replaced node: its first line (1-based), mutmut's operator, its code before and after.
+
+    `lines` are those of its statement up to its own: a test runs it if it runs one of them. `code` returns the module.
+    """
+
+    line: int
+    operator: str
+    before: str
+    after: str
+    lines: range
+    code: Callable[[], str]
+
+
+class _Finder(libcst.CSTVisitor):
+    METADATA_DEPENDENCIES = (PositionProvider,)
+
+    def __init__(self, module: libcst.Module) -> None:
+        self._module, self._statement_line = module, 1
+        self.found: list[Change] = []
+
+    def on_visit(self, node: libcst.CSTNode) -> bool:
+        if isinstance(node, _LEFT_OUT) or matchers.matches(node, _TYPE_CHECKING):
+            return False
+        if isinstance(node, _STATEMENTS):
+            self._statement_line = self.get_metadata(PositionProvider, node).start.line
+        for kind, operator in mutation_operators:
+            if isinstance(node, kind):
+                name = operator.__name__.removeprefix("operator_")
+                for new in list(operator(node))[: 1 if name == "string" else None]:
+                    self._collect(node, name, new)
+        return True
+
+    def _collect(self, node: libcst.CSTNode, operator: str, new: libcst.CSTNode) -> None:
+        place = self.get_metadata(PositionProvider, node)
+        before, after = (self._module.code_for_node(one) for one in (node, new))
+        lines = range(self._statement_line, place.end.line + 1)
+        code = partial(_replaced, self._module, node, new)
+        self.found.append(Change(place.start.line, operator, before, after, lines, code))
+
+
+def _replaced(module: libcst.Module, node: libcst.CSTNode, new: libcst.CSTNode) -> str:
+    return libcst.ensure_type(module.deep_replace(node, new), libcst.Module).code
+
+
+def changes(code: str) -> list[Change]:
+    """Every change of a module, in the order of its nodes."""
+    wrapper = MetadataWrapper(libcst.parse_module(code))
+    finder = _Finder(wrapper.module)
+    wrapper.visit(finder)
+    return finder.found

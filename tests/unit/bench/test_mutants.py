@@ -1,0 +1,79 @@
+"""What `make mutants` changes, chooses and prints."""
+
+from __future__ import annotations
+
+import ast
+from itertools import islice
+from pathlib import Path
+
+import coverage
+import pytest
+
+from bench.mutants import __main__ as mutants
+from bench.mutants.changes import changes
+from bench.mutants.covered import Covered
+
+CODE = '''"""A docstring."""
+from os import path
+if TYPE_CHECKING:
+    limit = 1
+
+def larger(numbers: "list") -> bool:
+    """Another."""
+    if len(numbers) > 2:
+        return path(
+            1,
+        )
+    raise ValueError("no" + "thing")
+'''
+
+
+def test_a_change_replaces_one_node_and_is_code() -> None:
+    """Annotations, imports, documentation, errors' texts and what only type checkers read stay."""
+    found = changes(CODE)
+    assert {change.line for change in found} == {8, 9, 10}
+    assert all(ast.parse(change.code()) and change.code() != CODE for change in found)
+    assert "    if len(numbers) >= 2:\n" in {line for one in found for line in one.code().splitlines(True)}
+
+
+def test_a_statement_of_several_lines_is_one() -> None:
+    """Python has an event for its first line only."""
+    assert {change.lines for change in changes(CODE) if change.line == 10} == {range(9, 11)}
+
+
+def test_the_choice_depends_on_the_seed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The same seed gives the same mutants; other files than the sources are left alone."""
+    (tmp_path / "src" / "rocks").mkdir(parents=True)
+    (tmp_path / "src" / "rocks" / "sizes.py").write_text("\n".join(f"a{i} = {i}" for i in range(50)))
+    monkeypatch.setattr(mutants, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(
+        mutants, "files", lambda: ["src/rocks/sizes.py", "tests/test_sizes.py", "src/rocks/x.sql"]
+    )
+
+    def chosen(seed: int) -> list[tuple[int, str]]:
+        return [(change.line, change.after) for _, change in islice(mutants.choose(seed), 20)]
+
+    assert chosen(1) == chosen(1) != chosen(2)
+    assert len({line for line, _ in chosen(1)}) == 20
+
+
+def test_the_tests_of_a_line(tmp_path: Path) -> None:
+    """Those that ran it in their own process or in a program, without those that do not pass unchanged."""
+    lines = coverage.CoverageData(str(tmp_path / "lines"))
+    for context, line in (("t.py::a[x (y)]", 3), ("t.py::b (call)", 3), ("t.py::c", 4), ("t.py::failed", 3)):
+        lines.set_context(context)
+        lines.add_lines({str(tmp_path / "copy/src/rocks/units.py"): [line]})
+    covered = Covered(lines, tmp_path, {"t.py::a[x (y)]": 1.0, "t.py::b": 2.0, "t.py::c": 3.0})
+    assert covered.tests_of("src/rocks/units.py", range(2, 4)) == {"t.py::a[x (y)]": 1.0, "t.py::b": 2.0}
+    assert covered.tests_of("src/rocks/other.py", range(2, 4)) == {}
+
+
+def test_the_page_lists_what_was_not_found() -> None:
+    """With the share of each folder."""
+    change = changes("a = b | 1\n")[0]
+    results = [mutants.Result("src/rocks/wire/a.py", change, 2, "FAILED t.py::a")]
+    results += [mutants.Result("src/rocks/wire/b.py", change, 0, "")]
+    text = mutants.printed("Today", results)
+    assert "| rocks/wire | 2 | 1 (50 %) |" in text
+    assert "| rocks/wire/b.py 1 | assignment: `a = b ¦ 1` → `a = None` | 0 |" in text
+    assert "rocks/wire/a.py" not in text
