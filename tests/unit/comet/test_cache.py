@@ -35,6 +35,7 @@ def test_users_with_other_tokens_are_other_users() -> None:
     )
     assert len({one, two, three}) == 3
     assert "secret" not in three
+    assert Endpoint("e", "https://n", "ann", signature=("ann", "secret")).identity == "ann/"
 
 
 @pytest.mark.parametrize(

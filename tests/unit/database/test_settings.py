@@ -25,6 +25,11 @@ def test_defaults_are_those_of_the_embedded_instance(monkeypatch: pytest.MonkeyP
     assert read_settings({}) == Settings(EMBEDDED_SOCKET, "localhost", 3306, "root", "", "cluster")
 
 
+def test_the_embedded_instance_is_where_the_launcher_looks_for_it() -> None:
+    launcher = Path(__file__).resolve().parents[3] / "bin" / "rocks"
+    assert f'"$state/root{EMBEDDED_SOCKET}"' in launcher.read_text(encoding="utf-8")
+
+
 def test_user_without_a_name_is_identified_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 64999)
     assert read_settings({}).user == "64999"

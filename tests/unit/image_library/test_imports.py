@@ -258,6 +258,16 @@ def test_a_damaged_record_is_named(tmp_path: Path, raw: Path) -> None:
             read_images(library)
 
 
+def test_a_record_longer_than_ours_is_damaged(tmp_path: Path, raw: Path) -> None:
+    """A file that anyone has put there is not read whole into memory."""
+    library = tmp_path / "library"
+    added(library, raw)
+    record = library / "one.json"
+    record.write_text(" " * 64 * 1024 + record.read_text())
+    with pytest.raises(IncoherentError, match=r"one\.json"):
+        read_images(library)
+
+
 def test_writes_that_take_only_a_part_are_continued(
     tmp_path: Path, raw: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

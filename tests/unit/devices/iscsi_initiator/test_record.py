@@ -45,6 +45,9 @@ def test_a_record_is_edited() -> None:
     assert found["node.name"] == SPEC.target and found["node.tpgt"] == "-1"
     assert found["node.startup"] == "manual" and found["node.session.scan"] == "manual"
     assert found["node.session.timeo.replacement_timeout"] == "-1"
+    assert (
+        found["node.conn[0].timeo.noop_out_interval"] == found["node.conn[0].timeo.noop_out_timeout"] == "5"
+    )
     assert found["node.session.timeo.replacement_timeout_of_theirs"] == "7"
     assert found["node.session.auth.authmethod"] == "CHAP"
     assert found["node.session.auth.password"] == "a-secret-of-the-host"
