@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lab.machines.remote import Remote
 from rocks.process import Finished
+from tests.patience import patience
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 CONTRACTS = Path("tests/contract/devices")
@@ -30,7 +31,7 @@ def run_contract(machine: Remote, name: str, arguments: Sequence[str] = ()) -> F
     ]
     pytest = ["python3", "-m", "pytest", "-p", "no:cacheprovider", "-q", f"--rootdir={_PLACE}", "-ra"]
     return machine.run_any(
-        [*environment, *pytest, *arguments, f"{_PLACE}/{CONTRACTS}/{name}"], _DEADLINE_SECONDS
+        [*environment, *pytest, *arguments, f"{_PLACE}/{CONTRACTS}/{name}"], patience(_DEADLINE_SECONDS)
     )
 
 

@@ -12,6 +12,7 @@ from lab.machines import image_storage, sample_image
 from lab.machines.machine import LabMachine
 from lab.progress import Progress
 from tests.lab.lab_site import LabSite
+from tests.patience import patience
 
 SUBJECTS = ("src/rocks/imgstorage", "packaging/files/rocks-imgstorage-*", "lab/instruments/verifier.py")
 
@@ -84,7 +85,7 @@ class ImageSite:
 
     def wait_for_device_note(self, expected: str | None, deadline_seconds: float = 60) -> None:
         """Until vmh1 lists the guest's device with that note, or without one."""
-        end_at = time.monotonic() + deadline_seconds
+        end_at = time.monotonic() + patience(deadline_seconds)
         while (found := self.device_note("vmh1")) != expected:
             assert time.monotonic() < end_at, f"the note is {found!r}, not {expected!r}"
             time.sleep(_POLL_SECONDS)
@@ -103,7 +104,7 @@ class ImageSite:
 
     def wait_for_state(self, state: str, deadline_seconds: float = 180) -> None:
         """Until the image is in that state."""
-        end_at = time.monotonic() + deadline_seconds
+        end_at = time.monotonic() + patience(deadline_seconds)
         while (found := self.state()) != state:
             assert time.monotonic() < end_at, f"{VOLUME} is {found}, not {state}"
             time.sleep(_POLL_SECONDS)
@@ -115,7 +116,7 @@ class ImageSite:
 
     def wait_until_local(self, host: str, deadline_seconds: float = 180) -> None:
         """Until the guest's device is the host's own volume."""
-        end_at = time.monotonic() + deadline_seconds
+        end_at = time.monotonic() + patience(deadline_seconds)
         while (found := self.device_status(self.site.lab[host])) != "linear":
             assert time.monotonic() < end_at, f"the guest's device is {found}"
             time.sleep(_POLL_SECONDS)

@@ -12,6 +12,7 @@ from lab.machines.frontend import Frontend
 from lab.machines.lab import Lab
 from rocks.errors import HostError
 from rocks.process import Finished
+from tests.patience import patience
 
 SUBJECTS = (
     "bin/rocks",
@@ -78,7 +79,7 @@ class LabSite:
 
     def wait_for_count(self, host: str, guest: str, beyond: int, deadline_seconds: float = 60) -> int:
         """Until the guest has counted beyond a number; returns the count. HostError at the deadline."""
-        end_at = time.monotonic() + deadline_seconds
+        end_at = time.monotonic() + patience(deadline_seconds)
         while (count := self.count(host, guest)) <= beyond:
             if time.monotonic() > end_at:
                 raise HostError(

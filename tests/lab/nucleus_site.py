@@ -18,6 +18,7 @@ from lab.processes import ProcessIdentity, end, identify
 from rocks.files import write_file
 from rocks.process import Finished, run, run_checked, start_in_background
 from tests.lab.lab_site import LabSite
+from tests.patience import patience
 
 SUBJECTS = ("src/nucleus", "src/comet", "src/rocks/cli", "src/rocks/commands")
 
@@ -136,7 +137,7 @@ class NucleusSite:
 
         It is run again while the reason is a host that answers late, as emulated ones do.
         """
-        end_at = time.monotonic() + _SECONDS
+        end_at = time.monotonic() + patience(_SECONDS)
         while _is_late(ended := self.comet(line, **variables), status):
             assert time.monotonic() < end_at, ended.error_text
         printed = f"comet {line}\n{ended.text}{ended.error_text}\n[exit status {ended.exit_status}]"
@@ -155,7 +156,7 @@ class NucleusSite:
 
     def _until(self, reached: Callable[[], bool], name: str) -> None:
         log = self._log_folder / f"{name}.log"
-        end_at = time.monotonic() + _SECONDS
+        end_at = time.monotonic() + patience(_SECONDS)
         while not reached():
             assert identify(self._running[name].process_id) == self._running[name], log.read_text("utf-8")
             assert time.monotonic() < end_at, f"{name} does not answer; see {log}"

@@ -13,6 +13,7 @@ import pytest
 from rocks.wire.image_bases import base_volume
 from tests.lab.image_site import GUEST, NAS, VOLUME, ImageSite
 from tests.lab.lab_site import LabSite
+from tests.patience import patience
 
 SUBJECTS = ("src/rocks/imgstorage", "src/rocks/image_library")
 
@@ -60,7 +61,7 @@ def test_two_machines_are_clones_of_one_base(images: ImageSite, tmp_path: Path) 
     killed.start()
     first = site.rocks("start", "host", "vm", GUEST)
     killed.join()
-    end_at = time.monotonic() + _SECONDS
+    end_at = time.monotonic() + patience(_SECONDS)
     while site.status(GUEST) != "active":
         assert time.monotonic() < end_at, first.error_text
         print(f"the start again, after: {first.error_text.strip()[-300:]}")

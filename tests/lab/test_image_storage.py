@@ -9,6 +9,7 @@ import re
 import time
 
 from tests.lab.image_site import GUEST, NAS, VOLUME, ImageSite
+from tests.patience import patience
 
 SUBJECTS = ("src/rocks/imgstorage", "src/rocks/agent")
 
@@ -97,7 +98,7 @@ def test_a_saved_machine_continues_with_the_image_that_has_not_left_its_host(ima
     site.done("save", "host", "vm", GUEST)
     saved = max(continued, site.count("vmh1", GUEST))
     site.lab["vmh1"].reboot()
-    end_at = time.monotonic() + _SECONDS
+    end_at = time.monotonic() + patience(_SECONDS)
     while (restored := site.rocks("restore", "host", "vm", GUEST)).exit_status != 0:
         assert time.monotonic() < end_at, restored.error_text
         time.sleep(2.0)

@@ -6,6 +6,7 @@ import time
 
 from lab.machines.sample_cluster import disk_of
 from tests.lab.lab_site import LabSite
+from tests.patience import patience
 
 SUBJECTS = ("src/rocks/agent", "src/rocks/devices")
 
@@ -38,7 +39,7 @@ def test_frozen_host_keeps_its_guest_until_it_is_taken_by_force(site: LabSite) -
     site.lab["vmh1"].thaw()
     assert site.domain_state("vmh1", GUEST) == "running"
     # a listing waits five seconds for a host, which may not be enough for one that has just come back
-    end_at = time.monotonic() + 300
+    end_at = time.monotonic() + patience(300)
     while site.domain_state("vmh1", GUEST) != "absent":
         assert time.monotonic() < end_at, "contacts do not end the guest of the thawed host"
         site.rocks("list", "host", "vm", "status=yes")

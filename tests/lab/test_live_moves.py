@@ -12,6 +12,7 @@ from lab.machines.sample_cluster import GUESTS, VLAN, disk_of
 from tests.lab import guest_frames, network_site
 from tests.lab.lab_site import LabSite
 from tests.lab.network_site import Exchange
+from tests.patience import patience
 
 SUBJECTS = ("src/rocks/agent", "tests/lab/guest_frames.py")
 
@@ -37,7 +38,7 @@ def test_guest_moves_with_its_vlan_and_back_after_the_command_was_killed(site: L
 
     # back; the command is killed while the memory or the disk is on its way, and is repeated
     command = site.frontend.begin("move", "host", "vm", GUEST, OLD, "live=yes")
-    end_at = time.monotonic() + _SECONDS
+    end_at = time.monotonic() + patience(_SECONDS)
     while site.lab[OLD].run_any(["test", "-e", disk_of(GUEST)]).exit_status != 0:
         assert time.monotonic() < end_at and command.poll() is None
         time.sleep(0.2)

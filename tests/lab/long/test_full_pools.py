@@ -10,6 +10,7 @@ import pytest
 from tests.lab.full_pools import free_space, leave_free
 from tests.lab.image_site import GUEST, NAS, VOLUME, ImageSite
 from tests.lab.lab_site import LabSite
+from tests.patience import patience
 
 SUBJECTS = ("src/rocks/imgstorage",)
 
@@ -44,7 +45,7 @@ def write_on_host(images: ImageSite) -> str:
 
 def wait_for_note(images: ImageSite, expected: str, deadline_seconds: float = 60) -> str:
     """Until the last column of `list host storagemap` has the words; returns it."""
-    end_at = time.monotonic() + deadline_seconds
+    end_at = time.monotonic() + patience(deadline_seconds)
     while expected not in (note := images.note()):
         assert time.monotonic() < end_at, f"the image is {images.state()}: {note!r}, without {expected!r}"
         time.sleep(1)
@@ -114,7 +115,7 @@ def test_nas_pool_that_fills_during_a_transfer(images: ImageSite) -> None:
 
 def wait_for_bytes(images: ImageSite) -> None:
     """Until the NAS has received a part."""
-    end_at = time.monotonic() + 60
+    end_at = time.monotonic() + patience(60)
     while not any(row["bytes"] for nas in images.operations() for row in nas["storageop"]):
         assert time.monotonic() < end_at, "no transfer begins"
         time.sleep(0.5)

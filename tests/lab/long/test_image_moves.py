@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.lab.image_site import GUEST, ImageSite
+from tests.patience import patience
 
 SUBJECTS = ("src/rocks/imgstorage", "src/rocks/agent")
 
@@ -62,7 +63,7 @@ def test_a_machine_moves_with_its_image_and_back_after_the_command_was_killed(im
 
     # back; the command is killed when the machine has arrived, and its image has not
     command = site.frontend.begin(*MOVE, "vmh1", "live=yes")
-    end_at = time.monotonic() + _SECONDS
+    end_at = time.monotonic() + patience(_SECONDS)
     while site.domain_state("vmh1", GUEST) != "paused" or images.state().startswith("mapped"):
         assert time.monotonic() < end_at and command.poll() is None
         time.sleep(0.2)

@@ -14,6 +14,7 @@ from lab.machines.checkout import CHECKOUT
 from lab.machines.frontend import make_frontend_cd
 from lab.machines.sample_cluster import CLUSTER, disk_of
 from tests.lab.lab_site import LabSite
+from tests.patience import patience
 
 SUBJECTS = ("src/rocks/agent", "lab/guest")
 
@@ -36,7 +37,7 @@ class Console:
     def wait_for(self, text: str) -> None:
         """Until the machine has printed the text, since the last that was waited for."""
         assert self._process.stdout is not None
-        end_at = time.monotonic() + _SECONDS
+        end_at = time.monotonic() + patience(_SECONDS)
         while text.encode() not in self._read:
             readable, _, _ = select.select(
                 [self._process.stdout], [], [], max(0.0, end_at - time.monotonic())

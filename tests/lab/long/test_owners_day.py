@@ -26,6 +26,7 @@ from rocks.process import end_group, start_with_pipes
 from tests.lab.image_site import GUEST, NAS, VOLUME, ImageSite
 from tests.lab.lab_site import LabSite
 from tests.lab.nucleus_site import COMET, URL, NucleusSite
+from tests.patience import patience
 
 SUBJECTS = ("src/nucleus", "src/comet", "src/rocks/commands", "src/rocks/imgstorage")
 
@@ -262,7 +263,7 @@ def _serial_console(day: NucleusSite) -> None:
     assert comet.stdout is not None
     assert comet.stdin is not None
     try:
-        seen, end_at = b"", time.monotonic() + 120
+        seen, end_at = b"", time.monotonic() + patience(120)
         while b"count 0" not in seen:
             ready = select.select([comet.stdout], [], [], end_at - time.monotonic())[0]
             assert ready, f"no count on the console: {seen!r}"
@@ -279,7 +280,7 @@ def _serial_console(day: NucleusSite) -> None:
 def _until(look: Callable[[], str], expected: str) -> list[str]:
     """Look until it is so; what was seen on the way, each change once."""
     seen: list[str] = []
-    end_at = time.monotonic() + _SECONDS
+    end_at = time.monotonic() + patience(_SECONDS)
     while not seen or seen[-1] != expected:
         assert time.monotonic() < end_at, f"never {expected}: {seen}"
         found = look()
