@@ -142,7 +142,7 @@ class MachineSite:
         steps = self.steps if host is None else self.hosts[host].steps
         for last in range(_MOST_STEPS):
             if not self._dies(line, steps, last):
-                assert last > 1, f"rocks {line} has no effect that could fail"
+                assert last > 0, f"rocks {line} has no effect that could fail"
                 return
             yield last
         raise AssertionError(f"rocks {line} has more than {_MOST_STEPS} effects")

@@ -46,3 +46,25 @@ def test_without_the_device_nothing_is_booted(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "kvm").touch()
     assert accelerator.known_accelerator(tmp_path).reason.endswith("is hidden")
     assert [entry.name for entry in tmp_path.iterdir()] == ["kvm"]
+
+
+def test_a_result_is_found_again_on_demand_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The probe guest boots when nothing is known, or when it is asked for; its result is stored."""
+    boots: list[str] = []
+
+    def boot(emulator: str) -> accelerator._Verdict:
+        boots.append(emulator)
+        return accelerator._Verdict("kvm", f"boot {len(boots)}")
+
+    monkeypatch.setattr(accelerator, "_DEVICE", Path("/dev/null"))
+    monkeypatch.setattr(accelerator, "EMULATORS", ("/bin/true",))
+    monkeypatch.setattr(accelerator, "_boot_probe_guest", boot)
+    found = [accelerator.probe_accelerator(tmp_path, again) for again in (False, False, True, False)]
+    assert [(fact.reason, fact.cached) for fact in found] == [
+        ("boot 1", False),
+        ("boot 1", True),
+        ("boot 2", False),
+        ("boot 2", True),
+    ]
+    assert boots == ["/bin/true"] * 2
+    assert accelerator.known_accelerator(tmp_path).reason == "boot 2"

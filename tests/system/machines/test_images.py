@@ -1,0 +1,295 @@
+"""Disk images, snapshots and ISOs on hosts: whose they are, who gets them, what is removed and what stays."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from rocks.devices.images.owners import ATTRIBUTE
+from tests.system.machines.site import NEW, OLD, MachineSite
+
+DISKS = ("g.vda", "g.vdb")
+SECTOR = 2048
+
+
+def rows(machines: MachineSite, host: str = OLD) -> list[tuple[str, str]]:
+    """(file name, machine) of each image of a host."""
+    listed = machines.rocks(f"list host image {host} output-header=no output-col=file,vm").out
+    return sorted((line.split()[-2].rpartition("/")[2], line.split()[-1]) for line in listed.splitlines())
+
+
+def owner(path: Path) -> str:
+    """The UUID in the mark of a file."""
+    return os.getxattr(path, ATTRIBUTE).decode()
+
+
+def test_a_machine_never_gets_the_disk_of_a_removed_namesake(machines: MachineSite) -> None:
+    machines.started("fe")
+    former = owner(machines.image("fe.vda"))
+    assert machines.uuid("fe") == former
+    machines.write("fe.vda", b"secret!")
+    machines.run("stop host vm fe")
+    assert "fe.vda stays" in machines.run("remove host vm fe")
+    machines.run("remove host fe")
+    assert rows(machines) == [("fe.vda", "removed")]
+    machines.add("fe")
+    error = machines.refused("start host vm fe")
+    assert f"that is there belongs to another machine ({former})" in error
+    give, remove = error.index(f"rocks set host image {OLD} "), error.index(f"rocks remove host image {OLD} ")
+    assert 0 < give < remove
+    assert machines.running("fe") == [] and machines.read("fe.vda") == b"secret!"
+    machines.run(f"remove host image {OLD} {machines.image('fe.vda')}")
+    machines.run("start host vm fe")
+    assert (
+        machines.read("fe.vda") == bytes(7)
+        and owner(machines.image("fe.vda")) == machines.uuid("fe") != former
+    )
+
+
+def test_an_image_copied_into_place_is_given_by_the_operator(machines: MachineSite) -> None:
+    machines.add("copied")
+    image = machines.image("copied.vda")
+    image.write_bytes(bytes(1024**2))
+    image.chmod(0o644)
+    assert "nobody is known to own the disk" in machines.refused("start host vm copied")
+    assert rows(machines) == [("copied.vda", "nobody")]
+    assert "1 of these images belong to nobody" in machines.rocks(f"list host image {OLD}").err
+    machines.run(f"set host image {OLD} {image} vm=copied")
+    machines.run(f"set host image {OLD} {image} vm=copied")
+    assert image.stat().st_mode & 0o777 == 0o600 and owner(image) == machines.uuid("copied")
+    assert rows(machines) == [("copied.vda", "copied")]
+    machines.run("start host vm copied")
+    machines.add("thief")
+    assert "is the disk of copied" in machines.refused(f"set host image {OLD} {image} vm=thief")
+    machines.run("stop host vm copied")
+    machines.run(f"set host vm copied disk=file:{machines.image('other.vda')},vda,virtio")
+    refused = machines.refused(f"set host image {OLD} {image} vm=thief")
+    assert "belongs to copied, which exists; copy the file" in refused
+    assert owner(image) == machines.uuid("copied")
+    machines.site.database.lock("vm thief", 0)
+    assert "another command is changing thief" in machines.refused(f"set host image {OLD} {image} vm=thief")
+    machines.site.database.unlock("vm thief")
+
+
+def test_a_machine_of_an_upgraded_site_adopts_its_image_once(machines: MachineSite) -> None:
+    machines.add("older")
+    machines.site.change("UPDATE vm_nodes SET Adopts = TRUE")
+    machines.image("older.vda").write_bytes(bytes(1024**2))
+    assert "nobody is known to own its disks until its next start" in machines.refused(
+        f"move host vm older {NEW}"
+    )
+    machines.run("start host vm older")
+    assert machines.sql("SELECT Adopts FROM vm_nodes") == [(0,)] and rows(machines) == [
+        ("older.vda", "older")
+    ]
+    machines.run("stop host vm older")
+    os.removexattr(machines.image("older.vda"), ATTRIBUTE)
+    assert "nobody is known to own" in machines.refused("start host vm older")
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [("link.vda", "is a symbolic link"), ("hard.vda", "is linked: the file has 2 names")],
+)
+def test_files_that_others_reach_are_no_disks(machines: MachineSite, name: str, fault: str) -> None:
+    """Also for a machine that adopts what is there."""
+    victim = machines.image("victim.vda")
+    victim.write_bytes(bytes(1024))
+    machines.image("link.vda").symlink_to("/etc/shadow")
+    os.link(victim, machines.image("hard.vda"))
+    machines.add("greedy", OLD, f"disk=file:{machines.image(name)},vda,virtio")
+    machines.site.change("UPDATE vm_nodes SET Adopts = TRUE")
+    assert fault in machines.refused("start host vm greedy")
+    assert machines.running("greedy") == [] and machines.lease("greedy")[1:] == ("released", None)
+
+
+def test_only_unused_images_are_removed(machines: MachineSite) -> None:
+    machines.started("owner")
+    path = machines.image("owner.vda")
+    assert "is the disk of owner" in machines.refused(f"remove host image {OLD} {path}")
+    stray = machines.image("stray.vda")
+    stray.write_bytes(b"data")
+    assert f"is not a disk image on {OLD}" in machines.refused(f"remove host image {OLD} /etc/shadow")
+    machines.run(f"set host attr {OLD} vm_image_erase overwrite")
+    machines.run(f"remove host image {OLD} {stray}")
+    assert machines.files(OLD) == ["owner.vda"]
+    assert 'disks "all" must be keep or remove' in machines.refused("remove host vm owner disks=all")
+    machines.run("remove host vm owner disks=remove")
+    assert rows(machines) == [] and machines.hosts[OLD].domains.facts() == ()
+
+
+def test_a_removal_names_only_disks_of_the_removed_machine(machines: MachineSite) -> None:
+    machines.started("one")
+    machines.started("two")
+    printed = machines.run("remove host vm one")
+    assert "one.vda stays" in printed and "two.vda" not in printed
+    assert machines.running("two") == [OLD] and machines.running("one") == []
+
+
+def test_a_removal_that_dies_at_any_effect_is_completed(machines: MachineSite) -> None:
+    machines.started("gone")
+    for _ in machines.deaths("remove host vm gone disks=remove"):
+        ended = machines.rocks("remove host vm gone disks=remove")
+        assert ended.status == 0 or "is not a virtual host" in ended.err or "resolve" in ended.err, ended
+        if machines.sql("SELECT 1 FROM vm_leases WHERE Name = 'gone' AND State <> 'released'"):
+            machines.run("stop host vm gone")
+        assert machines.running("gone") == [] and machines.lease("gone")[1] == "released"
+        for path in machines.hosts[OLD].images.iterdir():
+            machines.run(f"remove host image {OLD} {path}")
+        machines.rocks("remove host gone")
+        machines.started("gone")
+
+
+@pytest.fixture
+def two_disks(machines: MachineSite) -> MachineSite:
+    """The machine `g`, which is off, with content in its two disks."""
+    machines.add("g")
+    machines.run(f"add host vm disk g disk=file:{machines.image('g.vdb')},vdb,virtio disksize=1")
+    machines.run("start host vm g")
+    machines.run("stop host vm g")
+    write(machines, b"first. ")
+    return machines
+
+
+def write(machines: MachineSite, text: bytes) -> None:
+    """Write to both disks."""
+    for name in DISKS:
+        machines.write(name, text)
+
+
+def contents(machines: MachineSite, suffix: str = "") -> list[bytes]:
+    """The first bytes of both disks, or of their copies."""
+    return [
+        machines.read(name + (f".snapshot.{suffix}.{number}-of-2" if suffix else ""))
+        for number, name in enumerate(DISKS, start=1)
+    ]
+
+
+def test_a_running_machine_is_copied_and_restored(two_disks: MachineSite) -> None:
+    machines = two_disks
+    machines.run("start host vm g")
+    printed = machines.run("add host vm snapshot g monday")
+    assert "were not frozen, so the copy is as after a power cut" in printed
+    assert contents(machines, "monday") == [b"first. "] * 2
+    copy = machines.image("g.vda.snapshot.monday.1-of-2")
+    assert owner(copy) == machines.uuid("g") and copy.stat().st_mode & 0o777 == 0o600
+    assert copy.stat().st_size == 1000**3
+    assert "has a snapshot monday already" in machines.refused("add host vm snapshot g monday")
+    assert "stop it first" in machines.refused("restore host vm snapshot g monday")
+    machines.run("stop host vm g")
+    write(machines, b"second ")
+    machines.run("add host vm snapshot g tuesday")
+    write(machines, b"third. ")
+    machines.run("set host vm disk g vda size=2")
+    machines.run("restore host vm snapshot g monday")
+    assert contents(machines) == [b"first. "] * 2 and contents(machines, "tuesday") == [b"second "] * 2
+    assert machines.image("g.vda").stat().st_size == 1000**3
+    listed = machines.run(
+        "list host vm snapshot g output-header=no output-col=snapshot,files,state,consistent"
+    )
+    assert [line.split()[-4:] for line in listed.splitlines()] == [
+        ["monday", "2", "complete", "no"],
+        ["tuesday", "2", "complete", "off"],
+    ]
+    machines.run("remove host vm snapshot g tuesday")
+    assert [name for name in machines.files(OLD) if "tuesday" in name] == []
+    assert "has no snapshot tuesday; it has: monday" in machines.refused("remove host vm snapshot g tuesday")
+    machines.run("start host vm g")
+    assert "g.vda.snapshot.monday.1-of-2 stays" in machines.run("remove host vm g")
+    assert contents(machines, "monday") == [b"first. "] * 2
+
+
+@pytest.mark.parametrize(("is_running", "who"), [(True, None), (True, OLD), (False, None)])
+def test_a_snapshot_that_dies_at_any_effect_is_completed(
+    two_disks: MachineSite, is_running: bool, who: str | None
+) -> None:
+    if is_running:
+        two_disks.run("start host vm g")
+    for _ in two_disks.deaths("add host vm snapshot g monday", who):
+        ended = two_disks.rocks("add host vm snapshot g monday")
+        assert ended.status == 0 or "has a snapshot monday already" in ended.err, ended
+        assert contents(two_disks, "monday") == [b"first. "] * 2
+        assert [name for name in two_disks.files(OLD) if name.endswith(".part")] == []
+        two_disks.run("remove host vm snapshot g monday")
+        assert two_disks.files(OLD) == list(DISKS)
+
+
+def test_a_restore_that_dies_at_any_effect_is_completed(two_disks: MachineSite) -> None:
+    two_disks.run("add host vm snapshot g monday")
+    for _ in two_disks.deaths("restore host vm snapshot g monday"):
+        two_disks.run("restore host vm snapshot g monday")
+        assert contents(two_disks) == [b"first. "] * 2
+        write(two_disks, b"changed")
+    assert contents(two_disks) == [b"first. "] * 2
+
+
+def test_an_interrupted_restore_keeps_the_machine_from_starting(two_disks: MachineSite) -> None:
+    two_disks.run("add host vm snapshot g monday")
+    two_disks.image("g.vda.snapshot.half.1-of-2").write_bytes(b"stale")
+    assert "half" not in two_disks.run("list host vm snapshot g")
+    marker = two_disks.hosts[OLD].state / "restoring/g"
+    marker.parent.mkdir(exist_ok=True)
+    marker.touch()
+    assert "a restore was interrupted" in two_disks.refused("start host vm g")
+    assert "a restore was interrupted" in two_disks.refused("add host vm snapshot g other")
+    two_disks.run("restore host vm snapshot g monday")
+    two_disks.run("start host vm g")
+    assert "cannot name a snapshot" in two_disks.refused("add host vm snapshot g ../a")
+
+
+def iso(mark: bytes) -> bytes:
+    """What the library takes for an ISO."""
+    return (mark.ljust(SECTOR, b"\0") + bytes(15 * SECTOR) + b"\1CD001").ljust(64 * SECTOR, b"\0")
+
+
+@pytest.fixture
+def library(machines: MachineSite, tmp_path: Path) -> Path:
+    """The library of the site, with the ISO `medium`, which is in the drive of the machine `one`."""
+    (tmp_path / "medium.iso").write_bytes(iso(b"first"))
+    machines.run(f"set attr image_library {tmp_path}/library")
+    machines.run(f"add image medium file={tmp_path}/medium.iso")
+    machines.add("one")
+    machines.run("set host boot one action=os")
+    machines.run("set host vm cdrom one image=medium")
+    return tmp_path / "library"
+
+
+def test_the_host_gets_the_iso_and_the_guest_has_it_until_it_is_ejected(
+    machines: MachineSite, library: Path
+) -> None:
+    assert f"the image medium, 0.0 GB, is copied to {OLD}" in machines.run("start host vm one")
+    (copy,) = (machines.hosts[OLD].images / "library").iterdir()
+    document = machines.hosts[OLD].domains.document("one")
+    assert str(copy) in document.text
+    assert [boot.get("dev") for boot in document.root.iterfind("os/boot")] == ["cdrom", "network", "hd"]
+    assert copy.read_bytes() == iso(b"first")
+    ejected = machines.run("set host vm cdrom one eject")
+    assert f"one may be running on {OLD}: its drive changes at its next start" in ejected
+    assert str(copy) in machines.hosts[OLD].domains.document("one").text
+    machines.run("stop host vm one")
+    machines.run("start host vm one")
+    assert str(copy) not in machines.hosts[OLD].domains.document("one").text
+
+
+def test_an_iso_that_is_missing_or_altered_refuses_the_start_and_names_the_remedy(
+    machines: MachineSite, library: Path, tmp_path: Path
+) -> None:
+    (library / "medium.img").write_bytes(iso(b"altered"))
+    assert "is the library sound? rocks check image" in machines.refused("start host vm one")
+    (library / "medium.img").unlink()
+    assert "see rocks check image" in machines.refused("start host vm one")
+    (library / "medium.json").unlink()
+    error = machines.refused("start host vm one")
+    assert "there is no image medium" in error and "rocks set host vm cdrom one eject" in error
+    assert machines.running("one") == [] and machines.lease("one")[1:] == ("released", None)
+    machines.run(f"add image medium file={tmp_path}/medium.iso")
+    machines.run("start host vm one")
+    machines.run("stop host vm one")
+    (copy,) = (machines.hosts[OLD].images / "library").iterdir()
+    copy.write_bytes(iso(b"altered"))
+    assert f"rocks remove host image {OLD} {copy}" in machines.refused("start host vm one")
+    machines.run(f"remove host image {OLD} {copy}")
+    machines.run("start host vm one")
+    assert copy.read_bytes() == iso(b"first")
