@@ -13,7 +13,10 @@ import pytest
 
 from lab import agent_archive, libvirtd, sshd
 from lab.namespace import Machine, Network
+from rocks.devices.libvirt import accelerator
 from rocks.hosts.fleet import FleetSettings
+from tests.contract.agents import Agent
+from tests.contract.attacked_host import Attacked
 
 
 def need(*programs: str) -> None:
@@ -73,3 +76,21 @@ def ssh_settings(machine: Machine) -> Iterator[tuple[FleetSettings, sshd.SshServ
         yield settings, server
     finally:
         sshd.stop(machine)
+
+
+@pytest.fixture
+def without_kvm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guests are emulated, also where this machine has KVM."""
+    monkeypatch.setattr(accelerator, "_DEVICE", tmp_path / "absent")
+
+
+@pytest.fixture
+def agent(tmp_path: Path, without_kvm: None) -> Agent:
+    """An agent in this process, of a host in memory without domains and without KVM."""
+    return Agent(tmp_path)
+
+
+@pytest.fixture
+def attacked(tmp_path: Path) -> Attacked:
+    """A host with an image directory, for tests that run as root."""
+    return Attacked(tmp_path)

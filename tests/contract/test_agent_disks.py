@@ -3,106 +3,22 @@
 import os
 import shutil
 import subprocess  # noqa: TID251 - a local user's own process
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from rocks.agent.host import Host
-from rocks.agent.replies import reply_to
-from rocks.devices.images import block, paths
+from rocks.devices.images import paths
 from rocks.devices.images.owners import ATTRIBUTE
 from rocks.devices.images.qemu_owner import QemuOwner
-from rocks.devices.libvirt.fake import FakeDomains
-from rocks.devices.network.fake import FakeLinks
-from rocks.devices.network.packet_filter.fake import FakeFilters
-from rocks.errors import RocksError, StateError
-from rocks.process import run_checked
-from rocks.wire.agent import DiskSpec, PerformRequest, ResumeDomain, StartDomain, StopDomain
-from rocks.wire.envelope import read_reply, write_request
-from rocks.wire.images import Erase, GiveImageRequest, ImagesRequest, RemoveImageRequest
-from rocks.wire.request import Reply, Request
+from rocks.errors import StateError
+from rocks.wire.agent import ResumeDomain
+from rocks.wire.images import ImagesRequest, RemoveImageRequest
+from tests.contract.agents import ask
+from tests.contract.attacked_host import MINE, THEIRS, Attacked, done
 
 pytestmark = pytest.mark.system  # root: other users' files, and attributes that only root can write
 
-MINE, THEIRS = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
 NOBODY = 65534
-XML = """<domain type='qemu'><name>{name}</name>
-<metadata><rocks:lease xmlns:rocks="urn:rocks:lease" token="{token}"/></metadata><memory>65536</memory></domain>"""
-
-
-class Attacked:
-    """A host whose image directory is `images`."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.chmod(0o755)
-        self.images = folder / "images"
-        self.images.mkdir(mode=0o711)
-        self.images.chmod(0o711)
-        self.domains = FakeDomains()
-        self.state = folder / "state"
-        self.host = Host(self.state, lambda: self.domains, FakeLinks, open_filters=lambda: self.filters)
-        self.filters = FakeFilters()
-        self.token = 0
-
-    def spec(self, path: Path, **changes: object) -> DiskSpec:
-        """A disk of machine MINE in the image directory."""
-        fields = {
-            "format": "raw",
-            "size_gb": 1,
-            "is_block": False,
-            "machine": MINE,
-            "directory": str(self.images),
-        }
-        return DiskSpec(str(path), **{**fields, **changes})  # type: ignore[arg-type]
-
-    def perform(self, operation: StartDomain | StopDomain | ResumeDomain) -> str:
-        """The error of an operation, empty when it is done."""
-        request = PerformRequest((operation,))
-        reply = read_reply(reply_to(self.host, write_request(request))[0], request)
-        if isinstance(reply, RocksError):
-            raise reply
-        (outcome,) = reply.outcomes
-        return "" if outcome.error is None else outcome.error.message
-
-    def operation(self, *disks: DiskSpec) -> StartDomain:
-        """A start under the next lease."""
-        self.token += 10
-        return StartDomain("vm", self.token, XML.format(name="vm", token=self.token), disks)
-
-    def start(self, *disks: DiskSpec) -> str:
-        """The error of a start, empty when the guest runs; it is stopped again."""
-        error = self.perform(self.operation(*disks))
-        fact = self.domains.find("vm")
-        assert (fact is None) == bool(error), "a rejected start left a domain"
-        assert not self.perform(StopDomain("vm"))
-        return error
-
-
-def done(command: list[str]) -> str:
-    """What the program printed."""
-    return run_checked(command, deadline_seconds=20).text.strip()
-
-
-@pytest.fixture
-def attacked(tmp_path: Path) -> Attacked:
-    """A host."""
-    return Attacked(tmp_path)
-
-
-@pytest.fixture
-def loop(tmp_path: Path) -> Iterator[str]:
-    """A block device with a file system."""
-    (tmp_path / "backing").touch()
-    os.truncate(tmp_path / "backing", 16 * 1024**2)
-    try:
-        device = done(["losetup", "-f", "--show", str(tmp_path / "backing")])
-    except RocksError as error:
-        pytest.skip(f"no loop devices here: {error}")
-    try:
-        yield device
-    finally:
-        done(["losetup", "-d", device])
 
 
 def test_a_new_machine_never_gets_an_old_machine_s_image(attacked: Attacked) -> None:
@@ -340,76 +256,26 @@ def test_a_disk_or_a_private_file_is_no_medium(attacked: Attacked) -> None:
     assert f"chmod o+r {private}" in attacked.start(attacked.spec(private, is_cdrom=True))
 
 
-def test_block_devices_belong_to_a_machine(attacked: Attacked, loop: str, tmp_path: Path) -> None:
-    """By their identity, whatever name is given; the record is root's."""
-    spec = attacked.spec(Path(loop), is_block=True)
-    assert "nobody is known to own" in attacked.start(spec)
-    assert attacked.start(attacked.spec(Path(loop), is_block=True, adopts=True)) == ""
-    assert attacked.start(spec) == ""
-    assert "belongs to another" in attacked.start(attacked.spec(Path(loop), is_block=True, machine=THEIRS))
-    other = Path("/dev") / f"rocks-test-{os.getpid()}"
-    other.symlink_to(loop)
-    try:
-        assert "belongs to another" in attacked.start(
-            attacked.spec(other, is_block=True, machine=THEIRS, adopts=True)
-        )
-    finally:
-        other.unlink()
-    (tmp_path / "link").symlink_to(loop)
-    assert attacked.start(attacked.spec(tmp_path / "link", is_block=True)) == ""
-    (record,) = (attacked.state / "images").iterdir()
-    assert record.stat().st_mode & 0o777 == 0o600
-
-
-def test_block_devices_that_the_host_uses(attacked: Attacked, loop: str, tmp_path: Path) -> None:
-    """Mounted, or a file system's of the host."""
-    done(["mkfs.ext4", "-q", loop])
-    (tmp_path / "mounted").mkdir()
-    done(["mount", loop, str(tmp_path / "mounted")])
-    try:
-        error = attacked.start(attacked.spec(Path(loop), is_block=True, adopts=True))
-    finally:
-        done(["umount", str(tmp_path / "mounted")])
-    assert "the host itself uses the block device" in error
-    assert attacked.start(attacked.spec(Path(loop), is_block=True, adopts=True)) == ""
-
-
-def test_block_devices_outside_of_dev(attacked: Attacked, loop: str, tmp_path: Path) -> None:
-    """A device file that somebody made elsewhere."""
-    status = Path(loop).stat()
-    os.mknod(tmp_path / "mine", status.st_mode, status.st_rdev)
-    error = attacked.start(attacked.spec(tmp_path / "mine", is_block=True, adopts=True))
-    assert "outside of /dev" in error
-
-
-def ask(attacked: Attacked, request: Request[Reply]) -> Reply:
-    """The agent's reply, or its error raised."""
-    reply = read_reply(reply_to(attacked.host, write_request(request))[0], request)
-    if isinstance(reply, RocksError):
-        raise reply
-    return reply
-
-
 def test_images_are_listed_and_removed_for_their_owner_only(attacked: Attacked, tmp_path: Path) -> None:
     """A link in the directory is not an image; an overwritten one is zeros before it goes."""
     image, place = attacked.images / "vm.vda", str(attacked.images)
     assert attacked.start(attacked.spec(image)) == ""
     (attacked.images / "link").symlink_to("/etc/shadow")
-    (fact,) = ask(attacked, ImagesRequest((place,))).images
+    (fact,) = ask(attacked.host, ImagesRequest((place,))).images
     assert (fact.path, fact.machine, fact.size_bytes, fact.user) == (str(image), MINE, 1000**3, "")
     image.write_bytes(b"data")
     with pytest.raises(StateError, match="belongs to"):
-        ask(attacked, RemoveImageRequest(str(image), place, False, THEIRS))
+        ask(attacked.host, RemoveImageRequest(str(image), place, False, THEIRS))
     with pytest.raises(StateError, match="is not below the image directory"):
-        ask(attacked, RemoveImageRequest("/etc/shadow", place, False, ""))
+        ask(attacked.host, RemoveImageRequest("/etc/shadow", place, False, ""))
     assert image.read_bytes() == b"data"
     os.link(image, tmp_path / "second")
     with pytest.raises(StateError, match="is linked"):
-        ask(attacked, RemoveImageRequest(str(image), place, False, MINE))
+        ask(attacked.host, RemoveImageRequest(str(image), place, False, MINE))
     (tmp_path / "second").unlink()
-    assert ask(attacked, RemoveImageRequest(str(image), place, False, MINE, "overwrite")).changed
+    assert ask(attacked.host, RemoveImageRequest(str(image), place, False, MINE, "overwrite")).changed
     assert not image.exists()
-    assert not ask(attacked, RemoveImageRequest(str(image), place, False, MINE)).changed
+    assert not ask(attacked.host, RemoveImageRequest(str(image), place, False, MINE)).changed
 
 
 def test_a_path_that_leads_elsewhere_than_its_folders(attacked: Attacked, tmp_path: Path) -> None:
@@ -434,46 +300,10 @@ def test_names_that_are_no_text_hide_no_other_image(attacked: Attacked) -> None:
     folder = Path(os.fsdecode(os.fsencode(place) + b"/\xfe\n"))
     folder.mkdir()
     (folder / "inner").write_bytes(b"")
-    found = {fact.path: fact.machine for fact in ask(attacked, ImagesRequest((place,))).images}
+    found = {fact.path: fact.machine for fact in ask(attacked.host, ImagesRequest((place,))).images}
     assert found[str(image)] == MINE
     names = ["a\\nb", "\\udcff", "\\x1b]0;title\\x07", "\\u202eadv", "\\udcfe\\n/inner", "vm.vda"]
     assert set(found) >= {f"{place}/{name}" for name in names}
     escaped = f"{place}/\\x1b]0;title\\x07"
-    assert not ask(attacked, RemoveImageRequest(escaped, place, False, "")).changed
+    assert not ask(attacked.host, RemoveImageRequest(escaped, place, False, "")).changed
     assert len(list(attacked.images.iterdir())) == len(strange) + 2
-
-
-def test_a_block_device_without_a_stable_identity(
-    attacked: Attacked, loop: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Another device may have its name after a boot: it is nobody's disk, unless it is a volume of ZFS."""
-    name = Path(loop).name
-    status = Path(loop).stat()
-    (tmp_path / "sys" / name).mkdir(parents=True)
-    (tmp_path / "sys" / f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}").symlink_to(name)
-    monkeypatch.setattr(block, "_SYSFS", tmp_path / "sys")
-    monkeypatch.setattr(block, "_ZFS_LINKS", tmp_path / "zvol")
-    spec = attacked.spec(Path(loop), is_block=True, adopts=True)
-    assert "no UUID, WWID or serial number" in attacked.start(spec)
-    with pytest.raises(StateError, match="use a volume of LVM or ZFS, or an image file"):
-        ask(attacked, GiveImageRequest(loop, "", True, MINE))
-    (tmp_path / "zvol" / "tank").mkdir(parents=True)
-    (tmp_path / "zvol" / "tank" / "vm").symlink_to(loop)
-    assert attacked.start(spec) == ""
-    assert attacked.host.image_owners.of_device("zvol=tank/vm") == MINE
-
-
-@pytest.mark.parametrize("erase", ["discard", "overwrite"])
-def test_a_removed_block_device_is_zeros_and_nobody_s(attacked: Attacked, loop: str, erase: Erase) -> None:
-    """Only then it can be given to another machine."""
-    Path(loop).write_bytes(b"the former owner's data")
-    assert ask(attacked, GiveImageRequest(loop, "/dev", True, MINE)).changed
-    (fact,) = ask(attacked, ImagesRequest(())).images
-    assert (fact.path, fact.machine, fact.is_block, fact.size_bytes) == (loop, MINE, True, 16 * 1024**2)
-    with pytest.raises(StateError, match="belongs to"):
-        ask(attacked, GiveImageRequest(loop, "/dev", True, THEIRS))
-    assert ask(attacked, RemoveImageRequest(loop, "/dev", True, MINE, erase)).changed
-    with Path(loop).open("rb") as device:
-        assert device.read() == bytes(16 * 1024**2)
-    assert ask(attacked, ImagesRequest(())).images == ()
-    assert ask(attacked, GiveImageRequest(loop, "/dev", True, THEIRS)).changed

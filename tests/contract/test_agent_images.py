@@ -13,18 +13,17 @@ from lab import agent_archive
 from lab.namespace import Machine
 from lab.sshd import SshServer
 from rocks.agent.host import Host
-from rocks.agent.replies import reply_to
 from rocks.devices.images.owners import ATTRIBUTE
 from rocks.devices.libvirt.fake import FakeDomains
 from rocks.devices.network.fake import FakeLinks
 from rocks.devices.network.packet_filter.fake import FakeFilters
-from rocks.errors import HostError, RocksError
+from rocks.errors import HostError
 from rocks.hosts.image_streams import send_image
 from rocks.hosts.known_hosts import parse_host_key, record_host_keys
 from rocks.hosts.settings import FleetSettings, HostAddress
 from rocks.image_blocks import content_of, send_content
 from rocks.wire.agent import BaseImage, DiskSpec, PerformRequest, SeedSpec, StartDomain, StopDomain, base_path
-from rocks.wire.envelope import read_reply, write_request
+from tests.contract.agents import ask, leased_xml
 
 pytestmark = [
     pytest.mark.system,  # root: attributes that only root can write
@@ -34,8 +33,6 @@ pytestmark = [
 MINE, THEIRS = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
 HERE = HostAddress("here", "127.0.0.1", is_local=True)
 SIZE = 3_000_000_000
-XML = """<domain type='qemu'><name>vm</name>
-<metadata><rocks:lease xmlns:rocks="urn:rocks:lease" token="{token}"/></metadata><memory>65536</memory></domain>"""
 
 
 class Receiver:
@@ -69,7 +66,7 @@ class Receiver:
     def start(self, disk: DiskSpec, seed: SeedSpec | None = None) -> str:
         """The error of a start, empty when the guest runs; it is stopped again."""
         self.token += 10
-        xml = XML.format(token=self.token)
+        xml = leased_xml("vm", self.token)
         error = self._perform(StartDomain("vm", self.token, xml, (disk,), seed=seed))
         assert not self._perform(StopDomain("vm"))
         return error
@@ -85,11 +82,7 @@ class Receiver:
         return SeedSpec(str(self.images / "vm.vda.seed"), str(self.images), machine, text)
 
     def _perform(self, operation: StartDomain | StopDomain) -> str:
-        request = PerformRequest((operation,))
-        reply = read_reply(reply_to(self.host, write_request(request))[0], request)
-        if isinstance(reply, RocksError):
-            raise reply
-        (outcome,) = reply.outcomes
+        (outcome,) = ask(self.host, PerformRequest((operation,))).outcomes
         return "" if outcome.error is None else outcome.error.message
 
 

@@ -2,25 +2,21 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from rocks.agent.host import Host
 from rocks.agent.partitions import restore_partition
-from rocks.agent.replies import reply_to
 from rocks.devices.infiniband.fake import FakePkeys
 from rocks.devices.infiniband.pkeys import Pkeys
 from rocks.devices.infiniband.rules import InfinibandVf
-from rocks.devices.libvirt import accelerator
 from rocks.devices.libvirt.fake import FakeDomains
 from rocks.devices.network.fake import FakeLinks
 from rocks.devices.state_folder import Place
-from rocks.errors import RocksError, StateError
-from rocks.wire.agent import ForgetDomain, OperationOutcome, PerformRequest, StartDomain, StopDomain
-from rocks.wire.envelope import read_reply, write_request
+from rocks.errors import StateError
+from rocks.wire.agent import ForgetDomain, OperationOutcome, StartDomain, StopDomain
 from rocks.wire.infiniband import InfinibandRequest, PartitionSpec
-from rocks.wire.request import Reply, Request
+from tests.contract.agents import AskedAgent, leased_xml
 from tests.contract.devices.infiniband.adapter_tree import AdapterTree
 
 FIRST, SECOND = "0000:03:00.1", "0000:03:00.2"
@@ -28,12 +24,9 @@ RED = PartitionSpec(2, "full", "02000000000000a0", "02000000000000a4")
 BLUE = PartitionSpec(3, "full", "02000000000000b0", "02000000000000b4")
 HOSTDEV = """<hostdev mode='subsystem' type='pci' managed='yes'><source>
 <address domain='0x0000' bus='0x{bus}' slot='0x{slot}' function='0x{function}'/></source></hostdev>"""
-XML = """<domain type='qemu'><name>{name}</name>
-<metadata><rocks:lease xmlns:rocks="urn:rocks:lease" token="{token}"/></metadata>
-<memory>65536</memory><vcpu>1</vcpu><devices>{devices}</devices></domain>"""
 
 
-class Agent:
+class Agent(AskedAgent):
     """The agent's functions with a host in memory, which has an mlx4 adapter with two VFs."""
 
     def __init__(self, folder: Path) -> None:
@@ -50,15 +43,6 @@ class Agent:
         self.times_opened += 1
         return self.pkeys
 
-    def ask(self, request: Request[Reply]) -> Reply:
-        answer = read_reply(reply_to(self.host, write_request(request))[0], request)
-        if isinstance(answer, RocksError):
-            raise answer
-        return answer
-
-    def perform(self, *operations: Any) -> tuple[OperationOutcome, ...]:
-        return self.ask(PerformRequest(operations)).outcomes
-
     def start(
         self, name: str, expected: PartitionSpec | None, *addresses: str, token: int = 7
     ) -> OperationOutcome:
@@ -67,14 +51,13 @@ class Agent:
             HOSTDEV.format(bus=address[5:7], slot=address[8:10], function=address[11])
             for address in addresses
         )
-        text = XML.format(name=name, token=token, devices=devices)
+        text = leased_xml(name, token, devices)
         (outcome,) = self.perform(StartDomain(name, token, text, partition=expected))
         return outcome
 
 
 @pytest.fixture
-def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Agent:
-    monkeypatch.setattr(accelerator, "_DEVICE", tmp_path / "absent")
+def agent(tmp_path: Path, without_kvm: None) -> Agent:
     return Agent(tmp_path)
 
 
@@ -152,7 +135,7 @@ def test_two_vfs_raise_an_error(agent: Agent) -> None:
 
 
 def test_an_invalid_address(agent: Agent) -> None:
-    text = XML.format(name="a", token=7, devices=HOSTDEV.format(bus="zz", slot="00", function="1"))
+    text = leased_xml("a", 7, HOSTDEV.format(bus="zz", slot="00", function="1"))
     (outcome,) = agent.perform(StartDomain("a", 7, text, partition=RED))
     assert outcome.error is not None
     assert outcome.error.message == "the domain XML has a PCI address whose bus is '0xzz'"

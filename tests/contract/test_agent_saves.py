@@ -19,17 +19,13 @@ from rocks.wire.agent import (
 )
 from rocks.wire.errors import as_exception
 from rocks.wire.facts import FactsRequest, LeaseEnd
+from tests.contract.agents import Agent, leased_xml
 
-from .test_agent_operations import Agent
-
-XML = """<domain type='qemu'><name>g</name>
-<metadata><rocks:lease xmlns:rocks="urn:rocks:lease" token="7"/></metadata>
-<memory>65536</memory><vcpu>1</vcpu><devices>{devices}</devices></domain>"""
 DISK = "<disk type='file' device='disk'><source file='{path}'/><target dev='vda' bus='virtio'/></disk>"
 HOSTDEV = """<hostdev mode='subsystem' type='pci' managed='yes'><source>
 <address domain='0x0000' bus='0x03' slot='0x00' function='0x1'/></source></hostdev>"""
 SAVE = SaveDomain("g", 7, 64)
-RESTORE = StartDomain("g", 7, XML.format(devices=""), restores=True, memory_reserve_mb=0)
+RESTORE = StartDomain("g", 7, leased_xml("g", 7), restores=True, memory_reserve_mb=0)
 
 
 class Saver(Agent):
@@ -40,7 +36,7 @@ class Saver(Agent):
         self.disk = folder / "g.vda"
         self.disk.write_bytes(b"disk")
         self.record = folder / "state/saved/g"
-        self.domains.define(XML.format(devices=devices or DISK.format(path=self.disk)))
+        self.domains.define(leased_xml("g", 7, devices or DISK.format(path=self.disk)))
         self.domains.start_paused("g")
         self.domains.resume("g")
         self.host.leases.admit("g", 7)

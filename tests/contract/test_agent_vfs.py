@@ -8,9 +8,7 @@ from typing import Any
 import pytest
 
 from rocks.agent.host import Host
-from rocks.agent.replies import reply_to
 from rocks.agent.vfs import restore_vfs
-from rocks.devices.libvirt import accelerator
 from rocks.devices.libvirt.domain_xml import parse_domain, vf_addresses
 from rocks.devices.libvirt.fake import FakeDomains
 from rocks.devices.network.fake import FakeLinks
@@ -20,24 +18,20 @@ from rocks.devices.sriov import records as vf_records
 from rocks.devices.sriov.fake import FakeVfs
 from rocks.devices.sriov.rules import NO_MAC
 from rocks.devices.state_folder import locked
-from rocks.errors import RocksError, StateError
-from rocks.wire.agent import ForgetDomain, OperationOutcome, PerformRequest, StartDomain, StopDomain, VfSpec
-from rocks.wire.envelope import read_reply, write_request
+from rocks.errors import StateError
+from rocks.wire.agent import ForgetDomain, OperationOutcome, StartDomain, StopDomain, VfSpec
 from rocks.wire.facts import AdapterSpec, AdaptersRequest, FactsRequest, Fence, VfFact
 from rocks.wire.network import InterfaceFact, NetworkRequest
-from rocks.wire.request import Reply, Request
+from tests.contract.agents import AskedAgent, leased_xml
 
 MAC, OTHER_MAC = "52:54:00:aa:00:01", "52:54:00:aa:00:02"
 FIRST, SECOND = VfSpec("trunk", 2, 0, MAC, 100), VfSpec("trunk", 2, 1, OTHER_MAC, 200)
-XML = """<domain type='qemu'><name>{name}</name>
-<metadata><rocks:lease xmlns:rocks="urn:rocks:lease" token="{token}"/></metadata>
-<memory>65536</memory><vcpu>1</vcpu><devices>{interfaces}</devices></domain>"""
 INTERFACE = """<interface type='hostdev' managed='yes'><source><address type='pci' domain='0x0' bus='0x0' slot='0x0'
 function='0x0'/></source><mac address='{mac}'/><vlan><tag id='{vlan}'/></vlan></interface>"""
 TAP = "<interface type='direct'><source dev='trunk.7'/><mac address='52:54:00:aa:00:09'/></interface>"
 
 
-class Agent:
+class Agent(AskedAgent):
     """The agent's functions with a host in memory: its adapter has VFs, its kernel has no packet filters."""
 
     def __init__(self, folder: Path) -> None:
@@ -56,17 +50,6 @@ class Agent:
             open_filters=lambda: self.filters,
         )
 
-    def ask(self, request: Request[Reply]) -> Reply:
-        """The reply, or the agent's error raised."""
-        answer = read_reply(reply_to(self.host, write_request(request))[0], request)
-        if isinstance(answer, RocksError):
-            raise answer
-        return answer
-
-    def perform(self, *operations: Any) -> tuple[OperationOutcome, ...]:
-        """The outcomes of operations."""
-        return self.ask(PerformRequest(operations)).outcomes
-
     def refused(self, operation: Any) -> tuple[str, str]:
         """(family, message) of the error of an operation that must fail."""
         (outcome,) = self.perform(operation)
@@ -83,16 +66,15 @@ class Agent:
 
 
 @pytest.fixture
-def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Agent:
+def agent(tmp_path: Path, without_kvm: None) -> Agent:
     """A host without domains, without KVM, and with an adapter without VFs."""
-    monkeypatch.setattr(accelerator, "_DEVICE", tmp_path / "absent")
     return Agent(tmp_path)
 
 
 def start(name: str, *vfs: VfSpec, token: int = 7, **changes: Any) -> StartDomain:
     """The operation that starts a machine with these VFs."""
     interfaces = "".join(INTERFACE.format(mac=one.mac, vlan=one.vlan) for one in vfs)
-    xml = XML.format(name=name, token=token, interfaces=interfaces)
+    xml = leased_xml(name, token, interfaces)
     return replace(StartDomain(name, token, xml, vfs=vfs), **changes)
 
 

@@ -30,12 +30,10 @@ from rocks.wire.images import ImagesRequest
 from rocks.wire.infiniband import InfinibandRequest, PartitionSpec
 from rocks.wire.network import LinkPlan, SyncLinksRequest
 from rocks.wire.request import Request
+from tests.contract.agents import leased_xml
 
 SOURCES = Path(__file__).resolve().parents[2] / "src/rocks"
 ADDRESS = "0000:03:00.1"
-XML = """<domain type='qemu'><name>{name}</name>
-<metadata><rocks:lease xmlns:rocks="urn:rocks:lease" token="{token}"/></metadata>
-<memory>65536</memory><vcpu>1</vcpu><devices>{devices}</devices></domain>"""
 INTERFACE = """<interface type='hostdev' managed='yes'><source><address type='pci' domain='0x0' bus='0x0' slot='0x0'
 function='0x0'/></source><mac address='52:54:00:aa:00:01'/></interface>"""
 HOSTDEV = """<hostdev mode='subsystem' type='pci' managed='yes'><source>
@@ -92,7 +90,7 @@ class Agent:
         try:
             errors += restore_links(self.host, 0.0)[1]
             ImageOwners(self.state).set_device("wwid=1", "/dev/x", UUID)
-            note_end(("a", "release", "end", "-"), XML.format(name="a", token=7, devices=""), self.state)
+            note_end(("a", "release", "end", "-"), leased_xml("a", 7), self.state)
         except RocksError as error:
             errors.append(error)
         return errors
@@ -109,7 +107,7 @@ class Agent:
 
     def start(self, name: str, devices: str = "", **changes: Any) -> StartDomain:
         """The operation that starts a machine."""
-        xml = XML.format(name=name, token=self.token, devices=devices)
+        xml = leased_xml(name, self.token, devices)
         return StartDomain(name, self.token, xml, **{"memory_reserve_mb": 0, **changes})
 
     def stop(self, name: str) -> StopDomain:

@@ -15,7 +15,7 @@ from rocks.wire.agent import StartDomain
 NAME = "vm-t-0"
 
 END = list[int]().append
-"""Ends no lease; that it ends is a case of `tests/contract/test_agent_operations.py`."""
+"""Ends no lease; that it ends is a case of `tests/contract/test_agent_leases.py`."""
 
 XML = """<domain type='qemu'>
   <name>{name}</name>

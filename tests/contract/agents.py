@@ -1,0 +1,75 @@
+"""The agent's functions on a host in memory, and the operations that its tests start with."""
+
+from pathlib import Path
+from typing import Any
+
+from rocks.agent.host import Host
+from rocks.agent.replies import reply_to
+from rocks.devices.libvirt.fake import FakeDomains
+from rocks.devices.network.fake import FakeLinks
+from rocks.devices.network.packet_filter.fake import FakeFilters
+from rocks.errors import RocksError
+from rocks.wire.agent import LinkSpec, OperationOutcome, PerformRequest, StartDomain
+from rocks.wire.envelope import read_reply, write_request
+from rocks.wire.request import Reply, Request
+
+VLAN = LinkSpec("ptrunk.7", "vlan", "trunk", 7)
+XML = """<domain type='{kind}'><name>{name}</name>
+<metadata><rocks:lease xmlns:rocks="urn:rocks:lease" token="{token}"/></metadata>
+<memory>65536</memory><vcpu>1</vcpu>{cpu}<devices>{devices}</devices></domain>"""
+
+
+def ask(host: Host, request: Request[Reply]) -> Reply:
+    """The reply of the agent of a host, or its error raised; both cross the wire."""
+    answer = read_reply(reply_to(host, write_request(request))[0], request)
+    if isinstance(answer, RocksError):
+        raise answer
+    return answer
+
+
+class AskedAgent:
+    """What every agent of a test is asked; the test builds its `host`."""
+
+    host: Host
+
+    def ask(self, request: Request[Reply]) -> Reply:
+        """The reply, or the agent's error raised."""
+        return ask(self.host, request)
+
+    def perform(self, *operations: Any) -> tuple[OperationOutcome, ...]:
+        """The outcomes of operations."""
+        return self.ask(PerformRequest(operations)).outcomes
+
+
+class Agent(AskedAgent):
+    """An agent whose host has the device `trunk`, and no domain."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.domains = FakeDomains()
+        self.links = FakeLinks()
+        self.trunk = self.links.add("trunk", "veth")
+        self.filters = FakeFilters()
+        self.host = Host(
+            folder / "state", lambda: self.domains, lambda: self.links, open_filters=lambda: self.filters
+        )
+
+    def state(self, name: str) -> str | None:
+        """A domain's state."""
+        fact = self.domains.find(name)
+        return None if fact is None else fact.state
+
+
+def leased_xml(name: str, token: int, devices: str = "", kind: str = "qemu", cpu: str = "") -> str:
+    """A small domain under a lease."""
+    return XML.format(name=name, token=token, devices=devices, kind=kind, cpu=cpu)
+
+
+def xml(name: str, token: int = 7, kind: str = "kvm", devices: str = "") -> str:
+    """A small domain that wants the host's own CPU."""
+    return leased_xml(name, token, devices, kind, "<cpu mode='host-passthrough'/>")
+
+
+def start(name: str, token: int = 7, **changes: Any) -> StartDomain:
+    """The operation that starts it."""
+    return StartDomain(name, token, changes.pop("xml", xml(name, token)), **changes)

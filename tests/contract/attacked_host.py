@@ -1,0 +1,65 @@
+"""A host in memory whose image directory is a real folder: others put files, links and devices there."""
+
+from pathlib import Path
+
+from rocks.agent.host import Host
+from rocks.devices.libvirt.fake import FakeDomains
+from rocks.devices.network.fake import FakeLinks
+from rocks.devices.network.packet_filter.fake import FakeFilters
+from rocks.process import run_checked
+from rocks.wire.agent import DiskSpec, PerformRequest, ResumeDomain, StartDomain, StopDomain
+from tests.contract.agents import ask, leased_xml
+
+MINE = "11111111-1111-4111-8111-111111111111"
+
+
+THEIRS = "22222222-2222-4222-8222-222222222222"
+
+
+class Attacked:
+    """A host whose image directory is `images`."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.chmod(0o755)
+        self.images = folder / "images"
+        self.images.mkdir(mode=0o711)
+        self.images.chmod(0o711)
+        self.domains = FakeDomains()
+        self.state = folder / "state"
+        self.host = Host(self.state, lambda: self.domains, FakeLinks, open_filters=lambda: self.filters)
+        self.filters = FakeFilters()
+        self.token = 0
+
+    def spec(self, path: Path, **changes: object) -> DiskSpec:
+        """A disk of machine MINE in the image directory."""
+        fields = {
+            "format": "raw",
+            "size_gb": 1,
+            "is_block": False,
+            "machine": MINE,
+            "directory": str(self.images),
+        }
+        return DiskSpec(str(path), **{**fields, **changes})  # type: ignore[arg-type]
+
+    def perform(self, operation: StartDomain | StopDomain | ResumeDomain) -> str:
+        """The error of an operation, empty when it is done."""
+        (outcome,) = ask(self.host, PerformRequest((operation,))).outcomes
+        return "" if outcome.error is None else outcome.error.message
+
+    def operation(self, *disks: DiskSpec) -> StartDomain:
+        """A start under the next lease."""
+        self.token += 10
+        return StartDomain("vm", self.token, leased_xml("vm", self.token), disks)
+
+    def start(self, *disks: DiskSpec) -> str:
+        """The error of a start, empty when the guest runs; it is stopped again."""
+        error = self.perform(self.operation(*disks))
+        fact = self.domains.find("vm")
+        assert (fact is None) == bool(error), "a rejected start left a domain"
+        assert not self.perform(StopDomain("vm"))
+        return error
+
+
+def done(command: list[str]) -> str:
+    """What the program printed."""
+    return run_checked(command, deadline_seconds=20).text.strip()
