@@ -13,6 +13,10 @@ from rocks.commands._framework.tree import OUR_TREE, PACKAGE
 
 WriteCommand = Callable[..., Path]
 TAKES = "    <arg optional='1' name='host' repeat='1'>Hosts.</arg>\n    <param name='a'>A.</param>\n"
+TAKEN = "[host] ... [a=string]"
+"""The usage of each command that `write_command` writes."""
+SHOW = "self.addText(f'{self.command_path} {args} {sorted(params.items())}')"
+"""A body that prints what the command has got."""
 GROUP = '"""Commands of a test."""\n'
 
 

@@ -2,21 +2,18 @@
 
 import os
 import pwd
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from rocks import trees
 from rocks.actions import callers
 from rocks.commands._framework import run_command
 from rocks.commands._framework.base import Command
 from rocks.commands._framework.tree import OUR_TREE, longest_prefix
-from tests.command_trees import WriteCommand, write_plugin
+from tests.command_trees import SHOW, TAKEN, WriteCommand
 from tests.unit.cli.conftest import Rocks
 
-TAKEN = "[host] ... [a=string]"
 HELP = f"""rocks frob {TAKEN}
 
 Description:
@@ -37,7 +34,6 @@ Parameters:
 \tA.
 \tType: string.
 """
-SHOW = "self.addText(f'{self.command_path} {args} {sorted(params.items())}')"
 
 
 def test_without_arguments_an_introduction_is_printed(rocks: Rocks) -> None:
@@ -127,22 +123,6 @@ def test_an_unknown_word(rocks: Rocks, word: str) -> None:
     assert error.splitlines()[0] == f'error - invalid rocks command "{word}"'
 
 
-def test_a_group_lists_what_is_below_it(rocks: Rocks, write_command: WriteCommand) -> None:
-    write_command("frob", "")
-    write_command("frob/one", SHOW)
-    write_command("frob/two", SHOW)
-    assert rocks("frob") == (255, f"frob one {TAKEN}\nfrob two {TAKEN}\n", "")
-    listed = f"frob one {TAKEN}\nfrob two {TAKEN}\n"
-    assert rocks("frob", "nine") == (255, listed, 'error - invalid rocks command "frob nine"\n')
-
-
-def test_a_group_without_commands_says_so(rocks: Rocks, write_command: WriteCommand) -> None:
-    write_command("frob", "")
-    status, output, error = rocks("frob")
-    assert (status, output) == (255, "")
-    assert error.startswith('Error: there is no command below "frob" that you may run\n')
-
-
 @pytest.mark.parametrize(
     ("text", "why"),
     [
@@ -201,21 +181,6 @@ def test_a_fault_of_an_author_is_located_in_the_authors_file(
         assert error.count("\n") == 1 and "Traceback" not in error
 
 
-def test_a_fault_of_a_plugin_is_located_in_its_file(rocks: Rocks, write_command: WriteCommand) -> None:
-    folder = write_command("frob", "self.runPlugins('h1')")
-    write_plugin(folder, "bad", run="None + 1")
-    error = rocks("frob").error
-    assert 'the plugin "bad" of "frob" has a fault (TypeError: ' in error
-    assert f"; {folder}/plugin_bad.py, line 8)" in error
-    write_plugin(folder, "bad", before="1 / 0\n")
-    assert f"ZeroDivisionError: division by zero ({folder}/plugin_bad.py, line 1)" in rocks("frob").error
-    (folder / "__init__.py").write_text("\n\n1 / 0\n")
-    for name in list(sys.modules):
-        if name == "rocks.commands.frob":
-            del sys.modules[name]
-    assert f"({folder}/__init__.py, line 3)" in rocks("frob").error
-
-
 def test_the_trace_is_printed_on_request(
     rocks: Rocks, write_command: WriteCommand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -233,74 +198,6 @@ def test_the_trace_of_a_command_that_cannot_be_loaded(
     assert "Traceback" in error
     assert '__init__.py", line 1' in error
     assert 'the command "frob" cannot be loaded' in rocks("help", "frob").error
-
-
-def test_the_roll_of_a_command(rocks: Rocks, write_command: WriteCommand) -> None:
-    folder = write_command("frob", SHOW)
-    assert '"roll": "base"' in rocks("list", "host", "help", "format=parsed").output
-    with (folder / "__init__.py").open("a") as module:
-        module.write('\nRollName = "kvm"\n')
-    assert '"roll": "kvm"' in rocks("frob", "help", "format=parsed").output
-
-
-def test_another_tree_adds_words_below_ours_and_new_ones(rocks: Rocks, write_command: WriteCommand) -> None:
-    write_command("frob", "")
-    write_command("frob/deep", "")
-    write_command("frob/deep/er", SHOW)
-    write_command("list/host/colour", SHOW)
-    assert rocks("frob", "deep", "er").output == "('frob', 'deep', 'er') [] []\n"
-    assert rocks("list", "host", "colour", "h1").output == "('list', 'host', 'colour') ['h1'] []\n"
-    assert f"list host colour {TAKEN}" in rocks("list", "help", "subdir=list/host").output.splitlines()
-
-
-def test_our_command_stays_ours_when_another_tree_has_it_too(
-    rocks: Rocks, write_command: WriteCommand
-) -> None:
-    write_command("report", "")
-    write_command("report/version", "self.addText('theirs')")
-    assert "theirs" not in rocks("report", "version").output
-
-
-def test_trees_are_named_by_files_too(
-    rocks: Rocks, write_command: WriteCommand, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_command("frob", SHOW)
-    monkeypatch.delenv("ROCKS_TREES")
-    (tmp_path / "trees.d").mkdir()
-    monkeypatch.setattr(trees, "TREES_FOLDER", str(tmp_path / "trees.d"))
-    assert rocks("frob").status == 255
-    (tmp_path / "trees.d" / "roll").write_text(f"{tree}\n")
-    assert rocks("frob").status == 0
-
-
-@pytest.mark.parametrize("verb", ["output", "tables", "base", "names", "plugins", "tree", "arguments"])
-def test_another_tree_may_add_any_verb(rocks: Rocks, write_command: WriteCommand, verb: str) -> None:
-    write_command(verb, SHOW)
-    write_command(f"{verb}/host/colour", SHOW)
-    assert rocks(verb, "x").output == f"('{verb}',) ['x'] []\n"
-    assert rocks(verb, "host", "colour", "h1").output == f"('{verb}', 'host', 'colour') ['h1'] []\n"
-    assert f"\t{verb} host colour {TAKEN}" in rocks("help", verb).output.splitlines()
-    assert rocks("list", "appliance", "help").status == 0
-
-
-def test_a_verb_cannot_begin_with_an_underscore(rocks: Rocks, write_command: WriteCommand) -> None:
-    write_command("_framework", SHOW)
-    assert rocks("_framework").error.startswith('error - invalid rocks command "_framework"\n')
-    assert "_framework" not in rocks("help").output
-
-
-def test_a_group_needs_no_file(rocks: Rocks, write_command: WriteCommand, tree: Path) -> None:
-    write_command("frob/deep/er", SHOW)
-    assert rocks("frob", "deep", "er", "x").output == "('frob', 'deep', 'er') ['x'] []\n"
-    assert rocks("frob", "deep") == (255, f"frob deep er {TAKEN}\n", "")
-    assert rocks("frob") == (255, f"frob deep er {TAKEN}\n", "")
-    assert not (tree / "frob" / "__init__.py").exists()
-
-
-def test_a_file_where_a_folder_should_be(rocks: Rocks, write_command: WriteCommand, tree: Path) -> None:
-    write_command("frob/er", SHOW)
-    (tree / "frob.py").touch()
-    assert f"{tree}/frob.py is a file, not a folder" in rocks("frob", "er").error
 
 
 def test_arguments_reach_the_command(rocks: Rocks, write_command: WriteCommand) -> None:
@@ -342,12 +239,6 @@ def test_arguments_beyond_the_declared_ones_are_an_error(rocks: Rocks) -> None:
     assert rocks("report", "nextip", "private", "private").error.splitlines()[0] == (
         'Error: "report nextip" takes {subnet}, but 2 arguments are given; quote a value that contains blanks'
     )
-
-
-def test_a_nested_command_takes_only_what_it_declares(rocks: Rocks, write_command: WriteCommand) -> None:
-    write_command("inner", "pass")
-    write_command("outer", "self.command('inner', ['colour=red'])")
-    assert rocks("outer").error.splitlines()[0] == ('Error: "inner" knows no parameter "colour"; it knows a')
 
 
 def test_a_command_may_take_parameters_of_any_name(rocks: Rocks, write_command: WriteCommand) -> None:
@@ -460,125 +351,6 @@ def test_wrong_settings_of_the_database_stop_only_those_that_need_it(
         assert "database.conf line 1: 'prot = 3306' is not one of" in error
 
 
-def test_a_nested_command_returns_its_output_and_prints_nothing(
-    rocks: Rocks, write_command: WriteCommand
-) -> None:
-    write_command("inner", "self.notify('notice')\nself.showNow('shown')\nself.addText(f'{args}')")
-    write_command("outer", "self.addText('<' + self.command('inner', ['a b', 'a=1']) + '>')")
-    assert rocks("outer") == (0, "<shown['a b']>\n", "")
-
-
-def test_a_nested_command_fails_the_outer_one(rocks: Rocks, write_command: WriteCommand) -> None:
-    write_command("inner", "self.abort('not so')")
-    write_command("outer", "self.addText('begun')\nself.command('inner')")
-    assert rocks("outer") == (1, "begun\n", f"Error: not so\nrocks outer {TAKEN}\n")
-
-
-def test_a_nested_command_hands_its_exit_status_up(rocks: Rocks, write_command: WriteCommand) -> None:
-    write_command("inner", "self.exit_status = 3")
-    write_command("outer", "self.command('inner')")
-    assert rocks("outer").status == 3
-
-
-def test_a_nested_command_that_is_not_there(rocks: Rocks, write_command: WriteCommand) -> None:
-    write_command("group", "")
-    write_command("outer", "self.command(*args)")
-    assert 'the command "outer" calls "in.ner", which is not installed' in rocks("outer", "in.ner").error
-    assert '"group" is a group of commands, not a command' in rocks("outer", "group").error
-
-
-def test_plugins_run_in_order_with_the_arguments(rocks: Rocks, write_command: WriteCommand) -> None:
-    folder = write_command("frob", "self.runPlugins('h1')")
-    for name, requests in (("b", ""), ("a", "def requires(self): return ['b']"), ("last", tail())):
-        write_plugin(folder, name, requests)
-    write_plugin(folder, "c", "")
-    assert rocks("frob").output == "b h1\na h1\nc h1\nlast h1\n"
-
-
-def test_a_new_plugin_takes_effect_at_once(rocks: Rocks, write_command: WriteCommand) -> None:
-    folder = write_command("frob", "self.runPlugins('h1')")
-    assert rocks("frob").output == ""
-    write_plugin(folder, "a", "")
-    assert rocks("frob").output == "a h1\n"
-    write_plugin(folder, "a", "def provides(self): return 'other'")
-    assert rocks("frob").output == "other h1\n"
-    (folder / "plugin_a.py").unlink()
-    assert rocks("frob").output == ""
-
-
-def test_a_plugin_of_another_tree_needs_no_package_there(
-    rocks: Rocks, write_command: WriteCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = write_command("frob", "self.runPlugins('h1')")
-    write_plugin(folder, "a", "")
-    second = tmp_path / "second"
-    (second / "frob").mkdir(parents=True)
-    write_plugin(second / "frob", "b", "")
-    monkeypatch.setenv("ROCKS_TREES", f"{folder.parent}:{second}")
-    assert rocks("frob").output == "a h1\nb h1\n"
-
-
-def test_plugins_are_chosen_by_their_files_name(rocks: Rocks, write_command: WriteCommand) -> None:
-    folder = write_command(
-        "frob", "self.addText(' '.join(p.provides() for p in self.loadPlugins('plugin_allocate')))"
-    )
-    for name in ("allocate", "allocate_disk", "preboot"):
-        write_plugin(folder, name, "")
-    assert rocks("frob").output == "allocate allocate_disk\n"
-
-
-def test_plugins_that_wait_for_each_other(rocks: Rocks, write_command: WriteCommand) -> None:
-    folder = write_command("frob", "self.runPlugins('h1')")
-    write_plugin(folder, "a", "def requires(self): return ['b']")
-    write_plugin(folder, "b", "def requires(self): return ['a']")
-    status, output, error = rocks("frob")
-    assert (status, output) == (1, "")
-    assert error.startswith("Error: the order of plugins has a cycle: a, b; ")
-
-
-def test_two_plugins_with_one_name(rocks: Rocks, write_command: WriteCommand) -> None:
-    folder = write_command("frob", "self.runPlugins('h1')")
-    write_plugin(folder, "a", "")
-    write_plugin(folder, "b", "def provides(self): return 'a'")
-    status, output, error = rocks("frob")
-    assert (status, output) == (1, "")
-    assert f'have the name "a": plugin_a.py and {folder}/plugin_b.py; remove one' in error
-
-
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ("x = = 1\n", "SyntaxError"),
-        ("x = 1\n", "AttributeError"),
-        ("import nothing_such\n", "ModuleNotFoundError"),
-    ],
-)
-def test_a_broken_plugin_is_named(rocks: Rocks, write_command: WriteCommand, text: str, why: str) -> None:
-    folder = write_command("frob", "self.runPlugins('h1')")
-    (folder / "plugin_bad.py").write_text(text)
-    status, output, error = rocks("frob")
-    assert (status, output) == (1, "")
-    assert error.startswith(f"Error: the plugin {folder}/plugin_bad.py cannot be loaded: {why}")
-
-
-def test_a_plugin_with_a_fault_is_named(rocks: Rocks, write_command: WriteCommand) -> None:
-    folder = write_command("frob", "self.runPlugins('h1')")
-    write_plugin(folder, "a", "", run="raise KeyError('x')")
-    status, _, error = rocks("frob")
-    assert status == 1
-    assert error.startswith('Error: the plugin "a" of "frob" has a fault (KeyError: \'x\'; ')
-
-
-def test_a_plugin_may_hold_records(rocks: Rocks, write_command: WriteCommand) -> None:
-    folder = write_command("frob", "self.runPlugins('h1')")
-    record = (
-        "from __future__ import annotations\nfrom dataclasses import dataclass\n\n"
-        "@dataclass\nclass Record:\n    x: int\n\n"
-    )
-    write_plugin(folder, "a", "", before=record)
-    assert rocks("frob").output == "a h1\n"
-
-
 def test_calls_are_logged_without_secrets(
     rocks: Rocks, write_command: WriteCommand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -619,11 +391,6 @@ def test_who_may_run_a_command(
     monkeypatch.setattr(pwd, "getpwuid", lambda number: SimpleNamespace(pw_name=name))
     command_class = type("Some", (Command,), {"MustBeRoot": must_be_root})
     assert run_command.may_run(command_class) is may
-
-
-def tail() -> str:
-    """What makes a plugin the last."""
-    return "def requires(self): return ['TAIL']"
 
 
 def test_c7_an_error_is_cut_at_a_screens_length(rocks: Rocks, write_command: WriteCommand) -> None:
