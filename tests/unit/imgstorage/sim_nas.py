@@ -32,7 +32,7 @@ from rocks.imgstorage.life.machine import Machine, is_ready
 from rocks.imgstorage.nas import sequences as nas_sequences
 from rocks.imgstorage.nas.sequences import MACHINE
 from rocks.wire.codec import decode, encode
-from tests.unit.imgstorage.sim_host import ZVOL, Ask
+from tests.unit.imgstorage.sim_store import ZVOL, Ask
 from tests.unit.imgstorage.volumes import GIB, Content, Volume, transfer
 
 

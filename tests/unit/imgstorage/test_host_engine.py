@@ -6,8 +6,9 @@ import pytest
 
 from rocks.imgstorage.life.events import HostDone, HostFailed
 from rocks.imgstorage.life.requests import LookAtCopy, MapRemote
-from tests.unit.imgstorage.sim_host import ZVOL, Ask, Host
+from tests.unit.imgstorage.sim_host import Host
 from tests.unit.imgstorage.sim_nas import Export, Nas
+from tests.unit.imgstorage.sim_store import ZVOL, Ask
 
 TARGET = "iqn.2001-04.com.nas-0-0:vm-vol.2"
 LOOK = Ask("vmh1", 2, 5, LookAtCopy(ZVOL, "tank"))

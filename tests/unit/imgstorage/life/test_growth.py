@@ -16,6 +16,7 @@ from rocks.imgstorage.life.facts import CopyFact
 from rocks.imgstorage.life.host_image import HostImage
 from rocks.imgstorage.life.image import Copy
 from rocks.imgstorage.life.states import GUEST_MAY_RUN, STATES, UNMAPPED, State
+from tests.unit.imgstorage.nas.test_handlers import SIZE, VOLUME, Site
 from tests.unit.imgstorage.records import (
     GIB,
     MAP,
@@ -27,7 +28,6 @@ from tests.unit.imgstorage.records import (
     record,
     refused,
 )
-from tests.unit.imgstorage.test_nas_handlers import SIZE, VOLUME, Site
 from tests.unit.imgstorage.world import World
 
 GROWN = 2 * SIZE

@@ -12,7 +12,7 @@ from rocks.imgstorage.nas.held_snapshots import HeldSnapshots
 from rocks.wire.held_snapshots import Tag, moment_tag, part_tag, read_tag, unfinished_tag
 from rocks.wire.imgstorage import HoldSnapshot, ReleaseSnapshot
 from rocks.wire.snapshots import FROZEN
-from tests.unit.imgstorage.test_clones import Nas
+from tests.unit.imgstorage.nas.test_clones import Nas
 
 ZVOL, VOLUME, MACHINE = "web-vol", "tank/web-vol", "11111111-2222-3333-4444-555555555555"
 PART = part_tag("monday", "0123abcd", 1, 2)
