@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from rocks.cluster.filter_plan import FilterPlan, Sender
+from rocks.cluster.filter_plan import FilterPlan
 from rocks.cluster.start_plan import (
     LEAST_FREE_BYTES,
     AlreadyStarted,
@@ -13,82 +13,15 @@ from rocks.cluster.start_plan import (
     active_memory_mb,
     container_of,
     is_active,
-    links_of,
     memory_reserve_mb,
     plan_start,
 )
-from rocks.cluster.vm_network import Bridged, Connection, Direct, Tap, Unconnected, VirtualFunction
 from rocks.errors import BusyError, RocksError, StateError
 from rocks.units import BYTES_PER_GB
-from rocks.wire.agent import DiskSpec, LinkSpec
-from rocks.wire.facts import DiskFact, DomainFact, HostFacts
-from tests.unit.machines import container, interface, machine
-
-IMAGE = "/images/web.vda"
-TAP = Tap("76:77:6e:80:00:00", "peth0.4", "peth0", 4, 9000)
-VLAN = LinkSpec("peth0.4", "vlan", "peth0", 4, 9000)
-SITE_BRIDGE = LinkSpec("eth0", "site_bridge", None, 0)
-BRIDGE = LinkSpec("peth0.4", "local_bridge", None, 4, 9000)
-
-
-def domain(name: str = "web", state: Any = "shutoff", **values: Any) -> DomainFact:
-    """A domain of another lease, 1024 MB."""
-    defaults: dict[str, Any] = {
-        "uuid": "u",
-        "token": 3,
-        "memory_mb": 1024,
-        "cpus": 1,
-        "autostart": False,
-        "persistent": True,
-        "has_managed_save": False,
-    }
-    return DomainFact(name=name, state=state, **{**defaults, **values})
-
-
-def disk(path: str = IMAGE, **values: Any) -> DiskFact:
-    """An image that is not there yet, on a file system of 500 GB."""
-    defaults: dict[str, Any] = {
-        "exists": False,
-        "is_block": False,
-        "size_bytes": 0,
-        "filesystem_bytes": 500 * BYTES_PER_GB,
-        "free_bytes": 400 * BYTES_PER_GB,
-    }
-    return DiskFact(path=path, **{**defaults, **values})
-
-
-def facts(*domains: DomainFact, disks: tuple[DiskFact, ...] = (disk(),), **values: Any) -> HostFacts:
-    """A host of 8 GB and 4 CPUs."""
-    defaults: dict[str, Any] = {
-        "hostname": "vmc-0-0",
-        "kernel": "6.1",
-        "machine": "x86_64",
-        "memory_mb": 8192,
-        "cpus": 4,
-        "has_8021q": True,
-        "has_filters": True,
-        "accelerator": "tcg",
-        "fenced": (),
-    }
-    return HostFacts(domains=domains, disks=disks, **{**defaults, **values})
-
-
-def plan(
-    reported: HostFacts,
-    vm: Any = None,
-    connections: tuple[Connection, ...] = (),
-    promised_mb: int = 0,
-    neighbours: dict[int, list[str]] | None = None,
-) -> StartPlan | AlreadyStarted:
-    """The plan for a machine under lease 7."""
-    return plan_start(vm or machine(), connections, reported, 7, promised_mb, neighbours or {})
-
-
-def started(*arguments: Any, **values: Any) -> StartPlan:
-    """As `plan`, where it must be one to start."""
-    found = plan(*arguments, **values)
-    assert isinstance(found, StartPlan)
-    return found
+from rocks.wire.agent import DiskSpec
+from rocks.wire.facts import DiskFact, DomainFact
+from tests.unit.cluster.starts import IMAGE, disk, domain, facts, plan, started
+from tests.unit.machines import container, machine
 
 
 def test_a_machine_of_which_nothing_is_there_yet() -> None:
@@ -275,38 +208,6 @@ def test_an_image_that_is_there_may_be_larger_than_its_file_system() -> None:
     assert started(facts(disks=(disk(exists=True, filesystem_bytes=BYTES_PER_GB),))).disks
 
 
-def test_taps_share_one_vlan_device() -> None:
-    taps = (TAP, replace(TAP, mac="76:77:6e:80:00:01"), Bridged("76:77:6e:80:00:02", "eth0"))
-    assert started(facts(), connections=taps).links == (VLAN, SITE_BRIDGE)
-
-
-def test_without_8021q_the_way_out_is_named() -> None:
-    with pytest.raises(
-        StateError, match=r"no 802.1Q VLANs; .*rocks set host attr vmc-0-0 vlan_transport local"
-    ):
-        plan(facts(has_8021q=False), connections=(TAP,))
-    bridged = (Bridged("76:77:6e:80:00:02", "eth0"),)
-    assert started(facts(has_8021q=False), connections=bridged).links == (SITE_BRIDGE,)
-
-
-def test_a_host_may_keep_its_vlans_to_itself() -> None:
-    vm = machine(place=container(vlan_transport="local"))
-    reported = facts(has_8021q=False)
-    assert started(reported, vm, (TAP,), neighbours={4: ["vmc-0-0"], 5: ["vmc-0-1"]}).links == (BRIDGE,)
-    with pytest.raises(StateError, match="but VLAN 4 also has machines on vmc-0-1, vmc-0-2"):
-        plan(reported, vm, (TAP,), neighbours={4: ["vmc-0-2", "vmc-0-0", "vmc-0-1"]})
-
-
-def test_only_the_word_local_makes_vlans_local() -> None:
-    assert links_of(container(vlan_transport="Local"), [TAP]) == (VLAN,)
-    assert links_of(container(vlan_transport="local"), [TAP]) == (BRIDGE,)
-
-
-def test_an_unconnected_interface_is_reported_without_an_error() -> None:
-    found = started(facts(), connections=(Unconnected("eth1", "its host has no interface for VLAN 5"),))
-    assert found.notes == ("eth1 of web is not connected: its host has no interface for VLAN 5",)
-
-
 def test_only_a_vm_container_runs_machines() -> None:
     assert container_of(machine()).name == "vmc-0-0"
     with pytest.raises(StateError, match="host web does not have a physical host"):
@@ -316,75 +217,6 @@ def test_only_a_vm_container_runs_machines() -> None:
             container_of(machine(place=replace(container(), attributes={"kvm": value})))
     with pytest.raises(StateError, match="is not a VM container"):
         plan(facts(), machine(place=replace(container(), attributes={})))
-
-
-def test_a_function_does_not_reach_vlans_that_are_the_hosts_own() -> None:
-    function = VirtualFunction(TAP.mac, "eth0", "peth0", 4)
-    vm = machine(place=container(vlan_transport="local"))
-    with pytest.raises(
-        StateError, match="vlan_transport=local.* rocks set host interface options web 76:77:"
-    ):
-        plan_start(vm, [function], facts(), 4, 0, {})
-    assert isinstance(plan_start(vm, [replace(function, vlan=0)], facts(), 4, 0, {}), StartPlan)
-    assert isinstance(plan_start(machine(), [function], facts(), 4, 0, {}), StartPlan)
-
-
-def test_what_each_interface_may_send_goes_with_the_plan() -> None:
-    others = Bridged("76:77:6e:80:00:02", "eth0")
-    assert started(facts(), connections=(TAP, others)).network == FilterPlan(
-        True, (Sender(TAP.mac, False), Sender(others.mac, True))
-    )
-
-
-def test_a_kernel_without_packet_filters_is_refused_unless_the_attribute_says_off() -> None:
-    reported = facts(has_filters=False)
-    with pytest.raises(
-        StateError, match=r"cannot filter packets of guests; .*rocks set host attr vmc-0-0 vm_filter off"
-    ):
-        plan(reported, connections=(TAP,))
-    assert started(reported).network.senders == ()
-    for vm in (machine(place=container(vm_filter="off")), machine(attributes={"vm_filter": "OFF"})):
-        found = started(reported, vm, (TAP,))
-        assert not found.network.is_on
-        assert "web runs without a packet filter (vm_filter=off of" in found.notes[-1]
-    with pytest.raises(StateError, match='vm_filter of web is "no"; it must be on or off'):
-        plan(facts(), machine(attributes={"vm_filter": "no"}), (TAP,))
-
-
-def test_what_a_virtual_function_sends_is_not_for_the_hosts_filter() -> None:
-    """Neither is a kernel without filters refused for it, nor is anything reported when the filter is off."""
-    function = VirtualFunction("76:77:6e:80:00:02", "eth0", "peth0", 4)
-    reported = facts(has_filters=False)
-    assert started(reported, connections=(function,)).network == FilterPlan(True, ())
-    with pytest.raises(StateError, match="cannot filter packets of guests"):
-        plan(reported, connections=(function, TAP))
-    assert started(reported, machine(attributes={"vm_filter": "off"}), (function,)).notes == ()
-
-
-def test_addresses_of_the_sender() -> None:
-    arguments = {"vm_ipv6": "2001:db8:0::9, fd00::1"}
-    found = started(facts(), machine(attributes=arguments), (Direct("76:77:6e:80:00:02", "eth1"),))
-    assert found.network.senders == (Sender("76:77:6e:80:00:02", True, (), ("2001:db8::9", "fd00::1")),)
-    assert found.links == (LinkSpec("eth1", "site_device", None, 0),)
-    for wrong in ("2001:db8::/64", "1.2.3.4", "ff02::1", "::", "fe80::1%eth0", "x"):
-        with pytest.raises(StateError, match="not an IPv6 address of a machine"):
-            plan(facts(), machine(attributes={"vm_ipv6": wrong}), (TAP,))
-    with pytest.raises(StateError, match="has 9 addresses; the maximum is 8"):
-        plan(facts(), machine(attributes={"vm_ipv6": ",".join(f"fd00::{n}" for n in range(1, 10))}), (TAP,))
-
-
-def test_an_address_that_is_none_is_named() -> None:
-    eth0 = interface("eth0", "web", mac=TAP.mac, ip="10.1.0")
-    vm = machine()
-    vm = replace(vm, host=replace(vm.host, interfaces=(eth0,)))
-    with pytest.raises(StateError, match='eth0 of web has the invalid ip address "10.1.0"'):
-        plan(facts(), vm, (Direct(TAP.mac, "eth1"),))
-    found = started(
-        facts(),
-        replace(vm, host=replace(vm.host, interfaces=(replace(eth0, ip="10.1.0.9"),))),
-        (Direct(TAP.mac, "eth1"),),
-    )
-    assert found.network.senders == (Sender(TAP.mac, True, ("10.1.0.9",)),)
 
 
 def test_a_start_interrupted_before_its_guest_is_finished() -> None:
