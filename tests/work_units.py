@@ -31,10 +31,13 @@ _LONG_UNITS: dict[str, tuple[str, ...]] = {
     "every-command": ("tests/system/lab/test_every_command",),
     "killed-runs": ("tests/system/lab/test_killed_runs",),
     "site": ("tests/system/lab/test_site",),
-    "fabric": ("tests/system/commands/test_fabric",),
-    "network-private": tuple(
-        f"tests/system/commands/test_{name}"
-        for name in ("boot_service", "discovery", "distribution_service", "names")
+    "fabric": ("tests/system/commands/vms/test_fabric",),
+    "network-private": (
+        *(
+            f"tests/system/commands/hosts/test_{one}"
+            for one in ("boot_service", "discovery", "distribution_service")
+        ),
+        "tests/system/commands/site/test_names",
     ),
 }
 """Unit → beginnings of its modules' paths: the longest unit first, the first that fits counts."""

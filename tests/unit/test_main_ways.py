@@ -22,4 +22,4 @@ def test_every_main_way_is_a_test_that_there_is() -> None:
 def test_only_these_folders_leave_tests_out() -> None:
     assert is_left_to_all("tests/system/vms/test_kills.py::test_a_start_killed_at_a_step[0]")
     assert not is_left_to_all("tests/system/imgstorage/test_image_life.py::test_image_becomes_local[x]")
-    assert not is_left_to_all("tests/system/commands/test_vms.py::test_anything")
+    assert not is_left_to_all("tests/system/commands/vms/test_vms.py::test_anything")

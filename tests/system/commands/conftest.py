@@ -1,7 +1,6 @@
 """Command lines, run in this process on the test's own database."""
 
-from __future__ import annotations
-
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -26,7 +25,10 @@ class Ended(NamedTuple):
 
 
 class CommandLine:
-    """`rocks("list", "host")`: runs the command line in this process."""
+    """`rocks("list host", name)`: runs the command line in this process.
+
+    The first text is split as a shell splits it; each further one is one argument, whatever it contains.
+    """
 
     def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
         self._capsys = capsys
@@ -34,11 +36,11 @@ class CommandLine:
         self.statements: list[int] = []
         """Of each database that the last command closed."""
 
-    def __call__(self, *arguments: str) -> Ended:
+    def __call__(self, typed: str = "", *arguments: str) -> Ended:
         self.calls += 1
         self._capsys.readouterr()
         self.statements.clear()
-        status = main(list(arguments))
+        status = main([*shlex.split(typed), *arguments])
         captured = self._capsys.readouterr()
         return Ended(status, captured.out, captured.err, sum(self.statements))
 
@@ -106,7 +108,7 @@ class Site:
 def rocks(
     cluster_environment: dict[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> CommandLine:
-    """`rocks("list", "host")`: run the command line in this process."""
+    """The command lines of the test's own cluster."""
     for name, value in cluster_environment.items():
         monkeypatch.setenv(name, value)
     line = CommandLine(capsys)

@@ -3,8 +3,6 @@
 The commands come from the tree, each with its first example, so that a new command is here without being named.
 """
 
-from __future__ import annotations
-
 import io
 import random
 import shlex
@@ -18,9 +16,8 @@ from rocks.commands._framework.documentation import Documentation
 from rocks.database.connection import Database
 from rocks.hosts.broker import BrokerControl
 from tests.generated import PROFILE, examples
-
-from .conftest import Site
-from .test_statement_counts import documented
+from tests.system.commands.conftest import Site
+from tests.system.commands.test_statement_counts import documented
 
 pytestmark = pytest.mark.slow
 
@@ -177,25 +174,14 @@ def full_site(vm_site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
     """The hosts, networks and machines of the examples; no broker, whose program would start a port mapper."""
     monkeypatch.setattr(BrokerControl, "is_here", property(lambda _: False))
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
-    vm_site.done("add", "network", "optiputer", "192.168.1.0", "255.255.255.0")
-    vm_site.done("add", "appliance", "tile", "membership=Viz Tile", "node=viz-tile")
+    vm_site.done("add network optiputer 192.168.1.0 255.255.255.0")
+    vm_site.done("add appliance tile 'membership=Viz Tile' node=viz-tile")
     for name in ("compute-0-0", "vm-container-0-0", "vm-container-0-1", "nas-0-0", "nas-0-1"):
-        vm_site.done("add", "host", name, "shared-place=yes")
-    vm_site.done(
-        "add",
-        "host",
-        "interface",
-        "compute-0-0",
-        "eth0",
-        "mac=00:11:22:33:44:66",
-        "ip=10.1.0.40",
-        "subnet=private",
-    )
-    vm_site.done(
-        "add", "cluster", "203.0.113.30", "2", "fe-name=vc1", "cluster-naming=yes", "container-hosts=vmc-0-0"
-    )
-    vm_site.done("add", "host", "alias", "compute-0-0", "c00")
-    vm_site.done("add", "host", "attr", "compute-0-0", "colour", "blue")
+        vm_site.done("add host", name, "shared-place=yes")
+    vm_site.done("add host interface compute-0-0 eth0 mac=00:11:22:33:44:66 ip=10.1.0.40 subnet=private")
+    vm_site.done("add cluster 203.0.113.30 2 fe-name=vc1 cluster-naming=yes container-hosts=vmc-0-0")
+    vm_site.done("add host alias compute-0-0 c00")
+    vm_site.done("add host attr compute-0-0 colour blue")
     return vm_site
 
 

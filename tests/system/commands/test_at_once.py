@@ -1,7 +1,5 @@
 """Commands that run at the same moment, as processes of their own."""
 
-from __future__ import annotations
-
 import os
 import subprocess  # noqa: TID251 - starts several at once, as operators do
 import sys
@@ -11,8 +9,7 @@ from pathlib import Path
 import pytest
 
 import rocks
-
-from .conftest import Site
+from tests.system.commands.conftest import Site
 
 LAUNCHER = Path(rocks.__file__).parent / "cli" / "launch.py"
 
@@ -54,12 +51,12 @@ def test_of_two_that_add_the_same_host_one_succeeds(site: Site, processes: dict[
         assert sorted(status for status, _ in outcomes) == [0, 1], outcomes
         (message,) = [error for status, error in outcomes if status]
         assert message.startswith("Error: ") and "Traceback" not in message
-    assert len(site.done("list", "host").splitlines()) == 4
+    assert len(site.done("list host").splitlines()) == 4
 
 
 def test_of_many_that_take_the_same_address_one_succeeds(site: Site, processes: dict[str, str]) -> None:
     for number in range(4):
-        site.done("add", "host", f"compute-0-{number}")
+        site.done("add host", f"compute-0-{number}")
     arguments = ("add", "host", "interface")
     outcomes = ends(
         [
@@ -76,8 +73,8 @@ def test_of_eight_that_take_the_same_address_on_different_networks_one_succeeds(
 ) -> None:
     """The unique key of the table is (network, address): without a network, or with another one, it does not help."""
     for number in range(8):
-        site.done("add", "host", f"compute-0-{number}")
-        site.done("add", "host", "interface", f"compute-0-{number}", "eth0")
+        site.done("add host", f"compute-0-{number}")
+        site.done("add host interface", f"compute-0-{number}", "eth0")
     adding = ("add", "host", "interface")
     setting = ("set", "host", "interface", "ip")
     outcomes = ends(
@@ -94,12 +91,12 @@ def test_different_hosts_do_not_hinder_each_other(site: Site, processes: dict[st
     assert outcomes == [(0, "")] * 8
     outcomes = ends([start(processes, "remove", "host", f"compute-0-{number}") for number in range(8)])
     assert outcomes == [(0, "")] * 8
-    assert site.done("list", "host") == ""
+    assert site.done("list host") == ""
 
 
 def test_words_reach_the_database_as_they_were_typed(site: Site, processes: dict[str, str]) -> None:
-    site.done("add", "host", "compute-0-0")
-    site.done("add", "host", "interface", "compute-0-0", "eth0")
+    site.done("add host compute-0-0")
+    site.done("add host interface compute-0-0 eth0")
     options = "a='b' \"c\" <d>&amp; $(e) `f` \\ é日本"
     arguments = ("set", "host", "interface", "options", "compute-0-0", "eth0", f"options={options}")
     assert ends([start(processes, *arguments)]) == [(0, "")]
@@ -109,7 +106,7 @@ def test_words_reach_the_database_as_they_were_typed(site: Site, processes: dict
 
 
 def test_bytes_that_are_not_utf8_are_rejected(site: Site, processes: dict[str, str]) -> None:
-    site.done("add", "host", "compute-0-0")
+    site.done("add host compute-0-0")
     process = subprocess.run(
         [sys.executable, "-E", "-S", str(LAUNCHER), "set", "host", "name", "compute-0-0", b"\xff\xfe"],
         env=processes,

@@ -1,11 +1,8 @@
 """What a command does not declare is an error: every command, with a site that it could change."""
 
-from __future__ import annotations
-
 from rocks.commands._framework.documentation import Declared, read_documentation
 from rocks.commands._framework.tree import OUR_TREE, all_commands, load_package
-
-from .conftest import Site
+from tests.system.commands.conftest import Site
 
 TREES = [OUR_TREE]
 COMMANDS = {
@@ -82,10 +79,10 @@ def test_a_mistyped_parameter_is_answered_with_the_right_one(vm_site: Site) -> N
 
 
 def test_near_names_of_the_reported_cases(vm_site: Site) -> None:
-    assert vm_site.refused("stop", "host", "vm", "vm-vc1-1", "acton=shutdown") == (
+    assert vm_site.refused("stop host vm vm-vc1-1 acton=shutdown") == (
         '"stop host vm" knows no parameter "acton"; did you mean action=?'
     )
-    assert vm_site.refused("add", "cluster", "203.0.113.9", "2", "mem-per-computes=512") == (
+    assert vm_site.refused("add cluster 203.0.113.9 2 mem-per-computes=512") == (
         '"add cluster" knows no parameter "mem-per-computes"; did you mean mem-per-compute= or num-computes= '
         "or disk-per-compute=?"
     )

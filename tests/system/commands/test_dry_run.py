@@ -1,7 +1,5 @@
 """`dry-run=yes` on the cluster database: its changes are seen by the command alone, and none is left."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest
@@ -12,8 +10,7 @@ from rocks.database.connection import Database
 from rocks.database.dry import DryDatabase
 from rocks.database.settings import Settings
 from rocks.errors import BusyError, StateError
-
-from .conftest import Site, vm_site
+from tests.system.commands.conftest import Site, vm_site
 
 __all__ = ["vm_site"]
 
@@ -57,9 +54,9 @@ def test_a_wrong_use_is_refused_as_ever(vm_site: Site) -> None:
     assert '"dry-run" must be yes or no, not "maybe"' in vm_site.refused(*line, "dry-run=maybe")
     assert '"dry-run" is given twice' in vm_site.refused(*line, "dry-run=no", "dry-run=yes")
     assert '"dry-run" is given twice' in vm_site.refused(*line, "dry-run=yes", "dry-run=no")
-    assert "nosuch" in vm_site.refused("set", "host", "boot", "nosuch", "action=os", "dry-run=yes")
-    assert "cannot be tried: it is a service" in vm_site.refused("start", "service", "boot", "dry-run=yes")
-    assert "cannot be tried: it reaches no host" in vm_site.refused("remove", "attr", "x", "dry-run=yes")
+    assert "nosuch" in vm_site.refused("set host boot nosuch action=os dry-run=yes")
+    assert "cannot be tried: it is a service" in vm_site.refused("start service boot dry-run=yes")
+    assert "cannot be tried: it reaches no host" in vm_site.refused("remove attr x dry-run=yes")
 
 
 def test_a_line_of_a_shell_is_tried_and_the_next_one_is_done(

@@ -1,7 +1,5 @@
 """The examples in the help of commands that reach no other machine, each on a site that has the names in them."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """The command framework where it meets the machine: the database's transaction, sudo, pipes, start-up."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import shutil
@@ -16,8 +14,7 @@ import pytest
 
 import rocks
 from tests.command_trees import WriteCommand, tree, write_command, write_command_file, write_plugin
-
-from .conftest import Site
+from tests.system.commands.conftest import Site
 
 __all__ = ["tree", "write_command"]
 
@@ -91,7 +88,7 @@ def program() -> Iterator[Program]:
 def test_a_command_is_one_transaction(site: Site, write_command: WriteCommand) -> None:
     write_command("frob", "self.command('add.attr', ['one', '1'])\nself.command('add attr', ['two', '2'])")
     site.done("frob")
-    assert {"one:", "two:"} <= set(site.done("list", "attr").split())
+    assert {"one:", "two:"} <= set(site.done("list attr").split())
 
 
 def test_an_error_undoes_everything_nested_commands_too(site: Site, write_command: WriteCommand) -> None:
@@ -112,41 +109,41 @@ def test_a_connection_that_is_lost_undoes_everything(site: Site, write_command: 
 def test_an_exit_status_of_3_is_committed(site: Site, write_command: WriteCommand) -> None:
     write_command("frob", "self.command('add.attr', ['one', '1'])\nself.exit_status = 3")
     assert site.rocks("frob").status == 3
-    assert "one:" in site.done("list", "attr").split()
+    assert "one:" in site.done("list attr").split()
 
 
 def test_statements_are_printed_on_request(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROCKSDEBUG", "1")
-    printed = site.rocks("set", "attr", "one", "it's").err.splitlines()
+    printed = site.rocks("set attr one", "it's").err.splitlines()
     assert any(
         line.startswith("SQL: INSERT INTO attributes ") and line.endswith('"it\'s"]') for line in printed
     )
     assert printed[-1] == "SQL: COMMIT"
-    refused = site.rocks("add", "attr", "one", "1").err
+    refused = site.rocks("add attr one 1").err
     assert "SQL: ROLLBACK\n" in refused
     assert "Traceback" in refused
 
 
 def test_plugins_of_another_tree_hook_into_our_commands(site: Site, tree: Path) -> None:
-    site.done("add", "appliance", "tile")
+    site.done("add appliance tile")
     (tree / "remove" / "appliance").mkdir(parents=True)
     write_plugin(tree / "remove" / "appliance", "tiles")
-    assert site.done("remove", "appliance", "tile") == "tiles tile\n"
+    assert site.done("remove appliance tile") == "tiles tile\n"
 
 
 def test_an_error_of_a_plugin_prevents_the_command(site: Site, tree: Path) -> None:
-    site.done("add", "appliance", "tile")
+    site.done("add appliance tile")
     (tree / "remove" / "appliance").mkdir(parents=True)
     write_plugin(tree / "remove" / "appliance", "tiles", run="self.owner.abort('a wall needs ' + host)")
-    assert site.refused("remove", "appliance", "tile") == "a wall needs tile"
-    assert "tile:" in site.done("list", "appliance").split()
+    assert site.refused("remove appliance tile") == "a wall needs tile"
+    assert "tile:" in site.done("list appliance").split()
 
 
 def test_a_host_may_be_called_like_a_command(site: Site) -> None:
-    site.done("add host", "attr", "membership=compute", "rack=0", "rank=0")
-    site.done("add", "host", "attr", "attr", "kvm", "true")
-    assert "attr: kvm" in site.done("list host attr", "attr")
-    assert site.done("list host", "attr", "output-col=membership", "output-header=no") == "Compute   \n"
+    site.done("add host attr membership=compute rack=0 rank=0")
+    site.done("add host attr attr kvm true")
+    assert "attr: kvm" in site.done("list host attr attr")
+    assert site.done("list host attr output-col=membership output-header=no") == "Compute   \n"
 
 
 def test_list_help_leaves_out_what_the_caller_may_not_run(program: Program) -> None:
@@ -255,11 +252,7 @@ def test_a_terminal_of_another_character_set_gets_escapes(program: Program) -> N
     write_command_file(program.folder / "tree" / "frob", "self.addText('Zürich 東京')")
     ended = program.run(
         "frob",
-        environment={
-            "ROCKS_TREES": f"{program.folder}/tree",
-            "LC_ALL": "C",
-            "PYTHONCOERCECLOCALE": "0",
-        },
+        environment={"ROCKS_TREES": f"{program.folder}/tree", "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"},
     )
     assert ended.returncode == 0
     assert ended.stdout.startswith("Z")
@@ -278,7 +271,7 @@ def test_list_host_loads_nothing_heavy(site: Site, cluster_environment: dict[str
         "print(*sorted(sys.modules), file=sys.stderr)\n"
         "sys.exit(status)\n"
     )
-    site.done("add", "host", "compute-0-0")
+    site.done("add host compute-0-0")
     ended = subprocess.run(
         [os.path.realpath(sys.executable), "-E", "-S", "-c", program],
         env={**os.environ, **cluster_environment},

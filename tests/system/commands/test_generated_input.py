@@ -1,7 +1,5 @@
 """Any input is either stored and printed exactly, or rejected with one line and without a change."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from collections.abc import Callable
@@ -14,8 +12,7 @@ from hypothesis import strategies as st
 from rocks.commands._framework.arguments import parse_arguments
 from rocks.commands._framework.run_command import HELP_ARGUMENTS
 from tests.generated import examples
-
-from .conftest import Site
+from tests.system.commands.conftest import Site
 
 MAC = "00:11:22:33:44:55"
 
@@ -291,8 +288,8 @@ _generated = settings(
 @pytest.fixture
 def one(site: Site) -> Site:
     """compute-0-0 with one interface."""
-    site.done("add", "host", "compute-0-0")
-    site.done("add", "host", "interface", "compute-0-0", "eth0", f"mac={MAC}")
+    site.done("add host compute-0-0")
+    site.done("add host interface compute-0-0 eth0", f"mac={MAC}")
     return site
 
 
@@ -369,9 +366,9 @@ def test_only_read_or_rejected(one: Site, template: tuple[str, ...], text: str) 
 def test_any_option_is_restored_from_a_dump(one: Site, text: str) -> None:
     if not accepted(one, (*SETI, "options", "compute-0-0", "eth0", "options=TEXT"), text):
         return
-    before = one.done("list", "host", "interface")
-    dumped = one.done("dump", "host", "interface")
+    before = one.done("list host interface")
+    dumped = one.done("dump host interface")
     one.change("DELETE FROM networks")
     for line in dumped.splitlines():
         one.done(*shlex.split(line)[1:])
-    assert one.done("list", "host", "interface") == before
+    assert one.done("list host interface") == before

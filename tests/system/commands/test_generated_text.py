@@ -1,7 +1,5 @@
 """Any text in any parameter is stored and printed exactly, or rejected with one line and without a change."""
 
-from __future__ import annotations
-
 import json
 
 import pytest
@@ -9,9 +7,8 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from tests.generated import examples
-
-from .conftest import Ended, Site
-from .test_attributes import read_by_shell
+from tests.system.commands.conftest import Ended, Site
+from tests.system.commands.site.test_attributes import read_by_shell
 
 pytestmark = pytest.mark.slow
 
@@ -82,21 +79,21 @@ def listed(site: Site, *arguments: str) -> dict[str, dict[str, object]]:
 @example(scope_and_member=("host", "compute-0-0"), value="x" * 65535)
 @example(scope_and_member=("os", "linux"), value="\x01\x7f\x81\x88")
 def test_values_of_attributes(site: Site, scope_and_member: tuple[str, str], value: str) -> None:
-    site.rocks("add", "host", "compute-0-0")
+    site.rocks("add host compute-0-0")
     scope, member = scope_and_member
     if run(site, "set", scope, "attr", member, "attr=text", f"value={value}") is None:
         assert value == "" or len(value.encode()) > 65535
         return
     (_, rows) = json.loads(site.done("list", scope, "attr", member, "json=yes"))[0].values()
     assert [row["value"] for row in rows if row["attr"] == "text"] == [value]
-    assert site.done("report", "host", "attr", "compute-0-0", "attr=text") == f"{value}\n"
+    assert site.done("report host attr compute-0-0 attr=text") == f"{value}\n"
     (arguments,) = [
         line for line in read_by_shell(site.done("dump", scope, "attr", member)) if line[5] == "text"
     ]
     assert arguments[:5] == ["rocks", "add", scope, "attr", member]
     site.done("remove", scope, "attr", "%", "text")
     site.done(*arguments[1:])
-    assert site.done("report", "host", "attr", "compute-0-0", "attr=text") == f"{value}\n"
+    assert site.done("report host attr compute-0-0 attr=text") == f"{value}\n"
     site.done("remove", scope, "attr", "%", "text")
 
 
@@ -112,10 +109,10 @@ def test_values_of_attributes_as_arguments(site: Site, value: str) -> None:
 def test_names_of_attributes(site: Site, name: str) -> None:
     if run(site, "add", "attr", f"attr={name}", "value=1") is not None:
         assert listed(site, "list", "attr")[name] == {"value": "1"}
-        (arguments,) = [line for line in read_by_shell(site.done("dump", "attr")) if line[3] == name]
-        site.done("remove", "attr", name)
+        (arguments,) = [line for line in read_by_shell(site.done("dump attr")) if line[3] == name]
+        site.done("remove attr", name)
         site.done(*arguments[1:])
-        site.done("remove", "attr", name)
+        site.done("remove attr", name)
     assert run(site, "remove", "attr", f"attr={name}") is not None or name == ""
 
 
@@ -123,7 +120,7 @@ def test_names_of_attributes(site: Site, name: str) -> None:
 @given(name=text)
 @example(name="0=")
 def test_names_that_are_searched(site: Site, name: str) -> None:
-    site.rocks("add", "host", "compute-0-0")
+    site.rocks("add host compute-0-0")
     before = site.contents()
     for arguments in (
         ("list", "network", name),
@@ -139,7 +136,7 @@ def test_names_that_are_searched(site: Site, name: str) -> None:
         ("add", "appliance", "attr", name, "text", "value=1"),
     ):
         run(site, *arguments, before=before)
-    site.rocks("remove", "appliance", "attr", "%", "text")
+    site.rocks("remove appliance attr % text")
     assert site.contents() == before
 
 
@@ -154,11 +151,11 @@ def test_new_networks(site: Site, place: str, value: str) -> None:
         assert row[place] == value
     if place == "mtu" and value:
         assert row["mtu"] == int(value)
-    dumped = [line for line in read_by_shell(site.done("dump", "network")) if line[3] == parameters["name"]]
-    site.done("remove", "network", parameters["name"])
+    dumped = [line for line in read_by_shell(site.done("dump network")) if line[3] == parameters["name"]]
+    site.done("remove network", parameters["name"])
     site.done(*dumped[0][1:])
     assert {**listed(site, "list", "network")[parameters["name"]], "name": parameters["name"]} == row
-    site.done("remove", "network", parameters["name"])
+    site.done("remove network", parameters["name"])
 
 
 @generated
@@ -188,9 +185,9 @@ def test_new_appliances(site: Site, place: str, value: str) -> None:
     assert membership["appliance"] == name
     if place in ("node", "graph"):
         assert (appliance[place] or "") == value
-    dumped = [line for line in read_by_shell(site.done("dump", "appliance")) if line[3] == name]
-    site.done("remove", "appliance", name)
+    dumped = [line for line in read_by_shell(site.done("dump appliance")) if line[3] == name]
+    site.done("remove appliance", name)
     site.done(*dumped[0][1:])
     assert listed(site, "list", "appliance")[name] == appliance
     assert listed(site, "list", "membership")[parameters["membership"]] == membership
-    site.done("remove", "appliance", name)
+    site.done("remove appliance", name)

@@ -1,7 +1,5 @@
 """A change reaches what was named: nothing is read as another thing, and all hosts are meant only explicitly."""
 
-from __future__ import annotations
-
 import os
 import subprocess  # noqa: TID251 - with a terminal as standard input and error: more than rocks.process offers
 import sys
@@ -14,8 +12,7 @@ import rocks
 from rocks.commands._framework.documentation import read_documentation
 from rocks.commands._framework.tree import OUR_TREE, all_commands, load_package
 from tests.command_trees import WriteCommand, tree, write_command
-
-from .conftest import Site
+from tests.system.commands.conftest import Site
 
 __all__ = ["tree", "write_command"]
 
@@ -38,8 +35,8 @@ VALUES = {"attr": "colour", "value": "red"}
 def hosts(site: Site) -> Site:
     """Three hosts, one with an alias."""
     for rank in range(3):
-        site.done("add", "host", f"op-0-{rank}", "membership=Compute", "rack=0", f"rank={rank}")
-    site.done("add", "host", "alias", "op-0-0", "first")
+        site.done("add host", f"op-0-{rank}", "membership=Compute", "rack=0", f"rank={rank}")
+    site.done("add host alias op-0-0 first")
     return site
 
 
@@ -52,12 +49,12 @@ def test_a_forgotten_value_is_no_attribute_of_all_hosts(hosts: Site, member: str
 
 
 def test_a_forgotten_value_after_two_hosts_or_a_forgotten_attribute(hosts: Site) -> None:
-    assert '"op-0-1" is a host' in hosts.refused("set", "host", "attr", "op-0-0", "op-0-1", "kvm")
-    assert '"op-0-0" is a host' in hosts.refused("set", "attr", "op-0-0", "kvm")
-    assert '"op-0-1" is a host' in hosts.refused("remove", "host", "attr", "op-0-0", "op-0-1")
-    assert '"op-0-0" is a host' in hosts.refused("remove", "host", "attr", "op-0-0")
-    hosts.done("set", "host", "attr", "op-0-1", "attr=op-0-0", "value=kvm")
-    hosts.done("remove", "host", "attr", "op-0-1", "attr=op-0-0")
+    assert '"op-0-1" is a host' in hosts.refused("set host attr op-0-0 op-0-1 kvm")
+    assert '"op-0-0" is a host' in hosts.refused("set attr op-0-0 kvm")
+    assert '"op-0-1" is a host' in hosts.refused("remove host attr op-0-0 op-0-1")
+    assert '"op-0-0" is a host' in hosts.refused("remove host attr op-0-0")
+    hosts.done("set host attr op-0-1 attr=op-0-0 value=kvm")
+    hosts.done("remove host attr op-0-1 attr=op-0-0")
 
 
 @pytest.mark.parametrize("path", TAKING_SEVERAL, ids=" ".join)
@@ -71,10 +68,10 @@ def test_without_a_terminal_no_command_changes_all_because_none_is_named(
 
 
 def test_the_refusal_counts_and_names_them(hosts: Site) -> None:
-    assert hosts.refused("set", "host", "attr", "colour", "red") == (
+    assert hosts.refused("set host attr colour red") == (
         'no host is named, and "set host attr" would reach all 3 (op-0-0, op-0-1, op-0-2); write % to name all'
     )
-    hosts.done("set", "host", "attr", "%", "colour", "red")
+    hosts.done("set host attr % colour red")
 
 
 def test_a_command_that_another_calls_does_not_ask(hosts: Site, write_command: WriteCommand) -> None:

@@ -1,7 +1,5 @@
 """`rocks shell` on a real database: one connection, a transaction for each line."""
 
-from __future__ import annotations
-
 import io
 import sys
 from types import SimpleNamespace
@@ -33,7 +31,7 @@ def test_all_lines_use_one_connection(site: Site, monkeypatch: pytest.MonkeyPatc
     ended = shell(site, monkeypatch, "list number", "add attr colour blue", "list number")
     first, second = ended.out.split()
     assert (ended.status, ended.err, first) == (0, "", second)
-    assert "blue" in site.done("list", "attr")
+    assert "blue" in site.done("list attr")
 
 
 def test_a_line_that_fails_changes_nothing_and_holds_no_lock(

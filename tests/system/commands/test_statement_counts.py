@@ -1,14 +1,11 @@
 """No command's number of SQL statements grows with the site: every command of the tree, without being named here."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Sequence
 
 from rocks.commands._framework.documentation import Documentation, read_documentation
 from rocks.commands._framework.tree import OUR_TREE, all_commands, load_package
-
-from .conftest import Site
+from tests.system.commands.conftest import Site
 
 READING = ("list", "report", "dump")
 CHANGING = ("add", "set", "remove", "swap", "config")
@@ -47,22 +44,15 @@ def grow(site: Site, rack: int, ip: int, number: int) -> list[str]:
     """Add computes with interfaces, routes, aliases and attributes, and a cluster; returns the computes' names."""
     names = [f"compute-{rack}-{rank}" for rank in range(number)]
     for rank, name in enumerate(names):
-        site.rocks("add", "host", name)
+        site.rocks("add host", name)
         mac = f"52:54:00:01:{rack:02x}:{rank:02x}"
         site.rocks(
-            "add",
-            "host",
-            "interface",
-            name,
-            "eth0",
-            f"ip=10.1.{rack}.{rank + 1}",
-            "subnet=private",
-            f"mac={mac}",
+            "add host interface", name, "eth0", f"ip=10.1.{rack}.{rank + 1}", "subnet=private", f"mac={mac}"
         )
-        site.rocks("add", "host", "alias", name, f"alias-{rack}-{rank}")
-    site.done("add", "host", "route", *names, "10.2.0.0", "private", "netmask=255.255.0.0")
-    site.done("set", "host", "attr", *names, "colour", "blue")
-    site.done("add", "cluster", f"203.0.113.{ip}", str(number))
+        site.rocks("add host alias", name, f"alias-{rack}-{rank}")
+    site.done("add host route", *names, "10.2.0.0", "private", "netmask=255.255.0.0")
+    site.done("set host attr", *names, "colour", "blue")
+    site.done("add cluster", f"203.0.113.{ip}", str(number))
     return names
 
 
@@ -72,7 +62,7 @@ def test_reading_takes_as_many_statements_for_a_large_site_as_for_a_small_one(vm
         for path, documentation in documented()
         if path[0] in READING and (line := of_everything(path, documentation)) is not None
     ]
-    vm_site.done("add", "route", "10.3.0.0", "private", "netmask=255.255.0.0")
+    vm_site.done("add route 10.3.0.0 private netmask=255.255.0.0")
     grow(vm_site, 1, 10, 1)
     small = {path: vm_site.rocks(*line) for path, line in commands}
     grow(vm_site, 2, 11, 12)
@@ -105,11 +95,11 @@ def test_changing_many_hosts_takes_as_many_statements_as_one(vm_site: Site) -> N
 
 
 def test_a_cluster_takes_as_many_statements_for_many_computes_as_for_one(vm_site: Site) -> None:
-    few = vm_site.rocks("add", "cluster", "203.0.113.20", "1", "fe-name=few", "cluster-naming=yes")
-    many = vm_site.rocks("add", "cluster", "203.0.113.21", "40", "fe-name=many", "cluster-naming=yes")
+    few = vm_site.rocks("add cluster 203.0.113.20 1 fe-name=few cluster-naming=yes")
+    many = vm_site.rocks("add cluster 203.0.113.21 40 fe-name=many cluster-naming=yes")
     assert (few.status, many.status) == (0, 0)
     assert many.statements <= few.statements <= 20
-    removed = [vm_site.rocks("remove", "cluster", name) for name in ("few", "many")]
+    removed = [vm_site.rocks("remove cluster", name) for name in ("few", "many")]
     assert [ended.status for ended in removed] == [0, 0]
     assert removed[1].statements <= removed[0].statements
 
@@ -130,9 +120,9 @@ def test_a_selector_of_500_hosts_takes_as_many_statements_as_one_host(site: Site
         one = site.rocks(*arguments, "compute-0-0", *end)
         site.change("DELETE FROM node_routes")
         if arguments[0] == "add" and end[0] == "colour":
-            site.done("remove", "host", "attr", "compute-0-0", "colour")
+            site.done("remove host attr compute-0-0 colour")
         if arguments[0] == "remove":
-            site.done("add", "host", "attr", "compute-0-0", *end, "blue")
+            site.done("add host attr compute-0-0", *end, "blue")
         many = site.rocks(*arguments, "compute-%", *end)
         assert (one.status, many.status, many.err) == (0, 0, ""), arguments
         assert many.statements <= one.statements, arguments

@@ -1,4 +1,4 @@
-"""The zones of DNS. What BIND's own programs make of them is in tests/system/commands/test_names.py."""
+"""The zones of DNS. What BIND's own programs make of them is in tests/system/commands/site/test_names.py."""
 
 from rocks.cluster.records import Network
 from rocks.cluster.site_names import NamedInterface, name_addresses

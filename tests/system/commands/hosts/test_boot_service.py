@@ -1,0 +1,234 @@
+"""The files of the boot service follow the database; a real dnsmasq reads its configuration."""
+
+import gzip
+import os
+import subprocess  # noqa: TID251 - the service is started and ended as a process
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rocks.actions import message_broker
+from rocks.actions.installation_service import make_first_stage_service
+from rocks.process import run, run_checked
+from tests.system.commands.conftest import Site
+from tests.system.commands.hosts.test_installation_service import pki  # noqa: F401
+
+CHECKOUT = Path(__file__).parents[4]
+ADDRESS = "10.1.0.1"
+HEAD_MAC, HOST, MAC = "52:54:00:00:00:01", "vmc-0-0", "52:54:00:00:00:03"
+DEVICE, FAR = "boot0", "boot1"
+
+
+@pytest.fixture
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """Folders for TFTP and for the running service, which dnsmasq's user can enter."""
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder != Path("/") and not folder.stat().st_mode & 0o1:
+            folder.chmod(folder.stat().st_mode | 0o11)
+    found = (tmp_path / "tftp", tmp_path / "run")
+    monkeypatch.setenv("ROCKS_BOOT_FOLDER", str(found[0]))
+    monkeypatch.setenv("ROCKS_BOOT_RUN_FOLDER", str(found[1]))
+    return found
+
+
+@pytest.fixture
+def network() -> Iterator[None]:
+    """The network private: a device with the frontend's address, and the other end of the wire."""
+    run_checked(
+        ["ip", "link", "add", DEVICE, "type", "veth", "peer", "name", FAR, "address", MAC],
+        deadline_seconds=10,
+    )
+    run_checked(["ip", "address", "add", f"{ADDRESS}/16", "dev", DEVICE], deadline_seconds=10)
+    for device in (DEVICE, FAR):
+        run_checked(["ip", "link", "set", device, "up"], deadline_seconds=10)
+    yield
+    run(["ip", "link", "del", DEVICE], deadline_seconds=10)  # it may have gone with its other end
+
+
+@pytest.fixture
+def served(vm_site: Site, pki: Path, folders: tuple[Path, Path], network: None) -> Site:  # noqa: F811
+    """A site with the boot service's files; the distribution has an installer."""
+    installer = folders[0].parent / "export/install/rocks-dist/x86_64/installer"
+    installer.mkdir(parents=True)
+    (installer / "vmlinuz").write_text("kernel")
+    (installer / "installer.img").write_text("image")
+    (installer / "root.tar.zst").write_text("root")
+    (installer / "root.sha256").write_text(f"{'0' * 64}  root.tar.zst\n")
+    vm_site.done("set attr Kickstart_DistroDir", str(folders[0].parent / "export"))
+    folders[0].mkdir()
+    vm_site.done("sync config")
+    return vm_site
+
+
+def _script(folders: tuple[Path, Path], mac: str = MAC) -> str:
+    return (folders[0] / f"hosts/{mac.replace(':', '-')}.ipxe").read_text()
+
+
+def test_the_next_boot_is_written_at_once(served: Site, folders: tuple[Path, Path]) -> None:
+    tftp, running = folders
+    assert (running / "hosts").read_text() == f"{MAC},10.1.0.2,{HOST}\n52:54:00:00:00:04,10.1.0.3,vmc-0-1\n"
+    assert sorted(path.name for path in tftp.glob("hosts/*")) == [
+        "52-54-00-00-00-03.ipxe",
+        "52-54-00-00-00-04.ipxe",
+    ]
+    assert "sanboot" in _script(folders)
+    served.done("set host boot", HOST, "action=install")
+    assert "rocks.plan=https://10.1.0.1/install/plan" in _script(folders)
+    assert "sanboot" in _script(folders, "52:54:00:00:00:04")
+    served.done("set host boot", HOST, "action=os")
+    assert "sanboot" in _script(folders)
+    served.done("set host attr", HOST, "packaging", "rpm")
+    served.done("set host boot", HOST, "action=install")
+    assert "kernel tftp://10.1.0.1/vmlinuz ks kssendmac initrd=initrd.img\n" in _script(folders)
+    served.done("set host interface mac", HOST, "eth0", "52:54:00:00:00:33")
+    served.done("sync config")
+    assert not (tftp / "hosts/52-54-00-00-00-03.ipxe").exists()
+    assert "52:54:00:00:00:33,10.1.0.2" in (running / "hosts").read_text()
+    served.done("remove host vmc-0-1")
+    assert (running / "hosts").read_text() == f"52:54:00:00:00:33,10.1.0.2,{HOST}\n"
+    assert [path.name for path in tftp.glob("hosts/*")] == ["52-54-00-00-00-33.ipxe"]
+
+
+def test_a_host_that_gets_no_answer_is_named(served: Site) -> None:
+    served.done("add host compute-0-9")
+    ended = served.rocks("set host boot compute-0-9", HOST, "action=install")
+    assert ended.status == 0 and len(ended.err.splitlines()) == 1
+    assert ended.err.startswith("compute-0-9 has no IP and MAC address on the network private")
+    served.done("set host boot compute-0-9 action=os")
+
+
+def test_the_frontend_is_not_installed_by_itself(served: Site, folders: tuple[Path, Path]) -> None:
+    """Nor with the others, by a wildcard."""
+    for selectors in (["head"], ["%"], [HOST, "localhost"]):
+        message = served.refused("set host boot", *selectors, "action=install")
+        assert message.startswith("head is this machine, which installs the others")
+    served.done("set host boot head action=os")
+
+
+def test_an_installer_that_the_distribution_lost_is_not_served(
+    served: Site, folders: tuple[Path, Path]
+) -> None:
+    """The os roll was disabled, and the distribution made again."""
+    copies = [folders[0] / "installer" / name for name in ("vmlinuz", "installer.img")]
+    assert all(copy.is_file() for copy in copies)
+    sources = folders[0].parent / "export/install/rocks-dist/x86_64/installer"
+    (sources / "vmlinuz").unlink()
+    (sources / "installer.img").unlink()
+    for removed in (True, False):
+        lines = served.rocks("sync config").err.splitlines()
+        assert len(lines) == 2
+        for line, copy in zip(lines, copies, strict=True):
+            assert f"{sources / copy.name} is not there, so no host can be installed" in line
+            assert (f"removed the old {copy}" in line) == removed
+        assert not any(copy.exists() for copy in copies)
+
+
+def test_first_stage_files_are_copied(served: Site, folders: tuple[Path, Path]) -> None:
+    tftp = folders[0]
+    assert (tftp / "installer/vmlinuz").read_text() == "kernel"
+    assert b"BEGIN CERTIFICATE" in gzip.decompress((tftp / "installer/site.img").read_bytes())
+    assert (tftp / "undionly.kpxe").stat().st_size > 50_000 < (tftp / "snponly.efi").stat().st_size
+    assert all(path.stat().st_mode & 0o4 for path in tftp.rglob("*"))
+    report = served.done("report host dhcpd")
+    assert f"interface={DEVICE}\n" in report and f"{MAC},10.1.0.2,{HOST}\n" in report
+    done = run(["dnsmasq", "--test", f"--conf-file={folders[1]}/dnsmasq.conf"], deadline_seconds=10)
+    assert done.exit_status == 0, done.error_text
+
+
+def test_first_stage_files_by_plain_http(served: Site) -> None:
+    log: list[str] = []
+    server = make_first_stage_service(served.database, log.append)
+    assert server is not None
+    with server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        assert make_first_stage_service(served.database, log.append) is None
+        assert "port 80: Address already in use: machines fetch kernel and installer by TFTP" in log[0]
+        place = f"http://{ADDRESS}/install/boot"
+        found = [
+            run(["curl", "-s", "--path-as-is", "-w", "%{http_code}", *more], deadline_seconds=20).text
+            for more in (
+                [f"{place}/vmlinuz"],
+                ["-r", "1-2", f"{place}/installer.img"],
+                [f"{place}/../vmlinuz"],
+                [f"{place}/root.tar.zst"],
+                ["-d", "x", f"{place}/vmlinuz"],
+                [f"http://{ADDRESS}/install/plan"],
+            )
+        ]
+        server.shutdown()
+        thread.join()
+    assert found[:2] == ["kernel200", "ma206"]
+    assert all(one.endswith("404") for one in found[2:])
+
+
+def test_a_machine_that_is_not_on_the_network_private_serves_nothing(
+    vm_site: Site, folders: tuple[Path, Path]
+) -> None:
+    refused = vm_site.refused("start service boot")
+    assert "no device of this machine has the address 10.1.0.1" in refused
+    ended = vm_site.rocks("sync config")
+    assert ended.status == 0 and "systemctl enable --now rocks-boot" in ended.err
+    assert not folders[0].exists()
+
+
+def test_a_frontend_without_a_certificate_begins_no_service(
+    vm_site: Site, folders: tuple[Path, Path], network: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(message_broker, "AUTHORITY_FOLDER", str(tmp_path / "none"))
+    vm_site.done("set attr Kickstart_PrivateHostname head")
+    refused = vm_site.refused("start service boot")
+    assert "head has no certificate: run `rocks add host certificate head` first" in refused
+    assert not folders[0].exists() and not folders[1].exists()
+
+
+def test_dnsmasq_answers_known_hosts_only(
+    served: Site,
+    pki: Path,  # noqa: F811
+    folders: tuple[Path, Path],
+    cluster_environment: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    start = (
+        "import sys; from rocks.actions import message_broker; from rocks.cli.main import main; "
+        f"message_broker.AUTHORITY_FOLDER = {str(pki)!r}; sys.exit(main(['start', 'service', 'boot']))"
+    )
+    environment = {**os.environ, **cluster_environment, "PYTHONPATH": str(CHECKOUT / "src")}
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen([sys.executable, "-c", start], env=environment, stderr=log)
+    try:
+        _wait(lambda: (folders[1] / "dnsmasq.pid").exists(), tmp_path / "log")
+        assert _lease() == "10.1.0.2"
+        served.done("set host interface mac", HOST, "eth0", "52:54:00:00:00:99")
+        served.done("sync config")
+        assert _lease() == ""
+        served.done("set host interface mac", HOST, "eth0", MAC)
+        served.done("set host boot", HOST, "action=install")
+        assert _lease() == "10.1.0.2"
+        fetched = run(["curl", "-s", f"tftp://{ADDRESS}/hosts/52-54-00-00-00-03.ipxe"], deadline_seconds=20)
+        assert fetched.text == _script(folders)
+    finally:
+        process.terminate()
+        assert process.wait(120) == 0, (tmp_path / "log").read_text()
+
+
+def _wait(condition: object, log: Path) -> None:
+    deadline = time.monotonic() + 30
+    assert callable(condition)
+    while not condition():
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.1)
+
+
+def _lease() -> str:
+    """The address that the other end of the wire gets, or ''."""
+    done = run(
+        ["busybox", "udhcpc", "-f", "-q", "-n", "-t", "3", "-T", "1", "-i", FAR, "-s", "/bin/true"],
+        deadline_seconds=30,
+    )
+    fields = done.error_text.split()
+    return fields[fields.index("lease") + 2].rstrip(",") if "obtained" in fields else ""

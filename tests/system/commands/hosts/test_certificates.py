@@ -1,0 +1,281 @@
+"""Certificates of hosts: issued, listed, deployed, revoked; this machine has no broker."""
+
+import json
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from rocks.actions import certificates, message_broker
+from rocks.errors import HostError, RocksError
+from rocks.hosts.broker import BrokerSettings
+from rocks.hosts.settings import FleetSettings, HostAddress
+from rocks.hosts.x509 import CertificateSpec, read_revoked_list
+from tests.system.commands.conftest import Site
+
+
+@pytest.fixture
+def pki(vm_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The authority's folder in these tests."""
+    monkeypatch.setattr(message_broker, "AUTHORITY_FOLDER", str(tmp_path / "authority"))
+    monkeypatch.setattr(
+        message_broker, "read_broker_settings", lambda: BrokerSettings("/nowhere/rabbitmqctl")
+    )
+    return tmp_path / "authority"
+
+
+def test_issue_list_and_revoke(vm_site: Site, pki: Path) -> None:
+    out = vm_site.done("add host certificate vmc-0-0 vmc-0-1 days=100")
+    assert out.startswith("vmc-0-0: certificate ") and out.count("\n") == 2
+    first, second = vm_site.done("list host certificate output-header=no").splitlines()
+    assert first.startswith("vmc-0-0:") and first.endswith("not deployed")
+    assert second.split()[1] in out
+    assert vm_site.done("list host certificate head") == ""
+    assert "certificate" in vm_site.done("remove host certificate vmc-0-0")
+    assert vm_site.done("remove host certificate vmc-0-0") == ""
+    assert vm_site.done("list host certificate output-header=no").startswith("vmc-0-1:")
+
+
+def test_a_removed_host_has_no_certificate(vm_site: Site, pki: Path) -> None:
+    vm_site.done("add host certificate vmc-0-1")
+    assert (
+        "the certificate of vmc-0-1 is revoked; run rocks sync host certificate"
+        in vm_site.rocks("remove host vmc-0-1").err
+    )
+    assert vm_site.done("list host certificate") == ""
+
+
+def test_deployment_to_this_machine(
+    vm_site: Site, pki: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host that does not answer does not delay the other, and its old certificate stays."""
+    vm_site.done("set attr Kickstart_PrivateHostname head")
+    vm_site.done("add host certificate head")
+    monkeypatch.setattr(certificates, "NODE_FOLDER", str(tmp_path / "there"))
+
+    def deploy_result() -> dict[str, object]:
+        return dict(certificates.deploy_certificates(vm_site.database, ["head", "vmc-0-0"]))
+
+    result = deploy_result()
+    assert result["head"] == [] and isinstance(result["vmc-0-0"], RocksError)
+    assert "rocks add host certificate vmc-0-0" in str(result["vmc-0-0"])
+    modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in (tmp_path / "there").iterdir()}
+    assert modes == {"node.pem": 0o600, "ca.crt": 0o644, "revoked.pem": 0o644}
+    assert "good" in vm_site.done("list host certificate head")
+    before = (tmp_path / "there" / "node.pem").read_bytes()
+    old = vm_site.done("list host certificate output-col=serial output-header=no").strip()
+    vm_site.done("add host certificate head replace=yes")
+    (listed,) = deploy_result()["head"]  # type: ignore[misc]
+    assert listed.serial_text == old
+    assert (tmp_path / "there" / "node.pem").read_bytes() != before
+
+
+def test_the_revocation_list_is_deployed_to_all_nodes(
+    vm_site: Site, pki: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To nodes with a certificate; an unreachable one is a warning. Their other files do not change."""
+    vm_site.done("set attr Kickstart_PrivateHostname head")
+    vm_site.done("add host certificate head vmc-0-0 vmc-0-1")
+    there = tmp_path / "there"
+    monkeypatch.setattr(certificates, "NODE_FOLDER", str(there))
+    dict(certificates.deploy_certificates(vm_site.database, ["head"]))
+    message_broker.node_authority().settle("vmc-0-1")
+    before = {file.name: file.read_bytes() for file in there.iterdir()}
+    ended = vm_site.rocks("remove host certificate vmc-0-0")
+    assert ended.status == 3
+    assert "Warning: vmc-0-1 has no current revocation list" in ended.err
+    assert "rocks sync host certificate vmc-0-1" in ended.err
+    after = {file.name: file.read_bytes() for file in there.iterdir()}
+    assert [name for name in after if after[name] != before[name]] == ["revoked.pem"]
+    assert after.keys() == before.keys()
+
+
+@pytest.fixture
+def deployed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folders of certificates of hosts, by name; vmc-0-1 does not answer."""
+
+    def deploy(host: HostAddress, settings: FleetSettings, files: Mapping[str, bytes], folder: str) -> None:
+        if host.name == "vmc-0-1":
+            raise HostError("it is off")
+        there = tmp_path / "hosts" / host.name
+        there.mkdir(parents=True, exist_ok=True)
+        for name, data in files.items():
+            (there / name).write_bytes(data)
+
+    monkeypatch.setattr(certificates, "deploy", deploy)
+    return tmp_path / "hosts"
+
+
+def revoked_at(deployed: Path, node: str) -> set[int]:
+    """Serial numbers in the node's revocation list."""
+    return {serial for serial, _ in read_revoked_list((deployed / node / "revoked.pem").read_bytes())}
+
+
+def test_all_nodes_get_the_list_when_a_renewed_certificate_is_deployed(
+    vm_site: Site, pki: Path, deployed: Path
+) -> None:
+    """The renewed host as well: the list that came with its certificate is older."""
+    both = ("head", "vmc-0-0")
+    vm_site.done("add host certificate", *both, "vmc-0-1")
+    vm_site.done("sync host certificate", *both)
+    message_broker.node_authority().settle("vmc-0-1")
+    old = message_broker.node_authority().certificates()["vmc-0-0"]
+    before = (deployed / "head" / "node.pem").read_bytes()
+    vm_site.done("add host certificate vmc-0-0 replace=yes")
+    assert revoked_at(deployed, "head") == set()
+    ended = vm_site.rocks("sync host certificate vmc-0-0")
+    assert ended.status == 3
+    assert ended.out == f"vmc-0-0: has its certificate; {old.serial_text} is revoked\n"
+    (line,) = ended.err.splitlines()
+    assert line.startswith("Warning: vmc-0-1 has no current revocation list") and "it is off" in line
+    assert [revoked_at(deployed, node) for node in both] == [{old.serial}] * 2
+    assert (deployed / "head" / "node.pem").read_bytes() == before
+    # nothing was revoked: no other host is contacted
+    assert vm_site.done("sync host certificate vmc-0-0") == "vmc-0-0: has its certificate\n"
+
+
+def test_a_node_whose_new_certificate_is_not_deployed_gets_the_list(
+    vm_site: Site, pki: Path, deployed: Path
+) -> None:
+    """It still uses the one before."""
+    vm_site.done("add host certificate head vmc-0-0")
+    vm_site.done("sync host certificate head vmc-0-0")
+    vm_site.done("add host certificate head replace=yes")
+    removed = message_broker.node_authority().certificates()["vmc-0-0"]
+    vm_site.done("remove host certificate vmc-0-0")
+    assert revoked_at(deployed, "head") == {removed.serial}
+
+
+def test_the_list_is_deployed_even_if_the_broker_does_not_answer(
+    vm_site: Site, pki: Path, deployed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = BrokerSettings("/bin/false", str(tmp_path / "broker"), str(os.getgid()))
+    vm_site.done("add host certificate head vmc-0-0")
+    vm_site.done("sync host certificate head vmc-0-0")
+    removed = message_broker.node_authority().certificates()["vmc-0-0"]
+    monkeypatch.setattr(message_broker, "read_broker_settings", lambda: broken)
+    assert "their connections to the broker stay open, since the broker did not answer" in vm_site.refused(
+        "remove host certificate vmc-0-0"
+    )
+    assert revoked_at(deployed, "head") == {removed.serial}
+
+
+def test_a_broker_on_another_host_is_not_set_up_here(vm_site: Site, pki: Path, deployed: Path) -> None:
+    """The error names the attribute, the remedy and the files; `remove` names the command for the other broker."""
+    vm_site.done("set attr RABBITMQ_Server mq.example.org")
+    message = vm_site.refused("sync broker")
+    assert "the attribute RABBITMQ_Server puts the message broker on mq.example.org" in message
+    assert "this command sets up head only" in message and "crls/HASH.r0" in message
+    assert "rocks remove attr RABBITMQ_Server" in message and message_broker.BROKER_GUIDE in message
+    assert len(message.split()) <= 45
+    vm_site.done("add host certificate head vmc-0-0")
+    name = message_broker.node_authority().list_file_name()
+    assert f"revoked.pem becomes crls/{name}" in vm_site.refused("sync broker")
+    ended = vm_site.rocks("remove host certificate vmc-0-0")
+    assert ended.status == 0 and "run there: rabbitmqctl delete_user vmc-0-0" in ended.err
+    vm_site.set_as_before("RABBITMQ_Server", "a b")
+    message = vm_site.refused("sync broker")
+    assert "the attribute RABBITMQ_Server of host head is not valid" in message
+    vm_site.done("set attr RABBITMQ_Server HEAD")
+    assert "this machine has no message broker" in vm_site.refused("sync broker")
+
+
+def test_definitions_for_a_broker_on_another_host(vm_site: Site) -> None:
+    """A user for each host with a role, though none has a certificate yet."""
+    found = json.loads(vm_site.done("report broker definitions=yes"))
+    assert [user["name"] for user in found["users"]] == ["head", "vmc-0-0", "vmc-0-1"]
+    assert {policy["name"] for policy in found["policies"]} >= {"img-storage-requests"}
+
+
+def test_refusals(vm_site: Site, pki: Path) -> None:
+    assert "must supply at least one host" in vm_site.refused("add host certificate")
+    assert 'cannot resolve host "nobody"' in vm_site.refused("add host certificate nobody")
+    for days in ("0", "3651", "x", "-1"):
+        assert "days" in vm_site.refused("add host certificate vmc-0-0", f"days={days}")
+    assert not pki.exists()
+    vm_site.done("add host certificate vmc-0-0")
+    message = vm_site.refused("add host certificate vmc-0-0 vmc-0-1")
+    assert "vmc-0-0 has a certificate until" in message and "replace=yes" in message
+    assert "vmc-0-1" not in vm_site.done("list host certificate")
+    assert "this machine has no message broker" in vm_site.refused("sync broker")
+
+
+def test_report_broker(vm_site: Site) -> None:
+    out = vm_site.done("report broker address=10.1.0.1")
+    assert '<file name="/etc/rabbitmq/rabbitmq.conf">\nlisteners.tcp = none\n' in out
+    assert '{ssl_listeners, [{"10.1.0.1", 5671}]}' in out
+    assert "[rabbitmq_auth_mechanism_ssl].\n" in out
+    for address in ("foo", "10.1.0", '10.1.0.1", 5671}]}'):
+        message = vm_site.refused("report broker", f"address={address}")
+        assert message.startswith("address must be an IP address of this machine")
+
+
+def test_virtual_machines_get_no_certificate(vm_site: Site, pki: Path) -> None:
+    """A selector that also matches tenants' machines is an error for all hosts: nothing is made."""
+    vm_site.done("add cluster 203.0.113.9 1 fe-name=blue cluster-naming=yes")
+    vm_site.done("add host compute-0-0 membership=Compute")
+    for names in (("frontend",), ("vmc-0-0", "blue"), ("%",)):
+        message = vm_site.refused("add host certificate", *names)
+        assert "no certificate is issued: " in message and "blue is a virtual machine" in message
+        assert "; name physical hosts: rocks add host certificate HOST" in message
+        assert "vmc-0-0 is" not in message
+    assert "compute-0-0 is neither a NAS" in vm_site.refused("add host certificate compute-0-0")
+    assert not pki.exists()
+    vm_site.done("set attr RABBITMQ_Server compute-0-0")
+    assert vm_site.done("add host certificate compute-0-0").startswith("compute-0-0: certificate ")
+
+
+def test_existing_certificates_of_virtual_machines_are_listed_and_removed(
+    vm_site: Site, pki: Path, deployed: Path
+) -> None:
+    """Those of an earlier version: not deployed again, no user of the broker, and revoked like all others."""
+    vm_site.done("add cluster 203.0.113.9 1 fe-name=blue cluster-naming=yes")
+    vm_site.done("add host certificate head")
+    message_broker.node_authority().issue(CertificateSpec("blue", ["blue"], [], 100))
+    listed = vm_site.done("list host certificate output-header=no").splitlines()
+    assert listed[0].startswith("blue:") and listed[0].split()[-2:] == ["not", "allowed"]
+    ended = vm_site.rocks("sync host certificate head blue")
+    assert ended.status == 3 and "head: has its certificate" in ended.out
+    assert "Error: blue: it must have no certificate" in ended.err
+    assert not (deployed / "blue").exists()
+    assert "blue" not in [
+        user["name"] for user in json.loads(vm_site.done("report broker definitions=yes"))["users"]
+    ]
+    vm_site.done("remove host certificate blue")
+    ended = vm_site.rocks("sync host certificate blue")
+    assert "must have no certificate" in ended.err and "rocks remove" not in ended.err, "it has none"
+    assert "blue" not in vm_site.done("list host certificate")
+
+
+def test_remove_host_checks_the_broker_before_it_changes_anything(
+    vm_site: Site, pki: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = BrokerSettings("/bin/false", str(tmp_path / "broker"), str(os.getgid()))
+    vm_site.done("add host certificate vmc-0-1")
+    monkeypatch.setattr(message_broker, "read_broker_settings", lambda: broken)
+    assert "start it, then repeat this command" in vm_site.refused("remove host vmc-0-1 vmc-0-0")
+    assert "vmc-0-1" in vm_site.done("list host certificate")
+    assert message_broker.node_authority().bundle("vmc-0-1").pair
+    vm_site.done("remove host vmc-0-0")  # has no certificate: the broker is not asked
+    monkeypatch.setattr(
+        message_broker, "read_broker_settings", lambda: BrokerSettings("/nowhere/rabbitmqctl")
+    )
+    assert vm_site.rocks("remove host vmc-0-1").status == 0
+
+
+def test_a_broker_that_fails_while_hosts_are_removed_is_a_warning(
+    vm_site: Site, pki: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers the check and fails then: the hosts are removed, their certificates are revoked."""
+    program = tmp_path / "rabbitmqctl"
+    program.write_text("#!/bin/sh\ncase \"$*\" in *list_users*) echo '[]';; *) exit 69;; esac\n")
+    program.chmod(0o755)
+    settings = BrokerSettings(str(program), str(tmp_path / "broker"), str(os.getgid()))
+    vm_site.done("add host certificate vmc-0-1")
+    monkeypatch.setattr(message_broker, "read_broker_settings", lambda: settings)
+    ended = vm_site.rocks("remove host vmc-0-1")
+    assert ended.status == 0 and "then run `rocks sync broker`" in ended.err
+    assert vm_site.done("list host certificate") == ""
+    assert "vmc-0-1" not in vm_site.done("list host")

@@ -1,0 +1,233 @@
+"""Unknown machines on the network private become hosts."""
+
+import os
+import signal
+import socket
+import subprocess  # noqa: TID251 - the command is started and killed as a process
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rocks.database.connection import Database
+from rocks.hosts.network_boots import NetworkBoots
+from tests.system.commands.conftest import Site
+
+# fixtures
+from tests.system.commands.hosts.test_boot_service import CHECKOUT, FAR, folders, network, served  # noqa: F401
+from tests.system.commands.hosts.test_installation_service import pki  # noqa: F401
+from tests.unit.cluster.test_network_boots import frame
+
+
+class Discovery:
+    """A running `rocks discover host`."""
+
+    def __init__(self, environment: dict[str, str], *arguments: str) -> None:
+        start = f"import sys; from rocks.cli.main import main; sys.exit(main({['discover', 'host', *arguments]!r}))"
+        self.process = subprocess.Popen(
+            [sys.executable, "-u", "-c", start],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def ended(self) -> tuple[int, str, str]:
+        """Exit status, standard output and error, when it has ended."""
+        out, err = self.process.communicate(timeout=60)
+        return self.process.returncode, out, err
+
+    def kill(self) -> None:
+        """kill -9."""
+        self.process.kill()
+        self.process.communicate()
+
+
+@pytest.fixture
+def environment(cluster_environment: dict[str, str]) -> dict[str, str]:
+    """The environment of commands as processes."""
+    return {**os.environ, **cluster_environment, "PYTHONPATH": str(CHECKOUT / "src")}
+
+
+@pytest.fixture
+def wire() -> Iterator[socket.socket]:
+    """The other end of the network private."""
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as found:
+        found.bind((FAR, 0))
+        yield found
+
+
+def _mac(number: int) -> bytes:
+    return bytes.fromhex("5254aa") + number.to_bytes(3, "big")
+
+
+def _send(wire: socket.socket, site: Site, count: int, until: int, seconds: float = 60) -> None:
+    """Machines ask again and again until so many hosts are in the database."""
+    deadline = time.monotonic() + seconds
+    while _hosts(site) < until:
+        assert time.monotonic() < deadline, f"{_hosts(site)} hosts of {until}"
+        for number in range(count):
+            wire.send(frame(mac=_mac(number)))
+        time.sleep(0.3)
+
+
+def _hosts(site: Site) -> int:
+    site.database.rollback()
+    ((count,),) = site.database.rows("SELECT COUNT(*) FROM nodes WHERE Name LIKE 'compute-0-%'")
+    return int(count)
+
+
+def test_each_machine_becomes_one_host(
+    served: Site,  # noqa: F811
+    folders: tuple[Path, Path],  # noqa: F811
+    environment: dict[str, str],
+    wire: socket.socket,
+) -> None:
+    served.done("add host compute-0-1")
+    discovery = Discovery(environment, "count=3", "timeout=60")
+    _send(wire, served, 3, 4)
+    assert discovery.ended() == (
+        0,
+        "52:54:aa:00:00:00 is compute-0-0, 10.1.255.254; to be installed\n"
+        "52:54:aa:00:00:01 is compute-0-2, 10.1.255.253; to be installed\n"
+        "52:54:aa:00:00:02 is compute-0-3, 10.1.255.252; to be installed\n",
+        "Warning: no machine gets an address, since the boot service does not run: systemctl start rocks-boot\n"
+        "waiting for new machines on boot0; Ctrl-C ends it\n",
+    )
+    assert "52:54:aa:00:00:01,10.1.255.253,compute-0-2\n" in (folders[1] / "hosts").read_text()
+    assert "rocks.plan=" in (folders[0] / "hosts/52-54-aa-00-00-01.ipxe").read_text()
+    assert served.done("list host boot compute-0-2") == "ACTION \ninstall\n"
+    assert "compute-0-2: waiting" in served.done("list host install")
+    assert "eth0" in served.done("list host interface compute-0-2")
+
+
+def test_ten_thousand_machines_are_not_ten_thousand_hosts(
+    served: Site,  # noqa: F811
+    environment: dict[str, str],
+    wire: socket.socket,
+) -> None:
+    discovery = Discovery(environment, "per-minute=5")
+    _send(wire, served, 10_000, 5)
+    deadline = time.monotonic() + 60
+    while discovery.process.poll() is None and time.monotonic() < deadline:
+        wire.send(frame(mac=_mac(20_000)))
+        time.sleep(0.1)
+    status, out, err = discovery.ended()
+    assert (status, len(out.splitlines())) == (1, 5)
+    assert "more than 5 unknown machines asked within a minute" in err and "per-minute=20" in err
+    assert _hosts(served) == 5
+
+
+def test_a_second_one_is_informed_and_a_killed_one_leaves_whole_hosts(
+    served: Site,  # noqa: F811
+    folders: tuple[Path, Path],  # noqa: F811
+    environment: dict[str, str],
+    wire: socket.socket,
+) -> None:
+    discovery = Discovery(environment, "per-minute=500")
+    try:
+        _send(wire, served, 1, 1)
+        assert "another rocks discover host is running" in served.refused("discover host")
+        _send(wire, served, 200, 10)
+    finally:
+        discovery.kill()
+    count = _hosts(served)
+    for table in ("networks", "boot", "sec_installations"):
+        rows = served.database.rows(
+            f"SELECT COUNT(*) FROM nodes n JOIN {table} t ON t.Node = n.ID WHERE n.Name LIKE 'compute-0-%'"
+        )
+        assert rows == [(count,)], table
+    served.database.rollback()
+    second = Discovery(environment, "timeout=60", "per-minute=500")
+    _send(wire, served, count + 1, count + 1)
+    second.process.send_signal(signal.SIGINT)
+    status, out, _ = second.ended()
+    assert status == 0 and out.startswith(_mac(count).hex(":"))
+    assert len((folders[1] / "hosts").read_text().splitlines()) == count + 3
+
+
+def test_an_interrupt_after_the_commit_loses_no_line(
+    served: Site,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ctrl-C between the commit and the output: the host is printed, and no further one is added."""
+    commit, added = Database.commit, []
+
+    def commit_and_interrupt(database: Database) -> None:
+        commit(database)
+        if not added and _hosts(served):
+            added.append(True)
+            signal.raise_signal(signal.SIGINT)
+
+    machines = (_mac(number).hex(":") for number in range(1, 9))
+    monkeypatch.setattr(NetworkBoots, "next", lambda boots, seconds: next(machines))
+    monkeypatch.setattr(Database, "commit", commit_and_interrupt)
+    ended = served.rocks("discover host timeout=60")
+    assert (ended.status, ended.out) == (
+        0,
+        "52:54:aa:00:00:01 is compute-0-0, 10.1.255.254; to be installed\n",
+    )
+    assert _hosts(served) == 1
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_hosts_that_were_not_found_are_an_error(
+    served: Site,  # noqa: F811
+    environment: dict[str, str],
+    wire: socket.socket,
+) -> None:
+    discovery = Discovery(environment, "count=2", "timeout=5")
+    _send(wire, served, 1, 1)
+    status, out, err = discovery.ended()
+    assert (status, len(out.splitlines())) == (1, 1)
+    assert "Error: 1 of 2 hosts were found in 5 seconds" in err
+    assert Discovery(environment, "timeout=1").ended()[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "fault"),
+    [
+        ("root.tar.zst", None, "has no root archive with its checksum: add the os roll"),
+        ("vmlinuz", None, "which is not that of the distribution rocks-dist: rocks sync config"),
+        (
+            "installer.img",
+            "a newer one",
+            "which is not that of the distribution rocks-dist: rocks sync config",
+        ),
+    ],
+)
+def test_what_keeps_new_machines_from_being_installed_is_a_warning(
+    served: Site,  # noqa: F811
+    folders: tuple[Path, Path],  # noqa: F811
+    environment: dict[str, str],
+    name: str,
+    content: str | None,
+    fault: str,
+) -> None:
+    path = folders[0].parent / "export/install/rocks-dist/x86_64/installer" / name
+    if content is None:
+        path.unlink()
+    else:
+        path.write_text(content)
+    status, _, err = Discovery(environment, "timeout=1").ended()
+    assert status == 0 and "Warning: no host can be installed yet: " in err and fault in err
+
+
+def test_what_is_invalid_is_refused_before_anything_is_waited_for(
+    vm_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROCKS_BOOT_FOLDER", str(tmp_path / "none"))
+    for arguments, message in (
+        ([], "systemctl enable --now rocks-boot"),
+        (["appliance=toaster"], 'there is no appliance "toaster"'),
+        (["appliance=network"], "machines of the appliance network are not installed"),
+        (["appliance=frontend"], "a frontend is not installed by another one"),
+        (["rank=65535"], 'rank "65535" must be an integer from 0 to 65534'),
+        (["count=0"], 'count "0" must be'),
+        (["timeout=soon"], 'timeout "soon" must be'),
+        (["rack=-1"], 'rack "-1" must be'),
+        (["per-minute=0"], 'per-minute "0" must be'),
+    ):
+        assert message in vm_site.refused("discover host", *arguments), arguments

@@ -1,0 +1,166 @@
+"""`rocks report host profile`: one host's script from its attributes, or an error of one line."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rocks.actions import message_broker
+from rocks.hosts.authority import Authority
+from rocks.process import run
+from tests.system.commands.conftest import Site
+from tests.system.commands.test_generated_text import generated, text
+
+REPORT = ("report", "host", "profile")
+
+
+@pytest.fixture
+def hosts(vm_site: Site) -> Site:
+    """The site with NAS nas-0-0 and a virtual machine."""
+    vm_site.done("add host nas-0-0 'membership=NAS Appliance' rack=0 rank=0")
+    vm_site.done("set host attr nas-0-0 img_zpools tank,fast")
+    vm_site.done("add host vm vmc-0-0 'membership=Hosted VM' name=web")
+    return vm_site
+
+
+def nodes_of(script: str) -> list[str]:
+    """The nodes that a script names, without those for installers."""
+    (line,) = [line for line in script.splitlines() if line.startswith("# Nodes: ")]
+    names = line.removeprefix("# Nodes: ").split(", ")
+    return [name for name in names if not name.startswith("installer")]
+
+
+def test_each_profile_follows_the_attributes_of_its_host(hosts: Site) -> None:
+    nas = hosts.done(*REPORT, "nas-0-0")
+    assert nodes_of(nas) == [
+        "base",
+        "client",
+        "img-storage-base",
+        "zfs",
+        "img-storage-scans",
+        "img-storage-nas",
+        "nas",
+    ]
+    assert '[{"name": "nas-0-0", "frontend_name": "head", "network": "local"' in nas
+    assert "-A ROCKS-STORAGE -s 10.1.0.0/16 -j RETURN" in nas
+    assert "for pool in tank fast; do" in nas
+
+    roles = ["base", "network", "client", "kvm-base"]
+    images = ["img-storage-base", "img-storage-scans", "img-storage-vm"]
+    assert sorted(nodes_of(hosts.done(*REPORT, "vmc-0-0"))) == sorted(roles + images)
+    hosts.done("set host attr vmc-0-0 img_storage_vm false")
+    assert nodes_of(hosts.done(*REPORT, "vmc-0-0")) == roles
+    hosts.done("set host attr vmc-0-0 kvm no")
+    assert nodes_of(hosts.done(*REPORT, "vmc-0-0")) == roles[:3]
+    hosts.done("set host attr vmc-0-0 host_network no")
+    assert nodes_of(hosts.done(*REPORT, "vmc-0-0")) == ["base", "client"]
+    hosts.done("set host attr head kvm false")
+    assert nodes_of(hosts.done(*REPORT, "head")) == [
+        "base",
+        "server",
+        "img-storage",
+        "nucleus",
+        "img-storage-base",
+    ]
+
+
+def test_a_host_gets_its_packages_from_the_distribution_that_is_built_for_it(
+    hosts: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the site's authority; not before both are there, and never the frontend itself."""
+    monkeypatch.setattr(message_broker, "AUTHORITY_FOLDER", str(tmp_path / "authority"))
+    hosts.done("set attr Kickstart_DistroDir", str(tmp_path))
+    release = tmp_path / "install/rocks-dist/x86_64/Debian/dists/rocks-dist/Release"
+    assert "distribution" not in "".join(nodes_of(hosts.done(*REPORT, "nas-0-0")))
+    release.parent.mkdir(parents=True)
+    release.write_text("Suite: rocks-dist\n")
+
+    waiting = hosts.done(*REPORT, "nas-0-0")
+    assert "distribution-problem" in nodes_of(waiting)
+    assert "the frontend has no certificate: rocks add host certificate head" in waiting
+    assert "rocks-imgstorage-nas" not in next(
+        line for line in waiting.splitlines() if line.startswith("rocks_packages_deb ")
+    )
+
+    (tmp_path / "authority").mkdir()
+    Authority(tmp_path / "authority").ensure("Site")
+    served = hosts.done(*REPORT, "nas-0-0")
+    assert nodes_of(served)[0] == "distribution"
+    assert "URIs: https://10.1.0.1/install/distro/rocks-dist/x86_64/Debian\nSuites: rocks-dist\n" in served
+    assert (tmp_path / "authority/ca.crt").read_text() in served
+    assert served.index("rocks.sources") < served.index("\nrocks_packages_deb ")
+    assert "rocks-imgstorage-nas" in next(
+        line for line in served.splitlines() if line.startswith("rocks_packages_deb ")
+    )
+    assert "distribution" not in "".join(nodes_of(hosts.done(*REPORT, "head")))
+
+    hosts.done("set host attr nas-0-0 packaging rpm")
+    assert "distribution" not in "".join(nodes_of(hosts.done(*REPORT, "nas-0-0"))), "it has no rpm packages"
+    hosts.set_as_before("Kickstart_PrivateKickstartHost", "10.1.1.1/../..\n$(reboot)")
+    hosts.done("set host attr nas-0-0 packaging deb")
+    assert "has no address from which hosts get its distribution" in hosts.done(*REPORT, "nas-0-0")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ((), "must supply one host"),
+        (("vmc-0-0", "vmc-0-1"), "takes {host}, but 2 arguments are given"),
+        (("nosuch",), 'cannot resolve host "nosuch"'),
+        (("web",), "host web has no profile: its appliance hosted-vm has no root in the graph"),
+        (("nas-0-0", "basedir=/nowhere"), "/nowhere is no base folder: it has no folder graphs"),
+        (("nas-0-0", "gen=kgen"), "gen"),
+    ],
+)
+def test_a_host_without_a_profile_is_an_error_of_one_line(
+    hosts: Site, arguments: tuple[str, ...], line: str
+) -> None:
+    assert line in hosts.refused(*REPORT, *arguments)
+
+
+def test_another_graph_with_its_faults(hosts: Site, tmp_path: Path) -> None:
+    graph, node = tmp_path / "graphs/default/site.xml", tmp_path / "nodes/nas.xml"
+    for path in (graph, node):
+        path.parent.mkdir(parents=True)
+    arguments = (*REPORT, "nas-0-0", f"basedir={tmp_path}")
+    assert "no such graph default" in hosts.refused(*arguments)
+    graph.write_text('<graph><edge from="nas" to="extra" cond="site_wish"/></graph>')
+    assert 'cannot find node "nas"' in hosts.refused(*arguments)
+    node.write_text("<kickstart><post>echo &site_wish;</post></kickstart>")
+    assert "&site_wish; has no value here: the host has no attribute site_wish" in hosts.refused(*arguments)
+
+    hosts.done("set host attr nas-0-0 site_wish yes")
+    assert 'cannot find node "extra", which nas includes by' in hosts.refused(*arguments)
+    (tmp_path / "nodes/extra.xml").write_text("<kickstart>\n<ansible>x</ansible></kickstart>")
+    assert "extra.xml, line 2: the tag <ansible> is not supported here" in hosts.refused(*arguments)
+    (tmp_path / "nodes/extra.xml").write_text("<kickstart><post>true</post></kickstart>")
+    assert "echo yes" in hosts.done(*arguments)
+    assert nodes_of(hosts.done(*arguments)) == ["extra", "nas"]
+
+
+_ATTRIBUTES = (
+    "img_zpools",
+    "imgstorage-network",
+    "imgstorage-pool",
+    "packaging",
+    "release",
+    "img_storage_nas",
+    "arch",
+)
+
+
+@generated
+@given(attribute=st.sampled_from(_ATTRIBUTES), value=text)
+def test_any_text_in_an_attribute_makes_a_script_that_bash_reads_or_one_line(
+    hosts: Site, attribute: str, value: str
+) -> None:
+    if hosts.rocks("set host attr nas-0-0", f"attr={attribute}", f"value={value}").status:
+        return
+    ended = hosts.rocks(*REPORT, "nas-0-0")
+    hosts.done("remove host attr nas-0-0", attribute)
+    if ended.status:
+        assert (ended.status, ended.out, len(ended.err.splitlines())) == (1, "", 1), ended
+        return
+    read = run(["bash", "-n"], deadline_seconds=10, standard_input=ended.out.encode())
+    assert (read.exit_status, read.error_text) == (0, "")

@@ -1,0 +1,97 @@
+"""What `remove host` must not remove: the frontend, clusters, containers of machines, NASes with images."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.system.commands.conftest import Site
+
+
+@pytest.fixture
+def cluster(vm_site: Site) -> Site:
+    """The cluster `blue` with a frontend on head and two computes on the containers."""
+    vm_site.done("add cluster 203.0.113.9 2 fe-name=blue cluster-naming=yes vlan=9")
+    return vm_site
+
+
+@pytest.mark.parametrize("selector", ["%", "head", "frontend"])
+def test_the_frontend_of_the_site_stays(vm_site: Site, selector: str) -> None:
+    message = vm_site.refused("remove host", selector)
+    assert "host head is the frontend of the site and cannot be removed" in message
+
+
+def test_a_frontend_of_another_name_stays(vm_site: Site) -> None:
+    """Without the attribute that names it, the only physical host of that appliance is the frontend."""
+    vm_site.done("remove attr Kickstart_PrivateHostname")
+    assert "host head is the frontend of the site" in vm_site.refused("remove host head vmc-0-0")
+
+
+@pytest.mark.parametrize("names", [("blue",), ("blue", "vm-blue-0"), ("blue", "vm-blue-0", "vm-blue-1")])
+def test_the_frontend_of_a_cluster_goes_with_its_cluster_only(cluster: Site, names: tuple[str, ...]) -> None:
+    commands = [("remove", "host"), ("remove", "host", "vm")]
+    for command in commands[: 1 if len(names) == 3 else 2]:
+        message = cluster.refused(*command, *names)
+        assert (
+            "blue is the frontend of a virtual cluster" in message and "rocks remove cluster blue" in message
+        )
+    assert cluster.rocks("remove cluster blue").status == 0
+    assert cluster.database.rows("SELECT COUNT(*) FROM vm_nodes") == [(0,)]
+    assert cluster.database.rows("SELECT COUNT(*) FROM networks WHERE VlanID = 9") == [(0,)]
+
+
+def test_a_compute_of_a_cluster_may_go(cluster: Site) -> None:
+    assert cluster.rocks("remove host vm-blue-1").status == 0
+    assert "vm-blue-0" in cluster.done("list cluster blue")
+
+
+def test_the_container_of_a_stopped_machine_stays(vm_site: Site) -> None:
+    vm_site.done("add host vm vmc-0-1 membership=compute name=web")
+    message = vm_site.refused("remove host vmc-0-1")
+    assert "vmc-0-1 is the container of web" in message and "rocks set host vm web physnode=HOST" in message
+    vm_site.done("add host vm vmc-0-1 membership=compute name=other")
+    message = vm_site.refused("remove host vmc-0-1")
+    assert "is the container of web, other" in message and "rocks remove host vm web other" in message
+    assert vm_site.rocks("remove host vmc-0-1 web other").status == 0
+
+
+def test_a_nas_with_images_stays(vm_site: Site) -> None:
+    vm_site.done("add host vm vmc-0-1 membership=compute name=web")
+    vm_site.done("add host nas-0-0 'membership=NAS Appliance'")
+    vm_site.done("set host vm nas web nas=nas-0-0 zpool=tank")
+    message = vm_site.refused("remove host nas-0-0")
+    assert "nas-0-0 is the NAS of disks of web" in message and "rocks remove host vm nas web" in message
+    vm_site.done("remove host vm nas web")
+    vm_site.done("remove host nas-0-0")
+
+
+def test_checks_of_all_hooks_precede_the_work_of_the_first(
+    vm_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "remove" / "host"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text("")
+    (folder.parent / "__init__.py").write_text("")
+    log = tmp_path / "log"
+    (folder / "plugin_zebra.py").write_text(
+        "import rocks.commands\n"
+        "from rocks.errors import StateError\n"
+        "class Plugin(rocks.commands.Plugin):\n"
+        "    def precedes(self):\n"
+        "        return ['vm']\n"
+        "    def run_all(self, hosts):\n"
+        f"        open({str(log)!r}, 'w').write('ran')\n"
+    )
+    (folder / "plugin_last.py").write_text(
+        "import rocks.commands\n"
+        "from rocks.errors import StateError\n"
+        "class Plugin(rocks.commands.Plugin):\n"
+        "    def requires(self):\n"
+        "        return ['TAIL']\n"
+        "    def check_all(self, hosts):\n"
+        "        raise StateError(f'not {hosts[0]}')\n"
+        "    def run_all(self, hosts):\n"
+        "        raise AssertionError\n"
+    )
+    monkeypatch.setenv("ROCKS_TREES", str(tmp_path))
+    assert vm_site.refused("remove host vmc-0-0") == "not vmc-0-0"
+    assert not log.exists()

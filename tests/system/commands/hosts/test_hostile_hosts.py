@@ -1,0 +1,320 @@
+"""Commands among hosts that answer anything: a bad host neither ends the command for others nor reaches the screen.
+
+The hosts are played behind the interface of connections; `tests/contract/test_fleet.py` has faulty ones behind sshd.
+"""
+
+import dataclasses
+import json
+import os
+import pty
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from rocks.clock import Deadline
+from rocks.commands._framework import output
+from rocks.hosts.agent_line import AgentLine
+from rocks.hosts.connection import CommandOutput
+from rocks.hosts.fleet import Fleet
+from rocks.hosts.settings import FleetSettings, HostAddress
+from rocks.wire.agent import OperationOutcome, PerformReply, PerformRequest
+from rocks.wire.envelope import read_request, write_error, write_reply
+from rocks.wire.errors import AgentError
+from rocks.wire.facts import (
+    AdapterFact,
+    AdapterFacts,
+    AdaptersRequest,
+    DiskFact,
+    DomainFact,
+    FactsRequest,
+    HostFacts,
+)
+from rocks.wire.infiniband import InfinibandFacts, InfinibandRequest
+from rocks.wire.network import LinkOutcome, NetworkFacts, NetworkRequest, SyncLinksReply, SyncLinksRequest
+from tests.system.commands.conftest import Site
+
+EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e\x7f\r"
+"""Sets the title, clears the screen, in C0 and C1, reverses the direction of writing."""
+GB = 1024**3
+
+
+def honest(line: bytes) -> bytes:
+    """The reply of an idle host on which every operation succeeds."""
+    request = read_request(line)
+    if isinstance(request, FactsRequest):
+        disks = tuple(DiskFact(place.path, False, False, 0, 500 * GB, 400 * GB) for place in request.disks)
+        fenced = tuple(fence.name for fence in request.fences)
+        return write_reply(HostFacts("h", "6.1", "x86_64", 65536, 16, True, True, "kvm", (), disks, fenced))
+    if isinstance(request, PerformRequest):
+        return write_reply(PerformReply(tuple(OperationOutcome(o.name, True) for o in request.operations)))
+    if isinstance(request, SyncLinksRequest):
+        return write_reply(SyncLinksReply((LinkOutcome("eth0.9", "made"),)))
+    if isinstance(request, NetworkRequest):
+        return write_reply(NetworkFacts(()))
+    if isinstance(request, InfinibandRequest):
+        return write_reply(InfinibandFacts((), (), ()))
+    assert isinstance(request, AdaptersRequest)
+    return write_reply(AdapterFacts(tuple(AdapterFact(a.device, 0, "", ()) for a in request.adapters)))
+
+
+class Played:
+    """A connection to a host whose agent answers by a function, and whose commands print `output`."""
+
+    def __init__(self, name: str, answer: Callable[[bytes], bytes], printed: bytes = b"") -> None:
+        self._name, self._answer, self._printed = name, answer, printed
+        self._ready = b""
+
+    def open_agent(self) -> AgentLine:
+        return AgentLine(self._name, self)
+
+    def run(self, command: str, timeout_seconds: float | None) -> CommandOutput:
+        return CommandOutput(1, self._printed, self._printed)
+
+    def send(self, data: bytes, deadline: Deadline) -> None:
+        self._ready += self._answer(data.rstrip(b"\n"))
+
+    def receive(self, deadline: Deadline) -> bytes:
+        data, self._ready = self._ready[:1_000_000], self._ready[1_000_000:]
+        return data
+
+    def exit_information(self) -> tuple[int | None, bytes]:
+        return 1, EVIL.encode()
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def play(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, Callable[[bytes], bytes]]], None]:
+    """Hosts answer by these functions; all others are honest."""
+
+    def use(answers: dict[str, Callable[[bytes], bytes]]) -> None:
+        def connect(self: Fleet, host: HostAddress, settings: FleetSettings) -> Played:
+            host.check()
+            return Played(host.name, answers.get(host.name, honest), f"{EVIL}\n".encode())
+
+        monkeypatch.setattr(Fleet, "_connect", connect)
+
+    return use
+
+
+@pytest.fixture
+def machines(vm_site: Site) -> Site:
+    """vm-a on vmc-0-0, which is bad, and vm-b on vmc-0-1."""
+    for number, name in enumerate(("vm-a", "vm-b")):
+        vm_site.done("add host vm", f"vmc-0-{number}", "membership=compute", f"name={name}", "num-macs=1")
+    return vm_site
+
+
+def changed(change: Callable[[Any], Any], kind: type = FactsRequest) -> Callable[[bytes], bytes]:
+    """An honest host but for a change of the parsed results of replies to requests of this kind."""
+
+    def answer(line: bytes) -> bytes:
+        reply = honest(line)
+        if not isinstance(read_request(line), kind):
+            return reply
+        envelope = json.loads(reply)
+        change(envelope["result"])
+        return json.dumps(envelope).encode() + b"\n"
+
+    return answer
+
+
+def of_facts(**fields: Any) -> Callable[[bytes], bytes]:
+    """An honest host but for these fields of its facts."""
+    return changed(lambda facts: facts.update(fields))
+
+
+BAD: dict[str, Callable[[bytes], bytes]] = {
+    "facts without disks": of_facts(disks=[]),
+    "half a surrogate pair": of_facts(kernel="\ud800"),
+    "a name nobody asked for": of_facts(fenced=["vm-b"]),
+    "one domain twice": of_facts(
+        domains=[dataclasses.asdict(DomainFact("vm-a", "u", "shutoff", 1, 1, 1, False, True, False))] * 2
+    ),
+    "wrong type": of_facts(memory_mb="much"),
+    "nothing": of_facts(memory_mb=None),
+    "NaN": of_facts(memory_mb=float("nan")),
+    "huge": of_facts(memory_mb=10**400),
+    "negative": of_facts(cpus=-3),
+    "unknown state": of_facts(accelerator=EVIL),
+    "a long line": lambda line: b'{"version":"' + b"x" * 10_000_000 + b'"}\n',
+    "too long a line": lambda line: b"x" * 17_000_000,
+    "deep": lambda line: b'{"version":' + b"[" * 100_000 + b"\n",
+    "reply to another call": lambda line: write_reply(NetworkFacts(())),
+    "no newline": lambda line: honest(line).rstrip(b"\n"),
+    "garbage first": lambda line: EVIL.encode() + b"\n" + honest(line),
+    "two replies": lambda line: honest(line) * 2,
+    "error of no family": lambda line: write_error(AgentError(EVIL, EVIL)),
+    "error with controls": lambda line: write_error(AgentError("host", EVIL)),
+    "other version": lambda line: json.dumps({"version": EVIL * 50, "ok": True}).encode() + b"\n",
+    "an end": lambda line: b"",
+}
+
+
+def no_controls(*texts: str) -> None:
+    """Nothing but printable characters, tabulators and line ends."""
+    for text in texts:
+        assert all(c.isprintable() or c in "\n\t" for c in text), ascii(text)[:500]
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_the_good_host_is_served(
+    machines: Site, play: Callable[[dict[str, Callable[[bytes], bytes]]], None], kind: str
+) -> None:
+    """Start, status and stop of two machines, one of them on a bad host: the other runs."""
+    play({"vmc-0-0": BAD[kind]})
+    listed = machines.rocks("list host vm status=yes output-col=status")
+    started = machines.rocks("start host vm vm-a vm-b")
+    no_controls(started.out, started.err, listed.out, listed.err)
+    assert machines.database.rows("SELECT State FROM vm_leases WHERE Name = 'vm-b'") == [("running",)]
+    machines.database.rollback()
+    assert started.status == 3 and started.err.startswith("Error: vm-a: "), started
+    assert len(started.err) < 3000
+    assert listed.status == 0 and listed.out.count("\n") == 3
+    stopped = machines.rocks("stop host vm vm-a vm-b")
+    no_controls(stopped.out, stopped.err)
+    assert machines.database.rows("SELECT State FROM vm_leases WHERE Name = 'vm-b'") == [("released",)]
+
+
+def texts_of(line: bytes) -> bytes:
+    """Replies that are valid and have control characters wherever any text is allowed."""
+    request = read_request(line)
+    if isinstance(request, PerformRequest):
+        bad = AgentError("tool", f"qemu: {EVIL}\nsecond line")
+        return write_reply(
+            PerformReply(tuple(OperationOutcome(o.name, True, (EVIL,), bad) for o in request.operations))
+        )
+    if isinstance(request, SyncLinksRequest):
+        return write_reply(SyncLinksReply((LinkOutcome("x", "failed", AgentError("host", EVIL)),)))
+    if isinstance(request, InfinibandRequest):
+        return write_reply(InfinibandFacts((), (), (EVIL,)))
+    if isinstance(request, AdaptersRequest):
+        return write_reply(AdapterFacts(tuple(AdapterFact(a.device, 1, EVIL, ()) for a in request.adapters)))
+    return honest(line)
+
+
+def notes_of(line: bytes) -> bytes:
+    """Operations succeed, with notes."""
+    request = read_request(line)
+    if isinstance(request, PerformRequest):
+        return write_reply(
+            PerformReply(tuple(OperationOutcome(o.name, True, (EVIL, "a\nb")) for o in request.operations))
+        )
+    return honest(line)
+
+
+COMMANDS = [
+    ("start", "host", "vm", "vm-a", "vm-b"),
+    ("stop", "host", "vm", "vm-a", "vm-b"),
+    ("stop", "host", "vm", "vm-a", "action=reset"),
+    ("pause", "host", "vm", "vm-a", "vm-b"),
+    ("resume", "host", "vm", "vm-a", "vm-b"),
+    ("list", "host", "vm", "status=yes"),
+    ("list", "host", "vm", "network"),
+    ("sync", "host", "vlan", "vmc-0-0", "vmc-0-1"),
+    ("sync", "host", "ibport", "vmc-0-0", "vmc-0-1"),
+    ("sync", "host", "sriov", "vmc-0-0", "vmc-0-1"),
+    ("list", "host", "sriov"),
+    ("check", "host", "infiniband", "vmc-0-0", "vmc-0-1"),
+    ("open", "host", "console", "vm-a"),
+    ("remove", "host", "vm", "vm-a", "vm-b"),
+    ("list", "host", "attr", "vmc-0-0"),
+    (f"{EVIL}",),
+    ("list", "host", f"{EVIL}"),
+    ("list", "host", "appliance", "vmc-0-0", f"x{EVIL}=1"),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda parts: ascii(" ".join(parts)))
+@pytest.mark.parametrize("answer", [texts_of, notes_of, lambda line: write_error(AgentError("host", EVIL))])
+def test_no_word_of_a_host_controls_the_terminal(
+    machines: Site,
+    play: Callable[[dict[str, Callable[[bytes], bytes]]], None],
+    command: tuple[str, ...],
+    answer: Callable[[bytes], bytes],
+) -> None:
+    """Every command that prints what a host, the operator or the database says: each message is one line."""
+    machines.change(
+        "INSERT INTO attributes (Attr, Value, Category, Catindex) SELECT 'motd', %s, c.ID, i.ID"
+        " FROM categories c JOIN catindex i ON i.Category = c.ID WHERE c.Name = 'global'",
+        [EVIL],
+    )
+    machines.change("UPDATE nodes SET CPUs = 4 WHERE Name = 'vmc-0-0'")
+    play({"vmc-0-0": answer, "vmc-0-1": answer})
+    if command[0] in ("stop", "pause", "resume"):
+        play({})
+        machines.done("start host vm vm-a vm-b")
+        play({"vmc-0-0": answer, "vmc-0-1": answer})
+    ended = machines.rocks(*command)
+    no_controls(ended.out, ended.err)
+    assert "Traceback" not in ended.err and "has a fault" not in ended.err
+
+
+def test_an_invalid_port_is_that_hosts_error(
+    machines: Site, play: Callable[[dict[str, Callable[[bytes], bytes]]], None]
+) -> None:
+    play({})
+    machines.set_as_before("ssh_port", "abc", "vmc-0-0")
+    ended = machines.rocks("start host vm vm-a vm-b")
+    assert ended.status == 3 and "the attribute ssh_port of vmc-0-0" in ended.err
+    assert machines.database.rows("SELECT State FROM vm_leases WHERE Name = 'vm-b'") == [("running",)]
+
+
+def test_a_terminal_gets_no_control_character_of_any_output(
+    machines: Site,
+    play: Callable[[dict[str, Callable[[bytes], bytes]]], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`run host` prints what the hosts print: unchanged into a file, escaped on a terminal."""
+    play({})
+    command = ("run", "host", "vmc-0-0", "command=true")
+    plain = machines.rocks(*command)
+    assert EVIL in plain.out and EVIL in plain.err
+    leader, follower = pty.openpty()
+    try:
+        with os.fdopen(os.dup(follower), "w") as terminal:
+            monkeypatch.setattr(output.sys, "stdout", terminal)
+            monkeypatch.setattr(output.sys, "stderr", terminal)
+            machines.rocks(*command)
+        printed = os.read(leader, 65536).decode().replace("\r\n", "\n")
+    finally:
+        monkeypatch.undo()
+        os.close(leader)
+        os.close(follower)
+    assert "\\x1b[2J\\x9b31m\\u202e\\x7f\\r" in printed
+    no_controls(printed)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_host_that_answers_by_chance(
+    machines: Site, play: Callable[[dict[str, Callable[[bytes], bytes]]], None], seed: int
+) -> None:
+    """Damaged replies, by a fixed seed: the machine on the other host starts and stops each time."""
+    chance = random.Random(seed)
+
+    def damaged(line: bytes) -> bytes:
+        data = bytearray(honest(line))
+        for _ in range(chance.randrange(3)):
+            place = chance.randrange(len(data))
+            data[place : place + chance.randrange(4)] = chance.choice(
+                [b"\xff", b'"', b"[", b"\\ud800", b"0", b"\x1b", b"null", b"\n"]
+            )
+        return bytes(data)
+
+    play({"vmc-0-0": damaged})
+    for _ in range(12):
+        for command in (
+            ("start", "host", "vm"),
+            ("list", "host", "vm", "status=yes"),
+            ("stop", "host", "vm"),
+        ):
+            names = () if command[0] == "list" else ("vm-a", "vm-b")
+            ended = machines.rocks(*command, *names)
+            no_controls(ended.out, ended.err)
+            assert "Traceback" not in ended.err and "has a fault" not in ended.err
+            assert ended.status in (0, 3), ended
+        assert machines.database.rows("SELECT State FROM vm_leases WHERE Name = 'vm-b'") == [("released",)]
+        machines.database.rollback()

@@ -1,0 +1,377 @@
+"""Hosts: added, listed, changed, dumped, removed."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.system.commands.conftest import Site
+
+
+@pytest.fixture
+def three(site: Site) -> Site:
+    """A frontend and two computes."""
+    site.done("add host head membership=frontend cpus=4 rack=0 rank=0")
+    site.done("add host compute-0-0")
+    site.done("add host compute-0-1 cpus=2")
+    return site
+
+
+def test_list_host_is_the_table_of_the_specification(three: Site) -> None:
+    assert three.done("list host") == (
+        "HOST         MEMBERSHIP CPUS RACK RANK RUNACTION INSTALLACTION\n"
+        "head:        Frontend   4    0    0    os        install      \n"
+        "compute-0-0: Compute    1    0    0    os        install      \n"
+        "compute-0-1: Compute    2    0    1    os        install      \n"
+    )
+
+
+def test_one_host_is_listed_without_its_name(three: Site) -> None:
+    assert three.done("list host compute-0-1") == (
+        "MEMBERSHIP CPUS RACK RANK RUNACTION INSTALLACTION\n"
+        "Compute    2    0    1    os        install      \n"
+    )
+
+
+def test_no_host_prints_nothing(site: Site) -> None:
+    assert site.done("list host") == ""
+
+
+def test_list_host_as_json_has_the_columns_as_keys(three: Site) -> None:
+    assert json.loads(three.done("list host head json=yes")) == [
+        {
+            "host": "head",
+            "list": [
+                {
+                    "membership": "Frontend",
+                    "cpus": 4,
+                    "rack": 0,
+                    "rank": 0,
+                    "runaction": "os",
+                    "installaction": "install",
+                }
+            ],
+        }
+    ]
+
+
+def test_list_host_appliance_and_membership(three: Site) -> None:
+    assert three.done("list host appliance") == (
+        "HOST         APPLIANCE\nhead:        frontend \ncompute-0-0: compute  \ncompute-0-1: compute  \n"
+    )
+    assert three.done("list host membership head") == "MEMBERSHIP\nFrontend  \n"
+
+
+def test_the_name_supplies_membership_rack_and_rank(site: Site) -> None:
+    site.done("add host vm-container-3-14")
+    site.done("add host compute-1-2 rank=7 'membership=nas appliance'")
+    assert site.database.rows(
+        "SELECT n.Name, m.Name, Rack, Rank FROM nodes n JOIN memberships m ON m.ID = Membership"
+    ) == [("vm-container-3-14", "VM Container", 3, 14), ("compute-1-2", "NAS Appliance", 1, 7)]
+
+
+def test_a_new_host_has_the_attribute_os_and_neither_interface_nor_boot(site: Site) -> None:
+    site.done("add host compute-0-0 os=sunos")
+    rows = site.database.rows(
+        "SELECT Category, Catindex, Attr, Value FROM vattributes WHERE Category = 'host'"
+    )
+    assert rows == [("host", "compute-0-0", "os", "sunos")]
+    assert site.database.rows("SELECT ID FROM networks UNION SELECT ID FROM boot") == []
+
+
+_ADD_HOST_REFUSES: tuple[tuple[list[str], str], ...] = (
+    (["compute-0-0.local"], "Hostname compute-0-0.local can not contains any dot."),
+    (["rack0"], "Hostname rack0 can not be in the form of rack<number>."),
+    (["RACK12"], "Hostname RACK12 can not be in the form of rack<number>."),
+    (["racket", "membership=compute", "rack=0", "rank=0"], 'Hostname "racket" is not valid'),
+    (
+        ["Compute", "membership=compute", "rack=0", "rank=0"],
+        "Hostname Compute can not be equal to an appliance name.",
+    ),
+    (["HEAD", "membership=compute", "rack=0", "rank=0"], "Node HEAD already exists."),
+    (["front", "membership=compute", "rack=0", "rank=0"], "Node front already exists"),
+    (["new"], "membership not specified"),
+    (["new", "membership=compute"], "rack not specified"),
+    (["new", "membership=compute", "rack=1"], "rank not specified"),
+    (["new", "membership=cook", "rack=1", "rank=1"], "Membership cook is not valid."),
+    (["compute-9-9", "cpus=0"], 'cpus "0" must be an integer from 1'),
+    (["compute-9-9", "cpus=-1"], 'cpus "-1" must be an integer'),
+    (["compute-9-9", "cpus=two"], 'cpus "two" must be an integer'),
+    (["compute-9-9", "cpus=1.5"], 'cpus "1.5" must be an integer'),
+    (["compute-9-9", "cpus="], 'cpus "" must be an integer'),
+    (["compute-9-9", "cpus=٣"], 'cpus "٣" must be an integer'),
+    (["compute-9-9", "rack=-1"], 'rack "-1" must be an integer from 0'),
+    (["compute-9-9", "rank=x"], 'rank "x" must be an integer'),
+    (["compute-9-9", "rank=99999999999999999999"], "must be an integer"),
+    (["compute-9-9", "os=plan9"], 'unknown os "plan9"'),
+    (["select", "membership=compute", "rack=0", "rank=0"], 'Hostname "select" is not valid'),
+    (["localhost", "membership=compute", "rack=0", "rank=0"], 'Hostname "localhost" is not valid'),
+    (["a" * 64, "membership=compute", "rack=0", "rank=0"], "1 to 63 characters"),
+    ([], "must supply one host"),
+    (["a", "b"], "takes {host}, but 2 arguments are given"),
+)
+
+
+def test_add_host_refuses(three: Site) -> None:
+    three.done("add host alias head front")
+    for arguments, message in _ADD_HOST_REFUSES:
+        assert message in three.refused("add host", *arguments), arguments
+
+
+def test_the_longest_name_is_stored(site: Site) -> None:
+    name = "a" * 63
+    site.done("add host", name, "membership=compute", "rack=0", "rank=0")
+    assert f"{name}" in site.done("list host json=yes")
+
+
+def test_a_host_may_be_called_like_a_command(site: Site) -> None:
+    site.done("add host interface membership=compute rack=0 rank=0")
+    assert site.done("list host interface output-col=cpus") == "CPUS\n1   \n"
+
+
+def test_set_host_columns(three: Site) -> None:
+    three.done("set host cpus compute 8")
+    three.done("set host rack compute-0-0 rack=5")
+    three.done("set host rank compute-0-0 compute-0-1 6")
+    three.done("set host membership compute-0-1 'vm container'")
+    assert three.done("list host compute vm-container") == (
+        "HOST         MEMBERSHIP   CPUS RACK RANK RUNACTION INSTALLACTION\n"
+        "compute-0-0: Compute      8    5    6    os        install      \n"
+        "compute-0-1: VM Container 8    0    6    os        install      \n"
+    )
+
+
+_SET_HOST_REFUSES: tuple[tuple[list[str], str], ...] = (
+    (["cpus", "compute-0-0", "0"], 'cpus "0" must be an integer from 1'),
+    (["cpus", "compute-0-0"], 'must supply at least one host, besides cpus "compute-0-0"'),
+    (["cpus"], "must supply cpus"),
+    (["cpus", "nobody", "4"], 'cannot resolve host "nobody"'),
+    (["rack", "compute-0-0", "-1"], 'rack "-1" must be'),
+    (["rank", "compute-0-0", "1e3"], 'rank "1e3" must be'),
+    (["membership", "compute-0-0", "cook"], 'invalid membership "cook"'),
+    (["name", "compute-0-0", "head"], "Node head already exists."),
+    (["name", "compute-0-0", "HEAD"], "Node HEAD already exists."),
+    (["name", "compute-0-0", "rack7"], "can not be in the form of rack<number>."),
+    (["name", "compute-0-0", "a.b"], "can not contains any dot."),
+    (["name", "compute-0-0", "login"], "can not be equal to an appliance name."),
+    (["name", "compute", "new"], "must supply only one host"),
+    (["name", "new"], "must supply one host"),
+    (["name"], "must supply name"),
+)
+
+
+def test_set_host_refuses(three: Site) -> None:
+    for arguments, message in _SET_HOST_REFUSES:
+        assert message in three.refused("set host", *arguments), arguments
+
+
+def test_a_renamed_host_retains_attributes_and_interfaces(three: Site) -> None:
+    three.done("add host interface compute-0-0 eth0 ip=10.1.0.1 subnet=private")
+    three.done("set host name compute-0-0 node1")
+    assert three.database.rows(
+        "SELECT Catindex, Attr FROM vattributes WHERE Category = 'host' ORDER BY 1"
+    ) == [("compute-0-1", "os"), ("head", "os"), ("node1", "os")]
+    assert three.done("list host interface node1 output-col=ip") == "IP      \n10.1.0.1\n"
+    three.done("set host name node1 Node1")
+    assert "Node1" in three.done("list host json=yes")
+
+
+def test_rename_drops_what_an_earlier_host_of_the_new_name_left(three: Site) -> None:
+    three.change(
+        "INSERT INTO catindex (Name, Category) SELECT 'node1', ID FROM categories WHERE Name = 'host'"
+    )
+    three.done("set host name compute-0-0 node1")
+    assert three.database.rows("SELECT Name FROM vcatindex WHERE Category = 'host' AND Name = 'node1'") == [
+        ("node1",)
+    ]
+
+
+def test_a_renamed_frontend_is_still_this_machine(three: Site) -> None:
+    three.done("set attr Kickstart_PrivateHostname head")
+    three.done("set host name head neck")
+    assert (
+        three.done("list host localhost output-col=membership,cpus") == "MEMBERSHIP CPUS\nFrontend   4   \n"
+    )
+
+
+def test_a_virtual_machine_that_may_run_cannot_be_renamed(three: Site) -> None:
+    three.change(
+        "INSERT INTO vm_leases (Name, Token, Host, State) VALUES ('compute-0-0', 1, 'head', 'running')"
+    )
+    assert "may be running on head" in three.refused("set host name compute-0-0 new")
+    three.done("set host name head neck")
+    assert three.database.rows("SELECT Host FROM vm_leases") == [("neck",)]
+
+
+@pytest.fixture
+def full(three: Site) -> Site:
+    """compute-0-0 has a row in each table that refers to nodes."""
+    three.done("add host alias compute-0-0 c00")
+    three.done("add host interface compute-0-0 eth0 ip=10.1.0.1 subnet=private")
+    three.done("set host boot compute-0-0 action=install")
+    three.change("INSERT INTO rolls (ID, Name) VALUES (1, 'base')")
+    for table, columns, values in (
+        ("bootflags", "Flags", "'quiet'"),
+        ("public_keys", "Public_Key", "'key'"),
+        ("node_rolls", "RollID", "1"),
+        ("partitions", "Mountpoint", "'/'"),
+        ("node_routes", "Network, Netmask", "'0.0.0.0', '0.0.0.0'"),
+        ("sec_node_attributes", "Attr", "'secret'"),
+    ):
+        three.change(
+            f"INSERT INTO {table} (Node, {columns}) SELECT ID, {values} FROM nodes WHERE Name = 'compute-0-0'"
+        )
+    return three
+
+
+_NODE_TABLES = [
+    "aliases",
+    "boot",
+    "bootflags",
+    "networks",
+    "node_rolls",
+    "node_routes",
+    "partitions",
+    "public_keys",
+    "sec_node_attributes",
+]
+
+
+def test_remove_host_leaves_nothing_of_it(full: Site) -> None:
+    for table in _NODE_TABLES:
+        assert full.database.rows(f"SELECT COUNT(*) FROM {table} WHERE Node > 0") == [(1,)], table
+    full.database.rollback()
+    full.done("remove host compute-0-0")
+    for table in _NODE_TABLES:
+        assert full.database.rows(f"SELECT COUNT(*) FROM {table} WHERE Node > 0") == [(0,)], table
+    assert full.database.rows("SELECT Name FROM vcatindex WHERE Category = 'host' ORDER BY 1") == [
+        ("compute-0-1",),
+        ("head",),
+    ]
+    assert full.done("list host output-col=cpus") == "CPUS\n4   \n2   \n"
+
+
+def test_remove_host_is_one_transaction(full: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "remove" / "host"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text("")
+    (folder.parent / "__init__.py").write_text("")
+    (folder / "plugin_last.py").write_text(
+        "import rocks.commands\n"
+        "from rocks.errors import StateError\n"
+        "class Plugin(rocks.commands.Plugin):\n"
+        "    def requires(self):\n"
+        "        return ['TAIL', 'node']\n"
+        "    def run(self, host):\n"
+        "        raise StateError(f'not {host}')\n"
+    )
+    monkeypatch.setenv("ROCKS_TREES", str(tmp_path))
+    assert full.refused("remove host compute-0-0") == "not compute-0-0"
+
+
+def test_hooks_of_other_trees_run_for_each_host_where_they_ask_to(
+    three: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "remove" / "host"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text("")
+    (folder.parent / "__init__.py").write_text("")
+    log = tmp_path / "log"
+    for name, precedes in (("zebra", []), ("early", ["attr"])):
+        (folder / f"plugin_{name}.py").write_text(
+            "import rocks.commands\n"
+            "class Plugin(rocks.commands.Plugin):\n"
+            "    def precedes(self):\n"
+            f"        return {precedes}\n"
+            "    def run(self, host):\n"
+            "        left = self.db.rows('SELECT COUNT(*) FROM vattributes WHERE Catindex = %s', (host,))[0][0]\n"
+            f"        open({str(log)!r}, 'a').write(f'{name} {{host}} {{left}}\\n')\n"
+        )
+    monkeypatch.setenv("ROCKS_TREES", str(tmp_path))
+    three.done("remove host compute")
+    assert (
+        log.read_text()
+        == "early compute-0-0 1\nearly compute-0-1 1\nzebra compute-0-0 0\nzebra compute-0-1 0\n"
+    )
+
+
+def test_remove_host_refuses(three: Site) -> None:
+    assert "must supply at least one host" in three.refused("remove host")
+    assert 'cannot resolve host "nobody"' in three.refused("remove host compute-0-0 nobody")
+    three.change(
+        "INSERT INTO vm_leases (Name, Token, Host, State) VALUES ('vm-a', 1, 'compute-0-0', 'running')"
+    )
+    assert "may be running the virtual machine vm-a" in three.refused("remove host compute-0-0")
+
+
+def test_dump_host_replays(three: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROCKS_LAUNCHER", "/opt/rocks/bin/rocks")
+    three.done("set host runaction compute-0-1 none")
+    three.done("set host membership compute-0-1 'VM Container'")
+    assert three.done("dump host compute-0-0 compute-0-1") == (
+        '/opt/rocks/bin/rocks "add host" compute-0-0 cpus=1 rack=0 rank=0 membership=Compute os=linux\n'
+        "/opt/rocks/bin/rocks set host runaction compute-0-0 action=os\n"
+        "/opt/rocks/bin/rocks set host installaction compute-0-0 action=install\n"
+        '/opt/rocks/bin/rocks "add host" compute-0-1 cpus=2 rack=0 rank=1 membership=VM\\ Container os=linux\n'
+        "/opt/rocks/bin/rocks set host runaction compute-0-1 action=none\n"
+        "/opt/rocks/bin/rocks set host installaction compute-0-1 action=install\n"
+    )
+
+
+def test_dump_host_leaves_this_machine_out(three: Site) -> None:
+    three.done("set attr Kickstart_PrivateHostname head")
+    assert " head " not in three.done("dump host")
+
+
+def test_aliases(three: Site) -> None:
+    assert three.done("list host alias") == ""
+    three.done("add host alias compute-0-0 c00")
+    three.done("add host alias head www.example.org")
+    assert three.done("list host alias compute-0-0") == "HOST         ALIAS\ncompute-0-0: c00  \n"
+    assert 'alias "C00" already exists' in three.refused("add host alias head C00")
+    assert "is the name of a host" in three.refused("add host alias head compute-0-1")
+    assert "is the name of an appliance" in three.refused("add host alias head login")
+    assert "is not valid" in three.refused("add host alias head 10.1.0.1")
+    assert "is not valid" in three.refused("add host alias head rack1")
+    three.done("remove host alias compute-0-0 c00")
+    assert "no alias" in three.refused("remove host alias compute-0-0 c00")
+    three.done("remove host alias head")
+    assert three.done("list host alias") == ""
+
+
+def test_two_hosts_of_an_appliance_have_no_place_in_common(site: Site) -> None:
+    site.done("add host compute-0-0")
+    message = "would have the rack 0 and the rank 0 of host compute-0-0 of the same appliance"
+    assert message in site.refused("add host other membership=Compute rack=0 rank=0")
+    site.done("add host nas-0-0")
+    site.done("add host compute-0-1")
+    assert message in site.refused("set host rank compute-0-1 0")
+    assert message in site.refused("set host membership nas-0-0 Compute")
+    site.done("set host rack compute-0-1 1")
+    site.done("set host rank compute-0-1 0")
+    assert "of the same appliance" in site.refused("set host rack compute-0-0 1")
+    site.done("add host guest membership=Compute rack=0 rank=0 shared-place=yes")
+    (line,) = [line for line in site.done("dump host guest").splitlines() if "add host" in line]
+    assert line.endswith(" shared-place=yes")
+
+
+def test_interfaces_follow_the_name_of_their_host_and_disk_files_are_listed(vm_site: Site) -> None:
+    vm_site.done("add host vm vmc-0-0 compute name=web disk=file:/images/web.vda,vda,virtio")
+    vm_site.done("add host interface web eth7 name=web-fast")
+    ended = vm_site.rocks("set host name web site")
+    assert (ended.status, ended.out) == (0, "")
+    assert ended.err == (
+        "the disk file vmc-0-0:/images/web.vda keeps its name; the virtual machine uses it as before\n"
+    )
+    names = vm_site.database.rows(
+        "SELECT i.Name FROM networks i JOIN nodes n ON n.ID = i.Node WHERE n.Name = 'site' ORDER BY i.ID"
+    )
+    assert names == [("site",), ("web-fast",)]
+    vm_site.done("set host name vmc-0-1 other")
+    assert vm_site.done("list host interface other output-col=name").split() == ["NAME", "other"]
+
+
+def test_a_site_without_a_nas_has_no_images(site: Site) -> None:
+    """Without a question to the message broker."""
+    assert site.done("list host storagemap") == ""
+    assert json.loads(site.done("list host storagemap json=yes")) == []

@@ -1,0 +1,340 @@
+"""The installation service: real HTTPS requests, with the frontend's certificate, from addresses of hosts."""
+
+import errno
+import http.client
+import os
+import random
+import socket
+import ssl
+import subprocess  # noqa: TID251 - the service is started and ended as a process
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from rocks.actions import message_broker
+from rocks.actions.host_installations import Offer
+from rocks.actions.installation_service import answer_request, make_service
+from rocks.errors import HostError, StateError
+from rocks.hosts.broker import BrokerSettings
+from rocks.hosts.connection_places import Bounds
+from rocks.hosts.http_messages import Answer, Request
+from rocks.hosts.https_server import HttpsServer
+from rocks.hosts.settings import FleetSettings
+from rocks.hosts.x509 import CertificateSpec, has_address
+from tests.system.commands.conftest import Site
+
+CHECKOUT = Path(__file__).parents[4]
+MAC = "02:aa:00:00:00:01"
+STATED = {"X-RHN-Provisioning-MAC-0": f"eth0 {MAC}"}
+HOST_ADDRESS, STRANGER = "127.0.0.2", "127.0.0.9"
+
+
+class Response:
+    """An answer as a client gets it."""
+
+    def __init__(self, found: http.client.HTTPResponse) -> None:
+        self.status, self.headers, self.body = found.status, found.headers, found.read()
+        self.text = self.body.decode(errors="replace")
+        self.reason = found.reason
+
+
+class Service:
+    """A service that runs, and its log."""
+
+    def __init__(self, server: HttpsServer, authority: str) -> None:
+        self.server, self.log, self.configured = server, list[str](), list[str]()
+        self.port = int(server.server_address[1])
+        self._context = ssl.create_default_context(cadata=authority)
+        self._context.check_hostname = False
+
+    def get(
+        self,
+        path: str,
+        address: str = HOST_ADDRESS,
+        headers: dict[str, str] | None = None,
+        method: str = "GET",
+        body: str | None = None,
+        as_root: bool = False,
+    ) -> Response:
+        """One request from an address; the server's certificate must be of the site's authority.
+
+        `as_root`: from a port that only root can have.
+        """
+        while True:
+            source = (address, random.randint(512, 1023) if as_root else 0)
+            connection = http.client.HTTPSConnection(
+                "127.0.0.1", self.port, timeout=120, source_address=source, context=self._context
+            )
+            try:
+                connection.connect()
+                connection.request(method, path, body, STATED if headers is None else headers)
+                return Response(connection.getresponse())
+            except OSError as error:
+                if error.errno not in (errno.EADDRINUSE, errno.EADDRNOTAVAIL):
+                    raise
+            finally:
+                connection.close()
+
+
+@pytest.fixture
+def pki(vm_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The authority's folder, and a certificate of the frontend."""
+    monkeypatch.setattr(message_broker, "AUTHORITY_FOLDER", str(tmp_path / "authority"))
+    monkeypatch.setattr(
+        message_broker, "read_broker_settings", lambda: BrokerSettings("/nowhere/rabbitmqctl")
+    )
+    vm_site.done("set attr Kickstart_PrivateHostname head")
+    vm_site.done("add host certificate head")
+    return tmp_path / "authority"
+
+
+@pytest.fixture
+def hosts(vm_site: Site, pki: Path) -> Site:
+    """vmc-0-0 has an address of this machine, and is to be installed with RPM packages."""
+    vm_site.change(
+        "UPDATE networks i JOIN nodes n ON n.ID = i.Node JOIN subnets s ON s.ID = i.Subnet SET i.IP = %s, i.MAC = %s"
+        " WHERE n.Name = 'vmc-0-0' AND s.name = 'private'",
+        (HOST_ADDRESS, MAC),
+    )
+    vm_site.done("set host attr vmc-0-0 packaging rpm")
+    vm_site.done("set host boot vmc-0-0 action=install")
+    return vm_site
+
+
+@pytest.fixture
+def service(hosts: Site, pki: Path) -> Iterator[Service]:
+    """The service, on a port of its own."""
+    log: list[str] = []
+    configured: list[str] = []
+    with make_service(hosts.database, "127.0.0.1", 0, log.append, configured=configured.append) as server:
+        found = Service(server, (pki / "ca.crt").read_text())
+        found.log, found.configured = log, configured
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield found
+        server.shutdown()
+        thread.join()
+
+
+def test_a_host_that_is_to_be_installed_gets_its_files(hosts: Site, service: Service) -> None:
+    for path in ("/install/kickstart", "/install/sbin/kickstart.cgi?arch=x86_64&np=4"):
+        found = service.get(path)
+        assert (found.status, found.headers["Content-Type"]) == (200, "text/plain; charset=utf-8")
+        assert found.text == hosts.done("list host installfile vmc-0-0 section=kickstart")
+    assert service.get("/install/profile", as_root=True).text == hosts.done("report host profile vmc-0-0")
+    found = service.get("/install/preseed")
+    assert found.status == 403 and "set host attr HOST packaging deb" in found.text
+    assert service.log[0] == f"{HOST_ADDRESS} 200 /install/kickstart"
+
+
+def test_others_get_a_page_that_says_why(hosts: Site, service: Service) -> None:
+    for found, status, reason in (
+        (service.get("/install/kickstart", STRANGER), 403, f"no host has the address {STRANGER}"),
+        (service.get("/install/kickstart", headers={}), 403, "add inst.ks.sendmac"),
+        (service.get("/etc/passwd"), 404, "there is no /etc/passwd here"),
+        (
+            service.get("/install/../install/secrets?<script>"),
+            404,
+            "there is no /install/../install/secrets here",
+        ),
+        (service.get("/<script>"), 404, "there is no /&lt;script&gt; here"),
+        (
+            service.get("/install/secrets", headers={"X-RHN-Provisioning-MAC-0": "eth0 02:aa:00:00:00:02"}),
+            403,
+            "another MAC address than 02:aa:00:00:00:02",
+        ),
+    ):
+        assert found.status == status, found.text
+        assert "<h1>KickstartError</h1>" in found.text and reason in found.text
+        assert "vmc-0-0" not in found.text
+    assert service.get("/install/kickstart", method="POST").status == 404
+    assert service.get("/install/kickstart", method="PUT").status == 501
+    hosts.done("set host boot vmc-0-0 action=os")
+    found = service.get("/install/kickstart")
+    assert found.status == 403 and "rocks set host boot vmc-0-0 action=install" in found.text
+
+
+def test_an_invalid_attribute_is_reported_to_the_installing_host(hosts: Site, service: Service) -> None:
+    hosts.set_as_before("packaging", "brew", "vmc-0-0")
+    found = service.get("/install/profile", as_root=True)
+    assert found.status == 403 and "rocks set host attr vmc-0-0 packaging deb" in found.text
+
+
+def test_secrets_are_handed_out_once_for_each_installation(
+    hosts: Site, service: Service, tmp_path: Path
+) -> None:
+    secret = tmp_path / "value"
+    secret.write_text("swordfish\n")
+    secret.chmod(0o600)
+    hosts.done("set host sec_attr vmc-0-0 root_key", f"file={secret}")
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: service.get("/install/secrets", as_root=True), range(4)))
+    assert sorted(one.status for one in found) == [200, 403, 403, 403]
+    assert [one.text for one in found if one.status == 200] == ["root_key:swordfish\n"]
+    assert all(
+        "were handed out before" in one.text and "swordfish" not in one.text
+        for one in found
+        if one.status == 403
+    )
+    assert "swordfish" not in service.get("/install/kickstart").text
+
+    hosts.done("set host boot vmc-0-0 action=os")
+    assert service.get("/install/secrets", as_root=True).status == 403
+    hosts.done("set host boot vmc-0-0 action=install")
+    for path in ("/install/secrets", "/install/profile", "/install/plan"):
+        of_a_user = service.get(path)
+        assert of_a_user.status == 403 and "send it from a port below 1024" in of_a_user.text
+    assert service.get("/install/secrets", as_root=True).text == "root_key:swordfish\n"
+
+
+def test_the_neighbours_mac_address_counts_more_than_what_the_client_says(hosts: Site) -> None:
+    request = Request(HOST_ADDRESS, "/install/secrets", list(STATED.items()), 1023)
+    offer = (Offer("https://10.1.0.1", FleetSettings()), Path("/nowhere"))
+    refused = answer_request(hosts.database, request, "02:aa:00:00:00:02", *offer)
+    assert refused.status == 403 and b"another MAC address" in refused.body
+    profile = Request(HOST_ADDRESS, "/install/profile", [], 1023)
+    assert answer_request(hosts.database, profile, MAC, *offer).status == 200
+    hosts.database.rollback()
+
+
+def test_too_much_work_is_503_with_a_time(pki: Path) -> None:
+    begun, release = threading.Barrier(3), threading.Event()
+
+    def slow(request: Request) -> Answer:
+        begun.wait(120)
+        release.wait(120)
+        return Answer(200, "text/plain", b"done")
+
+    pair = message_broker.node_authority().bundle("head").pair
+    with HttpsServer(("127.0.0.1", 0), pair, slow, lambda line: None, Bounds(workers=2)) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        service = Service(server, (pki / "ca.crt").read_text())
+        with ThreadPoolExecutor(2) as pool:
+            waiting = [pool.submit(service.get, "/x") for _ in range(2)]
+            begun.wait(120)
+            busy = service.get("/x")
+            release.set()
+            assert [one.result().text for one in waiting] == ["done", "done"]
+        server.shutdown()
+        thread.join()
+    assert (busy.status, busy.headers["Retry-After"]) == (503, "15")
+
+
+def test_clients_that_say_nothing_do_not_keep_others_out(pki: Path) -> None:
+    pair = message_broker.node_authority().bundle("head").pair
+    bounds = Bounds(per_address=3, seconds=2.0)
+    with HttpsServer(
+        ("127.0.0.1", 0), pair, lambda request: Answer(200, "text/plain", b"x"), lambda line: None, bounds
+    ) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        service = Service(server, (pki / "ca.crt").read_text())
+        silent = [
+            socket.create_connection(("127.0.0.1", service.port), source_address=(STRANGER, 0))
+            for _ in range(6)
+        ]
+        assert service.get("/x").status == 200
+        with pytest.raises((OSError, http.client.HTTPException)):
+            service.get("/x", STRANGER)
+        for connection in silent:
+            connection.settimeout(120)
+            assert connection.recv(1) == b""  # cut off by the server
+            connection.close()
+        assert service.get("/x", STRANGER).status == 200
+        server.shutdown()
+        thread.join()
+
+
+def test_a_frontend_without_a_certificate_or_a_free_port_says_so(
+    hosts: Site, service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(
+        HostError, match=f"cannot listen on 127.0.0.1, port {service.port}: Address already in use"
+    ):
+        make_service(hosts.database, "127.0.0.1", service.port, print)
+    assert 'port must be from 1 to 65535, not "0"' in hosts.refused("start service kickstart port=0")
+    assert "cannot listen on nowhere.invalid" in hosts.refused(
+        "start service kickstart address=nowhere.invalid"
+    )
+    monkeypatch.setattr(message_broker, "AUTHORITY_FOLDER", str(tmp_path / "none"))
+    with pytest.raises(
+        StateError, match="head has no certificate: run `rocks add host certificate head` first"
+    ):
+        make_service(hosts.database, "127.0.0.1", 0, print)
+
+
+def test_a_renewed_certificate_is_used_without_a_new_start(hosts: Site, service: Service) -> None:
+    def offered() -> str:
+        return ssl.get_server_certificate(("127.0.0.1", service.port), timeout=120)
+
+    old = offered()
+    hosts.done("add host certificate head replace=yes")
+    deadline = time.monotonic() + 60
+    while offered() == old:
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    assert offered() in message_broker.node_authority().bundle("head").pair.decode()
+    assert "the certificate was renewed" in service.log
+
+
+def test_the_service_is_a_process_that_ends_when_it_is_asked_to(
+    hosts: Site, pki: Path, tmp_path: Path, cluster_environment: dict[str, str]
+) -> None:
+    """Started as an operator starts it, by the launcher; the authority is that of this test."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    start = (
+        "import sys; from rocks.actions import message_broker; from rocks.cli.main import main; "
+        f"message_broker.AUTHORITY_FOLDER = {str(pki)!r}; "
+        f"sys.exit(main(['start', 'service', 'kickstart', 'address=127.0.0.1', 'port={port}']))"
+    )
+    environment = {**os.environ, **cluster_environment, "PYTHONPATH": str(CHECKOUT / "src")}
+    process = subprocess.Popen(
+        [sys.executable, "-c", start], env=environment, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stderr is not None
+        assert process.stderr.readline() == f"listening on port {port}\n"
+        context = ssl.create_default_context(cafile=str(pki / "ca.crt"))
+        with (
+            socket.create_connection(("127.0.0.1", port), 30) as plain,
+            context.wrap_socket(plain, server_hostname="head") as secured,  # by the frontend's name
+        ):
+            assert secured.version() in ("TLSv1.2", "TLSv1.3")
+        context.check_hostname = False
+        connection = http.client.HTTPSConnection(
+            "127.0.0.1", port, timeout=120, source_address=(HOST_ADDRESS, 0), context=context
+        )
+        connection.request("GET", "/install/kickstart", headers=STATED)
+        found = Response(connection.getresponse())
+        connection.close()
+        assert found.status == 200 and "%packages" in found.text
+        assert process.stderr.readline() == f"{HOST_ADDRESS} 200 /install/kickstart\n"
+        process.terminate()
+        assert process.wait(120) == 0
+        assert process.stderr.read() == ""
+    finally:
+        process.kill()
+        process.wait()
+        if process.stderr is not None:
+            process.stderr.close()
+
+
+def test_the_frontends_certificate_is_for_its_address_on_the_network_private(hosts: Site) -> None:
+    log: list[str] = []
+    authority = message_broker.node_authority()
+    with pytest.raises(HostError, match="cannot listen on 10.1.0.1"):  # no device of this machine has it
+        make_service(hosts.database, "", 0, log.append)
+    assert log == [] and has_address(authority.bundle("head").pair, "10.1.0.1")
+    authority.issue(CertificateSpec("head", ["head"], ["203.0.113.2"], 30))
+    with pytest.raises(HostError):
+        make_service(hosts.database, "", 0, log.append)
+    assert "is not for the address 10.1.0.1" in log[0]
+    assert "rocks add host certificate head replace=yes" in log[0]

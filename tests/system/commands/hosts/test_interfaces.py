@@ -1,0 +1,266 @@
+"""Interfaces: added, listed, changed, dumped, removed; and the next free address."""
+
+import shlex
+
+import pytest
+
+from tests.system.commands.conftest import Site
+
+MAC = "00:11:22:33:44:55"
+INFINIBAND = "80:00:00:48:fe:80:00:00:00:00:00:00:f4:52:14:03:00:7b:cb:a1"
+
+
+@pytest.fixture
+def two(site: Site) -> Site:
+    """compute-0-0 with one interface on private, and compute-0-1 with none."""
+    site.done("add host compute-0-0")
+    site.done("add host compute-0-1")
+    site.done("add host interface compute-0-0 eth0 ip=10.1.0.10 subnet=private", f"mac={MAC}")
+    return site
+
+
+def test_list_host_interface_is_a_table(two: Site) -> None:
+    two.done("add host interface compute-0-0 vlan7 subnet=private vlan=7 module=8021q")
+    two.done("set host interface options compute-0-0 vlan7 novtap")
+    two.done("add host interface compute-0-1 eth0")
+    assert two.done("list host interface") == (
+        "HOST         SUBNET  IFACE MAC               IP        NETMASK     MODULE NAME        VLAN OPTIONS CHANNEL\n"
+        "compute-0-0: private eth0  00:11:22:33:44:55 10.1.0.10 255.255.0.0 ------ compute-0-0 ---- ------- -------\n"
+        "compute-0-0: private vlan7 ----------------- --------- ----------- ------ ----------- 7    novtap  -------\n"
+        "compute-0-1: ------- eth0  ----------------- --------- ----------- ------ ----------- ---- ------- -------\n"
+    )
+
+
+def test_an_interface_known_by_its_mac(two: Site) -> None:
+    mac = "0A:1b:2c:3d:4e:5F"
+    two.done("add host interface compute-0-1", mac, "ip=10.1.0.11", "subnet=PRIVATE", "vlan=0", "name=c1")
+    assert two.done("list host interface compute-0-1 output-col=mac,ip,name,iface,vlan") == (
+        "IFACE MAC               IP        NAME VLAN\n----- 0A:1b:2c:3d:4e:5F 10.1.0.11 c1   ----\n"
+    )
+    two.done("set host interface iface compute-0-1 a:1B:2c:3d:4e:5f eth3")
+    two.done("set host interface mac compute-0-1 eth3 NULL")
+    two.done("set host interface ip compute-0-1 eth3 null")
+    assert two.done("list host interface compute-0-1 output-col=mac,ip,iface") == (
+        "IFACE MAC IP\neth3  --- --\n"
+    )
+
+
+def test_infiniband_addresses_are_preserved(two: Site) -> None:
+    two.done("add host interface compute-0-1 ib0", f"mac={INFINIBAND}")
+    assert INFINIBAND in two.done("list host interface compute-0-1")
+    assert "is in use by host compute-0-1" in two.refused(
+        "add host interface compute-0-0 ib0", f"mac={INFINIBAND.upper()}"
+    )
+
+
+_ADD_HOST_INTERFACE_REFUSES: tuple[tuple[list[str], str], ...] = (
+    (["compute-0-0", "eth0"], 'interface "eth0" exists'),
+    (["compute-0-0", "ETH0"], 'interface "ETH0" exists'),
+    (["compute-0-0", MAC], f'interface "{MAC}" exists'),
+    (["compute-0-0", "00:11:22:33:44:55"], 'interface "00:11:22:33:44:55" exists'),
+    (["compute-0-1", MAC], f"The mac address {MAC} is in use by host compute-0-0"),
+    (["compute-0-1", "eth0", "mac=00:11:22:33:44:55"], "is in use by host compute-0-0"),
+    (["compute-0-1", "eth0", "mac=0:11:22:33:44:56"], "give each octet two digits"),
+    (["compute-0-1", "eth0", "mac=01:11:22:33:44:56"], "a multicast address belongs to no interface"),
+    (["compute-0-1", "eth0", "mac=00:11:22:33:44"], "The mac address 00:11:22:33:44 is invalid"),
+    (["compute-0-1", "eth0", "mac=00:11:22:33:44:5g"], "is invalid"),
+    (["compute-0-1", "eth0", "mac=00:11:22:33:44:555"], "is invalid"),
+    (["compute-0-1", "eth0", "mac="], "is invalid"),
+    (["compute-0-1", "a:b:c:d:e:zz"], "The mac address a:b:c:d:e:zz is invalid"),
+    (["compute-0-1", "0A:1b:2c:3d:4e:5F", f"mac={MAC}"], "differs; give one of them"),
+    (["compute-0-1", "eth0", "ip=10.1.0"], "The ip address 10.1.0 is invalid"),
+    (["compute-0-1", "eth0", "ip=10.1.0.256"], "The ip address 10.1.0.256 is invalid"),
+    (["compute-0-1", "eth0", "ip=010.1.0.1"], "The ip address 010.1.0.1 is invalid"),
+    (["compute-0-1", "eth0", "ip=fe80::1"], "The ip address fe80::1 is invalid"),
+    (["compute-0-1", "eth0", "ip=0.0.0.0"], "no interface can have it"),
+    (["compute-0-1", "eth0", "ip=127.0.0.1"], "no interface can have it"),
+    (["compute-0-1", "eth0", "ip=224.0.0.1"], "no interface can have it"),
+    (["compute-0-1", "eth0", "ip=255.255.255.255"], "no interface can have it"),
+    (["compute-0-1", "eth0", "ip="], "is invalid"),
+    (["compute-0-1", "eth0", "ip=10.1.0.10"], "The ip address 10.1.0.10 is in use by host compute-0-0"),
+    (
+        ["compute-0-1", "eth0", "ip=10.2.0.1", "subnet=private"],
+        'not in the network "private", which is 10.1.0.0/16',
+    ),
+    (["compute-0-1", "eth0", "ip=10.1.0.0", "subnet=private"], "is the network address"),
+    (["compute-0-1", "eth0", "ip=10.1.255.255", "subnet=private"], "is the broadcast address"),
+    (["compute-0-1", "eth0", "subnet=nowhere"], 'unknown network "nowhere"'),
+    (["compute-0-1", "eth0", "vlan=4095"], 'vlan "4095" must be an integer from 0 to 4094'),
+    (["compute-0-1", "eth0", "vlan=-1"], 'vlan "-1" must be an integer'),
+    (["compute-0-1", "eth0", "vlan=two"], 'vlan "two" must be an integer'),
+    (["compute-0-1", "eth0", "name=a.b"], "must not be a fully qualified domain name"),
+    (["compute-0-1", "eth0", "name=a b"], 'interface name "a b" is not valid'),
+    (["compute-0-1", "eth0", "module=e1000; reboot"], 'module "e1000; reboot" is not valid'),
+    (["compute-0-1", "averyverylongname"], 'interface "averyverylongname" is not valid'),
+    (["compute-0-1", "eth/0"], 'interface "eth/0" is not valid'),
+    (["compute-0-1", "NULL"], 'interface "NULL" is not valid'),
+    (["compute-0-1"], 'must supply one host, besides iface "compute-0-1"'),
+    ([], "must supply iface"),
+    (["compute", "eth1"], "must supply only one host, not 2"),
+    (["nobody", "eth1"], 'cannot resolve host "nobody"'),
+)
+
+
+def test_add_host_interface_refuses(two: Site) -> None:
+    for arguments, message in _ADD_HOST_INTERFACE_REFUSES:
+        assert message in two.refused("add host interface", *arguments), arguments
+
+
+_SET_HOST_INTERFACE_REFUSES: tuple[tuple[list[str], str], ...] = (
+    (["ip", "compute-0-0", "eth9", "10.1.0.11"], 'host compute-0-0 has no interface "eth9"'),
+    (["ip", "compute-0-1", "eth0", "10.1.0.10"], "is in use by host compute-0-0"),
+    (["ip", "compute-0-0", "eth0", "10.2.0.1"], "not in the network"),
+    (["ip", "compute-0-0", "eth0", "10.1.255.255"], "is the broadcast address"),
+    (["ip", "compute-0-0", "eth0", "ten"], "The ip address ten is invalid"),
+    (["ip", "compute", "eth0", "10.1.0.11"], "must supply only one host"),
+    (["ip", "compute-0-0", "eth0"], 'must supply one host, besides iface "compute-0-0" and ip "eth0"'),
+    (["ip"], "must supply iface"),
+    (["mac", "compute-0-1", "eth0", MAC.upper()], "is in use by host compute-0-0"),
+    (["mac", "compute-0-0", "eth0", "nonsense"], "The mac address nonsense is invalid"),
+    (["iface", "compute-0-0", MAC, "eth1"], 'interface "eth1" exists'),
+    (["iface", "compute-0-0", "eth0", "eth/1"], 'interface "eth/1" is not valid'),
+    (["iface", "compute-0-1", "eth0", "NULL"], "neither device nor MAC address"),
+    (["name", "compute-0-0", "eth0", "a.b"], "fully qualified domain name"),
+    (["subnet", "compute", "eth0", "nowhere"], 'unknown network "nowhere"'),
+    (["subnet", "compute", "eth0", "public"], 'The ip address 10.1.0.10 is not in the network "public"'),
+    (["subnet", "compute", "eth1", "private"], 'host compute-0-1 has no interface "eth1"'),
+    (["vlan", "compute", "eth0", "4095"], 'vlan "4095" must be an integer'),
+    (["vlan", "compute", "eth0", "x"], 'vlan "x" must be an integer'),
+    (["module", "compute", "eth0", "$(reboot)"], 'module "$(reboot)" is not valid'),
+    (["channel", "compute", "eth0", "bond 0"], 'channel "bond 0" is not valid'),
+    (["options", "compute", "eth0", "a\nb"], "not a printable character"),
+    (["options", "compute", "eth0", "x" * 129], "too long: 129 characters, at most 128"),
+    (["options", "compute", "a:b:c:d:e:zz", "x"], "The mac address a:b:c:d:e:zz is invalid"),
+)
+
+
+def test_set_host_interface_refuses(two: Site) -> None:
+    two.done("add host interface compute-0-1 eth0")
+    two.done("add host interface compute-0-0 eth1")
+    for arguments, message in _SET_HOST_INTERFACE_REFUSES:
+        assert message in two.refused("set host interface", *arguments), arguments
+
+
+def test_set_host_interface_many_hosts(two: Site) -> None:
+    two.done("add host interface compute-0-1 eth0")
+    two.done("set host interface subnet compute eth0 private")
+    two.done("set host interface vlan compute eth0 12")
+    two.done("set host interface module compute eth0 e1000")
+    two.done("set host interface channel compute iface=eth0 channel=bond0")
+    two.done("set host interface options compute eth0", 'options=dhcp mode="4"')
+    columns = "output-col=host,subnet,name,vlan,module,channel,options"
+    assert two.done("list host interface compute", columns) == (
+        "HOST         SUBNET  MODULE NAME        VLAN OPTIONS       CHANNEL\n"
+        'compute-0-0: private e1000  compute-0-0 12   dhcp mode="4" bond0  \n'
+        'compute-0-1: private e1000  compute-0-1 12   dhcp mode="4" bond0  \n'
+    )
+    for word in ("vlan", "module", "channel", "options"):
+        two.done("set host interface", word, "compute", "eth0", "NULL")
+    assert two.database.rows("SELECT DISTINCT VlanID, Module, Channel, Options FROM networks") == [
+        (None,) * 4
+    ]
+
+
+def test_vlan_0_is_none(two: Site) -> None:
+    two.done("set host interface vlan compute-0-0 eth0 5")
+    two.done("set host interface vlan compute-0-0 eth0 0")
+    assert two.database.rows("SELECT VlanID FROM networks") == [(None,)]
+
+
+def test_a_network_gives_a_name_only_where_there_was_none(two: Site) -> None:
+    two.done("set host interface name compute-0-0 eth0 storage")
+    two.done("set host interface subnet compute-0-0 eth0 NULL")
+    two.done("set host interface subnet compute-0-0 eth0 private")
+    assert two.database.rows("SELECT Name FROM networks") == [("storage",)]
+    two.done("set host interface name compute-0-0 eth0 NULL")
+    assert two.database.rows("SELECT Name FROM networks") == [("compute-0-0",)]
+
+
+def test_the_same_value_again_is_no_error(two: Site) -> None:
+    before = two.contents()
+    two.done("set host interface ip compute-0-0 eth0 10.1.0.10")
+    two.done("set host interface mac compute-0-0 eth0", MAC)
+    two.done("set host interface iface compute-0-0", MAC, "eth0")
+    assert two.contents() == before
+
+
+def test_a_network_of_two_addresses_has_no_broadcast(two: Site) -> None:
+    two.change("INSERT INTO subnets (name, subnet, netmask) VALUES ('link', '192.0.2.4', '255.255.255.254')")
+    two.done("add host interface compute-0-1 eth4 ip=192.0.2.4 subnet=link")
+    assert "not in the network" in two.refused("add host interface compute-0-1 eth5 ip=192.0.2.6 subnet=link")
+
+
+def test_an_unknown_network_is_reported(two: Site) -> None:
+    two.change("INSERT INTO subnets (name, subnet, netmask) VALUES ('broken', 'ten', '255.0.0.0')")
+    message = two.refused("add host interface compute-0-1 eth4 ip=192.0.2.4 subnet=broken")
+    assert "which is not an IPv4 network" in message
+
+
+def test_remove_host_interface(two: Site) -> None:
+    two.done("add host interface compute-0-0 eth1")
+    two.done("add host interface compute-0-1 eth1")
+    assert 'no interface "eth7" on any' in two.refused("remove host interface compute eth7")
+    two.done("remove host interface compute eth1")
+    assert two.database.rows("SELECT Device FROM networks") == [("eth0",)]
+    two.database.rollback()
+    two.done("remove host interface compute-0-0", MAC)
+    two.done("add host interface compute-0-0 eth1")
+    two.done("add host interface compute-0-0 eth2")
+    two.done("remove host interface compute-0-0 eth%")
+    assert two.done("list host interface") == ""
+
+
+def test_dump_host_interface_replays(two: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROCKS_LAUNCHER", "rocks")
+    two.done("add host interface compute-0-1", INFINIBAND, "ip=203.0.113.9", "subnet=public", "vlan=9")
+    two.done("set host interface options compute-0-0 eth0", "options=mode=4 <&'\"$(x)`%")
+    two.done("set host interface name compute-0-1", INFINIBAND, "c1")
+    dumped = two.done("dump host interface")
+    assert dumped.splitlines()[:5] == [
+        "rocks add host interface compute-0-0 eth0",
+        "rocks set host interface ip compute-0-0 eth0 10.1.0.10",
+        "rocks set host interface name compute-0-0 eth0 compute-0-0",
+        f"rocks set host interface mac compute-0-0 eth0 {MAC}",
+        "rocks set host interface subnet compute-0-0 eth0 private",
+    ]
+    before = two.done("list host interface")
+    two.done("remove host interface compute %")
+    for line in dumped.splitlines():
+        two.done(*shlex.split(line)[1:])
+    assert two.done("list host interface") == before
+
+
+def test_report_nextip(two: Site) -> None:
+    assert two.done("report nextip private") == "10.1.255.254\n"
+    two.done("set host interface ip compute-0-0 eth0 10.1.255.254")
+    assert two.done("report nextip Private") == "10.1.255.253\n"
+    assert two.done("report nextip private increment=1") == "10.1.0.1\n"
+    assert two.done("report nextip private increment=1 baseip=10.1.0.7") == "10.1.0.7\n"
+    assert two.done("report nextip private increment=-2 baseip=10.1.255.254") == "10.1.255.252\n"
+
+
+_REPORT_NEXTIP_REFUSES: tuple[tuple[list[str], str], ...] = (
+    (["nowhere"], "subnet nowhere is not valid"),
+    ([], "must supply a subnet"),
+    (["private", "increment=0"], 'increment "0" must be a step'),
+    (["private", "increment=x"], 'increment "x" must be an integer'),
+    (["private", "baseip=x"], "The ip address x is invalid"),
+    (["private", "baseip=10.2.0.1"], 'not in the network "private"'),
+    (
+        ["private", "increment=1", "baseip=10.1.255.255"],
+        "has only 0 of 1 free addresses left from 10.1.255.255 on",
+    ),
+)
+
+
+def test_report_nextip_refuses(two: Site) -> None:
+    for arguments, message in _REPORT_NEXTIP_REFUSES:
+        assert message in two.refused("report nextip", *arguments), arguments
+
+
+def test_report_nextip_when_the_network_is_full(two: Site) -> None:
+    two.change("INSERT INTO subnets (name, subnet, netmask) VALUES ('tiny', '192.0.2.0', '255.255.255.252')")
+    two.done("add host interface compute-0-1 eth4 ip=192.0.2.2 subnet=tiny")
+    assert two.done("report nextip tiny") == "192.0.2.1\n"
+    two.done("add host interface compute-0-1 eth5 ip=192.0.2.1")
+    assert 'the network "tiny", 192.0.2.0/30, has only 0 of 1' in two.refused("report nextip tiny")

@@ -1,0 +1,54 @@
+"""The owners' service on a site of two clusters, and the keys of two owners."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rocks.actions import message_broker
+from rocks.actions.airboss_service import make_service
+from rocks.hosts import airboss_client as client
+from rocks.hosts.broker import BrokerSettings
+from tests.system.commands.conftest import Site
+from tests.system.commands.owners.airboss_site import SWITCH, Service, add_clusters
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Keys of two owners: the path of the private key → the public key."""
+    folder = tmp_path_factory.mktemp("keys")
+    return {
+        str(folder / f"{name}.key"): client.create_key(str(folder / f"{name}.key"), "ed25519", False)
+        for name in ("one", "two")
+    }
+
+
+@pytest.fixture
+def service(
+    vm_site: Site, tmp_path: Path, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Service]:
+    """The service on a port of its own, with two clusters."""
+    monkeypatch.setattr(message_broker, "AUTHORITY_FOLDER", str(tmp_path / "authority"))
+    monkeypatch.setattr(
+        message_broker, "read_broker_settings", lambda: BrokerSettings("/nowhere/rabbitmqctl")
+    )
+    monkeypatch.setenv("HOME", str(tmp_path))
+    vm_site.done("add host certificate head")
+    add_clusters(vm_site, tmp_path, keys)
+    launcher = tmp_path / "rocks"
+    launcher.write_text(SWITCH.format(record=tmp_path / "switched"))
+    launcher.chmod(0o755)
+    log: list[str] = []
+    with make_service(vm_site.database, "127.0.0.1", 0, log.append, str(launcher)) as server:
+        found = Service(server, tmp_path, vm_site)
+        found.log = log
+        for module in ("airboss_service", "airboss_machines", "airboss_consoles", "airboss_media"):
+            monkeypatch.setattr(
+                f"rocks.actions.{module}.log_call", lambda call, outcome: found.calls.append((call, outcome))
+            )
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield found
+        server.shutdown()
+        thread.join()

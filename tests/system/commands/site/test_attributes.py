@@ -1,0 +1,337 @@
+"""Attributes in four scopes (specification §2.2 to §2.4)."""
+
+import ast
+import json
+
+import pytest
+
+from rocks.process import run_checked
+from tests.system.commands.conftest import Site
+
+SCOPES = {
+    "global": ([], []),
+    "os": (["os"], ["linux"]),
+    "appliance": (["appliance"], ["compute"]),
+    "host": (["host"], ["compute-0-0"]),
+}
+
+
+@pytest.fixture
+def two(site: Site) -> Site:
+    """Two hosts of appliance compute."""
+    site.done("add host compute-0-0")
+    site.done("add host compute-0-1")
+    return site
+
+
+def stored(site: Site, name: str) -> list[tuple[str, str, str]]:
+    """(scope, member, value) of the attribute, wherever it is."""
+    site.database.rollback()
+    return [
+        (str(scope), str(member), str(value))
+        for scope, member, value in site.database.rows(
+            "SELECT c.Name, i.Name, t.Value FROM attributes t JOIN catindex i ON i.ID = t.Catindex"
+            " JOIN categories c ON c.ID = i.Category WHERE BINARY t.Attr = %s ORDER BY c.ID, i.Name",
+            (name,),
+        )
+    ]
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_add_set_remove_in_every_scope(two: Site, scope: str) -> None:
+    arguments, members = SCOPES[scope]
+    member = members[0] if members else "global"
+    two.done("add", *arguments, "attr", *members, "colour", "red")
+    assert stored(two, "colour") == [(scope, member, "red")]
+    two.done("set", *arguments, "attr", *members, "colour", "blue")
+    assert stored(two, "colour") == [(scope, member, "blue")]
+    assert stored(two, "colour_old") == [(scope, member, "red")]
+    two.done("set", *arguments, "attr", *members, "Colour", "green")
+    assert stored(two, "colour") == [(scope, member, "green")]
+    assert stored(two, "colour_old") == [(scope, member, "blue")]
+    two.done("remove", *arguments, "attr", *members, "colour")
+    assert stored(two, "colour") == stored(two, "colour_old") == []
+    two.done("remove", *arguments, "attr", *members, "colour")
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_adding_an_existing_attribute_is_an_error(two: Site, scope: str) -> None:
+    arguments, members = SCOPES[scope]
+    two.done("add", *arguments, "attr", *members, "colour", "red")
+    assert two.refused("add", *arguments, "attr", *members, "colour", "blue").startswith(
+        'attribute "colour" exists'
+    )
+    assert two.refused("add", *arguments, "attr", *members, "COLOUR", "blue").startswith(
+        'attribute "COLOUR" exists'
+    )
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("verb", ["add", "set"])
+def test_a_missing_argument_is_named(two: Site, scope: str, verb: str) -> None:
+    arguments, members = SCOPES[scope]
+    assert two.refused(verb, *arguments, "attr") == "missing attribute name"
+    assert two.refused(verb, *arguments, "attr", "colour") == (
+        'an attribute has a name and a value, and only "colour" is given'
+    )
+    assert (
+        two.refused(verb, *arguments, "attr", *members, "attr=colour", "value=")
+        == "missing value of attribute"
+    )
+    assert two.refused(verb, *arguments, "attr", *members, "attr=", "value=1") == "missing attribute name"
+    assert two.refused(verb, *arguments, "attr", "attr=colour") == "missing value of attribute"
+    assert two.refused(verb, *arguments, "attr", *members, "colour", "") == "missing value of attribute"
+    assert two.refused("remove", *arguments, "attr") == "missing attribute name"
+
+
+def test_name_and_value_may_be_given_by_name(two: Site) -> None:
+    two.done("add host attr compute-0-0 attr=a value=x=y")
+    two.done("add host attr compute-0-0 compute-0-1 b value=2")
+    two.done("set attr value=3 c")
+    assert stored(two, "a") == [("host", "compute-0-0", "x=y")]
+    assert stored(two, "b") == [("host", "compute-0-0", "2"), ("host", "compute-0-1", "2")]
+    assert stored(two, "c") == [("global", "global", "3")]
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("verb", ["add", "set"])
+def test_a_value_that_looks_like_a_parameter_must_be_named(two: Site, scope: str, verb: str) -> None:
+    """Otherwise `set host attr h1 args console=ttyS0` would set the attribute h1 of all hosts."""
+    arguments, members = SCOPES[scope]
+    assert two.refused(verb, *arguments, "attr", *members, "args", "console=ttyS0").endswith(
+        'knows no parameter "console"; an argument that looks like one is given by its name, '
+        "as in value=console=…"
+    )
+
+
+def test_a_global_attribute_has_no_members(site: Site) -> None:
+    for verb in ("add", "set"):
+        assert site.refused(verb, "attr", "h1", "colour", "red") == (
+            f'"{verb} attr" takes {{attr}} {{value}}, but 3 arguments are given; quote a value that contains blanks'
+        )
+    assert '"remove attr" takes {attr}, but 2' in site.refused("remove attr h1 colour")
+
+
+def test_all_members_are_named_by_a_pattern(two: Site) -> None:
+    two.done("add os attr % a 1")
+    two.done("add host attr % b 1")
+    assert stored(two, "a") == [("os", "linux", "1"), ("os", "sunos", "1")]
+    assert stored(two, "b") == [("host", "compute-0-0", "1"), ("host", "compute-0-1", "1")]
+    two.done("add appliance attr % c 1")
+    assert len(stored(two, "c")) == 8
+    two.done("remove os attr % a")
+    two.done("remove host attr % b")
+    two.done("remove appliance attr % c")
+    assert stored(two, "a") == stored(two, "b") == stored(two, "c") == []
+
+
+def test_nothing_is_added_when_one_member_has_the_attribute(two: Site) -> None:
+    two.done("add host attr compute-0-1 a 1")
+    assert two.refused("add host attr % a 2") == (
+        'attribute "a" exists for host compute-0-1; rocks set host attr changes its value'
+    )
+
+
+def test_removing_from_one_leaves_the_others(two: Site) -> None:
+    two.done("add host attr % a 1")
+    two.done("add attr a 0")
+    two.done("remove host attr compute-0-0 a")
+    assert stored(two, "a") == [("global", "global", "0"), ("host", "compute-0-1", "1")]
+
+
+@pytest.mark.parametrize("verb", ["add", "set"])
+def test_an_appliance_must_be_given_and_an_unknown_one_changes_nothing(site: Site, verb: str) -> None:
+    assert site.refused(verb, "appliance", "attr", "a", "1") == "must supply at least one appliance"
+    assert site.refused(verb, "appliance", "attr", "nothing", "a", "1") == (
+        'unknown appliance "nothing"; rocks list appliance lists the known ones'
+    )
+
+
+@pytest.mark.parametrize("verb", ["add", "set"])
+def test_unknown_members(two: Site, verb: str) -> None:
+    assert two.refused(verb, "os", "attr", "beos", "a", "1").startswith('unknown os "beos"')
+    assert two.refused(verb, "host", "attr", "compute-9-9", "a", "1").startswith(
+        'cannot resolve host "compute-9-9"'
+    )
+    assert two.refused("list os attr beos").startswith('unknown os "beos"')
+    assert two.refused("list host attr compute-9-9").startswith('cannot resolve host "compute-9-9"')
+
+
+def test_old_values_have_no_old_values(site: Site) -> None:
+    site.done("set attr a_old 1")
+    site.done("set attr a_old 2")
+    assert stored(site, "a_old") == [("global", "global", "2")]
+    assert stored(site, "a_old_old") == []
+
+
+def test_a_previous_value_is_stored_with_the_suffix_old(two: Site) -> None:
+    two.done("add host attr compute-0-0 a 1")
+    two.done("set host attr % a 2")
+    assert stored(two, "a_old") == [("host", "compute-0-0", "1")]
+
+
+def test_list_attr_has_the_attribute_as_owner(site: Site) -> None:
+    site.done("add attr zone local")
+    site.done("add attr Kickstart_Lang en_US")
+    assert site.done("list attr") == (
+        "ATTR            VALUE           \n"
+        "Kickstart_Lang: en_US           \n"
+        "cpu_mode:       host-passthrough\n"
+        "zone:           local           \n"
+    )
+    assert json.loads(site.done("list attr json=yes"))[2] == {"attr": "zone", "list": [{"value": "local"}]}
+
+
+def test_list_os_attr_leaves_out_a_single_owner(site: Site) -> None:
+    assert site.done("list os attr sunos") == (
+        "ATTR             VALUE                  \n"
+        "HttpConf         /etc/apache2/2.2       \n"
+        "HttpConfigDirExt /etc/apache2/2.2/conf.d\n"
+        "HttpRoot         /var/apache2/2.2/htdocs\n"
+        "RootDir          /                      \n"
+    )
+    both = site.done("list os attr").splitlines()
+    assert both[0].split() == ["OS", "ATTR", "VALUE"]
+    assert [line.split()[0] for line in both[1:]] == ["linux:"] * 4 + ["sunos:"] * 4
+
+
+def test_list_appliance_attr_always_has_owners(site: Site) -> None:
+    assert site.done("list appliance attr vm-container") == (
+        "APPLIANCE     ATTR          VALUE     \n"
+        "vm-container: dhcp_filename pxelinux.0\n"
+        "vm-container: kickstartable yes       \n"
+        "vm-container: kvm           true      \n"
+        "vm-container: managed       true      \n"
+    )
+    everybody = site.done("list appliance attr output-col=appliance output-header=no").split()
+    assert list(dict.fromkeys(everybody)) == [
+        f"{name}:"
+        for name in ("frontend", "compute", "login", "nas", "network", "power", "vm-container", "hosted-vm")
+    ]
+
+
+def test_list_host_attr_is_resolved_with_sources(site: Site) -> None:
+    site.done("add host vmc-0-0 'membership=VM Container' rack=0 rank=3")
+    site.done("add host attr vmc-0-0 managed false")
+    lines = site.done("list host attr vmc-0-0").splitlines()
+    assert lines[0] == "HOST     ATTR                VALUE             SOURCE"
+    found = {line[9:28].strip(): (line[29:46].strip(), line[47:]) for line in lines[1:]}
+    assert list(found) == sorted(found)
+    assert all(line.startswith("vmc-0-0: ") and len(line) == len(lines[0]) for line in lines[1:])
+    expected = {
+        "appliance": ("vm-container", "I     "),
+        "membership": ("VM Container", "I     "),
+        "rank": ("3", "I     "),
+        "cpu_mode": ("host-passthrough", "G     "),
+        "RootDir": ("/root", "O     "),
+        "kvm": ("true", "A     "),
+        "managed": ("false", "H     "),
+        "os": ("linux", "H     "),
+        "version": ("0.1.0", "G     "),
+    }
+    assert {name: found[name] for name in expected} == expected
+
+
+def test_report_host_attr(two: Site) -> None:
+    two.done("add host attr compute-0-0 text", "a b:'\"<&>\\")
+    lines = two.done("report host attr compute-0-0").splitlines()
+    assert lines == sorted(lines, key=lambda line: line.partition(":")[0])
+    assert "text:a b:'\"<&>\\" in lines
+    assert "hostname:compute-0-0" in lines
+    assert two.done("report host attr compute-0-0 attr=text") == "a b:'\"<&>\\\n"
+    assert two.done("report host attr compute-0-0 attr=TEXT") == "a b:'\"<&>\\\n"
+    assert two.refused("report host attr compute-0-1 attr=text").startswith("Attribute text does not exist")
+    assert two.refused("report host attr attr=text").startswith("Attribute text does not exist")
+    assert two.done("report host attr attr=rank") == "compute-0-0: 0\ncompute-0-1: 1\n"
+
+
+def test_report_host_attr_as_a_dictionary(two: Site) -> None:
+    two.done("add host attr compute-0-0 text", "a\nb'\"é")
+    text = two.done("report host attr compute-0-0 pydict=true")
+    attributes = ast.literal_eval(text)
+    assert attributes["text"] == "a\nb'\"é"
+    assert attributes["hostname"] == "compute-0-0"
+    every = two.done("report host attr pydict=yes").splitlines()
+    assert [ast.literal_eval(line)["hostname"] for line in every] == ["compute-0-0", "compute-0-1"]
+    assert two.refused("report host attr pydict=perhaps").startswith('"pydict" must be yes or no')
+
+
+def test_dump_prints_commands(two: Site) -> None:
+    two.done("set attr cpu_mode host-model")
+    two.done("add host attr compute-0-1 args", "value=console=ttyS0 $x 'y' *")
+    two.done("add host attr compute-0-1 plain value=a=b")
+    two.change("UPDATE attributes SET Value = '' WHERE Attr = 'cpu_mode_old'")
+    rocks = "/opt/rocks/bin/rocks"
+    assert two.done("dump attr") == f"{rocks} add attr cpu_mode host-model\n"
+    assert two.done("dump host attr") == (
+        f"{rocks} add host attr compute-0-1 args value=console=ttyS0\\ \\$x\\ \\'y\\'\\ \\*\n"
+        f"{rocks} add host attr compute-0-1 plain value=a=b\n"
+    )
+    assert f"{rocks} add os attr linux RootDir /root\n" in two.done("dump os attr")
+    assert two.done("dump appliance attr power") == (
+        f"{rocks} add appliance attr power kickstartable no\n{rocks} add appliance attr power managed false\n"
+    )
+
+
+def test_dump_calls_this_machine_localhost(site: Site) -> None:
+    site.done("add host head membership=Frontend rack=0 rank=0")
+    site.done("add attr Kickstart_PrivateHostname head")
+    site.done("add host attr head airboss localhost")
+    assert site.done("dump host attr") == "/opt/rocks/bin/rocks add host attr localhost airboss localhost\n"
+
+
+def test_a_dump_replayed_by_a_shell_makes_the_same(two: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {
+        "a": "a\nb",
+        "b": "\\",
+        "c": "'$(reboot)'",
+        "d": "-n",
+        "e": "a=b=c",
+        "f": "  x  ",
+        "g": "é 東\u2028",
+    }
+    for name, value in values.items():
+        two.done("add attr", f"attr={name}", f"value={value}")
+        two.done("add host attr compute-0-0", f"attr={name}", f"value={value}")
+    before = (two.done("list attr"), two.done("list host attr"))
+    lines = two.done("dump attr") + two.done("dump host attr")
+    for name in (*values, "cpu_mode"):
+        two.done("remove attr", name)
+        two.done("remove host attr %", name)
+    for arguments in read_by_shell(lines):
+        two.done(*arguments[1:])
+    assert (two.done("list attr"), two.done("list host attr")) == before
+
+
+def read_by_shell(lines: str) -> list[list[str]]:
+    """The arguments of each command line, as /bin/sh parses them."""
+    reader = "p() { printf '%s\\0' $# \"$@\"; }\n"
+    script = reader + lines.replace("/opt/rocks/bin/rocks", "p rocks")
+    ended = run_checked(["/bin/sh"], deadline_seconds=60, standard_input=script.encode())
+    assert ended.error_output == b""
+    arguments = ended.output.decode().split("\0")
+    commands = []
+    while arguments != [""]:
+        count = int(arguments[0])
+        commands.append(arguments[1 : count + 1])
+        arguments = arguments[count + 1 :]
+    return commands
+
+
+def test_numbers_of_statements_do_not_grow_with_hosts(site: Site) -> None:
+    site.done("add host compute-0-0")
+    commands = [
+        ("add", "host", "attr", "%", "a", "1"),
+        ("set", "host", "attr", "%", "a", "2"),
+        ("list", "host", "attr"),
+        ("report", "host", "attr"),
+        ("dump", "host", "attr"),
+        ("remove", "host", "attr", "%", "a"),
+    ]
+    one = [site.rocks(*arguments).statements for arguments in commands]
+    site.change(
+        "INSERT INTO nodes (Name, Membership, Rack, Rank) SELECT CONCAT('compute-1-', seq), 2, 1, seq FROM seq_0_to_499"
+    )
+    many = [site.rocks(*arguments).statements for arguments in commands]
+    assert many == one
+    assert stored(site, "a") == []

@@ -1,0 +1,178 @@
+"""`rocks load dump`: the site of a Rocks 6.2 or 7 frontend moves in."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rocks.actions import site_creation
+from rocks.hosts.settings import FleetSettings
+from tests.rocks_dump import LAUNCHER, NOT_TAKEN, ROOT_PASSWORD, rocks, rocks_dump, unusual
+from tests.system.commands.conftest import Ended, Site
+
+ANSWERS = """\
+Kickstart_PrivateHostname = head
+Kickstart_PrivateInterface = eth0
+Kickstart_PrivateAddress = 10.1.1.1
+Kickstart_PrivateNetmask = 255.255.0.0
+Kickstart_PublicInterface = eth1
+Kickstart_PublicAddress = 203.0.113.2
+Kickstart_PublicNetmask = 255.255.255.0
+Kickstart_PublicGateway = 203.0.113.1
+"""
+
+
+@pytest.fixture
+def frontend(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """A new frontend: its answers are entered, nothing else."""
+    settings = FleetSettings(str(tmp_path / "ssh/id_ed25519"), str(tmp_path / "ssh/known_hosts"))
+    monkeypatch.setattr(site_creation, "FleetSettings", lambda: settings)
+    empty(site)
+    (tmp_path / "answers").write_text(ANSWERS)
+    ended = site.rocks("create site", f"answers={tmp_path / 'answers'}")
+    assert ended.status == 0, ended
+    return site
+
+
+def empty(site: Site) -> None:
+    for table in ("networks", "nodes", "subnets"):
+        site.change(f"DELETE FROM {table}")
+
+
+@pytest.fixture
+def load(frontend: Site, tmp_path: Path) -> Callable[..., Ended]:
+    """Load this text as a dump."""
+
+    def run_it(text: str, *parameters: str) -> Ended:
+        file = tmp_path / "site.dump"
+        file.write_text(text)
+        return frontend.rocks("load dump", str(file), *parameters)
+
+    return run_it
+
+
+def left_out(ended: Ended) -> dict[str, str]:
+    """The table: the number of each line that was not taken over → the rest of its row."""
+    rows = ended.out.splitlines()[1:]
+    return {row.partition(":")[0]: row.partition(":")[2].strip() for row in rows}
+
+
+def usual(text: str, *beginnings: str) -> set[str]:
+    """The numbers of the lines that begin so, after the program."""
+    return {
+        str(number)
+        for number, line in enumerate(text.splitlines(), 1)
+        if line.removeprefix(f"{LAUNCHER} ").startswith(beginnings)
+    }
+
+
+@pytest.mark.parametrize("release", [6, 7])
+def test_a_rocks_site_moves_in(
+    frontend: Site, load: Callable[..., Ended], release: int, tmp_path: Path
+) -> None:
+    """40 hosts and 5 virtual machines; a second time nothing is left to do, and nothing changes."""
+    text = rocks_dump(release, 33)
+    lines = text + "\n".join(unusual(str(tmp_path / "trace"))) + "\n"
+    before = frontend.contents()
+    tried = load(lines, "dry-run=yes")
+    assert frontend.contents() == before
+    loaded = load(lines)
+    assert (loaded.status, left_out(loaded)) == (3, left_out(tried))
+    expected = usual(
+        lines,
+        "add attr Kickstart_PrivateRootPassword",
+        "add attr rocks_version",
+        "add host attr compute-0-1 ipmi_password",
+        "add host roll fe-blue kvm",
+        "add host key fe-blue",
+    )
+    last = len(lines.splitlines())
+    assert set(left_out(loaded)) == expected | {str(last - place) for place in range(NOT_TAKEN)}
+    assert ROOT_PASSWORD not in loaded.out + loaded.err and "calvin" not in loaded.out + loaded.err
+    assert not (tmp_path / "trace").exists()
+
+    assert len(frontend.done("list host output-header=no").splitlines()) == 1 + 40 + 5
+    assert frontend.done("report host attr compute-0-0 attr=site_note") == ('it\'s "odd"; $(id) `id` a=b\n')
+    assert frontend.done("report host attr compute-0-0 attr=cpu_mode") == "host-model\n"
+    assert "fe-blue:" in frontend.done("list cluster") and "hosted-vm-0-3-0" in frontend.done("list cluster")
+    assert frontend.done("list host vm fe-blue showdisks=yes").count("/state/partition1/kvm/disks/") == 2
+    assert "A41-DB" in frontend.done("list host firewall compute-0-0")
+    assert "192.168.7.0" in frontend.done("list host route compute-0-0")
+
+    after = frontend.contents()
+    again = load(lines)
+    assert left_out(again) == left_out(loaded) and again.err.startswith("0 lines taken over, ")
+    assert frontend.contents() == after
+
+    assert "rocks set host attr fe-blue airboss_old_rsa true" in loaded.out, "its owner's key has 1024 bits"
+    frontend.done("set host attr fe-blue airboss_old_rsa true")
+    assert "1 lines taken over, " in load(lines).err
+    assert "BEGIN PUBLIC KEY" in frontend.done("list host key fe-blue")
+
+
+def test_a_file_of_another_system_and_lines_that_stand_twice(
+    frontend: Site, load: Callable[..., Ended]
+) -> None:
+    text = "\n".join(
+        [
+            rocks("add attr note x"),
+            rocks("add attr note x"),
+            rocks("add attr note y"),
+            rocks("add attr ib_opensm_reload /tmp/reboot"),
+            rocks("add host compute-0-0 rack=0 rank=0"),
+            rocks("set host runaction compute-0-0 action=os"),
+            rocks("set host runaction compute-0-0 action=memtest"),
+            "",
+        ]
+    )
+    loaded = load(text.replace("\n", "\r\n"))
+    reasons = left_out(loaded)
+    assert (loaded.status, sorted(reasons)) == (3, ["2", "3", "4", "7"]), loaded.out + loaded.err
+    assert reasons["2"].endswith("it is the same as line 1")
+    assert "line 1 states the same with another value" in reasons["3"]
+    assert "line 6 states the same with another action" in reasons["7"]
+    assert "runs as root" in reasons["4"]
+    assert frontend.done("report host attr compute-0-0 attr=note") == "x\n"
+    assert frontend.database.rows("SELECT RunAction FROM nodes WHERE Name = 'compute-0-0'") == [("os",)]
+
+
+def test_what_cannot_be_a_dump_changes_nothing(frontend: Site, tmp_path: Path) -> None:
+    line = rocks("add attr note x")
+    for name, data in (
+        ("cut", f"{line}\n{rocks('add attr b')} 'cut o".encode()),
+        ("zero", f"{line}\n\0".encode()),
+        ("latin", f"{line}\n# Gr\xfc\xdfe".encode("latin-1")),
+        ("other", b"#!/bin/sh\ntouch /nowhere\n"),
+        ("empty", b""),
+    ):
+        (tmp_path / name).write_bytes(data)
+        frontend.refused("load dump", str(tmp_path / name))
+    frontend.refused("load dump", str(tmp_path / "absent"))
+    frontend.refused("load dump", str(tmp_path))
+    frontend.refused("load dump /dev/zero")
+    frontend.refused("load dump")
+
+
+def test_a_machine_that_is_no_frontend_takes_no_dump(site: Site, tmp_path: Path) -> None:
+    empty(site)
+    (tmp_path / "dump").write_text(rocks("add attr note x") + "\n")
+    assert "rocks create site" in site.refused("load dump", str(tmp_path / "dump"))
+
+
+def test_a_line_that_fails_halfway_leaves_no_trace(frontend: Site, load: Callable[..., Ended]) -> None:
+    """The lines before and after it are taken over; a host without its line is not looked for."""
+    ended = load(
+        "\n".join(
+            (
+                rocks("add attr first 1"),
+                rocks("add host interface head eth2 ip=999.1.1.1"),
+                rocks("set host interface ip gone-0-0 eth0 10.1.0.9"),
+                rocks("set host boot localhost action=install"),
+                rocks("add attr last 1"),
+            )
+        )
+    )
+    assert set(left_out(ended)) == {"2", "3", "4"}
+    assert "gone-0-0 is not here" in left_out(ended)["3"]
+    assert "eth2" not in frontend.done("list host interface head")
+    assert {"first:", "last:"} <= set(frontend.done("list attr").split())

@@ -1,0 +1,386 @@
+"""`rocks save site` on one machine, `rocks restore site` on another: another database, other folders."""
+
+import io
+import json
+import os
+import shutil
+import socket
+import sys
+import tarfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rocks.actions import message_broker, site_restore
+from rocks.database.connection import Database
+from rocks.database.lease_epoch import read_record
+from rocks.database.settings import Settings
+from rocks.hosts.broker import BrokerSettings
+from rocks.hosts.encrypted_file import decrypt, encrypt
+from rocks.process import run
+from tests.system.commands.conftest import Site
+from tests.system.commands.site.database_contents import tables
+from tests.system.commands.site.test_audit import tamper
+from tests.system.commands.site.test_replayed_dump import make_site, make_what_others_add
+from tests.system.conftest import record_leases
+from tests.system.fresh_databases import FreshDatabases
+
+PASSPHRASE = "a passphrase of some length"  # noqa: S105 - of a test
+FILES = {
+    "ssh/id_ed25519": (0o600, b"-----BEGIN OPENSSH PRIVATE KEY-----\n"),
+    "ssh/known_hosts": (0o644, b"compute-0-0 ssh-ed25519 AAAA\n"),
+    "pki/authority/ca.key": (0o600, b"\x00\xffkey"),
+    "pki/authority/nodes/head.pem": (0o600, b"pair"),
+    "gnupg/private-keys-v1.d/A.key": (0o600, b"signing"),
+    "site-nodes/extend-compute.xml": (0o644, b"<kickstart/>\n"),
+    "broker.conf": (0o600, b"password = x\n"),
+}
+SOURCE = Path(__file__).resolve().parents[4] / "src"
+_DIES = """
+import os, sys
+from rocks.actions import site_restore
+from rocks.cli.main import main
+setattr(site_restore, sys.argv[1], lambda *given: os._exit(9))
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+class Machine:
+    """A machine with a database, the site's folder and a folder of copies; `use` makes it the one of `rocks`."""
+
+    def __init__(self, settings: Settings, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.settings, self.etc, self.backup = settings, folder / "etc", folder / "backup"
+        self.etc.mkdir(parents=True)
+        self._monkeypatch = monkeypatch
+
+    def use(self) -> None:
+        for name, value in self.environment.items():
+            self._monkeypatch.setenv(name, value)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "ROCKS_DATABASE_NAME": self.settings.database,
+            "ROCKS_SITE_FOLDER": str(self.etc),
+            "ROCKS_BACKUP_FOLDER": str(self.backup),
+        }
+
+    def rows(self) -> dict[str, list[str]]:
+        """Every row of every table."""
+        with Database(self.settings) as database:
+            names = sorted(tables(database) - {"schema_migrations", "sec_audit", "sec_audit_head"})
+            return {name: sorted(map(repr, database.rows(f"SELECT * FROM {name}"))) for name in names}
+
+    def files(self) -> dict[str, tuple[int, bytes]]:
+        """Every regular file with its mode."""
+        found = (path for path in sorted(self.etc.rglob("*")) if path.is_file() and not path.is_symlink())
+        return {
+            str(one.relative_to(self.etc)): (one.stat().st_mode & 0o777, one.read_bytes()) for one in found
+        }
+
+
+@pytest.fixture(autouse=True)
+def _no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its program would start a port mapper that other tests see."""
+    monkeypatch.setattr(
+        message_broker, "read_broker_settings", lambda: BrokerSettings("/nowhere/rabbitmqctl")
+    )
+
+
+@pytest.fixture
+def old(site: Site, cluster_database: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """A frontend with a host, a secret, a lease and files."""
+    site.done("add host head membership=Frontend rack=0 rank=0")
+    site.done("set attr Kickstart_PrivateHostname head")
+    site.done("add host compute-0-0")
+    site.change("INSERT INTO sec_global_attributes (Attr, Value) VALUES ('root_pw', '$6$it''s\n\"odd\"')")
+    site.change("INSERT INTO vm_leases (Name, Token) VALUES ('web', 4294967301)")
+    machine = Machine(cluster_database, tmp_path / "old", monkeypatch)
+    for name, (mode, content) in FILES.items():
+        path = machine.etc / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        path.chmod(mode)
+    (machine.etc / "pki/authority").chmod(0o700)
+    (machine.etc / "database.conf").write_text("socket = /old\n")
+    (machine.etc / "link").symlink_to("/etc/shadow")
+    with socket.socket(socket.AF_UNIX) as agent:
+        agent.bind(str(machine.etc / "gnupg/S.gpg-agent"))
+    machine.use()
+    return machine
+
+
+@pytest.fixture
+def new(
+    fresh_databases: FreshDatabases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Machine]:
+    """A machine whose database has the first rows and nothing else."""
+    settings = fresh_databases.take()
+    record_leases(settings)
+    machine = Machine(settings, tmp_path / "new", monkeypatch)
+    (machine.etc / "database.conf").write_text("socket = /new\n")
+    (machine.etc / "pki/authority/nodes").mkdir(parents=True)
+    (machine.etc / "pki/authority/nodes/other.pem").write_bytes(b"of another authority")
+    yield machine
+    fresh_databases.drop(settings)
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> str:
+    """The parameter that names the file of the passphrase."""
+    path = tmp_path / "passphrase"
+    path.write_text(PASSPHRASE + "\n")
+    path.chmod(0o600)
+    return f"passphrase-file={path}"
+
+
+@pytest.fixture
+def saved(old: Machine, site: Site, secret: str, tmp_path: Path) -> Path:
+    """The saved site of the old machine."""
+    return save(old, site, secret, tmp_path / "site.saved")
+
+
+def save(old: Machine, site: Site, secret: str, path: Path) -> Path:
+    ended = site.rocks("save site", f"file={path}", secret)
+    assert (ended.status, ended.out) == (0, f"saved: {path}\n"), ended
+    assert path.stat().st_mode & 0o777 == 0o600 and not list(old.backup.iterdir())
+    return path
+
+
+def audited(machine: Machine) -> list[tuple[int, str]]:
+    """The numbers and digests of the audit log."""
+    with Database(machine.settings) as database:
+        return [(int(n), str(d)) for n, d in database.rows("SELECT Number, Digest FROM sec_audit ORDER BY 1")]
+
+
+def assert_restored(machine: Machine, old: Machine) -> None:
+    """The machine has all that the old one had, and what is its own."""
+    found, expected = machine.rows(), old.rows()
+    for table, rows in expected.items():
+        assert found[table] == rows, table
+    files = old.files() | {"database.conf": (0o644, b"socket = /new\n")}
+    assert machine.files() == files
+
+
+def test_a_site_is_restored_on_another_machine(
+    old: Machine, new: Machine, site: Site, secret: str, silent_hosts: None, tmp_path: Path
+) -> None:
+    """With every kind of record."""
+    site.done("remove host compute-0-0")
+    site.change("DELETE FROM nodes")
+    make_site(site, 3)
+    make_what_others_add(site)
+    saved = save(old, site, secret, tmp_path / "site.saved")
+    before = old.rows()
+    new.use()
+    assert new.rows() != before
+    ended = site.rocks("restore site", str(saved), secret)
+    assert ended.status == 0 and "restored: the site of head" in ended.out, ended
+    assert_restored(new, old)
+    assert old.rows() == before
+    log = audited(old)[:-1]  # without the entry of save site, which is not in the copy
+    assert len(log) > 100 and audited(new)[: len(log)] == log and len(audited(new)) > len(log)
+    assert (new.etc / "pki/authority").stat().st_mode & 0o777 == 0o700
+    with Database(new.settings) as database:
+        assert read_record(database) is None, "machines could start before the hosts were asked"
+    checked = site.rocks("check site")
+    assert "Traceback" not in checked.err and "rocks sync vm lease" in checked.out + checked.err, checked
+    assert "restore " not in checked.out
+
+    site.done("restore site", str(saved), secret, f"answers={tmp_path / 'answers'}")
+    assert "Kickstart_PrivateHostname = head\n" in (tmp_path / "answers").read_text()
+
+
+def test_a_frontend_is_overwritten_only_when_that_is_asked_for(
+    saved: Path, old: Machine, new: Machine, site: Site, secret: str
+) -> None:
+    new.use()
+    assert site.rocks("restore site", str(saved), secret).status == 0
+    with Database(new.settings) as database:
+        database.execute("INSERT INTO aliases (Node, Name) SELECT ID, 'newer' FROM nodes LIMIT 1")
+        database.commit()
+    (new.etc / "newer").write_text("x")
+    changed = new.rows()
+    refused = site.rocks("restore site", str(saved), secret)
+    assert refused.status == 1 and "overwrite=yes" in refused.err and new.rows() == changed
+    ended = site.rocks("restore site", str(saved), secret, "overwrite=yes")
+    assert ended.status == 0, ended
+    assert_restored(new, old)
+    (preserved,) = new.backup.iterdir()
+    assert (preserved / "files/newer").read_text() == "x" and "'newer'" in (
+        preserved / "cluster.sql"
+    ).read_text()
+
+
+def test_a_killed_restore_leaves_one_site_or_the_other_and_is_repeated(
+    saved: Path, old: Machine, new: Machine, site: Site, secret: str
+) -> None:
+    new.use()
+    for dies_at in ("forget_record", "exchange_rows", "write_site_files", "_remove_others"):
+        site.change(f"INSERT INTO {new.settings.database}.distributions (Name) VALUES ('{dies_at}')")
+        before = new.rows()
+        assert before != old.rows()
+        arguments = [
+            sys.executable,
+            "-c",
+            _DIES,
+            dies_at,
+            "restore",
+            "site",
+            str(saved),
+            secret,
+            "overwrite=yes",
+        ]
+        environment = os.environ | {"PYTHONPATH": str(SOURCE)}
+        assert run(arguments, deadline_seconds=300, environment=environment).exit_status == 9, dies_at
+        assert new.rows() in (before, old.rows())
+        ended = site.rocks(
+            "restore site", str(saved), secret
+        )  # what was begun is finished without overwrite=
+        assert ended.status == 0, (dies_at, ended)
+        assert_restored(new, old)
+
+
+def test_the_audit_log_comes_along_and_is_complete(
+    saved: Path, new: Machine, site: Site, secret: str
+) -> None:
+    new.use()
+    site.done("restore site", str(saved), secret)
+    assert "entries, complete" in site.done("check audit")
+    site.done("add host compute-0-1")
+    assert "entries, complete" in site.done("check audit")
+
+
+def test_two_restores_within_a_second_keep_a_copy_each(
+    saved: Path, new: Machine, site: Site, secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new.use()
+    moment = site_restore.utc_now()
+    monkeypatch.setattr(site_restore, "utc_now", lambda: moment)
+    for _ in range(3):
+        ended = site.rocks("restore site", str(saved), secret, "overwrite=yes")
+        assert ended.status == 0, ended
+    assert len(list(new.backup.glob("before-restore-*/cluster.sql"))) == 2
+
+
+def test_an_altered_audit_log_is_as_altered_after_the_restore(
+    old: Machine, new: Machine, site: Site, secret: str, tmp_path: Path
+) -> None:
+    tamper(site, "UPDATE sec_audit SET Person = 'mallory' WHERE Number = 2")
+    saved = save(old, site, secret, tmp_path / "site.saved")
+    new.use()
+    site.done("restore site", str(saved), secret)
+    found = site.rocks("check audit")
+    assert found.status == 1 and found.out.startswith("entry 2 does not fit its digest"), found
+
+
+def test_an_interrupted_restore_does_not_allow_that_of_another_file(
+    saved: Path, old: Machine, new: Machine, site: Site, secret: str, tmp_path: Path
+) -> None:
+    with Database(old.settings) as database:
+        database.execute("INSERT INTO distributions (Name) VALUES ('later')")
+        database.commit()
+    time.sleep(1)  # a saved site has the second at which it was saved
+    other = save(old, site, secret, tmp_path / "other.saved")
+    new.use()
+    arguments = [sys.executable, "-c", _DIES, "write_site_files", "restore", "site", str(saved), secret]
+    environment = os.environ | {"PYTHONPATH": str(SOURCE)}
+    assert run(arguments, deadline_seconds=300, environment=environment).exit_status == 9
+    before = new.rows()
+    refused = site.rocks("restore site", str(other), secret)
+    assert refused.status == 1 and "overwrite=yes" in refused.err and new.rows() == before
+    assert site.rocks("restore site", str(saved), secret).status == 0
+    assert len(list(new.backup.glob("before-restore-*/cluster.sql"))) == 1, "changes may have followed"
+
+
+def test_without_space_for_a_copy_nothing_is_replaced(
+    saved: Path, new: Machine, site: Site, secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new.use()
+    site.done("restore site", str(saved), secret)
+    before = new.rows(), new.files()
+
+    def full(*given: object, **named: object) -> None:
+        raise shutil.Error([("a", "b", "[Errno 28] No space left on device: 'b'")])
+
+    monkeypatch.setattr(shutil, "copytree", full)
+    refused = site.rocks("restore site", str(saved), secret, "overwrite=yes")
+    assert refused.status == 1 and "No space left" in refused.err and "fault" not in refused.err, refused
+    assert (new.rows(), new.files()) == before and not list(new.backup.iterdir())
+
+
+def repacked(saved: Path, change: Callable[[tarfile.TarInfo, Any], Any], **added: bytes) -> bytes:
+    """The file with changed members, under the same passphrase."""
+    source = tarfile.open(fileobj=io.BytesIO(decrypt(saved.read_bytes(), PASSPHRASE.encode())))  # noqa: SIM115
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as target:
+        for entry in source:
+            file = source.extractfile(entry)
+            content = change(entry, file.read() if file else None)
+            entry.size = len(content or b"")
+            target.addfile(entry, io.BytesIO(content or b""))
+        for name, content in added.items():
+            entry = tarfile.TarInfo(name.replace("__", "/").replace("UP", ".."))
+            entry.size = len(content)
+            target.addfile(entry, io.BytesIO(content))
+    return encrypt(buffer.getvalue(), PASSPHRASE.encode())
+
+
+def test_what_is_not_a_whole_site_changes_nothing(
+    saved: Path, new: Machine, site: Site, secret: str, tmp_path: Path
+) -> None:
+    new.use()
+    content = saved.read_bytes()
+
+    def newer(entry: tarfile.TarInfo, data: Any) -> Any:
+        return json.dumps(json.loads(data) | {"schema": 9999}).encode() if entry.name == "list.json" else data
+
+    def endless(entry: tarfile.TarInfo, data: Any) -> Any:
+        return data.replace(b'"schema": ', b'"schema": 1e999, "x": ') if entry.name == "list.json" else data
+
+    def same(entry: tarfile.TarInfo, data: Any) -> Any:
+        return data
+
+    def other_sql(entry: tarfile.TarInfo, data: Any) -> Any:
+        return b"DROP DATABASE mysql;" if entry.name == "cluster.sql" else data
+
+    cases = {
+        "cut off": content[:-1],
+        "changed": content[:-9] + b"x" + content[-8:],
+        "foreign": b"PK\x03\x04" + bytes(900),
+        "newer format": content.replace(b"rocks-site 1", b"rocks-site 7", 1),
+        "endless header": b'rocks-site 1\n{"scrypt": Infinity, "salt": "", "nonce": "", "length": 1, "check": ""}\n',
+        "newer schema": repacked(saved, newer),
+        "endless schema": repacked(saved, endless),
+        "not as listed": repacked(saved, other_sql),
+        "outside": repacked(saved, same, files__UP__UP__x=b"x"),
+        "of the machine": repacked(saved, same, files__database_conf=b"x"),
+        "no archive": encrypt(b"x" * 50, PASSPHRASE.encode()),
+    }
+    rows, files = new.rows(), new.files()
+    for name, data in cases.items():
+        (tmp_path / "bad").write_bytes(data)
+        ended = site.rocks("restore site", str(tmp_path / "bad"), secret)
+        assert ended.status == 1 and "is not restored" in ended.err and "Traceback" not in ended.err, (
+            name,
+            ended,
+        )
+    assert (new.rows(), new.files()) == (rows, files) and not new.backup.exists()
+
+
+def test_the_passphrase_is_not_given_to_anybody_else(old: Machine, site: Site, tmp_path: Path) -> None:
+    path = tmp_path / "passphrase"
+    for text, mode, reason in (
+        (PASSPHRASE, 0o644, "other users can read"),
+        ("short", 0o600, "at least 12"),
+        ("", 0o600, "at least 12"),
+    ):
+        path.write_text(text)
+        path.chmod(mode)
+        assert reason in site.refused("save site", f"passphrase-file={path}")
+    assert "no terminal" in site.refused("save site")
+    assert "cannot read" in site.refused("save site", f"passphrase-file={tmp_path / 'absent'}")
+    assert not old.backup.exists()

@@ -1,0 +1,177 @@
+"""Secret attributes: only root reads them, and no command line contains them."""
+
+import io
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from rocks.actions import leases as lease_actions
+from rocks.actions import vm_power
+from rocks.database.attributes import replace_attribute
+from rocks.errors import HostError
+from rocks.process import run_checked
+from tests.system.commands.conftest import Site
+
+
+def give(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """The next command finds this on its standard input."""
+    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+
+
+def listed(site: Site, *command: str) -> list[dict[str, str]]:
+    """The rows of a listing, without its grouping."""
+    rows = json.loads(site.done("list", *command, "sec_attr", "json=yes"))
+    return [cells for row in rows for key, group in row.items() if isinstance(group, list) for cells in group]
+
+
+def test_set_list_and_remove(vm_site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    give(monkeypatch, "for all\n")
+    assert vm_site.done("set sec_attr ipmi_password") == ""
+    file = tmp_path / "secret"
+    file.touch(mode=0o600)
+    file.write_text("a b=c'\"\nd\n")
+    vm_site.done("set host sec_attr vmc-0-0 vmc-0-1 ipmi_password", f"file={file}")
+    assert "for all" in vm_site.done("list sec_attr")
+    assert [cells["value"] for cells in listed(vm_site, "host")] == ["a b=c'\"\nd"] * 2
+    assert "ipmi_password" not in vm_site.done("list host attr vmc-0-0")
+    vm_site.done("remove host sec_attr vmc-0-0 ipmi_password")
+    assert vm_site.done("list host sec_attr vmc-0-0") == ""
+    assert "ipmi_password" in vm_site.done("list host sec_attr vmc-0-1")
+    vm_site.done("remove sec_attr ipmi_password")
+    assert vm_site.done("list sec_attr") == ""
+
+
+def test_refusals(vm_site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    readable = tmp_path / "readable"
+    readable.write_text("x")
+    readable.chmod(0o640)
+    os.mkfifo(tmp_path / "fifo", 0o600)
+    give(monkeypatch, "")
+    for arguments, message in (
+        (("sec_attr",), "must supply attr"),
+        (("host", "sec_attr", "x"), "must supply at least one host"),
+        (("sec_attr", "x"), "the value is empty"),
+        (("sec_attr", "a b", f"file={readable}"), "others may read"),
+        (("sec_attr", "x", f"file={tmp_path / 'fifo'}"), "is not a file"),
+        (("sec_attr", "x", f"file={tmp_path / 'none'}"), "No such file"),
+        (("host", "sec_attr", "nobody", "x"), 'cannot resolve host "nobody"'),
+        (
+            ("host", "sec_attr", "vmc-0-0", "vm_fence_command", "x"),
+            "a value is not given on the command line",
+        ),
+        (("host", "sec_attr", "vm_fence_command", "x"), "a value is not given on the command line"),
+        (("sec_attr", "vm_fence_command", "x"), "a value is not given on the command line"),
+    ):
+        assert message in vm_site.refused("set", *arguments), arguments
+
+
+def test_a_value_on_the_command_line_is_refused_and_not_logged(
+    vm_site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr("rocks.commands._framework.run_command.log", lines.append)
+    for arguments in (("sec_attr", "x", "geheim"), ("host", "sec_attr", "vmc-0-0", "x", "geheim")):
+        vm_site.refused("set", *arguments)
+    assert lines and not [line for line in lines if "geheim" in line]
+
+
+@pytest.mark.parametrize("verb", ["set", "add"])
+@pytest.mark.parametrize("name", ["vm_fence_command", "root_pw"])
+def test_no_command_of_attributes_takes_a_secret(vm_site: Site, verb: str, name: str) -> None:
+    """Other users see a command line, and the attribute would be readable."""
+    for_hosts = (
+        f"{name} is a secret: rocks set host sec_attr HOST {name}, which reads the value from standard input"
+    )
+    for place in (["host", "attr", "vmc-0-0"], ["appliance", "attr", "compute"], ["os", "attr", "linux"]):
+        assert vm_site.refused(verb, *place, name, "geheim") == for_hosts
+    assert vm_site.refused(verb, "attr", name, "geheim") == for_hosts.replace(
+        "host sec_attr HOST", "sec_attr"
+    )
+    assert "geheim" not in vm_site.done("list host attr") + vm_site.done("list host sec_attr")
+
+
+def test_the_dump_of_secrets_of_an_earlier_release_can_be_replayed(vm_site: Site) -> None:
+    """The value goes to standard input, from a command of the shell itself."""
+    vm_site.set_as_before("root_pw", "a 'b\\\nc", "vmc-0-0")
+    vm_site.set_as_before("api_token", "for all")
+    (of_host,) = [line for line in _lines_of(vm_site.done("dump host attr")) if "root_pw" in line]
+    (of_all,) = [line for line in _lines_of(vm_site.done("dump attr")) if "api_token" in line]
+    for line, expected, value in (
+        (of_host, "set host sec_attr vmc-0-0 root_pw", "a 'b\\\nc\n"),
+        (of_all, "set sec_attr api_token", "for all\n"),
+    ):
+        printed, _, command = line.rpartition(" | ")
+        assert command.endswith(expected)
+        assert run_checked(["bash", "-c", printed.replace("\0", "'\n'")], deadline_seconds=10).text == value
+    replace_attribute(vm_site.database, "appliance", ["compute"], "root_pw", "geheim")
+    vm_site.database.commit()
+    dumped = vm_site.done("dump appliance attr")
+    assert "# the secret root_pw of appliance compute is left out" in dumped
+    assert "geheim" not in dumped
+
+
+def _lines_of(text: str) -> list[str]:
+    """The commands; a value may have line ends, which are quoted."""
+    return text.replace("'\n'", "\0").splitlines()
+
+
+def test_the_fence_command_of_an_earlier_release_is_used_and_moved(
+    vm_site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executed: list[list[str]] = []
+    monkeypatch.setattr(
+        lease_actions.process, "run_checked", lambda arguments, **more: executed.append(arguments)
+    )
+    monkeypatch.setattr(vm_power, "ask_facts", lambda *_, **__: {"vmc-0-0": HostError("no route")})
+    vm_site.set_as_before("vm_fence_command", "/bin/off far", "vmc-0-0")
+    vm_site.set_as_before("vm_fence_command_old", "/bin/old", "vmc-0-0")
+    vm_site.done("add host vm vmc-0-0 membership=compute name=web")
+    for _ in range(2):
+        vm_site.change(
+            "INSERT INTO vm_leases (Name, Token, Host, State) VALUES ('web', 7, 'vmc-0-0', 'running')"
+            " ON DUPLICATE KEY UPDATE Token = Token + 1, Host = 'vmc-0-0', State = 'running'"
+        )
+        assert vm_site.rocks("stop host vm web force=yes reason=off").status == 0
+        assert executed.pop() == ["/bin/off", "far"]
+        vm_site.rocks("update database")
+        assert "vm_fence_command" not in vm_site.done("list host attr vmc-0-0")
+        assert "/bin/off far" in vm_site.done("list host sec_attr vmc-0-0")
+
+
+def test_the_narrowest_scope_of_an_earlier_release_decides_also_after_the_upgrade(
+    vm_site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An appliance has no table of secrets: its command stays an attribute, is reported, and beats the global one."""
+    executed: list[list[str]] = []
+    monkeypatch.setattr(
+        lease_actions.process, "run_checked", lambda arguments, **more: executed.append(arguments)
+    )
+    monkeypatch.setattr(vm_power, "ask_facts", lambda *_, **__: {"vmc-0-0": HostError("no route")})
+    vm_site.set_as_before("vm_fence_command", "GLOBAL")
+    replace_attribute(vm_site.database, "appliance", ["vm-container"], "vm_fence_command", "APPLIANCE")
+    vm_site.done("add host vm vmc-0-0 membership=compute name=web")
+
+    def executed_by_force() -> list[str]:
+        vm_site.change(
+            "INSERT INTO vm_leases (Name, Token, Host, State) VALUES ('web', 7, 'vmc-0-0', 'running')"
+            " ON DUPLICATE KEY UPDATE Token = Token + 1, Host = 'vmc-0-0', State = 'running'"
+        )
+        assert vm_site.rocks("stop host vm web force=yes reason=off").status == 0
+        return executed.pop()
+
+    assert executed_by_force() == ["APPLIANCE"]
+    upgrade = vm_site.rocks("update database")
+    assert "vm_fence_command of appliance vm-container is a secret" in upgrade.err
+    assert "GLOBAL" in vm_site.done("list sec_attr")
+    assert executed_by_force() == ["APPLIANCE"]
+    vm_site.done("remove appliance attr vm-container vm_fence_command")
+    assert executed_by_force() == ["GLOBAL"]
+    give(monkeypatch, "HOST")
+    vm_site.done("set host sec_attr vmc-0-0 vm_fence_command")
+    assert executed_by_force() == ["HOST"]
+
+
+def test_a_folder_is_no_file_with_a_value(site: Site) -> None:
+    assert site.refused("set sec_attr token file=/") == "/ is not a file"

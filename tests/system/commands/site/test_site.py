@@ -1,0 +1,286 @@
+"""`create site` on an empty server, and `check site`."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from rocks import graph_files
+from rocks.actions import site_checks, site_creation
+from rocks.actions.storage_access import broker_address
+from rocks.cli.main import main
+from rocks.database.addresses import host_addresses
+from rocks.database.settings import Settings
+from rocks.hosts.settings import FleetSettings
+from rocks.process import run_checked
+from tests.system.commands.conftest import Ended, Site
+
+ANSWERS = """\
+# the frontend of the test
+Kickstart_PrivateHostname = head
+Kickstart_PrivateInterface = eth0
+Kickstart_PrivateAddress = 10.9.9.2
+Kickstart_PrivateNetmask = 255.255.255.0
+Kickstart_PublicInterface = eth1
+Kickstart_PublicAddress = 203.0.113.2
+Kickstart_PublicNetmask = 255.255.255.0
+Kickstart_PublicGateway = 203.0.113.1
+"""
+
+
+@pytest.fixture
+def answers(tmp_path: Path) -> Path:
+    """A file with right answers: the private address is one of this machine, the public one is not."""
+    file = tmp_path / "answers"
+    file.write_text(ANSWERS)
+    return file
+
+
+@pytest.fixture
+def own_address() -> Iterator[None]:
+    """This machine, within its isolation, has the private address."""
+    run_checked(["ip", "address", "add", "10.9.9.2/24", "dev", "lo"], deadline_seconds=10)
+    yield
+    run_checked(["ip", "address", "delete", "10.9.9.2/24", "dev", "lo"], deadline_seconds=10)
+
+
+@pytest.fixture
+def key_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the SSH key of the frontend is made."""
+    settings = FleetSettings(str(tmp_path / "ssh" / "id_ed25519"), str(tmp_path / "ssh" / "known_hosts"))
+    for module in (site_creation, site_checks):
+        monkeypatch.setattr(module, "FleetSettings", lambda: settings)
+    return Path(settings.key_file)
+
+
+@pytest.fixture
+def rocks_of_new_machine(
+    absent_database: Settings,
+    key_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Callable[..., Ended]:
+    """`rocks` on a machine whose server has no cluster database."""
+    assert absent_database.socket is not None
+    monkeypatch.setenv("ROCKS_DATABASE_SOCKET", absent_database.socket)
+    monkeypatch.setenv("ROCKS_DATABASE_NAME", absent_database.database)
+
+    def run(*arguments: str) -> Ended:
+        capsys.readouterr()
+        status = main(arguments)
+        captured = capsys.readouterr()
+        return Ended(status, captured.out, captured.err, 0)
+
+    return run
+
+
+def test_a_machine_becomes_a_frontend(rocks_of_new_machine: Callable[..., Ended], answers: Path) -> None:
+    rocks = rocks_of_new_machine
+    made = rocks("create site", f"answers={answers}")
+    assert (made.status, made.out) == (
+        0,
+        "entered: frontend head, private 10.9.9.2 on eth0, public 203.0.113.2 on eth1\n"
+        "rocks check site shows what is left to do\n",
+    )
+    listed = json.loads(rocks("list host json=yes").out)
+    assert [host["host"] for host in listed] == ["head"]
+    assert "203.0.113.1" in rocks("dump").out + rocks("list attr").out
+    assert "02:71:00:80:00:00" in rocks("list attr").out
+
+    before = rocks("dump").out
+    again = rocks("create site", f"answers={answers}")
+    assert (again.status, again.out) == (
+        0,
+        "unchanged: frontend head, private 10.9.9.2 on eth0, public 203.0.113.2 on eth1\n",
+    )
+    assert rocks("dump").out == before
+
+
+def test_other_answers_change_nothing(rocks_of_new_machine: Callable[..., Ended], answers: Path) -> None:
+    rocks = rocks_of_new_machine
+    rocks("create site", f"answers={answers}")
+    before = rocks("dump").out
+    answers.write_text(ANSWERS.replace("203.0.113.1\n", "203.0.113.9\n").replace("10.9.9.2", "10.9.9.3"))
+    refused = rocks("create site", f"answers={answers}")
+    assert refused.status == 1
+    assert "rocks set attr Kickstart_PublicGateway 203.0.113.9" in refused.err
+    assert "no interface with 10.9.9.3" in refused.err
+    assert rocks("dump").out == before
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("", "Kickstart_PrivateHostname is missing"),
+        (
+            ANSWERS.replace("10.9.9.2", "10.9.9").replace("Public", "Pubic"),
+            "line 4: Kickstart_PrivateAddress: ",
+        ),
+        (
+            ANSWERS.replace("Gateway", "Gatewy"),
+            "line 9: Kickstart_PublicGatewy is not a question; did you mean",
+        ),
+        ("#" * 70000, "has more than 64 KiB"),
+        ("name = head\n", "line 1"),
+        (ANSWERS.replace("10.9.9.2", "10.9.9.0"), "is not an address of a host"),
+        (ANSWERS + "[section]\n", "line 10"),
+        ("\x00", "line 1"),
+    ],
+)
+def test_wrong_answers_enter_nothing(
+    rocks_of_new_machine: Callable[..., Ended], answers: Path, text: str, what: str
+) -> None:
+    answers.write_text(text)
+    refused = rocks_of_new_machine("create", "site", f"answers={answers}")
+    assert (refused.status, refused.out) == (1, "")
+    assert refused.err.startswith("Error: ") and what in refused.err
+    assert "has version 0" in rocks_of_new_machine("list", "host").err
+
+
+@pytest.mark.parametrize("name", ["absent", "binary"])
+def test_a_file_that_cannot_be_read(
+    rocks_of_new_machine: Callable[..., Ended], tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    refused = rocks_of_new_machine("create", "site", f"answers={tmp_path / name}")
+    assert refused.status == 1 and f"cannot read the answers in {tmp_path / name}" in refused.err
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_what_is_no_file_is_not_waited_for(
+    rocks_of_new_machine: Callable[..., Ended], tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    make(tmp_path / "answers")
+    refused = rocks_of_new_machine("create", "site", f"answers={tmp_path / 'answers'}")
+    assert refused.status == 1 and "it is not a file; give a file of lines NAME = VALUE" in refused.err
+
+
+def test_without_a_terminal_a_file_is_needed(rocks_of_new_machine: Callable[..., Ended]) -> None:
+    assert "give answers=FILE" in rocks_of_new_machine("create", "site").err
+
+
+def test_a_database_with_hosts_is_not_overwritten(site: Site, answers: Path) -> None:
+    site.done("add host old membership=Frontend rack=0 rank=0")
+    ended = site.rocks("create site", f"answers={answers}")
+    assert ended.status == 1 and "the database has hosts (old)" in ended.err
+
+
+def test_networks_with_other_addresses_are_not_replaced(site: Site, answers: Path) -> None:
+    ended = site.rocks("create site", f"answers={answers}")
+    assert ended.status == 1
+    assert "the network private exists with other addresses: 10.1.0.0 netmask 255.255.0.0" in ended.err
+    assert site.done("list host") == ""
+
+
+def test_check_of_a_new_site(
+    rocks_of_new_machine: Callable[..., Ended], answers: Path, own_address: None
+) -> None:
+    rocks = rocks_of_new_machine
+    answers.write_text(ANSWERS.replace("eth0", "lo"))
+    rocks("create site", f"answers={answers}")
+    ended = rocks("check site")
+    assert ended.status == 1 and "checks failed" in ended.err
+    lines = {line.split(":")[0]: line for line in ended.out.splitlines()}
+    assert " ok " in lines["interface lo"]
+    assert "does not have the address" in lines["interface eth1"]
+    for subject in ("key", "space", "clock", "broker", "leases"):
+        assert " ok " in lines[subject], lines[subject]
+    assert "rocks add roll os-VERSION.iso" in lines["roll os"]
+    assert "rocks create distro" in lines["distribution"]
+
+
+def test_a_device_that_was_mistyped_is_named_until_it_is_corrected(
+    rocks_of_new_machine: Callable[..., Ended], answers: Path, own_address: None
+) -> None:
+    rocks = rocks_of_new_machine
+    rocks("create site", f"answers={answers}")
+    lines = {line.split(":")[0]: line for line in rocks("check site").out.splitlines()}
+    assert (
+        " wrong " in lines["interface eth0"]
+        and "the device lo of this machine has" in lines["interface eth0"]
+    )
+    remove = "remove host interface head eth0"
+    add = "add host interface head lo ip=10.9.9.2 subnet=private"
+    assert f"rocks {remove}, then rocks {add}" in lines["interface eth0"]
+    answers.write_text(ANSWERS.replace("eth0", "lo"))
+    rocks("set attr Kickstart_PrivateInterface lo")
+    refused = rocks("create site", f"answers={answers}")
+    assert refused.status == 1
+    assert f"10.9.9.2 is on eth0 and not lo (rocks {remove}, then rocks {add})" in refused.err
+    for command in (remove, add):
+        assert rocks(*command.split()).status == 0
+    assert rocks("create site", f"answers={answers}").status == 0
+    assert " ok " in next(line for line in rocks("check site").out.splitlines() if "interface lo" in line)
+
+
+def test_the_key_is_made_with_the_site_and_checked(
+    rocks_of_new_machine: Callable[..., Ended], answers: Path, key_file: Path
+) -> None:
+    def checked() -> str:
+        lines = rocks("check site").out.splitlines()
+        return next(" ".join(line.split()) for line in lines if line.startswith("key:"))
+
+    rocks = rocks_of_new_machine
+    rocks("create site", f"answers={answers}")
+    assert key_file.stat().st_mode & 0o777 == 0o600
+    assert checked() == f"key: ok {key_file}"
+    key_file.chmod(0o644)
+    assert f"chmod 600 {key_file}" in checked()
+    key_file.unlink()
+    assert checked() == f"key: ok no other host needs {key_file} yet"
+    assert rocks("add host compute-0-0").status == 0
+    missing = checked()
+    assert missing.startswith("key: missing ") and "rocks sync host sharedkey HOST" in missing
+    found = rocks("check site").out
+    assert found.count("sharedkey") == 1 and "ssh-keygen" not in found, "one remedy for one key"
+    assert "not asked: the key is missing" in found
+    rocks("create site", f"answers={answers}")
+    assert checked() == f"key: ok {key_file}", "the same answers again make what is missing"
+
+
+def test_check_names_the_hosts_that_do_not_answer(vm_site: Site) -> None:
+    vm_site.done("add host nas-0-0 'membership=NAS Appliance'")
+    ended = vm_site.rocks("check site")
+    assert ended.status == 1
+    lines = {line.split(":")[0]: line for line in ended.out.splitlines()}
+    assert " wrong " in lines["host vmc-0-0"] and " wrong " in lines["host vmc-0-1"]
+    assert " wrong " in lines["host nas-0-0"] and "agent" not in lines["host nas-0-0"]
+    assert "host head" not in lines, "this machine"
+    assert "certificate" in ended.out or "broker" in ended.out
+
+
+def test_the_broker_is_looked_for_where_it_listens(vm_site: Site) -> None:
+    """At the frontend's address on the network private, although its `primary_net` is public."""
+    assert "203.0.113.2" in [one.address for one in host_addresses(vm_site.database, ["head"])]
+    assert broker_address(vm_site.database, "head") == "10.1.0.1"
+    assert broker_address(vm_site.database, "stranger") == "stranger"
+
+
+def test_check_names_a_file_of_the_site_that_cannot_be_read(
+    vm_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one line, whatever the number of files."""
+
+    def checked() -> str:
+        lines = vm_site.rocks("check site").out.splitlines()
+        return next(" ".join(line.split()) for line in lines if line.startswith("graph:"))
+
+    nodes = tmp_path / "site-nodes"
+    nodes.mkdir()
+    monkeypatch.setattr(graph_files, "SITE_NODES", nodes)
+    monkeypatch.setattr(graph_files, "SITE_GRAPHS", tmp_path / "absent")
+    assert checked() == "graph: ok the site has no node and graph files of its own"
+    (nodes / "extend-client.xml").write_text("<kickstart><package>tmux</package></kickstart>")
+    assert checked() == "graph: ok files of the site: 1"
+    for name in ("extend-base.xml", "extend-kvm-base.xml"):
+        (nodes / name).write_text("<kickstart>")
+    wrong = f"2 of the site's 3 files have an error, first {nodes}/extend-base.xml: rocks check graph"
+    assert checked() == f"graph: wrong {wrong}"
+
+
+def test_check_of_a_machine_that_is_no_frontend(site: Site) -> None:
+    ended = site.rocks("check site")
+    assert ended.status == 1
+    assert "rocks create site" in ended.out

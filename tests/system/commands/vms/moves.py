@@ -1,0 +1,55 @@
+"""A machine that moves between two silent hosts: its names, its lease, and hosts that answer."""
+
+import pytest
+
+from rocks.actions import leases as leases_action
+from rocks.actions import vm_power
+from rocks.database import disk_copies
+from rocks.errors import HostError, RocksError
+from rocks.wire.agent import OperationOutcome
+from rocks.wire.facts import DomainFact, DomainState, HostFacts, LeaseFact
+from tests.system.commands.conftest import Site
+
+OLD = "vmc-0-0"
+
+
+NEW = "vmc-0-1"
+
+
+INTERRUPTED = f"web was moving from {OLD} to {NEW} when the command was interrupted"
+
+
+FORCE = ("stop", "host", "vm", "WEB", "force=yes", "reason=it is off")
+
+
+def lease(site: Site) -> tuple[object, ...]:
+    """State, host and target."""
+    return site.database.rows("SELECT State, Host, Target FROM vm_leases WHERE Name = 'web'")[0]
+
+
+STAYS = ("moving", OLD, NEW)
+
+
+def answers(
+    site: Site, monkeypatch: pytest.MonkeyPatch, here: HostFacts | RocksError, there: HostFacts | RocksError
+) -> None:
+    """What the hosts report to the command that gives the move up; afterwards they are silent."""
+    copies = [disk_copies.DiskCopy(NEW, "/state/partition1/web.vda")]
+    disk_copies.put_copies(site.database, "web", copies)
+    site.database.commit()
+    monkeypatch.setattr(
+        leases_action, "perform_operations", lambda *_: [("web", OperationOutcome("web", False))]
+    )
+    monkeypatch.setattr(leases_action, "ask_facts", lambda *_, **__: {OLD: here, NEW: there})
+    monkeypatch.setattr(vm_power, "ask_facts", lambda *_, **__: {OLD: SILENT, NEW: SILENT})
+
+
+def host_with(state: DomainState | None, remembered: int = 7) -> HostFacts:
+    """A host with the domain in this state, or without it, which remembers this lease of the machine."""
+    domain = DomainFact("web", "u", state or "shutoff", 7, 64, 1, False, True, False, ())
+    domains = () if state is None else (domain,)
+    known = (LeaseFact("web", remembered),)
+    return HostFacts("h", "6.1", "x86_64", 1, 1, True, True, "kvm", domains, (), (), leases=known)
+
+
+SILENT = HostError("no route")

@@ -1,0 +1,274 @@
+"""`rocks drain host`: what is decided from the records, before a machine is stopped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import rocks.commands.drain.host as drain_command
+from rocks.actions import host_drains, live_drains, vm_locks
+from rocks.actions.live_move_ends import RefusedError
+from rocks.actions.outcomes import Outcomes
+from rocks.cluster.drain_plan import Capacity
+from rocks.database.connection import Database
+from rocks.errors import BusyError, HostError, RocksError, StateError
+from tests.system.commands.conftest import Site
+
+
+@pytest.fixture
+def stops(vm_site: Site, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The machine `web` runs on `vmc-0-0`, and `vmc-0-1` has memory for it; the machines that are to be stopped."""
+    vm_site.done("add host vm vmc-0-0 'membership=Hosted VM' name=web")
+    vm_site.change("INSERT INTO vm_leases (Name, Token, Host, State) VALUES ('web', 7, 'vmc-0-0', 'running')")
+    stopped: list[list[str]] = []
+    monkeypatch.setattr(host_drains, "ensure_epoch", lambda *_: None)
+    monkeypatch.setattr(host_drains, "_capacities", lambda *_: [Capacity("vmc-0-1", 100_000)])
+    monkeypatch.setattr(host_drains, "stop_vms", lambda _, names, *__, **___: stopped.append(names))
+    return stopped
+
+
+def test_a_machine_that_cannot_be_moved_is_not_stopped(vm_site: Site, stops: list[list[str]]) -> None:
+    vm_site.change("UPDATE vm_disks SET VBD_Type = 'phy', Prefix = '/dev', Name = 'vg0/web'")
+    ended = vm_site.rocks("drain host vmc-0-0 to=vmc-0-1")
+    assert ended.status == 1
+    assert "is a device of vmc-0-0, and only files and images of a NAS are moved" in ended.err
+    assert "it was not stopped, and is on vmc-0-0" in ended.err
+    assert stops == []
+
+
+def test_a_machine_is_not_stopped_for_a_host_without_memory_for_it(
+    vm_site: Site, stops: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_drains, "_capacities", lambda *_: [Capacity("vmc-0-1", 1)])
+    ended = vm_site.rocks("drain host vmc-0-0 to=vmc-0-1")
+    assert ended.status == 1 and "has 1 MB, the most" in ended.err and stops == []
+
+
+LIVE = ("drain", "host", "vmc-0-0", "to=vmc-0-1", "live=yes")
+REFUSAL = RefusedError("web does not move while it runs: it has a device of its host")
+
+
+@pytest.fixture
+def moved(vm_site: Site, stops: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> Moved:
+    """The live moves that are tried, and what each of them comes to."""
+    found = Moved()
+    monkeypatch.setattr(live_drains, "move_running_vm", found.move)
+    monkeypatch.setattr(host_drains, "_can_leave", lambda *_: True)
+    return found
+
+
+class Moved:
+    """`error`: what a move raises; `meanwhile`: what other commands do to the database before that."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, str]] = []
+        self.error: RocksError | None = None
+        self.meanwhile = ""
+
+    def move(self, database: Database, name: str, host: str, *_: object) -> list[str]:
+        self.calls.append((name, host))
+        if self.meanwhile:
+            database.execute(self.meanwhile, ())
+            database.commit()
+        if self.error is not None:
+            raise self.error
+        return [f"{name} runs on {host} now"]
+
+
+def test_a_machine_that_can_is_moved_while_it_runs(
+    vm_site: Site, stops: list[list[str]], moved: Moved
+) -> None:
+    assert "live=yes moves machines, so it needs the hosts" in vm_site.refused(*LIVE[:3], "live=yes")
+    assert vm_site.done(*LIVE) == "web runs on vmc-0-1 now\n"
+    assert (moved.calls, stops) == ([("web", "vmc-0-1")], [])
+
+
+def test_a_machine_that_cannot_is_stopped_and_a_line_says_why(
+    vm_site: Site, stops: list[list[str]], moved: Moved, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved.error = REFUSAL
+    monkeypatch.setattr(
+        host_drains, "stop_vms", lambda _, names, *__, **___: stops.append(names) or Outcomes()
+    )
+    monkeypatch.setattr(host_drains, "move_vm", lambda *_: ["web is on vmc-0-1 now"])
+    monkeypatch.setattr(drain_command, "start_outcomes", lambda *_: Outcomes({"web": ()}))
+    ended = vm_site.rocks(*LIVE)
+    assert ended.status == 0 and stops == [["web"]]
+    assert f"web is stopped for its move: {REFUSAL}" in ended.err
+    assert "web is on vmc-0-1 now\nweb runs again\n" in ended.out
+
+
+@pytest.mark.parametrize(
+    ("error", "meanwhile"),
+    [
+        (HostError("the connection has ended; it runs on vmc-0-0"), ""),
+        (BusyError("another command is changing web"), ""),
+        (StateError("nothing is started yet: the database was restored"), ""),
+        (REFUSAL, "UPDATE vm_leases SET State = 'moving', Target = 'vmc-0-1'"),
+        (REFUSAL, "UPDATE vm_leases SET Host = 'vmc-0-1'"),
+        (REFUSAL, "UPDATE vm_leases SET State = 'released', Host = NULL"),
+    ],
+)
+def test_a_machine_whose_move_was_begun_is_not_stopped(
+    vm_site: Site, stops: list[list[str]], moved: Moved, error: RocksError, meanwhile: str
+) -> None:
+    """Nor one that another command has moved or stopped."""
+    moved.error, moved.meanwhile = error, meanwhile
+    ended = vm_site.rocks(*LIVE)
+    assert ended.status == 1 and str(error) in ended.err and stops == []
+
+
+PLACE = (
+    "UPDATE vm_nodes SET PhysNode = (SELECT ID FROM nodes WHERE Name = '{}')"
+    " WHERE Node = (SELECT ID FROM nodes WHERE Name = 'web')"
+)
+
+
+@pytest.mark.parametrize("host", ["head", "vmc-0-0"])
+def test_an_interrupted_move_is_ended_but_not_repeated(
+    vm_site: Site, stops: list[list[str]], moved: Moved, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    """The host where it was going is none of the targets: what is still on its old host goes to one of those."""
+
+    def settle(database: Database, *_: object, **__: object) -> list[str]:
+        database.execute(
+            "UPDATE vm_leases SET State = 'running', Host = %s, Target = NULL WHERE Name = 'web'", [host]
+        )
+        database.execute(PLACE.format(host), ())
+        database.commit()
+        return [f"web is on {host} after its move"]
+
+    vm_site.change("UPDATE vm_leases SET State = 'moving', Target = 'head'")
+    monkeypatch.setattr(live_drains, "settle", settle)
+    ended = vm_site.rocks(*LIVE)
+    assert ended.status == 0 and stops == []
+    if host == "head":
+        assert (ended.out, moved.calls) == ("web is on head after its move\n", [])
+    else:
+        assert "web is on vmc-0-0 after its move" in ended.err
+        assert (ended.out, moved.calls) == ("web runs on vmc-0-1 now\n", [("web", "vmc-0-1")])
+
+
+@pytest.mark.parametrize("live", ["no", "yes"])
+def test_nothing_is_stopped_while_nothing_could_start_again(
+    vm_site: Site, stops: list[list[str]], moved: Moved, monkeypatch: pytest.MonkeyPatch, live: str
+) -> None:
+    """After a restore of the database, while a host is silent."""
+
+    def refuse(*_: object) -> None:
+        raise StateError("nothing is started yet: the database was restored")
+
+    monkeypatch.setattr(host_drains, "ensure_epoch", refuse)
+    assert "nothing is started yet" in vm_site.refused(*LIVE[:4], f"live={live}")
+    assert (moved.calls, stops) == ([], [])
+
+
+@pytest.fixture
+def started(stops: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Stops and moves succeed; the machines that are started again, where every start is refused."""
+    names: list[str] = []
+
+    def start(_: object, started: list[str], *__: object) -> Outcomes:
+        names.extend(started)
+        raise StateError("nothing is started yet")
+
+    monkeypatch.setattr(
+        host_drains, "stop_vms", lambda _, names, *__, **___: stops.append(names) or Outcomes()
+    )
+    monkeypatch.setattr(host_drains, "_can_leave", lambda *_: True)
+    monkeypatch.setattr(host_drains, "move_vm", lambda *_: ["moved to vmc-0-1"])
+    monkeypatch.setattr(drain_command, "start_outcomes", start)
+    return names
+
+
+def test_a_start_that_is_refused_ends_no_drain(
+    vm_site: Site, stops: list[list[str]], started: list[str]
+) -> None:
+    vm_site.done("add host vm vmc-0-0 'membership=Hosted VM' name=off")
+    vm_site.done("add host vm vmc-0-0 'membership=Hosted VM' name=zoo")
+    ended = vm_site.rocks(*LIVE[:4])
+    assert (ended.status, stops, started) == (3, [["web"]], ["web"])
+    assert "web: nothing is started yet" in ended.err
+    assert (ended.out + ended.err).count("moved to vmc-0-1") == 3
+
+
+@pytest.mark.parametrize("live", ["no", "yes"])
+@pytest.mark.parametrize(
+    ("state", "text"),
+    [("released", "web is off by now: another command has stopped it"), ("saved", "web is saved on vmc-0-0")],
+)
+def test_a_machine_that_was_stopped_meanwhile_is_not_started(
+    vm_site: Site,
+    started: list[str],
+    stops: list[list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    live: str,
+    state: str,
+    text: str,
+) -> None:
+    """Between the list of the machines and its turn its owner has stopped it."""
+
+    def stop(*_: object) -> list[Capacity]:
+        host = None if state == "released" else "vmc-0-0"
+        vm_site.change("UPDATE vm_leases SET State = %s, Host = %s", [state, host])
+        return [Capacity("vmc-0-1", 100_000)]
+
+    monkeypatch.setattr(host_drains, "_capacities", stop)
+    ended = vm_site.rocks(*LIVE[:4], f"live={live}")
+    assert text in ended.out + ended.err and (stops, started) == ([], [])
+    assert ("moved to vmc-0-1" in ended.out) == (state == "released")
+
+
+@pytest.mark.parametrize("live", ["no", "yes"])
+def test_a_machine_that_has_left_meanwhile_is_left_alone(
+    vm_site: Site, stops: list[list[str]], moved: Moved, monkeypatch: pytest.MonkeyPatch, live: str
+) -> None:
+    """Between the list of the machines and its turn another command has moved it."""
+
+    def move_away(*_: object) -> list[Capacity]:
+        vm_site.change(
+            "UPDATE vm_nodes SET PhysNode = (SELECT ID FROM nodes WHERE Name = 'vmc-0-1')"
+            " WHERE Node = (SELECT ID FROM nodes WHERE Name = 'web')"
+        )
+        return [Capacity("vmc-0-1", 100_000)]
+
+    monkeypatch.setattr(host_drains, "_capacities", move_away)
+    assert "web is on vmc-0-1 by now" in vm_site.done(*LIVE[:4], f"live={live}")
+    assert (moved.calls, stops) == ([], [])
+
+
+@pytest.mark.parametrize("live", ["no", "yes"])
+def test_a_machine_that_another_command_changes_is_left_to_it(
+    vm_site: Site, stops: list[list[str]], moved: Moved, monkeypatch: pytest.MonkeyPatch, live: str
+) -> None:
+    monkeypatch.setattr(vm_locks, "WAIT_SECONDS", 0.0)
+    vm_site.database.lock("vm web", 0)
+    assert "another command is changing web" in vm_site.refused(*LIVE[:4], f"live={live}")
+    assert (moved.calls, stops) == ([], [])
+    vm_site.database.unlock("vm web")
+
+
+@pytest.mark.parametrize("state", ["released", "stopping", "running"])
+def test_a_machine_that_another_command_stops_is_waited_for(
+    vm_site: Site, stops: list[list[str]], monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    """The other command holds its lock until it has emptied the host; `running`: it is not stopping the machine."""
+    monkeypatch.setattr(vm_locks, "WAIT_SECONDS", 0.0)
+    end = "UPDATE vm_leases SET State = 'released', Host = NULL"
+    monkeypatch.setattr(host_drains, "wait_seconds", lambda _: vm_site.change(end))
+    lock_vms = live_drains.lock_vms
+
+    def lock(*arguments: Any, **options: Any) -> dict[str, RocksError]:
+        vm_site.change(end if state == "released" else f"UPDATE vm_leases SET State = '{state}'")
+        return lock_vms(*arguments, **options)
+
+    monkeypatch.setattr(live_drains, "lock_vms", lock)
+    vm_site.database.lock("vm web", 0)
+    ended = vm_site.rocks("drain host vmc-0-0")
+    vm_site.database.unlock("vm web")
+    if state == "running":
+        assert ended.status == 1 and "another command is changing web" in ended.err
+    else:
+        assert (ended.status, ended.out) == (0, "web is off by now: another command has stopped it\n")
+    assert stops == []

@@ -1,0 +1,204 @@
+"""A guest that ends by itself: the host's note, its request to the frontend, and what the frontend makes of it."""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from rocks.actions import ended_machines, message_broker
+from rocks.actions.installation_service import make_service
+from rocks.actions.vm_locks import lock_vms
+from rocks.agent.ended import report_ends
+from rocks.database.connection import Database
+from rocks.errors import HostError, UserError
+from rocks.hosts.broker import BrokerSettings
+from rocks.wire.facts import HostFacts
+from tests.system.commands.conftest import Site
+
+FRONTEND, HOST, MAC = "127.0.0.2", "127.0.0.1", "02:aa:00:00:00:01"
+"""A client on this machine has the address 127.0.0.1, whichever it connects to."""
+
+
+@dataclass
+class Guests:
+    """The site with the machine `web`, which runs on vmc-0-0 by its lease; that host's folders; the service."""
+
+    site: Site
+    state: Path
+    settings: Path
+    network: Path
+    terminated: list[str] = field(default_factory=list)
+    ended: tuple[str, ...] = ()
+
+    def note(self, name: str, token: int = 7) -> Path:
+        """What the hook writes."""
+        path = self.state / "ended" / name
+        path.write_text(str(token))
+        return path
+
+    def report(self) -> list[str]:
+        """`rocks-agent ended` on the host."""
+        return report_ends(self.state, self.settings, self.network)
+
+    def lease(self) -> str:
+        """The state of the lease."""
+        self.site.database.rollback()
+        return str(self.site.database.rows("SELECT State FROM vm_leases WHERE Name = 'web'")[0][0])
+
+
+@pytest.fixture
+def guests(vm_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Guests]:
+    """The service runs; vmc-0-0 reports as ended what the test says."""
+    monkeypatch.setattr(message_broker, "AUTHORITY_FOLDER", str(tmp_path / "authority"))
+    monkeypatch.setattr(
+        message_broker, "read_broker_settings", lambda: BrokerSettings("/nowhere/rabbitmqctl")
+    )
+    for name, address, mac in (("head", FRONTEND, "02:aa:00:00:00:02"), ("vmc-0-0", HOST, MAC)):
+        vm_site.change(
+            "UPDATE networks i JOIN nodes n ON n.ID = i.Node JOIN subnets s ON s.ID = i.Subnet"
+            " SET i.IP = %s, i.MAC = %s WHERE n.Name = %s AND s.name = 'private'",
+            (address, mac, name),
+        )
+    vm_site.done("set attr Kickstart_PrivateHostname head")
+    vm_site.done("add host certificate head")
+    vm_site.done("add host vm vmc-0-0 compute name=web")
+    vm_site.change("INSERT INTO vm_leases (Name, Token, Host, State) VALUES ('web', 7, 'vmc-0-0', 'running')")
+    found = Guests(vm_site, tmp_path / "state", tmp_path / "settings", tmp_path / "net")
+    for folder in (found.state / "ended", found.settings, found.network / "eth0"):
+        folder.mkdir(parents=True)
+    (found.network / "eth0" / "address").write_text(f"{MAC}\n")
+    (found.settings / "site-authority.pem").write_bytes((tmp_path / "authority" / "ca.crt").read_bytes())
+    with make_service(vm_site.database, FRONTEND, 0, lambda _: None, found.terminated.extend) as server:
+        (found.settings / "frontend.conf").write_text(f"server = {FRONTEND}:{server.server_address[1]}\n")
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield found
+        server.shutdown()
+        thread.join()
+
+
+def answer(guests: Guests, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have vmc-0-0 answer: these leases end there. What a real host answers is in tests/system/vms."""
+
+    def ask(database: Database, fleet: object, hosts: list[str], **more: object) -> dict[str, HostFacts]:
+        assert hosts == ["vmc-0-0"] and more == {"lease_ends": {"vmc-0-0": [("web", 7)]}}
+        machine = ("vmc-0-0", "6.1", "x86_64", 1024, 1)
+        facts = HostFacts(*machine, True, True, "tcg", (), (), (), ended=guests.ended)
+        return {"vmc-0-0": facts}
+
+    monkeypatch.setattr(ended_machines, "ask_facts", ask)
+
+
+def test_the_lease_of_a_guest_that_has_ended_is_released(
+    guests: Guests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer(guests, monkeypatch)
+    guests.ended = ("web",)
+    note = guests.note("web")
+    assert guests.report() == ["web has ended, and its lease is released"]
+    assert (guests.lease(), guests.terminated, note.exists()) == ("released", ["web"], False)
+    assert "it ended by itself on vmc-0-0" in guests.site.database.rows("SELECT Reason FROM vm_leases")[0]
+    assert guests.report() == []
+
+
+def test_a_guest_that_runs_again_keeps_its_lease(guests: Guests, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when the note is forged: the frontend believes the host's answer only."""
+    answer(guests, monkeypatch)
+    note = guests.note("web")
+    assert guests.report() == []
+    assert (guests.lease(), guests.terminated, note.exists()) == ("running", [], False)
+
+
+def test_a_start_decides_about_the_guest_itself(guests: Guests) -> None:
+    guests.site.change("UPDATE vm_leases SET State = 'starting'")
+    guests.note("web")
+    assert guests.report() == []
+    assert guests.lease() == "starting"
+
+
+def test_a_report_waits_for_the_stop_that_is_at_work(guests: Guests, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked of the host only when the stop is over; it keeps the reason of a stop by force, and the image."""
+    guests.site.change("UPDATE vm_leases SET State = 'stopping', Reason = 'burnt'")
+    note = guests.note("web")
+    with Database(guests.site.database.settings) as stop:
+        assert lock_vms(stop, ["web"]) == {}
+        with pytest.raises(HostError, match="takes no report of ended machines"):
+            guests.report()
+        assert note.exists() and guests.lease() == "stopping"
+    answer(guests, monkeypatch)
+    guests.ended = ("web",)
+    assert guests.report() == ["web has ended, and its lease is released"]
+    assert (guests.lease(), guests.terminated, note.exists()) == ("released", [], False)
+    assert guests.site.database.rows("SELECT Reason FROM vm_leases") == [("burnt",)]
+
+
+def test_a_stop_at_work_holds_up_no_report_of_another_guest(
+    guests: Guests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer(guests, monkeypatch)
+    guests.ended = ("web",)
+    guests.site.change(
+        "INSERT INTO vm_leases (Name, Token, Host, State) VALUES ('db', 8, 'vmc-0-0', 'stopping')"
+    )
+    for name in ("web", "db"):
+        guests.note(name)
+    with Database(guests.site.database.settings) as stop:
+        assert lock_vms(stop, ["db"]) == {}
+        with pytest.raises(HostError, match="takes no report of ended machines"):
+            guests.report()
+    assert (guests.lease(), guests.terminated) == ("released", ["web"])
+    guests.site.change("UPDATE vm_leases SET State = 'released', Host = NULL")
+    assert guests.report() == [] and list((guests.state / "ended").iterdir()) == []
+
+
+def test_a_host_reports_on_its_own_guests_only(guests: Guests) -> None:
+    guests.site.change("UPDATE vm_leases SET Host = 'vmc-0-1'")
+    for name in ("web", "other", "x' OR 1=1 --", "vmc-0-1"):
+        guests.note(name)
+    assert guests.report() == []
+    assert guests.lease() == "running" and list((guests.state / "ended").iterdir()) == []
+
+
+def test_a_note_stays_until_the_frontend_could_ask_the_host(guests: Guests) -> None:
+    """No host answers here; a half-written note is left alone."""
+    note, half = guests.note("web"), guests.note(".half")
+    with pytest.raises(HostError, match="takes no report of ended machines"):
+        guests.report()
+    assert note.exists() and half.exists() and guests.lease() == "running"
+
+
+def test_an_unknown_host_is_refused_and_does_not_ask_again(guests: Guests) -> None:
+    (guests.network / "eth0" / "address").write_text("02:aa:00:00:00:77\n")
+    note = guests.note("web")
+    (line,) = guests.report()
+    assert "refuses" in line and "another MAC address" in line
+    assert not note.exists() and guests.lease() == "running"
+
+
+def test_the_frontend_must_be_the_sites(guests: Guests) -> None:
+    """Another authority; a service that is away; no settings."""
+    note = guests.note("web")
+    guests.site.done("add host certificate head replace=yes")
+    good = (guests.settings / "site-authority.pem").read_text()
+    (guests.settings / "site-authority.pem").write_text("")
+    with pytest.raises(HostError, match="does not answer"):
+        guests.report()
+    (guests.settings / "site-authority.pem").write_text(good)
+    (guests.settings / "frontend.conf").write_text(f"server = {FRONTEND}:1\n")
+    with pytest.raises(HostError, match="does not answer"):
+        guests.report()
+    for text in ("", "other = 1\n", "server = 10.1.1.1:x\n"):
+        (guests.settings / "frontend.conf").write_text(text)
+        with pytest.raises(UserError):
+            guests.report()
+    assert note.exists()
+
+
+def test_names_are_bounded() -> None:
+    assert ended_machines.read_names(b"a\n\nb\na\n") == ["a", "b"]
+    with pytest.raises(UserError, match="at most"):
+        ended_machines.read_names(b"\n".join(b"%d" % number for number in range(1000)))
+    with pytest.raises(UserError, match="UTF-8"):
+        ended_machines.read_names(b"\xff")

@@ -1,0 +1,369 @@
+"""NAS and pool of the disks of virtual machines (img-storage specification §3.2)."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import assume, given, settings
+from lxml import etree
+
+from rocks.actions import vm_locks
+from rocks.commands._framework.arguments import parse_arguments
+from tests.command_trees import tree
+from tests.generated import examples
+from tests.system.commands.conftest import Site
+from tests.system.commands.site.test_attributes import read_by_shell
+from tests.system.commands.test_generated_text import generated, run, text
+from tests.system.commands.vms.test_image_reports import REPORT
+
+__all__ = ["tree"]
+
+SET, LIST = ("set", "host", "vm", "nas"), ("list", "host", "vm", "nas")
+DUMP, REMOVE = ("dump", "host", "vm", "nas"), ("remove", "host", "vm", "nas")
+
+
+def locations(site: Site) -> list[tuple[Any, ...]]:
+    """(machine, device of the disk, NAS, pool) of every row."""
+    site.database.rollback()
+    return site.database.rows(
+        "SELECT n.Name, d.Device, s.nas_name, s.zpool_name FROM img_nas_server s JOIN vm_disks d"
+        " ON d.ID = s.vm_disk_id JOIN vm_nodes v ON v.ID = d.Vm_Node JOIN nodes n ON n.ID = v.Node ORDER BY n.ID, d.ID"
+    )
+
+
+def test_the_first_disk_unless_a_number_is_given(images: Site) -> None:
+    assert images.done(*SET, "web", "db", "nas=nas-0-0", "zpool=tank") == ""
+    images.done(*SET, "WEB", "nas=NAS-0-1", "zpool=slow", "index=1")
+    assert locations(images) == [
+        ("web", "vda", "nas-0-0", "tank"),
+        ("web", "vdb", "nas-0-1", "slow"),
+        ("db", "vda", "nas-0-0", "tank"),
+    ]
+
+
+def test_a_disk_has_one_row_however_often_it_is_set(images: Site) -> None:
+    for pool in ("tank", "fast", "fast"):
+        images.done(*SET, "web", "nas=nas-0-0", f"zpool={pool}")
+    assert locations(images) == [("web", "vda", "nas-0-0", "fast")]
+    assert images.database.rows("SELECT COUNT(*) FROM img_nas_server") == [(1,)]
+
+
+@pytest.mark.parametrize("word", ["none", "None", "NONE"])
+def test_none_empties_both_names(images: Site, word: str) -> None:
+    images.done(*SET, "web", "nas=nas-0-0", "zpool=tank")
+    images.done(*SET, "web", "nas=nas-0-1", "zpool=tank", "index=1")
+    images.done(*SET, "web", f"nas={word}")
+    assert locations(images) == [("web", "vda", "", ""), ("web", "vdb", "nas-0-1", "tank")]
+    images.done(*SET, "web", f"nas={word}", "zpool=ignored", "index=1")
+    assert locations(images) == [("web", "vda", "", ""), ("web", "vdb", "", "")]
+
+
+def test_without_a_pool_every_one_of_the_attribute_may_result(images: Site) -> None:
+    found: Counter[str] = Counter()
+    for _ in range(24):
+        images.done(*SET, "web", "db", "nas=nas-0-0")
+        found.update(pool for *_, pool in locations(images))
+        images.done(*REMOVE, "web", "db")
+    assert set(found) == {"tank", "fast"}, "by chance once in 10^14 runs"
+
+
+def test_a_disk_on_the_nas_remains_in_its_pool_when_it_is_set_again(images: Site) -> None:
+    images.done(*SET, "web", "nas=nas-0-0", "zpool=elsewhere")
+    for _ in range(5):
+        images.done(*SET, "web", "nas=nas-0-0")
+    assert locations(images) == [("web", "vda", "nas-0-0", "elsewhere")]
+
+
+def test_any_host_with_the_attribute_is_a_nas(images: Site) -> None:
+    images.done("set host attr vmc-0-1 img_storage_nas yes")
+    images.done(*SET, "web", "nas=vmc-0-1", "zpool=tank")
+    assert locations(images) == [("web", "vda", "vmc-0-1", "tank")]
+    images.done("set host attr nas-0-0 img_storage_nas no")
+    assert "its attribute img_storage_nas is not true" in images.refused(
+        *SET, "web", "nas=nas-0-0", "zpool=tank"
+    )
+
+
+SET_REFUSES = [
+    ((), "must supply at least one host"),
+    (("nas=nas-0-0",), "must supply at least one host"),
+    (("nobody", "nas=nas-0-0"), 'cannot resolve host "nobody"'),
+    (("web",), "nas= is missing: give nas=HOST, or nas=none"),
+    (("web", "nas="), "nas= is missing: give nas=HOST, or nas=none"),
+    (("web", "nas-0-0"), "nas= is missing"),
+    (("web", "nas=nobody", "zpool=tank"), 'cannot resolve host "nobody"'),
+    (("web", "nas=nas", "zpool=tank"), "must supply only one host, not 2"),
+    (("web", "nas=%", "zpool=tank"), "must supply only one host"),
+    (("web", "nas=vmc-0-0", "zpool=tank"), "host vmc-0-0 is not a NAS: it has neither the attribute"),
+    (("web", "nas=web", "zpool=tank"), "host web cannot be the NAS of its own disk"),
+    (("web", "nas=nas-0-1"), "nas-0-1 has no attribute img_zpools"),
+    (("web", "nas=nas-0-1", "zpool="), "nas-0-1 has no attribute img_zpools"),
+    (("web", "nas=nas-0-0", "zpool=a b"), 'zpool "a b" is not valid'),
+    (("web", "nas=nas-0-0", "zpool=tank/x"), 'zpool "tank/x" is not valid'),
+    (("web", "nas=nas-0-0", "zpool=mirror0"), 'zpool "mirror0" is not valid'),
+    (("web", "nas=nas-0-0", f"zpool={'x' * 129}"), "is not valid: it must be 1 to 128 characters"),
+    (("web", "nas=none", "zpool=a;b"), 'zpool "a;b" is not valid'),
+    (("web", "nas=nas-0-0", "pool=tank"), 'knows no parameter "pool"'),
+    (("web", "nas=nas-0-0", "zpool=tank", "index=one"), 'index "one" must be an integer from 0'),
+    (("web", "nas=nas-0-0", "zpool=tank", "index="), 'index "" must be an integer from 0'),
+    (("web", "nas=nas-0-0", "zpool=tank", "index=-1"), 'index "-1" must be an integer from 0'),
+    (("web", "nas=nas-0-0", "zpool=tank", "index=1.0"), 'index "1.0" must be an integer from 0'),
+    (("web", "nas=nas-0-0", "zpool=tank", f"index={'9' * 30}"), "must be an integer from 0"),
+    (("web", "nas=nas-0-0", "zpool=tank", "index=2"), "host web has no disk number 2"),
+    (("web", "db", "nas=nas-0-0", "zpool=tank", "index=1"), "host db has no disk number 1"),
+    (("bare", "nas=nas-0-0", "zpool=tank"), "host bare has no disk number 0"),
+    (("web", "bare", "nas=none"), "host bare has no disk number 0"),
+    (("web", "vmc-0-0", "nas=nas-0-0", "zpool=tank"), "host vmc-0-0 is not a virtual host"),
+    (("nas-0-1", "nas=nas-0-0", "zpool=tank"), "host nas-0-1 is not a virtual host"),
+]
+
+
+def test_set_host_vm_nas_refuses(images: Site) -> None:
+    images.done(*SET, "web", "nas=nas-0-0", "zpool=tank", "index=1")
+    for texts, message in SET_REFUSES:
+        assert message in images.refused(*SET, *texts), texts
+
+
+def test_an_invalid_pool_attribute_is_reported_and_no_pool_is_chosen(images: Site) -> None:
+    images.set_as_before("img_zpools", "tank,$(reboot)", "nas-0-0")
+    assert "img_zpools of nas-0-0 is not valid" in images.refused(*SET, "web", "nas=nas-0-0")
+
+
+def test_no_disk_of_a_machine_that_may_run_leaves_its_nas(images: Site) -> None:
+    images.done(*SET, "web", "nas=nas-0-0", "zpool=tank")
+    images.change(
+        "INSERT INTO vm_leases (Name, Token, Host, State) VALUES ('web', 1, 'vmc-0-0', 'running'),"
+        " ('db', 1, 'vmc-0-0', 'running')"
+    )
+    message = "host web may be running on vmc-0-0, and its image is written back to nas-0-0: stop it first"
+    for texts in (("nas=none",), ("nas=nas-0-0", "zpool=fast"), ("nas=nas-0-1", "zpool=tank")):
+        assert message in images.refused(*SET, "db", "web", *texts)
+    assert message in images.refused(*REMOVE, "web")
+    images.done(*SET, "web", "db", "nas=nas-0-0", "zpool=tank")
+    images.change("UPDATE vm_leases SET State = 'released', Host = NULL")
+    images.done(*SET, "web", "nas=none")
+
+
+def test_a_machine_that_another_command_changes_is_left_alone(
+    images: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images.done(*SET, "web", "nas=nas-0-0", "zpool=tank")
+    monkeypatch.setattr(vm_locks, "WAIT_SECONDS", 0.0)
+    images.database.lock("vm web", 0)
+    message = "another command is changing web at this moment"
+    assert message in images.refused(*SET, "db", "web", "nas=none")
+    assert message in images.refused(*REMOVE, "db", "web")
+    assert message in images.refused("remove host db web")
+    images.database.unlock("vm web")
+    images.done(*SET, "web", "nas=none")
+
+
+def test_one_machine_is_listed_as_nas_and_pool(images: Site) -> None:
+    images.done(*SET, "web", "nas=nas-0-0", "zpool=tank")
+    assert images.done(*LIST, "web") == "NAS     ZPOOL\nnas-0-0 tank \n------- -----\n"
+    assert images.done(*LIST, "web", "output-header=no") == "nas-0-0 tank \n------- -----\n"
+    assert [len(line.split()) for line in images.done(*LIST, "web").splitlines()] == [2, 2, 2]
+
+
+def test_the_sample_of_all_machines(images: Site) -> None:
+    images.done(*SET, "web", "nas=nas-0-0", "zpool=tank", "index=1")
+    images.done(*SET, "db", "nas=nas-0-1", "zpool=archive")
+    assert images.done(*LIST) == (
+        "VM-HOST NAS     ZPOOL  \nweb:    ------- -------\nweb:    nas-0-0 tank   \ndb:     nas-0-1 archive\n"
+    )
+    assert images.done(*LIST, "web", "vmc-0-0", "db") == (
+        "VM-HOST NAS     ZPOOL  \ndb:     nas-0-1 archive\nweb:    ------- -------\nweb:    nas-0-0 tank   \n"
+    )
+
+
+def test_the_sample_of_json(images: Site) -> None:
+    images.done(*SET, "web", "nas=nas-0-0", "zpool=tank")
+    assert json.loads(images.done(*LIST, "web", "json=yes")) == [
+        {"vm-host": "web", "nas": [{"nas": "nas-0-0", "zpool": "tank"}, {"nas": None, "zpool": None}]}
+    ]
+
+
+def test_hosts_without_virtual_disks_are_not_listed(images: Site) -> None:
+    assert images.done(*LIST, "vmc-0-0", "nas", "bare") == ""
+    assert images.done(*LIST, "nothing%") == images.done(*DUMP, "nothing%") == ""
+    assert 'cannot resolve host "nobody"' in images.refused(*LIST, "nobody")
+
+
+def test_dump_is_the_line_of_the_specification(images: Site) -> None:
+    images.done(*SET, "web", "db", "nas=nas-0-0", "zpool=tank")
+    assert images.done(*DUMP) == (
+        "/opt/rocks/bin/rocks set host vm nas web nas=nas-0-0 zpool=tank\n"
+        "/opt/rocks/bin/rocks set host vm nas db nas=nas-0-0 zpool=tank\n"
+    )
+    images.done(*SET, "web", "nas=none")
+    images.done(*SET, "web", "nas=nas-0-1", "zpool=a_b:c", "index=1")
+    assert images.done(*DUMP, "web", "vmc-0-0") == (
+        "/opt/rocks/bin/rocks set host vm nas web nas=nas-0-1 zpool=a_b:c index=1\n"
+    )
+
+
+def test_the_dump_restores_removed_rows(images: Site) -> None:
+    images.done(*SET, "web", "nas=nas-0-1", "zpool=tank")
+    images.done(*SET, "web", "nas=nas-0-0", "zpool=fast", "index=1")
+    images.done(*SET, "db", "nas=nas-0-0", "zpool=x-1.y")
+    before, dumped = locations(images), images.done("dump host vm") + images.done(*DUMP)
+    assert images.rocks("remove host vm web db").status == 0
+    assert locations(images) == []
+    for texts in read_by_shell(dumped):
+        images.done(*texts[1:])
+    assert locations(images) == before
+    assert images.done(*DUMP) == dumped[dumped.index(images.done(*DUMP)) :]
+    for texts in read_by_shell(dumped):
+        images.done(*texts[1:])
+    assert locations(images) == before
+
+
+def test_rows_of_another_program_without_a_pool_are_dumped_too(images: Site) -> None:
+    images.done(*SET, "web", "nas=nas-0-0", "zpool=tank")
+    images.change("UPDATE img_nas_server SET zpool_name = ''")
+    assert images.done(*DUMP) == "/opt/rocks/bin/rocks set host vm nas web nas=nas-0-0\n"
+
+
+def test_remove_forgets_all_disks_and_is_silent_about_other_hosts(images: Site) -> None:
+    images.done(*SET, "web", "db", "nas=nas-0-0", "zpool=tank")
+    images.done(*SET, "web", "nas=nas-0-0", "zpool=tank", "index=1")
+    assert images.done(*REMOVE, "web", "vmc-0-0", "bare") == ""
+    assert locations(images) == [("db", "vda", "nas-0-0", "tank")]
+    assert images.done(*REMOVE, "web") == ""
+    assert "must supply at least one host" in images.refused(*REMOVE)
+    assert 'cannot resolve host "nobody"' in images.refused(*REMOVE, "nobody", "db")
+
+
+def test_a_new_size_or_path_of_a_disk_does_not_change_its_nas(images: Site) -> None:
+    images.done(*SET, "web", "nas=nas-0-0", "zpool=tank")
+    images.done(*SET, "web", "nas=nas-0-0", "zpool=fast", "index=1")
+    before = locations(images)
+    images.done("set host vm web 'disksize=10 20'")
+    assert locations(images) == before
+    images.done("set host vm web 'disk=phy:/dev/mapper/web-vol-snap,vda,virtio file:/b,vdb,virtio'")
+    assert locations(images) == before
+    (found,) = json.loads(images.done("list host vm web showdisks=yes json=yes"))
+    assert [(row["disk"], row["disksize"]) for row in found["vm"]] == [
+        ("phy:/dev/mapper/web-vol-snap,vda,virtio", 10),
+        ("file:/b,vdb,virtio", 20),
+    ]
+    images.done("set host vm web disk=file:/c,vda,virtio")
+    assert locations(images) == before[:1]
+    images.done("set host vm web 'disk=file:/c,vda,virtio file:/d,vdb,virtio file:/e,vdc,virtio'")
+    assert locations(images) == before[:1]
+    assert images.done(*LIST, "web", "output-header=no") == "nas-0-0 tank \n------- -----\n------- -----\n"
+
+
+def test_the_device_of_an_image_is_rendered_from_its_row(images: Site) -> None:
+    images.change(
+        "UPDATE vm_disks SET VBD_Type = 'phy', Prefix = '/dev/mapper', Name = 'db-vol-snap', Mode = 'w'"
+        " WHERE Name = 'db.vda'"
+    )
+    document = etree.fromstring(images.done("report host vm config adapted=no db"))
+    (disk,) = document.findall("devices/disk")
+    assert (disk.get("type"), disk.find("source").attrib) == ("block", {"dev": "/dev/mapper/db-vol-snap"})
+    assert disk.find("target").attrib == {"dev": "vda", "bus": "virtio"}
+    assert disk.find("driver").attrib == {
+        **{"name": "qemu", "type": "raw", "cache": "none"},
+        **{"error_policy": "stop", "rerror_policy": "stop"},
+    }
+
+
+def test_remove_host_forgets_before_the_machine_goes(images: Site, tree: Path) -> None:
+    folder = tree / "remove" / "host" / "vm"
+    folder.mkdir(parents=True)
+    (folder / "plugin_storage.py").write_text(
+        "import rocks.commands\n"
+        "class Plugin(rocks.commands.Plugin):\n"
+        "    def run(self, node):\n"
+        "        assert self.db.rows('SELECT COUNT(*) FROM img_nas_server') == [(1,)]\n"
+    )
+    images.done(*SET, "web", "db", "nas=nas-0-0", "zpool=tank")
+    assert images.rocks("remove host web vmc-0-1").status == 0
+    assert locations(images) == [("db", "vda", "nas-0-0", "tank")]
+    (folder / "plugin_storage.py").unlink()
+    assert images.rocks("remove host vm db").status == 0
+    assert images.database.rows("SELECT COUNT(*) FROM img_nas_server") == [(0,)]
+
+
+def test_an_error_of_another_hook_preserves_the_rows(images: Site, tree: Path) -> None:
+    folder = tree / "remove" / "host" / "vm"
+    folder.mkdir(parents=True)
+    (folder / "plugin_storage.py").write_text(
+        "import rocks.commands\nfrom rocks.errors import StateError\n"
+        "class Plugin(rocks.commands.Plugin):\n"
+        "    def run(self, node):\n"
+        "        raise StateError('not now')\n"
+    )
+    images.done(*SET, "web", "nas=nas-0-0", "zpool=tank")
+    assert images.refused("remove host web") == "not now"
+
+
+def test_rows_follow_a_nas_to_its_new_name_and_prevent_its_removal(images: Site) -> None:
+    images.done(*SET, "web", "db", "nas=nas-0-0", "zpool=tank")
+    images.done("set host name nas-0-0 name=store")
+    assert {nas for *_, nas, _ in locations(images)} == {"store"}
+    assert "host store is the NAS of disks of web, db" in images.refused("remove host store")
+    assert {nas for *_, nas, _ in locations(images)} == {"store"}
+
+
+def test_a_machine_whose_volume_has_its_name_cannot_be_renamed(images: Site) -> None:
+    images.done(*SET, "web", "nas=nas-0-0", "zpool=tank")
+    rename = ("set", "host", "name", "web", "name=shop")
+    assert "the volume of host web on nas-0-0 has its name" in images.refused(*rename)
+    images.done(*SET, "web", "nas=none")
+    assert images.rocks(*rename).status == 0
+    assert images.done(*LIST, "shop", "output-header=no").count("\n") == 2
+
+
+def test_as_many_statements_for_many_machines_as_for_one(images: Site) -> None:
+    rows = [f"('node-{n}', 2, 9, {n})" for n in range(64)]
+    images.change(f"INSERT INTO nodes (Name, Membership, Rack, Rank) VALUES {', '.join(rows)}")
+    images.done("set attr vm_image_directory /images")
+    images.done("set appliance attr compute kvm true")
+    images.done("add host vm", *(f"node-{n}" for n in range(64)), "compute")
+    machines = [f"compute-9-{n}-0" for n in range(64)]
+    for texts in (
+        (*SET, "HOSTS", "nas=nas-0-0"),
+        (*SET, "HOSTS", "nas=nas-0-0"),
+        (*SET, "HOSTS", "nas=nas-0-1", "zpool=tank"),
+        (*LIST, "HOSTS"),
+        (*DUMP, "HOSTS"),
+        (*REPORT, "HOSTS"),
+        (*SET, "HOSTS", "nas=none"),
+        (*SET, "HOSTS", "nas=nas-0-0"),
+        (*REMOVE, "HOSTS"),
+    ):
+
+        def line(hosts: list[str], texts: tuple[str, ...] = texts) -> list[str]:
+            return [part for word in texts for part in (hosts if word == "HOSTS" else [word])]
+
+        one, many = images.rocks(*line(machines[:1])), images.rocks(*line(machines[1:] + machines[:1]))
+        assert (one.status, many.status) == (0, 0), texts
+        assert many.statements == one.statements, texts
+        assert one.statements <= 12, texts
+    assert locations(images) == []
+
+
+@settings(generated, max_examples=examples(40))
+@given(value=text)
+def test_any_text_in_any_place(images: Site, value: str) -> None:
+    assume(value not in ("help", "--help", "-h") and not parse_arguments([value]).parameters)
+    before = images.contents()
+    for texts in (
+        (*SET, value, "nas=nas-0-0", "zpool=tank", "index=1"),
+        (*SET, "web", f"nas={value}", "zpool=tank"),
+        (*SET, "web", "nas=nas-0-0", f"zpool={value}"),
+        (*SET, "web", "nas=nas-0-0", "zpool=tank", f"index={value}"),
+        (*LIST, value),
+        (*DUMP, value),
+        (*REPORT, value),
+        (*REPORT, "web", f"network={value}"),
+        (*REPORT, "web", f"pool={value}"),
+        (*REPORT, "web", f"workers={value}"),
+    ):
+        run(images, *texts, before=before)
+        images.change("DELETE FROM img_nas_server")
+    assert images.contents() == before

@@ -1,0 +1,199 @@
+"""`dump host vm` and `remove host vm`, and what a lease keeps; no physical host answers (specification §5)."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from rocks.actions import vm_locks
+from rocks.commands._shared import vm_removal
+from rocks.errors import RocksError
+from tests.system.commands.conftest import Site
+from tests.system.commands.site.test_attributes import read_by_shell
+from tests.system.commands.vms.vm_records import SET, interfaces
+
+
+def test_dump_host_vm_is_the_line_of_the_specification(samples: Site) -> None:
+    samples.done(*SET, "cdrom", "fe-a", "/x y.iso")
+    printed = samples.done("dump host vm web-a fe-a")
+    assert re.sub(r" uuid=[0-9a-f-]{36}$", "", printed, flags=re.MULTILINE) == (
+        "/opt/rocks/bin/rocks set host vm fe-a physnode=localhost"
+        " disk=file:/state/partition1/kvm/disks/fe-a.vda,vda,virtio disksize=36 mem=2048 slice=0 virt-type=hvm\n"
+        "/opt/rocks/bin/rocks set host vm cdrom fe-a cdrom=/x\\ y.iso\n"
+        "/opt/rocks/bin/rocks set host vm web-a physnode=vmc-0-0"
+        " disk=file:/state/partition1/kvm/disks/web-a.vda,vda,virtio disksize=36 mem=2048 slice=0 virt-type=hvm\n"
+    )
+    assert samples.done("dump host vm head") == samples.done("dump host vm nothing%") == ""
+
+
+def test_the_dump_restores_removed_rows(samples: Site) -> None:
+    samples.done("add host cdrom membership=compute rack=1 rank=1")
+    samples.done("set host vm cdrom physnode=vmc-0-1 mem=77")
+    samples.done(
+        *SET,
+        "web-a",
+        'disk=file:/a b/it\'s "<x>";$(reboot)&,vda,virtio phy:/dev/disk/by-path/ip-1:3260,vda,scsi',
+        "disksize=7 8",
+    )
+    samples.done(*SET, "cdrom", "web-a", '/it\'s "<x>";$(reboot)&\\.iso')
+    samples.change("UPDATE vm_nodes SET Virt_Type = NULL, PhysNode = NULL WHERE Slice = 0 AND Mem = 1024")
+    before = samples.done("list host vm showdisks=yes")
+    lines = samples.done("dump host vm")
+    names = ["web-a", "fe-a", "vm-fe-a-0", "cdrom"]
+    assert samples.rocks("remove host vm", *names).status == 0
+    assert samples.done("list host vm") == ""
+    for arguments in read_by_shell(lines):
+        samples.done(*arguments[1:])
+    assert samples.done("list host vm showdisks=yes") == before
+    assert samples.done("dump host vm") == lines
+
+
+def test_a_removed_machine_is_an_ordinary_host(samples: Site) -> None:
+    (line,) = samples.done("dump host vm web-a").splitlines()
+    uuid = line.rpartition(" uuid=")[2]
+    ended = samples.rocks("remove host vm web-a")
+    assert (ended.status, ended.out) == (0, "")
+    warning, image, outcome = ended.err.splitlines()
+    assert warning.startswith(
+        "Warning (libvirt): web-a is removed from the database, but the host does not answer"
+    )
+    assert image == (
+        "whether disk images stay on vmc-0-0, which does not answer, is not known; when it does: "
+        "rocks list host image vmc-0-0"
+    )
+    assert outcome == (
+        "web-a: an ordinary host from now on, in no cluster; its name stays in use. To remove it, too: "
+        "rocks remove host web-a; to make it a virtual machine again: rocks set host vm web-a physnode=vmc-0-0 "
+        f"disk=file:/state/partition1/kvm/disks/web-a.vda,vda,virtio disksize=36 mem=2048 uuid={uuid}"
+    )
+    assert samples.done("list host vm web-a") == ""
+    assert samples.database.rows("SELECT COUNT(*) FROM vm_disks WHERE Name = 'web-a.vda'") == [(0,)]
+    assert len(interfaces(samples, "web-a")) == 2
+    assert samples.done("list host boot web-a") == "ACTION \ninstall\n"
+    assert "host web-a is not a virtual host" in samples.refused("remove host vm web-a")
+    ((_, *again),) = read_by_shell(outcome.rpartition("again: rocks ")[2].join(("p rocks ", "\n")))
+    samples.done(*again)
+    assert samples.done("dump host vm web-a").strip() == line
+
+
+def test_remove_host_takes_the_machine_with_it(samples: Site) -> None:
+    assert samples.rocks("remove host web-a").status == 0
+    assert 'cannot resolve host "web-a"' in samples.refused("list host vm web-a")
+    assert samples.database.rows("SELECT COUNT(*) FROM vm_nodes") == [(2,)]
+
+
+REMOVE_HOST_VM_REFUSES = [
+    ((), "must supply at least one host"),
+    (("web-a", "head"), "host head is not a virtual host"),
+    (("nobody",), "cannot resolve"),
+]
+
+
+def test_remove_host_vm_refuses(samples: Site) -> None:
+    for arguments, message in REMOVE_HOST_VM_REFUSES:
+        assert message in samples.refused("remove host vm", *arguments), arguments
+
+
+@pytest.mark.parametrize("command", [("remove", "host", "vm"), ("remove", "host")], ids=" ".join)
+def test_hooks_of_remove_host_vm_run_before_the_machine_goes(
+    samples: Site, tree: Path, command: tuple[str, ...]
+) -> None:
+    folder = tree / "remove" / "host" / "vm"
+    folder.mkdir(parents=True)
+    log = tree / "log"
+    (folder / "plugin_storage.py").write_text(
+        "import rocks.commands\n"
+        "class Plugin(rocks.commands.Plugin):\n"
+        "    def run(self, node):\n"
+        "        rows = self.db.rows('SELECT COUNT(*) FROM vm_nodes')\n"
+        f"        with open({str(log)!r}, 'a') as file:\n"
+        "            file.write(f'{node.name} {node.vm_defs.physNode} {node.vm_defs.disks[0].path} {rows[0][0]}\\n')\n"
+    )
+    assert samples.rocks(*command, "web-a").status == 0
+    assert log.read_text() == "web-a vmc-0-0 /state/partition1/kvm/disks/web-a.vda 3\n"
+
+
+def test_a_failed_hook_prevents_the_removal(samples: Site, tree: Path) -> None:
+    folder = tree / "remove" / "host" / "vm"
+    folder.mkdir(parents=True)
+    text = "import rocks.commands\nclass Plugin(rocks.commands.Plugin):\n    def run(self, node):\n        1 / 0\n"
+    (folder / "plugin_storage.py").write_text(text)
+    message = samples.refused("remove host vm web-a")
+    assert message.startswith('the plugin "storage" of "remove host vm" has a fault (ZeroDivisionError')
+
+
+def test_a_host_that_does_not_answer_starts_nothing_and_holds_no_lease(samples: Site) -> None:
+    ended = samples.rocks("start host vm web-a")
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err.startswith("Error: web-a is not started: ")
+    assert samples.database.rows("SELECT Name, Host, State FROM vm_leases") == [("web-a", None, "released")]
+
+
+def test_a_machine_that_another_command_changes_is_left_alone(
+    samples: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vm_locks, "WAIT_SECONDS", 0.0)
+    samples.database.lock("vm web-a", 0)
+    message = "another command is changing web-a at this moment"
+    assert message in samples.refused(*SET, "web-a", "mem=64")
+    assert message in samples.refused(*SET, "cdrom", "web-a", "/x.iso")
+    assert message in samples.refused("remove host vm web-a")
+    samples.done(*SET, "fe-a", "mem=64")
+    samples.database.unlock("vm web-a")
+    samples.done(*SET, "web-a", "mem=64")
+
+
+def test_a_removal_says_that_another_command_was_faster(
+    samples: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lock(*_: object) -> dict[str, RocksError]:
+        samples.change("DELETE FROM vm_disks WHERE Name = 'fe-a.vda'")
+        samples.change("DELETE FROM vm_nodes WHERE Node = (SELECT ID FROM nodes WHERE Name = 'fe-a')")
+        return {}
+
+    monkeypatch.setattr(vm_removal, "lock_vms", lock)
+    ended = samples.rocks("remove cluster fe-a")
+    assert ended.status == 1
+    assert (
+        "another command has removed fe-a meanwhile, and this one nothing; to remove the others" in ended.err
+    )
+    assert samples.done("list host vm vm-fe-a-0")
+
+
+def test_a_removal_names_the_host_that_has_the_lease(samples: Site) -> None:
+    """Not the one that `physnode=` names since."""
+    samples.change(
+        "INSERT INTO vm_leases (Name, Token, Host, State) VALUES ('web-a', 3, 'vmc-0-0', 'running')"
+    )
+    samples.rocks(*SET, "web-a", "physnode=vmc-0-1")
+    error = samples.rocks("remove host vm web-a").err
+    assert "whether disk images stay on vmc-0-0, which does not answer, is not known" in error
+    assert "vmc-0-1" not in error.partition("an ordinary host")[0]
+
+
+def test_a_host_gets_no_machine_under_a_name_whose_lease_is_held(samples: Site) -> None:
+    """A machine of that name was removed, and may be running still: `stop` would mean both."""
+    samples.change(
+        "INSERT INTO vm_leases (Name, Token, Host, State) VALUES ('web-a', 3, 'vmc-0-1', 'running')"
+    )
+    assert samples.rocks("remove host web-a").status == 0
+    samples.done("add host web-a membership=compute rack=7 rank=7")
+    for parameter in ("physnode=vmc-0-0", "virt-type=hvm"):
+        message = samples.refused(*SET, "web-a", parameter)
+        assert message.startswith("web-a may still be running on vmc-0-1, but is not in the database")
+        assert "rocks stop host vm web-a" in message
+    samples.change("UPDATE vm_leases SET State = 'released', Host = NULL")
+    samples.done(*SET, "web-a", "physnode=vmc-0-0")
+
+
+def test_a_machine_is_sought_where_its_lease_is(samples: Site) -> None:
+    samples.change(
+        "INSERT INTO vm_leases (Name, Token, Host, State) VALUES ('web-a', 3, 'vmc-0-1', 'running')"
+    )
+    samples.change(
+        "UPDATE vm_nodes v JOIN nodes n ON n.ID = v.Node SET v.PhysNode = NULL WHERE n.Name = 'web-a'"
+    )
+    error = samples.rocks("remove host vm web-a").err
+    assert "its host vmc-0-1 cannot be asked (this machine has no SSH key in /nowhere/key" in error
+    assert "whether disk images stay on vmc-0-1, which does not answer, is not known" in error
+    assert samples.database.rows("SELECT Host, Token FROM vm_leases") == [("vmc-0-1", 3)]

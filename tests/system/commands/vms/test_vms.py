@@ -1,0 +1,375 @@
+"""Virtual machines: added, changed, listed, dumped, removed; no physical host answers (specification §5)."""
+
+import json
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from rocks.database.connection import Database
+from rocks.errors import ToolError
+from tests.command_trees import tree
+from tests.system.commands.conftest import Site
+from tests.system.commands.vms.vm_records import ADD, FIRST_MAC, disks, interfaces, machine
+
+__all__ = ["tree"]
+
+
+def test_the_specifications_example_of_add_host_vm(vm_site: Site) -> None:
+    printed = vm_site.done("add host vm vmc-0-1 Compute")
+    assert printed == "added VM compute-0-1-0 on physical node vmc-0-1\n"
+    assert machine(vm_site, "compute-0-1-0") == (
+        *("Compute", 1, 0, 1, "os", "install", "install"),
+        *("vmc-0-1", 2048, 0, "hvm", ""),
+    )
+    assert interfaces(vm_site, "compute-0-1-0") == [
+        ("eth0", FIRST_MAC, "10.1.255.254", "compute-0-1-0", "private", None)
+    ]
+    path = "file:/state/partition1/kvm/disks/compute-0-1-0.vda,vda,virtio"
+    assert disks(vm_site, "compute-0-1-0") == [(path, 36)]
+    assert "compute-0-1-0: os" in vm_site.done("list host attr compute-0-1-0")
+    assert "VM compute-0-1-1 on" in vm_site.done("add host vm vmc-0-1 Compute")
+    assert machine(vm_site, "compute-0-1-1")[9] == 1
+    assert interfaces(vm_site, "compute-0-1-1")[0][1:3] == ("76:77:6e:80:00:01", "10.1.255.253")
+
+
+def test_every_parameter_of_add_host_vm(vm_site: Site) -> None:
+    vm_site.done(
+        "add host vm vmc-0-0 membership=COMPUTE name=web",
+        "ip='203.0.113.9'",
+        "subnet=Public",
+        "mem=4096",
+        "cpus=4",
+        "slice=7",
+        "mac=00:16:3E:00:00:0A",
+        "num-macs=4",
+        "vlan=0,none,7",
+        "disksize=100",
+        "disk=qcow2:/a b/it's <it>:x,sda,scsi",
+        "virt-type=HVM",
+        "sync-config=no",
+    )
+    assert machine(vm_site, "web") == (
+        *("Compute", 4, 0, 0, "os", "install", "install"),
+        *("vmc-0-0", 4096, 7, "hvm", ""),
+    )
+    assert interfaces(vm_site, "web") == [
+        ("eth0", "00:16:3E:00:00:0A", "203.0.113.9", "web", "public", 0),
+        ("eth1", FIRST_MAC, None, "web", None, None),
+        ("eth2", "76:77:6e:80:00:01", None, "web", None, 7),
+        ("eth3", "76:77:6e:80:00:02", None, "web", None, None),
+    ]
+    assert disks(vm_site, "web") == [("qcow2:/a b/it's <it>:x,sda,scsi", 100)]
+
+
+def test_one_machine_on_each_of_several_hosts(vm_site: Site) -> None:
+    assert vm_site.done("add host vm vm-container head compute cpus=2") == (
+        "added VM compute-0-0-0 on physical node head\n"
+        "added VM compute-0-0-1 on physical node vmc-0-0\n"
+        "added VM compute-0-1-0 on physical node vmc-0-1\n"
+    )
+    assert [interfaces(vm_site, name)[0][2] for name in ("compute-0-0-0", "compute-0-0-1")] == [
+        "10.1.255.254",
+        "10.1.255.253",
+    ]
+
+
+def test_a_hosted_vm_has_neither_network_nor_address(vm_site: Site) -> None:
+    vm_site.done("add host vm vmc-0-0 'hosted vm' vlan=4")
+    assert machine(vm_site, "hosted-vm-0-0-0")[0] == "Hosted VM"
+    assert interfaces(vm_site, "hosted-vm-0-0-0") == [("eth0", FIRST_MAC, None, "hosted-vm-0-0-0", None, 4)]
+
+
+def test_the_site_may_name_the_folder_of_images(vm_site: Site) -> None:
+    vm_site.change("DELETE FROM partitions")
+    message = "could not find a partition on host (vmc-0-0) to hold the VM's disk image"
+    assert message in vm_site.refused("add host vm vmc-0-0 compute")
+    vm_site.done("set attr vm_image_directory /images/")
+    vm_site.done("set host attr vmc-0-1 vm_image_directory '/its own'")
+    vm_site.done("add host vm vmc-0-0 vmc-0-1 compute")
+    assert disks(vm_site, "compute-0-0-0") == [("file:/images/compute-0-0-0.vda,vda,virtio", 36)]
+    assert disks(vm_site, "compute-0-1-0") == [("file:/its own/compute-0-1-0.vda,vda,virtio", 36)]
+    vm_site.set_as_before("vm_image_directory", "images")
+    assert "vm_image_directory of vmc-0-0 is not usable" in vm_site.refused("add host vm vmc-0-0 compute")
+    vm_site.done("add host vm vmc-0-0 compute disk=phy:/dev/vg/a,vda,virtio")
+
+
+def test_freed_slices_are_used_again_and_freed_macs_are_not(vm_site: Site) -> None:
+    for _ in range(3):
+        vm_site.done("add host vm vmc-0-0 compute")
+    vm_site.rocks("remove host compute-0-0-1 compute-0-0-2")
+    vm_site.done("add host vm vmc-0-0 compute")
+    assert machine(vm_site, "compute-0-0-1")[9] == 1
+    assert interfaces(vm_site, "compute-0-0-1")[0][1] == "76:77:6e:80:00:01"
+    vm_site.rocks("remove host compute-0-0-0")
+    vm_site.done("add host vm vmc-0-0 compute")
+    assert interfaces(vm_site, "compute-0-0-0")[0][1] == "76:77:6e:80:00:02"
+
+
+ADD_HOST_VM_REFUSES = [
+    ((), "must supply a membership"),
+    (("compute",), "must supply at least one host"),
+    (("nothing%", "compute"), '"nothing%" matches no host'),
+    (("vmc-0-0", "membership=cook"), "Membership cook is not valid. rocks list membership"),
+    (("vmc-0-0", "nobody", "compute"), 'cannot resolve host "nobody"'),
+    (("old", "compute"), "host old is a virtual machine and cannot run others"),
+    (
+        ("vmc-0-0", "vmc-0-1", "compute", "name=x"),
+        "can't supply the 'name' parameter with more than one host",
+    ),
+    (("vmc-0-0", "vmc-0-1", "compute", "ip=10.1.0.9"), "can't supply the 'ip' parameter with more"),
+    (("vmc-0-0", "vmc-0-1", "compute", "slice=1"), "can't supply the 'slice' parameter with more"),
+    (("vmc-0-0", "vmc-0-1", "compute", f"mac={FIRST_MAC}"), "can't supply the 'mac' parameter with more"),
+    (("vmc-0-0", "compute", "name=head"), "nodename (head) is already in the databaase"),
+    (("vmc-0-0", "compute", "name=OLD"), "nodename (OLD) is already in the databaase"),
+    (("vmc-0-0", "compute", "name=front"), "nodename (front) is already in the databaase"),
+    (("vmc-0-0", "compute", "name=login"), "can not be equal to an appliance name"),
+    (("vmc-0-0", "compute", "name=a.b"), "can not contains any dot"),
+    (("vmc-0-0", "compute", "slice=0"), "slice 0 of vmc-0-0 is in use"),
+    (("vmc-0-1", "compute", "slice=5"), "nodename (compute-0-1-5) is already in the databaase"),
+    (("vmc-0-0", "compute", "slice=-1"), 'slice "-1" must be an integer from 0'),
+    (("vmc-0-0", "compute", "slice=one"), 'slice "one" must be an integer'),
+    (("vmc-0-0", "compute", "ip=10.1.0.256"), "The ip address 10.1.0.256 is invalid"),
+    (("vmc-0-0", "compute", "ip=10.2.0.1"), 'The ip address 10.2.0.1 is not in the network "private"'),
+    (("vmc-0-0", "compute", "ip=10.1.0.1"), "The ip address 10.1.0.1 is in use"),
+    (("vmc-0-0", "compute", "ip=10.1.255.255"), "is the broadcast address"),
+    (("vmc-0-0", "hosted vm", "ip=10.1.0.9"), "has no address of the site; give no ip="),
+    (("vmc-0-0", "hosted vm", "subnet=private"), "has no address of the site; give no subnet="),
+    (("vmc-0-0", "compute", "subnet=absent"), 'unknown network "absent"'),
+    (("vmc-0-0", "compute", "mac=zz"), "The mac address zz is invalid"),
+    (("vmc-0-0", "compute", "mac=52:54:00:00:00:03"), "The mac address 52:54:00:00:00:03 is in use"),
+    (("vmc-0-0", "compute", "mac=00:01:02:03:04:05:06:07"), "has six octets"),
+    (("vmc-0-0", "compute", "num-macs=two"), "the num_macs parameter must be an integer"),
+    (("vmc-0-0", "compute", "num-macs=-1"), "the num_macs parameter must be an integer"),
+    (("vmc-0-0", "compute", "num-macs=0"), 'num-macs "0" must be an integer from 1'),
+    (("vmc-0-0", "compute", "num-macs=27"), "must be an integer from 1 to 26"),
+    (("vmc-0-0", "compute", "mem=1"), 'mem "1" must be an integer from 32'),
+    (("vmc-0-0", "compute", "mem=-1"), 'mem "-1" must be an integer'),
+    (("vmc-0-0", "compute", "mem=2GB"), 'mem "2GB" must be an integer'),
+    (("vmc-0-0", "compute", "mem="), 'mem "" must be an integer'),
+    (("vmc-0-0", "compute", "mem=99999999999999999999"), "must be an integer"),
+    (("vmc-0-0", "compute", "cpus=0"), 'cpus "0" must be an integer from 1'),
+    (("vmc-0-0", "compute", "cpus=1.5"), 'cpus "1.5" must be an integer'),
+    (("vmc-0-0", "compute", "disksize=0"), 'disksize "0" must be an integer from 1'),
+    (("vmc-0-0", "compute", "disksize=x"), 'disksize "x" must be an integer'),
+    (("vmc-0-0", "compute", "disk=file:/a,vda"), "Invalid disk specification"),
+    (("vmc-0-0", "compute", "disk=file:/a,vda,usb"), "the bus must be one of"),
+    (("vmc-0-0", "compute", "vlan=x"), 'vlan "x" must be an integer from 0 to 4094, or none'),
+    (("vmc-0-0", "compute", "vlan=4095"), 'vlan "4095" must be an integer'),
+    (("vmc-0-0", "compute", "vlan=-1"), 'vlan "-1" must be an integer'),
+    (("vmc-0-0", "compute", "vlan=1,2"), 'vlan "1,2" names 2 VLANs for 1 interfaces; add num-macs=2'),
+    (("vmc-0-0", "compute", "virt-type=para"), "KVM supports only hvm virtualization"),
+    (("vmc-0-0", "vmc-0-1", "compute", "virt-type=lxc"), "KVM supports only hvm virtualization"),
+    (("vmc-0-0", "compute", "sync-config=perhaps"), '"sync-config" must be yes or no'),
+]
+
+
+def test_add_host_vm_refuses(vm_site: Site) -> None:
+    vm_site.done(*ADD, "vmc-0-0", "compute", "name=old")
+    vm_site.done("add host alias head front")
+    vm_site.done("add host compute-0-1-5 membership=compute rack=0 rank=9")
+    for arguments, message in ADD_HOST_VM_REFUSES:
+        assert message in vm_site.refused(*ADD, *arguments), arguments
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "message"),
+    [
+        ("vm_mac_base_addr", None, "no VM MAC base address is defined"),
+        ("vm_mac_base_addr_mask", None, "no VM MAC base address mask is defined"),
+        ("vm_mac_base_addr", "here", 'vm_mac_base_addr "here" is not a MAC address'),
+        ("vm_mac_base_addr_mask", "ff:00:ff:00:00:00", "is not a mask"),
+        ("vm_mac_base_addr_mask", "ff:ff:ff:ff:ff:ff", "has only 1 of 2 addresses left"),
+    ],
+)
+def test_the_pool_of_macs_may_have_faults(
+    vm_site: Site, attribute: str, value: str | None, message: str
+) -> None:
+    if value is None:
+        vm_site.done("remove attr", attribute)
+    else:
+        vm_site.set_as_before(attribute, value)
+    assert message in vm_site.refused(*ADD, "vmc-0-0", "vmc-0-1", "compute")
+    if value is None or "left" not in message:
+        assert message in vm_site.refused("report vm nextmac")
+
+
+def test_the_pool_of_addresses_may_be_empty(vm_site: Site) -> None:
+    vm_site.done("add network tiny 10.9.0.0 255.255.255.252")
+    vm_site.done(*ADD, "vmc-0-0", "vmc-0-1", "compute", "subnet=tiny")
+    assert "has only 0 of 1 free addresses left" in vm_site.refused(*ADD, "head", "compute", "subnet=tiny")
+
+
+@pytest.mark.parametrize(
+    "command", [(*ADD, "vmc-0-0", "vmc-0-1", "compute"), ("add", "cluster", "203.0.113.9", "2")]
+)
+def test_a_failure_at_any_statement_leaves_nothing(
+    vm_site: Site, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vm_site.done(*ADD, "head", "compute")
+    before = vm_site.contents()
+    really_run = Database._run
+    count = 0
+
+    def run(database: Database, sql: str, values: Sequence[Any] = ()) -> Any:
+        nonlocal count
+        count += 1
+        result = really_run(database, sql, values)
+        if count == failing:
+            raise ToolError("the cluster database refused a statement: by way of trial")
+        return result
+
+    for failing in range(1, 30):
+        count = 0
+        with monkeypatch.context() as patch:
+            patch.setattr(Database, "_run", run)
+            ended = vm_site.rocks(*command)
+        if ended.status == 0:
+            break
+        assert (ended.status, ended.out) == (1, "")
+        assert vm_site.contents() == before, f"after statement {failing}"
+    assert ended.status == 0
+    assert failing > 10
+
+
+def test_as_many_statements_for_many_machines_as_for_one(vm_site: Site) -> None:
+    rows = [f"('node-{n}', 2, 9, {n})" for n in range(64)]
+    vm_site.change(f"INSERT INTO nodes (Name, Membership, Rack, Rank) VALUES {', '.join(rows)}")
+    vm_site.done("set attr vm_image_directory /images")
+    vm_site.done("set appliance attr compute kvm true")
+    hosts = [f"node-{n}" for n in range(64)]
+    machines = [f"compute-9-{n}-0" for n in range(64)]
+    for arguments in (
+        (*ADD, "HOSTS", "compute"),
+        ("list", "host", "vm", "HOSTS"),
+        ("list", "host", "vm", "HOSTS", "showdisks=yes"),
+        ("report", "host", "vm", "config", "adapted=no", "HOSTS"),
+        ("report", "host", "vm", "virt_type", "HOSTS"),
+        ("dump", "host", "vm", "HOSTS"),
+        ("remove", "host", "vm", "HOSTS"),
+    ):
+        names = hosts if arguments[0] == "add" else machines
+
+        def line(hosts: list[str], arguments: tuple[str, ...] = arguments) -> list[str]:
+            return [part for word in arguments for part in (hosts if word == "HOSTS" else [word])]
+
+        one, many = vm_site.rocks(*line(names[:1])), vm_site.rocks(*line(names[1:]))
+        assert (one.status, many.status) == (0, 0), arguments
+        assert many.statements == one.statements, arguments
+        assert one.statements <= 32, arguments
+
+
+def test_the_sample_of_one_machine(samples: Site) -> None:
+    assert samples.done("list host vm web-a") == (
+        "SLICE MEM  CPUS MAC               HOST    VIRT-TYPE\n"
+        "0     2048 1    76:77:6e:80:00:00 vmc-0-0 hvm      \n"
+        "----- ---- ---- 76:77:6e:80:00:01 ------- ---------\n"
+    )
+
+
+def test_the_sample_of_two_machines_with_disks(samples: Site) -> None:
+    assert samples.done("list host vm fe-a vm-fe-a-0 showdisks=1") == (
+        "VM-HOST    SLICE MEM  CPUS MAC               HOST    VIRT-TYPE"
+        " DISK                                                      DISKSIZE CDROM\n"
+        "fe-a:      0     2048 1    76:77:6e:80:00:02 head    hvm      "
+        " file:/state/partition1/kvm/disks/fe-a.vda,vda,virtio      36       -----\n"
+        "fe-a:      ----- ---- ---- 76:77:6e:80:00:03 ------- ---------"
+        " --------------------------------------------------------- -------- -----\n"
+        "vm-fe-a-0: 0     1024 1    76:77:6e:80:00:04 vmc-0-0 hvm      "
+        " file:/state/partition1/kvm/disks/vm-fe-a-0.vda,vda,virtio 36       -----\n"
+    )
+
+
+def test_the_sample_of_json(samples: Site) -> None:
+    (found,) = json.loads(samples.done("list host vm web-a json=yes"))
+    assert list(found) == ["vm-host", "vm"]
+    assert found["vm-host"] == "web-a"
+    assert found["vm"][0] == {
+        "slice": 0,
+        "mem": 2048,
+        "cpus": 1,
+        "mac": "76:77:6e:80:00:00",
+        "host": "vmc-0-0",
+        "virt-type": "hvm",
+    }
+    assert found["vm"][1]["mac"] == "76:77:6e:80:00:01"
+
+
+def test_all_machines_and_only_machines_are_listed(samples: Site) -> None:
+    listed = [found["vm-host"] for found in json.loads(samples.done("list host vm json=yes"))]
+    assert listed == ["web-a", "fe-a", "vm-fe-a-0"]
+    assert samples.done("list host vm head vmc-0-0") == ""
+    assert samples.done("list host vm head json=yes") == "[]\n"
+    assert samples.done("list host vm nothing%") == ""
+    assert samples.done("list host vm nothing% showdisks=yes status=yes") == ""
+    assert "web-a" not in samples.done("list host vm frontend")
+    assert 'cannot resolve host "nobody"' in samples.refused("list host vm nobody")
+
+
+def test_further_disks_stand_beside_further_interfaces(samples: Site) -> None:
+    samples.done(
+        "set host vm web-a 'disk=file:/a,vda,virtio phy:/dev/b,vdb,virtio file:/c,hda,ide' 'disksize=1 2 3'"
+    )
+    samples.done("set host vm cdrom web-a '/x y.iso'")
+    assert samples.done("list host vm web-a showdisks=y output-col=mac,disk,disksize,cdrom") == (
+        "MAC               DISK                  DISKSIZE CDROM   \n"
+        "76:77:6e:80:00:00 file:/a,vda,virtio    1        /x y.iso\n"
+        "76:77:6e:80:00:01 phy:/dev/b,vdb,virtio 2        --------\n"
+        "----------------- file:/c,hda,ide       3        --------\n"
+    )
+
+
+def test_interfaces_come_in_the_databases_order(samples: Site) -> None:
+    samples.done(*ADD, "vmc-0-0", "compute", "name=many", "num-macs=12")
+    (found,) = json.loads(samples.done("list host vm many json=yes"))
+    macs = [row["mac"] for row in found["vm"]]
+    assert macs == sorted(macs) and len(macs) == 12
+
+
+def test_absent_values_of_a_machine(samples: Site) -> None:
+    samples.change("UPDATE vm_nodes SET PhysNode = NULL, Virt_Type = NULL")
+    samples.change("DELETE FROM networks WHERE MAC LIKE '76:%'")
+    samples.change("DELETE FROM vm_disks")
+    assert samples.done("list host vm web-a showdisks=yes status=yes") == (
+        "SLICE MEM  CPUS MAC HOST VIRT-TYPE STATUS        DISK DISKSIZE CDROM\n"
+        "0     2048 1    --- None para      nostate-error ---- -------- -----\n"
+    )
+
+
+def test_hosts_that_do_not_answer_are_no_long_wait(samples: Site) -> None:
+    began = time.monotonic()
+    listed = samples.rocks("list host vm status=yes output-col=host,status")
+    assert (listed.status, listed.out) == (
+        0,
+        "HOST    STATUS       \n"
+        "vmc-0-0 nostate-error\n"
+        "------- -------------\n"
+        "head    nostate-error\n"
+        "------- -------------\n"
+        "vmc-0-0 nostate-error\n",
+    )
+    head, other = listed.err.splitlines()
+    assert head.startswith(
+        "Warning: the states of machines on head are unknown: host head, this machine, has no "
+    )
+    assert other.startswith("Warning: the states of machines on vmc-0-0 are unknown: ")
+    assert time.monotonic() - began < 60
+
+
+def test_a_thousand_machines_in_one_list(vm_site: Site) -> None:
+    vm_site.done("add cluster 203.0.113.9 1000 fe-name=big cluster-naming=yes")
+    names = [f"vm-big-{number}" for number in range(1000)]
+    lines = vm_site.done("list host vm", *names, "showdisks=yes").splitlines()
+    assert len(lines) == 1001
+    assert len(json.loads(vm_site.done("list host vm json=yes"))) == 1001
+    assert len(vm_site.done("list cluster big").splitlines()) == 1002
+    assert vm_site.done("dump host vm", *names).count("set host vm") == 1000
+    assert vm_site.done("report host vm config adapted=no", *names).count("</domain>") == 1000
+    assert len(vm_site.done("report host vm virt_type", *names).splitlines()) == 1000
+
+
+def test_a_single_lease_is_listed_with_its_machine(vm_site: Site) -> None:
+    vm_site.change("INSERT INTO vm_leases (Name, Token, Host, State) VALUES ('web', 7, 'vmc-0-0', 'running')")
+    header, row = vm_site.done("list host vm lease").splitlines()
+    assert (header.split()[0], row.split()[:3]) == ("VM-HOST", ["web:", "vmc-0-0", "running"])
