@@ -26,7 +26,7 @@ from tests.system.imgstorage.image_site import FRONTEND, NAS, ImageSite, Machine
 from tests.system.imgstorage.test_nas_move_kills import Nases
 
 SIZE = 2_000_000
-DEATHS = 1000 if os.environ.get("ROCKS_KILLS") == "all" else 8
+DEATHS = 1000 if os.environ.get("ROCKS_KILLS") == "all" else 3
 _SECONDS = 60.0
 
 

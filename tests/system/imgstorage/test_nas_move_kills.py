@@ -30,7 +30,7 @@ from tests.system.imgstorage.image_site import NAS, ImageSite
 
 MIB = 2**20
 VOLUMES = 300
-DEATHS = VOLUMES // 2 - 2 if os.environ.get("ROCKS_KILLS") == "all" else 6
+DEATHS = VOLUMES // 2 - 2 if os.environ.get("ROCKS_KILLS") == "all" else 2
 """How many moments of a move are tried, spread over all of it."""
 
 _SECONDS = 60.0

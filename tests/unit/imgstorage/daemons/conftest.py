@@ -22,3 +22,11 @@ def new_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
     yield new
     for node in (node for site in made for node in site.nodes.values()):
         node.die()
+
+
+@pytest.fixture
+def site(new_site: Callable[[], DrivenSite]) -> DrivenSite:
+    """All daemons running, no image."""
+    made = new_site()
+    made.start()
+    return made

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -14,8 +12,8 @@ from rocks.devices.zfs.fake.streams import encode_begin
 from rocks.devices.zfs.fake.transfers import FakeSend
 from rocks.imgstorage.life import stream_bounds
 from rocks.wire import imgstorage as wire
-from tests.system.imgstorage.conftest import RealBroker
-from tests.system.imgstorage.image_site import HOSTS, NAS, ImageSite, Machine, running_site
+from tests.unit.imgstorage.daemons.driven_site import DrivenSite
+from tests.unit.imgstorage.daemons.nodes import HOSTS, NAS, Node
 
 ZVOL, HOST = "vm-vol", HOSTS[0]
 MIB = 2**20
@@ -25,14 +23,13 @@ PACKAGE = encode_begin("0", None, "tank/home@one", kind=2) + bytes(MIB)
 
 
 @pytest.fixture
-def site(tmp_path: Path, real_broker: RealBroker) -> Iterator[ImageSite]:
+def site(site: DrivenSite) -> DrivenSite:
     """A NAS and two hosts with one image."""
-    with running_site(tmp_path, real_broker) as made:
-        made.ask(wire.AddZvol("tank", ZVOL, 64 * MIB))
-        yield made
+    site.ask(wire.AddZvol("tank", ZVOL, 64 * MIB))
+    return site
 
 
-def sends(machine: Machine, patch: pytest.MonkeyPatch, data: bytes) -> None:
+def sends(machine: Node, patch: pytest.MonkeyPatch, data: bytes) -> None:
     """From now on the machine sends this instead of its snapshots."""
 
     def start(spec: SendSpec) -> Transfer:
@@ -41,16 +38,16 @@ def sends(machine: Machine, patch: pytest.MonkeyPatch, data: bytes) -> None:
     patch.setattr(machine.pools, "start_send", start)
 
 
-def wait_for_reason(site: ImageSite, *texts: str) -> None:
+def wait_for_reason(site: DrivenSite, *texts: str) -> None:
     """Until the listing of the images gives this reason."""
-    site.wait_for(lambda: all(text in str(site.row(ZVOL)["reason"]) for text in texts), f"{texts}", zvol=ZVOL)
+    site.wait_for(lambda: all(text in str(site.row(ZVOL)["reason"]) for text in texts), f"{texts}")
 
 
 @pytest.mark.parametrize(
     ("data", "text"), [(FILE_SYSTEM, "a file system"), (PACKAGE, "a package of streams")]
 )
 def test_a_nas_cannot_make_anything_but_the_copy_on_a_host(
-    site: ImageSite, monkeypatch: pytest.MonkeyPatch, data: bytes, text: str
+    site: DrivenSite, monkeypatch: pytest.MonkeyPatch, data: bytes, text: str
 ) -> None:
     """The image is blocked with the name of the NAS; the guest's disk, and the host's pool, stay as they are."""
     before = site.hosts[HOST].pools.list_volumes("tank")
@@ -69,7 +66,7 @@ def test_a_nas_cannot_make_anything_but_the_copy_on_a_host(
 
 @pytest.mark.parametrize("data", [FILE_SYSTEM, PACKAGE, b"no stream at all" * 1000])
 def test_a_host_cannot_make_anything_on_the_nas(
-    site: ImageSite, monkeypatch: pytest.MonkeyPatch, data: bytes
+    site: DrivenSite, monkeypatch: pytest.MonkeyPatch, data: bytes
 ) -> None:
     """The changes that it should send are sent by the next attempt."""
     site.map(ZVOL, HOST)
@@ -88,8 +85,9 @@ def test_a_host_cannot_make_anything_on_the_nas(
     assert site.nas.pools.read(f"tank/{ZVOL}", 7, 5 * MIB) == b"changed"
 
 
-def test_a_host_cannot_fill_the_pool_of_the_nas(site: ImageSite, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_cannot_fill_the_pool_of_the_nas(site: DrivenSite, monkeypatch: pytest.MonkeyPatch) -> None:
     """More than the volume can have: the transfer ends, and nothing of it stays."""
+    slack_bytes = stream_bounds._SLACK_BYTES
     monkeypatch.setattr(stream_bounds, "_SLACK_BYTES", -63 * MIB)
     site.map(ZVOL, HOST)
     site.wait_for_state(ZVOL, "local")
@@ -98,6 +96,6 @@ def test_a_host_cannot_fill_the_pool_of_the_nas(site: ImageSite, monkeypatch: py
     with pytest.raises(Exception, match=f"{HOST} sent more than .* is destroyed"):
         site.unmap(ZVOL)
     assert site.nas.pools.read_volume(f"tank/{ZVOL}") == before
-    monkeypatch.undo()
+    monkeypatch.setattr(stream_bounds, "_SLACK_BYTES", slack_bytes)
     site.ask(wire.RetryZvol(ZVOL))
     site.wait_for_state(ZVOL, "unmapped")

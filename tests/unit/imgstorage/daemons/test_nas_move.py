@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import pytest
 
 from rocks.errors import BusyError, RocksError, StateError
 from rocks.imgstorage.stream.lines import Opening, receive_line, write_opening
-from rocks.imgstorage.stream.transport import client_context, connect
 from rocks.wire import imgstorage as wire
-from tests.system.imgstorage.conftest import RealBroker
-from tests.system.imgstorage.image_site import HOSTS, NAS, ImageSite, Machine, NasMachine, running_site
+from tests.unit.imgstorage.daemons.driven_site import DrivenSite
+from tests.unit.imgstorage.daemons.nodes import HOSTS, NAS, NasNode
 
 ZVOL, HOST = "vm-vol", HOSTS[0]
 MIB = 2**20
@@ -23,8 +20,8 @@ MIB = 2**20
 class TwoNases(NamedTuple):
     """The site, and its second NAS."""
 
-    site: ImageSite
-    other: NasMachine
+    site: DrivenSite
+    other: NasNode
 
     def ask(self, request: Any, to: str = NAS) -> Mapping[str, Any]:
         """The answer of a NAS or a host."""
@@ -32,8 +29,7 @@ class TwoNases(NamedTuple):
 
     def row(self, nas: str, zvol: str = ZVOL) -> Mapping[str, Any] | None:
         """The image's row of a NAS; None without one."""
-        rows = self.ask(wire.ListZvols(), nas)["body"]
-        return next((row for row in rows if row["zvol"] == zvol), None)
+        return next((row for row in self.site.rows(nas) if row["zvol"] == zvol), None)
 
     def state(self, nas: str, zvol: str = ZVOL) -> str | None:
         """Its state there."""
@@ -53,21 +49,15 @@ class TwoNases(NamedTuple):
 
     def map(self, nas: str, zvol: str = ZVOL, host: str = HOST) -> str:
         """Map it from that NAS, and wait until it is local."""
-        initiator = str(self.ask(wire.ListInitiator(), host)["body"])
-        answer = self.ask(wire.MapZvol("tank", zvol, host, "tank", 1, True, initiator), nas)
-        self.site.wait_for(lambda: self.state(nas, zvol) == "local", "local")
-        return str(answer["bdev"])
+        device = self.site.map(zvol, host, nas=nas)
+        self.site.wait_for_state(zvol, "local", nas)
+        return device
 
 
 @pytest.fixture
-def nases(tmp_path: Path, real_broker: RealBroker) -> Iterator[TwoNases]:
+def nases(site: DrivenSite) -> TwoNases:
     """Two NASes and the hosts; hosts reach the targets of the first only."""
-    with running_site(tmp_path, real_broker) as made:
-        other = NasMachine(tmp_path, real_broker, made.nas.stream_port, real_broker.fresh_nas())
-        other.start()
-        yield TwoNases(made, other)
-        assert other.service is not None
-        other.service.close()
+    return TwoNases(site, site.other_nas)
 
 
 def written(nases: TwoNases, zvol: str = ZVOL) -> dict[int, bytes]:
@@ -84,7 +74,7 @@ def written(nases: TwoNases, zvol: str = ZVOL) -> dict[int, bytes]:
     return dict(pools.content(f"tank/{zvol}"))
 
 
-def guids(machine: NasMachine, zvol: str = ZVOL) -> list[str]:
+def guids(machine: NasNode, zvol: str = ZVOL) -> list[str]:
     return [one.guid for one in machine.pools.read_history(f"tank/{zvol}").snapshots]
 
 
@@ -222,16 +212,7 @@ def test_full_pool_there_is_waited_for_and_listed(nases: TwoNases) -> None:
     content = written(nases)
     nases.other.pools.leave_free("tank", 4096)
     nases.accept()
-    errors: list[RocksError] = []
-
-    def move() -> None:
-        try:
-            nases.ask(wire.MoveZvol(ZVOL, nases.other.name, "tank", 3600))
-        except RocksError as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=move)
-    thread.start()
+    move = nases.site.send(wire.MoveZvol(ZVOL, nases.other.name, "tank", 3600))
     nases.site.wait_for(lambda: "waits for space" in str((nases.row(NAS) or {})["reason"]), "waits")
     operation = nases.ask(wire.ListOperations())["body"][0]
     assert (operation["action"], operation["host"], operation["phase"]) == (
@@ -243,8 +224,7 @@ def test_full_pool_there_is_waited_for_and_listed(nases: TwoNases) -> None:
     with pytest.raises(BusyError, match="is being moved"):
         nases.map(NAS)
     nases.other.pools.leave_free("tank", 2**30)
-    thread.join(120)
-    assert not thread.is_alive() and errors == []
+    nases.site.answer(move)
     assert nases.other.pools.content(f"tank/{ZVOL}") == content
 
 
@@ -253,20 +233,11 @@ def test_cancelled_move_leaves_the_image_here(nases: TwoNases) -> None:
     written(nases)
     nases.other.pools.leave_free("tank", 4096)
     nases.accept()
-    errors: list[RocksError] = []
-
-    def move() -> None:
-        try:
-            nases.ask(wire.MoveZvol(ZVOL, nases.other.name, "tank"))
-        except RocksError as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=move)
-    thread.start()
+    move = nases.site.send(wire.MoveZvol(ZVOL, nases.other.name, "tank"))
     nases.site.wait_for(lambda: nases.state(NAS) == "moving", "moving")
     nases.ask(wire.CancelZvol(ZVOL))
-    thread.join(120)
-    assert "was cancelled by a command" in str(errors[0])
+    with pytest.raises(RocksError, match="was cancelled by a command"):
+        nases.site.answer(move)
     nases.ask(wire.CancelZvol(ZVOL), nases.other.name)
     assert nases.state(NAS) == "unmapped" and nases.row(nases.other.name) is None
     assert nases.other.pools.list_volumes("tank") == ()
@@ -290,21 +261,17 @@ def test_other_content_is_never_taken_over(nases: TwoNases, monkeypatch: pytest.
     assert nases.other.pools.list_volumes("tank") == ()
 
 
-def test_a_host_or_another_nas_can_neither_send_nor_take_an_image(
-    nases: TwoNases, real_broker: RealBroker, tmp_path: Path
-) -> None:
+def test_a_host_or_another_nas_can_neither_send_nor_take_an_image(nases: TwoNases) -> None:
     """Only the NAS from which the frontend has announced it."""
     written(nases)
     nases.accept()
     row = nases.row(NAS)
     assert row is not None
     for node in (HOST, "nas-1-19"):
-        context = client_context(Machine(node, tmp_path / "client", real_broker).identity)
         for purpose in ("move", "hand_over"):
             opening = write_opening(Opening(purpose, str(row["image_id"]), 99, "1"))
-            port, name = nases.other.stream_port, nases.other.name
             with (
-                connect(context, "127.0.0.2", port, name, opening) as connection,
+                nases.site.connect(node, "", 0, nases.other.name, opening) as connection,
                 pytest.raises(StateError, match=f"does not expect this image from {node}"),
             ):
                 receive_line(connection.reader)
@@ -317,16 +284,12 @@ def test_records_from_before_the_move_do_not_revive_the_image(nases: TwoNases) -
     nases.map(NAS)
     nases.site.unmap(ZVOL)
     store = nases.site.nas.store
-    service = nases.site.nas.service
-    assert service is not None
-    service.close()
+    nases.site.nas.die()
     copy = store.with_suffix(".copy")
     copy.write_bytes(store.read_bytes())
     nases.site.nas.start()
     nases.move()
-    service = nases.site.nas.service
-    assert service is not None
-    service.close()
+    nases.site.nas.die()
     for file in store.parent.glob(f"{store.name}-*"):
         file.unlink()
     store.write_bytes(copy.read_bytes())

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -16,8 +14,8 @@ from rocks.imgstorage.life.names import HOLD_TAG
 from rocks.imgstorage.life.space import host_space
 from rocks.units import BYTES_PER_GIB
 from rocks.wire import imgstorage as wire
-from tests.system.imgstorage.conftest import RealBroker
-from tests.system.imgstorage.image_site import HOSTS, NAS, HostMachine, ImageSite, running_site
+from tests.unit.imgstorage.daemons.driven_site import DrivenSite
+from tests.unit.imgstorage.daemons.nodes import HOSTS, NAS, HostNode
 
 HOST, OTHER = HOSTS
 _POOL_BYTES = 100 * BYTES_PER_GIB
@@ -25,14 +23,13 @@ _COPY_BYTES = 2_000_000
 
 
 @pytest.fixture
-def site(tmp_path: Path, real_broker: RealBroker, monkeypatch: pytest.MonkeyPatch) -> Iterator[ImageSite]:
+def site(site: DrivenSite, monkeypatch: pytest.MonkeyPatch) -> DrivenSite:
     """All daemons running, no image; a copy may be evicted as soon as it is not in use."""
     monkeypatch.setattr(workers, "_QUIET_SECONDS", 0.0)
-    with running_site(tmp_path, real_broker) as made:
-        yield made
+    return site
 
 
-def keep(site: ImageSite, zvol: str) -> HostMachine:
+def keep(site: DrivenSite, zvol: str) -> HostNode:
     """A written-back image of which the host has retained a copy."""
     site.nas.pools.ensure_volume(f"tank/{zvol}", BYTES_PER_GIB, 16384)
     site.nas.pools.write(f"tank/{zvol}", os.urandom(_COPY_BYTES), 0)
@@ -42,18 +39,16 @@ def keep(site: ImageSite, zvol: str) -> HostMachine:
     return site.hosts[HOST]
 
 
-def image(site: ImageSite, zvol: str) -> Image:
+def image(site: DrivenSite, zvol: str) -> Image:
     """The NAS's record."""
-    assert site.nas.service is not None
-    found = site.nas.service._engine.image_of(zvol)
-    assert found is not None
+    found = site.image(zvol)
+    assert isinstance(found, Image)
     return found
 
 
-def install_anew(site: ImageSite, host: HostMachine) -> None:
+def install_anew(site: DrivenSite, host: HostNode) -> None:
     """The host has lost its records, and the NAS what it knew of copies; pools stay."""
-    assert host.service is not None and site.nas.service is not None
-    host.service.close()
+    host.die()
     for file in host.store.parent.glob("*.db*"):
         file.unlink()
     for known in site.nas.service._engine.images():
@@ -61,7 +56,7 @@ def install_anew(site: ImageSite, host: HostMachine) -> None:
     host.start()
 
 
-def test_a_reinstalled_host_reports_its_copies(site: ImageSite) -> None:
+def test_a_reinstalled_host_reports_its_copies(site: DrivenSite) -> None:
     """Its NAS knows the copy again, before anybody asks; the next start there transfers nothing."""
     host = keep(site, "a-vol")
     guid = image(site, "a-vol").base_guid
@@ -72,7 +67,7 @@ def test_a_reinstalled_host_reports_its_copies(site: ImageSite) -> None:
     site.unmap("a-vol")
 
 
-def test_a_changed_copy_with_the_property_clean_is_suspect(site: ImageSite) -> None:
+def test_a_changed_copy_with_the_property_clean_is_suspect(site: DrivenSite) -> None:
     """Something has written to it: it is never used, and never destroyed."""
     host = keep(site, "b-vol")
     host.pools.write("tank/b-vol", b"by hand", 4096)
@@ -86,7 +81,7 @@ def test_a_changed_copy_with_the_property_clean_is_suspect(site: ImageSite) -> N
     site.unmap("b-vol")
 
 
-def tight(host: HostMachine, missing_bytes: int) -> None:
+def tight(host: HostNode, missing_bytes: int) -> None:
     """The pool lacks so much for a small image."""
     free_after = host_space(_POOL_BYTES, BYTES_PER_GIB, 0) - missing_bytes
     free = host.pools.read_pool("tank").free_bytes
@@ -96,7 +91,7 @@ def tight(host: HostMachine, missing_bytes: int) -> None:
     host.pools.ensure_reserved("tank/other", fact.guid, free - free_after)
 
 
-def test_the_oldest_copy_is_evicted_for_another_image(site: ImageSite) -> None:
+def test_the_oldest_copy_is_evicted_for_another_image(site: DrivenSite) -> None:
     """One is enough; the newer one stays. The image whose copy has gone is whole on the NAS."""
     host = keep(site, "first-vol")
     keep(site, "second-vol")
@@ -115,7 +110,7 @@ def test_the_oldest_copy_is_evicted_for_another_image(site: ImageSite) -> None:
     site.unmap("first-vol")
 
 
-def test_a_copy_in_use_or_with_unsaved_changes_is_not_evicted(site: ImageSite) -> None:
+def test_a_copy_in_use_or_with_unsaved_changes_is_not_evicted(site: DrivenSite) -> None:
     """The free space does not suffice then, and the error of the map states the sizes."""
     host = keep(site, "mapped-vol")
     keep(site, "changed-vol")
@@ -132,7 +127,7 @@ def test_a_copy_in_use_or_with_unsaved_changes_is_not_evicted(site: ImageSite) -
     assert host.pools.read("tank/changed-vol", 7, 4096) == b"by hand"
 
 
-def evicted_for_another(site: ImageSite, host: HostMachine, volume: str) -> bool:
+def evicted_for_another(site: DrivenSite, host: HostNode, volume: str) -> bool:
     """Whether the copy goes when another image needs the space."""
     tight(host, _COPY_BYTES // 2)
     try:
@@ -142,7 +137,7 @@ def evicted_for_another(site: ImageSite, host: HostMachine, volume: str) -> bool
     return host.pools.read_volume(volume) is None
 
 
-def test_the_nas_is_asked_for_the_snapshot_before_a_copy_is_evicted(site: ImageSite) -> None:
+def test_the_nas_is_asked_for_the_snapshot_before_a_copy_is_evicted(site: DrivenSite) -> None:
     """Its record says that it has the copy, but the snapshot has gone since: the copy is the only one."""
     host = keep(site, "first-vol")
     guid = image(site, "first-vol").copies[0].guid
@@ -154,7 +149,7 @@ def test_the_nas_is_asked_for_the_snapshot_before_a_copy_is_evicted(site: ImageS
     assert image(site, "first-vol").copies[0].kind == "clean", "its record"
 
 
-def quarantine(host: HostMachine, zvol: str) -> str:
+def quarantine(host: HostNode, zvol: str) -> str:
     """The host's copy under the name that it gets when it must not be used."""
     fact = host.pools.read_volume(f"tank/{zvol}")
     assert fact is not None
@@ -163,13 +158,13 @@ def quarantine(host: HostMachine, zvol: str) -> str:
     return name
 
 
-def test_a_quarantined_volume_goes_when_its_nas_has_all_of_it(site: ImageSite) -> None:
+def test_a_quarantined_volume_goes_when_its_nas_has_all_of_it(site: DrivenSite) -> None:
     host = keep(site, "first-vol")
     assert evicted_for_another(site, host, quarantine(host, "first-vol"))
 
 
 @pytest.mark.parametrize("difference", ["written", "removed on its NAS", "there is space"])
-def test_a_quarantined_volume_stays_otherwise(site: ImageSite, difference: str) -> None:
+def test_a_quarantined_volume_stays_otherwise(site: DrivenSite, difference: str) -> None:
     """It has data of its own; its NAS has removed the image; or there is space."""
     host = keep(site, "first-vol")
     name = quarantine(host, "first-vol")
@@ -184,7 +179,7 @@ def test_a_quarantined_volume_stays_otherwise(site: ImageSite, difference: str) 
     assert not evicted_for_another(site, host, name)
 
 
-def test_copies_are_listed_and_removed(site: ImageSite) -> None:
+def test_copies_are_listed_and_removed(site: DrivenSite) -> None:
     """Without force only what its NAS has; the NAS does not wait for changes that were destroyed."""
     host = keep(site, "first-vol")
     keep(site, "second-vol")

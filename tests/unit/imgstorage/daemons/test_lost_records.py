@@ -1,57 +1,53 @@
-"""A NAS whose records are gone or have gone back, with real daemons: guests keep their disks, and nothing is lost."""
+"""A NAS whose records are gone or have gone back, with both daemons: guests keep their disks, and nothing is lost."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from rocks.devices.zfs.fake.contents import Pool
-from rocks.errors import IncoherentError, RocksError, StateError, ToolError
+from rocks.errors import IncoherentError, StateError, ToolError
 from rocks.units import BYTES_PER_GIB
 from rocks.wire import imgstorage as wire
-from tests.system.imgstorage.conftest import RealBroker
-from tests.system.imgstorage.image_site import HOSTS, ImageSite, running_site
+from tests.unit.imgstorage.daemons.driven_site import DrivenSite
+from tests.unit.imgstorage.daemons.nodes import HOSTS
 
 HOST, OTHER = HOSTS
 ZVOL = "vm-vol"
 
 
 @pytest.fixture
-def site(tmp_path: Path, real_broker: RealBroker) -> Iterator[ImageSite]:
+def site(site: DrivenSite) -> DrivenSite:
     """All daemons running, one image with content."""
-    with running_site(tmp_path, real_broker) as made:
-        made.nas.pools.ensure_volume(f"tank/{ZVOL}", BYTES_PER_GIB, 16384)
-        made.nas.pools.write(f"tank/{ZVOL}", b"golden", 0)
-        yield made
+    site.nas.pools.ensure_volume(f"tank/{ZVOL}", BYTES_PER_GIB, 16384)
+    site.nas.pools.write(f"tank/{ZVOL}", b"golden", 0)
+    return site
 
 
-def restart_with(site: ImageSite, backup: Path) -> None:
+def restart_with(site: DrivenSite, backup: Path) -> None:
     """The NAS's records come back from a backup."""
-    assert site.nas.service is not None
-    site.nas.service.close()
+    site.nas.die()
     shutil.rmtree(site.nas.store.parent)
     shutil.copytree(backup, site.nas.store.parent)
     site.nas.start()
 
 
-def backup_of(site: ImageSite, folder: Path) -> Path:
+def backup_of(site: DrivenSite, folder: Path) -> Path:
     """A copy of the NAS's records."""
-    assert site.nas.service is not None
-    site.nas.service.close()
+    site.nas.die()
     shutil.copytree(site.nas.store.parent, folder)
     site.nas.start()
     return folder
 
 
-def at_nas(site: ImageSite, text: bytes) -> bool:
+def at_nas(site: DrivenSite, text: bytes) -> bool:
     """Whether the NAS has the guest's write."""
     return site.nas.pools.read(f"tank/{ZVOL}", len(text), 4096) == text
 
 
-def test_a_local_image_is_taken_on_again(site: ImageSite) -> None:
+def test_a_local_image_is_taken_on_again(site: DrivenSite) -> None:
     """Without a command: it is local as before, and an unmap saves what was written."""
     site.map(ZVOL, OTHER)
     site.wait_for_state(ZVOL, "local")
@@ -66,7 +62,7 @@ def test_a_local_image_is_taken_on_again(site: ImageSite) -> None:
     assert site.hosts[HOST].pools.read(f"tank/{ZVOL}", 5, 4096) == b"later"
 
 
-def test_an_image_in_another_pool_is_taken_on_too(site: ImageSite) -> None:
+def test_an_image_in_another_pool_is_taken_on_too(site: DrivenSite) -> None:
     """Without a command that names the pool: an unmap needs none."""
     site.nas.pools.fake.pools["second"] = Pool("second", 100 * BYTES_PER_GIB)
     initiator = str(site.ask(wire.ListInitiator(), HOST)["body"])
@@ -76,10 +72,10 @@ def test_an_image_in_another_pool_is_taken_on_too(site: ImageSite) -> None:
     site.wait_for_state("b-vol", "local")
     site.unmap("b-vol")
     site.wait_for_state("b-vol", "unmapped")
-    assert site.leftovers(HOST) == []
+    assert site.leftovers() == []
 
 
-def test_a_guest_that_reads_from_the_nas_goes_on(site: ImageSite) -> None:
+def test_a_guest_that_reads_from_the_nas_goes_on(site: DrivenSite) -> None:
     """Its export is not removed for want of a record, and is in the records again; the host can log in anew."""
     device = site.map(ZVOL, sync=False)
     session = site.hosts[HOST].sessions.read_sessions()[0]
@@ -91,10 +87,10 @@ def test_a_guest_that_reads_from_the_nas_goes_on(site: ImageSite) -> None:
     assert site.hosts[HOST].sessions.read_sessions() == (session,)
     site.hosts[HOST].sessions.users.clear()
     site.unmap(ZVOL)
-    assert site.leftovers(HOST) == []
+    assert site.leftovers() == []
 
 
-def test_an_export_in_use_without_a_volume_of_its_own_stays(site: ImageSite) -> None:
+def test_an_export_in_use_without_a_volume_of_its_own_stays(site: DrivenSite) -> None:
     """Only an export that nobody uses is removed when the daemon starts."""
     device = site.map(ZVOL, sync=False)
     site.hosts[HOST].sessions.users[device] = "a guest"
@@ -112,7 +108,7 @@ def test_an_export_in_use_without_a_volume_of_its_own_stays(site: ImageSite) -> 
     assert site.nas.targets.read_exports() == ()
 
 
-def test_records_one_map_too_old(site: ImageSite, tmp_path: Path) -> None:
+def test_records_one_map_too_old(site: DrivenSite, tmp_path: Path) -> None:
     """No other host gets the image, both values are reported, and `clean` saves what the guest has written."""
     site.map(ZVOL, HOST)
     site.wait_for_state(ZVOL, "local")
@@ -134,7 +130,7 @@ def test_records_one_map_too_old(site: ImageSite, tmp_path: Path) -> None:
     assert at_nas(site, b"other")
 
 
-def test_records_that_go_back_under_a_running_daemon(site: ImageSite) -> None:
+def test_records_that_go_back_under_a_running_daemon(site: DrivenSite) -> None:
     """As a rolled-back volume: the map that finds another grant on the volume fails, and is not given to the host."""
     site.map(ZVOL, HOST)
     site.wait_for_state(ZVOL, "local")
@@ -146,13 +142,13 @@ def test_records_that_go_back_under_a_running_daemon(site: ImageSite) -> None:
     )
     with pytest.raises(IncoherentError, match=r"epoch 2 \(vmc-0-0\) in the records, epoch 2 \(vmc-0-1\)"):
         site.map(ZVOL, HOST)
-    assert site.row(ZVOL)["state"] == "blocked" and site.leftovers(HOST) == []
+    assert site.row(ZVOL)["state"] == "blocked" and site.leftovers() == []
 
 
 # --- a host without records ----------------------------------------------------------------------------------------
 
 
-def install_anew(site: ImageSite, name: str) -> None:
+def install_anew(site: DrivenSite, name: str) -> None:
     """The host is installed anew over its pool: records, sessions and devices are gone, and a guest with them."""
     host = site.hosts[name]
     host.lose_power()
@@ -161,7 +157,7 @@ def install_anew(site: ImageSite, name: str) -> None:
     host.start()
 
 
-def test_a_reinstalled_host_has_its_local_image_again(site: ImageSite) -> None:
+def test_a_reinstalled_host_has_its_local_image_again(site: DrivenSite) -> None:
     """The device is there for its guest, pulls go on, and an unmap saves all."""
     site.map(ZVOL, HOST)
     site.wait_for_state(ZVOL, "local")
@@ -173,32 +169,36 @@ def test_a_reinstalled_host_has_its_local_image_again(site: ImageSite) -> None:
     assert at_nas(site, b"first")
     host.pools.write(f"tank/{ZVOL}", b"later", 4096)
     site.unmap(ZVOL)
-    assert at_nas(site, b"later") and site.leftovers(HOST) == []
+    assert at_nas(site, b"later") and site.leftovers() == []
     site.map(ZVOL, OTHER)
     site.wait_for_state(ZVOL, "local")
 
 
-def test_a_host_reinstalled_during_an_unmap_ends_it(site: ImageSite, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_reinstalled_during_an_unmap_ends_it(
+    site: DrivenSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """After its device was removed and before the NAS had the last snapshot."""
     site.map(ZVOL, HOST)
     site.wait_for_state(ZVOL, "local")
     host = site.hosts[HOST]
     host.pools.write(f"tank/{ZVOL}", b"first", 4096)
 
+    start_send = host.pools.start_send
+
     def no_power(spec: object) -> object:
         raise ToolError("zfs send: the power is gone")
 
     monkeypatch.setattr(host.pools, "start_send", no_power)
-    with pytest.raises(RocksError, match="has not answered within"):
-        site.ask(wire.UnmapZvol(ZVOL), deadline_seconds=2)
-    monkeypatch.undo()
+    unmap = site.send(wire.UnmapZvol(ZVOL))
+    site.wait_for(lambda: site.image(ZVOL).tries > 1, "an attempt")
+    monkeypatch.setattr(host.pools, "start_send", start_send)
     install_anew(site, HOST)
-    site.wait_for_state(ZVOL, "unmapped", 60)
-    assert at_nas(site, b"first") and site.leftovers(HOST) == []
+    site.answer(unmap)
+    assert at_nas(site, b"first") and site.leftovers() == []
 
 
 def test_a_blocked_image_of_a_reinstalled_host_is_saved(
-    site: ImageSite, monkeypatch: pytest.MonkeyPatch
+    site: DrivenSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its pool came late, so the host knew nothing when it was asked: `clean` saves what is there."""
     site.map(ZVOL, HOST)
@@ -211,11 +211,11 @@ def test_a_blocked_image_of_a_reinstalled_host_is_saved(
         site.ask(wire.PullZvol(ZVOL))
     site.ask(wire.RetryZvol(ZVOL))
     site.wait_for_state(ZVOL, "unmapped")
-    assert at_nas(site, b"first") and site.leftovers(HOST) == []
+    assert at_nas(site, b"first") and site.leftovers() == []
 
 
 @pytest.mark.parametrize("maps", [1, 3])
-def test_giving_up_ends_however_old_the_records_are(site: ImageSite, tmp_path: Path, maps: int) -> None:
+def test_giving_up_ends_however_old_the_records_are(site: DrivenSite, tmp_path: Path, maps: int) -> None:
     """The epoch is above that of the volume; another host gets the image afterwards."""
     site.map(ZVOL, HOST)
     site.wait_for_state(ZVOL, "local")
@@ -226,6 +226,7 @@ def test_giving_up_ends_however_old_the_records_are(site: ImageSite, tmp_path: P
         site.wait_for_state(ZVOL, "local")
     restart_with(site, backup)
     site.wait_for_state(ZVOL, "blocked")
+    site.given_up.add(ZVOL)
     site.ask(wire.AbandonZvol(ZVOL, "it burns", force=True))
     row = site.row(ZVOL)
     assert (row["state"], row["epoch"]) == ("unmapped", maps + 2)
