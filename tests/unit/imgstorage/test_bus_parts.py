@@ -1,5 +1,6 @@
 """The bus without a broker: invalid messages, sending of the outbox, waits between attempts."""
 
+import socket
 from collections.abc import Collection, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -9,10 +10,12 @@ import pytest
 from rocks.errors import BusyError, RocksError
 from rocks.imgstorage.bus import (
     BrokerAwayError,
+    BusSettings,
     Kind,
     Message,
     NotYetThereError,
     UndeliveredError,
+    secure,
     send_waiting,
 )
 from rocks.imgstorage.bus.backoff import Backoff
@@ -120,3 +123,21 @@ def test_waits_grow_to_their_limit_and_restart_at_the_first() -> None:
         assert 0.7 * most <= pause <= most
     backoff.reset()
     assert backoff.next_seconds() <= 1.0
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [(None, "10.2.0.1"), ("broker.example.org", "broker.example.org")]
+)
+def test_the_certificate_of_the_broker_is_checked_for_its_name_or_else_its_address(
+    monkeypatch: pytest.MonkeyPatch, name: str | None, expected: str
+) -> None:
+    """TLS refuses a certificate of the site that is another node's."""
+    asked: list[str] = []
+    context = SimpleNamespace(
+        wrap_socket=lambda plain, server_hostname, **more: asked.append(server_hostname)
+    )
+    monkeypatch.setattr(secure, "tls_context", lambda settings: context)
+    transport = object.__new__(secure._SecureSocket)
+    with socket.socket() as plain:
+        transport._wrap_socket(plain, BusSettings("nas-0-0", "10.2.0.1", server_name=name))
+    assert asked == [expected]
