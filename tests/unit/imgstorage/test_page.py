@@ -37,10 +37,11 @@ def test_every_test_that_the_page_names_is_there() -> None:
     )
     rows = [line for line in table.splitlines() if line.startswith("| F")]
     assert [row.split()[1] for row in rows] == [f"F{number}" for number in range(1, 23)]
-    places = {kind: ROOT / "tests" / kind / "imgstorage" / "test_defects.py" for kind in ("unit", "system")}
+    folders = {"unit": "unit/imgstorage", "daemons": "unit/imgstorage/daemons", "system": "system/imgstorage"}
+    places = {kind: ROOT / "tests" / folder / "test_defects.py" for kind, folder in folders.items()}
     for row in rows:
         kind = ""
-        named = re.findall(r"(unit|system)?\s*`([^`]+)`", row.split(" | ")[3])
+        named = re.findall(r"(unit|daemons|system)?\s*`([^`]+)`", row.split(" | ")[3])
         assert named, row
         for prefix, name in named:
             kind = prefix or kind

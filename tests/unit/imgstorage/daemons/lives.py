@@ -146,8 +146,8 @@ def snapshots(site: DrivenSite, folder: Path) -> None:
     mapped(site)
     site.hosts[HOST].pools.write(VOLUME, b"later", 0)
     unmapped(site)
-    kept = site.nas.pools.read_history(VOLUME).snapshot(held["name"])
-    assert kept is not None and (kept.guid, set(kept.holds)) == (held["guid"], {tags[1]})
+    found = site.nas.pools.read_history(VOLUME).snapshot(held["name"])
+    assert found is not None and (found.guid, set(found.holds)) == (held["guid"], {tags[1]})
     site.ask(wire.ReleaseSnapshot(ZVOL, "tank", "before"))
     site.ask(wire.RestoreZvol(ZVOL, "by-hand"))
     assert site.nas.pools.read(VOLUME, 5, 0) == b"first"
