@@ -106,13 +106,13 @@ def test_the_demo_ends_with_a_guest_that_reports_its_name(site: Site, images: Pa
     assert "  it runs already; it reports every five seconds" in again
 
     # A guest that says something else than the database is not passed over.
-    (told,) = (
+    (report,) = (
         line for line in lines if line.startswith(f"As the database has it: {GUEST} with MAC address ")
     )
     change_mac(site, "02:71:00:80:00:77")
     with pytest.raises(IncoherentError, match="02:71:00:80:00:77"):
         run_demo(site, images)
-    change_mac(site, told.split()[-1].rstrip("."))
+    change_mac(site, report.split()[-1].rstrip("."))
 
 
 def test_a_demo_that_was_killed_goes_on_where_it_was(site: Site, images: Path) -> None:

@@ -17,7 +17,7 @@ from tests.system.commands.conftest import Ended, Site
 from tests.system.machines.hosts import AgentProgram, Died, FakeHost, HostConnection, Replace, Steps
 
 HEAD, OLD, NEW = "head", "vmc-0-0", "vmc-0-1"
-_MOST_STEPS = 60
+_MAX_STEPS = 60
 
 
 class MachineSite:
@@ -140,12 +140,12 @@ class MachineSite:
         With a `host`, its agent dies instead, and the command goes on.
         """
         steps = self.steps if host is None else self.hosts[host].steps
-        for last in range(_MOST_STEPS):
+        for last in range(_MAX_STEPS):
             if not self._dies(line, steps, last):
                 assert last > 0, f"rocks {line} has no effect that could fail"
                 return
             yield last
-        raise AssertionError(f"rocks {line} has more than {_MOST_STEPS} effects")
+        raise AssertionError(f"rocks {line} has more than {_MAX_STEPS} effects")
 
     def _dies(self, line: str, steps: Steps, last: int) -> bool:
         for host in self.hosts.values():
@@ -177,7 +177,7 @@ class MachineSite:
             if database in self._open and steps.is_dead:
                 raise Died
 
-        def ran(database: Database, sql: str, values: Sequence[Any] = ()) -> Any:
+        def run_statement(database: Database, sql: str, values: Sequence[Any] = ()) -> Any:
             check_lives(database)
             return run(database, sql, values)
 
@@ -196,7 +196,7 @@ class MachineSite:
 
         replace(Fleet, "_connect", connect)
         replace(Fleet, "ask_each", asked)
-        replace(Database, "_run", ran)
+        replace(Database, "_run", run_statement)
         replace(Database, "commit", committed)
         replace(Database, "rollback", rolled_back)
         for module in (image_streams, disk_moves):

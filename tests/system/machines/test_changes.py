@@ -97,7 +97,7 @@ def test_what_cannot_change_now_waits_for_the_next_start(running: MachineSite) -
 
 
 @pytest.mark.parametrize(
-    ("disk", "words"),
+    ("disk", "message"),
     [
         ("file:{images}/g.hdb,hdb,ide", "cannot change while g runs"),
         (
@@ -110,11 +110,11 @@ def test_what_cannot_change_now_waits_for_the_next_start(running: MachineSite) -
         ("qcow2:{images}/other.vda,vdb,virtio", "is not a qcow2 image"),
     ],
 )
-def test_a_disk_that_cannot_be_attached_is_nowhere(running: MachineSite, disk: str, words: str) -> None:
+def test_a_disk_that_cannot_be_attached_is_nowhere(running: MachineSite, disk: str, message: str) -> None:
     running.image("other.vda").write_bytes(b"data")
     running.run(f"set host image {OLD} {running.image('other.vda')} vm=g")
     disk = disk.replace("{images}", str(running.hosts[OLD].images))
-    assert words in running.refused(f"add host vm disk g disk={disk} disksize=1")
+    assert message in running.refused(f"add host vm disk g disk={disk} disksize=1")
     assert running.sql("SELECT Name FROM vm_disks") == [("g.vda",)] and leased(running) == ["g.vda"]
     assert xml(running).count("<disk") == 1
 
@@ -230,7 +230,7 @@ def test_a_killed_command_gives_its_function_back_with_the_lease(machines: Machi
 def test_dry_runs_print_and_change_nothing(running: MachineSite) -> None:
     off = running.add("isoff", NEW)
     before = running.site.contents()
-    for line, words in (
+    for line, message in (
         (f"start host vm {off}", f"{NEW}: would make the disk {running.image('isoff.vda', NEW)} (raw, 1 GB)"),
         (f"start host vm {off}", f"{NEW}: would start isoff"),
         ("stop host vm g isoff", f"{OLD}: would power off g"),
@@ -241,12 +241,12 @@ def test_dry_runs_print_and_change_nothing(running: MachineSite) -> None:
         ("sync vm lease", ""),
     ):
         calls = list(running.hosts[OLD].domains.calls)
-        assert words in running.run(f"{line} dry-run=yes"), line
+        assert message in running.run(f"{line} dry-run=yes"), line
         assert running.hosts[OLD].domains.calls == calls and running.site.contents() == before, line
     assert running.running("g") == [OLD] and running.files(NEW) == []
-    for line, words in (
+    for line, message in (
         ("start host vm g", "already running"),
         (f"pause host vm {off}", "not running"),
         ("start host vm nosuch", "nosuch"),
     ):
-        assert words in running.refused(f"{line} dry-run=yes")
+        assert message in running.refused(f"{line} dry-run=yes")

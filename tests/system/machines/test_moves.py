@@ -44,7 +44,7 @@ def test_a_machine_moves_with_its_disk(mover: MachineSite) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "words"),
+    ("line", "message"),
     [
         (VM, "must supply a virtual machine and the physical host"),
         (f"{VM} {VM}", "is a virtual machine and cannot run others"),
@@ -53,8 +53,8 @@ def test_a_machine_moves_with_its_disk(mover: MachineSite) -> None:
         (f"{VM} nowhere", "nowhere"),
     ],
 )
-def test_names_that_are_no_move(mover: MachineSite, line: str, words: str) -> None:
-    assert words in mover.refused(f"move host vm {line}")
+def test_names_that_are_no_move(mover: MachineSite, line: str, message: str) -> None:
+    assert message in mover.refused(f"move host vm {line}")
 
 
 def test_a_running_machine_is_not_moved(mover: MachineSite) -> None:

@@ -18,7 +18,7 @@ def start_error(machines: MachineSite, vm: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "message"),
     [
         ("set host vm plain mem=60000000", ("60000000 MB", "MB left of")),
         ("set host cpus plain 4000", ("4000 CPUs", f"{OLD} has ")),
@@ -36,11 +36,11 @@ def start_error(machines: MachineSite, vm: str) -> str:
         ("set host vm plain disk=phy:/dev/vda,vda,virtio", (f"is not a device for guests of {OLD}",)),
     ],
 )
-def test_what_is_recorded_cannot_start(machines: MachineSite, change: str, words: tuple[str, ...]) -> None:
+def test_what_is_recorded_cannot_start(machines: MachineSite, change: str, message: tuple[str, ...]) -> None:
     vm = machines.add("plain")
     machines.run(change)
     error = start_error(machines, vm)
-    for text in words:
+    for text in message:
         assert text in error
     assert machines.hosts[OLD].domains.calls == [] and machines.files(OLD) == []
 
@@ -55,7 +55,7 @@ def test_two_machines_that_do_not_fit_together(machines: MachineSite) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "words"),
+    ("line", "message"),
     [
         ("start host vm nobody", 'cannot resolve host "nobody"'),
         (f"start host vm {OLD}", f"host {OLD} is not a virtual host"),
@@ -73,10 +73,10 @@ def test_two_machines_that_do_not_fit_together(machines: MachineSite) -> None:
         ("set host vm plain disk=nonsense", "Invalid disk specification"),
     ],
 )
-def test_invalid_arguments(machines: MachineSite, line: str, words: str) -> None:
+def test_invalid_arguments(machines: MachineSite, line: str, message: str) -> None:
     machines.add("plain")
     before = machines.sql("SELECT * FROM vm_nodes") + machines.sql("SELECT * FROM vm_disks")
-    assert words in machines.refused(line)
+    assert message in machines.refused(line)
     assert machines.sql("SELECT * FROM vm_nodes") + machines.sql("SELECT * FROM vm_disks") == before
 
 

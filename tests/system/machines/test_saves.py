@@ -47,7 +47,7 @@ def test_only_a_machine_that_runs_is_saved_and_only_a_saved_one_restored(machine
 
 
 @pytest.mark.parametrize(
-    ("line", "words"),
+    ("line", "message"),
     [
         ("stop host vm g", "saved=remove"),
         ("stop host vm g action=shutdown", "saved=remove"),
@@ -60,8 +60,8 @@ def test_only_a_machine_that_runs_is_saved_and_only_a_saved_one_restored(machine
         ("add host vm disk g disk=file:{images}/b.vda,vdb,virtio", "rocks restore host vm g continues it"),
     ],
 )
-def test_what_would_lose_its_memory_is_refused(saved: MachineSite, line: str, words: str) -> None:
-    assert words in saved.refused(line.replace("{images}", str(saved.hosts[OLD].images)))
+def test_what_would_lose_its_memory_is_refused(saved: MachineSite, line: str, message: str) -> None:
+    assert message in saved.refused(line.replace("{images}", str(saved.hosts[OLD].images)))
     assert saved.lease("g") == (1, "saved", OLD) and status(saved) == "saved"
 
 

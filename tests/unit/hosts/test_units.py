@@ -10,7 +10,7 @@ from rocks.hosts import units
 from rocks.hosts.units import UnitState, read_units
 from rocks.process import Finished
 
-SHOWN = b"""\
+OUTPUT = b"""\
 Id=rocks-nucleus.service
 LoadState=loaded
 ActiveState=active
@@ -35,7 +35,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[str]]:
 
     def run(arguments: list[str], deadline_seconds: float) -> Finished:
         programs.append(arguments)
-        return Finished(arguments, 0, SHOWN, b"")
+        return Finished(arguments, 0, OUTPUT, b"")
 
     monkeypatch.setattr(units, "_RUNNING", tmp_path)
     monkeypatch.setattr("shutil.which", lambda _: "/bin/systemctl")
