@@ -8,6 +8,7 @@ import pytest
 from rocks.cluster import attributes
 from rocks.cluster.attributes import (
     NAME_LONGEST,
+    SOURCE_LETTERS,
     VALUE_LONGEST_BYTES,
     Member,
     Resolved,
@@ -161,6 +162,7 @@ def test_every_attribute_that_the_programs_read_is_known() -> None:
     }
     assert {"kvm", "cpu_mode"} <= read
     assert read <= set(KNOWN)
+    assert {known.scope for known in KNOWN.values()} <= set(SOURCE_LETTERS)
 
 
 def test_a_value_is_any_text_that_fits() -> None:

@@ -151,6 +151,14 @@ def test_places(name: str, place: tuple[str, int, int] | None) -> None:
     assert names.parse_place(name) == place
 
 
+def test_a_percent_sign_stands_for_any_text() -> None:
+    """And nothing else does; case is ignored, as in SQL."""
+    for pattern in ("pragma", "PRAG%", "%", "%rag%", "p%a", "%a%a%"):
+        assert names.is_like("pragma", pattern)
+    for pattern in ("", "prag", "%x%", "p.agma", "prag_a", "ragma%", "a%"):
+        assert not names.is_like("pragma", pattern)
+
+
 @given(st.text())
 def test_printable_text_is_one_short_line(text: str) -> None:
     displayed = names.printable(text)

@@ -184,6 +184,17 @@ def test_a_closed_port_is_unreachable() -> None:
         client.clusters()
 
 
+def test_without_a_ca_file_those_of_the_machine_are_trusted() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with (
+        Client(Endpoint("dev", f"https://127.0.0.1:{port}", token=TOKEN)) as client,
+        pytest.raises(UnreachableError) as refused,
+    ):
+        client.clusters()
+    assert "CA file" not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("remedy", "expected"),
     [

@@ -11,7 +11,7 @@ import pytest
 from rocks.errors import BusyError, RocksError, UserError
 from rocks.process import run_checked
 from rocks.rollkit.build import create_roll
-from rocks.rollkit.packages import newest_per_name, read_package
+from rocks.rollkit.packages import Package, newest_per_name, read_package
 from rocks.rollkit.versions import debian_key, rpm_key
 from tests.debs import make_deb
 from tests.rolls import write_roll
@@ -169,6 +169,19 @@ def test_the_newest_package_of_a_name(tmp_path: Path) -> None:
     rpms = [make_rpm(tmp_path / f"{v}.rpm", "hello", v, "1", "noarch") for v in ("1.9", "1.10", "1.10~rc1")]
     found = newest_per_name(map(read_package, (*debs, *rpms)))
     assert [(one.kind, one.version) for one in found] == [("deb", "1.10-1"), ("rpm", "1.10-1")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "version", "file_name"),
+    [
+        ("deb", "1:2.0-1", "foo_2.0-1_amd64.deb"),
+        ("rpm", "2.0-1", "foo-2.0-1.amd64.rpm"),
+        ("src", "2.0-1", "foo-2.0-1.src.rpm"),
+    ],
+)
+def test_the_usual_names_of_package_files(kind: str, version: str, file_name: str) -> None:
+    """The source of an rpm has an architecture too: that of the machine on which it was packed."""
+    assert Package(Path("given"), kind, "foo", version, "amd64", ()).file_name == file_name
 
 
 def test_the_order_of_debian_versions() -> None:

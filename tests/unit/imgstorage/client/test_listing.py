@@ -127,3 +127,22 @@ def test_fields_of_a_newer_daemon_are_ignored() -> None:
     row = {"zvol": "a", "zpool": "tank", "state": "local", "word": "mapped", "moon": "full"}
     assert answers.read_rows(ImageRow, {"body": [row]}) == (ImageRow("a", "tank", "local", "mapped"),)
     assert answers.read_devices({"body": {"a": {"sync": "iscsi", "moon": 1}}}) == {"a": DeviceRow("iscsi")}
+
+
+def test_attributes_of_an_image_and_names_by_volume() -> None:
+    """What is no object is an answer that nobody understands."""
+    row = {"zvol": "a", "frequency": 60, "nextsync": None, "persistent": False, "moon": "full"}
+    assert answers.read_image_attributes({"body": row}) == answers.ImageAttributes("a", 60, persistent=False)
+    assert answers.read_names({"body": {"a": "vm-0-0"}}) == {"a": "vm-0-0"}
+    assert answers.read_attributes({"attrs": {"frequency": 60, "nextsync": None}}) == {
+        "frequency": "60",
+        "nextsync": None,
+    }
+    for body in (None, [], "a"):
+        for read in (answers.read_image_attributes, answers.read_names, answers.read_devices):
+            with pytest.raises(IncoherentError):
+                read({"body": body})
+        with pytest.raises(IncoherentError):
+            answers.read_attributes({"attrs": body})
+    with pytest.raises(IncoherentError):
+        answers.read_names({"body": {"a": 1}})
