@@ -29,8 +29,11 @@ from tests.system.imgstorage.conftest import RealBroker
 from tests.system.imgstorage.image_site import NAS, ImageSite
 
 MIB = 2**20
-VOLUMES = 300
-DEATHS = VOLUMES // 2 - 2 if os.environ.get("ROCKS_KILLS") == "all" else 2
+_ALL = os.environ.get("ROCKS_KILLS") == "all"
+VOLUMES = 300 if _ALL else 20
+"""Half of them for each daemon, one for each death; all of them are written and listed all the time."""
+
+DEATHS = VOLUMES // 2 - 2 if _ALL else 2
 """How many moments of a move are tried, spread over all of it."""
 
 _SECONDS = 60.0
