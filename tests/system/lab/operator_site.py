@@ -31,6 +31,8 @@ _PROGRAMS = {
     "rocks-boot.service": "rocks start service boot",
     "rocks-kickstart.service": "rocks start service kickstart",
     "rabbitmq-server.service": "setpriv --reuid=rabbitmq --regid=rabbitmq --clear-groups env HOME=/var/lib/rabbitmq "
+    # its processes sleep when they wait, instead of asking again
+    "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='+sbwt none +sbwtdcpu none +sbwtdio none' "
     "/usr/lib/rabbitmq/bin/rabbitmq-server",
 }
 _READY = {
