@@ -34,10 +34,16 @@ class Covered(NamedTuple):
     seconds: dict[str, float]
 
     def tests_of(self, path: str, lines: range) -> dict[str, float]:
-        """The tests that run one of the lines, themselves or in a `rocks` that they start, with their seconds."""
+        """The tests that run one of the lines, themselves or in a `rocks` that they start, with their seconds.
+
+        A line that is run by an import only, before any test, has those that run another line of the file.
+        """
         by_line = self.lines.contexts_by_lineno(str(self.folder / "copy" / path))
-        names = {_test_of(context) for line in lines for context in by_line.get(line, ())}
-        return {name: self.seconds[name] for name in sorted(names) if name in self.seconds}
+        for those in (lines, by_line):
+            names = {_test_of(context) for line in those for context in by_line.get(line, ())}
+            if found := {name: self.seconds[name] for name in sorted(names) if name in self.seconds}:
+                return found
+        return {}
 
 
 def _test_of(context: str) -> str:

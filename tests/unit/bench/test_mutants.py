@@ -65,6 +65,7 @@ def test_the_tests_of_a_line(tmp_path: Path) -> None:
         lines.add_lines({str(tmp_path / "copy/src/rocks/units.py"): [line]})
     covered = Covered(lines, tmp_path, {"t.py::a[x (y)]": 1.0, "t.py::b": 2.0, "t.py::c": 3.0})
     assert covered.tests_of("src/rocks/units.py", range(2, 4)) == {"t.py::a[x (y)]": 1.0, "t.py::b": 2.0}
+    assert covered.tests_of("src/rocks/units.py", range(9, 10)) == covered.seconds  # as a constant's line
     assert covered.tests_of("src/rocks/other.py", range(2, 4)) == {}
 
 
