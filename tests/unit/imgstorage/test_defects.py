@@ -123,6 +123,18 @@ def test_f3_a_map_destroys_nothing(copy: CopyFact, expected: type) -> None:
     assert not any("Gone" in type(one).__name__ and "Copy" in type(one).__name__ for one in sequence)
 
 
+def test_f3_a_map_does_not_hide_changes_that_the_record_knows() -> None:
+    """Those of the copy of this host, on a base that the NAS no longer has: the grant is revoked."""
+    copy = replace(ROOMY, exists=True, guid="666", size_bytes=8 * GIB)
+    of_kind = {
+        kind: finished(replace(record("mapping"), copies=(Copy(HOST, "tank", kind, "666"),)), copy=copy)
+        for kind in ("clean", "dirty")
+    }
+    assert isinstance(asked(of_kind["clean"]), requests.MapOverlay) and not of_kind["clean"].reason
+    assert of_kind["dirty"].work is not None and of_kind["dirty"].work.step == "leave"
+    assert "has changes on a base that is no longer the NAS's newest" in (of_kind["dirty"].reason or "")
+
+
 def test_f4_nothing_goes_on_after_a_failure() -> None:
     """A receive that failed leads to no later effect: the host has no sequence that runs past an error."""
     image = failed(finished(record("returning")), "tool")
@@ -136,6 +148,7 @@ def test_f5_a_volume_is_destroyed_by_guid_only() -> None:
     destroying = after(marked, machine_grace(), now=NOW + 10**6)
     assert destroying.work is not None
     assert destroying.work.effects == (effects.EnsureVolumeGone("tank/vm-vol", "77"),)
+    assert finish_step(destroying).image is None
     preserved = finish_step(record("deleting"), replace(NAS_FACTS, obstacles=("tank/other",)))
     assert preserved.image is not None and preserved.image.state == "unmapped"
     assert "tank/other" in preserved.outcomes[0].text
