@@ -20,8 +20,8 @@ from typing import NamedTuple
 from bench import page
 from bench.mutants.changes import Change, changes
 from bench.mutants.covered import Covered, cover
-from bench.mutants.trial import CHECKOUT, STATE, Copy, files
-from rocks.errors import RocksError
+from bench.mutants.trial import CHECKOUT, NO_TEST, STATE, Copy, files
+from rocks.errors import RocksError, ToolError
 from rocks.process import run_checked
 
 _WORKERS = 2
@@ -77,6 +77,8 @@ def judge(path: str, change: Change, covered: Covered, copy: Copy) -> Result:
         failed = next((failed for part in (tests, rest) if part and (failed := copy.failing(part))), "")
     finally:
         place.write_text(code, encoding="utf-8")
+    if failed == NO_TEST and copy.failing(tests or rest):
+        raise ToolError(f"pytest fails in {copy.folder} without a change, too")
     return Result(path, change, len(tests), failed)
 
 

@@ -14,6 +14,7 @@ from rocks.process import Finished, run, run_checked
 CHECKOUT = Path(__file__).resolve().parents[2]
 STATE = CHECKOUT / ".state" / "mutants"
 _START_SECONDS = 120
+NO_TEST = "pytest itself"
 _ISOLATED = ["-m", "lab.isolation", "env", "-u", "PYTHONPATH", ".state/venv/bin/python"]
 _PYTEST = ["-m", "pytest", "-q", "-p", "bench.mutants.recorder"]
 
@@ -53,7 +54,7 @@ class Copy:
 
         The quickest is run first. A run that takes five times as long as it should counts as failed.
         """
-        chosen = self.folder / ".state" / "chosen.json"
+        chosen = self.folder / "chosen.json"  # not in .state, of which an isolated run has one of its own
         chosen.write_text(json.dumps(sorted(tests, key=lambda test: tests[test])), encoding="utf-8")
         modules = sorted({test.partition("::")[0] for test in tests})
         deadline = _START_SECONDS + 5 * sum(tests.values())
@@ -61,4 +62,4 @@ class Copy:
         if finished is None:
             return f"a run of {deadline:.0f} s"
         failed = [line for line in finished.text.splitlines() if line.startswith(("FAILED ", "ERROR "))]
-        return "" if finished.exit_status == 0 else (failed or ["an error of pytest"])[0].partition(" - ")[0]
+        return "" if finished.exit_status == 0 else (failed or [NO_TEST])[0].partition(" - ")[0]
