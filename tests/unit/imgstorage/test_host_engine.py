@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from rocks.imgstorage.life.events import HostDone, HostFailed
-from rocks.imgstorage.life.requests import DropMap, LookAtCopy, MapRemote
+from rocks.imgstorage.life.requests import LookAtCopy, MapRemote
 from tests.unit.imgstorage.sim_host import Host
 from tests.unit.imgstorage.sim_nas import Export, Nas
 from tests.unit.imgstorage.sim_store import ZVOL, Ask
@@ -76,13 +76,3 @@ def test_devices_are_rebuilt_after_a_restart(host: Host) -> None:
     host.nas.exports[TARGET] = export
     host.step()
     assert host.device is not None and not host.is_busy
-
-
-def test_a_request_ends_the_rebuild_of_what_it_replaces(host: Host) -> None:
-    """Nothing of it is tried any more: not even once, for it would fail as long as the NAS is away."""
-    perform(host, MAP)
-    del host.nas.exports[TARGET]
-    host.power_off()
-    host.power_on()
-    answer = perform(host, Ask("vmh1", 2, 7, DropMap(ZVOL, None, TARGET, False)))
-    assert isinstance(answer, HostDone) and host.known.stage == "none" and not host.is_busy
