@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from rocks.actions import vm_locks
 from rocks.devices.libvirt import accelerator
 from tests.system.commands.conftest import Site, rocks, silent_hosts, site, vm_site
 from tests.system.machines.site import MachineSite
@@ -16,6 +17,7 @@ __all__ = ["rocks", "silent_hosts", "site", "vm_site"]
 @pytest.fixture
 def machines(vm_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MachineSite:
     """The site without a virtual machine; its hosts have no KVM."""
+    monkeypatch.setattr(vm_locks, "WAIT_SECONDS", 0.0)
     monkeypatch.setattr(accelerator, "_DEVICE", tmp_path / "absent")
     made = MachineSite(vm_site, tmp_path / "hosts")
     made.install(monkeypatch.setattr)

@@ -56,6 +56,7 @@ def test_an_image_copied_into_place_is_given_by_the_operator(machines: MachineSi
     assert "nobody is known to own the disk" in machines.refused("start host vm copied")
     assert rows(machines) == [("copied.vda", "nobody")]
     assert "1 of these images belong to nobody" in machines.rocks(f"list host image {OLD}").err
+    assert machines.rocks(f"list host image {OLD} json=yes").err == ""
     machines.run(f"set host image {OLD} {image} vm=copied")
     machines.run(f"set host image {OLD} {image} vm=copied")
     assert image.stat().st_mode & 0o777 == 0o600 and owner(image) == machines.uuid("copied")

@@ -178,8 +178,11 @@ def test_a_removed_machine_keeps_name_and_disk_until_its_host_answers(machines: 
     for line in (f"add host vm {NEW} membership=compute name={vm}", f"set host name thief {vm}"):
         error = machines.refused(line)
         assert f"{vm} may still be running on {OLD}" in error and f"rocks stop host vm {vm}" in error
-    error = machines.refused(f"add host vm {NEW} membership=compute name=other")
-    assert f"{vm} on {OLD} may be running and not in the database" in error, "its MAC is in use"
+    cluster = f"add cluster 203.0.113.77 0 fe-container={NEW} container-hosts={NEW} fe-name="
+    assert f"{vm} may still be running on {OLD}" in machines.refused(f"{cluster}{vm}")
+    for line in (f"add host vm {NEW} membership=compute name=other", f"{cluster}other"):
+        error = machines.refused(line)
+        assert f"{vm} on {OLD} may be running and not in the database" in error, "its VLAN and MAC are in use"
     machines.revive()
     assert "in use by lost" in machines.refused("start host vm thief")
     machines.run(f"stop host vm {vm}")

@@ -100,6 +100,15 @@ def test_the_old_copy_of_a_host_that_is_away_is_removed_later(mover: MachineSite
         " FROM vm_nodes v JOIN nodes n ON n.ID = v.Node WHERE n.Name = %s",
         [NEW, str(copy), VM],
     )
+    another = f"file:{mover.image('old.vda')},vdb,virtio"
+    mover.site.change(
+        "INSERT INTO vm_disk_copies (Vm_Node, Host, Path) SELECT v.ID, v.PhysNode, %s"
+        " FROM vm_nodes v JOIN nodes n ON n.ID = v.Node WHERE n.Name = %s",
+        [str(mover.image("old.vda")), VM],
+    )
+    assert "is a copy of the disk" in mover.refused(f"add host vm disk {VM} disk={another}")
+    there = f"file:{copy},vda,virtio"
+    assert "is a copy of the disk" in mover.refused(f"set host vm {VM} physnode={NEW} disk={there}")
     mover.vanish(NEW)
     assert f"the old copy of {VM} on {NEW} stays: " in mover.run(f"move host vm {VM} {OLD}")
     mover.revive()

@@ -116,6 +116,7 @@ def test_a_silent_host_is_named_and_settled_by_the_operator(machines: MachineSit
     assert "is this machine" in machines.refused(f"sync vm lease {HEAD} host-off=yes reason=test")
     assert "not a host on which" in machines.refused("sync vm lease vmh3 host-off=yes reason=test")
     machines.run(f"sync vm lease {OLD.upper()} host-off=yes reason='unplugged by hand'")
+    assert {host for (host,) in machines.sql("SELECT Host FROM vm_fences")} == {OLD}
     machines.run(f"start host vm {lost} {other}")
     assert machines.running(lost) == [OLD, NEW], "it was not off, although the operator stated so"
     machines.revive()

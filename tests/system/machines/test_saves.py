@@ -135,3 +135,13 @@ def test_a_saved_machine_is_removed_with_its_memory(saved: MachineSite) -> None:
     saved.run("remove host vm g")
     assert saved.hosts[OLD].domains.facts() == () and saved.lease("g")[1] == "released"
     assert not list((saved.hosts[OLD].state / "saved").iterdir())
+
+
+def test_one_command_at_a_time_saves_it(machines: MachineSite) -> None:
+    machines.started("g")
+    machines.site.database.lock("vm g", 0)
+    for line in ("save host vm g", "start host vm g", "stop host vm g"):
+        assert "another command is changing g" in machines.refused(line)
+    assert machines.running("g") == [OLD] and machines.lease("g") == (1, "running", OLD)
+    machines.site.database.unlock("vm g")
+    machines.run("save host vm g")

@@ -24,29 +24,6 @@ def drained(site: ThreeMachines) -> Iterator[ThreeMachines]:
     site.rocks(f"remove host sec_attr {OLD} vm_fence_command")
 
 
-def test_a_host_is_emptied_and_each_machine_has_its_line(drained: ThreeMachines) -> None:
-    site = drained
-    assert "names vmh1 itself" in site.refused(f"drain host {OLD} to={OLD}")
-    assert "must be one of shutdown, poweroff" in site.refused(f"drain host {OLD} action=reset")
-    tried = site.done(f"drain host {OLD} to={NEW} action=poweroff dry-run=yes")
-    assert f"{OLD}: would move {LOCAL} to {NEW}, and start it there" in tried
-    assert (site.running(LOCAL), site.place(LOCAL)) == ([OLD], OLD)
-    blocker = site.machines[NEW].outside(f"{IMAGES}/{disk(site, LOCAL)}")
-    blocker.write_bytes(b"somebody's")
-    ended = site.rocks(f"drain host {OLD} to={NEW} action=poweroff", 120)
-    assert ended.exit_status == 3
-    assert f"Error: {LOCAL}: {LOCAL} is not moved: there is a file" in ended.error_text
-    assert f"it runs again on {OLD}" in ended.error_text and f"{ON_NAS} is on {NEW} now" in ended.text
-    assert (site.running(LOCAL), site.place(ON_NAS)) == ([OLD], NEW)
-    blocker.unlink()
-    printed = site.done(f"drain host {OLD} to={NEW} action=poweroff")
-    assert f"{LOCAL} is stopped" in printed and f"{LOCAL} runs again" in printed
-    assert (site.running(LOCAL), site.place(LOCAL)) == ([NEW], NEW)
-    assert f"{OLD} has no machines to move" in site.done(f"drain host {OLD} to={NEW}")
-    assert f"{LOCAL} is stopped" in site.done(f"drain host {NEW} action=poweroff")
-    assert site.running(LOCAL) == [] and site.place(LOCAL) == NEW
-
-
 def test_machines_leave_while_they_run_and_the_others_by_a_stop(site: ThreeMachines) -> None:
     """libvirt cannot copy a qcow2 image to an empty raw file: the hosts refuse it, and its machine is stopped."""
     site.add_vm("live", OLD)

@@ -51,23 +51,3 @@ def test_the_end_of_a_guest_is_noted_and_its_lease_released(site: ThreeMachines)
     for path in folder.iterdir():
         path.unlink()
     folder.rmdir()
-
-
-def test_the_end_of_a_guest_whose_stop_lost_its_host_is_taken(site: ThreeMachines) -> None:
-    """The stop fails; the report is believed when the host has ended the lease, and not while the guest runs."""
-    vm = site.add_vm("lost", "vmh1")
-    site.done(f"start host vm {vm}")
-    token = site.lease(vm)[0]
-    site.vanish("vmh1")
-    assert "its host vmh1 does not answer" in site.refused(f"stop host vm {vm}")
-    assert site.lease(vm) == (token, "stopping", "vmh1")
-    site.revive()
-    assert take_ended(site, "vmh1", vm) == [], "it runs"
-    assert site.lease(vm) == (token, "stopping", "vmh1")
-    site.virsh("vmh1", "destroy", vm)
-    assert take_ended(site, "vmh1", vm) == [vm]
-    assert site.lease(vm) == (token, "released", "NULL")
-    assert (site.machines["vmh1"].outside("/var/lib/rocks/leases") / vm).read_text() == f"{token + 1}\n"
-    assert site.sql(f"SELECT Reason FROM vm_leases WHERE Name = '{vm}'") == [["NULL"]]
-    site.done(f"start host vm {vm}")
-    assert site.lease(vm)[0] > token and site.running(vm) == ["vmh1"]

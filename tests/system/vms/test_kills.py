@@ -91,11 +91,7 @@ def killing_agent(site: ThreeMachines) -> Iterator[object]:
         (place / "real-agent").replace(place / "rocks-agent")
 
 
-POINTS = [
-    ("facts", "before", "start"),
-    ("facts", "after", "stop"),
-    *(("perform", when, after) for when in ("before", "after") for after in ("start", "stop")),
-]
+POINTS = [("facts", "after", "stop"), ("perform", "after", "start")]
 """(call at which the command is killed, before or after the agent's work, the next command)"""
 
 
@@ -167,7 +163,7 @@ def test_an_agent_that_dies_leaves_a_start_that_can_be_finished(site: ThreeMachi
     assert site.running(vm) == ["vmh1"]
 
 
-@pytest.mark.parametrize("after_seconds", [0.1, 0.25, 0.4, 0.6, 0.9])
+@pytest.mark.parametrize("after_seconds", [0.25, 0.6])
 def test_a_start_killed_at_any_moment(site: ThreeMachines, after_seconds: float) -> None:
     vm = site.add_vm("whenever", "head")
     process = site.begin(f"start host vm {vm}")

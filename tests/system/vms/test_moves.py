@@ -104,57 +104,6 @@ def test_a_machine_moves_with_its_disk(mover: Mover) -> None:
     assert mover.host() == OLD and mover.digest(OLD) == digest and not mover.file(NEW).exists()
 
 
-def test_what_cannot_be_moved_changes_nothing(mover: Mover) -> None:
-    site, digest = mover.site, mover.digest(OLD)
-    for arguments, text in (
-        (f"{VM}", "must supply a virtual machine and the physical host"),
-        (f"{VM} {VM}", "is a virtual machine and cannot run others"),
-        (f"{NEW} {OLD}", "is not a virtual host"),
-        (f"{VM} {OLD}", f"{VM} is on {OLD} already"),
-        (f"{VM} nowhere", "nowhere"),
-    ):
-        assert text in site.refused(f"move host vm {arguments}")
-    site.done(f"start host vm {VM}")
-    assert f"it may be running on {OLD}; stop it first" in site.refused(f"move host vm {VM} {NEW}")
-    site.done(f"stop host vm {VM}")
-    mover.file(NEW).write_bytes(b"somebody's")
-    assert "that is no copy of a move" in site.refused(f"move host vm {VM} {NEW}")
-    assert mover.file(NEW).read_bytes() == b"somebody's"
-    mover.file(NEW).unlink()
-    site.done(f"set host attr {NEW} vm_image_directories /nowhere")
-    site.done(f"set host vm {VM} disk=phy:/dev/sdx,vda,virtio")
-    assert "is a device of" in site.refused(f"move host vm {VM} {NEW}")
-    site.done(f"set host vm {VM} disk=file:{mover.path},vda,virtio")
-    site.done(f"remove host attr {NEW} vm_image_directories")
-    site.vanish(NEW)
-    assert f"{VM} is not moved: " in site.refused(f"move host vm {VM} {NEW}")
-    site.revive()
-    assert mover.copies() == 0
-    mover.starts_once(digest)
-    _the_new_host_is_away(mover)
-
-
-def _the_new_host_is_away(mover: Mover) -> None:
-    """What a move has left there is no disk; the same command removes it later."""
-    site = mover.site
-    site.sql(  # as if the command had been killed after the record
-        "INSERT INTO vm_disk_copies (Vm_Node, Host, Path) SELECT v.ID, (SELECT ID FROM nodes WHERE Name ="
-        f" '{NEW}'), '{mover.path}' FROM vm_nodes v JOIN nodes n ON n.ID = v.Node WHERE n.Name = '{VM}'"
-    )
-    site.sql(
-        "INSERT INTO vm_disk_copies (Vm_Node, Host, Path) SELECT v.ID, v.PhysNode,"
-        f" '{mover.path}.old' FROM vm_nodes v JOIN nodes n ON n.ID = v.Node WHERE n.Name = '{VM}'"
-    )
-    refused = site.refused(f"add host vm disk {VM} disk=file:{mover.path}.old,vdb,virtio")
-    assert "is a copy of the disk" in refused
-    site.vanish(NEW)
-    printed = site.done(f"move host vm {VM} {OLD}")
-    assert f"the old copy of {VM} on {NEW} stays: " in printed
-    assert "is a copy of the disk" in site.refused(f"set host vm {VM} physnode={NEW}")
-    site.revive()
-    assert f"the old copy of {VM} on {NEW} is removed" in site.done(f"move host vm {VM} {OLD}")
-
-
 def test_no_other_command_changes_it_meanwhile(mover: Mover) -> None:
     """A start and a second move are refused; the first move goes on."""
     site, digest = mover.site, mover.digest(OLD)

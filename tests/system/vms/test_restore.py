@@ -95,86 +95,6 @@ def test_a_copy_from_before_a_move_finds_the_machine_where_it_runs(
     assert site.lease(vm)[0] == (token // EPOCH + 1) * EPOCH + 1
 
 
-def test_a_machine_of_which_the_copy_has_a_lower_token_starts_again(
-    site: ThreeMachines, copies: Copies
-) -> None:
-    vm = site.add_vm("counted", "vmh1")
-    copies.take()
-    for _ in range(3):
-        site.done(f"start host vm {vm}")
-        site.done(f"stop host vm {vm}")
-    copies.put_back()
-    site.done(f"start host vm {vm}")
-    assert site.running(vm) == ["vmh1"]
-
-
-def test_the_same_copy_put_back_twice_is_recognised_twice(site: ThreeMachines, copies: Copies) -> None:
-    vm = site.add_vm("again", "vmh1")
-    copies.take()
-    site.done(f"start host vm {vm}")
-    for host in ("vmh2", "head"):
-        copies.put_back()
-        site.done(f"set host vm {vm} physnode={host}")
-        assert "already running on vmh1" in site.refused(f"start host vm {vm}")
-    assert site.running(vm) == ["vmh1"]
-
-
-def test_an_emptied_database_has_no_leases_and_asks(site: ThreeMachines, copies: Copies) -> None:
-    """As after `rocks dump` of one database was replayed into another: all is there but the leases."""
-    vm = site.add_vm("dumped", "vmh1")
-    site.done(f"start host vm {vm}")
-    site.done(f"stop host vm {vm}")
-    site.done(f"start host vm {vm}")
-    site.sql(
-        "SET foreign_key_checks = 0; DELETE FROM vm_lease_disks; TRUNCATE vm_leases;"
-        " UPDATE lease_epoch SET Identity = 'another', Epoch = 0, Serial = 0"
-    )
-    site.done(f"set host vm {vm} physnode=vmh2")
-    assert "already running on vmh1" in site.refused(f"start host vm {vm}")
-    site.done(f"stop host vm {vm}")
-    site.done(f"start host vm {vm}")
-    assert site.running(vm) == ["vmh2"]
-
-
-def test_a_silent_host_is_named_and_settled_by_the_operator(site: ThreeMachines, copies: Copies) -> None:
-    lost, other = site.add_vm("lost", "vmh1"), site.add_vm("other", "vmh2")
-    site.done(f"start host vm {lost}")
-    site.done(f"stop host vm {lost}")
-    copies.take()
-    site.done(f"start host vm {lost}")
-    site.vanish("vmh1")
-    copies.put_back()
-    site.done(f"set host vm {lost} physnode=vmh2")
-    for vm in (lost, other):
-        error = site.refused(f"start host vm {vm}")
-        assert "vmh1" in error and 'rocks sync vm lease vmh1 host-off=yes reason="…"' in error
-    assert "vmh2" in site.done("list host vm")
-    assert "hosts are named only together with" in site.refused("sync vm lease vmh1 host-off=yes")
-    assert "is this machine" in site.refused("sync vm lease head host-off=yes reason=test")
-    assert "not a host on which" in site.refused("sync vm lease vmh3 host-off=yes reason=test")
-    site.done("sync vm lease vmh1 host-off=yes reason='unplugged by hand'")
-    site.done(f"start host vm {lost} {other}")
-    assert site.running(lost) == ["vmh1", "vmh2"], "vmh1 was not off, although the operator stated so"
-    site.revive()
-    site.add_vm("third", "vmh1")
-    site.done("list host vm third status=yes")
-    assert site.running(lost) == ["vmh2"]
-
-
-def test_a_stop_works_while_a_host_is_silent(site: ThreeMachines, copies: Copies) -> None:
-    vm, _ = site.add_vm("ending", "vmh2"), site.add_vm("elsewhere", "vmh1")
-    copies.take()
-    site.done(f"start host vm {vm}")
-    site.done(f"stop host vm {vm}")
-    site.done(f"start host vm {vm}")
-    site.vanish("vmh1")
-    copies.put_back()
-    ended = site.rocks(f"stop host vm {vm}")
-    assert ended.exit_status == 0, ended.error_text
-    assert "may run on other hosts than the cluster database records" in ended.error_text
-    assert site.running(vm) == []
-
-
 def test_of_two_commands_one_asks_and_both_go_on(site: ThreeMachines, copies: Copies) -> None:
     machines = [site.add_vm(f"pair-{number}", "vmh1") for number in (1, 2)]
     copies.take()
@@ -209,25 +129,6 @@ def test_a_frontend_with_the_older_copy_starts_nothing_any_more(site: ThreeMachi
     assert site.running(vm) == ["vmh2"]
 
 
-def test_on_a_healthy_site_the_comparison_changes_nothing(site: ThreeMachines, copies: Copies) -> None:
-    vm = site.add_vm("healthy", "vmh1")
-    site.done(f"start host vm {vm}")
-    site.done("sync vm lease")
-    site.done(f"stop host vm {vm}")
-    before = (
-        site.sql("SELECT * FROM lease_epoch"),
-        site.sql("SELECT Name, Token, Host FROM vm_leases"),
-        record(site),
-    )
-    site.done("sync vm lease")
-    assert before == (
-        site.sql("SELECT * FROM lease_epoch"),
-        site.sql("SELECT Name, Token, Host FROM vm_leases"),
-        record(site),
-    )
-    site.done(f"start host vm {vm}")
-
-
 def test_a_copy_of_the_whole_frontend_is_behind_its_hosts(site: ThreeMachines, copies: Copies) -> None:
     vm = site.add_vm("whole", "vmh1")
     site.done(f"start host vm {vm}")
@@ -245,45 +146,9 @@ def test_a_copy_of_the_whole_frontend_is_behind_its_hosts(site: ThreeMachines, c
     site.done(f"start host vm {vm}")
 
 
-def test_a_host_that_is_off_may_be_named_in_any_case(site: ThreeMachines, copies: Copies) -> None:
-    vm = site.add_vm("cased", "vmh2")
-    site.done(f"start host vm {vm}")
-    site.vanish("vmh1")
-    site.done("sync vm lease VMH1 host-off=yes reason=test")
-    assert {str(host) for (host,) in site.sql("SELECT Host FROM vm_fences WHERE Name = 'cased'")} == {"vmh1"}
-
-
 def test_a_removal_as_the_first_command_holds_up_nobody(site: ThreeMachines, copies: Copies) -> None:
     """The comparison waits for hosts; the fixture fails for a transaction that is open meanwhile."""
     names = [site.add_vm("gone-0", "vmh1"), site.add_vm("gone-1", "head")]
     site.machines["head"].outside(RECORD).unlink(missing_ok=True)
     site.done("remove host " + " ".join(names))
     assert site.sql("SELECT Name FROM nodes WHERE Name LIKE 'gone-%'") == []
-
-
-def test_a_host_that_claims_what_was_never_granted_is_named_with_the_way_out(
-    site: ThreeMachines, copies: Copies
-) -> None:
-    vm = site.add_vm("blocked", "vmh2")
-    site.done(f"start host vm {vm}")
-    site.done(f"stop host vm {vm}")
-    leases = site.machines["vmh1"].outside("/var/lib/rocks/leases")
-    leases.mkdir(parents=True, exist_ok=True)
-    for name, claim in ((".epoch", 2**30), ("never", 2**32 - 1)):
-        before = (leases / name).read_text() if (leases / name).exists() else None
-        (leases / name).write_text(f"{claim}\n")
-        site.machines["head"].outside(RECORD).unlink()
-        error = site.refused(f"start host vm {vm}")
-        assert "vmh1 reports lease" in error and f"/var/lib/rocks/leases/{name}" in error
-        assert (
-            "see what runs on vmh1 (`virsh list`)" in error
-            and "rocks sync vm lease vmh1 host-off=yes" in error
-        )
-        assert site.running(vm) == []
-        if before is None:
-            (leases / name).unlink()
-        else:
-            (leases / name).write_text(before)
-        site.done(f"start host vm {vm}")
-        assert site.running(vm) == ["vmh2"]
-        site.done(f"stop host vm {vm}")

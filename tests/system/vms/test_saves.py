@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shutil
 
 from rocks.devices.mapped_images import MappedImage, write_mapped
-from tests.system.vms.site import IMAGES, ThreeMachines, wait_until
+from tests.system.vms.site import IMAGES, ThreeMachines
 
 SECONDS = 180.0
 
@@ -51,77 +49,6 @@ def test_a_saved_machine_continues_on_its_host_only(site: ThreeMachines) -> None
     site.done("save host vm g")
     site.done("start host vm g")
     assert site.lease("g") == (token, "running", "vmh1")
-
-
-def test_memory_and_disks_stay_together(site: ThreeMachines) -> None:
-    """A changed disk is refused; the memory is discarded only on demand, and then the machine boots."""
-    site.add_vm("g", "vmh1")
-    site.done("start host vm g")
-    site.done("save host vm g")
-    image = site.machines["vmh1"].outside(IMAGES) / "g.vda"
-    before = image.stat()
-    with image.open("r+b") as disk:
-        disk.write(b"other")
-    assert "g.vda of g has changed since the machine was saved" in site.refused("restore host vm g")
-    assert status(site) == "saved"
-    os.utime(image, ns=(before.st_atime_ns, before.st_mtime_ns))
-    site.done("restore host vm g")
-    site.done("save host vm g")
-    token, _, _ = site.lease("g")
-    assert "the saved memory of g is discarded" in site.rocks("stop host vm g saved=remove").error_text
-    assert site.lease("g")[1] == "released" and status(site) == "off"
-    site.done("start host vm g")
-    assert site.lease("g")[0] > token
-
-
-def test_a_save_that_is_killed_is_completed_by_the_same_command(site: ThreeMachines) -> None:
-    """Whatever the host has done by then, no other host gets the machine."""
-    site.add_vm("g", "vmh1")
-    site.done("start host vm g")
-    command = site.begin("save host vm g")
-    with contextlib.suppress(AssertionError):
-        wait_until(lambda: not site.running("g"), SECONDS)
-    command.kill()
-    site.done("set host vm g physnode=vmh2")
-    assert site.rocks("start host vm g").exit_status == 1 and site.running("g") == []
-    site.done("set host vm g physnode=vmh1")
-    wait_until(lambda: site.rocks("save host vm g").exit_status == 0, SECONDS)
-    assert site.lease("g")[1] == "saved"
-    site.done("restore host vm g")
-    assert site.running("g") == ["vmh1"]
-
-
-def test_what_killed_commands_leave_is_completed(site: ThreeMachines) -> None:
-    """The database and the host as a kill -9 between two steps leaves them; the machine continues, under one lease."""
-    site.add_vm("g", "vmh1")
-    site.done("start host vm g")
-    token, _, _ = site.lease("g")
-    site.done("save host vm g")
-    for state in (
-        "running",
-        "stopping",
-        "starting",
-    ):  # a save, or a stop, was killed before it recorded its outcome
-        site.sql(f"UPDATE vm_leases SET State = '{state}' WHERE Name = 'g'")
-        site.done("set host vm g physnode=vmh2")
-        assert "g is saved on vmh1" in site.refused("start host vm g")
-        site.done("set host vm g physnode=vmh1")
-        site.done("start host vm g")
-        assert site.running("g") == ["vmh1"] and site.lease("g") == (token, "running", "vmh1")
-        site.done("save host vm g")
-    assert site.virsh("vmh1", "start", "g", "--paused").exit_status == 0  # a restore was killed on the host
-    site.done("restore host vm g")
-    assert site.lease("g") == (token, "running", "vmh1")
-    site.sql("UPDATE vm_leases SET State = 'saved' WHERE Name = 'g'")  # a restore was killed afterwards
-    site.done("restore host vm g")
-    assert site.lease("g") == (token, "running", "vmh1") and site.running("g") == ["vmh1"]
-    others = [site.begin("save host vm g"), site.begin("save host vm g")]
-    ended = [other.end(SECONDS) for other in others]
-    assert 0 in [status for status, _ in ended] and all("Traceback" not in text for _, text in ended)
-    assert site.lease("g")[1] == "saved"
-    site.done("remove host vm g")
-    assert site.domains("vmh1") == [] and site.lease("g")[1] == "released"
-    site.done("remove host g")
 
 
 def test_an_image_of_a_nas_is_known_by_its_grant(site: ThreeMachines) -> None:

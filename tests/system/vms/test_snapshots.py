@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from pathlib import Path
 
 from rocks.devices.images.owners import ATTRIBUTE
-from tests.system.vms.site import IMAGES, ThreeMachines, wait_until
+from tests.system.vms.site import IMAGES, ThreeMachines
 
 SECONDS = 120.0
 DISKS = ("g.vda", "g.vdb")
@@ -86,34 +85,3 @@ def test_a_running_machine_is_copied_and_restored(site: ThreeMachines) -> None:
     assert "g.vda.snapshot.monday.1-of-2 stays" in site.rocks("remove host vm g").error_text
     assert contents(site, "monday") == [b"first.", b"first."]
     site.done("remove host g")
-
-
-def test_an_interrupted_snapshot_or_restore_is_completed_by_the_same_command(site: ThreeMachines) -> None:
-    """A restore that replaced some disks keeps the machine from starting."""
-    make_machine(site)
-    write(site, b"first.")
-    site.done("start host vm g")
-    part = file_of(site, "g.vda.snapshot.monday.1-of-2.part")
-    command = site.begin("add host vm snapshot g monday")
-    with contextlib.suppress(AssertionError):
-        wait_until(lambda: part.exists() or file_of(site, "g.vda.snapshot.monday.1-of-2").exists(), SECONDS)
-    command.kill()
-    wait_until(lambda: completes(site), SECONDS)
-    assert contents(site, "monday") == [b"first.", b"first."] and not part.exists()
-    file_of(site, "g.vda.snapshot.half.1-of-2").write_bytes(b"stale")
-    assert "half" not in site.done("list host vm snapshot g")
-    site.done("stop host vm g")
-    marker = site.machines["vmh1"].outside("/var/lib/rocks/restoring/g")
-    marker.parent.mkdir(exist_ok=True)
-    marker.touch()
-    assert "a restore was interrupted" in site.refused("start host vm g")
-    assert "a restore was interrupted" in site.refused("add host vm snapshot g other")
-    site.done("restore host vm snapshot g monday")
-    site.done("start host vm g")
-    assert "cannot name a snapshot" in site.refused("add host vm snapshot g ../a")
-
-
-def completes(site: ThreeMachines) -> bool:
-    """Whether the command that was killed completes now; the host may still be at work on the first one."""
-    finished = site.rocks("add host vm snapshot g monday")
-    return finished.exit_status == 0 or "has a snapshot monday already" in finished.error_text

@@ -35,16 +35,6 @@ def test_a_machine_is_started_listed_and_stopped(site: ThreeMachines, host: str)
     assert site.done(f"stop host vm {vm}") == "", "a machine that is off is stopped"
 
 
-def test_the_image_that_is_there_is_never_touched(site: ThreeMachines) -> None:
-    vm = site.add_vm("kept", "vmh1")
-    disk = site.machines["vmh1"].outside(IMAGES) / "kept.vda"
-    disk.write_bytes(b"precious" * 64)
-    site.done(f"set host image vmh1 {IMAGES}/kept.vda vm={vm}")
-    site.done(f"start host vm {vm}")
-    site.done(f"stop host vm {vm}")
-    assert disk.read_bytes() == b"precious" * 64
-
-
 def test_machines_on_two_hosts_start_at_once_and_one_failure_is_exit_status_3(site: ThreeMachines) -> None:
     good = [site.add_vm(f"good{number}", host) for number, host in enumerate(HOSTS)]
     bad = site.add_vm("big", "vmh1")
@@ -93,18 +83,6 @@ def test_a_removed_machine_is_stopped_and_its_image_stays(site: ThreeMachines) -
     assert "gone" not in site.done("list host")
 
 
-def test_a_removal_names_only_disks_of_the_removed_machine(site: ThreeMachines) -> None:
-    """Its definition names the disk of a running machine, and one that does not exist."""
-    owner, other = site.add_vm("owner", "vmh1"), site.add_vm("other", "vmh1")
-    site.done(f"start host vm {owner}")
-    site.done(f"set host vm {other} disk=file:{IMAGES}/{owner}.vda,vda,virtio")
-    removed = site.rocks(f"remove host vm {other}")
-    assert removed.exit_status == 0
-    assert removed.error_text.startswith(f"{other}: an ordinary host from now on")
-    assert len(removed.error_text.splitlines()) == 1, "no disk is named"
-    assert site.running(owner) == ["vmh1"]
-
-
 def test_a_cluster_starts_and_stops_as_one_on_local_vlans(site: ThreeMachines) -> None:
     site.done("set host attr head vlan_transport local")
     site.done(
@@ -136,44 +114,6 @@ def test_a_cluster_starts_and_stops_as_one_on_local_vlans(site: ThreeMachines) -
     assert "tiny" not in site.done("list host")
     site.done(f"remove host interface head {site.bridges['public']}")
     site.done("remove host attr head vlan_transport")
-
-
-def test_the_list_names_what_is_set_and_what_runs(site: ThreeMachines) -> None:
-    vm = site.add_vm("both", "vmh1")
-    assert " off " in f"{site.done(f'list host vm {vm} status=yes')} ".replace("\n", " ")
-    (off,) = json.loads(site.done(f"list host vm {vm} status=yes json=yes"))
-    assert (off["vm"][0]["status"], off["vm"][0]["state"]) == ("nostate", "off")
-    assert off["vm"][0]["running-mem"] is None
-    site.done(f"start host vm {vm}")
-    assert "runs:" not in site.done(f"list host vm {vm} status=yes showdisks=yes")
-
-    site.done(f"set host vm {vm} mem=96 disk=file:{IMAGES}/other.vda,vda,virtio")
-    site.done(f"set host cpus {vm} 2")
-    listed = site.done(f"list host vm {vm} status=yes showdisks=yes")
-    assert "96(runs:64)" in listed and "2(runs:1)" in listed
-    assert f"file:{IMAGES}/other.vda,vda,virtio(runs:{IMAGES}/both.vda)" in listed
-    (found,) = json.loads(site.done(f"list host vm {vm} status=yes json=yes"))
-    row = found["vm"][0]
-    assert (row["mem"], row["running-mem"], row["cpus"], row["running-cpus"]) == (96, 64, 2, 1)
-    assert (row["status"], row["state"]) == ("active", "active")
-    assert row["running-disks"] == [f"{IMAGES}/both.vda"]
-
-
-def test_a_running_machine_that_is_placed_elsewhere_is_named_where_it_runs(site: ThreeMachines) -> None:
-    vm = site.add_vm("placed", "vmh1")
-    assert "may be running" not in site.rocks(f"set host vm {vm} physnode=vmh1").error_text
-    site.done(f"start host vm {vm}")
-    moved = site.rocks(f"set host vm {vm} physnode=vmh2")
-    assert moved.exit_status == 0
-    assert "Warning: placed may be running on vmh1, which holds its lease; it can start on vmh2 only" in (
-        moved.error_text
-    )
-    assert "vmh2(runs:vmh1)" in site.done(f"list host vm {vm}")
-    assert "vmh2(runs:vmh1)" in site.done(f"list host vm {vm} status=yes")
-    (found,) = json.loads(site.done(f"list host vm {vm} status=yes json=yes"))
-    assert (found["vm"][0]["host"], found["vm"][0]["running-host"]) == ("vmh2", "vmh1")
-    site.done(f"stop host vm {vm}")
-    assert "runs:" not in site.done(f"list host vm {vm} status=yes")
 
 
 @pytest.mark.parametrize("title", ["list host vm", "list cluster"])

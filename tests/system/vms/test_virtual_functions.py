@@ -32,12 +32,3 @@ def test_no_function_no_start(site: ThreeMachines) -> None:
     site.done(f"set host interface options {vm} {mac} NULL")
     site.done(f"start host vm {vm}")
     assert site.running(vm) == ["vmh1"]
-
-
-def test_a_killed_command_gives_its_function_back_with_the_lease(site: ThreeMachines) -> None:
-    vm = site.add_vm("severed", "vmh1")
-    site.sql("INSERT INTO vm_leases (Name, Token, Host, State) VALUES ('severed', 5, 'vmh1', 'starting')")
-    site.sql("INSERT INTO sriov_leases VALUES ('vmh1', 'eth9', 0, 'severed', '52:54:00:aa:00:01', 5)")
-    site.done(f"stop host vm {vm}")
-    assert site.lease(vm)[1] == "released"
-    assert site.sql("SELECT * FROM sriov_leases") == []

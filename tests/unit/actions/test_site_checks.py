@@ -7,8 +7,8 @@ from unittest.mock import Mock
 
 import pytest
 
-from rocks.actions import broker_checks
-from rocks.cluster.site_check import MISSING
+from rocks.actions import broker_checks, site_checks
+from rocks.cluster.site_check import MISSING, OK, SiteCheck
 from rocks.errors import ToolError
 from rocks.render.broker import BrokerNode
 
@@ -49,3 +49,15 @@ def test_a_broker_that_is_down_was_set_up_or_not(
         check.detail.startswith("the message broker of this machine does not run: ")
         and remedy in check.detail
     )
+
+
+def test_a_machine_that_is_not_in_the_database_is_told_so_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(site_checks, "find_local_host", lambda _: None)
+    monkeypatch.setattr(site_checks, "_each", lambda _: [SiteCheck("clock", OK, "")])
+    (check,) = site_checks.check_frontend(Mock())
+    assert (check.subject, check.result) == ("frontend", MISSING)
+    assert check.detail == "this machine is not in the database: rocks create site"
+    monkeypatch.setattr(site_checks, "find_local_host", lambda _: "head")
+    assert [check.subject for check in site_checks.check_frontend(Mock())] == ["clock"]
