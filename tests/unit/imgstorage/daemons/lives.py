@@ -58,7 +58,7 @@ def newest(site: DrivenSite, node: str) -> str:
 def written(site: DrivenSite, content: bytes = b"first") -> None:
     """A volume on the NAS with two snapshots, and writes behind them."""
     pools = site.nas.pools
-    site.ask(wire.AddZvol("tank", ZVOL, 64 * MIB))
+    pools.ensure_volume(VOLUME, 64 * MIB, 16384)
     fact = pools.read_volume(VOLUME)
     assert fact is not None
     for number, name in enumerate(("img-1-1-20260101T000000Z", "by-hand")):
