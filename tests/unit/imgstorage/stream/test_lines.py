@@ -41,3 +41,11 @@ def test_an_error_of_the_other_end_is_raised_here() -> None:
 def test_a_line_without_its_end_is_a_closed_connection() -> None:
     with pytest.raises(HostError, match="closed the transfer before its end"):
         receive_line(io.BytesIO(b'{"a": 1}'))
+
+
+def test_a_line_is_at_most_1_mib() -> None:
+    """With its end; another node cannot fill the memory."""
+    line = b'{"a": "' + b"x" * (2**20 - 10) + b'"}\n'
+    assert len(line) == 2**20 and set(receive_line(io.BytesIO(line))) == {"a"}
+    with pytest.raises(HostError, match="closed the transfer"):
+        receive_line(io.BytesIO(b" " + line))

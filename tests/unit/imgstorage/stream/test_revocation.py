@@ -1,13 +1,15 @@
 """Serial numbers in a revocation list, compared with those that OpenSSL reads."""
 
 import datetime
+import threading
+from pathlib import Path
 
 import pytest
 from cryptography.x509 import random_serial_number
 
 from rocks.errors import IncoherentError
 from rocks.hosts import x509
-from rocks.imgstorage.stream.revocation import revoked_serials
+from rocks.imgstorage.stream.revocation import RevocationWatch, revoked_serials
 
 NOW = datetime.datetime(2026, 5, 4, tzinfo=datetime.UTC)
 
@@ -34,3 +36,19 @@ def test_a_list_with_damaged_content_is_an_error() -> None:
     """Its first and last line are correct."""
     with pytest.raises(IncoherentError, match="damaged"):
         revoked_serials(b"-----BEGIN X509 CRL-----\nMIIB\n-----END X509 CRL-----\n")
+
+
+def test_a_watch_that_is_closed_has_ended(tmp_path: Path) -> None:
+    """A round under way ends before the daemon closes what it uses."""
+    has_begun, never = threading.Event(), threading.Event()
+
+    class Slow(RevocationWatch):
+        def check(self) -> None:
+            has_begun.set()
+            never.wait(0.3)
+
+    watch = Slow(tmp_path / "ca.crt", check_seconds=0.0)
+    watch.start()
+    assert has_begun.wait(60)
+    watch.close()
+    assert not watch._thread.is_alive()
