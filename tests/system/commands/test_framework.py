@@ -140,10 +140,10 @@ def test_an_error_of_a_plugin_prevents_the_command(site: Site, tree: Path) -> No
 
 
 def test_a_host_may_be_called_like_a_command(site: Site) -> None:
-    site.done("add host attr membership=compute rack=0 rank=0")
+    site.done("'add host' attr membership=compute rack=0 rank=0")
     site.done("add host attr attr kvm true")
-    assert "attr: kvm" in site.done("list host attr attr")
-    assert site.done("list host attr output-col=membership output-header=no") == "Compute   \n"
+    assert "attr: kvm" in site.done("'list host attr' attr")
+    assert site.done("'list host' attr output-col=membership output-header=no") == "Compute   \n"
 
 
 def test_list_help_leaves_out_what_the_caller_may_not_run(program: Program) -> None:

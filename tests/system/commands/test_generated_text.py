@@ -1,6 +1,7 @@
 """Any text in any parameter is stored and printed exactly, or rejected with one line and without a change."""
 
 import json
+import shlex
 
 import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
@@ -92,7 +93,7 @@ def test_values_of_attributes(site: Site, scope_and_member: tuple[str, str], val
     ]
     assert arguments[:5] == ["rocks", "add", scope, "attr", member]
     site.done("remove", scope, "attr", "%", "text")
-    site.done(*arguments[1:])
+    site.done(shlex.join(arguments[1:]))
     assert site.done("report host attr compute-0-0 attr=text") == f"{value}\n"
     site.done("remove", scope, "attr", "%", "text")
 
@@ -111,7 +112,7 @@ def test_names_of_attributes(site: Site, name: str) -> None:
         assert listed(site, "list", "attr")[name] == {"value": "1"}
         (arguments,) = [line for line in read_by_shell(site.done("dump attr")) if line[3] == name]
         site.done("remove attr", name)
-        site.done(*arguments[1:])
+        site.done(shlex.join(arguments[1:]))
         site.done("remove attr", name)
     assert run(site, "remove", "attr", f"attr={name}") is not None or name == ""
 
@@ -153,7 +154,7 @@ def test_new_networks(site: Site, place: str, value: str) -> None:
         assert row["mtu"] == int(value)
     dumped = [line for line in read_by_shell(site.done("dump network")) if line[3] == parameters["name"]]
     site.done("remove network", parameters["name"])
-    site.done(*dumped[0][1:])
+    site.done(shlex.join(dumped[0][1:]))
     assert {**listed(site, "list", "network")[parameters["name"]], "name": parameters["name"]} == row
     site.done("remove network", parameters["name"])
 
@@ -187,7 +188,7 @@ def test_new_appliances(site: Site, place: str, value: str) -> None:
         assert (appliance[place] or "") == value
     dumped = [line for line in read_by_shell(site.done("dump appliance")) if line[3] == name]
     site.done("remove appliance", name)
-    site.done(*dumped[0][1:])
+    site.done(shlex.join(dumped[0][1:]))
     assert listed(site, "list", "appliance")[name] == appliance
     assert listed(site, "list", "membership")[parameters["membership"]] == membership
     site.done("remove appliance", name)

@@ -125,8 +125,8 @@ def test_the_longest_name_is_stored(site: Site) -> None:
 
 
 def test_a_host_may_be_called_like_a_command(site: Site) -> None:
-    site.done("add host interface membership=compute rack=0 rank=0")
-    assert site.done("list host interface output-col=cpus") == "CPUS\n1   \n"
+    site.done("'add host' interface membership=compute rack=0 rank=0")
+    assert site.done("'list host' interface output-col=cpus") == "CPUS\n1   \n"
 
 
 def test_set_host_columns(three: Site) -> None:

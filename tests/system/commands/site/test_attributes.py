@@ -2,6 +2,7 @@
 
 import ast
 import json
+import shlex
 
 import pytest
 
@@ -299,7 +300,7 @@ def test_a_dump_replayed_by_a_shell_makes_the_same(two: Site, monkeypatch: pytes
         two.done("remove attr", name)
         two.done("remove host attr %", name)
     for arguments in read_by_shell(lines):
-        two.done(*arguments[1:])
+        two.done(shlex.join(arguments[1:]))
     assert (two.done("list attr"), two.done("list host attr")) == before
 
 

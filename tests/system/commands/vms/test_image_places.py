@@ -1,6 +1,7 @@
 """NAS and pool of the disks of virtual machines (img-storage specification §3.2)."""
 
 import json
+import shlex
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -212,11 +213,11 @@ def test_the_dump_restores_removed_rows(images: Site) -> None:
     assert images.rocks("remove host vm web db").status == 0
     assert locations(images) == []
     for texts in read_by_shell(dumped):
-        images.done(*texts[1:])
+        images.done(shlex.join(texts[1:]))
     assert locations(images) == before
     assert images.done(*DUMP) == dumped[dumped.index(images.done(*DUMP)) :]
     for texts in read_by_shell(dumped):
-        images.done(*texts[1:])
+        images.done(shlex.join(texts[1:]))
     assert locations(images) == before
 
 

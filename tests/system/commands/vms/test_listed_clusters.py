@@ -1,6 +1,7 @@
 """`list cluster` and `remove cluster`; no physical host answers (specification §5.2, §5.7)."""
 
 import json
+import shlex
 
 import pytest
 
@@ -137,5 +138,5 @@ def test_a_cluster_comes_back_from_what_was_dumped(samples: Site) -> None:
     samples.rocks("remove host vm", *names)
     samples.done("remove host", *names)
     for arguments in read_by_shell("".join(dumps)):
-        samples.done(*arguments[1:])
+        samples.done(shlex.join(arguments[1:]))
     assert [samples.done(*arguments) for arguments in listings] == before

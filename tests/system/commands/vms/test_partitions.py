@@ -72,7 +72,7 @@ def test_a_cluster_gets_a_key_of_the_pool(ib_site: Site) -> None:
     dumped = ib_site.done("dump ib partition")
     assert dumped.splitlines()[1].endswith("add ib partition plain pkey=0x0011 membership=limited ipoib=no")
     ib_site.done("remove ib partition plain")
-    ib_site.done(*read_by_shell(dumped)[1][1:])
+    ib_site.done(shlex.join(read_by_shell(dumped)[1][1:]))
     assert ib_site.done("dump ib partition") == dumped
 
 

@@ -1,6 +1,7 @@
 """`dump host vm` and `remove host vm`, and what a lease keeps; no physical host answers (specification §5)."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ def test_dump_host_vm_is_the_line_of_the_specification(samples: Site) -> None:
 
 def test_the_dump_restores_removed_rows(samples: Site) -> None:
     samples.done("add host cdrom membership=compute rack=1 rank=1")
-    samples.done("set host vm cdrom physnode=vmc-0-1 mem=77")
+    samples.done("'set host vm' cdrom physnode=vmc-0-1 mem=77")
     samples.done(
         *SET,
         "web-a",
@@ -43,7 +44,7 @@ def test_the_dump_restores_removed_rows(samples: Site) -> None:
     assert samples.rocks("remove host vm", *names).status == 0
     assert samples.done("list host vm") == ""
     for arguments in read_by_shell(lines):
-        samples.done(*arguments[1:])
+        samples.done(shlex.join(arguments[1:]))
     assert samples.done("list host vm showdisks=yes") == before
     assert samples.done("dump host vm") == lines
 
@@ -72,7 +73,7 @@ def test_a_removed_machine_is_an_ordinary_host(samples: Site) -> None:
     assert samples.done("list host boot web-a") == "ACTION \ninstall\n"
     assert "host web-a is not a virtual host" in samples.refused("remove host vm web-a")
     ((_, *again),) = read_by_shell(outcome.rpartition("again: rocks ")[2].join(("p rocks ", "\n")))
-    samples.done(*again)
+    samples.done(shlex.join(again))
     assert samples.done("dump host vm web-a").strip() == line
 
 

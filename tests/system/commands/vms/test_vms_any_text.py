@@ -3,6 +3,7 @@ refused in one line with nothing changed.
 """
 
 import json
+import shlex
 from typing import Any
 
 import pytest
@@ -54,7 +55,7 @@ def check_replay(site: Site, name: str) -> None:
     """What is dumped of a machine makes the same machine."""
     before = site.done("list host vm", name, "showdisks=yes", "json=yes")
     for arguments in read_by_shell(site.done("dump host vm", name)):
-        site.done(*arguments[1:])
+        site.done(shlex.join(arguments[1:]))
     assert site.done("list host vm", name, "showdisks=yes", "json=yes") == before
 
 
