@@ -1,6 +1,5 @@
 """`update database`, `report database`, `report version`, `report dbhost`, `report distro`."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,29 +8,10 @@ from rocks import __version__
 from rocks.database import migrate
 from rocks.database.settings import Settings
 from rocks.database.versions import newest_version
-from tests.system.commands.conftest import Ended, Site
+from tests.system.commands.conftest import CommandLine, Ended, Site
 
 
-@pytest.fixture
-def rocks_without_database(
-    absent_database: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Ended]:
-    """`rocks` on a server on which the database does not exist yet."""
-    from rocks.cli.main import main
-
-    assert absent_database.socket is not None
-    monkeypatch.setenv("ROCKS_DATABASE_SOCKET", absent_database.socket)
-    monkeypatch.setenv("ROCKS_DATABASE_NAME", absent_database.database)
-
-    def run(*arguments: str) -> Ended:
-        status = main(arguments)
-        captured = capsys.readouterr()
-        return Ended(status, captured.out, captured.err, 0)
-
-    return run
-
-
-def test_update_creates_the_database(rocks_without_database: Callable[..., Ended]) -> None:
+def test_update_creates_the_database(rocks_without_database: CommandLine) -> None:
     rocks = rocks_without_database
     refused = rocks("list host")
     assert (refused.status, refused.out) == (1, "")
@@ -49,7 +29,7 @@ def test_update_creates_the_database(rocks_without_database: Callable[..., Ended
 
 
 def test_update_prints_where_the_copy_lies(
-    rocks_without_database: Callable[..., Ended],
+    rocks_without_database: CommandLine,
     absent_database: Settings,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

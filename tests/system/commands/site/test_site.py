@@ -10,12 +10,10 @@ import pytest
 from rocks import graph_files
 from rocks.actions import site_checks, site_creation
 from rocks.actions.storage_access import broker_address
-from rocks.cli.main import main
 from rocks.database.addresses import host_addresses
-from rocks.database.settings import Settings
 from rocks.hosts.settings import FleetSettings
 from rocks.process import run_checked
-from tests.system.commands.conftest import Ended, Site
+from tests.system.commands.conftest import CommandLine, Site
 
 ANSWERS = """\
 # the frontend of the test
@@ -56,27 +54,12 @@ def key_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def rocks_of_new_machine(
-    absent_database: Settings,
-    key_file: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Callable[..., Ended]:
-    """`rocks` on a machine whose server has no cluster database."""
-    assert absent_database.socket is not None
-    monkeypatch.setenv("ROCKS_DATABASE_SOCKET", absent_database.socket)
-    monkeypatch.setenv("ROCKS_DATABASE_NAME", absent_database.database)
-
-    def run(*arguments: str) -> Ended:
-        capsys.readouterr()
-        status = main(arguments)
-        captured = capsys.readouterr()
-        return Ended(status, captured.out, captured.err, 0)
-
-    return run
+def rocks_of_new_machine(rocks_without_database: CommandLine, key_file: Path) -> CommandLine:
+    """`rocks` on a machine whose server has no cluster database, and whose key is a file of the test."""
+    return rocks_without_database
 
 
-def test_a_machine_becomes_a_frontend(rocks_of_new_machine: Callable[..., Ended], answers: Path) -> None:
+def test_a_machine_becomes_a_frontend(rocks_of_new_machine: CommandLine, answers: Path) -> None:
     rocks = rocks_of_new_machine
     made = rocks("create site", f"answers={answers}")
     assert (made.status, made.out) == (
@@ -98,7 +81,7 @@ def test_a_machine_becomes_a_frontend(rocks_of_new_machine: Callable[..., Ended]
     assert rocks("dump").out == before
 
 
-def test_other_answers_change_nothing(rocks_of_new_machine: Callable[..., Ended], answers: Path) -> None:
+def test_other_answers_change_nothing(rocks_of_new_machine: CommandLine, answers: Path) -> None:
     rocks = rocks_of_new_machine
     rocks("create site", f"answers={answers}")
     before = rocks("dump").out
@@ -130,7 +113,7 @@ def test_other_answers_change_nothing(rocks_of_new_machine: Callable[..., Ended]
     ],
 )
 def test_wrong_answers_enter_nothing(
-    rocks_of_new_machine: Callable[..., Ended], answers: Path, text: str, what: str
+    rocks_of_new_machine: CommandLine, answers: Path, text: str, what: str
 ) -> None:
     answers.write_text(text)
     refused = rocks_of_new_machine("create", "site", f"answers={answers}")
@@ -140,9 +123,7 @@ def test_wrong_answers_enter_nothing(
 
 
 @pytest.mark.parametrize("name", ["absent", "binary"])
-def test_a_file_that_cannot_be_read(
-    rocks_of_new_machine: Callable[..., Ended], tmp_path: Path, name: str
-) -> None:
+def test_a_file_that_cannot_be_read(rocks_of_new_machine: CommandLine, tmp_path: Path, name: str) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     refused = rocks_of_new_machine("create", "site", f"answers={tmp_path / name}")
     assert refused.status == 1 and f"cannot read the answers in {tmp_path / name}" in refused.err
@@ -150,14 +131,14 @@ def test_a_file_that_cannot_be_read(
 
 @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
 def test_what_is_no_file_is_not_waited_for(
-    rocks_of_new_machine: Callable[..., Ended], tmp_path: Path, make: Callable[[Path], None]
+    rocks_of_new_machine: CommandLine, tmp_path: Path, make: Callable[[Path], None]
 ) -> None:
     make(tmp_path / "answers")
     refused = rocks_of_new_machine("create", "site", f"answers={tmp_path / 'answers'}")
     assert refused.status == 1 and "it is not a file; give a file of lines NAME = VALUE" in refused.err
 
 
-def test_without_a_terminal_a_file_is_needed(rocks_of_new_machine: Callable[..., Ended]) -> None:
+def test_without_a_terminal_a_file_is_needed(rocks_of_new_machine: CommandLine) -> None:
     assert "give answers=FILE" in rocks_of_new_machine("create", "site").err
 
 
@@ -174,9 +155,7 @@ def test_networks_with_other_addresses_are_not_replaced(site: Site, answers: Pat
     assert site.done("list host") == ""
 
 
-def test_check_of_a_new_site(
-    rocks_of_new_machine: Callable[..., Ended], answers: Path, own_address: None
-) -> None:
+def test_check_of_a_new_site(rocks_of_new_machine: CommandLine, answers: Path, own_address: None) -> None:
     rocks = rocks_of_new_machine
     answers.write_text(ANSWERS.replace("eth0", "lo"))
     rocks("create site", f"answers={answers}")
@@ -192,7 +171,7 @@ def test_check_of_a_new_site(
 
 
 def test_a_device_that_was_mistyped_is_named_until_it_is_corrected(
-    rocks_of_new_machine: Callable[..., Ended], answers: Path, own_address: None
+    rocks_of_new_machine: CommandLine, answers: Path, own_address: None
 ) -> None:
     rocks = rocks_of_new_machine
     rocks("create site", f"answers={answers}")
@@ -216,7 +195,7 @@ def test_a_device_that_was_mistyped_is_named_until_it_is_corrected(
 
 
 def test_the_key_is_made_with_the_site_and_checked(
-    rocks_of_new_machine: Callable[..., Ended], answers: Path, key_file: Path
+    rocks_of_new_machine: CommandLine, answers: Path, key_file: Path
 ) -> None:
     def checked() -> str:
         lines = rocks("check site").out.splitlines()
