@@ -49,6 +49,7 @@ def test_a_key_is_of_what_a_module_imports_declares_and_commands() -> None:
         "lab/instruments/counting_guest.S",
         "nodes/base.xml",
     }
+    assert sorted(name for name in files if "/fake" in name) == []
     others = ("src/nucleus/", "src/comet/", "tests/unit/", "src/rocks/commands/create/")
     assert sorted(name for name in files if name.startswith(others)) == []
 

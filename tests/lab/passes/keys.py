@@ -63,10 +63,14 @@ def subjects_of(path: Path) -> tuple[str, ...] | None:
 
 
 def files_of_subject(subject: str) -> list[Path]:
-    """The files of a path or pattern, those in its folders included; byte code left out."""
+    """The files of a path or pattern, and in its folders; no byte code, and no fakes, which no machine has."""
     places = list(CHECKOUT.glob(subject))
     found = [path for place in places for path in (place.rglob("*") if place.is_dir() else [place])]
-    return [path for path in found if path.is_file() and "__pycache__" not in path.parts]
+    return [path for path in found if path.is_file() and not any(map(_is_left_out, path.parts))]
+
+
+def _is_left_out(part: str) -> bool:
+    return part == "__pycache__" or part.startswith("fake")
 
 
 def _subject_files(path: Path) -> Iterator[Path]:
