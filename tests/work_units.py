@@ -35,7 +35,7 @@ _LONG_UNITS: dict[str, tuple[str, ...]] = {
     "network-private": (
         *(
             f"tests/system/commands/hosts/test_{one}"
-            for one in ("boot_service", "discovery", "distribution_service")
+            for one in ("boot_service", "discovery", "distribution_service", "installation_service")
         ),
         "tests/system/commands/site/test_names",
     ),

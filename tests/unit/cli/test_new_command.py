@@ -47,6 +47,7 @@ def test_the_new_command_has_a_test_that_passes(checkout: Path) -> None:
         assert linted.exit_status == 0, linted.text
 
 
+@pytest.mark.usefixtures("tree")  # what is imported is forgotten afterwards
 @pytest.mark.parametrize("command_path", [("list", "colour"), ("frob",), ("frob", "host", "deep_blue")])
 def test_the_new_command_runs(
     rocks: Rocks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command_path: tuple[str, ...]
