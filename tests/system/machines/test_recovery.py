@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -160,7 +159,9 @@ def test_a_host_that_claims_what_was_never_granted_is_named_with_the_way_out(
     file.write_text(f"{claim}\n")
     forget_record(machines.site.database)
     error = machines.refused(f"start host vm {vm}")
-    assert f"{OLD} reports lease" in error and f"rocks sync vm lease {OLD} host-off=yes" in error
+    assert f"{OLD} reports lease" in error and f"/var/lib/rocks/leases/{name}" in error
+    assert f"see what runs on {OLD} (`virsh list`)" in error
+    assert f"rocks sync vm lease {OLD} host-off=yes" in error
     assert machines.running(vm) == []
     if before is None:
         file.unlink()
@@ -239,11 +240,10 @@ class Service:
 
 
 @pytest.fixture
-def ha(machines: MachineSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Service]:
-    """Two machines run on the first host, which has a fence command; `with` has high availability.
-
-    Their disks count as on a NAS: each host that starts them makes a file.
-    """
+def ha(
+    machines: MachineSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[], Service]]:
+    """Begins the service; the first host has a fence command and runs two machines, of which `with` is to be taken."""
     for name in ("with", "without"):
         machines.started(name)
     machines.run("set host attr with ha yes")
@@ -257,8 +257,9 @@ def ha(machines: MachineSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         services.append(Service(machines, monkeypatch))
         return services[-1]
 
-    monkeypatch.setattr(threading, "excepthook", lambda _: None)
-    return begin
+    yield begin
+    for service in services:
+        service.close()
 
 
 def test_nothing_is_taken_while_the_frontend_may_be_cut_off(
@@ -271,7 +272,6 @@ def test_nothing_is_taken_while_the_frontend_may_be_cut_off(
     assert service.look() == []
     assert any("this machine may be cut off" in line for line in service.log)
     assert machines.lease("with")[1:] == ("running", OLD)
-    service.close()
 
 
 def test_without_a_fence_command_nothing_is_taken(machines: MachineSite, ha: Callable[[], Service]) -> None:
@@ -281,7 +281,6 @@ def test_without_a_fence_command_nothing_is_taken(machines: MachineSite, ha: Cal
     assert service.look() == []
     assert any("has no fence command" in line for line in service.log)
     assert machines.lease("with")[1:] == ("running", OLD) and machines.place("with") == OLD
-    service.close()
 
 
 def test_a_machine_whose_disk_its_host_alone_has_stays(
@@ -295,7 +294,6 @@ def test_a_machine_whose_disk_its_host_alone_has_stays(
         "running",
         OLD,
     )
-    service.close()
 
 
 def test_what_a_host_has_lost_is_started_there_again(
@@ -314,4 +312,3 @@ def test_what_a_host_has_lost_is_started_there_again(
     assert machines.running("with") == [OLD] and machines.lease("with")[1:] == ("running", OLD)
     assert machines.running("without") == []
     assert machines.sql("SELECT Reason FROM vm_leases WHERE Name = 'with'") == [(None,)]
-    service.close()

@@ -8,7 +8,7 @@ from typing import Any
 
 from rocks.imgstorage.store.file import StoreFile
 
-_CHANGES = ("ensure_", "switch", "start_")
+_CHANGES = ("ensure", "switch", "start_")
 
 
 class DiedError(BaseException):
