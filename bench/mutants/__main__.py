@@ -70,7 +70,7 @@ def judge(path: str, change: Change, covered: Covered, copy: Copy) -> Result:
     code = place.read_text(encoding="utf-8")
     tests = covered.tests_of(path, change.lines)
     folders = tuple(folder for part, those in _UNSEEN.items() if path.startswith(part) for folder in those)
-    rest = {name: seconds for name, seconds in covered.seconds.items() if name.startswith(folders or "-")}
+    rest = {name: seconds for name, seconds in covered.seconds.items() if name.startswith(folders)}
     rest = {name: seconds for name, seconds in rest.items() if name not in tests}
     place.write_text(change.code(), encoding="utf-8")
     try:

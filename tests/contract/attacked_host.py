@@ -11,8 +11,6 @@ from rocks.wire.agent import DiskSpec, PerformRequest, ResumeDomain, StartDomain
 from tests.contract.agents import ask, leased_xml
 
 MINE = "11111111-1111-4111-8111-111111111111"
-
-
 THEIRS = "22222222-2222-4222-8222-222222222222"
 
 

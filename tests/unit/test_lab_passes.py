@@ -54,6 +54,12 @@ def test_a_key_is_of_what_a_module_imports_declares_and_commands() -> None:
     assert sorted(name for name in files if name.startswith(others)) == []
 
 
+def test_a_command_in_one_text_is_of_the_key() -> None:
+    """As tests/lab/network_site.py has them."""
+    files = {str(path.relative_to(keys.CHECKOUT)) for path in keys.files_of("test_isolation.py")}
+    assert {f"src/rocks/commands/{name}/__init__.py" for name in ("set/host/boot", "add/cluster")} <= files
+
+
 def test_a_key_changes_with_each_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """With its content, and with its name."""
     monkeypatch.setattr(keys, "CHECKOUT", tmp_path)
@@ -139,11 +145,14 @@ def test_a_part_of_a_module_is_no_pass(
 
 
 def test_a_failure_removes_the_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever came after it."""
+    """Whatever came after it, or did not: `-x`."""
     path = tmp_path / "passes.md"
     monkeypatch.setattr(recorder, "content_key", lambda module: ROW.key)
     page.record(MODULE, ROW, path)
     _play(path, {"a": "failed", "b": "passed"})
+    assert page.read(path) == {}
+    page.record(MODULE, ROW, path)
+    _play(path, {"a": "failed", "b": "passed"}, number=1)
     assert page.read(path) == {}
 
 

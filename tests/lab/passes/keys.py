@@ -3,7 +3,7 @@
 These are the module, the files that it imports, and what it declares in `SUBJECTS`: paths or patterns of the checkout
 that its machines run or read, each Python file of them again with its imports. A file of tests/lab that is imported
 may declare subjects too; those of conftest.py belong to every module. A command of `rocks` that a file of tests/lab or
-lab/machines names (`site.done("start", "host", "vm", …)`) is imported by it, for this purpose.
+lab/machines names (`site.done("start", "host", "vm", …)`, or "start host vm …") is imported by it, for this purpose.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _imported_by(path: Path, content: bytes) -> tuple[Path, ...]:
     names = [name for node in nodes for name in _names_of_import(node)]
     found = [file for name in names for file in _files_of_name(name)]
     if any(folder in path.parents for folder in _NAMING_COMMANDS):
-        found += [file for node in nodes for file in _files_of_command(_first_texts(node))]
+        found += [file for node in nodes for file in _files_of_command(_first_texts(node) or _words(node))]
     return (*found, *(init for parent in path.parents if (init := parent / "__init__.py").is_file()))
 
 
@@ -130,6 +130,11 @@ def _first_texts(node: ast.AST) -> list[str]:
         elif texts:
             break
     return texts
+
+
+def _words(node: ast.AST) -> list[str]:
+    """The words of a text, or of a part of an f-string."""
+    return node.value.split() if isinstance(node, ast.Constant) and isinstance(node.value, str) else []
 
 
 def _files_of_command(texts: list[str]) -> list[Path]:

@@ -64,9 +64,12 @@ class Recorder:
             self._first = self._first or (self._runs[module].began, self._runs[module].ticks)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Each phase of each test."""
-        if run := self._runs.get(_module(report.nodeid, self._folder)):
+        """Each phase of each test; a failure removes the pass."""
+        module = _module(report.nodeid, self._folder)
+        if run := self._runs.get(module):
             run.add(report)
+            if report.outcome == "failed":
+                page.remove(module, run.key, self._passes)
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         """The last test of a module: the row, and the processors' use."""
@@ -88,9 +91,8 @@ class Recorder:
 
     def _conclude(self, module: str, run: _Run) -> None:
         outcomes = Counter(run.outcomes.values())
-        if outcomes["failed"]:
-            page.remove(module, run.key, self._passes)
-        elif outcomes["passed"] and module not in self._partial and run.key == content_key(module):
+        is_pass = outcomes["passed"] and not outcomes["failed"] and module not in self._partial
+        if is_pass and run.key == content_key(module):
             total = outcomes.total()
             passed = outcomes["passed"]
             cases = str(total) if passed == total else f"{passed} of {total}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -248,15 +248,17 @@ class AgentProgram:
         return taken
 
     def _run(self, host: FakeHost, mode: list[str]) -> None:
-        status = 0
+        status = 1  # of a fault, which pytest reports
         try:
             self._perform(host.agent(), mode[0], mode[1:])
+            status = 0
         except RocksError as error:
             status, self._error = error.exit_status, f"{error}\n"
         except Died:
             status = -9
-        self._status = status
-        self._output.put(b"")
+        finally:
+            self._status = status
+            self._output.put(b"")
 
     def _perform(self, agent: Host, mode: str, names: list[str]) -> None:
         """As `rocks.agent.main`."""
@@ -273,7 +275,3 @@ class AgentProgram:
             )
         else:
             raise AssertionError(f"no host here has the mode {mode}")
-
-
-Replace = Callable[[object, str, object], None]
-"""A monkeypatch's `setattr`."""

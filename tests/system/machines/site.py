@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from rocks.hosts import disk_moves, image_streams
 from rocks.hosts.fleet import Fleet
 from rocks.hosts.settings import FleetSettings, HostAddress
 from tests.system.commands.conftest import Ended, Site
-from tests.system.machines.hosts import AgentProgram, Died, FakeHost, HostConnection, Replace, Steps
+from tests.system.machines.hosts import AgentProgram, Died, FakeHost, HostConnection, Steps
 
 HEAD, OLD, NEW = "head", "vmc-0-0", "vmc-0-1"
 _MAX_STEPS = 60
@@ -158,8 +158,8 @@ class MachineSite:
         self._open.clear()
         return has_died
 
-    def install(self, replace: Replace) -> None:
-        """Put the hosts behind the fleet, and count what the frontend does as steps."""
+    def install(self, replace: Callable[[object, str, object], None]) -> None:
+        """Put the hosts behind the fleet, by a monkeypatch's `setattr`; count what the frontend does as steps."""
         ask_each, opened, steps = Fleet.ask_each, main._open_database, self.steps
         run, commit, roll_back = Database._run, Database.commit, Database.rollback
 

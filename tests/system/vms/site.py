@@ -329,6 +329,7 @@ def run_forked(
             raise ToolError(
                 f"rocks {shlex.join(arguments)} did not close its output in {deadline_seconds:g} s"
             )
+        server.settimeout(max(1.0, end_at - time.monotonic()))
         return Finished(tuple(arguments), exit_status(server), *found.values())
     finally:
         server.close()  # kills it if it runs

@@ -11,23 +11,16 @@ from rocks.wire.facts import DomainFact, DomainState, HostFacts, LeaseFact
 from tests.system.commands.conftest import Site
 
 OLD = "vmc-0-0"
-
-
 NEW = "vmc-0-1"
-
-
 INTERRUPTED = f"web was moving from {OLD} to {NEW} when the command was interrupted"
-
-
+STAYS = ("moving", OLD, NEW)
 FORCE = ("stop", "host", "vm", "WEB", "force=yes", "reason=it is off")
+SILENT = HostError("no route")
 
 
 def lease(site: Site) -> tuple[object, ...]:
     """State, host and target."""
     return site.database.rows("SELECT State, Host, Target FROM vm_leases WHERE Name = 'web'")[0]
-
-
-STAYS = ("moving", OLD, NEW)
 
 
 def answers(
@@ -50,6 +43,3 @@ def host_with(state: DomainState | None, remembered: int = 7) -> HostFacts:
     domains = () if state is None else (domain,)
     known = (LeaseFact("web", remembered),)
     return HostFacts("h", "6.1", "x86_64", 1, 1, True, True, "kvm", domains, (), (), leases=known)
-
-
-SILENT = HostError("no route")
