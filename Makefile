@@ -7,8 +7,8 @@ PYTHON = .state/venv/bin/python
 # without it has nothing of ours that runs.
 # `exec`: each ends when make is killed, and would not notice that below a shell.
 LAB = exec env LAB_PARENT=$$PPID PYTHONPATH=src /usr/bin/python3 -m lab
-# With mounts, processes, network and /tmp of its own, all of which end with it.
-# Without bytecode, each worker would take twice as long to read the tests.
+# Runs a program with its own mounts, processes, network and /tmp, all of which end with it.
+# Without cached bytecode, each worker would take twice as long to import the tests.
 ISOLATED = exec env LAB_PARENT=$$PPID PYTHONPATH=src $(PYTHON) -m lab.isolation env -u PYTHONPATH -u PYTHONDONTWRITEBYTECODE
 MACHINES = PYTHONPATH="$(CURDIR):$(CURDIR)/src" /usr/bin/python3 -m lab.machines
 CHECKED = src lab tests bench
@@ -25,7 +25,7 @@ PARALLEL = -n $(WORKERS)
 help: ## list these targets
 	@echo '$(ROLLNAME) $(VERSION): user-managed virtual clusters'
 	@echo
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 25
 
 setup: ## install what everything below needs (root; Debian 12)
 	@tools/setup test
@@ -51,7 +51,7 @@ guest-image: ## build an image of Debian 12 for virtual machines in .state/guest
 	@echo "  an image of Debian 12 from packages, in .state/guest/debian (the first time about a minute) ..."
 	@tools/guest-image .state/guest/sources.list .state/guest/debian
 
-test-guests: ## the cluster of `make demo-cluster`, started, stopped and removed (root; minutes)
+test-guests: ## start, stop and remove the cluster of `make demo-cluster` (root; minutes)
 	@tools/setup test
 	@$(MAKE) --no-print-directory guest-image
 	@$(ISOLATED) $(PYTEST) -m guests tests/guests
@@ -62,48 +62,48 @@ demo-stop: ## end and remove everything that `make demo` and `make demo-cluster`
 # What needs neither the lab's machines nor something built before.
 HERE = not lab and not packages and not installer and not guests and not browser
 
-test: ## set up, then every check, and the main ways of every part (root; it names what it leaves to test-all)
+test: ## set up, then run every check and the smoke tests of every part (root; it prints what it leaves out)
 	@tools/setup test
 	@$(MAKE) --no-print-directory lint
 	@$(ISOLATED) $(PYTEST) $(PARALLEL) -m '$(HERE) and not slow'
-	@echo "Left to \`make test-all\`: the tests marked slow; to other targets (\`make help\`): lab, packages, installer, guests, browser"
+	@echo "Not run: the tests marked slow (\`make test-all\`), and those of lab, packages, installer, guests and browser (\`make help\`)"
 
 .PHONY: test-all
-test-all: ## as test, with every test but those of lab, packages, installer, guests and browser (root; about 25 minutes on 2 processors)
+test-all: ## `make test`, and the tests marked slow: all tests but lab, packages, installer, guests, browser (root; about 25 minutes on 2 processors)
 	@tools/setup test
 	@$(MAKE) --no-print-directory lint
 	@$(ISOLATED) $(PYTEST) $(PARALLEL) -m '$(HERE)'
 
-test-nucleus-api: ## generated requests against the whole REST interface of Nucleus (root; 3 minutes)
+test-nucleus-api: ## send generated requests to the whole REST interface of Nucleus (root; 3 minutes)
 	@tools/setup test
 	@$(ISOLATED) env NUCLEUS_API_EXAMPLES=$(EXAMPLES) $(PYTEST) tests/system/nucleus/api/test_schema.py
 
-api-changes: ## what clients of the REST interface could not rely on any more since FROM=COMMIT
+api-changes: ## list incompatible changes of the REST interface since FROM=COMMIT
 	@git show '$(or $(FROM),HEAD):docs/reference/nucleus-openapi.json' | $(PYTHON) -m lab.openapi_changes /dev/stdin docs/reference/nucleus-openapi.json
 
-test-oidc: ## tokens of a real provider of OpenID Connect, which is fetched from npm (root; 1 minute)
+test-oidc: ## test Nucleus with tokens from a real OpenID Connect provider, fetched from npm (root; 1 minute)
 	@tools/setup test
 	@tools/oidc-provider .state/oidc-provider
 	@$(ISOLATED) env OIDC_PROVIDER="$(CURDIR)/.state/oidc-provider" $(PYTEST) tests/system/nucleus/api/test_oidc_provider.py
 
-test-ansible: ## the Ansible example at a service of its own; ansible-core is fetched from PyPI (root; 1 minute)
+test-ansible: ## run the Ansible example against its own Nucleus, with ansible-core from PyPI (root; 1 minute)
 	@tools/setup test
 	@[ -e .state/ansible/complete ] || { rm -rf .state/ansible && /usr/bin/python3 -m venv .state/ansible && .state/ansible/bin/pip install \
 	  --quiet --no-input --disable-pip-version-check --progress-bar off --require-hashes -r examples/ansible/requirements.txt && touch .state/ansible/complete; }
 	@$(ISOLATED) env ANSIBLE="$(CURDIR)/.state/ansible" $(PYTEST) tests/system/nucleus/test_ansible.py
 
-test-browser: ## the pages of Nucleus in a real Chromium, with axe-core (root; installs chromium; minutes)
+test-browser: ## test the pages of Nucleus in Chromium, with axe-core (root; installs chromium; minutes)
 	@tools/setup browser
 	@tools/browser-libraries .state/browser
 	@tools/browser-libraries .state/browser-tests tests
 	@$(ISOLATED) $(PYTEST) -m browser tests/browser
 
-test-random: ## the tests with generated input, with fresh seeds and ten times as many examples (root)
+test-random: ## run the tests on generated input, with fresh seeds and ten times as many examples (root)
 	@tools/setup test
 	@$(ISOLATED) env ROCKS_TEST_PROFILE=random $(PYTEST) $(PARALLEL) -m 'hypothesis and not lab'
 
 check: WORKERS = 2
-check: lint ## what needs no root and no daemons: lint, and the tests of rules and documents (under a minute)
+check: lint ## lint, and the tests that need neither root nor daemons (under a minute)
 	$(PYTEST) $(PARALLEL) -m 'not system and not lab and not packages' tests/unit tests/contract tests/golden
 
 lint: ## format, style, types, import contracts
@@ -127,7 +127,7 @@ lab-demo: ## a site with a virtual cluster on the lab's machines (root)
 lab-stop: ## end the lab; nothing is left running or mounted
 	@[ ! -x /usr/bin/python3 ] || $(MACHINES) stop
 
-test-lab: ## the tests that need the lab's machines; passes go to docs/lab-passes.md (root)
+test-lab: ## run the tests that need the lab's machines; record passes in docs/lab-passes.md (root)
 	@tools/setup test
 	@$(START_LAB)
 	@$(MACHINES) run $(PYTEST) tests/lab --ignore=tests/lab/long
@@ -135,16 +135,16 @@ test-lab: ## the tests that need the lab's machines; passes go to docs/lab-passe
 PASSES = PYTHONPATH=src:. $(PYTHON) -m tests.lab.passes
 
 .PHONY: test-lab-ci lab-stale
-test-lab-ci: ## the core of the lab's tests, and each module that has changed since its recorded pass (root)
+test-lab-ci: ## run the core of the lab's tests, and each module without a recorded pass of its current files (root)
 	@tools/setup test
 	@$(START_LAB)
 	@due=$$($(PASSES) due) && $(MACHINES) run $(PYTEST) $$due
 	@$(PASSES) stale
 
-lab-stale: ## the modules of the lab that have changed since their recorded pass (docs/lab-passes.md)
+lab-stale: ## list the lab's test modules without a recorded pass of their current files (docs/lab-passes.md)
 	@$(PASSES) stale
 
-test-lab-long: ## those of them that take minutes each (root)
+test-lab-long: ## run the lab's tests that take minutes each (root)
 	@tools/setup test
 	@$(START_LAB)
 	@$(MACHINES) run $(PYTEST) tests/lab/long
@@ -153,7 +153,7 @@ bench: ## measure the figures of the design, or FIGURES="R1 R4", and print the t
 	@tools/setup test
 	@PYTHONPATH=src:. $(PYTHON) -m bench $(FIGURES) $(if $(INTO),"into=$(INTO)")
 
-mutants: ## the share of N=200 random changes of src that make test finds, or TESTS=all: make test-all; SEED, INTO=PAGE (root; hours)
+mutants: ## mutation testing: the share of N=200 mutants that `make test` finds; SEED, TESTS=all for `make test-all`, INTO=PAGE (root; hours)
 	@tools/setup test
 	@PYTHONPATH=src:. $(PYTHON) -m bench.mutants $(or $(N),200) $(or $(SEED),1) \
 	  '$(HERE)$(if $(filter all,$(TESTS)),, and not slow)' $(if $(INTO),"$(INTO)")
@@ -189,7 +189,7 @@ frontend-iso: packages ## build the ISO from which a Debian 12 machine becomes a
 	@$(MAKE) --no-print-directory reroll
 	@export SOURCE_DATE_EPOCH=$(BUILD_TIME) && nice roll/frontend/build dist
 
-test-os-roll: ## what `make os-roll` built: added, in a distribution, and hosts equipped from it (root; 5 minutes)
+test-os-roll: ## add the roll of `make os-roll`, build a distribution, and equip hosts from it (root; 5 minutes)
 	@tools/setup test
 	@$(ISOLATED) $(PYTEST) -m packages tests/system/rolls
 

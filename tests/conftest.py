@@ -9,7 +9,7 @@ import pytest
 
 from tests import generated
 from tests.durations import seconds_by_part
-from tests.main_ways import is_left_to_all
+from tests.smoke_tests import is_slow
 
 if TYPE_CHECKING:
     from tests.work_units import UnitScheduling
@@ -24,9 +24,9 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before tests are chosen by their markers
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what is left to `make test-all`; order the tests when several workers run them."""
+    """Mark the tests that only `make test-all` runs; order the tests when several workers run them."""
     for item in items:
-        if is_left_to_all(item.nodeid):
+        if is_slow(item.nodeid):
             item.add_marker(pytest.mark.slow)
     if hasattr(config, "workerinput"):
         from tests.work_units import arrange

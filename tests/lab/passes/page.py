@@ -1,4 +1,4 @@
-"""The page of recorded passes, docs/lab-passes.md: module → what ran, and with which content key."""
+"""The page of recorded passes, docs/lab-passes.md: module → its last complete pass."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tests.lab.passes.keys import CHECKOUT
 
 PAGE = CHECKOUT / "docs" / "lab-passes.md"
 _HEAD = """\
-# Passes of the lab
+# Recorded passes of the lab's tests
 
-Each module of tests/lab that has passed whole, with the key of what its result depends on. `make test-lab`,
-`make test-lab-long` and `make test-lab-ci` write this page ([recorded passes](lab.md#recorded-passes)).
-`make lab-stale` prints the modules whose key has no pass here. `+`: files of the key were not as in the commit.
+The modules of `tests/lab` that passed completely, each with its [content key](lab.md#recorded-passes). `make test-lab`,
+`make test-lab-long` and `make test-lab-ci` write this page. `make lab-stale` lists the modules whose current key has no
+pass here. A `+` after the commit: files of the key had uncommitted changes.
 
 | module | key | commit | date | cases | seconds |
 |---|---|---|---|---|---|
@@ -35,7 +35,7 @@ class Pass(NamedTuple):
 
 
 def read(page: Path = PAGE) -> dict[str, Pass]:
-    """The recorded passes by module; none without a page. ValueError for a row of another shape."""
+    """The recorded passes by module; empty without a page. ValueError for a malformed row."""
     if not page.exists():
         return {}
     rows = [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("| ")][1:]
@@ -47,17 +47,17 @@ def read(page: Path = PAGE) -> dict[str, Pass]:
 
 
 def record(module: str, passed: Pass, page: Path = PAGE) -> None:
-    """Have this row for the module; those of others stay."""
+    """Set the module's row; other rows stay."""
     _write({**read(page), module: passed}, page)
 
 
 def remove(module: str, key: str, page: Path = PAGE) -> None:
-    """Have no pass of the module with that key: it has failed since."""
+    """Remove the module's pass if it has that key: the module has failed since."""
     _write({name: row for name, row in read(page).items() if (name, row.key) != (module, key)}, page)
 
 
 def stale(keys: Mapping[str, str], page: Path = PAGE) -> list[str]:
-    """The modules, of those with these keys, that have no recorded pass."""
+    """The modules whose key, of these, has no recorded pass."""
     recorded = {module: row.key for module, row in read(page).items()}
     return sorted(module for module, key in keys.items() if recorded.get(module) != key)
 

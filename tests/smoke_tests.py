@@ -1,12 +1,12 @@
-"""Which tests of whole machines, image daemons and the demo `make test` runs: the main ways of each subsystem.
+"""The smoke tests: what `make test` runs of the tests with whole machines, image daemons and the demo.
 
-All other tests in these folders get the marker `slow` and are left to `make test-all`: each starts guests, daemons or
-sites of its own, and costs seconds of processor time.
+All other tests in these folders get the marker `slow`, and run in `make test-all` only: each starts its own guests,
+daemons or sites, and takes seconds of processor time.
 """
 
 from __future__ import annotations
 
-MAIN_WAYS: dict[str, tuple[str, ...]] = {
+SMOKE_TESTS: dict[str, tuple[str, ...]] = {
     "tests/system/vms/": (
         "test_start_stop.py::test_a_machine_is_started_listed_and_stopped",
         "test_start_stop.py::test_machines_on_two_hosts_start_at_once_and_one_failure_is_exit_status_3",
@@ -44,12 +44,12 @@ MAIN_WAYS: dict[str, tuple[str, ...]] = {
         "test_setup.py::",
     ),
 }
-"""Folder → beginnings of the node ids that stay in `make test`."""
+"""Folder → prefixes of the node ids that `make test` runs."""
 
 
-def is_left_to_all(node_id: str) -> bool:
-    """Whether a test is in one of the folders, and none of its main ways."""
+def is_slow(node_id: str) -> bool:
+    """Whether a test is in one of the folders, and not one of its smoke tests."""
     return any(
-        node_id.startswith(folder) and not node_id.removeprefix(folder).startswith(ways)
-        for folder, ways in MAIN_WAYS.items()
+        node_id.startswith(folder) and not node_id.removeprefix(folder).startswith(tests)
+        for folder, tests in SMOKE_TESTS.items()
     )

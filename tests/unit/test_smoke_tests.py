@@ -1,0 +1,25 @@
+"""Which tests `make test` leaves to `make test-all`."""
+
+import re
+from pathlib import Path
+
+from tests.smoke_tests import SMOKE_TESTS, is_slow
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def test_every_smoke_test_exists() -> None:
+    missing = []
+    for folder, tests in SMOKE_TESTS.items():
+        for test in tests:
+            file, _, name = test.partition("::")
+            path = CHECKOUT / folder / file
+            if not path.exists() or not re.search(rf"^def {name}", path.read_text("utf-8"), re.MULTILINE):
+                missing.append(f"{folder}{test}")
+    assert missing == []
+
+
+def test_only_these_folders_leave_tests_out() -> None:
+    assert is_slow("tests/system/vms/test_kills.py::test_a_start_killed_at_a_step[0]")
+    assert not is_slow("tests/system/imgstorage/test_image_life.py::test_image_becomes_local[x]")
+    assert not is_slow("tests/system/commands/vms/test_vms.py::test_anything")
