@@ -1,10 +1,10 @@
-"""`python3 -m lab.isolation PROGRAM ARGUMENTS…`: runs a program with mounts, processes, network and /tmp of its own.
+"""`python3 -m lab.isolation PROGRAM ARGUMENTS…`: runs a program with its own mounts, processes, network and /tmp.
 
-`make test` runs pytest by it. Everything that the program starts ends with it, with this launcher and with the process
-that started the launcher (make), however they end: the program is below process 1 of a process namespace, which the
-kernel kills with its parent. The network has the loopback device only. /tmp is a folder below `.state/tmp` of the
-checkout; one that a killed run left is removed by the next run. The checkout has no demo for the program: `bin/rocks`,
-started by a test's site, would change the user's site by its database socket.
+`make test` runs pytest with it. Everything that the program starts ends when the program, this launcher or the process
+that started the launcher (make) ends, for whatever reason: the program runs below process 1 of a process namespace,
+which the kernel kills with its parent. The network has the loopback device only. /tmp is a folder below `.state/tmp` of
+the checkout; the next run removes the folder of a killed run. The program does not see the checkout's demo: otherwise
+a test's `bin/rocks` could change the user's site through its database socket.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from rocks.errors import RocksError
 _STATE = CHECKOUT / ".state"
 _FOLDERS = _STATE / "tmp"
 _NAMESPACES = system_calls.NEW_MOUNTS | system_calls.NEW_IPC | system_calls.NEW_NETWORK
-_FROM_TERMINAL = (signal.SIGINT, signal.SIGHUP)
+_TERMINAL_SIGNALS = (signal.SIGINT, signal.SIGHUP)
 _CANNOT_START = 127
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run the program to its end; returns its exit status, 128 more than the signal that ended it."""
     system_calls.die_with_starter()
-    folder, lock = _make_folder()
+    folder, lock = _create_folder()
     try:
         return _run_in(folder, arguments)
     finally:
@@ -43,8 +43,8 @@ def run(arguments: Sequence[str]) -> int:
         os.close(lock)
 
 
-def _make_folder() -> tuple[Path, int]:
-    """A new folder for /tmp, locked as long as this process lives; folders without a locker are removed."""
+def _create_folder() -> tuple[Path, int]:
+    """A new folder for /tmp, locked as long as this process lives; folders that nobody locks are removed."""
     _FOLDERS.mkdir(parents=True, exist_ok=True)
     _FOLDERS.chmod(0o711)  # a user who can open it could lock it
     all_folders = _open_locked(_FOLDERS)
@@ -71,7 +71,7 @@ def _remove_unless_locked(folder: Path) -> None:
     try:
         handle = _open_locked(folder, fcntl.LOCK_NB)
     except BlockingIOError:
-        return  # of a run that goes on
+        return  # its run has not ended
     shutil.rmtree(folder, ignore_errors=True)
     os.close(handle)
 
@@ -83,26 +83,26 @@ def _run_in(folder: Path, arguments: Sequence[str]) -> int:
     if number == 0:
         os.close(alive_write)
         _run_init(folder, arguments, alive_read)
-    for one in _FROM_TERMINAL:
+    for one in _TERMINAL_SIGNALS:
         signal.signal(one, signal.SIG_IGN)  # the program gets them too, and decides
     signal.signal(signal.SIGTERM, lambda *_: os.kill(number, signal.SIGTERM))
     return _exit_status(os.waitpid(number, 0)[1])
 
 
 def _run_init(folder: Path, arguments: Sequence[str], launcher_alive: int) -> NoReturn:
-    """Process 1: make the other namespaces, start the program, reap until it ends; all others end with this process."""
+    """Process 1: create the other namespaces, run the program, and reap. When it ends, the kernel kills all others."""
     status = _CANNOT_START
     try:
         system_calls.die_with_parent()
         if not select.select([launcher_alive], [], [], 0)[0]:  # readable when the launcher has ended already
-            _make_namespaces(folder)
+            _create_namespaces(folder)
             status = _run_program(arguments)
     except BaseException as error:
         print(f"Error: {error}", file=sys.stderr, flush=True)
     os._exit(status)
 
 
-def _make_namespaces(folder: Path) -> None:
+def _create_namespaces(folder: Path) -> None:
     here = Path.cwd()
     system_calls.unshare(_NAMESPACES)
     system_calls.make_mounts_private()
@@ -115,8 +115,8 @@ def _make_namespaces(folder: Path) -> None:
 
 
 def _mount_sys() -> None:
-    """Show this network's devices in /sys, and the file systems that were mounted below."""
-    handles = {point: _open_place(point) for point in system_calls.mount_points_below("/sys")}
+    """Mount a /sys that shows this network's devices, with the file systems that were mounted below it."""
+    handles = {point: _open_path(point) for point in system_calls.mount_points_below("/sys")}
     system_calls.mount("sysfs", "/sys", "sysfs")
     for point, handle in handles.items():
         if Path(point).exists():
@@ -125,16 +125,16 @@ def _mount_sys() -> None:
 
 
 def _hide_demo() -> None:
-    """Show the folders of `.state` that are there, without the demo's.
+    """Replace `.state` by a view of its folders without the demo's.
 
-    Nothing is mounted over the demo's folder itself: the kernel would remove that mount with the folder, at
-    `make demo-stop`, and the next demo would be visible.
+    Mounting over the demo's folder itself does not suffice: `make demo-stop` removes the folder, the kernel removes the
+    mount with it, and the next demo would be visible.
     """
     handles: dict[Path, int] = {}
     for path in _STATE.iterdir():
         if path.is_dir() and path.name != "demo":
-            with contextlib.suppress(FileNotFoundError):  # another program's folder for a moment
-                handles[path] = _open_place(str(path))
+            with contextlib.suppress(FileNotFoundError):  # another program's temporary folder
+                handles[path] = _open_path(str(path))
     options = f"mode={_STATE.stat().st_mode & 0o7777:o}"
     system_calls.mount("without-demo", _STATE, "tmpfs", options=options)
     for path, handle in handles.items():
@@ -144,9 +144,9 @@ def _hide_demo() -> None:
 
 
 def _mount_temporary_folder(folder: Path) -> None:
-    """Give /tmp a folder of its own, in which a checkout that lies below /tmp stays visible."""
+    """Mount the folder at /tmp; a checkout below /tmp stays visible."""
     visible = (CHECKOUT, Path(__file__).resolve().parent.parent)  # the latter where `lab` is a symbolic link
-    handles = {path: _open_place(str(path)) for path in visible}
+    handles = {path: _open_path(str(path)) for path in visible}
     system_calls.bind(folder, "/tmp")  # noqa: S108 - the folder itself, not a file in it
     for path, handle in handles.items():
         if not path.exists():
@@ -155,7 +155,7 @@ def _mount_temporary_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _open_place(path: str) -> int:
+def _open_path(path: str) -> int:
     return os.open(path, os.O_PATH | os.O_CLOEXEC)
 
 

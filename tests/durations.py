@@ -1,4 +1,4 @@
-"""The time that each part of the tests took: its seconds in the workers, which run beside each other."""
+"""The time that each part of the tests took, summed over all workers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 def seconds_by_part(tests: Iterable[tuple[str, float]]) -> list[tuple[str, float]]:
     """(folder, seconds) from (node id, seconds), the longest first.
 
-    A part is a folder below tests/; one below tests/system, as each of those is a subsystem.
+    A part is a folder of tests/, or of tests/system/, where each folder is a subsystem.
     """
     seconds: dict[str, float] = defaultdict(float)
     for node_id, duration in tests:

@@ -1,1 +1,1 @@
-"""`make mutants`: the share of random changes to the source that the tests find."""
+"""`make mutants`: mutation testing; the share of random changes of the sources that the tests find."""

@@ -1,7 +1,8 @@
 """`make mutants N=200 SEED=1 INTO=PAGE`: the share of random mutants of the sources that the tests find (root).
 
-A line of the sources is chosen at random, then an operator of mutmut that changes it, then a change. The tests that run
-the line are run first, then those whose programs run it unseen. Two copies of the checkout work side by side.
+It chooses at random a line of the sources, then an operator of mutmut that can change it, then one of its changes. The
+tests that execute the line run first, then those that execute it without coverage. Two copies of the checkout are used
+in parallel.
 """
 
 from __future__ import annotations
@@ -27,17 +28,17 @@ from rocks.process import run_checked
 _WORKERS = 2
 _MUTATED = ("src/rocks/", "src/nucleus/", "src/comet/")
 _VMS, _IMAGES = "tests/system/vms/", "tests/system/imgstorage/"
-_UNSEEN = {
+_EXECUTED_WITHOUT_COVERAGE = {
     "src/rocks/agent/": (_VMS,),
     "src/rocks/devices/": (_VMS, _IMAGES),
     "src/rocks/imgstorage/": (_IMAGES,),
     "src/rocks/wire/": (_VMS, _IMAGES),
 }
-"""What hosts and NASes run with a Python of their own, which the coverage does not see → tests that start them."""
+"""Code that hosts and NASes execute with their own Python, without coverage → the tests that start them."""
 
 
 class Result(NamedTuple):
-    """A mutant of a file: how many tests were seen to run its line, and what failed with it ('' for nothing)."""
+    """A mutant of a file: how many tests execute its line by coverage, and the first failure with it ('' for none)."""
 
     path: str
     change: Change
@@ -51,7 +52,7 @@ class Result(NamedTuple):
 
 
 def choose(seed: int) -> Iterator[tuple[str, Change]]:
-    """Paths with a change, at most one in a line, in an order that depends on seed and sources only."""
+    """(path, change), at most one for each line, in an order that depends on the seed and the sources only."""
     generator = random.Random(seed)
     paths = [path for path in files() if path.startswith(_MUTATED) and path.endswith(".py")]
     texts = {path: (CHECKOUT / path).read_text(encoding="utf-8") for path in paths}
@@ -65,11 +66,16 @@ def choose(seed: int) -> Iterator[tuple[str, Change]]:
 
 
 def judge(path: str, change: Change, covered: Covered, copy: Copy) -> Result:
-    """Whether a test fails with the change; the copy is unchanged afterwards."""
+    """Run the tests with the change applied; the copy is restored afterwards. ToolError when pytest itself fails."""
     place = copy.folder / path
     code = place.read_text(encoding="utf-8")
     tests = covered.tests_of(path, change.lines)
-    folders = tuple(folder for part, those in _UNSEEN.items() if path.startswith(part) for folder in those)
+    folders = tuple(
+        folder
+        for part, those in _EXECUTED_WITHOUT_COVERAGE.items()
+        if path.startswith(part)
+        for folder in those
+    )
     rest = {name: seconds for name, seconds in covered.seconds.items() if name.startswith(folders)}
     rest = {name: seconds for name, seconds in rest.items() if name not in tests}
     place.write_text(change.code(), encoding="utf-8")
@@ -78,12 +84,12 @@ def judge(path: str, change: Change, covered: Covered, copy: Copy) -> Result:
     finally:
         place.write_text(code, encoding="utf-8")
     if failed == NO_TEST and copy.failing(tests or rest):
-        raise ToolError(f"pytest fails in {copy.folder} without a change, too")
+        raise ToolError(f"pytest fails in {copy.folder} even on unchanged sources; run it there to see why")
     return Result(path, change, len(tests), failed)
 
 
 def measure(number: int, seed: int, selection: str) -> list[Result]:
-    """Judge so many mutants; each result is printed to standard error as it comes."""
+    """Test this number of mutants; each result is printed to standard error as soon as it is known."""
     covered = cover(selection)
     copies: SimpleQueue[Copy] = SimpleQueue()
     for index in range(_WORKERS):
@@ -102,8 +108,8 @@ def measure(number: int, seed: int, selection: str) -> list[Result]:
         return list(pool.map(work, islice(choose(seed), number)))
 
 
-def printed(title: str, results: Sequence[Result]) -> str:
-    """Markdown: the share by folder, then the mutants that no test found."""
+def format_results(title: str, results: Sequence[Result]) -> str:
+    """The results as Markdown: the share found in each folder, then the mutants that no test found."""
     folders: dict[str, list[Result]] = defaultdict(list)
     for result in results:
         folders["all"].append(result)
@@ -112,12 +118,12 @@ def printed(title: str, results: Sequence[Result]) -> str:
     for name, those in sorted(folders.items()):
         found = sum(1 for result in those if result.failed)
         lines.append(f"| {name} | {len(those)} | {found} ({100 * found / len(those):.0f} %) |")
-    lines += ["", "| not found | change | tests that run the line |", "|---|---|---|"]
+    lines += ["", "| not found | change | tests that execute the line |", "|---|---|---|"]
     return "\n".join(lines + [str(result) for result in results if not result.failed])
 
 
 def main(number: str, seed: str, selection: str, into: str = "") -> int:
-    """Measure, and print the result as Markdown; with `into` also into that page. Returns the exit status."""
+    """Print the results as Markdown; with `into`, also write them to that page. Returns the exit status."""
     try:
         if into:
             page.check_markers(Path(into))
@@ -125,7 +131,7 @@ def main(number: str, seed: str, selection: str, into: str = "") -> int:
             ["git", "-C", str(CHECKOUT), "describe", "--always", "--dirty"], deadline_seconds=60
         )
         title = f"{time.strftime('%d %B %Y')}, commit {commit.text.strip()}, seed {seed}, tests `{selection}`"
-        text = printed(title, measure(int(number), int(seed), selection))
+        text = format_results(title, measure(int(number), int(seed), selection))
         print(text)
         if into:
             page.put(Path(into), text)

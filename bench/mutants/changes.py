@@ -1,7 +1,7 @@
-"""The changes that mutmut's operators make of a module: one node of its syntax replaced by another.
+"""The changes that mutmut's operators can make in a module: each replaces one node of its syntax tree.
 
-Left out is what no test can or need notice: annotations, decorators, imports, docstrings, what is below
-`if TYPE_CHECKING`, the texts and arguments of `raise`, and a string in another case (most of ours are SQL, or prose).
+Code whose changes no test can or should notice is left out: annotations, decorators, imports, docstrings, blocks below
+`if TYPE_CHECKING`, `raise` statements, and changes of a string's case (most of our strings are SQL or prose).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from libcst import matchers
 from libcst.metadata import MetadataWrapper, PositionProvider
 from mutmut.mutation.mutators import mutation_operators
 
-_LEFT_OUT = (libcst.Annotation, libcst.Decorator, libcst.Import, libcst.ImportFrom, libcst.Raise)
+_NOT_MUTATED = (libcst.Annotation, libcst.Decorator, libcst.Import, libcst.ImportFrom, libcst.Raise)
 _TYPE_CHECKING = matchers.If(test=matchers.Name("TYPE_CHECKING"))
 _STATEMENTS = (libcst.BaseSmallStatement, libcst.BaseCompoundStatement)
 
@@ -23,7 +23,8 @@ _STATEMENTS = (libcst.BaseSmallStatement, libcst.BaseCompoundStatement)
 class Change(NamedTuple):
     """A replaced node: its first line (1-based), mutmut's operator, its code before and after.
 
-    `lines` are those of its statement up to its own: a test runs it if it runs one of them. `code` returns the module.
+    `lines` are those from the start of its statement to the node's end: a test that executes one of them executes the
+    node. `code` returns the changed module.
     """
 
     line: int
@@ -42,7 +43,7 @@ class _Finder(libcst.CSTVisitor):
         self.found: list[Change] = []
 
     def on_visit(self, node: libcst.CSTNode) -> bool:
-        if isinstance(node, _LEFT_OUT) or matchers.matches(node, _TYPE_CHECKING):
+        if isinstance(node, _NOT_MUTATED) or matchers.matches(node, _TYPE_CHECKING):
             return False
         if isinstance(node, _STATEMENTS):
             self._statement_line = self.get_metadata(PositionProvider, node).start.line
@@ -66,7 +67,7 @@ def _replaced(module: libcst.Module, node: libcst.CSTNode, new: libcst.CSTNode) 
 
 
 def changes(code: str) -> list[Change]:
-    """Every change of a module, in the order of its nodes."""
+    """All changes of a module, in the order of its nodes."""
     wrapper = MetadataWrapper(libcst.parse_module(code))
     finder = _Finder(wrapper.module)
     wrapper.visit(finder)

@@ -1,6 +1,6 @@
-"""A plugin of pytest: which test runs which lines, how each ended, and which tests are run, the quickest first.
+"""A pytest plugin: records which test executes which lines and each outcome; selects and orders the tests.
 
-COVERAGE_PROCESS_START starts the coverage of this process, before any of our modules is imported.
+COVERAGE_PROCESS_START starts coverage in this process before any of our modules is imported.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from coverage import Coverage
 
-_ends: dict[str, tuple[str, float]] = {}
+_outcomes: dict[str, tuple[str, float]] = {}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run only the tests that the file MUTANTS_CHOSEN names, in its order."""
+    """Run only the tests listed in the file MUTANTS_CHOSEN, in its order."""
     if "MUTANTS_CHOSEN" in os.environ:
         by_name = {item.nodeid: item for item in items}
         chosen = json.loads(Path(os.environ["MUTANTS_CHOSEN"]).read_text(encoding="utf-8"))
@@ -26,7 +26,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Record the lines of a test, with those of its fixtures, under its node id."""
+    """Record the lines that a test and its fixtures execute under the test's node id."""
     coverage = Coverage.current()
     if coverage:
         coverage.switch_context(item.nodeid)
@@ -38,15 +38,15 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Add up the seconds of a test's parts, and keep the outcome of that which did not pass."""
-    outcome, seconds = _ends.get(report.nodeid, ("passed", 0.0))
-    _ends[report.nodeid] = (outcome if report.passed else report.outcome, seconds + report.duration)
+    """Add up the seconds of a test's phases; the outcome is that of a phase that did not pass, if any."""
+    outcome, seconds = _outcomes.get(report.nodeid, ("passed", 0.0))
+    _outcomes[report.nodeid] = (outcome if report.passed else report.outcome, seconds + report.duration)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write how the tests ended, once for all workers; save the lines, for xdist ends a worker without `atexit`."""
+    """Write the outcomes once for all workers. Save the coverage here: xdist ends a worker without `atexit`."""
     coverage = Coverage.current()
     if coverage:
         coverage.save()
-    if "MUTANTS_ENDS" in os.environ and not hasattr(session.config, "workerinput"):
-        Path(os.environ["MUTANTS_ENDS"]).write_text(json.dumps(_ends), encoding="utf-8")
+    if "MUTANTS_OUTCOMES" in os.environ and not hasattr(session.config, "workerinput"):
+        Path(os.environ["MUTANTS_OUTCOMES"]).write_text(json.dumps(_outcomes), encoding="utf-8")

@@ -1,8 +1,8 @@
-"""`python -m tests.lab.passes stale`: the modules whose key has no recorded pass.
+"""`python -m tests.lab.passes stale` lists the modules whose key has no recorded pass.
 
-Exit status 1 when one is among them that CI runs: those of tests/lab/long take hours, and are run by hand.
+The exit status is 1 if one of them is a module that CI runs. CI does not run those of tests/lab/long, which take hours.
 
-`python -m tests.lab.passes due`: what CI runs, as arguments of pytest: the core, then these, without the long ones.
+`python -m tests.lab.passes due` prints pytest arguments for what CI runs: the core, then the stale modules.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from tests.lab.passes import page
 from tests.lab.passes.keys import CHECKOUT, FOLDER, content_key, modules
 
 CORE = ("test_device_contracts.py", "test_image_storage.py", "test_isolation.py", "test_virtual_machines.py")
-"""What each build runs: real devices, an image's life, isolation, machines."""
+"""What every CI build runs: device contracts, an image's life, isolation, virtual machines."""
 
 
 def is_long(module: str) -> bool:
@@ -22,7 +22,7 @@ def is_long(module: str) -> bool:
 
 
 def main(arguments: list[str]) -> int:
-    """Print what is asked for."""
+    """Print what the argument names; returns the exit status."""
     stale = page.stale({module: content_key(module) for module in modules()})
     if arguments == ["due"]:
         others = [module for module in stale if module not in CORE and not is_long(module)]
@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> int:
     if arguments == ["stale"]:
         print(*stale, sep="\n", end="\n" if stale else "")
         print(
-            f"{len(stale)} of the lab's {len(modules())} modules have no recorded pass of their key",
+            f"{len(stale)} of the lab's {len(modules())} modules have no recorded pass for their current files",
             file=sys.stderr,
         )
         return 0 if all(map(is_long, stale)) else 1

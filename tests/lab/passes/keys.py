@@ -1,9 +1,9 @@
-"""The content key of a lab module: a hash over the files that its result depends on.
+"""The content key of a lab module: a hash of the files that its result depends on.
 
-These are the module, the files that it imports, and what it declares in `SUBJECTS`: paths or patterns of the checkout
-that its machines run or read, each Python file of them again with its imports. A file of tests/lab that is imported
-may declare subjects too; those of conftest.py belong to every module. A command of `rocks` that a file of tests/lab or
-lab/machines names (`site.done("start", "host", "vm", …)`, or "start host vm …") is imported by it, for this purpose.
+These are the module, its imports, and what it declares in `SUBJECTS`: paths or patterns of files in the checkout that
+its machines execute or read. Imports are followed from each Python file. A helper in tests/lab may declare subjects
+too; those of conftest.py apply to every module. A `rocks` command that a file of tests/lab or lab/machines names
+(`site.done("start", "host", "vm", …)`, or "start host vm …") counts as an import.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ CHECKOUT = Path(__file__).absolute().parents[3]
 FOLDER = CHECKOUT / "tests" / "lab"
 COMMON = FOLDER / "conftest.py"
 _COMMANDS = CHECKOUT / "src" / "rocks" / "commands"
-_NAMING_COMMANDS = (FOLDER, CHECKOUT / "lab" / "machines")
+_FOLDERS_NAMING_COMMANDS = (FOLDER, CHECKOUT / "lab" / "machines")
 _ROOTS = {
     "rocks": CHECKOUT / "src",
     "nucleus": CHECKOUT / "src",
@@ -27,7 +27,7 @@ _ROOTS = {
     "lab": CHECKOUT,
     "tests": CHECKOUT,
 }
-"""Top package → the folder that has it."""
+"""Top-level package → the folder that contains it."""
 
 
 def modules() -> list[str]:
@@ -37,13 +37,13 @@ def modules() -> list[str]:
 
 
 def content_key(module: str) -> str:
-    """The module's key: equal on every machine for equal files."""
+    """The module's key; the same files give the same key on every machine."""
     return key_of(*((str(path.relative_to(CHECKOUT)), path.read_bytes()) for path in files_of(module)))
 
 
 def files_of(module: str) -> list[Path]:
     """The files that the result of the module depends on, sorted."""
-    # not what conftest.py imports: each module imports the kind of site that it uses
+    # without the imports of conftest.py: each module imports the kind of site that it uses
     found = {COMMON}
     open_files = [FOLDER / module, *_subject_files(COMMON)]
     while open_files:
@@ -63,7 +63,7 @@ def subjects_of(path: Path) -> tuple[str, ...] | None:
 
 
 def files_of_subject(subject: str) -> list[Path]:
-    """The files of a path or pattern, and in its folders; no byte code, and no fakes, which no machine has."""
+    """The files that match a path or pattern, with all files below matching folders; no bytecode, and no fakes."""
     places = list(CHECKOUT.glob(subject))
     found = [path for place in places for path in (place.rglob("*") if place.is_dir() else [place])]
     return [path for path in found if path.is_file() and not any(map(_is_left_out, path.parts))]
@@ -88,9 +88,9 @@ def _needed_by(path: Path) -> Iterator[Path]:
 def _imported_by(path: Path, content: bytes) -> tuple[Path, ...]:
     nodes = list(ast.walk(_syntax(path, content)))
     names = [name for node in nodes for name in _names_of_import(node)]
-    found = [file for name in names for file in _files_of_name(name)]
-    if any(folder in path.parents for folder in _NAMING_COMMANDS):
-        found += [file for node in nodes for file in _files_of_command(_first_texts(node) or _words(node))]
+    found = [file for name in names for file in _files_of_module(name)]
+    if any(folder in path.parents for folder in _FOLDERS_NAMING_COMMANDS):
+        found += [file for node in nodes for file in _files_of_command(_first_strings(node) or _words(node))]
     return (*found, *(init for parent in path.parents if (init := parent / "__init__.py").is_file()))
 
 
@@ -102,12 +102,12 @@ def _syntax(path: Path, content: bytes) -> ast.Module:
 def _names_of_import(node: ast.AST) -> list[str]:
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
-    if isinstance(node, ast.ImportFrom) and node.module:  # ruff allows no relative ones
+    if isinstance(node, ast.ImportFrom) and node.module:  # ruff forbids relative imports
         return [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
     return []
 
 
-def _files_of_name(name: str) -> list[Path]:
+def _files_of_module(name: str) -> list[Path]:
     top, *rest = name.split(".")
     if top not in _ROOTS:
         return []
@@ -115,8 +115,8 @@ def _files_of_name(name: str) -> list[Path]:
     return [path for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()]
 
 
-def _first_texts(node: ast.AST) -> list[str]:
-    """The texts with which the arguments of a call, or a tuple or list, begin; other things before them are ignored."""
+def _first_strings(node: ast.AST) -> list[str]:
+    """The first consecutive strings among a call's arguments or the elements of a tuple or list."""
     if isinstance(node, ast.Call):
         elements: Iterable[ast.expr] = node.args
     elif isinstance(node, ast.Tuple | ast.List):
@@ -143,6 +143,6 @@ def _files_of_command(texts: list[str]) -> list[Path]:
         if not text.isidentifier() or not (folder / text).is_dir():
             break
         folder /= text
-    if len(folder.relative_to(_COMMANDS).parts) < 2:  # a verb alone is part of something else
+    if len(folder.relative_to(_COMMANDS).parts) < 2:  # a verb alone is no command
         return []
     return [path for path in folder.iterdir() if path.is_file()]

@@ -23,7 +23,7 @@ pass here. A `+` after the commit: files of the key had uncommitted changes.
 
 
 class Pass(NamedTuple):
-    """A run of a whole module without a failure."""
+    """A complete run of a module without a failure."""
 
     key: str
     commit: str

@@ -1,4 +1,4 @@
-"""How much of this machine's processors is used, by the kernel's counters; what others run on it counts too."""
+"""Processor utilization of this machine, from the kernel's counters; it includes all processes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _COUNTERS = Path("/proc/stat")
 
 
 class Ticks(NamedTuple):
-    """What the counters of all processors together say, in ticks since the machine was started."""
+    """The sum of all processors' counters, in ticks since boot."""
 
     busy: int
     all: int
 
 
 def read_ticks(counters: Path = _COUNTERS) -> Ticks:
-    """What they say now. Time that a host of this machine gave to others counts as not used (proc_stat(5): steal)."""
+    """The current counters. Time stolen by a hypervisor counts as not used (proc_stat(5): steal)."""
     first = counters.read_text(encoding="ascii").splitlines()[0]
     user, nice, system, idle, waiting, irq, soft_irq, steal = map(int, first.split()[1:9])
     busy = user + nice + system + irq + soft_irq
@@ -25,7 +25,7 @@ def read_ticks(counters: Path = _COUNTERS) -> Ticks:
 
 
 def share(begin: Ticks, end: Ticks) -> float:
-    """The part of the processors' time that was used between two readings, from 0 to 1."""
+    """The processor utilization between two readings, from 0 to 1."""
     return (end.busy - begin.busy) / max(1, end.all - begin.all)
 
 

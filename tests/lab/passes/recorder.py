@@ -1,4 +1,4 @@
-"""What pytest does with the lab's modules besides running them: it records passes, and the processors' use."""
+"""A pytest plugin for the lab's modules: it records passes, and prints the processor utilization."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tests.lab.passes.processors import Ticks, line, read_ticks, share
 _GIT = ("git", "-C", str(CHECKOUT), "-c", f"safe.directory={CHECKOUT}")
 """The tests of the lab run as root; the checkout may belong to another user."""
 
-_SECONDS = 60.0
+_GIT_DEADLINE_SECONDS = 60.0
 
 
-class _Run:
-    """A module while it runs: its outcomes so far."""
+class _ModuleRun:
+    """The run of a module, with the outcomes so far."""
 
     def __init__(self, key: str) -> None:
         self.key, self.began, self.ticks = key, time.monotonic(), read_ticks()
@@ -37,34 +37,34 @@ class _Run:
 
 
 class Recorder:
-    """Hooks of pytest: one row of docs/lab-passes.md for each module that ran whole and did not fail."""
+    """Pytest hooks: write a row of docs/lab-passes.md for each module that ran completely and did not fail."""
 
     def __init__(self, config: pytest.Config, passes: Path = page.PAGE, folder: Path = FOLDER) -> None:
         self._passes, self._folder = passes, folder
         self._partial = {_module(str(name), folder) for name in config.args if "::" in str(name)}
         self._cases: Counter[str] = Counter()
-        self._runs: dict[str, _Run] = {}
+        self._runs: dict[str, _ModuleRun] = {}
         self._lines: list[str] = []
         self._first: tuple[float, Ticks] | None = None
 
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
-        """A module of which tests are left out does not run whole."""
+        """A module with deselected tests does not run completely."""
         self._partial |= {_module(item.nodeid, self._folder) for item in items}
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Count what each module has."""
+        """Count each module's tests."""
         self._cases.update(_module(item.nodeid, self._folder) for item in session.items)
         del self._cases[""]
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        """The first test of a module: its files are read as they are now."""
+        """At the first test of a module, compute its key from the current files."""
         module = _module(nodeid, self._folder)
         if module and module not in self._runs:
-            self._runs[module] = _Run(content_key(module))
+            self._runs[module] = _ModuleRun(content_key(module))
             self._first = self._first or (self._runs[module].began, self._runs[module].ticks)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Each phase of each test; a failure removes the pass."""
+        """Collect the outcome of each phase of a test; a failure removes the recorded pass."""
         module = _module(report.nodeid, self._folder)
         if run := self._runs.get(module):
             run.add(report)
@@ -72,24 +72,24 @@ class Recorder:
                 page.remove(module, run.key, self._passes)
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
-        """The last test of a module: the row, and the processors' use."""
+        """After the last test of a module, record the result and print the processor utilization."""
         module = _module(nodeid, self._folder)
         run = self._runs.get(module)
         if run and len(run.outcomes) == self._cases[module]:
             self._lines.append(line(module, time.monotonic() - run.began, share(run.ticks, read_ticks())))
             print(f"\n{self._lines[-1]}", flush=True)
-            self._conclude(module, run)
+            self._record_result(module, run)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """The table of the processors' use."""
+        """Print the table of processor utilization."""
         if self._first:
             began, ticks = self._first
-            terminalreporter.section("seconds and processors of each module of the lab")
-            whole = line("together", time.monotonic() - began, share(ticks, read_ticks()))
+            terminalreporter.section("seconds and processor utilization of each lab module")
+            whole = line("total", time.monotonic() - began, share(ticks, read_ticks()))
             for row in (*self._lines, whole):
                 terminalreporter.write_line(row)
 
-    def _conclude(self, module: str, run: _Run) -> None:
+    def _record_result(self, module: str, run: _ModuleRun) -> None:
         outcomes = Counter(run.outcomes.values())
         is_pass = outcomes["passed"] and not outcomes["failed"] and module not in self._partial
         if is_pass and run.key == content_key(module):
@@ -102,15 +102,17 @@ class Recorder:
 
 
 def _module(node_id: str, folder: Path) -> str:
-    """The module of a test, relative to the lab's folder; '' when it is elsewhere."""
+    """The module of a test, relative to the lab's folder; '' for a test outside it."""
     path = CHECKOUT / node_id.partition("::")[0]
     return str(path.relative_to(folder)) if folder in path.parents else ""
 
 
 def _commit(module: str) -> str:
-    """The commit of the checkout, with `+` when files of the module's key differ from it; `none` without one."""
-    found = run([*_GIT, "rev-parse", "--short=8", "HEAD"], deadline_seconds=_SECONDS)
+    """The current commit, followed by `+` if files of the module's key have uncommitted changes; `none` without Git."""
+    found = run([*_GIT, "rev-parse", "--short=8", "HEAD"], deadline_seconds=_GIT_DEADLINE_SECONDS)
     if found.exit_status != 0:
         return "none"
     changed = [*_GIT, "status", "--porcelain", "--", *map(str, files_of(module))]
-    return found.text.strip() + ("+" if run_checked(changed, deadline_seconds=_SECONDS).output else "")
+    return found.text.strip() + (
+        "+" if run_checked(changed, deadline_seconds=_GIT_DEADLINE_SECONDS).output else ""
+    )

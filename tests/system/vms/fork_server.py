@@ -1,11 +1,11 @@
-"""A fork server: a program of a machine is imported once, and each of its runs is a fork of that process.
+"""A fork server: it imports a program once, and runs it in a fork of that process for each request.
 
     python3 fork_server.py agent|rocks SOCKET
 
-serves the host agent, or `rocks` with its transactions watched, at a Unix socket. A request is one message: marshalled
-(arguments, environment), and standard input, output and error as descriptors. The reply is the wait status. A run is a
-process with a session of its own; it is killed when its client closes the connection. The host agent's client is
-AGENT_CLIENT (PLACE stands for the socket), which starts in a few milliseconds in the place of the installed program.
+serves the host agent, or `rocks` with its transactions watched, on a Unix socket. A request is one message: marshalled
+(arguments, environment), with standard input, output and error as file descriptors. The reply is the wait status. Each
+run is a process in its own session, which is killed when its client closes the connection. AGENT_CLIENT is the host
+agent's client (PLACE stands for the socket); it replaces the installed program and starts in a few milliseconds.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from typing import NoReturn
 Main = Callable[[Sequence[str]], int]
 
 AGENT_ARCHIVE = "/opt/rocks/lib/rocks-agent.pyz"
-# The modes that tests look for and kill as processes stay the installed program.
+# Other modes start the installed program, because tests look for its processes and kill them.
 AGENT_CLIENT = """\
 #!/usr/bin/python3 -IS
 import _socket, marshal, os, sys
@@ -47,14 +47,14 @@ if status < 0:
     os.kill(os.getpid(), -status)
 os._exit(status)
 """
-_LONGEST_REQUEST = 1 << 18
+_MAX_REQUEST_BYTES = 1 << 18
 _ROCKS_PACKAGES = ("cli", "commands._framework", "actions", "hosts", "database", "cluster", "wire", "render")
 
 
 def request(
     place: Path, arguments: Sequence[str], environment: Mapping[str, str], streams: Sequence[int]
 ) -> socket.socket:
-    """Have the server at `place` run the program with three streams; returns a socket to be given to `exit_status`."""
+    """Have the server at `place` run the program with three streams; returns a socket for `exit_status`."""
     server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     server.connect(str(place))
     socket.send_fds(server, [marshal.dumps((list(arguments), dict(environment)))], streams)
@@ -62,7 +62,7 @@ def request(
 
 
 def exit_status(server: socket.socket) -> int:
-    """Wait for the end of a run; its exit status, negative for its signal. OSError when the server ends."""
+    """Wait for the end of a run; returns its exit status, or minus its signal. OSError when the server ends."""
     reply = server.recv(16)
     if not reply:
         raise ConnectionResetError("the fork server has ended")
@@ -70,11 +70,11 @@ def exit_status(server: socket.socket) -> int:
 
 
 def serve(place: str, main: Main) -> NoReturn:
-    """Run `main` in a process of its own for each request at the socket `place`, which this makes."""
+    """Create the socket `place`, and run `main` in a new process for each request."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     listener.bind(f"{place}.new")
     listener.listen(64)
-    Path(f"{place}.new").rename(place)  # where it is there, it answers
+    Path(f"{place}.new").rename(place)  # once the socket exists, it accepts connections
     while True:
         client = listener.accept()[0]
         _reap()
@@ -91,8 +91,8 @@ def _reap() -> None:
 
 
 def _answer(client: socket.socket, main: Main) -> NoReturn:
-    """Start the run that the client requests, and report how it ended."""
-    message, streams, _, _ = socket.recv_fds(client, _LONGEST_REQUEST, 3)
+    """Start the run that the client requests, and send its wait status."""
+    message, streams, _, _ = socket.recv_fds(client, _MAX_REQUEST_BYTES, 3)
     process = os.fork()
     if process == 0:
         os.setsid()
@@ -100,7 +100,7 @@ def _answer(client: socket.socket, main: Main) -> NoReturn:
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
             os.close(stream)
-        sys.stdin, sys.stdout = open(0), open(1, "w")  # noqa: PTH123, SIM115 - descriptors of the process
+        sys.stdin, sys.stdout = open(0), open(1, "w")  # noqa: PTH123, SIM115 - file descriptors of the process
         sys.stderr = open(2, "w", buffering=1, errors="backslashreplace")  # noqa: PTH123, SIM115
         arguments, environment = marshal.loads(message)
         os.environ.clear()
@@ -109,7 +109,7 @@ def _answer(client: socket.socket, main: Main) -> NoReturn:
     for stream in streams:
         os.close(stream)
     end = os.pidfd_open(process)
-    if end not in select.select([end, client.fileno()], [], [])[0]:  # the client has gone
+    if end not in select.select([end, client.fileno()], [], [])[0]:  # the client closed the connection
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process, signal.SIGKILL)
     status = os.waitpid(process, 0)[1]
@@ -119,7 +119,7 @@ def _answer(client: socket.socket, main: Main) -> NoReturn:
 
 
 def _run(main: Main, arguments: Sequence[str]) -> NoReturn:
-    """Be the program: the process ends as Python would end it."""
+    """Run the program, and end the process as Python would."""
     status = 1
     try:
         status = main(arguments)
@@ -145,7 +145,7 @@ def _agent() -> Main:
 
 
 def _rocks() -> Main:
-    """`rocks`, except its commands: their packages depend on the trees of the site at the time of a run."""
+    """`rocks`, without its commands: their packages depend on the site's trees at the time of a run."""
     checkout = Path(__file__).resolve().parents[3]
     sys.path[0] = str(checkout / "src")
     sys.path += [os.environ["ROCKS_SITE_PACKAGES"], str(checkout)]
@@ -172,5 +172,5 @@ def _import_all(package: str) -> None:
 if __name__ == "__main__":
     program = {"agent": _agent, "rocks": _rocks}[sys.argv[1]]()
     gc.collect()
-    gc.freeze()  # a collection in a run shall not copy what all share
+    gc.freeze()  # garbage collection in a run must not copy shared memory pages
     serve(sys.argv[2], program)

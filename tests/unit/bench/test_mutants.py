@@ -74,7 +74,7 @@ def test_the_page_lists_what_was_not_found() -> None:
     change = changes("a = b | 1\n")[0]
     results = [mutants.Result("src/rocks/wire/a.py", change, 2, "FAILED t.py::a")]
     results += [mutants.Result("src/rocks/wire/b.py", change, 0, "")]
-    text = mutants.printed("Today", results)
+    text = mutants.format_results("Today", results)
     assert "| rocks/wire | 2 | 1 (50 %) |" in text
     assert "| rocks/wire/b.py 1 | assignment: `a = b ¦ 1` → `a = None` | 0 |" in text
     assert "rocks/wire/a.py" not in text
