@@ -1,4 +1,4 @@
-"""The site of `site.py` as a fixture. Nothing here starts a program; the database is a real MariaDB."""
+"""A site with hosts in memory and a real MariaDB. Nothing here starts another program."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["rocks", "silent_hosts", "site", "vm_site"]
 
 @pytest.fixture
 def machines(vm_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MachineSite:
-    """The site without a virtual machine; its hosts have no KVM."""
+    """The site without virtual machines; its hosts have no KVM."""
     monkeypatch.setattr(vm_locks, "WAIT_SECONDS", 0.0)
     monkeypatch.setattr(accelerator, "_DEVICE", tmp_path / "absent")
     made = MachineSite(vm_site, tmp_path / "hosts")

@@ -1,7 +1,7 @@
-"""Hosts in this process: the real agent on devices in memory and files of the test, behind the real sessions.
+"""Hosts in this process: the real agent on devices in memory and on the test's files, behind the real sessions.
 
-The devices are the fakes of `rocks.devices`, on which the contract tests run the same cases as on the real ones. A
-request passes all that it passes on a real site but SSH: `Fleet`, `Session`, the wire, and the agent's handlers.
+The devices are the fakes of `rocks.devices`; the contract tests run the same cases on them and on the real devices. A
+request takes the same path as on a real site, without SSH: `Fleet`, `Session`, the wire, and the agent's handlers.
 """
 
 from __future__ import annotations
@@ -29,88 +29,88 @@ from rocks.hosts.connection import CommandOutput, DownError
 from rocks.wire.agent import BaseImage, LinkSpec, OperationOutcome, PerformRequest, StartDomain
 
 
-class Died(BaseException):
-    """A process ends here, as by SIGKILL. Not an Exception: no handler of the program continues after it."""
+class DiedError(BaseException):
+    """The process ends here, as if by SIGKILL. Not an Exception, so that no handler of the program catches it."""
 
 
-class Steps:
-    """Counts the effects of a process. At effect `last` it dies, with that one undone; None: never."""
+class EffectCounter:
+    """Counts the effects of a process. The process dies before the effect that follows `limit` effects; None: never."""
 
     def __init__(self) -> None:
         self.count = 0
-        self.last: int | None = None
+        self.limit: int | None = None
         self.is_dead = False
 
-    def take(self) -> None:
-        """Before each effect."""
-        if self.is_dead or (self.last is not None and self.count >= self.last):
+    def count_one(self) -> None:
+        """Called before each effect. DiedError when the process dies here, or has died."""
+        if self.is_dead or (self.limit is not None and self.count >= self.limit):
             self.is_dead = True
-            raise Died
+            raise DiedError
         self.count += 1
 
-    def restart(self, last: int | None = None) -> None:
-        """Another process."""
-        self.count, self.last, self.is_dead = 0, last, False
+    def restart(self, limit: int | None = None) -> None:
+        """Begin a new process."""
+        self.count, self.limit, self.is_dead = 0, limit, False
 
 
-class SteppedDomains(FakeDomains):
-    """Domains whose changes are steps."""
+class CountedDomains(FakeDomains):
+    """Domains whose changes are counted."""
 
-    def __init__(self, steps: Steps) -> None:
+    def __init__(self, effects: EffectCounter) -> None:
         super().__init__()
-        self.steps = steps
+        self.effects = effects
         self.calls: list[str] = []
-        """The changes that libvirt was asked for."""
+        """The changes that were requested from libvirt."""
 
     @contextmanager
     def _step(self, step: str) -> Iterator[None]:
-        self.steps.take()
+        self.effects.count_one()
         with super()._step(step):
             self.calls.append(step)
             yield
 
 
-class SteppedLinks(FakeLinks):
-    """Network devices whose changes are steps."""
+class CountedLinks(FakeLinks):
+    """Network devices whose changes are counted."""
 
-    def __init__(self, steps: Steps) -> None:
+    def __init__(self, effects: EffectCounter) -> None:
         super().__init__()
-        self.steps = steps
+        self.effects = effects
 
     def ensure(self, spec: LinkSpec) -> Change:
         """As `FakeLinks.ensure`."""
-        self.steps.take()
+        self.effects.count_one()
         return super().ensure(spec)
 
     def remove_if_unused(self, spec: LinkSpec) -> Change:
         """As `FakeLinks.remove_if_unused`."""
-        self.steps.take()
+        self.effects.count_one()
         return super().remove_if_unused(spec)
 
 
 class FakeHost:
-    """A host: its devices outlive its agents; `steps` are the effects of the agent."""
+    """A host. Its devices outlive its agents; `effects` counts the agent's effects."""
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name, self.folder = name, folder
         self.images = folder / "images"
         self.images.mkdir(parents=True)
         self.state = folder / "state"
-        self.steps = Steps()
-        self.domains = SteppedDomains(self.steps)
-        self.links = SteppedLinks(self.steps)
+        self.effects = EffectCounter()
+        self.domains = CountedDomains(self.effects)
+        self.links = CountedLinks(self.effects)
         self.filters = FakeFilters()
         self.vfs = FakeVfs()
         self.is_silent = self.has_died = False
         self.agent_error = ""
-        """With which libvirt cannot be opened."""
+        """The error with which opening libvirt fails; '' for none."""
         self.commands: list[str] = []
-        """The command lines that were run here."""
+        """The command lines that were run on this host."""
 
     def agent(self) -> Host:
-        """A new agent; the one that has died is gone."""
-        if self.steps.is_dead:
-            self.steps.restart()
+        """A new agent; it replaces one that has died."""
+        if self.effects.is_dead:
+            self.effects.restart()
             self.has_died = True
         return Host(
             self.state,
@@ -126,18 +126,18 @@ class FakeHost:
         return self.domains
 
     def perform_start(self, name: str, token: int, xml: str) -> OperationOutcome:
-        """What the agent makes of a request that was sent earlier."""
+        """Have the agent perform a delayed start request; returns the outcome."""
         (outcome,) = perform(self.agent(), PerformRequest((StartDomain(name, token, xml),))).outcomes
         return outcome
 
     def check_answers(self) -> None:
-        """DownError when it is silent."""
+        """DownError when the host does not answer."""
         if self.is_silent:
             raise DownError(f"cannot reach host {self.name} at 127.0.0.1 port 22: Connection refused")
 
 
 class HostConnection:
-    """As `SshConnection`."""
+    """A connection to the host, in the place of `SshConnection`."""
 
     def __init__(self, host: FakeHost) -> None:
         self._host = host
@@ -148,7 +148,7 @@ class HostConnection:
         return AgentLine(self._host.name, AgentStream(self._host))
 
     def run(self, command: str, timeout_seconds: float | None) -> CommandOutput:
-        """As `Connection.run`: only noted."""
+        """As `Connection.run`: the command is only recorded."""
         self._host.check_answers()
         self._host.commands.append(command)
         return CommandOutput(0, b"", b"")
@@ -166,28 +166,28 @@ class AgentStream:
         self._reply = b""
 
     def send(self, data: bytes, deadline: Deadline) -> None:
-        """Have it answer the request."""
+        """Have the agent answer the request."""
         self._host.check_answers()
         try:
             self._reply, _ = reply_to(self._agent, data)
-        except Died:
+        except DiedError:
             self._reply = b""
 
     def receive(self, deadline: Deadline) -> bytes:
-        """Its reply; none when it has died."""
+        """The agent's reply; empty when it has died."""
         reply, self._reply = self._reply, b""
         return reply
 
     def exit_information(self) -> tuple[int | None, bytes]:
-        """Nothing is known of it."""
+        """No exit information."""
         return None, b""
 
     def close(self) -> None:
-        """Nothing of it stays."""
+        """There is nothing to close."""
 
 
 class AgentProgram:
-    """A mode of the agent with streams of bytes, as `PipeStream`; it runs in a thread."""
+    """An agent in a mode with byte streams, in the place of `PipeStream`; it runs in a thread."""
 
     def __init__(self, host: FakeHost, mode: Sequence[str]) -> None:
         host.check_answers()
@@ -254,14 +254,14 @@ class AgentProgram:
             status = 0
         except RocksError as error:
             status, self._error = error.exit_status, f"{error}\n"
-        except Died:
+        except DiedError:
             status = -9
         finally:
             self._status = status
             self._output.put(b"")
 
     def _perform(self, agent: Host, mode: str, names: list[str]) -> None:
-        """As `rocks.agent.main`."""
+        """Dispatch as `rocks.agent.main` does."""
         if mode == "receive-image":
             receive_base(BaseImage(names[0], names[1], int(names[2]), 0), self._read)
         elif mode == "send-disk":
@@ -274,4 +274,4 @@ class AgentProgram:
                 agent, disk, self._read, lambda line: self._output.put(f"{line}\n".encode())
             )
         else:
-            raise AssertionError(f"no host here has the mode {mode}")
+            raise AssertionError(f"these hosts have no agent mode {mode}")

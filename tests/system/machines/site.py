@@ -1,4 +1,4 @@
-"""A site of the frontend `head` and the VM containers `vmc-0-0` and `vmc-0-1`, whose hosts are in this process."""
+"""A site with the frontend `head` and the VM containers `vmc-0-0` and `vmc-0-1`, all in this process."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from rocks.hosts import disk_moves, image_streams
 from rocks.hosts.fleet import Fleet
 from rocks.hosts.settings import FleetSettings, HostAddress
 from tests.system.commands.conftest import Ended, Site
-from tests.system.machines.hosts import AgentProgram, Died, FakeHost, HostConnection, Steps
+from tests.system.machines.hosts import AgentProgram, DiedError, EffectCounter, FakeHost, HostConnection
 
 HEAD, OLD, NEW = "head", "vmc-0-0", "vmc-0-1"
-_MAX_STEPS = 60
+_MAX_EFFECTS = 60
 
 
 class MachineSite:
-    """Commands and what they leave: in the database, and on the hosts. `steps` are the effects of the frontend."""
+    """Runs commands, and reads their results from database and hosts. `effects` counts the frontend's effects."""
 
     def __init__(self, site: Site, folder: Path) -> None:
         self.site = site
         self.hosts = {name: FakeHost(name, folder / name) for name in (HEAD, OLD, NEW)}
-        self.steps = Steps()
+        self.effects = EffectCounter()
         self._open: list[Database] = []
         for host in self.hosts.values():
             for device in ("eth0", "eth1"):
@@ -36,29 +36,29 @@ class MachineSite:
     # use
 
     def rocks(self, line: str) -> Ended:
-        """Run `rocks LINE`; words as a shell parts them."""
+        """Run `rocks LINE`; the line is split as by a shell."""
         return self.site.rocks(*shlex.split(line))
 
     def run(self, line: str) -> str:
-        """A command that must succeed, with or without warnings; returns all that it printed."""
+        """Run a command that must succeed, with or without warnings; returns everything that it printed."""
         ended = self.rocks(line)
         assert ended.status == 0, f"rocks {line}: {ended}"
         return ended.out + ended.err
 
     def refused(self, line: str, status: int = 1) -> str:
-        """A command that must be refused in words; returns them."""
+        """Run a command that must fail with an error message; returns the message."""
         ended = self.rocks(line)
         assert ended.status == status, f"rocks {line}: {ended}"
         assert "Error: " in ended.err and "please report" not in ended.err, f"rocks {line}: {ended}"
         return ended.err
 
     def add(self, name: str, host: str = OLD, more: str = "") -> str:
-        """A machine of 64 MB and 1 GB on a host; returns its name."""
+        """Add a machine with 64 MB of memory and a disk of 1 GB on a host; returns its name."""
         self.run(f"add host vm {host} membership=compute name={name} mem=64 disksize=1 {more}")
         return name
 
     def started(self, name: str, host: str = OLD, more: str = "") -> str:
-        """As `add`; it runs."""
+        """Add a machine and start it."""
         self.add(name, host, more)
         self.run(f"start host vm {name}")
         return name
@@ -66,7 +66,7 @@ class MachineSite:
     # state
 
     def sql(self, statement: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """Rows of the database as it is now."""
+        """Rows from the current state of the database."""
         self.site.database.rollback()
         return self.site.database.rows(statement, values)
 
@@ -77,7 +77,7 @@ class MachineSite:
         return token, state, host
 
     def place(self, name: str) -> str:
-        """The physical host of a machine."""
+        """The recorded physical host of a machine."""
         ((host,),) = self.sql(
             "SELECT p.Name FROM vm_nodes v JOIN nodes n ON n.ID = v.Node JOIN nodes p ON p.ID = v.PhysNode"
             " WHERE n.Name = %s",
@@ -93,7 +93,7 @@ class MachineSite:
         return str(uuid)
 
     def state(self, host: str, name: str) -> str | None:
-        """What libvirt of the host has for a domain; None without one."""
+        """The state of a domain in the host's libvirt; None without a domain."""
         fact = self.hosts[host].domains.find(name)
         return None if fact is None else fact.state
 
@@ -102,11 +102,11 @@ class MachineSite:
         return [host for host in self.hosts if self.state(host, name) not in (None, "shutoff")]
 
     def image(self, name: str, host: str = OLD) -> Path:
-        """A file in the image directory of a host."""
+        """The path of a file in a host's image directory."""
         return self.hosts[host].images / name
 
     def files(self, host: str) -> list[str]:
-        """The names in the image directory of a host."""
+        """The file names in a host's image directory."""
         return sorted(path.name for path in self.hosts[host].images.iterdir())
 
     def write(self, name: str, data: bytes, host: str = OLD) -> None:
@@ -120,47 +120,47 @@ class MachineSite:
             return file.read(count)
 
     def links(self, host: str) -> list[str]:
-        """The network devices of a host that were made for guests."""
+        """The network devices that a host created for guests."""
         return sorted(set(self.hosts[host].links.links) - {"eth0", "eth1"})
 
     def vanish(self, name: str) -> None:
-        """The host does not answer; its guests run on."""
+        """The host stops answering; its guests continue to run."""
         self.hosts[name].is_silent = True
 
     def revive(self) -> None:
-        """All hosts answer."""
+        """All hosts answer again."""
         for host in self.hosts.values():
             host.is_silent = False
 
     # deaths
 
     def deaths(self, line: str, host: str | None = None) -> Iterator[int]:
-        """Run the command again and again: it dies at its first effect, at its second, and so on to its end.
+        """Run the command repeatedly: it dies at its first effect, at its second, and so on, until it completes.
 
-        With a `host`, its agent dies instead, and the command goes on.
+        With a `host`, that host's agent dies instead, and the command continues.
         """
-        steps = self.steps if host is None else self.hosts[host].steps
-        for last in range(_MAX_STEPS):
-            if not self._dies(line, steps, last):
-                assert last > 0, f"rocks {line} has no effect that could fail"
+        effects = self.effects if host is None else self.hosts[host].effects
+        for limit in range(_MAX_EFFECTS):
+            if not self._dies(line, effects, limit):
+                assert limit > 0, f"rocks {line} has no effect that could fail"
                 return
-            yield last
-        raise AssertionError(f"rocks {line} has more than {_MAX_STEPS} effects")
+            yield limit
+        raise AssertionError(f"rocks {line} has more than {_MAX_EFFECTS} effects")
 
-    def _dies(self, line: str, steps: Steps, last: int) -> bool:
+    def _dies(self, line: str, effects: EffectCounter, limit: int) -> bool:
         for host in self.hosts.values():
             host.has_died = False
-        steps.restart(last)
-        with contextlib.suppress(Died):
+        effects.restart(limit)
+        with contextlib.suppress(DiedError):
             self.rocks(line)
-        has_died = steps.is_dead or any(host.has_died for host in self.hosts.values())
-        steps.restart()
+        has_died = effects.is_dead or any(host.has_died for host in self.hosts.values())
+        effects.restart()
         self._open.clear()
         return has_died
 
     def install(self, replace: Callable[[object, str, object], None]) -> None:
-        """Put the hosts behind the fleet, by a monkeypatch's `setattr`; count what the frontend does as steps."""
-        ask_each, opened, steps = Fleet.ask_each, main._open_database, self.steps
+        """Connect the fleet to these hosts, by a monkeypatch's `setattr`, and count the frontend's effects."""
+        ask_each, opened, effects = Fleet.ask_each, main._open_database, self.effects
         run, commit, roll_back = Database._run, Database.commit, Database.rollback
 
         def connect(fleet: Fleet, address: HostAddress, settings: FleetSettings) -> HostConnection:
@@ -168,30 +168,30 @@ class MachineSite:
 
         def asked(fleet: Fleet, requests: Mapping[str, Any], limit_seconds: float | None = None) -> Any:
             if requests:
-                steps.take()
+                effects.count_one()
             for answer in ask_each(fleet, requests, limit_seconds):
-                steps.take()
+                effects.count_one()
                 yield answer
 
-        def check_lives(database: Database) -> None:
-            if database in self._open and steps.is_dead:
-                raise Died
+        def check_alive(database: Database) -> None:
+            if database in self._open and effects.is_dead:
+                raise DiedError
 
         def run_statement(database: Database, sql: str, values: Sequence[Any] = ()) -> Any:
-            check_lives(database)
+            check_alive(database)
             return run(database, sql, values)
 
         def rolled_back(database: Database) -> None:
-            check_lives(database)
+            check_alive(database)
             roll_back(database)
 
         def committed(database: Database) -> None:
             if database in self._open and database.has_changes:
-                steps.take()
+                effects.count_one()
             commit(database)
 
         def started(host: HostAddress, settings: FleetSettings, mode: Sequence[str]) -> AgentProgram:
-            steps.take()
+            effects.count_one()
             return AgentProgram(self.hosts[host.name], mode)
 
         replace(Fleet, "_connect", connect)

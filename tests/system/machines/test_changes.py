@@ -1,4 +1,4 @@
-"""Machines that change while they run, and their records: CPUs, memory, disks and interfaces."""
+"""Changes of machines that run, and of their records: CPUs, memory, disks and interfaces."""
 
 from __future__ import annotations
 
@@ -138,12 +138,12 @@ def test_records_stay_when_the_host_is_silent(running: MachineSite) -> None:
     assert "g.vdb" in xml(running)
 
 
-@pytest.mark.parametrize("who", [None, OLD])
-def test_an_attach_that_dies_at_any_effect_is_completed(running: MachineSite, who: str | None) -> None:
-    """Meanwhile no other machine gets the disk that the guest has."""
+@pytest.mark.parametrize("dying_host", [None, OLD])
+def test_an_attach_that_dies_at_any_effect_is_completed(running: MachineSite, dying_host: str | None) -> None:
+    """Until then, no other machine gets the disk that the guest has."""
     running.add("other", OLD, f"disk={second(running).replace('vdb,virtio', 'vda,virtio')}")
     add = f"add host vm disk g disk={second(running)} disksize=1"
-    for _ in running.deaths(add, who):
+    for _ in running.deaths(add, dying_host):
         if "g.vdb" in xml(running):
             assert "is in use by g" in running.refused("start host vm other")
         running.run(add)
@@ -154,11 +154,11 @@ def test_an_attach_that_dies_at_any_effect_is_completed(running: MachineSite, wh
     assert leased(running) == ["g.vda", "g.vdb"]
 
 
-@pytest.mark.parametrize("who", [None, OLD])
-def test_a_detach_that_dies_at_any_effect_is_completed(running: MachineSite, who: str | None) -> None:
+@pytest.mark.parametrize("dying_host", [None, OLD])
+def test_a_detach_that_dies_at_any_effect_is_completed(running: MachineSite, dying_host: str | None) -> None:
     add = f"add host vm disk g disk={second(running)} disksize=1"
     running.run(add)
-    for _ in running.deaths("remove host vm disk g vdb", who):
+    for _ in running.deaths("remove host vm disk g vdb", dying_host):
         ended = running.rocks("remove host vm disk g vdb")
         assert ended.status == 0 or "its disks are: vda" in ended.err, ended
         assert xml(running).count("<disk") == 1 and leased(running) == ["g.vda"]

@@ -1,4 +1,4 @@
-"""A command, or the agent of a host, dies between any two effects: the same command, or the opposite one, completes."""
+"""A command or a host's agent dies between any two effects; the same command, or its opposite, then completes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import pytest
 from tests.system.machines.site import NEW, OLD, MachineSite
 
 
-@pytest.mark.parametrize("who", [None, OLD])
+@pytest.mark.parametrize("dying_host", [None, OLD])
 @pytest.mark.parametrize("after", ["start", "stop"])
-def test_a_start(machines: MachineSite, who: str | None, after: str) -> None:
+def test_a_start(machines: MachineSite, dying_host: str | None, after: str) -> None:
     vm = machines.add("cut")
-    for _ in machines.deaths(f"start host vm {vm}", who):
+    for _ in machines.deaths(f"start host vm {vm}", dying_host):
         if machines.running(vm):
             assert machines.lease(vm)[1:] in (("starting", OLD), ("running", OLD)), (
                 "the intent is on record first"
@@ -21,45 +21,45 @@ def test_a_start(machines: MachineSite, who: str | None, after: str) -> None:
             assert ended.status == 0 or "is already running" in ended.err, ended
             assert machines.running(vm) == [OLD] and machines.lease(vm)[1:] == ("running", OLD)
         machines.run(f"stop host vm {vm}")
-        is_off(machines, vm)
+        check_is_off(machines, vm)
         assert [name for name in machines.files(OLD) if name != "cut.vda"] == [], (
             "no part of an image is left"
         )
     assert machines.running(vm) == [OLD] and machines.lease(vm)[1:] == ("running", OLD)
 
 
-@pytest.mark.parametrize("who", [None, OLD])
+@pytest.mark.parametrize("dying_host", [None, OLD])
 @pytest.mark.parametrize("after", ["start", "stop"])
-def test_a_stop(machines: MachineSite, who: str | None, after: str) -> None:
+def test_a_stop(machines: MachineSite, dying_host: str | None, after: str) -> None:
     vm = machines.started("halted")
-    for _ in machines.deaths(f"stop host vm {vm}", who):
+    for _ in machines.deaths(f"stop host vm {vm}", dying_host):
         if machines.running(vm):
             assert machines.lease(vm)[2] == OLD
         if after == "stop":
             machines.run(f"stop host vm {vm}")
-            is_off(machines, vm)
+            check_is_off(machines, vm)
         ended = machines.rocks(f"start host vm {vm}")
         if "was stopped or taken over in the meantime" in ended.err:
-            # its host has ended the lease, and not yet the guest: the stop completes that
+            # its host has ended the lease but not yet the guest; a stop completes that
             assert after == "start" and machines.running(vm) == [OLD]
             machines.run(f"stop host vm {vm}")
             machines.run(f"start host vm {vm}")
         else:
             assert ended.status == 0 or "already running" in ended.err, ended
         assert machines.running(vm) == [OLD] and machines.lease(vm)[1:] == ("running", OLD)
-    is_off(machines, vm)
+    check_is_off(machines, vm)
 
 
-@pytest.mark.parametrize("who", [None, OLD])
-def test_a_save_and_a_restore(machines: MachineSite, who: str | None) -> None:
+@pytest.mark.parametrize("dying_host", [None, OLD])
+def test_a_save_and_a_restore(machines: MachineSite, dying_host: str | None) -> None:
     vm = machines.started("kept")
     token = machines.lease(vm)[0]
-    for _ in machines.deaths(f"save host vm {vm}", who):
+    for _ in machines.deaths(f"save host vm {vm}", dying_host):
         machines.run(f"save host vm {vm}")
         assert machines.lease(vm) == (token, "saved", OLD) and machines.running(vm) == []
         machines.run(f"restore host vm {vm}")
         assert machines.running(vm) == [OLD] and machines.lease(vm) == (token, "running", OLD)
-    for _ in machines.deaths(f"restore host vm {vm}", who):
+    for _ in machines.deaths(f"restore host vm {vm}", dying_host):
         ended = machines.rocks(f"restore host vm {vm}")
         assert ended.status == 0 or "is not saved, by its lease it is running" in ended.err, ended
         assert machines.running(vm) == [OLD] and machines.lease(vm) == (token, "running", OLD)
@@ -86,8 +86,8 @@ def test_a_move(machines: MachineSite) -> None:
     assert machines.sql("SELECT COUNT(*) FROM vm_disk_copies") == [(0,)]
 
 
-def is_off(machines: MachineSite, vm: str) -> None:
-    """No host has the domain, its network devices or its lease."""
+def check_is_off(machines: MachineSite, vm: str) -> None:
+    """No host has the domain or its network devices, and the lease is released."""
     assert machines.lease(vm)[1:] == ("released", None)
     assert [machines.state(host, vm) for host in machines.hosts] == [None] * 3
     assert [machines.links(host) for host in machines.hosts] == [[]] * 3

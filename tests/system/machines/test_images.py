@@ -1,4 +1,4 @@
-"""Disk images, snapshots and ISOs on hosts: whose they are, who gets them, what is removed and what stays."""
+"""Disk images, snapshots and ISOs on hosts: who owns them, who may use them, what is removed and what stays."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def rows(machines: MachineSite, host: str = OLD) -> list[tuple[str, str]]:
 
 
 def owner(path: Path) -> str:
-    """The UUID in the mark of a file."""
+    """The UUID in a file's owner mark."""
     return os.getxattr(path, ATTRIBUTE).decode()
 
 
@@ -95,7 +95,7 @@ def test_a_machine_of_an_upgraded_site_adopts_its_image_once(machines: MachineSi
     [("link.vda", "is a symbolic link"), ("hard.vda", "is linked: the file has 2 names")],
 )
 def test_files_that_others_reach_are_no_disks(machines: MachineSite, name: str, fault: str) -> None:
-    """Also for a machine that adopts what is there."""
+    """Also for a machine that adopts an existing file."""
     victim = machines.image("victim.vda")
     victim.write_bytes(bytes(1024))
     machines.image("link.vda").symlink_to("/etc/shadow")
@@ -145,7 +145,7 @@ def test_a_removal_that_dies_at_any_effect_is_completed(machines: MachineSite) -
 
 @pytest.fixture
 def two_disks(machines: MachineSite) -> MachineSite:
-    """The machine `g`, which is off, with content in its two disks."""
+    """The machine `g` is off; its two disks have content."""
     machines.add("g")
     machines.run(f"add host vm disk g disk=file:{machines.image('g.vdb')},vdb,virtio disksize=1")
     machines.run("start host vm g")
@@ -202,13 +202,13 @@ def test_a_running_machine_is_copied_and_restored(two_disks: MachineSite) -> Non
     assert contents(machines, "monday") == [b"first. "] * 2
 
 
-@pytest.mark.parametrize(("is_running", "who"), [(True, None), (True, OLD), (False, None)])
+@pytest.mark.parametrize(("is_running", "dying_host"), [(True, None), (True, OLD), (False, None)])
 def test_a_snapshot_that_dies_at_any_effect_is_completed(
-    two_disks: MachineSite, is_running: bool, who: str | None
+    two_disks: MachineSite, is_running: bool, dying_host: str | None
 ) -> None:
     if is_running:
         two_disks.run("start host vm g")
-    for _ in two_disks.deaths("add host vm snapshot g monday", who):
+    for _ in two_disks.deaths("add host vm snapshot g monday", dying_host):
         ended = two_disks.rocks("add host vm snapshot g monday")
         assert ended.status == 0 or "has a snapshot monday already" in ended.err, ended
         assert contents(two_disks, "monday") == [b"first. "] * 2
@@ -241,13 +241,13 @@ def test_an_interrupted_restore_keeps_the_machine_from_starting(two_disks: Machi
 
 
 def iso(mark: bytes) -> bytes:
-    """What the library takes for an ISO."""
+    """Content that the library accepts as an ISO."""
     return (mark.ljust(SECTOR, b"\0") + bytes(15 * SECTOR) + b"\1CD001").ljust(64 * SECTOR, b"\0")
 
 
 @pytest.fixture
 def library(machines: MachineSite, tmp_path: Path) -> Path:
-    """The library of the site, with the ISO `medium`, which is in the drive of the machine `one`."""
+    """The site's library has the ISO `medium`, which is in the drive of the machine `one`."""
     (tmp_path / "medium.iso").write_bytes(iso(b"first"))
     machines.run(f"set attr image_library {tmp_path}/library")
     machines.run(f"add image medium file={tmp_path}/medium.iso")

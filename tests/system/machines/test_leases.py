@@ -1,4 +1,4 @@
-"""A machine runs at most once: leases, fences and hosts that vanish and come back (decision 3)."""
+"""A machine runs on at most one host: leases, fences, and hosts that stop answering and return (decision 3)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.system.machines.site import HEAD, NEW, OLD, MachineSite
 
 @pytest.fixture
 def vanished(machines: MachineSite) -> str:
-    """A machine that runs on the first host, which does not answer any more; it is to start on the other one."""
+    """A machine runs on the first host, which no longer answers; its record places it on the other host."""
     vm = machines.started("lost")
     machines.vanish(OLD)
     machines.run(f"set host vm {vm} physnode={NEW} disk=file:{machines.image('lost.vda', NEW)},vda,virtio")
@@ -91,7 +91,7 @@ def test_a_fence_that_cannot_be_put_up_stays(machines: MachineSite, vanished: st
 
 
 def test_a_host_that_answers_with_an_error_keeps_its_machine(machines: MachineSite) -> None:
-    """Until the operator states that it is off."""
+    """Until the operator states that the host is off."""
     vm = machines.started("odd")
     machines.hosts[OLD].agent_error = "libvirt does not answer"
     for force in ("", "force=yes reason=x"):
@@ -190,7 +190,7 @@ def test_a_removed_machine_keeps_name_and_disk_until_its_host_answers(machines: 
 
 
 def test_a_late_start_under_an_ended_lease_is_refused(machines: MachineSite) -> None:
-    """The request of a start arrives when the machine was stopped: the host knows its lease as ended."""
+    """A start request arrives after the machine was stopped; the host knows that its lease has ended."""
     vm = machines.started("late")
     xml = machines.hosts[OLD].domains.document(vm).text
     machines.run(f"stop host vm {vm}")

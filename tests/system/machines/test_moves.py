@@ -1,4 +1,4 @@
-"""`rocks move host vm`, `rocks drain host` and `rocks evacuate host`: machines change their hosts with their disks."""
+"""`rocks move host vm`, `rocks drain host` and `rocks evacuate host`: machines move to other hosts with their disks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ VM = "mover"
 
 @pytest.fixture
 def mover(machines: MachineSite) -> MachineSite:
-    """A machine that is off, on the first host, with content in its disk."""
+    """A machine on the first host is off; its disk has content."""
     machines.started(VM)
     machines.run(f"stop host vm {VM}")
     machines.write("mover.vda", b"content")
@@ -21,7 +21,7 @@ def mover(machines: MachineSite) -> MachineSite:
 
 
 def starts_once(machines: MachineSite, host: str) -> None:
-    """It starts there with its content."""
+    """The machine starts on that host, and its disk has the content."""
     machines.run(f"start host vm {VM}")
     assert machines.running(VM) == [host] and machines.read("mover.vda", host) == b"content"
     machines.run(f"stop host vm {VM}")
@@ -148,7 +148,7 @@ def test_a_host_is_emptied_and_each_machine_has_its_line(machines: MachineSite) 
 
 @pytest.fixture
 def fenced(machines: MachineSite, tmp_path: Path) -> MachineSite:
-    """The first host has a fence command, which succeeds, and does not answer; two machines run there by record."""
+    """The first host does not answer; it has a fence command that succeeds, and two machines run there by record."""
     for name in ("local", "other"):
         machines.started(name)
     fence = tmp_path / "fence"

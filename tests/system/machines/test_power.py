@@ -1,4 +1,4 @@
-"""Starts, stops, pauses and restarts: the domain on its host, the lease in the database, the disk, and the words."""
+"""Starts, stops, pauses and restarts: the domain on its host, the lease in the database, the disk, and the messages."""
 
 from __future__ import annotations
 

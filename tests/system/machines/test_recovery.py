@@ -1,4 +1,4 @@
-"""What comes back, or has gone by itself: databases put back from copies, guests that end, hosts that fail."""
+"""Recovery: a database restored from a copy, guests that end by themselves, hosts that fail."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def test_a_host_that_claims_what_was_never_granted_is_named_with_the_way_out(
 
 
 def take_ended(machines: MachineSite, host: str, *names: str) -> list[str]:
-    """What the service of the frontend does for a request of the host."""
+    """As the frontend's service when the host reports ended guests; returns the machines whose lease it released."""
     machines.site.database.rollback()
     with Database(machines.site.database.settings) as database:
         return list(ended_machines.take_ended(database, host, list(names)))
@@ -205,7 +205,7 @@ def test_the_end_of_a_guest_whose_stop_lost_its_host_is_taken(machines: MachineS
 
 
 class Service:
-    """`rocks start service ha`, round by round; the commands that it begins are run after the round."""
+    """The service `rocks start service ha`, one round at a time; the commands that it starts run after the round."""
 
     def __init__(self, machines: MachineSite, monkeypatch: pytest.MonkeyPatch) -> None:
         self.machines, self.now, self.log = machines, 1000.0, list[str]()
@@ -220,7 +220,7 @@ class Service:
         return SimpleNamespace(text="", error_text="")
 
     def look(self, rounds: int = 4) -> list[int]:
-        """Rounds of five seconds; the exit status of each command that they began."""
+        """Run rounds of five seconds; returns the exit status of each command that they started."""
         statuses = []
         for _ in range(rounds):
             self._supervisor.look()
@@ -235,7 +235,7 @@ class Service:
         return statuses
 
     def close(self) -> None:
-        """End it."""
+        """Close the service's database connection."""
         self._database.close()
 
 
@@ -243,7 +243,7 @@ class Service:
 def ha(
     machines: MachineSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[], Service]]:
-    """Begins the service; the first host has a fence command and runs two machines, of which `with` is to be taken."""
+    """Starts the service. The first host has a fence command and runs two machines; `with` has high availability."""
     for name in ("with", "without"):
         machines.started(name)
     machines.run("set host attr with ha yes")
@@ -299,7 +299,7 @@ def test_a_machine_whose_disk_its_host_alone_has_stays(
 def test_what_a_host_has_lost_is_started_there_again(
     machines: MachineSite, ha: Callable[[], Service]
 ) -> None:
-    """A power failure leaves no note; a guest that has ended does."""
+    """A guest that ends leaves a note on its host; a power failure does not."""
     machines.run("set host attr without ha yes")
     notes = machines.hosts[OLD].state / "ended"
     notes.mkdir()

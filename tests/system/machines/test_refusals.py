@@ -1,4 +1,4 @@
-"""A start that cannot be: one clear line with both figures, exit status 1, and nothing changed."""
+"""Starts that are impossible: one clear line with both figures, exit status 1, and no change."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.system.machines.site import HEAD, NEW, OLD, MachineSite
 
 
 def start_error(machines: MachineSite, vm: str) -> str:
-    """The line of the start's refusal."""
+    """The error line of the start."""
     error = machines.refused(f"start host vm {vm}")
     assert len(error.splitlines()) == 1 and machines.running(vm) == []
     assert machines.lease(vm)[1:] == ("released", None)
@@ -88,7 +88,7 @@ def test_a_container_that_is_down(machines: MachineSite) -> None:
 
 @pytest.fixture
 def cluster(machines: MachineSite) -> MachineSite:
-    """A cluster of three, whose machines are on all hosts; no host can pass VLANs on."""
+    """A cluster of three machines on all hosts; no host can forward VLANs."""
     for host in machines.hosts.values():
         host.links._knows_8021q = False
     machines.run(

@@ -1,4 +1,4 @@
-"""Saved machines: they continue where they were, on their host alone, and with unchanged disks only."""
+"""Saved machines: they continue where they stopped, only on their host, and only with unchanged disks."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from tests.system.machines.site import NEW, OLD, MachineSite
 
 @pytest.fixture
 def saved(machines: MachineSite) -> MachineSite:
-    """The machine `g` is saved on the first host."""
+    """The machine `g`, saved on the first host."""
     machines.started("g")
     machines.run("save host vm g")
     return machines
 
 
 def status(machines: MachineSite) -> str:
-    """What the listing has for the machine."""
+    """The machine's row in the listing."""
     return machines.run("list host vm g status=yes output-header=no output-col=status").split()[-1]
 
 

@@ -1,4 +1,4 @@
-"""A site that the test drives."""
+"""A site whose daemons the test drives step by step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.unit.imgstorage.daemons.driven_site import DrivenSite
 
 @pytest.fixture
 def new_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], DrivenSite]]:
-    """Sites of which each has new disks; their daemons are not started."""
+    """Creates sites, each with new disks; their daemons are not started."""
     made: list[DrivenSite] = []
 
     def new() -> DrivenSite:
@@ -26,7 +26,7 @@ def new_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
 
 @pytest.fixture
 def site(new_site: Callable[[], DrivenSite]) -> DrivenSite:
-    """All daemons running, no image."""
+    """A site with all daemons running and no image."""
     made = new_site()
     made.start()
     return made

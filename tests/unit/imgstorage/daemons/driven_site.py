@@ -1,7 +1,7 @@
-"""Two NASes, two hosts and a frontend, whose work the test performs step by step.
+"""Two NASes, two hosts and a frontend that the test drives step by step.
 
-No broker, no TLS, and no threads but one for each transfer: what is in a daemon's outbox is brought to the other one.
-`tests/system/imgstorage` has the broker and the connections.
+There is no broker, no TLS, and no thread except one for each transfer. The test moves the messages from each daemon's
+outbox to the receiver. `tests/system/imgstorage` tests with the real broker and connections.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ from tests.unit.imgstorage.daemons.nodes import (
 )
 
 REPLIES = reply_queue(FRONTEND, "0" * 32)
-MOST_TURNS = 200
+MAX_TURNS = 200
 _TURN_SECONDS = 30
-"""A removed image with an hour of grace stays while a test looks at it, and what failed is tried again soon."""
+"""Short enough that an image with a grace period of an hour survives a test, long enough that retries become due."""
 
 
 class DrivenSite:
@@ -64,7 +64,7 @@ class DrivenSite:
         self.queues.update({node.queue: deque() for node in self.nodes.values()})
         self.now = 1_800_000_000
         self.given_up: set[str] = set()
-        """Images that were taken from a host that may still have them."""
+        """Images that were given up on a host that may still use them."""
         self._numbers = itertools.count()
         patch.setattr(nas_engine, "now_seconds", lambda: self.now)
         patch.setattr(device_handlers, "wait_seconds", nothing)
@@ -77,14 +77,14 @@ class DrivenSite:
             patch.setattr(module, "connect", self.connect)
 
     def start(self) -> None:
-        """Every daemon that does not run."""
+        """Start every daemon that does not run."""
         for node in self.nodes.values():
             if node.service is None:
-                with self._perhaps_dying(node):
+                with self._catching_death(node):
                     node.start()
 
     @contextmanager
-    def _perhaps_dying(self, node: Node) -> Iterator[None]:
+    def _catching_death(self, node: Node) -> Iterator[None]:
         try:
             yield
         except DiedError:
@@ -98,7 +98,7 @@ class DrivenSite:
     def connect(
         self, peer: str, address: str, port: int, name: str, opening: bytes, revocations: Any = None
     ) -> Iterator[Connection]:
-        """As `transport.connect`; `peer` is the caller's name instead of its certificate."""
+        """As `transport.connect`; `peer` is the caller's name in the place of its certificate."""
         nas = self.nodes[name]
         if nas.service is None or nas.moments.is_dead:
             raise HostError(f"no transfer with {name}: its daemon does not run")
@@ -115,12 +115,12 @@ class DrivenSite:
     # --- messages and turns
 
     def turn(self) -> None:
-        """Each daemon performs what is open, and gets its messages; one that is dead starts at the end."""
+        """Each daemon performs its open work and receives its messages. At the end, dead daemons are started."""
         self.now += _TURN_SECONDS
         for node in self.nodes.values():
             if node.service is None:
                 continue
-            with self._perhaps_dying(node):
+            with self._catching_death(node):
                 node.act(self.now)
                 self._deliver(node)
                 node.jobs.perform()
@@ -129,10 +129,10 @@ class DrivenSite:
         self.start()
 
     def _check(self) -> None:
-        """No image is given by two NASes, or to two hosts."""
+        """No image is served by two NASes or writable by two hosts."""
         images = (*self._images(self.nas), *self._images(self.other_nas))
         given = [image for image in images if image.state not in (MOVING, DELETING, BLOCKED)]
-        assert len(given) == len({image.image_id for image in given}), f"two NASes have it: {given}"
+        assert len(given) == len({image.image_id for image in given}), f"two NASes serve an image: {given}"
         for zvol in {image.zvol for image in given} - self.given_up:
             assert len(self.writers(zvol)) <= 1, f"{self.writers(zvol)} can write to {zvol}"
 
@@ -153,55 +153,57 @@ class DrivenSite:
             try:
                 node.service._received(delivery)
             except BusyError:
-                return  # the same message comes again
+                return  # the message stays in the queue and is delivered again
             queue.popleft()
 
     # --- commands
 
     def send(self, request: Any, to: str = NAS) -> str:
-        """A command's request; returns its number."""
+        """Send a command's request; returns its number."""
         return self.send_body(write_request(request), to)
 
     def send_body(self, body: bytes, to: str = NAS) -> str:
-        """The same, for a message that is written already."""
+        """Send a request that is already encoded; returns its number."""
         number = str(uuid.UUID(int=next(self._numbers)))
         message = OutboxMessage(number, "", "request", None, REPLIES, body)
         self.queues[self.nodes[to].queue].append((FRONTEND, message))
         return number
 
     def has_answer(self, number: str) -> bool:
-        """Whether that request is answered."""
+        """Whether the request has been answered."""
         return any(message.correlation_id == number for _, message in self.queues[REPLIES])
 
     def answer(self, number: str) -> Mapping[str, Any]:
-        """The fields of the answer; the error that it carries is raised."""
+        """Wait for the answer; returns its fields, or raises the error that it carries."""
         self.wait_for(lambda: self.has_answer(number), "an answer")
         found = next(message for _, message in self.queues[REPLIES] if message.correlation_id == number)
         return success_of(read_message(found.body))
 
     def ask(self, request: Any, to: str = NAS) -> Mapping[str, Any]:
-        """Send a request; the fields of its answer."""
+        """Send a request and wait for the answer; returns its fields."""
         return self.answer(self.send(request, to))
 
     def wait_for(self, holds: Callable[[], bool], condition: str) -> None:
-        """Turns until it holds."""
-        for _ in range(MOST_TURNS):
+        """Perform turns until the condition holds."""
+        for _ in range(MAX_TURNS):
             if holds():
                 return
             self.turn()
-        raise AssertionError(f"not {condition}: {[self._images(nas) for nas in (self.nas, self.other_nas)]}")
+        raise AssertionError(
+            f"not {condition} after {MAX_TURNS} turns: {[self._images(nas) for nas in (self.nas, self.other_nas)]}"
+        )
 
     def wait_for_state(self, zvol: str, state: str, nas: str = NAS) -> None:
-        """Until the image is in that state."""
+        """Perform turns until the image is in that state."""
         self.wait_for(lambda: self.state(zvol, nas) == state, f"{zvol} {state}")
 
     def map(self, zvol: str, host: str = HOST, *, sync: bool = True, nas: str = NAS) -> str:
-        """Map an image, of 1 GiB when it is new; returns its device."""
+        """Map an image, and create it with 1 GiB if it is new; returns its device."""
         initiator = self.hosts[host].sessions.read_initiator()
         return str(self.ask(wire.MapZvol("tank", zvol, host, "tank", 1, sync, initiator), nas)["bdev"])
 
     def unmap(self, zvol: str) -> None:
-        """Take an image back."""
+        """Unmap an image."""
         self.ask(wire.UnmapZvol(zvol))
 
     def rows(self, nas: str = NAS) -> list[Mapping[str, Any]]:
@@ -217,12 +219,12 @@ class DrivenSite:
         return next((image for image in self._images(self.nodes[nas]) if image.zvol == zvol), None)
 
     def state(self, zvol: str, nas: str = NAS) -> str | None:
-        """Its state."""
+        """The state of an image; None without a record."""
         image = self.image(zvol, nas)
         return None if image is None else str(image.state)
 
     def lose_records(self) -> None:
-        """The first NAS is installed anew over its pools: what its daemon knew is gone."""
+        """Reinstall the first NAS: its pools stay, its daemon's records are gone."""
         self.nas.die()
         for file in self.nas.store.parent.glob(f"{self.nas.store.name}*"):
             file.unlink()
@@ -235,7 +237,7 @@ class DrivenSite:
     # --- what must hold
 
     def writers(self, zvol: str) -> list[str]:
-        """Hosts that can write to the image."""
+        """The hosts that can write to the image."""
         return [
             host.name
             for host in self.hosts.values()
@@ -246,7 +248,7 @@ class DrivenSite:
         ]
 
     def leftovers(self) -> list[str]:
-        """What nothing needs when no image is mapped, passwords among it."""
+        """Whatever exists although no image is mapped: exports, devices, sessions, volumes, passwords, notes."""
         found = [
             f"export {export.target}"
             for nas in (self.nas, self.other_nas)
@@ -266,7 +268,7 @@ class DrivenSite:
 
 
 class _NoServer:
-    """Connections are made by `connect`."""
+    """In the place of the stream server: `connect` creates the connections."""
 
     def __init__(self, *values: Any) -> None:
         pass

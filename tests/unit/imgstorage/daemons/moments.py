@@ -1,4 +1,4 @@
-"""The moments at which a daemon can die: before and after each change, each commit and each part of a stream."""
+"""The crash points of a daemon: before and after each change and commit, and before each part of a stream."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _CHANGES = ("ensure", "switch", "start_")
 
 
 class DiedError(BaseException):
-    """The daemon is dead. No code of it may take this for a failure."""
+    """The daemon died. Not an Exception, so that its code does not handle this as a failure."""
 
 
 class Moments:
-    """Counts the moments of one process. At the moment `die_at`, and ever after, the process is dead."""
+    """Counts the moments of one process. It dies at moment `die_at`; 0: never."""
 
     def __init__(self, die_at: int = 0) -> None:
         self._die_at = die_at
@@ -24,14 +24,14 @@ class Moments:
         self.is_dead = False
 
     def pass_one(self) -> None:
-        """One more. DiedError when it is the last."""
+        """Count one more moment. DiedError when the process dies here, or has died."""
         self.count += 1
         if self.is_dead or self.count == self._die_at:
             self.is_dead = True
             raise DiedError
 
     def around(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        """The call, with a moment before it and one behind."""
+        """The call, with one moment before it and one after it."""
 
         def called(*values: Any, **more: Any) -> Any:
             self.pass_one()
@@ -42,7 +42,7 @@ class Moments:
         return called
 
     def count_commits(self, store: StoreFile) -> None:
-        """Moments around each commit of the records; they need not be on the disk when a process ends."""
+        """Add moments around each commit of the records. Without fsync: only a process dies, so the records survive."""
         execute = store._execute
         execute("PRAGMA synchronous = OFF")
         commit = self.around(execute)
@@ -53,8 +53,8 @@ class Moments:
         store._execute = counted  # type: ignore[method-assign]
 
 
-class Watched:
-    """A driver as one process uses it: with moments around each change."""
+class InterruptibleDriver:
+    """One process's view of a driver: with moments around each change."""
 
     def __init__(self, driver: Any, moments: Moments) -> None:
         self._driver, self._moments = driver, moments
@@ -67,23 +67,23 @@ class Watched:
 
     def _start_receive(self, spec: Any) -> Any:
         program = self._driver.start_receive(spec)
-        program.stream = _Parts(program.stream, self._moments.pass_one)
+        program.stream = _HalvingWriter(program.stream, self._moments.pass_one)
         return program
 
 
-class _Parts(io.RawIOBase):
-    """The input of a receiver, in halves, so that a part of a stream can be lost."""
+class _HalvingWriter(io.RawIOBase):
+    """The input of a receiver, written in halves, so that part of a stream can be lost."""
 
     def __init__(self, target: Any, pass_one: Callable[[], None]) -> None:
         super().__init__()
         self._target, self._pass_one = target, pass_one
 
     def writable(self) -> bool:
-        """It is."""
+        """True."""
         return True
 
     def write(self, data: Any) -> int:
-        """All of it."""
+        """Write all data, half by half."""
         whole = bytes(data)
         for part in (whole[: len(whole) // 2], whole[len(whole) // 2 :]):
             self._pass_one()
@@ -91,6 +91,6 @@ class _Parts(io.RawIOBase):
         return len(whole)
 
     def close(self) -> None:
-        """With the receiver's."""
+        """Close the receiver's input too."""
         self._target.close()
         super().close()

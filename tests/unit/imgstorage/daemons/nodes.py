@@ -1,6 +1,6 @@
-"""NASes and hosts in one process: the real daemons with their records on disk, over devices in memory.
+"""NASes and hosts in one process: the real daemons, with records on disk and devices in memory.
 
-They have no threads: `act` performs what is open.
+They have no threads: `act` performs the open work.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from rocks.imgstorage.stream.transport import Identity
 from rocks.units import BYTES_PER_GIB, BYTES_PER_SECTOR
 from rocks.wire.queues import host_queue, nas_queue
 from tests.system.imgstorage.image_site import PoolDevices, VolumeFile
-from tests.unit.imgstorage.daemons.moments import Moments, Watched
+from tests.unit.imgstorage.daemons.moments import InterruptibleDriver, Moments
 
 NAS, OTHER_NAS, FRONTEND = "nas-0-0", "nas-0-1", "head"
 HOSTS = HOST, OTHER_HOST = "vmc-0-0", "vmc-0-1"
@@ -35,12 +35,12 @@ _PREFIX = "/dev/zvol/"
 
 
 def nothing(*values: Any) -> bool:
-    """In the place of what a test does itself."""
+    """Replaces calls whose work the test does itself, or does not need."""
     return True
 
 
 class Jobs:
-    """In the place of a pool of threads: the test performs the jobs."""
+    """In the place of a thread pool: the test performs the jobs."""
 
     def __init__(self) -> None:
         self.waiting: deque[Callable[[], object]] = deque()
@@ -53,7 +53,7 @@ class Jobs:
         """There is nothing to wait for."""
 
     def perform(self) -> None:
-        """All jobs, and those that they add."""
+        """Perform all jobs, including those that they add."""
         while self.waiting:
             self.waiting.popleft()()
 
@@ -61,7 +61,7 @@ class Jobs:
 class Node:
     """A node whose disks outlive its daemon.
 
-    `die_at`: a moment of the next process at which it dies, 0 is never; with `loses_power` all of the node dies.
+    `die_at`: the moment at which the next process dies; 0: never. With `loses_power`, the whole node loses power then.
     """
 
     def __init__(self, name: str, folder: Path) -> None:
@@ -80,7 +80,7 @@ class Node:
         self.service: Any = None
 
     def start(self) -> None:
-        """A new process of its daemon."""
+        """Start a new process of the daemon."""
         self.moments, self.die_at = Moments(self.die_at), 0
         self.jobs = Jobs()
         for volume in (volume for pool in self.pools.fake.pools.values() for volume in pool.volumes.values()):
@@ -97,20 +97,20 @@ class Node:
         raise NotImplementedError
 
     def threads(self) -> list[Any]:
-        """The parts of the daemon that would be threads."""
+        """The parts of the daemon that are threads in production."""
         service = self.service
         return [service._bus, service._outbox_sender, service._revocations]
 
     def act(self, now: int) -> None:
-        """What its threads do in a while."""
+        """Do the open work of its threads."""
         self.jobs.perform()
 
     def lose_power(self) -> None:
-        """What the kernel has is gone."""
+        """The node stops, and its kernel's state is lost."""
         raise NotImplementedError
 
     def die(self) -> None:
-        """Its process has ended: the kernel closes its files."""
+        """End the daemon's process; its files are closed, as by the kernel."""
         self.deaths += 1
         service, self.service = self.service, None
         self.moments.is_dead = True
@@ -129,7 +129,7 @@ class NasNode(Node):
 
     def new_service(self) -> NasService:
         """Its daemon, before the start."""
-        pools, targets = (Watched(one, self.moments) for one in (self.pools, self.targets))
+        pools, targets = (InterruptibleDriver(one, self.moments) for one in (self.pools, self.targets))
         devices = nas_service.Devices(pools, targets, self.open_device)  # type: ignore[arg-type]
         service = NasService(
             self.configuration, devices, self.settings, self.identity, self.store, 7780, address_of
@@ -138,26 +138,26 @@ class NasNode(Node):
         return service
 
     def threads(self) -> list[Any]:
-        """Of a NAS."""
+        """The same, with those of a NAS."""
         return [*super().threads(), self.service._scheduler, self.service._housekeeping]
 
     def open_device(self, path: str) -> Any:
-        """A volume's device, to be written to."""
+        """Open a volume's device for writing."""
         return VolumeFile(self.pools, path[len(_PREFIX) :])
 
     def act(self, now: int) -> None:
-        """The scheduler too."""
+        """Do the scheduler's work, too."""
         self.service._scheduler.tick(now)
         super().act(now)
 
     def lose_power(self) -> None:
-        """LIO forgets its exports."""
+        """The daemon ends, and LIO's exports are lost."""
         self.die()
         self.targets.__dict__.update(FakeTargets(target_prefix(self.name)).__dict__, devices=self.devices)
 
 
 class HostNode(Node):
-    """A host; its sessions are with the first NAS."""
+    """A host. Its iSCSI sessions are with the first NAS only."""
 
     def __init__(self, name: str, folder: Path, nas: NasNode) -> None:
         super().__init__(name, folder)
@@ -169,7 +169,7 @@ class HostNode(Node):
     def new_service(self) -> HostService:
         """Its daemon, before the start."""
         pools, sessions, dm_devices = (
-            Watched(one, self.moments) for one in (self.pools, self.sessions, self.dm_devices)
+            InterruptibleDriver(one, self.moments) for one in (self.pools, self.sessions, self.dm_devices)
         )
         devices = host_service.Devices(
             pools,  # type: ignore[arg-type]
@@ -190,12 +190,12 @@ class HostNode(Node):
         return service
 
     def threads(self) -> list[Any]:
-        """Of a host."""
+        """The same, with those of a host."""
         service = self.service
         return [*super().threads(), service._watch, service._heartbeats]
 
     def act(self, now: int) -> None:
-        """Rebuild what could not be rebuilt, and report machines that have ended, too."""
+        """Report ended machines and retry failed rebuilds, too."""
         self.service._releases.look()
         workers = self.service._workers
         for zvol in workers._engine.images:
@@ -203,23 +203,23 @@ class HostNode(Node):
         super().act(now)
 
     def length_sectors(self, path: str) -> int | None:
-        """Of a volume's device, or of a session's disk."""
+        """The length of a volume's device or of a session's disk; None without it."""
         size = self.devices.size(path)
         if size is None:
             size = next((s.size_bytes for s in self.sessions.read_sessions() if s.device_path == path), None)
         return None if size is None else size // BYTES_PER_SECTOR
 
     def read_start(self, path: str, count: int) -> bytes:
-        """Temp-write volumes in memory always have a good header, and no writes."""
+        """The start of a temp-write volume: in memory, always a valid header without writes."""
         return (b"SnAp" + (1).to_bytes(4, "little")).ljust(count, b"\0")
 
     def lose_power(self) -> None:
-        """Sessions and devices are gone; volumes and records stay."""
+        """The daemon ends; sessions and devices are lost; volumes and records stay."""
         self.die()
         self.dm_devices.devices.clear()
         self.sessions._sessions.clear()
 
 
 def address_of(node: str, network: str) -> str:
-    """Of any node; connections go by the name."""
+    """The address of a node; `connect` uses the name instead."""
     return "127.0.0.2" if node == OTHER_NAS else "127.0.0.1"

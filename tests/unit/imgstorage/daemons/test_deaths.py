@@ -1,4 +1,4 @@
-"""A daemon dies between any two of its changes, and a new one on the same disks completes every life of an image."""
+"""A daemon dies between any two of its changes; its successor, on the same disks, completes every life of an image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.unit.imgstorage.daemons.nodes import HOST, NAS, OTHER_NAS
 
 NewSite = Callable[[], DrivenSite]
 STEP = 1 if os.environ.get("ROCKS_MODEL_EXAMPLES") else 47
-"""Every moment in the fault campaigns; in the quick run some of them, at least two of each life."""
+"""Fault campaigns try every moment; other runs try some, at least two of each life."""
 
 DEATHS = [
     *((life, victim, False) for life in LIVES for victim in (NAS, HOST)),
@@ -36,7 +36,7 @@ def test_a_death_at_any_moment(
     victim: str,
     loses_power: bool,
 ) -> None:
-    """The life ends as without it, and no daemon met a fault of its own."""
+    """The life ends as it does without a death, and no daemon logs an internal error."""
     die_at, step, deaths = 0, STEP, 0
     while True:
         site = new_site()

@@ -1,6 +1,6 @@
-"""The defects of the published implementation (F1-F22) at the daemons themselves: none of them is possible.
+"""The defects of the published implementation (F1-F22), tried on the real daemons: none of them is possible.
 
-What the model decides is shown by `tests/unit/imgstorage/test_defects.py`; here are those that a table cannot prove.
+`tests/unit/imgstorage/test_defects.py` tests those that the state table decides; the others are tested here.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests.unit.imgstorage.daemons.nodes import HOST, NAS, OTHER_HOST, HostNode,
 
 @pytest.fixture
 def site(site: DrivenSite) -> Iterator[DrivenSite]:
-    """Nothing is left of any test."""
+    """Checks after each test that nothing is left behind."""
     yield site
     assert site.leftovers() == []
 
@@ -43,14 +43,14 @@ class Gate:
         def guarded(spec: SendSpec) -> Transfer:
             self.attempts += 1
             if not self.is_open:
-                raise ToolError("zfs send: the disk has a bad day")
+                raise ToolError("zfs send: input/output error")
             return send(spec)
 
         patch.setattr(node.pools, "start_send", guarded)
 
 
 def local(site: DrivenSite, zvol: str, host: str = HOST) -> HostNode:
-    """An image that has become local; its host."""
+    """Map an image and wait until it is local; returns its host."""
     site.map(zvol, host)
     site.wait_for_state(zvol, "local")
     return site.hosts[host]
@@ -101,7 +101,7 @@ def test_f2_f4_a_return_that_fails_is_tried_again(site: DrivenSite, monkeypatch:
 
 
 def test_f3_a_copy_on_a_host_is_quarantined_and_not_destroyed(site: DrivenSite) -> None:
-    """A volume under the image's name, with something that the NAS has never seen."""
+    """The copy is a volume with the image's name, whose content the NAS has never received."""
     host = site.hosts[HOST]
     site.nas.pools.ensure_volume("tank/f3-vol", BYTES_PER_GIB, 16384)
     host.pools.ensure_volume("tank/f3-vol", BYTES_PER_GIB, 16384)
@@ -114,7 +114,7 @@ def test_f3_a_copy_on_a_host_is_quarantined_and_not_destroyed(site: DrivenSite) 
 
 
 def test_f5_a_longer_name_is_another_volume(site: DrivenSite) -> None:
-    """One image is destroyed; another whose name begins so, and a clone, are not."""
+    """One image is destroyed; another with a longer name, and a clone, are not."""
     for name in ("f5-vol", "f5-vol2"):
         site.ask(wire.AddZvol("tank", name, BYTES_PER_GIB))
     site.ask(wire.AddZvol("tank", "f5-clone", origin="f5-vol2"))
@@ -129,7 +129,7 @@ def test_f5_a_longer_name_is_another_volume(site: DrivenSite) -> None:
 def test_f6_a_switch_that_fails_preserves_the_export(
     site: DrivenSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As long as the guest may read from the NAS; then it is tried again, and goes well."""
+    """The export stays as long as the guest may read from the NAS; a retry of the switch succeeds."""
     host = site.hosts[HOST]
     switch, failures = host.dm_devices.switch, [ToolError("device-mapper has a bad day")] * 2
     seen: list[int] = []
@@ -163,7 +163,7 @@ def test_f7_a_stale_host_may_send_nothing(site: DrivenSite) -> None:
         receive_line(connection.reader)
     assert host.pools.read("tank/f7-vol", 10, 4096) == b"never seen"
     site.unmap("f7-vol")
-    # the device that it still has goes when the image comes to it again; what it has written is kept beside
+    # its old device is removed when the image is mapped to it again; what it wrote is quarantined
     site.map("f7-vol", HOST)
     site.wait_for_state("f7-vol", "local")
     quarantined = [fact.name for fact in host.pools.list_volumes("tank") if "f7-vol-" in fact.name]
@@ -172,7 +172,7 @@ def test_f7_a_stale_host_may_send_nothing(site: DrivenSite) -> None:
 
 
 def test_f8_the_size_is_the_volumes_own(site: DrivenSite) -> None:
-    """The command says 1 GB, the volume has 3: so have the device, the temp-write volume and the copy."""
+    """The command requests 1 GB, the volume has 3: the device, the temp-write volume and the copy have 3, too."""
     site.nas.pools.ensure_volume("tank/f8-vol", 3 * BYTES_PER_GIB, 16384)
     host = site.hosts[HOST]
     gate_sizes: list[int] = []
@@ -201,7 +201,7 @@ def test_f8_the_size_is_the_volumes_own(site: DrivenSite) -> None:
 def test_f9_a_restart_of_both_daemons_strands_nothing(
     site: DrivenSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """During the final return; no request comes afterwards."""
+    """They restart during the final return; no request follows."""
     host = local(site, "f9-vol")
     host.pools.write("tank/f9-vol", b"on its way", 4096)
     gate = Gate(host, monkeypatch)
@@ -237,7 +237,7 @@ def test_f10_f11_a_throttled_copy_works(
 
 
 def test_f12_a_golden_image_is_copied_and_its_snapshots_stay(site: DrivenSite) -> None:
-    """It has a clone and an operator's snapshot: neither stands in the way, and neither goes."""
+    """It has a clone and an operator's snapshot: neither prevents the copy, and neither is removed."""
     site.ask(wire.AddZvol("tank", "f12-vol", BYTES_PER_GIB))
     site.nas.pools.write("tank/f12-vol", b"golden", 0)
     site.ask(wire.AddZvol("tank", "f12-clone", origin="f12-vol"))
@@ -257,7 +257,7 @@ def test_f12_a_golden_image_is_copied_and_its_snapshots_stay(site: DrivenSite) -
 
 
 def test_f13_a_foreign_snapshot_on_the_nas_is_reported(site: DrivenSite) -> None:
-    """Nothing is rolled back: the pull stops with its name; when it is removed, all changes are written back."""
+    """Nothing is rolled back: the pull stops and names the snapshot; after its removal, all changes are written."""
     host = local(site, "f13-vol")
     fact = site.nas.pools.read_volume("tank/f13-vol")
     assert fact is not None
@@ -285,14 +285,14 @@ def test_f13_a_foreign_snapshot_on_the_nas_is_reported(site: DrivenSite) -> None
 def test_f14_an_incomplete_message_is_answered(
     site: DrivenSite, fields: dict[str, Any], message: str
 ) -> None:
-    """At once, with what is missing; nothing is made."""
+    """The answer comes at once and names what is missing; nothing is created."""
     with pytest.raises(RocksError, match=message):
         site.answer(site.send_body(json.dumps({"v": VERSION, **fields}).encode()))
     assert not [row for row in site.rows() if row["zvol"] == "f14-vol"]
 
 
 def test_f14_without_an_initiator_the_answer_reports_it(site: DrivenSite) -> None:
-    """It has always been this text."""
+    """The text is that of earlier releases."""
     with pytest.raises(UserError, match="no initiator name"):
         site.ask(wire.MapZvol("tank", "f14-vol", HOST, "tank", 1, True, ""))
 
@@ -311,7 +311,7 @@ def test_f17_a_listing_of_a_host_that_has_lost_a_device(site: DrivenSite) -> Non
 def test_f18_a_copy_that_is_cut_goes_on_where_it_was(
     site: DrivenSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The connection breaks in the middle of a copy: the next one begins with the token of what has come."""
+    """The connection breaks in the middle of a copy; the next one resumes with the token of what has arrived."""
     site.ask(wire.AddZvol("tank", "f18-vol", BYTES_PER_GIB))
     site.nas.pools.write("tank/f18-vol", os.urandom(6_000_000), 0)
     tokens: list[bool] = []

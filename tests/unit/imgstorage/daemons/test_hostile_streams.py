@@ -1,4 +1,4 @@
-"""A hostile host and a hostile NAS: what they send is rejected before anything of it exists, or destroyed."""
+"""A hostile host and a hostile NAS: what they send is rejected before it creates anything, or is destroyed."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def site(site: DrivenSite) -> DrivenSite:
     return site
 
 
-def sends(machine: Node, patch: pytest.MonkeyPatch, data: bytes) -> None:
-    """From now on the machine sends this instead of its snapshots."""
+def send_instead(machine: Node, patch: pytest.MonkeyPatch, data: bytes) -> None:
+    """Have the machine send this data instead of its snapshots."""
 
     def start(spec: SendSpec) -> Transfer:
         return FakeSend(spec.to_name, data, None)
@@ -39,7 +39,7 @@ def sends(machine: Node, patch: pytest.MonkeyPatch, data: bytes) -> None:
 
 
 def wait_for_reason(site: DrivenSite, *texts: str) -> None:
-    """Until the listing of the images gives this reason."""
+    """Wait until the listing of images gives this reason."""
     site.wait_for(lambda: all(text in str(site.row(ZVOL)["reason"]) for text in texts), f"{texts}")
 
 
@@ -52,7 +52,7 @@ def test_a_nas_cannot_make_anything_but_the_copy_on_a_host(
     """The image is blocked with the name of the NAS; the guest's disk, and the host's pool, stay as they are."""
     before = site.hosts[HOST].pools.list_volumes("tank")
     with monkeypatch.context() as patch:
-        sends(site.nas, patch, data)
+        send_instead(site.nas, patch, data)
         site.map(ZVOL, HOST)
         wait_for_reason(site, f"{NAS} sent", text)
         names = {one.name for one in site.hosts[HOST].pools.list_volumes("tank")} - {
@@ -68,14 +68,14 @@ def test_a_nas_cannot_make_anything_but_the_copy_on_a_host(
 def test_a_host_cannot_make_anything_on_the_nas(
     site: DrivenSite, monkeypatch: pytest.MonkeyPatch, data: bytes
 ) -> None:
-    """The changes that it should send are sent by the next attempt."""
+    """The next attempt sends the host's real changes."""
     site.map(ZVOL, HOST)
     site.wait_for_state(ZVOL, "local")
     site.hosts[HOST].pools.write(f"tank/{ZVOL}", b"changed", 5 * MIB)
     before = site.nas.pools.list_volumes("tank")
     snapshots = site.nas.pools.read_history(f"tank/{ZVOL}").snapshots
     with monkeypatch.context() as patch:
-        sends(site.hosts[HOST], patch, data)
+        send_instead(site.hosts[HOST], patch, data)
         with pytest.raises(Exception, match=f"{HOST} sent"):
             site.unmap(ZVOL)
         assert site.nas.pools.list_volumes("tank") == before

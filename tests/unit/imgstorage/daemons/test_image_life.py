@@ -16,14 +16,14 @@ MINE, THEIRS = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-
 
 
 def newest(pools: object, volume: str) -> str:
-    """Guid of the newest snapshot."""
+    """The GUID of the newest snapshot."""
     found = pools.read_history(volume).newest  # type: ignore[attr-defined]
     assert found is not None
     return str(found.guid)
 
 
 def test_second_start_on_the_same_host_is_local_at_once(site: DrivenSite) -> None:
-    """The clean copy is used, without an export; on the other host the image has what was written on the first."""
+    """The host uses its clean copy, without an export; on the other host, the image has the first host's writes."""
     site.map(ZVOL)
     site.wait_for_state(ZVOL, "local")
     site.hosts[HOST].pools.write(f"tank/{ZVOL}", b"first", 4096)
@@ -106,7 +106,7 @@ def test_refusals_are_the_texts_that_tools_know(site: DrivenSite) -> None:
 
 
 def test_image_that_is_not_persistent_forgets_what_was_written(site: DrivenSite) -> None:
-    """Instead of a list in a file: an attribute of the image."""
+    """An attribute of the image decides this, not a list in a file."""
     site.map(ZVOL)
     site.wait_for_state(ZVOL, "local")
     site.unmap(ZVOL)

@@ -1,4 +1,4 @@
-"""A NAS whose records are gone or have gone back, with both daemons: guests keep their disks, and nothing is lost."""
+"""A NAS loses its records or gets old ones back, with both daemons: guests keep their disks, and no data is lost."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def site(site: DrivenSite) -> DrivenSite:
 
 
 def restart_with(site: DrivenSite, backup: Path) -> None:
-    """The NAS's records come back from a backup."""
+    """Restart the NAS's daemon with records from a backup."""
     site.nas.die()
     shutil.rmtree(site.nas.store.parent)
     shutil.copytree(backup, site.nas.store.parent)
@@ -148,8 +148,8 @@ def test_records_that_go_back_under_a_running_daemon(site: DrivenSite) -> None:
 # --- a host without records ----------------------------------------------------------------------------------------
 
 
-def install_anew(site: DrivenSite, name: str) -> None:
-    """The host is installed anew over its pool: records, sessions and devices are gone, and a guest with them."""
+def reinstall(site: DrivenSite, name: str) -> None:
+    """Reinstall the host over its pool: records, sessions, devices and the guest are gone."""
     host = site.hosts[name]
     host.lose_power()
     for file in host.store.parent.glob("*.db*"):
@@ -163,7 +163,7 @@ def test_a_reinstalled_host_has_its_local_image_again(site: DrivenSite) -> None:
     site.wait_for_state(ZVOL, "local")
     host = site.hosts[HOST]
     host.pools.write(f"tank/{ZVOL}", b"first", 4096)
-    install_anew(site, HOST)
+    reinstall(site, HOST)
     assert [device.name for device in host.dm_devices.list()] == [f"{ZVOL}-snap"]
     site.ask(wire.PullZvol(ZVOL))
     assert at_nas(site, b"first")
@@ -192,7 +192,7 @@ def test_a_host_reinstalled_during_an_unmap_ends_it(
     unmap = site.send(wire.UnmapZvol(ZVOL))
     site.wait_for(lambda: site.image(ZVOL).tries > 1, "an attempt")
     monkeypatch.setattr(host.pools, "start_send", start_send)
-    install_anew(site, HOST)
+    reinstall(site, HOST)
     site.answer(unmap)
     assert at_nas(site, b"first") and site.leftovers() == []
 
@@ -206,7 +206,7 @@ def test_a_blocked_image_of_a_reinstalled_host_is_saved(
     host = site.hosts[HOST]
     host.pools.write(f"tank/{ZVOL}", b"first", 4096)
     monkeypatch.setattr("rocks.imgstorage.host.service.recover_records", lambda *_: frozenset())
-    install_anew(site, HOST)
+    reinstall(site, HOST)
     with pytest.raises(IncoherentError, match="PullCopy is not possible when it is none"):
         site.ask(wire.PullZvol(ZVOL))
     site.ask(wire.RetryZvol(ZVOL))

@@ -1,4 +1,4 @@
-"""An image moves from one NAS to another: real daemons, a real broker, real TLS, pools in memory."""
+"""An image moves from one NAS to another: real daemons, devices in memory, no broker."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ class TwoNases(NamedTuple):
         return self.site.ask(request, to)
 
     def row(self, nas: str, zvol: str = ZVOL) -> Mapping[str, Any] | None:
-        """The image's row of a NAS; None without one."""
+        """The image's row in a NAS's listing; None without one."""
         return next((row for row in self.site.rows(nas) if row["zvol"] == zvol), None)
 
     def state(self, nas: str, zvol: str = ZVOL) -> str | None:
-        """Its state there."""
+        """The image's state on a NAS; None without a row."""
         row = self.row(nas, zvol)
         return None if row is None else str(row["state"])
 
     def accept(self, zvol: str = ZVOL, pool: str = "tank", needed: int = 0) -> None:
-        """Have the second NAS expect the image."""
+        """Announce the image to the second NAS."""
         row = self.row(NAS, zvol)
         assert row is not None
         self.ask(wire.AcceptZvol(pool, zvol, NAS, str(row["image_id"]), needed), self.other.name)
 
     def move(self, zvol: str = ZVOL, grace_seconds: int = 3600) -> None:
-        """Move the image there."""
+        """Move the image to the second NAS."""
         self.accept(zvol)
         self.ask(wire.MoveZvol(zvol, self.other.name, "tank", grace_seconds))
 
     def map(self, nas: str, zvol: str = ZVOL, host: str = HOST) -> str:
-        """Map it from that NAS, and wait until it is local."""
+        """Map the image from a NAS, and wait until it is local."""
         device = self.site.map(zvol, host, nas=nas)
         self.site.wait_for_state(zvol, "local", nas)
         return device
@@ -56,12 +56,12 @@ class TwoNases(NamedTuple):
 
 @pytest.fixture
 def nases(site: DrivenSite) -> TwoNases:
-    """Two NASes and the hosts; hosts reach the targets of the first only."""
+    """Two NASes and two hosts; the hosts reach the iSCSI targets of the first only."""
     return TwoNases(site, site.other_nas)
 
 
-def written(nases: TwoNases, zvol: str = ZVOL) -> dict[int, bytes]:
-    """An image with two snapshots, a hole, and writes behind the last snapshot; returns its blocks."""
+def create_image(nases: TwoNases, zvol: str = ZVOL) -> dict[int, bytes]:
+    """Create an image with two snapshots, a hole, and writes after the last snapshot; returns its blocks."""
     pools = nases.site.nas.pools
     nases.ask(wire.AddZvol("tank", zvol, 64 * MIB))
     pools.write(f"tank/{zvol}", b"first" * 5000, 0)
@@ -79,8 +79,8 @@ def guids(machine: NasNode, zvol: str = ZVOL) -> list[str]:
 
 
 def test_image_moves_with_its_snapshots_and_settings(nases: TwoNases) -> None:
-    """Same guids, same content, same attributes, same identity; no longer usable here, and nothing half there."""
-    content = written(nases)
+    """GUIDs, content, attributes and identity are the same; the old image is unusable, and nothing partial remains."""
+    content = create_image(nases)
     nases.ask(wire.SetZvolAttrs(ZVOL, (("frequency", "7200"), ("uploadspeed", "50M"), ("persistent", "no"))))
     before = nases.row(NAS)
     nases.move()
@@ -97,8 +97,8 @@ def test_image_moves_with_its_snapshots_and_settings(nases: TwoNases) -> None:
 
 
 def test_host_uses_its_retained_copy_when_the_other_nas_maps_the_image(nases: TwoNases) -> None:
-    """Guids survive the move: nothing is transferred again, and nothing is quarantined."""
-    written(nases)
+    """GUIDs survive the move: nothing is transferred again, and nothing is quarantined."""
+    create_image(nases)
     nases.map(NAS)
     nases.site.unmap(ZVOL)
     nases.move()
@@ -112,8 +112,8 @@ def test_host_uses_its_retained_copy_when_the_other_nas_maps_the_image(nases: Tw
 
 
 def test_old_volume_is_restored_as_an_image_of_its_own(nases: TwoNases) -> None:
-    """The image on the other NAS is not concerned; without that it is destroyed at the end of its grace period."""
-    content = written(nases)
+    """The image on the other NAS is not affected. Without the restore, the old volume is destroyed after its grace."""
+    content = create_image(nases)
     nases.move()
     nases.ask(wire.UndeleteZvol(ZVOL))
     here, there = nases.row(NAS), nases.row(nases.other.name)
@@ -121,7 +121,7 @@ def test_old_volume_is_restored_as_an_image_of_its_own(nases: TwoNases) -> None:
     assert (here["state"], here["peer"]) == ("unmapped", None)
     nases.map(NAS)
     assert nases.site.hosts[HOST].pools.content(f"tank/{ZVOL}") == content
-    written(nases, "second")
+    create_image(nases, "second")
     nases.move("second", grace_seconds=0)
     nases.site.wait_for(lambda: nases.row(NAS, "second") is None, "destroyed")
     assert nases.site.nas.pools.read_volume("tank/second") is None
@@ -129,7 +129,7 @@ def test_old_volume_is_restored_as_an_image_of_its_own(nases: TwoNases) -> None:
 
 def test_move_back_after_the_old_volume_is_gone(nases: TwoNases) -> None:
     """While it is in its grace period its name is in use."""
-    content = written(nases)
+    content = create_image(nases)
     nases.move()
     row = nases.row(nases.other.name)
     assert row is not None
@@ -152,8 +152,8 @@ def refused(nases: TwoNases, zvol: str = ZVOL) -> str:
 
 
 def test_what_is_not_moved(nases: TwoNases) -> None:
-    """Each with what is in the way; the image stays as it was."""
-    written(nases)
+    """Each error names the obstacle; the image stays as it was."""
+    create_image(nases)
     nases.ask(wire.AddZvol("tank", "a-clone", origin=ZVOL))
     assert "tank/a-clone is a clone of" in refused(nases)
     assert nases.state(NAS) == "unmapped"
@@ -172,8 +172,8 @@ def test_what_is_not_moved(nases: TwoNases) -> None:
 
 
 def test_other_nas_refuses(nases: TwoNases) -> None:
-    """A pool that it does not have, a name in use, too little space; an image that nobody has announced."""
-    written(nases)
+    """It does not have the pool, the name is in use, space is short, or nobody announced the image."""
+    create_image(nases)
     with pytest.raises(RocksError, match="nopool"):
         nases.accept(pool="nopool")
     with pytest.raises(StateError, match="are needed for ZVol"):
@@ -191,7 +191,7 @@ def test_other_nas_refuses(nases: TwoNases) -> None:
 
 def test_name_of_an_arriving_image_is_not_used_meanwhile(nases: TwoNases) -> None:
     """No new volume, no empty image for a start; the expectation is listed, repeatable and cancellable."""
-    written(nases)
+    create_image(nases)
     nases.accept()
     nases.accept()
     row = nases.row(nases.other.name)
@@ -209,7 +209,7 @@ def test_name_of_an_arriving_image_is_not_used_meanwhile(nases: TwoNases) -> Non
 
 def test_full_pool_there_is_waited_for_and_listed(nases: TwoNases) -> None:
     """Nothing is lost and nobody else gets the image; with space it ends by itself."""
-    content = written(nases)
+    content = create_image(nases)
     nases.other.pools.leave_free("tank", 4096)
     nases.accept()
     move = nases.site.send(wire.MoveZvol(ZVOL, nases.other.name, "tank", 3600))
@@ -230,7 +230,7 @@ def test_full_pool_there_is_waited_for_and_listed(nases: TwoNases) -> None:
 
 def test_cancelled_move_leaves_the_image_here(nases: TwoNases) -> None:
     """And nothing there; its operation is answered."""
-    written(nases)
+    create_image(nases)
     nases.other.pools.leave_free("tank", 4096)
     nases.accept()
     move = nases.site.send(wire.MoveZvol(ZVOL, nases.other.name, "tank"))
@@ -246,7 +246,7 @@ def test_cancelled_move_leaves_the_image_here(nases: TwoNases) -> None:
 
 def test_stream_that_is_cut_goes_on(nases: TwoNases) -> None:
     """What was received is not sent again, and the move ends by itself."""
-    content = written(nases)
+    content = create_image(nases)
     nases.site.nas.pools.cut_next_send(30_000)
     nases.move()
     assert nases.other.pools.content(f"tank/{ZVOL}") == content
@@ -254,7 +254,7 @@ def test_stream_that_is_cut_goes_on(nases: TwoNases) -> None:
 
 def test_other_content_is_never_taken_over(nases: TwoNases, monkeypatch: pytest.MonkeyPatch) -> None:
     """The other NAS reads a wrong bit: the image stays here, and what was received is destroyed."""
-    written(nases)
+    create_image(nases)
     monkeypatch.setattr(nases.other.pools, "read", lambda name, size, at: b"x" * min(size, 64 * MIB - at))
     assert "reads other content" in refused(nases)
     assert nases.state(NAS) == "unmapped" and nases.state(nases.other.name) == "arriving"
@@ -263,7 +263,7 @@ def test_other_content_is_never_taken_over(nases: TwoNases, monkeypatch: pytest.
 
 def test_a_host_or_another_nas_can_neither_send_nor_take_an_image(nases: TwoNases) -> None:
     """Only the NAS from which the frontend has announced it."""
-    written(nases)
+    create_image(nases)
     nases.accept()
     row = nases.row(NAS)
     assert row is not None
@@ -280,7 +280,7 @@ def test_a_host_or_another_nas_can_neither_send_nor_take_an_image(nases: TwoNase
 
 def test_records_from_before_the_move_do_not_revive_the_image(nases: TwoNases) -> None:
     """The volume says that it was moved: the image is blocked, and clean leads to its grace period, not two images."""
-    written(nases)
+    create_image(nases)
     nases.map(NAS)
     nases.site.unmap(ZVOL)
     store = nases.site.nas.store
@@ -303,7 +303,7 @@ def test_records_from_before_the_move_do_not_revive_the_image(nases: TwoNases) -
 
 def test_lost_records_do_not_revive_the_image(nases: TwoNases) -> None:
     """Adopted by its properties, the old volume waits for restore or destruction."""
-    written(nases)
+    create_image(nases)
     nases.move()
     nases.site.lose_records()
     with pytest.raises(StateError, match="was removed and is in its grace period"):

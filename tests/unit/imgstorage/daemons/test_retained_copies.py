@@ -29,8 +29,8 @@ def site(site: DrivenSite, monkeypatch: pytest.MonkeyPatch) -> DrivenSite:
     return site
 
 
-def keep(site: DrivenSite, zvol: str) -> HostNode:
-    """A written-back image of which the host has retained a copy."""
+def retain_copy(site: DrivenSite, zvol: str) -> HostNode:
+    """Create a written-back image; returns the host that retains a copy of it."""
     site.nas.pools.ensure_volume(f"tank/{zvol}", BYTES_PER_GIB, 16384)
     site.nas.pools.write(f"tank/{zvol}", os.urandom(_COPY_BYTES), 0)
     site.map(zvol)
@@ -46,8 +46,8 @@ def image(site: DrivenSite, zvol: str) -> Image:
     return found
 
 
-def install_anew(site: DrivenSite, host: HostNode) -> None:
-    """The host has lost its records, and the NAS what it knew of copies; pools stay."""
+def reinstall(site: DrivenSite, host: HostNode) -> None:
+    """The host loses its records, and the NAS what it knew of copies; the pools stay."""
     host.die()
     for file in host.store.parent.glob("*.db*"):
         file.unlink()
@@ -58,9 +58,9 @@ def install_anew(site: DrivenSite, host: HostNode) -> None:
 
 def test_a_reinstalled_host_reports_its_copies(site: DrivenSite) -> None:
     """Its NAS knows the copy again, before anybody asks; the next start there transfers nothing."""
-    host = keep(site, "a-vol")
+    host = retain_copy(site, "a-vol")
     guid = image(site, "a-vol").base_guid
-    install_anew(site, host)
+    reinstall(site, host)
     site.wait_for(lambda: image(site, "a-vol").copies == (Copy(HOST, "tank", "clean", guid),), "known again")
     site.map("a-vol")
     assert site.row("a-vol")["state"] == "local"
@@ -69,9 +69,9 @@ def test_a_reinstalled_host_reports_its_copies(site: DrivenSite) -> None:
 
 def test_a_changed_copy_with_the_property_clean_is_suspect(site: DrivenSite) -> None:
     """Something has written to it: it is never used, and never destroyed."""
-    host = keep(site, "b-vol")
+    host = retain_copy(site, "b-vol")
     host.pools.write("tank/b-vol", b"by hand", 4096)
-    install_anew(site, host)
+    reinstall(site, host)
     site.wait_for(lambda: image(site, "b-vol").unreturned_on() == (HOST,), "suspect")
     assert image(site, "b-vol").copies[0].kind == "suspect"
     site.map("b-vol")
@@ -81,8 +81,8 @@ def test_a_changed_copy_with_the_property_clean_is_suspect(site: DrivenSite) -> 
     site.unmap("b-vol")
 
 
-def tight(host: HostNode, missing_bytes: int) -> None:
-    """The pool lacks so much for a small image."""
+def fill_pool(host: HostNode, missing_bytes: int) -> None:
+    """Fill the pool until it lacks this much for a small image."""
     free_after = host_space(_POOL_BYTES, BYTES_PER_GIB, 0) - missing_bytes
     free = host.pools.read_pool("tank").free_bytes
     host.pools.ensure_volume("tank/other", 95 * BYTES_PER_GIB, 16384, 0)
@@ -93,9 +93,9 @@ def tight(host: HostNode, missing_bytes: int) -> None:
 
 def test_the_oldest_copy_is_evicted_for_another_image(site: DrivenSite) -> None:
     """One is enough; the newer one stays. The image whose copy has gone is whole on the NAS."""
-    host = keep(site, "first-vol")
-    keep(site, "second-vol")
-    tight(host, _COPY_BYTES // 2)
+    host = retain_copy(site, "first-vol")
+    retain_copy(site, "second-vol")
+    fill_pool(host, _COPY_BYTES // 2)
     site.map("new-vol")
     site.wait_for_state("new-vol", "local")
     left = {fact.name for fact in host.pools.list_volumes("tank")}
@@ -111,13 +111,13 @@ def test_the_oldest_copy_is_evicted_for_another_image(site: DrivenSite) -> None:
 
 
 def test_a_copy_in_use_or_with_unsaved_changes_is_not_evicted(site: DrivenSite) -> None:
-    """The free space does not suffice then, and the error of the map states the sizes."""
-    host = keep(site, "mapped-vol")
-    keep(site, "changed-vol")
+    """The free space is then insufficient, and the map's error states the sizes."""
+    host = retain_copy(site, "mapped-vol")
+    retain_copy(site, "changed-vol")
     site.map("mapped-vol")
     site.wait_for_state("mapped-vol", "local")
     host.pools.write("tank/changed-vol", b"by hand", 4096)
-    tight(host, _COPY_BYTES // 2)
+    fill_pool(host, _COPY_BYTES // 2)
     try:
         site.map("new-vol")
     except StateError as error:
@@ -128,8 +128,8 @@ def test_a_copy_in_use_or_with_unsaved_changes_is_not_evicted(site: DrivenSite) 
 
 
 def evicted_for_another(site: DrivenSite, host: HostNode, volume: str) -> bool:
-    """Whether the copy goes when another image needs the space."""
-    tight(host, _COPY_BYTES // 2)
+    """Whether the copy is evicted when another image needs the space."""
+    fill_pool(host, _COPY_BYTES // 2)
     try:
         site.map("new-vol")
     except RocksError:
@@ -139,7 +139,7 @@ def evicted_for_another(site: DrivenSite, host: HostNode, volume: str) -> bool:
 
 def test_the_nas_is_asked_for_the_snapshot_before_a_copy_is_evicted(site: DrivenSite) -> None:
     """Its record says that it has the copy, but the snapshot has gone since: the copy is the only one."""
-    host = keep(site, "first-vol")
+    host = retain_copy(site, "first-vol")
     guid = image(site, "first-vol").copies[0].guid
     for one in site.nas.pools.read_history("tank/first-vol").snapshots:
         if one.guid == guid:
@@ -150,7 +150,7 @@ def test_the_nas_is_asked_for_the_snapshot_before_a_copy_is_evicted(site: Driven
 
 
 def quarantine(host: HostNode, zvol: str) -> str:
-    """The host's copy under the name that it gets when it must not be used."""
+    """Rename the host's copy as for quarantine; returns the new name."""
     fact = host.pools.read_volume(f"tank/{zvol}")
     assert fact is not None
     name = f"tank/{zvol}-quarantine-1"
@@ -159,14 +159,14 @@ def quarantine(host: HostNode, zvol: str) -> str:
 
 
 def test_a_quarantined_volume_goes_when_its_nas_has_all_of_it(site: DrivenSite) -> None:
-    host = keep(site, "first-vol")
+    host = retain_copy(site, "first-vol")
     assert evicted_for_another(site, host, quarantine(host, "first-vol"))
 
 
 @pytest.mark.parametrize("difference", ["written", "removed on its NAS", "there is space"])
 def test_a_quarantined_volume_stays_otherwise(site: DrivenSite, difference: str) -> None:
     """It has data of its own; its NAS has removed the image; or there is space."""
-    host = keep(site, "first-vol")
+    host = retain_copy(site, "first-vol")
     name = quarantine(host, "first-vol")
     if difference == "written":
         host.pools.write(name, b"by hand", 4096)
@@ -181,9 +181,9 @@ def test_a_quarantined_volume_stays_otherwise(site: DrivenSite, difference: str)
 
 def test_copies_are_listed_and_removed(site: DrivenSite) -> None:
     """Without force only what its NAS has; the NAS does not wait for changes that were destroyed."""
-    host = keep(site, "first-vol")
-    keep(site, "second-vol")
-    keep(site, "used-vol")
+    host = retain_copy(site, "first-vol")
+    retain_copy(site, "second-vol")
+    retain_copy(site, "used-vol")
     site.map("used-vol")
     name = quarantine(host, "first-vol")
     host.pools.write("tank/second-vol", b"by hand", 4096)

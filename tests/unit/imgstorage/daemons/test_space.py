@@ -1,4 +1,4 @@
-"""Pools without free space, with both daemons: what waits, what is reported, and what is remembered meanwhile."""
+"""Pools without free space, with both daemons: what waits, what is reported, and what is remembered."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def image(site: DrivenSite) -> Image:
     return found
 
 
-def try_often(site: DrivenSite) -> None:
-    """More tries than an image has before it is blocked."""
+def exceed_tries(site: DrivenSite) -> None:
+    """Wait for more tries than usually block an image."""
     site.wait_for(lambda: image(site).tries > MOST_TRIES + 2, "tries")
 
 
@@ -55,7 +55,7 @@ def test_full_pool_of_the_nas_is_waited_for(site: DrivenSite) -> None:
     site.hosts[HOST].pools.write(f"tank/{ZVOL}", written, MIB)
     site.nas.pools.leave_free("tank", MIB)
     unmap = site.send(wire.UnmapZvol(ZVOL))
-    try_often(site)
+    exceed_tries(site)
     now = image(site)
     assert now.state == "returning" and now.faults == 0
     assert "waits for space: the pool tank of nas-0-0 has 1.0 MB free, and 4." in now.reason
@@ -68,7 +68,7 @@ def test_full_pool_of_the_nas_is_waited_for(site: DrivenSite) -> None:
 
 
 def test_pull_without_space_leaves_the_image_local(site: DrivenSite) -> None:
-    """The guest goes on; an unmap that comes meanwhile is done when there is space."""
+    """The guest continues; an unmap requested meanwhile completes when there is space."""
     site.hosts[HOST].pools.write(f"tank/{ZVOL}", os.urandom(2 * MIB), MIB)
     site.nas.pools.leave_free("tank", MIB)
     pull = site.send(wire.PullZvol(ZVOL))
@@ -82,13 +82,13 @@ def test_pull_without_space_leaves_the_image_local(site: DrivenSite) -> None:
 
 
 def block(site: DrivenSite) -> None:
-    """As an operator's report that the host is lost."""
+    """Block the image, as by an operator's report that the host is lost."""
     site.nas.service._engine.take(image(site).image_id, HostLost(HOST, "its power supply burns"))
     assert site.row(ZVOL)["state"] == "blocked"
 
 
 def test_end_of_a_machine_is_remembered_while_its_image_is_blocked(site: DrivenSite) -> None:
-    """When the image goes on, nobody runs it: it is written back, also after a restart of the daemon."""
+    """When the image is unblocked, no machine runs with it: it is written back, even after a restart of the daemon."""
     block(site)
     site.hosts[HOST].pools.write(f"tank/{ZVOL}", b"the last words", MIB)
     note_end(["vm-vc1-0", "release", "end", "-"], "", site.hosts[HOST].store.parent.parent)
