@@ -90,7 +90,7 @@ def _imported_by(path: Path, content: bytes) -> tuple[Path, ...]:
     names = [name for node in nodes for name in _names_of_import(node)]
     found = [file for name in names for file in _files_of_module(name)]
     if any(folder in path.parents for folder in _FOLDERS_NAMING_COMMANDS):
-        found += [file for node in nodes for file in _files_of_command(_first_strings(node) or _words(node))]
+        found += [file for node in nodes for file in _files_of_command(_first_strings(node) or _parts(node))]
     return (*found, *(init for parent in path.parents if (init := parent / "__init__.py").is_file()))
 
 
@@ -132,7 +132,7 @@ def _first_strings(node: ast.AST) -> list[str]:
     return texts
 
 
-def _words(node: ast.AST) -> list[str]:
+def _parts(node: ast.AST) -> list[str]:
     """The words of a text, or of a part of an f-string."""
     return node.value.split() if isinstance(node, ast.Constant) and isinstance(node.value, str) else []
 

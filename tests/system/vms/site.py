@@ -22,6 +22,7 @@ from rocks.errors import ToolError
 from rocks.hosts.known_hosts import parse_host_key
 from rocks.hosts.settings import FleetSettings
 from rocks.process import Finished, run, run_checked, start_with_pipes
+from tests.patience import patience
 from tests.system.vms.fork_server import AGENT_CLIENT, exit_status, request
 
 CHECKOUT = Path(__file__).resolve().parents[3]
@@ -372,7 +373,7 @@ class Running:
 
 def wait_until(condition: Callable[[], object], deadline_seconds: float = 20.0) -> None:
     """Wait for a condition; AssertionError when it does not come true in time."""
-    end = time.monotonic() + deadline_seconds
+    end = time.monotonic() + patience(deadline_seconds)
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.05)

@@ -51,7 +51,7 @@ def test_a_broker_that_is_down_was_set_up_or_not(
     )
 
 
-def test_a_machine_that_is_not_in_the_database_gets_this_answer_and_nothing_else(
+def test_a_machine_that_is_not_in_the_database_gets_that_line_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(site_checks, "find_local_host", lambda _: None)
