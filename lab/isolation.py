@@ -183,5 +183,5 @@ def _exit_status(wait_status: int) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(run(sys.argv[1:]))
-    except RocksError as error:
+    except (RocksError, OSError) as error:  # the latter for a folder of .state that cannot be made
         sys.exit(f"Error: {error}")

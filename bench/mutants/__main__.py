@@ -22,7 +22,7 @@ from bench import page
 from bench.mutants.changes import Change, changes
 from bench.mutants.covered import Covered, cover
 from bench.mutants.trial import CHECKOUT, NO_TEST, STATE, Copy, files
-from rocks.errors import RocksError, ToolError
+from rocks.errors import RocksError, ToolError, UserError
 from rocks.process import run_checked
 
 _WORKERS = 2
@@ -122,16 +122,26 @@ def format_results(title: str, results: Sequence[Result]) -> str:
     return "\n".join(lines + [str(result) for result in results if not result.failed])
 
 
+def _whole(name: str, text: str, least: int) -> int:
+    """The number that the operator gives. UserError for what is none, before hours are spent."""
+    if not text.isdecimal() or int(text) < least:
+        raise UserError(f"{name} is {text!r}; it must be a whole number of at least {least}")
+    return int(text)
+
+
 def main(number: str, seed: str, selection: str, into: str = "") -> int:
     """Print the results as Markdown; with `into`, also write them to that page. Returns the exit status."""
     try:
+        count, start = _whole("N", number, least=1), _whole("SEED", seed, least=0)
         if into:
             page.check_markers(Path(into))
         commit = run_checked(
             ["git", "-C", str(CHECKOUT), "describe", "--always", "--dirty"], deadline_seconds=60
         )
-        title = f"{time.strftime('%d %B %Y')}, commit {commit.text.strip()}, seed {seed}, tests `{selection}`"
-        text = format_results(title, measure(int(number), int(seed), selection))
+        title = (
+            f"{time.strftime('%d %B %Y')}, commit {commit.text.strip()}, seed {start}, tests `{selection}`"
+        )
+        text = format_results(title, measure(count, start, selection))
         print(text)
         if into:
             page.put(Path(into), text)

@@ -80,6 +80,7 @@ def cover(selection: str) -> Covered:
     lines = coverage.CoverageData(str(folder / "lines"))
     lines.read()
     recorded = json.loads(outcomes.read_text(encoding="utf-8")).items()
-    return Covered(
-        lines, folder, {name: seconds for name, (outcome, seconds) in recorded if outcome == "passed"}
-    )
+    seconds = {name: seconds for name, (outcome, seconds) in recorded if outcome == "passed"}
+    if not seconds:
+        raise ToolError(f"no test passed under coverage; the copy is {folder / 'copy'}")
+    return Covered(lines, folder, seconds)

@@ -28,6 +28,7 @@ def _program(arguments: Sequence[str]) -> int:
         "raise": lambda: {}["nothing"],
         "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
         "sleep": lambda: ((number := os.fork()) and print(os.getpid(), number, flush=True)) or time.sleep(60),
+        "close": lambda: [*map(os.close, (1, 2)), time.sleep(60)],
         "change": lambda: sys.path.append("changed"),
         "look": lambda: print("changed" in sys.path),
     }
@@ -88,6 +89,8 @@ def test_without_its_client_it_is_killed_with_what_it_started(place: Path) -> No
 def test_a_run_that_is_too_long(place: Path) -> None:
     with pytest.raises(ToolError, match=r"rocks sleep did not close its output in 0\.5 s"):
         run_forked(place, ["sleep"], {}, 0.5)
+    with pytest.raises(ToolError, match=r"rocks close did not end in 0\.5 s"):
+        run_forked(place, ["close"], {}, 0.5)
 
 
 def test_the_client_of_the_agent_is_as_the_agent(place: Path, tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
 import pytest
 
+from rocks.errors import ToolError
 from tests.lab.passes import __main__ as passes
 from tests.lab.passes import keys, page, recorder
 from tests.lab.passes.__main__ import CORE
@@ -93,10 +96,15 @@ def test_rows_of_other_modules_stay(tmp_path: Path) -> None:
 
 
 def _play(
-    passes: Path, outcomes: dict[str, str], *, arguments: tuple[str, ...] = (), number: int = 9
-) -> None:
-    """A run of cases of the module, by name, as far as the first `number` of them."""
-    made = Recorder(cast("pytest.Config", SimpleNamespace(args=arguments)), passes)
+    passes: Path,
+    outcomes: dict[str, str],
+    *,
+    arguments: tuple[str, ...] = (),
+    option: str = "",
+    number: int = 9,
+) -> list[str]:
+    """A run of cases of the module, by name, as far as the first `number` of them; returns the lines of its table."""
+    made = Recorder(_config(arguments, option), passes)
     items = [SimpleNamespace(nodeid=f"tests/lab/{MODULE}::{name}") for name in outcomes]
     foreign = SimpleNamespace(nodeid="tests/unit/test_patience.py::test_factor")
     made.pytest_collection_finish(cast("pytest.Session", SimpleNamespace(items=[foreign, *items])))
@@ -108,6 +116,12 @@ def _play(
             report = SimpleNamespace(nodeid=item.nodeid, outcome=outcome)
             made.pytest_runtest_logreport(cast("pytest.TestReport", report))
         made.pytest_runtest_logfinish(item.nodeid)
+    return made._lines
+
+
+def _config(arguments: tuple[str, ...] = (), option: str = "") -> pytest.Config:
+    getoption = lambda name, default: name == option  # noqa: E731
+    return cast("pytest.Config", SimpleNamespace(args=arguments, getoption=getoption))
 
 
 def test_a_module_that_passed_whole_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,21 +141,59 @@ def test_a_module_that_passed_whole_is_recorded(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize(
-    ("outcomes", "arguments"),
+    ("outcomes", "arguments", "option"),
     [
-        ({"a": "skipped"}, ()),
-        ({"a": "passed"}, (f"tests/lab/{MODULE}::a",)),
+        ({"a": "skipped"}, (), ""),
+        ({"a": "passed"}, (f"tests/lab/{MODULE}::a",), ""),
+        ({"a": "passed"}, (f"{MODULE}::a",), ""),
+        ({"a": "passed"}, ("tests/lab",), "lf"),
+        ({"a": "passed"}, ("tests/lab",), "setupplan"),
     ],
 )
 def test_a_part_of_a_module_is_no_pass(
-    outcomes: dict[str, str], arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    outcomes: dict[str, str],
+    arguments: tuple[str, ...],
+    option: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Nothing passed; one test was chosen. What was recorded stays."""
+    """Nothing passed; one test was chosen, also in its folder; `--lf`, which reports none as left out; no test was run.
+
+    What was recorded stays.
+    """
     path = tmp_path / "passes.md"
     monkeypatch.setattr(recorder, "content_key", lambda module: "k1")
     page.record(MODULE, ROW, path)
-    _play(path, outcomes, arguments=arguments)
+    _play(path, outcomes, arguments=arguments, option=option)
     assert page.read(path) == {MODULE: ROW}
+
+
+BAD_ROWS = (b"| a | b |", b"| a | k | c | d | 1 | many |", b"\xff")
+
+
+@pytest.mark.parametrize("row", BAD_ROWS)
+def test_a_page_that_was_damaged(row: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is refused in words and stays as it is; a run goes on, and says what it does not record."""
+    path = tmp_path / "passes.md"
+    monkeypatch.setattr(recorder, "content_key", lambda module: "k1")
+    page.record(MODULE, ROW, path)
+    damaged = path.read_bytes() + row + b"\n"
+    path.write_bytes(damaged)
+    with pytest.raises(ToolError, match=re.escape(str(path))):
+        page.stale({MODULE: "k1"}, path)
+    for outcome in ("passed", "failed"):
+        lines = _play(path, {"a": outcome})
+        assert [line for line in lines if line.startswith(f"not recorded: {MODULE}: ")], lines
+    assert path.read_bytes() == damaged
+
+
+def test_two_writers_of_the_page(tmp_path: Path) -> None:
+    """The rows of both stay."""
+    path = tmp_path / "passes.md"
+    names = [f"test_{number}.py" for number in range(40)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda name: page.record(name, ROW, path), names))
+    assert sorted(page.read(path)) == sorted(names)
 
 
 def test_a_failure_removes_the_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +210,7 @@ def test_a_failure_removes_the_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_tests_that_are_left_out_make_a_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By `-k`, or a marker."""
-    made = Recorder(cast("pytest.Config", SimpleNamespace(args=())), tmp_path / "passes.md")
+    made = Recorder(_config(), tmp_path / "passes.md")
     left_out = SimpleNamespace(nodeid=f"tests/lab/{MODULE}::a")
     made.pytest_deselected([cast("pytest.Item", left_out)])
     assert made._partial == {MODULE}

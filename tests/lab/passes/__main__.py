@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 
+from rocks.errors import RocksError
 from tests.lab.passes import page
 from tests.lab.passes.keys import CHECKOUT, FOLDER, content_key, modules
 
@@ -40,4 +41,7 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except RocksError as error:
+        sys.exit(f"Error: {error}")

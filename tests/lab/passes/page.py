@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from rocks.errors import ToolError
 from rocks.files import write_file
 from tests.lab.passes.keys import CHECKOUT
 
@@ -35,31 +39,50 @@ class Pass(NamedTuple):
 
 
 def read(page: Path = PAGE) -> dict[str, Pass]:
-    """The recorded passes by module; empty without a page. ValueError for a malformed row."""
-    if not page.exists():
+    """The recorded passes by module; empty without a page. ToolError, with the row, for a malformed row."""
+    try:
+        lines = page.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
         return {}
-    rows = [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("| ")][1:]
-    fields = [[field.strip() for field in row.strip("|").split("|")] for row in rows]
-    return {
-        module: Pass(key, commit, date, cases, int(seconds))
-        for module, key, commit, date, cases, seconds in fields
-    }
+    except (OSError, ValueError) as error:
+        raise ToolError(f"cannot read {page}: {error}") from None
+    passes: dict[str, Pass] = {}
+    for row in [line for line in lines if line.startswith("| ")][1:]:
+        try:
+            module, key, commit, date, cases, seconds = (field.strip() for field in row.strip("|").split("|"))
+            passes[module] = Pass(key, commit, date, cases, int(seconds))
+        except ValueError:
+            raise ToolError(f"{page} has a row that is no pass; remove it: {row}") from None
+    return passes
 
 
 def record(module: str, passed: Pass, page: Path = PAGE) -> None:
     """Set the module's row; other rows stay."""
-    _write({**read(page), module: passed}, page)
+    with _locked(page):
+        _write({**read(page), module: passed}, page)
 
 
 def remove(module: str, key: str, page: Path = PAGE) -> None:
     """Remove the module's pass if it has that key: the module has failed since."""
-    _write({name: row for name, row in read(page).items() if (name, row.key) != (module, key)}, page)
+    with _locked(page):
+        _write({name: row for name, row in read(page).items() if (name, row.key) != (module, key)}, page)
 
 
 def stale(keys: Mapping[str, str], page: Path = PAGE) -> list[str]:
     """The modules whose key, of these, has no recorded pass."""
     recorded = {module: row.key for module, row in read(page).items()}
     return sorted(module for module, key in keys.items() if recorded.get(module) != key)
+
+
+@contextmanager
+def _locked(page: Path) -> Iterator[None]:
+    """Of two writers, the second waits for the first: each reads the page, then replaces it."""
+    folder = os.open(page.parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def _write(rows: Mapping[str, Pass], page: Path) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from rocks.errors import RocksError
 from rocks.process import run, run_checked
 from tests.lab.passes import page
 from tests.lab.passes.keys import CHECKOUT, FOLDER, content_key, files_of
@@ -19,6 +20,8 @@ _GIT = ("git", "-C", str(CHECKOUT), "-c", f"safe.directory={CHECKOUT}")
 """The tests of the lab run as root; the checkout may belong to another user."""
 
 _GIT_DEADLINE_SECONDS = 60.0
+_PARTS = ("lf", "setuponly", "setupplan")
+"""Options with which pytest runs a part of the tests, or of each, and reports none as left out."""
 
 
 class _ModuleRun:
@@ -41,7 +44,10 @@ class Recorder:
 
     def __init__(self, config: pytest.Config, passes: Path = page.PAGE, folder: Path = FOLDER) -> None:
         self._passes, self._folder = passes, folder
-        self._partial = {_module(str(name), folder) for name in config.args if "::" in str(name)}
+        # by their file names, for pytest may be started in any folder
+        self._chosen = {Path(name.partition("::")[0]).name for name in map(str, config.args) if "::" in name}
+        self._partial: set[str] = set()
+        self._is_partial = any(config.getoption(option, False) for option in _PARTS)
         self._cases: Counter[str] = Counter()
         self._runs: dict[str, _ModuleRun] = {}
         self._lines: list[str] = []
@@ -69,7 +75,7 @@ class Recorder:
         if run := self._runs.get(module):
             run.add(report)
             if report.outcome == "failed":
-                page.remove(module, run.key, self._passes)
+                self._write(module, lambda: page.remove(module, run.key, self._passes))
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         """After the last test of a module, record the result and print the processor utilization."""
@@ -78,7 +84,7 @@ class Recorder:
         if run and len(run.outcomes) == self._cases[module]:
             self._lines.append(line(module, time.monotonic() - run.began, share(run.ticks, read_ticks())))
             print(f"\n{self._lines[-1]}", flush=True)
-            self._record_result(module, run)
+            self._write(module, lambda: self._record_result(module, run))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the table of processor utilization."""
@@ -89,9 +95,16 @@ class Recorder:
             for row in (*self._lines, whole):
                 terminalreporter.write_line(row)
 
+    def _write(self, module: str, change: Callable[[], None]) -> None:
+        """Change the page; a page that cannot be changed does not end the run."""
+        try:
+            change()
+        except RocksError as error:
+            self._lines.append(f"not recorded: {module}: {error}")
+
     def _record_result(self, module: str, run: _ModuleRun) -> None:
         outcomes = Counter(run.outcomes.values())
-        is_pass = outcomes["passed"] and not outcomes["failed"] and module not in self._partial
+        is_pass = outcomes["passed"] and not outcomes["failed"] and not self._is_part(module)
         if is_pass and run.key == content_key(module):
             total = outcomes.total()
             passed = outcomes["passed"]
@@ -99,6 +112,9 @@ class Recorder:
             seconds = round(time.monotonic() - run.began)
             row = page.Pass(run.key, _commit(module), datetime.now(UTC).date().isoformat(), cases, seconds)
             page.record(module, row, self._passes)
+
+    def _is_part(self, module: str) -> bool:
+        return self._is_partial or module in self._partial or Path(module).name in self._chosen
 
 
 def _module(node_id: str, folder: Path) -> str:

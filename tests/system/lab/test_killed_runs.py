@@ -14,7 +14,7 @@ import pytest
 from lab import links
 from lab.namespace import Machine
 from lab.processes import ProcessIdentity, all_process_ids, end, identify, parent_of, wait_until_ended
-from rocks.process import run_checked, start_in_background
+from rocks.process import run, run_checked, start_in_background
 from tests.system.lab.conftest import CHECKOUT
 
 TOKEN = "ROCKS_TEST_OF_KILLS"
@@ -159,3 +159,12 @@ def test_a_test_run_that_is_killed(checkout: Path, generation: int, seconds: flo
     assert list((checkout / ".state" / "tmp").iterdir()) == [], (
         "the next run removes the folder of the killed one"
     )
+
+
+def test_a_test_run_without_a_folder_for_tmp(checkout: Path) -> None:
+    """As on a full disk: refused in words, and nothing is run."""
+    (checkout / ".state" / "tmp").write_text("")
+    command = ["/usr/bin/env", "-C", str(checkout), "PYTHONPATH=.:src", "LAB_PARENT=" + str(os.getpid())]
+    ended = run([*command, sys.executable, "-m", "lab.isolation", "/bin/echo", "run"], deadline_seconds=30)
+    assert (ended.exit_status, ended.text) == (1, "")
+    assert ended.error_text.startswith("Error: ") and len(ended.error_text.splitlines()) == 1

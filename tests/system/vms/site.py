@@ -330,7 +330,8 @@ def run_forked(
             raise ToolError(
                 f"rocks {shlex.join(arguments)} did not close its output in {deadline_seconds:g} s"
             )
-        server.settimeout(max(1.0, end_at - time.monotonic()))
+        if not select.select([server], [], [], max(1.0, end_at - time.monotonic()))[0]:
+            raise ToolError(f"rocks {shlex.join(arguments)} did not end in {deadline_seconds:g} s")
         return Finished(tuple(arguments), exit_status(server), *found.values())
     finally:
         server.close()  # kills it if it runs

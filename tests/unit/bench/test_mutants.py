@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 from itertools import islice
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import coverage
 import pytest
 
 from bench.mutants import __main__ as mutants
+from bench.mutants import covered as covering
 from bench.mutants.changes import changes
 from bench.mutants.covered import Covered
+from rocks.errors import ToolError
 
 CODE = '''"""A docstring."""
 from os import path
@@ -67,6 +70,34 @@ def test_the_tests_of_a_line(tmp_path: Path) -> None:
     assert covered.tests_of("src/rocks/units.py", range(2, 4)) == {"t.py::a[x (y)]": 1.0, "t.py::b": 2.0}
     assert covered.tests_of("src/rocks/units.py", range(9, 10)) == covered.seconds  # as a constant's line
     assert covered.tests_of("src/rocks/other.py", range(2, 4)) == {}
+
+
+@pytest.mark.parametrize(
+    ("number", "seed", "word"), [("0", "1", "N"), ("-1", "1", "N"), ("abc", "1", "N"), ("1", "", "SEED")]
+)
+def test_wrong_numbers_are_refused_first(
+    number: str, seed: str, word: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before the tests run, which takes hours."""
+    monkeypatch.setattr(mutants, "measure", lambda *_: pytest.fail("it began"))
+    assert mutants.main(number, seed, "slow") == 1
+    assert capsys.readouterr().err.startswith(f"Error: {word} is ")
+
+
+def test_without_a_test_that_passes_there_is_no_share(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It would be 0, whatever the tests find."""
+    monkeypatch.setattr(covering, "STATE", tmp_path)
+    monkeypatch.setattr(covering, "files", lambda: [])
+    folder = tmp_path / hashlib.sha256(b"none").hexdigest()[:16]
+    folder.mkdir()
+    (folder / "outcomes.json").write_text('{"t.py::a": ["failed", 1.0]}')
+    lines = coverage.CoverageData(str(folder / "lines"))
+    lines.add_lines({"a.py": [1]})
+    lines.write()
+    with pytest.raises(ToolError, match="no test passed"):
+        covering.cover("none")
 
 
 def test_the_page_lists_what_was_not_found() -> None:
