@@ -225,9 +225,6 @@ def _prepare(place: BrokerPlace) -> None:
 def _link_plugins(folder: Path) -> None:
     """Leave out the plugins that are not enabled: RabbitMQ reads all that it has, a second of its start."""
     folder.mkdir(exist_ok=True)
-    for link in folder.iterdir():
-        if not link.exists():  # of a version that an upgrade has removed
-            link.unlink()
     for found in ((_SCRIPTS / "rabbitmq-server").resolve().parents[1] / "plugins").glob("*-*"):
         name = found.name.partition("-")[0]
         if name in _NEEDED_PLUGINS or not name.startswith("rabbitmq_"):
