@@ -98,9 +98,9 @@ test-browser: ## test the pages of Nucleus in Chromium, with axe-core (root; ins
 	@tools/browser-libraries .state/browser-tests tests
 	@$(ISOLATED) $(PYTEST) -m browser tests/browser
 
-test-random: ## run the tests on generated input, with fresh seeds and ten times as many examples (root)
+test-random: ## run the tests on generated input, with fresh seeds and ten times as many examples; fail image storage at every moment (root; hours)
 	@tools/setup test
-	@$(ISOLATED) env ROCKS_TEST_PROFILE=random $(PYTEST) $(PARALLEL) -m 'hypothesis and not lab'
+	@$(ISOLATED) env ROCKS_TEST_PROFILE=random $(PYTEST) $(PARALLEL) -m '(hypothesis or moments) and not lab'
 
 check: WORKERS = 2
 check: lint ## lint, and the tests that need neither root nor daemons (under a minute)

@@ -1,9 +1,9 @@
-"""Generated input: how many examples a test tries, and from which seed.
+"""Generated input: how many examples a test tries, and from which seed; and how many moments of a death or failure.
 
 The environment variable ROCKS_TEST_PROFILE chooses one of two Hypothesis profiles:
 
 `fixed`   the default: the same examples in every run, so that a run fails only because of a change
-`random`  fresh seeds and `RANDOM_FACTOR` times as many examples; `make test-random`
+`random`  fresh seeds and `RANDOM_FACTOR` times as many examples, and every moment: `make test-random`
 
 An example that a random run finds is printed with the code that repeats it. Add it to its test as `@example`.
 """
@@ -22,6 +22,11 @@ _DEFAULT_EXAMPLES = 100
 def examples(count: int) -> int:
     """The number of examples of a test that tries `count` of them in a fixed run."""
     return count * RANDOM_FACTOR if PROFILE == "random" else count
+
+
+def moments_step(step: int) -> int:
+    """The step from one moment to the next of a test that tries every `step`-th in a fixed run. Marker `moments`."""
+    return 1 if PROFILE == "random" else step
 
 
 def load_profile() -> None:

@@ -1,6 +1,6 @@
 """A NAS that makes a base and its clones, and is killed by SIGKILL: at each change, line and record.
 
-Each death is followed by a new daemon and by the request again. ROCKS_KILLS=all kills at every moment.
+Each death is followed by a new daemon and by the request again. `make test-random` kills at every moment.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ from rocks.imgstorage.client.importing import Destination, send_base
 from rocks.imgstorage.stream.transport import client_context
 from rocks.wire import imgstorage as wire
 from rocks.wire.image_bases import base_snapshot, base_volume
+from tests.generated import PROFILE
 from tests.system.imgstorage.conftest import RealBroker
 from tests.system.imgstorage.image_site import FRONTEND, NAS, ImageSite, Machine
 from tests.system.imgstorage.test_nas_move_kills import Nases
 
+pytestmark = pytest.mark.moments
 SIZE = 2_000_000
-DEATHS = 1000 if os.environ.get("ROCKS_KILLS") == "all" else 3
+DEATHS = 1000 if PROFILE == "random" else 3
 _SECONDS = 60.0
 
 

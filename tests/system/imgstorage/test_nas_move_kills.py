@@ -1,6 +1,6 @@
 """A move between NASes whose daemons are killed by SIGKILL: at each change, record, line and part of a stream.
 
-Each death is followed by a new daemon and by the command again. ROCKS_KILLS=all kills at every moment.
+Each death is followed by a new daemon and by the command again. `make test-random` kills at every moment.
 """
 
 from __future__ import annotations
@@ -25,11 +25,13 @@ from rocks.devices.zfs.fake.pools import FakePools
 from rocks.errors import RocksError
 from rocks.imgstorage.life.names import arriving_volume
 from rocks.wire import imgstorage as wire
+from tests.generated import PROFILE
 from tests.system.imgstorage.conftest import RealBroker
 from tests.system.imgstorage.image_site import NAS, ImageSite
 
+pytestmark = pytest.mark.moments
 MIB = 2**20
-_ALL = os.environ.get("ROCKS_KILLS") == "all"
+_ALL = PROFILE == "random"
 VOLUMES = 300 if _ALL else 20
 """Half of them for each daemon, one for each death; all of them are written and listed all the time."""
 

@@ -1,14 +1,14 @@
 """A failure at every moment of an ordinary life: the guest reads its writes, and the image is written back (R12)."""
 
-import os
-
 import pytest
 
+from tests.generated import moments_step
 from tests.unit.imgstorage.script import Strike, live_with, moments
 from tests.unit.imgstorage.world import World
 
-STEP = 1 if os.environ.get("ROCKS_MODEL_EXAMPLES") else 29
-"""Every moment in the fault campaigns, some of them in the quick run."""
+pytestmark = pytest.mark.moments
+STEP = moments_step(29)
+"""`make test-random` tries every moment."""
 
 STRIKES: dict[str, Strike] = {
     "the NAS's daemon is killed": lambda world: world.strike_nas("kill"),

@@ -1,6 +1,5 @@
 """Random lives of an image, with crashes between any two effects: nothing is lost, nothing leaks, every path ends."""
 
-import os
 import random
 from collections.abc import Callable
 
@@ -16,8 +15,8 @@ from tests.generated import examples
 from tests.unit.imgstorage.volumes import BLOCKS
 from tests.unit.imgstorage.world import HOST_FAILURES, HOSTS, NAS_FAILURES, World
 
-EXAMPLES = int(os.environ.get("ROCKS_MODEL_EXAMPLES", examples(100)))
-"""Number of random lives; a fault campaign sets more."""
+EXAMPLES = examples(100)
+"""Number of random lives."""
 
 LONG_LIVES = EXAMPLES // 2
 
@@ -125,7 +124,7 @@ def _settings(examples: int, *phases: Phase) -> settings:
         max_examples=examples,
         stateful_step_count=60,
         deadline=None,
-        derandomize=generated.PROFILE == "fixed" and "ROCKS_MODEL_EXAMPLES" not in os.environ,
+        derandomize=generated.PROFILE == "fixed",
         database=None,
         suppress_health_check=list(HealthCheck),
         phases=phases or (Phase.generate, Phase.shrink),

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.generated import moments_step
 from tests.unit.imgstorage.daemons.driven_site import DrivenSite
 from tests.unit.imgstorage.daemons.lives import LIVES, copied, moved
 from tests.unit.imgstorage.daemons.nodes import HOST, NAS, OTHER_NAS
 
 NewSite = Callable[[], DrivenSite]
-STEP = 1 if os.environ.get("ROCKS_MODEL_EXAMPLES") else 47
-"""Fault campaigns try every moment; other runs try some, at least two of each life."""
+pytestmark = pytest.mark.moments
+STEP = moments_step(47)
+"""`make test-random` tries every moment; other runs try some, at least two of each life."""
 
 DEATHS = [
     *((life, victim, False) for life in LIVES for victim in (NAS, HOST)),

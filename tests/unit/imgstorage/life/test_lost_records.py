@@ -3,7 +3,6 @@
 The real state machine, sequences and host engine over devices in memory.
 """
 
-import os
 from dataclasses import replace
 
 import pytest
@@ -13,11 +12,13 @@ from rocks.imgstorage.life.effects import EnsureLease
 from rocks.imgstorage.life.grants import Grant, disagreement, grant_properties, read_grant, why_refused
 from rocks.imgstorage.life.image import Decision, Image
 from rocks.imgstorage.life.states import BLOCKED, UNMAPPED, is_stable
+from tests.generated import moments_step
 from tests.unit.imgstorage.records import HOST, MAP, after, decided, finish_step, new_image, record, refused
 from tests.unit.imgstorage.script import moments
 from tests.unit.imgstorage.world import World
 
-STEP = 1 if os.environ.get("ROCKS_MODEL_EXAMPLES") else 23
+pytestmark = pytest.mark.moments
+STEP = moments_step(23)
 STANDING = Grant(6, 40, "vmh2", "mapping", "img-6-39-x", "900", "1", "iqn.vmh2", True, "tank", 3)
 
 
