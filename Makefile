@@ -104,7 +104,7 @@ test-random: ## run the tests on generated input, with fresh seeds and ten times
 
 check: WORKERS = 2
 check: lint ## lint, and the tests that need neither root nor daemons (under a minute)
-	$(PYTEST) $(PARALLEL) -m 'not system and not lab and not packages' tests/unit tests/contract tests/golden
+	$(PYTEST) $(PARALLEL) -m 'not system and not lab and not packages and not slow and not moments' tests/unit tests/contract tests/golden
 
 lint: ## format, style, types, import contracts
 	$(PYTHON) -m ruff format --check $(CHECKED)

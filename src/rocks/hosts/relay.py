@@ -63,16 +63,22 @@ def relay_descriptors(reader: int, writer: int, descriptor: int) -> None:
     """
     ended = threading.Event()
     for source, target in ((reader, descriptor), (descriptor, writer)):
-        threading.Thread(target=_copy, args=(source, target, ended), daemon=True).start()
+        # Of its own: the other way may still wait when this returns, and the caller closes the descriptor. Its number
+        # would then be that of the next connection, whose bytes would be carried.
+        own = (os.dup(source), os.dup(target))
+        threading.Thread(target=_copy, args=(*own, ended), daemon=True).start()
     ended.wait()
 
 
 def _copy(source: int, target: int, ended: threading.Event) -> None:
+    """Carry bytes until one of the two closes; closes both."""
     with contextlib.suppress(OSError):
         while data := os.read(source, _PIECE_BYTES):
             while data:
                 data = data[os.write(target, data) :]
     ended.set()
+    os.close(source)
+    os.close(target)
 
 
 class _Ends:

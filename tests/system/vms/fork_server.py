@@ -109,7 +109,10 @@ def _answer(client: socket.socket, main: Main) -> NoReturn:
     for stream in streams:
         os.close(stream)
     end = os.pidfd_open(process)
-    if end not in select.select([end, client.fileno()], [], [])[0]:  # the client closed the connection
+    waiting = select.poll()  # `select` knows 1024 descriptors only, and the process inherits its parent's
+    waiting.register(end, select.POLLIN)
+    waiting.register(client, select.POLLIN)
+    if end not in dict(waiting.poll()):  # the client closed the connection
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process, signal.SIGKILL)
     status = os.waitpid(process, 0)[1]

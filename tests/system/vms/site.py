@@ -321,7 +321,7 @@ def run_forked(
     unfinished, end_at = list(found), time.monotonic() + deadline_seconds
     try:
         while unfinished and (remaining := end_at - time.monotonic()) > 0:
-            for number in select.select(unfinished, [], [], remaining)[0]:
+            for number in _readable(unfinished, remaining):
                 data = os.read(number, 1 << 16)
                 found[number] += data
                 if not data:
@@ -330,13 +330,21 @@ def run_forked(
             raise ToolError(
                 f"rocks {shlex.join(arguments)} did not close its output in {deadline_seconds:g} s"
             )
-        if not select.select([server], [], [], max(1.0, end_at - time.monotonic()))[0]:
+        if not _readable([server.fileno()], max(1.0, end_at - time.monotonic())):
             raise ToolError(f"rocks {shlex.join(arguments)} did not end in {deadline_seconds:g} s")
         return Finished(tuple(arguments), exit_status(server), *found.values())
     finally:
         server.close()  # kills it if it runs
         for number in found:
             os.close(number)
+
+
+def _readable(numbers: Sequence[int], seconds: float) -> list[int]:
+    """The descriptors that can be read, within this time; of any number, unlike those of `select.select`."""
+    waiting = select.poll()
+    for number in numbers:
+        waiting.register(number, select.POLLIN)
+    return [number for number, _ in waiting.poll(seconds * 1000)]
 
 
 class Running:

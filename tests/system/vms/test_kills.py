@@ -26,12 +26,15 @@ KILL_REQUEST = "/var/lib/rocks/kill-request"
 
 KILLING_AGENT = """
 #!/bin/sh
-# Stands before the agent on a host: has the frontend's command killed when it has called "{call}".
+# Stands before the agent on a host: has the frontend's command killed when it calls "{call}", {when} the agent works.
 [ "$1" != hook ] || exec /opt/rocks/libexec/real-agent "$@"
 victim() {{ touch {request}; while [ -e {request} ]; do sleep 0.01; done; }}
 while read -r line; do
+  kill_at=
+  case $line in *'"call":"{call}"'*) kill_at={when} ;; esac
+  [ "$kill_at" != before ] || victim
   reply=$(printf '%s\\n' "$line" | /opt/rocks/libexec/real-agent)
-  case $line in *'"call":"{call}"'*) victim ;; esac
+  [ "$kill_at" != after ] || victim
   printf '%s\\n' "$reply"
 done
 """
@@ -66,17 +69,17 @@ def test_killed_in_a_hook(site: ThreeMachines, hook_tree: Path, stage: str) -> N
 
 @pytest.fixture
 def killing_agent(site: ThreeMachines) -> Iterator[object]:
-    """Call with a call to have vmh1 request behind it, by the returned file, that the command is killed.
+    """Call with a call, and "before" or "after" it, to have vmh1 request by the returned file that the command is killed.
 
     The host goes on when the file is removed.
     """
     place = site.machines["vmh1"].outside("/opt/rocks/libexec")
     request = site.machines["vmh1"].outside(KILL_REQUEST)
 
-    def arm(call: str) -> Path:
+    def arm(call: str, when: str) -> Path:
         if not (place / "real-agent").exists():
             (place / "rocks-agent").rename(place / "real-agent")
-        text = KILLING_AGENT.format(call=call, request=KILL_REQUEST)
+        text = KILLING_AGENT.format(call=call, when=when, request=KILL_REQUEST)
         (place / "rocks-agent").write_text(textwrap.dedent(text).lstrip())
         (place / "rocks-agent").chmod(0o755)
         return request
@@ -91,7 +94,7 @@ POINTS = [("facts", "stop"), ("perform", "start")]
 
 
 def _run_and_be_killed(site: ThreeMachines, killing_agent: object, line: str, call: str) -> None:
-    request = killing_agent(call)  # type: ignore[operator]
+    request = killing_agent(call, "after")  # type: ignore[operator]
     process = site.begin(line)
     wait_until(request.exists)
     assert process.kill() == -9
