@@ -69,7 +69,7 @@ def test_killed_in_a_hook(site: ThreeMachines, hook_tree: Path, stage: str) -> N
 
 @pytest.fixture
 def killing_agent(site: ThreeMachines) -> Iterator[object]:
-    """Call with a call, and "before" or "after" it, to have vmh1 request by the returned file that the command is killed.
+    """Call with (call, "before" or "after") to have vmh1 request, by the returned file, that the command is killed.
 
     The host goes on when the file is removed.
     """
