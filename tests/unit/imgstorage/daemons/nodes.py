@@ -5,6 +5,7 @@ They have no threads: `act` performs the open work.
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -89,7 +90,10 @@ class Node:
         self.moments.count_commits(self.service._store)
         for part in self.threads():
             part.start = part.close = nothing
-        self.service._bus.wait_until_connected = nothing
+        bus = self.service._bus
+        bus.wait_until_connected = bus._wake = nothing
+        for end in (bus._wake_read, bus._wake_write):  # of the thread that does not run
+            os.close(end)
         self.service.start()
 
     def new_service(self) -> Any:
