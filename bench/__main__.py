@@ -36,7 +36,7 @@ from bench.images.figures import FIGURES
 from bench.site import STATE, BenchSite
 from bench.table import Row
 from lab.progress import Progress
-from rocks.errors import BusyError, RocksError, UserError
+from rocks.core.errors import BusyError, RocksError, UserError
 
 EXIT_INTERRUPTED = 130
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

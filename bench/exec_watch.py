@@ -12,7 +12,7 @@ import threading
 import time
 from types import TracebackType
 
-from rocks.errors import HostError, ToolError
+from rocks.core.errors import HostError, ToolError
 
 _IN_OPEN = 0x20
 _IN_CLOEXEC = 0o2000000

@@ -12,8 +12,8 @@ from bench import forwarder, played_hosts
 from bench.forwarder import Route
 from bench.site import CHECKOUT, GUEST_MEMORY_MB, SSH_PORT, BenchSite, Container
 from lab.namespace import last_line
-from rocks.errors import ToolError
-from rocks.wire.envelope import AGENT_PROGRAM, write_request
+from rocks.core.errors import ToolError
+from rocks.fleet.wire.envelope import AGENT_PROGRAM, write_request
 
 COUNT = 64
 ROUND_TRIP_MS = 50

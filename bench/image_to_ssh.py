@@ -19,8 +19,8 @@ from lab.demo_cluster import ADDRESS, CLUSTER, IMAGE, DemoCluster
 from lab.namespace import IMAGE_FOLDER
 from lab.progress import Progress
 from lab.site import Site
-from rocks.errors import ToolError
-from rocks.process import run_checked
+from rocks.core.errors import ToolError
+from rocks.core.process import run_checked
 
 LIMIT_SECONDS = 5.0
 WHAT = "`rocks add cluster` with an image to the frontend's answer by SSH, over a bare boot of the image"

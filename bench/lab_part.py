@@ -17,7 +17,7 @@ from bench.site import CHECKOUT, STATE
 from bench.table import Found, Row, not_measured
 from lab.machines.checkout import STATE as LAB_STATE
 from lab.machines.namespace import Namespace
-from rocks.errors import RocksError
+from rocks.core.errors import RocksError
 
 _PYTHON = "/usr/bin/python3"
 _BUILD_SECONDS = 1800.0

@@ -11,23 +11,23 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
-from rocks.cluster.disk_partitions import DiskPartition
-from rocks.cluster.firewall_rules import FirewallRule
-from rocks.cluster.host_plan import Membership, NewHost
-from rocks.cluster.interface_rules import Subnet
-from rocks.cluster.records import Disk, Network
-from rocks.cluster.routes import Route
-from rocks.cluster.vm_plan import InterfaceRequest, NewVm
-from rocks.database.attributes import replace_attribute
-from rocks.database.boot_flags import store_boot_flags
 from rocks.database.connection import Database
-from rocks.database.firewalls import insert_rule
-from rocks.database.interfaces import NewInterface, find_subnet, insert_interfaces
-from rocks.database.leases import set_state, take_leases
-from rocks.database.nodes import insert_hosts, memberships
-from rocks.database.routes import insert_route
-from rocks.database.subnets import insert_network
-from rocks.database.vm_changes import HostVlan, claim_vlan, insert_default_route, insert_vms
+from rocks.install.boot.flag_records import store_boot_flags
+from rocks.inventory.attributes.records import replace_attribute
+from rocks.inventory.disks.partition_rules import DiskPartition
+from rocks.inventory.host_plan import Membership, NewHost
+from rocks.inventory.node_records import insert_hosts, memberships
+from rocks.inventory.records import Disk, Network
+from rocks.machine.addition_plan import InterfaceRequest, NewVm
+from rocks.machine.change_records import HostVlan, claim_vlan, insert_default_route, insert_vms
+from rocks.machine.leases.records import set_state, take_leases
+from rocks.network.firewall.records import insert_rule
+from rocks.network.firewall.rules import FirewallRule
+from rocks.network.interface_records import NewInterface, find_subnet, insert_interfaces
+from rocks.network.interface_rules import Subnet
+from rocks.network.network_records import insert_network
+from rocks.network.route_records import insert_route
+from rocks.network.route_rules import Route
 
 FRONTEND = "head"
 PRIVATE = "private"

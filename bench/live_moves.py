@@ -14,11 +14,11 @@ from bench.timing import typical
 from lab.guest import image
 from lab.libvirtd import QEMU_OWNER
 from lab.namespace import IMAGE_FOLDER, Machine
-from rocks.devices.images.owners import ATTRIBUTE
-from rocks.devices.libvirt.domain_xml import parse_domain
-from rocks.errors import ToolError
-from rocks.process import start_with_pipes
-from rocks.wire.consoles import console_log
+from rocks.core.errors import ToolError
+from rocks.core.process import start_with_pipes
+from rocks.fleet.wire.consoles import console_log
+from rocks.machine.host.files.owners import ATTRIBUTE
+from rocks.machine.host.libvirt.domain_xml import parse_domain
 
 ROUNDS = 4
 LIMIT = 1.2

@@ -12,7 +12,7 @@ from bench.table import Row, at_most
 from bench.timing import run_seconds, typical
 from lab import libvirtd
 from lab.namespace import Machine
-from rocks.errors import ToolError
+from rocks.core.errors import ToolError
 
 ROUNDS = 5
 LIMIT_SECONDS = 0.3

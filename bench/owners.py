@@ -29,8 +29,8 @@ from nucleus.mirror import identity
 from nucleus.mirror.migrate import set_up
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.poller.poller import Poller
-from rocks.errors import HostError, ToolError
-from rocks.process import end_group, start_with_pipes
+from rocks.core.errors import HostError, ToolError
+from rocks.core.process import end_group, start_with_pipes
 
 CLUSTERS, COMPUTES = 200, 99
 CHANGED = 1000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rocks.errors import UserError
+from rocks.core.errors import UserError
 
 BEGIN, END = "<!-- figures begin -->", "<!-- figures end -->"
 

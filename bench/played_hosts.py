@@ -27,10 +27,10 @@ from paramiko.common import (  # noqa: TID251
     OPEN_SUCCEEDED,
 )
 
-from rocks.errors import BugError
-from rocks.wire.agent import OperationOutcome, PerformReply, PerformRequest
-from rocks.wire.envelope import read_reply, read_request, write_reply
-from rocks.wire.facts import DiskPlace, FactsRequest, HostFacts
+from rocks.core.errors import BugError
+from rocks.fleet.wire.envelope import read_reply, read_request, write_reply
+from rocks.fleet.wire.facts import DiskPlace, FactsRequest, HostFacts
+from rocks.fleet.wire.requests import OperationOutcome, PerformReply, PerformRequest
 
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 

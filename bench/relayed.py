@@ -10,8 +10,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import IO
 
-from rocks.errors import ToolError
-from rocks.process import start_with_pipes
+from rocks.core.errors import ToolError
+from rocks.core.process import start_with_pipes
 
 _POLL_SECONDS = 0.1
 _LAST_OUTPUT_SECONDS = 5.0

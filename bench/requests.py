@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from rocks.errors import ToolError
+from rocks.core.errors import ToolError
 
 _CONNECTIONS = 32
 _OPEN_SECONDS = 60.0

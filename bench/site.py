@@ -17,9 +17,9 @@ from lab import accelerator, agent_archive, libvirtd, links, sshd
 from lab.namespace import IMAGE_FOLDER, Machine, Network
 from lab.progress import Progress
 from lab.site import Site
+from rocks.core.errors import ToolError
+from rocks.core.process import Finished, run_checked
 from rocks.database.settings import Settings
-from rocks.errors import ToolError
-from rocks.process import Finished, run_checked
 
 CHECKOUT = Path(__file__).absolute().parent.parent
 STATE = CHECKOUT / ".state"

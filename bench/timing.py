@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
-from rocks.errors import ToolError
+from rocks.core.errors import ToolError
 
 Value = TypeVar("Value")
 _DEADLINE_SECONDS = 120.0
@@ -32,7 +32,7 @@ def run_seconds(arguments: Sequence[str], environment: Mapping[str, str]) -> flo
 def run_once(arguments: Sequence[str], environment: Mapping[str, str]) -> Run:
     """Run a program (an absolute path and arguments); its output is discarded.
 
-    `rocks.process` is not used: its own work takes 1 to 2 ms, too much beside a program of 9 ms.
+    `rocks.core.process` is not used: its own work takes 1 to 2 ms, too much beside a program of 9 ms.
     ToolError when it fails or takes longer than two minutes.
     """
     begin = time.perf_counter()

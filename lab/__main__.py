@@ -14,7 +14,7 @@ from lab.demo import Demo
 from lab.demo_cluster import DemoCluster
 from lab.progress import Progress
 from lab.site import Site, SiteState
-from rocks.errors import BusyError, RocksError, UserError
+from rocks.core.errors import BusyError, RocksError, UserError
 
 _STATE = Path(__file__).absolute().parent.parent / ".state"
 _USAGE = "usage: python3 -m lab demo|demo-cluster|demo-stop"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lab.namespace import Machine
-from rocks.errors import ToolError
+from rocks.core.errors import ToolError
 
 AGENT = "/opt/rocks/libexec/rocks-agent"
 _MEMORY = "/var/lib/rocks/kvm-probe.json"

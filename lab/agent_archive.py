@@ -13,23 +13,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from lab.program_archive import File, ProgramArchive, program
+from lab.program_archive import CHECKOUT, File, ProgramArchive, program
 
-PACKAGES = (
-    "errors.py",
-    "terminal.py",
-    "units.py",
-    "clock.py",
-    "dry_run.py",
-    "files.py",
-    "image_blocks.py",
-    "process.py",
-    "settings_file.py",
-    "wire",
-    "devices",
-    "agent",
-)
-"""Packages and modules of src/rocks for a host."""
+PACKAGES = tuple((CHECKOUT / "packaging" / "common-modules").read_text("ascii").split())
+"""Packages and modules of src/rocks for every machine."""
 
 _HOOK = """\
 #!/bin/sh

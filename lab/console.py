@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from rocks.errors import HostError, ToolError
+from rocks.core.errors import HostError, ToolError
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 _READY = re.compile(r"guest ready: name=(\S+) mac=(\S+)")

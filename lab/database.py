@@ -51,7 +51,7 @@ def _start_here(machine_folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    from rocks.errors import RocksError
+    from rocks.core.errors import RocksError
 
     try:
         _start_here(Path(sys.argv[1]))

@@ -18,7 +18,7 @@ from lab.namespace import CHECKOUT, IMAGE_FOLDER
 from lab.nucleus import Nucleus, unreadable_sources
 from lab.progress import Progress
 from lab.site import Site, SiteState
-from rocks.errors import IncoherentError, StateError, ToolError
+from rocks.core.errors import IncoherentError, StateError, ToolError
 
 _DEVICES = ("rockspriv0", "rockspub0")
 _CONSOLE_LOG = "/var/log/libvirt/qemu/{name}.console.log"

@@ -10,8 +10,8 @@ from pathlib import Path
 from lab.demo import Demo
 from lab.progress import Progress
 from lab.site import Site
-from rocks.errors import StateError, ToolError
-from rocks.process import run_checked
+from rocks.core.errors import StateError, ToolError
+from rocks.core.process import run_checked
 
 CLUSTER = "web"
 COMPUTE = f"vm-{CLUSTER}-0"

@@ -23,7 +23,7 @@ from typing import NoReturn
 
 from lab import system_calls
 from lab.namespace import CHECKOUT
-from rocks.errors import RocksError
+from rocks.core.errors import RocksError
 
 _STATE = CHECKOUT / ".state"
 _FOLDERS = _STATE / "tmp"

@@ -11,7 +11,7 @@ from pathlib import Path
 from lab.accounts import ensure_account
 from lab.namespace import Machine, last_line
 from lab.processes import ProcessIdentity, command_name, end, identify
-from rocks.errors import ToolError
+from rocks.core.errors import ToolError
 
 QEMU_OWNER = 64055
 """Number of the unprivileged user that guests run as: the one Debian's libvirt uses, though no account is needed."""

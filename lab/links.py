@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rocks.errors import StateError, ToolError
-from rocks.process import run, run_checked
+from rocks.core.errors import StateError, ToolError
+from rocks.core.process import run, run_checked
 
 _DEADLINE_SECONDS = 10.0
 _MOST_SITES = 10
@@ -109,7 +109,7 @@ def has_vlans(device: str) -> bool:
 
 def has_filters() -> bool:
     """Whether the kernel filters what guests send: asked by the agent's own way, which leaves nothing."""
-    from rocks.devices.network.packet_filter.filters import Filters  # netlink's library takes 0.1 s to import
+    from rocks.network.host.packet_filter.filters import Filters  # netlink's library takes 0.1 s to import
 
     return Filters().works()
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab import processes
-from rocks.errors import HostError, StateError, ToolError
-from rocks.process import run_checked, start_in_background
+from rocks.core.errors import HostError, StateError, ToolError
+from rocks.core.process import run_checked, start_in_background
 
 USER_ID = 64780
 """The user and group id the server runs under: one without a name, in a range that Debian assigns to no user."""

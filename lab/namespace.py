@@ -28,8 +28,8 @@ from lab.processes import (
     wait_until_ended,
 )
 from lab.root_folder import FOLDERS
-from rocks.errors import HostError, StateError, ToolError
-from rocks.process import Finished, run, run_checked, start_in_background
+from rocks.core.errors import HostError, StateError, ToolError
+from rocks.core.process import Finished, run, run_checked, start_in_background
 
 CHECKOUT = Path(__file__).absolute().parent.parent
 

@@ -21,8 +21,8 @@ from lab import database
 from lab.accounts import ensure_account
 from lab.demo_plan import CLUSTER, FRONTEND
 from lab.namespace import CHECKOUT, Machine, last_line
-from rocks.errors import HostError, RocksError, ToolError
-from rocks.files import write_file
+from rocks.core.errors import HostError, RocksError, ToolError
+from rocks.core.files import write_file
 
 OWNER = "ann"
 USER_ID = 64781

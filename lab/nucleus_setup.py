@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from nucleus.cli.main import main
-from rocks.files import write_file
+from rocks.core.files import write_file
 
 
 def run(token_file: Path, commands: list[list[str]]) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from rocks.errors import ToolError
+from rocks.core.errors import ToolError
 
 _KILL_DEADLINE_SECONDS = 10.0
 _STATE_FIELD, _PARENT_FIELD, _START_FIELD = (

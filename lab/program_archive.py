@@ -112,7 +112,6 @@ def _add(archive: tarfile.TarFile, name: str, data: bytes, mode: int) -> None:
 
 def _sources(packages: Sequence[str]) -> Iterator[Path]:
     package = CHECKOUT / "src" / "rocks"
-    yield package / "__init__.py"
     for name in packages:
         place = package / name
         found = sorted(place.rglob("*.py")) if place.is_dir() else [place]

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from lab import system_calls
-from rocks.errors import HostError
+from rocks.core.errors import HostError
 
 FOLDERS: Mapping[str, int] = {
     "/var/lib/rocks": 0o700,

@@ -16,8 +16,8 @@ from pathlib import Path
 from lab import accelerator, agent_archive, database, libvirtd, sshd
 from lab.namespace import CHECKOUT, Machine, Network
 from lab.progress import Progress
-from rocks.errors import StateError
-from rocks.process import Finished, run
+from rocks.core.errors import StateError
+from rocks.core.process import Finished, run
 
 _HOOK = "/etc/libvirt/hooks/qemu.d/rocks"
 _HOOK_PROGRAM = "/opt/rocks/libexec/rocks-libvirt-hook"

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lab.namespace import Machine, last_line
-from rocks.errors import ToolError
-from rocks.process import run_checked
+from rocks.core.errors import ToolError
+from rocks.core.process import run_checked
 
 _NAME = "sshd"
 _START_DEADLINE_SECONDS = 60.0

@@ -20,7 +20,7 @@ from typing import NoReturn
 from lab import device_nodes, root_folder, system_calls
 from lab.namespace import CHECKOUT, Machine, Network
 from lab.processes import ProcessIdentity, identify, open_handle, rename_this_process, write_record
-from rocks.errors import RocksError
+from rocks.core.errors import RocksError
 
 _PLACE = Path("/sys")
 """Where the new root folder is built: a folder that every machine has, whose content is not needed for it."""

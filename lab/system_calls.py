@@ -10,7 +10,7 @@ import socket
 import struct
 from pathlib import Path
 
-from rocks.errors import HostError
+from rocks.core.errors import HostError
 
 NEW_MOUNTS = 0x00020000
 NEW_HOST_NAME = 0x04000000

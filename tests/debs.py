@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from rocks.process import run_checked
+from rocks.core.process import run_checked
 
 
 def make_deb(folder: Path, name: str, version: str = "1.0", arch: str = "all", depends: str = "") -> Path:

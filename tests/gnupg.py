@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from rocks.process import run, run_checked
+from rocks.core.process import run, run_checked
 
 
 class Keys:

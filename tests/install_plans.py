@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from rocks.cluster.install_plan import Source
-from rocks.cluster.records import Host, Interface
+from rocks.install.installation.plan import Source
+from rocks.inventory.records import Host, Interface
 
 SOURCE_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHjJGMOBmXyWRWMAgPWSyqpMFXRbKz8VvPsUG8PjL8Kn root@head"
 

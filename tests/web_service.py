@@ -7,7 +7,7 @@ import ssl
 import threading
 from pathlib import Path
 
-from rocks.process import run_checked
+from rocks.core.process import run_checked
 
 
 class WebService:

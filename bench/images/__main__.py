@@ -22,7 +22,7 @@ from lab.machines.frontend import Frontend
 from lab.machines.login import KEY_FILE
 from lab.machines.profile import ensure_profiles
 from lab.progress import Progress
-from rocks.errors import RocksError, ToolError
+from rocks.core.errors import RocksError, ToolError
 
 _SET_UP_SECONDS = 420
 

@@ -7,7 +7,7 @@ import time
 
 from bench.images.site import GOLDEN, NAS, POOL, ImageSite
 from bench.table import Found, at_most, without_goal
-from rocks.errors import ToolError
+from rocks.core.errors import ToolError
 
 COPIES = 40
 TIME_LIMIT_SECONDS = 10.0

@@ -10,7 +10,7 @@ from bench.images.site import HOST_POOL, NAS, POOL, ImageSite, wait_until
 from bench.table import Found, Row, without_goal
 from bench.timing import in_turns, typical
 from lab.machines.machine import LabMachine
-from rocks.errors import ToolError
+from rocks.core.errors import ToolError
 
 ROUNDS = 3
 LIMIT = 0.90

@@ -12,7 +12,7 @@ from bench.images.copying import received
 from bench.images.site import NAS, ImageSite, wait_until
 from bench.table import Found, Row, not_measured
 from bench.timing import typical
-from rocks.errors import ToolError
+from rocks.core.errors import ToolError
 
 CUT_OVERS = 10
 LIMIT_SECONDS = 0.05

@@ -11,7 +11,7 @@ import lab.instruments
 from bench.images.site import GOLDEN_MB, GUEST, NAS, POOL, VOLUME, ImageSite, Moved, wait_until
 from bench.table import Found, Row
 from lab.machines.machine import LabMachine
-from rocks.errors import ToolError
+from rocks.core.errors import ToolError
 
 LIMIT = 0.02
 WHAT = "NAS bytes of a second start on the same host / of the first"

@@ -7,7 +7,7 @@ import threading
 from bench.images.site import HOST_POOL, NAS, POOL, ImageSite, wait_until
 from bench.table import Found, at_most
 from lab.machines import image_storage
-from rocks.errors import RocksError, ToolError
+from rocks.core.errors import RocksError, ToolError
 
 LIMIT, KILL_LIMIT = 1.05, 1.10
 WHAT = "bytes returned / bytes changed"

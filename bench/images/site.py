@@ -18,8 +18,8 @@ from lab.machines.lab import Lab
 from lab.machines.machine import LabMachine
 from lab.machines.roster import Role
 from lab.progress import Progress
-from rocks.errors import HostError, ToolError
-from rocks.process import run_checked
+from rocks.core.errors import HostError, ToolError
+from rocks.core.process import run_checked
 
 NAS, POOL, HOST_POOL = "nas-0-0", "tank", "vmpool"
 GOLDEN, GOLDEN_MB = "golden", 64

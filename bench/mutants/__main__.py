@@ -22,17 +22,19 @@ from bench import page
 from bench.mutants.changes import Change, changes
 from bench.mutants.covered import Covered, cover
 from bench.mutants.trial import CHECKOUT, NO_TEST, STATE, Copy, files
-from rocks.errors import RocksError, ToolError, UserError
-from rocks.process import run_checked
+from rocks.core.errors import RocksError, ToolError, UserError
+from rocks.core.process import run_checked
 
 _WORKERS = 2
 _MUTATED = ("src/rocks/", "src/nucleus/", "src/comet/")
 _VMS, _IMAGES = "tests/system/vms/", "tests/system/imgstorage/"
 _EXECUTED_WITHOUT_COVERAGE = {
     "src/rocks/agent/": (_VMS,),
-    "src/rocks/devices/": (_VMS, _IMAGES),
-    "src/rocks/imgstorage/": (_IMAGES,),
-    "src/rocks/wire/": (_VMS, _IMAGES),
+    "src/rocks/fleet/host/": (_VMS, _IMAGES),
+    "src/rocks/fleet/wire/": (_VMS, _IMAGES),
+    "src/rocks/machine/host/": (_VMS, _IMAGES),
+    "src/rocks/network/": (_VMS,),
+    "src/rocks/storage/": (_IMAGES,),
 }
 """Code that hosts and NASes execute with their own Python, without coverage → the tests that start them."""
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import coverage
 
 from bench.mutants.trial import CHECKOUT, STATE, Copy, files
-from rocks.errors import ToolError
+from rocks.core.errors import ToolError
 
 _DEADLINE_SECONDS = 6 * 3600
 _MAIN = 'if __name__ == "__main__":\n'

@@ -8,8 +8,8 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from rocks.errors import ToolError
-from rocks.process import Finished, run, run_checked
+from rocks.core.errors import ToolError
+from rocks.core.process import Finished, run, run_checked
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 STATE = CHECKOUT / ".state" / "mutants"

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rocks.errors import StateError
+from rocks.core.errors import StateError
 
 _UNFINISHED = ".unfinished"
 _KEY_LENGTH = 12

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rocks.process import run_checked
+from rocks.core.process import run_checked
 
 IMAGE_BYTES = 6 * 1024**3
 """Sparse. The tree uses 0.7 GB; the rest is free for guests' disks and logs."""

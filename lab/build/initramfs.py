@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lab.guest import archive
 from lab.guest.kernel import dependencies, load_order
-from rocks.errors import ToolError
+from rocks.core.errors import ToolError
 
 MODULES = ("virtio_pci", "virtio_blk", "ext4", "crc32c_generic")
 """ext4 asks for a checksum by name at run time, which the dependencies of its module do not list."""

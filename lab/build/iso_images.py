@@ -21,8 +21,8 @@ from lab.build.mirrors import sources
 from lab.build.packages import TOOLS
 from lab.build.settings import apply_settings
 from lab.progress import Progress
-from rocks.errors import ToolError, UserError
-from rocks.process import run, run_checked
+from rocks.core.errors import ToolError, UserError
+from rocks.core.process import run, run_checked
 
 MODULES_RECORD = "modules"
 """The file beside the images that has the key of our modules on the ISOs."""

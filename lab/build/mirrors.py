@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rocks.errors import StateError
-from rocks.process import run
+from rocks.core.errors import StateError
+from rocks.core.process import run
 
 RELEASE = "bookworm"
 _PROGRAM = Path(__file__).absolute().parents[2] / "tools" / "debian-sources"

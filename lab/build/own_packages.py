@@ -15,7 +15,7 @@ from pathlib import Path
 
 from lab.build.cache import files_of, key_of
 from lab.build.trees import run_inside
-from rocks.process import run_checked
+from rocks.core.process import run_checked
 
 CHECKOUT = Path(__file__).absolute().parent.parent.parent
 MODULES_FOLDER = "/opt/rocks/lib/python"

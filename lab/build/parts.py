@@ -13,7 +13,7 @@ from lab.build.image import write_image
 from lab.build.initramfs import write_initramfs
 from lab.build.mirrors import RELEASE, sources
 from lab.progress import Progress
-from rocks.process import run_checked
+from rocks.core.process import run_checked
 
 _HERE = Path(__file__).absolute().parent
 _INSTRUMENTS = _HERE.parent / "instruments"

@@ -11,14 +11,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rocks.errors import RocksError, UserError
-from rocks.graph.node_documents import read_documents
-from rocks.graph.packages import package_names
-from rocks.graph.tags import node_of
-from rocks.process import run_checked
-from rocks.rollkit.description import RollId
-from rocks.rollkit.iso import extract_roll, find_rolls
-from rocks.rollkit.manifest import check_manifest
+from rocks.core.errors import RocksError, UserError
+from rocks.core.process import run_checked
+from rocks.install.graph.node_documents import read_documents
+from rocks.install.graph.packages import package_names
+from rocks.install.graph.tags import node_of
+from rocks.install.rolls.description import RollId
+from rocks.install.rolls.iso import extract_roll, find_rolls
+from rocks.install.rolls.manifest import check_manifest
 
 _DEADLINE_SECONDS = 600.0
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lab.build.mirrors import RELEASE
-from rocks.errors import ToolError
-from rocks.process import run, run_checked
+from rocks.core.errors import ToolError
+from rocks.core.process import run, run_checked
 
 _DEADLINE_SECONDS = 1200.0
 _CHROOT_DEADLINE_SECONDS = 1800.0

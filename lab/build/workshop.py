@@ -12,8 +12,8 @@ from pathlib import Path
 
 from lab.build import packages
 from lab.build.trees import make_tree, run_inside
-from rocks.errors import ToolError
-from rocks.process import run_checked
+from rocks.core.errors import ToolError
+from rocks.core.process import run_checked
 
 COMPILE_ZFS = packages.COMPILERS.with_name("compile-zfs")
 """The program that compiles ZFS, for the os roll as for the lab."""

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from lab.guest import disk_image, image, kernel
-from rocks.process import run_checked
+from rocks.core.process import run_checked
 
 _BOOT_IMAGE = "boot.img"
 _SYSTEM = "system.gz"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-from rocks.errors import StateError
-from rocks.process import run_checked
+from rocks.core.errors import StateError
+from rocks.core.process import run_checked
 
 SECTOR_BYTES = 512
 FIRST_SECTOR = 2048

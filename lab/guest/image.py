@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from lab.guest import archive, disk_image, kernel
-from rocks.errors import StateError, UserError
+from rocks.core.errors import StateError, UserError
 
 _BUSYBOX = Path("/bin/busybox")
 _INIT = Path(__file__).with_name("init")

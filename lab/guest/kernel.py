@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rocks.errors import StateError
+from rocks.core.errors import StateError
 
 MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "virtio_console", "button", "evdev")
 """Modules of the guest: disk, network, the guest agent's channel, power button. In Debian 12's cloud kernel all are

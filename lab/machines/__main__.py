@@ -34,8 +34,8 @@ from lab.machines.namespace import Namespace
 from lab.machines.patch import patch
 from lab.machines.roster import MACHINES, VMH1
 from lab.progress import Progress
-from rocks.errors import RocksError, UserError
-from rocks.process import replace_this_process
+from rocks.core.errors import RocksError, UserError
+from rocks.core.process import replace_this_process
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -26,8 +26,8 @@ from lab.machines.checkout import (
 from lab.machines.namespace import Namespace
 from lab.machines.roster import MACHINES
 from lab.progress import Progress
-from rocks.errors import StateError
-from rocks.process import run_interactively
+from rocks.core.errors import StateError
+from rocks.core.process import run_interactively
 
 
 def build(again: bool = False, isos: Sequence[Path] = ()) -> None:

@@ -15,7 +15,7 @@ from lab.build.parts import Built, Keys
 from lab.machines.kvm import kvm_works
 from lab.machines.lab import Lab
 from lab.machines.roster import MACHINES
-from rocks.errors import BusyError, StateError
+from rocks.core.errors import BusyError, StateError
 
 CHECKOUT = Path(__file__).absolute().parent.parent.parent
 STATE = CHECKOUT / ".state" / "lab"

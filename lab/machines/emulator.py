@@ -10,7 +10,7 @@ from lab.build.parts import Built
 from lab.machines import with_taps
 from lab.machines.clock import counter_khz
 from lab.machines.roster import STORAGE_MTU_BYTES, Description, Role
-from rocks.process import run_checked
+from rocks.core.process import run_checked
 
 CLEAN_STATE = "clean"
 """Tag of the saved state to which a machine returns between tests."""

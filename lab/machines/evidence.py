@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lab.machines.lab import together
 from lab.machines.machine import LabMachine
-from rocks.errors import RocksError
+from rocks.core.errors import RocksError
 
 _DEADLINE_SECONDS = 60.0
 _LOGS = ("serial.log", "serial.log.before", "qemu.log")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import subprocess  # noqa: TID251 - the type of what rocks.process starts
+import subprocess  # noqa: TID251 - the type of what rocks.core.process starts
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,8 +26,8 @@ from lab.machines.roster import (
     Role,
 )
 from lab.mariadb import MariadbPlace
-from rocks.errors import StateError, ToolError
-from rocks.process import Finished, run, run_checked, start_with_pipes
+from rocks.core.errors import StateError, ToolError
+from rocks.core.process import Finished, run, run_checked, start_with_pipes
 
 NAME = "head"
 _CHECKOUT = Path(__file__).absolute().parent.parent.parent

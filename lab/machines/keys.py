@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lab.machines.login import KEY_FILE, KNOWN_HOSTS_FILE
-from rocks.process import run_checked
+from rocks.core.process import run_checked
 
 _DEADLINE_SECONDS = 30.0
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from lab.build.parts import Built
 from lab.machines.emulator import MACHINE, environment_of, qemu
-from rocks.errors import ToolError
-from rocks.process import run
+from rocks.core.errors import ToolError
+from rocks.core.process import run
 
 _DEVICE = Path("/dev/kvm")
 _DEADLINE_SECONDS = 8.0

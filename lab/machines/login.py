@@ -10,8 +10,8 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from rocks.errors import HostError, ToolError
-from rocks.process import Finished, run
+from rocks.core.errors import HostError, ToolError
+from rocks.core.process import Finished, run
 
 KEY_FILE = "operator_key"
 KNOWN_HOSTS_FILE = "known_hosts"

@@ -16,8 +16,8 @@ from lab.machines.login import Login
 from lab.machines.power import Power, State, last_line
 from lab.machines.remote import SHORT_SECONDS, Remote
 from lab.machines.roster import STORAGE_DEVICE, Description, Role
-from rocks.errors import HostError, ToolError
-from rocks.process import run_checked
+from rocks.core.errors import HostError, ToolError
+from rocks.core.process import run_checked
 
 _SSH_PORT = 22
 _COMPLETE = "complete"

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rocks.errors import HostError, ToolError
+from rocks.core.errors import HostError, ToolError
 
 _CONNECT_SECONDS = 5.0
 

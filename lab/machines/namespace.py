@@ -30,8 +30,8 @@ from lab.processes import (
     read_record,
     write_record,
 )
-from rocks.errors import HostError, StateError, ToolError
-from rocks.process import run_checked, start_in_background
+from rocks.core.errors import HostError, StateError, ToolError
+from rocks.core.process import run_checked, start_in_background
 
 FOLDERS = {"/etc/rocks": 0o755, "/var/lib/rocks": 0o700, "/var/opt/rocks": 0o755}
 """Folders that the frontend has for itself inside, with their modes."""

@@ -11,8 +11,8 @@ from lab.machines import emulator
 from lab.machines.monitor import Monitor
 from lab.machines.roster import Description
 from lab.processes import end, identify, read_record, wait_until_ended, write_record
-from rocks.errors import HostError, ToolError
-from rocks.process import start_in_background
+from rocks.core.errors import HostError, ToolError
+from rocks.core.process import start_in_background
 
 _START_SECONDS = 30.0
 _POLL_SECONDS = 0.1

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lab.machines.login import Login
-from rocks.errors import HostError
-from rocks.process import Finished
+from rocks.core.errors import HostError
+from rocks.core.process import Finished
 
 SHORT_SECONDS = 30.0
 """The deadline where none is given: many times the duration of a short command on an emulated machine."""

@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from rocks.errors import HostError, StateError, UserError
+from rocks.core.errors import HostError, StateError, UserError
 
 BUILD_BYTES = 7_000_000_000
 """Trees, workshop, their copy and the images, as measured, with a reserve."""

@@ -6,7 +6,7 @@ import re
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from rocks.errors import UserError
+from rocks.core.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

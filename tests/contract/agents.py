@@ -3,15 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-from rocks.agent.host import Host
 from rocks.agent.replies import reply_to
-from rocks.devices.libvirt.fake import FakeDomains
-from rocks.devices.network.fake import FakeLinks
-from rocks.devices.network.packet_filter.fake import FakeFilters
-from rocks.errors import RocksError
-from rocks.wire.agent import LinkSpec, OperationOutcome, PerformRequest, StartDomain
-from rocks.wire.envelope import read_reply, write_request
-from rocks.wire.request import Reply, Request
+from rocks.core.errors import RocksError
+from rocks.fleet.wire.envelope import read_reply, write_request
+from rocks.fleet.wire.request import Reply, Request
+from rocks.fleet.wire.requests import LinkSpec, OperationOutcome, PerformRequest, StartDomain
+from rocks.machine.host.host import Host
+from rocks.machine.host.libvirt.fake import FakeDomains
+from rocks.network.host.fake import FakeLinks
+from rocks.network.host.packet_filter.fake import FakeFilters
 
 VLAN = LinkSpec("ptrunk.7", "vlan", "trunk", 7)
 XML = """<domain type='{kind}'><name>{name}</name>

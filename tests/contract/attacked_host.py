@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from rocks.agent.host import Host
-from rocks.devices.libvirt.fake import FakeDomains
-from rocks.devices.network.fake import FakeLinks
-from rocks.devices.network.packet_filter.fake import FakeFilters
-from rocks.process import run_checked
-from rocks.wire.agent import DiskSpec, PerformRequest, ResumeDomain, StartDomain, StopDomain
+from rocks.core.process import run_checked
+from rocks.fleet.wire.requests import DiskSpec, PerformRequest, ResumeDomain, StartDomain, StopDomain
+from rocks.machine.host.host import Host
+from rocks.machine.host.libvirt.fake import FakeDomains
+from rocks.network.host.fake import FakeLinks
+from rocks.network.host.packet_filter.fake import FakeFilters
 from tests.contract.agents import ask, leased_xml
 
 MINE = "11111111-1111-4111-8111-111111111111"

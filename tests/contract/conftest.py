@@ -13,8 +13,8 @@ import pytest
 
 from lab import agent_archive, libvirtd, sshd
 from lab.namespace import Machine, Network
-from rocks.devices.libvirt import accelerator
-from rocks.hosts.fleet import FleetSettings
+from rocks.fleet.fleet import FleetSettings
+from rocks.machine.host.libvirt import accelerator
 from tests.contract.agents import Agent
 from tests.contract.attacked_host import Attacked
 
@@ -65,7 +65,7 @@ def libvirt_uri(machine: Machine) -> Iterator[str]:
 def ssh_settings(machine: Machine) -> Iterator[tuple[FleetSettings, sshd.SshServer]]:
     """A real sshd on loopback whose logins run inside the machine, and settings for the login."""
     need("sshd")
-    from rocks.hosts.keys import ensure_own_key
+    from rocks.fleet.keys import ensure_own_key
 
     folder = machine.folder / "keys"
     settings = FleetSettings(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lab.processes import end, identify
 from lab.sshd import SshServer
-from rocks.process import run_checked, start_in_background
+from rocks.core.process import run_checked, start_in_background
 
 _CONFIGURATION = """\
 {more}

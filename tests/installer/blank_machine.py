@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rocks.cluster.install_plan import Source, plan_installation
-from rocks.cluster.records import Host, Interface
-from rocks.process import Finished, run, run_checked, start_in_background
-from rocks.render.install_plan import plan_text
-from rocks.render.site_files import site_files
+from rocks.core.process import Finished, run, run_checked, start_in_background
+from rocks.install.boot.site_files import site_files
+from rocks.install.installation.plan import Source, plan_installation
+from rocks.install.installation.plan_document import plan_text
+from rocks.inventory.records import Host, Interface
 from tests.web_service import WebService, make_certificate
 
 DIST = Path(__file__).parents[2] / "dist"

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 
-from rocks.process import Finished, run, start_in_background
+from rocks.core.process import Finished, run, start_in_background
 
 _START_SECONDS = 600
 """A service starts in a second where nothing else is at work."""

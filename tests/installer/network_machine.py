@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rocks.process import start_in_background
+from rocks.core.process import start_in_background
 from tests.installer.installing_site import InstallingSite
 
 _POLL_SECONDS = 10

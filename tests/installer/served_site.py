@@ -11,9 +11,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rocks.graph_files import SITE_GRAPHS, SITE_NODES, own_folders
-from rocks.process import run_checked
-from rocks.rollkit.distribution import DistributionPlan, create_distribution
+from rocks.core.process import run_checked
+from rocks.install.graph_files import SITE_GRAPHS, SITE_NODES, own_folders
+from rocks.install.rolls.distribution import DistributionPlan, create_distribution
 from tests.debs import make_deb
 from tests.installer.installing_site import InstallingSite
 
@@ -39,8 +39,8 @@ class Frontend(InstallingSite):
         keys = (str(self.folder / "key"), str(self.folder / "known_hosts"))
         start = (
             "import sys\n"
-            "from rocks.actions import message_broker\n"
-            "from rocks.hosts.settings import FleetSettings\n"
+            "from rocks.storage.broker import broker as message_broker\n"
+            "from rocks.fleet.settings import FleetSettings\n"
             f"message_broker.AUTHORITY_FOLDER = {str(self.folder / 'pki')!r}\n"
             f"FleetSettings.__new__.__defaults__ = {keys!r} + FleetSettings.__new__.__defaults__[2:]\n"
             "from rocks.cli.main import main\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.process import run_checked
+from rocks.core.process import run_checked
 from tests.installer.blank_machine import DIST, Machine, Site, make_disk
 
 pytestmark = [

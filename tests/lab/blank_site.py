@@ -10,8 +10,8 @@ from lab.build.cache import Cache
 from lab.machines.checkout import CACHE, CHECKOUT, STATE
 from lab.machines.frontend import NAME, Frontend, site_commands
 from lab.machines.roster import STORAGE_BRIDGE
-from rocks.process import run_checked
-from rocks.version import ROLL_NAME
+from rocks.core.process import run_checked
+from rocks.core.version import ROLL_NAME
 from tests.installer.installing_site import InstallingSite
 
 SUBJECTS = ("bin/rocks", "src/rocks", "roll", "lab/instruments/counting_guest.S", "packaging")

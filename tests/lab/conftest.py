@@ -27,7 +27,7 @@ from lab.machines.machine import LabMachine
 from lab.machines.namespace import Namespace
 from lab.machines.profile import ensure_profiles
 from lab.progress import Progress
-from rocks.errors import RocksError
+from rocks.core.errors import RocksError
 from tests.lab.image_site import ImageSite
 from tests.lab.lab_site import LabSite
 from tests.lab.passes.recorder import Recorder

@@ -1,4 +1,4 @@
-"""A cut-over by `rocks.devices.device_mapper.dm_devices`, step by step; carried to a lab machine and run there.
+"""A cut-over by `rocks.storage.device_mapper.dm_devices`, step by step; carried to a lab machine and run there.
 
     python3 cut_over_sequence.py begin | move | merge | end | remove | kills
 
@@ -15,10 +15,10 @@ import sys
 import time
 from pathlib import Path
 
-from rocks.clock import Deadline
-from rocks.devices.device_mapper.dm_devices import DmDevices
-from rocks.devices.device_mapper.tables import Linear, Snapshot, SnapshotMerge, Table
-from rocks.errors import BusyError, RocksError
+from rocks.core.clock import Deadline
+from rocks.core.errors import BusyError, RocksError
+from rocks.storage.device_mapper.dm_devices import DmDevices
+from rocks.storage.device_mapper.tables import Linear, Snapshot, SnapshotMerge, Table
 
 DISK, ORIGIN = "disk", "disk-origin"
 _POOL = Path("/dev/zvol/vmpool")

@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lab.machines.remote import Remote
-from rocks.process import Finished
+from rocks.core.process import Finished
 from tests.patience import patience
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-CONTRACTS = Path("tests/contract/devices")
-_PARTS = (Path("src/rocks"), CONTRACTS)
+CONTRACTS = Path("tests/contract")
+PARTS = ("storage", "network")
+"""Folders of the contracts that a machine of the lab gets."""
+
 _PLACE = "/root/contracts"
 _DEADLINE_SECONDS = 600.0
 
@@ -38,7 +40,8 @@ def run_contract(machine: Remote, name: str, arguments: Sequence[str] = ()) -> F
 def _archive() -> bytes:
     target = io.BytesIO()
     with tarfile.open(fileobj=target, mode="w") as archive:
-        for part in _PARTS:
+        archive.add(CHECKOUT / CONTRACTS / "worlds.py", str(CONTRACTS / "worlds.py"))
+        for part in (Path("src/rocks"), *(CONTRACTS / part for part in PARTS)):
             for path in sorted((CHECKOUT / part).rglob("*.py")):
                 archive.add(path, str(path.relative_to(CHECKOUT)))
     return target.getvalue()

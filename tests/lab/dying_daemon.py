@@ -94,9 +94,9 @@ def _rebuilt_name(self: Any, effect: Any, access: Any) -> str:
 
 def arm_host() -> None:
     """Every effect of every request, every rebuilt device, taking on and answering a request."""
-    from rocks.imgstorage.host import engine, transfers
-    from rocks.imgstorage.host import handlers as host_handlers
-    from rocks.imgstorage.store import host as store
+    from rocks.storage.host import engine, transfers
+    from rocks.storage.host import handlers as host_handlers
+    from rocks.storage.store import host as store
 
     dying_at(
         lambda self, effect, zvol, epoch, request: f"{type(request).__name__}-{_effect(effect)}",
@@ -114,8 +114,8 @@ def arm_host() -> None:
 
 def arm_nas() -> None:
     """Every effect of every step, every record of an event, every question to a host, every answer to a command."""
-    from rocks.imgstorage.nas import engine, service, transfers
-    from rocks.imgstorage.store import nas as store
+    from rocks.storage.nas import engine, service, transfers
+    from rocks.storage.store import nas as store
 
     dying_at(
         lambda self, image, work, effect: f"{work.step}-{_effect(effect)}",
@@ -142,11 +142,11 @@ def main(role: str, moments: str) -> int:
     MARKERS.mkdir(parents=True, exist_ok=True)
     sys.path.insert(0, _MODULES)
     if role == "nas":
-        from rocks.imgstorage.nas.__main__ import main as run
+        from rocks.storage.nas.__main__ import main as run
 
         arm_nas()
     else:
-        from rocks.imgstorage.host.__main__ import main as run
+        from rocks.storage.host.__main__ import main as run
 
         arm_host()
     return run([])

@@ -10,8 +10,8 @@ from typing import Any
 from lab.machines import sample_cluster, saved_site
 from lab.machines.frontend import Frontend
 from lab.machines.lab import Lab
-from rocks.errors import HostError
-from rocks.process import Finished
+from rocks.core.errors import HostError
+from rocks.core.process import Finished
 from tests.patience import patience
 
 SUBJECTS = (

@@ -13,11 +13,11 @@ from lab.machines.frontend import put_counting_guest
 from lab.machines.lab import together
 from lab.machines.machine import LabMachine
 from lab.machines.sample_cluster import VLAN, disk_of
-from tests.contract.devices.network.packet_filter import frames
+from tests.contract.network.packet_filter import frames
 from tests.lab import guest_frames
 from tests.lab.lab_site import LabSite
 
-SUBJECTS = ("src/rocks/devices/network",)
+SUBJECTS = ("src/rocks/network/host",)
 
 HOSTS = ("vmh1", "vmh2")
 PLACES = {"vc1": "vmh1", "vm-vc2-0": "vmh1", "vc2": "vmh2", "vm-vc1-1": "vmh2"}
@@ -243,7 +243,7 @@ def _marked(port: Port, kinds: Mapping[str, bytes]) -> dict[str, bytes]:
 
 
 def _link_local(port: Port) -> str:
-    from rocks.devices.network.packet_filter.programs import link_local
+    from rocks.network.host.packet_filter.programs import link_local
 
     return link_local(port.mac)
 

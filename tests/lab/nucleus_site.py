@@ -15,8 +15,8 @@ from pathlib import Path
 from lab.machines.checkout import CHECKOUT
 from lab.nucleus import OWNER, USER_ID
 from lab.processes import ProcessIdentity, end, identify
-from rocks.files import write_file
-from rocks.process import Finished, run, run_checked, start_in_background
+from rocks.core.files import write_file
+from rocks.core.process import Finished, run, run_checked, start_in_background
 from tests.lab.lab_site import LabSite
 from tests.patience import patience
 
@@ -36,7 +36,7 @@ _ROCKS = f"""\
 #!{_PYTHON} -ES
 import sys
 sys.path[:0] = ["{_FOLDER}/sources", "{_FOLDER}/packages"]
-from rocks.actions import vm_reports
+from rocks.machine import reports as vm_reports
 from rocks.cli.main import main
 vm_reports.STATUS_SECONDS = 90.0
 sys.exit(main(sys.argv[1:]))

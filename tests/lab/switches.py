@@ -14,7 +14,7 @@ from typing import Any
 from lab.machines.machine import LabMachine
 
 SUBJECTS = (
-    "src/rocks/devices/device_mapper",
+    "src/rocks/storage/device_mapper",
     "tests/lab/cut_over_sequence.py",
     "lab/instruments/model_writer.c",
 )

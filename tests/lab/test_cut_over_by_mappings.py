@@ -5,7 +5,7 @@ from __future__ import annotations
 from lab.machines.lab import Lab
 from tests.lab.switches import copy_sources, cut_over
 
-SUBJECTS = ("src/rocks/devices/device_mapper",)
+SUBJECTS = ("src/rocks/storage/device_mapper",)
 
 
 def test_nothing_is_lost_below_a_running_writer(lab: Lab) -> None:

@@ -1,4 +1,4 @@
-"""The contracts of devices (tests/contract/devices), held on real ZFS, LIO, open-iscsi, device-mapper, SR-IOV, netlink.
+"""The contracts of devices (tests/contract/storage, network and machine/libvirt), held on real ZFS, LIO, open-iscsi, device-mapper, SR-IOV, netlink.
 
 The same cases run on the fakes in `make check`. Here the machines run at the same time, each its own contract tests.
 """
@@ -9,16 +9,20 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 
 from lab.machines.lab import Lab
-from tests.lab.device_contracts import CHECKOUT, CONTRACTS, run_contract
+from tests.lab.device_contracts import CHECKOUT, CONTRACTS, PARTS, run_contract
 
-SUBJECTS = ("src/rocks/devices", "tests/contract/devices")
+SUBJECTS = ("src/rocks/storage", "src/rocks/network", "tests/contract/storage", "tests/contract/network")
 
 _MACHINES = {
-    "nas": ("iscsi_target/test_targets.py", "zfs/test_pools.py", "zfs/test_received_streams.py"),
-    "vmh1": ("iscsi_initiator/test_sessions.py",),
+    "nas": (
+        "storage/iscsi_target/test_targets.py",
+        "storage/zfs/test_pools.py",
+        "storage/zfs/test_received_streams.py",
+    ),
+    "vmh1": ("storage/iscsi_initiator/test_sessions.py",),
     "vmh2": (
-        "device_mapper/test_dm_devices.py",
-        "sriov/test_vfs.py",
+        "storage/device_mapper/test_dm_devices.py",
+        "network/sriov/test_vfs.py",
         "network/packet_filter/test_filters.py",
         "network/test_links.py",
     ),
@@ -26,10 +30,10 @@ _MACHINES = {
 """Machine → the contract tests that run on it."""
 
 _WITHOUT_LAB = (
-    "infiniband/test_netlink.py",
-    "infiniband/test_pkeys.py",
-    "libvirt/test_changes.py",
-    "libvirt/test_domains.py",
+    "network/infiniband/test_netlink.py",
+    "network/infiniband/test_pkeys.py",
+    "machine/libvirt/test_changes.py",
+    "machine/libvirt/test_domains.py",
 )
 """Contract tests that need no machine of the lab: a sysfs in a folder, netlink messages, the system's libvirt."""
 
@@ -38,7 +42,8 @@ def test_every_contract_has_its_place() -> None:
     """Every contract test runs on a machine of the lab or needs none."""
     placed = sorted([*(name for names in _MACHINES.values() for name in names), *_WITHOUT_LAB])
     folder = CHECKOUT / CONTRACTS
-    assert placed == sorted(str(path.relative_to(folder)) for path in folder.rglob("test_*.py"))
+    found = [path for part in (*PARTS, "machine/libvirt") for path in (folder / part).rglob("test_*.py")]
+    assert placed == sorted(str(path.relative_to(folder)) for path in found)
 
 
 def test_contracts_hold_on_real_devices(lab: Lab) -> None:

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from rocks.wire.image_bases import base_volume
+from rocks.storage.wire.bases import base_volume
 from tests.lab.image_site import GUEST, NAS, VOLUME, ImageSite
 from tests.lab.lab_site import LabSite
 from tests.patience import patience
 
-SUBJECTS = ("src/rocks/imgstorage", "src/rocks/image_library")
+SUBJECTS = ("src/rocks/storage", "src/rocks/library")
 
 OTHER = "vm-vc1-1"
 SIZE_MB = 64

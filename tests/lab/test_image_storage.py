@@ -11,7 +11,7 @@ import time
 from tests.lab.image_site import GUEST, NAS, VOLUME, ImageSite
 from tests.patience import patience
 
-SUBJECTS = ("src/rocks/imgstorage", "src/rocks/agent")
+SUBJECTS = ("src/rocks/storage", "src/rocks/agent")
 
 _SECONDS = 240.0
 

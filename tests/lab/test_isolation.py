@@ -20,7 +20,7 @@ from tests.lab.network_site import (
     forbidden,
 )
 
-SUBJECTS = ("src/rocks/agent", "src/rocks/devices/network")
+SUBJECTS = ("src/rocks/agent", "src/rocks/network/host")
 
 
 def test_two_clusters_with_the_same_addresses(site: LabSite) -> None:

@@ -8,7 +8,7 @@ from lab.machines.sample_cluster import disk_of
 from tests.lab.lab_site import LabSite
 from tests.patience import patience
 
-SUBJECTS = ("src/rocks/agent", "src/rocks/devices")
+SUBJECTS = ("src/rocks/agent", "src/rocks/machine/host")
 
 GUEST = "vm-vc1-0"
 

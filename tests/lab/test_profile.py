@@ -16,9 +16,9 @@ from tests.lab.lab_site import LabSite
 
 SUBJECTS = (
     "src/rocks/agent",
-    "src/rocks/imgstorage",
-    "src/rocks/render",
-    "src/rocks/graph",
+    "src/rocks/storage",
+    "src/rocks/machine/domain",
+    "src/rocks/install/graph",
     "docs/packaging.md",
     "packaging/files",
 )

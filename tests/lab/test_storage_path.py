@@ -9,7 +9,7 @@ import pytest
 
 from lab.machines.lab import Lab
 from lab.machines.machine import LabMachine
-from rocks.errors import ToolError
+from rocks.core.errors import ToolError
 
 SUBJECTS = ("lab/machines/machine.py",)
 

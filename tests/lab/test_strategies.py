@@ -8,7 +8,7 @@ import pytest
 
 from lab.machines.lab import Lab
 from lab.machines.power import State
-from rocks.errors import HostError
+from rocks.core.errors import HostError
 
 SUBJECTS = ("lab/machines/machine.py", "lab/machines/power.py")
 

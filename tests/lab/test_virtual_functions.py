@@ -20,7 +20,7 @@ from tests.lab.function_guest import (
 )
 from tests.lab.lab_site import LabSite
 
-SUBJECTS = ("src/rocks/agent", "src/rocks/devices/sriov", "lab/guest")
+SUBJECTS = ("src/rocks/agent", "src/rocks/network/sriov/host", "lab/guest")
 
 _ISOLATED = {
     "peer in its VLAN": "yes",

@@ -7,7 +7,7 @@ import json
 from lab.machines.sample_cluster import GUESTS, VLAN
 from tests.lab.lab_site import LabSite
 
-SUBJECTS = ("src/rocks/agent", "src/rocks/devices")
+SUBJECTS = ("src/rocks/agent", "src/rocks/machine/host")
 
 
 def test_guests_on_two_hosts_run_at_once_on_a_real_vlan(site: LabSite) -> None:

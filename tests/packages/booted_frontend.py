@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lab.namespace import CHECKOUT
-from rocks.process import run, run_checked
+from rocks.core.process import run, run_checked
 from tests.packages.fresh_roots import CACHE, debian_sources, minimal_root
 from tests.packages.frontend_machine import Machine
 from tests.packages.test_frontend import start_database

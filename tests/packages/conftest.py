@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from lab.namespace import CHECKOUT
-from rocks.process import run_checked
+from rocks.core.process import run_checked
 from tests.packages.fresh_roots import CACHE, Root, make_bare_root, make_repository, make_root
 from tests.packages.frontend_machine import Machine
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lab.namespace import CHECKOUT
-from rocks.errors import StateError
-from rocks.process import Finished, run, run_checked, start_with_pipes
+from rocks.core.errors import StateError
+from rocks.core.process import Finished, run, run_checked, start_with_pipes
 
 CACHE = CHECKOUT / ".state" / "packages" / "roots"
 """The minimal root and what apt has downloaded, kept between runs."""

@@ -7,8 +7,8 @@ import shutil
 import time
 from pathlib import Path
 
-from rocks.errors import ToolError
-from rocks.process import Finished, run_checked
+from rocks.core.errors import ToolError
+from rocks.core.process import Finished, run_checked
 from tests.packages.fresh_roots import Root
 from tests.packages.test_frontend import start_database
 

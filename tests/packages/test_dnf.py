@@ -10,19 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from rocks.actions.profiles import write_profile
-from rocks.graph.profile import Profile
-from rocks.graph.shell import shell_script
-from rocks.graph.tags import read_node
-from rocks.graph_files import SITE_GRAPHS, SITE_NODES, Library, own_folders, shell_functions
-from rocks.process import run_checked
-from rocks.rollkit import signatures
-from rocks.rollkit.distribution import DistributionPlan, create_distribution
+from rocks.core.process import run_checked
+from rocks.install.graph.profile import Profile
+from rocks.install.graph.shell import shell_script
+from rocks.install.graph.tags import read_node
+from rocks.install.graph_files import SITE_GRAPHS, SITE_NODES, Library, own_folders, shell_functions
+from rocks.install.profiles import write_profile
+from rocks.install.rolls import signatures
+from rocks.install.rolls.distribution import DistributionPlan, create_distribution
 from tests.gnupg import gnupg_folder
 from tests.golden.profile.cases import DISTRIBUTION, on_site, vm_host
 from tests.packages.fresh_roots import CACHE, Root, make_repository, make_root
 from tests.profiles import written_files
-from tests.unit.graph.hosts import context
+from tests.unit.install.graph.hosts import context
 
 _SPEC = """\
 Name: site-mark

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rocks import __version__
-from rocks.process import run_checked
+from rocks.core.process import run_checked
 from tests.packages.fresh_roots import Root
 
 LEFT_BEHIND = {"/etc/rocks", "/var/opt/rocks"}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rocks import __version__
-from rocks.rollkit.build import create_roll
+from rocks.install.rolls.build import create_roll
 from tests.debs import make_deb
 from tests.gnupg import gnupg_folder
 from tests.packages.frontend_machine import (

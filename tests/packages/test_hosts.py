@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rocks import __version__
-from rocks.process import run_checked
-from rocks.wire.envelope import write_request
-from rocks.wire.facts import AdaptersRequest
-from rocks.wire.network import NetworkRequest
+from rocks.core.process import run_checked
+from rocks.fleet.wire.envelope import write_request
+from rocks.fleet.wire.facts import AdaptersRequest
+from rocks.fleet.wire.network import NetworkRequest
 from tests.packages.fresh_roots import Root
 
 _AGENT = "/opt/rocks/libexec/rocks-agent"

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from rocks.cluster.host_network import HostDevice
-from rocks.graph.profile import Profile
-from rocks.graph.shell import files_text, shell_script
-from rocks.graph.tags import read_node
-from rocks.graph_files import shell_functions
-from rocks.render.host_network import file_permissions, network_files, removal_text
+from rocks.install.graph.profile import Profile
+from rocks.install.graph.shell import files_text, shell_script
+from rocks.install.graph.tags import read_node
+from rocks.install.graph_files import shell_functions
+from rocks.network.host_network_files import file_permissions, network_files, removal_text
+from rocks.network.host_network_plan import HostDevice
 from tests.packages.fresh_roots import CACHE, Root, make_repository, make_root
-from tests.unit.graph.hosts import context
+from tests.unit.install.graph.hosts import context
 
 BRIDGED = HostDevice("peth0", "52:54:00:00:00:01", "eth0", "10.1.255.254/16", "10.1.1.1", 4000)
 ALONE = HostDevice("eth1", "52:54:00:00:00:02", "", "10.2.0.2/24", "", 1500)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from comet import __version__
-from rocks.process import run_checked
+from rocks.core.process import run_checked
 from tests.packages.fresh_roots import Root
 from tests.packages.test_frontend import start_database
 

@@ -15,15 +15,15 @@ from typing import NamedTuple
 import pytest
 
 from lab.namespace import CHECKOUT
-from rocks.actions.profiles import write_profile
-from rocks.actions.roll_builds import build_distribution
-from rocks.cluster.profile_values import ServedDistribution
-from rocks.cluster.records import Host
-from rocks.graph_files import Library
-from rocks.hosts.authority import Authority
-from rocks.hosts.x509 import CertificateSpec
-from rocks.process import Finished
-from rocks.rollkit import signatures
+from rocks.core.process import Finished
+from rocks.install.graph_files import Library
+from rocks.install.profile_values import ServedDistribution
+from rocks.install.profiles import write_profile
+from rocks.install.rolls import signatures
+from rocks.install.rolls.builds import build_distribution
+from rocks.inventory.records import Host
+from rocks.trust.authority import Authority
+from rocks.trust.x509 import CertificateSpec
 from tests.gnupg import gnupg_folder
 from tests.golden.profile.cases import CASES, on_site, vm_host
 from tests.packages.fresh_roots import CACHE, Root, make_bare_root, make_repository

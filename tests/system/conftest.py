@@ -22,10 +22,10 @@ from pathlib import Path
 import pytest
 
 from lab.mariadb import MariadbPlace, ensure_initialised, start, stop
+from rocks.core.process import run_checked
 from rocks.database.connection import Database
-from rocks.database.lease_epoch import read_epoch, write_record
 from rocks.database.settings import Settings
-from rocks.process import run_checked
+from rocks.machine.leases.epoch_records import read_epoch, write_record
 from tests.system.fresh_databases import FreshDatabases
 from tests.system.transaction_watch import Watch
 

@@ -29,10 +29,10 @@ class Watch:
 
     def install(self, replace: Callable[[object, str, object], None]) -> None:
         """Replace the functions that open databases and wait; `replace(owner, name, value)` is a monkeypatch's."""
-        from rocks import process
         from rocks.cli import main
-        from rocks.hosts import fleet
-        from rocks.imgstorage.bus import asker
+        from rocks.core import process
+        from rocks.fleet import fleet
+        from rocks.storage.bus import asker
 
         replace(main, "_open_database", self._opening(main._open_database))
         replace(fleet, "run_parallel", self._iterating(fleet.run_parallel))

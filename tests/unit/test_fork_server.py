@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from rocks.errors import ToolError
-from rocks.process import run
+from rocks.core.errors import ToolError
+from rocks.core.process import run
 from tests.system.vms.fork_server import AGENT_CLIENT, request, serve
 from tests.system.vms.site import run_forked, wait_until
 

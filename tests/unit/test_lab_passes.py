@@ -10,7 +10,7 @@ from typing import cast
 
 import pytest
 
-from rocks.errors import ToolError
+from rocks.core.errors import ToolError
 from tests.lab.passes import __main__ as passes
 from tests.lab.passes import keys, page, recorder
 from tests.lab.passes.__main__ import CORE
@@ -46,8 +46,8 @@ def test_a_key_is_of_what_a_module_imports_declares_and_commands() -> None:
         "lab/machines/sample_cluster.py",
         "src/rocks/commands/start/host/vm/__init__.py",
         "src/rocks/commands/add/cluster/__init__.py",  # by lab/machines/sample_cluster.py
-        "src/rocks/actions/vm_start.py",
-        "src/rocks/agent/operations.py",
+        "src/rocks/machine/start.py",
+        "src/rocks/machine/host/operations.py",
         "src/rocks/__init__.py",
         "lab/instruments/counting_guest.S",
         "nodes/base.xml",

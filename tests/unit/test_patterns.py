@@ -7,7 +7,7 @@ import resource
 import sys
 from pathlib import Path
 
-from rocks.process import run
+from rocks.core.process import run
 
 LENGTH = 100_000  # the kernel passes at most 128 KiB as one argument
 PROCESSOR_SECONDS = 10  # all patterns together take less than two

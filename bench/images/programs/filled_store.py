@@ -9,12 +9,12 @@ from __future__ import annotations
 import sys
 import uuid
 
-from rocks.imgstorage.host.service import STORE as HOST_STORE
-from rocks.imgstorage.life.host_image import HostImage
-from rocks.imgstorage.life.image import Copy, Image
-from rocks.imgstorage.nas.service import STORE as NAS_STORE
-from rocks.imgstorage.store.host import CopyRecord, HostStore
-from rocks.imgstorage.store.nas import NasStore
+from rocks.storage.host.service import STORE as HOST_STORE
+from rocks.storage.life.host_image import HostImage
+from rocks.storage.life.image import Copy, Image
+from rocks.storage.nas.service import STORE as NAS_STORE
+from rocks.storage.store.host import CopyRecord, HostStore
+from rocks.storage.store.nas import NasStore
 
 _SIZE_BYTES = 36 * 2**30
 _HOSTS = 3

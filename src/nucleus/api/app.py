@@ -35,7 +35,7 @@ from nucleus.api.quick import Quick
 from nucleus.api.service import Service
 from nucleus.backends.executor import make_executor
 from nucleus.backends.rocks import Rocks
-from rocks.errors import RocksError
+from rocks.core.errors import RocksError
 
 if TYPE_CHECKING:
     from starlette.requests import Request

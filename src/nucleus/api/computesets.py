@@ -20,7 +20,7 @@ from nucleus.mirror import clusters, computesets, operations
 from nucleus.mirror.driver import DuplicateError
 from nucleus.records import NewEvent
 from nucleus.states import ACTIVE, ENDED_SETS, RUNNING, SYNCING, disk_state, is_image_free
-from rocks.errors import UserError
+from rocks.core.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -27,7 +27,7 @@ from nucleus.console.bridge import relay
 from nucleus.mirror import clusters, identity, tickets
 from nucleus.records import SYSTEM, Scope
 from nucleus.states import power_of
-from rocks.errors import RocksError
+from rocks.core.errors import RocksError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,7 +17,7 @@ from nucleus.api.representations import text_of
 from nucleus.api.service import Known, find_cluster, service_of
 from nucleus.mirror import clusters, events, identity
 from nucleus.records import SYSTEM
-from rocks.errors import RocksError
+from rocks.core.errors import RocksError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -14,7 +14,7 @@ from nucleus.api.representations import ClusterParts, Freshness, cluster_json, t
 from nucleus.mirror import clusters
 from nucleus.mirror.events import NEWS
 from nucleus.records import SYSTEM
-from rocks.errors import RocksError
+from rocks.core.errors import RocksError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from rocks.errors import HostError
+from rocks.core.errors import HostError
 
 if TYPE_CHECKING:
     import asyncio

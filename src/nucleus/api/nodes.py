@@ -26,7 +26,7 @@ from nucleus.api.service import (
 from nucleus.hostlists import expand
 from nucleus.mirror import clusters
 from nucleus.states import RUNNING
-from rocks.errors import UserError
+from rocks.core.errors import UserError
 
 if TYPE_CHECKING:
     from nucleus.records import Cluster, Node, Operation

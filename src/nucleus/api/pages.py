@@ -17,7 +17,7 @@ from nucleus.api.problems import PROBLEMS, Problem
 from nucleus.api.representations import text_of
 from nucleus.api.service import Known, service_of
 from nucleus.mirror import audit, identity, status
-from rocks.errors import RocksError
+from rocks.core.errors import RocksError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from nucleus.api.authentication import has_token
 from nucleus.api.problems import Problem, answer_of, problem_of
 from nucleus.api.service import identify
-from rocks.errors import RocksError
+from rocks.core.errors import RocksError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

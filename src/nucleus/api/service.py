@@ -20,7 +20,7 @@ from nucleus.api.representations import operation_json
 from nucleus.mirror import audit, clusters, idempotency, operations
 from nucleus.mirror.events import NEWS, WORK, append_events
 from nucleus.records import NewOperation
-from rocks.errors import BusyError, RocksError
+from rocks.core.errors import BusyError, RocksError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

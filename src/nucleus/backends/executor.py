@@ -8,8 +8,8 @@ import socket
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from nucleus.backends.streams import open_program, open_through
-from rocks.errors import HostError, ToolError
-from rocks.process import run
+from rocks.core.errors import HostError, ToolError
+from rocks.core.process import run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

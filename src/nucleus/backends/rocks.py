@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nucleus.backends import shapes
-from rocks.errors import ToolError
+from rocks.core.errors import ToolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

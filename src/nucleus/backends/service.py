@@ -16,7 +16,7 @@ import struct
 import threading
 from typing import TYPE_CHECKING
 
-from rocks.errors import RocksError
+from rocks.core.errors import RocksError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nucleus.records import Interface
 from nucleus.states import NODE_STATES, NOSTATE_ERROR
-from rocks.errors import ToolError
+from rocks.core.errors import ToolError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nucleus.backends.executor import Answer
 from nucleus.backends.streams import open_echo
-from rocks.errors import ToolError
+from rocks.core.errors import ToolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

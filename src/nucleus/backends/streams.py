@@ -8,8 +8,8 @@ import socket
 import threading
 from typing import TYPE_CHECKING
 
-from rocks.errors import HostError
-from rocks.process import finish, start_on_socket
+from rocks.core.errors import HostError
+from rocks.core.process import finish, start_on_socket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

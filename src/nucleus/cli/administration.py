@@ -14,7 +14,7 @@ from nucleus.mirror.driver import DuplicateError
 from nucleus.mirror.events import NEWS
 from nucleus.mirror.pool import Pool
 from nucleus.records import SYSTEM
-from rocks.errors import StateError, UserError
+from rocks.core.errors import StateError, UserError
 
 if TYPE_CHECKING:
     import argparse

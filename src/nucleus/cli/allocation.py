@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from nucleus.cli.administration import act_of, check_name, perform, print_table, record, the_cluster, unique
 from nucleus.mirror import clusters, identity
-from rocks.errors import UserError
+from rocks.core.errors import UserError
 
 if TYPE_CHECKING:
     import argparse

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from nucleus.cli.administration import database_of, print_table
 from nucleus.mirror import audit
 from nucleus.mirror.pool import Pool
-from rocks.errors import IncoherentError
+from rocks.core.errors import IncoherentError
 
 if TYPE_CHECKING:
     import argparse

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from nucleus.cli.administration import act_of, perform, print_table, record, the_cluster, the_project
 from nucleus.mirror import clusters, naming
 from nucleus.records import SYSTEM
-from rocks.errors import UserError
+from rocks.core.errors import UserError
 
 if TYPE_CHECKING:
     import argparse

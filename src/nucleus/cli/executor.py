@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from nucleus.backends.executor import LocalExecutor, make_executor
 from nucleus.backends.service import ExecutorService
-from rocks.errors import UserError
+from rocks.core.errors import UserError
 
 if TYPE_CHECKING:
     import argparse

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 from nucleus.configuration import Configuration, read_configuration
-from rocks.errors import RocksError
-from rocks.terminal import many_lines
+from rocks.core.errors import RocksError
+from rocks.core.terminal import many_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

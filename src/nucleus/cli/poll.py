@@ -10,7 +10,7 @@ from nucleus.cli.administration import database_of
 from nucleus.mirror.observations import read_sources
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.poller.poller import Poller
-from rocks.errors import BusyError
+from rocks.core.errors import BusyError
 
 if TYPE_CHECKING:
     import argparse

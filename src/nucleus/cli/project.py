@@ -16,7 +16,7 @@ from nucleus.cli.administration import (
     unique,
 )
 from nucleus.mirror import identity
-from rocks.errors import UserError
+from rocks.core.errors import UserError
 
 if TYPE_CHECKING:
     import argparse

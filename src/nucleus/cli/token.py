@@ -10,7 +10,7 @@ from nucleus.api.representations import text_of
 from nucleus.api.tokens import store_token
 from nucleus.cli.administration import act_of, perform, print_table, record, the_user
 from nucleus.mirror import identity
-from rocks.errors import UserError
+from rocks.core.errors import UserError
 
 if TYPE_CHECKING:
     import argparse

@@ -34,7 +34,7 @@ from nucleus.states import (
     is_image_free,
     is_off,
 )
-from rocks.errors import RocksError, UserError
+from rocks.core.errors import RocksError, UserError
 
 if TYPE_CHECKING:
     from nucleus.backends.batch import Batch

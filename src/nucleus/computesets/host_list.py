@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from nucleus.backends.batch import ENDED, PENDING, BatchJob, Submission
 from nucleus.mirror import host_jobs
-from rocks.errors import UserError
+from rocks.core.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,7 @@ import pymysql
 from pymysql.constants import CLIENT, FIELD_TYPE
 from pymysql.converters import conversions, convert_datetime
 
-from rocks.errors import BusyError, HostError, RocksError, StateError, ToolError, UserError
+from rocks.core.errors import BusyError, HostError, RocksError, StateError, ToolError, UserError
 
 if TYPE_CHECKING:
     from pymysql.connections import Connection

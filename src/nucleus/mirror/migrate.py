@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nucleus.mirror.driver import DRIVER_ERRORS, connect, explain
 from nucleus.mirror.pool import Session, lock_name
-from rocks.errors import BusyError, StateError
+from rocks.core.errors import BusyError, StateError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from nucleus.mirror.driver import DRIVER_ERRORS, connect, explain, is_lost
-from rocks.errors import BusyError, HostError
+from rocks.core.errors import BusyError, HostError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -9,7 +9,7 @@ from nucleus.mirror import clusters, observations, operations
 from nucleus.mirror.events import NEWS, WORK, append_events
 from nucleus.records import SYSTEM, Cluster, JsonObject, NewEvent, Node, Operation
 from nucleus.states import FAILED, QUEUED, RUNNING, SUCCEEDED
-from rocks.errors import BusyError, HostError, RocksError, StateError
+from rocks.core.errors import BusyError, HostError, RocksError, StateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from nucleus.mirror import images, operations
 from nucleus.mirror.events import append_events
 from nucleus.records import JsonObject, NewEvent
-from rocks.errors import RocksError, StateError, ToolError
+from rocks.core.errors import RocksError, StateError, ToolError
 
 if TYPE_CHECKING:
     from nucleus.mirror.pool import Session

@@ -9,7 +9,7 @@ from nucleus.mirror.events import WORK
 from nucleus.operations.job import LaterError
 from nucleus.records import JsonObject, NewOperation, Operation
 from nucleus.states import ENDED_OPERATIONS, SUCCEEDED
-from rocks.errors import HostError
+from rocks.core.errors import HostError
 
 if TYPE_CHECKING:
     from nucleus.mirror.pool import Session

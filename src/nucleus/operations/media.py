@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from nucleus.mirror.media import library_name, record_iso
 from nucleus.records import JsonObject
-from rocks.errors import StateError
+from rocks.core.errors import StateError
 
 if TYPE_CHECKING:
     from nucleus.operations.job import Job

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from nucleus.mirror import computesets
 from nucleus.records import SYSTEM, JsonObject
 from nucleus.states import ACTIVE, RUNNING, is_off
-from rocks.errors import HostError, StateError, ToolError
+from rocks.core.errors import HostError, StateError, ToolError
 
 if TYPE_CHECKING:
     from nucleus.operations.job import Job

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from nucleus.mirror import clusters
 from nucleus.records import SYSTEM, JsonObject
 from nucleus.states import is_image_free, is_off
-from rocks.errors import StateError
+from rocks.core.errors import StateError
 
 if TYPE_CHECKING:
     from nucleus.operations.job import Job

@@ -16,7 +16,7 @@ from nucleus.operations import library, media, power, removal
 from nucleus.operations.job import Job, LaterError, LostError, Tools
 from nucleus.operations.many import of_each_node
 from nucleus.records import JsonObject, Operation
-from rocks.errors import BugError, RocksError, StateError
+from rocks.core.errors import BugError, RocksError, StateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,7 +19,7 @@ from nucleus.mirror.media import references
 from nucleus.mirror.observations import Changes, KnownNode, NodeValues
 from nucleus.poller.difference import Known, Listed, compare
 from nucleus.records import NewEvent
-from rocks.errors import RocksError, ToolError
+from rocks.core.errors import RocksError, ToolError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -1,1 +1,1 @@
-"""Actions of the commands, a module per noun: read, decide, act, record."""
+"""Names that are promised to other rolls; what actions do is in the rooms."""

@@ -4,25 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict
 
-from rocks.agent.consoles import read_console, read_console_log, read_screen, remove_console_logs
-from rocks.agent.host import Host
-from rocks.agent.images import give_image, read_images, remove_image
-from rocks.agent.links import release_links, sync_links
-from rocks.agent.network import read_network
-from rocks.agent.operations import adapt_documents, perform
-from rocks.agent.partitions import read_infiniband
-from rocks.agent.vfs import read_adapters, release_older_vfs
-from rocks.devices.disks import read_disk
-from rocks.devices.end_notes import noted_ends
-from rocks.devices.libvirt.accelerator import known_accelerator, probe_accelerator
-from rocks.devices.libvirt.checks import ACTIVE, is_active
-from rocks.devices.libvirt.stop import ensure_fenced
-from rocks.devices.machine import read_machine
-from rocks.devices.network.kernel_support import has_8021q, has_filters
-from rocks.devices.topology import read_shape
-from rocks.errors import RocksError
-from rocks.wire.agent import call_of
-from rocks.wire.facts import (
+from rocks.core.errors import RocksError
+from rocks.fleet.wire.facts import (
     FactsRequest,
     Fence,
     HostFacts,
@@ -30,7 +13,24 @@ from rocks.wire.facts import (
     ProbeFact,
     ProbeRequest,
 )
-from rocks.wire.request import Request
+from rocks.fleet.wire.request import Request
+from rocks.fleet.wire.requests import call_of
+from rocks.machine.host.connections import read_network
+from rocks.machine.host.consoles import read_console, read_console_log, read_screen, remove_console_logs
+from rocks.machine.host.disk_requests import give_image, read_images, remove_image
+from rocks.machine.host.disks import read_disk
+from rocks.machine.host.end_notes import noted_ends
+from rocks.machine.host.guest_functions import read_adapters, release_older_vfs
+from rocks.machine.host.guest_keys import read_infiniband
+from rocks.machine.host.guest_links import release_links, sync_links
+from rocks.machine.host.host import Host
+from rocks.machine.host.libvirt.accelerator import known_accelerator, probe_accelerator
+from rocks.machine.host.libvirt.checks import ACTIVE, is_active
+from rocks.machine.host.libvirt.stop import ensure_fenced
+from rocks.machine.host.machine import read_machine
+from rocks.machine.host.operations import adapt_documents, perform
+from rocks.machine.host.topology import read_shape
+from rocks.network.host.kernel_support import has_8021q, has_filters
 
 _FENCE_DEADLINE_SECONDS = 5.0
 

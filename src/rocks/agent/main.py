@@ -17,12 +17,12 @@ import sys
 from typing import IO, TYPE_CHECKING, Callable, Sequence
 
 import rocks
-from rocks.devices.state_folder import state_folder
-from rocks.errors import RocksError
-from rocks.files import file_error
+from rocks.core.errors import RocksError
+from rocks.core.files import file_error
+from rocks.fleet.host.state_folder import state_folder
 
 if TYPE_CHECKING:
-    from rocks.agent.host import Host
+    from rocks.machine.host.host import Host
 
 _USAGE = (
     "usage: rocks-agent [--serve | --version | links | ended | probe [again] | "
@@ -69,9 +69,9 @@ def program() -> int:
 
 
 def _answer(serve: bool) -> int:
-    from rocks.agent.host import Host
     from rocks.agent.replies import prefetch, prefetch_domains, reply_to
-    from rocks.wire.envelope import MAXIMUM_LINE_BYTES
+    from rocks.fleet.wire.envelope import MAXIMUM_LINE_BYTES
+    from rocks.machine.host.host import Host
 
     replies = _private_standard_output()
     host = Host(state_folder())
@@ -102,7 +102,7 @@ def _private_standard_output() -> IO[bytes]:
 
 
 def _hook(arguments: Sequence[str]) -> int:
-    from rocks.agent.hook import check_start, note_end, restore_machine_partition
+    from rocks.machine.host.hook import check_start, note_end, restore_machine_partition
 
     try:
         xml = sys.stdin.buffer.read().decode("utf-8")
@@ -117,8 +117,8 @@ def _hook(arguments: Sequence[str]) -> int:
 
 
 def _receive_image(directory: str, digest: str, size_bytes: int) -> int:
-    from rocks.devices.images.bases import receive_base
-    from rocks.wire.agent import BaseImage
+    from rocks.fleet.wire.requests import BaseImage
+    from rocks.machine.host.files.bases import receive_base
 
     try:
         receive_base(BaseImage(directory, digest, size_bytes, 0), sys.stdin.buffer.read)
@@ -129,20 +129,20 @@ def _receive_image(directory: str, digest: str, size_bytes: int) -> int:
 
 
 def _send_disk(path: str, directory: str, machine: str, most_bytes: int) -> int:
-    from rocks.agent.image_copies import send_disk
+    from rocks.machine.host.disk_copies import send_disk
 
     return _write_stream(lambda host, send: send_disk(host, path, directory, machine, most_bytes, send))
 
 
 def _move_disk_from(names: Sequence[str], have: int) -> int:
-    from rocks.agent.disk_moves import send_disk
+    from rocks.machine.host.moves.disks import send_disk
 
     return _write_stream(lambda host, send: send_disk(host, names[0], names[1], names[2], have, send))
 
 
 def _write_stream(write: Callable[[Host, Callable[[bytes], None]], None]) -> int:
     """Have `write` write a stream to standard output; returns the exit status."""
-    from rocks.agent.host import Host
+    from rocks.machine.host.host import Host
 
     output = _private_standard_output()
 
@@ -161,8 +161,8 @@ def _write_stream(write: Callable[[Host, Callable[[bytes], None]], None]) -> int
 
 
 def _move_disk_to(names: Sequence[str], size_bytes: int, way: str) -> int:
-    from rocks.agent.disk_moves import Incoming, receive_disk
-    from rocks.agent.host import Host
+    from rocks.machine.host.host import Host
+    from rocks.machine.host.moves.disks import Incoming, receive_disk
 
     output = _private_standard_output()
 
@@ -182,15 +182,15 @@ def _move_disk_to(names: Sequence[str], size_bytes: int, way: str) -> int:
 
 
 def _live(end: str) -> int:
-    from rocks.agent.host import Host
-    from rocks.agent.live_moves import run
+    from rocks.machine.host.host import Host
+    from rocks.machine.host.moves.live import run
 
     return run(end, Host(state_folder()))
 
 
 def _links() -> int:
-    from rocks.agent.host import Host
-    from rocks.agent.links import restore_links
+    from rocks.machine.host.guest_links import restore_links
+    from rocks.machine.host.host import Host
 
     try:
         made, errors = restore_links(Host(state_folder()), _PARENT_SECONDS)
@@ -204,7 +204,7 @@ def _links() -> int:
 
 
 def _ended() -> int:
-    from rocks.agent.ended import report_ends
+    from rocks.machine.host.ended import report_ends
 
     try:
         for line in report_ends(state_folder()):
@@ -216,7 +216,7 @@ def _ended() -> int:
 
 
 def _probe(again: bool) -> int:
-    from rocks.devices.libvirt.accelerator import probe_accelerator
+    from rocks.machine.host.libvirt.accelerator import probe_accelerator
 
     try:
         fact = probe_accelerator(state_folder(), again)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from rocks.commands._framework.completion import completions
 from rocks.commands._framework.tree import tree_folders
-from rocks.errors import RocksError
+from rocks.core.errors import RocksError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,9 +55,9 @@ def _complete(arguments: Sequence[str]) -> None:
     _print(found.texts)
     if not found.kinds:
         return
-    from rocks.actions.completion_names import names_that_begin
     from rocks.database.connection import Database
     from rocks.database.settings import read_settings
+    from rocks.site.completion_names import names_that_begin
 
     try:
         with Database(read_settings()) as database:

@@ -6,7 +6,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from rocks.commands._framework.tree import all_commands
-from rocks.version import guide_page, rocks_version_attributes
+from rocks.core.version import guide_page, rocks_version_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

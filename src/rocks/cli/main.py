@@ -17,8 +17,8 @@ from rocks.commands._framework.tree import (
     longest_prefix,
     tree_folders,
 )
-from rocks.errors import EXIT_UNKNOWN_COMMAND, BugError, RocksError, UserError
-from rocks.terminal import one_line
+from rocks.core.errors import EXIT_UNKNOWN_COMMAND, BugError, RocksError, UserError
+from rocks.core.terminal import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -281,8 +281,8 @@ def _accept_any_text() -> None:
 
 def _become_root(arguments: Sequence[str], stays: bool) -> int:
     """Run the command line by sudo: in place of this process, or, if this one `stays`, in another."""
-    from rocks import process
-    from rocks.errors import ToolError
+    from rocks.core import process
+    from rocks.core.errors import ToolError
 
     launcher = os.environ.get("ROCKS_LAUNCHER") or os.path.abspath(sys.argv[0])
     sudo = ["sudo", "--", launcher, *arguments]

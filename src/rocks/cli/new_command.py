@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rocks.cli.reference import write_reference
 from rocks.commands._framework.tree import OUR_TREE, is_command_word
-from rocks.errors import RocksError, UserError
+from rocks.core.errors import RocksError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,17 +7,17 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rocks.cluster.attributes import (
+from rocks.commands._framework.documentation import read_documentation
+from rocks.commands._framework.tree import OUR_TREE, all_commands, load_package
+from rocks.core.version import rocks_version_attributes
+from rocks.inventory.attributes.known import KNOWN
+from rocks.inventory.attributes.rules import (
     FORCED_SOURCE,
     INTRINSIC,
     INTRINSIC_SOURCE,
     OLD_SUFFIX,
     SOURCE_LETTERS,
 )
-from rocks.cluster.known_attributes import KNOWN
-from rocks.commands._framework.documentation import read_documentation
-from rocks.commands._framework.tree import OUR_TREE, all_commands, load_package
-from rocks.version import rocks_version_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,1 +1,1 @@
-"""Frozen records, names, selectors, the MAC pool and the plan_* rules. Pure."""
+"""Virtual clusters: added, copied, and given fresh disks."""

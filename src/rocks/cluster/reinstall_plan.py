@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.cluster.guest_images import IMAGE_ATTRIBUTE, INSTANCE_ATTRIBUTE, check_disk_size, source_disk
-from rocks.cluster.image_plan import removal_command
-from rocks.cluster.lease_plan import SAVED
-from rocks.errors import StateError
-from rocks.wire.image_bases import is_base
+from rocks.core.errors import StateError
+from rocks.library.guest_images import IMAGE_ATTRIBUTE, INSTANCE_ATTRIBUTE, check_disk_size, source_disk
+from rocks.machine.leases.plan import SAVED
+from rocks.storage.volumes.plan import removal_command
+from rocks.storage.wire.bases import is_base
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from rocks.cluster.guest_images import Source
-    from rocks.cluster.image_places import DiskLocation
-    from rocks.cluster.records import Lease, VirtualMachine
+    from rocks.inventory.records import Lease, VirtualMachine
+    from rocks.library.guest_images import Source
+    from rocks.storage.volumes.places import DiskLocation
 
 _NOT_DESTROYED = ("blocked", "restoring", "moving", "growing", "arriving")
 """States of an image in which the NAS refuses a removal."""

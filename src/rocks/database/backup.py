@@ -8,10 +8,10 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rocks.core.errors import HostError, ToolError
+from rocks.core.files import draft
+from rocks.core.process import run_checked
 from rocks.database.driver import CHARACTER_SET, COLLATION
-from rocks.errors import HostError, ToolError
-from rocks.files import draft
-from rocks.process import run_checked
 
 if TYPE_CHECKING:
     from rocks.database.settings import Settings

@@ -5,10 +5,10 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from rocks.core.errors import BugError, BusyError, RocksError, UserError
 from rocks.database import driver, versions
 from rocks.database.blockers import execute_past_readers
 from rocks.database.locks import NamedLocks
-from rocks.errors import BugError, BusyError, RocksError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rocks.cluster.names import printable
+from rocks.core.errors import UserError
+from rocks.core.names import printable
 from rocks.database.versions import MIGRATIONS_FOLDER
-from rocks.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

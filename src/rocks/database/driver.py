@@ -6,8 +6,8 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
-from rocks.errors import BusyError, HostError, RocksError, ToolError, UserError
-from rocks.version import is_packaged
+from rocks.core.errors import BusyError, HostError, RocksError, ToolError, UserError
+from rocks.core.version import is_packaged
 
 if TYPE_CHECKING:
     from pymysql.connections import Connection as Connection  # noqa: TID251 - the one import of the driver

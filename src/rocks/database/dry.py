@@ -7,11 +7,11 @@ from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from rocks import dry_run
+from rocks.core import dry_run
+from rocks.core.errors import StateError
 from rocks.database import driver
 from rocks.database.blockers import ATTEMPTS
 from rocks.database.connection import Database, busy_with
-from rocks.errors import StateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

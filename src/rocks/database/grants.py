@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rocks.core.errors import ToolError, UserError
 from rocks.database.blockers import READERS
 from rocks.database.connection import Database
-from rocks.errors import ToolError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -13,8 +13,8 @@ import stat
 import struct
 from typing import TYPE_CHECKING
 
-from rocks.clock import Deadline, wait_seconds
-from rocks.errors import HostError, StateError, UserError
+from rocks.core.clock import Deadline, wait_seconds
+from rocks.core.errors import HostError, StateError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -128,7 +128,7 @@ def own_folder(path: str) -> str:
     """
     from pathlib import Path  # late: it costs every command start-up time
 
-    from rocks.files import ensure_folders
+    from rocks.core.files import ensure_folders
 
     try:
         ensure_folders(Path(path), 0o700)

@@ -12,12 +12,12 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from rocks.core.errors import BugError, IncoherentError, StateError
 from rocks.database import driver, grants, versions
 from rocks.database.backup import BACKUP_FOLDER, copy_database, restore_command
 from rocks.database.connection import Database
 from rocks.database.settings import EMBEDDED_SOCKET
 from rocks.database.statements import split_statements
-from rocks.errors import BugError, IncoherentError, StateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.errors import StateError, UserError
-from rocks.settings_file import read_settings_text
+from rocks.core.errors import StateError, UserError
+from rocks.core.settings_file import read_settings_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

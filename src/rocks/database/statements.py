@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from rocks.errors import BugError
+from rocks.core.errors import BugError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ from rocks.database.connection import Database
 from rocks.database.settings import Settings
 
 if TYPE_CHECKING:
-    from rocks.errors import RocksError
+    from rocks.core.errors import RocksError
 
 
 class UnconfiguredDatabase(Database):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from functools import cache
 
-from rocks.errors import BugError, StateError
+from rocks.core.errors import BugError, StateError
 
 MIGRATIONS_FOLDER = os.path.join(os.path.dirname(__file__), "migrations")  # noqa: PTH118, PTH120 - cheap
 """Folder of the files `NNNN_title.sql`, numbered from 0001 without gaps."""

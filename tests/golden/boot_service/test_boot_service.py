@@ -4,9 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from rocks.cluster.records import BootAction
-from rocks.render.dnsmasq import BootNetwork, BootPlaces, ServedHost, dnsmasq_configuration, dnsmasq_hosts
-from rocks.render.ipxe import action_script, first_script, installer_script, local_script
+from rocks.install.boot.dnsmasq import (
+    BootNetwork,
+    BootPlaces,
+    ServedHost,
+    dnsmasq_configuration,
+    dnsmasq_hosts,
+)
+from rocks.install.boot.ipxe import action_script, first_script, installer_script, local_script
+from rocks.inventory.records import BootAction
 from tests.golden.files import check_golden
 
 NETWORK = BootNetwork("eth0", "10.1.1.1", "255.255.0.0", "10.1.1.254", ["10.1.1.1", "10.1.1.2"], 9000)

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rocks.cluster.records import BootAction, Disk, VirtualMachine
-from rocks.cluster.shape_plan import Cell, Placement
-from rocks.cluster.vm_network import Bridged, Connection, Tap, Unconnected, VirtualFunction
-from rocks.render.domain import InstallBoot
+from rocks.inventory.records import BootAction, Disk, VirtualMachine
+from rocks.machine.domain.domain import InstallBoot
+from rocks.machine.placement.plan import Cell, Placement
+from rocks.network.guest_connections import Bridged, Connection, Tap, Unconnected, VirtualFunction
 from tests.unit.machines import machine
 
 MAC, OTHER_MAC = "76:77:6e:80:00:00", "76:77:6e:80:00:01"

@@ -8,11 +8,11 @@ from types import CodeType, FrameType
 from typing import Any
 
 import pytest
+import rocks.render
 from lxml import etree
 
-import rocks.render
-from rocks.cluster.filter_plan import FilterPlan, Sender
-from rocks.render.domain import domain_lines, with_lease
+from rocks.machine.domain.domain import domain_lines, with_lease
+from rocks.network.filter_plan import FilterPlan, Sender
 from tests.golden.domain.cases import CASES, Case
 from tests.golden.files import check_golden
 

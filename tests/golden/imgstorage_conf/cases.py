@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from rocks.cluster.image_settings import DaemonSettings, RequestedSettings, daemon_settings
-from rocks.cluster.records import Host
+from rocks.inventory.records import Host
+from rocks.storage.volumes.settings import DaemonSettings, RequestedSettings, daemon_settings
 from tests.unit.machines import container
 
 NAS = replace(

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from rocks.cluster.install_plan import plan_installation
-from rocks.render.install_plan import plan_text
+from rocks.install.installation.plan import plan_installation
+from rocks.install.installation.plan_document import plan_text
 from tests.golden.files import check_golden
 from tests.install_plans import HOST, SOURCE
 

@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 
-from rocks.actions.profiles import HostOfSite
-from rocks.cluster.firewall_rules import FirewallRule
-from rocks.cluster.profile_values import ServedDistribution
-from rocks.cluster.records import Host, Network
-from rocks.cluster.routes import ResolvedRoute, Route
-from rocks.database.appliances import Appliance
-from rocks.render.nft_rules import FirewallHost, firewall_file
+from rocks.install.profile_values import ServedDistribution
+from rocks.install.profiles import HostOfSite
+from rocks.inventory.appliance_records import Appliance
+from rocks.inventory.records import Host, Network
+from rocks.network.firewall.nft_rules import FirewallHost, firewall_file
+from rocks.network.firewall.rules import FirewallRule
+from rocks.network.route_rules import ResolvedRoute, Route
 from tests.unit.machines import PRIVATE, container, interface
 
 _NETWORKS = (

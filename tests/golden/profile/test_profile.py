@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from rocks.actions.profiles import HostOfSite, write_profile
-from rocks.errors import StateError
-from rocks.graph_files import Library, shell_functions
-from rocks.process import run
+from rocks.core.errors import StateError
+from rocks.core.process import run
+from rocks.install.graph_files import Library, shell_functions
+from rocks.install.profiles import HostOfSite, write_profile
 from tests.golden.files import check_golden
 from tests.golden.profile.cases import CASES
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.lab.lab_site import LabSite
 
-SUBJECTS = ("src/rocks/agent", "src/rocks/devices")
+SUBJECTS = ("src/rocks/agent", "src/rocks/machine/host")
 
 GUEST = "vm-vc1-0"
 

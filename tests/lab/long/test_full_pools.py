@@ -12,7 +12,7 @@ from tests.lab.image_site import GUEST, NAS, VOLUME, ImageSite
 from tests.lab.lab_site import LabSite
 from tests.patience import patience
 
-SUBJECTS = ("src/rocks/imgstorage",)
+SUBJECTS = ("src/rocks/storage",)
 
 _FIRST_MB = 20
 """Where the guest, which counts on the first megabytes of its disk, does not write."""

@@ -16,7 +16,7 @@ from lab.machines.machine import LabMachine
 from tests.lab.image_site import GUEST, ImageSite
 from tests.lab.lab_site import LabSite
 
-SUBJECTS = ("src/rocks/imgstorage",)
+SUBJECTS = ("src/rocks/storage",)
 
 _MOMENTS = [1.0, 4.0, 7.0, 10.0, 13.0]
 """Seconds after the guest has begun to count; at the end it is local on a quiet machine."""

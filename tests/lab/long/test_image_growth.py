@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.lab.image_site import GUEST, VOLUME, ImageSite
 
-SUBJECTS = ("src/rocks/imgstorage",)
+SUBJECTS = ("src/rocks/storage",)
 
 
 def test_an_image_that_has_grown_is_mapped_with_its_size(images: ImageSite) -> None:

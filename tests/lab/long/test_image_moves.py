@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from tests.lab.image_site import GUEST, ImageSite
 from tests.patience import patience
 
-SUBJECTS = ("src/rocks/imgstorage", "src/rocks/agent")
+SUBJECTS = ("src/rocks/storage", "src/rocks/agent")
 
 _SECONDS = 240.0
 MOVE = ("move", "host", "vm", GUEST)

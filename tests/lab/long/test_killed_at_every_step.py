@@ -16,7 +16,7 @@ from tests.lab import dying_daemon
 from tests.lab.image_site import GUEST, NAS, VOLUME, ImageSite
 from tests.lab.lab_site import LabSite
 
-SUBJECTS = ("src/rocks/imgstorage", "tests/lab/dying_daemon.py")
+SUBJECTS = ("src/rocks/storage", "tests/lab/dying_daemon.py")
 
 _PROGRAM = "/usr/local/lib/dying_daemon.py"
 _DEADLINE_SECONDS = 300

@@ -7,7 +7,7 @@ import json
 from lab.machines.lab import Lab
 from tests.lab.switches import COPY, LOG, PREPARE, copy_sources, do
 
-SUBJECTS = ("src/rocks/devices/device_mapper",)
+SUBJECTS = ("src/rocks/storage/device_mapper",)
 
 
 def test_a_mover_that_is_killed_leaves_no_disk_suspended(lab: Lab) -> None:

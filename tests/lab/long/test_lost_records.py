@@ -10,7 +10,7 @@ from lab.machines.profile import run_profile
 from tests.lab.image_site import GUEST, NAS, VOLUME, ImageSite
 from tests.lab.lab_site import LabSite
 
-SUBJECTS = ("src/rocks/imgstorage",)
+SUBJECTS = ("src/rocks/storage",)
 
 _FIRST_MB, _DATA_MB = 20, 24
 """Data where the guest does not write, so that copying takes a while."""

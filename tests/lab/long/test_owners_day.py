@@ -22,13 +22,13 @@ from websockets.sync.client import connect
 from lab.machines.frontend import put_counting_guest
 from lab.machines.sample_cluster import CLUSTER, disk_of
 from lab.nucleus import OPERATOR_COMMANDS, OWNER
-from rocks.process import end_group, start_with_pipes
+from rocks.core.process import end_group, start_with_pipes
 from tests.lab.image_site import GUEST, NAS, VOLUME, ImageSite
 from tests.lab.lab_site import LabSite
 from tests.lab.nucleus_site import COMET, URL, NucleusSite
 from tests.patience import patience
 
-SUBJECTS = ("src/nucleus", "src/comet", "src/rocks/commands", "src/rocks/imgstorage")
+SUBJECTS = ("src/nucleus", "src/comet", "src/rocks/commands", "src/rocks/storage")
 
 OTHER = "vm-vc1-1"
 """A compute without image storage: its disk is a file of vmh2."""

@@ -6,11 +6,11 @@ import time
 
 import pytest
 
-from rocks.imgstorage.life.space import unreservable_bytes
+from rocks.storage.life.space import unreservable_bytes
 from tests.lab.image_site import GUEST, NAS, VOLUME, ImageSite
 from tests.lab.lab_site import LabSite
 
-SUBJECTS = ("src/rocks/imgstorage",)
+SUBJECTS = ("src/rocks/storage",)
 
 _POOL = "vmpool"
 _DATA_MB = 40

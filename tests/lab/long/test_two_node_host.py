@@ -24,9 +24,9 @@ from lab.machines.namespace import Namespace, tap_steps
 from lab.machines.profile import run_profile
 from lab.machines.roster import STORAGE_DEVICE, Description, Role
 from lab.machines.site import AGENT
-from rocks.errors import HostError
-from rocks.process import run, run_checked
-from rocks.units import KIB_PER_MB
+from rocks.core.errors import HostError
+from rocks.core.process import run, run_checked
+from rocks.core.units import KIB_PER_MB
 from tests.lab.function_guest import put_function_guest
 
 SUBJECTS = (
@@ -34,7 +34,7 @@ SUBJECTS = (
     "src/rocks/agent",
     "src/rocks/cli/launch.py",
     "src/rocks/cli/main.py",
-    "src/rocks/render",
+    "src/rocks/machine/domain",
     "lab/guest",
     "packaging/files/rocks-agent*",
 )

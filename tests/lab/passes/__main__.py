@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 
-from rocks.errors import RocksError
+from rocks.core.errors import RocksError
 from tests.lab.passes import page
 from tests.lab.passes.keys import CHECKOUT, FOLDER, content_key, modules
 

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from rocks.errors import ToolError
-from rocks.files import write_file
+from rocks.core.errors import ToolError
+from rocks.core.files import write_file
 from tests.lab.passes.keys import CHECKOUT
 
 PAGE = CHECKOUT / "docs" / "lab-passes.md"

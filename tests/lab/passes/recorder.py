@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from rocks.errors import RocksError
-from rocks.process import run, run_checked
+from rocks.core.errors import RocksError
+from rocks.core.process import run, run_checked
 from tests.lab.passes import page
 from tests.lab.passes.keys import CHECKOUT, FOLDER, content_key, files_of
 from tests.lab.passes.processors import Ticks, line, read_ticks, share

@@ -24,8 +24,8 @@ from nucleus.configuration import DatabaseSettings
 from nucleus.mirror import identity
 from nucleus.mirror.naming import assign_cluster
 from nucleus.mirror.pool import Pool
-from rocks.errors import HostError
-from rocks.process import end_group, start_with_pipes
+from rocks.core.errors import HostError
+from rocks.core.process import end_group, start_with_pipes
 from tests.system.comet.conftest import HOSTS, SOURCE, Site
 from tests.system.nucleus.test_computesets import program
 

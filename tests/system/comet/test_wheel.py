@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.process import run_checked
+from rocks.core.process import run_checked
 from tests.nucleus_server import TOKEN, NucleusServer
 
 pytestmark = pytest.mark.slow

@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import pytest
 
-from rocks.actions import host_requests
 from rocks.cli.main import main
-from rocks.database.attributes import replace_attribute
 from rocks.database.connection import Database
 from rocks.database.settings import Settings
-from rocks.hosts.settings import FleetSettings
+from rocks.fleet.settings import FleetSettings
+from rocks.inventory import host_requests
+from rocks.inventory.attributes.records import replace_attribute
 
 
 class Ended(NamedTuple):

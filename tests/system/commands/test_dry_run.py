@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from rocks import dry_run
 from rocks.cli.main import run_line
+from rocks.core import dry_run
+from rocks.core.errors import BusyError, StateError
 from rocks.database.connection import Database
 from rocks.database.dry import DryDatabase
 from rocks.database.settings import Settings
-from rocks.errors import BusyError, StateError
 from tests.system.commands.conftest import Site, vm_site
 
 __all__ = ["vm_site"]

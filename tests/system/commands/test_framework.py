@@ -3,7 +3,7 @@
 import importlib.util
 import os
 import shutil
-import subprocess  # noqa: TID251 - as another user, with a closed pipe: more than rocks.process offers
+import subprocess  # noqa: TID251 - as another user, with a closed pipe: more than rocks.core.process offers
 import sys
 import tempfile
 from collections.abc import Iterator

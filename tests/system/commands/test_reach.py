@@ -1,7 +1,7 @@
 """A change reaches what was named: nothing is read as another thing, and all hosts are meant only explicitly."""
 
 import os
-import subprocess  # noqa: TID251 - with a terminal as standard input and error: more than rocks.process offers
+import subprocess  # noqa: TID251 - with a terminal as standard input and error: more than rocks.core.process offers
 import sys
 from collections.abc import Callable
 from pathlib import Path

@@ -56,7 +56,7 @@ def test_a_connection_that_the_server_ended_is_made_again(
     killed = """
 number = self.db.rows('SELECT CONNECTION_ID()')[0][0]
 def kill():
-    from rocks.clock import Deadline, wait_seconds
+    from rocks.core.clock import Deadline, wait_seconds
     from rocks.database.connection import Database
     with Database(self.db.settings) as other:
         other.execute(f'KILL {number}')

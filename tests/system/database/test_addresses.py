@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from rocks.cluster.addresses import Address
-from rocks.database.addresses import host_addresses
 from rocks.database.connection import Database
+from rocks.inventory.address_records import host_addresses
+from rocks.inventory.addresses import Address
 
 
 def fill(database: Database) -> None:

@@ -13,11 +13,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from lab.mariadb import MariadbPlace, start, stop
+from rocks.core.errors import BugError, BusyError, HostError, ToolError, UserError
 from rocks.database.backup import copy_database
 from rocks.database.connection import Database
 from rocks.database.migrate import bring_up_to_date
 from rocks.database.settings import Settings
-from rocks.errors import BugError, BusyError, HostError, ToolError, UserError
 from tests.generated import examples
 
 

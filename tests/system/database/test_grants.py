@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from rocks.core.errors import HostError, RocksError, UserError
 from rocks.database.connection import Database
 from rocks.database.grants import ALL_LOCAL_USERS, grant_readers
 from rocks.database.migrate import bring_up_to_date, load_migrations
 from rocks.database.settings import Settings
-from rocks.errors import HostError, RocksError, UserError
 
 NOBODY = 65534
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from rocks.actions import lease_epoch
+from rocks.core.errors import BusyError, RocksError, StateError
 from rocks.database.connection import Database
-from rocks.database.lease_epoch import begin_epoch, read_epoch, read_record
-from rocks.database.leases import take_leases
 from rocks.database.settings import Settings
-from rocks.errors import BusyError, RocksError, StateError
-from rocks.wire.facts import HostFacts
-from rocks.wire.leases import EPOCH_TOKENS
+from rocks.fleet.wire.facts import HostFacts
+from rocks.fleet.wire.leases import EPOCH_TOKENS
+from rocks.machine.leases import epoch as lease_epoch
+from rocks.machine.leases.epoch_records import begin_epoch, read_epoch, read_record
+from rocks.machine.leases.records import take_leases
 
 REQUEST = {"web": ("vmc-0-0", ())}
 

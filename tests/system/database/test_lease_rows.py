@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from rocks.database import leases
 from rocks.database.connection import Database
-from tests.unit.actions.interleavings import programs
+from rocks.machine.leases import records as leases
+from tests.unit.machine.leases.interleavings import programs
 
 NAME = programs.NAME
 Ask = Callable[..., Any]

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from rocks.core.errors import BusyError
 from rocks.database.connection import Database
 from rocks.database.settings import Settings
-from rocks.errors import BusyError
 
 
 @pytest.fixture

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from lab.mariadb import MariadbPlace, start, stop
+from rocks.core.errors import HostError, IncoherentError, StateError, ToolError
+from rocks.core.process import Finished, run, run_checked
 from rocks.database.connection import Database
 from rocks.database.migrate import Migration, MigrationReport, bring_up_to_date, load_migrations, read_version
 from rocks.database.settings import Settings
 from rocks.database.versions import MIGRATIONS_FOLDER
-from rocks.errors import HostError, IncoherentError, StateError, ToolError
-from rocks.process import Finished, run, run_checked
 from tests.system.database.describe import describe
 
 NEWEST = load_migrations()[-1].version

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from lab.mariadb import USER_ID, MariadbPlace, ensure_initialised, running_process, start, stop
+from rocks.core.errors import StateError, ToolError
+from rocks.core.process import run
 from rocks.database import driver
 from rocks.database.settings import Settings
-from rocks.errors import StateError, ToolError
-from rocks.process import run
 
 
 def reached(place: MariadbPlace) -> bool:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from rocks.core.errors import BusyError, RocksError, ToolError, UserError
 from rocks.database.connection import Database
 from rocks.database.settings import Settings
-from rocks.errors import BusyError, RocksError, ToolError, UserError
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from lab import system_calls
-from rocks.process import run_checked, start_with_pipes
+from rocks.core.process import run_checked, start_with_pipes
 
 T = TypeVar("T")
 

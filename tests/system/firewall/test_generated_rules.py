@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rocks.actions.firewalls import port_of_service
-from rocks.cluster.firewall_rules import CHAINS, TRANSLATIONS, VERDICTS, FirewallRule, checked_rule
-from rocks.errors import UserError
-from rocks.render.nft_rules import FirewallHost, check_renders, firewall_file
+from rocks.core.errors import UserError
+from rocks.network.firewall.changes import port_of_service
+from rocks.network.firewall.nft_rules import FirewallHost, check_renders, firewall_file
+from rocks.network.firewall.rules import CHAINS, TRANSLATIONS, VERDICTS, FirewallRule, checked_rule
 from tests.generated import examples
 
 from .namespaces import Namespace, namespaces

@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 import pytest
 
-from rocks.actions.firewalls import port_of_service
-from rocks.cluster.firewall_rules import FirewallRule, checked_rule
-from rocks.errors import ToolError
-from rocks.render.nft_rules import FirewallHost, firewall_file, no_firewall
+from rocks.core.errors import ToolError
+from rocks.network.firewall.changes import port_of_service
+from rocks.network.firewall.nft_rules import FirewallHost, firewall_file, no_firewall
+from rocks.network.firewall.rules import FirewallRule, checked_rule
 
 from .namespaces import Namespace, join, namespaces
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from rocks.actions.profiles import write_profile
-from rocks.graph_files import Library
-from rocks.process import run_checked
+from rocks.core.process import run_checked
+from rocks.install.graph_files import Library
+from rocks.install.profiles import write_profile
 from tests.golden.profile.cases import CASES
 from tests.system.graph.machine import Machine
 

@@ -18,14 +18,14 @@ import pytest
 
 from lab import sshd
 from lab.namespace import Machine, Network
-from rocks.actions import firewalls
-from rocks.errors import RocksError
-from rocks.hosts import firewall as on_host
-from rocks.hosts.keys import ensure_own_key
-from rocks.hosts.known_hosts import parse_host_key, record_host_keys
-from rocks.hosts.settings import FleetSettings, HostAddress
-from rocks.process import run_checked, start_with_pipes
-from rocks.render.nft_rules import UNIT_TEXT
+from rocks.core.errors import RocksError
+from rocks.core.process import run_checked, start_with_pipes
+from rocks.fleet.keys import ensure_own_key
+from rocks.fleet.known_hosts import parse_host_key, record_host_keys
+from rocks.fleet.settings import FleetSettings, HostAddress
+from rocks.network.firewall import changes as firewalls
+from rocks.network.firewall import deployment as on_host
+from rocks.network.firewall.nft_rules import UNIT_TEXT
 from tests.system.commands.conftest import Site, rocks, site  # noqa: F401
 
 from .namespaces import Namespace
@@ -208,8 +208,8 @@ def rules_with(number: int) -> str:
 def test_a_killed_command_leaves_the_earlier_rules(synced: Site, target: Target) -> None:
     on_host.load_rules(target.host, target.settings, rules_with(1001), UNIT_TEXT)
     script = (
-        "import sys; from rocks.hosts.firewall import load_rules;"
-        "from rocks.hosts.settings import *;"
+        "import sys; from rocks.network.firewall.deployment import load_rules;"
+        "from rocks.fleet.settings import *;"
         "load_rules(HostAddress(*eval(sys.argv[1])), FleetSettings(*eval(sys.argv[2])), sys.argv[3], '', 4)"
     )
     arguments = [repr(tuple(target.host)), repr(tuple(target.settings)), rules_with(1002)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from rocks.process import Finished, run
+from rocks.core.process import Finished, run
 
 STUBS = {
     # what is installed is a file of its name

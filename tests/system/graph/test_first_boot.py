@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from rocks.graph.kickstart import kickstart_file
-from rocks.graph.preseed import preseed_file
-from rocks.graph.profile import Profile
-from rocks.graph.shell import shell_script
-from rocks.graph.tags import read_node
-from rocks.graph_files import Library, first_boot_files, shell_functions
+from rocks.install.graph.kickstart import kickstart_file
+from rocks.install.graph.preseed import preseed_file
+from rocks.install.graph.profile import Profile
+from rocks.install.graph.shell import shell_script
+from rocks.install.graph.tags import read_node
+from rocks.install.graph_files import Library, first_boot_files, shell_functions
 from tests.system.graph.machine import Machine
-from tests.unit.graph.hosts import context
+from tests.unit.install.graph.hosts import context
 
 BODY = (
     '<post><file name="/etc/motd" perms="0600">it\'s "$HOME" \\ %end\n%end\nROCKS-END-1\n</file>'

@@ -11,18 +11,18 @@ from typing import Any
 
 import pytest
 
-from rocks.actions.host_networks import network_values
-from rocks.cluster.device_options import BondOption
-from rocks.cluster.host_network import DeviceRoute, HostDevice, plan_devices
-from rocks.cluster.records import Host
-from rocks.cluster.routes import ResolvedRoute, Route
-from rocks.graph.profile import Profile
-from rocks.graph.shell import shell_script
-from rocks.graph.tags import read_node
-from rocks.graph_files import shell_functions
-from rocks.process import run_checked
-from rocks.render.host_network import network_files, removal_text
-from tests.unit.graph.hosts import context
+from rocks.core.process import run_checked
+from rocks.install.graph.profile import Profile
+from rocks.install.graph.shell import shell_script
+from rocks.install.graph.tags import read_node
+from rocks.install.graph_files import shell_functions
+from rocks.install.host_networks import network_values
+from rocks.inventory.records import Host
+from rocks.network.device_options import BondOption
+from rocks.network.host_network_files import network_files, removal_text
+from rocks.network.host_network_plan import DeviceRoute, HostDevice, plan_devices
+from rocks.network.route_rules import ResolvedRoute, Route
+from tests.unit.install.graph.hosts import context
 from tests.unit.machines import PRIVATE, container, interface
 
 _NETWORKD = Path("/lib/systemd/systemd-networkd")

@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from rocks.actions.profiles import write_profile
-from rocks.cluster.host_network import HostDevice
-from rocks.graph.profile import Profile
-from rocks.graph.shell import files_text, shell_script
-from rocks.graph.tags import read_node
-from rocks.graph_files import Library, shell_functions
-from rocks.process import run
-from rocks.render.host_network import network_files, removal_text
+from rocks.core.process import run
+from rocks.install.graph.profile import Profile
+from rocks.install.graph.shell import files_text, shell_script
+from rocks.install.graph.tags import read_node
+from rocks.install.graph_files import Library, shell_functions
+from rocks.install.profiles import write_profile
+from rocks.network.host_network_files import network_files, removal_text
+from rocks.network.host_network_plan import HostDevice
 from tests.golden.profile.cases import CASES
 from tests.system.graph.machine import Machine
-from tests.unit.graph.hosts import context
+from tests.unit.install.graph.hosts import context
 
 NOTHING = "h1: profile ends: no changes"
 

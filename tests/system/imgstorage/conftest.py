@@ -18,12 +18,12 @@ import pytest
 
 from lab import broker
 from lab.broker import BrokerPlace
-from rocks.hosts.authority import Authority
-from rocks.hosts.x509 import CertificateSpec
-from rocks.imgstorage.bus import BusSettings
-from rocks.imgstorage.bus.secure import connect
-from rocks.render.broker import BrokerNode, definitions
-from rocks.wire import queues
+from rocks.storage.broker.documents import BrokerNode, definitions
+from rocks.storage.bus import BusSettings
+from rocks.storage.bus.secure import connect
+from rocks.storage.wire import queues
+from rocks.trust.authority import Authority
+from rocks.trust.x509 import CertificateSpec
 
 NODES = {
     "head": queues.FRONTEND,

@@ -12,23 +12,23 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from rocks.devices.device_mapper.fake.dm_devices import FakeDmDevices
-from rocks.devices.iscsi_initiator.fake import FakeSessions
-from rocks.devices.iscsi_target.fake import FakeTargets
-from rocks.devices.libvirt.fake import FakeDomains
-from rocks.devices.zfs.fake.pools import FakePools
-from rocks.imgstorage.bus import Asker, Question
-from rocks.imgstorage.configuration import Configuration
-from rocks.imgstorage.host import service as host_service
-from rocks.imgstorage.host.service import HostService
-from rocks.imgstorage.life.names import target_prefix
-from rocks.imgstorage.nas import service as nas_service
-from rocks.imgstorage.nas.service import NasService
-from rocks.imgstorage.stream.transport import Identity
-from rocks.units import BYTES_PER_GIB, BYTES_PER_SECTOR
-from rocks.wire import imgstorage as wire
-from rocks.wire.imgstorage_messages import read_message, success_of, write_request
-from rocks.wire.queues import host_queue, nas_queue
+from rocks.core.units import BYTES_PER_GIB, BYTES_PER_SECTOR
+from rocks.machine.host.libvirt.fake import FakeDomains
+from rocks.storage.bus import Asker, Question
+from rocks.storage.configuration import Configuration
+from rocks.storage.device_mapper.fake.dm_devices import FakeDmDevices
+from rocks.storage.host import service as host_service
+from rocks.storage.host.service import HostService
+from rocks.storage.iscsi_initiator.fake import FakeSessions
+from rocks.storage.iscsi_target.fake import FakeTargets
+from rocks.storage.life.names import target_prefix
+from rocks.storage.nas import service as nas_service
+from rocks.storage.nas.service import NasService
+from rocks.storage.stream.transport import Identity
+from rocks.storage.wire import requests as wire
+from rocks.storage.wire.messages import read_message, success_of, write_request
+from rocks.storage.wire.queues import host_queue, nas_queue
+from rocks.storage.zfs.fake.pools import FakePools
 from tests.system.imgstorage.conftest import RealBroker
 
 NAS, HOSTS, FRONTEND = "nas-0-0", ("vmc-0-0", "vmc-0-1"), "head"

@@ -19,17 +19,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rocks.devices.iscsi_target.fake import FakeTargets
-from rocks.devices.zfs.fake import contents
-from rocks.devices.zfs.fake.pools import FakePools
-from rocks.imgstorage import exchange
-from rocks.imgstorage.bus import BusSettings
-from rocks.imgstorage.configuration import Configuration
-from rocks.imgstorage.life.names import target_prefix
-from rocks.imgstorage.nas import arrivals, bases, move_lines, moves
-from rocks.imgstorage.nas.service import Devices, NasService
-from rocks.imgstorage.store.file import StoreFile
-from rocks.imgstorage.stream.transport import Identity
+from rocks.storage import exchange
+from rocks.storage.bus import BusSettings
+from rocks.storage.configuration import Configuration
+from rocks.storage.iscsi_target.fake import FakeTargets
+from rocks.storage.life.names import target_prefix
+from rocks.storage.nas import arrivals, bases, move_lines, moves
+from rocks.storage.nas.service import Devices, NasService
+from rocks.storage.store.file import StoreFile
+from rocks.storage.stream.transport import Identity
+from rocks.storage.zfs.fake import contents
+from rocks.storage.zfs.fake.pools import FakePools
 from tests.system.imgstorage.image_site import FRONTEND, PoolDevices, VolumeFile, address_of
 
 _PREFIX = "/dev/zvol/"

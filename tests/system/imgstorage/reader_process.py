@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 import sys
 
-from rocks.imgstorage.bus import Bus, BusSettings, Delivery
+from rocks.storage.bus import Bus, BusSettings, Delivery
 
 
 def hold(delivery: Delivery) -> None:

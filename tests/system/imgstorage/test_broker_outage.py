@@ -13,8 +13,8 @@ from collections.abc import Callable, Collection, Sequence
 import pytest
 
 from lab import broker
-from rocks.errors import BusyError, RocksError
-from rocks.imgstorage.bus import (
+from rocks.core.errors import BusyError, RocksError
+from rocks.storage.bus import (
     Asker,
     BrokerAwayError,
     Bus,
@@ -25,7 +25,7 @@ from rocks.imgstorage.bus import (
     QueueFullError,
     send_waiting,
 )
-from rocks.wire import queues
+from rocks.storage.wire import queues
 from tests.system.imgstorage.conftest import RealBroker
 
 Closing = Callable[[object], None]

@@ -12,13 +12,13 @@ import amqp
 import pytest
 
 from lab import broker
-from rocks.clock import utc_now
-from rocks.hosts import x509
-from rocks.hosts.x509 import CertificateSpec
-from rocks.imgstorage.bus import BrokerAwayError, Bus, BusSettings, Message, RefusedError
-from rocks.imgstorage.bus.link import Link
-from rocks.imgstorage.bus.secure import connect
-from rocks.wire import queues
+from rocks.core.clock import utc_now
+from rocks.storage.bus import BrokerAwayError, Bus, BusSettings, Message, RefusedError
+from rocks.storage.bus.link import Link
+from rocks.storage.bus.secure import connect
+from rocks.storage.wire import queues
+from rocks.trust import x509
+from rocks.trust.x509 import CertificateSpec
 from tests.system.imgstorage.conftest import RealBroker
 
 VMC = queues.host_queue("vmc-0-0")

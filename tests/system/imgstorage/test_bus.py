@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
-from rocks.errors import BusyError, ToolError
-from rocks.imgstorage.bus import (
+from rocks.core.errors import BusyError, ToolError
+from rocks.core.process import start_with_pipes
+from rocks.storage.broker.documents import MOST_DELIVERIES
+from rocks.storage.bus import (
     Asker,
     BrokerAwayError,
     Bus,
@@ -25,11 +27,9 @@ from rocks.imgstorage.bus import (
     Question,
     UndeliveredError,
 )
-from rocks.imgstorage.bus.link import Link
-from rocks.imgstorage.bus.service import Handler
-from rocks.process import start_with_pipes
-from rocks.render.broker import MOST_DELIVERIES
-from rocks.wire import queues
+from rocks.storage.bus.link import Link
+from rocks.storage.bus.service import Handler
+from rocks.storage.wire import queues
 from tests.system.imgstorage.conftest import RealBroker
 
 SOURCES = Path(__file__).parents[3] / "src"

@@ -1,6 +1,6 @@
 """Defects of the published implementation that only threads and a real broker can show: none of them is possible.
 
-The others: `tests/unit/imgstorage/daemons/test_defects.py`.
+The others: `tests/unit/storage/daemons/test_defects.py`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from rocks.errors import RocksError, StateError
-from rocks.wire import imgstorage as wire
+from rocks.core.errors import RocksError, StateError
+from rocks.storage.wire import requests as wire
 from tests.system.imgstorage.conftest import RealBroker
 from tests.system.imgstorage.image_site import HOSTS, NAS, HostMachine, ImageSite, running_site
 

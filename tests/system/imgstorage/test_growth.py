@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 
-from rocks.actions import nas_growth
-from rocks.database import leases, vm_changes
-from rocks.devices.device_mapper.tables import Linear
-from rocks.errors import Code, HostError, IncoherentError
-from rocks.imgstorage.nas import commands as nas_commands
-from rocks.units import BYTES_PER_GIB, BYTES_PER_SECTOR
-from rocks.wire import imgstorage as wire
-from rocks.wire.imgstorage_messages import Message, read_request
+from rocks.core.errors import Code, HostError, IncoherentError
+from rocks.core.units import BYTES_PER_GIB, BYTES_PER_SECTOR
+from rocks.machine import change_records as vm_changes
+from rocks.machine.leases import records as leases
+from rocks.storage.device_mapper.tables import Linear
+from rocks.storage.nas import commands as nas_commands
+from rocks.storage.volumes import growth as nas_growth
+from rocks.storage.wire import requests as wire
+from rocks.storage.wire.messages import Message, read_request
 from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
 from tests.system.imgstorage.image_site import NAS
 from tests.system.imgstorage.storage_site import HOST, Storage, certified, daemons, storage

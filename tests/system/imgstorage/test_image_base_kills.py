@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from rocks.devices.zfs.fake.pools import FakePools
-from rocks.errors import RocksError
-from rocks.image_blocks import content_of
-from rocks.imgstorage.client.importing import Destination, send_base
-from rocks.imgstorage.stream.transport import client_context
-from rocks.wire import imgstorage as wire
-from rocks.wire.image_bases import base_snapshot, base_volume
+from rocks.core.errors import RocksError
+from rocks.core.image_blocks import content_of
+from rocks.storage.client.importing import Destination, send_base
+from rocks.storage.stream.transport import client_context
+from rocks.storage.wire import requests as wire
+from rocks.storage.wire.bases import base_snapshot, base_volume
+from rocks.storage.zfs.fake.pools import FakePools
 from tests.generated import PROFILE
 from tests.system.imgstorage.conftest import RealBroker
 from tests.system.imgstorage.image_site import FRONTEND, NAS, ImageSite, Machine

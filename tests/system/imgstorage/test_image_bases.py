@@ -13,16 +13,17 @@ from typing import Any
 
 import pytest
 
-from rocks.actions import image_bases, vm_start
-from rocks.errors import Code, IncoherentError, StateError, UserError
-from rocks.imgstorage import configuration
-from rocks.imgstorage.nas import bases, move_lines
-from rocks.imgstorage.nas import commands as nas_commands
-from rocks.units import BYTES_PER_GIB
-from rocks.wire import imgstorage as wire
-from rocks.wire.agent import StartDomain
-from rocks.wire.image_bases import base_volume
-from rocks.wire.imgstorage_messages import Message, read_request
+from rocks.core.errors import Code, IncoherentError, StateError, UserError
+from rocks.core.units import BYTES_PER_GIB
+from rocks.fleet.wire.requests import StartDomain
+from rocks.machine import start as vm_start
+from rocks.storage import configuration
+from rocks.storage.nas import bases, move_lines
+from rocks.storage.nas import commands as nas_commands
+from rocks.storage.volumes import bases as image_bases
+from rocks.storage.wire import requests as wire
+from rocks.storage.wire.bases import base_volume
+from rocks.storage.wire.messages import Message, read_request
 from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
 from tests.system.imgstorage.image_site import NAS
 from tests.system.imgstorage.storage_site import HOST, Storage, certified, daemons, storage

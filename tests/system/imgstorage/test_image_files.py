@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from rocks import process
-from rocks.actions.images import ImageFile, as_raw, read_image_file
-from rocks.errors import StateError, UserError
-from rocks.process import run_checked
+from rocks.core import process
+from rocks.core.errors import StateError, UserError
+from rocks.core.process import run_checked
+from rocks.storage.volumes.volumes import ImageFile, as_raw, read_image_file
 
 _SIZE = 5 * 1024 * 1024
 

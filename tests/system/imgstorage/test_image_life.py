@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from rocks.imgstorage.nas import exports
-from rocks.wire import imgstorage as wire
+from rocks.storage.nas import exports
+from rocks.storage.wire import requests as wire
 from tests.system.imgstorage.conftest import RealBroker
 from tests.system.imgstorage.image_site import HOSTS, ImageSite, running_site
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from rocks.errors import HostError, IncoherentError, StateError, UserError
-from rocks.imgstorage.client.importing import Destination, send_file
-from rocks.imgstorage.stream.pace import Progress
-from rocks.imgstorage.stream.transport import client_context
-from rocks.wire import imgstorage as wire
+from rocks.core.errors import HostError, IncoherentError, StateError, UserError
+from rocks.storage.client.importing import Destination, send_file
+from rocks.storage.stream.pace import Progress
+from rocks.storage.stream.transport import client_context
+from rocks.storage.wire import requests as wire
 from tests.system.imgstorage.conftest import RealBroker
 from tests.system.imgstorage.image_site import FRONTEND, HOSTS, NAS, ImageSite, Machine, running_site
 

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import pytest
 
-from rocks.actions.vm_images import map_vm_images
-from rocks.cluster.image_moves import ImageMove
-from rocks.database import image_moves
-from rocks.database.vms import load_vms
-from rocks.wire import imgstorage as wire
+from rocks.machine.disks.volumes import map_vm_images
+from rocks.machine.records import load_vms
+from rocks.storage.volumes import move_records as image_moves
+from rocks.storage.volumes.move_rules import ImageMove
+from rocks.storage.wire import requests as wire
 from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
 from tests.system.imgstorage.conftest import RealBroker
 from tests.system.imgstorage.image_site import NAS, ImageSite, NasMachine

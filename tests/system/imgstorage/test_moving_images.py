@@ -10,13 +10,19 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import pytest
 
-from rocks.actions import host_requests, leases, live_move_ends, live_moves, map_batches, vm_power, vm_start
-from rocks.devices.device_mapper.tables import Linear, Placeholder, Snapshot
-from rocks.errors import HostError, RocksError, ToolError
-from rocks.hosts.fleet import Fleet
-from rocks.wire.agent import Operation, OperationOutcome, ResumeDomain, StartDomain, StopDomain
-from rocks.wire.facts import DiskFact, DomainFact, DomainState, HostFacts
-from rocks.wire.live_moves import Arrive, Leave, Result
+from rocks.core.errors import HostError, RocksError, ToolError
+from rocks.fleet.fleet import Fleet
+from rocks.fleet.wire.facts import DiskFact, DomainFact, DomainState, HostFacts
+from rocks.fleet.wire.live_moves import Arrive, Leave, Result
+from rocks.fleet.wire.requests import Operation, OperationOutcome, ResumeDomain, StartDomain, StopDomain
+from rocks.inventory import host_requests
+from rocks.machine import power as vm_power
+from rocks.machine import start as vm_start
+from rocks.machine.leases import leases
+from rocks.machine.moves import live as live_moves
+from rocks.machine.moves import live_ends as live_move_ends
+from rocks.storage.device_mapper.tables import Linear, Placeholder, Snapshot
+from rocks.storage.volumes import map_batches
 from tests.system.commands.conftest import Ended, rocks, silent_hosts, site, vm_site
 from tests.system.imgstorage.image_site import NAS, HostMachine
 from tests.system.imgstorage.storage_site import HOST, OTHER, Storage, certified, daemons, storage

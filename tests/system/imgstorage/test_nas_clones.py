@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from rocks.actions import cluster_clones, nas_clones
-from rocks.database import leases
-from rocks.errors import Code, HostError, IncoherentError
-from rocks.imgstorage import configuration
-from rocks.imgstorage.nas import commands as nas_commands
-from rocks.wire import imgstorage as wire
-from rocks.wire.imgstorage_messages import Message, read_request
+from rocks.cluster import clones as cluster_clones
+from rocks.cluster import volume_clones as nas_clones
+from rocks.core.errors import Code, HostError, IncoherentError
+from rocks.machine.leases import records as leases
+from rocks.storage import configuration
+from rocks.storage.nas import commands as nas_commands
+from rocks.storage.wire import requests as wire
+from rocks.storage.wire.messages import Message, read_request
 from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
 from tests.system.imgstorage.image_site import NAS
 from tests.system.imgstorage.storage_site import HOST, Storage, certified, daemons, storage

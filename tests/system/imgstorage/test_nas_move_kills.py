@@ -19,12 +19,12 @@ from typing import Any
 
 import pytest
 
-from rocks.clock import Deadline, wait_seconds
-from rocks.devices.zfs.fake.contents import Volume
-from rocks.devices.zfs.fake.pools import FakePools
-from rocks.errors import RocksError
-from rocks.imgstorage.life.names import arriving_volume
-from rocks.wire import imgstorage as wire
+from rocks.core.clock import Deadline, wait_seconds
+from rocks.core.errors import RocksError
+from rocks.storage.life.names import arriving_volume
+from rocks.storage.wire import requests as wire
+from rocks.storage.zfs.fake.contents import Volume
+from rocks.storage.zfs.fake.pools import FakePools
 from tests.generated import PROFILE
 from tests.system.imgstorage.conftest import RealBroker
 from tests.system.imgstorage.image_site import NAS, ImageSite

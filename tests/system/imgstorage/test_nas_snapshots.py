@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from rocks.actions import nas_snapshots
-from rocks.devices.libvirt import freezing
-from rocks.errors import ToolError
+from rocks.core.errors import ToolError
+from rocks.machine.host.libvirt import freezing
+from rocks.machine.snapshots import on_nas as nas_snapshots
 from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
 from tests.system.imgstorage.image_site import NAS
 from tests.system.imgstorage.storage_site import Storage, certified, daemons, storage

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from rocks.imgstorage import configuration
-from rocks.process import run_checked
+from rocks.core.process import run_checked
+from rocks.storage import configuration
 from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
 from tests.system.imgstorage.image_site import NAS
 from tests.system.imgstorage.storage_site import Storage, certified, daemons, storage

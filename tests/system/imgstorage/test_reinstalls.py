@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from rocks.actions import images
-from rocks.database import leases
-from rocks.errors import RocksError
-from rocks.imgstorage.bus import NoAnswerError
-from rocks.imgstorage.client import StorageClient, asking
-from rocks.process import run
-from rocks.wire import imgstorage as wire
-from rocks.wire.image_bases import base_volume
+from rocks.core.errors import RocksError
+from rocks.core.process import run
+from rocks.machine.leases import records as leases
+from rocks.storage.bus import NoAnswerError
+from rocks.storage.client import StorageClient, asking
+from rocks.storage.volumes import volumes as images
+from rocks.storage.wire import requests as wire
+from rocks.storage.wire.bases import base_volume
 from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
 from tests.system.imgstorage.image_site import NAS
 from tests.system.imgstorage.storage_site import HOST, Storage, certified, daemons, storage
@@ -31,7 +31,7 @@ __all__ = ["certified", "daemons", "hosts", "library", "rocks", "silent_hosts", 
 REINSTALL = ("reinstall", "host", "vm")
 KILLED = """
 import os, signal, sys
-from rocks.actions import reinstalls
+from rocks.cluster import reinstalls
 from rocks.cli.main import main
 
 def killed(*_):

@@ -13,18 +13,18 @@ from typing import Any
 
 import pytest
 
-from rocks.actions import vm_removal
-from rocks.actions.vm_locks import lock_vms
-from rocks.cluster.records import VirtualMachine
 from rocks.commands._shared import vm_removal as removal_with_hooks
-from rocks.database import leases
+from rocks.core.errors import RocksError
+from rocks.core.process import run
 from rocks.database.connection import Database
-from rocks.errors import RocksError
-from rocks.imgstorage.client import asking
-from rocks.imgstorage.nas import commands as nas_commands
-from rocks.imgstorage.nas import rows
-from rocks.process import run
-from rocks.wire import imgstorage as wire
+from rocks.inventory.machine_locks import lock_vms
+from rocks.inventory.records import VirtualMachine
+from rocks.machine import removal as vm_removal
+from rocks.machine.leases import records as leases
+from rocks.storage.client import asking
+from rocks.storage.nas import commands as nas_commands
+from rocks.storage.nas import rows
+from rocks.storage.wire import requests as wire
 from tests.system.commands.conftest import Ended, rocks, silent_hosts, site, vm_site
 from tests.system.imgstorage.image_site import NAS
 from tests.system.imgstorage.storage_site import HOST, Storage, certified, daemons, storage
@@ -35,9 +35,9 @@ __all__ = ["certified", "daemons", "hosts", "rocks", "silent_hosts", "site", "st
 REMOVE_VM = ("remove", "host", "vm")
 KILLED = """
 import os, signal, sys
-from rocks.actions import host_requests, vm_removal
+from rocks.inventory import host_requests; from rocks.machine import removal as vm_removal
 from rocks.cli.main import main
-from rocks.errors import HostError
+from rocks.core.errors import HostError
 
 def silent(database, requests, *rest, **more):
     return [(host, HostError("silent")) for host in requests]
@@ -45,7 +45,7 @@ def silent(database, requests, *rest, **more):
 def killed(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 
-from rocks.actions import host_images
+from rocks.machine.disks import files as host_images
 host_images.ask_each = silent
 vm_removal.delete_vms = killed
 main(sys.argv[1:])

@@ -12,18 +12,19 @@ from typing import Any
 
 import pytest
 
-from rocks.actions import host_requests, vm_start
-from rocks.agent import saves
-from rocks.agent.hook import note_end
-from rocks.agent.host import Host
 from rocks.agent.replies import reply_to
-from rocks.clock import wait_seconds
-from rocks.database import leases
-from rocks.devices.network.fake import FakeLinks
-from rocks.devices.network.packet_filter.fake import FakeFilters
-from rocks.errors import HostError, RocksError
-from rocks.hosts.fleet import Fleet
-from rocks.wire.envelope import read_reply, write_request
+from rocks.core.clock import wait_seconds
+from rocks.core.errors import HostError, RocksError
+from rocks.fleet.fleet import Fleet
+from rocks.fleet.wire.envelope import read_reply, write_request
+from rocks.inventory import host_requests
+from rocks.machine import start as vm_start
+from rocks.machine.host import saves
+from rocks.machine.host.hook import note_end
+from rocks.machine.host.host import Host
+from rocks.machine.leases import records as leases
+from rocks.network.host.fake import FakeLinks
+from rocks.network.host.packet_filter.fake import FakeFilters
 from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
 from tests.system.imgstorage.image_site import NAS, HostMachine
 from tests.system.imgstorage.storage_site import HOST, REMOVE, Storage, certified, daemons, storage

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from rocks.imgstorage.bus import Asker
-from rocks.imgstorage.client import asking
-from rocks.imgstorage.life.events import HostLost
-from rocks.imgstorage.life.image import Copy
+from rocks.storage.bus import Asker
+from rocks.storage.client import asking
+from rocks.storage.life.events import HostLost
+from rocks.storage.life.image import Copy
 from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
 from tests.system.imgstorage.image_site import NAS
 from tests.system.imgstorage.storage_site import (

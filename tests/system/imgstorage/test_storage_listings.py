@@ -9,8 +9,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from rocks.errors import StateError
-from rocks.imgstorage.life.image import Image
+from rocks.core.errors import StateError
+from rocks.storage.life.image import Image
 from tests.golden.files import check_golden
 from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
 from tests.system.imgstorage.image_site import NAS, ImageSite

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rocks.imgstorage.client import settings as client_settings
+from rocks.storage.client import settings as client_settings
 from tests.generated import examples
 from tests.system.commands.conftest import Site, rocks, silent_hosts, site, vm_site
 from tests.system.imgstorage.image_site import NAS

@@ -15,21 +15,23 @@ from types import ModuleType
 
 import pytest
 
-from rocks.actions import host_requests, map_batches, map_waits, vm_start
-from rocks.cluster.records import VirtualMachine
-from rocks.database import leases
+from rocks.core.errors import HostError, RocksError, StateError, ToolError
+from rocks.core.process import run
 from rocks.database.connection import Database
-from rocks.devices.zfs.driver import Transfer
-from rocks.devices.zfs.facts import SendSpec
-from rocks.errors import HostError, RocksError, StateError, ToolError
-from rocks.hosts.fleet import Fleet
-from rocks.imgstorage.client import asking, questions
-from rocks.imgstorage.life.events import Unmap
-from rocks.process import run
-from rocks.wire.agent import OperationOutcome, StartDomain
-from rocks.wire.errors import AgentError
-from rocks.wire.facts import DiskFact, DomainFact, DomainState, HostFacts
-from rocks.wire.shape import ShapeQuestion
+from rocks.fleet.fleet import Fleet
+from rocks.fleet.wire.errors import AgentError
+from rocks.fleet.wire.facts import DiskFact, DomainFact, DomainState, HostFacts
+from rocks.fleet.wire.placement import ShapeQuestion
+from rocks.fleet.wire.requests import OperationOutcome, StartDomain
+from rocks.inventory import host_requests
+from rocks.inventory.records import VirtualMachine
+from rocks.machine import start as vm_start
+from rocks.machine.leases import records as leases
+from rocks.storage.client import asking, questions
+from rocks.storage.life.events import Unmap
+from rocks.storage.volumes import map_batches, map_waits
+from rocks.storage.zfs.driver import Transfer
+from rocks.storage.zfs.facts import SendSpec
 from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
 from tests.system.imgstorage.image_site import NAS, HostMachine
 from tests.system.imgstorage.storage_site import (
@@ -624,7 +626,10 @@ def test_a_start_without_an_image_loads_nothing_of_image_storage(storage: Storag
     ended = run(command, deadline_seconds=60, environment={**os.environ, "PYTHONPATH": source})
     assert "is not started" in ended.error_text, ended.error_text
     # the other has the limits of an attribute
-    expected = ["rocks.commands.start.host.vm.plugin_allocate_imgstorage", "rocks.wire.imgstorage_conf"]
+    expected = [
+        "rocks.commands.start.host.vm.plugin_allocate_imgstorage",
+        "rocks.storage.wire.configuration_bounds",
+    ]
     assert ended.text == f"loaded {expected}\n"
 
 

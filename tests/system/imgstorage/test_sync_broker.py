@@ -15,14 +15,16 @@ import pytest
 
 from lab import broker
 from lab.broker import BrokerPlace
-from rocks.actions import broker_checks, certificates, message_broker
+from rocks.core.errors import BusyError, ToolError
 from rocks.database.connection import Database
-from rocks.errors import BusyError, ToolError
-from rocks.hosts.authority import Authority
-from rocks.hosts.broker import BrokerControl, BrokerSettings, read_broker_settings
-from rocks.hosts.x509 import CertificateSpec, has_address
-from rocks.imgstorage.bus import Bus, BusSettings, Limits, Message, UndeliveredError
-from rocks.wire import queues
+from rocks.storage.broker import broker as message_broker
+from rocks.storage.broker import checks as broker_checks
+from rocks.storage.broker.server import BrokerControl, BrokerSettings, read_broker_settings
+from rocks.storage.bus import Bus, BusSettings, Limits, Message, UndeliveredError
+from rocks.storage.wire import queues
+from rocks.trust import certificates
+from rocks.trust.authority import Authority
+from rocks.trust.x509 import CertificateSpec, has_address
 from tests.contract.ssh_hosts import free_port
 
 _PROGRAM = "/usr/lib/rabbitmq/bin/rabbitmqctl"

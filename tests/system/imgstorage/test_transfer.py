@@ -21,13 +21,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from rocks.clock import Deadline
-from rocks.errors import HostError, IncoherentError, ToolError
-from rocks.imgstorage.stream import waiting
-from rocks.imgstorage.stream.pace import Bucket
-from rocks.imgstorage.stream.pump import receive_program, send_program
-from rocks.imgstorage.stream.revocation import RevocationWatch
-from rocks.imgstorage.stream.transport import (
+from rocks.core.clock import Deadline
+from rocks.core.errors import HostError, IncoherentError, ToolError
+from rocks.core.process import start_with_pipes
+from rocks.storage.stream import waiting
+from rocks.storage.stream.pace import Bucket
+from rocks.storage.stream.pump import receive_program, send_program
+from rocks.storage.stream.revocation import RevocationWatch
+from rocks.storage.stream.transport import (
     Connection,
     Identity,
     StreamServer,
@@ -35,8 +36,7 @@ from rocks.imgstorage.stream.transport import (
     connect,
     server_context,
 )
-from rocks.imgstorage.stream.waiting import MOST_OF_AN_ADDRESS
-from rocks.process import start_with_pipes
+from rocks.storage.stream.waiting import MOST_OF_AN_ADDRESS
 
 _SIZE_BYTES = 9_000_001
 

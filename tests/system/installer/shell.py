@@ -7,7 +7,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from rocks.process import Finished, run, run_checked
+from rocks.core.process import Finished, run, run_checked
 
 LIBRARY = Path(__file__).parents[3] / "roll/installer/initramfs/lib"
 _PARTS = ("tools", "report", "plan", "disks", "partitions", "system", "machine")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rocks.cluster.install_plan import plan_installation
-from rocks.render.install_plan import plan_text
+from rocks.install.installation.plan import plan_installation
+from rocks.install.installation.plan_document import plan_text
 from tests.install_plans import HOST, SOURCE
 from tests.system.installer.shell import Shell
 

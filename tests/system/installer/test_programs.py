@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.process import run
+from rocks.core.process import run
 
 pytestmark = pytest.mark.system
 
@@ -23,7 +23,7 @@ def test_shellcheck_has_no_remark() -> None:
     checks = [
         *(["shellcheck", "-x", "-P", str(FOLDER.parents[1]), str(FOLDER / name)] for name in BUILDERS),
         ["shellcheck", "-x", "-s", "dash", *(str(FOLDER / "initramfs" / name) for name in INITRAMFS)],
-        ["shellcheck", "-s", "dash", str(FOLDER.parents[1] / "src/rocks/graph/first-boot")],
+        ["shellcheck", "-s", "dash", str(FOLDER.parents[1] / "src/rocks/install/graph/first-boot")],
     ]
     for check in checks:
         finished = run(check, deadline_seconds=120)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from rocks.process import run_checked
-from rocks.render.host_network import MARK
+from rocks.core.process import run_checked
+from rocks.network.host_network_files import MARK
 from tests.system.installer.shell import Shell
 from tests.web_service import WebService, make_certificate
 

@@ -11,7 +11,7 @@ import re
 import shlex
 import socket
 import struct
-import subprocess  # noqa: TID251 - the type of what rocks.process starts
+import subprocess  # noqa: TID251 - the type of what rocks.core.process starts
 import threading
 import time
 from functools import partial
@@ -20,9 +20,9 @@ from typing import NamedTuple
 
 from lab import database, sshd
 from lab.namespace import CHECKOUT, Machine
-from rocks.process import run_checked, start_with_pipes
+from rocks.core.process import run_checked, start_with_pipes
 from tests.system.graph.machine import STUBS
-from tests.unit.cluster.test_network_boots import frame
+from tests.unit.install.boot.test_requests import frame
 
 HOSTS = ("nas-0-0", "vm-container-0-0", "vm-container-0-1", "vm-container-0-2")
 ADDRESS = "10.1.1.1"

@@ -13,7 +13,7 @@ import pytest
 import rocks
 from lab import database
 from lab.namespace import Machine
-from rocks.process import Finished, run, start_with_pipes
+from rocks.core.process import Finished, run, start_with_pipes
 from tests.patience import patience
 from tests.system.lab.conftest import CHECKOUT
 

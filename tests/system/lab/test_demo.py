@@ -15,8 +15,8 @@ from lab.demo_plan import GUEST
 from lab.processes import end
 from lab.progress import Progress
 from lab.site import Site, SiteState
-from rocks.errors import IncoherentError
-from rocks.process import run_checked
+from rocks.core.errors import IncoherentError
+from rocks.core.process import run_checked
 from tests.patience import patience
 from tests.system.lab.conftest import CHECKOUT, assert_nothing_is_left, folder_of_machines
 

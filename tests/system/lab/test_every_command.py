@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rocks.process import run_checked
+from rocks.core.process import run_checked
 from tests.patience import patience
 from tests.system.lab.conftest import CHECKOUT
 

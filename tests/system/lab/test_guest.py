@@ -13,8 +13,8 @@ from lab import console, libvirtd
 from lab.guest import disk_image, image
 from lab.namespace import IMAGE_FOLDER, Machine
 from lab.processes import end
-from rocks.errors import StateError
-from rocks.process import run_checked
+from rocks.core.errors import StateError
+from rocks.core.process import run_checked
 from tests.system.lab.conftest import CHECKOUT
 
 KERNEL = CHECKOUT / ".state" / "guest" / "kernel"

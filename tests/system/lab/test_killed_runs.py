@@ -14,7 +14,7 @@ import pytest
 from lab import links
 from lab.namespace import Machine
 from lab.processes import ProcessIdentity, all_process_ids, end, identify, parent_of, wait_until_ended
-from rocks.process import run, run_checked, start_in_background
+from rocks.core.process import run, run_checked, start_in_background
 from tests.system.lab.conftest import CHECKOUT
 
 TOKEN = "ROCKS_TEST_OF_KILLS"

@@ -9,7 +9,7 @@ import pytest
 
 from lab.build import parts
 from lab.build.cache import Cache
-from rocks.process import run
+from rocks.core.process import run
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 _STATE = CHECKOUT / ".state"

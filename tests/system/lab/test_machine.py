@@ -13,8 +13,8 @@ import pytest
 from lab import links, sshd
 from lab.namespace import FOLDERS, Machine
 from lab.processes import command_name, end, identify, parent_of, wait_until_ended
-from rocks.errors import StateError, ToolError
-from rocks.process import run, run_checked, start_in_background
+from rocks.core.errors import StateError, ToolError
+from rocks.core.process import run, run_checked, start_in_background
 from tests.system.lab.conftest import CHECKOUT, assert_nothing_is_left, processes_naming
 
 

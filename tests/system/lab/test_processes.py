@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lab import processes
 from lab.processes import ProcessIdentity
-from rocks.process import start_in_background
+from rocks.core.process import start_in_background
 
 # Ignores being asked to end.
 STUBBORN = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"

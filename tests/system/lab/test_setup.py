@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.process import Finished, run
+from rocks.core.process import Finished, run
 from tests.system.lab.conftest import CHECKOUT
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -11,7 +11,7 @@ from lab import database, libvirtd, links
 from lab.processes import end
 from lab.progress import Progress
 from lab.site import Site, SiteState
-from rocks.errors import StateError
+from rocks.core.errors import StateError
 from tests.system.lab.conftest import assert_nothing_is_left
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from lab.machines import with_taps
-from rocks.process import Finished, run, run_checked
+from rocks.core.process import Finished, run, run_checked
 
 _TAP = "rockstap0"
 _SECONDS = 30.0

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from rocks.actions import vm_locks
-from rocks.devices.libvirt import accelerator
+from rocks.inventory import machine_locks as vm_locks
+from rocks.machine.host.libvirt import accelerator
 from tests.system.commands.conftest import Site, rocks, silent_hosts, site, vm_site
 from tests.system.machines.site import MachineSite
 

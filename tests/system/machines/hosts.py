@@ -12,21 +12,22 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from rocks.agent import disk_moves, image_copies
-from rocks.agent.host import Host
-from rocks.agent.operations import perform
 from rocks.agent.replies import reply_to
-from rocks.clock import Deadline
-from rocks.devices.change import Change
-from rocks.devices.images.bases import receive_base
-from rocks.devices.libvirt.fake import FakeDomains
-from rocks.devices.network.fake import FakeLinks
-from rocks.devices.network.packet_filter.fake import FakeFilters
-from rocks.devices.sriov.fake import FakeVfs
-from rocks.errors import HostError, RocksError
-from rocks.hosts.agent_line import AgentLine
-from rocks.hosts.connection import CommandOutput, DownError
-from rocks.wire.agent import BaseImage, LinkSpec, OperationOutcome, PerformRequest, StartDomain
+from rocks.core.clock import Deadline
+from rocks.core.errors import HostError, RocksError
+from rocks.fleet.agent_line import AgentLine
+from rocks.fleet.connection import CommandOutput, DownError
+from rocks.fleet.host.change import Change
+from rocks.fleet.wire.requests import BaseImage, LinkSpec, OperationOutcome, PerformRequest, StartDomain
+from rocks.machine.host import disk_copies as image_copies
+from rocks.machine.host.files.bases import receive_base
+from rocks.machine.host.host import Host
+from rocks.machine.host.libvirt.fake import FakeDomains
+from rocks.machine.host.moves import disks as disk_moves
+from rocks.machine.host.operations import perform
+from rocks.network.host.fake import FakeLinks
+from rocks.network.host.packet_filter.fake import FakeFilters
+from rocks.network.sriov.host.fake import FakeVfs
 
 
 class DiedError(BaseException):

@@ -10,9 +10,10 @@ from typing import Any
 
 from rocks.cli import main
 from rocks.database.connection import Database
-from rocks.hosts import disk_moves, image_streams
-from rocks.hosts.fleet import Fleet
-from rocks.hosts.settings import FleetSettings, HostAddress
+from rocks.fleet.fleet import Fleet
+from rocks.fleet.settings import FleetSettings, HostAddress
+from rocks.library import streams as image_streams
+from rocks.machine.moves import disk_streams as disk_moves
 from tests.system.commands.conftest import Ended, Site
 from tests.system.machines.hosts import AgentProgram, DiedError, EffectCounter, FakeHost, HostConnection
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.devices.images.owners import ATTRIBUTE
+from rocks.machine.host.files.owners import ATTRIBUTE
 from tests.system.machines.site import NEW, OLD, MachineSite
 
 DISKS = ("g.vda", "g.vdb")

@@ -8,10 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from rocks.actions import ended_machines, high_availability
-from rocks.actions.high_availability import Supervisor
 from rocks.database.connection import Database
-from rocks.database.lease_epoch import forget_record
+from rocks.machine import ended as ended_machines
+from rocks.machine.leases.epoch_records import forget_record
+from rocks.machine.moves import high_availability
+from rocks.machine.moves.high_availability import Supervisor
 from tests.system.machines.site import HEAD, NEW, OLD, MachineSite
 
 EPOCH = 2**32

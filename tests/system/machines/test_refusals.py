@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rocks.devices.machine import read_machine
+from rocks.machine.host.machine import read_machine
 from tests.system.machines.site import HEAD, NEW, OLD, MachineSite
 
 

@@ -19,7 +19,7 @@ from nucleus.configuration import DatabaseSettings
 from nucleus.mirror import clusters, identity
 from nucleus.mirror.pool import Pool
 from nucleus.records import SYSTEM
-from rocks.process import run
+from rocks.core.process import run
 from tests.system.nucleus.api.conftest import add_person
 from tests.system.nucleus.test_computesets import program
 from tests.system.nucleus.test_operations import until

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess  # noqa: TID251 - its class, of a program that rocks.process has started
+import subprocess  # noqa: TID251 - its class, of a program that rocks.core.process has started
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,8 +18,8 @@ from nucleus.mirror import clusters, computesets, operations
 from nucleus.mirror.host_jobs import HostJob
 from nucleus.mirror.pool import Pool
 from nucleus.records import SYSTEM, Computeset, NewOperation, Node
-from rocks.errors import HostError
-from rocks.process import end_group, start_with_pipes
+from rocks.core.errors import HostError
+from rocks.core.process import end_group, start_with_pipes
 from tests.system.nucleus.test_operations import until
 
 

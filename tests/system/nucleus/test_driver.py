@@ -21,7 +21,7 @@ from nucleus.mirror import computesets, events, status
 from nucleus.mirror.observations import database_now, record_source
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.records import SYSTEM
-from rocks.process import end_group, start_with_pipes
+from rocks.core.process import end_group, start_with_pipes
 from tests.system.nucleus.conftest import compute_numbers
 from tests.system.nucleus.test_operations import until
 
@@ -145,7 +145,7 @@ _HOLDER = """
 import sys
 from nucleus.configuration import DatabaseSettings
 from nucleus.mirror.pool import Guard
-from rocks.errors import RocksError
+from rocks.core.errors import RocksError
 
 guard = Guard(DatabaseSettings(*sys.argv[1:]), "poller", "stopped", 1)
 print(guard.take(), flush=True)

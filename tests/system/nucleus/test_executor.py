@@ -19,7 +19,7 @@ from nucleus.mirror import clusters, images
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.poller.poller import Poller
 from nucleus.records import SYSTEM
-from rocks.errors import HostError, ToolError
+from rocks.core.errors import HostError, ToolError
 from tests.system.nucleus.test_operations import ask, ended, working
 
 SHA256 = "0" * 64

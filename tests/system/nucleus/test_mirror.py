@@ -16,7 +16,7 @@ from nucleus.mirror.driver import DuplicateError, NoSchemaError
 from nucleus.mirror.migrate import check_version, load_migrations, set_up
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.records import SYSTEM, NewEvent, NewOperation, Operation, Scope
-from rocks.errors import BusyError, HostError, StateError
+from rocks.core.errors import BusyError, HostError, StateError
 from tests.system.nucleus.conftest import add_cluster, compute_numbers
 
 _STRANGER = Scope(7, frozenset({4711}))

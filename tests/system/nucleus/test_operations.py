@@ -24,8 +24,8 @@ from nucleus.operations.worker import Workers
 from nucleus.poller.poller import Poller
 from nucleus.records import SYSTEM, NewOperation, Node, Operation
 from nucleus.states import ENDED_OPERATIONS
-from rocks.errors import HostError
-from rocks.process import end_group, start_with_pipes
+from rocks.core.errors import HostError
+from rocks.core.process import end_group, start_with_pipes
 
 _SETTINGS = Configuration(work=WorkSettings(threads=4, confirm_seconds=1.5))
 

@@ -19,7 +19,7 @@ from nucleus.mirror.naming import assign_cluster
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.poller.poller import Poller
 from nucleus.records import SYSTEM, Cluster, Node
-from rocks.errors import HostError, ToolError
+from rocks.core.errors import HostError, ToolError
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from rocks import trees
 from rocks.commands._framework.tree import OUR_TREE, PACKAGE
-from rocks.rollkit.build import create_roll
+from rocks.core import trees
+from rocks.install.rolls.build import create_roll
 from tests.rolls import write_roll
 from tests.system.commands.conftest import Site, rocks, site
 

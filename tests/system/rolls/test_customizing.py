@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import pytest
 
-from rocks import graph_files
-from rocks.process import run
+from rocks.core.process import run
+from rocks.install import graph_files
 from tests.system.commands.conftest import Site, silent_hosts, vm_site
 
 __all__ = ["silent_hosts", "vm_site"]  # fixtures

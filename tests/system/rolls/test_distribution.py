@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.process import run_checked
+from rocks.core.process import run_checked
 from tests.debs import make_deb
 from tests.system.commands.conftest import Site
 

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from rocks import files, trees
-from rocks.actions import roll_folders, rolls
 from rocks.cli.main import main
+from rocks.core import files, trees
 from rocks.database.connection import Database
+from rocks.install.rolls import folders as roll_folders
+from rocks.install.rolls import rolls
 from tests.system.commands.conftest import Site
 
 from .conftest import BuildRoll

@@ -10,8 +10,8 @@ from lab.build.iso_images import ROOTS, make_images
 from lab.build.rolls import packages_of, take_rolls
 from lab.namespace import CHECKOUT
 from lab.progress import Progress
-from rocks.errors import UserError
-from rocks.process import run_checked
+from rocks.core.errors import UserError
+from rocks.core.process import run_checked
 from tests.system.rolls.conftest import BuildRoll
 
 pytestmark = pytest.mark.system

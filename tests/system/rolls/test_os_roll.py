@@ -11,8 +11,8 @@ import pytest
 
 from lab.namespace import CHECKOUT
 from rocks import __version__
-from rocks.process import run_checked
-from rocks.rollkit.build import create_roll
+from rocks.core.process import run_checked
+from rocks.install.rolls.build import create_roll
 from tests.packages.conftest import NAMES
 from tests.packages.fresh_roots import Root
 from tests.rolls import write_roll

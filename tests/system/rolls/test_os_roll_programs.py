@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lab.namespace import CHECKOUT
-from rocks.process import Finished, run, run_checked
+from rocks.core.process import Finished, run, run_checked
 from tests.debs import make_deb
 
 pytestmark = pytest.mark.system

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.process import run_checked
+from rocks.core.process import run_checked
 from tests.system.commands.conftest import Site
 
 from .conftest import BuildRoll

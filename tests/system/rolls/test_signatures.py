@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from rocks.errors import RocksError
-from rocks.process import run, run_checked
-from rocks.rollkit import signatures
-from rocks.rollkit.build import create_roll
-from rocks.rollkit.signatures import sign_manifest, verify_manifest
+from rocks.core.errors import RocksError
+from rocks.core.process import run, run_checked
+from rocks.install.rolls import signatures
+from rocks.install.rolls.build import create_roll
+from rocks.install.rolls.signatures import sign_manifest, verify_manifest
 from tests.debs import make_deb
 from tests.gnupg import Keys, gnupg_folder
 from tests.rolls import write_roll

@@ -6,7 +6,7 @@ import os
 import select
 import shlex
 import signal
-import subprocess  # noqa: TID251 - the type of what rocks.process starts
+import subprocess  # noqa: TID251 - the type of what rocks.core.process starts
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -18,10 +18,10 @@ from pymysql.constants import CLIENT  # noqa: TID251
 
 from lab import agent_archive, database, libvirtd, links, sshd
 from lab.namespace import Machine
-from rocks.errors import ToolError
-from rocks.hosts.known_hosts import parse_host_key
-from rocks.hosts.settings import FleetSettings
-from rocks.process import Finished, run, run_checked, start_with_pipes
+from rocks.core.errors import ToolError
+from rocks.core.process import Finished, run, run_checked, start_with_pipes
+from rocks.fleet.known_hosts import parse_host_key
+from rocks.fleet.settings import FleetSettings
 from tests.patience import patience
 from tests.system.vms.fork_server import AGENT_CLIENT, exit_status, request
 
@@ -311,7 +311,7 @@ class ThreeMachines:
 def run_forked(
     place: Path, arguments: Sequence[str], environment: Mapping[str, str], deadline_seconds: float
 ) -> Finished:
-    """As `rocks.process.run`, by the fork server at `place`: to its end, with its output to the end; else ToolError."""
+    """As `process.run`, by the fork server at `place`: to its end, with its output to the end; else ToolError."""
     (input_end, no_input), *outputs = [os.pipe() for _ in range(3)]
     given = (input_end, *(end for _, end in outputs))
     server = request(place, arguments, environment, given)

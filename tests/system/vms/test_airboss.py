@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from lab.namespace import Machine
-from rocks.process import Finished, end_group, run, run_checked, start_with_pipes
+from rocks.core.process import Finished, end_group, run, run_checked, start_with_pipes
 from tests.system.vms.site import CHECKOUT, LAUNCHER, ThreeMachines, wait_until
 
 SITE_ADDRESS, CLUSTER_ADDRESS = "198.18.77.1", "198.18.77.2"
@@ -82,7 +82,7 @@ def owner(site: ThreeMachines) -> Iterator[Owner]:
             " mem-per-compute=64 disk-per-compute=1 disk-per-frontend=1"
         )
         inside = machine.outside("/opt/rocks")
-        shutil.copy(CHECKOUT / "src/rocks/hosts/airboss_client.py", inside / "airboss")
+        shutil.copy(CHECKOUT / "src/rocks/site/airboss/client.py", inside / "airboss")
         shutil.copy(head.outside("/etc/rocks/pki/authority/ca.crt"), inside / "site.crt")
         created = machine.run_checked(
             ["/usr/bin/python3", "-I", PROGRAM, "create", "keys", "key=/opt/rocks/one.key", "type=ed25519"],

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from lab.guest import image
-from rocks.process import start_with_pipes
-from rocks.wire.consoles import console_log
+from rocks.core.process import start_with_pipes
+from rocks.fleet.wire.consoles import console_log
 from tests.system.vms.site import CHECKOUT, IMAGES, ThreeMachines, wait_until
 
 SECONDS = 600.0

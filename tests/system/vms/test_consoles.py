@@ -13,7 +13,7 @@ import pytest
 from lab.libvirtd import QEMU_OWNER
 from lab.listening import Listening, listening_sockets
 from lab.namespace import Machine
-from rocks.process import Finished
+from rocks.core.process import Finished
 from tests.system.vms.site import ThreeMachines, wait_until
 
 NOBODY = "65534"

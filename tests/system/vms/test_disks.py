@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from rocks.devices.images.owners import ATTRIBUTE
-from rocks.process import start_with_pipes
+from rocks.core.process import start_with_pipes
+from rocks.machine.host.files.owners import ATTRIBUTE
 from tests.system.vms.site import IMAGES, ThreeMachines
 
 SECRET = b"the former owner's data"

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from lab.guest import image
-from rocks.process import run, start_with_pipes
-from rocks.wire.agent import FreezeGuest, Operation, PerformRequest, ThawGuest
-from rocks.wire.consoles import console_log
-from rocks.wire.envelope import read_reply, write_request
+from rocks.core.process import run, start_with_pipes
+from rocks.fleet.wire.consoles import console_log
+from rocks.fleet.wire.envelope import read_reply, write_request
+from rocks.fleet.wire.requests import FreezeGuest, Operation, PerformRequest, ThawGuest
 from tests.system.vms.site import CHECKOUT, IMAGES, ThreeMachines, wait_until
 
 pytestmark = [pytest.mark.system]
@@ -31,7 +31,7 @@ import os, signal, sys
 
 sys.path.insert(0, "/opt/rocks/lib/rocks-agent.pyz")
 from rocks.agent.main import main
-from rocks.devices.libvirt.domains import Domains
+from rocks.machine.host.libvirt.domains import Domains
 
 Domains.begin_backup = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 sys.exit(main(sys.argv[1:]))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import sys
 
-from rocks.process import run_checked
+from rocks.core.process import run_checked
 from tests.system.vms.site import CHECKOUT, ThreeMachines, wait_until
 
 PROGRAM = f"""
 import json, sys
 sys.path[:0] = [{str(CHECKOUT / "src")!r}, *json.loads(sys.argv[1])]
-from rocks.actions.ended_machines import take_ended
+from rocks.machine.ended import take_ended
 from rocks.database.connection import Database
 from rocks.database.settings import read_settings
 with Database(read_settings()) as database:

@@ -16,9 +16,9 @@ STOPPING_AGENT = '''#!/usr/bin/python3
 import os, runpy, signal, sys
 
 sys.path.insert(0, "/opt/rocks/lib/rocks-agent.pyz")
-from rocks.agent import calls, operations
-from rocks.devices.leases import Leases
-from rocks.devices.libvirt.domains import Domains
+from rocks.agent import calls; from rocks.machine.host import operations
+from rocks.machine.host.leases import Leases
+from rocks.machine.host.libvirt.domains import Domains
 
 operations._LOCK_DEADLINE_SECONDS = calls._FENCE_DEADLINE_SECONDS = 1.0
 

@@ -15,8 +15,8 @@ import pytest
 
 from lab.guest import image
 from lab.processes import command_name
-from rocks.process import start_with_pipes
-from rocks.wire.consoles import console_log
+from rocks.core.process import start_with_pipes
+from rocks.fleet.wire.consoles import console_log
 from tests.system.vms.site import CHECKOUT, HOSTS, IMAGES, ThreeMachines, wait_until
 
 pytestmark = [pytest.mark.system]

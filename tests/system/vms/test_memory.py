@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from rocks.devices.machine import read_machine
+from rocks.machine.host.machine import read_machine
 from tests.system.vms.site import ThreeMachines
 
 PAIRS = 6

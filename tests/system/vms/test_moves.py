@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.devices.images.owners import ATTRIBUTE
+from rocks.machine.host.files.owners import ATTRIBUTE
 from tests.system.vms.site import HOSTS, IMAGES, ThreeMachines, wait_until
 
 pytestmark = [pytest.mark.system]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lab import database
-from rocks.process import run_checked
+from rocks.core.process import run_checked
 from tests.system.vms.site import ThreeMachines
 
 DATA = "/var/opt/rocks/mysql/data"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 
-from rocks.devices.mapped_images import MappedImage, write_mapped
+from rocks.storage.mapped_volumes import MappedImage, write_mapped
 from tests.system.vms.site import IMAGES, ThreeMachines
 
 SECONDS = 180.0

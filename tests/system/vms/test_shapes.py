@@ -8,9 +8,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from rocks.cluster.shape_values import read_cpu_set, write_cpu_set
-from rocks.devices.topology import read_shape
-from rocks.wire.shape import ShapeQuestion
+from rocks.fleet.wire.placement import ShapeQuestion
+from rocks.machine.host.topology import read_shape
+from rocks.machine.placement.values import read_cpu_set, write_cpu_set
 from tests.system.vms.site import ThreeMachines
 
 HOST = "vmh1"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from rocks.devices.images.owners import ATTRIBUTE
+from rocks.machine.host.files.owners import ATTRIBUTE
 from tests.system.vms.site import IMAGES, ThreeMachines
 
 SECONDS = 120.0

@@ -14,7 +14,7 @@ from bench.mutants import __main__ as mutants
 from bench.mutants import covered as covering
 from bench.mutants.changes import changes
 from bench.mutants.covered import Covered
-from rocks.errors import ToolError
+from rocks.core.errors import ToolError
 
 CODE = '''"""A docstring."""
 from os import path
@@ -67,8 +67,10 @@ def test_the_tests_of_a_line(tmp_path: Path) -> None:
         lines.set_context(context)
         lines.add_lines({str(tmp_path / "copy/src/rocks/units.py"): [line]})
     covered = Covered(lines, tmp_path, {"t.py::a[x (y)]": 1.0, "t.py::b": 2.0, "t.py::c": 3.0})
-    assert covered.tests_of("src/rocks/units.py", range(2, 4)) == {"t.py::a[x (y)]": 1.0, "t.py::b": 2.0}
-    assert covered.tests_of("src/rocks/units.py", range(9, 10)) == covered.seconds  # as a constant's line
+    assert covered.tests_of("src/rocks/core/units.py", range(2, 4)) == {"t.py::a[x (y)]": 1.0, "t.py::b": 2.0}
+    assert (
+        covered.tests_of("src/rocks/core/units.py", range(9, 10)) == covered.seconds
+    )  # as a constant's line
     assert covered.tests_of("src/rocks/other.py", range(2, 4)) == {}
 
 

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from bench.relayed import run_relayed
-from rocks.errors import ToolError
+from rocks.core.errors import ToolError
 
 
 def test_both_streams_are_passed_on(capfd: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from bench import page
 from bench.table import at_most, markdown, not_measured, without_goal
-from rocks.errors import UserError
+from rocks.core.errors import UserError
 
 TEXT = f"# Figures\n\n{page.BEGIN}\nold\n{page.END}\n\nWhat they mean.\n"
 

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from rocks.actions import callers
 from rocks.commands._framework import run_command
 from rocks.commands._framework.base import Command
 from rocks.commands._framework.tree import OUR_TREE, longest_prefix
+from rocks.trust import callers
 from tests.command_trees import SHOW, TAKEN, WriteCommand
 from tests.unit.cli.conftest import Rocks
 
@@ -394,6 +394,6 @@ def test_who_may_run_a_command(
 
 
 def test_c7_an_error_is_cut_at_a_screens_length(rocks: Rocks, write_command: WriteCommand) -> None:
-    write_command("frob", "from rocks.errors import StateError\nraise StateError('x' * 100_000)")
+    write_command("frob", "from rocks.core.errors import StateError\nraise StateError('x' * 100_000)")
     error = rocks("frob").error
     assert error == f"Error: {'x' * 1600} … (98400 more characters; ROCKSDEBUG=1 prints all)\n"

@@ -8,7 +8,7 @@ import pytest
 
 from rocks.cli import manual
 from rocks.commands._framework.tree import OUR_TREE, all_commands, load_package
-from rocks.process import run_checked
+from rocks.core.process import run_checked
 
 _REQUESTS = {".TH", ".SH", ".SS", ".PP", ".TP", ".IP", ".B", ".BR", ".br", ".I", ".IR", ".EX", ".EE"}
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from rocks import process
 from rocks.cli.new_command import create_command, main
-from rocks.errors import UserError
+from rocks.core import process
+from rocks.core.errors import UserError
 from tests.unit.cli.conftest import Rocks
 
 CHECKOUT = Path(__file__).parents[3]

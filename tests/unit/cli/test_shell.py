@@ -17,7 +17,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from rocks.actions import shell_history
+from rocks.site import shell_history
 from tests.command_trees import WriteCommand
 from tests.unit.cli.conftest import Outcome, Rocks
 

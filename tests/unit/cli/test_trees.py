@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks import trees
+from rocks.core import trees
 from tests.command_trees import SHOW, TAKEN, WriteCommand
 from tests.unit.cli.conftest import Rocks
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from rocks.cluster import reinstall_plan
-from rocks.cluster.guest_images import Source
-from rocks.cluster.image_places import DiskLocation
-from rocks.cluster.records import Lease, VirtualMachine
-from rocks.errors import StateError
+from rocks.core.errors import StateError
+from rocks.inventory.records import Lease, VirtualMachine
+from rocks.library.guest_images import Source
+from rocks.storage.volumes.places import DiskLocation
 from tests.unit.machines import machine
 
 DISK = DiskLocation("web", 0, 1, "nas-0-0", "tank")

@@ -13,7 +13,7 @@ from rocks.commands._framework.arguments import (
     str2bool,
     yes_or_no,
 )
-from rocks.errors import UserError
+from rocks.core.errors import UserError
 
 PARAMETER = re.compile(r"[A-Za-z0-9_+-]+=")
 """The specification's own rule."""

@@ -6,8 +6,8 @@ import pytest
 
 from rocks.commands._framework.base import Command
 from rocks.commands._framework.names import NameExpansion
+from rocks.core.errors import BugError, UserError
 from rocks.database.connection import Database
-from rocks.errors import BugError, UserError
 
 
 def called_with(*texts: str) -> Command:

@@ -7,8 +7,8 @@ import pytest
 
 from rocks.commands._framework.base import Command
 from rocks.commands._framework.tree import load_package, tree_folders
+from rocks.core.errors import UserError
 from rocks.database.connection import Database
-from rocks.errors import UserError
 from tests.command_trees import tree, write_plugin
 
 __all__ = ["tree"]

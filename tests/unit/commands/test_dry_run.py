@@ -9,9 +9,9 @@ from rocks.commands._framework.base import Command
 from rocks.commands._framework.declarations import check_given, taken_by
 from rocks.commands._framework.run_command import READING
 from rocks.commands._framework.tree import OUR_TREE, all_commands, load_package
+from rocks.core.errors import UserError
 from rocks.database.connection import Database
 from rocks.database.settings import Settings
-from rocks.errors import UserError
 from tests.unit.commands.reached import SOURCES, Place, places_reached
 
 TREES = [OUR_TREE]
@@ -21,22 +21,22 @@ CHANGING = {
     if hasattr(load_package(path, TREES), "Command") and path[0] not in READING
 }
 GATEWAYS = {
-    Place("rocks.hosts.fleet", "Fleet"): "requests and commands of hosts",
-    Place("rocks.hosts.host_files", "replace_files"): "files of hosts",
-    Place("rocks.imgstorage.client.asking", "StorageClient"): "image storage",
-    Place("rocks.hosts.airboss_client", "ask"): "the site's frontend",
-    Place("rocks.process", "run"): "programs",
-    Place("rocks.process", "run_checked"): "programs",
-    Place("rocks.process", "run_interactively"): "programs",
-    Place("rocks.process", "replace_this_process"): "programs",
-    Place("rocks.process", "start_with_pipes"): "programs",
-    Place("rocks.files", "write_file"): "files for hosts",
-    Place("rocks.files", "write_files"): "files for hosts",
-    Place("rocks.files", "draft"): "files for hosts",
+    Place("rocks.fleet.fleet", "Fleet"): "requests and commands of hosts",
+    Place("rocks.fleet.host_files", "replace_files"): "files of hosts",
+    Place("rocks.storage.client.asking", "StorageClient"): "image storage",
+    Place("rocks.site.airboss.client", "ask"): "the site's frontend",
+    Place("rocks.core.process", "run"): "programs",
+    Place("rocks.core.process", "run_checked"): "programs",
+    Place("rocks.core.process", "run_interactively"): "programs",
+    Place("rocks.core.process", "replace_this_process"): "programs",
+    Place("rocks.core.process", "start_with_pipes"): "programs",
+    Place("rocks.core.files", "write_file"): "files for hosts",
+    Place("rocks.core.files", "write_files"): "files for hosts",
+    Place("rocks.core.files", "draft"): "files for hosts",
 }
 """How a command reaches anything besides the cluster database."""
 
-BESIDES_HOSTS = ("rocks.database.", "rocks.commands._framework.", "rocks.cli.", "rocks.actions.callers")
+BESIDES_HOSTS = ("rocks.database.", "rocks.commands._framework.", "rocks.cli.", "rocks.trust.callers")
 """What every command does: its locks, its records, its output."""
 
 

@@ -2,7 +2,7 @@
 
 import importlib
 
-from rocks.database.vm_listing import DiskRow
+from rocks.machine.listing_records import DiskRow
 
 FIRST, SECOND = DiskRow("file:/d/a,vda", 1, "/d/a"), DiskRow("file:/d/b,vdb", 2, "/d/b")
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rocks.commands._framework.plugins import TAIL, ordered
-from rocks.errors import UserError
+from rocks.core.errors import UserError
 
 
 def test_without_constraints_the_order_is_alphabetical() -> None:

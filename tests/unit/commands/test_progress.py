@@ -8,8 +8,8 @@ import pytest
 from rocks.commands._framework import progress as progress_module
 from rocks.commands._framework.base import Command
 from rocks.commands._framework.progress import HostProgress
+from rocks.core.errors import StateError
 from rocks.database.unconfigured import UnconfiguredDatabase
-from rocks.errors import StateError
 
 
 class Terminal(io.StringIO):

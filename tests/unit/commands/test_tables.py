@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from rocks.commands._framework.base import Command
 from rocks.commands._framework.tables import LINES_AT_ONCE
+from rocks.core.errors import HostError, RocksError, StateError, UserError
 from rocks.database.connection import Database
-from rocks.errors import HostError, RocksError, StateError, UserError
 
 VM_HEADER = ("vm-host", "slice", "mem", "cpus", "mac", "host", "virt-type")
 

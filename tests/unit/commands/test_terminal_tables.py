@@ -1,8 +1,5 @@
 """Tables for a terminal: free text is wrapped, nothing else is cut, and states have colours."""
 
-from rocks.cluster.installations import State
-from rocks.cluster.site_check import MISSING, OK, WRONG
-from rocks.cluster.site_overview import SILENT, UP
 from rocks.commands._framework.tables import table_parts
 from rocks.commands._framework.terminal_tables import (
     BOLD,
@@ -17,7 +14,10 @@ from rocks.commands._framework.terminal_tables import (
     fitted_widths,
     terminal_lines,
 )
-from rocks.imgstorage.life.states import BLOCKED
+from rocks.core.check_lines import MISSING, OK, WRONG
+from rocks.install.installation.states import State
+from rocks.site.overview_rules import SILENT, UP
+from rocks.storage.life.states import BLOCKED
 
 HEADER = ("host", "mac", "comment")
 MAC = "76:77:6e:80:00:00"

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from rocks import trees
 from rocks.commands._framework import tree
-from rocks.errors import StateError
+from rocks.core import trees
+from rocks.core.errors import StateError
 
 
 @pytest.fixture

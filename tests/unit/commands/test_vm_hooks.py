@@ -7,10 +7,10 @@ from typing import Any, cast
 import pytest
 
 import rocks.commands
-from rocks.actions.vm_hooks import HookResult, VmHook
-from rocks.cluster.records import Host, VirtualMachine
 from rocks.commands._shared.vm_hooks import PluginHook
-from rocks.errors import BugError, RocksError, StateError
+from rocks.core.errors import BugError, RocksError, StateError
+from rocks.inventory.records import Host, VirtualMachine
+from rocks.machine.hooks import HookResult, VmHook
 
 COMMAND_PATH = ("start", "host", "vm")
 COMMAND = cast("Any", SimpleNamespace(db=None))

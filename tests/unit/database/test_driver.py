@@ -5,10 +5,10 @@ import sys
 import pymysql  # noqa: TID251 - its errors are the cases
 import pytest
 
+from rocks.core.errors import BusyError, HostError, RocksError, ToolError, UserError
+from rocks.core.process import run_checked
 from rocks.database.driver import explain
 from rocks.database.settings import Settings
-from rocks.errors import BusyError, HostError, RocksError, ToolError, UserError
-from rocks.process import run_checked
 
 HERE = Settings("/run/x.sock", "localhost", 3306, "eve", "", "cluster")
 Operational, Integrity = pymysql.err.OperationalError, pymysql.err.IntegrityError

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rocks.core.errors import HostError, StateError
 from rocks.database.locks import FILE, NamedLocks, lock_offset
-from rocks.errors import HostError, StateError
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from rocks.core.errors import BugError
 from rocks.database.migrate import Migration, load_migrations
 from rocks.database.versions import newest_version, wrong_version
-from rocks.errors import BugError
 
 MIGRATIONS = load_migrations()
 REPEATABLE = re.compile(

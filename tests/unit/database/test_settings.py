@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from rocks.core.errors import StateError, UserError
 from rocks.database.settings import EMBEDDED_SOCKET, Settings, read_settings
-from rocks.errors import StateError, UserError
 
 
 @pytest.fixture(autouse=True)

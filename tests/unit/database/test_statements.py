@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rocks.core.errors import BugError
 from rocks.database.statements import split_statements
-from rocks.errors import BugError
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ from rocks.commands._framework.base import Command
 from rocks.commands._framework.declarations import check_given, docstring_of, elements, taken_by
 from rocks.commands._framework.documentation import Declared, read_documentation
 from rocks.commands._framework.tree import OUR_TREE, all_commands, load_package
+from rocks.core.errors import BugError
 from rocks.database.connection import Database
 from rocks.database.settings import Settings
-from rocks.errors import BugError
 
 TREES = [OUR_TREE]
 COMMANDS = {

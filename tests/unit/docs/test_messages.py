@@ -4,7 +4,7 @@ import ast
 import re
 from functools import cache
 
-from rocks.actions.message_broker import BROKER_GUIDE
+from rocks.storage.broker.broker import BROKER_GUIDE
 from tests.unit.docs.pages import CHECKOUT
 
 _PLACEHOLDER = re.compile(r"\b(?:[A-Z]|[0-9]+)\b(?:\.[A-Z]\b)?|…|\(…\)|\"|…")

@@ -3,7 +3,7 @@
 import pytest
 
 from lab.accelerator import Acceleration, read_answer
-from rocks.errors import ToolError
+from rocks.core.errors import ToolError
 
 
 def test_the_agents_answer_is_read() -> None:

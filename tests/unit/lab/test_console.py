@@ -6,7 +6,7 @@ import pytest
 
 from lab import console
 from lab.console import Ready
-from rocks.errors import HostError, ToolError
+from rocks.core.errors import HostError, ToolError
 
 
 def test_a_report_is_read_wherever_it_stands_in_the_line() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab.guest import disk_image, image, kernel
-from rocks.errors import StateError, UserError
+from rocks.core.errors import StateError, UserError
 
 
 def test_the_first_sector_names_one_active_partition() -> None:

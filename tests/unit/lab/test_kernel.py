@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.guest import kernel
-from rocks.errors import StateError
+from rocks.core.errors import StateError
 
 NUMBERS = range(8)
 

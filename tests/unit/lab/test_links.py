@@ -6,7 +6,7 @@ import pytest
 
 from lab import links
 from lab.links import Link
-from rocks.errors import StateError
+from rocks.core.errors import StateError
 
 STEMS = ("rockspriv", "rockspub")
 

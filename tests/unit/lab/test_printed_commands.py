@@ -12,9 +12,9 @@ from rocks.cli.main import find_command
 from rocks.commands._framework.arguments import parse_arguments
 from rocks.commands._framework.declarations import check_given
 from rocks.commands._framework.tree import OUR_TREE, load_package
+from rocks.core.errors import StateError
+from rocks.core.process import run
 from rocks.database.unconfigured import UnconfiguredDatabase
-from rocks.errors import StateError
-from rocks.process import run
 
 CHECKOUT = Path(__file__).parents[3]
 TEXTS = {

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lab.build.cache import Cache, key_of
-from rocks.errors import StateError
+from rocks.core.errors import StateError
 
 
 def test_part_is_built_once_and_whole(tmp_path: Path) -> None:

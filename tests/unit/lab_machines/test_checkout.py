@@ -6,7 +6,7 @@ import pytest
 
 from lab.build import own_packages, parts
 from lab.machines import checkout
-from rocks.errors import StateError
+from rocks.core.errors import StateError
 
 
 @pytest.fixture

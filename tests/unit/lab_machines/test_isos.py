@@ -9,7 +9,7 @@ from lab.build import packages
 from lab.build.iso_images import key_of_isos
 from lab.build.own_packages import CHECKOUT, MODULES_FOLDER, installed_modules_key, module_files, modules_key
 from lab.machines.__main__ import split_isos
-from rocks.errors import UserError
+from rocks.core.errors import UserError
 
 
 def test_isos_are_the_words_of_a_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

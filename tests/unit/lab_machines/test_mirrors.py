@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lab.build.mirrors import sources
-from rocks.errors import StateError
+from rocks.core.errors import StateError
 
 _INDEXES = """\
 Packages main bookworm http://one.example/debian/

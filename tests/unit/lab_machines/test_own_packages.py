@@ -31,7 +31,7 @@ def test_modules_are_those_of_the_package_without_fakes() -> None:
         entries = archive.getmembers()
     names = {entry.name for entry in entries}
     assert {str(path) for path in module_files()} == {name for name in names if name.endswith(".py")}
-    assert "rocks/imgstorage/nas/__main__.py" in names
+    assert "rocks/storage/nas/__main__.py" in names
     assert any(name.startswith("rocks/agent/__pycache__/main.") for name in names)
     assert not [name for name in names if "/fake" in name or name.startswith("rocks/commands")]
     assert {entry.uid for entry in entries} == {0}
@@ -44,12 +44,12 @@ def test_key_of_the_modules_follows_their_content(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(own_packages, "_COMMON", common)
     monkeypatch.setattr(own_packages, "_SOURCES", tmp_path)
     (tmp_path / "rocks/wire").mkdir(parents=True)
-    (tmp_path / "rocks/errors.py").write_text("one", encoding="ascii")
+    (tmp_path / "rocks/core/errors.py").write_text("one", encoding="ascii")
     first = modules_key()
     (tmp_path / "rocks/cli.py").write_text("a command", encoding="ascii")
     (tmp_path / "rocks/wire/fake_bus.py").write_text("of tests", encoding="ascii")
     assert modules_key() == first
-    (tmp_path / "rocks/errors.py").write_text("two", encoding="ascii")
+    (tmp_path / "rocks/core/errors.py").write_text("two", encoding="ascii")
     changed = modules_key()
     (tmp_path / "rocks/wire/bus.py").write_text("new", encoding="ascii")
     assert len({first, changed, modules_key()}) == 3

@@ -8,7 +8,7 @@ import pytest
 from lab.build import iso_images, own_packages, parts, settings, trees, workshop
 from lab.build.cache import Cache
 from lab.progress import Progress
-from rocks.errors import ToolError
+from rocks.core.errors import ToolError
 
 _KERNEL = "6.1.0-1-amd64"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nucleus.configuration import Configuration, read_configuration
-from rocks.errors import UserError
+from rocks.core.errors import UserError
 
 
 def _file(folder: Path, text: str) -> Path:

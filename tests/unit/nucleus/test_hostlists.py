@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nucleus.hostlists import collect, expand, natural_key
-from rocks.errors import UserError
+from rocks.core.errors import UserError
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from nucleus.cli import main as program
-from rocks.errors import UserError
+from rocks.core.errors import UserError
 
 
 def ended(monkeypatch: pytest.MonkeyPatch, error: BaseException | None, status: int = 0) -> int:

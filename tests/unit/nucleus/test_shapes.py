@@ -8,7 +8,7 @@ import pytest
 
 from nucleus.backends import shapes
 from nucleus.backends.shapes import Image, Machine, Member
-from rocks.errors import ToolError
+from rocks.core.errors import ToolError
 
 _ORIGINAL = [
     {"frontend": "site", "cluster": [{"client nodes": "", "type": "physical"}]},

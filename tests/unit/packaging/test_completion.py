@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from lab.namespace import CHECKOUT
-from rocks.process import run_checked
+from rocks.core.process import run_checked
 
 _FILE = CHECKOUT / "packaging/files/rocks.bash-completion"
 _SCRIPT = """\

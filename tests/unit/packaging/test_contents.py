@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from lab.namespace import CHECKOUT
-from rocks.process import run_checked
-from rocks.version import PACKAGED_PAGES, guide_page
+from rocks.core.process import run_checked
+from rocks.core.version import PACKAGED_PAGES, guide_page
 
 _FILES = CHECKOUT / "packaging/files"
 _UNITS = "/usr/lib/systemd/system"

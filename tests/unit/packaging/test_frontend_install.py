@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from lab.namespace import CHECKOUT
-from rocks.process import Finished, run
-from rocks.rollkit.signatures import sign_manifest
+from rocks.core.process import Finished, run
+from rocks.install.rolls.signatures import sign_manifest
 from tests.gnupg import Keys, gnupg_folder
 
 _SITE = "attr                       value\nKickstart_PrivateHostname: head\n"

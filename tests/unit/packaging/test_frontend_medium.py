@@ -3,7 +3,7 @@
 import re
 
 from lab.namespace import CHECKOUT
-from rocks.graph.edges import read_graph
+from rocks.install.graph.edges import read_graph
 
 _ANOTHER_PART = {"kvm-base", "img-storage-vm"}
 """Nodes of a frontend that runs virtual machines itself."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lab.namespace import CHECKOUT
-from rocks.process import run_checked
+from rocks.core.process import run_checked
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from lab.namespace import CHECKOUT
 from nucleus.configuration import Configuration, read_configuration
-from rocks.process import run
+from rocks.core.process import run
 
 _SETTINGS = CHECKOUT / "packaging/files/nucleus.toml"
 

@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 
 from lab.namespace import CHECKOUT
-from rocks.version import PACKAGED_MODULES, is_packaged
+from rocks.core.version import PACKAGED_MODULES, is_packaged
 
 _PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text("utf-8"))["project"]
 
@@ -58,6 +58,6 @@ def test_the_package_of_every_unit_and_program_is_described() -> None:
 def test_packaged_programs_know_it() -> None:
     """By their place alone."""
     assert is_packaged(f"{PACKAGED_MODULES}/rocks/version.py")
-    assert not is_packaged(str(CHECKOUT / "src/rocks/version.py"))
+    assert not is_packaged(str(CHECKOUT / "src/rocks/core/version.py"))
     assert not is_packaged(f"{PACKAGED_MODULES}2/rocks/version.py")
     assert Path(PACKAGED_MODULES).is_absolute()

@@ -15,15 +15,15 @@ from rocks.commands._framework.output import (
     write_out,
 )
 from rocks.commands._framework.tables import json_text, table_parts, without_common_owner
-from rocks.errors import EXIT_SOME_HOSTS_FAILED, BugError, RocksError, UserError
-from rocks.terminal import one_line
+from rocks.core.errors import EXIT_SOME_HOSTS_FAILED, BugError, RocksError, UserError
+from rocks.core.terminal import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from rocks.actions.audit import AuditRecord
     from rocks.commands._framework.plugins import Plugin
     from rocks.database.connection import Database
+    from rocks.trust.audit import AuditRecord
 
 
 class Command(ArgumentValues, NameExpansion):
@@ -59,7 +59,7 @@ class Command(ArgumentValues, NameExpansion):
         self.exit_status = 0
         self.audit_record: AuditRecord | None = None
         self.is_dry = False
-        """Whether this is a dry run (`rocks.dry_run`), which the framework alone has to know."""
+        """Whether this is a dry run (`rocks.core.dry_run`), which the framework alone has to know."""
         self._text: list[str] = []
         self._rows: list[tuple[object, ...]] = []
         self._arguments: list[str] = []

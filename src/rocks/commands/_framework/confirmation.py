@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from rocks.errors import UserError
-from rocks.terminal import many_lines
+from rocks.core.errors import UserError
+from rocks.core.terminal import many_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.cluster.names import printable
 from rocks.commands._framework.arguments import FIRST_PARAMETER, yes_or_no
-from rocks.errors import BugError, UserError
+from rocks.core.errors import BugError, UserError
+from rocks.core.names import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -163,7 +163,7 @@ def _check_name(command: Command, declared: Sequence[Taken], name: str) -> None:
 
 def _advice(declared: Sequence[Taken], name: str) -> str:
     """What was probably meant. The value is not printed: it may be a secret, and errors are logged."""
-    from rocks.cluster.near_names import nearest
+    from rocks.core.near_names import nearest
 
     names = (*GENERAL_PARAMETERS, *(it.name for it in declared if not (it.kind == "arg" and it.repeat)))
     near = nearest(name, names)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks import dry_run
 from rocks.commands._framework.arguments import parse_arguments, str2bool
 from rocks.commands._framework.declarations import DRY_RUN, taken_by
 from rocks.commands._framework.output import write_out
 from rocks.commands._framework.run_command import asks_help, run_command
-from rocks.terminal import one_line
+from rocks.core import dry_run
+from rocks.core.terminal import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rocks.commands._framework.base import Command
+    from rocks.core.errors import RocksError
     from rocks.database.dry import DryDatabase
-    from rocks.errors import RocksError
 
 NOTHING = "nothing would be changed"
 

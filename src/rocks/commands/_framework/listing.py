@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rocks.commands._framework.documentation import read_documentation
 from rocks.commands._framework.run_command import may_run
 from rocks.commands._framework.tree import all_commands, load_package, tree_folders
-from rocks.errors import BugError
+from rocks.core.errors import BugError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -5,9 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-from rocks.cluster.names import is_like
-from rocks.cluster.selectors import OPERATING_SYSTEMS
-from rocks.errors import UserError
+from rocks.core.errors import UserError
+from rocks.core.names import is_like
+from rocks.inventory.selectors import OPERATING_SYSTEMS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +40,7 @@ class NameExpansion(ABC):
         UserError for an unknown name. In a command of any other verb than those of `READING` it is raised for a
         pattern, rack, appliance or SQL text without a host, too: it would do nothing and report success.
         """
-        from rocks.database import hosts
+        from rocks.inventory import host_records as hosts
 
         changes = self.command_path[0] not in READING
         return hosts.expand_selectors(self.db, names or (), managed_only, each_matches=changes)
@@ -105,11 +105,11 @@ class NameExpansion(ABC):
         return self._expand("rolls", names, "roll")
 
     def _expand(self, table: str, names: Sequence[str] | None, kind: str) -> list[str]:
-        from rocks.database import hosts
+        from rocks.inventory import host_records as hosts
 
         found, unknown = hosts.names_like(self.db, table, names or ())
         if unknown:
-            from rocks.cluster.names import printable
+            from rocks.core.names import printable
 
             raise UserError(
                 f'unknown {kind} "{printable(unknown[0])}"; rocks list {kind} lists the known ones'

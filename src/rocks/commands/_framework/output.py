@@ -10,8 +10,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from rocks.errors import HostError
-from rocks.terminal import many_lines, one_line
+from rocks.core.errors import HostError
+from rocks.core.terminal import many_lines, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,14 +7,14 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from rocks.errors import BugError, RocksError, UserError
+from rocks.core.errors import BugError, RocksError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from rocks.actions.vm_hooks import HookResult
-    from rocks.cluster.records import VirtualMachine
     from rocks.commands._framework.base import Command
+    from rocks.inventory.records import VirtualMachine
+    from rocks.machine.hooks import HookResult
 
 TAIL = "TAIL"
 """A plugin that requires this runs after all plugins that do not."""
@@ -49,12 +49,12 @@ class Plugin:
 class VmPlugin(Plugin):
     """Base of a hook of `start`, `stop` and `remove host vm` that receives all machines of the command in one call.
 
-    It is a `rocks.actions.vm_hooks.VmHook` that does nothing; a plugin overrides what it needs.
+    It is a `rocks.machine.hooks.VmHook` that does nothing; a plugin overrides what it needs.
     """
 
     def run_all(self, machines: Sequence[VirtualMachine]) -> HookResult:
         """Act on the machines; returns the errors by machine and the machines whose rows it changed."""
-        from rocks.actions.vm_hooks import HookResult
+        from rocks.machine.hooks import HookResult
 
         return HookResult()
 

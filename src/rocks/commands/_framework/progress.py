@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.clock import monotonic_seconds
+from rocks.core.clock import monotonic_seconds
 
 if TYPE_CHECKING:
     from rocks.commands._framework.base import Command

@@ -7,18 +7,18 @@ import sys
 import syslog
 from typing import TYPE_CHECKING
 
-from rocks.actions.callers import find_caller, user_name
 from rocks.commands._framework.arguments import parse_arguments
 from rocks.commands._framework.declarations import check_given
 from rocks.commands._framework.output import terminal_columns
 from rocks.commands._framework.tree import load_package, longest_prefix, roll_of, tree_folders
-from rocks.errors import UserError
+from rocks.core.errors import UserError
+from rocks.trust.callers import find_caller, user_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rocks.actions.audit import AuditRecord
     from rocks.commands._framework.base import Command
+    from rocks.trust.audit import AuditRecord
 
 READING = frozenset(("check", "dump", "help", "list", "report"))
 """First words of the commands that change nothing, which the audit log leaves out."""
@@ -121,10 +121,10 @@ def _begin_record(command: Command, texts: Sequence[str]) -> AuditRecord | None:
     if os.geteuid() != 0 or not is_audited(command):
         return None
     from rocks import __version__
-    from rocks.actions.audit import AuditRecord, Event
-    from rocks.actions.callers import find_origin
-    from rocks.cluster.secret_names import STARS
     from rocks.commands._framework.shell_quoting import quote
+    from rocks.inventory.attributes.secret_names import STARS
+    from rocks.trust.audit import AuditRecord, Event
+    from rocks.trust.callers import find_origin
 
     caller = find_caller()
     hidden = quote(STARS)
@@ -149,7 +149,7 @@ def _log_call(command: Command, texts: Sequence[str]) -> None:
 
 
 def _without_secrets(command: Command, texts: Sequence[str]) -> list[str]:
-    from rocks.cluster.secret_names import without_secrets
+    from rocks.inventory.attributes.secret_names import without_secrets
 
     return without_secrets(command.command_path, texts)
 

@@ -7,11 +7,11 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
-from rocks.actions import shell_history
-from rocks.cluster.secret_names import without_secrets
 from rocks.commands._framework.output import write_message, write_out
 from rocks.commands._framework.tree import tree_folders
-from rocks.errors import RocksError, UserError
+from rocks.core.errors import RocksError, UserError
+from rocks.inventory.attributes.secret_names import without_secrets
+from rocks.site import shell_history
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -176,8 +176,8 @@ def _complete(database: Database, found: list[str], text: str, number: int) -> s
 
 def texts_that_may_follow(database: Database, line: str, text: str) -> list[str]:
     """What may stand in place of `text` behind `line`, with a blank where the word is complete; none between quotes."""
-    from rocks.actions.completion_names import names_that_begin
     from rocks.commands._framework.completion import completions
+    from rocks.site.completion_names import names_that_begin
 
     try:
         offered = completions(split_line(line), text, tree_folders())

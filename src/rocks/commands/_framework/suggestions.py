@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.cluster.near_names import nearest
+from rocks.core.near_names import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from rocks.terminal import one_line
+from rocks.core.terminal import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

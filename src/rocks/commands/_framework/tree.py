@@ -14,8 +14,8 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from rocks.errors import BugError
-from rocks.trees import other_trees
+from rocks.core.errors import BugError
+from rocks.core.trees import other_trees
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ OUR_TREE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def tree_folders() -> list[str]:
-    """All folders that hold commands: this system's first, then those of other rolls (`rocks.trees`).
+    """All folders that hold commands: this system's first, then those of other rolls (`rocks.core.trees`).
 
     StateError, naming the file, when one in trees.d cannot be read.
     """

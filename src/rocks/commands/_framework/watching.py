@@ -7,10 +7,10 @@ import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from rocks.clock import wait_seconds
 from rocks.commands._framework.output import safe_text, write_pieces
 from rocks.commands._framework.terminal_tables import cut_line
-from rocks.errors import RocksError
+from rocks.core.clock import wait_seconds
+from rocks.core.errors import RocksError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

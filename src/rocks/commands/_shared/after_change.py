@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.errors import RocksError
+from rocks.core.errors import RocksError
 
 if TYPE_CHECKING:
     from rocks.commands._framework.base import Command

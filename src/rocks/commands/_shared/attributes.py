@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from rocks.cluster.names import printable
 from rocks.commands._framework.confirmation import confirm_all
 from rocks.commands._shared.scopes import ScopeCommand
-from rocks.errors import UserError
+from rocks.core.errors import UserError
+from rocks.core.names import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ class AttributeCommand(ScopeCommand):
 
         UserError when the attribute is given by its place and is the name of a member: something was forgotten.
         """
-        from rocks.actions.attributes import check_not_member
+        from rocks.inventory.attributes.changes import check_not_member
 
         if not self.fillText("attr"):
             check_not_member(self.db, attribute, member_is_named=bool(names) or self.scope == "global")
@@ -62,7 +62,7 @@ class AttributeRemoval(AttributeCommand):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Remove the attribute of all members at once."""
-        from rocks.actions.attributes import remove_attribute
+        from rocks.inventory.attributes.changes import remove_attribute
 
         names, attribute = self.fillArgument("attr")
         attribute = self.check_attribute_name(attribute)

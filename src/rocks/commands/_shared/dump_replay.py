@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.actions.site_dumps import store_boot_line
-from rocks.cluster.dump_lines import command_texts, read_lines
-from rocks.cluster.dump_plan import LOCAL, Planned, check_stated_once, plan_line, what_is_stated
-from rocks.cluster.first_rows import FIRST_ATTRIBUTES, MADE_WITH_APPLIANCE
-from rocks.cluster.secret_names import without_secrets
 from rocks.commands._framework.tree import longest_prefix, tree_folders
-from rocks.errors import StateError, UserError
+from rocks.core.errors import StateError, UserError
+from rocks.inventory.attributes.secret_names import without_secrets
+from rocks.site.dumps.dumps import store_boot_line
+from rocks.site.dumps.first_rows import FIRST_ATTRIBUTES, MADE_WITH_APPLIANCE
+from rocks.site.dumps.lines import command_texts, read_lines
+from rocks.site.dumps.plan import LOCAL, Planned, check_stated_once, plan_line, what_is_stated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from rocks.cluster.dump_lines import DumpLine
-    from rocks.cluster.dump_plan import Stated
     from rocks.commands._framework.base import Command
+    from rocks.site.dumps.lines import DumpLine
+    from rocks.site.dumps.plan import Stated
 
 _MOST_CHARACTERS = 72
 """Characters of a line that a listing shows."""
@@ -110,7 +110,7 @@ class Replay:
     def _lines_of_this_site(self) -> Iterator[Planned]:
         """The present site as the lines of a dump."""
         from rocks.commands.dump.firewall import parameters_of
-        from rocks.database.firewalls import read_rules
+        from rocks.network.firewall.records import read_rules
 
         appliances = self._command.command(
             "dump appliance"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from rocks.cluster.firewall_rules import ALL, SCOPES, FirewallRule
-from rocks.cluster.names import printable
 from rocks.commands._framework.arguments import FIRST_PARAMETER
 from rocks.commands._framework.base import Command
-from rocks.errors import UserError
+from rocks.core.errors import UserError
+from rocks.core.names import printable
+from rocks.network.firewall.rules import ALL, SCOPES, FirewallRule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -96,7 +96,7 @@ class LegacyFirewallAddition(FirewallCommand):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Add the rule to all members at once."""
-        from rocks.actions.firewalls import add_rule
+        from rocks.network.firewall.changes import add_rule
 
         if not args:
             raise UserError(f"must supply at least one {self.scope}")

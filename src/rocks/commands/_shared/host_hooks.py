@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.actions.host_removal import RemovalHook
 from rocks.commands._framework.plugins import call_plugin, run_plugin
+from rocks.inventory.host_removal import RemovalHook
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rocks.actions.node_documents import DocumentOptions
     from rocks.commands._framework.base import Command
+    from rocks.install.node_documents import DocumentOptions
 
 
 def document_options(command: Command, is_strict: bool) -> DocumentOptions:
@@ -15,7 +15,7 @@ def document_options(command: Command, is_strict: bool) -> DocumentOptions:
 
     `is_strict` is the default of entity-check.
     """
-    from rocks.actions.node_documents import GENERATOR, DocumentOptions
+    from rocks.install.node_documents import GENERATOR, DocumentOptions
 
     base = command.fillText("basedir", "")
     rolls = [name.strip() for name in command.fillText("roll", "").split(",")]

@@ -7,8 +7,8 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from rocks.cluster.names import printable
-from rocks.errors import StateError, UserError
+from rocks.core.errors import StateError, UserError
+from rocks.core.names import printable
 
 if TYPE_CHECKING:
     from rocks.commands._framework.base import Command

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from rocks.errors import UserError
+from rocks.core.errors import UserError
 
 _LONGEST_BYTES = 64 << 20
 

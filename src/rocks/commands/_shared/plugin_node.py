@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rocks.cluster.records import Disk, Interface, VirtualMachine
+from rocks.inventory.records import Disk, Interface, VirtualMachine
 
 
 @dataclass(frozen=True)

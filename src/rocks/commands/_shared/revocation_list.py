@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.actions.certificates import deploy_revocation_list
-from rocks.errors import EXIT_SOME_HOSTS_FAILED
+from rocks.core.errors import EXIT_SOME_HOSTS_FAILED
+from rocks.trust.certificates import deploy_revocation_list
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.cluster.routes import ONE_HOST
 from rocks.commands._shared.scopes import ScopeCommand
-from rocks.errors import UserError
+from rocks.core.errors import UserError
+from rocks.network.route_rules import ONE_HOST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,7 @@ class RouteAddition(RouteCommand):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Store the route for all members at once."""
-        from rocks.actions.routes import add_route
+        from rocks.network.routes import add_route
 
         names, (address, gateway) = self.requireArguments("address", "gateway")
         netmask = self.fillText("netmask", ONE_HOST)
@@ -44,7 +44,7 @@ class RouteRemoval(RouteCommand):
 
     def remove(self, members: Sequence[str], address: str) -> None:
         """Remove the routes to the address; a note on standard error when there is none."""
-        from rocks.actions.routes import remove_routes
+        from rocks.network.routes import remove_routes
 
         if not remove_routes(self.db, self.scope, members, address, self.fillText("netmask")):
             scope_name = "" if self.scope == "global" else f"{self.scope} "

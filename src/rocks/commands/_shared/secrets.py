@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from rocks.cluster.secret_names import is_secret
 from rocks.commands._framework.base import Command
-from rocks.errors import UserError
+from rocks.core.errors import UserError
+from rocks.inventory.attributes.secret_names import is_secret
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +39,7 @@ class SecretSetter(SecretCommand):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Read the value and store it. Nothing of the database is open while a person types."""
-        from rocks.actions.secrets import read_secret, set_secret
+        from rocks.trust.secrets import read_secret, set_secret
 
         attribute, names = self.attribute_and_names()
         self._check_hosts(names)
@@ -62,7 +62,7 @@ class SecretRemoval(SecretCommand):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Remove the attribute."""
-        from rocks.actions.secrets import remove_secret
+        from rocks.trust.secrets import remove_secret
 
         attribute, names = self.attribute_and_names()
         remove_secret(self.db, self.hosts_of(names), attribute)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from rocks.cluster.names import printable
 from rocks.commands._framework.base import Command
+from rocks.core.names import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from rocks.cluster.values import read_number
 from rocks.commands._framework.base import Command
-from rocks.errors import UserError
+from rocks.core.errors import UserError
+from rocks.core.values import read_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from rocks.actions.storage_listings import Listed
     from rocks.database.connection import Database
+    from rocks.storage.volumes.listings import Listed
 
 LONGEST_WAIT_SECONDS = 30 * 24 * 3600
 

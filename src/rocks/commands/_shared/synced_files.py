@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.database.hosts import find_local_host
-from rocks.database.vms import which_are_vms
-from rocks.errors import RocksError
+from rocks.core.errors import RocksError
+from rocks.inventory.host_records import find_local_host
+from rocks.machine.records import which_are_vms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.actions.name_service import hosts_file
+from rocks.network.dns.service import hosts_file
 
 if TYPE_CHECKING:
-    from rocks.actions.name_service import SyncedNames
     from rocks.commands import Command
+    from rocks.network.dns.service import SyncedNames
 
 
 def show_synced(command: Command, synced: SyncedNames) -> None:

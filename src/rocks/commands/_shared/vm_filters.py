@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from rocks.commands._framework.plugins import load_plugins_of, run_plugin, warn_uncalled
 from rocks.commands._shared.plugin_node import plugin_node
-from rocks.errors import BugError
-from rocks.render.domain import FILTER_NAMES
+from rocks.core.errors import BugError
+from rocks.machine.domain.domain import FILTER_NAMES
 
 if TYPE_CHECKING:
-    from rocks.actions.vm_documents import FiltersOf
-    from rocks.cluster.records import VirtualMachine
     from rocks.commands._framework.base import Command
-    from rocks.render.domain import Filter
+    from rocks.inventory.records import VirtualMachine
+    from rocks.machine.domain.documents import FiltersOf
+    from rocks.machine.domain.domain import Filter
 
 COMMAND_PATH = ("report", "host", "vm", "config")
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from rocks.actions.vm_hooks import HookResult
 from rocks.commands._framework.plugins import VmPlugin, call_plugin, run_plugin
 from rocks.commands._shared.plugin_node import plugin_node
-from rocks.errors import RocksError
+from rocks.core.errors import RocksError
+from rocks.machine.hooks import HookResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rocks.cluster.records import VirtualMachine
     from rocks.commands._framework.plugins import Plugin
+    from rocks.inventory.records import VirtualMachine
 
 
 class PluginHook:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.actions.reinstalls import REINSTALL_WAIT_SECONDS, reinstall_vms
-from rocks.cluster.values import read_number
+from rocks.cluster.reinstalls import REINSTALL_WAIT_SECONDS, reinstall_vms
 from rocks.commands._framework.progress import HostProgress
 from rocks.commands._shared.storage_progress import StorageProgress
+from rocks.core.values import read_number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.actions.vm_hooks import HookResult, load_changed
-from rocks.actions.vm_locks import lock_vms
-from rocks.actions.vm_removal import remove_vms
-from rocks.cluster.names import printable
 from rocks.commands._framework.plugins import VmPlugin, load_plugins_of
 from rocks.commands._shared.vm_hooks import PluginHook
-from rocks.database.vms import load_vms, which_are_vms
-from rocks.errors import StateError, UserError
+from rocks.core.errors import StateError, UserError
+from rocks.core.names import printable
+from rocks.inventory.machine_locks import lock_vms
+from rocks.machine.hooks import HookResult, load_changed
+from rocks.machine.records import load_vms, which_are_vms
+from rocks.machine.removal import remove_vms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rocks.cluster.records import VirtualMachine
     from rocks.commands._framework.base import Command
     from rocks.commands._framework.plugins import Plugin
+    from rocks.inventory.records import VirtualMachine
 
 COMMAND_PATH = ("remove", "host", "vm")
 

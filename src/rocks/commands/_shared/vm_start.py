@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.actions.vm_start import StartHooks, start_vms
 from rocks.commands._framework.plugins import load_plugins_of, run_plugin, warn_uncalled
 from rocks.commands._framework.progress import HostProgress
 from rocks.commands._shared.plugin_node import plugin_node
 from rocks.commands._shared.vm_filters import filters_of
 from rocks.commands._shared.vm_hooks import PluginHook
-from rocks.errors import RocksError
+from rocks.core.errors import RocksError
+from rocks.machine.start import StartHooks, start_vms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from rocks.actions.outcomes import Outcomes
-    from rocks.cluster.records import VirtualMachine
     from rocks.commands._framework.base import Command
     from rocks.commands._framework.plugins import Plugin
+    from rocks.inventory.records import VirtualMachine
+    from rocks.machine.outcomes import Outcomes
 
 COMMAND_PATH = ("start", "host", "vm")
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rocks.actions.vm_reports import VmState
     from rocks.commands import Command
+    from rocks.machine.reports import VmState
 
 
 class VmPresence(NamedTuple):
@@ -34,8 +34,8 @@ def presence_of(state: VmState) -> VmPresence:
 def states_for_listing(command: Command, containers: Mapping[str, str | None]) -> dict[str, VmState]:
     """Machine → its state. Hosts that cannot be asked, and machines that listen on the network, are named at once."""
     # the hosts are reached by heavy libraries
-    from rocks.actions.consoles import warn_of_listeners
-    from rocks.actions.vm_reports import ERROR_STATE, VmState, show_vm_states
+    from rocks.machine.consoles.consoles import warn_of_listeners
+    from rocks.machine.reports import ERROR_STATE, VmState, show_vm_states
 
     if os.geteuid() != 0:
         command.notify(

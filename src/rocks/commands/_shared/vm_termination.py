@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.actions.vm_hooks import load_changed
 from rocks.commands._framework.plugins import load_plugins_of
 from rocks.commands._shared.vm_hooks import PluginHook
-from rocks.database.vms import load_vms
+from rocks.machine.hooks import load_changed
+from rocks.machine.records import load_vms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rocks.commands._framework.base import Command
-    from rocks.errors import RocksError
+    from rocks.core.errors import RocksError
 
 COMMAND_PATH = ("stop", "host", "vm")
 

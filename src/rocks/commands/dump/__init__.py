@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import rocks.commands
-from rocks.cluster.attributes import is_old
-from rocks.cluster.secret_names import is_secret
 from rocks.commands._framework.plugins import TAIL, BuiltinPlugin, Plugin
 from rocks.commands._framework.shell_quoting import launcher, positional, quote
 from rocks.commands._framework.tree import all_commands, load_package, tree_folders
+from rocks.inventory.attributes.rules import is_old
+from rocks.inventory.attributes.secret_names import is_secret
 
 ORDER = (
     "first-rows",
@@ -166,7 +166,7 @@ class AppliancePart(DumpPart):
 
     def run(self) -> None:
         """Add the output of the command for these appliances."""
-        from rocks.database.first_rows import other_appliances
+        from rocks.site.dumps.first_row_records import other_appliances
 
         others = other_appliances(self.db)
         if others:
@@ -178,7 +178,7 @@ class ApplianceAttributePart(DumpPart):
 
     def run(self) -> None:
         """Add the commands that remove attributes, and the output of the command."""
-        from rocks.cluster.first_rows import first_names
+        from rocks.site.dumps.first_rows import first_names
 
         for name in first_names("appliance"):
             self.owner.addText(_line((launcher(), "remove", "appliance", "attr", "%", name)) + "\n")
@@ -193,8 +193,8 @@ class FirstRows(DumpPart):
 
     def run(self) -> None:
         """Add the commands."""
-        from rocks.cluster.first_rows import first_names
-        from rocks.database.first_rows import changed_appliances, missing_boot_actions
+        from rocks.site.dumps.first_row_records import changed_appliances, missing_boot_actions
+        from rocks.site.dumps.first_rows import first_names
 
         lines: list[tuple[str, ...]] = [("remove", "appliance", name) for name in changed_appliances(self.db)]
         lines += [("remove", "bootaction", name) for name in missing_boot_actions(self.db)]

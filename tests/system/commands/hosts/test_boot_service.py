@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from rocks.actions import message_broker
-from rocks.actions.installation_service import make_first_stage_service
-from rocks.process import run, run_checked
+from rocks.core.process import run, run_checked
+from rocks.install.installation.service import make_first_stage_service
+from rocks.storage.broker import broker as message_broker
 from tests.system.commands.conftest import Site
 from tests.system.commands.hosts.test_installation_service import pki  # noqa: F401
 
@@ -194,7 +194,7 @@ def test_dnsmasq_answers_known_hosts_only(
     tmp_path: Path,
 ) -> None:
     start = (
-        "import sys; from rocks.actions import message_broker; from rocks.cli.main import main; "
+        "import sys; from rocks.storage.broker import broker as message_broker; from rocks.cli.main import main; "
         f"message_broker.AUTHORITY_FOLDER = {str(pki)!r}; sys.exit(main(['start', 'service', 'boot']))"
     )
     environment = {**os.environ, **cluster_environment, "PYTHONPATH": str(CHECKOUT / "src")}

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from rocks.actions import certificates, message_broker
-from rocks.errors import HostError, RocksError
-from rocks.hosts.broker import BrokerSettings
-from rocks.hosts.settings import FleetSettings, HostAddress
-from rocks.hosts.x509 import CertificateSpec, read_revoked_list
+from rocks.core.errors import HostError, RocksError
+from rocks.fleet.settings import FleetSettings, HostAddress
+from rocks.storage.broker import broker as message_broker
+from rocks.storage.broker.server import BrokerSettings
+from rocks.trust import certificates
+from rocks.trust.x509 import CertificateSpec, read_revoked_list
 from tests.system.commands.conftest import Site
 
 

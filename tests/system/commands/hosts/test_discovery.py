@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from rocks.database.connection import Database
-from rocks.hosts.network_boots import NetworkBoots
+from rocks.install.boot.listener import NetworkBoots
 from tests.system.commands.conftest import Site
 
 # fixtures
 from tests.system.commands.hosts.test_boot_service import CHECKOUT, FAR, folders, network, served  # noqa: F401
 from tests.system.commands.hosts.test_installation_service import pki  # noqa: F401
-from tests.unit.cluster.test_network_boots import frame
+from tests.unit.install.boot.test_requests import frame
 
 
 class Discovery:

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from rocks.graph_files import SITE_GRAPHS, SITE_NODES, own_folders
-from rocks.process import Finished, run, run_checked
-from rocks.rollkit import signatures
-from rocks.rollkit.distribution import DistributionPlan, create_distribution
+from rocks.core.process import Finished, run, run_checked
+from rocks.install.graph_files import SITE_GRAPHS, SITE_NODES, own_folders
+from rocks.install.rolls import signatures
+from rocks.install.rolls.distribution import DistributionPlan, create_distribution
 from tests.debs import make_deb
 from tests.gnupg import Keys, gnupg_folder
 from tests.profiles import written_files
@@ -81,7 +81,7 @@ def served(
 ) -> Iterator[Site]:
     """The service at the frontend's address, as an operator starts it."""
     start = (
-        "import sys; from rocks.actions import message_broker; from rocks.cli.main import main; "
+        "import sys; from rocks.storage.broker import broker as message_broker; from rocks.cli.main import main; "
         f"message_broker.AUTHORITY_FOLDER = {str(pki)!r}; sys.exit(main(['start', 'service', 'kickstart']))"
     )
     environment = {**os.environ, **cluster_environment, "PYTHONPATH": str(CHECKOUT / "src")}

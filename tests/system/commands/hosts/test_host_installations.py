@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from rocks.actions import installation_service
-from rocks.hosts.settings import FleetSettings
+from rocks.fleet.settings import FleetSettings
+from rocks.install.installation import service as installation_service
 from tests.system.commands.conftest import Site
 
 # fixtures

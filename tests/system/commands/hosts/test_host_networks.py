@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from rocks.process import run_checked
-from rocks.render.host_network import MARK
+from rocks.core.process import run_checked
+from rocks.network.host_network_files import MARK
 from tests.system.commands.conftest import Site
 
 A, B, C = "52:54:00:00:00:0a", "52:54:00:00:00:0b", "52:54:00:00:00:0c"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.process import run
+from rocks.core.process import run
 from tests.system.commands.conftest import Site, silent_hosts, vm_site
 
 __all__ = ["silent_hosts", "vm_site"]

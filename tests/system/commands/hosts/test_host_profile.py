@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rocks.actions import message_broker
-from rocks.hosts.authority import Authority
-from rocks.process import run
+from rocks.core.process import run
+from rocks.storage.broker import broker as message_broker
+from rocks.trust.authority import Authority
 from tests.system.commands.conftest import Site
 from tests.system.commands.test_generated_text import generated, text
 

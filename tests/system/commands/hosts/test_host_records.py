@@ -7,8 +7,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from rocks.actions import disk_partitions
-from rocks.hosts.fleet import CommandResult
+from rocks.fleet.fleet import CommandResult
+from rocks.inventory.disks import partitions as disk_partitions
 from tests.system.commands.conftest import Site
 
 ED25519 = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDV7mVuaE1MyyQ5O0S3k3BkSmz9zbBXVhEcLK0fVnFZ7 owner"
@@ -69,7 +69,7 @@ def test_boot_flags_of_a_host_replace_those_of_all(two: Site) -> None:
 
 def test_boot_flags_go_into_the_profile_of_an_installed_host(two: Site) -> None:
     """After the attribute for the same arguments."""
-    from rocks.actions.profiles import load_sites
+    from rocks.install.profiles import load_sites
 
     two.done("set host bootflags flags=quiet")
     two.done("set host attr compute-0-0 install_kernel_arguments value=console=ttyS0")

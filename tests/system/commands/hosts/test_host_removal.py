@@ -74,7 +74,7 @@ def test_checks_of_all_hooks_precede_the_work_of_the_first(
     log = tmp_path / "log"
     (folder / "plugin_zebra.py").write_text(
         "import rocks.commands\n"
-        "from rocks.errors import StateError\n"
+        "from rocks.core.errors import StateError\n"
         "class Plugin(rocks.commands.Plugin):\n"
         "    def precedes(self):\n"
         "        return ['vm']\n"
@@ -83,7 +83,7 @@ def test_checks_of_all_hooks_precede_the_work_of_the_first(
     )
     (folder / "plugin_last.py").write_text(
         "import rocks.commands\n"
-        "from rocks.errors import StateError\n"
+        "from rocks.core.errors import StateError\n"
         "class Plugin(rocks.commands.Plugin):\n"
         "    def requires(self):\n"
         "        return ['TAIL']\n"

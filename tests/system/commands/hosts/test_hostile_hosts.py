@@ -1,6 +1,7 @@
 """Commands among hosts that answer anything: a bad host neither ends the command for others nor reaches the screen.
 
-The hosts are played behind the interface of connections; `tests/contract/test_fleet.py` has faulty ones behind sshd.
+The hosts are played behind the interface of connections; `tests/contract/fleet/test_fleet.py` has faulty ones behind
+sshd.
 """
 
 import dataclasses
@@ -13,16 +14,15 @@ from typing import Any
 
 import pytest
 
-from rocks.clock import Deadline
 from rocks.commands._framework import output
-from rocks.hosts.agent_line import AgentLine
-from rocks.hosts.connection import CommandOutput
-from rocks.hosts.fleet import Fleet
-from rocks.hosts.settings import FleetSettings, HostAddress
-from rocks.wire.agent import OperationOutcome, PerformReply, PerformRequest
-from rocks.wire.envelope import read_request, write_error, write_reply
-from rocks.wire.errors import AgentError
-from rocks.wire.facts import (
+from rocks.core.clock import Deadline
+from rocks.fleet.agent_line import AgentLine
+from rocks.fleet.connection import CommandOutput
+from rocks.fleet.fleet import Fleet
+from rocks.fleet.settings import FleetSettings, HostAddress
+from rocks.fleet.wire.envelope import read_request, write_error, write_reply
+from rocks.fleet.wire.errors import AgentError
+from rocks.fleet.wire.facts import (
     AdapterFact,
     AdapterFacts,
     AdaptersRequest,
@@ -31,8 +31,15 @@ from rocks.wire.facts import (
     FactsRequest,
     HostFacts,
 )
-from rocks.wire.infiniband import InfinibandFacts, InfinibandRequest
-from rocks.wire.network import LinkOutcome, NetworkFacts, NetworkRequest, SyncLinksReply, SyncLinksRequest
+from rocks.fleet.wire.infiniband import InfinibandFacts, InfinibandRequest
+from rocks.fleet.wire.network import (
+    LinkOutcome,
+    NetworkFacts,
+    NetworkRequest,
+    SyncLinksReply,
+    SyncLinksRequest,
+)
+from rocks.fleet.wire.requests import OperationOutcome, PerformReply, PerformRequest
 from tests.system.commands.conftest import Site
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e\x7f\r"

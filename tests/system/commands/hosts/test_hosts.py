@@ -258,7 +258,7 @@ def test_remove_host_is_one_transaction(full: Site, tmp_path: Path, monkeypatch:
     (folder.parent / "__init__.py").write_text("")
     (folder / "plugin_last.py").write_text(
         "import rocks.commands\n"
-        "from rocks.errors import StateError\n"
+        "from rocks.core.errors import StateError\n"
         "class Plugin(rocks.commands.Plugin):\n"
         "    def requires(self):\n"
         "        return ['TAIL', 'node']\n"

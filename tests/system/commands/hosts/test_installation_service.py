@@ -16,16 +16,16 @@ from pathlib import Path
 
 import pytest
 
-from rocks.actions import message_broker
-from rocks.actions.host_installations import Offer
-from rocks.actions.installation_service import answer_request, make_service
-from rocks.errors import HostError, StateError
-from rocks.hosts.broker import BrokerSettings
-from rocks.hosts.connection_places import Bounds
-from rocks.hosts.http_messages import Answer, Request
-from rocks.hosts.https_server import HttpsServer
-from rocks.hosts.settings import FleetSettings
-from rocks.hosts.x509 import CertificateSpec, has_address
+from rocks.core.errors import HostError, StateError
+from rocks.fleet.https.connection_places import Bounds
+from rocks.fleet.https.messages import Answer, Request
+from rocks.fleet.https.server import HttpsServer
+from rocks.fleet.settings import FleetSettings
+from rocks.install.installation.installations import Offer
+from rocks.install.installation.service import answer_request, make_service
+from rocks.storage.broker import broker as message_broker
+from rocks.storage.broker.server import BrokerSettings
+from rocks.trust.x509 import CertificateSpec, has_address
 from tests.system.commands.conftest import Site
 
 CHECKOUT = Path(__file__).parents[4]
@@ -291,7 +291,7 @@ def test_the_service_is_a_process_that_ends_when_it_is_asked_to(
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     start = (
-        "import sys; from rocks.actions import message_broker; from rocks.cli.main import main; "
+        "import sys; from rocks.storage.broker import broker as message_broker; from rocks.cli.main import main; "
         f"message_broker.AUTHORITY_FOLDER = {str(pki)!r}; "
         f"sys.exit(main(['start', 'service', 'kickstart', 'address=127.0.0.1', 'port={port}']))"
     )

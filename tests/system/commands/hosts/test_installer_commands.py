@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
-from rocks.process import Finished, run
+from rocks.core.process import Finished, run
 from tests.system.commands.conftest import Ended, Site
 
 CHECKOUT = Path(__file__).parents[4]

@@ -15,10 +15,10 @@ import pytest
 from lab import sshd
 from lab.namespace import Machine, Network
 from rocks.commands._framework.base import Command
-from rocks.hosts import keys
-from rocks.hosts.keys import ensure_own_key
-from rocks.hosts.known_hosts import parse_host_key, record_host_keys
-from rocks.hosts.settings import FleetSettings, HostAddress
+from rocks.fleet import keys
+from rocks.fleet.keys import ensure_own_key
+from rocks.fleet.known_hosts import parse_host_key, record_host_keys
+from rocks.fleet.settings import FleetSettings, HostAddress
 from tests.system.commands.conftest import Site
 
 SILENT = "127.0.0.99"
@@ -56,8 +56,8 @@ def settings(
     chosen = FleetSettings(
         key_file=str(server[1] / "id_ed25519"), known_hosts_file=str(tmp_path / "known_hosts")
     )
-    monkeypatch.setattr("rocks.actions.host_requests.FleetSettings", lambda: chosen)
-    monkeypatch.setattr("rocks.actions.shared_keys.FleetSettings", lambda: chosen)
+    monkeypatch.setattr("rocks.inventory.host_requests.FleetSettings", lambda: chosen)
+    monkeypatch.setattr("rocks.trust.shared_keys.FleetSettings", lambda: chosen)
     return chosen
 
 

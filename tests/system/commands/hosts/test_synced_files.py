@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from rocks.database.secrets import store
-from rocks.hosts.settings import FleetSettings
+from rocks.fleet.settings import FleetSettings
+from rocks.trust.secret_records import store
 from tests.system.commands.conftest import Site
 from tests.system.commands.hosts.test_run_host import known, reached, server, settings  # noqa: F401
 
@@ -20,7 +20,7 @@ def hosts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Site:
     """The site, and a frontend with the accounts of alice and of the system."""
-    monkeypatch.setattr("rocks.actions.host_files.FleetSettings", lambda: settings)
+    monkeypatch.setattr("rocks.inventory.host_files.FleetSettings", lambda: settings)
     folder = tmp_path / "etc"
     folder.mkdir()
     (folder / "passwd").write_text(

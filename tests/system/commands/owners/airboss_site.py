@@ -13,16 +13,16 @@ from typing import Any
 
 import pytest
 
-from rocks.actions.airboss_audit import OwnerCall
-from rocks.hosts import airboss_client as client
-from rocks.hosts.https_server import HttpsServer
-from rocks.wire.airboss import SIGNED_PREFIX
+from rocks.fleet.https.server import HttpsServer
+from rocks.site.airboss import client
+from rocks.site.airboss.audit import OwnerCall
+from rocks.site.airboss.wire import SIGNED_PREFIX
 from tests.system.commands.conftest import Site
 
 CHECKOUT = Path(__file__).parents[4]
 
 
-PROGRAM = CHECKOUT / "src/rocks/hosts/airboss_client.py"
+PROGRAM = CHECKOUT / "src/rocks/site/airboss/client.py"
 
 
 SWITCH = """#!/bin/sh

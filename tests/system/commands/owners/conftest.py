@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from rocks.actions import message_broker
-from rocks.actions.airboss_service import make_service
-from rocks.hosts import airboss_client as client
-from rocks.hosts.broker import BrokerSettings
+from rocks.site.airboss import client
+from rocks.site.airboss.service import make_service
+from rocks.storage.broker import broker as message_broker
+from rocks.storage.broker.server import BrokerSettings
 from tests.system.commands.conftest import Site
 from tests.system.commands.owners.airboss_site import SWITCH, Service, add_clusters
 

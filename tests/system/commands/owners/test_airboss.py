@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from rocks.core.errors import StateError
 from rocks.database.connection import Database
-from rocks.errors import StateError
-from rocks.hosts import airboss_client as client
+from rocks.site.airboss import client
 from tests.system.commands.owners.airboss_site import PROGRAM, Service, refused
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rocks.database.connection import Database
-from rocks.hosts import airboss_client as client
+from rocks.site.airboss import client
 from tests.system.commands.owners.airboss_site import Service, refused
 
 ISOS = ("debian-netinst", "rescue", "of-another-cluster")

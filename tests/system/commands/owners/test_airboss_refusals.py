@@ -12,9 +12,10 @@ import time
 
 import pytest
 
-from rocks.actions import airboss_audit, airboss_service
-from rocks.hosts import airboss_client as client
-from rocks.wire.airboss import SIGNED_PREFIX
+from rocks.site.airboss import audit as airboss_audit
+from rocks.site.airboss import client
+from rocks.site.airboss import service as airboss_service
+from rocks.site.airboss.wire import SIGNED_PREFIX
 from tests.system.commands.owners.airboss_site import Service, refused
 
 

@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 
-from rocks.process import run_checked
+from rocks.core.process import run_checked
 from tests.system.commands.conftest import Site
 
 SCOPES = {

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from rocks.actions.audit import Event, audited
-from rocks.cluster.audit_log import LONGEST_ACTION
 from rocks.commands._framework import run_command
+from rocks.core.errors import BusyError, Code
 from rocks.database.connection import Database
 from rocks.database.settings import Settings
 from rocks.database.statements import split_statements
 from rocks.database.versions import MIGRATIONS_FOLDER
-from rocks.errors import BusyError, Code
+from rocks.trust.audit import Event, audited
+from rocks.trust.audit_log import LONGEST_ACTION
 from tests.system.commands.conftest import Site
 from tests.system.commands.test_at_once import ends, start
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from rocks.actions.completion_names import KINDS, names_that_begin
 from rocks.cli.completion import main
 from rocks.commands._framework.shell import texts_that_may_follow
-from rocks.database.completion import MOST_NAMES
 from rocks.database.connection import Database
+from rocks.site.completion_names import KINDS, names_that_begin
+from rocks.site.completion_records import MOST_NAMES
 from tests.system.commands.conftest import Site
 
 

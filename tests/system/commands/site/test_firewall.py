@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.process import run, run_checked
+from rocks.core.process import run, run_checked
 from tests.system.commands.conftest import Site
 
 NTP = ("service=123", "protocol=udp", "chain=INPUT", "action=ACCEPT", "network=private")
@@ -225,7 +225,7 @@ def test_a_dump_makes_the_same_rules(
     hosts.database.rollback()
     dumped = hosts.done("dump firewall")
     hosts.change("DELETE FROM firewalls")
-    from rocks.database.firewalls import insert_default_rules
+    from rocks.network.firewall.records import insert_default_rules
 
     insert_default_rules(hosts.database)
     hosts.database.commit()

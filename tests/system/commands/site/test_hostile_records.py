@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
-from rocks.process import run, run_checked
+from rocks.core.process import run, run_checked
 from tests.system.commands.conftest import Site
 from tests.system.commands.site.test_names import blocks
 

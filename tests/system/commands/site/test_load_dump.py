@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from rocks.actions import site_creation
-from rocks.hosts.settings import FleetSettings
+from rocks.fleet.settings import FleetSettings
+from rocks.site import creation as site_creation
 from tests.rocks_dump import LAUNCHER, NOT_TAKEN, ROOT_PASSWORD, rocks, rocks_dump, unusual
 from tests.system.commands.conftest import Ended, Site
 

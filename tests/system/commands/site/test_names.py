@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.process import run, run_checked
+from rocks.core.process import run, run_checked
 from tests.system.commands.conftest import Site
 
 CHECKOUT = Path(__file__).parents[4]

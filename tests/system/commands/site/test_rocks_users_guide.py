@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.process import run
+from rocks.core.process import run
 from tests.rocks_dump import rocks_dump, unusual
 from tests.system.commands.conftest import Site
 from tests.system.commands.site.test_load_dump import frontend

@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 
-from rocks.actions import message_broker, site_restore
+from rocks.core.process import run
 from rocks.database.connection import Database
-from rocks.database.lease_epoch import read_record
 from rocks.database.settings import Settings
-from rocks.hosts.broker import BrokerSettings
-from rocks.hosts.encrypted_file import decrypt, encrypt
-from rocks.process import run
+from rocks.machine.leases.epoch_records import read_record
+from rocks.site import restore as site_restore
+from rocks.storage.broker import broker as message_broker
+from rocks.storage.broker.server import BrokerSettings
+from rocks.trust.encrypted_file import decrypt, encrypt
 from tests.system.commands.conftest import Site
 from tests.system.commands.site.database_contents import tables
 from tests.system.commands.site.test_audit import tamper
@@ -41,7 +42,7 @@ FILES = {
 SOURCE = Path(__file__).resolve().parents[4] / "src"
 _DIES = """
 import os, sys
-from rocks.actions import site_restore
+from rocks.site import restore as site_restore
 from rocks.cli.main import main
 setattr(site_restore, sys.argv[1], lambda *given: os._exit(9))
 sys.exit(main(sys.argv[2:]))

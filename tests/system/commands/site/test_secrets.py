@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from rocks.actions import leases as lease_actions
-from rocks.actions import vm_power
-from rocks.database.attributes import replace_attribute
-from rocks.errors import HostError
-from rocks.process import run_checked
+from rocks.core.errors import HostError
+from rocks.core.process import run_checked
+from rocks.inventory.attributes.records import replace_attribute
+from rocks.machine import power as vm_power
+from rocks.machine.leases import leases as lease_actions
 from tests.system.commands.conftest import Site
 
 

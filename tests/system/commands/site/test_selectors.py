@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from rocks.database import hosts
+from rocks.inventory import host_records as hosts
 from tests.system.commands.conftest import Site
 
 MAC = "76:77:6E:80:00:01"

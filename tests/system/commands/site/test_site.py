@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from rocks import graph_files
-from rocks.actions import site_checks, site_creation
-from rocks.actions.storage_access import broker_address
-from rocks.database.addresses import host_addresses
-from rocks.hosts.settings import FleetSettings
-from rocks.process import run_checked
+from rocks.core.process import run_checked
+from rocks.fleet.settings import FleetSettings
+from rocks.install import graph_files
+from rocks.inventory.address_records import host_addresses
+from rocks.site import creation as site_creation
+from rocks.site.checks import checks as site_checks
+from rocks.storage.volumes.access import broker_address
 from tests.system.commands.conftest import CommandLine, Site
 
 ANSWERS = """\

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from rocks.core.process import run, run_checked
 from rocks.database.connection import Database
 from rocks.database.settings import Settings
-from rocks.hosts.settings import FleetSettings
-from rocks.process import run, run_checked
+from rocks.fleet.settings import FleetSettings
 from tests.system.commands.conftest import Site
 
 _COLUMNS = (
@@ -26,7 +26,7 @@ def key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     known = tmp_path / "known_hosts"
     known.write_text(f"vmc-0-0,[10.1.0.2]:2222 {text}\n")
     settings = FleetSettings(known_hosts_file=str(known))
-    monkeypatch.setattr("rocks.actions.shared_keys.FleetSettings", lambda: settings)
+    monkeypatch.setattr("rocks.trust.shared_keys.FleetSettings", lambda: settings)
     return text
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rocks.actions import vm_locks
+from rocks.inventory import machine_locks as vm_locks
 from tests.command_trees import tree
 from tests.system.commands.conftest import Site
 from tests.system.commands.vms.moves import NEW, OLD

@@ -4,9 +4,9 @@ import os
 import shutil
 import time
 from pathlib import Path
-from subprocess import Popen, TimeoutExpired  # noqa: TID251 - the types of what rocks.process starts
+from subprocess import Popen, TimeoutExpired  # noqa: TID251 - the types of what rocks.core.process starts
 
-from rocks.process import run, start_with_pipes
+from rocks.core.process import run, start_with_pipes
 
 PROGRAMS = ("ibsim", "opensm", "smpquery", "setpriv")
 PRELOADED = "umad2sim/libumad2sim.so"

@@ -2,12 +2,12 @@
 
 import pytest
 
-from rocks.actions import leases as leases_action
-from rocks.actions import vm_power
-from rocks.database import disk_copies
-from rocks.errors import HostError, RocksError
-from rocks.wire.agent import OperationOutcome
-from rocks.wire.facts import DomainFact, DomainState, HostFacts, LeaseFact
+from rocks.core.errors import HostError, RocksError
+from rocks.fleet.wire.facts import DomainFact, DomainState, HostFacts, LeaseFact
+from rocks.fleet.wire.requests import OperationOutcome
+from rocks.machine import power as vm_power
+from rocks.machine.disks import copy_records as disk_copies
+from rocks.machine.leases import leases as leases_action
 from tests.system.commands.conftest import Site
 
 OLD = "vmc-0-0"

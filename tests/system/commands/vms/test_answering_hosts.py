@@ -2,13 +2,14 @@
 
 import pytest
 
-from rocks.actions import host_drains, vm_power
-from rocks.actions.leases import Attempt, give_up_unused, take_free_leases
-from rocks.database.leases import read_leases
-from rocks.database.vms import load_vms
-from rocks.errors import BusyError, HostError, RocksError, StateError
-from rocks.hosts.agent_line import AnsweringError
-from rocks.hosts.settings import CannotAskError
+from rocks.core.errors import BusyError, HostError, RocksError, StateError
+from rocks.fleet.agent_line import AnsweringError
+from rocks.fleet.settings import CannotAskError
+from rocks.machine import power as vm_power
+from rocks.machine.leases.leases import Attempt, give_up_unused, take_free_leases
+from rocks.machine.leases.records import read_leases
+from rocks.machine.moves import drains as host_drains
+from rocks.machine.records import load_vms
 from tests.system.commands.conftest import Site, silent_hosts, vm_site
 
 __all__ = ["silent_hosts", "vm_site"]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import rocks.cli.launch
-from rocks.process import Finished, run
+from rocks.core.process import Finished, run
 from tests.system.commands.conftest import Site
 
 ADD = ("add", "cluster")

@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 
 import rocks.commands.drain.host as drain_command
-from rocks.actions import host_drains, live_drains, vm_locks
-from rocks.actions.live_move_ends import RefusedError
-from rocks.actions.outcomes import Outcomes
-from rocks.cluster.drain_plan import Capacity
+from rocks.core.errors import BusyError, HostError, RocksError, StateError
 from rocks.database.connection import Database
-from rocks.errors import BusyError, HostError, RocksError, StateError
+from rocks.inventory import machine_locks as vm_locks
+from rocks.machine.moves import drains as host_drains
+from rocks.machine.moves import live_drains
+from rocks.machine.moves.drain_plan import Capacity
+from rocks.machine.moves.live_ends import RefusedError
+from rocks.machine.outcomes import Outcomes
 from tests.system.commands.conftest import Site
 
 

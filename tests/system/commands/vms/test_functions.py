@@ -5,10 +5,11 @@ import shlex
 
 import pytest
 
-from rocks.cluster.vf_plan import AssignedVf
-from rocks.database import leases, virtual_functions
 from rocks.database.connection import Database
 from rocks.database.settings import Settings
+from rocks.machine.leases import records as leases
+from rocks.network.sriov import records as virtual_functions
+from rocks.network.sriov.plan import AssignedVf
 from tests.system.commands.conftest import Site
 
 MAC, OTHER_MAC = "52:54:00:aa:00:01", "52:54:00:aa:00:02"

@@ -4,11 +4,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from rocks.actions import given_up_moves, host_drains
-from rocks.cluster.drain_plan import Capacity
-from rocks.database.vms import load_vms
-from rocks.wire.images import ImageFact
-from rocks.wire.snapshots import copy_paths
+from rocks.fleet.wire.disk_files import ImageFact
+from rocks.fleet.wire.snapshots import copy_paths
+from rocks.machine.moves import aborted as given_up_moves
+from rocks.machine.moves import drains as host_drains
+from rocks.machine.moves.drain_plan import Capacity
+from rocks.machine.records import load_vms
 from tests.system.commands.conftest import Site
 from tests.system.commands.vms.moves import FORCE, NEW, OLD, SILENT, answers, host_with, lease
 

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from rocks.actions import ended_machines, message_broker
-from rocks.actions.installation_service import make_service
-from rocks.actions.vm_locks import lock_vms
-from rocks.agent.ended import report_ends
+from rocks.core.errors import HostError, UserError
 from rocks.database.connection import Database
-from rocks.errors import HostError, UserError
-from rocks.hosts.broker import BrokerSettings
-from rocks.wire.facts import HostFacts
+from rocks.fleet.wire.facts import HostFacts
+from rocks.install.installation.service import make_service
+from rocks.inventory.machine_locks import lock_vms
+from rocks.machine import ended as ended_machines
+from rocks.machine.host.ended import report_ends
+from rocks.storage.broker import broker as message_broker
+from rocks.storage.broker.server import BrokerSettings
 from tests.system.commands.conftest import Site
 
 FRONTEND, HOST, MAC = "127.0.0.2", "127.0.0.1", "02:aa:00:00:00:01"

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import assume, given, settings
 from lxml import etree
 
-from rocks.actions import vm_locks
 from rocks.commands._framework.arguments import parse_arguments
+from rocks.inventory import machine_locks as vm_locks
 from tests.command_trees import tree
 from tests.generated import examples
 from tests.system.commands.conftest import Site
@@ -293,7 +293,7 @@ def test_an_error_of_another_hook_preserves_the_rows(images: Site, tree: Path) -
     folder = tree / "remove" / "host" / "vm"
     folder.mkdir(parents=True)
     (folder / "plugin_storage.py").write_text(
-        "import rocks.commands\nfrom rocks.errors import StateError\n"
+        "import rocks.commands\nfrom rocks.core.errors import StateError\n"
         "class Plugin(rocks.commands.Plugin):\n"
         "    def run(self, node):\n"
         "        raise StateError('not now')\n"

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from rocks.actions.storage_access import open_transfer
-from rocks.errors import StateError
+from rocks.core.errors import StateError
+from rocks.storage.volumes.access import open_transfer
 from tests.system.commands.conftest import Site
 
 REPORT = ("report", "host", "imgstorage")
@@ -90,8 +90,8 @@ def test_an_import_is_sent_to_the_configured_address(images: Site, monkeypatch: 
         asked.append((node, network))
         return "10.1.0.9"
 
-    monkeypatch.setattr("rocks.imgstorage.configuration.storage_address", storage_address)
-    monkeypatch.setattr("rocks.imgstorage.stream.transport.client_context", lambda _: None)
+    monkeypatch.setattr("rocks.storage.configuration.storage_address", storage_address)
+    monkeypatch.setattr("rocks.storage.stream.transport.client_context", lambda _: None)
 
     def same_zone() -> str:
         images.database.rollback()

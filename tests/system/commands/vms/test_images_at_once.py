@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from rocks.actions import clusters
-from rocks.actions.cluster_images import ClusterImages
+from rocks.cluster import clusters
+from rocks.cluster.images import ClusterImages
 from tests.system.commands.conftest import Site
 from tests.system.commands.test_at_once import ends, processes, start
 

@@ -4,28 +4,26 @@ from dataclasses import replace
 
 import pytest
 
-from rocks.actions import (
-    ended_machines,
-    host_drains,
-    interrupted_moves,
-    live_move_ends,
-    live_moves,
-    site_overview,
-    vm_power,
-    vm_reports,
-    vm_start,
-)
-from rocks.actions.leases import Force
-from rocks.actions.vlans import plan_networks
-from rocks.actions.vm_moves import Ways
-from rocks.database import leases
-from rocks.database.lease_recovery import all_leases, hosts_with_machines, record_found
-from rocks.database.vms import hosts_of_vlans, load_vms
-from rocks.errors import BusyError, HostError, RocksError, StateError
-from rocks.hosts.agent_line import AnsweringError
-from rocks.hosts.settings import CannotAskError
-from rocks.wire.agent import OperationOutcome
-from rocks.wire.facts import HostFacts
+from rocks.core.errors import BusyError, HostError, RocksError, StateError
+from rocks.fleet.agent_line import AnsweringError
+from rocks.fleet.settings import CannotAskError
+from rocks.fleet.wire.facts import HostFacts
+from rocks.fleet.wire.requests import OperationOutcome
+from rocks.machine import ended as ended_machines
+from rocks.machine import power as vm_power
+from rocks.machine import reports as vm_reports
+from rocks.machine import start as vm_start
+from rocks.machine.leases import records as leases
+from rocks.machine.leases.leases import Force
+from rocks.machine.leases.recovery_records import all_leases, hosts_with_machines, record_found
+from rocks.machine.moves import drains as host_drains
+from rocks.machine.moves import interrupted as interrupted_moves
+from rocks.machine.moves import live as live_moves
+from rocks.machine.moves import live_ends as live_move_ends
+from rocks.machine.moves.moves import Ways
+from rocks.machine.records import hosts_of_vlans, load_vms
+from rocks.network.vlans import plan_networks
+from rocks.site import overview as site_overview
 from tests.system.commands.conftest import Site, silent_hosts, vm_site
 from tests.system.commands.vms.moves import (
     FORCE,

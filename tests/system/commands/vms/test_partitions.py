@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from rocks.cluster.guids import derive_guids, guid_text
-from rocks.database import leases, partitions
-from rocks.process import start_with_pipes
+from rocks.core.process import start_with_pipes
+from rocks.machine.leases import records as leases
+from rocks.network.infiniband import partition_records as partitions
+from rocks.network.infiniband.guids import derive_guids, guid_text
 from tests.system.commands.conftest import Site
 from tests.system.commands.site.test_attributes import read_by_shell
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from rocks.actions import vm_locks
 from rocks.commands._shared import vm_removal
-from rocks.errors import RocksError
+from rocks.core.errors import RocksError
+from rocks.inventory import machine_locks as vm_locks
 from tests.system.commands.conftest import Site
 from tests.system.commands.site.test_attributes import read_by_shell
 from tests.system.commands.vms.vm_records import SET, interfaces

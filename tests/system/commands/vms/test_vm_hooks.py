@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from rocks.actions.vm_locks import lock_vms
 from rocks.commands._shared import vm_removal
 from rocks.database.connection import Database
+from rocks.inventory.machine_locks import lock_vms
 from tests.command_trees import tree
 from tests.system.commands.conftest import Site
 
@@ -21,7 +21,7 @@ LOADING = "v.Mem, v.Slice, v.Virt_Type, v.cdrom_path, v.UUID, v.Adopts FROM vm_n
 
 CHANGING_HOOK = """
 import rocks.commands
-from rocks.errors import StateError
+from rocks.core.errors import StateError
 
 class Plugin(rocks.commands.Plugin):
     def run(self, node):
@@ -32,7 +32,7 @@ class Plugin(rocks.commands.Plugin):
 """
 READING_HOOK = """
 import rocks.commands
-from rocks.actions.vm_hooks import HookResult
+from rocks.machine.hooks import HookResult
 
 class Plugin(rocks.commands.VmPlugin):
     def run_all(self, machines):

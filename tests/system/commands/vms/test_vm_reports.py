@@ -262,7 +262,7 @@ def test_only_the_first_filter_of_a_block_counts(machines: Site, tree: Path) -> 
         ("return 'text'", "returned no list of lines, but str"),
         ("return [1]", "returned no list of lines, but list"),
         ("1 / 0", 'the plugin "disk" of "report host vm config" has a fault (ZeroDivisionError'),
-        ("from rocks.errors import StateError\nraise StateError('not ' + node.name)", "not web"),
+        ("from rocks.core.errors import StateError\nraise StateError('not ' + node.name)", "not web"),
     ],
 )
 def test_a_filter_with_a_fault_is_named(machines: Site, tree: Path, run: str, message: str) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from rocks.core.errors import ToolError
 from rocks.database.connection import Database
-from rocks.errors import ToolError
 from tests.command_trees import tree
 from tests.system.commands.conftest import Site
 from tests.system.commands.vms.vm_records import ADD, FIRST_MAC, disks, interfaces, machine

@@ -11,7 +11,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
-from rocks.cluster.attributes import VALUE_LONGEST_BYTES
+from rocks.inventory.attributes.rules import VALUE_LONGEST_BYTES
 from tests.generated import examples
 from tests.system.commands.conftest import Site
 from tests.system.commands.site.test_attributes import read_by_shell

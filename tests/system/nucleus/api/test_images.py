@@ -15,7 +15,7 @@ from nucleus.api import multipart
 from nucleus.configuration import Configuration
 from nucleus.mirror import audit, identity, images
 from nucleus.mirror.pool import Pool
-from rocks.errors import HostError
+from rocks.core.errors import HostError
 from tests.system.nucleus.api.conftest import ISO, MODERN, PROBLEMS, changed, started
 from tests.system.nucleus.api.http_client import Client, Connection
 

@@ -15,7 +15,7 @@ from nucleus.api.app import create_application
 from nucleus.api.listening import listen
 from nucleus.configuration import Configuration, ListenSettings
 from nucleus.mirror.pool import Pool
-from rocks.errors import HostError
+from rocks.core.errors import HostError
 from tests.system.nucleus.api.conftest import changed, started
 from tests.system.nucleus.api.http_client import SECONDS, Client, answering
 from tests.system.nucleus.api.test_events import emit

@@ -28,7 +28,7 @@ from joserfc.jwk import ECKey, KeySet
 from nucleus.api import oidc
 from nucleus.configuration import Configuration
 from nucleus.mirror.pool import Pool
-from rocks.process import end_group, start_with_pipes
+from rocks.core.process import end_group, start_with_pipes
 from tests.system.nucleus.api.conftest import PROBLEMS, changed, started
 from tests.system.nucleus.api.http_client import SECONDS, Client
 

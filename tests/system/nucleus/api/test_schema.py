@@ -24,7 +24,7 @@ from nucleus.api.app import create_application
 from nucleus.configuration import Configuration
 from nucleus.mirror import identity
 from nucleus.mirror.pool import Pool
-from rocks.process import run
+from rocks.core.process import run
 from tests.generated import PROFILE
 from tests.system.nucleus.api.conftest import changed
 from tests.system.nucleus.api.known_objects import add_known_objects

@@ -1,10 +1,10 @@
 """`rocks add appliance`"""
 
 import rocks.commands
-from rocks.actions.appliances import add_appliance
-from rocks.cluster.names import printable
-from rocks.cluster.profile_values import DEFAULT_DISTRIBUTION
-from rocks.database.appliances import Appliance
+from rocks.core.names import printable
+from rocks.install.profile_values import DEFAULT_DISTRIBUTION
+from rocks.inventory.appliance_records import Appliance
+from rocks.inventory.appliances import add_appliance
 
 
 class Command(rocks.commands.Command):

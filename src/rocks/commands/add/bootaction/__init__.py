@@ -1,7 +1,7 @@
 """`rocks add bootaction`"""
 
 import rocks.commands
-from rocks.actions.boots import add_boot_action
+from rocks.install.boot.actions import add_boot_action
 
 
 class Command(rocks.commands.Command):

@@ -1,9 +1,9 @@
 """`rocks add cluster`"""
 
 import rocks.commands
-from rocks.actions.clusters import ClusterParameters, NewCluster, add_cluster, keys_command
-from rocks.cluster.pkeys import pkey_text
-from rocks.database.nodes import hosts_of_membership
+from rocks.cluster.clusters import ClusterParameters, NewCluster, add_cluster, keys_command
+from rocks.inventory.node_records import hosts_of_membership
+from rocks.network.infiniband.pkeys import pkey_text
 
 CONTAINER_MEMBERSHIP = "VM Container"
 

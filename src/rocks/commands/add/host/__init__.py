@@ -1,8 +1,8 @@
 """`rocks add host`"""
 
 import rocks.commands
-from rocks.actions.hosts import add_host
-from rocks.cluster.host_plan import HostParameters
+from rocks.inventory.host_plan import HostParameters
+from rocks.inventory.hosts import add_host
 
 
 class Command(rocks.commands.Command):

@@ -72,11 +72,11 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Import the file, and print the image's size."""
-        from rocks.actions.image_library import (
+        from rocks.core.units import gigabytes
+        from rocks.library.images import (
             AddedImage,
             add_image,
         )  # hashing and qemu-img, only needed here
-        from rocks.units import gigabytes
 
         if len(args) != 1:
             self.abort("must supply the name of one image")

@@ -1,9 +1,9 @@
 """`rocks add network`"""
 
 import rocks.commands
-from rocks.actions.networks import add_network
-from rocks.cluster.network_rules import DEFAULT_MTU_BYTES, read_mtu
-from rocks.cluster.records import Network
+from rocks.inventory.records import Network
+from rocks.network.network_rules import DEFAULT_MTU_BYTES, read_mtu
+from rocks.network.networks import add_network
 
 ARGUMENTS = ("name", "subnet", "netmask")
 

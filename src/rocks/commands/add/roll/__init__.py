@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import rocks.commands
-from rocks.actions.roll_folders import mounted_cds
-from rocks.actions.rolls import add_rolls
+from rocks.install.rolls.folders import mounted_cds
+from rocks.install.rolls.rolls import add_rolls
 
 
 class Command(rocks.commands.Command):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import rocks.commands
-from rocks.cluster.audit_log import START, chain_faults
-from rocks.database.audit import read_chain, read_head
-from rocks.errors import IncoherentError
+from rocks.core.errors import IncoherentError
+from rocks.trust.audit_log import START, chain_faults
+from rocks.trust.audit_records import read_chain, read_head
 
 _MOST = 50
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import rocks.commands
-from rocks.actions.graph_checks import OK, check_site_files
-from rocks.errors import StateError
+from rocks.core.errors import StateError
+from rocks.install.graph_checks import OK, check_site_files
 
 
 class Command(rocks.commands.Command):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import rocks.commands
-from rocks.errors import RocksError
+from rocks.core.errors import RocksError
 
 RollName = "kvm"
 
@@ -28,7 +28,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print a line per image."""
-        from rocks.actions.image_library import check_image, list_library
+        from rocks.library.images import check_image, list_library
 
         names = args or [image.name for image in list_library(self.db)]
         failures: dict[str, RocksError] = {}

@@ -1,9 +1,9 @@
 """`rocks check services`"""
 
 import rocks.commands
-from rocks.actions.service_checks import check_all_services
-from rocks.cluster.site_check import OK
-from rocks.errors import StateError
+from rocks.core.check_lines import OK
+from rocks.core.errors import StateError
+from rocks.site.checks.services import check_all_services
 
 
 class Command(rocks.commands.Command):

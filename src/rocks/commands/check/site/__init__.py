@@ -1,9 +1,9 @@
 """`rocks check site`"""
 
 import rocks.commands
-from rocks.actions.site_checks import check_site
-from rocks.cluster.site_check import OK
-from rocks.errors import StateError
+from rocks.core.check_lines import OK
+from rocks.core.errors import StateError
+from rocks.site.checks.checks import check_site
 
 
 class Command(rocks.commands.Command):

@@ -4,10 +4,10 @@ import platform
 from pathlib import Path
 
 import rocks.commands
-from rocks.actions.roll_builds import build_distribution, rolls_by_text
-from rocks.actions.roll_folders import distribution_folder, rolls_folder
-from rocks.actions.rolls import enabled_rolls
-from rocks.cluster.profile_values import DEFAULT_DISTRIBUTION
+from rocks.install.profile_values import DEFAULT_DISTRIBUTION
+from rocks.install.rolls.builds import build_distribution, rolls_by_text
+from rocks.install.rolls.folders import distribution_folder, rolls_folder
+from rocks.install.rolls.rolls import enabled_rolls
 
 
 class Command(rocks.commands.Command):

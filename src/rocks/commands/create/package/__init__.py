@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import rocks.commands
-from rocks.actions.roll_builds import build_profile_packages
+from rocks.install.rolls.builds import build_profile_packages
 
 KINDS = ("deb", "rpm")
 

@@ -3,10 +3,10 @@
 import sys
 
 import rocks.commands
-from rocks.actions.schema import update_database
-from rocks.actions.site_creation import create_site, read_answers_file
-from rocks.cluster.site_answers import PUBLIC_NAMES, QUESTIONS, read_answers
-from rocks.errors import UserError
+from rocks.core.errors import UserError
+from rocks.site.answers import PUBLIC_NAMES, QUESTIONS, read_answers
+from rocks.site.creation import create_site, read_answers_file
+from rocks.site.schema import update_database
 
 
 class Command(rocks.commands.Command):

@@ -1,8 +1,8 @@
 """`rocks disable roll`"""
 
 import rocks.commands
-from rocks.actions.rolls import disable_rolls
 from rocks.commands._shared.rolls import rolls_of
+from rocks.install.rolls.rolls import disable_rolls
 
 
 class Command(rocks.commands.Command):

@@ -3,7 +3,7 @@
 import contextlib
 
 import rocks.commands
-from rocks.cluster.values import read_number
+from rocks.core.values import read_number
 
 
 class Command(rocks.commands.Command):
@@ -47,7 +47,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print one line for each host."""
-        from rocks.actions.discovery import LAST_RANK, DiscoverySettings, discover_hosts
+        from rocks.install.boot.discovery import LAST_RANK, DiscoverySettings, discover_hosts
 
         count, timeout = self.fillText("count"), self.fillText("timeout")
         settings = DiscoverySettings(

@@ -1,14 +1,14 @@
 """`rocks drain host`"""
 
 import rocks.commands
-from rocks.actions.host_drains import Drain, Means, drain_host
-from rocks.actions.vm_moves import Ways
-from rocks.actions.vm_power import DEFAULT_DEADLINE_SECONDS
-from rocks.cluster.values import read_number
 from rocks.commands._shared.interrupt import LOOK_AT_LEASES
 from rocks.commands._shared.vm_filters import filters_of
 from rocks.commands._shared.vm_start import start_outcomes
-from rocks.errors import UserError
+from rocks.core.errors import UserError
+from rocks.core.values import read_number
+from rocks.machine.moves.drains import Drain, Means, drain_host
+from rocks.machine.moves.moves import Ways
+from rocks.machine.power import DEFAULT_DEADLINE_SECONDS
 
 RollName = "kvm"
 

@@ -1,8 +1,8 @@
 """`rocks dump firewall`"""
 
 import rocks.commands.dump
-from rocks.cluster.firewall_rules import ALL, FirewallRule
-from rocks.database.firewalls import default_rules, read_rules
+from rocks.network.firewall.records import default_rules, read_rules
+from rocks.network.firewall.rules import ALL, FirewallRule
 
 
 class Command(rocks.commands.dump.command):

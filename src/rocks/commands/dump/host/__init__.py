@@ -2,7 +2,8 @@
 
 import rocks.commands.dump
 from rocks.commands._framework.shell_quoting import launcher, quote
-from rocks.database import hosts, nodes
+from rocks.inventory import host_records as hosts
+from rocks.inventory import node_records as nodes
 
 
 class Command(rocks.commands.dump.command):

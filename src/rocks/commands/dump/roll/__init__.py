@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import rocks.commands.dump
-from rocks.actions.roll_folders import roll_path, rolls_folder
-from rocks.actions.rolls import is_used_unsigned
-from rocks.database.rolls import load_rolls
+from rocks.install.rolls.folders import roll_path, rolls_folder
+from rocks.install.rolls.roll_records import load_rolls
+from rocks.install.rolls.rolls import is_used_unsigned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

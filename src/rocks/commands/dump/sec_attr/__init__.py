@@ -1,7 +1,7 @@
 """`rocks dump sec_attr`"""
 
 import rocks.commands.dump
-from rocks.database.secrets import read_global
+from rocks.trust.secret_records import read_global
 
 
 class Command(rocks.commands.dump.command):

@@ -1,8 +1,8 @@
 """`rocks enable roll`"""
 
 import rocks.commands
-from rocks.actions.rolls import enable_rolls
 from rocks.commands._shared.rolls import rolls_of
+from rocks.install.rolls.rolls import enable_rolls
 
 
 class Command(rocks.commands.Command):

@@ -1,10 +1,10 @@
 """`rocks evacuate host`"""
 
 import rocks.commands
-from rocks.actions.host_drains import evacuate_host, other_containers
-from rocks.actions.leases import Force
 from rocks.commands._shared.interrupt import LOOK_AT_LEASES
 from rocks.commands._shared.vm_start import start_outcomes
+from rocks.machine.leases.leases import Force
+from rocks.machine.moves.drains import evacuate_host, other_containers
 
 RollName = "kvm"
 

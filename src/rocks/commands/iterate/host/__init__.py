@@ -1,11 +1,11 @@
 """`rocks iterate host`"""
 
 import rocks.commands
-from rocks.actions.host_iteration import run_for_each, text_for
 from rocks.commands._framework.output import write_message
-from rocks.database.hosts import find_local_host
-from rocks.database.nodes import node_ids
-from rocks.errors import EXIT_SOME_HOSTS_FAILED
+from rocks.core.errors import EXIT_SOME_HOSTS_FAILED
+from rocks.inventory.host_iteration import run_for_each, text_for
+from rocks.inventory.host_records import find_local_host
+from rocks.inventory.node_records import node_ids
 
 
 class Command(rocks.commands.Command):

@@ -1,7 +1,7 @@
 """`rocks list attr`"""
 
 import rocks.commands
-from rocks.database.attributes import read_attributes
+from rocks.inventory.attributes.records import read_attributes
 
 
 class Command(rocks.commands.Command):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import rocks.commands
-from rocks.clock import utc_now
-from rocks.cluster.audit_log import read_moment
-from rocks.cluster.names import printable
-from rocks.cluster.values import read_number
-from rocks.database.audit import AuditFilter, read_events
-from rocks.errors import UserError
+from rocks.core.clock import utc_now
+from rocks.core.errors import UserError
+from rocks.core.names import printable
+from rocks.core.values import read_number
+from rocks.trust.audit_log import read_moment
+from rocks.trust.audit_records import AuditFilter, read_events
 
 HEADER = (
     "number",

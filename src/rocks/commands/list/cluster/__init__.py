@@ -2,7 +2,8 @@
 
 import rocks.commands
 from rocks.commands._shared.vm_states import VmPresence, presence_of, states_for_listing
-from rocks.database import clusters, vm_listing
+from rocks.inventory import cluster_records as clusters
+from rocks.machine import listing_records as vm_listing
 
 VIRTUAL, PHYSICAL = "VM", "physical"
 

@@ -1,7 +1,7 @@
 """`rocks list firewall`"""
 
-from rocks.cluster.values import read_number
 from rocks.commands._shared.firewall import FirewallCommand, rule_cells
+from rocks.core.values import read_number
 
 
 class Command(FirewallCommand):
@@ -43,7 +43,7 @@ class Command(FirewallCommand):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print one row per rule."""
-        from rocks.database.firewalls import read_rules
+        from rocks.network.firewall.records import read_rules
 
         width = read_number("maxwidth", self.fillText("maxwidth", "24"), 0, 1000)
         if self.fillFlag("json"):

@@ -4,10 +4,10 @@ import os
 import textwrap
 
 import rocks.commands
-from rocks.cluster.values import read_number
 from rocks.commands._framework.documentation import DEFAULT_COLUMNS
 from rocks.commands._framework.listing import usage_lines
 from rocks.commands._framework.output import terminal_columns
+from rocks.core.values import read_number
 
 _TAB_COLUMNS = 8
 _WIDEST = 100_000

@@ -1,7 +1,7 @@
 """`rocks list host`"""
 
 import rocks.commands
-from rocks.database import hosts
+from rocks.inventory import host_records as hosts
 
 
 class Command(rocks.commands.Command):

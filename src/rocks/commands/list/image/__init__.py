@@ -42,8 +42,8 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print one row per image."""
-        from rocks.actions.image_library import list_library, list_unfinished
-        from rocks.actions.library_folder import find_library_image
+        from rocks.library.folder import find_library_image
+        from rocks.library.images import list_library, list_unfinished
 
         if self.fillFlag("bases"):
             self._list_bases(args)
@@ -59,8 +59,8 @@ class Command(rocks.commands.Command):
 
     def _list_bases(self, names: list[str]) -> None:
         """Print one row for each base; a NAS that does not answer gets a note."""
-        from rocks.actions.image_library import list_library
-        from rocks.actions.library_bases import list_bases
+        from rocks.library.images import list_library
+        from rocks.storage.volumes.library_bases import list_bases
 
         chosen = {name.lower() for name in names}
         known = {image.digest for image in list_library(self.db)}

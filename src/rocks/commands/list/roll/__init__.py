@@ -1,8 +1,8 @@
 """`rocks list roll`"""
 
 import rocks.commands
-from rocks.cluster.roll_plan import select_rolls
-from rocks.database.rolls import load_rolls
+from rocks.install.rolls.roll_plan import select_rolls
+from rocks.install.rolls.roll_records import load_rolls
 
 
 class Command(rocks.commands.Command):

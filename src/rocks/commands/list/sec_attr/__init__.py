@@ -1,7 +1,7 @@
 """`rocks list sec_attr`"""
 
 import rocks.commands
-from rocks.database.secrets import read_global
+from rocks.trust.secret_records import read_global
 
 
 class Command(rocks.commands.Command):

@@ -6,13 +6,13 @@ import json
 from typing import TYPE_CHECKING
 
 import rocks.commands
-from rocks.cluster.values import read_number
-from rocks.errors import UserError
+from rocks.core.errors import UserError
+from rocks.core.values import read_number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rocks.cluster.site_overview import HostLine, SiteOverview
+    from rocks.site.overview_rules import HostLine, SiteOverview
 
 HOSTS = ("host", "state", "cpus", "load", "memory", "vm-memory", "vm-cpus", "running", "placed")
 CLUSTERS = ("cluster", "vlans", "machines", "running", "unknown", "hosts")
@@ -55,7 +55,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print the overview, once or until Ctrl-C."""
-        from rocks.actions.site_overview import read_overview  # hosts are reached by heavy libraries
+        from rocks.site.overview import read_overview  # hosts are reached by heavy libraries
 
         lines = read_number("lines", self.fillText("lines", "20"), 1, 10_000)
         seconds = read_number("interval", self.fillText("interval", "5"), _SHORTEST, _LONGEST_SECONDS)

@@ -1,11 +1,11 @@
 """`rocks load dump`"""
 
 import rocks.commands
-from rocks.actions.site_dumps import read_dump_file, write_files_of
-from rocks.cluster.dump_lines import PROGRAM, read_lines
 from rocks.commands._shared.dump_replay import Replay
-from rocks.database.hosts import find_local_host
-from rocks.errors import EXIT_SOME_HOSTS_FAILED, StateError
+from rocks.core.errors import EXIT_SOME_HOSTS_FAILED, StateError
+from rocks.inventory.host_records import find_local_host
+from rocks.site.dumps.dumps import read_dump_file, write_files_of
+from rocks.site.dumps.lines import PROGRAM, read_lines
 
 
 class Command(rocks.commands.Command):

@@ -3,8 +3,8 @@
 import rocks.commands
 from rocks.commands._shared.interrupt import LOOK_AT_LEASES
 from rocks.commands._shared.vm_reinstall import reinstall
-from rocks.database.clusters import clusters_of
-from rocks.errors import StateError
+from rocks.core.errors import StateError
+from rocks.inventory.cluster_records import clusters_of
 
 RollName = "kvm"
 

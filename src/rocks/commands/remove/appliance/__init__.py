@@ -1,7 +1,7 @@
 """`rocks remove appliance`"""
 
 import rocks.commands
-from rocks.actions.appliances import remove_appliance
+from rocks.inventory.appliances import remove_appliance
 
 
 class Command(rocks.commands.Command):

@@ -1,7 +1,7 @@
 """`rocks remove bootaction`"""
 
 import rocks.commands
-from rocks.actions.boots import remove_boot_actions
+from rocks.install.boot.actions import remove_boot_actions
 
 
 class Command(rocks.commands.Command):

@@ -1,11 +1,11 @@
 """`rocks remove cluster`"""
 
 import rocks.commands
-from rocks.actions.partitions import leave_partitions
 from rocks.commands._shared.interrupt import LOOK_AT_LEASES
 from rocks.commands._shared.vm_removal import reads_disks_parameter, remove_with_hooks
-from rocks.database.clusters import clusters_of
-from rocks.database.vm_changes import drop_unused_vlans
+from rocks.inventory.cluster_records import clusters_of
+from rocks.machine.change_records import drop_unused_vlans
+from rocks.network.infiniband.partitions import leave_partitions
 
 RollName = "kvm"
 

@@ -1,7 +1,7 @@
 """`rocks remove firewall`"""
 
 from rocks.commands._shared.firewall import FirewallCommand
-from rocks.errors import UserError
+from rocks.core.errors import UserError
 
 
 class Command(FirewallCommand):
@@ -27,7 +27,7 @@ class Command(FirewallCommand):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Remove the rule from all members of the scope at once."""
-        from rocks.actions.firewalls import remove_rule
+        from rocks.network.firewall.changes import remove_rule
 
         name = self.fillText("rulename")
         if not name:

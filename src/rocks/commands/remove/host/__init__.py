@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 import rocks.commands
-from rocks.actions.host_removal import remove_hosts, remove_part
 from rocks.commands._framework.plugins import TAIL, BuiltinPlugin, Plugin
 from rocks.commands._shared.host_hooks import removal_hooks
 from rocks.commands._shared.interrupt import LOOK_AT_LEASES
-from rocks.database.leases import fences_of_hosts
+from rocks.inventory.host_removal import remove_hosts, remove_part
+from rocks.machine.leases.records import fences_of_hosts
 
 PARTS = {
     "alias": ("vm",),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rocks.commands._framework.plugins import TAIL
 from rocks.commands.remove.host import HostPart
-from rocks.errors import BusyError
+from rocks.core.errors import BusyError
 
 
 class Plugin(HostPart):
@@ -16,14 +16,14 @@ class Plugin(HostPart):
 
     def check_all(self, hosts: Sequence[str]) -> None:
         """StateError when the broker, which must close the hosts' connections, does not answer."""
-        from rocks.actions.certificates import check_broker_answers
+        from rocks.trust.certificates import check_broker_answers
 
         check_broker_answers(self.db, hosts)
 
     def run_all(self, hosts: Sequence[str]) -> None:
         """Revoke the certificates. A broker that fails now is a warning: the hosts are removed."""
         # Imported late: the library for certificates is slow to load.
-        from rocks.actions.certificates import remove_certificates
+        from rocks.trust.certificates import remove_certificates
 
         try:
             removed = remove_certificates(self.db, hosts)

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 import rocks.commands
-from rocks.actions.vm_images import check_no_mapped_images
-from rocks.actions.vm_nas import forget_vm_nas
+from rocks.machine.disks.nas import forget_vm_nas
+from rocks.machine.disks.volumes import check_no_mapped_images
 
 
 class Plugin(rocks.commands.Plugin):

@@ -1,7 +1,7 @@
 """`rocks remove network`"""
 
 import rocks.commands
-from rocks.actions.networks import remove_network
+from rocks.network.networks import remove_network
 
 
 class Command(rocks.commands.Command):

@@ -1,8 +1,8 @@
 """`rocks remove roll`"""
 
 import rocks.commands
-from rocks.actions.rolls import remove_rolls
 from rocks.commands._shared.rolls import rolls_of
+from rocks.install.rolls.rolls import remove_rolls
 
 
 class Command(rocks.commands.Command):

@@ -1,7 +1,7 @@
 """`rocks report bug`"""
 
 import rocks.commands
-from rocks.actions.bug_report import report_bug
+from rocks.site.bug_report import report_bug
 
 
 class Command(rocks.commands.Command):

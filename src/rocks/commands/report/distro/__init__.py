@@ -1,9 +1,9 @@
 """`rocks report distro`"""
 
 import rocks.commands
-from rocks.cluster.known_attributes import KNOWN
-from rocks.database.attributes import global_attributes
-from rocks.errors import RocksError
+from rocks.core.errors import RocksError
+from rocks.inventory.attributes.known import KNOWN
+from rocks.inventory.attributes.records import global_attributes
 
 
 class Command(rocks.commands.Command):

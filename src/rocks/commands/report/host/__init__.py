@@ -1,8 +1,8 @@
 """`rocks report host`"""
 
 import rocks.commands
-from rocks.database.site_names import load_site_names
-from rocks.render.hosts_file import hosts_lines
+from rocks.network.dns.hosts_file import hosts_lines
+from rocks.network.dns.name_records import load_site_names
 
 
 class Command(rocks.commands.Command):

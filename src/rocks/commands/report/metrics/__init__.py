@@ -22,6 +22,6 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print the metrics."""
-        from rocks.actions.site_overview import read_metrics  # hosts are reached by heavy libraries
+        from rocks.site.overview import read_metrics  # hosts are reached by heavy libraries
 
         self.addText(read_metrics(self.db))

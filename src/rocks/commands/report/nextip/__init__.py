@@ -1,11 +1,11 @@
 """`rocks report nextip`"""
 
 import rocks.commands
-from rocks.cluster.address_plan import next_addresses
-from rocks.cluster.interface_rules import check_ip
-from rocks.cluster.names import printable
-from rocks.cluster.values import read_number
-from rocks.database import interfaces
+from rocks.core.names import printable
+from rocks.core.values import read_number
+from rocks.network import interface_records as interfaces
+from rocks.network.address_plan import next_addresses
+from rocks.network.interface_rules import check_ip
 
 _FARTHEST_STEP = 65536
 

@@ -1,8 +1,8 @@
 """`rocks report shosts`"""
 
 import rocks.commands
-from rocks.database.site_names import load_site_names
-from rocks.render.host_lists import equivalent_hosts, names_of_hosts
+from rocks.inventory.host_lists import equivalent_hosts, names_of_hosts
+from rocks.network.dns.name_records import load_site_names
 
 
 class Command(rocks.commands.Command):

@@ -1,7 +1,7 @@
 """`rocks report version`"""
 
 import rocks.commands
-from rocks.version import rocks_version_attributes
+from rocks.core.version import rocks_version_attributes
 
 
 class Command(rocks.commands.Command):

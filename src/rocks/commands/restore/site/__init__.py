@@ -1,8 +1,8 @@
 """`rocks restore site`"""
 
 import rocks.commands
-from rocks.actions.site_restore import read_saved_site, restore_site, write_answers
 from rocks.commands._shared.passphrases import read_passphrase
+from rocks.site.restore import read_saved_site, restore_site, write_answers
 
 
 class Command(rocks.commands.Command):

@@ -1,12 +1,12 @@
 """`rocks run host`"""
 
 import rocks.commands
-from rocks.actions.host_commands import LONGEST_SECONDS, CommandResult, Limits, run_on_hosts
-from rocks.clock import monotonic_seconds
-from rocks.cluster.values import HIGHEST_NUMBER, read_number
 from rocks.commands._framework.output import write_error_output, write_message
-from rocks.database.nodes import node_ids
-from rocks.errors import EXIT_SOME_HOSTS_FAILED
+from rocks.core.clock import monotonic_seconds
+from rocks.core.errors import EXIT_SOME_HOSTS_FAILED
+from rocks.core.values import HIGHEST_NUMBER, read_number
+from rocks.inventory.host_commands import LONGEST_SECONDS, CommandResult, Limits, run_on_hosts
+from rocks.inventory.node_records import node_ids
 
 
 class Command(rocks.commands.Command):

@@ -35,11 +35,11 @@ class Command(rocks.commands.Command):
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print the script or the changes, or remove the old values."""
         if self.fillFlag("clear"):
-            from rocks.database.attributes import delete_old_values
+            from rocks.inventory.attributes.records import delete_old_values
 
             delete_old_values(self.db)
             return
-        from rocks.actions.reconfiguration import changed_attributes, reconfigure_script
+        from rocks.install.reconfiguration import changed_attributes, reconfigure_script
 
         host = self.getOneHostname(["localhost"])
         if self.fillFlag("showattr"):

@@ -38,8 +38,8 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Write the file, and print its size."""
-        from rocks.actions.image_library import save_image  # hashing and qemu-img, only needed here
-        from rocks.units import size_text
+        from rocks.core.units import size_text
+        from rocks.library.images import save_image  # hashing and qemu-img, only needed here
 
         if len(args) != 1:
             self.abort("must supply the name of one image")

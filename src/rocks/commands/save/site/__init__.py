@@ -1,8 +1,8 @@
 """`rocks save site`"""
 
 import rocks.commands
-from rocks.actions.site_archive import save_site
 from rocks.commands._shared.passphrases import read_passphrase
+from rocks.site.archive import save_site
 
 
 class Command(rocks.commands.Command):

@@ -1,7 +1,7 @@
 """`rocks set attr`"""
 
-from rocks.actions.attributes import set_attribute
 from rocks.commands._shared.attributes import AttributeSetter
+from rocks.inventory.attributes.changes import set_attribute
 
 
 class Command(AttributeSetter):

@@ -29,7 +29,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Store the comment."""
-        from rocks.actions.image_library import set_comment
+        from rocks.library.images import set_comment
 
         if len(args) != 1:
             self.abort("must supply the name of one image")

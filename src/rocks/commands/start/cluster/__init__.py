@@ -1,10 +1,10 @@
 """`rocks start cluster`"""
 
 import rocks.commands
-from rocks.cluster.start_plan import AlreadyRunningError
 from rocks.commands._shared.interrupt import LOOK_AT_LEASES
 from rocks.commands._shared.vm_start import start_with_hooks
-from rocks.database.clusters import clusters_of
+from rocks.inventory.cluster_records import clusters_of
+from rocks.machine.start_plan import AlreadyRunningError
 
 RollName = "kvm"
 

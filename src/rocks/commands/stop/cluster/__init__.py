@@ -1,11 +1,11 @@
 """`rocks stop cluster`"""
 
 import rocks.commands
-from rocks.actions.vm_power import DEFAULT_DEADLINE_SECONDS, read_action, stop_vms
-from rocks.cluster.values import read_number
 from rocks.commands._framework.progress import HostProgress
 from rocks.commands._shared.interrupt import LOOK_AT_LEASES
-from rocks.database.clusters import clusters_of
+from rocks.core.values import read_number
+from rocks.inventory.cluster_records import clusters_of
+from rocks.machine.power import DEFAULT_DEADLINE_SECONDS, read_action, stop_vms
 
 RollName = "kvm"
 

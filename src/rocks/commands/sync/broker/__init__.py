@@ -1,7 +1,7 @@
 """`rocks sync broker`"""
 
 import rocks.commands
-from rocks.actions.message_broker import sync_broker
+from rocks.storage.broker.broker import sync_broker
 
 
 class Command(rocks.commands.Command):

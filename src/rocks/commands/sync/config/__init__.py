@@ -1,9 +1,9 @@
 """`rocks sync config`"""
 
 import rocks.commands
-from rocks.actions.boot_service import sync_config
-from rocks.actions.name_service import sync_names
 from rocks.commands._shared.synced_names import show_synced
+from rocks.install.boot.service import sync_config
+from rocks.network.dns.service import sync_names
 
 
 class Command(rocks.commands.Command):

@@ -1,8 +1,8 @@
 """`rocks sync users`"""
 
 import rocks.commands
-from rocks.actions.accounts import read_own_accounts, sync_accounts
 from rocks.commands._shared.synced_files import other_hosts, show_hosts
+from rocks.trust.accounts import read_own_accounts, sync_accounts
 
 
 class Command(rocks.commands.Command):

@@ -1,7 +1,7 @@
 """`rocks add host alias`"""
 
-from rocks.actions.hosts import add_alias
 from rocks.commands._shared.setters import OneHostSetter
+from rocks.inventory.hosts import add_alias
 
 
 class Command(OneHostSetter):

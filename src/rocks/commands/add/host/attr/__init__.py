@@ -1,7 +1,7 @@
 """`rocks add host attr`"""
 
-from rocks.actions.attributes import add_attribute
 from rocks.commands._shared.attributes import AttributeSetter
+from rocks.inventory.attributes.changes import add_attribute
 
 
 class Command(AttributeSetter):

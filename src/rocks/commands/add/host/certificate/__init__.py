@@ -1,8 +1,8 @@
 """`rocks add host certificate`"""
 
 import rocks.commands
-from rocks.actions.certificates import DEFAULT_DAYS, add_certificates
-from rocks.errors import UserError
+from rocks.core.errors import UserError
+from rocks.trust.certificates import DEFAULT_DAYS, add_certificates
 
 
 class Command(rocks.commands.Command):

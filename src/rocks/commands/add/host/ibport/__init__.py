@@ -1,7 +1,7 @@
 """`rocks add host ibport`"""
 
 import rocks.commands
-from rocks.actions.infiniband_ports import add_port
+from rocks.network.infiniband.ports import add_port
 
 
 class Command(rocks.commands.Command):

@@ -1,7 +1,7 @@
 """`rocks add host interface`"""
 
 import rocks.commands
-from rocks.actions.interfaces import InterfaceParameters, add_interface
+from rocks.network.interfaces import InterfaceParameters, add_interface
 
 
 class Command(rocks.commands.Command):

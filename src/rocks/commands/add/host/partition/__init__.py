@@ -1,8 +1,8 @@
 """`rocks add host partition`"""
 
 import rocks.commands
-from rocks.actions.disk_partitions import add_disk_partition
-from rocks.cluster.disk_partitions import DiskPartition
+from rocks.inventory.disks.partition_rules import DiskPartition
+from rocks.inventory.disks.partitions import add_disk_partition
 
 
 class Command(rocks.commands.Command):

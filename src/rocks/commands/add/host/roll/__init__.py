@@ -1,7 +1,7 @@
 """`rocks add host roll`"""
 
-from rocks.actions.host_rolls import add_host_rolls
 from rocks.commands._shared.host_rolls import HostRollCommand
+from rocks.install.rolls.host_rolls import add_host_rolls
 
 
 class Command(HostRollCommand):

@@ -1,12 +1,12 @@
 """`rocks add host storageimg`"""
 
 import rocks.commands
-from rocks.actions.images import add_clone, add_empty_image, import_image, read_image_file
-from rocks.cluster.values import read_number
 from rocks.commands._shared.storage import storage_arguments
 from rocks.commands._shared.storage_progress import StorageProgress
-from rocks.errors import UserError
-from rocks.units import BYTES_PER_GIB
+from rocks.core.errors import UserError
+from rocks.core.units import BYTES_PER_GIB
+from rocks.core.values import read_number
+from rocks.storage.volumes.volumes import add_clone, add_empty_image, import_image, read_image_file
 
 RollName = "img-storage"
 _LARGEST_GB = 1024 * 1024

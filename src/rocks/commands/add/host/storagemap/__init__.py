@@ -1,9 +1,9 @@
 """`rocks add host storagemap`"""
 
 import rocks.commands
-from rocks.actions.image_maps import MapParameters, map_image
 from rocks.commands._shared.storage import storage_arguments
 from rocks.commands._shared.storage_progress import StorageProgress
+from rocks.storage.volumes.maps import MapParameters, map_image
 
 RollName = "img-storage"
 

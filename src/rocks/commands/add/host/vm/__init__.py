@@ -1,7 +1,7 @@
 """`rocks add host vm`"""
 
 import rocks.commands
-from rocks.actions.vms import VmParameters, add_vms, cpu_warnings
+from rocks.machine.machines import VmParameters, add_vms, cpu_warnings
 
 RollName = "kvm"
 

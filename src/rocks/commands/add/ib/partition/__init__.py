@@ -1,8 +1,8 @@
 """`rocks add ib partition`"""
 
 import rocks.commands
-from rocks.actions.partitions import PartitionParameters, add_partition
-from rocks.cluster.pkeys import pkey_text
+from rocks.network.infiniband.partitions import PartitionParameters, add_partition
+from rocks.network.infiniband.pkeys import pkey_text
 
 
 class Command(rocks.commands.Command):

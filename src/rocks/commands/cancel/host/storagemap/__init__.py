@@ -1,8 +1,8 @@
 """`rocks cancel host storagemap`"""
 
 import rocks.commands
-from rocks.actions.image_maps import cancel_map
 from rocks.commands._shared.storage import storage_arguments
+from rocks.storage.volumes.maps import cancel_map
 
 RollName = "img-storage"
 

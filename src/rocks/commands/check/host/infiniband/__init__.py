@@ -1,9 +1,9 @@
 """`rocks check host infiniband`"""
 
 import rocks.commands
-from rocks.actions.infiniband_ports import check_infiniband
-from rocks.cluster.infiniband_check import WRONG
-from rocks.errors import RocksError, StateError
+from rocks.core.errors import RocksError, StateError
+from rocks.network.infiniband.check import WRONG
+from rocks.network.infiniband.ports import check_infiniband
 
 
 class Command(rocks.commands.Command):

@@ -1,9 +1,9 @@
 """`rocks clean host storagemap`"""
 
 import rocks.commands
-from rocks.actions.image_maps import clean_map
 from rocks.commands._shared.storage import storage_arguments
 from rocks.commands._shared.storage_progress import StorageProgress
+from rocks.storage.volumes.maps import clean_map
 
 RollName = "img-storage"
 

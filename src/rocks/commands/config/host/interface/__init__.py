@@ -1,9 +1,9 @@
 """`rocks config host interface`"""
 
 import rocks.commands
-from rocks.actions.interface_configuration import configure_interfaces
-from rocks.cluster.interface_configuration import read_adapters
 from rocks.commands._shared.after_change import sync_config_after
+from rocks.network.interface_configuration import configure_interfaces
+from rocks.network.interface_plan import read_adapters
 
 
 class Command(rocks.commands.Command):

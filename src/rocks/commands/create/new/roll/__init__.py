@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import rocks.commands
-from rocks.actions.roll_builds import new_roll
+from rocks.install.rolls.builds import new_roll
 
 
 class Command(rocks.commands.Command):

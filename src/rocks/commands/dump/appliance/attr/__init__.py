@@ -1,7 +1,7 @@
 """`rocks dump appliance attr`"""
 
 import rocks.commands.dump
-from rocks.database.attributes import read_attributes
+from rocks.inventory.attributes.records import read_attributes
 
 
 class Command(rocks.commands.dump.command):

@@ -1,7 +1,7 @@
 """`rocks dump appliance route`"""
 
 import rocks.commands.dump
-from rocks.database.routes import read_routes
+from rocks.network.route_records import read_routes
 
 
 class Command(rocks.commands.dump.command):

@@ -1,8 +1,8 @@
 """`rocks dump host attr`"""
 
 import rocks.commands.dump
-from rocks.database.attributes import read_attributes
-from rocks.database.hosts import find_local_host
+from rocks.inventory.attributes.records import read_attributes
+from rocks.inventory.host_records import find_local_host
 
 _NOT_DUMPED = ("os", "arch")
 

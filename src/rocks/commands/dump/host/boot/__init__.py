@@ -1,7 +1,7 @@
 """`rocks dump host boot`"""
 
 import rocks.commands.dump
-from rocks.database import boots
+from rocks.inventory import boot_records as boots
 
 
 class Command(rocks.commands.dump.command):

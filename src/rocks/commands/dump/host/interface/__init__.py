@@ -2,7 +2,7 @@
 
 import rocks.commands.dump
 from rocks.commands._framework.shell_quoting import positional
-from rocks.database import interfaces
+from rocks.network import interface_records as interfaces
 
 
 class Command(rocks.commands.dump.command):

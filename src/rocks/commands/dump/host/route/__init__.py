@@ -1,8 +1,8 @@
 """`rocks dump host route`"""
 
 import rocks.commands.dump
-from rocks.database.hosts import find_local_host
-from rocks.database.routes import read_routes
+from rocks.inventory.host_records import find_local_host
+from rocks.network.route_records import read_routes
 
 
 class Command(rocks.commands.dump.command):

@@ -1,7 +1,7 @@
 """`rocks dump host sec_attr`"""
 
 import rocks.commands.dump
-from rocks.database.secrets import read_of_hosts
+from rocks.trust.secret_records import read_of_hosts
 
 
 class Command(rocks.commands.dump.command):

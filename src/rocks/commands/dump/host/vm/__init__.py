@@ -2,8 +2,8 @@
 
 import rocks.commands.dump
 from rocks.commands._framework.tree import tree_folders, words_below
-from rocks.database.hosts import find_local_host
-from rocks.database.vm_listing import StoredVm, stored_vms
+from rocks.inventory.host_records import find_local_host
+from rocks.machine.listing_records import StoredVm, stored_vms
 
 SET_VM = ("set", "host", "vm")
 

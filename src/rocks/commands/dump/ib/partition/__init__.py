@@ -1,8 +1,8 @@
 """`rocks dump ib partition`"""
 
 import rocks.commands.dump
-from rocks.cluster.pkeys import pkey_text
-from rocks.database.partitions import read_partitions
+from rocks.network.infiniband.partition_records import read_partitions
+from rocks.network.infiniband.pkeys import pkey_text
 
 
 class Command(rocks.commands.dump.command):

@@ -1,7 +1,7 @@
 """`rocks list appliance route`"""
 
 import rocks.commands
-from rocks.database.routes import read_routes
+from rocks.network.route_records import read_routes
 
 
 class Command(rocks.commands.Command):

@@ -28,7 +28,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print the documents."""
-        from rocks.actions.node_documents import appliance_document
+        from rocks.install.node_documents import appliance_document
 
         options = document_options(self, is_strict=False)
         if not args:

@@ -1,7 +1,7 @@
 """`rocks list host appliance`"""
 
 import rocks.commands
-from rocks.database import nodes
+from rocks.inventory import node_records as nodes
 
 
 class Command(rocks.commands.Command):

@@ -1,7 +1,7 @@
 """`rocks list host attr`"""
 
 import rocks.commands
-from rocks.database.attributes import resolve_attributes
+from rocks.inventory.attributes.records import resolve_attributes
 
 
 class Command(rocks.commands.Command):

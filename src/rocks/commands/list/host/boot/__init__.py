@@ -1,7 +1,7 @@
 """`rocks list host boot`"""
 
 import rocks.commands
-from rocks.database import boots
+from rocks.inventory import boot_records as boots
 
 
 class Command(rocks.commands.Command):

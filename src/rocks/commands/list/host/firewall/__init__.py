@@ -29,7 +29,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print one row per host and rule."""
-        from rocks.database.firewalls import resolved_rules
+        from rocks.network.firewall.records import resolved_rules
 
         self.beginOutput()
         for host, rules in resolved_rules(self.db, self.getHostnames(args)):

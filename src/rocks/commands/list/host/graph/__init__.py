@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import rocks.commands
-from rocks.errors import UserError
+from rocks.core.errors import UserError
 
 _SIZE = re.compile(r"[0-9]{1,4}(\.[0-9]{1,2})?,[0-9]{1,4}(\.[0-9]{1,2})?", re.ASCII)
 
@@ -48,7 +48,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print the digraph or the picture."""
-        from rocks.actions.host_graphs import PictureFormat, PictureOptions, host_graph
+        from rocks.install.host_graphs import PictureFormat, PictureOptions, host_graph
 
         base, size = self.fillText("basedir", ""), self.fillText("size", "100,100")
         if not _SIZE.fullmatch(size):

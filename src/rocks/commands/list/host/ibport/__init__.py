@@ -1,8 +1,8 @@
 """`rocks list host ibport`"""
 
 import rocks.commands
-from rocks.cluster.guids import guid_text
-from rocks.database.ib_ports import read_ports
+from rocks.network.infiniband.guids import guid_text
+from rocks.network.infiniband.port_records import read_ports
 
 
 class Command(rocks.commands.Command):

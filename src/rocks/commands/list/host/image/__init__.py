@@ -9,7 +9,7 @@ import rocks.commands
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rocks.actions.host_images import ImageRow
+    from rocks.machine.disks.files import ImageRow
 
 HEADER = ("host", "file", "vm", "size", "used", "in-use", "uuid")
 
@@ -52,7 +52,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print one row per image."""
-        from rocks.actions.host_images import list_images  # hosts are reached by heavy libraries
+        from rocks.machine.disks.files import list_images  # hosts are reached by heavy libraries
 
         rows, problems = list_images(self.db, self.getHostnames(args) if args else None)
         for host, problem in problems.items():

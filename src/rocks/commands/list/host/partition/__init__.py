@@ -1,8 +1,8 @@
 """`rocks list host partition`"""
 
 import rocks.commands
-from rocks.cluster.largest_partition import largest_partition
-from rocks.database.disk_partitions import list_disk_partitions
+from rocks.inventory.disks.largest_partition import largest_partition
+from rocks.inventory.disks.partition_records import list_disk_partitions
 
 
 class Command(rocks.commands.Command):

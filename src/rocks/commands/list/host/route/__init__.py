@@ -1,9 +1,9 @@
 """`rocks list host route`"""
 
 import rocks.commands
-from rocks.cluster.routes import device_on
-from rocks.database.routes import routes_of_hosts
-from rocks.database.vms import load_interfaces
+from rocks.machine.records import load_interfaces
+from rocks.network.route_records import routes_of_hosts
+from rocks.network.route_rules import device_on
 
 
 class Command(rocks.commands.Command):

@@ -1,7 +1,7 @@
 """`rocks list host sec_attr`"""
 
 import rocks.commands
-from rocks.database.secrets import read_of_hosts
+from rocks.trust.secret_records import read_of_hosts
 
 
 class Command(rocks.commands.Command):

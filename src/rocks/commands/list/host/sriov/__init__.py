@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 import rocks.commands
-from rocks.cluster.vf_listing import VfRow, now_cells, vf_rows
-from rocks.cluster.vf_plan import AdapterRow
-from rocks.database import virtual_functions
+from rocks.network.sriov import records as virtual_functions
+from rocks.network.sriov.listing import VfRow, now_cells, vf_rows
+from rocks.network.sriov.plan import AdapterRow
 
 HEADER = ("host", "iface", "function", "vm", "mac")
 STATUS_HEADER = ("address", "vlan", "now")
@@ -52,8 +52,8 @@ class Command(rocks.commands.Command):
     def _status(
         self, rows: Sequence[VfRow], adapters: Sequence[AdapterRow]
     ) -> dict[VfRow, tuple[str | None, str | None, str]]:
-        from rocks.actions.sriov import ask_adapters  # hosts are reached by heavy libraries
-        from rocks.errors import RocksError
+        from rocks.core.errors import RocksError
+        from rocks.network.sriov.functions import ask_adapters  # hosts are reached by heavy libraries
 
         answers = {}
         for host, answer in ask_adapters(self.db, sorted({adapter.host for adapter in adapters})).items():

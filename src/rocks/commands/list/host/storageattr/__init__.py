@@ -1,7 +1,7 @@
 """`rocks list host storageattr`"""
 
-from rocks.actions.storage_listings import list_attributes
 from rocks.commands._shared.storage import HostListing
+from rocks.storage.volumes.listings import list_attributes
 
 RollName = "img-storage"
 

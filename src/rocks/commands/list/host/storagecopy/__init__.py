@@ -1,7 +1,7 @@
 """`rocks list host storagecopy`"""
 
-from rocks.actions.storage_listings import list_copies
 from rocks.commands._shared.storage import HostListing
+from rocks.storage.volumes.listings import list_copies
 
 RollName = "img-storage"
 

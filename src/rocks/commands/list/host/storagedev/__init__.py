@@ -1,7 +1,7 @@
 """`rocks list host storagedev`"""
 
-from rocks.actions.storage_listings import list_devices
 from rocks.commands._shared.storage import HostListing
+from rocks.storage.volumes.listings import list_devices
 
 RollName = "img-storage"
 

@@ -1,7 +1,7 @@
 """`rocks list host storagemap`"""
 
-from rocks.actions.storage_listings import all_nases, list_maps
 from rocks.commands._shared.storage import HostListing
+from rocks.storage.volumes.listings import all_nases, list_maps
 
 RollName = "img-storage"
 

@@ -1,7 +1,7 @@
 """`rocks list host storageop`"""
 
-from rocks.actions.storage_listings import list_operations
 from rocks.commands._shared.storage import HostListing
+from rocks.storage.volumes.listings import list_operations
 
 RollName = "img-storage"
 

@@ -1,7 +1,7 @@
 """`rocks list host storagesnap`"""
 
-from rocks.actions.storage_listings import list_snapshots
 from rocks.commands._shared.storage import ImageListing
+from rocks.storage.volumes.listings import list_snapshots
 
 RollName = "img-storage"
 

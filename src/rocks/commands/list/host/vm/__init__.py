@@ -5,11 +5,11 @@ from itertools import groupby, zip_longest
 from operator import itemgetter
 
 import rocks.commands
-from rocks.cluster.guest_images import SEED_SUFFIX
-from rocks.cluster.guest_media import CD_ATTRIBUTE
 from rocks.commands._shared.vm_states import VmPresence, presence_of, states_for_listing
-from rocks.database import vm_listing
-from rocks.database.attributes import resolve_attribute
+from rocks.inventory.attributes.records import resolve_attribute
+from rocks.library.guest_images import SEED_SUFFIX
+from rocks.library.guest_media import CD_ATTRIBUTE
+from rocks.machine import listing_records as vm_listing
 
 HEADER = ("vm-host", "slice", "mem", "cpus", "mac", "host", "virt-type")
 STATUS_HEADER = ("status",)

@@ -34,7 +34,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print the documents."""
-        from rocks.actions.node_documents import host_documents
+        from rocks.install.node_documents import host_documents
 
         options = document_options(self, is_strict=True)
         for document in host_documents(self.db, self.getHostnames(args), options):

@@ -1,7 +1,7 @@
 """`rocks list host zvolattr`"""
 
-from rocks.actions.storage_listings import list_image_attributes
 from rocks.commands._shared.storage import ImageListing
+from rocks.storage.volumes.listings import list_image_attributes
 
 RollName = "img-storage"
 

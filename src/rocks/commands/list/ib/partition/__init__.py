@@ -1,8 +1,8 @@
 """`rocks list ib partition`"""
 
 import rocks.commands
-from rocks.cluster.pkeys import pkey_text
-from rocks.database.partitions import read_partitions, running_under
+from rocks.network.infiniband.partition_records import read_partitions, running_under
+from rocks.network.infiniband.pkeys import pkey_text
 
 
 class Command(rocks.commands.Command):

@@ -53,7 +53,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print the document."""
-        from rocks.actions.node_documents import node_document, read_attribute_text
+        from rocks.install.node_documents import node_document, read_attribute_text
 
         _, (node,) = self.requireArguments("node")
         attributes = read_attribute_text(self.fillText("attrs", ""))

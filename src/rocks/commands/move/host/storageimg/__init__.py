@@ -1,10 +1,10 @@
 """`rocks move host storageimg`"""
 
 import rocks.commands
-from rocks.actions.image_moves import move_image
 from rocks.commands._shared.storage import storage_arguments
 from rocks.commands._shared.storage_progress import StorageProgress
-from rocks.errors import UserError
+from rocks.core.errors import UserError
+from rocks.storage.volumes.moves import move_image
 
 RollName = "img-storage"
 

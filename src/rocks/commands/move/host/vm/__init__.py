@@ -1,10 +1,10 @@
 """`rocks move host vm`"""
 
 import rocks.commands
-from rocks.actions.given_up_moves import decide_disks
-from rocks.actions.live_moves import move_running_vm
-from rocks.actions.vm_moves import Ways, move_vm
 from rocks.commands._shared.vm_filters import filters_of
+from rocks.machine.moves.aborted import decide_disks
+from rocks.machine.moves.live import move_running_vm
+from rocks.machine.moves.moves import Ways, move_vm
 
 RollName = "kvm"
 

@@ -3,8 +3,8 @@
 import shlex
 
 import rocks.commands
-from rocks.actions.console_streams import stream_console
-from rocks.actions.consoles import open_serial_console, open_vnc_console
+from rocks.machine.consoles.consoles import open_serial_console, open_vnc_console
+from rocks.machine.consoles.streams import stream_console
 
 KINDS = ("serial", "vnc")
 
@@ -80,7 +80,7 @@ class Command(rocks.commands.Command):
         self.exit_status = open_vnc_console(self.db, name, arguments, self.fillFlag("tcp"), self.notify)
 
     def _ask_the_site(self, hosts: list[str], kind: str, key: str) -> None:
-        from rocks.actions.airboss_requests import open_owner_console
+        from rocks.site.airboss.requests import open_owner_console
 
         if len(hosts) != 1:
             self.abort("must supply exactly one host")

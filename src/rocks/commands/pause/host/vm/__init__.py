@@ -1,8 +1,8 @@
 """`rocks pause host vm`"""
 
 import rocks.commands
-from rocks.actions.vm_power import pause_vms
 from rocks.commands._shared.interrupt import LOOK_AT_LEASES
+from rocks.machine.power import pause_vms
 
 RollName = "kvm"
 

@@ -1,7 +1,7 @@
 """`rocks remove host alias`"""
 
 import rocks.commands
-from rocks.actions.hosts import remove_aliases
+from rocks.inventory.hosts import remove_aliases
 
 
 class Command(rocks.commands.Command):

@@ -1,7 +1,7 @@
 """`rocks remove host bootflags`"""
 
 import rocks.commands
-from rocks.actions.boot_flags import remove_boot_flags
+from rocks.install.boot.flags import remove_boot_flags
 
 
 class Command(rocks.commands.Command):

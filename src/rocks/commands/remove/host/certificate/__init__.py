@@ -1,10 +1,10 @@
 """`rocks remove host certificate`"""
 
 import rocks.commands
-from rocks.actions.certificates import remove_certificates
-from rocks.actions.message_broker import broker_elsewhere
 from rocks.commands._shared.revocation_list import deploy_revocation_list_to_nodes
-from rocks.errors import BusyError
+from rocks.core.errors import BusyError
+from rocks.storage.broker.broker import broker_elsewhere
+from rocks.trust.certificates import remove_certificates
 
 
 class Command(rocks.commands.Command):

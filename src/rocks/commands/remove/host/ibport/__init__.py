@@ -1,7 +1,7 @@
 """`rocks remove host ibport`"""
 
 import rocks.commands
-from rocks.actions.infiniband_ports import remove_ports
+from rocks.network.infiniband.ports import remove_ports
 
 
 class Command(rocks.commands.Command):

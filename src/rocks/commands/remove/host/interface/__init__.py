@@ -1,7 +1,7 @@
 """`rocks remove host interface`"""
 
 import rocks.commands
-from rocks.actions.interfaces import remove_interfaces
+from rocks.network.interfaces import remove_interfaces
 
 
 class Command(rocks.commands.Command):

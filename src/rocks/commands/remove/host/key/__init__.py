@@ -1,8 +1,8 @@
 """`rocks remove host key`"""
 
 import rocks.commands
-from rocks.actions.host_keys import remove_key
-from rocks.cluster.values import read_number
+from rocks.core.values import read_number
+from rocks.site.airboss.owner_keys import remove_key
 
 
 class Command(rocks.commands.Command):

@@ -1,7 +1,7 @@
 """`rocks remove host partition`"""
 
 import rocks.commands
-from rocks.actions.disk_partitions import remove_disk_partitions
+from rocks.inventory.disks.partitions import remove_disk_partitions
 
 
 class Command(rocks.commands.Command):

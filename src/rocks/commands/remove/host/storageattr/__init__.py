@@ -1,8 +1,8 @@
 """`rocks remove host storageattr`"""
 
 import rocks.commands
-from rocks.actions.storage_attributes import remove_storage_attribute
 from rocks.commands._shared.storage import storage_arguments
+from rocks.storage.volumes.attributes import remove_storage_attribute
 
 RollName = "img-storage"
 

@@ -1,8 +1,8 @@
 """`rocks remove host storagecopy`"""
 
 import rocks.commands
-from rocks.actions.images import remove_copy
 from rocks.commands._shared.storage import storage_arguments
+from rocks.storage.volumes.volumes import remove_copy
 
 RollName = "img-storage"
 

@@ -1,8 +1,8 @@
 """`rocks remove host storageimg`"""
 
 import rocks.commands
-from rocks.actions.images import remove_image
 from rocks.commands._shared.storage import storage_arguments
+from rocks.storage.volumes.volumes import remove_image
 
 RollName = "img-storage"
 

@@ -4,10 +4,10 @@ import shlex
 from collections.abc import Sequence
 
 import rocks.commands
-from rocks.actions.host_removal import check_whole_clusters
-from rocks.cluster.records import VirtualMachine
 from rocks.commands._shared.interrupt import LOOK_AT_LEASES
 from rocks.commands._shared.vm_removal import reads_disks_parameter, remove_with_hooks
+from rocks.inventory.host_removal import check_whole_clusters
+from rocks.inventory.records import VirtualMachine
 
 RollName = "kvm"
 

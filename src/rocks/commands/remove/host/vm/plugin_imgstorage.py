@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import rocks.commands
-from rocks.actions.vm_hooks import HookResult
-from rocks.actions.vm_images import check_no_mapped_images
+from rocks.machine.disks.volumes import check_no_mapped_images
+from rocks.machine.hooks import HookResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rocks.cluster.records import VirtualMachine
+    from rocks.inventory.records import VirtualMachine
 
 
 class Plugin(rocks.commands.VmPlugin):

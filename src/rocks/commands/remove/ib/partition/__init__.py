@@ -1,7 +1,7 @@
 """`rocks remove ib partition`"""
 
 import rocks.commands
-from rocks.actions.partitions import remove_partitions
+from rocks.network.infiniband.partitions import remove_partitions
 
 
 class Command(rocks.commands.Command):

@@ -1,9 +1,9 @@
 """`rocks report host attr`"""
 
 import rocks.commands
-from rocks.cluster.names import printable
-from rocks.database.attributes import resolve_attributes
-from rocks.errors import UserError
+from rocks.core.errors import UserError
+from rocks.core.names import printable
+from rocks.inventory.attributes.records import resolve_attributes
 
 
 class Command(rocks.commands.Command):

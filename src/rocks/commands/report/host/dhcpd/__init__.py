@@ -1,7 +1,7 @@
 """`rocks report host dhcpd`"""
 
 import rocks.commands
-from rocks.actions.boot_service import report_configuration
+from rocks.install.boot.service import report_configuration
 
 
 class Command(rocks.commands.Command):

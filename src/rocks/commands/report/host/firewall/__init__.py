@@ -1,7 +1,7 @@
 """`rocks report host firewall`"""
 
 import rocks.commands
-from rocks.render.nft_rules import FIREWALL_FILE, FIREWALL_PERMISSIONS
+from rocks.network.firewall.nft_rules import FIREWALL_FILE, FIREWALL_PERMISSIONS
 
 
 class Command(rocks.commands.Command):
@@ -28,7 +28,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print one file per host."""
-        from rocks.actions.firewalls import host_firewalls
+        from rocks.network.firewall.changes import host_firewalls
 
         self.beginOutput()
         for one in host_firewalls(self.db, self.getHostnames(args, managed_only=True)):

@@ -1,16 +1,16 @@
 """`rocks report host imgstorage`"""
 
 import rocks.commands
-from rocks.cluster.image_settings import (
+from rocks.inventory.host_records import find_local_host
+from rocks.machine.records import load_hosts
+from rocks.network.network_records import zone_of
+from rocks.storage.volumes.daemon_configuration import configuration_lines
+from rocks.storage.volumes.settings import (
     PRIVATE_NETWORK,
     RequestedSettings,
     check_requested_settings,
     daemon_settings,
 )
-from rocks.database.hosts import find_local_host
-from rocks.database.subnets import zone_of
-from rocks.database.vms import load_hosts
-from rocks.render.imgstorage_conf import configuration_lines
 
 RollName = "img-storage"
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import rocks.commands
-from rocks.cluster.host_network import plan_devices
-from rocks.cluster.known_attributes import KNOWN
-from rocks.cluster.names import printable
 from rocks.commands._framework.plugins import run_plugin
 from rocks.commands._shared.file_blocks import add_file_block
-from rocks.database.host_networks import load_host_networks
-from rocks.errors import RocksError, UserError
-from rocks.render.host_network import device_files, file_permissions
-from rocks.render.sysconfig import interface_files
+from rocks.core.errors import RocksError, UserError
+from rocks.core.names import printable
+from rocks.inventory.attributes.known import KNOWN
+from rocks.network.host_network_files import device_files, file_permissions
+from rocks.network.host_network_plan import plan_devices
+from rocks.network.host_network_records import load_host_networks
+from rocks.network.sysconfig import interface_files
 
 if TYPE_CHECKING:
-    from rocks.cluster.records import Host
     from rocks.commands._framework.plugins import Plugin
+    from rocks.inventory.records import Host
 
 _OF_PACKAGES = {"deb": "networkd", "rpm": "ifcfg"}
 _READERS = {"networkd": "deb", "networkmanager": "rpm"}

@@ -1,13 +1,13 @@
 """`rocks report host network`"""
 
 import rocks.commands
-from rocks.cluster.host_network import default_route, primary_network
-from rocks.cluster.known_attributes import KNOWN
 from rocks.commands._shared.file_blocks import add_file_block
-from rocks.database.host_networks import load_host_networks
-from rocks.database.subnets import load_networks, network_names
-from rocks.errors import RocksError, UserError
-from rocks.render.sysconfig import NETWORK, network_lines
+from rocks.core.errors import RocksError, UserError
+from rocks.inventory.attributes.known import KNOWN
+from rocks.network.host_network_plan import default_route, primary_network
+from rocks.network.host_network_records import load_host_networks
+from rocks.network.network_records import load_networks, network_names
+from rocks.network.sysconfig import NETWORK, network_lines
 
 
 class Command(rocks.commands.Command):

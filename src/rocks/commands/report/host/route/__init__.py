@@ -1,13 +1,13 @@
 """`rocks report host route`"""
 
 import rocks.commands
-from rocks.cluster.host_network import plan_devices
-from rocks.cluster.known_attributes import KNOWN
 from rocks.commands._shared.file_blocks import add_file_block
-from rocks.database.host_networks import load_host_networks
-from rocks.errors import RocksError, UserError
-from rocks.render.host_network import route_files
-from rocks.render.sysconfig import STATIC_ROUTES, static_routes
+from rocks.core.errors import RocksError, UserError
+from rocks.inventory.attributes.known import KNOWN
+from rocks.network.host_network_files import route_files
+from rocks.network.host_network_plan import plan_devices
+from rocks.network.host_network_records import load_host_networks
+from rocks.network.sysconfig import STATIC_ROUTES, static_routes
 
 
 class Command(rocks.commands.Command):

@@ -1,9 +1,9 @@
 """`rocks report host vlan`"""
 
 import rocks.commands
-from rocks.actions.vlans import plan_networks, vlans_of
-from rocks.database.vms import load_vms, which_are_vms
-from rocks.render.vlan_lines import vlan_lines
+from rocks.machine.records import load_vms, which_are_vms
+from rocks.network.vlan_lines import vlan_lines
+from rocks.network.vlans import plan_networks, vlans_of
 
 RollName = "kvm"
 

@@ -1,7 +1,7 @@
 """`rocks report ib partitions`"""
 
 import rocks.commands
-from rocks.actions.partitions import partitions_document
+from rocks.network.infiniband.partitions import partitions_document
 
 
 class Command(rocks.commands.Command):

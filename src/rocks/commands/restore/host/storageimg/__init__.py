@@ -1,9 +1,9 @@
 """`rocks restore host storageimg`"""
 
 import rocks.commands
-from rocks.actions.images import restore_image, undelete_image
 from rocks.commands._shared.storage import storage_arguments
 from rocks.commands._shared.storage_progress import StorageProgress
+from rocks.storage.volumes.volumes import restore_image, undelete_image
 
 RollName = "img-storage"
 

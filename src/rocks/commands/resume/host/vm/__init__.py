@@ -1,8 +1,8 @@
 """`rocks resume host vm`"""
 
 import rocks.commands
-from rocks.actions.vm_power import resume_vms
 from rocks.commands._shared.interrupt import LOOK_AT_LEASES
+from rocks.machine.power import resume_vms
 
 RollName = "kvm"
 

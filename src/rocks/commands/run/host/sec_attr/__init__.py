@@ -1,11 +1,11 @@
 """`rocks run host sec_attr`"""
 
 import rocks.commands
-from rocks.actions.host_commands import Limits, run_on_hosts
-from rocks.actions.host_secrets import RUN_HOOKS
 from rocks.commands._framework.output import write_error_output
 from rocks.commands._shared.synced_files import other_hosts
-from rocks.errors import HostError, RocksError
+from rocks.core.errors import HostError, RocksError
+from rocks.inventory.host_commands import Limits, run_on_hosts
+from rocks.trust.host_secrets import RUN_HOOKS
 
 
 class Command(rocks.commands.Command):

@@ -1,7 +1,7 @@
 """`rocks save host partitions`"""
 
 import rocks.commands
-from rocks.actions.disk_partitions import save_disk_partitions
+from rocks.inventory.disks.partitions import save_disk_partitions
 
 
 class Command(rocks.commands.Command):

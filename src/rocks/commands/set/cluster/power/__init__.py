@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import rocks.commands
-from rocks.cluster.host_power import read_power_action
 from rocks.commands._shared.interrupt import LOOK_AT_LEASES
-from rocks.database.clusters import clusters_of
+from rocks.inventory.cluster_records import clusters_of
+from rocks.inventory.power_commands import read_power_action
 
 RollName = "kvm"
 
@@ -54,7 +54,7 @@ class Command(rocks.commands.Command):
         with_frontend, key = self.fillFlag("with-frontend"), self.fillText("key")
         self._check_delay(self.fillText("delay", "0"))
         if key:
-            from rocks.actions.airboss_requests import switch_cluster
+            from rocks.site.airboss.requests import switch_cluster
 
             if len(args) != 1:
                 self.abort("must supply one host name, that of the cluster's frontend at the site")

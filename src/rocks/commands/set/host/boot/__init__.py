@@ -1,11 +1,11 @@
 """`rocks set host boot`"""
 
 import rocks.commands
-from rocks.actions.boot_files import has_boot_service, unserved_hosts
-from rocks.actions.boots import boot_folder
-from rocks.actions.hosts import set_next_boot
-from rocks.cluster.installing import INSTALL
 from rocks.commands._shared.host_hooks import host_hooks
+from rocks.install.boot.actions import boot_folder
+from rocks.install.boot.files import has_boot_service, unserved_hosts
+from rocks.install.installation.rules import INSTALL
+from rocks.inventory.hosts import set_next_boot
 
 
 class Command(rocks.commands.Command):

@@ -1,7 +1,7 @@
 """`rocks set host comment`"""
 
-from rocks.actions.hosts import set_comment
 from rocks.commands._shared.setters import HostSetter
+from rocks.inventory.hosts import set_comment
 
 
 class Command(HostSetter):

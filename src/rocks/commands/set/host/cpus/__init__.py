@@ -1,7 +1,7 @@
 """`rocks set host cpus`"""
 
-from rocks.actions.hosts import set_cpus
 from rocks.commands._shared.setters import HostSetter
+from rocks.inventory.hosts import set_cpus
 
 
 class Command(HostSetter):

@@ -1,7 +1,7 @@
 """`rocks set host installaction`"""
 
-from rocks.actions.hosts import set_install_action
 from rocks.commands._shared.setters import HostSetter
+from rocks.inventory.hosts import set_install_action
 
 
 class Command(HostSetter):

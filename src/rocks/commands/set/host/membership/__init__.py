@@ -1,7 +1,7 @@
 """`rocks set host membership`"""
 
-from rocks.actions.hosts import set_membership
 from rocks.commands._shared.setters import HostSetter
+from rocks.inventory.hosts import set_membership
 
 
 class Command(HostSetter):

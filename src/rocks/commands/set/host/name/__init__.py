@@ -1,7 +1,7 @@
 """`rocks set host name`"""
 
 import rocks.commands
-from rocks.actions.hosts import rename_host
+from rocks.inventory.hosts import rename_host
 
 
 class Command(rocks.commands.Command):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import partial
 
 import rocks.commands
-from rocks.cluster.host_power import read_power_action
 from rocks.commands._framework.plugins import call_plugin, run_plugin
 from rocks.commands._shared.interrupt import LOOK_AT_LEASES
-from rocks.errors import RocksError
+from rocks.core.errors import RocksError
+from rocks.inventory.power_commands import read_power_action
 
 
 class Command(rocks.commands.Command):
@@ -79,7 +79,7 @@ class Command(rocks.commands.Command):
         self.endOutcomes(failed, len(hosts))
 
     def _ask_the_site(self, hosts: list[str], action: str, key: str) -> None:
-        from rocks.actions.airboss_requests import switch_machines
+        from rocks.site.airboss.requests import switch_machines
 
         if not hosts:
             self.abort("must supply at least one host")

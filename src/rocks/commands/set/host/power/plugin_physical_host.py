@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import rocks.commands
-from rocks.errors import RocksError
+from rocks.core.errors import RocksError
 
 
 class Plugin(rocks.commands.Plugin):
@@ -15,8 +15,8 @@ class Plugin(rocks.commands.Plugin):
 
     def check_all(self, hosts: Sequence[str], action: str, key: str | None) -> None:
         """Raise an error when one of the physical hosts cannot or must not be switched."""
-        from rocks.actions.host_power import check_may_switch
-        from rocks.database.vms import which_are_vms
+        from rocks.inventory.host_power import check_may_switch
+        from rocks.machine.records import which_are_vms
 
         machines = set(which_are_vms(self.db, hosts))
         physical = [host for host in hosts if host not in machines]
@@ -25,8 +25,8 @@ class Plugin(rocks.commands.Plugin):
 
     def run_all(self, hosts: Sequence[str], action: str, key: str | None) -> Mapping[str, RocksError]:
         """Switch the physical hosts; host → error. For an installation, their next boot is set before."""
-        from rocks.actions.host_power import switch_hosts
-        from rocks.cluster.host_power import INSTALL
+        from rocks.inventory.host_power import switch_hosts
+        from rocks.inventory.power_commands import INSTALL
 
         if not self._controls:
             return {}

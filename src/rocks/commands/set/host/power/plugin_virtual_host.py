@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import rocks.commands
 from rocks.commands._framework.run_command import may_run
-from rocks.errors import RocksError, UserError
+from rocks.core.errors import RocksError, UserError
 
 RollName = "kvm"
 
@@ -22,7 +22,7 @@ class Plugin(rocks.commands.Plugin):
 
     def check_all(self, hosts: Sequence[str], action: str, key: str | None) -> None:
         """Raise an error when this user must not start and stop machines."""
-        from rocks.database.vms import which_are_vms
+        from rocks.machine.records import which_are_vms
 
         self._machines = which_are_vms(self.db, hosts)
         if self._machines and not may_run(rocks.commands.Command):
@@ -30,10 +30,10 @@ class Plugin(rocks.commands.Plugin):
 
     def run_all(self, hosts: Sequence[str], action: str, key: str | None) -> Mapping[str, RocksError]:
         """Start or stop the machines; machine → error."""
-        from rocks.actions.vm_power import stop_vms
-        from rocks.cluster.host_power import INSTALL, OFF
-        from rocks.cluster.start_plan import AlreadyRunningError
         from rocks.commands._shared.vm_start import start_outcomes
+        from rocks.inventory.power_commands import INSTALL, OFF
+        from rocks.machine.power import stop_vms
+        from rocks.machine.start_plan import AlreadyRunningError
 
         if not self._machines:
             return {}

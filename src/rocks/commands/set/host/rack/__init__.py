@@ -1,7 +1,7 @@
 """`rocks set host rack`"""
 
-from rocks.actions.hosts import set_rack
 from rocks.commands._shared.setters import HostSetter
+from rocks.inventory.hosts import set_rack
 
 
 class Command(HostSetter):

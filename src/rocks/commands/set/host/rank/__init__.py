@@ -1,7 +1,7 @@
 """`rocks set host rank`"""
 
-from rocks.actions.hosts import set_rank
 from rocks.commands._shared.setters import HostSetter
+from rocks.inventory.hosts import set_rank
 
 
 class Command(HostSetter):

@@ -1,8 +1,8 @@
 """`rocks set host storageattr`"""
 
 import rocks.commands
-from rocks.actions.storage_attributes import set_storage_attribute
 from rocks.commands._shared.storage import storage_arguments
+from rocks.storage.volumes.attributes import set_storage_attribute
 
 RollName = "img-storage"
 

@@ -1,9 +1,9 @@
 """`rocks set host vm`"""
 
 import rocks.commands
-from rocks.actions.vms import VmChanges, cpu_warnings, set_vms
-from rocks.database.leases import leases_held, running
-from rocks.database.vm_listing import vms_elsewhere
+from rocks.machine.leases.records import leases_held, running
+from rocks.machine.listing_records import vms_elsewhere
+from rocks.machine.machines import VmChanges, cpu_warnings, set_vms
 
 RollName = "kvm"
 
@@ -102,8 +102,8 @@ class Command(rocks.commands.Command):
     def _change_running(self, names: list[str], changes: VmChanges) -> None:
         if not leases_held(self.db, names):
             return
-        from rocks.actions.running_changes import Aspects, apply_records, at_next_start  # as heavy as hosts
         from rocks.commands._shared.vm_filters import filters_of
+        from rocks.machine.running_changes import Aspects, apply_records, at_next_start  # as heavy as hosts
 
         aspects = Aspects(cpus=changes.cpus is not None, memory=changes.memory_mb is not None)
         outcomes = apply_records(self.db, names, aspects, filters_of(self))

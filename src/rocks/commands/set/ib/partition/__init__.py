@@ -1,7 +1,7 @@
 """`rocks set ib partition`"""
 
 import rocks.commands
-from rocks.actions.partitions import PartitionParameters, set_partition
+from rocks.network.infiniband.partitions import PartitionParameters, set_partition
 
 
 class Command(rocks.commands.Command):

@@ -1,7 +1,7 @@
 """`rocks set network mtu`"""
 
-from rocks.actions.networks import set_network_mtu
 from rocks.commands._shared.setters import NetworkSetter
+from rocks.network.networks import set_network_mtu
 
 
 class Command(NetworkSetter):

@@ -1,7 +1,7 @@
 """`rocks set network netmask`"""
 
-from rocks.actions.networks import set_network_netmask
 from rocks.commands._shared.setters import NetworkSetter
+from rocks.network.networks import set_network_netmask
 
 
 class Command(NetworkSetter):

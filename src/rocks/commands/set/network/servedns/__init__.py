@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from rocks.actions.networks import set_network_servedns
 from rocks.commands._framework.arguments import yes_or_no
 from rocks.commands._shared.setters import NetworkSetter
 from rocks.database.connection import Database
+from rocks.network.networks import set_network_servedns
 
 
 def set_flag(database: Database, networks: Sequence[str], value: str) -> None:

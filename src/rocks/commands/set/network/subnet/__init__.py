@@ -1,7 +1,7 @@
 """`rocks set network subnet`"""
 
-from rocks.actions.networks import set_network_subnet
 from rocks.commands._shared.setters import NetworkSetter
+from rocks.network.networks import set_network_subnet
 
 
 class Command(NetworkSetter):

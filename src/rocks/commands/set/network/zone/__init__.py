@@ -1,7 +1,7 @@
 """`rocks set network zone`"""
 
-from rocks.actions.networks import set_network_zone
 from rocks.commands._shared.setters import NetworkSetter
+from rocks.network.networks import set_network_zone
 
 
 class Command(NetworkSetter):

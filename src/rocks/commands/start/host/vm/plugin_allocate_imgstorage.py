@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import rocks.commands
-from rocks.actions.vm_hooks import HookResult
-from rocks.actions.vm_images import map_vm_images, take_back_images
 from rocks.commands._shared.storage_progress import StorageProgress
+from rocks.machine.disks.volumes import map_vm_images, take_back_images
+from rocks.machine.hooks import HookResult
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from rocks.cluster.image_plan import ImageSpec
-    from rocks.cluster.records import VirtualMachine
     from rocks.commands._framework.base import Command
-    from rocks.errors import RocksError
+    from rocks.core.errors import RocksError
+    from rocks.inventory.records import VirtualMachine
+    from rocks.storage.volumes.plan import ImageSpec
 
 
 class Plugin(rocks.commands.VmPlugin):

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import rocks.commands
-from rocks.actions.partitions import join_partitions
-from rocks.actions.vm_hooks import HookResult
 from rocks.commands._framework.plugins import TAIL
+from rocks.machine.hooks import HookResult
+from rocks.network.infiniband.partitions import join_partitions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rocks.cluster.records import VirtualMachine
+    from rocks.inventory.records import VirtualMachine
 
 
 class Plugin(rocks.commands.VmPlugin):

@@ -39,8 +39,8 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Serve; a line on standard error for each answer."""
-        from rocks.actions.airboss_service import make_service
-        from rocks.wire.airboss import PORT
+        from rocks.site.airboss.service import make_service
+        from rocks.site.airboss.wire import PORT
 
         port = self.fillText("port", str(PORT))
         if not port.isascii() or not port.isdecimal() or not 1 <= int(port) <= 65535:

@@ -27,6 +27,6 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Become dnsmasq."""
-        from rocks.actions.boot_service import start_boot_service
+        from rocks.install.boot.service import start_boot_service
 
         start_boot_service(self.db, self.notify)

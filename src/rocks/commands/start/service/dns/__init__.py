@@ -26,6 +26,6 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Become named."""
-        from rocks.actions.name_service import start_name_service
+        from rocks.network.dns.service import start_name_service
 
         start_name_service(self.db, self.notify)

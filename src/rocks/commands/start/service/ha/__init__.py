@@ -42,7 +42,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Watch; a line on standard error for what happens."""
-        from rocks.actions.high_availability import SILENCE_SECONDS, Supervisor
+        from rocks.machine.moves.high_availability import SILENCE_SECONDS, Supervisor
 
         text = self.fillText("silence", f"{SILENCE_SECONDS:.0f}")
         if not text.isascii() or not text.isdecimal() or not 10 <= int(text) <= 86400:

@@ -45,14 +45,14 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Serve; a line on standard error for each answer."""
-        from rocks.actions.configured_hosts import FirstSync
-        from rocks.actions.ended_machines import Termination
-        from rocks.actions.installation_service import (
+        from rocks.install.installation.configured_hosts import FirstSync
+        from rocks.install.installation.service import (
             DEFAULT_PORT,
             make_first_stage_service,
             make_service,
             run_services,
         )
+        from rocks.machine.ended import Termination
 
         port = self.fillText("port", str(DEFAULT_PORT))
         if not port.isascii() or not port.isdecimal() or not 1 <= int(port) <= 65535:

@@ -1,13 +1,13 @@
 """`rocks stop host vm`"""
 
 import rocks.commands
-from rocks.actions.leases import Force
-from rocks.actions.vm_power import DEFAULT_DEADLINE_SECONDS, read_action, stop_vms
-from rocks.cluster.values import read_number
 from rocks.commands._framework.progress import HostProgress
 from rocks.commands._shared.interrupt import LOOK_AT_LEASES
 from rocks.commands._shared.vm_termination import terminate_with_hooks
-from rocks.database.leases import held_by_removed
+from rocks.core.values import read_number
+from rocks.machine.leases.leases import Force
+from rocks.machine.leases.records import held_by_removed
+from rocks.machine.power import DEFAULT_DEADLINE_SECONDS, read_action, stop_vms
 
 LONGEST_DEADLINE_SECONDS = 3600
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import rocks.commands
-from rocks.actions.vm_hooks import HookResult
-from rocks.actions.vm_images import unmap_vm_images
 from rocks.commands._shared.storage_progress import StorageProgress
+from rocks.machine.disks.volumes import unmap_vm_images
+from rocks.machine.hooks import HookResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rocks.cluster.records import VirtualMachine
+    from rocks.inventory.records import VirtualMachine
 
 
 class Plugin(rocks.commands.VmPlugin):

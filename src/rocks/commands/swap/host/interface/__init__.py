@@ -1,9 +1,9 @@
 """`rocks swap host interface`"""
 
 import rocks.commands
-from rocks.actions.interface_configuration import swap_interfaces
 from rocks.commands._shared.after_change import sync_config_after
-from rocks.errors import UserError
+from rocks.core.errors import UserError
+from rocks.network.interface_configuration import swap_interfaces
 
 
 class Command(rocks.commands.Command):

@@ -1,9 +1,9 @@
 """`rocks sync host certificate`"""
 
 import rocks.commands
-from rocks.actions.certificates import deploy_certificates
 from rocks.commands._shared.revocation_list import deploy_revocation_list_to_nodes
-from rocks.errors import RocksError
+from rocks.core.errors import RocksError
+from rocks.trust.certificates import deploy_certificates
 
 
 class Command(rocks.commands.Command):

@@ -1,8 +1,8 @@
 """`rocks sync host firewall`"""
 
 import rocks.commands
-from rocks.actions.firewalls import sync_firewalls
-from rocks.errors import RocksError
+from rocks.core.errors import RocksError
+from rocks.network.firewall.changes import sync_firewalls
 
 
 class Command(rocks.commands.Command):

@@ -1,9 +1,9 @@
 """`rocks sync host ibport`"""
 
 import rocks.commands
-from rocks.actions.infiniband_ports import record_ports
-from rocks.cluster.guids import guid_text
-from rocks.errors import RocksError
+from rocks.core.errors import RocksError
+from rocks.network.infiniband.guids import guid_text
+from rocks.network.infiniband.ports import record_ports
 
 
 class Command(rocks.commands.Command):

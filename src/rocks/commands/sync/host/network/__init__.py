@@ -1,9 +1,9 @@
 """`rocks sync host network`"""
 
 import rocks.commands
-from rocks.actions.network_sync import sync_networks, sync_rules
 from rocks.commands._shared.after_change import sync_config_after
-from rocks.errors import RocksError
+from rocks.core.errors import RocksError
+from rocks.install.network_sync import sync_networks, sync_rules
 
 
 class Command(rocks.commands.Command):

@@ -1,8 +1,8 @@
 """`rocks sync host sec_attr`"""
 
 import rocks.commands
-from rocks.actions.host_secrets import sync_secrets
 from rocks.commands._shared.synced_files import other_hosts, show_hosts
+from rocks.trust.host_secrets import sync_secrets
 
 
 class Command(rocks.commands.Command):

@@ -1,9 +1,9 @@
 """`rocks sync host sharedkey`"""
 
 import rocks.commands
-from rocks.actions.shared_keys import PresentedKey, SharedKey, share_keys
 from rocks.commands._framework.confirmation import confirm_line
-from rocks.errors import RocksError, StateError, UserError
+from rocks.core.errors import RocksError, StateError, UserError
+from rocks.trust.shared_keys import PresentedKey, SharedKey, share_keys
 
 _FINGERPRINT = "SHA256:"
 

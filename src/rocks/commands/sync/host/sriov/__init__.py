@@ -1,8 +1,8 @@
 """`rocks sync host sriov`"""
 
 import rocks.commands
-from rocks.actions.sriov import make_vfs
-from rocks.errors import RocksError
+from rocks.core.errors import RocksError
+from rocks.network.sriov.functions import make_vfs
 
 
 class Command(rocks.commands.Command):

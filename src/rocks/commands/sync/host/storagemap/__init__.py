@@ -1,9 +1,9 @@
 """`rocks sync host storagemap`"""
 
 import rocks.commands
-from rocks.actions.image_maps import WRITE_BACK_SECONDS, pull_image
 from rocks.commands._shared.storage import read_wait, storage_arguments
 from rocks.commands._shared.storage_progress import StorageProgress
+from rocks.storage.volumes.maps import WRITE_BACK_SECONDS, pull_image
 
 RollName = "img-storage"
 

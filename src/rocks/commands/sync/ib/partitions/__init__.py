@@ -1,7 +1,7 @@
 """`rocks sync ib partitions`"""
 
 import rocks.commands
-from rocks.actions.partitions import sync_partitions
+from rocks.network.infiniband.partitions import sync_partitions
 
 
 class Command(rocks.commands.Command):

@@ -1,9 +1,9 @@
 """`rocks sync vm lease`"""
 
 import rocks.commands
-from rocks.actions.fences import waiting_fences
-from rocks.actions.lease_epoch import compare_leases
 from rocks.commands._shared.interrupt import LOOK_AT_LEASES
+from rocks.machine.leases.epoch import compare_leases
+from rocks.machine.leases.fences import waiting_fences
 
 RollName = "kvm"
 

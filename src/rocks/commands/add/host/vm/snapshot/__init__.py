@@ -37,7 +37,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Copy the disks."""
-        from rocks.actions.vm_snapshots import add_snapshot  # hosts are reached by heavy libraries
+        from rocks.machine.snapshots.snapshots import add_snapshot  # hosts are reached by heavy libraries
 
         hosts, (snapshot,) = self.requireArguments("snapshot")
         for line in add_snapshot(self.db, self.getOneHostname(hosts), snapshot):

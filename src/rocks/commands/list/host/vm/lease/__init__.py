@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import rocks.commands
-from rocks.cluster.names import is_like
 from rocks.commands._framework.arguments import bool2str
-from rocks.database import leases
-from rocks.errors import StateError
+from rocks.core.errors import StateError
+from rocks.core.names import is_like
+from rocks.machine.leases import records as leases
 
 HEADER = ("vm-host", "host", "state", "token", "known", "host-known")
 

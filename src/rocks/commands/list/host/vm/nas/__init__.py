@@ -1,7 +1,7 @@
 """`rocks list host vm nas`"""
 
 import rocks.commands
-from rocks.database.image_places import disk_locations
+from rocks.storage.volumes.place_records import disk_locations
 
 RollName = "img-storage"
 

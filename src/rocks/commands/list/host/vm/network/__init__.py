@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import rocks.commands
 from rocks.commands._framework.output import write_message
-from rocks.database.vms import which_are_vms
-from rocks.errors import EXIT_SOME_HOSTS_FAILED
+from rocks.core.errors import EXIT_SOME_HOSTS_FAILED
+from rocks.machine.records import which_are_vms
 
 if TYPE_CHECKING:
-    from rocks.actions.vm_reports import ConnectedInterface, VmNetworks
+    from rocks.machine.reports import ConnectedInterface, VmNetworks
 
 HEADER = (
     "vm-host",
@@ -64,7 +64,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print a row for each interface."""
-        from rocks.actions.vm_reports import list_vm_networks  # hosts are reached by heavy libraries
+        from rocks.machine.reports import list_vm_networks  # hosts are reached by heavy libraries
 
         networks = list_vm_networks(self.db, which_are_vms(self.db, self.getHostnames(args)))
         self.beginOutput()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import rocks.commands
-from rocks.cluster.names import is_like
-from rocks.cluster.shape_listing import ShapeRow, shape_rows
-from rocks.database import shape_leases
-from rocks.database.vms import which_are_vms
-from rocks.errors import StateError
+from rocks.core.errors import StateError
+from rocks.core.names import is_like
+from rocks.machine.placement import records as shape_leases
+from rocks.machine.placement.listing import ShapeRow, shape_rows
+from rocks.machine.records import which_are_vms
 
 HEADER = ("vm-host", "host", "cpus", "memory", "devices")
 

@@ -1,7 +1,7 @@
 """`rocks list host vm snapshot`"""
 
 import rocks.commands
-from rocks.database.vm_listing import vm_rows
+from rocks.machine.listing_records import vm_rows
 
 RollName = "kvm"
 
@@ -32,7 +32,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print one row per snapshot."""
-        from rocks.actions.vm_snapshots import list_snapshots  # hosts are reached by heavy libraries
+        from rocks.machine.snapshots.snapshots import list_snapshots  # hosts are reached by heavy libraries
 
         names = self.getHostnames(args) if args else [row.name for row in vm_rows(self.db, None)]
         found, errors = list_snapshots(self.db, names)

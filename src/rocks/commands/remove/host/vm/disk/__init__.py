@@ -32,8 +32,8 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Detach the disk where the machine runs, and delete its record."""
-        from rocks.actions.vm_disks import remove_disk  # hosts are reached by heavy libraries
         from rocks.commands._shared.vm_filters import filters_of
+        from rocks.machine.disks.disks import remove_disk  # hosts are reached by heavy libraries
 
         hosts, (disk,) = self.requireArguments("disk")
         for line in remove_disk(self.db, self.getOneHostname(hosts), disk, filters_of(self)):

@@ -1,7 +1,7 @@
 """`rocks remove host vm nas`"""
 
 import rocks.commands
-from rocks.actions.vm_nas import remove_vm_nas
+from rocks.machine.disks.nas import remove_vm_nas
 
 RollName = "img-storage"
 

@@ -6,16 +6,16 @@ import os
 from typing import TYPE_CHECKING
 
 import rocks.commands
-from rocks.actions.vm_cdrom import with_media
-from rocks.actions.vm_documents import describe_vms
 from rocks.commands._shared.vm_filters import filters_of
-from rocks.database.vms import load_vms, which_are_vms
-from rocks.terminal import many_lines
+from rocks.core.terminal import many_lines
+from rocks.machine.disks.cdrom import with_media
+from rocks.machine.domain.documents import describe_vms
+from rocks.machine.records import load_vms, which_are_vms
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from rocks.cluster.records import VirtualMachine
+    from rocks.inventory.records import VirtualMachine
 
 _AS_RECORDED = "the XML is the one in the database, for KVM and with Debian's emulator"
 
@@ -69,7 +69,7 @@ class Command(rocks.commands.Command):
         if os.geteuid() != 0:
             self.notify(f"Warning: {_AS_RECORDED}, because only root can ask the hosts: run this as root")
             return dict(documents)
-        from rocks.actions.vm_reports import adapt_documents  # hosts are reached by heavy libraries
+        from rocks.machine.reports import adapt_documents  # hosts are reached by heavy libraries
 
         adapted, failed = adapt_documents(self.db, machines, documents)
         for host, error in failed.items():

@@ -1,8 +1,8 @@
 """`rocks report host vm console`"""
 
 import rocks.commands
-from rocks.cluster.values import read_number
-from rocks.wire.consoles import MOST_LINES
+from rocks.core.values import read_number
+from rocks.fleet.wire.consoles import MOST_LINES
 
 DEFAULT_LINES = 100
 
@@ -37,8 +37,8 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print the lines."""
-        from rocks.actions.consoles import read_console_log  # hosts are reached by heavy libraries
-        from rocks.actions.vm_screens import plain_line
+        from rocks.machine.consoles.consoles import read_console_log  # hosts are reached by heavy libraries
+        from rocks.machine.consoles.screens import plain_line
 
         lines = read_number("lines", self.fillText("lines", str(DEFAULT_LINES)), 1, MOST_LINES)
         for line in read_console_log(self.db, self.getOneHostname(args), lines):

@@ -1,7 +1,7 @@
 """`rocks report host vm virt_type`"""
 
 import rocks.commands
-from rocks.database.vm_listing import virt_types
+from rocks.machine.listing_records import virt_types
 
 RollName = "kvm"
 

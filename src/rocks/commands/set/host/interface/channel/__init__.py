@@ -1,7 +1,7 @@
 """`rocks set host interface channel`"""
 
-from rocks.actions.interfaces import set_channel
 from rocks.commands._shared.setters import InterfaceSetter
+from rocks.network.interfaces import set_channel
 
 
 class Command(InterfaceSetter):

@@ -1,8 +1,8 @@
 """`rocks set host interface disablekvm`"""
 
 import rocks.commands
-from rocks.actions.interfaces import set_disabled
 from rocks.commands._framework.arguments import yes_or_no
+from rocks.network.interfaces import set_disabled
 
 RollName = "kvm"
 

@@ -1,7 +1,7 @@
 """`rocks set host interface iface`"""
 
-from rocks.actions.interfaces import set_device
 from rocks.commands._shared.setters import OneInterfaceSetter
+from rocks.network.interfaces import set_device
 
 
 class Command(OneInterfaceSetter):

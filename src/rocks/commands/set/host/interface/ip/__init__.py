@@ -1,7 +1,7 @@
 """`rocks set host interface ip`"""
 
-from rocks.actions.interfaces import set_ip
 from rocks.commands._shared.setters import OneInterfaceSetter
+from rocks.network.interfaces import set_ip
 
 
 class Command(OneInterfaceSetter):

@@ -1,7 +1,7 @@
 """`rocks set host interface mac`"""
 
-from rocks.actions.interfaces import set_mac
 from rocks.commands._shared.setters import OneInterfaceSetter
+from rocks.network.interfaces import set_mac
 
 
 class Command(OneInterfaceSetter):

@@ -1,7 +1,7 @@
 """`rocks set host interface module`"""
 
-from rocks.actions.interfaces import set_module
 from rocks.commands._shared.setters import InterfaceSetter
+from rocks.network.interfaces import set_module
 
 
 class Command(InterfaceSetter):

@@ -1,7 +1,7 @@
 """`rocks set host interface name`"""
 
-from rocks.actions.interfaces import set_name
 from rocks.commands._shared.setters import OneInterfaceSetter
+from rocks.network.interfaces import set_name
 
 
 class Command(OneInterfaceSetter):

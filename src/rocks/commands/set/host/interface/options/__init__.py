@@ -1,7 +1,7 @@
 """`rocks set host interface options`"""
 
-from rocks.actions.interfaces import set_options
 from rocks.commands._shared.setters import InterfaceSetter
+from rocks.network.interfaces import set_options
 
 
 class Command(InterfaceSetter):

@@ -1,7 +1,7 @@
 """`rocks set host interface subnet`"""
 
-from rocks.actions.interfaces import set_subnet
 from rocks.commands._shared.setters import InterfaceSetter
+from rocks.network.interfaces import set_subnet
 
 
 class Command(InterfaceSetter):

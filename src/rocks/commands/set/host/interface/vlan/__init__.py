@@ -1,7 +1,7 @@
 """`rocks set host interface vlan`"""
 
-from rocks.actions.interfaces import set_vlan
 from rocks.commands._shared.setters import InterfaceSetter
+from rocks.network.interfaces import set_vlan
 
 
 class Command(InterfaceSetter):

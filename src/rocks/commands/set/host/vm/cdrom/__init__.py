@@ -1,7 +1,7 @@
 """`rocks set host vm cdrom`"""
 
 import rocks.commands
-from rocks.actions.vm_cdrom import read_medium, set_cdrom
+from rocks.machine.disks.cdrom import read_medium, set_cdrom
 
 RollName = "kvm"
 

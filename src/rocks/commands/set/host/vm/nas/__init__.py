@@ -1,8 +1,8 @@
 """`rocks set host vm nas`"""
 
 import rocks.commands
-from rocks.actions.vm_nas import set_vm_nas
-from rocks.cluster.image_places import is_nowhere
+from rocks.machine.disks.nas import set_vm_nas
+from rocks.storage.volumes.places import is_nowhere
 
 RollName = "img-storage"
 

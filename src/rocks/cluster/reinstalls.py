@@ -1,0 +1,306 @@
+"""Give virtual machines fresh disks: the old ones are removed, the next start makes new ones from the machines' images.
+
+Every check comes before the first change. A killed command can be repeated: a disk that is gone is no error. The number
+of the instance is recorded when the disk is gone, so that cloud-init never runs anew on an old disk.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.cluster import reinstall_plan
+from rocks.core import dry_run
+from rocks.core.errors import BusyError, HostError, RocksError, StateError
+from rocks.inventory.attributes.records import replace_attribute
+from rocks.inventory.machine_locks import lock_vms
+from rocks.library.folder import find_library_image
+from rocks.library.guest_images import IMAGE_ATTRIBUTE, INSTANCE_ATTRIBUTE
+from rocks.library.records import source_of
+from rocks.machine import records as table
+from rocks.machine.disks.files import check_erase, remove_disk
+from rocks.machine.disks.removed_volumes import DestroyingError, UnknownEndError, destroy_volumes
+from rocks.machine.leases import records as leases
+from rocks.machine.leases.epoch import ensure_epoch
+from rocks.machine.moves.live_move_rules import check_no_doubt
+from rocks.machine.outcomes import Outcomes
+from rocks.machine.power import stop_machines
+from rocks.machine.snapshots.snapshots import list_snapshots
+from rocks.storage.volumes.move_records import read_moves
+from rocks.storage.volumes.move_rules import check_not_moving
+from rocks.storage.volumes.place_records import disk_locations
+from rocks.storage.volumes.plan import removal_command, volume_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rocks.database.connection import Database
+    from rocks.inventory.host_requests import Progress
+    from rocks.inventory.records import VirtualMachine
+    from rocks.library.guest_images import Source
+    from rocks.storage.client import Watcher
+    from rocks.storage.client.answers import ImageRow, Relatives
+    from rocks.storage.volumes.places import DiskLocation
+
+
+REINSTALL_WAIT_SECONDS = 3600
+"""How long the write-back of images is waited for, by default: meanwhile no other command can change the machines."""
+
+
+class _Checked(NamedTuple):
+    """What the checks have found; `mapped` are the machines whose image a host has, `held` those with a lease."""
+
+    machines: Sequence[VirtualMachine]
+    volumes: dict[str, DiskLocation]
+    mapped: set[str]
+    held: set[str]
+
+
+def reinstall_vms(
+    database: Database,
+    names: Sequence[str],
+    force: bool,
+    watcher: Watcher,
+    notify: Callable[[str], None],
+    progress: Progress | None = None,
+    write_back_seconds: float = REINSTALL_WAIT_SECONDS,
+) -> Outcomes:
+    """Remove the first disks of the machines; returns the outcome of each. Commits.
+
+    When a check fails for one of them, nothing is changed, and only errors are returned. StateError when a name is not
+    that of a virtual machine, or after a restore of the database a host has not reported what runs there. `force`:
+    machines that run are powered off, and their images unmapped; one whose changes are not written back in
+    `write_back_seconds` keeps its disk. `notify` prints what such a report has added.
+    """
+    ensure_epoch(database, notify)  # an older copy of the records does not have all that runs
+    failed: dict[str, RocksError] = {}
+    checked = _check(database, names, force, failed)
+    if failed:
+        return Outcomes(failed=failed)
+    database.commit()
+    if checked.held:
+        running = [vm for vm in checked.machines if vm.name in checked.held]
+        failed.update(stop_machines(database, running, progress=progress).failed)
+    failed.update(_unmap(database, checked, set(failed), watcher, write_back_seconds))
+    done = _remove(database, checked, failed)
+    ready = [vm for vm in checked.machines if vm.name in done]
+    lines = {vm.name: _lines(vm, done[vm.name], checked.volumes.get(vm.name)) for vm in ready}
+    return Outcomes(lines, failed)
+
+
+def _check(database: Database, names: Sequence[str], force: bool, failed: dict[str, RocksError]) -> _Checked:
+    """Everything that can be known before the first change; `failed` receives the errors by machine."""
+    table.load_vms(database, names)
+    failed.update(lock_vms(database, names))
+    machines = table.load_vms(database, names)  # they stay as they are from here on
+    held = leases.read_leases(database, names)
+    locations = [disk for disk in disk_locations(database, names) if disk.nas]
+    moves = read_moves(database) if locations else []
+    volumes = {disk.vm: disk for disk in locations if disk.number == 0}
+    sources: dict[str, Source | RocksError] = {}
+    for vm in machines:
+        try:
+            check_no_doubt(vm)
+            reinstall_plan.check_has_image(vm)
+            reinstall_plan.check_is_off(vm, held.get(vm.name.lower()), force)
+            reinstall_plan.check_source(vm, _source(database, vm, sources))
+            check_erase([vm])
+            check_not_moving([disk for disk in locations if disk.vm == vm.name], moves)
+        except RocksError as error:
+            failed.setdefault(vm.name, error)
+    names_held = {vm.name for vm in machines if (one := held.get(vm.name.lower())) and one.is_held}
+    good = [vm for vm in machines if vm.name not in failed]
+    _check_snapshots(database, good, failed)
+    mapped = _check_volumes(database, good, volumes, force, failed)
+    return _Checked(machines, volumes, mapped, names_held)
+
+
+def _source(database: Database, vm: VirtualMachine, known: dict[str, Source | RocksError]) -> Source:
+    """The machine's image. UserError or StateError when the library does not have it."""
+    name = vm.host.attribute(IMAGE_ATTRIBUTE)
+    if name not in known:
+        try:
+            known[name] = source_of(find_library_image(database, name))
+        except RocksError as error:
+            known[name] = error
+    found = known[name]
+    if isinstance(found, RocksError):
+        raise StateError(f"{vm.name} would get no disk: {found}")
+    return found
+
+
+def _check_snapshots(
+    database: Database, machines: Sequence[VirtualMachine], failed: dict[str, RocksError]
+) -> None:
+    chosen = [vm for vm in machines if any(not (disk.is_mapped or disk.is_block) for disk in vm.disks)]
+    if not chosen:
+        return  # those on NASes are checked with the volumes
+    found, silent = list_snapshots(database, [vm.name for vm in chosen])
+    for vm in chosen:
+        try:
+            if vm.container is not None and vm.container.name in silent:
+                raise HostError(f"{vm.name}: its host does not answer ({silent[vm.container.name]})")
+            reinstall_plan.check_snapshots(vm, [one.name for one in found if one.vm == vm.name])
+        except RocksError as error:
+            failed.setdefault(vm.name, error)
+
+
+def _check_volumes(
+    database: Database,
+    machines: Sequence[VirtualMachine],
+    volumes: dict[str, DiskLocation],
+    force: bool,
+    failed: dict[str, RocksError],
+) -> set[str]:
+    """The machines whose image a host has."""
+    chosen = [vm for vm in machines if vm.name in volumes]
+    if not chosen:
+        return set()
+    from rocks.storage.client import questions
+    from rocks.storage.volumes.access import open_storage
+
+    known: dict[str, ImageRow] = {}
+    with open_storage(database) as storage:
+        nases = sorted({volumes[vm.name].nas for vm in chosen})
+        answers = storage.ask_each({nas: questions.images_of(nas) for nas in nases})
+        for vm in chosen:
+            rows = answers[volumes[vm.name].nas]
+            if isinstance(rows, RocksError):
+                failed[vm.name] = HostError(f"{vm.name}: {volumes[vm.name].nas} does not answer ({rows})")
+                continue
+            row = next((row for row in rows if row.zvol == volume_name(vm.name, 0)), None)
+            if row is not None:
+                known[vm.name] = row
+        origins = storage.ask_each(
+            {name: questions.relatives_of(volumes[name].nas, row.zvol) for name, row in known.items()}
+        )
+    for vm in chosen:
+        if vm.name in known:
+            try:
+                _check_volume(vm, volumes[vm.name], known[vm.name], origins[vm.name], force)
+            except RocksError as error:
+                failed[vm.name] = error
+    return {name for name, row in known.items() if row.remotehost is not None}
+
+
+def _check_volume(
+    vm: VirtualMachine, disk: DiskLocation, row: ImageRow, relatives: Relatives | RocksError, force: bool
+) -> None:
+    from rocks.storage.volumes.bases import older_nas
+
+    if isinstance(relatives, RocksError):
+        raise relatives
+    if relatives.origin is None or row.machine is None:
+        raise older_nas(disk.nas, "does not report what an image is a clone of")
+    reinstall_plan.check_owner(vm, disk, row.zvol, row.machine)
+    reinstall_plan.check_origin(disk, row.zvol, relatives.origin, vm.host.attribute(IMAGE_ATTRIBUTE))
+    reinstall_plan.check_clones(disk, row.zvol, relatives.clones)
+    reinstall_plan.check_snapshots(vm, relatives.held)
+    reinstall_plan.check_state(disk, row.zvol, row.state, row.reason)
+    if row.remotehost is not None and not force:
+        raise StateError(
+            f"the image {disk.nas}:{row.zvol} of {vm.name} is mapped to {row.remotehost}: have its changes written "
+            f"back (rocks stop host vm {vm.name} terminate=true), or add force=yes"
+        )
+
+
+def _unmap(
+    database: Database, checked: _Checked, stopped_not: set[str], watcher: Watcher, seconds: float
+) -> dict[str, RocksError]:
+    """Unmap the images that hosts have, whose machines are off; the errors by machine."""
+    names = [vm.name for vm in checked.machines if vm.name in checked.mapped - stopped_not]
+    if not names:
+        return {}
+    from rocks.storage.client import questions
+    from rocks.storage.volumes.access import open_storage
+    from rocks.storage.volumes.map_batches import is_not_mapped
+
+    requests = {
+        name: questions.unmap_image(checked.volumes[name].nas, volume_name(name, 0)) for name in names
+    }
+    with open_storage(database) as storage:
+        answers = storage.wait_each(requests, seconds, watcher)
+    return {
+        name: _not_unmapped(name, checked.volumes[name], answer)
+        for name, answer in answers.items()
+        if isinstance(answer, RocksError) and not is_not_mapped(answer)
+    }
+
+
+def _not_unmapped(name: str, disk: DiskLocation, error: RocksError) -> RocksError:
+    """Why the machine keeps its disk; image storage goes on with what takes longer than it was waited for."""
+    from rocks.storage.bus import NoAnswerError
+
+    if not isinstance(error, NoAnswerError):
+        return error
+    return BusyError(
+        f"{name} keeps its disk for now: its changes are not written back yet ({error}). When rocks list host "
+        f"storagemap {disk.nas} shows it unmapped, repeat: rocks reinstall host vm {name}; timeout=SECONDS waits longer"
+    )
+
+
+def _remove(database: Database, checked: _Checked, failed: dict[str, RocksError]) -> dict[str, bool]:
+    """Machine → whether it had a disk, which is removed; `failed` receives errors."""
+    done: dict[str, bool] = {}
+    machines = [vm for vm in checked.machines if vm.name not in failed]
+    on_nas = [checked.volumes[vm.name] for vm in machines if vm.name in checked.volumes]
+    if dry_run.is_on():  # an image that a dry run has not unmapped is still mapped
+        for disk in [disk for disk in on_nas if disk.vm in checked.mapped]:
+            dry_run.would(disk.nas, f"destroy the image {volume_name(disk.vm, disk.number)}")
+            done[disk.vm] = True
+        on_nas = [disk for disk in on_nas if disk.vm not in done]
+    for disk, outcome in destroy_volumes(database, machines, on_nas).items():
+        if isinstance(outcome, DestroyingError):
+            done[disk.vm] = True  # it was accepted: the disk does not come back
+        elif isinstance(outcome, UnknownEndError):
+            failed[disk.vm] = HostError(
+                f"whether {disk.vm} keeps its disk {disk.nas}:{disk.zpool}/{volume_name(disk.vm, 0)} is not known: "
+                f"{outcome}. When the NAS answers, repeat: rocks reinstall host vm {disk.vm}"
+            )
+        elif isinstance(outcome, RocksError):
+            failed[disk.vm] = StateError(
+                f"{disk.vm} keeps its disk {disk.nas}:{disk.zpool}/{volume_name(disk.vm, 0)}: {outcome}"
+            )
+        else:
+            done[disk.vm] = outcome
+    number = str(reinstall_plan.next_instance(checked.machines))
+    _record(database, list(done), number)
+    for vm in machines:
+        if vm.name not in checked.volumes:
+            try:
+                done[vm.name] = remove_disk(database, vm, vm.disks[0])
+            except RocksError as error:
+                failed[vm.name] = error
+            else:
+                _record(database, [vm.name], number)
+    return done
+
+
+def _record(database: Database, names: Sequence[str], number: str) -> None:
+    """The disks of these machines are gone; commits, so that a command that is killed later does not lose that."""
+    if names:
+        replace_attribute(database, "host", names, INSTANCE_ATTRIBUTE, number)
+        database.commit()
+
+
+def _unlisted(name: str, disk: DiskLocation, image: str) -> str:
+    """What is known of a disk that its NAS does not list: a reinstalled NAS may have the volume all the same."""
+    volume = volume_name(disk.vm, disk.number)
+    return (
+        f"{name}: {disk.nas} does not list an image {disk.zpool}/{volume}, so nothing is removed; its next start makes "
+        f"that from the image {image}, or uses the volume if the pool has it all the same: to remove that first: "
+        f"{removal_command(disk.nas, disk.zpool, volume)} now=yes"
+    )
+
+
+def _lines(vm: VirtualMachine, had_disk: bool, volume: DiskLocation | None) -> tuple[str, ...]:
+    first, *others = vm.disks
+    image = vm.host.attribute(IMAGE_ATTRIBUTE)
+    if not had_disk and volume is not None and volume.zpool:
+        line = _unlisted(vm.name, volume, image)
+    else:
+        now = f": its disk {first.device} is removed" if had_disk else f" has no disk {first.device}"
+        line = f"{vm.name}{now}; its next start makes it from the image {image}"
+    if not others:
+        return (line,)
+    names = ", ".join(disk.device for disk in others)
+    return (line, f"{vm.name}: {names} {'stays' if len(others) == 1 else 'stay'} as before")

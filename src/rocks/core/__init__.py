@@ -1,0 +1,1 @@
+"""What no subject owns: errors, clock, units, processes, files, the journal."""

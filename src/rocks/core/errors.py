@@ -1,0 +1,159 @@
+"""Every error that the system reports to a person, sorted by the person who can fix it.
+
+The table `FAMILIES` maps a family to an exit status, an HTTP status and whether a retry can help. The terminal, the
+agent's reply and the REST service all read this table. A program that distinguishes errors of one family compares their
+codes (`Code`), never their texts.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import NamedTuple, Optional
+
+
+class Family(NamedTuple):
+    """Consequences of an error: exit status of `rocks`, HTTP status, and whether a repetition can succeed."""
+
+    exit_status: int
+    http_status: int
+    retry: bool
+
+
+FAMILIES = {
+    "user": Family(1, 400, False),
+    "state": Family(1, 409, False),
+    "busy": Family(1, 423, True),
+    "host": Family(1, 502, True),
+    "tool": Family(1, 500, False),
+    "incoherent": Family(1, 500, False),
+    "bug": Family(1, 500, False),
+}
+"""Family name → consequences. The name travels in an agent's reply."""
+
+EXIT_SOME_HOSTS_FAILED = 3
+"""Exit status when a command was done on some hosts or virtual machines but not on all."""
+
+EXIT_UNKNOWN_COMMAND = 255
+"""Exit status of an unknown command, and of a group of commands without an action of its own."""
+
+
+class Code(str, enum.Enum):
+    """The cause of an error, for programs. Answers contain its value beside the family."""
+
+    ACTION_UNSUPPORTED = "action_unsupported"
+    """The receiver does not know the requested action."""
+
+    POOL_FULL = "pool_full"
+    """A pool has no space for the operation."""
+
+    IMAGE_UNKNOWN = "image_unknown"
+    """The NAS has no such image."""
+
+    IMAGE_BUSY = "image_busy"
+    """The image is in a temporary state; the same request may succeed later."""
+
+    IMAGE_MAPPED = "image_mapped"
+    """The image is mapped to a host already."""
+
+    IMAGE_NOT_MAPPED = "image_not_mapped"
+    """The image is mapped to no host."""
+
+    HOST_AHEAD = "host_ahead"
+    """A host has gone further with the image than the record of its NAS."""
+
+    IMAGE_FOREIGN = "image_foreign"
+    """The disk on a host belongs to another virtual machine."""
+
+    IMAGE_UNOWNED = "image_unowned"
+    """The disk on a host exists, and no virtual machine is recorded as its owner."""
+
+    IMAGES_FOLLOW = "images_follow"
+    """The machine has arrived on its new host, and its images on a NAS have not."""
+
+    MEDIUM_ALTERED = "medium_altered"
+    """A host's copy of an ISO is not what the host received."""
+
+
+class RocksError(Exception):
+    """An error that a person can act on. The text states what happened, to what, and what to do.
+
+    `code` is set where a program decides by it, else None.
+    """
+
+    family = "bug"
+
+    def __init__(self, message: str = "", *, code: Optional[Code] = None) -> None:
+        super().__init__(message)
+        self.code = code
+
+    @property
+    def exit_status(self) -> int:
+        """Exit status of `rocks` for this error."""
+        return FAMILIES[self.family].exit_status
+
+
+class UserError(RocksError):
+    """The request itself is wrong: a name, a value, a usage."""
+
+    family = "user"
+
+
+class StateError(RocksError):
+    """The request is valid, but another operation must come first."""
+
+    family = "state"
+
+
+class BusyError(RocksError):
+    """Another operation is in progress; the same request may succeed later."""
+
+    family = "busy"
+
+
+class PoolFullError(BusyError):
+    """A pool is full: the same request succeeds when it has space."""
+
+    def __init__(self, message: str = "", *, code: Optional[Code] = Code.POOL_FULL) -> None:
+        super().__init__(message, code=code)
+
+
+class HostError(RocksError):
+    """A machine cannot be reached or answers incorrectly; its operator can fix it."""
+
+    family = "host"
+
+
+class ToolError(RocksError):
+    """A program or service that the system relies on failed; the text contains its own message."""
+
+    family = "tool"
+
+
+class IncoherentError(RocksError):
+    """Two records that should agree differ; nothing was changed."""
+
+    family = "incoherent"
+
+
+class BugError(RocksError):
+    """A defect of this system; the text asks for a report."""
+
+    family = "bug"
+
+
+CLASSES: dict[str, type[RocksError]] = {
+    cls.family: cls
+    for cls in (UserError, StateError, BusyError, HostError, ToolError, IncoherentError, BugError)
+}
+"""Family name → class, to raise here an error that another process reported."""
+
+
+def received_error(family: object, message: str, code: object = None) -> RocksError:
+    """The error that another process reported. An unknown family becomes ToolError, an unknown code None."""
+    known = Code(code) if code in Code.__members__.values() else None
+    return CLASSES.get(str(family), ToolError)(message, code=known)
+
+
+def code_of(error: RocksError) -> str:
+    """The error's code as text; '' without one."""
+    return "" if error.code is None else error.code.value

@@ -1,0 +1,303 @@
+"""The gateway to programs: argument vectors only, always with a deadline, output captured."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess  # noqa: TID251 - the only importer
+import threading
+import tty
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Callable, Mapping, NoReturn, Sequence, Tuple
+
+from rocks.core import dry_run
+from rocks.core.clock import Deadline
+from rocks.core.errors import ToolError
+
+_WATCH_SECONDS = 0.5
+_REAP_SECONDS = 2.0
+_END_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A program that has ended: its arguments, exit status (negative: the signal that ended it) and output."""
+
+    arguments: Sequence[str]
+    exit_status: int
+    output: bytes
+    error_output: bytes
+
+    @property
+    def text(self) -> str:
+        """Standard output as text; bytes that are no UTF-8 become replacement characters."""
+        return self.output.decode("utf-8", "replace")
+
+    @property
+    def error_text(self) -> str:
+        """Standard error as text, without surrounding blanks."""
+        return self.error_output.decode("utf-8", "replace").strip()
+
+
+def run(
+    arguments: Sequence[str],
+    *,
+    deadline_seconds: float,
+    standard_input: bytes = b"",
+    environment: Mapping[str, str] | None = None,
+    watch: Callable[[bytes], None] | None = None,
+) -> Finished:
+    """Run a program to its end, and return its exit status and output.
+
+    The program gets a process group of its own, and the whole group is killed at the deadline. What the signal does not
+    end within 2 s (a process in uninterruptible sleep), or does not reach (a grandchild with a session of its own that
+    keeps the output open), is left behind: the deadline holds all the same. `watch` gets the output so far, twice a
+    second. ToolError when the program cannot be started, does not end in time, or its output is not closed in time.
+    """
+    process = _start(arguments, environment)
+    try:
+        if watch is None:
+            output, error_output = process.communicate(standard_input, timeout=deadline_seconds)
+        else:
+            output, error_output = _watched(process, standard_input, deadline_seconds, watch)
+    except subprocess.TimeoutExpired:
+        outputs = _ended_in_time(process)
+        if outputs is None:
+            raise ToolError(f"{arguments[0]} {_too_late(process, deadline_seconds)}") from None
+        output, error_output = outputs
+    except BaseException:
+        _kill_group(process)
+        raise
+    return Finished(tuple(arguments), process.returncode, output, error_output)
+
+
+def run_checked(
+    arguments: Sequence[str],
+    *,
+    deadline_seconds: float,
+    standard_input: bytes = b"",
+    environment: Mapping[str, str] | None = None,
+    watch: Callable[[bytes], None] | None = None,
+) -> Finished:
+    """As `run`, but ToolError with the program's own message unless it exits with 0."""
+    finished = run(
+        arguments,
+        deadline_seconds=deadline_seconds,
+        standard_input=standard_input,
+        environment=environment,
+        watch=watch,
+    )
+    if finished.exit_status != 0:
+        reason = finished.error_text or finished.text.strip() or "it printed nothing"
+        raise ToolError(f"{arguments[0]} failed with exit status {finished.exit_status}: {reason}")
+    return finished
+
+
+def run_interactively(arguments: Sequence[str], standard_input: bytes | None = None) -> int:
+    """Give the terminal to a program until it ends; returns its exit status. ToolError when it cannot start.
+
+    With `standard_input` it reads that instead of the terminal; it may open the terminal to prompt for a password.
+    """
+    try:
+        return subprocess.run(list(arguments), input=standard_input, check=False).returncode
+    except OSError as error:
+        raise ToolError(f"cannot start {arguments[0]}: {error.strerror}") from None
+
+
+def replace_this_process(arguments: Sequence[str]) -> NoReturn:
+    """Replace this process by another program; does not return. ToolError when it cannot be started."""
+    try:
+        os.execvp(arguments[0], list(arguments))
+    except OSError as error:
+        raise ToolError(f"cannot start {arguments[0]}: {error.strerror}") from None
+
+
+def start_in_background(
+    arguments: Sequence[str], log_path: Path, environment: Mapping[str, str] | None = None
+) -> int:
+    """Start a program that outlives this one, in a session of its own; returns its process id.
+
+    Its output is appended to `log_path`. ToolError when the program or the log cannot be opened.
+    """
+    try:
+        with log_path.open("ab") as log:
+            process = subprocess.Popen(
+                list(arguments),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=None if environment is None else dict(environment),
+                start_new_session=True,
+            )
+    except OSError as error:
+        raise ToolError(f"cannot start {arguments[0]} with log {log_path}: {error.strerror}") from None
+    # This program may end before the one it started; the destructor of `Popen` would warn about that.
+    process.returncode = 0
+    return process.pid
+
+
+def start_with_pipes(
+    arguments: Sequence[str], environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a program to exchange data with it while it runs; the caller ends it. ToolError when it cannot start."""
+    return _start(arguments, environment)
+
+
+def start_on_socket(
+    arguments: Sequence[str], environment: Mapping[str, str] | None = None
+) -> Tuple[subprocess.Popen[bytes], socket.socket]:
+    """Start a program whose standard input and output are a socket; returns it, and the far end of that socket.
+
+    Its standard error is a pipe. The caller ends the program (`finish`) and closes the socket, whose reading ends when
+    the program has closed its end. ToolError when it cannot start.
+    """
+    far_end, near_end = socket.socketpair()
+    try:
+        with near_end:
+            process = subprocess.Popen(
+                list(arguments),
+                stdin=near_end.fileno(),
+                stdout=near_end.fileno(),
+                stderr=subprocess.PIPE,
+                env=None if environment is None else dict(environment),
+                start_new_session=True,
+            )
+    except OSError as error:
+        far_end.close()
+        raise ToolError(f"cannot start {arguments[0]}: {error.strerror}") from None
+    return process, far_end
+
+
+def start_on_terminal(arguments: Sequence[str]) -> Tuple[subprocess.Popen[bytes], int]:
+    """Start a program on a terminal of its own, in raw mode; returns it, and the descriptor of that terminal's far end.
+
+    What the program writes to standard error is dropped. The caller ends the program (`end_group`) and closes the
+    descriptor, whose reading fails with OSError when the program has ended. ToolError when it cannot start.
+    """
+    far_end, near_end = os.openpty()
+    try:
+        tty.setraw(near_end)
+        process = subprocess.Popen(
+            list(arguments),
+            stdin=near_end,
+            stdout=near_end,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError as error:
+        os.close(far_end)
+        raise ToolError(f"cannot start {arguments[0]}: {error.strerror}") from None
+    finally:
+        os.close(near_end)
+    return process, far_end
+
+
+def finish(process: subprocess.Popen[bytes], deadline_seconds: float) -> str:
+    """Wait for a program that is about to end, and kill it if it does not; returns what it wrote to standard error."""
+    try:
+        return (process.communicate(timeout=deadline_seconds)[1] or b"").decode("utf-8", "replace").strip()
+    except subprocess.TimeoutExpired:
+        end_group(process)
+        return ""
+
+
+def end_group(process: subprocess.Popen[bytes]) -> None:
+    """End a program that was started here, and what it started."""
+    _kill_group(process)
+
+
+def _start(arguments: Sequence[str], environment: Mapping[str, str] | None) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            list(arguments),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=None if environment is None else dict(environment),
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise ToolError(f"cannot start {arguments[0]}: {error.strerror}") from None
+
+
+def _watched(
+    process: subprocess.Popen[bytes],
+    standard_input: bytes,
+    deadline_seconds: float,
+    watch: Callable[[bytes], None],
+) -> tuple[bytes, bytes]:
+    """As `communicate`, which continues when it is called again after its time-out."""
+    # but not with its input: CPython 3.11 drops what was not written before the first time-out
+    feeder = threading.Thread(target=_feed, args=(process.stdin, standard_input), daemon=True)
+    process.stdin = None
+    feeder.start()
+    deadline = Deadline(deadline_seconds)
+    while True:
+        wait = min(_WATCH_SECONDS, deadline.remaining_seconds() or 0.0)
+        try:
+            return process.communicate(timeout=wait)
+        except subprocess.TimeoutExpired as timeout:
+            if deadline.passed():
+                raise
+            if timeout.output:  # none once its output has ended and only its end is waited for
+                watch(timeout.output)
+
+
+def _feed(pipe: IO[bytes], data: bytes) -> None:
+    try:
+        with pipe:
+            pipe.write(data)
+    except OSError:
+        pass  # the program has ended, or does not read
+
+
+def _ended_in_time(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes] | None:
+    """The output of a program that ended while this process, or the whole machine, was stopped; None of any other."""
+    if process.poll() is None:
+        return None
+    try:
+        return process.communicate(timeout=_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def _too_late(process: subprocess.Popen[bytes], deadline_seconds: float) -> str:
+    """Kill the program; what happened to it, as a predicate."""
+    had_ended = process.poll() is not None
+    is_gone = _kill_group(process)
+    if had_ended:
+        return (
+            f"has ended, but a process that it started did not close its output within {deadline_seconds:g} s"
+        )
+    if not is_gone:
+        return (
+            f"did not end within {deadline_seconds:g} s, and neither it nor its output ended within "
+            f"{_REAP_SECONDS:g} s of being killed (process {process.pid})"
+        )
+    return f"did not end within {deadline_seconds:g} s and was killed"
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> bool:
+    """Kill the process group; whether the program has ended and its output is closed."""
+    try:
+        with dry_run.question():  # it was started here
+            os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass  # it ended between the deadline and the signal
+    try:
+        process.communicate(timeout=_REAP_SECONDS)
+        return True
+    except subprocess.TimeoutExpired:
+        return False
+    finally:
+        _close_pipes(process)
+
+
+def _close_pipes(process: subprocess.Popen[bytes]) -> None:
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            with contextlib.suppress(OSError):  # closing standard input flushes it
+                pipe.close()

@@ -1,0 +1,46 @@
+"""Parse and check numbers and texts of the operator. Pure."""
+
+from __future__ import annotations
+
+from rocks.core.errors import UserError
+from rocks.core.names import printable
+
+HIGHEST_NUMBER = 999_999_999
+"""The largest rack, rank or count; it fits a column of the database and a `rackN` selector."""
+
+VLAN_HIGHEST = 4094
+"""The largest identifier of a VLAN; 4095 is reserved (IEEE 802.1Q)."""
+
+
+def read_number(name: str, text: str, lowest: int, highest: int = HIGHEST_NUMBER) -> int:
+    """The integer in `text`, the value of parameter `name`; UserError for any other text or outside the bounds."""
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit()) or len(digits) > 18:
+        raise UserError(f'{name} "{printable(text)}" must be an integer from {lowest} to {highest}')
+    number = int(text)
+    if not lowest <= number <= highest:
+        raise UserError(f'{name} "{printable(text)}" must be an integer from {lowest} to {highest}')
+    return number
+
+
+def read_vlan(text: str) -> int | None:
+    """The VLAN id in `text`; None for 0 and NULL."""
+    if is_null(text):
+        return None
+    return read_number("vlan", text, 0, VLAN_HIGHEST) or None
+
+
+def is_null(text: str) -> bool:
+    """Whether `text` is NULL, in any case, which clears a column."""
+    return text.lower() == "null"
+
+
+def check_text(what: str, text: str, longest: int) -> None:
+    """UserError unless `text` fits its column and is one line; quotes, XML and shell characters are allowed."""
+    if len(text) > longest:
+        raise UserError(f"{what} is too long: {len(text)} characters, at most {longest} are stored")
+    for character in text:
+        if not character.isprintable():
+            raise UserError(
+                f'{what} "{printable(text)}" is not valid: {printable(character)} is not a printable character'
+            )

@@ -1,1 +1,0 @@
-"""Devices of the machine that runs this code: a package for each subsystem, with its fake; general modules here."""

@@ -1,0 +1,1 @@
+"""How physical hosts are reached and asked: by SSH or on this machine, one after another or many at once."""

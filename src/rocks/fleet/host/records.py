@@ -1,0 +1,99 @@
+"""The one reader of records on a host: files of this system that outlive a request.
+
+A record may be damaged by a full disk, an editor or a restored backup. It is then an error that names the file and the
+remedy, and never "no record": what it records, a key on a VF for example, would be forgotten.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any, Dict, List, NamedTuple, Optional
+
+from rocks.core.errors import HostError, IncoherentError, RocksError
+from rocks.core.files import explain
+from rocks.fleet.wire.received import parse_json
+
+LONGEST_BYTES = 1024 * 1024
+
+
+class RecordKind(NamedTuple):
+    """For messages: what the record is, and what to do about a damaged one."""
+
+    title: str
+    remedy: str
+
+
+def read_text_record(path: Path, kind: RecordKind) -> Optional[str]:
+    """The text of a record, None when there is no file. IncoherentError for a damaged record; never waits."""
+    try:
+        return _read(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise damaged(path, kind, explain(error, path)) from None
+    except ValueError as error:
+        raise damaged(path, kind, str(error)) from None
+
+
+def read_json_record(path: Path, kind: RecordKind) -> Any:
+    """The JSON value of a record, None when there is no file. IncoherentError for a damaged record; never waits."""
+    try:
+        value = parse_json(_read(path))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise damaged(path, kind, explain(error, path)) from None
+    except ValueError as error:
+        raise damaged(path, kind, str(error)) from None
+    if value is None:
+        raise damaged(path, kind, "it is empty")
+    return value
+
+
+def remove_record(path: Path) -> None:
+    """Remove a record, if there is one. HostError when that fails."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise HostError(f"cannot remove {path}: {explain(error, path)}") from None
+
+
+def record_names(folder: Path) -> List[str]:
+    """Names of the files in a folder of records, sorted, without hidden ones; empty without the folder. HostError."""
+    try:
+        return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise HostError(f"cannot list {folder}: {explain(error, folder)}") from None
+
+
+def damaged(path: Path, kind: RecordKind, reason: object) -> IncoherentError:
+    """The error of a record that cannot be read or has an invalid shape."""
+    return IncoherentError(f"{path}, {kind.title}, cannot be read ({reason}); {kind.remedy}")
+
+
+def read_cache(path: Path) -> Dict[str, Any]:
+    """The JSON object of a file whose content can be found out again; empty when it is missing or damaged."""
+    try:
+        value = read_json_record(path, RecordKind("a cache", ""))
+    except RocksError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _read(path: Path) -> str:
+    """The text of a regular file. OSError, also for what is no file; a FIFO is not waited for. ValueError as text."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(0, "it is not a file")
+        with os.fdopen(os.dup(descriptor), "rb") as file:
+            data = file.read(LONGEST_BYTES + 1)
+    finally:
+        os.close(descriptor)
+    if len(data) > LONGEST_BYTES:
+        raise ValueError(f"longer than {LONGEST_BYTES} bytes")
+    return data.decode("utf-8")

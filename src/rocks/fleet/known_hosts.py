@@ -1,0 +1,93 @@
+"""The file of hosts' public keys, in OpenSSH's format: `name,[address]:port type base64`, one key a line.
+
+paramiko parses the keys. Its `HostKeys` would lose comments, marked lines and the second key of a type when it saves,
+so this module retains the lines of the file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rocks.core.errors import UserError
+from rocks.core.files import PUBLIC, ensure_folders, write_file
+from rocks.fleet.paramiko_library import HostKeyEntry, InvalidHostKey, paramiko
+from rocks.fleet.settings import HostAddress
+
+HostKey = paramiko.PKey
+"""A public key; `get_name()` is its type, `fingerprint` as `ssh-keygen -l` prints it."""
+
+_UNSUPPORTED = ("#", "@", "|")
+"""First characters of comments, of marked lines and of lines with hashed names."""
+
+
+def read_known_hosts(path: str) -> dict[str, tuple[HostKey, ...]]:
+    """Name or `[address]:port` → keys. Marked, hashed and invalid lines are ignored; a missing file is empty."""
+    known: dict[str, tuple[HostKey, ...]] = {}
+    for line in _read(Path(path)).splitlines():
+        entry = _parse(line)
+        if entry is not None:
+            for name in entry.hostnames:
+                known[name] = (*known.get(name, ()), entry.key)
+    return known
+
+
+def parse_host_key(text: str) -> HostKey:
+    """The key in `type base64 [comment]`, the content of a `.pub` file. UserError for other text."""
+    entry = _parse(f"host {text}")
+    if entry is None:
+        raise UserError(f"{text[:60]!r} is not a public key in OpenSSH's format: type and base64 text")
+    return entry.key
+
+
+def record_host_keys(path: str, host: HostAddress, keys: tuple[HostKey, ...]) -> bool:
+    """Make these the known keys of the host, under its name and address; returns whether the file changed.
+
+    Other lines lose this name and address, so that no line identifies two hosts. The file is replaced atomically.
+    """
+    names = (host.name, place_name(host))
+    old = _read(Path(path))
+    retained = [line for line in (_without(line, names) for line in old.splitlines()) if line is not None]
+    added = [f"{','.join(names)} {key.get_name()} {key.get_base64()}" for key in keys]
+    new = "".join(line + "\n" for line in (*retained, *added))
+    if new == old:
+        return False
+    _replace(Path(path), new)
+    return True
+
+
+def place_name(host: HostAddress) -> str:
+    """How OpenSSH names the address of a host in this file."""
+    return host.address if host.port == 22 else f"[{host.address}]:{host.port}"
+
+
+def _parse(line: str) -> HostKeyEntry | None:
+    fields = line.split()
+    if len(fields) < 3 or line.startswith(_UNSUPPORTED):
+        return None
+    try:
+        return HostKeyEntry.from_line(" ".join(fields[:3]))
+    except (InvalidHostKey, paramiko.SSHException, ValueError):
+        return None
+
+
+def _without(line: str, names: tuple[str, ...]) -> str | None:
+    """The line without these names; None when no other name remains. The key need not be valid."""
+    fields = line.split(maxsplit=1)
+    if len(fields) < 2 or line.startswith(_UNSUPPORTED):
+        return line
+    remaining = [name for name in fields[0].split(",") if name not in names]
+    if len(remaining) == fields[0].count(",") + 1:
+        return line
+    return f"{','.join(remaining)} {fields[1]}" if remaining else None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8", "replace")
+    except FileNotFoundError:
+        return ""
+
+
+def _replace(path: Path, text: str) -> None:
+    ensure_folders(path.parent, 0o755)
+    write_file(path, text, mode=PUBLIC)

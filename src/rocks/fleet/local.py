@@ -1,0 +1,130 @@
+"""This machine as a host: the same agent and commands, started directly instead of by SSH."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+
+from rocks.core import dry_run
+from rocks.core.clock import Deadline, wait_seconds
+from rocks.core.errors import ToolError
+from rocks.core.process import start_with_pipes
+from rocks.fleet.agent_line import AgentLine, NoAgentError
+from rocks.fleet.connection import BoundedBuffer, CommandOutput, command_output
+from rocks.fleet.settings import FleetSettings, HostAddress
+
+_CHUNK_BYTES = 65536
+_SHELL = "/bin/bash"
+_EXIT_SECONDS = 1.0
+
+
+class LocalConnection:
+    """As `SshConnection`, without SSH."""
+
+    def __init__(self, host: HostAddress, settings: FleetSettings) -> None:
+        self._host = host
+        self._settings = settings
+
+    def open_agent(self) -> AgentLine:
+        """As `Connection.open_agent`; NoAgentError when the agent is not installed here."""
+        try:
+            with dry_run.question():
+                stream = PipeStream([self._settings.agent_program, "--serve"])
+        except ToolError as error:
+            raise NoAgentError(f"host {self._host.name}, this machine, has no agent: {error}") from None
+        return AgentLine(self._host.name, stream)
+
+    def run(self, command: str, timeout_seconds: float | None) -> CommandOutput:
+        """As `Connection.run`; the shell is bash."""
+        stream = PipeStream([_SHELL, "-c", command])
+        stream.close()
+        return stream.collect(Deadline(timeout_seconds))
+
+    def close(self) -> None:
+        """As `Connection.close`."""
+
+
+class PipeStream:
+    """A program's standard streams, read and written with deadlines."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        self._process = start_with_pipes(arguments)
+        assert self._process.stdin and self._process.stdout and self._process.stderr
+        self._input, self._output = self._process.stdin, self._process.stdout
+        self._error_output = self._process.stderr
+        for pipe in (self._input, self._output, self._error_output):
+            os.set_blocking(pipe.fileno(), False)
+        self._error_buffer = BoundedBuffer()
+
+    def send(self, data: bytes, deadline: Deadline) -> None:
+        remaining = memoryview(data)
+        while remaining:
+            _wait(self._input.fileno(), select.POLLOUT, deadline)
+            with contextlib.suppress(BlockingIOError):
+                remaining = remaining[os.write(self._input.fileno(), remaining) :]
+
+    def receive(self, deadline: Deadline) -> bytes:
+        _wait(self._output.fileno(), select.POLLIN, deadline)
+        return os.read(self._output.fileno(), _CHUNK_BYTES)
+
+    def exit_information(self) -> tuple[int | None, bytes]:
+        deadline = Deadline(_EXIT_SECONDS)
+        while self._process.poll() is None and not deadline.passed():
+            wait_seconds(0.01)
+        with contextlib.suppress(BlockingIOError):
+            self._error_buffer.add(os.read(self._error_output.fileno(), _CHUNK_BYTES))
+        return self._process.returncode, bytes(self._error_buffer.data)
+
+    def close(self) -> None:
+        """Close the program's standard input; the program then ends."""
+        with contextlib.suppress(OSError):
+            self._input.close()
+
+    def kill(self) -> None:
+        """Kill the program: a thread that waits for its output reads the end of it, and one that writes fails."""
+        with contextlib.suppress(ProcessLookupError), dry_run.question():
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def end(self) -> None:
+        """Kill the program and close its streams. No thread may use them now: others get their descriptors."""
+        self.close()
+        self._end(killed=True)
+
+    def collect(self, deadline: Deadline) -> CommandOutput:
+        """The output of the program until its end; at the deadline its process group is killed."""
+        buffers = {self._output.fileno(): BoundedBuffer(), self._error_output.fileno(): BoundedBuffer()}
+        open_pipes = set(buffers)
+        while open_pipes and not deadline.passed():
+            for pipe in _ready(open_pipes, deadline):
+                chunk = os.read(pipe, _CHUNK_BYTES)
+                buffers[pipe].add(chunk)
+                if not chunk:
+                    open_pipes.discard(pipe)
+        exit_status = self._end(killed=bool(open_pipes))
+        return command_output(exit_status, *buffers.values())
+
+    def _end(self, killed: bool) -> int | None:
+        if killed:
+            self.kill()
+        self._process.wait()
+        self._output.close()
+        self._error_output.close()
+        return None if killed else self._process.returncode
+
+
+def _ready(pipes: set[int], deadline: Deadline) -> list[int]:
+    poller = select.poll()
+    for pipe in pipes:
+        poller.register(pipe, select.POLLIN)
+    remaining = deadline.remaining_seconds()
+    return [pipe for pipe, _ in poller.poll(None if remaining is None else remaining * 1000 + 1)]
+
+
+def _wait(descriptor: int, event: int, deadline: Deadline) -> None:
+    poller = select.poll()
+    poller.register(descriptor, event)
+    remaining = deadline.remaining_seconds()
+    if not poller.poll(None if remaining is None else remaining * 1000 + 1):
+        raise TimeoutError

@@ -1,0 +1,1 @@
+"""What the frontend and the agent on a host send each other. Pure."""

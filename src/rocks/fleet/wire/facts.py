@@ -1,0 +1,241 @@
+"""Facts about a physical host: the host, its domains and disks, a console, the KVM probe, its VFs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Optional, Tuple
+
+from rocks.fleet.wire.placement import ShapeFact, ShapeQuestion
+from rocks.fleet.wire.request import Request
+
+DomainState = Literal["running", "blocked", "paused", "shutdown", "shutoff", "crashed"]
+"""A domain's state by libvirt's names; a guest that suspended itself counts as paused."""
+
+Accelerator = Literal["kvm", "tcg", "unknown"]
+"""How guests run on a host; unknown until the probe guest has run there."""
+
+
+@dataclass(frozen=True)
+class DiskPlace:
+    """A disk of a virtual machine as the frontend knows it: an absolute path on the host."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class Fence:
+    """No domain `name` with a lease below `below_token` may remain on the host."""
+
+    name: str
+    below_token: int
+
+
+@dataclass(frozen=True)
+class LeaseEnd:
+    """No lease up to `token` may start the domain `name` on the host any more, unless the domain is active now."""
+
+    name: str
+    token: int
+
+
+@dataclass(frozen=True)
+class LeaseFact:
+    """The lowest token that may start the domain `name` on the host."""
+
+    name: str
+    token: int
+
+
+@dataclass(frozen=True)
+class DomainFact:
+    """A domain as libvirt reports it. `token` is None for a domain that this system did not start.
+
+    `disks` are the files and devices of its disks, None where an older agent does not report them. `listeners` are its
+    screens and lines that listen on the network, where every user of the host reaches them: `vnc 127.0.0.1 port 5900`.
+    """
+
+    name: str
+    uuid: str
+    state: DomainState
+    token: Optional[int]
+    memory_mb: int
+    cpus: int
+    autostart: bool
+    persistent: bool
+    has_managed_save: bool
+    disks: Optional[Tuple[str, ...]] = None
+    listeners: Tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DiskFact:
+    """The state of a disk's path. `size_bytes` is the size of the file or device, 0 when absent.
+
+    `filesystem_bytes` and `free_bytes` belong to the file system of the nearest existing parent; 0 for a
+    block device.
+    """
+
+    path: str
+    exists: bool
+    is_block: bool
+    size_bytes: int
+    filesystem_bytes: int
+    free_bytes: int
+
+
+@dataclass(frozen=True)
+class HostFacts:
+    """The facts that a plan needs of one host.
+
+    `fenced` names the domains whose fences are in force from now on, `ended` those whose leases have ended: they are
+    not active, and no agent that still works on an earlier request can start them. `epoch` is the host's lease epoch;
+    `leases` is empty unless the request asks for them. `load` is the load average of the last minute, None where an
+    older agent does not report it. `shape` is None unless the request asks for it. `noted_ends` names the machines
+    whose end libvirt's hook has noted, and the host has not reported yet; None where nobody reports ends.
+    """
+
+    hostname: str
+    kernel: str
+    machine: str
+    memory_mb: int
+    cpus: int
+    has_8021q: bool
+    has_filters: bool
+    accelerator: Accelerator
+    domains: Tuple[DomainFact, ...]
+    disks: Tuple[DiskFact, ...]
+    fenced: Tuple[str, ...]
+    ended: Tuple[str, ...] = ()
+    epoch: int = 0
+    leases: Tuple[LeaseFact, ...] = ()
+    load: Optional[float] = None
+    shape: Optional[ShapeFact] = None
+    noted_ends: Optional[Tuple[str, ...]] = None
+
+
+@dataclass(frozen=True)
+class FactsRequest(Request[HostFacts]):
+    """Put the host's fences up, end leases whose domains are not active, then read the host's facts.
+
+    Before that, starts under leases of epochs before `epoch` are refused for good.
+    """
+
+    disks: Tuple[DiskPlace, ...] = ()
+    fences: Tuple[Fence, ...] = ()
+    lease_ends: Tuple[LeaseEnd, ...] = ()
+    epoch: int = 0
+    asks_leases: bool = False
+    shape: Optional[ShapeQuestion] = None
+
+
+@dataclass(frozen=True)
+class ConsoleFact:
+    """Where to find the console of a running domain. None where the domain has none of that kind.
+
+    `vnc_socket` is a unix socket of the host; a domain that an earlier version started has `vnc_address` and `vnc_port`
+    instead. `serial_device` is a terminal, `log_path` its log.
+    """
+
+    vnc_address: Optional[str]
+    vnc_port: Optional[int]
+    serial_device: Optional[str]
+    log_path: Optional[str]
+    vnc_socket: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class ConsoleRequest(Request[ConsoleFact]):
+    """Find the console of the running domain `name`."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class DocumentsFact:
+    """Domain XML as libvirt on the host would get it, in the order of the request."""
+
+    documents: Tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DocumentsRequest(Request[DocumentsFact]):
+    """Adapt domain XML to the host as a start does: its emulator, and emulation where KVM does not work.
+
+    A document that a start would reject comes back unchanged.
+    """
+
+    documents: Tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ProbeFact:
+    """Whether a guest boots under KVM, the reason, the kernel that was probed, and whether the result was cached."""
+
+    accelerator: Accelerator
+    reason: str
+    kernel: str
+    cached: bool
+
+
+@dataclass(frozen=True)
+class ProbeRequest(Request[ProbeFact]):
+    """Read the result of the KVM probe; `again` boots the probe guest even when the result is known."""
+
+    again: bool = False
+
+
+VfUse = Literal["free", "guest", "host"]
+"""The user of a virtual function: none, a guest, or the host itself."""
+
+
+@dataclass(frozen=True)
+class VfFact:
+    """A virtual function as its adapter reports it: number from 0, PCI address, and the settings of its guest.
+
+    `vlan` 0: untagged. `checks_source` and `is_trusted` are None where the driver does not report them. `user` is a
+    domain or a network device of the host; empty for a free VF.
+    """
+
+    number: int
+    address: str
+    mac: str
+    vlan: int
+    checks_source: Optional[bool]
+    is_trusted: Optional[bool]
+    use: VfUse
+    user: str
+
+
+@dataclass(frozen=True)
+class AdapterFact:
+    """A network adapter: how many VFs it supports (0: none), and its present VFs.
+
+    `problem` is the reason why no guest can use a VF of it now; empty when guests can.
+    """
+
+    device: str
+    most: int
+    problem: str
+    vfs: Tuple[VfFact, ...]
+
+
+@dataclass(frozen=True)
+class AdapterFacts:
+    """The adapters of the request, in its order."""
+
+    adapters: Tuple[AdapterFact, ...]
+
+
+@dataclass(frozen=True)
+class AdapterSpec:
+    """An adapter and the number of VFs that it needs; 0 changes nothing."""
+
+    device: str
+    count: int = 0
+
+
+@dataclass(frozen=True)
+class AdaptersRequest(Request[AdapterFacts]):
+    """Read the virtual functions of the adapters; with counts, make so many first."""
+
+    adapters: Tuple[AdapterSpec, ...]

@@ -1,0 +1,208 @@
+"""Parses and checks what the other side of a connection sent: it may be broken or hostile.
+
+The codec checks types. This module bounds what types leave open: numbers, lengths, counts, characters, and whether a
+reply answers its request.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from typing import Any, Dict, Iterable, Iterator, List, Sequence, Tuple
+
+from rocks.core.errors import IncoherentError
+from rocks.fleet.wire.facts import (
+    AdapterFacts,
+    AdaptersRequest,
+    DocumentsFact,
+    DocumentsRequest,
+    FactsRequest,
+    HostFacts,
+)
+from rocks.fleet.wire.leases import EPOCH_TOKENS, MOST_EPOCHS
+from rocks.fleet.wire.request import Request
+from rocks.fleet.wire.requests import PerformReply, PerformRequest
+
+MOST_VALUES = 500_000
+LONGEST_TEXT = 1024 * 1024
+LONGEST_NAME = 255
+LONGEST_PATH = 4096
+_MOST_DIGITS = 19
+
+_NAMES = frozenset(
+    (
+        "name",
+        "uuid",
+        "hostname",
+        "kernel",
+        "machine",
+        "domain",
+        "mac",
+        "device",
+        "source",
+        "address",
+        "user",
+        "guid",
+    )
+    + ("state", "family", "code", "fenced", "vnc_address")
+)
+"""Fields that are names or the like: printable, and not longer than `LONGEST_NAME`."""
+_PATHS = frozenset(("path", "serial_device", "log_path"))
+_COUNTS = frozenset(
+    (
+        "memory_mb",
+        "cpus",
+        "size_bytes",
+        "filesystem_bytes",
+        "free_bytes",
+        "received_bytes",
+        "sent_bytes",
+        "frames",
+    )
+    + ("number", "vlan", "most", "vnc_port", "token", "keys", "epoch", "used_bytes")
+)
+"""Numbers that are never negative."""
+_BELOW = {"epoch": MOST_EPOCHS, "token": MOST_EPOCHS * EPOCH_TOKENS}
+"""Number → the bound that it stays below."""
+
+
+def parse_json(text: str) -> Any:
+    """The JSON value. ValueError for text that is not JSON, and for what JSON allows but no side of ours writes.
+
+    That is NaN, infinite and very large numbers, two values under one key, lone surrogates in texts, very long
+    texts and very many values; RecursionError becomes ValueError, too.
+    """
+    try:
+        value = json.loads(
+            text,
+            parse_constant=_no_constant,
+            parse_float=_finite,
+            parse_int=_bounded_integer,
+            object_pairs_hook=_without_duplicates,
+        )
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    _check_values(value)
+    return value
+
+
+def check_reply(request: Request[Any], reply: Any) -> None:
+    """IncoherentError unless names and numbers of a reply are possible and it answers the request."""
+    for place, value in _fields("reply.result", reply):
+        _check_field(place, place.rpartition(".")[2].partition("[")[0], value)
+    if isinstance(request, FactsRequest) and isinstance(reply, HostFacts):
+        _check_same("disks", [disk.path for disk in request.disks], [disk.path for disk in reply.disks])
+        _check_known("fenced", {fence.name for fence in request.fences}, reply.fenced)
+        _check_unique("domains", [domain.name for domain in reply.domains])
+    elif isinstance(request, PerformRequest) and isinstance(reply, PerformReply):
+        # a name may have several operations, each with its outcome
+        if [operation.name for operation in request.operations] != [o.name for o in reply.outcomes]:
+            raise IncoherentError(
+                "field reply.result.outcomes: not one outcome for each operation, in their order"
+            )
+    elif isinstance(request, AdaptersRequest) and isinstance(reply, AdapterFacts):
+        _check_same("adapters", [a.device for a in request.adapters], [a.device for a in reply.adapters])
+    elif isinstance(request, DocumentsRequest) and isinstance(reply, DocumentsFact):
+        _check_as_many("documents", len(request.documents), len(reply.documents))
+
+
+def _no_constant(text: str) -> Any:
+    raise ValueError(f"{text} is no number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError("a number is too large")
+    return value
+
+
+def _bounded_integer(text: str) -> int:
+    if len(text.lstrip("-")) > _MOST_DIGITS:
+        raise ValueError("a number is too large")
+    return int(text)
+
+
+def _without_duplicates(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("an object has two values under one key")
+    return found
+
+
+def _check_values(value: Any) -> None:
+    """As `parse_json`, for the contents of the texts and their number; without recursion."""
+    remaining, count = [value], 0
+    while remaining:
+        item = remaining.pop()
+        count += 1
+        if isinstance(item, str):
+            _check_text(item)
+        elif isinstance(item, dict):
+            remaining.extend(item)
+            remaining.extend(item.values())
+        elif isinstance(item, list):
+            remaining.extend(item)
+        if count + len(remaining) > MOST_VALUES:
+            raise ValueError(f"more than {MOST_VALUES} values")
+
+
+def _check_text(text: str) -> None:
+    if len(text) > LONGEST_TEXT:
+        raise ValueError(f"a text is longer than {LONGEST_TEXT} characters")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError("a text contains half of a surrogate pair") from None
+
+
+def _fields(place: str, value: Any) -> Iterator[Tuple[str, Any]]:
+    """(place, plain value) of a shape and all below it."""
+    if dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            yield from _fields(f"{place}.{field.name}", getattr(value, field.name))
+    elif isinstance(value, tuple):
+        for index, item in enumerate(value):
+            yield from _fields(f"{place}[{index}]", item)
+    else:
+        yield place, value
+
+
+def _check_field(place: str, name: str, value: Any) -> None:
+    if isinstance(value, str) and name in (_NAMES | _PATHS):
+        longest = LONGEST_PATH if name in _PATHS else LONGEST_NAME
+        if len(value) > longest or not value.isprintable():
+            raise IncoherentError(f"field {place}: not a name: {ascii(value[:80])}")
+    elif isinstance(value, int) and not isinstance(value, bool) and name in _COUNTS and value < 0:
+        raise IncoherentError(f"field {place}: {value} is below 0")
+    elif isinstance(value, int) and value >= _BELOW.get(name, value + 1):
+        raise IncoherentError(f"field {place}: {value} is too large")
+
+
+def _check_as_many(what: str, asked: int, answered: int) -> None:
+    if asked != answered:
+        raise IncoherentError(f"field reply.result.{what}: {answered} for the {asked} of the request")
+
+
+def _check_same(what: str, asked: Sequence[str], answered: Sequence[str]) -> None:
+    _check_unique(what, answered)
+    _check_known(what, set(asked), answered)
+    missing = [name for name in asked if name not in set(answered)]
+    if missing:
+        raise IncoherentError(f"field reply.result.{what}: nothing about {ascii(missing[0][:80])}")
+
+
+def _check_known(what: str, asked: Iterable[str], answered: Sequence[str]) -> None:
+    known = set(asked)
+    for name in answered:
+        if name not in known:
+            raise IncoherentError(f"field reply.result.{what}: {ascii(name[:80])} was not asked for")
+
+
+def _check_unique(what: str, names: Sequence[str]) -> None:
+    found = set()
+    for name in names:
+        if name in found:
+            raise IncoherentError(f"field reply.result.{what}: {ascii(name[:80])} twice")
+        found.add(name)

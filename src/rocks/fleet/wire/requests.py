@@ -1,0 +1,447 @@
+"""Requests of the frontend to the agent on a physical host: operations on domains, and the table of calls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Dict, Literal, NamedTuple, Optional, Tuple, Type, Union
+
+from rocks.core.errors import BugError
+from rocks.core.units import BYTES_PER_GB
+from rocks.fleet.wire.codec import tagged
+from rocks.fleet.wire.consoles import (
+    ConsoleLogFact,
+    ConsoleLogRequest,
+    RemoveConsoleLogsRequest,
+    RemovedLogs,
+    ScreenFact,
+    ScreenRequest,
+)
+from rocks.fleet.wire.disk_files import (
+    GiveImageRequest,
+    ImageChange,
+    ImageFacts,
+    ImagesRequest,
+    RemoveImageRequest,
+)
+from rocks.fleet.wire.errors import AgentError
+from rocks.fleet.wire.facts import (
+    AdapterFacts,
+    AdaptersRequest,
+    ConsoleFact,
+    ConsoleRequest,
+    DocumentsFact,
+    DocumentsRequest,
+    FactsRequest,
+    HostFacts,
+    ProbeFact,
+    ProbeRequest,
+)
+from rocks.fleet.wire.infiniband import InfinibandFacts, InfinibandRequest, PartitionSpec
+from rocks.fleet.wire.links import LinkKind, LinkSpec
+from rocks.fleet.wire.network import NetworkFacts, NetworkRequest, SyncLinksReply, SyncLinksRequest
+from rocks.fleet.wire.request import Request
+
+__all__ = ["LinkKind", "LinkSpec"]
+
+DiskFormat = Literal["raw", "qcow2", "qed"]
+StopAction = Literal["poweroff", "shutdown", "reset", "reboot"]
+AssumedState = Literal["running", "blocked", "paused", "shutdown", "shutoff", "crashed", "absent"]
+
+
+BASE_FOLDER = "library"
+"""The folder below an image directory with the copies of the site's images."""
+
+
+@dataclass(frozen=True)
+class BaseImage:
+    """A host's copy of an image of the site's library, from which disks are made; no guest has it.
+
+    It lies in the folder `BASE_FOLDER` of the image directory, under its digest (`rocks.core.image_blocks`).
+    """
+
+    directory: str
+    digest: str
+    size_bytes: int
+    used_bytes: int
+
+
+def base_path(base: BaseImage) -> str:
+    """The file of the copy."""
+    return f"{base.directory.rstrip('/')}/{BASE_FOLDER}/{base.digest}.img"
+
+
+@dataclass(frozen=True)
+class SeedSpec:
+    """The second, small disk of a machine, for cloud-init; written anew at each start.
+
+    `content` is the disk: compressed by zlib, in base64. `directory` and `machine` are as of a `DiskSpec`.
+    """
+
+    path: str
+    directory: str
+    machine: str
+    content: str
+
+
+@dataclass(frozen=True)
+class DiskSpec:
+    """A disk that must exist: a device, or an image that is made when absent and never overwritten.
+
+    `machine` is the UUID of the virtual machine that the disk must belong to; empty: not checked. With `adopts` a disk
+    that belongs to nobody becomes the machine's. `directory` is the image directory above the file; empty: its folder.
+    `is_mapped`: the device of an image that image storage has mapped. `is_cdrom`: a medium that is only read; it is
+    never made and belongs to no machine. With `base`, a missing image is made as a copy of it, not empty; a
+    medium must be that copy itself.
+    """
+
+    path: str
+    format: DiskFormat
+    size_gb: int
+    is_block: bool
+    machine: str = ""
+    adopts: bool = False
+    directory: str = ""
+    is_mapped: bool = False
+    is_cdrom: bool = False
+    base: Optional[BaseImage] = None
+
+
+@dataclass(frozen=True)
+class VfSpec:
+    """Virtual function `number`, from 0, of the network adapter `device`, with the settings for a guest.
+
+    `count` VFs are made where there are none yet. `vlan` 0 leaves frames untagged. With `checks_source` the adapter
+    drops frames with another source than `mac`. A trusted guest may receive more than its own frames.
+    """
+
+    device: str
+    count: int
+    number: int
+    mac: str
+    vlan: int = 0
+    checks_source: bool = True
+    is_trusted: bool = False
+
+
+@tagged
+@dataclass(frozen=True)
+class StartDomain:
+    """Prepare disks, links and VFs, then start the domain with this XML under this lease.
+
+    The XML has an interface of type `hostdev` for the MAC address of each VF; the host inserts the PCI address of
+    the VF.
+
+    `assumed_state` is the state in the facts (`absent`: no such domain); StateError when the state is another
+    now. None assumes nothing. `partition` is for the domain's InfiniBand VF, if it has one. StateError unless the
+    host has the domain's memory, besides `memory_reserve_mb` and that of other domains; None: it is not asked.
+    With `restores` the domain goes on from its managed save, with the XML that it was saved with; nothing is made.
+    """
+
+    name: str
+    token: int
+    xml: str
+    disks: Tuple[DiskSpec, ...] = ()
+    links: Tuple[LinkSpec, ...] = ()
+    autostart: bool = False
+    assumed_state: Optional[AssumedState] = None
+    partition: Optional[PartitionSpec] = None
+    vfs: Tuple[VfSpec, ...] = ()
+    memory_reserve_mb: Optional[int] = None
+    seed: Optional[SeedSpec] = None
+    restores: bool = False
+
+
+@tagged
+@dataclass(frozen=True)
+class StopDomain:
+    """Stop the domain and undefine it (`poweroff`, `shutdown`), or restart it in place (`reset`, `reboot`).
+
+    `shutdown` waits `deadline_seconds` for the guest, then powers it off. `links` that nothing else uses are
+    removed. StateError for a saved domain, unless `discards_save`.
+    """
+
+    name: str
+    token: Optional[int] = None
+    action: StopAction = "poweroff"
+    deadline_seconds: int = 60
+    links: Tuple[LinkSpec, ...] = ()
+    discards_save: bool = False
+
+    @property
+    def ends_domain(self) -> bool:
+        """Whether the domain and its lease end, unlike at a restart in place."""
+        return self.action in ("poweroff", "shutdown")
+
+
+@tagged
+@dataclass(frozen=True)
+class PauseDomain:
+    """Suspend the guest in memory."""
+
+    name: str
+    token: Optional[int] = None
+
+
+@tagged
+@dataclass(frozen=True)
+class ResumeDomain:
+    """Resume a paused guest."""
+
+    name: str
+    token: Optional[int] = None
+
+
+@tagged
+@dataclass(frozen=True)
+class SaveDomain:
+    """Save memory and devices of a running domain to its managed save; the domain and its lease stay, and it is off.
+
+    `memory_mb` is the most that is written. A domain that is saved already stays so.
+    """
+
+    name: str
+    token: int
+    memory_mb: int
+
+
+@tagged
+@dataclass(frozen=True)
+class ForgetDomain:
+    """Power the domain off; remove its definition, firmware variables and managed save. Its disks stay."""
+
+    name: str
+    token: Optional[int] = None
+
+
+@tagged
+@dataclass(frozen=True)
+class ChangeDomain:
+    """Change a domain that runs, without a restart.
+
+    `xml` is the document of a start now, under the lease. With `cpus` and `memory` the domain gets the CPUs and the
+    memory of `xml`, up to its maximum; with `interfaces` those of `xml` are attached, and others detached. `disks` of
+    `xml` are attached, those with the paths `detached` are detached. What needs a restart becomes a note. `links` are
+    all links of the domain. The memory is checked as at a start.
+    """
+
+    name: str
+    token: int
+    xml: str
+    cpus: bool = False
+    memory: bool = False
+    interfaces: bool = False
+    disks: Tuple[DiskSpec, ...] = ()
+    detached: Tuple[str, ...] = ()
+    links: Tuple[LinkSpec, ...] = ()
+    memory_reserve_mb: Optional[int] = None
+
+
+@tagged
+@dataclass(frozen=True)
+class GrowDisk:
+    """Grow a disk of a machine to the size of `disk`; a running guest is notified.
+
+    An image grows with or without the guest. A device must have grown already: only the guest is notified. An image
+    that does not exist yet is not made.
+    """
+
+    name: str
+    disk: DiskSpec
+    token: Optional[int] = None
+
+
+@tagged
+@dataclass(frozen=True)
+class MakeSnapshot:
+    """Copy the images of a machine, all as they are at one moment, to `copies`, which are beside them.
+
+    The disks of a machine that runs are copied while it runs; its file systems are frozen for the moment, if its guest
+    agent answers. Copies that exist are complete.
+    """
+
+    name: str
+    disks: Tuple[DiskSpec, ...]
+    copies: Tuple[str, ...]
+    token: Optional[int] = None
+
+
+@tagged
+@dataclass(frozen=True)
+class RestoreSnapshot:
+    """Replace the images of a machine that is off by `copies`, which stay."""
+
+    name: str
+    disks: Tuple[DiskSpec, ...]
+    copies: Tuple[str, ...]
+
+
+@tagged
+@dataclass(frozen=True)
+class FreezeGuest:
+    """Freeze the file systems of a guest by its guest agent, until `ThawGuest`, or for 90 seconds.
+
+    StateError when they are not frozen.
+    """
+
+    name: str
+    token: int
+
+
+@tagged
+@dataclass(frozen=True)
+class ThawGuest:
+    """Thaw them. StateError when they were not frozen all the time until then."""
+
+    name: str
+    token: int
+
+
+@tagged
+@dataclass(frozen=True)
+class EndArrival:
+    """End an interrupted migration to this host, and its lease, unless the domain has arrived (unchanged then).
+
+    It has when it runs, or libvirt has made it permanent: whatever ended or paused it afterwards, it is kept.
+    `autostart`: whether a domain that has arrived starts when the host boots. `images` are the devices of its images
+    on a NAS: it arrives paused then, and without it their placeholders are removed.
+    """
+
+    name: str
+    token: int
+    autostart: bool = False
+    images: Tuple[str, ...] = ()
+
+
+@tagged
+@dataclass(frozen=True)
+class EndDeparture:
+    """Wait for the end of a migration from this host: what the host reports afterwards is final.
+
+    With `resumes` it has failed, and the guest goes on here; `autostart` as before the migration. StateError when the
+    domain is neither paused nor running then.
+    """
+
+    name: str
+    token: int
+    resumes: bool = False
+    autostart: bool = False
+
+
+Operation = Union[
+    StartDomain,
+    StopDomain,
+    PauseDomain,
+    ResumeDomain,
+    ForgetDomain,
+    ChangeDomain,
+    GrowDisk,
+    MakeSnapshot,
+    RestoreSnapshot,
+    SaveDomain,
+    EndArrival,
+    EndDeparture,
+    FreezeGuest,
+    ThawGuest,
+]
+
+
+@dataclass(frozen=True)
+class OperationOutcome:
+    """The result of one operation. `changed` is False when there was nothing to do; `notes` are for the operator."""
+
+    name: str
+    changed: bool
+    notes: Tuple[str, ...] = ()
+    error: Optional[AgentError] = None
+
+
+@dataclass(frozen=True)
+class PerformReply:
+    """One outcome for each operation, in their order."""
+
+    outcomes: Tuple[OperationOutcome, ...]
+
+
+@dataclass(frozen=True)
+class PerformRequest(Request[PerformReply]):
+    """Do these operations: those of one name in order. A failure does not stop those of other names."""
+
+    operations: Tuple[Operation, ...]
+
+
+class Call(NamedTuple):
+    """A row of the table: the call's name on the wire, the types of request and reply, and the reply's deadline."""
+
+    name: str
+    request: Type[Request[Any]]
+    reply: type
+    deadline_seconds: float
+
+
+RELEASE_SECONDS = 20.0
+"""How long a guest has to release a device that is detached."""
+
+_SLOW_COPY_BYTES_PER_SECOND = 10_000_000
+"""A disk that is made from an image is copied at least this fast."""
+
+CALLS: Dict[str, Call] = {
+    call.name: call
+    for call in (
+        Call("facts", FactsRequest, HostFacts, 30.0),
+        Call("perform", PerformRequest, PerformReply, 120.0),
+        Call("console", ConsoleRequest, ConsoleFact, 15.0),
+        Call("screen", ScreenRequest, ScreenFact, 30.0),
+        Call("console_log", ConsoleLogRequest, ConsoleLogFact, 15.0),
+        Call("remove_console_logs", RemoveConsoleLogsRequest, RemovedLogs, 30.0),
+        Call("probe", ProbeRequest, ProbeFact, 60.0),
+        Call("documents", DocumentsRequest, DocumentsFact, 60.0),
+        Call("infiniband", InfinibandRequest, InfinibandFacts, 30.0),
+        Call("adapters", AdaptersRequest, AdapterFacts, 60.0),
+        Call("network", NetworkRequest, NetworkFacts, 15.0),
+        Call("sync_links", SyncLinksRequest, SyncLinksReply, 60.0),
+        Call("images", ImagesRequest, ImageFacts, 60.0),
+        Call("give_image", GiveImageRequest, ImageChange, 60.0),
+        Call("remove_image", RemoveImageRequest, ImageChange, 3600.0),
+    )
+}
+"""Every request that an agent answers, by its name on the wire."""
+
+_BY_REQUEST = {call.request: call for call in CALLS.values()}
+
+
+def call_of(request: Request[Any]) -> Call:
+    """The row of a request. BugError for a request outside the table."""
+    call = _BY_REQUEST.get(type(request))
+    if call is None:
+        raise BugError(f"{type(request).__name__} is not in the table of agent calls; please report this")
+    return call
+
+
+def reply_deadline_seconds(request: Request[Any]) -> float:
+    """How long to wait for the reply: the deadline of the call, and the waiting time of its operations."""
+    deadline_seconds = call_of(request).deadline_seconds
+    if isinstance(request, PerformRequest):
+        deadline_seconds += sum(_waiting_seconds(operation) for operation in request.operations)
+    return deadline_seconds
+
+
+def _waiting_seconds(operation: Operation) -> float:
+    if isinstance(operation, StopDomain) and operation.action == "shutdown":
+        return operation.deadline_seconds
+    if isinstance(operation, (MakeSnapshot, RestoreSnapshot)):
+        size_bytes = sum(disk.size_gb for disk in operation.disks) * BYTES_PER_GB
+        # a guest agent that hangs: freeze and thaw
+        agent_seconds = 60.0 if isinstance(operation, MakeSnapshot) else 0.0
+        return 60.0 + agent_seconds + size_bytes / _SLOW_COPY_BYTES_PER_SECOND
+    if isinstance(operation, (FreezeGuest, ThawGuest)):
+        return 60.0  # a guest agent that hangs
+    if isinstance(operation, SaveDomain):
+        return 60.0 + operation.memory_mb * 1024 * 1024 / _SLOW_COPY_BYTES_PER_SECOND
+    if isinstance(operation, EndArrival):
+        return 40.0
+    if isinstance(operation, ChangeDomain):
+        return RELEASE_SECONDS * (len(operation.detached) + operation.interfaces) + 10.0
+    if isinstance(operation, StartDomain):
+        copied_bytes = sum(disk.base.used_bytes for disk in operation.disks if disk.base is not None)
+        return (5.0 if operation.partition is None else 20.0) + copied_bytes / _SLOW_COPY_BYTES_PER_SECOND
+    return 1.0

@@ -1,1 +1,0 @@
-"""Connections to physical hosts: many at once, by SSH, or to this machine."""

@@ -1,0 +1,1 @@
+"""How a host becomes what it is: the graph, profiles, installation, rolls."""

@@ -1,0 +1,1 @@
+"""What machines boot from the network: DHCP, TFTP, boot actions, discovery."""

@@ -1,0 +1,224 @@
+"""New machines on the network private become hosts: each gets a name, an address, an appliance, and is installed."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.core.clock import Deadline, monotonic_seconds
+from rocks.core.errors import BusyError, StateError, UserError
+from rocks.core.names import printable
+from rocks.install.boot.actions import write_boot_files
+from rocks.install.boot.files import (
+    has_boot_service,
+    is_boot_service_running,
+    sync_host_files,
+    tftp_folder,
+)
+from rocks.install.boot.ipxe import FIRST_STAGE_FOLDER, KERNEL
+from rocks.install.boot.listener import NetworkBoots
+from rocks.install.boot.service import boot_network
+from rocks.install.installation.installations import check_is_booted, installer_folder, read_checksum
+from rocks.install.installation.rules import INSTALL
+from rocks.inventory import node_records as nodes
+from rocks.inventory.appliance_records import load_appliances
+from rocks.inventory.host_plan import HostParameters
+from rocks.inventory.hosts import add_host, set_next_boot
+from rocks.inventory.in_use_records import lock_inventory
+from rocks.network import interface_records as interfaces
+from rocks.network.address_plan import next_addresses
+from rocks.network.interfaces import InterfaceParameters, add_interface, existing_subnet
+from rocks.storage.volumes.roles import FRONTEND_APPLIANCE
+from rocks.storage.volumes.settings import PRIVATE_NETWORK
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rocks.database.connection import Database
+    from rocks.inventory.appliance_records import Appliance
+
+LOCK = "discovery"
+DEVICE = "eth0"
+_MINUTE_SECONDS = 60.0
+_WAIT_SECONDS = 1.0
+LAST_RANK = 65534
+
+
+class DiscoverySettings(NamedTuple):
+    """What new machines become: appliance, rack, and the lowest rank; when to end: number of hosts, seconds or None.
+
+    `per_minute` bounds how many hosts are added within a minute.
+    """
+
+    appliance: str
+    rack: int
+    rank: int
+    most_hosts: int | None
+    seconds: float | None
+    per_minute: int
+
+
+class DiscoveredHost(NamedTuple):
+    """A new host."""
+
+    name: str
+    address: str
+    mac: str
+
+
+def discover_hosts(
+    database: Database, settings: DiscoverySettings, notify: Callable[[str], None]
+) -> Iterator[DiscoveredHost]:
+    """Add a host for each unknown machine that asks for a network boot; yields it when it is committed.
+
+    `notify` gets a line when it begins to wait, and before that one for each reason why no host would be installed.
+    The first item comes when a machine was found; what is invalid is found before. StateError without the boot service,
+    for a network without free addresses, beyond the bound, and when the time ends before all hosts are found; BusyError
+    while another discovery runs.
+    """
+    appliance = _appliance(database, settings.appliance)
+    if not has_boot_service():
+        raise StateError("the boot service was never started here: systemctl enable --now rocks-boot")
+    device = boot_network(database).device
+    try:
+        database.lock(LOCK, 0)
+    except BusyError:
+        raise BusyError(
+            "another rocks discover host is running on this frontend; end that one first"
+        ) from None
+    sync_host_files(database)  # a killed run may have left a host without its files
+    deadline, added = Deadline(settings.seconds), 0
+    bound = _Bound(settings.per_minute)
+    known: set[str] = set()
+    with NetworkBoots(device) as requests:
+        if not is_boot_service_running():
+            notify(
+                "Warning: no machine gets an address, since the boot service does not run: systemctl start rocks-boot"
+            )
+        for fault in _installer_faults(database, appliance.distribution):
+            notify(f"Warning: no host can be installed yet: {fault}")
+        notify(f"waiting for new machines on {device}; Ctrl-C ends it")
+        while not deadline.passed() and added != settings.most_hosts:
+            left = deadline.remaining_seconds()
+            mac = requests.next(_WAIT_SECONDS if left is None else min(left, _WAIT_SECONDS))
+            if mac is None or mac in known:
+                continue
+            try:
+                host = _add(database, mac, appliance.membership, settings, bound)
+                known.add(mac)
+                if host is not None:
+                    added += 1
+                    with _interrupt_deferred():  # Ctrl-C ends the discovery, but loses no host that was added
+                        database.commit()
+                        yield host
+            finally:
+                database.rollback()
+    if settings.most_hosts is not None and added < settings.most_hosts:
+        raise StateError(
+            f"{added} of {settings.most_hosts} hosts were found in {settings.seconds:g} seconds: let the others boot "
+            "from the network, then repeat the command"
+        )
+
+
+class _Bound:
+    """How many hosts may be added within a minute."""
+
+    def __init__(self, per_minute: int) -> None:
+        self._per_minute = per_minute
+        self._times: deque[float] = deque()
+
+    def take(self) -> None:
+        """Count one more host. StateError beyond the bound."""
+        now = monotonic_seconds()
+        while self._times and self._times[0] <= now - _MINUTE_SECONDS:
+            self._times.popleft()
+        if len(self._times) >= self._per_minute:
+            raise StateError(
+                f"more than {self._per_minute} unknown machines asked within a minute: {self._per_minute} were added, "
+                "and no more. See rocks list host interface; if they are the site's own, repeat the command with "
+                f"per-minute={self._per_minute * 4}"
+            )
+        self._times.append(now)
+
+
+def _add(
+    database: Database, mac: str, membership: str, settings: DiscoverySettings, bound: _Bound
+) -> DiscoveredHost | None:
+    """Add the host of an unknown address, not committed; None for a known one."""
+    lock_inventory(database)
+    if interfaces.find_mac_owner(database, mac) is not None:
+        return None
+    bound.take()
+    name, rank = _next_name(database, settings)
+    _, subnet = existing_subnet(database, PRIVATE_NETWORK)
+    (address,) = next_addresses(subnet, interfaces.used_ips(database))
+    add_host(database, HostParameters(name, membership, None, str(settings.rack), str(rank)))
+    add_interface(database, name, InterfaceParameters(DEVICE, address, mac, subnet=PRIVATE_NETWORK))
+    set_next_boot(database, [name], INSTALL)
+    write_boot_files(database, [name])
+    return DiscoveredHost(name, address, mac)
+
+
+@contextlib.contextmanager
+def _interrupt_deferred() -> Iterator[None]:
+    """SIGINT within is KeyboardInterrupt at the end of the block; an error of the block itself goes first."""
+    came = False
+
+    def remember(*_: object) -> None:
+        nonlocal came
+        came = True
+
+    before = signal.signal(signal.SIGINT, remember)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
+
+
+def _next_name(database: Database, settings: DiscoverySettings) -> tuple[str, int]:
+    """The first name of the rack, from the lowest rank on, that nothing has."""
+    stem = f"{settings.appliance}-{settings.rack}-"
+    taken = nodes.names_beginning_with(database, stem)
+    for rank in range(settings.rank, LAST_RANK + 1):
+        if f"{stem}{rank}".lower() not in taken:
+            return f"{stem}{rank}", rank
+    raise StateError(f"no name {stem}RANK is free; give another rack=")
+
+
+def _installer_faults(database: Database, distribution: str) -> list[str]:
+    """Why hosts of a distribution cannot be installed by the roll's installer now."""
+    folder = installer_folder(database, distribution, "")
+    database.end_reading()
+    if not (tftp_folder() / FIRST_STAGE_FOLDER / KERNEL).is_file() and not (folder / KERNEL).is_file():
+        return ["rocks check site shows what is missing"]
+    try:
+        read_checksum(folder)
+        check_is_booted(tftp_folder() / FIRST_STAGE_FOLDER, folder)
+    except StateError as error:
+        return [str(error)]
+    return []
+
+
+def _appliance(database: Database, appliance: str) -> Appliance:
+    """An appliance that can be installed, with its membership. UserError for another one."""
+    found = [one for one in nodes.memberships(database) if one.appliance.lower() == appliance.lower()]
+    if not found:
+        raise UserError(
+            f'there is no appliance "{printable(appliance)}" with a membership; see rocks list appliance'
+        )
+    if found[0].appliance.lower() == FRONTEND_APPLIANCE:
+        raise UserError(
+            "a frontend is not installed by another one: it is made of the frontend's ISO, or by rocks add cluster as "
+            "a virtual machine"
+        )
+    (record,) = load_appliances(database, [found[0].appliance])
+    if not record.node:
+        raise UserError(
+            f"machines of the appliance {record.name} are not installed, since it has no root in the graph (see "
+            "rocks list appliance): rocks add host adds one"
+        )
+    return record._replace(membership=found[0].name)

@@ -1,0 +1,51 @@
+"""The facts that determine the network boots of hosts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rocks.database.sets import placeholders
+from rocks.install.boot.plan import BootFacts
+from rocks.inventory.attributes.records import resolve_attributes
+from rocks.machine.records import load_boot_actions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rocks.database.connection import Database
+
+_INSTALL = "install"
+
+
+def boot_facts(database: Database, names: Sequence[str]) -> list[BootFacts]:
+    """The facts for the network boots of the named hosts, a row for each of their private addresses."""
+    rows = database.rows(
+        "SELECT n.Name, m.Name, b.Action, n.RunAction, n.InstallAction, i.IP, i.Netmask, i.MAC,"
+        " v.Node IS NOT NULL FROM nodes n LEFT JOIN vm_nodes v ON v.Node = n.ID"
+        " JOIN memberships m ON m.ID = n.Membership LEFT JOIN boot b ON b.Node = n.ID LEFT JOIN"
+        " (SELECT x.ID, x.Node, x.IP, IF(x.VlanID IS NULL, x.MAC, NULL) AS MAC, s.netmask AS Netmask FROM networks x"
+        "  JOIN subnets s ON s.ID = x.Subnet WHERE s.name = 'private' AND x.IP <> '') i ON i.Node = n.ID"
+        f" WHERE n.Name IN ({placeholders(names)}) ORDER BY n.ID, i.ID",
+        names,
+    )
+    attributes = resolve_attributes(database, names)
+    recipes = load_boot_actions(
+        database, [str(action) for row in rows for action in row[3:5] if action] + [_INSTALL]
+    )
+    return [
+        BootFacts(
+            host=str(host),
+            membership=str(membership),
+            next_boot=None if action is None else str(action),
+            run_action=recipes.get(str(run)),
+            install_action=recipes.get(str(install)),
+            default_action=recipes.get(_INSTALL),
+            address=None if address is None else str(address),
+            netmask=None if netmask is None else str(netmask),
+            mac=None if mac is None else str(mac).lower(),
+            install_name=None if install is None else str(install),
+            is_virtual=bool(is_virtual),
+            attributes={name: found.value for name, found in attributes.get(str(host), {}).items()},
+        )
+        for host, membership, action, run, install, address, netmask, mac, is_virtual in rows
+    ]

@@ -1,0 +1,201 @@
+"""The boot service of a frontend: dnsmasq for DHCP and TFTP on the network private, and nowhere else."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.core.clock import utc_now
+from rocks.core.errors import HostError, StateError
+from rocks.core.files import PUBLIC, draft, ensure_folders, remove_file, write_file
+from rocks.core.own_addresses import devices_with
+from rocks.core.process import replace_this_process
+from rocks.install.boot.dnsmasq import (
+    BIOS_PROGRAM,
+    FIRST_SCRIPT,
+    UEFI_PROGRAM,
+    BootNetwork,
+    dnsmasq_configuration,
+    dnsmasq_hosts,
+)
+from rocks.install.boot.files import (
+    LOCK,
+    LOCK_SECONDS,
+    has_boot_service,
+    places,
+    run_folder,
+    served_hosts,
+    sync_host_files,
+    tftp_folder,
+)
+from rocks.install.boot.ipxe import FIRST_STAGE_FOLDER, INSTALLER_IMAGE, KERNEL, SITE_IMAGE, first_script
+from rocks.install.boot.site_files import site_files
+from rocks.install.installation.installations import installer_folder
+from rocks.install.profile_values import DEFAULT_DISTRIBUTION
+from rocks.inventory.address_records import private_address
+from rocks.inventory.attributes.records import global_attributes
+from rocks.inventory.host_records import local_host
+from rocks.network.network_records import load_networks
+from rocks.storage.broker.broker import node_authority
+from rocks.storage.volumes.settings import PRIVATE_NETWORK
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rocks.database.connection import Database
+
+_IPXE = Path("/usr/lib/ipxe")
+_READABLE = 0o755
+_PIECE_BYTES = 1024 * 1024
+
+
+class SyncedConfig(NamedTuple):
+    """What `rocks sync config` did: the number of served hosts, and whether dnsmasq must be started again."""
+
+    hosts: int
+    needs_restart: bool
+
+
+def start_boot_service(database: Database, notify: Callable[[str], None]) -> None:
+    """Write all files of the service and become dnsmasq; does not return.
+
+    StateError when this machine is not on the network private, or dnsmasq or iPXE is not installed; HostError when a
+    file cannot be written. Without the installer's files the service starts, and `notify` gets a line.
+    """
+    program = shutil.which("dnsmasq", path="/usr/sbin:/sbin:/usr/bin")
+    if program is None:
+        raise StateError("dnsmasq is not installed: apt-get install dnsmasq-base")
+    network = boot_network(database)
+    _check_ipxe()
+    _write_all(database, network, notify)
+    database.close()
+    replace_this_process([program, "--keep-in-foreground", f"--conf-file={run_folder()}/dnsmasq.conf"])
+
+
+def sync_config(database: Database, notify: Callable[[str], None]) -> SyncedConfig | None:
+    """Write all files of the boot service anew; None on a machine without the service. Errors as of its start."""
+    if not has_boot_service():
+        return None
+    network = boot_network(database)
+    _check_ipxe()
+    old = _read(run_folder() / "dnsmasq.conf")
+    hosts = _write_all(database, network, notify)
+    return SyncedConfig(hosts, old is not None and old != _read(run_folder() / "dnsmasq.conf"))
+
+
+def report_configuration(database: Database) -> list[tuple[str, str]]:
+    """Path and text of dnsmasq's configuration and of its hosts, as they would be written now."""
+    network = boot_network(database)
+    hosts, _ = served_hosts(database)
+    return [
+        (f"{run_folder()}/dnsmasq.conf", dnsmasq_configuration(network, places())),
+        (places().hosts, dnsmasq_hosts(hosts)),
+    ]
+
+
+def boot_network(database: Database) -> BootNetwork:
+    """The network private, as this machine is on it. StateError when no device has the frontend's address there."""
+    name = local_host(database)
+    address, netmask = private_address(database, name)
+    attributes = global_attributes(database)
+    (network,) = load_networks(database, [PRIVATE_NETWORK])
+    database.end_reading()
+    servers = attributes.get("Kickstart_PrivateDNSServers", "").replace(",", " ").split()
+    return BootNetwork(
+        _device_with(address, name),
+        address,
+        netmask,
+        _checked_address("Kickstart_PrivateGateway", attributes.get("Kickstart_PrivateGateway", "").strip()),
+        [_checked_address("Kickstart_PrivateDNSServers", server) for server in servers],
+        network.mtu_bytes,
+    )
+
+
+def _checked_address(attribute: str, text: str) -> str:
+    try:
+        return str(ipaddress.IPv4Address(text)) if text else ""
+    except ValueError:
+        raise StateError(
+            f'the attribute {attribute} has "{text[:40]}", which is not an IPv4 address: rocks set attr {attribute} …'
+        ) from None
+
+
+def _device_with(address: str, name: str) -> str:
+    """The device of this machine that has the address, and no other machine's network."""
+    devices = devices_with(address)
+    if len(devices) != 1:
+        raise StateError(
+            f"{'no device' if not devices else ' and '.join(devices)} of this machine has the address {address}, which "
+            f"{name} has on the network private: see ip address, and rocks list host interface {name}"
+        )
+    return devices[0]
+
+
+def _check_ipxe() -> None:
+    missing = [name for name in (BIOS_PROGRAM, UEFI_PROGRAM) if not (_IPXE / name).is_file()]
+    if missing:
+        raise StateError(f"{_IPXE}/{missing[0]} is not there: apt-get install ipxe")
+
+
+def _write_all(database: Database, network: BootNetwork, notify: Callable[[str], None]) -> int:
+    """Write everything that the service serves; returns the number of hosts. StateError without a certificate."""
+    authority = node_authority().bundle(local_host(database)).authority
+    database.lock(LOCK, LOCK_SECONDS)
+    try:
+        folder = tftp_folder()
+        for one in (folder, folder / FIRST_STAGE_FOLDER, run_folder()):
+            ensure_folders(one, _READABLE)
+        for name in (BIOS_PROGRAM, UEFI_PROGRAM):
+            _copy(_IPXE / name, folder / name)
+        write_file(folder / FIRST_SCRIPT, first_script(), mode=PUBLIC)
+        _copy_installer(
+            installer_folder(database, DEFAULT_DISTRIBUTION, ""), folder / FIRST_STAGE_FOLDER, notify
+        )
+        site = site_files(authority, int(utc_now().timestamp()))
+        write_file(folder / FIRST_STAGE_FOLDER / SITE_IMAGE, site, mode=PUBLIC)
+        write_file(run_folder() / "dnsmasq.conf", dnsmasq_configuration(network, places()), mode=PUBLIC)
+    except OSError as error:
+        raise HostError(
+            f"the files of the boot service cannot be written: {error.strerror} ({error.filename})"
+        ) from None
+    finally:
+        database.unlock(LOCK)
+    return sync_host_files(database)
+
+
+def _copy_installer(source: Path, target: Path, notify: Callable[[str], None]) -> None:
+    """Kernel and installer of the distribution; one that it no longer has is not served any more."""
+    for name in (KERNEL, INSTALLER_IMAGE):
+        if (source / name).is_file():
+            _copy(source / name, target / name)
+            continue
+        removed = f"; removed the old {target / name}" if (target / name).exists() else ""
+        remove_file(target / name)
+        notify(
+            f"{source / name} is not there, so no host can be installed{removed}; rocks check site shows what is "
+            "missing"
+        )
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file, unless the copy has the same content already."""
+    if target.is_file() and _digest(target) == _digest(source):
+        return
+    with source.open("rb") as old, draft(target, mode=PUBLIC) as new:
+        while piece := old.read(_PIECE_BYTES):
+            new.write(piece)
+
+
+def _digest(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text("utf-8")
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,164 @@
+"""The site's own node and graph files: those with an error, and those that nothing uses."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.core.errors import RocksError, StateError
+from rocks.core.near_names import nearest
+from rocks.core.process import run
+from rocks.install.graph.document import entity_names
+from rocks.install.graph.edges import read_graph
+from rocks.install.graph.order import ordered_nodes
+from rocks.install.graph.records import HEAD, TAIL, Graph, HostContext
+from rocks.install.graph.shell import is_for_bash, section_text
+from rocks.install.graph.tags import read_node
+from rocks.install.graph_files import CHANGING, Library, read_source
+from rocks.install.profiles import DEFAULT_GRAPH
+from rocks.inventory.appliance_records import load_appliances
+from rocks.inventory.host_records import names_like
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+    from pathlib import Path
+
+    from rocks.database.connection import Database
+    from rocks.install.graph.records import Edge, Order
+
+OK, WRONG = "ok", "wrong"
+
+_ATTRIBUTES = {"os": "linux", "arch": "x86_64", "packaging": "deb"}
+"""Those of the most hosts; parts with conditions on others are read with the profile of a host that has them."""
+
+_BASH_SECONDS = 20
+_BASH_PLACE = re.compile(r"^\S*bash: (?=line )", re.MULTILINE)
+
+
+class FileCheck(NamedTuple):
+    """A file of the site: its path, `OK` or `WRONG`, and what it does or what is wrong with it."""
+
+    file: str
+    result: str
+    detail: str
+
+
+class _Nodes(NamedTuple):
+    """The nodes that have a file, those to which an edge of any graph leads, and the roots of appliances."""
+
+    known: Mapping[str, Path]
+    included: Collection[str]
+    roots: Collection[str]
+
+
+def check_site_files(database: Database, base: Path | None) -> list[FileCheck]:
+    """Check the site's graph files, then its node files; `base` as in `Library`. No host is asked.
+
+    What is in a section is checked for the syntax of bash, with `x` for each entity; `eval` is not executed.
+    """
+    library = Library(base)
+    appliances = load_appliances(database, names_like(database, "appliances", ())[0])
+    database.end_reading()  # bash may take its time
+    site_graphs = library.site_graphs()
+    graphs = {DEFAULT_GRAPH, *site_graphs, *(one.graph for one in appliances if one.graph)}
+    nodes = _Nodes(
+        library.node_names(),
+        {edge.child for name in graphs for edge in _readable(library, name).edges},
+        {one.node for one in appliances},
+    )
+    found = [
+        _checked(path, partial(_graph_file, library, name, path, nodes))
+        for name, paths in site_graphs.items()
+        for path in paths
+    ]
+    found += [_checked(path, partial(_node_file, library, path, nodes)) for path in library.site_nodes()]
+    misplaced = library.misplaced_site_files().items()
+    return found + [FileCheck(str(path), WRONG, f"it is not read: {reason}") for path, reason in misplaced]
+
+
+def _checked(path: Path, check: Callable[[], str]) -> FileCheck:
+    try:
+        return FileCheck(str(path), OK, check())
+    except RocksError as error:
+        text = str(error).removeprefix(f"{path}, ").removeprefix(f"{path} ")
+        return FileCheck(str(path), WRONG, text)
+
+
+def _readable(library: Library, graph: str) -> Graph:
+    """The rules of all files of a graph that have no error."""
+    edges: list[Edge] = []
+    orders: list[Order] = []
+    try:
+        sources = library.graph_files(graph)
+    except StateError:
+        return Graph()
+    for source in sources:
+        try:
+            read = read_graph([source])
+        except StateError:
+            continue  # the file's own check reports it, or the first profile that needs it
+        edges += read.edges
+        orders += read.orders
+    return Graph(tuple(edges), tuple(orders))
+
+
+def _graph_file(library: Library, graph: str, path: Path, nodes: _Nodes) -> str:
+    """What a graph file has. StateError for an error in it, and for a node that does not exist."""
+    own = read_graph([read_source(path)])
+    for edge in own.edges:
+        for name in (edge.parent, edge.child):
+            _check_known(name, edge.place, nodes)
+    for order in own.orders:
+        for name in {order.head, order.tail} - {HEAD, TAIL}:
+            _check_known(name, order.place, nodes)
+    unconditional = HostContext({}, {}, {})
+    ordered_nodes((), _readable(library, graph).orders, "", unconditional)
+    return f"{_count(own.edges, 'edge')}, {_count(own.orders, 'order')}"
+
+
+def _check_known(name: str, place: str, nodes: _Nodes) -> None:
+    if name not in nodes.known:
+        raise StateError(f'{place}: there is no node "{name}"{_near(name, nodes)}')
+
+
+def _near(name: str, nodes: _Nodes) -> str:
+    near = nearest(name, nodes.known)
+    return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def _node_file(library: Library, path: Path, nodes: _Nodes) -> str:
+    """What a node file is. StateError for an error in it, and for one that no host can use."""
+    prefix = next((prefix for prefix in CHANGING if path.name.startswith(prefix)), "")
+    name = path.stem.removeprefix(prefix)
+    if prefix and name not in nodes.known:
+        raise StateError(f'there is no node "{name}"{_near(name, nodes)}')
+    library.node_files(name)
+    _check_content(library, name, path)
+    if prefix:
+        return f"{'extends' if prefix == 'extend-' else 'replaces'} {nodes.known[name]}"
+    if name not in nodes.included and name not in nodes.roots:
+        raise StateError(
+            f"no edge leads to the node {name}: add one to a file in /etc/rocks/site-graphs/{DEFAULT_GRAPH}"
+        )
+    return f"the node {name}"
+
+
+def _check_content(library: Library, name: str, path: Path) -> None:
+    """StateError, with file and line, for invalid XML, an unknown tag, or a section that bash cannot read."""
+    source = read_source(path)
+    entities = {**dict.fromkeys(entity_names(source.data), "x"), **_ATTRIBUTES}
+    context = HostContext(_ATTRIBUTES, entities, {}, is_lenient=True, is_evaluated=False)
+    for section in read_node(name, source.place, source.data, context, library).sections:
+        if not is_for_bash(section):
+            continue
+        read = run(
+            ["bash", "-n"], deadline_seconds=_BASH_SECONDS, standard_input=section_text(section).encode()
+        )
+        if read.exit_status:
+            reason = _BASH_PLACE.sub("", read.error_text).strip().splitlines()[:1] or ["no message"]
+            raise StateError(f"{section.place}: bash cannot read this section: {reason[0]}")
+
+
+def _count(things: Collection[object], name: str) -> str:
+    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"

@@ -1,0 +1,75 @@
+"""The graph of hosts as a picture."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from rocks.core.errors import StateError, ToolError, UserError
+from rocks.core.process import run_checked
+from rocks.install.graph.picture import digraph
+from rocks.install.graph_files import Library
+from rocks.install.node_documents import graph_of
+from rocks.install.profiles import host_context, load_sites
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from rocks.database.connection import Database
+    from rocks.install.graph.records import HostContext
+
+_DOT_SECONDS = 120
+
+
+class PictureFormat(enum.Enum):
+    """What is printed: graphviz's language, or the picture that graphviz makes of it."""
+
+    DOT = "dot"
+    SVG = "svg"
+
+
+@dataclass(frozen=True)
+class PictureOptions:
+    """How a graph is drawn. `size` is width and height in inches; `arch` replaces that of the hosts."""
+
+    base: Path | None = None
+    arch: str = ""
+    size: str = "100,100"
+    is_landscape: bool = False
+    format: PictureFormat = PictureFormat.DOT
+
+
+def host_graph(
+    database: Database, names: Sequence[str], options: PictureOptions, with_profile: bool = False
+) -> str:
+    """The graph that the hosts reach together; `with_profile`: those of them that have a profile.
+
+    UserError for hosts of several graphs; StateError for an invalid one, and for a host without a profile.
+    ToolError when graphviz is missing or fails.
+    """
+    sites = load_sites(database, names, with_profile)
+    if not sites:
+        raise StateError("there is no host with a profile, whose graph could be drawn; see rocks add host")
+    contexts = [_for_arch(host_context(site), options.arch) for site in sites]
+    graphs = sorted({context.attributes["graph"] for context in contexts})
+    if len(graphs) > 1:
+        raise UserError(f"the hosts are of the graphs {', '.join(graphs)}: name hosts of one of them")
+    graph = graph_of(Library(options.base), graphs[0])
+    roots = [(site.appliance.node, context) for site, context in zip(sites, contexts, strict=True)]
+    text = digraph(graph, roots, options.size, options.is_landscape)
+    return text if options.format is PictureFormat.DOT else _picture(text)
+
+
+def _for_arch(context: HostContext, arch: str) -> HostContext:
+    return replace(context, attributes={**context.attributes, "arch": arch}) if arch else context
+
+
+def _picture(text: str) -> str:
+    try:
+        return run_checked(["dot", "-Tsvg"], deadline_seconds=_DOT_SECONDS, standard_input=text.encode()).text
+    except ToolError as error:
+        raise ToolError(
+            f"{error}; format=svg needs graphviz: apt-get install graphviz, or print the text without format="
+        ) from None

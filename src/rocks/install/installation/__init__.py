@@ -1,0 +1,1 @@
+"""One host is installed: its plan, its files, its reports."""

@@ -1,0 +1,160 @@
+"""One host's installation by the roll's installer: its plan, and what it reports."""
+
+from __future__ import annotations
+
+import filecmp
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.core.clock import utc_now
+from rocks.core.errors import HostError, StateError, UserError
+from rocks.fleet.keys import ensure_own_key, record_host_keys
+from rocks.fleet.known_hosts import parse_host_key
+from rocks.fleet.settings import FleetSettings
+from rocks.install.boot.actions import write_boot_files
+from rocks.install.boot.ipxe import INSTALLER_IMAGE, KERNEL
+from rocks.install.installation import records as table
+from rocks.install.installation.plan import Source, plan_installation
+from rocks.install.installation.plan_document import plan_text
+from rocks.install.installation.states import HOST_KEY, UNFINISHED, State, next_state, read_report
+from rocks.install.profile_values import DEFAULT_ARCHITECTURE, DEFAULT_DISTRIBUTION
+from rocks.install.rolls.content import INSTALLER, ROOT_ARCHIVE, ROOT_CHECKSUM
+from rocks.install.rolls.folders import distribution_folder
+from rocks.inventory import boot_records as boots
+from rocks.inventory.host_requests import fleet_addresses
+from rocks.storage.volumes.settings import PRIVATE_NETWORK
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from rocks.database.connection import Database
+    from rocks.install.profiles import HostOfSite
+
+DISTRIBUTION_PATH, PROGRESS_PATH, PROFILE_PATH = "/install/distro/", "/install/progress/", "/install/profile"
+KEYS_LOCK = "known hosts"
+LOCK_SECONDS = 15.0
+_LONGEST_CHECKSUM_FILE = 1000
+
+
+class Offer(NamedTuple):
+    """The site's HTTPS service: the beginning of its addresses, without a slash, and its settings."""
+
+    url: str
+    fleet: FleetSettings
+
+
+def installation_plan(database: Database, site: HostOfSite, offer: Offer) -> str:
+    """The plan for a host, with the number of its installation. Commits.
+
+    StateError without the installer's files in the distribution, or with those of another installer than machines
+    boot; UserError for a host that cannot be installed.
+    """
+    host = site.host
+    folder = installer_folder(database, site.appliance.distribution, host.attributes.get("arch", ""))
+    checksum = read_checksum(folder)
+    check_is_booted(installer_folder(database, DEFAULT_DISTRIBUTION, ""), folder)
+    found = table.find_installation(database, host.name)
+    if found is None or found.state not in UNFINISHED:
+        table.begin_installations(database, [host.name], _now())
+        found = table.find_installation(database, host.name)
+    if found is None:
+        raise StateError(f"{host.name} is a virtual machine; the installer is for physical hosts")
+    parts = (site.appliance.distribution, folder.parent.name, INSTALLER, ROOT_ARCHIVE)
+    source = Source(
+        found.number,
+        f"{offer.url}{DISTRIBUTION_PATH}{'/'.join(parts)}",
+        checksum,
+        f"{offer.url}{PROFILE_PATH}/{found.number}",
+        f"{offer.url}{PROGRESS_PATH}{found.number}",
+        (ensure_own_key(offer.fleet)[0],),
+    )
+    zone = next((network.dns_zone for network in site.networks if network.name == PRIVATE_NETWORK), "")
+    text = plan_text(plan_installation(host, source, zone))
+    database.commit()
+    return text
+
+
+def installer_folder(database: Database, distribution: str, arch: str) -> Path:
+    """The folder with the installer's files in a distribution; it need not exist."""
+    return distribution_folder(database) / distribution / (arch or DEFAULT_ARCHITECTURE) / INSTALLER
+
+
+def check_is_booted(booted: Path, folder: Path) -> None:
+    """StateError when kernel or installer of a distribution are not those that machines boot.
+
+    `booted` and `folder` are folders as of `installer_folder`. The programs and modules of an installer are those of
+    the root archive beside it.
+    """
+    for name in (KERNEL, INSTALLER_IMAGE):
+        one, other = booted / name, folder / name
+        try:
+            are_there = (one.is_file(), other.is_file())
+            is_same = filecmp.cmp(one, other, shallow=False) if all(are_there) else not any(are_there)
+        except OSError as error:
+            raise StateError(f"{error.filename} cannot be read: {error.strerror}") from None
+        if not is_same:
+            place, distribution = folder.parents[2], folder.parents[1].name
+            both = f"cd {place}; rocks create distro; rocks create distro dist={distribution}; "
+            raise StateError(
+                f"machines boot the installer in {booted}, which is not that of the distribution {distribution}: "
+                f"{both if distribution != DEFAULT_DISTRIBUTION else ''}rocks sync config"
+            )
+
+
+def read_checksum(folder: Path) -> str:
+    """The SHA-256 of the root archive. StateError when there is no archive or no checksum."""
+    path = folder / ROOT_CHECKSUM
+    advice = (
+        "add the os roll and rebuild the distribution: rocks add roll os-*.iso; rocks enable roll os; "
+        f"cd {folder.parent.parent.parent}; rocks create distro"
+    )
+    try:
+        fields = path.read_bytes()[:_LONGEST_CHECKSUM_FILE].decode("ascii", "replace").split()
+        is_there = (folder / ROOT_ARCHIVE).is_file()
+    except OSError as error:
+        raise StateError(f"the installer's file {path} cannot be read ({error.strerror}): {advice}") from None
+    if not fields or not is_there:
+        raise StateError(f"{folder} has no root archive with its checksum: {advice}")
+    return fields[0]
+
+
+def take_report(database: Database, name: str, number: str, body: bytes, offer: Offer) -> bool:
+    """Record what a host reports, and do what follows. Commits. Returns whether the host has now become configured.
+
+    `installed` lets the host start from its disk from now on; `host-key` makes its SSH key known. UserError for an
+    invalid report, StateError for one of another installation.
+    """
+    report = read_report(body)
+    found = table.find_installation(database, name, lock=True)
+    if found is None or found.number != number:
+        raise StateError(
+            f"this is not the current installation of {name}; on the frontend: rocks list host install {name}"
+        )
+    state = next_state(found.state, report)
+    if report.word == HOST_KEY:
+        _record_key(database, name, report.detail, offer.fleet)
+    if state is State.INSTALLED:
+        boots.set_boot_action(database, [name], "os")
+        write_boot_files(database, [name])
+    table.record_report(database, name, state, report.text, _now())
+    database.commit()
+    return state is State.CONFIGURED and found.state is not State.CONFIGURED
+
+
+def _record_key(database: Database, name: str, text: str, fleet: FleetSettings) -> None:
+    key = parse_host_key(text)
+    (address,) = fleet_addresses(database, [name])
+    if address.is_local:
+        raise UserError(f"{name} is the frontend itself")
+    database.lock(KEYS_LOCK, LOCK_SECONDS)  # hosts that are installed at once report at once
+    try:
+        record_host_keys(fleet.known_hosts_file, address, (key,))
+    except OSError as error:
+        raise HostError(f"cannot write {fleet.known_hosts_file}: {error.strerror}") from None
+    finally:
+        database.unlock(KEYS_LOCK)
+
+
+def _now() -> datetime:
+    """The time now in UTC, as the database stores it."""
+    return utc_now().replace(tzinfo=None)

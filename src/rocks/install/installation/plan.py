@@ -1,0 +1,229 @@
+"""What the installer is to do on one host, from the host's records and attributes. Pure.
+
+Every problem of a host is found before an error is raised, and the error lists them all.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from rocks.core.errors import RocksError, UserError
+from rocks.core.names import check_host_name, printable
+from rocks.install.installation.disks import DiskChoice, Partition, read_disks, read_partitions
+from rocks.inventory.attributes.known import KNOWN
+from rocks.inventory.records import TRUE_VALUES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from rocks.inventory.records import Host, Interface
+
+_T = TypeVar("_T")
+
+KERNEL_ARGUMENTS = "install_kernel_arguments"
+DEFAULT_MTU_BYTES = 1500
+_MOST_INTERFACES = 16
+_MOST_NAME_SERVERS = 3
+_MOST_KEYS = 8
+_ARGUMENTS = re.compile(r"[A-Za-z0-9=,._:/+@ -]{0,500}", re.ASCII)
+_URL = re.compile(r"https://[A-Za-z0-9.-]+(?::[0-9]{1,5})?/[A-Za-z0-9/._~%?&=+,;@:-]*", re.ASCII)
+_KEY = re.compile(r"(?:ssh-|ecdsa-)[a-z0-9-]+ [A-Za-z0-9+/=]+(?: [A-Za-z0-9@._-]+)?", re.ASCII)
+_INSTALLATION = re.compile(r"[0-9a-f]{16}", re.ASCII)
+_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}", re.ASCII)
+_DEVICE = re.compile(r"[A-Za-z][A-Za-z0-9]{0,14}", re.ASCII)
+_DOMAIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", re.ASCII)
+
+
+class Source(NamedTuple):
+    """What the frontend offers for one installation.
+
+    `installation` is a number of 16 hexadecimal digits, new for each installation of a host: by it the installer
+    recognises its own interrupted run. `authorized_keys` are lines of root's authorized_keys. Addresses are https.
+    """
+
+    installation: str
+    archive: str
+    archive_sha256: str
+    profile: str
+    progress: str
+    authorized_keys: tuple[str, ...]
+
+
+class PlannedInterface(NamedTuple):
+    """A network interface: device name, MAC address in lower case, address with its prefix length, MTU in bytes."""
+
+    device: str
+    mac: str
+    address: str
+    mtu_bytes: int
+
+
+class InstallPlan(NamedTuple):
+    """The plan of one host. The first interface has the gateway; '' is no gateway, domain or kernel arguments."""
+
+    host: str
+    domain: str
+    interfaces: tuple[PlannedInterface, ...]
+    gateway: str
+    name_servers: tuple[str, ...]
+    disks: tuple[DiskChoice, ...]
+    overwrite: bool
+    partitions: tuple[Partition, ...]
+    kernel_arguments: str
+    source: Source
+
+
+def plan_installation(host: Host, source: Source, domain: str = "") -> InstallPlan:
+    """The plan for a host. UserError with every problem of its records, its attributes and the source."""
+    found = _Problems()
+    found.read(lambda: check_host_name(host.name), None)
+    plan = InstallPlan(
+        host.name,
+        found.read(lambda: _checked(_DOMAIN, "the domain", domain), "") if domain else "",
+        found.read(lambda: _interfaces(host), ()),
+        found.read(lambda: _gateway(host), ""),
+        found.read(lambda: _name_servers(host), ()),
+        found.read(lambda: _attribute(host, "install_disk", read_disks), ()),
+        found.read(lambda: _attribute(host, "install_overwrite", _yes_or_no), False),
+        found.read(lambda: _attribute(host, "install_partitions", read_partitions), ()),
+        found.read(lambda: _attribute(host, KERNEL_ARGUMENTS, check_arguments), ""),
+        source,
+    )
+    found.texts += _source_problems(source)
+    if found.texts:
+        lines = "".join(f"\n  {text}" for text in found.texts)
+        raise UserError(f"the host {printable(host.name)} cannot be installed:{lines}")
+    return plan
+
+
+class _Problems:
+    """Texts of the errors of several readers."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def read(self, reader: Callable[[], _T], otherwise: _T) -> _T:
+        """What the reader returns; `otherwise` when it raises, and its error is stored."""
+        try:
+            return reader()
+        except RocksError as error:
+            self.texts.append(str(error))
+            return otherwise
+
+
+def check_arguments(text: str) -> str:
+    """The kernel's arguments, with single blanks. UserError for characters that a boot loader would interpret."""
+    if not _ARGUMENTS.fullmatch(text):
+        raise UserError("it may have at most 500 letters, digits, blanks and = , . _ : / + @ -")
+    return " ".join(text.split())
+
+
+def with_boot_flags(attributes: Mapping[str, str], flags: str) -> Mapping[str, str]:
+    """The attributes of a host, with its boot flags after the arguments of its kernel."""
+    if not flags:
+        return attributes
+    arguments = f"{attributes.get(KERNEL_ARGUMENTS, '')} {flags}".strip()
+    return {**attributes, KERNEL_ARGUMENTS: arguments}
+
+
+def _interfaces(host: Host) -> tuple[PlannedInterface, ...]:
+    """The interfaces that have a device, a MAC address and an IP address; that on the primary network is first."""
+    complete = [i for i in host.interfaces if i.device and i.mac and i.ip and not i.is_vlan]
+    if not complete:
+        raise UserError(
+            f"it has no interface with a device, a MAC address and an IP address; add them with "
+            f"rocks set host interface mac {host.name} eth0 … and rocks set host interface ip {host.name} eth0 …"
+        )
+    if len(complete) > _MOST_INTERFACES:
+        raise UserError(
+            f"it has {len(complete)} interfaces with an address; at most {_MOST_INTERFACES} are set up"
+        )
+    primary = (host.attribute("primary_net") or KNOWN["primary_net"].default).lower()
+    complete.sort(key=lambda interface: (interface.subnet or "").lower() != primary)
+    return tuple(_interface(interface) for interface in complete)
+
+
+def _interface(interface: Interface) -> PlannedInterface:
+    device = _checked(_DEVICE, "the device", interface.device or "")
+    mac = _checked(_MAC, f"the MAC address of {device}", (interface.mac or "").lower())
+    try:
+        address = ipaddress.IPv4Interface(f"{interface.ip}/{interface.netmask}")
+    except ValueError:
+        raise UserError(
+            f'the interface {device} has the address "{printable(str(interface.ip))}" with the netmask '
+            f'"{printable(str(interface.netmask))}", which are not valid together; correct them with '
+            "rocks set host interface ip and rocks set network netmask"
+        ) from None
+    return PlannedInterface(device, mac, address.with_prefixlen, interface.mtu_bytes or DEFAULT_MTU_BYTES)
+
+
+def _gateway(host: Host) -> str:
+    text = host.attribute("Kickstart_PrivateGateway").strip()
+    return _address("Kickstart_PrivateGateway", text) if text else ""
+
+
+def _name_servers(host: Host) -> tuple[str, ...]:
+    texts = host.attribute("Kickstart_PrivateDNSServers").replace(",", " ").split()
+    servers = tuple(_address("Kickstart_PrivateDNSServers", text) for text in texts)
+    if len(servers) > _MOST_NAME_SERVERS:
+        raise UserError(
+            f"the attribute Kickstart_PrivateDNSServers has {len(servers)} name servers; at most "
+            f"{_MOST_NAME_SERVERS} are used by a system"
+        )
+    return servers
+
+
+def _address(attribute: str, text: str) -> str:
+    try:
+        return str(ipaddress.IPv4Address(text))
+    except ValueError:
+        raise UserError(
+            f'the attribute {attribute} has "{printable(text)}", which is not an IPv4 address; correct it with '
+            "rocks set attr"
+        ) from None
+
+
+def _attribute(host: Host, name: str, read: Callable[[str], _T]) -> _T:
+    """The value of an attribute or its default, as `read` understands it; the error names the attribute."""
+    text = host.attribute(name) or KNOWN[name].default
+    try:
+        return read(text)
+    except UserError as error:
+        raise UserError(
+            f"the attribute {name}: {error}; correct it with rocks set host attr {printable(host.name)} {name} …"
+        ) from None
+
+
+def _yes_or_no(text: str) -> bool:
+    if text.lower() in TRUE_VALUES:
+        return True
+    if text.lower() in ("off", "no", "n", "false", "0"):
+        return False
+    raise UserError("it must be yes or no")
+
+
+def _checked(pattern: re.Pattern[str], what: str, text: str) -> str:
+    if not pattern.fullmatch(text):
+        raise UserError(f'{what} "{printable(text)}" is not valid')
+    return text
+
+
+def _source_problems(source: Source) -> Iterable[str]:
+    checks = [
+        (_INSTALLATION, "the number of the installation", source.installation),
+        (_SHA256, "the SHA-256 of the root archive", source.archive_sha256),
+        (_URL, "the address of the root archive", source.archive),
+        (_URL, "the address for progress", source.progress),
+        *([(_URL, "the address of the profile", source.profile)] if source.profile else []),
+        *((_KEY, "the authorised key", key) for key in source.authorized_keys),
+    ]
+    for pattern, what, text in checks:
+        if not pattern.fullmatch(text):
+            yield f'{what} "{printable(text)}" is not valid'
+    if len(source.authorized_keys) > _MOST_KEYS:
+        yield f"there are {len(source.authorized_keys)} authorised keys; at most {_MOST_KEYS} are installed"
+    if not source.authorized_keys:
+        yield "there is no authorised key, and nobody could log in; make the frontend's key first"

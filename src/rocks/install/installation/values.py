@@ -1,0 +1,108 @@
+"""Values for the lines of `main`: what kickstart and preseed files say of a host's network and disk. Pure.
+
+Other installers than that of this roll get a disk only when the attributes name it (`install_disk` path=/dev/X) and
+permit to overwrite it; otherwise they ask.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING
+
+from rocks.core.errors import StateError, UserError
+from rocks.install.installation.disks import read_disks, read_partitions
+from rocks.install.installation.plan import check_arguments
+from rocks.inventory.attributes.known import KNOWN
+from rocks.network.host_network_plan import plan_devices
+
+if TYPE_CHECKING:
+    from rocks.install.installation.disks import Partition
+    from rocks.install.profile_values import Value
+    from rocks.inventory.records import Host
+
+MOST_PARTITIONS = 8
+_DEVICES = "/dev/"
+
+
+def installer_values(host: Host, packaging: str) -> dict[str, Value]:
+    """`install_network`, `install_drive`, `install_part_1` to `install_part_8`, `install_bootloader`.
+
+    A value that the host does not have is a StateError; a missing partition is ''.
+    """
+    parts: dict[str, Value] = dict.fromkeys(
+        (f"install_part_{number}" for number in range(1, MOST_PARTITIONS + 1)), ""
+    )
+    try:
+        drive = _drive(host)
+        for number, text in enumerate(_parts(host, drive, packaging), 1):
+            parts[f"install_part_{number}"] = text
+        disks: dict[str, Value] = {"install_drive": drive, "install_bootloader": _boot_loader(host, drive)}
+    except (UserError, StateError) as error:
+        reason = StateError(str(error))
+        disks = {"install_drive": reason, "install_bootloader": reason}
+    return {**parts, **disks, "install_network": _network(host, packaging)}
+
+
+def _drive(host: Host) -> str:
+    """The one disk that is overwritten, as `sda`."""
+    choices = read_disks(_text(host, "install_disk"))
+    if (
+        len(choices) != 1
+        or not choices[0].value.startswith(_DEVICES)
+        or not host.is_true("install_overwrite")
+    ):
+        raise StateError(
+            f"an installer that is not this roll's overwrites no disk of host {host.name}, unless install_disk is "
+            "path=/dev/X and install_overwrite is yes"
+        )
+    return choices[0].value.removeprefix(_DEVICES)
+
+
+def _parts(host: Host, drive: str, packaging: str) -> list[str]:
+    partitions = read_partitions(_text(host, "install_partitions"))
+    if len(partitions) > MOST_PARTITIONS or any(one.file_system == "none" for one in partitions):
+        raise StateError(
+            f"only the installer of this roll makes the partitions of host {host.name}: others take at most "
+            f"{MOST_PARTITIONS}, and none without a file system"
+        )
+    return [_part(one, drive, packaging) for one in partitions]
+
+
+def _part(partition: Partition, drive: str, packaging: str) -> str:
+    place = partition.mount_point or "swap"
+    kind = f" --fstype={partition.file_system}" if partition.mount_point else ""
+    size = f" --size={partition.size_mib or 1024}"
+    grow = " --grow" if partition.size_mib is None else ""
+    return f"{place}{kind}{size}{grow} --ondisk={drive}"
+
+
+def _boot_loader(host: Host, drive: str) -> str:
+    arguments = check_arguments(_text(host, "install_kernel_arguments"))
+    return f"--location=mbr --boot-drive={drive}" + (f' --append="{arguments}"' if arguments else "")
+
+
+def _network(host: Host, packaging: str) -> Value:
+    """The first device with an address; DHCP where there is none."""
+    try:
+        device = next((one for one in plan_devices(host) if one.address), None)
+    except UserError as error:
+        return StateError(str(error))
+    if device is None:
+        return f"--bootproto=dhcp --hostname={host.name}"
+    address = ipaddress.IPv4Interface(device.address)
+    options = [f"--bootproto=static --ip={address.ip} --netmask={address.netmask}"]
+    options += [f"--gateway={device.gateway}"] if device.gateway else []
+    servers = host.attribute("Kickstart_PrivateDNSServers").replace(",", " ").split()
+    try:
+        names = ",".join(str(ipaddress.IPv4Address(server)) for server in servers)
+    except ValueError:
+        return StateError(
+            f"the attribute Kickstart_PrivateDNSServers of host {host.name} is not a list of addresses"
+        )
+    options += [f"--nameserver={names}"] if names else []
+    options += [f"--device={device.mac} --activate"] if packaging == "rpm" else []
+    return " ".join([*options, f"--hostname={host.name}"])
+
+
+def _text(host: Host, attribute: str) -> str:
+    return host.attribute(attribute) or KNOWN[attribute].default

@@ -1,0 +1,103 @@
+"""Have hosts read their network devices and routes from the database, by the part of their profile that does it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.core.errors import HostError, RocksError, StateError
+from rocks.install.graph.profile import Profile
+from rocks.install.graph.shell import shell_script
+from rocks.install.graph_files import Library, shell_functions
+from rocks.install.profiles import host_profile, load_sites
+from rocks.inventory.host_requests import open_fleet
+from rocks.machine.records import load_hosts, which_are_vms
+from rocks.network.firewall.changes import sync_firewalls
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rocks.database.connection import Database
+    from rocks.fleet.fleet import CommandResult
+    from rocks.install.profiles import HostOfSite
+    from rocks.network.firewall.deployment import Loaded
+
+NODE = "network"
+"""The node of the graph with a host's devices."""
+
+SECONDS = 120.0
+THREADS = 32
+_CHANGED = "changed: "
+_LEFT = "left as it is: "
+"""Beginnings of the lines in which a profile says what it does."""
+
+
+class SyncedNetwork(NamedTuple):
+    """What was changed on a host, or left as it is, and what is left to do there."""
+
+    changes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def sync_networks(
+    database: Database, hosts: Sequence[str]
+) -> Iterator[tuple[str, SyncedNetwork | RocksError]]:
+    """(host, its changes or its error), as the hosts end.
+
+    Nothing is restarted: routes are set at once, other changes wait for the host's next boot. StateError, before any
+    host is asked, for a host whose profile cannot be made.
+    """
+    library = Library(None)
+    scripts, failed = {}, {}
+    for site in load_sites(database, hosts):
+        try:
+            scripts[site.host.name] = network_script(site, library)
+        except RocksError as error:
+            failed[site.host.name] = error
+    yield from failed.items()
+    if not scripts:
+        return
+    with open_fleet(database, list(scripts)) as fleet:
+        database.commit()
+        for result in fleet.run_each(scripts, SECONDS, threads=THREADS):
+            yield result.host, _outcome(result)
+
+
+def sync_rules(database: Database, hosts: Sequence[str]) -> Iterator[tuple[str, Loaded | RocksError]]:
+    """(host, what became of its firewall rules or its error) of the hosts whose attribute `firewall` is true.
+
+    Virtual machines are left out: their firewall is their owner's.
+    """
+    machines = set(which_are_vms(database, hosts))
+    chosen = [host.name for host in load_hosts(database, hosts) if host.is_true("firewall")]
+    for firewall, result in sync_firewalls(database, [name for name in chosen if name not in machines]):
+        yield firewall.host, result
+
+
+def network_script(site: HostOfSite, library: Library) -> str:
+    """The part of the host's profile that sets up its devices, as a script.
+
+    StateError when its profile has no such part.
+    """
+    profile, packaging = host_profile(site, library)
+    nodes = tuple(node for node in profile.nodes if node.name == NODE)
+    if not nodes:
+        raise StateError(
+            f"the profile of host {site.host.name} sets up no network devices: it needs an interface with a MAC "
+            "address (rocks list host interface), its appliance the node network (rocks list host graph), and the "
+            "attribute host_network must not be no"
+        )
+    return shell_script(Profile(profile.host, nodes), shell_functions(), packaging, "rocks sync host network")
+
+
+def _outcome(result: CommandResult) -> SyncedNetwork | RocksError:
+    if result.state == "timeout":
+        return HostError(f"host {result.host} did not end within {SECONDS:g} s")
+    if result.state != "done":
+        return HostError(f"host {result.host} cannot be asked: {result.message or result.state}")
+    errors = [line for line in result.error_output.splitlines() if line.strip()]
+    if result.exit_status != 0:
+        last = errors[-1] if errors else f"exit status {result.exit_status}"
+        return HostError(f"host {result.host}: {last.removeprefix(f'Error: {result.host}: ')}")
+    lines = (line.removeprefix(f"{result.host}: ") for line in result.output.splitlines())
+    changes = tuple(line.removeprefix(_CHANGED) for line in lines if line.startswith((_CHANGED, _LEFT)))
+    return SyncedNetwork(changes, tuple(line.removeprefix(f"Warning: {result.host}: ") for line in errors))

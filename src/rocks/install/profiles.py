@@ -1,0 +1,218 @@
+"""The profile of a host as a script, from its attributes in the database and its nodes in the graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from rocks.core.errors import StateError
+from rocks.install.boot.flag_records import read_boot_flags
+from rocks.install.graph.edges import read_graph
+from rocks.install.graph.profile import ProfileRequest, make_profile
+from rocks.install.graph.records import HostContext
+from rocks.install.graph.shell import GENERATOR, shell_script
+from rocks.install.graph_files import Library, shell_functions
+from rocks.install.host_networks import network_values
+from rocks.install.huge_pages import huge_page_values
+from rocks.install.installation.plan import with_boot_flags
+from rocks.install.installation.values import installer_values
+from rocks.install.profile_values import (
+    DEFAULT_ARCHITECTURE,
+    ServedDistribution,
+    distribution_values,
+    effective_attributes,
+    network_value,
+    pool_values,
+    split_values,
+)
+from rocks.install.rolls.served import Distributions
+from rocks.inventory.addresses import choose_address
+from rocks.inventory.appliance_records import load_appliances
+from rocks.inventory.host_records import find_local_host, names_like
+from rocks.network.firewall.changes import firewall_texts
+from rocks.network.firewall.nft_rules import UNIT_TEXT
+from rocks.network.host_network_records import load_host_networks
+from rocks.network.network_records import load_networks
+from rocks.storage.broker.documents import BrokerPlace, advanced_config, enabled_plugins, rabbitmq_conf
+from rocks.storage.volumes.daemon_configuration import configuration_text
+from rocks.storage.volumes.roles import FRONTEND_APPLIANCE
+from rocks.storage.volumes.settings import PRIVATE_NETWORK, RequestedSettings, daemon_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from rocks.database.connection import Database
+    from rocks.install.graph.profile import Profile
+    from rocks.install.profile_values import Value
+    from rocks.inventory.appliance_records import Appliance
+    from rocks.inventory.records import Host, Network
+
+DEFAULT_GRAPH = "default"
+
+
+@dataclass(frozen=True)
+class HostOfSite:
+    """A host with its interfaces, its appliance, and the networks and frontend of the site.
+
+    `frontend` is the host of this machine, '' when it is not in the database. `firewall` is the file with its rules,
+    None when its attribute `firewall` is not true.
+    """
+
+    host: Host
+    appliance: Appliance
+    networks: tuple[Network, ...]
+    frontend: str
+    distribution: ServedDistribution = ServedDistribution()
+    firewall: Value | None = None
+
+
+def load_sites(database: Database, names: Sequence[str], with_profile: bool = False) -> list[HostOfSite]:
+    """The named hosts, in a fixed number of statements; `with_profile`: only those that have a profile.
+
+    StateError for a host without a profile: its appliance has no root, or it is the frontend of a virtual cluster.
+    """
+    hosts = load_host_networks(database, names)
+    named = list(dict.fromkeys(host.appliance for host in hosts if host.appliance))
+    appliances = {one.name: one for one in load_appliances(database, named)}
+    networks = tuple(load_networks(database, names_like(database, "subnets", ())[0]))
+    frontend = find_local_host(database) or ""
+    distributions = Distributions(database, frontend)
+    flags, own_flags = read_boot_flags(database)
+    firewalls = firewall_texts(database, [host.name for host in hosts if host.is_true("firewall")])
+    database.end_reading()  # node files may have programs to be run
+    faults = {host.name: _profile_fault(host, appliances.get(host.appliance)) for host in hosts}
+    if with_profile:
+        hosts = [host for host in hosts if not faults[host.name]]
+    elif fault := next(filter(None, faults.values()), ""):
+        raise StateError(fault)
+    return [
+        HostOfSite(
+            replace(
+                host,
+                attributes=with_boot_flags(host.attributes, own_flags.get(host.name.lower(), flags)),
+            ),
+            appliances[host.appliance],
+            networks,
+            frontend,
+            distributions.of_host(host, appliances[host.appliance].distribution),
+            firewalls.get(host.name),
+        )
+        for host in hosts
+    ]
+
+
+def _profile_fault(host: Host, appliance: Appliance | None) -> str:
+    """Why a host has no profile; '' for one that has."""
+    if appliance is None or not appliance.node:
+        return (
+            f"host {host.name} has no profile: its appliance {host.appliance or '(none)'} has no root "
+            "in the graph; see rocks list appliance"
+        )
+    if host.is_virtual and appliance.name == FRONTEND_APPLIANCE:
+        return (
+            f"host {host.name} has no profile: it is the frontend of a virtual cluster, and that of its appliance is "
+            f"for a physical one; see rocks list cluster {host.name}"
+        )
+    return ""
+
+
+def shell_profile(database: Database, name: str, base: Path | None) -> str:
+    """The script that brings a running host to the state of the graph; a second run changes nothing.
+
+    `base` is a folder with graphs and nodes instead of the installed ones. Errors as of `write_profile`.
+    """
+    (site,) = load_sites(database, [name])
+    return write_profile(site, Library(base))
+
+
+def write_profile(site: HostOfSite, library: Library) -> str:
+    """The script for a host. StateError for a missing or invalid graph or node file, and for a value in a node file
+    that the host does not have.
+    """
+    profile, packaging = host_profile(site, library)
+    return shell_script(profile, shell_functions(), packaging)
+
+
+def host_profile(site: HostOfSite, library: Library) -> tuple[Profile, str]:
+    """The nodes of a host, in order, and its kind of packages: deb or rpm. Errors as of `write_profile`."""
+    context = host_context(site)
+    graph = read_graph(library.graph_files(context.attributes["graph"]))
+    request = ProfileRequest(site.host.name, site.appliance.node, GENERATOR, context)
+    return make_profile(request, graph, library.node_files, library), context.attributes["packaging"]
+
+
+def host_context(site: HostOfSite) -> HostContext:
+    """The attributes and entities of a host, and why it has no value for others."""
+    values, missing = split_values(_values(site))
+    return HostContext(values, values, missing)
+
+
+def _values(site: HostOfSite) -> dict[str, Value]:
+    """Attributes and entities of the host; checked and computed values override attributes."""
+    attributes = effective_attributes(site.host)
+    values: dict[str, Value] = {
+        **attributes,
+        **distribution_values(site.distribution, site.host, attributes["packaging"]),
+        **network_values(site.host, attributes["packaging"]),
+        **installer_values(site.host, attributes["packaging"]),
+        **_identity(site),
+        **pool_values(site.host),
+        **huge_page_values(site.host),
+        **_storage_values(site),
+        **_firewall_values(site),
+    }
+    address = values["hostaddr"]
+    place = BrokerPlace((address if isinstance(address, str) else "0.0.0.0",))
+    return values | {
+        "broker_configuration": rabbitmq_conf(place).rstrip("\n"),
+        "broker_advanced_configuration": advanced_config(place).rstrip("\n"),
+        "broker_plugins": enabled_plugins().rstrip("\n"),
+    }
+
+
+def _identity(site: HostOfSite) -> dict[str, Value]:
+    """The entities of every host (specification §6.3); its addresses are those on the network private."""
+    host, appliance = site.host, site.appliance
+    address = choose_address(
+        ((one.subnet or "", one.ip) for one in host.interfaces if one.ip), PRIVATE_NETWORK
+    )
+    mac = next((one.mac for one in host.interfaces if one.mac and one.subnet == PRIVATE_NETWORK), None)
+    none = f"host {host.name} has no interface with %s; see rocks list host interface {host.name}"
+    return {
+        "hostname": host.name,
+        "hostaddr": address or StateError(none % "an address"),
+        "ksmac": mac or StateError(none % "a MAC address on the network private"),
+        "arch": host.attributes.get("arch") or DEFAULT_ARCHITECTURE,
+        "os": appliance.os,
+        "graph": appliance.graph or DEFAULT_GRAPH,
+        "distribution": appliance.distribution,
+        "membership": host.membership,
+        "root": appliance.node,
+    }
+
+
+def _firewall_values(site: HostOfSite) -> dict[str, Value]:
+    """The rules of the host, and the unit that loads them."""
+    name = site.host.name
+    rules = site.firewall
+    if rules is None:
+        rules = StateError(f"host {name} has no rules in force: rocks set host attr {name} firewall true")
+    return {
+        "firewall_rules": rules.rstrip("\n") if isinstance(rules, str) else rules,
+        "firewall_unit": UNIT_TEXT.rstrip("\n"),
+    }
+
+
+def _storage_values(site: HostOfSite) -> dict[str, Value]:
+    """The configuration of the image storage daemons, and their network."""
+    zone = next((network.dns_zone for network in site.networks if network.name == PRIVATE_NETWORK), "")
+    try:
+        settings = daemon_settings(site.host, site.frontend, zone, RequestedSettings())
+    except StateError as error:
+        return {"imgstorage_configuration": error, "storage_network": error}
+    of_zone = [network for network in site.networks if network.dns_zone.lower() == settings.network.lower()]
+    return {
+        "imgstorage_configuration": configuration_text(settings),
+        "storage_network": network_value(site.host, settings.network, of_zone[0] if of_zone else None),
+    }

@@ -1,0 +1,258 @@
+"""Distributions: one folder with repositories for apt and dnf, nodes and graphs, and the installer, of several rolls.
+
+It is built beside the one in use and exchanged with it at the end, in one step. Source: specification §6.5.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.core.errors import BusyError, HostError, StateError, ToolError, UserError
+from rocks.core.files import PUBLIC, ensure_folders, sync_folder, write_file
+from rocks.core.process import run
+from rocks.core.version import ROLL_NAME
+from rocks.install.rolls import signatures
+from rocks.install.rolls.content import DEBS, GRAPHS, INCLUDE, INSTALLER, NODES, RPMS
+from rocks.install.rolls.packages import DEBIAN_ARCHITECTURES, newest_per_name, read_package
+from rocks.install.rolls.signatures import export_key, record_public_key, sign_file, sign_release
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from rocks.install.rolls.packages import Package
+
+BUILD = "build"
+"""Folder of a distribution with nodes, graphs, include, site-nodes and site-graphs, for basedir= of commands."""
+
+KEY = "key.gpg"
+"""Public key of a signed distribution, in its folder."""
+
+_EXCHANGE = 2
+_AT_FDCWD = -100
+_SECONDS = 1800
+_ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "LC_ALL": "C.UTF-8",
+    "TZ": "UTC",
+}
+
+
+class DistributionPlan(NamedTuple):
+    """What a distribution is made of: its name and architecture, the folders of rolls, and the site's own folders."""
+
+    name: str
+    arch: str
+    rolls: Sequence[Path]
+    ours: Sequence[Path]
+    """Folders with `nodes` and `graphs` that are of no added roll."""
+    site_nodes: Path
+    site_graphs: Path
+
+
+class DistributionReport(NamedTuple):
+    """A built distribution: its folder, how many packages it has, and whether it has the installer of hosts."""
+
+    folder: Path
+    debs: int
+    rpms: int
+    has_installer: bool
+
+
+def create_distribution(plan: DistributionPlan, place: Path) -> DistributionReport:
+    """Build the folder NAME/ARCH in `place`; the one that was there is replaced when the new one is complete.
+
+    UserError and StateError, with the distribution as before, for a damaged package and a missing program; BusyError
+    during another run; HostError when the folder cannot be written.
+    """
+    base = place.absolute() / plan.name
+    try:
+        ensure_folders(base, 0o755)
+        with _lock(base, plan):
+            new = base / f".{plan.arch}.building"
+            shutil.rmtree(new, ignore_errors=True)
+            new.mkdir(0o755)
+            packages = _link_packages(plan, new)
+            has_installer = _link_installer(plan, new)
+            _copy_graph(plan, new / BUILD)
+            debs, rpms = (sum(one.kind == kind for one in packages) for kind in ("deb", "rpm"))
+            _index_debs(plan, new, debs)
+            _index_rpms(new, rpms)
+            if signatures.SIGNING_FOLDER.is_dir():
+                export_key(new / KEY, signatures.SIGNING_FOLDER)
+                record_public_key(signatures.SIGNING_FOLDER)
+            _exchange(new, base / plan.arch)
+            shutil.rmtree(new, ignore_errors=True)
+    except OSError as error:
+        raise HostError(f"cannot build {base / plan.arch}: {error.strerror} ({error.filename})") from None
+    return DistributionReport(base / plan.arch, debs, rpms, has_installer)
+
+
+@contextlib.contextmanager
+def _lock(base: Path, plan: DistributionPlan) -> Iterator[None]:
+    """One run at a time for each architecture; the lock ends with its process."""
+    descriptor = os.open(
+        base / f".{plan.arch}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+    )
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise BusyError(
+            f"another rocks create distro is building {base / plan.arch}; repeat this one when it has ended"
+        ) from None
+    finally:
+        os.close(descriptor)
+
+
+def _link_packages(plan: DistributionPlan, new: Path) -> list[Package]:
+    """Link the newest packages of each name for this architecture; returns them."""
+    files = (
+        path
+        for roll in plan.rolls
+        for place in (DEBS, RPMS)
+        for path in sorted((roll / place).glob("*.[dr][ep][bm]"))
+    )
+    packages = newest_per_name(one for one in map(read_package, files) if one.runs_on(plan.arch))
+    for package in packages:
+        folder = new / (f"{DEBS}/pool" if package.kind == "deb" else RPMS)
+        folder.mkdir(parents=True, exist_ok=True)
+        _link(package.path, folder / package.file_name)
+    return packages
+
+
+def _link_installer(plan: DistributionPlan, new: Path) -> bool:
+    """Link the installer of the roll that has one; whether there is one. UserError when two rolls have one."""
+    rolls = [roll for roll in plan.rolls if (roll / INSTALLER).is_dir()]
+    if len(rolls) > 1:
+        names = " and ".join(roll.parent.parent.name for roll in rolls)
+        raise UserError(
+            f"the rolls {names} each have an installer of hosts, and a distribution has one: rocks disable roll NAME"
+        )
+    for roll in rolls:
+        (new / INSTALLER).mkdir()
+        for path in _files(roll / INSTALLER):
+            _link(path, new / INSTALLER / path.name)
+    return bool(rolls)
+
+
+def _link(path: Path, target: Path) -> None:
+    """A hard link, or a copy where the file systems differ."""
+    try:
+        os.link(path, target)
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK):
+            raise
+        shutil.copyfile(path, target)
+
+
+def _copy_graph(plan: DistributionPlan, build: Path) -> None:
+    """The nodes, graphs and included files of all; UserError for a file that two have with other content."""
+    for name in (NODES, f"{GRAPHS}/default", INCLUDE, "site-nodes", "site-graphs"):
+        (build / name).mkdir(parents=True)
+    others = [roll for roll in plan.rolls if roll.parent.parent.name != ROLL_NAME]  # whose files are ours
+    owners: dict[Path, Path] = {}
+    for source in (*plan.ours, *others):
+        for top in (NODES, GRAPHS, INCLUDE):
+            for path in _files(source / top):
+                target = build / path.relative_to(source)
+                data = path.read_bytes()
+                if target.exists() and target.read_bytes() != data:
+                    raise UserError(
+                        f"{path} and {owners[target]} have the same name and other content: disable one of the "
+                        "rolls, or its author must rename it"
+                    )
+                owners.setdefault(target, path)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                write_file(target, data, mode=PUBLIC)
+    for name, folder in (("site-nodes", plan.site_nodes), ("site-graphs", plan.site_graphs)):
+        for path in _files(folder):
+            target = build / name / path.relative_to(folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_file(target, path.read_bytes(), mode=PUBLIC)
+
+
+def _files(folder: Path) -> Iterable[Path]:
+    return (path for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+def _index_debs(plan: DistributionPlan, new: Path, count: int) -> None:
+    """A repository for apt: `deb URL/NAME/ARCH/Debian NAME main`, signed where the site has a key."""
+    if not count:
+        return
+    arch = DEBIAN_ARCHITECTURES.get(plan.arch, plan.arch)
+    root, index = new / DEBS, Path("dists", plan.name, "main", f"binary-{arch}")
+    (root / index).mkdir(parents=True)
+    program = ["env", "-C", str(root), "apt-ftparchive"]
+    listed = _run([*program, "packages", "pool"], "apt-utils")
+    write_file(root / index / "Packages", listed, mode=PUBLIC)
+    write_file(
+        root / index / "Packages.gz",
+        _run(["gzip", "-9nc", str(root / index / "Packages")], "gzip"),
+        mode=PUBLIC,
+    )
+    names = {
+        "Origin": "Rocks",
+        "Label": "Rocks",
+        "Suite": plan.name,
+        "Codename": plan.name,
+        "Architectures": arch,
+    }
+    options = [
+        f"APT::FTPArchive::Release::{name}={value}" for name, value in {**names, "Components": "main"}.items()
+    ]
+    options += [f"APT::FTPArchive::{name}=false" for name in ("MD5", "SHA1", "SHA512")]
+    arguments = [word for option in options for word in ("-o", option)]
+    release = _run([*program, *arguments, "release", f"dists/{plan.name}"], "apt-utils")
+    place = root / "dists" / plan.name / "Release"
+    write_file(place, release, mode=PUBLIC)
+    if signatures.SIGNING_FOLDER.is_dir():
+        sign_release(place, signatures.SIGNING_FOLDER)
+
+
+def _index_rpms(new: Path, count: int) -> None:
+    """A repository for dnf: baseurl=URL/NAME/ARCH."""
+    if count:
+        _run(["createrepo_c", "--quiet", "--no-database", "--simple-md-filenames", str(new)], "createrepo-c")
+        if signatures.SIGNING_FOLDER.is_dir():
+            sign_file(new / "repodata/repomd.xml", signatures.SIGNING_FOLDER)
+
+
+def _run(arguments: Sequence[str], package: str) -> bytes:
+    """The output of an indexing program. StateError when it is not installed, ToolError when it fails."""
+    name = arguments[3] if arguments[0] == "env" else arguments[0]
+    if shutil.which(name, path=_ENVIRONMENT["PATH"]) is None:
+        raise StateError(f"{name} is not installed: apt-get install {package}, then repeat the command")
+    done = run(arguments, deadline_seconds=_SECONDS, environment=_ENVIRONMENT)
+    if done.exit_status != 0:
+        raise ToolError(f"{name} failed with exit status {done.exit_status}: {done.error_text[-300:]}")
+    return done.output
+
+
+def _replace(new: Path, target: Path) -> None:
+    """As `_exchange`, in three steps, for file systems such as NFS that have no exchange. OSError."""
+    before = new.with_name(f"{new.name}.before")
+    shutil.rmtree(before, ignore_errors=True)
+    target.rename(before)
+    new.rename(target)
+    before.rename(new)
+
+
+def _exchange(new: Path, target: Path) -> None:
+    """Give two folders each other's name in one step (Linux 3.15, glibc 2.28), or the new one its name. OSError."""
+    if not target.exists():
+        new.rename(target)
+    else:
+        library = ctypes.CDLL(None, use_errno=True)
+        if library.renameat2(_AT_FDCWD, os.fsencode(new), _AT_FDCWD, os.fsencode(target), _EXCHANGE) != 0:
+            number = ctypes.get_errno()
+            if number not in (errno.EINVAL, errno.ENOSYS):
+                raise OSError(number, os.strerror(number), str(target))
+            _replace(new, target)
+    sync_folder(target.parent)

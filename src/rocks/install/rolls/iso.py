@@ -1,0 +1,185 @@
+"""ISO images of rolls, by xorriso: written reproducibly, and read without mounting them.
+
+A file on an ISO may have any name, and may be a link; therefore an image is listed and checked before anything of it
+is extracted, and only the folders of rolls are.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rocks.core.errors import HostError, StateError, ToolError, UserError
+from rocks.core.process import run
+from rocks.install.rolls.description import RollId
+from rocks.install.rolls.manifest import is_safe_path
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rocks.core.process import Finished
+
+_SECONDS = 7200
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_BLOCK_BYTES = 2048
+_DESCRIPTOR = re.compile(r"'/([^/']+)/([^/']+)/([^/']+)/roll-([^/']+)\.xml'")
+_LISTED = re.compile(r"(\S)\S{9}\S*\s+\d+\s+\d+\s+\d+\s+(\d+)\s+\S+\s+\S+\s+\S+\s+'/(.*?)'(?: -> .*)?")
+
+
+def write_iso(tree: Path, iso: Path, volume: str, epoch: int) -> None:
+    """Write the files of a folder as an ISO. The same tree and time (seconds since 1970) give the same bytes.
+
+    ToolError when xorriso fails, HostError when the folder cannot be prepared.
+    """
+    try:
+        for path, _, files in os.walk(tree, topdown=False):
+            for name in files:
+                Path(path, name).chmod(0o644)
+                os.utime(Path(path, name), (epoch, epoch))
+            Path(path).chmod(0o755)
+            os.utime(path, (epoch, epoch))
+    except OSError as error:
+        raise HostError(f"cannot prepare {tree}: {error.strerror}") from None
+    made = datetime.fromtimestamp(epoch, UTC)
+    arguments = ["-as", "mkisofs", "-quiet", "-r", "-iso-level", "3", "-V", _volume_id(volume)]
+    arguments += [f"--modification-date={made:%Y%m%d%H%M%S}00", "-uid", "0", "-gid", "0"]
+    done = _xorriso([*arguments, "-o", str(iso.absolute()), str(tree.absolute())], epoch)
+    if done.exit_status != 0:
+        raise ToolError(f"xorriso did not write {iso}: {_reason(done)}")
+
+
+def find_rolls(iso: Path) -> list[RollId]:
+    """The rolls on an image, each a folder NAME/VERSION/ARCH with roll-NAME.xml.
+
+    UserError for an image that does not exist, is no ISO, is cut off, or has no roll.
+    """
+    _check_image(iso)
+    done = _read(iso, ["-find", "/", "-name", "roll-*.xml", "--"])
+    found = {
+        RollId(*match.groups()[:3])
+        for line in done.text.splitlines()
+        if (match := _DESCRIPTOR.fullmatch(line)) and match[4] == match[1]
+    }
+    rolls = sorted(roll for roll in found if is_safe_path("/".join(roll)))
+    if done.exit_status != 0 or not rolls:
+        raise UserError(
+            f"{iso} is not the ISO of a roll: it has no NAME/VERSION/ARCH/roll-NAME.xml; rocks create roll makes one"
+        )
+    return rolls
+
+
+def extract_roll(iso: Path, roll: RollId, folder: Path) -> None:
+    """Extract the folder of one roll to `folder`, which must not exist.
+
+    UserError, with nothing extracted, for links, devices, names that leave the folder, and files that together are
+    larger than the image. The files are this user's: an image states owners, too, and a local user could be one.
+    """
+    source = "/" + "/".join(roll)
+    needed, free = _check_listing(iso, source), shutil.disk_usage(folder.parent).free
+    if needed > free:
+        raise HostError(
+            f"the roll {roll} needs {_mb(needed)} MB in {folder.parent.parent}, and {_mb(free)} MB are free: "
+            "remove files there, then repeat the command"
+        )
+    done = _read(iso, ["-osirrox", "on", "-extract", source, str(folder)])
+    if done.exit_status != 0 or folder.is_symlink() or not folder.is_dir():
+        raise UserError(f"{iso} is damaged: {_reason(done)}; get it again")
+    try:
+        for path, folders, files in os.walk(folder):
+            _make_ours(Path(path), 0o755)
+            for name in (*folders, *files):
+                # the image may have been exchanged since it was listed, and a link leads out of the folder
+                kind = Path(path, name).lstat().st_mode
+                if not stat.S_ISDIR(kind) and not stat.S_ISREG(kind):
+                    raise UserError(f"{iso} was altered while it was read; get it again")
+            for name in files:
+                _make_ours(Path(path, name), 0o644)
+    except OSError as error:
+        raise HostError(f"cannot use what was extracted to {folder}: {error.strerror}") from None
+
+
+def _make_ours(path: Path, mode: int) -> None:
+    """Give this user a file or folder, then the mode. OSError."""
+    os.chown(path, os.geteuid(), os.getegid())
+    path.chmod(mode)
+
+
+def _check_listing(iso: Path, source: str) -> int:
+    """The bytes of all files below a folder of the image. Errors as of `extract_roll`."""
+    done = _read(iso, ["-find", source, "-exec", "lsdl", "--"])
+    total = 0
+    for line in done.text.splitlines():
+        match = _LISTED.fullmatch(line)
+        if match is None or match[1] not in "-d" or not is_safe_path(match[3]):
+            raise UserError(
+                f"{iso} has a file that no roll has (a link, a device, or an unsafe name): {line[-120:]}; get it again"
+            )
+        total += int(match[2])
+    if done.exit_status != 0:
+        raise UserError(f"{iso} is damaged: {_reason(done)}; get it again")
+    if total > _size(iso):
+        raise UserError(f"{iso} is damaged: its files have {total} bytes, more than itself; get it again")
+    return total
+
+
+def _mb(size: int) -> int:
+    return -(-size // 1_000_000)
+
+
+def _check_image(iso: Path) -> None:
+    """UserError unless the file begins as an ISO and is as long as it states."""
+    try:
+        kind = iso.stat().st_mode
+        if not stat.S_ISREG(kind) and not stat.S_ISBLK(kind):
+            raise UserError(f"{iso} is neither a file nor a drive; give the file of an ISO")
+        with iso.open("rb") as file:
+            file.seek(16 * _BLOCK_BYTES)
+            descriptor = file.read(_BLOCK_BYTES)
+    except OSError as error:
+        raise UserError(f"cannot read {iso}: {error.strerror}; give the file of an ISO") from None
+    if len(descriptor) < _BLOCK_BYTES or descriptor[:6] != b"\x01CD001":
+        raise UserError(f"{iso} is not an ISO: rocks create roll makes one")
+    blocks = int.from_bytes(descriptor[80:84], "little")
+    if blocks * _BLOCK_BYTES > _size(iso):
+        raise UserError(
+            f"{iso} is cut off: it states {blocks * _BLOCK_BYTES} bytes and has {_size(iso)}; get it again"
+        )
+
+
+def _size(iso: Path) -> int:
+    """Bytes of a file or of a block device."""
+    with iso.open("rb") as file:
+        return file.seek(0, os.SEEK_END)
+
+
+def _volume_id(name: str) -> str:
+    return re.sub(r"[^A-Z0-9_]", "_", name.upper())[:32]
+
+
+def _read(iso: Path, arguments: Sequence[str]) -> Finished:
+    return _xorriso(["-abort_on", "FAILURE", "-indev", f"stdio:{iso.absolute()}", *arguments], 0)
+
+
+def _xorriso(arguments: Sequence[str], epoch: int) -> Finished:
+    environment = {"PATH": _PATH, "LC_ALL": "C.UTF-8", "TZ": "UTC", "HOME": "/nonexistent"}
+    if epoch:
+        environment["SOURCE_DATE_EPOCH"] = str(epoch)
+    try:
+        return run(["xorriso", "-no_rc", *arguments], deadline_seconds=_SECONDS, environment=environment)
+    except ToolError as error:
+        if "cannot start" in str(error):
+            raise StateError(f"{error}: install the package xorriso (apt-get install xorriso)") from None
+        raise
+
+
+def _reason(done: Finished) -> str:
+    """The last message of xorriso that is a problem."""
+    lines = [
+        line for line in done.error_text.splitlines() if re.search(r": (FAILURE|FATAL|SORRY|MISHAP) :", line)
+    ]
+    return lines[0] if lines else f"xorriso ended with exit status {done.exit_status}"

@@ -1,0 +1,108 @@
+"""The manifest of a roll: SHA256SUMS, the checksum of every other file of its folder, as `sha256sum -c` reads it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from typing import TYPE_CHECKING
+
+from rocks.core.errors import HostError, UserError
+from rocks.core.names import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+MANIFEST = "SHA256SUMS"
+SIGNATURE = "SHA256SUMS.asc"
+"""The signature of the manifest, beside it; `rocks.install.rolls.signatures` makes and verifies it."""
+
+_UNLISTED = frozenset((MANIFEST, SIGNATURE))
+_LONGEST_NAME = 200
+_LARGEST_BYTES = 64 * 1024 * 1024
+_PART = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9_.+~^@-]*")
+_LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
+
+
+def is_safe_path(path: str) -> bool:
+    """Whether the path of a file in a roll is relative, stays below its folder, and needs no quoting."""
+    return all(_PART.fullmatch(part) and len(part) <= _LONGEST_NAME for part in path.split("/"))
+
+
+def manifest_text(folder: Path) -> str:
+    """The manifest of a folder as it is. UserError for a link or a file name that a roll cannot have."""
+    return "".join(f"{_digest(folder / path)}  {path}\n" for path in _files(folder) if path not in _UNLISTED)
+
+
+def check_manifest(folder: Path, place: str) -> None:
+    """UserError, with the file, unless exactly the files of the manifest exist, and are those it was made of."""
+    expected = _read(folder, place)
+    present = set(_files(folder)) - _UNLISTED
+    for path in sorted(expected.keys() | present):
+        if path not in present:
+            raise UserError(f"{place} is damaged: {path} of its manifest {MANIFEST} is missing; get it again")
+        if path not in expected:
+            raise UserError(f"{place} is altered: its manifest {MANIFEST} does not name {path}; get it again")
+        if _digest(folder / path) != expected[path]:
+            raise UserError(
+                f"{place} is damaged: {path} has another checksum than in {MANIFEST}; get it again"
+            )
+
+
+def same_content(one: Path, other: Path) -> bool:
+    """Whether two folders, each checked against its manifest, have the same files."""
+    try:
+        return (one / MANIFEST).read_bytes() == (other / MANIFEST).read_bytes()
+    except OSError:
+        return False
+
+
+def _read(folder: Path, place: str) -> dict[str, str]:
+    path = folder / MANIFEST
+    try:
+        if path.is_symlink() or path.stat().st_size > _LARGEST_BYTES:
+            raise UserError(f"{place}: {MANIFEST} is not the manifest of a roll")
+        text = path.read_text("ascii")
+    except FileNotFoundError:
+        raise UserError(f"{place} has no manifest {MANIFEST}; rocks create roll makes one") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{place}: {MANIFEST} cannot be read: {error}; get it again") from None
+    expected: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        match = _LINE.fullmatch(line)
+        if match is None or not is_safe_path(match[2]) or match[2] in (*_UNLISTED, *expected):
+            raise UserError(f"{place}: line {number} of {MANIFEST} is not valid: {printable(line)}")
+        expected[match[2]] = match[1]
+    return expected
+
+
+def _files(folder: Path) -> Iterator[str]:
+    """The paths of all files below a folder, sorted. UserError for anything that is neither file nor folder."""
+    for path, names, files in os.walk(folder, onerror=_raise):
+        names.sort()
+        for name in sorted([*names, *files]):
+            whole = folder.__class__(path, name)
+            relative = str(whole.relative_to(folder))
+            if not is_safe_path(relative):
+                raise UserError(
+                    f"{printable(relative)} cannot be in a roll: give it a name of letters, digits and . _ + ~ ^ @ -"
+                )
+            if whole.is_symlink() or not (whole.is_dir() or whole.is_file()):
+                raise UserError(
+                    f"{printable(relative)} is neither a file nor a folder; a roll has only these"
+                )
+            if name in files:
+                yield relative
+
+
+def _raise(error: OSError) -> None:
+    raise HostError(f"cannot read {error.filename}: {error.strerror}")
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise HostError(f"cannot read {path}: {error.strerror}") from None

@@ -1,0 +1,89 @@
+"""Rules for rolls: which may be enabled or disabled, given those that are. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.core.errors import StateError, UserError
+from rocks.core.names import is_like, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+
+class RollNeeds(NamedTuple):
+    """An enabled roll, and the (name, lowest version) of rolls that it needs."""
+
+    name: str
+    version: str
+    needs: tuple[tuple[str, str], ...]
+
+
+def select_rolls(
+    rows: Sequence[tuple[str, str, str]], names: Sequence[str], version: str, arch: str
+) -> list[tuple[str, str, str]]:
+    """The (name, version, architecture) that match names, a version and an architecture; `%` stands for any text.
+
+    UserError for a name without a match.
+    """
+    chosen: dict[tuple[str, str, str], None] = {}
+    for name in names:
+        found = [
+            row
+            for row in rows
+            if is_like(row[0], name) and is_like(row[1], version) and is_like(row[2], arch)
+        ]
+        if not found:
+            of_name = [" ".join(row[1:3]) for row in rows if is_like(row[0], name)]
+            if of_name:
+                sought = f'version "{printable(version)}"' if version != "%" else "version"
+                sought += f' for "{printable(arch)}"' if arch != "%" else ""
+                raise UserError(f'the roll "{printable(name)}" has no {sought}, only {", ".join(of_name)}')
+            raise UserError(f'unknown roll "{printable(name)}"; rocks list roll lists the known ones')
+        chosen.update(dict.fromkeys(found))
+    return list(chosen)
+
+
+def check_one_version(rolls: Iterable[tuple[str, str, str]]) -> None:
+    """UserError when a roll is there in several versions or architectures, of which only one can be enabled."""
+    first: dict[str, tuple[str, str, str]] = {}
+    for roll in rolls:
+        other = first.setdefault(roll[0].lower(), roll)
+        if other != roll:
+            raise UserError(
+                f"the roll {roll[0]} is there as {' '.join(other[1:])} and as {' '.join(roll[1:])}, of which one can "
+                f"be enabled: add version={roll[1]} or arch={roll[2]}"
+            )
+
+
+def check_disabled(rolls: Iterable[tuple[str, str, str]], enabled: Sequence[tuple[str, str, str]]) -> None:
+    """StateError when one of the rolls is enabled."""
+    found = [roll for roll in rolls if roll in enabled]
+    if found:
+        names = " ".join(roll[0] for roll in found)
+        are = "is" if len(found) == 1 else "are"
+        raise StateError(
+            f"{', '.join(' '.join(roll) for roll in found)} {are} enabled, and in use by commands, profiles and "
+            f"distributions: rocks disable roll {names}, then repeat the command"
+        )
+
+
+def check_needs(enabled: Iterable[RollNeeds], ours: Mapping[str, str], key: Callable[[str], object]) -> None:
+    """StateError unless every enabled roll has the rolls that it needs. `ours`: what these programs bring, by version.
+
+    `key` orders versions.
+    """
+    rolls = list(enabled)
+    versions = {**{one.name: one.version for one in rolls}, **ours}
+    for roll in rolls:
+        for name, lowest in roll.needs:
+            if name not in versions:
+                raise StateError(
+                    f"the roll {roll.name} needs the roll {name}, which is not enabled: "
+                    f"rocks enable roll {name}, or disable {roll.name} first"
+                )
+            if lowest and key(versions[name]) < key(lowest):  # type: ignore[operator]
+                raise StateError(
+                    f"the roll {roll.name} needs version {lowest} or later of the roll {name}, and {versions[name]} is "
+                    f"enabled: rocks enable roll {name} version={lowest}"
+                )

@@ -1,0 +1,298 @@
+"""Add, enable, disable and remove rolls: rows of the database, and folders of the distribution.
+
+The database states which rolls there are. What is derived from it, the folder of a removed roll and the file of
+/etc/rocks/trees.d that names the commands of an enabled one, is brought to agree with it after each commit, by
+whichever command changes rolls next. So a killed command is finished by its repetition.
+"""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rocks.core.errors import HostError, StateError, UserError
+from rocks.core.names import is_like, printable
+from rocks.core.version import ROLL_NAME, rocks_version_attributes
+from rocks.install.graph_files import Library
+from rocks.install.rolls import signatures
+from rocks.install.rolls.clashes import check_clashes
+from rocks.install.rolls.content import COMMANDS, RollContent, check_installer, read_roll
+from rocks.install.rolls.description import NO_ARCHITECTURE, RollId
+from rocks.install.rolls.folders import (
+    folders_without_rows,
+    put_in_place,
+    remove_byte_code,
+    roll_path,
+    rolls_folder,
+    staging_folder,
+    update_files_after_commit,
+)
+from rocks.install.rolls.iso import extract_roll, find_rolls
+from rocks.install.rolls.manifest import check_manifest, same_content
+from rocks.install.rolls.ownership import take_over
+from rocks.install.rolls.roll_plan import (
+    RollNeeds,
+    check_disabled,
+    check_needs,
+    check_one_version,
+    select_rolls,
+)
+from rocks.install.rolls.roll_records import RollRow, delete_rolls, insert_rolls, load_rolls, update_enabled
+from rocks.install.rolls.signatures import verify_manifest
+from rocks.install.rolls.versions import debian_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from rocks.database.connection import Database
+
+LOCK = "rolls"
+LOCK_SECONDS = 5.0
+
+
+def add_rolls(
+    database: Database,
+    paths: Sequence[Path],
+    clean: bool,
+    is_unsigned_allowed: bool,
+    notify: Callable[[str], None],
+) -> None:
+    """Add the rolls of ISOs, or of folders of the distribution, disabled; all of them or none.
+
+    A roll that is there with the same content stays as it is; `clean` replaces one with other content. UserError and
+    StateError, with nothing added, for what is damaged, no roll, or for another architecture.
+    """
+    root = rolls_folder(database)
+    database.end_reading()
+    with _changing(database, root), staging_folder(root) as staging:
+        new: dict[RollId, Path] = {}
+        signers: dict[RollId, str] = {}
+        for path in paths:
+            for roll, folder in _read_medium(path, root, staging):
+                if roll in new and not same_content(new[roll], folder):
+                    raise UserError(f"{path} has the roll {roll}, which another one has with other content")
+                signers[roll] = verify_manifest(
+                    folder, str(path), signatures.KEYS_FOLDER, is_unsigned_allowed
+                )
+                new[roll] = folder
+        known = {RollId(*row.roll): row for row in load_rolls(database)}
+        _check_unused(root, new, known, clean)
+        for roll, folder in new.items():
+            put_in_place(folder, roll_path(root, roll), staging)
+        insert_rolls(database, new)
+        update_files_after_commit(database, root)
+    for roll in new:
+        notify(
+            f"added roll {roll} ({signers[roll]}); to use it: rocks enable roll {roll.name} version={roll.version}"
+        )
+
+
+def enable_rolls(
+    database: Database,
+    names: Sequence[str],
+    version: str,
+    arch: str,
+    is_unsigned_allowed: bool,
+    notify: Callable[[str], None],
+) -> None:
+    """Enable rolls: their commands, nodes and edges are in use from the next command on.
+
+    Another enabled version of the roll is disabled. UserError and StateError, and no change, for a roll that needs
+    another one, one whose names are taken, one whose files are missing or damaged, and one that no key of the site
+    signed. Signatures are checked as when it was added: keys may have come, gone or expired since then.
+    """
+    root = rolls_folder(database)
+    database.end_reading()
+    with _changing(database, root):
+        rows = load_rolls(database)
+        chosen = [RollId(*roll) for roll in select_rolls([row.roll for row in rows], names, version, arch)]
+        check_one_version(chosen)
+        chosen_names = {roll.name for roll in chosen}
+        replaced = [
+            row
+            for row in rows
+            if row.is_enabled and row.name in chosen_names and RollId(*row.roll) not in chosen
+        ]
+        staying = [RollId(*row.roll) for row in rows if row.is_enabled and row.name not in chosen_names]
+        database.end_reading()  # gpgv is run; the lock keeps the rows as they are
+        for roll in chosen:
+            folder = roll_path(root, roll)
+            remove_byte_code(folder)
+            take_over(folder, f"the roll {roll} in {folder}")
+            verify_manifest(folder, f"the roll {roll}", signatures.KEYS_FOLDER, is_unsigned_allowed)
+        contents = [_content(root, roll) for roll in (*staying, *chosen)]
+        _check_enabled(contents)
+        check_clashes(contents, _nodes_without(root), _our_commands())
+        update_enabled(database, [row.roll for row in replaced], False)
+        update_enabled(database, chosen, True)
+        update_files_after_commit(database, root)
+    for row in replaced:
+        notify(f"disabled roll {RollId(*row.roll)}: another version is enabled")
+
+
+def disable_rolls(database: Database, names: Sequence[str], version: str, arch: str) -> None:
+    """Disable rolls. StateError, and no change, when an enabled roll needs one of them."""
+    root = rolls_folder(database)
+    database.end_reading()
+    with _changing(database, root):
+        rows = load_rolls(database)
+        chosen = select_rolls([row.roll for row in rows], names, version, arch)
+        _check_rest(root, rows, chosen)
+        update_enabled(database, chosen, False)
+        update_files_after_commit(database, root)
+
+
+def remove_rolls(database: Database, names: Sequence[str], version: str, arch: str) -> None:
+    """Remove rolls, their files too. StateError, and no change, when one of them is enabled."""
+    root = rolls_folder(database)
+    database.end_reading()
+    with _changing(database, root):
+        rows = load_rolls(database)
+        there = dict.fromkeys([*(row.roll for row in rows), *folders_without_rows(root)])
+        chosen = select_rolls(list(there), names, version, arch)
+        check_disabled(chosen, [row.roll for row in rows if row.is_enabled])
+        delete_rolls(database, chosen)
+        update_files_after_commit(database, root, chosen)
+
+
+def is_used_unsigned(folder: Path) -> bool:
+    """Whether the roll in a folder is there without a signature although the site has keys."""
+    return signatures.lacks_signature(folder, signatures.KEYS_FOLDER)
+
+
+def enabled_rolls(database: Database) -> list[tuple[str, str, str]]:
+    """(name, version, architecture) of the enabled rolls."""
+    return [row.roll for row in load_rolls(database) if row.is_enabled]
+
+
+def load_contents(database: Database, names: Sequence[str]) -> list[tuple[Path, RollContent]]:
+    """(folder, content) of the enabled rolls of these names. UserError for one that is not enabled."""
+    root = rolls_folder(database)
+    rows = load_rolls(database)
+    enabled = [row.roll for row in rows if row.is_enabled]
+    for name in names:
+        if not any(is_like(roll[0], name) for roll in enabled):
+            select_rolls([row.roll for row in rows], [name], "%", "%")  # an unknown one
+            raise UserError(
+                f'the roll "{printable(name)}" is not enabled: rocks enable roll {printable(name)}'
+            )
+    found = []
+    for roll in select_rolls(enabled, names, "%", "%"):
+        found.append((roll_path(root, roll), _content(root, RollId(*roll))))
+    return found
+
+
+def _read_medium(path: Path, root: Path, staging: Path) -> Iterator[tuple[RollId, Path]]:
+    """(roll, checked folder) of each roll of an ISO, extracted; or of a folder of the distribution."""
+    machine = platform.machine()
+    if path.is_dir():
+        folder = path.resolve()
+        rolls = [RollId(*folder.parts[-3:])] if folder.parent.parent.parent == root.resolve() else []
+        if not rolls:
+            raise UserError(
+                f"{path} is a folder: give the ISO of a roll, or a folder {root}/NAME/VERSION/ARCH"
+            )
+    else:
+        rolls = find_rolls(path)
+    for roll in rolls:
+        if roll.arch not in (machine, NO_ARCHITECTURE):
+            raise UserError(
+                f"{path} has the roll {roll}, and this frontend is {machine}: get the roll for {machine}"
+            )
+        if path.is_dir():
+            remove_byte_code(folder)
+            take_over(
+                folder, str(path)
+            )  # its owner could exchange manifest and files after the signature's check
+        else:
+            folder = Path(tempfile.mkdtemp(dir=staging)) / "roll"
+            extract_roll(path, roll, folder)
+            check_manifest(folder, str(path))
+        read_roll(folder, roll, str(path))
+        check_installer(folder, str(path))
+        (folder / COMMANDS).mkdir(exist_ok=True)
+        yield roll, folder
+
+
+def _check_unused(root: Path, new: dict[RollId, Path], known: dict[RollId, RollRow], clean: bool) -> None:
+    """UserError for a roll that is there with other content, unless it may be replaced."""
+    for roll, folder in new.items():
+        there = roll_path(root, roll)
+        if roll not in known or not there.is_dir() or same_content(there, folder):
+            continue
+        if clean and known[roll].is_enabled:
+            raise StateError(
+                f"the roll {roll} is enabled, and its files in use: rocks disable roll {roll.name} first"
+            )
+        if not clean:
+            raise UserError(
+                f"the roll {roll} is there with other content: clean=yes replaces it, or "
+                f"rocks remove roll {roll.name} version={roll.version}"
+            )
+
+
+def _content(root: Path, roll: RollId) -> RollContent:
+    folder = roll_path(root, roll)
+    if not folder.is_dir():
+        raise StateError(
+            f"the files of the roll {roll} are not in {folder}: add it again with rocks add roll and its ISO"
+        )
+    return read_roll(folder, roll, f"the roll {roll}")
+
+
+def _nodes_without(root: Path) -> dict[str, Path]:
+    """The nodes in use that are of no added roll."""
+    return {
+        name: path
+        for name, path in Library().node_names().items()
+        if not path.is_relative_to(root.absolute())
+    }
+
+
+def _our_commands() -> frozenset[tuple[str, ...]]:
+    """The words of our commands and groups that have a file."""
+    tree = Path(__file__).resolve().parents[2] / "commands"
+    return frozenset(path.parent.relative_to(tree).parts for path in tree.rglob("__init__.py"))
+
+
+def _check_enabled(contents: Sequence[RollContent]) -> None:
+    """StateError unless these rolls can be enabled together."""
+    needs = [
+        RollNeeds(
+            one.description.roll.name,
+            one.description.roll.version,
+            tuple((need.name, need.version) for need in one.description.requirements),
+        )
+        for one in contents
+    ]
+    check_needs(needs, {ROLL_NAME: rocks_version_attributes()["version"]}, debian_key)
+
+
+def _check_rest(root: Path, rows: Sequence[RollRow], gone: Sequence[Sequence[str]]) -> None:
+    """StateError when an enabled roll that stays needs one of those that go."""
+    ids = {tuple(roll) for roll in gone}
+    names = {roll[0] for roll in rows if roll.is_enabled and roll.roll in ids}
+    contents = []
+    for row in rows:
+        if row.is_enabled and row.roll not in ids and roll_path(root, row.roll).is_dir():
+            contents.append(_content(root, RollId(*row.roll)))
+    for one in contents:
+        for need in one.description.requirements:
+            if need.name in names:
+                raise StateError(
+                    f"the roll {one.description.roll.name} needs the roll {need.name}: "
+                    f"rocks disable roll {one.description.roll.name} first"
+                )
+
+
+@contextmanager
+def _changing(database: Database, root: Path) -> Iterator[None]:
+    """The lock of all commands that change rolls; it ends with the command. HostError for files that cannot be used."""
+    database.lock(LOCK, LOCK_SECONDS)
+    try:
+        yield
+    except OSError as error:
+        raise HostError(f"cannot change the rolls in {root}: {error.strerror} ({error.filename})") from None

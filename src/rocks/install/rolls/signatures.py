@@ -1,0 +1,277 @@
+"""Signatures of rolls and of repositories: OpenPGP, made by gpg, verified by gpgv.
+
+A roll is signed by a signature of its manifest, which has the checksums of all other files.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rocks.core.errors import HostError, StateError, UserError
+from rocks.core.files import PUBLIC, write_file
+from rocks.core.names import printable
+from rocks.core.process import run
+from rocks.install.rolls.manifest import MANIFEST, SIGNATURE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rocks.core.process import Finished
+
+KEYS_FOLDER = Path("/etc/rocks/keys")
+"""Public keys whose rolls this site accepts: files NAME.gpg (`gpg --export`) and NAME.asc (`gpg --armor --export`)."""
+
+SIGNING_FOLDER = Path("/etc/rocks/gnupg")
+"""A GnuPG folder with the secret key that signs this site's distributions, if it has one."""
+
+_PUBLIC_KEY = "distribution.asc"
+"""In that folder, which only root reads: the public key of the last distribution, for the profiles of hosts."""
+
+_SECONDS = 300
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_LARGEST_BYTES = 16 * 1024 * 1024
+_ARMOUR = re.compile(
+    rb"-----BEGIN PGP PUBLIC KEY BLOCK-----\r?\n(?:[^\r\n]{1,200}\r?\n){0,20}\r?\n([A-Za-z0-9+/=\r\n]+)"
+    rb"-----END PGP PUBLIC KEY BLOCK-----"
+)
+
+
+def sign_manifest(folder: Path, key: str, epoch: int) -> None:
+    """Sign the manifest of a roll's folder with a secret key of this user, named as gpg names keys.
+
+    The signature has the time `epoch` (seconds since 1970), or that of the key if it is later: the same bytes each
+    time, for kinds of keys whose signatures have no random part (RSA, Ed25519). UserError when gpg cannot sign with the
+    key.
+    """
+    gnupg_folder = _user_gnupg_folder()
+    moment = max([epoch, *_key_times(key, gnupg_folder)])
+    signature = folder / SIGNATURE
+    arguments = ["--armor", "--detach-sign", "--output", str(signature), str(folder / MANIFEST)]
+    done = _gpg([*_signing(key), f"--faked-system-time={moment}!", *arguments], gnupg_folder)
+    if done.exit_status != 0 or not signature.is_file():
+        raise UserError(f"gpg cannot sign with the key {printable(key)}: {_reason(done)}")
+
+
+def verify_manifest(folder: Path, place: str, keys: Path, is_unsigned_allowed: bool) -> str:
+    """What is known of a roll's signer, for the operator, after the check against the site's keys in a folder.
+
+    UserError for a roll that no key of the site signed, also for one without a signature unless that is allowed. A site
+    without keys accepts every roll.
+    """
+    is_signed = (folder / SIGNATURE).is_file()
+    ring = _keyring(keys)
+    if not is_signed:
+        if ring and not is_unsigned_allowed:
+            raise UserError(
+                f"{place} is not signed, and this site has keys in {keys}: get the signed roll, or repeat the command "
+                "with unsigned=yes"
+            )
+        return "not signed"
+    if not ring:
+        return f"signed, but not checked: there are no keys in {keys}"
+    return f"signed by {_signer(folder, place, keys, ring)}"
+
+
+def lacks_signature(folder: Path, keys: Path) -> bool:
+    """Whether a roll's folder has no signature although the site has keys."""
+    return not (folder / SIGNATURE).is_file() and bool(_keyring(keys))
+
+
+def sign_release(release: Path, gnupg_folder: Path) -> None:
+    """Sign a repository's Release with the key in a GnuPG folder: InRelease, Release.gpg. HostError when gpg cannot."""
+    try:
+        for name, arguments in (
+            ("InRelease", ["--clearsign"]),
+            ("Release.gpg", ["--armor", "--detach-sign"]),
+        ):
+            _sign_file(release, release.with_name(name), arguments, gnupg_folder)
+    finally:
+        _stop_agent(gnupg_folder)
+
+
+def sign_file(path: Path, gnupg_folder: Path) -> None:
+    """Write the signature of a file beside it, NAME.asc, with the key in a GnuPG folder. HostError when gpg cannot."""
+    try:
+        _sign_file(path, path.with_name(f"{path.name}.asc"), ["--armor", "--detach-sign"], gnupg_folder)
+    finally:
+        _stop_agent(gnupg_folder)
+
+
+def export_key(target: Path, gnupg_folder: Path) -> None:
+    """Write the public key of a GnuPG folder to a file, as apt's `signed-by` takes it. HostError when gpg cannot."""
+    done = _gpg(["--yes", "--output", str(target), "--export"], str(gnupg_folder))
+    if done.exit_status != 0 or not target.is_file():
+        raise HostError(f"gpg cannot export the key of {gnupg_folder}: {_reason(done)}")
+
+
+def record_public_key(gnupg_folder: Path) -> None:
+    """Keep the public key of a GnuPG folder there for `public_key`. HostError when gpg cannot, or on a full disk."""
+    done = _gpg(["--armor", "--export"], str(gnupg_folder))
+    if done.exit_status != 0 or not done.output.startswith(b"-----BEGIN PGP PUBLIC KEY BLOCK-----"):
+        raise HostError(f"gpg cannot export the key of {gnupg_folder}: {_reason(done)}")
+    write_file(gnupg_folder / _PUBLIC_KEY, done.output, mode=PUBLIC)
+
+
+def public_key(gnupg_folder: Path) -> str | None:
+    """The public key, in ASCII, that signed the distributions of this site; '' before the first was signed, None where
+    there is no such folder. HostError when it cannot be read.
+    """
+    try:
+        if not gnupg_folder.is_dir():
+            return None
+        return (gnupg_folder / _PUBLIC_KEY).read_text("ascii")
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not a key in ASCII"
+        raise HostError(f"cannot read {gnupg_folder / _PUBLIC_KEY}: {reason}") from None
+
+
+def _sign_file(path: Path, target: Path, arguments: Sequence[str], gnupg_folder: Path) -> None:
+    without_passphrase = [
+        "--yes",
+        "--pinentry-mode",
+        "loopback",
+        "--passphrase",
+        "",
+        "--digest-algo",
+        "SHA512",
+    ]
+    done = _gpg([*without_passphrase, *arguments, "--output", str(target), str(path)], str(gnupg_folder))
+    if done.exit_status != 0 or not target.is_file():
+        raise HostError(
+            f"gpg cannot sign {path.name} with the key in {gnupg_folder}: {_reason(done)}; the key must have no "
+            "passphrase. To build without signatures, rename the folder"
+        )
+
+
+def _signing(key: str) -> list[str]:
+    return ["--yes", "--local-user", key, "--digest-algo", "SHA512"]
+
+
+def _key_times(key: str, gnupg_folder: str) -> list[int]:
+    """When the secret key and its subkeys were made, in seconds since 1970. UserError for an unknown key."""
+    done = _gpg(["--with-colons", "--list-secret-keys", "--", key], gnupg_folder)
+    fields = [line.split(":") for line in done.text.splitlines()]
+    times = [int(field[5]) for field in fields if field[0] in ("sec", "ssb") and field[5].isdecimal()]
+    if done.exit_status != 0 or not times:
+        raise UserError(
+            f"there is no secret key {printable(key)} for gpg: gpg --list-secret-keys lists them, and "
+            "gpg --quick-gen-key makes one"
+        )
+    return times
+
+
+def _user_gnupg_folder() -> str:
+    return os.environ.get("GNUPGHOME") or str(Path(os.environ.get("HOME", "/root"), ".gnupg"))
+
+
+def _keyring(keys: Path) -> bytes:
+    """All keys in the folder, one after the other, as gpgv reads them. UserError for a file that is no key."""
+    try:
+        files = (
+            sorted(path for path in keys.iterdir() if path.suffix in (".gpg", ".asc"))
+            if keys.is_dir()
+            else []
+        )
+        return b"".join(_key_of(path) for path in files)
+    except OSError as error:
+        raise HostError(f"cannot read the keys of the site: {error.filename}: {error.strerror}") from None
+
+
+def _key_of(path: Path) -> bytes:
+    data = path.read_bytes() if path.stat().st_size <= _LARGEST_BYTES else b""
+    if path.suffix == ".asc":
+        try:
+            data = b"".join(
+                base64.b64decode(_without_checksum(block), validate=True) for block in _ARMOUR.findall(data)
+            )
+        except binascii.Error:
+            data = b""
+    # every packet of OpenPGP begins with this bit, and a public key with this kind (RFC 4880, 4.2)
+    if not data or not data[0] & 0x80 or (data[0] & 0x3F if data[0] & 0x40 else data[0] >> 2 & 0xF) != 6:
+        raise UserError(
+            f"{path} is not a public key: write it with gpg --export (.gpg) or gpg --armor --export (.asc), or "
+            "remove it"
+        )
+    return data
+
+
+def _without_checksum(block: bytes) -> bytes:
+    """The lines of base64, without the last one, `=` and a checksum of 24 bits."""
+    return b"".join(line for line in block.split() if not (len(line) == 5 and line.startswith(b"=")))
+
+
+def _signer(folder: Path, place: str, keys: Path, ring: bytes) -> str:
+    """The user of the key that signed the manifest. UserError for a signature of another key, or a wrong one."""
+    with tempfile.TemporaryDirectory(prefix="rocks-keys.") as work:
+        keyring = Path(work, "keys.gpg")
+        keyring.write_bytes(ring)
+        arguments = [
+            "--homedir",
+            work,
+            "--keyring",
+            str(keyring),
+            "--weak-digest",
+            "SHA1",
+            "--status-fd",
+            "1",
+        ]
+        done = _run(
+            "gpgv", [*arguments, str(folder / SIGNATURE), str(folder / MANIFEST)], {"HOME": "/nonexistent"}
+        )
+    status = {
+        fields[1]: fields[2:] for line in done.text.splitlines() if len(fields := line.split(" ", 3)) > 2
+    }
+    if done.exit_status == 0 and "VALIDSIG" in status and "GOODSIG" in status:
+        return printable(status["GOODSIG"][-1])
+    if "BADSIG" in status:
+        raise UserError(f"{place} is altered: its signature is not that of its manifest; get it again")
+    if "NO_PUBKEY" in status:
+        raise UserError(
+            f"{place} is signed by the key {printable(status['NO_PUBKEY'][0])}, which is not in {keys}: get the roll "
+            "from where the site gets its rolls; or, when you trust that key, put it there"
+        )
+    for word, what in (("EXPKEYSIG", "has expired"), ("REVKEYSIG", "was revoked")):
+        if word in status:
+            raise UserError(f"{place}: the key that signed it {what}: {printable(' '.join(status[word]))}")
+    raise UserError(f"{place}: its signature cannot be verified: {_reason(done)}; get the roll again")
+
+
+def _stop_agent(gnupg_folder: Path) -> None:
+    """End the agent that gpg started for this folder."""
+    if shutil.which("gpgconf", path=_PATH):
+        run(
+            ["gpgconf", "--homedir", str(gnupg_folder), "--kill", "gpg-agent"],
+            deadline_seconds=_SECONDS,
+            environment={"PATH": _PATH, "HOME": "/nonexistent"},
+        )
+
+
+def _gpg(arguments: Sequence[str], gnupg_folder: str) -> Finished:
+    passed = {name: os.environ[name] for name in ("GPG_TTY", "TERM") if name in os.environ}
+    return _run("gpg", ["--batch", "--no-tty", "--homedir", gnupg_folder, *arguments], passed)
+
+
+def _run(name: str, arguments: Sequence[str], environment: dict[str, str]) -> Finished:
+    if shutil.which(name, path=_PATH) is None:
+        packages = "gpg gpg-agent" if name == "gpg" else name
+        raise StateError(f"{name} is not installed: apt-get install {packages}, then repeat the command")
+    return run(
+        [name, *arguments],
+        deadline_seconds=_SECONDS,
+        environment={"PATH": _PATH, "LC_ALL": "C.UTF-8", "TZ": "UTC", **environment},
+    )
+
+
+def _reason(done: Finished) -> str:
+    """The last line of gpg's messages that is no remark."""
+    lines = [line for line in done.error_text.splitlines() if line.strip() and "WARNING" not in line]
+    return printable(lines[-1]) if lines else f"exit status {done.exit_status}"

@@ -1,0 +1,1 @@
+"""What the site has: hosts, appliances, attributes, selectors, and what is in use."""

@@ -1,0 +1,45 @@
+"""How a host is reached: its address, its port, and whether it is this machine. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.core.errors import StateError
+from rocks.inventory.attributes.known import KNOWN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+class Address(NamedTuple):
+    """Where a host is reached: IPv4 address (None: by name), port of its SSH service, whether it is this machine.
+
+    `problem` is why it cannot be reached by SSH; empty when its attributes are valid.
+    """
+
+    name: str
+    address: str | None
+    port: int
+    is_local: bool
+    problem: str = ""
+
+
+def choose_address(addresses: Iterable[tuple[str, str]], primary_network: str) -> str | None:
+    """The address on the primary network, else the first on any network; None without an address.
+
+    `addresses` are (network, address) in the order of the database. Names of networks compare without case.
+    """
+    found = list(addresses)
+    on_primary = [address for network, address in found if network.lower() == primary_network.lower()]
+    return next(iter(on_primary or [address for _, address in found]), None)
+
+
+def ssh_port(host: str, attributes: Mapping[str, str]) -> int:
+    """The port in the attribute `ssh_port`; StateError unless it is a TCP port."""
+    text = attributes.get("ssh_port") or KNOWN["ssh_port"].default
+    if text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) < 65536:
+        return int(text)
+    raise StateError(
+        f'the attribute ssh_port of {host} is "{text}", which is not a port; '
+        f"correct it with rocks set host attr {host} ssh_port 22"
+    )

@@ -1,0 +1,1 @@
+"""Attributes of the four scopes: what is known of them, their forms, their rows."""

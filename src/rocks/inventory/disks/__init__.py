@@ -1,0 +1,1 @@
+"""Disks of physical hosts: their partitions, and where disks of guests may be."""

@@ -1,0 +1,139 @@
+"""Where disks of guests may be on their host: image directories and device patterns of its attributes. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from rocks.core.errors import CLASSES, Code, StateError
+from rocks.fleet.wire.requests import DiskSpec
+from rocks.inventory.disks.largest_partition import IMAGE_FOLDER
+from rocks.inventory.disks.place_rules import is_system_folder, is_too_wide
+
+if TYPE_CHECKING:
+    from rocks.core.errors import RocksError
+    from rocks.inventory.records import Disk, Host, VirtualMachine
+
+DIRECTORIES, DEVICES = "vm_image_directories", "vm_disk_devices"
+_MEDIA = ("/dev/cdrom", "/dev/sr[0-9]")
+_ANOTHER_DISK = "a disk there: rocks set host vm {} disk=…"
+_ANOTHER_CD = "a CD there: rocks set host vm cdrom {} cdrom=…"
+
+
+def image_directories(container: Host) -> tuple[str, ...]:
+    """The folders for images on the host: where new ones go by default, and those of `vm_image_directories`.
+
+    Folders of the host's system are left out, which an earlier release let a site set.
+    """
+    default = container.attribute("vm_image_directory")
+    of_mounts = [] if default else [f"{mount.rstrip('/')}/{IMAGE_FOLDER}" for mount in container.mounts]
+    texts = (text.strip() for text in [default, *container.attribute(DIRECTORIES).split(",")])
+    of_site = [text for text in texts if text.startswith("/") and not is_system_folder(text)]
+    return tuple(dict.fromkeys(place.rstrip("/") for place in [*of_mounts, *of_site]))
+
+
+def device_patterns(container: Host) -> tuple[str, ...]:
+    """The patterns of `vm_disk_devices`, without those that may match all disks of the host."""
+    texts = (text.strip() for text in container.attribute(DEVICES).split(","))
+    return tuple(text for text in texts if text and not is_too_wide(text))
+
+
+def directory_of(container: Host, path: str) -> str | None:
+    """The image directory that the file is below, the longest of several; None when there is none."""
+    found = [place for place in image_directories(container) if path.startswith(f"{place}/")]
+    return max(found, key=len) if found else None
+
+
+def is_allowed_device(container: Host, path: str) -> bool:
+    """Whether a pattern names the device; a `*` stands for a part of one name."""
+    return any(_matches(path, pattern) for pattern in device_patterns(container))
+
+
+def place_disk(vm: VirtualMachine, container: Host, disk: Disk, made: DiskSpec) -> DiskSpec:
+    """`made` with the machine that the disk must belong to. StateError for a place where no disk may be."""
+    if disk.is_mapped:
+        return _with(made, is_mapped=True)
+    if disk.is_block:
+        if not is_allowed_device(container, disk.path):
+            raise _no_device(vm, container, f"its disk, the device {disk.path},", _ANOTHER_DISK)
+        return _with(made, machine=vm.uuid, adopts=vm.adopts_images)
+    directory = directory_of(container, disk.path)
+    if directory is None:
+        raise _no_directory(vm, container, f"its disk {disk.path}", _ANOTHER_DISK)
+    return _with(made, machine=vm.uuid, adopts=vm.adopts_images, directory=directory)
+
+
+def medium_of(vm: VirtualMachine, container: Host) -> tuple[DiskSpec, ...]:
+    """The CD image of the machine, if it has one. StateError as `place_disk`."""
+    path = vm.cdrom_path
+    if not path:
+        return ()
+    made = DiskSpec(path, "raw", 0, path.startswith("/dev/"), is_cdrom=True)
+    if made.is_block:
+        if not is_allowed_device(container, path) and not any(_matches(path, pattern) for pattern in _MEDIA):
+            raise _no_device(vm, container, f"its CD, the device {path},", _ANOTHER_CD)
+        return (made,)
+    directory = directory_of(container, path)
+    if directory is None:
+        raise _no_directory(vm, container, f"its CD image {path}", _ANOTHER_CD)
+    return (_with(made, directory=directory),)
+
+
+def with_image_remedy(vm: VirtualMachine, error: RocksError) -> RocksError:
+    """The error of a disk that is not the machine's, with the commands that settle it."""
+    host = vm.container.name if vm.container is not None else "HOST"
+    path = next((disk.path for disk in vm.disks if f"disk {disk.path} " in str(error)), "FILE")
+    is_given = (
+        f"it is the disk of {vm.name}"
+        if error.code is Code.IMAGE_UNOWNED
+        else f"that machine is removed and {vm.name} may have its content"
+    )
+    return CLASSES[error.family](
+        f"{vm.name} is not started: {error}. rocks list host image {host} shows whose it is; if {is_given}: "
+        f"rocks set host image {host} '{path}' vm={vm.name}; if it is not needed any more: rocks remove host image "
+        f"{host} '{path}'; to use another disk: rocks set host vm {vm.name} disk=…",
+        code=error.code,
+    )
+
+
+def _with(made: DiskSpec, **changes: object) -> DiskSpec:
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def _no_directory(vm: VirtualMachine, container: Host, what: str, remedy: str) -> StateError:
+    """The remedy names the attribute and no value: who copies a command would give the guest a file of the host."""
+    there = ", ".join(image_directories(container)) or "it has none"
+    texts = [container.attribute("vm_image_directory"), *container.attribute(DIRECTORIES).split(",")]
+    ignored = [text.strip() for text in texts]
+    ignored = [text for text in ignored if text.startswith("/") and is_system_folder(text)]
+    return _not_started(
+        vm,
+        f"{what} is outside the image directories of {container.name} ({there}{_ignored(ignored)}). Give it "
+        f"{remedy.format(vm.name)}; to add a directory, see the attribute {DIRECTORIES}",
+    )
+
+
+def _no_device(vm: VirtualMachine, container: Host, what: str, remedy: str) -> StateError:
+    """As `_no_directory`."""
+    there = ", ".join(device_patterns(container)) or "it has none"
+    ignored = [text.strip() for text in container.attribute(DEVICES).split(",")]
+    ignored = [text for text in ignored if text and is_too_wide(text)]
+    return _not_started(
+        vm,
+        f"{what} is not a device for guests of {container.name} ({there}{_ignored(ignored)}). Give it "
+        f"{remedy.format(vm.name)}; to add a device, see the attribute {DEVICES}",
+    )
+
+
+def _ignored(texts: list[str]) -> str:
+    return f"; not counted, since it belongs to the host's system: {', '.join(texts)}" if texts else ""
+
+
+def _not_started(vm: VirtualMachine, fault: str) -> StateError:
+    return StateError(f"{vm.name} is not started: {fault}")
+
+
+def _matches(path: str, pattern: str) -> bool:
+    parts, patterns = path.split("/"), pattern.split("/")
+    return len(parts) == len(patterns) and all(map(fnmatchcase, parts, patterns))

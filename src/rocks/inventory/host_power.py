@@ -1,0 +1,139 @@
+"""Switch physical hosts on and off: by the site's program for a host, else by its BMC."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import TYPE_CHECKING
+
+from rocks.core import dry_run, process
+from rocks.core.errors import HostError, RocksError, StateError, UserError
+from rocks.core.site_programs import site_program
+from rocks.fleet.run_parallel import run_parallel
+from rocks.inventory.attributes.known import KNOWN
+from rocks.inventory.attributes.records import resolve_attribute
+from rocks.inventory.host_records import find_local_host
+from rocks.inventory.power_commands import (
+    CYCLE,
+    INSTALL,
+    ON,
+    PASSWORD_VARIABLE,
+    PowerControl,
+    check_control,
+    ipmi_arguments,
+    ipmi_steps,
+    reads_on,
+)
+from rocks.machine.leases.plan import MOVING
+from rocks.machine.leases.records import leases_of_hosts
+from rocks.trust.secret_records import resolve_secret
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rocks.database.connection import Database
+
+_REQUEST_SECONDS = 30.0
+_PROGRAM_SECONDS = 120.0
+_HOST_SECONDS = 180.0
+_THREADS = 64
+
+
+def check_may_switch(
+    database: Database, hosts: Sequence[str], action: str, force: bool
+) -> list[PowerControl]:
+    """How each of the physical hosts is switched, in their order.
+
+    StateError, for all hosts together, when one has no power control, is this frontend, or may run a virtual machine
+    that would lose its power; the last not with `force`. UserError unless this process is root, which reads passwords.
+    """
+    if os.geteuid() != 0:
+        raise UserError(
+            "switching physical hosts needs their passwords, which only root reads: run it as root"
+        )
+    controls = read_controls(database, hosts)
+    for control in controls:
+        check_control(control)
+    if action == ON:
+        return controls
+    own = find_local_host(database)
+    if own in hosts:
+        raise StateError(f"host {own} is this frontend: rocks does not switch it off; name the other hosts")
+    held = leases_of_hosts(database, hosts)
+    if held and not force:
+        first = held[0]
+        if first.state == MOVING:
+            raise StateError(
+                f"{first.name} is moving from {first.host} to {first.target}, and may run on either, which would lose "
+                f"its power: when no command is moving it, rocks move host vm {first.name} {first.target} live=yes "
+                "ends that; or add force=yes"
+            )
+        raise StateError(
+            f"host {first.host} may be running the virtual machine {first.name}"
+            + (f" and {len(held) - 1} more" if len(held) > 1 else "")
+            + f", which would lose its power: rocks stop host vm {first.name}, or add force=yes"
+        )
+    return controls
+
+
+def read_controls(database: Database, hosts: Sequence[str]) -> list[PowerControl]:
+    """How each of the hosts is switched, from its attributes."""
+    commands = resolve_secret(database, "power_command", hosts)
+    passwords = resolve_secret(database, "ipmi_password", hosts)
+    addresses = resolve_attribute(database, "ipmi_address", hosts)
+    users = resolve_attribute(database, "ipmi_user", hosts)
+    return [
+        PowerControl(
+            host,
+            commands.get(host, ""),
+            addresses.get(host, ""),
+            users.get(host) or KNOWN["ipmi_user"].default,
+            passwords.get(host, ""),
+        )
+        for host in hosts
+    ]
+
+
+def switch_hosts(controls: Sequence[PowerControl], action: str) -> Mapping[str, RocksError]:
+    """Switch the hosts, all at once; host → error."""
+    jobs = {control.host: partial(_switch, control, action) for control in controls}
+    results = run_parallel(jobs, threads=_THREADS, deadline_seconds=dict.fromkeys(jobs, _HOST_SECONDS))
+    return {
+        host: HostError(f"command failed: {result}")
+        for host, result in results
+        if isinstance(result, RocksError)
+    }
+
+
+def _switch(control: PowerControl, action: str) -> None:
+    if control.command:
+        _run_site_program(control, CYCLE if action == INSTALL else action)
+        return
+    with dry_run.question():
+        is_on = reads_on(_ask_bmc(control, "power", "status"))
+    for request in ipmi_steps(action, is_on):
+        if not dry_run.would(control.host, f"be sent {' '.join(request)} by IPMI"):
+            _ask_bmc(control, *request)
+
+
+def _run_site_program(control: PowerControl, action: str) -> None:
+    try:
+        arguments, variables = site_program(control.command)
+    except ValueError as error:
+        raise StateError(
+            f"the attribute power_command of {control.host} is not a command line: {error}"
+        ) from None
+    if dry_run.would(control.host, f"be switched by {arguments[0]} … {action}"):
+        return
+    process.run_checked(
+        [*arguments, action, control.host],
+        deadline_seconds=_PROGRAM_SECONDS,
+        environment={**os.environ, **variables},
+    )
+
+
+def _ask_bmc(control: PowerControl, *request: str) -> str:
+    variables = {**os.environ, PASSWORD_VARIABLE: control.password}
+    return process.run_checked(
+        ipmi_arguments(control, *request), deadline_seconds=_REQUEST_SECONDS, environment=variables
+    ).text

@@ -1,0 +1,143 @@
+"""Remove hosts: first every check, of this module and of the hooks, then the hooks' work.
+
+Work outside the database comes from hooks that do nothing for what is done already: the same command, run again,
+completes a removal that was interrupted.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.core.errors import StateError
+from rocks.inventory import cluster_records as clusters
+from rocks.inventory import host_use_records as host_uses
+from rocks.inventory import node_records as nodes
+from rocks.inventory.host_records import find_local_host
+from rocks.inventory.machine_locks import check_not_moving
+from rocks.machine.leases import records as leases
+from rocks.network.dns.changes import names_after_commit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rocks.database.connection import Database
+    from rocks.inventory.cluster_records import Cluster
+
+_NAMED_AT_MOST = 5
+
+
+class RemovalHook(NamedTuple):
+    """A hook of `remove host`: `check` raises an error before anything is changed, `run` does the work."""
+
+    check: Callable[[Sequence[str]], None]
+    run: Callable[[Sequence[str]], None]
+
+
+def remove_hosts(database: Database, names: Sequence[str], hooks: Sequence[RemovalHook]) -> None:
+    """Remove the hosts by calling the hooks, in order, with all names.
+
+    StateError, and no change, for the frontend, for the frontend of a virtual cluster, and for a host that holds a
+    virtual machine or an image of one that is not removed with it.
+    """
+    _check_not_this_frontend(database, names)
+    for cluster in clusters.members(database, names).values():
+        raise _leads_cluster(cluster)
+    _check_unused(database, names)
+    for hook in hooks:
+        hook.check(names)
+    names_after_commit(database)
+    for hook in hooks:
+        hook.run(names)
+
+
+def remove_part(database: Database, names: Sequence[str], part: str) -> None:
+    """Remove one kind of rows of the hosts; `part` is a key of `nodes.DEPENDENT_TABLES`, `attr` or `node`."""
+    if part == "attr":
+        nodes.remove_attributes(database, names)
+    elif part == "node":
+        nodes.remove_hosts(database, names)
+    else:
+        nodes.remove_dependents(database, names, part)
+
+
+def check_whole_clusters(database: Database, names: Sequence[str]) -> None:
+    """StateError when one of the machines is the frontend of a virtual cluster with machines that are not among them.
+
+    They would run on without being listed as a cluster.
+    """
+    leaving = {name.lower() for name in names}
+    for cluster in clusters.members(database, names).values():
+        if any(name.lower() not in leaving for name in cluster.names):
+            raise _leads_cluster(cluster)
+
+
+def _leads_cluster(cluster: Cluster) -> StateError:
+    count = len(cluster.clients)
+    computes = "1 compute" if count == 1 else f"{count} computes"
+    return StateError(
+        f"host {cluster.frontend} is the frontend of a virtual cluster with {computes}, "
+        f"which would stay without it; to remove the whole cluster: rocks remove cluster {cluster.frontend}"
+    )
+
+
+def _check_not_this_frontend(database: Database, names: Sequence[str]) -> None:
+    own = find_local_host(database)
+    if own is None:
+        physical = [name for name, is_virtual in clusters.frontends(database) if not is_virtual]
+        own = physical[0] if len(physical) == 1 else None
+    if own is not None and own.lower() in (name.lower() for name in names):
+        raise StateError(
+            f"host {own} is the frontend of the site and cannot be removed; name the other hosts"
+        )
+
+
+def _check_unused(database: Database, names: Sequence[str]) -> None:
+    leaving = {name.lower() for name in names}
+    held = leases.leases_of_hosts(database, names, machines=names)
+    check_not_moving(database, held)
+    for lease in held:
+        if lease.name.lower() not in leaving:
+            raise StateError(
+                f"host {lease.host} may be running the virtual machine {lease.name}: stop it first "
+                f"with rocks stop host vm {lease.name}"
+            )
+    placed = _staying(host_uses.machines_on(database, names), leaving)
+    if placed:
+        host, machines = placed
+        raise StateError(
+            f"host {host} is the container of {_some(machines)}: place each elsewhere with "
+            f"rocks set host vm {machines[0]} physnode=HOST, or remove them with rocks remove host vm "
+            f"{_as_arguments(machines)}"
+        )
+    with_disks, doubted = host_uses.machines_with_content_on(database, names)
+    undecided = _staying(doubted, leaving)
+    if undecided:
+        host, (name, *_) = undecided
+        raise StateError(
+            f"host {host} may have the current disks of {name}, whose live migration was given up by force; decide "
+            f"that first: rocks move host vm {name} HOST disks=there"
+        )
+    stored = _staying(with_disks, leaving)
+    if stored:
+        nas, machines = stored
+        raise StateError(
+            f"host {nas} is the NAS of disks of {_some(machines)}: move the images, then "
+            f"rocks set host vm nas {_as_arguments(machines)} nas=NAS, or rocks remove host vm nas "
+            f"{_as_arguments(machines)}"
+        )
+
+
+def _staying(pairs: Sequence[tuple[str, str]], leaving: set[str]) -> tuple[str, list[str]] | None:
+    """The first host with machines that are not removed, and those machines; None when there is none."""
+    staying = [(host, name) for host, name in pairs if name.lower() not in leaving]
+    return (staying[0][0], [name for host, name in staying if host == staying[0][0]]) if staying else None
+
+
+def _as_arguments(names: Sequence[str]) -> str:
+    """The same names, for a command line."""
+    return " ".join([*names[:_NAMED_AT_MOST], *(["…"] if len(names) > _NAMED_AT_MOST else [])])
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED_AT_MOST
+    return ", ".join(names[:_NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")

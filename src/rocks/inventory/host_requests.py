@@ -1,0 +1,151 @@
+"""Requests to many hosts at once: facts and operations, with the fences that every contact carries (decision 3)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from rocks.core.errors import BugError, HostError, RocksError
+from rocks.fleet.agent_line import AnsweringError
+from rocks.fleet.fleet import Fleet
+from rocks.fleet.settings import FleetSettings, HostAddress
+from rocks.fleet.wire.errors import as_agent_error, as_exception, at_host
+from rocks.fleet.wire.facts import DiskPlace, FactsRequest, Fence, HostFacts, LeaseEnd
+from rocks.fleet.wire.requests import OperationOutcome, PerformRequest
+from rocks.inventory.address_records import host_addresses
+from rocks.machine.leases import records as leases
+from rocks.machine.leases.epoch_records import present_epoch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+    from rocks.database.connection import Database
+    from rocks.fleet.wire.placement import ShapeQuestion
+    from rocks.fleet.wire.request import Reply, Request
+    from rocks.fleet.wire.requests import Operation
+    from rocks.inventory.records import VirtualMachine
+
+    Progress = Callable[[int, int, str], None]
+    """Called with the number of hosts that have answered, the number of hosts, and the last one."""
+
+
+def open_fleet(database: Database, names: Sequence[str], settings: FleetSettings | None = None) -> Fleet:
+    """The fleet of the named hosts, to be used in a `with`; nothing is connected yet.
+
+    While it waits for hosts no transaction is open, unless its caller has uncommitted changes. Names that are not in
+    the database are left out. A host whose `ssh_port` is not a port fails when it is asked.
+    """
+    return Fleet(fleet_addresses(database, names), settings or FleetSettings(), database.end_reading)
+
+
+def fleet_addresses(database: Database, names: Sequence[str]) -> list[HostAddress]:
+    """The addresses by which a fleet reaches the named hosts; a host without an address is reached by its name."""
+    return [
+        HostAddress(found.name, found.address or found.name, found.port, found.is_local, found.problem)
+        for found in host_addresses(database, names)
+    ]
+
+
+def ask_each(
+    database: Database, requests: Mapping[str, Request[Reply]], limit_seconds: float | None = None
+) -> Iterator[tuple[str, Reply | RocksError]]:
+    """Send each host its request, all at once; yield (host, reply or error) as the replies arrive.
+
+    HostError for a host that is not in the database. `limit_seconds` bounds the wait for each host; with None the
+    fleet's own deadlines do.
+    """
+    with open_fleet(database, list(requests)) as fleet:
+        yield from fleet.ask_each(requests, limit_seconds)
+
+
+def ask_facts(
+    database: Database,
+    fleet: Fleet,
+    hosts: Collection[str],
+    vms: Iterable[VirtualMachine] = (),
+    lease_ends: Mapping[str, Collection[tuple[str, int]]] | None = None,
+    limit_seconds: float | None = None,
+    epoch: int | None = None,
+    asks_leases: bool = False,
+    files: Mapping[str, Collection[str]] | None = None,
+    shapes: Mapping[str, ShapeQuestion] | None = None,
+) -> dict[str, HostFacts | RocksError]:
+    """Host → its facts, or the error; the facts of a container include the disks of those of `vms` that it holds.
+
+    The requests carry the fences; when all hosts have answered, those that they have put up are deleted. Commits.
+    `lease_ends` maps a host to the (name, token) of leases that end there unless their domains are active.
+    They carry a lease epoch too, None: that of the database; hosts refuse starts under leases of earlier ones.
+    `limit_seconds` is that of `ask_each`. `files` maps a host to further paths that its facts include, `shapes` to the
+    question for its cores and memory.
+    """
+    if not hosts:
+        return {}
+    places: dict[str, dict[str, DiskPlace]] = {host: {} for host in hosts}
+    for vm in vms:
+        if vm.container is not None and vm.container.name in places:
+            places[vm.container.name].update({disk.path: DiskPlace(disk.path) for disk in vm.disks})
+    for host, paths in (files or {}).items():
+        places[host].update({path: DiskPlace(path) for path in sorted(paths)})
+    fences = leases.fences_of_hosts(database, list(hosts))
+    epoch = present_epoch(database) if epoch is None else epoch
+    requests = {
+        host: FactsRequest(
+            disks=tuple(places[host].values()),
+            fences=tuple(Fence(name, token) for name, token in fences.get(host, ())),
+            lease_ends=tuple(LeaseEnd(name, token) for name, token in (lease_ends or {}).get(host, ())),
+            epoch=epoch,
+            asks_leases=asks_leases,
+            shape=(shapes or {}).get(host),
+        )
+        for host in hosts
+    }
+    answers: dict[str, HostFacts | RocksError] = {}
+    for host, answer in fleet.ask_each(requests, limit_seconds):
+        answers[host] = answer
+    # not between two answers: a row that is locked here would stop others for as long as a host is silent
+    for host, answer in answers.items():
+        if isinstance(answer, HostFacts):
+            leases.take_down_fences(database, host, answer.fenced)
+    database.commit()
+    return {host: answers[host] for host in hosts}
+
+
+def is_silent(answer: object) -> bool:
+    """Whether a host gives no answer at all, so that it may be off. One that answers with an error is not silent."""
+    return isinstance(answer, HostError) and not isinstance(answer, AnsweringError)
+
+
+def perform_operations(
+    fleet: Fleet, operations: Mapping[str, Sequence[Operation]], progress: Progress | None = None
+) -> Iterator[tuple[str, OperationOutcome | RocksError]]:
+    """(name of the machine, outcome of its operation), as the hosts reply; the host's error where it did not reply.
+
+    `operations` maps a host to its operations, one for each machine. `progress` is called before the first answer and
+    after each.
+    """
+    requests = {host: PerformRequest(tuple(of_host)) for host, of_host in operations.items() if of_host}
+    if progress is not None:
+        progress(0, len(requests), "")
+    for answered, (host, answer) in enumerate(fleet.ask_each(requests), start=1):
+        if progress is not None:
+            progress(answered, len(requests), host)
+        outcomes = (
+            {} if isinstance(answer, RocksError) else {o.name: _named(host, o) for o in answer.outcomes}
+        )
+        error = answer if isinstance(answer, RocksError) else BugError(f"{host} did not report the outcome")
+        for operation in operations[host]:
+            yield operation.name, outcomes.get(operation.name, error)
+
+
+def _named(host: str, outcome: OperationOutcome) -> OperationOutcome:
+    """The outcome; an error of the host names it."""
+    if outcome.error is None:
+        return outcome
+    return replace(outcome, error=as_agent_error(at_host(host, as_exception(outcome.error))))
+
+
+def error_of(outcome: OperationOutcome | RocksError) -> RocksError | None:
+    """Why an operation failed; None when it succeeded."""
+    if isinstance(outcome, RocksError):
+        return outcome
+    return None if outcome.error is None else as_exception(outcome.error)

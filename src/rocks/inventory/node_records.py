@@ -1,0 +1,241 @@
+"""Rows of `nodes`: adding, changing and removing hosts; always in sets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rocks.database.sets import in_order, placeholders
+from rocks.inventory.host_plan import Membership
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rocks.database.connection import Database
+    from rocks.inventory.host_plan import NewHost
+
+_COLUMNS = frozenset(("CPUs", "Rack", "Rank", "Membership", "RunAction", "InstallAction"))
+_OF_HOSTS = "Category = (SELECT c.ID FROM categories c WHERE c.Name = 'host')"
+
+DEPENDENT_TABLES = {
+    "alias": "aliases",
+    "boot": "boot",
+    "bootflags": "bootflags",
+    "interface": "networks",
+    "key": "public_keys",
+    "node_rolls": "node_rolls",
+    "partition": "partitions",
+    "route": "node_routes",
+}
+"""Kind of dependent rows of a host → their table, which has a column `Node`."""
+
+
+def appliance_names(database: Database) -> list[str]:
+    """Names of all appliances."""
+    return [str(row[0]) for row in database.rows("SELECT Name FROM appliances ORDER BY ID")]
+
+
+def memberships(database: Database) -> list[Membership]:
+    """All memberships, in the database's order."""
+    rows = database.rows(
+        "SELECT m.ID, m.Name, a.Name, a.OS FROM memberships m JOIN appliances a ON a.ID = m.Appliance ORDER BY m.ID"
+    )
+    return [Membership(int(row[0]), str(row[1]), str(row[2]), str(row[3] or "linux")) for row in rows]
+
+
+def find_taken_names(database: Database, names: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Name in lower case → (`node` or `alias`, its host), for the names in use."""
+    if not names:
+        return {}
+    in_list = placeholders(names)
+    rows = database.rows(
+        f"SELECT a.Name, 'alias', n.Name FROM aliases a JOIN nodes n ON n.ID = a.Node WHERE a.Name IN ({in_list})"
+        f" UNION ALL SELECT n.Name, 'node', n.Name FROM nodes n WHERE n.Name IN ({in_list})",
+        [*names, *names],
+    )
+    return {str(name).lower(): (str(kind), str(host)) for name, kind, host in rows}
+
+
+def names_beginning_with(database: Database, stem: str) -> set[str]:
+    """The names of hosts and aliases that begin so, in lower case."""
+    rows = database.rows(
+        "SELECT Name FROM nodes WHERE LEFT(Name, %s) = %s UNION SELECT Name FROM aliases WHERE LEFT(Name, %s) = %s",
+        [len(stem), stem] * 2,
+    )
+    return {str(row[0]).lower() for row in rows}
+
+
+def insert_hosts(database: Database, hosts: Sequence[NewHost]) -> None:
+    """Add the hosts, each with its attribute `os`; three statements for any number of hosts.
+
+    Attributes that an earlier host of the same name left are removed.
+    """
+    if not hosts:
+        return
+    database.insert_many(
+        "INSERT INTO nodes (Name, Membership, CPUs, Rack, Rank, OS, RunAction, InstallAction) VALUES",
+        [tuple(host) for host in hosts],
+    )
+    names = [host.name for host in hosts]
+    # a replaced row is removed first, and the attributes and rules of the earlier host with it
+    database.execute(
+        "REPLACE INTO catindex (Name, Category) SELECT n.Name, c.ID FROM nodes n"
+        f" JOIN categories c ON c.Name = 'host' WHERE n.Name IN ({placeholders(names)})",
+        names,
+    )
+    database.execute(
+        "INSERT INTO attributes (Attr, Value, Category, Catindex) SELECT 'os', n.OS, i.Category, i.ID"
+        " FROM nodes n JOIN categories c ON c.Name = 'host' JOIN catindex i ON i.Category = c.ID AND i.Name = n.Name"
+        f" WHERE n.Name IN ({placeholders(names)})",
+        names,
+    )
+
+
+def set_column(database: Database, names: Sequence[str], column: str, value: object) -> None:
+    """Set one column of `nodes` to the same value for the hosts."""
+    assert column in _COLUMNS
+    if names:
+        database.execute(
+            f"UPDATE nodes SET {column} = %s WHERE Name IN ({placeholders(names)})", [value, *names]
+        )
+
+
+def shared_places(database: Database, names: Sequence[str]) -> list[tuple[str, str, int, int]]:
+    """(name, other host, rack, rank) of the named hosts whose place another host of their appliance has.
+
+    Virtual machines are left out: they have the place of their physical host.
+    """
+    if not names:
+        return []
+    rows = database.rows(
+        "SELECT n.Name, o.Name, n.Rack, n.Rank FROM nodes n JOIN memberships m ON m.ID = n.Membership"
+        " JOIN nodes o ON o.Rack = n.Rack AND o.Rank = n.Rank AND o.ID <> n.ID"
+        " JOIN memberships p ON p.ID = o.Membership AND p.Appliance = m.Appliance"
+        " LEFT JOIN vm_nodes v ON v.Node IN (n.ID, o.ID)"
+        f" WHERE v.Node IS NULL AND n.Name IN ({placeholders(names)}) ORDER BY n.ID, o.ID LIMIT 1",
+        names,
+    )
+    return [(str(name), str(other), int(rack), int(rank)) for name, other, rack, rank in rows]
+
+
+def sharing_places(database: Database) -> list[str]:
+    """Names of the hosts whose rack and rank another host of their appliance has, virtual machines among them."""
+    rows = database.rows(
+        "SELECT DISTINCT n.Name FROM nodes n JOIN memberships m ON m.ID = n.Membership"
+        " JOIN nodes o ON o.Rack = n.Rack AND o.Rank = n.Rank AND o.ID <> n.ID"
+        " JOIN memberships p ON p.ID = o.Membership AND p.Appliance = m.Appliance"
+    )
+    return [str(row[0]) for row in rows]
+
+
+def rename_host(database: Database, name: str, new_name: str) -> None:
+    """Rename a host, its interfaces of the same name, and the member of category `host` of its attributes.
+
+    The attribute that names the frontend is changed too.
+    """
+    if name.lower() != new_name.lower():
+        _remove_members(database, [new_name])
+    database.execute("UPDATE nodes SET Name = %s WHERE Name = %s", (new_name, name))
+    database.execute(
+        "UPDATE networks i JOIN nodes n ON n.ID = i.Node SET i.Name = n.Name WHERE n.Name = %s AND i.Name = %s",
+        (new_name, name),
+    )
+    database.execute(f"UPDATE catindex SET Name = %s WHERE Name = %s AND {_OF_HOSTS}", (new_name, name))
+    database.execute(
+        "UPDATE attributes t JOIN categories c ON c.ID = t.Category SET t.Value = %s"
+        " WHERE c.Name = 'global' AND t.Attr = 'Kickstart_PrivateHostname' AND t.Value = %s",
+        (new_name, name),
+    )
+
+
+def remove_dependents(database: Database, names: Sequence[str], kind: str) -> None:
+    """Remove the hosts' rows of one kind of `DEPENDENT_TABLES`."""
+    _delete_of(database, DEPENDENT_TABLES[kind], names)
+
+
+def remove_attributes(database: Database, names: Sequence[str]) -> None:
+    """Remove the hosts' own attributes, the secret ones too."""
+    if names:
+        database.execute(
+            "DELETE t FROM attributes t JOIN catindex i ON i.ID = t.Catindex JOIN categories c ON c.ID = i.Category"
+            f" WHERE c.Name = 'host' AND i.Name IN ({placeholders(names)})",
+            names,
+        )
+        _delete_of(database, "sec_node_attributes", names)
+
+
+def remove_hosts(database: Database, names: Sequence[str]) -> None:
+    """Remove the hosts' rows, their members of category `host`, and all rows that refer to them.
+
+    The rows of virtual machines must have been removed before.
+    """
+    if names:
+        database.execute(f"DELETE FROM nodes WHERE Name IN ({placeholders(names)})", names)
+        _remove_members(database, names)
+
+
+def list_memberships(database: Database, names: Sequence[str]) -> list[tuple[object, ...]]:
+    """(host, membership, appliance) of the named hosts, in their order."""
+    if not names:
+        return []
+    rows = database.rows(
+        "SELECT n.Name, m.Name, a.Name FROM nodes n LEFT JOIN memberships m ON m.ID = n.Membership"
+        f" LEFT JOIN appliances a ON a.ID = m.Appliance WHERE n.Name IN ({placeholders(names)})",
+        names,
+    )
+    return in_order(rows, names)
+
+
+def describe_hosts(database: Database, names: Sequence[str]) -> list[tuple[object, ...]]:
+    """(host, system, CPUs, rack, rank, membership, run action, install action) of the named hosts, in their order."""
+    if not names:
+        return []
+    rows = database.rows(
+        "SELECT n.Name, n.OS, n.CPUs, n.Rack, n.Rank, m.Name, n.RunAction, n.InstallAction FROM nodes n"
+        f" LEFT JOIN memberships m ON m.ID = n.Membership WHERE n.Name IN ({placeholders(names)})",
+        names,
+    )
+    return in_order(rows, names)
+
+
+def _delete_of(database: Database, table: str, names: Sequence[str]) -> None:
+    if names:
+        database.execute(
+            f"DELETE t FROM {table} t JOIN nodes n ON n.ID = t.Node WHERE n.Name IN ({placeholders(names)})",
+            names,
+        )
+
+
+def _remove_members(database: Database, names: Sequence[str]) -> None:
+    database.execute(
+        "DELETE FROM catindex WHERE Category = (SELECT c.ID FROM categories c WHERE c.Name = 'host')"
+        f" AND Name IN ({placeholders(names)})",
+        names,
+    )
+
+
+def node_ids(database: Database, names: Sequence[str]) -> dict[str, int]:
+    """Name in lower case → ID, for the names that are hosts."""
+    if not names:
+        return {}
+    rows = database.rows(f"SELECT Name, ID FROM nodes WHERE Name IN ({placeholders(names)})", names)
+    return {str(name).lower(): int(number) for name, number in rows}
+
+
+def hosts_of_membership(database: Database, membership: str) -> list[str]:
+    """Names of the hosts of a membership, in the database's order."""
+    rows = database.rows(
+        "SELECT n.Name FROM nodes n JOIN memberships m ON m.ID = n.Membership WHERE m.Name = %s ORDER BY n.ID",
+        (membership,),
+    )
+    return [str(row[0]) for row in rows]
+
+
+def hosts_by_appliance(database: Database) -> dict[str, list[str]]:
+    """Appliance → its hosts, in the database's order; appliances without a host are left out."""
+    found: dict[str, list[str]] = {}
+    for appliance, host in database.rows(
+        "SELECT a.Name, n.Name FROM nodes n JOIN memberships m ON m.ID = n.Membership"
+        " JOIN appliances a ON a.ID = m.Appliance ORDER BY a.ID, n.ID"
+    ):
+        found.setdefault(str(appliance), []).append(str(host))
+    return found

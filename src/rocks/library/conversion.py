@@ -1,0 +1,91 @@
+"""Conversions by qemu-img, below bounds of memory, time and size; formats are stated, never probed."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rocks.core.errors import HostError, ToolError, UserError
+from rocks.core.process import run
+from rocks.core.terminal import one_line
+from rocks.core.units import BYTES_PER_GIB, gigabytes, size_text
+from rocks.library.progress import Progress
+
+RESERVED_BYTES = BYTES_PER_GIB
+"""What stays free in the file system of a library."""
+
+_TOOL_SECONDS = 4 * 3600
+_TOOL_MEMORY_BYTES = 2 * BYTES_PER_GIB
+_PERCENT = re.compile(rb"\(\s*([0-9.]+)/100%\)")
+"""Progress of `qemu-img convert -p` (7.2), each followed by a carriage return."""
+
+
+def convert_qcow2(source: Path, target: Path, most_bytes: int, progress: Progress) -> None:
+    """Write the disk of the qcow2 image as a raw file, without blocks of zeros. UserError when it is damaged."""
+    check_space(target.parent)
+    progress("checking the image")
+    done = _run_tool(["qemu-img", "check", "-q", "-f", "qcow2", str(source)], most_bytes)
+    if done not in (0, 3):  # 3: clusters that are in use by nobody, which do no harm
+        raise UserError("qemu-img check finds errors in it; it may be cut off: fetch it again")
+    arguments = ["-f", "qcow2", "-O", "raw", "-S", "64k", str(source), str(target)]
+    if _convert(arguments, most_bytes, progress, lambda: check_space(target.parent)):
+        check_space(target.parent)
+        raise UserError("qemu-img cannot convert it; it may be damaged: fetch it again")
+
+
+def write_qcow2(
+    source: int, target: int, most_bytes: int, progress: Progress, check: Callable[[], None]
+) -> None:
+    """Write an open raw disk as a compressed qcow2 image into an open, empty file.
+
+    The file has no way by its name: in a folder of another user it may be another file meanwhile. ToolError; what
+    `check` raises ends it.
+    """
+    options = ["-c", "-o", "compression_type=zstd"]
+    arguments = ["-f", "raw", "-O", "qcow2", *options, _opened(source), _opened(target)]
+    if _convert(arguments, most_bytes, progress, check):
+        check()
+        raise ToolError("qemu-img cannot write a qcow2 image; give format=raw")
+
+
+def _opened(descriptor: int) -> str:
+    """Where another process of this user finds a file that is open here."""
+    return f"/proc/{os.getpid()}/fd/{descriptor}"
+
+
+class SpaceError(HostError):
+    """The file system of the library has too little free space; what was written may be continued later."""
+
+
+def check_space(folder: Path, needed_bytes: int = 0) -> None:
+    """SpaceError when less than the reserve is free, or would be after writing so many bytes."""
+    status = os.statvfs(folder)
+    free_bytes = status.f_bavail * status.f_frsize
+    if free_bytes < RESERVED_BYTES + needed_bytes:
+        needed = f"{size_text(needed_bytes)} more are needed, " if needed_bytes else ""
+        raise SpaceError(
+            f"{folder} has {gigabytes(free_bytes)} free, {needed}and {gigabytes(RESERVED_BYTES)} must stay free; "
+            "remove images (rocks list image), or set the attribute image_library to a larger file system"
+        )
+
+
+def _convert(arguments: Sequence[str], most_bytes: int, progress: Progress, check: Callable[[], None]) -> int:
+    progress("converting the image")
+
+    def watch(output: bytes) -> None:
+        check()
+        if found := _PERCENT.findall(output):
+            progress(f"converting the image: {float(found[-1]):.0f} %")
+
+    return _run_tool(["qemu-img", "convert", "-p", *arguments], most_bytes, watch)
+
+
+def _run_tool(arguments: list[str], most_bytes: int, watch: Callable[[bytes], None] | None = None) -> int:
+    """Run the program below bounds; returns its exit status. What `watch` raises ends it."""
+    bounds = [f"--as={_TOOL_MEMORY_BYTES}", f"--cpu={_TOOL_SECONDS}", f"--fsize={most_bytes}", "--core=0"]
+    try:
+        return run(["prlimit", *bounds, *arguments], deadline_seconds=_TOOL_SECONDS, watch=watch).exit_status
+    except ToolError as error:
+        raise HostError(one_line(str(error))) from None

@@ -1,0 +1,155 @@
+"""Virtual machines whose disk is made from an image of the library: which one, and where it is on the host. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.core.errors import StateError, UserError
+from rocks.core.names import printable
+from rocks.core.units import BYTES_PER_GB, gigabytes
+from rocks.fleet.wire.requests import BASE_FOLDER, BaseImage
+from rocks.inventory.disks.places import directory_of, image_directories
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rocks.fleet.wire.facts import DiskFact
+    from rocks.fleet.wire.requests import DiskSpec
+    from rocks.inventory.records import Disk, Host, VirtualMachine
+
+LIBRARY_ATTRIBUTE = "image_library"
+IMAGE_ATTRIBUTE = "vm_image"
+KEYS_ATTRIBUTE = "vm_authorized_keys"
+ADDRESS_ATTRIBUTE = "vm_cluster_address"
+CLUSTER_KEY_ATTRIBUTE = "vm_cluster_key"
+SEED_SUFFIX = ".seed"
+INSTANCE_ATTRIBUTE = "vm_instance"
+
+LEAST_FREE_BYTES = 1024**3
+"""What stays free in the file system of the disks."""
+
+LONGEST_NAME = 64
+LARGEST_KEYS_BYTES = 32768
+_COPY = re.compile(rf"/{BASE_FOLDER}/[0-9a-f]{{64}}\.img\Z")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
+_KEY = re.compile(r"(ssh|ecdsa|sk-ssh|sk-ecdsa)-[a-z0-9@.-]+ [A-Za-z0-9+/]+={0,3}( .*)?")
+
+
+class Source(NamedTuple):
+    """An image of the library as a source of disks: sizes in bytes, and the digest of its content."""
+
+    name: str
+    size_bytes: int
+    used_bytes: int
+    digest: str
+
+
+def check_image_name(name: str) -> None:
+    """UserError unless the name is valid for an image."""
+    if not _NAME.fullmatch(name):
+        raise UserError(
+            f'the name of an image has 1 to {LONGEST_NAME} letters, digits and . _ + -, not "{printable(name)}"'
+        )
+
+
+def read_keys(text: str) -> tuple[str, ...]:
+    """The public keys, one a line; empty lines and comments are left out.
+
+    UserError for a line that is none, such as a private key or a key with options.
+    """
+    if len(text.encode()) > LARGEST_KEYS_BYTES:
+        raise UserError(f"the keys are longer than {LARGEST_KEYS_BYTES} bytes")
+    lines = (line.strip() for line in text.replace("\r\n", "\n").split("\n"))
+    keys = tuple(dict.fromkeys(line for line in lines if line and not line.startswith("#")))
+    for key in keys:
+        if "PRIVATE KEY" in key:
+            raise UserError("this is a private key; give the public one, of the file that ends in .pub")
+        if not key.isprintable() or not _KEY.fullmatch(key):
+            raise UserError(
+                f'"{printable(key[:60])}" is not a public SSH key: TYPE BASE64 COMMENT, as ssh-keygen writes to *.pub'
+            )
+    return keys
+
+
+def source_disk(vm: VirtualMachine) -> Disk | None:
+    """The disk that its host makes from the machine's image: the first, if it is a raw file; None without an image."""
+    if not vm.host.attribute(IMAGE_ATTRIBUTE) or not vm.disks:
+        return None
+    disk = vm.disks[0]
+    return disk if not (disk.is_block or disk.is_mapped) and disk.type in ("file", "tap:aio") else None
+
+
+def seed_path(vm: VirtualMachine) -> str | None:
+    """The file of the machine's second disk, for cloud-init; None for a machine that has no image.
+
+    It is beside the first disk; that of a machine whose disk is on a NAS is in the host's first image directory.
+    """
+    disk = source_disk(vm)
+    if disk is not None:
+        return f"{disk.path}{SEED_SUFFIX}"
+    if vm.container is None or not _is_on_nas(vm):
+        return None
+    places = image_directories(vm.container)
+    return f"{places[0]}/{vm.name}{SEED_SUFFIX}" if places else None
+
+
+def check_seed_place(vm: VirtualMachine) -> None:
+    """StateError when the machine's disk is on a NAS, and its host has no folder for its disk for cloud-init."""
+    if vm.container is not None and _is_on_nas(vm) and seed_path(vm) is None:
+        name = vm.container.name
+        raise StateError(
+            f"{vm.name} is not started: it has an image, and {name} has no image directory for its small disk with "
+            f"name, addresses and keys; set one: rocks set host attr {name} vm_image_directory /FOLDER"
+        )
+
+
+def _is_on_nas(vm: VirtualMachine) -> bool:
+    return bool(vm.host.attribute(IMAGE_ATTRIBUTE) and vm.disks and vm.disks[0].is_mapped)
+
+
+def is_copy(path: str) -> bool:
+    """Whether the file of a host is its copy of an image of the library."""
+    return _COPY.search(path) is not None
+
+
+def check_disk_size(name: str, size_gb: int, source: Source) -> None:
+    """StateError unless a disk of this size can be made from the image."""
+    if size_gb * BYTES_PER_GB < source.size_bytes:
+        least_gb = -(-source.size_bytes // BYTES_PER_GB)
+        raise StateError(
+            f"the disk of {name} has {size_gb} GB, and the image {source.name} is a disk of "
+            f"{gigabytes(source.size_bytes)}; give it at least {least_gb} GB"
+        )
+
+
+def needs_source(vm: VirtualMachine, facts: Sequence[DiskFact]) -> bool:
+    """Whether the machine's disk has to be made from its image."""
+    disk = source_disk(vm)
+    return disk is not None and not any(fact.path == disk.path and fact.exists for fact in facts)
+
+
+def base_on(vm: VirtualMachine, container: Host, source: Source) -> BaseImage:
+    """The copy of the image on the container, in the image directory of the machine's disk. StateError without one."""
+    disk = source_disk(vm)
+    directory = None if disk is None else directory_of(container, disk.path)
+    if disk is None or directory is None:
+        raise StateError(f"{vm.name} is not started: its disk is not in an image directory of its host")
+    check_disk_size(vm.name, disk.size_gb, source)
+    return BaseImage(directory, source.digest, source.size_bytes, source.used_bytes)
+
+
+def with_base(
+    vm: VirtualMachine, disks: Sequence[DiskSpec], facts: Sequence[DiskFact], base: BaseImage, has_base: bool
+) -> tuple[DiskSpec, ...]:
+    """The disks, the first one made from the copy of the image. StateError when the host has no space for it."""
+    first = disks[0]
+    fact = next(fact for fact in facts if fact.path == first.path)
+    needed = base.used_bytes * (1 if has_base else 2)
+    if fact.free_bytes < needed + LEAST_FREE_BYTES:
+        raise StateError(
+            f"{vm.name} is not started: its disk is made from an image with {gigabytes(base.used_bytes)}, and the file "
+            f"system of {first.path} has {gigabytes(fact.free_bytes)} free; free space there, or use another folder"
+        )
+    return (replace(first, base=base), *disks[1:])

@@ -1,0 +1,135 @@
+"""What a file states in its first bytes, read by no tool: its format, and why it is not taken as an image."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+from rocks.core.errors import UserError
+
+FileKind = Literal["raw", "iso", "qcow2", "gzip", "zstd"]
+
+ReadAt = Callable[[int, int], bytes]
+"""(offset, length) → the bytes there; fewer only at the end."""
+
+_ISO_OFFSET = 0x8001
+_MAGICS: tuple[tuple[int, bytes, FileKind], ...] = (
+    (0, b"QFI\xfb", "qcow2"),
+    (0, b"\x1f\x8b", "gzip"),
+    (0, b"\x28\xb5\x2f\xfd", "zstd"),
+    (_ISO_OFFSET, b"CD001", "iso"),
+)
+_OTHERS = (
+    (0, b"KDMV", "a VMware disk"),
+    (0, b"# Disk DescriptorFile", "the description of a VMware disk"),
+    (0, b"QED\0", "a QED image"),
+    (0, b"vhdxfile", "a Hyper-V disk (VHDX)"),
+    (0, b"conectix", "a Hyper-V disk (VHD)"),
+    (0x40, b"\x7f\x10\xda\xbe", "a VirtualBox disk (VDI)"),
+    (0, b"LUKS\xba\xbe", "an encrypted disk (LUKS)"),
+)
+_PACKED = ((b"\xfd7zXZ\0", "xz -dk"), (b"BZh", "bunzip2 -k"), (b"PK\x03\x04", "unzip"))
+
+_TAR = (257, b"ustar")
+_PAGES = (b"<!doctype", b"<html", b"<?xml")
+"""How the answer of a web server begins that has no such file, in small letters."""
+
+_HEADER = struct.Struct(">IIQIIQIIQQIIQ")
+_FEATURES = struct.Struct(">QQQII")
+_KNOWN_FEATURES = 0b11011
+"""Dirty, corrupt, compression type, extended L2 entries: without the external data file."""
+
+_CORRUPT, _EXTERNAL_DATA = 0b10, 0b100
+_DATA_FILE_NAME = 0x44415441
+
+
+class Qcow2(NamedTuple):
+    """The header of a qcow2 image that refers to no other file: the size of its disk in bytes."""
+
+    size_bytes: int
+
+
+def reader_of(descriptor: int) -> ReadAt:
+    """Reads an open file."""
+    return lambda offset, length: os.pread(descriptor, length, offset)
+
+
+def kind_of(read_at: ReadAt) -> FileKind:
+    """The format of a file by its magic numbers; raw for any other content.
+
+    UserError for formats of other hypervisors and packers, with the command that makes an image of it, and for pages.
+    """
+    start = read_at(0, 512)
+    for offset, magic, kind in _MAGICS:
+        if read_at(offset, len(magic)) == magic:
+            return kind
+    for offset, magic, what in _OTHERS:
+        if start[offset : offset + len(magic)] == magic:
+            raise UserError(
+                f"it is {what}; make it an image that is read here: qemu-img convert -O qcow2 FILE NEW"
+            )
+    for magic, unpack in _PACKED:
+        if start.startswith(magic):
+            raise UserError(f"it is packed in a format that is not read here; unpack it first: {unpack} FILE")
+    if start[_TAR[0] :].startswith(_TAR[1]):
+        raise UserError("it is a tar archive; take the image out of it first: tar -xf FILE")
+    if start.lstrip().lower().startswith(_PAGES):
+        raise UserError(
+            "it is a page of a web server, not a disk; fetch the image again, and look at the address"
+        )
+    return "raw"
+
+
+def read_qcow2(read_at: ReadAt) -> Qcow2:
+    """The header of a qcow2 image. UserError when it is damaged, encrypted, or refers to another file."""
+    data = read_at(0, 72)
+    if len(data) < 72:
+        raise UserError("it ends within its header")
+    magic, version, backing, _, _, size, encryption, *_, snapshots, _ = _HEADER.unpack(data)
+    if magic != 0x514649FB or version not in (2, 3):
+        raise UserError(f"it is a qcow2 image of version {version}, and 2 and 3 are known")
+    features, length = _read_features(read_at) if version == 3 else (0, 72)
+    fault = (
+        "it has a backing file, whose content is not in it"
+        if backing
+        else "its data are in another file"
+        if features & _EXTERNAL_DATA or _names_data_file(read_at, length)
+        else "it is encrypted"
+        if encryption
+        else "it has internal snapshots"
+        if snapshots
+        else "it is marked as corrupt"
+        if features & _CORRUPT
+        else f"it has features that are not known here ({features:#x})"
+        if features & ~_KNOWN_FEATURES
+        else ""
+    )
+    if fault:
+        raise UserError(f"{fault}; make it whole: qemu-img convert -O qcow2 FILE NEW")
+    return Qcow2(size)
+
+
+def _read_features(read_at: ReadAt) -> tuple[int, int]:
+    """(incompatible features, length of the header) of version 3."""
+    data = read_at(72, _FEATURES.size)
+    if len(data) < _FEATURES.size:
+        raise UserError("it ends within its header")
+    incompatible, _, _, _, length = _FEATURES.unpack(data)
+    return incompatible, length
+
+
+def _names_data_file(read_at: ReadAt, offset: int) -> bool:
+    """Whether an extension of the header names an external data file."""
+    for _ in range(64):
+        head = read_at(offset, 8)
+        if len(head) < 8:
+            return False
+        kind, length = struct.unpack(">II", head)
+        if kind == 0:
+            return False
+        if kind == _DATA_FILE_NAME:
+            return True
+        offset += 8 + (length + 7) // 8 * 8
+    return True

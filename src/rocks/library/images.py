@@ -1,0 +1,209 @@
+"""The site's image library: images are added, described, checked and removed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.core.errors import StateError, UserError
+from rocks.core.names import printable
+from rocks.core.units import BYTES_PER_GB
+from rocks.core.values import read_number
+from rocks.inventory.attributes.records import members_with_value
+from rocks.library.exports import EXPORT_FORMATS, export_image
+from rocks.library.folder import library_folder, lock_images
+from rocks.library.guest_images import IMAGE_ATTRIBUTE, check_image_name
+from rocks.library.guest_media import CD_ATTRIBUTE
+from rocks.library.imports import FORMATS, ImportRequest, import_image
+from rocks.library.progress import Meter
+from rocks.library.records import (
+    existing_image,
+    find_image,
+    read_images,
+    remove_image_files,
+    write_record,
+)
+from rocks.library.sources import find_parts
+from rocks.library.unfinished import find_leftovers, remove_leftover
+from rocks.library.verification import verified_image
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rocks.database.connection import Database
+    from rocks.library.records import LibraryImage
+    from rocks.library.unfinished import Leftover
+
+DEFAULT_MOST_GB = 200
+LARGEST_GB = 65536
+LONGEST_COMMENT = 200
+_SUFFIXES = {".qcow2": "qcow2", ".zst": "zstd"}
+_SHA256 = re.compile(r"(?:sha256:)?([0-9a-fA-F]{64})")
+
+
+class AddedImage(NamedTuple):
+    """The parameters of `rocks add image`, unparsed; None for parameters not given."""
+
+    name: str
+    file: str | None = None
+    checksum: str | None = None
+    format: str | None = None
+    most_gb: str | None = None
+    comment: str | None = None
+    vm: str | None = None
+    disk: str | None = None
+
+
+def add_image(database: Database, added: AddedImage, progress: Callable[[str], None]) -> LibraryImage:
+    """Import a file of the frontend, or copy the disk of a machine.
+
+    Errors as `import_image` and `add_disk`; UserError for an invalid parameter.
+    """
+    check_image_name(added.name)
+    most_gb = DEFAULT_MOST_GB if added.most_gb is None else read_number("size", added.most_gb, 1, LARGEST_GB)
+    comment = _read_comment(added.comment or "")
+    if added.vm:
+        return _add_disk(database, added, most_gb, comment, progress)
+    if not added.file or added.disk is not None:
+        raise UserError("must supply the path of the file, or of its parts: file=PATH; disk= is for vm=NAME")
+    if "\0" in added.file:
+        raise UserError(f"{printable(added.file)} is not the path of a file")
+    request = ImportRequest(
+        added.name,
+        find_parts(added.file),
+        most_gb,
+        _read_checksum(added.checksum),
+        _read_format(added.format),
+        comment,
+    )
+    library = library_folder(database)
+    _lock(database, added.name)
+    database.end_reading()  # an import may take hours
+    return import_image(library, request, progress)
+
+
+def _add_disk(
+    database: Database, added: AddedImage, most_gb: int, comment: str, progress: Callable[[str], None]
+) -> LibraryImage:
+    from rocks.machine.disks.images import NewImage, add_disk  # SSH, which imports of files do without
+
+    for name, value in (("file", added.file), ("checksum", added.checksum), ("format", added.format)):
+        if value is not None:
+            raise UserError(f"give vm= or {name}=, not both")
+    library = library_folder(database)
+    _lock(database, added.name)
+    new = NewImage(added.name, most_gb * BYTES_PER_GB, comment)
+    return add_disk(database, library, new, str(added.vm), added.disk, progress)
+
+
+def list_library(database: Database) -> list[LibraryImage]:
+    """All images, by name."""
+    return read_images(library_folder(database))
+
+
+def list_unfinished(database: Database) -> list[Leftover]:
+    """The imports that run, or were interrupted, by name."""
+    return find_leftovers(library_folder(database))
+
+
+def set_comment(database: Database, name: str, comment: str) -> None:
+    """Give the image a comment. StateError when there is no such image, UserError for a text that is too long."""
+    library = library_folder(database)
+    check_image_name(name)
+    _lock(database, name)
+    image = existing_image(library, name)  # another command may just have replaced it
+    write_record(library, image._replace(comment=_read_comment(comment)))
+
+
+def check_image(database: Database, name: str, progress: Callable[[str], None]) -> None:
+    """Read the whole image. IncoherentError when it is not what was imported, HostError when it cannot be read."""
+    library = library_folder(database)
+    image = existing_image(library, name)
+    database.end_reading()
+    remedy = f"remove it and add it again: rocks remove image {name}, rocks add image {name} file=…"
+    with verified_image(library, image, Meter(progress, name, image.used_bytes).reach, remedy):
+        pass
+
+
+def save_image(
+    database: Database, name: str, file: str, format_name: str | None, progress: Callable[[str], None]
+) -> tuple[Path, int]:
+    """Write the image to a new file; returns its path and the bytes that it takes. Errors as `export_image`."""
+    if "\0" in file:
+        raise UserError(f"{printable(file)} is not the path of a file")
+    path = Path(file).absolute()
+    chosen = _SUFFIXES.get(path.suffix, "raw") if format_name is None else format_name
+    if chosen not in EXPORT_FORMATS:
+        raise UserError(f'format must be {_choice(EXPORT_FORMATS)}, not "{printable(chosen)}"')
+    library = library_folder(database)
+    image = existing_image(library, name)
+    database.end_reading()
+    return path, export_image(library, image, path, chosen, progress)
+
+
+def remove_image(database: Database, name: str) -> str | None:
+    """Remove the image, or its unfinished import; returns the digest that no image of the library has any more.
+
+    StateError when virtual machines are to have their disks from it, or there is none.
+    """
+    library = library_folder(database)
+    check_image_name(name)
+    _lock(database, name)
+    image = find_image(library, name)
+    if image is None:
+        if not any(leftover.name == name for leftover in find_leftovers(library)):
+            existing_image(library, name)
+        remove_leftover(library, name)
+        remove_image_files(library, name)
+        return None
+    users = members_with_value(database, IMAGE_ATTRIBUTE, name)
+    if users:
+        raise StateError(
+            f"the image {name} is not removed: {', '.join(users[:5])}{' …' if len(users) > 5 else ''} get their disks "
+            f"from it (attribute {IMAGE_ATTRIBUTE}); remove them, or "
+            f"rocks remove host attr {users[0]} {IMAGE_ATTRIBUTE}"
+        )
+    drives = members_with_value(database, CD_ATTRIBUTE, name)
+    if drives:
+        raise StateError(
+            f"the image {name} is not removed: it is in the CD drive of {', '.join(drives[:5])}"
+            f"{' …' if len(drives) > 5 else ''}; rocks set host vm cdrom {drives[0]} eject"
+        )
+    remove_image_files(library, name)
+    remove_leftover(library, name)
+    is_elsewhere = any(other.digest == image.digest for other in read_images(library))
+    return None if is_elsewhere or image.format != "raw" else image.digest
+
+
+def _lock(database: Database, name: str) -> None:
+    lock_images(database, [name])
+
+
+def _read_checksum(text: str | None) -> str | None:
+    if text is None:
+        return None
+    match = _SHA256.fullmatch(text.strip())
+    if match is None:
+        raise UserError(
+            f'checksum must be a SHA-256, 64 hexadecimal digits, not "{printable(text)}"; sha256sum FILE prints it'
+        )
+    return match[1].lower()
+
+
+def _read_format(text: str | None) -> str | None:
+    if text is not None and text not in FORMATS:
+        raise UserError(f'format must be {_choice(FORMATS)}, not "{printable(text)}"')
+    return text
+
+
+def _read_comment(text: str) -> str:
+    if len(text) > LONGEST_COMMENT or not text.isprintable():
+        raise UserError(
+            f"a comment has up to {LONGEST_COMMENT} printable characters, not {printable(text[:80])!r}"
+        )
+    return text
+
+
+def _choice(values: Sequence[str]) -> str:
+    return f"{', '.join(values[:-1])} or {values[-1]}"

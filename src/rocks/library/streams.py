@@ -1,0 +1,175 @@
+"""Images of the library and disks of machines on their way, through the standard streams of a host's agent.
+
+The agent is started by SSH, or directly on this machine.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from rocks.core import dry_run
+from rocks.core.clock import Deadline
+from rocks.core.errors import HostError, IncoherentError
+from rocks.core.image_blocks import Content, receive_content, send_content
+from rocks.fleet.local import PipeStream
+from rocks.fleet.openssh import ssh_arguments
+from rocks.fleet.settings import FleetSettings, HostAddress
+from rocks.fleet.wire.requests import BaseImage
+
+STALLED_SECONDS = 120.0
+"""A host that takes nothing for this long has failed."""
+
+SLOW_SECONDS, LEAST_BYTES = 600.0, 10 * 1024**2
+"""A host that sends less than that, again and again, has failed, too: 17 kB/s."""
+
+STORE_SECONDS = 900.0
+"""The time in which the host has the whole image on its disk, after it has taken it."""
+
+END_SECONDS = 10.0
+"""In which an agent whose stream is wrong states why, and ends."""
+
+_PIECE_BYTES = 256 * 1024
+
+
+class StoredDisk(NamedTuple):
+    """A disk on its host: its path, the image directory that it is in, the UUID of its machine, and the most bytes."""
+
+    path: str
+    directory: str
+    machine: str
+    most_bytes: int
+
+
+def send_image(
+    host: HostAddress,
+    settings: FleetSettings,
+    base: BaseImage,
+    descriptor: int,
+    watch: Callable[[int], None] = lambda sent: None,
+) -> None:
+    """Have the host store the open image as its copy `base`; `watch` gets the bytes that were sent.
+
+    HostError when the host does not take it, or says why it cannot store it.
+    """
+    if dry_run.would(host.name, f"store image {base.digest[:12]} of the library in {base.directory}"):
+        return
+    stream = start_agent(host, settings, ["receive-image", base.directory, base.digest, str(base.size_bytes)])
+    waiting, sent = bytearray(), 0
+
+    def send(data: bytes, at_least: int = _PIECE_BYTES) -> None:
+        nonlocal sent
+        waiting.extend(data)
+        if len(waiting) >= at_least:
+            stream.send(bytes(waiting), Deadline(STALLED_SECONDS))
+            sent += len(waiting)
+            waiting.clear()
+            watch(sent)
+
+    try:
+        send_content(descriptor, send)
+        send(b"", 1)
+    except TimeoutError:
+        stream.end()
+        raise HostError(f"host {host.name} took nothing of the image for {STALLED_SECONDS:g} s") from None
+    except BrokenPipeError:
+        pass  # the agent has ended, and says why; or it has a copy since
+    except BaseException:
+        stream.end()
+        raise
+    stream.close()
+    reason = failure_of(stream, STORE_SECONDS, f"it was not on its disk after {STORE_SECONDS:g} s")
+    if reason:
+        raise HostError(f"host {host.name} has not stored the image: {reason}")
+
+
+def receive_disk(
+    host: HostAddress,
+    settings: FleetSettings,
+    disk: StoredDisk,
+    descriptor: int,
+    watch: Callable[[int], None] = lambda received: None,
+) -> Content:
+    """Write a disk of the host into an empty file; `watch` gets the bytes that have come, and may end it.
+
+    HostError when the host does not send it, or states why not.
+    """
+    most_bytes = str(disk.most_bytes)
+    stream = start_agent(host, settings, ["send-disk", disk.path, disk.directory, disk.machine, most_bytes])
+    stream.close()
+    waiting, received = bytearray(), 0
+    check_rate = _rate_check(host)
+
+    def read(count: int) -> bytes:
+        nonlocal received
+        while len(waiting) < count:
+            data = stream.receive(Deadline(STALLED_SECONDS))
+            if not data:
+                break
+            waiting.extend(data)
+            received += len(data)
+            check_rate(len(data))
+            watch(received)
+        taken = bytes(waiting[:count])
+        del waiting[:count]
+        return taken
+
+    try:
+        content = receive_content(read, descriptor, disk.most_bytes)
+    except TimeoutError:
+        stream.end()
+        raise HostError(f"host {host.name} sent nothing of the disk for {STALLED_SECONDS:g} s") from None
+    except IncoherentError as error:
+        reason = failure_of(stream, END_SECONDS, "")
+        raise HostError(f"host {host.name} has not sent the disk: {reason or error}") from None
+    except BaseException:
+        stream.end()
+        raise
+    reason = failure_of(stream, STALLED_SECONDS, "its agent does not end")
+    if reason:
+        raise HostError(f"host {host.name} has not sent the disk: {reason}")
+    return content
+
+
+def _rate_check(host: HostAddress) -> Callable[[int], None]:
+    """Takes the numbers of bytes as they come. HostError when they were too few for too long."""
+    end, came = Deadline(SLOW_SECONDS), 0
+
+    def check(count: int) -> None:
+        nonlocal end, came
+        came += count
+        if not end.passed():
+            return
+        if came < LEAST_BYTES:
+            raise HostError(
+                f"host {host.name} sent {came} bytes of the disk in {SLOW_SECONDS:g} s; look at its network, and "
+                "repeat the command"
+            )
+        end, came = Deadline(SLOW_SECONDS), 0
+
+    return check
+
+
+def start_agent(host: HostAddress, settings: FleetSettings, mode: Sequence[str]) -> PipeStream:
+    """The agent on the host, in this mode."""
+    arguments = [settings.agent_program, *mode]
+    if not host.is_local:
+        arguments = [*ssh_arguments(host, settings), f"exec {shlex.join(arguments)}"]
+    return PipeStream(arguments)
+
+
+def failure_of(stream: PipeStream, seconds: float, late: str) -> str:
+    """Why the agent failed, empty when it did not; `late` when it has not ended after so many seconds."""
+    return end_of(stream, seconds, late)[1]
+
+
+def end_of(stream: PipeStream, seconds: float, late: str) -> tuple[int | None, str]:
+    """The agent's exit status, and as `failure_of`."""
+    ended = stream.collect(Deadline(seconds))
+    printed = ended.error_output.decode("utf-8", "replace").strip().splitlines()
+    if ended.exit_status == 0:
+        return 0, ""
+    if ended.exit_status is None:
+        return None, late
+    return ended.exit_status, printed[-1] if printed else f"its agent ended with {ended.exit_status}"

@@ -1,0 +1,1 @@
+"""Virtual machines: added, started, stopped, changed, moved and removed."""

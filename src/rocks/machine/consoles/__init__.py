@@ -1,0 +1,1 @@
+"""Serial consoles and screens of machines."""

@@ -1,0 +1,226 @@
+"""Open the serial or VNC console of a running machine. Nothing on its way listens on TCP (decision 33)."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.core import process
+from rocks.core.errors import HostError, RocksError, StateError, UserError
+from rocks.fleet.openssh import ssh_arguments
+from rocks.fleet.settings import FleetSettings
+from rocks.fleet.tunnel import LOOPBACK, open_tunnel, relayed
+from rocks.fleet.wire.consoles import ConsoleLogRequest
+from rocks.fleet.wire.facts import ConsoleFact, ConsoleRequest
+from rocks.inventory.host_requests import ask_facts, fleet_addresses, open_fleet
+from rocks.machine import records as table
+from rocks.machine.leases import records as leases
+from rocks.machine.leases.plan import place_of
+from rocks.machine.start_plan import ACTIVE_STATES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from rocks.database.connection import Database
+    from rocks.fleet.settings import HostAddress
+    from rocks.fleet.wire.facts import HostFacts
+    from rocks.fleet.wire.request import Reply, Request
+    from rocks.inventory.records import VirtualMachine
+
+SOCKET_VIEWERS = ("xtigervncviewer", "vncviewer")
+"""TigerVNC's viewer, by Debian's name and by its own: it connects to unix sockets."""
+
+TCP_VIEWERS = ("xtightvncviewer", "remote-viewer", "gvncviewer")
+RUNTIME_FOLDER = os.environ.get("RUNTIME_DIRECTORY", "/run")
+"""systemd names the folder of a service, which can write to no other one of /run."""
+
+_PATH = re.compile(r"/[^\s:\\]{1,200}")
+_ADDRESS = re.compile(r"[0-9a-fA-F.:]{1,45}")
+
+
+class Viewer(NamedTuple):
+    """A program that displays a screen, and whether it connects to ports only."""
+
+    program: str
+    needs_tcp: bool
+
+
+def open_serial_console(database: Database, name: str, notify: Callable[[str], None]) -> int:
+    """Connect the terminal to the machine's serial console until the operator leaves it; returns the exit status."""
+    check_root(name)
+    address, _ = find_console(database, name)
+    notify(f"serial console of {name}; press Ctrl-] to leave it")
+    notify(f"from another machine: ssh -t root@{os.uname().nodename} rocks open host console {name}")
+    return process.run_interactively(serial_arguments(address, name))
+
+
+def serial_arguments(address: HostAddress, name: str, options: tuple[str, ...] = ()) -> list[str]:
+    """The program that connects a terminal to the serial console of a machine on that host; `options` are of ssh."""
+    virsh = ["virsh", "--quiet", "--connect", "qemu:///system", "console", "--force", name]
+    if address.is_local:
+        return virsh
+    return [*ssh_arguments(address, FleetSettings(), ("-t", *options)), *virsh]
+
+
+def open_vnc_console(
+    database: Database, name: str, flags: Sequence[str], by_tcp: bool, notify: Callable[[str], None]
+) -> int:
+    """Display the screen of the machine until the viewer ends; returns its exit status.
+
+    The screen of another host comes over SSH to a unix socket of this machine that only this user reaches. Without a
+    viewer or a display the socket is reported, and stays until an interrupt. With `by_tcp` a port of this machine leads
+    to the screen, for every user of it; StateError for a viewer that needs one when that is not allowed.
+    """
+    check_root(name)
+    viewer = find_viewer(os.environ)
+    if viewer is not None and viewer.needs_tcp and not by_tcp:
+        raise StateError(
+            f"{viewer.program} does not connect to a unix socket; install TigerVNC's viewer, or add tcp=yes: then a "
+            "port of this machine leads to the screen, for every user of this machine, until the viewer ends"
+        )
+    address, console = find_console(database, name)
+    warn_of_listeners({name: (address.name, _listeners(console))}, notify)
+    with ExitStack() as open_ways:
+        target, wait = way_to_screen(open_ways, name, address, console)
+        if by_tcp and target.startswith("/"):
+            target, wait = f"{LOOPBACK}::{open_ways.enter_context(relayed(target))}", wait or signal.pause
+        if viewer is not None:
+            return process.run_interactively([viewer.program, *flags, target])
+        notify(
+            f"the screen of {name} is at {_describe_place(name, target)}{', until you press Ctrl-C' if wait else ''}"
+        )
+        if wait is not None:
+            wait()
+    return 0
+
+
+def find_viewer(environment: Mapping[str, str]) -> Viewer | None:
+    """A VNC viewer of this machine, preferably one for unix sockets; None without a viewer or a display."""
+    if not environment.get("DISPLAY"):
+        return None
+    found = [path for name in (*SOCKET_VIEWERS, *TCP_VIEWERS) if (path := shutil.which(name))]
+    # Debian's name `vncviewer` is a link to the viewer that is installed
+    viewers = [Viewer(path, Path(path).resolve().name not in SOCKET_VIEWERS) for path in found]
+    return min(viewers, key=lambda viewer: viewer.needs_tcp, default=None)
+
+
+def warn_of_listeners(
+    listeners: Mapping[str, tuple[str, Sequence[str]]], notify: Callable[[str], None]
+) -> None:
+    """A line for each machine that listens on the network of its host: machine → (host, its listeners)."""
+    for name, (host, places) in listeners.items():
+        if places:
+            notify(
+                f"Warning: {name} listens on {host} ({', '.join(places)}), where every user of {host} reaches it, "
+                f"until it is stopped and started again: rocks stop host vm {name}"
+            )
+
+
+def way_to_screen(
+    open_ways: ExitStack, name: str, address: HostAddress, console: ConsoleFact
+) -> tuple[str, Callable[[], object] | None]:
+    """Where a viewer finds the screen on this machine, and what waits for the end of the way to it, if it has one."""
+    far_end = _far_end(name, address, console)
+    if address.is_local:
+        return (console.vnc_socket or f"{LOOPBACK}::{console.vnc_port}"), None
+    tunnel = open_ways.enter_context(open_tunnel(address, far_end, RUNTIME_FOLDER))
+    return tunnel.path, tunnel.wait
+
+
+def _far_end(name: str, address: HostAddress, console: ConsoleFact) -> str:
+    """The screen's place on its host, for ssh. HostError when the host reports something else than a place."""
+    if console.vnc_socket is None and console.vnc_port is None:
+        raise StateError(f"{name} has no VNC screen; use its serial console: rocks open host console {name}")
+    if console.vnc_socket is not None and _PATH.fullmatch(console.vnc_socket):
+        return console.vnc_socket
+    if console.vnc_socket is None and _ADDRESS.fullmatch(console.vnc_address or ""):
+        return f"[{console.vnc_address}]:{console.vnc_port}"
+    raise HostError(f"{address.name} reports no valid place of the screen of {name}")
+
+
+def _listeners(console: ConsoleFact) -> list[str]:
+    return [] if console.vnc_port is None else [f"vnc {console.vnc_address} port {console.vnc_port}"]
+
+
+def _describe_place(name: str, target: str) -> str:
+    """Where the screen is, and how a viewer on another machine gets there: a port only where one was asked for."""
+    here = os.uname().nodename
+    if not target.startswith("/"):
+        address, _, port = target.partition("::")
+        return (
+            f"{address}, port {port}, for every user of this machine; from another machine: ssh -N -L "
+            f"5900:{address}:{port} root@{here}, and a viewer there at localhost:5900, which every user there reaches"
+        )
+    return (
+        f"{target}; from another machine: ssh -N -L ~/{name}.sock:{target} root@{here}, and there: "
+        f"{SOCKET_VIEWERS[0]} ~/{name}.sock"
+    )
+
+
+def check_root(name: str) -> None:
+    """UserError for another user than root, who reaches no console."""
+    if os.geteuid() != 0:
+        raise UserError(
+            f"only root reaches the consoles of virtual machines: sudo rocks open host console {name}"
+        )
+
+
+def _runs(facts: HostFacts, name: str) -> bool:
+    return any(
+        domain.name.lower() == name.lower() and domain.state in ACTIVE_STATES for domain in facts.domains
+    )
+
+
+def find_console(database: Database, name: str) -> tuple[HostAddress, ConsoleFact]:
+    """The host on which a machine runs, and its console there. StateError when it does not run."""
+    place, answer = ask_running(database, name, ConsoleRequest(name))
+    address = fleet_addresses(database, [place])[0]
+    database.end_reading()  # a console stays open for hours
+    return address, answer
+
+
+def ask_running(database: Database, name: str, request: Request[Reply]) -> tuple[str, Reply]:
+    """The host on which a machine runs, and its reply. StateError when it does not run."""
+    place = _place(database, table.load_vms(database, [name])[0])
+    with open_fleet(database, [place]) as fleet:
+        facts = ask_facts(database, fleet, [place])[place]
+        if isinstance(facts, RocksError):
+            raise facts
+        if not _runs(facts, name):
+            raise StateError(f"{name} does not run; start it: rocks start host vm {name}")
+        answer = next(reply for _, reply in fleet.ask_each({place: request}))
+    if isinstance(answer, RocksError):
+        raise answer
+    return place, answer
+
+
+def read_console_log(database: Database, name: str, lines: int) -> tuple[str, ...]:
+    """The last lines of the machine's serial console, which its host keeps, also while it is off.
+
+    StateError when nothing was written on the host where it runs, or would be started.
+    """
+    vm = table.load_vms(database, [name])[0]
+    place = _place(database, vm)
+    with open_fleet(database, [place]) as fleet:
+        answer = next(reply for _, reply in fleet.ask_each({place: ConsoleLogRequest(vm.uuid, lines)}))
+    if isinstance(answer, RocksError):
+        raise answer
+    if not answer.lines and lines:
+        raise StateError(
+            f"{place} has nothing of the serial console of {name}: its guest has written nothing there (a kernel "
+            f"does with console=ttyS0), or it was started before this version; its screen: "
+            f"rocks report host vm screen {name}"
+        )
+    return answer.lines
+
+
+def _place(database: Database, vm: VirtualMachine) -> str:
+    place = place_of(vm, leases.read_leases(database, [vm.name]).get(vm.name.lower()))
+    if place is None:
+        raise StateError(f"host {vm.name} does not have a physical host, so it has no console")
+    return place

@@ -1,0 +1,77 @@
+"""The bytes of a machine's console, for a program that relays them: no terminal and no viewer."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from rocks.core import process
+from rocks.core.errors import HostError, UserError
+from rocks.fleet.relay import relay_descriptors
+from rocks.machine.consoles.consoles import check_root, find_console, serial_arguments, way_to_screen
+
+if TYPE_CHECKING:
+    from rocks.database.connection import Database
+    from rocks.fleet.settings import HostAddress
+    from rocks.fleet.wire.facts import ConsoleFact
+
+_CONNECT_SECONDS = 10.0
+_NO_ESCAPES = ("-o", "EscapeChar=none", "-o", "EnableEscapeCommandline=no")
+"""ssh obeys escapes in what is typed on a terminal; `~C` opens ports of this machine."""
+
+
+def stream_console(
+    database: Database, name: str, is_serial: bool, standard_input: int = 0, standard_output: int = 1
+) -> None:
+    """Relay the bytes of the console between it and the two descriptors, until one end closes.
+
+    The serial line ends with Ctrl-] as well, the byte 0x1d. The screen speaks RFB (RFC 6143). UserError for a terminal
+    or another user than root, StateError for a machine that does not run or has no such console, HostError.
+    """
+    check_root(name)
+    if os.isatty(standard_input):
+        raise UserError(
+            "stream=yes relays the bytes of the console over standard input and output, for a program, not for a "
+            f"terminal: rocks open host console {name}"
+        )
+    with ExitStack() as opened:
+        address, console = find_console(database, name)
+        database.close()
+        relay_descriptors(
+            standard_input, standard_output, connect_console(opened, name, address, console, is_serial)
+        )
+
+
+def connect_console(
+    opened: ExitStack, name: str, address: HostAddress, console: ConsoleFact, is_serial: bool
+) -> int:
+    """A descriptor to read and write the console; closed, like the way to it, with `opened`. HostError, StateError."""
+    if is_serial:
+        program, descriptor = process.start_on_terminal(serial_arguments(address, name, _NO_ESCAPES))
+        opened.callback(_close, descriptor)
+        opened.callback(process.end_group, program)
+        return descriptor
+    target, _ = way_to_screen(opened, name, address, console)
+    try:
+        return _connect(opened, target).fileno()
+    except OSError as error:
+        raise HostError(f"the screen of {name} at {target} does not answer: {error.strerror}") from None
+
+
+def _connect(opened: ExitStack, target: str) -> socket.socket:
+    if target.startswith("/"):
+        screen = opened.enter_context(socket.socket(socket.AF_UNIX))
+        screen.connect(target)
+        return screen
+    place, _, port = target.partition("::")
+    screen = opened.enter_context(socket.create_connection((place, int(port)), timeout=_CONNECT_SECONDS))
+    screen.settimeout(None)
+    return screen
+
+
+def _close(descriptor: int) -> None:
+    with contextlib.suppress(OSError):
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""Disks and drives of machines: files on hosts, volumes of NASes, media."""

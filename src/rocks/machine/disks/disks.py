@@ -1,0 +1,276 @@
+"""Disks of virtual machines: added, removed and grown, in the records and, where a machine runs, in its domain.
+
+A disk is attached before it is recorded, and recorded until it is detached. So a command that was killed in between is
+completed by the same command again. The lease covers a new disk before its host is asked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from rocks.core.errors import Code, HostError, RocksError, StateError, UserError
+from rocks.core.names import printable
+from rocks.core.units import BYTES_PER_GB, gigabytes
+from rocks.core.values import read_number
+from rocks.fleet.wire.requests import GrowDisk
+from rocks.inventory.disks.places import with_image_remedy
+from rocks.inventory.host_requests import ask_facts, error_of, open_fleet, perform_operations
+from rocks.inventory.machine_locks import lock_vms
+from rocks.machine import change_records as vm_changes
+from rocks.machine import records as table
+from rocks.machine.addition_plan import LARGEST_DISK_GB
+from rocks.machine.disks.specification import DEFAULT_SIZE_GB, read_disk
+from rocks.machine.domain.disks import VIRTIO
+from rocks.machine.leases import records as leases
+from rocks.machine.leases.plan import place_of
+from rocks.machine.machines import check_no_copies
+from rocks.machine.moves.live_move_rules import check_no_doubt
+from rocks.machine.running_changes import change_request, check_place, facts_of, reworded
+from rocks.machine.start_plan import container_of, is_active, plan_disk
+from rocks.storage.volumes import place_records as image_places
+
+if TYPE_CHECKING:
+    from rocks.database.connection import Database
+    from rocks.fleet.fleet import Fleet
+    from rocks.fleet.wire.requests import DiskSpec, Operation
+    from rocks.inventory.records import Disk, Lease, VirtualMachine
+    from rocks.machine.domain.documents import FiltersOf
+
+
+def add_disk(
+    database: Database, name: str, specification: str, size_gb: str | None, filters_of: FiltersOf
+) -> tuple[str, ...]:
+    """Add a disk to a virtual machine and attach it, if the machine runs; returns notes. Commits.
+
+    `size_gb` None is the size that the disk has by its record, for a new one the default. A disk that the machine has
+    already is no error when nothing about it differs. UserError for an invalid
+    specification; StateError for a disk of another machine, or in a place where no disk may be; BusyError while another
+    command changes the machine. Nothing is changed then.
+    """
+    size = None if size_gb is None else read_number("disksize", size_gb, 1, LARGEST_DISK_GB)
+    disk = read_disk(specification, DEFAULT_SIZE_GB if size is None else size)
+    vm, lease = _locked(database, name)
+    known = next((one for one in vm.disks if one.path == disk.path), None)
+    if known is None:
+        _check_device(vm, disk)
+    elif known.specification != disk.specification:
+        raise UserError(f"{name} has the disk {printable(disk.path)} already, as {known.specification}")
+    elif size not in (None, known.size_gb):
+        raise UserError(
+            f"{name} has the disk {printable(disk.path)} already, with {known.size_gb} GB; leave out disksize=, or "
+            f"grow it: rocks set host vm disk {name} {known.device} size=GB"
+        )
+    disk = disk if known is None else known
+    check_no_copies(database, vm, None, [disk])
+    changed = vm if known is not None else replace(vm, disks=(*vm.disks, disk))
+    notes = () if lease is None else _attach(database, changed, lease, disk, filters_of)
+    vm_changes.replace_disks(database, name, changed.disks)
+    database.commit()
+    return notes
+
+
+def remove_disk(database: Database, name: str, which: str, filters_of: FiltersOf) -> tuple[str, ...]:
+    """Remove a disk, named by its path or device, from a virtual machine; a machine that runs releases it. Commits.
+
+    Its image stays; a note names it, if its host says that it is there. StateError for the only disk, for the first one
+    of a machine that runs, and for one on a NAS or before one on a NAS; BusyError when the guest does not release it.
+    Nothing is recorded then.
+    """
+    vm, lease = _locked(database, name)
+    disk = _named_disk(vm, which)
+    _check_removable(database, vm, disk, lease)
+    where = vm.container.name if vm.container is not None else "HOST"
+    if lease is not None:
+        check_place(vm, lease)
+        request = change_request(database, vm, lease, filters_of, detached=[disk.path])
+        _ask(database, vm, lease, request, "keeps its disk")
+        leases.uncover(database, name, (where, disk.path))
+    vm_changes.replace_disks(database, name, [one for one in vm.disks if one.path != disk.path])
+    database.commit()
+    if vm.container is None or disk.is_block or not _is_there(database, where, disk.path):
+        return ()
+    return (f"the image stays: rocks remove host image {where} '{disk.path}' removes it",)
+
+
+def grow_disk(database: Database, name: str, which: str, size_gb: str) -> tuple[str, ...]:
+    """Grow a disk, named by its path or device, and notify the guest, if the machine runs. Commits.
+
+    UserError for a size below that of a disk on its host. StateError for a size below that of a volume on a NAS, for
+    a disk on a NAS of a machine that may run, and when the file system of the host or the pool of the NAS is too small.
+    HostError when the host or the NAS does not answer. Nothing is recorded then.
+    """
+    size = read_number("size", size_gb, 1, LARGEST_DISK_GB)
+    vm, lease = _locked(database, name)
+    disk = _named_disk(vm, which)
+    if size < disk.size_gb and not disk.is_mapped:  # a NAS knows the size of the volume, which may differ
+        raise UserError(f"{disk.path} of {name} has {disk.size_gb} GB; a disk only grows")
+    grown = replace(disk, size_gb=size)
+    notes = _grow(database, vm, lease, grown, vm.disks.index(disk))
+    vm_changes.replace_disks(database, name, [grown if one == disk else one for one in vm.disks])
+    database.commit()
+    return notes
+
+
+def _grow(
+    database: Database, vm: VirtualMachine, lease: Lease | None, grown: Disk, number: int
+) -> tuple[str, ...]:
+    """Have the disk grow where it is: on its NAS, or on its host."""
+    if grown.is_mapped:
+        from rocks.storage.volumes.growth import grow_volume  # most machines need nothing of image storage
+
+        locations = image_places.disk_locations(database, [vm.name])
+        return grow_volume(database, vm, lease, locations[number], grown.size_gb)
+    place = place_of(vm, lease)
+    return () if place is None else _grow_on_host(database, vm, lease, grown, place)
+
+
+def _locked(database: Database, name: str) -> tuple[VirtualMachine, Lease | None]:
+    """The machine, locked, and its lease, if a host may run it. StateError while its disks are in doubt."""
+    table.load_vms(database, [name])
+    for error in lock_vms(database, [name]).values():
+        raise error
+    (vm,) = table.load_vms(database, [name])
+    check_no_doubt(vm)
+    lease = leases.read_leases(database, [name]).get(name.lower())
+    return vm, lease if lease is not None and lease.is_held else None
+
+
+def _named_disk(vm: VirtualMachine, which: str) -> Disk:
+    found = [disk for disk in vm.disks if which in (disk.path, disk.device)]
+    if len(found) == 1:
+        return found[0]
+    listed = ", ".join(f"{disk.device} {disk.path}" for disk in vm.disks) or "none"
+    problem = "has several disks" if found else "has no disk"
+    raise UserError(f"{vm.name} {problem} {printable(which)}; its disks are: {listed}")
+
+
+def _is_there(database: Database, host: str, path: str) -> bool:
+    """Whether the host says that it has the file; a host that is silent does not."""
+    with open_fleet(database, [host]) as fleet:
+        answer = ask_facts(database, fleet, [host], files={host: [path]})[host]
+    return not isinstance(answer, RocksError) and any(
+        fact.path == path and fact.exists for fact in answer.disks
+    )
+
+
+def _check_device(vm: VirtualMachine, disk: Disk) -> None:
+    if disk.bus in VIRTIO and not disk.device.startswith("vd"):
+        raise UserError(
+            f"{vm.name} gets no disk {disk.device} on the bus {disk.bus}: guests name such disks vda, vdb, …; give it "
+            "the next of these"
+        )
+    if any(one.device == disk.device for one in vm.disks):
+        raise UserError(
+            f"{vm.name} has a disk {disk.device} already; give the new one another device, as vdc"
+        )
+
+
+def _check_removable(database: Database, vm: VirtualMachine, disk: Disk, lease: Lease | None) -> None:
+    number = vm.disks.index(disk)
+    if len(vm.disks) == 1 or (number == 0 and lease is not None):
+        raise StateError(
+            f"{disk.path} is the first disk of {vm.name}, which boots from it; stop {vm.name} and give it another: "
+            f"rocks set host vm {vm.name} disk=…"
+        )
+    on_nas = [
+        one for one in image_places.disk_locations(database, [vm.name]) if one.nas and one.number >= number
+    ]
+    if on_nas:
+        raise StateError(
+            f"{disk.path} of {vm.name} is on a NAS, or a later disk is, whose volume is named by its number: "
+            f"stop {vm.name}, then rocks set host vm nas {vm.name} nas=none index={on_nas[0].number}"
+        )
+
+
+def _attach(
+    database: Database, vm: VirtualMachine, lease: Lease, disk: Disk, filters_of: FiltersOf
+) -> tuple[str, ...]:
+    """Have the host attach the disk, which the lease covers before; after an error of the host, as it did before."""
+    check_place(vm, lease)
+    key = (container_of(vm).name, disk.path)
+    is_new = leases.disk_holders(database, [key]).get(key, "").lower() != vm.name.lower()
+    leases.cover_also(database, vm.name, [key])
+    holder = leases.disk_holders(database, [key])[key]
+    if holder.lower() != vm.name.lower():
+        raise StateError(
+            f"{vm.name} does not get the disk {disk.path} of {key[0]}: {holder} has it, and may be running"
+        )
+    database.commit()
+    try:
+        with open_fleet(database, [key[0]]) as fleet:
+            spec = _planned(database, fleet, vm, lease, disk)
+            request = change_request(database, vm, lease, filters_of, disks=[spec])
+            return _perform(fleet, key[0], request)
+    except HostError:
+        raise  # it may have attached the disk: the lease covers it until the command is repeated, or the machine stops
+    except RocksError as error:
+        if is_new:
+            leases.uncover(database, vm.name, key)
+            database.commit()
+        raise _with_remedy(vm, error) from None
+
+
+def _planned(database: Database, fleet: Fleet, vm: VirtualMachine, lease: Lease, disk: Disk) -> DiskSpec:
+    """The disk as the host makes or checks it. StateError when the machine does not run there, or as of a start."""
+    answer = facts_of(lease, ask_facts(database, fleet, [str(lease.host)], [vm]))
+    if not is_active(answer, vm.name):
+        raise StateError(
+            f"{vm.name} holds a lease of {lease.host} but does not run there: rocks stop host vm {vm.name}, then "
+            "repeat the command"
+        )
+    return plan_disk(vm, container_of(vm), disk, answer.disks)
+
+
+def _with_remedy(vm: VirtualMachine, error: RocksError) -> RocksError:
+    if error.code in (Code.IMAGE_FOREIGN, Code.IMAGE_UNOWNED):
+        error = with_image_remedy(vm, error)
+    return reworded(vm, error, "does not get the disk")
+
+
+def _ask(
+    database: Database, vm: VirtualMachine, lease: Lease, request: Operation, what: str
+) -> tuple[str, ...]:
+    """Ask the host of the lease; the notes. Nothing to do where the machine does not run."""
+    host = str(lease.host)
+    with open_fleet(database, [host]) as fleet:
+        answer = facts_of(lease, ask_facts(database, fleet, [host]))
+        if not is_active(answer, vm.name):
+            return ()
+        try:
+            return _perform(fleet, host, request)
+        except RocksError as error:
+            raise reworded(vm, error, what) from None
+
+
+def _perform(fleet: Fleet, host: str, request: Operation) -> tuple[str, ...]:
+    ((_, outcome),) = perform_operations(fleet, {host: [request]})
+    error = error_of(outcome)
+    if error is not None:
+        raise error
+    assert not isinstance(outcome, RocksError)
+    return outcome.notes
+
+
+def _grow_on_host(
+    database: Database, vm: VirtualMachine, lease: Lease | None, disk: Disk, place: str
+) -> tuple[str, ...]:
+    with open_fleet(database, [place]) as fleet:
+        answer = ask_facts(database, fleet, [place], files={place: [disk.path]})[place]
+        if isinstance(answer, RocksError):
+            raise HostError(f"{disk.path} of {vm.name} does not grow: {place} does not answer ({answer})")
+        fact = next(one for one in answer.disks if one.path == disk.path)
+        size_bytes = disk.size_gb * BYTES_PER_GB
+        if not fact.is_block and size_bytes > fact.filesystem_bytes:
+            raise StateError(
+                f"{disk.path} of {vm.name} does not grow: {gigabytes(size_bytes)} is more than its file system on "
+                f"{place}, which has {gigabytes(fact.filesystem_bytes)}"
+            )
+        container = vm.container or container_of(vm)
+        try:
+            spec = plan_disk(vm, container, disk, answer.disks)
+            return _perform(fleet, place, GrowDisk(vm.name, spec, None if lease is None else lease.token))
+        except HostError:
+            raise
+        except RocksError as error:
+            raise reworded(vm, error, "does not grow") from None

@@ -1,0 +1,310 @@
+"""Disk images on hosts: which machine each belongs to, giving one to a machine, removing what nobody needs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.core.errors import RocksError, StateError, UserError
+from rocks.core.names import printable
+from rocks.core.terminal import one_line
+from rocks.fleet.wire.disk_files import UNREADABLE, GiveImageRequest, ImagesRequest, RemoveImageRequest
+from rocks.fleet.wire.snapshots import read_copy
+from rocks.inventory.disks.place_rules import is_system_folder
+from rocks.inventory.disks.places import directory_of, image_directories
+from rocks.inventory.host_requests import ask_each
+from rocks.inventory.machine_locks import lock_vms
+from rocks.library.guest_images import is_copy, seed_path
+from rocks.machine import records as table
+from rocks.machine.disks import copy_records as disk_copies
+from rocks.machine.disks import owner_records as image_owners
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from rocks.database.connection import Database
+    from rocks.fleet.wire.disk_files import Erase, ImageFact
+    from rocks.fleet.wire.request import Reply, Request
+    from rocks.inventory.records import Disk, Host, VirtualMachine
+
+    Places = Mapping[str, str | None]
+    """Machine → the host on which it may be running, as the leases have it (`lease_plan.place_of`)."""
+
+ERASE_ATTRIBUTE = "vm_image_erase"
+_ERASES: dict[str, Erase] = {"discard": "discard", "overwrite": "overwrite"}
+REMOVED, NOBODY, UNKNOWN, LIBRARY = "removed", "nobody", "unknown", "library"
+
+
+class ImageRow(NamedTuple):
+    """An image: its machine, sizes in bytes, its user, and the UUID that it bears.
+
+    The machine may be `REMOVED`, `NOBODY`, `UNKNOWN` or `LIBRARY`.
+    """
+
+    host: str
+    path: str
+    machine: str
+    size_bytes: int
+    used_bytes: int
+    user: str
+    uuid: str
+
+
+def list_images(database: Database, names: Sequence[str] | None) -> tuple[list[ImageRow], dict[str, str]]:
+    """The images on the named hosts, or on all VM containers (None); and problems by host."""
+    hosts = _containers(database, names)
+    database.commit()
+    found: dict[str, Sequence[ImageFact]] = {}
+    problems: dict[str, str] = {}
+    requests = {host.name: ImagesRequest(image_directories(host)) for host in hosts}
+    for name, answer in ask_each(database, requests):
+        if isinstance(answer, RocksError):
+            problems[name] = str(answer)
+        else:
+            found[name] = answer.images
+            problems.update({name: "; ".join(answer.problems)} if answer.problems else {})
+    owners = image_owners.names_of_uuids(
+        database, {fact.machine for facts in found.values() for fact in facts}
+    )
+    rows = [_row(host.name, fact, owners) for host in hosts for fact in found.get(host.name, ())]
+    return rows, problems
+
+
+def give_image(database: Database, host_name: str, path: str, name: str) -> None:
+    """Make an image that nothing uses the machine's.
+
+    StateError when the image is the disk of another machine, is in use, or is not in a place for disks.
+    """
+    (vm,) = table.load_vms(database, [name])
+    for error in lock_vms(database, [vm.name]).values():
+        raise error
+    host = _containers(database, [host_name])[0]
+    other = image_owners.machine_with_disk(database, host.name, path)
+    if other is not None and other.lower() != vm.name.lower():
+        raise StateError(f"{path} on {host.name} is the disk of {other}; give {other} another disk first")
+    fact = _find(database, host, path)
+    owners = image_owners.names_of_uuids(database, {fact.machine})
+    database.commit()
+    if fact.machine == vm.uuid:
+        return
+    if fact.machine in owners and other is None:
+        raise StateError(
+            f"{path} on {host.name} belongs to {owners[fact.machine]}, which exists; copy the file"
+        )
+    request = GiveImageRequest(path, _directory(host, path), fact.is_block, vm.uuid, fact.machine)
+    _ask(database, host, request)
+
+
+def remove_image(database: Database, host_name: str, path: str) -> int:
+    """Remove an image that is no machine's disk; returns its size in bytes. StateError when it is one's.
+
+    An image at the place of a machine's disk that does not belong to that machine is not its disk: it never starts
+    with it.
+    """
+    host = _containers(database, [host_name])[0]
+    other = image_owners.machine_with_disk(database, host.name, path)
+    fact = _find(database, host, path)
+    if other is not None and _is_disk_of(database, other, fact):
+        raise StateError(
+            f"{path} on {host.name} is the disk of {other}; remove {other} first (rocks remove host vm {other} "
+            "disks=remove does both), or give it another disk"
+        )
+    erase = _erase(host)
+    database.commit()
+    _ask(database, host, RemoveImageRequest(path, _directory(host, path), fact.is_block, fact.machine, erase))
+    disk_copies.forget_copy(database, host.name, path)
+    return fact.size_bytes
+
+
+def _is_disk_of(database: Database, name: str, fact: ImageFact) -> bool:
+    """Whether the image belongs to the machine, or may: a removed machine with a lease is not known any more."""
+    if not table.which_are_vms(database, [name]):
+        return True
+    (vm,) = table.load_vms(database, [name])
+    return fact.machine in (vm.uuid, UNREADABLE) or (vm.adopts_images and not fact.machine)
+
+
+def check_erase(machines: Sequence[VirtualMachine]) -> None:
+    """StateError when a container's `vm_image_erase` has no valid value."""
+    for vm in machines:
+        if vm.container is not None:
+            _erase(vm.container)
+
+
+def remove_disks(
+    database: Database, machines: Sequence[VirtualMachine], places: Places
+) -> tuple[list[str], list[str]]:
+    """Remove the disks of stopped machines, as far as they bear their UUIDs; (removed, errors) for the operator.
+
+    They are sought on the containers, and on the hosts that had the leases. Images that image storage maps stay on
+    their NAS.
+    """
+    removed, errors = [], []
+    found = _hosts_of_disks(database, machines, places)
+    database.commit()
+    for vm, host in found:
+        for disk in vm.disks:
+            if disk.is_mapped:
+                continue
+            try:
+                if _ask(database, host, _removal(vm, host, disk)).changed:
+                    removed.append(f"{host.name}:{disk.path}")
+            except RocksError as error:
+                errors.append(f"the disk {disk.path} of {vm.name} on {host.name} stays: {error}")
+        _remove_seed(database, vm, host, errors)
+    return removed, errors
+
+
+def _remove_seed(database: Database, vm: VirtualMachine, host: Host, errors: list[str]) -> None:
+    """Remove the machine's small disk for cloud-init, if it has one."""
+    path = seed_path(vm)
+    if path is None:
+        return
+    try:
+        _ask(database, host, RemoveImageRequest(path, _directory(host, path), False, vm.uuid, _erase(host)))
+    except RocksError as error:
+        errors.append(f"the file {path} of {vm.name} on {host.name} stays: {error}")
+
+
+def remove_disk(database: Database, vm: VirtualMachine, disk: Disk) -> bool:
+    """Remove one disk of a machine that is off from its container; whether it existed. Raises the host's error."""
+    assert vm.container is not None
+    return _ask(database, vm.container, _removal(vm, vm.container, disk)).changed
+
+
+def remove_files(
+    database: Database, vm: VirtualMachine, host_name: str, paths: Sequence[str]
+) -> list[RocksError]:
+    """Remove files of the machine on a host that are not its disks; a file that does not exist is no error."""
+    (host,) = _containers(database, [host_name])
+    database.end_reading()
+    errors = []
+    for path in paths:
+        try:
+            request = RemoveImageRequest(path, _directory(host, path), False, vm.uuid, _erase(host))
+            _ask(database, host, request)
+        except RocksError as error:
+            errors.append(error)
+    return errors
+
+
+def remaining_files(
+    database: Database, machines: Sequence[VirtualMachine], places: Places
+) -> tuple[list[str], dict[str, RocksError]]:
+    """The files of the machines' disks and snapshots that exist and bear their UUIDs, as `HOST:PATH`; errors by host.
+
+    They are sought on the containers, and on the hosts that had the leases.
+    """
+    owners: dict[str, dict[str, str]] = {}
+    for vm, place in _hosts_of_disks(database, machines, places):
+        for disk in vm.disks:
+            if vm.uuid and not disk.is_block:
+                owners.setdefault(place.name, {})[disk.path] = vm.uuid
+    database.commit()
+    requests = {host: ImagesRequest(folders_of(paths)) for host, paths in owners.items()}
+    found: list[str] = []
+    errors: dict[str, RocksError] = {}
+    for host, answer in ask_each(database, requests) if requests else ():
+        if isinstance(answer, RocksError):
+            errors[host] = answer
+        else:
+            mine = owners[host]
+            found += [
+                f"{host}:{fact.path}"
+                for fact in answer.images
+                if mine.get(_disk_of(fact.path)) == fact.machine
+            ]
+    return sorted(found), errors
+
+
+def _disk_of(path: str) -> str:
+    """The disk that the file is, or is a snapshot of."""
+    copy = read_copy(path)
+    return path if copy is None else copy.disk
+
+
+def _hosts_of_disks(
+    database: Database, machines: Sequence[VirtualMachine], places: Places
+) -> list[tuple[VirtualMachine, Host]]:
+    """Each machine with its container, and with the host of its lease where that is another one."""
+    elsewhere = {
+        vm.name: place
+        for vm in machines
+        if (place := places.get(vm.name)) and (vm.container is None or place != vm.container.name)
+    }
+    others = _containers(database, sorted(set(elsewhere.values()))) if elsewhere else []
+    hosts = {host.name: host for host in others}
+    return [
+        (vm, host)
+        for vm in machines
+        for host in (vm.container, hosts.get(elsewhere.get(vm.name, "")))
+        if host is not None
+    ]
+
+
+def folders_of(paths: Iterable[str]) -> tuple[str, ...]:
+    """The folders of the files; those of the host's system are not searched."""
+    folders = sorted({path.rpartition("/")[0] for path in paths})
+    return tuple(folder for folder in folders if not is_system_folder(folder))
+
+
+def _removal(vm: VirtualMachine, container: Host, disk: Disk) -> RemoveImageRequest:
+    return RemoveImageRequest(
+        disk.path, _directory(container, disk.path), disk.is_block, vm.uuid, _erase(container)
+    )
+
+
+def _row(host: str, fact: ImageFact, owners: Mapping[str, str]) -> ImageRow:
+    rest = {"": NOBODY, UNREADABLE: UNKNOWN}
+    machine = owners.get(fact.machine) or rest.get(fact.machine, REMOVED)
+    if not fact.machine and is_copy(fact.path):
+        machine = LIBRARY
+    path, user, uuid = one_line(fact.path), one_line(fact.user), one_line(fact.machine)
+    return ImageRow(host, path, machine, fact.size_bytes, fact.used_bytes, user, uuid)
+
+
+def _containers(database: Database, names: Sequence[str] | None) -> list[Host]:
+    """The hosts with their mounts. UserError for a virtual machine."""
+    chosen = table.physical_hosts(database) if names is None else list(names)
+    hosts = table.load_hosts(database, chosen)
+    for host in hosts:
+        if host.is_virtual and names is not None:
+            raise UserError(f"host {host.name} is a virtual machine; its images are on its physical host")
+    mounts = table.mounts_of(database, [host.name for host in hosts])
+    found = [replace(host, mounts=mounts.get(host.name, ())) for host in hosts]
+    return (
+        found
+        if names is not None
+        else [host for host in found if host.is_true("kvm") and not host.is_virtual]
+    )
+
+
+def _find(database: Database, host: Host, path: str) -> ImageFact:
+    """The image of this path, as the host lists it."""
+    facts = _ask(database, host, ImagesRequest(image_directories(host))).images
+    fact = next((fact for fact in facts if fact.path == path), None)
+    if fact is None:
+        raise StateError(
+            f"{one_line(path)} is not a disk image on {host.name}; rocks list host image {host.name} shows all"
+        )
+    return fact
+
+
+def _directory(host: Host, path: str) -> str:
+    return directory_of(host, path) or path.rpartition("/")[0] or "/"
+
+
+def _erase(host: Host) -> Erase:
+    text = host.attribute(ERASE_ATTRIBUTE, "discard")
+    if text in _ERASES:
+        return _ERASES[text]
+    raise StateError(
+        f"the attribute {ERASE_ATTRIBUTE} of {host.name} must be discard or overwrite, not {printable(text)!r}"
+    )
+
+
+def _ask(database: Database, host: Host, request: Request[Reply]) -> Reply:
+    ((_, answer),) = ask_each(database, {host.name: request})
+    if isinstance(answer, RocksError):
+        raise answer
+    return answer

@@ -1,0 +1,101 @@
+"""Makes an image of the library of the disk of a stopped virtual machine, which is a raw file of its host."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.core.errors import StateError, UserError
+from rocks.core.names import printable
+from rocks.fleet.settings import FleetSettings
+from rocks.inventory.disks.places import directory_of
+from rocks.inventory.host_requests import fleet_addresses
+from rocks.inventory.machine_locks import lock_vms
+from rocks.library.received import store_received
+from rocks.library.streams import StoredDisk, receive_disk
+from rocks.machine import records as table
+from rocks.machine.leases import records as leases
+from rocks.machine.moves.live_move_rules import check_no_doubt
+from rocks.machine.start_plan import container_of
+from rocks.storage.volumes import place_records as image_places
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from rocks.database.connection import Database
+    from rocks.inventory.records import Disk, VirtualMachine
+    from rocks.library.records import LibraryImage
+
+_RAW = ("file", "tap:aio")
+
+
+class NewImage(NamedTuple):
+    """The image to make: its name, the bytes of the largest disk, a comment."""
+
+    name: str
+    most_bytes: int
+    comment: str
+
+
+def add_disk(
+    database: Database,
+    library: Path,
+    new: NewImage,
+    machine: str,
+    device: str | None,
+    progress: Callable[[str], None],
+) -> LibraryImage:
+    """Copy the disk (default: the first) into the library. The machine cannot be started meanwhile.
+
+    UserError for a disk that it does not have; StateError when it may be running, or its disk is no raw file of a host;
+    BusyError while another command changes it; HostError when the host does not send it.
+    """
+    for error in lock_vms(database, [machine]).values():
+        raise error
+    (vm,) = table.load_vms(database, [machine])
+    check_no_doubt(vm)
+    disk, place = _choose(vm, device), container_of(vm)
+    _check(database, vm, disk)
+    directory = directory_of(place, disk.path)
+    if directory is None:
+        raise StateError(
+            f"{disk.path} is not in an image directory of {place.name}; see rocks list host image"
+        )
+    (host,) = fleet_addresses(database, [place.name])
+    database.end_reading()  # hours, perhaps
+    stored = StoredDisk(disk.path, directory, vm.uuid, new.most_bytes)
+    return store_received(
+        library,
+        new.name,
+        new.comment,
+        lambda descriptor, watch: receive_disk(host, FleetSettings(), stored, descriptor, watch),
+        progress,
+    )
+
+
+def _choose(vm: VirtualMachine, device: str | None) -> Disk:
+    found = [disk for disk in vm.disks if device is None or disk.device == device]
+    if not found:
+        names = ", ".join(disk.device for disk in vm.disks) or "none"
+        raise UserError(f"{vm.name} has no disk {printable(device or '')}; it has: {names}")
+    return found[0]
+
+
+def _check(database: Database, vm: VirtualMachine, disk: Disk) -> None:
+    lease = leases.read_leases(database, [vm.name]).get(vm.name.lower())
+    if lease is not None and lease.is_held:
+        raise StateError(
+            f"{vm.name} may be running on {lease.host}, and its disk changes then; stop it first: "
+            f"rocks stop host vm {vm.name}"
+        )
+    number = vm.disks.index(disk)
+    for location in image_places.disk_locations(database, [vm.name]):
+        if location.number == number and location.nas:
+            raise StateError(
+                f"the disk of {vm.name} is on the NAS {location.nas}; clone it there: rocks add host storageimg "
+                f"{location.nas} {location.zpool} NAME origin={vm.name}-vol"
+            )
+    if disk.is_block or disk.type not in _RAW:
+        raise StateError(
+            f"the disk of {vm.name} is {disk.specification}, and images are made of raw files only (file:)"
+        )

@@ -1,0 +1,1 @@
+"""The libvirt domain of a machine as XML. Pure, but for `documents`."""

@@ -1,0 +1,89 @@
+"""The logs of serial consoles on this host, which virtlogd writes and bounds; one for each machine, by its UUID."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from pathlib import Path
+from typing import List
+
+from rocks.core.errors import HostError, StateError
+from rocks.core.files import explain
+from rocks.fleet.wire.consoles import CONSOLE_LOG_FOLDER, MOST_LINES, console_log
+
+_OLDER = ("", ".0", ".1", ".2")
+"""Endings of a log and its predecessors, the newest first."""
+
+_MOST_BYTES = 1024 * 1024
+_LONGEST_LINE = 4096
+
+
+def last_lines(machine: str, count: int) -> List[str]:
+    """The last lines of the machine's console, at most `count` and 1 MiB of them; a long one is cut at its beginning.
+
+    HostError for a log that cannot be read, StateError for one that is no plain file.
+    """
+    count = max(0, min(count, MOST_LINES))
+    found, left = b"", _MOST_BYTES
+    for ending in _OLDER:
+        if left <= 0 or found.count(b"\n") > count:
+            break
+        tail = _tail(Path(console_log(machine) + ending), left)
+        found, left = tail + found, left - len(tail)
+    lines = found.decode("utf-8", "replace").splitlines()
+    return [line[-_LONGEST_LINE:] for line in lines[len(lines) - count if count < len(lines) else 0 :]]
+
+
+def name_log(name: str, log_path: str) -> None:
+    """Have `NAME.console.log` lead to the log of the machine that has the name now, for people who look on the host.
+
+    A log of that name, which an earlier release wrote, gets the ending `.earlier`. The link is a convenience: when it
+    cannot be made, the log is there all the same.
+    """
+    path = Path(log_path)
+    link = Path(CONSOLE_LOG_FOLDER, f"{name}.console.log")
+    if path.parent != link.parent or path == link:
+        return
+    with contextlib.suppress(OSError):
+        if not link.is_symlink() and link.exists():
+            link.replace(f"{link}.earlier")
+        if not link.is_symlink() or str(link.readlink()) != path.name:
+            link.unlink(missing_ok=True)
+            link.symlink_to(path.name)
+
+
+def remove_logs(machine: str) -> int:
+    """Remove the logs of the machine with this UUID, and the links to them; returns how many. HostError."""
+    folder, log = Path(CONSOLE_LOG_FOLDER), Path(console_log(machine)).name
+    removed = 0
+    try:
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            is_link = path.is_symlink() and str(path.readlink()) == log
+            if is_link or path.name == log or path.name.startswith(f"{log}."):
+                path.unlink(missing_ok=True)
+                removed += 1
+    except OSError as error:
+        raise HostError(
+            f"the logs of consoles in {folder} cannot be removed: {explain(error, folder)}"
+        ) from None
+    return removed
+
+
+def _tail(path: Path, most_bytes: int) -> bytes:
+    """The last bytes of the file; none when there is no such file."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise HostError(f"the log {path} of the console cannot be read: {explain(error, path)}") from None
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise StateError(f"{path} is not the log of a console, but no plain file; remove it on its host")
+        return os.pread(descriptor, most_bytes, max(0, status.st_size - most_bytes))
+    except OSError as error:
+        raise HostError(f"the log {path} of the console cannot be read: {explain(error, path)}") from None
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,184 @@
+"""Images of a host: listed, given to a machine, removed. Nothing that is in use is changed."""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Dict, Iterator, List, Optional
+
+from rocks.core.errors import HostError, RocksError, StateError, UserError
+from rocks.core.terminal import one_line
+from rocks.fleet.wire.disk_files import (
+    UNREADABLE,
+    GiveImageRequest,
+    ImageChange,
+    ImageFact,
+    ImageFacts,
+    ImagesRequest,
+    RemoveImageRequest,
+)
+from rocks.fleet.wire.snapshots import read_copy
+from rocks.machine.host.disks import give_file
+from rocks.machine.host.files.block import BlockDevice, check_device, check_identity
+from rocks.machine.host.files.owners import is_uuid
+from rocks.machine.host.files.paths import check_closed, check_path, open_file, opened_folder
+from rocks.machine.host.files.removal import erase_device, remove_file
+from rocks.machine.host.files.users import ImageKey, key_of, users_of_images
+from rocks.machine.host.host import Host
+from rocks.machine.host.snapshots import moment_of
+
+MOST_IMAGES = 20_000
+_BLOCK_BYTES = 512
+_UNFINISHED = ".unfinished-"
+
+
+def read_images(host: Host, request: ImagesRequest) -> ImageFacts:
+    """The files below the image directories, and the block devices that belong to machines.
+
+    A name that is no text, or has characters that are not printable, is reported with escapes: such a file can only be
+    removed on the host.
+    """
+    users = users_of_images(host.domains())
+    problems: List[str] = []
+    found: Dict[str, ImageFact] = {}
+    for directory in request.directories:
+        for fact in _files(host, check_path(directory or "/"), users, problems):
+            found[fact.path] = replace(fact, path=_readable(fact.path))
+            if len(found) > MOST_IMAGES:
+                raise HostError(f"{directory} has more than {MOST_IMAGES} files; is it an image directory?")
+    for record in host.image_owners.devices():
+        found[record["path"]] = _device(record, users)
+    return ImageFacts(tuple(found[path] for path in sorted(found)), tuple(problems))
+
+
+def give_image(host: Host, request: GiveImageRequest) -> ImageChange:
+    """Make the image the machine's. StateError when it is in use, or belongs to another than `owner`."""
+    if not is_uuid(request.machine):
+        raise UserError(f"{request.machine[:80]!r} is not the UUID of a machine")
+    if request.is_block:
+        device = _unused_device(host, request.path, request.owner)
+        check_identity(device, request.path)
+        host.image_owners.set_device(device.identity, request.path, request.machine)
+        return ImageChange(True, device.size_bytes)
+    with unused_file(host, request.path, request.directory, request.owner) as (_, descriptor):
+        give_file(descriptor, request.path, request.machine, host.image_owners)
+        return ImageChange(True, os.fstat(descriptor).st_size)
+
+
+def remove_image(host: Host, request: RemoveImageRequest) -> ImageChange:
+    """Remove the file, or erase the device. StateError when it is in use, or belongs to another than `owner`.
+
+    A file that does not exist is no change.
+    """
+    if request.is_block:
+        device = _unused_device(host, request.path, request.owner)
+        erase_device(os.path.realpath(request.path), device.number, device.size_bytes, request.erase)
+        host.image_owners.forget("device", device.identity)
+        return ImageChange(True, device.size_bytes)
+    try:
+        with unused_file(host, request.path, request.directory, request.owner) as (folder, descriptor):
+            size_bytes = os.fstat(descriptor).st_size
+            remove_file(folder, Path(request.path).name, request.path, request.erase)
+            host.image_owners.forget("file", request.path)
+            return ImageChange(True, size_bytes)
+    except FileNotFoundError:
+        return ImageChange(False)
+
+
+@contextmanager
+def unused_file(host: Host, path: str, directory: str, owner: str) -> "Iterator[tuple[int, int]]":
+    """(folder, file) as descriptors.
+
+    FileNotFoundError when there is no such file, StateError when it is in use or belongs to another than `owner`.
+    """
+    above, _, name = check_path(path).rpartition("/")
+    if not f"{above}/".startswith(f"{directory.rstrip('/')}/"):
+        raise StateError(f"{path} is not below the image directory {directory}")
+    with opened_folder(directory or "/", above[len(directory.rstrip("/")) :]) as folder:
+        check_closed(folder, above or "/")
+        descriptor = open_file(folder, name, path)
+        if descriptor is None:
+            raise FileNotFoundError(path)
+        try:
+            _check(path, host.image_owners.of_file(descriptor, path), owner)
+            check_unused(host, path, key_of(os.fstat(descriptor)))
+            yield folder, descriptor
+        finally:
+            os.close(descriptor)
+
+
+def _unused_device(host: Host, path: str, owner: str) -> BlockDevice:
+    device = check_device(path)
+    _check(path, host.image_owners.of_device(device.identity), owner)
+    check_unused(host, path, (device.number, -1))
+    return device
+
+
+def _check(path: str, found: Optional[str], owner: str) -> None:
+    if (found or "") != owner:
+        raise StateError(
+            f"{path} belongs to {found or 'nobody'} now, not to {owner or 'nobody'}; list it again"
+        )
+
+
+def check_unused(host: Host, path: str, key: ImageKey) -> None:
+    """StateError when a machine or a program uses the file or device."""
+    user = users_of_images(host.domains()).get(key)
+    if user is not None:
+        raise StateError(f"{path} is in use by {user}; stop or undefine that first")
+
+
+def _files(
+    host: Host, directory: str, users: "Dict[ImageKey, str]", problems: "List[str]"
+) -> Iterator[ImageFact]:
+    def failed(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            problems.append(f"{_readable(str(error.filename))}: {error.strerror}")
+
+    for folder, _, names in os.walk(directory, onerror=failed):
+        for name in names:
+            fact = None if _UNFINISHED in name else _file(host, Path(folder) / name, users)
+            if fact is not None:
+                yield fact
+
+
+def _readable(path: str) -> str:
+    """The path as the wire transports it: with escapes where it is no text or not printable."""
+    return path if path.isprintable() else one_line(path.replace("\\", "\\\\"))
+
+
+def _file(host: Host, path: Path, users: "Dict[ImageKey, str]") -> Optional[ImageFact]:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None  # a link, or gone
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        moment = moment_of(descriptor) if read_copy(str(path)) is not None else ""
+        owner = host.image_owners.of_file(descriptor, str(path)) or ""
+    except RocksError:
+        owner = UNREADABLE
+    finally:
+        os.close(descriptor)
+    used_bytes = status.st_blocks * _BLOCK_BYTES
+    user = users.get(key_of(status), "")
+    return ImageFact(str(path), owner, status.st_size, used_bytes, False, user, moment)
+
+
+def _device(record: "Dict[str, str]", users: "Dict[ImageKey, str]") -> ImageFact:
+    path = record.get("path", "")
+    try:
+        status = Path(path).stat()
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return ImageFact(path, record["machine"], 0, 0, True)
+    try:
+        size_bytes = os.lseek(descriptor, 0, os.SEEK_END)
+    finally:
+        os.close(descriptor)
+    return ImageFact(path, record["machine"], size_bytes, size_bytes, True, users.get(key_of(status), ""))

@@ -1,0 +1,265 @@
+"""Disks of guests: facts of a path, creation of missing images, and checks of existing ones. Nothing is removed here.
+
+A complete image bears the UUID of its machine and gets its name by link(2), which never replaces a file. libvirt then
+changes its owner to the user of the guests (dynamic ownership). That user must be able to traverse the folders, so new
+folders get mode 0711, or 0710 with a group of QEMU.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from pathlib import Path
+from typing import Iterator, NamedTuple, Optional, Tuple
+
+from rocks.core.errors import Code, HostError, StateError
+from rocks.core.files import SECRET, Draft, draft, explain
+from rocks.core.process import run_checked
+from rocks.core.units import BYTES_PER_GB
+from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
+from rocks.fleet.wire.facts import DiskFact
+from rocks.fleet.wire.requests import DiskSpec
+from rocks.machine.host.files.bases import check_medium, copy_base
+from rocks.machine.host.files.block import check_device, check_identity
+from rocks.machine.host.files.formats import check_refers_to_nothing
+from rocks.machine.host.files.owners import ImageOwners
+from rocks.machine.host.files.paths import check_closed, check_owner, check_path, open_file, opened_folder
+
+__all__ = ["DiskIdentity", "check_path", "ensure_disk", "identity_at", "is_same", "read_disk"]
+
+_QEMU_IMG_DEADLINE_SECONDS = 30.0
+
+
+def read_disk(path: str) -> DiskFact:
+    """The disk at the path. UserError for a path that is relative or contains `..`."""
+    check_path(path)
+    try:
+        status = Path(path).stat()
+    except OSError:
+        status = None
+    is_block = status is not None and stat.S_ISBLK(status.st_mode)
+    filesystem_bytes, free_bytes = (0, 0) if is_block else _filesystem_bytes(Path(path))
+    return DiskFact(
+        path=path,
+        exists=status is not None,
+        is_block=is_block,
+        size_bytes=_device_bytes(path) if is_block else 0 if status is None else status.st_size,
+        filesystem_bytes=filesystem_bytes,
+        free_bytes=free_bytes,
+    )
+
+
+class DiskIdentity(NamedTuple):
+    """What a path led to: device and inode of a file, or the number of a block device and 0.
+
+    `machine` is the UUID in the file's mark, which a new file with the same inode does not have; empty: not compared.
+    """
+
+    path: str
+    device: int
+    inode: int
+    machine: str = ""
+
+
+def ensure_disk(spec: DiskSpec, owners: ImageOwners) -> Tuple[Change, DiskIdentity]:
+    """Create a sparse image, empty or from its base, unless the disk exists; it must belong to the machine then.
+
+    StateError, with the code IMAGE_FOREIGN, for a disk of another machine or of an unknown one, unless
+    `spec.adopts`. StateError too for a path by which local users or the guest could reach another file, for a device
+    that the host uses, and when the path is another kind of file; HostError when creation fails.
+    """
+    check_path(spec.path)
+    if spec.is_block:
+        return _ensure_device(spec, owners)
+    directory, below, name = _parts(spec)
+    try:
+        with opened_folder(directory, below, make=not spec.is_cdrom) as folder:
+            check_closed(folder, str(Path(spec.path).parent))
+            descriptor = open_file(folder, name, spec.path)
+            change = UNCHANGED
+            if descriptor is None and not spec.is_cdrom:
+                _make_image(Path(spec.path), spec, owners)
+                change, descriptor = CHANGED, open_file(folder, name, spec.path)
+            if descriptor is None:
+                raise StateError(f"there is no file {spec.path} on this host")
+            try:
+                return change, _checked(spec, owners, descriptor)
+            finally:
+                os.close(descriptor)
+    except OSError as error:
+        path = Path(spec.path)
+        if spec.is_cdrom and isinstance(error, FileNotFoundError):
+            raise StateError(f"there is no file {path} on this host") from None
+        raise HostError(f"cannot make the image {path}: {explain(error, path)}") from None
+
+
+@contextlib.contextmanager
+def opened_disk_folder(spec: DiskSpec) -> Iterator[int]:
+    """A descriptor of the folder of an image, in which only root changes names. StateError for another one; OSError."""
+    directory, below, _ = _parts(spec)
+    with opened_folder(directory, below) as folder:
+        check_closed(folder, str(Path(spec.path).parent))
+        yield folder
+
+
+def identity_at(path: str) -> DiskIdentity:
+    """What the path leads to now, without the mark of a machine. HostError when it leads to nothing."""
+    try:
+        return _identity(path, Path(path).stat())
+    except OSError as error:
+        raise HostError(f"the disk {path} cannot be read: {explain(error, Path(path))}") from None
+
+
+def is_same(disk: DiskIdentity, owners: ImageOwners) -> bool:
+    """Whether the path still leads to the same file or device."""
+    try:
+        status = Path(disk.path).stat()
+        is_marked = not disk.machine or disk.machine == _mark_at(disk.path, owners)
+    except (OSError, HostError):
+        return False
+    return is_marked and _identity(disk.path, status) == disk._replace(machine="")
+
+
+def _mark_at(path: str, owners: ImageOwners) -> Optional[str]:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        return owners.of_file(descriptor, path)
+    finally:
+        os.close(descriptor)
+
+
+def _parts(spec: DiskSpec) -> Tuple[str, str, str]:
+    """Image directory, folders below it, and name of the file."""
+    folder, _, name = spec.path.rpartition("/")
+    directory = check_path(spec.directory or folder or "/").rstrip("/")
+    if not f"{folder}/".startswith(f"{directory}/"):
+        raise StateError(f"{spec.path} is not below the image directory {directory or '/'}")
+    return directory or "/", folder[len(directory) :], name
+
+
+def _ensure_device(spec: DiskSpec, owners: ImageOwners) -> Tuple[Change, DiskIdentity]:
+    device = check_device(spec.path, is_mapped=spec.is_mapped)
+    change = UNCHANGED
+    if spec.is_cdrom:
+        _check_medium(spec.path, owners.of_device(device.identity))
+    elif spec.machine and not spec.is_mapped:
+        check_identity(device, spec.path)
+        found = owners.of_device(device.identity)
+        if found is None and spec.adopts:
+            owners.set_device(device.identity, spec.path, spec.machine)
+            change = CHANGED
+        else:
+            _check_machine(spec, found)
+    return change, DiskIdentity(spec.path, device.number, 0)
+
+
+def _checked(spec: DiskSpec, owners: ImageOwners, descriptor: int) -> DiskIdentity:
+    status = os.fstat(descriptor)
+    if spec.is_cdrom and spec.base is not None:
+        check_medium(spec.base, spec.path, descriptor, owners)
+    elif spec.is_cdrom:
+        _check_medium(spec.path, owners.of_file(descriptor, spec.path), status)
+    else:
+        _settle_owner(spec, owners, descriptor)
+        check_refers_to_nothing(descriptor, spec.path, spec.format)
+    return _identity(spec.path, status)._replace(machine="" if spec.is_cdrom else spec.machine)
+
+
+def _check_medium(path: str, found: Optional[str], status: Optional[os.stat_result] = None) -> None:
+    """A CD is no machine's disk, and no file that local users cannot read: the guest would read its content."""
+    if found is not None:
+        raise StateError(f"{path} is not a CD: it is the disk of a machine ({found[:36]})")
+    if status is not None and not status.st_mode & stat.S_IROTH:
+        raise StateError(
+            f"{path} is not used as a CD: not every user may read it. If any guest may, run `chmod o+r {path}` on "
+            "the host"
+        )
+
+
+def _settle_owner(spec: DiskSpec, owners: ImageOwners, descriptor: int) -> None:
+    """The image is the machine's and nobody else can open it."""
+    found = owners.of_file(descriptor, spec.path)
+    if found is None and spec.adopts and spec.machine:
+        give_file(descriptor, spec.path, spec.machine, owners)
+    elif spec.machine:
+        _check_machine(spec, found)
+    check_owner(spec.path, os.fstat(descriptor))
+    if stat.S_IMODE(os.fstat(descriptor).st_mode) != SECRET:
+        os.fchmod(descriptor, SECRET)
+
+
+def give_file(descriptor: int, path: str, machine: str, owners: ImageOwners) -> None:
+    """Make an open image the machine's: root's file, mode 0600, with its UUID. OSError."""
+    os.fchmod(descriptor, SECRET)
+    if os.geteuid() == 0:
+        os.fchown(descriptor, 0, 0)
+    owners.set_file(descriptor, path, machine)
+
+
+def _check_machine(spec: DiskSpec, found: Optional[str]) -> None:
+    if found is None:
+        raise StateError(
+            f"nobody is known to own the disk {spec.path} that is there",
+            code=Code.IMAGE_UNOWNED,
+        )
+    if found != spec.machine:
+        raise StateError(
+            f"the disk {spec.path} that is there belongs to another machine ({found[:36]})",
+            code=Code.IMAGE_FOREIGN,
+        )
+
+
+def _identity(path: str, status: os.stat_result) -> DiskIdentity:
+    if stat.S_ISBLK(status.st_mode):
+        return DiskIdentity(path, status.st_rdev, 0)
+    return DiskIdentity(path, status.st_dev, status.st_ino)
+
+
+def _make_image(path: Path, spec: DiskSpec, owners: ImageOwners) -> None:
+    try:
+        with draft(path, replace=False) as image:
+            _fill(image, spec, owners)
+            if spec.machine:
+                owners.set_file(image.descriptor, spec.path, spec.machine)
+    except FileExistsError:
+        raise StateError(f"{path} was created by another process; try again") from None
+
+
+def _fill(image: Draft, spec: DiskSpec, owners: ImageOwners) -> None:
+    size_bytes = spec.size_gb * BYTES_PER_GB
+    if spec.base is not None:
+        if spec.format != "raw" or spec.base.size_bytes > size_bytes:
+            raise StateError(
+                f"the disk {spec.path} cannot be made from its image: it is not raw, or too small"
+            )
+        copy_base(spec.base, image.descriptor, owners)
+        os.ftruncate(image.descriptor, size_bytes)
+    elif spec.format == "raw":
+        os.ftruncate(image.descriptor, size_bytes)
+    else:
+        run_checked(
+            ["qemu-img", "create", "-q", "-f", spec.format, str(image.path), str(size_bytes)],
+            deadline_seconds=_QEMU_IMG_DEADLINE_SECONDS,
+        )
+
+
+def _filesystem_bytes(path: Path) -> "tuple[int, int]":
+    for folder in path.parents:
+        try:
+            filesystem = os.statvfs(folder)
+        except OSError:
+            continue
+        return filesystem.f_blocks * filesystem.f_frsize, filesystem.f_bavail * filesystem.f_frsize
+    return 0, 0
+
+
+def _device_bytes(path: str) -> int:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return 0
+    try:
+        return os.lseek(descriptor, 0, os.SEEK_END)
+    finally:
+        os.close(descriptor)

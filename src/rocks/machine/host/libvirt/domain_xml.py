@@ -1,0 +1,258 @@
+"""Domain XML on the host: facts are read from it, and it is adapted to the host; pure."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from typing import Dict, Iterable, Mapping, NamedTuple, Optional, Tuple
+from xml.etree.ElementTree import Element, SubElement
+
+from rocks.core.errors import IncoherentError, UserError
+from rocks.core.units import KIB_PER_MB
+from rocks.fleet.wire.facts import ConsoleFact
+from rocks.machine.host.libvirt.console_xml import console_of, listeners_of
+from rocks.machine.host.libvirt.interface_xml import (
+    LEASE,
+    LEASE_NAMESPACE,
+    NO_ADDRESS,
+    GuestInterface,
+    SenderLimits,
+    address_of,
+    interfaces_of,
+    mac_of,
+    pci_address,
+    put_address,
+    requires_filter,
+    senders_of,
+    vf_interfaces,
+)
+
+# a document of this system or of libvirt keeps its prefixes when it is written again
+ElementTree.register_namespace("rocks", LEASE_NAMESPACE)
+DISK = f"{{{LEASE_NAMESPACE}}}disk"
+"""The tag of a disk in the lease."""
+ElementTree.register_namespace("qemu", "http://libvirt.org/schemas/domain/qemu/1.0")
+
+
+_CPU_SHAPE = ("topology", "numa", "maxphysaddr")
+
+LeaseDisk = Tuple[str, int, int, str]
+"""A disk in the lease: path, device, inode, UUID of its machine."""
+
+
+class DomainDocument(NamedTuple):
+    """A domain's XML: its text as received, and its tree."""
+
+    text: str
+    root: Element
+
+    @property
+    def name(self) -> str:
+        """Name of the domain; empty when it is missing."""
+        return self.root.findtext("name", "")
+
+    @property
+    def uuid(self) -> str:
+        """UUID of the domain; empty when it is missing."""
+        return self.root.findtext("uuid", "")
+
+    @property
+    def token(self) -> Optional[int]:
+        """Token of the lease; None for a domain that this system does not manage."""
+        lease = self.root.find(f"metadata/{LEASE}")
+        text = "" if lease is None else lease.get("token", "")
+        return int(text) if text.isascii() and text.isdigit() else None
+
+    @property
+    def disk_identities(self) -> Tuple[LeaseDisk, ...]:
+        """Each disk as the lease has it: what the host checked before the definition."""
+        return tuple(_lease_disk(found) for found in self.root.iterfind(f"metadata/{LEASE}/{DISK}"))
+
+    @property
+    def disk_paths(self) -> Tuple[str, ...]:
+        """Files and devices that the domain has as disks or CD images."""
+        sources = self.root.findall("devices/disk/source")
+        return tuple(path for source in sources for path in (source.get("file"), source.get("dev")) if path)
+
+    @property
+    def has_agent(self) -> bool:
+        """Whether a running domain's guest agent has opened its channel."""
+        targets = self.root.iterfind("devices/channel/target")
+        return any(
+            target.get("name") == "org.qemu.guest_agent.0" and target.get("state") == "connected"
+            for target in targets
+        )
+
+    @property
+    def memory_mb(self) -> int:
+        """Memory in MB (libvirt writes KiB); 0 when it is missing."""
+        return int(self.root.findtext("memory", "0")) // KIB_PER_MB
+
+    @property
+    def cpus(self) -> int:
+        """Number of virtual CPUs that the guest has; those up to the maximum can be added."""
+        cpus = self.root.find("vcpu")
+        return self.most_cpus if cpus is None else int(cpus.get("current", self.most_cpus))
+
+    @property
+    def most_cpus(self) -> int:
+        """The maximum of virtual CPUs."""
+        return int(self.root.findtext("vcpu", "1"))
+
+    @property
+    def most_memory_mb(self) -> int:
+        """The maximum of memory in MB; 0 when no memory can be added."""
+        return int(self.root.findtext("maxMemory", "0")) // KIB_PER_MB
+
+    @property
+    def requires_kvm(self) -> bool:
+        """Whether the domain has type kvm."""
+        return self.root.get("type") == "kvm"
+
+    @property
+    def emulator(self) -> Optional[str]:
+        """Path of the emulator; None when the document does not specify it."""
+        return self.root.findtext("devices/emulator")
+
+    @property
+    def host_devices(self) -> Tuple[str, ...]:
+        """PCI addresses of host devices assigned to the guest, as 0000:03:00.1."""
+        places = self.root.findall("devices/hostdev[@type='pci']/source/address")
+        places += self.root.findall("devices/interface[@type='hostdev']/source/address")
+        return tuple(pci_address(place) for place in places)
+
+    @property
+    def interfaces(self) -> Tuple[GuestInterface, ...]:
+        """As `interface_xml.interfaces_of`."""
+        return interfaces_of(self.root)
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether the host must filter the guest's frames and the guest has an interface with a host device."""
+        return requires_filter(self.root) and bool(self.interfaces)
+
+    @property
+    def senders(self) -> Dict[str, SenderLimits]:
+        """As `interface_xml.senders_of`."""
+        return senders_of(self.root)
+
+    @property
+    def console(self) -> ConsoleFact:
+        """Addresses of the consoles of a running domain."""
+        return console_of(self.root)
+
+    @property
+    def disks(self) -> Tuple[str, ...]:
+        """The files and devices of its hard disks, in order."""
+        disks = (disk for disk in self.root.iterfind("devices/disk") if disk.get("device", "disk") == "disk")
+        sources = (disk.find("source") for disk in disks)
+        return tuple(
+            source.get("file") or source.get("dev") or "" for source in sources if source is not None
+        )
+
+    @property
+    def listeners(self) -> Tuple[str, ...]:
+        """As `console_xml.listeners_of`."""
+        return listeners_of(self.root)
+
+
+def parse_domain(text: str) -> DomainDocument:
+    """The document. UserError when it is not well-formed, declares a DTD, or its root is not `domain`."""
+    try:
+        parser = ElementTree.XMLParser(target=_NoDoctype())
+        parser.feed(text)
+        root: Element = parser.close()
+    except (ElementTree.ParseError, ValueError) as error:
+        raise UserError(f"the domain XML cannot be read: {error}") from None
+    if root.tag != "domain":
+        raise UserError(f"the root of the domain XML is {root.tag[:40]!r}, not 'domain'")
+    return DomainDocument(text, root)
+
+
+def emulated(document: DomainDocument) -> DomainDocument:
+    """The document for a host without KVM: type `qemu`, and CPU mode `maximum` if it has a `cpu` element.
+
+    libvirt 9.0 rejects the mode host-passthrough for emulated domains, and a model or features that QEMU does not
+    emulate. The topology and the NUMA nodes stay.
+    """
+    root = _copy(document)
+    root.set("type", "qemu")
+    cpu = root.find("cpu")
+    if cpu is not None:
+        cpu.attrib.clear()
+        cpu.set("mode", "maximum")
+        for child in [child for child in cpu if child.tag not in _CPU_SHAPE]:
+            cpu.remove(child)
+    return _written(root)
+
+
+def with_emulator(document: DomainDocument, path: str) -> DomainDocument:
+    """The document with this emulator, if it has an `emulator` element."""
+    root = _copy(document)
+    emulator = root.find("devices/emulator")
+    if emulator is not None:
+        emulator.text = path
+    return _written(root)
+
+
+def with_disk_identities(document: DomainDocument, disks: Iterable[LeaseDisk]) -> DomainDocument:
+    """The document with its disks in the lease, if it has one."""
+    root = _copy(document)
+    lease = root.find(f"metadata/{LEASE}")
+    if lease is None:
+        return document
+    for path, device, inode, machine in disks:
+        attributes = {"path": path, "device": str(device), "inode": str(inode), "machine": machine}
+        SubElement(lease, DISK, attributes)
+    return _written(root)
+
+
+def vf_addresses(document: DomainDocument) -> Dict[str, str]:
+    """MAC address (lower case) → PCI address of each interface that is a virtual function."""
+    return {mac_of(interface): address_of(interface) for interface in vf_interfaces(document.root)}
+
+
+def with_vf_addresses(document: DomainDocument, addresses: Mapping[str, str]) -> DomainDocument:
+    """The document with the PCI addresses (0000:01:10.0) of its virtual functions, by MAC address in lower case.
+
+    An interface whose address the site's XML specifies is not changed. IncoherentError unless `addresses` matches the
+    interfaces without address.
+    """
+    found = vf_addresses(document)
+    missing = {mac for mac, address in found.items() if address == NO_ADDRESS or mac in addresses}
+    if missing != set(addresses):
+        raise IncoherentError(
+            f"the XML of {document.name} has virtual functions for {_listed(missing)}, the request for "
+            f"{_listed(addresses)}; look at the plugins and filters that change its interfaces (rocks report host vm "
+            "config)"
+        )
+    if not missing:
+        return document
+    root = _copy(document)
+    interfaces = {mac_of(interface): interface for interface in vf_interfaces(root)}
+    for mac in missing:
+        put_address(interfaces[mac], addresses[mac])
+    return _written(root)
+
+
+class _NoDoctype(ElementTree.TreeBuilder):
+    def doctype(self, name: str, pubid: Optional[str], system: Optional[str]) -> None:
+        """Called before any entity of the document type is read."""
+        raise ValueError("a document type declaration is not allowed")
+
+
+def _copy(document: DomainDocument) -> Element:
+    return ElementTree.fromstring(document.text)
+
+
+def _written(root: Element) -> DomainDocument:
+    return DomainDocument(ElementTree.tostring(root, encoding="unicode"), root)
+
+
+def _lease_disk(element: Element) -> LeaseDisk:
+    number = {name: element.get(name, "") for name in ("device", "inode")}
+    device, inode = (int(text) if text.isascii() and text.isdigit() else 0 for text in number.values())
+    return element.get("path", ""), device, inode, element.get("machine", "")
+
+
+def _listed(macs: Iterable[str]) -> str:
+    return ", ".join(sorted(macs)) or "none"

@@ -1,0 +1,1 @@
+"""A machine that leaves this host or arrives here."""

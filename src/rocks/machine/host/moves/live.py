@@ -1,0 +1,398 @@
+"""A running machine on its way from one host to another: both ends, as programs of the agent.
+
+The old host's agent is the client of both libvirts; the sockets of the new host are carried to it by frames. Each end
+holds the machine's lock, so what another request finds afterwards is final.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import sys
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Iterator, List, Type, TypeVar
+
+from rocks.core.clock import Deadline, wait_seconds
+from rocks.core.errors import HostError, IncoherentError, RocksError, StateError
+from rocks.core.files import explain
+from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
+from rocks.fleet.wire.codec import decode, encode
+from rocks.fleet.wire.live_moves import (
+    DISKS,
+    DOCUMENT,
+    LIBVIRT,
+    MEMORY,
+    PROGRESS,
+    READY,
+    REFUSED_STATUS,
+    RESULT,
+    SOCKETS,
+    Arrival,
+    Arrive,
+    Departure,
+    DiskSize,
+    Leave,
+    Progress,
+    Result,
+)
+from rocks.fleet.wire.requests import EndArrival
+from rocks.machine.host.console_logs import name_log
+from rocks.machine.host.disks import ensure_disk, give_file, opened_disk_folder
+from rocks.machine.host.files.paths import check_path
+from rocks.machine.host.files.seeds import write_seed
+from rocks.machine.host.frozen import check_is_thawed
+from rocks.machine.host.guest_links import links_locked, release_links
+from rocks.machine.host.host import Host
+from rocks.machine.host.libvirt.accelerator import host_emulator, probe_accelerator
+from rocks.machine.host.libvirt.checks import ACTIVE, GUEST_RUNS
+from rocks.machine.host.libvirt.device_xml import changed_lease
+from rocks.machine.host.libvirt.domain_xml import DomainDocument, LeaseDisk, parse_domain, with_emulator
+from rocks.machine.host.libvirt.driver import LiveWay
+from rocks.machine.host.libvirt.moving_xml import (
+    arriving,
+    cannot,
+    check_as_recorded,
+    check_can_move,
+    cpu_of,
+    needs_same_host_cpu,
+    targets_of,
+)
+from rocks.machine.host.memory import memory_promised
+from rocks.machine.host.moves.arriving_volumes import make_placeholders, remove_placeholders
+from rocks.machine.host.moves.streams import Streams, connect_within, folders
+from rocks.network.host.rules import is_of_site
+
+Shape = TypeVar("Shape")
+
+_RUN_FOLDER = Path("/run/libvirt")
+_QEMU_FOLDER = Path("/var/lib/libvirt/qemu")
+_LIBVIRT_SOCKETS = ("virtqemud-sock", "libvirt-sock")
+_LOCK_SECONDS = 30.0
+_PREPARE_SECONDS = 120.0
+_CONNECT_SECONDS = 10.0
+_PROGRESS_SECONDS = 0.5
+_ARRIVES_SECONDS = 0.1
+_SETTLED_SECONDS = 30.0
+
+
+def leave(host: Host) -> int:
+    """The old host: move the machine; the exit status. The request is the first line of standard input.
+
+    The machine has its new lease first, so that no end of an earlier attempt is one of this. RESULT reports how libvirt
+    ended it.
+    """
+    request = _request(Leave)
+    with host.leases.held(request.name, _LOCK_SECONDS):
+        document = _renewed(host, request)
+        with _sockets(request.move) as folder, contextlib.ExitStack() as servers:
+            streams = Streams()
+            listening = {
+                name: servers.enter_context(_listening(folder / name)) for name in (LIBVIRT, MEMORY, DISKS)
+            }
+            streams.start()
+            _send(streams, DOCUMENT, _departure(host, request, document))
+            there = _received(streams, READY, Arrival)
+            for name, server in listening.items():
+                streams.serve(server, name)
+            way = LiveWay(
+                there.xml,
+                str(folder / LIBVIRT),
+                str(folder / MEMORY),
+                str(folder / DISKS),
+                tuple(target for target, _ in targets_of(document, request.paths)),
+                # QEMU's emulation may lose a write to a page that is being sent (decision 171)
+                pauses_first=not document.requires_kvm,
+                stays_paused=bool(request.images),  # until they have followed it
+            )
+            _send(streams, RESULT, _moved(host, request, way, streams))
+    return 0
+
+
+def _moved(host: Host, request: Leave, way: LiveWay, streams: Streams) -> Result:
+    ended = threading.Event()
+    reporter = threading.Thread(target=_report, args=(host, request.name, streams, ended), daemon=True)
+    reporter.start()
+    try:
+        host.domains().move_live(request.name, way)
+    except RocksError as error:
+        return Result(str(error))
+    finally:
+        ended.set()
+        reporter.join()
+    host.leases.end(request.name, request.token)
+    return Result()
+
+
+def _report(host: Host, name: str, streams: Streams, ended: threading.Event) -> None:
+    while not ended.wait(_PROGRESS_SECONDS):
+        with contextlib.suppress(RocksError):
+            sent, remaining = host.domains().moved_bytes(name)
+            _send(streams, PROGRESS, Progress(sent, remaining))
+
+
+def _renewed(host: Host, request: Leave) -> DomainDocument:
+    """The running machine under its new lease; StateError for one that does not run, or cannot move."""
+    domains, name = host.domains(), request.name
+    found = domains.find(name)
+    if found is None or found.state not in GUEST_RUNS:
+        state = "absent" if found is None else found.state
+        raise StateError(f"{name} does not run on this host: it is {state}")
+    if found.token is None or found.token > request.token:
+        raise StateError(f"{name} runs under lease {found.token}, not {request.token}; try again")
+    check_is_thawed(host, name, found.token)
+    check_can_move(domains.document(name), request.paths, request.images)
+    # a host that boots after the switch would start it again, from the old disk; EndDeparture sets it as it was
+    domains.set_autostart(name, False)
+    if found.token < request.token:
+        domains.set_lease(name, changed_lease(domains.document(name), token=request.token))
+    host.leases.admit(name, request.token)
+    return domains.moving_document(name)
+
+
+def _departure(host: Host, request: Leave, document: DomainDocument) -> Departure:
+    domains = host.domains()
+    disks, images = (
+        tuple(
+            DiskSize(target, path, domains.disk_bytes(request.name, path))
+            for target, path in targets_of(document, paths)
+        )
+        for paths in (request.paths, request.images)
+    )
+    cpu = domains.host_cpu() if needs_same_host_cpu(document) else ""
+    return Departure(document.text, disks, cpu, images)
+
+
+def arrive(host: Host) -> int:
+    """The new host: make what the machine needs, and pass the connections on until the old host ends them."""
+    request = _request(Arrive)
+    name = request.start.name
+    with host.leases.held(name, _LOCK_SECONDS), _sockets(request.move) as folder:
+        streams = Streams(lambda socket_name: _connect(folder, socket_name))
+        streams.start()
+        departure = _received(streams, DOCUMENT, Departure)
+        with contextlib.ExitStack() as until_it_is_there:
+            until_it_is_there.enter_context(host.lease_epoch.admitted(name, request.start.token))
+            document = parse_domain(departure.xml)
+            _check(host, request, document, departure)
+            host.leases.admit(name, request.start.token)
+            until_it_is_there.enter_context(links_locked(host, request.start.links, shared=True))
+            xml = _prepare(host, request, document, departure, until_it_is_there)
+            _send(streams, READY, Arrival(xml))
+            _wait_until_there(host, name)
+        streams.take(None)  # the old host ends the streams, and this process with them
+    return 0
+
+
+def _check(host: Host, request: Arrive, document: DomainDocument, departure: Departure) -> None:
+    start, domains = request.start, host.domains()
+    if (document.name, document.uuid, document.token) != (start.name, request.uuid, start.token):
+        raise IncoherentError(
+            f"the old host sends {document.name} ({document.uuid}) under lease {document.token}, not {start.name} "
+            f"({request.uuid}) under lease {start.token}"
+        )
+    if domains.find(start.name) is not None:
+        raise StateError(f"there is a domain {start.name} on this host already")
+    check_can_move(
+        document, [disk.path for disk in departure.disks], [image.path for image in departure.images]
+    )
+    check_as_recorded(document, parse_domain(start.xml))
+    if document.requires_kvm:
+        probe = probe_accelerator(host.state_folder)
+        if probe.accelerator != "kvm":
+            raise cannot(start.name, f"it runs under KVM, which does not work here ({probe.reason})")
+    if needs_same_host_cpu(document) and departure.host_cpu != domains.host_cpu():
+        raise cannot(
+            start.name,
+            "it has the CPU of its host as it is, and this host has another one; with the attribute cpu_mode of a "
+            "named model, both hosts show the same CPU",
+        )
+    cpu = cpu_of(document)
+    emulator = _emulator(parse_domain(start.xml))
+    if cpu is not None and not domains.cpu_fits(with_emulator(document, emulator), cpu):
+        raise cannot(start.name, "this host cannot give it the CPU model that it has")
+
+
+def _emulator(start: DomainDocument) -> str:
+    """The QEMU of a start on this host; that of the old host is not asked for."""
+    emulator = start.emulator
+    return emulator if emulator and Path(emulator).exists() else host_emulator()
+
+
+def _prepare(
+    host: Host, request: Arrive, document: DomainDocument, departure: Departure, stack: contextlib.ExitStack
+) -> str:
+    """Make disks and links; the XML of the machine here."""
+    start = request.start
+    if start.memory_reserve_mb is not None:
+        stack.enter_context(memory_promised(host, start.name, document.memory_mb, start.memory_reserve_mb))
+    host.link_plans.remember(start.name, tuple(link for link in start.links if not is_of_site(link)))
+    for link in start.links:
+        host.links().ensure(link)
+    if document.console.log_path is not None:
+        name_log(start.name, document.console.log_path)
+    sizes = {disk.path: disk.size_bytes for disk in departure.disks}
+    on_nas = {image.path for image in departure.images}
+    make_placeholders(host, departure.images)
+    identities: List[LeaseDisk] = []
+    for spec in start.disks:
+        if spec.is_mapped != (spec.path in on_nas):
+            raise IncoherentError(f"{start.name} has the image {spec.path} on one of the hosts only")
+        if spec.path in sizes:
+            _make_empty(host, spec.path, sizes[spec.path], request)
+        elif not (spec.is_cdrom or spec.is_mapped):
+            raise IncoherentError(
+                f"{start.name} would have the disk {spec.path} here, and does not have it there"
+            )
+        identities.append(ensure_disk(spec, host.image_owners)[1])
+    if start.seed is not None:
+        seed = start.seed
+        identities.append((seed.path, *write_seed(seed, host.image_owners), seed.machine))
+    there = parse_domain(start.xml)
+    return arriving(document, there, identities, _emulator(there))
+
+
+def _make_empty(host: Host, path: str, size_bytes: int, request: Arrive) -> None:
+    """A new file of the machine for the copy; that of an earlier attempt is removed. StateError for another one."""
+    spec = next(disk for disk in request.start.disks if disk.path == path)
+    name = Path(check_path(path)).name
+    ensure_disk(spec, host.image_owners)  # the folders, or the owner of what is there
+    try:
+        with opened_disk_folder(spec) as folder:
+            os.unlink(name, dir_fd=folder)
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(name, flags, 0o600, dir_fd=folder)
+            try:
+                give_file(descriptor, path, request.uuid, host.image_owners)
+                os.ftruncate(descriptor, size_bytes)
+            finally:
+                os.close(descriptor)
+    except OSError as error:
+        raise HostError(f"cannot make the image {path}: {explain(error, Path(path))}") from None
+
+
+def _wait_until_there(host: Host, name: str) -> None:
+    """Until QEMU of the arriving machine exists; libvirt counts its memory and its devices then. HostError without it.
+
+    The locks end here that keep the machine's devices and memory for it, so nothing may arrive later.
+    """
+    deadline = Deadline(_PREPARE_SECONDS)
+    while True:
+        found = host.domains().find(name)
+        if found is not None and found.state in ACTIVE:
+            return
+        if deadline.passed():
+            raise HostError(f"libvirt began to receive nothing of {name} within {_PREPARE_SECONDS:g} s")
+        wait_seconds(_ARRIVES_SECONDS)
+
+
+def end_arrival(host: Host, operation: EndArrival) -> Change:
+    """End a migration to this host that was interrupted: destroy the domain, unless it has arrived.
+
+    The caller holds the machine's lock, so the process that carried the connections has ended. libvirt destroys an
+    incomplete domain then; one that it is about to resume is waited for. libvirt defines the domain here only when all
+    of it is here: one that is defined has arrived, and may have ended or paused since; its disk is the only one then.
+    One whose images follow is not resumed by libvirt.
+    """
+    domains, name = host.domains(), operation.name
+    deadline = Deadline(_SETTLED_SECONDS)
+    while True:
+        found = domains.find(name)
+        if found is None or found.token != operation.token:
+            break
+        waits_for_images = found.persistent and bool(operation.images)
+        is_settled = found.state not in ACTIVE or waits_for_images or deadline.passed()
+        if found.state in GUEST_RUNS or (found.persistent and is_settled):
+            domains.set_autostart(name, operation.autostart)
+            return UNCHANGED
+        if is_settled:
+            break
+        wait_seconds(_ARRIVES_SECONDS)
+    if found is not None and found.token == operation.token:
+        domains.destroy(name)
+        domains.erase(name)
+    host.leases.end(name, operation.token)
+    if domains.find(name) is not None:
+        return CHANGED  # another one of this name, with its devices
+    remove_placeholders(host, operation.images)
+    return Change(True, release_links(host, name).notes)
+
+
+@contextmanager
+def _sockets(move: str) -> Iterator[Path]:
+    """A folder with the sockets of this migration, the same on both hosts; QEMU makes and reaches those in it."""
+    if not move.isalnum():
+        raise IncoherentError(f"{move[:40]!r} is no name of a migration")
+    folder = _RUN_FOLDER / f"{SOCKETS}{move}"
+    try:
+        owner = _QEMU_FOLDER.stat()  # libvirt gives it to the user of its QEMU
+        shutil.rmtree(
+            folder, ignore_errors=True
+        )  # of an attempt that was killed: the caller has the machine's lock
+        folder.mkdir(0o700)
+        os.chown(folder, owner.st_uid, owner.st_gid)
+    except OSError as error:
+        raise HostError(f"cannot make the folder {folder}: {explain(error, folder)}") from None
+    folders.append(folder)
+    try:
+        yield folder
+    finally:
+        folders.remove(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _listening(path: Path) -> Iterator[socket.socket]:
+    owner = path.parent.stat()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        path.chmod(0o600)
+        os.chown(path, owner.st_uid, owner.st_gid)
+        server.listen()
+        yield server
+
+
+def _connect(folder: Path, name: str) -> socket.socket:
+    if name in (MEMORY, DISKS):
+        return connect_within(str(folder / name), _CONNECT_SECONDS)
+    if name != LIBVIRT:
+        raise OSError(f"{name[:40]!r} is no socket of a migration")
+    paths = [path for path in (_RUN_FOLDER / one for one in _LIBVIRT_SOCKETS) if path.exists()]
+    if not paths:
+        raise OSError(f"there is no socket of libvirt in {_RUN_FOLDER}")
+    return connect_within(str(paths[0]), _CONNECT_SECONDS)
+
+
+def _request(shape: Type[Shape]) -> Shape:
+    line = bytearray()
+    while not line.endswith(b"\n"):  # not one byte more: frames follow
+        byte = os.read(0, 1)
+        if not byte:
+            raise IncoherentError("the request has no end")
+        line += byte
+    return decode(shape, json.loads(line), "request")
+
+
+def _send(streams: Streams, kind: int, value: Any) -> None:
+    streams.send(kind, json.dumps(encode(value)).encode())
+
+
+def _received(streams: Streams, kind: int, shape: Type[Shape]) -> Shape:
+    received = streams.take(_PREPARE_SECONDS)
+    if received.kind != kind:
+        raise IncoherentError(f"the other host has sent a frame of kind {received.kind}, not {kind}")
+    return decode(shape, json.loads(received.data), "frame")
+
+
+def run(end: str, host: Host) -> int:
+    """`leave` or `arrive`, as a program: an error goes to standard error; the status says whether it is a refusal."""
+    try:
+        return leave(host) if end == "leave" else arrive(host)
+    except RocksError as error:
+        print(error, file=sys.stderr)
+        sys.stderr.flush()
+        return REFUSED_STATUS if isinstance(error, StateError) else error.exit_status

@@ -1,0 +1,168 @@
+"""A guest's memory and devices, saved on this host by libvirt, and its disks as they were then.
+
+The record of a save has the state of each disk file, and the grant of each image of a NAS: a guest continues only with
+the disks that it was saved with.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Dict, List, Union
+
+from rocks.core.errors import HostError, StateError
+from rocks.core.files import explain, write_file
+from rocks.core.units import BYTES_PER_GIB, KIB_PER_MB, gigabytes
+from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
+from rocks.fleet.host.records import RecordKind, damaged, read_json_record, remove_record
+from rocks.fleet.host.state_folder import Place, ensure_folder
+from rocks.fleet.wire.requests import SaveDomain
+from rocks.machine.host.disks import identity_at
+from rocks.machine.host.frozen import check_is_thawed
+from rocks.machine.host.host import Host
+from rocks.machine.host.libvirt.checks import ACTIVE, check_no_newer_lease
+from rocks.machine.host.libvirt.device_xml import changed_lease
+from rocks.machine.host.libvirt.domain_xml import DomainDocument
+from rocks.storage.mapped_volumes import mapped_images
+
+SAVE_FOLDER = Path("/var/lib/libvirt/qemu/save")
+"""Where libvirt keeps managed saves; it cannot be set."""
+
+
+def save_domain(host: Host, operation: SaveDomain) -> Change:
+    """Save a running or paused domain. The caller holds the machine's lock.
+
+    A save that an earlier call began is completed. StateError for a domain that is off, or has a disk or device that
+    cannot be saved with it, and for too little space; ToolError when libvirt cannot save it: it runs on then.
+    """
+    name, domains = operation.name, host.domains()
+    found = domains.find(name)
+    if found is None or (found.state not in ACTIVE and not found.has_managed_save):
+        raise StateError(f"{name} is not running on this host, so there is nothing to save")
+    check_no_newer_lease(found, operation.token)
+    if found.token != operation.token:
+        raise StateError(
+            f"{name} is on this host under lease {found.token}, not {operation.token}; try again"
+        )
+    document = domains.document(name)
+    if found.state in ACTIVE:
+        check_is_thawed(host, name, operation.token)
+        _check_savable(host, document)
+        _check_space(name, operation.memory_mb)
+        remove_record(_record(host, name))
+        domains.save(name)
+    elif _record(host, name).exists():
+        return UNCHANGED
+    domains.check_managed_save(name)
+    domains.set_autostart(name, False)  # it stays saved when this host boots
+    ensure_folder(Place.SAVED.below(host.state_folder))
+    write_file(_record(host, name), json.dumps(_states(host, document)) + "\n")
+    return CHANGED
+
+
+def check_saved_disks(host: Host, name: str) -> None:
+    """StateError when the save of a machine is incomplete, or one of its disks has changed since."""
+    discard = f"discard what its guest had in memory: rocks stop host vm {name} saved=remove"
+    kind = RecordKind(f"the record of the saved {name}", discard)
+    record = read_json_record(_record(host, name), kind)
+    if record is None:
+        raise StateError(
+            f"the save of {name} was interrupted; complete it: rocks save host vm {name}; or {discard}"
+        )
+    if not isinstance(record, dict):
+        raise damaged(_record(host, name), kind, "it is no object")
+    present = _states(host, host.domains().document(name))
+    changed = sorted(path for path in {*record, *present} if record.get(path) != present.get(path))
+    images = mapped_images(host.state_folder)
+    if changed:
+        path, before = changed[0], record.get(changed[0])
+        is_image = isinstance(before, list) and any(isinstance(part, str) for part in before)
+        why = (
+            "is an image of a NAS that has left this host since the machine was saved"
+            if is_image
+            else "has changed since the machine was saved"
+        )
+        raise StateError(f"the disk {path} of {name} {why}, so its guest would damage it; {discard}")
+    for path in present:
+        if path in images and not _is_there(path):
+            raise StateError(
+                f"{name} stays saved: its disk {path} is not there yet. After a boot of this host, "
+                "rocks-imgstorage-host makes it again, and waits for the NAS where it needs that (journalctl -u "
+                "rocks-imgstorage-host); repeat the command later"
+            )
+
+
+def renew_identities(host: Host, live: DomainDocument) -> DomainDocument:
+    """A continued domain with the present numbers of its NAS images' devices in its lease: a boot may change them.
+
+    The caller has checked that they are the same images.
+    """
+    images = mapped_images(host.state_folder)
+    known = [disk for disk in live.disk_identities if disk[0] in images]
+    renewed = [present for disk in known for present in [identity_at(disk[0])] if present != disk]
+    if not renewed:
+        return live
+    host.domains().set_lease(live.name, changed_lease(live, added=renewed))
+    return host.domains().document(live.name)
+
+
+def forget_save(host: Host, name: str) -> None:
+    """Remove the record of a save that is over."""
+    remove_record(_record(host, name))
+
+
+def _is_there(device: str) -> bool:
+    return Path(device).exists()
+
+
+def _record(host: Host, name: str) -> Path:
+    return Place.SAVED.below(host.state_folder) / name
+
+
+def _check_savable(host: Host, document: DomainDocument) -> None:
+    if document.host_devices:
+        raise StateError(
+            f"{document.name} cannot be saved: it has the device {document.host_devices[0]} of its host, whose state "
+            "stays in the device; shut it down instead"
+        )
+    images = mapped_images(host.state_folder)
+    for path in document.disks:
+        if path not in images and not Path(path).is_file():
+            raise StateError(
+                f"{document.name} cannot be saved: its disk {path} is a device, which could change meanwhile; only "
+                "machines whose disks are image files, or images of a NAS that image storage has mapped, are saved"
+            )
+
+
+def _check_space(name: str, memory_mb: int) -> None:
+    folder = SAVE_FOLDER if SAVE_FOLDER.is_dir() else Path("/var/lib")
+    filesystem = os.statvfs(folder)
+    free, needed = filesystem.f_bavail * filesystem.f_frsize, memory_mb * KIB_PER_MB * 1024
+    if needed + BYTES_PER_GIB > free:
+        raise StateError(
+            f"{name} is not saved: its memory takes up to {gigabytes(needed)} in {SAVE_FOLDER}, whose file system has "
+            f"{gigabytes(free)} free, and {gigabytes(BYTES_PER_GIB)} must stay free"
+        )
+
+
+def _states(host: Host, document: DomainDocument) -> Dict[str, List[Union[str, int]]]:
+    """Each disk, and what a change of it would change.
+
+    Of a file: inode, size, time of the last change in nanoseconds. Of an image of a NAS: its id, and the epoch of the
+    grant, which stays the same only while this host has the image. Copying and writing back change neither.
+    """
+    found: Dict[str, List[Union[str, int]]] = {}
+    images = mapped_images(host.state_folder)
+    for path in document.disk_paths:
+        if path in images:
+            found[path] = [images[path].image_id, images[path].epoch]
+            continue
+        try:
+            status = Path(path).stat()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise HostError(f"the disk {path} cannot be read: {explain(error, Path(path))}") from None
+        found[path] = [status.st_ino, status.st_size, status.st_mtime_ns]
+    return found

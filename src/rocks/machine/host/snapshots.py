@@ -1,0 +1,251 @@
+"""Snapshots of a machine's images: copies beside them, of one moment; and the way back.
+
+QEMU copies the images of a running guest by a backup job: what the guest writes later is not in the copy, and the guest
+has its images throughout. So a host that fails in between leaves an incomplete copy and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Dict, Iterator, List, Sequence, Tuple
+
+from rocks.core.clock import wait_seconds
+from rocks.core.errors import HostError, IncoherentError, RocksError, StateError, ToolError
+from rocks.core.files import draft, explain, rename_file, write_file
+from rocks.core.image_blocks import copy_content
+from rocks.core.units import BYTES_PER_GIB, gigabytes
+from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
+from rocks.fleet.host.state_folder import Place, ensure_folder
+from rocks.fleet.wire.requests import DiskSpec, MakeSnapshot, RestoreSnapshot
+from rocks.fleet.wire.snapshots import FROZEN, MACHINE_OFF, NOT_FROZEN, Moment
+from rocks.machine.host.disks import check_path, ensure_disk, give_file, opened_disk_folder
+from rocks.machine.host.files.holes import free_holes
+from rocks.machine.host.files.paths import open_file
+from rocks.machine.host.frozen import freezing
+from rocks.machine.host.host import Host
+from rocks.machine.host.libvirt.change import require_changeable
+from rocks.machine.host.libvirt.checks import is_active
+from rocks.machine.host.libvirt.device_xml import disk_of, target_of
+
+_POLL_SECONDS = 0.3
+_RESERVE_BYTES = BYTES_PER_GIB
+_BLOCK_BYTES = 512
+_PART = ".part"
+MOMENT_ATTRIBUTE = "trusted.rocks.moment"
+"""Beside the owner's UUID: only root reads and writes it."""
+
+Pair = Tuple[DiskSpec, str]
+"""A disk, and the path of its copy."""
+
+
+def make_snapshot(host: Host, operation: MakeSnapshot) -> Change:
+    """Copy the images, all at one moment. The caller holds the machine's lock.
+
+    Copies of an interrupted call are made again. StateError when there is too little space, or the machine runs with
+    other disks; ToolError when QEMU cannot copy.
+    """
+    pairs = _pairs(operation.disks, operation.copies)
+    check_not_restoring(host, operation.name)
+    with contextlib.ExitStack() as folders:
+        for disk, _ in pairs:
+            folders.enter_context(opened_disk_folder(disk))
+        if all(Path(copy).exists() for _, copy in pairs):
+            return UNCHANGED
+        domains = host.domains()
+        is_running = is_active(domains, operation.name)
+        if is_running:
+            domains.end_backup(operation.name)
+        try:
+            for _, copy in pairs:
+                _remove(copy)
+            _check_space([(disk.path, is_running and disk.format == "raw") for disk, _ in pairs])
+            state: Moment = MACHINE_OFF
+            notes: Tuple[str, ...] = ()
+            if is_running:
+                state, notes = _copy_running(host, operation, pairs)
+            else:
+                _copy_stopped(host, pairs)
+                found = domains.find(operation.name)
+                if found is not None and found.has_managed_save:
+                    state = NOT_FROZEN
+                    notes = (
+                        f"{operation.name} is saved: what its guest has not written yet is in its saved memory, so "
+                        "the copy is as after a power cut",
+                    )
+            for disk, copy in pairs:
+                _give(host, f"{copy}{_PART}", disk.machine, state)
+            for _, copy in pairs:
+                rename_file(Path(f"{copy}{_PART}"), Path(copy))
+        except BaseException as error:
+            with contextlib.suppress(RocksError):
+                if is_running:
+                    domains.end_backup(operation.name)
+            for _, copy in pairs:
+                _remove(copy)
+            if isinstance(error, OSError):
+                raise HostError(f"the images are not copied: {explain(error, Path(pairs[0][1]))}") from None
+            raise
+    return Change(True, notes)
+
+
+def restore_snapshot(host: Host, operation: RestoreSnapshot) -> Change:
+    """Replace the images by their copies. The caller holds the machine's lock. StateError when the machine runs.
+
+    A start is refused from the first replaced image to the last.
+    """
+    pairs = _pairs(operation.disks, operation.copies)
+    found = host.domains().find(operation.name)
+    if is_active(host.domains(), operation.name) or (found is not None and found.has_managed_save):
+        raise StateError(f"{operation.name} runs, or is saved, on this host; stop it first")
+    marker = ensure_folder(Place.RESTORING.below(host.state_folder)) / operation.name
+    try:
+        for disk, copy in pairs:
+            with _opened_copy(host, disk, copy):
+                pass
+        _check_space([(copy, False) for _, copy in pairs])
+        write_file(marker, "")
+        for disk, copy in pairs:
+            ensure_disk(disk, host.image_owners)
+            with _opened_copy(host, disk, copy) as source, draft(Path(disk.path)) as image:
+                copy_content(source, image.descriptor)
+                give_file(image.descriptor, disk.path, disk.machine, host.image_owners)
+        marker.unlink()
+    except OSError as error:
+        raise HostError(f"the images are not restored: {explain(error, Path(pairs[0][0].path))}") from None
+    return CHANGED
+
+
+def check_not_restoring(host: Host, name: str) -> None:
+    """StateError when only some images of the machine were replaced by those of a snapshot."""
+    marker = Place.RESTORING.below(host.state_folder) / name
+    if os.path.lexists(marker):
+        raise StateError(
+            f"the disks of {name} are those of a snapshot in part: a restore was interrupted. Repeat it: rocks restore "
+            f"host vm snapshot {name} SNAPSHOT; or remove the file {marker} on the host, to start it as it is"
+        )
+
+
+def forget_restore(host: Host, name: str) -> None:
+    """The machine is removed, so nothing is left to complete."""
+    with contextlib.suppress(OSError):
+        (Place.RESTORING.below(host.state_folder) / name).unlink()
+
+
+def _pairs(disks: Sequence[DiskSpec], copies: Sequence[str]) -> List[Pair]:
+    """Each disk and its copy, which is beside it. IncoherentError for another request."""
+    for disk in disks:
+        check_path(disk.path)
+    is_beside = all(copy.startswith(f"{disk.path}.snapshot.") for disk, copy in zip(disks, copies))
+    is_valid = disks and len(disks) == len(copies) and is_beside and all(disk.machine for disk in disks)
+    if not is_valid or any("/" in copy[len(disk.path) :] for disk, copy in zip(disks, copies)):
+        raise IncoherentError(
+            "the request names other files than copies beside the disks; please report this"
+        )
+    return list(zip(disks, copies))
+
+
+def moment_of(descriptor: int) -> str:
+    """What the file of a snapshot states about its moment, a `Moment`; empty for none."""
+    try:
+        return os.getxattr(descriptor, MOMENT_ATTRIBUTE).decode("ascii", "replace")
+    except OSError:
+        return ""
+
+
+def _copy_running(
+    host: Host, operation: MakeSnapshot, pairs: Sequence[Pair]
+) -> Tuple[Moment, Tuple[str, ...]]:
+    """Have QEMU copy the images of the running machine; whether its file systems were frozen, and notes about that."""
+    if operation.token is None:
+        raise StateError(f"{operation.name} runs on this host without a lease of this site; try again")
+    name, domains = operation.name, host.domains()
+    live = require_changeable(domains, name, operation.token)
+    files: Dict[str, Tuple[str, str]] = {}
+    for disk, copy in pairs:
+        element = disk_of(live, disk.path)
+        if element is None:
+            raise StateError(f"{name} runs without its disk {disk.path}; stop and start it first")
+        files[target_of(element)] = (f"{copy}{_PART}", disk.format)
+    with freezing(host, name, operation.token) as freeze:
+        domains.begin_backup(name, files)
+    while domains.backup_runs(name):
+        wait_seconds(_POLL_SECONDS)
+    if not domains.backup_succeeded(name):
+        raise ToolError(f"QEMU did not copy the disks of {name}: the job failed, as by a full file system")
+    warnings = (freeze.warning,) if freeze.warning else ()
+    if freeze.problem is None:
+        return FROZEN, (f"the file systems of {name} were frozen at that moment", *warnings)
+    return NOT_FROZEN, (
+        f"the file systems of {name} were not frozen, so the copy is as after a power cut: {freeze.problem}",
+        *warnings,
+    )
+
+
+def _copy_stopped(host: Host, pairs: Sequence[Pair]) -> None:
+    for disk, copy in pairs:
+        if not Path(disk.path).exists():
+            raise StateError(f"the disk {disk.path} does not exist yet: its machine was never started")
+        ensure_disk(disk, host.image_owners)
+        source = os.open(disk.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            with draft(Path(f"{copy}{_PART}")) as image:
+                copy_content(source, image.descriptor)
+        finally:
+            os.close(source)
+
+
+@contextlib.contextmanager
+def _opened_copy(host: Host, disk: DiskSpec, copy: str) -> Iterator[int]:
+    """A descriptor of the copy. StateError when there is none, or it is not the machine's."""
+    with opened_disk_folder(disk) as folder:
+        descriptor = open_file(folder, Path(copy).name, copy)
+        if descriptor is None:
+            raise StateError(f"there is no file {copy} on this host")
+        try:
+            if host.image_owners.of_file(descriptor, copy) != disk.machine:
+                raise StateError(f"{copy} does not belong to the machine")
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+
+def _check_space(sources: Sequence[Tuple[str, bool]]) -> None:
+    """StateError unless the file systems have the space that the copies of these files take, and 1 GiB besides.
+
+    A file is given with whether its copy takes its whole size at first: QEMU writes the zeros of a raw image, too.
+    """
+    taken: Dict[int, int] = {}
+    free: Dict[int, Tuple[int, str]] = {}
+    for source, is_whole in sources:
+        status = Path(source).stat()
+        filesystem = os.statvfs(source)
+        needed = status.st_size if is_whole else status.st_blocks * _BLOCK_BYTES
+        taken[status.st_dev] = taken.get(status.st_dev, 0) + needed
+        free[status.st_dev] = (filesystem.f_bavail * filesystem.f_frsize, source)
+    for device, needed in taken.items():
+        left, source = free[device]
+        if needed + _RESERVE_BYTES > left:
+            raise StateError(
+                f"the file system of {source} has {gigabytes(left)} free; the copies take {gigabytes(needed)}, and "
+                f"{gigabytes(_RESERVE_BYTES)} must stay free: remove a snapshot, or free space there"
+            )
+
+
+def _give(host: Host, path: str, machine: str, moment: Moment) -> None:
+    descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(OSError):  # a file system without such attributes: the list shows `unknown`
+            os.setxattr(descriptor, MOMENT_ATTRIBUTE, moment.encode())
+        give_file(descriptor, path, machine, host.image_owners)
+        free_holes(descriptor)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(copy: str) -> None:
+    for path in (copy, f"{copy}{_PART}"):
+        with contextlib.suppress(FileNotFoundError):
+            Path(path).unlink()

@@ -1,0 +1,157 @@
+"""The lease epoch of the cluster database, and the record of its state outside (decision 31).
+
+The record is a file of root's on the frontend. It has the identity of the database and the serial number of its last
+granted lease, and is written when the lease is committed and before a host is asked to start anything under it. So a
+database that was put back from a copy differs from the record in every case in which a lease was used since.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.core.errors import HostError, StateError
+from rocks.fleet.wire.leases import EPOCH_TOKENS
+
+if TYPE_CHECKING:
+    from rocks.database.connection import Database
+
+_LONGEST_BYTES = 4096
+_READ = "SELECT Identity, Epoch, Serial FROM lease_epoch WHERE ID = 1"
+
+
+class LeaseEpoch(NamedTuple):
+    """Identity of a database, its lease epoch, and the serial number of the last lease that it has granted."""
+
+    identity: str
+    epoch: int
+    serial: int
+
+    @property
+    def first_token(self) -> int:
+        """The lowest token of the epoch."""
+        return self.epoch * EPOCH_TOKENS + 1
+
+    def follows(self, recorded: LeaseEpoch | None) -> bool:
+        """Whether this is the state of the recorded database, or a later one."""
+        return recorded is not None and self.identity == recorded.identity and self.serial >= recorded.serial
+
+
+def reason_to_compare(database: Database, present: LeaseEpoch, recorded: LeaseEpoch | None) -> str | None:
+    """Why the hosts must be asked before leases are granted, as a clause; None when the database follows the record."""
+    if present.follows(recorded):
+        return None
+    if recorded is None:
+        return (
+            f"this frontend has no record of the leases that were granted ({_path(database)} is missing or damaged): "
+            "the site is new, or the frontend's files were lost or restored"
+        )
+    if present.identity != recorded.identity:
+        return (
+            "the cluster database is another one than before: it was made anew, or restored from an old copy"
+        )
+    return "the cluster database lacks the latest leases: it was restored from a copy"
+
+
+def read_epoch(database: Database) -> LeaseEpoch:
+    """The state in the database; one that follows no record when its row is missing."""
+    identity, epoch, serial = next(iter(database.rows(_READ)), ("", 0, -1))
+    return LeaseEpoch(str(identity), int(epoch), int(serial))
+
+
+def present_epoch(database: Database) -> int:
+    """The lease epoch; 0 also when its row is missing."""
+    return next((int(epoch) for _, epoch, _ in database.rows(_READ)), 0)
+
+
+def read_record(database: Database) -> LeaseEpoch | None:
+    """The state in the frontend's file; None without a file, and for one that is not readable as a record."""
+    try:
+        found = json.loads(_read_file(_path(database)))
+        return LeaseEpoch(str(found["identity"]), int(found["epoch"]), int(found["serial"]))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError):
+        return None
+
+
+def _read_file(path: str) -> bytes:
+    """The beginning of a regular file. OSError, also for what is no file; a FIFO is not waited for."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(f"{path} is not a file")
+        return file.read(_LONGEST_BYTES)
+
+
+def write_record(database: Database, state: LeaseEpoch) -> None:
+    """Replace the file, on the disk. HostError when it cannot be written."""
+    from pathlib import Path
+
+    from rocks.core.files import write_file
+    from rocks.database.locks import own_folder
+
+    own_folder(database.settings.state_folder)
+    write_file(Path(_path(database)), json.dumps(state._asdict()) + "\n")
+
+
+def forget_record(database: Database) -> None:
+    """Remove the file: no lease is granted until an epoch has begun. HostError when it cannot be removed."""
+    from pathlib import Path
+
+    from rocks.core.files import remove_file
+
+    try:
+        remove_file(Path(_path(database)))
+    except OSError as error:
+        raise HostError(f"cannot remove {_path(database)}: {error.strerror}") from None
+
+
+def count_grant(database: Database) -> LeaseEpoch:
+    """Count a grant of leases in the caller's transaction; its commit updates the record. Returns the new state.
+
+    StateError when the database does not follow the record: then it was restored while a command was at work.
+    """
+    database.execute("UPDATE lease_epoch SET Serial = Serial + 1 WHERE ID = 1")
+    state = read_epoch(database)
+    reason = reason_to_compare(database, state._replace(serial=state.serial - 1), read_record(database))
+    if reason is not None:
+        raise StateError(
+            f"no lease is granted: {reason}. `rocks sync vm lease` compares the cluster database with the hosts; then "
+            "repeat the command"
+        )
+    database.after_commit(lambda: _record_progress(database, state))
+    return state
+
+
+def begin_epoch(database: Database, epoch: int, above_serial: int) -> LeaseEpoch:
+    """Begin an epoch under a new identity, which no copy has, in the caller's transaction; its commit records it."""
+    database.execute("INSERT IGNORE INTO lease_epoch (ID, Identity) VALUES (1, '')")
+    database.execute(
+        "UPDATE lease_epoch SET Identity = REPLACE(UUID(), '-', ''), Epoch = %s, Serial = GREATEST(Serial, %s) + 1",
+        (epoch, above_serial),
+    )
+    state = read_epoch(database)
+    database.after_commit(lambda: write_record(database, state))
+    return state
+
+
+def _record_progress(database: Database, state: LeaseEpoch) -> None:
+    """Record a state unless another command has recorded a later one."""
+    database.lock(_LOCK, _LOCK_SECONDS)
+    try:
+        recorded = read_record(database)
+        if recorded is None or state.follows(recorded):
+            write_record(database, state)
+    finally:
+        database.unlock(_LOCK)
+
+
+_LOCK = "lease record"
+_LOCK_SECONDS = 20.0
+
+
+def _path(database: Database) -> str:
+    return os.path.join(  # noqa: PTH118
+        database.settings.state_folder, f"leases-{database.settings.database}.json"
+    )

@@ -1,0 +1,314 @@
+"""Leases of virtual machines, and the fences of lost leases (decision 3).
+
+The key of a row is a name, not an ID of `vm_nodes`: rows outlive `remove host vm`. So a new machine of the same name
+or on the same disk cannot start until the old domain is known to be gone.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.core.errors import StateError
+from rocks.database.sets import placeholders
+from rocks.inventory.records import Lease
+from rocks.machine.leases.epoch_records import count_grant
+from rocks.machine.placement import records as shape_leases
+from rocks.network.sriov import records as virtual_functions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from rocks.database.connection import Database
+    from rocks.machine.leases.plan import DiskKey
+
+
+def read_leases(database: Database, names: Sequence[str], lock: bool = False) -> dict[str, Lease]:
+    """Name in lower case → lease, for the names that ever had one; `lock` locks the rows.
+
+    A lease has the name as it is asked for: its row keeps the spelling of the first start, while the machine may have
+    got its name in other case since.
+    """
+    if not names:
+        return {}
+    rows = database.rows(
+        f"SELECT Name, Token, Host, State, Intent, Reason, Target FROM vm_leases WHERE Name IN ({placeholders(names)})"
+        + (" FOR UPDATE" if lock else ""),
+        names,
+    )
+    asked = {name.lower(): name for name in names}
+    found = [Lease(str(row[0]), int(row[1]), *row[2:]) for row in rows]
+    return {
+        lease.name.lower(): replace(lease, name=asked.get(lease.name.lower(), lease.name)) for lease in found
+    }
+
+
+def leases_held(database: Database, names: Sequence[str]) -> bool:
+    """Whether a host may be running one of the named machines."""
+    return any(lease.is_held for lease in read_leases(database, names).values())
+
+
+def running(database: Database, names: Sequence[str]) -> list[str]:
+    """Those of the names whose machines run by their leases."""
+    held = read_leases(database, names)
+    return [name for name in names if (lease := held.get(name.lower())) and lease.state == "running"]
+
+
+def leases_of_hosts(database: Database, hosts: Sequence[str], machines: Sequence[str] = ()) -> list[Lease]:
+    """All leases held by the hosts, and those of machines that move to one of them while they run (`target`).
+
+    Those of the named machines too, wherever they are held.
+    """
+    if not hosts:
+        return []
+    named = f" OR Name IN ({placeholders(machines)})" if machines else ""
+    rows = database.rows(
+        "SELECT Name, Token, Host, State, Intent, Reason, Target FROM vm_leases"
+        f" WHERE State <> 'released' AND (Host IN ({placeholders(hosts)}) OR Target IN ({placeholders(hosts)}){named})"
+        " ORDER BY Name",
+        [*hosts, *hosts, *machines],
+    )
+    return [Lease(str(row[0]), int(row[1]), *row[2:]) for row in rows]
+
+
+class HeldLease(NamedTuple):
+    """A lease that a host holds, or a fence that it has not confirmed (`state` fence); a row of `vm_held_leases`.
+
+    `is_known`: the database has a virtual machine of that name; `host_is_known`: it has that host. `target`: where it
+    moves, in state moving.
+    """
+
+    name: str
+    host: str
+    state: str
+    token: int
+    is_known: bool
+    host_is_known: bool
+    target: str | None = None
+
+
+def held_leases(database: Database) -> list[HeldLease]:
+    """All of them, by name."""
+    return _held(database, "", ())
+
+
+def held_by_unknown(database: Database) -> list[HeldLease]:
+    """The leases, without fences, of machines that the database does not have, by name."""
+    return _held(database, f" WHERE {_OF_UNKNOWN}", ())
+
+
+def held_by_removed(database: Database, names: Sequence[str]) -> list[str]:
+    """Those of the names that hold a lease, but are not virtual machines of the database any more."""
+    if not names:
+        return []
+    removed = _held(database, f" WHERE {_OF_UNKNOWN} AND l.Name IN ({placeholders(names)})", names)
+    found = {row.name.lower() for row in removed}
+    return [name for name in names if name.lower() in found]
+
+
+_OF_UNKNOWN = "l.State <> 'fence' AND NOT l.Known"
+
+
+def _held(database: Database, condition: str, values: Sequence[str]) -> list[HeldLease]:
+    rows = database.rows(
+        "SELECT l.Name, l.Host, l.State, l.Token, l.Known, EXISTS (SELECT 1 FROM nodes n WHERE n.Name = l.Host),"
+        " (SELECT m.Target FROM vm_leases m WHERE m.Name = l.Name AND l.State = 'moving')"
+        f" FROM vm_held_leases l{condition} ORDER BY l.Name, l.Host",
+        values,
+    )
+    return [
+        HeldLease(str(name), str(host), str(state), int(token), bool(is_known), bool(host_is_known), target)
+        for name, host, state, token, is_known, host_is_known, target in rows
+    ]
+
+
+def disk_holders(database: Database, keys: Sequence[DiskKey]) -> dict[DiskKey, str]:
+    """(host, path) → the machine whose lease covers that disk."""
+    if not keys:
+        return {}
+    rows = database.rows(
+        "SELECT Host, Path, Name FROM vm_lease_disks WHERE (Host, Path) IN"
+        f" ({', '.join(['(%s, %s)'] * len(keys))}) FOR UPDATE",
+        [part for key in keys for part in key],
+    )
+    found = {(str(host).lower(), str(path)): str(name) for host, path, name in rows}
+    return {key: found[key[0].lower(), key[1]] for key in keys if (key[0].lower(), key[1]) in found}
+
+
+def disks_of(database: Database, name: str) -> list[DiskKey]:
+    """The disks that the lease of the machine covers."""
+    rows = database.rows("SELECT Host, Path FROM vm_lease_disks WHERE Name = %s ORDER BY Host, Path", [name])
+    return [(str(host), str(path)) for host, path in rows]
+
+
+def take_leases(
+    database: Database, requests: Mapping[str, tuple[str, Sequence[DiskKey]]], intent: str
+) -> dict[str, int]:
+    """Grant the lease of each named machine to its host under a new token; returns name in lower case → token.
+
+    `requests` maps a name to (host, disks). The caller has checked, under the rows' lock, that the leases are free.
+    The reason of a stop by force stays until the machine runs: a start that fails or is killed does not end it.
+    StateError when the database was restored since the last grant.
+    """
+    if not requests:
+        return {}
+    names = list(requests)
+    first_token = count_grant(database).first_token
+    database.insert_many(
+        "INSERT INTO vm_leases (Name, Token, Host, State, Intent) VALUES",
+        [(name, first_token, host, "starting", intent) for name, (host, _) in requests.items()],
+        "ON DUPLICATE KEY UPDATE Token = GREATEST(Token + 1, VALUES(Token)), Host = VALUES(Host), State = 'starting',"
+        " Intent = VALUES(Intent)",
+    )
+    cover_disks(database, {name: keys for name, (_, keys) in requests.items()})
+    virtual_functions.free_vfs(database, names)
+    shape_leases.free_leases(database, names)
+    return {name: lease.token for name, lease in read_leases(database, names).items()}
+
+
+def cover_disks(database: Database, disks_of: Mapping[str, Sequence[DiskKey]]) -> None:
+    """Make the leases of the named machines cover these disks and no others."""
+    _drop_disks(database, list(disks_of))
+    disks = {(host, path, name) for name, keys in disks_of.items() for host, path in keys}
+    database.insert_many("INSERT INTO vm_lease_disks (Host, Path, Name) VALUES", sorted(disks))
+
+
+def cover_also(database: Database, name: str, keys: Sequence[DiskKey]) -> None:
+    """Make the lease of a machine cover these disks too; a disk of another lease stays that one's."""
+    rows = [(host, path, name) for host, path in keys]
+    database.insert_many(
+        "INSERT INTO vm_lease_disks (Host, Path, Name) VALUES", rows, "ON DUPLICATE KEY UPDATE Name = Name"
+    )
+
+
+def uncover(database: Database, name: str, key: DiskKey) -> None:
+    """The lease of the machine does not cover this disk any more."""
+    database.execute("DELETE FROM vm_lease_disks WHERE Name = %s AND Host = %s AND Path = %s", (name, *key))
+
+
+def begin_live_move(database: Database, name: str, target: str, disks: Sequence[DiskKey]) -> int:
+    """Renew the lease of a machine that runs, which is to move to `target`; returns the new token.
+
+    It covers the disks there, too. The caller has locked the machine. StateError as `take_leases`, and when the lease
+    is not that of a machine that runs.
+    """
+    first_token = count_grant(database).first_token
+    renewed = database.execute(
+        "UPDATE vm_leases SET Token = GREATEST(Token + 1, %s), State = 'moving', Intent = 'move', Target = %s"
+        " WHERE Name = %s AND State IN ('running', 'moving')",
+        [first_token, target, name],
+    )
+    if renewed != 1:
+        raise StateError(
+            f"{name} is not moved: by its lease it does not run any more; see rocks list host vm lease, and repeat the "
+            "command"
+        )
+    cover_also(database, name, disks)
+    return read_leases(database, [name])[name.lower()].token
+
+
+def end_live_move(database: Database, name: str, host: str, disks: Sequence[DiskKey]) -> None:
+    """The machine runs on this host, under the same token, with these disks."""
+    database.execute(
+        "UPDATE vm_leases SET State = 'running', Intent = NULL, Target = NULL, Host = %s"
+        " WHERE Name = %s AND State = 'moving'",
+        [host, name],
+    )
+    cover_disks(database, {name: disks})
+
+
+def set_state(
+    database: Database, names: Sequence[str], state: str, intent: str | None, reason: str | None = None
+) -> None:
+    """Record the state of the leases: starting, running, stopping or saved, and why when it is by force."""
+    if names:
+        database.execute(
+            "UPDATE vm_leases SET State = %s, Intent = %s, Reason = %s"
+            f" WHERE State <> 'released' AND Name IN ({placeholders(names)})",
+            [state, intent, reason, *names],
+        )
+
+
+def release_leases(database: Database, names: Sequence[str], reason: str | None = None) -> None:
+    """Release the leases of machines that run nowhere. The token stays, so that the next one is higher.
+
+    Their disks become free, and so do their virtual functions, except on a host that a fence still has to reach.
+    """
+    _release(database, names)
+    if names:
+        database.execute(
+            f"UPDATE vm_leases SET Reason = %s WHERE Name IN ({placeholders(names)})", [reason, *names]
+        )
+
+
+def give_up_leases(database: Database, names: Sequence[str]) -> None:
+    """As `release_leases` after a start that failed; the reason of an earlier stop by force stays."""
+    _release(database, names)
+
+
+def forget_reasons(database: Database, names: Sequence[str]) -> None:
+    """Nothing remains to be done for machines of these names: they are removed, and others may get their names."""
+    if names:
+        database.execute(
+            f"UPDATE vm_leases SET Reason = NULL WHERE State = 'released' AND Name IN ({placeholders(names)})",
+            names,
+        )
+
+
+def _release(database: Database, names: Sequence[str]) -> None:
+    if names:
+        database.execute(
+            "UPDATE vm_leases SET State = 'released', Host = NULL, Intent = NULL, Target = NULL"
+            f" WHERE Name IN ({placeholders(names)})",
+            names,
+        )
+        _drop_disks(database, names)
+        virtual_functions.free_vfs(database, names)
+        shape_leases.free_leases(database, names)
+
+
+def rename_lease_host(database: Database, old: str, new: str) -> None:
+    """Rename a host."""
+    for table in ("vm_leases", "vm_lease_disks", "vm_fences", "sriov_leases", *shape_leases.TABLES):
+        database.execute(f"UPDATE {table} SET Host = %s WHERE Host = %s", (new, old))
+    database.execute("UPDATE vm_leases SET Target = %s WHERE Target = %s", (new, old))
+
+
+def put_up_fences(database: Database, fences: Iterable[tuple[str, str, int]]) -> None:
+    """Record fences (host, name, token): the host must destroy each domain of that name with a lower token."""
+    rows = list(fences)
+    if rows:
+        database.insert_many(
+            "INSERT INTO vm_fences (Host, Name, Token) VALUES",
+            rows,
+            "ON DUPLICATE KEY UPDATE Token = GREATEST(Token, VALUES(Token))",
+        )
+
+
+def fences_of_hosts(database: Database, hosts: Sequence[str]) -> dict[str, list[tuple[str, int]]]:
+    """Host → (name, token) of the fences that it has not confirmed."""
+    found: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
+    if hosts:
+        rows = database.rows(
+            f"SELECT Host, Name, Token FROM vm_fences WHERE Host IN ({placeholders(hosts)}) ORDER BY Name",
+            hosts,
+        )
+        for host, name, token in rows:
+            found[str(host)].append((str(name), int(token)))
+    return found
+
+
+def take_down_fences(database: Database, host: str, names: Sequence[str]) -> None:
+    """Remove fences; the host has confirmed that no older domain of these machines remains."""
+    if names:
+        virtual_functions.free_fenced(database, host, names)
+        shape_leases.free_fenced(database, host, names)
+        database.execute(
+            f"DELETE FROM vm_fences WHERE Host = %s AND Name IN ({placeholders(names)})", [host, *names]
+        )
+
+
+def _drop_disks(database: Database, names: Sequence[str]) -> None:
+    if names:
+        database.execute(f"DELETE FROM vm_lease_disks WHERE Name IN ({placeholders(names)})", names)

@@ -1,0 +1,465 @@
+"""Add virtual machines to physical hosts and change them, in the database alone: no host is asked."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from rocks.core.errors import StateError, UserError
+from rocks.core.names import printable
+from rocks.core.values import VLAN_HIGHEST, read_number
+from rocks.fleet.wire.disk_moves import moving_path
+from rocks.inventory import in_use_records as vm_inventory
+from rocks.inventory import node_records as nodes
+from rocks.inventory.attributes.changes import set_attribute
+from rocks.inventory.attributes.records import global_attributes
+from rocks.inventory.host_plan import Membership, find_membership
+from rocks.inventory.mac_pool import MASK, base_from_address
+from rocks.inventory.machine_locks import lock_vms
+from rocks.inventory.node_records import node_ids
+from rocks.machine import change_records as vm_changes
+from rocks.machine import records as table
+from rocks.machine.addition_plan import (
+    DEFAULT_MEMORY_MB,
+    HOSTED_VM,
+    LARGEST_DISK_GB,
+    LARGEST_MEMORY_MB,
+    LEAST_MEMORY_MB,
+    MOST_CPUS,
+    MOST_INTERFACES,
+    NEXT_FREE,
+    VIRT_TYPE,
+    InterfaceRequest,
+    NewVm,
+    VmRequest,
+    check_container,
+    plan_vms,
+)
+from rocks.machine.change_records import HostVlan
+from rocks.machine.disks.copy_records import read_copies
+from rocks.machine.disks.specification import DEFAULT_SIZE_GB, read_disk, split_disks
+from rocks.machine.maxima import MOST_CPUS as MOST_HOT_CPUS
+from rocks.machine.maxima import (
+    MOST_CPUS_ATTRIBUTE,
+    MOST_MEMORY_ATTRIBUTE,
+    check_maximum,
+    too_many_cpus,
+)
+from rocks.machine.moves.live_move_rules import check_no_doubt
+from rocks.machine.removed import check_addition, check_names_are_not_held
+from rocks.network.dns.changes import names_after_commit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rocks.database.connection import Database
+    from rocks.inventory.records import Disk, Host, VirtualMachine
+    from rocks.machine.addition_plan import SiteInventory
+    from rocks.network.interface_rules import Subnet
+
+
+DEFAULT_NETWORK = "private"
+
+
+@dataclass(frozen=True)
+class VmParameters:
+    """The parameters of `rocks add host vm`, unparsed; None for parameters not given."""
+
+    membership: str
+    name: str | None = None
+    ip: str | None = None
+    subnet: str | None = None
+    memory_mb: str = str(DEFAULT_MEMORY_MB)
+    cpus: str = "1"
+    slice: str | None = None
+    mac: str | None = None
+    interfaces: str = "1"
+    disk: str | None = None
+    disk_size_gb: str = str(DEFAULT_SIZE_GB)
+    vlans: str | None = None
+    virt_type: str = "hvm"
+
+
+def add_vms(database: Database, containers: Sequence[str], parameters: VmParameters) -> list[NewVm]:
+    """Add one virtual machine to each named physical host.
+
+    UserError for an invalid parameter or a value in use, StateError when the site has no free address or no folder for
+    images; then nothing is added.
+    """
+    if not containers:
+        raise UserError("must supply at least one host; the given selectors match none")
+    for word, value in (
+        ("name", parameters.name),
+        ("ip", parameters.ip),
+        ("slice", parameters.slice),
+        ("mac", parameters.mac),
+    ):
+        if value and len(containers) > 1:
+            raise UserError(f"can't supply the '{word}' parameter with more than one host")
+    check_virt_type(parameters.virt_type)
+    hosts = load_containers(database, containers)
+    subnets = vm_inventory.load_subnets(database)
+    vm_inventory.lock_inventory(database)
+    inventory = vm_inventory.read_inventory(database, containers)
+    membership = _find_membership(inventory, parameters.membership)
+    interfaces = _read_interfaces(
+        parameters, membership, {name: subnet for name, (_, subnet) in subnets.items()}
+    )
+    requests = [
+        VmRequest(
+            container=host,
+            membership=membership,
+            interfaces=interfaces,
+            name=parameters.name or None,
+            slice=read_number("slice", parameters.slice, 0) if parameters.slice else None,
+            cpus=read_number("cpus", parameters.cpus, 1, MOST_CPUS),
+            memory_mb=read_number("mem", parameters.memory_mb, LEAST_MEMORY_MB, LARGEST_MEMORY_MB),
+            disk_size_gb=read_number("disksize", parameters.disk_size_gb, 1, LARGEST_DISK_GB),
+            disk=parameters.disk or None,
+        )
+        for host in hosts
+    ]
+    new = plan_new_vms(requests, inventory)
+    check_addition(database, [vm.name for vm in new])
+    vm_changes.insert_vms(database, new, {subnet.name: number for number, subnet in subnets.values()})
+    names_after_commit(database)
+    return new
+
+
+def plan_new_vms(requests: Sequence[VmRequest], inventory: SiteInventory) -> list[NewVm]:
+    """As `plan_vms`, with the MAC pool of the site's attributes."""
+    return plan_vms(requests, inventory, *_mac_pool(requests[0].container.attributes))
+
+
+def next_mac(database: Database) -> str:
+    """The MAC address that the next virtual machine would get; it is not reserved."""
+    base, mask = _mac_pool(global_attributes(database))
+    return vm_inventory.read_inventory(database, ()).take_macs(base, mask, 1)[0]
+
+
+def load_containers(database: Database, names: Sequence[str]) -> list[Host]:
+    """The named hosts, which get virtual machines. Errors as of `check_container`."""
+    hosts = table.load_hosts(database, names)
+    for host in hosts:
+        check_container(host)
+    return hosts
+
+
+def check_virt_type(text: str) -> None:
+    """UserError unless the kind of virtualization is that of KVM."""
+    if text.lower() != VIRT_TYPE:
+        raise UserError(f'KVM supports only hvm virtualization, not "{printable(text)}"')
+
+
+def _find_membership(inventory: SiteInventory, name: str) -> Membership:
+    found = find_membership(name, inventory.memberships)
+    if found is None:
+        raise UserError(f"Membership {printable(name)} is not valid. rocks list membership shows valid ones.")
+    return found
+
+
+def _read_interfaces(
+    parameters: VmParameters, membership: Membership, subnets: dict[str, Subnet]
+) -> tuple[InterfaceRequest, ...]:
+    """The interfaces; only the first has an address, and none when the machine is inside a virtual cluster."""
+    if not parameters.interfaces.isdigit():
+        raise UserError(
+            f'the num_macs parameter must be an integer, not "{printable(parameters.interfaces)}"'
+        )
+    count = read_number("num-macs", parameters.interfaces, 1, MOST_INTERFACES)
+    vlans = [_read_vlan(text) for text in (parameters.vlans or "").split(",")] if parameters.vlans else []
+    if len(vlans) > count:
+        raise UserError(
+            f'vlan "{printable(parameters.vlans or "")}" names {len(vlans)} VLANs for {count} interfaces; '
+            f"add num-macs={len(vlans)}"
+        )
+    vlans += [None] * (count - len(vlans))
+    is_hosted = membership.name.lower() == HOSTED_VM
+    subnet = None
+    if not is_hosted:
+        name = parameters.subnet or DEFAULT_NETWORK
+        subnet = subnets.get(name.lower())
+        if subnet is None:
+            raise UserError(f'unknown network "{printable(name)}"; rocks list network shows all networks')
+    for given, value in (("ip", parameters.ip), ("subnet", parameters.subnet)):
+        if is_hosted and value:
+            raise UserError(
+                f"a machine of membership {membership.name} has no address of the site; give no {given}="
+            )
+    ip = (parameters.ip or "").strip("'") or NEXT_FREE
+    first = InterfaceRequest(subnet, ip if subnet else None, vlans[0], parameters.mac or None)
+    return (first, *(InterfaceRequest(vlan=vlan) for vlan in vlans[1:]))
+
+
+def _read_vlan(text: str) -> int | None:
+    if text.lower() in ("none", "null", ""):
+        return None
+    try:
+        return read_number("vlan", text, 0, VLAN_HIGHEST)
+    except UserError:
+        raise UserError(
+            f'vlan "{printable(text)}" must be an integer from 0 to {VLAN_HIGHEST}, or none'
+        ) from None
+
+
+def _mac_pool(attributes: Mapping[str, str]) -> tuple[str, str]:
+    """(base, mask) of the site's MAC addresses; StateError when an attribute is not set."""
+    public_address = attributes.get("Kickstart_PublicAddress")
+    for what, attribute, value in (
+        ("address", "vm_mac_base_addr", base_from_address(public_address) if public_address else "VALUE"),
+        ("address mask", "vm_mac_base_addr_mask", MASK),
+    ):
+        if not attributes.get(attribute):
+            raise StateError(f"no VM MAC base {what} is defined; set it: rocks set attr {attribute} {value}")
+    return attributes["vm_mac_base_addr"], attributes["vm_mac_base_addr_mask"]
+
+
+_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+VIRT_TYPES = ("para", "hvm")
+
+
+@dataclass(frozen=True)
+class VmChanges:
+    """The parameters of `rocks set host vm`, unparsed; None for parameters not given. `container` is a host's name."""
+
+    container: str | None = None
+    disks: str | None = None
+    disk_sizes_gb: str | None = None
+    memory_mb: str | None = None
+    slice: str | None = None
+    virt_type: str | None = None
+    uuid: str | None = None
+    cpus: str | None = None
+    most_cpus: str | None = None
+    most_memory_mb: str | None = None
+
+    @property
+    def of_one_machine(self) -> bool:
+        """Whether there is a change that two machines cannot share."""
+        return (self.disks, self.slice, self.uuid) != (None, None, None)
+
+
+def set_vms(database: Database, names: Sequence[str], changes: VmChanges) -> None:
+    """As `set_vm`, for several machines: all are changed, or none. UserError for a change that only one can have."""
+    if len(names) != 1 and changes.of_one_machine:
+        raise UserError("must supply only one host: two machines cannot share disk, slice or uuid")
+    for error in lock_vms(database, names).values():
+        raise error
+    for name in names:
+        set_vm(database, name, changes)
+
+
+def set_vm(database: Database, name: str, changes: VmChanges) -> None:
+    """Change a virtual machine. A host that is not a virtual machine becomes one by `container` or `virt_type`.
+
+    UserError for an invalid parameter, BusyError while another command changes the machine; then nothing is changed.
+    """
+    if changes == VmChanges():
+        raise UserError(
+            "must supply physnode, disk, disksize, mem, cpus, maxmem, maxcpus, slice, virt-type or uuid: nothing is "
+            "given to change"
+        )
+    cpus, attributes, columns = _read_cpus(changes), _read_maxima(changes), _read_columns(changes)
+    target = _target(database, name, changes.container) if changes.container else None
+    if target is not None:
+        if target.name.lower() == name.lower():
+            raise UserError(f"host {name} cannot be its own physical host; name another one")
+        columns["PhysNode"] = node_ids(database, [target.name])[target.name.lower()]
+    _check_holds_no_vms(database, name)
+    if not table.which_are_vms(database, [name]):
+        if target is None and "Virt_Type" not in columns:
+            raise UserError(
+                f"host {name} is not a virtual machine; it becomes one only when physnode= names its physical host"
+            )
+        check_names_are_not_held(database, [name])
+    _lock(database, name)
+    vm_inventory.lock_inventory(database)
+    vm_changes.ensure_vm_row(database, name)
+    vm = table.load_vms(database, [name])[0]
+    _check_maxima(vm, changes, cpus)
+    _check_slice(database, vm, changes, target.name if target is not None else None)
+    disks = _plan_disks(vm, changes)
+    if vm.container is not None and (target is not None or disks is not None):
+        check_no_doubt(vm)
+    check_no_copies(database, vm, target, disks)
+    vm_changes.update_vm(database, name, columns)
+    if cpus is not None:
+        nodes.set_column(database, [name], "CPUs", cpus)
+    for attribute, value in attributes.items():
+        set_attribute(database, "host", [name], attribute, value)
+    if disks is not None:
+        vm_changes.replace_disks(database, name, disks)
+    if target is not None:
+        vm_changes.record_host_vlans(database, host_vlans(database, vm, target))
+    vm_changes.claim_own_vlans(database, [name])
+
+
+def cpu_warnings(database: Database, names: Sequence[str]) -> list[str]:
+    """The warnings about those machines that have more CPUs than their physical hosts by their records."""
+    return [line for vm in table.load_vms(database, names) if (line := too_many_cpus(vm)) is not None]
+
+
+def _read_columns(changes: VmChanges) -> dict[str, object]:
+    """Column of the machine's own row → value."""
+    columns: dict[str, object] = {}
+    if changes.memory_mb is not None:
+        columns["Mem"] = _read_memory(changes.memory_mb)
+    if changes.slice is not None:
+        columns["Slice"] = read_number("slice", changes.slice, 0)
+    if changes.virt_type not in (None, "None"):
+        if str(changes.virt_type).lower() not in VIRT_TYPES:
+            raise UserError(
+                f'virt-type "{printable(str(changes.virt_type))}" must be one of {", ".join(VIRT_TYPES)}'
+            )
+        columns["Virt_Type"] = str(changes.virt_type).lower()
+    if changes.uuid is not None:
+        columns["UUID"] = _read_uuid(changes.uuid)
+    return columns
+
+
+def _read_cpus(changes: VmChanges) -> int | None:
+    return None if changes.cpus is None else read_number("cpus", changes.cpus, 1, MOST_CPUS)
+
+
+def _read_maxima(changes: VmChanges) -> dict[str, str]:
+    """Attribute → value."""
+    found = {}
+    if changes.most_cpus is not None:
+        found[MOST_CPUS_ATTRIBUTE] = str(read_number("maxcpus", changes.most_cpus, 1, MOST_HOT_CPUS))
+    if changes.most_memory_mb is not None:
+        found[MOST_MEMORY_ATTRIBUTE] = str(
+            read_number("maxmem", changes.most_memory_mb, LEAST_MEMORY_MB, LARGEST_MEMORY_MB)
+        )
+    return found
+
+
+def _check_maxima(vm: VirtualMachine, changes: VmChanges, cpus: int | None) -> None:
+    """UserError for a maximum that is given, and is below what the machine has, or gets with it."""
+    if changes.most_cpus is not None:
+        check_maximum(vm, "maxcpus", int(changes.most_cpus), vm.host.cpus if cpus is None else cpus)
+    if changes.most_memory_mb is not None:
+        memory_mb = vm.memory_mb if changes.memory_mb is None else int(changes.memory_mb)
+        check_maximum(vm, "maxmem", int(changes.most_memory_mb), memory_mb)
+
+
+def _target(database: Database, name: str, container: str) -> Host:
+    """The physical host that a machine moves to. Errors as of `check_container`.
+
+    A host that becomes a virtual machine may be on any physical host, as in the output of `rocks dump`: attributes come
+    later there. It is started on a VM container only.
+    """
+    (target,) = table.load_hosts(database, [container])
+    vms = table.load_vms(database, table.which_are_vms(database, [name]))
+    is_there = any(vm.container is not None and vm.container.name == target.name for vm in vms)
+    check_container(target, may_lack_kvm=is_there or not vms)
+    return target
+
+
+def check_no_copies(
+    database: Database, vm: VirtualMachine, target: Host | None, disks: Sequence[Disk] | None
+) -> None:
+    """StateError when a disk would be a copy that a move made or left: its content is incomplete or old."""
+    container = target if target is not None else vm.container
+    if container is None or (target is None and disks is None):
+        return
+    paths = {disk.path for disk in (vm.disks if disks is None else disks)}
+    for copy in read_copies(database, vm.name):
+        if copy.host == container.name and paths & {copy.path, moving_path(copy.path)}:
+            raise StateError(
+                f"{copy.path} on {copy.host} is a copy of the disk of {vm.name} that a move made or left, and may be "
+                f"old or incomplete; rocks move host vm {vm.name} {copy.host} moves the present disk there"
+            )
+
+
+def _check_slice(database: Database, vm: VirtualMachine, changes: VmChanges, target: str | None) -> None:
+    """UserError when another machine on the physical host has the requested slice."""
+    container = target or (vm.container.name if vm.container is not None else None)
+    if changes.slice is None or container is None:
+        return
+    other = vm_inventory.other_with_slice(database, vm.name, container, int(changes.slice))
+    if other is not None:
+        raise UserError(f"slice {changes.slice} of {container} is in use by {other}; give another")
+
+
+def _lock(database: Database, name: str) -> None:
+    """Lock the machine, so that no other command starts or stops it. BusyError while one does."""
+    for error in lock_vms(database, [name]).values():
+        raise error
+
+
+def _read_memory(text: str) -> int:
+    try:
+        return read_number("mem", text, LEAST_MEMORY_MB, LARGEST_MEMORY_MB)
+    except UserError:
+        raise UserError(
+            f'"mem" parameter must be an integer from {LEAST_MEMORY_MB} to {LARGEST_MEMORY_MB} (MB), '
+            f'not "{printable(text)}"'
+        ) from None
+
+
+def _read_uuid(text: str) -> str:
+    if not _UUID.fullmatch(text):
+        raise UserError(
+            f'uuid "{printable(text)}" is not a UUID in lower case, as rocks dump host vm prints it'
+        )
+    return text
+
+
+def _plan_disks(vm: VirtualMachine, changes: VmChanges) -> Sequence[Disk] | None:
+    """The new disks; None for no change. Sizes are by index; 0 leaves the size of a disk unchanged.
+
+    A disk has the size of the recorded one of its path; else that of a disk of its device which it replaces.
+    """
+    if changes.disks is None and changes.disk_sizes_gb is None:
+        return None
+    sizes = [
+        read_number("disksize", text, 0, LARGEST_DISK_GB) for text in (changes.disk_sizes_gb or "").split()
+    ]
+    disks = list(vm.disks) if changes.disks is None else _with_sizes(_read_disks(changes.disks), vm.disks)
+    if len(sizes) > len(disks):
+        raise UserError(f"disksize names {len(sizes)} sizes, but {vm.name} has {len(disks)} disks")
+    return [
+        replace(disk, size_gb=sizes[i]) if i < len(sizes) and sizes[i] else disk
+        for i, disk in enumerate(disks)
+    ]
+
+
+def _with_sizes(disks: Sequence[Disk], recorded: Sequence[Disk]) -> list[Disk]:
+    paths = {disk.path for disk in disks}
+    by_path = {disk.path: disk.size_gb for disk in recorded}
+    replaced = {disk.device: disk.size_gb for disk in recorded if disk.path not in paths}
+    return [
+        replace(disk, size_gb=by_path.get(disk.path, replaced.get(disk.device, disk.size_gb)))
+        for disk in disks
+    ]
+
+
+def _read_disks(text: str) -> list[Disk]:
+    disks = [read_disk(one, DEFAULT_SIZE_GB) for one in split_disks(text)]
+    if not disks:
+        raise UserError('disk "" is not a disk; give TYPE:PATH,DEVICE,BUS')
+    paths = [disk.path for disk in disks]
+    for path in paths:
+        if paths.count(path) > 1:
+            raise UserError(f'the disk "{printable(path)}" is given twice; two writers would corrupt it')
+    return disks
+
+
+def _check_holds_no_vms(database: Database, name: str) -> None:
+    """UserError when the host is the container of virtual machines: it is physical."""
+    held = table.names_in(database, name)
+    if held:
+        raise UserError(
+            f"host {name} is the physical host of {', '.join(held[:3])}{', …' if len(held) > 3 else ''}, so it cannot "
+            "be a virtual machine; name a virtual machine"
+        )
+
+
+def host_vlans(database: Database, vm: VirtualMachine, target: Host) -> list[HostVlan]:
+    """The VLANs of the machine for its new container, on the networks that carry them on the old one or any host."""
+    vlans = [interface.vlan for interface in vm.host.interfaces if interface.vlan]
+    old = vm.container.interfaces if vm.container is not None else ()
+    networks = table.networks_of_vlans(database, vlans)
+    networks |= {i.vlan: i.subnet for i in old if i.is_vlan and i.vlan and i.subnet}
+    return [HostVlan(target.name, vlan, networks[vlan]) for vlan in vlans if vlan in networks]

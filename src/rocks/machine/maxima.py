@@ -1,0 +1,60 @@
+"""What bounds the CPUs and memory of a machine: its own maxima while it runs, and its physical host. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rocks.core.errors import UserError
+from rocks.core.values import read_number
+
+if TYPE_CHECKING:
+    from rocks.inventory.records import VirtualMachine
+
+MOST_CPUS_ATTRIBUTE = "kvm_max_cpus"
+MOST_MEMORY_ATTRIBUTE = "kvm_max_memory"
+
+MOST_CPUS = 255
+"""More need an interrupt controller that a PC of QEMU does not have by itself."""
+
+
+def most_cpus(vm: VirtualMachine) -> int:
+    """The maximum of CPUs; its present number without one, or with a lower one."""
+    return max(vm.host.cpus, _number(vm, MOST_CPUS_ATTRIBUTE))
+
+
+def most_memory_mb(vm: VirtualMachine) -> int:
+    """The maximum of memory in MB; the present memory without one, or with a lower one."""
+    return max(vm.memory_mb, _number(vm, MOST_MEMORY_ATTRIBUTE))
+
+
+def check_maximum(vm: VirtualMachine, word: str, most: int, present: int) -> None:
+    """UserError for a maximum below what the machine has; `word` is the parameter, maxcpus or maxmem."""
+    if most < present:
+        present_word = word.removeprefix("max")
+        raise UserError(
+            f"{word}={most} is no maximum for {vm.name}: {present_word} is {present}; give {word}={present} or more, "
+            f"or a lower {present_word}= with it"
+        )
+
+
+def too_many_cpus(vm: VirtualMachine) -> str | None:
+    """The warning about a machine with more CPUs than its physical host has by its record, which may be wrong.
+
+    None for others, and for a host with one CPU: that is the record of a host whose number nobody has given.
+    """
+    container = vm.container
+    if container is None or container.cpus == 1 or vm.host.cpus <= container.cpus:
+        return None
+    return (
+        f"Warning: {vm.name} has {vm.host.cpus} CPUs, and its host {container.name} has {container.cpus} by its record "
+        f"(rocks list host {container.name}), so it does not start there; choose another host, or rocks set host vm "
+        f"{vm.name} cpus={container.cpus}"
+    )
+
+
+def _number(vm: VirtualMachine, attribute: str) -> int:
+    """The number; 0 for one that an earlier release let a site set."""
+    try:
+        return read_number(attribute, vm.host.attribute(attribute, "0"), 0)
+    except UserError:
+        return 0

@@ -1,0 +1,1 @@
+"""Machines move to other hosts, stopped or while they run; hosts are emptied."""

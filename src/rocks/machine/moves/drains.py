@@ -1,0 +1,414 @@
+"""Empty a host: its virtual machines are stopped or moved, one by one. Or start elsewhere what a failed one had.
+
+Each machine has its own outcome, and one that fails does not stop the others. What was done stays done: the same
+command goes on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.core import dry_run
+from rocks.core.clock import Deadline, wait_seconds
+from rocks.core.errors import BusyError, Code, HostError, RocksError, StateError, UserError
+from rocks.inventory.host_requests import ask_facts, is_silent, open_fleet
+from rocks.inventory.machine_locks import lock_vms
+from rocks.machine import records as table
+from rocks.machine.host_load_records import recorded_memory_mb
+from rocks.machine.leases import records as leases
+from rocks.machine.leases.epoch import ensure_epoch
+from rocks.machine.leases.leases import Force
+from rocks.machine.leases.plan import MOVING, SAVED, STOPPING, move_was_interrupted
+from rocks.machine.machines import load_containers
+from rocks.machine.moves.drain_plan import Capacity, choose_host, taken, why_only_there
+from rocks.machine.moves.live_drains import is_there, lease_there, move_live
+from rocks.machine.moves.moves import check_movable, move_vm, record_on_host
+from rocks.machine.outcomes import Outcomes
+from rocks.machine.power import stop_vms
+from rocks.machine.start_plan import memory_reserve_mb
+from rocks.storage.volumes import place_records as image_places
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+    from rocks.database.connection import Database
+    from rocks.fleet.wire.requests import StopAction
+    from rocks.inventory.records import VirtualMachine
+    from rocks.machine.domain.documents import FiltersOf
+    from rocks.machine.moves.moves import Ways
+
+    Start = Callable[[Sequence[str]], Outcomes]
+    """Starts machines, with the hooks of `start host vm`."""
+
+
+_OFF_BY_NOW = "{} is off by now: another command has stopped it"
+_POLL_SECONDS = 0.5
+
+
+class Drain(NamedTuple):
+    """The host to empty, the hosts that get its machines (none: they are only stopped), and how they are stopped.
+
+    `live`: those that can are moved while they run; it needs targets.
+    """
+
+    host: str
+    targets: tuple[str, ...]
+    action: StopAction
+    deadline_seconds: int
+    live: bool = False
+
+
+class Means(NamedTuple):
+    """What a drain needs of its command: how moves report, how machines are started, and the packet filters."""
+
+    ways: Ways
+    start: Start
+    filters_of: FiltersOf
+
+
+def drain_host(database: Database, drain: Drain, means: Means) -> Outcomes:
+    """Stop the running machines of the host; with targets, move all of them, and start those that ran.
+
+    With `live`, those that can be moved while they run are not stopped; of one that cannot, a line says why. One whose
+    live move was begun and has failed is not stopped either. A machine that certainly cannot be moved is not stopped;
+    one whose move fails is started where it was, if it ran. One that has left the host meanwhile is left as it is.
+
+    Commits. UserError and StateError for targets that get no machines, StateError while nothing can be started since a
+    restored database could not be compared with the hosts, and HostError when no target answers; then nothing is
+    changed.
+    """
+    _check_physical(database, drain.host)
+    if drain.targets:
+        ensure_epoch(database, means.ways.notify)  # what was stopped could not start again
+    names = table.names_in(database, drain.host)
+    recorded = {name.lower() for name in names}
+    found = leases.leases_of_hosts(database, [drain.host])
+    held = [lease.name for lease in found if lease.state != SAVED]
+    running = {name.lower() for name in held}
+    outcomes = Outcomes()
+    capacities = _capacities(database, drain.host, drain.targets, outcomes) if drain.targets else []
+    _stop(database, [name for name in held if name.lower() not in recorded], drain, outcomes)
+    _leave_saved(drain, [lease.name for lease in found if lease.state == SAVED], outcomes)
+    for name in names:
+        if name in outcomes.failed or name in outcomes.done:
+            continue
+        was_running = name.lower() in running
+        if not (was_running or drain.targets) or not is_there(database, name, drain.host, outcomes):
+            continue
+        # others may have stopped it, or started it, meanwhile
+        lease = lease_there(database, name, drain.host)
+        if lease is not None and lease.state == SAVED:
+            _leave_saved(drain, [name], outcomes)
+            continue
+        is_running = lease is not None
+        if was_running and not is_running:
+            outcomes.done[name] = (_OFF_BY_NOW.format(name),)
+        why = ""
+        if is_running and drain.live:
+            capacities, why = move_live(
+                database, name, drain.host, capacities, outcomes, means.ways, means.filters_of
+            )
+            failed = outcomes.failed.get(name)
+            if failed is not None and failed.code is Code.IMAGES_FOLLOW:
+                means.ways.notify("No other machine is moved: its images could not follow it either")
+                return outcomes
+            if not why:
+                continue
+        if is_running and drain.targets and not _can_leave(database, name, drain.host, capacities, outcomes):
+            continue
+        if why:
+            means.ways.notify(f"{name} is stopped for its move: {why}")
+        if is_running and not _stop(database, [name], drain, outcomes):
+            continue
+        if is_running and dry_run.is_on():
+            capacities = _would_move(database, name, drain.host, capacities, outcomes)
+        elif drain.targets:
+            capacities = _move(database, name, capacities, outcomes, means.ways)
+            if is_running:
+                _start_again(database, name, drain.host, means.start, outcomes)
+    if not drain.targets:
+        _count_stopped_by_others(database, drain, outcomes)
+    return outcomes
+
+
+def _count_stopped_by_others(database: Database, drain: Drain, outcomes: Outcomes) -> None:
+    """What another command is stopping has nothing left to be done when it is off; it is waited for."""
+    deadline = Deadline(0 if dry_run.is_on() else drain.deadline_seconds)
+    busy = [name for name, error in outcomes.failed.items() if isinstance(error, BusyError)]
+    while busy:
+        found = leases.read_leases(database, busy)
+        database.end_reading()
+        off = [name for name in busy if (lease := found.get(name.lower())) is not None and not lease.is_held]
+        for name in off:
+            del outcomes.failed[name]
+            outcomes.done[name] = (_OFF_BY_NOW.format(name),)
+        if deadline.passed() or not any(lease.state == STOPPING for lease in found.values()):
+            return
+        busy = [name for name in busy if name not in off]
+        wait_seconds(_POLL_SECONDS)
+
+
+def _leave_saved(drain: Drain, names: Sequence[str], outcomes: Outcomes) -> None:
+    """What is saved needs no host that is up; but it cannot be moved."""
+    for name in names:
+        if drain.targets:
+            outcomes.failed[name] = StateError(
+                f"{name} is saved on {drain.host}, and its memory cannot be moved; restore it first (rocks restore "
+                f"host vm {name}), or discard what its guest had in memory: rocks stop host vm {name} saved=remove"
+            )
+        else:
+            outcomes.done[name] = (f"{name} is saved on {drain.host}, and stays so",)
+
+
+def _can_leave(
+    database: Database, name: str, host: str, capacities: list[Capacity], outcomes: Outcomes
+) -> bool:
+    """Whether a machine that runs may be moved; it is not stopped for nothing."""
+    try:
+        (vm,) = table.load_vms(database, [name])
+        check_movable(database, name, choose_host(vm, capacities).host)
+    except RocksError as error:
+        outcomes.failed[name] = type(error)(f"{error}; it was not stopped, and is on {host}", code=error.code)
+        return False
+    finally:
+        database.end_reading()  # what follows sees what others have changed meanwhile
+    return True
+
+
+def _stop(database: Database, names: Sequence[str], drain: Drain, outcomes: Outcomes) -> bool:
+    """Whether all have stopped; a line for each that has."""
+    if not names:
+        return True
+    known = table.which_are_vms(database, names)
+    removed = [name for name in names if name not in known]
+    stopped = stop_vms(database, known, drain.action, drain.deadline_seconds, removed=removed)
+    for name, notes in stopped.done.items():
+        outcomes.done[name] = (*notes, f"{name} is stopped")
+    outcomes.failed.update(stopped.failed)
+    outcomes.warnings += stopped.warnings
+    return not stopped.failed
+
+
+def _move(
+    database: Database, name: str, capacities: list[Capacity], outcomes: Outcomes, ways: Ways
+) -> list[Capacity]:
+    """Move it to the host with the most free memory; the capacities afterwards."""
+    (vm,) = table.load_vms(database, [name])
+    try:
+        capacity = choose_host(vm, capacities)
+        lines = move_vm(database, name, capacity.host, ways)
+    except RocksError as error:
+        database.rollback()
+        outcomes.done.pop(name, None)
+        outcomes.failed[name] = error
+        return capacities
+    outcomes.done[name] = (*outcomes.done.get(name, ()), *lines)
+    return taken(vm, capacity, capacities)
+
+
+def _would_move(
+    database: Database, name: str, host: str, capacities: list[Capacity], outcomes: Outcomes
+) -> list[Capacity]:
+    """In a dry run the machine still runs, so its host would not let it go."""
+    if not capacities:
+        return capacities
+    (vm,) = table.load_vms(database, [name])
+    try:
+        capacity = choose_host(vm, capacities)
+    except StateError as error:
+        outcomes.failed[name] = error
+        return capacities
+    dry_run.would(host, f"move {name} to {capacity.host}, and start it there")
+    return taken(vm, capacity, capacities)
+
+
+def _start(database: Database, name: str, start: Start) -> Outcomes:
+    """Start one machine; what prevents all starts is its error, and the outcomes of the others are kept."""
+    try:
+        return start([name])
+    except RocksError as error:
+        database.rollback()
+        return Outcomes(failed={name: error})
+
+
+def _start_again(database: Database, name: str, host: str, start: Start, outcomes: Outcomes) -> None:
+    """Start a machine that ran; one that could not be moved starts where it was, and has failed all the same."""
+    started = _start(database, name, start)
+    failed = outcomes.failed.get(name)
+    if failed is not None:
+        how = f"it runs again on {host}" if not started.failed else f"{started.failed[name]}"
+        outcomes.failed[name] = type(failed)(f"{failed}; {how}", code=failed.code)
+    elif started.failed:
+        done = outcomes.done.pop(name)
+        outcomes.warnings += done
+        outcomes.failed[name] = started.failed[name]
+    else:
+        notes = started.done.get(name, ())
+        outcomes.done[name] = (*outcomes.done[name], *notes, f"{name} runs again")
+
+
+def _capacities(database: Database, host: str, targets: Sequence[str], outcomes: Outcomes) -> list[Capacity]:
+    """What the hosts that answer have left; a warning names the others. HostError when none answers."""
+    if host.lower() in {target.lower() for target in targets}:
+        raise UserError(f"to= names {host} itself; name other hosts")
+    containers = load_containers(database, targets)
+    with open_fleet(database, targets) as fleet:
+        facts = ask_facts(database, fleet, list(targets))
+    given = recorded_memory_mb(database, targets)
+    capacities, errors = [], []
+    for container in containers:
+        answer = facts[container.name]
+        if isinstance(answer, RocksError):
+            errors.append(f"{container.name} gets no machine: {answer}")
+        else:
+            free = answer.memory_mb - memory_reserve_mb(container) - given.get(container.name.lower(), 0)
+            capacities.append(Capacity(container.name, free))
+    if not capacities:
+        raise HostError(f"none of the hosts that would get the machines answers: {'; '.join(errors)}")
+    outcomes.warnings += tuple(f"Warning: {error}" for error in errors)
+    return capacities
+
+
+def other_containers(database: Database, host: str) -> tuple[str, ...]:
+    """All VM containers but this host. StateError when there is none."""
+    hosts = table.load_hosts(database, table.physical_hosts(database))
+    found = tuple(one.name for one in hosts if one.is_true("kvm") and one.name.lower() != host.lower())
+    if not found:
+        raise StateError(f"there is no other VM container than {host}")
+    return found
+
+
+def evacuate_host(
+    database: Database,
+    host: str,
+    targets: Sequence[str],
+    force: Force,
+    start: Start,
+    only: Collection[str] | None = None,
+) -> Outcomes:
+    """Take the machines of a host that does not answer from it, and start on the targets what can start there.
+
+    Those whose disks are all on a NAS can; the others fail with the reason, and keep their leases. With `only`,
+    machines with other names are left as they are. Commits. StateError when the host answers, and with `must_fence`
+    while nothing can be started since a restored database could not be compared with the hosts; errors as of
+    `drain_host` for the targets. Then nothing is changed.
+    """
+    _check_physical(database, host)
+    outcomes = Outcomes()
+    if force.must_fence:
+        ensure_epoch(database, lambda line: None)
+    capacities = _capacities(database, host, targets, outcomes)
+    check_is_silent(database, host, force)
+    held, moving = _held_by(database, host)
+    free = _taken_before(database, host)
+    named = None if only is None else {name.lower() for name in only}
+    chosen = [name for name in (*held, *moving, *free) if named is None or name.lower() in named]
+    outcomes.failed.update({name: moving[name] for name in chosen if name in moving})
+    chosen = [name for name in chosen if name not in moving]
+    machines = table.load_vms(database, table.which_are_vms(database, chosen))
+    movable = _can_start_elsewhere(database, host, machines, outcomes)
+    stopped = stop_vms(database, [vm.name for vm in movable if vm.name not in free], force=force)
+    outcomes.failed.update(stopped.failed)
+    outcomes.warnings += stopped.warnings
+    for vm in movable:
+        if vm.name in stopped.done or vm.name in free:
+            outcomes.done[vm.name] = stopped.done.get(vm.name, ())
+            capacities = _start_there(database, vm, capacities, start, outcomes)
+    return outcomes
+
+
+def _held_by(database: Database, host: str) -> tuple[list[str], dict[str, RocksError]]:
+    """Machines that the host may be running; and the errors of those whose live migration from or to it has not ended.
+
+    The latter have disks of hosts, and where they run only both hosts of the migration know.
+    """
+    found = leases.leases_of_hosts(database, [host])
+    moving: dict[str, RocksError] = {
+        lease.name: move_was_interrupted(lease) for lease in found if lease.state == MOVING
+    }
+    return [lease.name for lease in found if lease.name not in moving], moving
+
+
+def _taken_before(database: Database, host: str) -> list[str]:
+    """Machines that a command took from the host, and that it did not record elsewhere, since it was killed."""
+    fenced = {name.lower() for name, _ in leases.fences_of_hosts(database, [host]).get(host, ())}
+    names = [name for name in table.names_in(database, host) if name.lower() in fenced]
+    found = leases.read_leases(database, names)
+    released = {name for name, lease in found.items() if lease.reason and not lease.is_held}
+    return [name for name in names if name.lower() in released]
+
+
+def _can_start_elsewhere(
+    database: Database, host: str, machines: Sequence[VirtualMachine], outcomes: Outcomes
+) -> list[VirtualMachine]:
+    """Those whose disks are all on a NAS; the others have failed."""
+    reasons = why_bound(database, machines)
+    for name, reason in reasons.items():
+        outcomes.failed[name] = StateError(
+            f"{name} cannot start elsewhere: {reason}. When {host} is back: rocks start host vm {name}"
+        )
+    return [vm for vm in machines if vm.name not in reasons]
+
+
+def why_bound(database: Database, machines: Sequence[VirtualMachine]) -> dict[str, str]:
+    """Machine → why it can start on its own host only; those whose disks are all on a NAS are left out."""
+    on_nas: dict[str, set[int]] = {}
+    for location in image_places.disk_locations(database, [vm.name for vm in machines]):
+        if location.nas:
+            on_nas.setdefault(location.vm, set()).add(location.number)
+    reasons = {vm.name: why_only_there(vm, on_nas.get(vm.name, ())) for vm in machines}
+    return {name: reason for name, reason in reasons.items() if reason}
+
+
+def _start_there(
+    database: Database, vm: VirtualMachine, capacities: list[Capacity], start: Start, outcomes: Outcomes
+) -> list[Capacity]:
+    try:
+        for error in lock_vms(database, [vm.name]).values():
+            raise error
+        capacity = choose_host(vm, capacities)
+        (target,) = load_containers(database, [capacity.host])
+        target = replace(target, mounts=table.mounts_of(database, [target.name]).get(target.name, ()))
+        record_on_host(database, vm, target)
+        database.commit()
+    except RocksError as error:
+        database.rollback()
+        outcomes.warnings += outcomes.done.pop(vm.name)
+        outcomes.failed[vm.name] = error
+        return capacities
+    started = _start(database, vm.name, start)
+    outcomes.warnings += started.warnings
+    if started.failed:
+        outcomes.warnings += outcomes.done.pop(vm.name)
+        outcomes.failed[vm.name] = started.failed[vm.name]
+    else:
+        notes = started.done.get(vm.name, ())
+        outcomes.done[vm.name] = (*outcomes.done[vm.name], *notes, f"{vm.name} runs on {target.name} now")
+    return taken(vm, capacity, capacities)
+
+
+def _check_physical(database: Database, name: str) -> None:
+    (host,) = table.load_hosts(database, [name])
+    if host.is_virtual:
+        raise UserError(f"host {name} is a virtual machine; name a physical host")
+
+
+def check_is_silent(database: Database, host: str, force: Force) -> None:
+    """StateError when the host answers: its machines can be stopped or moved in order then.
+
+    An error is an answer, unless the operator has verified that the host is off.
+    """
+    with open_fleet(database, [host]) as fleet:
+        answer = ask_facts(database, fleet, [host])[host]
+    if isinstance(answer, RocksError) and (is_silent(answer) or force.host_is_off):
+        return
+    if isinstance(answer, RocksError):
+        raise StateError(
+            f"{host} cannot be asked ({answer}), but may be on; its machines are not taken from it. Repair that, then: "
+            f"rocks drain host {host}; or when it is certainly off: rocks evacuate host {host} host-off=yes "
+            'reason="…"'
+        )
+    raise StateError(
+        f"{host} answers; its machines are not taken from it. To move or stop them: rocks drain host {host}"
+    )

@@ -1,0 +1,257 @@
+"""Move a running virtual machine to another physical host, while its guest runs (decision 171).
+
+The lease stays with the old host, in the state `moving`, until the new one is known to run the machine; then one
+transaction records the new place and the lease there. Whatever fails or is killed in between, at most one host runs the
+guest, and repeating the command finds out which.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.core import dry_run
+from rocks.core.clock import monotonic_seconds
+from rocks.core.errors import CLASSES, HostError, RocksError, StateError
+from rocks.core.units import duration, size_text
+from rocks.fleet.settings import CannotAskError, FleetSettings
+from rocks.fleet.wire.live_moves import Arrive, Leave
+from rocks.fleet.wire.requests import StartDomain
+from rocks.inventory.host_requests import (
+    ask_facts,
+    fleet_addresses,
+    open_fleet,
+)
+from rocks.inventory.machine_locks import lock_vms
+from rocks.machine import records as table
+from rocks.machine.disks import copy_records as disk_copies
+from rocks.machine.disks.copy_records import DiskCopy
+from rocks.machine.disks.guest_images import make_seeds
+from rocks.machine.domain.documents import connections_of, describe_vms
+from rocks.machine.domain.domain import with_lease
+from rocks.machine.leases import records as leases
+from rocks.machine.leases.epoch import ensure_epoch
+from rocks.machine.leases.plan import MOVING, disk_keys
+from rocks.machine.moves.live_ends import RefusedError, settle
+from rocks.machine.moves.live_move_rules import GUEST_RUNS, check_no_doubt, domain_on
+from rocks.machine.moves.live_streams import move_live
+from rocks.machine.moves.move_rules import check_live, check_other_host
+from rocks.machine.moves.moves import (
+    check_files,
+    load_target,
+    plan_of,
+    record_on_host,
+    remove_left,
+)
+from rocks.machine.moves.moving_volumes import check_images, image_devices, pull_images
+from rocks.machine.placement import records as shape_leases
+from rocks.machine.start_plan import AlreadyStarted, container_of, memory_reserve_mb, plan_start
+from rocks.network.guest_connections import VirtualFunction
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from rocks.database.connection import Database
+    from rocks.fleet.wire.facts import HostFacts
+    from rocks.fleet.wire.live_moves import Progress
+    from rocks.inventory.records import Host, Lease, VirtualMachine
+    from rocks.machine.domain.documents import FiltersOf
+    from rocks.machine.moves.move_rules import MovePlan
+    from rocks.machine.moves.moves import Ways
+    from rocks.machine.start_plan import StartPlan
+
+_AWAKE_SECONDS = 600.0
+
+
+class _Way(NamedTuple):
+    """The machine, its record on the new host, its plan, and the start there that is not one."""
+
+    vm: VirtualMachine
+    there: VirtualMachine
+    target: Host
+    plan: MovePlan
+    start: StartPlan
+
+    @property
+    def source(self) -> str:
+        return container_of(self.vm).name
+
+
+def move_running_vm(database: Database, name: str, host: str, ways: Ways, filters_of: FiltersOf) -> list[str]:
+    """Move the machine, which runs, to the physical host; returns lines for the operator. Commits.
+
+    UserError and RefusedError when it cannot move while it runs, BusyError while another command changes it, StateError
+    while nothing may start: then nothing is changed. RefusedError too when a host refuses it later: it is where it was.
+    After another error of a host it runs where it was, or at the new place, or the message says what to do.
+    """
+    ensure_epoch(database, ways.notify)
+    for error in lock_vms(database, [name], also_moving=True).values():
+        raise error
+    (vm,) = table.load_vms(database, [name])
+    check_no_doubt(vm)
+    lease = leases.read_leases(database, [name]).get(name.lower())
+    lines: list[str] = []
+    if lease is not None and lease.state == MOVING:
+        lines = settle(database, vm, lease, ways=ways)
+        (vm,) = table.load_vms(database, [name])
+        lease = leases.read_leases(database, [name]).get(name.lower())
+    if vm.container is not None and vm.container.name.lower() == host.lower():
+        if not lines and not disk_copies.read_copies(database, name):
+            check_other_host(vm, vm.container)
+        return lines or remove_left(database, vm)
+    # in a dry run the hosts have still what the end of the interrupted move removes
+    if lines and dry_run.would(host, f"receive {name}, while it runs"):
+        return lines
+    try:
+        way = _check(database, vm, host, lease)
+    except CannotAskError:
+        raise  # of the machine this says nothing: a drain must not stop it
+    except StateError as error:
+        raise RefusedError(str(error), code=error.code) from error
+    assert lease is not None
+    database.end_reading()
+    if dry_run.would(way.target.name, f"receive {name} from {way.source}, while it runs"):
+        return lines
+    return [*lines, *_move(database, way, lease, ways, filters_of)]
+
+
+def _check(database: Database, vm: VirtualMachine, host: str, lease: Lease | None) -> _Way:
+    """Ask both hosts, and check all that can be checked before something is changed."""
+    target = load_target(database, vm, host)
+    plan = plan_of(database, vm, target)
+    source = container_of(vm)
+    check_live(vm, target, plan, lease)
+    there = _as_moved(database, vm, target, plan)
+    check_images(database, vm, there)
+    if shape_leases.has_any(database, vm.name):
+        raise _cannot(vm, "it has cores, memory of NUMA nodes or devices of its host for itself")
+    connections = connections_of(there)
+    if any(isinstance(one, VirtualFunction) for one in (*connections_of(vm), *connections)):
+        raise _cannot(vm, "it has a virtual function of its host")
+    hosts = [source.name, target.name]
+    paths = [file.new_path for file in plan.files] + ([vm.cdrom_path] if vm.cdrom_path else [])
+    with open_fleet(database, hosts) as fleet:
+        facts = ask_facts(database, fleet, hosts, [vm, there], files={target.name: paths})
+    here = _answer(vm, facts[source.name])
+    found = domain_on(here, vm.name)
+    if found is None or found.state not in GUEST_RUNS:
+        remedy = f"rocks stop host vm {vm.name} ends its lease, then it moves without live=yes"
+        if found is not None and found.state == "paused":
+            remedy = f"rocks resume host vm {vm.name}, then repeat the move"
+        state = "off" if found is None else found.state
+        raise StateError(f"{vm.name} does not run on {source.name}: it is {state}; {remedy}")
+    answer = _with_images(_answer(vm, facts[target.name]), image_devices(vm))
+    copies = disk_copies.read_copies(database, vm.name)
+    files = check_files(database, vm, target, plan, copies, answer, is_running=True)
+    for file in files:
+        if file.fact is None:
+            raise HostError(f"{vm.name} is not moved: its disk {file.move.path} is not on {source.name}")
+    neighbours = table.hosts_of_vlans(
+        database, (interface.vlan for interface in vm.host.interfaces if interface.vlan), without=vm.name
+    )
+    try:
+        start = plan_start(there, connections, answer, 0, 0, neighbours)
+    except RocksError as error:
+        raise CLASSES[error.family](
+            str(error).replace(f"{vm.name} is not started", f"{vm.name} is not moved"), code=error.code
+        ) from None
+    assert not isinstance(start, AlreadyStarted)
+    return _Way(vm, there, target, plan, start)
+
+
+def _with_images(answer: HostFacts, devices: Collection[str]) -> HostFacts:
+    """What the new host has when the images are mapped to it."""
+    disks = (
+        replace(disk, exists=True, is_block=True) if disk.path in devices else disk for disk in answer.disks
+    )
+    return replace(answer, disks=tuple(disks))
+
+
+def _as_moved(database: Database, vm: VirtualMachine, target: Host, plan: MovePlan) -> VirtualMachine:
+    """The machine as it will be recorded, with the VLANs that its new host carries for it; nothing is recorded yet."""
+    record_on_host(database, vm, target)
+    (there,) = table.load_vms(database, [vm.name])
+    database.rollback()
+    return replace(there, disks=plan.disks)
+
+
+def _cannot(vm: VirtualMachine, why: str) -> StateError:
+    return StateError(f"{vm.name} does not move while it runs: {why}; stop it, and move it without live=yes")
+
+
+def _answer(vm: VirtualMachine, answer: HostFacts | RocksError) -> HostFacts:
+    if isinstance(answer, RocksError):
+        raise HostError(f"{vm.name} is not moved: {answer}")
+    return answer
+
+
+def _move(database: Database, way: _Way, lease: Lease, ways: Ways, filters_of: FiltersOf) -> list[str]:
+    vm, target = way.vm, way.target
+    operation = _operation(database, way, filters_of)
+    pull_images(database, vm, way.there, ways)
+    copies = [DiskCopy(target.name, path) for path in _new_paths(way, operation)]
+    disk_copies.put_copies(database, vm.name, copies)
+    token = leases.begin_live_move(database, vm.name, target.name, disk_keys(way.there))
+    database.commit()
+    operation = replace(
+        operation, token=token, xml=with_lease(operation.xml.splitlines(), token, way.start.network, vm.uuid)
+    )
+    error = _migrate(database, way, operation, ways)
+    (now,) = leases.read_leases(database, [vm.name]).values()
+    return settle(database, vm, now, error, ways)
+
+
+def _operation(database: Database, way: _Way, filters_of: FiltersOf) -> StartDomain:
+    """The start of the machine on the new host, under no lease yet."""
+    seed = make_seeds(database, [way.there]).get(way.vm.name)
+    if isinstance(seed, RocksError):
+        raise seed
+    lines = describe_vms(database, [way.there], filters_of)[way.vm.name]
+    return StartDomain(
+        name=way.vm.name,
+        token=0,
+        xml="\n".join(lines),
+        disks=way.start.disks,
+        links=way.start.links,
+        autostart=way.start.autostart,
+        memory_reserve_mb=memory_reserve_mb(way.target),
+        seed=seed,
+    )
+
+
+def _new_paths(way: _Way, operation: StartDomain) -> list[str]:
+    seed = [] if operation.seed is None else [operation.seed.path]
+    return [*(file.new_path for file in way.plan.files), *seed]
+
+
+def _migrate(database: Database, way: _Way, operation: StartDomain, ways: Ways) -> RocksError | None:
+    """Have the agents move it; why it did not, as far as they know."""
+    vm = way.vm
+    old, new = fleet_addresses(database, [way.source]) + fleet_addresses(database, [way.target.name])
+    move = vm.uuid.replace("-", "")
+    began = awake = monotonic_seconds()
+    database.end_reading()
+
+    def watch(progress: Progress) -> None:
+        nonlocal awake
+        ways.progress(_progress_line(vm.name, progress, monotonic_seconds() - began))
+        if monotonic_seconds() >= awake + _AWAKE_SECONDS:
+            awake = monotonic_seconds()
+            leases.read_leases(database, [vm.name])
+            database.end_reading()
+
+    paths = tuple(file.path for file in way.plan.files)
+    leave = Leave(vm.name, operation.token, move, paths, image_devices(vm))
+    try:
+        result = move_live(old, new, FleetSettings(), leave, Arrive(operation, vm.uuid, move), watch)
+    except RocksError as error:
+        return error
+    finally:
+        ways.progress("")
+    return None if result.error is None else HostError(f"{way.source}: {result.error}")
+
+
+def _progress_line(name: str, progress: Progress, seconds: float) -> str:
+    total = progress.sent_bytes + progress.remaining_bytes
+    share = 100 * progress.sent_bytes // total if total else 0
+    return f"{name}: {share} %, {size_text(progress.sent_bytes)} of {size_text(total)}, {duration(seconds)}"

@@ -1,0 +1,1 @@
+"""Cores, memory of NUMA nodes and PCI devices that a machine has for itself."""

@@ -1,0 +1,268 @@
+"""Virtual machines: `vm_nodes`, `vm_disks` and all further facts of a plan; always in sets."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from rocks.core.errors import StateError
+from rocks.database.sets import in_order, placeholders
+from rocks.inventory.attributes.records import resolve_attributes, resolve_members
+from rocks.inventory.attributes.rules import Member
+from rocks.inventory.records import BootAction, Disk, Host, Interface, VirtualMachine
+from rocks.machine.disks.copy_records import DOUBTED_HOST
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from rocks.database.connection import Database
+
+_HOST_COLUMNS = (
+    "n.Name, m.Name, a.Name, n.CPUs, n.Rack, n.Rank, n.RunAction, n.InstallAction,"
+    " (SELECT b.Action FROM boot b WHERE b.Node = n.ID LIMIT 1), EXISTS (SELECT 1 FROM vm_nodes x WHERE x.Node = n.ID)"
+)
+_HOST_JOINS = " LEFT JOIN memberships m ON m.ID = n.Membership LEFT JOIN appliances a ON a.ID = m.Appliance"
+
+
+def load_vms(database: Database, names: Sequence[str]) -> list[VirtualMachine]:
+    """The named virtual machines, complete, in the order of the names; seven statements for any number of them.
+
+    StateError `host X is not a virtual host` for another name.
+    """
+    if not names:
+        return []
+    rows = database.rows(
+        f"SELECT {_HOST_COLUMNS}, v.ID, p.Name, {DOUBTED_HOST},"
+        " v.Mem, v.Slice, v.Virt_Type, v.cdrom_path, v.UUID, v.Adopts FROM vm_nodes v"
+        f" JOIN nodes n ON n.ID = v.Node LEFT JOIN nodes p ON p.ID = v.PhysNode{_HOST_JOINS}"
+        f" WHERE n.Name IN ({placeholders(names)})",
+        names,
+    )
+    check_all_are_vms(names, [str(row[0]) for row in rows])
+    containers = {str(row[11]) for row in rows if row[11] is not None}
+    hosts = {host.name: host for host in _hosts(database, sorted(containers))}
+    everyone = [*(str(row[0]) for row in rows), *hosts]
+    interfaces = load_interfaces(database, everyone)
+    attributes = {
+        name: {key: found.value for key, found in resolved.items()}
+        for name, resolved in resolve_attributes(database, everyone).items()
+    }
+    disks = _disks(database, [int(row[10]) for row in rows])
+
+    def whole(host: Host) -> Host:
+        return replace(host, interfaces=interfaces[host.name], attributes=attributes[host.name])
+
+    mounts = mounts_of(database, sorted(hosts))
+    hosts = {name: replace(whole(host), mounts=mounts.get(name, ())) for name, host in hosts.items()}
+    return [
+        VirtualMachine(
+            host=whole(_host(row[:10])),
+            container=None if row[11] is None else hosts[str(row[11])],
+            memory_mb=int(row[13]),
+            slice=int(row[14]),
+            virt_type=row[15],
+            cdrom_path=row[16] or "",
+            disks=disks[int(row[10])],
+            uuid=str(row[17]),
+            adopts_images=bool(row[18]),
+            doubted_host=row[12],
+        )
+        for row in in_order(rows, names)
+    ]
+
+
+def load_hosts(database: Database, names: Sequence[str]) -> list[Host]:
+    """The named hosts, physical or virtual, with their attributes but without interfaces, in the order of the names.
+
+    Two statements for any number of hosts. Unknown names are omitted.
+    """
+    if not names:
+        return []
+    rows = database.rows(
+        f"SELECT {_HOST_COLUMNS}, n.OS, n.Arch FROM nodes n{_HOST_JOINS} WHERE n.Name IN ({placeholders(names)})",
+        names,
+    )
+    rows = in_order(rows, names)
+    attributes = resolve_members(database, [_member(row) for row in rows])
+    return [
+        replace(
+            _host(row[:10]), attributes={key: found.value for key, found in attributes[str(row[0])].items()}
+        )
+        for row in rows
+    ]
+
+
+def which_are_vms(database: Database, names: Sequence[str]) -> list[str]:
+    """The names of virtual machines among the names, in their order."""
+    if not names:
+        return []
+    rows = database.rows(
+        f"SELECT n.Name FROM vm_nodes v JOIN nodes n ON n.ID = v.Node WHERE n.Name IN ({placeholders(names)})",
+        names,
+    )
+    return [str(row[0]) for row in in_order(rows, names)]
+
+
+def check_all_are_vms(names: Sequence[str], machines: Iterable[str]) -> None:
+    """StateError for the first name that is not a virtual machine."""
+    known = {name.lower() for name in machines}
+    for name in names:
+        if name.lower() not in known:
+            raise StateError(f"host {name} is not a virtual host; see rocks list host vm")
+
+
+def load_interfaces(database: Database, names: Sequence[str]) -> dict[str, tuple[Interface, ...]]:
+    """Host → its interfaces in the database's order; an empty tuple for a host without interfaces."""
+    found: defaultdict[str, list[Interface]] = defaultdict(list)
+    if names:
+        rows = database.rows(
+            "SELECT n.Name, i.Device, i.MAC, i.IP, i.Name, s.name, s.netmask, s.mtu, i.VlanID, i.Module,"
+            " i.Options, i.Channel, i.Disable_KVM, i.ID FROM networks i JOIN nodes n ON n.ID = i.Node"
+            f" LEFT JOIN subnets s ON s.ID = i.Subnet WHERE n.Name IN ({placeholders(names)}) ORDER BY i.ID",
+            names,
+        )
+        for row in rows:
+            found[str(row[0])].append(Interface(*row))
+    return {name: tuple(found[name]) for name in names}
+
+
+def load_boot_actions(database: Database, names: Iterable[str]) -> dict[str, BootAction]:
+    """Boot action → its row; unknown names are omitted."""
+    actions = sorted(set(names))
+    if not actions:
+        return {}
+    rows = database.rows(
+        f"SELECT Action, Kernel, Ramdisk, Args FROM bootaction WHERE Action IN ({placeholders(actions)})",
+        actions,
+    )
+    return {str(row[0]): BootAction(*row) for row in rows}
+
+
+def hosts_of_vlans(database: Database, vlans: Iterable[int], without: str = "") -> dict[int, list[str]]:
+    """VLAN id → all hosts on which virtual machines with an interface on it are placed, or arrive while they run.
+
+    The hosts of its machines other than `without`, if one is named.
+    """
+    ids = sorted(set(vlans))
+    found: dict[int, list[str]] = {vlan: [] for vlan in ids}
+    if ids:
+        chosen = f"WHERE i.VlanID IN ({placeholders(ids)}) AND i.Node NOT IN (SELECT ID FROM nodes WHERE Name = %s)"
+        rows = database.rows(
+            "SELECT i.VlanID, p.Name, p.ID FROM networks i JOIN vm_nodes v ON v.Node = i.Node"
+            f" JOIN nodes p ON p.ID = v.PhysNode {chosen}"
+            " UNION SELECT i.VlanID, p.Name, p.ID FROM networks i JOIN nodes n ON n.ID = i.Node"
+            " JOIN vm_leases l ON l.Name = n.Name AND l.State = 'moving' JOIN nodes p ON p.Name = l.Target"
+            f" {chosen} ORDER BY 3",
+            [*ids, without, *ids, without],
+        )
+        for vlan, name, _ in rows:
+            found[int(vlan)].append(str(name))
+    return found
+
+
+def networks_of_vlans(database: Database, vlans: Iterable[int]) -> dict[int, str]:
+    """VLAN id → network whose devices carry it on hosts of the site."""
+    ids = sorted(set(vlans))
+    if not ids:
+        return {}
+    rows = database.rows(
+        "SELECT c.VlanID, s.name FROM networks c JOIN subnets s ON s.ID = c.Subnet"
+        f" WHERE c.VlanID IN ({placeholders(ids)}) AND c.Device = CONCAT('vlan', c.VlanID) ORDER BY c.ID DESC",
+        ids,
+    )
+    return {int(vlan): str(network) for vlan, network in rows}
+
+
+def names_in(database: Database, container: str) -> list[str]:
+    """Virtual machines that are placed on the container, in the database's order."""
+    rows = database.rows(
+        "SELECT n.Name FROM vm_nodes v JOIN nodes n ON n.ID = v.Node JOIN nodes p ON p.ID = v.PhysNode"
+        " WHERE p.Name = %s ORDER BY n.ID",
+        (container,),
+    )
+    return [str(row[0]) for row in rows]
+
+
+def vm_places(database: Database) -> dict[str, str]:
+    """Every virtual machine → the physical host that is recorded for it, '' for none; in the order of the database."""
+    rows = database.rows(
+        "SELECT n.Name, COALESCE(p.Name, '') FROM vm_nodes v JOIN nodes n ON n.ID = v.Node"
+        " LEFT JOIN nodes p ON p.ID = v.PhysNode ORDER BY n.ID"
+    )
+    return {str(name): str(place) for name, place in rows}
+
+
+def _hosts(database: Database, names: Sequence[str]) -> list[Host]:
+    if not names:
+        return []
+    rows = database.rows(
+        f"SELECT {_HOST_COLUMNS} FROM nodes n{_HOST_JOINS} WHERE n.Name IN ({placeholders(names)}) ORDER BY n.ID",
+        names,
+    )
+    return [_host(row) for row in rows]
+
+
+def physical_hosts(database: Database) -> list[str]:
+    """All physical hosts, in the database's order."""
+    rows = database.rows(
+        "SELECT n.Name FROM nodes n LEFT JOIN vm_nodes v ON v.Node = n.ID WHERE v.ID IS NULL ORDER BY n.ID"
+    )
+    return [str(row[0]) for row in rows]
+
+
+def mounts_of(database: Database, names: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+    """Host → mount points of its partitions."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    if names:
+        rows = database.rows(
+            "SELECT n.Name, p.Mountpoint FROM partitions p JOIN nodes n ON n.ID = p.Node"
+            f" WHERE p.Mountpoint LIKE '/%%' AND n.Name IN ({placeholders(names)}) ORDER BY p.ID",
+            names,
+        )
+        for name, mount in rows:
+            found[str(name)].append(str(mount))
+    return {name: tuple(mounts) for name, mounts in found.items()}
+
+
+def _host(row: Sequence[Any]) -> Host:
+    name, membership, appliance, cpus, rack, rank, run_action, install_action, boot, is_virtual = row
+    return Host(
+        name,
+        membership or "",
+        appliance or "",
+        int(cpus),
+        rack,
+        rank,
+        run_action,
+        install_action,
+        boot,
+        is_virtual=bool(is_virtual),
+    )
+
+
+def _member(row: Sequence[Any]) -> Member:
+    name, membership, appliance, _, rack, rank, *_, os, arch = row
+    return Member(
+        *("" if cell is None else str(cell) for cell in (name, os, appliance, membership, rack, rank, arch))
+    )
+
+
+def _disks(database: Database, vm_ids: Sequence[int]) -> Mapping[int, tuple[Disk, ...]]:
+    rows = database.rows(
+        "SELECT d.Vm_Node, d.VBD_Type, d.Prefix, d.Name, d.Device, d.Mode, d.Size, s.vm_disk_id IS NOT NULL"
+        " FROM vm_disks d LEFT JOIN img_nas_server s ON s.vm_disk_id = d.ID AND s.nas_name <> ''"
+        f" WHERE d.Vm_Node IN ({placeholders(vm_ids)}) ORDER BY d.ID",
+        vm_ids,
+    )
+    found: defaultdict[int, list[Disk]] = defaultdict(list)
+    for row in rows:
+        found[int(row[0])].append(_disk(row[1:]))
+    return {vm: tuple(found[vm]) for vm in vm_ids}
+
+
+def _disk(row: Sequence[Any]) -> Disk:
+    kind, prefix, name, device, bus, size, is_mapped = row
+    return Disk(
+        kind or "", prefix or "", name or "", device or "", bus or "", int(size or 0), bool(is_mapped)
+    )

@@ -1,0 +1,155 @@
+"""Remove virtual machines: stop what runs, then delete their rows; the node, its interfaces and images stay."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rocks.core.errors import BusyError, HostError, RocksError
+from rocks.fleet.wire.disk_moves import moving_path
+from rocks.machine.change_records import delete_vms
+from rocks.machine.consoles.logs import remove_console_logs
+from rocks.machine.disks import copy_records as disk_copies
+from rocks.machine.disks.files import check_erase, remaining_files, remove_disks, remove_files
+from rocks.machine.disks.removed_volumes import destroy_volumes, line_of, staying_line, unlisted_line
+from rocks.machine.leases import records as leases
+from rocks.machine.leases.plan import place_of
+from rocks.machine.power import stop_machines
+from rocks.storage.volumes.move_checks import check_no_moves
+from rocks.storage.volumes.place_records import disk_locations
+from rocks.storage.volumes.plan import volume_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rocks.database.connection import Database
+    from rocks.inventory.records import Lease, VirtualMachine
+    from rocks.storage.volumes.places import DiskLocation
+
+
+@dataclass(frozen=True)
+class Removed:
+    """`warnings` about hosts that did not answer; images that exist and remain, and removed ones, as `HOST:PATH`.
+
+    `volumes` are the removed images of NASes, as `NAS:POOL/VOLUME`.
+    """
+
+    warnings: tuple[str, ...]
+    images: tuple[str, ...]
+    removed: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+
+
+def remove_vms(database: Database, machines: Sequence[VirtualMachine], with_disks: bool = False) -> Removed:
+    """Stop the machines and delete their rows of `vm_nodes` and `vm_disks`.
+
+    The caller has locked the machines and loaded them after that: a live migration may have ended before, and a start
+    must not make a new image where this destroys the old one.
+
+    Commits before the rows are deleted. A host that does not answer yields a warning: the lease remains, so that no
+    machine with the same name or on the same disks starts before the old one is known to be gone. StateError when an
+    image of one is being moved; no row is deleted then. `with_disks`: the disks of stopped machines that bear their
+    UUIDs are removed too, on hosts and NASes, and what moves have left on other hosts. A command that was killed while
+    it removed disks has deleted no row, and can be repeated.
+    """
+    names = [vm.name for vm in machines]
+    on_nas = [disk for disk in disk_locations(database, names) if disk.nas]
+    if with_disks:
+        check_erase(machines)
+        check_no_moves(database, on_nas)
+    held = leases.read_leases(database, names)
+    places = {vm.name: place_of(vm, held.get(vm.name.lower())) for vm in machines}
+    outcomes = stop_machines(
+        database, [vm for vm in machines if places[vm.name] is not None], discards_saves=True
+    )
+    for error in outcomes.failed.values():
+        if isinstance(error, BusyError):
+            raise error
+    removed: list[str] = []
+    volumes: list[str] = []
+    errors: list[str] = []
+    stopped = [vm for vm in machines if vm.name not in outcomes.failed]
+    if with_disks:
+        removed, errors = remove_disks(database, stopped, places)
+        off = [vm for vm in machines if _is_off(vm, outcomes.failed, held)]
+        volumes, lines = _remove_volumes(database, off, on_nas, outcomes.failed, held)
+        errors += lines
+    else:
+        errors += [staying_line(disk) for disk in on_nas if disk.zpool and disk.vm.lower() in held]
+    errors += _remove_copies(database, machines, stopped if with_disks else [])
+    silent = {name for name, error in outcomes.failed.items() if isinstance(error, HostError)}
+    stay, unknown = remaining_files(database, [vm for vm in machines if vm.name not in silent], places)
+    errors += remove_console_logs(database, [vm for vm in machines if vm.name not in outcomes.failed], places)
+    delete_vms(database, [vm.name for vm in machines])
+    silent_hosts = {host for name, host in places.items() if name in silent and host is not None}
+    warnings = [
+        *(_warning(name, error) for name, error in outcomes.failed.items()),
+        *outcomes.warnings,
+        *errors,
+        *(
+            f"whether disk images stay on {host}, which does not answer, is not known; when it does: "
+            f"rocks list host image {host}"
+            for host in sorted({*silent_hosts, *unknown})
+        ),
+    ]
+    return Removed(
+        tuple(warnings),
+        tuple(image for image in stay if image not in removed),
+        tuple(removed),
+        tuple(volumes),
+    )
+
+
+def _is_off(vm: VirtualMachine, failed: Mapping[str, RocksError], held: Mapping[str, Lease]) -> bool:
+    """Whether no host may run the machine: it was stopped, or its host is silent and has no lease of it."""
+    lease = held.get(vm.name.lower())
+    is_free = lease is None or not lease.is_held
+    return vm.name not in failed or (is_free and isinstance(failed[vm.name], HostError))
+
+
+def _remove_volumes(
+    database: Database,
+    off: Sequence[VirtualMachine],
+    disks: Sequence[DiskLocation],
+    failed: Mapping[str, RocksError],
+    held: Mapping[str, Lease],
+) -> tuple[list[str], list[str]]:
+    """Destroy the images of machines that are off; (those that are destroyed, a line for each that may stay)."""
+    volumes, lines = [], []
+    names = {vm.name for vm in off}
+    outcomes = destroy_volumes(database, off, [disk for disk in disks if disk.vm in names])
+    for disk in disks:
+        outcome = outcomes[disk] if disk in outcomes else failed[disk.vm]
+        if isinstance(outcome, RocksError):
+            lines.append(line_of(disk, outcome))
+        elif outcome:
+            volumes.append(f"{disk.nas}:{disk.zpool}/{volume_name(disk.vm, disk.number)}")
+        elif disk.zpool and disk.vm.lower() in held:  # it was started once, so it had an image
+            lines.append(unlisted_line(disk))
+    return volumes, lines
+
+
+def _remove_copies(
+    database: Database, machines: Sequence[VirtualMachine], removable: Sequence[VirtualMachine]
+) -> list[str]:
+    """Remove what moves have left of the removable machines on hosts; a line for each file that may stay."""
+    copies = disk_copies.copies_of_all(database, [vm.name for vm in machines])
+    lines = []
+    for vm in machines:
+        for host, path in copies.get(vm.name, ()):
+            problems: list[RocksError] = []
+            if vm in removable:
+                problems = remove_files(database, vm, host, [path, moving_path(path)])
+                if not problems:
+                    continue
+            lines.append(
+                f"the copy {host}:{path} of a disk of {vm.name}, which a move has left, may stay"
+                f"{''.join(f': {problem}' for problem in problems)}; when it is not needed: rocks remove host image "
+                f"{host} '{path}'"
+            )
+    return lines
+
+
+def _warning(name: str, error: RocksError) -> str:
+    why = "the host does not answer" if isinstance(error, HostError) else "it could not be stopped"
+    return f"Warning (libvirt): {name} is removed from the database, but {why}: {error}"

@@ -1,0 +1,1 @@
+"""Snapshots of disks, and machines that are saved with their memory."""

@@ -1,0 +1,350 @@
+"""Snapshots of machines whose disks are on NASes: held snapshots of the volumes, all of one moment; and the way back.
+
+The holds are the record (`rocks.storage.wire.held_snapshots`). Of a machine that runs, its NASes first take the
+changes so far; then its file systems are frozen until they have the rest, some seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.core import dry_run
+from rocks.core.errors import CLASSES, Code, RocksError, StateError
+from rocks.fleet.wire.requests import FreezeGuest, ThawGuest
+from rocks.fleet.wire.snapshots import FROZEN, MACHINE_OFF
+from rocks.inventory.host_requests import error_of, open_fleet, perform_operations
+from rocks.machine.moves.moving_volumes import Watching, pull_each
+from rocks.machine.start_plan import container_of
+from rocks.storage.bus import NoAnswerError
+from rocks.storage.client import questions
+from rocks.storage.client.asking import MAP_SECONDS
+from rocks.storage.volumes.access import open_storage
+from rocks.storage.volumes.bases import older_nas
+from rocks.storage.volumes.place_records import disk_locations
+from rocks.storage.volumes.plan import plan_images, volume_name
+from rocks.storage.wire.held_snapshots import moment_tag, new_run, part_tag, read_tag, unfinished_tag
+from rocks.storage.wire.requests import HoldSnapshot, ReleaseSnapshot, RestoreZvol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rocks.database.connection import Database
+    from rocks.fleet.wire.snapshots import Moment
+    from rocks.inventory.records import VirtualMachine
+    from rocks.storage.client import StorageClient
+    from rocks.storage.client.answers import ImageRow, SnapshotRow
+    from rocks.storage.volumes.places import DiskLocation
+    from rocks.storage.volumes.plan import ImageSpec
+
+_LIST_SECONDS = 60.0
+_GATHERED_SECONDS = 300.0
+_FROZEN_SECONDS = 60.0
+"""How long the NASes may take for the rest of the changes: a longer freeze than 90 seconds is ended by the host."""
+
+_AT_REST, _COPIED = ("unmapped",), ("local", "pulling")
+
+
+class Part(NamedTuple):
+    """A snapshot of one disk; number 0 while it has none, `moment` empty for a machine that ran and was not frozen."""
+
+    disk: DiskLocation
+    row: SnapshotRow
+    number: int
+    total: int
+    moment: str
+    is_unfinished: bool
+    run: str
+
+
+class _Marked(NamedTuple):
+    """The guids of the disks' snapshots that are to be one of the machine, of its moment; and notes."""
+
+    guids: list[str]
+    moment: Moment | None
+    notes: tuple[str, ...] = ()
+
+
+Parts = dict[tuple[str, str], list[Part]]
+"""Machine and name of the snapshot → the parts, in the order of the disks."""
+
+
+def read_parts(database: Database, machines: Sequence[VirtualMachine]) -> tuple[Parts, dict[str, RocksError]]:
+    """The snapshots of the machines on their NASes; and errors by NAS. The image of another machine has none."""
+    uuids = {vm.name: vm.uuid for vm in machines}
+    disks = [disk for disk in disk_locations(database, list(uuids)) if disk.nas and disk.zpool]
+    if not disks:
+        return {}, {}
+    asked = {
+        str(number): questions.snapshots_of_machine(disk.nas, disk.zpool, volume_name(disk.vm, disk.number))
+        for number, disk in enumerate(disks)
+    }
+    try:
+        with open_storage(database) as storage:
+            answers = storage.ask_each(asked, _LIST_SECONDS)
+    except RocksError as error:
+        return {}, {disk.nas: error for disk in disks}
+    found: Parts = {}
+    errors: dict[str, RocksError] = {}
+    for number, disk in enumerate(disks):
+        answer = answers[str(number)]
+        if isinstance(answer, RocksError):
+            if answer.code is not Code.IMAGE_UNKNOWN:  # one that was never started has no image
+                errors[disk.nas] = answer
+        elif answer.machine is None:
+            errors[disk.nas] = older_nas(disk.nas, "holds no snapshots of machines")
+        elif answer.machine in ("", uuids[disk.vm]):
+            for name, part in _parts(disk, answer.rows):
+                found.setdefault((disk.vm, name), []).append(part)
+    return {key: sorted(parts, key=lambda part: part.number) for key, parts in found.items()}, errors
+
+
+def _parts(disk: DiskLocation, rows: Sequence[SnapshotRow]) -> Iterator[tuple[str, Part]]:
+    for row in rows:
+        tags = [tag for hold in row.tags if (tag := read_tag(hold)) is not None]
+        for name in dict.fromkeys(tag.snapshot for tag in tags):
+            own = [tag for tag in tags if tag.snapshot == name]
+            number, total, run = max((tag.number, tag.total, tag.run) for tag in own)
+            moment = next((tag.word for tag in own if tag.word and not tag.is_unfinished), "")
+            yield name, Part(disk, row, number, total, moment, any(tag.is_unfinished for tag in own), run)
+
+
+def is_complete(parts: Sequence[Part]) -> bool:
+    """Whether the snapshot has all disks, each once, and all of one run."""
+    numbers = [part.number for part in parts]
+    is_of_one_run = len({(part.run, part.total) for part in parts}) == 1
+    return is_of_one_run and numbers == list(range(1, parts[0].total + 1))
+
+
+def images_of_machine(database: Database, vm: VirtualMachine) -> list[ImageSpec]:
+    """The images of the machine's disks; empty for a machine without a NAS. StateError when only some are on a NAS."""
+    images = plan_images(vm, disk_locations(database, [vm.name]))
+    if images and len(images) != len(vm.disks):
+        on_nas = ", ".join(f"{image.nas}:{image.volume}" for image in images)
+        raise StateError(
+            f"{vm.name} has no snapshots: {on_nas} is on a NAS, and another disk is not, so they would not be of one "
+            "moment"
+        )
+    return images
+
+
+def add(
+    database: Database,
+    vm: VirtualMachine,
+    images: Sequence[ImageSpec],
+    token: int | None,
+    snapshot: str,
+    left: Sequence[Part],
+) -> tuple[str, ...]:
+    """Have a snapshot of all disks; returns notes. `token`: of the lease of a machine that runs, None when it is off.
+
+    `left` are the parts of a snapshot of this name that is not complete. StateError when they are not what an
+    interrupted command has left, for images that are being copied or written back, and when the disks would be of
+    different moments; BusyError or another error of a NAS when it does not take the changes.
+    """
+    # an interrupted command has left a disk without a number; a mark alone may be on parts of a complete snapshot
+    if left and (any(not part.is_unfinished for part in left) or all(part.number for part in left)):
+        raise StateError(
+            f"{vm.name} has a snapshot {snapshot} that is not one of its present disks: rocks remove host vm snapshot "
+            f"{vm.name} {snapshot} removes it"
+        )
+    with open_storage(database) as storage:
+        _check_states(storage, images, _AT_REST if token is None else _COPIED)
+        if left:
+            _release(storage, vm, snapshot, left)
+        try:
+            marked = (
+                _Marked(_mark(storage, images, snapshot, is_mapped=False), MACHINE_OFF)
+                if token is None
+                else _mark_running(database, storage, vm, images, token, snapshot)
+            )
+        except BaseException:
+            with contextlib.suppress(RocksError):  # the first error is the one to report
+                _release_images(storage, images, snapshot)
+            raise
+        _complete(storage, images, snapshot, marked)
+    return () if dry_run.is_on() else marked.notes
+
+
+def _check_states(storage: StorageClient, images: Sequence[ImageSpec], states: Sequence[str]) -> None:
+    """StateError unless all images are in one of the states; the error of a NAS. One without a record has no state."""
+    answers = storage.ask_each({nas: questions.images_of(nas) for nas in sorted({one.nas for one in images})})
+    for image in images:
+        rows = answers[image.nas]
+        if isinstance(rows, RocksError):
+            raise rows
+        row: ImageRow | None = next((row for row in rows if row.zvol == image.volume), None)
+        if row is None or row.state in states:
+            continue
+        where = row.state if row.remotehost is None else f"{row.state} on {row.remotehost}"
+        if row.state == "blocked":
+            what = f"{row.reason}; rocks list host storagemap {image.nas}"
+        elif row.state == "remote":
+            what = "its host gets no copy of it (img_sync), so the machine must be off"
+        elif states == _AT_REST and row.state in ("returning", *_COPIED):
+            what = f"rocks stop host vm {image.vm} terminate=true waits until it is written back"
+        else:
+            what = f"rocks list host storageop {image.nas} shows what goes on"
+        must = "and must be unmapped" if states == _AT_REST else "and must be local"
+        raise StateError(f"{image.nas}:{image.volume} of {image.vm} is {where}, {must}: {what}")
+
+
+def _mark_running(
+    database: Database,
+    storage: StorageClient,
+    vm: VirtualMachine,
+    images: Sequence[ImageSpec],
+    token: int,
+    snapshot: str,
+) -> _Marked:
+    """Mark a snapshot of each disk of a machine that runs."""
+    name, host = vm.name, container_of(vm).name
+    why = f"{name} gets no snapshot, since its changes are not written back"
+    pull_each(storage, images, why, Watching(None), _GATHERED_SECONDS)
+    is_thawed = False
+    try:
+        problem = _perform(database, host, FreezeGuest(name, token))
+        is_thawed = isinstance(problem, StateError)
+        if problem is not None and len(images) > 1:
+            raise StateError(
+                f"{name} gets no snapshot: its disks would be of different moments, since its file systems are not "
+                f"frozen ({problem}); stop it first, or have its guest agent run"
+            )
+        if problem is None:
+            pull_each(storage, images, why, Watching(None), _FROZEN_SECONDS)
+        guids = _mark(storage, images, snapshot, is_mapped=True)
+    finally:
+        ended = None if is_thawed else _perform(database, host, ThawGuest(name, token))
+    if problem is not None:
+        note = f"the file systems of {name} were not frozen, so it is as after a power cut: {problem}"
+        return _Marked(guids, None, (note,))
+    if ended is not None and len(images) > 1:
+        raise StateError(f"{name} gets no snapshot: its disks may be of different moments: {ended}")
+    if ended is not None:
+        return _Marked(
+            guids, None, (f"the file systems of {name} may not have been frozen all the time: {ended}",)
+        )
+    return _Marked(guids, FROZEN, (f"the file systems of {name} were frozen at that moment",))
+
+
+def _perform(database: Database, host: str, operation: FreezeGuest | ThawGuest) -> RocksError | None:
+    with open_fleet(database, [host]) as fleet:
+        ((_, outcome),) = perform_operations(fleet, {host: [operation]})
+    return error_of(outcome)
+
+
+def _mark(
+    storage: StorageClient, images: Sequence[ImageSpec], snapshot: str, *, is_mapped: bool
+) -> list[str]:
+    """Hold a snapshot of each, which is not one of the machine yet; their guids."""
+    tags = [(unfinished_tag(snapshot),)] * len(images)
+    return _hold_each(storage, images, tags, is_mapped=is_mapped)
+
+
+def _complete(storage: StorageClient, images: Sequence[ImageSpec], snapshot: str, marked: _Marked) -> None:
+    """Have them be one of the machine, from the last request on."""
+    moment = () if marked.moment is None else (moment_tag(snapshot, marked.moment),)
+    run, total = new_run(), len(images)
+    tags = [(*moment, part_tag(snapshot, run, number, total)) for number in range(1, total + 1)]
+    _hold_each(storage, images, tags, guids=marked.guids)
+    _release_images(storage, images, snapshot)
+
+
+def _hold_each(
+    storage: StorageClient,
+    images: Sequence[ImageSpec],
+    tags: Sequence[tuple[str, ...]],
+    *,
+    is_mapped: bool = False,
+    guids: Sequence[str] = (),
+) -> list[str]:
+    """Hold a snapshot of each image with its tags, all at once; their guids. Raises the first error."""
+    asked = {}
+    for number, image in enumerate(images):
+        guid = guids[number] if guids else ""
+        request = HoldSnapshot(image.volume, image.zpool, tags[number], is_mapped, guid, image.machine)
+        asked[image.volume] = questions.hold_snapshot(image.nas, request)
+    answers = storage.ask_each(asked, _FROZEN_SECONDS)
+    held = []
+    for image in images:
+        answer = answers[image.volume]
+        if isinstance(answer, RocksError):
+            if answer.code is not Code.IMAGE_UNKNOWN:
+                raise answer
+            raise StateError(
+                f"{image.nas} has no image {image.volume}: {image.vm} was never started", code=answer.code
+            )
+        held.append(answer.guid)
+    return held
+
+
+def _release_images(storage: StorageClient, images: Sequence[ImageSpec], snapshot: str) -> None:
+    """Release what marks a snapshot that is being made, of each disk. Raises the first error of a NAS."""
+    asked = {
+        image.volume: questions.release_snapshot(
+            image.nas, ReleaseSnapshot(image.volume, image.zpool, snapshot, True, image.machine)
+        )
+        for image in images
+    }
+    _raise_first(storage, asked)
+
+
+def restore(
+    database: Database,
+    vm: VirtualMachine,
+    images: Sequence[ImageSpec],
+    parts: Sequence[Part],
+    later: Sequence[str],
+) -> tuple[str, ...]:
+    """Make the snapshot the content of the disks of a machine that is off; returns notes.
+
+    What they have now stays on the NAS under other names, and so do the `later` snapshots, which are of that.
+    StateError unless all images are unmapped; the first error of a NAS. The same call completes a restore that was
+    interrupted.
+    """
+    asked = {
+        str(part.number): questions.restore_image(
+            part.disk.nas,
+            RestoreZvol(volume_name(vm.name, part.disk.number), part.row.name, vm.uuid, part.disk.zpool),
+        )
+        for part in parts
+    }
+    with open_storage(database) as storage:
+        _check_states(storage, images, _AT_REST)
+        answers = storage.wait_each(asked, MAP_SECONDS)
+    failed = [error for error in answers.values() if isinstance(error, RocksError)]
+    if failed:
+        what = "is not restored"
+        if any(isinstance(error, NoAnswerError) for error in failed):
+            what = "is perhaps not restored, or in part: repeat the command before a start"
+        elif len(failed) < len(parts):
+            what = "is not restored, or in part: repeat the command before a start"
+        raise CLASSES[failed[0].family](f"{vm.name} {what}: {failed[0]}", code=failed[0].code)
+    if dry_run.is_on():
+        return ()
+    disks = ", ".join(f"{part.disk.nas}:{volume_name(vm.name, part.disk.number)}" for part in parts)
+    with_it = f", with the later snapshots {', '.join(later)}" if later else ""
+    return (f"the former content of {disks} stays on the NAS, as VOLUME-before-NUMBER{with_it}",)
+
+
+def remove(database: Database, vm: VirtualMachine, parts: Sequence[Part], snapshot: str) -> None:
+    """Release the snapshots of the disks. Raises the first error of a NAS."""
+    with open_storage(database) as storage:
+        _release(storage, vm, snapshot, parts)
+
+
+def _release(storage: StorageClient, vm: VirtualMachine, snapshot: str, parts: Sequence[Part]) -> None:
+    disks = {volume_name(vm.name, part.disk.number): part.disk for part in parts}
+    asked = {
+        volume: questions.release_snapshot(
+            disk.nas, ReleaseSnapshot(volume, disk.zpool, snapshot, machine=vm.uuid)
+        )
+        for volume, disk in disks.items()
+    }
+    _raise_first(storage, asked)
+
+
+def _raise_first(storage: StorageClient, asked: dict[str, questions.Query[None]]) -> None:
+    for answer in storage.ask_each(asked).values():
+        if isinstance(answer, RocksError):
+            raise answer

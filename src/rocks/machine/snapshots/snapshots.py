@@ -1,0 +1,326 @@
+"""Snapshots of virtual machines: copies of their image files beside them, all of one moment; and the way back.
+
+The files are the record: each bears the machine's UUID, and its name has the snapshot's and how many files there are.
+Machines whose disks are on NASes have theirs there (`nas_snapshots`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.core.errors import HostError, RocksError, StateError, UserError
+from rocks.core.names import printable
+from rocks.fleet.wire.disk_files import ImagesRequest
+from rocks.fleet.wire.requests import MakeSnapshot, RestoreSnapshot
+from rocks.fleet.wire.snapshots import (
+    FROZEN,
+    MACHINE_OFF,
+    NOT_FROZEN,
+    Copy,
+    check_snapshot_name,
+    copy_paths,
+    is_complete,
+    read_copy,
+)
+from rocks.inventory.host_requests import ask_each, ask_facts, error_of, open_fleet, perform_operations
+from rocks.inventory.machine_locks import lock_vms
+from rocks.machine import records as table
+from rocks.machine.disks.files import folders_of, remove_files
+from rocks.machine.leases import records as leases
+from rocks.machine.leases.plan import SAVED
+from rocks.machine.moves.live_move_rules import check_no_doubt
+from rocks.machine.running_changes import check_place, reworded
+from rocks.machine.start_plan import container_of, is_active, plan_disk
+from rocks.storage.volumes.plan import volume_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rocks.database.connection import Database
+    from rocks.fleet.wire.disk_files import ImageFact
+    from rocks.fleet.wire.facts import HostFacts
+    from rocks.inventory.records import Lease, VirtualMachine
+    from rocks.machine.snapshots import on_nas as nas_snapshots
+    from rocks.storage.volumes.plan import ImageSpec
+
+_CONSISTENT: dict[str, str] = {FROZEN: "yes", NOT_FROZEN: "no", "": "no", MACHINE_OFF: "off"}
+_UNKNOWN = "unknown"
+
+
+class Snapshot(NamedTuple):
+    """A snapshot of a machine: its files on the host, their space in bytes, and whether all of them are there.
+
+    On a NAS, `host` is that, and `paths` are snapshots of volumes, with what was written since the ones before them.
+
+    `consistent`: `yes` when the file systems of the machine were frozen, `no` when it ran and they were not, or it was
+    saved, `off` when it was off, `unknown` for a snapshot of an earlier release.
+    """
+
+    vm: str
+    name: str
+    host: str
+    paths: tuple[str, ...]
+    used_bytes: int
+    is_complete: bool
+    consistent: str
+
+
+def list_snapshots(database: Database, names: Sequence[str]) -> tuple[list[Snapshot], dict[str, RocksError]]:
+    """The snapshots of the named machines on their hosts and NASes, by name; and errors by host.
+
+    StateError when a name is not that of a virtual machine.
+    """
+    found, _, errors = _listed(database, names)
+    return found, errors
+
+
+def _listed(
+    database: Database, names: Sequence[str]
+) -> tuple[list[Snapshot], nas_snapshots.Parts, dict[str, RocksError]]:
+    """As `list_snapshots`, with the parts of those on NASes."""
+    machines = [vm for vm in table.load_vms(database, names) if vm.container is not None and vm.uuid]
+    folders: dict[str, set[str]] = {}
+    for vm in machines:
+        paths = [disk.path for disk in vm.disks if not disk.is_block]
+        folders.setdefault(container_of(vm).name, set()).update(folders_of(paths))
+    found: list[Snapshot] = []
+    errors: dict[str, RocksError] = {}
+    requests = {host: ImagesRequest(tuple(sorted(of_host))) for host, of_host in folders.items() if of_host}
+    for host, answer in ask_each(database, requests) if requests else ():
+        if isinstance(answer, RocksError):
+            errors[host] = answer
+            continue
+        owners = {vm.uuid: vm.name for vm in machines if container_of(vm).name == host}
+        files: dict[tuple[str, str], list[tuple[Copy, ImageFact]]] = {}
+        for fact in answer.images:
+            copy = read_copy(fact.path)
+            if copy is not None and fact.machine in owners:
+                key = (owners[fact.machine], copy.snapshot)
+                files.setdefault(key, []).append((copy, fact))
+        found += [_snapshot(vm, name, host, of_one) for (vm, name), of_one in files.items()]
+    parts: nas_snapshots.Parts = {}
+    if any(disk.is_mapped for vm in machines for disk in vm.disks):
+        from rocks.machine.snapshots import on_nas as nas_snapshots  # it needs the message bus
+
+        parts, silent = nas_snapshots.read_parts(database, machines)
+        found += [_of_nas(vm, name, of_one) for (vm, name), of_one in parts.items()]
+        errors.update(silent)
+    return sorted(found), parts, errors
+
+
+def _of_nas(vm: str, name: str, parts: Sequence[nas_snapshots.Part]) -> Snapshot:
+    from rocks.machine.snapshots.on_nas import is_complete as has_all
+
+    moments = {part.moment for part in parts}
+    return Snapshot(
+        vm,
+        name,
+        parts[0].disk.nas,
+        tuple(f"{volume_name(vm, part.disk.number)}@{part.row.name}" for part in parts),
+        sum(part.row.written_bytes for part in parts),
+        has_all(parts),
+        _CONSISTENT[moments.pop()] if len(moments) == 1 else "no",
+    )
+
+
+def _snapshot(vm: str, name: str, host: str, files: Sequence[tuple[Copy, ImageFact]]) -> Snapshot:
+    facts = [fact for _, fact in sorted(files, key=lambda file: file[0].number)]
+    moments = {fact.moment for fact in facts}
+    return Snapshot(
+        vm,
+        name,
+        host,
+        tuple(fact.path for fact in facts),
+        sum(fact.used_bytes for fact in facts),
+        is_complete([copy for copy, _ in files]),
+        _CONSISTENT.get(moments.pop(), _UNKNOWN) if len(moments) == 1 else _UNKNOWN,
+    )
+
+
+def add_snapshot(database: Database, name: str, snapshot: str) -> tuple[str, ...]:
+    """Copy the image files of a machine, running or not, or have its NASes keep a snapshot of each disk; returns notes.
+
+    UserError for an invalid name; StateError for a machine that has a disk which is a device, has such a snapshot, or
+    has too little space; HostError when its host does not answer. For disks on NASes see `nas_snapshots.add`.
+    """
+    check_snapshot_name(snapshot)
+    vm, lease, images = _locked(database, name)
+    check_no_doubt(vm)
+    found, parts = _snapshots_of(database, vm)
+    if any(one.name == snapshot and one.is_complete for one in found):
+        raise StateError(
+            f"{name} has a snapshot {snapshot} already; rocks remove host vm snapshot {name} {snapshot} removes it"
+        )
+    left = parts.get((vm.name, snapshot), ())
+    if images and lease is None:
+        from rocks.machine.snapshots import on_nas as nas_snapshots
+
+        return nas_snapshots.add(database, vm, images, None, snapshot, left)
+    answer = _facts(database, vm)
+    if is_active(answer, name):
+        if lease is None:
+            raise StateError(
+                f"{name} runs on {container_of(vm).name} without a lease: rocks stop host vm {name}"
+            )
+        check_place(vm, lease)
+    if images and lease is not None:
+        from rocks.machine.snapshots import on_nas as nas_snapshots
+
+        _check_runs(vm, lease, is_active(answer, name))
+        return nas_snapshots.add(database, vm, images, lease.token, snapshot, left)
+    disks = tuple(plan_disk(vm, container_of(vm), disk, answer.disks) for disk in vm.disks)
+    copies = copy_paths((disk.path for disk in vm.disks), snapshot)
+    token = lease.token if lease is not None and is_active(answer, name) else None
+    return _perform(database, vm, MakeSnapshot(name, disks, copies, token), "gets no snapshot")
+
+
+def _check_runs(vm: VirtualMachine, lease: Lease, runs: bool) -> None:
+    """StateError when its images are mapped, and no guest uses them."""
+    if lease.state == SAVED:
+        raise StateError(
+            f"{vm.name} is saved on {lease.host}, with its disks mapped there: continue it (rocks restore host vm "
+            f"{vm.name}), then repeat the command"
+        )
+    if not runs:
+        raise StateError(
+            f"{vm.name} is recorded as running, and does not run: rocks stop host vm {vm.name}, then repeat the command"
+        )
+
+
+def restore_snapshot(database: Database, name: str, snapshot: str) -> tuple[str, ...]:
+    """Replace the images of a machine that is off by those of a snapshot, which stays; returns notes.
+
+    What image files have now is lost; see `nas_snapshots.restore` for disks on NASes. StateError while the machine may
+    run, and for a snapshot that is not complete or is of other disks.
+    """
+    vm, lease, images = _locked(database, name)
+    check_no_doubt(vm)
+    found, parts = _named(database, vm, snapshot)
+    if lease is not None and lease.state == SAVED:
+        raise StateError(
+            f"{name} is saved on {lease.host}, with the memory that belongs to its present disks; to discard that: "
+            f"rocks stop host vm {name} saved=remove"
+        )
+    if lease is not None:
+        raise StateError(f"{name} may be running on {lease.host}; stop it first: rocks stop host vm {name}")
+    if (vm.name, snapshot) in parts:
+        return _restore_on_nas(database, vm, images, snapshot, parts)
+    if not found.is_complete or found.paths != copy_paths((disk.path for disk in vm.disks), snapshot):
+        raise StateError(
+            f"the snapshot {snapshot} of {name} is not one of its present disks, or not complete: it has "
+            f"{', '.join(found.paths)}"
+        )
+    answer = _facts(database, vm)
+    disks = tuple(plan_disk(vm, container_of(vm), disk, answer.disks) for disk in vm.disks)
+    return _perform(database, vm, RestoreSnapshot(name, disks, found.paths), "is not restored")
+
+
+def _restore_on_nas(
+    database: Database,
+    vm: VirtualMachine,
+    images: Sequence[ImageSpec],
+    snapshot: str,
+    found: nas_snapshots.Parts,
+) -> tuple[str, ...]:
+    from rocks.machine.snapshots import on_nas as nas_snapshots
+
+    parts = found[vm.name, snapshot]
+    disks = [(image.nas, image.number) for image in images]
+    if [(part.disk.nas, part.disk.number) for part in parts] != disks or not nas_snapshots.is_complete(parts):
+        raise StateError(
+            f"the snapshot {snapshot} of {vm.name} is not one of its present disks, or not complete"
+        )
+    later = [
+        name
+        for (_, name), others in found.items()
+        if any(
+            other.row.created > part.row.created
+            for other in others
+            for part in parts
+            if other.disk.number == part.disk.number
+        )
+    ]
+    return nas_snapshots.restore(database, vm, images, parts, sorted(later))
+
+
+def remove_snapshot(database: Database, name: str, snapshot: str) -> None:
+    """Remove the files of a snapshot, or have its NASes release it.
+
+    UserError when there is none; the first error of the host or NAS otherwise.
+    """
+    vm = _lock(database, name)
+    found, parts = _named(database, vm, snapshot)
+    if (vm.name, snapshot) in parts:
+        from rocks.machine.snapshots import on_nas as nas_snapshots
+
+        nas_snapshots.remove(database, vm, parts[vm.name, snapshot], snapshot)
+        return
+    for error in remove_files(database, vm, found.host, found.paths):
+        raise error
+
+
+def _locked(database: Database, name: str) -> tuple[VirtualMachine, Lease | None, list[ImageSpec]]:
+    """The machine, its lease if it is held, and the images of its disks if these are on NASes."""
+    vm = _lock(database, name)
+    images: list[ImageSpec] = []
+    if any(disk.is_mapped for disk in vm.disks):
+        from rocks.machine.snapshots import on_nas as nas_snapshots
+
+        images = nas_snapshots.images_of_machine(database, vm)
+    for disk in vm.disks:
+        if disk.is_block and not images:
+            raise StateError(
+                f"{name} has no snapshots: its disk {disk.path} is a device, whose content this system does not copy"
+            )
+    if not vm.disks or not vm.uuid:
+        raise StateError(f"{name} has no snapshots: it has no disk")
+    lease = leases.read_leases(database, [name]).get(name.lower())
+    return vm, lease if lease is not None and lease.is_held else None, images
+
+
+def _lock(database: Database, name: str) -> VirtualMachine:
+    table.load_vms(database, [name])
+    for error in lock_vms(database, [name]).values():
+        raise error
+    (vm,) = table.load_vms(database, [name])
+    container_of(vm)
+    return vm
+
+
+def _snapshots_of(database: Database, vm: VirtualMachine) -> tuple[list[Snapshot], nas_snapshots.Parts]:
+    found, parts, errors = _listed(database, [vm.name])
+    for place, error in errors.items():
+        raise HostError(f"the snapshots of {vm.name} on {place} are not known: {error}")
+    return found, parts
+
+
+def _named(database: Database, vm: VirtualMachine, snapshot: str) -> tuple[Snapshot, nas_snapshots.Parts]:
+    found, parts = _snapshots_of(database, vm)
+    for one in found:
+        if one.name == snapshot:
+            return one, parts
+    listed = ", ".join(one.name for one in found) or "none"
+    raise UserError(f"{vm.name} has no snapshot {printable(snapshot)}; it has: {listed}")
+
+
+def _facts(database: Database, vm: VirtualMachine) -> HostFacts:
+    host = container_of(vm).name
+    with open_fleet(database, [host]) as fleet:
+        answer = ask_facts(database, fleet, [host], [vm])[host]
+    if isinstance(answer, RocksError):
+        raise HostError(f"{vm.name}: its host {host} does not answer ({answer})")
+    return answer
+
+
+def _perform(
+    database: Database, vm: VirtualMachine, operation: MakeSnapshot | RestoreSnapshot, what: str
+) -> tuple[str, ...]:
+    host = container_of(vm).name
+    operations: Mapping[str, list[MakeSnapshot | RestoreSnapshot]] = {host: [operation]}
+    with open_fleet(database, [host]) as fleet:
+        ((_, outcome),) = perform_operations(fleet, operations)
+    error = error_of(outcome)
+    if error is not None:
+        raise reworded(vm, error, what)
+    assert not isinstance(outcome, RocksError)
+    return outcome.notes

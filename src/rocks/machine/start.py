@@ -1,0 +1,364 @@
+"""Start virtual machines: lease, hooks, facts, plan, operations, record; each machine has its own outcome.
+
+Two short transactions enclose the work of the hosts (decision 2): leases are committed before the first call, outcomes
+after the last. A command that is killed in between leaves a lease in state `starting`, which the next start or stop of
+that machine completes or undoes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rocks.core.errors import CLASSES, Code, HostError, RocksError, ToolError
+from rocks.fleet.wire.requests import ResumeDomain, StartDomain
+from rocks.inventory import boot_records as boots
+from rocks.inventory.disks.places import with_image_remedy
+from rocks.inventory.host_requests import ask_facts, error_of, open_fleet, perform_operations
+from rocks.inventory.machine_locks import lock_vms
+from rocks.library.guest_media import with_medium_remedy
+from rocks.machine import change_records as vm_changes
+from rocks.machine import records as table
+from rocks.machine.disks.guest_images import find_copies, make_seeds, places_of, send_copies, use_copies
+from rocks.machine.disks.media import insert_media, use_media
+from rocks.machine.domain.documents import INSTALL_FRONTEND, boots_installer, connections_of, describe_vms
+from rocks.machine.domain.domain import with_lease
+from rocks.machine.hooks import load_changed
+from rocks.machine.leases import records as leases
+from rocks.machine.leases.epoch import ensure_epoch
+from rocks.machine.leases.leases import (
+    Attempt,
+    give_up_unused,
+    settle_leases,
+    still_open,
+    take_free_leases,
+    was_cut_off,
+    was_running,
+    was_stopping,
+)
+from rocks.machine.leases.plan import AskHolder, disk_keys, holders_to_ask, leases_to_end
+from rocks.machine.moves.interrupted import end_interrupted
+from rocks.machine.moves.live_move_rules import check_no_doubt
+from rocks.machine.outcomes import Outcomes
+from rocks.machine.placement.placement import claim_shapes, questions
+from rocks.machine.start_plan import (
+    LOCAL_TRANSPORT,
+    AlreadyRunningError,
+    AlreadyStarted,
+    container_of,
+    is_active,
+    memory_reserve_mb,
+    plan_start,
+)
+from rocks.network.infiniband.partitions import leave_partitions, partitions_of_machines
+from rocks.network.sriov.functions import claim_vfs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from rocks.database.connection import Database
+    from rocks.fleet.fleet import Fleet
+    from rocks.fleet.wire.facts import HostFacts
+    from rocks.fleet.wire.infiniband import PartitionSpec
+    from rocks.fleet.wire.requests import SeedSpec
+    from rocks.inventory.host_requests import Progress
+    from rocks.inventory.records import VirtualMachine
+    from rocks.machine.domain.documents import FiltersOf
+    from rocks.machine.hooks import VmHook
+    from rocks.machine.leases.plan import DiskKey
+
+
+@dataclass(frozen=True)
+class StartHooks:
+    """What plugins add to a start: `allocate`, in order; `preboot` may return the XML document.
+
+    `notify` prints a line for the operator; after an interrupt, cleanup errors are reported by it.
+    """
+
+    filters_of: FiltersOf
+    notify: Callable[[str], None]
+    allocate: Sequence[VmHook] = ()
+    preboot: Callable[[VirtualMachine], str | None] | None = None
+    progress: Progress | None = None
+
+
+def start_vms(database: Database, names: Sequence[str], hooks: StartHooks) -> Outcomes:
+    """Start the named machines; returns the outcome of each. Commits.
+
+    StateError, and nothing is done, when a name is not that of a virtual machine.
+    """
+    ensure_epoch(database, hooks.notify)
+    # before they are loaded, so that the records stay valid until the end
+    busy = lock_vms(database, names, also_moving=True)
+    busy |= end_interrupted(database, [name for name in names if name not in busy], hooks.notify)
+    attempts = [Attempt(vm) for vm in table.load_vms(database, names)]
+    for attempt in attempts:
+        with attempt.failing_alone():
+            container_of(attempt.vm)
+            check_no_doubt(attempt.vm)
+        attempt.error = attempt.error or busy.get(attempt.vm.name)
+    try:
+        take_free_leases(database, attempts)
+        if hooks.allocate:
+            _allocate(database, attempts, hooks.allocate)
+        _start(database, attempts, hooks)
+    finally:
+        # Also after an interrupt: undo plans, but no operation that was sent to a host.
+        database.rollback()
+        off = [attempt for attempt in attempts if attempt.is_certainly_off]
+        give_up_unused(database, attempts)
+        _record_running(database, attempts)
+        database.commit()
+        _undo_hooks(off, hooks)
+    warnings = leave_partitions(database) if any(_may_leave_a_host(attempt) for attempt in attempts) else ()
+    return Outcomes(
+        {attempt.vm.name: attempt.notes for attempt in attempts if attempt.notes is not None},
+        {attempt.vm.name: attempt.error for attempt in attempts if attempt.error is not None},
+        warnings,
+    )
+
+
+def _may_leave_a_host(attempt: Attempt) -> bool:
+    """Whether the membership of a host in a partition may be unneeded now."""
+    return attempt.error is not None or isinstance(attempt.step, AskHolder)
+
+
+def _allocate(database: Database, attempts: Sequence[Attempt], hooks: Sequence[VmHook]) -> None:
+    """Run the hooks; a machine whose container or disks they changed gets its lease for the new ones."""
+    before = {attempt.vm.name: _leased(attempt.vm) for attempt in still_open(attempts)}
+    for hook in hooks:
+        if candidates := still_open(attempts):
+            _run_hook(database, hook, candidates)
+    moved = []
+    for attempt in still_open(attempts):
+        with attempt.failing_alone():
+            if _leased(attempt.vm) != before[attempt.vm.name]:
+                moved.append(attempt)
+    give_up_unused(database, moved)
+    take_free_leases(database, moved)
+
+
+def _leased(vm: VirtualMachine) -> tuple[str, tuple[DiskKey, ...]]:
+    """Container and disks that the lease of a machine covers."""
+    return container_of(vm).name, disk_keys(vm)
+
+
+def _run_hook(database: Database, hook: VmHook, attempts: Sequence[Attempt]) -> None:
+    """Run the hook and commit its changes before the next one runs; machines that it changed are loaded again."""
+    result = hook.run_all([attempt.vm for attempt in attempts])
+    for attempt in attempts:
+        attempt.error = result.failed.get(attempt.vm.name)
+    database.commit()
+    going_on = still_open(attempts)
+    for attempt, vm in zip(
+        going_on, load_changed(database, [attempt.vm for attempt in going_on], result), strict=True
+    ):
+        attempt.vm = vm
+
+
+def _undo_hooks(attempts: Sequence[Attempt], hooks: StartHooks) -> None:
+    """Have the hooks undo their work for machines that do not run, in reverse order.
+
+    The leases are free by now, but the machines are still locked: no other command starts them meanwhile.
+    """
+    for hook in reversed(hooks.allocate if attempts else ()):
+        errors = hook.undo_all([attempt.vm for attempt in attempts])
+        for attempt in attempts:
+            also = errors.get(attempt.vm.name)
+            if also is not None and attempt.error is not None:
+                attempt.error = CLASSES[attempt.error.family](
+                    f"{attempt.error}; and {also}", code=attempt.error.code
+                )
+            elif also is not None:
+                hooks.notify(f"Warning: {also}")
+
+
+def _start(database: Database, attempts: Sequence[Attempt], hooks: StartHooks) -> None:
+    """Collect the facts of the hosts, plan, commit the plan, and have the hosts perform it."""
+    containers = {container_of(attempt.vm).name for attempt in still_open(attempts)}
+    steps = [attempt.step for attempt in still_open(attempts) if attempt.step]
+    hosts = sorted(containers | holders_to_ask(steps))
+    with open_fleet(database, hosts) as fleet:
+        media = insert_media(database, still_open(attempts))
+        machines = [attempt.vm for attempt in still_open(attempts)]
+        copies = find_copies(database, machines)
+        places = places_of(still_open(attempts), copies, media)
+        facts = ask_facts(
+            database,
+            fleet,
+            hosts,
+            machines,
+            leases_to_end(steps),
+            files=places,
+            shapes=questions(still_open(attempts)),
+        )
+        settle_leases(database, attempts, facts)
+        _plan(database, attempts, facts)
+        booting = [attempt for attempt in still_open(attempts) if not attempt.is_saved]
+        missing = use_copies(booting, copies, facts)
+        missing |= use_media(booting, media, facts)
+        claim_vfs(database, booting)
+        claim_shapes(database, booting, facts)  # a saved machine still has its own
+        database.commit()
+        _confirm_stopping(fleet, attempts)
+        send_copies(database, attempts, missing, hooks.notify)
+        _perform(database, fleet, attempts, hooks)
+
+
+def _plan(
+    database: Database, attempts: Sequence[Attempt], facts: Mapping[str, HostFacts | RocksError]
+) -> None:
+    promised_mb: dict[str, int] = {}
+    neighbours = _neighbours(database, [attempt.vm for attempt in still_open(attempts)])
+    for attempt in still_open(attempts):
+        vm, host = attempt.vm, container_of(attempt.vm).name
+        with attempt.failing_alone():
+            answer = facts[host]
+            if isinstance(answer, RocksError):
+                raise HostError(f"{vm.name} is not started: {answer}")
+            attempt.may_run = is_active(answer, vm.name)
+            plan = plan_start(
+                vm,
+                connections_of(vm),
+                answer,
+                attempt.token,
+                promised_mb.get(host, 0),
+                neighbours,
+                was_cut_off(attempt),
+                attempt.is_saved,
+            )
+            if not isinstance(plan, AlreadyStarted):
+                attempt.plan = plan
+                promised_mb[host] = promised_mb.get(host, 0) + vm.memory_mb
+            elif was_running(attempt):
+                raise AlreadyRunningError(f"The host {vm.name} is already running.")
+            else:
+                attempt.notes = plan.notes
+
+
+def _confirm_stopping(fleet: Fleet, attempts: Sequence[Attempt]) -> None:
+    """Machines that run although a stop of them began: an agent that still works on it makes their start an error."""
+    asked = {one.vm.name: one for one in attempts if one.notes is not None and was_stopping(one)}
+    operations: dict[str, list[ResumeDomain]] = {}
+    for name, attempt in asked.items():
+        # it waits for the machine's lock on its host, and changes nothing of a machine that runs
+        operations.setdefault(container_of(attempt.vm).name, []).append(ResumeDomain(name, attempt.token))
+    for name, outcome in perform_operations(fleet, operations):
+        error = error_of(outcome)
+        if error is not None:
+            asked[name].error, asked[name].notes = error, None
+
+
+def _neighbours(database: Database, machines: Sequence[VirtualMachine]) -> Mapping[int, Sequence[str]]:
+    """The hosts of each VLAN, read only for containers with local VLANs."""
+    return table.hosts_of_vlans(
+        database,
+        (
+            interface.vlan
+            for vm in machines
+            if container_of(vm).attribute("vlan_transport") == LOCAL_TRANSPORT
+            for interface in vm.host.interfaces
+            if interface.vlan
+        ),
+    )
+
+
+def _perform(database: Database, fleet: Fleet, attempts: Sequence[Attempt], hooks: StartHooks) -> None:
+    operations: dict[str, list[StartDomain]] = {}
+    asked: dict[str, Attempt] = {}
+    partitions = partitions_of_machines(database, [attempt.vm.name for attempt in still_open(attempts)])
+    seeds = make_seeds(database, [attempt.vm for attempt in still_open(attempts) if not attempt.is_saved])
+    for attempt in still_open(attempts):
+        with attempt.failing_alone():
+            seed = seeds.get(attempt.vm.name)
+            if isinstance(seed, RocksError):
+                raise seed
+            operation = _operation(database, attempt, hooks, partitions.get(attempt.vm.name), seed)
+            operations.setdefault(container_of(attempt.vm).name, []).append(operation)
+            asked[attempt.vm.name] = attempt
+    for attempt in asked.values():
+        attempt.lease_is_unused = False
+        attempt.may_run = True
+    refused: list[Attempt] = []
+    for name, outcome in perform_operations(fleet, operations, hooks.progress):
+        attempt = asked[name]
+        attempt.error = _with_remedy(attempt.vm, error_of(outcome))
+        if attempt.error is None and not isinstance(outcome, RocksError):
+            assert attempt.plan is not None
+            attempt.notes = attempt.plan.notes + outcome.notes
+        elif not isinstance(outcome, RocksError):
+            refused.append(attempt)
+    _free_unused_leases(database, fleet, refused)
+
+
+def _with_remedy(vm: VirtualMachine, error: RocksError | None) -> RocksError | None:
+    """A disk that is not the machine's can be given to it; a frontend that cannot be installed may have a system."""
+    if error is not None and error.code in (Code.IMAGE_FOREIGN, Code.IMAGE_UNOWNED):
+        return with_image_remedy(vm, error)
+    if error is not None and error.code is Code.MEDIUM_ALTERED:
+        return with_medium_remedy(vm, error)
+    if not isinstance(error, ToolError) or not boots_installer(vm):
+        return error
+    return ToolError(
+        f"{error}. {vm.name} did not boot its installer: give the boot action a kernel that its host has "
+        f"(rocks add bootaction action='{INSTALL_FRONTEND}' kernel=… ramdisk=…), or, if its disk has a system, "
+        f"rocks set host boot {vm.name} action=os"
+    )
+
+
+def _free_unused_leases(database: Database, fleet: Fleet, refused: Sequence[Attempt]) -> None:
+    """Mark the leases of rejected starts as unused, when their hosts have ended them.
+
+    Otherwise the domain may run: libvirt may have started it, or an earlier request under the same lease may be late.
+    """
+    ends: dict[str, list[tuple[str, int]]] = {}
+    for attempt in refused:
+        ends.setdefault(container_of(attempt.vm).name, []).append((attempt.vm.name, attempt.token))
+    facts = ask_facts(database, fleet, ends, lease_ends=ends)
+    for attempt in refused:
+        answer = facts[container_of(attempt.vm).name]
+        attempt.may_run = isinstance(answer, RocksError) or attempt.vm.name not in answer.ended
+        attempt.lease_is_unused = not attempt.may_run
+
+
+def _operation(
+    database: Database,
+    attempt: Attempt,
+    hooks: StartHooks,
+    partition: PartitionSpec | None,
+    seed: SeedSpec | None,
+) -> StartDomain:
+    vm, plan = attempt.vm, attempt.plan
+    assert plan is not None
+    given = hooks.preboot(vm) if hooks.preboot is not None else None
+    lines = given.splitlines() if given else _document(database, attempt, hooks)
+    return StartDomain(
+        name=vm.name,
+        token=attempt.token,
+        xml=with_lease(lines, attempt.token, plan.network, vm.uuid),
+        disks=plan.disks,
+        links=plan.links,
+        autostart=plan.autostart,
+        assumed_state=plan.assumed_state,
+        partition=partition,
+        vfs=attempt.vfs,
+        memory_reserve_mb=memory_reserve_mb(container_of(vm)),
+        seed=seed,
+        restores=attempt.is_saved,
+    )
+
+
+def _document(database: Database, attempt: Attempt, hooks: StartHooks) -> list[str]:
+    vm = attempt.vm
+    placements = {} if attempt.placement is None else {vm.name: attempt.placement}
+    return describe_vms(database, [vm], hooks.filters_of, placements)[vm.name]
+
+
+def _record_running(database: Database, attempts: Sequence[Attempt]) -> None:
+    """Record the running machines; a frontend whose installer was started boots from its disk the next time."""
+    running = [attempt.vm for attempt in attempts if attempt.notes is not None]
+    leases.set_state(database, [vm.name for vm in running], "running", None)
+    started = [attempt.vm for attempt in attempts if attempt.notes is not None and attempt.plan is not None]
+    vm_changes.end_adoption(database, [vm.name for vm in started if vm.adopts_images])
+    installing = [vm.name for vm in running if vm.host.install_action == INSTALL_FRONTEND]
+    boots.set_boot_action(database, installing, "os")

@@ -1,0 +1,1 @@
+"""Networks and what connects to them: interfaces, routes, VLAN devices, packet filters."""

@@ -1,0 +1,1 @@
+"""Names in DNS and in /etc/hosts: zones, the name service, and their files."""

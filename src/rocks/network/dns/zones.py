@@ -1,0 +1,133 @@
+"""Zone files of DNS: the names of each served network, and those of its addresses. Pure.
+
+Sources: RFC 1035 section 5 (form of the file), RFC 2308 (the last number of SOA is the time for which "there is no such
+name" is believed), RFC 2317 (an octet is the smallest part of a reverse name).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.core.errors import UserError
+from rocks.network.network_rules import read_addresses
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from rocks.inventory.records import Network
+    from rocks.network.dns.names import NamedAddress
+
+_SECONDS = 3600
+_NEGATIVE_SECONDS = 60
+_SERIAL = re.compile(r"^( {4})([0-9]{1,10})( ; serial)$", re.MULTILINE)
+
+
+class Zone(NamedTuple):
+    """A zone: its name without a dot at the end, and its records as lines, without SOA and NS."""
+
+    name: str
+    records: tuple[str, ...]
+
+
+def served_zones(addresses: Sequence[NamedAddress], networks: Iterable[Network]) -> list[Zone]:
+    """The zones of all networks that serve DNS, then those of their addresses, each sorted by name."""
+    served = [network for network in networks if network.serves_dns and network.dns_zone]
+    of_network: dict[str, list[NamedAddress]] = {network.name.lower(): [] for network in served}
+    for one in addresses:
+        if one.network.lower() in of_network:
+            of_network[one.network.lower()].append(one)
+    forward: dict[str, list[str]] = {}
+    backward: dict[str, list[str]] = {}
+    for network in served:
+        of_it = of_network[network.name.lower()]
+        forward.setdefault(network.dns_zone.lower(), []).extend(_forward_records(of_it, addresses))
+        for name, records in _reverse_records(of_it, network):
+            backward.setdefault(name, []).extend(records)
+    zones = [Zone(name, tuple(dict.fromkeys(records))) for name, records in sorted(forward.items())]
+    return zones + [
+        Zone(name, tuple(dict.fromkeys(records)))
+        for name, records in sorted(backward.items())
+        if name not in forward
+    ]
+
+
+def zone_text(zone: Zone, server: NamedAddress, serial: int, additions: str = "") -> str:
+    """The file of a zone. `server` is the name server, `additions` a file of the site to be included or ''."""
+    name = server.full_name
+    label = name.removesuffix(f".{zone.name}")
+    # a name server whose name is in the zone must have its address there, also when another zone is in between
+    own = [f"{label} IN A {server.address}"] if label != name else []
+    lines = [
+        "; Written by rocks sync dns from the cluster database; changes are lost.",
+        f"$ORIGIN {zone.name}.",
+        f"$TTL {_SECONDS}",
+        f"@ IN SOA {name}. root.{name}. (",
+        f"    {serial} ; serial",
+        f"    {_SECONDS} {_SECONDS // 4} {_SECONDS * 24 * 7} {_NEGATIVE_SECONDS} )",
+        f"@ IN NS {name}.",
+        *(record for record in own if record not in zone.records),
+        *zone.records,
+        *([f"$INCLUDE {additions}"] if additions else []),
+    ]
+    return "".join(line + "\n" for line in lines)
+
+
+def serial_of(text: str) -> int:
+    """The serial number of a zone file that `zone_text` has made; 0 in any other text."""
+    found = _SERIAL.search(text)
+    return int(found.group(2)) if found else 0
+
+
+def with_serial(text: str, serial: int) -> str:
+    """The same zone file with another serial number."""
+    return _SERIAL.sub(rf"\g<1>{serial}\g<3>", text, count=1)
+
+
+def _forward_records(of_network: Iterable[NamedAddress], addresses: Iterable[NamedAddress]) -> Iterator[str]:
+    """Names of a zone. A name of an interface or a host is not given to an alias of another one."""
+    entries = list(of_network)
+    labels = {one.label.lower() for one in entries} | {one.host.lower() for one in addresses}
+    for one in entries:
+        yield _address_record(one.label, one)
+        for name in one.others if one.is_host else ():
+            label = name.lower().removesuffix(f".{one.zone}")
+            if name == one.host and label != one.label.lower():
+                yield _address_record(name, one)
+            elif "." in label or label == one.label.lower():
+                continue
+            elif label in labels and name != one.host:
+                yield f"; {name}, an alias of {one.host}, is also the name of a host or an interface"
+            else:
+                yield _address_record(label, one)
+
+
+def _address_record(label: str, one: NamedAddress) -> str:
+    return f"{label} IN A {one.address}"
+
+
+def _reverse_records(entries: Iterable[NamedAddress], network: Network) -> Iterator[tuple[str, list[str]]]:
+    """(zone, records) of the addresses of a network: no zone has addresses outside of the network."""
+    try:
+        whole = read_addresses(network.subnet, network.netmask)
+    except UserError:
+        return
+    inside = [one for one in entries if one.address in whole]
+    if whole.prefixlen > 24:
+        for one in inside:
+            yield one.address.reverse_pointer, [f"@ IN PTR {one.full_name}."]
+        return
+    octets = -(-whole.prefixlen // 8)
+    records: dict[str, list[str]] = {
+        _reverse_zone(part.network_address, octets): [] for part in whole.subnets(new_prefix=octets * 8)
+    }
+    for one in inside:
+        zone = _reverse_zone(one.address, octets)
+        label = one.address.reverse_pointer.removesuffix(f".{zone}")
+        records[zone].append(f"{label} IN PTR {one.full_name}.")
+    yield from records.items()
+
+
+def _reverse_zone(address: ipaddress.IPv4Address, octets: int) -> str:
+    return ".".join([*reversed(str(address).split(".")[:octets]), "in-addr.arpa"])

@@ -1,0 +1,1 @@
+"""Firewall rules of hosts: stored, rendered for nft, and brought there."""

@@ -1,0 +1,194 @@
+"""Connect each interface of a virtual machine to a device of its container. Pure. Source: specification §5.5."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rocks.inventory.records import Interface
+
+LONGEST_DEVICE_NAME = 15
+"""Characters of a network device's name in Linux (IFNAMSIZ less the closing zero)."""
+
+DEFAULT_MTU_BYTES = 1500
+
+
+@dataclass(frozen=True)
+class Tap:
+    """A macvtap on the VLAN device `device` over `parent`."""
+
+    mac: str
+    device: str
+    parent: str
+    vlan: int
+    mtu_bytes: int
+
+
+@dataclass(frozen=True)
+class Bridged:
+    """A port of the container's bridge `bridge`."""
+
+    mac: str
+    bridge: str
+    is_open_vswitch: bool = False
+
+
+@dataclass(frozen=True)
+class VirtualFunction:
+    """A virtual function (SR-IOV) of an adapter of the container, passed through to the guest.
+
+    `device` is the interface of the adapter in the database, `parent` its network device on the container; `vlan` 0
+    means no VLAN.
+    """
+
+    mac: str
+    device: str
+    parent: str
+    vlan: int
+    checks_source: bool = True
+    is_trusted: bool = False
+
+
+@dataclass(frozen=True)
+class Direct:
+    """A macvtap on the container's own device `device`, which the site uses as well."""
+
+    mac: str
+    device: str
+
+
+@dataclass(frozen=True)
+class Unconnected:
+    """An interface for which the container has no device; `reason` names the missing device."""
+
+    device: str
+    reason: str
+
+
+Connection = Tap | Bridged | Direct | VirtualFunction | Unconnected
+
+DIRECT_OPTION = "macvtap"
+"""Option of a container's interface: guests get a macvtap on it instead of a port of a bridge."""
+
+SRIOV_OPTION = "sriov"
+"""Option of a virtual machine's interface that asks for a virtual function."""
+
+TRUST_OPTION = "sriov-trust"
+ANY_SOURCE_OPTION = "sriov-nospoofchk"
+"""Further options: the adapter trusts the guest, or does not check its source addresses."""
+
+
+def long_vlan_name(parent: str, vlan: int) -> str:
+    """The name of a VLAN device without the kernel's limit on its length."""
+    return f"{parent}.{vlan}"
+
+
+def vlan_device(parent: str, vlan: int) -> str:
+    """The name of a VLAN device; a name too long for the kernel becomes `v<id>-<8 hex digits of the parent>`."""
+    name = long_vlan_name(parent, vlan)
+    if len(name) <= LONGEST_DEVICE_NAME:
+        return name
+    return f"v{vlan}-{hashlib.sha256(parent.encode()).hexdigest()[:8]}"
+
+
+def connect(interfaces: Iterable[Interface], container: Sequence[Interface]) -> list[Connection]:
+    """The connection of each enabled interface with a MAC, taps first, else in the order of the database.
+
+    An interface on a VLAN that the container carries becomes a tap. An interface on a subnet of the container with the
+    same VLAN id becomes a port of a bridge, or a macvtap where the device has the option `macvtap`; it is skipped when
+    the operator has linked the device into Open vSwitch. An interface with the option `sriov` gets a virtual function
+    of the same device instead.
+    """
+    found = [
+        connection
+        for interface in interfaces
+        if interface.mac and not interface.kvm_disabled
+        for connection in (_connection(interface, container),)
+        if connection is not None
+    ]
+    return [c for c in found if isinstance(c, Tap)] + [c for c in found if not isinstance(c, Tap)]
+
+
+def _connection(interface: Interface, container: Sequence[Interface]) -> Connection | None:
+    assert interface.mac
+    carrier = _carrier(interface, container)
+    if interface.has_option(SRIOV_OPTION):
+        physical = carrier or _on_same_network(interface, container)
+        return _missing(interface) if physical is None else _vf(interface, physical)
+    if carrier is not None and interface.vlan:
+        parent = _kernel_device(carrier)
+        device = vlan_device(parent, interface.vlan)
+        return Tap(interface.mac, device, parent, interface.vlan, carrier.mtu_bytes or DEFAULT_MTU_BYTES)
+    physical = _on_same_network(interface, container)
+    if physical is None or not physical.device:
+        return _missing(interface)
+    if physical.module == "ovs-link":
+        return None
+    if physical.has_option(DIRECT_OPTION):
+        return Direct(interface.mac, physical.device)
+    return Bridged(interface.mac, physical.device, physical.module == "ovs-bridge")
+
+
+def _vf(interface: Interface, physical: Interface) -> VirtualFunction:
+    assert interface.mac and physical.device
+    return VirtualFunction(
+        mac=interface.mac,
+        device=physical.device,
+        parent=_kernel_device(physical),
+        vlan=interface.vlan or 0,
+        checks_source=not interface.has_option(ANY_SOURCE_OPTION),
+        is_trusted=interface.has_option(TRUST_OPTION),
+    )
+
+
+def _carrier(interface: Interface, container: Sequence[Interface]) -> Interface | None:
+    """The device through which the interface's VLAN leaves the container."""
+    for host_vlan in container:
+        if interface.vlan and host_vlan.is_vlan and host_vlan.vlan == interface.vlan:
+            for physical in container:
+                if not physical.is_vlan and physical.device and _same_subnet(physical, host_vlan):
+                    return physical
+    return None
+
+
+def _on_same_network(interface: Interface, container: Sequence[Interface]) -> Interface | None:
+    """The device of the container on the network and VLAN of the interface."""
+    for physical in container:
+        if physical.is_vlan or not physical.device or not _same_subnet(interface, physical):
+            continue
+        if (physical.vlan or 0) == (interface.vlan or 0):
+            return physical
+    return None
+
+
+def kernel_device(device: str, options: str | None) -> str:
+    """The network device of an adapter: `p` and its name, which is that of its bridge.
+
+    With `novtap` or `nobridge` among the options there is no bridge, and the device has the name alone.
+    """
+    given = (options or "").replace(",", " ").split()
+    return device if "novtap" in given or "nobridge" in given else f"p{device}"
+
+
+def _kernel_device(physical: Interface) -> str:
+    return kernel_device(physical.device or "", physical.options)
+
+
+def _missing(interface: Interface) -> Unconnected:
+    return Unconnected(interface.device or interface.mac or "", _what_is_missing(interface))
+
+
+def _what_is_missing(interface: Interface) -> str:
+    if interface.vlan:
+        return f"its host has no interface for VLAN {interface.vlan}"
+    if interface.subnet:
+        return f"its host has no interface for network {interface.subnet}"
+    return "it is on no network and on no VLAN"
+
+
+def _same_subnet(one: Interface, other: Interface) -> bool:
+    return one.subnet is not None and one.subnet == other.subnet

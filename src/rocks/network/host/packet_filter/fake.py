@@ -1,0 +1,60 @@
+"""Packet filters in memory: the rules of each device, and the frames that pass them."""
+
+from __future__ import annotations
+
+from typing import Dict, List, Sequence, Tuple
+
+from rocks.core.errors import StateError, ToolError
+from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
+from rocks.network.host.packet_filter.driver import Drops, GuestDevice
+from rocks.network.host.packet_filter.fake_bpf import matches
+from rocks.network.host.packet_filter.programs import Rule
+
+
+class FakeFilters:
+    """A kernel with or without packet filters; `missing` names devices that do not exist."""
+
+    def __init__(self, knows_filters: bool = True, addresses: Tuple[str, ...] = ()) -> None:
+        self.rules: Dict[str, List[Rule]] = {}
+        self.dropped: Dict[Tuple[str, str], int] = {}
+        self.missing: List[str] = []
+        self._knows_filters = knows_filters
+        self._addresses = addresses
+
+    def ensure(self, device: GuestDevice, rules: Sequence[Rule]) -> Change:
+        """As `FilterDriver.ensure`."""
+        if device.name in self.missing:
+            raise StateError(f"this host has no network device {device.name}")
+        if not self._knows_filters:
+            raise ToolError(f"the kernel of this host did not filter {device.name}: Operation not supported")
+        if self.rules.get(device.name) == list(rules):
+            return UNCHANGED
+        self.rules[device.name] = list(rules)
+        return CHANGED
+
+    def read(self, devices: Sequence[GuestDevice]) -> Dict[str, Drops]:
+        """As `FilterDriver.read`."""
+        return {
+            device.name: tuple(
+                (rule.reason, self.dropped.get((device.name, rule.reason), 0))
+                for rule in self.rules.get(device.name, ())
+            )
+            for device in devices
+            if device.name not in self.missing
+        }
+
+    def works(self) -> bool:
+        """As `FilterDriver.works`."""
+        return self._knows_filters
+
+    def addresses(self) -> Tuple[str, ...]:
+        """As `FilterDriver.addresses`."""
+        return self._addresses
+
+    def send(self, device: str, frame: bytes) -> bool:
+        """Send a frame as the guest; whether it passes the filter."""
+        for rule in self.rules.get(device, ()):
+            if matches(rule.program, frame):
+                self.dropped[device, rule.reason] = self.dropped.get((device, rule.reason), 0) + 1
+                return False
+        return True

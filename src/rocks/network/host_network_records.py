@@ -1,0 +1,23 @@
+"""Hosts with everything that their networks are set up from; always in sets."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from rocks.machine.records import load_hosts, load_interfaces
+from rocks.network.route_records import routes_of_hosts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rocks.database.connection import Database
+    from rocks.inventory.records import Host
+
+
+def load_host_networks(database: Database, names: Sequence[str]) -> list[Host]:
+    """The named hosts with attributes, interfaces and routes, in their order; five statements for any number."""
+    hosts = load_hosts(database, names)
+    interfaces = load_interfaces(database, [host.name for host in hosts])
+    routes = routes_of_hosts(database, [host.name for host in hosts])
+    return [replace(host, interfaces=interfaces[host.name], routes=routes[host.name]) for host in hosts]

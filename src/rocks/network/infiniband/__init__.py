@@ -1,0 +1,1 @@
+"""InfiniBand partitions of clusters: keys, members, the subnet manager."""

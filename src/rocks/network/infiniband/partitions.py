@@ -1,0 +1,297 @@
+"""InfiniBand partitions of virtual clusters: add, change and remove them, and publish them to the subnet manager."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.core.errors import RocksError, StateError, UserError
+from rocks.fleet.wire.infiniband import PartitionSpec
+from rocks.inventory.attributes.known import KNOWN
+from rocks.inventory.attributes.records import global_attributes
+from rocks.inventory.cluster_records import clusters_of
+from rocks.network.infiniband import partition_records as table
+from rocks.network.infiniband.partition_plan import (
+    DEFAULT_MEMBERSHIP_ATTRIBUTE,
+    Partition,
+    PartitionTable,
+    check_default_membership,
+    check_sm,
+    check_unique_guids,
+)
+from rocks.network.infiniband.partitions_conf import generated_section, with_section
+from rocks.network.infiniband.pkeys import POOL_ATTRIBUTE, next_pkey, pkey_text, read_membership, read_pkey
+from rocks.network.infiniband.subnet_manager import ManagerSettings, SubnetManager
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rocks.database.connection import Database
+
+
+NO_PKEY = "none"
+
+
+@dataclass(frozen=True)
+class PartitionParameters:
+    """The parameters of a partition, unparsed; None for a parameter that is not given."""
+
+    pkey: str | None = None
+    membership: str | None = None
+    has_ipoib: bool | None = None
+
+
+def add_partition(database: Database, frontend: str, parameters: PartitionParameters) -> Partition:
+    """Give a cluster a partition, with the lowest free key of the pool unless a key is given.
+
+    StateError, and no change, when the cluster has a partition, the key is in use, or the pool has no free key.
+    """
+    (cluster,) = clusters_of(database, [frontend])
+    database.lock(table.LOCK, table.LOCK_SECONDS)
+    for existing in table.read_partitions(database, [frontend]):
+        raise StateError(
+            f"{frontend} has the partition {pkey_text(existing.pkey)}; change it with rocks set ib partition {frontend}"
+        )
+    partition = _new_partition(database, cluster.frontend, parameters, global_attributes(database))
+    table.insert_partition(database, partition)
+    return partition
+
+
+def add_new_clusters_partition(
+    database: Database, frontend: str, pkey: str | None, site: Mapping[str, str]
+) -> int | None:
+    """Give a new cluster a partition and return its key: the given key, else one of the pool; None without a pool.
+
+    `site` are the global attributes.
+    """
+    requested = None if pkey is None else pkey.strip().lower()
+    if requested == NO_PKEY or (requested is None and not _pool(site)):
+        return None
+    database.lock(table.LOCK, table.LOCK_SECONDS)
+    partition = _new_partition(database, frontend, PartitionParameters(requested), site)
+    table.insert_partition(database, partition)
+    return partition.pkey
+
+
+def check_pkey_value(pkey: str | None) -> None:
+    """UserError unless it is a key, `none`, or None."""
+    if pkey is not None and pkey.strip().lower() != NO_PKEY:
+        read_pkey(pkey.strip())
+
+
+def set_partition(database: Database, frontend: str, parameters: PartitionParameters) -> Partition:
+    """Change the given parameters. StateError when the key is in use, or machines run under the present key."""
+    if parameters == PartitionParameters():
+        raise UserError("must supply pkey, membership or ipoib")
+    database.lock(table.LOCK, table.LOCK_SECONDS)
+    (present,) = _existing(database, [frontend])
+    pkey = present.pkey if parameters.pkey is None else read_pkey(parameters.pkey)
+    if pkey != present.pkey:
+        _check_not_running(database, [present])
+        _check_unused(database, pkey)
+    partition = Partition(
+        present.frontend,
+        pkey,
+        present.membership if parameters.membership is None else read_membership(parameters.membership),
+        present.has_ipoib if parameters.has_ipoib is None else parameters.has_ipoib,
+    )
+    table.update_partition(database, partition)
+    return partition
+
+
+def remove_partitions(database: Database, frontends: Sequence[str]) -> None:
+    """Remove the partitions; their keys return to the pool. StateError, and no change, while machines run."""
+    database.lock(table.LOCK, table.LOCK_SECONDS)
+    _check_not_running(database, _existing(database, frontends))
+    table.delete_partitions(database, frontends)
+
+
+def _new_partition(
+    database: Database, frontend: str, parameters: PartitionParameters, site: Mapping[str, str]
+) -> Partition:
+    membership = read_membership("full" if parameters.membership is None else parameters.membership)
+    if parameters.pkey is None:
+        pkey = next_pkey(_pool(site), table.used_keys(database))
+    else:
+        pkey = read_pkey(parameters.pkey)
+        _check_unused(database, pkey)
+    return Partition(frontend, pkey, membership, parameters.has_ipoib is not False)
+
+
+def _existing(database: Database, frontends: Sequence[str]) -> list[Partition]:
+    found = {
+        partition.frontend.lower(): partition for partition in table.read_partitions(database, frontends)
+    }
+    for name in frontends:
+        if name.lower() not in found:
+            raise StateError(f"{name} has no partition; add one with rocks add ib partition {name}")
+    return [found[name.lower()] for name in frontends]
+
+
+def _check_unused(database: Database, pkey: int) -> None:
+    for partition in table.read_partitions(database):
+        if partition.pkey == pkey:
+            raise StateError(
+                f"the key {pkey_text(pkey)} is in use by {partition.frontend}; rocks list ib partition shows all keys"
+            )
+    for _, name, host in table.running_under(database, [pkey]):
+        raise StateError(
+            f"the key {pkey_text(pkey)} is in use: {name} may still run under it on {host}; "
+            f"rocks stop host vm {name}, or choose another key"
+        )
+
+
+def _check_not_running(database: Database, partitions: Sequence[Partition]) -> None:
+    for pkey, name, host in table.running_under(database, [partition.pkey for partition in partitions]):
+        raise StateError(
+            f"the key {pkey_text(pkey)} is in use: {name} may run under it on {host}; stop it first: "
+            f"rocks stop host vm {name}"
+        )
+
+
+def _pool(site: Mapping[str, str]) -> str:
+    return site.get(POOL_ATTRIBUTE, "").strip()
+
+
+class SyncedPartitions(NamedTuple):
+    """What was published to the subnet manager: the file, whether it changed, and its numbers of entries."""
+
+    path: str
+    changed: bool
+    partitions: int
+    members: int
+
+
+def partitions_document(database: Database) -> str:
+    """The file as `sync_partitions` would write it."""
+    attributes = _attributes(database)
+    path = attributes["ib_partitions_file"]
+    return _merged(path, _manager(attributes).read_partitions(), _read_table(database, attributes))
+
+
+def sync_partitions(database: Database, always: bool = True) -> SyncedPartitions | None:
+    """Write the file and make opensm read it; without `always` only when something changed (else None). Commits.
+
+    One command at a time does this. StateError, ToolError or HostError when the file cannot be written or opensm cannot
+    be signalled; the next call tries again.
+    """
+    database.lock(table.LOCK, table.LOCK_SECONDS)
+    try:
+        attributes = _attributes(database)
+        manager, path = _manager(attributes), attributes["ib_partitions_file"]
+        partitions = _read_table(database, attributes)
+        text = _merged(path, manager.read_partitions(), partitions)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        if not always and digest == table.reported_digest(database):
+            return None
+        database.end_reading()  # the manager's programs may take their time
+        changed = manager.write_partitions(text)
+        manager.reload()
+        table.record_digest(database, digest)
+        database.commit()
+        return SyncedPartitions(
+            path, changed, len({member.pkey for member in partitions.members}), len(partitions.members)
+        )
+    finally:
+        database.unlock(table.LOCK)
+
+
+def join_partitions(database: Database, names: Sequence[str]) -> tuple[str, ...]:
+    """Make the hosts that hold the leases of these machines members of the clusters' partitions. Commits.
+
+    Returns warnings instead of errors: a machine without an InfiniBand function does not need the subnet manager, and a
+    host rejects the start of a machine with such a function until it has the key. One statement when no cluster has a
+    partition.
+    """
+    if not table.has_partitions(database):
+        return ()
+    machines = table.keyed_machines(database, names)
+    if not machines:
+        return ()
+    database.lock(table.LOCK, table.LOCK_SECONDS)
+    try:
+        machines = table.keyed_machines(database, names)
+        table.give_guids(database, [machine.name for machine in machines if machine.guids is None])
+        table.record_uses(database, {machine.name: machine.partition.pkey for machine in machines})
+        database.commit()
+    finally:
+        database.unlock(table.LOCK)
+    if not table.host_members(database):
+        return ()  # none of these hosts is on the fabric
+    return _publish_if_changed(database)
+
+
+def partitions_of_machines(database: Database, names: Sequence[str]) -> dict[str, PartitionSpec]:
+    """Name → the settings of the machine's InfiniBand function, for machines whose cluster has a partition."""
+    if not table.has_partitions(database):
+        return {}
+    machines = table.keyed_machines(database, names)
+    sees_machines = bool(machines) and check_sm(_attributes(database)["ib_sm"])
+    return {
+        machine.name: PartitionSpec(
+            machine.partition.pkey,
+            read_membership(machine.partition.membership),
+            f"{machine.guids.node:016x}",
+            f"{machine.guids.port:016x}",
+            sees_machines,
+        )
+        for machine in machines
+        if machine.guids is not None
+    }
+
+
+def leave_partitions(database: Database) -> tuple[str, ...]:
+    """Remove hosts from partitions of which no machine runs there any more. Commits; returns warnings."""
+    if not table.has_uses(database):
+        return ()
+    table.forget_ended_uses(database)
+    database.commit()
+    if not table.reported_digest(database):
+        return ()  # nothing was published yet
+    return _publish_if_changed(database)
+
+
+def _publish_if_changed(database: Database) -> tuple[str, ...]:
+    try:
+        sync_partitions(database, always=False)
+    except RocksError as error:
+        database.rollback()
+        return (
+            f"Warning: the InfiniBand partitions are not published: {error}. Then run rocks sync ib partitions",
+        )
+    return ()
+
+
+def _merged(path: str, existing: str, partitions: PartitionTable) -> str:
+    try:
+        return with_section(existing, generated_section(partitions))
+    except StateError as error:
+        raise StateError(f"{path} cannot be changed: {error}") from None
+
+
+def _read_table(database: Database, attributes: Mapping[str, str]) -> PartitionTable:
+    members = table.host_members(database)
+    if check_sm(attributes["ib_sm"]):
+        members += table.machine_members(database)
+    check_unique_guids(tuple(members))
+    return PartitionTable(
+        check_default_membership(attributes[DEFAULT_MEMBERSHIP_ATTRIBUTE]),
+        tuple(table.read_partitions(database)),
+        tuple(members),
+    )
+
+
+def _attributes(database: Database) -> dict[str, str]:
+    found = global_attributes(database)
+    return {name: found.get(name) or known.default for name, known in KNOWN.items() if name.startswith("ib_")}
+
+
+def _manager(attributes: Mapping[str, str]) -> SubnetManager:
+    return SubnetManager(
+        ManagerSettings(
+            attributes["ib_partitions_file"],
+            attributes["ib_opensm_pid_file"],
+            attributes["ib_opensm_reload"],
+        )
+    )

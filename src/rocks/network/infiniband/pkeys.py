@@ -1,0 +1,91 @@
+"""Partition keys of virtual clusters, and their pool. Pure.
+
+A key is stored as its low 15 bits, 0x0001 to 0x7ffe; the highest bit marks full members (InfiniBand Architecture
+Specification, volume 1, 10.9). 0x7fff is the default partition; 0 is not a key.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from rocks.core.errors import StateError, UserError
+from rocks.core.names import printable
+from rocks.fleet.wire.infiniband import KeyMembership
+
+DEFAULT_PKEY = 0x7FFF
+FULL_BIT = 0x8000
+POOL_ATTRIBUTE = "ib_pkey_pool"
+
+MEMBERSHIPS: tuple[KeyMembership, ...] = ("full", "limited")
+
+_HIGHEST = DEFAULT_PKEY - 1
+_NUMBER = re.compile(r"0[xX][0-9a-fA-F]{1,4}|[0-9]{1,5}")
+_EXAMPLE = "0x0002-0x00ff"
+
+
+def read_pkey(text: str) -> int:
+    """The key in that text: hexadecimal after 0x, or decimal, with or without the bit of full members.
+
+    UserError for any other text, for 0 and for the key of the default partition.
+
+    >>> read_pkey("0x8002")
+    2
+    """
+    number = int(text, 0 if text[1:2] in "xX" else 10) if _NUMBER.fullmatch(text) else 0
+    key = number & ~FULL_BIT
+    if number > 0xFFFF or not 1 <= key <= _HIGHEST:
+        raise UserError(
+            f'pkey "{printable(text)}" is not valid: give a number from 0x0001 to {pkey_text(_HIGHEST)}, such as 0x0002'
+        )
+    return key
+
+
+def pkey_text(pkey: int) -> str:
+    """Four hexadecimal digits after 0x."""
+    return f"0x{pkey:04x}"
+
+
+def read_membership(text: str) -> KeyMembership:
+    """`full` or `limited`; UserError for another value."""
+    for membership in MEMBERSHIPS:
+        if text == membership:
+            return membership
+    raise UserError(f'membership "{printable(text)}" is not valid: it must be full or limited')
+
+
+def read_pool(text: str) -> tuple[range, ...]:
+    """The keys of a pool: numbers and ranges FIRST-LAST, separated by commas or blanks. StateError unless valid."""
+    try:
+        parts = [_part(part) for part in text.replace(",", " ").split()]
+    except UserError as error:
+        raise StateError(
+            f'the attribute {POOL_ATTRIBUTE}="{printable(text)}" is not a pool of keys ({error}); set it as {_EXAMPLE}'
+        ) from None
+    return tuple(parts)
+
+
+def next_pkey(pool: str, used: Collection[int]) -> int:
+    """The lowest unused key of the pool; StateError, with the pool, when there is none."""
+    keys = read_pool(pool)
+    for part in keys:
+        for key in part:
+            if key not in used:
+                return key
+    if not keys:
+        raise StateError(
+            f"the site has no pool of InfiniBand partition keys: rocks set attr {POOL_ATTRIBUTE} {_EXAMPLE}"
+        )
+    raise StateError(
+        f"all partition keys of the pool {POOL_ATTRIBUTE}={printable(pool)} are in use; remove clusters or their "
+        "partitions (rocks list ib partition), or widen the pool"
+    )
+
+
+def _part(text: str) -> range:
+    first_text, dash, last_text = text.partition("-")
+    first = read_pkey(first_text)
+    last = read_pkey(last_text) if dash else first
+    if last < first:
+        raise UserError(f'"{printable(text)}" ends before it begins')
+    return range(first, last + 1)

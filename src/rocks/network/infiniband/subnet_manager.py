@@ -1,0 +1,117 @@
+"""opensm on this machine: the file of its partitions, and its reload.
+
+opensm 3.3.23 reads the file at its start and at each heavy sweep, which SIGHUP begins.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+from pathlib import Path
+from typing import NamedTuple
+
+from rocks.core import dry_run
+from rocks.core.errors import HostError, StateError, ToolError
+from rocks.core.files import PUBLIC, write_file
+from rocks.core.process import run_checked
+
+PROGRAM = "opensm"
+_DEADLINE_SECONDS = 20.0
+_HOW = (
+    "start it with --pidfile FILE and `rocks set attr ib_opensm_pid_file FILE`, or where systemd runs it: "
+    "rocks set attr ib_opensm_reload \"systemctl kill --signal=HUP 'opensm@*'\""
+)
+
+
+class ManagerSettings(NamedTuple):
+    """The file of opensm's partitions, and its reload: a program with arguments, else the file of its process id."""
+
+    partitions_file: str
+    pid_file: str = ""
+    reload: str = ""
+
+
+class SubnetManager:
+    """The opensm that the settings name."""
+
+    def __init__(self, settings: ManagerSettings) -> None:
+        self._settings = settings
+        self._path = Path(settings.partitions_file)
+
+    def read_partitions(self) -> str:
+        """The content of the file; empty when there is none. HostError when it cannot be read."""
+        try:
+            return self._path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return ""
+        except (OSError, UnicodeDecodeError) as error:
+            raise HostError(f"cannot read {self._path}: {_reason(error)}") from None
+
+    def write_partitions(self, text: str) -> bool:
+        """Replace the content of the file atomically; returns whether it has changed.
+
+        A symbolic link stays. StateError when opensm's folder is missing, HostError when it cannot be written.
+        """
+        if self.read_partitions() == text:
+            return False
+        path = self._path.resolve()
+        if not path.parent.is_dir():
+            raise StateError(
+                f"there is no folder {path.parent} for opensm's partitions: install opensm on this machine, or set the "
+                "attribute ib_partitions_file"
+            )
+        write_file(path, text, mode=path.stat().st_mode & 0o7777 if path.exists() else PUBLIC)
+        return True
+
+    def reload(self) -> None:
+        """Make opensm read its partitions again.
+
+        StateError without a setting for it, or when opensm does not run; ToolError when the signal fails.
+        """
+        if dry_run.would(dry_run.HERE, "have opensm read its partitions again"):
+            return
+        if self._settings.reload:
+            try:
+                arguments = shlex.split(self._settings.reload)
+            except ValueError as error:
+                raise StateError(
+                    f"the attribute ib_opensm_reload is not a program with arguments: {error}"
+                ) from None
+            run_checked(arguments, deadline_seconds=_DEADLINE_SECONDS)
+        elif self._settings.pid_file:
+            self._signal(Path(self._settings.pid_file))
+        else:
+            raise StateError(f"no setting for the reload of opensm: {_HOW}")
+
+    def _signal(self, path: Path) -> None:
+        gone = f"opensm does not run: {path} "
+        try:
+            text = path.read_text(encoding="ascii").strip()
+        except FileNotFoundError:
+            raise StateError(f"{gone}is missing; start opensm to read the partitions") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise HostError(f"cannot read {path}: {_reason(error)}") from None
+        if not text.isdecimal() or int(text) < 2:
+            raise StateError(f"{path} contains no process id of opensm; start opensm with --pidfile {path}")
+        if _program_of(int(text)) != PROGRAM:
+            raise StateError(
+                f"{gone}names process {text}, which is not opensm; start opensm to read the partitions"
+            )
+        try:
+            os.kill(int(text), signal.SIGHUP)
+        except ProcessLookupError:
+            raise StateError(f"{gone}names a process that has ended; start opensm") from None
+        except OSError as error:
+            raise ToolError(f"cannot send SIGHUP to opensm (process {text}): {error.strerror}") from None
+
+
+def _program_of(number: int) -> str:
+    try:
+        return Path(f"/proc/{number}/comm").read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
+
+
+def _reason(error: Exception) -> str:
+    return (isinstance(error, OSError) and error.strerror) or "it is not text"

@@ -1,0 +1,236 @@
+"""Add, change and remove interfaces of hosts in the database; the value `NULL`, in any case, clears a column."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.core.errors import UserError
+from rocks.core.names import check_device, check_interface_name, check_plain_name, printable
+from rocks.core.values import check_text, is_null, read_vlan
+from rocks.inventory.in_use_records import lock_inventory
+from rocks.machine.change_records import claim_own_vlans
+from rocks.network import interface_records as table
+from rocks.network.interface_rules import check_ip, check_ip_in, check_mac, check_mac_selector, looks_like_mac
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rocks.database.connection import Database
+    from rocks.network.interface_records import InterfaceRow
+    from rocks.network.interface_rules import Subnet
+
+
+class InterfaceParameters(NamedTuple):
+    """The parameters of a new interface: `iface` is a device or a MAC address; None for parameters not given."""
+
+    iface: str
+    ip: str | None = None
+    mac: str | None = None
+    module: str | None = None
+    name: str | None = None
+    subnet: str | None = None
+    vlan: str | None = None
+
+
+def add_interface(database: Database, host: str, parameters: InterfaceParameters) -> None:
+    """Add the interface that the parameters describe. UserError, and no change, for an invalid parameter."""
+    parameters = InterfaceParameters(
+        parameters.iface, *(None if value is None or is_null(value) else value for value in parameters[1:])
+    )
+    device, mac = _device_and_mac(parameters)
+    lock_inventory(database)
+    if table.find_interfaces(database, [host], parameters.iface):
+        raise UserError(
+            f'interface "{printable(parameters.iface)}" exists: rocks list host interface {host} shows it'
+        )
+    if mac is not None:
+        check_mac_unused(database, mac)
+    if parameters.module is not None:
+        check_plain_name("module", parameters.module)
+    if parameters.name is not None:
+        check_interface_name(parameters.name)
+    vlan = None if parameters.vlan is None else read_vlan(parameters.vlan)
+    subnet_id, subnet = (
+        (None, None) if parameters.subnet is None else existing_subnet(database, parameters.subnet)
+    )
+    if parameters.ip is not None:
+        check_usable_ip(database, parameters.ip, subnet)
+    name = parameters.name or (host if subnet is not None else None)
+    row = table.NewInterface(host, device, mac, parameters.ip, name, subnet_id, parameters.module, vlan)
+    table.insert_interfaces(database, [row])
+
+
+def check_usable_ip(database: Database, ip: str, subnet: Subnet | None, own_id: int | None = None) -> None:
+    """UserError unless the address is valid, inside the network and unused by interfaces other than `own_id`."""
+    check_ip(ip)
+    if subnet is not None:
+        check_ip_in(ip, subnet)
+    owner = table.find_ip_owner(database, ip)
+    if owner is not None and owner[0] != own_id:
+        raise UserError(f"The ip address {ip} is in use by host {owner[1]}")
+
+
+def check_mac_unused(database: Database, mac: str, own_id: int | None = None) -> None:
+    """UserError when an interface other than `own_id` has the address."""
+    owner = table.find_mac_owner(database, mac)
+    if owner is not None and owner[0] != own_id:
+        raise UserError(f"The mac address {mac} is in use by host {owner[1]}")
+
+
+def existing_subnet(database: Database, name: str) -> tuple[int, Subnet]:
+    """The ID and the addresses of a network; UserError when no network has that name."""
+    found = table.find_subnet(database, name)
+    if found is None:
+        raise UserError(f'unknown network "{printable(name)}"; rocks list network shows all networks')
+    return found
+
+
+def _device_and_mac(parameters: InterfaceParameters) -> tuple[str | None, str | None]:
+    if not looks_like_mac(parameters.iface):
+        check_device(parameters.iface)
+        if parameters.mac is not None:
+            check_mac(parameters.mac)
+        return parameters.iface, parameters.mac
+    check_mac(parameters.iface)
+    if parameters.mac is not None and parameters.mac.lower() != parameters.iface.lower():
+        raise UserError(
+            f'the interface is named by the mac address {parameters.iface}, but mac="{printable(parameters.mac)}" '
+            "differs; give one of them"
+        )
+    return None, parameters.iface
+
+
+OPTIONS_LONGEST = 128
+
+
+def set_ip(database: Database, host: str, iface: str, ip: str) -> None:
+    """Set the IPv4 address; UserError as of `check_usable_ip`."""
+    lock_inventory(database)
+    row = _one(database, host, iface)
+    if not is_null(ip):
+        check_usable_ip(database, ip, row.subnet, row.id)
+    table.set_column(database, [row.id], "IP", None if is_null(ip) else ip)
+
+
+def set_mac(database: Database, host: str, iface: str, mac: str) -> None:
+    """Set the MAC address; UserError when another interface has it."""
+    lock_inventory(database)
+    row = _one(database, host, iface)
+    if is_null(mac):
+        _check_key_remains(row, row.device, "MAC address")
+    else:
+        check_mac(mac)
+        check_mac_unused(database, mac, row.id)
+    table.set_column(database, [row.id], "MAC", None if is_null(mac) else mac)
+
+
+def set_device(database: Database, host: str, mac: str, device: str) -> None:
+    """Set the device of the interface with that MAC address."""
+    row = _one(database, host, mac)
+    if is_null(device):
+        _check_key_remains(row, row.mac, "device")
+    else:
+        check_device(device)
+        if any(other.id != row.id for other in table.find_interfaces(database, [host], device)):
+            raise UserError(
+                f'interface "{printable(device)}" exists: rocks list host interface {host} shows it'
+            )
+    table.set_column(database, [row.id], "Device", None if is_null(device) else device)
+
+
+def set_name(database: Database, host: str, iface: str, name: str) -> None:
+    """Set the name of the interface; a cleared name becomes that of the host."""
+    row = _one(database, host, iface)
+    if not is_null(name):
+        check_interface_name(name)
+    table.set_column(database, [row.id], "Name", row.host if is_null(name) else name)
+
+
+def set_subnet(database: Database, hosts: Sequence[str], iface: str, subnet: str) -> None:
+    """Set the network of the interfaces; it must contain their addresses. A missing name becomes that of the host."""
+    rows = find_rows(database, hosts, iface)
+    if is_null(subnet):
+        table.set_column(database, [row.id for row in rows], "Subnet", None)
+        return
+    subnet_id, network = existing_subnet(database, subnet)
+    for row in rows:
+        if row.ip:
+            check_ip_in(row.ip, network)
+    table.set_subnet(database, [row.id for row in rows], subnet_id)
+
+
+def set_vlan(database: Database, hosts: Sequence[str], iface: str, vlan: str) -> None:
+    """Set the VLAN; 0 clears it."""
+    number = read_vlan(vlan)
+    table.set_column(database, [row.id for row in find_rows(database, hosts, iface)], "VlanID", number)
+    claim_own_vlans(database, hosts)
+
+
+def set_module(database: Database, hosts: Sequence[str], iface: str, module: str) -> None:
+    """Set the driver of the interface."""
+    if not is_null(module):
+        check_plain_name("module", module)
+    _set_text(database, hosts, iface, "Module", module)
+
+
+def set_channel(database: Database, hosts: Sequence[str], iface: str, channel: str) -> None:
+    """Set the channel of the interface, such as the name of a bond."""
+    if not is_null(channel):
+        check_plain_name("channel", channel)
+    _set_text(database, hosts, iface, "Channel", channel)
+
+
+def set_options(database: Database, hosts: Sequence[str], iface: str, options: str) -> None:
+    """Set the options of the interface's driver: a text of one line."""
+    check_text("options", options, OPTIONS_LONGEST)
+    _set_text(database, hosts, iface, "Options", options)
+
+
+def set_disabled(database: Database, hosts: Sequence[str], iface: str, disabled: bool) -> None:
+    """Set whether a virtual machine's interface is left out of its domain."""
+    table.set_column(database, [row.id for row in find_rows(database, hosts, iface)], "Disable_KVM", disabled)
+
+
+def find_rows(database: Database, hosts: Sequence[str], iface: str) -> list[InterfaceRow]:
+    """The interface of that device or MAC address of each host; UserError when a host has none."""
+    if looks_like_mac(iface):
+        check_mac_selector(iface)
+    rows = table.find_interfaces(database, hosts, iface)
+    having = {row.host for row in rows}
+    for host in hosts:
+        if host not in having:
+            raise UserError(
+                f'host {host} has no interface "{printable(iface)}"; rocks list host interface {host} shows all'
+            )
+    return rows
+
+
+def _one(database: Database, host: str, iface: str) -> InterfaceRow:
+    return find_rows(database, [host], iface)[0]
+
+
+def _check_key_remains(row: InterfaceRow, other_key: str | None, cleared: str) -> None:
+    if not other_key:
+        raise UserError(
+            f"the interface of host {row.host} would have neither device nor MAC address without its {cleared}; "
+            "remove it instead with rocks remove host interface"
+        )
+
+
+def _set_text(database: Database, hosts: Sequence[str], iface: str, column: str, text: str) -> None:
+    ids = [row.id for row in find_rows(database, hosts, iface)]
+    table.set_column(database, ids, column, None if is_null(text) else text)
+
+
+def remove_interfaces(database: Database, hosts: Sequence[str], iface: str) -> int:
+    """Remove the interfaces whose device or MAC address matches `iface`, in which `%` matches any text.
+
+    Returns their number. UserError when it is zero.
+    """
+    removed = table.remove_interfaces(database, hosts, iface)
+    if hosts and not removed:
+        raise UserError(
+            f'no interface "{printable(iface)}" on {hosts[0] if len(hosts) == 1 else "any of these hosts"}: '
+            "rocks list host interface shows all interfaces"
+        )
+    return removed

@@ -1,0 +1,107 @@
+"""Rules for networks: subnet, netmask, MTU and DNS zone. Pure. Source: specification §4.3."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import TYPE_CHECKING
+
+from rocks.core.errors import UserError
+from rocks.core.names import check_network_name, printable
+from rocks.core.values import read_number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rocks.inventory.records import Network
+
+DEFAULT_MTU_BYTES = 1500
+MTU_LOWEST_BYTES = 576
+"""Every host of IPv4 must take datagrams of this length (RFC 791); a smaller MTU is a typing error."""
+MTU_HIGHEST_BYTES = 65535
+ZONE_LONGEST = 64
+
+_ZONE_LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+
+
+def check_network(network: Network) -> None:
+    """UserError unless all values of a new network are valid."""
+    check_network_name(network.name)
+    read_addresses(network.subnet, network.netmask)
+    check_zone(network.dns_zone)
+
+
+def read_addresses(subnet: str, netmask: str) -> ipaddress.IPv4Network:
+    """The addresses of a network; UserError unless it is IPv4, contiguous, and has addresses for hosts."""
+    address = read_ipv4("subnet", subnet, "10.1.0.0")
+    mask = read_ipv4("netmask", netmask, "255.255.0.0")
+    inverse = ~int(mask) & 0xFFFF_FFFF
+    if inverse & (inverse + 1):
+        raise UserError(f'netmask "{netmask}" is not valid: its ones must come first, such as 255.255.0.0')
+    if inverse < 3 or int(mask) == 0:
+        raise UserError(f'netmask "{netmask}" is not valid: it must be from 128.0.0.0 to 255.255.255.252')
+    network = ipaddress.IPv4Network((int(address) & int(mask), 32 - inverse.bit_length()))
+    if network.network_address != address:
+        raise UserError(
+            f'subnet "{subnet}" is not valid with netmask {netmask}: the network of that address is '
+            f"{network.network_address}"
+        )
+    return network
+
+
+def check_no_overlap(network: Network, others: Iterable[Network]) -> None:
+    """UserError when another network has addresses of this one; networks without valid addresses are left out."""
+    addresses = read_addresses(network.subnet, network.netmask)
+    for other in others:
+        try:
+            present = read_addresses(other.subnet, other.netmask)
+        except UserError:
+            continue
+        if other.name.lower() != network.name.lower() and addresses.overlaps(present):
+            raise UserError(
+                f'the addresses {addresses} of the network "{network.name}" overlap those of "{other.name}", {present}'
+            )
+
+
+def read_mtu(text: str) -> int:
+    """The MTU in bytes; UserError unless it is a number in the range of link MTUs."""
+    return read_number("mtu", text, MTU_LOWEST_BYTES, MTU_HIGHEST_BYTES)
+
+
+def check_zone(zone: str) -> None:
+    """UserError unless `zone` is a valid DNS domain."""
+    if len(zone) > ZONE_LONGEST or not all(_ZONE_LABEL.fullmatch(label) for label in zone.split(".")):
+        raise UserError(
+            f'dnszone "{printable(zone)}" is not valid: it must be a domain name of at most {ZONE_LONGEST} characters, '
+            "such as local or example.org"
+        )
+
+
+def check_interfaces_fit(network: Network, interfaces: Iterable[tuple[str, str]]) -> None:
+    """UserError when the address of one of the (host, IP address) pairs would be outside the network."""
+    addresses = read_addresses(network.subnet, network.netmask)
+    for host, ip in interfaces:
+        if not _is_host_address(ip, addresses):
+            raise UserError(
+                f'host {host} has {ip} on the network "{network.name}", which is outside {addresses}; '
+                "change it first with rocks set host interface ip"
+            )
+
+
+def _is_host_address(ip: str, addresses: ipaddress.IPv4Network) -> bool:
+    try:
+        address = ipaddress.IPv4Address(ip)
+    except ValueError:
+        return True  # not IPv4, so it is neither inside nor outside a subnet
+    ends = (addresses.network_address, addresses.broadcast_address)
+    return address in addresses and address not in ends
+
+
+def read_ipv4(name: str, text: str, example: str) -> ipaddress.IPv4Address:
+    """The IPv4 address in the parameter `name`; UserError for any other text."""
+    try:
+        return ipaddress.IPv4Address(text)
+    except ValueError:
+        raise UserError(
+            f'{name} "{printable(text)}" is not valid: it must be IPv4, such as {example}'
+        ) from None

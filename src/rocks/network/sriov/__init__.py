@@ -1,0 +1,1 @@
+"""Virtual functions (SR-IOV): which one a machine gets."""

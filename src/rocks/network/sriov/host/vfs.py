@@ -1,0 +1,214 @@
+"""Virtual functions (SR-IOV): created through sysfs, configured through the physical function by netlink.
+
+The driver of the physical function holds the settings of a VF, so the guest cannot change them. They persist when a
+guest stops and are lost with the VFs when the host boots. Sources: Documentation/ABI/testing/sysfs-bus-pci and
+Documentation/PCI/pci-iov-howto.rst of the kernel; tested with `igb` of Linux 6.1.
+
+`fake.py` implements the same Protocol in memory.
+"""
+
+from __future__ import annotations
+
+import errno
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, Optional, Tuple
+
+from rocks.core.errors import BusyError, ToolError
+from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
+from rocks.fleet.wire.facts import AdapterFact, VfFact
+from rocks.fleet.wire.requests import VfSpec
+from rocks.network.host.netlink import IFF_UP, IPRoute, NetlinkError
+from rocks.network.host.rules import check_device_name
+from rocks.network.sriov.host.driver import PlacedVf
+from rocks.network.sriov.host.rules import (
+    NO_MAC,
+    Adapter,
+    Settings,
+    check_adapter,
+    check_count,
+    check_unused,
+    check_vf_spec,
+    free_settings,
+    problem_of,
+    setting_rejected,
+    settings_of,
+    settings_that_differ,
+    vf_of,
+)
+from rocks.network.sriov.host.sysfs import VfLocation, VfSysfs
+
+_WITH_VFS = 1
+"""RTEXT_FILTER_VF of linux/rtnetlink.h: include VFs in the answer."""
+
+_UNKNOWN = 0xFFFFFFFF
+"""The kernel's value for a setting that the driver does not report (-1)."""
+
+
+class Vfs:
+    """The VFs of this host's network adapters."""
+
+    def __init__(self, tree: Optional[VfSysfs] = None) -> None:
+        self._tree = tree or VfSysfs()
+
+    def read(self, device: str) -> AdapterFact:
+        """As `VfDriver.read`."""
+        check_device_name(device)
+        with _netlink(f"report the virtual functions of {device}") as route:
+            adapter = self._adapter(route, device)
+        return AdapterFact(
+            device=device,
+            most=adapter.most if adapter else 0,
+            problem=problem_of(device, adapter),
+            vfs=adapter.vfs if adapter else (),
+        )
+
+    def ensure_count(self, device: str, count: int) -> Change:
+        """As `VfDriver.ensure_count`."""
+        check_device_name(device)
+        with _netlink(f"report the virtual functions of {device}") as route:
+            adapter = check_adapter(device, self._adapter(route, device))
+        if len(adapter.vfs) >= count:
+            return UNCHANGED
+        check_count(adapter, count)
+        if adapter.vfs:
+            self._tree.set_count(device, 0)
+        self._tree.set_count(device, count)
+        return CHANGED
+
+    def ensure(self, spec: VfSpec) -> PlacedVf:
+        """As `VfDriver.ensure`."""
+        check_vf_spec(spec)
+        with _netlink(f"set a virtual function of {spec.device}") as route:
+            adapter = check_adapter(spec.device, self._adapter(route, spec.device))
+            vf = vf_of(adapter, spec.number)
+            check_unused(spec, adapter)
+            changed = False
+            for other in adapter.vfs:
+                if other.mac == spec.mac and other.number != spec.number:
+                    changed |= _set(route, spec.device, other, free_settings())
+            changed |= _set(route, spec.device, vf, settings_of(spec))
+            self._confirm(route, spec)
+        return PlacedVf(vf.address, Change(changed))
+
+    def ensure_free(self, spec: VfSpec) -> Change:
+        """As `VfDriver.ensure_free`."""
+        check_vf_spec(spec)
+        with _netlink(f"set a virtual function of {spec.device}") as route:
+            adapter = self._adapter(route, spec.device)
+            vfs = adapter.vfs if adapter else ()
+            vf = next((one for one in vfs if one.number == spec.number), None)
+            if adapter is None or vf is None:
+                return UNCHANGED
+            check_unused(spec, adapter._replace(vfs=(vf,)))
+            return Change(_set(route, spec.device, vf, free_settings()))
+
+    def _adapter(self, route: Any, device: str) -> Optional[Adapter]:
+        locations = self._tree.locations(device)
+        link = _read_link(route, device) if locations is not None else None
+        if locations is None or link is None:
+            return None
+        reported = parse_vfs(link)
+        return Adapter(
+            device=device,
+            is_up=bool(link["flags"] & IFF_UP),
+            most=self._tree.most(device),
+            has_iommu=self._tree.has_iommu(device),
+            vfs=tuple(self._vf(route, location, reported.get(location.number, {})) for location in locations),
+        )
+
+    def _vf(self, route: Any, location: VfLocation, reported: Dict[str, Any]) -> VfFact:
+        guest = self._tree.guest_of(location)
+        user = guest or self._tree.namespace_of(location) or _host_use(route, location.device)
+        return VfFact(
+            number=location.number,
+            address=location.address,
+            mac=str(reported.get("mac", NO_MAC)),
+            vlan=int(reported.get("vlan", 0)),
+            checks_source=reported.get("spoofchk"),
+            is_trusted=reported.get("trust"),
+            use="guest" if guest else "host" if user else "free",
+            user=user,
+        )
+
+    def _confirm(self, route: Any, spec: VfSpec) -> None:
+        """Read the settings back: a driver may accept a setting without applying it."""
+        link = _read_link(route, spec.device)
+        reported = parse_vfs(link).get(spec.number, {}) if link is not None else {}
+        for name, value in settings_of(spec).items():
+            found = reported.get(name)
+            if found is not None and found != value:
+                raise setting_rejected(
+                    spec.device, spec.number, name, f"it has {found}, not {value}, afterwards"
+                )
+
+
+def parse_vfs(message: Any) -> Dict[int, Dict[str, Any]]:
+    """Number → settings (`mac`, `vlan`, `spoofchk`, `trust`) of an adapter's VFs, from the netlink message.
+
+    Settings that the driver does not report are omitted.
+    """
+    found: Dict[int, Dict[str, Any]] = {}
+    listed = message.get_attr("IFLA_VFINFO_LIST")
+    for _, vf in listed["attrs"] if listed else ():
+        values = {name: value for name, value in vf["attrs"] if isinstance(value, dict)}
+        if "IFLA_VF_MAC" not in values:
+            continue
+        settings: Dict[str, Any] = {"mac": values["IFLA_VF_MAC"]["mac"].lower()}
+        if "IFLA_VF_VLAN" in values:
+            settings["vlan"] = int(values["IFLA_VF_VLAN"]["vlan"])
+        for name in ("spoofchk", "trust"):
+            number = values.get(f"IFLA_VF_{name.upper()}", {}).get(name, _UNKNOWN)
+            if number not in (_UNKNOWN, -1):
+                settings[name] = bool(number)
+        found[int(values["IFLA_VF_MAC"]["vf"])] = settings
+    return found
+
+
+def _set(route: Any, device: str, vf: VfFact, requested: Settings) -> bool:
+    """Set what differs, one setting at a time, so that an error names it; whether anything differed."""
+    changes = settings_that_differ(vf, requested)
+    number = route.link("get", ifname=device)[0]["index"] if changes else 0
+    for name, value in changes.items():
+        try:
+            route.link("set", index=number, vf={"vf": vf.number, name: value})
+        except NetlinkError as error:
+            raise setting_rejected(device, vf.number, name, _reason(error)) from None
+    return bool(changes)
+
+
+def _read_link(route: Any, device: str) -> Any:
+    try:
+        return route.link("get", ifname=device, ext_mask=_WITH_VFS)[0]
+    except NetlinkError as error:
+        if error.code == errno.ENODEV:
+            return None
+        raise
+
+
+def _host_use(route: Any, device: str) -> str:
+    """How the host uses a VF's network device; empty when it does not."""
+    if not device:
+        return ""
+    link = _read_link(route, device)
+    if link is None:
+        return ""
+    number, master = link["index"], link.get_attr("IFLA_MASTER")
+    addresses: Tuple[Any, ...] = tuple(route.get_addr(index=number, scope=0))
+    if master or addresses or any(one.get_attr("IFLA_LINK") == number for one in route.get_links()):
+        return f"the host's own network device {device}"
+    return ""
+
+
+def _reason(error: Any) -> str:
+    return str(error.args[1] if len(error.args) > 1 else error)
+
+
+@contextmanager
+def _netlink(what: str) -> Iterator[Any]:
+    try:
+        with IPRoute() as route:
+            yield route
+    except NetlinkError as error:
+        if error.code == errno.EBUSY:
+            raise BusyError(f"the kernel of this host is busy and did not {what}; try again") from None
+        raise ToolError(f"the kernel of this host did not {what}: {_reason(error)}") from None

@@ -1,0 +1,87 @@
+"""Virtual functions: their number for each adapter, and their assignment to machines; always in sets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rocks.database.sets import placeholders
+from rocks.network.sriov.plan import AdapterRow, AssignedVf
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rocks.database.connection import Database
+
+_COLUMNS = "Host, Device, Number, Name, MAC, Token"
+
+
+def adapters_of(database: Database, hosts: Sequence[str], lock: bool = False) -> list[AdapterRow]:
+    """The adapters of the hosts with VFs, in the database's order; `lock` locks the rows."""
+    if not hosts:
+        return []
+    rows = database.rows(
+        "SELECT n.Name, i.Device, a.Functions, i.Options FROM sriov_adapters a JOIN networks i ON i.ID = a.Interface"
+        f" JOIN nodes n ON n.ID = i.Node WHERE n.Name IN ({placeholders(hosts)}) ORDER BY n.ID, i.ID"
+        + (" FOR UPDATE" if lock else ""),
+        hosts,
+    )
+    return [AdapterRow(str(row[0]), str(row[1] or ""), int(row[2]), str(row[3] or "")) for row in rows]
+
+
+def assigned_on(database: Database, hosts: Sequence[str]) -> list[AssignedVf]:
+    """All assigned VFs of the hosts, in order."""
+    if not hosts:
+        return []
+    rows = database.rows(
+        f"SELECT {_COLUMNS} FROM sriov_leases WHERE Host IN ({placeholders(hosts)}) ORDER BY Host, Device, Number",
+        hosts,
+    )
+    return [AssignedVf(*row) for row in rows]
+
+
+def set_vfs(database: Database, interfaces: Sequence[int], count: int) -> None:
+    """Set the number of VFs of the adapters with these interfaces (IDs)."""
+    if not interfaces:
+        return
+    if not count:
+        database.execute(
+            f"DELETE FROM sriov_adapters WHERE Interface IN ({placeholders(interfaces)})", interfaces
+        )
+        return
+    database.insert_many(
+        "INSERT INTO sriov_adapters (Interface, Functions) VALUES",
+        [(interface, count) for interface in interfaces],
+        "ON DUPLICATE KEY UPDATE Functions = VALUES(Functions)",
+    )
+
+
+def assign_vfs(database: Database, rows: Sequence[AssignedVf]) -> None:
+    """Record the assignment of free VFs to machines.
+
+    The caller has checked, under the lock of the hosts' adapters, that they are free.
+    """
+    database.insert_many(f"INSERT INTO sriov_leases ({_COLUMNS}) VALUES", [tuple(row) for row in rows])
+
+
+def free_vfs(database: Database, names: Sequence[str]) -> None:
+    """Release the VFs of machines that run nowhere, except on hosts that have not confirmed a fence of the machine.
+
+    After a takeover by force from a silent host, its VF stays assigned until the host confirms that the old domain is
+    gone (`free_fenced`).
+    """
+    if names:
+        database.execute(
+            "DELETE s FROM sriov_leases s LEFT JOIN vm_fences f ON f.Host = s.Host AND f.Name = s.Name"
+            f" WHERE f.Name IS NULL AND s.Name IN ({placeholders(names)})",
+            names,
+        )
+
+
+def free_fenced(database: Database, host: str, names: Sequence[str]) -> None:
+    """Release the VFs below the confirmed fences of these machines; call this before removing the fences."""
+    if names:
+        database.execute(
+            "DELETE s FROM sriov_leases s JOIN vm_fences f ON f.Host = s.Host AND f.Name = s.Name"
+            f" WHERE s.Token < f.Token AND f.Host = %s AND f.Name IN ({placeholders(names)})",
+            [host, *names],
+        )

@@ -1,1 +1,0 @@
-"""Documents that the system writes, as text: domain XML, interface files, partitions. Pure."""

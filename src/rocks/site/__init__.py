@@ -1,0 +1,1 @@
+"""What looks at the whole site: create, check, overview, save and restore."""

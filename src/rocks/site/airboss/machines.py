@@ -1,0 +1,119 @@
+"""What owners do with the machines of their clusters: list them, and switch them by `rocks set host power`."""
+
+from __future__ import annotations
+
+import queue
+import re
+import threading
+from typing import TYPE_CHECKING
+
+from rocks.core import process
+from rocks.core.errors import EXIT_SOME_HOSTS_FAILED, RocksError, StateError
+from rocks.core.unit_commands import outside_of_unit
+from rocks.inventory.host_records import expand_selectors
+from rocks.machine.listing_records import vm_rows
+from rocks.machine.reports import show_vm_states
+from rocks.site.airboss.audit import log_call
+from rocks.site.airboss.rules import Shares
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rocks.database.connection import Database
+    from rocks.site.airboss.audit import OwnerCall
+    from rocks.site.airboss.rules import ClusterMachine
+
+WAIT_SECONDS = 45.0
+"""How long an answer waits for a start or stop; the bound of a connection is 60 s."""
+
+_COMMAND_SECONDS = 4 * 3600.0
+"""A start may wait for an image that is written back."""
+
+_COMMANDS_AT_ONCE = 16
+_COMMANDS_OF_ONE = 4
+_FAILURE = re.compile(r"^Error: ([^\s:]+): ", re.MULTILINE)
+
+
+def list_machines(
+    database: Database, machines: Sequence[ClusterMachine], with_status: bool
+) -> list[dict[str, object]]:
+    """The machines as they are answered: `mac` (on the cluster's VLAN), `names`, and with `with_status` the `state`."""
+    states: dict[str, str] = {}
+    if with_status:
+        rows = vm_rows(database, [machine.name for machine in machines])
+        found = show_vm_states(database, {row.name: row.container for row in rows})
+        states = {name: state.state for name, state in found.states.items()}
+    listed: list[dict[str, object]] = []
+    for machine in machines:
+        mac = machine.macs[0] if machine.macs else ""
+        listed.append({"mac": mac, "names": [machine.name, *machine.aliases]})
+        if with_status:
+            listed[-1]["state"] = states.get(machine.name, "")
+    return listed
+
+
+class Power:
+    """Runs `rocks set host power` for owners, a bounded number of commands at once, for each cluster and together."""
+
+    def __init__(self, launcher: str) -> None:
+        self._launcher = launcher
+        self._shares = Shares(_COMMANDS_OF_ONE, _COMMANDS_AT_ONCE, "commands at work")
+        self._lock = threading.Lock()
+
+    def check(self, database: Database, names: Sequence[str]) -> None:
+        """StateError when the command would take a name for another host's, too."""
+        if set(expand_selectors(database, list(names))) != set(names):
+            raise StateError(
+                "the name of a machine means other hosts of the site, too; ask the site's operators"
+            )
+
+    def switch(self, cluster: str, names: Sequence[str], action: str, call: OwnerCall) -> dict[str, object]:
+        """Switch machines `on` or `off`, or `install` them; the answer: `done`, `failed`, and whether that is all yet.
+
+        A command that takes longer than an answer may goes on (`begun`). StateError beyond the bounds.
+        """
+        with self._lock:
+            self._shares.take(cluster)
+        outcome: queue.SimpleQueue[set[str]] = queue.SimpleQueue()
+
+        def work() -> None:
+            try:
+                outcome.put(self._run(tuple(names), action, call))
+            finally:
+                self._end(cluster)
+
+        try:
+            threading.Thread(target=work, daemon=True).start()
+        except BaseException:
+            self._end(cluster)
+            raise
+        try:
+            failed = outcome.get(timeout=WAIT_SECONDS)
+        except queue.Empty:
+            return {"begun": list(names), "done": [], "failed": []}
+        return {
+            "begun": [],
+            "done": [name for name in names if name not in failed],
+            "failed": [name for name in names if name in failed],
+        }
+
+    def _run(self, names: tuple[str, ...], action: str, call: OwnerCall) -> set[str]:
+        """The machines that failed. Why is for operators only: the text names hosts, devices and other machines."""
+        try:
+            finished = process.run(
+                [*outside_of_unit(), self._launcher, "set", "host", "power", *names, f"action={action}"],
+                deadline_seconds=_COMMAND_SECONDS,
+            )
+        except RocksError as error:
+            log_call(call, f"failed: {error}")
+            return set(names)
+        failed = set(names) if finished.exit_status else set()
+        if finished.exit_status == EXIT_SOME_HOSTS_FAILED:
+            failed &= set(_FAILURE.findall(finished.error_text))
+        outcome = "done" if not failed else f"failed: {finished.error_text}"
+        log_call(call, f"{outcome} (exit status {finished.exit_status})")
+        return failed
+
+    def _end(self, cluster: str) -> None:
+        with self._lock:
+            self._shares.give_back(cluster)

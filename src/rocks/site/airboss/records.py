@@ -1,0 +1,125 @@
+"""For the owners' remote control: keys by their fingerprint, the machines of a cluster, accepted requests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.database.sets import placeholders
+from rocks.site.airboss.rules import HOUR_SECONDS, ClusterMachine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rocks.database.connection import Database
+
+_SHA256 = (
+    "SHA2(FROM_BASE64(REPLACE(REPLACE(k.Public_Key, '-----BEGIN PUBLIC KEY-----', ''),"
+    " '-----END PUBLIC KEY-----', '')), 256)"
+)
+"""`rocks add host key` stores every key as PEM of a SubjectPublicKeyInfo. FROM_BASE64 ignores line ends."""
+
+_MOST_REMOVED = 100_000
+
+
+class OwnerKey(NamedTuple):
+    """A public key of the owner of a cluster: the virtual frontend, and the key as PEM."""
+
+    cluster: str
+    id: int
+    pem: str
+
+
+def keys_by_fingerprint(database: Database, fingerprint: str) -> list[OwnerKey]:
+    """One row for each virtual frontend that has the key with that SHA-256, in hexadecimal."""
+    rows = database.rows(
+        "SELECT n.Name, k.ID, k.Public_Key FROM public_keys k JOIN nodes n ON n.ID = k.Node"
+        " JOIN vm_nodes v ON v.Node = n.ID JOIN memberships m ON m.ID = n.Membership AND m.Name = 'Frontend'"
+        f" WHERE {_SHA256} = %s ORDER BY k.ID",
+        (fingerprint,),
+    )
+    return [OwnerKey(str(name), int(number), str(pem)) for name, number, pem in rows]
+
+
+def take_nonce(database: Database, nonce: str, stated: int) -> bool:
+    """Record an accepted request, which states that time; False when it was recorded before.
+
+    Of two at once, one gets True.
+    It may have been forgotten with its hour: ask `is_past_hour` afterwards, in the same transaction.
+    """
+    return bool(
+        database.execute("INSERT IGNORE INTO airboss_nonces (Nonce, Stated) VALUES (%s, %s)", (nonce, stated))
+    )
+
+
+def is_past_hour(database: Database, hour: int) -> bool:
+    """Whether requests of the hour (since 1970) may be forgotten already, so that none is accepted any more."""
+    # locked: another service may be about to commit it
+    return bool(database.rows("SELECT 1 FROM airboss_past_hours WHERE Hour = %s LOCK IN SHARE MODE", (hour,)))
+
+
+def nonces_of_hours(database: Database) -> dict[int, tuple[int, bool]]:
+    """Hour → (number of its recorded requests, whether it is past)."""
+    rows = database.rows(
+        "SELECT n.Hour, n.Requests, p.Hour IS NOT NULL FROM"
+        f" (SELECT Stated DIV {HOUR_SECONDS} Hour, COUNT(*) Requests FROM airboss_nonces GROUP BY 1) n"
+        " LEFT JOIN airboss_past_hours p ON p.Hour = n.Hour"
+    )
+    return {int(hour): (int(count), bool(is_past)) for hour, count, is_past in rows}
+
+
+def forget_hours(database: Database, hours: Iterable[int]) -> None:
+    """Accept no request of these hours any more, and forget those that were recorded; many are forgotten in parts."""
+    past = [(hour,) for hour in sorted(hours)]
+    if past:
+        database.insert_many("INSERT IGNORE INTO airboss_past_hours (Hour) VALUES", past)
+        database.execute(
+            f"DELETE FROM airboss_nonces WHERE {' OR '.join(['Stated BETWEEN %s AND %s'] * len(past))}"
+            f" LIMIT {_MOST_REMOVED}",
+            [bound for (hour,) in past for bound in (hour * HOUR_SECONDS, (hour + 1) * HOUR_SECONDS - 1)],
+        )
+
+
+def machines_of(database: Database, cluster: str) -> list[ClusterMachine]:
+    """The machines of a virtual frontend's cluster, itself included, in the database's order.
+
+    Not those that are in another cluster, too: their power is the operators' affair.
+    """
+    rows = database.rows(
+        "SELECT n.Name, i.MAC FROM nodes n JOIN ("
+        "SELECT c.node_name FROM clusters c WHERE c.node_name IN"
+        " (SELECT o.node_name FROM clusters o WHERE o.cluster_name = %s)"
+        " GROUP BY c.node_name HAVING COUNT(DISTINCT c.cluster_name) = 1"
+        ") own ON own.node_name = n.Name"
+        " LEFT JOIN networks i ON i.Node = n.ID AND i.MAC IS NOT NULL"
+        " ORDER BY n.ID, IF(i.VlanID IN (SELECT c.vlanid FROM clusters c WHERE c.cluster_name = %s), 0, 1), i.ID",
+        (cluster, cluster),
+    )
+    macs: dict[str, list[str]] = {}
+    for name, mac in rows:
+        macs.setdefault(str(name), []).extend([str(mac)] if mac else [])
+    aliases = _aliases(database, cluster)
+    return [ClusterMachine(name, tuple(found), tuple(aliases.get(name, ()))) for name, found in macs.items()]
+
+
+def _aliases(database: Database, cluster: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, alias in database.rows(
+        "SELECT DISTINCT n.Name, a.Name FROM aliases a JOIN nodes n ON n.ID = a.Node"
+        " JOIN clusters c ON c.node_name = n.Name WHERE c.cluster_name = %s ORDER BY a.ID",
+        (cluster,),
+    ):
+        found.setdefault(str(name), []).append(str(alias))
+    return found
+
+
+def first_macs(database: Database, names: Sequence[str]) -> dict[str, str]:
+    """Host → its first MAC address; hosts without one are omitted."""
+    found: dict[str, str] = {}
+    if names:
+        for name, mac in database.rows(
+            "SELECT n.Name, i.MAC FROM nodes n JOIN networks i ON i.Node = n.ID"
+            f" WHERE i.MAC IS NOT NULL AND n.Name IN ({placeholders(names)}) ORDER BY i.ID",
+            names,
+        ):
+            found.setdefault(str(name), str(mac))
+    return found

@@ -1,0 +1,300 @@
+"""The service by which owners control the machines of their virtual clusters: who asks, and whether it may be done.
+
+The order: how often the address asks; the frame; the signature; only then the document, the service and the time in it,
+the cluster, the key's kind, how often the cluster asks, and whether the request was accepted before.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.core.clock import Deadline, monotonic_seconds, utc_now
+from rocks.core.errors import EXIT_SOME_HOSTS_FAILED, HostError, RocksError, StateError, UserError
+from rocks.core.names import printable
+from rocks.database.connection import Database
+from rocks.fleet.https.connection_places import Bounds
+from rocks.fleet.https.messages import RETRY_AFTER_SECONDS, Answer, Request
+from rocks.fleet.https.server import HttpsServer
+from rocks.inventory.address_records import private_address
+from rocks.inventory.host_records import find_local_host
+from rocks.library.guest_media import EMPTY
+from rocks.site.airboss import records as table
+from rocks.site.airboss.audit import OwnerCall, RefusedCalls, audit_record, log_call, record_machines
+from rocks.site.airboss.consoles import Consoles
+from rocks.site.airboss.keys import is_signature, rsa_bits
+from rocks.site.airboss.machines import Power, list_machines
+from rocks.site.airboss.media import insert_medium, requested_medium
+from rocks.site.airboss.owner_keys import allows_old_rsa
+from rocks.site.airboss.rules import (
+    HOUR_SECONDS,
+    Hours,
+    Rates,
+    check_hour,
+    check_rsa_bits,
+    check_time,
+    find_machines,
+    machines_of_cluster,
+)
+from rocks.site.airboss.wire import (
+    CDROM,
+    CLUSTER_POWER,
+    CONSOLE,
+    LIST_MACS,
+    LONGEST_BODY,
+    PATH,
+    SCREEN,
+    UPGRADE,
+    read_document,
+    read_frame,
+)
+from rocks.storage.broker.broker import node_authority
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from rocks.database.settings import Settings
+    from rocks.site.airboss.rules import ClusterMachine
+    from rocks.site.airboss.wire import OwnerRequest, SignedDocument
+
+BOUNDS = Bounds(
+    workers=64, connections=256, per_address=16, seconds=60.0, body_bytes=LONGEST_BODY, head_bytes=16384
+)
+PER_ADDRESS = (10.0, 60)
+PER_CLUSTER = (5.0, 60)
+"""Requests a second, and at once."""
+
+_FORGET_SECONDS = 600.0
+_NO_SIGNATURE = "the request has no valid signature of a key that rocks list host key shows for a cluster"
+
+
+def make_service(
+    database: Database, address: str, port: int, log: Callable[[str], None], launcher: str
+) -> HttpsServer:
+    """The service on this frontend, with the frontend's certificate. StateError when it has none.
+
+    `address` empty: that of the frontend on the network private. `launcher` is the program `rocks`. HostError when
+    address and port are not free.
+    """
+    name = find_local_host(database)
+    if name is None:
+        raise StateError(
+            "this machine is not in the database, and has no certificate: rocks set attr Kickstart_PrivateHostname NAME"
+        )
+    bundle = node_authority().bundle(name)
+    place = address or private_address(database, name).address
+    settings = database.settings
+    database.end_reading()
+    service = OwnerService(settings, name, launcher, log)
+
+    def renewed() -> bytes:
+        return node_authority().bundle(name).pair
+
+    try:
+        return HttpsServer(
+            (place, port), bundle.pair, service.answer, log, BOUNDS, renewed, logs_bodies=False
+        )
+    except HostError as error:
+        raise HostError(
+            f"{error}; another program may have the port, or this service itself: ss -ltnp"
+        ) from None
+
+
+class _Asked(NamedTuple):
+    """A request that is accepted, and the machines that it names."""
+
+    request: OwnerRequest
+    fingerprint: str
+    cluster: str
+    names: tuple[str, ...]
+    machines: tuple[ClusterMachine, ...]
+
+
+class OwnerService:
+    """Answers requests of owners; each has a connection of its own to the database, and none while it waits."""
+
+    def __init__(self, settings: Settings, name: str, launcher: str, log: Callable[[str], None]) -> None:
+        """`name` is the frontend's: the service that a request must name."""
+        self._settings, self._name, self._log = settings, name, log
+        self._addresses, self._clusters = Rates(*PER_ADDRESS), Rates(*PER_CLUSTER)
+        self._lock = threading.Lock()
+        self._next_forgetting = Deadline(0.0)
+        self._hours = Hours()
+        self._refusals = RefusedCalls(settings, log)
+        self._power = Power(launcher)
+        self._consoles = Consoles(settings, log)
+
+    def answer(self, request: Request) -> Answer:
+        """The answer to a client: a JSON object with `error` unless the request was accepted."""
+        if not self._may_ask(self._addresses, request.address):
+            return _later("this address asks too often")
+        if request.method != "POST" or request.path != PATH:
+            return _reply(404, {"error": f"requests are posted to {PATH}"})
+        call = OwnerCall(request.address)
+        try:
+            signed = read_frame(request.body)
+        except ValueError:
+            return self._refused(call, 403, _NO_SIGNATURE)
+        try:
+            with Database(self._settings) as database:
+                keys = table.keys_by_fingerprint(database, signed.fingerprint)
+                if not keys or not is_signature(keys[0].pem, signed.signature, signed.signed_bytes):
+                    return self._refused(call, 403, _NO_SIGNATURE)
+                return self._answer_signed(database, signed, keys, call._replace(key=signed.fingerprint))
+        except RocksError as error:  # ours: a client learns nothing of the site
+            self._log(f"{request.address}: {error}")
+            log_call(call, f"fault: {error}")
+            return _later("the service cannot answer now")
+
+    def _answer_signed(
+        self, database: Database, signed: SignedDocument, keys: list[table.OwnerKey], call: OwnerCall
+    ) -> Answer:
+        try:
+            request = read_document(signed.document)
+        except ValueError as error:
+            return self._refused(call, 400, f"the request is not valid: {error}")
+        call = call._replace(
+            cluster=request.cluster,
+            what=_what(request),
+            hosts=request.hosts,
+            nonce=request.nonce,
+        )
+        owned = list(dict.fromkeys(key.cluster for key in keys))
+        record = audit_record(database, call, owned)
+        try:
+            cluster = self._check(database, request, keys)
+            if not self._may_ask(self._clusters, cluster.lower()):
+                self._refused(call, 429, "the cluster asks too often")
+                return _later("the cluster asks too often")
+            record.begin()
+            self._take_nonce(database, request)
+            asked = _asked(database, request, signed.fingerprint, cluster)
+            content, answer = self._act(database, asked, call)
+        except (UserError, StateError) as error:
+            database.rollback()
+            if record.is_written or self._refusals.is_first(call, owned, error):
+                record.begin()
+                record.fail(error)
+            return self._refused(call, 403 if isinstance(error, UserError) else 409, str(error))
+        record.set_outcome(_exit_status(content))
+        record.complete()
+        if request.operation == CLUSTER_POWER:
+            record_machines(database, call, owned, _outcomes(content))
+        log_call(call, f"answered {answer.status}")
+        return answer
+
+    def _check(self, database: Database, request: OwnerRequest, keys: list[table.OwnerKey]) -> str:
+        """Name of the cluster. UserError for a request for another service, from another time, or not of its owner."""
+        if request.service.lower() != self._name.lower():
+            raise UserError(f"the request is for {printable(request.service)}, this is another service")
+        check_time(request.time, int(utc_now().timestamp()))
+        clusters = [key for key in keys if key.cluster.lower() == request.cluster.lower()]
+        if not clusters:
+            raise UserError(f"this key controls no cluster {printable(request.cluster)}")
+        bits = rsa_bits(clusters[0].pem)
+        if bits is not None:
+            check_rsa_bits(bits, allows_old_rsa(database, clusters[0].cluster))
+        return clusters[0].cluster
+
+    def record_refusals(self) -> None:
+        """Record the numbers of refused requests whose minute is over; else a timer does it."""
+        self._refusals.record_due()
+
+    def _take_nonce(self, database: Database, request: OwnerRequest) -> None:
+        """UserError for a request that was accepted before, or that may have been."""
+        self._forget_hours(database)
+        hour = request.time // HOUR_SECONDS
+        if not table.take_nonce(database, request.nonce, request.time):
+            raise UserError("the request was accepted before, and is not accepted again")
+        check_hour(hour, table.is_past_hour(database, hour))
+        database.commit()
+
+    def _forget_hours(self, database: Database) -> None:
+        """Now and then, forget the nonces of past hours."""
+        with self._lock:
+            if not self._next_forgetting.passed():
+                return
+            self._next_forgetting = Deadline(_FORGET_SECONDS)
+        found = table.nonces_of_hours(database)
+        with self._lock:
+            counts = {hour: count for hour, (count, is_past) in found.items() if not is_past}
+            past = self._hours.past(counts, monotonic_seconds())
+        past += [hour for hour, (_, is_past) in found.items() if is_past]
+        if past:
+            table.forget_hours(database, past)
+            database.commit()
+
+    def _act(self, database: Database, asked: _Asked, call: OwnerCall) -> tuple[Mapping[str, object], Answer]:
+        """What is answered, and the answer; the former is empty for a console."""
+        request = asked.request
+        if request.operation in (CONSOLE, SCREEN):
+            stream = self._consoles.open(
+                database, asked.names[0], asked.cluster, asked.fingerprint, request.operation == CONSOLE, call
+            )
+            upgrade = {"Upgrade": UPGRADE, "Connection": "Upgrade"}
+            return {}, Answer(101, "", b"", upgrade, stream=stream)
+        if request.operation == LIST_MACS:
+            content: Mapping[str, object] = {
+                "machines": list_machines(database, asked.machines, request.status)
+            }
+        elif request.operation == CDROM:
+            medium = requested_medium(database, asked.cluster, request.image)
+            content = insert_medium(database, asked.names[0], medium, request.boot, call)
+        else:
+            self._power.check(database, asked.names)
+            database.close()
+            content = self._power.switch(asked.cluster, asked.names, request.action, call)
+        return content, _reply(200, content)
+
+    def _may_ask(self, rates: Rates, key: str) -> bool:
+        with self._lock:
+            return rates.take(key, monotonic_seconds())
+
+    def _refused(self, call: OwnerCall, status: int, text: str) -> Answer:
+        log_call(call, f"refused: {text}")
+        return _reply(status, {"error": text})
+
+
+def _asked(database: Database, request: OwnerRequest, fingerprint: str, cluster: str) -> _Asked:
+    """The request with the machines that it means. UserError for one that the cluster has not, or when it has none."""
+    machines = table.machines_of(database, cluster)
+    names = find_machines(request.hosts, machines)
+    if request.operation == CLUSTER_POWER:
+        names = machines_of_cluster(cluster, names, machines)
+    return _Asked(request, fingerprint, cluster, tuple(names), tuple(machines))
+
+
+def _what(request: OwnerRequest) -> str:
+    """What is done to the machines, for the audit log."""
+    parts = [request.operation, request.action]
+    if request.operation == CDROM:
+        parts = [CDROM, request.image or EMPTY[-1], f"boot={request.boot}" if request.boot else ""]
+    return " ".join(filter(None, parts))
+
+
+def _exit_status(content: Mapping[str, object]) -> int:
+    """The outcome of a request, as the command of an operator has it: 1, or 3 when only some machines failed."""
+    if not content.get("failed"):
+        return 0
+    return EXIT_SOME_HOSTS_FAILED if content.get("done") else 1
+
+
+def _outcomes(content: Mapping[str, object]) -> dict[str, int | None]:
+    """Machine → its exit status, of an answer to `power`; None for one that is begun."""
+    statuses = {"done": 0, "failed": 1, "begun": None}
+    found: dict[str, int | None] = {}
+    for part, status in statuses.items():
+        names = content.get(part, ())
+        assert isinstance(names, (list, tuple))
+        found.update({str(name): status for name in names})
+    return found
+
+
+def _later(text: str) -> Answer:
+    body = _reply(503, {"error": f"{text}; try again later"})
+    return Answer(503, body.content_type, body.body, {"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+
+def _reply(status: int, content: Mapping[str, object]) -> Answer:
+    return Answer(status, "application/json", json.dumps(content).encode())

@@ -1,0 +1,197 @@
+"""What a new frontend needs to know: the questions, their answers, and the site that follows from them. Pure.
+
+The names of the questions are those of the global attributes that keep the answers. Source: specification §2.2.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.core.errors import UserError
+from rocks.core.names import check_device, check_host_name, printable
+from rocks.inventory import mac_pool
+from rocks.inventory.records import Network
+from rocks.network.interface_rules import check_ip
+from rocks.network.network_rules import DEFAULT_MTU_BYTES, check_no_overlap, check_zone, read_addresses
+from rocks.site.answer_lines import read_answer_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Iterator, Mapping
+
+PRIVATE, PUBLIC = "private", "public"
+MOST_CPUS = 4096
+
+
+class Question(NamedTuple):
+    """One question; `default` None means that an answer is required, unless no question of its network has one."""
+
+    name: str
+    meaning: str
+    default: str | None
+    check: Callable[[str], object]
+
+
+class SiteInterface(NamedTuple):
+    """An interface of the frontend on one of its networks."""
+
+    device: str
+    ip: str
+    subnet: str
+
+
+@dataclass(frozen=True)
+class SitePlan:
+    """The first records of a site: its frontend, its networks, and its global attributes."""
+
+    frontend: str
+    networks: tuple[Network, ...]
+    interfaces: tuple[SiteInterface, ...]
+    attributes: dict[str, str]
+
+
+def _any_netmask(text: str) -> None:
+    read_addresses("0.0.0.0", text)
+
+
+def _name_servers(text: str) -> None:
+    for address in text.split(","):
+        check_ip(address.strip())
+
+
+def _network_questions(name: str, zone: str) -> tuple[Question, ...]:
+    prefix = f"Kickstart_{name.capitalize()}"
+    return (
+        Question(f"{prefix}Interface", f"device of the {name} network", None, check_device),
+        Question(f"{prefix}Address", f"address of the frontend on the {name} network", None, check_ip),
+        Question(f"{prefix}Netmask", f"netmask of the {name} network", None, _any_netmask),
+        Question(f"{prefix}DNSDomain", f"DNS domain of the {name} network", zone, check_zone),
+    )
+
+
+QUESTIONS: tuple[Question, ...] = (
+    Question("Kickstart_PrivateHostname", "name of the frontend, without a domain", None, check_host_name),
+    *_network_questions(PRIVATE, "local"),
+    *_network_questions(PUBLIC, "public"),
+    Question("Kickstart_PublicGateway", "default gateway of the public network", "", check_ip),
+    Question("Kickstart_PublicDNSServers", "name servers, separated by commas", "", _name_servers),
+)
+"""In the order in which a person is asked; the public network may be left out as a whole."""
+
+PUBLIC_NAMES = tuple(question.name for question in QUESTIONS if "_Public" in question.name)
+"""The questions about the public network, the device first: without it, there is no such network."""
+_PUBLIC_REQUIRED = tuple(q.name for q in QUESTIONS if "_Public" in q.name and q.default is None)
+
+
+def read_answers(answers: Mapping[str, str]) -> SitePlan:
+    """The site that the answers describe; an empty answer is none.
+
+    UserError that lists everything that is wrong, separated by `; `.
+    """
+    given = _given(answers)
+    problems = [problem for _, problem in _problems(given)]
+    if problems:
+        raise UserError("; ".join(problems))
+    return _plan({question.name: given.get(question.name, question.default or "") for question in QUESTIONS})
+
+
+def read_answers_text(text: str) -> SitePlan:
+    """The site of a file of answers. UserError as of `read_answers`, each problem with its line, in their order."""
+    read = read_answer_lines(text, [question.name for question in QUESTIONS])
+    faulty = {problem.name for problem in read.problems}
+    found = [(read.lines.get(name, 0), problem) for name, problem in _problems(_given(read.answers), faulty)]
+    stated = [(problem.line, problem.text) for problem in read.problems]
+    problems = sorted([*stated, *found], key=lambda one: one[0] or len(text))
+    if problems:
+        raise UserError(
+            "; ".join(f"line {line}: {problem}" if line else problem for line, problem in problems)
+        )
+    return read_answers(read.answers)
+
+
+def _given(answers: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in answers.items() if value}
+
+
+def _problems(given: Mapping[str, str], unreadable: Container[str] = ()) -> Iterator[tuple[str, str]]:
+    """(name of the question, what is wrong with its answer); those in `unreadable` are not reported as missing."""
+    has_public = any(name in given for name in PUBLIC_NAMES)
+    faulty = set()
+    for question in QUESTIONS:
+        if question.name in given:
+            try:
+                question.check(given[question.name])
+            except UserError as error:
+                faulty.add(question.name)
+                yield question.name, f"{question.name}: {error}"
+        elif question.name in unreadable:
+            continue
+        elif question.default is None and (has_public or question.name not in _PUBLIC_REQUIRED):
+            yield question.name, f"{question.name} is missing: the {question.meaning}"
+    known = {question.name for question in QUESTIONS}
+    for name in sorted(given.keys() - known):
+        yield name, f"{printable(name)} is not a question; the questions are {', '.join(sorted(known))}"
+    networks = []
+    for name in (PRIVATE, PUBLIC):
+        keys = _network_keys(name)
+        if all(key in given and key not in faulty for key in keys):
+            try:
+                networks.append(_network(name, given))
+                for other in networks[:-1]:
+                    check_no_overlap(networks[-1], [other])
+                _check_host_addresses(name, given)
+            except UserError as error:
+                yield keys[1], str(error)
+    devices = [given.get(f"Kickstart_{name.capitalize()}Interface") for name in (PRIVATE, PUBLIC)]
+    if devices[0] and devices[0] == devices[1]:
+        yield PUBLIC_NAMES[0], f"both networks have the device {printable(devices[0])}; give each its own"
+
+
+def _network_keys(name: str) -> tuple[str, str, str]:
+    prefix = f"Kickstart_{name.capitalize()}"
+    return f"{prefix}Interface", f"{prefix}Address", f"{prefix}Netmask"
+
+
+def _network(name: str, given: Mapping[str, str]) -> Network:
+    _, address_key, netmask_key = _network_keys(name)
+    address = ipaddress.IPv4Interface(f"{given[address_key]}/{given[netmask_key]}")
+    zone = given.get(f"Kickstart_{name.capitalize()}DNSDomain") or {PRIVATE: "local", PUBLIC: "public"}[name]
+    start = str(address.network.network_address)
+    return Network(name, start, given[netmask_key], DEFAULT_MTU_BYTES, zone, name == PRIVATE)
+
+
+def _check_host_addresses(name: str, given: Mapping[str, str]) -> None:
+    """UserError when the frontend's address is the network's own or its broadcast, or the gateway is outside."""
+    _, address_key, netmask_key = _network_keys(name)
+    address = ipaddress.IPv4Interface(f"{given[address_key]}/{given[netmask_key]}")
+    if address.ip in (address.network.network_address, address.network.broadcast_address):
+        raise UserError(f"{address_key} {address.ip} is not an address of a host in {address.network}")
+    gateway = given.get("Kickstart_PublicGateway", "")
+    try:
+        outside = name == PUBLIC and gateway and ipaddress.IPv4Address(gateway) not in address.network
+    except ValueError:
+        return  # reported by its own check
+    if outside:
+        raise UserError(
+            f"Kickstart_PublicGateway {gateway} is outside of the public network {address.network}"
+        )
+
+
+def _plan(values: dict[str, str]) -> SitePlan:
+    names = [name for name in (PRIVATE, PUBLIC) if values[_network_keys(name)[0]]]
+    networks = tuple(_network(name, values) for name in names)
+    interfaces = tuple(
+        SiteInterface(values[_network_keys(name)[0]], values[_network_keys(name)[1]], name) for name in names
+    )
+    attributes = {name: value for name, value in values.items() if value}
+    for network in networks:
+        prefix = f"Kickstart_{network.name.capitalize()}"
+        attributes[f"{prefix}Network"] = network.subnet
+        attributes[f"{prefix}DNSDomain"] = network.dns_zone
+    if PUBLIC not in names:
+        attributes.pop("Kickstart_PublicDNSDomain", None)
+    attributes["Kickstart_PrivateKickstartHost"] = interfaces[0].ip
+    attributes["vm_mac_base_addr"] = mac_pool.base_from_address(interfaces[-1].ip)
+    attributes["vm_mac_base_addr_mask"] = mac_pool.MASK
+    return SitePlan(values["Kickstart_PrivateHostname"], networks, interfaces, attributes)

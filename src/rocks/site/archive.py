@@ -1,0 +1,202 @@
+"""The content of a saved site: a copy of the database, the files of the site, and a list of both."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import stat
+import tarfile
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.core.clock import utc_now
+from rocks.core.errors import HostError, StateError, UserError
+from rocks.core.files import draft, ensure_folders, explain, file_error
+from rocks.core.version import rocks_version_attributes
+from rocks.database.backup import BACKUP_FOLDER, copy_database
+from rocks.database.versions import newest_version
+from rocks.inventory.attributes.records import global_attributes
+from rocks.inventory.host_records import find_local_host
+from rocks.site.answers import QUESTIONS
+from rocks.trust.encrypted_file import encrypt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from rocks.database.connection import Database
+
+SITE_FOLDER = Path("/etc/rocks")
+NOT_OF_THE_SITE = ("database.conf", "installation", "trees.d")
+"""In that folder: how this machine reaches its database, what its installation left, and folders of its rolls."""
+
+_DATABASE = "cluster.sql"
+_ANSWERS = "answers"
+_LIST = "list.json"
+_FILES = PurePosixPath("files")
+_COPY = "saved-site.sql"
+
+
+class SavedFile(NamedTuple):
+    """A file or a folder (content None) below the site's folder, with its mode."""
+
+    path: str
+    mode: int
+    content: bytes | None
+
+
+class SavedSite(NamedTuple):
+    """A saved site: who saved it when, its answers, the copy of its database, its files."""
+
+    frontend: str
+    saved_at: str
+    answers: str
+    sql: bytes
+    files: tuple[SavedFile, ...]
+
+
+def site_folder() -> Path:
+    """The folder of the site's files; the environment variable ROCKS_SITE_FOLDER overrides the default."""
+    return Path(os.environ.get("ROCKS_SITE_FOLDER") or SITE_FOLDER)
+
+
+def backup_folder() -> Path:
+    """The folder of copies; the environment variable ROCKS_BACKUP_FOLDER overrides the default."""
+    return Path(os.environ.get("ROCKS_BACKUP_FOLDER") or BACKUP_FOLDER)
+
+
+def save_site(database: Database, passphrase: bytes, file: str | None) -> Path:
+    """Write the site into a new encrypted file; returns its path. UserError when the file exists.
+
+    StateError on a machine that is no frontend, HostError for files that cannot be read or written.
+    """
+    now = utc_now()
+    name = find_local_host(database)
+    path = Path(file) if file else backup_folder() / f"site-{name}-{now:%Y%m%dT%H%M%S}"
+    if os.path.lexists(path):
+        raise UserError(f"{path} exists; give another file")
+    content = encrypt(collect_site(database, now), passphrase)
+    try:
+        if not file:
+            ensure_folders(path.parent, 0o700)
+        with draft(path, replace=False) as new:
+            new.write(content)
+    except (OSError, ValueError) as error:
+        reason = explain(error, path) if isinstance(error, OSError) else error
+        raise HostError(f"cannot write {path}: {reason}") from None
+    return path
+
+
+def collect_site(database: Database, now: datetime) -> bytes:
+    """The whole site as an archive. StateError on a machine that is no frontend, HostError for unreadable files."""
+    frontend = find_local_host(database)
+    if frontend is None:
+        raise StateError("the cluster database does not have this machine, so there is no site to save")
+    attributes = global_attributes(database)
+    given = ((question.name, attributes.get(question.name)) for question in QUESTIONS)
+    answers = "".join(f"{name} = {value}\n" for name, value in given if value)
+    database.end_reading()
+    copy = copy_database(database.settings, backup_folder(), _COPY)
+    try:
+        sql = copy.read_bytes()
+    finally:
+        copy.unlink(missing_ok=True)
+    members = [SavedFile(_DATABASE, 0o600, sql), SavedFile(_ANSWERS, 0o600, answers.encode())]
+    members += (one._replace(path=str(_FILES / one.path)) for one in _read_files(site_folder()))
+    listed = {
+        "frontend": frontend,
+        "saved": now.isoformat(timespec="seconds"),
+        "schema": newest_version(),
+        "programs": rocks_version_attributes().get("version", ""),
+        "sha256": {one.path: _digest(one.content) for one in members if one.content is not None},
+    }
+    return _pack([SavedFile(_LIST, 0o600, json.dumps(listed).encode()), *members])
+
+
+def read_site(data: bytes) -> SavedSite:
+    """The site in an archive. UserError when it is not whole, was saved by newer programs, or has foreign members."""
+    members = {one.path: one for one in _unpack(data)}
+    try:
+        listed = json.loads((members.pop(_LIST).content or b"").decode())
+        frontend, saved_at, schema = str(listed["frontend"]), str(listed["saved"]), int(listed["schema"])
+        digests = {str(path): str(digest) for path, digest in listed["sha256"].items()}
+    except (ArithmeticError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise UserError("the saved site has no list of its content; use another copy") from None
+    if schema > newest_version():
+        raise UserError(
+            f"newer programs saved this site (database version {schema}, known is {newest_version()}): install those"
+        )
+    found = {path: _digest(one.content) for path, one in members.items() if one.content is not None}
+    if found != digests or _DATABASE not in members or _ANSWERS not in members:
+        raise UserError("the saved site is not what its list says; use another copy")
+    sql, answers = members.pop(_DATABASE).content or b"", members.pop(_ANSWERS).content or b""
+    files = tuple(one._replace(path=_inside(one.path)) for one in members.values())
+    return SavedSite(frontend, saved_at, answers.decode("utf-8", "replace"), sql, files)
+
+
+def _inside(path: str) -> str:
+    """The path below the site's folder. UserError for one that leads elsewhere, or that is not the site's."""
+    place = PurePosixPath(path)
+    parts = place.parts[1:]
+    if place.parts[:1] != (str(_FILES),) or not parts or ".." in parts or parts[0] in NOT_OF_THE_SITE:
+        raise UserError(f"the saved site has the foreign member {path!r}; use another copy")
+    return str(PurePosixPath(*parts))
+
+
+def _read_files(folder: Path) -> Iterator[SavedFile]:
+    """All regular files and folders; sockets and links are no content of a site."""
+    try:
+        for top, folders, names in os.walk(folder, onerror=_raise):
+            place = Path(top)
+            if place == folder:
+                folders[:] = [name for name in folders if name not in NOT_OF_THE_SITE]
+                names = [name for name in names if name not in NOT_OF_THE_SITE]
+            folders[:] = sorted(name for name in folders if not (place / name).is_symlink())
+            for name in folders:
+                mode = stat.S_IMODE((place / name).stat().st_mode)
+                yield SavedFile(str((place / name).relative_to(folder)), mode, None)
+            for name in sorted(names):
+                found = (place / name).lstat()
+                if stat.S_ISREG(found.st_mode) and ".unfinished-" not in name:
+                    path = str((place / name).relative_to(folder))
+                    yield SavedFile(path, stat.S_IMODE(found.st_mode), (place / name).read_bytes())
+    except OSError as error:
+        raise file_error(error) or error from None
+
+
+def _raise(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
+
+
+def _digest(content: bytes | None) -> str:
+    return hashlib.sha256(content or b"").hexdigest()
+
+
+def _pack(members: list[SavedFile]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz", format=tarfile.PAX_FORMAT) as archive:
+        for one in members:
+            entry = tarfile.TarInfo(one.path)
+            entry.mode = one.mode
+            entry.type = tarfile.DIRTYPE if one.content is None else tarfile.REGTYPE
+            entry.size = len(one.content or b"")
+            archive.addfile(entry, io.BytesIO(one.content or b""))
+    return buffer.getvalue()
+
+
+def _unpack(data: bytes) -> Iterator[SavedFile]:
+    try:
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
+            for entry in archive:
+                if entry.isdir():
+                    yield SavedFile(entry.name, entry.mode & 0o777, None)
+                    continue
+                content = archive.extractfile(entry) if entry.isreg() else None
+                if content is None:
+                    raise UserError(f"the saved site has the foreign member {entry.name!r}; use another copy")
+                yield SavedFile(entry.name, entry.mode & 0o777, content.read())
+    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+        raise UserError(f"the saved site cannot be unpacked: {error}; use another copy") from None

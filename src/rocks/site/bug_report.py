@@ -1,0 +1,68 @@
+"""What a report of a fault needs to say about this frontend. No names of users, addresses, attributes or secrets."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import rocks
+from rocks.core.errors import RocksError
+from rocks.core.systemd_units import read_units
+from rocks.database.migrate import read_version
+from rocks.database.versions import newest_version
+from rocks.install.rolls.roll_records import load_rolls
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rocks.database.connection import Database
+
+_UNITS = tuple(f"rocks-{name}.service" for name in ("database", "kickstart", "boot", "dns"))
+_PROGRAMS = ("ssh", "mariadbd", "dnsmasq", "named", "virsh", "qemu-system-x86_64", "zpool", "slurmctld")
+
+
+def report_bug(database: Database) -> Iterator[tuple[str, str]]:
+    """(subject, text) pairs. What cannot be read has the reason as its text, so that something is always printed."""
+    yield "rocks", rocks.__version__
+    yield "python", platform.python_version()
+    yield "system", _system()
+    yield "kernel", f"{platform.release()} {platform.machine()}"
+    yield "schema", _or_reason(lambda: f"{read_version(database.settings)}, needed {newest_version()}")
+    yield "rolls", _or_reason(lambda: _rolls(database))
+    yield "counts", _or_reason(lambda: _counts(database))
+    yield "programs", ", ".join(name for name in _PROGRAMS if _is_there(name)) or "none"
+    for name, unit in read_units(_UNITS).items():
+        yield name, f"{unit.active}, {'enabled' if unit.is_enabled else 'not enabled'}"
+
+
+def _or_reason(read: Callable[[], str]) -> str:
+    try:
+        return read()
+    except RocksError as error:
+        return f"not readable: {error}"
+
+
+def _system() -> str:
+    try:
+        lines = Path("/etc/os-release").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return "unknown"
+    return next((line[12:].strip('"') for line in lines if line.startswith("PRETTY_NAME=")), "unknown")
+
+
+def _rolls(database: Database) -> str:
+    rows = load_rolls(database)
+    return ", ".join(f"{r.name} {r.version}{'' if r.is_enabled else ' (disabled)'}" for r in rows) or "none"
+
+
+def _counts(database: Database) -> str:
+    ((hosts, machines, networks),) = database.rows(
+        "SELECT (SELECT COUNT(*) FROM nodes), (SELECT COUNT(*) FROM vm_nodes), (SELECT COUNT(*) FROM subnets)"
+    )
+    return f"{hosts} hosts, {machines} of them virtual machines, {networks} networks"
+
+
+def _is_there(program: str) -> bool:
+    return shutil.which(program, path="/usr/sbin:/usr/bin:/sbin:/bin") is not None

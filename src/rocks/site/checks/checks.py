@@ -1,0 +1,277 @@
+"""What of a site is ready, and the command that does what is not: the database, this frontend, and the hosts."""
+
+from __future__ import annotations
+
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rocks.core.check_lines import MISSING, OK, WRONG, SiteCheck
+from rocks.core.clock import is_synchronised
+from rocks.core.errors import RocksError
+from rocks.core.own_addresses import devices_with
+from rocks.database.settings import EMBEDDED_SOCKET
+from rocks.fleet.settings import FleetSettings
+from rocks.fleet.wire.facts import ProbeRequest
+from rocks.install.graph_checks import check_site_files
+from rocks.install.rolls.folders import distribution_folder
+from rocks.inventory import mac_pool
+from rocks.inventory.attributes.records import global_attributes
+from rocks.inventory.host_commands import Limits, run_on_hosts
+from rocks.inventory.host_records import find_local_host
+from rocks.inventory.host_requests import ask_each
+from rocks.machine.leases.epoch_records import read_epoch, read_record
+from rocks.machine.records import load_hosts, physical_hosts
+from rocks.network.interface_records import list_interfaces
+from rocks.site.checks.installation import check_rolls, check_services
+from rocks.site.restore import unfinished_restore
+from rocks.storage.broker.broker import BROKER_NAME
+from rocks.storage.broker.checks import check_broker
+from rocks.storage.volumes.nodes import is_storage_used, storage_nodes
+from rocks.trust.certificates import NOT_ALLOWED, list_certificates
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from rocks.database.connection import Database
+
+HOST_SECONDS = 15.0
+"""For each host's answer; all are asked at once."""
+
+_LEAST_FREE_BYTES = 1 << 30
+_RENEW = "rocks add host certificate {host} replace=yes, then rocks sync host certificate {host}"
+_REMEDIES = {
+    "expired": _RENEW,
+    "expires soon": _RENEW,
+    "not deployed": "rocks sync host certificate {host}",
+    NOT_ALLOWED: "rocks remove host certificate {host}",
+}
+
+
+def check_site(database: Database, settings: FleetSettings | None = None) -> Iterator[SiteCheck]:
+    """Check the site; each check is independent of the others, and an error in one is its result.
+
+    Without a frontend in the database, only that is reported, since all else depends on it.
+    """
+    fleet = settings or FleetSettings()
+    frontend = find_local_host(database)
+    if frontend is None:
+        yield SiteCheck("frontend", MISSING, "this machine is not in the database: rocks create site")
+        return
+    has_key = Path(fleet.key_file).exists()
+    checks: dict[str, Callable[[], Iterable[SiteCheck]]] = {
+        "restore": partial(_restore, database),
+        "interfaces": partial(_interfaces, database, frontend),
+        "attributes": partial(_attributes, database, frontend),
+        "key": partial(_key, database, frontend, fleet),
+        "space": partial(_space, database),
+        "clock": partial(_clock, database),
+        "services": partial(check_services, database, frontend),
+        "rolls": partial(check_rolls, database),
+        "graph": partial(_graph, database),
+        "broker": partial(check_broker, database, frontend),
+        "certificates": partial(_certificates, database),
+        "leases": partial(_leases, database, frontend),
+        "hosts": partial(_hosts if has_key else _unasked_hosts, database, frontend),
+    }
+    yield from _each(checks)
+
+
+def check_frontend(database: Database, settings: FleetSettings | None = None) -> Iterator[SiteCheck]:
+    """Those checks of `check_site` that ask no other machine and take no time."""
+    frontend = find_local_host(database)
+    if frontend is None:
+        yield SiteCheck("frontend", MISSING, "this machine is not in the database: rocks create site")
+        return
+    yield from _each(
+        {
+            "attributes": partial(_attributes, database, frontend),
+            "key": partial(_key, database, frontend, settings or FleetSettings()),
+            "space": partial(_space, database),
+            "clock": partial(_clock, database),
+            "leases": partial(_leases, database, frontend),
+        }
+    )
+
+
+def _each(checks: Mapping[str, Callable[[], Iterable[SiteCheck]]]) -> Iterator[SiteCheck]:
+    for subject, check in checks.items():
+        try:
+            yield from check()
+        except RocksError as error:
+            yield SiteCheck(subject, WRONG, str(error))
+
+
+def _restore(database: Database) -> Iterator[SiteCheck]:
+    """A line only where a restore was interrupted."""
+    if found := unfinished_restore(database.settings):
+        yield SiteCheck(
+            "restore", WRONG, f"{found} was interrupted: repeat rocks restore site with that file"
+        )
+
+
+def _interfaces(database: Database, frontend: str) -> Iterator[SiteCheck]:
+    rows = [row for row in list_interfaces(database, [frontend]) if row[4]]
+    database.end_reading()
+    if not rows:
+        add = f"rocks add host interface {frontend} DEVICE ip=ADDRESS subnet=private"
+        yield SiteCheck("frontend", MISSING, f"no address: {add}")
+    for _, network, device, _, ip, *_ in rows:
+        text = f"{ip} on the network {network}"
+        fault = _interface_fault(frontend, str(network), str(device), str(ip))
+        yield SiteCheck(f"interface {device}", WRONG if fault else OK, f"{text}: {fault}" if fault else text)
+
+
+def _interface_fault(frontend: str, network: str, device: str, ip: str) -> str:
+    """What is wrong with the address of an interface on this machine, and the remedy; empty when nothing is."""
+    devices = devices_with(ip)
+    if not devices:
+        return (
+            f"this machine does not have the address; ip address add {ip}/LENGTH dev {device}, or correct the site: "
+            f"rocks set host interface ip {frontend} {device} ADDRESS"
+        )
+    if device.partition(":")[0] in devices:  # eth0:1 is a label of eth0
+        return ""
+    return (
+        f"the device {devices[0]} of this machine has the address; correct the site: rocks remove host interface "
+        f"{frontend} {device}, then rocks add host interface {frontend} {devices[0]} ip={ip} subnet={network}"
+    )
+
+
+def _attributes(database: Database, frontend: str) -> Iterator[SiteCheck]:
+    present = global_attributes(database)
+    addresses = [str(row[4]) for row in list_interfaces(database, [frontend]) if row[4]]
+    values = {
+        "vm_mac_base_addr": mac_pool.base_from_address(addresses[-1]) if addresses else "BASE",
+        "vm_mac_base_addr_mask": mac_pool.MASK,
+    }
+    for name, value in values.items():
+        if not present.get(name):
+            remedy = f"machines get no MAC addresses: rocks set attr {name} {value}"
+            yield SiteCheck(f"attribute {name}", MISSING, remedy)
+
+
+def _key(database: Database, frontend: str, fleet: FleetSettings) -> Iterator[SiteCheck]:
+    exists = Path(fleet.key_file).exists()
+    if not exists and not _other_hosts(database, frontend):  # this machine reaches itself without SSH
+        yield SiteCheck("key", OK, f"no other host needs {fleet.key_file} yet")
+    elif not exists:
+        make = "rocks sync host sharedkey HOST makes one, and installs it on the host"
+        yield SiteCheck("key", MISSING, f"no host can be reached without {fleet.key_file}: {make}")
+    elif Path(fleet.key_file).stat().st_mode & 0o077:
+        yield SiteCheck("key", WRONG, f"others may use {fleet.key_file}: chmod 600 {fleet.key_file}")
+    else:
+        yield SiteCheck("key", OK, fleet.key_file)
+
+
+def _space(database: Database) -> Iterator[SiteCheck]:
+    """Of each file system that grows: state, database, distribution."""
+    growing = [Path(database.settings.state_folder).absolute(), distribution_folder(database)]
+    if database.settings.socket == EMBEDDED_SOCKET:
+        growing.append(Path(EMBEDDED_SOCKET).parent)
+    folders = [next(one for one in (path, *path.parents) if one.exists()) for path in growing]
+    for folder in {path.stat().st_dev: path for path in reversed(folders)}.values():
+        free = shutil.disk_usage(folder).free
+        text = f"{free / 2**30:.1f} GiB free in {folder}"
+        if free >= _LEAST_FREE_BYTES:
+            yield SiteCheck("space", OK, text)
+        else:
+            yield SiteCheck("space", WRONG, f"{text}: remove files there (du -xh {folder} | sort -h)")
+
+
+def _clock(database: Database) -> Iterator[SiteCheck]:
+    server = global_attributes(database).get("Kickstart_PublicNTPHost")
+    if is_synchronised():
+        yield SiteCheck("clock", OK, "follows a time server")
+    elif not server:
+        yield SiteCheck(
+            "clock",
+            OK,
+            "follows no time server, and none is named by rocks set attr Kickstart_PublicNTPHost SERVER",
+        )
+    else:
+        follow = f"echo server {server} iburst >/etc/chrony/sources.d/rocks.sources && chronyc reload sources"
+        yield SiteCheck("clock", WRONG, f"does not follow {server}: apt-get install chrony, then {follow}")
+
+
+def _graph(database: Database) -> Iterator[SiteCheck]:
+    """The site's own node and graph files, in one line."""
+    found = check_site_files(database, None)
+    wrong = [one for one in found if one.result != OK]
+    if not found:
+        yield SiteCheck("graph", OK, "the site has no node and graph files of its own")
+    elif wrong:
+        text = f"{len(wrong)} of the site's {len(found)} files have an error, first {wrong[0].file}: rocks check graph"
+        yield SiteCheck("graph", WRONG, text)
+    else:
+        yield SiteCheck("graph", OK, f"files of the site: {len(found)}")
+
+
+def _certificates(database: Database) -> Iterator[SiteCheck]:
+    found_nodes = storage_nodes(database)
+    nodes = {node.name for node in found_nodes} if is_storage_used(found_nodes) else set()
+    known = {found.host: found for found in list_certificates(database, None)}
+    for name in sorted(nodes - known.keys()):
+        yield SiteCheck(f"certificate {name}", MISSING, f"rocks add host certificate {name}")
+    for name, found in known.items():
+        if name != BROKER_NAME:
+            yield SiteCheck(
+                f"certificate {name}",
+                OK if found.state == "good" else WRONG,
+                f"until {found.expires}"
+                if found.state == "good"
+                else f"{found.state}: {_REMEDIES[found.state].format(host=name)}",
+            )
+
+
+def _leases(database: Database, frontend: str) -> Iterator[SiteCheck]:
+    if read_epoch(database).follows(read_record(database)):
+        yield SiteCheck("leases", OK, "the database is the one that granted the last lease")
+    elif not set(physical_hosts(database)) - {frontend}:
+        yield SiteCheck("leases", OK, "there are no hosts yet; the first start asks them")
+    else:
+        yield SiteCheck(
+            "leases",
+            WRONG,
+            "the database is new here or was restored: the next start, or rocks sync vm lease, asks the hosts",
+        )
+
+
+def _hosts(database: Database, frontend: str) -> Iterator[SiteCheck]:
+    """Each physical host: those of virtual machines by their agent, which others do not have, the others by SSH."""
+    hosts = load_hosts(database, _other_hosts(database, frontend))
+    containers = [host.name for host in hosts if host.is_true("kvm")]
+    others = [host.name for host in hosts if not host.is_true("kvm")]
+    found = [*_containers(database, containers), *_others(database, others)]
+    yield from sorted(found, key=lambda check: check.subject)
+
+
+def _unasked_hosts(database: Database, frontend: str) -> Iterator[SiteCheck]:
+    """The hosts without the key; its own check has the remedy."""
+    for name in sorted(_other_hosts(database, frontend)):
+        yield SiteCheck(f"host {name}", WRONG, "not asked: the key is missing")
+
+
+def _other_hosts(database: Database, frontend: str) -> list[str]:
+    return [name for name in physical_hosts(database) if name != frontend]
+
+
+def _containers(database: Database, names: Sequence[str]) -> Iterator[SiteCheck]:
+    for name, answer in ask_each(database, {name: ProbeRequest() for name in names}, HOST_SECONDS):
+        if isinstance(answer, RocksError):
+            yield SiteCheck(f"host {name}", WRONG, str(answer))
+        else:
+            yield SiteCheck(f"host {name}", OK, f"guests run by {answer.accelerator}: {answer.reason}")
+
+
+def _others(database: Database, names: Sequence[str]) -> Iterator[SiteCheck]:
+    for result in run_on_hosts(database, names, "true", Limits(timeout_seconds=round(HOST_SECONDS))):
+        is_done = result.state == "done" and result.exit_status == 0
+        fault = (
+            result.message
+            or f"it does not run a command: {result.error_output.strip()[:200] or result.state}"
+        )
+        yield SiteCheck(
+            f"host {result.host}", OK if is_done else WRONG, "answers by SSH" if is_done else fault
+        )

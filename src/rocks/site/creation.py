@@ -1,0 +1,141 @@
+"""The first records of a site: its frontend, its networks and its attributes, from the operator's answers."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from rocks.core.errors import StateError, UserError
+from rocks.fleet.keys import ensure_own_key
+from rocks.fleet.settings import FleetSettings
+from rocks.inventory.attributes.changes import set_attribute
+from rocks.inventory.attributes.records import global_attributes
+from rocks.inventory.host_plan import HostParameters
+from rocks.inventory.hosts import add_host
+from rocks.machine import change_records as vm_changes
+from rocks.machine.records import physical_hosts
+from rocks.network import network_records as subnets
+from rocks.network.interface_records import list_interfaces
+from rocks.network.interfaces import InterfaceParameters, add_interface
+from rocks.network.networks import add_network
+from rocks.site.answers import read_answers_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rocks.database.connection import Database
+    from rocks.inventory.records import Network
+    from rocks.site.answers import SitePlan
+
+_FRONTEND = "Kickstart_PrivateHostname"
+_MEMBERSHIP = "Frontend"
+_LARGEST_BYTES = 64 * 1024
+
+
+def read_answers_file(file: str) -> SitePlan:
+    """The site of a file of lines NAME = VALUE. UserError, with every line that is wrong, when it cannot be used."""
+    try:
+        return read_answers_text(_read_text(file))
+    except OSError as error:
+        raise UserError(f"cannot read the answers in {file}: {error.strerror}; give another file") from None
+    except UnicodeDecodeError:
+        raise UserError(f"cannot read the answers in {file}: they are not UTF-8 text") from None
+    except UserError as error:
+        raise UserError(f"the answers in {file} are not those of a site: {error}") from None
+
+
+def _read_text(file: str) -> str:
+    """OSError and UserError, without waiting, for what is no file or no file of answers."""
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise UserError("it is not a file; give a file of lines NAME = VALUE")
+        data = os.pread(descriptor, _LARGEST_BYTES + 1, 0)
+    finally:
+        os.close(descriptor)
+    if len(data) > _LARGEST_BYTES:
+        raise UserError(f"it has more than {_LARGEST_BYTES // 1024} KiB; give a file of lines NAME = VALUE")
+    return data.decode("utf-8")
+
+
+def create_site(database: Database, plan: SitePlan, settings: FleetSettings | None = None) -> bool:
+    """Enter the site, and make the SSH key by which it reaches its hosts; whether the site is new.
+
+    The same site again changes nothing, except that a key that is missing is made.
+
+    StateError, and no change, when the database has another site.
+    """
+    present = global_attributes(database)
+    if present.get(_FRONTEND):
+        _check_same(database, plan, present)
+        ensure_own_key(settings or FleetSettings())
+        return False
+    taken = physical_hosts(database)
+    if taken:
+        raise StateError(
+            f"the database has hosts ({', '.join(taken[:3])}), but the attribute {_FRONTEND} does not name the "
+            f"frontend: run rocks set attr {_FRONTEND} NAME"
+        )
+    _enter(database, plan)
+    ensure_own_key(settings or FleetSettings())
+    return True
+
+
+def _enter(database: Database, plan: SitePlan) -> None:
+    existing = {network.name: network for network in _networks(database)}
+    for network in plan.networks:
+        if network.name not in existing:
+            add_network(database, network)
+        elif _addresses(existing[network.name]) != _addresses(network):
+            raise StateError(
+                f"the network {network.name} exists with other addresses: {existing[network.name].subnet} netmask "
+                f"{existing[network.name].netmask}; run rocks remove network {network.name}, or correct the answers"
+            )
+    cpus = str(os.cpu_count() or 1)
+    add_host(database, HostParameters(plan.frontend, _MEMBERSHIP, cpus, "0", "0"))
+    for interface in plan.interfaces:
+        add_interface(
+            database,
+            plan.frontend,
+            InterfaceParameters(interface.device, ip=interface.ip, subnet=interface.subnet),
+        )
+    gateway = plan.attributes.get("Kickstart_PublicGateway")
+    if gateway:
+        vm_changes.insert_default_route(database, plan.frontend, gateway)
+    for name, value in plan.attributes.items():
+        set_attribute(database, "global", ["global"], name, value)
+
+
+def _networks(database: Database) -> list[Network]:
+    return subnets.load_networks(database, subnets.network_names(database))
+
+
+def _addresses(network: Network) -> tuple[str, str]:
+    return network.subnet, network.netmask
+
+
+def _check_same(database: Database, plan: SitePlan, present: Mapping[str, str]) -> None:
+    """StateError that lists what differs from the answers, each with the command that changes it."""
+    differing = [
+        f"{name} is {present.get(name) or 'not set'} and not {value} (rocks set attr {name} {value})"
+        for name, value in plan.attributes.items()
+        if name.startswith("Kickstart_") and present.get(name) != value
+    ]
+    frontend = present[_FRONTEND]
+    devices = {str(row[4]): str(row[2]) for row in list_interfaces(database, [frontend])}
+    for interface in plan.interfaces:
+        add = f"rocks add host interface {frontend} {interface.device} ip={interface.ip} subnet={interface.subnet}"
+        device = devices.get(interface.ip)
+        if device is None:
+            differing.append(f"the frontend has no interface with {interface.ip} ({add})")
+        elif device != interface.device:
+            remove = f"rocks remove host interface {frontend} {device}"
+            differing.append(
+                f"{interface.ip} is on {device} and not {interface.device} ({remove}, then {add})"
+            )
+    if differing:
+        raise StateError(
+            "this database has a site already, and nothing was changed; it differs from the answers: "
+            + "; ".join(differing)
+        )

@@ -1,0 +1,90 @@
+"""The dump of another frontend: its file, and its lines about boots, which are stored before a boot file is written."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from rocks.core.errors import UserError
+from rocks.core.names import printable
+from rocks.install.boot.actions import store_boot_action, write_boot_files
+from rocks.inventory.host_records import find_local_host
+from rocks.inventory.hosts import INSTALL_RECIPE, RUN_RECIPE, set_next_boot, store_recipe
+from rocks.network.dns.changes import names_after_commit
+from rocks.site.dumps.plan import LOCAL
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rocks.database.connection import Database
+    from rocks.site.dumps.plan import Planned
+
+_LARGEST_BYTES = 256 << 20
+
+
+def read_dump_file(file: str) -> str:
+    """The text of a dump. UserError, without waiting, for what is no file or no text."""
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        with os.fdopen(descriptor, "rb") as opened:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise UserError(f"{printable(file)} is not a file; give the output of rocks dump in a file")
+            data = opened.read(_LARGEST_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"cannot read the dump {printable(file)}: {reason}; give another file") from None
+    if len(data) > _LARGEST_BYTES:
+        raise UserError(f"{printable(file)} has more than {_LARGEST_BYTES >> 20} MiB, which no dump has")
+    if b"\0" in data:
+        raise UserError(f"{printable(file)} is not a text: it has a byte 0, which no dump has")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{printable(file)} is not UTF-8 text (byte {error.start + 1}): iconv -t UTF-8 converts it"
+        ) from None
+
+
+def store_boot_line(database: Database, planned: Planned) -> bool:
+    """Store a line about boots in the database alone; False for any other line. UserError as of its command.
+
+    The commands themselves write boot files before their transaction ends.
+    """
+    given = dict(planned.parameters)
+    if planned.path == ("add", "bootaction"):
+        _check_known(given, ("action", "kernel", "ramdisk", "args"))
+        store_boot_action(
+            database, given.get("action", ""), given.get("kernel"), given.get("ramdisk"), given.get("args")
+        )
+        return True
+    if planned.path[:2] != ("set", "host") or planned.path[2:] not in (
+        ("runaction",),
+        ("installaction",),
+        ("boot",),
+    ):
+        return False
+    _check_known(given, ("action",))
+    hosts = [_name_of(database, planned.arguments[0])]
+    if planned.path[-1] == "boot":
+        set_next_boot(database, hosts, given["action"])
+    else:
+        column = RUN_RECIPE if planned.path[-1] == "runaction" else INSTALL_RECIPE
+        store_recipe(database, hosts, column, given["action"])
+    return True
+
+
+def write_files_of(database: Database, hosts: Sequence[str]) -> None:
+    """Write the boot files of the hosts, and the names when the transaction is committed."""
+    write_boot_files(database, hosts)
+    names_after_commit(database)
+
+
+def _name_of(database: Database, host: str) -> str:
+    return (find_local_host(database) or host) if host.lower() == LOCAL else host
+
+
+def _check_known(given: dict[str, str], names: Sequence[str]) -> None:
+    for name in given:
+        if name not in names:
+            raise UserError(f'it has no parameter "{printable(name)}"')

@@ -1,0 +1,277 @@
+"""Which line of a Rocks frontend's dump is taken over, and as which command. Pure.
+
+Source: specification §2.3, §4.1 to §4.4 and §5.7 (what the commands below `dump` print).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.core.errors import UserError
+from rocks.core.names import printable
+from rocks.inventory.attributes.rules import INTRINSIC, OLD_SUFFIX, PROGRAMS
+from rocks.inventory.attributes.secret_names import is_secret, without_secrets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+
+LOCAL = "localhost"
+"""The frontend itself, in a dump."""
+_FORCED = frozenset(
+    (*INTRINSIC, "os", "arch", "rocks_release", "rocks_version", "rocks_version_major", "version")
+)
+_XML = re.compile(r"(kvm_device_\d+|hvm_features)(_old)?", re.IGNORECASE)
+_CPU_XML = re.compile(r"cpu_mode(_old)?", re.IGNORECASE)
+_WRITTEN = ("ib_partitions_file",)
+_KEY_TEXTS = ("-----BEGIN ", "ssh-", "ecdsa-")
+
+
+class Form(NamedTuple):
+    """The arguments of a command in a dump, in order; the last `by_name` of them are given to the command by name."""
+
+    arguments: tuple[str, ...]
+    by_name: int = 0
+    may_lack: tuple[str, ...] = ()
+
+
+class Planned(NamedTuple):
+    """A command of this system: its texts, its arguments in order, and its parameters."""
+
+    path: tuple[str, ...]
+    arguments: tuple[str, ...]
+    parameters: tuple[tuple[str, str], ...]
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What follows the command's name."""
+        return (*self.arguments, *(f"{name}={value}" for name, value in self.parameters))
+
+
+def _setter(value: str) -> Form:
+    return Form(("host", "iface", value), by_name=1)
+
+
+_INTERFACE_VALUES = ("ip", "name", "mac", "module", "subnet", "vlan", "options", "channel")
+_ROUTE = ("address", "gateway")
+_ATTRIBUTE = ("attr", "value")
+FORMS: dict[str, Form] = {
+    "add network": Form(("name",)),
+    "add distribution": Form(("distribution",)),
+    "add appliance": Form(("appliance",)),
+    "add bootaction": Form(()),
+    "add attr": Form(_ATTRIBUTE, by_name=2),
+    "add os attr": Form(("os", *_ATTRIBUTE), by_name=2),
+    "add appliance attr": Form(("appliance", *_ATTRIBUTE), by_name=2),
+    "add host attr": Form(("host", *_ATTRIBUTE), by_name=2),
+    "add route": Form(_ROUTE),
+    "add os route": Form(("os", *_ROUTE)),
+    "add appliance route": Form(("appliance", *_ROUTE)),
+    "add host route": Form(("host", *_ROUTE)),
+    "add host": Form(("new",)),
+    "add host alias": Form(("host", "name"), by_name=1),
+    "add host interface": Form(("host", "iface")),
+    "add host key": Form(("host",)),
+    "add host partition": Form(("host",)),
+    "add host roll": Form(("host", "roll")),
+    "add firewall": Form(()),
+    "set host runaction": Form(("host", "action"), by_name=1),
+    "set host installaction": Form(("host", "action"), by_name=1),
+    "set host boot": Form(("host", "action"), by_name=1),
+    "set host bootflags": Form(("host",), may_lack=("host",)),
+    "set host vm": Form(("host",)),
+    "set host vm cdrom": Form(("host", "cdrom"), by_name=1),
+    "set host interface disablekvm": Form(("host", "iface", "disablekvm")),
+    "run reconfigure": Form(()),
+    **{f"set host interface {name}": _setter(name) for name in _INTERFACE_VALUES},
+}
+"""Words of a command in a dump → its form."""
+
+_REASONS = (
+    ("add roll", "rolls are added from their ISO files: rocks add roll FILE, then rocks enable roll NAME"),
+    ("enable roll", "rolls are added from their ISO files: rocks add roll FILE, then rocks enable roll NAME"),
+    ("add sec_attr", "a secret is not given on a command line: rocks set sec_attr NAME reads it"),
+    (
+        "add host sec_attr",
+        "a secret is not given on a command line: rocks set host sec_attr HOST NAME reads it",
+    ),
+    ("set sec_attr", "a secret is not given on a command line: rocks set sec_attr NAME reads it"),
+    (
+        "set host sec_attr",
+        "a secret is not given on a command line: rocks set host sec_attr HOST NAME reads it",
+    ),
+    ("remove", "a dump only adds; type the command if it is meant"),
+)
+"""Beginnings of commands, and why they are not taken over."""
+
+
+def plan_line(
+    texts: Sequence[str], command_length: Callable[[Sequence[str]], int], hosts: Container[str]
+) -> Planned:
+    """The command for the words of a dump's line. UserError, with the reason, for one that is not taken over.
+
+    `command_length`: how many of the texts, from the first, name a command or a group of this system.
+    `hosts`: names of the hosts that there are, in lower case, and those that the dump has added.
+    """
+    length = max(command_length(texts), 1)
+    while length > 1 and " ".join(texts[:length]) not in FORMS and " ".join(texts[: length - 1]) in FORMS:
+        length -= 1  # a host with the name of a command below
+    path = tuple(texts[:length])
+    form = FORMS.get(" ".join(path))
+    if form is None:
+        raise UserError(_why_not(texts, length))
+    planned = _split(path, form, texts[length:])
+    _check_members(form, planned, hosts)
+    if path[-1] == "attr":
+        _check_attribute(planned)
+    if path == ("add", "host", "key") and not dict(planned.parameters).get("key", "").startswith(_KEY_TEXTS):
+        raise UserError("its key= is no text of a public key")
+    if path == ("run", "reconfigure") and planned.texts not in (("clear=1",), ("clear=yes",)):
+        raise UserError("only clear=1 is part of a dump")
+    if path == ("add", "host"):
+        return planned._replace(parameters=(*planned.parameters, ("shared-place", "yes")))
+    return planned
+
+
+def _why_not(texts: Sequence[str], length: int) -> str:
+    given = " ".join(texts)
+    for beginning, reason in _REASONS:
+        if given == beginning or given.startswith(f"{beginning} "):
+            return reason
+    named = " ".join(texts[:length]) if length > 1 else " ".join(texts[:3])
+    if length > 1:
+        return f'"rocks {printable(named)}" is no part of a dump; type the command if it is meant'
+    return f'this system has no command "rocks {printable(named)}": its roll is not installed here'
+
+
+def _split(path: tuple[str, ...], form: Form, texts: Sequence[str]) -> Planned:
+    """Arguments and parameters. A value at its place stays one that looks like a parameter: `add attr NAME a=b`."""
+    names = list(form.arguments)
+    first_value = len(names) - form.by_name
+    arguments: list[str] = []
+    parameters: dict[str, str] = {}
+    for place, text in enumerate(texts):
+        name, equals, value = text.partition("=")
+        if place < len(names) and len(arguments) + len(parameters) == place:
+            if place < first_value and not _is_parameter(name, equals):
+                arguments.append(text)
+                continue
+            if place >= first_value and not text.startswith(f"{names[place]}="):
+                parameters[names[place]] = text
+                continue
+        if not _is_parameter(name, equals) or name in parameters:
+            readable = without_secrets(path, texts)[place]
+            raise UserError(f'"{printable(readable)}" is unexpected at its place')
+        parameters[name] = value
+    for name in names[len(arguments) :]:
+        if not parameters.get(name) and name not in form.may_lack:
+            raise UserError(f"its {name} is missing")
+    return Planned(path, tuple(arguments), tuple(parameters.items()))
+
+
+def _is_parameter(name: str, equals: str) -> bool:
+    return bool(equals and name) and all(character.isalnum() or character in "_+-" for character in name)
+
+
+def _check_members(form: Form, planned: Planned, hosts: Container[str]) -> None:
+    """UserError for a host that is not there, and for a pattern in the place of a name."""
+    parameters = dict(planned.parameters)
+    given = dict(zip(form.arguments, planned.arguments, strict=False))
+    members = [given[name] for name in ("host", "appliance", "os", "roll") if name in given]
+    if planned.path == ("add", "firewall"):
+        members += [parameters[name] for name in ("appliance", "os", "host") if name in parameters]
+    for member in members:
+        if "%" in member:
+            raise UserError(f'"{printable(member)}" is a pattern; a dump has names')
+    named = [given["host"]] if "host" in given else []
+    if planned.path == ("set", "host", "vm") and parameters.get("physnode"):
+        named.append(parameters["physnode"])
+    if planned.path == ("add", "firewall") and "host" in parameters:
+        named.append(parameters["host"])
+    for host in named:
+        if host.lower() not in hosts:
+            raise UserError(
+                f"the host {printable(host)} is not here: it was not taken over, or no line adds it"
+            )
+
+
+def _check_attribute(planned: Planned) -> None:
+    name = dict(planned.parameters).get("attr", "")
+    if name in _FORCED:
+        raise UserError(f"the system sets the attribute {name} itself")
+    where = "sec_attr" if len(planned.path) == 2 else "host sec_attr HOST"
+    if name.lower().removesuffix(OLD_SUFFIX) in PROGRAMS:
+        set_it = f"{where} {name}, which reads it" if is_secret(name) else f"attr {name} PROGRAM"
+        raise UserError(
+            f"{printable(name)} names a program that this system runs as root: look at it, then rocks set {set_it}"
+        )
+    if is_secret(name):
+        raise UserError(f"{printable(name)} is a secret: rocks set {where} {printable(name)} reads its value")
+    _check_reach(planned, name, dict(planned.parameters).get("value", ""))
+
+
+def _check_reach(planned: Planned, name: str, value: str) -> None:
+    """UserError for a value that may give guests parts of hosts, or names a file that root writes."""
+    if _XML.fullmatch(name) or (_CPU_XML.fullmatch(name) and ":" in value):
+        reason = "is XML for virtual machines, which can give them devices and files of their hosts"
+    elif name.lower().removesuffix(OLD_SUFFIX) in _WRITTEN:
+        reason = "names a file that this system writes as root"
+    else:
+        return
+    member = "".join(f"{argument} " for argument in planned.arguments)
+    command = " ".join(("rocks set", *planned.path[1:]))
+    raise UserError(
+        f"{printable(name)} {reason}: look at it, then {command} {printable(member)}{printable(name)} VALUE"
+    )
+
+
+class Stated(NamedTuple):
+    """What a line of the dump states: its number, what it is about (the command, then names), and its values."""
+
+    number: int
+    about: tuple[object, ...]
+    values: Mapping[str, str]
+
+
+_NAMING = {
+    "attr": ("attr",),
+    "alias": ("name",),
+    "bootaction": ("action",),
+    "firewall": ("rulename", "global", "os", "appliance", "host"),
+    "key": ("key",),
+    "partition": ("device",),
+    "route": ("netmask",),
+}
+"""Last word of a command in a dump → its parameters that belong to what it is about, as its arguments do."""
+
+
+def what_is_stated(
+    number: int, path: tuple[str, ...], arguments: Sequence[str], parameters: Mapping[str, str]
+) -> Stated:
+    """What the line of that number states; `arguments` are in lower case."""
+    names, values = list(arguments), dict(parameters)
+    if path[-1] == "disablekvm" and len(names) == len(FORMS[" ".join(path)].arguments):
+        values[path[-1]] = names.pop()
+    named = [values.pop(name, "").lower() for name in _NAMING.get(path[-1], ())]
+    return Stated(number, (path[0], path, *names, *named), values)
+
+
+def check_stated_once(line: Stated, earlier: Iterable[Stated]) -> None:
+    """UserError for a line that stands twice, or contradicts an earlier one; lines of `set` may complete each other.
+
+    `earlier` are lines about the same.
+    """
+    for one in earlier:
+        if one.values == line.values:
+            raise UserError(f"it is the same as line {one.number}")
+        other = sorted(
+            name
+            for name in one.values.keys() | line.values.keys()
+            if one.values.get(name) != line.values.get(name)
+            and (line.about[0] == "add" or (name in one.values and name in line.values))
+        )
+        if other:
+            raise UserError(
+                f"line {one.number} states the same with another {', '.join(map(printable, other))}, and counts: "
+                f"remove line {one.number} or line {line.number}"
+            )

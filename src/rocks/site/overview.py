@@ -1,0 +1,135 @@
+"""Reads the site at a glance: all hosts and all NASes are asked at once, each for a bounded time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from rocks.core.check_lines import OK, WRONG, SiteCheck
+from rocks.core.clock import monotonic_seconds, utc_now
+from rocks.core.errors import RocksError
+from rocks.inventory import cluster_records as clusters
+from rocks.inventory.host_requests import ask_facts, open_fleet
+from rocks.machine import listing_records as vm_listing
+from rocks.machine.disks import copy_records as disk_copies
+from rocks.machine.leases import records as leases
+from rocks.machine.records import load_hosts, physical_hosts
+from rocks.site.checks.checks import check_frontend
+from rocks.site.metrics import SiteCounts, metrics_text, site_metrics
+from rocks.site.overview_rules import (
+    SETTLED,
+    Concern,
+    ImageLine,
+    LeaseOfMachine,
+    PlacedMachine,
+    SiteOverview,
+    check_concerns,
+    cluster_lines,
+    doubt_concerns,
+    host_concerns,
+    host_lines,
+    image_concerns,
+)
+from rocks.storage.client import listing, questions
+from rocks.storage.volumes.access import open_storage
+from rocks.storage.volumes.nodes import storage_nodes
+from rocks.storage.wire.queues import NAS
+from rocks.trust.audit_records import count_entries
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from rocks.database.connection import Database
+    from rocks.fleet.wire.facts import HostFacts
+    from rocks.storage.client.answers import ImageRow
+
+HOST_SECONDS = 5.0
+NAS_SECONDS = 5.0
+"""How long a host or a NAS is waited for; then it counts as silent."""
+
+
+def read_overview(database: Database) -> SiteOverview:
+    """The site now. Hosts and NASes that do not answer in time are in it as such; errors of the database are raised."""
+    machines = [
+        PlacedMachine(name, container)
+        for name, container in {row.name: row.container for row in vm_listing.vm_rows(database, None)}.items()
+    ]
+    members = {name: (found.names, found.vlans) for name, found in clusters.members(database, None).items()}
+    hosts = [host.name for host in load_hosts(database, physical_hosts(database)) if host.is_true("kvm")]
+    nases = [node.name for node in storage_nodes(database) if NAS in node.roles]
+    facts, silent = _ask_hosts(database, hosts)
+    images, of_storage = _ask_storage(database, nases)
+    held = [
+        LeaseOfMachine(row.name, row.host, row.state, row.is_known, row.target)
+        for row in leases.held_leases(database)
+    ]
+    doubts = disk_copies.doubts(database)
+    checks = list(_checked(lambda: check_frontend(database)))
+    database.end_reading()
+    return SiteOverview(
+        utc_now().strftime("%Y-%m-%d %H:%M:%S"),
+        tuple(host_lines(hosts, facts, machines)),
+        tuple(cluster_lines(members, machines, facts)),
+        tuple(images),
+        (
+            *host_concerns(silent, held, facts),
+            *doubt_concerns(doubts),
+            *of_storage,
+            *image_concerns(images),
+            *check_concerns(checks, OK),
+        ),
+    )
+
+
+def _ask_hosts(database: Database, hosts: list[str]) -> tuple[dict[str, HostFacts | None], dict[str, str]]:
+    """Host → its facts, None where it did not answer; and host → why it did not."""
+    with open_fleet(database, hosts) as fleet:
+        answers = ask_facts(database, fleet, hosts, limit_seconds=HOST_SECONDS)
+    silent = {host: str(answer) for host, answer in answers.items() if isinstance(answer, RocksError)}
+    return {
+        host: None if isinstance(answer, RocksError) else answer for host, answer in answers.items()
+    }, silent
+
+
+def _ask_storage(database: Database, nases: list[str]) -> tuple[list[ImageLine], list[Concern]]:
+    """The images on their way, and the NASes that did not answer."""
+    if not nases:
+        return [], []
+    try:
+        with open_storage(database) as storage:
+            answers = storage.ask_each({nas: questions.images_of(nas) for nas in nases}, NAS_SECONDS)
+    except RocksError as error:
+        return [], [Concern("image storage", str(error))]
+    images: list[ImageLine] = []
+    concerns: list[Concern] = []
+    for nas in nases:
+        answer = answers[nas]
+        if isinstance(answer, RocksError):
+            concerns.append(Concern(f"NAS {nas}", f"does not answer: {answer}"))
+        else:
+            images += _on_their_way(nas, answer)
+    return images, concerns
+
+
+def _on_their_way(nas: str, rows: Iterable[ImageRow]) -> list[ImageLine]:
+    lines = [
+        ImageLine(row.zvol, nas, listing.state_word(row), row.remotehost or "", listing.map_note(row) or "")
+        for row in rows
+    ]
+    return [line for line in lines if line.state not in SETTLED or line.note]
+
+
+def _checked(check: Callable[[], Iterable[SiteCheck]]) -> Iterable[SiteCheck]:
+    try:
+        yield from check()
+    except RocksError as error:
+        yield SiteCheck("frontend", WRONG, str(error))
+
+
+def read_metrics(database: Database) -> str:
+    """The site now, as text for Prometheus; errors of the database are raised."""
+    begun = monotonic_seconds()
+    site = read_overview(database)
+    seconds = monotonic_seconds() - begun
+    counts = SiteCounts(*count_entries(database), Counter(row.state for row in leases.held_leases(database)))
+    return metrics_text(site_metrics(site, counts, seconds))

@@ -1,0 +1,190 @@
+"""A saved site takes the place of what this machine has: the database in one transaction, then the site's files.
+
+A note beside the record of the leases exists from the first change to the last: where it is found, the restore was
+interrupted, and the same command finishes it. The record of the leases is removed before the database changes, so that
+no virtual machine starts before all hosts were asked what runs there (decision 31).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rocks.core.clock import utc_now
+from rocks.core.errors import HostError, RocksError, StateError, UserError
+from rocks.core.files import draft, ensure_folders, explain, file_error, sync_folder, write_file
+from rocks.core.names import printable
+from rocks.core.terminal import one_line
+from rocks.database.backup import copy_database
+from rocks.database.connection import Database
+from rocks.database.locks import own_folder
+from rocks.database.migrate import read_version
+from rocks.database.versions import newest_version
+from rocks.machine.leases.epoch_records import forget_record
+from rocks.site.archive import NOT_OF_THE_SITE, backup_folder, read_site, site_folder
+from rocks.site.replacement_records import drop_beside, exchange_rows, load_beside
+from rocks.site.schema import update_database
+from rocks.trust.encrypted_file import decrypt, read_bounded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rocks.database.settings import Settings
+    from rocks.site.archive import SavedFile, SavedSite
+
+LOCK = "restore site"
+LOCK_SECONDS = 5.0
+_NOTE = "restore-unfinished"
+
+
+def unfinished_restore(settings: Settings) -> str:
+    """What an interrupted restore was of; '' without one."""
+    try:
+        return _note(settings).read_text("utf-8", "replace").strip()[:200]
+    except OSError:
+        return ""
+
+
+def read_saved_site(file: str, passphrase: bytes) -> SavedSite:
+    """The site in a file, checked as a whole. UserError, which names the file, for one that cannot be restored."""
+    try:
+        return read_site(decrypt(read_bounded(Path(file)), passphrase))
+    except UserError as error:
+        raise UserError(f"{printable(file)} is not restored: {error}") from None
+
+
+def write_answers(saved: SavedSite, file: str) -> None:
+    """Write the answers of the site into a new file. UserError when it exists."""
+    path = Path(file)
+    try:
+        with draft(path, replace=False) as new:
+            new.write(saved.answers)
+    except FileExistsError:
+        raise UserError(f"{printable(file)} exists; give another file") from None
+    except (OSError, ValueError) as error:
+        reason = explain(error, path) if isinstance(error, OSError) else error
+        raise HostError(f"cannot write {printable(file)}: {reason}") from None
+
+
+def restore_site(
+    database: Database, saved: SavedSite, file: str, overwrite: bool, notify: Callable[[str], None]
+) -> None:
+    """Restore a site. StateError on a machine that is a frontend already, unless it may be overwritten.
+
+    What is overwritten is copied before: the database and the files of the site, below the folder of backups.
+    """
+    settings = database.settings
+    with Database(settings) as other:  # its changes are not those of this command's entry in the audit log
+        update_database(other, _quiet if read_version(settings) == newest_version() else notify)
+        other.commit()
+    database.lock(LOCK, LOCK_SECONDS)
+    has_site = bool(database.rows("SELECT 1 FROM nodes LIMIT 1"))
+    database.rollback()  # no entry before the saved log is here
+    begun = one_line(f"the restore of {saved.frontend}, saved {saved.saved_at},")
+    again = unfinished_restore(settings).startswith(begun)
+    if has_site and not overwrite and not again:
+        raise StateError(
+            "this machine is the frontend of a site already: overwrite=yes replaces that one, of which a copy is kept"
+        )
+    folder = backup_folder()
+    try:
+        loaded = load_beside(settings, saved.sql, folder, notify)
+        if has_site:  # also of what an interrupted restore has left: changes may have followed
+            _keep_present(settings, folder, notify)
+        own_folder(settings.state_folder)
+        write_file(_note(settings), f"{begun} from {one_line(file)}\n")
+        forget_record(database)
+        preserved = exchange_rows(database, loaded)
+        database.commit()
+    finally:
+        database.rollback()
+        drop_beside(settings)
+    if preserved:
+        notify(
+            f"not restored: the audit log of {saved.frontend}; that of this machine goes on ({', '.join(preserved)})"
+        )
+    if loaded.unknown:
+        notify(
+            f"not restored: the tables {', '.join(loaded.unknown)} of rolls that are not here; when they are: repeat"
+        )
+    try:
+        write_site_files(site_folder(), saved.files)
+    except OSError as error:
+        raise file_error(error) or error from None
+    _note(settings).unlink(missing_ok=True)
+    sync_folder(_note(settings).parent)
+
+
+def write_site_files(folder: Path, files: Sequence[SavedFile]) -> None:
+    """Make the folder's content what the files are; what is not the site's stays. OSError and HostError."""
+    ensure_folders(folder, 0o755)
+    saved_paths = {one.path for one in files}
+    for one in files:
+        if one.content is None:
+            place = folder / one.path
+            if place.is_symlink() or (place.exists() and not place.is_dir()):
+                place.unlink()
+            ensure_folders(place, one.mode)
+            place.chmod(one.mode)
+    for one in files:
+        if one.content is not None:
+            write_file(folder / one.path, one.content, mode=one.mode)
+    _remove_others(folder, saved_paths)
+
+
+def _remove_others(folder: Path, saved_paths: set[str]) -> None:
+    """Remove regular files that the saved site does not have, such as certificates of another authority."""
+    for top, folders, names in os.walk(folder):
+        place = Path(top)
+        if place == folder:
+            folders[:] = [name for name in folders if name not in NOT_OF_THE_SITE]
+            names = [name for name in names if name not in NOT_OF_THE_SITE]
+        for name in names:
+            path = place / name
+            if str(path.relative_to(folder)) not in saved_paths and stat.S_ISREG(path.lstat().st_mode):
+                path.unlink()
+
+
+def _keep_present(settings: Settings, folder: Path, notify: Callable[[str], None]) -> None:
+    """Copy the present site's database and files beside each other, in a folder that only root enters."""
+    name = f"before-restore-{utc_now():%Y%m%dT%H%M%S}"
+    others = len(list(folder.glob(f"{name}*")))  # of the same second
+    preserved = folder / (f"{name}-{others + 1}" if others else name)
+    ensure_folders(folder, 0o700)
+    preserved.mkdir(mode=0o700)
+    try:
+        copy_database(settings, preserved, "cluster.sql")
+        if site_folder().is_dir():
+            shutil.copytree(site_folder(), preserved / "files", symlinks=True, ignore=_not_copied)
+    except (OSError, RocksError) as error:
+        shutil.rmtree(preserved, ignore_errors=True)
+        if isinstance(error, RocksError):
+            raise
+        raise HostError(f"cannot copy the site that is here: {_reason(error)}; nothing was changed") from None
+    notify(f"the site that was here is kept in {preserved}: its files, and its database in cluster.sql")
+
+
+def _reason(error: OSError) -> str:
+    """Why files were not copied: the first reason of the list that `copytree` raises."""
+    failed = error.args[0] if isinstance(error, shutil.Error) and error.args else None
+    return str(failed[0][2]) if isinstance(failed, list) and failed else str(error)
+
+
+def _quiet(line: str) -> None:
+    """Nothing is reported about a schema that is current."""
+
+
+def _not_copied(folder: str, names: list[str]) -> list[str]:
+    """Sockets and pipes, which cannot be copied."""
+    return [
+        name
+        for name in names
+        if not (path := Path(folder, name)).is_symlink() and not path.is_file() and not path.is_dir()
+    ]
+
+
+def _note(settings: Settings) -> Path:
+    return Path(settings.state_folder) / f"{_NOTE}-{settings.database}"

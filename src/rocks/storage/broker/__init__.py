@@ -1,0 +1,1 @@
+"""The message broker: its certificates, its users and their rights."""

@@ -1,0 +1,13 @@
+"""The frontend's requests to the image daemons of NASes and hosts, by the message broker.
+
+`broker_settings`  how the frontend reaches the broker
+`StorageClient`    one connection for any number of requests
+`questions`        the requests, and the types of their answers
+`listing`          answers as rows for people and tools
+"""
+
+from rocks.storage.client.asking import StorageClient, Watcher
+from rocks.storage.client.questions import Query
+from rocks.storage.client.settings import broker_settings
+
+__all__ = ["StorageClient", "Query", "Watcher", "broker_settings"]

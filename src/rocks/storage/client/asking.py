@@ -1,0 +1,276 @@
+"""Sends requests to daemons and waits for the answers: many at once, each with its own answer or error."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Callable, Dict, List, Mapping, Optional, Protocol, Type, TypeVar, Union
+
+from rocks.core import dry_run
+from rocks.core.clock import Deadline, utc_now, wait_seconds
+from rocks.core.errors import HostError, IncoherentError, RocksError
+from rocks.storage.bus import (
+    Asker,
+    BrokerAwayError,
+    BusSettings,
+    Delivery,
+    NoAnswerError,
+    Question,
+    UndeliveredError,
+)
+from rocks.storage.client.listing import progress_line
+from rocks.storage.client.questions import Query, operations_of
+from rocks.storage.wire.messages import read_message, success_of, write_request
+
+Answer = TypeVar("Answer")
+Answers = Dict[str, Union[Answer, RocksError]]
+
+QUICK_SECONDS = 20.0
+"""For requests that a daemon answers at once."""
+
+MAP_SECONDS = 300.0
+"""For a device: a new volume, an export, a login."""
+
+WRITE_BACK_SECONDS = 24 * 3600.0
+"""For images that are transferred first, however large."""
+
+_LOOK_SECONDS = 2.0
+_LOOK = "look at "
+"""Prefix of the key of a progress request among those of the caller."""
+
+
+class Watcher(Protocol):
+    """Shows a waiting person the progress."""
+
+    @property
+    def displays_progress(self) -> bool:
+        """Whether a person sees it."""
+
+    def progress(self, line: str) -> None:
+        """Show the progress so far."""
+
+    def left(self, line: str) -> None:
+        """Report that the wait has ended while the operation continues."""
+
+
+class StorageClient:
+    """One connection to the broker, made at the first request; use it in a `with`."""
+
+    def __init__(self, settings: BusSettings, before_waiting: Callable[[], None] = lambda: None) -> None:
+        """`before_waiting` is called each time before the caller waits for answers."""
+        self._asker = Asker(settings)
+        self._before_waiting = before_waiting
+
+    def __enter__(self) -> StorageClient:
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        self._asker.close()
+
+    def ask(self, query: Query[Answer], deadline_seconds: Optional[float] = None) -> Answer:
+        """The answer to one request, within QUICK_SECONDS unless another deadline is given.
+
+        Raises the daemon's error; BrokerAwayError (BusyError) when the broker cannot be reached, RefusedError
+        (ToolError) when it rejects this node, HostError when that node never had a daemon, NoAnswerError (BusyError) at
+        the deadline.
+        """
+        return _only(self.ask_each({"": query}, deadline_seconds))
+
+    def ask_each(
+        self, queries: Mapping[str, Query[Answer]], deadline_seconds: Optional[float] = None
+    ) -> Answers[Answer]:
+        """Key → the answer to its request, or its error; all are sent at once.
+
+        Only errors of the broker are raised, since they concern all requests. In a dry run, see `dry_requests`.
+        """
+        if dry_run.is_on():
+            return self._ask_in_dry_run(queries, deadline_seconds)
+        return self._ask_each(queries, deadline_seconds)
+
+    def _ask_in_dry_run(
+        self, queries: Mapping[str, Query[Answer]], deadline_seconds: Optional[float]
+    ) -> Answers[Answer]:
+        """The answers to questions; what changes something is not sent."""
+        from rocks.storage.client.dry_requests import dry_answer
+
+        def ask(question: Query[Any]) -> Any:
+            with dry_run.question():
+                return _only(self._ask_each({"": question}, None))
+
+        asked = {key: one for key, one in queries.items() if one.is_reading}
+        with dry_run.question():
+            answers = self._ask_each(asked, deadline_seconds)
+        for key, one in queries.items():
+            if key not in asked:
+                try:
+                    answers[key] = dry_answer(one, ask)
+                except BrokerAwayError:
+                    raise
+                except RocksError as error:
+                    answers[key] = error
+        return answers
+
+    def _ask_each(
+        self, queries: Mapping[str, Query[Answer]], deadline_seconds: Optional[float]
+    ) -> Answers[Answer]:
+        seconds = QUICK_SECONDS if deadline_seconds is None else deadline_seconds
+        answers: Answers[Answer] = {}
+        asked: Dict[str, Query[Answer]] = dict(queries)
+        while asked:
+            questions = _questions(asked, seconds)
+            followed: Dict[str, Query[Answer]] = {}
+            self._before_waiting()
+            for key, answer in self._asker.ask_all(questions, seconds):
+                more = _put(answers, key, asked[key], questions[key], answer, seconds)
+                if more is not None:
+                    followed[key] = more
+            asked = followed
+        return answers
+
+    def wait(
+        self, query: Query[Answer], deadline_seconds: float, watcher: Optional[Watcher] = None
+    ) -> Answer:
+        """As `ask`, for a long operation; a watcher gets the progress."""
+        return _only(self.wait_each({"": query}, deadline_seconds, watcher))
+
+    def wait_each(
+        self,
+        queries: Mapping[str, Query[Answer]],
+        deadline_seconds: float,
+        watcher: Optional[Watcher] = None,
+        taken: Optional[Callable[[], None]] = None,
+    ) -> Answers[Answer]:
+        """As `ask_each`, for long operations of NASes.
+
+        `taken` is called once, when the broker has all requests and their NASes had time to begin: the caller may
+        release its locks. An interrupt ends the wait only.
+        """
+        if dry_run.is_on():
+            if taken is not None:
+                taken()
+            return self._ask_in_dry_run(queries, None)
+        questions = _questions(queries, deadline_seconds)
+        answers: Answers[Answer] = {}
+        deadline = Deadline(deadline_seconds)
+        is_first = True
+        try:
+            while len(answers) < len(questions) and not deadline.passed():
+                still_open = {key: one for key, one in questions.items() if key not in answers}
+                looking = (
+                    watcher if watcher is not None and watcher.displays_progress and not is_first else None
+                )
+                round_seconds = deadline.remaining_seconds() or 0.0
+                if looking is not None or (is_first and (taken or watcher)):
+                    round_seconds = min(_LOOK_SECONDS, round_seconds)
+                try:
+                    self._round(queries, still_open, round_seconds, answers, looking)
+                except BrokerAwayError:
+                    if is_first:
+                        raise
+                    wait_seconds(min(_LOOK_SECONDS, round_seconds))
+                if is_first and taken is not None:
+                    taken()
+                is_first = False
+        except KeyboardInterrupt:
+            if watcher is not None:
+                for key in [key for key in questions if key not in answers]:
+                    watcher.left(_left(queries[key], questions[key]))
+            raise
+        for key, question in questions.items():
+            if key not in answers:
+                answers[key] = _no_answer(queries[key], question, deadline_seconds)
+        return answers
+
+    def _round(
+        self,
+        queries: Mapping[str, Query[Answer]],
+        still_open: Mapping[str, Question],
+        round_seconds: float,
+        answers: Answers[Answer],
+        watcher: Optional[Watcher],
+    ) -> None:
+        """Send the requests, or repeat them, which makes no difference; and ask the NASes for the progress."""
+        nodes = sorted({queries[key].node for key in still_open}) if watcher is not None else []
+        looks = {f"{_LOOK}{node}": operations_of(node) for node in nodes}
+        self._before_waiting()
+        for key, answer in self._asker.ask_all(
+            {**still_open, **_questions(looks, round_seconds)}, round_seconds
+        ):
+            if key in looks:
+                if watcher is not None and isinstance(answer, Delivery):
+                    _show(looks[key], answer, [queries[one].zvol for one in still_open], watcher)
+            elif not isinstance(answer, NoAnswerError):
+                _put(answers, key, queries[key], still_open[key], answer, round_seconds)
+
+
+def _questions(queries: Mapping[str, Query[Any]], deadline_seconds: float) -> Dict[str, Question]:
+    until = int((utc_now().timestamp() + deadline_seconds) * 1000)
+    return {
+        key: Question(one.queue, write_request(one.request, deadline=until)) for key, one in queries.items()
+    }
+
+
+def _put(
+    answers: Answers[Answer],
+    key: str,
+    query: Query[Answer],
+    question: Question,
+    answer: Union[Delivery, RocksError],
+    deadline_seconds: float,
+) -> Optional[Query[Answer]]:
+    """Store the answer or the error under its key; returns the request for the rest of the answer, if there is one."""
+    if isinstance(answer, NoAnswerError):
+        answers[key] = _no_answer(query, question, deadline_seconds)
+    elif isinstance(answer, UndeliveredError):
+        answers[key] = HostError(
+            f"{answer}; image storage has never run on {query.node}, or the broker has lost the queue"
+        )
+    elif isinstance(answer, RocksError):
+        answers[key] = answer
+    else:
+        try:
+            fields = success_of(read_message(answer.body))
+            answers[key] = query.read(fields)
+            return None if query.follow is None else query.follow(fields)
+        except IncoherentError as error:
+            answers[key] = IncoherentError(f"{query.node}: {error}", code=error.code)
+        except RocksError as error:
+            answers[key] = error
+    return None
+
+
+def _no_answer(query: Query[Any], question: Question, deadline_seconds: float) -> NoAnswerError:
+    begin = f"{query.node} has not answered within {deadline_seconds:g} s"
+    if query.is_reading:
+        return NoAnswerError(f"{begin}: check that image storage runs there")
+    return NoAnswerError(
+        f"{begin}; operation {question.message_id} may continue there: rocks list host storageop {query.node}"
+    )
+
+
+def _left(query: Query[Any], question: Question) -> str:
+    return (
+        f"{query.node} continues with {query.zvol}, operation {question.message_id}; for its progress: "
+        f"rocks list host storageop {query.node}"
+    )
+
+
+def _show(look: Query[Any], answer: Delivery, zvols: List[str], watcher: Watcher) -> None:
+    try:
+        rows = look.read(success_of(read_message(answer.body)))
+    except RocksError:
+        return  # the answer to the request itself reports it
+    lines = {row.image: progress_line(row) for row in rows if row.image in zvols}
+    if lines:
+        watcher.progress("; ".join(lines.values()))
+
+
+def _only(answers: Answers[Answer]) -> Answer:
+    answer = answers[""]
+    if isinstance(answer, RocksError):
+        raise answer
+    return answer

@@ -1,0 +1,124 @@
+"""The frontend's end of an import: sends the content of a file to a new volume of a NAS, and verifies it there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import ssl
+import struct
+from pathlib import Path
+from typing import BinaryIO, Callable, Iterator, NamedTuple, Tuple
+
+from rocks.core.clock import monotonic_seconds
+from rocks.core.errors import IncoherentError, UserError
+from rocks.core.image_blocks import data_blocks, send_blocks
+from rocks.storage.stream.frames import FrameWriter
+from rocks.storage.stream.lines import Opening, receive_line, send_line, write_opening
+from rocks.storage.stream.pace import Meter, Progress
+from rocks.storage.stream.transport import connect
+
+_PIECE_BYTES = 512 * 1024
+_OFFSET = struct.Struct(">Q")
+_ZEROS = bytes(_PIECE_BYTES)
+
+Listener = Callable[[Progress], None]
+
+
+class Destination(NamedTuple):
+    """The target of an import: the NAS and its transfer port, the volume's full name, its guid and size."""
+
+    nas: str
+    address: str
+    port: int
+    volume: str
+    guid: str
+    size_bytes: int
+
+
+def send_file(path: Path, destination: Destination, context: ssl.SSLContext, listener: Listener) -> str:
+    """Send a raw image; returns the digest (BLAKE2b) of the whole volume, on which both ends agree.
+
+    Holes and zeros are not sent. IncoherentError when the NAS reads different content back; the volume stays unused.
+    """
+    opening = write_opening(Opening("import", destination.volume, 0, destination.guid))
+    digest = hashlib.blake2b()
+    meter = Meter(destination.size_bytes, monotonic_seconds())
+    with (
+        _opened(path) as file,
+        connect(context, destination.address, destination.port, destination.nas, opening) as connection,
+    ):
+        receive_line(connection.reader)
+        frames = FrameWriter(connection.writer)
+        for offset, data in pieces(file, destination.size_bytes):
+            digest.update(data)
+            if data != _ZEROS[: len(data)]:
+                frames.data(_OFFSET.pack(offset) + data)
+            listener(meter.add(len(data), monotonic_seconds()))
+        frames.end()
+        reported = receive_line(connection.reader).get("digest")
+        if reported != digest.hexdigest():
+            raise IncoherentError(
+                f"{destination.volume} on {destination.nas} differs from {path}, and stays unusable: repeat the command"
+            )
+        send_line(connection.writer, {"agreed": True})
+        receive_line(connection.reader)
+    return digest.hexdigest()
+
+
+def send_base(
+    descriptor: int, destination: Destination, context: ssl.SSLContext, listener: Listener, used_bytes: int
+) -> str:
+    """Send the blocks of an image of the library to its base volume; returns the digest of what was sent.
+
+    The NAS computes the digest of what it has, and completes the base only with the right one: its error is raised.
+    """
+    opening = write_opening(Opening("base", destination.volume, 0, destination.guid))
+    meter = Meter(used_bytes, monotonic_seconds())
+
+    with connect(context, destination.address, destination.port, destination.nas, opening) as connection:
+        receive_line(connection.reader)
+        frames = FrameWriter(connection.writer)
+
+        def sent() -> Iterator[Tuple[int, bytes]]:
+            for offset, block in data_blocks(descriptor):
+                frames.data(_OFFSET.pack(offset) + block)
+                listener(meter.add(len(block), monotonic_seconds()))
+                yield offset, block
+
+        content = send_blocks(os.fstat(descriptor).st_size, sent())
+        frames.end()
+        while "complete" not in receive_line(connection.reader):
+            pass  # the NAS says that it still reads
+    return content.digest
+
+
+def pieces(file: BinaryIO, size_bytes: int) -> Iterator[Tuple[int, bytes]]:
+    """The whole file in order, then zeros up to that size; holes are not read."""
+    offset = 0
+    length = os.fstat(file.fileno()).st_size
+    data_begins = _next_data(file, 0)
+    while offset < size_bytes:
+        size = min(_PIECE_BYTES, size_bytes - offset)
+        if offset < length and data_begins < offset:
+            data_begins = _next_data(file, offset)
+        if offset >= length or data_begins >= offset + size:
+            yield offset, _ZEROS[:size]
+        else:
+            file.seek(offset)
+            yield offset, file.read(min(size, length - offset)).ljust(size, b"\0")
+        offset += size
+
+
+def _next_data(file: BinaryIO, offset: int) -> int:
+    """Offset of the next data; beyond the end when there is none."""
+    try:
+        return os.lseek(file.fileno(), offset, os.SEEK_DATA)
+    except OSError:
+        return 1 << 62
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb", buffering=0)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None

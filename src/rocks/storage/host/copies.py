@@ -1,0 +1,169 @@
+"""Retained copies of unmapped images on a host, and their eviction when space is needed."""
+
+from __future__ import annotations
+
+import logging
+from typing import Callable, Dict, List, Mapping, NamedTuple, Optional
+
+from rocks.core.units import gigabytes
+from rocks.storage.life import names
+from rocks.storage.zfs.driver import PoolDriver
+from rocks.storage.zfs.facts import VolumeFact
+
+_log = logging.getLogger(__name__)
+
+PROPERTY_PREFIX = "imgstore:"
+
+
+class RetainedCopy(NamedTuple):
+    """A copy as its volume's properties describe it: image, NAS, epoch and condition.
+
+    `kind` is clean when it equals the snapshot of that guid, which its NAS has; dirty with changes on top of it;
+    suspect when its properties say clean and it is not.
+    """
+
+    zvol: str
+    pool: str
+    image_id: str
+    nas: str
+    epoch: int
+    kind: str
+    guid: Optional[str]
+    used_bytes: int
+
+
+IsOnNas = Callable[[RetainedCopy], bool]
+"""Asks the copy's NAS whether it has the copy's snapshot; False when that is not certain."""
+
+
+def retained_copies(pools: PoolDriver, pool: str) -> List[RetainedCopy]:
+    """All copies in a pool, by their properties. Quarantined volumes are omitted."""
+    found = (_from_properties(volume) for volume in pools.list_volumes(pool))
+    return [copy for copy in found if copy is not None]
+
+
+def checked_copy(pools: PoolDriver, copy: RetainedCopy) -> RetainedCopy:
+    """The copy with its kind checked against the volume."""
+    is_wrong = copy.kind == "clean" and not _is_clean(pools, copy)
+    return copy._replace(kind="suspect") if is_wrong else copy
+
+
+def quarantined_copies(pools: PoolDriver, pool: str) -> List[RetainedCopy]:
+    """All quarantined volumes in a pool, with the guid of their newest snapshot; `zvol` is their present name.
+
+    Their image and NAS are those of their properties; empty for a temp-write volume, which has none.
+    """
+    found = []
+    for volume in pools.list_volumes(pool):
+        name = volume.name.partition("/")[2]
+        if names.is_quarantined(name):
+            stored = _own(volume)
+            newest = pools.read_history(volume.name).newest
+            epoch = stored.get("epoch", "")
+            found.append(
+                RetainedCopy(
+                    name,
+                    pool,
+                    stored.get("id", ""),
+                    stored.get("nas", ""),
+                    int(epoch) if epoch.isdigit() else 0,
+                    "quarantined",
+                    None if newest is None else newest.guid,
+                    volume.used_bytes,
+                )
+            )
+    return found
+
+
+def is_proved(pools: PoolDriver, copy: RetainedCopy, is_on_nas: IsOnNas) -> bool:
+    """Whether nothing is only in this copy: nothing was written since its newest snapshot, which its NAS has now."""
+    return bool(copy.guid and copy.nas and copy.image_id) and _is_clean(pools, copy) and is_on_nas(copy)
+
+
+def evictable_bytes(pools: PoolDriver, pool: str, evictable: Mapping[str, str], is_on_nas: IsOnNas) -> int:
+    """The space of all evictable copies and of quarantined ones that are proved.
+
+    `evictable` maps volumes to guids, as sent by the NAS; each is asked for again before it is destroyed.
+    """
+    retained = retained_copies(pools, pool) if evictable else []
+    space = sum(copy.used_bytes for copy in retained if _is_evictable(copy, evictable))
+    quarantined = [copy for copy in quarantined_copies(pools, pool) if is_proved(pools, copy, is_on_nas)]
+    return space + sum(copy.used_bytes for copy in quarantined)
+
+
+def evict_copies(
+    pools: PoolDriver,
+    pool: str,
+    needed_bytes: int,
+    evictable: Mapping[str, str],
+    is_idle: Callable[[str], bool],
+    is_on_nas: IsOnNas,
+) -> None:
+    """Destroy evictable and quarantined copies until `needed_bytes` are free, those written back longest ago first.
+
+    The NAS is asked for the snapshot of each; one that it does not have, or a NAS that does not answer, preserves the
+    copy. Copies in use stay. When that does not suffice, the next allocation in the pool fails.
+    """
+    if pools.read_pool(pool).free_bytes >= needed_bytes:
+        return
+    retained = retained_copies(pools, pool) if evictable else []
+    candidates = [copy for copy in retained if _is_evictable(copy, evictable)]
+    candidates += quarantined_copies(pools, pool)
+    for copy in sorted(candidates, key=lambda copy: created_seconds(pools, copy) or 0):
+        if is_idle(copy.zvol) and is_proved(pools, copy, is_on_nas):
+            forget_copy(pools, pool, copy.zvol)
+            _log.info(
+                "%s/%s was evicted: its NAS has it, and %s are needed",
+                pool,
+                copy.zvol,
+                gigabytes(needed_bytes),
+            )
+            if pools.read_pool(pool).free_bytes >= needed_bytes:
+                return
+
+
+def forget_copy(pools: PoolDriver, pool: str, zvol: str, may_lose_bytes: Optional[int] = 0) -> None:
+    """Destroy a copy with its snapshots; StateError when more was written since the newest of them."""
+    volume = pools.read_volume(f"{pool}/{zvol}")
+    if volume is None:
+        return
+    snapshots = []
+    for snapshot in pools.read_history(volume.name).snapshots:
+        pools.ensure_released(volume.name, snapshot.name, snapshot.guid, names.HOLD_TAG)
+        snapshots.append((snapshot.name, snapshot.guid))
+    pools.ensure_volume_gone(volume.name, volume.guid, snapshots, may_lose_bytes)
+
+
+def _is_evictable(copy: RetainedCopy, evictable: Mapping[str, str]) -> bool:
+    """Both must agree: the NAS has the snapshot and the image is unmapped; the copy equals that snapshot."""
+    return copy.kind == "clean" and copy.guid is not None and evictable.get(copy.zvol) == copy.guid
+
+
+def _from_properties(volume: VolumeFact) -> Optional[RetainedCopy]:
+    stored = _own(volume)
+    pool, _, zvol = volume.name.partition("/")
+    is_copy = stored.get("copy") in ("clean", "dirty") and stored.get("volume", "").rpartition("/")[2] == zvol
+    if not is_copy or not stored.get("id") or not stored.get("nas") or not stored.get("epoch", "").isdigit():
+        return None
+    guid, epoch = stored.get("base_guid"), int(stored["epoch"])
+    return RetainedCopy(
+        zvol, pool, stored["id"], stored["nas"], epoch, stored["copy"], guid, volume.used_bytes
+    )
+
+
+def created_seconds(pools: PoolDriver, copy: RetainedCopy) -> Optional[int]:
+    """When its newest snapshot was taken, UNIX seconds; None without one."""
+    newest = pools.read_history(f"{copy.pool}/{copy.zvol}").newest
+    return None if newest is None else newest.created_seconds
+
+
+def _own(volume: VolumeFact) -> Dict[str, str]:
+    return {key[len(PROPERTY_PREFIX) :]: value for key, value in volume.properties}
+
+
+def _is_clean(pools: PoolDriver, copy: RetainedCopy) -> bool:
+    name = f"{copy.pool}/{copy.zvol}"
+    newest = pools.read_history(name).newest
+    if newest is None or newest.guid != copy.guid:
+        return False
+    return pools.written_since(name, newest.name, newest.guid) == 0

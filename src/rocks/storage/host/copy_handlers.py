@@ -1,0 +1,288 @@
+"""The handlers of effects on a host's copy of an image, a ZFS volume; none touches a guest's device."""
+
+from __future__ import annotations
+
+from typing import Callable, Dict, Optional, Type
+
+from rocks.core.errors import IncoherentError, StateError
+from rocks.core.units import gigabytes
+from rocks.storage.host import effects
+from rocks.storage.host.access import Access, Transfers
+from rocks.storage.host.copies import PROPERTY_PREFIX, IsOnNas, evict_copies, evictable_bytes
+from rocks.storage.life import names
+from rocks.storage.life.facts import NOTHING, CopyFact, Facts
+from rocks.storage.life.space import reserve_bytes, temp_write_bytes
+from rocks.storage.zfs.driver import PoolDriver
+from rocks.storage.zfs.facts import SnapshotFact, VolumeFact
+
+_AUTOMATIC = {f"{PROPERTY_PREFIX}auto": "on"}
+_TEMP_WRITE_BLOCK_BYTES = 8192
+"""As large as a device-mapper chunk, so that writing one needs no read."""
+
+Handler = Callable[..., Facts]
+
+
+class CopyHandlers:
+    """The handlers of effects on volumes. `host` is the host's name in the cluster.
+
+    `is_idle` reports whether an image is unused, so that its copy may be evicted; `is_on_nas` asks the NAS of a copy.
+    """
+
+    def __init__(
+        self,
+        pools: PoolDriver,
+        transfers: Transfers,
+        host: str,
+        is_idle: Callable[[str], bool] = lambda zvol: False,
+        is_on_nas: IsOnNas = lambda copy: False,
+    ) -> None:
+        self._is_on_nas = is_on_nas
+        self._is_idle = is_idle
+        self._pools = pools
+        self._transfers = transfers
+        self._host = host
+        self.handlers: Dict[Type[object], Handler] = {
+            effects.ReadCopy: self._read_copy,
+            effects.EnsureQuarantined: self._ensure_quarantined,
+            effects.EnsureTempWrite: self._ensure_temp_write,
+            effects.EnsureTempWriteGone: self._ensure_temp_write_gone,
+            effects.EnsureSeedPlace: self._ensure_seed_place,
+            effects.ReceiveSeed: self._receive_seed,
+            effects.EnsureSeedNamed: self._ensure_seed_named,
+            effects.EnsureSeedSettled: self._ensure_seed_settled,
+            effects.RequireCopyAt: self._require_copy_at,
+            effects.MarkCopy: self._mark_copy,
+            effects.SnapshotCopy: self._snapshot_copy,
+            effects.SendSnapshot: self._send_snapshot,
+            effects.AdvanceBase: self._advance_base,
+            effects.RollBack: self._roll_back,
+        }
+
+    def _read_copy(self, effect: effects.ReadCopy, access: Access) -> Facts:
+        known = access.known
+        if effect.pool is None:
+            return Facts(copy=CopyFact(known.stage, known.epoch))
+        pool = self._pools.read_pool(effect.pool)
+        volume = self._pools.read_volume(_volume(effect))
+        newest = None if volume is None else self._pools.read_history(volume.name).newest
+        written = 0
+        if volume is not None:
+            written = volume.written_bytes
+            if newest is not None:
+                written = self._pools.written_since(volume.name, newest.name, newest.guid)
+        temp_write = self._pools.read_volume(names.temp_write_volume(effect.pool, effect.zvol))
+        copy = CopyFact(
+            stage=known.stage,
+            epoch=known.epoch,
+            exists=volume is not None,
+            guid=None if newest is None else newest.guid,
+            written_bytes=written,
+            size_bytes=0 if volume is None else volume.size_bytes,
+            has_temp_write=temp_write is not None,
+            free_bytes=pool.free_bytes
+            + evictable_bytes(self._pools, effect.pool, access.evictable, self._is_on_nas),
+            pool_bytes=pool.size_bytes,
+        )
+        return Facts(copy=copy)
+
+    # --- remains of an earlier epoch, and the temp-write volume
+
+    def _ensure_quarantined(self, effect: effects.EnsureQuarantined, access: Access) -> Facts:
+        epoch = access.known.epoch
+        self._settle_seed(effect.zvol, effect.pool)
+        for name in (_volume(effect), names.temp_write_volume(effect.pool, effect.zvol)):
+            volume = self._pools.read_volume(name)
+            if volume is not None:
+                self._pools.ensure_renamed(name, volume.guid, self._free_quarantine_name(name, epoch))
+        return NOTHING
+
+    def _free_quarantine_name(self, name: str, epoch: int) -> str:
+        """An unused name: a host that has lost its record may have quarantined a volume under this epoch before."""
+        first = name_in_quarantine = names.quarantine_volume(name, epoch)
+        number = 2
+        while self._pools.read_volume(name_in_quarantine) is not None:
+            name_in_quarantine, number = f"{first}-{number}", number + 1
+        return name_in_quarantine
+
+    def _ensure_temp_write(self, effect: effects.EnsureTempWrite, access: Access) -> Facts:
+        name = names.temp_write_volume(effect.pool, effect.zvol)
+        if self._pools.read_volume(name) is None:
+            # only before the first reservation, which reduces the free space
+            evict_copies(
+                self._pools,
+                effect.pool,
+                effect.needed_bytes,
+                access.evictable,
+                self._is_idle,
+                self._is_on_nas,
+            )
+        self._pools.ensure_volume(
+            name,
+            temp_write_bytes(effect.size_bytes),
+            _TEMP_WRITE_BLOCK_BYTES,
+            # device-mapper treats a pool without free space as a full device, which must not happen
+            reserve_bytes(effect.size_bytes),
+        )
+        return NOTHING
+
+    def _ensure_temp_write_gone(self, effect: effects.EnsureTempWriteGone, access: Access) -> Facts:
+        del access
+        name = names.temp_write_volume(effect.pool, effect.zvol)
+        volume = self._pools.read_volume(name)
+        if volume is not None:
+            self._pools.ensure_volume_gone(name, volume.guid, may_lose_bytes=None)
+        return NOTHING
+
+    # --- the seed
+
+    def _ensure_seed_place(self, effect: effects.EnsureSeedPlace, access: Access) -> Facts:
+        del access
+        copy, seed = self._pools.read_volume(_volume(effect)), self._pools.read_volume(_seed(effect))
+        if copy is None or self._has_newest(copy.name, effect.base_guid):
+            return NOTHING
+        if seed is not None:
+            raise IncoherentError(
+                f"{copy.name} and {seed.name} are both copies of {effect.zvol}; compare them by `zfs list -t all`"
+            )
+        self._pools.ensure_renamed(copy.name, copy.guid, _seed(effect))
+        return NOTHING
+
+    def _receive_seed(self, effect: effects.ReceiveSeed, access: Access) -> Facts:
+        if not self._has_newest(_volume(effect), effect.base_guid) and not self._has_newest(
+            _seed(effect), effect.base_guid
+        ):
+            self._transfers.receive(access, _seed(effect), effect.base_guid)
+        return NOTHING
+
+    def _ensure_seed_named(self, effect: effects.EnsureSeedNamed, access: Access) -> Facts:
+        name = _volume(effect)
+        if self._pools.read_volume(name) is None:
+            self._require_newest(_seed(effect), effect.base_guid)
+            self._pools.ensure_renamed(_seed(effect), self._fact(_seed(effect)).guid, name)
+        newest = self._require_newest(name, effect.base_guid)
+        self._pools.ensure_hold(name, newest.name, newest.guid, names.HOLD_TAG)
+        self._write_properties(name, "clean", newest.guid, access)
+        return Facts(guid=newest.guid)
+
+    def _ensure_seed_settled(self, effect: effects.EnsureSeedSettled, access: Access) -> Facts:
+        del access
+        self._settle_seed(effect.zvol, effect.pool)
+        return NOTHING
+
+    def _settle_seed(self, zvol: str, pool: str) -> None:
+        """A complete copy that was renamed to be updated gets its name back; a partial first copy is destroyed."""
+        name = names.seed_volume(pool, zvol)
+        if self._pools.read_volume(name) is None:
+            return
+        self._pools.ensure_partial_gone(name)
+        whole = self._pools.read_volume(name)
+        if whole is not None:
+            self._pools.ensure_renamed(name, whole.guid, f"{pool}/{zvol}")
+
+    # --- write changes back
+
+    def _require_copy_at(self, effect: effects.RequireCopyAt, access: Access) -> Facts:
+        size_bytes = self._fact(_volume(effect)).size_bytes
+        if size_bytes < access.known.size_bytes:
+            raise IncoherentError(
+                f"{_volume(effect)} has {gigabytes(size_bytes)} and its image {gigabytes(access.known.size_bytes)}: "
+                "the copy is of the time before the image has grown"
+            )
+        newest = self._require_newest(_volume(effect), effect.guid)
+        written = self._pools.written_since(_volume(effect), newest.name, newest.guid)
+        if written:
+            raise IncoherentError(
+                f"{_volume(effect)} has {written} bytes written since {newest.name}, which the NAS does not have"
+            )
+        return Facts(guid=newest.guid)
+
+    def _mark_copy(self, effect: effects.MarkCopy, access: Access) -> Facts:
+        guid = effect.guid or self._newest(_volume(effect)).guid
+        self._write_properties(_volume(effect), effect.kind, guid, access)
+        return NOTHING
+
+    def _snapshot_copy(self, effect: effects.SnapshotCopy, access: Access) -> Facts:
+        del access
+        volume = self._fact(_volume(effect))
+        taken = self._pools.ensure_snapshot(volume.name, volume.guid, effect.name, _AUTOMATIC)
+        self._pools.ensure_hold(volume.name, taken.name, taken.guid, names.HOLD_TAG)
+        return Facts(guid=taken.guid)
+
+    def _send_snapshot(self, effect: effects.SendSnapshot, access: Access) -> Facts:
+        return Facts(guid=self._transfers.send(access, _volume(effect), effect.name))
+
+    def _advance_base(self, effect: effects.AdvanceBase, access: Access) -> Facts:
+        """Cursor and hold of the new base are set before those of the old are removed."""
+        name = _volume(effect)
+        history = self._pools.read_history(name)
+        base = history.snapshot(effect.name)
+        if base is None:
+            raise StateError(f"{name} has no snapshot {effect.name}, which should become its base")
+        cursor = names.cursor_bookmark(base.guid, self._host)
+        self._pools.ensure_hold(name, base.name, base.guid, names.HOLD_TAG)
+        self._pools.ensure_bookmark(name, base.name, base.guid, cursor)
+        for bookmark in history.bookmarks:
+            if bookmark.name.startswith("imgstore_CURSOR_G_") and bookmark.name != cursor:
+                self._pools.ensure_bookmark_gone(name, bookmark.name, bookmark.guid)
+        for older in history.snapshots:
+            if older.createtxg < base.createtxg:
+                self._drop_automatic(name, older)
+        self._write_properties(name, "dirty", base.guid, access)
+        return Facts(guid=base.guid)
+
+    def _drop_automatic(self, name: str, snapshot: SnapshotFact) -> None:
+        self._pools.ensure_released(name, snapshot.name, snapshot.guid, names.HOLD_TAG)
+        others = [tag for tag in snapshot.holds if tag != names.HOLD_TAG]
+        # by its name as well: a stream has no property that marks automatic snapshots
+        is_ours = snapshot.is_automatic or names.parse_snapshot_name(snapshot.name) is not None
+        if is_ours and not others and not snapshot.clones:
+            self._pools.ensure_snapshot_gone(name, snapshot.name, snapshot.guid)
+
+    def _roll_back(self, effect: effects.RollBack, access: Access) -> Facts:
+        del access
+        newest = self._require_newest(_volume(effect), effect.guid)
+        self._pools.ensure_rolled_back(
+            _volume(effect), self._fact(_volume(effect)).guid, newest.name, newest.guid
+        )
+        return Facts(guid=newest.guid)
+
+    # --- helpers
+
+    def _write_properties(self, name: str, kind: str, guid: str, access: Access) -> None:
+        values = {"copy": kind, "base_guid": guid, "epoch": str(access.epoch)}
+        # these identify the image to a host that has lost its records
+        values.update(id=access.image_id, nas=access.nas, volume=access.volume)
+        named = {f"{PROPERTY_PREFIX}{key}": value for key, value in values.items()}
+        self._pools.ensure_properties(name, self._fact(name).guid, named)
+
+    def _fact(self, name: str) -> VolumeFact:
+        volume = self._pools.read_volume(name)
+        if volume is None:
+            raise StateError(f"{self._host} has no volume {name}")
+        return volume
+
+    def _newest(self, name: str) -> SnapshotFact:
+        newest = self._pools.read_history(name).newest
+        if newest is None:
+            raise IncoherentError(f"{name} has no snapshot, but needs one that the NAS has")
+        return newest
+
+    def _has_newest(self, name: str, guid: str) -> bool:
+        newest: Optional[SnapshotFact] = self._pools.read_history(name).newest
+        return newest is not None and newest.guid == guid
+
+    def _require_newest(self, name: str, guid: str) -> SnapshotFact:
+        newest = self._newest(name)
+        if newest.guid != guid:
+            raise IncoherentError(
+                f"the newest snapshot of {name} is {newest.name} ({newest.guid}), not the one of {guid}"
+            )
+        return newest
+
+
+def _volume(effect: effects.HostEffect) -> str:
+    return f"{effect.pool}/{effect.zvol}"  # type: ignore[union-attr] # of the effects above, all have both
+
+
+def _seed(effect: effects.HostEffect) -> str:
+    return names.seed_volume(effect.pool, effect.zvol)  # type: ignore[union-attr,arg-type] # as above

@@ -1,0 +1,324 @@
+"""The handlers of effects on a guest's device: iSCSI sessions with the NAS, and device-mapper."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Callable, Dict, Optional, Type
+
+from rocks.core.clock import Deadline, wait_seconds
+from rocks.core.errors import BusyError, IncoherentError, StateError, ToolError
+from rocks.core.units import BYTES_PER_SECTOR, gigabytes
+from rocks.storage.device_mapper.driver import DmDriver
+from rocks.storage.device_mapper.tables import (
+    CHUNK_SECTORS,
+    DmDeviceFact,
+    Linear,
+    Placeholder,
+    Snapshot,
+    SnapshotMerge,
+    Table,
+)
+from rocks.storage.host import effects
+from rocks.storage.host.access import Access
+from rocks.storage.host.guests import GuestState, machine_of
+from rocks.storage.iscsi_initiator.driver import SessionDriver, SessionSpec
+from rocks.storage.life import names
+from rocks.storage.life.facts import NOTHING, Facts
+from rocks.storage.life.space import unreservable_bytes
+from rocks.storage.zfs.driver import PoolDriver
+
+_log = logging.getLogger(__name__)
+
+_DEVICE_SECONDS = 30.0
+_CLOSE_SECONDS = 10.0
+_MERGE_POLL_SECONDS = 0.5
+_HEADER = b"SnAp"
+_HEADER_BYTES = 8
+_CHUNK_BYTES = CHUNK_SECTORS * BYTES_PER_SECTOR
+_FIRST_BYTES = _CHUNK_BYTES + 16
+_MAPPER = "/dev/mapper/"
+
+Handler = Callable[..., Facts]
+
+
+def read_start(path: str, count: int) -> bytes:
+    """The first bytes of a device. ToolError when it cannot be read."""
+    try:
+        with Path(path).open("rb") as device:
+            return device.read(count)
+    except OSError as error:
+        raise ToolError(f"{path} cannot be read: {error.strerror}") from None
+
+
+class DeviceHandlers:
+    """The handlers of effects on devices."""
+
+    def __init__(
+        self,
+        pools: PoolDriver,
+        sessions: SessionDriver,
+        dm_devices: DmDriver,
+        read_start: Callable[[str, int], bytes] = read_start,
+        state_of: Callable[[str], GuestState] = lambda machine: "off",
+    ) -> None:
+        """`read_start` reads the first bytes of a block device; `state_of` reports the state of a machine."""
+        self._read_start = read_start
+        self._state_of = state_of
+        self._pools = pools
+        self._sessions = sessions
+        self._dm_devices = dm_devices
+        self.handlers: Dict[Type[object], Handler] = {
+            effects.EnsureUnused: self._ensure_unused,
+            effects.EnsureDeviceGone: self._ensure_device_gone,
+            effects.EnsureOriginGone: self._ensure_origin_gone,
+            effects.EnsureSession: self._ensure_session,
+            effects.EnsureSessionGone: self._ensure_session_gone,
+            effects.EnsureRemoteOrigin: self._ensure_remote_origin,
+            effects.EnsureLocalOrigin: self._ensure_local_origin,
+            effects.RequireTempWrite: self._require_temp_write,
+            effects.RequireTempWriteEmpty: self._require_temp_write_empty,
+            effects.EnsureOverlayDevice: self._ensure_overlay_device,
+            effects.EnsureMergeDevice: self._ensure_merge_device,
+            effects.WaitMerged: self._wait_merged,
+            effects.EnsureLinearDevice: self._ensure_linear_device,
+        }
+
+    # --- sessions
+
+    def _ensure_session(self, effect: effects.EnsureSession, access: Access) -> Facts:
+        session = self._sessions.ensure_session(
+            SessionSpec(
+                target=effect.target,
+                address=access.address,
+                port=access.portal_port,
+                chap=access.chap,
+                unit_serial=effect.serial,
+                size_bytes=effect.size_bytes,
+                read_only=effect.read_only,
+            )
+        )
+        return Facts(device=session.device_path)
+
+    def _ensure_session_gone(self, effect: effects.EnsureSessionGone, access: Access) -> Facts:
+        targets = [effect.target] if effect.target is not None else self._targets_of(effect.zvol, access.nas)
+        for target in targets:
+            self._sessions.ensure_session_gone(target)
+        return NOTHING
+
+    def _targets_of(self, zvol: str, nas: str) -> "list[str]":
+        prefix = names.target_name(nas, zvol, 0)[:-1]
+        found = [session.target for session in self._sessions.read_sessions()]
+        return [target for target in found if target.startswith(prefix) and target[len(prefix) :].isdigit()]
+
+    # --- removal
+
+    def _ensure_unused(self, effect: effects.EnsureUnused, access: Access) -> Facts:
+        del access
+        mapping = self._dm_devices.read(names.guest_device(effect.zvol))
+        if mapping is not None and isinstance(mapping.table, Placeholder):
+            return NOTHING  # an arriving guest has it open, and has written nothing
+        # udev opens a device for a moment after a guest has closed it
+        deadline = Deadline(_CLOSE_SECONDS / 2)
+        while mapping is not None and mapping.open_count and not deadline.passed():
+            wait_seconds(_MERGE_POLL_SECONDS)
+            mapping = self._dm_devices.read(mapping.name)
+        if mapping is not None and mapping.open_count:
+            # not StateError: the device may be closed at any moment, so the image is not blocked
+            raise BusyError(
+                f"{_MAPPER}{mapping.name} is in use by a running guest or a program; stop it first"
+            )
+        machine = machine_of(effect.zvol)
+        if machine is not None and self._state_of(machine) == "saved":
+            raise BusyError(
+                f"{machine} is saved on this host, and its memory belongs to {effect.zvol}: rocks restore host vm "
+                f"{machine} continues it, rocks stop host vm {machine} saved=remove discards what its guest had in "
+                "memory"
+            )
+        return NOTHING
+
+    def _ensure_device_gone(self, effect: effects.EnsureDeviceGone, access: Access) -> Facts:
+        mapping = self._dm_devices.read(names.guest_device(effect.zvol))
+        if mapping is not None and isinstance(mapping.table, Placeholder) and mapping.open_count:
+            return NOTHING  # nothing was written to it, and the map may be repeated for the guest that waits
+        self._ensure_unused(effects.EnsureUnused(effect.zvol), access)
+        self._dm_devices.ensure_gone(names.guest_device(effect.zvol), Deadline(_CLOSE_SECONDS))
+        return NOTHING
+
+    def _ensure_origin_gone(self, effect: effects.EnsureOriginGone, access: Access) -> Facts:
+        del access
+        self._dm_devices.ensure_gone(names.origin_device(effect.zvol), Deadline(_CLOSE_SECONDS))
+        return NOTHING
+
+    # --- the origin
+
+    def _ensure_remote_origin(self, effect: effects.EnsureRemoteOrigin, access: Access) -> Facts:
+        name = names.origin_device(effect.zvol)
+        if self._take_over(name) is not None:
+            self._dm_devices.ensure_resumed(name)
+            return NOTHING
+        session = next((one for one in self._sessions.read_sessions() if one.target == effect.target), None)
+        if session is None or not session.device_path:
+            raise StateError(f"there is no disk of {effect.target} on this host; a session is needed first")
+        self._dm_devices.ensure(name, Linear(_sectors(access), session.device_path))
+        return NOTHING
+
+    def _ensure_local_origin(self, effect: effects.EnsureLocalOrigin, access: Access) -> Facts:
+        name = names.origin_device(effect.zvol)
+        mapping = self._take_over(name)
+        # after the merge the origin is no longer needed
+        guest = self._dm_devices.read(names.guest_device(effect.zvol))
+        if mapping is None and guest is not None and isinstance(guest.table, Linear):
+            return NOTHING
+        self._switch_or_make(name, Linear(_sectors(access), self._local(effect)), (Linear,))
+        return NOTHING
+
+    # --- the guest's device
+
+    def _ensure_overlay_device(self, effect: effects.EnsureOverlayDevice, access: Access) -> Facts:
+        name = names.guest_device(effect.zvol)
+        table = Snapshot(_sectors(access), *self._overlay(effect))
+        mapping = self._take_over(name)
+        if mapping is not None:
+            self._dm_devices.ensure_resumed(name)
+            if isinstance(mapping.table, Placeholder):
+                self._dm_devices.switch(name, table, mapping.table)
+        self._dm_devices.ensure(name, table)
+        return Facts(device=f"{_MAPPER}{name}")
+
+    def _ensure_merge_device(self, effect: effects.EnsureMergeDevice, access: Access) -> Facts:
+        name = names.guest_device(effect.zvol)
+        mapping = self._dm_devices.read(name)
+        if mapping is not None and isinstance(mapping.table, Linear):
+            return NOTHING  # merged, and switched
+        if mapping is not None and mapping.status is not None and mapping.status.state == "merge_failed":
+            # the kernel tries again only with a new table, and fails again in a pool without free space
+            self._check_free_space(effect.pool, name)
+            self._dm_devices.ensure_extended(name)
+        self._switch_or_make(name, SnapshotMerge(_sectors(access), *self._overlay(effect)), (Snapshot,))
+        return NOTHING
+
+    def _check_free_space(self, pool: str, name: str) -> None:
+        fact = self._pools.read_pool(pool)
+        if fact.free_bytes < unreservable_bytes(fact.size_bytes) // 2:
+            raise BusyError(
+                f"the merge of {_MAPPER}{name} has stopped: the pool {pool} has {gigabytes(fact.free_bytes)} free; "
+                "free space there, then the merge continues"
+            )
+
+    def _wait_merged(self, effect: effects.WaitMerged, access: Access) -> Facts:
+        del access
+        name = names.guest_device(effect.zvol)
+        while True:
+            mapping = self._dm_devices.read(name)
+            if mapping is None:
+                raise StateError(f"{_MAPPER}{name} disappeared during its merge")
+            if mapping.is_suspended:
+                self._dm_devices.ensure_resumed(name)
+            if isinstance(mapping.table, Linear):
+                return NOTHING
+            status = mapping.status
+            if status is None or not isinstance(mapping.table, SnapshotMerge):
+                raise IncoherentError(f"{_MAPPER}{name} is not being merged: {mapping.table}")
+            if status.is_merged:
+                return NOTHING
+            if status.state == "merge_failed":
+                # not ToolError: without the merge the guest cannot go on, and the cause is mostly a full pool
+                raise BusyError(
+                    f"the merge of {_MAPPER}{name} has stopped: the kernel reports merge failed; it is tried "
+                    "again; see `dmesg` on the host"
+                )
+            if status.state != "ok":
+                raise ToolError(
+                    f"the merge of {_MAPPER}{name} has stopped: the kernel reports {status.state}; "
+                    "see `dmesg` on the host"
+                )
+            wait_seconds(_MERGE_POLL_SECONDS)
+
+    def _ensure_linear_device(self, effect: effects.EnsureLinearDevice, access: Access) -> Facts:
+        name = names.guest_device(effect.zvol)
+        table = Linear(_sectors(access), self._local(effect))
+        self._switch_or_make(name, table, (SnapshotMerge, Placeholder))
+        return Facts(device=f"{_MAPPER}{name}")
+
+    def _switch_or_make(self, name: str, table: Table, may_follow: "tuple[type, ...]") -> None:
+        """Ensure the table: a missing device is made, one with a table that this may follow is switched."""
+        mapping = self._take_over(name)
+        if mapping is None:
+            self._dm_devices.ensure(name, table)
+            return
+        if mapping.is_suspended or mapping.loaded_table is not None:
+            self._dm_devices.ensure_resumed(name)
+        if self._dm_devices.is_live(name, table):
+            return
+        live = mapping.table
+        if not isinstance(live, may_follow):
+            raise IncoherentError(
+                f"{_MAPPER}{name} has the table {live}, which cannot be followed by {table}"
+            )
+        switched = self._dm_devices.switch(name, table, live)  # type: ignore[arg-type] # one of Table, by may_follow
+        _log.info(
+            "%s switched to %s: no I/O for %.1f ms, begun %.3f s ago",
+            name,
+            type(table).__name__,
+            1000 * switched.stall_seconds,
+            switched.whole_seconds,
+        )
+
+    def _take_over(self, name: str) -> Optional[DmDeviceFact]:
+        """What is there to build on; None also for a device without a table, which `ensure` completes after a crash.
+
+        A placeholder that no guest has open any more is removed: it may have another size.
+        """
+        mapping = self._dm_devices.read(name)
+        if mapping is not None and isinstance(mapping.table, Placeholder) and not mapping.open_count:
+            self._dm_devices.ensure_gone(name, Deadline(_CLOSE_SECONDS))
+            return None
+        return mapping if mapping is not None and mapping.table is not None else None
+
+    # --- the temp-write volume, as a device
+
+    def _require_temp_write(self, effect: effects.RequireTempWrite, access: Access) -> Facts:
+        del access
+        header = self._read_start(self._temp_write(effect), _HEADER_BYTES)
+        if header != _HEADER + (1).to_bytes(4, "little"):
+            raise IncoherentError(
+                f"the temp-write volume of {effect.zvol} has no valid header ({header.hex()}); "
+                "the guest's writes may be lost; the volume is left as it is"
+            )
+        return NOTHING
+
+    def _require_temp_write_empty(self, effect: effects.RequireTempWriteEmpty, access: Access) -> Facts:
+        del access
+        mapping = self._dm_devices.read(names.guest_device(effect.zvol))
+        if mapping is not None and mapping.status is not None:
+            return Facts(has_changes=not mapping.status.is_merged)
+        volume = self._pools.read_volume(names.temp_write_volume(effect.pool, effect.zvol))
+        if volume is None:
+            return Facts(has_changes=False)
+        return Facts(has_changes=_holds_exceptions(self._read_start(self._temp_write(effect), _FIRST_BYTES)))
+
+    # --- helpers
+
+    def _local(self, effect: "effects.EnsureLocalOrigin | effects.EnsureLinearDevice") -> str:
+        return self._pools.wait_for_device(f"{effect.pool}/{effect.zvol}", Deadline(_DEVICE_SECONDS))
+
+    def _temp_write(self, effect: "effects.HostEffect") -> str:
+        name = names.temp_write_volume(effect.pool, effect.zvol)  # type: ignore[union-attr,arg-type] # all users have both
+        return self._pools.wait_for_device(name, Deadline(_DEVICE_SECONDS))
+
+    def _overlay(
+        self, effect: "effects.EnsureOverlayDevice | effects.EnsureMergeDevice"
+    ) -> "tuple[str, str]":
+        return f"{_MAPPER}{names.origin_device(effect.zvol)}", self._temp_write(effect)
+
+
+def _holds_exceptions(start: bytes) -> bool:
+    """Whether the first entry of the first metadata area is in use: its new chunk is not 0, which no chunk is
+    (dm-snap-persistent.c, struct disk_exception).
+    """
+    return start[:4] == _HEADER and any(start[_CHUNK_BYTES + 8 : _CHUNK_BYTES + 16])
+
+
+def _sectors(access: Access) -> int:
+    return access.known.size_bytes // BYTES_PER_SECTOR

@@ -1,0 +1,393 @@
+"""Requests of NASes: recorded, performed effect by effect, answered. No thread of its own: `host.workers` calls it.
+
+A request is journalled before its first effect and its answer is stored after the last. After a crash the open request
+begins again from the stage that is stored by then.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import threading
+from dataclasses import dataclass, replace
+from typing import Any, Callable, Dict, List, Mapping, Optional, Protocol, Set, Tuple, Union
+
+from rocks.core.clock import utc_now
+from rocks.core.errors import (
+    BugError,
+    BusyError,
+    HostError,
+    IncoherentError,
+    PoolFullError,
+    RocksError,
+    StateError,
+)
+from rocks.core.files import file_error
+from rocks.fleet.wire.codec import decode_lenient, encode
+from rocks.storage.host.access import Access
+from rocks.storage.host.effects import (
+    EnsureDeviceGone,
+    EnsureSessionGone,
+    EnsureUnused,
+    HostEffect,
+    HostEffects,
+    ReceiveSeed,
+    RecordStage,
+)
+from rocks.storage.host.sequences import rebuild_effects, sequence_for
+from rocks.storage.iscsi_target.chap import ChapSecrets
+from rocks.storage.life.facts import NOTHING, Facts, Stage, laid_over
+from rocks.storage.life.host_image import HostImage, check_order, number_is_used
+from rocks.storage.life.image import Rejection
+from rocks.storage.life.requests import DetachDevice, DropMap, HostRequest
+from rocks.storage.life.stored_names import current_fields
+from rocks.storage.store.host import CopyRecord, HostStore, RequestRecord
+from rocks.storage.wire.messages import HOST_ANSWER, Message, error_fields, read_message, write_message
+from rocks.storage.wire.queues import nas_queue
+
+_log = logging.getLogger(__name__)
+
+Sequences = Callable[[HostRequest, HostImage, int], Union[HostEffects, Rejection]]
+"""The effects of a request, from the record of its image and the request's epoch: `host.sequences.sequence_for`."""
+
+
+class EffectHandlers(Protocol):
+    """Performs effects: `rocks.storage.host.handlers.HostHandlers`."""
+
+    def do(self, effect: HostEffect, access: Access) -> Facts:
+        """Perform the effect and return the facts it found. RocksError when it fails."""
+
+
+@dataclass
+class _Job:
+    """A request under way: the effects that are left and the facts found so far."""
+
+    record: RequestRecord
+    request: Any
+    epoch: int
+    effects: List[HostEffect]
+    facts: Facts = NOTHING
+
+
+class HostEngine:
+    """All images of this host. For each image, `step` is called by one thread at a time."""
+
+    def __init__(
+        self,
+        store: HostStore,
+        handlers: EffectHandlers,
+        sequences: Sequences = sequence_for,
+        publish: Callable[[CopyRecord], None] = lambda copy: None,
+    ) -> None:
+        """`publish` gets each record whose stage changes, before it is stored."""
+        self._store = store
+        self._publish = publish
+        self._handlers = handlers
+        self._sequences = sequences
+        self._jobs: Dict[str, _Job] = {}
+        self._to_rebuild: Set[str] = {copy.known.zvol for copy in store.copies()}
+        self._rebuilds: Dict[str, List[HostEffect]] = {}
+        self._untried: Set[str] = set(self._to_rebuild)
+        self.posted = threading.Event()
+        """Set when there may be messages to send."""
+
+    @property
+    def images(self) -> Tuple[str, ...]:
+        """Images with devices to rebuild or requests to perform, after a start."""
+        return tuple(sorted(self._to_rebuild | {request.zvol for request in self._store.open_requests()}))
+
+    @property
+    def has_untried(self) -> bool:
+        """Whether the rebuild of an image's devices has not been tried since the start."""
+        return bool(self._untried)
+
+    def must_rebuild(self, zvol: str) -> bool:
+        """Whether devices of the image are still to be rebuilt."""
+        return zvol in self._to_rebuild
+
+    def is_performing(self, zvol: str) -> bool:
+        """Whether a request of the image is under way: begun and not answered."""
+        return zvol in self._jobs
+
+    # --- requests
+
+    def take(self, message: Message, sender: str, body: bytes) -> Optional[str]:
+        """Record a request; returns the image whose worker must wake.
+
+        A known request is answered again, or continues.
+        """
+        if sender != message.fields.get("nas"):
+            raise IncoherentError(f"{sender} sent a request of the NAS {message.fields.get('nas')!r}")
+        zvol = image_of(message)
+        epoch, sequence = _numbers(message.op_id)
+        came = int(utc_now().timestamp())
+        with self._store.transaction():
+            known = self._store.request(message.op_id)
+            if known is not None and known.digest not in (None, _digest(message)):
+                # the NAS's record has gone back and uses its numbers again: the answer would be that of another request
+                self.reject(message, sender, number_is_used(zvol, epoch, sequence).error())
+                return None
+            if known is not None:
+                if known.answer is not None:
+                    self._store.send_answer(known.op_id, nas_queue(known.nas), known.answer)
+                    self.posted.set()
+                return None
+            copy = self._store.copy(zvol) or CopyRecord(message.image_id, HostImage(zvol), {})
+            if copy.image_id != message.image_id or copy.details.get("nas", sender) != sender:
+                if copy.known.stage != "none":
+                    text = f"this host has another image {zvol}, of {copy.details.get('nas')} ({copy.known.stage})"
+                    self.reject(message, sender, StateError(text))
+                    return None
+                # the name is used again: remains of the former image are quarantined, and its numbers do not count
+                copy = CopyRecord(message.image_id, HostImage(zvol, copy.known.pool), {})
+            rejection = check_order(copy.known, epoch, sequence)
+            if rejection is not None:
+                _log.info("%s: %s", zvol, rejection.text)
+                self.reject(message, sender, rejection.error())
+                return None
+            self._store.begin(RequestRecord(message.op_id, sender, zvol, body, None, came, _digest(message)))
+            taken = replace(copy.known, last_epoch=epoch, last_sequence=sequence)
+            self._store.keep(CopyRecord(message.image_id, taken, _details(message, copy.details)))
+        return zvol
+
+    def step(self, zvol: str) -> bool:
+        """Perform the next effect of the image: of the request under way, of a rebuild, or of the newest request.
+
+        Returns whether there may be another.
+        """
+        job = self._jobs.get(zvol)
+        if job is None:
+            requests = [request for request in self._store.open_requests() if request.zvol == zvol]
+            if zvol in self._to_rebuild and self._rebuild_next(zvol, requests[-1] if requests else None):
+                return True
+            self._untried.discard(zvol)
+            for overtaken in requests[:-1]:
+                self._answer(overtaken, IncoherentError(f"{zvol}: a newer request has come"))
+            if not requests:
+                return False
+            job = self._begin(requests[-1])
+        if job is not None:
+            self._go_on(zvol, job)
+        return True
+
+    def _begin(self, record: RequestRecord) -> Optional[_Job]:
+        """The job of a request; None when the stage of the image rejects it."""
+        message = read_message(record.body)
+        request = _request(message)
+        copy = self._store.copy(record.zvol)
+        assert copy is not None
+        try:
+            found = self._sequences(request, copy.known, message.epoch)
+        except Exception as error:  # noqa: BLE001 - reported to the NAS, instead of ending the worker
+            self._report_fault(record, request, error)
+            return None
+        if isinstance(found, Rejection):
+            kind = IncoherentError if found.family == "incoherent" else HostError
+            self._fail(record, request, kind(found.text, code=found.code))
+            return None
+        job = self._jobs[record.zvol] = _Job(record, request, message.epoch, list(found))
+        return job
+
+    def _go_on(self, zvol: str, job: _Job) -> None:
+        """Perform the job's next effect; after the last, or a failure, answer."""
+        try:
+            if job.effects:
+                found = self._do_one(job.effects[0], zvol, job.epoch, job.request)
+                job.facts = laid_over(job.facts, found)
+                job.effects.pop(0)
+                if found.has_changes:
+                    self._to_rebuild.add(zvol)  # the guest's device, which was removed for the check
+                    job.effects.clear()
+        except RocksError as error:
+            del self._jobs[zvol]
+            self._fail(job.record, job.request, error)
+        except Exception as error:  # noqa: BLE001 - reported to the NAS, instead of ending the worker
+            del self._jobs[zvol]
+            self._report_fault(job.record, job.request, error)
+        else:
+            if not job.effects:
+                del self._jobs[zvol]
+                self._forget_secrets(zvol)
+                self._answer(job.record, job.facts)
+
+    def _fail(self, record: RequestRecord, request: HostRequest, error: RocksError) -> None:
+        _log.warning("%s %s: %s", record.zvol, type(request).__name__, error)
+        self._answer(record, error)
+
+    def _report_fault(self, record: RequestRecord, request: HostRequest, error: Exception) -> None:
+        known = file_error(error) if isinstance(error, OSError) else None
+        if known is not None:
+            self._fail(record, request, known)
+            return
+        _log.exception("a fault in %s of %s", type(request).__name__, record.zvol)
+        self._answer(record, BugError(f"{type(error).__name__}: {error}; please report this"))
+
+    def _do_one(self, effect: HostEffect, zvol: str, epoch: int, request: HostRequest) -> Facts:
+        """As `_do`. A failure after the guest's device is gone becomes a HostError, so that the NAS tries again."""
+        try:
+            return self._do(effect, zvol, epoch, request)
+        except (BusyError, StateError) as error:
+            is_about_device = isinstance(effect, (EnsureUnused, EnsureDeviceGone)) or (
+                # the guest of an image that is not copied uses the session's disk itself
+                isinstance(effect, EnsureSessionGone) and self._stage_of(zvol) == "remote"
+            )
+            if isinstance(request, (DropMap, DetachDevice)) and not is_about_device:
+                raise HostError(str(error)) from error
+            if isinstance(effect, ReceiveSeed) and isinstance(error, PoolFullError):
+                # parallel copies may count on the same free space, which returns when one of them ends
+                raise HostError(f"{error}; the copy continues when the pool has free space") from error
+            raise
+
+    def _stage_of(self, zvol: str) -> Stage:
+        copy = self._store.copy(zvol)
+        return "none" if copy is None else copy.known.stage
+
+    def _do(self, effect: HostEffect, zvol: str, epoch: int, request: Optional[HostRequest]) -> Facts:
+        copy = self._store.copy(zvol)
+        assert copy is not None
+        if isinstance(effect, RecordStage):
+            self._record_stage(copy, effect, epoch, request)
+            return NOTHING
+        known = copy.known
+        size = getattr(request, "size_bytes", 0)
+        if size and known.size_bytes != size:
+            known = replace(known, size_bytes=size)
+        return self._handlers.do(effect, _access(copy, known, epoch))
+
+    def _forget_secrets(self, zvol: str) -> None:
+        """Delete the passwords of an image that no longer uses its NAS."""
+        copy = self._store.copy(zvol)
+        if copy is not None and copy.known.stage == "none" and copy.details.get("chap") is not None:
+            self._store.keep(copy._replace(details={**copy.details, "chap": None}))
+
+    def _record_stage(
+        self, copy: CopyRecord, effect: RecordStage, epoch: int, request: Optional[HostRequest]
+    ) -> None:
+        known = replace(
+            copy.known,
+            stage=effect.stage,
+            target=effect.target,
+            serial=effect.serial,
+            epoch=epoch,
+            pool=getattr(request, "pool", None) or copy.known.pool,
+            size_bytes=getattr(request, "size_bytes", 0) or copy.known.size_bytes,
+        )
+        recorded = copy._replace(known=known)
+        self._publish(recorded)
+        self._store.keep(recorded)
+        self._end_rebuild(known.zvol)  # the request builds the other devices
+        _log.info("%s: %s -> %s", known.zvol, copy.known.stage, known.stage)
+
+    def reject(self, message: Message, sender: str, error: RocksError) -> None:
+        """Answer a request that is not recorded; a NAS that no longer waits ignores the answer."""
+        fields = error_fields(error)
+        body = write_message(
+            HOST_ANSWER, fields, op_id=message.op_id, image_id=message.image_id, epoch=message.epoch
+        )
+        self._store.send_answer(message.op_id, nas_queue(sender), body)
+        self.posted.set()
+
+    def _answer(self, record: RequestRecord, result: Any) -> None:
+        message = read_message(record.body)
+        fields: Mapping[str, Any]
+        if isinstance(result, RocksError):
+            fields = error_fields(result)
+        else:
+            fields = {"status": "success", "facts": encode(result)}
+        body = write_message(
+            HOST_ANSWER, fields, op_id=record.op_id, image_id=message.image_id, epoch=message.epoch
+        )
+        self._store.answer(record.op_id, nas_queue(record.nas), body)
+        self.posted.set()
+
+    # --- rebuilding, after a restart
+
+    def _rebuild_next(self, zvol: str, request: Optional[RequestRecord]) -> bool:
+        """Perform the next effect of a rebuild; False when the rebuild has ended or cannot go on now.
+
+        A rebuild that cannot go on, as while the NAS is away, stays due and starts anew; requests do not wait for it.
+        """
+        copy = self._store.copy(zvol)
+        if copy is None:
+            self._end_rebuild(zvol)
+            return False
+        if zvol not in self._rebuilds:
+            open_request = None if request is None else _request(read_message(request.body))
+            self._rebuilds[zvol] = list(rebuild_effects(copy.known, open_request))
+        effects = self._rebuilds[zvol]
+        try:
+            if effects:
+                self._handlers.do(effects[0], _access(copy, copy.known, copy.known.epoch))
+                effects.pop(0)
+        except IncoherentError as error:
+            _log.error("%s (%s) cannot be rebuilt: %s", zvol, copy.known.stage, error)
+            self._end_rebuild(zvol)
+            return False
+        except RocksError as error:
+            # any cause may pass: a NAS that is away, a pool that is late, a daemon that is not running yet
+            _log.warning("%s cannot be rebuilt yet: %s", zvol, error)
+            del self._rebuilds[zvol]
+            return False
+        if effects:
+            return True
+        if copy.known.stage != "none":
+            _log.info("%s: rebuilt as %s", zvol, copy.known.stage)
+        self._end_rebuild(zvol)
+        return False
+
+    def _end_rebuild(self, zvol: str) -> None:
+        self._to_rebuild.discard(zvol)
+        self._rebuilds.pop(zvol, None)
+
+
+def image_of(message: Message) -> str:
+    """The image that a request is about. IncoherentError when the message is no request."""
+    return str(_request(message).zvol)
+
+
+def _request(message: Message) -> Any:
+    request = current_fields(message.fields.get("request"))
+    return decode_lenient(HostRequest, request, "message.request")  # type: ignore[arg-type] # a Union
+
+
+def _digest(message: Message) -> str:
+    text = json.dumps(message.fields.get("request"), sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _numbers(op_id: str) -> Tuple[int, int]:
+    _, _, work_id = op_id.rpartition(".")
+    epoch, _, sequence = work_id.partition("-")
+    if not epoch.isdigit() or not sequence.isdigit():
+        raise IncoherentError(f"the request's number {op_id!r} is invalid")
+    return int(epoch), int(sequence)
+
+
+def _details(message: Message, before: Mapping[str, Any]) -> Dict[str, Any]:
+    """The address of the NAS, and the copies that it allows to evict. Secrets arrive with a map only, and are stored
+    as long as the image is on this host.
+    """
+    sent = {
+        name: message.fields.get(name)
+        for name in ("nas", "volume", "address", "portal_port", "stream_port", "heartbeat")
+    }
+    evictable = message.fields.get("evictable") or {}
+    return {**sent, "chap": message.fields.get("chap", before.get("chap")), "evictable": evictable}
+
+
+def _access(copy: CopyRecord, known: HostImage, epoch: int) -> Access:
+    details = copy.details
+    chap = details.get("chap")
+    return Access(
+        copy.image_id,
+        epoch,
+        known,
+        str(details["nas"]),
+        str(details["volume"]),
+        str(details["address"]),
+        int(details["portal_port"]),
+        int(details["stream_port"]),
+        None if chap is None else decode_lenient(ChapSecrets, chap, "chap"),
+        details.get("evictable") or {},
+    )

@@ -1,0 +1,73 @@
+"""A host reports to the NASes of its images that it is there; one thread.
+
+The message is sent through the broker like every other, so a NAS that receives it knows that the whole way works.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+from typing import Dict
+
+from rocks.core.errors import RocksError
+from rocks.storage.life.presence import BEAT_SECONDS
+from rocks.storage.store.file import OutboxMessage
+from rocks.storage.store.host import HostStore
+from rocks.storage.wire.messages import HOST_NEWS, write_message
+from rocks.storage.wire.queues import nas_queue
+
+_log = logging.getLogger(__name__)
+
+
+class Heartbeats:
+    """Only to NASes that have asked for it: those of an older release do not know the message."""
+
+    def __init__(self, store: HostStore, posted: threading.Event, seconds: float = BEAT_SECONDS) -> None:
+        self._store = store
+        self._posted = posted
+        self._seconds = seconds
+        self._last: Dict[str, str] = {}
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeats", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self._seconds):
+            try:
+                self.beat()
+            except RocksError as error:
+                _log.warning("the NASes could not be informed that this host is there: %s", error)
+            except Exception:  # noqa: BLE001 - the thread must survive its own faults
+                _log.exception("a fault in the heartbeats; please report this")
+
+    def beat(self) -> None:
+        """One round. While the last message to a NAS has not been sent, as without a broker, there is no other.
+
+        An image that is written back has no stage any more, but an open request.
+        """
+        working = {request.zvol for request in self._store.open_requests()}
+        users = {
+            str(one.details["nas"])
+            for one in self._store.copies()
+            if (one.known.stage != "none" or one.known.zvol in working) and _asks(one.details)
+        }
+        for nas in sorted(users):
+            if self._store.unsent(self._last.get(nas, "")) is None:
+                self._last[nas] = f"alive-{uuid.uuid4()}"
+                body = write_message(HOST_NEWS, {"alive": True})
+                self._store.post(OutboxMessage(self._last[nas], nas_queue(nas), "request", None, None, body))
+        if users:
+            self._posted.set()
+
+
+def _asks(details: object) -> bool:
+    return isinstance(details, dict) and details.get("heartbeat") is True

@@ -1,0 +1,120 @@
+"""Machines that have ended on this host: libvirt's hook writes notes, and their NASes unmap the images.
+
+The note of a machine whose memory was saved stays until it continues, or what was saved is discarded.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import uuid
+from pathlib import Path
+from typing import Callable, Dict, Optional, Set
+
+from rocks.core.errors import RocksError
+from rocks.fleet.host.records import RecordKind, read_text_record, record_names, remove_record
+from rocks.fleet.host.state_folder import ensure_folder
+from rocks.storage.host.guests import GuestState
+from rocks.storage.store.file import OutboxMessage
+from rocks.storage.store.host import CopyRecord, HostStore
+from rocks.storage.wire.messages import HOST_NEWS, write_message
+from rocks.storage.wire.queues import nas_queue
+
+_log = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 1.0
+_SAVED_ROUNDS = 5
+"""libvirt is asked about a saved machine in every so many rounds."""
+_KIND = RecordKind(
+    "the note that a machine has ended",
+    "remove it; `rocks remove host storagemap` on the frontend writes the image back",
+)
+
+
+class ReleaseWatch:
+    """One thread that reads the notes; a note is deleted when its message is recorded."""
+
+    def __init__(
+        self, folder: Path, store: HostStore, posted: threading.Event, state_of: Callable[[str], GuestState]
+    ) -> None:
+        """`state_of` reports what a machine does now; the note of one that runs again is only deleted."""
+        self._folder = folder
+        self._store = store
+        self._posted = posted
+        self._state_of = state_of
+        self._rounds = 0
+        self._saved: Set[str] = set()
+        self._failures: Dict[str, str] = {}
+        """Machine → why its note cannot be used, as it was logged."""
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="releases", daemon=True)
+
+    def start(self) -> None:
+        """Make the folder, and begin. HostError when that fails."""
+        ensure_folder(self._folder)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(_LOOK_SECONDS):
+            try:
+                self.look()
+            except RocksError as error:
+                _log.warning("machines that have ended could not be reported: %s", error)
+            except Exception:  # noqa: BLE001 - the watch must survive its own faults
+                _log.exception("a fault in reporting ended machines; please report this")
+
+    def look(self) -> None:
+        """One round."""
+        failures: Dict[str, str] = {}
+        self._rounds += 1
+        for name in record_names(self._folder):
+            if name in self._saved and self._rounds % _SAVED_ROUNDS:
+                continue
+            try:
+                self._take(name)
+            except RocksError as error:  # the other machines' notes are taken
+                failures[name] = str(error)
+                if self._failures.get(name) != failures[name]:
+                    _log.warning("the end of %s could not be reported: %s", name, error)
+        self._failures = failures
+
+    def _take(self, name: str) -> None:
+        images = [copy for copy in self._store.copies() if self._is_of(copy, name)]
+        note = self._folder / name
+        state = self._state_of(name) if images else "off"
+        if state == "saved":
+            self._saved.add(name)
+            return
+        self._saved.discard(name)
+        if images and state == "off":
+            token = _lease_of(note)
+            with self._store.transaction():
+                for copy in images:
+                    self._report(copy, token)
+            self._posted.set()
+            _log.info("%s has ended: its images are written back", name)
+        remove_record(note)
+
+    def _is_of(self, copy: CopyRecord, machine: str) -> bool:
+        return copy.known.stage != "none" and bool(
+            re.fullmatch(re.escape(machine) + r"-vol[0-9]*", copy.known.zvol)
+        )
+
+    def _report(self, copy: CopyRecord, token: Optional[int]) -> None:
+        fields = {"released": copy.known.zvol, "token": token}
+        body = write_message(HOST_NEWS, fields, image_id=copy.image_id, epoch=copy.known.epoch)
+        self._store.post(
+            OutboxMessage(str(uuid.uuid4()), nas_queue(str(copy.details["nas"])), "request", None, None, body)
+        )
+
+
+def _lease_of(note: Path) -> Optional[int]:
+    """The lease under which the machine ran; None when it had none."""
+    text = read_text_record(note, _KIND) or ""
+    return int(text) if re.fullmatch(r"[0-9]{1,19}", text) else None

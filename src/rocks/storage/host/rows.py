@@ -1,0 +1,68 @@
+"""A host's listing of images, in the shape of the specification (§2.4)."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Optional
+
+from rocks.core.units import BYTES_PER_GIB, BYTES_PER_SECTOR
+from rocks.storage.device_mapper.driver import DmDriver
+from rocks.storage.device_mapper.tables import DmDeviceFact, Linear, Placeholder, SnapshotMerge
+from rocks.storage.iscsi_initiator.driver import SessionDriver
+from rocks.storage.life.names import TARGET_PREFIX, guest_device
+from rocks.storage.store.host import HostStore
+
+_SUFFIX = guest_device("")
+_KINDS = {Linear: "linear", SnapshotMerge: "snapshot-merge", Placeholder: "arriving"}
+PAUSED = "the guest is paused: no free space in the pool for its writes"
+
+
+def device_rows(store: HostStore, dm_devices: DmDriver, sessions: SessionDriver) -> Dict[str, Dict[str, Any]]:
+    """Image volume → its devices on the host; sessions of unknown images are `volume0`, `volume1`, …
+
+    `time` is when the unanswered request arrived, UNIX seconds; absent without one.
+    """
+    known = {copy.known.zvol: copy.known for copy in store.copies()}
+    paused = store.paused()
+    # of several, the newest: the others are overtaken
+    open_ones = {request.zvol: request.came for request in store.open_requests()}
+    rows: Dict[str, Dict[str, Any]] = {}
+    found = {session.target: session for session in sessions.read_sessions()}
+    for mapping in dm_devices.list():
+        if not mapping.name.endswith(_SUFFIX):
+            continue
+        zvol = mapping.name[: -len(_SUFFIX)]
+        row = {"device": mapping.name, "sync": "sync", **_status(mapping)}
+        target = None if zvol not in known else known[zvol].target
+        if target in found:
+            row.update(target=target, bdev=found.pop(target).disk)
+        row["started"] = zvol in open_ones and isinstance(mapping.table, SnapshotMerge)
+        if zvol in paused:
+            row["note"] = PAUSED
+        rows[zvol] = row
+    for zvol, image in known.items():
+        if image.stage == "remote" and image.target in found:
+            session = found.pop(image.target)
+            rows[zvol] = {
+                "device": session.disk,
+                "bdev": session.disk,
+                "target": image.target,
+                "sync": "iscsi",
+            }
+    for zvol in rows.keys() & open_ones.keys():
+        rows[zvol]["time"] = open_ones[zvol]
+    others = sorted(target for target in found if target.startswith(TARGET_PREFIX))
+    for number, target in enumerate(others):
+        rows[f"volume{number}"] = {"target": target, "device": found[target].disk, "sync": "iscsi"}
+    return rows
+
+
+def _status(mapping: DmDeviceFact) -> Dict[str, Any]:
+    table = mapping.table
+    kind = next((name for shape, name in _KINDS.items() if isinstance(table, shape)), "snapshot")
+    length: Optional[int] = getattr(table, "length_sectors", None)
+    row: Dict[str, Any] = {"status": kind, "size": (length or 0) * BYTES_PER_SECTOR // BYTES_PER_GIB}
+    if mapping.status is not None:
+        usage = mapping.status
+        fill = f"{usage.allocated_sectors}/{usage.total_sectors} {usage.metadata_sectors}"
+        row["synced"] = fill if usage.state == "ok" else usage.state
+    return row

@@ -1,0 +1,292 @@
+"""The sequences of a host: from a request and the stage of its image to a fixed order of effects; pure.
+
+After a crash the open request begins again from the stage that is stored by then, so the order matters.
+"""
+
+from __future__ import annotations
+
+from typing import Callable, Dict, Optional, Type, Union
+
+from rocks.storage.host.effects import (
+    AdvanceBase,
+    EnsureDeviceGone,
+    EnsureLinearDevice,
+    EnsureLocalOrigin,
+    EnsureMergeDevice,
+    EnsureOriginGone,
+    EnsureOverlayDevice,
+    EnsureQuarantined,
+    EnsureRemoteOrigin,
+    EnsureSeedNamed,
+    EnsureSeedPlace,
+    EnsureSeedSettled,
+    EnsureSession,
+    EnsureSessionGone,
+    EnsureTempWrite,
+    EnsureTempWriteGone,
+    EnsureUnused,
+    HostEffects,
+    MarkCopy,
+    ReadCopy,
+    ReceiveSeed,
+    RecordStage,
+    RequireCopyAt,
+    RequireTempWrite,
+    RequireTempWriteEmpty,
+    RollBack,
+    SendSnapshot,
+    SnapshotCopy,
+    WaitMerged,
+)
+from rocks.storage.life import requests
+from rocks.storage.life.facts import Stage
+from rocks.storage.life.host_image import HostImage, impossible
+from rocks.storage.life.image import Rejection
+from rocks.storage.life.requests import HostRequest
+
+
+def sequence_for(request: HostRequest, known: HostImage, epoch: int) -> Union[HostEffects, Rejection]:
+    """The effects, in order, of a request of `epoch`; a Rejection when the stage does not allow it."""
+    if isinstance(request, requests.LookAtCopy):
+        return (ReadCopy(request.zvol, request.pool),)
+    if isinstance(request, requests.DropMap) and known.stage != "none" and known.epoch < epoch:
+        return ()  # the stage is of an older grant, not of the map that failed
+    if getattr(request, "quarantines", False) and known.epoch < epoch:
+        return _clear(request, known) + _SEQUENCES[type(request)]["none"](request)
+    if known.stage != "none" and known.epoch < epoch:
+        return Rejection(
+            "state", f"{known.zvol}: this host still has epoch {known.epoch} of it ({known.stage})"
+        )
+    build = _SEQUENCES[type(request)].get(known.stage)
+    if build is None:
+        return impossible(known.zvol, type(request).__name__, known.stage)
+    return build(request)
+
+
+def ends_rebuild(request: Optional[HostRequest]) -> bool:
+    """Whether a request builds or removes all devices that a rebuild would make, so no rebuild is needed."""
+    return isinstance(
+        request, (requests.MapOverlay, requests.MapLinear, requests.MapRemote, requests.DropMap)
+    )
+
+
+def rebuild_effects(known: HostImage, open_request: Optional[HostRequest]) -> HostEffects:
+    """The effects that a host performs first when it starts, so that guests can go on.
+
+    Empty for an image that is being mapped or unmapped: no guest uses it, and the open request builds or removes the
+    devices. A rebuild that waits for the NAS is repeated and delays no request; it ends when a stage is recorded, since
+    the request builds the other devices.
+    """
+    zvol, pool = known.zvol, known.pool or ""
+    if ends_rebuild(open_request):
+        return ()
+    if known.stage == "overlay":
+        assert known.target is not None and known.serial is not None
+        return (
+            EnsureSession(known.target, known.serial, known.size_bytes, read_only=True),
+            RequireTempWrite(zvol, pool),
+            EnsureRemoteOrigin(zvol, known.target),
+            EnsureOverlayDevice(zvol, pool),
+        )
+    if known.stage == "merging":
+        return (RequireTempWrite(zvol, pool), EnsureLocalOrigin(zvol, pool), EnsureMergeDevice(zvol, pool))
+    if known.stage == "linear":
+        return (EnsureLinearDevice(zvol, pool),)
+    if known.stage == "remote":
+        assert known.target is not None and known.serial is not None
+        return (EnsureSession(known.target, known.serial, known.size_bytes, read_only=False),)
+    return ()
+
+
+# --- the sequences -------------------------------------------------------------------------------------------------
+
+
+def _clear(request: HostRequest, known: HostImage) -> HostEffects:
+    assert isinstance(request, (requests.MapOverlay, requests.MapRemote))
+    pool = request.pool or known.pool
+    devices: HostEffects = (
+        EnsureDeviceGone(request.zvol),
+        EnsureOriginGone(request.zvol),
+        EnsureSessionGone(request.zvol, None),
+    )
+    quarantine: HostEffects = () if pool is None else (EnsureQuarantined(request.zvol, pool),)
+    return (*devices, *quarantine, RecordStage("none"))
+
+
+def _map_overlay(request: requests.MapOverlay) -> HostEffects:
+    # the stage comes first, so that a crash leaves no unrecorded devices
+    return (
+        RecordStage("overlay", request.target, request.serial),
+        EnsureSession(request.target, request.serial, request.size_bytes, read_only=True),
+        EnsureTempWrite(request.zvol, request.pool, request.size_bytes, request.needed_bytes),
+        EnsureRemoteOrigin(request.zvol, request.target),
+        EnsureOverlayDevice(request.zvol, request.pool),
+    )
+
+
+def _map_linear(request: requests.MapLinear) -> HostEffects:
+    return (
+        RequireCopyAt(request.zvol, request.pool, request.base_guid),
+        MarkCopy(request.zvol, request.pool, "dirty", request.base_guid),
+        RecordStage("linear"),
+        EnsureLinearDevice(request.zvol, request.pool),
+    )
+
+
+def _map_linear_again(request: requests.MapLinear) -> HostEffects:
+    return (EnsureLinearDevice(request.zvol, request.pool),)
+
+
+def _map_remote(request: requests.MapRemote) -> HostEffects:
+    return (
+        RecordStage("remote", request.target, request.serial),
+        EnsureSession(request.target, request.serial, request.size_bytes, read_only=False),
+    )
+
+
+def _drop_nothing(request: requests.DropMap) -> HostEffects:
+    session: HostEffects = (
+        () if request.target is None else (EnsureSessionGone(request.zvol, request.target),)
+    )
+    if request.pool is None:
+        return session
+    # a missing record does not prove that nothing was written: it may have been lost
+    checked: HostEffects = () if request.discards else (RequireTempWriteEmpty(request.zvol, request.pool),)
+    return (EnsureDeviceGone(request.zvol), *checked, EnsureOriginGone(request.zvol), *session)
+
+
+def _drop_overlay(request: requests.DropMap) -> HostEffects:
+    pool = request.pool or ""
+    checked: HostEffects = () if request.discards else (RequireTempWriteEmpty(request.zvol, pool),)
+    return (
+        # the device is removed before the check: a guest could have written in between
+        EnsureDeviceGone(request.zvol),
+        *checked,
+        EnsureOriginGone(request.zvol),
+        EnsureSessionGone(request.zvol, request.target),
+        EnsureTempWriteGone(request.zvol, pool),
+        EnsureSeedSettled(request.zvol, pool),
+        RecordStage("none"),
+    )
+
+
+def _drop_linear(request: requests.DropMap) -> HostEffects:
+    return (EnsureDeviceGone(request.zvol), RecordStage("none"))
+
+
+def _drop_remote(request: requests.DropMap) -> HostEffects:
+    return (
+        EnsureUnused(request.zvol),
+        EnsureSessionGone(request.zvol, request.target),
+        RecordStage("none"),
+    )
+
+
+def _seed(request: requests.SeedCopy) -> HostEffects:
+    return (
+        EnsureSeedPlace(request.zvol, request.pool, request.base_guid),
+        ReceiveSeed(request.zvol, request.pool, request.base_name, request.base_guid),
+        EnsureSeedNamed(request.zvol, request.pool, request.base_name, request.base_guid),
+    )
+
+
+def _switch(request: requests.SwitchOrigin) -> HostEffects:
+    return (
+        RequireCopyAt(request.zvol, request.pool, request.base_guid),
+        MarkCopy(request.zvol, request.pool, "dirty", request.base_guid),
+        # a restart must not read from the NAS again once a merge may have begun
+        RecordStage("merging"),
+        EnsureLocalOrigin(request.zvol, request.pool),
+        EnsureSessionGone(request.zvol, request.target),
+    )
+
+
+def _switch_again(request: requests.SwitchOrigin) -> HostEffects:
+    return (
+        EnsureLocalOrigin(request.zvol, request.pool),
+        EnsureSessionGone(request.zvol, request.target),
+    )
+
+
+def _merge(request: requests.MergeOverlay) -> HostEffects:
+    return (
+        EnsureMergeDevice(request.zvol, request.pool),
+        WaitMerged(request.zvol),
+        RecordStage("linear"),
+        *_merge_tail(request),
+    )
+
+
+def _merge_tail(request: requests.MergeOverlay) -> HostEffects:
+    return (
+        EnsureLinearDevice(request.zvol, request.pool),
+        EnsureOriginGone(request.zvol),
+        EnsureTempWriteGone(request.zvol, request.pool),
+    )
+
+
+def _pull(request: requests.PullCopy) -> HostEffects:
+    return (
+        SnapshotCopy(request.zvol, request.pool, request.name),
+        SendSnapshot(request.zvol, request.pool, request.name),
+    )
+
+
+def _settle(request: requests.SettleBase) -> HostEffects:
+    return (AdvanceBase(request.zvol, request.pool, request.name),)
+
+
+def _detach(request: requests.DetachDevice) -> HostEffects:
+    return (EnsureDeviceGone(request.zvol), RecordStage("none"))
+
+
+def _nothing(request: HostRequest) -> HostEffects:
+    return ()
+
+
+def _return(request: requests.ReturnCopy) -> HostEffects:
+    return (
+        SnapshotCopy(request.zvol, request.pool, request.name),
+        SendSnapshot(request.zvol, request.pool, request.name),
+        AdvanceBase(request.zvol, request.pool, request.name),
+        MarkCopy(request.zvol, request.pool, "clean", None),
+    )
+
+
+def _return_detached(request: requests.ReturnCopy) -> HostEffects:
+    """The host has lost its record after the device was removed, and has made it again."""
+    return (EnsureDeviceGone(request.zvol), RecordStage("none"), *_return(request))
+
+
+def _discard_detached(request: requests.DiscardChanges) -> HostEffects:
+    """The same."""
+    return (EnsureDeviceGone(request.zvol), RecordStage("none"), *_discard(request))
+
+
+def _discard(request: requests.DiscardChanges) -> HostEffects:
+    return (
+        RollBack(request.zvol, request.pool, request.base_guid),
+        MarkCopy(request.zvol, request.pool, "clean", request.base_guid),
+    )
+
+
+_SEQUENCES: Dict[Type[object], Dict[Stage, Callable[..., HostEffects]]] = {
+    requests.MapOverlay: {"none": _map_overlay, "overlay": _map_overlay},
+    requests.MapLinear: {"none": _map_linear, "linear": _map_linear_again},
+    requests.MapRemote: {"none": _map_remote, "remote": _map_remote},
+    requests.DropMap: {
+        "none": _drop_nothing,
+        "overlay": _drop_overlay,
+        "linear": _drop_linear,
+        "remote": _drop_remote,
+    },
+    requests.SeedCopy: {"overlay": _seed},
+    requests.SwitchOrigin: {"overlay": _switch, "merging": _switch_again, "linear": _switch_again},
+    requests.MergeOverlay: {"merging": _merge, "linear": _merge_tail},
+    requests.PullCopy: {"linear": _pull},
+    requests.SettleBase: {"linear": _settle},
+    requests.DetachDevice: {"linear": _detach, "none": _nothing},
+    requests.ReturnCopy: {"none": _return, "linear": _return_detached},
+    requests.DiscardChanges: {"none": _discard, "linear": _discard_detached},
+}
+"""Request → stage → sequence; a missing stage rejects the request."""

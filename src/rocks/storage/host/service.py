@@ -1,0 +1,204 @@
+"""The host daemon put together: broker, records, devices."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import threading
+from pathlib import Path
+from typing import Callable, ContextManager, NamedTuple
+
+from rocks.core.clock import Deadline
+from rocks.core.errors import RocksError, UserError
+from rocks.machine.host.libvirt.driver import DomainDriver
+from rocks.storage.bus import Bus, BusSettings, Delivery, Limits
+from rocks.storage.configuration import Configuration
+from rocks.storage.device_mapper.driver import DmDriver
+from rocks.storage.host.copy_handlers import CopyHandlers
+from rocks.storage.host.copy_reports import report_copies
+from rocks.storage.host.device_handlers import DeviceHandlers, read_start
+from rocks.storage.host.guests import GuestState, guest_state
+from rocks.storage.host.handlers import HostHandlers
+from rocks.storage.host.heartbeats import Heartbeats
+from rocks.storage.host.mapped import MappedRecords
+from rocks.storage.host.recovered import recover_records
+from rocks.storage.host.releases import ReleaseWatch
+from rocks.storage.host.rows import device_rows
+from rocks.storage.host.stored_copies import StoredCopies
+from rocks.storage.host.transfers import HostTransfers
+from rocks.storage.host.watch import TempWriteWatch
+from rocks.storage.host.workers import HostWorkers
+from rocks.storage.iscsi_initiator.driver import SessionDriver
+from rocks.storage.outgoing import BROKER_SECONDS, OutboxSender
+from rocks.storage.store.file import OutboxMessage
+from rocks.storage.store.host import HostStore
+from rocks.storage.stream.revocation import RevocationWatch
+from rocks.storage.stream.transport import Identity, client_context
+from rocks.storage.wire.messages import (
+    HOST_REQUEST,
+    Message,
+    NewerVersionError,
+    read_message,
+    read_request,
+    write_error,
+    write_success,
+)
+from rocks.storage.wire.queues import host_queue
+from rocks.storage.wire.requests import DelCopy, ListCopies, ListDevices
+from rocks.storage.zfs.driver import PoolDriver
+
+_log = logging.getLogger(__name__)
+
+_REBUILD_SECONDS = 60.0
+_REPORT_SECONDS = 30.0
+STORE = Path("/var/lib/rocks/imgstorage/host.db")
+
+
+class Devices(NamedTuple):
+    """The device drivers of a host."""
+
+    pools: PoolDriver
+    sessions: SessionDriver
+    dm_devices: DmDriver
+    open_domains: Callable[[], ContextManager[DomainDriver]]
+    read_start: Callable[[str, int], bytes] = read_start
+
+
+class HostService:
+    """The daemon, from `start` to `close`."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        devices: Devices,
+        bus_settings: BusSettings,
+        identity: Identity,
+        store_path: Path = STORE,
+    ) -> None:
+        self._configuration = configuration
+        self._devices = devices
+        self._identity = identity
+        self._store = HostStore(store_path)
+        # before the workers, which rebuild the devices of what is recorded
+        self._recovered = recover_records(self._store, devices.pools, configuration.default_pool)
+        self._revocations = RevocationWatch(identity.authority)
+        transfers = HostTransfers(devices.pools, self._context, self._revocations)
+        self._stored = StoredCopies(
+            self._store,
+            devices.pools,
+            configuration.default_pool,
+            transfers,
+            lambda zvol: self._workers.is_idle(zvol),
+        )
+        copies = CopyHandlers(
+            devices.pools,
+            transfers,
+            configuration.name,
+            lambda zvol: self._workers.is_idle(zvol),
+            self._stored.is_on_nas,
+        )
+        operations = HostHandlers(
+            copies,
+            DeviceHandlers(
+                devices.pools, devices.sessions, devices.dm_devices, devices.read_start, self._state_of
+            ),
+        )
+        self._mapped = MappedRecords(store_path.parent / "mapped")
+        self._workers = HostWorkers(self._store, operations, self._mapped.write)
+        self._watch = TempWriteWatch(self._store, devices.pools, devices.dm_devices, devices.open_domains)
+        released = store_path.parent / "released"
+        self._releases = ReleaseWatch(released, self._store, self._workers.posted, self._state_of)
+        self._heartbeats = Heartbeats(self._store, self._workers.posted)
+        # copies are read one by one; the start does not wait for that
+        self._reports = threading.Thread(target=self._report_copies, name="copy reports", daemon=True)
+        queue = host_queue(configuration.name)
+        self._bus = Bus(bus_settings, queue, self._received, self._workers.posted.set, Limits())
+        self._outbox_sender = OutboxSender(self._bus, self._store, self._lost, self._workers.posted)
+
+    def start(self) -> None:
+        """Rebuild the guests' devices, then accept requests."""
+        self._context()
+        self._revocations.start()
+        self._mapped.write_all(self._store.copies())
+        self._workers.start()
+        self._workers.wait_until_rebuilt(Deadline(_REBUILD_SECONDS))
+        self._bus.start()
+        self._outbox_sender.start()
+        self._reports.start()
+        self._watch.start()
+        self._releases.start()
+        self._heartbeats.start()
+        # services that start next may send requests; a broker that is away does not delay the start
+        self._bus.wait_until_connected(BROKER_SECONDS)
+        _log.info("%s: %d images", self._configuration.name, len(self._store.copies()))
+
+    def wait_until_connected(self, deadline_seconds: float) -> bool:
+        """Whether the broker is connected and delivers messages within the time."""
+        return self._bus.wait_until_connected(deadline_seconds)
+
+    def close(self) -> None:
+        """End; guests go on, and open requests go on at the next start."""
+        self._heartbeats.close()
+        self._releases.close()
+        self._bus.close()
+        self._workers.close()
+        self._watch.close()  # last: the workers may wait for a transfer, and guests write on
+        self._reports.join(_REPORT_SECONDS)
+        self._revocations.close()
+        self._outbox_sender.close()
+        self._store.close()
+
+    def _report_copies(self) -> None:
+        try:
+            report_copies(self._store, self._devices.pools, self._configuration.default_pool, self._recovered)
+        except RocksError as error:
+            _log.warning("retained copies could not be reported: %s", error)
+        self._workers.posted.set()
+
+    def _context(self) -> ssl.SSLContext:
+        return client_context(self._identity)
+
+    def _state_of(self, machine: str) -> GuestState:
+        return guest_state(self._devices.open_domains, machine)
+
+    def _received(self, delivery: Delivery) -> None:
+        try:
+            message = read_message(delivery.body)
+        except NewerVersionError as error:
+            if error.message.action == HOST_REQUEST:
+                self._workers.reject(error.message, delivery.sender, error)
+                return
+            raise
+        if message.action == HOST_REQUEST:
+            self._workers.take(message, delivery.sender, delivery.body)
+            return
+        number = message.op_id or delivery.message_id
+        try:
+            body = self._answer(message, delivery.sender)
+        except RocksError as error:
+            body = write_error(message.action, error, op_id=number)
+        if delivery.reply_to is not None:
+            answer = OutboxMessage(
+                f"answer-{delivery.message_id}", delivery.reply_to, "reply", delivery.message_id, None, body
+            )
+            self._store.post(answer)
+            self._workers.posted.set()
+
+    def _answer(self, message: Message, sender: str) -> bytes:
+        request = read_request(message, "host")
+        if sender != self._configuration.frontend_name:
+            raise UserError(f"{sender} may not send that request to {self._configuration.name}")
+        if isinstance(request, ListDevices):
+            rows = device_rows(self._store, self._devices.dm_devices, self._devices.sessions)
+            return write_success(message.action, {"node_type": "mixed", "body": rows}, op_id=message.op_id)
+        if isinstance(request, ListCopies):
+            return write_success(message.action, {"body": self._stored.rows()}, op_id=message.op_id)
+        if isinstance(request, DelCopy):
+            self._stored.remove(request.volume, request.force)
+            self._workers.posted.set()
+            return write_success(message.action, {}, op_id=message.op_id)
+        initiator = self._devices.sessions.read_initiator()
+        return write_success(message.action, {"body": initiator}, op_id=message.op_id)
+
+    def _lost(self, message: OutboxMessage, why: RocksError) -> None:
+        """A NAS without a queue never had a daemon, a client without one no longer waits: drop the message."""

@@ -1,0 +1,124 @@
+"""Volumes of this host's pools that no guest uses: listed, removed by a command, and proved by their NASes."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+from rocks.core.errors import BusyError, RocksError, StateError
+from rocks.storage.host.copies import (
+    RetainedCopy,
+    checked_copy,
+    created_seconds,
+    forget_copy,
+    is_proved,
+    quarantined_copies,
+    retained_copies,
+)
+from rocks.storage.host.transfers import HostTransfers, Place
+from rocks.storage.store.file import OutboxMessage
+from rocks.storage.store.host import HostStore
+from rocks.storage.wire.messages import HOST_NEWS, write_message
+from rocks.storage.wire.queues import nas_queue
+from rocks.storage.zfs.driver import PoolDriver
+
+_log = logging.getLogger(__name__)
+
+_REASONS = {
+    "clean": "retained: its NAS had all of it when it was written back",
+    "dirty": "has changes that its NAS may not have",
+    "suspect": "was changed after it was written back",
+    "quarantined": "quarantined: it was given up, or another copy took its place",
+}
+
+
+class StoredCopies:
+    """The copies of a host. `is_idle` reports whether an image is unused."""
+
+    def __init__(
+        self,
+        store: HostStore,
+        pools: PoolDriver,
+        own_pool: str,
+        transfers: HostTransfers,
+        is_idle: Callable[[str], bool],
+    ) -> None:
+        self._store = store
+        self._pools = pools
+        self._own_pool = own_pool
+        self._transfers = transfers
+        self._is_idle = is_idle
+
+    def rows(self) -> List[Dict[str, Any]]:
+        """Every copy that no guest uses, by name: size, time of its newest snapshot, and why it is here."""
+        return [
+            {
+                "volume": f"{copy.pool}/{copy.zvol}",
+                "kind": copy.kind,
+                "nas": copy.nas,
+                "size_bytes": copy.used_bytes,
+                "created": created_seconds(self._pools, copy),
+                "reason": _REASONS[copy.kind],
+            }
+            for copy in self._copies()
+        ]
+
+    def remove(self, volume: str, force: bool) -> None:
+        """Destroy a copy. StateError when there is no such copy, or, without `force`, its NAS does not have all of it.
+
+        BusyError when its image is in use, or was a moment ago.
+        """
+        copy = next((one for one in self._copies() if f"{one.pool}/{one.zvol}" == volume), None)
+        if copy is None:
+            raise StateError(
+                f"this host has no unused copy {volume}; `rocks list host storagecopy` lists the copies"
+            )
+        if not self._is_idle(copy.zvol):
+            raise BusyError(f"the image of {volume} is in use, or was a moment ago; repeat the command later")
+        if not force and not is_proved(self._pools, copy, self.is_on_nas):
+            known = copy.nas or "its NAS is unknown and"
+            raise StateError(
+                f"{volume} is not destroyed: {known} does not confirm that it has all of it "
+                f"({_REASONS[copy.kind]}); force=yes destroys it all the same"
+            )
+        forget_copy(self._pools, copy.pool, copy.zvol, None if force else 0)
+        if copy.kind != "quarantined" and self._store.copy(copy.zvol) is not None:
+            self._report_gone(copy)
+        _log.warning("%s was destroyed by a command%s", volume, " (forced)" if force else "")
+
+    def is_on_nas(self, copy: RetainedCopy) -> bool:
+        """Whether the copy's NAS has its snapshot, asked now. False when it does not answer, or is older."""
+        place = self._place_of(copy.nas)
+        if place is None or copy.guid is None:
+            return False
+        try:
+            return self._transfers.is_on_nas(place, copy.image_id, copy.epoch, copy.guid)
+        except RocksError as error:
+            _log.warning("%s/%s stays: %s", copy.pool, copy.zvol, error)
+            return False
+
+    def _copies(self) -> Tuple[RetainedCopy, ...]:
+        used = {copy.known.zvol for copy in self._store.copies() if copy.known.stage != "none"}
+        pools = {self._own_pool, *(copy.known.pool for copy in self._store.copies() if copy.known.pool)}
+        found: List[RetainedCopy] = []
+        for pool in sorted(pools):
+            retained = [copy for copy in retained_copies(self._pools, pool) if copy.zvol not in used]
+            found += [checked_copy(self._pools, copy) for copy in retained]
+            found += quarantined_copies(self._pools, pool)
+        return tuple(sorted(found, key=lambda copy: (copy.pool, copy.zvol)))
+
+    def _place_of(self, nas: str) -> Optional[Place]:
+        for copy in self._store.copies():
+            details = copy.details
+            if nas and details.get("nas") == nas and details.get("address") and details.get("stream_port"):
+                return Place(nas, str(details["address"]), int(details["stream_port"]))
+        return None
+
+    def _report_gone(self, copy: RetainedCopy) -> None:
+        """The NAS need not wait for changes that are no more."""
+        gone = {"pool": copy.pool, "copy_epoch": copy.epoch, "kind": "none", "guid": None}
+        body = write_message(HOST_NEWS, {"copy": gone}, image_id=copy.image_id, epoch=copy.epoch)
+        self._store.post(
+            OutboxMessage(f"copy-{uuid.uuid4()}", nas_queue(copy.nas), "request", None, None, body)
+        )

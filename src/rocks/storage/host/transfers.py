@@ -1,0 +1,114 @@
+"""A host's end of transfers: it connects to its NAS, for either direction, and resumes interrupted ones."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from contextlib import suppress
+from typing import Callable, ContextManager, NamedTuple
+
+from rocks.core.clock import monotonic_seconds
+from rocks.core.errors import IncoherentError, RocksError
+from rocks.storage.exchange import CHECK, RETURN, SEED, Source, describe, receive_all, send_all
+from rocks.storage.host.access import Access
+from rocks.storage.life.stream_bounds import largest_stream_bytes
+from rocks.storage.stream.lines import Opening, receive_line, send_error, send_line, write_opening
+from rocks.storage.stream.pace import Bucket
+from rocks.storage.stream.revocation import RevocationWatch
+from rocks.storage.stream.transport import Connection, connect
+from rocks.storage.zfs.driver import PoolDriver
+
+_log = logging.getLogger(__name__)
+
+
+class Place(NamedTuple):
+    """The address of a NAS for transfers."""
+
+    nas: str
+    address: str
+    port: int
+
+
+class HostTransfers:
+    """Transfers snapshots; `context` is called each time, since certificates are renewed while a daemon runs.
+
+    `revocations` ends a transfer with a NAS whose certificate is revoked.
+    """
+
+    def __init__(
+        self, pools: PoolDriver, context: Callable[[], ssl.SSLContext], revocations: RevocationWatch
+    ) -> None:
+        self._pools = pools
+        self._context = context
+        self._revocations = revocations
+
+    def receive(self, access: Access, volume: str, base_guid: str) -> None:
+        """Receive the snapshot of that guid into `volume`. RocksError when interrupted; the partial receive stays."""
+        opening = write_opening(Opening(SEED, access.image_id, access.epoch, base_guid))
+        tally = _Tally()
+        with self._connected(access, opening) as connection:
+            send_line(connection.writer, describe(self._pools, volume))
+            source = Source(access.nas, self._largest_bytes(access, volume))
+            receive_all(self._pools, volume, connection.reader, source, tally.count)
+        tally.log(volume, "received")
+        newest = self._pools.read_history(volume).newest
+        if newest is None or newest.guid != base_guid:
+            raise IncoherentError(f"{volume} was received, but its newest snapshot is not {base_guid}")
+
+    def _largest_bytes(self, access: Access, volume: str) -> int:
+        """Older records lack the size: then the pool's."""
+        known = access.known.size_bytes
+        return (
+            largest_stream_bytes(known)
+            if known
+            else self._pools.read_pool(volume.partition("/")[0]).size_bytes
+        )
+
+    def send(self, access: Access, volume: str, name: str) -> str:
+        """Send the snapshot to the NAS, which confirms it; returns its guid."""
+        snapshot = self._pools.read_history(volume).snapshot(name)
+        if snapshot is None:
+            raise IncoherentError(f"{volume} has no snapshot {name}, which should be sent to the NAS")
+        opening = write_opening(Opening(RETURN, access.image_id, access.epoch, snapshot.guid))
+        tally = _Tally()
+        with self._connected(access, opening) as connection:
+            theirs = receive_line(connection.reader)
+            try:
+                send_all(self._pools, volume, snapshot.guid, theirs, connection.writer, Bucket(), tally.count)
+            except RocksError as error:
+                with suppress(OSError):  # the connection may be closed, and that may be the error
+                    send_error(connection.writer, error)
+                raise
+            confirmed = receive_line(connection.reader)
+        tally.log(volume, "sent")
+        if confirmed.get("received") != snapshot.guid:
+            raise IncoherentError(
+                f"{access.nas} has received {confirmed.get('received')!r} instead of {snapshot.guid}"
+            )
+        return snapshot.guid
+
+    def is_on_nas(self, place: Place, image_id: str, epoch: int, guid: str) -> bool:
+        """Whether the NAS has that snapshot of the image, as it answers now."""
+        opening = write_opening(Opening(CHECK, image_id, epoch, guid))
+        context = self._context()
+        with connect(context, place.address, place.port, place.nas, opening, self._revocations) as connection:
+            return receive_line(connection.reader).get("has") is True
+
+    def _connected(self, access: Access, opening: bytes) -> ContextManager[Connection]:
+        return connect(
+            self._context(), access.address, access.stream_port, access.nas, opening, self._revocations
+        )
+
+
+class _Tally:
+    """Counts the bytes of one transfer for the log; the NAS reports the progress."""
+
+    def __init__(self) -> None:
+        self._bytes = 0
+        self._began = monotonic_seconds()
+
+    def count(self, part_bytes: int, total_bytes: int) -> None:
+        self._bytes += part_bytes
+
+    def log(self, volume: str, what: str) -> None:
+        _log.info("%s: %d bytes %s in %.2f s", volume, self._bytes, what, monotonic_seconds() - self._began)

@@ -1,0 +1,198 @@
+"""Watches temp-write volumes: none may become full, or device-mapper fails the guest's writes.
+
+A temp-write volume is as large as its image, so only the pool can run out. More of it is reserved in time; when
+that is impossible, the guest is paused until there is free space or its image has become local. One that has become
+full all the same, as when somebody else fills the pool between two looks, is reserved and activated again.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Callable, ContextManager, Dict, NamedTuple
+
+from rocks.core.clock import Deadline, monotonic_seconds
+from rocks.core.errors import RocksError
+from rocks.core.units import BYTES_PER_GIB, BYTES_PER_SECTOR, gigabytes
+from rocks.machine.host.libvirt.driver import DomainDriver
+from rocks.storage.device_mapper.driver import DmDriver
+from rocks.storage.device_mapper.tables import DmDeviceFact, ErrorTable, Snapshot, SnapshotMerge
+from rocks.storage.host.guests import machine_of
+from rocks.storage.host.stopped_guests import StoppedGuests
+from rocks.storage.life.names import guest_device, origin_device, temp_write_volume
+from rocks.storage.life.space import (
+    FillFact,
+    TempWriteFact,
+    poll_seconds,
+    temp_write_fill,
+    temp_write_step,
+)
+from rocks.storage.store.host import CopyRecord, HostStore
+from rocks.storage.zfs.driver import PoolDriver
+from rocks.storage.zfs.facts import VolumeFact
+
+_log = logging.getLogger(__name__)
+
+_CALM_SECONDS = 2.0
+_SHORTEST_SECONDS = 0.5
+"""The least time between two polls for a rate."""
+
+_GO_ON_BELOW = 0.8
+_AHEAD_SECONDS = 120
+_DEVICE_SECONDS = 10.0
+_LEAST_BYTES = BYTES_PER_GIB // 16
+"""With less space a snapshot that is activated again would soon take no writes once more."""
+
+_HURRY_PERCENT = 80
+_BROKEN = ("overflow", "invalid")
+"""States of a snapshot that takes no writes until it is activated again."""
+
+
+class _Seen(NamedTuple):
+    used_bytes: int
+    at: float
+
+
+class TempWriteWatch:
+    """One thread for all images of the host; no error ends it."""
+
+    def __init__(
+        self,
+        store: HostStore,
+        pools: PoolDriver,
+        dm_devices: DmDriver,
+        open_domains: Callable[[], ContextManager[DomainDriver]],
+    ) -> None:
+        """`open_domains` is called when a guest must be paused, and not before."""
+        self._store = store
+        self._pools = pools
+        self._dm_devices = dm_devices
+        self._open_domains = open_domains
+        self._stopped_guests = StoppedGuests(store, pools, open_domains)
+        self._seen: Dict[str, _Seen] = {}
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End, after the present round."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        pause = _CALM_SECONDS
+        while not self._stopping.wait(pause):
+            pause = self.look()
+
+    def look(self) -> float:
+        """One round; returns the seconds until the next."""
+        pause = _CALM_SECONDS
+        self._stopped_guests.begin_round()
+        for copy in self._store.copies():
+            try:
+                if copy.known.stage in ("overlay", "merging"):
+                    pause = min(pause, self._look_at(copy))
+                else:
+                    self._seen.pop(copy.known.zvol, None)
+                    self._stopped_guests.look_at(copy.known)
+            except RocksError as error:
+                _log.warning("the temp-write volume of %s cannot be watched: %s", copy.known.zvol, error)
+            except Exception:  # noqa: BLE001 - the watch must outlive its own faults
+                _log.exception("a fault in watching %s; please report this", copy.known.zvol)
+        return pause
+
+    def _look_at(self, copy: CopyRecord) -> float:
+        zvol, pool = copy.known.zvol, copy.known.pool or ""
+        mapping = self._dm_devices.read(guest_device(zvol))
+        volume = self._pools.read_volume(temp_write_volume(pool, zvol))
+        if mapping is None or volume is None:
+            return _CALM_SECONDS
+        if isinstance(mapping.table, ErrorTable) or (mapping.status and mapping.status.state in _BROKEN):
+            self._activate_again(zvol, mapping, volume)
+            return _CALM_SECONDS
+        if mapping.status is None:
+            return _CALM_SECONDS
+        fill = self._fill(zvol, mapping.status.allocated_sectors * BYTES_PER_SECTOR, volume)
+        if mapping.status.state != "ok":
+            # further writes fail; earlier ones are safe
+            self._pause(zvol, fill)
+            return _CALM_SECONDS
+        if isinstance(mapping.table, SnapshotMerge):
+            # a temp-write volume takes no new data during the merge; the stage alone does not show the merge
+            self._stopped_guests.resume(zvol)
+            return _CALM_SECONDS
+        step = temp_write_step(fill)
+        if step == "extend":
+            self._reserve(zvol, volume, fill)
+        elif step == "pause":
+            self._pause(zvol, fill)
+        elif fill.is_reserved or fill.used_bytes < _GO_ON_BELOW * fill.size_bytes:
+            self._stopped_guests.resume(zvol)
+        return poll_seconds(fill)
+
+    def _activate_again(self, zvol: str, mapping: DmDeviceFact, volume: VolumeFact) -> None:
+        """Of a snapshot that takes no writes: pause its guest, then, with space, reserve and activate it again.
+
+        Its table is replaced by one whose I/O fails for a moment, so a device that others have open stays as it is.
+        """
+        self._seen.pop(zvol, None)
+        fill = self._fill(zvol, volume.referenced_bytes, volume)
+        self._pause(zvol, fill)
+        if mapping.open_count and not self._stopped_guests.is_paused(zvol):
+            return
+        if not fill.is_reserved:
+            if temp_write_step(fill) == "pause" or fill.size_bytes - fill.used_bytes < _LEAST_BYTES:
+                return
+            self._reserve(zvol, volume, fill)
+        pool = volume.name.partition("/")[0]
+        kind = SnapshotMerge if isinstance(mapping.table, SnapshotMerge) else Snapshot
+        length = 0 if mapping.table is None else mapping.table.length_sectors
+        cow = self._pools.wait_for_device(temp_write_volume(pool, zvol), Deadline(_DEVICE_SECONDS))
+        table = kind(length, f"/dev/mapper/{origin_device(zvol)}", cow)
+        if self._dm_devices.ensure_reactivated(mapping.name, table).changed:
+            _log.warning("%s takes writes again: there is space for them, and none was lost", mapping.name)
+        self._stopped_guests.resume(zvol)
+
+    def _fill(self, zvol: str, used: int, volume: VolumeFact) -> FillFact:
+        now = monotonic_seconds()
+        before = self._seen.get(zvol)
+        self._seen[zvol] = _Seen(used, now)
+        rate = 0
+        if before is not None and now > before.at + _SHORTEST_SECONDS:
+            rate = max(0, int((used - before.used_bytes) / (now - before.at)))
+        pool = self._pools.read_pool(volume.name.partition("/")[0])
+        return temp_write_fill(
+            TempWriteFact(
+                volume.size_bytes,
+                used,
+                volume.reserved_bytes,
+                pool.size_bytes,
+                pool.free_bytes,
+                rate,
+                volume.referenced_bytes,
+            )
+        )
+
+    def _reserve(self, zvol: str, volume: VolumeFact, fill: FillFact) -> None:
+        """Reserve ahead. Half of the free space is left to others, unless this guest would have to pause."""
+        ahead = max(fill.used_bytes // 2, fill.bytes_per_second * _AHEAD_SECONDS)
+        extra = fill.reservable_bytes if fill.percent >= _HURRY_PERCENT else fill.reservable_bytes // 2
+        taken = max(fill.used_bytes, volume.reserved_bytes)
+        reserved = min(fill.whole_bytes, fill.used_bytes + ahead, taken + extra)
+        if reserved > volume.reserved_bytes:
+            self._pools.ensure_reserved(volume.name, volume.guid, reserved)
+            _log.info("%s: %s are reserved for its guest's writes", zvol, gigabytes(reserved))
+
+    def _pause(self, zvol: str, fill: FillFact) -> None:
+        if not self._stopped_guests.pause(zvol):
+            return
+        _log.error(
+            "%s is paused: the pool has no free space for its writes while its image is copied (%s of %s are used); "
+            "free space in the pool, then this daemon resumes it",
+            machine_of(zvol),
+            gigabytes(fill.used_bytes),
+            gigabytes(fill.size_bytes),
+        )

@@ -1,0 +1,263 @@
+"""The effects of the NAS, as data: journalled in the image's record, then performed by `nas.handlers`.
+
+An effect reads the present state, changes it where necessary and reads it again, so repeating it changes nothing.
+Objects are identified by guid and epoch: the same name with another identity raises IncoherentError.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional, Union
+
+from rocks.fleet.wire.codec import tagged
+from rocks.storage.life.requests import HostRequest
+
+
+@tagged
+@dataclass(frozen=True)
+class EnsureVolume:
+    """The volume exists. On first use a missing one is created with this size; an existing one keeps its size.
+
+    With the guid of an image in use nothing is created: StateError when the volume is missing,
+    IncoherentError when another has its name. Facts: size_bytes, volume_guid, free_bytes and pool_bytes of the pool.
+    """
+
+    volume: str
+    size_bytes: int
+    guid: Optional[str] = None
+
+
+@tagged
+@dataclass(frozen=True)
+class EnsureLease:
+    """The grant is set in the volume's properties, with all that a lost record can be made of again.
+
+    IncoherentError when they have a higher epoch, or in the same epoch another owner than this one or `replaces`.
+    A missing volume is no error without an owner. With `only_on` nothing is done unless the volume has that guid:
+    foreign volumes are not changed. `image_id` is empty in journals of earlier releases.
+    """
+
+    volume: str
+    epoch: int
+    owner: Optional[str]
+    state: str
+    base_guid: Optional[str]
+    only_on: Optional[str] = None
+    sequence: int = 0
+    base_name: Optional[str] = None
+    image_id: str = ""
+    initiator: Optional[str] = None
+    sync: bool = True
+    remote_pool: Optional[str] = None
+    lease_token: Optional[int] = None
+    machine: str = ""
+    replaces: Optional[str] = None
+
+
+@tagged
+@dataclass(frozen=True)
+class EnsureBase:
+    """A held snapshot equals the volume's content: the newest, if nothing was written since (after the pool has been
+    synced), else a new one of this name.
+
+    Facts: base_name, base_guid, seed_bytes, history.
+    """
+
+    volume: str
+    name: str
+
+
+@tagged
+@dataclass(frozen=True)
+class EnsureOnlyHold:
+    """The snapshot has our hold and no other of the volume has: the new hold is set before an old one is released.
+
+    Without a snapshot, none has. A missing volume is no error then. `only_on` as in EnsureLease.
+    """
+
+    volume: str
+    name: Optional[str]
+    guid: Optional[str]
+    only_on: Optional[str] = None
+
+
+@tagged
+@dataclass(frozen=True)
+class EnsureExport:
+    """One target for one initiator, its gate opened last: a snapshot, read only; without one the volume, writable."""
+
+    volume: str
+    snapshot: Optional[str]
+    target: str
+    serial: str
+    initiator: str
+
+
+@tagged
+@dataclass(frozen=True)
+class EnsureExportGone:
+    """No target, no session, no backstore of that target."""
+
+    target: str
+
+
+@tagged
+@dataclass(frozen=True)
+class VerifyReceived:
+    """The newest snapshot on the NAS has this guid. IncoherentError otherwise. Facts: guid."""
+
+    volume: str
+    guid: str
+
+
+@tagged
+@dataclass(frozen=True)
+class ReadHistory:
+    """Find the snapshots of the volume. Facts: history."""
+
+    volume: str
+
+
+@tagged
+@dataclass(frozen=True)
+class EnsurePartialGone:
+    """The volume has no partial receive."""
+
+    volume: str
+
+
+@tagged
+@dataclass(frozen=True)
+class ReadObstacles:
+    """Find the obstacles to the destruction of the volume: clones and foreign holds. Facts: obstacles, volume_guid."""
+
+    volume: str
+
+
+@tagged
+@dataclass(frozen=True)
+class EnsureVolumeGone:
+    """The volume of that guid, its snapshots and our holds are destroyed; never with clones or foreign holds."""
+
+    volume: str
+    guid: str
+
+
+@tagged
+@dataclass(frozen=True)
+class EnsureSnapshot:
+    """A snapshot of the present content under that name, of the volume of that guid if it is known.
+
+    Facts: volume_guid.
+    """
+
+    volume: str
+    name: str
+    guid: Optional[str] = None
+
+
+@tagged
+@dataclass(frozen=True)
+class EnsureClone:
+    """A clone of the volume's snapshot of that guid lies beside it, and nothing else has that name."""
+
+    volume: str
+    snapshot: str
+    guid: str
+    beside: str
+
+
+@tagged
+@dataclass(frozen=True)
+class EnsureRestored:
+    """The snapshot of that guid is the volume's present content, and nothing was destroyed.
+
+    The clone of it at `beside` is promoted, the volume, whose guid was `original_guid`, is renamed to `former`, the
+    clone takes its name; each of these is skipped when it is already so. Facts: volume_guid, which is the clone's.
+    """
+
+    volume: str
+    snapshot: str
+    guid: str
+    former: str
+    beside: str
+    original_guid: str
+
+
+@tagged
+@dataclass(frozen=True)
+class EnsureSize:
+    """The volume has this size, in bytes, rounded up to whole blocks; one that is larger is an error.
+
+    IncoherentError while the volume says that a host has it. StateError without the volume of that guid, and when the
+    pool has no free space for the changes of a volume of that size, since then no host would get it. Facts: size_bytes,
+    volume_guid.
+    """
+
+    volume: str
+    size_bytes: int
+    guid: Optional[str] = None
+
+
+@tagged
+@dataclass(frozen=True)
+class SendToNas:
+    """The other NAS has all snapshots of the volume, up to the base that an earlier effect found, and has compared the
+    content with the volume's.
+
+    Performed beside the others, since it may take hours. Facts: guid.
+    """
+
+    volume: str
+    nas: str
+    pool: str
+
+
+@tagged
+@dataclass(frozen=True)
+class HandOver:
+    """The other NAS has the image: from now on hosts get it from there. `guid` is that of the snapshot it ends with.
+
+    Performed as SendToNas. Repeating it after the other NAS has given the image to a host changes nothing.
+    """
+
+    volume: str
+    nas: str
+    guid: str
+
+
+@tagged
+@dataclass(frozen=True)
+class AskHost:
+    """Send a request to a host. Always the last effect of a step: the step is done when the answer arrives.
+
+    It is sent under the work's id and the image's epoch, and again under the same after a restart.
+    """
+
+    host: str
+    request: HostRequest
+
+
+Effect = Union[
+    EnsureVolume,
+    EnsureLease,
+    EnsureBase,
+    EnsureOnlyHold,
+    EnsureExport,
+    EnsureExportGone,
+    VerifyReceived,
+    ReadHistory,
+    EnsurePartialGone,
+    ReadObstacles,
+    EnsureVolumeGone,
+    EnsureSnapshot,
+    EnsureClone,
+    EnsureRestored,
+    EnsureSize,
+    SendToNas,
+    HandOver,
+    AskHost,
+]
+
+BETWEEN_NASES = (SendToNas, HandOver)
+"""Effects that are performed beside the others."""

@@ -1,0 +1,278 @@
+"""The events of an image. A request has the id of its operation, a result the number of its work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional, Tuple, Type
+
+from rocks.storage.life.facts import NOTHING, Facts
+from rocks.storage.life.grants import Grant
+
+
+@dataclass(frozen=True)
+class Event:
+    """The base class: an event that `Machine.decide` accepts."""
+
+
+# --- requests: of a command, or of an operator ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Map(Event):
+    """Give the image to a host. `size_bytes` counts only when there is no volume yet.
+
+    `lease_token` is the token of the virtual machine's lease, None for a use without a virtual machine, and `machine`
+    its UUID, empty without one; the host's `initiator` is the only one that may log in.
+    """
+
+    op_id: str
+    host: str
+    remote_pool: Optional[str]
+    sync: bool
+    initiator: str
+    size_bytes: int
+    lease_token: Optional[int] = None
+    machine: str = ""
+
+
+@dataclass(frozen=True)
+class Unmap(Event):
+    """Take the image back from its host, with its changes."""
+
+    op_id: str
+
+
+@dataclass(frozen=True)
+class PullNow(Event):
+    """Write the changes of a running guest back to the NAS now."""
+
+    op_id: str
+
+
+@dataclass(frozen=True)
+class Delete(Event):
+    """Destroy the image after the grace period; `force` discards changes that only a host has."""
+
+    op_id: str
+    grace_seconds: int = 86400
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Undelete(Event):
+    """Revoke a Delete whose grace period has not ended."""
+
+    op_id: str
+
+
+@dataclass(frozen=True)
+class Restore(Event):
+    """Make an earlier snapshot the present content."""
+
+    op_id: str
+    snapshot_name: str
+    snapshot_guid: str
+
+
+@dataclass(frozen=True)
+class Move(Event):
+    """Move the image to the pool `pool` of the NAS `nas`; the volume here is destroyed after the grace period."""
+
+    op_id: str
+    nas: str
+    pool: str
+    grace_seconds: int = 86400
+
+
+@dataclass(frozen=True)
+class Grow(Event):
+    """Give the volume this size; it never shrinks."""
+
+    op_id: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Cancel(Event):
+    """Undo a map or a move that is under way, or forget an unmap that is still waiting."""
+
+    op_id: str
+
+
+@dataclass(frozen=True)
+class Configure(Event):
+    """Set whether changes persist when the image is unmapped."""
+
+    op_id: str
+    persistent: bool
+
+
+@dataclass(frozen=True)
+class Retry(Event):
+    """An operator has fixed the cause that blocked the image: go on where it stopped.
+
+    `standing` is the grant on the volume at this moment, None without a volume: it counts where the record disagrees.
+    """
+
+    op_id: str
+    standing: Optional[Grant] = None
+
+
+@dataclass(frozen=True)
+class Abandon(Event):
+    """An operator gives up the changes that only the owner host has.
+
+    The reason is recorded. `is_fenced`: the host is known to be off; otherwise `force` is needed. `standing` as in
+    Retry: the new epoch exceeds that of the volume too.
+    """
+
+    op_id: str
+    reason: str
+    is_fenced: bool = False
+    force: bool = False
+    standing: Optional[Grant] = None
+
+
+@dataclass(frozen=True)
+class HostLost(Event):
+    """The owner host is lost, or is presumed lost."""
+
+    host: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class CopyFound(Event):
+    """A host's report about its copy of the image."""
+
+    host: str
+    pool: str
+    copy_epoch: int
+    kind: str
+    guid: Optional[str] = None
+
+
+# --- of the scheduler -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class StartSeed(Event):
+    """A transfer slot is free for the copy to the host."""
+
+
+@dataclass(frozen=True)
+class StartPull(Event):
+    """A transfer slot is free for writing changes back."""
+
+
+@dataclass(frozen=True)
+class RetryDue(Event):
+    """The pause after a failed step has passed."""
+
+
+@dataclass(frozen=True)
+class GraceOver(Event):
+    """The grace period of a Delete has passed."""
+
+
+@dataclass(frozen=True)
+class Restarted(Event):
+    """The NAS daemon has started: open effects must be performed again."""
+
+
+@dataclass(frozen=True)
+class Contradicted(Event):
+    """The volume has another grant than the record, or the host has gone further: found when the daemon starts, or when
+    the host rejects its newest request. `text` has both values.
+    """
+
+    text: str
+    by_host: bool = False
+
+
+# --- results, as they arrive--------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class EffectDone(Event):
+    """The effect at `position` of the work was performed on the NAS."""
+
+    work_id: str
+    position: int
+    facts: Facts = NOTHING
+
+
+@dataclass(frozen=True)
+class EffectFailed(Event):
+    """The effect at `position` has failed; `family` and `code` are the error's (rocks.core.errors)."""
+
+    work_id: str
+    position: int
+    family: str
+    message: str
+    code: str = ""
+
+
+@dataclass(frozen=True)
+class HostDone(Event):
+    """A host's answer: the request is done."""
+
+    work_id: str
+    host: str
+    epoch: int
+    facts: Facts = NOTHING
+
+
+@dataclass(frozen=True)
+class HostFailed(Event):
+    """A host's answer that a request failed, or the daemon's own event when no answer came in time."""
+
+    work_id: str
+    host: str
+    epoch: int
+    family: str
+    message: str
+    code: str = ""
+
+
+# --- results, as the table sees them -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class StepDone(Event):
+    """All effects of the open step are done. Made by the engine."""
+
+    step: str
+    facts: Facts = NOTHING
+
+
+@dataclass(frozen=True)
+class StepFailed(Event):
+    """An effect of the open step failed. Made by the engine."""
+
+    step: str
+    family: str
+    message: str
+    code: str = ""
+
+
+REQUESTS: Tuple[Type[Event], ...] = (
+    Map,
+    Unmap,
+    PullNow,
+    Delete,
+    Undelete,
+    Restore,
+    Move,
+    Grow,
+    Cancel,
+    Configure,
+    Retry,
+    Abandon,
+    HostLost,
+    CopyFound,
+)
+SCHEDULED: Tuple[Type[Event], ...] = (StartSeed, StartPull, RetryDue, GraceOver, Restarted, Contradicted)
+
+TABLE_EVENTS: Tuple[Type[Event], ...] = (*REQUESTS, *SCHEDULED, StepDone, StepFailed)
+"""The columns of the machine's table; a result becomes a StepDone or a StepFailed, or only advances the work."""

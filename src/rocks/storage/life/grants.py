@@ -1,0 +1,144 @@
+"""The grant of an image as its volume carries it in properties, and whether the NAS's record agrees; pure.
+
+A grant is written to the volume before the host gets the image, so of two grants the one on the volume is the newer: a
+record behind it was restored from a copy, or a disk lost a write.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Dict, Mapping, Optional
+
+from rocks.storage.life.effects import EnsureLease
+from rocks.storage.life.image import Image
+from rocks.storage.life.states import BLOCKED, MAPPING
+
+_NOTHING = ("", "none")
+_LARGEST_EPOCH_DIGITS = 15
+
+SEQUENCE_GAP = 1_000_000
+"""Added to the number of a volume's newest grant when a record is made from it: works that the lost record has numbered
+since are overtaken. It is more than one image can use in decades of pauses."""
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What a volume says about its image; `owner` None: no host has it.
+
+    Volumes of releases before 1.1 have `epoch`, `owner`, `state` and `base_guid` only.
+    """
+
+    epoch: int = 0
+    sequence: int = 0
+    owner: Optional[str] = None
+    state: str = ""
+    base_name: Optional[str] = None
+    base_guid: Optional[str] = None
+    image_id: str = ""
+    initiator: Optional[str] = None
+    sync: bool = True
+    remote_pool: Optional[str] = None
+    lease_token: Optional[int] = None
+    machine: str = ""
+
+
+def read_grant(properties: Mapping[str, str]) -> Grant:
+    """The grant in the properties of a volume, without their prefix; an invalid number counts as 0."""
+    token = _number(properties.get("token"))
+    return Grant(
+        epoch=_number(properties.get("epoch")),
+        sequence=_number(properties.get("sequence")),
+        owner=_text(properties.get("owner")),
+        state=properties.get("state", ""),
+        base_name=_text(properties.get("base_name")),
+        base_guid=_text(properties.get("base_guid")),
+        image_id=_text(properties.get("id")) or "",
+        initiator=_text(properties.get("initiator")),
+        sync=properties.get("sync") != "no",
+        remote_pool=_text(properties.get("pool")),
+        lease_token=token or None,
+        machine=_text(properties.get("machine")) or "",
+    )
+
+
+def grant_properties(lease: EnsureLease) -> Dict[str, str]:
+    """The properties of a grant, without their prefix. A journal of an earlier release has only the first four."""
+    found = {
+        "epoch": str(lease.epoch),
+        "owner": lease.owner or "none",
+        "state": lease.state,
+        "base_guid": lease.base_guid or "none",
+    }
+    if lease.image_id:
+        found.update(
+            sequence=str(lease.sequence),
+            base_name=lease.base_name or "none",
+            id=lease.image_id,
+            initiator=lease.initiator or "none",
+            sync="yes" if lease.sync else "no",
+            pool=lease.remote_pool or "none",
+            token=str(lease.lease_token or 0),
+            machine=lease.machine or "none",
+        )
+    return found
+
+
+def why_refused(lease: EnsureLease, standing: Grant) -> Optional[str]:
+    """Why a volume with the grant `standing` must not get this one; None when it may.
+
+    Within an epoch the owner changes once, from the host that is released to none.
+    """
+    is_behind = standing.epoch > lease.epoch
+    if lease.image_id and standing.epoch == lease.epoch:
+        is_behind = standing.sequence > lease.sequence or standing.owner not in (lease.owner, lease.replaces)
+        is_behind = is_behind or (standing.owner is None and lease.owner is not None)
+    return _contradiction(lease.epoch, lease.owner, standing) if is_behind else None
+
+
+def disagreement(image: Image, standing: Grant) -> Optional[str]:
+    """How a record and its volume contradict each other, with both values; None when they agree.
+
+    A grant that the open step is writing may be on the volume already, or not yet.
+    """
+    open_effects = () if image.work is None else image.work.open_effects
+    pending = [effect for effect in open_effects if isinstance(effect, EnsureLease)]
+    if standing.epoch == 0 or any(_is_written(lease, standing) for lease in pending):
+        return None
+    is_newer = (standing.epoch, standing.sequence) > (image.epoch, image.sequence)
+    is_other = standing.epoch == image.epoch and standing.owner != image.owner
+    # a map that is given up before its grant is written, and a restore that failed, use up an epoch of the record only
+    was_written = image.owner is not None and MAPPING not in (image.state, image.blocked_from)
+    is_older = standing.epoch < image.epoch and was_written and not pending
+    if is_newer or is_other or is_older:
+        return _contradiction(image.epoch, image.owner, standing)
+    return None
+
+
+def is_recovering(image: Image) -> bool:
+    """Whether the record is being made from the grant on its volume."""
+    return image.state == BLOCKED and image.blocked_from is None
+
+
+def _is_written(lease: EnsureLease, standing: Grant) -> bool:
+    same = (lease.epoch, lease.owner) == (standing.epoch, standing.owner)
+    return same and (not lease.image_id or lease.sequence == standing.sequence)
+
+
+def _contradiction(epoch: int, owner: Optional[str], standing: Grant) -> str:
+    ours, theirs = _named(epoch, owner), _named(standing.epoch, standing.owner)
+    if ours == theirs:
+        theirs += f", change {standing.sequence}"
+    return f"the NAS's records and the volume contradict each other: {ours} in the records, {theirs} on the volume"
+
+
+def _named(epoch: int, owner: Optional[str]) -> str:
+    return f"epoch {epoch} ({'no host' if owner is None else owner})"
+
+
+def _number(text: Optional[str]) -> int:
+    is_number = text is not None and text.isascii() and text.isdigit() and len(text) <= _LARGEST_EPOCH_DIGITS
+    return int(text) if text is not None and is_number else 0
+
+
+def _text(text: Optional[str]) -> Optional[str]:
+    return None if text is None or text in _NOTHING else text

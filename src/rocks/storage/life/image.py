@@ -1,0 +1,212 @@
+"""The record of one image on the NAS. It is all that a restart needs: open work is part of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal, Optional, Tuple
+
+from rocks.core.errors import CLASSES, Code, RocksError
+from rocks.storage.life import names
+from rocks.storage.life.effects import AskHost, Effect
+from rocks.storage.life.facts import NOTHING, Facts
+from rocks.storage.life.states import UNMAPPED, State
+
+CopyKind = Literal["none", "partial", "clean", "dirty", "suspect"]
+"""The condition of a host's copy.
+
+none    there is none
+partial a copy was begun; nothing in it is only there
+clean   equals a snapshot of the NAS, whose guid it carries
+dirty   has changes on top of a base, whose guid it carries, that the NAS does not have
+suspect was given up with its changes; quarantined when the host gets the image again, never destroyed
+"""
+
+Witness = Literal["", "volume", "host"]
+"""What contradicts a record."""
+
+Step = Literal[
+    "prepare",
+    "attach_overlay",
+    "attach_linear",
+    "attach_remote",
+    "undo",
+    "seed",
+    "switch",
+    "merge",
+    "pull",
+    "accept",
+    "settle",
+    "drop",
+    "detach",
+    "return",
+    "discard",
+    "confirm",
+    "leave",
+    "abandon",
+    "check",
+    "mark",
+    "unmark",
+    "destroy",
+    "restore",
+    "exchange",
+    "look",
+    "send",
+    "hand_over",
+    "grow",
+]
+
+
+@dataclass(frozen=True)
+class Copy:
+    """The copy on one host, as far as the NAS knows."""
+
+    host: str
+    pool: str
+    kind: CopyKind
+    guid: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class Work:
+    """An open step: all its effects, journalled; those before `position` are done and have found `facts`.
+
+    `work_id` is `<epoch>-<sequence>`: it names the request to a host and is never used again; its numbers only grow.
+    """
+
+    step: Step
+    work_id: str
+    effects: Tuple[Effect, ...]
+    position: int = 0
+    facts: Facts = NOTHING
+
+    @property
+    def open_effects(self) -> Tuple[Effect, ...]:
+        """The effects that are left, in order."""
+        return self.effects[self.position :]
+
+    @property
+    def asked(self) -> Optional[AskHost]:
+        """The request that a host performs now; None while the NAS itself has work."""
+        effect = self.effects[self.position]
+        return effect if isinstance(effect, AskHost) else None
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image.
+
+    `image_id` stays when the volume is renamed. `sequence` numbers works and snapshots, `epoch` the grants to hosts;
+    both only grow. `base_*` is the newest snapshot that both sides have, `final_guid` that of the last return.
+    `target` is set from before the export is made until it is removed. `pending_name` is a snapshot that is being
+    sent, or whose sending was cut.
+    `operation_id` is the map, delete, restore or abandon whose client waits; `unmap_ids` and `pull_ids` are operations
+    that wait until the image, or its changes, are written back; `covered_ids` are the pulls requested before the
+    snapshot that is being sent was named. `tries` counts failures since the last success, `faults` those among them
+    with another cause than an unreachable machine; `machine` is the UUID of the machine that it
+    belongs to, empty until the first map for one; `reason` is why the image is blocked or waits, `abandon_reason` why
+    an operator last gave up the changes of a host. `disagrees`: it is blocked because the volume has another grant,
+    or because the host has gone further than the record.
+    `peer` is the NAS to which the image is being moved, or to which it was moved: then this is the record of the former
+    volume, in its grace period. `peer_pool` is the pool there; `move_ids` are operations that wait for the end of the
+    move, `grace_seconds` is the grace period that the former volume gets then.
+    `blocked_from` is None while the record of a blocked image is made from that grant. `retry_at` and `due_at` are UNIX
+    seconds.
+    """
+
+    image_id: str
+    nas: str
+    pool: str
+    zvol: str
+    state: State = UNMAPPED
+    epoch: int = 0
+    sequence: int = 0
+    size_bytes: int = 0
+    volume_guid: Optional[str] = None
+    persistent: bool = True
+    sync: bool = True
+    owner: Optional[str] = None
+    remote_pool: Optional[str] = None
+    initiator: Optional[str] = None
+    lease_token: Optional[int] = None
+    machine: str = ""
+    device: Optional[str] = None
+    target: Optional[str] = None
+    base_name: Optional[str] = None
+    base_guid: Optional[str] = None
+    final_guid: Optional[str] = None
+    pending_name: Optional[str] = None
+    copies: Tuple[Copy, ...] = ()
+    operation_id: str = ""
+    unmap_ids: Tuple[str, ...] = ()
+    pull_ids: Tuple[str, ...] = ()
+    covered_ids: Tuple[str, ...] = ()
+    work: Optional[Work] = None
+    tries: int = 0
+    faults: int = 0
+    retry_at: Optional[int] = None
+    due_at: Optional[int] = None
+    blocked_from: Optional[State] = None
+    failure_family: str = ""
+    reason: str = ""
+    abandon_reason: str = ""
+    disagrees: Witness = ""
+    peer: Optional[str] = None
+    peer_pool: Optional[str] = None
+    move_ids: Tuple[str, ...] = ()
+    grace_seconds: int = 0
+
+    @property
+    def volume(self) -> str:
+        """The volume's whole name on the NAS."""
+        return f"{self.pool}/{self.zvol}"
+
+    @property
+    def serial(self) -> str:
+        """The unit serial of this epoch's export."""
+        return names.unit_serial(self.image_id, self.epoch)
+
+    def copy_on(self, host: Optional[str]) -> Optional[Copy]:
+        """The copy on a host, as far as the NAS knows."""
+        return next((copy for copy in self.copies if copy.host == host), None)
+
+    def with_copy(self, host: str, pool: str, kind: CopyKind, guid: Optional[str] = None) -> Image:
+        """The record with new knowledge of one host's copy."""
+        others = tuple(copy for copy in self.copies if copy.host != host)
+        new = () if kind == "none" else (Copy(host, pool, kind, guid),)
+        return replace(self, copies=others + new)
+
+    def unreturned_on(self) -> Tuple[str, ...]:
+        """Hosts whose copies have changes that the NAS does not have."""
+        return tuple(copy.host for copy in self.copies if copy.kind in ("dirty", "suspect"))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an operation ended, for its client; `family` is None when it succeeded."""
+
+    op_id: str
+    family: Optional[str] = None
+    text: str = ""
+    device: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The result of an event: the new record (None: delete the record) and the outcomes to publish."""
+
+    image: Optional[Image]
+    outcomes: Tuple[Outcome, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """An event that changes nothing, and the reason. `is_stale`: the message was overtaken and is dropped."""
+
+    family: str
+    text: str
+    is_stale: bool = False
+    code: Optional[Code] = None
+
+    def error(self) -> RocksError:
+        """The error to raise."""
+        return CLASSES[self.family](self.text, code=self.code)

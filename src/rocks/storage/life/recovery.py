@@ -1,0 +1,145 @@
+"""The transitions by which a record is made from the grant on its volume, and from what the host then reports; pure.
+
+The record was lost, or is older than the volume. While it is made, the image is blocked and has no `blocked_from`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Tuple
+
+from rocks.storage.life import names
+from rocks.storage.life.grants import SEQUENCE_GAP, Grant
+from rocks.storage.life.image import Decision, Image, Outcome
+from rocks.storage.life.states import BLOCKED, DELETING, RETURNING, SWITCHING, State
+
+
+def take_unmapped(image: Image, event: Any, now: int) -> Decision:
+    """The volume says that no host has the image: an export of the record's time is removed."""
+    standing: Grant = event.standing
+    taken = _with_grant(image, standing, RETURNING)
+    if standing.epoch >= image.epoch and image.owner is not None:
+        # the newer grant has ended after the host's changes were written back or given up
+        taken = taken.with_copy(image.owner, "", "none")
+    return Decision(taken, _done(event))
+
+
+def take_removed(image: Image, event: Any, now: int) -> Decision:
+    """The volume says that the image was removed, or moved: the end of its grace period is not known.
+
+    After a move the volume bears another id than the image, which is on the other NAS.
+    """
+    standing: Grant = event.standing
+    taken = replace(
+        _with_grant(image, standing, DELETING), reason="it was removed after the time of the NAS's records"
+    )
+    return Decision(replace(taken, image_id=standing.image_id or image.image_id, copies=()), _done(event))
+
+
+def begin_look(image: Image, event: Any, now: int) -> Decision:
+    """Ask the host that the volume names what it has of the image; until it answers, nobody else gets the image."""
+    standing: Grant = event.standing
+    assert standing.owner is not None
+    taken = replace(
+        _with_grant(image, standing, BLOCKED), reason=f"waits for {standing.owner} to report what it has"
+    )
+    taken = replace(taken, copies=image.copies).with_copy(
+        standing.owner, standing.remote_pool or "", "dirty", standing.base_guid
+    )
+    return Decision(taken, _done(event))
+
+
+def look_again(image: Image, event: Any, now: int) -> Decision:
+    """The same question under a new number."""
+    return Decision(replace(_entered(image, BLOCKED), reason=image.reason), _done(event))
+
+
+def found_merging(image: Image, event: Any, now: int) -> Decision:
+    """The copy is complete, and merged or being merged; the export may still be there."""
+    device = f"/dev/mapper/{names.guest_device(image.zvol)}"
+    return Decision(replace(_with_target(_found(image, event, SWITCHING)), device=device))
+
+
+def found_disk(image: Image, event: Any, now: int) -> Decision:
+    """The guest uses the NAS's disk: the export is restored, and the host gets its present secrets."""
+    return Decision(replace(_with_target(_found(image, event, BLOCKED)), reason="its export is restored"))
+
+
+def found_changes(image: Image, event: Any, now: int) -> Decision:
+    """The device is gone and the host's copy has changes: they are written back."""
+    back = _found(image, event, RETURNING)
+    return Decision(replace(back, pending_name=names.snapshot_name(back.epoch, back.sequence, now)))
+
+
+def found_nothing(image: Image, event: Any, now: int) -> Decision:
+    """The host has nothing that the NAS lacks."""
+    assert image.owner is not None
+    left = _with_target(_found(image, event, RETURNING))
+    return Decision(left.with_copy(image.owner, "", "none"))
+
+
+def found_contradiction(image: Image, event: Any, now: int) -> Decision:
+    """What the host has belongs to another epoch, or is a temp-write volume whose stage nobody has recorded."""
+    copy = event.facts.copy
+    text = (
+        f"{image.owner} reports the stage {copy.stage} of epoch {copy.epoch}"
+        f"{', with a temp-write volume' if copy.has_temp_write else ''}, and the volume says epoch {image.epoch}; "
+        f"compare with `rocks list host storagedev {image.owner}`, then run `rocks clean host storagemap`"
+    )
+    blocked = _found(image, event, BLOCKED)
+    return Decision(replace(blocked, reason=text, failure_family="incoherent", disagrees="host"))
+
+
+def _entered(image: Image, state: State) -> Image:
+    return replace(
+        image,
+        state=state,
+        sequence=image.sequence + 1,
+        work=None,
+        tries=0,
+        faults=0,
+        retry_at=None,
+        failure_family="",
+        reason="",
+        blocked_from=None,
+        disagrees="",
+    )
+
+
+def _with_grant(image: Image, standing: Grant, state: State) -> Image:
+    return replace(
+        _entered(image, state),
+        epoch=max(image.epoch, standing.epoch),
+        sequence=max(image.sequence, standing.sequence) + SEQUENCE_GAP,
+        owner=standing.owner,
+        remote_pool=standing.remote_pool,
+        initiator=standing.initiator,
+        sync=standing.sync,
+        lease_token=standing.lease_token or image.lease_token,
+        machine=standing.machine or image.machine,
+        base_name=standing.base_name,
+        base_guid=standing.base_guid,
+        final_guid=None,
+        pending_name=None,
+        device=None,
+        operation_id="",
+        pull_ids=(),
+        covered_ids=(),
+    )
+
+
+def _found(image: Image, event: Any, state: State) -> Image:
+    facts = event.facts
+    return replace(
+        _entered(image, state),
+        size_bytes=facts.size_bytes or image.size_bytes,
+        volume_guid=image.volume_guid or facts.volume_guid,
+    )
+
+
+def _with_target(image: Image) -> Image:
+    return replace(image, target=names.target_name(image.nas, image.zvol, image.epoch))
+
+
+def _done(event: Any) -> Tuple[Outcome, ...]:
+    return (Outcome(event.op_id),) if event.op_id else ()

@@ -1,0 +1,195 @@
+"""The text for each event that has no row in the table, for every state; pure.
+
+The first words of some texts are an interface: existing programs match them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Tuple, Type
+
+from rocks.core.errors import Code
+from rocks.storage.life.events import (
+    Abandon,
+    Cancel,
+    Delete,
+    Event,
+    GraceOver,
+    Grow,
+    HostLost,
+    Map,
+    Move,
+    PullNow,
+    Restore,
+    Retry,
+    RetryDue,
+    StartPull,
+    StartSeed,
+    StepDone,
+    StepFailed,
+    Undelete,
+    Unmap,
+)
+from rocks.storage.life.image import Image, Rejection
+from rocks.storage.life.states import (
+    BLOCKED,
+    DELETING,
+    GROWING,
+    GUEST_MAY_RUN,
+    LOCAL,
+    MAPPED,
+    MAPPING,
+    MOVING,
+    PULLING,
+    REMOTE,
+    RESTORING,
+    RETURNING,
+    SEEDING,
+    STATES,
+    SWITCHING,
+    UNMAPPED,
+    State,
+)
+
+Pair = Tuple[State, Type[Event]]
+
+_DOING: Dict[State, str] = {
+    UNMAPPED: "no host has it",
+    MAPPING: "it is being mapped to {image.owner}",
+    MAPPED: "{image.owner} has it and waits to copy it",
+    REMOTE: "{image.owner} has it",
+    SEEDING: "it is being copied to {image.owner}",
+    SWITCHING: "{image.owner} is switching to its copy",
+    LOCAL: "{image.owner} has it",
+    PULLING: "changes are being written back from {image.owner}",
+    RETURNING: "it is being written back from {image.owner}",
+    BLOCKED: "it is blocked and needs operator action: {image.reason}",
+    DELETING: "it is marked for destruction",
+    RESTORING: "an earlier snapshot is being restored",
+    MOVING: "it is being moved to {image.peer}",
+    GROWING: "it gets a larger size",
+}
+
+_BUSY = "ZVol {image.zvol} is busy: {doing}"
+_MAPPED_ELSEWHERE = "Error when mapping zvol: already mapped: {image.owner} has ZVol {image.zvol}"
+_NOT_MAPPED = "ZVol {image.zvol} is not mapped"
+_IS_MAPPED = "Error deleting zvol {image.zvol}: is mapped: {doing}"
+_NOT_UNMAPPED = "ZVol {image.zvol} cannot be restored: {doing}; unmap it first"
+_CODES = {
+    _BUSY: Code.IMAGE_BUSY,
+    _MAPPED_ELSEWHERE: Code.IMAGE_MAPPED,
+    _NOT_MAPPED: Code.IMAGE_NOT_MAPPED,
+}
+"""Template → the code by which a program decides."""
+
+_UNMAP_TO_MOVE = (
+    "ZVol {image.zvol} cannot be moved: {doing}; stop its machine, or unmap it by rocks remove host storagemap "
+    "{image.nas} {image.zvol}"
+)
+_UNMAP_TO_GROW = (
+    "ZVol {image.zvol} does not grow: {doing}; stop its machine, or unmap it by rocks remove host storagemap "
+    "{image.nas} {image.zvol}, then repeat the command"
+)
+_NO_PULL = "ZVol {image.zvol} has no changes on a host to pull: {doing}"
+_BLOCKED = "ZVol {image.zvol} is blocked and needs operator action: {image.reason}"
+
+_BY_EVENT: Dict[Type[Event], Tuple[str, str]] = {
+    Map: ("busy", _BUSY),
+    Unmap: ("state", _NOT_MAPPED),
+    PullNow: ("state", _NO_PULL),
+    Delete: ("state", _IS_MAPPED),
+    Undelete: (
+        "state",
+        "ZVol {image.zvol} is not marked for destruction: {doing}; snap=NAME restores an earlier snapshot",
+    ),
+    Restore: ("state", _NOT_UNMAPPED),
+    Move: ("state", "ZVol {image.zvol} cannot be moved: {doing}"),
+    Grow: ("state", "ZVol {image.zvol} does not grow: {doing}"),
+    Cancel: ("state", "ZVol {image.zvol} has nothing that can be cancelled: {doing}"),
+    Retry: ("state", "ZVol {image.zvol} is not blocked: {doing}"),
+    Abandon: ("state", "ZVol {image.zvol}: no host has changes of it to give up: {doing}"),
+    HostLost: ("state", "{event.host} does not have ZVol {image.zvol}: {doing}"),
+    StartSeed: ("state", "ZVol {image.zvol} waits for no copy: {doing}"),
+    StartPull: ("state", "ZVol {image.zvol} waits for no pull: {doing}"),
+    RetryDue: ("state", "ZVol {image.zvol} waits for no pause: {doing}"),
+    GraceOver: ("state", "ZVol {image.zvol} is not due to be destroyed: {doing}"),
+    StepDone: ("bug", "ZVol {image.zvol}: step {event.step} is unexpected: {doing}; please report this"),
+    StepFailed: (
+        "bug",
+        "ZVol {image.zvol}: step {event.step} is unexpected: {doing}; please report this",
+    ),
+}
+
+_BY_PAIR: Dict[Pair, Tuple[str, str]] = {
+    **{
+        (state, Map): ("state", _MAPPED_ELSEWHERE)
+        for state in (MAPPED, REMOTE, SEEDING, SWITCHING, LOCAL, PULLING)
+    },
+    (BLOCKED, Map): ("state", _BLOCKED),
+    (BLOCKED, Unmap): ("state", _BLOCKED),
+    (BLOCKED, PullNow): ("state", _BLOCKED),
+    (BLOCKED, Retry): ("state", _BLOCKED),
+    (BLOCKED, HostLost): ("state", _BLOCKED),
+    (MAPPING, Delete): ("busy", _BUSY),
+    (RESTORING, Delete): ("busy", _BUSY),
+    (DELETING, Delete): ("state", "Error deleting zvol {image.zvol}: {doing}"),
+    (BLOCKED, Delete): ("state", "Error deleting zvol {image.zvol}: {doing}"),
+    (DELETING, Undelete): ("busy", _BUSY),
+    (DELETING, Restore): ("state", "ZVol {image.zvol} cannot be restored: {doing}"),
+    (RESTORING, Restore): ("busy", _BUSY),
+    (MOVING, Restore): ("busy", _BUSY),
+    (MOVING, Delete): ("busy", _BUSY),
+    **{(GROWING, event): ("busy", _BUSY) for event in (Delete, Restore, Move)},
+    **{(state, Move): ("state", _UNMAP_TO_MOVE) for state in GUEST_MAY_RUN},
+    **{(state, Grow): ("state", _UNMAP_TO_GROW) for state in GUEST_MAY_RUN},
+    **{(state, Grow): ("busy", _BUSY) for state in (MAPPING, RETURNING, RESTORING, MOVING, GROWING)},
+    (RETURNING, Cancel): ("state", "ZVol {image.zvol}: {doing}, and the changes must be written back"),
+}
+
+OVERTAKEN: Tuple[Type[Event], ...] = (StartSeed, StartPull, RetryDue, GraceOver)
+"""Events of the scheduler that arrive too late are dropped silently."""
+
+
+def has_rejection(state: State, event: Type[Event]) -> bool:
+    """Whether the pair has a text."""
+    return state in STATES and ((state, event) in _BY_PAIR or event in _BY_EVENT)
+
+
+def rejection_text(state: State, event: Type[Event]) -> str:
+    """The text with its placeholders, for the page."""
+    return _template(state, event)[1].replace("{doing}", _DOING[state])
+
+
+def reject(image: Image, event: Event) -> Rejection:
+    """The rejection of a pair without a row."""
+    family, template = _template(image.state, type(event))
+    is_stale = isinstance(event, OVERTAKEN)
+    return Rejection(family, format_text(template, image, event), is_stale, _CODES.get(template))
+
+
+def format_text(template: str, image: Image, event: Any) -> str:
+    """The text about this image and event."""
+    dirty = ", ".join(copy.host for copy in image.copies if copy.kind == "dirty")
+    doing = _DOING[image.state].format(image=image, event=event)
+    return template.format(
+        image=image,
+        event=event,
+        doing=doing,
+        dirty=dirty,
+        unreturned=", ".join(image.unreturned_on()),
+        lost=_what_is_lost(image),
+    )
+
+
+def _what_is_lost(image: Image) -> str:
+    """The loss by giving up: the data that hosts have and the NAS lacks."""
+    if image.owner is None and not image.unreturned_on():
+        return "no changes of a host"
+    if image.owner is not None and not image.sync:
+        return f"writes of {image.owner} that have not reached the NAS"
+    hosts = image.owner or ", ".join(image.unreturned_on())
+    since = "" if image.base_name is None else f" since the snapshot {image.base_name}"
+    return f"what was written on {hosts}{since}"
+
+
+def _template(state: State, event: Type[Event]) -> Tuple[str, str]:
+    return _BY_PAIR.get((state, event)) or _BY_EVENT[event]

@@ -1,0 +1,59 @@
+"""Which automatic snapshots of an image may be destroyed; the last few, then hourly and daily ones stay; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Dict, FrozenSet, Sequence, Set, Tuple
+
+from rocks.storage.life.names import parse_snapshot_name
+
+_HOUR = 3600
+_DAY = 86400
+
+
+@dataclass(frozen=True)
+class Retention:
+    """How many snapshots stay: of the newest, and one for each of so many hours and days."""
+
+    last: int = 3
+    hourly: int = 24
+    daily: int = 7
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A snapshot on the NAS."""
+
+    name: str
+    guid: str
+    createtxg: int
+    created_seconds: int
+    is_automatic: bool
+    has_holds: bool
+    has_clones: bool
+
+
+def expired(
+    snapshots: Sequence[Snapshot], needed_guids: FrozenSet[str], retention: Retention = Retention()
+) -> Tuple[Snapshot, ...]:
+    """The snapshots that may be destroyed, oldest first.
+
+    These always stay: foreign snapshots, snapshots with holds or clones, the newest of all, and those in
+    `needed_guids`: the base and the snapshots of clean copies on hosts. Foreign snapshots do not count.
+    """
+    ordered = sorted(snapshots, key=lambda snapshot: snapshot.createtxg)
+    automatic = [one for one in ordered if one.is_automatic and parse_snapshot_name(one.name) is not None]
+    needed = {one.guid for one in ordered[-1:]} | _grid(automatic, retention) | needed_guids
+    return tuple(
+        one for one in automatic if one.guid not in needed and not one.has_holds and not one.has_clones
+    )
+
+
+def _grid(automatic: Sequence[Snapshot], retention: Retention) -> Set[str]:
+    retained = {one.guid for one in automatic[-retention.last :]} if retention.last else set()
+    for seconds, count in ((_HOUR, retention.hourly), (_DAY, retention.daily)):
+        newest: Dict[int, str] = {}
+        for one in automatic:
+            newest[one.created_seconds // seconds] = one.guid
+        retained |= {newest[period] for period in sorted(newest)[-count:]} if count else set()
+    return retained

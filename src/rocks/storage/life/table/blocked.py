@@ -1,0 +1,266 @@
+"""Rows of blocked and lost images: recover from what the volume and the host report, go on, give up."""
+
+from __future__ import annotations
+
+from typing import Tuple
+
+from rocks.storage.life import guards, recovery
+from rocks.storage.life.events import Abandon, Cancel, Contradicted, HostLost, Retry, Unmap
+from rocks.storage.life.facts import Stage
+from rocks.storage.life.image import Step
+from rocks.storage.life.states import (
+    BLOCKED,
+    DELETING,
+    GROWING,
+    HOST_HAS_IT,
+    LOCAL,
+    MAPPED,
+    MAPPING,
+    MOVING,
+    REMOTE,
+    RESTORING,
+    RETURNING,
+    STATES,
+    SWITCHING,
+    UNMAPPED,
+    State,
+)
+from rocks.storage.life.table.rows import Entry, RejectionRow, Row, done, failed
+from rocks.storage.life.transitions import blocked, everywhere, mapping, moves, write_back
+
+_WITH_A_COPY: Tuple[Stage, ...] = ("merging", "linear")
+_RECOVERY_STEPS: Tuple[Step, ...] = ("look", "attach_overlay", "attach_remote")
+
+_NOT_ABANDONED = (
+    "ZVol {image.zvol}: giving it up loses {lost}. Its host may still be writing; power it off, then repeat with "
+    'force=yes reason="…"'
+)
+
+_MOVE_NOT_ABANDONED = (
+    "ZVol {image.zvol}: {image.peer} may have taken it over and given it to a host. Power {image.peer} off for good, "
+    'then repeat with force=yes reason="…": the image is that of {image.nas} again'
+)
+
+_UNMAPPED_BY: Tuple[Tuple[State, Step], ...] = ((LOCAL, "detach"), (REMOTE, "drop"))
+"""States without an open step: an unmap that was remembered begins it; in the others it waits for the open one."""
+
+
+_RECOVER: Tuple[Entry, ...] = (
+    Row(
+        BLOCKED,
+        Retry,
+        BLOCKED,
+        "ask the host again",
+        recovery.look_again,
+        guards.RECOVERING,
+        starts="look",
+    ),
+    Row(
+        BLOCKED,
+        Retry,
+        DELETING,
+        "the volume says that it was removed, or moved to another NAS",
+        recovery.take_removed,
+        guards.DISAGREES & guards.STANDS_FREE & guards.STANDS_REMOVED,
+        starts="mark",
+    ),
+    Row(
+        BLOCKED,
+        Retry,
+        RETURNING,
+        "the volume says that no host has it",
+        recovery.take_unmapped,
+        guards.DISAGREES & guards.STANDS_FREE,
+        starts="leave",
+    ),
+    Row(
+        BLOCKED,
+        Retry,
+        BLOCKED,
+        "ask the host that the volume names",
+        recovery.begin_look,
+        guards.DISAGREES,
+        starts="look",
+    ),
+    *(
+        done(
+            BLOCKED,
+            "look",
+            SWITCHING,
+            "drop the export, merge what is left",
+            recovery.found_merging,
+            guards.found_stage(stage),
+            "merge",
+        )
+        for stage in _WITH_A_COPY
+    ),
+    done(
+        BLOCKED,
+        "look",
+        BLOCKED,
+        "restore the export",
+        recovery.found_disk,
+        guards.found_stage("overlay") & guards.HAS_BASE,
+        "attach_overlay",
+    ),
+    done(
+        BLOCKED,
+        "look",
+        BLOCKED,
+        "restore the export",
+        recovery.found_disk,
+        guards.found_stage("remote") & guards.HAS_INITIATOR,
+        "attach_remote",
+    ),
+    done(
+        BLOCKED,
+        "look",
+        RETURNING,
+        "end the grant",
+        recovery.found_nothing,
+        guards.FOUND_NOTHING,
+        "leave",
+    ),
+    done(
+        BLOCKED,
+        "look",
+        RETURNING,
+        "final snapshot, send",
+        recovery.found_changes,
+        guards.FOUND_COPY,
+        "return",
+    ),
+    done(BLOCKED, "look", BLOCKED, "needs operator action", recovery.found_contradiction),
+    *(
+        done(
+            BLOCKED,
+            step,
+            RETURNING,
+            "an unmap was remembered",
+            mapping.attached_then_unmap,
+            guards.UNMAP_WAITS,
+            "drop",
+        )
+        for step in _RECOVERY_STEPS[1:]
+    ),
+    done(BLOCKED, "attach_overlay", MAPPED, "the guest goes on", mapping.attached),
+    done(BLOCKED, "attach_remote", REMOTE, "the guest goes on", mapping.attached),
+    *(failed(BLOCKED, step, BLOCKED, "again after a pause", blocked.try_later) for step in _RECOVERY_STEPS),
+)
+
+
+BLOCK: Tuple[Entry, ...] = (
+    *(
+        Row(
+            state,
+            HostLost,
+            state,
+            "the host is no longer needed",
+            everywhere.stay,
+            guards.IS_MAPPED_BY & guards.WRITTEN_BACK,
+        )
+        for state in (MAPPING, RETURNING)
+    ),
+    *(
+        Row(
+            state,
+            HostLost,
+            BLOCKED,
+            "only the NAS's last snapshot is certain",
+            blocked.block_lost,
+            guards.IS_MAPPED_BY,
+        )
+        for state in HOST_HAS_IT
+    ),
+    *(
+        RejectionRow(BLOCKED, event, "ZVol {image.zvol} is already being given up", guards.GIVING_UP, "busy")
+        for event in (Retry, Abandon)
+    ),
+    Row(
+        BLOCKED,
+        Unmap,
+        BLOCKED,
+        "remembered: done when it goes on",
+        blocked.remember_unmap,
+        guards.GRANTED,
+    ),
+    Row(BLOCKED, Cancel, BLOCKED, "cancel the unmap", write_back.forget_unmap, guards.UNMAP_WAITS),
+    *_RECOVER,
+    *(
+        Row(
+            BLOCKED,
+            Retry,
+            RETURNING,
+            "an unmap was remembered",
+            blocked.go_on_to_unmap,
+            guards.was_in(state) & guards.UNMAP_WAITS,
+            starts=step,
+        )
+        for state, step in _UNMAPPED_BY
+    ),
+    Row(
+        BLOCKED,
+        Retry,
+        MOVING,
+        "send again",
+        moves.resume_move,
+        guards.was_in(MOVING) & guards.NOTHING_OPEN,
+        starts="send",
+    ),
+    *(
+        Row(BLOCKED, Retry, state, "go on where it was", blocked.go_on, guards.was_in(state))
+        for state in (UNMAPPED, *HOST_HAS_IT, DELETING, RESTORING, MOVING, GROWING)
+    ),
+    RejectionRow(
+        BLOCKED,
+        Abandon,
+        "ZVol {image.zvol} cannot be given up while a restored snapshot takes its place; fix the reported cause, then "
+        "run rocks clean host storagemap to go on",
+        guards.EXCHANGING,
+    ),
+    RejectionRow(BLOCKED, Abandon, _MOVE_NOT_ABANDONED, guards.was_in(MOVING) & guards.NOT_FENCED),
+    RejectionRow(MOVING, Abandon, _MOVE_NOT_ABANDONED, guards.NOT_FENCED),
+    Row(MOVING, Abandon, BLOCKED, "a new epoch; it stays here", moves.abandon_move, starts="abandon"),
+    *(RejectionRow(state, Abandon, _NOT_ABANDONED, guards.NOT_FENCED) for state in (BLOCKED, *HOST_HAS_IT)),
+    *(
+        Row(
+            state,
+            Abandon,
+            BLOCKED,
+            "a new epoch; the copy is suspect",
+            blocked.begin_abandon,
+            starts="abandon",
+        )
+        for state in HOST_HAS_IT
+    ),
+    RejectionRow(UNMAPPED, Abandon, _NOT_ABANDONED, guards.HAS_DIRTY & guards.NOT_FENCED),
+    Row(UNMAPPED, Abandon, UNMAPPED, "such copies are suspect", blocked.give_up_copies, guards.HAS_DIRTY),
+    Row(
+        BLOCKED,
+        Abandon,
+        BLOCKED,
+        "a new epoch; the copy is suspect",
+        blocked.begin_abandon,
+        starts="abandon",
+    ),
+    done(BLOCKED, "abandon", UNMAPPED, "the NAS's newest snapshot is the image", blocked.abandoned),
+    failed(
+        BLOCKED,
+        "abandon",
+        BLOCKED,
+        "the volume has a newer grant",
+        blocked.not_abandoned,
+        guards.LEASE_REFUSED,
+    ),
+    failed(BLOCKED, "abandon", BLOCKED, "again after a pause", blocked.try_later),
+    *(
+        Row(
+            state,
+            Contradicted,
+            BLOCKED,
+            "the record and the volume have different grants",
+            blocked.contradict,
+        )
+        for state in STATES
+    ),
+)

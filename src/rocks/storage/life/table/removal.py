@@ -1,0 +1,98 @@
+"""Rows of a removal, its grace period, and a restore."""
+
+from __future__ import annotations
+
+from typing import Tuple
+
+from rocks.storage.life import guards
+from rocks.storage.life.events import Delete, GraceOver, Map, Restore, Undelete
+from rocks.storage.life.states import DELETING, RESTORING, UNMAPPED
+from rocks.storage.life.table.rows import Entry, RejectionRow, Row, done, failed, retried
+from rocks.storage.life.transitions import removal
+
+DELETE_AND_RESTORE: Tuple[Entry, ...] = (
+    RejectionRow(
+        UNMAPPED,
+        Delete,
+        "Error deleting zvol {image.zvol}: changes that the NAS does not have are on {unreturned}; repeat with "
+        "force=yes to lose them",
+        guards.HAS_UNRETURNED,
+    ),
+    Row(
+        UNMAPPED,
+        Delete,
+        DELETING,
+        "check whether it may be destroyed",
+        removal.begin_delete,
+        starts="check",
+    ),
+    done(
+        DELETING,
+        "check",
+        UNMAPPED,
+        "another volume has its name",
+        removal.cannot_delete_other,
+        guards.OTHER_VOLUME,
+    ),
+    done(DELETING, "check", UNMAPPED, "others need it", removal.cannot_delete, guards.HAS_OBSTACLES),
+    done(DELETING, "check", None, "there was no volume", removal.forget, guards.NO_VOLUME),
+    done(DELETING, "check", DELETING, "mark it on the volume", removal.begin_mark, starts="mark"),
+    failed(DELETING, "check", UNMAPPED, "nothing was changed", removal.operation_failed),
+    done(DELETING, "mark", DELETING, "wait for the end of the grace period", removal.marked),
+    Row(
+        DELETING,
+        Undelete,
+        DELETING,
+        "keep the volume",
+        removal.begin_unmark,
+        guards.NOTHING_OPEN,
+        starts="unmark",
+    ),
+    done(DELETING, "unmark", UNMAPPED, "keep the volume", removal.operation_done),
+    Row(
+        DELETING,
+        Delete,
+        DELETING,
+        "destroy it at once",
+        removal.begin_delete,
+        guards.NOTHING_OPEN & guards.AT_ONCE,
+        starts="check",
+    ),
+    RejectionRow(
+        DELETING,
+        Map,
+        "ZVol {image.zvol} was moved to {image.peer}: repeat rocks move host storageimg {image.nas} {image.zvol} "
+        "to={image.peer}, which records that in the database",
+        guards.IS_MOVED,
+    ),
+    RejectionRow(
+        DELETING,
+        Map,
+        "ZVol {image.zvol} was removed and is in its grace period: restore it by rocks restore host storageimg "
+        "{image.nas} {image.zvol}, or destroy it by rocks remove host storageimg {image.nas} {image.pool} "
+        "{image.zvol} now=yes",
+        guards.NOTHING_OPEN,
+    ),
+    Row(DELETING, GraceOver, DELETING, "destroy it", removal.begin_destroy, guards.DUE, starts="destroy"),
+    done(DELETING, "destroy", None, "the image no longer exists", removal.forget),
+    *retried(DELETING, "mark", "unmark", "destroy"),
+    Row(UNMAPPED, Restore, RESTORING, "safety snapshot first", removal.begin_restore, starts="restore"),
+    done(
+        RESTORING,
+        "restore",
+        RESTORING,
+        "replace the volume by it",
+        removal.begin_exchange,
+        starts="exchange",
+    ),
+    failed(
+        RESTORING,
+        "restore",
+        UNMAPPED,
+        "nothing was changed",
+        removal.operation_failed,
+        guards.WRONG_REQUEST,
+    ),
+    done(RESTORING, "exchange", UNMAPPED, "the snapshot is the image", removal.restored),
+    *retried(RESTORING, "restore", "exchange"),
+)

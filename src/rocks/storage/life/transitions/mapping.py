@@ -1,0 +1,199 @@
+"""Transitions of a map, and until the image is local on its host; pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Dict
+
+from rocks.storage.life import guards, names
+from rocks.storage.life.image import Decision, Image, Step
+from rocks.storage.life.states import LOCAL, MAPPED, MAPPING, REMOTE, SEEDING, SWITCHING, State
+from rocks.storage.life.transitions.records import (
+    enter,
+    fresh,
+    outcomes_of,
+    paused,
+    pool_of,
+    unmapped,
+    with_found,
+)
+from rocks.storage.life.transitions.write_back import take_back_copy, take_back_overlay
+
+# --- map -----------------------------------------------------------------------------------------------------------
+
+
+def begin_map(image: Image, event: Any, now: int) -> Decision:
+    """A new epoch for the host; reports under an older one are rejected from here on."""
+    granted = replace(
+        fresh(enter(image, MAPPING)),
+        epoch=image.epoch + 1,
+        owner=event.host,
+        remote_pool=event.remote_pool,
+        sync=event.sync,
+        initiator=event.initiator,
+        lease_token=image.lease_token if event.lease_token is None else event.lease_token,
+        machine=image.machine or event.machine,
+        size_bytes=_size(image, event),
+        device=None,
+        pending_name=None,
+        operation_id=event.op_id,
+    )
+    return Decision(granted)
+
+
+def _size(image: Image, event: Any) -> int:
+    """The size of the volume; without one, that of this request, since the disk may have changed after a failed map."""
+    known = image.size_bytes if image.volume_guid else event.size_bytes
+    return int(known or image.size_bytes or event.size_bytes)
+
+
+def already_mapped(image: Image, event: Any, now: int) -> Decision:
+    """Publish the device again and record the newest lease: the end of a machine under an older one is ignored."""
+    tokens = [token for token in (image.lease_token, event.lease_token) if token is not None]
+    known = replace(image, lease_token=max(tokens, default=None))
+    return Decision(known, outcomes_of((event.op_id,), device=image.device))
+
+
+def _prepared(image: Image, event: Any) -> Image:
+    """The record with the facts about the NAS's volume."""
+    facts = event.facts
+    return replace(
+        fresh(enter(image, MAPPING)),
+        size_bytes=facts.size_bytes or image.size_bytes,
+        volume_guid=image.volume_guid or facts.volume_guid,
+        base_name=facts.base_name or image.base_name,
+        base_guid=facts.base_guid or image.base_guid,
+    )
+
+
+def attach_overlay(image: Image, event: Any, now: int) -> Decision:
+    """The host has no copy, an older one, or one that must be quarantined."""
+    return Decision(_exported(_prepared(image, event)))
+
+
+def attach_linear(image: Image, event: Any, now: int) -> Decision:
+    """The host's copy equals the image."""
+    return Decision(_prepared(image, event))
+
+
+def attach_remote(image: Image, event: Any, now: int) -> Decision:
+    """The image stays on the NAS."""
+    return Decision(_exported(_prepared(image, event)))
+
+
+def _exported(image: Image) -> Image:
+    return replace(image, target=names.target_name(image.nas, image.zvol, image.epoch))
+
+
+def no_free_space(image: Image, event: Any, now: int) -> Decision:
+    """Revoke the grant and report the numbers."""
+    text = guards.shortage(image, event.facts)
+    return _give_back(
+        _prepared(image, event), "state", f"ZVol {image.zvol} is not mapped to {image.owner}: {text}"
+    )
+
+
+def would_lose_changes(image: Image, event: Any, now: int) -> Decision:
+    """Revoke the grant: the copy there needs operator action."""
+    text = (
+        f"ZVol {image.zvol} is not mapped: {image.owner} has changes on a base that is no longer the "
+        f"NAS's newest; see `rocks list host storagesnap`, then run `rocks clean host storagemap`"
+    )
+    return _give_back(_prepared(image, event), "state", text)
+
+
+def _give_back(image: Image, family: str, text: str) -> Decision:
+    """The host has been given nothing."""
+    failed = replace(image, failure_family=family, reason=text, state=MAPPING)
+    return Decision(failed)
+
+
+def give_back(image: Image, event: Any, now: int) -> Decision:
+    """The map failed before the host was given a device."""
+    return _give_back(_stopped(image), event.family, _attach_text(event.message))
+
+
+def undo_map(image: Image, event: Any, now: int) -> Decision:
+    """The map failed on the host: the host undoes it."""
+    failed = replace(_stopped(image), failure_family=event.family, reason=_attach_text(event.message))
+    return Decision(failed)
+
+
+def cancel_map(image: Image, event: Any, now: int) -> Decision:
+    """The map is cancelled by a command: the host undoes it."""
+    failed = replace(_stopped(image), failure_family="state", reason="the mapping was cancelled")
+    return Decision(failed, outcomes_of((event.op_id,)))
+
+
+def _stopped(image: Image) -> Image:
+    """The record of a map that is given up; a base that it has made is the base from here on."""
+    return with_found(image, enter(image, MAPPING))
+
+
+def undone(image: Image, event: Any, now: int) -> Decision:
+    """The host has undone the map."""
+    left = replace(enter(image, MAPPING), tries=0, faults=0)
+    return Decision(left)
+
+
+def map_failed(image: Image, event: Any, now: int) -> Decision:
+    """All is as before; the failure is published."""
+    failed = outcomes_of((image.operation_id,), image.failure_family, image.reason)
+    return Decision(unmapped(image), (*failed, *outcomes_of(image.unmap_ids)))
+
+
+def _attach_text(message: str) -> str:
+    return f"Error attaching iSCSI target to compute node: {message}"
+
+
+def attached(image: Image, event: Any, now: int) -> Decision:
+    """The guest may start."""
+    assert image.work is not None
+    state = _ATTACHED[image.work.step]
+    entered = replace(fresh(enter(image, state)), device=event.facts.device, operation_id="")
+    if state == LOCAL:
+        entered = entered.with_copy(entered.owner or "", pool_of(image), "dirty", image.base_guid)
+    return Decision(entered, outcomes_of((image.operation_id,), device=event.facts.device))
+
+
+def attached_then_unmap(image: Image, event: Any, now: int) -> Decision:
+    """An unmap was requested meanwhile."""
+    done = attached(image, event, now)
+    assert done.image is not None
+    back = take_back_copy if done.image.state == LOCAL else take_back_overlay
+    then = back(done.image, None, now)
+    return replace(then, outcomes=(*done.outcomes, *then.outcomes))
+
+
+_ATTACHED: Dict[Step, State] = {"attach_overlay": MAPPED, "attach_linear": LOCAL, "attach_remote": REMOTE}
+
+# --- copy, switch, merge -------------------------------------------------------------------------------------------
+
+
+def begin_seed(image: Image, event: Any, now: int) -> Decision:
+    """Earlier failures still count: they are of the same copy."""
+    seeding = enter(image, SEEDING).with_copy(image.owner or "", pool_of(image), "partial")
+    return Decision(seeding)
+
+
+def seed_failed(image: Image, event: Any, now: int) -> Decision:
+    """Wait for the next slot, after a pause."""
+    return Decision(paused(enter(image, MAPPED), image, event, now))
+
+
+def begin_switch(image: Image, event: Any, now: int) -> Decision:
+    """The copy will be written to, so it counts as dirty."""
+    switching = fresh(enter(image, SWITCHING))
+    switching = switching.with_copy(image.owner or "", pool_of(image), "dirty", image.base_guid)
+    return Decision(switching)
+
+
+def begin_merge(image: Image, event: Any, now: int) -> Decision:
+    """The export is no longer needed."""
+    merging = fresh(enter(image, SWITCHING))
+    return Decision(merging)
+
+
+def became_local(image: Image, event: Any, now: int) -> Decision:
+    """The image is independent of the NAS."""
+    return Decision(fresh(enter(image, LOCAL)))

@@ -1,0 +1,99 @@
+"""Transitions of a removal, of the end of its grace period, and of a restore; pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from rocks.storage.life.image import Decision, Image
+from rocks.storage.life.states import DELETING, RESTORING
+from rocks.storage.life.transitions.records import enter, fresh, outcomes_of, unmapped
+
+
+def begin_delete(image: Image, event: Any, now: int) -> Decision:
+    """First check whether the volume may be destroyed."""
+    deleting = replace(
+        fresh(enter(image, DELETING)), operation_id=event.op_id, due_at=now + event.grace_seconds
+    )
+    return Decision(deleting)
+
+
+def cannot_delete(image: Image, event: Any, now: int) -> Decision:
+    """Clones or foreign holds need the volume."""
+    obstacles = ", ".join(event.facts.obstacles or ())
+    text = f"Error deleting zvol {image.zvol}: others need it: {obstacles}; remove these first"
+    return Decision(unmapped(image), outcomes_of((image.operation_id,), "state", text))
+
+
+def cannot_delete_other(image: Image, event: Any, now: int) -> Decision:
+    """Only the volume of the image's guid may be destroyed."""
+    text = (
+        f"Error deleting zvol {image.zvol}: another volume has the name {image.volume} (guid "
+        f"{event.facts.volume_guid}, the image's was {image.volume_guid}); rename that one first"
+    )
+    return Decision(unmapped(image), outcomes_of((image.operation_id,), "incoherent", text))
+
+
+def operation_failed(image: Image, event: Any, now: int) -> Decision:
+    """Nothing was changed."""
+    return Decision(unmapped(image), outcomes_of((image.operation_id,), event.family, event.message))
+
+
+def begin_mark(image: Image, event: Any, now: int) -> Decision:
+    """The volume is marked too."""
+    marked = replace(fresh(enter(image, DELETING)), volume_guid=event.facts.volume_guid)
+    return Decision(marked)
+
+
+def marked(image: Image, event: Any, now: int) -> Decision:
+    """The image waits for the end of the grace period."""
+    waiting = replace(fresh(enter(image, DELETING)), operation_id="")
+    return Decision(waiting, outcomes_of((image.operation_id,)))
+
+
+def begin_unmark(image: Image, event: Any, now: int) -> Decision:
+    """The image is not destroyed."""
+    undeleted = replace(fresh(enter(image, DELETING)), operation_id=event.op_id, due_at=None)
+    return Decision(undeleted)
+
+
+def operation_done(image: Image, event: Any, now: int) -> Decision:
+    """No host has the image."""
+    return Decision(unmapped(image), outcomes_of((image.operation_id,)))
+
+
+def begin_destroy(image: Image, event: Any, now: int) -> Decision:
+    """The grace period has ended."""
+    destroying = fresh(enter(image, DELETING))
+    return Decision(destroying)
+
+
+def forget(image: Image, event: Any, now: int) -> Decision:
+    """The image no longer exists."""
+    return Decision(None, outcomes_of((image.operation_id,)))
+
+
+def begin_restore(image: Image, event: Any, now: int) -> Decision:
+    """A new epoch: hosts compare their copies by guid at the next map."""
+    restoring = replace(fresh(enter(image, RESTORING)), epoch=image.epoch + 1, operation_id=event.op_id)
+    restoring = replace(restoring, pending_name=event.snapshot_name, final_guid=event.snapshot_guid)
+    return Decision(restoring)
+
+
+def begin_exchange(image: Image, event: Any, now: int) -> Decision:
+    """The snapshot is a clone beside the volume."""
+    exchanging = replace(
+        fresh(enter(image, RESTORING)), volume_guid=image.volume_guid or event.facts.volume_guid
+    )
+    return Decision(exchanging)
+
+
+def restored(image: Image, event: Any, now: int) -> Decision:
+    """The restored snapshot is the base, in a volume of another guid."""
+    based = replace(
+        image,
+        base_name=image.pending_name,
+        base_guid=image.final_guid,
+        volume_guid=event.facts.volume_guid or image.volume_guid,
+    )
+    return Decision(unmapped(based), outcomes_of((image.operation_id,)))

@@ -1,0 +1,156 @@
+"""Transitions of a pull and of an unmap: changes are written back; pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from rocks.storage.life import names
+from rocks.storage.life.events import Unmap
+from rocks.storage.life.image import Decision, Image
+from rocks.storage.life.states import LOCAL, MAPPED, PULLING, REMOTE, RETURNING
+from rocks.storage.life.transitions.records import (
+    enter,
+    fresh,
+    outcomes_of,
+    paused,
+    pool_of,
+    unmapped,
+    with_operation,
+)
+
+# --- write changes back ------------------------------------------------------------------------------------------
+
+
+def begin_pull(image: Image, event: Any, now: int) -> Decision:
+    """An interrupted snapshot is sent first, so that its resume token is used.
+
+    Pulls requested after it was named wait for the next one.
+    """
+    pulling = enter(image, PULLING)
+    if image.pending_name is None:
+        pulling = replace(pulling, covered_ids=image.pull_ids)
+    name = image.pending_name or names.snapshot_name(pulling.epoch, pulling.sequence, now)
+    pulling = replace(pulling, pending_name=name)
+    return Decision(pulling)
+
+
+def ask_pull(image: Image, event: Any, now: int) -> Decision:
+    """The scheduler starts the pull."""
+    return Decision(replace(image, pull_ids=with_operation(image.pull_ids, event.op_id)))
+
+
+def accept_pull(image: Image, event: Any, now: int) -> Decision:
+    """The host reports that the NAS has the snapshot."""
+    assert image.pending_name is not None
+    return Decision(enter(image, PULLING))
+
+
+def pulled(image: Image, event: Any, now: int) -> Decision:
+    """The NAS has the snapshot: it is the new base."""
+    based = replace(
+        fresh(enter(image, PULLING)),
+        base_name=image.pending_name,
+        base_guid=event.facts.guid,
+        pending_name=None,
+        pull_ids=tuple(op_id for op_id in image.pull_ids if op_id not in image.covered_ids),
+        covered_ids=(),
+    ).with_copy(image.owner or "", pool_of(image), "dirty", event.facts.guid)
+    return Decision(based, outcomes_of(image.covered_ids))
+
+
+def settled(image: Image, event: Any, now: int) -> Decision:
+    """The host releases the older base now, or at the next pull."""
+    return Decision(fresh(enter(image, LOCAL)))
+
+
+def pull_failed(image: Image, event: Any, now: int) -> Decision:
+    """Wait for the next slot, after a pause; then the same snapshot is sent."""
+    return Decision(paused(enter(image, LOCAL), image, event, now))
+
+
+# --- unmap ---------------------------------------------------------------------------------------------------------
+
+
+def wait_to_unmap(image: Image, event: Any, now: int) -> Decision:
+    """The present step ends first; the request is answered when the image is written back."""
+    return Decision(replace(image, unmap_ids=with_operation(image.unmap_ids, event.op_id)))
+
+
+def forget_unmap(image: Image, event: Any, now: int) -> Decision:
+    """The image stays with its host; the unmaps that waited fail."""
+    outcomes = outcomes_of(image.unmap_ids, "state", f"the unmapping of ZVol {image.zvol} was cancelled")
+    return Decision(replace(image, unmap_ids=()), (*outcomes, *outcomes_of((event.op_id,))))
+
+
+def _returning(image: Image, event: Any) -> Image:
+    """The record as returning; unless the event is the Unmap itself, the waiting operations are in it already."""
+    ids = with_operation(image.unmap_ids, event.op_id) if isinstance(event, Unmap) else image.unmap_ids
+    return replace(fresh(enter(image, RETURNING)), unmap_ids=ids)
+
+
+def take_back_overlay(image: Image, event: Any, now: int) -> Decision:
+    """Unmap from a host that uses the NAS's disk."""
+    back = _returning(image, event)
+    return Decision(back)
+
+
+def take_back_copy(image: Image, event: Any, now: int) -> Decision:
+    """Unmap from a host that uses its copy."""
+    back = _returning(image, event)
+    return Decision(back)
+
+
+def copy_first(image: Image, event: Any, now: int) -> Decision:
+    """The guest has written: the image is copied and merged, then written back."""
+    return Decision(fresh(enter(image, MAPPED)))
+
+
+def give_up_unmap(image: Image, event: Any, now: int) -> Decision:
+    """A guest has the device open: nothing was changed, and the unmaps that waited fail."""
+    state = LOCAL
+    if image.work is not None and image.work.step == "drop":
+        state = MAPPED if image.sync else REMOTE
+    text = f"Error detaching iSCSI target from compute node: {event.message}"
+    stays = replace(fresh(enter(image, state)), unmap_ids=())
+    return Decision(stays, outcomes_of(image.unmap_ids, "state", text))
+
+
+def begin_return(image: Image, event: Any, now: int) -> Decision:
+    """The device is gone; no more writes can come."""
+    back = fresh(enter(image, RETURNING))
+    back = replace(back, pending_name=names.snapshot_name(back.epoch, back.sequence, now))
+    return Decision(back)
+
+
+def begin_discard(image: Image, event: Any, now: int) -> Decision:
+    """The image is not persistent."""
+    back = fresh(enter(image, RETURNING))
+    return Decision(back)
+
+
+def begin_confirm(image: Image, event: Any, now: int) -> Decision:
+    """The host reports that the NAS has the final snapshot."""
+    assert image.pending_name is not None
+    back = replace(fresh(enter(image, RETURNING)), final_guid=event.facts.guid)
+    return Decision(back)
+
+
+def begin_leave(image: Image, event: Any, now: int) -> Decision:
+    """The host has no changes to write back."""
+    back = fresh(enter(image, RETURNING))
+    if image.work is not None and image.work.step == "discard":
+        back = back.with_copy(image.owner or "", pool_of(image), "clean", image.base_guid)
+    return Decision(back)
+
+
+def written_back(image: Image, event: Any, now: int) -> Decision:
+    """The NAS has the final snapshot: the host's copy is a cache from here on."""
+    based = replace(image, base_name=image.pending_name, base_guid=image.final_guid)
+    based = based.with_copy(image.owner or "", pool_of(image), "clean", image.final_guid)
+    return Decision(unmapped(based), outcomes_of((*image.pull_ids, *image.unmap_ids)))
+
+
+def has_left(image: Image, event: Any, now: int) -> Decision:
+    """No host has the image."""
+    return Decision(unmapped(image), outcomes_of((*image.pull_ids, *image.unmap_ids)))

@@ -1,0 +1,34 @@
+"""`rocks-imgstorage-nas`: runs the NAS daemon until SIGTERM."""
+
+from __future__ import annotations
+
+import sys
+from typing import Sequence
+
+from rocks.storage.daemon import Settings, run_daemon
+from rocks.storage.iscsi_target.targets import Targets
+from rocks.storage.life.names import target_prefix
+from rocks.storage.nas.service import Devices, NasService
+from rocks.storage.zfs.pools import Pools
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run until SIGTERM; returns the exit status."""
+    if arguments:
+        print("usage: rocks-imgstorage-nas, without arguments", file=sys.stderr)
+        return 1
+    return run_daemon(_make)
+
+
+def program() -> int:
+    """`main` with the arguments of this process: the entry point that pyproject.toml names."""
+    return main(sys.argv[1:])
+
+
+def _make(settings: Settings) -> NasService:
+    devices = Devices(Pools(), Targets(target_prefix(settings.configuration.name)))
+    return NasService(settings.configuration, devices, settings.bus, settings.identity)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

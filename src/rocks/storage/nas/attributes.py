@@ -1,0 +1,73 @@
+"""Attributes of an image and of the whole NAS: names and permitted values; pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Optional, Union
+
+from rocks.core.errors import UserError
+
+Value = Union[None, bool, int, str]
+
+_RATE = re.compile(r"([1-9][0-9]{0,12})([KMG]?)\Z")
+_FACTORS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
+_LEAST_RATE = 100 * 1024
+"""Below this rate a part of a stream takes longer than the other end waits."""
+
+_LONGEST_PERIOD_SECONDS = 366 * 86400
+_TRUE, _FALSE = ("on", "yes", "y", "true", "1"), ("off", "no", "n", "false", "0")
+
+
+def attribute_value(name: str, text: Optional[str]) -> Value:
+    """The value of an image's attribute; None clears it. UserError for an invalid one."""
+    if name == "persistent":
+        return True if text is None else _flag(name, text)
+    if name in ("frequency", "nextsync"):
+        return None if text is None else _seconds(name, text)
+    if name in ("uploadspeed", "downloadspeed"):
+        return None if text is None else _rate_text(name, text)
+    raise UserError(
+        f"{name} is no attribute of an image; these are frequency, nextsync, uploadspeed, downloadspeed, persistent"
+    )
+
+
+def global_value(name: str, text: Optional[str]) -> Optional[str]:
+    """The value of an attribute of the whole NAS; unknown names are stored as they are, for a site's own tools."""
+    if text is None:
+        return None
+    if name == "frequency":
+        return str(_seconds(name, text))
+    if name in ("uploadspeed", "downloadspeed"):
+        return _rate_text(name, text)
+    return text
+
+
+def bytes_per_second(text: Optional[str]) -> Optional[float]:
+    """A rate as a number; None is no limit."""
+    match = _RATE.match(text.upper()) if text else None
+    return None if match is None else float(int(match.group(1)) * _FACTORS[match.group(2)])
+
+
+def _rate_text(name: str, text: str) -> str:
+    rate = bytes_per_second(text)
+    if rate is None or rate < _LEAST_RATE:
+        raise UserError(
+            f"{name} is {text!r}; it must be bytes per second, such as 500000, 500K, 20M or 1G, at least 100K, or none"
+        )
+    return text.upper()
+
+
+def _seconds(name: str, text: str) -> int:
+    limit = _LONGEST_PERIOD_SECONDS if name == "frequency" else 2**40
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= limit:
+        what = f"seconds, 1 to {limit}" if name == "frequency" else "seconds since 1970"
+        raise UserError(f"{name} is {text!r}; it must be {what}, or none")
+    return int(text)
+
+
+def _flag(name: str, text: str) -> bool:
+    if text.lower() in _TRUE:
+        return True
+    if text.lower() in _FALSE:
+        return False
+    raise UserError(f"{name} is {text!r}; it must be yes or no")

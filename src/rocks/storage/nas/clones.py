@@ -1,0 +1,220 @@
+"""Many disks at once as clones of one snapshot: of the base of an image, or of the disk of a machine that is off."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Dict, List, Mapping
+
+from rocks.core.clock import monotonic_seconds
+from rocks.core.errors import StateError, UserError
+from rocks.storage.life import names
+from rocks.storage.life.states import UNMAPPED
+from rocks.storage.nas.bases import base_of
+from rocks.storage.nas.engine import Engine, now_seconds
+from rocks.storage.nas.handlers import AUTOMATIC, standing_grant
+from rocks.storage.nas.imports import IMPORTING, Imports
+from rocks.storage.nas.unknown_images import adopt, adopt_volume, record_guid
+from rocks.storage.wire.bases import is_base
+from rocks.storage.wire.requests import CloneZvols, FreezeZvols, NewClone
+from rocks.storage.zfs.driver import PoolDriver
+from rocks.storage.zfs.facts import SnapshotFact, VolumeFact
+
+_log = logging.getLogger(__name__)
+
+
+class Clones:
+    """Makes clones, and the snapshots that they are made of."""
+
+    def __init__(self, pools: PoolDriver, engine: Engine, imports: Imports, node: str) -> None:
+        self._pools = pools
+        self._engine = engine
+        self._imports = imports
+        self._node = node
+
+    def freeze(self, request: FreezeZvols) -> Mapping[str, Any]:
+        """Volume → the name of a snapshot that equals its present content. StateError for an image that is in use."""
+        began = monotonic_seconds()
+        found = {zvol: self.present(request.zpool, zvol).name for zvol in request.zvols}
+        _log.info("%s: %d disks frozen in %.2f s", request.zpool, len(found), monotonic_seconds() - began)
+        return {"body": found}
+
+    def present(self, zpool: str, zvol: str) -> SnapshotFact:
+        """A snapshot that equals the present content of an image, which is unmapped; otherwise as `freeze`."""
+        if is_base(zvol):
+            raise UserError(f"{zvol} is the base of an image, and not the disk of a machine")
+        image = adopt(self._engine, self._pools, self._node, zpool, zvol)
+        if image is None or image.pool != zpool:
+            raise StateError(
+                f"{self._node} has no image {zvol} in {zpool}: start its machine once, then stop it: then it "
+                "has one"
+            )
+        self._imports.check_complete(image.volume)
+        if image.owner is not None or image.state != UNMAPPED:
+            where = f"{image.state}" if image.owner is None else f"{image.state} on {image.owner}"
+            raise StateError(
+                f"ZVol {zvol} is {where}, and only an image at rest is cloned: stop its machine, and wait until its "
+                "changes are written back (rocks stop host vm HOST terminate=true)"
+            )
+        volume = self._pools.read_volume(image.volume)
+        if volume is None or image.volume_guid not in (None, volume.guid):
+            raise StateError(
+                f"the volume {image.volume} does not exist, or another has its name; `zfs list -t volume` on the NAS "
+                "lists them"
+            )
+        history = self._pools.read_history(image.volume)
+        newest = history.newest
+        if newest is None or self._pools.written_since(image.volume, newest.name, newest.guid) > 0:
+            seconds = now_seconds()
+            while history.snapshot(names.snapshot_name(image.epoch, image.sequence, seconds)) is not None:
+                seconds += 1  # one of this very second has an earlier content
+            name = names.snapshot_name(image.epoch, image.sequence, seconds)
+            newest = self._pools.ensure_snapshot(image.volume, volume.guid, name, AUTOMATIC)
+        return newest
+
+    def clone(self, request: CloneZvols) -> Mapping[str, Any]:
+        """Make the clones that are missing: the names of those made, of those present, and of those without origin.
+
+        `refused`: name and reason of those that must not be made, or are not what is asked for; the others are made.
+        With `replaces`, StateError for the first of these.
+        """
+        began = monotonic_seconds()
+        self._pools.read_pool(request.zpool)
+        for clone in request.clones:
+            if is_base(clone.zvol):
+                raise UserError(f"{clone.zvol} is the name of a base of an image; give another")
+        facts = self._facts(request.zpool)
+        if request.replaces:
+            self._check_replaced(request, facts)
+            self._remove_unused(request, facts)
+        refused = self._refused(request, facts)
+        lacking = [one for one in request.clones if one.zvol not in facts and one.zvol not in refused]
+        absent = [clone for clone in lacking if request.replaces or not self._is_lost(clone)]
+        origins = self._origins(request.zpool, absent)
+        missing = [clone.zvol for clone in absent if clone.origin not in origins]
+        made: List[str] = []
+        for origin, snapshot in origins.items():
+            volumes = [f"{request.zpool}/{clone.zvol}" for clone in absent if clone.origin == origin]
+            self._pools.ensure_clones(volumes, f"{request.zpool}/{origin}", snapshot.guid)
+            made += [clone.zvol for clone in absent if clone.origin == origin]
+        facts = self._facts(request.zpool) if made else facts
+        for clone in request.clones:
+            if clone.zvol in facts and clone.zvol not in refused:
+                self._settle(clone, facts[clone.zvol], clone.zvol in made)
+        others = {*made, *missing, *refused}
+        present = [clone.zvol for clone in request.clones if clone.zvol not in others]
+        if made:
+            _log.info("%s: %d disks cloned in %.2f s", request.zpool, len(made), monotonic_seconds() - began)
+        reasons = [{"zvol": zvol, "reason": reason} for zvol, reason in refused.items()]
+        return {"made": made, "present": present, "missing": missing, "refused": reasons}
+
+    def _refused(self, request: CloneZvols, facts: Mapping[str, VolumeFact]) -> Dict[str, str]:
+        """Volume → why it is not made, or not used. The map of what exists has checks of its own."""
+        refused: Dict[str, str] = {}
+        for clone in request.clones:
+            fact = facts.get(clone.zvol)
+            try:
+                if fact is not None:
+                    self._check_image(clone, fact)
+                else:
+                    self._imports.check_new(clone.zvol)
+                    self._check_pool(clone.zvol, request.zpool)
+            except StateError as error:
+                refused[clone.zvol] = str(error)
+        return refused
+
+    def _check_image(self, clone: NewClone, fact: VolumeFact) -> None:
+        """StateError for a disk of another image that no host has had: a removed machine of the name has left it."""
+        origin = "" if fact.origin is None else fact.origin.partition("/")[2]
+        is_of_an_image = is_base(origin.partition("@")[0])
+        if is_of_an_image and clone.origin not in ("", origin) and not standing_grant(fact).epoch:
+            zpool = fact.name.partition("/")[0]
+            raise StateError(
+                f"ZVol {clone.zvol} in {zpool} is an unused disk of another image ({origin}), not of the one that is "
+                f"asked for: remove it (rocks remove host storageimg {self._node} {zpool} {clone.zvol} now=yes), then "
+                "repeat the command"
+            )
+
+    def _check_pool(self, zvol: str, zpool: str) -> None:
+        image = self._engine.image_of(zvol)
+        if image is not None and image.pool != zpool:
+            raise StateError(f"ZVol {zvol} is in the pool {image.pool} of {self._node}, not in {zpool}")
+
+    def _check_replaced(self, request: CloneZvols, facts: Mapping[str, VolumeFact]) -> None:
+        """StateError for a disk that could hide another of its name: of a removed image, or of one that is lost."""
+        for clone in request.clones:
+            self._imports.check_new(clone.zvol)
+            self._check_pool(clone.zvol, request.zpool)
+            name = f"{request.zpool}/{clone.zvol}"
+            if self._is_lost(clone) and clone.zvol not in facts:
+                raise StateError(
+                    f"the volume {name} of ZVol {clone.zvol} does not exist, and no other replaces it: rename it back, "
+                    f"or remove the record of it (rocks remove host storageimg {self._node} {request.zpool} "
+                    f"{clone.zvol} now=yes)"
+                )
+
+    def _is_lost(self, clone: NewClone) -> bool:
+        """Whether there was a volume of this name, or a host had it: it is looked for, and no other takes its place."""
+        image = self._engine.image_of(clone.zvol)
+        return image is not None and (
+            image.volume_guid is not None or image.owner is not None or image.epoch > 0
+        )
+
+    def _facts(self, zpool: str) -> Dict[str, VolumeFact]:
+        return {fact.name.partition("/")[2]: fact for fact in self._pools.list_volumes(zpool)}
+
+    def _origins(self, zpool: str, clones: List[NewClone]) -> Dict[str, SnapshotFact]:
+        """The snapshots that exist, by the origin that the request names."""
+        found: Dict[str, SnapshotFact] = {}
+        for origin in dict.fromkeys(clone.origin for clone in clones if clone.origin):
+            volume, _, name = origin.partition("@")
+            self._imports.check_not_removed(volume)
+            history = self._pools.read_history(f"{zpool}/{volume}")
+            snapshot = base_of(history) if is_base(volume) else history.snapshot(name)
+            if snapshot is not None:
+                found[origin] = snapshot
+        return found
+
+    def _settle(self, clone: NewClone, fact: VolumeFact, is_made: bool) -> None:
+        """Grow a clone that no host has had; a daemon that was killed may have left it small. List it as an image."""
+        if fact.property_value(IMPORTING) == "yes":
+            return  # its map is refused
+        is_new = fact.origin is not None and fact.origin.partition("/")[2] == clone.origin
+        if is_new and not standing_grant(fact).epoch and fact.size_bytes < clone.size_bytes:
+            rounded = -(-clone.size_bytes // fact.block_bytes) * fact.block_bytes
+            self._pools.ensure_size(fact.name, fact.guid, rounded)
+        adopt_volume(self._engine, self._node, fact, is_made)
+
+    def _remove_unused(self, request: CloneZvols, facts: Dict[str, VolumeFact]) -> None:
+        """Remove clones of an earlier snapshot that an interrupted command left.
+
+        StateError for any other volume, and for a clone that was used: it has what its former machine has written.
+        """
+        unused: List[VolumeFact] = []
+        for clone in request.clones:
+            fact = facts.get(clone.zvol)
+            if fact is None:
+                continue
+            origin = "" if fact.origin is None else fact.origin.partition("/")[2]
+            is_unused = (
+                origin.partition("@")[0] == clone.origin.partition("@")[0]
+                and not standing_grant(fact).epoch
+                and fact.written_bytes == 0
+                and fact.property_value(IMPORTING) is None
+                and not self._pools.read_history(fact.name).snapshots
+            )
+            if not is_unused:
+                raise StateError(
+                    f"ZVol {clone.zvol} exists already in {request.zpool}, and is not an unused clone of "
+                    f"{clone.origin}; remove it (rocks remove host storageimg {self._node} {request.zpool} "
+                    f"{clone.zvol} now=yes), or use another name"
+                )
+            if origin != clone.origin:
+                unused.append(fact)
+        for fact in unused:
+            zvol = fact.name.partition("/")[2]
+            image = self._engine.image_of(zvol)
+            if image is not None:
+                # else the volume would be looked for, as one that is lost
+                record_guid(self._engine, image, None)
+            self._pools.ensure_volume_gone(fact.name, fact.guid)
+            del facts[zvol]

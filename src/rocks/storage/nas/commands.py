@@ -1,0 +1,467 @@
+"""Requests of commands to a NAS: each is answered at once, or becomes an event whose outcome answers it later."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Type
+
+from rocks.core.errors import CLASSES, BusyError, Code, IncoherentError, RocksError, StateError, UserError
+from rocks.core.units import BYTES_PER_GIB
+from rocks.storage.life import events
+from rocks.storage.life.grants import Grant
+from rocks.storage.life.image import Image, Outcome, Rejection
+from rocks.storage.nas.arrivals import Arrivals
+from rocks.storage.nas.attributes import attribute_value, global_value
+from rocks.storage.nas.bases import Bases
+from rocks.storage.nas.clones import Clones
+from rocks.storage.nas.engine import Engine, now_seconds
+from rocks.storage.nas.handlers import standing_grant
+from rocks.storage.nas.held_snapshots import HeldSnapshots, check_machine
+from rocks.storage.nas.imports import Imports
+from rocks.storage.nas.presence import HostPresence
+from rocks.storage.nas.progress import ProgressBoard
+from rocks.storage.nas.rows import arrival_row, first_page, image_row, operation_row, snapshot_row
+from rocks.storage.nas.unknown_images import adopt, adopt_volume
+from rocks.storage.store.file import OutboxMessage
+from rocks.storage.store.nas import NasStore, Operation
+from rocks.storage.wire import requests as wire
+from rocks.storage.wire.bases import is_base
+from rocks.storage.wire.messages import Message, read_request, write_error, write_success
+from rocks.storage.wire.requests import ACTIONS
+from rocks.storage.zfs.driver import PoolDriver
+
+_log = logging.getLogger(__name__)
+
+Fields = Mapping[str, Any]
+
+_MUST_BE_IN_TIME = (
+    wire.AddBase,
+    wire.CloneZvols,
+    wire.FreezeZvols,
+    wire.HoldSnapshot,
+    wire.ReleaseSnapshot,
+)
+"""Requests without an event that change something, which a command that was given up must not do later."""
+
+PAGE_BYTES = 512 * 1024
+"""The size of the rows in one answer: half of a message's limit."""
+
+
+class Site(NamedTuple):
+    """This NAS, its frontend, and how a host's address is found (HostError when it has none)."""
+
+    node: str
+    frontend: str
+    find_address: Callable[[str], str]
+
+
+class Commands:
+    """Handles requests of commands. Only the frontend may send them, even those that only read."""
+
+    def __init__(
+        self,
+        store: NasStore,
+        engine: Engine,
+        pools: PoolDriver,
+        progress: ProgressBoard,
+        imports: Imports,
+        presence: HostPresence,
+        arrivals: Arrivals,
+        bases: Bases,
+        site: Site,
+    ) -> None:
+        self._arrivals = arrivals
+        self._bases = bases
+        self._clones = Clones(pools, engine, imports, site.node)
+        self._held = HeldSnapshots(pools, self._adopted, self._clones.present)
+        self._imports = imports
+        self._presence = presence
+        self._store = store
+        self._engine = engine
+        self._pools = pools
+        self._progress = progress
+        self._node = site.node
+        self._frontend = site.frontend
+        self._find_address = site.find_address
+        self._answers = self._answers_by_request()
+        self._begins = self._begins_by_request()
+
+    def _answers_by_request(self) -> Dict[Type[object], Callable[[Any], Fields]]:
+        """Requests that are answered at once."""
+        return {
+            wire.AddZvol: self._add,
+            wire.AddBase: self._bases.add,
+            wire.ListBases: lambda request: {"body": self._bases.rows()},
+            wire.CloneZvols: self._clones.clone,
+            wire.FreezeZvols: self._clones.freeze,
+            wire.HoldSnapshot: self._held.hold,
+            wire.ReleaseSnapshot: self._held.release,
+            wire.AcceptZvol: self._accept,
+            wire.ListZvols: self._list_zvols,
+            wire.GetZvolAttrs: self._get_zvol_attrs,
+            wire.SetZvolAttrs: self._set_zvol_attrs,
+            wire.GetAttrs: self._get_attrs,
+            wire.SetAttrs: self._set_attrs,
+            wire.DelAttrs: self._del_attrs,
+            wire.ListSnapshots: self._list_snapshots,
+            wire.ListOperations: self._list_operations,
+            wire.OperationStatus: self._operation_status,
+        }
+
+    def _begins_by_request(self) -> Dict[Type[object], Callable[[Any, str], None]]:
+        """Requests that become an event of an image."""
+        return {
+            wire.MapZvol: self._map,
+            wire.UnmapZvol: lambda request, op: self._take(request.zvol, events.Unmap(op)),
+            wire.DelZvol: self._delete,
+            wire.UndeleteZvol: lambda request, op: self._take(request.zvol, events.Undelete(op)),
+            wire.PullZvol: lambda request, op: self._take(request.zvol, events.PullNow(op)),
+            wire.CancelZvol: self._cancel,
+            wire.MoveZvol: self._move,
+            wire.GrowZvol: self._grow,
+            wire.RetryZvol: lambda request, op: self._take(
+                request.zvol, events.Retry(op, self._standing(request.zvol))
+            ),
+            wire.AbandonZvol: lambda request, op: self._take(
+                request.zvol,
+                events.Abandon(
+                    op, request.reason, request.is_fenced, request.force, self._standing(request.zvol)
+                ),
+            ),
+            wire.RestoreZvol: self._restore,
+        }
+
+    def handle(self, message: Message, sender: str, op_id: str, reply_to: Optional[str]) -> None:
+        """Record a request, and answer it now or when it is done. A repeated request gets the same answer."""
+        action = ACTIONS.get(message.action)
+        if action is not None and action.shape in self._answers:
+            self._answer_now(message, sender, op_id, reply_to)
+        else:
+            self._begin(message, sender, op_id, reply_to)
+        self._engine.posted.set()
+
+    def _answer_now(self, message: Message, sender: str, op_id: str, reply_to: Optional[str]) -> None:
+        """Requests without an event are not recorded: a repeated one is performed again, which changes nothing."""
+        try:
+            request = self._permitted(message, sender)
+            if isinstance(request, _MUST_BE_IN_TIME):
+                _check_deadline(message)
+            body = write_success(message.action, self._answers[type(request)](request), op_id=op_id)
+        except RocksError as error:
+            body = write_error(message.action, error, op_id=op_id)
+        if reply_to:
+            self._store.post(OutboxMessage(f"answer-{uuid.uuid4()}", reply_to, "reply", op_id, None, body))
+
+    def _begin(self, message: Message, sender: str, op_id: str, reply_to: Optional[str]) -> None:
+        known = self._store.operation(op_id)
+        if known is not None and known.answer is not None:
+            if reply_to:
+                self._store.answer_again(known._replace(reply_to=reply_to))
+            return
+        if known is not None and reply_to:
+            self._store.redirect(op_id, reply_to)
+        if known is not None and self._is_under_way(op_id):
+            return
+        zvol = str(message.fields.get("zvol", ""))
+        self._store.begin(Operation(op_id, message.action, zvol, sender, reply_to or "", now_seconds(), None))
+        try:
+            request = self._permitted(message, sender)
+            if known is not None and self._has_removed_base(request):
+                self._store.answer(op_id, write_success(message.action, {"zvol": zvol}, op_id=op_id))
+                return
+            _check_deadline(message)
+            self._begins[type(request)](request, op_id)
+        except RocksError as error:
+            self._store.answer(op_id, write_error(message.action, error, op_id=op_id))
+
+    def _has_removed_base(self, request: Any) -> bool:
+        """Whether a daemon that ended before its answer has destroyed the base."""
+        return (
+            isinstance(request, wire.DelZvol)
+            and is_base(request.zvol)
+            and self._bases.is_gone(request.zpool, request.zvol)
+        )
+
+    def _is_under_way(self, op_id: str) -> bool:
+        """Whether an image has the operation: a daemon that ended in between has recorded it and not begun."""
+        return any(
+            op_id in (image.operation_id, *image.unmap_ids, *image.pull_ids, *image.move_ids)
+            for image in self._engine.images()
+        )
+
+    def _permitted(self, message: Message, sender: str) -> Any:
+        request = read_request(message, "nas")
+        if sender != self._frontend:
+            raise UserError(f"{sender} may not send that request to {self._node}; only {self._frontend} may")
+        return request
+
+    def publish(self, image: Image, outcome: Outcome) -> None:
+        """Answer the client of an operation that has ended."""
+        operation = self._store.operation(outcome.op_id)
+        if operation is None:
+            return
+        if outcome.family is not None:
+            error = CLASSES[outcome.family](outcome.text)
+            body = write_error(operation.action, error, op_id=outcome.op_id)
+        else:
+            fields = {} if outcome.device is None else {"bdev": outcome.device}
+            body = write_success(operation.action, {"zvol": image.zvol, **fields}, op_id=outcome.op_id)
+        self._store.answer(outcome.op_id, body)
+
+    # --- begun now, answered by their outcome
+
+    def _map(self, request: wire.MapZvol, op_id: str) -> None:
+        if not request.initiator:
+            raise UserError("no initiator name")
+        if request.sync and not request.remotepool:
+            raise UserError(
+                f"ZVol {request.zvol} cannot be copied to {request.remotehost}: no remotepool was given"
+            )
+        if is_base(request.zvol):
+            raise UserError(
+                f"ZVol {request.zvol} is the base of an image, which disks are clones of; it is not mapped"
+            )
+        self._find_address(request.remotehost)
+        self._imports.check_complete(f"{request.zpool}/{request.zvol}")
+        self._arrivals.check_free(request.zvol)
+        image = adopt(self._engine, self._pools, self._node, request.zpool, request.zvol)
+        if image is None:
+            self._pools.read_pool(request.zpool)
+            image = Image(str(uuid.uuid4()), self._node, request.zpool, request.zvol)
+            self._engine.add(image)
+        elif image.pool != request.zpool:
+            raise StateError(
+                f"ZVol {request.zvol} is in the pool {image.pool} of {self._node}, not in {request.zpool}"
+            )
+        elif request.machine and image.machine not in ("", request.machine):
+            raise _belongs_to_another(image, request)
+        event = events.Map(
+            op_id,
+            request.remotehost,
+            request.remotepool,
+            request.sync,
+            request.initiator,
+            request.size * BYTES_PER_GIB,
+            request.token,
+            request.machine,
+        )
+        self._take(request.zvol, event)
+
+    def _delete(self, request: wire.DelZvol, op_id: str) -> None:
+        if is_base(request.zvol):
+            self._bases.remove(request.zpool, request.zvol)
+            self._store.answer(op_id, write_success("del_zvol", {"zvol": request.zvol}, op_id=op_id))
+            return
+        adopt(self._engine, self._pools, self._node, request.zpool, request.zvol)
+        image = self._known(request.zvol)
+        self._check_meant(image, request.zpool, request.machine)
+        if request.with_snapshots:
+            self._held.release_for_destruction(image)
+        self._take(request.zvol, events.Delete(op_id, request.grace_seconds, request.force))
+
+    def _check_meant(self, image: Image, zpool: str, machine: str) -> None:
+        """StateError for an image in another pool, or of another machine."""
+        if image.pool != zpool:
+            raise StateError(f"ZVol {image.zvol} is in the pool {image.pool} of {self._node}, not in {zpool}")
+        check_machine(image, machine)
+
+    def _restore(self, request: wire.RestoreZvol, op_id: str) -> None:
+        image = self._adopted(request.zpool, request.zvol)
+        check_machine(image, request.machine)
+        found = self._pools.read_history(image.volume).snapshot(request.snapshot)
+        if found is None:
+            raise UserError(
+                f"{image.volume} has no snapshot {request.snapshot}; `rocks list host storagesnap` lists them"
+            )
+        self._take(request.zvol, events.Restore(op_id, found.name, found.guid))
+
+    def _move(self, request: wire.MoveZvol, op_id: str) -> None:
+        if request.nas == self._node:
+            raise UserError(f"ZVol {request.zvol} is on {self._node} already")
+        self._find_address(request.nas)
+        image = self._known(request.zvol)
+        self._imports.check_complete(image.volume)
+        self._take(request.zvol, events.Move(op_id, request.nas, request.zpool, request.grace_seconds))
+
+    def _grow(self, request: wire.GrowZvol, op_id: str) -> None:
+        if is_base(request.zvol):
+            raise UserError(f"ZVol {request.zvol} is the base of an image, and never changes")
+        self._imports.check_complete(f"{request.zpool}/{request.zvol}")
+        self._arrivals.check_free(request.zvol)
+        adopt(self._engine, self._pools, self._node, request.zpool, request.zvol)
+        image = self._known(request.zvol)
+        self._check_meant(image, request.zpool, request.machine)
+        if image.volume_guid is None and self._pools.read_volume(image.volume) is None:
+            raise StateError(f"ZVol {request.zvol} has no volume yet", code=Code.IMAGE_UNKNOWN)
+        self._take(request.zvol, events.Grow(op_id, request.size_bytes))
+
+    def _cancel(self, request: wire.CancelZvol, op_id: str) -> None:
+        if self._engine.image_of(request.zvol) is None and self._arrivals.dismiss(request.zvol):
+            self._store.answer(op_id, write_success("cancel_zvol", {"zvol": request.zvol}, op_id=op_id))
+            return
+        self._take(request.zvol, events.Cancel(op_id))
+
+    def _accept(self, request: wire.AcceptZvol) -> Fields:
+        self._find_address(request.source)
+        self._arrivals.expect(request)
+        return {"zvol": request.zvol}
+
+    def _take(self, zvol: str, event: events.Event) -> None:
+        rejection: Optional[Rejection] = self._engine.take(self._known(zvol).image_id, event)
+        if rejection is not None:
+            raise rejection.error()
+
+    def _standing(self, zvol: str) -> Optional[Grant]:
+        """The grant on the image's volume; None without the volume, or while its pool cannot be read."""
+        image = self._known(zvol)
+        try:
+            volume = self._pools.read_volume(image.volume)
+        except RocksError as error:
+            _log.warning("the grant on %s cannot be read: %s", image.volume, error)
+            return None
+        is_other = volume is None or image.volume_guid not in (None, volume.guid)
+        return None if is_other or volume is None else standing_grant(volume)
+
+    def _known(self, zvol: str) -> Image:
+        image = self._engine.image_of(zvol)
+        if image is None:
+            raise self._unknown(zvol)
+        return image
+
+    def _unknown(self, zvol: str) -> StateError:
+        return StateError(f"ZVol {zvol} not found in database", code=Code.IMAGE_UNKNOWN)
+
+    def _adopted(self, zpool: str, zvol: str) -> Image:
+        """As `_known`; a volume of the pool without a record gets one. StateError for an image in another pool."""
+        if zpool:
+            adopt(self._engine, self._pools, self._node, zpool, zvol)
+        image = self._known(zvol)
+        self._check_meant(image, zpool or image.pool, "")
+        return image
+
+    # --- answered now
+
+    def _add(self, request: wire.AddZvol) -> Fields:
+        made = self._imports.add(request)
+        volume = self._pools.read_volume(f"{request.zpool}/{request.zvol}")
+        if volume is not None:
+            adopt_volume(self._engine, self._node, volume, is_new=True)
+        return made
+
+    def _list_zvols(self, request: wire.ListZvols) -> Fields:
+        jobs, attributes = self._progress.since(), self._store.all_attributes()
+        rows = [
+            image_row(
+                image,
+                attributes.get(image.zvol, {}),
+                jobs.get(image.image_id),
+                now_seconds(),
+                self._presence.silent_seconds(image.owner),
+            )
+            for image in self._engine.images()
+        ]
+        rows += [arrival_row(one, jobs.get(one.image_id)) for one in self._arrivals.all()]
+        behind = sorted(
+            (row for row in rows if row["zvol"] > request.after), key=lambda row: str(row["zvol"])
+        )
+        body, has_more = first_page(behind, PAGE_BYTES)
+        return {"body": body, "more": has_more}
+
+    def _get_zvol_attrs(self, request: wire.GetZvolAttrs) -> Fields:
+        image = self._known(request.zvol)
+        return {
+            "body": {
+                "zvol": image.zvol,
+                **self._store.attributes_of(image.zvol),
+                "persistent": image.persistent,
+            }
+        }
+
+    def _set_zvol_attrs(self, request: wire.SetZvolAttrs) -> Fields:
+        image = self._known(request.zvol)
+        values = {name: attribute_value(name, value) for name, value in request.changes}
+        persistent = values.pop("persistent", None)
+        if persistent is not None:
+            rejection = self._engine.take(
+                image.image_id, events.Configure(str(uuid.uuid4()), bool(persistent))
+            )
+            if rejection is not None:
+                raise rejection.error()
+        with self._store.transaction():
+            for name, value in values.items():
+                self._store.set_attribute_of(image.zvol, name, value)
+        return self._get_zvol_attrs(wire.GetZvolAttrs(image.zvol))
+
+    def _get_attrs(self, request: wire.GetAttrs) -> Fields:
+        del request
+        return {"attrs": self._store.attributes()}
+
+    def _set_attrs(self, request: wire.SetAttrs) -> Fields:
+        values = {name: global_value(name, value) for name, value in request.attrs}
+        with self._store.transaction():
+            for name, value in values.items():
+                self._store.set_attribute(name, value)
+        return {"attrs": self._store.attributes()}
+
+    def _del_attrs(self, request: wire.DelAttrs) -> Fields:
+        self._store.forget_attributes(request.attrs)
+        return {"attrs": self._store.attributes()}
+
+    def _list_snapshots(self, request: wire.ListSnapshots) -> Fields:
+        image = self._engine.image_of(request.zvol)
+        name = f"{request.zpool}/{request.zvol}" if image is None else image.volume
+        volume = self._pools.read_volume(name) if image is not None or request.zpool else None
+        if image is not None:
+            machine = image.machine
+        elif volume is not None:
+            machine = standing_grant(volume).machine  # a question makes no record of it
+        else:
+            raise self._unknown(request.zvol)
+        return {
+            "body": [snapshot_row(snapshot) for snapshot in self._pools.read_history(name).snapshots],
+            "origin": "" if volume is None else volume.origin or "",
+            "machine": machine,
+        }
+
+    def _list_operations(self, request: wire.ListOperations) -> Fields:
+        del request
+        by_zvol = {image.zvol: image for image in self._engine.images()}
+        rows = [
+            operation_row(operation, by_zvol.get(operation.zvol), self._progress)
+            for operation in self._store.open_operations()
+        ]
+        others = self._progress.rows_without(rows, by_zvol.values())
+        return {"body": rows + others + self._arrivals.operation_rows()}
+
+    def _operation_status(self, request: wire.OperationStatus) -> Fields:
+        operation = self._store.operation(request.operation)
+        if operation is None:
+            raise IncoherentError(f"{self._node} has no record of operation {request.operation}")
+        answer = None if operation.answer is None else operation.answer.decode("utf-8")
+        return {
+            "operation": request.operation,
+            "action": operation.action,
+            "zvol": operation.zvol,
+            "answer": answer,
+        }
+
+
+def _check_deadline(message: Message) -> None:
+    """BusyError for a request whose client no longer waits: no image is mapped for a start that was given up."""
+    due = message.deadline_milliseconds
+    if due is not None and now_seconds() * 1000 > due:
+        raise BusyError(
+            "the request arrived after its deadline and was not performed; repeat the command, and compare the "
+            "clocks of the frontend and the NAS"
+        )
+
+
+def _belongs_to_another(image: Image, request: wire.MapZvol) -> StateError:
+    """A removed machine of the same name has left it, or a machine was made anew under its name."""
+    return StateError(
+        f"ZVol {image.zvol} on {image.nas} belongs to another machine ({image.machine}), not to this one "
+        f"({request.machine}): remove it (rocks remove host storageimg {image.nas} {image.pool} {image.zvol}), or, if "
+        f"this is that machine made anew, give it the UUID (rocks set host vm HOST uuid={image.machine})",
+        code=Code.IMAGE_FOREIGN,
+    )

@@ -1,0 +1,69 @@
+"""Compares every record with the grant on its volume when the daemon starts, and adopts volumes without a record."""
+
+from __future__ import annotations
+
+import logging
+from typing import Set
+
+from rocks.core.errors import RocksError
+from rocks.storage.life.events import Contradicted
+from rocks.storage.life.grants import disagreement
+from rocks.storage.life.image import Image
+from rocks.storage.nas import sequences
+from rocks.storage.nas.engine import Engine
+from rocks.storage.nas.handlers import NasHandlers, standing_grant
+from rocks.storage.nas.unknown_images import adopt_owned
+from rocks.storage.zfs.driver import PoolDriver
+from rocks.storage.zfs.facts import VolumeFact
+
+_log = logging.getLogger(__name__)
+
+
+class Comparison:
+    """Blocks the images whose record and volume contradict each other. Pools that are late are compared later."""
+
+    def __init__(
+        self, engine: Engine, pools: PoolDriver, handlers: NasHandlers, node: str, own_pool: str
+    ) -> None:
+        self._engine = engine
+        self._pools = pools
+        self._handlers = handlers
+        self._node = node
+        self._own_pool = own_pool
+        self._left: Set[str] = set()
+
+    def begin(self) -> None:
+        """Compare all images, before any export is removed and any request accepted."""
+        self._left = {self._own_pool, *(image.pool for image in self._engine.images())}
+        try:
+            self._left |= set(self._pools.list_pools())
+        except RocksError as error:
+            _log.warning("images in other pools than those of the records are not looked for: %s", error)
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Compare the pools that could not be read before."""
+        for pool in sorted(self._left):
+            try:
+                self._compare(pool)
+                self._left.discard(pool)
+            except RocksError as error:
+                _log.warning("the images in %s are not compared with their volumes yet: %s", pool, error)
+
+    def _compare(self, pool: str) -> None:
+        volumes = {volume.name: volume for volume in self._pools.list_volumes(pool)}
+        for image in self._engine.images():
+            volume = volumes.get(image.volume)
+            if volume is not None and image.volume_guid in (None, volume.guid):
+                self._look_at(image, volume)
+        adopt_owned(self._engine, self._pools, self._node, pool)
+
+    def _look_at(self, image: Image, volume: VolumeFact) -> None:
+        standing = standing_grant(volume)
+        text = disagreement(image, standing)
+        if text is not None and not image.disagrees:
+            _log.error("%s: %s", image.volume, text)
+            self._engine.take(image.image_id, Contradicted(text))
+        elif text is None and not standing.image_id and 0 < standing.epoch == image.epoch:
+            # the volume has the properties of an earlier release only
+            self._handlers.do(sequences.lease_now(image))

@@ -1,0 +1,210 @@
+"""The engine of the NAS: an event is decided and recorded, then one worker per image performs its effects."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Callable, Dict, Optional, Protocol, Set, Tuple
+
+from rocks.core.clock import utc_now
+from rocks.core.errors import BugError, RocksError, code_of
+from rocks.core.files import file_error
+from rocks.storage.life.effects import BETWEEN_NASES, AskHost, Effect
+from rocks.storage.life.events import EffectDone, EffectFailed, Event
+from rocks.storage.life.facts import Facts
+from rocks.storage.life.image import Decision, Image, Outcome, Rejection, Work
+from rocks.storage.life.machine import is_ready
+from rocks.storage.nas.sequences import MACHINE
+from rocks.storage.store.nas import NasStore
+
+_log = logging.getLogger(__name__)
+
+_AGAIN_SECONDS = 10.0
+WORKERS = 8
+"""Images with effects under way at the same time; transfers have threads of their own."""
+
+
+class EffectHandlers(Protocol):
+    """Performs effects: `rocks.storage.nas.handlers.NasHandlers`."""
+
+    def do(self, effect: Effect) -> Facts:
+        """Perform the effect and return its facts. RocksError when it fails."""
+
+
+SendRequest = Callable[[Image, Work, AskHost], None]
+"""Records the request to a host; within the transaction of its caller."""
+
+BeginTransfer = Callable[[Image, Work, Effect], None]
+"""Begins an effect between two NASes, unless it is under way; its result comes back as an event."""
+
+OnChange = Callable[[str], None]
+"""Called with the id of an image after its change is recorded."""
+
+PublishOutcome = Callable[[Image, Outcome], None]
+"""Records how an operation ended; within the transaction of its caller."""
+
+
+def now_seconds() -> int:
+    """UNIX time, for records; it orders nothing."""
+    return int(utc_now().timestamp())
+
+
+class Engine:
+    """All images of the NAS. Their records are in memory too: they are few, and read every second."""
+
+    def __init__(
+        self,
+        store: NasStore,
+        handlers: EffectHandlers,
+        send_request: SendRequest,
+        publish: PublishOutcome,
+        on_change: OnChange,
+        begin_transfer: BeginTransfer,
+    ) -> None:
+        self._begin_transfer = begin_transfer
+        self._store = store
+        self._handlers = handlers
+        self._send_request = send_request
+        self._publish = publish
+        self._on_change = on_change
+        self._images: Dict[str, Image] = {image.image_id: image for image in store.images()}
+        self._busy: Set[str] = set()
+        self._again: Set[str] = set()
+        self._lock = threading.RLock()
+        self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="image")
+        self.posted = threading.Event()
+        """Set when there may be messages to send."""
+
+    def close(self) -> None:
+        """Let the effects under way end, and begin no others."""
+        self._workers.shutdown(wait=True)
+
+    # --- reading
+
+    def images(self) -> Tuple[Image, ...]:
+        """All images as they are now, by volume."""
+        with self._lock:
+            return tuple(sorted(self._images.values(), key=lambda image: (image.zvol, image.pool)))
+
+    def image(self, image_id: str) -> Optional[Image]:
+        """The image with this id; None when there is none."""
+        return self._images.get(image_id)
+
+    def image_of(self, zvol: str) -> Optional[Image]:
+        """The image of a volume name."""
+        with self._lock:
+            return next((image for image in self._images.values() if image.zvol == zvol), None)
+
+    # --- events
+
+    def add(self, image: Image) -> None:
+        """A new image, before its first event."""
+        with self._lock, self._store.transaction():
+            self._store.save(image)
+            self._images[image.image_id] = image
+
+    def take(self, image_id: str, event: Event, now: Optional[int] = None) -> Optional[Rejection]:
+        """Decide, record and wake a worker; returns the rejection, if any. `now` is UNIX time."""
+        with self._lock:
+            image = self._images.get(image_id)
+            if image is None:
+                return Rejection("state", f"there is no image {image_id} (any more)", is_stale=True)
+            decision = MACHINE.decide(image, event, now_seconds() if now is None else now)
+            if isinstance(decision, Rejection):
+                _log.info("%s %s: rejected: %s", image.zvol, type(event).__name__, decision.text)
+                return decision
+            self._record(image, event, decision)
+        self.posted.set()
+        self._on_change(image_id)
+        self.wake(image_id if decision.image is None else decision.image.image_id)
+        return None
+
+    def wake(self, image_id: str) -> None:
+        """Have a worker perform the open effects of the image, if any."""
+        with self._lock:
+            if image_id in self._busy:
+                self._again.add(image_id)
+                return
+            self._busy.add(image_id)
+        try:
+            self._workers.submit(self._work_on, image_id)
+        except RuntimeError:
+            pass  # the daemon is ending; open effects are performed at its next start
+
+    def _record(self, image: Image, event: Event, decision: Decision) -> None:
+        new = decision.image
+        with self._store.transaction():
+            if new is None:
+                self._store.forget(image.image_id)
+            else:
+                if new.image_id != image.image_id:
+                    self._store.forget(image.image_id)
+                self._store.save(new)
+            for outcome in decision.outcomes:
+                self._publish(new or image, outcome)
+        if new is None or new.image_id != image.image_id:
+            del self._images[image.image_id]
+        if new is not None:
+            self._images[new.image_id] = new
+        if new is None or new.state != image.state:
+            _log.info(
+                "%s %s: %s -> %s",
+                image.zvol,
+                type(event).__name__,
+                image.state,
+                "gone" if new is None else new.state,
+            )
+
+    # --- effects
+
+    def _work_on(self, image_id: str) -> None:
+        try:
+            while self._do_next(image_id):
+                pass
+        except Exception:  # noqa: BLE001 - one image's fault must not end the worker of all
+            _log.exception("a fault at image %s; please report this", image_id)
+            later = threading.Timer(_AGAIN_SECONDS, self.wake, (image_id,))
+            later.daemon = True
+            later.start()
+        finally:
+            with self._lock:
+                self._busy.discard(image_id)
+                again = image_id in self._again
+                self._again.discard(image_id)
+            if again:
+                self.wake(image_id)
+
+    def _do_next(self, image_id: str) -> bool:
+        """Perform the next effect of the open step; returns whether there may be another."""
+        image = self._images.get(image_id)
+        if image is None or image.work is None or not is_ready(image):
+            return False
+        work = image.work
+        effect = work.effects[work.position]
+        if isinstance(effect, AskHost):
+            # the lock first, as everywhere: the request may depend on other images
+            with self._lock, self._store.transaction():
+                self._send_request(image, work, effect)
+            self.posted.set()
+            return False
+        if isinstance(effect, BETWEEN_NASES):
+            self._begin_transfer(image, work, effect)
+            return False
+        self.take(image_id, self._do(image, work, effect))
+        return True
+
+    def _do(self, image: Image, work: Work, effect: Effect) -> Event:
+        try:
+            return EffectDone(work.work_id, work.position, self._handlers.do(effect))
+        except RocksError as error:
+            _log.warning("%s %s: %s: %s", image.zvol, work.step, type(effect).__name__, error)
+            return EffectFailed(work.work_id, work.position, error.family, str(error), code_of(error))
+        except Exception as error:  # noqa: BLE001 - reported, and the image blocked, instead of ending the worker
+            known = file_error(error) if isinstance(error, OSError) else None
+            if known is not None:
+                _log.warning("%s %s: %s: %s", image.zvol, work.step, type(effect).__name__, known)
+                return EffectFailed(work.work_id, work.position, known.family, str(known))
+            _log.exception("a fault in %s of %s", type(effect).__name__, image.zvol)
+            bug = BugError(f"{type(error).__name__} in {type(effect).__name__}: {error}; please report this")
+            return EffectFailed(work.work_id, work.position, bug.family, str(bug))

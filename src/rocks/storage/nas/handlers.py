@@ -1,0 +1,342 @@
+"""The handlers of a NAS: each effect performed with ZFS and LIO. Repeating one changes nothing."""
+
+from __future__ import annotations
+
+from typing import Callable, Dict, List, NamedTuple, Optional, Tuple, Type
+
+from rocks.core.clock import Deadline
+from rocks.core.errors import BugError, IncoherentError, StateError
+from rocks.core.units import gigabytes
+from rocks.storage.iscsi_target.chap import ChapSecrets
+from rocks.storage.iscsi_target.driver import ExportSpec, TargetDriver
+from rocks.storage.life import effects
+from rocks.storage.life.facts import NOTHING, Facts, HistoryPoint
+from rocks.storage.life.grants import Grant, grant_properties, read_grant, why_refused
+from rocks.storage.life.names import HOLD_TAG
+from rocks.storage.life.space import nas_shortage
+from rocks.storage.wire.held_snapshots import read_tag
+from rocks.storage.zfs.driver import PoolDriver
+from rocks.storage.zfs.facts import History, SendSpec, SnapshotFact, VolumeFact
+
+PROPERTY_PREFIX = "imgstore:"
+_DEVICES = "/dev/zvol/"
+AUTOMATIC = {f"{PROPERTY_PREFIX}auto": "on"}
+"""The property of snapshots made here: only these are ever destroyed by retention."""
+
+BLOCK_BYTES = 16 * 1024
+"""Block size of new volumes: a guest's 4 KiB write costs four times its size when written back, not thirty-two."""
+
+_DEVICE_SECONDS = 30.0
+
+
+class Portal(NamedTuple):
+    """The iSCSI portal of a NAS: its address on the storage network only."""
+
+    address: str
+    port: int
+
+
+SecretsOf = Callable[[str], Optional[ChapSecrets]]
+"""The secrets of a target's present export."""
+
+
+class NasHandlers:
+    """Performs every effect except AskHost."""
+
+    def __init__(
+        self, pools: PoolDriver, targets: TargetDriver, portal: Portal, secrets_of: SecretsOf
+    ) -> None:
+        self._pools = pools
+        self._targets = targets
+        self._portal = portal
+        self._secrets_of = secrets_of
+        self._handlers: Dict[Type[object], Callable[..., Facts]] = {
+            effects.EnsureVolume: self._ensure_volume,
+            effects.EnsureLease: self._ensure_lease,
+            effects.EnsureBase: self._ensure_base,
+            effects.EnsureOnlyHold: self._ensure_only_hold,
+            effects.EnsureExport: self._ensure_export,
+            effects.EnsureExportGone: self._ensure_export_gone,
+            effects.VerifyReceived: self._verify_received,
+            effects.ReadHistory: self._read_history,
+            effects.EnsurePartialGone: self._ensure_partial_gone,
+            effects.ReadObstacles: self._read_obstacles,
+            effects.EnsureVolumeGone: self._ensure_volume_gone,
+            effects.EnsureSnapshot: self._ensure_snapshot,
+            effects.EnsureClone: self._ensure_clone,
+            effects.EnsureRestored: self._ensure_restored,
+            effects.EnsureSize: self._ensure_size,
+        }
+
+    def do(self, effect: effects.Effect) -> Facts:
+        """Perform one effect and return its facts. RocksError when it fails."""
+        handler = self._handlers.get(type(effect))
+        if handler is None:
+            raise BugError(f"the NAS has no handler for {type(effect).__name__}; please report this")
+        return handler(effect)
+
+    # --- the volume
+
+    def _ensure_volume(self, effect: effects.EnsureVolume) -> Facts:
+        found = self._pools.read_volume(effect.volume)
+        pool = self._pools.read_pool(effect.volume.partition("/")[0])
+        if effect.guid is not None:
+            _check_identity(effect.volume, found, effect.guid)
+        if found is None:
+            if effect.size_bytes <= 0:
+                raise StateError(
+                    f"the volume {effect.volume} does not exist and the request has no size for a new one"
+                )
+            shortage = nas_shortage(pool.free_bytes, pool.size_bytes, effect.size_bytes)
+            if shortage is not None:  # before there is a volume that no host gets
+                raise StateError(f"the volume {effect.volume} is not made: {shortage}")
+            self._pools.ensure_volume(effect.volume, effect.size_bytes, BLOCK_BYTES)
+        volume = self._volume(effect.volume)
+        return Facts(
+            size_bytes=volume.size_bytes,
+            volume_guid=volume.guid,
+            free_bytes=pool.free_bytes,
+            pool_bytes=pool.size_bytes,
+        )
+
+    def _ensure_lease(self, effect: effects.EnsureLease) -> Facts:
+        found = self._pools.read_volume(effect.volume)
+        if _is_not_ours(found, effect.only_on) or (found is None and effect.owner is None):
+            return NOTHING
+        volume = self._volume(effect.volume)
+        reason = why_refused(effect, standing_grant(volume))
+        if reason is not None:
+            raise IncoherentError(f"{effect.volume}: {reason}")
+        named = {f"{PROPERTY_PREFIX}{key}": value for key, value in grant_properties(effect).items()}
+        self._pools.ensure_properties(effect.volume, volume.guid, named)
+        return NOTHING
+
+    def _ensure_base(self, effect: effects.EnsureBase) -> Facts:
+        volume = self._volume(effect.volume)
+        newest = self._pools.read_history(effect.volume).newest
+        if newest is None or self._pools.written_since(effect.volume, newest.name, newest.guid) > 0:
+            newest = self._pools.ensure_snapshot(effect.volume, volume.guid, effect.name, AUTOMATIC)
+        self._pools.ensure_hold(effect.volume, newest.name, newest.guid, HOLD_TAG)
+        return Facts(
+            base_name=newest.name,
+            base_guid=newest.guid,
+            seed_bytes=self._pools.estimate_send(SendSpec(effect.volume, newest.name, newest.guid)),
+            history=self._points(effect.volume),
+        )
+
+    def _points(self, volume: str) -> Tuple[HistoryPoint, ...]:
+        snapshots = self._pools.read_history(volume).snapshots
+        return tuple(HistoryPoint(point.guid, point.written_bytes) for point in snapshots)
+
+    def _read_history(self, effect: effects.ReadHistory) -> Facts:
+        return Facts(history=self._points(effect.volume))
+
+    def _ensure_only_hold(self, effect: effects.EnsureOnlyHold) -> Facts:
+        if _is_not_ours(self._pools.read_volume(effect.volume), effect.only_on):
+            return NOTHING
+        if effect.name is not None and effect.guid is not None:
+            self._pools.ensure_hold(effect.volume, effect.name, effect.guid, HOLD_TAG)
+        for snapshot in self._pools.read_history(effect.volume).snapshots:
+            if HOLD_TAG in snapshot.holds and snapshot.guid != effect.guid:
+                self._pools.ensure_released(effect.volume, snapshot.name, snapshot.guid, HOLD_TAG)
+        return NOTHING
+
+    # --- the export
+
+    def _ensure_export(self, effect: effects.EnsureExport) -> Facts:
+        name = effect.volume
+        if effect.snapshot is not None:
+            self._pools.ensure_snapshots_visible(effect.volume, self._volume(effect.volume).guid)
+            name = f"{effect.volume}@{effect.snapshot}"
+        else:
+            # a NAS that loses power must not lose acknowledged writes: the guest runs on
+            self._pools.ensure_synchronous(effect.volume, self._volume(effect.volume).guid)
+        secrets = self._secrets_of(effect.target)
+        if secrets is None:
+            raise BugError(f"the export {effect.target} has no secrets; please report this")
+        self._targets.ensure_export(
+            ExportSpec(
+                target=effect.target,
+                device_path=self._pools.wait_for_device(name, Deadline(_DEVICE_SECONDS)),
+                read_only=effect.snapshot is not None,
+                initiator=effect.initiator,
+                chap=secrets,
+                portal_address=self._portal.address,
+                portal_port=self._portal.port,
+                unit_serial=effect.serial,
+            )
+        )
+        return NOTHING
+
+    def _ensure_export_gone(self, effect: effects.EnsureExportGone) -> Facts:
+        paths = [fact.device_path for fact in self._targets.read_exports() if fact.target == effect.target]
+        self._targets.ensure_export_gone(effect.target)
+        for path in paths:
+            self._hide_snapshots(path[len(_DEVICES) :])
+        return NOTHING
+
+    def _hide_snapshots(self, exported: str) -> None:
+        """Hide the devices of snapshots, which udev reads whenever the NAS boots; only an export needs them."""
+        volume, at, _ = exported.partition("@")
+        found = self._pools.read_volume(volume) if at else None
+        if found is not None:
+            self._pools.ensure_snapshots_hidden(volume, found.guid)
+
+    # --- received snapshots
+
+    def _verify_received(self, effect: effects.VerifyReceived) -> Facts:
+        newest = self._pools.read_history(effect.volume).newest
+        if newest is None or newest.guid != effect.guid:
+            raise IncoherentError(
+                f"the newest snapshot of {effect.volume} is {'none' if newest is None else newest.guid}, "
+                f"but the host has sent {effect.guid}; the copy on the host is preserved"
+            )
+        return Facts(guid=newest.guid, base_name=newest.name)
+
+    def _ensure_partial_gone(self, effect: effects.EnsurePartialGone) -> Facts:
+        self._pools.ensure_partial_gone(effect.volume)
+        return NOTHING
+
+    # --- deletion and restore
+
+    def _read_obstacles(self, effect: effects.ReadObstacles) -> Facts:
+        volume = self._pools.read_volume(effect.volume)
+        if volume is None:
+            return Facts(obstacles=())
+        obstacles = []
+        for snapshot in self._pools.read_history(effect.volume).snapshots:
+            obstacles += [f"{clone} is a clone of {snapshot.name}" for clone in snapshot.clones]
+            obstacles += _holders(snapshot)
+        return Facts(obstacles=tuple(obstacles), volume_guid=volume.guid)
+
+    def _ensure_volume_gone(self, effect: effects.EnsureVolumeGone) -> Facts:
+        volume = self._pools.read_volume(effect.volume)
+        if volume is None:
+            return NOTHING
+        if volume.guid != effect.guid:
+            raise IncoherentError(
+                f"{effect.volume} is a new volume since its destruction was requested; it is not destroyed"
+            )
+        snapshots = self._pools.read_history(effect.volume).snapshots
+        for snapshot in snapshots:
+            self._pools.ensure_released(effect.volume, snapshot.name, snapshot.guid, HOLD_TAG)
+        named = [(snapshot.name, snapshot.guid) for snapshot in snapshots]
+        self._pools.ensure_volume_gone(effect.volume, effect.guid, named, may_lose_bytes=None)
+        return NOTHING
+
+    def _ensure_snapshot(self, effect: effects.EnsureSnapshot) -> Facts:
+        volume = self._volume(effect.volume)
+        if effect.guid is not None:
+            _check_identity(effect.volume, volume, effect.guid)
+        self._pools.ensure_snapshot(effect.volume, volume.guid, effect.name, AUTOMATIC)
+        return Facts(volume_guid=volume.guid)
+
+    def _ensure_clone(self, effect: effects.EnsureClone) -> Facts:
+        self._pools.ensure_clone(effect.beside, f"{effect.volume}@{effect.snapshot}", effect.guid)
+        return NOTHING
+
+    def _ensure_restored(self, effect: effects.EnsureRestored) -> Facts:
+        former = self._pools.read_volume(effect.former)
+        if former is None:
+            _check_identity(effect.volume, self._pools.read_volume(effect.volume), effect.original_guid)
+            self._promote(effect)
+            self._pools.ensure_renamed(effect.volume, effect.original_guid, effect.former)
+        else:
+            _check_identity(effect.former, former, effect.original_guid)
+        clone = self._pools.read_volume(effect.beside)
+        if clone is not None:
+            self._require_restored(effect, effect.beside)
+            self._pools.ensure_renamed(effect.beside, clone.guid, effect.volume)
+        self._require_restored(effect, effect.volume)
+        return Facts(volume_guid=self._volume(effect.volume).guid)
+
+    def _promote(self, effect: effects.EnsureRestored) -> None:
+        """Move the snapshot from the volume to its clone."""
+        if _find(self._pools.read_history(effect.beside), effect.guid) is None:
+            self._pools.ensure_clone(effect.beside, f"{effect.volume}@{effect.snapshot}", effect.guid)
+            self._pools.ensure_promoted(effect.beside, self._volume(effect.beside).guid)
+
+    def _require_restored(self, effect: effects.EnsureRestored, name: str) -> None:
+        if _find(self._pools.read_history(name), effect.guid) is None:
+            raise IncoherentError(
+                f"{name} has no snapshot of guid {effect.guid}, which is being restored; the former volume is "
+                f"{effect.former}"
+            )
+
+    # --- growth
+
+    def _ensure_size(self, effect: effects.EnsureSize) -> Facts:
+        volume = self._volume(effect.volume)
+        if effect.guid is not None:
+            _check_identity(effect.volume, volume, effect.guid)
+        owner = standing_grant(volume).owner
+        if owner is not None:  # the record was restored from an older copy, and is not compared yet
+            raise IncoherentError(
+                f"the volume {effect.volume} does not grow: it says that {owner} has it, and the NAS's records that no "
+                "host has; rocks list host storagemap shows the image as blocked as soon as they are compared"
+            )
+        size_bytes = -(-effect.size_bytes // volume.block_bytes) * volume.block_bytes
+        if volume.size_bytes > size_bytes:
+            raise StateError(
+                f"the volume {effect.volume} has {gigabytes(volume.size_bytes)}, more than {gigabytes(size_bytes)}, "
+                "and does not shrink"
+            )
+        if volume.size_bytes < size_bytes:
+            pool = self._pools.read_pool(effect.volume.partition("/")[0])
+            shortage = nas_shortage(pool.free_bytes, pool.size_bytes, size_bytes)
+            if shortage is not None:
+                raise StateError(f"the volume {effect.volume} does not grow: {shortage}")
+            self._pools.ensure_size(effect.volume, volume.guid, size_bytes)
+        return Facts(size_bytes=size_bytes, volume_guid=volume.guid)
+
+    def _volume(self, name: str) -> VolumeFact:
+        volume = self._pools.read_volume(name)
+        if volume is None:
+            raise StateError(
+                f"the volume {name} does not exist; `zfs list -t volume` on the NAS lists the volumes"
+            )
+        return volume
+
+
+def standing_grant(volume: VolumeFact) -> Grant:
+    """The grant in a volume's properties."""
+    cut = len(PROPERTY_PREFIX)
+    return read_grant(
+        {key[cut:]: value for key, value in volume.properties if key.startswith(PROPERTY_PREFIX)}
+    )
+
+
+def _holders(snapshot: SnapshotFact) -> List[str]:
+    """Who holds the snapshot, other than the image storage itself."""
+    held = {hold: read_tag(hold) for hold in snapshot.holds if hold != HOLD_TAG}
+    names = dict.fromkeys(tag.snapshot for tag in held.values() if tag is not None)
+    return [
+        *(
+            f"it is part of the snapshot {name} of its machine: rocks remove host vm snapshot HOST {name}"
+            for name in names
+        ),
+        *(f"{snapshot.name} is held by {hold}" for hold, tag in held.items() if tag is None),
+    ]
+
+
+def _find(history: History, guid: str) -> Optional[SnapshotFact]:
+    return next((snapshot for snapshot in history.snapshots if snapshot.guid == guid), None)
+
+
+def _is_not_ours(found: Optional[VolumeFact], only_on: Optional[str]) -> bool:
+    return only_on is not None and (found is None or found.guid != only_on)
+
+
+def _check_identity(name: str, found: Optional[VolumeFact], guid: str) -> None:
+    """StateError without the volume of an image in use, IncoherentError when another has its name."""
+    if found is None:
+        raise StateError(
+            f"the volume {name} (guid {guid}) does not exist, and no empty one replaces it. Find it on the NAS "
+            "by `zfs list -t volume -o name,guid` and restore its name by `zfs rename`; if it is lost, run "
+            "`rocks remove host storageimg`"
+        )
+    if found.guid != guid:
+        raise IncoherentError(
+            f"{name} has the guid {found.guid}, but the image's volume has {guid}: another volume has its name; "
+            "restore the names by `zfs rename` on the NAS"
+        )

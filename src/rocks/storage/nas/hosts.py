@@ -1,0 +1,155 @@
+"""Requests of a NAS to its hosts, and their answers as events."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import secrets as random
+import threading
+from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Tuple
+
+from rocks.core.clock import monotonic_seconds
+from rocks.core.errors import IncoherentError
+from rocks.fleet.wire.codec import decode_lenient, encode
+from rocks.storage.iscsi_target.chap import ChapSecrets
+from rocks.storage.life.effects import AskHost
+from rocks.storage.life.events import CopyFound, Event, HostDone, HostFailed
+from rocks.storage.life.facts import Facts
+from rocks.storage.life.host_image import code_of_older
+from rocks.storage.life.image import Image, Work
+from rocks.storage.life.requests import LookAtCopy, MapOverlay, MapRemote
+from rocks.storage.life.states import STATES, UNMAPPED
+from rocks.storage.store.file import OutboxMessage
+from rocks.storage.store.nas import NasStore, Secrets
+from rocks.storage.wire.messages import HOST_ANSWER, HOST_NEWS, HOST_REQUEST, Message, write_message
+from rocks.storage.wire.queues import host_queue, nas_queue
+
+_log = logging.getLogger(__name__)
+
+_SECRET_BYTES = 24
+_MOST_EVICTABLE = 1000
+"""The most copies that a message names; more make no difference to one map."""
+
+
+class HostCorrespondence:
+    """Sends requests to hosts through the store's outbox, and tracks their silence."""
+
+    def __init__(
+        self,
+        store: NasStore,
+        node: str,
+        address: str,
+        portal_port: int,
+        stream_port: int,
+        images: Callable[[], Iterable[Image]],
+        read_secrets: Callable[[str], Optional[ChapSecrets]] = lambda target: None,
+    ) -> None:
+        """`images` gives all images of the NAS, `read_secrets` the secrets of a live export."""
+        self._read_secrets = read_secrets
+        self._images = images
+        self._store = store
+        self._node = node
+        self._places = {"address": address, "portal_port": portal_port, "stream_port": stream_port}
+        self._active_at: Dict[Tuple[str, str], float] = {}
+        self._lock = threading.Lock()
+
+    def ask(self, image: Image, work: Work, effect: AskHost) -> None:
+        """Put the message into the outbox; the same work is the same question."""
+        number = f"{image.image_id}.{work.work_id}"
+        fields: Dict[str, Any] = {
+            "request": encode(effect.request),
+            "nas": self._node,
+            "volume": image.volume,
+            "lease_token": image.lease_token,
+            "heartbeat": True,
+            **self._places,
+        }
+        if isinstance(effect.request, (LookAtCopy, MapOverlay)):
+            fields["evictable"] = self._evictable_on(effect.host)
+        if isinstance(effect.request, (MapOverlay, MapRemote)):
+            fields["chap"] = encode(self.secrets_of(image))
+        body = write_message(HOST_REQUEST, fields, op_id=number, image_id=image.image_id, epoch=image.epoch)
+        self._store.post(
+            OutboxMessage(
+                f"{number}.{random.token_hex(4)}",
+                host_queue(effect.host),
+                "request",
+                None,
+                nas_queue(self._node),
+                body,
+            )
+        )
+        self.note_activity(image.image_id, work.work_id)
+
+    def _evictable_on(self, host: str) -> Dict[str, str]:
+        """Volume → guid of unmapped images of which the host has an equal copy."""
+        found: Dict[str, str] = {}
+        for image in self._images():
+            copy = image.copy_on(host)
+            is_unmapped = image.state == UNMAPPED and copy is not None and copy.kind == "clean"
+            if is_unmapped and copy is not None and copy.guid is not None and len(found) < _MOST_EVICTABLE:
+                found[image.zvol] = copy.guid
+        return found
+
+    def secrets_of(self, image: Image) -> ChapSecrets:
+        """The secrets of the image's present export; made when there are none.
+
+        Those of a live export whose record was lost stay: the host logs in by them again when its connection breaks.
+        """
+        found = self._store.secrets(image.image_id, image.epoch)
+        live = None if found is not None or image.target is None else self._read_secrets(image.target)
+        if live is not None:
+            found = Secrets(*dataclasses.astuple(live))
+            self._store.store_secrets(image.image_id, image.epoch, found)
+        if found is None:
+            password, mutual = (random.token_hex(_SECRET_BYTES) for _ in range(2))
+            found = Secrets(
+                f"{image.zvol}.{image.epoch}"[-128:], password, f"nas.{self._node}"[-128:], mutual
+            )
+            self._store.store_secrets(image.image_id, image.epoch, found)
+        return ChapSecrets(*found)
+
+    # --- activity and silence
+
+    def note_activity(self, image_id: str, work_id: str) -> None:
+        """The host has sent data or an answer of this work, or has just been sent the request."""
+        with self._lock:
+            self._active_at[(image_id, work_id)] = monotonic_seconds()
+
+    def silent_seconds(self, image: Image) -> Optional[float]:
+        """Seconds of silence about the open step, when they exceed the limit; else None."""
+        work, limit = image.work, STATES[image.state].answer_seconds
+        if work is None or work.asked is None or limit is None:
+            return None
+        with self._lock:
+            for known in [
+                key for key in self._active_at if key[0] == image.image_id and key[1] != work.work_id
+            ]:
+                del self._active_at[known]
+            since = self._active_at.setdefault((image.image_id, work.work_id), monotonic_seconds())
+        silent = monotonic_seconds() - since
+        return silent if silent > limit else None
+
+
+def event_of(message: Message, sender: str) -> Tuple[str, Event]:
+    """The image and the event of a host's message. IncoherentError for another message."""
+    if message.action == HOST_ANSWER:
+        image_id, _, work_id = message.op_id.rpartition(".")
+        if message.fields.get("status") == "success":
+            facts = decode_lenient(Facts, message.fields.get("facts"), "message.facts")
+            return image_id, HostDone(work_id, sender, message.epoch, facts)
+        family, text, code = (str(message.fields.get(name, "")) for name in ("family", "error", "code"))
+        if "code" not in message.fields:
+            code = code_of_older(text)
+        return image_id, HostFailed(work_id, sender, message.epoch, family or "tool", text, code)
+    if message.action == HOST_NEWS:
+        return message.image_id, decode_lenient(CopyFound, _news(message.fields, sender), "message.copy")
+    raise IncoherentError(f"{sender} sent the unknown action {message.action!r}")
+
+
+def _news(fields: Mapping[str, Any], sender: str) -> Dict[str, Any]:
+    copy = fields.get("copy")
+    if not isinstance(copy, dict):
+        raise IncoherentError("field message.copy: expected an object")
+    # the sender is the node that the broker has authenticated, whatever the message contains
+    return {**copy, "host": sender}

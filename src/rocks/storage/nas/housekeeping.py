@@ -1,0 +1,94 @@
+"""Destroys expired automatic snapshots of images; one thread."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Callable, Dict, FrozenSet, Optional, Tuple
+
+from rocks.core.errors import RocksError
+from rocks.storage.life.image import Image
+from rocks.storage.life.names import parse_snapshot_name
+from rocks.storage.life.retention import Snapshot, expired
+from rocks.storage.life.states import LOCAL, PULLING, UNMAPPED
+from rocks.storage.nas.engine import Engine
+from rocks.storage.zfs.driver import PoolDriver
+
+_log = logging.getLogger(__name__)
+
+_ROUND_SECONDS = 60.0
+_QUIET_STATES = (UNMAPPED, LOCAL, PULLING)
+
+_Seen = Tuple[Optional[str], int]
+
+
+class Housekeeping:
+    """Checks an image when it has a new base, and once an hour, since retention counts hours and days."""
+
+    def __init__(self, engine: Engine, pools: PoolDriver, each_round: Callable[[], None]) -> None:
+        """`each_round` is called once a minute too."""
+        self._each_round = each_round
+        self._engine = engine
+        self._pools = pools
+        self._seen: Dict[str, _Seen] = {}
+        self._rounds = 0
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End, after the present image."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(_ROUND_SECONDS):
+            self.look()
+
+    def look(self) -> None:
+        """One round."""
+        self._rounds += 1
+        try:
+            self._each_round()
+        except Exception:  # noqa: BLE001 - it must not end the thread of all
+            _log.exception("a fault in housekeeping; please report this")
+        for image in self._engine.images():
+            seen = (image.base_guid, self._rounds // 60)
+            if (
+                self._stopping.is_set()
+                or image.state not in _QUIET_STATES
+                or self._seen.get(image.image_id) == seen
+            ):
+                continue
+            try:
+                self._trim(image)
+                self._seen[image.image_id] = seen
+            except RocksError as error:
+                _log.warning("old snapshots of %s stay: %s", image.zvol, error)
+            except Exception:  # noqa: BLE001 - one image's fault must not end the thread of all
+                _log.exception("a fault at the snapshots of %s; please report this", image.zvol)
+
+    def _trim(self, image: Image) -> None:
+        snapshots = [
+            Snapshot(
+                one.name,
+                one.guid,
+                one.createtxg,
+                one.created_seconds,
+                # by its name: a stream has no property that marks automatic snapshots
+                parse_snapshot_name(one.name) is not None,
+                bool(one.holds),
+                bool(one.clones),
+            )
+            for one in self._pools.read_history(image.volume).snapshots
+        ]
+        for one in expired(snapshots, _needed(image)):
+            self._pools.ensure_snapshot_gone(image.volume, one.name, one.guid)
+
+
+def _needed(image: Image) -> FrozenSet[str]:
+    guids = {image.base_guid, image.final_guid, *(copy.guid for copy in image.copies)}
+    return frozenset(guid for guid in guids if guid is not None)

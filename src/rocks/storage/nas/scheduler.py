@@ -1,0 +1,132 @@
+"""Timed events of a NAS: retries, transfers that may start, due pulls, silent hosts."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any, Callable, Dict, Iterable, Mapping, Optional
+
+from rocks.core.errors import RocksError
+from rocks.storage.life import schedule
+from rocks.storage.life.events import GraceOver, HostFailed, RetryDue, StartPull, StartSeed
+from rocks.storage.life.image import Image
+from rocks.storage.life.states import DELETING, LOCAL, MAPPED
+from rocks.storage.nas.engine import Engine, now_seconds
+from rocks.storage.nas.hosts import HostCorrespondence
+from rocks.storage.store.nas import NasStore
+
+_log = logging.getLogger(__name__)
+
+_TICK_SECONDS = 0.5
+_LONGEST_PAUSE_SECONDS = schedule.LONGEST_DELAY_SECONDS + 60
+_LONGEST_WAIT_SECONDS = 8 * 86400
+
+
+class Scheduler:
+    """One thread that checks all images periodically; no error ends it."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        store: NasStore,
+        hosts: HostCorrespondence,
+        limits: schedule.Limits,
+        look_for_hosts: Callable[[Iterable[Image]], None],
+    ) -> None:
+        """`look_for_hosts` reports hosts that have become silent."""
+        self._look_for_hosts = look_for_hosts
+        self._engine = engine
+        self._store = store
+        self._hosts = hosts
+        self._limits = limits
+        self._since: Dict[str, int] = {}
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End, after the present round."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(_TICK_SECONDS):
+            try:
+                self.tick(now_seconds())
+            except RocksError as error:
+                _log.error("a round of the scheduler failed: %s", error)
+            except Exception:  # noqa: BLE001 - the scheduler must survive its own faults
+                _log.exception("a fault in the scheduler; please report this")
+
+    def tick(self, now: int) -> None:
+        """One round at that time (UNIX seconds)."""
+        images = self._engine.images()
+        for image in images:
+            self._look_at(image, now)
+        self._start_transfers(now)
+        self._look_for_hosts(images)
+        known = {image.image_id for image in images}
+        for image_id in [one for one in self._since if one not in known]:
+            del self._since[image_id]
+
+    def _look_at(self, image: Image, now: int) -> None:
+        if image.retry_at is not None and not now < image.retry_at <= now + _LONGEST_PAUSE_SECONDS:
+            # a time beyond any pause was set by a wrong clock
+            self._engine.take(image.image_id, RetryDue(), max(now, image.retry_at))
+        if (
+            image.state == DELETING
+            and image.work is None
+            and image.due_at is not None
+            and image.due_at <= now
+        ):
+            self._engine.take(image.image_id, GraceOver())
+        silent = self._hosts.silent_seconds(image)
+        if (
+            silent is not None
+            and image.retry_at is None
+            and image.work is not None
+            and image.owner is not None
+        ):
+            text = f"{image.owner} has not answered for {silent:.0f} s"
+            failed = HostFailed(image.work.work_id, image.owner, image.epoch, "host", text)
+            self._engine.take(image.image_id, failed)
+        if image.state in (MAPPED, LOCAL):
+            self._since.setdefault(image.image_id, now)
+        else:
+            self._since.pop(image.image_id, None)
+
+    def _start_transfers(self, now: int) -> None:
+        images = self._engine.images()
+        running = [job for job in map(schedule.running_of, images) if job is not None]
+        attributes, period = self._store.all_attributes(), self._period()
+        waiting = []
+        for image in images:
+            own = attributes.get(image.zvol, {})
+            due_at = self._pull_due_at(image, own, own.get("frequency") or period, now)
+            job = schedule.job_of(image, self._since.get(image.image_id, now), due_at, now)
+            if job is not None:
+                waiting.append(job)
+        for job in schedule.choose(waiting, running, self._limits, now):
+            rejection = self._engine.take(job.image_id, StartSeed() if job.kind == "seed" else StartPull())
+            image_now = self._engine.image(job.image_id)
+            if rejection is None and job.kind != "seed" and image_now is not None:
+                every = attributes.get(image_now.zvol, {}).get("frequency") or period
+                self._store.set_attribute_of(image_now.zvol, "nextsync", schedule.next_pull(now, every))
+
+    def _pull_due_at(self, image: Image, own: Mapping[str, Any], every: Optional[int], now: int) -> int:
+        """When the image's changes are due; recorded, since it is listed, may be set, and survives a restart."""
+        due_at = own.get("nextsync")
+        if image.state == LOCAL and due_at is None:
+            due_at = schedule.next_pull(now, every)
+            self._store.set_attribute_of(image.zvol, "nextsync", due_at)
+        elif image.state == LOCAL and int(due_at or 0) > now + _LONGEST_WAIT_SECONDS:
+            due_at = now  # not intended: the clock was wrong when it was set
+        elif image.owner is None and due_at is not None:
+            self._store.set_attribute_of(image.zvol, "nextsync", None)
+        return now + 1 if due_at is None else int(due_at)
+
+    def _period(self) -> Optional[int]:
+        return int(self._store.attributes().get("frequency") or 0) or None

@@ -1,0 +1,263 @@
+"""The NAS daemon: its parts, and the order in which they start."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from pathlib import Path
+from typing import Callable, ContextManager, NamedTuple, Optional
+
+from rocks.core.errors import IncoherentError, RocksError
+from rocks.storage.bus import Bus, BusSettings, Delivery, Limits
+from rocks.storage.configuration import PORTAL_PORT, STREAM_PORT, Configuration, storage_address
+from rocks.storage.iscsi_target.chap import ChapSecrets
+from rocks.storage.iscsi_target.driver import TargetDriver
+from rocks.storage.life import schedule
+from rocks.storage.life.effects import AskHost
+from rocks.storage.life.events import HostFailed, Restarted, Unmap
+from rocks.storage.life.fencing import check_speaker
+from rocks.storage.life.image import Image, Work
+from rocks.storage.nas.arrivals import Arrivals
+from rocks.storage.nas.bases import Bases
+from rocks.storage.nas.commands import Commands, Site
+from rocks.storage.nas.comparison import Comparison
+from rocks.storage.nas.engine import Engine
+from rocks.storage.nas.exports import Exports
+from rocks.storage.nas.handlers import NasHandlers, Portal
+from rocks.storage.nas.hosts import HostCorrespondence, event_of
+from rocks.storage.nas.housekeeping import Housekeeping
+from rocks.storage.nas.imports import Imports, OpenDevice, open_device
+from rocks.storage.nas.moves import Moves
+from rocks.storage.nas.presence import HostPresence
+from rocks.storage.nas.progress import ProgressBoard
+from rocks.storage.nas.scheduler import Scheduler
+from rocks.storage.nas.transfers import NasTransfers
+from rocks.storage.outgoing import BROKER_SECONDS, OutboxSender
+from rocks.storage.store.file import OutboxMessage
+from rocks.storage.store.nas import NasStore
+from rocks.storage.stream.revocation import RevocationWatch
+from rocks.storage.stream.transport import (
+    Connection,
+    Identity,
+    StreamServer,
+    client_context,
+    connect,
+    server_context,
+)
+from rocks.storage.wire.messages import HOST_ANSWER, HOST_NEWS, HOST_REQUEST, Message, read_message
+from rocks.storage.wire.queues import nas_queue
+from rocks.storage.wire.requests import ACTIONS
+from rocks.storage.zfs.driver import PoolDriver
+
+_log = logging.getLogger(__name__)
+
+STORE = Path("/var/lib/rocks/imgstorage/nas.db")
+
+
+class Devices(NamedTuple):
+    """The device drivers of a NAS."""
+
+    pools: PoolDriver
+    targets: TargetDriver
+    open_device: OpenDevice = open_device
+
+
+class NasService:
+    """The daemon, from `start` to `close`."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        devices: Devices,
+        bus_settings: BusSettings,
+        identity: Identity,
+        store_path: Path = STORE,
+        stream_port: int = STREAM_PORT,
+        resolve: Callable[[str, str], str] = storage_address,
+    ) -> None:
+        """`resolve` finds a node's address on the storage network."""
+        self._configuration = configuration
+        self._devices = devices
+        node, network = configuration.name, configuration.network
+        self._resolve = resolve
+        self._address = resolve(node, network)
+        self._store = NasStore(store_path)
+        self._progress = ProgressBoard()
+        self._presence = HostPresence(self._store)
+        self._stream_port = stream_port
+        self._identity = identity
+        self._revocations = RevocationWatch(identity.authority)
+        self._server: Optional[StreamServer] = None
+        handlers = NasHandlers(
+            devices.pools, devices.targets, Portal(self._address, PORTAL_PORT), self._secrets_of
+        )
+        self._make_engine(handlers)
+        self._make_transfers(handlers)
+        limits = schedule.Limits(configuration.transfers, configuration.transfers)
+        self._scheduler = Scheduler(self._engine, self._store, self._hosts, limits, self._presence.look)
+        self._comparison = Comparison(self._engine, devices.pools, handlers, node, configuration.default_pool)
+        self._housekeeping = Housekeeping(self._engine, devices.pools, self._comparison.go_on)
+        self._bus = Bus(bus_settings, nas_queue(node), self._received, self._engine.posted.set, Limits())
+        self._outbox_sender = OutboxSender(self._bus, self._store, self._lost, self._engine.posted)
+
+    def _make_engine(self, handlers: NasHandlers) -> None:
+        """What keeps the records of images and carries out their steps."""
+        self._hosts = HostCorrespondence(
+            self._store,
+            self._configuration.name,
+            self._address,
+            PORTAL_PORT,
+            self._stream_port,
+            lambda: self._engine.images(),
+            self._devices.targets.read_secrets,
+        )
+        self._engine = Engine(
+            self._store,
+            handlers,
+            self._ask_host,
+            lambda image, outcome: self._commands.publish(image, outcome),
+            self._changed,
+            lambda image, work, effect: self._moves.begin(image, work, effect),
+        )
+        self._exports = Exports(self._engine, handlers, self._devices.targets)
+
+    def _make_transfers(self, handlers: NasHandlers) -> None:
+        """What transfers images, and the commands, which begin imports and moves."""
+        node, frontend = self._configuration.name, self._configuration.frontend_name
+        pools, open_device = self._devices.pools, self._devices.open_device
+        self._arrivals = Arrivals(
+            pools, self._engine, self._store, handlers, self._progress, node, open_device
+        )
+        imports = Imports(pools, self._engine, frontend, open_device, self._arrivals.check_free)
+        bases = Bases(pools, imports, frontend, node)
+        self._commands = Commands(
+            self._store,
+            self._engine,
+            pools,
+            self._progress,
+            imports,
+            self._presence,
+            self._arrivals,
+            bases,
+            Site(node, frontend, lambda host: self._resolve(host, self._configuration.network)),
+        )
+        self._transfers = NasTransfers(
+            pools, self._engine, self._store, self._hosts, self._progress, imports, bases, self._arrivals
+        )
+        self._moves = Moves(pools, self._engine, self._store, self._progress, open_device, self._connect)
+
+    def start(self) -> None:
+        """Compare records and volumes, restore the exports, go on with open work, and accept requests.
+
+        RocksError when it cannot start.
+        """
+        self._comparison.begin()
+        self._exports.rebuild()
+        self._arrivals.tidy()
+        server_context(self._identity)  # fail now when it is unusable
+        self._server = StreamServer(
+            lambda: server_context(self._identity),
+            self._address,
+            self._stream_port,
+            self._transfers.serve,
+            2 * self._configuration.transfers,
+            self._revocations,
+        )
+        self._revocations.start()
+        for image in self._engine.images():
+            self._engine.take(image.image_id, Restarted())
+            self._engine.wake(image.image_id)
+        self._bus.start()
+        self._outbox_sender.start()
+        self._scheduler.start()
+        self._housekeeping.start()
+        # services that start next may send requests; a broker that is away does not delay the start
+        self._bus.wait_until_connected(BROKER_SECONDS)
+        _log.info("%s: %d images", self._configuration.name, len(self._engine.images()))
+
+    def wait_until_connected(self, deadline_seconds: float) -> bool:
+        """Whether the broker is connected and delivers messages within the time."""
+        return self._bus.wait_until_connected(deadline_seconds)
+
+    def close(self) -> None:
+        """End; open work continues at the next start."""
+        self._exports.close()
+        self._housekeeping.close()
+        self._moves.close()
+        self._scheduler.close()
+        self._bus.close()
+        if self._server is not None:
+            self._server.close()
+            self._revocations.close()
+        self._engine.close()
+        self._outbox_sender.close()
+        self._store.close()
+
+    def _connect(self, nas: str, opening: bytes) -> ContextManager[Connection]:
+        """A connection to another NAS."""
+        address = self._resolve(nas, self._configuration.network)
+        context = client_context(self._identity)
+        return connect(context, address, self._stream_port, nas, opening, self._revocations)
+
+    def _changed(self, image_id: str) -> None:
+        self._transfers.end_rejected(image_id)
+        self._moves.end_overtaken(image_id)
+
+    # --- messages
+
+    def _received(self, delivery: Delivery) -> None:
+        message = read_message(delivery.body)
+        if message.action in (HOST_ANSWER, HOST_NEWS):
+            self._presence.note(delivery.sender, is_heartbeat="alive" in message.fields)
+        if message.action == HOST_NEWS and "alive" in message.fields:
+            return
+        if message.action == HOST_NEWS and "released" in message.fields:
+            self._released(message, delivery.sender)
+        elif message.action in (HOST_ANSWER, HOST_NEWS):
+            image_id, event = event_of(message, delivery.sender)
+            if isinstance(event, HostFailed):
+                event = self._transfers.explained(image_id, event)
+            self._engine.take(image_id, event)
+        elif message.action in ACTIONS or message.action != HOST_REQUEST:
+            self._commands.handle(
+                message, delivery.sender, message.op_id or delivery.message_id, delivery.reply_to
+            )
+        else:
+            raise IncoherentError(f"{delivery.sender} sent a NAS a request for hosts")
+
+    def _released(self, message: Message, sender: str) -> None:
+        """A host reports that the machine of an image has ended: unmap the image.
+
+        Unless it was mapped for a newer lease meanwhile: the machine was stopped and started at once.
+        """
+        image = self._engine.image(message.image_id)
+        if image is None or check_speaker(image, sender, message.epoch) is not None:
+            return
+        token = message.fields.get("token")
+        if isinstance(token, int) and image.lease_token is not None and token < image.lease_token:
+            _log.info(
+                "%s: the machine of lease %d has ended; lease %d has the image",
+                image.zvol,
+                token,
+                image.lease_token,
+            )
+            return
+        self._engine.take(image.image_id, Unmap(f"release-{uuid.uuid4()}"))
+
+    def _ask_host(self, image: Image, work: Work, effect: AskHost) -> None:
+        self._hosts.ask(image, work, effect)
+
+    def _lost(self, lost: OutboxMessage, why: RocksError) -> None:
+        """A host without a queue never had a daemon: the step fails at once."""
+        message = read_message(lost.body)
+        if message.action != HOST_REQUEST:
+            return
+        image_id, _, work_id = message.op_id.rpartition(".")
+        image = self._engine.image(image_id)
+        if image is not None and image.owner is not None:
+            text = f"Compute node {image.owner} is unavailable: {why}"
+            self._engine.take(image_id, HostFailed(work_id, image.owner, message.epoch, "host", text))
+
+    def _secrets_of(self, target: str) -> Optional[ChapSecrets]:
+        image = next((one for one in self._engine.images() if one.target == target), None)
+        return None if image is None else self._hosts.secrets_of(image)

@@ -1,0 +1,69 @@
+"""A volume without a record: it gets one from the grant in its properties."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from dataclasses import replace
+from typing import Optional
+
+from rocks.storage.life.adoption import adopted
+from rocks.storage.life.events import Retry
+from rocks.storage.life.image import Image
+from rocks.storage.life.states import UNMAPPED
+from rocks.storage.nas.engine import Engine
+from rocks.storage.nas.handlers import standing_grant
+from rocks.storage.zfs.driver import PoolDriver
+from rocks.storage.zfs.facts import VolumeFact
+
+_log = logging.getLogger(__name__)
+
+
+def adopt(engine: Engine, pools: PoolDriver, node: str, zpool: str, zvol: str) -> Optional[Image]:
+    """The image of that name, with a record from now on; None without record and volume."""
+    known = engine.image_of(zvol)
+    if known is not None:
+        return known
+    volume = pools.read_volume(f"{zpool}/{zvol}")
+    return None if volume is None else _add(engine, node, volume)
+
+
+def adopt_volume(engine: Engine, node: str, volume: VolumeFact, is_new: bool = False) -> None:
+    """Have a record of a volume that was just read, or, when it `is_new`, just made: then its record is of this one."""
+    known = engine.image_of(volume.name.partition("/")[2])
+    if known is None:
+        _add(engine, node, volume)
+    elif is_new or known.volume_guid is None:
+        record_guid(engine, known, volume.guid)
+
+
+def record_guid(engine: Engine, image: Image, guid: Optional[str]) -> None:
+    """Have the record name the volume with that guid, or none; only of an image that no host has had."""
+    if not image.epoch and image.owner is None and image.state == UNMAPPED and image.volume_guid != guid:
+        engine.add(replace(image, volume_guid=guid))
+
+
+def adopt_owned(engine: Engine, pools: PoolDriver, node: str, zpool: str) -> None:
+    """All volumes of a pool that hosts have and that have no record: guests may run from them."""
+    known = {image.volume for image in engine.images()}
+    for volume in pools.list_volumes(zpool):
+        # names of images have no further slash
+        is_unknown = volume.name not in known and volume.name.count("/") == 1
+        if is_unknown and standing_grant(volume).owner is not None:
+            _add(engine, node, volume)
+
+
+def _add(engine: Engine, node: str, volume: VolumeFact) -> Image:
+    standing = standing_grant(volume)
+    zpool, _, zvol = volume.name.partition("/")
+    new_id = str(uuid.uuid4())
+    image = adopted(node, zpool, zvol, standing, new_id, volume.guid)
+    if engine.image(image.image_id) is not None:
+        # the former volume of an image that was restored has the id of the present one
+        image = adopted(node, zpool, zvol, replace(standing, image_id=""), new_id, volume.guid)
+    engine.add(image)
+    if standing.epoch:
+        _log.warning("%s was not in the records and is adopted by its properties", volume.name)
+    if standing.owner is not None:
+        engine.take(image.image_id, Retry("", standing))
+    return engine.image(image.image_id) or image

@@ -1,0 +1,90 @@
+"""Moves a stream between a program's pipe and the frames of a connection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import IO, BinaryIO, Protocol
+
+from rocks.core.clock import Deadline, monotonic_seconds
+from rocks.core.errors import RocksError
+from rocks.storage.stream.frames import FRAME_BYTES, FrameWriter, read_frames
+from rocks.storage.stream.pace import Bucket
+
+Count = Callable[[int], None]
+"""Called with the bytes of each part; may raise to end the transfer, which is resumable."""
+
+
+class Program(Protocol):
+    """A running `zfs send` or `zfs receive`; `rocks.storage.zfs.driver.Transfer` is one."""
+
+    @property
+    def stream(self) -> IO[bytes]:
+        """Its output, or its input."""
+
+    def finish(self, deadline: Deadline) -> None:
+        """Wait for its end; ToolError with its message unless it succeeded."""
+
+    def kill(self) -> None:
+        """End it; repeating that is harmless."""
+
+
+_FINISH_SECONDS = 300.0
+_PRESERVE_SECONDS = 30.0
+
+
+def send_program(program: Program, writer: BinaryIO, bucket: Bucket, count: Count) -> int:
+    """Send the program's output, and the end only when the program has succeeded; returns the bytes of its stream.
+
+    A failure of the program is sent to the far end, and raised here.
+    """
+    frames = FrameWriter(writer)
+    try:
+        while True:
+            payload = program.stream.read(FRAME_BYTES)
+            if not payload:
+                break
+            bucket.pause(bucket.take(len(payload), monotonic_seconds()))
+            frames.data(payload)
+            count(len(payload))
+        program.finish(Deadline(_FINISH_SECONDS))
+        frames.end()
+    except RocksError as error:
+        frames.error(error)
+        raise
+    finally:
+        program.kill()
+    return frames.bytes_done
+
+
+def receive_program(reader: BinaryIO, program: Program, count: Count) -> int:
+    """Write the received stream into the program; returns the bytes of the stream. The program has succeeded then.
+
+    After any failure the program's input ends early, and it preserves the received part for a later attempt.
+    """
+    done = 0
+    try:
+        for payload in read_frames(reader):
+            # before the write: the last part completes the stream, and `count` may still reject it
+            count(len(payload))
+            program.stream.write(payload)
+            done += len(payload)
+        program.stream.close()
+        program.finish(Deadline(_FINISH_SECONDS))
+    except BrokenPipeError:
+        program.finish(Deadline(_FINISH_SECONDS))  # raises with the program's own message
+        raise
+    except BaseException:
+        _preserve_part(program)
+        raise
+    finally:
+        program.kill()
+    return done
+
+
+def _preserve_part(program: Program) -> None:
+    """End the input: `zfs receive -s` then preserves the received part."""
+    try:
+        program.stream.close()
+        program.finish(Deadline(_PRESERVE_SECONDS))
+    except (OSError, RocksError):
+        pass  # it reports the incomplete stream, as expected

@@ -1,0 +1,298 @@
+"""TLS connections between the daemons, for transfers only: both ends need a certificate of the site's authority.
+
+The NAS listens on its storage address; hosts connect, for both directions, so that one port of one machine is open.
+The common name of the certificate, and nothing in the transfer, identifies the host.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, Optional, cast
+
+from rocks.core.clock import monotonic_seconds
+from rocks.core.errors import HostError, IncoherentError, ToolError
+from rocks.storage.stream.revocation import LIST_NAME, RevocationWatch
+from rocks.storage.stream.waiting import MOST_WAITING, OPENING_SECONDS, Turns, WaitingConnections
+
+_log = logging.getLogger(__name__)
+
+SILENCE_SECONDS = 120.0
+"""How long an end waits for the next byte before it ends the connection; a transfer is resumable."""
+
+_OPENING_BYTES = 64 * 1024
+_HANDSHAKE_SECONDS = 20.0
+_AFTER_ERROR_SECONDS = 1.0
+_TIMELY = (9, 10, 11, 12)
+"""Not yet valid and expired, of a certificate and of a revocation list (OpenSSL's x509_vfy.h)."""
+
+_LOOK_SECONDS = 1.0
+
+
+class Identity(NamedTuple):
+    """Files of this node: its certificate, its key (0600), and the authority's certificate."""
+
+    certificate: Path
+    key: Path
+    authority: Path
+
+
+class Connection(NamedTuple):
+    """An open transfer: the peer's name, the first line, and the files to read from and write to.
+
+    `end` ends it, from any thread: reads and writes at both ends fail at once.
+    """
+
+    peer: str
+    opening: bytes
+    reader: BinaryIO
+    writer: BinaryIO
+    end: Callable[[], None]
+
+
+def server_context(identity: Identity) -> ssl.SSLContext:
+    """For the listening end. ToolError when a file is missing or invalid."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.verify_mode = ssl.CERT_REQUIRED
+    return _with_identity(context, identity)
+
+
+def client_context(identity: Identity) -> ssl.SSLContext:
+    """For the connecting end, which also checks the name in the NAS' certificate. ToolError as above."""
+    return _with_identity(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), identity)
+
+
+def _with_identity(context: ssl.SSLContext, identity: Identity) -> ssl.SSLContext:
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    try:
+        context.load_cert_chain(str(identity.certificate), str(identity.key))
+        context.load_verify_locations(str(identity.authority))
+        revoked = identity.authority.with_name(LIST_NAME)
+        if revoked.exists():
+            context.load_verify_locations(str(revoked))
+            context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
+    except (OSError, ssl.SSLError) as error:
+        raise ToolError(
+            f"the certificate in {identity.certificate.parent} cannot be used ({error}); "
+            "on the frontend: `rocks sync host certificate`"
+        ) from None
+    return context
+
+
+@contextmanager
+def connect(
+    context: ssl.SSLContext,
+    address: str,
+    port: int,
+    name: str,
+    opening: bytes,
+    revocations: Optional[RevocationWatch] = None,
+) -> Iterator[Connection]:
+    """A connection to the node `name`; `opening` is its first line, without the newline.
+
+    HostError when the node does not answer, or the connection breaks; IncoherentError when the certificate is not the
+    node's. With `revocations`, the connection ends when the certificate is revoked.
+    """
+    try:
+        plain = socket.create_connection((address, port), timeout=_HANDSHAKE_SECONDS)
+    except OSError as error:
+        raise HostError(f"no transfer with {name} at {address}:{port}: {error}") from None
+    with plain, _translated(name), context.wrap_socket(plain, server_hostname=name) as stream:
+        _prepare(stream)
+        with _files(stream) as (reader, writer), _watched(stream, name, revocations) as end:
+            writer.write(opening + b"\n")
+            writer.flush()
+            yield Connection(name, opening, reader, writer, end)
+
+
+class StreamServer:
+    """Listens until it is closed; each connection gets a thread, and at most `limit` are served at once.
+
+    Only a connection with a valid certificate and a first line counts for the limit, and then waits for its turn. Those
+    before that are bounded by `WaitingConnections`.
+    """
+
+    def __init__(
+        self,
+        context: Callable[[], ssl.SSLContext],
+        address: str,
+        port: int,
+        serve: Callable[[Connection], None],
+        limit: int,
+        revocations: Optional[RevocationWatch] = None,
+    ) -> None:
+        """`serve` gets each connection and must not raise. HostError when the address is not available.
+
+        `context` is called for each connection, since certificates are renewed and revoked while a daemon runs;
+        `revocations` ends open connections.
+        """
+        self._revocations = revocations
+        self._closed = threading.Event()
+        self._context = context
+        self._serve = serve
+        self._turns = Turns(limit)
+        self._waiting = WaitingConnections()
+        try:
+            self._listener = socket.create_server((address, port), backlog=MOST_WAITING)
+        except OSError as error:
+            raise HostError(f"transfers cannot be received at {address}:{port}: {error}") from None
+        self._listener.settimeout(_LOOK_SECONDS)
+        self.port = int(self._listener.getsockname()[1])
+        self._thread = threading.Thread(target=self._accept, name="transfers", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Accept no more connections. Open ones continue to their end."""
+        self._closed.set()
+        try:
+            self._listener.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # closed already
+        self._listener.close()
+        self._thread.join(timeout=OPENING_SECONDS)
+        self._waiting.end_all()
+
+    def _accept(self) -> None:
+        while not self._closed.is_set():
+            self._waiting.end_overdue(monotonic_seconds())
+            try:
+                plain, (address, _) = self._listener.accept()
+                incoming = _Incoming(plain)
+                number = self._waiting.admit(address, monotonic_seconds(), incoming.end)
+                threading.Thread(
+                    target=self._handle, args=(incoming, number), name="transfer", daemon=True
+                ).start()
+            except socket.timeout:
+                continue
+            except (OSError, RuntimeError) as error:  # RuntimeError: no thread could be started
+                if self._closed.is_set():
+                    return
+                _log.warning("a transfer did not start: %s", error)
+                self._closed.wait(_AFTER_ERROR_SECONDS)
+
+    def _handle(self, incoming: _Incoming, number: int) -> None:
+        try:
+            with incoming.secured(self._context) as stream:
+                peer = _common_name(stream)
+                with _files(stream) as (reader, writer), _watched(stream, peer, self._revocations) as end:
+                    opening = reader.readline(_OPENING_BYTES)
+                    self._waiting.leave(number)
+                    _prepare(stream)
+                    if opening.endswith(b"\n"):
+                        self._serve_in_turn(Connection(peer, opening[:-1], reader, writer, end))
+        except ToolError as error:
+            _log.error("a transfer is rejected: %s", error)
+        except (OSError, IncoherentError):
+            pass  # no valid certificate, or the connection ended before its first line
+        finally:
+            self._waiting.leave(number)
+
+    def _serve_in_turn(self, connection: Connection) -> None:
+        with self._turns.turn(connection.peer, SILENCE_SECONDS) as is_mine:
+            if is_mine:
+                self._serve(connection)
+            else:
+                _log.warning(
+                    "a transfer with %s is not served: too many of its transfers wait", connection.peer
+                )
+
+
+class _Incoming:
+    """An accepted connection, which another thread may end before and during its handshake."""
+
+    def __init__(self, plain: socket.socket) -> None:
+        self._socket = plain
+        self._is_ended = False
+
+    def end(self) -> None:
+        """Reads and writes fail from now on."""
+        self._is_ended = True
+        _shut_down(self._socket)
+
+    @contextmanager
+    def secured(self, context: Callable[[], ssl.SSLContext]) -> Iterator[ssl.SSLSocket]:
+        """After the handshake. OSError when it fails or has been ended."""
+        with self._socket as plain:
+            plain.settimeout(OPENING_SECONDS)
+            with context().wrap_socket(plain, server_side=True, do_handshake_on_connect=False) as stream:
+                self._socket = stream  # it has taken the descriptor of the plain one
+                if self._is_ended:
+                    raise OSError("the connection has been ended")
+                stream.do_handshake()
+                yield stream
+
+
+def _shut_down(stream: socket.socket) -> None:
+    try:
+        # of the plain socket: that of the TLS socket drops its keys while another thread may be writing
+        socket.socket.shutdown(stream, socket.SHUT_RDWR)
+    except OSError:
+        pass  # it has ended already
+
+
+def _prepare(stream: ssl.SSLSocket) -> None:
+    stream.settimeout(SILENCE_SECONDS)
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+@contextmanager
+def _watched(
+    stream: ssl.SSLSocket, peer: str, revocations: Optional[RevocationWatch]
+) -> Iterator[Callable[[], None]]:
+    """A function that ends the connection; within the block, a revocation of the peer's certificate calls it too."""
+
+    def end() -> None:
+        _shut_down(stream)
+
+    if revocations is None:
+        yield end
+        return
+    certificate: Any = stream.getpeercert() or {}
+    with revocations.watching(int(str(certificate.get("serialNumber", "0")), 16), peer, end):
+        yield end
+
+
+@contextmanager
+def _files(stream: ssl.SSLSocket) -> Iterator[tuple[BinaryIO, BinaryIO]]:
+    with stream.makefile("rb", buffering=256 * 1024) as reader:
+        writer = stream.makefile("wb", buffering=256 * 1024)
+        try:
+            yield cast(BinaryIO, reader), cast(BinaryIO, writer)
+            writer.flush()
+        finally:
+            try:
+                writer.close()
+            except OSError:
+                pass  # the connection has ended; the writer got the error
+
+
+def _common_name(stream: ssl.SSLSocket) -> str:
+    subject: Any = (stream.getpeercert() or {}).get("subject", ())
+    for relative_name in subject:
+        for key, value in relative_name:
+            if key == "commonName":
+                return str(value)
+    raise IncoherentError("a certificate without a common name")
+
+
+@contextmanager
+def _translated(name: str) -> Iterator[None]:
+    try:
+        yield
+    except ssl.SSLCertVerificationError as error:
+        if error.verify_code in _TIMELY:
+            raise HostError(
+                f"no transfer with {name}: {error.verify_message}. Renew it on the frontend: `rocks add host "
+                f"certificate {name} replace=yes`, `rocks sync host certificate {name}`; or set both nodes' clocks"
+            ) from None
+        raise IncoherentError(
+            f"no transfer with {name}: its certificate is not its own ({error.verify_message})"
+        ) from None
+    except (ssl.SSLError, OSError) as error:
+        raise HostError(f"the transfer with {name} was cut off: {error}") from None

@@ -1,0 +1,83 @@
+"""Connect to image storage: find the message broker, open a client."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rocks.core.errors import HostError, StateError, UserError
+from rocks.inventory.address_records import find_private_address
+from rocks.inventory.attributes.records import resolve_attributes
+from rocks.inventory.host_records import local_host
+from rocks.inventory.host_requests import fleet_addresses
+from rocks.machine.records import load_hosts
+from rocks.network.network_records import zone_of
+from rocks.storage.client import StorageClient, broker_settings
+from rocks.storage.volumes.settings import BROKER_ATTRIBUTE, PRIVATE_NETWORK, broker_host, storage_zone
+
+if TYPE_CHECKING:
+    import ssl
+
+    from rocks.database.connection import Database
+
+
+def find_broker(database: Database, node: str) -> str:
+    """The host of the broker, for the frontend `node`: the attribute RABBITMQ_Server, else the frontend itself.
+
+    StateError when the attribute is not valid.
+    """
+    found = resolve_attributes(database, [node], BROKER_ATTRIBUTE).get(node, {})
+    attributes = {name: resolved.value for name, resolved in found.items()}
+    try:
+        return broker_host(attributes, node)
+    except UserError as error:
+        raise StateError(
+            f"the attribute {BROKER_ATTRIBUTE} of host {node} is not valid: {error}; set the host of the broker with "
+            f"rocks set attr {BROKER_ATTRIBUTE} HOST, or remove the attribute to use the frontend"
+        ) from None
+
+
+def broker_address(database: Database, server: str) -> str:
+    """The address of the broker on this host: that on the network private, where the host's profile has it listen.
+
+    A host without one has that at which commands reach it, or its name.
+    """
+    found = find_private_address(database, server)
+    if found is not None:
+        return found.address
+    return next((host.address for host in fleet_addresses(database, [server])), server)
+
+
+def open_storage(database: Database) -> StorageClient:
+    """A client of the NASes and hosts, to be used in a `with`; it connects at the first request.
+
+    While it waits for them no transaction is open, unless its caller has uncommitted changes.
+    The broker is on the host in the attribute RABBITMQ_Server, else on this machine; environment variables override it.
+    StateError when the attribute is not valid or this machine has no certificate, UserError when this user may not read
+    the certificate.
+    """
+    node = local_host(database)
+    server = find_broker(database, node)
+    address = broker_address(database, server)
+    return StorageClient(broker_settings(node, server, address, os.environ), database.end_reading)
+
+
+def open_transfer(database: Database, nas: str) -> tuple[str, int, ssl.SSLContext]:
+    """The address and port for transfers to a NAS, and the TLS context with this machine's certificate.
+
+    The address is in the storage zone of the NAS. StateError when it has no zone, HostError without a certificate.
+    """
+    from rocks.storage.configuration import STREAM_PORT, storage_address
+    from rocks.storage.stream.transport import Identity, client_context
+
+    (host,) = load_hosts(database, [nas])
+    network = storage_zone(host, zone_of(database, PRIVATE_NETWORK))
+    folder = Path(os.environ.get("ROCKS_PKI_FOLDER") or "/etc/rocks/pki")
+    pair = folder / "node.pem"
+    try:
+        address = storage_address(nas, network)
+    except HostError:
+        # unknown to the name service: use the database
+        address = fleet_addresses(database, [nas])[0].address
+    return address, STREAM_PORT, client_context(Identity(pair, pair, folder / "ca.crt"))

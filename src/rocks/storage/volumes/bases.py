@@ -1,0 +1,225 @@
+"""Disks on NASes that are made from images of the library: a pool stores an image once, the disks are its clones."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.core.errors import Code, HostError, RocksError, StateError
+from rocks.core.units import BYTES_PER_GIB, gigabytes
+from rocks.library.folder import find_library_image, library_folder
+from rocks.library.guest_images import IMAGE_ATTRIBUTE, check_disk_size, check_seed_place
+from rocks.library.records import image_file, source_of
+from rocks.storage.client import questions
+from rocks.storage.client.asking import MAP_SECONDS
+from rocks.storage.client.importing import Destination, send_base
+from rocks.storage.client.listing import transfer_line
+from rocks.storage.volumes.access import open_transfer
+from rocks.storage.wire import requests as wire
+from rocks.storage.wire.bases import base_snapshot, base_volume
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rocks.database.connection import Database
+    from rocks.inventory.records import VirtualMachine
+    from rocks.library.guest_images import Source
+    from rocks.storage.client import StorageClient, Watcher
+    from rocks.storage.client.answers import MadeClones
+    from rocks.storage.volumes.plan import ImageSpec
+
+TRANSFER_SECONDS = 24 * 3600.0
+"""How long a start waits for another command that sends an image to the same pool."""
+
+
+class MadeDisks(NamedTuple):
+    """Lines for the operator, and errors by machine."""
+
+    notes: list[str]
+    failed: dict[str, RocksError]
+
+
+class _Request(NamedTuple):
+    """A disk to be made unless it exists, and its image; or why it could not be made."""
+
+    disk: ImageSpec
+    source: Source | RocksError
+
+
+def make_disks(
+    database: Database,
+    storage: StorageClient,
+    machines: Sequence[VirtualMachine],
+    disks: Sequence[ImageSpec],
+    watcher: Watcher,
+) -> MadeDisks:
+    """Make the first disks of the machines with an image that their NASes lack; a disk that exists stays as it is.
+
+    `disks` are all disks on NASes. The caller has committed. One command at a time sends an image to a pool that lacks
+    it.
+    """
+    result = MadeDisks([], {})
+    with_image = {vm.name: vm for vm in machines if vm.host.attribute(IMAGE_ATTRIBUTE)}
+    requested: defaultdict[tuple[str, str], list[_Request]] = defaultdict(list)
+    for disk in disks:
+        if disk.number == 0 and disk.vm in with_image:
+            try:
+                check_seed_place(with_image[disk.vm])
+            except RocksError as error:
+                result.failed[disk.vm] = error
+                continue
+            requested[disk.nas, disk.zpool].append(
+                _Request(disk, _source(database, with_image[disk.vm], disk))
+            )
+    database.end_reading()
+    for place, of_pool in requested.items():
+        try:
+            _make(database, storage, place, of_pool, watcher, result)
+        except RocksError as error:
+            for one in of_pool:
+                result.failed.setdefault(one.disk.vm, error)
+    return result
+
+
+def _source(database: Database, vm: VirtualMachine, disk: ImageSpec) -> Source | RocksError:
+    try:
+        source = source_of(find_library_image(database, vm.host.attribute(IMAGE_ATTRIBUTE)))
+        check_disk_size(vm.name, vm.disks[disk.number].size_gb, source)
+    except RocksError as error:
+        return error
+    return source
+
+
+def _make(
+    database: Database,
+    storage: StorageClient,
+    place: tuple[str, str],
+    requested: Sequence[_Request],
+    watcher: Watcher,
+    result: MadeDisks,
+) -> None:
+    """The disks of one pool."""
+    nas, zpool = place
+    made = _clone(storage, place, requested, result)
+    absent = [one for one in requested if one.disk.volume in made.missing]
+    sources: dict[str, Source] = {}
+    for one in absent:
+        if isinstance(one.source, RocksError):
+            text = f"{one.disk.vm} is not started: its disk has to be made: {one.source}"
+            result.failed[one.disk.vm] = StateError(text)
+        else:
+            sources[one.source.digest] = one.source
+    for source in sources.values():
+        try:
+            if _store(database, storage, place, source, watcher):
+                result.notes.append(
+                    f"the image {source.name}, {gigabytes(source.used_bytes)}, is stored on {nas}:{zpool}"
+                )
+        except RocksError as error:
+            for one in absent:
+                if one.source == source:
+                    result.failed[one.disk.vm] = type(error)(
+                        f"{one.disk.vm} is not started: {error}", code=error.code
+                    )
+    again = [one for one in absent if one.disk.vm not in result.failed]
+    if again:
+        for volume in _clone(storage, place, again, result).missing:
+            vm = next(one.disk.vm for one in again if one.disk.volume == volume)
+            result.failed[vm] = HostError(
+                f"{vm} is not started: {nas} has lost the base of its image meanwhile; repeat the command"
+            )
+
+
+def _clone(
+    storage: StorageClient, place: tuple[str, str], requested: Sequence[_Request], result: MadeDisks
+) -> MadeClones:
+    """Ask for the disks. What is refused fails its machine only."""
+    nas, zpool = place
+    made = _asked(storage, place, requested)
+    refused = {one.zvol: one.reason for one in made.refused}
+    for one in requested:
+        if one.disk.volume in refused:
+            result.failed[one.disk.vm] = StateError(
+                f"{one.disk.vm} is not started: {refused[one.disk.volume]}"
+            )
+    return made
+
+
+def _asked(storage: StorageClient, place: tuple[str, str], requested: Sequence[_Request]) -> MadeClones:
+    nas, zpool = place
+    clones = tuple(
+        wire.NewClone(one.disk.volume)
+        if isinstance(one.source, RocksError)
+        else wire.NewClone(
+            one.disk.volume, base_snapshot(one.source.digest), one.disk.size_gb * BYTES_PER_GIB
+        )
+        for one in requested
+    )
+    try:
+        return storage.ask(questions.clone_images(nas, wire.CloneZvols(zpool, clones)), MAP_SECONDS)
+    except RocksError as error:
+        if not is_unsupported(error):
+            raise
+    # a NAS of an earlier release: disks that it has go on
+    known = {row.zvol for row in storage.ask(questions.images_of(nas))}
+    from rocks.storage.client.answers import MadeClones, RefusedClone
+
+    volumes = [one.disk.volume for one in requested]
+    refused = [
+        RefusedClone(volume, str(older_nas(nas, f"makes no disk of an image ({volume})")))
+        for volume in volumes
+        if volume not in known
+    ]
+    return MadeClones((), tuple(volume for volume in volumes if volume in known), (), tuple(refused))
+
+
+def older_nas(nas: str, what: str) -> StateError:
+    """The error of a request that a NAS of an earlier release does not know."""
+    return StateError(
+        f"{nas} has an earlier release of image storage, which {what}; install this release there"
+    )
+
+
+def _store(
+    database: Database, storage: StorageClient, place: tuple[str, str], source: Source, watcher: Watcher
+) -> bool:
+    """Have the base of the image in the pool; whether it was sent."""
+    nas, zpool = place
+    lock = f"base {nas} {zpool}"  # of the pool: two images at once would both count its free space
+    database.lock_all([lock], TRANSFER_SECONDS)
+    try:
+        request = wire.AddBase(zpool, source.digest, source.size_bytes, source.used_bytes, source.name)
+        made = storage.ask(questions.add_base(nas, request), MAP_SECONDS)
+        if made.complete:
+            return False
+        volume = f"{zpool}/{base_volume(source.digest)}"
+        address, port, context = open_transfer(database, nas)
+        path = image_file(library_folder(database), source.name)
+        database.end_reading()
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as error:
+            raise HostError(
+                f"the image {path} cannot be read: {error.strerror}; see rocks check image"
+            ) from None
+        try:
+            send_base(
+                descriptor,
+                Destination(nas, address, port, volume, made.guid, made.size_bytes),
+                context,
+                lambda progress: watcher.progress(transfer_line(source.name, progress)),
+                source.used_bytes,
+            )
+        except OSError as error:
+            raise HostError(f"the image {path} cannot be sent to {nas}: {error.strerror}") from None
+        finally:
+            os.close(descriptor)
+        return True
+    finally:
+        database.unlock(lock)
+
+
+def is_unsupported(error: RocksError) -> bool:
+    """Whether a NAS of an earlier release does not know the request."""
+    return error.code is Code.ACTION_UNSUPPORTED

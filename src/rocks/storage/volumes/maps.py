@@ -1,0 +1,202 @@
+"""Map an image to a host and unmap it on the operator's request; virtual machines get theirs by `vm_images`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rocks.core.errors import BusyError, Code, RocksError, StateError, UserError
+from rocks.core.values import check_text, read_number
+from rocks.machine.leases.plan import SAVED, saved_with_images
+from rocks.machine.leases.records import read_leases
+from rocks.machine.records import load_hosts
+from rocks.storage.client import questions
+from rocks.storage.client.asking import MAP_SECONDS
+from rocks.storage.client.asking import WRITE_BACK_SECONDS as _WRITE_BACK_SECONDS
+from rocks.storage.volumes.access import open_storage
+from rocks.storage.volumes.guards import disks_of, lock_machine_of
+from rocks.storage.volumes.moves import cancel_move
+from rocks.storage.volumes.places import check_pool_name
+from rocks.storage.volumes.plan import LARGEST_SIZE_GB, check_volume_name
+from rocks.storage.wire.requests import MapZvol
+
+if TYPE_CHECKING:
+    from rocks.database.connection import Database
+    from rocks.storage.client import Query, StorageClient, Watcher
+    from rocks.storage.client.answers import ImageRow
+
+
+@dataclass(frozen=True)
+class MapParameters:
+    """The parameters of `rocks add host storagemap`: `size` in GB of 1024³ bytes; `sync` None: the host's img_sync."""
+
+    nas: str
+    zpool: str
+    volume: str
+    host: str
+    size: str
+    pool: str = ""
+    sync: bool | None = None
+
+
+def map_image(database: Database, parameters: MapParameters, watcher: Watcher) -> str:
+    """Map the image, which is created when the NAS has none of that name; returns its device on the host.
+
+    UserError for an invalid parameter, and the errors of the NAS; then nothing is mapped.
+    """
+    check_pool_name(parameters.zpool)
+    check_volume_name(parameters.volume)
+    size_gb = read_number("size", parameters.size, 1, LARGEST_SIZE_GB)
+    if parameters.pool:
+        check_pool_name(parameters.pool)
+    (host,) = load_hosts(database, [parameters.host])
+    sync = host.is_true("img_sync") if parameters.sync is None else parameters.sync
+    if sync and not parameters.pool:
+        raise UserError(
+            f"{parameters.volume} is copied to {host.name} (img_sync is true), but no pool there is given: "
+            "give remotepool=POOL, or img_sync=no"
+        )
+    lock_machine_of(database, parameters.nas, parameters.volume)
+    with open_storage(database) as storage:
+        initiator = storage.ask(questions.initiator_of(host.name))
+        request = MapZvol(
+            parameters.zpool, parameters.volume, host.name, parameters.pool or None, size_gb, sync, initiator
+        )
+        return storage.wait(questions.map_image(parameters.nas, request), MAP_SECONDS, watcher)
+
+
+WRITE_BACK_SECONDS = _WRITE_BACK_SECONDS
+"""How long a command waits until an image is written back, by default."""
+
+
+def unmap_image(
+    database: Database, nas: str, volume: str, watcher: Watcher, seconds: float = WRITE_BACK_SECONDS
+) -> None:
+    """Unmap the image; returns when all changes are written back to the NAS. Raises the error of the NAS.
+
+    The connection to the database is closed meanwhile. NoAnswerError (BusyError) after `seconds`; StateError while the
+    memory of its machine is saved.
+    """
+    check_volume_name(volume)
+    saved = _error_if_saved(database, nas, volume)
+    if saved is not None:
+        raise saved
+    _wait(database, questions.unmap_image(nas, volume), watcher, seconds)
+
+
+def pull_image(
+    database: Database, nas: str, volume: str, watcher: Watcher, seconds: float = WRITE_BACK_SECONDS
+) -> None:
+    """Write the changes of a running guest back; returns when the NAS has them. Otherwise as `unmap_image`."""
+    check_volume_name(volume)
+    _wait(database, questions.pull_image(nas, volume), watcher, seconds)
+
+
+def cancel_map(database: Database, nas: str, volume: str) -> None:
+    """Undo a map or a move in progress, or cancel an unmap that still waits. StateError when there is none of them."""
+    check_volume_name(volume)
+    if cancel_move(database, nas, volume) is not None:
+        return
+    with open_storage(database) as storage:
+        storage.ask(questions.cancel_image(nas, volume))
+
+
+def _error_if_saved(database: Database, nas: str, volume: str) -> StateError | None:
+    """The error of taking the image from its host, when its machine is saved there."""
+    disks = disks_of(database, nas, volume)
+    for lease in read_leases(database, [disk.vm for disk in disks]).values():
+        if lease.state == SAVED:
+            return saved_with_images(lease.name, lease.host)
+    return None
+
+
+def _wait(database: Database, request: Query[None], watcher: Watcher, seconds: float) -> None:
+    storage = open_storage(database)
+    # the server would end a connection that is idle for hours
+    database.commit()
+    database.close()
+    with storage:
+        storage.wait(request, seconds, watcher)
+
+
+NODE_TYPES = ("", "vmc", "nas")
+LONGEST_REASON = 1000
+_MOVING = ("seeding", "switching", "pulling", "returning")
+
+
+def clean_map(
+    database: Database, nas: str, volume: str, node_type: str, reason: str | None, watcher: Watcher
+) -> str:
+    """Retry, undo or unmap; returns what was done as a line for the operator.
+
+    With a `reason`, changes that only the host has are discarded. `node_type` is accepted for old scripts and has no
+    effect. StateError when the NAS has no such image or the image is not mapped, and while the memory of its machine is
+    saved, unless the image is only retried; BusyError during a transfer.
+    """
+    check_volume_name(volume)
+    saved = _error_if_saved(database, nas, volume)
+    if node_type not in NODE_TYPES:
+        raise UserError(f'nodetype "{node_type}" must be vmc or nas')
+    if reason is not None:
+        check_text("reason", reason, LONGEST_REASON)
+        lock_machine_of(database, nas, volume)
+    storage = open_storage(database)
+    database.commit()
+    if reason is None:
+        database.close()  # it may take hours; with a reason the machine stays locked
+    with storage:
+        row = next((row for row in storage.ask(questions.images_of(nas)) if row.zvol == volume), None)
+        if row is None:
+            raise StateError(f"ZVol {volume} not found in database", code=Code.IMAGE_UNKNOWN)
+        if row.remotehost is None and row.state != "blocked" and reason is None:
+            raise StateError(f"ZVol {volume} is not mapped", code=Code.IMAGE_NOT_MAPPED)
+        if saved is not None and (reason is not None or row.state != "blocked"):
+            raise saved
+        if reason is not None:
+            return _give_up(storage, nas, row, reason, watcher)
+        return _clean(storage, nas, row, watcher)
+
+
+def _clean(storage: StorageClient, nas: str, row: ImageRow, watcher: Watcher) -> str:
+    if row.state == "blocked":
+        lost = _what_would_be_lost(storage, nas, row)
+        storage.ask(questions.retry_image(nas, row.zvol))
+        if row.remotehost is None and row.peer is not None:
+            return f"{nas}:{row.zvol} was blocked ({row.reason}); its move to {row.peer} is tried again"
+        if row.remotehost is None:
+            return f"{nas}:{row.zvol} was blocked ({row.reason}) and is retried"
+        return (
+            f"{nas}:{row.zvol} was blocked ({row.reason}) and is retried. If {row.remotehost} never returns and it is "
+            f'blocked again, force=yes reason="…" discards {lost}'
+        )
+    if row.state == "mapping":
+        storage.ask(questions.cancel_image(nas, row.zvol), MAP_SECONDS)
+        return f"{nas}:{row.zvol}: its mapping to {row.remotehost} is undone"
+    if row.state in _MOVING or row.is_sending is not None:
+        raise BusyError(
+            f"ZVol {row.zvol} is busy: it is {row.state}; wait for its end: rocks list host storageop {nas}"
+        )
+    storage.wait(questions.unmap_image(nas, row.zvol), WRITE_BACK_SECONDS, watcher)
+    return f"{nas}:{row.zvol} is unmapped from {row.remotehost}, with all its changes"
+
+
+def _give_up(storage: StorageClient, nas: str, row: ImageRow, reason: str, watcher: Watcher) -> str:
+    lost = _what_would_be_lost(storage, nas, row)
+    storage.wait(questions.abandon_image(nas, row.zvol, reason), MAP_SECONDS, watcher)
+    if row.remotehost is None and row.peer is not None:
+        return f"{nas}:{row.zvol} stays on {nas}; its move to {row.peer} is given up"
+    if row.remotehost is None:
+        return f"{nas}:{row.zvol} has the content on the NAS; what hosts have of it besides is given up"
+    return f"{nas}:{row.zvol} is unmapped from {row.remotehost}; discarded: {lost}"
+
+
+def _what_would_be_lost(storage: StorageClient, nas: str, row: ImageRow) -> str:
+    """A text for the changes of the host since the newest snapshot on the NAS."""
+    if row.remotehost is None:
+        return "no changes of a host"
+    try:
+        snapshots = storage.ask(questions.snapshots_of(nas, row.zvol))
+    except RocksError:
+        snapshots = ()
+    since = f" after {snapshots[-1].created} (snapshot {snapshots[-1].name})" if snapshots else ""
+    return f"all changes on {row.remotehost}{since}"

@@ -1,0 +1,134 @@
+"""Moving an image from one NAS to another: what is left to do, by what both have. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from rocks.core.errors import StateError, UserError
+from rocks.storage.volumes.plan import volume_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rocks.storage.volumes.places import DiskLocation
+
+ARRIVING, DELETING, MOVING, UNMAPPED = "arriving", "deleting", "moving", "unmapped"
+"""States of an image on a NAS, as it reports them."""
+
+
+class ImageMove(NamedTuple):
+    """A move: the NAS that has the volume, and the NAS and pool that get it."""
+
+    nas: str
+    volume: str
+    target: str
+    zpool: str
+
+    @property
+    def command(self) -> str:
+        """The command that begins the move, or completes it."""
+        return f"rocks move host storageimg {self.nas} {self.volume} to={self.target} zpool={self.zpool}"
+
+    @property
+    def cancelling(self) -> str:
+        """The command that cancels it."""
+        return f"rocks cancel host storagemap {self.nas} {self.volume}"
+
+
+class ImageFact(NamedTuple):
+    """An image as a NAS reports it. `peer`: the other NAS of a move; `host` has the image."""
+
+    state: str
+    zpool: str
+    image_id: str = ""
+    peer: str | None = None
+    host: str | None = None
+    reason: str = ""
+
+
+Part = Literal["send", "record", "nothing"]
+"""What is left: everything from the request to the NAS on; to record the new place; nothing."""
+
+
+def remaining_part(
+    move: ImageMove, here: ImageFact | None, there: ImageFact | None, is_recorded: bool
+) -> Part:
+    """What is left of a move, from the facts of both NASes. `is_recorded`: the database has this move as begun.
+
+    StateError, with the next command, when the image cannot be moved.
+    """
+    is_there = there is not None and there.state != ARRIVING
+    if here is None:
+        if is_there and is_recorded:
+            return "record"
+        if is_there:
+            return "nothing"
+        raise StateError(
+            f"ZVol {move.volume} is neither on {move.nas} nor on {move.target}; rocks list host storagemap lists the "
+            "images of all NASes"
+        )
+    if here.peer is not None and here.state in (MOVING, DELETING) and here.peer != move.target:
+        past = "is being moved" if here.state == MOVING else "was moved"
+        raise StateError(f"ZVol {move.volume} of {move.nas} {past} to {here.peer}, not to {move.target}")
+    if here.state == DELETING and here.peer == move.target:
+        return "record"
+    if here.state == MOVING:
+        return "send"
+    _check_idle(move, here)
+    if is_there or (there is not None and there.peer != move.nas):
+        raise StateError(
+            f"ZVol {move.volume} exists already on {move.target} ({there.state if there else ''}); remove it there "
+            "first by rocks remove host storageimg, or leave the image where it is"
+        )
+    return "send"
+
+
+def _check_idle(move: ImageMove, here: ImageFact) -> None:
+    if here.state == UNMAPPED:
+        return
+    if here.host is not None and here.state != "blocked":
+        raise StateError(
+            f"ZVol {move.volume} of {move.nas} cannot be moved: {here.host} has it ({here.state}). Stop its machine "
+            f"and wait until it is unmapped, or unmap it by rocks remove host storagemap {move.nas} {move.volume}"
+        )
+    remedies = {
+        "blocked": f"rocks clean host storagemap {move.nas} {move.volume} continues it",
+        DELETING: f"rocks restore host storageimg {move.nas} {move.volume} restores it first",
+    }
+    why = f": {here.reason}" if here.reason else ""
+    raise StateError(
+        f"ZVol {move.volume} of {move.nas} cannot be moved: it is {here.state}{why}; "
+        f"{remedies.get(here.state, 'repeat the command later')}"
+    )
+
+
+def choose_pool(stated: str, present: str, pools: Sequence[str], nas: str) -> str:
+    """The pool on the other NAS: the stated one, that of the same name as now, or its only one."""
+    if stated:
+        return stated
+    if present in pools:
+        return present
+    if len(pools) == 1:
+        return pools[0]
+    raise UserError(f"{nas} has the pools {', '.join(pools)}: name one of them by zpool=")
+
+
+def disks_of_image(nas: str, volume: str, disks: Iterable[DiskLocation]) -> list[DiskLocation]:
+    """The disks of virtual machines that this image is."""
+    return [
+        disk
+        for disk in disks
+        if disk.nas.lower() == nas.lower() and volume_name(disk.vm, disk.number) == volume
+    ]
+
+
+def check_not_moving(disks: Iterable[DiskLocation], moves: Sequence[ImageMove]) -> None:
+    """StateError when the image of one of the disks is being moved."""
+    begun = {(move.nas.lower(), move.volume): move for move in moves}
+    for disk in disks:
+        move = begun.get((disk.nas.lower(), volume_name(disk.vm, disk.number))) if disk.nas else None
+        if move is not None:
+            raise StateError(
+                f"host {disk.vm}: its image {move.volume} is being moved from {move.nas} to {move.target}; "
+                f"`{move.command}` waits for the end of that, `{move.cancelling}` cancels it"
+            )

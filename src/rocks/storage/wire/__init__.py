@@ -1,0 +1,1 @@
+"""What clients and daemons of image storage send each other. Pure."""

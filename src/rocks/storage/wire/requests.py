@@ -1,0 +1,379 @@
+"""Requests of a command to the image storage of a NAS or a host: their shapes, and the table of actions.
+
+Names of actions and fields are those that existing tools use (img-storage specification §2.3); `imgstorage_messages`
+converts them to messages.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Dict, Literal, NamedTuple, Optional, Tuple, Type
+
+Role = Literal["nas", "host"]
+
+
+# --- requests to a NAS ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class MapZvol:
+    """Map an image to a host. `size` in GB of 1024³ bytes counts only for a volume that does not exist yet.
+
+    `token` is the lease token of the virtual machine that will use it, None without one; `machine` is its UUID, empty
+    without one. A NAS of an earlier release ignores the UUID.
+    """
+
+    zpool: str
+    zvol: str
+    remotehost: str
+    remotepool: Optional[str]
+    size: int
+    sync: bool
+    initiator: str
+    token: Optional[int] = None
+    machine: str = ""
+
+
+@dataclass(frozen=True)
+class AddZvol:
+    """Make a volume: an empty one, or a clone of a snapshot of another one of the pool (`origin`: VOLUME[@SNAPSHOT]).
+
+    With `importing` it cannot be mapped before its content has been transferred.
+    """
+
+    zpool: str
+    zvol: str
+    size_bytes: int = 0
+    origin: Optional[str] = None
+    importing: bool = False
+
+
+@dataclass(frozen=True)
+class AddBase:
+    """Make the base volume of an image of the library, unless it is complete: its content is transferred next.
+
+    `digest` is that of the content (`rocks.core.image_blocks`), `size_bytes` the size of the disk, `used_bytes` what
+    the pool must have free, `image` the name in the library, for people.
+    """
+
+    zpool: str
+    digest: str
+    size_bytes: int
+    used_bytes: int
+    image: str
+
+
+@dataclass(frozen=True)
+class ListBases:
+    """The base volumes of all pools of the NAS that have images, also unfinished ones."""
+
+
+@dataclass(frozen=True)
+class NewClone:
+    """A volume to be cloned from `origin` (VOLUME@SNAPSHOT of the pool), then grown to `size_bytes`.
+
+    Without an origin the volume is only looked for.
+    """
+
+    zvol: str
+    origin: str = ""
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class CloneZvols:
+    """Make those clones that are missing; a volume that exists stays as it is.
+
+    With `replaces`, an existing volume must be such a clone; one of another snapshot of the same volume that was never
+    used is made anew.
+    """
+
+    zpool: str
+    clones: Tuple[NewClone, ...]
+    replaces: bool = False
+
+
+@dataclass(frozen=True)
+class FreezeZvols:
+    """Have a snapshot of the present content of each of the unmapped images, from which clones are made."""
+
+    zpool: str
+    zvols: Tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class UnmapZvol:
+    """Unmap an image and write its changes back. The answer comes when the NAS has them."""
+
+    zvol: str
+
+
+@dataclass(frozen=True)
+class DelZvol:
+    """Destroy an unmapped image; with `force` even if a host's copy has changes that the NAS does not have.
+
+    Until `grace_seconds` have passed it can be restored; 0 destroys it now, also one that is in its grace period.
+    `with_snapshots`: the snapshots of its machine are destroyed with it, and do not prevent that. With
+    `machine`, a UUID, the image of another virtual machine stays. A NAS of an earlier release ignores the UUID; such a
+    NAS lists its images without their machines.
+    """
+
+    zpool: str
+    zvol: str
+    force: bool = False
+    grace_seconds: int = 0
+    machine: str = ""
+    with_snapshots: bool = False
+
+
+@dataclass(frozen=True)
+class UndeleteZvol:
+    """Revoke the removal of an image whose grace period has not ended."""
+
+    zvol: str
+
+
+@dataclass(frozen=True)
+class AcceptZvol:
+    """Expect an image that the NAS `source` will move here, into `zpool`; `needed_bytes` must be free there."""
+
+    zpool: str
+    zvol: str
+    source: str
+    image_id: str
+    needed_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class MoveZvol:
+    """Move an unmapped image to the pool `zpool` of another NAS, which expects it. The answer comes when it is there.
+
+    Until `grace_seconds` have passed since then the volume here can be restored, as another image.
+    """
+
+    zvol: str
+    nas: str
+    zpool: str
+    grace_seconds: int = 0
+
+
+@dataclass(frozen=True)
+class ListZvols:
+    """Images of the NAS by name, from the first one behind `after`; as many as fit into a message. `more` in the answer
+    states that there are others."""
+
+    after: str = ""
+
+
+@dataclass(frozen=True)
+class GrowZvol:
+    """Give an unmapped image this size; it never shrinks. With `machine`, a UUID, another machine's image stays."""
+
+    zpool: str
+    zvol: str
+    size_bytes: int
+    machine: str = ""
+
+
+@dataclass(frozen=True)
+class GetZvolAttrs:
+    """The attributes of one image."""
+
+    zvol: str
+
+
+@dataclass(frozen=True)
+class SetZvolAttrs:
+    """Set some of them; None clears one. With `persistent` no, a guest's writes are discarded at unmap."""
+
+    zvol: str
+    changes: Tuple[Tuple[str, Optional[str]], ...]
+
+
+@dataclass(frozen=True)
+class GetAttrs:
+    """The attributes of the whole NAS."""
+
+
+@dataclass(frozen=True)
+class SetAttrs:
+    """Set some of them; None stores null."""
+
+    attrs: Tuple[Tuple[str, Optional[str]], ...]
+
+
+@dataclass(frozen=True)
+class DelAttrs:
+    """Remove some of them."""
+
+    attrs: Tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PullZvol:
+    """Write a running guest's changes back now."""
+
+    zvol: str
+
+
+@dataclass(frozen=True)
+class CancelZvol:
+    """Undo a map or a move in progress, or cancel a waiting unmap."""
+
+    zvol: str
+
+
+@dataclass(frozen=True)
+class RetryZvol:
+    """Continue with a blocked image, whose cause has been fixed."""
+
+    zvol: str
+
+
+@dataclass(frozen=True)
+class AbandonZvol:
+    """Abandon the changes that only the image's host has. The reason is recorded."""
+
+    zvol: str
+    reason: str
+    is_fenced: bool = False
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class ListSnapshots:
+    """Snapshots of an image; with `zpool`, also of a volume there that has no record yet."""
+
+    zvol: str
+    zpool: str = ""
+
+
+@dataclass(frozen=True)
+class RestoreZvol:
+    """Make an earlier snapshot the current content; with `zpool`, also of a volume there that has no record yet.
+
+    With `machine`, a UUID, another machine's image stays.
+    """
+
+    zvol: str
+    snapshot: str
+    machine: str = ""
+    zpool: str = ""
+
+
+@dataclass(frozen=True)
+class HoldSnapshot:
+    """Hold a snapshot of an image with these tags (`rocks.storage.wire.held_snapshots`), in their order.
+
+    It is that of `guid`; without one, that which has the first tag already, or else, of an unmapped image, one of its
+    present content, and with `is_mapped` the newest that the NAS has from the host's copy. With `machine`, a UUID,
+    another machine's image stays.
+    """
+
+    zvol: str
+    zpool: str
+    tags: Tuple[str, ...]
+    is_mapped: bool = False
+    guid: str = ""
+    machine: str = ""
+
+
+@dataclass(frozen=True)
+class ReleaseSnapshot:
+    """Release the holds of a snapshot of a machine, by its name; with `is_unfinished` only that of one being made.
+
+    With `machine`, a UUID, another machine's image stays.
+    """
+
+    zvol: str
+    zpool: str
+    snapshot: str
+    is_unfinished: bool = False
+    machine: str = ""
+
+
+@dataclass(frozen=True)
+class ListOperations:
+    """The operations in progress on the NAS."""
+
+
+@dataclass(frozen=True)
+class OperationStatus:
+    """The result or the progress of an operation, by its id."""
+
+    operation: str
+
+
+# --- requests to a host --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ListDevices:
+    """The host's parts of images."""
+
+
+@dataclass(frozen=True)
+class ListInitiator:
+    """The host's iSCSI name."""
+
+
+@dataclass(frozen=True)
+class ListCopies:
+    """Copies of images on the host that no guest uses, also quarantined ones."""
+
+
+@dataclass(frozen=True)
+class DelCopy:
+    """Destroy one of them, by its whole name; with `force` also data that no NAS has."""
+
+    volume: str
+    force: bool = False
+
+
+class Action(NamedTuple):
+    """A request: its name, the role that answers, its shape, and the action of the answer."""
+
+    name: str
+    role: Role
+    shape: Type[Any]
+    reply: str
+
+
+ACTIONS: Dict[str, Action] = {
+    action.name: action
+    for action in (
+        Action("map_zvol", "nas", MapZvol, "zvol_mapped"),
+        Action("add_zvol", "nas", AddZvol, "zvol_added"),
+        Action("add_base", "nas", AddBase, "base_added"),
+        Action("list_bases", "nas", ListBases, "base_list"),
+        Action("clone_zvols", "nas", CloneZvols, "zvols_cloned"),
+        Action("freeze_zvols", "nas", FreezeZvols, "zvols_frozen"),
+        Action("unmap_zvol", "nas", UnmapZvol, "zvol_unmapped"),
+        Action("del_zvol", "nas", DelZvol, "zvol_deleted"),
+        Action("undelete_zvol", "nas", UndeleteZvol, "zvol_undeleted"),
+        Action("accept_zvol", "nas", AcceptZvol, "zvol_accepted"),
+        Action("move_zvol", "nas", MoveZvol, "zvol_moved"),
+        Action("grow_zvol", "nas", GrowZvol, "zvol_grown"),
+        Action("list_zvols", "nas", ListZvols, "zvol_list"),
+        Action("get_zvol_attrs", "nas", GetZvolAttrs, "get_zvol_attrs"),
+        Action("set_zvol_attrs", "nas", SetZvolAttrs, "set_zvol_attrs"),
+        Action("get_attrs", "nas", GetAttrs, "get_attrs"),
+        Action("set_attrs", "nas", SetAttrs, "set_attrs"),
+        Action("del_attrs", "nas", DelAttrs, "del_attrs"),
+        Action("pull_zvol", "nas", PullZvol, "zvol_pulled"),
+        Action("cancel_zvol", "nas", CancelZvol, "zvol_cancelled"),
+        Action("retry_zvol", "nas", RetryZvol, "zvol_retried"),
+        Action("abandon_zvol", "nas", AbandonZvol, "zvol_abandoned"),
+        Action("list_snapshots", "nas", ListSnapshots, "snapshot_list"),
+        Action("restore_zvol", "nas", RestoreZvol, "zvol_restored"),
+        Action("hold_snapshot", "nas", HoldSnapshot, "snapshot_held"),
+        Action("release_snapshot", "nas", ReleaseSnapshot, "snapshot_released"),
+        Action("list_operations", "nas", ListOperations, "operation_list"),
+        Action("op_status", "nas", OperationStatus, "op_status"),
+        Action("list_dev", "host", ListDevices, "dev_list"),
+        Action("list_copies", "host", ListCopies, "copy_list"),
+        Action("del_copy", "host", DelCopy, "copy_deleted"),
+        Action("list_initiator", "host", ListInitiator, "zvol_list"),
+    )
+}
+"""Name → action, for every action of a command."""

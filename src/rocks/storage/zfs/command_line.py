@@ -1,0 +1,240 @@
+"""`ZfsCommands` by the programs `zfs` and `zpool`: the command lines.
+
+None has `-R` or `-F`: no dataset is destroyed as a side effect.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import List, Mapping, Optional, Sequence, Tuple
+
+from rocks.core.clock import Deadline
+from rocks.core.errors import BusyError, StateError, ToolError
+from rocks.storage.zfs import block_devices
+from rocks.storage.zfs.driver import Transfer
+from rocks.storage.zfs.facts import History, PoolFact, ReceiveSpec, SendSpec, TokenFact, VolumeFact
+from rocks.storage.zfs.listing import (
+    HISTORY_COLUMNS,
+    VALUE_COLUMNS,
+    held_names,
+    own_properties,
+    parse_estimate,
+    parse_history,
+    parse_holds,
+    parse_token,
+    parse_values,
+    parse_volumes,
+    volume_of,
+)
+from rocks.storage.zfs.processes import receive_process, send_process
+from rocks.storage.zfs.tool import (
+    LONG_SECONDS,
+    one_line,
+    pool_of,
+    zfs,
+    zfs_finished,
+    zfs_if_there,
+    zfs_when_free,
+    zpool_health,
+    zpool_names,
+    zpool_sync,
+)
+
+_SEND_FLAGS = ("-L", "-c", "-e")  # large, compressed and embedded blocks: the smallest stream
+_LOG_HEADER_BYTES = 65536  # upper bound: two blocks of 16 KiB at most
+_MAX_LISTINGS = 5
+_EMPTY_STREAM_BYTES = 624  # BEGIN and END records of 312 bytes
+_CLONES_AT_ONCE = 16
+_WHOLE_DISK = "volmode=dev"  # the host creates no devices of a guest's partitions
+
+
+class ZfsCommandLine:
+    """`ZfsCommands` by the programs."""
+
+    def read_pool(self, pool: str) -> PoolFact:
+        """As `PoolDriver.read_pool`."""
+        health = zpool_health(pool_of(pool))
+        values = zfs("get", "-Hp", "-o", "value", "used,available", pool).split()
+        return PoolFact(pool, int(values[0]) + int(values[1]), int(values[1]), health)
+
+    def list_pools(self) -> Tuple[str, ...]:
+        """As `PoolDriver.list_pools`."""
+        return zpool_names()
+
+    def read_volume(self, volume: str) -> Optional[VolumeFact]:
+        """As `PoolDriver.read_volume`."""
+        text = zfs_if_there("get", "-Hp", "-o", VALUE_COLUMNS, "all", volume)
+        values = parse_values(text or "").get(volume)
+        if values is None:
+            return None
+        if values.get("type") != "volume":
+            raise StateError(f"{volume} is a {values.get('type')}, not a volume; rename or destroy it")
+        return volume_of(volume, values)
+
+    def list_volumes(self, pool: str) -> Tuple[VolumeFact, ...]:
+        """As `PoolDriver.list_volumes`."""
+        text = zfs_if_there("get", "-Hp", "-r", "-t", "volume", "-o", VALUE_COLUMNS, "all", pool)
+        return parse_volumes(text or "")
+
+    def read_history(self, volume: str) -> History:
+        """As `PoolDriver.read_history`."""
+        for _ in range(_MAX_LISTINGS):
+            text = zfs_if_there(
+                "list", "-Hp", "-d", "1", "-t", "snapshot,bookmark", "-o", HISTORY_COLUMNS, volume
+            )
+            held = held_names(text or "")
+            holds = zfs_finished("holds", "-H", *held) if held else None
+            if holds is None or holds.exit_status == 0:
+                return parse_history(text or "", parse_holds(holds.text if holds else ""))
+            # a held snapshot may have been released and destroyed meanwhile: list again
+        raise ToolError(f"zfs holds of {volume} failed: {one_line(holds.error_text if holds else '')}")
+
+    def read_guid(self, name: str) -> Optional[str]:
+        """As `ZfsCommands.read_guid`."""
+        text = zfs_if_there("get", "-Hp", "-o", "value", "guid", name)
+        return None if text is None else text.strip()
+
+    def read_own(self, name: str) -> Mapping[str, str]:
+        """As `ZfsCommands.read_own`."""
+        text = zfs_if_there("get", "-Hp", "-o", VALUE_COLUMNS, "all", name)
+        return dict(own_properties(parse_values(text or "").get(name, {})))
+
+    def read_written(self, volume: str, snapshot_name: str) -> int:
+        """As `ZfsCommands.read_written`."""
+        written = int(zfs("get", "-Hp", "-o", "value", f"written@{snapshot_name}", volume))
+        if 0 < written <= _LOG_HEADER_BYTES and _is_stream_empty(volume, snapshot_name):
+            return 0
+        return written
+
+    def shows_snapshots(self, volume: str) -> bool:
+        """As `ZfsCommands.shows_snapshots`."""
+        return zfs("get", "-Hp", "-o", "value", "snapdev", volume).strip() == "visible"
+
+    def flush(self, volume: str) -> None:
+        """As `ZfsCommands.flush`."""
+        zpool_sync(pool_of(volume))
+
+    def create(self, volume: str, size_bytes: int, block_bytes: int, reserve_bytes: int) -> None:
+        """As `ZfsCommands.create`."""
+        arguments = ["create", "-s", "-o", f"volblocksize={block_bytes}", "-o", _WHOLE_DISK]
+        if reserve_bytes:
+            arguments += ["-o", f"refreservation={reserve_bytes}"]
+        zfs(*arguments, "-V", str(size_bytes), volume)
+
+    def clone(self, snapshot: str, volume: str) -> None:
+        """As `ZfsCommands.clone`."""
+        zfs("clone", "-o", _WHOLE_DISK, snapshot, volume)
+
+    def clone_all(self, snapshot: str, volumes: Sequence[str]) -> None:
+        """As `ZfsCommands.clone_all`; clones that are made at once share a transaction group of the pool."""
+        with ThreadPoolExecutor(_CLONES_AT_ONCE) as threads:
+            for _ in threads.map(lambda volume: self.clone(snapshot, volume), volumes):
+                pass
+
+    def set_values(self, name: str, values: Mapping[str, str]) -> None:
+        """As `ZfsCommands.set_values`."""
+        zfs("set", *(f"{key}={value}" for key, value in values.items()), name)
+
+    def rename(self, volume: str, new_name: str) -> None:
+        """As `ZfsCommands.rename`."""
+        _make_file_system_above(new_name)
+        zfs("rename", volume, new_name)
+
+    def promote(self, volume: str) -> None:
+        """As `ZfsCommands.promote`."""
+        zfs("promote", volume)
+
+    def rollback(self, snapshot: str) -> None:
+        """As `ZfsCommands.rollback`."""
+        zfs_when_free("rollback", snapshot)
+
+    def check_not_open(self, volume: str) -> None:
+        """As `ZfsCommands.check_not_open`."""
+        block_devices.check_not_open(volume)
+
+    def destroy(self, name: str) -> None:
+        """As `ZfsCommands.destroy`."""
+        zfs_when_free("destroy", name)
+
+    def snapshot(self, snapshot: str, properties: Mapping[str, str]) -> None:
+        """As `ZfsCommands.snapshot`."""
+        options = [option for key, value in properties.items() for option in ("-o", f"{key}={value}")]
+        zfs("snapshot", *options, snapshot)
+
+    def hold(self, snapshot: str, tag: str) -> None:
+        """As `ZfsCommands.hold`."""
+        zfs("hold", tag, snapshot)
+
+    def release(self, snapshot: str, tag: str) -> None:
+        """As `ZfsCommands.release`."""
+        zfs("release", tag, snapshot)
+
+    def bookmark(self, snapshot: str, bookmark: str) -> None:
+        """As `ZfsCommands.bookmark`."""
+        zfs("bookmark", snapshot, bookmark)
+
+    def decode_token(self, token: str) -> TokenFact:
+        """As `ZfsCommands.decode_token`."""
+        finished = zfs_finished("send", "-n", "-v", "-t", token)
+        return parse_token(f"{finished.text}\n{finished.error_text}", one_line(finished.error_text))
+
+    def estimate(self, spec: SendSpec) -> int:
+        """As `ZfsCommands.estimate`."""
+        finished = zfs_finished("send", "-n", "-P", *_send_arguments(spec))
+        if finished.exit_status != 0:
+            raise ToolError(f"zfs send -n of {spec.volume} failed: {one_line(finished.error_text)}")
+        return parse_estimate(f"{finished.text}\n{finished.error_text}")
+
+    def send(self, spec: SendSpec) -> Transfer:
+        """As `ZfsCommands.send`."""
+        return send_process(("send", *_send_arguments(spec)), f"{spec.volume}@{spec.to_name}")
+
+    def receive(self, spec: ReceiveSpec) -> Transfer:
+        """As `ZfsCommands.receive`."""
+        _make_file_system_above(spec.volume)
+        arguments = ["receive", "-u"]
+        if spec.resumable:
+            arguments.append("-s")
+        if spec.origin is not None and not spec.is_resumed:
+            arguments += ["-o", f"origin={spec.origin}"]
+        return receive_process((*arguments, "-o", _WHOLE_DISK, spec.volume), spec.volume)
+
+    def abort_receive(self, volume: str) -> None:
+        """As `ZfsCommands.abort_receive`."""
+        zfs("receive", "-A", volume, deadline_seconds=LONG_SECONDS)
+
+    def wait_for_device(self, name: str, deadline: Deadline) -> str:
+        """As `ZfsCommands.wait_for_device`."""
+        return block_devices.wait_for_device(name, deadline)
+
+
+def _send_arguments(spec: SendSpec) -> List[str]:
+    if spec.resume_token is not None:
+        return ["-t", spec.resume_token]
+    arguments = list(_SEND_FLAGS)
+    if spec.from_bookmark is not None:
+        arguments += ["-i", f"{spec.volume}#{spec.from_bookmark}"]
+    elif spec.from_snapshot is not None:
+        start = spec.from_snapshot
+        arguments += ["-i", start if "@" in start else f"{spec.volume}@{start}"]
+    return [*arguments, f"{spec.volume}@{spec.to_name}"]
+
+
+def _make_file_system_above(volume: str) -> None:
+    above = volume.rpartition("/")[0]
+    if "/" in above:
+        zfs("create", "-p", "-o", "canmount=off", "-o", "mountpoint=none", above)
+
+
+def _is_stream_empty(volume: str, snapshot_name: str) -> bool:
+    """Whether the volume equals the snapshot although `written` is a few KiB.
+
+    A rollback may write a new header of the intent log (OpenZFS 2.1: 8192 bytes), which a stream does not contain. A
+    volume can be sent without a snapshot while its device is not open.
+    """
+    arguments = ("send", *_SEND_FLAGS, "-i", f"{volume}@{snapshot_name}", volume)
+    try:
+        block_devices.check_not_open(volume)
+        return len(zfs_when_free(*arguments)) == _EMPTY_STREAM_BYTES
+    except BusyError:
+        return False

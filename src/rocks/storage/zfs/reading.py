@@ -1,0 +1,57 @@
+"""The reading half of `PoolDriver`; base class of the operations."""
+
+from __future__ import annotations
+
+from typing import Optional, Tuple
+
+from rocks.core.clock import Deadline
+from rocks.storage.zfs.commands import ZfsCommands
+from rocks.storage.zfs.facts import History, PoolFact, VolumeFact
+from rocks.storage.zfs.names import check_dataset, check_snapshot, check_volume
+from rocks.storage.zfs.rules import known_volume
+
+
+class PoolReading:
+    """The methods of `PoolDriver` that read, by `ZfsCommands`."""
+
+    def __init__(self, commands: ZfsCommands) -> None:
+        self._commands = commands
+
+    def read_pool(self, pool: str) -> PoolFact:
+        """As `PoolDriver.read_pool`."""
+        check_dataset(pool)
+        return self._commands.read_pool(pool)
+
+    def list_pools(self) -> Tuple[str, ...]:
+        """As `PoolDriver.list_pools`."""
+        return self._commands.list_pools()
+
+    def read_volume(self, volume: str) -> Optional[VolumeFact]:
+        """As `PoolDriver.read_volume`."""
+        check_volume(volume)
+        return self._commands.read_volume(volume)
+
+    def list_volumes(self, pool: str) -> Tuple[VolumeFact, ...]:
+        """As `PoolDriver.list_volumes`."""
+        check_dataset(pool)
+        return self._commands.list_volumes(pool)
+
+    def read_history(self, volume: str) -> History:
+        """As `PoolDriver.read_history`."""
+        check_volume(volume)
+        return self._commands.read_history(volume)
+
+    def wait_for_device(self, name: str, deadline: Deadline) -> str:
+        """As `PoolDriver.wait_for_device`."""
+        check_snapshot(name) if "@" in name else check_volume(name)
+        return self._commands.wait_for_device(name, deadline)
+
+    def _exactly_written(self, fact: VolumeFact, history: History) -> VolumeFact:
+        """The volume with exact `written_bytes`."""
+        if not fact.written_bytes or history.newest is None:
+            return fact
+        return fact._replace(written_bytes=self._commands.read_written(fact.name, history.newest.name))
+
+    def _known(self, volume: str, guid: str) -> VolumeFact:
+        """The volume with that guid. StateError when it is missing, IncoherentError for another guid."""
+        return known_volume(self.read_volume(volume), volume, guid)

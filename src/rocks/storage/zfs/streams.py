@@ -1,0 +1,77 @@
+"""Streams between pools: checks before a send or receive starts."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from rocks.core.errors import StateError
+from rocks.fleet.host.change import UNCHANGED, Change
+from rocks.storage.zfs.begin_record import check_begin
+from rocks.storage.zfs.checked_receive import CheckedReceive
+from rocks.storage.zfs.driver import Transfer
+from rocks.storage.zfs.facts import ReceiveSpec, SendSpec, TokenFact
+from rocks.storage.zfs.names import check_part, check_snapshot, check_token, check_volume
+from rocks.storage.zfs.reading import PoolReading
+from rocks.storage.zfs.rules import check_guid, check_receive, check_resumed_send, check_send
+from rocks.storage.zfs.volumes import settle
+
+
+class StreamOperations(PoolReading):
+    """The methods of `PoolDriver` on streams, by `ZfsCommands`."""
+
+    def decode_token(self, token: str) -> TokenFact:
+        """As `PoolDriver.decode_token`."""
+        check_token(token)
+        return self._commands.decode_token(token)
+
+    def estimate_send(self, spec: SendSpec) -> int:
+        """As `PoolDriver.estimate_send`."""
+        self._check_send(spec)
+        return self._commands.estimate(spec)
+
+    def start_send(self, spec: SendSpec) -> Transfer:
+        """As `PoolDriver.start_send`."""
+        self._check_send(spec)
+        return self._commands.send(spec)
+
+    def start_receive(self, spec: ReceiveSpec) -> Transfer:
+        """As `PoolDriver.start_receive`."""
+        check_volume(spec.volume)
+        if spec.origin is not None:
+            check_snapshot(spec.origin)
+            found = self._commands.read_guid(spec.origin)
+            if found is None:
+                raise StateError(f"there is no snapshot {spec.origin} to clone {spec.volume} from")
+            check_guid(spec.origin, found, spec.base_guid or "")
+        self._commands.flush(spec.volume)
+        fact = self._commands.read_volume(spec.volume)
+        history = self._commands.read_history(spec.volume)
+        check_receive(spec, fact and self._exactly_written(fact, history), history)
+        return CheckedReceive(self._commands.receive(spec), lambda begin: check_begin(begin, spec))
+
+    def ensure_partial_gone(self, volume: str) -> Change:
+        """As `PoolDriver.ensure_partial_gone`."""
+        check_volume(volume)
+
+        def is_so() -> bool:
+            fact = self._commands.read_volume(volume)
+            return fact is None or fact.resume_token is None
+
+        return UNCHANGED if is_so() else settle(lambda: self._commands.abort_receive(volume), is_so)
+
+    def _check_send(self, spec: SendSpec) -> None:
+        check_volume(spec.volume)
+        check_part(spec.to_name)
+        origin_guid = self._origin_guid(spec.from_snapshot)
+        history = self._commands.read_history(spec.volume)
+        if spec.resume_token is None:
+            check_send(spec, history, origin_guid)
+        else:
+            check_resumed_send(spec, self.decode_token(spec.resume_token), history, origin_guid)
+
+    def _origin_guid(self, start: Optional[str]) -> Optional[str]:
+        """The guid of a source that is a snapshot of another volume."""
+        if start is None or "@" not in start:
+            return None
+        check_snapshot(start)
+        return self._commands.read_guid(start)

@@ -1,0 +1,126 @@
+"""Runs `zfs` and `zpool` with deadlines; turns their messages into errors."""
+
+from __future__ import annotations
+
+import os
+from typing import Dict, Optional, Tuple
+
+from rocks.core.clock import Deadline, wait_seconds
+from rocks.core.errors import BusyError, PoolFullError, RocksError, StateError, ToolError
+from rocks.core.process import Finished, run
+
+QUICK_SECONDS = 60.0
+"""For reads and small changes."""
+
+LONG_SECONDS = 600.0
+"""For commands that may free or write much data: destroy, rollback, sync, abort of a receive."""
+
+_BUSY_SECONDS = 10.0
+_POLL_SECONDS = 0.2
+_MAX_LISTINGS = 5
+_MISSING = "does not exist"
+_BUSY = ("is busy", "Device busy")
+_FULL = (
+    "out of space",
+    "quota exceeded",
+    "No space left",
+    "exceeds available space",
+    "greater than available",
+)
+
+
+def plain_environment() -> Dict[str, str]:
+    """This process' environment with LC_ALL=C."""
+    return {**os.environ, "LC_ALL": "C"}
+
+
+def pool_of(name: str) -> str:
+    """The pool of a dataset."""
+    return name.split("/")[0].split("@")[0]
+
+
+def zfs(*arguments: str, deadline_seconds: float = QUICK_SECONDS) -> str:
+    """Run `zfs`, return its output. ToolError, BusyError, PoolFullError, or StateError without the pool."""
+    finished = _run("zfs", arguments, deadline_seconds)
+    if finished.exit_status != 0:
+        raise zfs_error(f"{arguments[0]} of {arguments[-1]}", finished.error_text)
+    return finished.text
+
+
+def zfs_if_there(*arguments: str) -> Optional[str]:
+    """As `zfs`, None when the dataset (the last argument) does not exist but its pool does."""
+    name = arguments[-1]
+    for _ in range(_MAX_LISTINGS):
+        finished = _run("zfs", arguments, QUICK_SECONDS)
+        if finished.exit_status == 0:
+            return finished.text
+        if _MISSING not in finished.error_text:
+            break
+        if f"'{name}'" in finished.error_text or f"'{name.partition('@')[0]}'" in finished.error_text:
+            zpool_health(pool_of(name))
+            return None
+        # another dataset was destroyed during the listing: list again
+    raise zfs_error(f"{arguments[0]} of {name}", finished.error_text)
+
+
+def zfs_when_free(*arguments: str) -> bytes:
+    """As `zfs`, retried for ten seconds while the dataset is busy: udev opens devices after they are closed."""
+    deadline = Deadline(_BUSY_SECONDS)
+    while True:
+        finished = _run("zfs", arguments, LONG_SECONDS)
+        if finished.exit_status == 0:
+            return finished.output
+        error = zfs_error(f"{arguments[0]} of {arguments[-1]}", finished.error_text)
+        if not isinstance(error, BusyError) or isinstance(error, PoolFullError) or deadline.passed():
+            raise error
+        wait_seconds(_POLL_SECONDS)
+
+
+def zfs_finished(*arguments: str) -> Finished:
+    """Run `zfs` and return output and exit status."""
+    return _run("zfs", arguments, QUICK_SECONDS)
+
+
+def zpool_health(pool: str) -> str:
+    """The health of the pool. StateError when this machine does not have it."""
+    finished = _run("zpool", ("list", "-H", "-o", "health", pool), QUICK_SECONDS)
+    if finished.exit_status != 0:
+        raise StateError(
+            f"this machine has no ZFS pool {pool}: `zpool list` shows imported pools, `zpool import` others "
+            f"({one_line(finished.error_text)})"
+        )
+    return finished.text.strip()
+
+
+def zpool_names() -> Tuple[str, ...]:
+    """The imported pools. ToolError when `zpool` fails."""
+    finished = _run("zpool", ("list", "-H", "-o", "name"), QUICK_SECONDS)
+    if finished.exit_status != 0:
+        raise ToolError(f"zpool list: {one_line(finished.error_text)}")
+    return tuple(sorted(finished.text.split()))
+
+
+def zpool_sync(pool: str) -> None:
+    """Write all data of the pool to its disks."""
+    finished = _run("zpool", ("sync", pool), LONG_SECONDS)
+    if finished.exit_status != 0:
+        raise zfs_error(f"sync of the pool {pool}", finished.error_text)
+
+
+def zfs_error(what: str, message: str) -> RocksError:
+    """The error for a message of `zfs` or `zpool`."""
+    error = f"zfs {what} failed: {one_line(message) or 'it printed nothing'}"
+    if any(text in message for text in _BUSY):
+        return BusyError(error)
+    if any(text in message for text in _FULL):
+        return PoolFullError(f"{error}; the pool is full")
+    return ToolError(error)
+
+
+def one_line(text: str) -> str:
+    """The text on one line, truncated to 400 characters."""
+    return "; ".join(line.strip() for line in text.splitlines() if line.strip())[:400]
+
+
+def _run(program: str, arguments: tuple[str, ...], deadline_seconds: float) -> Finished:
+    return run((program, *arguments), deadline_seconds=deadline_seconds, environment=plain_environment())

@@ -1,0 +1,203 @@
+"""Volumes: create, clone, grow, rename, promote, destroy; each compares first and then runs one `zfs` command."""
+
+from __future__ import annotations
+
+from typing import Callable, Mapping, Optional, Sequence, Tuple
+
+from rocks.core.errors import IncoherentError, RocksError, StateError
+from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
+from rocks.storage.zfs.names import check_properties, check_size, check_snapshot, check_volume
+from rocks.storage.zfs.reading import PoolReading
+from rocks.storage.zfs.rules import DOOMED, check_guid, check_volume_destroyable
+
+_SNAPSHOT_DEVICES = "snapdev"
+
+
+def settle(act: Callable[[], None], is_so: Callable[[], bool]) -> Change:
+    """Run `act`; a failure is ignored when `is_so` is true afterwards, by a concurrent process."""
+    try:
+        act()
+    except RocksError:
+        if is_so():
+            return UNCHANGED
+        raise
+    return CHANGED
+
+
+class VolumeOperations(PoolReading):
+    """The methods of `PoolDriver` on volumes, by `ZfsCommands`."""
+
+    def ensure_volume(self, volume: str, size_bytes: int, block_bytes: int, reserve_bytes: int = 0) -> Change:
+        """As `PoolDriver.ensure_volume`."""
+        check_volume(volume)
+        check_size(volume, size_bytes, block_bytes)
+
+        def is_so() -> bool:
+            fact = self._commands.read_volume(volume)
+            if fact is not None and (fact.size_bytes, fact.block_bytes) != (size_bytes, block_bytes):
+                raise IncoherentError(
+                    f"{volume} exists with {fact.size_bytes} bytes in blocks of {fact.block_bytes}, "
+                    f"not {size_bytes} in blocks of {block_bytes}"
+                )
+            return fact is not None
+
+        if is_so():
+            return UNCHANGED
+        return settle(lambda: self._commands.create(volume, size_bytes, block_bytes, reserve_bytes), is_so)
+
+    def ensure_clone(self, volume: str, origin_snapshot: str, origin_guid: str) -> Change:
+        """As `PoolDriver.ensure_clone`."""
+        check_volume(volume)
+        check_snapshot(origin_snapshot)
+
+        def is_so() -> bool:
+            fact = self._commands.read_volume(volume)
+            if fact is not None and fact.origin != origin_snapshot:
+                raise IncoherentError(f"{volume} exists and is not a clone of {origin_snapshot}")
+            return fact is not None
+
+        found = self._commands.read_guid(origin_snapshot)
+        if found is not None:
+            check_guid(origin_snapshot, found, origin_guid)
+        if is_so():
+            return UNCHANGED
+        if found is None:
+            raise StateError(
+                f"there is no snapshot {origin_snapshot} to clone; it had the guid {origin_guid}"
+            )
+        return settle(lambda: self._commands.clone(origin_snapshot, volume), is_so)
+
+    def ensure_clones(
+        self, volumes: Sequence[str], origin_snapshot: str, origin_guid: str
+    ) -> Tuple[str, ...]:
+        """As `PoolDriver.ensure_clones`. The volumes are listed once before and, after a failure, once behind."""
+        check_snapshot(origin_snapshot)
+        for volume in volumes:
+            check_volume(volume)
+        above = sorted({volume.rpartition("/")[0] for volume in volumes})
+
+        def missing() -> Tuple[str, ...]:
+            facts = {fact.name: fact for place in above for fact in self._commands.list_volumes(place)}
+            for volume in volumes:
+                if volume in facts and facts[volume].origin != origin_snapshot:
+                    raise IncoherentError(f"{volume} exists and is not a clone of {origin_snapshot}")
+            return tuple(volume for volume in volumes if volume not in facts)
+
+        made = missing()
+        if not made:
+            return ()
+        found = self._commands.read_guid(origin_snapshot)
+        if found is None:
+            raise StateError(
+                f"there is no snapshot {origin_snapshot} to clone; it had the guid {origin_guid}"
+            )
+        check_guid(origin_snapshot, found, origin_guid)
+        settle(lambda: self._commands.clone_all(origin_snapshot, made), lambda: not missing())
+        return made
+
+    def ensure_size(self, volume: str, guid: str, size_bytes: int) -> Change:
+        """As `PoolDriver.ensure_size`."""
+        fact = self._known(volume, guid)
+        if fact.size_bytes == size_bytes:
+            return UNCHANGED
+        check_size(volume, size_bytes, fact.block_bytes)
+        if fact.size_bytes > size_bytes:
+            raise StateError(f"{volume} has {fact.size_bytes} bytes and cannot shrink to {size_bytes}")
+        return self._set(volume, {"volsize": str(size_bytes)})
+
+    def ensure_reserved(self, volume: str, guid: str, reserve_bytes: int) -> Change:
+        """As `PoolDriver.ensure_reserved`."""
+        if self._known(volume, guid).reserved_bytes == reserve_bytes:
+            return UNCHANGED
+        return self._set(volume, {"refreservation": str(reserve_bytes) if reserve_bytes else "none"})
+
+    def ensure_properties(self, volume: str, guid: str, properties: Mapping[str, str]) -> Change:
+        """As `PoolDriver.ensure_properties`."""
+        check_properties(properties)
+        existing = dict(self._known(volume, guid).properties)
+        changed = {key: value for key, value in properties.items() if existing.get(key) != value}
+        return self._set(volume, changed) if changed else UNCHANGED
+
+    def ensure_snapshots_visible(self, volume: str, guid: str) -> Change:
+        """As `PoolDriver.ensure_snapshots_visible`."""
+        self._known(volume, guid)
+        return UNCHANGED if self._commands.shows_snapshots(volume) else self._set_snapdev(volume, "visible")
+
+    def ensure_snapshots_hidden(self, volume: str, guid: str) -> Change:
+        """As `PoolDriver.ensure_snapshots_hidden`."""
+        self._known(volume, guid)
+        return self._set_snapdev(volume, "hidden") if self._commands.shows_snapshots(volume) else UNCHANGED
+
+    def ensure_synchronous(self, volume: str, guid: str) -> Change:
+        """As `PoolDriver.ensure_synchronous`."""
+        return (
+            UNCHANGED if self._known(volume, guid).is_synchronous else self._set(volume, {"sync": "always"})
+        )
+
+    def ensure_read_only(self, volume: str, guid: str) -> Change:
+        """As `PoolDriver.ensure_read_only`."""
+        return UNCHANGED if self._known(volume, guid).is_read_only else self._set(volume, {"readonly": "on"})
+
+    def ensure_renamed(self, volume: str, guid: str, new_name: str) -> Change:
+        """As `PoolDriver.ensure_renamed`."""
+        check_volume(volume)
+        check_volume(new_name)
+        if volume.split("/")[0] != new_name.split("/")[0]:
+            raise StateError(f"{volume} cannot be renamed to {new_name}, which is in another pool")
+
+        def is_so() -> bool:
+            there = self._commands.read_volume(new_name)
+            if there is not None:
+                check_guid(new_name, there.guid, guid)
+            return there is not None
+
+        if is_so():
+            return UNCHANGED
+        self._known(volume, guid)
+        return settle(lambda: self._commands.rename(volume, new_name), is_so)
+
+    def ensure_promoted(self, volume: str, guid: str) -> Change:
+        """As `PoolDriver.ensure_promoted`."""
+
+        def is_so() -> bool:
+            return self._known(volume, guid).origin is None
+
+        return UNCHANGED if is_so() else settle(lambda: self._commands.promote(volume), is_so)
+
+    def ensure_volume_gone(
+        self,
+        volume: str,
+        guid: str,
+        with_snapshots: Sequence[Tuple[str, str]] = (),
+        may_lose_bytes: Optional[int] = 0,
+    ) -> Change:
+        """As `PoolDriver.ensure_volume_gone`.
+
+        Snapshots and volume are destroyed by two commands. The property `DOOMED` is set first, so that after a crash
+        between them the repeated call knows that the volume has no unsaved data.
+        """
+        check_volume(volume)
+
+        def is_so() -> bool:
+            return self._commands.read_volume(volume) is None
+
+        if is_so():
+            return UNCHANGED
+        self._commands.flush(volume)
+        fact = self._known(volume, guid)
+        history = self._commands.read_history(volume)
+        fact = self._exactly_written(fact, history)
+        check_volume_destroyable(fact, history, with_snapshots, may_lose_bytes)
+        self._commands.check_not_open(volume)
+        if history.newest is not None:
+            self._commands.set_values(volume, {DOOMED: history.newest.guid})
+            names = ",".join(snapshot.name for snapshot in history.snapshots)
+            self._commands.destroy(f"{volume}@{names}")
+        return settle(lambda: self._commands.destroy(volume), is_so)
+
+    def _set(self, volume: str, values: Mapping[str, str]) -> Change:
+        self._commands.set_values(volume, values)
+        return CHANGED
+
+    def _set_snapdev(self, volume: str, value: str) -> Change:
+        return self._set(volume, {_SNAPSHOT_DEVICES: value})

@@ -1,0 +1,194 @@
+"""What is written to the audit log, for commands and for every other source of changes.
+
+    with audited(database, Event("control", "vc1", "10.1.255.2", "set host power vm-vc1-0 action=on")):
+        ...  # changes
+
+A change and its entry are one transaction. The entry is written by the first commit that has changes, or before a host
+is asked; the outcome, where it is known only later, is an entry of its own. So neither a kill nor a lost host leaves a
+change without its entry. Each entry also goes to the journal, with the digest that the log had then.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks import __version__
+from rocks.core import journal
+from rocks.core.errors import BugError, RocksError, code_of
+from rocks.core.terminal import one_line
+from rocks.core.version import ROLL_NAME
+from rocks.trust.audit_log import Entry, Head
+from rocks.trust.audit_records import append_entry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rocks.database.connection import Database
+
+INTERRUPTED = 130
+"""Exit status of a command that Ctrl-C ended."""
+
+
+class Event(NamedTuple):
+    """A change and its cause. Secrets must be hidden already (`secret_names.without_secrets`)."""
+
+    source: str
+    """`command`, `control` (owners' remote control), `service` or `nucleus`."""
+    person: str
+    """The person behind it, or the owner: a name that an operator recognises."""
+    origin: str
+    """From where: an address, a terminal; '' when unknown."""
+    action: str
+    """What is done: a command line without `rocks`."""
+    account: str = ""
+    """The account with whose rights it is done, if it has one on the frontend."""
+    roll: str = ROLL_NAME
+    version: str = __version__
+
+
+@contextmanager
+def audited(database: Database, event: Event) -> Iterator[AuditRecord]:
+    """Record `event` with the outcome of the section: 0, or the error that it raises.
+
+    The section may commit as often as it needs to; the last commit is made here. An error rolls back. Errors of the
+    database before the first entry is written are raised: then nothing has been changed.
+    """
+    record = AuditRecord(database, event)
+    record.begin()
+    try:
+        yield record
+        record.set_outcome(0)
+        database.commit()
+    except BaseException as error:
+        _roll_back(database)
+        record.fail(error)
+        raise
+    record.complete()
+
+
+class AuditRecord:
+    """The entries of one event: at most one when it begins, or when its changes are committed, and its outcome."""
+
+    def __init__(self, database: Database, event: Event) -> None:
+        self._database = database
+        self._event = event
+        self._begun = False
+        self._first: int | None = None
+        self._outcome: tuple[int | None, str] = (None, "")
+        self._recorded: tuple[int | None, str] = (None, "")
+
+    def begin(self) -> None:
+        """The next commit will write the entry, and so will an `end_reading` before a host is asked."""
+        self._begun = True
+        self._database.before_changes(self._append)
+
+    @property
+    def is_written(self) -> bool:
+        """Whether the log has the entry."""
+        return self._first is not None
+
+    def set_outcome(self, exit_status: int) -> None:
+        """The outcome, before the last commit: an entry that this commit writes has it."""
+        self._outcome = (exit_status, "")
+
+    def add(self) -> None:
+        """Add the entry with its outcome to the open transaction, which the caller commits: for many events at once."""
+        self._append()
+
+    def complete(self) -> None:
+        """Write what is missing: the outcome, or the entry of an event that changed nothing in the database.
+
+        Where that is impossible, the journal has it; no error is raised, since the changes are done.
+        """
+        if not self._begun or self._is_complete():
+            return
+        try:
+            if not self._database.is_connected:
+                self._database.close()  # a lost connection is not made again by itself
+            self._database.before_changes(None)
+            self._append()
+            self._database.commit()
+        except (Exception, KeyboardInterrupt) as error:
+            # the driver may be missing, or Ctrl-C came a second time
+            _roll_back(self._database)
+            self._report_missing(error)
+
+    def fail(self, error: BaseException) -> None:
+        """As `complete`, with an error as the outcome; the caller has rolled back."""
+        if isinstance(error, RocksError):
+            code = code_of(error)
+            self._outcome = (error.exit_status, error.family + (f"/{code}" if code else ""))
+        elif isinstance(error, KeyboardInterrupt):
+            self._outcome = (INTERRUPTED, "interrupted")
+        else:
+            self._outcome = (BugError().exit_status, BugError.family)
+        self.complete()
+
+    def _is_complete(self) -> bool:
+        return self._first is not None and self._recorded == self._outcome
+
+    def _append(self) -> None:
+        """Add an entry to the transaction that is about to be committed."""
+        entry = self._entry()
+        head = append_entry(self._database, entry)
+        self._database.after_commit(lambda: self._note(entry, head))
+
+    def _entry(self) -> Entry:
+        event, (status, error) = self._event, self._outcome
+        now = time.time()
+        moment = f"{time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(now))}.{int(now % 1 * 1000):03}"
+        texts = (event.person, event.account, event.origin, event.action)
+        if self._first is not None:
+            texts = ("", "", "", "")
+        return Entry(moment, self._first, event.source, *texts, status, error, event.roll, event.version)
+
+    def _note(self, entry: Entry, head: Head) -> None:
+        """After the commit: remember the entry, and copy it to the journal."""
+        self._recorded = (entry.exit_status, entry.error)
+        if self._first is None:
+            self._first = head.number
+        journal.send_entry(
+            f"audit {head.number} {head.digest}: {self._summary()}",
+            {**self._fields(), "ROCKS_AUDIT_NUMBER": head.number, "ROCKS_AUDIT_DIGEST": head.digest},
+        )
+
+    def _report_missing(self, error: BaseException) -> None:
+        why = one_line(str(error) or type(error).__name__)
+        journal.send_entry(
+            f"not in the audit log: {self._summary()}: {why}",
+            {**self._fields(), "ROCKS_AUDIT_MISSING": "1", "ROCKS_AUDIT_WHY": why},
+            journal.WARNING,
+        )
+
+    def _summary(self) -> str:
+        status, error = self._outcome
+        outcome = (
+            "has begun" if status is None else f"exit status {status}" + (f" ({error})" if error else "")
+        )
+        return one_line(
+            f"{self._event.person} from {self._event.origin or '-'}: {self._event.action}: {outcome}"
+        )
+
+    def _fields(self) -> dict[str, object]:
+        event, (status, error) = self._event, self._outcome
+        return {
+            "ROCKS_AUDIT_CONCERNS": self._first,
+            "ROCKS_SOURCE": event.source,
+            "ROCKS_PERSON": event.person,
+            "ROCKS_ACCOUNT": event.account,
+            "ROCKS_ORIGIN": event.origin,
+            "ROCKS_ACTION": event.action,
+            "ROCKS_EXIT_STATUS": status,
+            "ROCKS_ERROR": error,
+            "ROCKS_ROLL": event.roll,
+            "ROCKS_VERSION": event.version,
+        }
+
+
+def _roll_back(database: Database) -> None:
+    try:
+        database.rollback()
+    except RocksError:
+        pass  # a lost connection has rolled back everything

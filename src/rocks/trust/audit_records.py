@@ -1,0 +1,162 @@
+"""The audit log: entries that are added, never changed, each with a digest over the one before it."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rocks.core.errors import IncoherentError, ToolError
+from rocks.trust.audit_log import START, Entry, Head, StoredEntry, added_again, fit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rocks.database.connection import Database
+
+_COLUMNS = "Time, Concerns, Source, Person, Account, Origin, Action, ExitStatus, Error, Roll, Version"
+_READ = f"Number, CAST(Time AS CHAR), {_COLUMNS.partition(', ')[2]}, Digest"
+_PAGE = 5000
+_ROWS_OF_A_STATEMENT = 100
+_NO_HEAD = "the audit log has no head"
+
+
+class AuditFilter(NamedTuple):
+    """Which events are read; '' and None select all."""
+
+    person: str = ""
+    """A name or a pattern with %, compared without case."""
+    command: str = ""
+    """The beginning of the command, or a pattern with %."""
+    since: str = ""
+    """UTC, `2026-11-22 03:49:29`; entries of that moment are included."""
+    until: str = ""
+    source: str = ""
+    failed: bool = False
+    """Only entries whose outcome is not 0, or unknown."""
+    most: int | None = None
+    """Only so many, the newest."""
+
+
+class RecordedEvent(NamedTuple):
+    """An entry with its outcome, which may come from a later entry."""
+
+    number: int
+    time: str
+    source: str
+    person: str
+    account: str
+    origin: str
+    action: str
+    exit_status: int | None
+    error: str
+    roll: str
+    version: str
+    ended: str
+    """When the outcome was recorded; '' while it is unknown."""
+
+
+def append_entry(database: Database, entry: Entry) -> Head:
+    """Add an entry in the caller's transaction; returns its number and digest.
+
+    It holds the head of the log until the commit, which should follow at once: commands wait for each other here.
+    IncoherentError when the log has no head.
+    """
+    fitting = fit(entry)
+    database.note_change()
+    try:
+        # a trigger sets number and digest, and moves the head
+        added = database.rows(
+            f"INSERT INTO sec_audit (Number, {_COLUMNS}, Digest)"
+            f" VALUES (0, {', '.join(['%s'] * len(fitting))}, SHA2(%s, 256)) RETURNING Number, Digest",
+            (*fitting, fitting.content()),
+        )
+    except ToolError as error:
+        if _NO_HEAD not in str(error):
+            raise
+        raise IncoherentError(
+            f"{_NO_HEAD}, and no change is made without an entry there: its row in sec_audit_head was removed; restore "
+            "the cluster database from a copy"
+        ) from None
+    return Head(int(added[0][0]), str(added[0][1]))
+
+
+def read_head(database: Database) -> tuple[Head | None, int]:
+    """The head of the log, None when its row is missing; and the number of the last entry at the same moment."""
+    head, number = (
+        "SELECT {} FROM sec_audit_head WHERE ID = 1",
+        "(SELECT COALESCE(MAX(Number), 0) FROM sec_audit)",
+    )
+    ((found, digest, last),) = database.rows(
+        f"SELECT ({head.format('Number')}), ({head.format('Digest')}), {number}"
+    )
+    return (None if found is None else Head(int(found), str(digest))), int(last)
+
+
+def read_chain(database: Database, up_to: int) -> Iterator[StoredEntry]:
+    """The entries in the order of their numbers, up to that one; a part of the log is in memory at a time."""
+    last = -1
+    while True:
+        rows = database.rows(
+            f"SELECT {_READ} FROM sec_audit WHERE Number > %s AND Number <= %s ORDER BY Number LIMIT {_PAGE}",
+            (last, up_to),
+        )
+        for row in rows:
+            yield StoredEntry(int(row[0]), Entry(*row[1:-1]), str(row[-1]))
+        if len(rows) < _PAGE:
+            return
+        last = int(rows[-1][0])
+
+
+def copy_entries(database: Database, copy: Database) -> None:
+    """Add the entries of another database's log to this one, which has none; its head must be copied afterwards.
+
+    A trigger computes the digests: the same ones, unless an entry was altered there.
+    """
+    database.execute("UPDATE sec_audit_head SET Number = %s, Digest = %s", START)
+    entries = added_again(read_chain(copy, read_head(copy)[1]))
+    while part := list(islice(entries, _ROWS_OF_A_STATEMENT)):
+        database.insert_many(
+            f"INSERT INTO sec_audit (Number, {_COLUMNS}, Digest) VALUES",
+            [(0, *entry, digest) for entry, digest in part],
+        )
+
+
+def read_events(database: Database, which: AuditFilter) -> list[RecordedEvent]:
+    """Events with their outcomes, oldest first."""
+    clauses: list[str] = ["a.Concerns IS NULL"]
+    values: list[Any] = []
+    for column, operator, value in (
+        ("a.Person", "LIKE", which.person),
+        ("a.Action", "LIKE", which.command and f"{which.command}%"),
+        ("a.Time", ">=", which.since),
+        ("a.Time", "<=", which.until),
+        ("a.Source", "=", which.source),
+    ):
+        if value:
+            collated = " COLLATE utf8mb4_general_ci" if operator == "LIKE" else ""
+            clauses.append(f"{column} {operator} %s{collated}")
+            # % is the only wildcard of names in this system
+            values.append(value.replace("\\", "\\\\").replace("_", "\\_") if operator == "LIKE" else value)
+    if which.failed:
+        clauses.append("COALESCE(e.ExitStatus, a.ExitStatus, 1) <> 0")
+    limit = "" if which.most is None else f" LIMIT {int(which.most)}"
+    rows = database.rows(
+        "SELECT a.Number, CAST(a.Time AS CHAR), a.Source, a.Person, a.Account, a.Origin, a.Action,"
+        " COALESCE(e.ExitStatus, a.ExitStatus), IF(e.Number IS NULL, a.Error, e.Error), a.Roll, a.Version,"
+        " IF(e.Number IS NULL AND a.ExitStatus IS NULL, '', CAST(COALESCE(e.Time, a.Time) AS CHAR))"
+        " FROM sec_audit a LEFT JOIN sec_audit e ON e.Concerns = a.Number"
+        f" WHERE {' AND '.join(clauses)} ORDER BY a.Number DESC{limit}",
+        values,
+    )
+    return [RecordedEvent(*row) for row in reversed(rows)]
+
+
+def count_entries(database: Database) -> tuple[int, int]:
+    """The number of entries, and how many commands of the last day have no outcome: at work, or killed."""
+    ((entries, unknown),) = database.rows(
+        "SELECT (SELECT Number FROM sec_audit_head WHERE ID = 1),"
+        " (SELECT COUNT(*) FROM sec_audit a LEFT JOIN sec_audit e ON e.Concerns = a.Number"
+        " WHERE a.Concerns IS NULL AND a.ExitStatus IS NULL AND e.Number IS NULL"
+        " AND a.Time > UTC_TIMESTAMP() - INTERVAL 1 DAY)"
+    )
+    return int(entries or 0), int(unknown)

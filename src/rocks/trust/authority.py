@@ -1,0 +1,194 @@
+"""The authority of this cluster's certificates, on the frontend; its key never leaves this folder.
+
+In the folder (0700), each file complete at every moment:
+ca.key, ca.crt       the authority itself; the key 0600
+revoked.pem          its revocation list
+nodes/NAME.pem       the newest certificate of each node with its key, 0600
+old/NAME.pem         the certificate before it, which stays valid until the newest is deployed to the node
+carried/NAME         serial number of the certificate that is deployed to the node
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from rocks.core import dry_run
+from rocks.core.clock import utc_now
+from rocks.core.errors import HostError, StateError, UserError
+from rocks.core.files import ensure_folders, remove_file, rename_file, write_file
+from rocks.trust import x509
+from rocks.trust.x509 import CertificateInfo, CertificateSpec, Pair
+
+AUTHORITY_FOLDER = "/etc/rocks/pki/authority"
+_DEPLOYED = "carried"
+"""The folder has had this name since the first release."""
+
+_FOLDERS = ("nodes", "old", _DEPLOYED)
+LONGEST_NAME = 64
+"""X.520's limit for a common name."""
+
+
+class CertificateBundle(NamedTuple):
+    """The files for a node: its certificate with its key, the authority's certificate, the revocation list; PEM."""
+
+    pair: bytes
+    authority: bytes
+    revoked: bytes
+
+
+class Authority:
+    """The authority in a folder. Several processes may use it at once: each change holds a lock on the folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def ensure(self, name: str) -> bool:
+        """Make the authority unless it exists; `name` names its owner. Returns whether it was made."""
+        with self._locked():
+            if (self._folder / "ca.crt").exists():
+                return False
+            pair = x509.make_authority(name[:LONGEST_NAME], utc_now())
+            write_file(self._folder / "ca.key", pair.key)
+            write_file(self._folder / "revoked.pem", x509.make_revoked_list(pair, [], utc_now()))
+            write_file(self._folder / "ca.crt", pair.certificate)
+            return True
+
+    def certificate(self) -> str:
+        """The authority's own certificate, as PEM; '' when there is none. HostError when it cannot be read."""
+        try:
+            return (self._folder / "ca.crt").read_text("ascii")
+        except FileNotFoundError:
+            return ""
+        except OSError as error:
+            raise HostError(f"{error.filename} cannot be read: {error.strerror}") from None
+
+    def issue(self, spec: CertificateSpec) -> CertificateInfo:
+        """A new certificate with a new key for a node. The one before stays valid until `settle` or `revoke`.
+
+        UserError for a name that a certificate cannot contain.
+        """
+        if len(spec.node) > LONGEST_NAME or not spec.node.isascii():
+            raise UserError(
+                f'a certificate cannot contain the name "{spec.node}": at most {LONGEST_NAME} ASCII characters'
+            )
+        with self._locked():
+            pair = x509.sign(self._pair(), spec, utc_now())
+            newest = self._newest(spec.node)
+            if newest.exists():
+                self._preserve_old(spec.node, newest)
+            write_file(newest, pair.certificate + pair.key)
+            return x509.read_certificate(pair.certificate)
+
+    def settle(self, node: str) -> list[CertificateInfo]:
+        """The newest certificate is deployed: revoke the one before it. Returns the revoked certificates."""
+        with self._locked():
+            serial = _read(self._newest(node)).serial_text
+            write_file(self._deployed(node), serial)
+            old = self._old(node)
+            return self._revoke([old] if old.exists() else [])
+
+    def revoke(self, node: str) -> list[CertificateInfo]:
+        """Revoke all certificates of the node and remove its keys. Returns the revoked certificates."""
+        if not self._newest(node).exists() and not self._old(node).exists():
+            return []
+        with self._locked():
+            revoked = self._revoke([file for file in (self._newest(node), self._old(node)) if file.exists()])
+            remove_file(self._deployed(node))
+            return revoked
+
+    def certificates(self) -> dict[str, CertificateInfo]:
+        """Node → its newest certificate, by name."""
+        files = sorted((self._folder / "nodes").glob("*.pem"))
+        return {file.stem: _read(file) for file in files}
+
+    def is_deployed(self, node: str) -> bool:
+        """Whether the node's newest certificate is deployed."""
+        deployed, newest = self._deployed(node), self._newest(node)
+        return (
+            deployed.exists() and newest.exists() and deployed.read_text("ascii") == _read(newest).serial_text
+        )
+
+    def has_any_deployed(self, node: str) -> bool:
+        """Whether a certificate is deployed to the node, its newest or the one before."""
+        return self._deployed(node).exists() and self._newest(node).exists()
+
+    def bundle(self, node: str) -> CertificateBundle:
+        """The files for the node. StateError when it has no certificate."""
+        newest = self._newest(node)
+        if not newest.exists():
+            raise StateError(f"{node} has no certificate: run `rocks add host certificate {node}` first")
+        with self._locked():
+            return CertificateBundle(
+                newest.read_bytes(),
+                (self._folder / "ca.crt").read_bytes(),
+                (self._folder / "revoked.pem").read_bytes(),
+            )
+
+    def list_file_name(self) -> str:
+        """Name of the file in which TLS libraries look for the revocation list."""
+        return x509.list_file_name((self._folder / "ca.crt").read_bytes())
+
+    def _newest(self, node: str) -> Path:
+        return self._folder / "nodes" / f"{node}.pem"
+
+    def _old(self, node: str) -> Path:
+        return self._folder / "old" / f"{node}.pem"
+
+    def _deployed(self, node: str) -> Path:
+        return self._folder / _DEPLOYED / node
+
+    def _pair(self) -> Pair:
+        try:
+            return Pair((self._folder / "ca.crt").read_bytes(), (self._folder / "ca.key").read_bytes())
+        except FileNotFoundError as error:
+            raise StateError(
+                f"the authority of certificates is incomplete: {error.filename} is missing"
+            ) from None
+
+    def _preserve_old(self, node: str, newest: Path) -> None:
+        if self._old(node).exists():  # at most two certificates of a node are valid
+            self._revoke([self._old(node)])
+        rename_file(newest, self._old(node))
+
+    def _revoke(self, files: list[Path]) -> list[CertificateInfo]:
+        """Add the certificates to the list, then remove their files: killed in between, a retry completes it."""
+        if not files:
+            return []
+        revoked = [_read(file) for file in files]
+        listed = x509.read_revoked_list((self._folder / "revoked.pem").read_bytes())
+        known = {serial for serial, _ in listed}
+        listed += [(one.serial, utc_now()) for one in revoked if one.serial not in known]
+        write_file(self._folder / "revoked.pem", x509.make_revoked_list(self._pair(), listed, utc_now()))
+        for file in files:
+            remove_file(file)
+        return revoked
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        if not self._folder.is_dir():
+            dry_run.stop(dry_run.HERE, f"make the folder {self._folder}")
+        try:
+            for folder in (self._folder, *(self._folder / name for name in _FOLDERS)):
+                ensure_folders(folder, 0o700)
+            handle = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            raise HostError(
+                f"cannot use the folder of certificates {self._folder}: {error.strerror}"
+            ) from None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+
+def _read(file: Path) -> CertificateInfo:
+    try:
+        return x509.read_certificate(file.read_bytes())
+    except ValueError as error:
+        raise HostError(f"{file} is no valid certificate: {error}; remove it and issue another one") from None

@@ -1,0 +1,223 @@
+"""Certificates that authenticate hosts to the message broker and to each other: issue, deploy, revoke."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.core.clock import utc_now
+from rocks.core.errors import BusyError, RocksError, StateError, UserError
+from rocks.fleet.run_parallel import run_parallel
+from rocks.fleet.settings import FleetSettings
+from rocks.install.boot.fact_records import boot_facts
+from rocks.inventory.host_records import local_host
+from rocks.inventory.host_requests import fleet_addresses
+from rocks.storage.broker.broker import (
+    BROKER_NAME,
+    broker_elsewhere,
+    check_not_broker_name,
+    install_broker_certificates,
+    node_authority,
+    own_broker,
+)
+from rocks.storage.broker.documents import TAG
+from rocks.storage.volumes.nodes import hosts_without_right
+from rocks.trust.deployed_certificates import DEADLINE_SECONDS, NODE_FOLDER, deploy
+from rocks.trust.x509 import CertificateInfo, CertificateSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from rocks.database.connection import Database
+    from rocks.fleet.settings import HostAddress
+
+DEFAULT_DAYS = 825
+LONGEST_DAYS = 3650
+NOT_ALLOWED = "not allowed"
+_SOON = timedelta(days=30)
+_MARGIN_SECONDS = 5.0
+
+
+class ListedCertificate(NamedTuple):
+    """A host's certificate for people: `expires` is a day.
+
+    `state` is one of good, not deployed, expires soon, expired, not allowed (a virtual machine has it).
+    """
+
+    host: str
+    serial: str
+    expires: str
+    state: str
+
+
+def add_certificates(
+    database: Database, names: Sequence[str], days: int, replace: bool
+) -> list[CertificateInfo]:
+    """Issue a certificate for each host. StateError for hosts that have a valid one, unless `replace`.
+
+    StateError for hosts that must not have one: virtual machines, and hosts without a role in image storage.
+    The old certificate stays valid until the new one is deployed. After an error, no certificate is issued.
+    """
+    if not 1 <= days <= LONGEST_DAYS:
+        raise UserError(f"days must be from 1 to {LONGEST_DAYS}, not {days}")
+    check_not_broker_name(list(names))
+    _check_rights(database, names)
+    authority = node_authority()
+    known = authority.certificates()
+    good = [name for name in names if name in known and known[name].expires > utc_now() + _SOON]
+    if good and not replace:
+        raise StateError(
+            f"{', '.join(good)} has a certificate until {known[good[0]].expires:%Y-%m-%d}; to replace it: "
+            f"rocks add host certificate {' '.join(good)} replace=yes"
+        )
+    addresses = {host.name: host.address for host in fleet_addresses(database, names)}
+    for_installers: dict[str, list[str]] = {}
+    for facts in boot_facts(database, names):
+        for_installers.setdefault(facts.host, []).extend([facts.address] if facts.address else [])
+    authority.ensure(f"Image storage of {local_host(database)}")
+    return [
+        authority.issue(_certificate_spec(name, [addresses[name], *for_installers.get(name, ())], days))
+        for name in names
+    ]
+
+
+def _check_rights(database: Database, names: Sequence[str]) -> None:
+    without = hosts_without_right(database, names, broker_elsewhere(database))
+    if without:
+        raise StateError(
+            f"no certificate is issued: {'; '.join(f'{name} {reason}' for name, reason in without.items())}; "
+            "name physical hosts: rocks add host certificate HOST"
+        )
+
+
+def list_certificates(database: Database, names: Sequence[str] | None) -> list[ListedCertificate]:
+    """The certificates of the named hosts; None: all certificates, also of removed hosts."""
+    authority = node_authority()
+    known = authority.certificates()
+    without = hosts_without_right(database, list(known), broker_elsewhere(database))
+    listed = []
+    for name, certificate in known.items():
+        if name != BROKER_NAME and (names is None or name in names):
+            state = NOT_ALLOWED if name in without else _state(certificate, authority.is_deployed(name))
+            expires = f"{certificate.expires:%Y-%m-%d}"
+            listed.append(ListedCertificate(name, certificate.serial_text, expires, state))
+    return listed
+
+
+def deploy_certificates(
+    database: Database,
+    names: Sequence[str],
+    settings: FleetSettings | None = None,
+) -> Iterator[tuple[str, list[CertificateInfo] | RocksError]]:
+    """Deploy each host's newest certificate; yields (host, older certificates that this revoked, or the error).
+
+    The broker gets the revocation list at the end. Nodes get it by `deploy_revocation_list`, these hosts too: the list
+    that was deployed with the certificate is older than the revocation.
+    """
+    chosen = settings or FleetSettings()
+    without = hosts_without_right(database, names, broker_elsewhere(database))
+    allowed = [name for name in names if name not in without]
+    hosts = {host.name: host for host in fleet_addresses(database, allowed)}
+    control = own_broker(database)
+    database.commit()
+    known = node_authority().certificates() if without else {}
+    for name, reason in without.items():
+        remedy = f"; rocks remove host certificate {name}" if name in known else ""
+        yield name, StateError(f"it must have no certificate: it {reason}{remedy}")
+    jobs = {name: partial(_deploy, host, chosen) for name, host in hosts.items()}
+    deadlines = dict.fromkeys(jobs, DEADLINE_SECONDS + _MARGIN_SECONDS)
+    has_revoked = False
+    for name, result in run_parallel(jobs, threads=chosen.threads, deadline_seconds=deadlines):
+        has_revoked = has_revoked or bool(result)
+        yield name, result
+    if has_revoked and control is not None:
+        install_broker_certificates(node_authority(), control)
+
+
+def check_broker_answers(database: Database, names: Sequence[str]) -> None:
+    """StateError when one of the hosts has a certificate and the broker of this machine does not answer."""
+    known = node_authority().certificates()
+    control = own_broker(database) if any(name in known for name in names) else None
+    if control is None:
+        return
+    database.end_reading()  # the broker may take its time
+    try:
+        control.users(TAG)
+    except RocksError as error:
+        raise StateError(
+            f"the message broker, which would end the connections of {', '.join(n for n in names if n in known)}, does "
+            f"not answer ({error}): start it, then repeat this command"
+        ) from None
+
+
+def remove_certificates(database: Database, names: Sequence[str]) -> dict[str, list[CertificateInfo]]:
+    """Revoke all certificates of the hosts, and end their connections to the broker; host → revoked certificates.
+
+    Hosts without a certificate are skipped. Commits before it contacts the broker. BusyError when they are revoked and
+    the broker did not answer.
+    """
+    control = own_broker(database)
+    authority = node_authority()
+    revoked = {name: info for name in names if (info := authority.revoke(name))}
+    if not revoked or control is None:
+        return revoked
+    database.commit()  # a revoked certificate stays so, and the broker may take its time
+    try:
+        install_broker_certificates(authority, control)
+        for name in revoked:
+            control.remove_user(name)
+    except RocksError as error:
+        raise BusyError(
+            f"revoked: {', '.join(revoked)}; but their connections to the broker stay open, since the broker did not "
+            f"answer ({error}): start it, then run `rocks sync broker`"
+        ) from None
+    return revoked
+
+
+def deploy_revocation_list(
+    database: Database, passing_over: Collection[str] = (), settings: FleetSettings | None = None
+) -> dict[str, RocksError]:
+    """Deploy the revocation list to all nodes with a certificate: their daemons then end open transfers.
+
+    A node whose newest certificate is not deployed yet uses the one before, and gets the list as well. Returns the
+    errors by node.
+    """
+    authority = node_authority()
+    without = {BROKER_NAME, *passing_over}
+    names = [
+        name for name in authority.certificates() if name not in without and authority.has_any_deployed(name)
+    ]
+    chosen = settings or FleetSettings()
+    hosts = {host.name: host for host in fleet_addresses(database, names)} if names else {}
+    database.commit()
+    jobs = {name: partial(_deploy_list, host, chosen) for name, host in hosts.items()}
+    deadlines = dict.fromkeys(jobs, DEADLINE_SECONDS + _MARGIN_SECONDS)
+    answers = run_parallel(jobs, threads=chosen.threads, deadline_seconds=deadlines)
+    return {name: answer for name, answer in answers if isinstance(answer, RocksError)}
+
+
+def _deploy_list(host: HostAddress, settings: FleetSettings) -> None:
+    deploy(host, settings, {"revoked.pem": node_authority().bundle(host.name).revoked}, NODE_FOLDER)
+
+
+def _certificate_spec(name: str, addresses: Sequence[str], days: int) -> CertificateSpec:
+    """For the host's name and addresses; an address that equals the name stands for one that is not known."""
+    return CertificateSpec(name, [name], [one for one in addresses if one != name], days)
+
+
+def _deploy(host: HostAddress, settings: FleetSettings) -> list[CertificateInfo]:
+    authority = node_authority()
+    bundle = authority.bundle(host.name)
+    files = {"ca.crt": bundle.authority, "revoked.pem": bundle.revoked, "node.pem": bundle.pair}
+    deploy(host, settings, files, NODE_FOLDER)
+    return authority.settle(host.name)
+
+
+def _state(certificate: CertificateInfo, is_deployed: bool) -> str:
+    now = utc_now()
+    if certificate.expires <= now:
+        return "expired"
+    if not is_deployed:
+        return "not deployed"
+    return "expires soon" if certificate.expires <= now + _SOON else "good"

@@ -1,0 +1,126 @@
+"""Secret attributes: tables that only root reads; of hosts, and global ones that hold for hosts without their own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rocks.database.sets import in_order, placeholders
+from rocks.inventory.attributes.records import resolve_attributes
+from rocks.inventory.attributes.rules import SOURCE_LETTERS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rocks.database.connection import Database
+
+Row = tuple[str, str, str, str]
+"""Host (empty for a global one), attribute, value, name of its encoding."""
+
+_GLOBAL = SOURCE_LETTERS["global"]
+
+
+def read_global(database: Database) -> list[Row]:
+    """The global secret attributes, by name."""
+    rows = database.rows("SELECT '', Attr, Value, Enc FROM sec_global_attributes ORDER BY Attr")
+    return [_row(row) for row in rows]
+
+
+def read_of_hosts(database: Database, hosts: Sequence[str]) -> list[Row]:
+    """The secret attributes of these hosts, in their order, then by name."""
+    if not hosts:
+        return []
+    rows = database.rows(
+        "SELECT n.Name, s.Attr, s.Value, s.Enc FROM sec_node_attributes s JOIN nodes n ON n.ID = s.Node"
+        f" WHERE n.Name IN ({placeholders(hosts)}) ORDER BY s.Attr",
+        hosts,
+    )
+    return [_row(row) for row in in_order(rows, hosts)]
+
+
+def resolve_secret(database: Database, attribute: str, hosts: Sequence[str]) -> dict[str, str]:
+    """Host → value of the attribute in the narrowest scope that has one; hosts without any are left out.
+
+    Scopes without a table of secrets, and values of an earlier release, are among the other attributes. Of one scope
+    the secret wins.
+    """
+    common = [value for _, name, value, _ in read_global(database) if name.lower() == attribute.lower()]
+    found = dict.fromkeys(hosts, common[0]) if common else {}
+    spelled = {host.lower(): host for host in hosts}
+    for host, attributes in resolve_attributes(database, hosts, attribute).items():
+        for name, resolved in attributes.items():
+            if name.lower() == attribute.lower() and not (common and resolved.source == _GLOBAL):
+                found[spelled[host.lower()]] = resolved.value
+    own = read_of_hosts(database, hosts)
+    found.update(
+        {spelled[h.lower()]: value for h, name, value, _ in own if name.lower() == attribute.lower()}
+    )
+    return found
+
+
+def store(database: Database, hosts: Sequence[str] | None, attribute: str, value: str) -> None:
+    """Set the attribute of the hosts, or the global one (None), whether there is one or not."""
+    if hosts is None:
+        database.execute(
+            "REPLACE INTO sec_global_attributes (Attr, Value) VALUES (%s, %s)", [attribute, value]
+        )
+    elif hosts:
+        database.execute(
+            "REPLACE INTO sec_node_attributes (Node, Attr, Value) SELECT ID, %s, %s FROM nodes"
+            f" WHERE Name IN ({placeholders(hosts)})",
+            [attribute, value, *hosts],
+        )
+
+
+def add(database: Database, host: str, attribute: str, value: str) -> None:
+    """Set the attribute of the host, unless it has one."""
+    database.execute(
+        "INSERT IGNORE INTO sec_node_attributes (Node, Attr, Value) SELECT ID, %s, %s FROM nodes WHERE Name = %s",
+        [attribute, value, host],
+    )
+
+
+def delete(database: Database, hosts: Sequence[str] | None, attribute: str) -> None:
+    """Remove the attribute of the hosts, or the global one (None), where there is one."""
+    if hosts is None:
+        database.execute("DELETE FROM sec_global_attributes WHERE Attr = %s", [attribute])
+    elif hosts:
+        database.execute(
+            "DELETE s FROM sec_node_attributes s JOIN nodes n ON n.ID = s.Node"
+            f" WHERE s.Attr = %s AND n.Name IN ({placeholders(hosts)})",
+            [attribute, *hosts],
+        )
+
+
+def move_from_attributes(database: Database, names: Sequence[str], suffix: str) -> list[tuple[str, str, str]]:
+    """Move these attributes of hosts and of the site here from the table that all users read.
+
+    An earlier release stored them there. An attribute that is here already stays; `suffix` ends the names of values
+    before the last change, which are removed. Returns those that stay, as (scope, member, attribute): of scopes that
+    have no table of secrets.
+    """
+    chosen = placeholders(names)
+    of_scope = "FROM attributes t JOIN catindex i ON i.ID = t.Catindex JOIN categories c ON c.ID = i.Category"
+    database.execute(
+        f"INSERT IGNORE INTO sec_node_attributes (Node, Attr, Value) SELECT n.ID, t.Attr, t.Value {of_scope}"
+        f" JOIN nodes n ON n.Name = i.Name WHERE c.Name = 'host' AND t.Attr IN ({chosen})",
+        names,
+    )
+    database.execute(
+        f"INSERT IGNORE INTO sec_global_attributes (Attr, Value) SELECT t.Attr, t.Value {of_scope}"
+        f" WHERE c.Name = 'global' AND t.Attr IN ({chosen})",
+        names,
+    )
+    everything = [*names, *(name + suffix for name in names)]
+    database.execute(
+        f"DELETE t {of_scope} WHERE c.Name IN ('host', 'global') AND t.Attr IN ({placeholders(everything)})",
+        everything,
+    )
+    rest = database.rows(
+        f"SELECT c.Name, i.Name, t.Attr {of_scope} WHERE t.Attr IN ({chosen}) ORDER BY 1, 2, 3", names
+    )
+    return [(str(scope), str(member), str(name)) for scope, member, name in rest]
+
+
+def _row(row: Sequence[object]) -> Row:
+    host, attribute, value, encoding = row
+    return str(host), str(attribute), str(value or ""), str(encoding or "")

@@ -1,0 +1,67 @@
+"""Set, list and remove secret attributes. A value comes from a file or standard input, never from a command line."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import stat
+import sys
+from typing import TYPE_CHECKING
+
+from rocks.core.errors import UserError
+from rocks.core.names import printable
+from rocks.inventory.attributes.rules import VALUE_LONGEST_BYTES, check_name, check_value
+from rocks.trust import secret_records as secrets
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rocks.database.connection import Database
+
+
+def read_secret(file: str) -> str:
+    """The value, without its line end: from the file, or else from standard input, where a person types it unseen.
+
+    UserError for a file that is not a regular one, that others than its owner may read, or that is empty.
+    """
+    if file:
+        value = _read_file(file)
+    elif sys.stdin.isatty():
+        value = getpass.getpass("value: ", sys.stderr)
+    else:
+        value = sys.stdin.read(VALUE_LONGEST_BYTES + 2)
+    value = value.removesuffix("\n")
+    if not value:
+        raise UserError("the value is empty; give it on standard input or in file=PATH")
+    check_value(value)
+    return value
+
+
+def set_secret(database: Database, hosts: Sequence[str] | None, name: str, value: str) -> None:
+    """Store the attribute of the hosts, or the global one (None). UserError for an invalid name."""
+    check_name(name)
+    secrets.store(database, hosts, name, value)
+
+
+def remove_secret(database: Database, hosts: Sequence[str] | None, name: str) -> None:
+    """Remove the attribute of the hosts, or the global one (None); a missing one is not an error."""
+    secrets.delete(database, hosts, name)
+
+
+def _read_file(path: str) -> str:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):  # before it becomes a Python file, which a folder cannot
+            os.close(descriptor)
+            raise UserError(f"{printable(path)} is not a file")
+    except OSError as error:
+        raise UserError(f"cannot read {printable(path)}: {error.strerror}") from None
+    with os.fdopen(descriptor, "rb") as file:
+        if mode & 0o077:
+            raise UserError(f"others may read {printable(path)}: chmod 600 {printable(path)}, then repeat")
+        data = file.read(VALUE_LONGEST_BYTES + 2)
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise UserError(f"{printable(path)} is not UTF-8 text") from None

@@ -1,1 +1,0 @@
-"""Messages between machines: facts, agent calls, image storage. Pure."""

@@ -1,0 +1,208 @@
+"""Connections that outlive a command (OpenSSH's masters), with a real sshd: they save time and change nothing else."""
+
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.namespace import Machine
+from lab.processes import end, identify
+from lab.sshd import SshServer
+from rocks.core.clock import Deadline
+from rocks.core.process import run_checked
+from rocks.fleet.fleet import Fleet, FleetSettings, HostAddress
+from rocks.fleet.keys import ensure_own_key
+from rocks.fleet.known_hosts import parse_host_key, record_host_keys
+from rocks.fleet.wire.facts import ProbeFact, ProbeRequest
+from tests.contract.ssh_hosts import ssh_server
+from tests.patience import patience
+
+pytestmark = pytest.mark.system
+SOURCES = Path(__file__).resolve().parents[3] / "src"
+
+
+class Line:
+    """A host, the frontend's settings for it, and what its sshd has logged."""
+
+    def __init__(self, settings: FleetSettings, host: HostAddress, log: Path) -> None:
+        self.settings = settings
+        self.host = host
+        self._log = log
+
+    def ask(self) -> ProbeFact:
+        """One request by a fleet of its own, as one command sends it."""
+        with Fleet([self.host], self.settings) as fleet:
+            ((_, answer),) = fleet.ask_each({self.host.name: ProbeRequest()})
+        assert isinstance(answer, ProbeFact), answer
+        return answer
+
+    @property
+    def logins(self) -> int:
+        """How often a key was accepted."""
+        return self._log.read_text().count("Accepted publickey")
+
+    def masters(self) -> list[int]:
+        """The processes that listen on a socket in the folder."""
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                text = (process / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if self.settings.control_folder.encode() in text and b"[mux]" in text:
+                found.append(int(process.name))
+        return found
+
+    def sockets(self) -> list[Path]:
+        """What is in the folder."""
+        return list(Path(self.settings.control_folder).iterdir())
+
+    def wait_for_master(self) -> int:
+        """The process of the one master, which starts in the background."""
+        wait_until(lambda: len(self.masters()) == 1 and len(self.sockets()) == 1)
+        return self.masters()[0]
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """10 s at most, on a quiet machine."""
+    deadline = Deadline(patience(10))
+    while not condition():
+        assert not deadline.passed(), "it did not happen in time"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def line(machine: Machine, ssh_settings: tuple[FleetSettings, SshServer], tmp_path: Path) -> Iterator[Line]:
+    """A host behind an sshd of its own, which logs every login."""
+    # a short path: the kernel takes 108 bytes for the name of a socket
+    with tempfile.TemporaryDirectory(prefix="rocks-", dir="/tmp") as folder:
+        settings = ssh_settings[0]._replace(
+            known_hosts_file=str(tmp_path / "known_hosts"),
+            control_folder=f"{folder}/ssh",
+            connect_deadline_seconds=patience(1),
+            agent_program=str(machine.outside("/opt/rocks/libexec/rocks-agent")),
+        )
+        own = ensure_own_key(settings)[0]
+        with ssh_server(tmp_path / "sshd", own, "LogLevel VERBOSE") as (server, _):
+            host = HostAddress("compute-0-0", server.address, server.port)
+            record_host_keys(settings.known_hosts_file, host, (parse_host_key(server.host_key),))
+            found = Line(settings, host, tmp_path / "sshd" / "log")
+            yield found
+            end([process for process in map(identify, found.masters()) if process], 0)
+
+
+def test_the_second_command_does_not_log_in(line: Line) -> None:
+    line.ask()
+    line.wait_for_master()
+    assert line.logins == 2, "the first command's and its master's"
+    line.ask()
+    line.ask()
+    assert line.logins == 2
+    assert len(line.masters()) == 1
+
+
+def test_the_second_command_does_not_load_the_ssh_library(line: Line) -> None:
+    line.ask()
+    line.wait_for_master()
+    code = (
+        "import sys\nfrom rocks.fleet.fleet import Fleet, FleetSettings, HostAddress\n"
+        "from rocks.fleet.wire.facts import ProbeRequest\n"
+        f"with Fleet([HostAddress(*{tuple(line.host)!r})], FleetSettings(*{tuple(line.settings)!r})) as fleet:\n"
+        f"    print([type(fact).__name__ for _, fact in fleet.ask_each({{{line.host.name!r}: ProbeRequest()}})])\n"
+        "print('paramiko' in sys.modules)"
+    )
+    ended = run_checked(
+        [sys.executable, "-c", code],
+        deadline_seconds=patience(30),
+        environment={**os.environ, "PYTHONPATH": str(SOURCES)},
+    )
+    assert ended.text == "['ProbeFact']\nFalse\n"
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_dead_or_hanging_master_is_passed_over(line: Line, how: signal.Signals) -> None:
+    line.ask()
+    master = line.wait_for_master()
+    os.kill(master, how)
+    line.ask()
+    assert line.logins >= 3
+    if how is signal.SIGKILL:
+        line.wait_for_master()
+        before = line.logins
+        line.ask()
+        assert line.logins == before, "its successor is used"
+
+
+def test_a_master_of_a_key_that_is_no_longer_known_is_not_used(line: Line, tmp_path: Path) -> None:
+    line.ask()
+    line.wait_for_master()
+    Path(line.settings.known_hosts_file).write_text("")
+    with Fleet([line.host], line.settings) as fleet:
+        ((_, answer),) = fleet.ask_each({line.host.name: ProbeRequest()})
+    assert "the key of host compute-0-0 is not known here" in str(answer)
+
+
+def test_a_host_that_accepts_no_second_session_is_asked_by_a_login(line: Line, tmp_path: Path) -> None:
+    """`MaxSessions 1`: the master has one session, and a command that comes while it is used is refused there."""
+    own = ensure_own_key(line.settings)[0]
+    with ssh_server(tmp_path / "narrow", own, "LogLevel VERBOSE\nMaxSessions 1") as (server, _):
+        host = HostAddress("compute-0-1", server.address, server.port)
+        record_host_keys(line.settings.known_hosts_file, host, (parse_host_key(server.host_key),))
+        narrow = Line(line.settings, host, tmp_path / "narrow" / "log")
+        narrow.ask()
+        narrow.wait_for_master()
+        with _fleet_in_the_master(narrow):
+            before = narrow.logins
+            narrow.ask()
+            assert narrow.logins == before + 1
+        end([process for process in map(identify, narrow.masters()) if process], 0)
+
+
+def _fleet_in_the_master(line: Line) -> Fleet:
+    """A fleet whose agent has the master's session, which an agent or program that just ended may have for a while."""
+    deadline = Deadline(patience(10))
+    while not deadline.passed():
+        before = line.logins
+        fleet = Fleet([line.host], line.settings)
+        assert all(
+            isinstance(fact, ProbeFact) for _, fact in fleet.ask_each({line.host.name: ProbeRequest()})
+        )
+        if line.logins == before:
+            return fleet
+        fleet.close()
+    raise AssertionError("the master's session did not become free in time")
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o777, 0o770])
+def test_a_folder_that_others_can_enter_is_not_used(line: Line, mode: int) -> None:
+    folder = Path(line.settings.control_folder)
+    folder.mkdir()
+    folder.chmod(mode)
+    line.ask()
+    line.ask()
+    assert line.logins == 2 and not list(folder.iterdir())
+
+
+def test_no_other_user_reaches_a_socket(line: Line) -> None:
+    line.ask()
+    line.wait_for_master()
+    folder = Path(line.settings.control_folder)
+    (master,) = folder.iterdir()
+    assert (folder.stat().st_mode & 0o777, master.stat().st_mode & 0o777) == (0o700, 0o600)
+
+
+def test_commands_at_once_leave_one_master(line: Line) -> None:
+    fleets = [Fleet([line.host], line.settings) for _ in range(4)]
+    for fleet in fleets:
+        assert all(
+            isinstance(fact, ProbeFact) for _, fact in fleet.ask_each({line.host.name: ProbeRequest()})
+        )
+    for fleet in fleets:
+        fleet.close()
+    line.wait_for_master()
+    wait_until(lambda: len(line.masters()) == 1)

@@ -1,0 +1,244 @@
+"""Connections to a host: the same cases for this machine and for a host with a real sshd."""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab import agent_archive
+from lab.namespace import Machine
+from lab.sshd import SshServer
+from rocks.core.clock import Deadline
+from rocks.core.errors import HostError, StateError
+from rocks.fleet.connection import Connection
+from rocks.fleet.known_hosts import parse_host_key, record_host_keys
+from rocks.fleet.local import LocalConnection
+from rocks.fleet.session import Session
+from rocks.fleet.settings import FleetSettings, HostAddress
+from rocks.fleet.wire.envelope import agent_archive_name
+from rocks.fleet.wire.facts import ProbeRequest
+
+
+class Way:
+    """A host and its connection."""
+
+    def __init__(self, host: HostAddress, settings: FleetSettings, scratch: Path) -> None:
+        self.host = host
+        self.settings = settings
+        self.scratch = scratch
+
+    def connect(self) -> Connection:
+        """A connection that the test closes."""
+        if self.host.is_local:
+            return LocalConnection(self.host, self.settings)
+        from rocks.fleet.known_hosts import read_known_hosts
+        from rocks.fleet.ssh import SshConnection, load_private_key
+
+        known = read_known_hosts(self.settings.known_hosts_file).get(self.host.name, ())
+        return SshConnection(self.host, self.settings, load_private_key(self.settings.key_file), known)
+
+    def session(self) -> Session:
+        """A session over such a connection."""
+        return Session(self.host, self.settings, self.connect)
+
+
+@pytest.fixture(params=["local", pytest.param("ssh", marks=pytest.mark.system)])
+def way(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Way]:
+    """A host with the agent installed."""
+    if request.param == "local":
+        if not os.access("/usr/bin/python3", os.X_OK):
+            pytest.skip("the agent runs with /usr/bin/python3, which is not here")
+        monkeypatch.setenv("ROCKS_STATE_FOLDER", str(tmp_path / "state"))
+        agent_archive.install(tmp_path / "opt")
+        settings = FleetSettings(agent_program=str(tmp_path / "opt/libexec/rocks-agent"))
+        yield Way(HostAddress("frontend", "", is_local=True), settings, tmp_path)
+        return
+    machine: Machine = request.getfixturevalue("machine")
+    settings, server = request.getfixturevalue("ssh_settings")
+    yield Way(known_host(server, settings), settings, machine.folder)
+
+
+def known_host(server: SshServer, settings: FleetSettings, name: str = "compute-0-0") -> HostAddress:
+    """The server as a host whose key is known."""
+    host = HostAddress(name, server.address, server.port)
+    record_host_keys(settings.known_hosts_file, host, (parse_host_key(server.host_key),))
+    return host
+
+
+def test_the_agent_answers_repeatedly(way: Way) -> None:
+    """Two requests, one agent."""
+    session = way.session()
+    first = session.ask(ProbeRequest())
+    assert session.ask(ProbeRequest()).kernel == first.kernel == os.uname().release
+    session.close()
+
+
+def test_a_missing_agent(way: Way) -> None:
+    """The error has the command that installs it."""
+    way.settings = way.settings._replace(agent_program="/opt/rocks/libexec/no-agent")
+    with pytest.raises(
+        HostError, match="the agent on host .* does not start|this machine, has no agent"
+    ) as raised:
+        way.session().ask(ProbeRequest())
+    assert f"dist/{agent_archive_name()}" in str(raised.value)
+
+
+def test_an_agent_that_sends_garbage(way: Way) -> None:
+    """Any program with other output; here `echo`, which ignores the options."""
+    way.settings = way.settings._replace(agent_program="/bin/echo")
+    with pytest.raises(HostError, match="sent invalid data: the reply is not JSON: '--serve'"):
+        way.session().ask(ProbeRequest())
+
+
+def test_an_agent_that_dies(way: Way) -> None:
+    """The error has its last output."""
+    program = way.scratch / "dying-agent"
+    program.write_text("#!/bin/sh\necho 'I am dying' >&2\nexit 3\n")
+    program.chmod(0o755)
+    way.settings = way.settings._replace(agent_program=str(program))
+    with pytest.raises(HostError, match=r"ended( with exit status 3)? without an answer: 'I am dying'"):
+        way.session().ask(ProbeRequest())
+
+
+def test_an_agent_that_hangs(way: Way) -> None:
+    """The reply's deadline ends the waiting."""
+    program = way.scratch / "hanging-agent"
+    program.write_text("#!/bin/sh\nexec sleep 600\n")
+    program.chmod(0o755)
+    way.settings = way.settings._replace(agent_program=str(program))
+    connection = way.connect()
+    agent = connection.open_agent()
+    start = time.monotonic()
+    with pytest.raises(HostError, match=r"did not answer within 0\.3 s"):
+        agent.ask(b"{}\n", 0.3)
+    assert time.monotonic() - start < 300, "it was waited for"
+    connection.close()
+
+
+MIRROR = """#!/usr/bin/python3
+import sys
+for line in sys.stdin.buffer:
+    sys.stdout.buffer.write(line)
+    sys.stdout.buffer.flush()
+"""
+
+
+def test_large_lines_pass_both_ways(way: Way) -> None:
+    """Larger than any pipe or SSH window."""
+    program = way.scratch / "mirror"
+    program.write_text(MIRROR)
+    program.chmod(0o755)
+    way.settings = way.settings._replace(agent_program=str(program))
+    connection = way.connect()
+    agent = connection.open_agent()
+    for size in (10, 5_000_000, 10):
+        line = b"x" * size
+        assert agent.ask(line + b"\n", 30) == line
+    agent.close()
+    connection.close()
+
+
+def test_a_command_s_end(way: Way) -> None:
+    """Output, error output and exit status, bytes as they are."""
+    connection = way.connect()
+    end = connection.run("printf 'a\\377\\0b'; echo oops >&2; exit 3", 10)
+    assert (end.exit_status, end.output, end.error_output) == (3, b"a\xff\0b", b"oops\n")
+    assert connection.run("true", None).exit_status == 0
+    assert connection.run("cat", 10).exit_status == 0  # there is no input
+    connection.close()
+
+
+def test_much_output_of_a_command(way: Way) -> None:
+    """On both streams at once; neither blocks the other."""
+    connection = way.connect()
+    end = connection.run("head -c 3000000 /dev/zero; head -c 3000000 /dev/zero >&2", 30)
+    assert (end.exit_status, len(end.output), len(end.error_output)) == (0, 3000000, 3000000)
+    connection.close()
+
+
+def test_output_beyond_the_bound_is_dropped(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is counted, and the command runs to its end."""
+    monkeypatch.setattr("rocks.fleet.connection.MAXIMUM_OUTPUT_BYTES", 1000)
+    connection = way.connect()
+    end = connection.run("head -c 5000 /dev/zero", 30)
+    assert (end.exit_status, len(end.output), end.dropped_bytes) == (0, 1000, 4000)
+    connection.close()
+
+
+def command_lines() -> list[str]:
+    """Those of all processes."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            found.append(path.read_text("utf-8", "replace"))
+    return found
+
+
+def test_a_command_that_takes_too_long_is_killed(way: Way) -> None:
+    """With its children; its output so far is returned."""
+    mark = str(way.scratch / "a-child")
+    connection = way.connect()
+    start = time.monotonic()
+    end = connection.run(f"echo begun; sh -c 'sleep 600; :' '{mark}' & sleep 600; echo ended", 2)
+    assert time.monotonic() - start < 300, "it was waited for"
+    assert (end.exit_status, end.output) == (None, b"begun\n")
+    connection.close()
+    deadline = Deadline(120)
+    while any(mark in line for line in command_lines()) and not deadline.passed():
+        time.sleep(0.05)
+    assert not any(mark in line for line in command_lines())
+
+
+def test_a_command_that_is_killed_there(way: Way) -> None:
+    """By a signal; it has an exit status as any other."""
+    connection = way.connect()
+    assert connection.run("kill -KILL $$", 10).exit_status not in (0, None)
+    assert connection.run("echo next", 10).output == b"next\n"
+    connection.close()
+
+
+@pytest.mark.system
+def test_an_unknown_host_gets_no_login(ssh_settings: tuple[FleetSettings, SshServer], tmp_path: Path) -> None:
+    """Its key must have been recorded; the message states how."""
+    settings, server = ssh_settings
+    stranger = HostAddress("compute-9-9", server.address, server.port)
+    way = Way(stranger, settings, tmp_path)
+    with pytest.raises(HostError, match="not known here: run `rocks sync host sharedkey compute-9-9`"):
+        way.session().ask(ProbeRequest())
+
+
+@pytest.mark.system
+def test_a_changed_key_raises_an_error(ssh_settings: tuple[FleetSettings, SshServer], tmp_path: Path) -> None:
+    """With both fingerprints."""
+    settings, server = ssh_settings
+    settings = settings._replace(known_hosts_file=str(tmp_path / "known_hosts"))
+    host = HostAddress("compute-0-0", server.address, server.port)
+    other = parse_host_key("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFcFkTgNrFbZsKNbVL8QJTKR2qnl3tTcyrOa4YDCYnlz")
+    record_host_keys(settings.known_hosts_file, host, (other,))
+    with pytest.raises(HostError, match="the key of host compute-0-0 has changed") as raised:
+        Way(host, settings, tmp_path).session().ask(ProbeRequest())
+    assert other.fingerprint in str(raised.value)
+    assert parse_host_key(server.host_key).fingerprint in str(raised.value)
+
+
+@pytest.mark.system
+def test_our_key_is_not_accepted(ssh_settings: tuple[FleetSettings, SshServer], tmp_path: Path) -> None:
+    """The host knows another key."""
+    from rocks.fleet.keys import accepts_own_key, ensure_own_key
+
+    settings, server = ssh_settings
+    host = known_host(server, settings)
+    assert accepts_own_key(host, settings)
+    settings = settings._replace(key_file=str(tmp_path / "key"))
+    ensure_own_key(settings)
+    assert not accepts_own_key(host, settings)
+    with pytest.raises(
+        HostError, match="accept the key of this machine for root: run `rocks sync host sharedkey"
+    ):
+        Way(host, settings, tmp_path).session().ask(ProbeRequest())
+    with pytest.raises(StateError, match="this machine cannot read its SSH key in .*; restore the file"):
+        (tmp_path / "key").write_text("spoilt")
+        Way(host, settings, tmp_path).session().ask(ProbeRequest())

@@ -1,0 +1,39 @@
+"""The libvirts on which the cases beside this file run."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rocks.fleet.wire.requests import DiskSpec, ForgetDomain
+from rocks.machine.host.disks import ensure_disk
+from rocks.machine.host.files.owners import ImageOwners
+from rocks.machine.host.libvirt.stop import ensure_forgotten
+from tests.contract.machine.libvirt.world import END, FakeWorld, RealWorld, World
+
+
+@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.system)])
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    """A libvirt without domains and a blank image; whatever a case leaves is taken away."""
+    if request.param == "real":
+        pytest.importorskip("libvirt", reason="the distribution's libvirt bindings are not installed")
+    # not tmp_path: QEMU's unprivileged user could not pass through its folders
+    folder = Path(tempfile.mkdtemp(prefix="rocks-image-", dir="/tmp"))
+    folder.chmod(0o711)
+    made: World = (
+        FakeWorld(folder)
+        if request.param == "fake"
+        else RealWorld(request.getfixturevalue("libvirt_uri"), folder)
+    )
+    ensure_disk(DiskSpec(str(made.image), "raw", 1, False), ImageOwners(made.image.parent / "state"))
+    try:
+        yield made
+    finally:
+        for fact in made.domains.facts():
+            ensure_forgotten(made.domains, ForgetDomain(fact.name), END)
+        made.domains.close()
+        shutil.rmtree(folder)

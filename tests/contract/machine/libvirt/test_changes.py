@@ -1,0 +1,205 @@
+"""What changes a domain that runs, on libvirt in memory and on a real one whose guest has no system.
+
+Such a guest releases no device; `tests/system/vms/test_changes.py` has one with a kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rocks.core.errors import RocksError, StateError, ToolError
+from rocks.fleet.wire.requests import DiskSpec, StartDomain
+from rocks.machine.host.disks import DiskIdentity, ensure_disk, is_same
+from rocks.machine.host.files.growth import grow_image
+from rocks.machine.host.files.owners import ImageOwners
+from rocks.machine.host.libvirt.change import (
+    attach_disk,
+    ensure_cpus,
+    ensure_grown,
+    ensure_interfaces,
+    ensure_memory,
+    require_changeable,
+)
+from rocks.machine.host.libvirt.device_xml import disk_of, text_of
+from rocks.machine.host.libvirt.domain_xml import DomainDocument, parse_domain
+from rocks.machine.host.libvirt.start import Prepared, ensure_running
+from tests.contract.machine.libvirt.world import NAME, World, start, unsecured, xml_of
+
+LARGEST = (
+    "<maxMemory slots='16' unit='KiB'>1048576</maxMemory>",
+    "<vcpu current='1'>4</vcpu><cpu mode='maximum'><numa>"
+    "<cell id='0' cpus='0-3' memory='65536' unit='KiB'/></numa></cpu>",
+)
+MACHINE = "0f0e0d0c-0000-4000-8000-000000000001"
+
+
+def requested(world: World, cpus: int = 1, memory_mb: int = 64) -> DomainDocument:
+    """The document of a guest with a maximum of four CPUs and 1 GiB."""
+    text = xml_of(world).replace("<memory>65536</memory>", f"{LARGEST[0]}<memory>{memory_mb * 1024}</memory>")
+    return parse_domain(text.replace("<vcpu>1</vcpu>", LARGEST[1].replace("'1'", f"'{cpus}'", 1)))
+
+
+def start_with_maxima(world: World) -> DomainDocument:
+    """Such a guest, running; its live document."""
+    text = requested(world).text
+    ensure_running(world.domains, StartDomain(NAME, 7, text), lambda: Prepared(text), unsecured)
+    return require_changeable(world.domains, NAME, 7)
+
+
+def second_disk(world: World, device: str = "vdb") -> tuple[DomainDocument, str, DiskIdentity, ImageOwners]:
+    """A document with a second disk, its path and identity."""
+    path = str(world.image.with_name("second.img"))
+    owners = ImageOwners(world.image.parent / "state")
+    identity = ensure_disk(DiskSpec(path, "raw", 1, False, MACHINE), owners)[1]
+    disk = (
+        f"<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{path}'/>"
+        f"<target dev='{device}' bus='virtio'/></disk>"
+    )
+    return parse_domain(xml_of(world).replace("<serial", f"{disk}<serial")), path, identity, owners
+
+
+def attach(
+    world: World, is_same_now: Callable[[], bool] | None = None, device: str = "vdb"
+) -> tuple[str, ...]:
+    """Attach it; the notes."""
+    document, path, identity, owners = second_disk(world, device)
+    disk = disk_of(document, path)
+    assert disk is not None
+    check = is_same_now or (lambda: is_same(identity, owners))
+    return attach_disk(world.domains, NAME, disk, path, identity, check).notes
+
+
+def test_cpus_and_memory_are_added_up_to_the_maximum(world: World) -> None:
+    """More than it, or less than now, waits for the next start, and the note says why."""
+    live = start_with_maxima(world)
+    assert (live.cpus, live.most_cpus, live.memory_mb, live.most_memory_mb) == (1, 4, 64, 1024)
+    assert ensure_cpus(world.domains, live, requested(world, cpus=3)).changed
+    assert ensure_memory(world.domains, live, requested(world, memory_mb=64 + 256)).changed
+    live = require_changeable(world.domains, NAME, 7)
+    assert (live.cpus, live.memory_mb) == (3, 320)
+    found = world.domains.find(NAME)
+    assert found is not None and (found.cpus, found.memory_mb) == (3, 320)
+    for cpus, word in ((3, ""), (2, "not taken"), (5, "maximum of 4")):
+        change = ensure_cpus(world.domains, live, requested(world, cpus=cpus))
+        assert not change.changed and word in "".join(change.notes), cpus
+    for memory_mb, word in (
+        (320, ""),
+        (64, "not taken"),
+        (2048, "maximum of 1024 MB"),
+        (400, "steps of 128"),
+    ):
+        change = ensure_memory(world.domains, live, requested(world, memory_mb=memory_mb))
+        assert not change.changed and word in "".join(change.notes), memory_mb
+    assert require_changeable(world.domains, NAME, 7).cpus == 3
+
+
+def test_without_a_maximum_all_waits_for_the_next_start(world: World) -> None:
+    """The note names the command that sets one."""
+    start(world)
+    live = require_changeable(world.domains, NAME, 7)
+    assert "maxcpus=N" in ensure_cpus(world.domains, live, requested(world, cpus=2)).notes[0]
+    assert "maxmem=MB" in ensure_memory(world.domains, live, requested(world, memory_mb=192)).notes[0]
+
+
+def test_a_disk_is_attached_once_and_is_in_the_lease(world: World) -> None:
+    """Under the name of the document, or the next free one; the lease stays the guest's."""
+    start(world)
+    assert attach(world, device="vda") == (
+        f"{world.image.with_name('second.img')} is attached to {NAME} as vdb; at its next start it is vda",
+    )
+    live = world.domains.document(NAME)
+    (identity,) = live.disk_identities
+    assert live.token == 7
+    assert (identity[0], identity[3]) == (str(world.image.with_name("second.img")), MACHINE)
+    disk = disk_of(live, identity[0])
+    assert disk is not None
+    assert not attach_disk(world.domains, NAME, disk, identity[0], identity, lambda: True).changed
+
+
+def test_a_disk_of_virtio_is_attached_in_the_order_of_the_guests_names_only(world: World) -> None:
+    """The guest names it by that order, whatever its record says; another name fits after its next start alone."""
+    start(world)
+    for device in ("vdc", "vdaa"):
+        with pytest.raises(StateError, match=f"as {device}: the guest would name it vdb, .* the device vdb"):
+            attach(world, device=device)
+    assert world.domains.document(NAME).disk_identities == ()
+    assert attach(world)[0].endswith("as vdb")
+
+
+def test_a_disk_is_removed_from_the_definition_any_number_of_times(world: World) -> None:
+    """Before the guest has released it: the running domain has it still."""
+    start(world)
+    attach(world)
+    live = world.domains.document(NAME)
+    path = live.disk_identities[0][0]
+    disk = disk_of(live, path)
+    assert disk is not None
+    for _ in range(2):
+        world.domains.forget_device(NAME, text_of(disk))
+    assert disk_of(world.domains.document(NAME), path) is not None
+
+
+def test_a_failed_attach_leaves_the_domain_as_it_was(world: World) -> None:
+    """Neither the disk nor its identity is there."""
+    start(world)
+    document, path, identity, _ = second_disk(world)
+    disk = disk_of(document, path)
+    assert disk is not None
+    Path(path).unlink()
+    with pytest.raises(ToolError):
+        attach_disk(world.domains, NAME, disk, path, identity, lambda: True)
+    live = world.domains.document(NAME)
+    assert disk_of(live, path) is None and live.disk_identities == () and live.token == 7
+
+
+def test_a_disk_grows_and_never_shrinks(world: World) -> None:
+    """Under a running guest, and when it is off."""
+    start(world)
+    assert ensure_grown(world.domains, NAME, str(world.image), 2 * 1000**3).changed
+    assert world.image.stat().st_size == 2 * 1000**3 == world.domains.disk_bytes(NAME, str(world.image))
+    assert not ensure_grown(world.domains, NAME, str(world.image), 2 * 1000**3).changed
+    with pytest.raises(StateError, match="only grows"):
+        ensure_grown(world.domains, NAME, str(world.image), 1000**3)
+    world.domains.destroy(NAME)
+    owners = ImageOwners(world.image.parent / "state")
+    assert grow_image(DiskSpec(str(world.image), "raw", 3, False), owners).changed
+    with pytest.raises(StateError, match="only grows"):
+        grow_image(DiskSpec(str(world.image), "raw", 1, False), owners)
+    assert world.image.stat().st_size == 3 * 1000**3
+
+
+def test_only_a_domain_that_runs_under_the_lease_is_changed(world: World) -> None:
+    """Under another lease, or off, nothing is."""
+    with pytest.raises(StateError, match="absent"):
+        require_changeable(world.domains, NAME, 7)
+    start(world)
+    with pytest.raises(StateError, match="under lease 7, not 8"):
+        require_changeable(world.domains, NAME, 8)
+    world.domains.destroy(NAME)
+    with pytest.raises(StateError, match="shutoff"):
+        require_changeable(world.domains, NAME, 7)
+
+
+def test_an_interface_is_up_only_when_its_filter_is_set(world: World) -> None:
+    """The link of a new one is down while `secure` runs; an error leaves it down, and the next change completes it."""
+    start(world)
+    nic = "<interface type='ethernet'><mac address='76:77:6e:80:00:01'/><model type='virtio'/></interface>"
+    planned = parse_domain(xml_of(world).replace("<serial", f"{nic}<serial"))
+    seen = []
+
+    def fail(document: DomainDocument) -> None:
+        seen.extend(found.get("state") for found in document.root.iterfind("devices/interface/link"))
+        raise StateError("no filter")
+
+    live = require_changeable(world.domains, NAME, 7)
+    with pytest.raises(RocksError, match="no filter"):
+        ensure_interfaces(world.domains, live, planned, fail)  # type: ignore[arg-type]
+    assert seen == ["down"]
+    live = require_changeable(world.domains, NAME, 7)
+    assert ensure_interfaces(world.domains, live, planned, unsecured).changed
+    live = require_changeable(world.domains, NAME, 7)
+    assert [link.get("state") for link in live.root.iterfind("devices/interface/link")] in (["up"], [])
+    assert not ensure_interfaces(world.domains, live, planned, unsecured).changed

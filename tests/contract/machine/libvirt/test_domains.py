@@ -1,0 +1,329 @@
+"""What starts, pauses and stops domains, on libvirt in memory and on a real one with real QEMU processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rocks.core.errors import StateError, ToolError
+from rocks.fleet.wire.facts import Fence
+from rocks.fleet.wire.requests import ForgetDomain, PauseDomain, ResumeDomain, StartDomain, StopDomain
+from rocks.machine.host.libvirt.pause import ensure_paused, ensure_resumed, restart
+from rocks.machine.host.libvirt.start import Prepared, ensure_restored, ensure_running
+from rocks.machine.host.libvirt.stop import ensure_fenced, ensure_forgotten, ensure_stopped
+from tests.contract.machine.libvirt.world import (
+    END,
+    LOOPBACK,
+    NAME,
+    XML,
+    World,
+    start,
+    unsecured,
+    xml_of,
+)
+
+UEFI = (
+    "<os firmware='efi'><type arch='x86_64' machine='q35'>hvm</type>{}</os>",
+    "<os><type arch='x86_64' machine='q35'>hvm</type>"
+    "<loader readonly='yes' type='pflash'>/usr/share/OVMF/OVMF_CODE_4M.fd</loader>{}</os>",
+)
+
+
+@pytest.mark.parametrize("system", UEFI)
+def test_libvirt_takes_the_file_of_firmware_variables_by_uuid(world: World, system: str) -> None:
+    """As `rocks.machine.domain.domain` names it; libvirt's own name would be that of the domain."""
+    if not Path("/usr/share/OVMF/OVMF_CODE_4M.fd").exists():
+        pytest.skip("the package ovmf is not installed")
+    old = XML[XML.index("<os>") : XML.index("</os>") + len("</os>")]
+    nvram = "/var/lib/libvirt/qemu/nvram/1-2_VARS.fd"
+    world.domains.define(xml_of(world).replace(old, system.format(f"<nvram>{nvram}</nvram>")))
+    assert world.domains.document(NAME).root.findtext("os/nvram") == nvram
+
+
+def start_by_hand(world: World) -> None:
+    """What an operator does with virsh."""
+    world.domains.define(xml_of(world, token=None))
+    world.domains.start_paused(NAME)
+    world.domains.resume(NAME)
+
+
+def state(world: World) -> str:
+    """The guest's state."""
+    fact = world.domains.find(NAME)
+    return "absent" if fact is None else fact.state
+
+
+def test_start_from_nothing_and_again(world: World) -> None:
+    """The second time nothing changes, and the facts are those of the XML."""
+    assert start(world, assumed_state="absent")
+    assert not start(world, assumed_state="absent")
+    fact = world.domains.find(NAME)
+    assert fact is not None
+    assert (fact.name, fact.token, fact.memory_mb, fact.cpus) == (NAME, 7, 64, 1)
+    assert (fact.state, fact.persistent, fact.autostart, fact.has_managed_save) == (
+        "running",
+        True,
+        False,
+        False,
+    )
+    assert world.domains.facts() == (fact,)
+    assert world.domains.find("vm-t-1") is None
+
+
+def test_a_picture_of_the_screen_is_a_png_and_read_up_to_a_size(world: World) -> None:
+    with pytest.raises(StateError, match=f"there is no domain {NAME}"):
+        world.domains.screenshot(NAME, 1_000_000)
+    start(world)
+    picture = world.domains.screenshot(NAME, 1_000_000)
+    assert picture.startswith(b"\x89PNG\r\n\x1a\n")
+    part = world.domains.screenshot(NAME, 5)
+    assert len(part) > 5 and picture[:6] == part[:6]
+
+
+def test_console_of_a_running_guest(world: World) -> None:
+    """VNC on a unix socket of the host, the serial line as a terminal with its log; nothing on the network."""
+    start(world)
+    console = world.domains.console(NAME)
+    assert (console.vnc_address, console.vnc_port) == (None, None)
+    assert (console.vnc_socket or "").startswith("/var/lib/libvirt/qemu/domain-")
+    assert console.serial_device is not None and console.serial_device.startswith("/dev/pts/")
+    assert console.log_path == f"/var/log/libvirt/qemu/{NAME}-serial.log"
+    fact = world.domains.find(NAME)
+    assert fact is not None and fact.listeners == ()
+    assert fact.disks == (str(world.image),)
+    with pytest.raises(StateError, match="there is no domain vm-t-1"):
+        world.domains.console("vm-t-1")
+
+
+def test_a_guest_of_an_earlier_version_listens_on_the_loopback(world: World) -> None:
+    """It runs on as it was started; the fact says what every user of the host reaches."""
+    world.domains.define(xml_of(world, listen=LOOPBACK))
+    world.domains.start_paused(NAME)
+    console = world.domains.console(NAME)
+    assert (console.vnc_address, console.vnc_socket) == ("127.0.0.1", None)
+    assert console.vnc_port is not None and console.vnc_port >= 5900
+    fact = world.domains.find(NAME)
+    assert fact is not None and fact.listeners == (f"vnc 127.0.0.1 port {console.vnc_port}",)
+
+
+def test_a_start_that_was_killed_is_completed(world: World) -> None:
+    """Defined, but not started, perhaps by an older lease: the next start begins again."""
+    world.domains.define(xml_of(world, token=6))
+    assert state(world) == "shutoff"
+    assert start(world, assumed_state="shutoff")
+    fact = world.domains.find(NAME)
+    assert fact is not None and fact.token == 7
+
+
+def test_autostart_is_set_in_either_case(world: World) -> None:
+    """A start that was killed before its last step is completed too."""
+
+    def autostart() -> bool:
+        fact = world.domains.find(NAME)
+        return fact is not None and fact.autostart
+
+    assert start(world, autostart=True)
+    assert autostart()
+    assert start(world, autostart=False)
+    assert not autostart()
+    assert start(world, autostart=True)
+    assert not start(world, autostart=True)
+
+
+def test_a_start_that_fails_leaves_nothing(world: World) -> None:
+    """No definition stays behind, and the error says why."""
+    world.image.unlink()
+    with pytest.raises(ToolError, match="did not start vm-t-0: .*No such file"):
+        start(world)
+    assert state(world) == "absent"
+
+
+def test_what_libvirt_cannot_define(world: World) -> None:
+    """The message of libvirt; nothing changed."""
+    request = StartDomain(NAME, 7, "")
+    with pytest.raises(ToolError, match="did not define the domain"):
+        ensure_running(world.domains, request, lambda: Prepared("<domain type='qemu'/>"), unsecured)
+    assert world.domains.facts() == ()
+
+
+def test_nothing_is_prepared_for_what_is_refused(world: World) -> None:
+    """Neither disks nor links are created for a start that fails a check."""
+    start_by_hand(world)
+
+    def prepare() -> Prepared:
+        raise AssertionError("prepared")
+
+    with pytest.raises(
+        StateError, match=r"not started by this system is running on this host; .*virsh destroy"
+    ):
+        ensure_running(world.domains, StartDomain(NAME, 7, ""), prepare, unsecured)
+
+
+def test_other_leases_and_changed_facts_are_refused(world: World) -> None:
+    """A domain that runs under another lease, or is in another state than the plan was made for."""
+    start(world, token=7)
+    with pytest.raises(StateError, match="is running on this host under lease 7, not 8"):
+        start(world, token=8)
+    ensure_stopped(world.domains, StopDomain(NAME, 7), END)
+    with pytest.raises(StateError, match="is absent, but was shutoff when the start was planned"):
+        start(world, assumed_state="shutoff")
+    assert state(world) == "absent"
+
+
+def test_pause_and_resume(world: World) -> None:
+    """Each twice; a start of a paused guest asks for resume, a shutdown of it too."""
+    start(world)
+    assert ensure_paused(world.domains, PauseDomain(NAME, 7)).changed
+    assert not ensure_paused(world.domains, PauseDomain(NAME, 7)).changed
+    assert state(world) == "paused"
+    assert not world.domains.is_stopped_by_disk(NAME)
+    with pytest.raises(StateError, match="is paused; run `rocks resume host vm vm-t-0`"):
+        start(world)
+    with pytest.raises(StateError, match="cannot shut down; resume it"):
+        ensure_stopped(world.domains, StopDomain(NAME, 7, "shutdown", 1), END)
+    assert ensure_resumed(world.domains, ResumeDomain(NAME, 7), unsecured).changed
+    assert not ensure_resumed(world.domains, ResumeDomain(NAME, 7), unsecured).changed
+    assert state(world) == "running"
+
+
+def test_what_does_not_run_cannot_be_paused(world: World) -> None:
+    """Neither absent nor defined only."""
+    changes: tuple[Callable[[], object], ...] = (
+        lambda: ensure_paused(world.domains, PauseDomain(NAME)),
+        lambda: ensure_resumed(world.domains, ResumeDomain(NAME), unsecured),
+        lambda: restart(world.domains, StopDomain(NAME, action="reset")),
+    )
+    for change in changes:
+        with pytest.raises(StateError, match="is not running on this host: it is absent"):
+            change()
+    world.domains.define(xml_of(world))
+    for change in changes:
+        with pytest.raises(StateError, match="is not running on this host: it is shutoff"):
+            change()
+
+
+def test_reset_and_reboot_leave_it_running(world: World) -> None:
+    """And defined."""
+    start(world)
+    assert restart(world.domains, StopDomain(NAME, 7, "reset")).changed
+    assert restart(world.domains, StopDomain(NAME, 7, "reboot")).changed
+    assert state(world) == "running"
+
+
+def test_stop_undefines(world: World) -> None:
+    """Twice; the disk stays."""
+    start(world)
+    assert ensure_stopped(world.domains, StopDomain(NAME, 7), END).changed
+    assert state(world) == "absent"
+    assert not ensure_stopped(world.domains, StopDomain(NAME, 7), END).changed
+    assert world.image.exists()
+
+
+def test_a_guest_that_does_not_listen_is_powered_off(world: World) -> None:
+    """A blank disk has nothing that looks at the power button."""
+    start(world)
+    change = ensure_stopped(world.domains, StopDomain(NAME, 7, "shutdown", 1), END)
+    assert change.changed
+    assert change.notes == ("vm-t-0 did not shut down within 1 s and was powered off",)
+    assert state(world) == "absent"
+
+
+def test_a_newer_lease_is_not_stopped_by_an_older_one(world: World) -> None:
+    """The stop was decided before it was started again; an older or unknown lease may be stopped."""
+    start(world, token=9)
+    for change in (
+        lambda: ensure_stopped(world.domains, StopDomain(NAME, 8), END),
+        lambda: ensure_paused(world.domains, PauseDomain(NAME, 8)),
+        lambda: ensure_forgotten(world.domains, ForgetDomain(NAME, 8), END),
+    ):
+        with pytest.raises(StateError, match="under lease 9, newer than 8"):
+            change()
+    assert ensure_stopped(world.domains, StopDomain(NAME, None), END).changed
+
+
+def test_managed_save(world: World) -> None:
+    """Nothing goes on from it by chance, and only a request that says so drops it."""
+    start(world)
+    world.domains.save(NAME)
+    fact = world.domains.find(NAME)
+    assert fact is not None and (fact.state, fact.has_managed_save) == ("shutoff", True)
+    world.domains.check_managed_save(NAME)
+    with pytest.raises(StateError, match="does not belong to its lease; .* saved=remove"):
+        start(world)
+    for action in ("shutdown", "poweroff"):
+        with pytest.raises(StateError, match="is saved on this host: .*restore host vm vm-t-0"):
+            ensure_stopped(world.domains, StopDomain(NAME, 7, action, 1), END)
+    change = ensure_stopped(world.domains, StopDomain(NAME, 7, discards_save=True), END)
+    assert change.notes == ("the saved memory of vm-t-0 is discarded",)
+    assert state(world) == "absent"
+
+
+def restore(world: World, token: int = 7) -> bool:
+    """Continue the guest; whether anything changed."""
+    request = StartDomain(NAME, token, "", restores=True)
+    return ensure_restored(world.domains, request, lambda: None, unsecured).changed
+
+
+def test_a_saved_domain_continues_under_its_lease(world: World) -> None:
+    """Also when the restore was interrupted before the guest ran; a failure leaves the save."""
+    with pytest.raises(StateError, match="is not saved on this host under lease 7"):
+        restore(world)
+    start(world)
+    assert not restore(world)
+    world.domains.save(NAME)
+    with pytest.raises(StateError, match="is not saved on this host under lease 8"):
+        restore(world, token=8)
+    assert restore(world) and state(world) == "running"
+    world.domains.save(NAME)
+    world.domains.start_paused(NAME)
+    assert restore(world) and state(world) == "running"
+    fact = world.domains.find(NAME)
+    assert fact is not None and not fact.has_managed_save
+    with pytest.raises(ToolError, match="managed save"):
+        world.domains.check_managed_save(NAME)
+
+
+def test_forget_leaves_nothing(world: World) -> None:
+    """Running, saved or absent."""
+    start(world)
+    assert ensure_forgotten(world.domains, ForgetDomain(NAME, 7), END).changed
+    assert not ensure_forgotten(world.domains, ForgetDomain(NAME, 7), END).changed
+    start(world)
+    world.domains.save(NAME)
+    assert ensure_forgotten(world.domains, ForgetDomain(NAME), END).changed
+    assert state(world) == "absent"
+
+
+def test_fences(world: World) -> None:
+    """Lower leases go, the same and higher ones stay; so does a domain without lease, where the fence does not hold."""
+    assert ensure_fenced(world.domains, Fence(NAME, 8))
+    start(world, token=8)
+    assert ensure_fenced(world.domains, Fence(NAME, 8))
+    assert state(world) == "running"
+    assert ensure_fenced(world.domains, Fence(NAME, 9))
+    assert state(world) == "absent"
+    start_by_hand(world)
+    assert not ensure_fenced(world.domains, Fence(NAME, 9))
+    assert state(world) == "running"
+
+
+def test_a_definition_of_another_origin_is_replaced_with_a_note(world: World) -> None:
+    """As Rocks always did."""
+    world.domains.define(xml_of(world, token=None))
+    xml = xml_of(world)
+    change = ensure_running(
+        world.domains, StartDomain(NAME, 7, xml), lambda: Prepared(xml, ("first",)), unsecured
+    )
+    assert change.notes == ("first", "replaced a definition of vm-t-0 not made by this system")
+
+
+def test_steps_on_what_is_gone(world: World) -> None:
+    """Taking away what is not there is no error; all else says that there is no such domain."""
+    for step in (world.domains.destroy, world.domains.undefine, world.domains.erase):
+        step(NAME)
+    for other in (world.domains.start_paused, world.domains.suspend, world.domains.press_power_button):
+        with pytest.raises(StateError, match="there is no domain vm-t-0"):
+            other(NAME)
+    assert not world.domains.is_stopped_by_disk(NAME)

@@ -1,0 +1,108 @@
+"""Block devices as disks, through the agent: each belongs to one machine, and what the host uses to none."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rocks.core.errors import RocksError, StateError
+from rocks.fleet.wire.disk_files import Erase, GiveImageRequest, ImagesRequest, RemoveImageRequest
+from rocks.machine.host.files import block
+from tests.contract.agents import ask
+from tests.contract.attacked_host import MINE, THEIRS, Attacked, done
+
+pytestmark = pytest.mark.system  # root: other users' files, and attributes that only root can write
+
+
+@pytest.fixture
+def loop(tmp_path: Path) -> Iterator[str]:
+    """A block device with a file system."""
+    (tmp_path / "backing").touch()
+    os.truncate(tmp_path / "backing", 16 * 1024**2)
+    try:
+        device = done(["losetup", "-f", "--show", str(tmp_path / "backing")])
+    except RocksError as error:
+        pytest.skip(f"no loop devices here: {error}")
+    try:
+        yield device
+    finally:
+        done(["losetup", "-d", device])
+
+
+def test_block_devices_belong_to_a_machine(attacked: Attacked, loop: str, tmp_path: Path) -> None:
+    """By their identity, whatever name is given; the record is root's."""
+    spec = attacked.spec(Path(loop), is_block=True)
+    assert "nobody is known to own" in attacked.start(spec)
+    assert attacked.start(attacked.spec(Path(loop), is_block=True, adopts=True)) == ""
+    assert attacked.start(spec) == ""
+    assert "belongs to another" in attacked.start(attacked.spec(Path(loop), is_block=True, machine=THEIRS))
+    other = Path("/dev") / f"rocks-test-{os.getpid()}"
+    other.symlink_to(loop)
+    try:
+        assert "belongs to another" in attacked.start(
+            attacked.spec(other, is_block=True, machine=THEIRS, adopts=True)
+        )
+    finally:
+        other.unlink()
+    (tmp_path / "link").symlink_to(loop)
+    assert attacked.start(attacked.spec(tmp_path / "link", is_block=True)) == ""
+    (record,) = (attacked.state / "images").iterdir()
+    assert record.stat().st_mode & 0o777 == 0o600
+
+
+def test_block_devices_that_the_host_uses(attacked: Attacked, loop: str, tmp_path: Path) -> None:
+    """Mounted, or a file system's of the host."""
+    done(["mkfs.ext4", "-q", loop])
+    (tmp_path / "mounted").mkdir()
+    done(["mount", loop, str(tmp_path / "mounted")])
+    try:
+        error = attacked.start(attacked.spec(Path(loop), is_block=True, adopts=True))
+    finally:
+        done(["umount", str(tmp_path / "mounted")])
+    assert "the host itself uses the block device" in error
+    assert attacked.start(attacked.spec(Path(loop), is_block=True, adopts=True)) == ""
+
+
+def test_block_devices_outside_of_dev(attacked: Attacked, loop: str, tmp_path: Path) -> None:
+    """A device file that somebody made elsewhere."""
+    status = Path(loop).stat()
+    os.mknod(tmp_path / "mine", status.st_mode, status.st_rdev)
+    error = attacked.start(attacked.spec(tmp_path / "mine", is_block=True, adopts=True))
+    assert "outside of /dev" in error
+
+
+def test_a_block_device_without_a_stable_identity(
+    attacked: Attacked, loop: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another device may have its name after a boot: it is nobody's disk, unless it is a volume of ZFS."""
+    name = Path(loop).name
+    status = Path(loop).stat()
+    (tmp_path / "sys" / name).mkdir(parents=True)
+    (tmp_path / "sys" / f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}").symlink_to(name)
+    monkeypatch.setattr(block, "_SYSFS", tmp_path / "sys")
+    monkeypatch.setattr(block, "_ZFS_LINKS", tmp_path / "zvol")
+    spec = attacked.spec(Path(loop), is_block=True, adopts=True)
+    assert "no UUID, WWID or serial number" in attacked.start(spec)
+    with pytest.raises(StateError, match="use a volume of LVM or ZFS, or an image file"):
+        ask(attacked.host, GiveImageRequest(loop, "", True, MINE))
+    (tmp_path / "zvol" / "tank").mkdir(parents=True)
+    (tmp_path / "zvol" / "tank" / "vm").symlink_to(loop)
+    assert attacked.start(spec) == ""
+    assert attacked.host.image_owners.of_device("zvol=tank/vm") == MINE
+
+
+@pytest.mark.parametrize("erase", ["discard", "overwrite"])
+def test_a_removed_block_device_is_zeros_and_nobody_s(attacked: Attacked, loop: str, erase: Erase) -> None:
+    """Only then it can be given to another machine."""
+    Path(loop).write_bytes(b"the former owner's data")
+    assert ask(attacked.host, GiveImageRequest(loop, "/dev", True, MINE)).changed
+    (fact,) = ask(attacked.host, ImagesRequest(())).images
+    assert (fact.path, fact.machine, fact.is_block, fact.size_bytes) == (loop, MINE, True, 16 * 1024**2)
+    with pytest.raises(StateError, match="belongs to"):
+        ask(attacked.host, GiveImageRequest(loop, "/dev", True, THEIRS))
+    assert ask(attacked.host, RemoveImageRequest(loop, "/dev", True, MINE, erase)).changed
+    with Path(loop).open("rb") as device:
+        assert device.read() == bytes(16 * 1024**2)
+    assert ask(attacked.host, ImagesRequest(())).images == ()
+    assert ask(attacked.host, GiveImageRequest(loop, "/dev", True, THEIRS)).changed

@@ -1,0 +1,192 @@
+"""The agent and network devices: made for guests, filtered, restored after a boot, removed with the last guest."""
+
+from rocks.fleet.wire.facts import (
+    FactsRequest,
+    Fence,
+)
+from rocks.fleet.wire.network import DropCount, LinkPlan, NetworkRequest, SyncLinksRequest
+from rocks.fleet.wire.requests import (
+    LinkSpec,
+    PauseDomain,
+    ResumeDomain,
+    StartDomain,
+    StopDomain,
+)
+from rocks.machine.host.guest_links import restore_links
+from tests.contract.agents import VLAN, Agent, start
+
+
+def test_links_are_removed_with_the_last_guest(agent: Agent) -> None:
+    """A stop removes unused links; used links stay, and the stop succeeds."""
+    agent.perform(start("a", links=(VLAN,)), start("b", links=(VLAN,)))
+    tap = agent.links.add("macvtap0", "macvtap", agent.links.links["ptrunk.7"])
+    assert agent.perform(StopDomain("a", 7, links=(VLAN,)))[0].changed
+    assert "ptrunk.7" in agent.links.links
+    del agent.links.links[tap.name]
+    assert agent.perform(StopDomain("b", 7, links=(VLAN,)))[0].changed
+    assert "ptrunk.7" not in agent.links.links
+    (outcome,) = agent.perform(StopDomain("b", 7, links=(LinkSpec("p", "vlan", None, 0),)))
+    assert outcome.error is None and "a network device was not removed" in outcome.notes[0]
+
+
+NETWORKED = """<domain type='qemu'><name>{name}</name>
+<metadata><rocks:lease xmlns:rocks="urn:rocks:lease" token="{token}"><rocks:network filter="{filter}">
+<rocks:sender mac="02:00:00:00:00:01" side="own"/>
+<rocks:sender mac="02:00:00:00:00:02" side="shared" ipv4="203.0.113.9" ipv6=""/>
+</rocks:network></rocks:lease></metadata><memory>65536</memory><vcpu>1</vcpu><devices>
+<interface type='direct'><source dev='ptrunk.7' mode='bridge'/><mac address='02:00:00:00:00:01'/></interface>
+<interface type='bridge'><source bridge='br1'/><mac address='02:00:00:00:00:02'/></interface>
+</devices></domain>"""
+
+
+def networked(name: str, word: str = "on", token: int = 7) -> StartDomain:
+    """The operation that starts a guest on a VLAN and on a bridge of the site."""
+    site = LinkSpec("br1", "site_bridge", None, 0)
+    text = NETWORKED.format(name=name, filter=word, token=token)
+    return start(name, token, xml=text, links=(VLAN, site))
+
+
+def test_a_guest_runs_behind_its_filters(agent: Agent) -> None:
+    """Set while it is paused, for each interface; none where the XML requires none."""
+    agent.links.add("br1", "bridge")
+    seen: list[tuple[str | None, list[str]]] = []
+    resume = agent.domains.resume
+
+    def look(name: str) -> None:
+        seen.append((agent.state(name), sorted(agent.filters.rules)))
+        resume(name)
+
+    agent.domains.resume = look  # type: ignore[method-assign]
+    assert agent.perform(networked("a"))[0].error is None
+    assert seen == [("paused", ["macvtap0", "vnet1"])]
+    reasons = {device: [rule.reason for rule in rules] for device, rules in agent.filters.rules.items()}
+    assert reasons["macvtap0"] == ["tagged", "mac", "control"]
+    assert reasons["vnet1"][3:] == ["type", "arp", "ipv4", "dhcp", "ipv6", "neighbour"]
+    agent.filters.rules.clear()
+    assert agent.perform(PauseDomain("a", 7), ResumeDomain("a", 7))[1].changed
+    assert sorted(agent.filters.rules) == ["macvtap0", "vnet1"]
+    agent.filters.rules.clear()
+    assert agent.perform(StopDomain("a", 7), networked("a", "off", 8))[1].error is None
+    assert agent.filters.rules == {} and agent.state("a") == "running"
+
+
+def test_a_guest_whose_filter_cannot_be_set_does_not_run(agent: Agent) -> None:
+    """Nothing of its start remains: no domain, no device, no plan for the next boot."""
+    agent.links.add("br1", "bridge")
+    agent.filters.missing.append("vnet1")
+    (outcome,) = agent.perform(networked("a"))
+    assert outcome.error is not None and "has no network device vnet1" in outcome.error.message
+    assert agent.state("a") is None
+    assert "ptrunk.7" not in agent.links.links and agent.host.link_plans.names() == ()
+
+
+def test_the_sites_own_devices_are_only_checked(agent: Agent) -> None:
+    """Missing, down or not a bridge: no start; a stop leaves them."""
+    (outcome,) = agent.perform(networked("a"))
+    assert (
+        outcome.error is not None
+        and "no network device br1, on which the guest belongs" in outcome.error.message
+    )
+    agent.links.add("br1", "bridge", is_up=False)
+    assert "is down: `ip link set br1 up`" in str(agent.perform(networked("a"))[0].error)
+    agent.links.add("br1", "veth")
+    assert "br1 of this host is not a bridge" in str(agent.perform(networked("a"))[0].error)
+    agent.links.add("br1", "bridge")
+    assert agent.perform(networked("a"), StopDomain("a", 7))[1].error is None
+    assert "br1" in agent.links.links and "ptrunk.7" not in agent.links.links
+
+
+def test_devices_are_restored_after_a_boot(agent: Agent) -> None:
+    """Those of all started machines; a failure of one does not stop the others."""
+    agent.links.add("other", "veth")
+    agent.perform(start("a", links=(VLAN,)), start("b", links=(LinkSpec("other.9", "vlan", "other", 9),)))
+    agent.perform(start("c", links=(VLAN,)), StopDomain("c", 7))
+    rebooted = Agent(agent.folder)
+    made, errors = restore_links(rebooted.host, 0)
+    assert made == ["ptrunk.7"] and "has no network device other" in str(errors[0])
+    rebooted.links.add("other", "veth")
+    assert restore_links(rebooted.host, 0) == (["other.9"], [])
+    assert restore_links(rebooted.host, 0) == ([], [])
+    (agent.folder / "state" / "links" / "b").write_text("?")
+    _, errors = restore_links(rebooted.host, 0)
+    assert "cannot be read" in str(errors[0]) and "rocks sync host vlan" in str(errors[0])
+
+
+def test_links_are_synchronised_with_the_plan(agent: Agent) -> None:
+    """Made, kept, removed when unused; the plan for the next boot is the same, except for moved machines."""
+    agent.perform(
+        start("a", links=(VLAN,)), start("moved", links=(LinkSpec("ptrunk.5", "vlan", "trunk", 5),))
+    )
+    for vlan in (8, 9):
+        agent.links.ensure(LinkSpec(f"ptrunk.{vlan}", "vlan", "trunk", vlan))
+    agent.links.add("macvtap9", "macvtap", agent.links.links["ptrunk.9"])
+    new = LinkSpec("ptrunk.6", "vlan", "trunk", 6)
+    bad = LinkSpec("q.6", "vlan", "q", 6)
+    plans = (LinkPlan("a", (VLAN,)), LinkPlan("b", (new, bad)))
+    found = {o.device: o.result for o in agent.ask(SyncLinksRequest(plans, retained=("moved",))).outcomes}
+    assert found == {
+        "ptrunk.7": "kept",
+        "ptrunk.6": "made",
+        "ptrunk.5": "kept",
+        "q.6": "failed",
+        "ptrunk.8": "removed",
+        "ptrunk.9": "used",
+    }
+    assert agent.host.link_plans.names() == ("a", "b", "moved")
+    agent.perform(StopDomain("moved", 7))
+    # `a` runs: the frontend has read its records before it was started
+    found = {o.device: o.result for o in agent.ask(SyncLinksRequest((), ())).outcomes}
+    assert found == {"ptrunk.7": "kept", "ptrunk.6": "removed", "ptrunk.9": "used"}
+    assert agent.host.link_plans.names() == ("a",)
+
+
+def test_a_damaged_plan_does_not_stop_the_synchronisation(agent: Agent) -> None:
+    """It is reported once and removed; a plan in the request replaces it; devices in use stay."""
+    agent.perform(start("a", links=(VLAN,)), start("b", links=(LinkSpec("ptrunk.5", "vlan", "trunk", 5),)))
+    agent.links.add("macvtap9", "macvtap", agent.links.links["ptrunk.5"])
+    for name in ("a", "b"):
+        (agent.folder / "state" / "links" / name).write_text('[{"device": "ptrunk.5"}]')
+    request = SyncLinksRequest((LinkPlan("a", (VLAN,)),), retained=("b",))
+    outcomes = agent.ask(request).outcomes
+    assert {o.device: o.result for o in outcomes} == {"ptrunk.7": "kept", "b": "failed", "ptrunk.5": "used"}
+    (error,) = [o.error for o in outcomes if o.error]
+    assert "links/b, the network plan" in error.message and "missing" in error.message
+    assert agent.host.link_plans.names() == ("a",)
+    assert not [o for o in agent.ask(request).outcomes if o.error]
+
+
+def test_how_guests_are_connected(agent: Agent) -> None:
+    """Of running domains of this system: devices, states, bytes from the view of the guest, drops."""
+    agent.links.add("br1", "bridge")
+    agent.perform(networked("a"), start("b"))
+    below = agent.links.links["ptrunk.7"]
+    for name, parent in (("macvtap0", below), ("vnet1", None)):
+        made = agent.links.add(name, "tun", parent)
+        agent.links.links[name] = made._replace(received_bytes=10, sent_bytes=20)
+    assert not agent.filters.send("macvtap0", bytes(60))
+    tap, port = agent.ask(NetworkRequest()).interfaces
+    assert (tap.domain, tap.mac, tap.device, tap.source, tap.vlan) == (
+        "a",
+        "02:00:00:00:00:01",
+        "macvtap0",
+        "ptrunk.7",
+        7,
+    )
+    assert (tap.received_bytes, tap.sent_bytes) == (10, 20) and (port.received_bytes, port.sent_bytes) == (
+        20,
+        10,
+    )
+    assert (tap.is_up, tap.filter, tap.drops[1]) == (True, "on", DropCount("mac", 1))
+    agent.filters.rules.clear()
+    assert [fact.filter for fact in agent.ask(NetworkRequest()).interfaces] == ["missing", "missing"]
+    agent.perform(StopDomain("a", 7))
+    assert agent.ask(NetworkRequest()).interfaces == ()
+
+
+def test_a_fence_removes_the_devices_of_the_domain_that_it_ends(agent: Agent) -> None:
+    """The devices of a domain with a newer lease stay."""
+    agent.perform(start("a", links=(VLAN,)))
+    agent.ask(FactsRequest(fences=(Fence("a", 7),)))
+    assert "ptrunk.7" in agent.links.links
+    agent.ask(FactsRequest(fences=(Fence("a", 8),)))
+    assert "ptrunk.7" not in agent.links.links and agent.host.link_plans.names() == ()

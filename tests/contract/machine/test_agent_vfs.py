@@ -1,0 +1,342 @@
+"""Virtual functions in the agent: assigned at a start, released at the end of the guest, restored after a boot."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rocks.core.errors import StateError
+from rocks.fleet.host.state_folder import locked
+from rocks.fleet.wire.facts import AdapterSpec, AdaptersRequest, FactsRequest, Fence, VfFact
+from rocks.fleet.wire.network import InterfaceFact, NetworkRequest
+from rocks.fleet.wire.requests import ForgetDomain, OperationOutcome, StartDomain, StopDomain, VfSpec
+from rocks.machine.host.guest_functions import restore_vfs
+from rocks.machine.host.host import Host
+from rocks.machine.host.libvirt.domain_xml import parse_domain, vf_addresses
+from rocks.machine.host.libvirt.fake import FakeDomains
+from rocks.network.host.fake import FakeLinks
+from rocks.network.host.packet_filter.fake import FakeFilters
+from rocks.network.sriov.host import guests as guest_vfs
+from rocks.network.sriov.host import records as vf_records
+from rocks.network.sriov.host.fake import FakeVfs
+from rocks.network.sriov.host.rules import NO_MAC
+from tests.contract.agents import AskedAgent, leased_xml
+
+MAC, OTHER_MAC = "52:54:00:aa:00:01", "52:54:00:aa:00:02"
+FIRST, SECOND = VfSpec("trunk", 2, 0, MAC, 100), VfSpec("trunk", 2, 1, OTHER_MAC, 200)
+INTERFACE = """<interface type='hostdev' managed='yes'><source><address type='pci' domain='0x0' bus='0x0' slot='0x0'
+function='0x0'/></source><mac address='{mac}'/><vlan><tag id='{vlan}'/></vlan></interface>"""
+TAP = "<interface type='direct'><source dev='trunk.7'/><mac address='52:54:00:aa:00:09'/></interface>"
+
+
+class Agent(AskedAgent):
+    """The agent's functions with a host in memory: its adapter has VFs, its kernel has no packet filters."""
+
+    def __init__(self, folder: Path) -> None:
+        self.state_folder = folder / "state"
+        self.domains = FakeDomains()
+        self.vfs = FakeVfs()
+        self.vfs.add("trunk")
+        self.links = FakeLinks()
+        self.links.add("trunk", "veth")
+        self.filters = FakeFilters(knows_filters=False)
+        self.host = Host(
+            self.state_folder,
+            lambda: self.domains,
+            lambda: self.links,
+            open_vfs=lambda: self.vfs,
+            open_filters=lambda: self.filters,
+        )
+
+    def refused(self, operation: Any) -> tuple[str, str]:
+        """(family, message) of the error of an operation that must fail."""
+        (outcome,) = self.perform(operation)
+        assert outcome.error is not None
+        return outcome.error.family, outcome.error.message
+
+    def vf(self, number: int) -> VfFact:
+        """A VF as it is."""
+        return self.vfs.adapters["trunk"].vfs[number]
+
+    def record(self, name: str) -> Path:
+        """The record of the guest."""
+        return self.state_folder / "functions" / f"{name}.json"
+
+
+@pytest.fixture
+def agent(tmp_path: Path, without_kvm: None) -> Agent:
+    """A host without domains, without KVM, and with an adapter without VFs."""
+    return Agent(tmp_path)
+
+
+def start(name: str, *vfs: VfSpec, token: int = 7, **changes: Any) -> StartDomain:
+    """The operation that starts a machine with these VFs."""
+    interfaces = "".join(INTERFACE.format(mac=one.mac, vlan=one.vlan) for one in vfs)
+    xml = leased_xml(name, token, interfaces)
+    return replace(StartDomain(name, token, xml, vfs=vfs), **changes)
+
+
+def test_a_guest_gets_its_vf_before_it_starts(agent: Agent) -> None:
+    """Made, configured, in its XML, recorded; repeated, nothing changes."""
+    (outcome,) = agent.perform(start("a", FIRST))
+    assert outcome.error is None and outcome.changed
+    made = agent.vf(0)
+    assert (made.mac, made.vlan, made.checks_source, made.is_trusted) == (MAC, 100, True, False)
+    document = agent.domains._domains["a"].document
+    assert vf_addresses(document) == {MAC: "0000:01:10.0"}
+    tag = document.root.find("devices/interface/vlan/tag")
+    assert tag is not None and tag.get("id") == "100"
+    assert json.loads(agent.record("a").read_text())["token"] == 7
+    assert agent.perform(start("a", FIRST)) == (OperationOutcome("a", False),)
+
+
+def test_two_guests_get_two_vfs(agent: Agent) -> None:
+    """At the same time, from one adapter whose VFs are made once."""
+    outcomes = agent.perform(start("a", FIRST), start("b", SECOND))
+    assert [outcome.error for outcome in outcomes] == [None, None]
+    assert [agent.vf(number).mac for number in (0, 1)] == [MAC, OTHER_MAC]
+    assert agent.vfs.adapters["trunk"].most == 7
+    assert len(agent.vfs.adapters["trunk"].vfs) == 2
+
+
+@pytest.mark.parametrize("end", [StopDomain("a", 7), ForgetDomain("a", 7)])
+def test_vfs_are_released_with_the_guest(agent: Agent, end: Any) -> None:
+    """Also when the guest ended by itself; then there is no record."""
+    for crash in (False, True):
+        agent.perform(start("a", FIRST))
+        if crash:
+            agent.domains.destroy("a")
+            agent.domains.undefine("a")
+        assert agent.perform(end)[0].error is None
+        assert (agent.vf(0).mac, agent.vf(0).vlan) == (NO_MAC, 0)
+        assert not agent.record("a").exists()
+
+
+def test_settings_by_libvirt_are_cleared_too(agent: Agent) -> None:
+    """When a guest ends, libvirt 9.0 sets an address of the host in its VF, and the VLAN again."""
+    agent.perform(start("a", FIRST))
+    agent.vfs.ensure(replace(FIRST, mac="52:54:00:cc:00:01"))
+    assert agent.perform(StopDomain("a", 7))[0].error is None
+    assert (agent.vf(0).mac, agent.vf(0).vlan) == (NO_MAC, 0)
+
+
+def test_a_vf_that_was_reassigned_stays(agent: Agent) -> None:
+    """An old record of it has no effect."""
+    agent.perform(start("a", FIRST))
+    text = agent.record("a").read_text()
+    agent.perform(StopDomain("a", 7), start("b", replace(FIRST, mac=OTHER_MAC)))
+    agent.record("a").write_text(text)
+    assert agent.perform(StopDomain("a", 7))[0].notes == ()
+    assert (agent.vf(0).mac, agent.vf(0).vlan) == (OTHER_MAC, 100)
+    assert not agent.record("a").exists()
+
+
+def test_a_start_that_fails_leaves_no_settings(agent: Agent) -> None:
+    """Otherwise frames for the guest would go to a free VF instead of its next place."""
+    agent.domains.refusals["start"] = "boom"
+    assert agent.refused(start("a", FIRST))[0] == "tool"
+    assert agent.vf(0).mac == NO_MAC
+    assert not agent.record("a").exists()
+    assert agent.domains.find("a") is None
+
+
+def test_the_hosts_packet_filter_ignores_vfs(agent: Agent) -> None:
+    """The guest starts paused and resumes as any other, also where the kernel has no filters."""
+    assert agent.perform(start("a", FIRST))[0].error is None
+    fact = agent.domains.find("a")
+    assert fact is not None and fact.state == "running"
+    assert agent.filters.rules == {}
+
+
+def test_a_failed_filter_releases_the_vf(agent: Agent) -> None:
+    """Of a machine that also has an interface of the other kind."""
+    operation = start("a", FIRST)
+    family, error_text = agent.refused(
+        replace(operation, xml=operation.xml.replace("</devices>", f"{TAP}</devices>"))
+    )
+    assert family == "tool" and "did not filter macvtap1" in error_text
+    assert agent.domains.find("a") is None
+    assert agent.vf(0).mac == NO_MAC and not agent.record("a").exists()
+
+
+def test_how_guests_with_vfs_are_connected(agent: Agent) -> None:
+    """Adapter, PCI address and VLAN from the host's record; there are no counters."""
+    agent.perform(start("a", FIRST), start("b", replace(SECOND, checks_source=False)))
+    one, other = agent.ask(NetworkRequest()).interfaces
+    address = "0000:01:10.0"
+    assert one == InterfaceFact("a", MAC, address, "trunk", 100, True, True, None, None, "adapter", ())
+    assert (other.domain, other.vlan, other.filter) == ("b", 200, "off")
+    agent.links.links.clear()
+    agent.record("b").write_text("?")
+    (left,) = agent.ask(NetworkRequest()).interfaces
+    assert (left.domain, left.is_up, left.has_carrier) == ("a", False, False)
+
+
+def test_a_vf_of_another_user(agent: Agent) -> None:
+    """The start fails with the name of the user; no domain is defined, the VF stays unchanged."""
+    agent.vfs.ensure_count("trunk", 2)
+    agent.vfs.use("trunk", 0, "the guest stranger")
+    before = agent.vf(0)
+    family, error_text = agent.refused(start("a", FIRST))
+    assert (
+        family == "busy" and "function 0 of trunk on this host is in use, by the guest stranger" in error_text
+    )
+    assert agent.domains.find("a") is None and agent.vf(0) == before
+    agent.vfs.use("trunk", 0, "")
+    assert agent.perform(start("a", FIRST))[0].error is None
+
+
+@pytest.mark.parametrize(
+    ("adapter", "error_text"),
+    [
+        ({}, "this host has no network adapter trunk"),
+        ({"most": 0}, "has no virtual functions: the adapter or driver lacks SR-IOV"),
+        ({"has_iommu": False}, "no IOMMU in use"),
+        ({"is_up": False}, "is down: `ip link set trunk up`"),
+        ({"most": 1}, "has at most 1 virtual functions, not 2"),
+    ],
+)
+def test_an_unsuitable_adapter(agent: Agent, adapter: dict[str, Any], error_text: str) -> None:
+    """Nothing of the attempt remains."""
+    del agent.vfs.adapters["trunk"]
+    if adapter:
+        agent.vfs.add("trunk", **adapter)
+    family, message = agent.refused(start("a", FIRST))
+    assert family == "state" and error_text in message
+    assert agent.domains.find("a") is None and not agent.record("a").exists()
+
+
+def test_more_vfs_only_while_none_is_in_use(agent: Agent) -> None:
+    """A guest whose VF exists starts all the same, whatever number the site sets meanwhile."""
+    agent.perform(start("a", FIRST))
+    agent.vfs.use("trunk", 0, "the guest a")
+    third = VfSpec("trunk", 3, 2, "52:54:00:aa:00:03")
+    family, error_text = agent.refused(start("c", third))
+    assert family == "busy" and "has 2 virtual functions, and 3 are requested" in error_text
+    assert agent.perform(start("b", replace(SECOND, count=3)))[0].error is None
+    agent.vfs.use("trunk", 0, "")
+    agent.perform(StopDomain("a", 7), StopDomain("b", 7))
+    assert agent.perform(start("c", third))[0].error is None
+    assert len(agent.vfs.adapters["trunk"].vfs) == 3
+
+
+def test_their_number_changes_only_between_starts(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Making VFs removes all of them first, also one that is configured but not yet in use."""
+    monkeypatch.setattr(guest_vfs, "_DEADLINE_SECONDS", 0.05)
+    lock = agent.state_folder / "functions.lock"
+    with locked(lock, shared=True, deadline_seconds=1, busy=""):
+        family, error_text = agent.refused(start("a", FIRST))
+        assert family == "busy" and "so their number cannot be changed; try again" in error_text
+        agent.vfs.ensure_count("trunk", 2)
+        assert agent.perform(start("a", FIRST))[0].error is None
+
+
+def test_a_guest_with_another_vf(agent: Agent) -> None:
+    """Under its next lease; the first VF becomes free."""
+    agent.perform(start("a", FIRST))
+    agent.domains.destroy("a")
+    assert agent.perform(start("a", replace(SECOND, mac=MAC), token=8))[0].error is None
+    assert [agent.vf(number).mac for number in (0, 1)] == [NO_MAC, MAC]
+    agent.domains.destroy("a")
+    assert agent.perform(start("a", token=9))[0].error is None
+    assert [agent.vf(number).mac for number in (0, 1)] == [NO_MAC, NO_MAC]
+    assert not agent.record("a").exists()
+
+
+def test_a_fence_releases_the_vfs_too(agent: Agent) -> None:
+    """They are free when the fence is reported, not before; those of a newer lease stay."""
+    agent.perform(start("a", FIRST), start("b", SECOND, token=9))
+    agent.vfs.use("trunk", 0, "process 5 (qemu)")
+    fences = (Fence("a", 8), Fence("b", 9))
+    assert agent.ask(FactsRequest(fences=fences)).fenced == ("b",)
+    assert agent.domains.find("a") is None
+    agent.vfs.use("trunk", 0, "")
+    assert agent.ask(FactsRequest(fences=fences)).fenced == ("a", "b")
+    assert (agent.vf(0).mac, agent.vf(1).mac) == (NO_MAC, OTHER_MAC)
+    assert not agent.record("a").exists() and agent.record("b").exists()
+
+
+def test_a_failed_release_is_reported(agent: Agent) -> None:
+    """The stop succeeds; the next one tries again."""
+    agent.perform(start("a", FIRST))
+    agent.vfs.use("trunk", 0, "process 5 (dpdk)")
+    (outcome,) = agent.perform(StopDomain("a", 7))
+    assert outcome.error is None
+    assert "function 0 of trunk still has the settings of a" in outcome.notes[0]
+    assert "process 5 (dpdk)" in outcome.notes[0]
+    agent.vfs.use("trunk", 0, "")
+    assert agent.perform(StopDomain("a", 7))[0].notes == ()
+    assert agent.vf(0).mac == NO_MAC
+
+
+def test_a_record_that_cannot_be_read(agent: Agent) -> None:
+    """The error names its path; a stop ends the guest all the same."""
+    agent.perform(start("a", FIRST))
+    agent.record("a").write_text('{"token": "x"}')
+    (outcome,) = agent.perform(StopDomain("a", 7))
+    assert outcome.error is None and "a.json, the record of the virtual functions of a" in outcome.notes[0]
+    family, error_text = agent.refused(start("a", FIRST, token=8))
+    assert family == "incoherent" and "remove the file" in error_text
+    agent.record("a").unlink()
+    assert agent.perform(start("a", FIRST, token=8))[0].error is None
+
+
+def test_xml_with_other_vfs(agent: Agent) -> None:
+    """A filter or plugin that changed the interfaces would give the guest another machine's VF."""
+    for operation in (
+        start("a", FIRST, xml=start("a", SECOND).xml),
+        start("a", FIRST, xml=start("a").xml),
+        start("a", xml=start("a", FIRST).xml),
+    ):
+        family, error_text = agent.refused(operation)
+        assert family == "incoherent" and "rocks report host vm config" in error_text
+        assert agent.domains.find("a") is None
+    family, _ = agent.refused(start("a", replace(FIRST, number=2)))
+    assert family == "user"
+
+
+def boot(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The host's VFs and running guests are gone; definitions and records stay."""
+    adapter = agent.vfs.adapters["trunk"]
+    agent.vfs.adapters["trunk"] = adapter._replace(vfs=())
+    monkeypatch.setattr(vf_records, "boot_id", lambda: "next")
+    for module in ("rocks.machine.host.guest_functions", "rocks.network.sriov.host.guests"):
+        monkeypatch.setattr(f"{module}.boot_id", lambda: "next")
+
+
+def test_a_guest_that_starts_with_its_host(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """libvirt's hook makes and configures its VF again, once per boot."""
+    agent.perform(start("a", FIRST))
+    document = agent.domains._domains["a"].document
+    restore_vfs(agent.host, document)
+    assert len(agent.vfs.adapters["trunk"].vfs) == 2
+    boot(agent, monkeypatch)
+    restore_vfs(agent.host, document)
+    assert (agent.vf(0).mac, agent.vf(0).vlan) == (MAC, 100)
+    agent.vfs.adapters.clear()
+    restore_vfs(agent.host, document)
+
+
+def test_a_guest_whose_vf_has_another_address(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An adapter in another slot: libvirt would assign the device at the old address."""
+    agent.perform(start("a", FIRST))
+    document = agent.domains._domains["a"].document
+    boot(agent, monkeypatch)
+    moved = parse_domain(document.text.replace("0x10", "0x11"))
+    with pytest.raises(StateError, match="have other addresses on this host .* `rocks start host vm a`"):
+        restore_vfs(agent.host, moved)
+
+
+def test_adapters_are_read_and_vfs_made(agent: Agent) -> None:
+    """Only with a count; a problem is reported, or raised."""
+    agent.vfs.add("down", is_up=False)
+    reply = agent.ask(AdaptersRequest((AdapterSpec("trunk"), AdapterSpec("down"), AdapterSpec("none"))))
+    assert [adapter.most for adapter in reply.adapters] == [7, 7, 0]
+    assert [bool(adapter.problem) for adapter in reply.adapters] == [False, True, True]
+    assert reply.adapters[0].vfs == ()
+    made = agent.ask(AdaptersRequest((AdapterSpec("trunk", 3),)))
+    assert [one.address for one in made.adapters[0].vfs][-1] == "0000:01:10.4"
+    with pytest.raises(StateError, match="down"):
+        agent.ask(AdaptersRequest((AdapterSpec("down", 1),)))

@@ -1,0 +1,282 @@
+"""Packet filters on guests' devices, in memory and in a kernel that has them.
+
+On the real one frames go by the character device of a macvtap, as QEMU sends them, and by a tap, whose other side is a
+bridge's port; what arrives is seen behind it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import pytest
+
+from rocks.core.errors import StateError
+from rocks.network.host.packet_filter.driver import FilterDriver, GuestDevice
+from rocks.network.host.packet_filter.fake import FakeFilters
+from rocks.network.host.packet_filter.programs import Sender, rules_for
+from tests.contract.network.packet_filter.frames import (
+    CASES,
+    HOST_IP,
+    IP,
+    IPV6,
+    MAC,
+    OTHER_IP,
+    Case,
+    arp,
+    ipv4,
+    udp,
+)
+from tests.contract.worlds import WORLDS
+
+MACVTAP, TAP = GuestDevice("macvtap0", True), GuestDevice("vnet0", False)
+OWN, SHARED = Sender(MAC), Sender(MAC, True, (IP,), (IPV6,))
+_NEW_NETWORK, _NEW_MOUNTS = 0x40000000, 0x00020000
+_TUNSETIFF, _IFF_TAP, _IFF_NO_PI, _IFF_VNET_HDR = 0x400454CA, 0x0002, 0x1000, 0x4000
+_HEADER_BYTES = 10
+_SETTLE_SECONDS = 0.3
+_WIRE_SECONDS = 20.0
+
+Result = TypeVar("Result")
+
+
+class World(Protocol):
+    """A host with two guests' devices."""
+
+    filters: FilterDriver
+
+    def send(self, device: GuestDevice, frames: list[bytes]) -> list[bool]:
+        """The guest behind the device sends the frames; which of them get through."""
+
+
+class FakeWorld:
+    """Devices in memory."""
+
+    def __init__(self) -> None:
+        self.fake = FakeFilters(addresses=(HOST_IP,))
+        self.fake.missing.append("vnet9")
+        self.filters: FilterDriver = self.fake
+
+    def send(self, device: GuestDevice, frames: list[bytes]) -> list[bool]:
+        return [self.fake.send(device.name, frame) for frame in frames]
+
+
+class RealWorld:
+    """A network namespace, which belongs to one thread; the wire is a veth pair, and its far end listens."""
+
+    def __init__(self, thread: ThreadPoolExecutor) -> None:
+        self._thread = thread
+        self.run(self._build)
+        self.run(self._wait_for_the_wire)
+        self.filters: FilterDriver = self.run(self._open)
+
+    def run(self, work: Callable[[], Result]) -> Result:
+        return self._thread.submit(work).result()
+
+    def send(self, device: GuestDevice, frames: list[bytes]) -> list[bool]:
+        return self.run(lambda: self._send(device, frames))
+
+    def _open(self) -> Any:
+        from rocks.network.host.packet_filter.filters import Filters
+
+        world, real = self, Filters()
+
+        class OfThread:
+            """The same steps, in the thread whose namespace it is."""
+
+            def __getattr__(self, name: str) -> Any:
+                return lambda *arguments: world.run(lambda: getattr(real, name)(*arguments))
+
+        return OfThread()
+
+    def _build(self) -> None:
+        from pyroute2 import IPRoute
+
+        leave_network()
+        for table in Path("/proc/sys/net/bridge").glob("bridge-nf-call-*tables"):
+            table.write_text("0")
+        with IPRoute() as route:
+
+            def number(name: str) -> int:
+                return int(route.link_lookup(ifname=name)[0])
+
+            def up(name: str, **arguments: Any) -> None:
+                route.link("set", index=number(name), state="up", **arguments)
+
+            up("lo")
+            route.addr("add", index=number("lo"), address=HOST_IP, prefixlen=32)
+            for wire in ("wire", "port"):
+                route.link("add", ifname=wire, kind="veth", peer=f"{wire}-end")
+                Path(f"/proc/sys/net/ipv6/conf/{wire}-end/disable_ipv6").write_text("1")
+                Path(f"/proc/sys/net/ipv6/conf/{wire}/disable_ipv6").write_text("1")
+                up(f"{wire}-end")
+                up(wire)
+            route.link("add", ifname="macvtap0", kind="macvtap", link=number("wire"), macvtap_mode="bridge")
+            up("macvtap0", address=MAC)
+            self._guest = self._open_macvtap(number("macvtap0"))
+            self._other_guest = _open_tap("vnet0")
+            # one that snooped would keep multicast reports to itself
+            quiet = {"br_stp_state": 0, "br_forward_delay": 0, "br_mcast_snooping": 0}
+            route.link("add", ifname="bridge", kind="bridge", **quiet)
+            for name in ("vnet0", "port"):
+                up(name, master=number("bridge"))
+            up("bridge")
+        self._listeners = {"macvtap0": _listener("wire-end"), "vnet0": _listener("port-end")}
+
+    def _wait_for_the_wire(self) -> None:
+        """A bridge takes a moment before it forwards."""
+        end_at = time.monotonic() + _WIRE_SECONDS
+        for device in (MACVTAP, TAP):
+            while not all(self._send(device, [ipv4(IP, udp(1, 2))])):
+                assert time.monotonic() < end_at, f"no frame of {device.name} comes to the far end"
+
+    def _open_macvtap(self, number: int) -> int:
+        place = Path(f"/sys/devices/virtual/net/macvtap0/tap{number}/dev")
+        if not place.exists():  # sysfs shows the network namespace of who has mounted it
+            _mount_sysfs()
+        major, minor = place.read_text().split(":")
+        node = Path(f"/tmp/guest-tap-{os.getpid()}-{number}")
+        os.mknod(node, 0o600 | 0o020000, os.makedev(int(major), int(minor)))
+        try:
+            guest = os.open(node, os.O_RDWR | os.O_NONBLOCK)
+        finally:
+            node.unlink()
+        request = struct.pack("16sH22x", b"", _IFF_TAP | _IFF_NO_PI | _IFF_VNET_HDR)
+        fcntl.ioctl(guest, _TUNSETIFF, request)
+        return guest
+
+    def _send(self, device: GuestDevice, frames: list[bytes]) -> list[bool]:
+        listener = self._listeners[device.name]
+        guest = self._guest if device.is_macvtap else self._other_guest
+        _received(listener)
+        for frame in frames:
+            # macvtap reports some dropped frames to the guest
+            with contextlib.suppress(OSError):
+                os.write(guest, bytes(_HEADER_BYTES) + frame)
+        time.sleep(_SETTLE_SECONDS)
+        received = _received(listener)
+        return [frame in received for frame in frames]
+
+
+def leave_network() -> None:
+    """Give the calling thread a network of its own, and mounts, for sysfs shows its network."""
+    if ctypes.CDLL(None, use_errno=True).unshare(_NEW_NETWORK | _NEW_MOUNTS) != 0:
+        raise OSError(ctypes.get_errno(), "unshare")
+
+
+def _mount_sysfs() -> None:
+    library = ctypes.CDLL(None, use_errno=True)
+    library.mount(b"none", b"/", None, 0x44000, None)  # private, all of it
+    if library.mount(b"sysfs", b"/sys", b"sysfs", 0, None) != 0:
+        raise OSError(ctypes.get_errno(), "mount")
+
+
+def _open_tap(name: str) -> int:
+    guest = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
+    flags = _IFF_TAP | _IFF_NO_PI | _IFF_VNET_HDR
+    fcntl.ioctl(guest, _TUNSETIFF, struct.pack("16sH22x", name.encode(), flags))
+    return guest
+
+
+def _listener(device: str) -> socket.socket:
+    found = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+    found.setsockopt(263, 8, 1)  # SOL_PACKET, PACKET_AUXDATA: reports a removed tag
+    found.bind((device, 0))
+    found.setblocking(False)
+    return found
+
+
+def _received(listener: socket.socket) -> list[bytes]:
+    """All frames since the last time, their outer tag put back."""
+    frames = []
+    while True:
+        try:
+            frame, control, _, _ = listener.recvmsg(2000, 200)
+        except BlockingIOError:
+            return frames
+        for _, _, data in control:
+            status, _, _, _, _, tag, kind = struct.unpack("IIIHHHH", data[:20])
+            if status & 0x10:
+                frame = frame[:12] + struct.pack("!HH", kind if status & 0x40 else 0x8100, tag) + frame[12:]
+        frames.append(frame)
+
+
+@pytest.fixture(params=WORLDS)
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    """A host with two guests' devices, unfiltered."""
+    if request.param == "fake":
+        yield FakeWorld()
+        return
+    with ThreadPoolExecutor(1) as thread:
+        yield RealWorld(thread)
+
+
+def test_what_each_side_lets_through(world: World) -> None:
+    """Every kind of frame, from a macvtap and from a bridge's tap; what is dropped is counted by its reason."""
+    for sender, reason_of in ((OWN, _own), (SHARED, _shared)):
+        for device in (MACVTAP, TAP):
+            assert world.filters.ensure(device, rules_for(sender)).changed
+            before = dict(world.filters.read([device])[device.name])
+            passed = world.send(device, [case.frame for case in CASES])
+            got = {case.name: went for case, went in zip(CASES, passed, strict=True)}
+            assert got == {case.name: reason_of(case) is None for case in CASES}
+            after = dict(world.filters.read([device])[device.name])
+            expected = {reason: sum(reason_of(case) == reason for case in CASES) for reason in after}
+            assert {reason: after[reason] - before[reason] for reason in after} == expected
+
+
+def _own(case: Case) -> str | None:
+    return case.on_own_side
+
+
+def _shared(case: Case) -> str | None:
+    return case.on_shared_side
+
+
+def test_without_a_filter_all_go_through(world: World) -> None:
+    """So it is the filter that drops, and not the world; a bridge passes no frame from a group, though."""
+    expected = [case for case in CASES if case.on_own_side in ("mac", "tagged")]
+    frames = [case.frame for case in expected if case.name != "group address as MAC"]
+    for device in (MACVTAP, TAP):
+        assert all(world.send(device, frames))
+
+
+def test_unknown_addresses_are_any_but_the_hosts(world: World) -> None:
+    """Without a known address of the guest."""
+    assert world.filters.addresses() == (HOST_IP,)
+    world.filters.ensure(MACVTAP, rules_for(Sender(MAC, True, foreign=world.filters.addresses())))
+    frames = [ipv4(OTHER_IP, udp(1, 2)), arp(OTHER_IP, IP), ipv4(HOST_IP, udp(1, 2)), arp(HOST_IP, IP)]
+    assert world.send(MACVTAP, frames) == [True, True, False, False]
+
+
+def test_the_same_again_changes_nothing(world: World) -> None:
+    """Other rules take the place of those that are there, and counting goes on only where a rule stays."""
+    assert world.filters.ensure(MACVTAP, rules_for(SHARED)).changed
+    assert not world.filters.ensure(MACVTAP, rules_for(SHARED)).changed
+    assert [reason for reason, _ in world.filters.read([MACVTAP])["macvtap0"]][-1] == "neighbour"
+    assert world.filters.ensure(MACVTAP, rules_for(OWN)).changed
+    assert world.filters.read([MACVTAP, TAP]) == {
+        "macvtap0": (("tagged", 0), ("mac", 0), ("control", 0)),
+        "vnet0": (),
+    }
+
+
+def test_a_device_that_is_not_there(world: World) -> None:
+    """`ensure` raises an error, `read` omits the device."""
+    with pytest.raises(StateError, match="has no network device vnet9"):
+        world.filters.ensure(GuestDevice("vnet9", False), rules_for(OWN))
+    assert world.filters.read([GuestDevice("vnet9", False)]) == {}
+
+
+def test_whether_the_kernel_has_filters(world: World) -> None:
+    """It is asked without leaving anything, and may be asked again."""
+    assert world.filters.works() and world.filters.works()

@@ -1,0 +1,126 @@
+"""Actions of the device-mapper contract tests on a host, and a host in memory; `dm_real_world` has the real one."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from rocks.storage.device_mapper.driver import DmDriver
+from rocks.storage.device_mapper.fake.dm_devices import FakeDmDevices
+from rocks.storage.device_mapper.rules import UUID_PREFIX
+from rocks.storage.device_mapper.tables import Linear, Table
+
+SECTORS_PER_MB = 2048
+POOL = "vmpool"
+PREFIX = "contract-dm-"
+
+
+class World(Protocol):
+    """A host's device-mapper, its volumes, and what guests and others do to them."""
+
+    devices: DmDriver
+
+    def volume(self, name: str, size_mb: int) -> str:
+        """A new, empty volume; returns its path."""
+
+    def copy(self, volume: str, other: str) -> None:
+        """All content of one volume into another."""
+
+    def extend(self, volume: str, size_mb: int) -> None:
+        """Make a volume larger."""
+
+    def write(self, path: str, chunk: int, text: str) -> None:
+        """Write a chunk of 8 KiB. OSError when the device does not take it."""
+
+    def read_chunk(self, path: str, chunk: int) -> str:
+        """What a chunk holds; nothing when it was never written."""
+
+    def finish_merge(self, name: str) -> None:
+        """Wait for it."""
+
+    def invalidate(self, name: str, cow: str) -> None:
+        """Bring it about that the kernel holds a snapshot invalid."""
+
+    def open(self, name: str) -> None:
+        """A guest opens the device."""
+
+    def close(self, name: str) -> None:
+        """The guest ends."""
+
+    def make_foreign(self, name: str, table: Linear) -> None:
+        """A device of another origin."""
+
+    def leave_empty(self, name: str) -> None:
+        """A device without a table, as after a killed process."""
+
+    def leave_loaded(self, name: str, loaded: Table) -> None:
+        """A device with an inactive table only, as after a killed process."""
+
+    def leave_suspended(self, name: str, loaded: Table) -> None:
+        """A suspended device with an inactive table, as after a killed process."""
+
+    def make_restless(self, name: str, below: str) -> None:
+        """I/O on the device that does not complete until `calm`; `below` is the device below its linear table."""
+
+    def calm(self) -> None:
+        """They end."""
+
+    def end(self) -> None:
+        """Leave nothing behind."""
+
+
+class FakeWorld:
+    """Device-mapper in memory."""
+
+    def __init__(self) -> None:
+        self.fake = FakeDmDevices()
+        self.devices: DmDriver = self.fake
+        self.write = self.fake.write
+        self.read_chunk = self.fake.read_chunk
+
+    def volume(self, name: str, size_mb: int) -> str:
+        path = f"/dev/zvol/{POOL}/{PREFIX}{name}"
+        self.fake.blocks.add(path, size_mb * SECTORS_PER_MB)
+        return path
+
+    def copy(self, volume: str, other: str) -> None:
+        contents, node = self.fake.blocks.contents, self.fake.blocks.node
+        contents[node(other)] = dict(contents[node(volume)])
+
+    def extend(self, volume: str, size_mb: int) -> None:
+        self.fake.blocks.add(volume, size_mb * SECTORS_PER_MB)
+
+    def finish_merge(self, name: str) -> None:
+        self.fake.merge(name)
+
+    def invalidate(self, name: str, cow: str) -> None:
+        self.fake.invalidate(name)
+
+    def open(self, name: str) -> None:
+        self.fake.devices[name].holders += 1
+
+    def close(self, name: str) -> None:
+        self.fake.devices[name].holders -= 1
+
+    def make_foreign(self, name: str, table: Linear) -> None:
+        self.fake.ensure(name, table)
+        self.fake.devices[name].uuid = "LVM-other"
+
+    def leave_empty(self, name: str) -> None:
+        self.fake.add(name, UUID_PREFIX + name)
+
+    def leave_loaded(self, name: str, loaded: Table) -> None:
+        self.leave_empty(name)
+        self.fake.load(name, loaded)
+
+    def leave_suspended(self, name: str, loaded: Table) -> None:
+        self.fake.load(name, loaded)
+        self.fake.devices[name].is_suspended = True
+
+    def make_restless(self, name: str, below: str) -> None:
+        self.fake.restless.add(name)
+
+    def calm(self) -> None:
+        self.fake.restless.clear()
+
+    def end(self) -> None:
+        """Nothing is left of it anyway."""

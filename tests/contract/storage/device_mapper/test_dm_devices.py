@@ -1,0 +1,482 @@
+"""Device-mapper devices, in memory and by the kernel (a lab machine's, over volumes of its own pool)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from rocks.core.clock import Deadline
+from rocks.core.errors import BusyError, IncoherentError, StateError, UserError
+from rocks.storage.device_mapper.tables import Linear, Placeholder, Snapshot, SnapshotMerge, Switched
+from tests.contract.storage.device_mapper.dm_real_world import RealWorld
+from tests.contract.storage.device_mapper.dm_world import FakeWorld, World
+from tests.contract.worlds import WORLDS
+
+SECTORS = 8 * 2048
+ORIGIN = "contract-dm-a-origin"
+SNAP = "contract-dm-a-snap"
+ORIGIN_PATH = f"/dev/mapper/{ORIGIN}"
+SNAP_PATH = f"/dev/mapper/{SNAP}"
+SOON = 20.0
+
+STALLS: dict[str, float] = {}
+
+
+@pytest.fixture(params=WORLDS)
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    """A host without devices of this system."""
+    made: World = FakeWorld() if request.param == "fake" else RealWorld()
+    try:
+        yield made
+    finally:
+        made.end()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def report_stalls() -> Iterator[None]:
+    """Durations of the switches, for the output."""
+    yield
+    for what, seconds in STALLS.items():
+        print(f"stall {what}: {seconds * 1000:.1f} ms")
+
+
+def recorded(what: str, switched: Switched) -> bool:
+    """Whether the table was switched; the stall is recorded for the output."""
+    STALLS[what] = switched.stall_seconds
+    return switched.changed
+
+
+def overlay(world: World, cow_mb: int = 4) -> tuple[Linear, Linear, Snapshot, str]:
+    """A guest's disk on its way: linear tables on the remote and the local volume, its own table, and its COW."""
+    remote = Linear(SECTORS, world.volume("remote", 8))
+    local = Linear(SECTORS, world.volume("local", 8))
+    cow = world.volume("cow", cow_mb)
+    snapshot = Snapshot(SECTORS, ORIGIN_PATH, cow)
+    world.write(remote.device, 0, "zero of the image")
+    world.write(remote.device, 5, "five of the image")
+    world.devices.ensure(ORIGIN, remote)
+    world.devices.ensure(SNAP, snapshot)
+    return remote, local, snapshot, cow
+
+
+def merge_of(snapshot: Snapshot) -> SnapshotMerge:
+    """The table that merges it."""
+    return SnapshotMerge(snapshot.length_sectors, snapshot.origin, snapshot.cow)
+
+
+def test_create_twice(world: World) -> None:
+    """The second time nothing changes; what is read is what was asked for."""
+    table = Linear(SECTORS, world.volume("a", 8))
+    assert world.devices.read(ORIGIN) is None
+    assert not world.devices.is_live(ORIGIN, table)
+    assert world.devices.ensure(ORIGIN, table).changed
+    assert not world.devices.ensure(ORIGIN, table).changed
+    assert world.devices.is_live(ORIGIN, table)
+    fact = world.devices.read(ORIGIN)
+    assert fact is not None
+    assert (fact.name, fact.uuid, fact.is_suspended, fact.open_count) == (ORIGIN, f"ROCKS-{ORIGIN}", False, 0)
+    assert (fact.loaded_table, fact.status) == (None, None)
+    assert isinstance(fact.table, Linear) and fact.table.length_sectors == SECTORS
+    assert fact in world.devices.list()
+
+
+def test_its_path_is_there_when_it_is_made(world: World) -> None:
+    """And leads to what it maps; a write through it is a write below."""
+    table = Linear(SECTORS, world.volume("a", 8))
+    world.devices.ensure(ORIGIN, table)
+    world.write(ORIGIN_PATH, 3, "three")
+    assert world.read_chunk(table.device, 3) == "three"
+    if isinstance(world, RealWorld):
+        fact = world.devices.read(ORIGIN)
+        assert fact is not None
+        assert os.path.realpath(ORIGIN_PATH) == fact.node
+        world.devices.ensure_gone(ORIGIN, Deadline(SOON))
+        assert not os.path.lexists(ORIGIN_PATH)
+
+
+def test_another_table_is_refused(world: World) -> None:
+    """A name with another table belongs to something else; nothing is changed."""
+    table = Linear(SECTORS, world.volume("a", 8))
+    other = Linear(SECTORS, world.volume("b", 8))
+    world.devices.ensure(ORIGIN, table)
+    with pytest.raises(
+        IncoherentError, match=f"{ORIGIN} has another table: {SECTORS} sectors linear .*, not"
+    ):
+        world.devices.ensure(ORIGIN, other)
+    with pytest.raises(IncoherentError, match="has another table"):
+        world.devices.ensure(ORIGIN, Linear(SECTORS - 8, table.device))
+    assert world.devices.is_live(ORIGIN, table)
+
+
+def test_devices_of_another_origin_are_not_changed(world: World) -> None:
+    """Neither changed nor removed nor listed; `read` returns them."""
+    table = Linear(SECTORS, world.volume("a", 8))
+    world.make_foreign(ORIGIN, table)
+    for attempt in (
+        lambda: world.devices.ensure(ORIGIN, table),
+        lambda: world.devices.switch(ORIGIN, table, table),
+        lambda: world.devices.ensure_resumed(ORIGIN),
+        lambda: world.devices.ensure_gone(ORIGIN, Deadline(0)),
+    ):
+        with pytest.raises(IncoherentError, match="was not created by this system"):
+            attempt()
+    fact = world.devices.read(ORIGIN)
+    assert fact is not None and fact.uuid == "LVM-other"
+    assert ORIGIN not in [listed.name for listed in world.devices.list()]
+
+
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [
+        ("", Linear(8, "/dev/a")),
+        ("a/b", Linear(8, "/dev/a")),
+        ("a b", Linear(8, "/dev/a")),
+        ("..", Linear(8, "/dev/a")),
+        ("control", Linear(8, "/dev/a")),
+        ("a" * 123, Linear(8, "/dev/a")),
+        ("a", Linear(0, "/dev/a")),
+        ("a", Linear(8, "a")),
+        ("a", Linear(8, "/dev/a b")),
+        ("a", Snapshot(8, "/dev/a", "/dev/b\n")),
+        ("a", Snapshot(8, "/dev/a", "/dev/b", chunk_sectors=17)),
+        ("a", Snapshot(8, "/dev/a", "/dev/b", chunk_sectors=4)),
+        ("a", Snapshot(8, "/dev/a", "/dev/b", store="N")),
+    ],
+)
+def test_invalid_names_and_tables(world: World, name: str, table: Linear | Snapshot) -> None:
+    """Refused before the kernel is asked anything."""
+    with pytest.raises(UserError):
+        world.devices.ensure(name, table)
+
+
+def test_missing_or_short_devices(world: World) -> None:
+    """No device-mapper device is left behind."""
+    with pytest.raises(StateError, match="this host has no device /dev/zvol/vmpool/missing"):
+        world.devices.ensure(ORIGIN, Linear(SECTORS, "/dev/zvol/vmpool/missing"))
+    short = world.volume("short", 4)
+    with pytest.raises(StateError, match=f"{short} has 8192 sectors and .* needs {SECTORS} of them"):
+        world.devices.ensure(ORIGIN, Linear(SECTORS, short))
+    assert world.devices.read(ORIGIN) is None
+
+
+def test_a_cow_has_one_snapshot(world: World) -> None:
+    """The kernel would let two write into it."""
+    *_, snapshot, cow = overlay(world)
+    other = "contract-dm-b-snap"
+    with pytest.raises(IncoherentError, match=f"{cow} is already the COW of /dev/mapper/{SNAP}"):
+        world.devices.ensure(other, snapshot)
+    assert world.devices.read(other) is None
+
+
+def test_a_guest_writes_over_an_image(world: World) -> None:
+    """What it writes goes into the COW, the image stays as it was, and the usage is reported in sectors."""
+    remote, *_ = overlay(world)
+    empty = world.devices.read(SNAP)
+    world.write(SNAP_PATH, 5, "five of the guest")
+    assert world.read_chunk(SNAP_PATH, 0) == "zero of the image"
+    assert world.read_chunk(SNAP_PATH, 5) == "five of the guest"
+    assert world.read_chunk(remote.device, 5) == "five of the image"
+    fact = world.devices.read(SNAP)
+    assert empty is not None and empty.status == (32, 8192, 32, "ok")
+    assert fact is not None and fact.status == (48, 8192, 32, "ok")
+    origin = world.devices.read(ORIGIN)
+    assert origin is not None and origin.open_count == 1
+
+
+def test_from_the_nas_to_local_under_a_guest(world: World) -> None:
+    """The whole way: origin moved below the snapshot, merge, linear; each step again is nothing; nothing is lost."""
+    remote, local, snapshot, _ = overlay(world)
+    world.copy(remote.device, local.device)
+    world.open(SNAP)
+    world.write(SNAP_PATH, 1, "before")
+    assert recorded("A, origin to local", world.devices.switch(ORIGIN, local, remote))
+    assert world.devices.switch(ORIGIN, local, remote) == Switched(False, 0.0)
+    world.write(SNAP_PATH, 2, "between")
+    assert recorded("B, merge begins", world.devices.switch(SNAP, merge_of(snapshot), snapshot))
+    assert world.devices.switch(SNAP, merge_of(snapshot), snapshot) == Switched(False, 0.0)
+    world.write(SNAP_PATH, 3, "while merging")
+    world.finish_merge(SNAP)
+    assert recorded("C, local alone", world.devices.switch(SNAP, local, merge_of(snapshot)))
+    assert world.devices.is_live(SNAP, local)
+    world.write(SNAP_PATH, 4, "after")
+    written = {0: "zero of the image", 1: "before", 2: "between", 3: "while merging", 4: "after"}
+    for device in (SNAP_PATH, local.device):
+        assert {chunk: world.read_chunk(device, chunk) for chunk in written} == written
+    assert world.read_chunk(remote.device, 1) == ""
+    assert world.devices.ensure_gone(ORIGIN, Deadline(SOON)).changed
+    world.close(SNAP)
+
+
+def test_a_stall_is_recorded(world: World) -> None:
+    """How long it is, `make bench` measures."""
+    remote, local, *_ = overlay(world)
+    stall = world.devices.switch(ORIGIN, local, remote).stall_seconds
+    assert stall > 0
+
+
+def test_the_order_that_loses_writes_is_refused(world: World) -> None:
+    """A merge, or a snapshot, over another origin or COW than the running snapshot has; it goes on as it was."""
+    _, local, snapshot, cow = overlay(world)
+    other_cow = world.volume("cow2", 4)
+    world.write(SNAP_PATH, 1, "before")
+    for table in (
+        SnapshotMerge(SECTORS, local.device, cow),
+        Snapshot(SECTORS, local.device, cow),
+        SnapshotMerge(SECTORS, ORIGIN_PATH, other_cow),
+    ):
+        with pytest.raises(
+            IncoherentError,
+            match="would lose all writes after it is loaded; switch the linear",
+        ):
+            world.devices.switch(SNAP, table, snapshot)
+    fact = world.devices.read(SNAP)
+    assert fact is not None and fact.loaded_table is None and not fact.is_suspended
+    assert world.devices.is_live(SNAP, snapshot)
+    assert world.read_chunk(SNAP_PATH, 1) == "before"
+
+
+def test_a_switch_that_would_throw_writes_away_is_refused(world: World) -> None:
+    """Snapshot to linear, a merge that has not ended or ends elsewhere, a way back, another length."""
+    remote, local, snapshot, _ = overlay(world)
+    with pytest.raises(IncoherentError, match="would lose the data in"):
+        world.devices.switch(SNAP, local, snapshot)
+    with pytest.raises(IncoherentError, match="a guest's disk keeps its size"):
+        world.devices.switch(ORIGIN, Linear(SECTORS - 8, local.device), remote)
+    with pytest.raises(IncoherentError, match="cannot go from"):
+        world.devices.switch(ORIGIN, snapshot, remote)
+    world.copy(remote.device, local.device)
+    world.devices.switch(ORIGIN, local, remote)
+    world.devices.switch(SNAP, merge_of(snapshot), snapshot)
+    with pytest.raises(IncoherentError, match="cannot be reverted"):
+        world.devices.switch(SNAP, snapshot, merge_of(snapshot))
+    with pytest.raises(IncoherentError, match="is merged into"):
+        world.devices.switch(SNAP, remote, merge_of(snapshot))
+    assert world.devices.is_live(SNAP, merge_of(snapshot))
+
+
+def test_another_live_table_than_expected_is_refused(world: World) -> None:
+    """Another process has switched it."""
+    remote, local, *_ = overlay(world)
+    other = Linear(SECTORS, world.volume("other", 8))
+    with pytest.raises(IncoherentError, match="has another table"):
+        world.devices.switch(ORIGIN, local, other)
+    with pytest.raises(StateError, match="create it first"):
+        world.devices.switch("contract-dm-none", local, remote)
+    assert world.devices.is_live(ORIGIN, remote)
+
+
+def test_a_device_that_does_not_suspend(world: World) -> None:
+    """The switch is aborted after half a second, the live table stays, and later the same call succeeds."""
+    below = Linear(SECTORS, world.volume("below", 8))
+    local = Linear(SECTORS, world.volume("local", 8))
+    remote = Linear(SECTORS, ORIGIN_PATH)
+    world.devices.ensure(ORIGIN, below)
+    world.devices.ensure(SNAP, remote)
+    world.make_restless(SNAP, ORIGIN)
+    with pytest.raises(BusyError, match=r"did not suspend within 0\.5 s and keeps its table"):
+        world.devices.switch(SNAP, local, remote)
+    fact = world.devices.read(SNAP)
+    assert fact is not None and fact.loaded_table is None and not fact.is_suspended
+    assert world.devices.is_live(SNAP, remote)
+    world.calm()
+    assert world.devices.switch(SNAP, local, remote).changed
+
+
+def test_a_device_that_a_crash_left_suspended(world: World) -> None:
+    """It goes on with the table that it had, and what was loaded is forgotten; a second time nothing changes."""
+    remote, local, snapshot, _ = overlay(world)
+    world.leave_suspended(SNAP, merge_of(snapshot))
+    world.leave_suspended(ORIGIN, local)
+    found = world.devices.read(ORIGIN)
+    assert found is not None and found.is_suspended and isinstance(found.loaded_table, Linear)
+    for name, table in ((ORIGIN, remote), (SNAP, snapshot)):
+        assert world.devices.ensure_resumed(name).changed
+        assert not world.devices.ensure_resumed(name).changed
+        assert world.devices.is_live(name, table)
+    world.write(SNAP_PATH, 1, "after")
+    assert world.read_chunk(SNAP_PATH, 1) == "after"
+
+
+def test_a_switch_goes_on_where_a_crash_ended_it(world: World) -> None:
+    """A device that was left suspended before its switch is switched; one that has its table only goes on."""
+    remote, local, snapshot, _ = overlay(world)
+    world.write(SNAP_PATH, 1, "before")
+    world.copy(remote.device, local.device)
+    world.leave_suspended(ORIGIN, local)
+    assert world.devices.switch(ORIGIN, local, remote).changed
+    world.leave_suspended(SNAP, merge_of(snapshot))
+    assert world.devices.switch(SNAP, merge_of(snapshot), snapshot).changed
+    world.finish_merge(SNAP)
+    assert world.read_chunk(local.device, 1) == "before"
+    world.leave_suspended(SNAP, local)
+    assert world.devices.ensure(SNAP, merge_of(snapshot)).changed
+
+
+def test_a_device_that_a_crash_left_without_a_table(world: World) -> None:
+    """It gets it, or goes."""
+    table = Linear(SECTORS, world.volume("a", 8))
+    world.leave_empty(ORIGIN)
+    with pytest.raises(StateError, match="has no table to resume"):
+        world.devices.ensure_resumed(ORIGIN)
+    assert world.devices.ensure(ORIGIN, table).changed
+    assert world.devices.is_live(ORIGIN, table)
+    world.leave_empty(SNAP)
+    assert world.devices.ensure_gone(SNAP, Deadline(SOON)).changed
+
+
+def test_a_crash_between_a_table_and_its_activation(world: World) -> None:
+    """The device gets the requested table, though the inactive one is another; until then nothing resumes it."""
+    table = Linear(SECTORS, world.volume("a", 8))
+    world.leave_loaded(ORIGIN, Linear(SECTORS, world.volume("b", 8)))
+    fact = world.devices.read(ORIGIN)
+    assert fact is not None and fact.table is None and fact.loaded_table is not None
+    with pytest.raises(StateError, match="has no table to resume"):
+        world.devices.ensure_resumed(ORIGIN)
+    assert world.devices.ensure(ORIGIN, table).changed
+    assert world.devices.is_live(ORIGIN, table)
+    fact = world.devices.read(ORIGIN)
+    assert fact is not None and fact.loaded_table is None
+
+
+def test_a_recreated_device_has_its_data(world: World) -> None:
+    """After a restart of the host the COW is what is left of the guest's writes."""
+    *_, snapshot, _ = overlay(world)
+    world.write(SNAP_PATH, 1, "before")
+    world.devices.ensure_gone(SNAP, Deadline(SOON))
+    world.devices.ensure(SNAP, snapshot)
+    assert world.read_chunk(SNAP_PATH, 1) == "before"
+
+
+def test_a_merge_goes_on_after_a_restart(world: World) -> None:
+    """Made anew as a merge, over what it had merged already."""
+    remote, local, snapshot, _ = overlay(world)
+    world.write(SNAP_PATH, 1, "before")
+    world.copy(remote.device, local.device)
+    world.devices.switch(ORIGIN, local, remote)
+    world.devices.switch(SNAP, merge_of(snapshot), snapshot)
+    world.devices.ensure_gone(SNAP, Deadline(SOON))
+    assert world.devices.ensure(SNAP, merge_of(snapshot)).changed
+    world.finish_merge(SNAP)
+    assert world.read_chunk(local.device, 1) == "before"
+
+
+def test_a_cow_that_has_grown_is_used_whole(world: World) -> None:
+    """Before it is full."""
+    *_, cow = overlay(world, cow_mb=1)
+    world.write(SNAP_PATH, 1, "before")
+    world.extend(cow, 4)
+    assert world.devices.ensure_extended(SNAP).changed
+    fact = world.devices.read(SNAP)
+    assert fact is not None and fact.status is not None
+    assert (fact.status.total_sectors, fact.status.state) == (8192, "ok")
+    for chunk in range(200):
+        world.write(SNAP_PATH, chunk, f"chunk {chunk}")
+    assert world.read_chunk(SNAP_PATH, 199) == "chunk 199"
+    with pytest.raises(StateError, match="is not a snapshot"):
+        world.devices.ensure_extended(ORIGIN)
+
+
+def activate(world: World) -> int:
+    """Write until the snapshot takes no more; returns how many chunks it took."""
+    for chunk in range(SECTORS // 16):
+        try:
+            world.write(SNAP_PATH, chunk, f"chunk {chunk}")
+        except OSError:
+            return chunk
+    raise AssertionError("it never was full")
+
+
+def test_a_full_cow_keeps_its_data_and_is_reactivated(world: World) -> None:
+    """It overflows and is not invalid; extended and re-activated below its open user, it takes writes again."""
+    *_, snapshot, cow = overlay(world, cow_mb=1)
+    taken = activate(world)
+    fact = world.devices.read(SNAP)
+    assert fact is not None and fact.status is not None and fact.status.state == "overflow"
+    assert fact.status.fill_ratio == 1.0
+    assert world.read_chunk(SNAP_PATH, taken - 1) == f"chunk {taken - 1}"
+    world.open(SNAP)
+    world.extend(cow, 4)
+    with pytest.raises(StateError, match="is in state overflow: pause its user and reactivate it"):
+        world.devices.ensure_extended(SNAP)
+    assert world.devices.ensure_reactivated(SNAP, snapshot).changed
+    assert not world.devices.ensure_reactivated(SNAP, snapshot).changed
+    world.write(SNAP_PATH, taken, "more")
+    assert world.read_chunk(SNAP_PATH, taken) == "more"
+    assert [world.read_chunk(SNAP_PATH, chunk) for chunk in range(taken)] == [
+        f"chunk {n}" for n in range(taken)
+    ]
+    world.close(SNAP)
+
+
+def test_an_invalid_snapshot_is_reactivated(world: World) -> None:
+    """All that was written is there again."""
+    *_, snapshot, cow = overlay(world)
+    world.write(SNAP_PATH, 1, "before")
+    world.invalidate(SNAP, cow)
+    fact = world.devices.read(SNAP)
+    assert fact is not None and fact.status is not None and fact.status.state == "invalid"
+    with pytest.raises(OSError):
+        world.read_chunk(SNAP_PATH, 1)
+    assert world.devices.ensure_reactivated(SNAP, snapshot).changed
+    assert world.read_chunk(SNAP_PATH, 1) == "before"
+    assert world.read_chunk(SNAP_PATH, 5) == "five of the image"
+
+
+def test_only_a_snapshot_is_reactivated(world: World) -> None:
+    """And only with its own table."""
+    remote, local, _, cow = overlay(world)
+    with pytest.raises(StateError, match="only a snapshot can be reactivated"):
+        world.devices.ensure_reactivated(ORIGIN, remote)
+    with pytest.raises(IncoherentError, match="has another table"):
+        world.devices.ensure_reactivated(SNAP, Snapshot(SECTORS, local.device, cow))
+
+
+def test_what_is_open_is_not_removed(world: World) -> None:
+    """By a guest, or by a device above it."""
+    overlay(world)
+    world.open(SNAP)
+    with pytest.raises(StateError, match=rf"{SNAP} is still open \(1 times\)"):
+        world.devices.ensure_gone(SNAP, Deadline(0.3))
+    with pytest.raises(StateError, match="is still open"):
+        world.devices.ensure_gone(ORIGIN, Deadline(0))
+    world.close(SNAP)
+    assert world.devices.ensure_gone(SNAP, Deadline(SOON)).changed
+    assert world.devices.ensure_gone(ORIGIN, Deadline(SOON)).changed
+
+
+def test_removed_twice(world: World) -> None:
+    """The second time there is nothing to do."""
+    world.devices.ensure(ORIGIN, Linear(SECTORS, world.volume("a", 8)))
+    assert world.devices.ensure_gone(ORIGIN, Deadline(SOON)).changed
+    assert not world.devices.ensure_gone(ORIGIN, Deadline(SOON)).changed
+    assert world.devices.read(ORIGIN) is None
+    assert ORIGIN not in [fact.name for fact in world.devices.list()]
+
+
+@pytest.mark.parametrize("kind", ["snapshot", "linear"])
+def test_a_placeholder_fails_all_io_until_its_content_is_there(world: World, kind: str) -> None:
+    """Its user has it open meanwhile; what was refused before is not there afterwards."""
+    volume = world.volume("a", 8)
+    world.write(volume, 5, "five")
+    assert world.devices.ensure(SNAP, Placeholder(SECTORS)).changed
+    assert not world.devices.ensure(SNAP, Placeholder(SECTORS)).changed
+    world.open(SNAP)
+    with pytest.raises(OSError, match="Input/output error"):
+        world.write(SNAP_PATH, 5, "lost")
+    with pytest.raises(OSError, match="Input/output error"):
+        world.read_chunk(SNAP_PATH, 0)
+    table: Linear | Snapshot = Linear(SECTORS, volume)
+    if kind == "snapshot":
+        world.devices.ensure(ORIGIN, table)
+        table = Snapshot(SECTORS, ORIGIN_PATH, world.volume("cow", 4))
+    with pytest.raises(IncoherentError, match="has another table"):
+        world.devices.ensure(SNAP, table)
+    assert recorded(f"placeholder to {kind}", world.devices.switch(SNAP, table, Placeholder(SECTORS)))
+    assert world.read_chunk(SNAP_PATH, 5) == "five"
+    world.write(SNAP_PATH, 6, "six")
+    assert world.read_chunk(SNAP_PATH, 6) == "six"
+    with pytest.raises(IncoherentError):
+        world.devices.switch(SNAP, Placeholder(SECTORS), table)
+    world.close(SNAP)

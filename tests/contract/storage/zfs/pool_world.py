@@ -1,0 +1,233 @@
+"""A part of a pool for one test: in memory, and on a machine that has ZFS."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from rocks.core.clock import Deadline
+from rocks.core.process import run, run_checked
+from rocks.storage.zfs.driver import PoolDriver, Transfer
+from rocks.storage.zfs.facts import SnapshotFact
+from rocks.storage.zfs.fake.pools import FakePools
+from rocks.storage.zfs.fake.streams import encode_begin
+from rocks.storage.zfs.tool import zfs_when_free
+
+BLOCK = 16384
+MIB = 1024 * 1024
+SIZE = 16 * MIB
+_PIECE_BYTES = 65536
+_SECONDS = 60.0
+_ELSEWHERE_BYTES = 512 * MIB
+
+
+class World(Protocol):
+    """A file system `here` with nothing in it, and what others than we do with volumes below it."""
+
+    pools: PoolDriver
+    verbs: Any
+    here: str
+
+    def write(self, volume: str, data: bytes, offset: int = 0) -> None:
+        """A guest writes through the volume's device, and flushes."""
+
+    def read(self, name: str, length: int, offset: int = 0) -> bytes:
+        """What a guest would read."""
+
+    def elsewhere(self) -> str:
+        """Another pool, with nothing in it."""
+
+    def open_device(self, volume: str) -> None:
+        """An export takes the device for itself."""
+
+    def close_device(self, volume: str) -> None:
+        """It lets go."""
+
+    def leave_free(self, free_bytes: int) -> None:
+        """Limits the free space."""
+
+    def file_system_stream(self) -> bytes:
+        """What `zfs send` sends of a file system."""
+
+    def package(self, volume: str, snapshot: str) -> bytes:
+        """What `zfs send -R` sends of a volume."""
+
+    def names(self) -> list[str]:
+        """All datasets below `here`."""
+
+
+class FakeWorld:
+    """In memory."""
+
+    def __init__(self) -> None:
+        self.fake = FakePools({"tank": 8 * 1024 * MIB, "elsewhere": 8 * 1024 * MIB})
+        self.pools: PoolDriver = self.fake
+        self.verbs: Any = self.fake.fake
+        self.here = "tank/contract"
+        self.fake.add_file_system(self.here)
+
+    def write(self, volume: str, data: bytes, offset: int = 0) -> None:
+        self.fake.write(volume, data, offset)
+
+    def read(self, name: str, length: int, offset: int = 0) -> bytes:
+        return self.fake.read(name, length, offset)
+
+    def elsewhere(self) -> str:
+        return "elsewhere"
+
+    def open_device(self, volume: str) -> None:
+        self.fake.open_device(volume)
+
+    def close_device(self, volume: str) -> None:
+        self.fake.close_device(volume)
+
+    def leave_free(self, free_bytes: int) -> None:
+        self.fake.leave_free("tank", free_bytes)
+
+    def file_system_stream(self) -> bytes:
+        return encode_begin("77", None, "tank/home@one", object_set=2) + bytes(MIB)
+
+    def package(self, volume: str, snapshot: str) -> bytes:
+        return encode_begin("0", None, f"{volume}@{snapshot}", kind=2) + bytes(MIB)
+
+    def names(self) -> list[str]:
+        return [fact.name for fact in self.fake.list_volumes(self.here)]
+
+
+class RealWorld:
+    """Below a file system of its own in the first pool of this machine."""
+
+    def __init__(self) -> None:
+        from rocks.storage.zfs.pools import Pools
+
+        pool = run_checked(["zpool", "list", "-H", "-o", "name"], deadline_seconds=_SECONDS).text.split()[0]
+        real = Pools()
+        self.pools: PoolDriver = real
+        self.verbs: Any = real._commands
+        self.here = f"{pool}/contract-{os.getpid()}"
+        self._open: dict[str, int] = {}
+        self._file = Path(f"/var/tmp/elsewhere-{os.getpid()}")
+        self._elsewhere = ""
+        self._zfs("create", "-o", "canmount=off", "-o", "mountpoint=none", self.here)
+
+    def elsewhere(self) -> str:
+        pool = f"elsewhere{os.getpid()}"
+        self._file.touch()
+        os.truncate(self._file, _ELSEWHERE_BYTES)
+        run_checked(
+            ["zpool", "create", "-O", "mountpoint=none", pool, str(self._file)], deadline_seconds=_SECONDS
+        )
+        self._elsewhere = pool
+        return pool
+
+    def write(self, volume: str, data: bytes, offset: int = 0) -> None:
+        device = os.open(self.pools.wait_for_device(volume, Deadline(_SECONDS)), os.O_RDWR)
+        try:
+            assert os.pwrite(device, data, offset) == len(data)
+            os.fsync(device)
+        finally:
+            os.close(device)
+
+    def read(self, name: str, length: int, offset: int = 0) -> bytes:
+        device = os.open(self.pools.wait_for_device(name, Deadline(_SECONDS)), os.O_RDONLY)
+        try:
+            return os.pread(device, length, offset)
+        finally:
+            os.close(device)
+
+    def open_device(self, volume: str) -> None:
+        path = self.pools.wait_for_device(volume, Deadline(_SECONDS))
+        self._open[volume] = os.open(path, os.O_RDWR | os.O_EXCL)
+
+    def close_device(self, volume: str) -> None:
+        os.close(self._open.pop(volume))
+
+    def leave_free(self, free_bytes: int) -> None:
+        used = run_checked(
+            ["zfs", "get", "-Hp", "-o", "value", "used", self.here], deadline_seconds=_SECONDS
+        ).text
+        self._zfs("set", f"quota={int(used) + free_bytes}", self.here)
+
+    def file_system_stream(self) -> bytes:
+        name = f"{self.here}/home"
+        self._zfs("create", "-o", "canmount=off", "-o", "mountpoint=none", name)
+        self._zfs("snapshot", f"{name}@one")
+        stream = run_checked(["zfs", "send", f"{name}@one"], deadline_seconds=_SECONDS).output
+        self._zfs("destroy", "-r", name)
+        return stream
+
+    def package(self, volume: str, snapshot: str) -> bytes:
+        return run_checked(["zfs", "send", "-R", f"{volume}@{snapshot}"], deadline_seconds=_SECONDS).output
+
+    def names(self) -> list[str]:
+        return sorted(self._lines("list", "-H", "-o", "name", "-r", "-t", "all", self.here)[1:])
+
+    def remove(self) -> None:
+        """Take away everything below `here`, which is the test's own."""
+        for device in self._open.values():
+            os.close(device)
+        names = run_checked(
+            ["zfs", "list", "-H", "-o", "name", "-r", "-t", "snapshot", self.here], deadline_seconds=_SECONDS
+        ).text.split()
+        for line in self._lines("holds", "-H", *names) if names else []:
+            self._zfs("release", line.split("\t")[1], line.split("\t")[0])
+        run(["udevadm", "settle"], deadline_seconds=_SECONDS)
+        if self._elsewhere:
+            run_checked(["zpool", "destroy", self._elsewhere], deadline_seconds=_SECONDS)
+            self._file.unlink()
+        zfs_when_free("destroy", "-R", self.here)
+
+    def _lines(self, *arguments: str) -> list[str]:
+        return run_checked(["zfs", *arguments], deadline_seconds=_SECONDS).text.splitlines()
+
+    def _zfs(self, *arguments: str) -> None:
+        self._lines(*arguments)
+
+
+def pump(send: Transfer, receive: Transfer, most_bytes: int | None = None) -> int:
+    """Carry a stream over, or only its beginning; returns how many bytes that was."""
+    received = 0
+    while most_bytes is None or received < most_bytes:
+        count = _PIECE_BYTES if most_bytes is None else min(_PIECE_BYTES, most_bytes - received)
+        piece = send.stream.read(count)
+        if not piece:
+            break
+        try:
+            receive.stream.write(piece)
+        except BrokenPipeError:
+            break
+        received += len(piece)
+    return received
+
+
+def transfer(send: Transfer, receive: Transfer) -> int:
+    """Carry a whole stream over."""
+    received = pump(send, receive)
+    send.finish(Deadline(_SECONDS))
+    receive.finish(Deadline(_SECONDS))
+    return received
+
+
+def soon() -> Deadline:
+    """Enough for anything here."""
+    return Deadline(_SECONDS)
+
+
+def take_snapshot(
+    world: World, volume: str, name: str, properties: Mapping[str, str] | None = None
+) -> SnapshotFact:
+    """A snapshot of a volume that is there."""
+    fact = world.pools.read_volume(volume)
+    assert fact is not None
+    return world.pools.ensure_snapshot(volume, fact.guid, name, properties or {})
+
+
+def make_volume(world: World, name: str) -> tuple[str, str]:
+    """A volume of `SIZE` below `here`: its whole name and its guid."""
+    volume = f"{world.here}/{name}"
+    assert world.pools.ensure_volume(volume, SIZE, BLOCK).changed
+    fact = world.pools.read_volume(volume)
+    assert fact is not None
+    return volume, fact.guid

@@ -1,0 +1,167 @@
+"""What a host is asked in a dry run, and what is answered in its place."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from rocks.core import dry_run
+from rocks.core.errors import HostError
+from rocks.fleet.dry_requests import ANSWERS, ask_in_dry_run
+from rocks.fleet.wire.facts import (
+    AdapterFact,
+    AdapterFacts,
+    AdapterSpec,
+    AdaptersRequest,
+    DiskFact,
+    DiskPlace,
+    DomainFact,
+    FactsRequest,
+    Fence,
+    HostFacts,
+    LeaseEnd,
+)
+from rocks.fleet.wire.requests import (
+    CALLS,
+    DiskSpec,
+    EndArrival,
+    EndDeparture,
+    FreezeGuest,
+    PauseDomain,
+    PerformRequest,
+    ResumeDomain,
+    StartDomain,
+    StopDomain,
+    ThawGuest,
+)
+
+
+@pytest.fixture
+def lines() -> Iterator[list[str]]:
+    """The lines of a dry run, which is on."""
+    printed: list[str] = []
+    dry_run.begin(printed.append)
+    yield printed
+    dry_run.end()
+
+
+def domain(name: str, state: str = "running", token: int | None = 5) -> DomainFact:
+    return DomainFact(name, f"uuid of {name}", state, token, 64, 1, False, True, False)
+
+
+class Host:
+    """A host with these domains and disks, which notes what it is asked."""
+
+    def __init__(self, *domains: DomainFact, disks: tuple[str, ...] = ()) -> None:
+        self.domains, self.disks, self.asked = domains, disks, []
+
+    def ask(self, request: Any) -> Any:
+        self.asked.append(request)
+        if isinstance(request, AdaptersRequest):
+            return AdapterFacts(tuple(AdapterFact(one.device, 8, "", ()) for one in request.adapters))
+        assert isinstance(request, FactsRequest)
+        disks = tuple(
+            DiskFact(one.path, one.path in self.disks, False, 0, 10**12, 10**12) for one in request.disks
+        )
+        return HostFacts(
+            "vmh1", "6.1", "x86_64", 4096, 4, True, True, "tcg", self.domains, disks, (), epoch=3
+        )
+
+
+def test_every_call_of_an_agent_has_its_answer() -> None:
+    assert set(ANSWERS) == {call.request for call in CALLS.values()}
+
+
+def test_facts_are_asked_without_fences_leases_and_epoch(lines: list[str]) -> None:
+    host = Host(domain("old", token=4), domain("foreign", token=None), domain("runs"))
+    request = FactsRequest(
+        (DiskPlace("/vm/a"),),
+        (Fence("old", 5), Fence("foreign", 5), Fence("absent", 5)),
+        (LeaseEnd("runs", 5), LeaseEnd("gone", 7)),
+        epoch=4,
+    )
+    found = ask_in_dry_run("vmh1", request, host.ask)
+    assert host.asked == [FactsRequest((DiskPlace("/vm/a"),))]
+    assert (found.fenced, found.ended, found.epoch) == (("old", "absent"), ("gone",), 4)
+    assert [one.name for one in found.domains] == ["foreign", "runs"]
+    assert "vmh1: would destroy old, whose lease another host has taken over" in lines
+    assert "vmh1: would end the lease of gone, which does not run there" in lines
+    assert not any("foreign" in line or "of runs" in line for line in lines)
+
+
+def test_operations_are_printed_for_what_the_host_has_now(lines: list[str]) -> None:
+    host = Host(domain("runs"), domain("paused", "paused"), disks=("/vm/there",))
+    start = StartDomain(
+        "new", 1, "<domain/>", (DiskSpec("/vm/there", "raw", 1, False), DiskSpec("/vm/b", "raw", 2, False))
+    )
+    operations = (
+        start,
+        StopDomain("runs", action="shutdown", deadline_seconds=9),
+        StopDomain("absent"),
+        ResumeDomain("paused"),
+        PauseDomain("paused"),
+        PauseDomain("absent2"),
+        StopDomain("absent3", action="reset"),
+        FreezeGuest("runs", 5),
+        ThawGuest("runs", 5),
+        FreezeGuest("absent4", 5),
+    )
+    reply = ask_in_dry_run("vmh1", PerformRequest(operations), host.ask)
+    assert lines == [
+        "vmh1: would make the disk /vm/b (raw, 2 GB)",
+        "vmh1: would start new",
+        "vmh1: would request runs to shut down, and power it off after 9 s",
+        "vmh1: would resume paused",
+        "vmh1: would freeze the file systems of runs, if its guest agent answers",
+        "vmh1: would thaw them, if they are frozen",
+    ]
+    assert [one.name for one in reply.outcomes if one.error] == ["absent2", "absent3", "absent4"]
+    assert [one.changed for one in reply.outcomes] == [
+        *(True, True, False, True, False, False, False),
+        *(True, True, False),
+    ]
+
+
+def test_the_end_of_a_live_migration_is_printed_for_what_the_host_has_now(lines: list[str]) -> None:
+    """A domain that runs, or is permanent, has arrived; a departure is waited for, and what has not left resumed."""
+    incoming = replace(domain("incoming", "paused"), persistent=False)
+    host = Host(domain("runs"), domain("paused", "paused"), incoming, domain("off", "shutoff"))
+    operations = (
+        *(EndArrival(name, 5) for name in ("runs", "paused", "incoming", "absent")),
+        EndArrival("off", 6),
+        *(EndDeparture(name, 5) for name in ("runs", "absent")),
+        *(EndDeparture(name, 5, resumes=True) for name in ("runs", "paused", "absent2")),
+    )
+    reply = ask_in_dry_run("vmh1", PerformRequest(operations), host.ask)
+    assert lines == [
+        "vmh1: would end the migration of incoming to this host, and destroy it here",
+        "vmh1: would end the migration of absent to this host",
+        "vmh1: would end the migration of off to this host",
+        "vmh1: would resume paused",
+    ]
+    assert [one.name for one in reply.outcomes if one.error] == ["absent2"]
+
+
+def test_a_host_that_does_not_answer_fails_as_in_a_real_run(lines: list[str]) -> None:
+    def ask(request: Any) -> Any:
+        raise HostError("vmh1 did not answer")
+
+    with pytest.raises(HostError, match="vmh1 did not answer"):
+        ask_in_dry_run("vmh1", PerformRequest((StopDomain("vm"),)), ask)
+    assert lines == []
+
+
+def test_what_follows_missing_virtual_functions_is_not_known(lines: list[str]) -> None:
+    host = Host()
+    with pytest.raises(dry_run.UnknownReplyError, match="what follows depends on these virtual functions"):
+        ask_in_dry_run("vmh1", AdaptersRequest((AdapterSpec("eth0", 4),)), host.ask)
+    assert host.asked == [AdaptersRequest((AdapterSpec("eth0", 0),))]
+    assert lines == ["vmh1: would make 4 virtual functions of eth0"]
+
+
+def test_a_device_that_is_taken_as_mapped_exists(lines: list[str]) -> None:
+    dry_run.assume_device("vmh1", "/dev/mapper/a-vol")
+    request = FactsRequest((DiskPlace("/dev/mapper/a-vol"), DiskPlace("/dev/mapper/b-vol")))
+    found = ask_in_dry_run("vmh1", request, Host().ask)
+    assert [(disk.exists, disk.is_block) for disk in found.disks] == [(True, True), (False, False)]

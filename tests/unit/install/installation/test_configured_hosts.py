@@ -1,0 +1,105 @@
+"""New hosts get accounts and secret attributes by commands, one after the other."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rocks.core.errors import StateError
+from rocks.database.settings import Settings
+from rocks.install.installation.configured_hosts import FirstSync
+from rocks.trust.handed_out_secrets import forget_handed_out, record_handed_out
+
+SECONDS = 120
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Wait until it holds."""
+    end_at = time.monotonic() + SECONDS
+    while not holds():
+        assert time.monotonic() < end_at
+        time.sleep(0.05)
+
+
+def settings(folder: Path) -> Settings:
+    """A frontend with an empty state folder."""
+    return Settings(None, "", 0, "", "", "", str(folder / "state"))
+
+
+def test_the_commands_run_for_each_host_and_a_failure_is_logged(tmp_path: Path) -> None:
+    program, record = tmp_path / "rocks", tmp_path / "record"
+    program.write_text(
+        f'#!/bin/sh\necho "$*" >>{record}\n[ "$3" != broken ] || {{ echo why >&2; exit 1; }}\n'
+    )
+    program.chmod(0o755)
+    logged: queue.SimpleQueue[str] = queue.SimpleQueue()
+    sync = FirstSync(str(program), logged.put, settings(tmp_path))
+    sync.put("compute-0-0")
+    sync.put("broken")
+    line = logged.get(timeout=SECONDS)
+    assert line.startswith("broken was configured, but: ") and "why" in line
+    assert line.endswith("; rocks sync users broken")
+    sync.put("compute-0-1")
+    sync.put("broken")
+    logged.get(timeout=SECONDS)
+    assert record.read_text().splitlines()[:6] == [
+        "sync users compute-0-0",
+        "sync host sec_attr compute-0-0",
+        "sync users broken",
+        "sync host sec_attr broken",
+        "sync users compute-0-1",
+        "sync host sec_attr compute-0-1",
+    ]
+
+
+def test_a_host_that_reports_again_and_again_waits_once(tmp_path: Path) -> None:
+    program, record, go = tmp_path / "rocks", tmp_path / "record", tmp_path / "go"
+    program.write_text(
+        f'#!/bin/sh\nwhile [ ! -e {go} ]; do sleep 0.1; done\necho "$*" >>{record}\n[ "$3" != last ]\n'
+    )
+    program.chmod(0o755)
+    logged: queue.SimpleQueue[str] = queue.SimpleQueue()
+    sync = FirstSync(str(program), logged.put, settings(tmp_path))
+    sync.put("first")
+    for _ in range(20):
+        sync.put("often")
+    sync.put("last")
+    go.touch()
+    logged.get(timeout=SECONDS)
+    assert record.read_text().splitlines().count("sync users often") == 1
+    sync.put("often")
+    sync.put("last")
+    while not logged.get(timeout=SECONDS).endswith("sync users last"):
+        pass
+    assert record.read_text().splitlines().count("sync users often") == 2
+
+
+def test_secrets_are_sent_once_for_each_installation(tmp_path: Path) -> None:
+    """A report in the host's name that it is configured has them sent once, and they count as handed out."""
+    program, record = tmp_path / "rocks", tmp_path / "record"
+    program.write_text(f'#!/bin/sh\necho "$*" >>{record}\n')
+    program.chmod(0o755)
+    logged: queue.SimpleQueue[str] = queue.SimpleQueue()
+    sync = FirstSync(str(program), logged.put, settings(tmp_path))
+
+    def sent(host: str) -> int:
+        return record.read_text().splitlines().count(f"sync host sec_attr {host}")
+
+    sync.put("compute-0-0")
+    sync.put("compute-0-1")
+    until(lambda: record.exists() and sent("compute-0-1") == 1)
+    with pytest.raises(StateError, match="were handed out before"):
+        record_handed_out(settings(tmp_path), "compute-0-0")
+    sync.put("compute-0-0")
+    line = logged.get(timeout=SECONDS)
+    assert "its secrets are not sent again: rocks sync host sec_attr compute-0-0" in line
+    assert record.read_text().splitlines()[-1] == "sync users compute-0-0" and sent("compute-0-0") == 1
+    forget_handed_out(settings(tmp_path), ["compute-0-0"])
+    sync.put("compute-0-0")
+    until(lambda: sent("compute-0-0") == 2)
+    with pytest.raises(StateError, match="were handed out before"):
+        record_handed_out(settings(tmp_path), "compute-0-0")

@@ -1,0 +1,108 @@
+"""The plan of an installation: what it takes from a host, and every problem at once."""
+
+from dataclasses import replace
+
+import pytest
+
+from rocks.core.errors import UserError
+from rocks.install.installation.plan import InstallPlan, plan_installation
+from rocks.inventory.records import Host, Interface
+from tests.install_plans import HOST, SOURCE, SOURCE_KEY
+
+
+def _plan(**attributes: str) -> InstallPlan:
+    return plan_installation(replace(HOST, attributes={**HOST.attributes, **attributes}), SOURCE)
+
+
+def test_defaults() -> None:
+    plan = plan_installation(replace(HOST, attributes={}), SOURCE)
+    assert [disk.kind for disk in plan.disks] == ["smallest"]
+    assert [(part.mount_point, part.size_mib) for part in plan.partitions] == [("/", None)]
+    assert not plan.overwrite
+    assert (plan.gateway, plan.name_servers, plan.kernel_arguments) == ("", (), "")
+
+
+def test_the_interface_on_the_primary_network_comes_first() -> None:
+    plan = _plan(primary_net="storage")
+    assert [interface.device for interface in plan.interfaces] == ["eth1", "eth0"]
+
+
+def test_interfaces_without_an_address_and_vlan_entries_are_left_out() -> None:
+    more = (
+        Interface("compute-0-0", "eth2", "52:54:00:00:00:0b"),
+        Interface("compute-0-0", "vlan7", "52:54:00:00:00:0c", "10.9.0.7", None, "private", "255.255.255.0"),
+    )
+    plan = plan_installation(replace(HOST, interfaces=(*HOST.interfaces, *more)), SOURCE)
+    assert [interface.device for interface in plan.interfaces] == ["eth0", "eth1"]
+
+
+def test_overwrite_needs_the_word() -> None:
+    assert _plan(install_overwrite="yes").overwrite
+    assert not _plan(install_overwrite="no").overwrite
+    with pytest.raises(UserError, match="install_overwrite: it must be yes or no"):
+        _plan(install_overwrite="perhaps")
+
+
+@pytest.mark.parametrize("text", ['a"b', "a;b", "a$b", "a\nb", "a`b`", "x" * 501])
+def test_arguments_that_a_boot_loader_would_interpret(text: str) -> None:
+    with pytest.raises(UserError, match="install_kernel_arguments"):
+        _plan(install_kernel_arguments=text)
+
+
+def test_all_problems_are_listed_at_once() -> None:
+    host = Host(
+        "compute-0-0",
+        "Compute",
+        "compute",
+        1,
+        0,
+        0,
+        interfaces=(
+            Interface("compute-0-0", "eth0", "52:54:00:00:00:09", "10.9.0.300", netmask="255.255.255.0"),
+        ),
+        attributes={
+            "install_disk": "largest",
+            "install_partitions": "swap:1:swap",
+            "install_overwrite": "maybe",
+            "install_kernel_arguments": "a;b",
+            "Kickstart_PrivateGateway": "gate",
+            "Kickstart_PrivateDNSServers": "1.1.1.1,x",
+        },
+    )
+    bad_source = SOURCE._replace(archive="http://10.9.0.1/a", archive_sha256="1", authorized_keys=())
+    with pytest.raises(UserError) as caught:
+        plan_installation(host, bad_source, domain="local\nx")
+    text = str(caught.value)
+    for part in (
+        *("install_disk", "install_partitions", "install_overwrite", "install_kernel_arguments"),
+        *("Kickstart_PrivateGateway", "Kickstart_PrivateDNSServers", "10.9.0.300", "the domain"),
+        *("the address of the root archive", "the SHA-256", "there is no authorised key"),
+    ):
+        assert part in text, part
+    assert len(text.splitlines()) == 12
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        SOURCE._replace(installation="short"),
+        SOURCE._replace(progress="https://10.9.0.1/x y"),
+        SOURCE._replace(profile="ftp://10.9.0.1/x"),
+        SOURCE._replace(authorized_keys=(SOURCE_KEY + '\ncommand="id" x',)),
+    ],
+)
+def test_a_bad_source_is_rejected(source: object) -> None:
+    with pytest.raises(UserError, match="is not valid"):
+        plan_installation(HOST, source)  # type: ignore[arg-type]
+
+
+def test_more_keys_than_the_installer_reads_are_rejected() -> None:
+    """The bound is that of roll/installer/initramfs/lib/plan.sh."""
+    assert plan_installation(HOST, SOURCE._replace(authorized_keys=(SOURCE_KEY,) * 8))
+    with pytest.raises(UserError, match="9 authorised keys; at most 8"):
+        plan_installation(HOST, SOURCE._replace(authorized_keys=(SOURCE_KEY,) * 9))
+
+
+def test_a_host_without_an_address() -> None:
+    with pytest.raises(UserError, match="rocks set host interface ip compute-0-0"):
+        plan_installation(replace(HOST, interfaces=()), SOURCE)

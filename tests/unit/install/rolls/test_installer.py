@@ -1,0 +1,91 @@
+"""The installer of hosts in a roll, and in a distribution: all of its files, or none."""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import pytest
+
+from rocks.core.errors import RocksError, UserError
+from rocks.core.process import run_checked
+from rocks.install.rolls.build import create_roll
+from rocks.install.rolls.distribution import DistributionPlan, create_distribution
+from tests.rolls import write_roll
+
+needs_xorriso = pytest.mark.skipif(shutil.which("xorriso") is None, reason="xorriso is not installed")
+ARCHIVE = b"an archive"
+
+
+def write_installer(folder: Path) -> Path:
+    """The four files of an installer, with a true checksum; returns their folder."""
+    place = folder / "installer"
+    place.mkdir(parents=True)
+    (place / "vmlinuz").write_bytes(b"a kernel")
+    (place / "installer.img").write_bytes(b"an initramfs")
+    (place / "root.tar.zst").write_bytes(ARCHIVE)
+    (place / "root.sha256").write_text(f"{hashlib.sha256(ARCHIVE).hexdigest()}  root.tar.zst\n")
+    return place
+
+
+@needs_xorriso
+def test_a_roll_with_an_installer_has_its_files_in_the_manifest(tmp_path: Path) -> None:
+    description = write_roll(tmp_path / "source")
+    write_installer(tmp_path / "source")
+    iso = create_roll(description, tmp_path)
+    out = tmp_path / "out"
+    run_checked(
+        ["xorriso", "-osirrox", "on", "-indev", str(iso), "-extract", "/hello/1.0/noarch", str(out)],
+        deadline_seconds=60,
+    )
+    manifest = (out / "SHA256SUMS").read_text()
+    for name in ("vmlinuz", "installer.img", "root.tar.zst", "root.sha256"):
+        assert f"  installer/{name}\n" in manifest
+    assert (out / "installer/root.tar.zst").read_bytes() == ARCHIVE
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda place: (place / "vmlinuz").unlink(), "the folder installer has no vmlinuz"),
+        (lambda place: (place / "root.tar.zst").write_bytes(b"x"), "is not the checksum of root.tar.zst"),
+        (lambda place: (place / "root.sha256").write_text("\n"), "is not the checksum of root.tar.zst"),
+        (lambda place: (place / "more").write_text("x"), "installer/more is in a place where a roll has no"),
+    ],
+)
+def test_an_incomplete_installer_makes_no_roll(tmp_path: Path, damage, message: str) -> None:  # type: ignore[no-untyped-def]
+    description = write_roll(tmp_path / "source")
+    damage(write_installer(tmp_path / "source"))
+    with pytest.raises(RocksError) as error:
+        create_roll(description, tmp_path)
+    assert message in str(error.value)
+    assert list(tmp_path.iterdir()) == [tmp_path / "source"]
+
+
+def _plan(tmp_path: Path, *names: str) -> DistributionPlan:
+    rolls = [tmp_path / "rolls" / name / "1.0/x86_64" for name in names]
+    return DistributionPlan(
+        "site", "x86_64", rolls, [], tmp_path / "no-site-nodes", tmp_path / "no-site-graphs"
+    )
+
+
+def test_a_distribution_has_the_installer_of_its_roll(tmp_path: Path) -> None:
+    plan = _plan(tmp_path, "os", "extra")
+    for roll in plan.rolls:
+        roll.mkdir(parents=True)
+    write_installer(plan.rolls[0])
+    done = create_distribution(plan, tmp_path)
+    assert done.has_installer
+    assert (tmp_path / "site/x86_64/installer/root.tar.zst").read_bytes() == ARCHIVE
+    assert len(list((tmp_path / "site/x86_64/installer").iterdir())) == 4
+    assert not create_distribution(_plan(tmp_path, "extra"), tmp_path).has_installer
+    assert not (tmp_path / "site/x86_64/installer").exists()
+
+
+def test_two_installers_are_refused_and_the_distribution_stays(tmp_path: Path) -> None:
+    plan = _plan(tmp_path, "os", "other")
+    for roll in plan.rolls:
+        write_installer(roll)
+    create_distribution(_plan(tmp_path, "os"), tmp_path)
+    with pytest.raises(UserError, match="the rolls os and other each have an installer of hosts"):
+        create_distribution(plan, tmp_path)
+    assert (tmp_path / "site/x86_64/installer/vmlinuz").is_file()

@@ -1,0 +1,324 @@
+"""Files of every format become the same image; those that lie, refer to others or unpack to too much leave nothing."""
+
+import errno
+import gzip
+import hashlib
+import os
+import shutil
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from rocks.core.errors import HostError, IncoherentError, RocksError, StateError, UserError
+from rocks.core.process import run_checked
+from rocks.library.imports import ImportRequest, import_image
+from rocks.library.records import (
+    LibraryImage,
+    existing_image,
+    image_file,
+    read_images,
+    remove_image_files,
+)
+
+SIZE = 8_000_000
+needs_qemu = pytest.mark.skipif(shutil.which("qemu-img") is None, reason="qemu-img is not installed")
+needs_zstd = pytest.mark.skipif(shutil.which("zstd") is None, reason="zstd is not installed")
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    """A raw disk with data at its beginning and end."""
+    path = tmp_path / "disk.raw"
+    with path.open("wb") as file:
+        file.truncate(SIZE)
+        file.write(b"boot" * 1000)
+        file.seek(SIZE - 10)
+        file.write(b"the end")
+    return path
+
+
+def qcow2_of(raw: Path, *options: str) -> Path:
+    path = raw.with_suffix(".qcow2")
+    run_checked(
+        ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", *options, str(raw), str(path)],
+        deadline_seconds=60,
+    )
+    return path
+
+
+def added(library: Path, file: Path, name: str = "one", **changes: object) -> LibraryImage:
+    request = ImportRequest(name, (file,), 1)._replace(**changes)  # type: ignore[arg-type]
+    return import_image(library, request, lambda line: None)
+
+
+def refused(library: Path, file: Path, text: str, **changes: object) -> None:
+    """The file is rejected, and nothing of it is left."""
+    before = sorted(library.iterdir()) if library.exists() else []
+    with pytest.raises(UserError, match=text):
+        added(library, file, **changes)  # type: ignore[arg-type]
+    assert (sorted(library.iterdir()) if library.exists() else []) == before
+
+
+@needs_qemu
+@needs_zstd
+def test_every_format_becomes_the_same_image(tmp_path: Path, raw: Path) -> None:
+    library = tmp_path / "library"
+    files = {"raw": raw, "qcow2": qcow2_of(raw), "packed": qcow2_of(raw, "-c").rename(tmp_path / "c.qcow2")}
+    files["qcow2"] = qcow2_of(raw)
+    with gzip.open(tmp_path / "disk.gz", "wb") as packed:
+        packed.write(raw.read_bytes())
+    files["gzip"] = tmp_path / "disk.gz"
+    for name in ("raw", "qcow2"):
+        files[f"{name}-zstd"] = files[name].with_name(f"{name}.zst")
+        run_checked(["zstd", "-q", str(files[name]), "-o", str(files[f"{name}-zstd"])], deadline_seconds=60)
+    images = [added(library, file, name) for name, file in files.items()]
+    assert {(image.format, image.size_bytes, image.digest) for image in images} == {
+        ("raw", SIZE, images[0].digest)
+    }
+    assert read_images(library) == sorted(images)
+    for image in images:
+        file = image_file(library, image.name)
+        assert file.read_bytes() == raw.read_bytes()
+        assert file.stat().st_blocks * 512 < 1_000_000
+        assert file.stat().st_mode & 0o777 == 0o600
+    assert len(list(library.iterdir())) == 2 * len(images)
+
+
+def test_a_checksum_is_compared(tmp_path: Path, raw: Path) -> None:
+    digest = hashlib.sha256(raw.read_bytes()).hexdigest()
+    refused(tmp_path / "library", raw, "its SHA-256 is", checksum="0" * 64)
+    assert added(tmp_path / "library", raw, checksum=digest).source_digest == digest
+
+
+@needs_qemu
+def test_the_checksum_is_that_of_what_is_imported(tmp_path: Path, raw: Path) -> None:
+    """Also when the file's owner changes it after it was read, before it is converted."""
+    disk, library, changed = qcow2_of(raw), tmp_path / "library", []
+
+    def change(line: str) -> None:
+        if line.startswith("checking"):
+            changed.append(line)
+            disk.write_bytes(b"another")
+
+    request = ImportRequest("one", (disk,), 1, hashlib.sha256(disk.read_bytes()).hexdigest())
+    import_image(library, request, change)
+    assert changed and disk.read_bytes() == b"another"
+    assert image_file(library, "one").read_bytes() == raw.read_bytes()
+    assert sorted(path.name for path in library.iterdir()) == ["one.img", "one.json"]
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_imported(
+    tmp_path: Path, raw: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when its owner sets its time back."""
+    status, read, done = raw.stat(), os.pread, []
+
+    def change(descriptor: int, length: int, offset: int) -> bytes:
+        if offset > 100_000 and not done:
+            done.append(offset)
+            with raw.open("r+b") as file:
+                file.write(b"other")
+            os.utime(raw, ns=(status.st_atime_ns, status.st_mtime_ns))
+        return read(descriptor, length, offset)
+
+    monkeypatch.setattr(os, "pread", change)
+    refused(tmp_path / "library", raw, "was changed while it was read")
+    assert done
+
+
+def test_a_file_that_cannot_be_read_is_named(
+    tmp_path: Path, raw: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(descriptor: int, length: int, offset: int) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "pread", fail)
+    for changes in ({}, {"checksum": "0" * 64}):
+        with pytest.raises(HostError, match="the image one is not imported: .* cannot be read: Input/output"):
+            added(tmp_path / "library", raw, **changes)
+    assert list((tmp_path / "library").iterdir()) == []
+
+
+def test_an_iso_is_recognised_and_the_disk_of_a_whole_number_of_sectors(tmp_path: Path) -> None:
+    iso = tmp_path / "installer.iso"
+    iso.write_bytes(bytes(0x8001) + b"CD001" + bytes(1000))
+    image = added(tmp_path / "library", iso)
+    assert image.format == "iso"
+    assert image.size_bytes % 512 == 0
+    refused(tmp_path / "library", iso, "it is an ISO, not a raw image", name="two", format="raw")
+
+
+def test_an_archive_or_a_page_is_no_disk(tmp_path: Path, raw: Path) -> None:
+    """A tar archive is what remains of an image in .tar.xz; a page is what a wrong address gives."""
+    for name, mode in (("disk.tar", "w"), ("disk.tar.gz", "w:gz")):
+        with tarfile.open(tmp_path / name, mode) as archive:  # type: ignore[call-overload]
+            archive.add(raw, "disk.raw")
+        refused(tmp_path / "library", tmp_path / name, "it is a tar archive; .*: tar -xf FILE")
+    for text in (b"<!DOCTYPE html><title>404</title>", b"\n <HTML>", b"<?xml version='1.0'?><Error/>"):
+        (tmp_path / "page").write_bytes(text)
+        refused(tmp_path / "library", tmp_path / "page", "it is a page of a web server")
+
+
+@needs_qemu
+def test_an_image_that_refers_to_another_file_is_rejected(tmp_path: Path, raw: Path) -> None:
+    secret, overlay, apart = tmp_path / "secret", tmp_path / "overlay.qcow2", tmp_path / "apart.qcow2"
+    secret.write_bytes(b"root:x:0:0" * 1000)
+    make = ["qemu-img", "create", "-q", "-f", "qcow2"]
+    run_checked([*make, "-b", str(secret), "-F", "raw", str(overlay), "1M"], deadline_seconds=60)
+    run_checked([*make, "-o", f"data_file={tmp_path / 'data'}", str(apart), "1M"], deadline_seconds=60)
+    refused(tmp_path / "library", overlay, "backing file")
+    refused(tmp_path / "library", apart, "another file")
+    refused(tmp_path / "library", qcow2_of(raw), "it is a qcow2 image, not a raw image", format="raw")
+    refused(tmp_path / "library", raw, "it is a raw image, not a qcow2 image", format="qcow2")
+
+
+@needs_qemu
+def test_a_damaged_qcow2_image_is_rejected(tmp_path: Path, raw: Path) -> None:
+    whole = qcow2_of(raw).read_bytes()
+    for name, content in (("cut", whole[: len(whole) // 2]), ("header", whole[:60]), ("first", whole[:1])):
+        file = tmp_path / f"{name}.qcow2"
+        file.write_bytes(content)
+        refused(tmp_path / "library", file, "is not imported", name="two")
+    broken = bytearray(whole)
+    broken[4:8] = (9).to_bytes(4, "big")
+    (tmp_path / "version").write_bytes(broken)
+    refused(tmp_path / "library", tmp_path / "version", "version 9", name="two")
+
+
+@needs_qemu
+def test_a_file_that_holds_more_than_it_seems_to_is_rejected(tmp_path: Path) -> None:
+    """A few kilobytes that are a disk of 60 TiB, or unpack to more than was allowed."""
+    library, disk, packed = tmp_path / "library", tmp_path / "bomb.qcow2", tmp_path / "bomb.gz"
+    run_checked(["qemu-img", "create", "-q", "-f", "qcow2", str(disk), "60T"], deadline_seconds=60)
+    refused(library, disk, r"65970.7 GB, and 1.0 GB is the most")
+    with gzip.open(packed, "wb", compresslevel=1) as file:
+        for _ in range(1010):
+            file.write(bytes(1_000_000))
+    refused(library, packed, "more than 1.0 GB")
+    sparse = tmp_path / "sparse.raw"
+    with sparse.open("wb") as file:
+        file.truncate(2**40)
+    refused(library, sparse, "1099.5 GB")
+    refused(library, sparse, "no data", most_gb=2000)
+
+
+def test_packed_files_that_are_damaged_are_rejected(tmp_path: Path, raw: Path) -> None:
+    library, whole = tmp_path / "library", gzip.compress(raw.read_bytes())
+    for name, content in (("cut", whole[:-20]), ("changed", whole[:-8] + b"12345678"), ("header", whole[:3])):
+        (tmp_path / name).write_bytes(content)
+        refused(library, tmp_path / name, "damaged, or not whole")
+    twice = tmp_path / "twice.gz"
+    twice.write_bytes(gzip.compress(whole))
+    refused(library, twice, "packed twice")
+    if shutil.which("zstd") is not None:
+        zst = tmp_path / "disk.zst"
+        run_checked(["zstd", "-q", str(raw), "-o", str(zst)], deadline_seconds=60)
+        zst.write_bytes(zst.read_bytes()[:-5])
+        refused(library, zst, "damaged, or not whole")
+
+
+def test_only_plain_files_are_read(tmp_path: Path, raw: Path) -> None:
+    library = tmp_path / "library"
+    (tmp_path / "link").symlink_to(raw)
+    os.mkfifo(tmp_path / "fifo")
+    refused(library, tmp_path / "link", "symbolic link")
+    refused(library, tmp_path / "fifo", "is not a file")
+    refused(library, tmp_path, "is not a file")
+    refused(library, Path("/dev/zero"), "is not a file")
+    refused(library, tmp_path / "absent", "No such file")
+    (tmp_path / "vmdk").write_bytes(b'# Disk DescriptorFile\nRW 8 FLAT "/etc/passwd" 0\n')
+    refused(library, tmp_path / "vmdk", "VMware disk")
+    (tmp_path / "empty").write_bytes(b"")
+    refused(library, tmp_path / "empty", "it is empty")
+    for name in ("", "../one", "a b", "-x", ".hidden", "n" * 65):
+        refused(library, raw, "the name of an image", name=name)
+
+
+def test_an_image_is_not_replaced(tmp_path: Path, raw: Path) -> None:
+    library = tmp_path / "library"
+    image = added(library, raw)
+    with pytest.raises(StateError, match="rocks remove image one"):
+        added(library, raw)
+    remove_image_files(library, "one")
+    assert list(library.iterdir()) == []
+    with pytest.raises(StateError, match="there is no image one"):
+        existing_image(library, "one")
+    assert added(library, raw) == image
+
+
+def test_a_damaged_record_is_named(tmp_path: Path, raw: Path) -> None:
+    library = tmp_path / "library"
+    added(library, raw)
+    record = library / "one.json"
+    text = record.read_text()
+    for content in ("", "[]", "{}", text[:-20], text.replace("raw", "qed"), text.replace("one", "two")):
+        record.write_text(content)
+        with pytest.raises(IncoherentError, match=r"one\.json .* rocks add image one"):
+            read_images(library)
+
+
+def test_a_record_longer_than_ours_is_damaged(tmp_path: Path, raw: Path) -> None:
+    """A file that anyone has put there is not read whole into memory."""
+    library = tmp_path / "library"
+    added(library, raw)
+    record = library / "one.json"
+    record.write_text(" " * 64 * 1024 + record.read_text())
+    with pytest.raises(IncoherentError, match=r"one\.json"):
+        read_images(library)
+
+
+def test_writes_that_take_only_a_part_are_continued(
+    tmp_path: Path, raw: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pwrite(2) may write fewer bytes than it was given, as on a file system that is almost full."""
+    whole = added(tmp_path / "whole", raw)
+    write = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda file, data, offset: write(file, data[:1000], offset))
+    assert added(tmp_path / "library", raw).digest == whole.digest
+    assert image_file(tmp_path / "library", "one").read_bytes()[-10:-3] == b"the end"
+
+
+def test_a_full_file_system_is_named(tmp_path: Path, raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = os.statvfs_result((4096, 4096, 1000, 0, 0, 0, 0, 0, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda path: full)
+    with pytest.raises(RocksError, match=r"0\.0 GB free, .* are needed, and 1\.1 GB must stay free"):
+        added(tmp_path / "library", raw)
+    assert list((tmp_path / "library").iterdir()) == []
+
+
+@needs_qemu
+def test_a_conversion_ends_before_the_file_system_is_full(
+    tmp_path: Path, raw: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program converts until it is ended; what was free is used up meanwhile."""
+    tools, library = tmp_path / "tools", tmp_path / "library"
+    tools.mkdir()
+    (tools / "qemu-img").write_text(
+        f"#!/bin/sh\n[ $1 = check ] && exit 0\ntouch {tmp_path}/begun\necho 1 %\nexec sleep 600\n"
+    )
+    (tools / "qemu-img").chmod(0o755)
+    disk = qcow2_of(raw)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    some, none = (os.statvfs_result((4096, 4096, 10**7, n, n, 0, 0, 0, 0, 255)) for n in (10**6, 0))
+    monkeypatch.setattr(os, "statvfs", lambda path: none if (tmp_path / "begun").exists() else some)
+    with pytest.raises(HostError, match="must stay free; .*; then repeat the command, which continues"):
+        added(library, disk)
+    assert sorted(path.name for path in library.iterdir()) == [".one.import", ".one.import.json"]
+    monkeypatch.undo()
+    assert added(library, disk).digest == added(tmp_path / "whole", disk).digest
+    assert sorted(path.name for path in library.iterdir()) == ["one.img", "one.json"]
+
+
+@pytest.mark.parametrize("size", [1, 511])
+def test_less_than_a_sector_is_no_disk(tmp_path: Path, size: int) -> None:
+    (tmp_path / "short").write_bytes(b"x" * size)
+    refused(
+        tmp_path / "library", tmp_path / "short", f"{size} bytes are no disk: the smallest has one sector"
+    )
+
+
+def test_a_sector_is_a_disk_and_a_part_of_one_is_filled_with_zeros(tmp_path: Path) -> None:
+    for size, expected in ((512, 512), (513, 1024)):
+        (tmp_path / "disk").write_bytes(b"x" * size)
+        assert added(tmp_path / f"library-{size}", tmp_path / "disk").size_bytes == expected

@@ -1,0 +1,31 @@
+"""What a guest has written to its console, as it reaches the operator's terminal."""
+
+from __future__ import annotations
+
+import pytest
+
+from rocks.machine.consoles.screens import plain_line
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("plain", "plain"),
+        ("\x1b[0;32m  OK  \x1b[0m] Started", "  OK  ] Started"),
+        ("\x1b]0;title\x07login:\r", "login:"),
+        ("\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\", "link"),
+        ("\x1b(B\x1b)0text\x1bc", "text"),
+        ("\x1bPq#0\x1b\\", "q#0"),
+        ("a\x00b\x9b31m", "a\\x00b\\x9b31m"),
+        ("\x1b", "\\x1b"),
+        ("\u202egnp.exe", "\\u202egnp.exe"),
+        ("a\tb", "a       b"),
+    ],
+)
+def test_control_sequences_are_left_out_and_the_rest_is_visible(line: str, text: str) -> None:
+    assert plain_line(line) == text
+
+
+@pytest.mark.parametrize("piece", ["\x1b]", "\x1b[1", "\x1b[", "\x1b(", "\x1b"])
+def test_a_long_line_that_is_nothing_but_beginnings_comes_to_its_end(piece: str) -> None:
+    assert "\x1b" not in plain_line(piece * 300_000)

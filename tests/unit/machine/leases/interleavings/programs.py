@@ -1,0 +1,280 @@
+"""The processes of the model: the real start, stop and agent, above stubs that are steps of the model.
+
+Real: `actions.vm_start`, `actions.vm_power`, `actions.leases`, `actions.host_requests`, `cluster.lease_plan`,
+`cluster.start_plan`, `agent.calls`, `agent.operations`, the rules of `devices.leases`, `devices.libvirt.start` and
+`stop`. Stubs: the tables of leases, their epoch, the fleet, a host's lock and file of a lease, libvirt, and what has no
+part in leases (disks, links, virtual functions, partitions).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+from rocks.agent import calls
+from rocks.core.errors import RocksError
+from rocks.fleet.host.change import UNCHANGED
+from rocks.inventory import host_requests
+from rocks.inventory.records import Host, Lease, VirtualMachine
+from rocks.machine import power as vm_power
+from rocks.machine import start as vm_start
+from rocks.machine.host import operations
+from rocks.machine.host.leases import Leases
+from rocks.machine.host.libvirt.domain_xml import DomainDocument, parse_domain
+from rocks.machine.host.machine import MachineFact
+from rocks.machine.leases import leases as lease_actions
+from rocks.machine.leases import records as leases
+from rocks.machine.leases.leases import Force
+from rocks.machine.outcomes import Outcomes
+from tests.unit.machine.leases.interleavings.replay import step
+
+NAME = "vm"
+XML = f"""<domain type='qemu'><name>{NAME}</name><uuid>7f1c0000-0000-4000-8000-000000000001</uuid>
+<memory>65536</memory></domain>"""
+
+_DOCUMENT = parse_domain(XML)
+
+
+def run(program: tuple[str, Any]) -> Any:
+    """The result of a command, or an agent's reply to `("agent", request)`."""
+    return _run_agent(program[1]) if program[0] == "agent" else _run_command(*program)
+
+
+def _run_command(kind: str, place: str) -> Any:
+    """`("start", host)`: start the machine, which is placed on the host; `("stop", …)`; `("force", …)`."""
+    database: Any = Rows()
+    outcomes: Outcomes
+    if kind == "start":
+        outcomes = vm_start.start_vms(database, [NAME], vm_start.StartHooks(lambda *_: {}, lambda line: None))
+    else:
+        force = Force("it is off") if kind == "force" else None
+        outcomes = vm_power.stop_machines(database, [_machine(place)], "poweroff", 60, force)
+    return bool(outcomes.done)
+
+
+def _run_agent(request: Any) -> Any:
+    reply = calls.answer(ModelHost(), request)  # type: ignore[arg-type]
+    for outcome in getattr(reply, "outcomes", ()):
+        assert outcome.error is None or outcome.error.family != "bug", outcome.error
+    return reply
+
+
+class Rows:
+    """The lease of the machine and its fences, as a command's transaction has them (`database.leases`)."""
+
+    def __init__(self) -> None:
+        self._is_read = False
+        self._is_changed = False
+        self.row: tuple[int, str | None, str] | None = None
+        self.fences: dict[str, int] = {}
+
+    def read(self) -> Rows:
+        """This, as of the beginning of the transaction."""
+        if not self._is_read:
+            self.row, fences = step("read")
+            self.fences = dict(fences)
+            self._is_read = True
+        return self
+
+    def change(self) -> Rows:
+        """This, to be stored by the next commit."""
+        self._is_changed = True
+        return self.read()
+
+    def commit(self) -> None:
+        """Store the changes; a transaction without changes is no step."""
+        if self._is_changed:
+            step("commit", self.row, tuple(sorted(self.fences.items())))
+        self.rollback()
+
+    def rollback(self) -> None:
+        """Forget the changes."""
+        self._is_read = self._is_changed = False
+
+
+def _read_leases(rows: Rows, names: Sequence[str], lock: bool = False) -> dict[str, Lease]:
+    found = rows.read().row
+    return {} if found is None else {NAME: Lease(NAME, *found)}
+
+
+def _take_leases(rows: Rows, requests: Mapping[str, tuple[str, Any]], intent: str) -> dict[str, int]:
+    for host, _ in requests.values():
+        token = 1 if rows.read().row is None else rows.row[0] + 1  # type: ignore[index]
+        rows.change().row = (token, host, "starting")
+        return {NAME: token}
+    return {}
+
+
+def _set_state(
+    rows: Rows, names: Sequence[str], state: str, intent: str | None, reason: str | None = None
+) -> None:
+    if names and rows.read().row is not None and rows.row[2] != "released":  # type: ignore[index]
+        rows.change().row = (*rows.row[:2], state)  # type: ignore[index]
+
+
+def _release_leases(rows: Rows, names: Sequence[str], reason: str | None = None) -> None:
+    if names and rows.read().row is not None:
+        rows.change().row = (rows.row[0], None, "released")  # type: ignore[index]
+
+
+def _put_up_fences(rows: Rows, fences: Sequence[tuple[str, str, int]]) -> None:
+    for host, _, token in fences:
+        rows.change().fences[host] = max(token, rows.fences.get(host, 0))
+
+
+def _fences_of_hosts(rows: Rows, hosts: Sequence[str]) -> dict[str, list[tuple[str, int]]]:
+    return {host: [(NAME, token)] for host, token in rows.read().fences.items() if host in hosts}
+
+
+def _take_down_fences(rows: Rows, host: str, names: Sequence[str]) -> None:
+    if names:
+        rows.change().fences.pop(host, None)
+
+
+TABLES = {
+    "read_leases": _read_leases,
+    "disk_holders": lambda rows, keys: {},
+    "take_leases": _take_leases,
+    "cover_disks": lambda rows, disks: None,
+    "set_state": _set_state,
+    "release_leases": _release_leases,
+    "give_up_leases": _release_leases,
+    "forget_reasons": lambda rows, names: None,
+    "put_up_fences": _put_up_fences,
+    "fences_of_hosts": _fences_of_hosts,
+    "take_down_fences": _take_down_fences,
+}
+"""The functions of `database.leases` that commands use; `tests/system/database/test_lease_rows.py` compares them."""
+
+
+class ModelFleet:
+    """Requests are messages of the model."""
+
+    def ask_each(self, requests: Mapping[str, Any], limit: float | None = None) -> Iterator[tuple[str, Any]]:
+        """As `Fleet.ask_each`."""
+        if requests:
+            step("send", tuple(requests.items()))
+        for host in requests:
+            try:
+                yield host, step("receive", host)
+            except RocksError as error:
+                yield host, error
+
+
+class ModelLeases(Leases):
+    """The rules of a host's leases over steps of the model."""
+
+    def __init__(self) -> None:
+        """Without a folder."""
+
+    @contextmanager
+    def held(self, name: str, deadline_seconds: float) -> Iterator[None]:
+        """As `Leases.held`; the kernel releases the lock of a killed agent."""
+        step("lock")
+        try:
+            yield
+        finally:
+            step("unlock")
+
+    def remembered(self, name: str) -> int | None:
+        """As `Leases.remembered`."""
+        return step("remembered")
+
+    def _store(self, name: str, token: int) -> None:
+        step("store", token)
+
+
+class ModelDomains:
+    """Calls of libvirt; a start is a job of libvirtd, which goes on when the agent is killed."""
+
+    def __getattr__(self, method: str) -> Any:
+        return lambda *arguments: step("libvirt", method, *arguments)
+
+    def start_paused(self, name: str) -> None:
+        """As `DomainDriver.start_paused`."""
+        step("create")
+        step("created")
+
+    def document(self, name: str) -> DomainDocument:
+        """A document without disks and interfaces."""
+        return _DOCUMENT
+
+
+class ModelHost:
+    """What an agent sees of its machine."""
+
+    def __init__(self) -> None:
+        self.leases = ModelLeases()
+        self.lease_epoch = SimpleNamespace(
+            raise_to=lambda epoch: None, current=lambda: 0, admitted=lambda *_: nullcontext()
+        )
+        self.state_folder = Path("/nonexistent")
+        self.link_plans = SimpleNamespace(remember=lambda *_: None)
+
+    def domains(self) -> ModelDomains:
+        """libvirt."""
+        return ModelDomains()
+
+
+def _host(name: str) -> Host:
+    return Host(name, "VM Container", "vm-container", 8, 1, 0, attributes={"kvm": "true", "vm_filter": "off"})
+
+
+def _machine(place: str) -> VirtualMachine:
+    attributes = {"vm_filter": "off"}
+    return VirtualMachine(
+        Host(NAME, "Compute", "compute", 1, 1, 1, attributes=attributes), _host(place), 64, 0
+    )
+
+
+def _load_vms(rows: Rows, names: Sequence[str]) -> list[VirtualMachine]:
+    return [_machine(step("place"))]
+
+
+def _run_fence(arguments: Sequence[str], **_: Any) -> None:
+    step("power_off", arguments[1])
+
+
+@contextmanager
+def stubs() -> Iterator[None]:
+    """Real code runs above the steps of the model."""
+    fleet = nullcontext(ModelFleet())
+    replaced: list[tuple[Any, str, Any]] = [
+        *((leases, name, function) for name, function in TABLES.items()),
+        (vm_start, "ensure_epoch", lambda *_: None),
+        (vm_power, "try_epoch", lambda *_: None),
+        (host_requests, "present_epoch", lambda *_: 0),
+        *((module, "open_fleet", lambda *_: fleet) for module in (vm_start, vm_power)),
+        *((module, "lock_vms", lambda *_, **__: {}) for module in (vm_start, vm_power)),
+        *((module, "leave_partitions", lambda *_: ()) for module in (vm_start, vm_power)),
+        *((module, "connections_of", lambda *_: ()) for module in (vm_start, vm_power)),
+        (vm_start, "table", SimpleNamespace(load_vms=_load_vms, hosts_of_vlans=lambda *_: {})),
+        (vm_start, "boots", SimpleNamespace(set_boot_action=lambda *_: None)),
+        (vm_start, "partitions_of_machines", lambda *_: {}),
+        (vm_start, "claim_vfs", lambda *_: None),
+        (vm_start, "describe_vms", lambda *_: {NAME: (XML,)}),
+        (lease_actions, "resolve_secret", lambda rows, name, hosts: {host: f"off {host}" for host in hosts}),
+        (lease_actions, "process", SimpleNamespace(run_checked=_run_fence)),
+        (calls, "read_machine", lambda: MachineFact("h", "k", "x86_64", 4096, 8)),
+        (calls, "has_8021q", lambda *_: True),
+        (calls, "has_filters", lambda *_: True),
+        (calls, "known_accelerator", lambda *_: SimpleNamespace(accelerator="tcg")),
+        (calls, "release_links", lambda *_: UNCHANGED),
+        (calls, "release_older_vfs", lambda *_: True),
+        (operations, "release_links", lambda *_: UNCHANGED),
+        (operations, "memory_promised", lambda *_: nullcontext()),
+        (operations, "release_partition", lambda *_: ()),
+        (operations, "release_vfs", lambda *_: ()),
+        (operations, "ensure_partition", lambda *_: ()),
+        (operations, "ensure_secured", lambda *_: UNCHANGED),
+        (operations, "vfs_locked", lambda *_: nullcontext()),
+        (operations, "assign", lambda host, operation, document: document),
+    ]
+    with ExitStack() as stack:
+        for module, name, stub in replaced:
+            stack.enter_context(patch.object(module, name, stub))
+        yield

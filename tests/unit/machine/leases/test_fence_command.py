@@ -1,0 +1,32 @@
+"""The program that switches a host off."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rocks.core.errors import HostError
+from rocks.machine.leases.leases import Force, _fence
+
+FORCE = Force("test")
+
+
+def test_a_password_before_the_program_is_in_no_argument_list(tmp_path: Path) -> None:
+    program, seen = tmp_path / "power", tmp_path / "seen"
+    program.write_text(
+        f"#!/bin/sh\ntr '\\0' ' ' </proc/$$/cmdline >{seen}\n[ \"$POWER_PASSWORD\" = 'hush & b' ]\n"
+    )
+    program.chmod(0o700)
+    assert _fence("h1", f"POWER_PASSWORD='hush & b' {program} off a&b", FORCE) == (
+        "the fence command of h1 succeeded"
+    )
+    assert seen.read_text().split()[-2:] == ["off", "a&b"]
+    assert "hush" not in seen.read_text()
+
+
+@pytest.mark.parametrize("command", ["POWER_PASSWORD=hush", "  ", "/bin/false"])
+def test_a_command_that_runs_nothing_proves_nothing(command: str) -> None:
+    answer = _fence("h1", command, FORCE)
+    assert isinstance(answer, HostError)
+    assert "hush" not in str(answer)

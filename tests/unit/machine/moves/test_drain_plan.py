@@ -1,0 +1,34 @@
+"""Where machines of an emptied host go, and which ones can start elsewhere."""
+
+from dataclasses import replace
+
+import pytest
+
+from rocks.core.errors import StateError
+from rocks.inventory.records import Disk
+from rocks.machine.moves.drain_plan import Capacity, choose_host, taken, why_only_there
+from tests.unit.machines import machine
+
+BIG = replace(machine("vm-vc1-0"), memory_mb=3000)
+HOSTS = [Capacity("a", 4000), Capacity("b", 5000)]
+
+
+def test_each_machine_goes_where_most_memory_is_left() -> None:
+    found, capacities = [], HOSTS
+    for _ in range(2):
+        capacity = choose_host(BIG, capacities)
+        found.append(capacity.host)
+        capacities = taken(BIG, capacity, capacities)
+    assert (found, capacities) == (["b", "a"], [Capacity("a", 1000), Capacity("b", 2000)])
+    with pytest.raises(
+        StateError, match="has 3000 MB of memory, and none of a, b has that much left .b has 2000 MB"
+    ):
+        choose_host(BIG, capacities)
+
+
+def test_a_machine_starts_elsewhere_when_a_nas_has_all_its_disks() -> None:
+    disks = tuple(Disk("file", "/images", f"{name}.img", name, "virtio", 10) for name in ("vda", "vdb"))
+    vm = replace(BIG, disks=disks)
+    assert why_only_there(vm, {0, 1}) == ""
+    assert why_only_there(vm, {0}) == "its disk file:/images/vdb.img,vdb,virtio is on that host alone"
+    assert why_only_there(replace(BIG, disks=()), set()) == "it has no disk"

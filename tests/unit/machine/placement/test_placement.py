@@ -1,0 +1,29 @@
+"""Leases of cores and devices of an attempt that fails."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from rocks.core.errors import HostError
+from rocks.machine.leases.leases import Attempt
+from rocks.machine.placement import placement as shapes
+from rocks.machine.placement.plan import ShapeLeases, ShapeRequest
+
+
+def test_an_attempt_that_fails_keeps_what_its_interrupted_start_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The agent of that start may still be working, and another machine must not get its cores."""
+    vm: Any = SimpleNamespace(name="web")
+    attempt = Attempt(vm, token=7)
+    request = ShapeRequest("web", "vmc-0-0", 7, 2, 1024, pinning="pin_all")
+    replaced: list[Any] = []
+    monkeypatch.setattr(shapes, "_requests", lambda _: {"web": request})
+    monkeypatch.setattr(shapes.table, "lock_hosts", lambda *_: None)
+    monkeypatch.setattr(shapes.table, "leases_on", lambda *_: ShapeLeases())
+    monkeypatch.setattr(shapes.table, "replace_leases", lambda _, *given: replaced.append(given))
+    database: Any = None
+    shapes.claim_shapes(database, [attempt], {"vmc-0-0": HostError("silent")})
+    assert "web is not started: silent" in str(attempt.error)
+    assert replaced == [([], ShapeLeases())]

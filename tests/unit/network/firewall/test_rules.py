@@ -1,0 +1,90 @@
+"""What a firewall rule may contain, and which of several counts."""
+
+import pytest
+
+from rocks.core.errors import UserError
+from rocks.network.firewall.rules import FirewallRule, Selection, checked_rule, closed_networks, resolve_rules
+
+
+def rule(name: str = "A1", **fields: str) -> FirewallRule:
+    usual = {"service": "22", "protocol": "tcp", "chain": "INPUT", "action": "ACCEPT"}
+    return FirewallRule(name, **{**usual, **fields})  # type: ignore[arg-type]
+
+
+def checked(one: FirewallRule) -> FirewallRule:
+    return checked_rule(one, lambda name, protocol: {"ssh": 22}.get(name))
+
+
+def test_case_of_fixed_texts_does_not_count() -> None:
+    given = rule(service="ALL", protocol="TCP", chain="input", action="Accept", source="SYSTEM")
+    assert checked(given) == rule(service="all", source="system")
+
+
+@pytest.mark.parametrize("service", ["ssh", "22", "0:65535", "all", "nat"])
+def test_services(service: str) -> None:
+    given = rule(service=service, chain="OUTPUT")
+    assert checked(given) == given
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"name": ""}, 'rulename "" is not valid'),
+        ({"name": "ä"}, "printable ASCII"),
+        ({"name": "a\nb"}, "printable ASCII"),
+        ({"name": " a"}, "the first and the last no blank"),
+        ({"name": "a" * 129}, "1 to 128"),
+        ({"service": "nothing"}, 'service "nothing" is not known for tcp'),
+        ({"service": "22:21"}, "the first is higher"),
+        ({"service": ":"}, 'port "" is not valid'),
+        ({"service": "1;accept"}, "is not known"),
+        ({"protocol": "all"}, "protocol must be tcp"),
+        ({"protocol": "256"}, 'protocol "256" is not valid'),
+        ({"protocol": "x"}, 'protocol "x" is not valid'),
+        ({"chain": "MINE"}, 'chain "MINE" is not valid: it must be one of INPUT'),
+        ({"action": "ACCEPT;"}, 'action "ACCEPT;" is not valid'),
+        ({"source": "me"}, 'rulesrc "me" is not valid'),
+        ({"action": "MASQUERADE"}, "MASQUERADE is possible in chain POSTROUTING only"),
+        ({"chain": "PREROUTING"}, "PREROUTING is for address translation"),
+        ({"service": "nat"}, "address translation has no chain INPUT"),
+        (
+            {"service": "nat", "chain": "OUTPUT", "action": "DROP"},
+            "DROP does not belong to address translation",
+        ),
+        ({"chain": "OUTPUT", "network": "private"}, "OUTPUT has no incoming network"),
+        ({"output_network": "private"}, "INPUT has no outgoing network"),
+        ({"flags": "x" * 257}, "flags is too long"),
+        ({"comment": "a\x1bb"}, "not a printable character"),
+    ],
+)
+def test_what_is_refused(fields: dict[str, str], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        checked(rule(**fields))
+    assert message in str(caught.value)
+
+
+def test_the_nearest_scope_counts_and_names_are_the_order() -> None:
+    selections = [
+        Selection("host", "C-0", 50),
+        Selection("global", "global", 10),
+        Selection("os", "linux", 20),
+    ]
+    rules = {
+        ("global", "global"): [rule("b", comment="g"), rule("C", comment="g")],
+        ("os", "linux"): [rule("B", comment="o")],
+        ("host", "c-0"): [rule("a", comment="h")],
+        ("host", "c-1"): [rule("z", comment="other")],
+    }
+    found = resolve_rules(rules, selections)
+    assert [(one.name, one.comment) for one in found] == [("a", "h"), ("B", "o"), ("C", "g")]
+
+
+def test_networks_that_are_closed() -> None:
+    everything = {"service": "all", "protocol": "all"}
+    accept = rule("A", network="Private", **everything)
+    narrow = rule("B", network="storage", flags="-s 10.0.0.1", **everything)
+    refuse = rule("R", action="REJECT", **everything)
+    networks = ["private", "public", "storage"]
+    assert closed_networks(networks, [accept, narrow, refuse]) == ["public", "storage"]
+    assert closed_networks(networks, [refuse, accept]) == networks
+    assert closed_networks(networks, [accept]) == []

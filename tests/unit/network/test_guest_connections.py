@@ -1,0 +1,196 @@
+"""Which device of its container an interface of a virtual machine is connected to (specification §5.5)."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rocks.inventory.records import Interface
+from rocks.network.guest_connections import (
+    LONGEST_DEVICE_NAME,
+    Bridged,
+    Direct,
+    Tap,
+    Unconnected,
+    VirtualFunction,
+    connect,
+    kernel_device,
+    vlan_device,
+)
+from tests.unit.machines import PRIVATE, PUBLIC, interface
+
+MAC, OTHER_MAC = "76:77:6e:80:00:00", "76:77:6e:80:00:01"
+
+
+def guest(device: str = "eth0", mac: str | None = MAC, **values: Any) -> Interface:
+    """An interface of a virtual machine."""
+    return interface(device, "web", mac=mac, **values)
+
+
+def test_a_vlan_that_the_container_carries_gives_a_tap_over_its_device() -> None:
+    carrier = [interface("eth0", **PRIVATE), interface("vlan4", vlan=4, subnet="private")]
+    assert connect([guest(vlan=4)], carrier) == [Tap(MAC, "peth0.4", "peth0", 4, 1500)]
+
+
+def test_the_network_of_the_machines_own_interface_does_not_matter_for_a_tap() -> None:
+    carrier = [
+        interface("eth0", **PRIVATE),
+        interface("eth1", **PUBLIC),
+        interface("vlan4", vlan=4, subnet="public"),
+    ]
+    assert connect([guest(vlan=4, **PRIVATE)], carrier) == [Tap(MAC, "peth1.4", "peth1", 4, 1500)]
+
+
+@pytest.mark.parametrize("options", ["novtap", "dhcp novtap", "dhcp,novtap"])
+def test_a_device_without_the_p_for_those_with_novtap(options: str) -> None:
+    carrier = [interface("bond0", options=options, **PRIVATE), interface("vlan4", vlan=4, subnet="private")]
+    assert connect([guest(vlan=4)], carrier) == [Tap(MAC, "bond0.4", "bond0", 4, 1500)]
+
+
+def test_a_shared_network_by_a_macvtap_where_the_device_says_so() -> None:
+    carrier = [interface("eth1", options="novtap,macvtap", **PUBLIC)]
+    assert connect([guest(**PUBLIC)], carrier) == [Direct(MAC, "eth1")]
+    assert connect([guest(**PUBLIC)], [interface("eth1", options="macvtaps", **PUBLIC)]) == [
+        Bridged(MAC, "eth1")
+    ]
+
+
+def test_only_the_whole_word_novtap_counts() -> None:
+    carrier = [
+        interface("eth0", options="novtapping", **PRIVATE),
+        interface("vlan4", vlan=4, subnet="private"),
+    ]
+    assert connect([guest(vlan=4)], carrier) == [Tap(MAC, "peth0.4", "peth0", 4, 1500)]
+
+
+def test_the_tap_has_the_networks_mtu() -> None:
+    carrier = [
+        interface("eth0", subnet="private", mtu_bytes=9000),
+        interface("vlan4", vlan=4, subnet="private"),
+    ]
+    assert connect([guest(vlan=4)], carrier) == [Tap(MAC, "peth0.4", "peth0", 4, 9000)]
+
+
+@pytest.mark.parametrize("vlan", [None, 0])
+@pytest.mark.parametrize("of_container", [None, 0])
+def test_an_interface_on_a_network_of_the_container_is_a_port_of_its_bridge(
+    vlan: int | None, of_container: int | None
+) -> None:
+    carrier = [interface("eth0", **PRIVATE), interface("eth1", vlan=of_container, **PUBLIC)]
+    assert connect([guest(vlan=vlan, **PUBLIC)], carrier) == [Bridged(MAC, "eth1")]
+
+
+def test_a_bridge_on_a_vlan_takes_machines_of_that_vlan_only() -> None:
+    carrier = [interface("br7", vlan=7, **PRIVATE)]
+    assert connect([guest(vlan=7, **PRIVATE)], carrier) == [Bridged(MAC, "br7")]
+    assert isinstance(connect([guest(**PRIVATE)], carrier)[0], Unconnected)
+
+
+def test_open_vswitch() -> None:
+    bridge = [interface("ovs0", module="ovs-bridge", **PRIVATE)]
+    assert connect([guest(**PRIVATE)], bridge) == [Bridged(MAC, "ovs0", is_open_vswitch=True)]
+    link = [interface("eth0", module="ovs-link", **PRIVATE)]
+    assert connect([guest(**PRIVATE)], link) == []
+
+
+def test_taps_come_first() -> None:
+    carrier = [interface("eth0", **PRIVATE), interface("vlan4", vlan=4, subnet="private")]
+    found = connect([guest("eth0", MAC, **PRIVATE), guest("eth1", OTHER_MAC, vlan=4)], carrier)
+    assert found == [Tap(OTHER_MAC, "peth0.4", "peth0", 4, 1500), Bridged(MAC, "eth0")]
+
+
+def test_what_is_disabled_or_has_no_mac_is_left_out() -> None:
+    carrier = [interface("eth0", **PRIVATE)]
+    assert connect([guest(kvm_disabled=True, **PRIVATE), guest(mac=None, **PRIVATE)], carrier) == []
+    assert connect([guest(mac="", **PRIVATE)], carrier) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"vlan": 5}, "its host has no interface for VLAN 5"),
+        ({"vlan": 5, **PRIVATE}, "its host has no interface for VLAN 5"),
+        ({"subnet": "optical"}, "its host has no interface for network optical"),
+        ({}, "it is on no network and on no VLAN"),
+        ({"vlan": 0}, "it is on no network and on no VLAN"),
+    ],
+)
+def test_why_an_interface_is_not_connected(values: dict[str, Any], reason: str) -> None:
+    carrier = [interface("eth0", **PRIVATE), interface("vlan4", vlan=4, subnet="private")]
+    assert connect([guest(**values)], carrier) == [Unconnected("eth0", reason)]
+
+
+def test_a_vlan_on_a_network_without_a_device_is_no_way_out() -> None:
+    carrier = [interface("eth0", **PRIVATE), interface("vlan4", vlan=4, subnet="optical")]
+    assert connect([guest(vlan=4)], carrier) == [Unconnected("eth0", "its host has no interface for VLAN 4")]
+
+
+def test_interfaces_without_a_network_are_on_no_network_together() -> None:
+    assert isinstance(connect([guest()], [interface("eth0")])[0], Unconnected)
+    carrier = [interface("eth0"), interface("vlan4", vlan=4)]
+    assert isinstance(connect([guest(vlan=4)], carrier)[0], Unconnected)
+
+
+def test_a_vlan_device_has_the_name_that_the_specification_says() -> None:
+    assert vlan_device("peth0", 4) == "peth0.4"
+    assert vlan_device("p123456789", 4094) == "p123456789.4094"
+
+
+def test_a_name_too_long_for_the_kernel_is_shortened_and_stays_apart_from_others() -> None:
+    one, other = vlan_device("penp129s0f0np0", 4094), vlan_device("penp129s0f0np1", 4094)
+    assert one != other
+    assert one == vlan_device("penp129s0f0np0", 4094)
+    assert one.startswith("v4094-")
+
+
+@given(st.from_regex(r"p[a-z][a-z0-9]{0,14}", fullmatch=True), st.integers(1, 4094))
+def test_every_name_fits_the_kernel(parent: str, vlan: int) -> None:
+    assert len(vlan_device(parent, vlan)) <= LONGEST_DEVICE_NAME
+
+
+FUNCTION = VirtualFunction(MAC, "eth0", "peth0", 4)
+CARRIER = [interface("eth0", **PRIVATE), interface("vlan4", vlan=4, subnet="private")]
+
+
+@pytest.mark.parametrize("options", ["sriov", "dhcp sriov", "dhcp,sriov"])
+def test_an_interface_that_asks_for_a_function_gets_one_of_the_device_of_its_vlan(options: str) -> None:
+    assert connect([guest(vlan=4, options=options)], CARRIER) == [FUNCTION]
+
+
+@pytest.mark.parametrize("options", ["sriovs", "sriov-trust", "no-sriov"])
+def test_only_the_whole_word_sriov_counts(options: str) -> None:
+    assert connect([guest(vlan=4, options=options)], CARRIER) == [Tap(MAC, "peth0.4", "peth0", 4, 1500)]
+
+
+def test_trust_and_sources_are_separate_keywords() -> None:
+    trusted, any_source = "sriov sriov-trust", "sriov,sriov-nospoofchk"
+    assert connect([guest(vlan=4, options=trusted)], CARRIER) == [
+        VirtualFunction(MAC, "eth0", "peth0", 4, is_trusted=True)
+    ]
+    assert connect([guest(vlan=4, options=any_source)], CARRIER) == [
+        VirtualFunction(MAC, "eth0", "peth0", 4, checks_source=False)
+    ]
+
+
+def test_a_function_without_vlan_is_of_the_device_on_the_machines_network() -> None:
+    carrier = [interface("eth0", **PRIVATE), interface("eth1", options="novtap", **PUBLIC)]
+    assert connect([guest(options="sriov", **PUBLIC)], carrier) == [VirtualFunction(MAC, "eth1", "eth1", 0)]
+
+
+def test_a_function_of_a_network_that_the_container_has_not() -> None:
+    (found,) = connect([guest(vlan=5, options="sriov")], CARRIER)
+    assert found == Unconnected("eth0", "its host has no interface for VLAN 5")
+
+
+def test_taps_come_first_and_functions_keep_their_order_among_the_rest() -> None:
+    found = connect(
+        [guest("eth0", OTHER_MAC, vlan=4, options="sriov"), guest("eth1", **PRIVATE), guest("eth2", vlan=4)],
+        CARRIER,
+    )
+    assert [type(one) for one in found] == [Tap, VirtualFunction, Bridged]
+
+
+def test_the_kernels_name_of_an_adapter() -> None:
+    assert kernel_device("eth0", None) == "peth0"
+    assert kernel_device("eth0", "dhcp,novtap") == "eth0"

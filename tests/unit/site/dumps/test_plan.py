@@ -1,0 +1,145 @@
+"""Which lines of a dump are taken over, and as what."""
+
+import pytest
+
+from rocks.commands._framework.tree import OUR_TREE, longest_prefix
+from rocks.core.errors import UserError
+from rocks.inventory.attributes.known import KNOWN
+from rocks.inventory.attributes.rules import PROGRAMS
+from rocks.site.dumps.plan import FORMS, Stated, check_stated_once, plan_line, what_is_stated
+
+HOSTS = {"localhost", "compute-0-0", "vm"}
+
+
+def plan(*texts: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    planned = plan_line(texts, lambda given: longest_prefix(given, [OUR_TREE]), HOSTS)
+    return planned.path, planned.texts
+
+
+def test_every_line_is_a_command_of_this_system() -> None:
+    for name in FORMS:
+        assert longest_prefix(name.split(), [OUR_TREE]) == len(name.split())
+
+
+def test_a_value_that_looks_like_a_parameter_stays_a_value() -> None:
+    assert plan("add", "attr", "batch", "key=value") == (("add", "attr"), ("attr=batch", "value=key=value"))
+    assert plan("add", "host", "attr", "compute-0-0", "a", "b=c")[1] == ("compute-0-0", "attr=a", "value=b=c")
+    assert plan("add", "host", "attr", "compute-0-0", "attr=a", "value=b")[1] == (
+        "compute-0-0",
+        "attr=a",
+        "value=b",
+    )
+    assert plan("set", "host", "interface", "options", "compute-0-0", "eth0", "a=b")[1] == (
+        *("compute-0-0", "eth0", "options=a=b"),
+    )
+
+
+def test_a_host_may_have_the_name_of_a_command() -> None:
+    assert plan("set", "host", "boot", "vm", "action=os") == (("set", "host", "boot"), ("vm", "action=os"))
+    assert plan("add", "host", "vm", "rack=0") == (("add", "host"), ("vm", "rack=0", "shared-place=yes"))
+
+
+def test_a_mode_of_the_processor_without_xml_is_taken_over() -> None:
+    planned = plan("add", "attr", "cpu_mode", "host-passthrough")
+    assert planned == (("add", "attr"), ("attr=cpu_mode", "value=host-passthrough"))
+    assert plan("add", "attr", "kvm_devices", "2")[1] == ("attr=kvm_devices", "value=2")
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("add host attr % a b", "not here|pattern"),
+        ("add appliance attr % a b", "pattern"),
+        ("add host attr gone-0-0 a b", "gone-0-0 is not here"),
+        ("set host vm vm physnode=gone-0-0", "gone-0-0 is not here"),
+        ("add firewall host=gone-0-0 rulename=a", "gone-0-0 is not here"),
+        ("add host key vm key=/etc/shadow", "no text of a public key"),
+        ("add attr root_pw x", "is a secret"),
+        (
+            "add attr ib_opensm_reload /tmp/x",
+            "runs as root: look at it, then rocks set attr ib_opensm_reload",
+        ),
+        (
+            "add host attr vm power_command /tmp/x",
+            "runs as root: look at it, then rocks set host sec_attr HOST",
+        ),
+        ("add os attr linux VM_Fence_Command_old x", "runs as root"),
+        (
+            "add host attr vm kvm_device_0 <disk/>",
+            "files of their hosts: look at it, then rocks set host attr vm kvm_device_0 VALUE",
+        ),
+        ("add attr KVM_device_12_old <hostdev/>", "rocks set attr KVM_device_12_old VALUE"),
+        ("add appliance attr compute HVM_Features <a/>", "rocks set appliance attr compute HVM_Features"),
+        ("add attr cpu_mode custom:<model/>", "is XML for virtual machines"),
+        ("add attr ib_partitions_file /etc/cron.d/x", "names a file that this system writes as root"),
+        ("add attr rocks_version 7.0", "sets the attribute"),
+        ("add attr a", "its value is missing"),
+        ("add attr a b c", '"c" is unexpected'),
+        ("add attr root_pw my geheim", r'^"\*\*\*" is unexpected'),
+        ("remove host vm", "only adds"),
+        ("run host vm reboot", "no part of a dump"),
+        ("run reconfigure", "clear=1"),
+        ("add sge queue", "no command"),
+        ("add host roll vm kvm x", "unexpected"),
+    ],
+)
+def test_what_is_not_taken_over_has_a_reason(line: str, reason: str) -> None:
+    with pytest.raises(UserError, match=reason):
+        plan(*line.split())
+
+
+def test_each_attribute_that_names_a_program_is_known_as_one() -> None:
+    assert {name for name, known in KNOWN.items() if known.meaning.startswith("program")} == set(PROGRAMS)
+
+
+def states(number: int, line: str) -> Stated:
+    planned = plan_line(line.split(), lambda given: longest_prefix(given, [OUR_TREE]), HOSTS)
+    arguments = [text.lower() for text in planned.arguments]
+    return what_is_stated(number, planned.path, arguments, dict(planned.parameters))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "reason"),
+    [
+        ("add attr a b", "add attr attr=a value=b", "it is the same as line 3"),
+        (
+            "add attr a b",
+            "add attr A c",
+            "line 3 states the same with another value, and counts: .* 3 or line 8",
+        ),
+        ("add host new-0-0 rack=1", "add host NEW-0-0", "another rack"),
+        ("set host vm vm mem=1", "set host vm vm mem=2 slice=1", "another mem, and"),
+        ("set host interface ip vm eth0 10.1.1.1", "set host interface ip vm eth0 10.1.1.2", "another ip"),
+        (
+            "set host interface disablekvm vm eth0 yes",
+            "set host interface disablekvm vm eth0 no",
+            "disablekvm",
+        ),
+        ("add host alias vm v", "add host alias vm v", "the same as line 3"),
+    ],
+)
+def test_a_line_that_stands_twice(first: str, second: str, reason: str) -> None:
+    earlier, later = states(3, first), states(8, second)
+    assert earlier.about == later.about
+    with pytest.raises(UserError, match=reason):
+        check_stated_once(later, [earlier])
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("add attr a b", "add attr c b"),
+        ("add attr a b", "add os attr linux a b"),
+        ("add host alias vm v", "add host alias vm w"),
+        ("set host vm vm mem=1", "set host vm vm slice=2"),
+        ("add route 10.0.0.0 10.1.1.1 netmask=255.0.0.0", "add route 10.0.0.0 10.1.1.1 netmask=255.255.0.0"),
+        ("set host interface ip vm eth0 10.1.1.1", "set host interface name vm eth0 vm"),
+        ("add host partition vm device=sda1", "add host partition vm device=sda2"),
+    ],
+)
+def test_lines_that_complete_each_other(first: str, second: str) -> None:
+    earlier, later = states(1, first), states(2, second)
+    if earlier.about == later.about:
+        check_stated_once(later, [earlier])
+    else:
+        assert earlier.about[1:] != later.about[1:]

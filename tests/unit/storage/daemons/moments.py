@@ -1,0 +1,96 @@
+"""The crash points of a daemon: before and after each change and commit, and before each part of a stream."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+from rocks.storage.store.file import StoreFile
+
+_CHANGES = ("ensure", "switch", "start_")
+
+
+class DiedError(BaseException):
+    """The daemon died. Not an Exception, so that its code does not handle this as a failure."""
+
+
+class Moments:
+    """Counts the moments of one process. It dies at moment `die_at`; 0: never."""
+
+    def __init__(self, die_at: int = 0) -> None:
+        self._die_at = die_at
+        self.count = 0
+        self.is_dead = False
+
+    def pass_one(self) -> None:
+        """Count one more moment. DiedError when the process dies here, or has died."""
+        self.count += 1
+        if self.is_dead or self.count == self._die_at:
+            self.is_dead = True
+            raise DiedError
+
+    def around(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """The call, with one moment before it and one after it."""
+
+        def called(*values: Any, **more: Any) -> Any:
+            self.pass_one()
+            found = call(*values, **more)
+            self.pass_one()
+            return found
+
+        return called
+
+    def count_commits(self, store: StoreFile) -> None:
+        """Add moments around each commit of the records. Without fsync: only a process dies, so the records survive."""
+        execute = store._execute
+        execute("PRAGMA synchronous = OFF")
+        commit = self.around(execute)
+
+        def counted(sql: str, values: tuple[Any, ...] = ()) -> Any:
+            return commit(sql, values) if sql == "COMMIT" else execute(sql, values)
+
+        store._execute = counted  # type: ignore[method-assign]
+
+
+class InterruptibleDriver:
+    """One process's view of a driver: with moments around each change."""
+
+    def __init__(self, driver: Any, moments: Moments) -> None:
+        self._driver, self._moments = driver, moments
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._driver, name)
+        if not name.startswith(_CHANGES):
+            return found
+        return self._moments.around(self._start_receive if name == "start_receive" else found)
+
+    def _start_receive(self, spec: Any) -> Any:
+        program = self._driver.start_receive(spec)
+        program.stream = _HalvingWriter(program.stream, self._moments.pass_one)
+        return program
+
+
+class _HalvingWriter(io.RawIOBase):
+    """The input of a receiver, written in halves, so that part of a stream can be lost."""
+
+    def __init__(self, target: Any, pass_one: Callable[[], None]) -> None:
+        super().__init__()
+        self._target, self._pass_one = target, pass_one
+
+    def writable(self) -> bool:
+        """True."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Write all data, half by half."""
+        whole = bytes(data)
+        for part in (whole[: len(whole) // 2], whole[len(whole) // 2 :]):
+            self._pass_one()
+            self._target.write(part)
+        return len(whole)
+
+    def close(self) -> None:
+        """Close the receiver's input too."""
+        self._target.close()
+        super().close()

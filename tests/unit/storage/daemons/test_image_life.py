@@ -1,0 +1,222 @@
+"""An image from its first map to its removal: what each step leaves on the NAS and on the hosts."""
+
+from __future__ import annotations
+
+import pytest
+
+from rocks.core.errors import BusyError, Code, RocksError, StateError, UserError
+from rocks.machine.host.hook import note_end
+from rocks.storage.wire import requests as wire
+from rocks.storage.wire.messages import write_request
+from tests.unit.storage.daemons.driven_site import DrivenSite
+from tests.unit.storage.daemons.nodes import HOST, NAS, OTHER_HOST
+
+ZVOL = "vm-vc1-0-vol"
+MINE, THEIRS = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
+
+
+def newest(pools: object, volume: str) -> str:
+    """The GUID of the newest snapshot."""
+    found = pools.read_history(volume).newest  # type: ignore[attr-defined]
+    assert found is not None
+    return str(found.guid)
+
+
+def test_second_start_on_the_same_host_is_local_at_once(site: DrivenSite) -> None:
+    """The host uses its clean copy, without an export; on the other host, the image has the first host's writes."""
+    site.map(ZVOL)
+    site.wait_for_state(ZVOL, "local")
+    site.hosts[HOST].pools.write(f"tank/{ZVOL}", b"first", 4096)
+    site.unmap(ZVOL)
+    site.map(ZVOL)
+    assert site.row(ZVOL)["state"] in ("local", "pulling")
+    site.unmap(ZVOL)
+    site.map(ZVOL, OTHER_HOST)
+    site.wait_for_state(ZVOL, "local")
+    assert site.hosts[OTHER_HOST].pools.read(f"tank/{ZVOL}", 5, 4096) == b"first"
+    site.hosts[OTHER_HOST].pools.write(f"tank/{ZVOL}", b"other", 4096)
+    site.unmap(ZVOL)
+    site.map(ZVOL, HOST)
+    site.wait_for_state(ZVOL, "local")
+    assert site.hosts[HOST].pools.read(f"tank/{ZVOL}", 5, 4096) == b"other"
+
+
+def test_nas_that_has_lost_its_records_takes_images_on_again(site: DrivenSite) -> None:
+    """A written-back image can be mapped to any host; one with changes on a host, to that host only."""
+    site.map(ZVOL)
+    site.wait_for_state(ZVOL, "local")
+    site.hosts[HOST].pools.write(f"tank/{ZVOL}", b"first", 4096)
+    site.unmap(ZVOL)
+    site.lose_records()
+    site.map(ZVOL, OTHER_HOST)
+    site.wait_for_state(ZVOL, "local")
+    assert site.hosts[OTHER_HOST].pools.read(f"tank/{ZVOL}", 5, 4096) == b"first"
+    site.hosts[OTHER_HOST].pools.write(f"tank/{ZVOL}", b"other", 4096)
+    site.lose_records()
+    with pytest.raises(RocksError, match=f"blocked|already mapped: {OTHER_HOST}"):
+        site.map(ZVOL, HOST)
+    assert site.hosts[OTHER_HOST].pools.read(f"tank/{ZVOL}", 5, 4096) == b"other"
+
+
+def test_iscsi_only_image_is_never_copied(site: DrivenSite) -> None:
+    """With sync false the guest has the NAS's disk, writable, until it is unmapped."""
+    device = site.map(ZVOL, sync=False)
+    assert site.row(ZVOL)["state"] == "remote"
+    assert device == site.hosts[HOST].sessions.read_sessions()[0].device_path
+    assert [export.read_only for export in site.nas.targets.read_exports()] == [False]
+    volume = site.nas.pools.read_volume(f"tank/{ZVOL}")
+    assert volume is not None and volume.is_synchronous, "a NAS that loses its power has what it has answered"
+    site.hosts[HOST].sessions.users[device] = "a guest"
+    with pytest.raises(StateError, match="Error detaching"):
+        site.unmap(ZVOL)
+    assert site.row(ZVOL)["state"] == "remote"
+    site.hosts[HOST].sessions.users.clear()
+    site.unmap(ZVOL)
+    assert site.leftovers() == []
+
+
+def test_iscsi_only_image_cannot_forget(site: DrivenSite) -> None:
+    """What its guest writes is on the NAS at once."""
+    site.map(ZVOL, sync=False)
+    with pytest.raises(StateError, match="mapped without a copy"):
+        site.ask(wire.SetZvolAttrs(ZVOL, (("persistent", "no"),)))
+    site.unmap(ZVOL)
+    site.ask(wire.SetZvolAttrs(ZVOL, (("persistent", "no"),)))
+    with pytest.raises(UserError, match="is not persistent, and without a copy"):
+        site.map(ZVOL, sync=False)
+    assert site.row(ZVOL)["state"] == "unmapped"
+
+
+def test_refusals_are_the_texts_that_tools_know(site: DrivenSite) -> None:
+    """And nothing is changed by them."""
+    with pytest.raises(StateError, match=f"ZVol {ZVOL} not found in database"):
+        site.unmap(ZVOL)
+    site.map(ZVOL)
+    site.wait_for_state(ZVOL, "local")
+    with pytest.raises(StateError, match="already mapped"):
+        site.map(ZVOL, OTHER_HOST)
+    with pytest.raises(StateError, match="is mapped"):
+        site.ask(wire.DelZvol("tank", ZVOL))
+    site.unmap(ZVOL)
+    with pytest.raises(StateError, match="is not mapped"):
+        site.unmap(ZVOL)
+    site.ask(wire.DelZvol("tank", ZVOL))
+    site.wait_for(lambda: site.nas.pools.read_volume(f"tank/{ZVOL}") is None, "destroyed")
+    assert site.rows() == []
+
+
+def test_image_that_is_not_persistent_forgets_what_was_written(site: DrivenSite) -> None:
+    """An attribute of the image decides this, not a list in a file."""
+    site.map(ZVOL)
+    site.wait_for_state(ZVOL, "local")
+    site.unmap(ZVOL)
+    site.ask(wire.SetZvolAttrs(ZVOL, (("persistent", "no"),)))
+    before = newest(site.nas.pools, f"tank/{ZVOL}")
+    site.map(ZVOL)
+    site.wait_for_state(ZVOL, "local")
+    site.hosts[HOST].pools.write(f"tank/{ZVOL}", b"gone tomorrow", 4096)
+    site.unmap(ZVOL)
+    assert newest(site.nas.pools, f"tank/{ZVOL}") == before
+    assert site.nas.pools.read(f"tank/{ZVOL}", 13, 4096) == bytes(13)
+    assert site.hosts[HOST].pools.read(f"tank/{ZVOL}", 13, 4096) == bytes(13)
+
+
+def test_image_of_an_ended_machine_is_written_back(site: DrivenSite) -> None:
+    """libvirt's hook writes a note; the daemon reports it to the NAS, which accepts it for its own images only."""
+    site.map(ZVOL)
+    site.wait_for_state(ZVOL, "local")
+    host, other = site.hosts[HOST], site.hosts[OTHER_HOST]
+    host.pools.write(f"tank/{ZVOL}", b"the last word", 4096)
+    for machine in (other, host):
+        (machine.store.parent / "released").mkdir(exist_ok=True)
+    note_end(["vm-vc1-0", "release", "end", "-"], "", host.store.parent.parent)
+    (host.store.parent / "released" / "another-vm").touch()
+    site.wait_for_state(ZVOL, "unmapped")
+    assert site.nas.pools.read(f"tank/{ZVOL}", 13, 4096) == b"the last word"
+    site.wait_for(lambda: not list((host.store.parent / "released").iterdir()), "no notes left")
+    assert site.leftovers() == []
+
+
+def test_old_news_does_not_take_a_started_machine_its_image(site: DrivenSite) -> None:
+    """Stopped and started at once: the host reports the end of the earlier lease when the newer one has the image."""
+    initiator = str(site.ask(wire.ListInitiator(), HOST)["body"])
+    for token in (7, 8):
+        site.ask(wire.MapZvol("tank", ZVOL, HOST, "tank", 1, True, initiator, token))
+        site.wait_for_state(ZVOL, "local")
+    folder = site.hosts[HOST].store.parent / "released"
+    xml = '<domain><name>vm-vc1-0</name><metadata><l:lease xmlns:l="urn:rocks:lease" token="{}"/></metadata></domain>'
+    note_end(["vm-vc1-0", "release", "end", "-"], xml.format(7), folder.parents[1])
+    site.wait_for(lambda: not list(folder.iterdir()), "no notes left")
+    site.ask(wire.PullZvol(ZVOL))
+    assert site.row(ZVOL)["state"] in ("local", "pulling")
+    assert len(site.hosts[HOST].dm_devices.list()) == 1
+    note_end(["vm-vc1-0", "release", "end", "-"], xml.format(8), folder.parents[1])
+    site.wait_for_state(ZVOL, "unmapped")
+    assert site.leftovers() == []
+
+
+def test_a_machine_never_gets_the_image_of_a_former_one_of_its_name(site: DrivenSite) -> None:
+    """Also when the NAS has lost its records; an operator, or a frontend of an earlier release, sends no UUID."""
+    initiator = str(site.ask(wire.ListInitiator(), HOST)["body"])
+
+    def map_for(machine: str, token: int) -> None:
+        site.ask(wire.MapZvol("tank", ZVOL, HOST, "tank", 1, True, initiator, token, machine))
+        site.wait_for_state(ZVOL, "local")
+
+    map_for("", 7)
+    site.unmap(ZVOL)
+    map_for(MINE, 8)
+    map_for(MINE, 9)
+    site.unmap(ZVOL)
+    for _ in range(2):
+        with pytest.raises(StateError, match="belongs to another machine") as raised:
+            map_for(THEIRS, 10)
+        assert raised.value.code is Code.IMAGE_FOREIGN
+        assert f"rocks remove host storageimg {NAS} tank {ZVOL}" in str(raised.value)
+        assert f"rocks set host vm HOST uuid={MINE}" in str(raised.value)
+        assert site.row(ZVOL)["state"] == "unmapped" and site.leftovers() == []
+        site.lose_records()
+    map_for("", 11)
+    site.unmap(ZVOL)
+    map_for(MINE, 12)
+    site.unmap(ZVOL)
+
+
+def test_request_after_its_deadline_is_not_performed(site: DrivenSite) -> None:
+    """It lay in the queue while the NAS was away; a start that was given up maps nothing."""
+    body = write_request(
+        wire.MapZvol("tank", ZVOL, HOST, "tank", 1, False, "iqn.2024-01.org:x"), deadline=1000
+    )
+    with pytest.raises(BusyError, match="after its deadline"):
+        site.answer(site.send_body(body))
+    for late in (
+        wire.AddBase("tank", "a" * 64, 2**20, 0, "debian"),
+        wire.CloneZvols("tank", ()),
+        wire.FreezeZvols("tank", ()),
+    ):
+        with pytest.raises(BusyError, match="after its deadline"):
+            site.answer(site.send_body(write_request(late, deadline=1000)))
+    assert site.rows() == []
+
+
+def test_old_snapshots_go_and_foreign_ones_stay(site: DrivenSite) -> None:
+    """After many pulls the NAS has the last few of ours and the operator's own; the host has its base alone."""
+    nas, host = site.nas, site.hosts[HOST]
+    site.map(ZVOL)
+    site.wait_for_state(ZVOL, "local")
+    fact = nas.pools.read_volume(f"tank/{ZVOL}")
+    assert fact is not None
+    for number in range(6):
+        host.pools.write(f"tank/{ZVOL}", b"%d" % number, 4096)
+        site.ask(wire.PullZvol(ZVOL))
+    site.unmap(ZVOL)
+    nas.pools.ensure_snapshot(f"tank/{ZVOL}", fact.guid, "before-the-upgrade", {})
+    before = [one.name for one in nas.pools.read_history(f"tank/{ZVOL}").snapshots]
+    nas.service._housekeeping.look()
+    after = [one.name for one in nas.pools.read_history(f"tank/{ZVOL}").snapshots]
+    assert len(before) >= 8
+    assert len(after) <= 5
+    assert after[-1] == "before-the-upgrade"
+    assert set(before[-4:]) <= set(after)
+    assert len(host.pools.read_history(f"tank/{ZVOL}").snapshots) == 1
+    site.map(ZVOL)

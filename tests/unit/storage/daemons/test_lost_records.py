@@ -1,0 +1,234 @@
+"""A NAS loses its records or gets old ones back, with both daemons: guests keep their disks, and no data is lost."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from rocks.core.errors import IncoherentError, StateError, ToolError
+from rocks.core.units import BYTES_PER_GIB
+from rocks.storage.wire import requests as wire
+from rocks.storage.zfs.fake.contents import Pool
+from tests.unit.storage.daemons.driven_site import DrivenSite
+from tests.unit.storage.daemons.nodes import HOSTS
+
+HOST, OTHER = HOSTS
+ZVOL = "vm-vol"
+
+
+@pytest.fixture
+def site(site: DrivenSite) -> DrivenSite:
+    """All daemons running, one image with content."""
+    site.nas.pools.ensure_volume(f"tank/{ZVOL}", BYTES_PER_GIB, 16384)
+    site.nas.pools.write(f"tank/{ZVOL}", b"golden", 0)
+    return site
+
+
+def restart_with(site: DrivenSite, backup: Path) -> None:
+    """Restart the NAS's daemon with records from a backup."""
+    site.nas.die()
+    shutil.rmtree(site.nas.store.parent)
+    shutil.copytree(backup, site.nas.store.parent)
+    site.nas.start()
+
+
+def backup_of(site: DrivenSite, folder: Path) -> Path:
+    """A copy of the NAS's records."""
+    site.nas.die()
+    shutil.copytree(site.nas.store.parent, folder)
+    site.nas.start()
+    return folder
+
+
+def at_nas(site: DrivenSite, text: bytes) -> bool:
+    """Whether the NAS has the guest's write."""
+    return site.nas.pools.read(f"tank/{ZVOL}", len(text), 4096) == text
+
+
+def test_a_local_image_is_taken_on_again(site: DrivenSite) -> None:
+    """Without a command: it is local as before, and an unmap saves what was written."""
+    site.map(ZVOL, OTHER)
+    site.wait_for_state(ZVOL, "local")
+    site.lose_records()
+    site.wait_for_state(ZVOL, "local")
+    assert site.row(ZVOL)["remotehost"] == OTHER
+    site.hosts[OTHER].pools.write(f"tank/{ZVOL}", b"later", 4096)
+    site.unmap(ZVOL)
+    assert at_nas(site, b"later")
+    site.map(ZVOL, HOST)
+    site.wait_for_state(ZVOL, "local")
+    assert site.hosts[HOST].pools.read(f"tank/{ZVOL}", 5, 4096) == b"later"
+
+
+def test_an_image_in_another_pool_is_taken_on_too(site: DrivenSite) -> None:
+    """Without a command that names the pool: an unmap needs none."""
+    site.nas.pools.fake.pools["second"] = Pool("second", 100 * BYTES_PER_GIB)
+    initiator = str(site.ask(wire.ListInitiator(), HOST)["body"])
+    site.ask(wire.MapZvol("second", "b-vol", HOST, "tank", 1, True, initiator))
+    site.wait_for_state("b-vol", "local")
+    site.lose_records()
+    site.wait_for_state("b-vol", "local")
+    site.unmap("b-vol")
+    site.wait_for_state("b-vol", "unmapped")
+    assert site.leftovers() == []
+
+
+def test_a_guest_that_reads_from_the_nas_goes_on(site: DrivenSite) -> None:
+    """Its export is not removed for want of a record, and is in the records again; the host can log in anew."""
+    device = site.map(ZVOL, sync=False)
+    session = site.hosts[HOST].sessions.read_sessions()[0]
+    site.hosts[HOST].sessions.users[device] = "a guest"
+    exports = site.nas.targets.read_exports()
+    site.lose_records()
+    site.wait_for_state(ZVOL, "remote")
+    assert [fact.target for fact in site.nas.targets.read_exports()] == [fact.target for fact in exports]
+    assert site.hosts[HOST].sessions.read_sessions() == (session,)
+    site.hosts[HOST].sessions.users.clear()
+    site.unmap(ZVOL)
+    assert site.leftovers() == []
+
+
+def test_an_export_in_use_without_a_volume_of_its_own_stays(site: DrivenSite) -> None:
+    """Only an export that nobody uses is removed when the daemon starts."""
+    device = site.map(ZVOL, sync=False)
+    site.hosts[HOST].sessions.users[device] = "a guest"
+    volume = site.nas.pools.read_volume(f"tank/{ZVOL}")
+    assert volume is not None
+    # as a volume of a release before 1.1, whose owner nobody has recorded
+    site.nas.pools.ensure_properties(volume.name, volume.guid, {"imgstore:owner": "none"})
+    site.lose_records()
+    (export,) = site.nas.targets.read_exports()
+    assert export.sessions
+    for session in site.hosts[HOST].sessions.read_sessions():
+        site.hosts[HOST].sessions.users.clear()
+        site.hosts[HOST].sessions.ensure_session_gone(session.target)
+    site.lose_records()
+    assert site.nas.targets.read_exports() == ()
+
+
+def test_records_one_map_too_old(site: DrivenSite, tmp_path: Path) -> None:
+    """No other host gets the image, both values are reported, and `clean` saves what the guest has written."""
+    site.map(ZVOL, HOST)
+    site.wait_for_state(ZVOL, "local")
+    site.unmap(ZVOL)
+    backup = backup_of(site, tmp_path / "backup")
+    site.map(ZVOL, OTHER)
+    site.wait_for_state(ZVOL, "local")
+    site.hosts[OTHER].pools.write(f"tank/{ZVOL}", b"other", 4096)
+    restart_with(site, backup)
+    row = site.row(ZVOL)
+    assert row["state"] == "blocked"
+    assert f"epoch 1 (no host) in the records, epoch 2 ({OTHER}) on the volume" in row["reason"]
+    assert f"rocks clean host storagemap nas-0-0 {ZVOL}" in row["reason"]
+    with pytest.raises(StateError, match="is blocked and needs operator action"):
+        site.map(ZVOL, HOST)
+    site.ask(wire.RetryZvol(ZVOL))
+    site.wait_for_state(ZVOL, "local")
+    site.unmap(ZVOL)
+    assert at_nas(site, b"other")
+
+
+def test_records_that_go_back_under_a_running_daemon(site: DrivenSite) -> None:
+    """As a rolled-back volume: the map that finds another grant on the volume fails, and is not given to the host."""
+    site.map(ZVOL, HOST)
+    site.wait_for_state(ZVOL, "local")
+    site.unmap(ZVOL)
+    volume = site.nas.pools.read_volume(f"tank/{ZVOL}")
+    assert volume is not None
+    site.nas.pools.ensure_properties(
+        volume.name, volume.guid, {"imgstore:epoch": "2", "imgstore:owner": OTHER}
+    )
+    with pytest.raises(IncoherentError, match=r"epoch 2 \(vmc-0-0\) in the records, epoch 2 \(vmc-0-1\)"):
+        site.map(ZVOL, HOST)
+    assert site.row(ZVOL)["state"] == "blocked" and site.leftovers() == []
+
+
+# --- a host without records ----------------------------------------------------------------------------------------
+
+
+def reinstall(site: DrivenSite, name: str) -> None:
+    """Reinstall the host over its pool: records, sessions, devices and the guest are gone."""
+    host = site.hosts[name]
+    host.lose_power()
+    for file in host.store.parent.glob("*.db*"):
+        file.unlink()
+    host.start()
+
+
+def test_a_reinstalled_host_has_its_local_image_again(site: DrivenSite) -> None:
+    """The device is there for its guest, pulls go on, and an unmap saves all."""
+    site.map(ZVOL, HOST)
+    site.wait_for_state(ZVOL, "local")
+    host = site.hosts[HOST]
+    host.pools.write(f"tank/{ZVOL}", b"first", 4096)
+    reinstall(site, HOST)
+    assert [device.name for device in host.dm_devices.list()] == [f"{ZVOL}-snap"]
+    site.ask(wire.PullZvol(ZVOL))
+    assert at_nas(site, b"first")
+    host.pools.write(f"tank/{ZVOL}", b"later", 4096)
+    site.unmap(ZVOL)
+    assert at_nas(site, b"later") and site.leftovers() == []
+    site.map(ZVOL, OTHER)
+    site.wait_for_state(ZVOL, "local")
+
+
+def test_a_host_reinstalled_during_an_unmap_ends_it(
+    site: DrivenSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After its device was removed and before the NAS had the last snapshot."""
+    site.map(ZVOL, HOST)
+    site.wait_for_state(ZVOL, "local")
+    host = site.hosts[HOST]
+    host.pools.write(f"tank/{ZVOL}", b"first", 4096)
+
+    start_send = host.pools.start_send
+
+    def no_power(spec: object) -> object:
+        raise ToolError("zfs send: the power is gone")
+
+    monkeypatch.setattr(host.pools, "start_send", no_power)
+    unmap = site.send(wire.UnmapZvol(ZVOL))
+    site.wait_for(lambda: site.image(ZVOL).tries > 1, "an attempt")
+    monkeypatch.setattr(host.pools, "start_send", start_send)
+    reinstall(site, HOST)
+    site.answer(unmap)
+    assert at_nas(site, b"first") and site.leftovers() == []
+
+
+def test_a_blocked_image_of_a_reinstalled_host_is_saved(
+    site: DrivenSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its pool came late, so the host knew nothing when it was asked: `clean` saves what is there."""
+    site.map(ZVOL, HOST)
+    site.wait_for_state(ZVOL, "local")
+    host = site.hosts[HOST]
+    host.pools.write(f"tank/{ZVOL}", b"first", 4096)
+    monkeypatch.setattr("rocks.storage.host.service.recover_records", lambda *_: frozenset())
+    reinstall(site, HOST)
+    with pytest.raises(IncoherentError, match="PullCopy is not possible when it is none"):
+        site.ask(wire.PullZvol(ZVOL))
+    site.ask(wire.RetryZvol(ZVOL))
+    site.wait_for_state(ZVOL, "unmapped")
+    assert at_nas(site, b"first") and site.leftovers() == []
+
+
+@pytest.mark.parametrize("maps", [1, 3])
+def test_giving_up_ends_however_old_the_records_are(site: DrivenSite, tmp_path: Path, maps: int) -> None:
+    """The epoch is above that of the volume; another host gets the image afterwards."""
+    site.map(ZVOL, HOST)
+    site.wait_for_state(ZVOL, "local")
+    backup = backup_of(site, tmp_path / "backup")
+    for _ in range(maps):
+        site.unmap(ZVOL)
+        site.map(ZVOL, OTHER)
+        site.wait_for_state(ZVOL, "local")
+    restart_with(site, backup)
+    site.wait_for_state(ZVOL, "blocked")
+    site.given_up.add(ZVOL)
+    site.ask(wire.AbandonZvol(ZVOL, "it burns", force=True))
+    row = site.row(ZVOL)
+    assert (row["state"], row["epoch"]) == ("unmapped", maps + 2)
+    site.map(ZVOL, HOST)
+    site.wait_for_state(ZVOL, "local")

@@ -1,0 +1,203 @@
+"""Copies that a host retains: found again after a reinstallation, and evicted when another image needs the space."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import pytest
+
+from rocks.core.errors import RocksError, StateError
+from rocks.core.units import BYTES_PER_GIB
+from rocks.storage.host import workers
+from rocks.storage.life.image import Copy, Image
+from rocks.storage.life.names import HOLD_TAG
+from rocks.storage.life.space import host_space
+from rocks.storage.wire import requests as wire
+from tests.unit.storage.daemons.driven_site import DrivenSite
+from tests.unit.storage.daemons.nodes import HOSTS, NAS, HostNode
+
+HOST, OTHER = HOSTS
+_POOL_BYTES = 100 * BYTES_PER_GIB
+_COPY_BYTES = 2_000_000
+
+
+@pytest.fixture
+def site(site: DrivenSite, monkeypatch: pytest.MonkeyPatch) -> DrivenSite:
+    """All daemons running, no image; a copy may be evicted as soon as it is not in use."""
+    monkeypatch.setattr(workers, "_QUIET_SECONDS", 0.0)
+    return site
+
+
+def retain_copy(site: DrivenSite, zvol: str) -> HostNode:
+    """Create a written-back image; returns the host that retains a copy of it."""
+    site.nas.pools.ensure_volume(f"tank/{zvol}", BYTES_PER_GIB, 16384)
+    site.nas.pools.write(f"tank/{zvol}", os.urandom(_COPY_BYTES), 0)
+    site.map(zvol)
+    site.wait_for_state(zvol, "local")
+    site.unmap(zvol)
+    return site.hosts[HOST]
+
+
+def image(site: DrivenSite, zvol: str) -> Image:
+    """The NAS's record."""
+    found = site.image(zvol)
+    assert isinstance(found, Image)
+    return found
+
+
+def reinstall(site: DrivenSite, host: HostNode) -> None:
+    """The host loses its records, and the NAS what it knew of copies; the pools stay."""
+    host.die()
+    for file in host.store.parent.glob("*.db*"):
+        file.unlink()
+    for known in site.nas.service._engine.images():
+        site.nas.service._engine.add(replace(known, copies=()))
+    host.start()
+
+
+def test_a_reinstalled_host_reports_its_copies(site: DrivenSite) -> None:
+    """Its NAS knows the copy again, before anybody asks; the next start there transfers nothing."""
+    host = retain_copy(site, "a-vol")
+    guid = image(site, "a-vol").base_guid
+    reinstall(site, host)
+    site.wait_for(lambda: image(site, "a-vol").copies == (Copy(HOST, "tank", "clean", guid),), "known again")
+    site.map("a-vol")
+    assert site.row("a-vol")["state"] == "local"
+    site.unmap("a-vol")
+
+
+def test_a_changed_copy_with_the_property_clean_is_suspect(site: DrivenSite) -> None:
+    """Something has written to it: it is never used, and never destroyed."""
+    host = retain_copy(site, "b-vol")
+    host.pools.write("tank/b-vol", b"by hand", 4096)
+    reinstall(site, host)
+    site.wait_for(lambda: image(site, "b-vol").unreturned_on() == (HOST,), "suspect")
+    assert image(site, "b-vol").copies[0].kind == "suspect"
+    site.map("b-vol")
+    site.wait_for_state("b-vol", "local")
+    quarantined = [fact.name for fact in host.pools.list_volumes("tank") if "b-vol-" in fact.name]
+    assert [host.pools.read(name, 7, 4096) for name in quarantined] == [b"by hand"]
+    site.unmap("b-vol")
+
+
+def fill_pool(host: HostNode, missing_bytes: int) -> None:
+    """Fill the pool until it lacks this much for a small image."""
+    free_after = host_space(_POOL_BYTES, BYTES_PER_GIB, 0) - missing_bytes
+    free = host.pools.read_pool("tank").free_bytes
+    host.pools.ensure_volume("tank/other", 95 * BYTES_PER_GIB, 16384, 0)
+    fact = host.pools.read_volume("tank/other")
+    assert fact is not None
+    host.pools.ensure_reserved("tank/other", fact.guid, free - free_after)
+
+
+def test_the_oldest_copy_is_evicted_for_another_image(site: DrivenSite) -> None:
+    """One is enough; the newer one stays. The image whose copy has gone is whole on the NAS."""
+    host = retain_copy(site, "first-vol")
+    retain_copy(site, "second-vol")
+    fill_pool(host, _COPY_BYTES // 2)
+    site.map("new-vol")
+    site.wait_for_state("new-vol", "local")
+    left = {fact.name for fact in host.pools.list_volumes("tank")}
+    assert "tank/first-vol" not in left and "tank/second-vol" in left
+    site.unmap("new-vol")
+    other = host.pools.read_volume("tank/other")
+    assert other is not None
+    host.pools.ensure_reserved("tank/other", other.guid, 0)
+    site.map("first-vol")
+    site.wait_for_state("first-vol", "local")
+    assert host.pools.content("tank/first-vol") == site.nas.pools.content("tank/first-vol")
+    site.unmap("first-vol")
+
+
+def test_a_copy_in_use_or_with_unsaved_changes_is_not_evicted(site: DrivenSite) -> None:
+    """The free space is then insufficient, and the map's error states the sizes."""
+    host = retain_copy(site, "mapped-vol")
+    retain_copy(site, "changed-vol")
+    site.map("mapped-vol")
+    site.wait_for_state("mapped-vol", "local")
+    host.pools.write("tank/changed-vol", b"by hand", 4096)
+    fill_pool(host, _COPY_BYTES // 2)
+    try:
+        site.map("new-vol")
+    except StateError as error:
+        assert "are needed" in str(error)
+    left = {fact.name for fact in host.pools.list_volumes("tank")}
+    assert {"tank/mapped-vol", "tank/changed-vol"} <= left
+    assert host.pools.read("tank/changed-vol", 7, 4096) == b"by hand"
+
+
+def evicted_for_another(site: DrivenSite, host: HostNode, volume: str) -> bool:
+    """Whether the copy is evicted when another image needs the space."""
+    fill_pool(host, _COPY_BYTES // 2)
+    try:
+        site.map("new-vol")
+    except RocksError:
+        pass  # without the copy's space there is too little
+    return host.pools.read_volume(volume) is None
+
+
+def test_the_nas_is_asked_for_the_snapshot_before_a_copy_is_evicted(site: DrivenSite) -> None:
+    """Its record says that it has the copy, but the snapshot has gone since: the copy is the only one."""
+    host = retain_copy(site, "first-vol")
+    guid = image(site, "first-vol").copies[0].guid
+    for one in site.nas.pools.read_history("tank/first-vol").snapshots:
+        if one.guid == guid:
+            site.nas.pools.ensure_released("tank/first-vol", one.name, one.guid, HOLD_TAG)
+            site.nas.pools.ensure_snapshot_gone("tank/first-vol", one.name, one.guid)
+    assert not evicted_for_another(site, host, "tank/first-vol")
+    assert image(site, "first-vol").copies[0].kind == "clean", "its record"
+
+
+def quarantine(host: HostNode, zvol: str) -> str:
+    """Rename the host's copy as for quarantine; returns the new name."""
+    fact = host.pools.read_volume(f"tank/{zvol}")
+    assert fact is not None
+    name = f"tank/{zvol}-quarantine-1"
+    host.pools.ensure_renamed(fact.name, fact.guid, name)
+    return name
+
+
+def test_a_quarantined_volume_goes_when_its_nas_has_all_of_it(site: DrivenSite) -> None:
+    host = retain_copy(site, "first-vol")
+    assert evicted_for_another(site, host, quarantine(host, "first-vol"))
+
+
+@pytest.mark.parametrize("difference", ["written", "removed on its NAS", "there is space"])
+def test_a_quarantined_volume_stays_otherwise(site: DrivenSite, difference: str) -> None:
+    """It has data of its own; its NAS has removed the image; or there is space."""
+    host = retain_copy(site, "first-vol")
+    name = quarantine(host, "first-vol")
+    if difference == "written":
+        host.pools.write(name, b"by hand", 4096)
+    elif difference == "removed on its NAS":
+        site.ask(wire.DelZvol("tank", "first-vol", grace_seconds=3600))
+    else:
+        site.map("new-vol")
+        assert host.pools.read_volume(name) is not None
+        return
+    assert not evicted_for_another(site, host, name)
+
+
+def test_copies_are_listed_and_removed(site: DrivenSite) -> None:
+    """Without force only what its NAS has; the NAS does not wait for changes that were destroyed."""
+    host = retain_copy(site, "first-vol")
+    retain_copy(site, "second-vol")
+    retain_copy(site, "used-vol")
+    site.map("used-vol")
+    name = quarantine(host, "first-vol")
+    host.pools.write("tank/second-vol", b"by hand", 4096)
+    rows = {row["volume"]: row for row in site.ask(wire.ListCopies(), HOST)["body"]}
+    assert {volume: row["kind"] for volume, row in rows.items()} == {
+        name: "quarantined",
+        "tank/second-vol": "suspect",
+    }
+    assert all(row["size_bytes"] > 0 and row["created"] and row["nas"] == NAS for row in rows.values())
+    with pytest.raises(StateError, match="no unused copy tank/used-vol"):
+        site.ask(wire.DelCopy("tank/used-vol", force=True), HOST)
+    with pytest.raises(StateError, match=f"{NAS} does not confirm that it has all of it"):
+        site.ask(wire.DelCopy("tank/second-vol"), HOST)
+    site.ask(wire.DelCopy("tank/second-vol", force=True), HOST)
+    site.ask(wire.DelCopy(name), HOST)
+    assert site.ask(wire.ListCopies(), HOST)["body"] == []
+    site.wait_for(lambda: image(site, "second-vol").copies == (), "the NAS knows")

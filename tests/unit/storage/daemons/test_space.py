@@ -1,0 +1,161 @@
+"""Pools without free space, with both daemons: what waits, what is reported, and what is remembered."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from rocks.core.errors import StateError
+from rocks.machine.host.hook import note_end
+from rocks.storage.client.listing import map_cells
+from rocks.storage.client.questions import images_of
+from rocks.storage.life.events import HostLost
+from rocks.storage.life.image import Image
+from rocks.storage.life.schedule import MOST_TRIES
+from rocks.storage.wire import requests as wire
+from tests.unit.storage.daemons.driven_site import DrivenSite
+from tests.unit.storage.daemons.nodes import HOSTS, NAS
+
+ZVOL = "vm-vc1-0-vol"
+HOST, OTHER = HOSTS
+MIB = 2**20
+
+
+@pytest.fixture
+def site(site: DrivenSite) -> DrivenSite:
+    """All daemons running; the image is local."""
+    site.map(ZVOL)
+    site.wait_for_state(ZVOL, "local")
+    return site
+
+
+def image(site: DrivenSite) -> Image:
+    """The NAS's record."""
+    found = site.image(ZVOL)
+    assert isinstance(found, Image)
+    return found
+
+
+def exceed_tries(site: DrivenSite) -> None:
+    """Wait for more tries than usually block an image."""
+    site.wait_for(lambda: image(site).tries > MOST_TRIES + 2, "tries")
+
+
+def note_of(site: DrivenSite) -> str:
+    """The last column of `list host storagemap`."""
+    row = images_of(NAS).read({"body": site.rows()})[0]
+    return str(map_cells(row, 0)[-1])
+
+
+def test_full_pool_of_the_nas_is_waited_for(site: DrivenSite) -> None:
+    """A final return is tried without end, reports the space that it needs, and is complete when there is some."""
+    written = os.urandom(4 * MIB)
+    site.hosts[HOST].pools.write(f"tank/{ZVOL}", written, MIB)
+    site.nas.pools.leave_free("tank", MIB)
+    unmap = site.send(wire.UnmapZvol(ZVOL))
+    exceed_tries(site)
+    now = image(site)
+    assert now.state == "returning" and now.faults == 0
+    assert "waits for space: the pool tank of nas-0-0 has 1.0 MB free, and 4." in now.reason
+    assert f"MB are needed for the changes of {ZVOL}" in note_of(site)
+    site.nas.pools.leave_free("tank", 64 * MIB)
+    site.answer(unmap)
+    assert site.row(ZVOL)["state"] == "unmapped" and site.row(ZVOL)["reason"] == ""
+    assert site.nas.pools.read(f"tank/{ZVOL}", 4 * MIB, MIB) == written
+    assert site.leftovers() == []
+
+
+def test_pull_without_space_leaves_the_image_local(site: DrivenSite) -> None:
+    """The guest continues; an unmap requested meanwhile completes when there is space."""
+    site.hosts[HOST].pools.write(f"tank/{ZVOL}", os.urandom(2 * MIB), MIB)
+    site.nas.pools.leave_free("tank", MIB)
+    pull = site.send(wire.PullZvol(ZVOL))
+    site.wait_for(lambda: "waits for space" in str(site.row(ZVOL)["reason"]), "reason")
+    assert site.row(ZVOL)["state"] in ("local", "pulling")
+    unmap = site.send(wire.UnmapZvol(ZVOL))
+    site.wait_for(lambda: bool(image(site).unmap_ids), "unmap recorded")
+    site.nas.pools.leave_free("tank", 64 * MIB)
+    site.answer(unmap)
+    assert site.has_answer(pull)
+
+
+def block(site: DrivenSite) -> None:
+    """Block the image, as by an operator's report that the host is lost."""
+    site.nas.service._engine.take(image(site).image_id, HostLost(HOST, "its power supply burns"))
+    assert site.row(ZVOL)["state"] == "blocked"
+
+
+def test_end_of_a_machine_is_remembered_while_its_image_is_blocked(site: DrivenSite) -> None:
+    """When the image is unblocked, no machine runs with it: it is written back, even after a restart of the daemon."""
+    block(site)
+    site.hosts[HOST].pools.write(f"tank/{ZVOL}", b"the last words", MIB)
+    note_end(["vm-vc1-0", "release", "end", "-"], "", site.hosts[HOST].store.parent.parent)
+    site.wait_for(lambda: bool(image(site).unmap_ids), "remembered")
+    site.nas.die()
+    site.nas.start()
+    assert site.row(ZVOL)["state"] == "blocked"
+    site.ask(wire.RetryZvol(ZVOL))
+    site.wait_for_state(ZVOL, "unmapped")
+    assert site.nas.pools.read(f"tank/{ZVOL}", 14, MIB) == b"the last words"
+
+
+def test_unmap_of_a_blocked_image_is_answered_and_remembered(site: DrivenSite) -> None:
+    """The command does not wait for an operator; a cancel forgets it."""
+    block(site)
+    with pytest.raises(StateError, match="its power supply burns; the unmapping is remembered"):
+        site.unmap(ZVOL)
+    site.ask(wire.CancelZvol(ZVOL))
+    site.ask(wire.RetryZvol(ZVOL))
+    site.wait_for_state(ZVOL, "local")
+    block(site)
+    with pytest.raises(StateError, match="remembered"):
+        site.unmap(ZVOL)
+    site.ask(wire.RetryZvol(ZVOL))
+    site.wait_for_state(ZVOL, "unmapped")
+
+
+def test_removed_image_is_not_given_to_a_new_one_of_its_name(site: DrivenSite) -> None:
+    """Also by a NAS that has lost its records: it waits for an operator, however long the grace period was."""
+    site.unmap(ZVOL)
+    site.ask(wire.DelZvol("tank", ZVOL, grace_seconds=3600))
+    guid = site.nas.pools.read_volume(f"tank/{ZVOL}").guid  # type: ignore[union-attr] # it is there
+    for _ in range(2):
+        with pytest.raises(StateError, match="was removed and is in its grace period: restore it by rocks"):
+            site.map(ZVOL)
+        site.lose_records()
+    with pytest.raises(StateError, match="was removed"):
+        site.map(ZVOL)
+    assert "removed before the NAS lost its records" in note_of(site)
+    site.ask(wire.UndeleteZvol(ZVOL))
+    site.map(ZVOL)
+    assert site.nas.pools.read_volume(f"tank/{ZVOL}").guid == guid  # type: ignore[union-attr]
+    site.unmap(ZVOL)
+    site.ask(wire.DelZvol("tank", ZVOL, grace_seconds=3600))
+    site.ask(wire.DelZvol("tank", ZVOL))
+    site.wait_for(lambda: site.nas.pools.read_volume(f"tank/{ZVOL}") is None, "destroyed")
+
+
+def test_removed_image_is_destroyed_when_its_grace_has_ended(site: DrivenSite) -> None:
+    """Also when the daemon did not run at that moment."""
+    site.unmap(ZVOL)
+    site.ask(wire.DelZvol("tank", ZVOL, grace_seconds=300))
+    assert site.row(ZVOL)["state"] == "deleting"
+    site.nas.die()
+    site.nas.start()
+    site.wait_for(lambda: site.nas.pools.read_volume(f"tank/{ZVOL}") is None, "destroyed")
+    assert site.rows() == []
+
+
+def test_silent_host_is_listed_and_has_its_images(site: DrivenSite) -> None:
+    """Nothing else is done: it may still run its guests."""
+    nas, host = site.nas.service, site.hosts[HOST].service
+    assert nas is not None and host is not None
+    host._heartbeats.beat()
+    site.wait_for(lambda: HOST in nas._store.beating_hosts(), "a heartbeat")
+    nas._presence._now = lambda: time.monotonic() + 3600
+    assert f"{HOST} has been silent for 0:59:" in note_of(site) or "1:00:0" in note_of(site)
+    assert site.row(ZVOL)["state"] == "local"
+    nas._presence._now = time.monotonic
+    assert note_of(site) == "None"

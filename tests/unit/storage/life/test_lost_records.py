@@ -1,0 +1,199 @@
+"""Records that come back from a backup, or are lost, at every moment of a life: no write is lost.
+
+The real state machine, sequences and host engine over devices in memory.
+"""
+
+from dataclasses import replace
+
+import pytest
+
+from rocks.storage.life import events
+from rocks.storage.life.effects import EnsureLease
+from rocks.storage.life.grants import Grant, disagreement, grant_properties, read_grant, why_refused
+from rocks.storage.life.image import Decision, Image
+from rocks.storage.life.states import BLOCKED, UNMAPPED, is_stable
+from tests.generated import moments_step
+from tests.unit.storage.records import HOST, MAP, after, decided, finish_step, new_image, record, refused
+from tests.unit.storage.script import moments
+from tests.unit.storage.world import World
+
+pytestmark = pytest.mark.moments
+STEP = moments_step(23)
+STANDING = Grant(6, 40, "vmh2", "mapping", "img-6-39-x", "900", "1", "iqn.vmh2", True, "tank", 3)
+
+
+def clean(world: World) -> None:
+    """As `rocks clean host storagemap`."""
+    world.nas.handle(events.Retry(world.new_id("retry"), world.nas.standing))
+
+
+def bring_to_rest(world: World) -> None:
+    """Every machine does what is open; an operator cleans what is blocked, then stops the guest and unmaps."""
+    world.checks_holds = False  # those of a record that has gone back are right after its next pull
+    for _ in range(8):
+        world.settle()
+        if world.image.state == BLOCKED:
+            clean(world)
+        elif world.image.state != UNMAPPED:
+            world.stop_guests()
+            world.request(events.Unmap(world.new_id("unmap")))
+        else:
+            break
+    world.settle()
+    # An answer of the time before may arrive under a number that is used again. Then the snapshot has another name than
+    # expected, and the image stays blocked until it is given up, by which nothing is lost.
+    is_late_answer = world.image.state == BLOCKED and "has another guid, or is gone" in world.image.reason
+    assert world.image.state == UNMAPPED or is_late_answer, world.image.reason
+    assert world.nas.volume.content == world.expected, "the NAS does not have what was written last"
+
+
+def world_at(at: int) -> tuple[World, list[Image]]:
+    """The world at a moment of its life, and the records until then. Fewer moments than asked for: the life is over."""
+    world, records = World(), []
+    for number, _ in enumerate(moments(world)):
+        records.append(world.image)
+        if number == at:
+            break
+        world.check()
+    return world, records
+
+
+@pytest.mark.parametrize("age", [1, 5, 40, 150, 10_000])
+def test_a_record_from_a_backup_at_every_moment(age: int) -> None:
+    """It is so many moments old. Either nothing contradicts it, or it is blocked until an operator cleans it."""
+    at, were_blocked, is_over = 0, 0, False
+    while not is_over:
+        world, records = world_at(at)
+        is_over = len(records) <= at
+        world.nas.restore_record(records[max(0, len(records) - 1 - age)])
+        were_blocked += bool(world.image.disagrees)
+        bring_to_rest(world)
+        at += STEP
+    assert at > 1000 and (were_blocked > 3 or age <= 5)
+
+
+def test_a_lost_record_at_every_moment() -> None:
+    """It is made again from the volume and from what the host reports; the guest reads on and nothing is lost."""
+    at, is_over = 0, False
+    while not is_over:
+        world, records = world_at(at)
+        is_over = len(records) <= at
+        world.nas.lose_record()
+        bring_to_rest(world)
+        at += STEP
+    assert at > 1000
+
+
+# --- E1: another grant is on the volume ----------------------------------------------------------------------------
+
+
+def test_a_map_does_not_use_an_epoch_again() -> None:
+    """The record says epoch 5 and no host, the volume epoch 6 of vmh2: the map to another host blocks the image."""
+    image = replace(new_image(), epoch=5, sequence=30)
+    mapping = after(image, MAP)
+    assert mapping.epoch == 6 and mapping.work is not None
+    lease = mapping.work.effects[1]
+    text = "epoch 6 (vmh1) in the records, epoch 6 (vmh2) on the volume"
+    assert isinstance(lease, EnsureLease)
+    reason = why_refused(lease, STANDING)
+    assert reason is not None and text in reason
+    mapping = replace(mapping, work=replace(mapping.work, position=1))
+    assert mapping.work is not None
+    failed = decided(mapping, events.EffectFailed(mapping.work.work_id, 1, "incoherent", reason))
+    blocked = failed.image
+    assert blocked is not None and blocked.state == BLOCKED and blocked.disagrees
+    assert text in blocked.reason and "rocks clean host storagemap nas-0-0 vm-vol" in blocked.reason
+    assert [(outcome.op_id, outcome.family) for outcome in failed.outcomes] == [("map-1", "incoherent")]
+    looking = after(blocked, events.Retry("retry-1", STANDING))
+    assert (looking.owner, looking.epoch) == ("vmh2", 6)
+
+
+@pytest.mark.parametrize(
+    ("image", "standing"),
+    [
+        (replace(new_image(), epoch=5), STANDING),
+        (replace(new_image(), epoch=6, sequence=50), STANDING),
+        (replace(record("local"), epoch=6, sequence=50), STANDING),
+        (replace(record("local"), epoch=7, sequence=50), STANDING),
+        (replace(record("mapped"), epoch=6, sequence=39, owner="vmh2"), STANDING),
+        (replace(record("local"), epoch=6, sequence=50, owner="vmh2"), replace(STANDING, owner=None)),
+    ],
+    ids=["older epoch", "no host", "another host", "older volume", "older change", "released"],
+)
+def test_a_contradiction_is_found_when_the_daemon_starts(image: Image, standing: Grant) -> None:
+    """Both values are in the message, and no other host gets the image."""
+    text = disagreement(image, standing)
+    assert text is not None and f"epoch {image.epoch}" in text and "epoch 6" in text
+    blocked = after(image, events.Contradicted(text))
+    assert blocked.state == BLOCKED and text in refused(blocked, MAP).text
+    assert after(blocked, events.Retry("retry-1", standing)).owner == standing.owner
+
+
+@pytest.mark.parametrize(
+    "state", ["unmapped", "mapping", "mapped", "remote", "local", "pulling", "returning"]
+)
+def test_a_record_agrees_with_what_it_has_written(state: str) -> None:
+    """Before and after every effect of the open step."""
+    image = record(state)  # type: ignore[arg-type]
+    properties: dict[str, str] = {}
+    for effect in () if image.work is None else image.work.effects:
+        assert disagreement(image, read_grant(properties)) is None
+        if isinstance(effect, EnsureLease):
+            properties = grant_properties(effect)
+    assert disagreement(image, read_grant(properties)) is None
+
+
+def test_a_settled_contradiction_goes_on_where_it_was() -> None:
+    """An operator has rolled the volume's properties back himself."""
+    local = replace(record("local"), epoch=6, sequence=50)
+    blocked = after(local, events.Contradicted("they contradict each other"))
+    standing = Grant(6, 50, HOST, "switching", image_id="1")
+    assert after(blocked, events.Retry("retry-1", standing)).state == "local"
+
+
+def test_an_epoch_that_was_released_is_granted_to_nobody_again() -> None:
+    """Within an epoch the owner changes once, to none: a host of that time may have changes."""
+    again = EnsureLease("tank/vm-vol", 6, "vmh3", "mapping", "900", sequence=41, image_id="1")
+    assert "epoch 6 (vmh3) in the records, epoch 6 (no host)" in str(
+        why_refused(again, replace(STANDING, owner=None))
+    )
+    assert why_refused(replace(again, owner=None), replace(STANDING, owner=None)) is None
+    assert why_refused(replace(again, epoch=7), replace(STANDING, owner=None)) is None
+
+
+# --- E2: giving up -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", ["unmapped", "mapped", "local", "returning"])
+@pytest.mark.parametrize("behind", [1, 2, 40])
+def test_giving_up_exceeds_the_epoch_of_the_volume(state: str, behind: int) -> None:
+    """However old the record is, it ends at once: the epoch is above both, and both hosts' copies are suspect."""
+    image = record(state)  # type: ignore[arg-type]
+    standing = replace(STANDING, epoch=image.epoch + behind)
+    blocked = after(image, events.Contradicted("they contradict each other"))
+    given_up = after(blocked, events.Abandon("abandon-1", "it burns", force=True, standing=standing))
+    assert given_up.epoch == standing.epoch + 1
+    copy = given_up.copy_on("vmh2")
+    assert copy is not None and copy.kind == "suspect"
+    decision: Decision | None = None
+    while given_up.state == BLOCKED:
+        decision = finish_step(given_up)
+        assert decision.image is not None
+        given_up = decision.image
+    assert given_up.state == UNMAPPED and is_stable(given_up.state)
+    assert decision is not None and [outcome.family for outcome in decision.outcomes] == [None]
+
+
+def test_giving_up_that_meets_a_newer_epoch_can_be_repeated() -> None:
+    """Also one that an earlier release has begun, and would repeat for ever."""
+    given_up = after(record("local"), events.Abandon("abandon-1", "it burns", force=True))
+    assert given_up.work is not None
+    failed = decided(
+        given_up, events.EffectFailed(given_up.work.work_id, 0, "incoherent", "the volume has epoch 9")
+    )
+    assert [(outcome.op_id, outcome.family) for outcome in failed.outcomes] == [("abandon-1", "incoherent")]
+    assert failed.image is not None and failed.image.work is None
+    again = after(
+        failed.image, events.Abandon("abandon-2", "it burns", force=True, standing=replace(STANDING, epoch=9))
+    )
+    assert again.epoch == 10

@@ -1,0 +1,191 @@
+"""Clones on a NAS, without a broker: what is made, what is left alone, and the snapshots that they are made of."""
+
+from typing import Any, cast
+
+import pytest
+
+from rocks.core.errors import StateError, UserError
+from rocks.storage.life.image import Image
+from rocks.storage.nas.clones import Clones
+from rocks.storage.nas.engine import Engine
+from rocks.storage.nas.handlers import AUTOMATIC
+from rocks.storage.nas.imports import IMPORTING, Imports
+from rocks.storage.wire.bases import SNAPSHOT, base_snapshot, base_volume
+from rocks.storage.wire.requests import CloneZvols, FreezeZvols, NewClone
+from rocks.storage.zfs.fake.pools import FakePools
+
+DIGEST = "a" * 64
+SIZE = 2**20
+
+
+class Records:
+    """The images that the NAS knows."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, Image] = {}
+
+    def image_of(self, zvol: str) -> Image | None:
+        """The image of that name."""
+        return self.known.get(zvol)
+
+    def image(self, image_id: str) -> Image | None:
+        """The image with that id."""
+        return next((image for image in self.known.values() if image.image_id == image_id), None)
+
+    def add(self, image: Image) -> None:
+        """A new one."""
+        self.known[image.zvol] = image
+
+
+class Nas:
+    """A pool with a base, and what makes clones in it."""
+
+    def __init__(self) -> None:
+        self.pools, self.records = FakePools(), Records()
+        engine = cast("Engine", self.records)
+        self.clones = Clones(self.pools, engine, Imports(self.pools, engine, "head"), "nas-0-0")
+        self.make(base_volume(DIGEST), SNAPSHOT)
+
+    def make(self, zvol: str, snapshot: str = "") -> str:
+        """A volume with its name as its content; returns its guid."""
+        name = f"tank/{zvol}"
+        self.pools.ensure_volume(name, SIZE, 16384)
+        self.pools.write(name, zvol.encode())
+        fact = self.pools.read_volume(name)
+        assert fact is not None
+        if snapshot:
+            properties = AUTOMATIC if snapshot == SNAPSHOT else {}
+            self.pools.ensure_snapshot(name, fact.guid, snapshot, properties)
+        return fact.guid
+
+    def rename(self, zvol: str, new: str) -> None:
+        """Give a volume another name, as by hand."""
+        fact = self.pools.read_volume(f"tank/{zvol}")
+        assert fact is not None
+        self.pools.ensure_renamed(fact.name, fact.guid, f"tank/{new}")
+
+    def clone(self, *names: str, origin: str = base_snapshot(DIGEST), **more: Any) -> dict[str, Any]:
+        """The answer to a request for these clones."""
+        new = tuple(NewClone(name, origin, 2 * SIZE) for name in names)
+        return dict(self.clones.clone(CloneZvols("tank", new, **more)))
+
+
+@pytest.fixture
+def nas() -> Nas:
+    """With an empty list of images."""
+    return Nas()
+
+
+def test_clones_are_made_once(nas: Nas) -> None:
+    """With their sizes and records; what exists is left alone, also what is no clone."""
+    nas.make("own-vol")
+    answer = {"made": ["a-vol"], "present": ["own-vol"], "missing": [], "refused": []}
+    assert nas.clone("a-vol", "own-vol") == answer
+    assert nas.clone("a-vol") == {**answer, "made": [], "present": ["a-vol"]}
+    fact, own = nas.pools.read_volume("tank/a-vol"), nas.pools.read_volume("tank/own-vol")
+    assert fact is not None and fact.size_bytes == 2 * SIZE
+    assert own is not None and own.size_bytes == SIZE
+    assert set(nas.records.known) == {"a-vol", "own-vol"}
+    assert nas.clone("b-vol", origin=base_snapshot("b" * 64))["missing"] == ["b-vol"]
+    with pytest.raises(UserError, match="base of an image"):
+        nas.clone(base_volume("b" * 64))
+
+
+def test_an_image_whose_volume_is_lost_is_not_made_anew(nas: Nas) -> None:
+    """A host had it: the volume is looked for; one that was only listed, and never mapped, is made."""
+    nas.records.add(Image("one", "nas-0-0", "tank", "lost-vol", volume_guid="77"))
+    nas.records.add(Image("two", "nas-0-0", "tank", "new-vol"))
+    answer = nas.clone("lost-vol", "new-vol")
+    assert (answer["made"], answer["missing"]) == (["new-vol"], [])
+    assert nas.pools.read_volume("tank/lost-vol") is None
+
+
+def test_a_disk_is_frozen_as_it_is_now(nas: Nas) -> None:
+    """A snapshot is used again until something is written, also within one second."""
+    nas.make("model-vol")
+
+    def freeze() -> str:
+        (name,) = nas.clones.freeze(FreezeZvols("tank", ("model-vol",)))["body"].values()
+        return str(name)
+
+    first = freeze()
+    assert freeze() == first
+    nas.pools.write("tank/model-vol", b"later")
+    second = freeze()
+    assert second != first
+    assert nas.pools.read(f"tank/model-vol@{second}", 5) == b"later"
+    nas.records.known["model-vol"] = Image(
+        "m", "nas-0-0", "tank", "model-vol", state="local", owner="vmc-0-0"
+    )
+    with pytest.raises(StateError, match="model-vol is local on vmc-0-0"):
+        freeze()
+    with pytest.raises(StateError, match="has no image other-vol"):
+        nas.clones.freeze(FreezeZvols("tank", ("other-vol",)))
+
+
+def test_only_clones_that_nobody_used_are_made_anew(nas: Nas) -> None:
+    """Of an earlier snapshot of the same disk, and without a write; anything else is named and stays."""
+    guid = nas.make("model-vol", "one")
+    nas.pools.write("tank/model-vol", b"later")
+    nas.pools.ensure_snapshot("tank/model-vol", guid, "two", {})
+    new = tuple(NewClone(name, "model-vol@one") for name in ("free-vol", "used-vol"))
+    nas.clones.clone(CloneZvols("tank", new))
+    assert nas.clone("free-vol", origin="model-vol@one", replaces=True)["present"] == ["free-vol"]
+    nas.pools.write("tank/used-vol", b"mine")
+    with pytest.raises(StateError, match="used-vol exists already"):
+        nas.clone("used-vol", origin="model-vol@two", replaces=True)
+    small = CloneZvols("tank", (NewClone("left-vol", "model-vol@one"),))
+    assert nas.clones.clone(small)["made"] == ["left-vol"]
+    anew = CloneZvols("tank", (NewClone("left-vol", "model-vol@two"),), replaces=True)
+    assert nas.clones.clone(anew)["made"] == ["left-vol"]
+    assert nas.pools.read("tank/left-vol", 5) == b"later"
+    left = nas.pools.read_volume("tank/left-vol")
+    assert left is not None and nas.records.known["left-vol"].volume_guid == left.guid
+    nas.pools.ensure_properties(left.name, left.guid, {"imgstore:epoch": "1", "imgstore:owner": "none"})
+    with pytest.raises(StateError, match="left-vol exists already in tank, and is not an unused clone"):
+        nas.clones.clone(anew)  # of the right snapshot, and a removed machine has run from it
+    nas.rename("free-vol", "elsewhere")
+    with pytest.raises(StateError, match="volume tank/free-vol of ZVol free-vol does not exist"):
+        nas.clone("free-vol", origin="model-vol@one", replaces=True)
+    assert nas.pools.read_volume("tank/free-vol") is None
+
+
+def test_one_disk_that_is_refused_does_not_stop_the_others(nas: Nas) -> None:
+    """In its grace period, in another pool, or of another image: each with its reason; an import is left to its map."""
+    nas.records.add(Image("gone", "nas-0-0", "tank", "gone-vol", state="deleting", volume_guid="7"))
+    nas.records.add(Image("far", "nas-0-0", "other", "far-vol"))
+    guid = nas.make("half-vol")
+    nas.pools.ensure_properties("tank/half-vol", guid, {IMPORTING: "yes"})
+    nas.make(base_volume("b" * 64), SNAPSHOT)
+    nas.clone("other-vol", origin=base_snapshot("b" * 64))
+    answer = nas.clone("a-vol", "gone-vol", "far-vol", "half-vol", "other-vol")
+    assert (answer["made"], answer["present"]) == (["a-vol"], ["half-vol"])
+    reasons = {one["zvol"]: one["reason"] for one in answer["refused"]}
+    assert list(reasons) == ["gone-vol", "far-vol", "other-vol"]
+    assert "was removed and is in its grace period" in reasons["gone-vol"]
+    assert "is in the pool other of nas-0-0, not in tank" in reasons["far-vol"]
+    assert "unused disk of another image" in reasons["other-vol"]
+    assert "rocks remove host storageimg nas-0-0 tank other-vol now=yes" in reasons["other-vol"]
+    assert nas.clone("other-vol", origin="")["present"] == ["other-vol"]
+
+
+def test_a_disk_that_was_never_mapped_is_not_made_anew(nas: Nas) -> None:
+    """A clone before its first start, and a disk that was adopted with what a machine has written."""
+    nas.make("model-vol", "one")
+    nas.clone("copy-vol", origin="model-vol@one")
+    guid = nas.make("student-vol")
+    nas.pools.ensure_properties("tank/student-vol", guid, {"imgstore:epoch": "3", "imgstore:owner": "none"})
+    nas.clone("student-vol")
+    nas.rename("copy-vol", "elsewhere")
+    nas.rename("student-vol", "beside")
+    answer = nas.clone("copy-vol", "student-vol")
+    assert (answer["made"], answer["present"]) == ([], ["copy-vol", "student-vol"])
+    assert nas.pools.read_volume("tank/copy-vol") is None
+
+
+def test_only_a_snapshot_of_ours_makes_a_base(nas: Nas) -> None:
+    """An operator's of the same name may have a part of the content."""
+    half = base_volume("b" * 64)
+    guid = nas.make(half)
+    nas.pools.ensure_snapshot(f"tank/{half}", guid, SNAPSHOT, {})
+    assert nas.clone("a-vol", origin=base_snapshot("b" * 64))["missing"] == ["a-vol"]

@@ -1,0 +1,150 @@
+"""Snapshots that a NAS holds for machines, without a broker: which one is held, and what is refused."""
+
+from dataclasses import replace
+
+import pytest
+
+from rocks.core.errors import StateError, UserError
+from rocks.fleet.wire.snapshots import FROZEN
+from rocks.storage.life.image import Image
+from rocks.storage.life.states import LOCAL, PULLING, SEEDING, UNMAPPED, State
+from rocks.storage.nas.held_snapshots import HeldSnapshots
+from rocks.storage.wire.held_snapshots import Tag, moment_tag, part_tag, read_tag, unfinished_tag
+from rocks.storage.wire.requests import HoldSnapshot, ReleaseSnapshot
+from rocks.storage.zfs.facts import SnapshotFact
+from tests.unit.storage.nas.test_clones import Nas
+
+ZVOL, VOLUME, MACHINE = "web-vol", "tank/web-vol", "11111111-2222-3333-4444-555555555555"
+PART = part_tag("monday", "0123abcd", 1, 2)
+
+
+@pytest.fixture
+def nas() -> Nas:
+    """With one image, at rest."""
+    made = Nas()
+    guid = made.make(ZVOL, "first")
+    made.records.known[ZVOL] = Image(
+        "id", "nas-0-0", "tank", ZVOL, state=UNMAPPED, volume_guid=guid, machine=MACHINE
+    )
+    return made
+
+
+def holder(nas: Nas) -> HeldSnapshots:
+    """What holds them."""
+    return HeldSnapshots(nas.pools, lambda _, zvol: nas.records.known[zvol], nas.clones.present)
+
+
+def held(nas: Nas) -> dict[str, tuple[str, ...]]:
+    """Snapshot → the tags that hold it."""
+    return {one.name: one.holds for one in nas.pools.read_history(VOLUME).snapshots if one.holds}
+
+
+def put(nas: Nas, state: State, owner: str | None, base: str | None = None) -> None:
+    """Give the image a state."""
+    nas.records.known[ZVOL] = replace(nas.records.known[ZVOL], state=state, owner=owner, base_guid=base)
+
+
+def snapshot(nas: Nas, name: str) -> SnapshotFact:
+    """One of the volume, by its name."""
+    found = nas.pools.read_history(VOLUME).snapshot(name)
+    assert found is not None
+    return found
+
+
+def test_tags_state_what_they_are_for() -> None:
+    assert read_tag(PART) == Tag("monday", 1, 2, run="0123abcd") and read_tag(
+        moment_tag("a-b_c", FROZEN)
+    ) == Tag("a-b_c", word=FROZEN)
+    for other in (
+        "imgstore_base",
+        "rocks-snapshot:monday:0123abcd:1-of-0",
+        "rocks-snapshot:monday:1-of-1",
+        f"{PART}\n",
+    ):
+        assert read_tag(other) is None
+
+
+def test_at_rest_it_is_one_of_the_present_content(nas: Nas) -> None:
+    """The same request again changes nothing; what is written later is in another one."""
+    answer = holder(nas).hold(HoldSnapshot(ZVOL, "tank", (PART,), machine=MACHINE))
+    assert answer == holder(nas).hold(HoldSnapshot(ZVOL, "tank", (PART,), machine=MACHINE))
+    assert held(nas) == {"first": (PART,)} and answer["guid"] == snapshot(nas, "first").guid
+    nas.pools.write(VOLUME, b"more")
+    later = holder(nas).hold(HoldSnapshot(ZVOL, "tank", (part_tag("tuesday", "0123abcd", 1, 1),)))
+    assert later["name"] != "first" and len(held(nas)) == 2
+    holder(nas).release(ReleaseSnapshot(ZVOL, "tank", "monday"))
+    assert list(held(nas)) == [later["name"]]
+
+
+@pytest.mark.parametrize("state", [LOCAL, PULLING])
+def test_of_a_mapped_image_it_is_what_the_host_has_sent(nas: Nas, state: State) -> None:
+    """Not what arrives just now; or the one that is named."""
+    first = snapshot(nas, "first")
+    nas.pools.ensure_snapshot(VOLUME, nas.records.known[ZVOL].volume_guid or "", "arriving", {})
+    put(nas, state, "vmc-0-0", first.guid)
+    assert holder(nas).hold(HoldSnapshot(ZVOL, "tank", (PART,), True))["name"] == "first"
+    guid = snapshot(nas, "arriving").guid
+    assert holder(nas).hold(HoldSnapshot(ZVOL, "tank", (PART,), True, guid))["name"] == "arriving"
+
+
+def test_what_is_refused(nas: Nas) -> None:
+    """Another state than the frontend believes; another machine's image; tags of something else."""
+    states: tuple[tuple[bool, State, str | None], ...] = (
+        (True, UNMAPPED, None),
+        (False, LOCAL, "vmc-0-0"),
+        (True, SEEDING, "vmc-0-0"),
+        (False, "deleting", None),
+    )
+    for is_mapped, state, owner in states:
+        put(nas, state, owner)
+        with pytest.raises(StateError, match=f"ZVol {ZVOL} is {state}.*gets no snapshot now"):
+            holder(nas).hold(HoldSnapshot(ZVOL, "tank", (PART,), is_mapped))
+    put(nas, UNMAPPED, None)
+    with pytest.raises(StateError, match="belongs to another machine"):
+        holder(nas).hold(HoldSnapshot(ZVOL, "tank", (PART,), machine=MACHINE.replace("1", "9")))
+    for tags in ((), ("imgstore_base",), (PART, "x")):
+        with pytest.raises(UserError, match="no tags of a snapshot"):
+            holder(nas).hold(HoldSnapshot(ZVOL, "tank", tags))
+    assert held(nas) == {}
+
+
+def test_a_repeated_request_means_the_same_snapshot(nas: Nas) -> None:
+    """The answer was lost, and the host has sent a later one meanwhile."""
+    first = snapshot(nas, "first")
+    put(nas, LOCAL, "vmc-0-0", first.guid)
+    request = HoldSnapshot(ZVOL, "tank", (unfinished_tag("monday"),), True)
+    assert holder(nas).hold(request)["name"] == "first"
+    nas.pools.ensure_snapshot(VOLUME, nas.records.known[ZVOL].volume_guid or "", "later", {})
+    put(nas, LOCAL, "vmc-0-0", snapshot(nas, "later").guid)
+    assert holder(nas).hold(request)["name"] == "first"
+    holder(nas).hold(HoldSnapshot(ZVOL, "tank", (PART,), guid=first.guid))
+    holder(nas).release(ReleaseSnapshot(ZVOL, "tank", "monday", is_unfinished=True))
+    assert held(nas) == {"first": (PART,)}
+
+
+def test_another_machine_of_the_name_releases_nothing(nas: Nas) -> None:
+    holder(nas).hold(HoldSnapshot(ZVOL, "tank", (PART,)))
+    with pytest.raises(StateError, match="belongs to another machine"):
+        holder(nas).release(ReleaseSnapshot(ZVOL, "tank", "monday", machine=MACHINE.replace("1", "9")))
+    assert held(nas) == {"first": (PART,)}
+
+
+def test_for_a_destruction_by_force_all_are_released(nas: Nas) -> None:
+    """Unless a host has the image, or a clone, another's hold or another volume of its name prevents it."""
+    held_snapshots = holder(nas)
+    held_snapshots.hold(HoldSnapshot(ZVOL, "tank", (PART, moment_tag("monday", FROZEN))))
+    image, first = nas.records.known[ZVOL], snapshot(nas, "first")
+    both = held(nas)
+    held_snapshots.release_for_destruction(replace(image, state=LOCAL, owner="vmc-0-0"))
+    held_snapshots.release_for_destruction(replace(image, volume_guid="1"))
+    nas.pools.ensure_clone("tank/other-vol", f"{VOLUME}@first", first.guid)
+    held_snapshots.release_for_destruction(image)
+    clone = nas.pools.read_volume("tank/other-vol")
+    assert clone is not None
+    nas.pools.ensure_volume_gone(clone.name, clone.guid)
+    nas.pools.ensure_hold(VOLUME, "first", first.guid, "somebody-else")
+    held_snapshots.release_for_destruction(image)
+    nas.pools.ensure_released(VOLUME, "first", first.guid, "somebody-else")
+    assert held(nas) == both
+    held_snapshots.release_for_destruction(image)
+    assert held(nas) == {}

@@ -1,0 +1,147 @@
+"""Records of an image in every state, as the state machine itself makes them, for tables of cases."""
+
+from dataclasses import replace
+
+from rocks.storage.life import effects
+from rocks.storage.life.events import (
+    Delete,
+    EffectDone,
+    Event,
+    Grow,
+    HostDone,
+    HostLost,
+    Map,
+    Move,
+    Restore,
+    StartPull,
+    StartSeed,
+    Unmap,
+)
+from rocks.storage.life.facts import CopyFact, Facts, HistoryPoint
+from rocks.storage.life.image import Decision, Image, Rejection
+from rocks.storage.life.states import (
+    BLOCKED,
+    DELETING,
+    GROWING,
+    LOCAL,
+    MAPPED,
+    MAPPING,
+    MOVING,
+    PULLING,
+    REMOTE,
+    RESTORING,
+    RETURNING,
+    SEEDING,
+    SWITCHING,
+    UNMAPPED,
+    State,
+)
+from rocks.storage.nas.sequences import MACHINE
+
+NOW = 1_800_000_000
+GIB = 1024**3
+HOST = "vmh1"
+MAP = Map("map-1", HOST, "tank", True, "iqn.vmh1", 8 * GIB, 1)
+ROOMY = CopyFact(free_bytes=100 * GIB, pool_bytes=200 * GIB)
+NAS_FACTS = Facts(
+    size_bytes=8 * GIB,
+    volume_guid="77",
+    free_bytes=500 * GIB,
+    pool_bytes=1000 * GIB,
+    base_name="img-1-1-20270115T080000Z",
+    base_guid="1000",
+    seed_bytes=GIB,
+    history=(HistoryPoint("900", 0), HistoryPoint("1000", 5)),
+    guid="1000",
+    obstacles=(),
+    device="/dev/mapper/vm-vol-snap",
+)
+
+
+def new_image() -> Image:
+    """An image that no host has had yet."""
+    return Image("1", "nas-0-0", "tank", "vm-vol")
+
+
+def decided(image: Image, event: Event, now: int = NOW) -> Decision:
+    """The decision; the event must not be rejected."""
+    decision = MACHINE.decide(image, event, now)
+    assert isinstance(decision, Decision), decision
+    return decision
+
+
+def after(image: Image, event: Event, now: int = NOW) -> Image:
+    """The record after an event."""
+    found = decided(image, event, now).image
+    assert found is not None
+    return found
+
+
+def refused(image: Image, event: Event) -> Rejection:
+    """The rejection of the event."""
+    decision = MACHINE.decide(image, event, NOW)
+    assert isinstance(decision, Rejection), decision
+    return decision
+
+
+def finish_step(image: Image, facts: Facts = NAS_FACTS, copy: CopyFact = ROOMY) -> Decision:
+    """All effects of the open step succeed, a host's request too."""
+    facts = replace(facts, copy=copy)
+    while True:
+        work = image.work
+        assert work is not None
+        asked = work.effects[work.position]
+        event: Event = EffectDone(work.work_id, work.position, facts)
+        if isinstance(asked, effects.AskHost):
+            event = HostDone(work.work_id, asked.host, image.epoch, facts)
+        decision = decided(image, event)
+        is_open = decision.image is not None and decision.image.work is not None
+        if not is_open or decision.image is None or decision.image.work is None:
+            return decision
+        if decision.image.work.work_id != work.work_id:
+            return decision
+        image = decision.image
+
+
+def finished(image: Image, facts: Facts = NAS_FACTS, copy: CopyFact = ROOMY) -> Image:
+    """The record after the open step."""
+    found = finish_step(image, facts, copy).image
+    assert found is not None
+    return found
+
+
+def record(state: State) -> Image:
+    """An image in that state, the first step of it open if it has steps."""
+    if state == UNMAPPED:
+        return new_image()
+    if state == DELETING:
+        return after(new_image(), Delete("delete-1"))
+    if state == RESTORING:
+        return after(new_image(), Restore("restore-1", "img-1-1-20270115T080000Z", "900"))
+    if state == MOVING:
+        return after(new_image(), Move("move-1", "nas-0-1", "tank"))
+    if state == GROWING:
+        return after(new_image(), Grow("grow-1", 16 * GIB))
+    mapping = after(new_image(), MAP)
+    if state == MAPPING:
+        return mapping
+    if state == REMOTE:
+        return finished(finished(after(new_image(), replace(MAP, sync=False))))
+    mapped = finished(finished(mapping))
+    if state == MAPPED:
+        return mapped
+    if state == BLOCKED:
+        return after(mapped, HostLost(HOST, "no power"))
+    seeding = after(mapped, StartSeed())
+    if state == SEEDING:
+        return seeding
+    switching = finished(seeding)
+    if state == SWITCHING:
+        return switching
+    local = finished(finished(switching))
+    if state == LOCAL:
+        return local
+    if state == PULLING:
+        return after(local, StartPull())
+    assert state == RETURNING
+    return after(local, Unmap("unmap-1"))

@@ -1,0 +1,94 @@
+"""Which connection gives way, and when."""
+
+import pytest
+
+from rocks.storage.stream import waiting
+from rocks.storage.stream.waiting import (
+    MOST_OF_AN_ADDRESS,
+    MOST_WAITING,
+    OPENING_SECONDS,
+    Turns,
+    WaitingConnections,
+)
+
+
+class Opened:
+    """Connections by address and number, and those that were ended."""
+
+    def __init__(self) -> None:
+        self.waiting = WaitingConnections()
+        self.ended: list[tuple[str, int]] = []
+        self._count = 0
+
+    def open(self, address: str, now: float = 0.0) -> int:
+        name = (address, self._count)
+        self._count += 1
+        return self.waiting.admit(address, now, lambda: self.ended.append(name))
+
+
+def test_the_oldest_of_an_address_gives_way() -> None:
+    """Others are not concerned."""
+    opened = Opened()
+    opened.open("honest")
+    for _ in range(200):
+        opened.open("hostile")
+    assert ("honest", 0) not in opened.ended
+    assert opened.ended == [("hostile", number) for number in range(1, 201 - MOST_OF_AN_ADDRESS)]
+
+
+def test_many_addresses_displace_each_other_first() -> None:
+    """The address with the most connections loses one."""
+    opened = Opened()
+    opened.open("honest")
+    for number in range(200):
+        opened.open(f"hostile-{number % 20}")
+    assert len(opened.ended) == 201 - MOST_WAITING
+    assert all(address != "honest" for address, _ in opened.ended)
+
+
+def test_those_that_left_do_not_count() -> None:
+    """Neither for the number nor for the time."""
+    opened = Opened()
+    for _ in range(200):
+        opened.waiting.leave(opened.open("busy"))
+    opened.waiting.leave(0)
+    opened.waiting.end_overdue(1e9)
+    assert opened.ended == []
+
+
+def test_the_time_for_handshake_and_first_line_is_one() -> None:
+    """Each from its own beginning; all of them when the daemon ends."""
+    opened = Opened()
+    opened.open("a", 0.0)
+    opened.open("b", 5.0)
+    opened.waiting.end_overdue(OPENING_SECONDS - 0.1)
+    assert opened.ended == []
+    opened.waiting.end_overdue(OPENING_SECONDS)
+    assert opened.ended == [("a", 0)]
+    opened.waiting.end_all()
+    assert opened.ended == [("a", 0), ("b", 1)]
+
+
+def test_turns_are_returned_also_after_an_error() -> None:
+    """And nobody waits beyond the deadline."""
+    turns = Turns(1)
+    for _ in range(3):
+        try:
+            with turns.turn("vmh1", 0) as is_mine:
+                assert is_mine
+                with turns.turn("vmh2", 0) as is_second:
+                    assert not is_second
+                raise KeyError
+        except KeyError:
+            continue
+
+
+def test_a_node_with_too_many_waiting_transfers_gets_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Although one is free: each that waits has a thread. What is served no longer waits."""
+    monkeypatch.setattr(waiting, "MOST_OF_A_PEER", 0)
+    turns = Turns(1)
+    with turns.turn("vmh1", 0) as is_mine:
+        assert not is_mine
+    monkeypatch.setattr(waiting, "MOST_OF_A_PEER", 1)
+    with turns.turn("vmh1", 0) as is_mine, turns.turn("vmh1", 0) as is_second:
+        assert is_mine and not is_second

@@ -1,0 +1,143 @@
+"""The bus without a broker: invalid messages, sending of the outbox, waits between attempts."""
+
+import socket
+from collections.abc import Collection, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from rocks.core.errors import BusyError, RocksError
+from rocks.storage.bus import (
+    BrokerAwayError,
+    BusSettings,
+    Kind,
+    Message,
+    NotYetThereError,
+    UndeliveredError,
+    secure,
+    send_waiting,
+)
+from rocks.storage.bus.backoff import Backoff
+from rocks.storage.bus.messages import LARGEST_BODY_BYTES, InvalidMessageError, read_delivery
+from rocks.storage.wire import queues
+
+HOST = queues.host_queue("vmc-0-0")
+
+
+def received(body: bytes | str = b"{}", **properties: Any) -> Any:
+    """A received message of the library."""
+    given = {"user_id": "vmc-0-0", "message_id": "1", "type": "request", **properties}
+    known = {name: value for name, value in given.items() if value is not None}
+    return SimpleNamespace(body=body, properties=known, delivery_info={"redelivered": False})
+
+
+def test_a_valid_message_is_read() -> None:
+    delivery = read_delivery(received('{"a":"\u00fc"}', reply_to=HOST, correlation_id="7"))
+    assert (delivery.sender, delivery.kind, delivery.is_redelivered) == ("vmc-0-0", Kind.REQUEST, False)
+    assert delivery.body == '{"a":"\u00fc"}'.encode()
+    reply = delivery.reply(b"done")
+    assert reply is not None
+    assert (reply.to, reply.correlation_id, reply.kind) == (HOST, "1", Kind.REPLY)
+    assert read_delivery(received()).reply(b"done") is None
+
+
+@pytest.mark.parametrize(
+    ("properties", "why"),
+    [
+        ({"user_id": None}, "it has no user_id"),
+        ({"message_id": None}, "sent it without a message_id"),
+        ({"type": None}, "unknown type None"),
+        ({"type": "gossip"}, "unknown type 'gossip'"),
+        ({"reply_to": queues.host_queue("vmc-0-1")}, "not its queue"),
+        ({"reply_to": "img-storage.reply.vmc-0-0.x"}, "not its queue"),
+        ({"body": b"x" * (LARGEST_BODY_BYTES + 1)}, "bytes; at most 1048576 are allowed"),
+    ],
+)
+def test_an_invalid_message_is_rejected(properties: dict[str, Any], why: str) -> None:
+    with pytest.raises(InvalidMessageError, match=why):
+        read_delivery(received(**properties))
+
+
+class MemoryOutbox:
+    """An outbox in memory."""
+
+    def __init__(self, *bodies: bytes) -> None:
+        self.messages = [Message(HOST, body, message_id=body.decode()) for body in bodies]
+        self.why: dict[str, RocksError] = {}
+
+    def waiting(self, most: int, passing_over: Collection[str] = ()) -> Sequence[Message]:
+        return [message for message in self.messages if message.to not in passing_over][:most]
+
+    def sent(self, message_id: str) -> None:
+        self.messages = [message for message in self.messages if message.message_id != message_id]
+
+    def failed(self, message_id: str, why: RocksError) -> None:
+        self.why[message_id] = why
+        self.sent(message_id)
+
+
+class FakeBus:
+    """Accepts all messages except those with the given bodies."""
+
+    def __init__(self, **refusals: RocksError) -> None:
+        self.refusals = refusals
+        self.taken: list[bytes] = []
+
+    def publish(self, message: Message) -> None:
+        if message.message_id in self.refusals:
+            raise self.refusals[message.message_id]
+        self.taken.append(message.body)
+
+
+def test_the_outbox_is_sent_in_order_and_undeliverable_messages_do_not_block_it() -> None:
+    outbox, bus = MemoryOutbox(b"a", b"b", b"c"), FakeBus(b=UndeliveredError("no queue"))
+    assert send_waiting(bus, outbox) == 2
+    assert (bus.taken, outbox.messages, str(outbox.why["b"])) == ([b"a", b"c"], [], "no queue")
+
+
+def test_an_outage_leaves_the_unsent_messages_in_the_outbox() -> None:
+    outbox, bus = MemoryOutbox(b"a", b"b", b"c"), FakeBus(b=BrokerAwayError("away"))
+    with pytest.raises(BusyError):
+        send_waiting(bus, outbox)
+    assert (bus.taken, [message.body for message in outbox.messages]) == ([b"a"], [b"b", b"c"])
+    assert outbox.why == {}
+
+
+def test_a_queue_that_does_not_exist_yet_blocks_no_other_queue() -> None:
+    """Its own messages stay in order."""
+    outbox, bus = MemoryOutbox(b"a", b"b", b"c"), FakeBus(a=NotYetThereError("not yet"))
+    outbox.messages.insert(2, Message(queues.nas_queue("nas-0-0"), b"d", message_id="d"))
+    with pytest.raises(BusyError):
+        send_waiting(bus, outbox)
+    assert (bus.taken, [message.body for message in outbox.messages]) == ([b"d"], [b"a", b"b", b"c"])
+    bus.refusals.clear()
+    assert send_waiting(bus, outbox) == 3
+    assert bus.taken == [b"d", b"a", b"b", b"c"]
+
+
+def test_waits_grow_to_their_limit_and_restart_at_the_first() -> None:
+    backoff = Backoff(1.0, 8.0)
+    pauses = [backoff.next_seconds() for _ in range(6)]
+    for pause, most in zip(pauses, (1, 2, 4, 8, 8, 8), strict=True):
+        assert 0.7 * most <= pause <= most
+    backoff.reset()
+    assert backoff.next_seconds() <= 1.0
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [(None, "10.2.0.1"), ("broker.example.org", "broker.example.org")]
+)
+def test_the_certificate_of_the_broker_is_checked_for_its_name_or_else_its_address(
+    monkeypatch: pytest.MonkeyPatch, name: str | None, expected: str
+) -> None:
+    """TLS refuses a certificate of the site that is another node's."""
+    asked: list[str] = []
+    context = SimpleNamespace(
+        wrap_socket=lambda plain, server_hostname, **more: asked.append(server_hostname)
+    )
+    monkeypatch.setattr(secure, "tls_context", lambda settings: context)
+    transport = object.__new__(secure._SecureSocket)
+    with socket.socket() as plain:
+        transport._wrap_socket(plain, BusSettings("nas-0-0", "10.2.0.1", server_name=name))
+    assert asked == [expected]

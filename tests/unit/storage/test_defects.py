@@ -1,0 +1,369 @@
+"""The defects of the published implementation (F1–F22) that the model decides: none of them is possible."""
+
+from dataclasses import replace
+
+import pytest
+
+from rocks.core.errors import FAMILIES
+from rocks.storage.host import sequences as host_sequences
+from rocks.storage.life import effects, fencing, requests, schedule
+from rocks.storage.life.effects import AskHost
+from rocks.storage.life.events import (
+    CopyFound,
+    EffectFailed,
+    HostDone,
+    HostFailed,
+    Map,
+    Restarted,
+    RetryDue,
+    StartPull,
+    StartSeed,
+    Unmap,
+)
+from rocks.storage.life.facts import CopyFact, Facts, HistoryPoint
+from rocks.storage.life.host_image import HostImage
+from rocks.storage.life.image import Copy, Image, Rejection
+from rocks.storage.life.machine import is_ready
+from rocks.storage.life.retention import Snapshot, expired
+from rocks.storage.life.transfer_plan import Diverged, Point, plan_send
+from rocks.storage.nas.sequences import MACHINE, export_spec
+from tests.unit.storage.records import (
+    GIB,
+    HOST,
+    MAP,
+    NAS_FACTS,
+    NOW,
+    ROOMY,
+    after,
+    decided,
+    finish_step,
+    finished,
+    new_image,
+    record,
+    refused,
+)
+
+
+def asked(image: Image) -> requests.HostRequest:
+    """What the host is asked in the open step."""
+    assert image.work is not None
+    last = image.work.effects[-1]
+    assert isinstance(last, AskHost)
+    return last.request
+
+
+def failed(image: Image, family: str) -> Image:
+    """The record after the host has failed."""
+    assert image.work is not None
+    while image.work is not None and image.work.asked is None:
+        image = after_one(image)
+    assert image.work is not None
+    return after(image, HostFailed(image.work.work_id, HOST, image.epoch, family, "it failed"))
+
+
+def after_one(image: Image) -> Image:
+    """The record after one effect on the NAS."""
+    from rocks.storage.life.events import EffectDone
+
+    assert image.work is not None
+    return after(image, EffectDone(image.work.work_id, image.work.position, NAS_FACTS))
+
+
+def test_f1_an_unmap_during_a_pull_makes_its_own_final_snapshot() -> None:
+    """The pull ends, and then later writes are written back under another snapshot."""
+    pulling = after(record("pulling"), Unmap("unmap-1"))
+    assert pulling.state == "pulling"
+    pulled = asked(pulling)
+    returning = finished(finished(finished(pulling)))
+    assert returning.state == "returning" and isinstance(asked(returning), requests.DetachDevice)
+    sending = finished(returning)
+    final = asked(sending)
+    assert isinstance(pulled, requests.PullCopy) and isinstance(final, requests.ReturnCopy)
+    assert final.name != pulled.name
+
+
+def test_f2_a_failed_return_is_tried_again_and_never_forgotten() -> None:
+    """As long as it takes for a machine that is away; after five tries an operator looks at anything else."""
+    image = finished(record("returning"))
+    for tries in range(1, 12):
+        image = failed(image, "host")
+        assert image.state == "returning" and image.work is not None and image.tries == tries
+        assert image.retry_at == NOW + schedule.retry_delay(tries)
+        image = after(image, RetryDue(), now=image.retry_at)
+    for _ in range(4):
+        image = after(failed(image, "tool"), RetryDue(), NOW + 10**6)
+    image = failed(image, "tool")
+    assert image.state == "blocked" and image.work is not None and image.work.step == "return"
+
+
+@pytest.mark.parametrize(
+    ("copy", "expected"),
+    [
+        (CopyFact(), requests.MapOverlay),
+        (CopyFact(exists=True, guid="1000", size_bytes=8 * GIB), requests.MapLinear),
+        (CopyFact(exists=True, guid="900", size_bytes=8 * GIB), requests.MapOverlay),
+        (CopyFact(exists=True, guid="1000", size_bytes=8 * GIB, written_bytes=1), requests.MapOverlay),
+        (CopyFact(exists=True, guid="666", size_bytes=8 * GIB), requests.MapOverlay),
+        (CopyFact(stage="linear", exists=True, guid="1000", size_bytes=8 * GIB), requests.MapOverlay),
+        (CopyFact(exists=True, guid="1000", size_bytes=9 * GIB), requests.MapOverlay),
+    ],
+)
+def test_f3_a_map_destroys_nothing(copy: CopyFact, expected: type) -> None:
+    """A copy that equals a snapshot of the NAS is used, any other is quarantined; nothing is destroyed first."""
+    copy = replace(copy, free_bytes=100 * GIB, pool_bytes=200 * GIB)
+    mapping = finished(record("mapping"), copy=copy)
+    request = asked(mapping)
+    assert isinstance(request, expected)
+    is_known = copy.guid in ("900", "1000") and copy.written_bytes == 0 and copy.size_bytes == 8 * GIB
+    if isinstance(request, requests.MapOverlay):
+        assert request.quarantines == (copy.exists and (not is_known or copy.stage != "none"))
+    known = HostImage("vm-vol", "tank", stage=copy.stage, epoch=0)
+    sequence = host_sequences.sequence_for(request, known, mapping.epoch)
+    assert not isinstance(sequence, Rejection)
+    assert not any("Gone" in type(one).__name__ and "Copy" in type(one).__name__ for one in sequence)
+
+
+def test_f3_a_map_does_not_hide_changes_that_the_record_knows() -> None:
+    """Those of the copy of this host, on a base that the NAS no longer has: the grant is revoked."""
+    copy = replace(ROOMY, exists=True, guid="666", size_bytes=8 * GIB)
+    of_kind = {
+        kind: finished(replace(record("mapping"), copies=(Copy(HOST, "tank", kind, "666"),)), copy=copy)
+        for kind in ("clean", "dirty")
+    }
+    assert isinstance(asked(of_kind["clean"]), requests.MapOverlay) and not of_kind["clean"].reason
+    assert of_kind["dirty"].work is not None and of_kind["dirty"].work.step == "leave"
+    assert "has changes on a base that is no longer the NAS's newest" in (of_kind["dirty"].reason or "")
+
+
+def test_f4_nothing_goes_on_after_a_failure() -> None:
+    """A receive that failed leads to no later effect: the host has no sequence that runs past an error."""
+    image = failed(finished(record("returning")), "tool")
+    assert image.state == "returning" and image.owner == HOST
+    assert image.copy_on(HOST) is not None and image.copy_on(HOST) != Copy(HOST, "tank", "clean", "1000")
+
+
+def test_f5_a_volume_is_destroyed_by_guid_only() -> None:
+    """And never with its clones: they are obstacles."""
+    marked = finished(finished(record("deleting")))
+    destroying = after(marked, machine_grace(), now=NOW + 10**6)
+    assert destroying.work is not None
+    assert destroying.work.effects == (effects.EnsureVolumeGone("tank/vm-vol", "77"),)
+    assert finish_step(destroying).image is None
+    preserved = finish_step(record("deleting"), replace(NAS_FACTS, obstacles=("tank/other",)))
+    assert preserved.image is not None and preserved.image.state == "unmapped"
+    assert "tank/other" in preserved.outcomes[0].text
+
+
+def machine_grace() -> object:
+    """The end of the grace period."""
+    from rocks.storage.life.events import GraceOver
+
+    return GraceOver()
+
+
+def test_f6_a_failed_switch_or_merge_preserves_the_export() -> None:
+    """The export goes only after the host has reported that it reads from its copy."""
+    switching = record("switching")
+    assert isinstance(asked(switching), requests.SwitchOrigin)
+    for family in ("tool", "host", "state"):
+        image = failed(switching, family)
+        assert image.state == "switching" and export_spec(image) is not None
+    assert export_spec(failed(switching, "incoherent")) is not None
+    merging = finished(switching)
+    assert merging.work is not None and isinstance(merging.work.effects[0], effects.EnsureExportGone)
+
+
+def test_f7_a_stale_host_is_refused() -> None:
+    """Its answers and its streams, by epoch; and what the receiver has alone is never rolled back."""
+    image = replace(record("pulling"), epoch=9)
+    assert image.work is not None
+    rejection = refused(image, HostDone(image.work.work_id, HOST, 8))
+    assert rejection.text.startswith("stale_epoch") and rejection.is_stale
+    stream = fencing.check_stream(image, HOST, 8, is_to_nas=True)
+    assert stream is not None and stream.text.startswith("stale_epoch")
+    assert fencing.check_stream(image, "vmh2", 9, is_to_nas=True) is not None
+    assert fencing.check_stream(record("local"), HOST, 1, is_to_nas=True) is not None
+    assert fencing.check_stream(image, HOST, 9, is_to_nas=True) is None
+    ours, theirs = [Point("a", "1", 1), Point("c", "3", 3)], [Point("a", "1", 1), Point("b", "2", 2)]
+    assert isinstance(plan_send(ours, theirs, "3"), Diverged)
+
+
+def test_f7_a_second_host_is_refused() -> None:
+    """By the record, whatever the second one asks."""
+    for state in ("mapped", "remote", "seeding", "switching", "local", "pulling"):
+        rejection = refused(record(state), replace(MAP, host="vmh2"))
+        assert rejection.text.startswith("Error when mapping zvol: already mapped")
+    image = replace(new_image(), copies=(Copy("vmh2", "tank", "dirty", "900"),))
+    assert "vmh2" in refused(image, MAP).text
+
+
+def test_f8_the_size_is_the_volumes_own() -> None:
+    """What the request says counts only for a volume that is made."""
+    mapping = finished(after(new_image(), replace(MAP, size_bytes=5 * GIB)))
+    request = asked(mapping)
+    assert isinstance(request, requests.MapOverlay) and request.size_bytes == 8 * GIB == mapping.size_bytes
+
+
+@pytest.mark.parametrize("state", ["mapping", "seeding", "switching", "pulling", "returning"])
+def test_f9_a_restart_goes_on(state: str) -> None:
+    """The open step is performed again from its first open effect, under the same number."""
+    image = record(state)  # type: ignore[arg-type]
+    again = decided(image, Restarted()).image
+    assert image.work is not None and again == image and is_ready(image)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("state", ["seeding", "switching", "pulling", "returning"])
+def test_f10_no_failure_is_unknown(state: str, family: str) -> None:
+    """Every family of errors leads on: to another try, or to an operator."""
+    image = failed(record(state), family)  # type: ignore[arg-type]
+    assert image.state == "blocked" or image.retry_at is not None or image.state in ("local", "mapped")
+
+
+def test_f12_retention_touches_only_its_own() -> None:
+    """Foreign snapshots neither count nor go, nor those with clones or holds, nor what is needed."""
+    ours = [
+        Snapshot(
+            f"img-1-{number}-20260101T000000Z", str(number), number, 3600 * number // 10, True, False, False
+        )
+        for number in range(100)
+    ]
+    ours[5] = replace(ours[5], has_clones=True)
+    ours[6] = replace(ours[6], has_holds=True)
+    foreign = Snapshot("before-upgrade", "f", 7, 0, False, False, False)
+    odd = Snapshot("img-golden", "g", 8, 0, True, False, False)
+    gone = expired([*ours, foreign, odd], frozenset({"8"}))
+    guids = {snapshot.guid for snapshot in gone}
+    assert guids and not guids & {"5", "6", "8", "f", "g", "97", "98", "99"}
+
+
+def test_f13_the_base_is_found_by_guid() -> None:
+    """A name says nothing; a snapshot that somebody else made on the NAS stops the pull with a clear text."""
+    ours = [Point("x", "1", 10), Point("new", "2", 20)]
+    renamed = [Point("renamed", "1", 5)]
+    plan = plan_send(ours, renamed, "2")
+    assert not isinstance(plan, Diverged) and plan.steps[0].start == ours[0]
+    foreign = plan_send(ours, [*renamed, Point("foreign", "77", 6)], "2")
+    assert isinstance(foreign, Diverged) and "foreign" in foreign.text and "renamed" in foreign.text
+
+
+def test_f14_a_missing_field_is_an_answer() -> None:
+    """Without initiator, or without a pool."""
+    assert refused(new_image(), replace(MAP, initiator="")).text == "no initiator name"
+    assert "remotepool" in refused(new_image(), replace(MAP, remote_pool=None)).text
+    image = failed(finished(record("mapping")), "tool")
+    ended = finish_step(finished(image))
+    assert ended.outcomes[0].op_id == MAP.op_id
+    assert ended.outcomes[0].text.startswith("Error attaching iSCSI target to compute node: ")
+
+
+def test_f18_a_cut_transfer_goes_on_where_it_was() -> None:
+    """A seed keeps its snapshot, a pull its name; many images are copied at once."""
+    seeding = record("seeding")
+    again = after(failed(seeding, "host"), StartSeed(), now=NOW + 10**6)
+    assert asked(again) == asked(seeding)
+    pulling = record("pulling")
+    again = after(failed(pulling, "host"), StartPull(), now=NOW + 10**6)
+    assert asked(again) == asked(pulling)
+    jobs = [schedule.Job(str(number), f"vmh{number}", "seed", NOW) for number in range(20)]
+    assert len(schedule.choose(jobs, [], schedule.Limits(), NOW)) == 8
+
+
+def test_f19_nothing_of_the_export_stays() -> None:
+    """It is gone before the merge, and the record says so."""
+    local = record("local")
+    assert local.target is None and export_spec(local) is None
+
+
+def test_f22_success_means_written_back() -> None:
+    """The unmap is answered after the NAS has looked, not before."""
+    image = record("returning")
+    outcomes = []
+    while image.state == "returning":
+        decision = finish_step(image)
+        assert decision.image is not None
+        image = decision.image
+        outcomes.append((image.state, [outcome.op_id for outcome in decision.outcomes]))
+    assert outcomes[-1] == ("unmapped", ["unmap-1"])
+    assert all(not ids for _, ids in outcomes[:-1])
+    assert image.copy_on(HOST) == Copy(HOST, "tank", "clean", "1000")
+
+
+# --- what the design adds ------------------------------------------------------------------------------------------
+
+
+def test_a_second_start_on_the_same_host_transfers_nothing() -> None:
+    """R6: its clean copy at the newest guid is the image."""
+    image = record("returning")
+    while image.state == "returning":
+        image = finished(image)
+    copy = replace(ROOMY, exists=True, guid="1000", size_bytes=8 * GIB)
+    mapping = finished(after(image, replace(MAP, op_id="map-2", lease_token=2)), copy=copy)
+    assert isinstance(asked(mapping), requests.MapLinear) and mapping.target is None
+    assert finished(mapping).state == "local"
+
+
+def test_mapping_again_for_the_same_host_is_already_so() -> None:
+    """The outcome names the device again."""
+    decision = decided(record("local"), replace(MAP, op_id="map-2"))
+    assert decision.outcomes[0].device == "/dev/mapper/vm-vol-snap"
+
+
+@pytest.mark.parametrize(
+    ("before", "requested", "after_it"), [(3, 4, 4), (4, 3, 4), (None, 4, 4), (4, None, 4)]
+)
+def test_mapping_again_records_the_newest_lease(before: int, requested: int, after_it: int) -> None:
+    """Whatever order the requests of two starts come in."""
+    image = replace(record("local"), lease_token=before)
+    decision = decided(image, replace(MAP, op_id="map-2", lease_token=requested))
+    assert decision.image is not None and decision.image.lease_token == after_it
+
+
+def test_an_old_lease_is_refused() -> None:
+    """The virtual machine's lease has moved on."""
+    image = replace(new_image(), lease_token=5)
+    assert "older than" in refused(image, MAP).text
+
+
+def test_missing_free_space_is_reported_with_numbers() -> None:
+    """And the grant is given back before anything is made on the host."""
+    mapping = finished(record("mapping"), copy=CopyFact(free_bytes=GIB, pool_bytes=100 * GIB))
+    assert mapping.work is not None and mapping.work.step == "leave"
+    ended = finish_step(mapping)
+    assert ended.image is not None and ended.image.state == "unmapped"
+    assert "1.1 GB free" in ended.outcomes[0].text
+
+
+def test_an_increment_needs_free_space_for_changes_only() -> None:
+    """A full copy would not fit, the difference does."""
+    history = (HistoryPoint("900", 0), HistoryPoint("1000", 5))
+    facts = replace(NAS_FACTS, seed_bytes=50 * GIB, history=history)
+    copy = CopyFact(exists=True, guid="900", size_bytes=8 * GIB, free_bytes=20 * GIB, pool_bytes=100 * GIB)
+    assert isinstance(asked(finished(record("mapping"), facts, copy)), requests.MapOverlay)
+
+
+def test_a_report_of_changes_under_an_old_epoch_makes_them_suspect() -> None:
+    """They block nobody, and are never destroyed."""
+    image = replace(new_image(), epoch=5)
+    found = after(image, CopyFound("vmh2", "tank", 4, "dirty", "900"))
+    assert found.copy_on("vmh2") == Copy("vmh2", "tank", "suspect", "900")
+    assert after(found, MAP).state == "mapping"
+
+
+def test_results_of_other_works_are_dropped() -> None:
+    """Twice delivered, or too late."""
+    image = record("seeding")
+    assert image.work is not None
+    done = HostDone(image.work.work_id, HOST, image.epoch, Facts(guid="1000"))
+    later = after(image, done)
+    assert refused(later, done).is_stale
+    assert refused(image, EffectFailed("0-0", 0, "tool", "x")).is_stale
+
+
+def test_a_map_carries_its_request_type() -> None:
+    """The events are frozen: nobody changes one on its way."""
+    with pytest.raises(AttributeError):
+        MAP.host = "vmh2"  # type: ignore[misc]
+    assert isinstance(MAP, Map) and MACHINE.decide(new_image(), MAP, NOW) == MACHINE.decide(
+        new_image(), MAP, NOW
+    )

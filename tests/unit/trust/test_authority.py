@@ -1,0 +1,112 @@
+"""The authority of certificates: OpenSSL verifies them, revoked ones are on its list, only root reads its key."""
+
+import ssl
+import stat
+from pathlib import Path
+
+import pytest
+
+from rocks.core.errors import StateError, UserError
+from rocks.core.process import run_checked
+from rocks.trust.authority import Authority
+from rocks.trust.x509 import CertificateSpec, read_revoked_list
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    made = Authority(tmp_path / "pki")
+    assert made.ensure("Image storage of head")
+    assert not made.ensure("another")
+    return made
+
+
+def _request(node: str, is_service: bool = False) -> CertificateSpec:
+    return CertificateSpec(node, [node], ["10.1.1.2", "fd00::1"], 30, is_service)
+
+
+def _revoked(authority: Authority, node: str) -> set[int]:
+    return {serial for serial, _ in read_revoked_list(authority.bundle(node).revoked)}
+
+
+def test_openssl_verifies_a_certificate_until_it_is_revoked(authority: Authority, tmp_path: Path) -> None:
+    """For a client and for a server; that of a service is not valid for a client."""
+    authority.issue(_request("nas-0-0"))
+    authority.issue(_request("broker", is_service=True))
+
+    def verify(node: str, purpose: str) -> str:
+        bundle = authority.bundle("nas-0-0")
+        (tmp_path / "list.pem").write_bytes(bundle.authority + bundle.revoked)
+        (tmp_path / "node.pem").write_bytes(authority.bundle(node).pair)
+        arguments = ["-crl_check", "-purpose", purpose, "-CAfile", str(tmp_path / "list.pem")]
+        return run_checked(
+            ["sh", "-c", 'openssl verify "$@" 2>&1 || true', "sh", *arguments, str(tmp_path / "node.pem")],
+            deadline_seconds=10,
+        ).text
+
+    assert ": OK" in verify("nas-0-0", "sslclient") and ": OK" in verify("nas-0-0", "sslserver")
+    assert ": OK" in verify("broker", "sslserver") and "purpose" in verify("broker", "sslclient")
+    old = tmp_path / "old.pem"
+    old.write_bytes(authority.bundle("nas-0-0").pair)
+    authority.issue(_request("nas-0-0"))
+    authority.settle("nas-0-0")
+    assert ": OK" in verify("nas-0-0", "sslclient")
+    (tmp_path / "pki" / "nodes" / "old.pem").write_bytes(old.read_bytes())
+    assert "revoked" in verify("old", "sslclient")
+    name = run_checked(
+        ["openssl", "crl", "-hash", "-noout", "-in", str(tmp_path / "pki" / "revoked.pem")],
+        deadline_seconds=10,
+    ).text.strip()
+    assert authority.list_file_name() == f"{name}.r0"
+
+
+def test_the_old_certificate_is_valid_until_the_new_one_is_deployed(authority: Authority) -> None:
+    first = authority.issue(_request("nas-0-0"))
+    assert not authority.is_deployed("nas-0-0")
+    assert authority.settle("nas-0-0") == [] and authority.is_deployed("nas-0-0")
+    second = authority.issue(_request("nas-0-0"))
+    assert _revoked(authority, "nas-0-0") == set() and not authority.is_deployed("nas-0-0")
+    third = authority.issue(_request("nas-0-0"))
+    assert _revoked(authority, "nas-0-0") == {first.serial}, "two that a host may have are enough"
+    assert [displayed.serial for displayed in authority.settle("nas-0-0")] == [second.serial]
+    assert _revoked(authority, "nas-0-0") == {first.serial, second.serial}
+    assert authority.certificates() == {"nas-0-0": third}
+
+
+def test_a_repeated_revocation_changes_nothing(authority: Authority, tmp_path: Path) -> None:
+    """After a kill between writing the list and removing the file, a retry completes it."""
+    authority.issue(_request("broker"))
+    displayed = authority.issue(_request("nas-0-0"))
+    pair = (tmp_path / "pki" / "nodes" / "nas-0-0.pem").read_bytes()
+    assert authority.revoke("nas-0-0") == [displayed]
+    (tmp_path / "pki" / "nodes" / "nas-0-0.pem").write_bytes(pair)
+    assert authority.revoke("nas-0-0") == [displayed]
+    assert authority.revoke("nas-0-0") == []
+    assert [serial for serial, _ in read_revoked_list(authority.bundle("broker").revoked)] == [
+        displayed.serial
+    ]
+    with pytest.raises(StateError, match="rocks add host certificate nas-0-0"):
+        authority.bundle("nas-0-0")
+
+
+def test_only_root_can_read_the_files(authority: Authority, tmp_path: Path) -> None:
+    authority.issue(_request("nas-0-0"))
+    for path in (tmp_path / "pki").rglob("*"):
+        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+    assert stat.S_IMODE((tmp_path / "pki").stat().st_mode) == 0o700
+
+
+def test_python_loads_the_pair_from_one_file(authority: Authority, tmp_path: Path) -> None:
+    authority.issue(_request("nas-0-0"))
+    (tmp_path / "node.pem").write_bytes(authority.bundle("nas-0-0").pair)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_cert_chain(tmp_path / "node.pem")
+    (tmp_path / "node.pem").write_bytes(b"no certificate")
+    with pytest.raises(ssl.SSLError):
+        context.load_cert_chain(tmp_path / "node.pem")
+
+
+def test_names_that_a_certificate_cannot_contain(authority: Authority) -> None:
+    for name in ("x" * 65, "n\u00e4s"):
+        with pytest.raises(UserError, match="a certificate cannot contain the name"):
+            authority.issue(_request(name))
+    assert authority.certificates() == {}
