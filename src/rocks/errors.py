@@ -1,4 +1,4 @@
-"""A name that is promised to other rolls (docs/guide/roll-author.md); our own code imports it where it is."""
+"""A name that is promised to other rolls; our own code imports it where it is."""
 
 from rocks.core.errors import (  # noqa: F401
     BugError,

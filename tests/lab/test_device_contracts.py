@@ -1,4 +1,4 @@
-"""The contracts of devices (tests/contract/storage, network and machine/libvirt), held on real ZFS, LIO, open-iscsi, device-mapper, SR-IOV, netlink.
+"""The contracts of devices, held on real ZFS, LIO, open-iscsi, device-mapper, SR-IOV, netlink.
 
 The same cases run on the fakes in `make check`. Here the machines run at the same time, each its own contract tests.
 """

@@ -1,1 +1,1 @@
-"""Names that are promised to other rolls; what actions do is in the rooms."""
+"""Names that are promised to other rolls."""

@@ -1,3 +1,3 @@
-"""A name that is promised to other rolls (docs/guide/roll-author.md); our own code imports it where it is."""
+"""A name that is promised to other rolls; our own code imports it where it is."""
 
 from rocks.machine.records import which_are_vms  # noqa: F401

@@ -8,9 +8,9 @@ from types import CodeType, FrameType
 from typing import Any
 
 import pytest
-import rocks.render
 from lxml import etree
 
+import rocks.machine.domain
 from rocks.machine.domain.domain import domain_lines, with_lease
 from rocks.network.filter_plan import FilterPlan, Sender
 from tests.golden.domain.cases import CASES, Case
@@ -18,7 +18,9 @@ from tests.golden.files import check_golden
 
 FOLDER = Path(__file__).parent
 SCHEMA = Path("/usr/share/libvirt/schemas/domain.rng")
-SOURCES = tuple(sorted(Path(rocks.render.__path__[0]).glob("domain*.py")))
+SOURCES = tuple(
+    Path(rocks.machine.domain.__path__[0], f"{name}.py") for name in ("domain", "cpus", "devices", "disks")
+)
 NETWORK = FilterPlan(
     True,
     (

@@ -65,7 +65,7 @@ def test_the_tests_of_a_line(tmp_path: Path) -> None:
     lines = coverage.CoverageData(str(tmp_path / "lines"))
     for context, line in (("t.py::a[x (y)]", 3), ("t.py::b (call)", 3), ("t.py::c", 4), ("t.py::failed", 3)):
         lines.set_context(context)
-        lines.add_lines({str(tmp_path / "copy/src/rocks/units.py"): [line]})
+        lines.add_lines({str(tmp_path / "copy/src/rocks/core/units.py"): [line]})
     covered = Covered(lines, tmp_path, {"t.py::a[x (y)]": 1.0, "t.py::b": 2.0, "t.py::c": 3.0})
     assert covered.tests_of("src/rocks/core/units.py", range(2, 4)) == {"t.py::a[x (y)]": 1.0, "t.py::b": 2.0}
     assert (

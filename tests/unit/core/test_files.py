@@ -24,7 +24,7 @@ from rocks.core.files import (
     write_files,
 )
 
-SOURCES = Path(files.__file__).parent
+SOURCES = Path(files.__file__).parents[1]
 OLD, NEW = b"old content\n" * 100, b"new content\n" * 200
 CALLS = ("open", "fchown", "fchmod", "write", "fsync", "replace", "link", "unlink", "close")
 """Every system call by which a writer changes the disk. A write is cut into halves."""

@@ -47,7 +47,7 @@ def texts_of_the_programs() -> str:
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 found.append(node.value)
     scripts = [
-        *(CHECKOUT / "src/rocks/graph").glob("f*"),
+        *(CHECKOUT / "src/rocks/install/graph").glob("f*"),
         *(CHECKOUT / "roll/installer/initramfs").rglob("*"),
     ]
     for script in [*scripts, *(CHECKOUT / "nodes").glob("*.xml")]:

@@ -1,34 +1,30 @@
-"""What hosts and NASes get, archive or package, contains every module of rocks that its modules import."""
+"""What hosts and NASes get contains every module of rocks that its modules import."""
 
 import ast
 from pathlib import Path
-
-import pytest
 
 import rocks
 from lab import agent_archive
 
 SOURCES = Path(rocks.__file__).parent
-COMMON = tuple((SOURCES.parents[1] / "packaging/common-modules").read_text("ascii").split())
 
 
 def imported(path: Path) -> set[str]:
-    """The first part below `rocks` of each import in the file, also of those within functions."""
+    """Each module of rocks that the file imports, also within functions, as a path below `rocks` without suffix."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "rocks":
-            names = [node.module] if node.module != "rocks" else [f"rocks.{one.name}" for one in node.names]
-            found |= {str(name).split(".")[1] for name in names}
+            found |= {str(node.module), *(f"{node.module}.{one.name}" for one in node.names)}
         elif isinstance(node, ast.Import):
-            found |= {one.name.split(".")[1] for one in node.names if one.name.startswith("rocks.")}
-    return found
+            found |= {one.name for one in node.names}
+    paths = {name.removeprefix("rocks.").replace(".", "/") for name in found if name.startswith("rocks.")}
+    return {name for name in paths if (SOURCES / f"{name}.py").exists() or (SOURCES / name).is_dir()}
 
 
-@pytest.mark.parametrize("parts", [agent_archive.PACKAGES, COMMON])
-def test_every_imported_module_is_in_the_archive(parts: tuple[str, ...]) -> None:
-    packed = {"__version__"} | {part.removesuffix(".py") for part in parts}
-    files = [SOURCES / part for part in parts if part.endswith(".py")]
-    files += [path for part in parts for path in (SOURCES / part).rglob("*.py")]
+def test_every_imported_module_is_in_the_archive() -> None:
+    places = [SOURCES / part for part in agent_archive.PACKAGES]
+    files = {path for place in places for path in (place.rglob("*.py") if place.is_dir() else [place])}
+    packed = {str(path.relative_to(SOURCES).with_suffix("")).removesuffix("/__init__") for path in files}
     missing = {(path.name, name) for path in files for name in imported(path) - packed}
     assert len(files) > 50
     assert missing == set()

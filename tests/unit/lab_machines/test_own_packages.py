@@ -40,16 +40,17 @@ def test_modules_are_those_of_the_package_without_fakes() -> None:
 def test_key_of_the_modules_follows_their_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not the modules that only the frontend has."""
     common = tmp_path / "common-modules"
-    common.write_text("wire\nerrors.py\n", encoding="ascii")
+    common.write_text("fleet/wire\ncore/errors.py\n", encoding="ascii")
     monkeypatch.setattr(own_packages, "_COMMON", common)
     monkeypatch.setattr(own_packages, "_SOURCES", tmp_path)
-    (tmp_path / "rocks/wire").mkdir(parents=True)
+    for folder in ("fleet/wire", "core"):
+        (tmp_path / "rocks" / folder).mkdir(parents=True)
     (tmp_path / "rocks/core/errors.py").write_text("one", encoding="ascii")
     first = modules_key()
     (tmp_path / "rocks/cli.py").write_text("a command", encoding="ascii")
-    (tmp_path / "rocks/wire/fake_bus.py").write_text("of tests", encoding="ascii")
+    (tmp_path / "rocks/fleet/wire/fake_bus.py").write_text("of tests", encoding="ascii")
     assert modules_key() == first
     (tmp_path / "rocks/core/errors.py").write_text("two", encoding="ascii")
     changed = modules_key()
-    (tmp_path / "rocks/wire/bus.py").write_text("new", encoding="ascii")
+    (tmp_path / "rocks/fleet/wire/bus.py").write_text("new", encoding="ascii")
     assert len({first, changed, modules_key()}) == 3
