@@ -1,6 +1,7 @@
 """A change reaches what was named: nothing is read as another thing, and all hosts are meant only explicitly."""
 
 import os
+import select
 import subprocess  # noqa: TID251 - with a terminal as standard input and error: more than rocks.core.process offers
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import rocks
 from rocks.commands._framework.documentation import read_documentation
 from rocks.commands._framework.tree import OUR_TREE, all_commands, load_package
 from tests.command_trees import WriteCommand, tree, write_command
+from tests.patience import patience
 from tests.system.commands.conftest import Site
 
 __all__ = ["tree", "write_command"]
@@ -131,8 +133,9 @@ def run_on_terminal(
 
 
 def read_until(descriptor: int, end: str) -> str:
-    """All that the terminal prints, up to the text."""
+    """All that the terminal prints, up to the text, which must come: a program that ends early prints no more."""
     text = ""
     while end not in text:
+        assert select.select([descriptor], [], [], patience(60))[0], f"no {end!r}, but: {text}"
         text += os.read(descriptor, 4096).decode()
     return text
