@@ -34,7 +34,7 @@ def test_an_agent_answers(new_root: Callable[[str], Root]) -> None:
     assert hook.error_text.startswith("rocks: the domain XML cannot be read")
     assert not (root.folder / "opt/rocks/bin").exists()
     assert not (root.folder / "opt/rocks/lib/vendor").exists()
-    _check_modules(root, "agent", "devices", "wire")
+    _check_modules(root, "agent", "core", "fleet", "machine", "network")
 
 
 def test_image_daemons_say_what_they_lack(new_root: Callable[[str], Root]) -> None:
@@ -46,7 +46,7 @@ def test_image_daemons_say_what_they_lack(new_root: Callable[[str], Root]) -> No
         assert started.exit_status not in (0, -9)
         assert "/etc/imgstorage.conf" in started.error_text
         assert "Traceback" not in started.error_text
-    _check_modules(root, "imgstorage", "devices", "wire")
+    _check_modules(root, "core", "fleet", "storage")
 
 
 def _check_modules(root: Root, *packages: str) -> None:

@@ -48,7 +48,18 @@ if status < 0:
 os._exit(status)
 """
 _MAX_REQUEST_BYTES = 1 << 18
-_ROCKS_PACKAGES = ("cli", "commands._framework", "actions", "hosts", "database", "cluster", "wire", "render")
+_AGENT_PACKAGES = ("agent", "core", "fleet", "machine", "network")
+_ROCKS_PACKAGES = (
+    "cli",
+    "commands._framework",
+    "core",
+    "database",
+    "fleet",
+    "inventory",
+    "network",
+    "machine",
+)
+"""Rooms of which a run may need much: the others are imported by the runs that need them."""
 
 
 def request(
@@ -143,7 +154,8 @@ def _run(main: Main, arguments: Sequence[str]) -> NoReturn:
 
 def _agent() -> Main:
     sys.path.insert(0, AGENT_ARCHIVE)
-    _import_all("rocks")
+    for package in _AGENT_PACKAGES:
+        _import_all(f"rocks.{package}")
     return importlib.import_module("rocks.agent.main").main
 
 
@@ -153,7 +165,7 @@ def _rocks() -> Main:
     sys.path[0] = str(checkout / "src")
     sys.path += [os.environ["ROCKS_SITE_PACKAGES"], str(checkout)]
     for package in _ROCKS_PACKAGES:
-        _import_all(f"rocks.{package}")
+        _import_all(f"rocks.{package}", but="host")
     watch = importlib.import_module("tests.system.transaction_watch")
     watch.Watch(watch.append_to_file).install(setattr)
     main = importlib.import_module("rocks.cli.main")
@@ -165,10 +177,15 @@ def _rocks() -> Main:
     return run
 
 
-def _import_all(package: str) -> None:
+def _import_all(package: str, but: str = "__main__") -> None:
+    """Import a package with all that is in it, but the modules and packages of one name."""
     path = importlib.import_module(package).__path__
-    for module in pkgutil.walk_packages(path, f"{package}."):
-        if not module.name.endswith("__main__"):
+    for module in pkgutil.iter_modules(path, f"{package}."):
+        if module.name.rpartition(".")[2] == but:
+            continue
+        if module.ispkg:
+            _import_all(module.name, but)
+        else:
             importlib.import_module(module.name)
 
 
