@@ -1,4 +1,4 @@
-"""The rows of the NAS's listings, in the shapes of the specification; pure."""
+"""The rows of the NAS's listings, in the shapes of the specification."""
 
 from __future__ import annotations
 
