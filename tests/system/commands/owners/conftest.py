@@ -43,9 +43,10 @@ def service(
     with make_service(vm_site.database, "127.0.0.1", 0, log.append, str(launcher)) as server:
         found = Service(server, tmp_path, vm_site)
         found.log = log
-        for module in ("airboss_service", "airboss_machines", "airboss_consoles", "airboss_media"):
+        for module in ("service", "machines", "consoles", "media"):
             monkeypatch.setattr(
-                f"rocks.actions.{module}.log_call", lambda call, outcome: found.calls.append((call, outcome))
+                f"rocks.site.airboss.{module}.log_call",
+                lambda call, outcome: found.calls.append((call, outcome)),
             )
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
