@@ -15,6 +15,7 @@ from rocks.inventory import alias_records as aliases
 from rocks.inventory import boot_records as boots
 from rocks.inventory import node_records as nodes
 from rocks.inventory.attributes import records as attributes
+from rocks.inventory.host_loading import which_are_vms
 from rocks.inventory.host_plan import NewHost, find_membership, plan_host
 from rocks.inventory.host_records import find_local_host
 from rocks.inventory.in_use_records import lock_inventory
@@ -104,7 +105,7 @@ def rename_host(database: Database, name: str, new_name: str) -> list[str]:
     leases.rename_lease_host(database, name, new_name)
     return [
         f"{vm.container.name}:{disk.path}"
-        for vm in vms.load_vms(database, vms.which_are_vms(database, [new_name]))
+        for vm in vms.load_vms(database, which_are_vms(database, [new_name]))
         for disk in vm.disks
         if vm.container is not None and not disk.is_block and name.lower() in disk.name.lower()
     ]

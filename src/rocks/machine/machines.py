@@ -14,6 +14,7 @@ from rocks.inventory import in_use_records as vm_inventory
 from rocks.inventory import node_records as nodes
 from rocks.inventory.attributes.changes import set_attribute
 from rocks.inventory.attributes.records import global_attributes
+from rocks.inventory.host_loading import load_hosts, which_are_vms
 from rocks.inventory.host_plan import Membership, find_membership
 from rocks.inventory.mac_pool import MASK, base_from_address
 from rocks.inventory.machine_locks import lock_vms
@@ -140,7 +141,7 @@ def next_mac(database: Database) -> str:
 
 def load_containers(database: Database, names: Sequence[str]) -> list[Host]:
     """The named hosts, which get virtual machines. Errors as of `check_container`."""
-    hosts = table.load_hosts(database, names)
+    hosts = load_hosts(database, names)
     for host in hosts:
         check_container(host)
     return hosts
@@ -267,7 +268,7 @@ def set_vm(database: Database, name: str, changes: VmChanges) -> None:
             raise UserError(f"host {name} cannot be its own physical host; name another one")
         columns["PhysNode"] = node_ids(database, [target.name])[target.name.lower()]
     _check_holds_no_vms(database, name)
-    if not table.which_are_vms(database, [name]):
+    if not which_are_vms(database, [name]):
         if target is None and "Virt_Type" not in columns:
             raise UserError(
                 f"host {name} is not a virtual machine; it becomes one only when physnode= names its physical host"
@@ -349,8 +350,8 @@ def _target(database: Database, name: str, container: str) -> Host:
     A host that becomes a virtual machine may be on any physical host, as in the output of `rocks dump`: attributes come
     later there. It is started on a VM container only.
     """
-    (target,) = table.load_hosts(database, [container])
-    vms = table.load_vms(database, table.which_are_vms(database, [name]))
+    (target,) = load_hosts(database, [container])
+    vms = table.load_vms(database, which_are_vms(database, [name]))
     is_there = any(vm.container is not None and vm.container.name == target.name for vm in vms)
     check_container(target, may_lack_kvm=is_there or not vms)
     return target

@@ -8,21 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 from rocks.core.errors import StateError
 from rocks.database.sets import in_order, placeholders
-from rocks.inventory.attributes.records import resolve_attributes, resolve_members
-from rocks.inventory.attributes.rules import Member
-from rocks.inventory.records import BootAction, Disk, Host, Interface, VirtualMachine
+from rocks.inventory.attributes.records import resolve_attributes
+from rocks.inventory.host_loading import (
+    HOST_COLUMNS,
+    HOST_JOINS,
+    bare_hosts,
+    host_of_row,
+    load_interfaces,
+    mounts_of,
+)
+from rocks.inventory.records import Disk, Host, VirtualMachine
 from rocks.machine.disks.copy_records import DOUBTED_HOST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from rocks.database.connection import Database
-
-_HOST_COLUMNS = (
-    "n.Name, m.Name, a.Name, n.CPUs, n.Rack, n.Rank, n.RunAction, n.InstallAction,"
-    " (SELECT b.Action FROM boot b WHERE b.Node = n.ID LIMIT 1), EXISTS (SELECT 1 FROM vm_nodes x WHERE x.Node = n.ID)"
-)
-_HOST_JOINS = " LEFT JOIN memberships m ON m.ID = n.Membership LEFT JOIN appliances a ON a.ID = m.Appliance"
 
 
 def load_vms(database: Database, names: Sequence[str]) -> list[VirtualMachine]:
@@ -33,15 +34,15 @@ def load_vms(database: Database, names: Sequence[str]) -> list[VirtualMachine]:
     if not names:
         return []
     rows = database.rows(
-        f"SELECT {_HOST_COLUMNS}, v.ID, p.Name, {DOUBTED_HOST},"
+        f"SELECT {HOST_COLUMNS}, v.ID, p.Name, {DOUBTED_HOST},"
         " v.Mem, v.Slice, v.Virt_Type, v.cdrom_path, v.UUID, v.Adopts FROM vm_nodes v"
-        f" JOIN nodes n ON n.ID = v.Node LEFT JOIN nodes p ON p.ID = v.PhysNode{_HOST_JOINS}"
+        f" JOIN nodes n ON n.ID = v.Node LEFT JOIN nodes p ON p.ID = v.PhysNode{HOST_JOINS}"
         f" WHERE n.Name IN ({placeholders(names)})",
         names,
     )
     check_all_are_vms(names, [str(row[0]) for row in rows])
     containers = {str(row[11]) for row in rows if row[11] is not None}
-    hosts = {host.name: host for host in _hosts(database, sorted(containers))}
+    hosts = {host.name: host for host in bare_hosts(database, sorted(containers))}
     everyone = [*(str(row[0]) for row in rows), *hosts]
     interfaces = load_interfaces(database, everyone)
     attributes = {
@@ -57,7 +58,7 @@ def load_vms(database: Database, names: Sequence[str]) -> list[VirtualMachine]:
     hosts = {name: replace(whole(host), mounts=mounts.get(name, ())) for name, host in hosts.items()}
     return [
         VirtualMachine(
-            host=whole(_host(row[:10])),
+            host=whole(host_of_row(row[:10])),
             container=None if row[11] is None else hosts[str(row[11])],
             memory_mb=int(row[13]),
             slice=int(row[14]),
@@ -72,71 +73,12 @@ def load_vms(database: Database, names: Sequence[str]) -> list[VirtualMachine]:
     ]
 
 
-def load_hosts(database: Database, names: Sequence[str]) -> list[Host]:
-    """The named hosts, physical or virtual, with their attributes but without interfaces, in the order of the names.
-
-    Two statements for any number of hosts. Unknown names are omitted.
-    """
-    if not names:
-        return []
-    rows = database.rows(
-        f"SELECT {_HOST_COLUMNS}, n.OS, n.Arch FROM nodes n{_HOST_JOINS} WHERE n.Name IN ({placeholders(names)})",
-        names,
-    )
-    rows = in_order(rows, names)
-    attributes = resolve_members(database, [_member(row) for row in rows])
-    return [
-        replace(
-            _host(row[:10]), attributes={key: found.value for key, found in attributes[str(row[0])].items()}
-        )
-        for row in rows
-    ]
-
-
-def which_are_vms(database: Database, names: Sequence[str]) -> list[str]:
-    """The names of virtual machines among the names, in their order."""
-    if not names:
-        return []
-    rows = database.rows(
-        f"SELECT n.Name FROM vm_nodes v JOIN nodes n ON n.ID = v.Node WHERE n.Name IN ({placeholders(names)})",
-        names,
-    )
-    return [str(row[0]) for row in in_order(rows, names)]
-
-
 def check_all_are_vms(names: Sequence[str], machines: Iterable[str]) -> None:
     """StateError for the first name that is not a virtual machine."""
     known = {name.lower() for name in machines}
     for name in names:
         if name.lower() not in known:
             raise StateError(f"host {name} is not a virtual host; see rocks list host vm")
-
-
-def load_interfaces(database: Database, names: Sequence[str]) -> dict[str, tuple[Interface, ...]]:
-    """Host → its interfaces in the database's order; an empty tuple for a host without interfaces."""
-    found: defaultdict[str, list[Interface]] = defaultdict(list)
-    if names:
-        rows = database.rows(
-            "SELECT n.Name, i.Device, i.MAC, i.IP, i.Name, s.name, s.netmask, s.mtu, i.VlanID, i.Module,"
-            " i.Options, i.Channel, i.Disable_KVM, i.ID FROM networks i JOIN nodes n ON n.ID = i.Node"
-            f" LEFT JOIN subnets s ON s.ID = i.Subnet WHERE n.Name IN ({placeholders(names)}) ORDER BY i.ID",
-            names,
-        )
-        for row in rows:
-            found[str(row[0])].append(Interface(*row))
-    return {name: tuple(found[name]) for name in names}
-
-
-def load_boot_actions(database: Database, names: Iterable[str]) -> dict[str, BootAction]:
-    """Boot action → its row; unknown names are omitted."""
-    actions = sorted(set(names))
-    if not actions:
-        return {}
-    rows = database.rows(
-        f"SELECT Action, Kernel, Ramdisk, Args FROM bootaction WHERE Action IN ({placeholders(actions)})",
-        actions,
-    )
-    return {str(row[0]): BootAction(*row) for row in rows}
 
 
 def hosts_of_vlans(database: Database, vlans: Iterable[int], without: str = "") -> dict[int, list[str]]:
@@ -191,61 +133,6 @@ def vm_places(database: Database) -> dict[str, str]:
         " LEFT JOIN nodes p ON p.ID = v.PhysNode ORDER BY n.ID"
     )
     return {str(name): str(place) for name, place in rows}
-
-
-def _hosts(database: Database, names: Sequence[str]) -> list[Host]:
-    if not names:
-        return []
-    rows = database.rows(
-        f"SELECT {_HOST_COLUMNS} FROM nodes n{_HOST_JOINS} WHERE n.Name IN ({placeholders(names)}) ORDER BY n.ID",
-        names,
-    )
-    return [_host(row) for row in rows]
-
-
-def physical_hosts(database: Database) -> list[str]:
-    """All physical hosts, in the database's order."""
-    rows = database.rows(
-        "SELECT n.Name FROM nodes n LEFT JOIN vm_nodes v ON v.Node = n.ID WHERE v.ID IS NULL ORDER BY n.ID"
-    )
-    return [str(row[0]) for row in rows]
-
-
-def mounts_of(database: Database, names: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
-    """Host → mount points of its partitions."""
-    found: defaultdict[str, list[str]] = defaultdict(list)
-    if names:
-        rows = database.rows(
-            "SELECT n.Name, p.Mountpoint FROM partitions p JOIN nodes n ON n.ID = p.Node"
-            f" WHERE p.Mountpoint LIKE '/%%' AND n.Name IN ({placeholders(names)}) ORDER BY p.ID",
-            names,
-        )
-        for name, mount in rows:
-            found[str(name)].append(str(mount))
-    return {name: tuple(mounts) for name, mounts in found.items()}
-
-
-def _host(row: Sequence[Any]) -> Host:
-    name, membership, appliance, cpus, rack, rank, run_action, install_action, boot, is_virtual = row
-    return Host(
-        name,
-        membership or "",
-        appliance or "",
-        int(cpus),
-        rack,
-        rank,
-        run_action,
-        install_action,
-        boot,
-        is_virtual=bool(is_virtual),
-    )
-
-
-def _member(row: Sequence[Any]) -> Member:
-    name, membership, appliance, _, rack, rank, *_, os, arch = row
-    return Member(
-        *("" if cell is None else str(cell) for cell in (name, os, appliance, membership, rack, rank, arch))
-    )
 
 
 def _disks(database: Database, vm_ids: Sequence[int]) -> Mapping[int, tuple[Disk, ...]]:

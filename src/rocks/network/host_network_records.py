@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from rocks.machine.records import load_hosts, load_interfaces
+from rocks.inventory.host_loading import load_hosts, load_interfaces
 from rocks.network.route_records import routes_of_hosts
 
 if TYPE_CHECKING:

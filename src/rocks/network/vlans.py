@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import RocksError
 from rocks.fleet.wire.network import LinkPlan, SyncLinksRequest
+from rocks.inventory.host_loading import which_are_vms
 from rocks.inventory.host_requests import ask_each
 from rocks.machine import records as table
 from rocks.machine.domain.documents import connections_of
@@ -42,9 +43,7 @@ def vlans_of(vm: VirtualMachine) -> tuple[LinkSpec, ...]:
 
 def hosts_of(database: Database, names: Sequence[str]) -> list[str]:
     """The named physical hosts, and the containers of named virtual machines; each once."""
-    containers = {
-        vm.name: vm.container for vm in table.load_vms(database, table.which_are_vms(database, names))
-    }
+    containers = {vm.name: vm.container for vm in table.load_vms(database, which_are_vms(database, names))}
     found = [
         container.name if (container := containers.get(name)) else name
         for name in names
@@ -59,7 +58,7 @@ def plan_networks(database: Database, hosts: Sequence[str]) -> list[HostNetwork]
     What an arriving machine needs is as the host's agent has made it, until the arrival is recorded.
     """
     held = leases.leases_of_hosts(database, hosts)
-    known = table.which_are_vms(database, [lease.name for lease in held])
+    known = which_are_vms(database, [lease.name for lease in held])
     machines = {vm.name.lower(): vm for vm in table.load_vms(database, known)}
     networks = []
     for host in hosts:

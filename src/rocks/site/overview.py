@@ -9,11 +9,11 @@ from rocks.core.check_lines import OK, WRONG, SiteCheck
 from rocks.core.clock import monotonic_seconds, utc_now
 from rocks.core.errors import RocksError
 from rocks.inventory import cluster_records as clusters
+from rocks.inventory.host_loading import load_hosts, physical_hosts
 from rocks.inventory.host_requests import ask_facts, open_fleet
 from rocks.machine import listing_records as vm_listing
 from rocks.machine.disks import copy_records as disk_copies
 from rocks.machine.leases import records as leases
-from rocks.machine.records import load_hosts, physical_hosts
 from rocks.site.checks.checks import check_frontend
 from rocks.site.metrics import SiteCounts, metrics_text, site_metrics
 from rocks.site.overview_rules import (

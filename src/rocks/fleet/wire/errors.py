@@ -12,7 +12,7 @@ _OF_THE_HOST = frozenset(("host", "tool", "incoherent", "bug"))
 
 @dataclass(frozen=True)
 class AgentError:
-    """An error as the wire transports it: family (`rocks.core.errors.FAMILIES`), message, and code, empty without one."""
+    """An error as the wire transports it: family (`core.errors.FAMILIES`), message, and code, empty without one."""
 
     family: str
     message: str

@@ -12,6 +12,7 @@ from rocks.fleet.wire.disk_files import UNREADABLE, GiveImageRequest, ImagesRequ
 from rocks.fleet.wire.snapshots import read_copy
 from rocks.inventory.disks.place_rules import is_system_folder
 from rocks.inventory.disks.places import directory_of, image_directories
+from rocks.inventory.host_loading import load_hosts, mounts_of, physical_hosts, which_are_vms
 from rocks.inventory.host_requests import ask_each
 from rocks.inventory.machine_locks import lock_vms
 from rocks.library.guest_images import is_copy, seed_path
@@ -118,7 +119,7 @@ def remove_image(database: Database, host_name: str, path: str) -> int:
 
 def _is_disk_of(database: Database, name: str, fact: ImageFact) -> bool:
     """Whether the image belongs to the machine, or may: a removed machine with a lease is not known any more."""
-    if not table.which_are_vms(database, [name]):
+    if not which_are_vms(database, [name]):
         return True
     (vm,) = table.load_vms(database, [name])
     return fact.machine in (vm.uuid, UNREADABLE) or (vm.adopts_images and not fact.machine)
@@ -265,12 +266,12 @@ def _row(host: str, fact: ImageFact, owners: Mapping[str, str]) -> ImageRow:
 
 def _containers(database: Database, names: Sequence[str] | None) -> list[Host]:
     """The hosts with their mounts. UserError for a virtual machine."""
-    chosen = table.physical_hosts(database) if names is None else list(names)
-    hosts = table.load_hosts(database, chosen)
+    chosen = physical_hosts(database) if names is None else list(names)
+    hosts = load_hosts(database, chosen)
     for host in hosts:
         if host.is_virtual and names is not None:
             raise UserError(f"host {host.name} is a virtual machine; its images are on its physical host")
-    mounts = table.mounts_of(database, [host.name for host in hosts])
+    mounts = mounts_of(database, [host.name for host in hosts])
     found = [replace(host, mounts=mounts.get(host.name, ())) for host in hosts]
     return (
         found

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import UserError
 from rocks.core.values import read_number
+from rocks.inventory.host_loading import load_hosts, which_are_vms
 from rocks.inventory.machine_locks import lock_vms
 from rocks.machine.leases import records as leases
-from rocks.machine.records import check_all_are_vms, load_hosts, which_are_vms
+from rocks.machine.records import check_all_are_vms
 from rocks.storage.volumes import place_records as table
 from rocks.storage.volumes.move_checks import check_no_moves
 from rocks.storage.volumes.move_records import read_moves

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import StateError
-from rocks.machine import records as table
+from rocks.inventory.host_loading import load_boot_actions
 from rocks.machine.domain.domain import InstallBoot, domain_lines
 from rocks.network.guest_connections import connect
 from rocks.network.route_records import default_gateways
@@ -64,7 +64,7 @@ def _installs(database: Database, machines: Sequence[VirtualMachine]) -> dict[st
     installing = [vm for vm in machines if boots_installer(vm)]
     if not installing:
         return {}
-    action = table.load_boot_actions(database, [INSTALL_FRONTEND]).get(INSTALL_FRONTEND)
+    action = load_boot_actions(database, [INSTALL_FRONTEND]).get(INSTALL_FRONTEND)
     if action is None:
         raise StateError(
             f'there is no boot action "{INSTALL_FRONTEND}"; add it with rocks add bootaction, or boot '

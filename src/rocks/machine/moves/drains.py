@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.core import dry_run
 from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import BusyError, Code, HostError, RocksError, StateError, UserError
+from rocks.inventory.host_loading import load_hosts, mounts_of, physical_hosts, which_are_vms
 from rocks.inventory.host_requests import ask_facts, is_silent, open_fleet
 from rocks.inventory.machine_locks import lock_vms
 from rocks.machine import records as table
@@ -180,7 +181,7 @@ def _stop(database: Database, names: Sequence[str], drain: Drain, outcomes: Outc
     """Whether all have stopped; a line for each that has."""
     if not names:
         return True
-    known = table.which_are_vms(database, names)
+    known = which_are_vms(database, names)
     removed = [name for name in names if name not in known]
     stopped = stop_vms(database, known, drain.action, drain.deadline_seconds, removed=removed)
     for name, notes in stopped.done.items():
@@ -272,7 +273,7 @@ def _capacities(database: Database, host: str, targets: Sequence[str], outcomes:
 
 def other_containers(database: Database, host: str) -> tuple[str, ...]:
     """All VM containers but this host. StateError when there is none."""
-    hosts = table.load_hosts(database, table.physical_hosts(database))
+    hosts = load_hosts(database, physical_hosts(database))
     found = tuple(one.name for one in hosts if one.is_true("kvm") and one.name.lower() != host.lower())
     if not found:
         raise StateError(f"there is no other VM container than {host}")
@@ -306,7 +307,7 @@ def evacuate_host(
     chosen = [name for name in (*held, *moving, *free) if named is None or name.lower() in named]
     outcomes.failed.update({name: moving[name] for name in chosen if name in moving})
     chosen = [name for name in chosen if name not in moving]
-    machines = table.load_vms(database, table.which_are_vms(database, chosen))
+    machines = table.load_vms(database, which_are_vms(database, chosen))
     movable = _can_start_elsewhere(database, host, machines, outcomes)
     stopped = stop_vms(database, [vm.name for vm in movable if vm.name not in free], force=force)
     outcomes.failed.update(stopped.failed)
@@ -369,7 +370,7 @@ def _start_there(
             raise error
         capacity = choose_host(vm, capacities)
         (target,) = load_containers(database, [capacity.host])
-        target = replace(target, mounts=table.mounts_of(database, [target.name]).get(target.name, ()))
+        target = replace(target, mounts=mounts_of(database, [target.name]).get(target.name, ()))
         record_on_host(database, vm, target)
         database.commit()
     except RocksError as error:
@@ -389,7 +390,7 @@ def _start_there(
 
 
 def _check_physical(database: Database, name: str) -> None:
-    (host,) = table.load_hosts(database, [name])
+    (host,) = load_hosts(database, [name])
     if host.is_virtual:
         raise UserError(f"host {name} is a virtual machine; name a physical host")
 

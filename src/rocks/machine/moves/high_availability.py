@@ -15,6 +15,7 @@ from rocks.core.errors import BusyError, RocksError, StateError
 from rocks.core.unit_commands import outside_of_unit
 from rocks.fleet.settings import CannotAskError
 from rocks.inventory.attributes.records import has_attribute, resolve_attribute
+from rocks.inventory.host_loading import load_hosts, physical_hosts
 from rocks.inventory.host_records import find_local_host
 from rocks.inventory.host_requests import ask_facts, is_silent, open_fleet
 from rocks.inventory.machine_locks import lock_vms, unlock_vms
@@ -164,7 +165,7 @@ class Supervisor:
         names = [name for name in places if values.get(name, "").lower() in TRUE_VALUES and name not in busy]
         found = watched(names, leases.read_leases(database, names), places)
         watched_hosts = {
-            name for name in table.physical_hosts(database) if values.get(name, "yes").lower() in TRUE_VALUES
+            name for name in physical_hosts(database) if values.get(name, "yes").lower() in TRUE_VALUES
         }
         for of_host in found:
             for host in set(of_host) - watched_hosts:
@@ -240,7 +241,7 @@ class Supervisor:
         """Whether so many other hosts answer that the fault is not this machine's."""
         database = self._database
         local = find_local_host(database)
-        hosts = table.load_hosts(database, table.physical_hosts(database))
+        hosts = load_hosts(database, physical_hosts(database))
         others = [one.name for one in hosts if one.is_true("kvm") and one.name != local]
         answering, silent = self._ask(others)
         if is_cut_off(len(answering), len(silent)):

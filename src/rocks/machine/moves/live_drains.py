@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core import dry_run
 from rocks.core.errors import RocksError
+from rocks.inventory.host_loading import which_are_vms
 from rocks.inventory.machine_locks import lock_vms
 from rocks.machine import records as table
 from rocks.machine.leases import records as leases
@@ -47,7 +48,7 @@ def lease_there(database: Database, name: str, host: str) -> Lease | None:
 def _place(database: Database, name: str) -> str:
     """The recorded host of the machine, as it is now; empty without one."""
     database.end_reading()  # what is read next is as others have left it
-    machines = table.load_vms(database, table.which_are_vms(database, [name]))
+    machines = table.load_vms(database, which_are_vms(database, [name]))
     return next((vm.container.name for vm in machines if vm.container is not None), "")
 
 

@@ -19,6 +19,7 @@ from rocks.fleet.wire.disk_files import ImagesRequest
 from rocks.fleet.wire.disk_moves import moving_path
 from rocks.inventory import in_use_records as vm_inventory
 from rocks.inventory.disks.places import medium_of
+from rocks.inventory.host_loading import mounts_of
 from rocks.inventory.host_requests import ask_each, ask_facts, fleet_addresses, open_fleet
 from rocks.inventory.machine_locks import lock_vms
 from rocks.inventory.node_records import node_ids
@@ -125,7 +126,7 @@ def load_target(database: Database, vm: VirtualMachine, name: str) -> Host:
             f"{vm.name} is not moved: nobody is known to own its disks until its next start; start it where it is: "
             f"rocks start host vm {vm.name}"
         )
-    return replace(target, mounts=table.mounts_of(database, [target.name]).get(target.name, ()))
+    return replace(target, mounts=mounts_of(database, [target.name]).get(target.name, ()))
 
 
 def plan_of(database: Database, vm: VirtualMachine, target: Host) -> MovePlan:

@@ -8,10 +8,10 @@ from rocks.core.errors import RocksError, StateError, UserError
 from rocks.core.values import read_number
 from rocks.fleet.wire.facts import AdapterSpec, AdaptersRequest
 from rocks.fleet.wire.requests import VfSpec
+from rocks.inventory.host_loading import which_are_vms
 from rocks.inventory.host_requests import ask_each
 from rocks.inventory.mac_pool import full_mac
 from rocks.machine.domain.documents import connections_of
-from rocks.machine.records import which_are_vms
 from rocks.machine.start_plan import container_of
 from rocks.network.guest_connections import VirtualFunction, kernel_device
 from rocks.network.interfaces import find_rows

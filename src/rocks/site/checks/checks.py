@@ -19,10 +19,10 @@ from rocks.install.rolls.folders import distribution_folder
 from rocks.inventory import mac_pool
 from rocks.inventory.attributes.records import global_attributes
 from rocks.inventory.host_commands import Limits, run_on_hosts
+from rocks.inventory.host_loading import load_hosts, physical_hosts
 from rocks.inventory.host_records import find_local_host
 from rocks.inventory.host_requests import ask_each
 from rocks.machine.leases.epoch_records import read_epoch, read_record
-from rocks.machine.records import load_hosts, physical_hosts
 from rocks.network.interface_records import list_interfaces
 from rocks.site.checks.installation import check_rolls, check_services
 from rocks.site.restore import unfinished_restore

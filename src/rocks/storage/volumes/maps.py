@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import BusyError, Code, RocksError, StateError, UserError
 from rocks.core.values import check_text, read_number
+from rocks.inventory.host_loading import load_hosts
 from rocks.machine.leases.plan import SAVED, saved_with_images
 from rocks.machine.leases.records import read_leases
-from rocks.machine.records import load_hosts
 from rocks.storage.client import questions
 from rocks.storage.client.asking import MAP_SECONDS
 from rocks.storage.client.asking import WRITE_BACK_SECONDS as _WRITE_BACK_SECONDS

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import RocksError, StateError, UserError
+from rocks.inventory.host_loading import load_hosts
 from rocks.inventory.machine_locks import WAIT_SECONDS, lock_vms
 from rocks.machine.leases import records as leases
-from rocks.machine.records import load_hosts
 from rocks.storage.client import questions
 from rocks.storage.client.asking import MAP_SECONDS, WRITE_BACK_SECONDS
 from rocks.storage.volumes import move_records as table

@@ -15,8 +15,8 @@ class Plugin(rocks.commands.Plugin):
 
     def check_all(self, hosts: Sequence[str], action: str, key: str | None) -> None:
         """Raise an error when one of the physical hosts cannot or must not be switched."""
+        from rocks.inventory.host_loading import which_are_vms
         from rocks.inventory.host_power import check_may_switch
-        from rocks.machine.records import which_are_vms
 
         machines = set(which_are_vms(self.db, hosts))
         physical = [host for host in hosts if host not in machines]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import rocks.commands
 from rocks.core.errors import StateError
 from rocks.core.names import is_like
+from rocks.inventory.host_loading import which_are_vms
 from rocks.machine.placement import records as shape_leases
 from rocks.machine.placement.listing import ShapeRow, shape_rows
-from rocks.machine.records import which_are_vms
 
 HEADER = ("vm-host", "host", "cpus", "memory", "devices")
 
