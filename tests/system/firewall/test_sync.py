@@ -213,7 +213,7 @@ def test_a_killed_command_leaves_the_earlier_rules(synced: Site, target: Target)
         "load_rules(HostAddress(*eval(sys.argv[1])), FleetSettings(*eval(sys.argv[2])), sys.argv[3], '', 4)"
     )
     arguments = [repr(tuple(target.host)), repr(tuple(target.settings)), rules_with(1002)]
-    source = Path(firewalls.__file__).parents[2]
+    source = Path(firewalls.__file__).parents[3]
     program = start_with_pipes(["env", f"PYTHONPATH={source}", sys.executable, "-c", script, *arguments])
     pending = target.file("/run/rocks-firewall/pending")
     while not pending.exists() and program.poll() is None:
