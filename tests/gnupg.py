@@ -18,14 +18,12 @@ class Keys:
         self.folder = folder
 
     def gpg(self, *arguments: str) -> bytes:
-        """What gpg prints."""
         command = ["gpg", "--batch", "--homedir", str(self.folder), "--passphrase", "", *arguments]
         return run_checked(
             command, deadline_seconds=120, environment={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}
         ).output
 
     def make(self, user: str, kind: str = "ed25519") -> str:
-        """Make a key; its user."""
         self.gpg("--quick-gen-key", f"{user} <{user}@example.org>", kind, "sign", "never")
         return f"{user}@example.org"
 

@@ -87,14 +87,8 @@ class NucleusServer:
 
     def operation(self, kind: str, error: str = "", **target: Any) -> Json:
         """A new operation; done, unless `polls_until_done` says after how many questions it will be."""
-        found: Json = {
-            "cluster": None,
-            "node": None,
-            "computeset": None,
-            **target,
-            "kind": kind,
-            "actor": "ann",
-        }
+        found: Json = {"cluster": None, "node": None, "computeset": None, **target}
+        found |= {"kind": kind, "actor": "ann"}
         found |= {"id": f"01OPERATION{len(self.operations):015d}", "progress": [], "result": None}
         found |= {"created": "2026-11-22T10:00:00.000Z", "started": None, "ended": None}
         found["error"] = {"code": "backend-unavailable", "detail": error} if error else None
@@ -138,17 +132,8 @@ class NucleusServer:
             case ("GET", "image"):
                 return 200, sorted(self.images), {}
             case ("GET", "user"):
-                return (
-                    200,
-                    {
-                        "username": "ann",
-                        "email": "",
-                        "first_name": "",
-                        "last_name": "",
-                        "projects": ["alpha"],
-                    },
-                    {},
-                )
+                found = {"username": "ann", "email": "", "first_name": "", "last_name": ""}
+                return 200, {**found, "projects": ["alpha"]}, {}
             case ("GET", "token"):
                 return 200, list(self.tokens.values()), {}
             case ("POST", "token"):
@@ -159,12 +144,9 @@ class NucleusServer:
                 found |= {"limited_by": limited, "most_days": 365}
                 return 201, {**found, "token": f"nuc_{found['id']}_" + "x" * 43}, {}
             case ("DELETE", "token", identifier):
-                known = self.tokens.pop(identifier, None)
-                return (
-                    (204, None, {})
-                    if known
-                    else problem("unknown-token", 404, f"there is no token {identifier}")
-                )
+                if self.tokens.pop(identifier, None):
+                    return 204, None, {}
+                return problem("unknown-token", 404, f"there is no token {identifier}")
         return problem("not-found", 404, "there is nothing here")
 
     def in_cluster(
@@ -191,12 +173,9 @@ class NucleusServer:
         if not action:
             return 200, machine, {}
         if action[0] == "console":
-            page = "https://elsewhere.example/nucleus/console/ticket#autoconnect"
-            return (
-                201,
-                {"page_url": page, "ws_url": "wss://elsewhere.example/ws/console/ticket", "expires_at": ""},
-                {},
-            )
+            ticket = {"page_url": "https://elsewhere.example/nucleus/console/ticket#autoconnect"}
+            ticket |= {"ws_url": "wss://elsewhere.example/ws/console/ticket", "expires_at": ""}
+            return 201, ticket, {}
         if action[0] == "attach_iso":
             machine["iso"] = query["iso_name"][0] or None
         else:
@@ -229,12 +208,8 @@ class NucleusServer:
             return problem("node-busy", 409, f"{held['name']} is in computeset {held['active_computeset']}")
         number = len(self.sets) + 1
         for it in chosen:
-            it |= {
-                "active_computeset": number,
-                "active_computeset_state": "running",
-                "power": "on",
-                "state": "active",
-            }
+            it |= {"active_computeset": number, "active_computeset_state": "running"}
+            it |= {"power": "on", "state": "active"}
         self.sets[number] = {
             "id": number,
             "state": "running",
@@ -259,12 +234,8 @@ class NucleusServer:
         if rest[0] in ("poweroff", "shutdown"):
             found["state"] = "cancelled"
             for it in found["computes"]:
-                it |= {
-                    "active_computeset": None,
-                    "active_computeset_state": None,
-                    "power": "off",
-                    "state": "nostate",
-                }
+                it |= {"active_computeset": None, "active_computeset_state": None}
+                it |= {"power": "off", "state": "nostate"}
         return 202, self.operation(f"computeset.{rest[0]}", computeset=number), {}
 
     def poll(self, identifier: str) -> Any:
@@ -310,9 +281,8 @@ def _handler(server: NucleusServer) -> type[BaseHTTPRequestHandler]:
                 prepared(self)
             elif parts.path.endswith("/rest-auth/login/"):
                 good = json.loads(body) == {"username": "ann", "password": PASSWORD}
-                self.reply(
-                    *((200, {"key": TOKEN}, {}) if good else problem("not-authenticated", 401, "Not known"))
-                )
+                refusal = problem("not-authenticated", 401, "Not known")
+                self.reply(*((200, {"key": TOKEN}, {}) if good else refusal))
             elif self.headers.get("Authorization") != f"Bearer {TOKEN}":
                 self.reply(*problem("not-authenticated", 401, "The token is not known"))
             elif self.command == "PATCH":

@@ -21,45 +21,15 @@ from urllib.parse import urlsplit
 SECONDS = 300.0
 CLUSTER_FIELDS = {"name", "description", "project", "vlan", "allocations", "frontend", "computes"}
 FRONTEND_FIELDS = {
-    "name",
-    "state",
-    "memory",
-    "cpus",
-    "disksize",
-    "type",
-    "interface",
-    "pub_ip",
-    "pub_mac",
-    "pub_netmask",
-    "gateway",
-    "dns1",
-    "dns2",
-    "ntp",
-    "frontend_state",
+    *("name", "state", "memory", "cpus", "disksize", "type", "interface", "frontend_state"),
+    *("pub_ip", "pub_mac", "pub_netmask", "gateway", "dns1", "dns2", "ntp"),
 }
 COMPUTE_FIELDS = {
-    "name",
-    "interface",
-    "memory",
-    "cpus",
-    "disksize",
-    "cluster",
-    "type",
-    "state",
-    "active_computeset",
-    "active_computeset_state",
-    "compute_state",
+    *("name", "interface", "memory", "cpus", "disksize", "cluster", "type", "state", "compute_state"),
+    *("active_computeset", "active_computeset_state"),
 }
-COMPUTESET_FIELDS = {
-    "id",
-    "state",
-    "cluster",
-    "account",
-    "walltime_mins",
-    "start_time",
-    "reservation",
-    "computes",
-}
+COMPUTESET_FIELDS = {"id", "state", "cluster", "account", "walltime_mins", "start_time"}
+COMPUTESET_FIELDS |= {"reservation", "computes"}
 USER_FIELDS = {"username", "email", "first_name", "last_name"}
 ISO = bytes(0x8001) + b"CD001" + bytes(4096)
 """The smallest file that passes for an image."""
@@ -93,7 +63,6 @@ class OldClient:
         self.asked: list[Asked] = []
 
     def ask(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
-        """The answer."""
         sent = {**self._headers, **(headers or {})}
         if body is not None and not isinstance(body, bytes):
             body = json.dumps(body).encode()
@@ -118,7 +87,6 @@ class OldClient:
         body: Any = None,
         headers: dict[str, str] | None = None,
     ) -> Answer:
-        """Ask a row, and note it."""
         answer = self.ask(method, path, body, headers)
         found = answer.content[0] if isinstance(answer.content, list) and answer.content else answer.content
         missing = (fields or set()) - set(found if isinstance(found, dict) else ())
@@ -204,9 +172,8 @@ def _sets(client: OldClient, base: str, cluster: str, node: str) -> None:
     _until_idle(client)
     client.row(28, "PUT", f"/v1/{one}/shutdown", 204)
     client.until(f"/v1/{one}", lambda it: it["state"] == "cancelled")
-    two = urlsplit(client.ask("POST", "/v1/computeset/", asked).headers["Location"]).path.rpartition("/v1/")[
-        2
-    ]
+    new = client.ask("POST", "/v1/computeset/", asked)
+    two = urlsplit(new.headers["Location"]).path.rpartition("/v1/")[2]
     _until_on(client, f"/v1/{two}", compute)
     client.row(25, "PUT", f"/v1/{two}/poweroff", 204)
     client.until(f"/v1/{two}", lambda it: it["state"] == "cancelled")
@@ -219,9 +186,8 @@ def _until_on(client: OldClient, one: str, compute: str) -> None:
 
 def _until_idle(client: OldClient) -> None:
     client.until("/v1/operation/?state=queued", lambda it: not it)
-    client.until(
-        "/v1/operation/?state=running", lambda it: not [one for one in it if one["kind"] != "start_set"]
-    )
+    running = "/v1/operation/?state=running"
+    client.until(running, lambda it: not [one for one in it if one["kind"] != "start_set"])
 
 
 def table(asked: list[Asked]) -> str:

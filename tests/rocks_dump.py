@@ -28,7 +28,6 @@ def quoted(text: str) -> str:
 
 
 def rocks(*texts: str) -> str:
-    """A line of a dump."""
     return f"{LAUNCHER} {' '.join(texts)}"
 
 
@@ -44,9 +43,8 @@ def rocks_dump(release: int, computes: int, containers: int = 4) -> str:
         _of_hosts(release, computes),
         _firewall(),
     )
-    return (
-        "\n".join(line for part in parts for line in part) + f"\n{rocks('run', 'reconfigure', 'clear=1')}\n"
-    )
+    lines = [line for part in parts for line in part]
+    return "\n".join([*lines, rocks("run", "reconfigure", "clear=1"), ""])
 
 
 def _networks() -> Iterator[str]:
@@ -68,13 +66,9 @@ def _appliances() -> Iterator[str]:
         ("hosted-vm", r"Hosted\ VM", "", "no"),
         ("tile", r"Viz\ Tile", "viz-tile", "yes"),
     ):
-        given = (
-            f"membership={membership}",
-            f"node={node}" if node else "",
-            "graph=default",
-            f"public={public}",
-        )
-        yield rocks("add", "appliance", name, *filter(None, given), "os=linux")
+        nodes = [f"node={node}"] if node else []
+        given = (f"membership={membership}", *nodes, "graph=default", f"public={public}")
+        yield rocks("add", "appliance", name, *given, "os=linux")
     for name in ("compute", "nas", "vm-container"):
         yield rocks("add", "appliance", "attr", name, "managed", "true")
     yield rocks("add", "appliance", "attr", "vm-container", "kvm", "true")
@@ -154,14 +148,8 @@ def _interfaces(release: int, computes: int, containers: int) -> Iterator[str]:
             yield from values(name, "ipmi", given | {"channel": "1"})
         if name.startswith("vm-container"):
             yield from values(name, "vlan3", {"subnet": "private", "vlan": "3"})
-    blue = {
-        "ip": "10.1.255.200",
-        "name": "fe-blue",
-        "mac": "76:77:6e:80:00:00",
-        "subnet": "private",
-        "vlan": "3",
-    }
-    yield from values("fe-blue", "eth0", blue)
+    private = {"ip": "10.1.255.200", "name": "fe-blue", "mac": "76:77:6e:80:00:00", "subnet": "private"}
+    yield from values("fe-blue", "eth0", private | {"vlan": "3"})
     public = {"ip": "203.0.113.9", "name": "fe-blue", "mac": "76:77:6e:80:00:01", "subnet": "public"}
     yield from values("fe-blue", "eth1", public | {"options": "onboot=yes noreport"})
     for number in range(containers):
@@ -200,16 +188,14 @@ def _of_hosts(release: int, computes: int) -> Iterator[str]:
     for number in range(computes):
         yield rocks("set", "host", "boot", f"compute-{number // 20}-{number % 20}", "action=os")
     yield rocks("set", "host", "boot", "fe-blue", "action=os")
-    yield rocks(
-        "add", "host", "roll", "fe-blue", "kvm", f"version={'6.2' if release == 6 else '7.0'}", "arch=x86_64"
-    )
+    version = "6.2" if release == 6 else "7.0"
+    yield rocks("add", "host", "roll", "fe-blue", "kvm", f"version={version}", "arch=x86_64")
 
 
 def _firewall() -> Iterator[str]:
     def rule(scope: str, name: str, **given: str) -> str:
-        return rocks(
-            "add", "firewall", scope, f"rulename={name}", *(f"{k}={quoted(v)}" for k, v in given.items())
-        )
+        values = (f"{key}={quoted(value)}" for key, value in given.items())
+        return rocks("add", "firewall", scope, f"rulename={name}", *values)
 
     known = {"network": "private", "chain": "INPUT", "action": "ACCEPT", "protocol": "tcp"}
     related = {"network": "public", "chain": "INPUT", "action": "ACCEPT", "protocol": "all", "service": "all"}
@@ -226,13 +212,15 @@ def unusual(trace: str) -> list[str]:
         rocks("add", "bootaction", "action=memtest", "kernel=memtest86", r"args=a=b\ c"),
         rocks("add", "host", "alias", "compute-0-0", "c00"),
         rocks(
-            "add",
-            "host",
-            "partition",
-            "compute-0-0",
-            "device=sda1",
-            "mountpoint=/state/partition1",
-            "size=9MB",
+            *[
+                "add",
+                "host",
+                "partition",
+                "compute-0-0",
+                "device=sda1",
+                "mountpoint=/state/partition1",
+                "size=9MB",
+            ]
         ),
         rocks("add", "roll", "/root/kvm.iso"),
         rocks("add", "sge", "queue", "all.q"),

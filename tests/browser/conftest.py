@@ -93,7 +93,6 @@ def token_of(site: Site, username: str, *, is_operator: bool = False) -> str:
             session, username, f"{username}@example.org", HOSTILE[:60], "Test", is_operator
         )
         project = identity.project_by_name(session, "alpha")
-        assert project is not None
         identity.set_member(session, user, project.id, True)
         identity.acknowledge(session, user)
         scopes = ["power", "computeset", "console", "image", *(["admin"] if is_operator else [])]
@@ -113,12 +112,10 @@ class Visit:
         page.on("dialog", lambda dialog: dialog.accept())
 
     def open(self, name: str = "clusters") -> Visit:
-        """Go to a page."""
         self.page.goto(f"{self.url}/page/{name}", timeout=MILLISECONDS)
         return self
 
     def sign_in(self, token: str) -> Visit:
-        """Give the token to the form."""
         self.page.fill("#password", token)
         self.page.press("#password", "Enter")
         self.sees("#live", "live")

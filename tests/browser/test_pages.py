@@ -22,6 +22,8 @@ pytestmark = [pytest.mark.browser]
 AXE = """async () => (await axe.run(document, {resultTypes: ['violations']})).violations.map(
     (one) => `${one.id}: ${one.nodes.slice(0, 4).map((node) => node.html).join(' | ')}`)"""
 
+WIDE = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+
 
 def violations(visit: Visit) -> list[str]:
     """What axe-core finds wrong on the page as it is."""
@@ -183,8 +185,7 @@ def test_axe_finds_nothing_wrong(site: Site, visit: Callable[..., Visit], width:
     found += [f"site: {one}" for one in violations(someone)]
     keep_picture(someone, f"site-{width}-{scheme}")
     assert found == []
-    wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
-    assert not someone.page.evaluate(wide)
+    assert not someone.page.evaluate(WIDE)
     assert someone.harms() == []
 
 
@@ -215,14 +216,10 @@ def test_everything_can_be_done_by_keyboard(site: Site, visit: Callable[..., Vis
 
 
 def test_no_page_is_put_into_a_frame(site: Site, visit: Callable[..., Visit]) -> None:
-    visitor = visit()
-    visitor.page.route(
-        "https://elsewhere.example/",
-        lambda route: route.fulfill(
-            content_type="text/html", body=f"<iframe src='{site.service.url}/page/clusters'></iframe>"
-        ),
-    )
-    visitor.page.goto("https://elsewhere.example/")
+    visitor, elsewhere = visit(), "https://elsewhere.example/"
+    body = f"<iframe src='{site.service.url}/page/clusters'></iframe>"
+    visitor.page.route(elsewhere, lambda route: route.fulfill(content_type="text/html", body=body))
+    visitor.page.goto(elsewhere)
     assert all("Clusters" not in frame.content() for frame in visitor.page.frames[1:])
 
 
@@ -274,7 +271,6 @@ def test_a_token_that_may_only_look_is_offered_nothing_else(site: Site, visit: C
     token_of(site, "ann")
     with site.pool.transaction() as session:
         user = identity.user_by_name(session, "ann")
-        assert user is not None
         token = store_token(session, user.id, ["read"], None, None, "")[1].text
     owner = visit().open().sign_in(token)
     owner.sees("#clusters", "vm-vc1-0")
@@ -300,7 +296,6 @@ def test_hundreds_of_nodes_are_found_and_chosen_by_keyboard(
     with site.pool.transaction() as session:
         project = identity.project_by_name(session, "alpha")
         (number,) = session.row("SELECT id FROM cluster WHERE name = 'vc9'") or (0,)
-        assert project is not None
         assign_cluster(session, number, project.id)
     owner.sign_in(token)
     owner.sees("#clusters", "201 of 201")
@@ -322,10 +317,9 @@ def test_hundreds_of_nodes_are_found_and_chosen_by_keyboard(
     owner.sees("#message", "Refused: ")
     keep_picture(owner, f"many-refused-{width}")
     bar = owner.page.locator("#bar").bounding_box()
-    assert bar is not None and bar["height"] <= 300 and bar["x"] + bar["width"] <= width
+    assert bar["height"] <= 300 and bar["x"] + bar["width"] <= width
     assert violations(owner) == []
-    unreported = [one for one in owner.harms() if "409" not in one and "429" not in one]
-    assert unreported == []
+    assert [one for one in owner.harms() if "409" not in one and "429" not in one] == []
     owner.page.get_by_role("button", name="Close").focus()
     keys.press("Enter")
     assert owner.page.text_content("#message") == ""
@@ -356,17 +350,16 @@ def test_long_names_and_texts_break_no_page(site: Site, visit: Callable[..., Vis
         add_image(session, "x" * 120)
     fault = Answer(1, "", "Error: " + "e" * 250)
     site.simulator.faults += [(("list", "host", "route"), lambda: fault)] * 1000  # each poll has one
-    wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
     owner = visit(390, "dark").open().sign_in(ann)
     owner.sees("#clusters", "n" * 120)
     owner.sees("details:first-of-type select", "x" * 120)
     keep_picture(owner, "long-390")
     owner.page.locator("details:first-of-type select").last.scroll_into_view_if_needed()
     keep_picture(owner, "long-tools-390")
-    assert not owner.page.evaluate(wide)
+    assert not owner.page.evaluate(WIDE)
     operator = visit(390).open("site").sign_in(root)
     operator.sees("#sources", "e" * 250)
-    assert not operator.page.evaluate(wide)
+    assert not operator.page.evaluate(WIDE)
     for one in (owner, operator):
         assert violations(one) == [] and one.harms() == []
 

@@ -37,8 +37,12 @@ class AskedAgent:
         return ask(self.host, request)
 
     def perform(self, *operations: Any) -> tuple[OperationOutcome, ...]:
-        """The outcomes of operations."""
         return self.ask(PerformRequest(operations)).outcomes
+
+    def error(self, operation: Any) -> Any:
+        """Its error, None when it succeeds."""
+        (outcome,) = self.perform(operation)
+        return outcome.error
 
 
 class Agent(AskedAgent):
@@ -55,7 +59,6 @@ class Agent(AskedAgent):
         )
 
     def state(self, name: str) -> str | None:
-        """A domain's state."""
         fact = self.domains.find(name)
         return None if fact is None else fact.state
 
@@ -71,5 +74,4 @@ def xml(name: str, token: int = 7, kind: str = "kvm", devices: str = "") -> str:
 
 
 def start(name: str, token: int = 7, **changes: Any) -> StartDomain:
-    """The operation that starts it."""
     return StartDomain(name, token, changes.pop("xml", xml(name, token)), **changes)

@@ -1,5 +1,6 @@
 """A host in memory whose image directory is a real folder: others put files, links and devices there."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from rocks.core.process import run_checked
@@ -9,6 +10,7 @@ from rocks.machine.host.libvirt.fake import FakeDomains
 from rocks.network.host.fake import FakeLinks
 from rocks.network.host.packet_filter.fake import FakeFilters
 from tests.contract.agents import ask, leased_xml
+from tests.patience import patience
 
 MINE = "11111111-1111-4111-8111-111111111111"
 THEIRS = "22222222-2222-4222-8222-222222222222"
@@ -30,14 +32,8 @@ class Attacked:
 
     def spec(self, path: Path, **changes: object) -> DiskSpec:
         """A disk of machine MINE in the image directory."""
-        fields = {
-            "format": "raw",
-            "size_gb": 1,
-            "is_block": False,
-            "machine": MINE,
-            "directory": str(self.images),
-        }
-        return DiskSpec(str(path), **{**fields, **changes})  # type: ignore[arg-type]
+        spec = DiskSpec(str(path), "raw", 1, False, machine=MINE, directory=str(self.images))
+        return replace(spec, **changes)  # type: ignore[arg-type]
 
     def perform(self, operation: StartDomain | StopDomain | ResumeDomain) -> str:
         """The error of an operation, empty when it is done."""
@@ -52,12 +48,10 @@ class Attacked:
     def start(self, *disks: DiskSpec) -> str:
         """The error of a start, empty when the guest runs; it is stopped again."""
         error = self.perform(self.operation(*disks))
-        fact = self.domains.find("vm")
-        assert (fact is None) == bool(error), "a rejected start left a domain"
+        assert (self.domains.find("vm") is None) == bool(error), "a rejected start left a domain"
         assert not self.perform(StopDomain("vm"))
         return error
 
 
 def done(command: list[str]) -> str:
-    """What the program printed."""
-    return run_checked(command, deadline_seconds=20).text.strip()
+    return run_checked(command, deadline_seconds=patience(20)).text.strip()

@@ -8,7 +8,11 @@ from pathlib import Path
 
 from lab.processes import end, identify
 from lab.sshd import SshServer
+from rocks.core.clock import Deadline
 from rocks.core.process import run_checked, start_in_background
+from rocks.fleet.known_hosts import parse_host_key, record_host_keys
+from rocks.fleet.settings import FleetSettings, HostAddress
+from tests.patience import patience
 
 _CONFIGURATION = """\
 {more}
@@ -28,7 +32,9 @@ def ssh_server(folder: Path, authorized_key: str, more: str = "") -> Iterator[tu
     folder.mkdir()
     port = free_port()
     key = folder / "host_key"
-    run_checked(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], deadline_seconds=10)
+    run_checked(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], deadline_seconds=patience(10)
+    )
     (folder / "authorized_keys").write_text(authorized_key + "\n")
     (folder / "config").write_text(_CONFIGURATION.format(port=port, folder=folder, more=more))
     Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
@@ -45,16 +51,23 @@ def ssh_server(folder: Path, authorized_key: str, more: str = "") -> Iterator[tu
         end([process], 0)
 
 
+def known_host(server: SshServer, settings: FleetSettings, name: str = "compute-0-0") -> HostAddress:
+    """The server as a host whose key is known."""
+    host = HostAddress(name, server.address, server.port)
+    record_host_keys(settings.known_hosts_file, host, (parse_host_key(server.host_key),))
+    return host
+
+
 def free_port() -> int:
-    """A free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def wait_for_greeting(port: int) -> None:
-    """Until an SSH server answers, 10 s at most."""
-    for _ in range(500):
+    """Until an SSH server answers, 10 s at most on a quiet machine."""
+    deadline = Deadline(patience(10))
+    while not deadline.passed():
         try:
             with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
                 if connection.recv(4) == b"SSH-":

@@ -58,10 +58,7 @@ class Site:
             ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "root@head", "-f", str(self.key)],
             deadline_seconds=30,
         )
-        self._services = (
-            WebService(www, None, HTTP_PORT),
-            WebService(www, identity, HTTPS_PORT),
-        )
+        self._services = (WebService(www, None, HTTP_PORT), WebService(www, identity, HTTPS_PORT))
         self.reports = self._services[1].posted
         self._digest = hashlib.sha256((DIST / "root.tar.zst").read_bytes()).hexdigest()
 
@@ -89,7 +86,6 @@ class Site:
         self.reports.clear()
 
     def close(self) -> None:
-        """End the services."""
         for service in self._services:
             service.close()
 
@@ -133,8 +129,7 @@ class Machine:
         """Wait for the condition while the machine is on; AssertionError with the end of its console."""
         deadline = time.monotonic() + seconds
         while not condition():
-            running = self.is_running()
-            assert running or condition(), f"{what}: the machine went off\n{self._evidence()}"
+            assert self.is_running() or condition(), f"{what}: the machine went off\n{self._evidence()}"
             assert time.monotonic() < deadline, f"{what}: not within {seconds} s\n{self._evidence()}"
             time.sleep(0.5)
 
@@ -156,30 +151,20 @@ class Machine:
 
     def ask(self, *arguments: str) -> Finished:
         """Run a program there by SSH."""
-        options = (
-            "StrictHostKeyChecking=no",
-            "UserKnownHostsFile=/dev/null",
-            "ConnectTimeout=60",
-            "BatchMode=yes",
-        )
-        return run(
-            ["ssh", "-q", "-F", "/dev/null", "-i", str(self.site.key), "-p", str(SSH_PORT)]
-            + [word for option in options for word in ("-o", option)]
-            + ["root@127.0.0.1", *arguments],
-            deadline_seconds=180,
-        )
+        options = ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "ConnectTimeout=60")
+        ssh = ["ssh", "-q", "-F", "/dev/null", "-i", str(self.site.key), "-p", str(SSH_PORT)]
+        ssh += [word for option in (*options, "BatchMode=yes") for word in ("-o", option)]
+        return run([*ssh, "root@127.0.0.1", *arguments], deadline_seconds=180)
 
     def _arguments(self, network: bool) -> Sequence[str]:
         firmware = self._firmware() if self.uefi else ()
+        order = "" if network else ",bootindex={}"
         drives = [
             word
             for number, disk in enumerate(self.disks)
             for word in (
                 *("-drive", f"file={disk},if=none,id=d{number},format=qcow2,cache=unsafe,discard=unmap"),
-                *(
-                    "-device",
-                    f"{self.bus},drive=d{number},serial=DISK{number}" + self._order(network, number),
-                ),
+                *("-device", f"{self.bus},drive=d{number},serial=DISK{number}{order.format(number)}"),
             )
         ]
         user = (
@@ -187,30 +172,14 @@ class Machine:
             f"bootfile=http://{SITE}:{HTTP_PORT}/boot.ipxe,hostfwd=tcp:127.0.0.1:{SSH_PORT}-{HOST_ADDRESS}:22"
         )
         return [
-            *(
-                "qemu-system-x86_64",
-                "-machine",
-                "q35,graphics=off",
-                "-accel",
-                "tcg,thread=multi",
-                "-cpu",
-                "max",
-                "-smp",
-                "2",
-            ),
+            *("qemu-system-x86_64", "-machine", "q35,graphics=off"),
+            *("-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2"),
             *("-m", "1024", "-display", "none", "-vga", "none", "-no-reboot", "-nodefaults"),
             *("-serial", f"file:{self._file('console')}", "-device", "virtio-rng-pci", *firmware, *drives),
             *(() if network else ("-boot", "strict=on")),
-            *(
-                "-netdev",
-                user,
-                "-device",
-                f"virtio-net-pci,netdev=n,mac={MAC}" + (",bootindex=0" if network else ""),
-            ),
+            *("-netdev", user),
+            *("-device", f"virtio-net-pci,netdev=n,mac={MAC}" + (",bootindex=0" if network else "")),
         ]
-
-    def _order(self, network: bool, number: int) -> str:
-        return "" if network else f",bootindex={number}"
 
     def _firmware(self) -> Sequence[str]:
         variables = self._file("variables")
@@ -230,7 +199,6 @@ class Machine:
 
 
 def make_disk(folder: Path, name: str, gigabytes: int = 8) -> Path:
-    """An empty disk."""
     path = folder / f"{name}.qcow2"
     run_checked(["qemu-img", "create", "-q", "-f", "qcow2", str(path), f"{gigabytes}G"], deadline_seconds=30)
     return path

@@ -120,7 +120,6 @@ class InstallingSite(ABC):
         )
 
     def close(self) -> None:
-        """End the services."""
         for number in self._processes:
             os.kill(number, signal.SIGTERM)
             os.waitpid(number, 0)

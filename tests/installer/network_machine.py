@@ -36,7 +36,6 @@ class NetworkMachine:
     _process: int | None = field(default=None, init=False)
 
     def start(self) -> None:
-        """Switch it on."""
         self._process = start_in_background(self._arguments(), self._file("log"))
 
     def discovered(self, appliance: str) -> tuple[str, str]:
@@ -62,7 +61,6 @@ class NetworkMachine:
 
     @property
     def console(self) -> str:
-        """What the console has shown."""
         path = self._file("console")
         return path.read_bytes().decode(errors="replace") if path.exists() else ""
 
@@ -85,7 +83,6 @@ class NetworkMachine:
         self.wait_until(reached, state, seconds)
 
     def evidence(self) -> str:
-        """Console and logs, for a failed test."""
         return f"{self._file('log').read_text()}\n{self.console[-4000:]}\n{self.frontend.log()}"
 
     def _is_on(self) -> bool:

@@ -91,8 +91,7 @@ def test_uefi_and_a_report_that_was_lost(site: Site) -> None:
         site.reports[:] = reports
     finally:
         machine.cut_power()
-    answers = _check_first_boot(machine)
-    assert answers["findmnt -no SOURCE,FSTYPE /"].split() == ["/dev/nvme0n1p3", "ext4"]
+    assert _check_first_boot(machine)["findmnt -no SOURCE,FSTYPE /"].split() == ["/dev/nvme0n1p3", "ext4"]
 
 
 def test_raid1_starts_from_the_second_disk_alone(site: Site) -> None:

@@ -13,7 +13,7 @@ from lab.namespace import CHECKOUT
 from rocks.core.process import run, run_checked
 from tests.packages.fresh_roots import CACHE, debian_sources, minimal_root
 from tests.packages.frontend_machine import Machine
-from tests.packages.test_frontend import start_database
+from tests.packages.test_frontend import STOP_DATABASE, start_database
 
 ADDRESS = "10.9.9.2"
 SETTINGS = f"""\
@@ -39,10 +39,6 @@ _PACKAGES = "systemd-sysv,udev,kmod,iproute2,linux-image-cloud-amd64,initramfs-t
 _DISK_BYTES = 6 << 30
 _MAKE_SECONDS = 1800
 _BOOT_SECONDS = 3600
-
-_STOP_DATABASE = (
-    "kill $(cat /var/opt/rocks/mysql/data/mariadbd.pid); while pidof mariadbd; do sleep 0.2; done"
-)
 
 _NETWORK = f"[Match]\nName=eth0\n\n[Network]\nAddress={ADDRESS}/24\n"
 _UNIT = """\
@@ -144,14 +140,8 @@ class BootedRoot:
         return [
             *("setpriv", "--pdeathsig", "KILL", "--", "qemu-system-x86_64"),
             *("-nodefaults", "-no-reboot", "-display", "none", "-accel", "tcg", "-cpu", "max", "-m", "2048"),
-            *(
-                "-kernel",
-                str(self._place / "vmlinuz"),
-                "-initrd",
-                str(self._place / "initrd"),
-                "-append",
-                kernel,
-            ),
+            *("-kernel", str(self._place / "vmlinuz"), "-initrd", str(self._place / "initrd")),
+            *("-append", kernel),
             *(word for drive in drives for word in ("-drive", f"if=virtio,{drive}")),
             *("-nic", "user,restrict=on,model=virtio-net-pci"),
             *("-serial", f"file:{console}", "-serial", f"file:{printed}"),
@@ -184,7 +174,7 @@ def make_frontend(machine: Machine, records: str) -> None:
     start_database(machine.root)
     machine.install()
     machine.root.done("sh", "-c", records)
-    machine.root.done("sh", "-c", _STOP_DATABASE)
+    machine.root.done("sh", "-c", STOP_DATABASE)
 
 
 def part(printed: str, name: str) -> str:

@@ -57,7 +57,6 @@ class Root:
         return self._inside
 
     def run(self, *arguments: str, standard_input: bytes = b"", seconds: float = _SECONDS) -> Finished:
-        """Run a program in the root."""
         return run(self._command(arguments), deadline_seconds=seconds, standard_input=standard_input)
 
     def done(self, *arguments: str, standard_input: bytes = b"", seconds: float = _SECONDS) -> str:
@@ -90,7 +89,6 @@ class Root:
         return found
 
     def close(self) -> None:
-        """End everything in it."""
         self._holder.kill()
         self._holder.wait()
         for stream in (self._holder.stdin, self._holder.stdout, self._holder.stderr):

@@ -41,7 +41,6 @@ class Machine:
         shutil.copytree(medium, self.folder / MEDIUM)
 
     def install(self) -> Finished:
-        """Run the installation to its end."""
         return self.root.run(*INSTALL)
 
     def cut_power(self) -> None:
@@ -96,7 +95,6 @@ class Machine:
 
 
 def list_files(medium: Path) -> None:
-    """Write the medium's list of checksums."""
     (medium / "SHA256SUMS").unlink()
     script = 'cd "$1" && find . -type f | sort | xargs sha256sum'
     listed = run_checked(["sh", "-c", script, "sh", str(medium)], deadline_seconds=120)

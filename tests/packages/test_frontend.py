@@ -13,31 +13,20 @@ from tests.packages.fresh_roots import Root
 LEFT_BEHIND = {"/etc/rocks", "/var/opt/rocks"}
 """What outlives a purge, with all below (docs/packaging.md)."""
 
+STOP_DATABASE = "kill $(cat /var/opt/rocks/mysql/data/mariadbd.pid); while pidof mariadbd; do sleep 0.2; done"
 _UNIT = "lib/systemd/system/rocks-database.service"
-
-
-def _commands_of(unit: Path) -> list[str]:
-    """The programs that the unit starts, in order."""
-    return re.findall(r"^Exec(?:StartPre|Start)=(.+)$", unit.read_text("utf-8"), re.MULTILINE)
-
-
-def _package(root: Root) -> str:
-    (found,) = (root.folder / "srv/packages").glob("rocks-cli_*.deb")
-    return found.name
 
 
 def start_database(root: Root) -> None:
     """Start the cluster database as its unit does: its user, its commands."""
-    create, serve = _commands_of(root.folder / _UNIT)
+    unit = (root.folder / _UNIT).read_text("utf-8")
+    create, serve = re.findall(r"^Exec(?:StartPre|Start)=(.+)$", unit, re.MULTILINE)
     root.done("rm", "-f", "/var/opt/rocks/mysql/mysql.sock")  # of a server that was killed
     as_user = ["setpriv", "--reuid=rocks-database", "--regid=rocks-database", "--clear-groups", "--"]
     root.done(*as_user, *create.split())
     root.done("sh", "-c", 'nohup "$@" >/run/mariadbd.log 2>&1 & sleep 1', "sh", *as_user, *serve.split())
-    root.done(
-        "sh",
-        "-c",
-        "for n in $(seq 120); do [ -S /var/opt/rocks/mysql/mysql.sock ] && exit; sleep 0.5; done; exit 1",
-    )
+    socket = "/var/opt/rocks/mysql/mysql.sock"
+    root.done("sh", "-c", f"for n in $(seq 120); do [ -S {socket} ] && exit; sleep 0.5; done; exit 1")
 
 
 def test_a_frontend_from_nothing(new_root: Callable[[str], Root]) -> None:
@@ -45,7 +34,8 @@ def test_a_frontend_from_nothing(new_root: Callable[[str], Root]) -> None:
     root = new_root("frontend")
     bare = root.paths()
     # what it needs, so that only its own files count below
-    needed = root.done("dpkg-deb", "-f", "/srv/packages/" + _package(root), "Depends").split(",")
+    (package,) = (root.folder / "srv/packages").glob("rocks-cli_*.deb")
+    needed = root.done("dpkg-deb", "-f", f"/srv/packages/{package.name}", "Depends").split(",")
     names = [text.split("|")[0].split("(")[0].split(":")[0].strip() for text in needed]
     root.install(*[name for name in names if not name.startswith("rocks-")])
     before = root.paths()
@@ -85,11 +75,7 @@ def test_a_frontend_from_nothing(new_root: Callable[[str], Root]) -> None:
     cached = [path for path in modules if path.endswith(".pyc")]
     assert len(cached) > 100, "the modules are not compiled"
 
-    root.done(
-        "sh",
-        "-c",
-        "kill $(cat /var/opt/rocks/mysql/data/mariadbd.pid); while pidof mariadbd; do sleep 0.2; done",
-    )
+    root.done("sh", "-c", STOP_DATABASE)
     purged = root.done("apt-get", "purge", "-q", "-y", "rocks-cli", "rocks-common")
     for place in ("/var/opt/rocks/mysql stays: the cluster database", "the user rocks-database stays"):
         assert f"rocks-cli: {place}" in purged

@@ -42,12 +42,6 @@ def _check_complete(machine: Machine) -> None:
     )
 
 
-def _os_roll(machine: Machine, folder: Path) -> None:
-    """Lay a roll of that name beside the medium."""
-    iso = create_roll(write_roll(folder / "os", "os", "12", "x86_64"), folder)
-    shutil.move(iso, machine.folder / "media")
-
-
 def test_a_machine_without_a_network_becomes_a_frontend(machine: Machine, tmp_path: Path) -> None:
     """Repeated, it changes nothing; what is not ready is named."""
     without_database = machine.install()
@@ -79,7 +73,8 @@ def test_a_machine_without_a_network_becomes_a_frontend(machine: Machine, tmp_pa
     assert "is a frontend already" in again.text
     assert machine.root.done("rocks", "dump") == before
 
-    _os_roll(machine, tmp_path)
+    iso = create_roll(write_roll(tmp_path / "os", "os", "12", "x86_64"), tmp_path)
+    shutil.move(iso, machine.folder / "media")
     with_os = machine.install()
     assert with_os.exit_status == 0, with_os.error_text
     assert "enabling the roll os 12" in with_os.text, "it lies beside the medium"
@@ -154,8 +149,7 @@ def test_an_upgrade_with_power_cuts_keeps_the_site_and_can_be_taken_back(
         ("schema version", 1.0),
     ):
         assert machine.cut_power_after(line, moments.uniform(0, most)), f"{line}: {machine.log}"
-        older = _try_older(machine, medium, tmp_path / "newer")
-        assert older in ("refused", "not begun")
+        assert _try_older(machine, medium, tmp_path / "newer") in ("refused", "not begun")
     made = machine.install()
     assert made.exit_status == 0, made.error_text
     assert "is a frontend already" in made.text

@@ -27,8 +27,7 @@ def test_an_agent_answers(new_root: Callable[[str], Root]) -> None:
         root.done(_AGENT, standard_input=write_request(NetworkRequest()), seconds=120)
     )
     assert "is libvirtd running?" in without_libvirt["error"]["message"]
-    bad = json.loads(root.done(_AGENT, standard_input=b"{}\n", seconds=60))
-    assert bad["ok"] is False
+    assert json.loads(root.done(_AGENT, standard_input=b"{}\n", seconds=60))["ok"] is False
     hook = root.run("/etc/libvirt/hooks/qemu.d/rocks", "a", "prepare", "begin", "-", standard_input=b"<bad")
     assert hook.exit_status == 1
     assert hook.error_text.startswith("rocks: the domain XML cannot be read")

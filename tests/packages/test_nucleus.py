@@ -62,7 +62,6 @@ def _serve(root: Root, *more: str) -> str:
 
 
 def _end(root: Root, process: str) -> None:
-    """SIGTERM, and wait for the end."""
     root.done("sh", "-c", f"kill {process}; while [ -e /proc/{process} ]; do sleep 0.2; done", seconds=300)
 
 

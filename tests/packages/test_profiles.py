@@ -21,7 +21,6 @@ from rocks.install.profile_values import ServedDistribution
 from rocks.install.profiles import write_profile
 from rocks.install.rolls import signatures
 from rocks.install.rolls.builds import build_distribution
-from rocks.inventory.records import Host
 from rocks.trust.authority import Authority
 from rocks.trust.x509 import CertificateSpec
 from tests.gnupg import gnupg_folder
@@ -30,17 +29,8 @@ from tests.packages.fresh_roots import CACHE, Root, make_bare_root, make_reposit
 
 _ADDRESS = "10.1.1.1"
 _DEBIAN = (
-    *(
-        "openssh-server",
-        "kmod",
-        "libvirt-clients",
-        "zfsutils-linux",
-        "systemd-sysv",
-        "udev",
-        "dbus",
-        "ca-certificates",
-    ),
-    *("libvirt-daemon-system", "qemu-system-x86", "qemu-utils", "rabbitmq-server"),
+    *("openssh-server", "kmod", "libvirt-clients", "zfsutils-linux", "systemd-sysv", "udev", "dbus"),
+    *("ca-certificates", "libvirt-daemon-system", "qemu-system-x86", "qemu-utils", "rabbitmq-server"),
 )
 _ROOT_ARCHIVE = (
     "ca-certificates",
@@ -57,14 +47,12 @@ _ROOT_ARCHIVE = (
 _EVIL = 'it\'s "$(touch /ran)" `touch /ran` ]]> <&amp;>\nROCKS-END-1\nROCKS-END-2\n  %end \\'
 
 
-def _without(host: Host, attribute: str) -> Host:
-    """The host without an attribute: the machine has no disks of its own."""
-    return replace(host, attributes={k: v for k, v in host.attributes.items() if k != attribute})
-
-
+_NAS = CASES["nas"].host
+_OF_NAS = {name: value for name, value in _NAS.attributes.items() if name != "img_zpool_disks"}
+"""The machine of the test has no disks of its own."""
 _HOSTS = {
     "vm-container": (vm_host(img_sync="yes", vm_container_zpool="vmpool"), "client"),
-    "nas": (_without(CASES["nas"].host, "img_zpool_disks"), "nas"),
+    "nas": (replace(_NAS, attributes=_OF_NAS), "nas"),
     "compute": (replace(vm_host(), appliance="compute", attributes={"appliance": "compute"}), "compute"),
     "login": (replace(vm_host(), appliance="login", attributes={"appliance": "login"}), "login"),
 }
@@ -164,7 +152,7 @@ def _serve(root: Root, site: _Site, place: Path) -> subprocess.Popen[bytes]:
     server = subprocess.Popen(
         [*enter, sys.executable, "-c", _SERVER, str(site.folder), str(pair), _ADDRESS], stdout=subprocess.PIPE
     )
-    assert server.stdout is not None and server.stdout.readline() == b"ready\n"
+    assert server.stdout.readline() == b"ready\n"
     return server
 
 
@@ -193,13 +181,8 @@ def files(root: Root) -> dict[str, tuple[object, ...]]:
             content = str(place.readlink())
         elif place.is_file():
             content = hashlib.sha256(place.read_bytes()).hexdigest()
-        found[path] = (
-            status.st_mode,
-            status.st_uid,
-            status.st_gid,
-            content,
-            status.st_mtime_ns if content else 0,
-        )
+        owner = (status.st_uid, status.st_gid)
+        found[path] = (status.st_mode, owner, content, status.st_mtime_ns if content else 0)
     return found
 
 

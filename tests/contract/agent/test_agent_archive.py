@@ -10,6 +10,7 @@ import rocks
 from lab import agent_archive
 from rocks.core.process import run, run_checked
 from rocks.fleet.wire.envelope import agent_archive_name
+from tests.patience import patience
 
 
 def test_the_same_sources_give_the_same_bytes(tmp_path: Path) -> None:
@@ -45,12 +46,14 @@ def test_it_runs_by_itself(tmp_path: Path) -> None:
     agent_archive.install(tmp_path / "opt")
     link = tmp_path / "link"
     link.symlink_to(tmp_path / "opt/libexec/rocks-agent")
-    assert run_checked([str(link), "--version"], deadline_seconds=10).text == rocks.__version__ + "\n"
+    ended = run_checked([str(link), "--version"], deadline_seconds=patience(10))
+    assert ended.text == rocks.__version__ + "\n"
     hook = tmp_path / "hook"
     hook.symlink_to(tmp_path / "opt/libexec/rocks-libvirt-hook")
-    refused = run([str(hook), "a", "prepare", "begin", "-"], deadline_seconds=10, standard_input=b"<bad")
+    bad = [str(hook), "a", "prepare", "begin", "-"]
+    refused = run(bad, deadline_seconds=patience(10), standard_input=b"<bad")
     assert refused.exit_status == 1 and refused.error_text.startswith("rocks: the domain XML cannot be read")
-    let_through = run([str(hook), "a", "stopped", "end", "-"], deadline_seconds=10)
+    let_through = run([str(hook), "a", "stopped", "end", "-"], deadline_seconds=patience(10))
     assert (let_through.exit_status, let_through.error_text) == (0, "")
 
 
@@ -66,4 +69,4 @@ def test_byte_code_of_another_python_does_no_harm(tmp_path: Path) -> None:
             new.writestr(name, b"\0\0\r\n" + data[4:] if name.endswith(".pyc") else data)
     spoilt.replace(archive)
     program = str(tmp_path / "libexec/rocks-agent")
-    assert run_checked([program, "--version"], deadline_seconds=20).text == rocks.__version__ + "\n"
+    assert run_checked([program, "--version"], deadline_seconds=patience(20)).text == rocks.__version__ + "\n"

@@ -10,28 +10,21 @@ import pytest
 import rocks
 from rocks.core.process import run
 from rocks.fleet.wire.envelope import read_reply, write_request
-from rocks.fleet.wire.facts import (
-    FactsRequest,
-    HostFacts,
-    ProbeRequest,
-)
+from rocks.fleet.wire.facts import FactsRequest, ProbeRequest
 from rocks.machine.host.leases import Leases
 from tests.contract.agents import xml
+from tests.patience import patience
 
 SOURCES = Path(__file__).resolve().parents[3] / "src"
 
 
 def run_agent(folder: Path, tokens: list[str], lines: bytes = b"") -> tuple[int, bytes, bytes]:
     """The agent as a program: exit status, output, error output."""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(SOURCES),
-        "ROCKS_STATE_FOLDER": str(folder),
-        "ROCKS_LIBVIRT_URI": "qemu:///system?socket=/no/such/socket",
-    }
+    environment = {**os.environ, "PYTHONPATH": str(SOURCES), "ROCKS_STATE_FOLDER": str(folder)}
+    environment["ROCKS_LIBVIRT_URI"] = "qemu:///system?socket=/no/such/socket"
     finished = run(
         [sys.executable, "-m", "rocks.agent", *tokens],
-        deadline_seconds=30,
+        deadline_seconds=patience(30),
         standard_input=lines,
         environment=environment,
     )
@@ -56,11 +49,8 @@ def test_absence_of_libvirt_is_a_host_error(tmp_path: Path) -> None:
     status, output, error_output = run_agent(tmp_path, [], write_request(FactsRequest()))
     assert status == 0 and error_output == b""
     error = read_reply(output.strip(), FactsRequest())
-    assert not isinstance(error, HostFacts)
-    assert (
-        error.family == "host"
-        and "libvirt on this host does not answer at qemu:///system?socket=/no/such/socket" in str(error)
-    )
+    assert error.family == "host"
+    assert "libvirt on this host does not answer at qemu:///system?socket=/no/such/socket" in str(error)
 
 
 def test_unknown_arguments(tmp_path: Path) -> None:
@@ -91,9 +81,8 @@ def test_the_hook(tmp_path: Path, tokens: list[str], document: str, status: int)
     assert (ended, output) == (status, b"")
     assert bool(error_output) == bool(status)
     if status and "lease" in document:
-        assert (
-            b"rocks: a belongs to lease 6, but this host has seen lease 7; run `rocks start" in error_output
-        )
+        text = b"rocks: a belongs to lease 6, but this host has seen lease 7; run `rocks start"
+        assert text in error_output
 
 
 def test_the_probe_for_an_operator(tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ from rocks.fleet.fleet import Fleet, FleetSettings, HostAddress
 from rocks.fleet.keys import ensure_own_key
 from rocks.fleet.known_hosts import parse_host_key, record_host_keys
 from rocks.fleet.wire.facts import ProbeFact, ProbeRequest
-from tests.contract.ssh_hosts import free_port, ssh_server
+from tests.contract.ssh_hosts import free_port, known_host, ssh_server
+from tests.patience import patience
 
 PROBE = ProbeRequest()
 SOURCES = Path(__file__).resolve().parents[3] / "src"
@@ -50,7 +51,6 @@ class Silent:
                 self._open_connections.append(connection)
 
     def close(self) -> None:
-        """End it."""
         self._socket.close()
 
 
@@ -78,7 +78,9 @@ def company(
     """All known kinds of faulty hosts."""
     shared, server = ssh_settings
     settings = shared._replace(
-        known_hosts_file=str(tmp_path / "known_hosts"), connect_deadline_seconds=6, login_deadline_seconds=15
+        known_hosts_file=str(tmp_path / "known_hosts"),
+        connect_deadline_seconds=patience(6),
+        login_deadline_seconds=patience(15),
     )
     key = ensure_own_key(settings)[0]
     made = MixedHosts(settings)
@@ -168,13 +170,13 @@ def test_one_connection_for_all_requests(
     settings = settings._replace(known_hosts_file=str(tmp_path / "known_hosts"))
     counter = tmp_path / "agents"
     line = f"ForceCommand echo >> {counter}; exec /usr/bin/python3 -c '{MIRROR_AGENT}'"
-    with ssh_server(tmp_path / "server", ensure_own_key(settings)[0], line) as (server, _):
-        host = HostAddress("a", server.address, server.port)
-        record_host_keys(settings.known_hosts_file, host, (parse_host_key(server.host_key),))
-        with Fleet([host], settings) as fleet:
-            fleet.warm_up(["a"])
-            for _ in range(3):
-                assert isinstance(dict(fleet.ask_each({"a": PROBE}))["a"], ProbeFact)
+    with (
+        ssh_server(tmp_path / "server", ensure_own_key(settings)[0], line) as (server, _),
+        Fleet([known_host(server, settings, "a")], settings) as fleet,
+    ):
+        fleet.warm_up(["a"])
+        for _ in range(3):
+            assert isinstance(dict(fleet.ask_each({"a": PROBE}))["a"], ProbeFact)
     assert counter.read_text() == "\n"
 
 
@@ -192,10 +194,7 @@ MIRROR_AGENT = f'exec("{MIRROR_AGENT}")'
 def test_a_host_that_freezes(machine: Machine, ssh_settings: tuple[FleetSettings, SshServer]) -> None:
     """The reply's deadline passes for it alone; a later call opens a new connection."""
     settings, server = ssh_settings
-    hosts = [HostAddress(name, server.address, server.port) for name in ("a", "b")]
-    for host in hosts:
-        record_host_keys(settings.known_hosts_file, host, (parse_host_key(server.host_key),))
-    with Fleet(hosts, settings) as fleet:
+    with Fleet([known_host(server, settings, name) for name in ("a", "b")], settings) as fleet:
         assert all(isinstance(fact, ProbeFact) for _, fact in fleet.ask_each({"a": PROBE, "b": PROBE}))
         agents = [
             member.process_id
@@ -206,8 +205,7 @@ def test_a_host_that_freezes(machine: Machine, ssh_settings: tuple[FleetSettings
         frozen = agents[0]
         os.kill(frozen, signal.SIGKILL)
         results = dict(fleet.ask_each({"a": PROBE, "b": PROBE}))
-        kinds = sorted(type(result).__name__ for result in results.values())
-        assert kinds == ["HostError", "ProbeFact"]
+        assert sorted(type(result).__name__ for result in results.values()) == ["HostError", "ProbeFact"]
         assert all(isinstance(fact, ProbeFact) for _, fact in fleet.ask_each({"a": PROBE, "b": PROBE}))
 
 
@@ -266,7 +264,7 @@ def test_an_interrupt_ends_the_waiting(tmp_path: Path) -> None:
     record_host_keys(settings.known_hosts_file, host, (parse_host_key(line),))
     arguments = [sys.executable, "-c", ASK_AND_WAIT, str(tmp_path), str(silent.port)]
     process = start_with_pipes(arguments, {**os.environ, "PYTHONPATH": str(SOURCES)})
-    assert process.stdout is not None and process.stdout.readline() == b"waiting\n"
+    assert process.stdout.readline() == b"waiting\n"
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=120)
@@ -282,7 +280,5 @@ def test_only_hosts_behind_ssh_load_its_library() -> None:
         "print('paramiko' in sys.modules)"
     )
     environment = {**os.environ, "PYTHONPATH": str(SOURCES)}
-    assert (
-        run_checked([sys.executable, "-c", code], deadline_seconds=120, environment=environment).text
-        == "False\n"
-    )
+    ended = run_checked([sys.executable, "-c", code], deadline_seconds=120, environment=environment)
+    assert ended.text == "False\n"

@@ -9,11 +9,11 @@ from lab.namespace import Machine
 from lab.sshd import SshServer
 from rocks.core.errors import BusyError, HostError
 from rocks.fleet.host_files import FileChange, read_files, replace_files
-from rocks.fleet.keys import record_host_keys
-from rocks.fleet.known_hosts import parse_host_key
 from rocks.fleet.settings import FleetSettings, HostAddress
 from rocks.trust.account_rules import Accounts, chosen_accounts
 from rocks.trust.accounts import ACCOUNT_FILES, LOCKS, account_changes
+from tests.contract.outcomes import refused
+from tests.contract.ssh_hosts import known_host
 
 pytestmark = pytest.mark.system
 
@@ -30,9 +30,7 @@ def host(ssh_settings: tuple[FleetSettings, SshServer], machine: Machine, tmp_pa
     # libvirt's account, which other tests on this machine need: no file is renamed over a mounted one
     there(machine, "/bin/sh", "-c", "umount /etc/passwd /etc/group 2>/dev/null || true")
     settings = theirs._replace(known_hosts_file=str(tmp_path / "known_hosts"))
-    address = HostAddress("compute-0-0", server.address, server.port)
-    record_host_keys(settings.known_hosts_file, address, (parse_host_key(server.host_key),))
-    return address, settings
+    return known_host(server, settings), settings
 
 
 def there(machine: Machine, *arguments: str) -> str:
@@ -69,8 +67,7 @@ def test_a_file_that_changed_meanwhile_stays(host: Place, machine: Machine) -> N
     assert found == {}
     there(machine, "/bin/sh", "-c", "echo theirs >/etc/motd-of-test")
     change = FileChange("/etc/motd-of-test", b"ours\n")
-    with pytest.raises(BusyError, match="/etc/motd-of-test has changed meanwhile"):
-        replace_files(*host, found, [change])
+    refused(BusyError, "/etc/motd-of-test has changed meanwhile", replace_files, *host, found, [change])
     assert there(machine, "/bin/cat", "/etc/motd-of-test") == "theirs\n"
     replace_files(*host, read_files(*host, ["/etc/motd-of-test"]), [change])
     assert there(machine, "/bin/cat", "/etc/motd-of-test") == "ours\n"
@@ -91,8 +88,7 @@ def test_a_lock_that_is_held_is_waited_for_by_nobody_and_a_dead_one_is_taken(
     host: Place, machine: Machine
 ) -> None:
     there(machine, "/bin/sh", "-c", "echo 1 >/etc/passwd.lock")
-    with pytest.raises(BusyError, match="process 1 has locked /etc/passwd"):
-        write_accounts(host, ALICE)
+    refused(BusyError, "process 1 has locked /etc/passwd", write_accounts, host, ALICE)
     there(machine, "/bin/sh", "-c", "echo 4000000 >/etc/passwd.lock")
     assert write_accounts(host, ALICE) > 0
     assert write_accounts(host, NOBODY) > 0
@@ -121,5 +117,4 @@ def test_a_host_that_does_not_answer_or_refuses_is_an_error(host: Place, machine
     address, settings = host
     with pytest.raises(HostError, match="cannot be read: .* rocks sync host sharedkey compute-0-0"):
         read_files(address._replace(port=1), settings, ["/etc/passwd"])
-    with pytest.raises(HostError, match="cannot be written"):
-        replace_files(*host, {}, [FileChange("/proc/x/y", b"")])
+    refused(HostError, "cannot be written", replace_files, *host, {}, [FileChange("/proc/x/y", b"")])

@@ -17,9 +17,8 @@ from rocks.core.clock import Deadline
 from rocks.core.process import run_checked
 from rocks.fleet.fleet import Fleet, FleetSettings, HostAddress
 from rocks.fleet.keys import ensure_own_key
-from rocks.fleet.known_hosts import parse_host_key, record_host_keys
 from rocks.fleet.wire.facts import ProbeFact, ProbeRequest
-from tests.contract.ssh_hosts import ssh_server
+from tests.contract.ssh_hosts import known_host, ssh_server
 from tests.patience import patience
 
 pytestmark = pytest.mark.system
@@ -59,7 +58,6 @@ class Line:
         return found
 
     def sockets(self) -> list[Path]:
-        """What is in the folder."""
         return list(Path(self.settings.control_folder).iterdir())
 
     def wait_for_master(self) -> int:
@@ -89,9 +87,7 @@ def line(machine: Machine, ssh_settings: tuple[FleetSettings, SshServer], tmp_pa
         )
         own = ensure_own_key(settings)[0]
         with ssh_server(tmp_path / "sshd", own, "LogLevel VERBOSE") as (server, _):
-            host = HostAddress("compute-0-0", server.address, server.port)
-            record_host_keys(settings.known_hosts_file, host, (parse_host_key(server.host_key),))
-            found = Line(settings, host, tmp_path / "sshd" / "log")
+            found = Line(settings, known_host(server, settings), tmp_path / "sshd" / "log")
             yield found
             end([process for process in map(identify, found.masters()) if process], 0)
 
@@ -151,8 +147,7 @@ def test_a_host_that_accepts_no_second_session_is_asked_by_a_login(line: Line, t
     """`MaxSessions 1`: the master has one session, and a command that comes while it is used is refused there."""
     own = ensure_own_key(line.settings)[0]
     with ssh_server(tmp_path / "narrow", own, "LogLevel VERBOSE\nMaxSessions 1") as (server, _):
-        host = HostAddress("compute-0-1", server.address, server.port)
-        record_host_keys(line.settings.known_hosts_file, host, (parse_host_key(server.host_key),))
+        host = known_host(server, line.settings, "compute-0-1")
         narrow = Line(line.settings, host, tmp_path / "narrow" / "log")
         narrow.ask()
         narrow.wait_for_master()

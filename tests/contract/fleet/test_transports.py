@@ -20,6 +20,8 @@ from rocks.fleet.session import Session
 from rocks.fleet.settings import FleetSettings, HostAddress
 from rocks.fleet.wire.envelope import agent_archive_name
 from rocks.fleet.wire.facts import ProbeRequest
+from tests.contract.outcomes import refused
+from tests.contract.ssh_hosts import known_host
 
 
 class Way:
@@ -39,6 +41,13 @@ class Way:
 
         known = read_known_hosts(self.settings.known_hosts_file).get(self.host.name, ())
         return SshConnection(self.host, self.settings, load_private_key(self.settings.key_file), known)
+
+    def use_agent(self, text: str) -> None:
+        """Have this program in the place of the agent."""
+        program = self.scratch / "agent"
+        program.write_text(text)
+        program.chmod(0o755)
+        self.settings = self.settings._replace(agent_program=str(program))
 
     def session(self) -> Session:
         """A session over such a connection."""
@@ -61,11 +70,10 @@ def way(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
     yield Way(known_host(server, settings), settings, machine.folder)
 
 
-def known_host(server: SshServer, settings: FleetSettings, name: str = "compute-0-0") -> HostAddress:
-    """The server as a host whose key is known."""
-    host = HostAddress(name, server.address, server.port)
-    record_host_keys(settings.known_hosts_file, host, (parse_host_key(server.host_key),))
-    return host
+@pytest.fixture
+def connection(way: Way) -> Iterator[Connection]:
+    with contextlib.closing(way.connect()) as opened:
+        yield opened
 
 
 def test_the_agent_answers_repeatedly(way: Way) -> None:
@@ -95,25 +103,18 @@ def test_an_agent_that_sends_garbage(way: Way) -> None:
 
 def test_an_agent_that_dies(way: Way) -> None:
     """The error has its last output."""
-    program = way.scratch / "dying-agent"
-    program.write_text("#!/bin/sh\necho 'I am dying' >&2\nexit 3\n")
-    program.chmod(0o755)
-    way.settings = way.settings._replace(agent_program=str(program))
+    way.use_agent("#!/bin/sh\necho 'I am dying' >&2\nexit 3\n")
     with pytest.raises(HostError, match=r"ended( with exit status 3)? without an answer: 'I am dying'"):
         way.session().ask(ProbeRequest())
 
 
 def test_an_agent_that_hangs(way: Way) -> None:
     """The reply's deadline ends the waiting."""
-    program = way.scratch / "hanging-agent"
-    program.write_text("#!/bin/sh\nexec sleep 600\n")
-    program.chmod(0o755)
-    way.settings = way.settings._replace(agent_program=str(program))
+    way.use_agent("#!/bin/sh\nexec sleep 600\n")
     connection = way.connect()
     agent = connection.open_agent()
     start = time.monotonic()
-    with pytest.raises(HostError, match=r"did not answer within 0\.3 s"):
-        agent.ask(b"{}\n", 0.3)
+    refused(HostError, r"did not answer within 0\.3 s", agent.ask, b"{}\n", 0.3)
     assert time.monotonic() - start < 300, "it was waited for"
     connection.close()
 
@@ -128,10 +129,7 @@ for line in sys.stdin.buffer:
 
 def test_large_lines_pass_both_ways(way: Way) -> None:
     """Larger than any pipe or SSH window."""
-    program = way.scratch / "mirror"
-    program.write_text(MIRROR)
-    program.chmod(0o755)
-    way.settings = way.settings._replace(agent_program=str(program))
+    way.use_agent(MIRROR)
     connection = way.connect()
     agent = connection.open_agent()
     for size in (10, 5_000_000, 10):
@@ -141,35 +139,28 @@ def test_large_lines_pass_both_ways(way: Way) -> None:
     connection.close()
 
 
-def test_a_command_s_end(way: Way) -> None:
+def test_a_command_s_end(connection: Connection) -> None:
     """Output, error output and exit status, bytes as they are."""
-    connection = way.connect()
     end = connection.run("printf 'a\\377\\0b'; echo oops >&2; exit 3", 10)
     assert (end.exit_status, end.output, end.error_output) == (3, b"a\xff\0b", b"oops\n")
     assert connection.run("true", None).exit_status == 0
     assert connection.run("cat", 10).exit_status == 0  # there is no input
-    connection.close()
 
 
-def test_much_output_of_a_command(way: Way) -> None:
+def test_much_output_of_a_command(connection: Connection) -> None:
     """On both streams at once; neither blocks the other."""
-    connection = way.connect()
     end = connection.run("head -c 3000000 /dev/zero; head -c 3000000 /dev/zero >&2", 30)
     assert (end.exit_status, len(end.output), len(end.error_output)) == (0, 3000000, 3000000)
-    connection.close()
 
 
-def test_output_beyond_the_bound_is_dropped(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_output_beyond_the_bound_is_dropped(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is counted, and the command runs to its end."""
     monkeypatch.setattr("rocks.fleet.connection.MAXIMUM_OUTPUT_BYTES", 1000)
-    connection = way.connect()
     end = connection.run("head -c 5000 /dev/zero", 30)
     assert (end.exit_status, len(end.output), end.dropped_bytes) == (0, 1000, 4000)
-    connection.close()
 
 
 def command_lines() -> list[str]:
-    """Those of all processes."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):  # it has ended meanwhile
@@ -192,12 +183,10 @@ def test_a_command_that_takes_too_long_is_killed(way: Way) -> None:
     assert not any(mark in line for line in command_lines())
 
 
-def test_a_command_that_is_killed_there(way: Way) -> None:
+def test_a_command_that_is_killed_there(connection: Connection) -> None:
     """By a signal; it has an exit status as any other."""
-    connection = way.connect()
     assert connection.run("kill -KILL $$", 10).exit_status not in (0, None)
     assert connection.run("echo next", 10).output == b"next\n"
-    connection.close()
 
 
 @pytest.mark.system

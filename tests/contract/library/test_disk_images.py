@@ -15,24 +15,14 @@ from rocks.library import streams as image_streams
 from rocks.library.received import store_received
 from rocks.library.records import LibraryImage, image_file, read_images
 from rocks.library.streams import StoredDisk, receive_disk
-from rocks.machine.host.files.owners import ImageOwners
+from tests.contract.attacked_host import MINE, THEIRS
+from tests.contract.machine.disk_agents import SOURCES, mark, write_agent
+from tests.contract.outcomes import refused
 
 pytestmark = [pytest.mark.system]  # root: attributes that only root can write
 
-SOURCES = Path(__file__).resolve().parents[3] / "src"
-MINE, THEIRS = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
 HERE = HostAddress("here", "127.0.0.1", is_local=True)
 SIZE = 1_000_000_000
-AGENT = """#!{python}
-import os, sys
-sys.path.insert(0, {sources!r})
-import rocks.machine.host.host, rocks.agent.main
-from rocks.machine.host.libvirt.fake import FakeDomains
-from pathlib import Path
-rocks.machine.host.host._libvirt = FakeDomains
-rocks.agent.main.state_folder = lambda: Path({state!r})
-sys.exit(rocks.agent.main.program())
-"""
 
 
 class Origin:
@@ -48,13 +38,8 @@ class Origin:
             file.write(b"QFI\xfb, as a guest may write into its disk")
             file.seek(5_000_000)
             file.write(os.urandom(3_000_000))
-        with self.disk.open("rb") as file:
-            ImageOwners(folder / "state").set_file(file.fileno(), str(self.disk), MINE)
-        self.agent = folder / "agent"
-        self.agent.write_text(
-            AGENT.format(python=sys.executable, sources=str(SOURCES), state=str(folder / "state"))
-        )
-        self.agent.chmod(0o755)
+        mark(folder, self.disk, MINE)
+        self.agent = write_agent(folder)
         self.stored = StoredDisk(str(self.disk), str(self.images), MINE, 2 * SIZE)
 
     def add(
@@ -91,8 +76,7 @@ def test_a_disk_becomes_a_raw_image_whatever_the_guest_wrote(origin: Origin) -> 
     assert (image.format, image.size_bytes) == ("raw", SIZE)
     assert image_file(origin.library, "golden").stat().st_blocks * 512 < 5_000_000
     assert read_images(origin.library) == [image]
-    with pytest.raises(StateError, match="there is an image golden already"):
-        origin.add()
+    refused(StateError, "there is an image golden already", origin.add)
 
 
 def test_a_disk_that_may_not_be_copied_is_not(origin: Origin) -> None:
@@ -106,8 +90,7 @@ def test_a_disk_that_may_not_be_copied_is_not(origin: Origin) -> None:
     with origin.disk.open("r+b") as file:
         file.truncate(0)
         file.truncate(SIZE)
-    with pytest.raises(StateError, match="the disk has no data"):
-        origin.add()
+    refused(StateError, "the disk has no data", origin.add)
     assert list(origin.library.iterdir()) == []
 
 
@@ -120,8 +103,7 @@ def test_a_disk_that_changes_meanwhile_is_not_taken(origin: Origin) -> None:
             with origin.disk.open("r+b") as file:
                 file.write(b"started")
 
-    with pytest.raises(HostError, match="was changed while it was read"):
-        origin.add(watched=change)
+    refused(HostError, "was changed while it was read", origin.add, watched=change)
     assert changed and list(origin.library.iterdir()) == []
 
 
@@ -145,8 +127,7 @@ def test_a_host_that_sends_a_byte_now_and_then_is_not_waited_for(
     """It would hold the names of the image and of the machine for ever."""
     monkeypatch.setattr(image_streams, "SLOW_SECONDS", 0.5)
     origin.agent.write_text(SLOW.format(python=sys.executable, sources=str(SOURCES), disk=str(origin.disk)))
-    with pytest.raises(HostError, match=r"host here sent \d+ bytes of the disk in 0.5 s"):
-        origin.add()
+    refused(HostError, r"host here sent \d+ bytes of the disk in 0.5 s", origin.add)
     assert list(origin.library.iterdir()) == []
 
 
@@ -158,6 +139,5 @@ def test_a_host_that_does_not_send_all_is_named(origin: Origin) -> None:
         ("echo something else altogether", "is not the stream of an image"),
     ):
         origin.agent.write_text(f"#!/bin/sh\n{script}\n")
-        with pytest.raises(RocksError, match=f"host here has not sent the disk: .*({text}|its agent ended)"):
-            origin.add()
+        refused(RocksError, f"host here has not sent the disk: .*({text}|its agent ended)", origin.add)
         assert list(origin.library.iterdir()) == []

@@ -14,7 +14,6 @@ from lab.namespace import Machine
 from lab.sshd import SshServer
 from rocks.core.errors import HostError
 from rocks.core.image_blocks import content_of, send_content
-from rocks.fleet.known_hosts import parse_host_key, record_host_keys
 from rocks.fleet.settings import FleetSettings, HostAddress
 from rocks.fleet.wire.requests import (
     BaseImage,
@@ -32,13 +31,15 @@ from rocks.machine.host.libvirt.fake import FakeDomains
 from rocks.network.host.fake import FakeLinks
 from rocks.network.host.packet_filter.fake import FakeFilters
 from tests.contract.agents import ask, leased_xml
+from tests.contract.attacked_host import MINE, THEIRS
+from tests.contract.outcomes import refused
+from tests.contract.ssh_hosts import known_host
 
 pytestmark = [
     pytest.mark.system,  # root: attributes that only root can write
     pytest.mark.skipif(not Path("/usr/bin/python3").exists(), reason="there is no /usr/bin/python3"),
 ]
 
-MINE, THEIRS = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
 HERE = HostAddress("here", "127.0.0.1", is_local=True)
 SIZE = 3_000_000_000
 
@@ -85,7 +86,6 @@ class Receiver:
         return DiskSpec(path, "raw", size_gb, False, machine, directory=str(self.images), base=self.base)
 
     def seed(self, content: bytes, machine: str = MINE) -> SeedSpec:
-        """The small disk beside it."""
         text = base64.b64encode(zlib.compress(content)).decode()
         return SeedSpec(str(self.images / "vm.vda.seed"), str(self.images), machine, text)
 
@@ -96,7 +96,6 @@ class Receiver:
 
 @pytest.fixture
 def receiver(tmp_path: Path) -> Receiver:
-    """A host."""
     return Receiver(tmp_path)
 
 
@@ -125,11 +124,9 @@ def test_a_disk_is_a_copy_of_the_image_with_the_size_of_its_machine(receiver: Re
 
 def test_an_image_that_is_not_what_was_announced_is_not_stored(receiver: Receiver) -> None:
     other = BaseImage(str(receiver.images), "ab" * 32, SIZE, 0)
-    with pytest.raises(HostError, match=f"what came is the image {receiver.base.digest}, not abab"):
-        receiver.send(other)
+    refused(HostError, f"what came is the image {receiver.base.digest}, not abab", receiver.send, other)
     small = BaseImage(str(receiver.images), receiver.base.digest, SIZE - 512, 0)
-    with pytest.raises(HostError, match="is of an image of 3000000000 bytes, not of 2999999488"):
-        receiver.send(small)
+    refused(HostError, "is of an image of 3000000000 bytes, not of 2999999488", receiver.send, small)
     with pytest.raises(HostError, match="is not the digest of an image"):
         receiver.send(BaseImage(str(receiver.images), "../../etc/passwd", SIZE, 0))
     assert list(receiver.copy.parent.iterdir()) == []
@@ -141,8 +138,7 @@ def test_an_image_arrives_by_ssh(
     machine: Machine, ssh_settings: tuple[FleetSettings, SshServer], receiver: Receiver
 ) -> None:
     settings, server = ssh_settings
-    host = HostAddress("compute-0-0", server.address, server.port)
-    record_host_keys(settings.known_hosts_file, host, (parse_host_key(server.host_key),))
+    host = known_host(server, settings)
     base = BaseImage("/var/lib/rocks-images", receiver.base.digest, SIZE, 0)
     stored = machine.outside(base_path(base))
     with receiver.source.open("rb") as file:
@@ -199,8 +195,7 @@ def test_a_copy_that_others_could_have_changed_is_not_used(receiver: Receiver) -
     assert "symbolic link" in receiver.start(receiver.disk())
     receiver.copy.unlink()
     receiver.copy.parent.chmod(0o777)
-    with pytest.raises(HostError, match="others than root can change its entries"):
-        receiver.send()
+    refused(HostError, "others than root can change its entries", receiver.send)
     assert list(receiver.images.iterdir()) == [receiver.copy.parent]
 
 

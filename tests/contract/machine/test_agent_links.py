@@ -1,17 +1,8 @@
 """The agent and network devices: made for guests, filtered, restored after a boot, removed with the last guest."""
 
-from rocks.fleet.wire.facts import (
-    FactsRequest,
-    Fence,
-)
+from rocks.fleet.wire.facts import FactsRequest, Fence
 from rocks.fleet.wire.network import DropCount, LinkPlan, NetworkRequest, SyncLinksRequest
-from rocks.fleet.wire.requests import (
-    LinkSpec,
-    PauseDomain,
-    ResumeDomain,
-    StartDomain,
-    StopDomain,
-)
+from rocks.fleet.wire.requests import LinkSpec, PauseDomain, ResumeDomain, StartDomain, StopDomain
 from rocks.machine.host.guest_links import restore_links
 from tests.contract.agents import VLAN, Agent, start
 
@@ -74,19 +65,14 @@ def test_a_guest_whose_filter_cannot_be_set_does_not_run(agent: Agent) -> None:
     """Nothing of its start remains: no domain, no device, no plan for the next boot."""
     agent.links.add("br1", "bridge")
     agent.filters.missing.append("vnet1")
-    (outcome,) = agent.perform(networked("a"))
-    assert outcome.error is not None and "has no network device vnet1" in outcome.error.message
+    assert "has no network device vnet1" in agent.error(networked("a")).message
     assert agent.state("a") is None
     assert "ptrunk.7" not in agent.links.links and agent.host.link_plans.names() == ()
 
 
 def test_the_sites_own_devices_are_only_checked(agent: Agent) -> None:
     """Missing, down or not a bridge: no start; a stop leaves them."""
-    (outcome,) = agent.perform(networked("a"))
-    assert (
-        outcome.error is not None
-        and "no network device br1, on which the guest belongs" in outcome.error.message
-    )
+    assert "no network device br1, on which the guest belongs" in agent.error(networked("a")).message
     agent.links.add("br1", "bridge", is_up=False)
     assert "is down: `ip link set br1 up`" in str(agent.perform(networked("a"))[0].error)
     agent.links.add("br1", "veth")
@@ -165,17 +151,10 @@ def test_how_guests_are_connected(agent: Agent) -> None:
         agent.links.links[name] = made._replace(received_bytes=10, sent_bytes=20)
     assert not agent.filters.send("macvtap0", bytes(60))
     tap, port = agent.ask(NetworkRequest()).interfaces
-    assert (tap.domain, tap.mac, tap.device, tap.source, tap.vlan) == (
-        "a",
-        "02:00:00:00:00:01",
-        "macvtap0",
-        "ptrunk.7",
-        7,
-    )
-    assert (tap.received_bytes, tap.sent_bytes) == (10, 20) and (port.received_bytes, port.sent_bytes) == (
-        20,
-        10,
-    )
+    assert (tap.domain, tap.mac) == ("a", "02:00:00:00:00:01")
+    assert (tap.device, tap.source, tap.vlan) == ("macvtap0", "ptrunk.7", 7)
+    assert (tap.received_bytes, tap.sent_bytes) == (10, 20)
+    assert (port.received_bytes, port.sent_bytes) == (20, 10)
     assert (tap.is_up, tap.filter, tap.drops[1]) == (True, "on", DropCount("mac", 1))
     agent.filters.rules.clear()
     assert [fact.filter for fact in agent.ask(NetworkRequest()).interfaces] == ["missing", "missing"]

@@ -29,6 +29,7 @@ from rocks.network.host.fake import FakeLinks
 from rocks.network.host.packet_filter.fake import FakeFilters
 from rocks.storage.device_mapper.fake.dm_devices import FakeDmDevices
 from rocks.storage.device_mapper.tables import Linear, Placeholder
+from tests.contract.outcomes import refused
 
 XML = """<domain type='kvm'><name>g</name><uuid>u</uuid>
 <metadata><rocks:lease xmlns:rocks="urn:rocks:lease" token="{}"/></metadata>
@@ -52,12 +53,10 @@ class End:
         )
 
     def perform(self, operation: Operation) -> OperationOutcome:
-        """Its outcome."""
         (outcome,) = perform(self.host, PerformRequest((operation,))).outcomes
         return outcome
 
     def run(self, token: int = 7) -> None:
-        """The machine runs."""
         self.domains.define(XML.format(token))
         self.domains.start_paused("g")
         self.domains.resume("g")
@@ -94,8 +93,7 @@ def test_what_has_arrived_stays_whatever_happened_since(end: End, since: str) ->
         end.domains.fail_disk("g")
     outcome = end.perform(EndArrival("g", 7, autostart=True))
     assert not outcome.changed and outcome.error is None
-    found = end.domains.find("g")
-    assert found is not None and found.autostart and end.host.leases.remembered("g") is None
+    assert end.domains.find("g").autostart and end.host.leases.remembered("g") is None
 
 
 def test_another_domain_keeps_its_devices(end: End) -> None:
@@ -103,8 +101,7 @@ def test_another_domain_keeps_its_devices(end: End) -> None:
     end.run(token=9)
     end.host.link_plans.remember("g", (VLAN,))
     end.perform(EndArrival("g", 7))
-    found = end.domains.find("g")
-    assert found is not None and found.state == "running"
+    assert end.domains.find("g").state == "running"
     assert end.host.link_plans.recall("g") == (VLAN,)
 
 
@@ -114,14 +111,14 @@ def test_a_machine_that_leaves_does_not_start_with_its_host(end: End) -> None:
     end.domains.set_autostart("g", True)
     live_moves._renewed(end.host, Leave("g", 7, "m", ()))
     found = end.domains.find("g")
-    assert found is not None and (found.autostart, found.token) == (False, 7)
+    assert (found.autostart, found.token) == (False, 7)
     assert end.perform(EndDeparture("g", 7)) == OperationOutcome("g", False)
     found = end.domains.find("g")
     assert found is not None and not found.autostart, "it is not known yet where it runs"
     outcome = end.perform(EndDeparture("g", 7, resumes=True, autostart=True))
     found = end.domains.find("g")
     assert outcome.error is None and not outcome.changed
-    assert found is not None and (found.autostart, found.state) == (True, "running")
+    assert (found.autostart, found.state) == (True, "running")
 
 
 def test_a_machine_that_stays_goes_on_under_its_new_lease(end: End) -> None:
@@ -130,10 +127,10 @@ def test_a_machine_that_stays_goes_on_under_its_new_lease(end: End) -> None:
     end.domains.suspend("g")
     assert end.perform(EndDeparture("g", 7, resumes=True)).changed
     found = end.domains.find("g")
-    assert found is not None and (found.state, found.token) == ("running", 7)
+    assert (found.state, found.token) == ("running", 7)
     end.domains.destroy("g")
     error = end.perform(EndDeparture("g", 7, resumes=True)).error
-    assert error is not None and "g is not running on this host: it is shutoff" in error.message
+    assert "g is not running on this host: it is shutoff" in error.message
 
 
 def test_the_end_of_a_departure_waits_for_the_agent_that_moves_it(
@@ -144,7 +141,7 @@ def test_the_end_of_a_departure_waits_for_the_agent_that_moves_it(
     end.run()
     with end.host.leases.held("g", 1.0):
         error = end.perform(EndDeparture("g", 7)).error
-    assert error is not None and error.family == "busy"
+    assert error.family == "busy"
     with pytest.raises(StateError, match="lease 9"):
         end.host.leases.admit("g", 9)
         end.host.leases.admit("g", 7)
@@ -164,8 +161,7 @@ def test_nothing_arrives_when_the_locks_of_its_devices_have_ended(
 ) -> None:
     """Another command could remove the devices then: the migration ends."""
     monkeypatch.setattr(live_moves, "_PREPARE_SECONDS", 0.0)
-    with pytest.raises(HostError, match="libvirt began to receive nothing of g"):
-        live_moves._wait_until_there(end.host, "g")
+    refused(HostError, "libvirt began to receive nothing of g", live_moves._wait_until_there, end.host, "g")
     end.domains.begin_arrival(XML.format(7))
     live_moves._wait_until_there(end.host, "g")
 
@@ -180,7 +176,7 @@ def test_a_guest_that_may_be_frozen_does_not_leave(end: End) -> None:
     with pytest.raises(StateError, match="the file systems of g may still be frozen"):
         live_moves._renewed(end.host, Leave("g", 7, "m", ()))
     found = end.domains.find("g")
-    assert found is not None and (found.autostart, found.token) == (True, 6)
+    assert (found.autostart, found.token) == (True, 6)
 
 
 IMAGE = DiskSize("vda", "/dev/mapper/g-vol-snap", 2**30)
@@ -207,8 +203,7 @@ def test_placeholders_replace_those_of_an_earlier_attempt_only(end: End) -> None
     """An image that grew has another size; the device of an image that is mapped is neither replaced nor removed."""
     arriving_images.make_placeholders(end.host, [IMAGE])
     arriving_images.make_placeholders(end.host, [replace(IMAGE, size_bytes=2**31)])
-    found = end.dm_devices.read("g-vol-snap")
-    assert found is not None and found.table == Placeholder(2**31 // 512)
+    assert end.dm_devices.read("g-vol-snap").table == Placeholder(2**31 // 512)
     end.dm_devices.ensure_gone("g-vol-snap", Deadline(0))
     end.dm_devices.ensure("g-vol-snap", Linear(2**21, "/dev/zvol/tank/g-vol"))
     with pytest.raises(StateError, match="this host has a device /dev/mapper/g-vol-snap already"):
@@ -228,8 +223,7 @@ def test_a_machine_that_waits_for_its_image_is_not_resumed_and_its_end_removes_t
     end.domains.begin_arrival(XML.format(7).replace("<devices/>", f"<devices>{disk}</devices>"))
     end.domains.end_arrival("g")
     error = end.perform(ResumeDomain("g", 7)).error
-    assert error is not None and f"waits on this host for its image {IMAGE.path}" in error.message
-    found = end.domains.find("g")
-    assert found is not None and found.state == "paused"
+    assert f"waits on this host for its image {IMAGE.path}" in error.message
+    assert end.domains.find("g").state == "paused"
     assert end.perform(StopDomain("g", 7)).error is None
     assert end.domains.find("g") is None and end.dm_devices.read("g-vol-snap") is None

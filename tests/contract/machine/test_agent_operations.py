@@ -9,13 +9,7 @@ import pytest
 
 from rocks.agent.replies import prefetch
 from rocks.core.errors import RocksError
-from rocks.fleet.wire.facts import (
-    ConsoleRequest,
-    DiskPlace,
-    DocumentsRequest,
-    FactsRequest,
-    Fence,
-)
+from rocks.fleet.wire.facts import ConsoleRequest, DiskPlace, DocumentsRequest, FactsRequest, Fence
 from rocks.fleet.wire.requests import (
     DiskSpec,
     LinkSpec,
@@ -45,7 +39,7 @@ def test_a_start_makes_its_devices_and_reports_them(agent: Agent) -> None:
     assert image.stat().st_size == 1000**3
     assert agent.links.links["ptrunk.7"].vlan == 7
     fact = agent.domains.find("a")
-    assert fact is not None and (fact.state, fact.token, fact.autostart) == ("running", 7, True)
+    assert (fact.state, fact.token, fact.autostart) == ("running", 7, True)
     assert agent.perform(operation) == (OperationOutcome("a", False),)
 
 
@@ -122,14 +116,13 @@ def test_memory_is_promised_to_one_start_at_a_time(agent: Agent, monkeypatch: py
     other = Host(agent.folder / "state", lambda: agent.domains, lambda: agent.links)
     second = start("b", memory_reserve_mb=reserve_mb)
     (refused,) = operations.perform(other, PerformRequest((second,))).outcomes
-    assert refused.error is not None and refused.error.family == "state"
+    assert refused.error.family == "state"
     assert "it needs 64 MB of memory, and this host has 36 MB left of 100 MB" in refused.error.message
     assert "64 MB of them by starts in progress" in refused.error.message
     go_on.set()
     starting.join()
     assert agent.state("a") == "running" and agent.state("b") is None
-    (refused,) = agent.perform(second)
-    assert refused.error is not None and "(64 MB are taken, 0 MB of them by starts" in refused.error.message
+    assert "(64 MB are taken, 0 MB of them by starts" in agent.error(second).message
     assert agent.perform(start("a", memory_reserve_mb=reserve_mb))[0].error is None, "it runs already"
     agent.perform(StopDomain("a", 7))
     assert agent.perform(second)[0].error is None
@@ -140,13 +133,9 @@ def test_an_interrupted_start_is_completed(agent: Agent) -> None:
     """By the same start, when the frontend states the paused state; a guest paused by an operator stays paused."""
     agent.domains.define(xml("a"))
     agent.domains.start_paused("a")
-    (refused,) = agent.perform(start("a"))
-    assert refused.error is not None and "rocks resume host vm a" in refused.error.message
-    (moved,) = agent.perform(start("a", assumed_state="absent"))
-    assert (
-        moved.error is not None
-        and "is paused, but was absent when the start was planned" in moved.error.message
-    )
+    assert "rocks resume host vm a" in agent.error(start("a")).message
+    error = agent.error(start("a", assumed_state="absent"))
+    assert "is paused, but was absent when the start was planned" in error.message
     assert agent.perform(start("a", assumed_state="paused"))[0].changed
     assert agent.state("a") == "running"
 
@@ -154,10 +143,12 @@ def test_an_interrupted_start_is_completed(agent: Agent) -> None:
 def test_a_stop_waits_for_a_start_of_the_same_name(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two agents never work on one virtual machine at the same time."""
     order: list[str] = []
+    begun = threading.Event()
     define = agent.domains.define
 
     def slow(text: str) -> None:
         order.append("start begins")
+        begun.set()
         time.sleep(0.3)
         define(text)
         order.append("start ends")
@@ -165,7 +156,7 @@ def test_a_stop_waits_for_a_start_of_the_same_name(agent: Agent, monkeypatch: py
     monkeypatch.setattr(agent.domains, "define", slow)
     starting = threading.Thread(target=lambda: agent.perform(start("a")))
     starting.start()
-    time.sleep(0.1)
+    assert begun.wait(120)
     (outcome,) = agent.perform(StopDomain("a", 7))
     order.append("stopped")
     starting.join()

@@ -18,6 +18,7 @@ from rocks.network.infiniband.host.pkeys import Pkeys
 from rocks.network.infiniband.host.rules import InfinibandVf
 from tests.contract.agents import AskedAgent, leased_xml
 from tests.contract.network.infiniband.adapter_tree import AdapterTree
+from tests.contract.outcomes import refused
 
 FIRST, SECOND = "0000:03:00.1", "0000:03:00.2"
 RED = PartitionSpec(2, "full", "02000000000000a0", "02000000000000a4")
@@ -46,10 +47,9 @@ class Agent(AskedAgent):
     def start(
         self, name: str, expected: PartitionSpec | None, *addresses: str, token: int = 7
     ) -> OperationOutcome:
-        """Start a machine with these VFs."""
+        parts = ((address[5:7], address[8:10], address[11]) for address in addresses)
         devices = "".join(
-            HOSTDEV.format(bus=address[5:7], slot=address[8:10], function=address[11])
-            for address in addresses
+            HOSTDEV.format(bus=bus, slot=slot, function=function) for bus, slot, function in parts
         )
         text = leased_xml(name, token, devices)
         (outcome,) = self.perform(StartDomain(name, token, text, partition=expected))
@@ -77,8 +77,7 @@ def test_a_vf_has_its_key_from_start_to_stop(agent: Agent) -> None:
 
 def test_a_host_without_infiniband_is_not_read(agent: Agent) -> None:
     assert agent.start("a", RED).error is None
-    (stopped,) = agent.perform(StopDomain("a", 7))
-    assert stopped.error is None
+    assert agent.error(StopDomain("a", 7)) is None
     assert agent.times_opened == 0
     assert not agent.folder.exists()
 
@@ -86,9 +85,7 @@ def test_a_host_without_infiniband_is_not_read(agent: Agent) -> None:
 def test_a_start_waits_for_its_key(agent: Agent) -> None:
     """Without it the machine does not start: it would be on a fabric without its cluster, or on another cluster's."""
     agent.pkeys.tables["mlx4_0"] = {0: 0xFFFF}
-    outcome = agent.start("a", RED, FIRST)
-    assert outcome.error is not None
-    assert "has not given the key 0x8002 to mlx4_0" in outcome.error.message
+    assert "has not given the key 0x8002 to mlx4_0" in agent.start("a", RED, FIRST).error.message
     assert agent.host.domains().find("a") is None
 
 
@@ -110,11 +107,8 @@ def test_a_vf_left_by_a_crash_is_released(agent: Agent) -> None:
 def test_the_vf_of_a_running_machine_is_not_reassigned(agent: Agent) -> None:
     """The XML of two machines names the same VF: the second start fails, the first machine keeps its key."""
     agent.start("a", RED, FIRST)
-    outcome = agent.start("b", BLUE, FIRST)
-    assert outcome.error is not None
-    assert (
-        outcome.error.message == f"the InfiniBand VF {FIRST} is in use by a (running); assign another VF to b"
-    )
+    error = agent.start("b", BLUE, FIRST).error
+    assert error.message == f"the InfiniBand VF {FIRST} is in use by a (running); assign another VF to b"
     assert agent.pkeys.visible_keys(FIRST) == (0x8002, 0x7FFF)
 
 
@@ -129,16 +123,13 @@ def test_a_machine_with_another_vf(agent: Agent) -> None:
 
 
 def test_two_vfs_raise_an_error(agent: Agent) -> None:
-    outcome = agent.start("a", RED, FIRST, SECOND)
-    assert outcome.error is not None
-    assert f"its XML has {FIRST} and {SECOND}" in outcome.error.message
+    assert f"its XML has {FIRST} and {SECOND}" in agent.start("a", RED, FIRST, SECOND).error.message
 
 
 def test_an_invalid_address(agent: Agent) -> None:
     text = leased_xml("a", 7, HOSTDEV.format(bus="zz", slot="00", function="1"))
-    (outcome,) = agent.perform(StartDomain("a", 7, text, partition=RED))
-    assert outcome.error is not None
-    assert outcome.error.message == "the domain XML has a PCI address whose bus is '0xzz'"
+    error = agent.error(StartDomain("a", 7, text, partition=RED))
+    assert error.message == "the domain XML has a PCI address whose bus is '0xzz'"
 
 
 def test_after_a_reboot_the_hook_restores_the_partition(tmp_path: Path) -> None:
@@ -158,15 +149,13 @@ def test_after_a_reboot_the_hook_restores_the_partition(tmp_path: Path) -> None:
     assert driver.visible_keys(FIRST) == (0x8002,)
     driver.clear(FIRST)
     tree.set_keys("mlx4_0", 0xFFFF)
-    with pytest.raises(StateError, match="has not given the key 0x8002"):
-        restore_partition(host, "a")
+    refused(StateError, "has not given the key 0x8002", restore_partition, host, "a")
     assert driver.visible_keys(FIRST) == ()
 
 
 def test_a_vf_in_use_is_not_tried(agent: Agent) -> None:
     agent.start("a", RED, FIRST)
-    with pytest.raises(StateError, match=f"{FIRST} is in use by a; name a free VF"):
-        agent.ask(InfinibandRequest(FIRST))
+    refused(StateError, f"{FIRST} is in use by a; name a free VF", agent.ask, InfinibandRequest(FIRST))
 
 
 DAMAGED = [b"", b"{", b"null", b"[]", b'{"functions":null}', b'{"functions":["x"]}', b"\xff", b"[" * 100_000]
@@ -179,16 +168,14 @@ def test_a_damaged_record_is_not_forgotten(agent: Agent, content: bytes) -> None
     path = agent.folder / "a"
     path.write_bytes(content)
     (stopped,) = agent.perform(StopDomain("a", 7))
-    assert (
-        stopped.error is None and str(path) in stopped.notes[0] and "then remove the file" in stopped.notes[0]
-    )
+    assert stopped.error is None
+    assert str(path) in stopped.notes[0] and "then remove the file" in stopped.notes[0]
     assert path.read_bytes() == content
     assert agent.start("b", BLUE, SECOND).error is None
     facts = agent.ask(InfinibandRequest())
     assert [line for line in facts.departures if str(path) in line]
     assert [vf.machine for vf in facts.vfs] == ["", "b"]
-    error = agent.start("a", RED, FIRST, token=9).error
-    assert error is not None and str(path) in error.message
+    assert str(path) in agent.start("a", RED, FIRST, token=9).error.message
     assert agent.perform(StopDomain("b", 7))[0].error is None
     path.unlink()
     assert agent.start("a", RED, FIRST, token=11).error is None

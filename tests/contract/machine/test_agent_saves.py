@@ -20,6 +20,7 @@ from rocks.machine.host.disks import identity_at
 from rocks.machine.host.libvirt.device_xml import changed_lease
 from rocks.storage.mapped_volumes import MappedImage, forget_mapped, write_mapped
 from tests.contract.agents import Agent, leased_xml
+from tests.contract.outcomes import refused
 
 DISK = "<disk type='file' device='disk'><source file='{path}'/><target dev='vda' bus='virtio'/></disk>"
 HOSTDEV = """<hostdev mode='subsystem' type='pci' managed='yes'><source>
@@ -59,11 +60,9 @@ def test_a_saved_machine_keeps_its_lease_until_it_continues(tmp_path: Path) -> N
     agent = Saver(tmp_path)
     assert agent.do(SAVE) and not agent.do(SAVE) and agent.now == ("shutoff", True)
     assert agent.ask(FactsRequest(lease_ends=(LeaseEnd("g", 7),))).ended == ()
-    with pytest.raises(StateError, match="saved=remove discards"):
-        agent.do(StopDomain("g", 7))
+    refused(StateError, "saved=remove discards", agent.do, StopDomain("g", 7))
     grow = GrowDisk("g", DiskSpec(str(agent.disk), "raw", 1, False))
-    with pytest.raises(StateError, match="g is saved on this host"):
-        agent.do(grow)
+    refused(StateError, "g is saved on this host", agent.do, grow)
     assert agent.do(RESTORE) and not agent.do(RESTORE)
     assert agent.now == ("running", False) and not agent.record.exists()
     assert agent.do(SAVE) and agent.do(StopDomain("g", 7, discards_save=True)) and not agent.record.exists()
@@ -72,11 +71,9 @@ def test_a_saved_machine_keeps_its_lease_until_it_continues(tmp_path: Path) -> N
 def test_a_save_that_was_killed_is_completed_before_the_machine_continues(tmp_path: Path) -> None:
     agent = Saver(tmp_path)
     agent.domains.save("g")
-    with pytest.raises(StateError, match="was interrupted; complete it: rocks save host vm g"):
-        agent.do(RESTORE)
+    refused(StateError, "was interrupted; complete it: rocks save host vm g", agent.do, RESTORE)
     agent.domains.refusals["read the managed save"] = "save image is incomplete"
-    with pytest.raises(ToolError, match="save image is incomplete"):
-        agent.do(SAVE)
+    refused(ToolError, "save image is incomplete", agent.do, SAVE)
     assert agent.do(SAVE) and agent.do(RESTORE) and agent.now == ("running", False)
 
 
@@ -87,8 +84,7 @@ def test_a_machine_whose_disk_has_changed_does_not_continue(tmp_path: Path, chan
     agent.disk.unlink()
     if change is not None:
         agent.disk.write_bytes(change)
-    with pytest.raises(StateError, match=r"g\.vda of g has changed since"):
-        agent.do(RESTORE)
+    refused(StateError, r"g\.vda of g has changed since", agent.do, RESTORE)
     assert agent.now == ("shutoff", True)
 
 
@@ -97,21 +93,16 @@ def test_a_damaged_record_is_an_error(tmp_path: Path) -> None:
     agent.do(SAVE)
     for text in ("", "[1]", "{"):
         agent.record.write_text(text)
-        with pytest.raises(RocksError, match="the record of the saved g, cannot be read .*saved=remove"):
-            agent.do(RESTORE)
+        refused(RocksError, "the record of the saved g, cannot be read .*saved=remove", agent.do, RESTORE)
 
 
 def test_what_cannot_be_saved_runs_on(tmp_path: Path) -> None:
     agent = Saver(tmp_path)
     agent.domains.refusals["save"] = "No space left on device"
-    with pytest.raises(ToolError, match="No space left on device"):
-        agent.do(SAVE)
-    with pytest.raises(StateError, match="its memory takes up to .* must stay free"):
-        agent.do(SaveDomain("g", 7, 10**9))
-    with pytest.raises(StateError, match="under lease 7, not 8"):
-        agent.do(SaveDomain("g", 8, 64))
-    with pytest.raises(StateError, match="absent is not running on this host"):
-        agent.do(SaveDomain("absent", 7, 64))
+    refused(ToolError, "No space left on device", agent.do, SAVE)
+    refused(StateError, "its memory takes up to .* must stay free", agent.do, SaveDomain("g", 7, 10**9))
+    refused(StateError, "under lease 7, not 8", agent.do, SaveDomain("g", 8, 64))
+    refused(StateError, "absent is not running on this host", agent.do, SaveDomain("absent", 7, 64))
     assert agent.now == ("running", False) and not agent.record.exists()
 
 
@@ -124,8 +115,7 @@ def test_what_cannot_be_saved_runs_on(tmp_path: Path) -> None:
 )
 def test_machines_with_devices_are_not_saved(tmp_path: Path, devices: str, message: str) -> None:
     agent = Saver(tmp_path, devices)
-    with pytest.raises(StateError, match=message):
-        agent.do(SAVE)
+    refused(StateError, message, agent.do, SAVE)
     assert agent.now == ("running", False)
 
 
@@ -149,8 +139,7 @@ def test_a_machine_continues_with_the_images_that_have_not_left_its_host(tmp_pat
     agent.domains.set_lease("g", changed_lease(agent.domains.document("g"), added=[before]))
     assert agent.do(SAVE)
     agent.disk.unlink()
-    with pytest.raises(StateError, match=r"g stays saved: its disk .*g\.vda is not there yet"):
-        agent.do(RESTORE)
+    refused(StateError, r"g stays saved: its disk .*g\.vda is not there yet", agent.do, RESTORE)
     assert agent.now == ("shutoff", True)
     agent.disk.write_bytes(b"merged")
     agent.map(3)
@@ -182,8 +171,7 @@ def test_a_damaged_record_of_an_image_names_what_writes_it_again(tmp_path: Path)
     agent.do(SAVE)
     for text in ("", "[]", '{"device": "/dev/x"}'):
         (agent.mapped / "g-vol").write_text(text)
-        with pytest.raises(RocksError, match="systemctl restart rocks-imgstorage-host"):
-            agent.do(RESTORE)
+        refused(RocksError, "systemctl restart rocks-imgstorage-host", agent.do, RESTORE)
 
 
 def test_a_guest_that_may_be_frozen_is_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,8 +180,7 @@ def test_a_guest_that_may_be_frozen_is_not_saved(tmp_path: Path, monkeypatch: py
     mark = tmp_path / "state/frozen/g"
     mark.parent.mkdir()
     mark.write_text("7")
-    with pytest.raises(StateError, match="the file systems of g may still be frozen"):
-        agent.do(SAVE)
+    refused(StateError, "the file systems of g may still be frozen", agent.do, SAVE)
     assert agent.now == ("running", False) and mark.exists()
     monkeypatch.setattr(type(agent.domains), "thaw", lambda *_: 0)
     assert agent.do(SAVE) and not mark.exists()

@@ -23,6 +23,7 @@ from rocks.network.sriov.host import records as vf_records
 from rocks.network.sriov.host.fake import FakeVfs
 from rocks.network.sriov.host.rules import NO_MAC
 from tests.contract.agents import AskedAgent, leased_xml
+from tests.contract.outcomes import refused
 
 MAC, OTHER_MAC = "52:54:00:aa:00:01", "52:54:00:aa:00:02"
 FIRST, SECOND = VfSpec("trunk", 2, 0, MAC, 100), VfSpec("trunk", 2, 1, OTHER_MAC, 200)
@@ -50,18 +51,10 @@ class Agent(AskedAgent):
             open_filters=lambda: self.filters,
         )
 
-    def refused(self, operation: Any) -> tuple[str, str]:
-        """(family, message) of the error of an operation that must fail."""
-        (outcome,) = self.perform(operation)
-        assert outcome.error is not None
-        return outcome.error.family, outcome.error.message
-
     def vf(self, number: int) -> VfFact:
-        """A VF as it is."""
         return self.vfs.adapters["trunk"].vfs[number]
 
     def record(self, name: str) -> Path:
-        """The record of the guest."""
         return self.state_folder / "functions" / f"{name}.json"
 
 
@@ -86,9 +79,10 @@ def test_a_guest_gets_its_vf_before_it_starts(agent: Agent) -> None:
     assert (made.mac, made.vlan, made.checks_source, made.is_trusted) == (MAC, 100, True, False)
     document = agent.domains._domains["a"].document
     assert vf_addresses(document) == {MAC: "0000:01:10.0"}
-    tag = document.root.find("devices/interface/vlan/tag")
-    assert tag is not None and tag.get("id") == "100"
+    assert document.root.find("devices/interface/vlan/tag").get("id") == "100"
     assert json.loads(agent.record("a").read_text())["token"] == 7
+    # paused and resumed as any other, also where the kernel has no packet filters
+    assert agent.domains.find("a").state == "running" and agent.filters.rules == {}
     assert agent.perform(start("a", FIRST)) == (OperationOutcome("a", False),)
 
 
@@ -109,7 +103,7 @@ def test_vfs_are_released_with_the_guest(agent: Agent, end: Any) -> None:
         if crash:
             agent.domains.destroy("a")
             agent.domains.undefine("a")
-        assert agent.perform(end)[0].error is None
+        assert agent.error(end) is None
         assert (agent.vf(0).mac, agent.vf(0).vlan) == (NO_MAC, 0)
         assert not agent.record("a").exists()
 
@@ -118,7 +112,7 @@ def test_settings_by_libvirt_are_cleared_too(agent: Agent) -> None:
     """When a guest ends, libvirt 9.0 sets an address of the host in its VF, and the VLAN again."""
     agent.perform(start("a", FIRST))
     agent.vfs.ensure(replace(FIRST, mac="52:54:00:cc:00:01"))
-    assert agent.perform(StopDomain("a", 7))[0].error is None
+    assert agent.error(StopDomain("a", 7)) is None
     assert (agent.vf(0).mac, agent.vf(0).vlan) == (NO_MAC, 0)
 
 
@@ -136,27 +130,17 @@ def test_a_vf_that_was_reassigned_stays(agent: Agent) -> None:
 def test_a_start_that_fails_leaves_no_settings(agent: Agent) -> None:
     """Otherwise frames for the guest would go to a free VF instead of its next place."""
     agent.domains.refusals["start"] = "boom"
-    assert agent.refused(start("a", FIRST))[0] == "tool"
+    assert agent.error(start("a", FIRST)).family == "tool"
     assert agent.vf(0).mac == NO_MAC
     assert not agent.record("a").exists()
     assert agent.domains.find("a") is None
 
 
-def test_the_hosts_packet_filter_ignores_vfs(agent: Agent) -> None:
-    """The guest starts paused and resumes as any other, also where the kernel has no filters."""
-    assert agent.perform(start("a", FIRST))[0].error is None
-    fact = agent.domains.find("a")
-    assert fact is not None and fact.state == "running"
-    assert agent.filters.rules == {}
-
-
 def test_a_failed_filter_releases_the_vf(agent: Agent) -> None:
     """Of a machine that also has an interface of the other kind."""
     operation = start("a", FIRST)
-    family, error_text = agent.refused(
-        replace(operation, xml=operation.xml.replace("</devices>", f"{TAP}</devices>"))
-    )
-    assert family == "tool" and "did not filter macvtap1" in error_text
+    error = agent.error(replace(operation, xml=operation.xml.replace("</devices>", f"{TAP}</devices>")))
+    assert error.family == "tool" and "did not filter macvtap1" in error.message
     assert agent.domains.find("a") is None
     assert agent.vf(0).mac == NO_MAC and not agent.record("a").exists()
 
@@ -179,32 +163,31 @@ def test_a_vf_of_another_user(agent: Agent) -> None:
     agent.vfs.ensure_count("trunk", 2)
     agent.vfs.use("trunk", 0, "the guest stranger")
     before = agent.vf(0)
-    family, error_text = agent.refused(start("a", FIRST))
-    assert (
-        family == "busy" and "function 0 of trunk on this host is in use, by the guest stranger" in error_text
-    )
+    error = agent.error(start("a", FIRST))
+    assert error.family == "busy"
+    assert "function 0 of trunk on this host is in use, by the guest stranger" in error.message
     assert agent.domains.find("a") is None and agent.vf(0) == before
     agent.vfs.use("trunk", 0, "")
-    assert agent.perform(start("a", FIRST))[0].error is None
+    assert agent.error(start("a", FIRST)) is None
 
 
 @pytest.mark.parametrize(
-    ("adapter", "error_text"),
+    ("adapter", "text"),
     [
         ({}, "this host has no network adapter trunk"),
         ({"most": 0}, "has no virtual functions: the adapter or driver lacks SR-IOV"),
-        ({"has_iommu": False}, "no IOMMU in use"),
+        ({"has_iommu": False}, "no IOMMU in use, so no function of trunk can be assigned to a guest"),
         ({"is_up": False}, "is down: `ip link set trunk up`"),
         ({"most": 1}, "has at most 1 virtual functions, not 2"),
     ],
 )
-def test_an_unsuitable_adapter(agent: Agent, adapter: dict[str, Any], error_text: str) -> None:
+def test_an_unsuitable_adapter(agent: Agent, adapter: dict[str, Any], text: str) -> None:
     """Nothing of the attempt remains."""
     del agent.vfs.adapters["trunk"]
     if adapter:
         agent.vfs.add("trunk", **adapter)
-    family, message = agent.refused(start("a", FIRST))
-    assert family == "state" and error_text in message
+    error = agent.error(start("a", FIRST))
+    assert error.family == "state" and text in error.message
     assert agent.domains.find("a") is None and not agent.record("a").exists()
 
 
@@ -213,12 +196,12 @@ def test_more_vfs_only_while_none_is_in_use(agent: Agent) -> None:
     agent.perform(start("a", FIRST))
     agent.vfs.use("trunk", 0, "the guest a")
     third = VfSpec("trunk", 3, 2, "52:54:00:aa:00:03")
-    family, error_text = agent.refused(start("c", third))
-    assert family == "busy" and "has 2 virtual functions, and 3 are requested" in error_text
-    assert agent.perform(start("b", replace(SECOND, count=3)))[0].error is None
+    error = agent.error(start("c", third))
+    assert error.family == "busy" and "has 2 virtual functions, and 3 are requested" in error.message
+    assert agent.error(start("b", replace(SECOND, count=3))) is None
     agent.vfs.use("trunk", 0, "")
     agent.perform(StopDomain("a", 7), StopDomain("b", 7))
-    assert agent.perform(start("c", third))[0].error is None
+    assert agent.error(start("c", third)) is None
     assert len(agent.vfs.adapters["trunk"].vfs) == 3
 
 
@@ -227,20 +210,20 @@ def test_their_number_changes_only_between_starts(agent: Agent, monkeypatch: pyt
     monkeypatch.setattr(guest_vfs, "_DEADLINE_SECONDS", 0.05)
     lock = agent.state_folder / "functions.lock"
     with locked(lock, shared=True, deadline_seconds=1, busy=""):
-        family, error_text = agent.refused(start("a", FIRST))
-        assert family == "busy" and "so their number cannot be changed; try again" in error_text
+        error = agent.error(start("a", FIRST))
+        assert error.family == "busy" and "so their number cannot be changed; try again" in error.message
         agent.vfs.ensure_count("trunk", 2)
-        assert agent.perform(start("a", FIRST))[0].error is None
+        assert agent.error(start("a", FIRST)) is None
 
 
 def test_a_guest_with_another_vf(agent: Agent) -> None:
     """Under its next lease; the first VF becomes free."""
     agent.perform(start("a", FIRST))
     agent.domains.destroy("a")
-    assert agent.perform(start("a", replace(SECOND, mac=MAC), token=8))[0].error is None
+    assert agent.error(start("a", replace(SECOND, mac=MAC), token=8)) is None
     assert [agent.vf(number).mac for number in (0, 1)] == [NO_MAC, MAC]
     agent.domains.destroy("a")
-    assert agent.perform(start("a", token=9))[0].error is None
+    assert agent.error(start("a", token=9)) is None
     assert [agent.vf(number).mac for number in (0, 1)] == [NO_MAC, NO_MAC]
     assert not agent.record("a").exists()
 
@@ -277,10 +260,10 @@ def test_a_record_that_cannot_be_read(agent: Agent) -> None:
     agent.record("a").write_text('{"token": "x"}')
     (outcome,) = agent.perform(StopDomain("a", 7))
     assert outcome.error is None and "a.json, the record of the virtual functions of a" in outcome.notes[0]
-    family, error_text = agent.refused(start("a", FIRST, token=8))
-    assert family == "incoherent" and "remove the file" in error_text
+    error = agent.error(start("a", FIRST, token=8))
+    assert error.family == "incoherent" and "remove the file" in error.message
     agent.record("a").unlink()
-    assert agent.perform(start("a", FIRST, token=8))[0].error is None
+    assert agent.error(start("a", FIRST, token=8)) is None
 
 
 def test_xml_with_other_vfs(agent: Agent) -> None:
@@ -290,11 +273,10 @@ def test_xml_with_other_vfs(agent: Agent) -> None:
         start("a", FIRST, xml=start("a").xml),
         start("a", xml=start("a", FIRST).xml),
     ):
-        family, error_text = agent.refused(operation)
-        assert family == "incoherent" and "rocks report host vm config" in error_text
+        error = agent.error(operation)
+        assert error.family == "incoherent" and "rocks report host vm config" in error.message
         assert agent.domains.find("a") is None
-    family, _ = agent.refused(start("a", replace(FIRST, number=2)))
-    assert family == "user"
+    assert agent.error(start("a", replace(FIRST, number=2))).family == "user"
 
 
 def boot(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -338,5 +320,4 @@ def test_adapters_are_read_and_vfs_made(agent: Agent) -> None:
     assert reply.adapters[0].vfs == ()
     made = agent.ask(AdaptersRequest((AdapterSpec("trunk", 3),)))
     assert [one.address for one in made.adapters[0].vfs][-1] == "0000:01:10.4"
-    with pytest.raises(StateError, match="down"):
-        agent.ask(AdaptersRequest((AdapterSpec("down", 1),)))
+    refused(StateError, "down", agent.ask, AdaptersRequest((AdapterSpec("down", 1),)))

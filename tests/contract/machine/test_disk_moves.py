@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess  # noqa: TID251 - a program that has the disk open
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,24 +14,14 @@ from rocks.fleet.settings import FleetSettings, HostAddress
 from rocks.fleet.wire.disk_moves import moving_path
 from rocks.machine.host.files.owners import ImageOwners
 from rocks.machine.moves.disk_streams import MovingDisk, move_disk
+from tests.contract.attacked_host import MINE, THEIRS
+from tests.contract.machine.disk_agents import mark, write_agent
+from tests.contract.outcomes import refused
 
 pytestmark = [pytest.mark.system]  # root: attributes that only root can write
 
-SOURCES = Path(__file__).resolve().parents[3] / "src"
-MINE, THEIRS = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
 OLD, NEW = HostAddress("old", "127.0.0.1", is_local=True), HostAddress("new", "127.0.0.1", is_local=True)
 SIZE = 300_000_123
-AGENT = """#!{python}
-import os, sys
-sys.path.insert(0, {sources!r})
-import rocks.machine.host.host, rocks.agent.main
-from rocks.machine.host.libvirt.fake import FakeDomains
-from pathlib import Path
-rocks.machine.host.host._libvirt = FakeDomains
-rocks.agent.main.state_folder = lambda: Path({state!r})
-{more}
-sys.exit(rocks.agent.main.program())
-"""
 
 
 class Move:
@@ -56,17 +45,10 @@ class Move:
         )
 
     def agent(self, more: str = "", script: str | None = None) -> None:
-        """Write the program that is the agent; `more` is run before it."""
-        program = self.folder / "agent"
-        text = AGENT.format(
-            python=sys.executable, sources=str(SOURCES), state=str(self.folder / "state"), more=more
-        )
-        program.write_text(script if script is not None else text)
-        program.chmod(0o755)
+        write_agent(self.folder, more, script)
 
     def mark(self, path: Path, machine: str) -> None:
-        with path.open("rb") as file:
-            ImageOwners(self.folder / "state").set_file(file.fileno(), str(path), machine)
+        mark(self.folder, path, machine)
 
     def owner(self, path: Path) -> str | None:
         with path.open("rb") as file:
@@ -106,8 +88,7 @@ class Move:
             if passed >= after_bytes:
                 raise KeyboardInterrupt
 
-        with pytest.raises(KeyboardInterrupt):
-            self.run(stop)
+        refused(KeyboardInterrupt, "", self.run, stop)
         assert not self.arrived.exists()
 
 
@@ -152,8 +133,7 @@ def test_a_copy_of_an_earlier_move_is_made_the_present_disk(move: Move) -> None:
     with move.disk.open("r+b") as file:
         file.seek(90_000_000)
         file.write(b"the machine ran again")
-    with pytest.raises(HostError, match="is no copy that a move made"):
-        move.run()
+    refused(HostError, "is no copy that a move made", move.run)
     assert move.run(is_repeated=True) < 9_000_000
     move.has_arrived()
     assert move.run(is_repeated=True) < 100_000
@@ -168,8 +148,7 @@ def test_files_that_are_not_copies_stay_as_they_are(move: Move) -> None:
     other.write_bytes(b"of another")
     other.chmod(0o600)
     move.mark(other, THEIRS)
-    with pytest.raises(HostError, match="is no copy that a move made"):
-        move.run(is_repeated=True)
+    refused(HostError, "is no copy that a move made", move.run, is_repeated=True)
     assert other.read_bytes() == b"of another"
     other.rename(moving_path(str(other)))
     move.mark(Path(moving_path(str(other))), THEIRS)
@@ -201,8 +180,7 @@ def test_a_disk_that_changes_meanwhile_does_not_arrive(move: Move) -> None:
             with move.disk.open("r+b") as file:
                 file.write(b"started")
 
-    with pytest.raises(HostError, match="was changed while it was read"):
-        move.run(change)
+    refused(HostError, "was changed while it was read", move.run, change)
     assert changed and not move.arrived.exists()
 
 
@@ -247,11 +225,9 @@ def test_a_host_that_sends_something_else_is_not_believed(move: Move) -> None:
     move.refused("host old has not sent the disk .*its agent ended with -9")
     for printed, text in (("x" * 5000, "reported"), ("have many", "reported 'have many'"), ("", "reported")):
         move.agent(f"if sys.argv[1] == 'move-disk-to':\n    print({printed!r})\n    sys.exit(0)")
-        with pytest.raises(HostError, match=text):
-            move.run()
+        refused(HostError, text, move.run)
     move.agent(script="#!/bin/sh\necho usage >&2; exit 2\n")
-    with pytest.raises(HostError, match="host new has not stored .*usage"):
-        move.run()
+    refused(HostError, "host new has not stored .*usage", move.run)
     move.agent()
     move.run()
     move.has_arrived()
@@ -285,8 +261,7 @@ def test_an_agent_that_is_killed_while_it_stores_leaves_a_part(move: Move) -> No
                     if b"move-disk-to" in arguments and str(move.arrived).encode() in arguments:
                         os.kill(int(process.name), signal.SIGKILL)
 
-    with pytest.raises(HostError, match="host new has not stored the disk"):
-        move.run(kill)
+    refused(HostError, "host new has not stored the disk", move.run, kill)
     assert not move.arrived.exists()
     move.run()
     move.has_arrived()

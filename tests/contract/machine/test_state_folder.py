@@ -31,6 +31,7 @@ from rocks.network.infiniband.host.fake import FakePkeys
 from rocks.network.infiniband.host.rules import InfinibandVf
 from rocks.network.sriov.host.fake import FakeVfs
 from tests.contract.agents import leased_xml
+from tests.patience import patience
 
 SOURCES = Path(__file__).resolve().parents[3] / "src/rocks"
 ADDRESS = "0000:03:00.1"
@@ -56,7 +57,6 @@ class Agent:
         pkeys.add(InfinibandVf(ADDRESS, "mlx4_0", 0, "index_map", "ib0"))
         pkeys.tables = {"mlx4_0": {0: 0xFFFF, 1: 0x8002, 2: 0x8003, 3: 0x7FFF}}
         self.token = 2**32
-        self.notes: list[str] = []
         self.host = Host(
             self.state,
             lambda: self.domains,
@@ -71,15 +71,10 @@ class Agent:
         self.token += 2
         image = DiskSpec(str(self.folder / "disks" / "a.img"), "raw", 1, False, machine=UUID)
         vf = VfSpec("trunk", 2, 0, "52:54:00:aa:00:01")
+        devices = {"disks": (image,), "links": (VLAN,), "vfs": (vf,), "partition": RED}
         requests: list[Request[Any]] = [
             ProbeRequest(),
-            PerformRequest(
-                (
-                    self.start(
-                        "a", INTERFACE + HOSTDEV, disks=(image,), links=(VLAN,), vfs=(vf,), partition=RED
-                    ),
-                )
-            ),
+            PerformRequest((self.start("a", INTERFACE + HOSTDEV, **devices),)),
             FactsRequest(epoch=1, asks_leases=True, fences=(Fence("c", 5),), lease_ends=(LeaseEnd("d", 5),)),
             SyncLinksRequest((LinkPlan("a", (VLAN,)), LinkPlan("b", (OTHER_VLAN,)))),
             ImagesRequest((str(self.folder / "disks"),)),
@@ -101,17 +96,13 @@ class Agent:
         if isinstance(answer, RocksError):
             return [answer]
         outcomes = [one for one in getattr(answer, "outcomes", ()) if getattr(one, "error", None) is not None]
-        texts = [note for one in getattr(answer, "outcomes", ()) for note in getattr(one, "notes", ())]
-        self.notes += texts
         return [as_exception(one.error) for one in outcomes]
 
     def start(self, name: str, devices: str = "", **changes: Any) -> StartDomain:
-        """The operation that starts a machine."""
         xml = leased_xml(name, self.token, devices)
         return StartDomain(name, self.token, xml, **{"memory_reserve_mb": 0, **changes})
 
     def stop(self, name: str) -> StopDomain:
-        """The operation that ends it."""
         return StopDomain(name, self.token, "poweroff", 5)
 
 
@@ -125,11 +116,15 @@ def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Agent:
     return made
 
 
+def take_away(path: Path) -> None:
+    if path.exists():
+        path.rename(path.with_name(path.name + ".before"))
+
+
 def other_kind(path: Path) -> None:
     """A file in place of a folder, a folder in place of a file."""
     is_folder = path.is_dir()
-    if path.exists():
-        path.rename(path.with_name(path.name + ".before"))
+    take_away(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     if is_folder:
         path.write_text("a file")
@@ -148,23 +143,11 @@ def empty(path: Path) -> None:
         path.write_bytes(b"")
 
 
-def fifo(path: Path) -> None:
-    if path.exists():
-        path.rename(path.with_name(path.name + ".before"))
-    os.mkfifo(path)
-
-
-def dangling(path: Path) -> None:
-    if path.exists():
-        path.rename(path.with_name(path.name + ".before"))
-    path.symlink_to("/no/such/place")
-
-
-DAMAGES: dict[str, Callable[[Path], None]] = {
+DAMAGES: dict[str, Callable[[Path], object]] = {
     "other kind": other_kind,
     "empty": empty,
-    "FIFO": fifo,
-    "dangling link": dangling,
+    "FIFO": lambda path: (take_away(path), os.mkfifo(path)),
+    "dangling link": lambda path: (take_away(path), path.symlink_to("/no/such/place")),
 }
 
 
@@ -194,8 +177,7 @@ def test_a_folder_in_the_place_of_a_machine_s_record(agent: Agent, place: Place)
         assert error.family in ("host", "incoherent", "state"), error
         assert str(folder / "a") in str(error)
         assert any(verb in str(error) for verb in REMEDIES), error
-    outcomes = agent.ask(PerformRequest((agent.start("other"), agent.stop("other"))))
-    assert outcomes == []
+    assert agent.ask(PerformRequest((agent.start("other"), agent.stop("other")))) == []
 
 
 def test_the_table_has_every_place() -> None:
@@ -217,9 +199,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("mounting a file system needs root")
     folder = tmp_path / "state"
     folder.mkdir()
-    run_checked(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)], deadline_seconds=10)
+    run_checked(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)], deadline_seconds=patience(10)
+    )
     yield folder
-    run_checked(["umount", "-l", str(folder)], deadline_seconds=10)
+    run_checked(["umount", "-l", str(folder)], deadline_seconds=patience(10))
 
 
 def fill(folder: Path) -> None:

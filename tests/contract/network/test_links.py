@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import threading
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import pytest
 
 from rocks.core.errors import RocksError, StateError, UserError
-from rocks.fleet.host.change import Change
 from rocks.fleet.wire.requests import LinkSpec
 from rocks.network.host.driver import LinkDriver
 from rocks.network.host.fake import FakeLinks
 from rocks.network.host.rules import Link
+from tests.contract.network.threads import OfThread, leave_network
+from tests.contract.outcomes import changes_once, refused
 
-_NEW_NETWORK = 0x40000000
 BRIDGE = LinkSpec("pprivate.7", "local_bridge", None, 7)
 VLAN = LinkSpec("ptrunk.7", "vlan", "trunk", 7)
-
-Result = TypeVar("Result")
 
 
 class World(Protocol):
@@ -31,14 +29,9 @@ class World(Protocol):
 
     links: LinkDriver
 
-    def add(self, name: str, *, is_up: bool = True, mtu: int = 1500) -> None:
-        """A network adapter."""
-
-    def hang_guest_on(self, device: str) -> None:
-        """A guest's macvtap."""
-
-    def take_guest_off(self, device: str) -> None:
-        """The guest has ended."""
+    def add(self, name: str, *, is_up: bool = True, mtu: int = 1500) -> None: ...  # a network adapter
+    def hang_guest_on(self, device: str) -> None: ...  # a guest's macvtap
+    def take_guest_off(self, device: str) -> None: ...  # the guest has ended
 
     def add_vlan(self, name: str, parent: str, vlan: int, *, is_up: bool = True) -> None:
         """A VLAN device of another origin."""
@@ -46,13 +39,10 @@ class World(Protocol):
     def setting(self, family: str, device: str, name: str) -> str:
         """How the kernel's own protocols treat a device."""
 
-    def find(self, name: str) -> Link | None:
-        """A device as it is."""
+    def find(self, name: str) -> Link | None: ...  # a device as it is
 
 
 class FakeWorld:
-    """A network in memory."""
-
     def __init__(self) -> None:
         self.fake = FakeLinks()
         self.links: LinkDriver = self.fake
@@ -77,29 +67,16 @@ class FakeWorld:
 
 
 class RealWorld:
-    """A network namespace: it belongs to one thread, which does all the work."""
+    """A network namespace."""
 
     def __init__(self, thread: ThreadPoolExecutor) -> None:
         from pyroute2 import IPRoute
 
         from rocks.network.host.links import Links
 
-        self._thread = thread
         self._open_route = IPRoute
-        self._links = Links()
-        self.links: LinkDriver = self
-
-    def run(self, work: Callable[[], Result]) -> Result:
-        return self._thread.submit(work).result()
-
-    def ensure(self, spec: LinkSpec) -> Change:
-        return self.run(lambda: self._links.ensure(spec))
-
-    def remove_if_unused(self, spec: LinkSpec) -> Change:
-        return self.run(lambda: self._links.remove_if_unused(spec))
-
-    def has_8021q(self) -> bool:
-        return self.run(self._links.has_8021q)
+        self._of_thread = OfThread(thread, Links())
+        self.links: LinkDriver = self._of_thread
 
     def add(self, name: str, *, is_up: bool = True, mtu: int = 1500) -> None:
         def make(route: Any) -> None:
@@ -119,12 +96,6 @@ class RealWorld:
     def take_guest_off(self, device: str) -> None:
         self._ask(lambda route: route.link("del", ifname="macvtap0"))
 
-    def remove_all_but(self, devices: Container[str]) -> tuple[str, ...]:
-        return self.run(lambda: self._links.remove_all_but(devices))
-
-    def list(self) -> tuple[Link, ...]:
-        return self.run(self._links.list)
-
     def add_vlan(self, name: str, parent: str, vlan: int, *, is_up: bool = True) -> None:
         def make(route: Any) -> None:
             number = route.link_lookup(ifname=parent)[0]
@@ -135,7 +106,8 @@ class RealWorld:
         self._ask(make)
 
     def setting(self, family: str, device: str, name: str) -> str:
-        return self.run(lambda: Path(f"/proc/sys/net/{family}/conf/{device}/{name}").read_text().strip())
+        place = Path(f"/proc/sys/net/{family}/conf/{device}/{name}")
+        return self._of_thread.run(place.read_text).strip()
 
     def find(self, name: str) -> Link | None:
         from rocks.network.host.links import parse_link
@@ -148,13 +120,7 @@ class RealWorld:
             with self._open_route() as route:
                 return question(route)
 
-        return self.run(ask)
-
-
-def leave_network() -> None:
-    """Give the calling thread a network of its own."""
-    if ctypes.CDLL(None, use_errno=True).unshare(_NEW_NETWORK) != 0:
-        raise OSError(ctypes.get_errno(), "unshare")
+        return self._of_thread.run(ask)
 
 
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.system)])
@@ -179,27 +145,18 @@ def need_8021q(world: World) -> None:
 
 def test_a_bridge_of_the_hosts_own(world: World) -> None:
     """Made up, marked as ours, without uplink; the second time nothing changes."""
-    assert world.links.ensure(BRIDGE).changed
-    assert not world.links.ensure(BRIDGE).changed
+    changes_once(world.links.ensure, BRIDGE)
     made = world.find("pprivate.7")
-    assert made is not None
-    assert (made.kind, made.parent, made.is_up, made.alias, made.mtu) == (
-        "bridge",
-        None,
-        True,
-        "rocks:7",
-        1500,
-    )
+    facts = (made.kind, made.parent, made.is_up, made.alias, made.mtu)
+    assert facts == ("bridge", None, True, "rocks:7", 1500)
 
 
 def test_the_mtu_is_set(world: World) -> None:
     """Of a device that is there already, too."""
     assert world.links.ensure(BRIDGE).changed
     large = LinkSpec("pprivate.7", "local_bridge", None, 7, 9000)
-    assert world.links.ensure(large).changed
-    assert not world.links.ensure(large).changed
-    made = world.find("pprivate.7")
-    assert made is not None and made.mtu == 9000
+    changes_once(world.links.ensure, large)
+    assert world.find("pprivate.7").mtu == 9000
 
 
 def test_what_is_used_stays(world: World) -> None:
@@ -215,9 +172,11 @@ def test_what_is_used_stays(world: World) -> None:
 
 
 def test_what_others_made_stays(world: World) -> None:
-    """A device without our mark is never removed, nor one with the mark of another VLAN."""
+    """A device without our mark is never taken or removed, nor one with the mark of another VLAN."""
     world.add("eth7")
-    assert not world.links.remove_if_unused(LinkSpec("eth7", "local_bridge", None, 7)).changed
+    taken = LinkSpec("eth7", "local_bridge", None, 7)
+    refused(StateError, "exists on this host and is a device of kind veth", world.links.ensure, taken)
+    assert not world.links.remove_if_unused(taken).changed
     assert world.find("eth7") is not None
     world.links.ensure(BRIDGE)
     other = LinkSpec("pprivate.7", "local_bridge", None, 8)
@@ -228,20 +187,11 @@ def test_what_others_made_stays(world: World) -> None:
         world.links.ensure(other)
 
 
-def test_a_name_that_is_taken(world: World) -> None:
-    """By a device of another kind."""
-    world.add("pprivate.7")
-    with pytest.raises(StateError, match="exists on this host and is a device of kind veth"):
-        world.links.ensure(BRIDGE)
-
-
 def test_a_parent_that_will_not_do(world: World) -> None:
     """Missing, down, or too small."""
-    with pytest.raises(StateError, match=r"has no network device trunk, on which ptrunk\.7 belongs"):
-        world.links.ensure(VLAN)
+    refused(StateError, r"has no network device trunk, on which ptrunk\.7 belongs", world.links.ensure, VLAN)
     world.add("trunk", is_up=False)
-    with pytest.raises(StateError, match="trunk of this host is down: `ip link set trunk up`"):
-        world.links.ensure(VLAN)
+    refused(StateError, "trunk of this host is down: `ip link set trunk up`", world.links.ensure, VLAN)
     world.add("eth5", mtu=1500)
     with pytest.raises(StateError, match="requires an MTU of 9000, but eth5 below it has 1500"):
         world.links.ensure(LinkSpec("eth5.7", "vlan", "eth5", 7, 9000))
@@ -265,20 +215,16 @@ def test_a_parent_that_will_not_do(world: World) -> None:
 )
 def test_invalid_specs(world: World, spec: LinkSpec) -> None:
     """Refused before the kernel is asked anything."""
-    with pytest.raises(UserError):
-        world.links.ensure(spec)
-    with pytest.raises(UserError):
-        world.links.remove_if_unused(spec)
+    refused(UserError, "", world.links.ensure, spec)
+    refused(UserError, "", world.links.remove_if_unused, spec)
 
 
 def test_a_vlan_device(world: World) -> None:
     """Over its parent, with its tag, up and ours; gone with its last guest."""
     need_8021q(world)
     world.add("trunk")
-    assert world.links.ensure(VLAN).changed
-    assert not world.links.ensure(VLAN).changed
+    changes_once(world.links.ensure, VLAN)
     made, parent = world.find("ptrunk.7"), world.find("trunk")
-    assert made is not None and parent is not None
     assert (made.kind, made.parent, made.vlan, made.is_up) == ("vlan", parent.number, 7, True)
     assert made.alias == "rocks:7"
     world.hang_guest_on("ptrunk.7")
@@ -294,10 +240,9 @@ def test_another_vlan_device_of_the_same_name(world: World) -> None:
     world.add("trunk")
     world.add("eth5")
     world.links.ensure(VLAN)
-    with pytest.raises(StateError, match="is the device of VLAN 7, not 8"):
-        world.links.ensure(LinkSpec("ptrunk.7", "vlan", "trunk", 8))
-    with pytest.raises(StateError, match="is a VLAN device, but not over eth5"):
-        world.links.ensure(LinkSpec("ptrunk.7", "vlan", "eth5", 7))
+    refused(StateError, "is the device of VLAN 7, not 8", world.links.ensure, replace(VLAN, vlan=8))
+    other = replace(VLAN, parent="eth5")
+    refused(StateError, "is a VLAN device, but not over eth5", world.links.ensure, other)
 
 
 def test_a_vlan_that_something_else_has(world: World) -> None:
@@ -324,7 +269,7 @@ def test_one_that_was_cut_off_in_the_making_is_finished(world: World) -> None:
     world.add_vlan("ptrunk.7", "trunk", 7, is_up=False)
     assert world.links.ensure(VLAN).changed
     made = world.find("ptrunk.7")
-    assert made is not None and (made.is_up, made.alias) == (True, "rocks:7")
+    assert (made.is_up, made.alias) == (True, "rocks:7")
 
 
 def test_unplanned_devices_are_removed(world: World) -> None:
@@ -345,8 +290,7 @@ def test_devices_of_the_site(world: World) -> None:
         with pytest.raises(StateError, match=f"no network device {spec.device}, on which the guest belongs"):
             world.links.ensure(spec)
     world.add("eth7", is_up=False)
-    with pytest.raises(StateError, match="eth7 of this host is down"):
-        world.links.ensure(device)
+    refused(StateError, "eth7 of this host is down", world.links.ensure, device)
     world.links.ensure(LinkSpec("p.7", "local_bridge", None, 7))
     world.add("eth8")
     assert not world.links.ensure(bridge).changed
@@ -354,21 +298,15 @@ def test_devices_of_the_site(world: World) -> None:
     with pytest.raises(StateError, match="eth8 of this host is not a bridge"):
         world.links.ensure(LinkSpec("eth8", "site_bridge", None, 0))
     assert not world.links.remove_if_unused(bridge).changed
-    with pytest.raises(UserError):
-        world.links.ensure(LinkSpec("eth8", "site_device", "eth7", 0))
+    refused(UserError, "", world.links.ensure, LinkSpec("eth8", "site_device", "eth7", 0))
 
 
 def test_the_host_takes_no_part(world: World) -> None:
     """No IPv6, no ARP, no IPv4 that comes in by a device without routes."""
     world.links.ensure(BRIDGE)
     assert world.setting("ipv6", "pprivate.7", "disable_ipv6") == "1"
-    assert [
-        world.setting("ipv4", "pprivate.7", name) for name in ("rp_filter", "forwarding", "arp_ignore")
-    ] == [
-        "1",
-        "0",
-        "8",
-    ]
+    for name, value in (("rp_filter", "1"), ("forwarding", "0"), ("arp_ignore", "8")):
+        assert world.setting("ipv4", "pprivate.7", name) == value
 
 
 def test_a_kernel_without_8021q(world: World) -> None:
@@ -380,8 +318,7 @@ def test_a_kernel_without_8021q(world: World) -> None:
     if world.links.has_8021q():
         assert world.links.ensure(VLAN).changed
         return
-    with pytest.raises(RocksError, match="set the host attribute vlan_transport=local"):
-        world.links.ensure(VLAN)
+    refused(RocksError, "set the host attribute vlan_transport=local", world.links.ensure, VLAN)
     assert world.find("ptrunk.7") is None
 
 

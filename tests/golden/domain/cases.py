@@ -33,12 +33,10 @@ class Case:
 
 
 def with_attributes(**attributes: str) -> VirtualMachine:
-    """A compute with two CPUs and these attributes."""
     return machine(attributes=attributes, cpus=2)
 
 
 def with_disks(*disks: str, **values: Any) -> VirtualMachine:
-    """A compute with these disks."""
     return machine(disks=disks, **values)
 
 

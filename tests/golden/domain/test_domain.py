@@ -31,13 +31,11 @@ NETWORK = FilterPlan(
 
 
 def render(case: Case) -> list[str]:
-    """The document's lines."""
     return domain_lines(case.vm, case.connections, case.install, placement=case.placement)
 
 
 @pytest.fixture(scope="module")
 def schema() -> etree.RelaxNG:
-    """libvirt's schema of domains."""
     if not SCHEMA.exists():
         pytest.skip(f"{SCHEMA} is not installed; it belongs to the package libvirt0")
     return etree.RelaxNG(etree.parse(str(SCHEMA)))
@@ -148,7 +146,6 @@ def _lines_that_raise() -> set[tuple[str, int]]:
 
 
 def _calls() -> list[ast.Call]:
-    """All calls in the renderer."""
     trees = [ast.parse(source.read_text()) for source in SOURCES]
     return [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call)]
 

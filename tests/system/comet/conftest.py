@@ -125,11 +125,8 @@ class Site(NamedTuple):
         folder = self.folder / person
         folder.mkdir(exist_ok=True)
         return subprocess.Popen(
-            [
-                sys.executable,
-                "-S",
-                *arguments,
-            ],  # it needs no packages, and their set-up takes as long as itself
+            # it needs no packages, and their set-up takes as long as itself
+            [sys.executable, "-S", *arguments],
             env={"HOME": str(folder), "PYTHONPATH": str(SOURCE), "PATH": os.environ["PATH"]},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -138,14 +135,12 @@ class Site(NamedTuple):
         )
 
     def python(self, person: str, *arguments: str, typed: str = "") -> Result:
-        """Run it to its end."""
         process = self.start(person, *arguments)
         out, err = process.communicate(typed, timeout=300)
         assert "Traceback" not in err
         return Result(process.returncode, out, err)
 
     def comet(self, person: str, *arguments: str, typed: str = "") -> Result:
-        """Run `comet` to its end."""
         return self.python(person, "-m", "comet", *arguments, typed=typed)
 
     def sign_in(self, person: str) -> Result:
@@ -154,7 +149,6 @@ class Site(NamedTuple):
         return self.comet(person, "init", *options, typed=f"{PASSWORD}\n")
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
-        """Rows of the server's database."""
         with self.pool.transaction() as session:
             return list(session.rows(statement))
 

@@ -10,6 +10,7 @@ import pytest
 
 from rocks.core.process import run_checked
 from tests.nucleus_server import TOKEN, NucleusServer
+from tests.patience import patience
 
 pytestmark = pytest.mark.slow
 CHECKOUT = Path(__file__).resolve().parents[3]
@@ -28,30 +29,13 @@ def test_the_wheel_is_installed_alone(tmp_path: Path) -> None:
 
     environment = tmp_path / "environment"
     run_checked([sys.executable, "-m", "venv", str(environment)], deadline_seconds=600)
-    pip = [
-        str(environment / "bin/python"),
-        "-m",
-        "pip",
-        "--disable-pip-version-check",
-        "install",
-        "--no-index",
-    ]
-    run_checked([*pip, str(wheel)], deadline_seconds=600)
+    pip = [str(environment / "bin/python"), "-m", "pip", "--disable-pip-version-check"]
+    run_checked([*pip, "install", "--no-index", str(wheel)], deadline_seconds=600)
     server = NucleusServer()
+    alone = ["env", "-i", f"HOME={tmp_path}", f"COMET_ENDPOINT={server.url}", f"COMET_TOKEN={TOKEN}"]
     try:
         for program in ([str(environment / "bin/comet")], [str(environment / "bin/cm"), "comet"]):
-            done = run_checked(
-                [
-                    "env",
-                    "-i",
-                    f"HOME={tmp_path}",
-                    f"COMET_ENDPOINT={server.url}",
-                    f"COMET_TOKEN={TOKEN}",
-                    *program,
-                    "ll",
-                ],
-                deadline_seconds=60,
-            )
+            done = run_checked([*alone, *program, "ll"], deadline_seconds=patience(60))
             assert "| vc2  |" in done.text
     finally:
         server.close()

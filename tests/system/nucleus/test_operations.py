@@ -26,13 +26,14 @@ from nucleus.records import SYSTEM, NewOperation, Node, Operation
 from nucleus.states import ENDED_OPERATIONS
 from rocks.core.errors import HostError
 from rocks.core.process import end_group, start_with_pipes
+from tests.patience import patience
 
 _SETTINGS = Configuration(work=WorkSettings(threads=4, confirm_seconds=1.5))
 
 
 def until(reached: Callable[[], bool], what: str = "the expected state") -> None:
-    """Look until it is so; 120 seconds at most."""
-    end = time.monotonic() + 120
+    """Look until it is so; 120 seconds at most on a quiet machine."""
+    end = time.monotonic() + patience(120)
     while not reached():
         assert time.monotonic() < end, f"{what} was not reached"
         time.sleep(0.05)

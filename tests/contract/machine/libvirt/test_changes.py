@@ -27,6 +27,7 @@ from rocks.machine.host.libvirt.device_xml import disk_of, text_of
 from rocks.machine.host.libvirt.domain_xml import DomainDocument, parse_domain
 from rocks.machine.host.libvirt.start import Prepared, ensure_running
 from tests.contract.machine.libvirt.world import NAME, World, start, unsecured, xml_of
+from tests.contract.outcomes import refused
 
 LARGEST = (
     "<maxMemory slots='16' unit='KiB'>1048576</maxMemory>",
@@ -40,13 +41,6 @@ def requested(world: World, cpus: int = 1, memory_mb: int = 64) -> DomainDocumen
     """The document of a guest with a maximum of four CPUs and 1 GiB."""
     text = xml_of(world).replace("<memory>65536</memory>", f"{LARGEST[0]}<memory>{memory_mb * 1024}</memory>")
     return parse_domain(text.replace("<vcpu>1</vcpu>", LARGEST[1].replace("'1'", f"'{cpus}'", 1)))
-
-
-def start_with_maxima(world: World) -> DomainDocument:
-    """Such a guest, running; its live document."""
-    text = requested(world).text
-    ensure_running(world.domains, StartDomain(NAME, 7, text), lambda: Prepared(text), unsecured)
-    return require_changeable(world.domains, NAME, 7)
 
 
 def second_disk(world: World, device: str = "vdb") -> tuple[DomainDocument, str, DiskIdentity, ImageOwners]:
@@ -64,7 +58,6 @@ def second_disk(world: World, device: str = "vdb") -> tuple[DomainDocument, str,
 def attach(
     world: World, is_same_now: Callable[[], bool] | None = None, device: str = "vdb"
 ) -> tuple[str, ...]:
-    """Attach it; the notes."""
     document, path, identity, owners = second_disk(world, device)
     disk = disk_of(document, path)
     assert disk is not None
@@ -74,14 +67,16 @@ def attach(
 
 def test_cpus_and_memory_are_added_up_to_the_maximum(world: World) -> None:
     """More than it, or less than now, waits for the next start, and the note says why."""
-    live = start_with_maxima(world)
+    text = requested(world).text
+    ensure_running(world.domains, StartDomain(NAME, 7, text), lambda: Prepared(text), unsecured)
+    live = require_changeable(world.domains, NAME, 7)
     assert (live.cpus, live.most_cpus, live.memory_mb, live.most_memory_mb) == (1, 4, 64, 1024)
     assert ensure_cpus(world.domains, live, requested(world, cpus=3)).changed
     assert ensure_memory(world.domains, live, requested(world, memory_mb=64 + 256)).changed
     live = require_changeable(world.domains, NAME, 7)
     assert (live.cpus, live.memory_mb) == (3, 320)
     found = world.domains.find(NAME)
-    assert found is not None and (found.cpus, found.memory_mb) == (3, 320)
+    assert (found.cpus, found.memory_mb) == (3, 320)
     for cpus, word in ((3, ""), (2, "not taken"), (5, "maximum of 4")):
         change = ensure_cpus(world.domains, live, requested(world, cpus=cpus))
         assert not change.changed and word in "".join(change.notes), cpus
@@ -149,8 +144,7 @@ def test_a_failed_attach_leaves_the_domain_as_it_was(world: World) -> None:
     disk = disk_of(document, path)
     assert disk is not None
     Path(path).unlink()
-    with pytest.raises(ToolError):
-        attach_disk(world.domains, NAME, disk, path, identity, lambda: True)
+    refused(ToolError, "", attach_disk, world.domains, NAME, disk, path, identity, lambda: True)
     live = world.domains.document(NAME)
     assert disk_of(live, path) is None and live.disk_identities == () and live.token == 7
 
@@ -161,26 +155,21 @@ def test_a_disk_grows_and_never_shrinks(world: World) -> None:
     assert ensure_grown(world.domains, NAME, str(world.image), 2 * 1000**3).changed
     assert world.image.stat().st_size == 2 * 1000**3 == world.domains.disk_bytes(NAME, str(world.image))
     assert not ensure_grown(world.domains, NAME, str(world.image), 2 * 1000**3).changed
-    with pytest.raises(StateError, match="only grows"):
-        ensure_grown(world.domains, NAME, str(world.image), 1000**3)
+    refused(StateError, "only grows", ensure_grown, world.domains, NAME, str(world.image), 1000**3)
     world.domains.destroy(NAME)
     owners = ImageOwners(world.image.parent / "state")
     assert grow_image(DiskSpec(str(world.image), "raw", 3, False), owners).changed
-    with pytest.raises(StateError, match="only grows"):
-        grow_image(DiskSpec(str(world.image), "raw", 1, False), owners)
+    refused(StateError, "only grows", grow_image, DiskSpec(str(world.image), "raw", 1, False), owners)
     assert world.image.stat().st_size == 3 * 1000**3
 
 
 def test_only_a_domain_that_runs_under_the_lease_is_changed(world: World) -> None:
     """Under another lease, or off, nothing is."""
-    with pytest.raises(StateError, match="absent"):
-        require_changeable(world.domains, NAME, 7)
+    refused(StateError, "absent", require_changeable, world.domains, NAME, 7)
     start(world)
-    with pytest.raises(StateError, match="under lease 7, not 8"):
-        require_changeable(world.domains, NAME, 8)
+    refused(StateError, "under lease 7, not 8", require_changeable, world.domains, NAME, 8)
     world.domains.destroy(NAME)
-    with pytest.raises(StateError, match="shutoff"):
-        require_changeable(world.domains, NAME, 7)
+    refused(StateError, "shutoff", require_changeable, world.domains, NAME, 7)
 
 
 def test_an_interface_is_up_only_when_its_filter_is_set(world: World) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,16 +12,8 @@ from rocks.fleet.wire.requests import ForgetDomain, PauseDomain, ResumeDomain, S
 from rocks.machine.host.libvirt.pause import ensure_paused, ensure_resumed, restart
 from rocks.machine.host.libvirt.start import Prepared, ensure_restored, ensure_running
 from rocks.machine.host.libvirt.stop import ensure_fenced, ensure_forgotten, ensure_stopped
-from tests.contract.machine.libvirt.world import (
-    END,
-    LOOPBACK,
-    NAME,
-    XML,
-    World,
-    start,
-    unsecured,
-    xml_of,
-)
+from tests.contract.machine.libvirt.world import END, LOOPBACK, NAME, XML, World, start, unsecured, xml_of
+from tests.contract.outcomes import changes_once, refused
 
 UEFI = (
     "<os firmware='efi'><type arch='x86_64' machine='q35'>hvm</type>{}</os>",
@@ -50,7 +41,6 @@ def start_by_hand(world: World) -> None:
 
 
 def state(world: World) -> str:
-    """The guest's state."""
     fact = world.domains.find(NAME)
     return "absent" if fact is None else fact.state
 
@@ -60,21 +50,15 @@ def test_start_from_nothing_and_again(world: World) -> None:
     assert start(world, assumed_state="absent")
     assert not start(world, assumed_state="absent")
     fact = world.domains.find(NAME)
-    assert fact is not None
     assert (fact.name, fact.token, fact.memory_mb, fact.cpus) == (NAME, 7, 64, 1)
-    assert (fact.state, fact.persistent, fact.autostart, fact.has_managed_save) == (
-        "running",
-        True,
-        False,
-        False,
-    )
+    assert (fact.state, fact.persistent) == ("running", True)
+    assert (fact.autostart, fact.has_managed_save) == (False, False)
     assert world.domains.facts() == (fact,)
     assert world.domains.find("vm-t-1") is None
 
 
 def test_a_picture_of_the_screen_is_a_png_and_read_up_to_a_size(world: World) -> None:
-    with pytest.raises(StateError, match=f"there is no domain {NAME}"):
-        world.domains.screenshot(NAME, 1_000_000)
+    refused(StateError, f"there is no domain {NAME}", world.domains.screenshot, NAME, 1_000_000)
     start(world)
     picture = world.domains.screenshot(NAME, 1_000_000)
     assert picture.startswith(b"\x89PNG\r\n\x1a\n")
@@ -88,13 +72,11 @@ def test_console_of_a_running_guest(world: World) -> None:
     console = world.domains.console(NAME)
     assert (console.vnc_address, console.vnc_port) == (None, None)
     assert (console.vnc_socket or "").startswith("/var/lib/libvirt/qemu/domain-")
-    assert console.serial_device is not None and console.serial_device.startswith("/dev/pts/")
+    assert console.serial_device.startswith("/dev/pts/")
     assert console.log_path == f"/var/log/libvirt/qemu/{NAME}-serial.log"
     fact = world.domains.find(NAME)
-    assert fact is not None and fact.listeners == ()
-    assert fact.disks == (str(world.image),)
-    with pytest.raises(StateError, match="there is no domain vm-t-1"):
-        world.domains.console("vm-t-1")
+    assert (fact.listeners, fact.disks) == ((), (str(world.image),))
+    refused(StateError, "there is no domain vm-t-1", world.domains.console, "vm-t-1")
 
 
 def test_a_guest_of_an_earlier_version_listens_on_the_loopback(world: World) -> None:
@@ -104,8 +86,7 @@ def test_a_guest_of_an_earlier_version_listens_on_the_loopback(world: World) -> 
     console = world.domains.console(NAME)
     assert (console.vnc_address, console.vnc_socket) == ("127.0.0.1", None)
     assert console.vnc_port is not None and console.vnc_port >= 5900
-    fact = world.domains.find(NAME)
-    assert fact is not None and fact.listeners == (f"vnc 127.0.0.1 port {console.vnc_port}",)
+    assert world.domains.find(NAME).listeners == (f"vnc 127.0.0.1 port {console.vnc_port}",)
 
 
 def test_a_start_that_was_killed_is_completed(world: World) -> None:
@@ -113,30 +94,21 @@ def test_a_start_that_was_killed_is_completed(world: World) -> None:
     world.domains.define(xml_of(world, token=6))
     assert state(world) == "shutoff"
     assert start(world, assumed_state="shutoff")
-    fact = world.domains.find(NAME)
-    assert fact is not None and fact.token == 7
+    assert world.domains.find(NAME).token == 7
 
 
 def test_autostart_is_set_in_either_case(world: World) -> None:
     """A start that was killed before its last step is completed too."""
-
-    def autostart() -> bool:
-        fact = world.domains.find(NAME)
-        return fact is not None and fact.autostart
-
-    assert start(world, autostart=True)
-    assert autostart()
-    assert start(world, autostart=False)
-    assert not autostart()
-    assert start(world, autostart=True)
+    for expected in (True, False, True):
+        assert start(world, autostart=expected)
+        assert world.domains.find(NAME).autostart is expected
     assert not start(world, autostart=True)
 
 
 def test_a_start_that_fails_leaves_nothing(world: World) -> None:
     """No definition stays behind, and the error says why."""
     world.image.unlink()
-    with pytest.raises(ToolError, match="did not start vm-t-0: .*No such file"):
-        start(world)
+    refused(ToolError, "did not start vm-t-0: .*No such file", start, world)
     assert state(world) == "absent"
 
 
@@ -164,8 +136,7 @@ def test_nothing_is_prepared_for_what_is_refused(world: World) -> None:
 def test_other_leases_and_changed_facts_are_refused(world: World) -> None:
     """A domain that runs under another lease, or is in another state than the plan was made for."""
     start(world, token=7)
-    with pytest.raises(StateError, match="is running on this host under lease 7, not 8"):
-        start(world, token=8)
+    refused(StateError, "is running on this host under lease 7, not 8", start, world, token=8)
     ensure_stopped(world.domains, StopDomain(NAME, 7), END)
     with pytest.raises(StateError, match="is absent, but was shutoff when the start was planned"):
         start(world, assumed_state="shutoff")
@@ -175,40 +146,34 @@ def test_other_leases_and_changed_facts_are_refused(world: World) -> None:
 def test_pause_and_resume(world: World) -> None:
     """Each twice; a start of a paused guest asks for resume, a shutdown of it too."""
     start(world)
-    assert ensure_paused(world.domains, PauseDomain(NAME, 7)).changed
-    assert not ensure_paused(world.domains, PauseDomain(NAME, 7)).changed
+    changes_once(ensure_paused, world.domains, PauseDomain(NAME, 7))
     assert state(world) == "paused"
     assert not world.domains.is_stopped_by_disk(NAME)
-    with pytest.raises(StateError, match="is paused; run `rocks resume host vm vm-t-0`"):
-        start(world)
+    refused(StateError, "is paused; run `rocks resume host vm vm-t-0`", start, world)
     with pytest.raises(StateError, match="cannot shut down; resume it"):
         ensure_stopped(world.domains, StopDomain(NAME, 7, "shutdown", 1), END)
-    assert ensure_resumed(world.domains, ResumeDomain(NAME, 7), unsecured).changed
-    assert not ensure_resumed(world.domains, ResumeDomain(NAME, 7), unsecured).changed
+    changes_once(ensure_resumed, world.domains, ResumeDomain(NAME, 7), unsecured)
     assert state(world) == "running"
 
 
 def test_what_does_not_run_cannot_be_paused(world: World) -> None:
     """Neither absent nor defined only."""
-    changes: tuple[Callable[[], object], ...] = (
-        lambda: ensure_paused(world.domains, PauseDomain(NAME)),
-        lambda: ensure_resumed(world.domains, ResumeDomain(NAME), unsecured),
-        lambda: restart(world.domains, StopDomain(NAME, action="reset")),
-    )
-    for change in changes:
-        with pytest.raises(StateError, match="is not running on this host: it is absent"):
-            change()
-    world.domains.define(xml_of(world))
-    for change in changes:
-        with pytest.raises(StateError, match="is not running on this host: it is shutoff"):
-            change()
+    for found in ("absent", "shutoff"):
+        if found == "shutoff":
+            world.domains.define(xml_of(world))
+        for change in (
+            lambda: ensure_paused(world.domains, PauseDomain(NAME)),
+            lambda: ensure_resumed(world.domains, ResumeDomain(NAME), unsecured),
+            lambda: restart(world.domains, StopDomain(NAME, action="reset")),
+        ):
+            refused(StateError, f"is not running on this host: it is {found}", change)
 
 
 def test_reset_and_reboot_leave_it_running(world: World) -> None:
     """And defined."""
     start(world)
-    assert restart(world.domains, StopDomain(NAME, 7, "reset")).changed
-    assert restart(world.domains, StopDomain(NAME, 7, "reboot")).changed
+    for action in ("reset", "reboot"):
+        assert restart(world.domains, StopDomain(NAME, 7, action)).changed
     assert state(world) == "running"
 
 
@@ -238,8 +203,7 @@ def test_a_newer_lease_is_not_stopped_by_an_older_one(world: World) -> None:
         lambda: ensure_paused(world.domains, PauseDomain(NAME, 8)),
         lambda: ensure_forgotten(world.domains, ForgetDomain(NAME, 8), END),
     ):
-        with pytest.raises(StateError, match="under lease 9, newer than 8"):
-            change()
+        refused(StateError, "under lease 9, newer than 8", change)
     assert ensure_stopped(world.domains, StopDomain(NAME, None), END).changed
 
 
@@ -248,10 +212,9 @@ def test_managed_save(world: World) -> None:
     start(world)
     world.domains.save(NAME)
     fact = world.domains.find(NAME)
-    assert fact is not None and (fact.state, fact.has_managed_save) == ("shutoff", True)
+    assert (fact.state, fact.has_managed_save) == ("shutoff", True)
     world.domains.check_managed_save(NAME)
-    with pytest.raises(StateError, match="does not belong to its lease; .* saved=remove"):
-        start(world)
+    refused(StateError, "does not belong to its lease; .* saved=remove", start, world)
     for action in ("shutdown", "poweroff"):
         with pytest.raises(StateError, match="is saved on this host: .*restore host vm vm-t-0"):
             ensure_stopped(world.domains, StopDomain(NAME, 7, action, 1), END)
@@ -268,28 +231,23 @@ def restore(world: World, token: int = 7) -> bool:
 
 def test_a_saved_domain_continues_under_its_lease(world: World) -> None:
     """Also when the restore was interrupted before the guest ran; a failure leaves the save."""
-    with pytest.raises(StateError, match="is not saved on this host under lease 7"):
-        restore(world)
+    refused(StateError, "is not saved on this host under lease 7", restore, world)
     start(world)
     assert not restore(world)
     world.domains.save(NAME)
-    with pytest.raises(StateError, match="is not saved on this host under lease 8"):
-        restore(world, token=8)
+    refused(StateError, "is not saved on this host under lease 8", restore, world, token=8)
     assert restore(world) and state(world) == "running"
     world.domains.save(NAME)
     world.domains.start_paused(NAME)
     assert restore(world) and state(world) == "running"
-    fact = world.domains.find(NAME)
-    assert fact is not None and not fact.has_managed_save
-    with pytest.raises(ToolError, match="managed save"):
-        world.domains.check_managed_save(NAME)
+    assert not world.domains.find(NAME).has_managed_save
+    refused(ToolError, "managed save", world.domains.check_managed_save, NAME)
 
 
 def test_forget_leaves_nothing(world: World) -> None:
     """Running, saved or absent."""
     start(world)
-    assert ensure_forgotten(world.domains, ForgetDomain(NAME, 7), END).changed
-    assert not ensure_forgotten(world.domains, ForgetDomain(NAME, 7), END).changed
+    changes_once(ensure_forgotten, world.domains, ForgetDomain(NAME, 7), END)
     start(world)
     world.domains.save(NAME)
     assert ensure_forgotten(world.domains, ForgetDomain(NAME), END).changed
@@ -324,6 +282,5 @@ def test_steps_on_what_is_gone(world: World) -> None:
     for step in (world.domains.destroy, world.domains.undefine, world.domains.erase):
         step(NAME)
     for other in (world.domains.start_paused, world.domains.suspend, world.domains.press_power_button):
-        with pytest.raises(StateError, match="there is no domain vm-t-0"):
-            other(NAME)
+        refused(StateError, "there is no domain vm-t-0", other, NAME)
     assert not world.domains.is_stopped_by_disk(NAME)

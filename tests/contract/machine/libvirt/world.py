@@ -45,8 +45,6 @@ class World(Protocol):
 
 
 class FakeWorld:
-    """libvirt in memory."""
-
     def __init__(self, folder: Path) -> None:
         self.fake = FakeDomains()
         self.domains: DomainDriver = self.fake
@@ -54,8 +52,6 @@ class FakeWorld:
 
 
 class RealWorld:
-    """A real libvirt."""
-
     def __init__(self, uri: str, folder: Path) -> None:
         from rocks.machine.host.libvirt.domains import Domains
 

@@ -98,7 +98,6 @@ class AdapterTree:
 
 
 def write(folder: Path, **values: str) -> None:
-    """Files of one value each."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in values.items():
         (folder / name).write_text(f"{text}\n")

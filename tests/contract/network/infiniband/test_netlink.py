@@ -13,6 +13,7 @@ import pytest
 
 from rocks.core.errors import StateError, ToolError
 from rocks.network.infiniband.host.sysfs import colons
+from tests.contract.outcomes import refused
 
 IFLA_VFINFO_LIST, IFLA_VF_INFO = 22, 1
 IFLA_VF_LINK_STATE, IFLA_VF_IB_NODE_GUID, IFLA_VF_IB_PORT_GUID = 5, 10, 11
@@ -82,5 +83,4 @@ def test_a_link_that_is_not_there() -> None:
         ("", "has no network device: load its module ib_ipoib"),
         ("ib77", "no network device ib77"),
     ):
-        with pytest.raises(StateError, match=message):
-            set_link_vf(link, 0, {"link_state": 0})
+        refused(StateError, message, set_link_vf, link, 0, {"link_state": 0})

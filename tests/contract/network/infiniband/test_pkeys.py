@@ -17,6 +17,7 @@ from rocks.network.infiniband.host.fake import FakePkeys
 from rocks.network.infiniband.host.pkeys import Pkeys
 from rocks.network.infiniband.host.rules import InfinibandVf
 from tests.contract.network.infiniband.adapter_tree import AdapterTree
+from tests.contract.outcomes import changes_once, refused
 
 FIRST, SECOND, OTHER = "0000:03:00.1", "0000:03:00.2", "0000:04:00.1"
 RED = PartitionSpec(2, "full", "02000000000000a0", "02000000000000a1")
@@ -28,13 +29,10 @@ class World(Protocol):
 
     driver: PkeyDriver
 
-    def set_keys(self, *keys: int) -> None:
-        """The subnet manager programs mlx4_0's port."""
+    def set_keys(self, *keys: int) -> None: ...  # the subnet manager programs mlx4_0's port
 
 
 class FakeWorld:
-    """In memory."""
-
     def __init__(self) -> None:
         self.fake = FakePkeys()
         self.fake.add(InfinibandVf(FIRST, "mlx4_0", 0, "index_map", "ib0"))
@@ -110,11 +108,9 @@ def test_what_is_no_function(world: World) -> None:
         assert not world.driver.is_vf(address)
         with pytest.raises(StateError, match=f"no virtual function of an InfiniBand adapter at {address}"):
             world.driver.ensure(address, RED)
-        with pytest.raises(StateError):
-            world.driver.clear(address)
+        refused(StateError, "", world.driver.clear, address)
     for address in ("", "../../etc", "03:00.1", "0000:03:00.1/..", "0000:03:00.9"):
-        with pytest.raises(UserError, match="is not a PCI address"):
-            world.driver.is_vf(address)
+        refused(UserError, "is not a PCI address", world.driver.is_vf, address)
 
 
 @pytest.mark.parametrize(
@@ -128,17 +124,14 @@ def test_what_is_no_function(world: World) -> None:
 )
 def test_invalid_requests(world: World, spec: PartitionSpec) -> None:
     world.set_keys(0xFFFF, 0x8002)
-    with pytest.raises(UserError):
-        world.driver.ensure(FIRST, spec)
+    refused(UserError, "", world.driver.ensure, FIRST, spec)
 
 
 def test_an_adapter_without_a_map_needs_a_manager_that_sees_machines(world: World) -> None:
-    with pytest.raises(StateError, match="rocks set attr ib_sm virtual"):
-        world.driver.ensure(OTHER, RED)
+    refused(StateError, "rocks set attr ib_sm virtual", world.driver.ensure, OTHER, RED)
     seen = PartitionSpec(2, "full", "02000000000000a0", "02000000000000a1", True)
     assert world.driver.ensure(OTHER, seen).changed
-    with pytest.raises(StateError, match="does not report the keys"):
-        world.driver.visible_keys(OTHER)
+    refused(StateError, "does not report the keys", world.driver.visible_keys, OTHER)
     if isinstance(world, TreeWorld):
         assert world.sent == [
             (
@@ -214,8 +207,7 @@ def test_files_of_a_vendors_driver(tmp_path: Path) -> None:
     tree.add_adapter("mlx5_0", "0000:04:00", 1, kind="vendor")
     driver = Pkeys(tree.sysfs)
     seen = PartitionSpec(2, "full", "02000000000000a0", "02000000000000a1", True)
-    assert driver.ensure(OTHER, seen).changed
-    assert not driver.ensure(OTHER, seen).changed
+    changes_once(driver.ensure, OTHER, seen)
     values = [tree.value("mlx5_0", f"device/sriov/0/{name}") for name in ("node", "port", "policy")]
     assert values == ["02:00:00:00:00:00:00:a0", "02:00:00:00:00:00:00:a1", "Follow"]
     assert driver.clear(OTHER).changed
@@ -226,12 +218,10 @@ def test_files_that_say_something_else(tree: TreeWorld) -> None:
     tree.set_keys(0xFFFF, 0x8002)
     folder = tree.tree.sysfs / "class/infiniband/mlx4_0"
     (folder / "iov/ports/1/pkeys/3").write_text("key\n")
-    with pytest.raises(HostError, match="contains 'key', which is not a partition key"):
-        tree.driver.ensure(FIRST, RED)
+    refused(HostError, "contains 'key', which is not a partition key", tree.driver.ensure, FIRST, RED)
     tree.set_keys(0xFFFF, 0x8002)
     (folder / "iov/ports/1/admin_guids/1").unlink()
-    with pytest.raises(HostError, match="cannot read .*admin_guids/1: No such file"):
-        tree.driver.ensure(FIRST, RED)
+    refused(HostError, "cannot read .*admin_guids/1: No such file", tree.driver.ensure, FIRST, RED)
 
 
 def test_the_check_of_a_host(tree: TreeWorld) -> None:
@@ -242,10 +232,8 @@ def test_the_check_of_a_host(tree: TreeWorld) -> None:
     assert try_vf(sysfs, tree.driver, FIRST) == []
     assert tree.tree.map_of("mlx4_0", FIRST) == ["0", *["none"] * 7], "everything was restored"
     assert tree.tree.value("mlx4_0", "iov/ports/1/admin_guids/1") == "0"
-    with pytest.raises(StateError, match="cannot report the settings"):
-        try_vf(sysfs, tree.driver, OTHER)
-    with pytest.raises(StateError, match="no virtual function"):
-        try_vf(sysfs, tree.driver, "0000:09:00.1")
+    refused(StateError, "cannot report the settings", try_vf, sysfs, tree.driver, OTHER)
+    refused(StateError, "no virtual function", try_vf, sysfs, tree.driver, "0000:09:00.1")
     folder = sysfs / "class/infiniband/mlx4_0"
     (folder / "iov" / FIRST / "ports/1/pkey_idx/0").write_text("127 (none)\n")
     (folder / "iov/ports/1/admin_guids/1").unlink()

@@ -25,7 +25,6 @@ class Case(NamedTuple):
 
 
 def octets(mac: str) -> bytes:
-    """A MAC address as it is sent."""
     return bytes.fromhex(mac.replace(":", ""))
 
 
@@ -35,7 +34,6 @@ def ethernet(kind: int, payload: bytes, source: str = MAC, target: str = BROADCA
 
 
 def tagged(frame: bytes, vlan: int, kind: int = 0x8100) -> bytes:
-    """The frame with a tag in it."""
     return frame[:12] + struct.pack("!HH", kind, vlan) + frame[12:]
 
 

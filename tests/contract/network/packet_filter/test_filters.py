@@ -13,10 +13,11 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import pytest
 
@@ -31,22 +32,20 @@ from tests.contract.network.packet_filter.frames import (
     IPV6,
     MAC,
     OTHER_IP,
-    Case,
     arp,
     ipv4,
     udp,
 )
+from tests.contract.network.threads import OfThread, leave_network
+from tests.contract.outcomes import changes_once
 from tests.contract.worlds import WORLDS
 
 MACVTAP, TAP = GuestDevice("macvtap0", True), GuestDevice("vnet0", False)
 OWN, SHARED = Sender(MAC), Sender(MAC, True, (IP,), (IPV6,))
-_NEW_NETWORK, _NEW_MOUNTS = 0x40000000, 0x00020000
 _TUNSETIFF, _IFF_TAP, _IFF_NO_PI, _IFF_VNET_HDR = 0x400454CA, 0x0002, 0x1000, 0x4000
 _HEADER_BYTES = 10
 _SETTLE_SECONDS = 0.3
 _WIRE_SECONDS = 20.0
-
-Result = TypeVar("Result")
 
 
 class World(Protocol):
@@ -59,8 +58,6 @@ class World(Protocol):
 
 
 class FakeWorld:
-    """Devices in memory."""
-
     def __init__(self) -> None:
         self.fake = FakeFilters(addresses=(HOST_IP,))
         self.fake.missing.append("vnet9")
@@ -74,29 +71,15 @@ class RealWorld:
     """A network namespace, which belongs to one thread; the wire is a veth pair, and its far end listens."""
 
     def __init__(self, thread: ThreadPoolExecutor) -> None:
-        self._thread = thread
-        self.run(self._build)
-        self.run(self._wait_for_the_wire)
-        self.filters: FilterDriver = self.run(self._open)
-
-    def run(self, work: Callable[[], Result]) -> Result:
-        return self._thread.submit(work).result()
-
-    def send(self, device: GuestDevice, frames: list[bytes]) -> list[bool]:
-        return self.run(lambda: self._send(device, frames))
-
-    def _open(self) -> Any:
         from rocks.network.host.packet_filter.filters import Filters
 
-        world, real = self, Filters()
+        self._of_thread = OfThread(thread, Filters())
+        self._of_thread.run(self._build)
+        self._of_thread.run(self._wait_for_the_wire)
+        self.filters: FilterDriver = self._of_thread
 
-        class OfThread:
-            """The same steps, in the thread whose namespace it is."""
-
-            def __getattr__(self, name: str) -> Any:
-                return lambda *arguments: world.run(lambda: getattr(real, name)(*arguments))
-
-        return OfThread()
+    def send(self, device: GuestDevice, frames: list[bytes]) -> list[bool]:
+        return self._of_thread.run(lambda: self._send(device, frames))
 
     def _build(self) -> None:
         from pyroute2 import IPRoute
@@ -167,12 +150,6 @@ class RealWorld:
         return [frame in received for frame in frames]
 
 
-def leave_network() -> None:
-    """Give the calling thread a network of its own, and mounts, for sysfs shows its network."""
-    if ctypes.CDLL(None, use_errno=True).unshare(_NEW_NETWORK | _NEW_MOUNTS) != 0:
-        raise OSError(ctypes.get_errno(), "unshare")
-
-
 def _mount_sysfs() -> None:
     library = ctypes.CDLL(None, use_errno=True)
     library.mount(b"none", b"/", None, 0x44000, None)  # private, all of it
@@ -222,7 +199,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
 
 def test_what_each_side_lets_through(world: World) -> None:
     """Every kind of frame, from a macvtap and from a bridge's tap; what is dropped is counted by its reason."""
-    for sender, reason_of in ((OWN, _own), (SHARED, _shared)):
+    for sender, reason_of in ((OWN, attrgetter("on_own_side")), (SHARED, attrgetter("on_shared_side"))):
         for device in (MACVTAP, TAP):
             assert world.filters.ensure(device, rules_for(sender)).changed
             before = dict(world.filters.read([device])[device.name])
@@ -232,14 +209,6 @@ def test_what_each_side_lets_through(world: World) -> None:
             after = dict(world.filters.read([device])[device.name])
             expected = {reason: sum(reason_of(case) == reason for case in CASES) for reason in after}
             assert {reason: after[reason] - before[reason] for reason in after} == expected
-
-
-def _own(case: Case) -> str | None:
-    return case.on_own_side
-
-
-def _shared(case: Case) -> str | None:
-    return case.on_shared_side
 
 
 def test_without_a_filter_all_go_through(world: World) -> None:
@@ -260,8 +229,7 @@ def test_unknown_addresses_are_any_but_the_hosts(world: World) -> None:
 
 def test_the_same_again_changes_nothing(world: World) -> None:
     """Other rules take the place of those that are there, and counting goes on only where a rule stays."""
-    assert world.filters.ensure(MACVTAP, rules_for(SHARED)).changed
-    assert not world.filters.ensure(MACVTAP, rules_for(SHARED)).changed
+    changes_once(world.filters.ensure, MACVTAP, rules_for(SHARED))
     assert [reason for reason, _ in world.filters.read([MACVTAP])["macvtap0"]][-1] == "neighbour"
     assert world.filters.ensure(MACVTAP, rules_for(OWN)).changed
     assert world.filters.read([MACVTAP, TAP]) == {

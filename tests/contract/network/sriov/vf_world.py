@@ -25,31 +25,16 @@ class VfWorld(Protocol):
 
     driver: VfDriver
 
-    def set_up(self, is_up: bool) -> None:
-        """Take the adapter down, or bring it up."""
-
-    def hand_to_guest(self, number: int, name: str) -> None:
-        """Assign the VF to a guest."""
-
-    def take_from_guest(self, number: int) -> None:
-        """Stop the guest; the VF returns to the host's driver."""
-
-    def host_takes(self, number: int) -> None:
-        """Add an address to the VF's network device."""
-
-    def host_releases(self, number: int) -> None:
-        """Remove the address."""
-
-    def host_hides(self, number: int) -> None:
-        """Move the VF's network device into a network namespace."""
-
-    def boot(self) -> None:
-        """Remove all VFs with their settings."""
+    def set_up(self, is_up: bool) -> None: ...  # take the adapter down, or bring it up
+    def hand_to_guest(self, number: int, name: str) -> None: ...  # assign the VF to a guest
+    def take_from_guest(self, number: int) -> None: ...  # stop the guest; the VF returns to the host's driver
+    def host_takes(self, number: int) -> None: ...  # add an address to the VF's network device
+    def host_releases(self, number: int) -> None: ...  # remove the address
+    def host_hides(self, number: int) -> None: ...  # move the VF's network device into a network namespace
+    def boot(self) -> None: ...  # remove all VFs with their settings
 
 
 class FakeVfWorld:
-    """In memory."""
-
     def __init__(self) -> None:
         self.fake = FakeVfs()
         self.fake.add(ADAPTER)

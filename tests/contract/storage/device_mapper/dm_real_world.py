@@ -150,7 +150,6 @@ class RealWorld:
         self._restless = None
 
     def end(self) -> None:
-        """Remove all devices and volumes of these tests."""
         if self._restless is not None:
             self.calm()
         for name in list(self._opened):

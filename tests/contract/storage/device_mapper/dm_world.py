@@ -19,14 +19,9 @@ class World(Protocol):
 
     devices: DmDriver
 
-    def volume(self, name: str, size_mb: int) -> str:
-        """A new, empty volume; returns its path."""
-
-    def copy(self, volume: str, other: str) -> None:
-        """All content of one volume into another."""
-
-    def extend(self, volume: str, size_mb: int) -> None:
-        """Make a volume larger."""
+    def volume(self, name: str, size_mb: int) -> str: ...  # a new, empty volume; returns its path
+    def copy(self, volume: str, other: str) -> None: ...  # all content of one volume into another
+    def extend(self, volume: str, size_mb: int) -> None: ...  # make a volume larger
 
     def write(self, path: str, chunk: int, text: str) -> None:
         """Write a chunk of 8 KiB. OSError when the device does not take it."""
@@ -34,23 +29,15 @@ class World(Protocol):
     def read_chunk(self, path: str, chunk: int) -> str:
         """What a chunk holds; nothing when it was never written."""
 
-    def finish_merge(self, name: str) -> None:
-        """Wait for it."""
+    def finish_merge(self, name: str) -> None: ...  # wait for it
 
     def invalidate(self, name: str, cow: str) -> None:
         """Bring it about that the kernel holds a snapshot invalid."""
 
-    def open(self, name: str) -> None:
-        """A guest opens the device."""
-
-    def close(self, name: str) -> None:
-        """The guest ends."""
-
-    def make_foreign(self, name: str, table: Linear) -> None:
-        """A device of another origin."""
-
-    def leave_empty(self, name: str) -> None:
-        """A device without a table, as after a killed process."""
+    def open(self, name: str) -> None: ...  # a guest opens the device
+    def close(self, name: str) -> None: ...  # the guest ends
+    def make_foreign(self, name: str, table: Linear) -> None: ...  # a device of another origin
+    def leave_empty(self, name: str) -> None: ...  # a device without a table, as after a killed process
 
     def leave_loaded(self, name: str, loaded: Table) -> None:
         """A device with an inactive table only, as after a killed process."""
@@ -61,16 +48,11 @@ class World(Protocol):
     def make_restless(self, name: str, below: str) -> None:
         """I/O on the device that does not complete until `calm`; `below` is the device below its linear table."""
 
-    def calm(self) -> None:
-        """They end."""
-
-    def end(self) -> None:
-        """Leave nothing behind."""
+    def calm(self) -> None: ...  # they end
+    def end(self) -> None: ...  # leave nothing behind
 
 
 class FakeWorld:
-    """Device-mapper in memory."""
-
     def __init__(self) -> None:
         self.fake = FakeDmDevices()
         self.devices: DmDriver = self.fake

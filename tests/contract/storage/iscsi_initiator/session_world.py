@@ -34,23 +34,12 @@ class HostWorld(Protocol):
     nas: World
     sessions: SessionDriver
 
-    def can_read(self, device_path: str) -> bool:
-        """Whether the disk can be read."""
-
-    def can_write(self, device_path: str) -> bool:
-        """Whether the disk can be written."""
-
-    def open(self, device_path: str) -> None:
-        """A guest uses the disk."""
-
-    def close(self, device_path: str) -> None:
-        """The guest has ended."""
-
-    def cut(self) -> None:
-        """The NAS is away."""
-
-    def restore(self) -> None:
-        """The NAS is back."""
+    def can_read(self, device_path: str) -> bool: ...  # whether the disk can be read
+    def can_write(self, device_path: str) -> bool: ...  # whether the disk can be written
+    def open(self, device_path: str) -> None: ...  # a guest uses the disk
+    def close(self, device_path: str) -> None: ...  # the guest has ended
+    def cut(self) -> None: ...  # the NAS is away
+    def restore(self) -> None: ...  # the NAS is back
 
     def detach(self, fact: SessionFact) -> None:
         """The disk is no longer attached, but the session is there."""
@@ -61,19 +50,14 @@ class HostWorld(Protocol):
     def has_record(self, target: str) -> bool:
         """Whether settings of the target, secrets among them, are left on the host."""
 
-    def lose_record(self, target: str) -> None:
-        """Somebody removes the node record."""
-
-    def restart_daemon(self) -> None:
-        """The initiator's daemon is ended and started again."""
+    def lose_record(self, target: str) -> None: ...  # somebody removes the node record
+    def restart_daemon(self) -> None: ...  # the initiator's daemon is ended and started again
 
     def spy(self, *secrets: str) -> AbstractContextManager[set[str]]:
         """Look for these words meanwhile; the set has the places where others than root could read them."""
 
 
 class FakeHostWorld:
-    """Host and NAS in memory."""
-
     def __init__(self, nas: FakeWorld) -> None:
         self.nas: World = nas
         self._nas = nas.fake
@@ -163,19 +147,8 @@ class RealHostWorld:
         Path(f"/sys/block/{fact.disk}/device/delete").write_text("1")
 
     def leave_record(self, spec: SessionSpec) -> None:
-        portal = f"{spec.address}:{spec.port}"
-        tokens = [
-            "iscsiadm",
-            "--mode",
-            "node",
-            "--targetname",
-            spec.target,
-            "--portal",
-            portal,
-            "--op",
-            "new",
-        ]
-        run_checked(tokens, deadline_seconds=30)
+        record = ["--targetname", spec.target, "--portal", f"{spec.address}:{spec.port}"]
+        run_checked(["iscsiadm", "--mode", "node", *record, "--op", "new"], deadline_seconds=30)
 
     def has_record(self, target: str) -> bool:
         return (_RECORDS / target).exists()

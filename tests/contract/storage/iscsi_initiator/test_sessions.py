@@ -9,20 +9,15 @@ from dataclasses import replace
 import pytest
 
 from rocks.core.errors import HostError, IncoherentError, StateError, UserError
-from rocks.storage.iscsi_initiator.driver import LOGGED_IN
+from rocks.storage.iscsi_initiator.driver import LOGGED_IN, SessionFact, SessionSpec
+from tests.contract.outcomes import refused
 from tests.contract.storage.iscsi_initiator.session_world import (
     HostWorld,
     export,
     open_host_world,
     wait_for_state,
 )
-from tests.contract.storage.iscsi_target.target_world import (
-    CHAP,
-    OTHER,
-    SIZE_BYTES,
-    export_spec,
-    wait_until,
-)
+from tests.contract.storage.iscsi_target.target_world import CHAP, OTHER, SIZE_BYTES, export_spec, wait_until
 from tests.contract.worlds import WORLDS
 
 
@@ -33,10 +28,14 @@ def world(request: pytest.FixtureRequest) -> Iterator[HostWorld]:
         yield opened
 
 
+def attached(world: HostWorld) -> tuple[SessionSpec, SessionFact]:
+    spec = export(world)
+    return spec, world.sessions.ensure_session(spec)
+
+
 def test_a_disk_is_attached_once(world: HostWorld) -> None:
     """Under its lasting name, read-only; the second time nothing changes."""
-    spec = export(world)
-    fact = world.sessions.ensure_session(spec)
+    spec, fact = attached(world)
     assert fact.device_path == f"/dev/disk/by-path/ip-127.0.0.1:3260-iscsi-{spec.target}-lun-0"
     assert (fact.target, fact.address, fact.port) == (spec.target, "127.0.0.1", 3260)
     assert (fact.state, fact.unit_serial, fact.size_bytes) == (LOGGED_IN, spec.unit_serial, SIZE_BYTES)
@@ -57,8 +56,7 @@ def test_a_disk_that_stays_on_the_nas_can_be_written(world: HostWorld) -> None:
 
 def test_a_disk_goes_once(world: HostWorld) -> None:
     """With its session, and the secrets with it."""
-    spec = export(world)
-    world.sessions.ensure_session(spec)
+    spec, _ = attached(world)
     assert world.has_record(spec.target)
     assert world.sessions.ensure_session_gone(spec.target).changed
     assert world.sessions.read_sessions() == ()
@@ -69,8 +67,7 @@ def test_a_disk_goes_once(world: HostWorld) -> None:
 
 def test_a_disk_in_use_does_not_go(world: HostWorld) -> None:
     """The error names the user of the device."""
-    spec = export(world)
-    fact = world.sessions.ensure_session(spec)
+    spec, fact = attached(world)
     world.open(fact.device_path)
     with pytest.raises(
         StateError, match=rf"the disk of {spec.target} is in use by process \d+ \(.*\); release it"
@@ -94,19 +91,13 @@ def test_a_wrong_secret_is_refused(world: HostWorld, password: str) -> None:
     assert world.sessions.ensure_session(spec).state == LOGGED_IN
 
 
-def test_no_secret_is_refused(world: HostWorld) -> None:
-    """The name of an initiator is no proof."""
-    spec = export(world)
-    with pytest.raises(StateError, match="rejects this host"):
-        world.sessions.ensure_session(replace(spec, chap=None))
-    assert world.sessions.read_sessions() == ()
-
-
-def test_what_is_exported_to_another_host_is_refused(world: HostWorld) -> None:
-    """Even with its secret."""
-    spec = export(world, initiator=OTHER)
-    with pytest.raises(StateError, match="rejects this host"):
-        world.sessions.ensure_session(spec)
+@pytest.mark.parametrize("exported", [{}, {"initiator": OTHER}], ids=["without a secret", "to another host"])
+def test_the_name_of_an_initiator_and_a_secret_are_each_no_proof_alone(
+    world: HostWorld, exported: dict[str, str]
+) -> None:
+    spec = export(world, **exported)
+    known = spec if exported else replace(spec, chap=None)
+    refused(StateError, "rejects this host", world.sessions.ensure_session, known)
     assert world.sessions.read_sessions() == ()
 
 
@@ -123,16 +114,14 @@ def test_secrets_cannot_be_read(world: HostWorld) -> None:
     spec = export(world)
     wrong = replace(spec, chap=replace(CHAP, password="this-is-another-secret"))
     with world.spy(CHAP.password, CHAP.mutual_password, "this-is-another-secret") as seen:
-        with pytest.raises(StateError):
-            world.sessions.ensure_session(wrong)
+        refused(StateError, "", world.sessions.ensure_session, wrong)
         world.sessions.ensure_session(spec)
     assert list(seen) == []
 
 
 def test_a_session_outlives_its_daemon(world: HostWorld) -> None:
     """What iscsid knows of it, the secrets for the next login included, stands in the node record."""
-    spec = export(world)
-    fact = world.sessions.ensure_session(spec)
+    spec, fact = attached(world)
     world.restart_daemon()
     # a daemon that has just come restores its sessions first, and for a while reports one as FAILED
     wait_until(lambda: world.sessions.read_sessions() == (fact,), 120)
@@ -164,8 +153,7 @@ def test_a_disk_that_differs_from_the_spec_is_not_used(
 
 def test_a_disk_in_use_is_retained_though_it_differs(world: HostWorld) -> None:
     """It belongs to its user; the request fails."""
-    spec = export(world)
-    fact = world.sessions.ensure_session(spec)
+    spec, fact = attached(world)
     world.open(fact.device_path)
     with pytest.raises(IncoherentError, match="has serial"):
         world.sessions.ensure_session(replace(spec, unit_serial="ffffffffffffffff"))
@@ -175,8 +163,7 @@ def test_a_disk_in_use_is_retained_though_it_differs(world: HostWorld) -> None:
 
 def test_a_session_at_another_place_is_another(world: HostWorld) -> None:
     """It is neither used nor ended."""
-    spec = export(world)
-    fact = world.sessions.ensure_session(spec)
+    spec, fact = attached(world)
     with pytest.raises(IncoherentError, match=r"at 127\.0\.0\.1:3260, not 127\.0\.0\.2:3260"):
         world.sessions.ensure_session(replace(spec, address="127.0.0.2"))
     assert world.sessions.read_sessions() == (fact,)
@@ -202,8 +189,7 @@ def test_a_record_that_was_left_goes(world: HostWorld) -> None:
 
 def test_a_session_whose_record_is_lost(world: HostWorld) -> None:
     """It goes without; and asked for again it gets a new one, which its daemon needs."""
-    spec = export(world)
-    fact = world.sessions.ensure_session(spec)
+    spec, fact = attached(world)
     world.lose_record(spec.target)
     assert world.sessions.ensure_session(spec) == fact
     assert world.has_record(spec.target)
@@ -218,10 +204,8 @@ def test_two_disks_do_not_meet(world: HostWorld) -> None:
     second = export(world, volume="vm2", unit_serial="fedcba9876543210")
     world.sessions.ensure_session(first)
     preserved = world.sessions.ensure_session(second)
-    assert [fact.unit_serial for fact in world.sessions.read_sessions()] == [
-        first.unit_serial,
-        second.unit_serial,
-    ]
+    serials = [fact.unit_serial for fact in world.sessions.read_sessions()]
+    assert serials == [first.unit_serial, second.unit_serial]
     world.sessions.ensure_session_gone(first.target)
     assert world.sessions.read_sessions() == (preserved,)
     assert world.can_read(preserved.device_path)
@@ -229,8 +213,7 @@ def test_two_disks_do_not_meet(world: HostWorld) -> None:
 
 def test_a_target_that_comes_back_is_the_same_disk(world: HostWorld) -> None:
     """As after a restart of the NAS, which forgets its exports: same serial, same device, nothing done on the host."""
-    spec = export(world)
-    fact = world.sessions.ensure_session(spec)
+    spec, fact = attached(world)
     assert world.nas.targets.ensure_export_gone(spec.target).changed
     wait_for_state(world, is_logged_in=False)
     assert world.sessions.ensure_session(spec).device_path == fact.device_path
@@ -242,8 +225,7 @@ def test_a_target_that_comes_back_is_the_same_disk(world: HostWorld) -> None:
 
 def test_an_export_goes_though_it_is_used(world: HostWorld) -> None:
     """A logged-in initiator is disconnected; the host then ends its session without the NAS."""
-    spec = export(world)
-    world.sessions.ensure_session(spec)
+    spec, _ = attached(world)
     assert world.nas.targets.read_exports()[0].sessions == (world.sessions.read_initiator(),)
     assert world.nas.targets.ensure_export_gone(spec.target).changed
     assert world.nas.targets.read_exports() == ()
@@ -253,8 +235,7 @@ def test_an_export_goes_though_it_is_used(world: HostWorld) -> None:
 
 def test_a_session_of_another_initiator_is_not_closed(world: HostWorld) -> None:
     """Two hosts on one image is for a person to look at."""
-    spec = export(world)
-    world.sessions.ensure_session(spec)
+    spec, _ = attached(world)
     with pytest.raises(IncoherentError, match="is logged in to .*, which is for .*:other-host"):
         world.nas.targets.ensure_export(export_spec(world.nas, initiator=OTHER))
     assert len(world.nas.targets.read_exports()[0].sessions) == 1
@@ -262,8 +243,7 @@ def test_a_session_of_another_initiator_is_not_closed(world: HostWorld) -> None:
 
 def test_a_nas_that_is_away(world: HostWorld) -> None:
     """A new disk cannot be had; one that is there is kept, and can be removed in good time."""
-    spec = export(world)
-    fact = world.sessions.ensure_session(spec)
+    spec, fact = attached(world)
     world.cut()
     wait_for_state(world, is_logged_in=False)
     waiting = world.sessions.ensure_session(spec)
@@ -281,8 +261,7 @@ def test_a_nas_that_is_away(world: HostWorld) -> None:
 
 def test_a_nas_that_went_away_unnoticed(world: HostWorld) -> None:
     """The disk goes in good time, too, when the session still seems to work."""
-    spec = export(world)
-    world.sessions.ensure_session(spec)
+    spec, _ = attached(world)
     world.cut()
     begun = time.monotonic()
     assert world.sessions.ensure_session_gone(spec.target).changed
@@ -294,6 +273,5 @@ def test_invalid_specs(world: HostWorld) -> None:
     """Nothing is tried."""
     spec = export(world)
     for change in ({"address": "8.8.8.8"}, {"size_bytes": 1}, {"target": "vm1"}, {"unit_serial": ""}):
-        with pytest.raises(UserError):
-            world.sessions.ensure_session(replace(spec, **change))
+        refused(UserError, "", world.sessions.ensure_session, replace(spec, **change))
     assert not world.has_record(spec.target)

@@ -30,25 +30,20 @@ class World(Protocol):
 
     targets: TargetDriver
 
-    def device(self, volume: str) -> str:
-        """Path of a volume's device."""
+    def device(self, volume: str) -> str: ...  # path of a volume's device
 
     def take_part(self, target: str, part: str) -> None:
         """Undo a part, as if it had never been made: target, LUN, access list, mapped LUN, portal, gate."""
 
-    def let_in(self, target: str, initiator: str) -> None:
-        """Somebody adds an entry to the access list."""
+    def let_in(self, target: str, initiator: str) -> None: ...  # somebody adds an entry to the access list
 
     def export_theirs(self, backstore: str, device: str | None) -> None:
         """Somebody exports a device as a target of another name; None: a backstore that is there."""
 
-    def theirs(self) -> str | None:
-        """The backstore of that other target, None when it is gone."""
+    def theirs(self) -> str | None: ...  # the backstore of that other target, None when it is gone
 
 
 class FakeWorld:
-    """A NAS in memory."""
-
     def __init__(self) -> None:
         self.fake = FakeTargets(PREFIX)
         self.fake.devices = {self.device(volume): SIZE_BYTES for volume in ("vm1", "vm2")}
@@ -107,7 +102,6 @@ class RealWorld:
             wait_until(Path(self.device(volume)).exists)
 
     def clean(self) -> None:
-        """Whatever a case left."""
         with self._rtslib() as library:
             for target in list(library.FabricModule("iscsi").targets):
                 target.delete()
@@ -193,7 +187,6 @@ def export_spec(world: World, volume: str = "vm1", epoch: int = 3, **changes: An
 
 
 def backstore(spec: ExportSpec) -> str:
-    """Name of its backstore."""
     return backstore_name(spec.target)
 
 

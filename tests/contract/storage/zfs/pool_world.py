@@ -33,34 +33,17 @@ class World(Protocol):
     def write(self, volume: str, data: bytes, offset: int = 0) -> None:
         """A guest writes through the volume's device, and flushes."""
 
-    def read(self, name: str, length: int, offset: int = 0) -> bytes:
-        """What a guest would read."""
-
-    def elsewhere(self) -> str:
-        """Another pool, with nothing in it."""
-
-    def open_device(self, volume: str) -> None:
-        """An export takes the device for itself."""
-
-    def close_device(self, volume: str) -> None:
-        """It lets go."""
-
-    def leave_free(self, free_bytes: int) -> None:
-        """Limits the free space."""
-
-    def file_system_stream(self) -> bytes:
-        """What `zfs send` sends of a file system."""
-
-    def package(self, volume: str, snapshot: str) -> bytes:
-        """What `zfs send -R` sends of a volume."""
-
-    def names(self) -> list[str]:
-        """All datasets below `here`."""
+    def read(self, name: str, length: int, offset: int = 0) -> bytes: ...  # what a guest would read
+    def elsewhere(self) -> str: ...  # another pool, with nothing in it
+    def open_device(self, volume: str) -> None: ...  # an export takes the device for itself
+    def close_device(self, volume: str) -> None: ...  # it lets go
+    def leave_free(self, free_bytes: int) -> None: ...  # limits the free space
+    def file_system_stream(self) -> bytes: ...  # what `zfs send` sends of a file system
+    def package(self, volume: str, snapshot: str) -> bytes: ...  # what `zfs send -R` sends of a volume
+    def names(self) -> list[str]: ...  # all datasets below `here`
 
 
 class FakeWorld:
-    """In memory."""
-
     def __init__(self) -> None:
         self.fake = FakePools({"tank": 8 * 1024 * MIB, "elsewhere": 8 * 1024 * MIB})
         self.pools: PoolDriver = self.fake
@@ -203,7 +186,6 @@ def pump(send: Transfer, receive: Transfer, most_bytes: int | None = None) -> in
 
 
 def transfer(send: Transfer, receive: Transfer) -> int:
-    """Carry a whole stream over."""
     received = pump(send, receive)
     send.finish(Deadline(_SECONDS))
     receive.finish(Deadline(_SECONDS))
@@ -211,7 +193,6 @@ def transfer(send: Transfer, receive: Transfer) -> int:
 
 
 def soon() -> Deadline:
-    """Enough for anything here."""
     return Deadline(_SECONDS)
 
 

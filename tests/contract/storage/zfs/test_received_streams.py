@@ -10,6 +10,7 @@ import pytest
 from rocks.core.errors import IncoherentError, ToolError
 from rocks.storage.zfs.begin_record import BEGIN_BYTES, FIELDS
 from rocks.storage.zfs.facts import ReceiveSpec, SendSpec
+from tests.contract.outcomes import refused
 from tests.contract.storage.zfs.pool_world import BLOCK, World, make_volume, soon, take_snapshot, transfer
 
 SENDER = "vmc-0-7"
@@ -22,16 +23,13 @@ def rejected(world: World, spec: ReceiveSpec, stream: bytes, text: str, piece_by
     with pytest.raises(IncoherentError, match=f"^{SENDER} sent .*{text}.* for {spec.volume}"):
         for start in range(0, len(stream), piece_bytes):
             receive.stream.write(stream[start : start + piece_bytes])
-    with pytest.raises(BrokenPipeError):
-        receive.stream.write(b"more")
-    with pytest.raises(IncoherentError, match=SENDER):
-        receive.finish(soon())
+    refused(BrokenPipeError, "", receive.stream.write, b"more")
+    refused(IncoherentError, SENDER, receive.finish, soon())
     receive.kill()
     assert world.names() == before
 
 
 def sent(world: World, spec: SendSpec) -> bytes:
-    """A whole stream."""
     send = world.pools.start_send(spec)
     stream = send.stream.read()
     send.finish(soon())
@@ -66,15 +64,13 @@ def test_only_a_snapshot_of_a_volume_is_received(world: World) -> None:
     rejected(world, new, named(b"tank/vol"), "a snapshot of the name 'tank/vol'")
     short = world.pools.start_receive(new)
     short.stream.write(stream[: BEGIN_BYTES - 1])
-    with pytest.raises(ToolError):
-        short.finish(soon())
+    refused(ToolError, "", short.finish, soon())
     whole = world.pools.start_receive(new)
     for at in range(0, BEGIN_BYTES + 50):
         whole.stream.write(stream[at : at + 1])
     whole.stream.write(stream[BEGIN_BYTES + 50 :])
     whole.finish(soon())
-    newest = world.pools.read_history(new.volume).newest
-    assert newest is not None and newest.guid == one.guid
+    assert world.pools.read_history(new.volume).newest.guid == one.guid
 
 
 def test_stream_has_the_announced_source(world: World) -> None:
@@ -92,5 +88,4 @@ def test_stream_has_the_announced_source(world: World) -> None:
     into = copy._replace(base_guid=one.guid)
     rejected(world, into, sent(world, whole), f"a stream from nothing instead of the snapshot {one.guid}")
     assert world.pools.read_volume(new.volume) is None
-    newest = world.pools.read_history(copy.volume).newest
-    assert newest is not None and newest.guid == one.guid
+    assert world.pools.read_history(copy.volume).newest.guid == one.guid

@@ -12,6 +12,7 @@ from nucleus.api import events
 from nucleus.mirror.events import NEWS, append_events
 from nucleus.mirror.pool import Pool
 from nucleus.records import NewEvent
+from tests.patience import patience
 from tests.system.nucleus.api.http_client import Client, Connection
 
 
@@ -85,7 +86,7 @@ def test_a_stream_ends_with_its_token_also_while_events_come(
         assert '"target": "before"' in next(ann)[2]
         token = service.tokens["ann"].split("_")[1]
         assert service.ask("ann", "DELETE", f"/v1/token/{token}").status_code == 204
-        end = time.monotonic() + 60
+        end = time.monotonic() + patience(60)
         emit(pool, "after")
         while next(ann, None) is not None:
             emit(pool, "after")

@@ -21,6 +21,7 @@ from nucleus.mirror.events import NEWS
 from nucleus.mirror.observations import database_now
 from nucleus.mirror.pool import Pool, Session
 from nucleus.records import SYSTEM
+from tests.patience import patience
 from tests.system.nucleus.api.conftest import MODERN, PROBLEMS, started
 from tests.system.nucleus.api.http_client import Client
 
@@ -129,7 +130,7 @@ def test_texts_are_ready_before_they_are_asked_for(service: Client, pool: Pool) 
             NEWS.give()
             with pool.reading() as session:
                 asked = [(one, Freshness(None, True, 0)) for one in clusters.list_clusters(session, SYSTEM)]
-            end = time.monotonic() + 60
+            end = time.monotonic() + patience(60)
             while len(fragments.ready(one for one, _ in asked)) < 2:
                 assert time.monotonic() < end
                 time.sleep(0.05)
