@@ -9,7 +9,6 @@ from __future__ import annotations
 SMOKE_TESTS: dict[str, tuple[str, ...]] = {
     "tests/system/vms/": (
         "test_start_stop.py::test_a_machine_is_started_listed_and_stopped",
-        "test_start_stop.py::test_machines_on_two_hosts_start_at_once_and_one_failure_is_exit_status_3",
         "test_start_stop.py::test_a_cluster_starts_and_stops_as_one_on_local_vlans",
         "test_lease.py::test_two_starts_at_the_same_moment_on_two_hosts_give_one_domain",
         "test_lease.py::test_by_force_it_moves_and_the_old_domain_is_gone_at_the_first_contact",
@@ -20,7 +19,6 @@ SMOKE_TESTS: dict[str, tuple[str, ...]] = {
         "test_dry_run.py::test_starts_and_stops_are_printed_and_not_done",
         "test_snapshots.py::test_a_running_machine_is_copied_and_restored",
         "test_media.py::test_the_host_gets_the_iso_and_the_guest_has_it_until_it_is_ejected",
-        "test_refusals.py::test_a_disk_that_another_machine_has",
     ),
     "tests/system/imgstorage/": (
         "test_image_life.py::",

@@ -60,6 +60,15 @@ class ImageSite:
         sample_image.put(self.site.lab, self.site.frontend)
         self.nas.copy_in(Path(lab.instruments.__file__).parent / "verifier.py", _VERIFIER)
 
+    def copy_slowly(self, first_mb: int, data_mb: int, speed: str) -> None:
+        """Write data to the image, from that MiB on, and have it copied at that speed."""
+        self.nas.shell(
+            f"dd if=/dev/urandom of=/dev/zvol/tank/{VOLUME} bs=1M seek={first_mb} count={data_mb} "
+            "conv=fsync status=none\n",
+            120,
+        )
+        self.site.done("set", "host", "storageattr", NAS, "uploadspeed", speed)
+
     def state(self) -> str:
         """The row of the image in `rocks list host storagemap`; the error, where its NAS does not answer.
 

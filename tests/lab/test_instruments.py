@@ -17,6 +17,7 @@ SUBJECTS = ("lab/instruments",)
 
 _DISK = "/var/lib/counting.img"
 _SERIAL = "/var/log/counting.serial"
+_QEMU = ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-machine", "pc,accel=kvm:tcg", "-m", "16"]
 
 
 @pytest.fixture
@@ -58,18 +59,8 @@ def test_reading_guest_reads_before_it_is_ready(host: LabMachine, lab: Lab) -> N
     disk, serial = "/var/lib/reading.img", "/var/log/reading.serial"
     host.copy_in(lab.reading_guest, disk, "600")
     host.run(["truncate", "--size=64M", disk])
-    qemu = [
-        "qemu-system-x86_64",
-        "-nodefaults",
-        "-display",
-        "none",
-        "-machine",
-        "pc,accel=kvm:tcg",
-        "-m",
-        "16",
-    ]
     drive = ["-drive", f"file={disk},format=raw,if=virtio,cache=none", "-serial", f"file:{serial}"]
-    host.start_program("reading", [*qemu, *drive])
+    host.start_program("reading", [*_QEMU, *drive])
     reported = host.wait_for(["cat", serial], "beat 00000404", 120).split()
     host.run(["systemctl", "kill", "--signal=KILL", "reading"])
     assert reported[:4] == ["ready", "00000400", "beat", "00000401"]
@@ -78,18 +69,8 @@ def test_reading_guest_reads_before_it_is_ready(host: LabMachine, lab: Lab) -> N
 
 def test_counting_guest_and_verifier(host: LabMachine) -> None:
     """The guest counts within seconds; its disk is found whole, and a single changed byte in it is found too."""
-    qemu = [
-        "qemu-system-x86_64",
-        "-nodefaults",
-        "-display",
-        "none",
-        "-machine",
-        "pc,accel=kvm:tcg",
-        "-m",
-        "16",
-    ]
     disk = ["-drive", f"file={_DISK},format=raw,if=virtio,cache=directsync", "-serial", f"file:{_SERIAL}"]
-    host.start_program("counting", [*qemu, *disk])
+    host.start_program("counting", [*_QEMU, *disk])
     host.wait_for(["cat", _SERIAL], "count 00000050", 90)
     host.run(["systemctl", "kill", "--signal=KILL", "counting"])
     serial = host.read_file(_SERIAL).decode()

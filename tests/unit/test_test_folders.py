@@ -9,18 +9,13 @@ MAX_FILES = 30
 LONG_FILES = {
     "contract/storage/device_mapper/test_dm_devices.py": 434,
     "contract/storage/zfs/test_pools.py": 542,
-    "system/imgstorage/test_image_bases.py": 431,
-    "system/imgstorage/test_nas_snapshots.py": 441,
-    "system/imgstorage/test_storage_vms.py": 655,
-    "system/imgstorage/test_transfer.py": 519,
-    "system/vms/test_live_moves.py": 489,
+    "system/imgstorage/test_image_bases.py": 417,
+    "system/imgstorage/test_nas_snapshots.py": 425,
+    "system/imgstorage/test_storage_vms.py": 640,
+    "system/imgstorage/test_transfer.py": 505,
+    "system/vms/test_live_moves.py": 481,
 }
 """Files that are longer still → their lines, which may only shrink."""
-
-FULL_FOLDERS = {
-    "system/imgstorage": 36,
-}
-"""Folders that have more files still → their number, which may only shrink."""
 
 
 def above(found: dict[str, int], known: dict[str, int], maximum: int) -> list[str]:
@@ -44,7 +39,7 @@ def test_no_folder_is_full() -> None:
         str(folder.relative_to(TESTS)): sum(path.suffix == ".py" for path in folder.iterdir())
         for folder in folders
     }
-    assert above(found, FULL_FOLDERS, MAX_FILES) == []
+    assert above(found, {}, MAX_FILES) == []
 
 
 def test_what_is_above_would_be_found() -> None:

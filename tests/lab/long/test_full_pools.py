@@ -9,7 +9,6 @@ import pytest
 
 from tests.lab.full_pools import free_space, leave_free
 from tests.lab.image_site import GUEST, NAS, VOLUME, ImageSite
-from tests.lab.lab_site import LabSite
 from tests.patience import patience
 
 SUBJECTS = ("src/rocks/storage",)
@@ -22,15 +21,13 @@ _LONGER_THAN_FIVE_TRIES_SECONDS = 25.0
 
 
 @pytest.fixture
-def images(site: LabSite) -> ImageSite:
-    """Daemons on all machines; the guest runs, and its image is local."""
-    made = ImageSite(site)
-    made.set_up()
-    site.done("start", "host", "vm", GUEST)
-    site.wait_for_count("vmh1", GUEST, beyond=0)
-    made.wait_until_local("vmh1")
-    made.wait_for_state("mapped")
-    return made
+def images(images: ImageSite) -> ImageSite:
+    """The guest runs, and its image is local."""
+    images.site.done("start", "host", "vm", GUEST)
+    images.site.wait_for_count("vmh1", GUEST, beyond=0)
+    images.wait_until_local("vmh1")
+    images.wait_for_state("mapped")
+    return images
 
 
 def write_on_host(images: ImageSite) -> str:

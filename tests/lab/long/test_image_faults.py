@@ -14,20 +14,11 @@ import pytest
 from lab.machines import image_storage
 from lab.machines.machine import LabMachine
 from tests.lab.image_site import GUEST, ImageSite
-from tests.lab.lab_site import LabSite
 
 SUBJECTS = ("src/rocks/storage",)
 
 _MOMENTS = [1.0, 4.0, 7.0, 10.0, 13.0]
 """Seconds after the guest has begun to count; at the end it is local on a quiet machine."""
-
-
-@pytest.fixture
-def images(site: LabSite) -> ImageSite:
-    """Daemons on all machines, nothing mapped."""
-    made = ImageSite(site)
-    made.set_up()
-    return made
 
 
 def live(images: ImageSite, seconds: float, fault: Callable[[int], None], written_back: int = 0) -> int:

@@ -14,7 +14,6 @@ from lab.machines import image_storage
 from lab.machines.machine import LabMachine
 from tests.lab import dying_daemon
 from tests.lab.image_site import GUEST, NAS, VOLUME, ImageSite
-from tests.lab.lab_site import LabSite
 
 SUBJECTS = ("src/rocks/storage", "tests/lab/dying_daemon.py")
 
@@ -37,14 +36,6 @@ _SHORT_LIFE = {
     ("vmh1", "DropMap|MapLinear|MapRemote|rebuild"): "DropMap-EnsureDeviceGone before",
 }
 """Machine and steps at which its daemon dies; one of those at which it must have died."""
-
-
-@pytest.fixture
-def images(site: LabSite) -> ImageSite:
-    """Daemons on all machines, nothing mapped."""
-    made = ImageSite(site)
-    made.set_up()
-    return made
 
 
 def have_die(machine: LabMachine, steps: str) -> None:

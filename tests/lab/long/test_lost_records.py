@@ -8,7 +8,6 @@ from lab.machines import image_storage
 from lab.machines.machine import LabMachine
 from lab.machines.profile import run_profile
 from tests.lab.image_site import GUEST, NAS, VOLUME, ImageSite
-from tests.lab.lab_site import LabSite
 
 SUBJECTS = ("src/rocks/storage",)
 
@@ -28,17 +27,10 @@ _GRANT = ("epoch", "owner", "id", "initiator", "sync", "pool")
 
 
 @pytest.fixture
-def images(site: LabSite) -> ImageSite:
-    """Daemons on all machines, nothing mapped; the image has data that is copied slowly."""
-    made = ImageSite(site)
-    made.set_up()
-    made.nas.shell(
-        f"dd if=/dev/urandom of=/dev/zvol/tank/{VOLUME} bs=1M seek={_FIRST_MB} count={_DATA_MB} "
-        "conv=fsync status=none\n",
-        120,
-    )
-    site.done("set", "host", "storageattr", NAS, "uploadspeed", "200K")
-    return made
+def images(images: ImageSite) -> ImageSite:
+    """The image has data that is copied slowly."""
+    images.copy_slowly(_FIRST_MB, _DATA_MB, "200K")
+    return images
 
 
 def grant(images: ImageSite) -> list[str]:

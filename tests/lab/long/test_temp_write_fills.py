@@ -8,7 +8,6 @@ import pytest
 
 from rocks.storage.life.space import unreservable_bytes
 from tests.lab.image_site import GUEST, NAS, VOLUME, ImageSite
-from tests.lab.lab_site import LabSite
 
 SUBJECTS = ("src/rocks/storage",)
 
@@ -23,17 +22,10 @@ _FIRST_MB = 20
 
 
 @pytest.fixture
-def images(site: LabSite) -> ImageSite:
-    """Daemons on all machines, nothing mapped; the image has data that is copied slowly."""
-    made = ImageSite(site)
-    made.set_up()
-    made.nas.shell(
-        f"dd if=/dev/urandom of=/dev/zvol/tank/{VOLUME} bs=1M seek={_FIRST_MB} count={_DATA_MB} "
-        "conv=fsync status=none\n",
-        120,
-    )
-    site.done("set", "host", "storageattr", NAS, "uploadspeed", "100K")
-    return made
+def images(images: ImageSite) -> ImageSite:
+    """The image has data that is copied slowly."""
+    images.copy_slowly(_FIRST_MB, _DATA_MB, "100K")
+    return images
 
 
 def is_paused_to_stay(images: ImageSite) -> bool:

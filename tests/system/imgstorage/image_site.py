@@ -100,6 +100,12 @@ class VolumeFile(io.RawIOBase):
 class Machine:
     """A node whose disks outlive its daemon."""
 
+    service: Any
+
+    def start(self) -> None:
+        """Start its daemon."""
+        raise NotImplementedError
+
     def __init__(self, name: str, folder: Path, broker: RealBroker) -> None:
         self.name = name
         self.store = folder / name / "imgstorage" / f"{name}.db"
@@ -110,19 +116,26 @@ class Machine:
         self.pools = FakePools({"tank": _POOL_BYTES})
         self.devices = PoolDevices(self.pools)
 
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Its daemon does not run meanwhile."""
+        self.service.close()
+        try:
+            yield
+        finally:
+            self.start()
+
 
 class NasMachine(Machine):
-    """A NAS."""
+    service: NasService
 
     def __init__(self, folder: Path, broker: RealBroker, stream_port: int, name: str = NAS) -> None:
         super().__init__(name, folder, broker)
         self.stream_port = stream_port
         self.targets = FakeTargets(target_prefix(name))
         self.targets.devices = self.devices
-        self.service: NasService | None = None
 
     def start(self) -> None:
-        """Its daemon."""
         devices = nas_service.Devices(self.pools, self.targets, self.open_device)
         self.service = NasService(
             self.configuration,
@@ -142,17 +155,15 @@ class NasMachine(Machine):
 
 
 class HostMachine(Machine):
-    """A host."""
+    service: HostService
 
     def __init__(self, name: str, folder: Path, broker: RealBroker, nas: NasMachine) -> None:
         super().__init__(name, folder, broker)
         self.sessions = FakeSessions(nas.targets, f"iqn.2024-01.org.rocks.lab:{name}")
         self.dm_devices = FakeDmDevices(self.length_sectors)
         self.domains = FakeDomains()
-        self.service: HostService | None = None
 
     def start(self) -> None:
-        """Its daemon."""
         devices = host_service.Devices(
             self.pools, self.sessions, self.dm_devices, lambda: nullcontext(self.domains), self.read_start
         )
@@ -174,7 +185,6 @@ class HostMachine(Machine):
 
     def lose_power(self) -> None:
         """Sessions and devices are gone; volumes and records stay."""
-        assert self.service is not None
         self.service.close()
         self.dm_devices.devices.clear()
         for session in self.sessions.read_sessions():
@@ -192,22 +202,18 @@ class ImageSite:
         self._askers: dict[int, Asker] = {}
 
     def start(self) -> None:
-        """All daemons."""
         self.nas.start()
         for host in self.hosts.values():
             host.start()
 
     def close(self) -> None:
-        """End all daemons."""
         for asker in self._askers.values():
             asker.close()
-        for service in (*(host.service for host in self.hosts.values()), self.nas.service):
-            if service is not None:
-                service.close()
+        for machine in (*self.hosts.values(), self.nas):
+            machine.service.close()
 
     def lose_records(self) -> None:
         """The NAS is installed anew over its pools: what its daemon knew is gone."""
-        assert self.nas.service is not None
         self.nas.service.close()
         for file in self.nas.store.parent.glob(f"{self.nas.store.name}*"):
             file.unlink()
@@ -227,13 +233,17 @@ class ImageSite:
         return success_of(read_message(delivery.body))
 
     def map(self, zvol: str, host: str = HOSTS[0], *, sync: bool = True, size: int = 1) -> str:
-        """Map an image; returns its device."""
         initiator = str(self.ask(wire.ListInitiator(), host)["body"])
         answer = self.ask(wire.MapZvol("tank", zvol, host, "tank", size, sync, initiator))
         return str(answer["bdev"])
 
+    def map_local(self, zvol: str, host: str = HOSTS[0]) -> HostMachine:
+        """Map an image and wait until it is local; returns its host."""
+        self.map(zvol, host)
+        self.wait_for_state(zvol, "local")
+        return self.hosts[host]
+
     def unmap(self, zvol: str) -> None:
-        """Take an image back."""
         self.ask(wire.UnmapZvol(zvol))
 
     def rows(self) -> list[Mapping[str, Any]]:

@@ -24,7 +24,7 @@ from rocks.storage.bus import BusSettings
 from rocks.storage.configuration import Configuration
 from rocks.storage.iscsi_target.fake import FakeTargets
 from rocks.storage.life.names import target_prefix
-from rocks.storage.nas import arrivals, bases, move_lines, moves
+from rocks.storage.nas import arrivals, move_lines, moves
 from rocks.storage.nas.service import Devices, NasService
 from rocks.storage.store.file import StoreFile
 from rocks.storage.stream.transport import Identity
@@ -33,7 +33,7 @@ from rocks.storage.zfs.fake.pools import FakePools
 from tests.system.imgstorage.image_site import FRONTEND, PoolDevices, VolumeFile, address_of
 
 _PREFIX = "/dev/zvol/"
-_LINES = (arrivals, bases, moves, move_lines, exchange)
+_LINES = (arrivals, moves, move_lines, exchange)
 
 
 class Moments:
@@ -80,7 +80,6 @@ class StoredStream(io.RawIOBase):
         self._target, self._pass_one, self._save = target, pass_one, save
 
     def writable(self) -> bool:
-        """It is."""
         return True
 
     def write(self, data: Any) -> int:
@@ -93,7 +92,6 @@ class StoredStream(io.RawIOBase):
         return len(whole)
 
     def close(self) -> None:
-        """With the receiver's."""
         self._target.close()
         super().close()
 

@@ -8,10 +8,15 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
+from rocks.core.errors import Code, IncoherentError
+from rocks.machine.leases import records as leases
+from rocks.storage.nas import commands as nas_commands
+from rocks.storage.wire import requests as wire
+from rocks.storage.wire.messages import Message, read_request
 from tests.system.commands.conftest import Ended, Site
 from tests.system.imgstorage.conftest import RealBroker
 from tests.system.imgstorage.image_site import HOSTS, NAS, ImageSite
@@ -28,12 +33,16 @@ class Storage(NamedTuple):
     images: ImageSite
 
     def rocks(self, *arguments: str) -> Ended:
-        """Run a command."""
         return self.cluster.rocks(*arguments)
 
     def done(self, *arguments: str) -> str:
-        """Run a command that must succeed; returns its output."""
         return self.cluster.done(*arguments)
+
+    def succeeded(self, *arguments: str) -> Ended:
+        """Run a command that must succeed, with or without warnings."""
+        ended = self.rocks(*arguments)
+        assert ended.status == 0, ended
+        return ended
 
     def refused(self, *arguments: str) -> str:
         """Run a command that must be refused with one line and change nothing in the database; returns that line."""
@@ -55,6 +64,16 @@ class Storage(NamedTuple):
         self.done("set", "host", "attr", HOST, "img_sync", "yes" if sync else "no")
         return name
 
+    def release(self, *names: str) -> None:
+        """The machines have ended: the played hosts say nothing of the end of a lease."""
+        leases.release_leases(self.cluster.database, names)
+        self.cluster.database.commit()
+
+    def stop(self, *names: str) -> None:
+        """Stop the machines, and write their changes back."""
+        self.done("stop", "host", "vm", *names, "terminate=true")
+        self.release(*names)
+
     def disks(self, name: str) -> list[tuple[object, ...]]:
         """(type, prefix, name) of a machine's disks."""
         self.cluster.database.rollback()
@@ -63,6 +82,18 @@ class Storage(NamedTuple):
             " JOIN nodes n ON n.ID = v.Node WHERE n.Name = %s ORDER BY d.ID",
             [name],
         )
+
+
+def forget_requests(patch: pytest.MonkeyPatch, *requests: type) -> None:
+    """Make the NAS one of an earlier release, which does not know these requests."""
+
+    def older(message: Message, role: wire.Role) -> Any:
+        request = read_request(message, role)
+        if isinstance(request, requests):
+            raise IncoherentError("action_unsupported", code=Code.ACTION_UNSUPPORTED)
+        return request
+
+    patch.setattr(nas_commands, "read_request", older)
 
 
 @pytest.fixture(scope="module")

@@ -32,8 +32,6 @@ Closing = Callable[[object], None]
 
 
 class ListOutbox:
-    """An outbox in memory."""
-
     def __init__(self) -> None:
         self.messages: list[Message] = []
         self.why: dict[str, RocksError] = {}

@@ -15,7 +15,7 @@ import pytest
 from rocks.core.errors import RocksError, StateError
 from rocks.storage.wire import requests as wire
 from tests.system.imgstorage.conftest import RealBroker
-from tests.system.imgstorage.image_site import HOSTS, NAS, HostMachine, ImageSite, running_site
+from tests.system.imgstorage.image_site import HOSTS, NAS, ImageSite, running_site
 
 HOST, OTHER = HOSTS
 
@@ -32,13 +32,6 @@ def site(daemons: ImageSite) -> Iterator[ImageSite]:
     """Nothing is left of any test."""
     yield daemons
     assert daemons.leftovers(HOST) == [] and daemons.leftovers(OTHER) == []
-
-
-def local(site: ImageSite, zvol: str, host: str = HOST) -> HostMachine:
-    """An image that has become local; its host."""
-    site.map(zvol, host)
-    site.wait_for_state(zvol, "local")
-    return site.hosts[host]
 
 
 def in_background(work: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
@@ -59,7 +52,6 @@ def in_background(work: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]
 def test_f10_the_scheduler_survives_its_own_faults(site: ImageSite, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error of no expected class in the middle of a round: the next rounds start the copy."""
     service = site.nas.service
-    assert service is not None
     start, faults = service._scheduler._start_transfers, [ZeroDivisionError("a plain number")] * 2
 
     def failing(now: int) -> None:
@@ -68,15 +60,15 @@ def test_f10_the_scheduler_survives_its_own_faults(site: ImageSite, monkeypatch:
         start(now)
 
     monkeypatch.setattr(service._scheduler, "_start_transfers", failing)
-    local(site, "f10-vol")
+    site.map_local("f10-vol")
     assert faults == []
     site.unmap("f10-vol")
 
 
 def test_f15_a_device_in_use_delays_no_other_request(site: ImageSite) -> None:
     """The host polls for seconds whether a guest closes it; meanwhile it answers, and another image is written back."""
-    host = local(site, "f15-vol")
-    local(site, "f15-other-vol")
+    host = site.map_local("f15-vol")
+    site.map_local("f15-other-vol")
     device = host.dm_devices.devices["f15-vol-snap"]
     device.holders += 1
     unmap, outcome = in_background(lambda: site.unmap("f15-vol"))
@@ -94,7 +86,7 @@ def test_f16_a_new_connection_to_the_broker_makes_no_more_threads(
     site: ImageSite, real_broker: RealBroker
 ) -> None:
     """However often the broker throws the daemons out."""
-    local(site, "f16-vol")
+    site.map_local("f16-vol")
     host = site.hosts[HOST].service
     nas = site.nas.service
     assert host is not None and nas is not None

@@ -5,23 +5,18 @@ The hosts of these tests are played, as in `test_storage_vms`; the daemons are r
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from rocks.core.errors import Code, HostError, IncoherentError
+from rocks.core.errors import HostError
 from rocks.core.units import BYTES_PER_GIB, BYTES_PER_SECTOR
 from rocks.machine import change_records as vm_changes
-from rocks.machine.leases import records as leases
 from rocks.storage.device_mapper.tables import Linear
-from rocks.storage.nas import commands as nas_commands
 from rocks.storage.volumes import growth as nas_growth
 from rocks.storage.wire import requests as wire
-from rocks.storage.wire.messages import Message, read_request
 from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
 from tests.system.imgstorage.image_site import NAS
-from tests.system.imgstorage.storage_site import HOST, Storage, certified, daemons, storage
-from tests.system.imgstorage.test_storage_vms import END, START, STOP, hosts
+from tests.system.imgstorage.storage_site import HOST, Storage, certified, daemons, forget_requests, storage
+from tests.system.imgstorage.test_storage_vms import START, hosts
 
 __all__ = ["certified", "daemons", "hosts", "rocks", "silent_hosts", "site", "storage", "vm_site"]
 
@@ -34,15 +29,8 @@ def used_vm(storage: Storage, name: str) -> str:
     storage.done(*START, vm)
     storage.images.wait_for_state(f"{vm}-vol", "local")
     storage.images.hosts[HOST].pools.write(f"tank/{vm}-vol", b"written", 4096)
-    stop(storage, vm)
+    storage.stop(vm)
     return vm
-
-
-def stop(storage: Storage, vm: str) -> None:
-    """Stop it, and write its changes back; the played host says nothing of the end of a lease."""
-    storage.done(*STOP, vm, END)
-    leases.release_leases(storage.cluster.database, [vm])
-    storage.cluster.database.commit()
 
 
 def sizes(storage: Storage, vm: str) -> tuple[int, int, int]:
@@ -76,7 +64,7 @@ def test_the_next_start_has_the_new_size(storage: Storage) -> None:
     assert isinstance(device.table, Linear)
     assert device.table.length_sectors * BYTES_PER_SECTOR == 3 * BYTES_PER_GIB
     host.pools.write("tank/grows-vol", b"end", 3 * BYTES_PER_GIB - 16384)
-    stop(storage, vm)
+    storage.stop(vm)
     assert storage.images.nas.pools.read("tank/grows-vol", 3, 3 * BYTES_PER_GIB - 16384) == b"end"
     assert storage.images.leftovers(HOST) == []
     assert [fact.name for fact in host.pools.list_volumes("tank") if "quarantine" in fact.name] == []
@@ -92,11 +80,10 @@ def test_what_is_refused(storage: Storage) -> None:
         f"stays may be running on {HOST}, and its disk {NAS}:tank/stays-vol grows only while"
     )
     assert "rocks stop host vm stays, then rocks stop host vm stays terminate=true" in message
-    leases.release_leases(storage.cluster.database, [vm])
-    storage.cluster.database.commit()
+    storage.release(vm)
     message = storage.refused(*GROW, vm, "vda", "size=3")
     assert message.startswith(f"ZVol stays-vol does not grow: {HOST} has it; stop its machine")
-    stop(storage, vm)
+    storage.stop(vm)
     storage.done(*GROW, vm, "vda", "size=3")
     message = storage.refused(*GROW, vm, "vda", "size=2")
     assert message == "the volume tank/stays-vol has 3.2 GB, more than 2.1 GB, and does not shrink"
@@ -123,7 +110,7 @@ def test_a_command_that_was_killed_is_completed_by_the_same_again(
     storage.images.wait_for_state("killed-vol", "local")
     copy = storage.images.hosts[HOST].pools.read_volume("tank/killed-vol")
     assert copy is not None and copy.size_bytes == 3 * BYTES_PER_GIB
-    stop(storage, vm)
+    storage.stop(vm)
     storage.done(*GROW, vm, "vda", "size=3")
     storage.done(*GROW, vm, "vda", "size=3")
     assert sizes(storage, vm) == (3, 3, 3)
@@ -133,7 +120,6 @@ def test_a_nas_that_ends_while_a_volume_grows(storage: Storage, monkeypatch: pyt
     """Its record says so: nothing else is done with the image, and the next daemon completes it."""
     vm = used_vm(storage, "restarts")
     nas = storage.images.nas
-    assert nas.service is not None
     with monkeypatch.context() as patch:
         patch.setattr(nas.service._engine, "wake", lambda image_id: None)
         patch.setattr(nas_growth, "MAP_SECONDS", 5.0)
@@ -163,7 +149,7 @@ def test_a_disk_that_its_first_start_makes(storage: Storage) -> None:
     assert ended.err == f"{NAS} has no volume later-vol yet: the next start of later makes it\n"
     storage.done(*START, vm)
     assert sizes(storage, vm) == (2, 2, 2)
-    stop(storage, vm)
+    storage.stop(vm)
 
 
 def test_a_volume_that_is_smaller_than_its_record(storage: Storage) -> None:
@@ -188,14 +174,7 @@ def test_a_volume_without_a_record_grows(storage: Storage) -> None:
 def test_a_nas_of_an_earlier_release(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     """It says what to install; the record stays."""
     vm = used_vm(storage, "older")
-
-    def older(message: Message, role: wire.Role) -> Any:
-        request = read_request(message, role)
-        if isinstance(request, wire.GrowZvol):
-            raise IncoherentError("action_unsupported", code=Code.ACTION_UNSUPPORTED)
-        return request
-
-    monkeypatch.setattr(nas_commands, "read_request", older)
+    forget_requests(monkeypatch, wire.GrowZvol)
     message = storage.refused(*GROW, vm, "vda", "size=2")
     assert message == (
         f"{NAS} has an earlier release of image storage, which does not grow volumes (older-vol); install this release "

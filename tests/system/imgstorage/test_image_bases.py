@@ -13,20 +13,18 @@ from typing import Any
 
 import pytest
 
-from rocks.core.errors import Code, IncoherentError, StateError, UserError
+from rocks.core.errors import StateError, UserError
 from rocks.core.units import BYTES_PER_GIB
 from rocks.fleet.wire.requests import StartDomain
 from rocks.machine import start as vm_start
 from rocks.storage import configuration
 from rocks.storage.nas import bases, move_lines
-from rocks.storage.nas import commands as nas_commands
 from rocks.storage.volumes import bases as image_bases
 from rocks.storage.wire import requests as wire
 from rocks.storage.wire.bases import base_volume
-from rocks.storage.wire.messages import Message, read_request
 from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
 from tests.system.imgstorage.image_site import NAS
-from tests.system.imgstorage.storage_site import HOST, Storage, certified, daemons, storage
+from tests.system.imgstorage.storage_site import HOST, Storage, certified, daemons, forget_requests, storage
 from tests.system.imgstorage.test_storage_vms import END, START, STOP, PlayedHosts, hosts
 
 __all__ = ["certified", "daemons", "hosts", "rocks", "silent_hosts", "site", "storage", "vm_site"]
@@ -57,13 +55,11 @@ def add_image(storage: Storage, library: Path, name: str) -> tuple[bytes, str]:
 
 
 def image_row(storage: Storage, name: str) -> dict[str, Any]:
-    """The row of `rocks list image`."""
     (found,) = rows(storage, "list", "image", name)
     return found
 
 
 def rows(storage: Storage, *line: str) -> list[dict[str, Any]]:
-    """The rows that a listing command prints."""
     return [row for one in json.loads(storage.done(*line, "json=yes")) for row in one["image"]]
 
 
@@ -76,9 +72,14 @@ def add_machine(storage: Storage, name: str, image: str) -> str:
 
 def start(storage: Storage, vm: str) -> str:
     """Start the machine; returns what is printed beside the maps."""
-    ended = storage.rocks(*START, vm)
-    assert ended.status == 0, ended
+    ended = storage.succeeded(*START, vm)
     return ended.err
+
+
+def run_once(storage: Storage, vm: str) -> None:
+    """Start the machine, stop it, and write its changes back."""
+    start(storage, vm)
+    storage.done(*STOP, vm, END)
 
 
 def content_of(storage: Storage, volume: str) -> bytes:
@@ -140,8 +141,7 @@ def test_a_base_is_no_image(storage: Storage, library: Path) -> None:
     """It is not mapped, and nothing else gets its name."""
     _, digest = add_image(storage, library, "plain")
     vm = add_machine(storage, "user", "plain")
-    start(storage, vm)
-    storage.done(*STOP, vm, END)
+    run_once(storage, vm)
     base = base_volume(digest)
     with pytest.raises(UserError, match="is not mapped"):
         storage.images.map(base)
@@ -179,8 +179,7 @@ def test_a_disk_that_exists_needs_no_library(storage: Storage, library: Path) ->
     """The machine starts though its image is gone; another, whose disk would have to be made, does not."""
     add_image(storage, library, "gone")
     vm = add_machine(storage, "settled", "gone")
-    start(storage, vm)
-    storage.done(*STOP, vm, END)
+    run_once(storage, vm)
     for file in library.glob("gone.*"):
         file.unlink()
     other = add_machine(storage, "unsettled", "gone")
@@ -230,8 +229,7 @@ def test_a_full_pool_gets_no_base(storage: Storage, library: Path) -> None:
     finally:
         pool.size_bytes = before
     assert made["complete"] is False and made["guid"] != left.guid
-    start(storage, vm)
-    storage.done(*STOP, vm, END)
+    run_once(storage, vm)
 
 
 def test_an_older_nas_goes_on_with_the_disks_that_it_has(
@@ -241,14 +239,7 @@ def test_an_older_nas_goes_on_with_the_disks_that_it_has(
     add_image(storage, library, "newer")
     has, lacks = add_machine(storage, "old-has", "newer"), add_machine(storage, "old-lacks", "newer")
     storage.images.ask(wire.AddZvol("tank", "old-has-vol", BYTES_PER_GIB))
-
-    def older(message: Message, role: wire.Role) -> Any:
-        request = read_request(message, role)
-        if isinstance(request, (wire.AddBase, wire.CloneZvols, wire.FreezeZvols, wire.ListBases)):
-            raise IncoherentError("action_unsupported", code=Code.ACTION_UNSUPPORTED)
-        return request
-
-    monkeypatch.setattr(nas_commands, "read_request", older)
+    forget_requests(monkeypatch, wire.AddBase, wire.CloneZvols, wire.FreezeZvols, wire.ListBases)
     ended = storage.rocks(*START, lacks, has)
     assert ended.status == 3
     assert (
@@ -276,8 +267,7 @@ def test_a_clone_that_was_left_small_grows(storage: Storage, library: Path) -> N
     """A daemon may be killed between the clone and its size; a disk that a host has had keeps its size."""
     _, digest = add_image(storage, library, "growing")
     vm = add_machine(storage, "grown", "growing")
-    start(storage, vm)
-    storage.done(*STOP, vm, END)
+    run_once(storage, vm)
     origin = f"{base_volume(digest)}@base"
     storage.images.ask(wire.CloneZvols("tank", (wire.NewClone("late-vol", origin, 0),)))
     again = storage.images.ask(wire.CloneZvols("tank", (wire.NewClone("late-vol", origin, BYTES_PER_GIB),)))
@@ -293,8 +283,7 @@ def test_a_removed_image_leaves_only_bases_in_use(storage: Storage, library: Pat
     """Without clones the base goes with the image; with them it is named, and goes by the command that is named."""
     _, unused = add_image(storage, library, "unused")
     vm = add_machine(storage, "brief", "unused")
-    start(storage, vm)
-    storage.done(*STOP, vm, END)
+    run_once(storage, vm)
     storage.done("remove", "host", "attr", vm, "vm_image")
     ended = storage.rocks("remove", "image", "unused")
     base = base_volume(unused)
@@ -309,8 +298,7 @@ def test_a_removed_image_leaves_only_bases_in_use(storage: Storage, library: Pat
     assert storage.images.nas.pools.read_volume(f"tank/{base}") is None
     _, digest = add_image(storage, library, "again")
     vm = add_machine(storage, "brief-again", "again")
-    start(storage, vm)
-    storage.done(*STOP, vm, END)
+    run_once(storage, vm)
     storage.done("remove", "host", "storageimg", NAS, "tank", f"{vm}-vol", "now=yes")
     storage.done("remove", "host", "attr", vm, "vm_image")
     assert storage.done("remove", "image", "again") == ""
@@ -416,8 +404,7 @@ def test_a_disk_that_is_lost_is_not_made_anew(storage: Storage, library: Path) -
     """Its volume was renamed by hand: the start says so, and nothing takes its name; renamed again, it goes on."""
     add_image(storage, library, "lost")
     vm = add_machine(storage, "renamed", "lost")
-    start(storage, vm)
-    storage.done(*STOP, vm, END)
+    run_once(storage, vm)
     pools = storage.images.nas.pools
     fact = pools.read_volume("tank/renamed-vol")
     assert fact is not None
@@ -427,5 +414,4 @@ def test_a_disk_that_is_lost_is_not_made_anew(storage: Storage, library: Path) -
     assert pools.read_volume("tank/renamed-vol") is None
     pools.ensure_renamed("tank/elsewhere", fact.guid, "tank/renamed-vol")
     storage.rocks("clean", "host", "storagemap", NAS, "renamed-vol")
-    start(storage, vm)
-    storage.done(*STOP, vm, END)
+    run_once(storage, vm)

@@ -23,7 +23,6 @@ SIZE = 3_000_000
 
 @pytest.fixture
 def site(tmp_path: Path, real_broker: RealBroker) -> Iterator[ImageSite]:
-    """All daemons running, no image."""
     with running_site(tmp_path, real_broker) as made:
         yield made
 
@@ -60,8 +59,7 @@ def test_file_becomes_an_image(site: ImageSite, file: Path, real_broker: RealBro
     assert digest == hashlib.blake2b(whole).hexdigest()
     assert site.nas.pools.read(f"tank/{ZVOL}", len(whole)) == whole
     assert len(site.nas.pools.content(f"tank/{ZVOL}")) < 12
-    site.map(ZVOL)
-    site.wait_for_state(ZVOL, "local")
+    site.map_local(ZVOL)
 
 
 def test_interrupted_import_is_unusable_until_it_is_repeated(
@@ -104,47 +102,3 @@ def test_file_that_changes_during_the_import_is_detected(
     site.nas.pools.write = real_write  # type: ignore[method-assign]
     with pytest.raises(StateError, match="import of .* is not complete"):
         site.map(ZVOL)
-
-
-def test_new_image_is_listed_at_once(site: ImageSite) -> None:
-    """With snapshots and attributes, before any host had it."""
-    site.ask(wire.AddZvol("tank", "empty", 2**20))
-    assert site.row("empty")["state"] == "unmapped"
-    assert site.ask(wire.ListSnapshots("empty"))["body"] == []
-    assert site.ask(wire.SetZvolAttrs("empty", (("persistent", "no"),)))["body"]["persistent"] is False
-
-
-def test_clones_share_blocks_with_their_origin(site: ImageSite) -> None:
-    """Clones of the current content or of a snapshot; the origin cannot be destroyed, nor cloned while it is mapped."""
-    site.ask(wire.AddZvol("tank", ZVOL, 2**20))
-    site.nas.pools.write(f"tank/{ZVOL}", b"gold", 4096)
-    site.ask(wire.AddZvol("tank", "vm-a-vol", origin=ZVOL))
-    assert site.nas.pools.read("tank/vm-a-vol", 4, 4096) == b"gold"
-    fact = site.nas.pools.read_volume("tank/vm-a-vol")
-    assert fact is not None
-    assert (fact.origin or "").startswith(f"tank/{ZVOL}@tmpclone-vm-a-vol-")
-    with pytest.raises(UserError, match="no snapshot nothing"):
-        site.ask(wire.AddZvol("tank", "vm-b-vol", origin=f"{ZVOL}@nothing"))
-    site.map(ZVOL)
-    site.wait_for_state(ZVOL, "local")
-    with pytest.raises(StateError, match="is mapped to"):
-        site.ask(wire.AddZvol("tank", "vm-b-vol", origin=ZVOL))
-    site.unmap(ZVOL)
-    with pytest.raises(StateError, match="clone"):
-        site.ask(wire.DelZvol("tank", ZVOL))
-
-
-@pytest.mark.parametrize(
-    ("request_", "message"),
-    [
-        (wire.AddZvol("nopool", "a", 2**20), "nopool"),
-        (wire.AddZvol("tank", "a"), "needs a size"),
-        (wire.AddZvol("tank", "a b", 2**20), "a b"),
-        (wire.AddZvol("tank", "a", origin="nothing"), "tank/nothing"),
-    ],
-)
-def test_invalid_requests_are_errors(site: ImageSite, request_: wire.AddZvol, message: str) -> None:
-    """They make no volume."""
-    with pytest.raises((StateError, UserError), match=message):
-        site.ask(request_)
-    assert site.nas.pools.list_volumes("tank") == ()

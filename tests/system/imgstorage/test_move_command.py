@@ -40,7 +40,6 @@ class Moving(NamedTuple):
         return volume
 
     def places(self, name: str) -> list[tuple[object, ...]]:
-        """NAS and pool of its disks."""
         database = self.storage.cluster.database
         database.rollback()
         return database.rows(
@@ -55,7 +54,6 @@ class Moving(NamedTuple):
         return image_moves.read_moves(self.storage.cluster.database)
 
     def states(self, volume: str) -> list[str | None]:
-        """Of the image, on both NASes."""
         found = []
         for nas in (NAS, self.nas.name):
             rows = self.storage.images.ask(wire.ListZvols(), nas)["body"]
@@ -81,7 +79,6 @@ def second(
     )
     made.start()
     yield made
-    assert made.service is not None
     made.service.close()
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import pytest
 
@@ -110,8 +111,10 @@ class PlayedHosts:
 
 
 @pytest.fixture
-def played(storage: Storage, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> PlayedHosts:
-    """A machine that runs on the first host, its image copied there."""
+def played(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[PlayedHosts]:
+    """A machine that runs on the first host, its image copied there; it is stopped at last."""
     name = re.sub(r"[^a-z]+", "-", request.node.name.removeprefix("test_")).strip("-")
     made = PlayedHosts(storage, storage.add_vm(name))
     storage.done("set", "host", "attr", OTHER, "img_sync", "yes")
@@ -123,16 +126,28 @@ def played(storage: Storage, monkeypatch: pytest.MonkeyPatch, request: pytest.Fi
     monkeypatch.setattr(live_moves, "move_live", made.move_live)
     storage.done("start", "host", "vm", name)
     storage.images.wait_for_state(f"{name}-vol", "local")
-    return made
+    yield made
+    storage.done("stop", "host", "vm", name)
+    storage.done("stop", "host", "vm", name, "terminate=true")
 
 
 def move(played: PlayedHosts, to: str = OTHER) -> Ended:
-    """Move it while it runs."""
     return played.storage.rocks("move", "host", "vm", played.name, to, "live=yes")
 
 
+@contextmanager
+def no_login(played: PlayedHosts) -> Iterator[None]:
+    """The new host cannot log in to the NAS."""
+
+    def fail(*_: object, **__: object) -> object:
+        raise ToolError("iscsiadm: no such luck")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(played.machine(OTHER).sessions, "ensure_session", fail)
+        yield
+
+
 def lease(played: PlayedHosts) -> tuple[object, ...]:
-    """State and host of its lease."""
     database = played.storage.cluster.database
     database.rollback()
     (row,) = database.rows("SELECT State, Host FROM vm_leases WHERE Name = %s", [played.name])
@@ -140,7 +155,6 @@ def lease(played: PlayedHosts) -> tuple[object, ...]:
 
 
 def owner(played: PlayedHosts) -> object:
-    """The host that has its image."""
     return played.storage.images.row(f"{played.name}-vol")["remotehost"]
 
 
@@ -162,14 +176,9 @@ def test_followed(played: PlayedHosts) -> None:
     assert images.leftovers(HOST) == [] and images.leftovers(OTHER) == []
 
 
-def test_waits_for_repair(played: PlayedHosts, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waits_for_repair(played: PlayedHosts) -> None:
     """The new host cannot log in to the NAS: the guest stays paused with its device, and the same command goes on."""
-
-    def no_login(*_: object, **__: object) -> object:
-        raise ToolError("iscsiadm: no such luck")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(played.machine(OTHER).sessions, "ensure_session", no_login)
+    with no_login(played):
         ended = move(played)
     assert ended.status == 1 and "no such luck" in ended.err
     again = f"rocks move host vm {played.name} {OTHER} live=yes"
@@ -193,18 +202,11 @@ def test_waits_for_repair(played: PlayedHosts, monkeypatch: pytest.MonkeyPatch) 
     played.storage.done("set", "host", "attr", OTHER, "img_sync", "no")
     assert f"{played.name} runs on {OTHER} now" in move(played).out
     assert (lease(played), owner(played), played.resumed_on) == (("running", OTHER), OTHER, [OTHER])
-    played.storage.done("stop", "host", "vm", played.name)
-    played.storage.done("stop", "host", "vm", played.name, "terminate=true")
 
 
-def test_given_up(played: PlayedHosts, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_given_up(played: PlayedHosts) -> None:
     """An operator ends the guest that waits: nothing of its disk is lost, and it starts again."""
-
-    def no_login(*_: object, **__: object) -> object:
-        raise ToolError("iscsiadm: no such luck")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(played.machine(OTHER).sessions, "ensure_session", no_login)
+    with no_login(played):
         assert move(played).status == 1
     played.storage.done("stop", "host", "vm", played.name, "force=yes", "reason=its NAS is away")
     assert lease(played) == ("released", None)
@@ -212,8 +214,6 @@ def test_given_up(played: PlayedHosts, monkeypatch: pytest.MonkeyPatch) -> None:
     played.storage.done("start", "host", "vm", played.name)
     assert (lease(played), owner(played)) == (("running", HOST), HOST)
     assert played.machine(HOST).pools.read(f"tank/{played.name}-vol", 13, 8192) == b"the last word"
-    played.storage.done("stop", "host", "vm", played.name)
-    played.storage.done("stop", "host", "vm", played.name, "terminate=true")
 
 
 def test_old_host_silent(played: PlayedHosts) -> None:
@@ -233,19 +233,12 @@ def test_old_host_silent(played: PlayedHosts) -> None:
     played.silent = set()
     assert f"{played.name} runs on {OTHER} now" in move(played).out
     assert played.storage.images.nas.pools.read(f"tank/{played.name}-vol", 13, 8192) == b"the last word"
-    played.storage.done("stop", "host", "vm", played.name)
-    played.storage.done("stop", "host", "vm", played.name, "terminate=true")
 
 
 @pytest.mark.parametrize("has_died", [False, True], ids=["off", "oldgone"])
-def test_off(played: PlayedHosts, monkeypatch: pytest.MonkeyPatch, has_died: bool) -> None:
+def test_off(played: PlayedHosts, has_died: bool) -> None:
     """The guest that waits ends, as when its new host boots: the move is completed, or given up when that cannot be."""
-
-    def no_login(*_: object, **__: object) -> object:
-        raise ToolError("iscsiadm: no such luck")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(played.machine(OTHER).sessions, "ensure_session", no_login)
+    with no_login(played):
         assert move(played).status == 1
     played.state = "shutoff"
     played.machine(OTHER).dm_devices.devices[played.device].holders = 0
@@ -258,8 +251,6 @@ def test_off(played: PlayedHosts, monkeypatch: pytest.MonkeyPatch, has_died: boo
     live = played.machine(OTHER).dm_devices.read(played.device)
     assert live is not None and not isinstance(live.table, Placeholder)
     played.silent = set()
-    played.storage.done("stop", "host", "vm", played.name)
-    played.storage.done("stop", "host", "vm", played.name, "terminate=true")
 
 
 @pytest.mark.parametrize("moment", ["unmap", "map", "resume", "record"])
@@ -285,8 +276,6 @@ def test_killed(played: PlayedHosts, moment: str) -> None:
     assert f"{played.name} runs on {OTHER} now" in move(played).out
     assert (lease(played), owner(played), played.resumed_on) == (("running", OTHER), OTHER, [OTHER])
     assert played.storage.images.nas.pools.read(f"tank/{played.name}-vol", 13, 8192) == b"the last word"
-    played.storage.done("stop", "host", "vm", played.name)
-    played.storage.done("stop", "host", "vm", played.name, "terminate=true")
 
 
 @pytest.mark.parametrize(
@@ -304,5 +293,3 @@ def test_refused(played: PlayedHosts, change: tuple[str, ...], message: str) -> 
     assert ended.status == 1 and message in ended.err and "move it without live=yes" in ended.err
     assert (lease(played), owner(played)) == (("running", HOST), HOST)
     played.storage.done("set", "host", "zvolattr", NAS, f"{played.name}-vol", "persistent", "yes")
-    played.storage.done("stop", "host", "vm", played.name)
-    played.storage.done("stop", "host", "vm", played.name, "terminate=true")

@@ -12,16 +12,13 @@ import pytest
 
 from rocks.cluster import clones as cluster_clones
 from rocks.cluster import volume_clones as nas_clones
-from rocks.core.errors import Code, HostError, IncoherentError
-from rocks.machine.leases import records as leases
+from rocks.core.errors import HostError
 from rocks.storage import configuration
-from rocks.storage.nas import commands as nas_commands
 from rocks.storage.wire import requests as wire
-from rocks.storage.wire.messages import Message, read_request
 from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
 from tests.system.imgstorage.image_site import NAS
-from tests.system.imgstorage.storage_site import HOST, Storage, certified, daemons, storage
-from tests.system.imgstorage.test_storage_vms import END, START, STOP, hosts, owner
+from tests.system.imgstorage.storage_site import HOST, Storage, certified, daemons, forget_requests, storage
+from tests.system.imgstorage.test_storage_vms import START, hosts, owner
 
 __all__ = ["certified", "daemons", "hosts", "rocks", "silent_hosts", "site", "storage", "vm_site"]
 
@@ -61,13 +58,6 @@ class Original:
         pools.write(volume, text, 4096)
 
 
-def stop(storage: Storage, *machines: str) -> None:
-    """Stop machines, and write their changes back; the played host says nothing of the end of a lease."""
-    storage.done(*STOP, *machines, END)
-    leases.release_leases(storage.cluster.database, machines)
-    storage.cluster.database.commit()
-
-
 @pytest.fixture
 def original(
     request: pytest.FixtureRequest, storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -90,7 +80,7 @@ def original(
     made = Original(storage, name)
     storage.done("set", "host", "vm", "nas", *made.machines, f"nas={NAS}", "zpool=tank")
     assert storage.rocks(*START, *made.machines).status == 0
-    stop(storage, *made.machines)
+    storage.stop(*made.machines)
     for machine in made.machines:
         made.change(machine, f"of {machine}".encode())
     return made
@@ -111,7 +101,7 @@ def test_forty_copies_have_the_disks_of_their_models(original: Original) -> None
     assert ended.status == 0 and ended.err == ""
     storage.images.wait_for_state(f"vm-{name}-7-1-vol", "local")
     storage.images.hosts[HOST].pools.write(f"tank/vm-{name}-7-1-vol", b"of the student", 4096)
-    stop(storage, f"vm-{name}-7-1")
+    storage.stop(f"vm-{name}-7-1")
     assert original.content(f"vm-{name}-7-1-vol").startswith(b"of the student")
     assert original.content(f"vm-{name}-8-1-vol").startswith(f"of vm-{name}-1".encode())
     refusal = storage.refused("remove", "host", "storageimg", NAS, "tank", f"{name}-vol", "now=yes")
@@ -165,7 +155,7 @@ def test_a_used_disk_of_a_removed_copy_is_not_taken(original: Original) -> None:
     copy = f"vm-{name}-1-0"
     assert storage.rocks(*START, copy).status == 0
     storage.images.wait_for_state(f"{copy}-vol", "local")
-    stop(storage, copy)
+    storage.stop(copy)
     assert storage.rocks("remove", "cluster", f"{name}-1").status == 0
     refusal = storage.refused("clone", "cluster", name, IP)
     assert f"ZVol {copy}-vol exists already in tank, and is not an unused clone" in refusal, refusal
@@ -192,7 +182,7 @@ def test_originals_that_are_not_at_rest(original: Original) -> None:
     clone = ("clone", "cluster", name, IP)
     assert storage.rocks(*START, name).status == 0
     assert f"{name} may be running on {HOST}" in storage.refused(*clone)
-    stop(storage, name)
+    storage.stop(name)
     storage.images.map(f"{name}-vol")
     storage.images.wait_for_state(f"{name}-vol", "local")
     assert f"ZVol {name}-vol is local on {HOST}" in storage.refused(*clone)
@@ -216,16 +206,9 @@ def test_originals_that_are_not_at_rest(original: Original) -> None:
 
 def test_a_nas_that_cannot(original: Original, monkeypatch: pytest.MonkeyPatch) -> None:
     """An older one says what to install; one that fails in the middle leaves nothing in the database."""
-
-    def older(message: Message, role: wire.Role) -> Any:
-        request = read_request(message, role)
-        if isinstance(request, wire.FreezeZvols):
-            raise IncoherentError("action_unsupported", code=Code.ACTION_UNSUPPORTED)
-        return request
-
     clone = ("clone", "cluster", original.name, IP)
     with monkeypatch.context() as patch:
-        patch.setattr(nas_commands, "read_request", older)
+        forget_requests(patch, wire.FreezeZvols)
         assert f"{NAS} has an earlier release of image storage" in original.storage.refused(*clone)
     pools = original.storage.images.nas.pools
     real, calls = pools.ensure_clones, []
@@ -244,8 +227,7 @@ def test_a_nas_that_cannot(original: Original, monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_dry_run_makes_nothing(original: Original) -> None:
     """It prints what each NAS would do."""
-    ended = original.storage.rocks("clone", "cluster", original.name, IP, "dry-run=yes")
-    assert ended.status == 0
+    ended = original.storage.succeeded("clone", "cluster", original.name, IP, "dry-run=yes")
     assert (
         f"make these volumes of tank as clones, unless they exist: {original.name}-1-vol"
         in ended.out + ended.err

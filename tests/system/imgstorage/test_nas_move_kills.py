@@ -42,8 +42,6 @@ _SECONDS = 60.0
 
 
 class Nases:
-    """Two NAS daemons, each in a process of its own."""
-
     def __init__(self, folder: Path, broker: RealBroker, other: str, port: int) -> None:
         self.folder = folder
         self.other = other
@@ -107,7 +105,6 @@ class Nases:
             process.stdout.close()
 
     def has_died(self, node: str) -> bool:
-        """Whether its daemon has ended."""
         return self._processes[node].poll() is not None
 
     def moments(self, node: str) -> int:
@@ -176,7 +173,6 @@ class Owners:
             wait_seconds(0.1)
 
     def close(self) -> None:
-        """Look no more."""
         self._ends.set()
         self._thread.join()
 
@@ -195,7 +191,6 @@ class Owners:
 
 @pytest.fixture(scope="module")
 def nases(tmp_path_factory: pytest.TempPathFactory, real_broker: RealBroker) -> Iterator[Nases]:
-    """Both daemons."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = int(listener.getsockname()[1])
     made = Nases(tmp_path_factory.mktemp("kills"), real_broker, real_broker.fresh_nas(), port)

@@ -36,6 +36,7 @@ ADD, LIST, RESTORE_IT, REMOVE_IT = (
     (verb, "host", "vm", "snapshot") for verb in ("add", "list", "restore", "remove")
 )
 PLACE = 8192
+TWO = ("vda", "vdb")
 
 
 @dataclass
@@ -49,7 +50,6 @@ class Agent:
     steps: list[str] = field(default_factory=list)
 
     def has_agent(self, name: str) -> bool:
-        """Whether it is connected."""
         return self.is_connected
 
     def freeze(self, name: str) -> str | None:
@@ -101,10 +101,10 @@ def agent(guests: Guests, monkeypatch: pytest.MonkeyPatch) -> Iterator[Agent]:
     yield made
 
 
-def run(agent: Agent, name: str, *volumes: str) -> None:
-    """Start the machine, and wait until its images are copied."""
-    agent.guests.run(name)
-    agent.volumes = volumes or (f"{name}-vol",)
+def run(agent: Agent, name: str, *, disks: tuple[str, ...] = ("vda",)) -> None:
+    """Start a machine with these disks, and wait until its images are copied."""
+    agent.guests.run(name, *disks)
+    agent.volumes = (f"{name}-vol", f"{name}-vol1")[: len(disks)]
     for volume in agent.volumes:
         agent.guests.storage.images.wait_for_state(volume, "local")
 
@@ -121,8 +121,7 @@ def stop(agent: Agent, name: str) -> None:
 
 def snap(storage: Storage, name: str, snapshot: str) -> str:
     """Have a snapshot; what the command says."""
-    ended = storage.rocks(*ADD, name, snapshot)
-    assert ended.status == 0, ended
+    ended = storage.succeeded(*ADD, name, snapshot)
     return ended.err
 
 
@@ -146,8 +145,7 @@ def test_a_guest_that_runs_is_frozen_and_its_snapshot_restored(
     agent.write("web-vol", "first.")
     with monkeypatch.context() as patch:
         patch.setattr(nas_snapshots, "_perform", lambda *_: None)
-        planned = storage.rocks(*ADD, "web", "monday", "dry-run=yes")
-    assert planned.status == 0
+        planned = storage.succeeded(*ADD, "web", "monday", "dry-run=yes")
     assert "would have a snapshot of the image web-vol, and hold it" in planned.out
     assert (listed(storage, "web"), agent.steps) == ([], [])
     ended = storage.rocks(*ADD, "web", "monday")
@@ -229,8 +227,7 @@ def test_a_freeze_that_another_ends_does_not_count(agent: Agent, monkeypatch: py
 
 def test_several_disks_are_of_one_moment_or_there_is_no_snapshot(agent: Agent) -> None:
     storage, volumes = agent.guests.storage, ("two-vol", "two-vol1")
-    storage.add_vm("two", "vda", "vdb")
-    run_two(agent, "two", volumes)
+    run(agent, "two", disks=TWO)
     agent.is_connected = False
     assert "would be of different moments" in storage.rocks(*ADD, "two", "monday").err
     assert listed(storage, "two") == []
@@ -242,23 +239,13 @@ def test_several_disks_are_of_one_moment_or_there_is_no_snapshot(agent: Agent) -
     assert [content(storage, volume) for volume in volumes] == [b"frozen", b"frozen"]
 
 
-def run_two(agent: Agent, name: str, volumes: tuple[str, ...]) -> None:
-    """Start a machine that has been added with two disks."""
-    add_vm = agent.guests.storage.add_vm
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(agent.guests.storage), "add_vm", lambda *_, **__: name)
-        run(agent, name, *volumes)
-    assert add_vm == agent.guests.storage.add_vm
-
-
 @pytest.mark.parametrize("moment", ["pull", "second hold", "thaw", "fourth hold"])
 def test_what_an_interrupted_command_left_is_made_anew(
     agent: Agent, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     """The same command completes the snapshot, also when the guest is frozen still."""
     storage, name = agent.guests.storage, f"cut-{moment[:2]}"
-    storage.add_vm(name, "vda", "vdb")
-    run_two(agent, name, (f"{name}-vol", f"{name}-vol1"))
+    run(agent, name, disks=TWO)
 
     class KilledError(BaseException):
         """The command is gone."""
@@ -335,8 +322,7 @@ def test_unfinished_tags_that_were_left_do_not_endanger_a_complete_snapshot(
 ) -> None:
     """The machine has one disk less afterwards."""
     storage = agent.guests.storage
-    storage.add_vm("mark", "vda", "vdb")
-    run_two(agent, "mark", ("mark-vol", "mark-vol1"))
+    run(agent, "mark", disks=TWO)
     with monkeypatch.context() as patch:
         patch.setattr(nas_snapshots, "_release_images", lambda *_: None)
         snap(storage, "mark", "monday")
@@ -350,8 +336,7 @@ def test_unfinished_tags_that_were_left_do_not_endanger_a_complete_snapshot(
 def test_a_snapshot_of_other_disks_is_left_alone(agent: Agent) -> None:
     """The machine has one disk less by now: an add of the same name does not take it for an interrupted one."""
     storage = agent.guests.storage
-    storage.add_vm("less", "vda", "vdb")
-    run_two(agent, "less", ("less-vol", "less-vol1"))
+    run(agent, "less", disks=TWO)
     snap(storage, "less", "monday")
     stop(agent, "less")
     storage.done("set", "host", "vm", "nas", "less", "nas=none", "index=1")
@@ -375,8 +360,7 @@ def test_several_disks_get_no_snapshot_of_a_freeze_that_has_ended(
 ) -> None:
     """The host ended it before the NAS had all changes."""
     storage = agent.guests.storage
-    storage.add_vm("late", "vda", "vdb")
-    run_two(agent, "late", ("late-vol", "late-vol1"))
+    run(agent, "late", disks=TWO)
     pull = nas_snapshots.pull_each
 
     def pull_each(*arguments: object) -> None:

@@ -14,7 +14,6 @@ import pytest
 
 from rocks.core.errors import RocksError
 from rocks.core.process import run
-from rocks.machine.leases import records as leases
 from rocks.storage.bus import NoAnswerError
 from rocks.storage.client import StorageClient, asking
 from rocks.storage.volumes import volumes as images
@@ -24,7 +23,7 @@ from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
 from tests.system.imgstorage.image_site import NAS
 from tests.system.imgstorage.storage_site import HOST, Storage, certified, daemons, storage
 from tests.system.imgstorage.test_image_bases import add_image, add_machine, content_of, library, start
-from tests.system.imgstorage.test_storage_vms import END, STOP, hosts, owner
+from tests.system.imgstorage.test_storage_vms import hosts, owner
 
 __all__ = ["certified", "daemons", "hosts", "library", "rocks", "silent_hosts", "site", "storage", "vm_site"]
 
@@ -42,36 +41,22 @@ main(sys.argv[1:])
 """
 
 
-def stop(storage: Storage, name: str) -> None:
-    """Off and unmapped; the played host says nothing of the end of a lease."""
-    storage.done(*STOP, name, END)
-    release(storage, name)
-
-
-def release(storage: Storage, name: str) -> None:
-    """The machine has ended."""
-    leases.release_leases(storage.cluster.database, [name])
-    storage.cluster.database.commit()
-
-
 def used(storage: Storage, name: str, image: str, *disks: str) -> str:
     """A machine with an image that has run, written to its disks, and is off."""
     storage.add_vm(name, *disks)
     storage.done("set", "host", "attr", name, "vm_image", image)
     start(storage, name)
-    stop(storage, name)
+    storage.stop(name)
     for number in range(len(disks or ("vda",))):
         storage.images.nas.pools.write(f"tank/{name}-vol{number or ''}", b"homework", 4096)
     return name
 
 
 def has(storage: Storage, volume: str) -> bool:
-    """Whether the pool has the volume."""
     return storage.images.nas.pools.read_volume(f"tank/{volume}") is not None
 
 
 def instance(storage: Storage, name: str) -> str:
-    """The machine's attribute."""
     storage.cluster.database.rollback()
     found = storage.cluster.database.rows(
         "SELECT t.Value FROM attributes t JOIN catindex i ON i.ID = t.Catindex"
@@ -92,15 +77,14 @@ def test_the_volume_is_cloned_anew_from_the_image(storage: Storage, library: Pat
     assert "pupil-vol1" not in dry.out
     assert has(storage, "pupil-vol") and storage.cluster.contents() == before
 
-    ended = storage.rocks(*REINSTALL, "pupil")
-    assert ended.status == 0
+    ended = storage.succeeded(*REINSTALL, "pupil")
     assert ended.err == (
         "pupil: its disk vda is removed; its next start makes it from the image fresh\n"
         "pupil: vdb stays as before\n"
     )
     assert not has(storage, "pupil-vol") and instance(storage, "pupil") == "1"
     start(storage, "pupil")
-    stop(storage, "pupil")
+    storage.stop("pupil")
     assert content_of(storage, "pupil-vol") == content
     assert storage.images.nas.pools.read("tank/pupil-vol1", 8, 4096) == b"homework"
     assert storage.images.nas.pools.read("tank/neighbour-vol", 8, 4096) == b"homework"
@@ -117,21 +101,19 @@ def test_a_mapped_image_needs_force(storage: Storage, library: Path) -> None:
     start(storage, "latecomer")
     message = storage.refused(*REINSTALL, "latecomer")
     assert f"latecomer may be running on {HOST}" in message
-    release(storage, "latecomer")
+    storage.release("latecomer")
     message = storage.refused(*REINSTALL, "latecomer")
     assert f"the image {NAS}:latecomer-vol of latecomer is mapped to {HOST}" in message
     assert "rocks stop host vm latecomer terminate=true" in message
-    dry = storage.rocks(*REINSTALL, "latecomer", "force=yes", "dry-run=yes")
-    assert dry.status == 0, dry
+    dry = storage.succeeded(*REINSTALL, "latecomer", "force=yes", "dry-run=yes")
     for step in ("unmap the image latecomer-vol", "destroy the image latecomer-vol"):
         assert f"{NAS}: would {step}" in dry.out
     assert owner(storage, "latecomer-vol") == HOST
-    ended = storage.rocks(*REINSTALL, "latecomer", "force=yes")
-    assert ended.status == 0, ended
+    storage.succeeded(*REINSTALL, "latecomer", "force=yes")
     assert not has(storage, "latecomer-vol")
     assert storage.images.leftovers(HOST) == []
     start(storage, "latecomer")
-    stop(storage, "latecomer")
+    storage.stop("latecomer")
     assert content_of(storage, "latecomer-vol") == content
 
 
@@ -151,7 +133,7 @@ def test_disks_that_an_image_does_not_replace_stay(storage: Storage, library: Pa
     message = storage.refused(*REINSTALL, "teacher", "force=yes")
     assert "since tank/clone-vol is a clone of it" in message
     assert owner(storage, "teacher-vol") == HOST, "nothing was done before the refusal"
-    stop(storage, "teacher")
+    storage.stop("teacher")
 
     used(storage, "renewed", "other")
     assert storage.rocks("remove", "host", "renewed").status == 0
@@ -212,15 +194,9 @@ def test_a_destruction_that_takes_long_is_one(
 def test_a_silent_nas_refuses(storage: Storage, library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     add_image(storage, library, "quiet")
     used(storage, "waiting", "quiet")
-    service = storage.images.nas.service
-    assert service is not None
-    service.close()
-    try:
-        with monkeypatch.context() as patch:
-            patch.setattr(asking, "QUICK_SECONDS", 0.5)
-            assert f"waiting: {NAS} does not answer" in storage.refused(*REINSTALL, "waiting")
-    finally:
-        storage.images.nas.start()
+    with storage.images.nas.away(), monkeypatch.context() as patch:
+        patch.setattr(asking, "QUICK_SECONDS", 0.5)
+        assert f"waiting: {NAS} does not answer" in storage.refused(*REINSTALL, "waiting")
     assert has(storage, "waiting-vol")
 
 
@@ -234,15 +210,14 @@ def test_a_killed_command_is_completed_by_its_repetition(storage: Storage, libra
     ended = run(command, deadline_seconds=300, environment={**os.environ, "PYTHONPATH": source})
     assert ended.exit_status == -9, ended.error_text
     assert not has(storage, "phoenix-vol") and storage.cluster.contents() == before
-    repeated = storage.rocks(*REINSTALL, "phoenix")
-    assert repeated.status == 0
+    repeated = storage.succeeded(*REINSTALL, "phoenix")
     assert repeated.err == (
         f"phoenix: {NAS} does not list an image tank/phoenix-vol, so nothing is removed; its next start makes that "
         "from the image deadly, or uses the volume if the pool has it all the same: to remove that first: rocks remove "
         f"host storageimg {NAS} tank phoenix-vol now=yes\n"
     )
     start(storage, "phoenix")
-    stop(storage, "phoenix")
+    storage.stop("phoenix")
     assert content_of(storage, "phoenix-vol") == content and instance(storage, "phoenix") == "1"
 
 
@@ -252,7 +227,7 @@ def test_a_write_back_that_takes_too_long_leaves_the_disk(
     add_image(storage, library, "endless")
     used(storage, "patient", "endless")
     start(storage, "patient")
-    release(storage, "patient")
+    storage.release("patient")
     waited: list[float] = []
 
     def wait(_: object, queries: dict[str, object], seconds: float, *more: object) -> dict[str, RocksError]:

@@ -51,9 +51,9 @@ class Guests:
     agent: Host
     state_folder: Path
 
-    def run(self, name: str, *, sync: bool = True) -> None:
+    def run(self, name: str, *disks: str, sync: bool = True) -> None:
         """Start a machine with an image: the host that plays makes no domain of it, so it is made here."""
-        self.storage.add_vm(name, sync=sync)
+        self.storage.add_vm(name, *disks, sync=sync)
         self.storage.done(*START, name)
         device = "/".join(str(part) for part in self.storage.disks(name)[0][1:])
         self.machine.domains.define(XML.format(name=name, token=self.token(name), device=device))
@@ -62,11 +62,9 @@ class Guests:
         self.agent.leases.admit(name, self.token(name))
 
     def token(self, name: str) -> int:
-        """Of its lease."""
         return self.lease(name).token
 
     def lease(self, name: str) -> Any:
-        """Its lease."""
         self.storage.cluster.database.rollback()
         return leases.read_leases(self.storage.cluster.database, [name])[name]
 
@@ -136,7 +134,6 @@ def guests(storage: Storage, hosts: PlayedHosts, monkeypatch: pytest.MonkeyPatch
 
 
 def has_device(machine: HostMachine, device: str) -> bool:
-    """Whether the host has it now."""
     sessions = {session.device_path for session in machine.sessions.read_sessions()}
     return device in sessions or Path(device).name in machine.dm_devices.devices
 

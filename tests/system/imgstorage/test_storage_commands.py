@@ -31,7 +31,6 @@ LIST = ("list", "host", "storagemap", NAS)
 
 
 def row(storage: Storage, volume: str) -> list[str]:
-    """The words of an image's row."""
     lines = storage.done(*LIST, "output-header=no").splitlines()
     return next(line.split() for line in lines if line.split()[0] == volume)
 
@@ -209,10 +208,7 @@ def test_attributes_of_an_image(storage: Storage) -> None:
 def test_operations_are_listed_and_a_command_that_does_not_wait_names_the_list(storage: Storage) -> None:
     """The host's daemon is away, so the image cannot be written back."""
     storage.map("slow-vol")
-    service = storage.images.hosts[HOST].service
-    assert service is not None
-    service.close()
-    try:
+    with storage.images.hosts[HOST].away():
         message = storage.refused(*REMOVE, "slow-vol", "timeout=1")
         number = message.split("operation ")[1].split()[0]
         assert message == (
@@ -238,22 +234,15 @@ def test_operations_are_listed_and_a_command_that_does_not_wait_names_the_list(s
         assert row(storage, "slow-vol")[8] == "True"
         assert "is busy" in storage.refused(*ADD, "slow-vol", OTHER, "1", "img_sync=no")
         assert "is busy" in storage.refused("clean", "host", "storagemap", NAS, "slow-vol")
-    finally:
-        storage.images.hosts[HOST].start()
     storage.images.wait_for_state("slow-vol", "unmapped")
     assert storage.done("list", "host", "storageop", NAS) == ""
 
 
 def test_a_host_that_is_silent_gets_nothing(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asking, "QUICK_SECONDS", 1.0)
-    service = storage.images.hosts[OTHER].service
-    assert service is not None
-    service.close()
-    try:
+    with storage.images.hosts[OTHER].away():
         message = storage.refused(*ADD, "silent-vol", OTHER, "1", "img_sync=no")
         assert message == f"{OTHER} has not answered within 1 s: check that image storage runs there"
-    finally:
-        storage.images.hosts[OTHER].start()
 
 
 def test_cancel_of_an_idle_image_is_an_error(storage: Storage) -> None:
@@ -286,7 +275,6 @@ def test_progress_is_printed_at_a_terminal(storage: Storage, monkeypatch: pytest
     storage.map("shown-vol")
     monkeypatch.setattr(asking, "_LOOK_SECONDS", 0.2)
     service = storage.images.hosts[HOST].service
-    assert service is not None
     service.close()
     monkeypatch.setattr(type(sys.stderr), "isatty", lambda _: True, raising=False)
     try:
@@ -339,7 +327,6 @@ def test_changes_of_an_image_that_no_host_has_are_given_up(storage: Storage) -> 
     storage.map("found-vol")
     storage.done(*clean)
     service = storage.images.nas.service
-    assert service is not None
     image = service._engine.image_of("found-vol")
     assert image is not None
     service._engine.add(replace(image, copies=(Copy(HOST, "tank", "dirty", "7"),)))
@@ -355,7 +342,6 @@ def test_changes_of_an_image_that_no_host_has_are_given_up(storage: Storage) -> 
 def hold(storage: Storage, volume: str) -> None:
     """Have the NAS take the image's host for lost."""
     service = storage.images.nas.service
-    assert service is not None
     image = service._engine.image_of(volume)
     assert image is not None and image.owner is not None
     refusal = service._engine.take(image.image_id, HostLost(image.owner, "it does not answer"))

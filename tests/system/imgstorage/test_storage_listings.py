@@ -151,7 +151,6 @@ def refused_unmap(images: ImageSite, zvol: str) -> None:
 def test_thousands_of_images_are_listed(storage: Storage) -> None:
     """More than a message can carry: they come in parts, and none is missing or there twice."""
     service = storage.images.nas.service
-    assert service is not None
     names = [f"many-{number:04d}-{'x' * 60}-vol" for number in range(3000)]
     images = [Image(name, NAS, "tank", name, size_bytes=2**30) for name in names]
     with service._engine._lock, service._store.transaction():

@@ -26,7 +26,6 @@ from rocks.fleet.wire.requests import OperationOutcome, StartDomain
 from rocks.inventory import host_requests
 from rocks.inventory.records import VirtualMachine
 from rocks.machine import start as vm_start
-from rocks.machine.leases import records as leases
 from rocks.storage.client import asking, questions
 from rocks.storage.life.events import Unmap
 from rocks.storage.volumes import map_batches, map_waits
@@ -115,7 +114,6 @@ def hosts(monkeypatch: pytest.MonkeyPatch) -> PlayedHosts:
 
 
 def mapped_lines(storage: Storage, *machines: str) -> list[str]:
-    """The lines of the start that concern images."""
     return storage.done(*START, *machines).splitlines()
 
 
@@ -365,7 +363,6 @@ def test_an_image_that_cannot_be_unmapped_again_is_reported(
 
 
 def lease_state(storage: Storage, name: str) -> object:
-    """State of the machine's lease."""
     storage.cluster.database.rollback()
     ((state,),) = storage.cluster.database.rows("SELECT State FROM vm_leases WHERE Name = %s", [name])
     return state
@@ -389,8 +386,7 @@ def returning(storage: Storage, name: str) -> str:
     """A machine that was stopped, whose image is being written back."""
     vm = storage.add_vm(name)
     mapped_lines(storage, vm)
-    leases.release_leases(storage.cluster.database, [vm])
-    storage.cluster.database.commit()
+    storage.release(vm)
     volume = f"{name}-vol"
     storage.images.wait_for_state(volume, "local")
     storage.images.hosts[HOST].pools.write(f"tank/{volume}", b"the last word", 4096)
@@ -431,9 +427,7 @@ def test_a_start_does_not_wait_for_ever(storage: Storage, monkeypatch: pytest.Mo
     assert "may still be mapped" not in ended.err
     way.may_go.set()
     storage.images.wait_for_state("patient-vol", "unmapped")
-    assert storage.cluster.database.rows("SELECT State FROM vm_leases WHERE Name = 'patient'") == [
-        ("released",)
-    ]
+    assert lease_state(storage, "patient") == "released"
 
 
 def test_an_interrupt_ends_the_waiting(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -451,7 +445,7 @@ def test_an_interrupt_ends_the_waiting(storage: Storage, monkeypatch: pytest.Mon
     assert f"{NAS}:torn-vol was not mapped" in ended.err
     way.may_go.set()
     storage.images.wait_for_state("torn-vol", "unmapped")
-    assert storage.cluster.database.rows("SELECT State FROM vm_leases WHERE Name = 'torn'") == [("released",)]
+    assert lease_state(storage, "torn") == "released"
 
 
 def test_img_sync_of_host_and_machine_decide_about_the_copy(storage: Storage) -> None:
@@ -513,9 +507,7 @@ def test_an_attribute_that_is_neither_yes_nor_no_is_refused(storage: Storage) ->
     storage.cluster.database.commit()
     assert 'is "perhaps"; it must be yes' in storage.rocks(*START, vm).err
     assert owner(storage, "unclear-vol") is None
-    assert storage.cluster.database.rows("SELECT State FROM vm_leases WHERE Name = 'unclear'") == [
-        ("released",)
-    ]
+    assert lease_state(storage, "unclear") == "released"
 
 
 def test_plain_stop_and_reset_leave_the_image_where_it_is(storage: Storage) -> None:
@@ -535,7 +527,6 @@ def test_the_lease_token_travels(storage: Storage) -> None:
     storage.cluster.database.rollback()
     ((token,),) = storage.cluster.database.rows("SELECT Token FROM vm_leases WHERE Name = %s", [vm])
     service = storage.images.nas.service
-    assert service is not None
     image = service._engine.image_of("leased-vol")
     assert image is not None and image.lease_token is not None and 0 < image.lease_token <= token
     newer = image.lease_token + token + 100
@@ -596,15 +587,9 @@ def test_a_machine_whose_image_a_host_has_is_not_removed(storage: Storage) -> No
 def test_a_nas_that_is_silent_is_a_warning(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     vm = storage.add_vm("unknown")
     monkeypatch.setattr(asking, "QUICK_SECONDS", 0.5)
-    service = storage.images.nas.service
-    assert service is not None
-    service.close()
-    try:
+    with storage.images.nas.away():
         assert "has not answered within 0.5 s" in storage.rocks(*START, vm).err
-        ended = storage.rocks("remove", "host", vm)
-    finally:
-        storage.images.nas.start()
-    assert ended.status == 0
+        ended = storage.succeeded("remove", "host", vm)
     assert "Warning: whether unknown-vol of nas-0-0 is still mapped is not known" in ended.err
     assert owner(storage, "unknown-vol") is None
 

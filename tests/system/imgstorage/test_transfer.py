@@ -54,7 +54,6 @@ class Authority:
         self.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
     def identity(self, name: str) -> Identity:
-        """Certificate and key of a node."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         certificate = self._certificate(subject, key, is_authority=False, name=name)
@@ -123,18 +122,15 @@ class ProgramOf:
 
 
 def reading(script: str, *arguments: str) -> ProgramOf:
-    """A program that reads a stream."""
     return ProgramOf(["sh", "-c", script, "sh", *arguments], reads=True)
 
 
 def printing(script: str, *arguments: str) -> ProgramOf:
-    """A program that prints a stream."""
     return ProgramOf(["sh", "-c", script, "sh", *arguments], reads=False)
 
 
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
-    """The site's."""
     return Authority(tmp_path / "site")
 
 
@@ -172,8 +168,19 @@ def ignore(size_bytes: int) -> None:
 
 
 def digest(path: Path) -> str:
-    """Digest of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def send_file(connection: Connection, path: Path) -> None:
+    """Send the file."""
+    send_program(printing('cat "$1"', str(path)), connection.writer, Bucket(), ignore)
+
+
+def fetch(authority: Authority, port: int, target: Path) -> None:
+    """Write what the NAS sends to a file, as the host vmh1."""
+    context = client_context(authority.identity("vmh1"))
+    with connect(context, "127.0.0.1", port, "nas-0-0", b"fetch") as connection:
+        receive_program(connection.reader, reading('cat >"$1"', str(target)), ignore)
 
 
 def test_stream_of_a_program_arrives_in_another(
@@ -186,7 +193,7 @@ def test_stream_of_a_program_arrives_in_another(
     def serve(connection: Connection) -> None:
         seen.append((connection.peer, connection.opening))
         if connection.opening == b"fetch":
-            send_program(printing('cat "$1"', str(source)), connection.writer, Bucket(), ignore)
+            send_file(connection, source)
         else:
             receive_program(connection.reader, reading('cat >"$1"', str(up)), ignore)
             connection.writer.write(b"done\n")
@@ -200,7 +207,7 @@ def test_stream_of_a_program_arrives_in_another(
     assert received == _SIZE_BYTES == sum(counted)
     assert digest(down) == digest(source)
     with connect(context, "127.0.0.1", server.port, "nas-0-0", b"bring") as connection:
-        send_program(printing('cat "$1"', str(source)), connection.writer, Bucket(), ignore)
+        send_file(connection, source)
         assert connection.reader.readline() == b"done\n"
     assert digest(up) == digest(source)
     assert seen == [("vmh1", b"fetch"), ("vmh1", b"bring")]
@@ -259,16 +266,12 @@ def test_damage_on_the_way_is_detected_by_tls(
 
     def serve(connection: Connection) -> None:
         with suppress(OSError):
-            send_program(printing('cat "$1"', str(source)), connection.writer, Bucket(), ignore)
+            send_file(connection, source)
 
     wire = Wire(start(serve).port, at(place, CHANGES[change]))
     target = tmp_path / "target"
-    context = client_context(authority.identity("vmh1"))
-    with (
-        pytest.raises(HostError, match="was cut off|before its end"),
-        connect(context, "127.0.0.1", wire.port, "nas-0-0", b"fetch") as connection,
-    ):
-        receive_program(connection.reader, reading('cat >"$1"', str(target)), ignore)
+    with pytest.raises(HostError, match="was cut off|before its end"):
+        fetch(authority, wire.port, target)
     received = target.read_bytes()
     assert len(received) < _SIZE_BYTES
     assert source.read_bytes().startswith(received)
@@ -278,15 +281,10 @@ def test_an_unchanged_wire_transfers_all(
     authority: Authority, start: Start, source: Path, tmp_path: Path
 ) -> None:
     """So that the errors above are those of the damage."""
-
-    def serve(connection: Connection) -> None:
-        send_program(printing('cat "$1"', str(source)), connection.writer, Bucket(), ignore)
-
-    wire = Wire(start(serve).port, lambda done, piece: piece)
+    server = start(lambda connection: send_file(connection, source))
+    wire = Wire(server.port, lambda done, piece: piece)
     target = tmp_path / "target"
-    context = client_context(authority.identity("vmh1"))
-    with connect(context, "127.0.0.1", wire.port, "nas-0-0", b"fetch") as connection:
-        receive_program(connection.reader, reading('cat >"$1"', str(target)), ignore)
+    fetch(authority, wire.port, target)
     assert digest(target) == digest(source)
 
 
@@ -304,14 +302,9 @@ def test_the_receiver_raises_the_error_of_the_sending_program(
                 ignore,
             )
 
-    server = start(serve)
     target = tmp_path / "target"
-    context = client_context(authority.identity("vmh1"))
-    with (
-        pytest.raises(ToolError, match="no such snapshot"),
-        connect(context, "127.0.0.1", server.port, "nas-0-0", b"fetch") as connection,
-    ):
-        receive_program(connection.reader, reading('cat >"$1"', str(target)), ignore)
+    with pytest.raises(ToolError, match="no such snapshot"):
+        fetch(authority, start(serve).port, target)
     assert target.stat().st_size < 3_000_000
 
 
@@ -401,13 +394,8 @@ def test_idle_connections_hold_up_no_transfer(
     authority: Authority, start: Start, source: Path, tmp_path: Path
 ) -> None:
     """Two hundred that send nothing, from the address of the honest host and from another; then half a handshake."""
-
-    def serve(connection: Connection) -> None:
-        send_program(printing('cat "$1"', str(source)), connection.writer, Bucket(), ignore)
-
-    server = start(serve)
+    server = start(lambda connection: send_file(connection, source))
     target = tmp_path / "target"
-    context = client_context(authority.identity("vmh1"))
     idle = [
         socket.create_connection(("127.0.0.1", server.port), source_address=(f"127.0.0.{1 + number % 2}", 0))
         for number in range(200)
@@ -416,8 +404,7 @@ def test_idle_connections_hold_up_no_transfer(
         with suppress(OSError):  # it may have given way
             one.sendall(b"\x16\x03\x01\x02\x00"[: number % 6])
     try:
-        with connect(context, "127.0.0.1", server.port, "nas-0-0", b"fetch") as connection:
-            receive_program(connection.reader, reading('cat >"$1"', str(target)), ignore)
+        fetch(authority, server.port, target)
         assert digest(target) == digest(source)
         assert sum(is_open(one) for one in idle) <= 2 * MOST_OF_AN_ADDRESS
     finally:
@@ -426,7 +413,6 @@ def test_idle_connections_hold_up_no_transfer(
 
 
 def is_open(connection: socket.socket) -> bool:
-    """Whether the other end has not closed it."""
     connection.setblocking(False)
     try:
         return connection.recv(1000) != b""

@@ -89,7 +89,6 @@ class GuideSite:
         database.start(self.head)
 
     def stop(self) -> None:
-        """End everything."""
         for machine in self.machines.values():
             sshd.stop(machine)
         database.stop(self.head)

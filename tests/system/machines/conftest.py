@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rocks.inventory import machine_locks as vm_locks
-from rocks.machine.host.libvirt import accelerator
+from rocks.machine.host.libvirt import accelerator, change
 from tests.system.commands.conftest import Site, rocks, silent_hosts, site, vm_site
 from tests.system.machines.site import MachineSite
 
@@ -18,6 +18,7 @@ __all__ = ["rocks", "silent_hosts", "site", "vm_site"]
 def machines(vm_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MachineSite:
     """The site without virtual machines; its hosts have no KVM."""
     monkeypatch.setattr(vm_locks, "WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(change, "RELEASE_SECONDS", 0.0)
     monkeypatch.setattr(accelerator, "_DEVICE", tmp_path / "absent")
     made = MachineSite(vm_site, tmp_path / "hosts")
     made.install(monkeypatch.setattr)

@@ -50,13 +50,10 @@ class EffectCounter:
         self.count += 1
 
     def restart(self, limit: int | None = None) -> None:
-        """Begin a new process."""
         self.count, self.limit, self.is_dead = 0, limit, False
 
 
 class CountedDomains(FakeDomains):
-    """Domains whose changes are counted."""
-
     def __init__(self, effects: EffectCounter) -> None:
         super().__init__()
         self.effects = effects
@@ -72,8 +69,6 @@ class CountedDomains(FakeDomains):
 
 
 class CountedLinks(FakeLinks):
-    """Network devices whose changes are counted."""
-
     def __init__(self, effects: EffectCounter) -> None:
         super().__init__()
         self.effects = effects

@@ -59,7 +59,6 @@ class MachineSite:
         return name
 
     def started(self, name: str, host: str = OLD, more: str = "") -> str:
-        """Add a machine and start it."""
         self.add(name, host, more)
         self.run(f"start host vm {name}")
         return name
@@ -78,7 +77,6 @@ class MachineSite:
         return token, state, host
 
     def place(self, name: str) -> str:
-        """The recorded physical host of a machine."""
         ((host,),) = self.sql(
             "SELECT p.Name FROM vm_nodes v JOIN nodes n ON n.ID = v.Node JOIN nodes p ON p.ID = v.PhysNode"
             " WHERE n.Name = %s",
@@ -87,7 +85,6 @@ class MachineSite:
         return str(host)
 
     def uuid(self, name: str) -> str:
-        """The UUID of a machine."""
         ((uuid,),) = self.sql(
             "SELECT v.UUID FROM vm_nodes v JOIN nodes n ON n.ID = v.Node WHERE n.Name = %s", [name]
         )
@@ -111,12 +108,10 @@ class MachineSite:
         return sorted(path.name for path in self.hosts[host].images.iterdir())
 
     def write(self, name: str, data: bytes, host: str = OLD) -> None:
-        """Write to the beginning of an image."""
         with self.image(name, host).open("r+b") as file:
             file.write(data)
 
     def read(self, name: str, host: str = OLD, count: int = 7) -> bytes:
-        """The first bytes of an image."""
         with self.image(name, host).open("rb") as file:
             return file.read(count)
 

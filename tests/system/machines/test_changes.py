@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.system.machines.site import NEW, OLD, MachineSite
+from tests.system.machines.site import HEAD, NEW, OLD, MachineSite
 
 MAC = "76:77:6e:80:09:09"
 
@@ -22,7 +22,6 @@ def second(machines: MachineSite) -> str:
 
 
 def xml(machines: MachineSite) -> str:
-    """The running machine, as libvirt has it."""
     return machines.hosts[OLD].domains.document("g").text
 
 
@@ -210,6 +209,8 @@ def test_a_virtual_function_that_no_adapter_has(machines: MachineSite) -> None:
     error = machines.refused(f"start host vm {vm}")
     assert "eth0" in error and machines.hosts[OLD].domains.facts() == ()
     assert machines.lease(vm)[1] == "released" and machines.sql("SELECT * FROM sriov_leases") == []
+    assert "absent" in machines.run(f"list host sriov {OLD} status=yes")
+    assert "has no network adapter" in machines.refused(f"sync host sriov {OLD}")
     machines.run(f"set host interface options {vm} {mac} NULL")
     machines.run(f"start host vm {vm}")
     assert machines.running(vm) == [OLD]
@@ -229,6 +230,8 @@ def test_a_killed_command_gives_its_function_back_with_the_lease(machines: Machi
 
 def test_dry_runs_print_and_change_nothing(running: MachineSite) -> None:
     off = running.add("isoff", NEW)
+    stray = running.image("stray.vda")
+    stray.write_bytes(b"data")
     before = running.site.contents()
     for line, message in (
         (f"start host vm {off}", f"{NEW}: would make the disk {running.image('isoff.vda', NEW)} (raw, 1 GB)"),
@@ -236,17 +239,29 @@ def test_dry_runs_print_and_change_nothing(running: MachineSite) -> None:
         ("stop host vm g isoff", f"{OLD}: would power off g"),
         ("stop host vm g action=reboot", f"{OLD}: would request g to restart"),
         ("pause host vm g", f"{OLD}: would pause g"),
+        ("set host power g action=off", f"{OLD}: would power off g"),
         ("remove host vm g", f"{OLD}: would power off g"),
+        ("remove host vm g", "delete vm_nodes (1 row)"),
+        ("remove host isoff", "delete nodes (1 row)"),
+        (f"remove host image {OLD} {stray}", f"{OLD}: would remove the image {stray}"),
         (f"add host vm disk g disk={second(running)} disksize=1", OLD),
         ("sync vm lease", ""),
     ):
         calls = list(running.hosts[OLD].domains.calls)
         assert message in running.run(f"{line} dry-run=yes"), line
         assert running.hosts[OLD].domains.calls == calls and running.site.contents() == before, line
-    assert running.running("g") == [OLD] and running.files(NEW) == []
+    assert running.running("g") == [OLD] and running.files(NEW) == [] and stray.exists()
+    running.add("large", NEW)
+    running.run("set host vm large mem=9999999")
+    running.vanish(HEAD)
+    running.add("away", HEAD)
     for line, message in (
         ("start host vm g", "already running"),
         (f"pause host vm {off}", "not running"),
         ("start host vm nosuch", "nosuch"),
+        ("start host vm large", "9999999 MB"),
+        ("start host vm away", HEAD),
     ):
         assert message in running.refused(f"{line} dry-run=yes")
+    assert '"dry-run" must be yes or no, not "maybe"' in running.refused(f"start host vm {off} dry-run=maybe")
+    assert running.running(off) == [] and running.lease(off)[1] == "released"

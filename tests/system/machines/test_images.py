@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from rocks.core.process import run_checked
 from rocks.machine.host.files.owners import ATTRIBUTE
 from tests.system.machines.site import NEW, OLD, MachineSite
 
@@ -21,7 +22,6 @@ def rows(machines: MachineSite, host: str = OLD) -> list[tuple[str, str]]:
 
 
 def owner(path: Path) -> str:
-    """The UUID in a file's owner mark."""
     return os.getxattr(path, ATTRIBUTE).decode()
 
 
@@ -92,7 +92,11 @@ def test_a_machine_of_an_upgraded_site_adopts_its_image_once(machines: MachineSi
 
 @pytest.mark.parametrize(
     ("name", "fault"),
-    [("link.vda", "is a symbolic link"), ("hard.vda", "is linked: the file has 2 names")],
+    [
+        ("file:link.vda", "is a symbolic link"),
+        ("file:hard.vda", "is linked: the file has 2 names"),
+        ("qcow2:backed.vda", "refers to another file"),
+    ],
 )
 def test_files_that_others_reach_are_no_disks(machines: MachineSite, name: str, fault: str) -> None:
     """Also for a machine that adopts an existing file."""
@@ -100,7 +104,10 @@ def test_files_that_others_reach_are_no_disks(machines: MachineSite, name: str, 
     victim.write_bytes(bytes(1024))
     machines.image("link.vda").symlink_to("/etc/shadow")
     os.link(victim, machines.image("hard.vda"))
-    machines.add("greedy", OLD, f"disk=file:{machines.image(name)},vda,virtio")
+    create = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(victim)]
+    run_checked([*create, str(machines.image("backed.vda"))], deadline_seconds=20)
+    kind, _, file = name.partition(":")
+    machines.add("greedy", OLD, f"disk={kind}:{machines.image(file)},vda,virtio")
     machines.site.change("UPDATE vm_nodes SET Adopts = TRUE")
     assert fault in machines.refused("start host vm greedy")
     assert machines.running("greedy") == [] and machines.lease("greedy")[1:] == ("released", None)
@@ -113,6 +120,7 @@ def test_only_unused_images_are_removed(machines: MachineSite) -> None:
     stray = machines.image("stray.vda")
     stray.write_bytes(b"data")
     assert f"is not a disk image on {OLD}" in machines.refused(f"remove host image {OLD} /etc/shadow")
+    assert "must be discard or overwrite" in machines.refused(f"set host attr {OLD} vm_image_erase shred")
     machines.run(f"set host attr {OLD} vm_image_erase overwrite")
     machines.run(f"remove host image {OLD} {stray}")
     assert machines.files(OLD) == ["owner.vda"]
@@ -121,12 +129,15 @@ def test_only_unused_images_are_removed(machines: MachineSite) -> None:
     assert rows(machines) == [] and machines.hosts[OLD].domains.facts() == ()
 
 
-def test_a_removal_names_only_disks_of_the_removed_machine(machines: MachineSite) -> None:
+@pytest.mark.parametrize("command", ["remove host vm", "remove host"])
+def test_a_removal_names_only_disks_of_the_removed_machine(machines: MachineSite, command: str) -> None:
     machines.started("one")
     machines.started("two")
-    printed = machines.run("remove host vm one")
-    assert "one.vda stays" in printed and "two.vda" not in printed
+    printed = machines.run(f"{command} one")
+    assert f"{OLD}:{machines.image('one.vda')} stays" in printed and "two.vda" not in printed
     assert machines.running("two") == [OLD] and machines.running("one") == []
+    assert machines.files(OLD) == ["one.vda", "two.vda"]
+    assert ("one:" in machines.run("list host").split()) == (command == "remove host vm")
 
 
 def test_a_removal_that_dies_at_any_effect_is_completed(machines: MachineSite) -> None:
@@ -155,13 +166,11 @@ def two_disks(machines: MachineSite) -> MachineSite:
 
 
 def write(machines: MachineSite, text: bytes) -> None:
-    """Write to both disks."""
     for name in DISKS:
         machines.write(name, text)
 
 
 def contents(machines: MachineSite, suffix: str = "") -> list[bytes]:
-    """The first bytes of both disks, or of their copies."""
     return [
         machines.read(name + (f".snapshot.{suffix}.{number}-of-2" if suffix else ""))
         for number, name in enumerate(DISKS, start=1)
@@ -187,6 +196,8 @@ def test_a_running_machine_is_copied_and_restored(two_disks: MachineSite) -> Non
     machines.run("restore host vm snapshot g monday")
     assert contents(machines) == [b"first. "] * 2 and contents(machines, "tuesday") == [b"second "] * 2
     assert machines.image("g.vda").stat().st_size == 1000**3
+    machines.run("set host vm disk g vda size=2")
+    assert machines.image("g.vda").stat().st_size == 2 * 1000**3
     listed = machines.run(
         "list host vm snapshot g output-header=no output-col=snapshot,files,state,consistent"
     )
@@ -194,6 +205,9 @@ def test_a_running_machine_is_copied_and_restored(two_disks: MachineSite) -> Non
         ["monday", "2", "complete", "no"],
         ["tuesday", "2", "complete", "off"],
     ]
+    os.removexattr(machines.image("g.vda.snapshot.tuesday.1-of-2"), "trusted.rocks.moment")
+    listed = machines.run("list host vm snapshot g output-header=no output-col=consistent")
+    assert [line.split()[-1] for line in listed.splitlines()] == ["no", "unknown"], "of an earlier release"
     machines.run("remove host vm snapshot g tuesday")
     assert [name for name in machines.files(OLD) if "tuesday" in name] == []
     assert "has no snapshot tuesday; it has: monday" in machines.refused("remove host vm snapshot g tuesday")

@@ -165,6 +165,9 @@ def test_the_reported_document_is_the_one_that_libvirt_gets(machines: MachineSit
     assert [document.get("type") for document in (recorded, reported, defined)] == ["kvm", "qemu", "qemu"]
     assert [document.find("cpu").get("mode") for document in (reported, defined)] == ["maximum"] * 2
     assert defined.findtext("uuid") == machines.uuid(vm)
+    machines.run(f"stop host vm {vm}")
+    machines.run(f"start host vm {vm}")
+    assert machines.hosts[OLD].domains.document(vm).root.findtext("uuid") == machines.uuid(vm)
 
 
 def test_a_guest_that_is_paused_when_its_host_is_asked_to_stop_ends(machines: MachineSite) -> None:

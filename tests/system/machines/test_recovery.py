@@ -20,8 +20,6 @@ WAITING_SECONDS = 60.0
 
 
 class Copy:
-    """A copy of all tables."""
-
     def __init__(self, machines: MachineSite) -> None:
         self._machines = machines
         names = machines.sql(
@@ -31,7 +29,6 @@ class Copy:
         self._tables = {str(name): machines.sql(f"SELECT * FROM {name}") for (name,) in names}
 
     def put_back(self) -> None:
-        """Replace the database by the copy."""
         database = self._machines.site.database
         database.execute("SET foreign_key_checks = 0")
         for name, rows in self._tables.items():
@@ -236,7 +233,6 @@ class Service:
         return statuses
 
     def close(self) -> None:
-        """Close the service's database connection."""
         self._database.close()
 
 
@@ -280,7 +276,7 @@ def test_without_a_fence_command_nothing_is_taken(machines: MachineSite, ha: Cal
     service = ha()
     machines.vanish(OLD)
     assert service.look() == []
-    assert any("has no fence command" in line for line in service.log)
+    assert any("has no fence command, so nothing is taken from it" in line for line in service.log)
     assert machines.lease("with")[1:] == ("running", OLD) and machines.place("with") == OLD
 
 

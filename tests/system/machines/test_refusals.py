@@ -9,7 +9,6 @@ from tests.system.machines.site import HEAD, NEW, OLD, MachineSite
 
 
 def start_error(machines: MachineSite, vm: str) -> str:
-    """The error line of the start."""
     error = machines.refused(f"start host vm {vm}")
     assert len(error.splitlines()) == 1 and machines.running(vm) == []
     assert machines.lease(vm)[1:] == ("released", None)

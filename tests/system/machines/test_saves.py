@@ -18,7 +18,6 @@ def saved(machines: MachineSite) -> MachineSite:
 
 
 def status(machines: MachineSite) -> str:
-    """The machine's row in the listing."""
     return machines.run("list host vm g status=yes output-header=no output-col=status").split()[-1]
 
 
@@ -63,6 +62,13 @@ def test_only_a_machine_that_runs_is_saved_and_only_a_saved_one_restored(machine
 def test_what_would_lose_its_memory_is_refused(saved: MachineSite, line: str, message: str) -> None:
     assert message in saved.refused(line.replace("{images}", str(saved.hosts[OLD].images)))
     assert saved.lease("g") == (1, "saved", OLD) and status(saved) == "saved"
+
+
+def test_its_disks_are_copied_but_not_restored(saved: MachineSite) -> None:
+    assert "is in its saved memory" in saved.run("add host vm snapshot g monday")
+    listed = saved.run("list host vm snapshot g output-header=no output-col=consistent")
+    assert listed.split()[-1] == "no"
+    assert "rocks stop host vm g saved=remove" in saved.refused("restore host vm snapshot g monday")
 
 
 def test_it_starts_on_its_host_alone(saved: MachineSite) -> None:

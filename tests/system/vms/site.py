@@ -73,7 +73,6 @@ class ThreeMachines:
         self._describe_site()
 
     def stop(self) -> None:
-        """End everything."""
         for machine in self.machines.values():
             libvirtd.stop(machine)
             sshd.stop(machine)
@@ -174,6 +173,12 @@ class ThreeMachines:
         self.done(f"add host vm {host} membership=compute name={name} mem=64 disksize=1 {more}")
         return name
 
+    def started(self, name: str, host: str, more: str = "") -> str:
+        """Add a machine and start it."""
+        self.add_vm(name, host, more)
+        self.done(f"start host vm {name}")
+        return name
+
     def virsh(self, host: str, *arguments: str) -> Finished:
         """Run virsh on a host, past the system."""
         return self.machines[host].run(["/usr/bin/virsh", "-q", "-c", "qemu:///system", *arguments], 30.0)
@@ -216,7 +221,6 @@ class ThreeMachines:
         return [["NULL" if value is None else value for value in row] for row in rows]
 
     def place(self, name: str) -> str:
-        """The host that is recorded for a machine."""
         ((host,),) = self.sql(
             "SELECT p.Name FROM vm_nodes v JOIN nodes n ON n.ID = v.Node JOIN nodes p ON p.ID = v.PhysNode"
             f" WHERE n.Name = '{name}'"

@@ -32,17 +32,14 @@ class Owner:
         return self.machine.command(["/usr/bin/python3", "-I", PROGRAM, *line.split(), *given])
 
     def run(self, line: str) -> Finished:
-        """Run the program to its end."""
         return run(self.command(line), deadline_seconds=LONG_SECONDS)
 
     def done(self, line: str) -> str:
-        """As `run`, for what must succeed."""
         finished = self.run(line)
         assert finished.exit_status == 0, f"{line}: {finished.error_text}"
         return finished.text
 
     def begin(self, line: str) -> subprocess.Popen[bytes]:
-        """Start the program, and let it run."""
         return start_with_pipes(self.command(line))
 
 

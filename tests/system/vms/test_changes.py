@@ -55,21 +55,18 @@ class Guest:
         assert text in self.printed()
 
     def printed(self) -> str:
-        """All that the guest has printed."""
         ((uuid,),) = self.site.sql("SELECT UUID FROM vm_nodes")
         return self.machine.outside(console_log(uuid)).read_text(errors="replace")
 
 
 @pytest.fixture
 def guest(site: ThreeMachines) -> Iterator[Guest]:
-    """The guest, which runs."""
     if not (CHECKOUT / ".state/guest/kernel/complete").exists():
         pytest.skip("the guest's kernel is not there; run `make setup`")
     yield Guest(site)
 
 
 def xml(site: ThreeMachines) -> str:
-    """The definition of the running machine."""
     return site.virsh("vmh1", "dumpxml", "g").text
 
 

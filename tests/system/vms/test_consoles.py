@@ -78,7 +78,6 @@ def knock(machine: Machine, sockets: list[Listening], user: str) -> dict[str, st
 
 
 def is_allowed(socket: Listening) -> bool:
-    """Whether the socket is one of the list."""
     return any(
         (socket.kind, socket.program, socket.user) == (kind, program, user)
         and re.fullmatch(place, socket.place)
@@ -343,8 +342,7 @@ def test_the_last_lines_of_a_console_are_read_after_the_guests_end(site: ThreeMa
 
 
 def test_a_machine_does_not_get_the_console_of_a_namesake(site: ThreeMachines) -> None:
-    site.add_vm("one", "vmh1")
-    site.done("start host vm one")
+    site.started("one", "vmh1")
     log = console_log(site, "one")
     log.write_text("the former owner's secret\n")
     assert site.done("report host vm console one") == "the former owner's secret\n"

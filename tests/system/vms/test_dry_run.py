@@ -83,18 +83,6 @@ def test_starts_and_stops_are_printed_and_not_done(site: ThreeMachines, machines
     assert site.running(is_off) == []
 
 
-def test_removals_are_printed_and_not_done(site: ThreeMachines, machines: tuple[str, str]) -> None:
-    runs, is_off = machines
-    lines = tried(site, f"remove host vm {runs}", "vmh1: would power off runs")
-    assert "delete vm_nodes (1 row)" in lines[-1]
-    tried(site, f"remove host {is_off}")
-    site.done(f"start host vm {is_off}")
-    site.done(f"stop host vm {is_off}")
-    site.done(f"set host vm {is_off} disk=file:{IMAGES}/other.vda,vda,virtio")
-    lines = tried(site, f"remove host image vmh2 {IMAGES}/isoff.vda")
-    assert lines == [f"vmh2: would remove the image {IMAGES}/isoff.vda"]
-
-
 def test_other_changes_of_hosts_are_printed_and_not_done(site: ThreeMachines) -> None:
     tried(
         site,
@@ -114,23 +102,6 @@ def test_other_changes_of_hosts_are_printed_and_not_done(site: ThreeMachines) ->
         "this machine: would run touch /var/lib/rocks/vmh1",
     )
     tried(site, "add cluster 203.0.113.9 2 fe-name=dry fe-container=vmh1 container-hosts=vmh2")
-
-
-def test_it_fails_as_the_command_would(site: ThreeMachines, machines: tuple[str, str]) -> None:
-    runs, is_off = machines
-    before = state_of(site)
-    assert "already running" in site.refused(f"start host vm {runs} dry-run=yes")
-    assert "nosuch" in site.refused("start host vm nosuch dry-run=yes")
-    assert "not running" in site.refused(f"pause host vm {is_off} dry-run=yes")
-    site.done(f"set host vm {is_off} mem=9999999")
-    assert "9999999 MB" in site.refused(f"start host vm {is_off} dry-run=yes")
-    site.done(f"set host vm {is_off} mem=64")
-    assert '"dry-run" must be yes or no, not "maybe"' in site.refused(f"start host vm {is_off} dry-run=maybe")
-    site.vanish("vmh2")
-    assert "vmh2" in site.refused(f"start host vm {is_off} dry-run=yes")
-    site.revive()
-    assert state_of(site)["cluster.vm_leases"] == before["cluster.vm_leases"]
-    assert site.running(is_off) == []
 
 
 def test_the_same_command_at_once_in_real_and_dry(site: ThreeMachines) -> None:

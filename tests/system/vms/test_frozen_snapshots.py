@@ -68,7 +68,6 @@ class Guest:
             return disk.read(8).strip(b" \0")
 
     def printed(self) -> str:
-        """What the guest has printed."""
         return self.site.machines[HOST].outside(console_log(self.uuid)).read_text(errors="replace")
 
     def type(self, line: str, answer: str) -> None:
@@ -88,7 +87,6 @@ class Guest:
         return {row.split()[-2]: row.split()[-1] for row in self.site.done(line).splitlines()}
 
     def token(self) -> int:
-        """Of its lease."""
         ((found,),) = self.site.sql(f"SELECT Token FROM vm_leases WHERE Name = '{VM}'")
         return int(found)
 
@@ -101,7 +99,6 @@ class Guest:
         return "" if error is None else error.message
 
     def wait(self, condition: Callable[[], object]) -> None:
-        """Wait for a condition."""
         with contextlib.suppress(AssertionError):
             wait_until(condition, SECONDS)
         assert condition(), self.printed()[-2000:]
@@ -109,7 +106,6 @@ class Guest:
 
 @pytest.fixture
 def guest(site: ThreeMachines) -> Iterator[Guest]:
-    """The guest."""
     if not (CHECKOUT / ".state/guest/kernel/complete").exists():
         pytest.skip("the guest's kernel is not there; run `make setup`")
     yield Guest(site)

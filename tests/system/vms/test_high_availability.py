@@ -36,7 +36,6 @@ class Fenced:
         (folder / "fence").write_text("/opt/rocks/fence.sh\n")
 
     def calls(self) -> int:
-        """How often it was run."""
         return len(self._calls.read_text().splitlines()) if self._calls.exists() else 0
 
 
@@ -44,8 +43,7 @@ class Fenced:
 def fence(site: ThreeMachines, from_nas: None) -> Iterator[Fenced]:
     """Two machines run on the first host, with their disks on a NAS; one has high availability."""
     for name in (WITH, WITHOUT):
-        site.add_vm(name, OLD)
-        site.done(f"start host vm {name}")
+        site.started(name, OLD)
     for name in (WITH, WITHOUT):
         site.put_on_nas(name, NEW)  # the hook of `from_nas` takes them from it at each start
     site.done(f"set host attr {WITH} ha yes")
@@ -70,7 +68,6 @@ class Service:
             self._lines.append(line)
 
     def has_logged(self, text: str) -> None:
-        """Wait for a line with the text."""
         end = time.monotonic() + PATIENCE_SECONDS
         while not any(text in line for line in self._lines):
             assert time.monotonic() < end, f"no line has {text!r}: {self._lines}"
@@ -130,14 +127,6 @@ def test_a_machine_whose_host_could_not_be_fenced_stays_and_goes_on_there(
 ) -> None:
     """Also when the service is killed meanwhile, and when the host returns."""
     fence.outcome.write_text("1")
-    site.sql("DELETE FROM img_nas_server")
-    site.done(f"remove host sec_attr {OLD} vm_fence_command")
-    early = begin()
-    early.has_logged("it has no fence command, so nothing is taken from it")
-    early.has_logged(f"{WITH} cannot start elsewhere: its disk")
-    early.kill()
-    site.put_on_nas(WITH, NEW)
-    site.done(f"set host sec_attr {OLD} vm_fence_command file=/opt/rocks/fence")
     first = begin()
     site.vanish(OLD)
     first.has_logged("could not be fenced")
@@ -184,47 +173,3 @@ def test_a_start_elsewhere_that_failed_is_repeated(
     begin()
     wait_until(lambda: site.running(WITH) == [site.place(WITH)], PATIENCE_SECONDS)
     assert fence.calls() == 1
-
-
-def test_nothing_is_taken_while_this_machine_may_be_cut_off_or_nothing_can_fence(
-    site: ThreeMachines, fence: Fenced, begin: Callable[[], Service]
-) -> None:
-    service = begin()
-    service.has_logged(f"{OLD} is watched for {WITH}")
-    site.vanish(OLD)
-    site.vanish(NEW)
-    service.has_logged("this machine may be cut off")
-    assert fence.calls() == 0
-    site.done(f"remove host sec_attr {OLD} vm_fence_command")
-    site.start_sshd(NEW)
-    service.has_logged("has no fence command")
-    assert (site.running(WITH), site.lease(WITH)[1:]) == ([OLD], ("running", OLD))
-    text = site.refused(f"evacuate host {OLD} reason=x must-fence=yes to={NEW} vm={WITH}")
-    assert "has no fence command, so nothing was taken over" in text
-    assert "contradict each other" in site.refused(
-        f"evacuate host {OLD} reason=x must-fence=yes host-off=yes"
-    )
-
-
-def test_what_a_host_has_lost_is_started_there_again_and_what_has_ended_is_not(
-    site: ThreeMachines, fence: Fenced, begin: Callable[[], Service]
-) -> None:
-    """No QEMU, and no note of libvirt's hook: so it is after a power failure."""
-    site.done(f"set host attr {WITHOUT} ha yes")
-    notes = site.machines[OLD].outside("/var/lib/rocks/ended")
-    notes.mkdir()
-    try:
-        for name in (WITH, WITHOUT):
-            site.virsh(OLD, "destroy", name)
-        assert sorted(path.name for path in notes.iterdir()) == [WITH, WITHOUT]
-        (notes / WITH).unlink()  # a power failure leaves none
-        begin().has_logged(f"{OLD} answers, but does not run {WITH} any more")
-        wait_until(lambda: site.running(WITH) == [OLD], PATIENCE_SECONDS)
-        wait_until(lambda: site.lease(WITH)[1:] == ("running", OLD), PATIENCE_SECONDS)
-        assert site.running(WITHOUT) == []
-        assert site.sql(f"SELECT Reason FROM vm_leases WHERE Name = '{WITH}'") == [["NULL"]]
-        assert fence.calls() == 0
-    finally:
-        for note in notes.iterdir():
-            note.unlink()
-        notes.rmdir()

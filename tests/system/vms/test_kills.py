@@ -126,21 +126,6 @@ def test_a_start_killed_at_a_step(
         assert site.lease(vm)[1:] == ("released", "NULL")
 
 
-@pytest.mark.parametrize(("call", "next_command"), POINTS)
-def test_a_stop_killed_at_a_step(
-    site: ThreeMachines, killing_agent: object, call: str, next_command: str
-) -> None:
-    vm = site.add_vm("halted", "vmh1")
-    site.done(f"start host vm {vm}")
-    _run_and_be_killed(site, killing_agent, f"stop host vm {vm}", call)
-    _disarm(site)
-    assert call == "perform" or site.running(vm) == ["vmh1"], "only facts were asked"
-    assert site.lease(vm)[1:] == ("stopping", "vmh1")
-    site.done(f"{next_command} host vm {vm}")
-    assert site.running(vm) == (["vmh1"] if next_command == "start" else [])
-    assert site.lease(vm)[1] == ("running" if next_command == "start" else "released")
-
-
 def test_an_agent_that_dies_leaves_a_start_that_can_be_finished(site: ThreeMachines) -> None:
     vm = site.add_vm("orphan", "vmh1")
     place = site.machines["vmh1"].outside("/opt/rocks/libexec/rocks-agent")
@@ -161,12 +146,11 @@ def test_an_agent_that_dies_leaves_a_start_that_can_be_finished(site: ThreeMachi
     assert site.running(vm) == ["vmh1"]
 
 
-@pytest.mark.parametrize("after_seconds", [0.25, 0.6])
-def test_a_start_killed_at_any_moment(site: ThreeMachines, after_seconds: float) -> None:
+def test_a_start_killed_at_any_moment(site: ThreeMachines) -> None:
     vm = site.add_vm("whenever", "head")
     process = site.begin(f"start host vm {vm}")
     try:
-        process.end(after_seconds)
+        process.end(0.4)
     except TimeoutError:
         pass
     except Exception as error:

@@ -53,14 +53,8 @@ sys.exit(main(sys.argv[1:]))
 REQUEST = "/var/lib/rocks/stop"
 
 BEFORE_LOCK = 'operations, "_checked"'
-WITH_LOCK = (
-    'Leases, "admit"',
-    'Domains, "find"',
-    'operations, "_prepare"',
-    'Domains, "define"',
-    'Domains, "start_paused"',
-    'Domains, "resume"',
-)
+WITH_LOCK = ('Leases, "admit"', 'Domains, "start_paused"', 'Domains, "resume"')
+"""The first step, and the two around which the guest begins to run."""
 
 
 class StoppedStart:

@@ -33,8 +33,7 @@ def test_two_starts_at_the_same_moment_on_two_hosts_give_one_domain(site: ThreeM
 @pytest.fixture
 def vanished(site: ThreeMachines) -> str:
     """A machine that runs on vmh1, which does not answer any more; it is to start on vmh2 from now on."""
-    vm = site.add_vm("lost", "vmh1", "disk=file:/var/lib/rocks-images/lost-disk,vda,virtio")
-    site.done(f"start host vm {vm}")
+    vm = site.started("lost", "vmh1", "disk=file:/var/lib/rocks-images/lost-disk,vda,virtio")
     site.vanish("vmh1")
     site.done(f"set host vm {vm} physnode=vmh2")
     return vm

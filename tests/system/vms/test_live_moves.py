@@ -66,7 +66,6 @@ class Counter:
         self.site.machines[host].outside(console_log(self.uuid)).unlink(missing_ok=True)
 
     def type(self, host: str, line: str) -> None:
-        """Type a line at the guest's shell."""
         terminal = self.site.virsh(host, "ttyconsole", VM).text.strip()
         typist = start_with_pipes(self.site.machines[host].command(["/bin/sh", "-c", f"cat >{terminal}"]))
         assert typist.stdin is not None
@@ -112,7 +111,6 @@ class Counter:
         return "\n".join(asked)
 
     def wait(self, condition: Callable[[], object], problem: str) -> None:
-        """Wait for a condition."""
         with contextlib.suppress(AssertionError):
             wait_until(condition, SECONDS)
         assert condition(), problem
@@ -120,7 +118,6 @@ class Counter:
 
 @pytest.fixture
 def counter(site: ThreeMachines) -> Iterator[Counter]:
-    """The guest, which counts."""
     if not (CHECKOUT / ".state/guest/kernel/complete").exists():
         pytest.skip("the guest's kernel is not there; run `make setup`")
     yield Counter(site)
@@ -288,8 +285,7 @@ def test_a_target_that_cannot_take_it_leaves_it_running(counter: Counter) -> Non
 
 def test_what_has_arrived_stays_though_it_ended_before_it_was_recorded(site: ThreeMachines) -> None:
     """The command is killed after the switch, and the guest ends: its disk on the new host is the only current one."""
-    site.add_vm(VM, OLD)
-    site.done(f"start host vm {VM}")
+    site.started(VM, OLD)
     here, target = interrupted_after_the_switch(site)
     move = f"move host vm {VM} {target} live=yes"
     site.virsh(target, "destroy", VM)
@@ -340,8 +336,7 @@ def test_a_full_disk_or_a_silent_network_leaves_it_running(counter: Counter) -> 
 
 def test_a_move_whose_target_is_off_for_certain_is_given_up_by_force(site: ThreeMachines) -> None:
     """Other commands are refused until then; the target gets a fence, and destroys what it has when it returns."""
-    site.add_vm(VM, OLD)
-    site.done(f"start host vm {VM}")
+    site.started(VM, OLD)
     command = site.begin(MOVE)
     wait_until(moments(site, NEW)["the copy begins"], SECONDS)
     command.kill()
@@ -389,8 +384,7 @@ def is_there_once(site: ThreeMachines) -> None:
 
 def test_a_drain_and_a_move_at_once(site: ThreeMachines) -> None:
     """One of them moves the machine; the other one is refused or finds it moved, and never stops it."""
-    site.add_vm(VM, OLD)
-    site.done(f"start host vm {VM}")
+    site.started(VM, OLD)
     known = ("another command is changing g at this moment", f"{VM} is on {NEW} already")
     for first, second in ((MOVE, DRAIN), (DRAIN, MOVE)):
         for moment in ("at once", "the lease is renewed", "QEMU waits for the memory"):
@@ -409,8 +403,7 @@ def test_a_drain_and_a_move_at_once(site: ThreeMachines) -> None:
 
 def test_a_drain_that_was_killed_is_repeated(site: ThreeMachines) -> None:
     """It ends the move that it had begun."""
-    site.add_vm(VM, OLD)
-    site.done(f"start host vm {VM}")
+    site.started(VM, OLD)
     command = site.begin(DRAIN)
     wait_until(moments(site, NEW)["the copy begins"], SECONDS)
     command.kill()
@@ -425,8 +418,7 @@ def on_vlan(site: ThreeMachines) -> Iterator[ThreeMachines]:
     for host in HOSTS:
         site.done(f"set host attr {host} vlan_transport local")
     site.done(f"add host interface {OLD} vlan7 subnet=private vlan=7")
-    site.add_vm(VM, OLD, "vlan=7")
-    site.done(f"start host vm {VM}")
+    site.started(VM, OLD, "vlan=7")
     yield site
     site.clean()
     for host in HOSTS:

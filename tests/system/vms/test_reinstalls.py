@@ -29,7 +29,6 @@ def write(site: ThreeMachines, name: str, text: bytes) -> None:
 
 
 def instance(site: ThreeMachines, name: str) -> str:
-    """The instance-id in the machine's seed."""
     found = re.search(rb'"instance-id": "([^"]+)"', seed(site, name))
     assert found is not None
     return found[1].decode()

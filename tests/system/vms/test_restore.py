@@ -30,18 +30,15 @@ class Copies:
         run_checked([*program, f"--result-file={self.folder / name}", "cluster"], deadline_seconds=60)
 
     def put_back(self, name: str = "copy") -> None:
-        """Replace the database by the copy."""
         run_checked(
             ["mariadb", "--no-defaults", self._socket(), "cluster", "-e", f"source {self.folder / name}"],
             deadline_seconds=60,
         )
 
     def take_files(self) -> None:
-        """Copy the data folder."""
         self._replace(self.head.outside(DATA), self.folder / "files")
 
     def put_files_back(self) -> None:
-        """Replace the data folder by the copy."""
         self._replace(self.folder / "files", self.head.outside(DATA))
 
     def _replace(self, source: Path, target: Path) -> None:
@@ -70,8 +67,7 @@ def record(site: ThreeMachines) -> dict[str, object]:
 def test_a_copy_from_before_a_move_finds_the_machine_where_it_runs(
     site: ThreeMachines, copies: Copies
 ) -> None:
-    vm = site.add_vm("moved", "vmh1")
-    site.done(f"start host vm {vm}")
+    vm = site.started("moved", "vmh1")
     site.done(f"stop host vm {vm}")
     copies.take_files()
     site.done(f"set host vm {vm} physnode=vmh2")
@@ -108,8 +104,7 @@ def test_of_two_commands_one_asks_and_both_go_on(site: ThreeMachines, copies: Co
 
 
 def test_a_frontend_with_the_older_copy_starts_nothing_any_more(site: ThreeMachines, copies: Copies) -> None:
-    vm = site.add_vm("claimed", "vmh1")
-    site.done(f"start host vm {vm}")
+    vm = site.started("claimed", "vmh1")
     site.done(f"stop host vm {vm}")
     old_record = site.machines["head"].outside(RECORD).read_text()
     copies.take("old frontend")
@@ -130,8 +125,7 @@ def test_a_frontend_with_the_older_copy_starts_nothing_any_more(site: ThreeMachi
 
 
 def test_a_copy_of_the_whole_frontend_is_behind_its_hosts(site: ThreeMachines, copies: Copies) -> None:
-    vm = site.add_vm("whole", "vmh1")
-    site.done(f"start host vm {vm}")
+    vm = site.started("whole", "vmh1")
     site.done(f"stop host vm {vm}")
     copies.take()
     old_record = site.machines["head"].outside(RECORD).read_text()

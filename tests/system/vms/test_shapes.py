@@ -19,7 +19,6 @@ PAIRS = 3
 
 
 def leases(site: ThreeMachines) -> list[list[str]]:
-    """All rows of all tables of leases."""
     return [row for table in TABLES for row in site.sql(f"SELECT * FROM {table} ORDER BY 1, 2")]
 
 

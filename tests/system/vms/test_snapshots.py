@@ -1,4 +1,4 @@
-"""Snapshots of machines: of running and stopped ones, with a way back, and nothing lost without a word."""
+"""A snapshot of a machine that runs, with a real QEMU; stopped ones and the rest: system/machines/test_images.py."""
 
 from __future__ import annotations
 
@@ -18,14 +18,12 @@ def file_of(site: ThreeMachines, name: str) -> Path:
 
 
 def write(site: ThreeMachines, text: bytes) -> None:
-    """Write to both disks of the machine, which is off."""
     for name in DISKS:
         with file_of(site, name).open("r+b") as image:
             image.write(text)
 
 
 def contents(site: ThreeMachines, suffix: str = "") -> list[bytes]:
-    """The first bytes of both disks, or of their copies."""
     found = []
     for number, name in enumerate(DISKS, start=1):
         with file_of(site, name + (f".snapshot.{suffix}.{number}-of-2" if suffix else "")).open(
@@ -44,7 +42,7 @@ def make_machine(site: ThreeMachines) -> None:
 
 
 def test_a_running_machine_is_copied_and_restored(site: ThreeMachines) -> None:
-    """All disks at one moment; the copies are the machine's, and stay when it is removed."""
+    """All disks at one moment; the copies are the machine's."""
     make_machine(site)
     write(site, b"first.")
     site.done("start host vm g")
@@ -57,31 +55,10 @@ def test_a_running_machine_is_copied_and_restored(site: ThreeMachines) -> None:
     assert os.getxattr(copy, ATTRIBUTE) == os.getxattr(file_of(site, "g.vda"), ATTRIBUTE)
     assert (copy.stat().st_uid, copy.stat().st_mode & 0o777, copy.stat().st_size) == (0, 0o600, 1000**3)
     assert copy.stat().st_blocks * 512 < 10**8
-    assert "has a snapshot monday already" in site.refused("add host vm snapshot g monday")
-    assert "stop it first" in site.refused("restore host vm snapshot g monday")
     site.done("stop host vm g")
     write(site, b"second")
-    site.done("add host vm snapshot g tuesday")
-    write(site, b"third.")
     site.done("set host vm disk g vda size=2")
     site.done("restore host vm snapshot g monday")
-    assert contents(site) == [b"first.", b"first."] and contents(site, "tuesday") == [b"second"] * 2
-    assert file_of(site, "g.vda").stat().st_size == 1000**3
-    site.done("set host vm disk g vda size=2")
-    assert file_of(site, "g.vda").stat().st_size == 2 * 1000**3
+    assert contents(site) == [b"first.", b"first."] and file_of(site, "g.vda").stat().st_size == 1000**3
     site.done("start host vm g")
     assert site.running("g") == ["vmh1"]
-    listed = site.done("list host vm snapshot g output-header=no output-col=snapshot,files,state,consistent")
-    assert [line.split()[-4:] for line in listed.splitlines()] == [
-        ["monday", "2", "complete", "no"],
-        ["tuesday", "2", "complete", "off"],
-    ]
-    os.removexattr(file_of(site, "g.vda.snapshot.tuesday.1-of-2"), "trusted.rocks.moment")
-    listed = site.done("list host vm snapshot g output-header=no output-col=consistent")
-    assert [line.split()[-1] for line in listed.splitlines()] == ["no", "unknown"], "of an earlier release"
-    site.done("remove host vm snapshot g tuesday")
-    assert not file_of(site, "g.vda.snapshot.tuesday.1-of-2").exists()
-    assert "has no snapshot tuesday; it has: monday" in site.refused("remove host vm snapshot g tuesday")
-    assert "g.vda.snapshot.monday.1-of-2 stays" in site.rocks("remove host vm g").error_text
-    assert contents(site, "monday") == [b"first.", b"first."]
-    site.done("remove host g")

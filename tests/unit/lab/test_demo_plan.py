@@ -8,7 +8,6 @@ MACHINE = FrontendFacts(
 
 
 def command_lines(machine: FrontendFacts, described: Described) -> list[str]:
-    """The commands as lines."""
     return [" ".join(arguments) for arguments in site_commands(machine, described)]
 
 

@@ -71,14 +71,12 @@ def decided(image: Image, event: Event, now: int = NOW) -> Decision:
 
 
 def after(image: Image, event: Event, now: int = NOW) -> Image:
-    """The record after an event."""
     found = decided(image, event, now).image
     assert found is not None
     return found
 
 
 def refused(image: Image, event: Event) -> Rejection:
-    """The rejection of the event."""
     decision = MACHINE.decide(image, event, NOW)
     assert isinstance(decision, Rejection), decision
     return decision
@@ -104,7 +102,6 @@ def finish_step(image: Image, facts: Facts = NAS_FACTS, copy: CopyFact = ROOMY) 
 
 
 def finished(image: Image, facts: Facts = NAS_FACTS, copy: CopyFact = ROOMY) -> Image:
-    """The record after the open step."""
     found = finish_step(image, facts, copy).image
     assert found is not None
     return found

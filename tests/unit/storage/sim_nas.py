@@ -171,7 +171,6 @@ class Nas:
         assert export.initiator == f"iqn.{host}" and (export.snapshot is not None) == read_only
 
     def exported(self, target: str | None) -> Content:
-        """The content of a target."""
         assert target in self.exports, "the export is gone under a guest"
         name = self.exports[target].snapshot
         snap = None if name is None else self.volume.find(name)

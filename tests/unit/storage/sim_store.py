@@ -34,7 +34,6 @@ class Ask:
         return f"{self.epoch}-{self.sequence}"
 
     def body(self) -> bytes:
-        """The message."""
         fields = {
             "request": encode(self.request),
             "nas": NAS,

@@ -17,8 +17,6 @@ _guids = itertools.count(1000)
 
 @dataclass
 class Snap:
-    """A snapshot."""
-
     name: str
     guid: str
     content: Content

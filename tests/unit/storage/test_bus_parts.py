@@ -60,8 +60,6 @@ def test_an_invalid_message_is_rejected(properties: dict[str, Any], why: str) ->
 
 
 class MemoryOutbox:
-    """An outbox in memory."""
-
     def __init__(self, *bodies: bytes) -> None:
         self.messages = [Message(HOST, body, message_id=body.decode()) for body in bodies]
         self.why: dict[str, RocksError] = {}

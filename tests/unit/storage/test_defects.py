@@ -53,7 +53,6 @@ def asked(image: Image) -> requests.HostRequest:
 
 
 def failed(image: Image, family: str) -> Image:
-    """The record after the host has failed."""
     assert image.work is not None
     while image.work is not None and image.work.asked is None:
         image = after_one(image)
@@ -270,7 +269,6 @@ def test_f18_a_cut_transfer_goes_on_where_it_was() -> None:
 
 
 def test_f19_nothing_of_the_export_stays() -> None:
-    """It is gone before the merge, and the record says so."""
     local = record("local")
     assert local.target is None and export_spec(local) is None
 

@@ -24,7 +24,6 @@ def host() -> Host:
 
 
 def perform(host: Host, ask: Ask) -> HostDone | HostFailed:
-    """The answer to a request."""
     assert host.take(ask) == []
     while True:
         for event in host.step():

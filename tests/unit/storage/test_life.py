@@ -24,8 +24,6 @@ hosts = st.sampled_from(HOSTS)
 
 
 class Life(RuleBasedStateMachine):
-    """One image's life."""
-
     def __init__(self) -> None:
         super().__init__()
         self.world = World()
@@ -133,7 +131,6 @@ def _settings(examples: int, *phases: Phase) -> settings:
 
 @pytest.mark.hypothesis
 def test_life() -> None:
-    """Any life is a good one."""
     run_state_machine_as_test(Life, settings=_settings(EXAMPLES))
 
 

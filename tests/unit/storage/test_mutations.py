@@ -217,7 +217,6 @@ def _lives() -> Iterator[Callable[[World], object]]:
 
 @pytest.mark.parametrize("name", MACHINES)
 def test_a_spoiled_row_or_step_is_caught(name: str) -> None:
-    """A wrong table does not pass."""
     sequences = SPOILED_HOSTS.get(name, host_sequences.sequence_for)
     assert lives_until_caught(lambda: World(MACHINES[name], sequences)) > 0
 

@@ -20,8 +20,6 @@ IMAGE = Image("id", "nas-0-0", "tank", "a-vol", state="local", owner=HOST)
 
 
 class Clock:
-    """A clock that a test sets."""
-
     def __init__(self) -> None:
         self.seconds = 1000.0
 

@@ -170,7 +170,6 @@ class DrivenSite:
         return number
 
     def has_answer(self, number: str) -> bool:
-        """Whether the request has been answered."""
         return any(message.correlation_id == number for _, message in self.queues[REPLIES])
 
     def answer(self, number: str) -> Mapping[str, Any]:
@@ -202,16 +201,19 @@ class DrivenSite:
         initiator = self.hosts[host].sessions.read_initiator()
         return str(self.ask(wire.MapZvol("tank", zvol, host, "tank", 1, sync, initiator), nas)["bdev"])
 
+    def map_local(self, zvol: str, host: str = HOST) -> HostNode:
+        """Map an image and wait until it is local; returns its host."""
+        self.map(zvol, host)
+        self.wait_for_state(zvol, "local")
+        return self.hosts[host]
+
     def unmap(self, zvol: str) -> None:
-        """Unmap an image."""
         self.ask(wire.UnmapZvol(zvol))
 
     def rows(self, nas: str = NAS) -> list[Mapping[str, Any]]:
-        """The rows of the listing."""
         return list(self.ask(wire.ListZvols(), nas)["body"])
 
     def row(self, zvol: str, nas: str = NAS) -> Mapping[str, Any]:
-        """The row of an image."""
         return next(row for row in self.rows(nas) if row["zvol"] == zvol)
 
     def image(self, zvol: str, nas: str = NAS) -> Any:

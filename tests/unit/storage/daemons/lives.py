@@ -49,7 +49,6 @@ def unmap_image(site: DrivenSite, nas: str = NAS) -> None:
 
 
 def newest(site: DrivenSite, node: str) -> str:
-    """The GUID of the newest snapshot on a node."""
     found = site.nodes[node].pools.read_history(VOLUME).newest
     assert found is not None
     return str(found.guid)

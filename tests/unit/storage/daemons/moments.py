@@ -79,11 +79,9 @@ class _HalvingWriter(io.RawIOBase):
         self._target, self._pass_one = target, pass_one
 
     def writable(self) -> bool:
-        """True."""
         return True
 
     def write(self, data: Any) -> int:
-        """Write all data, half by half."""
         whole = bytes(data)
         for part in (whole[: len(whole) // 2], whole[len(whole) // 2 :]):
             self._pass_one()
@@ -91,6 +89,5 @@ class _HalvingWriter(io.RawIOBase):
         return len(whole)
 
     def close(self) -> None:
-        """Close the receiver's input too."""
         self._target.close()
         super().close()

@@ -47,7 +47,6 @@ class Jobs:
         self.waiting: deque[Callable[[], object]] = deque()
 
     def submit(self, work: Callable[..., object], *values: Any) -> None:
-        """Add a job."""
         self.waiting.append(lambda: work(*values))
 
     def shutdown(self, wait: bool) -> None:
@@ -123,8 +122,6 @@ class Node:
 
 
 class NasNode(Node):
-    """A NAS."""
-
     def __init__(self, name: str, folder: Path) -> None:
         super().__init__(name, folder)
         self.queue = nas_queue(name)
@@ -146,7 +143,6 @@ class NasNode(Node):
         return [*super().threads(), self.service._scheduler, self.service._housekeeping]
 
     def open_device(self, path: str) -> Any:
-        """Open a volume's device for writing."""
         return VolumeFile(self.pools, path[len(_PREFIX) :])
 
     def act(self, now: int) -> None:

@@ -22,7 +22,7 @@ from rocks.storage.wire.messages import VERSION
 from rocks.storage.zfs.driver import Transfer
 from rocks.storage.zfs.facts import SendSpec
 from tests.unit.storage.daemons.driven_site import DrivenSite
-from tests.unit.storage.daemons.nodes import HOST, NAS, OTHER_HOST, HostNode, Node
+from tests.unit.storage.daemons.nodes import HOST, NAS, OTHER_HOST, Node
 
 
 @pytest.fixture
@@ -49,13 +49,6 @@ class Gate:
         patch.setattr(node.pools, "start_send", guarded)
 
 
-def local(site: DrivenSite, zvol: str, host: str = HOST) -> HostNode:
-    """Map an image and wait until it is local; returns its host."""
-    site.map(zvol, host)
-    site.wait_for_state(zvol, "local")
-    return site.hosts[host]
-
-
 # --- data loss -----------------------------------------------------------------------------------------------------
 
 
@@ -63,7 +56,7 @@ def test_f1_what_is_written_during_a_pull_is_written_back(
     site: DrivenSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An unmap comes while the pull sends an older snapshot; the last write still reaches the NAS."""
-    host = local(site, "f1-vol")
+    host = site.map_local("f1-vol")
     host.pools.write("tank/f1-vol", b"first", 4096)
     send, unmaps = host.pools.start_send, list[str]()
 
@@ -84,7 +77,7 @@ def test_f1_what_is_written_during_a_pull_is_written_back(
 
 def test_f2_f4_a_return_that_fails_is_tried_again(site: DrivenSite, monkeypatch: pytest.MonkeyPatch) -> None:
     """Until the image is written back, the copy stays, the host owns it and no success is reported."""
-    host = local(site, "f2-vol")
+    host = site.map_local("f2-vol")
     host.pools.write("tank/f2-vol", b"only here", 4096)
     gate = Gate(host, monkeypatch)
     unmap = site.send(wire.UnmapZvol("f2-vol"))
@@ -106,7 +99,7 @@ def test_f3_a_copy_on_a_host_is_quarantined_and_not_destroyed(site: DrivenSite) 
     site.nas.pools.ensure_volume("tank/f3-vol", BYTES_PER_GIB, 16384)
     host.pools.ensure_volume("tank/f3-vol", BYTES_PER_GIB, 16384)
     host.pools.write("tank/f3-vol", b"somebody's work", 4096)
-    local(site, "f3-vol")
+    site.map_local("f3-vol")
     quarantined = [fact.name for fact in host.pools.list_volumes("tank") if "f3-vol-" in fact.name]
     assert len(quarantined) == 1, quarantined
     assert host.pools.read(quarantined[0], 15, 4096) == b"somebody's work"
@@ -141,7 +134,7 @@ def test_f6_a_switch_that_fails_preserves_the_export(
         return switch(name, *arguments)
 
     monkeypatch.setattr(host.dm_devices, "switch", failing)
-    local(site, "f6-vol")
+    site.map_local("f6-vol")
     assert seen == [1, 1]
     assert site.nas.targets.read_exports() == ()
     site.unmap("f6-vol")
@@ -149,12 +142,12 @@ def test_f6_a_switch_that_fails_preserves_the_export(
 
 def test_f7_a_stale_host_may_send_nothing(site: DrivenSite) -> None:
     """The image was given up and mapped elsewhere; its old host, which is back, is rejected, and its copy stays."""
-    host = local(site, "f7-vol")
+    host = site.map_local("f7-vol")
     host.pools.write("tank/f7-vol", b"never seen", 4096)
     image = site.image("f7-vol")
     site.given_up.add("f7-vol")
     site.ask(wire.AbandonZvol("f7-vol", "its host has burned", force=True))
-    local(site, "f7-vol", OTHER_HOST)
+    site.map_local("f7-vol", OTHER_HOST)
     opening = write_opening(Opening(RETURN, image.image_id, image.epoch, "1"))
     with (
         pytest.raises(StateError, match="stale_epoch"),
@@ -164,8 +157,7 @@ def test_f7_a_stale_host_may_send_nothing(site: DrivenSite) -> None:
     assert host.pools.read("tank/f7-vol", 10, 4096) == b"never seen"
     site.unmap("f7-vol")
     # its old device is removed when the image is mapped to it again; what it wrote is quarantined
-    site.map("f7-vol", HOST)
-    site.wait_for_state("f7-vol", "local")
+    site.map_local("f7-vol", HOST)
     quarantined = [fact.name for fact in host.pools.list_volumes("tank") if "f7-vol-" in fact.name]
     assert [host.pools.read(name, 10, 4096) for name in quarantined] == [b"never seen"]
     site.unmap("f7-vol")
@@ -202,7 +194,7 @@ def test_f9_a_restart_of_both_daemons_strands_nothing(
     site: DrivenSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They restart during the final return; no request follows."""
-    host = local(site, "f9-vol")
+    host = site.map_local("f9-vol")
     host.pools.write("tank/f9-vol", b"on its way", 4096)
     gate = Gate(host, monkeypatch)
     unmap = site.send(wire.UnmapZvol("f9-vol"))
@@ -230,7 +222,7 @@ def test_f10_f11_a_throttled_copy_works(
     site.ask(wire.SetZvolAttrs(zvol, (("uploadspeed", speed),)))
     pauses: list[float] = []
     monkeypatch.setattr(Bucket, "pause", lambda bucket, seconds: pauses.append(seconds))
-    host = local(site, zvol)
+    host = site.map_local(zvol)
     assert max(pauses) > 1.5
     assert host.pools.content(f"tank/{zvol}") == site.nas.pools.content(f"tank/{zvol}")
     site.unmap(zvol)
@@ -245,7 +237,7 @@ def test_f12_a_golden_image_is_copied_and_its_snapshots_stay(site: DrivenSite) -
     assert fact is not None
     site.nas.pools.ensure_snapshot("tank/f12-vol", fact.guid, "before-the-upgrade", {})
     before = {one.name for one in site.nas.pools.read_history("tank/f12-vol").snapshots}
-    host = local(site, "f12-vol")
+    host = site.map_local("f12-vol")
     for number in range(5):
         host.pools.write("tank/f12-vol", b"%d" % number, 8192)
         site.ask(wire.PullZvol("f12-vol"))
@@ -258,7 +250,7 @@ def test_f12_a_golden_image_is_copied_and_its_snapshots_stay(site: DrivenSite) -
 
 def test_f13_a_foreign_snapshot_on_the_nas_is_reported(site: DrivenSite) -> None:
     """Nothing is rolled back: the pull stops and names the snapshot; after its removal, all changes are written."""
-    host = local(site, "f13-vol")
+    host = site.map_local("f13-vol")
     fact = site.nas.pools.read_volume("tank/f13-vol")
     assert fact is not None
     made = site.nas.pools.ensure_snapshot("tank/f13-vol", fact.guid, "by-hand", {})
@@ -299,8 +291,8 @@ def test_f14_without_an_initiator_the_answer_reports_it(site: DrivenSite) -> Non
 
 def test_f17_a_listing_of_a_host_that_has_lost_a_device(site: DrivenSite) -> None:
     """The device was removed by hand: the others are listed."""
-    host = local(site, "f17-vol")
-    local(site, "f17-other-vol")
+    host = site.map_local("f17-vol")
+    site.map_local("f17-other-vol")
     lost = host.dm_devices.devices.pop("f17-other-vol-snap")
     assert list(site.ask(wire.ListDevices(), HOST)["body"]) == ["f17-vol"]
     host.dm_devices.devices["f17-other-vol-snap"] = lost
@@ -322,8 +314,7 @@ def test_f18_a_copy_that_is_cut_goes_on_where_it_was(
         lambda spec: (tokens.append(spec.resume_token is not None), send(spec))[1],
     )
     site.nas.pools.cut_next_send(3_000_000)
-    site.map("f18-vol")
-    site.wait_for_state("f18-vol", "local")
+    site.map_local("f18-vol")
     assert tokens == [False, True]
     assert site.hosts[HOST].pools.content("tank/f18-vol") == site.nas.pools.content("tank/f18-vol")
     site.unmap("f18-vol")
@@ -331,7 +322,7 @@ def test_f18_a_copy_that_is_cut_goes_on_where_it_was(
 
 def test_f19_a_volume_can_be_destroyed_after_its_use(site: DrivenSite) -> None:
     """Nothing of the export stays, neither target nor backstore."""
-    local(site, "f19-vol")
+    site.map_local("f19-vol")
     assert site.nas.targets.read_exports() == () and site.nas.targets.read_unused_backstores() == ()
     site.unmap("f19-vol")
     site.ask(wire.DelZvol("tank", "f19-vol"))
@@ -342,7 +333,7 @@ def test_f22_success_means_that_the_data_is_written_back(
     site: DrivenSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A caller that waits for an unmap gets no answer while the changes are being transferred."""
-    host = local(site, "f22-vol")
+    host = site.map_local("f22-vol")
     host.pools.write("tank/f22-vol", b"at last", 4096)
     gate = Gate(host, monkeypatch)
     unmap = site.send(wire.UnmapZvol("f22-vol"))

@@ -69,8 +69,7 @@ def test_a_host_cannot_make_anything_on_the_nas(
     site: DrivenSite, monkeypatch: pytest.MonkeyPatch, data: bytes
 ) -> None:
     """The next attempt sends the host's real changes."""
-    site.map(ZVOL, HOST)
-    site.wait_for_state(ZVOL, "local")
+    site.map_local(ZVOL)
     site.hosts[HOST].pools.write(f"tank/{ZVOL}", b"changed", 5 * MIB)
     before = site.nas.pools.list_volumes("tank")
     snapshots = site.nas.pools.read_history(f"tank/{ZVOL}").snapshots
@@ -89,8 +88,7 @@ def test_a_host_cannot_fill_the_pool_of_the_nas(site: DrivenSite, monkeypatch: p
     """More than the volume can have: the transfer ends, and nothing of it stays."""
     slack_bytes = stream_bounds._SLACK_BYTES
     monkeypatch.setattr(stream_bounds, "_SLACK_BYTES", -63 * MIB)
-    site.map(ZVOL, HOST)
-    site.wait_for_state(ZVOL, "local")
+    site.map_local(ZVOL)
     site.hosts[HOST].pools.write(f"tank/{ZVOL}", os.urandom(8 * MIB), 0)
     before = site.nas.pools.read_volume(f"tank/{ZVOL}")
     with pytest.raises(Exception, match=f"{HOST} sent more than .* is destroyed"):

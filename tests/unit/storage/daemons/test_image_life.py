@@ -16,7 +16,6 @@ MINE, THEIRS = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-
 
 
 def newest(pools: object, volume: str) -> str:
-    """The GUID of the newest snapshot."""
     found = pools.read_history(volume).newest  # type: ignore[attr-defined]
     assert found is not None
     return str(found.guid)
@@ -24,32 +23,27 @@ def newest(pools: object, volume: str) -> str:
 
 def test_second_start_on_the_same_host_is_local_at_once(site: DrivenSite) -> None:
     """The host uses its clean copy, without an export; on the other host, the image has the first host's writes."""
-    site.map(ZVOL)
-    site.wait_for_state(ZVOL, "local")
+    site.map_local(ZVOL)
     site.hosts[HOST].pools.write(f"tank/{ZVOL}", b"first", 4096)
     site.unmap(ZVOL)
     site.map(ZVOL)
     assert site.row(ZVOL)["state"] in ("local", "pulling")
     site.unmap(ZVOL)
-    site.map(ZVOL, OTHER_HOST)
-    site.wait_for_state(ZVOL, "local")
+    site.map_local(ZVOL, OTHER_HOST)
     assert site.hosts[OTHER_HOST].pools.read(f"tank/{ZVOL}", 5, 4096) == b"first"
     site.hosts[OTHER_HOST].pools.write(f"tank/{ZVOL}", b"other", 4096)
     site.unmap(ZVOL)
-    site.map(ZVOL, HOST)
-    site.wait_for_state(ZVOL, "local")
+    site.map_local(ZVOL)
     assert site.hosts[HOST].pools.read(f"tank/{ZVOL}", 5, 4096) == b"other"
 
 
 def test_nas_that_has_lost_its_records_takes_images_on_again(site: DrivenSite) -> None:
     """A written-back image can be mapped to any host; one with changes on a host, to that host only."""
-    site.map(ZVOL)
-    site.wait_for_state(ZVOL, "local")
+    site.map_local(ZVOL)
     site.hosts[HOST].pools.write(f"tank/{ZVOL}", b"first", 4096)
     site.unmap(ZVOL)
     site.lose_records()
-    site.map(ZVOL, OTHER_HOST)
-    site.wait_for_state(ZVOL, "local")
+    site.map_local(ZVOL, OTHER_HOST)
     assert site.hosts[OTHER_HOST].pools.read(f"tank/{ZVOL}", 5, 4096) == b"first"
     site.hosts[OTHER_HOST].pools.write(f"tank/{ZVOL}", b"other", 4096)
     site.lose_records()
@@ -91,8 +85,7 @@ def test_refusals_are_the_texts_that_tools_know(site: DrivenSite) -> None:
     """And nothing is changed by them."""
     with pytest.raises(StateError, match=f"ZVol {ZVOL} not found in database"):
         site.unmap(ZVOL)
-    site.map(ZVOL)
-    site.wait_for_state(ZVOL, "local")
+    site.map_local(ZVOL)
     with pytest.raises(StateError, match="already mapped"):
         site.map(ZVOL, OTHER_HOST)
     with pytest.raises(StateError, match="is mapped"):
@@ -107,13 +100,11 @@ def test_refusals_are_the_texts_that_tools_know(site: DrivenSite) -> None:
 
 def test_image_that_is_not_persistent_forgets_what_was_written(site: DrivenSite) -> None:
     """An attribute of the image decides this, not a list in a file."""
-    site.map(ZVOL)
-    site.wait_for_state(ZVOL, "local")
+    site.map_local(ZVOL)
     site.unmap(ZVOL)
     site.ask(wire.SetZvolAttrs(ZVOL, (("persistent", "no"),)))
     before = newest(site.nas.pools, f"tank/{ZVOL}")
-    site.map(ZVOL)
-    site.wait_for_state(ZVOL, "local")
+    site.map_local(ZVOL)
     site.hosts[HOST].pools.write(f"tank/{ZVOL}", b"gone tomorrow", 4096)
     site.unmap(ZVOL)
     assert newest(site.nas.pools, f"tank/{ZVOL}") == before
@@ -123,8 +114,7 @@ def test_image_that_is_not_persistent_forgets_what_was_written(site: DrivenSite)
 
 def test_image_of_an_ended_machine_is_written_back(site: DrivenSite) -> None:
     """libvirt's hook writes a note; the daemon reports it to the NAS, which accepts it for its own images only."""
-    site.map(ZVOL)
-    site.wait_for_state(ZVOL, "local")
+    site.map_local(ZVOL)
     host, other = site.hosts[HOST], site.hosts[OTHER_HOST]
     host.pools.write(f"tank/{ZVOL}", b"the last word", 4096)
     for machine in (other, host):
@@ -202,8 +192,7 @@ def test_request_after_its_deadline_is_not_performed(site: DrivenSite) -> None:
 def test_old_snapshots_go_and_foreign_ones_stay(site: DrivenSite) -> None:
     """After many pulls the NAS has the last few of ours and the operator's own; the host has its base alone."""
     nas, host = site.nas, site.hosts[HOST]
-    site.map(ZVOL)
-    site.wait_for_state(ZVOL, "local")
+    site.map_local(ZVOL)
     fact = nas.pools.read_volume(f"tank/{ZVOL}")
     assert fact is not None
     for number in range(6):
@@ -220,3 +209,44 @@ def test_old_snapshots_go_and_foreign_ones_stay(site: DrivenSite) -> None:
     assert set(before[-4:]) <= set(after)
     assert len(host.pools.read_history(f"tank/{ZVOL}").snapshots) == 1
     site.map(ZVOL)
+
+
+def test_new_image_is_listed_at_once(site: DrivenSite) -> None:
+    """With snapshots and attributes, before any host had it."""
+    site.ask(wire.AddZvol("tank", "empty", 2**20))
+    assert site.row("empty")["state"] == "unmapped"
+    assert site.ask(wire.ListSnapshots("empty"))["body"] == []
+    assert site.ask(wire.SetZvolAttrs("empty", (("persistent", "no"),)))["body"]["persistent"] is False
+
+
+def test_clones_share_blocks_with_their_origin(site: DrivenSite) -> None:
+    """Clones of the current content or of a snapshot; the origin cannot be destroyed, nor cloned while it is mapped."""
+    site.ask(wire.AddZvol("tank", ZVOL, 2**20))
+    site.nas.pools.write(f"tank/{ZVOL}", b"gold", 4096)
+    site.ask(wire.AddZvol("tank", "vm-a-vol", origin=ZVOL))
+    assert site.nas.pools.read("tank/vm-a-vol", 4, 4096) == b"gold"
+    fact = site.nas.pools.read_volume("tank/vm-a-vol")
+    assert fact is not None and (fact.origin or "").startswith(f"tank/{ZVOL}@tmpclone-vm-a-vol-")
+    site.map_local(ZVOL)
+    with pytest.raises(StateError, match="is mapped to"):
+        site.ask(wire.AddZvol("tank", "vm-b-vol", origin=ZVOL))
+    site.unmap(ZVOL)
+    with pytest.raises(StateError, match="clone"):
+        site.ask(wire.DelZvol("tank", ZVOL))
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (wire.AddZvol("nopool", "a", 2**20), "nopool"),
+        (wire.AddZvol("tank", "a"), "needs a size"),
+        (wire.AddZvol("tank", "a b", 2**20), "a b"),
+        (wire.AddZvol("tank", "a", origin="nothing"), "tank/nothing"),
+        (wire.AddZvol("tank", "a", origin=f"{ZVOL}@nothing"), "no snapshot nothing"),
+    ],
+)
+def test_invalid_requests_make_no_volume(site: DrivenSite, request_: wire.AddZvol, message: str) -> None:
+    site.ask(wire.AddZvol("tank", ZVOL, 2**20))
+    with pytest.raises((StateError, UserError), match=message):
+        site.ask(request_)
+    assert [fact.name for fact in site.nas.pools.list_volumes("tank")] == [f"tank/{ZVOL}"]

@@ -20,7 +20,6 @@ ZVOL = "vm-vol"
 
 @pytest.fixture
 def site(site: DrivenSite) -> DrivenSite:
-    """All daemons running, one image with content."""
     site.nas.pools.ensure_volume(f"tank/{ZVOL}", BYTES_PER_GIB, 16384)
     site.nas.pools.write(f"tank/{ZVOL}", b"golden", 0)
     return site
@@ -49,16 +48,14 @@ def at_nas(site: DrivenSite, text: bytes) -> bool:
 
 def test_a_local_image_is_taken_on_again(site: DrivenSite) -> None:
     """Without a command: it is local as before, and an unmap saves what was written."""
-    site.map(ZVOL, OTHER)
-    site.wait_for_state(ZVOL, "local")
+    site.map_local(ZVOL, OTHER)
     site.lose_records()
     site.wait_for_state(ZVOL, "local")
     assert site.row(ZVOL)["remotehost"] == OTHER
     site.hosts[OTHER].pools.write(f"tank/{ZVOL}", b"later", 4096)
     site.unmap(ZVOL)
     assert at_nas(site, b"later")
-    site.map(ZVOL, HOST)
-    site.wait_for_state(ZVOL, "local")
+    site.map_local(ZVOL)
     assert site.hosts[HOST].pools.read(f"tank/{ZVOL}", 5, 4096) == b"later"
 
 
@@ -110,12 +107,10 @@ def test_an_export_in_use_without_a_volume_of_its_own_stays(site: DrivenSite) ->
 
 def test_records_one_map_too_old(site: DrivenSite, tmp_path: Path) -> None:
     """No other host gets the image, both values are reported, and `clean` saves what the guest has written."""
-    site.map(ZVOL, HOST)
-    site.wait_for_state(ZVOL, "local")
+    site.map_local(ZVOL)
     site.unmap(ZVOL)
     backup = backup_of(site, tmp_path / "backup")
-    site.map(ZVOL, OTHER)
-    site.wait_for_state(ZVOL, "local")
+    site.map_local(ZVOL, OTHER)
     site.hosts[OTHER].pools.write(f"tank/{ZVOL}", b"other", 4096)
     restart_with(site, backup)
     row = site.row(ZVOL)
@@ -132,8 +127,7 @@ def test_records_one_map_too_old(site: DrivenSite, tmp_path: Path) -> None:
 
 def test_records_that_go_back_under_a_running_daemon(site: DrivenSite) -> None:
     """As a rolled-back volume: the map that finds another grant on the volume fails, and is not given to the host."""
-    site.map(ZVOL, HOST)
-    site.wait_for_state(ZVOL, "local")
+    site.map_local(ZVOL)
     site.unmap(ZVOL)
     volume = site.nas.pools.read_volume(f"tank/{ZVOL}")
     assert volume is not None
@@ -159,9 +153,7 @@ def reinstall(site: DrivenSite, name: str) -> None:
 
 def test_a_reinstalled_host_has_its_local_image_again(site: DrivenSite) -> None:
     """The device is there for its guest, pulls go on, and an unmap saves all."""
-    site.map(ZVOL, HOST)
-    site.wait_for_state(ZVOL, "local")
-    host = site.hosts[HOST]
+    host = site.map_local(ZVOL)
     host.pools.write(f"tank/{ZVOL}", b"first", 4096)
     reinstall(site, HOST)
     assert [device.name for device in host.dm_devices.list()] == [f"{ZVOL}-snap"]
@@ -170,17 +162,14 @@ def test_a_reinstalled_host_has_its_local_image_again(site: DrivenSite) -> None:
     host.pools.write(f"tank/{ZVOL}", b"later", 4096)
     site.unmap(ZVOL)
     assert at_nas(site, b"later") and site.leftovers() == []
-    site.map(ZVOL, OTHER)
-    site.wait_for_state(ZVOL, "local")
+    site.map_local(ZVOL, OTHER)
 
 
 def test_a_host_reinstalled_during_an_unmap_ends_it(
     site: DrivenSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After its device was removed and before the NAS had the last snapshot."""
-    site.map(ZVOL, HOST)
-    site.wait_for_state(ZVOL, "local")
-    host = site.hosts[HOST]
+    host = site.map_local(ZVOL)
     host.pools.write(f"tank/{ZVOL}", b"first", 4096)
 
     start_send = host.pools.start_send
@@ -201,9 +190,7 @@ def test_a_blocked_image_of_a_reinstalled_host_is_saved(
     site: DrivenSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its pool came late, so the host knew nothing when it was asked: `clean` saves what is there."""
-    site.map(ZVOL, HOST)
-    site.wait_for_state(ZVOL, "local")
-    host = site.hosts[HOST]
+    host = site.map_local(ZVOL)
     host.pools.write(f"tank/{ZVOL}", b"first", 4096)
     monkeypatch.setattr("rocks.storage.host.service.recover_records", lambda *_: frozenset())
     reinstall(site, HOST)
@@ -217,18 +204,15 @@ def test_a_blocked_image_of_a_reinstalled_host_is_saved(
 @pytest.mark.parametrize("maps", [1, 3])
 def test_giving_up_ends_however_old_the_records_are(site: DrivenSite, tmp_path: Path, maps: int) -> None:
     """The epoch is above that of the volume; another host gets the image afterwards."""
-    site.map(ZVOL, HOST)
-    site.wait_for_state(ZVOL, "local")
+    site.map_local(ZVOL)
     backup = backup_of(site, tmp_path / "backup")
     for _ in range(maps):
         site.unmap(ZVOL)
-        site.map(ZVOL, OTHER)
-        site.wait_for_state(ZVOL, "local")
+        site.map_local(ZVOL, OTHER)
     restart_with(site, backup)
     site.wait_for_state(ZVOL, "blocked")
     site.given_up.add(ZVOL)
     site.ask(wire.AbandonZvol(ZVOL, "it burns", force=True))
     row = site.row(ZVOL)
     assert (row["state"], row["epoch"]) == ("unmapped", maps + 2)
-    site.map(ZVOL, HOST)
-    site.wait_for_state(ZVOL, "local")
+    site.map_local(ZVOL)

@@ -18,13 +18,10 @@ MIB = 2**20
 
 
 class TwoNases(NamedTuple):
-    """The site, and its second NAS."""
-
     site: DrivenSite
     other: NasNode
 
     def ask(self, request: Any, to: str = NAS) -> Mapping[str, Any]:
-        """The answer of a NAS or a host."""
         return self.site.ask(request, to)
 
     def row(self, nas: str, zvol: str = ZVOL) -> Mapping[str, Any] | None:
@@ -43,7 +40,6 @@ class TwoNases(NamedTuple):
         self.ask(wire.AcceptZvol(pool, zvol, NAS, str(row["image_id"]), needed), self.other.name)
 
     def move(self, zvol: str = ZVOL, grace_seconds: int = 3600) -> None:
-        """Move the image to the second NAS."""
         self.accept(zvol)
         self.ask(wire.MoveZvol(zvol, self.other.name, "tank", grace_seconds))
 

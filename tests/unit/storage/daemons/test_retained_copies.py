@@ -33,14 +33,12 @@ def retain_copy(site: DrivenSite, zvol: str) -> HostNode:
     """Create a written-back image; returns the host that retains a copy of it."""
     site.nas.pools.ensure_volume(f"tank/{zvol}", BYTES_PER_GIB, 16384)
     site.nas.pools.write(f"tank/{zvol}", os.urandom(_COPY_BYTES), 0)
-    site.map(zvol)
-    site.wait_for_state(zvol, "local")
+    site.map_local(zvol)
     site.unmap(zvol)
     return site.hosts[HOST]
 
 
 def image(site: DrivenSite, zvol: str) -> Image:
-    """The NAS's record."""
     found = site.image(zvol)
     assert isinstance(found, Image)
     return found
@@ -74,8 +72,7 @@ def test_a_changed_copy_with_the_property_clean_is_suspect(site: DrivenSite) -> 
     reinstall(site, host)
     site.wait_for(lambda: image(site, "b-vol").unreturned_on() == (HOST,), "suspect")
     assert image(site, "b-vol").copies[0].kind == "suspect"
-    site.map("b-vol")
-    site.wait_for_state("b-vol", "local")
+    site.map_local("b-vol")
     quarantined = [fact.name for fact in host.pools.list_volumes("tank") if "b-vol-" in fact.name]
     assert [host.pools.read(name, 7, 4096) for name in quarantined] == [b"by hand"]
     site.unmap("b-vol")
@@ -96,16 +93,14 @@ def test_the_oldest_copy_is_evicted_for_another_image(site: DrivenSite) -> None:
     host = retain_copy(site, "first-vol")
     retain_copy(site, "second-vol")
     fill_pool(host, _COPY_BYTES // 2)
-    site.map("new-vol")
-    site.wait_for_state("new-vol", "local")
+    site.map_local("new-vol")
     left = {fact.name for fact in host.pools.list_volumes("tank")}
     assert "tank/first-vol" not in left and "tank/second-vol" in left
     site.unmap("new-vol")
     other = host.pools.read_volume("tank/other")
     assert other is not None
     host.pools.ensure_reserved("tank/other", other.guid, 0)
-    site.map("first-vol")
-    site.wait_for_state("first-vol", "local")
+    site.map_local("first-vol")
     assert host.pools.content("tank/first-vol") == site.nas.pools.content("tank/first-vol")
     site.unmap("first-vol")
 
@@ -114,8 +109,7 @@ def test_a_copy_in_use_or_with_unsaved_changes_is_not_evicted(site: DrivenSite) 
     """The free space is then insufficient, and the map's error states the sizes."""
     host = retain_copy(site, "mapped-vol")
     retain_copy(site, "changed-vol")
-    site.map("mapped-vol")
-    site.wait_for_state("mapped-vol", "local")
+    site.map_local("mapped-vol")
     host.pools.write("tank/changed-vol", b"by hand", 4096)
     fill_pool(host, _COPY_BYTES // 2)
     try:

@@ -25,14 +25,11 @@ MIB = 2**20
 
 @pytest.fixture
 def site(site: DrivenSite) -> DrivenSite:
-    """All daemons running; the image is local."""
-    site.map(ZVOL)
-    site.wait_for_state(ZVOL, "local")
+    site.map_local(ZVOL)
     return site
 
 
 def image(site: DrivenSite) -> Image:
-    """The NAS's record."""
     found = site.image(ZVOL)
     assert isinstance(found, Image)
     return found

@@ -17,7 +17,6 @@ BY_PATH = "/dev/disk/by-path/ip-10.0.0.1:3260-iscsi-iqn.nas:a-vol.5-lun-0"
 
 
 def copy_of(name: str, stage: Stage, epoch: int = 5) -> CopyRecord:
-    """The daemon's record of an image."""
     known = replace(HostImage(f"{name}-vol"), stage=stage, epoch=epoch, target=f"iqn.nas:{name}-vol.{epoch}")
     return CopyRecord(f"id-{name}", known, DETAILS)
 

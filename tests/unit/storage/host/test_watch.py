@@ -43,8 +43,12 @@ class Host:
         """As after a restart of the daemon."""
         return TempWriteWatch(self.store, self.pools, self.dm_devices, lambda: nullcontext(self.domains))
 
+    def look(self) -> str:
+        """Have a daemon that has just started look once; returns the guest's state."""
+        self.watch().look()
+        return self.guest
+
     def fill(self, used_bytes: int) -> None:
-        """The guest has written so much."""
         self.dm_devices.devices["a-vol-snap"].set_status = SnapshotStatus(
             used_bytes // 512, SECTORS, 16, "ok"
         )
@@ -56,7 +60,6 @@ class Host:
 
     @property
     def guest(self) -> str:
-        """The guest's state."""
         fact = self.domains.find("a")
         assert fact is not None
         return fact.state
@@ -89,13 +92,10 @@ def test_guest_is_paused_before_the_volume_is_full_and_goes_on_after_a_restart(h
     """The pool is full: paused once. With free space again it goes on, though the daemon was restarted meanwhile."""
     host.pools.leave_free("tank", GIB // 100)
     host.fill(GIB - GIB // 100)
-    host.watch().look()
-    assert host.guest == "paused"
-    host.watch().look()
-    assert host.guest == "paused"
+    assert host.look() == "paused"
+    assert host.look() == "paused"
     host.pools.leave_free("tank", 10 * GIB)
-    host.watch().look()
-    assert host.guest == "running"
+    assert host.look() == "running"
 
 
 def test_guest_that_writes_all_of_its_disk_goes_on(host: Host) -> None:
@@ -115,8 +115,7 @@ def test_guest_is_paused_when_device_mapper_has_given_up(host: Host, state: str)
     """Somebody else has filled the pool between two looks: its writes fail, and it shall not see that."""
     host.fill_pool()
     host.dm_devices.devices["a-vol-snap"].set_status = SnapshotStatus(GIB // 512, SECTORS, 16, state)  # type: ignore[arg-type] # of the two words
-    host.watch().look()
-    assert host.guest == "paused"
+    assert host.look() == "paused"
     assert (
         device_rows(host.store, host.dm_devices, FakeSessions(FakeTargets(""), "i"))[ZVOL]["note"] == PAUSED
     )
@@ -126,11 +125,9 @@ def test_guest_goes_on_when_its_image_has_become_local(host: Host) -> None:
     """There is no temp-write volume any more that could fill."""
     host.pools.leave_free("tank", 0)
     host.fill(GIB)
-    host.watch().look()
-    assert host.guest == "paused"
+    assert host.look() == "paused"
     host.store.keep(CopyRecord("id", HostImage(ZVOL, "tank", stage="linear"), {}))
-    host.watch().look()
-    assert host.guest == "running"
+    assert host.look() == "running"
 
 
 def test_guest_that_an_operator_resumes_is_paused_again(host: Host) -> None:
@@ -139,8 +136,7 @@ def test_guest_that_an_operator_resumes_is_paused_again(host: Host) -> None:
     host.fill(GIB)
     host.watch().look()
     host.domains.resume("a")
-    host.watch().look()
-    assert host.guest == "paused"
+    assert host.look() == "paused"
 
 
 def test_guest_goes_on_when_its_merge_does(host: Host) -> None:
@@ -153,12 +149,10 @@ def test_guest_goes_on_when_its_merge_does(host: Host) -> None:
     host.dm_devices.switch("a-vol-snap", merge, snapshot)
     mapping = host.dm_devices.devices["a-vol-snap"]
     mapping.set_status = SnapshotStatus(GIB // 512, SECTORS, 16, "merge_failed")
-    host.watch().look()
-    assert host.guest == "paused"
+    assert host.look() == "paused"
     host.pools.leave_free("tank", 0)
     mapping.set_status = SnapshotStatus(GIB // 512, SECTORS, 16, "ok")
-    host.watch().look()
-    assert host.guest == "running"
+    assert host.look() == "running"
 
 
 def test_guest_stays_paused_until_its_merge_begins(host: Host) -> None:
@@ -167,8 +161,7 @@ def test_guest_stays_paused_until_its_merge_begins(host: Host) -> None:
     host.fill(GIB)
     host.watch().look()
     host.store.keep(CopyRecord("id", HostImage(ZVOL, "tank", stage="merging"), {}))
-    host.watch().look()
-    assert host.guest == "paused"
+    assert host.look() == "paused"
 
 
 def test_guest_that_a_person_has_paused_stays_so(host: Host) -> None:
@@ -178,8 +171,7 @@ def test_guest_that_a_person_has_paused_stays_so(host: Host) -> None:
     host.fill(GIB)
     host.watch().look()
     host.pools.leave_free("tank", 10 * GIB)
-    host.watch().look()
-    assert host.guest == "paused"
+    assert host.look() == "paused"
 
 
 @pytest.mark.parametrize("state", ["overflow", "invalid"])
@@ -188,8 +180,7 @@ def test_a_full_temp_write_volume_is_activated_again_and_its_guest_goes_on(host:
     host.fill_pool()
     host.dm_devices.devices["a-vol-snap"].state = state  # type: ignore[assignment] # of the two words
     host.domains.fail_disk("a")
-    host.watch().look()
-    assert host.guest == "paused", "there is no space"
+    assert host.look() == "paused", "there is no space"
     assert host.dm_devices.read("a-vol-snap").status.state == state  # type: ignore[union-attr] # it is there
     host.pools.leave_free("tank", 10 * GIB)
     host.watch().look()
@@ -224,24 +215,20 @@ def test_pool_is_watched_when_the_image_is_local(host: Host) -> None:
     """QEMU stops the guest at a write that fails; it goes on when there is space, also after a restart."""
     host.store.keep(CopyRecord("id", HostImage(ZVOL, "tank", stage="linear"), {}))
     host.pools.leave_free("tank", GIB // 100)
-    host.watch().look()
-    assert host.guest == "running", "a guest that does not write goes on"
+    assert host.look() == "running", "a guest that does not write goes on"
     host.domains.fail_disk("a")
-    host.watch().look()
-    assert host.guest == "paused"
+    assert host.look() == "paused"
     rows = device_rows(host.store, host.dm_devices, FakeSessions(FakeTargets(""), "i"))
     assert rows[ZVOL]["note"] == PAUSED
     host.pools.leave_free("tank", 10 * GIB)
-    host.watch().look()
-    assert host.guest == "running"
+    assert host.look() == "running"
 
 
 def test_guest_of_an_image_that_is_not_copied_goes_on(host: Host) -> None:
     """The NAS's pool was full: the write is tried again."""
     host.store.keep(CopyRecord("id", HostImage(ZVOL, None, stage="remote"), {}))
     host.domains.fail_disk("a")
-    host.watch().look()
-    assert host.guest == "running"
+    assert host.look() == "running"
 
 
 def test_guest_of_a_local_image_that_a_person_has_paused_stays_so(host: Host) -> None:
@@ -251,5 +238,4 @@ def test_guest_of_a_local_image_that_a_person_has_paused_stays_so(host: Host) ->
     host.pools.leave_free("tank", GIB // 100)
     host.watch().look()
     host.pools.leave_free("tank", 10 * GIB)
-    host.watch().look()
-    assert host.guest == "paused"
+    assert host.look() == "paused"

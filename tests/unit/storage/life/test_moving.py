@@ -39,7 +39,6 @@ def handing_over() -> Image:
 
 
 def failed(image: Image, family: str, message: str = "it failed") -> Image:
-    """The open effect fails."""
     assert image.work is not None
     return after(image, EffectFailed(image.work.work_id, image.work.position, family, message))
 

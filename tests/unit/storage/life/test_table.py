@@ -110,7 +110,6 @@ def test_nothing_stands_behind_a_row_without_question() -> None:
 
 
 def test_every_state_is_reached_and_left() -> None:
-    """No state is a dead end."""
     rows = [entry for entry in TABLE if isinstance(entry, Row)]
     assert {row.to for row in rows} - {None} == set(STATES)
     for state in STATES:

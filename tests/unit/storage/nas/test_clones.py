@@ -25,11 +25,9 @@ class Records:
         self.known: dict[str, Image] = {}
 
     def image_of(self, zvol: str) -> Image | None:
-        """The image of that name."""
         return self.known.get(zvol)
 
     def image(self, image_id: str) -> Image | None:
-        """The image with that id."""
         return next((image for image in self.known.values() if image.image_id == image_id), None)
 
     def add(self, image: Image) -> None:
@@ -65,7 +63,6 @@ class Nas:
         self.pools.ensure_renamed(fact.name, fact.guid, f"tank/{new}")
 
     def clone(self, *names: str, origin: str = base_snapshot(DIGEST), **more: Any) -> dict[str, Any]:
-        """The answer to a request for these clones."""
         new = tuple(NewClone(name, origin, 2 * SIZE) for name in names)
         return dict(self.clones.clone(CloneZvols("tank", new, **more)))
 

@@ -109,6 +109,10 @@ class Site:
             except RocksError as error:
                 self.take(EffectFailed(work.work_id, work.position, error.family, str(error)))
 
+    def perform(self, event: Any) -> None:
+        self.take(event)
+        self.work()
+
     def restore(self, name: str, pools: Any = None) -> None:
         self.take(Restore(f"restore-{name}", name, self.snapshot(name).guid))
         self.work(pools)
@@ -134,8 +138,7 @@ def test_a_new_image_gets_a_volume() -> None:
     """The first time only: what was made is known from then on."""
     site = Site()
     site.image = Image("2", "nas-0-0", "tank", "new-vol")
-    site.take(replace(MAP, sync=False, size_bytes=SIZE))
-    site.work()
+    site.perform(replace(MAP, sync=False, size_bytes=SIZE))
     assert site.image.work is not None and isinstance(site.image.work.facts.volume_guid, str)
     assert site.fact("tank/new-vol").size_bytes == SIZE
 
@@ -146,8 +149,7 @@ def test_a_used_image_without_its_volume_is_not_made_anew(sync: bool) -> None:
     site = Site()
     site.pools.ensure_renamed(VOLUME, site.guid, "tank/elsewhere")
     site.image = replace(site.image, base_name="old", base_guid="1")
-    site.take(replace(MAP, sync=sync))
-    site.work()
+    site.perform(replace(MAP, sync=sync))
     assert site.image.state == "unmapped" and site.pools.read_volume(VOLUME) is None
     outcome = site.outcomes[-1]
     assert (outcome.op_id, outcome.family) == (MAP.op_id, "state")
@@ -155,8 +157,7 @@ def test_a_used_image_without_its_volume_is_not_made_anew(sync: bool) -> None:
         VOLUME in outcome.text and "zfs rename" in outcome.text and "remove host storageimg" in outcome.text
     )
     site.pools.ensure_renamed("tank/elsewhere", site.guid, VOLUME)
-    site.take(replace(MAP, sync=sync))
-    site.work()
+    site.perform(replace(MAP, sync=sync))
     assert site.image.work is not None and site.image.work.asked is not None
 
 
@@ -166,14 +167,11 @@ def test_another_volume_is_not_taken_for_the_images() -> None:
     site.pools.ensure_renamed(VOLUME, site.guid, "tank/elsewhere")
     site.pools.ensure_volume(VOLUME, SIZE, 16384)
     stranger = site.fact(VOLUME)
-    site.take(MAP)
-    site.work()
+    site.perform(MAP)
     assert site.image.state == "unmapped" and site.outcomes[-1].family == "incoherent"
-    site.take(Delete("delete-1"))
-    site.work()
+    site.perform(Delete("delete-1"))
     assert site.image.state == "unmapped" and "another volume has the name" in site.outcomes[-1].text
-    site.take(Restore("restore-1", "old", "5"))
-    site.work()
+    site.perform(Restore("restore-1", "old", "5"))
     assert site.image.state == "unmapped" and site.outcomes[-1].family == "incoherent"
     assert site.image.volume_guid == site.guid
     assert site.fact(VOLUME) == stranger and site.pools.read_history(VOLUME).snapshots == ()
@@ -199,8 +197,7 @@ def test_a_first_map_without_free_space_ends() -> None:
     """There is no volume whose lease could be given back."""
     site = Site()
     site.image = Image("2", "nas-0-0", "tank", "new-vol")
-    site.take(replace(MAP, size_bytes=0))
-    site.work()
+    site.perform(replace(MAP, size_bytes=0))
     assert site.image.state == "unmapped" and site.outcomes[-1].family == "state"
 
 
@@ -208,8 +205,7 @@ def test_no_volume_is_made_that_no_host_could_get() -> None:
     """It would stay, of a size that its pool has no space for; a smaller one can be made afterwards."""
     site = Site()
     site.image = Image("2", "nas-0-0", "tank", "new-vol")
-    site.take(replace(MAP, size_bytes=1024**4))
-    site.work()
+    site.perform(replace(MAP, size_bytes=1024**4))
     assert site.image.state == "unmapped" and site.pools.read_volume("tank/new-vol") is None
     assert "tank/new-vol is not made: the NAS's pool has" in site.outcomes[-1].text
     site.operations().do(effects.EnsureVolume("tank/new-vol", SIZE, None))
@@ -238,8 +234,7 @@ def test_a_restore_reports_the_new_guid() -> None:
     site = Site()
     site.restore("old")
     restored_site(site, "old")
-    site.take(MAP)
-    site.work()
+    site.perform(MAP)
     assert site.image.work is not None and site.image.work.asked is not None
 
 

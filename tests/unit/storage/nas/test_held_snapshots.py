@@ -30,7 +30,6 @@ def nas() -> Nas:
 
 
 def holder(nas: Nas) -> HeldSnapshots:
-    """What holds them."""
     return HeldSnapshots(nas.pools, lambda _, zvol: nas.records.known[zvol], nas.clones.present)
 
 
@@ -40,12 +39,10 @@ def held(nas: Nas) -> dict[str, tuple[str, ...]]:
 
 
 def put(nas: Nas, state: State, owner: str | None, base: str | None = None) -> None:
-    """Give the image a state."""
     nas.records.known[ZVOL] = replace(nas.records.known[ZVOL], state=state, owner=owner, base_guid=base)
 
 
 def snapshot(nas: Nas, name: str) -> SnapshotFact:
-    """One of the volume, by its name."""
     found = nas.pools.read_history(VOLUME).snapshot(name)
     assert found is not None
     return found
