@@ -20,7 +20,7 @@ _LONG_UNITS: dict[str, tuple[str, ...]] = {
     "vms": tuple(
         f"tests/system/vms/test_{name}" for name in ("kills", "lease", "late", "memory", "restore", "disks")
     ),
-    "moved-vms": tuple(f"tests/system/vms/test_{name}" for name in ("moves", "drains", "high_availability")),
+    "moved-vms": tuple(f"tests/system/vms/test_{name}" for name in ("moves", "drains")),
     "saved-vms": tuple(f"tests/system/vms/test_{name}" for name in ("saves", "seeds", "snapshots")),
     "more-vms": ("tests/system/vms/",),
     "storage-commands": (f"{_STORAGE}storage_",),

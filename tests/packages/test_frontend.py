@@ -108,7 +108,6 @@ def test_units_are_valid_and_hardened(built: dict[str, list[Path]], tmp_path: Pa
         "rocks-boot.service": 4.0,
         "rocks-airboss.service": 3.5,
         "rocks-dns.service": 3.5,
-        "rocks-ha.service": 3.5,
         "rocks-kickstart.service": 3.5,
         "rocks-links.service": 4.5,
         "rocks-ended.service": 3.5,

@@ -19,7 +19,6 @@ from rocks.machine.host.connections import read_network
 from rocks.machine.host.consoles import read_console, read_console_log, read_screen, remove_console_logs
 from rocks.machine.host.disk_requests import give_image, read_images, remove_image
 from rocks.machine.host.disks import read_disk
-from rocks.machine.host.end_notes import noted_ends
 from rocks.machine.host.guest_functions import read_adapters, release_older_vfs
 from rocks.machine.host.guest_keys import read_infiniband
 from rocks.machine.host.guest_links import release_links, sync_links
@@ -62,7 +61,6 @@ def read_facts(host: Host, request: FactsRequest) -> HostFacts:
         epoch=host.lease_epoch.current(),
         leases=host.leases.facts() if request.asks_leases else (),
         load=machine.load,
-        noted_ends=noted_ends(host.state_folder),
         shape=None if request.shape is None else read_shape(request.shape, host.sysfs),
     )
 

@@ -126,15 +126,6 @@ def names_in(database: Database, container: str) -> list[str]:
     return [str(row[0]) for row in rows]
 
 
-def vm_places(database: Database) -> dict[str, str]:
-    """Every virtual machine → the physical host that is recorded for it, '' for none; in the order of the database."""
-    rows = database.rows(
-        "SELECT n.Name, COALESCE(p.Name, '') FROM vm_nodes v JOIN nodes n ON n.ID = v.Node"
-        " LEFT JOIN nodes p ON p.ID = v.PhysNode ORDER BY n.ID"
-    )
-    return {str(name): str(place) for name, place in rows}
-
-
 def _disks(database: Database, vm_ids: Sequence[int]) -> Mapping[int, tuple[Disk, ...]]:
     rows = database.rows(
         "SELECT d.Vm_Node, d.VBD_Type, d.Prefix, d.Name, d.Device, d.Mode, d.Size, s.vm_disk_id IS NOT NULL"

@@ -170,6 +170,17 @@ def test_what_has_its_disk_on_a_failed_host_alone_is_not_evacuated(fenced: Machi
     assert f"{OLD} answers" in fenced.refused(f"evacuate host {OLD} reason=x to={NEW}")
 
 
+def test_what_is_stopped_after_it_was_taken_is_not_evacuated(fenced: MachineSite) -> None:
+    """A repeated evacuation starts what has a reason; one that an operator has stopped since stays off."""
+    reasons = "SELECT Reason FROM vm_leases WHERE Name = 'local'"
+    fenced.run("stop host vm local force=yes reason=broken")
+    assert fenced.sql(reasons) == [("broken",)]
+    fenced.refused("stop host vm local")
+    assert fenced.sql(reasons) == [(None,)]
+    text = fenced.refused(f"evacuate host {OLD} reason=broken to={NEW}")
+    assert "other cannot start elsewhere" in text and "local" not in text
+
+
 def test_must_fence_needs_a_fence(machines: MachineSite) -> None:
     vm = machines.started("other")
     machines.vanish(OLD)

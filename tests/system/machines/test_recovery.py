@@ -1,22 +1,15 @@
-"""Recovery: a database restored from a copy, guests that end by themselves, hosts that fail."""
+"""Recovery: a database restored from a copy, guests that end by themselves."""
 
 from __future__ import annotations
-
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from rocks.database.connection import Database
 from rocks.machine import ended as ended_machines
 from rocks.machine.leases.epoch_records import forget_record
-from rocks.machine.moves import high_availability
-from rocks.machine.moves.high_availability import Supervisor
 from tests.system.machines.site import HEAD, NEW, OLD, MachineSite
 
 EPOCH = 2**32
-WAITING_SECONDS = 60.0
 
 
 class Copy:
@@ -200,112 +193,3 @@ def test_the_end_of_a_guest_whose_stop_lost_its_host_is_taken(machines: MachineS
     assert take_ended(machines, OLD, vm) == [vm]
     assert machines.lease(vm) == (1, "released", None)
     assert (machines.hosts[OLD].state / "leases" / vm).read_text() == "2\n"
-
-
-class Service:
-    """The service `rocks start service ha`, one round at a time; the commands that it starts run after the round."""
-
-    def __init__(self, machines: MachineSite, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.machines, self.now, self.log = machines, 1000.0, list[str]()
-        self.commands: list[list[str]] = []
-        self._database = Database(machines.site.database.settings)
-        monkeypatch.setattr(high_availability, "monotonic_seconds", lambda: self.now)
-        monkeypatch.setattr(high_availability.process, "run", self._begin)
-        self._supervisor = Supervisor(self._database, "rocks", self.log.append, 10)
-
-    def _begin(self, arguments: list[str], deadline_seconds: float) -> SimpleNamespace:
-        self.commands.append(arguments[arguments.index("rocks") + 1 :])
-        return SimpleNamespace(text="", error_text="")
-
-    def look(self, rounds: int = 4) -> list[int]:
-        """Run rounds of five seconds; returns the exit status of each command that they started."""
-        statuses = []
-        for _ in range(rounds):
-            self._supervisor.look()
-            for work in self._supervisor._at_work.values():
-                work.thread.join(WAITING_SECONDS)
-            self._database.rollback()
-            while self.commands:
-                ended = self.machines.site.rocks(*self.commands.pop(0))
-                self.log += (ended.out + ended.err).splitlines()
-                statuses.append(ended.status)
-            self.now += 5
-        return statuses
-
-    def close(self) -> None:
-        self._database.close()
-
-
-@pytest.fixture
-def ha(
-    machines: MachineSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[], Service]]:
-    """Starts the service. The first host has a fence command and runs two machines; `with` has high availability."""
-    for name in ("with", "without"):
-        machines.started(name)
-    machines.run("set host attr with ha yes")
-    fence = tmp_path / "fence"
-    fence.touch(mode=0o600)
-    fence.write_text("/bin/true\n")
-    machines.run(f"set host sec_attr {OLD} vm_fence_command file={fence}")
-    services: list[Service] = []
-
-    def begin() -> Service:
-        services.append(Service(machines, monkeypatch))
-        return services[-1]
-
-    yield begin
-    for service in services:
-        service.close()
-
-
-def test_nothing_is_taken_while_the_frontend_may_be_cut_off(
-    machines: MachineSite, ha: Callable[[], Service]
-) -> None:
-    service = ha()
-    assert service.look(2) == []
-    machines.vanish(OLD)
-    machines.vanish(NEW)
-    assert service.look() == []
-    assert any("this machine may be cut off" in line for line in service.log)
-    assert machines.lease("with")[1:] == ("running", OLD)
-
-
-def test_without_a_fence_command_nothing_is_taken(machines: MachineSite, ha: Callable[[], Service]) -> None:
-    machines.run(f"remove host sec_attr {OLD} vm_fence_command")
-    service = ha()
-    machines.vanish(OLD)
-    assert service.look() == []
-    assert any("has no fence command, so nothing is taken from it" in line for line in service.log)
-    assert machines.lease("with")[1:] == ("running", OLD) and machines.place("with") == OLD
-
-
-def test_a_machine_whose_disk_its_host_alone_has_stays(
-    machines: MachineSite, ha: Callable[[], Service]
-) -> None:
-    service = ha()
-    machines.vanish(OLD)
-    assert set(service.look()) <= {1, 3}
-    assert any("with cannot start elsewhere: its disk" in line for line in service.log)
-    assert machines.lease("with")[1:] == ("running", OLD) and machines.lease("without")[1:] == (
-        "running",
-        OLD,
-    )
-
-
-def test_what_a_host_has_lost_is_started_there_again(
-    machines: MachineSite, ha: Callable[[], Service]
-) -> None:
-    """A guest that ends leaves a note on its host; a power failure does not."""
-    machines.run("set host attr without ha yes")
-    notes = machines.hosts[OLD].state / "ended"
-    notes.mkdir()
-    for name in ("with", "without"):
-        machines.hosts[OLD].domains.destroy(name)
-    (notes / "without").write_text("1")
-    service = ha()
-    assert 0 in service.look()
-    assert any(f"{OLD} answers, but does not run with any more" in line for line in service.log)
-    assert machines.running("with") == [OLD] and machines.lease("with")[1:] == ("running", OLD)
-    assert machines.running("without") == []
-    assert machines.sql("SELECT Reason FROM vm_leases WHERE Name = 'with'") == [(None,)]

@@ -21,7 +21,7 @@ LoadState=not-found
 ActiveState=inactive
 UnitFileState=
 
-Id=rocks-ha.service
+Id=rocks-dns.service
 LoadState=loaded
 ActiveState=failed
 UnitFileState=disabled
@@ -45,10 +45,10 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[str]]:
 
 def test_each_installed_unit_has_its_state(asked: list[list[str]]) -> None:
     """One question for all; a unit that is not installed is left out."""
-    names = ["rocks-nucleus.service", "absent.service", "rocks-ha.service"]
+    names = ["rocks-nucleus.service", "absent.service", "rocks-dns.service"]
     assert read_units(names) == {
         "rocks-nucleus.service": UnitState("active", True),
-        "rocks-ha.service": UnitState("failed", False),
+        "rocks-dns.service": UnitState("failed", False),
     }
     assert [program[-4:] for program in asked] == [["--", *names]]
 
@@ -58,8 +58,8 @@ def test_without_systemd_nothing_is_asked(
 ) -> None:
     """Neither where another process is the first, nor where there is no systemctl."""
     monkeypatch.setattr(units, "_RUNNING", tmp_path / "absent")
-    assert read_units(["rocks-ha.service"]) == {}
+    assert read_units(["rocks-dns.service"]) == {}
     monkeypatch.setattr(units, "_RUNNING", tmp_path)
     monkeypatch.setattr("shutil.which", lambda _: None)
-    assert read_units(["rocks-ha.service"]) == {}
+    assert read_units(["rocks-dns.service"]) == {}
     assert asked == []

@@ -160,7 +160,7 @@ def test_invalid_replies(stream: Scripted, message: str) -> None:
     ],
 )
 def test_a_host_without_a_working_agent_is_on(stream: Scripted, answers: bool) -> None:
-    """High availability takes no machine from it."""
+    """By force no machine is taken from it."""
     error = error_of(lambda: session(stream).ask(ConsoleRequest("a")))
     assert isinstance(error, AnsweringError) == answers
 

@@ -90,8 +90,7 @@ class HostFacts:
     `fenced` names the domains whose fences are in force from now on, `ended` those whose leases have ended: they are
     not active, and no agent that still works on an earlier request can start them. `epoch` is the host's lease epoch;
     `leases` is empty unless the request asks for them. `load` is the load average of the last minute, None where an
-    older agent does not report it. `shape` is None unless the request asks for it. `noted_ends` names the machines
-    whose end libvirt's hook has noted, and the host has not reported yet; None where nobody reports ends.
+    older agent does not report it. `shape` is None unless the request asks for it.
     """
 
     hostname: str
@@ -110,7 +109,6 @@ class HostFacts:
     leases: Tuple[LeaseFact, ...] = ()
     load: Optional[float] = None
     shape: Optional[ShapeFact] = None
-    noted_ends: Optional[Tuple[str, ...]] = None
 
 
 @dataclass(frozen=True)

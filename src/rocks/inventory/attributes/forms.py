@@ -145,7 +145,6 @@ _FORMS: dict[str, Check] = {
         (
             *(
                 "managed",
-                "ha",
                 "kvm",
                 "kvm_autostart",
                 "kvm_netboot",

@@ -59,11 +59,6 @@ def resolve_attribute(database: Database, attribute: str, names: Sequence[str] |
     return values
 
 
-def has_attribute(database: Database, attribute: str) -> bool:
-    """Whether an attribute is stored in any scope; quicker than its values for all hosts of a large site."""
-    return bool(_stored(database, None, attribute))
-
-
 def global_attributes(database: Database) -> dict[str, str]:
     """Name → value of the global attributes; known attributes have the spelling that the system uses."""
     return {known_spelling(name): value for _, name, value in read_attributes(database, "global")}

@@ -17,7 +17,6 @@ from rocks.core.files import explain
 from rocks.core.settings_file import read_settings_text
 from rocks.fleet.host.state_folder import Place
 from rocks.fleet.wire.ended import ENDED_PATH, MOST_NAMES
-from rocks.machine.host.end_notes import noted_ends
 
 SETTINGS_FOLDER = Path("/etc/rocks")
 _NETWORK_FOLDER = Path("/sys/class/net")
@@ -54,10 +53,12 @@ def report_ends(
 
 
 def _read_notes(state_folder: Path) -> Dict[str, str]:
-    """Name → content of at most `MOST_NAMES` notes."""
-    names = noted_ends(state_folder) or ()
+    """Name → content of at most `MOST_NAMES` notes. One whose name begins with a dot is incomplete."""
     folder = Place.ENDED.below(state_folder)
+    if not folder.is_dir():
+        return {}
     try:
+        names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
         return {name: (folder / name).read_text("utf-8", "replace") for name in names[:MOST_NAMES]}
     except OSError as error:
         raise HostError(f"the notes in {folder} cannot be read: {explain(error, folder)}") from None

@@ -344,7 +344,7 @@ def _can_start_elsewhere(
     database: Database, host: str, machines: Sequence[VirtualMachine], outcomes: Outcomes
 ) -> list[VirtualMachine]:
     """Those whose disks are all on a NAS; the others have failed."""
-    reasons = why_bound(database, machines)
+    reasons = _why_bound(database, machines)
     for name, reason in reasons.items():
         outcomes.failed[name] = StateError(
             f"{name} cannot start elsewhere: {reason}. When {host} is back: rocks start host vm {name}"
@@ -352,7 +352,7 @@ def _can_start_elsewhere(
     return [vm for vm in machines if vm.name not in reasons]
 
 
-def why_bound(database: Database, machines: Sequence[VirtualMachine]) -> dict[str, str]:
+def _why_bound(database: Database, machines: Sequence[VirtualMachine]) -> dict[str, str]:
     """Machine → why it can start on its own host only; those whose disks are all on a NAS are left out."""
     on_nas: dict[str, set[int]] = {}
     for location in image_places.disk_locations(database, [vm.name for vm in machines]):

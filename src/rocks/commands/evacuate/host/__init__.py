@@ -45,7 +45,6 @@ class Command(rocks.commands.Command):
     Start it on one other host.
     </example>
     <related>drain host</related>
-    <related>start service ha</related>
     <related>stop host vm</related>
     <related>list host vm lease</related>
     """

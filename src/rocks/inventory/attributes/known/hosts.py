@@ -35,12 +35,6 @@ HOSTS = {
         is_secret=True,
         is_program=True,
     ),
-    "ha": Known(
-        "host",
-        "",
-        "of a virtual machine, yes: rocks start service ha starts it elsewhere when its host has failed; of a physical "
-        "host, no: that service neither fences the host nor takes its machines",
-    ),
     "power_command": Known(
         "host",
         "",
