@@ -75,14 +75,17 @@ def attributes_page() -> str:
         "node is known.",
         "",
         f"`rocks set … attr` stores the previous value as the attribute with the suffix `{OLD_SUFFIX}`. Attribute",
-        "names are case-insensitive. You may define any other attribute; the kickstart graph can use it.",
+        "names are case-insensitive. You may define any other attribute; the kickstart graph can use it. A name that",
+        "is nearly one of these is refused unless `force=yes` is given.",
         "",
-        "| attribute | usual scope | default | meaning |",
-        "|---|---|---|---|",
+        "| attribute | usual scope | value | default | meaning |",
+        "|---|---|---|---|---|",
     ]
     for name, known in sorted(KNOWN.items(), key=lambda item: item[0].lower()):
         default = f"`{known.default}`" if known.default else ""
-        lines.append(f"| `{name}` | {known.scope} | {default} | {_escaped(known.meaning)} |")
+        lines.append(
+            f"| `{name}` | {known.scope} | {_escaped(known.form_text)} | {default} | {_escaped(known.meaning)} |"
+        )
     return "\n".join(lines) + "\n"
 
 

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from rocks.inventory.records import VirtualMachine
     from rocks.library.guest_images import Source
     from rocks.storage.client import Watcher
-    from rocks.storage.client.answers import ImageRow, Relatives
     from rocks.storage.volumes.places import DiskLocation
+    from rocks.storage.wire.replies import ImageRow, Relatives
 
 
 REINSTALL_WAIT_SECONDS = 3600

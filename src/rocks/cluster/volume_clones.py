@@ -129,9 +129,7 @@ def _clone(
     ]
     for first in range(0, len(requests), CLONES_AT_ONCE):
         some = tuple(requests[first : first + CLONES_AT_ONCE])
-        made = storage.ask(
-            questions.clone_images(nas, wire.CloneZvols(zpool, some, replaces=True)), MAP_SECONDS
-        )
+        made = storage.ask(questions.question(nas, wire.CloneZvols(zpool, some, replaces=True)), MAP_SECONDS)
         if made.missing:
             raise StateError(f"{nas} has lost the snapshot of {some[0].origin}; repeat the command")
         progress(f"{nas}:{zpool}: {first + len(some)} of {len(requests)} disks are cloned")

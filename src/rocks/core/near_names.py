@@ -15,6 +15,10 @@ _LONGEST = 64
 """A longer text is nobody's mistyped name, and the comparison takes time that grows with its square."""
 
 
+_SHORT, _LONG = 5, 13
+"""A name below the first length is too short to be mistyped by an edit; from the second on, two edits are few."""
+
+
 def nearest(name: str, known: Iterable[str]) -> list[str]:
     """At most three of the known names that resemble `name`, the nearest first; case, `-` and `_` are ignored.
 
@@ -28,6 +32,41 @@ def nearest(name: str, known: Iterable[str]) -> list[str]:
     typed = _plain(name)
     close = get_close_matches(typed, plain, _MOST_NAMES, _SIMILARITY)
     return [plain[text] for text in sorted(close, key=lambda text: sorted(text) != sorted(typed))]
+
+
+def mistyped(name: str, known: Iterable[str]) -> str | None:
+    """The known name that `name`, which is none of them, is one edit from, or two if it is long; None without one.
+
+    Case, `-` and `_` are ignored. Names that differ in digits only are a series, as kvm_device_0 and kvm_device_1.
+    """
+    typed = _plain(name)
+    near = []
+    for other in known:
+        meant = _plain(other)
+        most = 0 if len(meant) < _SHORT else 1 if len(meant) < _LONG else 2
+        is_series = typed != meant and _letters(typed) == _letters(meant)
+        if abs(len(typed) - len(meant)) <= most and not is_series:
+            edits = _edits(typed, meant)
+            near += [(edits, other)] if edits <= most else []
+    return min(near)[1] if near else None
+
+
+def _edits(one: str, other: str) -> int:
+    """How many characters to insert, remove, replace or swap with the next one make the one text of the other."""
+    before: list[int] = []
+    row = list(range(len(other) + 1))
+    for place, character in enumerate(one, start=1):
+        older, before, row = before, row, [place]
+        for column, meant in enumerate(other, start=1):
+            cost = min(before[column] + 1, row[-1] + 1, before[column - 1] + (character != meant))
+            if place > 1 and column > 1 and one[place - 2] == meant and character == other[column - 2]:
+                cost = min(cost, older[column - 2] + 1)
+            row.append(cost)
+    return row[-1]
+
+
+def _letters(plain: str) -> str:
+    return "".join(character for character in plain if not character.isdigit())
 
 
 def _plain(name: str) -> str:

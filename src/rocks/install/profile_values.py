@@ -12,7 +12,6 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import StateError, UserError
-from rocks.inventory.attributes.known import KNOWN
 from rocks.storage.volumes.places import check_pool_name
 from rocks.storage.volumes.roles import storage_roles
 from rocks.storage.wire import queues
@@ -57,13 +56,13 @@ def effective_attributes(host: Host) -> dict[str, str]:
     for name, role in _ROLE_ATTRIBUTES.items():
         if not found.get(name):
             found[name] = "true" if role in roles else "false"
-    found["packaging"] = found.get("packaging") or KNOWN["packaging"].default
+    found["packaging"] = host.attribute("packaging")
     return found
 
 
 def pool_values(host: Host) -> dict[str, Value]:
     """Names of pools, and the disks of one pool; several names are separated by blanks."""
-    own_pool = host.attribute("vm_container_zpool") or KNOWN["vm_container_zpool"].default
+    own_pool = host.attribute("vm_container_zpool")
     return {
         "vm_container_zpool": _pools(host, "vm_container_zpool", [own_pool]),
         "img_zpools": _pools(host, "img_zpools", host.attribute("img_zpools").split(",")),

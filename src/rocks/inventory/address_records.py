@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.core.errors import StateError
 from rocks.database.sets import placeholders
 from rocks.inventory.addresses import Address, choose_address, ssh_port
-from rocks.inventory.attributes.known import KNOWN
+from rocks.inventory.attributes.known import value_in
 from rocks.inventory.attributes.records import resolve_attributes
 from rocks.inventory.host_records import find_local_host
 from rocks.storage.volumes.settings import PRIVATE_NETWORK
@@ -64,7 +64,7 @@ def host_addresses(database: Database, names: Sequence[str]) -> list[Address]:
     true_names = {name.lower(): name for name in attributes}
     addresses = []
     for name in (true_names[name.lower()] for name in names if name.lower() in true_names):
-        primary = attributes[name].get("primary_net") or KNOWN["primary_net"].default
+        primary = value_in(attributes[name], "primary_net")
         address = choose_address(interfaces.get(name.lower(), ()), primary)
         port, problem = 0, ""
         try:

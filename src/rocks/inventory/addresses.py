@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import StateError
-from rocks.inventory.attributes.known import KNOWN
+from rocks.inventory.attributes.known import value_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -36,7 +36,7 @@ def choose_address(addresses: Iterable[tuple[str, str]], primary_network: str) -
 
 def ssh_port(host: str, attributes: Mapping[str, str]) -> int:
     """The port in the attribute `ssh_port`; StateError unless it is a TCP port."""
-    text = attributes.get("ssh_port") or KNOWN["ssh_port"].default
+    text = value_in(attributes, "ssh_port")
     if text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) < 65536:
         return int(text)
     raise StateError(

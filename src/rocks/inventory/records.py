@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from rocks.inventory.attributes.known import value_in
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -106,9 +108,9 @@ class Host:
     mounts: tuple[str, ...] = ()
     routes: tuple[ResolvedRoute, ...] = ()
 
-    def attribute(self, name: str, default: str = "") -> str:
-        """The resolved value of an attribute, or `default`."""
-        return self.attributes.get(name, default)
+    def attribute(self, name: str) -> str:
+        """The resolved value of an attribute, else the default of its row (`rocks.inventory.attributes.known`)."""
+        return value_in(self.attributes, name)
 
     def is_true(self, name: str) -> bool:
         """Whether the value of an attribute means true."""

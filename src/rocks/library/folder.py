@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import StateError
 from rocks.core.names import printable
-from rocks.inventory.attributes.known import KNOWN
+from rocks.inventory.attributes.known import KNOWN, value_in
 from rocks.inventory.attributes.records import global_attributes
 from rocks.library.guest_images import LIBRARY_ATTRIBUTE
 from rocks.library.records import existing_image
@@ -23,7 +23,7 @@ _LOCK_SECONDS = 2.0
 
 def library_folder(database: Database) -> Path:
     """The folder of the library, of the attribute `image_library`. StateError when it is not absolute."""
-    text = global_attributes(database).get(LIBRARY_ATTRIBUTE) or KNOWN[LIBRARY_ATTRIBUTE].default
+    text = value_in(global_attributes(database), LIBRARY_ATTRIBUTE)
     if not text.startswith("/"):
         raise StateError(
             f"the attribute {LIBRARY_ATTRIBUTE} must be an absolute path, not {printable(text)!r}; "

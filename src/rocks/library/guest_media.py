@@ -43,12 +43,12 @@ def medium_name(vm: VirtualMachine) -> str:
 
 def boots_from_network(vm: VirtualMachine) -> bool:
     """Whether the network is in the machine's boot order."""
-    return vm.host.attribute("kvm_netboot", "yes").lower() not in ("no", "n", "false", "off", "0")
+    return vm.host.attribute("kvm_netboot").lower() not in ("no", "n", "false", "off", "0")
 
 
 def boots_cd_last(vm: VirtualMachine) -> bool:
     """Whether the machine boots its CD only where nothing else boots, such as from an empty disk."""
-    return vm.host.attribute(CD_BOOT_ATTRIBUTE, BOOT_PLACES[0]).lower() == BOOT_PLACES[1]
+    return vm.host.attribute(CD_BOOT_ATTRIBUTE).lower() == BOOT_PLACES[1]
 
 
 def medium_on(vm: VirtualMachine, container: Host, source: Source) -> BaseImage:

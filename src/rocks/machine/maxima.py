@@ -55,6 +55,6 @@ def too_many_cpus(vm: VirtualMachine) -> str | None:
 def _number(vm: VirtualMachine, attribute: str) -> int:
     """The number; 0 for one that an earlier release let a site set."""
     try:
-        return read_number(attribute, vm.host.attribute(attribute, "0"), 0)
+        return read_number(attribute, vm.host.attribute(attribute), 0)
     except UserError:
         return 0

@@ -10,6 +10,7 @@ from rocks.core.names import printable
 from rocks.core.units import BYTES_PER_GB, BYTES_PER_GIB, gigabytes
 from rocks.core.values import read_number
 from rocks.fleet.wire.requests import DiskSpec, LinkSpec
+from rocks.inventory.attributes.known import KNOWN
 from rocks.inventory.disks.places import medium_of, place_disk
 from rocks.library.guest_media import boots_from_network, medium_name
 from rocks.network.filter_plan import FilterPlan, plan_filter, unfiltered_note
@@ -166,8 +167,9 @@ def active_memory_mb(facts: HostFacts, but: str = "") -> int:
 
 
 def memory_reserve_mb(container: Host) -> int:
-    """The memory that is reserved for the host, in MB: attribute `vm_memory_reserve`, 256 by default."""
-    text = container.attribute("vm_memory_reserve", "256")
+    """The memory that is reserved for the host, in MB: attribute `vm_memory_reserve`."""
+    # an empty value, which an earlier release stored, is no statement that the default is meant
+    text = container.attributes.get("vm_memory_reserve", KNOWN["vm_memory_reserve"].default)
     try:
         return read_number("vm_memory_reserve", text, 0)
     except UserError:

@@ -72,7 +72,7 @@ def unfiltered_note(vm: VirtualMachine) -> str:
 
 
 def _is_on(host: Host) -> bool:
-    value = host.attribute(FILTER_ATTRIBUTE, "on")
+    value = host.attribute(FILTER_ATTRIBUTE)
     if value.lower() not in ("on", "off"):
         raise StateError(
             f'the attribute {FILTER_ATTRIBUTE} of {host.name} is "{printable(value)}"; it must be on or off'

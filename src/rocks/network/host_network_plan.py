@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import UserError
 from rocks.core.names import printable
-from rocks.inventory.attributes.known import KNOWN
 from rocks.network.device_options import (
     BondOption,
     bond_options,
@@ -113,7 +112,7 @@ def default_route(host: Host) -> tuple[str, str]:
 
 def primary_network(host: Host) -> str:
     """The network that names the host: the attribute `primary_net`, or private."""
-    return host.attribute("primary_net") or KNOWN["primary_net"].default
+    return host.attribute("primary_net")
 
 
 def _with_gateway(host: Host, planned: Sequence[_Planned]) -> list[_Planned]:

@@ -15,15 +15,28 @@ KINDS = table.KINDS | {IMAGE, GRAPH, NODE}
 
 
 def names_that_begin(database: Database, kind: str, beginning: str) -> list[str]:
-    """Names of objects of a kind, sorted: images of the library, files of the graph, all others of the database."""
+    """Names of objects of a kind, sorted: images of the library, files of the graph; of attributes
+    also those that the system reads; all others of the database."""
     if kind in (GRAPH, NODE):
         return [name for name in _graph_names(kind) if name.startswith(beginning)]
+    if kind == "attr":
+        return _attribute_names(database, beginning)
     if kind != IMAGE:
         return table.names_that_begin(database, kind, beginning)
     from rocks.library.folder import library_folder
     from rocks.library.records import image_names
 
     return [name for name in image_names(library_folder(database)) if name.startswith(beginning)]
+
+
+def _attribute_names(database: Database, beginning: str) -> list[str]:
+    """The attributes that the system reads, and the others that are in use."""
+    from rocks.inventory.attributes.known import KNOWN
+    from rocks.inventory.attributes.rules import known_spelling
+
+    stored = table.names_that_begin(database, "attr", beginning)
+    known = [name for name in KNOWN if name.startswith(beginning)]
+    return sorted({*known, *(name for name in stored if known_spelling(name) not in known)})
 
 
 def _graph_names(kind: str) -> list[str]:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from rocks.database.connection import Database
     from rocks.fleet.wire.facts import HostFacts
-    from rocks.storage.client.answers import ImageRow
+    from rocks.storage.wire.replies import ImageRow
 
 HOST_SECONDS = 5.0
 NAS_SECONDS = 5.0

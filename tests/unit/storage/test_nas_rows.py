@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from unittest.mock import MagicMock
+
 import pytest
 
+from rocks.fleet.wire.codec import read_shape
 from rocks.storage.life.image import Image
 from rocks.storage.life.states import (
     MAPPED,
@@ -14,7 +18,12 @@ from rocks.storage.life.states import (
     UNMAPPED,
     State,
 )
-from rocks.storage.nas.rows import image_row
+from rocks.storage.nas.commands import Commands
+from rocks.storage.nas.progress import ProgressBoard
+from rocks.storage.nas.rows import image_row, operation_row
+from rocks.storage.store.nas import Operation
+from rocks.storage.wire.replies import ImageRow, OperationRow
+from rocks.storage.wire.requests import ACTIONS
 
 
 @pytest.mark.parametrize(
@@ -37,3 +46,19 @@ def test_the_direction_in_which_an_image_is_sent(
     assert (row["is_sending"], row["is_delete_remote"]) == (is_sending, is_delete_remote)
     assert row["time"] == (None if is_sending is None else 900)
     assert row["locked"] == ("vol" if is_locked else None)
+
+
+def test_a_nas_answers_what_the_table_of_actions_declares() -> None:
+    """At once all but operations, which are begun and recorded."""
+    now, begun = Commands._answers_by_request(MagicMock()), Commands._begins_by_request(MagicMock())
+    mine = [action for action in ACTIONS.values() if action.role == "nas"]
+    assert now.keys() == {action.shape for action in mine if action.effect != "once"}
+    assert begun.keys() == {action.shape for action in mine if action.effect == "once"}
+
+
+def test_the_rows_of_listings_are_those_that_commands_read() -> None:
+    image = image_row(Image("id", "nas-0-0", "tank", "a-vol"), {}, None, 0)
+    assert {field.name for field in fields(ImageRow)} <= image.keys()
+    assert read_shape(ImageRow, image).zvol == "a-vol"
+    operation = operation_row(Operation("1", "map_zvol", "a-vol", "", "", 0, None), None, ProgressBoard())
+    assert operation.keys() == {field.name for field in fields(OperationRow)}

@@ -42,7 +42,7 @@ class AttributeCommand(ScopeCommand):
 class AttributeSetter(AttributeCommand):
     """Base of `add … attr` and `set … attr`: members, a name and a value, which `apply` stores."""
 
-    apply: ClassVar[Callable[[Database, str, Sequence[str], str, str], None]]
+    apply: ClassVar[Callable[[Database, str, Sequence[str], str, str, bool], None]]
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Store the value for all members at once."""
@@ -54,7 +54,8 @@ class AttributeSetter(AttributeCommand):
             raise UserError("missing value of attribute")
         if self.scope == "appliance" and not names:
             raise UserError("must supply at least one appliance")
-        type(self).apply(self.db, self.scope, self.members_to_change(names, attribute), attribute, value)
+        members = self.members_to_change(names, attribute)
+        type(self).apply(self.db, self.scope, members, attribute, value, self.fillFlag("force"))
 
 
 class AttributeRemoval(AttributeCommand):

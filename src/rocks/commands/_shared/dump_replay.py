@@ -89,10 +89,14 @@ class Replay:
             self._new_appliances.add(planned.arguments[0].lower())
 
     def _as_change(self, planned: Planned) -> Planned:
-        """An attribute that is there only because every new database, or a new appliance, has it is changed."""
+        """An attribute that is there only because every new database, or a new appliance, has it is changed.
+
+        Its name was accepted where the dump is from, also one that is nearly that of another.
+        """
         if planned.path[0] != "add" or planned.path[-1] != "attr":
             return planned
         given = dict(planned.parameters)
+        planned = planned._replace(parameters=tuple((given | {"force": "yes"}).items()))
         scope = planned.path[1] if len(planned.path) == 3 else "global"
         member = planned.arguments[0] if planned.arguments else "global"
         first = FIRST_ATTRIBUTES.get((scope, member), {}).get(given["attr"])
@@ -139,7 +143,7 @@ class Replay:
         values = {
             name: LOCAL if name in ("host", "physnode") and value.lower() == self._local else value
             for name, value in planned.parameters
-            if name != "shared-place"
+            if name not in ("shared-place", "force")
         }
         if planned.path == ("add", "firewall"):
             values.setdefault("network", "all")

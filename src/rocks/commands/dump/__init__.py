@@ -6,7 +6,7 @@ import rocks.commands
 from rocks.commands._framework.plugins import TAIL, BuiltinPlugin, Plugin
 from rocks.commands._framework.shell_quoting import launcher, positional, quote
 from rocks.commands._framework.tree import all_commands, load_package, tree_folders
-from rocks.inventory.attributes.rules import is_old
+from rocks.inventory.attributes.rules import is_old, near_miss
 from rocks.inventory.attributes.secret_names import is_secret
 
 ORDER = (
@@ -71,7 +71,8 @@ class command(rocks.commands.Command):
         of_scope = () if scope == "global" else (scope,)
         of_member = () if scope == "global" else (member,)
         if not is_secret(name):
-            self.dump("add", *of_scope, "attr", *of_member, name, positional("value", value))
+            forced = () if near_miss(name) is None else ("force=yes",)
+            self.dump("add", *of_scope, "attr", *of_member, name, positional("value", value), *forced)
         elif scope in ("global", "host"):
             self.dump_secret(member if scope == "host" else None, name, value)
         else:

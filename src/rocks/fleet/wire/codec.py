@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from typing import Any, Callable, Dict, Tuple, Type, TypeVar, Union
+from typing import Any, Callable, Dict, Mapping, Tuple, Type, TypeVar, Union
 
 from rocks.core.errors import IncoherentError
 
@@ -55,6 +55,17 @@ def decode_lenient(shape: Type[Shape], value: Any, place: str) -> Shape:
     """
     result: Shape = _reader(shape, True)(value, place)
     return result
+
+
+def read_shape(shape: Type[Shape], fields: Mapping[str, Any]) -> Shape:
+    """The declared fields of a message, among others. IncoherentError names a missing field, or one of another type."""
+    values = {}
+    for field in dataclasses.fields(shape):  # type: ignore[arg-type] # every shape is a dataclass
+        if field.name in fields:
+            values[field.name] = fields[field.name]
+        elif field.default is not dataclasses.MISSING:
+            values[field.name] = encode(field.default)
+    return decode(shape, values, "message")
 
 
 def tagged(cls: Type[Shape]) -> Type[Shape]:

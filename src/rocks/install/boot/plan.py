@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.inventory.attributes.known import KNOWN
+from rocks.inventory.attributes.known import value_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,7 +69,7 @@ def is_for_our_installer(facts: BootFacts) -> bool:
     That is the boot action `install` of hosts with deb packages. Other actions are what `rocks list bootaction` shows.
     """
     action = (facts.install_name or _OUR_ACTION).lower()
-    packaging = facts.attributes.get("packaging") or KNOWN["packaging"].default
+    packaging = value_in(facts.attributes, "packaging")
     return facts.next_boot == "install" and action == _OUR_ACTION and packaging == "deb"
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from rocks.core.errors import RocksError, UserError
 from rocks.core.names import check_host_name, printable
 from rocks.install.installation.disks import DiskChoice, Partition, read_disks, read_partitions
-from rocks.inventory.attributes.known import KNOWN
 from rocks.inventory.records import TRUE_VALUES
 
 if TYPE_CHECKING:
@@ -141,7 +140,7 @@ def _interfaces(host: Host) -> tuple[PlannedInterface, ...]:
         raise UserError(
             f"it has {len(complete)} interfaces with an address; at most {_MOST_INTERFACES} are set up"
         )
-    primary = (host.attribute("primary_net") or KNOWN["primary_net"].default).lower()
+    primary = host.attribute("primary_net").lower()
     complete.sort(key=lambda interface: (interface.subnet or "").lower() != primary)
     return tuple(_interface(interface) for interface in complete)
 
@@ -188,7 +187,7 @@ def _address(attribute: str, text: str) -> str:
 
 def _attribute(host: Host, name: str, read: Callable[[str], _T]) -> _T:
     """The value of an attribute or its default, as `read` understands it; the error names the attribute."""
-    text = host.attribute(name) or KNOWN[name].default
+    text = host.attribute(name)
     try:
         return read(text)
     except UserError as error:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from rocks.core.errors import StateError, UserError
 from rocks.install.installation.disks import read_disks, read_partitions
 from rocks.install.installation.plan import check_arguments
-from rocks.inventory.attributes.known import KNOWN
 from rocks.network.host_network_plan import plan_devices
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ def installer_values(host: Host, packaging: str) -> dict[str, Value]:
 
 def _drive(host: Host) -> str:
     """The one disk that is overwritten, as `sda`."""
-    choices = read_disks(_text(host, "install_disk"))
+    choices = read_disks(host.attribute("install_disk"))
     if (
         len(choices) != 1
         or not choices[0].value.startswith(_DEVICES)
@@ -59,7 +58,7 @@ def _drive(host: Host) -> str:
 
 
 def _parts(host: Host, drive: str, packaging: str) -> list[str]:
-    partitions = read_partitions(_text(host, "install_partitions"))
+    partitions = read_partitions(host.attribute("install_partitions"))
     if len(partitions) > MOST_PARTITIONS or any(one.file_system == "none" for one in partitions):
         raise StateError(
             f"only the installer of this roll makes the partitions of host {host.name}: others take at most "
@@ -77,7 +76,7 @@ def _part(partition: Partition, drive: str, packaging: str) -> str:
 
 
 def _boot_loader(host: Host, drive: str) -> str:
-    arguments = check_arguments(_text(host, "install_kernel_arguments"))
+    arguments = check_arguments(host.attribute("install_kernel_arguments"))
     return f"--location=mbr --boot-drive={drive}" + (f' --append="{arguments}"' if arguments else "")
 
 
@@ -102,7 +101,3 @@ def _network(host: Host, packaging: str) -> Value:
     options += [f"--nameserver={names}"] if names else []
     options += [f"--device={device.mac} --activate"] if packaging == "rpm" else []
     return " ".join([*options, f"--hostname={host.name}"])
-
-
-def _text(host: Host, attribute: str) -> str:
-    return host.attribute(attribute) or KNOWN[attribute].default

@@ -16,7 +16,7 @@ from rocks.core.version import ROLL_NAME
 from rocks.install.rolls.content import COMMANDS
 from rocks.install.rolls.manifest import same_content
 from rocks.install.rolls.roll_records import RollRow, load_rolls
-from rocks.inventory.attributes.known import KNOWN
+from rocks.inventory.attributes.known import value_in
 from rocks.inventory.attributes.records import global_attributes
 
 if TYPE_CHECKING:
@@ -30,8 +30,7 @@ _MOUNTS = Path("/proc/self/mounts")
 
 def distribution_folder(database: Database) -> Path:
     """The folder of the distribution, as `rocks report distro` prints it."""
-    known = KNOWN["Kickstart_DistroDir"].default
-    return Path(global_attributes(database).get("Kickstart_DistroDir") or known) / "install"
+    return Path(value_in(global_attributes(database), "Kickstart_DistroDir")) / "install"
 
 
 def rolls_folder(database: Database) -> Path:

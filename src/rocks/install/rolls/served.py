@@ -12,7 +12,6 @@ from rocks.install.rolls.content import DEBS
 from rocks.install.rolls.folders import distribution_folder
 from rocks.install.rolls.signatures import public_key
 from rocks.inventory.address_records import find_private_address
-from rocks.inventory.attributes.known import KNOWN
 from rocks.storage.broker.broker import node_authority
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ class Distributions:
 
     def of_host(self, host: Host, name: str) -> ServedDistribution:
         """What a host gets whose appliance has the distribution `name`; nothing where it is not built for the host."""
-        packaging = host.attribute("packaging") or KNOWN["packaging"].default
+        packaging = host.attribute("packaging")
         arch = host.attributes.get("arch") or DEFAULT_ARCHITECTURE
         if not (_PART.fullmatch(name) and _PART.fullmatch(arch)) or host.name == self._frontend:
             return ServedDistribution()

@@ -8,7 +8,14 @@ from rocks.core.errors import UserError
 from rocks.core.names import printable
 from rocks.inventory import node_records as nodes
 from rocks.inventory.attributes import records as attributes
-from rocks.inventory.attributes.rules import OLD_SUFFIX, check_name, check_value, is_known_secret, is_old
+from rocks.inventory.attributes.rules import (
+    OLD_SUFFIX,
+    check_name,
+    check_value,
+    is_known_secret,
+    is_old,
+    near_miss,
+)
 from rocks.inventory.attributes.secret_names import is_secret
 from rocks.inventory.selectors import OPERATING_SYSTEMS, is_rack
 from rocks.trust import secret_records as secrets
@@ -43,10 +50,11 @@ def _other_selector(database: Database, name: str) -> str | None:
     return "a rack" if is_rack(name) else None
 
 
-def _check(scope: str, name: str, value: str) -> None:
+def _check(scope: str, name: str, value: str, may_be_near: bool) -> None:
     """UserError for a name or a value that is not valid, and for a value that the system could not read.
 
-    A secret is refused whatever its value: other users of the machine see a command line.
+    So is, unless it may be, a name that is nearly one that the system reads. A secret is refused whatever its value:
+    other users of the machine see a command line.
     """
     from rocks.inventory.attributes.forms import check_form
 
@@ -56,13 +64,21 @@ def _check(scope: str, name: str, value: str) -> None:
         raise UserError(
             f"{name} is a secret: rocks set {where} {name}, which reads the value from standard input"
         )
+    meant = None if may_be_near else near_miss(name)
+    if meant is not None:
+        raise UserError(
+            f'"{printable(name)}" is no attribute that the system reads; did you mean {meant}? For an attribute of the '
+            "site's own by that name, give force=yes too"
+        )
     check_value(value)
     check_form(name, value)
 
 
-def add_attribute(database: Database, scope: str, members: Sequence[str], name: str, value: str) -> None:
+def add_attribute(
+    database: Database, scope: str, members: Sequence[str], name: str, value: str, may_be_near: bool = False
+) -> None:
     """Add the attribute to all `members` of `scope`; UserError, and no change, when one of them has it."""
-    _check(scope, name, value)
+    _check(scope, name, value, may_be_near)
     having = attributes.members_with(database, scope, members, name)
     if having:
         where = "" if scope == "global" else f" for {scope} {having[0]}"
@@ -71,13 +87,15 @@ def add_attribute(database: Database, scope: str, members: Sequence[str], name: 
     attributes.insert_attribute(database, scope, members, name, value)
 
 
-def set_attribute(database: Database, scope: str, members: Sequence[str], name: str, value: str) -> None:
+def set_attribute(
+    database: Database, scope: str, members: Sequence[str], name: str, value: str, may_be_near: bool = False
+) -> None:
     """Set the attribute of all `members` of `scope`, whether they have it or not.
 
     The previous value becomes the attribute `<name>_old`, unless `name` has that suffix itself. UserError for an
     invalid name or value.
     """
-    _check(scope, name, value)
+    _check(scope, name, value, may_be_near)
     if not is_old(name):
         attributes.preserve_old_values(database, scope, members, name)
     attributes.replace_attribute(database, scope, members, name, value)

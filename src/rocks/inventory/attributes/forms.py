@@ -1,7 +1,7 @@
-"""The form of the values of attributes that the system reads, checked when one is set. Pure.
+"""The checks of the forms that the rows of attributes name, made when one is set. Pure.
 
-An attribute that is not listed may have any text: the system does not read it, or any text is valid. Readers check
-again, since an earlier release stored any value.
+An attribute that the system does not read may have any text. Readers check again, since an earlier release stored any
+value.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from rocks.install.installation.disks import read_disks, read_partitions
 from rocks.install.installation.plan import check_arguments
 from rocks.install.profile_values import MOST_DISKS, MOST_NAS_DISKS, check_pool_disks
 from rocks.inventory import mac_pool
+from rocks.inventory.attributes.known import KNOWN
+from rocks.inventory.attributes.rules import known_spelling
 from rocks.inventory.disks.place_rules import check_device_pattern, check_image_directory
 from rocks.inventory.records import TRUE_VALUES
 from rocks.library.guest_images import check_image_name, read_keys
@@ -40,27 +42,24 @@ from rocks.network.infiniband.partition_plan import check_default_membership, ch
 from rocks.network.interface_rules import check_ip, check_mac
 from rocks.network.network_rules import check_zone
 from rocks.storage.volumes.places import check_pool_name
-from rocks.storage.wire.configuration_bounds import MOST_TRANSFERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rocks.inventory.attributes.known import Known, NamedForm
+
     Check = Callable[[str], object]
 
-LONGEST_GRACE_HOURS = 366 * 24
-"""The most hours for which a removed image can be restored."""
-
 _FALSE = ("off", "no", "n", "false", "0")
-_HIGHEST_PORT = 65535
 
 
 def check_form(name: str, value: str) -> None:
     """UserError when the system reads the attribute `name`, in any case, and cannot read this value."""
-    check = _FORMS.get(name.lower())
-    if check is None:
+    known = KNOWN.get(known_spelling(name))
+    if known is None:
         return
     try:
-        check(value)
+        _check_of(known)(value)
     except _UnfitError as error:
         raise UserError(f'the attribute {name} must be {error}, not "{printable(value)}"') from None
     except RocksError as error:
@@ -140,97 +139,59 @@ def _elements(value: str) -> None:
         raise UserError("it must be XML elements")
 
 
-_FORMS: dict[str, Check] = {
-    **dict.fromkeys(
-        (
-            *(
-                "managed",
-                "kvm",
-                "kvm_autostart",
-                "kvm_netboot",
-                "kvm_discard",
-                "img_storage_nas",
-                "img_storage_vm",
-                "img_sync",
-                "install_overwrite",
-            ),
-            *(
-                "img_persistent",
-                "img_storage_part_zfs_mirror",
-                "boot_service",
-                "dns_service",
-                "nucleus_service",
-                "host_network",
-                "firewall",
-                "airboss_old_rsa",
-            ),
-        ),
-        _yes_or_no,
-    ),
-    "managed": _exactly_true,
-    "kvm_autostart": _exactly_true,
-    "primary_net": check_network_name,
-    "img_grace_hours": _number(0, LONGEST_GRACE_HOURS),
-    "ssh_port": _number(1, _HIGHEST_PORT),
-    "vm_image_directory": check_image_directory,
-    "image_library": _absolute_folder,
-    "vm_image": check_image_name,
-    "vm_cdrom": check_medium_name,
-    "kvm_cdrom_boot": _one_of(*BOOT_PLACES),
-    "vm_authorized_keys": read_keys,
-    "vm_cluster_address": check_ip,
-    "vm_instance": _number(0, 999_999_999),
-    "vm_image_directories": _each(check_image_directory),
-    "vm_disk_devices": _each(check_device_pattern),
-    "vm_image_erase": _one_of("discard", "overwrite"),
-    "vm_memory_reserve": _number(0, 999_999_999),
-    "vm_mac_base_addr": check_mac,
-    "vm_mac_base_addr_mask": mac_pool.check_mask,
-    "vlan_transport": _one_of("local"),
-    "vm_filter": _one_of("on", "off"),
-    "vm_ipv6": read_ipv6_addresses,
-    "vm_vlan_pool": vlan_pool.read_pool,
-    "ib_pkey_pool": pkeys.read_pool,
-    "ib_default_membership": check_default_membership,
-    "ib_sm": check_sm,
-    "ib_partitions_file": _path,
-    "ib_opensm_pid_file": _path,
-    "cpu_mode": check_cpu_mode,
-    "kvm_cpu_pinning": _pinning,
-    "kvm_max_cpus": _number(1, MOST_CPUS),
-    "kvm_max_memory": _number(LEAST_MEMORY_MB, LARGEST_MEMORY_MB),
-    "kvm_hugepages": _one_of("none", *PAGE_SIZES_KB),
-    "kvm_queues": check_queues,
-    "kvm_iothreads": _number(0, MOST_IOTHREADS),
-    "kvm_watchdog": _one_of(*WATCHDOG_ACTIONS),
-    "kvm_pci_devices": read_pci_requests,
-    "vm_pinned_cpus": read_cpu_set,
-    "vm_hugepages": read_page_reserve,
-    "vm_pci_pools": read_pci_pools,
-    "hvm_features": _elements,
-    "img_zpools": _each(check_pool_name),
-    "img_zpool_disks": _pool_disks(MOST_NAS_DISKS),
-    "vm_container_zpool": check_pool_name,
-    "vm_container_zpool_disks": _pool_disks(MOST_DISKS),
-    "imgstorage-pool": check_pool_name,
-    "imgstorage-network": check_zone,
-    "imgstorage-workers": _number(1, MOST_TRANSFERS),
-    "packaging": _one_of("deb", "rpm"),
-    "rabbitmq_server": lambda value: check_plain_name("a host", value),
-    "kickstart_privatehostname": check_host_name,
-    "kickstart_privatekickstarthost": check_ip,
-    "kickstart_privategateway": check_ip,
-    "kickstart_publicntphost": lambda value: check_plain_name("a host", value),
-    "kickstart_privatednsservers": _each(check_ip),
-    "install_disk": read_disks,
-    "install_partitions": read_partitions,
-    "install_kernel_arguments": check_arguments,
-    "airboss_images": _each(check_medium_name),
-    "airboss": lambda value: check_plain_name("a host", value),
-    "ipmi_address": lambda value: check_plain_name("a host", value),
-    "ipmi_user": lambda value: check_plain_name("a user", value),
-    "kickstart_publicgateway": check_ip,
-    "kickstart_publicdnsservers": _each(check_ip),
-    "kickstart_distrodir": _path,
+def _check_of(known: Known) -> Check:
+    if isinstance(known.form, range):
+        return _number(known.form[0], known.form[-1])
+    return _CHECKS[known.form] if isinstance(known.form, str) else _one_of(*known.form)
+
+
+_CHECKS: dict[NamedForm, Check] = {
+    "boot place": _one_of(*BOOT_PLACES),
+    "CD image": check_medium_name,
+    "CD images": _each(check_medium_name),
+    "CPU mode": check_cpu_mode,
+    "CPU pinning": _pinning,
+    "CPU set": read_cpu_set,
+    "device patterns": _each(check_device_pattern),
+    "disk choice": read_disks,
+    "disks of a host": _pool_disks(MOST_DISKS),
+    "disks of a NAS": _pool_disks(MOST_NAS_DISKS),
+    "folder": _absolute_folder,
+    "host name": check_host_name,
+    "host or address": lambda value: check_plain_name("a host", value),
+    "I/O threads": _number(0, MOST_IOTHREADS),
+    "image": check_image_name,
+    "image folder": check_image_directory,
+    "image folders": _each(check_image_directory),
+    "IPv4 address": check_ip,
+    "IPv4 addresses": _each(check_ip),
+    "IPv6 addresses": read_ipv6_addresses,
+    "kernel arguments": check_arguments,
+    "MAC address": check_mac,
+    "MAC mask": mac_pool.check_mask,
+    "membership": check_default_membership,
+    "memory in MB": _number(LEAST_MEMORY_MB, LARGEST_MEMORY_MB),
+    "network": check_network_name,
+    "number of CPUs": _number(1, MOST_CPUS),
+    "page reserve": read_page_reserve,
+    "page size": _one_of("none", *PAGE_SIZES_KB),
+    "partition keys": pkeys.read_pool,
+    "partitions": read_partitions,
+    "path": _path,
+    "PCI pools": read_pci_pools,
+    "PCI requests": read_pci_requests,
+    "pool": check_pool_name,
+    "pools": _each(check_pool_name),
+    "public keys": read_keys,
+    "queues": check_queues,
+    "subnet manager": check_sm,
+    "text": lambda _: None,
+    "true or no": _exactly_true,
+    "user": lambda value: check_plain_name("a user", value),
+    "VLAN ids": vlan_pool.read_pool,
+    "watchdog action": _one_of(*WATCHDOG_ACTIONS),
+    "XML elements": _elements,
+    "yes or no": _yes_or_no,
+    "zone": check_zone,
 }
-"""Name in lower case → the check of a value, which raises an error of `rocks.core.errors`."""
+"""Form → the check of a value, which raises an error of `rocks.core.errors`."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import UserError
 from rocks.core.names import check_attribute_name, printable
+from rocks.core.near_names import mistyped
 from rocks.inventory.attributes.known import KNOWN
 
 if TYPE_CHECKING:
@@ -62,6 +63,11 @@ def check_name(name: str) -> None:
         )
     if name.lower() == "help":
         raise UserError(f'attribute "{name}" is not valid: every command prints its help for that argument')
+
+
+def near_miss(name: str) -> str | None:
+    """The attribute that the system reads and that a person who typed `name` probably meant; None for other names."""
+    return None if is_old(name) or name.lower() in _SPELLING else mistyped(name, KNOWN)
 
 
 def check_value(value: str) -> None:

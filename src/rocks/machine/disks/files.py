@@ -296,7 +296,7 @@ def _directory(host: Host, path: str) -> str:
 
 
 def _erase(host: Host) -> Erase:
-    text = host.attribute(ERASE_ATTRIBUTE, "discard")
+    text = host.attribute(ERASE_ATTRIBUTE)
     if text in _ERASES:
         return _ERASES[text]
     raise StateError(

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
     from rocks.inventory.records import VirtualMachine
     from rocks.storage.client import StorageClient
-    from rocks.storage.client.answers import ImageRow
     from rocks.storage.volumes.places import DiskLocation
+    from rocks.storage.wire.replies import ImageRow
 
     Destroyed = dict[DiskLocation, bool | RocksError]
     """Disk → whether it had an image, which is destroyed; or why that stays."""
@@ -156,7 +156,7 @@ def _destroy(storage: StorageClient, disks: Sequence[DiskLocation], uuids: Mappi
     from rocks.storage.wire.requests import DelZvol
 
     requests = {
-        str(number): questions.delete_image(
+        str(number): questions.question(
             disk.nas, DelZvol(disk.zpool, volume_name(disk.vm, disk.number), machine=uuids[disk.vm])
         )
         for number, disk in enumerate(disks)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.core.errors import CLASSES, BusyError, Code, HostError, RocksError, StateError
 from rocks.storage.volumes.place_records import disk_locations
 from rocks.storage.volumes.plan import follows, plan_images, pool_of
+from rocks.storage.wire.requests import PullZvol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from rocks.inventory.records import Lease, VirtualMachine
     from rocks.machine.moves.moves import Ways
     from rocks.storage.client import StorageClient
-    from rocks.storage.client.answers import ImageRow
     from rocks.storage.volumes.plan import ImageSpec
+    from rocks.storage.wire.replies import ImageRow
 
 
 class Watching(NamedTuple):
@@ -129,7 +130,7 @@ def pull_each(
     from rocks.storage.client import questions
     from rocks.storage.volumes.map_waits import START_WAIT_SECONDS
 
-    asked = {image.volume: questions.pull_image(image.nas, image.volume) for image in images}
+    asked = {image.volume: questions.question(image.nas, PullZvol(image.volume)) for image in images}
     for error in storage.wait_each(asked, seconds or START_WAIT_SECONDS, watching).values():
         if isinstance(error, RocksError):
             raise CLASSES[error.family](f"{why}: {error}", code=error.code)

@@ -57,15 +57,15 @@ def read_request(vm: VirtualMachine, token: int) -> ShapeRequest:
 def pinning_of(vm: VirtualMachine) -> str:
     """none, pin_all, numa, or fixed: pinned by the site's own XML."""
     text = vm.host.attribute("kvm_cpu_pinning")
-    if text in ("", "none"):
-        return "none"
+    if text == "none":
+        return text
     return text if text in PINNED else "fixed"
 
 
 def page_size_kb(vm: VirtualMachine) -> int:
     """The size of the machine's huge pages in KiB; 0 for ordinary memory."""
     text = vm.host.attribute("kvm_hugepages")
-    if text in ("", "none"):
+    if text == "none":
         return 0
     if text not in PAGE_SIZES_KB:
         raise _not_valid(vm.host, "kvm_hugepages", "it must be 2M, 1G or none")

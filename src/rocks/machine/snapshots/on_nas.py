@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from rocks.fleet.wire.snapshots import Moment
     from rocks.inventory.records import VirtualMachine
     from rocks.storage.client import StorageClient
-    from rocks.storage.client.answers import ImageRow, SnapshotRow
     from rocks.storage.volumes.places import DiskLocation
     from rocks.storage.volumes.plan import ImageSpec
+    from rocks.storage.wire.replies import ImageRow, SnapshotRow
 
 _LIST_SECONDS = 60.0
 _GATHERED_SECONDS = 300.0
@@ -263,7 +263,7 @@ def _hold_each(
     for number, image in enumerate(images):
         guid = guids[number] if guids else ""
         request = HoldSnapshot(image.volume, image.zpool, tags[number], is_mapped, guid, image.machine)
-        asked[image.volume] = questions.hold_snapshot(image.nas, request)
+        asked[image.volume] = questions.question(image.nas, request)
     answers = storage.ask_each(asked, _FROZEN_SECONDS)
     held = []
     for image in images:
@@ -281,7 +281,7 @@ def _hold_each(
 def _release_images(storage: StorageClient, images: Sequence[ImageSpec], snapshot: str) -> None:
     """Release what marks a snapshot that is being made, of each disk. Raises the first error of a NAS."""
     asked = {
-        image.volume: questions.release_snapshot(
+        image.volume: questions.question(
             image.nas, ReleaseSnapshot(image.volume, image.zpool, snapshot, True, image.machine)
         )
         for image in images
@@ -303,7 +303,7 @@ def restore(
     interrupted.
     """
     asked = {
-        str(part.number): questions.restore_image(
+        str(part.number): questions.question(
             part.disk.nas,
             RestoreZvol(volume_name(vm.name, part.disk.number), part.row.name, vm.uuid, part.disk.zpool),
         )
@@ -336,9 +336,7 @@ def remove(database: Database, vm: VirtualMachine, parts: Sequence[Part], snapsh
 def _release(storage: StorageClient, vm: VirtualMachine, snapshot: str, parts: Sequence[Part]) -> None:
     disks = {volume_name(vm.name, part.disk.number): part.disk for part in parts}
     asked = {
-        volume: questions.release_snapshot(
-            disk.nas, ReleaseSnapshot(volume, disk.zpool, snapshot, machine=vm.uuid)
-        )
+        volume: questions.question(disk.nas, ReleaseSnapshot(volume, disk.zpool, snapshot, machine=vm.uuid))
         for volume, disk in disks.items()
     }
     _raise_first(storage, asked)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import RocksError, StateError, UserError
 from rocks.fleet.wire.infiniband import PartitionSpec
-from rocks.inventory.attributes.known import KNOWN
+from rocks.inventory.attributes.known import KNOWN, value_in
 from rocks.inventory.attributes.records import global_attributes
 from rocks.inventory.cluster_records import clusters_of
 from rocks.network.infiniband import partition_records as table
@@ -284,7 +284,7 @@ def _read_table(database: Database, attributes: Mapping[str, str]) -> PartitionT
 
 def _attributes(database: Database) -> dict[str, str]:
     found = global_attributes(database)
-    return {name: found.get(name) or known.default for name, known in KNOWN.items() if name.startswith("ib_")}
+    return {name: value_in(found, name) for name in KNOWN if name.startswith("ib_")}
 
 
 def _manager(attributes: Mapping[str, str]) -> SubnetManager:

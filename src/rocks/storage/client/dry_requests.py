@@ -7,7 +7,10 @@ from typing import Any, Callable, Dict, Mapping, Optional, Tuple, Type
 from rocks.core import dry_run
 from rocks.core.errors import BugError, Code, StateError
 from rocks.core.units import gigabytes
-from rocks.storage.client.answers import (
+from rocks.storage.client.questions import Query, bases_of, images_of
+from rocks.storage.wire import requests as wire
+from rocks.storage.wire.bases import is_base
+from rocks.storage.wire.replies import (
     BaseRow,
     HeldRow,
     ImageAttributes,
@@ -16,9 +19,6 @@ from rocks.storage.client.answers import (
     MadeClones,
     MadeVolume,
 )
-from rocks.storage.client.questions import Query, bases_of, images_of
-from rocks.storage.wire import requests as wire
-from rocks.storage.wire.bases import is_base
 
 Ask = Callable[[Query[Any]], Any]
 """Sends a question and returns the answer; raises the error."""

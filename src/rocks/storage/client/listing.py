@@ -6,7 +6,8 @@ import datetime
 from typing import Optional, Tuple
 
 from rocks.core.units import BYTES_PER_GB, duration, rate_text
-from rocks.storage.client.answers import (
+from rocks.storage.stream.pace import Progress
+from rocks.storage.wire.replies import (
     CopyRow,
     DeviceRow,
     ImageAttributes,
@@ -14,7 +15,6 @@ from rocks.storage.client.answers import (
     OperationRow,
     SnapshotRow,
 )
-from rocks.storage.stream.pace import Progress
 
 Cells = Tuple[object, ...]
 

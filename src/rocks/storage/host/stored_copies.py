@@ -7,6 +7,7 @@ import uuid
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from rocks.core.errors import BusyError, RocksError, StateError
+from rocks.fleet.wire.codec import encode
 from rocks.storage.host.copies import (
     RetainedCopy,
     checked_copy,
@@ -21,6 +22,7 @@ from rocks.storage.store.file import OutboxMessage
 from rocks.storage.store.host import HostStore
 from rocks.storage.wire.messages import HOST_NEWS, write_message
 from rocks.storage.wire.queues import nas_queue
+from rocks.storage.wire.replies import CopyRow
 from rocks.storage.zfs.driver import PoolDriver
 
 _log = logging.getLogger(__name__)
@@ -53,14 +55,16 @@ class StoredCopies:
     def rows(self) -> List[Dict[str, Any]]:
         """Every copy that no guest uses, by name: size, time of its newest snapshot, and why it is here."""
         return [
-            {
-                "volume": f"{copy.pool}/{copy.zvol}",
-                "kind": copy.kind,
-                "nas": copy.nas,
-                "size_bytes": copy.used_bytes,
-                "created": created_seconds(self._pools, copy),
-                "reason": _REASONS[copy.kind],
-            }
+            encode(
+                CopyRow(
+                    f"{copy.pool}/{copy.zvol}",
+                    copy.kind,
+                    copy.nas,
+                    copy.used_bytes,
+                    created_seconds(self._pools, copy),
+                    _REASONS[copy.kind],
+                )
+            )
             for copy in self._copies()
         ]
 

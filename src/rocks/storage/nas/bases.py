@@ -14,6 +14,7 @@ from rocks.core.clock import Deadline, monotonic_seconds
 from rocks.core.errors import IncoherentError, PoolFullError, RocksError, StateError, UserError
 from rocks.core.image_blocks import blocks_read, send_blocks
 from rocks.core.units import size_text
+from rocks.fleet.wire.codec import encode
 from rocks.storage.life.space import SEED_PERCENT
 from rocks.storage.nas import move_lines
 from rocks.storage.nas.handlers import AUTOMATIC, BLOCK_BYTES
@@ -21,6 +22,7 @@ from rocks.storage.nas.imports import DEVICE_SECONDS, IMPORTING, Imports, pieces
 from rocks.storage.stream.lines import Opening, send_line
 from rocks.storage.stream.transport import Connection
 from rocks.storage.wire.bases import SNAPSHOT, base_volume, is_base
+from rocks.storage.wire.replies import BaseRow, MadeBase
 from rocks.storage.wire.requests import AddBase
 from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import History, SnapshotFact, VolumeFact
@@ -90,7 +92,7 @@ class Bases:
             self._make(name, request)
         made = self._fact(name)
         is_complete = self.snapshot_of(name) is not None
-        return {"guid": made.guid, "size_bytes": made.size_bytes, "complete": is_complete}
+        return dict(encode(MadeBase(made.guid, made.size_bytes, is_complete)))
 
     def _make(self, name: str, request: AddBase) -> None:
         with self._imports.alone(name):
@@ -178,20 +180,20 @@ class Bases:
             for fact in self._pools.list_volumes(zpool):
                 zvol = fact.name.partition("/")[2]
                 if is_base(zvol):
-                    rows.append(self._row(zpool, zvol, fact))
+                    rows.append(encode(self._row(zpool, zvol, fact)))
         return rows
 
-    def _row(self, zpool: str, zvol: str, fact: VolumeFact) -> Dict[str, Any]:
+    def _row(self, zpool: str, zvol: str, fact: VolumeFact) -> BaseRow:
         snapshot = self.snapshot_of(fact.name)
-        return {
-            "zpool": zpool,
-            "zvol": zvol,
-            "image": fact.property_value(_IMAGE) or "",
-            "digest": fact.property_value(_DIGEST) or "",
-            "used_bytes": fact.used_bytes,
-            "clones": 0 if snapshot is None else len(snapshot.clones),
-            "complete": snapshot is not None,
-        }
+        return BaseRow(
+            zpool,
+            zvol,
+            fact.property_value(_IMAGE) or "",
+            fact.property_value(_DIGEST) or "",
+            fact.used_bytes,
+            clones=0 if snapshot is None else len(snapshot.clones),
+            complete=snapshot is not None,
+        )
 
     def is_gone(self, zpool: str, zvol: str) -> bool:
         """Whether there is no such volume."""

@@ -7,6 +7,7 @@ from typing import Any, Dict, List, Mapping
 
 from rocks.core.clock import monotonic_seconds
 from rocks.core.errors import StateError, UserError
+from rocks.fleet.wire.codec import encode
 from rocks.storage.life import names
 from rocks.storage.life.states import UNMAPPED
 from rocks.storage.nas.bases import base_of
@@ -15,6 +16,7 @@ from rocks.storage.nas.handlers import AUTOMATIC, standing_grant
 from rocks.storage.nas.imports import IMPORTING, Imports
 from rocks.storage.nas.unknown_images import adopt, adopt_volume, record_guid
 from rocks.storage.wire.bases import is_base
+from rocks.storage.wire.replies import MadeClones, RefusedClone
 from rocks.storage.wire.requests import CloneZvols, FreezeZvols, NewClone
 from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import SnapshotFact, VolumeFact
@@ -104,8 +106,8 @@ class Clones:
         present = [clone.zvol for clone in request.clones if clone.zvol not in others]
         if made:
             _log.info("%s: %d disks cloned in %.2f s", request.zpool, len(made), monotonic_seconds() - began)
-        reasons = [{"zvol": zvol, "reason": reason} for zvol, reason in refused.items()]
-        return {"made": made, "present": present, "missing": missing, "refused": reasons}
+        reasons = tuple(RefusedClone(zvol, reason) for zvol, reason in refused.items())
+        return dict(encode(MadeClones(tuple(made), tuple(present), tuple(missing), reasons)))
 
     def _refused(self, request: CloneZvols, facts: Mapping[str, VolumeFact]) -> Dict[str, str]:
         """Volume → why it is not made, or not used. The map of what exists has checks of its own."""

@@ -8,6 +8,7 @@ from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Type
 
 from rocks.core.errors import CLASSES, BusyError, Code, IncoherentError, RocksError, StateError, UserError
 from rocks.core.units import BYTES_PER_GIB
+from rocks.fleet.wire.codec import encode
 from rocks.storage.life import events
 from rocks.storage.life.grants import Grant
 from rocks.storage.life.image import Image, Outcome, Rejection
@@ -34,15 +35,6 @@ from rocks.storage.zfs.driver import PoolDriver
 _log = logging.getLogger(__name__)
 
 Fields = Mapping[str, Any]
-
-_MUST_BE_IN_TIME = (
-    wire.AddBase,
-    wire.CloneZvols,
-    wire.FreezeZvols,
-    wire.HoldSnapshot,
-    wire.ReleaseSnapshot,
-)
-"""Requests without an event that change something, which a command that was given up must not do later."""
 
 PAGE_BYTES = 512 * 1024
 """The size of the rows in one answer: half of a message's limit."""
@@ -135,7 +127,7 @@ class Commands:
     def handle(self, message: Message, sender: str, op_id: str, reply_to: Optional[str]) -> None:
         """Record a request, and answer it now or when it is done. A repeated request gets the same answer."""
         action = ACTIONS.get(message.action)
-        if action is not None and action.shape in self._answers:
+        if action is not None and action.role == "nas" and action.effect != "once":
             self._answer_now(message, sender, op_id, reply_to)
         else:
             self._begin(message, sender, op_id, reply_to)
@@ -145,7 +137,7 @@ class Commands:
         """Requests without an event are not recorded: a repeated one is performed again, which changes nothing."""
         try:
             request = self._permitted(message, sender)
-            if isinstance(request, _MUST_BE_IN_TIME):
+            if wire.action_of(request).effect == "in time":
                 _check_deadline(message)
             body = write_success(message.action, self._answers[type(request)](request), op_id=op_id)
         except RocksError as error:
@@ -419,7 +411,7 @@ class Commands:
         else:
             raise self._unknown(request.zvol)
         return {
-            "body": [snapshot_row(snapshot) for snapshot in self._pools.read_history(name).snapshots],
+            "body": [encode(snapshot_row(snapshot)) for snapshot in self._pools.read_history(name).snapshots],
             "origin": "" if volume is None else volume.origin or "",
             "machine": machine,
         }

@@ -6,10 +6,12 @@ import logging
 from typing import Any, Callable, Mapping
 
 from rocks.core.errors import Code, StateError, UserError
+from rocks.fleet.wire.codec import encode
 from rocks.storage.life.image import Image
 from rocks.storage.life.names import HOLD_TAG
 from rocks.storage.life.states import LOCAL, PULLING, UNMAPPED
 from rocks.storage.wire.held_snapshots import read_tag
+from rocks.storage.wire.replies import HeldRow
 from rocks.storage.wire.requests import HoldSnapshot, ReleaseSnapshot
 from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import SnapshotFact
@@ -53,7 +55,7 @@ class HeldSnapshots:
         for tag in request.tags:
             self._pools.ensure_hold(image.volume, one.name, one.guid, tag)
         _log.info("%s@%s is held: %s", image.volume, one.name, ", ".join(request.tags))
-        return {"name": one.name, "guid": one.guid}
+        return dict(encode(HeldRow(one.name, one.guid)))
 
     def _chosen(self, image: Image, request: HoldSnapshot) -> SnapshotFact:
         """The snapshot that is meant. A request that is repeated means the same one, whatever has come since."""

@@ -22,6 +22,7 @@ from rocks.storage.life.states import (
 )
 from rocks.storage.nas.progress import ProgressBoard
 from rocks.storage.store.nas import Arrival, Operation
+from rocks.storage.wire.replies import SnapshotRow
 from rocks.storage.zfs.facts import SnapshotFact
 
 _LOCKED = (MAPPING, MAPPED, SEEDING, SWITCHING, RETURNING, RESTORING, MOVING, GROWING)
@@ -94,19 +95,19 @@ def first_page(rows: Iterable[Dict[str, Any]], most_bytes: int) -> Tuple[List[Di
     return page, False
 
 
-def snapshot_row(snapshot: SnapshotFact) -> Dict[str, Any]:
+def snapshot_row(snapshot: SnapshotFact) -> SnapshotRow:
     """A row of `list_snapshots`."""
     created = datetime.datetime.fromtimestamp(snapshot.created_seconds, datetime.timezone.utc)
-    return {
-        "name": snapshot.name,
-        "guid": snapshot.guid,
-        "created": created.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "referenced_bytes": snapshot.referenced_bytes,
-        "written_bytes": snapshot.written_bytes,
-        "holds": len(snapshot.holds),
-        "clones": list(snapshot.clones),
-        "tags": list(snapshot.holds),
-    }
+    return SnapshotRow(
+        snapshot.name,
+        snapshot.guid,
+        created.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        snapshot.referenced_bytes,
+        snapshot.written_bytes,
+        len(snapshot.holds),
+        snapshot.clones,
+        snapshot.holds,
+    )
 
 
 def operation_row(operation: Operation, image: Optional[Image], progress: ProgressBoard) -> Dict[str, Any]:

@@ -11,6 +11,7 @@ from rocks.storage.client import questions
 from rocks.storage.volumes.access import open_storage
 from rocks.storage.volumes.guards import lock_machine_of
 from rocks.storage.volumes.plan import check_image_attribute, check_volume_name
+from rocks.storage.wire.requests import DelAttrs
 
 if TYPE_CHECKING:
     from rocks.database.connection import Database
@@ -35,7 +36,7 @@ def remove_storage_attribute(database: Database, nas: str, name: str) -> None:
             raise StateError(
                 f'{nas} has no attribute "{printable(name)}"; rocks list host storageattr {nas} shows its attributes'
             )
-        storage.ask(questions.forget_attributes(nas, [name]))
+        storage.ask(questions.question(nas, DelAttrs((name,))))
 
 
 def set_image_attribute(database: Database, nas: str, volume: str, name: str, value: str) -> None:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from rocks.inventory.records import VirtualMachine
     from rocks.library.guest_images import Source
     from rocks.storage.client import StorageClient, Watcher
-    from rocks.storage.client.answers import MadeClones
     from rocks.storage.volumes.plan import ImageSpec
+    from rocks.storage.wire.replies import MadeClones
 
 TRANSFER_SECONDS = 24 * 3600.0
 """How long a start waits for another command that sends an image to the same pool."""
@@ -157,13 +157,13 @@ def _asked(storage: StorageClient, place: tuple[str, str], requested: Sequence[_
         for one in requested
     )
     try:
-        return storage.ask(questions.clone_images(nas, wire.CloneZvols(zpool, clones)), MAP_SECONDS)
+        return storage.ask(questions.question(nas, wire.CloneZvols(zpool, clones)), MAP_SECONDS)
     except RocksError as error:
         if not is_unsupported(error):
             raise
     # a NAS of an earlier release: disks that it has go on
     known = {row.zvol for row in storage.ask(questions.images_of(nas))}
-    from rocks.storage.client.answers import MadeClones, RefusedClone
+    from rocks.storage.wire.replies import MadeClones, RefusedClone
 
     volumes = [one.disk.volume for one in requested]
     refused = [
@@ -190,7 +190,7 @@ def _store(
     database.lock_all([lock], TRANSFER_SECONDS)
     try:
         request = wire.AddBase(zpool, source.digest, source.size_bytes, source.used_bytes, source.name)
-        made = storage.ask(questions.add_base(nas, request), MAP_SECONDS)
+        made = storage.ask(questions.question(nas, request), MAP_SECONDS)
         if made.complete:
             return False
         volume = f"{zpool}/{base_volume(source.digest)}"

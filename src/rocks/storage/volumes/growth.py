@@ -39,7 +39,7 @@ def grow_volume(
     request = GrowZvol(location.zpool, volume, size_gb * BYTES_PER_GIB, vm.uuid)
     try:
         with open_storage(database) as storage:
-            storage.ask(questions.grow_image(location.nas, request), MAP_SECONDS)
+            storage.ask(questions.question(location.nas, request), MAP_SECONDS)
     except RocksError as error:
         if is_unsupported(error):
             raise older_nas(location.nas, f"does not grow volumes ({volume})") from None

@@ -15,7 +15,7 @@ from rocks.storage.wire.queues import NAS
 
 if TYPE_CHECKING:
     from rocks.database.connection import Database
-    from rocks.storage.client.answers import BaseRow
+    from rocks.storage.wire.replies import BaseRow
 
 _Bases = list[tuple[str, "BaseRow"]]
 

@@ -156,7 +156,7 @@ def _map_question(image: ImageSpec, known: Answers[Any], tokens: Mapping[str, in
         tokens.get(image.vm.lower()),
         image.machine,
     )
-    return questions.map_image(image.nas, request)
+    return questions.question(image.nas, request)
 
 
 def _set_late_attributes(

@@ -18,12 +18,12 @@ from rocks.storage.volumes.guards import disks_of, lock_machine_of
 from rocks.storage.volumes.moves import cancel_move
 from rocks.storage.volumes.places import check_pool_name
 from rocks.storage.volumes.plan import LARGEST_SIZE_GB, check_volume_name
-from rocks.storage.wire.requests import MapZvol
+from rocks.storage.wire.requests import AbandonZvol, MapZvol, PullZvol, RetryZvol
 
 if TYPE_CHECKING:
     from rocks.database.connection import Database
     from rocks.storage.client import Query, StorageClient, Watcher
-    from rocks.storage.client.answers import ImageRow
+    from rocks.storage.wire.replies import ImageRow
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def map_image(database: Database, parameters: MapParameters, watcher: Watcher) -
         request = MapZvol(
             parameters.zpool, parameters.volume, host.name, parameters.pool or None, size_gb, sync, initiator
         )
-        return storage.wait(questions.map_image(parameters.nas, request), MAP_SECONDS, watcher)
+        return storage.wait(questions.question(parameters.nas, request), MAP_SECONDS, watcher)
 
 
 WRITE_BACK_SECONDS = _WRITE_BACK_SECONDS
@@ -89,7 +89,7 @@ def pull_image(
 ) -> None:
     """Write the changes of a running guest back; returns when the NAS has them. Otherwise as `unmap_image`."""
     check_volume_name(volume)
-    _wait(database, questions.pull_image(nas, volume), watcher, seconds)
+    _wait(database, questions.question(nas, PullZvol(volume)), watcher, seconds)
 
 
 def cancel_map(database: Database, nas: str, volume: str) -> None:
@@ -160,7 +160,7 @@ def clean_map(
 def _clean(storage: StorageClient, nas: str, row: ImageRow, watcher: Watcher) -> str:
     if row.state == "blocked":
         lost = _what_would_be_lost(storage, nas, row)
-        storage.ask(questions.retry_image(nas, row.zvol))
+        storage.ask(questions.question(nas, RetryZvol(row.zvol)))
         if row.remotehost is None and row.peer is not None:
             return f"{nas}:{row.zvol} was blocked ({row.reason}); its move to {row.peer} is tried again"
         if row.remotehost is None:
@@ -182,7 +182,8 @@ def _clean(storage: StorageClient, nas: str, row: ImageRow, watcher: Watcher) ->
 
 def _give_up(storage: StorageClient, nas: str, row: ImageRow, reason: str, watcher: Watcher) -> str:
     lost = _what_would_be_lost(storage, nas, row)
-    storage.wait(questions.abandon_image(nas, row.zvol, reason), MAP_SECONDS, watcher)
+    abandon = questions.question(nas, AbandonZvol(row.zvol, reason, force=True))
+    storage.wait(abandon, MAP_SECONDS, watcher)
     if row.remotehost is None and row.peer is not None:
         return f"{nas}:{row.zvol} stays on {nas}; its move to {row.peer} is given up"
     if row.remotehost is None:

@@ -29,6 +29,7 @@ from rocks.storage.volumes.place_records import put_disks
 from rocks.storage.volumes.places import check_nas, check_not_running, check_pool_name, pools_of
 from rocks.storage.volumes.plan import check_volume_name
 from rocks.storage.volumes.volumes import grace_hours
+from rocks.storage.wire.requests import AcceptZvol, MoveZvol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,10 +94,10 @@ def _send(
     table.put_move(database, move)
     database.commit()
     needed_bytes = _needed_bytes(storage, move)
-    accept = questions.accept_image(
-        move.target, move.zpool, move.volume, move.nas, here.image_id, needed_bytes
+    accept = questions.question(
+        move.target, AcceptZvol(move.zpool, move.volume, move.nas, here.image_id, needed_bytes)
     )
-    request = questions.move_image(move.nas, move.volume, move.target, move.zpool, hours * 3600)
+    request = questions.question(move.nas, MoveZvol(move.volume, move.target, move.zpool, hours * 3600))
     try:
         if here.state != MOVING:
             storage.ask(accept, MAP_SECONDS)

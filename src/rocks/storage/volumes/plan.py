@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import StateError, UserError
 from rocks.core.names import printable
-from rocks.inventory.attributes.known import KNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -100,8 +99,7 @@ def follows(container: Host, vm: Host) -> bool:
 
 def pool_of(container: Host) -> str:
     """The container's pool for copies of images."""
-    default = KNOWN["vm_container_zpool"].default
-    return container.attribute("imgstorage-pool") or container.attribute("vm_container_zpool") or default
+    return container.attribute("imgstorage-pool") or container.attribute("vm_container_zpool")
 
 
 def _image_spec(vm: VirtualMachine, container: Host, disk: DiskLocation) -> ImageSpec:
@@ -123,7 +121,7 @@ def _image_spec(vm: VirtualMachine, container: Host, disk: DiskLocation) -> Imag
 
 
 def _is_persistent(vm: VirtualMachine) -> bool | None:
-    text = vm.host.attribute("img_persistent").lower()
+    text = vm.host.attributes.get("img_persistent", "").lower()  # unset, the NAS keeps what it has
     if not text:
         return None
     if text in _TRUE or text in _FALSE:

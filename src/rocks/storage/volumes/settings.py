@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from rocks.core.errors import StateError, UserError
 from rocks.core.names import check_plain_name
 from rocks.core.values import read_number
-from rocks.inventory.attributes.known import KNOWN
 from rocks.network.network_rules import check_zone
 from rocks.storage.volumes.places import check_pool_name
 from rocks.storage.wire.configuration_bounds import MOST_TRANSFERS
@@ -83,11 +82,8 @@ def daemon_settings(
             "is not a host of the cluster; set it with rocks set attr Kickstart_PrivateHostname NAME"
         )
     network = storage_zone(host, private_zone, requested.network)
-    default_pool = KNOWN["vm_container_zpool"].default
-    pool = _setting(host, requested.pool, "imgstorage-pool", "vm_container_zpool", default=default_pool)
-    workers = _setting(
-        host, requested.workers, "imgstorage-workers", default=KNOWN["imgstorage-workers"].default
-    )
+    pool = _setting(host, requested.pool, "imgstorage-pool", "vm_container_zpool")
+    workers = _setting(host, requested.workers, "imgstorage-workers")
     try:
         number = _read_settings(network, pool, workers)
         broker = broker_host(host.attributes, frontend)

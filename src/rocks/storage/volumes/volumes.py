@@ -13,8 +13,8 @@ from rocks.core import dry_run
 from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import BusyError, StateError, ToolError, UserError
 from rocks.core.process import run, run_checked
-from rocks.inventory.attributes.forms import LONGEST_GRACE_HOURS
 from rocks.inventory.attributes.known import KNOWN
+from rocks.inventory.attributes.known.storage import LONGEST_GRACE_HOURS
 from rocks.inventory.attributes.records import resolve_attributes
 from rocks.storage.client import questions
 from rocks.storage.client.asking import MAP_SECONDS
@@ -23,7 +23,7 @@ from rocks.storage.volumes.guards import lock_machine_of
 from rocks.storage.volumes.places import check_pool_name
 from rocks.storage.volumes.plan import check_volume_name
 from rocks.storage.wire.bases import is_base
-from rocks.storage.wire.requests import DelZvol, RestoreZvol
+from rocks.storage.wire.requests import DelCopy, DelZvol, RestoreZvol, UndeleteZvol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -227,7 +227,7 @@ def remove_image(
     lock_machine_of(database, nas, volume)
     with open_storage(database) as storage:
         request = DelZvol(zpool, volume, force, hours * 3600, with_snapshots=force and now)
-        storage.ask(questions.delete_image(nas, request), MAP_SECONDS)
+        storage.ask(questions.question(nas, request), MAP_SECONDS)
         if hours or dry_run.is_on():  # a dry run destroys nothing, and need not wait until it is gone
             return hours
         deadline = Deadline(GONE_SECONDS)
@@ -249,7 +249,7 @@ def undelete_image(database: Database, nas: str, volume: str) -> None:
     """Restore an image that was removed. StateError unless it is in its grace period."""
     check_volume_name(volume)
     with open_storage(database) as storage:
-        storage.ask(questions.undelete_image(nas, volume), MAP_SECONDS)
+        storage.ask(questions.question(nas, UndeleteZvol(volume)), MAP_SECONDS)
 
 
 def remove_copy(database: Database, host: str, volume: str, force: bool) -> None:
@@ -258,7 +258,7 @@ def remove_copy(database: Database, host: str, volume: str, force: bool) -> None
     check_pool_name(pool)
     check_volume_name(name)
     with open_storage(database) as storage:
-        storage.ask(questions.remove_copy(host, volume, force), MAP_SECONDS)
+        storage.ask(questions.question(host, DelCopy(volume, force)), MAP_SECONDS)
 
 
 def restore_image(database: Database, nas: str, volume: str, snapshot: str, watcher: Watcher) -> None:
@@ -266,4 +266,4 @@ def restore_image(database: Database, nas: str, volume: str, snapshot: str, watc
     check_volume_name(volume)
     lock_machine_of(database, nas, volume)
     with open_storage(database) as storage:
-        storage.wait(questions.restore_image(nas, RestoreZvol(volume, snapshot)), MAP_SECONDS, watcher)
+        storage.wait(questions.question(nas, RestoreZvol(volume, snapshot)), MAP_SECONDS, watcher)

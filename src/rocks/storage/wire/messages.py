@@ -6,26 +6,22 @@ ignored unless the message has a higher version, so that two releases can commun
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from typing import Any, Dict, Mapping, NamedTuple, Optional, Type, TypeVar
+from typing import Any, Dict, Mapping, NamedTuple, Optional
 
 from rocks.core.errors import Code, IncoherentError, RocksError, code_of, received_error
-from rocks.fleet.wire.codec import decode, encode
-from rocks.storage.wire.requests import ACTIONS, MapZvol, Role, SetAttrs, SetZvolAttrs
+from rocks.fleet.wire.codec import encode, read_shape
+from rocks.storage.wire.requests import ACTIONS, MapZvol, Role, SetAttrs, SetZvolAttrs, action_of
 
 VERSION = 1
 UNSUPPORTED = Code.ACTION_UNSUPPORTED.value
 """The error text of an unknown action. Its answer has never had an action, and existing tools expect that."""
-
-Shape = TypeVar("Shape")
 
 HOST_REQUEST = "perform"
 HOST_ANSWER = "performed"
 HOST_NEWS = "host_news"
 """Between the daemons: a request of a NAS to a host, the host's answer, and a report of the host without a request."""
 
-_NAME_OF = {action.shape: action.name for action in ACTIONS.values()}
 _ATTRIBUTES = ("frequency", "nextsync", "downloadspeed", "uploadspeed", "persistent")
 
 
@@ -82,17 +78,6 @@ def write_message(action: str, fields: Mapping[str, Any], **envelope: Any) -> by
     return json.dumps({"v": VERSION, "action": action, **known, **fields}, separators=(",", ":")).encode()
 
 
-def read_shape(shape: Type[Shape], fields: Mapping[str, Any]) -> Shape:
-    """The declared fields of a message. IncoherentError names a missing field, or one of another type."""
-    values = {}
-    for field in dataclasses.fields(shape):  # type: ignore[arg-type] # every shape is a dataclass
-        if field.name in fields:
-            values[field.name] = fields[field.name]
-        elif field.default is not dataclasses.MISSING:
-            values[field.name] = encode(field.default)
-    return decode(shape, values, "message")
-
-
 def read_request(message: Message, role: Role) -> Any:
     """A command's request to this role. IncoherentError for an unknown action, or a missing or mistyped field."""
     action = ACTIONS.get(message.action)
@@ -123,7 +108,7 @@ def write_request(request: Any, **envelope: Any) -> bytes:
         fields = {"zvol": request.zvol, **dict(request.changes)}
     elif isinstance(request, SetAttrs):
         fields = {"attrs": dict(request.attrs)}
-    return write_message(_NAME_OF[type(request)], fields, **envelope)
+    return write_message(action_of(request).name, fields, **envelope)
 
 
 def write_success(action: str, fields: Mapping[str, Any], **envelope: Any) -> bytes:

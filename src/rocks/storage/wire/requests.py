@@ -7,16 +7,52 @@ converts them to messages.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Dict, Literal, NamedTuple, Optional, Tuple, Type
+from functools import partial
+from typing import Any, Callable, Dict, Generic, Literal, NamedTuple, Optional, Tuple, Type, TypeVar
+
+from rocks.fleet.wire.codec import read_shape
+from rocks.storage.wire.replies import (
+    BaseRow,
+    CopyRow,
+    DeviceRow,
+    Fields,
+    HeldRow,
+    ImageAttributes,
+    ImageRow,
+    MadeBase,
+    MadeClones,
+    MadeVolume,
+    OperationRow,
+    SnapshotsOfImage,
+    read_attributes,
+    read_bdev,
+    read_body_text,
+    read_devices,
+    read_image_attributes,
+    read_names,
+    read_nothing,
+    read_rows,
+    read_snapshots,
+)
 
 Role = Literal["nas", "host"]
+
+Effect = Literal["reads", "again", "in time", "once"]
+"""What a request does, and does when it is repeated: it changes nothing; it is performed again, which makes no
+difference; the same, but not after its deadline; as an operation on an image it is recorded, and gets that reply."""
+
+Reply_co = TypeVar("Reply_co", covariant=True)
+
+
+class Asks(Generic[Reply_co]):
+    """A request whose reply is read as that."""
 
 
 # --- requests to a NAS ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class MapZvol:
+class MapZvol(Asks[str]):
     """Map an image to a host. `size` in GB of 1024³ bytes counts only for a volume that does not exist yet.
 
     `token` is the lease token of the virtual machine that will use it, None without one; `machine` is its UUID, empty
@@ -35,7 +71,7 @@ class MapZvol:
 
 
 @dataclass(frozen=True)
-class AddZvol:
+class AddZvol(Asks[MadeVolume]):
     """Make a volume: an empty one, or a clone of a snapshot of another one of the pool (`origin`: VOLUME[@SNAPSHOT]).
 
     With `importing` it cannot be mapped before its content has been transferred.
@@ -49,7 +85,7 @@ class AddZvol:
 
 
 @dataclass(frozen=True)
-class AddBase:
+class AddBase(Asks[MadeBase]):
     """Make the base volume of an image of the library, unless it is complete: its content is transferred next.
 
     `digest` is that of the content (`rocks.core.image_blocks`), `size_bytes` the size of the disk, `used_bytes` what
@@ -64,7 +100,7 @@ class AddBase:
 
 
 @dataclass(frozen=True)
-class ListBases:
+class ListBases(Asks[Tuple[BaseRow, ...]]):
     """The base volumes of all pools of the NAS that have images, also unfinished ones."""
 
 
@@ -81,7 +117,7 @@ class NewClone:
 
 
 @dataclass(frozen=True)
-class CloneZvols:
+class CloneZvols(Asks[MadeClones]):
     """Make those clones that are missing; a volume that exists stays as it is.
 
     With `replaces`, an existing volume must be such a clone; one of another snapshot of the same volume that was never
@@ -94,7 +130,7 @@ class CloneZvols:
 
 
 @dataclass(frozen=True)
-class FreezeZvols:
+class FreezeZvols(Asks[Dict[str, str]]):
     """Have a snapshot of the present content of each of the unmapped images, from which clones are made."""
 
     zpool: str
@@ -102,14 +138,14 @@ class FreezeZvols:
 
 
 @dataclass(frozen=True)
-class UnmapZvol:
+class UnmapZvol(Asks[None]):
     """Unmap an image and write its changes back. The answer comes when the NAS has them."""
 
     zvol: str
 
 
 @dataclass(frozen=True)
-class DelZvol:
+class DelZvol(Asks[None]):
     """Destroy an unmapped image; with `force` even if a host's copy has changes that the NAS does not have.
 
     Until `grace_seconds` have passed it can be restored; 0 destroys it now, also one that is in its grace period.
@@ -127,14 +163,14 @@ class DelZvol:
 
 
 @dataclass(frozen=True)
-class UndeleteZvol:
+class UndeleteZvol(Asks[None]):
     """Revoke the removal of an image whose grace period has not ended."""
 
     zvol: str
 
 
 @dataclass(frozen=True)
-class AcceptZvol:
+class AcceptZvol(Asks[None]):
     """Expect an image that the NAS `source` will move here, into `zpool`; `needed_bytes` must be free there."""
 
     zpool: str
@@ -145,7 +181,7 @@ class AcceptZvol:
 
 
 @dataclass(frozen=True)
-class MoveZvol:
+class MoveZvol(Asks[None]):
     """Move an unmapped image to the pool `zpool` of another NAS, which expects it. The answer comes when it is there.
 
     Until `grace_seconds` have passed since then the volume here can be restored, as another image.
@@ -158,7 +194,7 @@ class MoveZvol:
 
 
 @dataclass(frozen=True)
-class ListZvols:
+class ListZvols(Asks[Tuple[ImageRow, ...]]):
     """Images of the NAS by name, from the first one behind `after`; as many as fit into a message. `more` in the answer
     states that there are others."""
 
@@ -166,7 +202,7 @@ class ListZvols:
 
 
 @dataclass(frozen=True)
-class GrowZvol:
+class GrowZvol(Asks[None]):
     """Give an unmapped image this size; it never shrinks. With `machine`, a UUID, another machine's image stays."""
 
     zpool: str
@@ -176,14 +212,14 @@ class GrowZvol:
 
 
 @dataclass(frozen=True)
-class GetZvolAttrs:
+class GetZvolAttrs(Asks[ImageAttributes]):
     """The attributes of one image."""
 
     zvol: str
 
 
 @dataclass(frozen=True)
-class SetZvolAttrs:
+class SetZvolAttrs(Asks[ImageAttributes]):
     """Set some of them; None clears one. With `persistent` no, a guest's writes are discarded at unmap."""
 
     zvol: str
@@ -191,47 +227,47 @@ class SetZvolAttrs:
 
 
 @dataclass(frozen=True)
-class GetAttrs:
+class GetAttrs(Asks[Dict[str, Optional[str]]]):
     """The attributes of the whole NAS."""
 
 
 @dataclass(frozen=True)
-class SetAttrs:
+class SetAttrs(Asks[Dict[str, Optional[str]]]):
     """Set some of them; None stores null."""
 
     attrs: Tuple[Tuple[str, Optional[str]], ...]
 
 
 @dataclass(frozen=True)
-class DelAttrs:
+class DelAttrs(Asks[Dict[str, Optional[str]]]):
     """Remove some of them."""
 
     attrs: Tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class PullZvol:
+class PullZvol(Asks[None]):
     """Write a running guest's changes back now."""
 
     zvol: str
 
 
 @dataclass(frozen=True)
-class CancelZvol:
+class CancelZvol(Asks[None]):
     """Undo a map or a move in progress, or cancel a waiting unmap."""
 
     zvol: str
 
 
 @dataclass(frozen=True)
-class RetryZvol:
+class RetryZvol(Asks[None]):
     """Continue with a blocked image, whose cause has been fixed."""
 
     zvol: str
 
 
 @dataclass(frozen=True)
-class AbandonZvol:
+class AbandonZvol(Asks[None]):
     """Abandon the changes that only the image's host has. The reason is recorded."""
 
     zvol: str
@@ -241,7 +277,7 @@ class AbandonZvol:
 
 
 @dataclass(frozen=True)
-class ListSnapshots:
+class ListSnapshots(Asks[SnapshotsOfImage]):
     """Snapshots of an image; with `zpool`, also of a volume there that has no record yet."""
 
     zvol: str
@@ -249,7 +285,7 @@ class ListSnapshots:
 
 
 @dataclass(frozen=True)
-class RestoreZvol:
+class RestoreZvol(Asks[None]):
     """Make an earlier snapshot the current content; with `zpool`, also of a volume there that has no record yet.
 
     With `machine`, a UUID, another machine's image stays.
@@ -262,7 +298,7 @@ class RestoreZvol:
 
 
 @dataclass(frozen=True)
-class HoldSnapshot:
+class HoldSnapshot(Asks[HeldRow]):
     """Hold a snapshot of an image with these tags (`rocks.storage.wire.held_snapshots`), in their order.
 
     It is that of `guid`; without one, that which has the first tag already, or else, of an unmapped image, one of its
@@ -279,7 +315,7 @@ class HoldSnapshot:
 
 
 @dataclass(frozen=True)
-class ReleaseSnapshot:
+class ReleaseSnapshot(Asks[None]):
     """Release the holds of a snapshot of a machine, by its name; with `is_unfinished` only that of one being made.
 
     With `machine`, a UUID, another machine's image stays.
@@ -293,12 +329,12 @@ class ReleaseSnapshot:
 
 
 @dataclass(frozen=True)
-class ListOperations:
+class ListOperations(Asks[Tuple[OperationRow, ...]]):
     """The operations in progress on the NAS."""
 
 
 @dataclass(frozen=True)
-class OperationStatus:
+class OperationStatus(Asks[None]):
     """The result or the progress of an operation, by its id."""
 
     operation: str
@@ -308,22 +344,22 @@ class OperationStatus:
 
 
 @dataclass(frozen=True)
-class ListDevices:
+class ListDevices(Asks[Dict[str, DeviceRow]]):
     """The host's parts of images."""
 
 
 @dataclass(frozen=True)
-class ListInitiator:
+class ListInitiator(Asks[str]):
     """The host's iSCSI name."""
 
 
 @dataclass(frozen=True)
-class ListCopies:
+class ListCopies(Asks[Tuple[CopyRow, ...]]):
     """Copies of images on the host that no guest uses, also quarantined ones."""
 
 
 @dataclass(frozen=True)
-class DelCopy:
+class DelCopy(Asks[None]):
     """Destroy one of them, by its whole name; with `force` also data that no NAS has."""
 
     volume: str
@@ -331,49 +367,67 @@ class DelCopy:
 
 
 class Action(NamedTuple):
-    """A request: its name, the role that answers, its shape, and the action of the answer."""
+    """A request: its name, who answers, its shape, the action of the reply, how that is read, and what it does."""
 
     name: str
     role: Role
-    shape: Type[Any]
+    shape: Type[Asks[Any]]
     reply: str
+    read: Callable[[Fields], Any]
+    effect: Effect
 
 
 ACTIONS: Dict[str, Action] = {
     action.name: action
     for action in (
-        Action("map_zvol", "nas", MapZvol, "zvol_mapped"),
-        Action("add_zvol", "nas", AddZvol, "zvol_added"),
-        Action("add_base", "nas", AddBase, "base_added"),
-        Action("list_bases", "nas", ListBases, "base_list"),
-        Action("clone_zvols", "nas", CloneZvols, "zvols_cloned"),
-        Action("freeze_zvols", "nas", FreezeZvols, "zvols_frozen"),
-        Action("unmap_zvol", "nas", UnmapZvol, "zvol_unmapped"),
-        Action("del_zvol", "nas", DelZvol, "zvol_deleted"),
-        Action("undelete_zvol", "nas", UndeleteZvol, "zvol_undeleted"),
-        Action("accept_zvol", "nas", AcceptZvol, "zvol_accepted"),
-        Action("move_zvol", "nas", MoveZvol, "zvol_moved"),
-        Action("grow_zvol", "nas", GrowZvol, "zvol_grown"),
-        Action("list_zvols", "nas", ListZvols, "zvol_list"),
-        Action("get_zvol_attrs", "nas", GetZvolAttrs, "get_zvol_attrs"),
-        Action("set_zvol_attrs", "nas", SetZvolAttrs, "set_zvol_attrs"),
-        Action("get_attrs", "nas", GetAttrs, "get_attrs"),
-        Action("set_attrs", "nas", SetAttrs, "set_attrs"),
-        Action("del_attrs", "nas", DelAttrs, "del_attrs"),
-        Action("pull_zvol", "nas", PullZvol, "zvol_pulled"),
-        Action("cancel_zvol", "nas", CancelZvol, "zvol_cancelled"),
-        Action("retry_zvol", "nas", RetryZvol, "zvol_retried"),
-        Action("abandon_zvol", "nas", AbandonZvol, "zvol_abandoned"),
-        Action("list_snapshots", "nas", ListSnapshots, "snapshot_list"),
-        Action("restore_zvol", "nas", RestoreZvol, "zvol_restored"),
-        Action("hold_snapshot", "nas", HoldSnapshot, "snapshot_held"),
-        Action("release_snapshot", "nas", ReleaseSnapshot, "snapshot_released"),
-        Action("list_operations", "nas", ListOperations, "operation_list"),
-        Action("op_status", "nas", OperationStatus, "op_status"),
-        Action("list_dev", "host", ListDevices, "dev_list"),
-        Action("list_copies", "host", ListCopies, "copy_list"),
-        Action("del_copy", "host", DelCopy, "copy_deleted"),
-        Action("list_initiator", "host", ListInitiator, "zvol_list"),
+        Action("map_zvol", "nas", MapZvol, "zvol_mapped", read_bdev, "once"),
+        Action("add_zvol", "nas", AddZvol, "zvol_added", partial(read_shape, MadeVolume), "again"),
+        Action("add_base", "nas", AddBase, "base_added", partial(read_shape, MadeBase), "in time"),
+        Action("list_bases", "nas", ListBases, "base_list", partial(read_rows, BaseRow), "reads"),
+        Action("clone_zvols", "nas", CloneZvols, "zvols_cloned", partial(read_shape, MadeClones), "in time"),
+        Action("freeze_zvols", "nas", FreezeZvols, "zvols_frozen", read_names, "in time"),
+        Action("unmap_zvol", "nas", UnmapZvol, "zvol_unmapped", read_nothing, "once"),
+        Action("del_zvol", "nas", DelZvol, "zvol_deleted", read_nothing, "once"),
+        Action("undelete_zvol", "nas", UndeleteZvol, "zvol_undeleted", read_nothing, "once"),
+        Action("accept_zvol", "nas", AcceptZvol, "zvol_accepted", read_nothing, "again"),
+        Action("move_zvol", "nas", MoveZvol, "zvol_moved", read_nothing, "once"),
+        Action("grow_zvol", "nas", GrowZvol, "zvol_grown", read_nothing, "once"),
+        Action("list_zvols", "nas", ListZvols, "zvol_list", partial(read_rows, ImageRow), "reads"),
+        Action("get_zvol_attrs", "nas", GetZvolAttrs, "get_zvol_attrs", read_image_attributes, "reads"),
+        Action("set_zvol_attrs", "nas", SetZvolAttrs, "set_zvol_attrs", read_image_attributes, "again"),
+        Action("get_attrs", "nas", GetAttrs, "get_attrs", read_attributes, "reads"),
+        Action("set_attrs", "nas", SetAttrs, "set_attrs", read_attributes, "again"),
+        Action("del_attrs", "nas", DelAttrs, "del_attrs", read_attributes, "again"),
+        Action("pull_zvol", "nas", PullZvol, "zvol_pulled", read_nothing, "once"),
+        Action("cancel_zvol", "nas", CancelZvol, "zvol_cancelled", read_nothing, "once"),
+        Action("retry_zvol", "nas", RetryZvol, "zvol_retried", read_nothing, "once"),
+        Action("abandon_zvol", "nas", AbandonZvol, "zvol_abandoned", read_nothing, "once"),
+        Action("list_snapshots", "nas", ListSnapshots, "snapshot_list", read_snapshots, "reads"),
+        Action("restore_zvol", "nas", RestoreZvol, "zvol_restored", read_nothing, "once"),
+        Action(
+            "hold_snapshot", "nas", HoldSnapshot, "snapshot_held", partial(read_shape, HeldRow), "in time"
+        ),
+        Action("release_snapshot", "nas", ReleaseSnapshot, "snapshot_released", read_nothing, "in time"),
+        Action(
+            "list_operations",
+            "nas",
+            ListOperations,
+            "operation_list",
+            partial(read_rows, OperationRow),
+            "reads",
+        ),
+        Action("op_status", "nas", OperationStatus, "op_status", read_nothing, "reads"),
+        Action("list_dev", "host", ListDevices, "dev_list", read_devices, "reads"),
+        Action("list_copies", "host", ListCopies, "copy_list", partial(read_rows, CopyRow), "reads"),
+        Action("del_copy", "host", DelCopy, "copy_deleted", read_nothing, "again"),
+        Action("list_initiator", "host", ListInitiator, "zvol_list", read_body_text, "reads"),
     )
 }
-"""Name → action, for every action of a command."""
+"""Name → action, for every action of a command: what a daemon answers, and what a command can ask."""
+
+_BY_SHAPE: Dict[Type[Asks[Any]], Action] = {action.shape: action for action in ACTIONS.values()}
+
+
+def action_of(request: Asks[Any]) -> Action:
+    """The action of a request."""
+    return _BY_SHAPE[type(request)]

@@ -96,6 +96,21 @@ def test_name_and_value_may_be_given_by_name(two: Site) -> None:
 
 @pytest.mark.parametrize("scope", SCOPES)
 @pytest.mark.parametrize("verb", ["add", "set"])
+def test_a_name_that_is_nearly_a_known_one_is_refused_unless_forced(two: Site, scope: str, verb: str) -> None:
+    arguments, members = SCOPES[scope]
+    command = (verb, *arguments, "attr", *members, "vm_fliter", "off")
+    assert two.refused(*command) == (
+        '"vm_fliter" is no attribute that the system reads; did you mean vm_filter? For an attribute of the '
+        "site's own by that name, give force=yes too"
+    )
+    assert stored(two, "vm_fliter") == stored(two, "vm_filter") == []
+    two.done(*command, "force=yes")
+    assert stored(two, "vm_fliter") == [(scope, members[0] if members else "global", "off")]
+    assert "vm_fliter off force=yes\n" in two.done("dump", *arguments, "attr")
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("verb", ["add", "set"])
 def test_a_value_that_looks_like_a_parameter_must_be_named(two: Site, scope: str, verb: str) -> None:
     """Otherwise `set host attr h1 args console=ttyS0` would set the attribute h1 of all hosts."""
     arguments, members = SCOPES[scope]

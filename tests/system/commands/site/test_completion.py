@@ -26,6 +26,16 @@ def test_every_kind_has_its_names(vm_site: Site) -> None:
     assert names_that_begin(vm_site.database, "host", "\\' OR 1 -- ") == []
 
 
+def test_attributes_are_those_that_the_system_reads_and_those_in_use(vm_site: Site) -> None:
+    vm_site.done("set attr vm_filters_of_mine 1 force=yes")
+    vm_site.done("set attr vm_filter on")
+    assert names_that_begin(vm_site.database, "attr", "vm_f") == [
+        "vm_fence_command",
+        "vm_filter",
+        "vm_filters_of_mine",
+    ]
+
+
 def test_names_of_images_are_those_of_the_library(vm_site: Site, tmp_path: Path) -> None:
     """Without their content; a library that is missing has none."""
     vm_site.done("set attr image_library", str(tmp_path / "library"))

@@ -176,3 +176,15 @@ def test_a_line_that_fails_halfway_leaves_no_trace(frontend: Site, load: Callabl
     assert "gone-0-0 is not here" in left_out(ended)["3"]
     assert "eth2" not in frontend.done("list host interface head")
     assert {"first:", "last:"} <= set(frontend.done("list attr").split())
+
+
+def test_a_name_that_is_nearly_a_known_one_is_taken_over(frontend: Site, load: Callable[..., Ended]) -> None:
+    """It was accepted where the dump is from, by an earlier release or with force=yes."""
+    lines = "rocks add attr vm_fliter off\nrocks add attr vm_imag a force=yes\n"
+    loaded = load(lines)
+    assert (loaded.status, left_out(loaded)) == (0, {}), loaded
+    assert {"vm_fliter", "vm_imag"} <= {
+        str(name) for (name,) in frontend.database.rows("SELECT Attr FROM attributes")
+    }
+    contents = frontend.contents()
+    assert (load(lines).status, frontend.contents()) == (0, contents)

@@ -113,3 +113,12 @@ def test_a_number_is_named_once() -> None:
     with pytest.raises(UserError) as error:
         check_form("ssh_port", "abc")
     assert str(error.value) == 'the attribute ssh_port must be an integer from 1 to 65535, not "abc"'
+
+
+def test_the_form_of_a_row_for_people() -> None:
+    assert [KNOWN[name].form_text for name in ("ssh_port", "packaging", "kvm", "comment")] == [
+        "1 to 65535",
+        "deb or rpm",
+        "yes or no",
+        "text",
+    ]

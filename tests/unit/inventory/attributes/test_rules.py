@@ -7,7 +7,7 @@ import pytest
 
 from rocks.core.errors import UserError
 from rocks.inventory.attributes import rules as attributes
-from rocks.inventory.attributes.known import KNOWN
+from rocks.inventory.attributes.known import KNOWN, value_in
 from rocks.inventory.attributes.rules import (
     NAME_LONGEST,
     SOURCE_LETTERS,
@@ -163,6 +163,27 @@ def test_every_attribute_that_the_programs_read_is_known() -> None:
     assert {"kvm", "cpu_mode"} <= read
     assert read <= set(KNOWN)
     assert {known.scope for known in KNOWN.values()} <= set(SOURCE_LETTERS)
+
+
+def test_every_constant_with_the_name_of_an_attribute_names_a_known_one() -> None:
+    source = Path(attributes.__file__).parents[2]
+    named = {
+        str(assigned.value.value)
+        for folder in ("cluster", "actions")
+        for path in (source / folder).rglob("*.py")
+        for assigned in ast.parse(path.read_text()).body
+        if isinstance(assigned, ast.Assign)
+        and isinstance(assigned.value, ast.Constant)
+        and str(getattr(assigned.targets[0], "id", "")).endswith("_ATTRIBUTE")
+    }
+    assert {"vm_image", "img_grace_hours"} <= named
+    assert named <= set(KNOWN)
+
+
+def test_the_value_of_an_attribute_is_its_default_where_nothing_is_stored() -> None:
+    assert value_in({}, "ssh_port") == value_in({"ssh_port": ""}, "ssh_port") == "22"
+    assert value_in({"ssh_port": "2022"}, "ssh_port") == "2022"
+    assert value_in({}, "an_attribute_of_the_site") == ""
 
 
 def test_a_value_is_any_text_that_fits() -> None:

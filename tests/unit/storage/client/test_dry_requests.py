@@ -8,8 +8,8 @@ import pytest
 from rocks.core import dry_run
 from rocks.core.errors import Code, StateError
 from rocks.storage.client import Query, questions
-from rocks.storage.client.answers import ImageRow, MadeVolume
 from rocks.storage.client.dry_requests import _STEPS, dry_answer
+from rocks.storage.wire.replies import ImageRow, MadeVolume
 from rocks.storage.wire.requests import ACTIONS, DelZvol, MapZvol
 
 FREE = ImageRow("free", "tank", "idle", "", remotehost=None)
@@ -41,7 +41,7 @@ def test_every_request_that_changes_something_has_its_step() -> None:
 
 def test_a_map_is_printed_and_its_device_taken_as_made(lines: list[str]) -> None:
     request = MapZvol("tank", "a-vol", "vmh1", "pool", 36, True, "iqn.x")
-    device = dry_answer(questions.map_image("nas-0-0", request), ask)
+    device = dry_answer(questions.question("nas-0-0", request), ask)
     assert lines == ["nas-0-0: would map the image a-vol to vmh1, and copy it there"]
     assert dry_run.is_assumed("vmh1", device)
 
@@ -51,7 +51,7 @@ def test_a_map_is_printed_and_its_device_taken_as_made(lines: list[str]) -> None
     [
         (lambda: questions.unmap_image("nas", "absent"), Code.IMAGE_UNKNOWN),
         (lambda: questions.unmap_image("nas", "free"), Code.IMAGE_NOT_MAPPED),
-        (lambda: questions.delete_image("nas", DelZvol("tank", "mapped")), Code.IMAGE_MAPPED),
+        (lambda: questions.question("nas", DelZvol("tank", "mapped")), Code.IMAGE_MAPPED),
         (lambda: questions.cancel_image("nas", "absent"), Code.IMAGE_UNKNOWN),
     ],
 )
@@ -65,7 +65,7 @@ def test_an_image_that_is_not_as_needed_is_refused_as_by_its_nas(
 
 
 def test_removals_and_settings_are_printed(lines: list[str]) -> None:
-    assert dry_answer(questions.delete_image("nas", DelZvol("tank", "free", grace_seconds=7200)), ask) is None
+    assert dry_answer(questions.question("nas", DelZvol("tank", "free", grace_seconds=7200)), ask) is None
     assert dry_answer(questions.unmap_image("nas", "mapped"), ask) is None
     found = dry_answer(questions.set_image_attributes("nas", "free", {"persistent": "no"}), ask)
     assert found.persistent is False

@@ -5,8 +5,9 @@ import datetime
 import pytest
 
 from rocks.core.errors import IncoherentError
-from rocks.storage.client import answers, listing
-from rocks.storage.client.answers import DeviceRow, ImageRow, OperationRow, SnapshotRow
+from rocks.storage.client import listing
+from rocks.storage.wire import replies
+from rocks.storage.wire.replies import DeviceRow, ImageRow, OperationRow, SnapshotRow
 
 NOW = 1_800_000_000
 HOST = "vm-container-0-0"
@@ -104,7 +105,7 @@ def test_each_row_has_as_many_cells_as_its_header() -> None:
     assert len(listing.MAPS) == 1 + len(listing.map_cells(image("local", "mapped"), NOW))
     assert len(listing.DEVICES) == 1 + len(listing.device_cells("vm-vol", DeviceRow(), NOW))
     assert len(listing.SNAPSHOTS) == 1 + len(listing.snapshot_cells(SnapshotRow("a", "1", "t", 1, 2, 0)))
-    attributes = answers.ImageAttributes("vm-vol")
+    attributes = replies.ImageAttributes("vm-vol")
     assert len(listing.IMAGE_ATTRIBUTES) == len(listing.image_attribute_cells(attributes)) + 1
 
 
@@ -120,29 +121,29 @@ def test_a_device_that_is_being_merged() -> None:
 @pytest.mark.parametrize("body", [None, {}, "x", [1], [{"zvol": "a"}], [{"zvol": 1, "zpool": "t"}]])
 def test_an_answer_of_another_shape_is_an_error(body: object) -> None:
     with pytest.raises(IncoherentError):
-        answers.read_rows(ImageRow, {"body": body})
+        replies.read_rows(ImageRow, {"body": body})
 
 
 def test_fields_of_a_newer_daemon_are_ignored() -> None:
     row = {"zvol": "a", "zpool": "tank", "state": "local", "word": "mapped", "moon": "full"}
-    assert answers.read_rows(ImageRow, {"body": [row]}) == (ImageRow("a", "tank", "local", "mapped"),)
-    assert answers.read_devices({"body": {"a": {"sync": "iscsi", "moon": 1}}}) == {"a": DeviceRow("iscsi")}
+    assert replies.read_rows(ImageRow, {"body": [row]}) == (ImageRow("a", "tank", "local", "mapped"),)
+    assert replies.read_devices({"body": {"a": {"sync": "iscsi", "moon": 1}}}) == {"a": DeviceRow("iscsi")}
 
 
 def test_attributes_of_an_image_and_names_by_volume() -> None:
     """What is no object is an answer that nobody understands."""
     row = {"zvol": "a", "frequency": 60, "nextsync": None, "persistent": False, "moon": "full"}
-    assert answers.read_image_attributes({"body": row}) == answers.ImageAttributes("a", 60, persistent=False)
-    assert answers.read_names({"body": {"a": "vm-0-0"}}) == {"a": "vm-0-0"}
-    assert answers.read_attributes({"attrs": {"frequency": 60, "nextsync": None}}) == {
+    assert replies.read_image_attributes({"body": row}) == replies.ImageAttributes("a", 60, persistent=False)
+    assert replies.read_names({"body": {"a": "vm-0-0"}}) == {"a": "vm-0-0"}
+    assert replies.read_attributes({"attrs": {"frequency": 60, "nextsync": None}}) == {
         "frequency": "60",
         "nextsync": None,
     }
     for body in (None, [], "a"):
-        for read in (answers.read_image_attributes, answers.read_names, answers.read_devices):
+        for read in (replies.read_image_attributes, replies.read_names, replies.read_devices):
             with pytest.raises(IncoherentError):
                 read({"body": body})
         with pytest.raises(IncoherentError):
-            answers.read_attributes({"attrs": body})
+            replies.read_attributes({"attrs": body})
     with pytest.raises(IncoherentError):
-        answers.read_names({"body": {"a": 1}})
+        replies.read_names({"body": {"a": 1}})

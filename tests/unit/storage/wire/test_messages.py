@@ -158,3 +158,21 @@ def test_the_text_alone_does_not_make_an_action_unsupported() -> None:
     """The code decides how the answer is written."""
     answer = read_message(write_error("map_zvol", IncoherentError("action_unsupported"), op_id="1"))
     assert answer.action == "zvol_mapped"
+
+
+def test_what_a_request_does_is_declared_once() -> None:
+    """The effects of the table are those that a NAS and a dry run rely on."""
+    by_effect = {
+        effect: {action.name for action in wire.ACTIONS.values() if action.effect == effect}
+        for effect in ("reads", "again", "in time", "once")
+    }
+    assert {name for name in wire.ACTIONS if name.startswith(("list_", "get_"))} | {"op_status"} == by_effect[
+        "reads"
+    ]
+    assert by_effect["again"] == {
+        *("add_zvol", "accept_zvol", "set_zvol_attrs", "set_attrs", "del_attrs", "del_copy"),
+    }
+    assert by_effect["in time"] == {
+        *("add_base", "clone_zvols", "freeze_zvols", "hold_snapshot", "release_snapshot"),
+    }
+    assert wire.action_of(wire.UnmapZvol("a")).name in by_effect["once"]

@@ -16,6 +16,7 @@ class Command(AttributeSetter):
     <arg type='string' name='value'>
     Value, any text. Alternative form: value=VALUE, which is required for a value of the form name=value.
     </arg>
+    <shared command='add host attr' names='force'/>
 
     <example cmd='set attr managed false'>
     Set the attribute managed of every host to false.

@@ -18,6 +18,9 @@ class Command(AttributeSetter):
     <arg type='string' name='value'>
     Value, any text. Alternative form: value=VALUE, which is required for a value of the form name=value.
     </arg>
+    <param type='bool' name='force' default='no'>
+    yes: the name may resemble that of an attribute that the system reads; else it is refused as mistyped.
+    </param>
 
     <example cmd='add host attr compute-0-0 managed true'>
     Set the attribute managed of one host to true.

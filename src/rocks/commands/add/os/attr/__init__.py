@@ -18,6 +18,7 @@ class Command(AttributeSetter):
     <arg type='string' name='value'>
     Value, any text. Alternative form: value=VALUE, which is required for a value of the form name=value.
     </arg>
+    <shared command='add host attr' names='force'/>
 
     <example cmd='add os attr linux managed true'>
     Set the attribute managed of every Linux host to true.

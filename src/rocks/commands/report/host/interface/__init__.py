@@ -9,7 +9,6 @@ from rocks.commands._framework.plugins import run_plugin
 from rocks.commands._shared.file_blocks import add_file_block
 from rocks.core.errors import RocksError, UserError
 from rocks.core.names import printable
-from rocks.inventory.attributes.known import KNOWN
 from rocks.network.host_network_files import device_files, file_permissions
 from rocks.network.host_network_plan import plan_devices
 from rocks.network.host_network_records import load_host_networks
@@ -69,7 +68,7 @@ class Command(rocks.commands.Command):
         failures: dict[str, RocksError] = {}
         self.beginOutput()
         for host in hosts:
-            packaging = host.attribute("packaging") or KNOWN["packaging"].default
+            packaging = host.attribute("packaging")
             chosen = requested or _OF_PACKAGES.get(packaging, _OF_PACKAGES["deb"])
             try:
                 if chosen == "ifcfg":

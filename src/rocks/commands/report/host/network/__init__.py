@@ -3,7 +3,6 @@
 import rocks.commands
 from rocks.commands._shared.file_blocks import add_file_block
 from rocks.core.errors import RocksError, UserError
-from rocks.inventory.attributes.known import KNOWN
 from rocks.network.host_network_plan import default_route, primary_network
 from rocks.network.host_network_records import load_host_networks
 from rocks.network.network_records import load_networks, network_names
@@ -42,7 +41,7 @@ class Command(rocks.commands.Command):
         failures: dict[str, RocksError] = {}
         self.beginOutput()
         for host in hosts:
-            packaging = host.attribute("packaging") or KNOWN["packaging"].default
+            packaging = host.attribute("packaging")
             if packaging != "rpm":
                 add_file_block(self, host.name, "/etc/hostname", [host.name])
                 continue

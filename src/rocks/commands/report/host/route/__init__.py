@@ -3,7 +3,6 @@
 import rocks.commands
 from rocks.commands._shared.file_blocks import add_file_block
 from rocks.core.errors import RocksError, UserError
-from rocks.inventory.attributes.known import KNOWN
 from rocks.network.host_network_files import route_files
 from rocks.network.host_network_plan import plan_devices
 from rocks.network.host_network_records import load_host_networks
@@ -39,7 +38,7 @@ class Command(rocks.commands.Command):
         failures: dict[str, RocksError] = {}
         self.beginOutput()
         for host in hosts:
-            packaging = host.attribute("packaging") or KNOWN["packaging"].default
+            packaging = host.attribute("packaging")
             try:
                 if packaging == "rpm":
                     files = {STATIC_ROUTES: static_routes(host)}

@@ -10,6 +10,7 @@ class Command(AttributeSetter):
     suffix _old.
 
     <shared command='add appliance attr' names='appliance,attr,value'/>
+    <shared command='add host attr' names='force'/>
 
     <example cmd='set appliance attr compute managed false'>
     Set the attribute managed of every compute node to false.

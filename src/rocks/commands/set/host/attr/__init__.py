@@ -9,7 +9,7 @@ class Command(AttributeSetter):
     Set an attribute of hosts; it need not exist. The previous value is stored as the attribute with the suffix
     _old.
 
-    <shared command='add host attr' names='host,attr,value'/>
+    <shared command='add host attr' names='host,attr,value,force'/>
 
     <example cmd='set host attr compute-0-0 managed false'>
     Set the attribute managed of one host to false.

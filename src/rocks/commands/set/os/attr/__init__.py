@@ -10,6 +10,7 @@ class Command(AttributeSetter):
     the suffix _old.
 
     <shared command='add os attr' names='os,attr,value'/>
+    <shared command='add host attr' names='force'/>
 
     <example cmd='set os attr linux managed false'>
     Set the attribute managed of every Linux host to false.

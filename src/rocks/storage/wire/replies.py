@@ -1,4 +1,4 @@
-"""The daemons' answers as records; fields have the names that they have in messages."""
+"""The replies of image storage: shapes that daemons write and commands read, with the names of fields in messages."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional, Tuple, Type, TypeVar
 
 from rocks.core.errors import IncoherentError
+from rocks.fleet.wire.codec import read_shape
 from rocks.storage.wire.held_snapshots import read_tag
-from rocks.storage.wire.messages import read_shape
 
 Fields = Mapping[str, Any]
 Row = TypeVar("Row")
@@ -194,6 +194,21 @@ class ImageAttributes:
     persistent: bool = True
 
 
+def read_nothing(fields: Fields) -> None:
+    """Of a reply without fields that count."""
+    del fields
+
+
+def read_bdev(fields: Fields) -> str:
+    """The path of a device. IncoherentError without one."""
+    return _read_text("bdev", fields)
+
+
+def read_body_text(fields: Fields) -> str:
+    """The text in `body`. IncoherentError without one."""
+    return _read_text("body", fields)
+
+
 def read_rows(shape: Type[Row], fields: Fields) -> Tuple[Row, ...]:
     """The rows in `body` of an answer. IncoherentError when it is no list, or a field is missing."""
     body = fields.get("body")
@@ -253,7 +268,7 @@ def read_relatives(fields: Fields) -> Relatives:
     )
 
 
-def read_text(name: str, fields: Fields) -> str:
+def _read_text(name: str, fields: Fields) -> str:
     """A field with a text that is not empty. IncoherentError otherwise."""
     value = fields.get(name)
     if not isinstance(value, str) or not value:
