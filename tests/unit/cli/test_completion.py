@@ -101,7 +101,7 @@ def test_a_name_with_a_meaning_to_a_shell_is_not_offered() -> None:
 
 
 def test_the_text_of_every_command_declares_what_the_command_declares() -> None:
-    """Commands are not imported for completion."""
+    """Commands are not imported for completion, except those of a noun with a scope."""
     for command_path in all_commands(TREES):
         command = getattr(load_package(command_path, TREES), "Command", None)
         if command is not None:
@@ -116,6 +116,14 @@ def test_another_roll_s_tree(
     found = completions(["list"], "", [OUR_TREE, str(tree)]).texts
     assert "tile" in found and "$(x)" not in found
     assert completions(["list", "tile"], "", [OUR_TREE, str(tree)]).texts == ["a=", "help"]
+
+
+def test_a_command_of_a_noun_that_cannot_be_imported_offers_no_parameter(tree: Path) -> None:
+    """Completion prints no error: it would be among what the person types."""
+    folder = tree / "list" / "os" / "tile"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text('import nowhere\n\n\nclass Command(Tiles, scope="os"): ...\n')
+    assert completions(["list", "os", "tile"], "", [OUR_TREE, str(tree)]).texts == []
 
 
 @pytest.mark.parametrize(
@@ -141,6 +149,7 @@ def test_a_line_up_to_the_cursor(line: str, texts: list[str]) -> None:
     [
         ["line", "rocks", "rocks list host "],
         ["line", "rocks", "rocks list host vm st"],
+        ["line", "rocks", "rocks add os route linux "],
         ["line", "rocks"],
         [],
         ["words"],

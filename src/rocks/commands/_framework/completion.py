@@ -1,18 +1,20 @@
 """What may follow at the cursor of a command line: words of commands, parameters, values, names of objects.
 
-Light: it runs at each press of a key. Commands are not imported; their text is read.
+Light: it runs at each press of a key. Commands are not imported; their text is read, but where a noun declares them.
 """
 # ruff: noqa: PTH112, PTH118, PTH123, PTH208 - pathlib would cost start-up time
 
 from __future__ import annotations
 
 import os
+import re
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.commands._framework.declarations import GENERAL_PARAMETERS, Taken, taken_in_text
 from rocks.commands._framework.shell_quoting import is_plain
-from rocks.commands._framework.tree import folders_of, is_command_word
+from rocks.commands._framework.tree import folders_of, is_command_word, load_package
+from rocks.core.errors import BugError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -51,6 +53,8 @@ _FILE, _FOLDER, _NONE = "file", "folder", "none"
 _MOST_PATHS = 10_000
 _OPERATING_SYSTEMS = ("linux", "sunos")
 _MOST_BYTES = 1 << 20
+_OF_A_NOUN = re.compile(r"\nclass Command\(\w+, scope=")
+"""What begins a command whose docstring is made when it is imported (`_shared/nouns/scopes.py`)."""
 
 
 class Completions(NamedTuple):
@@ -180,7 +184,15 @@ def _declared(command_path: Sequence[str], trees: Sequence[str]) -> list[Taken]:
 
 
 def _text_of(command_path: Sequence[str], trees: Sequence[str]) -> str:
-    return next(_texts(command_path, trees), "")
+    text = next(_texts(command_path, trees), "")
+    return text if _OF_A_NOUN.match(text) is None else _docstring(command_path, trees)
+
+
+def _docstring(command_path: Sequence[str], trees: Sequence[str]) -> str:
+    try:
+        return load_package(command_path, trees).Command.__doc__ or ""
+    except BugError:
+        return ""
 
 
 def _texts(command_path: Sequence[str], trees: Sequence[str]) -> Iterator[str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from rocks.commands._framework.arguments import FIRST_PARAMETER
 from rocks.commands._framework.base import Command
+from rocks.commands._shared.nouns.scopes import ScopeCommand
 from rocks.core.errors import UserError
 from rocks.core.names import printable
 from rocks.network.firewall.rules import ALL, SCOPES, FirewallRule
@@ -89,18 +90,49 @@ def _network(text: str | None) -> str:
     return "" if not text or text.lower() == ALL else text
 
 
-class LegacyFirewallAddition(FirewallCommand):
-    """Base of `add host firewall` and its like: the members are the arguments."""
+class LegacyFirewallAddition(ScopeCommand, FirewallCommand):
+    """`add host firewall` and its like: the members are the arguments."""
 
-    scope: ClassVar[str]
+    required = ("os", "appliance", "host")
+    texts = {
+        "parameter": SCOPES,
+        "members": ("", "operating systems", "appliances", "hosts"),
+        "second": (
+            "",
+            "linux rulename=A52-PING service=all protocol=icmp chain=INPUT action=ACCEPT network=all",
+            "compute login rulename=A52-WEB service=443 protocol=tcp chain=INPUT action=REJECT network=public",
+            "compute rulename=A52-SSH service=22 protocol=tcp chain=INPUT action=DROP network=public "
+            'comment="no SSH from outside"',
+        ),
+        "seconds": (
+            "",
+            "Answer pings from everywhere.",
+            "Reject HTTPS from the network public on two appliances.",
+            "All computes drop SSH from the network public.",
+        ),
+    }
+    help = """
+    Add a firewall rule for {members}: the form of older rolls for rocks add firewall {parameter}=NAME.
+    The command fails, and adds nothing, if one of them has a rule of this name.
+
+    {arguments}
+    <shared command='add firewall' names='rulename,service,protocol,chain,action,network'/>
+    <shared command='add firewall' names='output-network,flags,comment,rulesrc'/>
+
+    <example cmd='add {scope}firewall{member} rulename=A51-NTP service=123 protocol=udp chain=INPUT action=ACCEPT network=private'>
+    Accept time requests from the network private.
+    </example>
+    <example cmd='add {scope}firewall {second}'>{seconds}</example>
+
+    <related>add firewall</related>
+    <related>list firewall</related>
+    """  # noqa: E501 - an example
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Add the rule to all members at once."""
         from rocks.network.firewall.changes import add_rule
 
-        if not args:
-            raise UserError(f"must supply at least one {self.scope}")
-        members = self.scope_members(self.scope, args)
+        members = self.members(args)
         add_rule(self.db, self.given_rule(self.scope), members)
 
 

@@ -1,9 +1,9 @@
 """`rocks remove host route`"""
 
-from rocks.commands._shared.routes import RouteRemoval
+from rocks.commands._shared.nouns.routes import RouteRemoval
 
 
-class Command(RouteRemoval):
+class Command(RouteRemoval, scope="host"):
     """
     Remove the static routes of hosts: all of them, or those to an address. A missing route is not an error.
 
@@ -28,8 +28,6 @@ class Command(RouteRemoval):
     <related>list host route</related>
     """
 
-    scope = "host"
-
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Remove the routes of all hosts at once."""
-        self.remove(self.named_members(args), self.fillText("address", "%"))
+        self.remove(self.members(args), self.fillText("address", "%"))

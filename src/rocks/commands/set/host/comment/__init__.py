@@ -8,9 +8,7 @@ class Command(HostSetter):
     """
     Set the comment of hosts, their attribute comment: rocks list host attr shows it.
 
-    <arg type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector.
-    </arg>
+    <shared command='set host rack' names='host'/>
     <arg type='string' name='comment'>
     One line, in quotes if it contains blanks; NULL removes the comment. Alternative form: comment=COMMENT.
     </arg>

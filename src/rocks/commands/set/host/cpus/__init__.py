@@ -8,9 +8,7 @@ class Command(HostSetter):
     """
     Set the number of CPUs of hosts.
 
-    <arg type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector.
-    </arg>
+    <shared command='set host rack' names='host'/>
     <arg type='int' name='cpus' unit='CPUs'>
     Number of CPUs, at least 1. Alternative form: cpus=CPUS.
     </arg>

@@ -8,9 +8,7 @@ class Command(HostSetter):
     """
     Change the membership of hosts.
 
-    <arg type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector.
-    </arg>
+    <shared command='set host rack' names='host'/>
     <arg type='string' name='membership'>
     Name of the membership. Alternative form: membership=MEMBERSHIP.
     </arg>

@@ -8,9 +8,7 @@ class Command(HostSetter):
     """
     Set the position of hosts in their rack.
 
-    <arg type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector.
-    </arg>
+    <shared command='set host rack' names='host'/>
     <arg type='int' name='rank' unit='none'>
     Position in the rack. Alternative form: rank=RANK.
     </arg>

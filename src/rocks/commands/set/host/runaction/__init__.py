@@ -8,9 +8,7 @@ class Command(HostSetter):
     """
     Set the boot action for running hosts.
 
-    <arg type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector.
-    </arg>
+    <shared command='set host rack' names='host'/>
     <arg type='string' name='action'>
     Name of the boot action; none for no action. Alternative form: action=ACTION.
     </arg>

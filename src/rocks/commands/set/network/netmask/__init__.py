@@ -8,9 +8,7 @@ class Command(NetworkSetter):
     """
     Set the netmask of networks.
 
-    <arg type='string' name='network' repeat='1'>
-    Networks; % is a wildcard.
-    </arg>
+    <shared command='set network mtu' names='network'/>
     <arg type='string' name='netmask'>
     New netmask. The subnet must match it, and every interface on the network must remain inside. Alternative
     form: netmask=NETMASK.

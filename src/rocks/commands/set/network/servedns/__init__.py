@@ -17,9 +17,7 @@ class Command(NetworkSetter):
     """
     Set whether the frontend serves the names of networks.
 
-    <arg type='string' name='network' repeat='1'>
-    Networks; % is a wildcard.
-    </arg>
+    <shared command='set network mtu' names='network'/>
     <arg type='bool' name='servedns'>
     yes or no. Alternative form: servedns=BOOL.
     </arg>

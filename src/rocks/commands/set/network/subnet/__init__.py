@@ -8,9 +8,7 @@ class Command(NetworkSetter):
     """
     Set the network address of networks.
 
-    <arg type='string' name='network' repeat='1'>
-    Networks; % is a wildcard.
-    </arg>
+    <shared command='set network mtu' names='network'/>
     <arg type='string' name='subnet'>
     New network address. It must match the netmask, and every interface on the network must be inside.
     Alternative form: subnet=SUBNET.

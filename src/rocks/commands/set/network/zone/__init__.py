@@ -8,9 +8,7 @@ class Command(NetworkSetter):
     """
     Set the DNS zone of a network.
 
-    <arg type='string' name='network' repeat='1'>
-    Networks; % is a wildcard.
-    </arg>
+    <shared command='set network mtu' names='network'/>
     <arg type='string' name='zone'>
     DNS zone of its hosts. No two networks may have the same zone. Alternative form: zone=ZONE.
     </arg>

@@ -8,9 +8,7 @@ class Command(OneInterfaceSetter):
     """
     Set the device of an interface that is identified by its MAC address.
 
-    <arg type='string' name='host'>
-    The host, by name or any other selector of one host.
-    </arg>
+    <shared command='set host interface ip' names='host'/>
     <arg type='string' name='mac'>
     MAC address of the interface. Alternative form: mac=MAC.
     </arg>

@@ -8,12 +8,7 @@ class Command(OneInterfaceSetter):
     """
     Set the MAC address of an interface.
 
-    <arg type='string' name='host'>
-    The host, by name or any other selector of one host.
-    </arg>
-    <arg type='string' name='iface'>
-    The interface, by device or MAC address. Alternative form: iface=IFACE.
-    </arg>
+    <shared command='set host interface ip' names='host,iface'/>
     <arg type='string' name='mac'>
     MAC address that no other interface has; NULL clears it. Alternative form: mac=MAC.
     </arg>

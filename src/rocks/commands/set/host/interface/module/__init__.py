@@ -8,12 +8,7 @@ class Command(InterfaceSetter):
     """
     Set the driver of hosts' interfaces.
 
-    <arg type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector.
-    </arg>
-    <arg type='string' name='iface'>
-    The interface, by device or MAC address. Alternative form: iface=IFACE.
-    </arg>
+    <shared command='set host interface channel' names='host,iface'/>
     <arg type='string' name='module'>
     Name of the driver; NULL clears it. Alternative form: module=MODULE.
     </arg>

@@ -8,12 +8,7 @@ class Command(OneInterfaceSetter):
     """
     Set the name of a host on the network of an interface.
 
-    <arg type='string' name='host'>
-    The host, by name or any other selector of one host.
-    </arg>
-    <arg type='string' name='iface'>
-    The interface, by device or MAC address. Alternative form: iface=IFACE.
-    </arg>
+    <shared command='set host interface ip' names='host,iface'/>
     <arg type='string' name='name'>
     Name without the domain, which the network adds; NULL resets it to the name of the host. Alternative form:
     name=NAME.

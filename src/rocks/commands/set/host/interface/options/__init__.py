@@ -12,12 +12,7 @@ class Command(InterfaceSetter):
     send from any MAC address. For an interface of a host, macvtap gives each guest on its network a macvtap
     device, so that the interface need not be a bridge.
 
-    <arg type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector.
-    </arg>
-    <arg type='string' name='iface'>
-    The interface, by device or MAC address. Alternative form: iface=IFACE.
-    </arg>
+    <shared command='set host interface channel' names='host,iface'/>
     <arg type='string' name='options'>
     Options, in quotes if they contain blanks; NULL clears them. Alternative form: options=OPTIONS.
     </arg>

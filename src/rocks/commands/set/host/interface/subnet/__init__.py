@@ -8,12 +8,7 @@ class Command(InterfaceSetter):
     """
     Assign hosts' interfaces to a network. An interface without a name receives the name of its host.
 
-    <arg type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector.
-    </arg>
-    <arg type='string' name='iface'>
-    The interface, by device or MAC address. Alternative form: iface=IFACE.
-    </arg>
+    <shared command='set host interface channel' names='host,iface'/>
     <arg type='string' name='subnet'>
     Name of the network; NULL removes the assignment. Alternative form: subnet=SUBNET.
     </arg>

@@ -8,12 +8,7 @@ class Command(InterfaceSetter):
     """
     Set the VLAN of hosts' interfaces.
 
-    <arg type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector.
-    </arg>
-    <arg type='string' name='iface'>
-    The interface, by device or MAC address. Alternative form: iface=IFACE.
-    </arg>
+    <shared command='set host interface channel' names='host,iface'/>
     <arg type='string' name='vlan'>
     VLAN id, 1 to 4094; 0 or NULL for none. Alternative form: vlan=VLAN.
     </arg>

@@ -1,0 +1,1 @@
+"""What commands are about, declared once for all scopes: `scopes` makes the commands of a noun."""
