@@ -8,8 +8,8 @@ from bench.site import BenchSite
 from bench.table import Row, at_most
 
 COMPUTES = 200
-MOST_STATEMENTS = 20
-MOST_SECONDS = 1.0
+MAX_STATEMENTS = 20
+MAX_SECONDS = 1.0
 
 _COUNTERS = ("Questions", "Com_set_option", "Com_commit")
 _VERSION_CHECKS = 1
@@ -41,11 +41,11 @@ def add_cluster(site: BenchSite, database: str, ip: str, where: str) -> list[Row
             "R16",
             f"{what}: statements",
             f"{statements} in {transactions}",
-            f"<= {MOST_STATEMENTS} in 1",
-            statements <= MOST_STATEMENTS and transactions == 1,
+            f"<= {MAX_STATEMENTS} in 1",
+            statements <= MAX_STATEMENTS and transactions == 1,
             f"statements in transactions, as the server counts them, less {connecting} of connecting and committing",
         ),
-        at_most("R16", f"{what}: time", seconds, MOST_SECONDS, "s", "the whole command, once"),
+        at_most("R16", f"{what}: time", seconds, MAX_SECONDS, "s", "the whole command, once"),
     ]
 
 

@@ -29,7 +29,7 @@ class Question(NamedTuple):
 
     arguments: str
     lines: int
-    most_mb: int | None = None
+    max_mb: int | None = None
 
 
 QUESTIONS = (
@@ -79,9 +79,9 @@ def _asked(site: BenchSite, question: Question) -> list[Row]:
     what = f"`rocks {question.arguments}` on the large site"
     how = f"{took.seconds:.2f} s, {took.seconds / start.seconds:.1f} times a bare start; medians of {ROUNDS}, in turns"
     rows = [at_most("R10", f"{what}, over bare start", took.seconds - start.seconds, limit, "s", how)]
-    if question.most_mb is not None:
+    if question.max_mb is not None:
         how = f"peak RSS; {start.peak_mb:.0f} MB for `rocks list host vm` on an empty site"
-        rows.append(at_most("R10", f"memory of {what}", took.peak_mb, question.most_mb, "MB", how))
+        rows.append(at_most("R10", f"memory of {what}", took.peak_mb, question.max_mb, "MB", how))
     return rows
 
 

@@ -16,7 +16,7 @@ from rocks.core.errors import StateError, ToolError
 from rocks.core.process import run, run_checked
 
 _DEADLINE_SECONDS = 10.0
-_MOST_SITES = 10
+_MAX_SITES = 10
 
 
 class Link(NamedTuple):
@@ -49,7 +49,7 @@ def choose_names(links: Sequence[Link], stems: Sequence[str], alias: str) -> lis
     ours = {link.name for link in links if link.alias == alias}
     others = {link.name for link in links} - ours
     taken = others | {_parent(name) for name in others}
-    choices = [[f"{stem}{number}" for stem in stems] for number in range(_MOST_SITES)]
+    choices = [[f"{stem}{number}" for stem in stems] for number in range(_MAX_SITES)]
     # One that was killed half-way may have only one of its devices.
     for names in choices:
         if any(name in ours for name in names) and not any(name in others for name in names):
@@ -58,7 +58,7 @@ def choose_names(links: Sequence[Link], stems: Sequence[str], alias: str) -> lis
         if not any(name in taken for name in names):
             return names
     raise StateError(
-        f"the network devices {stems[0]}0 to {stems[0]}{_MOST_SITES - 1} are all taken, by other demos perhaps; "
+        f"the network devices {stems[0]}0 to {stems[0]}{_MAX_SITES - 1} are all taken, by other demos perhaps; "
         "see `ip link`, stop those, or remove the devices"
     )
 

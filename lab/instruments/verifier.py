@@ -22,7 +22,7 @@ FIRST_SLOT_SECTOR = 4096
 SLOTS = 1024
 _MAGIC = 0x47544E43
 _STEP = 0x9E3779B1
-_MOST_REPORTED = 10
+_MAX_REPORTED = 10
 _CHUNK_BYTES = 1 << 20
 
 
@@ -100,7 +100,7 @@ def main(arguments: list[str]) -> int:
             found = judge(disk)
             report: dict[str, object] = {
                 "count": found.count,
-                "wrong_slots": list(found.wrong_slots[:_MOST_REPORTED]),
+                "wrong_slots": list(found.wrong_slots[:_MAX_REPORTED]),
                 "newer_slots": found.newer_slots,
             }
             good = found.is_whole and (found.count or 0) >= int(options.get("at-least", "0"))

@@ -128,10 +128,10 @@ def _receive_image(directory: str, digest: str, size_bytes: int) -> int:
     return 0
 
 
-def _send_disk(path: str, directory: str, machine: str, most_bytes: int) -> int:
+def _send_disk(path: str, directory: str, machine: str, max_bytes: int) -> int:
     from rocks.machine.host.disk_copies import send_disk
 
-    return _write_stream(lambda host, send: send_disk(host, path, directory, machine, most_bytes, send))
+    return _write_stream(lambda host, send: send_disk(host, path, directory, machine, max_bytes, send))
 
 
 def _move_disk_from(names: Sequence[str], have: int) -> int:

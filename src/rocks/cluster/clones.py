@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from rocks.inventory.records import VirtualMachine
     from rocks.storage.volumes.places import DiskLocation
 
-MOST_CLONES = 1000
+MAX_CLONES = 1000
 _OWN = (IMAGE_ATTRIBUTE, ADDRESS_ATTRIBUTE, CLUSTER_KEY_ATTRIBUTE, INSTANCE_ATTRIBUTE, "kvm_netboot")
 """Attributes that each machine gets anew."""
 
@@ -256,7 +256,7 @@ def _names(parameters: CloneParameters) -> list[str]:
     if parameters.count is None:
         count = len(parameters.addresses)
     else:
-        count = read_number("count", parameters.count, 1, MOST_CLONES)
+        count = read_number("count", parameters.count, 1, MAX_CLONES)
     if len(parameters.addresses) not in (1, count):
         raise UserError(
             f"count={count} needs one address, from which free ones are searched, or {count}; "

@@ -21,7 +21,7 @@ from rocks.machine.addition_plan import (
     LARGEST_DISK_GB,
     LARGEST_MEMORY_MB,
     LEAST_MEMORY_MB,
-    MOST_CPUS,
+    MAX_CPUS,
     NEXT_FREE,
     VIRT_TYPE,
     InterfaceRequest,
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 COMPUTE_MEMORY_MB = 1024
 GATEWAY_ATTRIBUTE = "Kickstart_PublicGateway"
-MOST_COMPUTES = 4000
+MAX_COMPUTES = 4000
 
 
 @dataclass(frozen=True)
@@ -154,10 +154,10 @@ def _check_parameters(parameters: ClusterParameters) -> tuple[int, int | None]:
     if parameters.cluster_naming and not parameters.frontend_name:
         raise UserError("you must select a fe-name when using cluster-naming")
     try:
-        count = read_number("num-computes", parameters.computes, 0, MOST_COMPUTES)
+        count = read_number("num-computes", parameters.computes, 0, MAX_COMPUTES)
     except UserError:
         raise UserError(
-            f'num-computes must be an integer from 0 to {MOST_COMPUTES}, not "{printable(parameters.computes)}"'
+            f'num-computes must be an integer from 0 to {MAX_COMPUTES}, not "{printable(parameters.computes)}"'
         ) from None
     if count and not parameters.compute_containers:
         raise UserError("container-hosts is empty; name physical hosts for the computes")
@@ -221,7 +221,7 @@ def _frontend(
 def _computes(
     parameters: ClusterParameters, containers: Sequence[Host], membership: Membership, vlan: int
 ) -> list[VmRequest]:
-    cpus = read_number("cpus-per-compute", parameters.cpus, 1, MOST_CPUS)
+    cpus = read_number("cpus-per-compute", parameters.cpus, 1, MAX_CPUS)
     memory_mb = read_number("mem-per-compute", parameters.memory_mb, LEAST_MEMORY_MB, LARGEST_MEMORY_MB)
     disk_size_gb = read_number("disk-per-compute", parameters.compute_disk_gb, 1, LARGEST_DISK_GB)
     return [

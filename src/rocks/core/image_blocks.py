@@ -107,10 +107,10 @@ def content_of(descriptor: int, watch: Callable[[int], None] = lambda done: None
     return send_content(descriptor, count)
 
 
-def receive_content(read: Callable[[int], bytes], descriptor: int, most_bytes: int) -> Content:
+def receive_content(read: Callable[[int], bytes], descriptor: int, max_bytes: int) -> Content:
     """Write the image of a stream into an empty file. `read(n)` returns n bytes, and fewer only at the end.
 
-    IncoherentError for a stream that ends early, states more than `most_bytes`, has blocks of zeros, or is none.
+    IncoherentError for a stream that ends early, states more than `max_bytes`, has blocks of zeros, or is none.
     OSError.
     """
     digest = hashlib.sha256()
@@ -125,8 +125,8 @@ def receive_content(read: Callable[[int], bytes], descriptor: int, most_bytes: i
     if take(len(_TITLE)) != _TITLE:
         raise IncoherentError("what was sent is not the stream of an image")
     (size,) = _SIZE.unpack(take(_SIZE.size))
-    if size > most_bytes:
-        raise IncoherentError(f"the stream is of an image of {size} bytes, not of {most_bytes}")
+    if size > max_bytes:
+        raise IncoherentError(f"the stream is of an image of {size} bytes, not of {max_bytes}")
     os.ftruncate(descriptor, size)
     next_offset, used_bytes = 0, 0
     while True:

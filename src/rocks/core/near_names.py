@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_MOST_NAMES = 3
+_MAX_NAMES = 3
 _SIMILARITY = 0.61
 """Above 0.6, at which `name` resembles `maxmem`."""
 
@@ -30,7 +30,7 @@ def nearest(name: str, known: Iterable[str]) -> list[str]:
 
     plain = {_plain(other): other for other in known}
     typed = _plain(name)
-    close = get_close_matches(typed, plain, _MOST_NAMES, _SIMILARITY)
+    close = get_close_matches(typed, plain, _MAX_NAMES, _SIMILARITY)
     return [plain[text] for text in sorted(close, key=lambda text: sorted(text) != sorted(typed))]
 
 

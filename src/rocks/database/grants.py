@@ -17,7 +17,7 @@ ALL_LOCAL_USERS = ""
 """The anonymous account of MariaDB. By unix_socket it admits every user of the machine under the user's own name only:
 the server compares the name from the client with the name from the kernel."""
 
-MOST_CONNECTIONS = 50
+MAX_CONNECTIONS = 50
 """Of one account: all local users together, where they share the anonymous one. A server admits 151 by default."""
 
 LONGEST_READ_SECONDS = 60
@@ -46,7 +46,7 @@ def apply_grants(database: Database, schema: str, names: Sequence[str]) -> None:
     accounts = ", ".join(["%s@localhost"] * len(names))
     made = ", ".join(["%s@localhost IDENTIFIED VIA unix_socket"] * len(names))
     database.execute(f"CREATE USER IF NOT EXISTS {made}", names)
-    limits = f"MAX_USER_CONNECTIONS {MOST_CONNECTIONS} MAX_STATEMENT_TIME {LONGEST_READ_SECONDS}"
+    limits = f"MAX_USER_CONNECTIONS {MAX_CONNECTIONS} MAX_STATEMENT_TIME {LONGEST_READ_SECONDS}"
     database.execute(f"ALTER USER {accounts} WITH {limits}", names)
     for (table,) in database.rows(
         "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME NOT LIKE %s",

@@ -25,7 +25,7 @@ DEADLINE_SECONDS = 60.0
 """Of one exchange with a host."""
 
 _LARGEST_BYTES = 16 * 1024 * 1024
-_MOST_FILES = 10_000
+_MAX_FILES = 10_000
 _BUSY = 75
 _SSH_FAILED = 255
 """Exit status of ssh(1) when it did not reach the host, or was not let in."""
@@ -125,7 +125,7 @@ def read_files(host: HostAddress, settings: FleetSettings, paths: Sequence[str])
         with tarfile.open(fileobj=io.BytesIO(output), mode="r:") as archive:
             for number, entry in enumerate(archive):
                 total_bytes += entry.size
-                if total_bytes > _LARGEST_BYTES or number > _MOST_FILES:
+                if total_bytes > _LARGEST_BYTES or number > _MAX_FILES:
                     raise HostError(f"the files on host {host.name} are larger than {_LARGEST_BYTES} bytes")
                 content = archive.extractfile(entry) if entry.isreg() else None
                 if content is not None and _is_asked(f"/{entry.name}", paths):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _PIECE_BYTES = 16384
-_MOST_WAITING = 65536
+_MAX_WAITING = 65536
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
 
 
@@ -92,9 +92,9 @@ class _Ends:
     def wait(self, seconds: float) -> bool:
         """Wait until something can be carried, and carry it; whether the client took something."""
         poller = select.poll()
-        wants = select.POLLIN if len(self._to_descriptor) < _MOST_WAITING else 0
+        wants = select.POLLIN if len(self._to_descriptor) < _MAX_WAITING else 0
         poller.register(self._connection, wants | (select.POLLOUT if self.to_client else 0))
-        far = select.POLLIN if len(self.to_client) < _MOST_WAITING else 0
+        far = select.POLLIN if len(self.to_client) < _MAX_WAITING else 0
         poller.register(self._descriptor, far | (select.POLLOUT if self._to_descriptor else 0))
         pending = wants and isinstance(self._connection, ssl.SSLSocket) and self._connection.pending()
         events = dict(poller.poll(0 if pending else seconds * 1000))

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from rocks.inventory.records import Host, Network
 
 _DISK = re.compile(r"/dev/[A-Za-z0-9_.:+@/-]+", re.ASCII)
-MOST_DISKS = 2
-MOST_NAS_DISKS = 64
+MAX_DISKS = 2
+MAX_NAS_DISKS = 64
 _ROLE_ATTRIBUTES = {"img_storage_nas": queues.NAS, "img_storage_vm": queues.HOST}
 
 DEFAULT_DISTRIBUTION, DEFAULT_ARCHITECTURE = "rocks-dist", "x86_64"
@@ -66,8 +66,8 @@ def pool_values(host: Host) -> dict[str, Value]:
     return {
         "vm_container_zpool": _pools(host, "vm_container_zpool", [own_pool]),
         "img_zpools": _pools(host, "img_zpools", host.attribute("img_zpools").split(",")),
-        "vm_container_zpool_layout": _layout(host, "vm_container_zpool_disks", MOST_DISKS),
-        "img_zpool_layout": _layout(host, "img_zpool_disks", MOST_NAS_DISKS),
+        "vm_container_zpool_layout": _layout(host, "vm_container_zpool_disks", MAX_DISKS),
+        "img_zpool_layout": _layout(host, "img_zpool_disks", MAX_NAS_DISKS),
     }
 
 
@@ -130,7 +130,7 @@ def check_pool_disks(text: str, most: int) -> None:
     fitting = all(_DISK.fullmatch(disk) and ".." not in disk for disk in disks)
     is_number = len(disks) == 1 or (len(disks) % 2 == 0 and 0 < len(disks) <= most)
     if not is_number or len(set(disks)) < len(disks) or not fitting:
-        number = "one or two disks" if most == MOST_DISKS else f"one disk, or an even number up to {most}"
+        number = "one or two disks" if most == MAX_DISKS else f"one disk, or an even number up to {most}"
         raise UserError(f"must be {number}, such as /dev/disk/by-id/NAME, separated by a blank")
 
 

@@ -53,7 +53,7 @@ _CONTAINERS: tuple[tuple[str, _Cells, str], ...] = (
 )
 """The same, for named hosts `n`."""
 
-_MOST_CELLS = 4
+_MAX_CELLS = 4
 
 
 def lock_inventory(database: Database) -> None:
@@ -128,7 +128,7 @@ def _read(database: Database, containers: Sequence[str]) -> list[tuple[Any, ...]
 
 
 def _branch(kind: str, cells: _Cells, source: str) -> str:
-    columns = [*cells, *["NULL"] * (_MOST_CELLS - len(cells))]
+    columns = [*cells, *["NULL"] * (_MAX_CELLS - len(cells))]
     return f"SELECT '{kind}', {', '.join(columns)} FROM {source}"
 
 

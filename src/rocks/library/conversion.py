@@ -22,21 +22,21 @@ _PERCENT = re.compile(rb"\(\s*([0-9.]+)/100%\)")
 """Progress of `qemu-img convert -p` (7.2), each followed by a carriage return."""
 
 
-def convert_qcow2(source: Path, target: Path, most_bytes: int, progress: Progress) -> None:
+def convert_qcow2(source: Path, target: Path, max_bytes: int, progress: Progress) -> None:
     """Write the disk of the qcow2 image as a raw file, without blocks of zeros. UserError when it is damaged."""
     check_space(target.parent)
     progress("checking the image")
-    done = _run_tool(["qemu-img", "check", "-q", "-f", "qcow2", str(source)], most_bytes)
+    done = _run_tool(["qemu-img", "check", "-q", "-f", "qcow2", str(source)], max_bytes)
     if done not in (0, 3):  # 3: clusters that are in use by nobody, which do no harm
         raise UserError("qemu-img check finds errors in it; it may be cut off: fetch it again")
     arguments = ["-f", "qcow2", "-O", "raw", "-S", "64k", str(source), str(target)]
-    if _convert(arguments, most_bytes, progress, lambda: check_space(target.parent)):
+    if _convert(arguments, max_bytes, progress, lambda: check_space(target.parent)):
         check_space(target.parent)
         raise UserError("qemu-img cannot convert it; it may be damaged: fetch it again")
 
 
 def write_qcow2(
-    source: int, target: int, most_bytes: int, progress: Progress, check: Callable[[], None]
+    source: int, target: int, max_bytes: int, progress: Progress, check: Callable[[], None]
 ) -> None:
     """Write an open raw disk as a compressed qcow2 image into an open, empty file.
 
@@ -45,7 +45,7 @@ def write_qcow2(
     """
     options = ["-c", "-o", "compression_type=zstd"]
     arguments = ["-f", "raw", "-O", "qcow2", *options, _opened(source), _opened(target)]
-    if _convert(arguments, most_bytes, progress, check):
+    if _convert(arguments, max_bytes, progress, check):
         check()
         raise ToolError("qemu-img cannot write a qcow2 image; give format=raw")
 
@@ -71,7 +71,7 @@ def check_space(folder: Path, needed_bytes: int = 0) -> None:
         )
 
 
-def _convert(arguments: Sequence[str], most_bytes: int, progress: Progress, check: Callable[[], None]) -> int:
+def _convert(arguments: Sequence[str], max_bytes: int, progress: Progress, check: Callable[[], None]) -> int:
     progress("converting the image")
 
     def watch(output: bytes) -> None:
@@ -79,12 +79,12 @@ def _convert(arguments: Sequence[str], most_bytes: int, progress: Progress, chec
         if found := _PERCENT.findall(output):
             progress(f"converting the image: {float(found[-1]):.0f} %")
 
-    return _run_tool(["qemu-img", "convert", "-p", *arguments], most_bytes, watch)
+    return _run_tool(["qemu-img", "convert", "-p", *arguments], max_bytes, watch)
 
 
-def _run_tool(arguments: list[str], most_bytes: int, watch: Callable[[bytes], None] | None = None) -> int:
+def _run_tool(arguments: list[str], max_bytes: int, watch: Callable[[bytes], None] | None = None) -> int:
     """Run the program below bounds; returns its exit status. What `watch` raises ends it."""
-    bounds = [f"--as={_TOOL_MEMORY_BYTES}", f"--cpu={_TOOL_SECONDS}", f"--fsize={most_bytes}", "--core=0"]
+    bounds = [f"--as={_TOOL_MEMORY_BYTES}", f"--cpu={_TOOL_SECONDS}", f"--fsize={max_bytes}", "--core=0"]
     try:
         return run(["prlimit", *bounds, *arguments], deadline_seconds=_TOOL_SECONDS, watch=watch).exit_status
     except ToolError as error:

@@ -109,9 +109,9 @@ def _reader_of(source: int, image: LibraryImage) -> Callable[[int, int], bytes]:
 
 
 def _write_qcow2(source: int, new: Draft, image: LibraryImage, progress: Progress) -> None:
-    most_bytes = int(image.size_bytes * _OVERHEAD) + _MARGIN_BYTES
+    max_bytes = int(image.size_bytes * _OVERHEAD) + _MARGIN_BYTES
     try:
-        write_qcow2(source, new.descriptor, most_bytes, progress, lambda: _check_free(new.path.parent, 0))
+        write_qcow2(source, new.descriptor, max_bytes, progress, lambda: _check_free(new.path.parent, 0))
     except ToolError as error:
         raise ToolError(f"{image.name} is not saved in {new.path.parent}: {error}") from None
 

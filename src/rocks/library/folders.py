@@ -15,7 +15,7 @@ from rocks.core.errors import UserError
 from rocks.core.terminal import one_line
 
 _NAME = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-_MOST_LINKS = 40
+_MAX_LINKS = 40
 """As many as the kernel follows."""
 
 
@@ -72,6 +72,6 @@ def names_in(path: Path) -> list[str]:
 def _target(link: int, status: os.stat_result, path: Path, links: int) -> str:
     if status.st_uid not in (0, os.geteuid()):
         raise UserError(f"{one_line(str(path))} is a symbolic link of another user; give its target")
-    if links > _MOST_LINKS:
+    if links > _MAX_LINKS:
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
     return os.readlink("", dir_fd=link)

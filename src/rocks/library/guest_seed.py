@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 VOLUME = "cidata"
 _DEFAULT_ROUTE = "0.0.0.0/0"
 _LOCAL_HOSTS = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
-_MOST_SERVERS = 3
+_MAX_SERVERS = 3
 """Name servers that a resolver asks (resolv.conf(5))."""
 
 
@@ -162,7 +162,7 @@ def _vlans(cluster: GuestCluster) -> set[int]:
 def _servers(vm: VirtualMachine, cluster: GuestCluster) -> list[str]:
     source = cluster.frontend or vm
     texts = source.host.attribute("Kickstart_PublicDNSServers").split(",")
-    return [str(IPv4Address(text.strip())) for text in texts if text.strip()][:_MOST_SERVERS]
+    return [str(IPv4Address(text.strip())) for text in texts if text.strip()][:_MAX_SERVERS]
 
 
 def _host_lines(vm: VirtualMachine, cluster: GuestCluster) -> list[str]:

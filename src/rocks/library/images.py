@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from rocks.library.records import LibraryImage
     from rocks.library.unfinished import Leftover
 
-DEFAULT_MOST_GB = 200
+DEFAULT_MAX_GB = 200
 LARGEST_GB = 65536
 LONGEST_COMMENT = 200
 _SUFFIXES = {".qcow2": "qcow2", ".zst": "zstd"}
@@ -49,7 +49,7 @@ class AddedImage(NamedTuple):
     file: str | None = None
     checksum: str | None = None
     format: str | None = None
-    most_gb: str | None = None
+    max_gb: str | None = None
     comment: str | None = None
     vm: str | None = None
     disk: str | None = None
@@ -61,10 +61,10 @@ def add_image(database: Database, added: AddedImage, progress: Callable[[str], N
     Errors as `import_image` and `add_disk`; UserError for an invalid parameter.
     """
     check_image_name(added.name)
-    most_gb = DEFAULT_MOST_GB if added.most_gb is None else read_number("size", added.most_gb, 1, LARGEST_GB)
+    max_gb = DEFAULT_MAX_GB if added.max_gb is None else read_number("size", added.max_gb, 1, LARGEST_GB)
     comment = _read_comment(added.comment or "")
     if added.vm:
-        return _add_disk(database, added, most_gb, comment, progress)
+        return _add_disk(database, added, max_gb, comment, progress)
     if not added.file or added.disk is not None:
         raise UserError("must supply the path of the file, or of its parts: file=PATH; disk= is for vm=NAME")
     if "\0" in added.file:
@@ -72,7 +72,7 @@ def add_image(database: Database, added: AddedImage, progress: Callable[[str], N
     request = ImportRequest(
         added.name,
         find_parts(added.file),
-        most_gb,
+        max_gb,
         _read_checksum(added.checksum),
         _read_format(added.format),
         comment,
@@ -84,7 +84,7 @@ def add_image(database: Database, added: AddedImage, progress: Callable[[str], N
 
 
 def _add_disk(
-    database: Database, added: AddedImage, most_gb: int, comment: str, progress: Callable[[str], None]
+    database: Database, added: AddedImage, max_gb: int, comment: str, progress: Callable[[str], None]
 ) -> LibraryImage:
     from rocks.machine.disks.images import NewImage, add_disk  # SSH, which imports of files do without
 
@@ -93,7 +93,7 @@ def _add_disk(
             raise UserError(f"give vm= or {name}=, not both")
     library = library_folder(database)
     _lock(database, added.name)
-    new = NewImage(added.name, most_gb * BYTES_PER_GB, comment)
+    new = NewImage(added.name, max_gb * BYTES_PER_GB, comment)
     return add_disk(database, library, new, str(added.vm), added.disk, progress)
 
 

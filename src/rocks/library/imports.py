@@ -50,20 +50,20 @@ class ImportRequest(NamedTuple):
     """What is imported: the name, the file or its parts, and what is known of it beforehand.
 
     `checksum` is the SHA-256 of the file, or of its parts joined, in hexadecimal; `format` one of `FORMATS`. An image
-    larger than `most_gb` is refused, whatever its file states.
+    larger than `max_gb` is refused, whatever its file states.
     """
 
     name: str
     files: tuple[Path, ...]
-    most_gb: int
+    max_gb: int
     checksum: str | None = None
     format: str | None = None
     comment: str = ""
 
     @property
-    def most_bytes(self) -> int:
+    def max_bytes(self) -> int:
         """The size of the largest image."""
-        return self.most_gb * BYTES_PER_GB
+        return self.max_gb * BYTES_PER_GB
 
 
 def import_image(library: Path, request: ImportRequest, progress: Progress) -> LibraryImage:
@@ -187,8 +187,8 @@ def _fill(unfinished: UnfinishedImport, blocks: Blocks, request: ImportRequest) 
     begin, end, written, next_check = unfinished.position, 0, 0, 0
     for offset, block in blocks:
         end = offset + len(block)
-        if end > request.most_bytes:
-            raise _too_large(f"more than {gigabytes(request.most_bytes)}", request.most_bytes)
+        if end > request.max_bytes:
+            raise _too_large(f"more than {gigabytes(request.max_bytes)}", request.max_bytes)
         if written >= next_check:
             check_space(unfinished.path.parent)
             next_check = written + _CHECK_EVERY_BYTES
@@ -225,7 +225,7 @@ def _store(
     _check_plain(kind, size, read_at, request)
     if kind == "qcow2":
         with draft(target) as image:
-            convert_qcow2(unfinished.path, image.path, request.most_bytes, progress)
+            convert_qcow2(unfinished.path, image.path, request.max_bytes, progress)
             content = _complete(image.descriptor, progress)
     else:
         os.ftruncate(unfinished.descriptor, -(-size // BYTES_PER_SECTOR) * BYTES_PER_SECTOR)
@@ -248,8 +248,8 @@ def _check_plain(kind: FileKind, size: int, read_at: ReadAt, request: ImportRequ
     if request.format is not None and request.format != kind:
         raise UserError(f"it is {_named(kind)}, not {_named(request.format)}")
     size_bytes = read_qcow2(read_at).size_bytes if kind == "qcow2" else size
-    if size_bytes > request.most_bytes:
-        raise _too_large(gigabytes(size_bytes), request.most_bytes)
+    if size_bytes > request.max_bytes:
+        raise _too_large(gigabytes(size_bytes), request.max_bytes)
     if size_bytes == 0:
         raise UserError("it is empty")
     if size_bytes < BYTES_PER_SECTOR:
@@ -258,9 +258,9 @@ def _check_plain(kind: FileKind, size: int, read_at: ReadAt, request: ImportRequ
         )
 
 
-def _too_large(size: str, most_bytes: int) -> UserError:
+def _too_large(size: str, max_bytes: int) -> UserError:
     return UserError(
-        f"it is a disk of {size}, and {gigabytes(most_bytes)} is the most that is imported; if it is meant to be that "
+        f"it is a disk of {size}, and {gigabytes(max_bytes)} is the most that is imported; if it is meant to be that "
         "large, give size=GB"
     )
 

@@ -25,7 +25,7 @@ from rocks.library.folders import names_in, open_folder
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer as Buffer
 
-MOST_PARTS = 10_000
+MAX_PARTS = 10_000
 
 
 class SourceError(HostError):
@@ -95,9 +95,9 @@ class Sources:
     """
 
     def __init__(self, paths: tuple[Path, ...]) -> None:
-        if len(paths) > MOST_PARTS:
+        if len(paths) > MAX_PARTS:
             raise UserError(
-                f"there are {len(paths)} parts, and {MOST_PARTS} is the most; join them first: cat"
+                f"there are {len(paths)} parts, and {MAX_PARTS} is the most; join them first: cat"
             )
         self._open_index, self._descriptor = -1, -1
         self._folder, self._folder_path = -1, Path()

@@ -39,7 +39,7 @@ class StoredDisk(NamedTuple):
     path: str
     directory: str
     machine: str
-    most_bytes: int
+    max_bytes: int
 
 
 def send_image(
@@ -95,8 +95,8 @@ def receive_disk(
 
     HostError when the host does not send it, or states why not.
     """
-    most_bytes = str(disk.most_bytes)
-    stream = start_agent(host, settings, ["send-disk", disk.path, disk.directory, disk.machine, most_bytes])
+    max_bytes = str(disk.max_bytes)
+    stream = start_agent(host, settings, ["send-disk", disk.path, disk.directory, disk.machine, max_bytes])
     stream.close()
     waiting, received = bytearray(), 0
     check_rate = _rate_check(host)
@@ -116,7 +116,7 @@ def receive_disk(
         return taken
 
     try:
-        content = receive_content(read, descriptor, disk.most_bytes)
+        content = receive_content(read, descriptor, disk.max_bytes)
     except TimeoutError:
         stream.end()
         raise HostError(f"host {host.name} sent nothing of the disk for {STALLED_SECONDS:g} s") from None

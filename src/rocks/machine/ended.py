@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core import process
 from rocks.core.errors import RocksError, UserError
-from rocks.fleet.wire.ended import MOST_NAMES
+from rocks.fleet.wire.ended import MAX_NAMES
 from rocks.inventory.host_requests import ask_facts, open_fleet
 from rocks.inventory.machine_locks import lock_vms
 from rocks.machine.leases import records as leases
@@ -37,8 +37,8 @@ def read_names(body: bytes) -> list[str]:
     except UnicodeDecodeError:
         raise UserError("the names of the machines are not UTF-8 text") from None
     names = [name for name in dict.fromkeys(names) if name]
-    if len(names) > MOST_NAMES:
-        raise UserError(f"{len(names)} machines are named, at most {MOST_NAMES} at once")
+    if len(names) > MAX_NAMES:
+        raise UserError(f"{len(names)} machines are named, at most {MAX_NAMES} at once")
     return names
 
 

@@ -27,8 +27,8 @@ from rocks.machine.addition_plan import (
     LARGEST_DISK_GB,
     LARGEST_MEMORY_MB,
     LEAST_MEMORY_MB,
-    MOST_CPUS,
-    MOST_INTERFACES,
+    MAX_CPUS,
+    MAX_INTERFACES,
     NEXT_FREE,
     VIRT_TYPE,
     InterfaceRequest,
@@ -40,10 +40,10 @@ from rocks.machine.addition_plan import (
 from rocks.machine.change_records import HostVlan
 from rocks.machine.disks.copy_records import read_copies
 from rocks.machine.disks.specification import DEFAULT_SIZE_GB, read_disk, split_disks
-from rocks.machine.maxima import MOST_CPUS as MOST_HOT_CPUS
+from rocks.machine.maxima import MAX_CPUS as MAX_HOT_CPUS
 from rocks.machine.maxima import (
-    MOST_CPUS_ATTRIBUTE,
-    MOST_MEMORY_ATTRIBUTE,
+    MAX_CPUS_ATTRIBUTE,
+    MAX_MEMORY_ATTRIBUTE,
     check_maximum,
     too_many_cpus,
 )
@@ -114,7 +114,7 @@ def add_vms(database: Database, containers: Sequence[str], parameters: VmParamet
             interfaces=interfaces,
             name=parameters.name or None,
             slice=read_number("slice", parameters.slice, 0) if parameters.slice else None,
-            cpus=read_number("cpus", parameters.cpus, 1, MOST_CPUS),
+            cpus=read_number("cpus", parameters.cpus, 1, MAX_CPUS),
             memory_mb=read_number("mem", parameters.memory_mb, LEAST_MEMORY_MB, LARGEST_MEMORY_MB),
             disk_size_gb=read_number("disksize", parameters.disk_size_gb, 1, LARGEST_DISK_GB),
             disk=parameters.disk or None,
@@ -168,7 +168,7 @@ def _read_interfaces(
         raise UserError(
             f'the num_macs parameter must be an integer, not "{printable(parameters.interfaces)}"'
         )
-    count = read_number("num-macs", parameters.interfaces, 1, MOST_INTERFACES)
+    count = read_number("num-macs", parameters.interfaces, 1, MAX_INTERFACES)
     vlans = [_read_vlan(text) for text in (parameters.vlans or "").split(",")] if parameters.vlans else []
     if len(vlans) > count:
         raise UserError(
@@ -232,8 +232,8 @@ class VmChanges:
     virt_type: str | None = None
     uuid: str | None = None
     cpus: str | None = None
-    most_cpus: str | None = None
-    most_memory_mb: str | None = None
+    max_cpus: str | None = None
+    max_memory_mb: str | None = None
 
     @property
     def of_one_machine(self) -> bool:
@@ -320,28 +320,28 @@ def _read_columns(changes: VmChanges) -> dict[str, object]:
 
 
 def _read_cpus(changes: VmChanges) -> int | None:
-    return None if changes.cpus is None else read_number("cpus", changes.cpus, 1, MOST_CPUS)
+    return None if changes.cpus is None else read_number("cpus", changes.cpus, 1, MAX_CPUS)
 
 
 def _read_maxima(changes: VmChanges) -> dict[str, str]:
     """Attribute → value."""
     found = {}
-    if changes.most_cpus is not None:
-        found[MOST_CPUS_ATTRIBUTE] = str(read_number("maxcpus", changes.most_cpus, 1, MOST_HOT_CPUS))
-    if changes.most_memory_mb is not None:
-        found[MOST_MEMORY_ATTRIBUTE] = str(
-            read_number("maxmem", changes.most_memory_mb, LEAST_MEMORY_MB, LARGEST_MEMORY_MB)
+    if changes.max_cpus is not None:
+        found[MAX_CPUS_ATTRIBUTE] = str(read_number("maxcpus", changes.max_cpus, 1, MAX_HOT_CPUS))
+    if changes.max_memory_mb is not None:
+        found[MAX_MEMORY_ATTRIBUTE] = str(
+            read_number("maxmem", changes.max_memory_mb, LEAST_MEMORY_MB, LARGEST_MEMORY_MB)
         )
     return found
 
 
 def _check_maxima(vm: VirtualMachine, changes: VmChanges, cpus: int | None) -> None:
     """UserError for a maximum that is given, and is below what the machine has, or gets with it."""
-    if changes.most_cpus is not None:
-        check_maximum(vm, "maxcpus", int(changes.most_cpus), vm.host.cpus if cpus is None else cpus)
-    if changes.most_memory_mb is not None:
+    if changes.max_cpus is not None:
+        check_maximum(vm, "maxcpus", int(changes.max_cpus), vm.host.cpus if cpus is None else cpus)
+    if changes.max_memory_mb is not None:
         memory_mb = vm.memory_mb if changes.memory_mb is None else int(changes.memory_mb)
-        check_maximum(vm, "maxmem", int(changes.most_memory_mb), memory_mb)
+        check_maximum(vm, "maxmem", int(changes.max_memory_mb), memory_mb)
 
 
 def _target(database: Database, name: str, container: str) -> Host:

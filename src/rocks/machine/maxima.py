@@ -10,21 +10,21 @@ from rocks.core.values import read_number
 if TYPE_CHECKING:
     from rocks.inventory.records import VirtualMachine
 
-MOST_CPUS_ATTRIBUTE = "kvm_max_cpus"
-MOST_MEMORY_ATTRIBUTE = "kvm_max_memory"
+MAX_CPUS_ATTRIBUTE = "kvm_max_cpus"
+MAX_MEMORY_ATTRIBUTE = "kvm_max_memory"
 
-MOST_CPUS = 255
+MAX_CPUS = 255
 """More need an interrupt controller that a PC of QEMU does not have by itself."""
 
 
-def most_cpus(vm: VirtualMachine) -> int:
+def max_cpus(vm: VirtualMachine) -> int:
     """The maximum of CPUs; its present number without one, or with a lower one."""
-    return max(vm.host.cpus, _number(vm, MOST_CPUS_ATTRIBUTE))
+    return max(vm.host.cpus, _number(vm, MAX_CPUS_ATTRIBUTE))
 
 
-def most_memory_mb(vm: VirtualMachine) -> int:
+def max_memory_mb(vm: VirtualMachine) -> int:
     """The maximum of memory in MB; the present memory without one, or with a lower one."""
-    return max(vm.memory_mb, _number(vm, MOST_MEMORY_ATTRIBUTE))
+    return max(vm.memory_mb, _number(vm, MAX_MEMORY_ATTRIBUTE))
 
 
 def check_maximum(vm: VirtualMachine, word: str, most: int, present: int) -> None:

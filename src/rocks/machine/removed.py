@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
     from rocks.machine.leases.records import HeldLease
 
-_MOST_NAMES = 3
+_MAX_NAMES = 3
 
 
 def check_names_are_not_held(database: Database, names: Sequence[str]) -> None:
@@ -33,8 +33,8 @@ def check_addition(database: Database, names: Sequence[str]) -> None:
     unknown = leases.held_by_unknown(database)
     _check_names(unknown, names)
     if unknown:
-        listed = ", ".join(f"{lease.name} on {lease.host}" for lease in unknown[:_MOST_NAMES])
-        more = f" and {len(unknown) - _MOST_NAMES} more" if len(unknown) > _MOST_NAMES else ""
+        listed = ", ".join(f"{lease.name} on {lease.host}" for lease in unknown[:_MAX_NAMES])
+        more = f" and {len(unknown) - _MAX_NAMES} more" if len(unknown) > _MAX_NAMES else ""
         raise StateError(
             f"{listed}{more} may be running and not in the database, so VLAN and MAC addresses that are in use are "
             f"not known here and could be given again. Stop it first: {_stop(unknown[0])}; rocks list host vm lease "

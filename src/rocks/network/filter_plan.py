@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 FILTER_ATTRIBUTE = "vm_filter"
 IPV6_ATTRIBUTE = "vm_ipv6"
-MOST_ADDRESSES = 8
+MAX_ADDRESSES = 8
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,8 @@ def _ipv6_addresses(host: Host) -> tuple[str, ...]:
 def read_ipv6_addresses(text: str) -> tuple[str, ...]:
     """The addresses in the value of `vm_ipv6`, separated by commas or blanks; UserError unless valid."""
     texts = text.replace(",", " ").split()
-    if len(texts) > MOST_ADDRESSES:
-        raise UserError(f"{len(texts)} addresses; the maximum is {MOST_ADDRESSES}")
+    if len(texts) > MAX_ADDRESSES:
+        raise UserError(f"{len(texts)} addresses; the maximum is {MAX_ADDRESSES}")
     return tuple(_ipv6_address(one) for one in texts)
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 
-MOST_PROBLEMS = 50
+MAX_PROBLEMS = 50
 """The file of something else may have thousands of wrong lines; the rest is not read."""
 
 
@@ -35,7 +35,7 @@ def read_answer_lines(text: str, known: Collection[str]) -> AnswerLines:
     """Read the lines; `known` are the names that may stand there.
 
     Blanks around names and values do not count. A line that begins with # is a comment. Every problem is listed: no
-    NAME = VALUE, an unknown name, a name given twice, a value with control characters; at most `MOST_PROBLEMS`.
+    NAME = VALUE, an unknown name, a name given twice, a value with control characters; at most `MAX_PROBLEMS`.
     """
     read = AnswerLines({}, {}, [])
     for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
@@ -46,7 +46,7 @@ def read_answer_lines(text: str, known: Collection[str]) -> AnswerLines:
             if problem:
                 given = name if equals else stripped.split()[0]
                 read.problems.append(Problem(number, given if given in known else "", problem))
-                if len(read.problems) == MOST_PROBLEMS:
+                if len(read.problems) == MAX_PROBLEMS:
                     break
             else:
                 read.answers[name] = value

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Mapping
 
 PRIVATE, PUBLIC = "private", "public"
-MOST_CPUS = 4096
+MAX_CPUS = 4096
 
 
 class Question(NamedTuple):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rocks.database.connection import Database
 
-MOST_NAMES = 300
+MAX_NAMES = 300
 
 _HOSTS_OF_APPLIANCE = (
     "nodes n JOIN memberships m ON m.ID = n.Membership JOIN appliances a ON a.ID = m.Appliance AND a.Name = "
@@ -54,14 +54,14 @@ KINDS = frozenset(_SOURCES)
 
 
 def names_that_begin(database: Database, kind: str, beginning: str) -> list[str]:
-    """Names of objects of a kind, sorted; at most `MOST_NAMES` and the last one.
+    """Names of objects of a kind, sorted; at most `MAX_NAMES` and the last one.
 
     With the last one, all of them begin with the text with which all names in the database begin.
     """
     column, table = _SOURCES[kind]
     pattern = beginning.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
     where = f"FROM {table} WHERE {column} LIKE %s"
-    rows = database.rows(f"SELECT DISTINCT {column} {where} ORDER BY 1 LIMIT {MOST_NAMES}", (pattern,))
-    if len(rows) == MOST_NAMES:
+    rows = database.rows(f"SELECT DISTINCT {column} {where} ORDER BY 1 LIMIT {MAX_NAMES}", (pattern,))
+    if len(rows) == MAX_NAMES:
         rows += database.rows(f"SELECT MAX({column}) {where}", (pattern,))
     return list(dict.fromkeys(str(row[0]) for row in rows))

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 NAME = ".rocks_history"
-MOST_LINES = 1000
-_MOST_BYTES = 1 << 20
+MAX_LINES = 1000
+_MAX_BYTES = 1 << 20
 _PRIVATE = 0o600
 
 
@@ -21,10 +21,10 @@ def read() -> list[str]:
     """The stored lines, the oldest first; none where there is no file, or nothing that can be read."""
     try:
         with _path().open("rb") as file:
-            text = file.read(_MOST_BYTES).decode("utf-8", "replace")
+            text = file.read(_MAX_BYTES).decode("utf-8", "replace")
     except (OSError, RuntimeError):
         return []
-    return [line for line in text.splitlines() if line.isprintable()][-MOST_LINES:]
+    return [line for line in text.splitlines() if line.isprintable()][-MAX_LINES:]
 
 
 def append(lines: Sequence[str]) -> None:
@@ -35,7 +35,7 @@ def append(lines: Sequence[str]) -> None:
         path = _path()
     except RuntimeError:
         return  # a user without a home folder
-    stored = [*read(), *(line for line in lines if line.isprintable())][-MOST_LINES:]
+    stored = [*read(), *(line for line in lines if line.isprintable())][-MAX_LINES:]
     try:
         write_file(path, "".join(f"{line}\n" for line in stored), mode=_PRIVATE)
     except OSError as error:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
 from rocks.core.errors import HostError, StateError
-from rocks.storage.wire.configuration_bounds import DEFAULT_TRANSFERS, MOST_TRANSFERS
+from rocks.storage.wire.configuration_bounds import DEFAULT_TRANSFERS, MAX_TRANSFERS
 
 PATH = Path("/etc/imgstorage.conf")
 STREAM_PORT = 7443
@@ -54,7 +54,7 @@ def read_configuration(path: Path = PATH) -> Configuration:
     workers = values.get("img_sync_workers") or str(DEFAULT_TRANSFERS)
     if not _is_number_of_transfers(workers):
         raise StateError(
-            f"img_sync_workers in {path} is {workers!r}; a whole number from 1 to {MOST_TRANSFERS} is needed: set the "
+            f"img_sync_workers in {path} is {workers!r}; a whole number from 1 to {MAX_TRANSFERS} is needed: set the "
             "attribute imgstorage-workers, and write the output of `rocks report host imgstorage` there"
         )
     frontend = _text(path, values, "frontend_name")
@@ -84,7 +84,7 @@ def storage_address(node: str, network: str) -> str:
 
 
 def _is_number_of_transfers(text: object) -> bool:
-    return isinstance(text, str) and text.isascii() and text.isdigit() and 0 < int(text) <= MOST_TRANSFERS
+    return isinstance(text, str) and text.isascii() and text.isdigit() and 0 < int(text) <= MAX_TRANSFERS
 
 
 def _text(path: Path, values: Any, key: str, default: Optional[str] = None) -> str:

@@ -26,7 +26,7 @@ CHECK = "check"
 MOVE, HAND_OVER = "move", "hand_over"
 """The purposes of a connection from a NAS to the one to which it moves an image: its content; the image itself."""
 
-MOST_STREAMS = 2
+MAX_STREAMS = 2
 """For one snapshot: the rest of an interrupted stream, and one more."""
 
 Count = Callable[[int, int], None]
@@ -118,20 +118,20 @@ class Source(NamedTuple):
 
 
 def receive_all(pools: PoolDriver, volume: str, reader: BinaryIO, source: Source, count: Count) -> None:
-    """Receive all streams that the sender announces, at most `MOST_STREAMS`.
+    """Receive all streams that the sender announces, at most `MAX_STREAMS`.
 
     IncoherentError for a stream that is not of one snapshot of a volume, or too large: nothing of it stays.
     """
     if receive_line(reader).get("aborts_partial"):
         pools.ensure_partial_gone(volume)
-    for _ in range(MOST_STREAMS):
+    for _ in range(MAX_STREAMS):
         line = receive_line(reader)
         if line.get("how") == "end":
             return
         _receive(pools, volume, reader, line, source, count)
     if receive_line(reader).get("how") != "end":
         raise IncoherentError(
-            f"{source.name} sends more than {MOST_STREAMS} streams of one snapshot for {volume}"
+            f"{source.name} sends more than {MAX_STREAMS} streams of one snapshot for {volume}"
         )
 
 

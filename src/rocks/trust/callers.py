@@ -7,7 +7,7 @@ import os
 from typing import NamedTuple
 
 _NO_LOGIN = str(2**32 - 1)
-_MOST_PARENTS = 12
+_MAX_PARENTS = 12
 _LONGEST_ENVIRONMENT = 256 * 1024
 _SSH = (b"SSH_CLIENT=", b"SSH_CONNECTION=")
 
@@ -77,7 +77,7 @@ def _ssh_client() -> str:
     if own:
         return own[0]
     process = os.getppid()
-    for _ in range(_MOST_PARENTS):
+    for _ in range(_MAX_PARENTS):
         address = _address_in(process)
         if address:
             return address

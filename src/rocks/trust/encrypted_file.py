@@ -24,7 +24,7 @@ LARGEST_BYTES = 1 << 30
 """Of a file: ChaCha20-Poly1305 of the library takes less than 2 GiB at once."""
 
 _LONGEST_HEADER = 4096
-_COST, _MOST_COST, _BLOCK, _PARALLEL = 1 << 16, 1 << 20, 8, 1
+_COST, _MAX_COST, _BLOCK, _PARALLEL = 1 << 16, 1 << 20, 8, 1
 """Of scrypt: 64 MiB of memory; what a file may demand is bounded."""
 _KEY_BYTES = 32
 
@@ -113,7 +113,7 @@ def _read_header(content: bytes) -> tuple[_Header, bytes]:
     except (ArithmeticError, ValueError, KeyError, TypeError, RecursionError):
         raise UserError("the beginning of the file is damaged; use another copy") from None
     is_power = header.cost > 1 and header.cost & (header.cost - 1) == 0
-    if not newline or not is_power or header.cost > _MOST_COST or len(nonce) != 12:
+    if not newline or not is_power or header.cost > _MAX_COST or len(nonce) != 12:
         raise UserError("the beginning of the file is damaged; use another copy")
     return header, kind + b"\n" + text + b"\n"
 

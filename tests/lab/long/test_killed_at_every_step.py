@@ -19,7 +19,7 @@ SUBJECTS = ("src/rocks/storage", "tests/lab/dying_daemon.py")
 
 _PROGRAM = "/usr/local/lib/dying_daemon.py"
 _DEADLINE_SECONDS = 300
-_MOST_STARTS = 6
+_MAX_STARTS = 6
 
 _WHOLE_LIFE = {
     ("nas", "prepare|attach"): "prepare-EnsureBase before",
@@ -69,7 +69,7 @@ def write_back(images: ImageSite) -> int:
 
 def start(images: ImageSite) -> None:
     """Have the guest run. A map during which its host is away for a minute is undone, and the start may be repeated."""
-    for _ in range(_MOST_STARTS - 1):
+    for _ in range(_MAX_STARTS - 1):
         if images.site.rocks("start", "host", "vm", GUEST).exit_status == 0:
             return
     images.site.done("start", "host", "vm", GUEST)

@@ -13,7 +13,7 @@ import pytest
 from rocks.cli.main import main
 from rocks.database import grants
 from rocks.database.connection import Database
-from rocks.database.grants import ALL_LOCAL_USERS, MOST_CONNECTIONS, bound_reads, grant_readers
+from rocks.database.grants import ALL_LOCAL_USERS, MAX_CONNECTIONS, bound_reads, grant_readers
 from rocks.database.migrate import bring_up_to_date
 from rocks.database.settings import Settings
 from tests.system.database.test_grants import NOBODY
@@ -143,7 +143,7 @@ def test_open_transactions_of_a_reader_do_not_hold_up_an_upgrade(readable: Setti
 def test_idle_connections_of_readers_leave_enough_for_root(readable: Settings) -> None:
     attacker = Attacker(readable, occupy)
     try:
-        assert int(attacker.ready) == MOST_CONNECTIONS
+        assert int(attacker.ready) == MAX_CONNECTIONS
         done = []
 
         def work() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from rocks.core.errors import BusyError, ToolError
 from rocks.core.process import start_with_pipes
-from rocks.storage.broker.documents import MOST_DELIVERIES
+from rocks.storage.broker.documents import MAX_DELIVERIES
 from rocks.storage.bus import (
     Asker,
     BrokerAwayError,
@@ -177,7 +177,7 @@ def test_a_message_whose_handler_fails_is_dead_lettered(
 
 
 def test_a_message_that_kills_its_consumer_is_dead_lettered(real_broker: RealBroker) -> None:
-    """After `MOST_DELIVERIES` deliveries."""
+    """After `MAX_DELIVERIES` deliveries."""
     nas = real_broker.fresh_nas()
     link = Link(real_broker.settings(nas))
     link.open()
@@ -195,7 +195,7 @@ def test_a_message_that_kills_its_consumer_is_dead_lettered(real_broker: RealBro
                 times += 1
                 link.requeue(message.delivery_tag)
             come.clear()
-        assert times == MOST_DELIVERIES + 1
+        assert times == MAX_DELIVERIES + 1
         real_broker.wait_for(queues.DEAD_QUEUE, before + 1)
     finally:
         link.close()

@@ -36,7 +36,7 @@ from rocks.storage.stream.transport import (
     connect,
     server_context,
 )
-from rocks.storage.stream.waiting import MOST_OF_AN_ADDRESS
+from rocks.storage.stream.waiting import MAX_OF_AN_ADDRESS
 
 _SIZE_BYTES = 9_000_001
 
@@ -406,7 +406,7 @@ def test_idle_connections_hold_up_no_transfer(
     try:
         fetch(authority, server.port, target)
         assert digest(target) == digest(source)
-        assert sum(is_open(one) for one in idle) <= 2 * MOST_OF_AN_ADDRESS
+        assert sum(is_open(one) for one in idle) <= 2 * MAX_OF_AN_ADDRESS
     finally:
         for one in idle:
             one.close()

@@ -20,7 +20,7 @@ from tests.system.commands.conftest import Site
 
 from .conftest import BuildRoll
 
-MOST_STEPS = 60
+MAX_STEPS = 60
 
 
 def dying(function: Callable[..., Any], count: list[int]) -> Callable[..., Any]:
@@ -94,7 +94,7 @@ def test_commands_that_are_killed_at_any_step_are_finished_by_their_repetition(
         assert roll_site.rocks(*command).status == 0
         expected = state(roll_site, rolls_folder)
         reached = 0
-        for step in range(1, MOST_STEPS, 2):
+        for step in range(1, MAX_STEPS, 2):
             for line in (["disable", "roll", "hello"], ["remove", "roll", "hello"], *before):
                 roll_site.rocks(*line)
             if not killed_at(step, command):
@@ -108,7 +108,7 @@ def test_commands_that_are_killed_at_any_step_are_finished_by_their_repetition(
             # a finished command leaves the rest of a killed one to the next
             roll_site.rocks("add", "roll", *others)
             assert state(roll_site, rolls_folder) == expected, (command, step)
-        assert 4 < reached < MOST_STEPS - 2, command
+        assert 4 < reached < MAX_STEPS - 2, command
         for verb in ("disable", "remove"):
             roll_site.rocks(verb, "roll", "hello")
 

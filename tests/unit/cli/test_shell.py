@@ -211,6 +211,6 @@ def test_the_history_is_bounded_and_survives_what_is_no_text(
     assert shell_history.read() == []
     (tmp_path / shell_history.NAME).write_bytes(b"\xff\xfe\nlist host\n\x1b[2J\n")
     assert shell_history.read()[-1] == "list host" and "\x1b[2J" not in shell_history.read()
-    shell_history.append([f"list host h{number}" for number in range(shell_history.MOST_LINES + 5)])
-    assert len(shell_history.read()) == shell_history.MOST_LINES
-    assert shell_history.read()[-1] == f"list host h{shell_history.MOST_LINES + 4}"
+    shell_history.append([f"list host h{number}" for number in range(shell_history.MAX_LINES + 5)])
+    assert len(shell_history.read()) == shell_history.MAX_LINES
+    assert shell_history.read()[-1] == f"list host h{shell_history.MAX_LINES + 4}"

@@ -3,7 +3,7 @@
 from rocks.commands._framework.tables import table_parts
 from rocks.commands._framework.terminal_tables import (
     BOLD,
-    MOST_LINES,
+    MAX_LINES,
     NARROWEST,
     PLAIN,
     RED,
@@ -57,7 +57,7 @@ def test_a_long_word_and_a_very_long_text() -> None:
     found = lines([("h:", MAC, "x" * 100)], 60)
     assert "".join(line[23:].strip() for line in found[1:]) == "x" * 100
     found = lines([("h:", MAC, "word " * 1000)], 60)
-    assert len(found) == 1 + MOST_LINES and found[-1].rstrip().endswith("…")
+    assert len(found) == 1 + MAX_LINES and found[-1].rstrip().endswith("…")
 
 
 def test_the_widest_column_gives_first() -> None:

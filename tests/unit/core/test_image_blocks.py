@@ -32,10 +32,10 @@ def stream_of(path: Path) -> bytes:
     return bytes(sent)
 
 
-def received(stream: bytes, path: Path, most_bytes: int = SIZE) -> str:
+def received(stream: bytes, path: Path, max_bytes: int = SIZE) -> str:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
     try:
-        return receive_content(io.BytesIO(stream).read, descriptor, most_bytes).digest
+        return receive_content(io.BytesIO(stream).read, descriptor, max_bytes).digest
     finally:
         os.close(descriptor)
 

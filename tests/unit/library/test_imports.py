@@ -200,7 +200,7 @@ def test_a_file_that_holds_more_than_it_seems_to_is_rejected(tmp_path: Path) -> 
     with sparse.open("wb") as file:
         file.truncate(2**40)
     refused(library, sparse, "1099.5 GB")
-    refused(library, sparse, "no data", most_gb=2000)
+    refused(library, sparse, "no data", max_gb=2000)
 
 
 def test_packed_files_that_are_damaged_are_rejected(tmp_path: Path, raw: Path) -> None:

@@ -7,7 +7,7 @@ from rocks.storage.life.states import LOCAL, MAPPED, REMOTE, UNMAPPED
 from tests.unit.storage.world import World
 
 Strike = Callable[[World], None]
-MOST_MOMENTS = 400
+MAX_MOMENTS = 400
 
 
 def moments(world: World, names: tuple[str, ...] = ("vmh1", "vmh2", "vmh1")) -> Iterator[None]:
@@ -50,7 +50,7 @@ def live_with(world: World, strike: Strike, at: int) -> bool:
 
 
 def _mapped(world: World, name: str, sync: bool) -> Iterator[None]:
-    for _ in range(MOST_MOMENTS):
+    for _ in range(MAX_MOMENTS):
         if world.image.state in (MAPPED, LOCAL, REMOTE) and world.frontend.is_mapped:
             return
         if world.image.state == UNMAPPED:
@@ -59,7 +59,7 @@ def _mapped(world: World, name: str, sync: bool) -> Iterator[None]:
 
 
 def _until(world: World, name: str, state: str) -> Iterator[None]:
-    for turn in range(MOST_MOMENTS):
+    for turn in range(MAX_MOMENTS):
         if world.image.state == state:
             return
         if turn % 10 == 9:
@@ -69,7 +69,7 @@ def _until(world: World, name: str, state: str) -> Iterator[None]:
 
 def _unmapped(world: World) -> Iterator[None]:
     world.stop_guests()
-    for turn in range(MOST_MOMENTS):
+    for turn in range(MAX_MOMENTS):
         if world.image.state == UNMAPPED:
             return
         if turn % 20 == 0:

@@ -11,7 +11,7 @@ from rocks.storage.configuration import Configuration, read_configuration
 from rocks.storage.daemon import read_settings
 from rocks.storage.volumes.daemon_configuration import configuration_text
 from rocks.storage.volumes.settings import RequestedSettings, daemon_settings
-from rocks.storage.wire.configuration_bounds import DEFAULT_TRANSFERS, MOST_TRANSFERS
+from rocks.storage.wire.configuration_bounds import DEFAULT_TRANSFERS, MAX_TRANSFERS
 from tests.unit.machines import container
 
 
@@ -36,7 +36,7 @@ def test_missing_values_have_their_defaults(tmp_path: Path) -> None:
 
 
 def test_the_daemon_accepts_all_numbers_of_transfers_that_the_frontend_accepts(tmp_path: Path) -> None:
-    for number in (1, MOST_TRANSFERS):
+    for number in (1, MAX_TRANSFERS):
         assert written(tmp_path, **{"imgstorage-workers": str(number)}).transfers == number
     assert written(tmp_path, **{"imgstorage-workers": ""}).transfers == DEFAULT_TRANSFERS
 
@@ -50,7 +50,7 @@ def test_daemons_connect_to_the_broker_that_the_attribute_names(tmp_path: Path) 
         assert (bus.node, bus.address, bus.server_name) == ("vmc-0-0", broker, None)
 
 
-@pytest.mark.parametrize("workers", ["0", str(MOST_TRANSFERS + 1), "-1", "many", "8 ", "²", 8])
+@pytest.mark.parametrize("workers", ["0", str(MAX_TRANSFERS + 1), "-1", "many", "8 ", "²", 8])
 def test_invalid_numbers_of_transfers(tmp_path: Path, workers: object) -> None:
-    with pytest.raises(StateError, match=f"a whole number from 1 to {MOST_TRANSFERS} is needed"):
+    with pytest.raises(StateError, match=f"a whole number from 1 to {MAX_TRANSFERS} is needed"):
         read(tmp_path, img_sync_workers=workers)

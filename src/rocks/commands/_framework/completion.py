@@ -50,9 +50,9 @@ _SAME = frozenset(
     )
 )
 _FILE, _FOLDER, _NONE = "file", "folder", "none"
-_MOST_PATHS = 10_000
+_MAX_PATHS = 10_000
 _OPERATING_SYSTEMS = ("linux", "sunos")
-_MOST_BYTES = 1 << 20
+_MAX_BYTES = 1 << 20
 _OF_A_NOUN = re.compile(r"\nclass Command\(\w+, scope=")
 """What begins a command whose docstring is made when it is imported (`_shared/nouns/scopes.py`)."""
 
@@ -125,7 +125,7 @@ def _paths(beginning: str, kind: str) -> list[str]:
     found = []
     try:
         with os.scandir(folder + slash or ".") as entries:
-            for entry in islice(entries, _MOST_PATHS):
+            for entry in islice(entries, _MAX_PATHS):
                 is_hidden = entry.name.startswith(".") and not start
                 if is_hidden or not entry.name.startswith(start) or not is_plain(entry.name):
                     continue
@@ -201,7 +201,7 @@ def _texts(command_path: Sequence[str], trees: Sequence[str]) -> Iterator[str]:
             with open(
                 os.path.join(tree, *command_path, "__init__.py"), encoding="utf-8", errors="replace"
             ) as file:
-                text = file.read(_MOST_BYTES)
+                text = file.read(_MAX_BYTES)
                 yield text[max(text.find("\nclass Command"), 0) :]
         except OSError:
             continue

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rocks.commands._framework.base import Command
 
 _YES = ("y", "yes")
-_MOST_NAMES = 4
+_MAX_NAMES = 4
 
 
 def confirm_all(command: Command, kind: str, names: Sequence[str]) -> None:
@@ -26,7 +26,7 @@ def confirm_all(command: Command, kind: str, names: Sequence[str]) -> None:
     if command.is_dry:
         return
     title = " ".join(command.command_path)
-    listed = ", ".join(names[:_MOST_NAMES]) + (", …" if len(names) > _MOST_NAMES else "")
+    listed = ", ".join(names[:_MAX_NAMES]) + (", …" if len(names) > _MAX_NAMES else "")
     scope = f"all {len(names)}" + (f" ({listed})" if names else "")
     if not command.asks:
         raise UserError(f'no {kind} is named, and "{title}" would reach {scope}; write % to name all')

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PROMPT = "rocks> "
 _ENDS = frozenset(("exit", "quit"))
-_MOST_BYTES = 1 << 24
+_MAX_BYTES = 1 << 24
 _SEPARATORS = " \t\n"
 """What separates words for readline; not `=`, so that it completes a parameter together with its value."""
 
@@ -141,9 +141,9 @@ def _may_be_stored(texts: Sequence[str]) -> bool:
 
 def _read_input() -> str:
     """All of standard input: programs that commands start must not read what remains of it."""
-    content = sys.stdin.buffer.read(_MOST_BYTES + 1)
-    if len(content) > _MOST_BYTES:
-        raise UserError(f"the input is larger than {_MOST_BYTES >> 20} MiB; split the file")
+    content = sys.stdin.buffer.read(_MAX_BYTES + 1)
+    if len(content) > _MAX_BYTES:
+        raise UserError(f"the input is larger than {_MAX_BYTES >> 20} MiB; split the file")
     try:
         return content.decode()
     except UnicodeDecodeError as error:

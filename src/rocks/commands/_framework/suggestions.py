@@ -9,8 +9,8 @@ from rocks.core.near_names import nearest
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-_MOST_NAMES = 3
-_MOST_TEXTS = 6
+_MAX_NAMES = 3
+_MAX_TEXTS = 6
 
 
 def nearest_commands(texts: Sequence[str], commands: Iterable[Sequence[str]], at_least: int = 1) -> list[str]:
@@ -21,7 +21,7 @@ def nearest_commands(texts: Sequence[str], commands: Iterable[Sequence[str]], at
     """
     known = [tuple(command) for command in commands]
     vocabulary = {word for command in known for word in command}
-    typed = [(nearest(word, vocabulary) or [""])[0] for word in texts[:_MOST_TEXTS]]
+    typed = [(nearest(word, vocabulary) or [""])[0] for word in texts[:_MAX_TEXTS]]
     for length in range(len(typed), at_least - 1, -1):
         meant = typed[:length]
         if "" in meant:
@@ -30,5 +30,5 @@ def nearest_commands(texts: Sequence[str], commands: Iterable[Sequence[str]], at
         having.sort(key=lambda command: (len(command), list(command[:length]) != meant, command))
         exact = [command for command in having if len(command) == length]
         if having:
-            return [" ".join(command) for command in (exact or having)[:_MOST_NAMES]]
+            return [" ".join(command) for command in (exact or having)[:_MAX_NAMES]]
     return []

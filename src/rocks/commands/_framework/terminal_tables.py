@@ -44,7 +44,7 @@ FREE_TEXT = frozenset(
 """Headers of columns that may be wrapped, in lower case."""
 NARROWEST = 16
 """Characters that a wrapped column has at least."""
-MOST_LINES = 8
+MAX_LINES = 8
 """Lines of a cell; what does not fit ends with an ellipsis."""
 
 STATES = frozenset(("filter", "result", "state", "status"))
@@ -141,7 +141,7 @@ def _wrapped(text: str, width: int, pad: str) -> list[str]:
         width,
         replace_whitespace=False,
         break_on_hyphens=False,
-        max_lines=MOST_LINES,
+        max_lines=MAX_LINES,
         placeholder="…",
     )
     return lines or [""]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rocks.site.dumps.lines import DumpLine
     from rocks.site.dumps.plan import Stated
 
-_MOST_CHARACTERS = 72
+_MAX_CHARACTERS = 72
 """Characters of a line that a listing shows."""
 _PROGRESS_LINES = 100
 
@@ -156,7 +156,7 @@ class Replay:
         try:
             texts = command_texts(line._replace(fault=""))
         except (UserError, ValueError):
-            return (line.texts[0] if line.texts else "")[:_MOST_CHARACTERS]
+            return (line.texts[0] if line.texts else "")[:_MAX_CHARACTERS]
         length = max(self._command_length(texts), 1)
         text = " ".join((*texts[:length], *without_secrets(texts[:length], texts[length:])))
-        return text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 1]}…"
+        return text if len(text) <= _MAX_CHARACTERS else f"{text[: _MAX_CHARACTERS - 1]}…"

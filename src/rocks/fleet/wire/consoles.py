@@ -16,7 +16,7 @@ LARGEST_PICTURE_BYTES = 11 * 1024 * 1024
 PNG_BEGINNING = b"\x89PNG\r\n\x1a\n"
 """The first bytes of each PNG."""
 
-MOST_LINES = 10_000
+MAX_LINES = 10_000
 
 
 def console_log(machine: str) -> str:

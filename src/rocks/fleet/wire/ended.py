@@ -3,5 +3,5 @@
 from __future__ import annotations
 
 ENDED_PATH = "/install/host/ended"
-MOST_NAMES = 50
+MAX_NAMES = 50
 """Machines in one request, whose names then fit into the body that the frontend reads."""

@@ -128,7 +128,7 @@ def _only_keys(envelope: Dict[str, Any], keys: tuple[str, ...], what: str) -> No
             raise IncoherentError(f"field {what}.{one_line(name[:40])}: unknown here")
 
 
-def printable_bytes(data: bytes, most_bytes: int = 60) -> str:
+def printable_bytes(data: bytes, max_bytes: int = 60) -> str:
     """The first bytes of foreign data, safe for a terminal: all but printable ASCII is escaped."""
-    text = "".join(chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}" for byte in data[:most_bytes])
-    return f"'{text}'" + (" ..." if len(data) > most_bytes else "")
+    text = "".join(chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}" for byte in data[:max_bytes])
+    return f"'{text}'" + (" ..." if len(data) > max_bytes else "")

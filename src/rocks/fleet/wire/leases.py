@@ -4,7 +4,7 @@ from __future__ import annotations
 
 EPOCH_TOKENS = 2**32
 """How many tokens an epoch has. Each token of an epoch is above all tokens of earlier epochs."""
-MOST_EPOCHS = 2**31
+MAX_EPOCHS = 2**31
 """Epochs are below this, and their tokens below 2**63."""
 
 

@@ -37,7 +37,7 @@ SOCKETS = "rocks-live-"
 REFUSED_STATUS = 4
 """Exit status of an end at which this machine cannot move as it is: nothing was copied."""
 
-MOST_BYTES = 4 * 1024**2
+MAX_BYTES = 4 * 1024**2
 TICK_SECONDS = 5.0
 SILENT_SECONDS = 60.0
 """An end that has received nothing for so long ends itself."""
@@ -67,7 +67,7 @@ class Frames:
         self._buffer += data
         while len(self._buffer) >= HEADER.size:
             kind, channel, length = HEADER.unpack_from(self._buffer)
-            if length > MOST_BYTES:
+            if length > MAX_BYTES:
                 raise IncoherentError("what was sent is no frame of a live migration")
             end = HEADER.size + length
             if len(self._buffer) < end:

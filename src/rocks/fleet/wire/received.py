@@ -20,15 +20,15 @@ from rocks.fleet.wire.facts import (
     FactsRequest,
     HostFacts,
 )
-from rocks.fleet.wire.leases import EPOCH_TOKENS, MOST_EPOCHS
+from rocks.fleet.wire.leases import EPOCH_TOKENS, MAX_EPOCHS
 from rocks.fleet.wire.request import Request
 from rocks.fleet.wire.requests import PerformReply, PerformRequest
 
-MOST_VALUES = 500_000
+MAX_VALUES = 500_000
 LONGEST_TEXT = 1024 * 1024
 LONGEST_NAME = 255
 LONGEST_PATH = 4096
-_MOST_DIGITS = 19
+_MAX_DIGITS = 19
 
 _NAMES = frozenset(
     (
@@ -63,7 +63,7 @@ _COUNTS = frozenset(
     + ("number", "vlan", "most", "vnc_port", "token", "keys", "epoch", "used_bytes")
 )
 """Numbers that are never negative."""
-_BELOW = {"epoch": MOST_EPOCHS, "token": MOST_EPOCHS * EPOCH_TOKENS}
+_BELOW = {"epoch": MAX_EPOCHS, "token": MAX_EPOCHS * EPOCH_TOKENS}
 """Number → the bound that it stays below."""
 
 
@@ -119,7 +119,7 @@ def _finite(text: str) -> float:
 
 
 def _bounded_integer(text: str) -> int:
-    if len(text.lstrip("-")) > _MOST_DIGITS:
+    if len(text.lstrip("-")) > _MAX_DIGITS:
         raise ValueError("a number is too large")
     return int(text)
 
@@ -144,8 +144,8 @@ def _check_values(value: Any) -> None:
             remaining.extend(item.values())
         elif isinstance(item, list):
             remaining.extend(item)
-        if count + len(remaining) > MOST_VALUES:
-            raise ValueError(f"more than {MOST_VALUES} values")
+        if count + len(remaining) > MAX_VALUES:
+            raise ValueError(f"more than {MAX_VALUES} values")
 
 
 def _check_text(text: str) -> None:

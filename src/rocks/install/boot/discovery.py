@@ -55,7 +55,7 @@ class DiscoverySettings(NamedTuple):
     appliance: str
     rack: int
     rank: int
-    most_hosts: int | None
+    max_hosts: int | None
     seconds: float | None
     per_minute: int
 
@@ -100,7 +100,7 @@ def discover_hosts(
         for fault in _installer_faults(database, appliance.distribution):
             notify(f"Warning: no host can be installed yet: {fault}")
         notify(f"waiting for new machines on {device}; Ctrl-C ends it")
-        while not deadline.passed() and added != settings.most_hosts:
+        while not deadline.passed() and added != settings.max_hosts:
             left = deadline.remaining_seconds()
             mac = requests.next(_WAIT_SECONDS if left is None else min(left, _WAIT_SECONDS))
             if mac is None or mac in known:
@@ -115,9 +115,9 @@ def discover_hosts(
                         yield host
             finally:
                 database.rollback()
-    if settings.most_hosts is not None and added < settings.most_hosts:
+    if settings.max_hosts is not None and added < settings.max_hosts:
         raise StateError(
-            f"{added} of {settings.most_hosts} hosts were found in {settings.seconds:g} seconds: let the others boot "
+            f"{added} of {settings.max_hosts} hosts were found in {settings.seconds:g} seconds: let the others boot "
             "from the network, then repeat the command"
         )
 

@@ -11,10 +11,10 @@ from typing import NamedTuple
 from rocks.core.errors import UserError
 from rocks.core.names import printable
 
-MOST_PARTITIONS = 16
+MAX_PARTITIONS = 16
 REST = "rest"
-_MOST_DISKS = 2
-_MOST_GB = 900_000
+_MAX_DISKS = 2
+_MAX_GB = 900_000
 _BYTES_PER_GB = 1000**3
 _BYTES_PER_MIB = 1024**2
 
@@ -51,11 +51,11 @@ def read_disks(text: str) -> tuple[DiskChoice, ...]:
     UserError for anything else.
     """
     choices = tuple(_read_disk(part.strip()) for part in text.split(","))
-    if len(choices) > _MOST_DISKS:
+    if len(choices) > _MAX_DISKS:
         raise UserError(
             f"{len(choices)} disks are given; one is installed on, or two as a RAID 1: smallest,smallest"
         )
-    if len(choices) == _MOST_DISKS and choices[0] == choices[1] and choices[0].kind != "smallest":
+    if len(choices) == _MAX_DISKS and choices[0] == choices[1] and choices[0].kind != "smallest":
         raise UserError(f'the same disk "{choices[0].kind}={choices[0].value}" is given twice')
     return choices
 
@@ -66,8 +66,8 @@ def read_partitions(text: str) -> tuple[Partition, ...]:
     The last one's size may be `rest`. Exactly one is mounted at /. UserError for anything else.
     """
     partitions = tuple(_read_partition(part) for part in text.split())
-    if len(partitions) > MOST_PARTITIONS:
-        raise UserError(f"{len(partitions)} partitions are given; at most {MOST_PARTITIONS} are made")
+    if len(partitions) > MAX_PARTITIONS:
+        raise UserError(f"{len(partitions)} partitions are given; at most {MAX_PARTITIONS} are made")
     _check_unique("the name", [partition.name for partition in partitions])
     _check_unique("the mount point", [part.mount_point for part in partitions if part.mount_point])
     if not any(partition.mount_point == "/" for partition in partitions):
@@ -133,10 +133,10 @@ def _check_mount_point(name: str, file_system: str, mount_point: str) -> None:
 def _size_mib(name: str, text: str) -> int | None:
     if text == REST:
         return None
-    if text.isascii() and text.isdigit() and len(text) <= 6 and 1 <= int(text) <= _MOST_GB:
+    if text.isascii() and text.isdigit() and len(text) <= 6 and 1 <= int(text) <= _MAX_GB:
         return int(text) * _BYTES_PER_GB // _BYTES_PER_MIB
     raise UserError(
-        f'the partition {name} has the size "{printable(text)}"; give GB from 1 to {_MOST_GB}, or {REST}'
+        f'the partition {name} has the size "{printable(text)}"; give GB from 1 to {_MAX_GB}, or {REST}'
     )
 
 

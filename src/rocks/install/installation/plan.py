@@ -23,9 +23,9 @@ _T = TypeVar("_T")
 
 KERNEL_ARGUMENTS = "install_kernel_arguments"
 DEFAULT_MTU_BYTES = 1500
-_MOST_INTERFACES = 16
-_MOST_NAME_SERVERS = 3
-_MOST_KEYS = 8
+_MAX_INTERFACES = 16
+_MAX_NAME_SERVERS = 3
+_MAX_KEYS = 8
 _ARGUMENTS = re.compile(r"[A-Za-z0-9=,._:/+@ -]{0,500}", re.ASCII)
 _URL = re.compile(r"https://[A-Za-z0-9.-]+(?::[0-9]{1,5})?/[A-Za-z0-9/._~%?&=+,;@:-]*", re.ASCII)
 _KEY = re.compile(r"(?:ssh-|ecdsa-)[a-z0-9-]+ [A-Za-z0-9+/=]+(?: [A-Za-z0-9@._-]+)?", re.ASCII)
@@ -136,9 +136,9 @@ def _interfaces(host: Host) -> tuple[PlannedInterface, ...]:
             f"it has no interface with a device, a MAC address and an IP address; add them with "
             f"rocks set host interface mac {host.name} eth0 … and rocks set host interface ip {host.name} eth0 …"
         )
-    if len(complete) > _MOST_INTERFACES:
+    if len(complete) > _MAX_INTERFACES:
         raise UserError(
-            f"it has {len(complete)} interfaces with an address; at most {_MOST_INTERFACES} are set up"
+            f"it has {len(complete)} interfaces with an address; at most {_MAX_INTERFACES} are set up"
         )
     primary = host.attribute("primary_net").lower()
     complete.sort(key=lambda interface: (interface.subnet or "").lower() != primary)
@@ -167,10 +167,10 @@ def _gateway(host: Host) -> str:
 def _name_servers(host: Host) -> tuple[str, ...]:
     texts = host.attribute("Kickstart_PrivateDNSServers").replace(",", " ").split()
     servers = tuple(_address("Kickstart_PrivateDNSServers", text) for text in texts)
-    if len(servers) > _MOST_NAME_SERVERS:
+    if len(servers) > _MAX_NAME_SERVERS:
         raise UserError(
             f"the attribute Kickstart_PrivateDNSServers has {len(servers)} name servers; at most "
-            f"{_MOST_NAME_SERVERS} are used by a system"
+            f"{_MAX_NAME_SERVERS} are used by a system"
         )
     return servers
 
@@ -222,7 +222,7 @@ def _source_problems(source: Source) -> Iterable[str]:
     for pattern, what, text in checks:
         if not pattern.fullmatch(text):
             yield f'{what} "{printable(text)}" is not valid'
-    if len(source.authorized_keys) > _MOST_KEYS:
-        yield f"there are {len(source.authorized_keys)} authorised keys; at most {_MOST_KEYS} are installed"
+    if len(source.authorized_keys) > _MAX_KEYS:
+        yield f"there are {len(source.authorized_keys)} authorised keys; at most {_MAX_KEYS} are installed"
     if not source.authorized_keys:
         yield "there is no authorised key, and nobody could log in; make the frontend's key first"

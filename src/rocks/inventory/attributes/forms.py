@@ -13,7 +13,7 @@ from rocks.core.names import check_host_name, check_network_name, check_plain_na
 from rocks.core.values import read_number
 from rocks.install.installation.disks import read_disks, read_partitions
 from rocks.install.installation.plan import check_arguments
-from rocks.install.profile_values import MOST_DISKS, MOST_NAS_DISKS, check_pool_disks
+from rocks.install.profile_values import MAX_DISKS, MAX_NAS_DISKS, check_pool_disks
 from rocks.inventory import mac_pool
 from rocks.inventory.attributes.known import KNOWN
 from rocks.inventory.attributes.rules import known_spelling
@@ -22,9 +22,9 @@ from rocks.inventory.records import TRUE_VALUES
 from rocks.library.guest_images import check_image_name, read_keys
 from rocks.library.guest_media import BOOT_PLACES, check_medium_name
 from rocks.machine.addition_plan import LARGEST_MEMORY_MB, LEAST_MEMORY_MB
-from rocks.machine.maxima import MOST_CPUS
+from rocks.machine.maxima import MAX_CPUS
 from rocks.machine.placement.values import (
-    MOST_IOTHREADS,
+    MAX_IOTHREADS,
     PAGE_SIZES_KB,
     PINNED,
     WATCHDOG_ACTIONS,
@@ -154,12 +154,12 @@ _CHECKS: dict[NamedForm, Check] = {
     "CPU set": read_cpu_set,
     "device patterns": _each(check_device_pattern),
     "disk choice": read_disks,
-    "disks of a host": _pool_disks(MOST_DISKS),
-    "disks of a NAS": _pool_disks(MOST_NAS_DISKS),
+    "disks of a host": _pool_disks(MAX_DISKS),
+    "disks of a NAS": _pool_disks(MAX_NAS_DISKS),
     "folder": _absolute_folder,
     "host name": check_host_name,
     "host or address": lambda value: check_plain_name("a host", value),
-    "I/O threads": _number(0, MOST_IOTHREADS),
+    "I/O threads": _number(0, MAX_IOTHREADS),
     "image": check_image_name,
     "image folder": check_image_directory,
     "image folders": _each(check_image_directory),
@@ -172,7 +172,7 @@ _CHECKS: dict[NamedForm, Check] = {
     "membership": check_default_membership,
     "memory in MB": _number(LEAST_MEMORY_MB, LARGEST_MEMORY_MB),
     "network": check_network_name,
-    "number of CPUs": _number(1, MOST_CPUS),
+    "number of CPUs": _number(1, MAX_CPUS),
     "page reserve": read_page_reserve,
     "page size": _one_of("none", *PAGE_SIZES_KB),
     "partition keys": pkeys.read_pool,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 LONGEST = 128
 """Characters of each column."""
-_MOST_PARTITIONS = 1024
+_MAX_PARTITIONS = 1024
 _MIB = 1024 * 1024
 _HEAD = "sectors"
 LIST_COMMAND = (
@@ -60,8 +60,8 @@ def read_block_devices(text: str) -> list[DiskPartition]:
         raise StateError(
             "lsblk printed no list of block devices; is util-linux 2.27 or later installed?"
         ) from None
-    if len(found) > _MOST_PARTITIONS:
-        raise StateError(f"the host has {len(found)} partitions, more than {_MOST_PARTITIONS}")
+    if len(found) > _MAX_PARTITIONS:
+        raise StateError(f"the host has {len(found)} partitions, more than {_MAX_PARTITIONS}")
     return list(dict.fromkeys(found))
 
 

@@ -33,7 +33,7 @@ class NewImage(NamedTuple):
     """The image to make: its name, the bytes of the largest disk, a comment."""
 
     name: str
-    most_bytes: int
+    max_bytes: int
     comment: str
 
 
@@ -63,7 +63,7 @@ def add_disk(
         )
     (host,) = fleet_addresses(database, [place.name])
     database.end_reading()  # hours, perhaps
-    stored = StoredDisk(disk.path, directory, vm.uuid, new.most_bytes)
+    stored = StoredDisk(disk.path, directory, vm.uuid, new.max_bytes)
     return store_received(
         library,
         new.name,

@@ -12,7 +12,7 @@ from lxml import etree
 
 from rocks.core.errors import StateError
 from rocks.core.units import KIB_PER_MB
-from rocks.machine.maxima import most_cpus, most_memory_mb
+from rocks.machine.maxima import max_cpus, max_memory_mb
 
 if TYPE_CHECKING:
     from rocks.inventory.records import VirtualMachine
@@ -27,7 +27,7 @@ def with_maxima(vm: VirtualMachine, lines: Sequence[str]) -> list[str]:
     A document with a CPU topology or NUMA nodes keeps its number of CPUs, which those name one by one. StateError when
     the site's own XML in it is not well-formed.
     """
-    cpus, memory_mb = most_cpus(vm), most_memory_mb(vm)
+    cpus, memory_mb = max_cpus(vm), max_memory_mb(vm)
     if cpus <= vm.host.cpus and memory_mb <= vm.memory_mb:
         return list(lines)
     parser = etree.XMLParser(resolve_entities=False, no_network=True, remove_blank_text=True)

@@ -10,12 +10,12 @@ from typing import List
 
 from rocks.core.errors import HostError, StateError
 from rocks.core.files import explain
-from rocks.fleet.wire.consoles import CONSOLE_LOG_FOLDER, MOST_LINES, console_log
+from rocks.fleet.wire.consoles import CONSOLE_LOG_FOLDER, MAX_LINES, console_log
 
 _OLDER = ("", ".0", ".1", ".2")
 """Endings of a log and its predecessors, the newest first."""
 
-_MOST_BYTES = 1024 * 1024
+_MAX_BYTES = 1024 * 1024
 _LONGEST_LINE = 4096
 
 
@@ -24,8 +24,8 @@ def last_lines(machine: str, count: int) -> List[str]:
 
     HostError for a log that cannot be read, StateError for one that is no plain file.
     """
-    count = max(0, min(count, MOST_LINES))
-    found, left = b"", _MOST_BYTES
+    count = max(0, min(count, MAX_LINES))
+    found, left = b"", _MAX_BYTES
     for ending in _OLDER:
         if left <= 0 or found.count(b"\n") > count:
             break
@@ -70,7 +70,7 @@ def remove_logs(machine: str) -> int:
     return removed
 
 
-def _tail(path: Path, most_bytes: int) -> bytes:
+def _tail(path: Path, max_bytes: int) -> bytes:
     """The last bytes of the file; none when there is no such file."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -82,7 +82,7 @@ def _tail(path: Path, most_bytes: int) -> bytes:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise StateError(f"{path} is not the log of a console, but no plain file; remove it on its host")
-        return os.pread(descriptor, most_bytes, max(0, status.st_size - most_bytes))
+        return os.pread(descriptor, max_bytes, max(0, status.st_size - max_bytes))
     except OSError as error:
         raise HostError(f"the log {path} of the console cannot be read: {explain(error, path)}") from None
     finally:

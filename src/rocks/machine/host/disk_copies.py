@@ -14,19 +14,19 @@ from rocks.machine.host.host import Host
 
 
 def send_disk(
-    host: Host, path: str, directory: str, machine: str, most_bytes: int, send: Callable[[bytes], None]
+    host: Host, path: str, directory: str, machine: str, max_bytes: int, send: Callable[[bytes], None]
 ) -> None:
     """Write the stream of `rocks.core.image_blocks` of a raw disk with `send`.
 
     StateError for a disk that is in use, before or afterwards, changes meanwhile, belongs to another than the machine,
-    or is larger than `most_bytes`; then what was sent is not the disk. HostError when it cannot be read.
+    or is larger than `max_bytes`; then what was sent is not the disk. HostError when it cannot be read.
     """
     try:
         with unused_file(host, path, directory, machine) as (_, descriptor):
             before = os.fstat(descriptor)
-            if before.st_size > most_bytes:
+            if before.st_size > max_bytes:
                 raise StateError(
-                    f"{path} is a disk of {gigabytes(before.st_size)}, and {gigabytes(most_bytes)} is the most that is "
+                    f"{path} is a disk of {gigabytes(before.st_size)}, and {gigabytes(max_bytes)} is the most that is "
                     "copied; if it is meant to be that large, give size=GB"
                 )
             send_content(descriptor, send)

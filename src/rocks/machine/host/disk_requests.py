@@ -30,7 +30,7 @@ from rocks.machine.host.files.users import ImageKey, key_of, users_of_images
 from rocks.machine.host.host import Host
 from rocks.machine.host.snapshots import moment_of
 
-MOST_IMAGES = 20_000
+MAX_IMAGES = 20_000
 _BLOCK_BYTES = 512
 _UNFINISHED = ".unfinished-"
 
@@ -47,8 +47,8 @@ def read_images(host: Host, request: ImagesRequest) -> ImageFacts:
     for directory in request.directories:
         for fact in _files(host, check_path(directory or "/"), users, problems):
             found[fact.path] = replace(fact, path=_readable(fact.path))
-            if len(found) > MOST_IMAGES:
-                raise HostError(f"{directory} has more than {MOST_IMAGES} files; is it an image directory?")
+            if len(found) > MAX_IMAGES:
+                raise HostError(f"{directory} has more than {MAX_IMAGES} files; is it an image directory?")
     for record in host.image_owners.devices():
         found[record["path"]] = _device(record, users)
     return ImageFacts(tuple(found[path] for path in sorted(found)), tuple(problems))

@@ -16,7 +16,7 @@ from rocks.core.errors import HostError, UserError
 from rocks.core.files import explain
 from rocks.core.settings_file import read_settings_text
 from rocks.fleet.host.state_folder import Place
-from rocks.fleet.wire.ended import ENDED_PATH, MOST_NAMES
+from rocks.fleet.wire.ended import ENDED_PATH, MAX_NAMES
 
 SETTINGS_FOLDER = Path("/etc/rocks")
 _NETWORK_FOLDER = Path("/sys/class/net")
@@ -24,7 +24,7 @@ _SETTINGS, _AUTHORITY = "frontend.conf", "site-authority.pem"
 _DEADLINE_SECONDS = 60.0
 _PORTS_OF_ROOT = (512, 1023)
 _TRIES = 20
-_MOST_DEVICES = 16
+_MAX_DEVICES = 16
 _LONGEST_ANSWER_BYTES = 65536
 
 
@@ -53,13 +53,13 @@ def report_ends(
 
 
 def _read_notes(state_folder: Path) -> Dict[str, str]:
-    """Name → content of at most `MOST_NAMES` notes. One whose name begins with a dot is incomplete."""
+    """Name → content of at most `MAX_NAMES` notes. One whose name begins with a dot is incomplete."""
     folder = Place.ENDED.below(state_folder)
     if not folder.is_dir():
         return {}
     try:
         names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-        return {name: (folder / name).read_text("utf-8", "replace") for name in names[:MOST_NAMES]}
+        return {name: (folder / name).read_text("utf-8", "replace") for name in names[:MAX_NAMES]}
     except OSError as error:
         raise HostError(f"the notes in {folder} cannot be read: {explain(error, folder)}") from None
 
@@ -82,7 +82,7 @@ def _server(folder: Path) -> Tuple[str, int]:
 def _headers(network_folder: Path) -> Dict[str, str]:
     """The MAC addresses of this host, as an installer states them: a frontend behind a router does not see them."""
     found: Dict[str, str] = {}
-    for path in sorted(network_folder.glob("*/address"))[:_MOST_DEVICES]:
+    for path in sorted(network_folder.glob("*/address"))[:_MAX_DEVICES]:
         try:
             address = path.read_text("ascii").strip()
         except (OSError, ValueError):

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 LOCK = "lease epoch"
 LOCK_SECONDS = 60.0
 COMMAND = "rocks sync vm lease"
-MOST_NEW_EPOCHS = 2**16
+MAX_NEW_EPOCHS = 2**16
 """How far a host's epoch may be above those that the frontend knows; a restore makes one.
 
 A host that reports any number must not use up the epochs of the site.
@@ -103,7 +103,7 @@ def _compare(database: Database, notify: Callable[[str], None], off: Sequence[st
     recorded, present, granted = read_record(database), read_epoch(database), all_leases(database)
     reason = reason_to_compare(database, present, recorded)
     known = (present.epoch, recorded.epoch if recorded else 0, granted.values())
-    bounds = _Bounds(known_epoch(*known) + MOST_NEW_EPOCHS, granted)
+    bounds = _Bounds(known_epoch(*known) + MAX_NEW_EPOCHS, granted)
     facts = _ask(database, hosts, 0, bounds, reason)
     machines = containers_of_machines(database)
     if reason is None and not off and _is_in_step(granted, machines, facts, present.epoch):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Place = tuple[str, DomainFact]
 
 
-MOST_NEW_TOKENS = 2**20
+MAX_NEW_TOKENS = 2**20
 """How many leases of one machine a restored database may lack in an epoch: each start grants one."""
 
 STATE = "/var/lib/rocks"
@@ -56,7 +56,7 @@ def impossible_claim(answer: HostFacts, highest: int, leases: Mapping[str, Lease
     """What a host reports that no database of this site can have begun or granted, and where it stands; None without.
 
     `highest` is the last possible epoch, `leases` has lower-case names. A restored database may have forgotten leases,
-    but not more than `MOST_NEW_TOKENS` of one machine in an epoch.
+    but not more than `MAX_NEW_TOKENS` of one machine in an epoch.
     """
     if answer.epoch > highest:
         return f"lease epoch {answer.epoch} (in {STATE}/leases/.epoch)"
@@ -71,7 +71,7 @@ def impossible_claim(answer: HostFacts, highest: int, leases: Mapping[str, Lease
     for name, token, place in claims:
         lease = leases.get(name.lower())
         granted = lease.token % EPOCH_TOKENS if lease and epoch_of(lease.token) == epoch_of(token) else 0
-        if epoch_of(token) > highest or token % EPOCH_TOKENS > granted + MOST_NEW_TOKENS:
+        if epoch_of(token) > highest or token % EPOCH_TOKENS > granted + MAX_NEW_TOKENS:
             return f"lease {token} of {name} ({place})"
     return None
 

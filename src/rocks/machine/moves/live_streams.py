@@ -39,8 +39,8 @@ _OTHER_SECONDS = 2.0
 STILL_SECONDS = 600.0
 """A migration that has sent nothing more for this long has failed, though both agents are there."""
 
-_MOST_REPORT_BYTES = 4096
-_MOST_BYTES_SENT = 2**63
+_MAX_REPORT_BYTES = 4096
+_MAX_BYTES_SENT = 2**63
 
 
 def move_live(
@@ -200,7 +200,7 @@ class _Migration:
 
 def _decoded(host: str, kind: int, content: bytes) -> Progress | Result:
     """The report of the old host. IncoherentError for one that no agent of ours sends."""
-    if len(content) > _MOST_REPORT_BYTES:
+    if len(content) > _MAX_REPORT_BYTES:
         raise IncoherentError(f"{host} sends a report of {len(content)} bytes on the migration")
     try:
         value = json.loads(content)
@@ -209,6 +209,6 @@ def _decoded(host: str, kind: int, content: bytes) -> Progress | Result:
     if kind == RESULT:
         return decode(Result, value, "result")
     progress = decode(Progress, value, "progress")
-    if not all(0 <= count < _MOST_BYTES_SENT for count in (progress.sent_bytes, progress.remaining_bytes)):
+    if not all(0 <= count < _MAX_BYTES_SENT for count in (progress.sent_bytes, progress.remaining_bytes)):
         raise IncoherentError(f"{host} reports an impossible number of bytes of the migration")
     return progress

@@ -14,8 +14,8 @@ from rocks.core.names import printable
 from rocks.core.values import read_number
 from rocks.machine.placement.plan import ShapeRequest
 from rocks.machine.placement.values import (
-    MOST_IOTHREADS,
-    MOST_QUEUES,
+    MAX_IOTHREADS,
+    MAX_QUEUES,
     PAGE_SIZES_KB,
     PINNED,
     check_queues,
@@ -76,7 +76,7 @@ def queues_of(vm: VirtualMachine) -> int:
     """The queues of each virtio device: of a pinned machine one for each CPU, else one, unless `kvm_queues` says."""
     text = vm.host.attribute("kvm_queues") or ("cpus" if pinning_of(vm) in PINNED else "1")
     _read(vm.host, "kvm_queues", lambda _: check_queues(text))
-    return min(vm.host.cpus, MOST_QUEUES) if text == "cpus" else int(text)
+    return min(vm.host.cpus, MAX_QUEUES) if text == "cpus" else int(text)
 
 
 def iothreads_of(vm: VirtualMachine) -> int:
@@ -85,7 +85,7 @@ def iothreads_of(vm: VirtualMachine) -> int:
     return _read(
         vm.host,
         "kvm_iothreads",
-        lambda text: read_number("the number of threads", text or default, 0, MOST_IOTHREADS),
+        lambda text: read_number("the number of threads", text or default, 0, MAX_IOTHREADS),
     )
 
 

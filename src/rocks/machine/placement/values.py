@@ -22,16 +22,16 @@ WATCHDOG_ACTIONS = ("reset", "poweroff", "shutdown", "pause", "none", "dump", "i
 """libvirt's names of what happens when a guest no longer serves its watchdog."""
 
 LIBVIRT_CPU_MODES = ("host-passthrough", "host-model", "maximum", "custom")
-MOST_QUEUES = 256
+MAX_QUEUES = 256
 """The kernel's maximum for a tap device."""
 
-MOST_IOTHREADS = 64
-MOST_CPU = 8191
+MAX_IOTHREADS = 64
+MAX_CPU = 8191
 """The highest number of a CPU in Linux for x86-64."""
 
-MOST_NODE = 1023
-MOST_PAGES = 99_999_999
-MOST_DEVICES = 32
+MAX_NODE = 1023
+MAX_PAGES = 99_999_999
+MAX_DEVICES = 32
 
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _ADDRESS = re.compile(r"(?:[0-9a-f]{4}:)?[0-9a-f]{2}:[01][0-9a-f]\.[0-7]", re.ASCII)
@@ -53,8 +53,8 @@ def read_cpu_set(text: str) -> frozenset[int]:
     for part in text.split(","):
         is_excluded = part.strip().startswith("^")
         first, dash, last = part.strip().removeprefix("^").partition("-")
-        lowest = read_number("a CPU", first.strip(), 0, MOST_CPU)
-        highest = read_number("a CPU", last.strip(), lowest, MOST_CPU) if dash else lowest
+        lowest = read_number("a CPU", first.strip(), 0, MAX_CPU)
+        highest = read_number("a CPU", last.strip(), lowest, MAX_CPU) if dash else lowest
         (without if is_excluded else found).update(range(lowest, highest + 1))
     return frozenset(found - without)
 
@@ -80,9 +80,9 @@ def read_page_reserve(text: str) -> tuple[PageReserve, ...]:
             raise UserError(
                 f'"{printable(part)}" is not SIZE:NUMBER or SIZE:NUMBER@NODE with the size 2M or 1G: 2M:1024 1G:8@1'
             )
-        number = read_number("the number of pages", count, 0, MOST_PAGES)
+        number = read_number("the number of pages", count, 0, MAX_PAGES)
         found.append(
-            PageReserve(size, number, read_number("the NUMA node", node, 0, MOST_NODE) if at else None)
+            PageReserve(size, number, read_number("the NUMA node", node, 0, MAX_NODE) if at else None)
         )
     places = [(one.size, one.node) for one in found]
     if len(set(places)) < len(places) or any(
@@ -119,7 +119,7 @@ def read_pci_requests(text: str) -> dict[str, int]:
     for part in text.replace(",", " ").split():
         name, colon, number = part.partition(":")
         requests[_new_pool(name, requests)] = (
-            read_number("the number of devices", number, 1, MOST_DEVICES) if colon else 1
+            read_number("the number of devices", number, 1, MAX_DEVICES) if colon else 1
         )
     return requests
 
@@ -138,7 +138,7 @@ def check_cpu_mode(text: str) -> None:
 def check_queues(text: str) -> None:
     """UserError unless the text is `cpus` or a number of queues."""
     if text != "cpus":
-        read_number("the number of queues", text, 1, MOST_QUEUES)
+        read_number("the number of queues", text, 1, MAX_QUEUES)
 
 
 def _new_pool(name: str, others: Iterable[str]) -> str:

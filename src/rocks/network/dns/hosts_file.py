@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from rocks.network.dns.names import NamedAddress
 
-_MOST_NAMES = 30
+_MAX_NAMES = 30
 """On a line: glibc 2.36 reads lines of any length, other readers only 35 aliases; the rest gets lines of its own."""
 
 
@@ -20,5 +20,5 @@ def hosts_lines(addresses: Iterable[NamedAddress]) -> str:
 
 def _line(one: NamedAddress) -> str:
     names = [one.full_name, *(name for name in one.others if name.lower() != one.full_name)]
-    pieces = [names[start : start + _MOST_NAMES] for start in range(0, len(names), _MOST_NAMES)]
+    pieces = [names[start : start + _MAX_NAMES] for start in range(0, len(names), _MAX_NAMES)]
     return "".join(f"{one.address}\t{' '.join(piece)}\n" for piece in pieces)

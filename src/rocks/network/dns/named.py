@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MOST_SEARCHED = 6
-MOST_SERVERS = 3
+MAX_SEARCHED = 6
+MAX_SERVERS = 3
 """What glibc before 2.26, and glibc, read of a resolv.conf."""
 
 
@@ -71,8 +71,8 @@ def named_configuration(service: NameService) -> str:
 
 def resolver_configuration(searched: Sequence[str], servers: Sequence[str]) -> str:
     """resolv.conf: domains that are tried after a name without a dot, and the name servers."""
-    lines = [f"search {' '.join(searched[:MOST_SEARCHED])}"] if searched else []
-    lines += [f"nameserver {server}" for server in servers[:MOST_SERVERS]]
+    lines = [f"search {' '.join(searched[:MAX_SEARCHED])}"] if searched else []
+    lines += [f"nameserver {server}" for server in servers[:MAX_SERVERS]]
     return "".join(line + "\n" for line in lines)
 
 

@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 
 DEVICE_LONGEST = 64
-MOST_PORTS = 254
+MAX_PORTS = 254
 
 
 def add_port(database: Database, host: str, device: str, guid: str, number: str = "1") -> None:
     """Record a port of a physical host. UserError or StateError, and no change, when it is invalid or in use."""
     check_plain_name("device", device, DEVICE_LONGEST)
-    port = Port(host, device, read_number("port", number, 1, MOST_PORTS), read_guid(guid))
+    port = Port(host, device, read_number("port", number, 1, MAX_PORTS), read_guid(guid))
     if which_are_vms(database, [host]):
         raise StateError(
             f"{host} is a virtual machine, whose GUIDs are assigned automatically; ports belong to physical hosts"

@@ -16,7 +16,7 @@ from rocks.machine.start_plan import container_of
 from rocks.network.guest_connections import VirtualFunction, kernel_device
 from rocks.network.interfaces import find_rows
 from rocks.network.sriov import records as table
-from rocks.network.sriov.plan import MOST_VFS, Claimant, plan_vfs, vfs_left
+from rocks.network.sriov.plan import MAX_VFS, Claimant, plan_vfs, vfs_left
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ def set_vfs(database: Database, hosts: Sequence[str], iface: str, vfs: str) -> N
     UserError for an invalid number, a host without that interface, a virtual machine, or an interface that is not an
     adapter; StateError while a machine has a function that would be removed. Nothing is changed then.
     """
-    number = read_number("functions", vfs, 0, MOST_VFS)
+    number = read_number("functions", vfs, 0, MAX_VFS)
     for machine in which_are_vms(database, hosts):
         raise UserError(
             f"host {machine} is a virtual machine, and virtual functions belong to adapters of physical hosts; to "

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from rocks.network.guest_connections import VirtualFunction
 
-MOST_VFS = 256
+MAX_VFS = 256
 """The maximum of PCI Express, which numbers the functions of a device with eight bits."""
 
 

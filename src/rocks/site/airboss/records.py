@@ -18,7 +18,7 @@ _SHA256 = (
 )
 """`rocks add host key` stores every key as PEM of a SubjectPublicKeyInfo. FROM_BASE64 ignores line ends."""
 
-_MOST_REMOVED = 100_000
+_MAX_REMOVED = 100_000
 
 
 class OwnerKey(NamedTuple):
@@ -74,7 +74,7 @@ def forget_hours(database: Database, hours: Iterable[int]) -> None:
         database.insert_many("INSERT IGNORE INTO airboss_past_hours (Hour) VALUES", past)
         database.execute(
             f"DELETE FROM airboss_nonces WHERE {' OR '.join(['Stated BETWEEN %s AND %s'] * len(past))}"
-            f" LIMIT {_MOST_REMOVED}",
+            f" LIMIT {_MAX_REMOVED}",
             [bound for (hour,) in past for bound in (hour * HOUR_SECONDS, (hour + 1) * HOUR_SECONDS - 1)],
         )
 

@@ -25,7 +25,7 @@ LONGEST_LINE = 2048
 """Bytes of the first line: enough for the signature of an RSA key of 8192 bits."""
 
 LONGEST_BODY = 32768
-MOST_HOSTS = 256
+MAX_HOSTS = 256
 LONGEST_NAME = 255
 
 LIST_MACS, POWER, CONSOLE, SCREEN = "list macs", "power", "console", "screen"
@@ -107,8 +107,8 @@ def read_document(document: bytes) -> OwnerRequest:
         raise ValueError(f"field request.operation: not one of {', '.join(OPERATIONS)}")
     if not _NONCE.fullmatch(request.nonce):
         raise ValueError("field request.nonce: not 32 hexadecimal digits")
-    if len(request.hosts) > MOST_HOSTS:
-        raise ValueError(f"field request.hosts: more than {MOST_HOSTS}")
+    if len(request.hosts) > MAX_HOSTS:
+        raise ValueError(f"field request.hosts: more than {MAX_HOSTS}")
     texts = (*request.hosts, request.cluster, request.service)
     if any(not 0 < len(name) <= LONGEST_NAME for name in texts) or len(request.image) > LONGEST_NAME:
         raise ValueError(f"a name has more than {LONGEST_NAME} characters, or none")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from rocks.site.drawing.content import Topology, TopologyHost, TopologyMachine
 
-MOST_HOSTS = 40
+MAX_HOSTS = 40
 """With more hosts, their racks are drawn."""
 
 NAMESPACE = "http://www.w3.org/2000/svg"
@@ -29,8 +29,8 @@ _WIDTH, _MARGIN, _GAP = 1240, 20, 12
 _BOX, _LINE, _CHARACTER = 188, 16, 6.6
 """Width of a box, height of a line of text and width of a character, in pixels."""
 _GOLDEN_ANGLE = 0.381966
-_MOST_MACHINES = 12
-_MOST_CLUSTERS = 60
+_MAX_MACHINES = 12
+_MAX_CLUSTERS = 60
 _NO_CLUSTER = "#ddd"
 """Colour of machines that are in no cluster."""
 
@@ -52,7 +52,7 @@ class Box(NamedTuple):
 
 
 def topology_svg(site: Topology, by_rack: bool | None = None) -> str:
-    """The document. `by_rack` None draws racks where the site has more than `MOST_HOSTS` hosts."""
+    """The document. `by_rack` None draws racks where the site has more than `MAX_HOSTS` hosts."""
     networks = {network.name: _colour(number, 70) for number, network in enumerate(site.networks)}
     clusters = {name: _colour(number, 85) for number, name in enumerate(_cluster_names(site))}
     root = etree.Element(f"{{{NAMESPACE}}}svg", nsmap={None: NAMESPACE})  # type: ignore[dict-item]
@@ -67,7 +67,7 @@ def topology_svg(site: Topology, by_rack: bool | None = None) -> str:
     for machine in site.machines:
         placed[machine.container].append(machine)
     others = [host for host in site.hosts if host.name not in stored]
-    if len(site.hosts) > MOST_HOSTS if by_rack is None else by_rack:
+    if len(site.hosts) > MAX_HOSTS if by_rack is None else by_rack:
         boxes += _rack_boxes(others, placed, networks, clusters)
     else:
         boxes += [_host_box(host, placed[host.name], networks, clusters) for host in others]
@@ -113,10 +113,10 @@ def _machine_lines(
 ) -> tuple[tuple[str, str], ...]:
     lines = [
         (f"{machine.name}  {_disks(machine.disks)}", clusters.get(machine.cluster, _NO_CLUSTER))
-        for machine in machines[:_MOST_MACHINES]
+        for machine in machines[:_MAX_MACHINES]
     ]
-    if len(machines) > _MOST_MACHINES:
-        lines.append((f"and {len(machines) - _MOST_MACHINES} more", ""))
+    if len(machines) > _MAX_MACHINES:
+        lines.append((f"and {len(machines) - _MAX_MACHINES} more", ""))
     return tuple(lines)
 
 
@@ -157,8 +157,8 @@ def _stored_lines(stored: Counter[tuple[str, str]], clusters: dict[str, str]) ->
         )
         for (place, cluster), count in sorted(stored.items())
     ]
-    if len(lines) > _MOST_MACHINES:
-        lines = [*lines[:_MOST_MACHINES], (f"and {len(lines) - _MOST_MACHINES} more", "")]
+    if len(lines) > _MAX_MACHINES:
+        lines = [*lines[:_MAX_MACHINES], (f"and {len(lines) - _MAX_MACHINES} more", "")]
     return tuple(lines)
 
 
@@ -179,10 +179,10 @@ def _rack_boxes(
         lines = [(f"{len(members)} × {membership}", ""), (span, "")]
         lines += [
             (f"{cluster or 'no cluster'}: {count}", clusters.get(cluster, _NO_CLUSTER))
-            for cluster, count in counts.most_common(_MOST_MACHINES)
+            for cluster, count in counts.most_common(_MAX_MACHINES)
         ]
-        if len(counts) > _MOST_MACHINES:
-            lines.append((f"and {len(counts) - _MOST_MACHINES} more clusters", ""))
+        if len(counts) > _MAX_MACHINES:
+            lines.append((f"and {len(counts) - _MAX_MACHINES} more clusters", ""))
         dots = dict.fromkeys(dot for host in members for dot in _dots(host, networks))
         boxes.append(Box(f"rack {rack}", "box", tuple(dots), tuple(lines)))
     return boxes
@@ -193,7 +193,7 @@ def _cluster_boxes(site: Topology, clusters: dict[str, str]) -> list[Box]:
     for machine in site.machines:
         of_cluster[machine.cluster].append(machine)
     boxes = []
-    for name in list(clusters)[:_MOST_CLUSTERS]:
+    for name in list(clusters)[:_MAX_CLUSTERS]:
         machines = of_cluster[name]
         places = Counter(place for machine in machines for place in machine.disks)
         hosts = {machine.container for machine in machines} - {""}
@@ -202,8 +202,8 @@ def _cluster_boxes(site: Topology, clusters: dict[str, str]) -> list[Box]:
             lines.append((f"VLAN {', '.join(map(str, site.vlans[name]))}", ""))
         lines += [(f"disks {place}: {count}", "") for place, count in places.most_common(4)]
         boxes.append(Box(f"cluster {name}", "box", (), tuple(lines)))
-    if len(clusters) > _MOST_CLUSTERS:
-        boxes.append(Box(f"and {len(clusters) - _MOST_CLUSTERS} more clusters", "box", (), ()))
+    if len(clusters) > _MAX_CLUSTERS:
+        boxes.append(Box(f"and {len(clusters) - _MAX_CLUSTERS} more clusters", "box", (), ()))
     return boxes
 
 

@@ -22,10 +22,10 @@ PLUGINS = ("rabbitmq_auth_mechanism_ssl",)
 
 LONGEST_QUEUE_MESSAGES = 10_000
 LONGEST_QUEUE_BYTES = 64 * 1024 * 1024
-MOST_DELIVERIES = 20
+MAX_DELIVERIES = 20
 """After so many deliveries, each ended by its consumer's death, a message becomes a dead letter."""
 
-_MOST_DEAD_LETTERS = 1_000
+_MAX_DEAD_LETTERS = 1_000
 _DEAD_LETTER_MS = 30 * 24 * 3600 * 1000
 _CONNECTIONS_OF_USER = 32
 _CHANNELS_OF_USER = 128
@@ -212,11 +212,11 @@ def _policies() -> list[dict[str, Any]]:
         "max-length": LONGEST_QUEUE_MESSAGES,
         "max-length-bytes": LONGEST_QUEUE_BYTES,
         "overflow": "reject-publish",
-        "delivery-limit": MOST_DELIVERIES,
+        "delivery-limit": MAX_DELIVERIES,
         "dead-letter-exchange": queues.DEAD_EXCHANGE,
         "dead-letter-strategy": "at-least-once",
     }
-    dead = {"max-length": _MOST_DEAD_LETTERS, "overflow": "drop-head", "message-ttl": _DEAD_LETTER_MS}
+    dead = {"max-length": _MAX_DEAD_LETTERS, "overflow": "drop-head", "message-ttl": _DEAD_LETTER_MS}
     replies = {"max-length": 1_000, "max-length-bytes": 16 * 1024 * 1024, "overflow": "drop-head"}
     policies = (
         ("img-storage-requests", r"^img-storage\.(nas|host)\.", requests),

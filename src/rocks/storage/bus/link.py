@@ -189,7 +189,7 @@ class Link:
             channel.basic_ack(tag)
 
     def requeue(self, tag: int) -> None:
-        """Return the message to its queue; after `MOST_DELIVERIES` times it becomes a dead letter."""
+        """Return the message to its queue; after `MAX_DELIVERIES` times it becomes a dead letter."""
         with self._reading_channel() as channel:
             channel.basic_reject(tag, requeue=True)
 

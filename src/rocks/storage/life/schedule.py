@@ -9,7 +9,7 @@ from rocks.core.errors import FAMILIES
 from rocks.storage.life.image import Image
 from rocks.storage.life.states import LOCAL, MAPPED, PULLING, RETURNING, SEEDING
 
-MOST_TRIES = 5
+MAX_TRIES = 5
 FIRST_DELAY_SECONDS = 1
 LONGEST_DELAY_SECONDS = 300
 AGEING_SECONDS = 600
@@ -50,7 +50,7 @@ def is_given_up(family: str, faults: int) -> bool:
     """
     if family == "incoherent":
         return True
-    return faults >= MOST_TRIES and not FAMILIES[family].retry
+    return faults >= MAX_TRIES and not FAMILIES[family].retry
 
 
 def next_pull(last_pull: int, period_seconds: Optional[int]) -> int:

@@ -13,7 +13,7 @@ LEAST_RESERVE_BYTES = 2 * BYTES_PER_GIB
 
 CopyOnWriteStep = Literal["nothing", "watch", "extend", "pause"]
 
-_MOST_UNRESERVED_BYTES = 8 * BYTES_PER_GIB
+_MAX_UNRESERVED_BYTES = 8 * BYTES_PER_GIB
 """Two transaction groups of OpenZFS: one has at most 4 GiB (zfs_dirty_data_max_max)."""
 
 _REST_BYTES = BYTES_PER_GIB // 16
@@ -93,7 +93,7 @@ def unreservable_bytes(pool_bytes: int) -> int:
     returns that space later (dsl_dir_tempreserve_impl in its module/zfs/dsl_dir.c, 2.1.11). A reservation prevents the
     failure only while 24 times the size of the write is left of it.
     """
-    return min(slop_bytes(pool_bytes), _MOST_UNRESERVED_BYTES)
+    return min(slop_bytes(pool_bytes), _MAX_UNRESERVED_BYTES)
 
 
 def temp_write_fill(fact: TempWriteFact) -> FillFact:

@@ -27,7 +27,7 @@ from rocks.storage.wire.queues import host_queue, nas_queue
 _log = logging.getLogger(__name__)
 
 _SECRET_BYTES = 24
-_MOST_EVICTABLE = 1000
+_MAX_EVICTABLE = 1000
 """The most copies that a message names; more make no difference to one map."""
 
 
@@ -87,7 +87,7 @@ class HostCorrespondence:
         for image in self._images():
             copy = image.copy_on(host)
             is_unmapped = image.state == UNMAPPED and copy is not None and copy.kind == "clean"
-            if is_unmapped and copy is not None and copy.guid is not None and len(found) < _MOST_EVICTABLE:
+            if is_unmapped and copy is not None and copy.guid is not None and len(found) < _MAX_EVICTABLE:
                 found[image.zvol] = copy.guid
         return found
 

@@ -83,13 +83,13 @@ def arrival_row(arrival: Arrival, since: Optional[int]) -> Dict[str, Any]:
     }
 
 
-def first_page(rows: Iterable[Dict[str, Any]], most_bytes: int) -> Tuple[List[Dict[str, Any]], bool]:
+def first_page(rows: Iterable[Dict[str, Any]], max_bytes: int) -> Tuple[List[Dict[str, Any]], bool]:
     """The first rows, one at least, that take no more than so many bytes as JSON; and whether there are others."""
     page: List[Dict[str, Any]] = []
     size = 0
     for row in rows:
         size += len(json.dumps(row)) + 2
-        if page and size > most_bytes:
+        if page and size > max_bytes:
             return page, True
         page.append(row)
     return page, False

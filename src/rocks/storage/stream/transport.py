@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, NamedTuple, Optional, cast
 from rocks.core.clock import monotonic_seconds
 from rocks.core.errors import HostError, IncoherentError, ToolError
 from rocks.storage.stream.revocation import LIST_NAME, RevocationWatch
-from rocks.storage.stream.waiting import MOST_WAITING, OPENING_SECONDS, Turns, WaitingConnections
+from rocks.storage.stream.waiting import MAX_WAITING, OPENING_SECONDS, Turns, WaitingConnections
 
 _log = logging.getLogger(__name__)
 
@@ -138,7 +138,7 @@ class StreamServer:
         self._turns = Turns(limit)
         self._waiting = WaitingConnections()
         try:
-            self._listener = socket.create_server((address, port), backlog=MOST_WAITING)
+            self._listener = socket.create_server((address, port), backlog=MAX_WAITING)
         except OSError as error:
             raise HostError(f"transfers cannot be received at {address}:{port}: {error}") from None
         self._listener.settimeout(_LOOK_SECONDS)

@@ -14,14 +14,14 @@ from typing import Callable, Dict, Iterator, NamedTuple, Optional
 OPENING_SECONDS = 20.0
 """For the handshake and the first line together."""
 
-MOST_WAITING = 64
+MAX_WAITING = 64
 """Of all addresses; each has a thread."""
 
-MOST_OF_AN_ADDRESS = 16
+MAX_OF_AN_ADDRESS = 16
 """Far fewer than of all, so that no single address displaces the others."""
 
 
-MOST_OF_A_PEER = 64
+MAX_OF_A_PEER = 64
 """Of one node, that wait to be served; each has a thread."""
 
 
@@ -68,9 +68,9 @@ class WaitingConnections:
     def _displaced(self, address: str) -> Optional[_Waiting]:
         """Take out the oldest one of the address, or of the address that has the most, if there are too many."""
         count = Counter(one.address for one in self._all.values())
-        if count[address] > MOST_OF_AN_ADDRESS:
+        if count[address] > MAX_OF_AN_ADDRESS:
             crowded = address
-        elif len(self._all) > MOST_WAITING:
+        elif len(self._all) > MAX_WAITING:
             crowded = count.most_common(1)[0][0]
         else:
             return None
@@ -78,7 +78,7 @@ class WaitingConnections:
 
 
 class Turns:
-    """At most `limit` transfers at once; others wait, `MOST_OF_A_PEER` of a node at most."""
+    """At most `limit` transfers at once; others wait, `MAX_OF_A_PEER` of a node at most."""
 
     def __init__(self, limit: int) -> None:
         self._slots = threading.BoundedSemaphore(limit)
@@ -98,7 +98,7 @@ class Turns:
 
     def _wait(self, peer: str, deadline_seconds: float) -> bool:
         with self._lock:
-            if self._peers[peer] >= MOST_OF_A_PEER:
+            if self._peers[peer] >= MAX_OF_A_PEER:
                 return False
             self._peers[peer] += 1
         try:

@@ -10,7 +10,7 @@ from rocks.core.names import check_plain_name
 from rocks.core.values import read_number
 from rocks.network.network_rules import check_zone
 from rocks.storage.volumes.places import check_pool_name
-from rocks.storage.wire.configuration_bounds import MOST_TRANSFERS
+from rocks.storage.wire.configuration_bounds import MAX_TRANSFERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -120,4 +120,4 @@ def _read_settings(network: str, pool: str, workers: str) -> int:
     for text, check in checks:
         if text:
             check(text)
-    return read_number("workers", workers, 1, MOST_TRANSFERS) if workers else 0
+    return read_number("workers", workers, 1, MAX_TRANSFERS) if workers else 0

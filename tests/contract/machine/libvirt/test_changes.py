@@ -70,7 +70,7 @@ def test_cpus_and_memory_are_added_up_to_the_maximum(world: World) -> None:
     text = requested(world).text
     ensure_running(world.domains, StartDomain(NAME, 7, text), lambda: Prepared(text), unsecured)
     live = require_changeable(world.domains, NAME, 7)
-    assert (live.cpus, live.most_cpus, live.memory_mb, live.most_memory_mb) == (1, 4, 64, 1024)
+    assert (live.cpus, live.max_cpus, live.memory_mb, live.max_memory_mb) == (1, 4, 64, 1024)
     assert ensure_cpus(world.domains, live, requested(world, cpus=3)).changed
     assert ensure_memory(world.domains, live, requested(world, memory_mb=64 + 256)).changed
     live = require_changeable(world.domains, NAME, 7)

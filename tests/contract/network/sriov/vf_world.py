@@ -16,7 +16,7 @@ from rocks.network.sriov.host.fake import FakeVfs
 ADAPTER, PLAIN_ADAPTER = "trunk0", "storage0"
 """With and without VFs."""
 
-_MOST_SECONDS = 30.0
+_MAX_SECONDS = 30.0
 _HOLD = "import os, sys, time; os.open(sys.argv[1], os.O_RDWR); print(); sys.stdout.flush(); time.sleep(600)"
 
 
@@ -123,7 +123,7 @@ class RealVfWorld:
 
     def _device(self, number: int) -> str:
         """udev gives the device its name a moment after the driver has it."""
-        end = time.monotonic() + _MOST_SECONDS
+        end = time.monotonic() + _MAX_SECONDS
         while True:
             _run("udevadm", "settle")
             names = [path.name for path in (self._own / f"virtfn{number}").glob("net/*")]
@@ -153,4 +153,4 @@ def open_world(kind: str) -> Iterator[VfWorld]:
 
 
 def _run(*arguments: str) -> None:
-    subprocess.run(arguments, check=True, timeout=_MOST_SECONDS)
+    subprocess.run(arguments, check=True, timeout=_MAX_SECONDS)

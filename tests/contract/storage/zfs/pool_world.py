@@ -169,11 +169,11 @@ class RealWorld:
         self._lines(*arguments)
 
 
-def pump(send: Transfer, receive: Transfer, most_bytes: int | None = None) -> int:
+def pump(send: Transfer, receive: Transfer, max_bytes: int | None = None) -> int:
     """Carry a stream over, or only its beginning; returns how many bytes that was."""
     received = 0
-    while most_bytes is None or received < most_bytes:
-        count = _PIECE_BYTES if most_bytes is None else min(_PIECE_BYTES, most_bytes - received)
+    while max_bytes is None or received < max_bytes:
+        count = _PIECE_BYTES if max_bytes is None else min(_PIECE_BYTES, max_bytes - received)
         piece = send.stream.read(count)
         if not piece:
             break

@@ -38,7 +38,7 @@ from tests.contract.storage.zfs.pool_world import (
 )
 
 OTHER_GUID = "1234"
-MOST_METADATA_BYTES = 128 * 1024
+MAX_METADATA_BYTES = 128 * 1024
 
 
 def twice(act: Callable[..., None]) -> Callable[..., None]:
@@ -52,11 +52,11 @@ def twice(act: Callable[..., None]) -> Callable[..., None]:
 
 
 def break_off(
-    world: World, send: SendSpec, receive: ReceiveSpec, most_bytes: int | None, error: type, text: str = ""
+    world: World, send: SendSpec, receive: ReceiveSpec, max_bytes: int | None, error: type, text: str = ""
 ) -> int:
     """A stream that ends before its end is this error of its receiver; how many bytes it had."""
     sending, receiving = world.pools.start_send(send), world.pools.start_receive(receive)
-    count = pump(sending, receiving, most_bytes)
+    count = pump(sending, receiving, max_bytes)
     refused(error, text, receiving.finish, soon())
     sending.kill()
     return count
@@ -73,7 +73,7 @@ def test_a_volume(world: World) -> None:
     assert fact[:1] + fact[2:4] == (volume, SIZE, BLOCK)
     assert fact[6:10] == (0, None, None, ()) and int(fact.guid) > 0 and not fact.is_synchronous
     # a volume without a snapshot has always written something
-    assert 0 < fact.written_bytes < MOST_METADATA_BYTES
+    assert 0 < fact.written_bytes < MAX_METADATA_BYTES
     refused(IncoherentError, f"exists with {SIZE} bytes", pools.ensure_volume, volume, 2 * SIZE, BLOCK)
     refused(StateError, "not a volume", pools.read_volume, world.here)
 
@@ -134,7 +134,7 @@ def test_snapshots_holds_and_bookmarks(world: World) -> None:
     refused(IncoherentError, "", pools.ensure_snapshot, volume, OTHER_GUID, "img-1-2-x", {})
     assert pools.written_since(volume, one.name, one.guid) == 0
     world.write(volume, b"b" * 2 * BLOCK, 3 * BLOCK)
-    assert 2 * BLOCK // 16 < pools.written_since(volume, one.name, one.guid) < 4 * BLOCK + MOST_METADATA_BYTES
+    assert 2 * BLOCK // 16 < pools.written_since(volume, one.name, one.guid) < 4 * BLOCK + MAX_METADATA_BYTES
     two = take_snapshot(world, volume, "foreign")
     assert pools.read_history(volume).snapshots == (one, two) and two.createtxg > one.createtxg
 
@@ -236,7 +236,7 @@ def test_clones(world: World) -> None:
     refused(IncoherentError, "is not a clone of", pools.ensure_clone, golden, f"{golden}@base", base.guid)
     fact = pools.read_volume(clone)
     assert fact.origin == f"{golden}@base"
-    assert (fact.size_bytes, fact.block_bytes) == (SIZE, BLOCK) and fact.used_bytes < MOST_METADATA_BYTES
+    assert (fact.size_bytes, fact.block_bytes) == (SIZE, BLOCK) and fact.used_bytes < MAX_METADATA_BYTES
     assert world.read(clone, BLOCK) == b"g" * BLOCK
     world.write(clone, b"c" * BLOCK, BLOCK)
     assert world.read(golden, 2 * BLOCK) == b"g" * BLOCK + bytes(BLOCK)
@@ -276,7 +276,7 @@ def test_many_clones_of_a_read_only_volume(world: World) -> None:
     assert [world.read(name, BLOCK) for name in names] == [b"c" * BLOCK, *[b"g" * BLOCK] * 4]
     assert pools.read_history(base).snapshots[0].clones == names
     clone = pools.read_volume(names[1])
-    assert not clone.is_read_only and clone.used_bytes < MOST_METADATA_BYTES
+    assert not clone.is_read_only and clone.used_bytes < MAX_METADATA_BYTES
     assert pools.ensure_size(clone.name, clone.guid, 2 * SIZE).changed
     other = f"{world.here}/other-vol"
     refused(IncoherentError, "has the guid", pools.ensure_clones, (other,), f"{base}@base", OTHER_GUID)

@@ -8,7 +8,7 @@ from rocks.cli.completion import main
 from rocks.commands._framework.shell import texts_that_may_follow
 from rocks.database.connection import Database
 from rocks.site.completion_names import KINDS, names_that_begin
-from rocks.site.completion_records import MOST_NAMES
+from rocks.site.completion_records import MAX_NAMES
 from tests.system.commands.conftest import Site
 
 
@@ -64,11 +64,11 @@ def test_names_of_volumes_and_graphs(vm_site: Site) -> None:
 
 def test_of_many_names_the_common_beginning_is_right(site: Site) -> None:
     """A shell types the text with which all that is offered begins."""
-    rows = [(f"a-{number:04}",) for number in range(MOST_NAMES + 50)] + [("az",)]
+    rows = [(f"a-{number:04}",) for number in range(MAX_NAMES + 50)] + [("az",)]
     site.database.insert_many("INSERT INTO nodes (Name) VALUES", rows)
     site.database.commit()
     found = names_that_begin(site.database, "host", "a")
-    assert len(found) == MOST_NAMES + 1 and found[-1] == "az"
+    assert len(found) == MAX_NAMES + 1 and found[-1] == "az"
 
 
 def test_the_shell_s_completion(vm_site: Site) -> None:

@@ -10,7 +10,7 @@ from rocks.core.process import run, start_with_pipes
 
 PROGRAMS = ("ibsim", "opensm", "smpquery", "setpriv")
 PRELOADED = "umad2sim/libumad2sim.so"
-MOST_SECONDS = 60.0
+MAX_SECONDS = 60.0
 
 _FIRST_GUID = 0x100000  # ibsim 0.10 counts on from there: an adapter's own GUID, then its port's
 _SWITCH_PORTS = 36
@@ -77,7 +77,7 @@ class Fabric:
         """The P_Key table of a port, as read from the fabric; empty while it does not answer."""
         finished = run(
             ["smpquery", "-G", "pkeys", f"0x{guid:x}"],
-            deadline_seconds=MOST_SECONDS,
+            deadline_seconds=MAX_SECONDS,
             environment=self._environment(),
         )
         rows = [line.partition(":")[2].split() for line in finished.text.splitlines() if line[:1].isspace()]
@@ -85,7 +85,7 @@ class Fabric:
 
     def wait_for(self, expected: dict[int, set[int]]) -> dict[int, set[int]]:
         """The tables of these ports once they are as expected, or what they are when the time is over."""
-        end = time.monotonic() + MOST_SECONDS
+        end = time.monotonic() + MAX_SECONDS
         while True:
             found = {guid: self.keys(guid) for guid in expected}
             if found == expected or time.monotonic() > end:

@@ -41,7 +41,7 @@ from rocks.fleet.wire.network import (
     SyncLinksReply,
     SyncLinksRequest,
 )
-from rocks.fleet.wire.received import LONGEST_TEXT, MOST_VALUES
+from rocks.fleet.wire.received import LONGEST_TEXT, MAX_VALUES
 from rocks.fleet.wire.request import Request
 from rocks.fleet.wire.requests import OperationOutcome, PerformReply, PerformRequest, ResumeDomain
 
@@ -134,7 +134,7 @@ FACTS_CHANGES: list[tuple[Callable[[Any], Any], str]] = [
     (lambda f: f.update(memory_mb=float("inf")), "Infinity is no number"),
     (lambda f: f.update(memory_mb=None), "expected a whole number, got None"),
     (lambda f: f.update(kernel="k" * (LONGEST_TEXT + 1)), "a text is longer than"),
-    (lambda f: f.update(fenced=[""] * (MOST_VALUES + 1)), "more than 500000 values"),
+    (lambda f: f.update(fenced=[""] * (MAX_VALUES + 1)), "more than 500000 values"),
     (lambda f: f.update(fenced=[[[[1]]]]), "expected text, got a list of 1"),
     (lambda f: f.update({"x" * 5000 + "\x1b": 1}), "unknown here"),
 ]

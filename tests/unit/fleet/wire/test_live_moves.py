@@ -3,7 +3,7 @@
 import pytest
 
 from rocks.core.errors import IncoherentError
-from rocks.fleet.wire.live_moves import DATA, END, HEADER, MOST_BYTES, OPEN, Frame, Frames, frame
+from rocks.fleet.wire.live_moves import DATA, END, HEADER, MAX_BYTES, OPEN, Frame, Frames, frame
 
 
 @pytest.mark.parametrize("size", [1, 7, HEADER.size, 1000])
@@ -18,4 +18,4 @@ def test_pieces_become_frames(size: int) -> None:
 
 def test_what_is_no_frame_is_refused() -> None:
     with pytest.raises(IncoherentError, match="is no frame"):
-        list(Frames().put(HEADER.pack(DATA, 1, MOST_BYTES + 1)))
+        list(Frames().put(HEADER.pack(DATA, 1, MAX_BYTES + 1)))

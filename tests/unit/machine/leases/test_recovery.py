@@ -10,7 +10,7 @@ from rocks.fleet.wire.facts import DomainFact, HostFacts, LeaseFact
 from rocks.fleet.wire.leases import EPOCH_TOKENS, epoch_of
 from rocks.inventory.records import Lease
 from rocks.machine.leases.recovery import (
-    MOST_NEW_TOKENS,
+    MAX_NEW_TOKENS,
     Recovery,
     impossible_claim,
     knows_more,
@@ -67,7 +67,7 @@ def test_a_machine_that_runs_under_a_later_lease_of_its_host_gets_that_lease() -
             facts(leases=(LeaseFact("a", 4 * EPOCH_TOKENS - 1),)),
             f"lease {4 * EPOCH_TOKENS - 1} of a (in /var/lib/rocks/leases/a)",
         ),
-        (facts(domain("b", MOST_NEW_TOKENS + 1)), f"lease {MOST_NEW_TOKENS + 1} of b"),
+        (facts(domain("b", MAX_NEW_TOKENS + 1)), f"lease {MAX_NEW_TOKENS + 1} of b"),
     ],
     ids=["epoch", "epoch of a token", "token of the epoch", "token before there were epochs"],
 )
@@ -78,7 +78,7 @@ def test_what_no_database_of_the_site_can_have_granted(answer: HostFacts, claim:
 
 def test_what_a_restored_database_may_have_forgotten_is_possible() -> None:
     granted = {"a": held("a", 3 * EPOCH_TOKENS + 5, "h1")}
-    later = 3 * EPOCH_TOKENS + 5 + MOST_NEW_TOKENS
+    later = 3 * EPOCH_TOKENS + 5 + MAX_NEW_TOKENS
     answer = facts(domain("a", later), domain("b", 8 * EPOCH_TOKENS + 7), domain("c", None), epoch=8)
     assert impossible_claim(answer, 8, granted) is None
     assert impossible_claim(facts(leases=(LeaseFact("a", later),)), 8, granted) is None

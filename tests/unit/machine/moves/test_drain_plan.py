@@ -13,7 +13,7 @@ BIG = replace(machine("vm-vc1-0"), memory_mb=3000)
 HOSTS = [Capacity("a", 4000), Capacity("b", 5000)]
 
 
-def test_each_machine_goes_where_most_memory_is_left() -> None:
+def test_each_machine_goes_where_max_memory_is_left() -> None:
     found, capacities = [], HOSTS
     for _ in range(2):
         capacity = choose_host(BIG, capacities)

@@ -13,7 +13,7 @@ from rocks.storage.client.listing import map_cells
 from rocks.storage.client.questions import images_of
 from rocks.storage.life.events import HostLost
 from rocks.storage.life.image import Image
-from rocks.storage.life.schedule import MOST_TRIES
+from rocks.storage.life.schedule import MAX_TRIES
 from rocks.storage.wire import requests as wire
 from tests.unit.storage.daemons.driven_site import DrivenSite
 from tests.unit.storage.daemons.nodes import HOSTS, NAS
@@ -37,7 +37,7 @@ def image(site: DrivenSite) -> Image:
 
 def exceed_tries(site: DrivenSite) -> None:
     """Wait for more tries than usually block an image."""
-    site.wait_for(lambda: image(site).tries > MOST_TRIES + 2, "tries")
+    site.wait_for(lambda: image(site).tries > MAX_TRIES + 2, "tries")
 
 
 def note_of(site: DrivenSite) -> str:

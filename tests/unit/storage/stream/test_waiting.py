@@ -4,8 +4,8 @@ import pytest
 
 from rocks.storage.stream import waiting
 from rocks.storage.stream.waiting import (
-    MOST_OF_AN_ADDRESS,
-    MOST_WAITING,
+    MAX_OF_AN_ADDRESS,
+    MAX_WAITING,
     OPENING_SECONDS,
     Turns,
     WaitingConnections,
@@ -33,7 +33,7 @@ def test_the_oldest_of_an_address_gives_way() -> None:
     for _ in range(200):
         opened.open("hostile")
     assert ("honest", 0) not in opened.ended
-    assert opened.ended == [("hostile", number) for number in range(1, 201 - MOST_OF_AN_ADDRESS)]
+    assert opened.ended == [("hostile", number) for number in range(1, 201 - MAX_OF_AN_ADDRESS)]
 
 
 def test_many_addresses_displace_each_other_first() -> None:
@@ -42,7 +42,7 @@ def test_many_addresses_displace_each_other_first() -> None:
     opened.open("honest")
     for number in range(200):
         opened.open(f"hostile-{number % 20}")
-    assert len(opened.ended) == 201 - MOST_WAITING
+    assert len(opened.ended) == 201 - MAX_WAITING
     assert all(address != "honest" for address, _ in opened.ended)
 
 
@@ -85,10 +85,10 @@ def test_turns_are_returned_also_after_an_error() -> None:
 
 def test_a_node_with_too_many_waiting_transfers_gets_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Although one is free: each that waits has a thread. What is served no longer waits."""
-    monkeypatch.setattr(waiting, "MOST_OF_A_PEER", 0)
+    monkeypatch.setattr(waiting, "MAX_OF_A_PEER", 0)
     turns = Turns(1)
     with turns.turn("vmh1", 0) as is_mine:
         assert not is_mine
-    monkeypatch.setattr(waiting, "MOST_OF_A_PEER", 1)
+    monkeypatch.setattr(waiting, "MAX_OF_A_PEER", 1)
     with turns.turn("vmh1", 0) as is_mine, turns.turn("vmh1", 0) as is_second:
         assert is_mine and not is_second

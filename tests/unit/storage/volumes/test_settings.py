@@ -9,7 +9,7 @@ from rocks.storage.volumes.settings import (
     check_requested_settings,
     daemon_settings,
 )
-from rocks.storage.wire.configuration_bounds import MOST_TRANSFERS
+from rocks.storage.wire.configuration_bounds import MAX_TRANSFERS
 from tests.unit.machines import container
 
 
@@ -71,7 +71,7 @@ def test_no_zone_at_all() -> None:
         ("imgstorage-pool", "a/b", "zpool"),
         ("vm_container_zpool", "9", "zpool"),
         ("imgstorage-workers", "0", "workers"),
-        ("imgstorage-workers", str(MOST_TRANSFERS + 1), "workers"),
+        ("imgstorage-workers", str(MAX_TRANSFERS + 1), "workers"),
         ("imgstorage-workers", "many", "workers"),
         ("RABBITMQ_Server", "a b", "RABBITMQ_Server"),
     ],

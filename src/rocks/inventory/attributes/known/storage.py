@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rocks.inventory.attributes.known.form import Known
-from rocks.storage.wire.configuration_bounds import DEFAULT_TRANSFERS, MOST_TRANSFERS
+from rocks.storage.wire.configuration_bounds import DEFAULT_TRANSFERS, MAX_TRANSFERS
 
 LONGEST_GRACE_HOURS = 366 * 24
 """The most hours for which a removed image can be restored."""
@@ -93,9 +93,9 @@ STORAGE = {
     ),
     "imgstorage-workers": Known(
         "host",
-        range(1, MOST_TRANSFERS + 1),
+        range(1, MAX_TRANSFERS + 1),
         str(DEFAULT_TRANSFERS),
-        f"concurrent transfers of a NAS, from 1 to {MOST_TRANSFERS}",
+        f"concurrent transfers of a NAS, from 1 to {MAX_TRANSFERS}",
     ),
     "RABBITMQ_Server": Known(
         "global",

@@ -20,7 +20,7 @@ FOLDER_MODE = 0o711
 _QEMU_ONLY_MODE = 0o710
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_MOST_LINKS = 16
+_MAX_LINKS = 16
 _STICKY = stat.S_ISVTX
 
 
@@ -95,7 +95,7 @@ def _check_same(path: str, status: os.stat_result) -> None:
 
 def _open_directory(path: str, make: bool) -> int:
     """Follow the path from the root; a symbolic link in it starts again with its target."""
-    for _ in range(_MOST_LINKS):
+    for _ in range(_MAX_LINKS):
         found = _follow(path, make)
         if isinstance(found, int):
             return found

@@ -52,9 +52,9 @@ def ensure_cpus(domains: DomainDriver, live: DomainDocument, requested: DomainDo
         return UNCHANGED
     if cpus < live.cpus:
         return _note(f"{name} gets {cpus} CPUs at its next start: CPUs are not taken from a guest that runs")
-    if cpus > live.most_cpus:
+    if cpus > live.max_cpus:
         return _note(
-            f"{name} gets {cpus} CPUs at its next start: it was started with a maximum of {live.most_cpus}; "
+            f"{name} gets {cpus} CPUs at its next start: it was started with a maximum of {live.max_cpus}; "
             f"rocks set host vm {name} maxcpus=N sets the maximum from then on"
         )
     if live.root.find("cputune/vcpupin") is not None:
@@ -80,8 +80,8 @@ def memory_note(live: DomainDocument, requested: DomainDocument) -> Optional[str
     begin = f"{name} gets {memory_mb} MB of memory at its next start: "
     if memory_mb < live.memory_mb:
         return begin + "memory is not taken from a guest that runs"
-    if memory_mb > live.most_memory_mb:
-        most = live.most_memory_mb or live.memory_mb
+    if memory_mb > live.max_memory_mb:
+        most = live.max_memory_mb or live.memory_mb
         return begin + (
             f"it was started with a maximum of {most} MB; rocks set host vm {name} maxmem=MB sets the maximum from "
             "then on"

@@ -91,15 +91,15 @@ class DomainDocument(NamedTuple):
     def cpus(self) -> int:
         """Number of virtual CPUs that the guest has; those up to the maximum can be added."""
         cpus = self.root.find("vcpu")
-        return self.most_cpus if cpus is None else int(cpus.get("current", self.most_cpus))
+        return self.max_cpus if cpus is None else int(cpus.get("current", self.max_cpus))
 
     @property
-    def most_cpus(self) -> int:
+    def max_cpus(self) -> int:
         """The maximum of virtual CPUs."""
         return int(self.root.findtext("vcpu", "1"))
 
     @property
-    def most_memory_mb(self) -> int:
+    def max_memory_mb(self) -> int:
         """The maximum of memory in MB; 0 when no memory can be added."""
         return int(self.root.findtext("maxMemory", "0")) // KIB_PER_MB
 

@@ -124,13 +124,13 @@ class Domains:
         with _libvirt_errors(f"report the console of {name}"):
             return parse_domain(self._existing(name).XMLDesc()).console
 
-    def screenshot(self, name: str, most_bytes: int) -> bytes:
+    def screenshot(self, name: str, max_bytes: int) -> bytes:
         """As `DomainDriver.screenshot`."""
         picture = bytearray()
         with _libvirt_errors(f"take a picture of the screen of {name}"):
             stream = self._connection.newStream(0)
             self._existing(name).screenshot(stream, 0)
-            while len(picture) <= most_bytes:
+            while len(picture) <= max_bytes:
                 data = stream.recv(_PICTURE_PIECE_BYTES)
                 if not data:
                     stream.finish()

@@ -43,10 +43,10 @@ class DomainDriver(Protocol):
     def console(self, name: str) -> ConsoleFact:
         """Where the consoles of a running domain are."""
 
-    def screenshot(self, name: str, most_bytes: int) -> bytes:
+    def screenshot(self, name: str, max_bytes: int) -> bytes:
         """A picture of the screen of a running domain, in the format that its QEMU makes: PNG since 7.1.
 
-        No more is read than some bytes beyond `most_bytes`. ToolError for a domain without a screen.
+        No more is read than some bytes beyond `max_bytes`. ToolError for a domain without a screen.
         """
 
     def define(self, xml: str) -> None:

@@ -77,14 +77,14 @@ class FakeDomains:
                 vnc_socket=f"/var/lib/libvirt/qemu/domain-1-{name}/vnc.sock" if is_socket and is_up else None,
             )
 
-    def screenshot(self, name: str, most_bytes: int) -> bytes:
+    def screenshot(self, name: str, max_bytes: int) -> bytes:
         """As `DomainDriver.screenshot`: `picture`."""
         with self._step("take a picture of the screen"):
             if self._active(name, "take a picture of").document.root.find("devices/graphics") is None:
                 raise ToolError(
                     f"libvirt on this host did not take a picture of the screen of {name}: no screen"
                 )
-            return self.picture[: most_bytes + 1]
+            return self.picture[: max_bytes + 1]
 
     def define(self, xml: str) -> None:
         """As `DomainDriver.define`."""
@@ -259,7 +259,7 @@ class FakeDomains:
         """As `DomainDriver.set_cpus`."""
         with self._step("set_cpus"):
             root = self._changed_root(name, "set the number of CPUs of")
-            if cpus > self._domains[name].document.most_cpus:
+            if cpus > self._domains[name].document.max_cpus:
                 raise ToolError(
                     f"libvirt on this host did not set the number of CPUs of {name}: more than maximum"
                 )

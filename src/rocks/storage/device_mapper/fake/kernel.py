@@ -111,12 +111,12 @@ class FakeKernel:
         device.state = "invalid"
         self.blocks.invalid.add(device.table.cow)
 
-    def merge(self, name: str, most_chunks: Optional[int] = None) -> None:
+    def merge(self, name: str, max_chunks: Optional[int] = None) -> None:
         """Merge this number of chunks, or all."""
         device = self.devices[name]
         assert isinstance(device.table, Overlay)
         exceptions = self.blocks.exceptions(device.table.cow)
-        for chunk in sorted(exceptions)[:most_chunks]:
+        for chunk in sorted(exceptions)[:max_chunks]:
             self.write(device.table.origin, chunk, exceptions[chunk])
             del exceptions[chunk]
         device.set_status = None

@@ -2,7 +2,7 @@
 
 import rocks.commands
 from rocks.core.values import read_number
-from rocks.fleet.wire.consoles import MOST_LINES
+from rocks.fleet.wire.consoles import MAX_LINES
 
 DEFAULT_LINES = 100
 
@@ -40,6 +40,6 @@ class Command(rocks.commands.Command):
         from rocks.machine.consoles.consoles import read_console_log  # hosts are reached by heavy libraries
         from rocks.machine.consoles.screens import plain_line
 
-        lines = read_number("lines", self.fillText("lines", str(DEFAULT_LINES)), 1, MOST_LINES)
+        lines = read_number("lines", self.fillText("lines", str(DEFAULT_LINES)), 1, MAX_LINES)
         for line in read_console_log(self.db, self.getOneHostname(args), lines):
             self.addLine(plain_line(line))
