@@ -1,4 +1,9 @@
-"""`make demo-cluster`: on the demo's site, a cluster of two machines, made from an image, up to its answer by SSH."""
+"""`make demo-cluster`: on the demo's site, a cluster of two machines, made from an image, up to its answer by SSH.
+
+The image is built from Debian's packages, without loop device and mount (`tools/guest-image`). Images of
+Debian's cloud team were refused, as another source that differs from day to day; libguestfs, as it starts a
+machine to write files.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,9 @@
 
 The executor is in the machine's network, as the site is; the web service is in that of who starts the demo, for a
 browser and `bin/comet` are there. Both end with the machine.
+
+One process as root was refused: the demo would not show what a site has. So was a relay into the machine's
+network, one more program for the same address. An interrupted set-up drops the schema and begins again.
 """
 
 from __future__ import annotations

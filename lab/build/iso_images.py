@@ -3,6 +3,10 @@ distribution that `rocks create distro` builds of the rolls.
 
 apt has no other source and no network. The packages of a role are those that the graph on the ISOs gives it. The lab's
 own tools, which tests use on the machines, are added at the end from Debian's mirrors.
+
+`make lab` takes the mirrors by default, for CI and developers would else build packages, installer and os
+roll first. Another target was refused, since every target of tests would need a second form; a roll with the
+tools of tests, since its newer packages would win in the distribution.
 """
 
 from __future__ import annotations

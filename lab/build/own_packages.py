@@ -1,6 +1,10 @@
 """Our own packages for hosts and NASes: built from the checkout as it is, installed into the machines' trees.
 
 The modules that every machine has, without fakes, are also what `bin/lab patch` copies over those of the packages.
+
+The lab's machines have the packages that a site installs, under their hardened units, with real ZFS, LIO and
+device-mapper; archives of modules were refused, since then no test ran the packages. There is an image for
+each role, since both daemons are enabled by their packages.
 """
 
 from __future__ import annotations

@@ -2,6 +2,10 @@
 
 A cache never stops a command: when its file cannot be used (another owner, a full disk, another program's lock), the
 command goes on without it, and `trouble` says why.
+
+Old answers are printed with their age and the exit status 6, also when the server states that its site has
+not answered it: a person wants to see the last one, and a script must not act on it. What decides a change is
+never taken from here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,9 @@
-"""The client's half of a WebSocket (RFC 6455), enough for a serial console: binary messages, ping, close."""
+"""The client's half of a WebSocket (RFC 6455), enough for a serial console: binary messages, ping, close.
+
+It is our own, since a library would be the only dependency on most machines, for one option of one command;
+as an extra it would be missing where it is needed first. Compression, fragments and a server's half are left
+out.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Every answer that refuses a request: one table, and the two forms in which clients get it."""
+"""Every answer that refuses a request: one table, and the two forms in which clients get it.
+
+A remedy is a code with values, besides its sentence: `comet` prints its own command for the code. Sentences
+for each client here were refused, since the server would know all commands; replacing text in `comet` breaks
+with each change of a sentence.
+"""
 
 from __future__ import annotations
 

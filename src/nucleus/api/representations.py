@@ -1,4 +1,9 @@
-"""Records as the JSON of the interface: the shapes of `models`, which alone state what an answer has."""
+"""Records as the JSON of the interface: the shapes of `models`, which alone state what an answer has.
+
+Fields of a record with the same name are copied, and only those that differ are given here; a field that
+neither has fails in every test that asks for it. Answers that are checked by the models themselves were
+refused: that costs time for each node.
+"""
 
 from __future__ import annotations
 

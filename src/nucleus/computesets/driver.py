@@ -2,6 +2,9 @@
 
 Everything is compared again at each round: the set, its job, its nodes, its timers. So nothing is lost when a round
 ends anywhere; what a step decides is stored in one transaction with the operations that perform it.
+
+A machine that is on without a computeset is reported (event, metric, `nucleus status`) and left alone: one
+that an operator started for a reason would lose its work. Clusters without a project are the operators' own.
 """
 
 from __future__ import annotations

@@ -1,4 +1,9 @@
-"""When something is due: by the clock that only counts, so that setting the time ends no computeset early."""
+"""When something is due: by the clock that only counts, so that setting the time ends no computeset early.
+
+Each is stored twice: as a time of day, and as seconds since a numbered boot, which count while the machine
+runs. After a boot, or on another machine, the time of day is what is known. Timers of the database go by the
+time of day as well; shifting all of them at a step could happen twice.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Power of one node: on, off, shutdown, reset, reboot. Each reads first, so that a repetition does no harm."""
+"""Power of one node: on, off, shutdown, reset, reboot. Each reads first, so that a repetition does no harm.
+
+A reset or a reboot leaves nothing that can be read, so it is never issued twice: when its worker was killed
+in between, the operation fails and says so. To repeat it would reset a guest that just boots; to report
+success would be a guess.
+"""
 
 from __future__ import annotations
 

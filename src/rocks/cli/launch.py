@@ -1,6 +1,10 @@
 """Started by `bin/rocks` as `python3 -E -S launch.py ARGUMENTS…`: sets the module path, then runs the command.
 
 Without `site` the interpreter starts a third faster, and every command pays for that start.
+
+A listing may take five starts of Python. So it imports neither dataclasses nor pathlib, PyMySQL comes with
+the first connection and without `cryptography` and `ssl`, and modules for hosts when a host is contacted.
+Modules to which this applies state it. A resident server was refused: another daemon, with delegated rights.
 """
 # ruff: noqa: PTH100, PTH120 - pathlib would cost every command its start-up time
 

@@ -2,6 +2,10 @@
 
 Each copy has names, addresses, a VLAN and disks of its own, and the shape and attributes of the original. Its disks are
 made from images of the library, as those of any cluster with an image; those of an original on NASes are cloned there.
+
+The original's disks are not copied from host to host, which would be the same transfer for each clone, and
+are no overlays, which would depend on one file for ever. What the original has beyond a cluster of `rocks add
+cluster` is refused, not left out silently.
 """
 
 from __future__ import annotations

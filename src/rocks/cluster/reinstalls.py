@@ -2,6 +2,10 @@
 
 Every check comes before the first change. A killed command can be repeated: a disk that is gone is no error. The number
 of the instance is recorded when the disk is gone, so that cloud-init never runs anew on an old disk.
+
+One failed check refuses all machines: one whose image is lost would be left without a disk. Writing over a
+disk in place was refused: a killed command would leave half of each. So was a snapshot of the first state of
+each machine: the space of all disks. The UUID stays, since the other disks bear it.
 """
 
 from __future__ import annotations

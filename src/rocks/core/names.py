@@ -1,6 +1,10 @@
 """Rules for names of hosts, interfaces, networks and so on. Pure. Source: specification §2.1.
 
 Names are used in files, command lines, XML and DNS. They are therefore plain ASCII and never need quoting.
+
+Quoting at each output was refused: a forgotten one is a vulnerability. Selectors (`rack0`, `localhost`, an
+appliance) are no names of hosts. Values (attributes, comments) are free text, which is bound, escaped or
+passed as one argument.
 """
 
 from __future__ import annotations

@@ -1,4 +1,10 @@
-"""The site's own node and graph files: those with an error, and those that nothing uses."""
+"""The site's own node and graph files: those with an error, and those that nothing uses.
+
+A site has nodes and edges of its own in /etc/rocks, read after all others. A file with the name of a node
+that exists is an error and does not hide ours: an upgrade could add a node of that name. The check asks no
+host and runs no `eval`, so that it is quick enough between two edits; that is why it is not only a part of
+`check site`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""Have hosts read their network devices and routes from the database, by the part of their profile that does it."""
+"""Have hosts read their network devices and routes from the database, by the part of their profile that does it.
+
+Only routes of systemd-networkd take effect at once, being separate files of their devices; addresses, the
+default route, names, bridges and bonds wait for the boot, since they could cut off guests, iSCSI and the
+command itself. `ip route replace` was refused: networkd does not know such a route, and loses it with the
+carrier.
+"""
 
 from __future__ import annotations
 

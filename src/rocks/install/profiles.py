@@ -1,4 +1,9 @@
-"""The profile of a host as a script, from its attributes in the database and its nodes in the graph."""
+"""The profile of a host as a script, from its attributes in the database and its nodes in the graph.
+
+Where the site signs its distribution, the profile brings hosts the public key, from the frontend's own folder
+and not from the distribution, whose author could exchange both; apt and dnf then require it, and an unsigned
+distribution is no source. Single packages are not signed: the signed lists have their checksums.
+"""
 
 from __future__ import annotations
 

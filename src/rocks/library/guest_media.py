@@ -1,4 +1,9 @@
-"""CDs of virtual machines from the image library: which one, and where it is on the host. Pure."""
+"""CDs of virtual machines from the image library: which one, and where it is on the host. Pure.
+
+The ISO is an attribute (`vm_cdrom`) and not a path on the host. All drives of a host share one copy, which is
+only read and bears no machine's UUID; its content is read again only when its time of change is another one,
+since a digest of a DVD takes long.
+"""
 
 from __future__ import annotations
 

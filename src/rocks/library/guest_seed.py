@@ -2,6 +2,11 @@
 
 The documents are JSON, which is YAML; no text of people is put together by hand. Source: cloud-init's NoCloud, network
 configuration version 2.
+
+It is NoCloud on a small disk, made at each start: the CD drive is the user's, and a metadata service would
+have to recognise guests. The disk is on a SCSI bus, because Linux names disks of virtio by their PCI
+addresses, and a disk that is added later must keep its name. Names, keys and routes are set up once for each
+instance, which is the machine's UUID and the number of its disk.
 """
 
 from __future__ import annotations

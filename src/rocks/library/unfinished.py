@@ -3,6 +3,14 @@
 The journal has a digest of the sources' names and identities; an import of other sources, or of changed ones, begins
 anew. Both files are root's, in
 the library. The content up to the position of the journal is on the disk before the journal says so.
+
+Packed files are unpacked from their beginning again and compared, since no state of a hash or an unpacker can
+be stored. A copy of the file first, for its checksum, was refused: twice the space and time. Unfinished
+imports stay until a person removes them.
+
+When the library's file system is full, what is recorded stays, as after an interruption: how much space a
+packed image needs is not known before its end. Other errors leave nothing: they would be continued to the
+same end.
 """
 
 from __future__ import annotations

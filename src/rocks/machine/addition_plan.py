@@ -1,4 +1,9 @@
-"""Plan new virtual machines: free names, slices, addresses and disks. Pure. Source: specification §5.1–§5.4."""
+"""Plan new virtual machines: free names, slices, addresses and disks. Pure. Source: specification §5.1–§5.4.
+
+A machine gets the lowest slice that no machine of its host has and whose generated name is free, under a lock
+of the inventory. The highest plus one, as in Rocks, would lose numbers. A name whose lease is held cannot
+start yet.
+"""
 
 from __future__ import annotations
 

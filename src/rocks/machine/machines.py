@@ -1,4 +1,9 @@
-"""Add virtual machines to physical hosts and change them, in the database alone: no host is asked."""
+"""Add virtual machines to physical hosts and change them, in the database alone: no host is asked.
+
+A machine that gets another host (`physnode=`) takes its VLANs along: the new host gets the interface rows
+that they need, on the network on which another host carries them. Rows of the old host stay, since other
+machines may need them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Metrics of the site as text for Prometheus (its exposition format 0.0.4). Pure."""
+"""Metrics of the site as text for Prometheus (its exposition format 0.0.4). Pure.
+
+The text is a file for node_exporter's collector, written by a timer: servers in the services, the agent and
+the daemons would be four more listeners on machines where tenants run guests.
+"""
 
 from __future__ import annotations
 

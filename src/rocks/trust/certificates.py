@@ -1,4 +1,10 @@
-"""Certificates that authenticate hosts to the message broker and to each other: issue, deploy, revoke."""
+"""Certificates that authenticate hosts to the message broker and to each other: issue, deploy, revoke.
+
+To revoke a certificate takes both the list and the deletion of the broker's user: RabbitMQ reads the list at
+each handshake and ends nothing that is open, while a deleted user is disconnected, but its old certificate
+works again when the user is made anew. Refused: `rabbitmq_trust_store`, which reads its list every 30 s, and
+short-lived certificates, which make storage depend on a daily job.
+"""
 
 from __future__ import annotations
 

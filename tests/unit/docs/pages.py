@@ -18,7 +18,7 @@ def all_pages() -> list[Path]:
 
 def guides() -> list[Path]:
     """The pages whose commands people type."""
-    root = [CHECKOUT / "README.md", CHECKOUT / "CONTRIBUTING.md"]
+    root = [CHECKOUT / name for name in ("README.md", "CONTRIBUTING.md", "NEWS.md")]
     return [*root, *sorted(CHECKOUT.glob("docs/guide/*.md")), *sorted(CHECKOUT.glob("docs/*.md"))]
 
 

@@ -52,8 +52,7 @@ def replaced_terms() -> list[Replaced]:
 
 def files() -> Iterator[Path]:
     """Everything that is searched."""
-    yield CHECKOUT / "README.md"
-    yield CHECKOUT / "CONTRIBUTING.md"
+    yield from (CHECKOUT / name for name in ("README.md", "CONTRIBUTING.md", "NEWS.md"))
     for folder in _FOLDERS:
         for path in sorted((CHECKOUT / folder).rglob("*")):
             name = str(path.relative_to(CHECKOUT))

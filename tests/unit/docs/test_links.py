@@ -49,6 +49,27 @@ def test_every_decision_is_listed() -> None:
     assert {page.name for page in folder.glob("[0-9]*.md")} == listed
 
 
+def cited_decisions(text: str) -> set[int]:
+    """The numbers behind `decision` or `decisions`, also with a line end or a link in between."""
+    lists = re.findall(r"[dD]ecisions?[\s#]+((?:\[?\d+(?:\]\([^)]*\))?(?:,\s*|\s+and\s+|\s+or\s+)?)+)", text)
+    return {int(number) for found in lists for number in re.findall(r"\d+", re.sub(r"\([^)]*\)", "", found))}
+
+
+def test_every_decision_that_is_cited_has_its_page() -> None:
+    """In pages, code and scripts; messages are part of the code."""
+    there = {int(page.name[:4]) for page in (CHECKOUT / "docs" / "decisions").glob("[0-9]*.md")}
+    folders = ("docs", "src", "lab", "tests", "tools", "bench", "nodes", "packaging", "roll")
+    files = [*CHECKOUT.glob("*.md"), *(path for folder in folders for path in (CHECKOUT / folder).rglob("*"))]
+    texts = {
+        path: path.read_text("utf-8", "ignore") for path in files if path.is_file() and path.suffix != ".pyc"
+    }
+    cited = [(path, number) for path, text in texts.items() for number in cited_decisions(text)]
+
+    assert [(path, number) for path, number in cited if number not in there] == []
+    assert len({number for _, number in cited}) > 20
+    assert cited_decisions("(decisions 3 and\n31), [decision 24](x/0024-y.md)") == {3, 24, 31}
+
+
 def has_its_four_parts(page: Path) -> bool:
     text = page.read_text("utf-8")
     parts = re.findall(r"^\*\*(\w+)\.\*\*", text, re.MULTILINE)

@@ -1,4 +1,8 @@
-"""Splits a command line into arguments and parameters, and reads their values."""
+"""Splits a command line into arguments and parameters, and reads their values.
+
+Yes or no is one of `on yes y true 1 off no n false 0`, in any case; anything else is an error. In Rocks,
+every other value is a no, so `force=ture` was one.
+"""
 
 from __future__ import annotations
 

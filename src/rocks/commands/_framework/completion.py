@@ -1,6 +1,10 @@
 """What may follow at the cursor of a command line: words of commands, parameters, values, names of objects.
 
-Light: it runs at each press of a key. Commands are not imported; their text is read, but where a noun declares them.
+Light: it runs at each press of a key. Commands are not imported; their text is read, but where a
+noun declares them.
+
+An index that is made with the package was refused: commands of other rolls would be missing or stale. So was
+a file of the names of hosts, which every change would have to write; names are one light statement.
 """
 # ruff: noqa: PTH112, PTH118, PTH123, PTH208 - pathlib would cost start-up time
 

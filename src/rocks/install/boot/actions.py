@@ -1,4 +1,9 @@
-"""Boot actions, and the pxelinux files that answer the network boots of hosts."""
+"""Boot actions, and the pxelinux files that answer the network boots of hosts.
+
+Files are written where the folder of the boot service exists, and nowhere else: on a machine that serves no
+boots nothing would read them. One file for each host, by its address: a second one by MAC address could
+disagree.
+"""
 
 from __future__ import annotations
 

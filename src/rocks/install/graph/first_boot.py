@@ -2,6 +2,16 @@
 
 The program and its unit are the files `first-boot` and `rocks-first-boot.service` beside this module. The installer of
 this roll leaves them as well, with the address of the profile.
+
+Sections `post` run at the first boot, and not in the installer, under whose kernel no module loads, no
+service runs and no pool can be made. So kickstart, preseed and this roll's installer share one script, which
+can be repeated; both ways, in the installer and later, would run what cannot be repeated twice. A `post` that
+must act before is `--nochroot`, or a line of `main`.
+
+There is one program and one unit for all installers: it fetches the profile where an address was left, else
+takes the one that was left. All else is the same: log, report, repetition, restart. Always fetching was
+refused, since a kickstart host has no certificate of the site; always leaving, since the attributes are not
+final then.
 """
 
 from __future__ import annotations

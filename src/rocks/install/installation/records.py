@@ -1,4 +1,10 @@
-"""The installations of physical hosts: number, state, and the last report."""
+"""The installations of physical hosts: number, state, and the last report.
+
+The number is random, 64 bits, in a table that local users cannot read: it is in the plan and in the addresses
+of reports and profile, so no user of the host can report in its name. It stays until the host has reported
+`installed`, so an interrupted installer recognises its own disk. Certificates were refused: a host has none
+before its plan.
+"""
 
 from __future__ import annotations
 

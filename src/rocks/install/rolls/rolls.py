@@ -3,6 +3,10 @@
 The database states which rolls there are. What is derived from it, the folder of a removed roll and the file of
 /etc/rocks/trees.d that names the commands of an enabled one, is brought to agree with it after each commit, by
 whichever command changes rolls next. So a killed command is finished by its repetition.
+
+Signatures are checked when a roll is enabled, too, by the keys that the site has then, after its files were
+made root's. A record of rolls once accepted without one was refused: it would accept them for ever. So was a
+check at each use: it would stop a site on the day on which a key expires.
 """
 
 from __future__ import annotations

@@ -1,6 +1,11 @@
 """The images on NASes of machines that are removed, or that get fresh disks: image storage destroys them, at once.
 
 Nothing of image storage is loaded for machines without such disks.
+
+They have no grace period, as files of hosts have none: a class could not get its names again for a day. The
+request has the machine's UUID, so the image of a removed machine of the name stays. They go before the rows,
+so that a repeated command finds what is left. A NAS that does not answer does not stop the removal: a line
+names each image with its command.
 """
 
 from __future__ import annotations

@@ -1,4 +1,9 @@
-"""CPUs and memory in the libvirt domain of a virtual machine, as lines of XML. Pure. Source: specification §5.8."""
+"""CPUs and memory in the libvirt domain of a virtual machine, as lines of XML. Pure. Source: specification §5.8.
+
+A machine with `kvm_cpu_pinning` `pin_all` or `numa` is one for HPC: unless attributes say otherwise, it has
+`host-passthrough`, the topology of its cores, a queue for each CPU, an io thread and no HPET. `host-
+passthrough` for all was refused: it forbids to move machines between generations of hosts.
+"""
 
 from __future__ import annotations
 

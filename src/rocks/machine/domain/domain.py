@@ -2,6 +2,10 @@
 
 lxml escapes the text that users enter; only the attributes that are XML by definition (features, devices, pinning,
 inner CPU elements) are inserted unchanged. Each line has one tag or one short element.
+
+Filters of other rolls get these lines, and sites change them with line-oriented tools: neither a tree nor
+templates. Only after the filters must the whole be well-formed; the report prints a broken document, too, so
+that it can be repaired.
 """
 
 from __future__ import annotations

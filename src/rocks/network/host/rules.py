@@ -1,4 +1,10 @@
-"""Which network devices may be requested, and whether an existing one matches a spec; pure."""
+"""Which network devices may be requested, and whether an existing one matches a spec; pure.
+
+With the host attribute `vlan_transport=local`, for kernels without 802.1Q, a VLAN is a bridge of the host
+alone, named as the VLAN device would be. A cluster on two hosts, one of which has it, is refused. It is never
+chosen automatically: such a cluster would come up and not be able to talk. Tunnels would be another network
+to describe and to secure.
+"""
 
 from __future__ import annotations
 

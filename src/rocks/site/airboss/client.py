@@ -18,6 +18,9 @@ HOST is a name or a MAC address, as `list host macs` shows them. A setting is a 
     cluster = vc1                      name of the cluster's frontend at the site
     authority = /etc/rocks/site.crt    certificate of the site's authority
     key = /root/airboss.key            private key of the owner
+
+It imports nothing of ours and signs by `openssl`, since an owner's machine may be of any distribution. The
+format of a request stands here and in `wire.py`; tests let both talk to each other.
 """
 
 from __future__ import annotations

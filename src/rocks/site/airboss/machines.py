@@ -1,4 +1,9 @@
-"""What owners do with the machines of their clusters: list them, and switch them by `rocks set host power`."""
+"""What owners do with the machines of their clusters: list them, and switch them by `rocks set host power`.
+
+The power of a whole cluster is one request, and the frontend finds the machines in the transaction that
+checks the key: a list of the owner would be older, and has at most 256. The cluster's frontend is left on,
+since an owner who switches it off from inside cannot switch it on again.
+"""
 
 from __future__ import annotations
 

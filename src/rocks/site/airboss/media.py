@@ -1,4 +1,10 @@
-"""CDs in the drives of owners' machines: ISOs that the site gives their cluster."""
+"""CDs in the drives of owners' machines: ISOs that the site gives their cluster.
+
+Which ISOs is an attribute of the cluster's frontend (`airboss_images`), resolved as any; without it none. All
+of the library was refused, since some have licences or secrets of one cluster; paths of the host, as in
+Rocks, because a machine could then read any file there. The refusal is the same for an image of another
+cluster and for a missing one.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""For the owners' remote control: keys by their fingerprint, the machines of a cluster, accepted requests."""
+"""For the owners' remote control: keys by their fingerprint, the machines of a cluster, accepted requests.
+
+Accepted nonces are forgotten by the hour that their requests state, when the requests of that hour have not
+grown for 64 minutes by a clock that nobody sets; a request of a forgotten hour is refused. So no setting of
+the clock lets a request pass twice. The highest time seen was refused as a bound: one request under a fast
+clock would lock owners out.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""TLS connections of py-amqp to RabbitMQ: the site's authority only, the node's certificate, always a deadline."""
+"""TLS connections of py-amqp to RabbitMQ: the site's authority only, the node's certificate, always a deadline.
+
+py-amqp is used directly. kombu was refused: a command must know whether a request was confirmed, returned or
+lost before it connects again, so reconnection is our own work, and kombu would pass all else through. Its
+transport in memory has neither the quorum queues nor the rights that tests must prove.
+"""
 
 from __future__ import annotations
 

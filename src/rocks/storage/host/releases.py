@@ -1,6 +1,11 @@
 """Machines that have ended on this host: libvirt's hook writes notes, and their NASes unmap the images.
 
 The note of a machine whose memory was saved stays until it continues, or what was saved is discarded.
+
+libvirt's hook leaves a file with the name of a machine that has ended; the daemon turns it into a message to
+the NAS of each image, which takes the image back if this host has it under the present epoch. The way over
+the frontend was refused: one more party that may be away, with a right to unmap anything. So was unmapping in
+`rocks stop host vm` alone: guests end by themselves.
 """
 
 from __future__ import annotations

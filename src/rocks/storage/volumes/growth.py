@@ -2,6 +2,10 @@
 
 The volume's size is what counts: a map takes it, whatever the record says. A command that was killed in between is
 completed by the same command again.
+
+It grows only while no host has it, in a state of its own, since the tables of a mapped one would have to
+change their sizes at one moment. It never shrinks, and the pool must have the space that a map needs. A
+host's smaller copy stays usable as the base of a difference; to quarantine it would cost a whole copy.
 """
 
 from __future__ import annotations

@@ -1,4 +1,10 @@
-"""Map images that may still be being written back: a machine can start immediately after its stop."""
+"""Map images that may still be being written back: a machine can start immediately after its stop.
+
+The NAS refuses a map of a busy image; the start repeats the request when the image is written back, for a
+quarter of an hour at most, and shows how far it is. The NAS drops the report of an end under a lease older
+than the newest that it has mapped for. Waiting in the NAS was refused, since a command that has gone away
+would still map; waiting in the stop, since it must return at once.
+"""
 
 from __future__ import annotations
 
