@@ -71,7 +71,7 @@ def judge(path: str, change: Change, covered: Covered, copy: Copy) -> Result:
     """Run the tests with the change applied; the copy is restored afterwards. ToolError when pytest itself fails."""
     place = copy.folder / path
     code = place.read_text(encoding="utf-8")
-    tests = covered.tests_of(path, change.lines)
+    tests = covered.tests_of(path, change.lines, change.is_imported)
     folders = tuple(
         folder
         for part, those in _EXECUTED_WITHOUT_COVERAGE.items()

@@ -24,7 +24,7 @@ class Change(NamedTuple):
     """A replaced node: its first line (1-based), mutmut's operator, its code before and after.
 
     `lines` are those from the start of its statement to the node's end: a test that executes one of them executes the
-    node. `code` returns the changed module.
+    node. `is_imported` says that an import executes it, not a call. `code` returns the changed module.
     """
 
     line: int
@@ -32,6 +32,7 @@ class Change(NamedTuple):
     before: str
     after: str
     lines: range
+    is_imported: bool
     code: Callable[[], str]
 
 
@@ -39,7 +40,7 @@ class _Finder(libcst.CSTVisitor):
     METADATA_DEPENDENCIES = (PositionProvider,)
 
     def __init__(self, module: libcst.Module) -> None:
-        self._module, self._statement_line = module, 1
+        self._module, self._statement_line, self._functions = module, 1, 0
         self.found: list[Change] = []
 
     def on_visit(self, node: libcst.CSTNode) -> bool:
@@ -47,6 +48,7 @@ class _Finder(libcst.CSTVisitor):
             return False
         if isinstance(node, _STATEMENTS):
             self._statement_line = self.get_metadata(PositionProvider, node).start.line
+        self._functions += isinstance(node, libcst.FunctionDef)
         for kind, operator in mutation_operators:
             if isinstance(node, kind):
                 name = operator.__name__.removeprefix("operator_")
@@ -54,12 +56,16 @@ class _Finder(libcst.CSTVisitor):
                     self._collect(node, name, new)
         return True
 
+    def on_leave(self, original_node: libcst.CSTNode) -> None:
+        self._functions -= isinstance(original_node, libcst.FunctionDef)
+
     def _collect(self, node: libcst.CSTNode, operator: str, new: libcst.CSTNode) -> None:
         place = self.get_metadata(PositionProvider, node)
         before, after = (self._module.code_for_node(one) for one in (node, new))
         lines = range(self._statement_line, place.end.line + 1)
         code = partial(_replaced, self._module, node, new)
-        self.found.append(Change(place.start.line, operator, before, after, lines, code))
+        is_imported = self._functions == 0
+        self.found.append(Change(place.start.line, operator, before, after, lines, is_imported, code))
 
 
 def _replaced(module: libcst.Module, node: libcst.CSTNode, new: libcst.CSTNode) -> str:

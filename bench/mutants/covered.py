@@ -33,17 +33,19 @@ class Covered(NamedTuple):
     folder: Path
     seconds: dict[str, float]
 
-    def tests_of(self, path: str, lines: range) -> dict[str, float]:
+    def tests_of(self, path: str, lines: range, is_imported: bool = False) -> dict[str, float]:
         """Test → seconds, of the tests that execute one of the lines, themselves or in a `rocks` that they start.
 
-        For lines that only an import executes, before any test: the tests that execute any line of the file.
+        An import executes lines outside functions once, for the first test that needs the module: for these, the tests
+        that execute any line of the file, and the unit tests of its room.
         """
         by_line = self.lines.contexts_by_lineno(str(self.folder / "copy" / path))
-        for those in (lines, by_line):
-            names = {_test_of(context) for line in those for context in by_line.get(line, ())}
-            if found := {name: self.seconds[name] for name in sorted(names) if name in self.seconds}:
-                return found
-        return {}
+        chosen = by_line if is_imported else lines
+        names = {_test_of(context) for line in chosen for context in by_line.get(line, ())}
+        if is_imported:
+            room = path.removeprefix("src/").removeprefix("rocks/").partition("/")[0]
+            names |= {name for name in self.seconds if name.startswith(f"tests/unit/{room}/")}
+        return {name: self.seconds[name] for name in sorted(names) if name in self.seconds}
 
 
 def _test_of(context: str) -> str:

@@ -61,5 +61,7 @@ class Copy:
         finished = self.pytest(["-x", *modules], deadline, MUTANTS_CHOSEN=str(chosen))
         if finished is None:
             return f"no end within {deadline:.0f} s"
-        failed = [line for line in finished.text.splitlines() if line.startswith(("FAILED ", "ERROR "))]
+        failed = [
+            line for line in finished.text.splitlines() if line.startswith(("FAILED tests/", "ERROR tests/"))
+        ]
         return "" if finished.exit_status == 0 else (failed or [NO_TEST])[0].partition(" - ")[0]

@@ -60,17 +60,21 @@ def test_the_choice_depends_on_the_seed(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert len({line for line, _ in chosen(1)}) == 20
 
 
+STORAGE = "tests/unit/storage/life/test_states.py::test_a"
+
+
 def test_the_tests_of_a_line(tmp_path: Path) -> None:
     """Those that ran it in their own process or in a program, without those that do not pass unchanged."""
     lines = coverage.CoverageData(str(tmp_path / "lines"))
     for context, line in (("t.py::a[x (y)]", 3), ("t.py::b (call)", 3), ("t.py::c", 4), ("t.py::failed", 3)):
         lines.set_context(context)
         lines.add_lines({str(tmp_path / "copy/src/rocks/core/units.py"): [line]})
-    covered = Covered(lines, tmp_path, {"t.py::a[x (y)]": 1.0, "t.py::b": 2.0, "t.py::c": 3.0})
+    seconds = {"t.py::a[x (y)]": 1.0, "t.py::b": 2.0, "t.py::c": 3.0, STORAGE: 4.0}
+    covered = Covered(lines, tmp_path, seconds)
     assert covered.tests_of("src/rocks/core/units.py", range(2, 4)) == {"t.py::a[x (y)]": 1.0, "t.py::b": 2.0}
-    assert (
-        covered.tests_of("src/rocks/core/units.py", range(9, 10)) == covered.seconds
-    )  # as a constant's line
+    constant = covered.tests_of("src/rocks/core/units.py", range(9, 10), is_imported=True)
+    assert constant == {"t.py::a[x (y)]": 1.0, "t.py::b": 2.0, "t.py::c": 3.0}
+    assert covered.tests_of("src/rocks/storage/life/table/moves.py", range(2, 4), True) == {STORAGE: 4.0}
     assert covered.tests_of("src/rocks/other.py", range(2, 4)) == {}
 
 
@@ -105,9 +109,17 @@ def test_without_a_test_that_passes_there_is_no_share(
 def test_the_page_lists_what_was_not_found() -> None:
     """With the share of each folder."""
     change = changes("a = b | 1\n")[0]
-    results = [mutants.Result("src/rocks/wire/a.py", change, 2, "FAILED t.py::a")]
-    results += [mutants.Result("src/rocks/wire/b.py", change, 0, "")]
+    results = [mutants.Result("src/rocks/trust/a.py", change, 2, "FAILED t.py::a")]
+    results += [mutants.Result("src/rocks/trust/b.py", change, 0, "")]
     text = mutants.format_results("Today", results)
-    assert "| rocks/wire | 2 | 1 (50 %) |" in text
-    assert "| rocks/wire/b.py 1 | assignment: `a = b ¦ 1` → `a = None` | 0 |" in text
-    assert "rocks/wire/a.py" not in text
+    assert "| rocks/trust | 2 | 1 (50 %) |" in text
+    assert "| rocks/trust/b.py 1 | assignment: `a = b ¦ 1` → `a = None` | 0 |" in text
+    assert "rocks/trust/a.py" not in text
+
+
+def test_what_an_import_executes() -> None:
+    found = {
+        change.before: change.is_imported
+        for change in changes("A = 1\n\n\ndef f():\n    return 2\n\n\nB = 3\n")
+    }
+    assert found["1"] and found["3"] and not found["2"]
