@@ -226,7 +226,7 @@ def test_password_by_the_socket_is_used_for_statements_and_copies(
 
 def test_absent_server(tmp_path: Path, mariadb: Settings) -> None:
     absent = mariadb._replace(socket=str(tmp_path / "absent.sock"))
-    with pytest.raises(HostError, match=r"cannot reach .*absent\.sock: the socket does not exist; start the"):
+    with pytest.raises(HostError, match=r"absent\.sock: the socket does not exist; start the database, or"):
         Database(absent).rows("SELECT 1")
     nobody_listens = mariadb._replace(socket=None, host="127.0.0.1", port=free_port())
     with pytest.raises(

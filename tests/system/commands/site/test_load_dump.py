@@ -147,6 +147,8 @@ def test_what_cannot_be_a_dump_changes_nothing(frontend: Site, tmp_path: Path) -
     ):
         (tmp_path / name).write_bytes(data)
         frontend.refused("load dump", str(tmp_path / name))
+    error = frontend.refused("load dump", str(tmp_path / "other"))
+    assert "the file has no line of a dump: on the old frontend, rocks dump > FILE" in error
     frontend.refused("load dump", str(tmp_path / "absent"))
     frontend.refused("load dump", str(tmp_path))
     frontend.refused("load dump /dev/zero")
