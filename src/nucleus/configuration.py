@@ -108,16 +108,6 @@ class AuthenticationSettings:
     sealing_key_file: str = "/etc/rocks/nucleus.key"
     most_token_days: int = 365
 
-    @property
-    def password_path(self) -> Path:
-        """The file of users and passwords."""
-        return Path(self.password_file)
-
-    @property
-    def sealing_path(self) -> Path:
-        """The file of the key."""
-        return Path(self.sealing_key_file)
-
 
 @dataclass(frozen=True)
 class OidcSettings:
@@ -150,11 +140,6 @@ class ResponsibilitySettings:
     required: bool = True
     text_file: str = ""
 
-    @property
-    def text_path(self) -> Path:
-        """The file of the text."""
-        return Path(self.text_file)
-
 
 @dataclass(frozen=True)
 class ConsoleSettings:
@@ -182,20 +167,20 @@ class ListenSettings:
 class Configuration:
     """All settings; each section's defaults are those of a site that has no file."""
 
-    database: DatabaseSettings = field(default_factory=DatabaseSettings)
-    site: SiteSettings = field(default_factory=SiteSettings)
-    poll: PollSettings = field(default_factory=PollSettings)
-    executor: ExecutorSettings = field(default_factory=ExecutorSettings)
-    work: WorkSettings = field(default_factory=WorkSettings)
-    batch: BatchSettings = field(default_factory=BatchSettings)
-    computesets: ComputesetSettings = field(default_factory=ComputesetSettings)
-    console: ConsoleSettings = field(default_factory=ConsoleSettings)
-    listen: ListenSettings = field(default_factory=ListenSettings)
-    service: ServiceSettings = field(default_factory=ServiceSettings)
-    authentication: AuthenticationSettings = field(default_factory=AuthenticationSettings)
-    oidc: OidcSettings = field(default_factory=OidcSettings)
-    images: ImageSettings = field(default_factory=ImageSettings)
-    responsibility: ResponsibilitySettings = field(default_factory=ResponsibilitySettings)
+    database: DatabaseSettings = DatabaseSettings()
+    site: SiteSettings = SiteSettings()
+    poll: PollSettings = PollSettings()
+    executor: ExecutorSettings = ExecutorSettings()
+    work: WorkSettings = WorkSettings()
+    batch: BatchSettings = BatchSettings()
+    computesets: ComputesetSettings = ComputesetSettings()
+    console: ConsoleSettings = ConsoleSettings()
+    listen: ListenSettings = ListenSettings()
+    service: ServiceSettings = ServiceSettings()
+    authentication: AuthenticationSettings = AuthenticationSettings()
+    oidc: OidcSettings = OidcSettings()
+    images: ImageSettings = ImageSettings()
+    responsibility: ResponsibilitySettings = ResponsibilitySettings()
 
 
 _CHOICES = {("executor", "kind"): ("local", "socket", "simulator"), ("batch", "kind"): ("hosts",)}

@@ -12,7 +12,7 @@ import pytest
 from nucleus.api.tokens import store_token
 from nucleus.backends.executor import Answer
 from nucleus.mirror import clusters, identity
-from nucleus.mirror.naming import assign_cluster
+from nucleus.mirror.clusters import assign_cluster
 from nucleus.mirror.pool import Session
 from tests.browser.conftest import HOSTILE, LIBRARIES, MILLISECONDS, Visit, token_of
 from tests.system.comet.conftest import Site

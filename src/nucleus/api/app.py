@@ -24,13 +24,14 @@ from nucleus.api import (
     sign_in,
     users,
 )
-from nucleus.api.authentication import Authenticator, Changes
+from nucleus.api.authentication import Authenticator
 from nucleus.api.description import describe
 from nucleus.api.fragments import Fragments
 from nucleus.api.frame import Frame
+from nucleus.api.limits import Changes
 from nucleus.api.metrics import Metrics
 from nucleus.api.oidc import Verifier
-from nucleus.api.problems import Problem, Remedy, answer_of, problem_of
+from nucleus.api.problems import Problem, answer_of, invalid, problem_of
 from nucleus.api.quick import Quick
 from nucleus.api.service import Service
 from nucleus.backends.executor import make_executor
@@ -92,7 +93,7 @@ def create_application(configuration: Configuration, pool: Pool, executor: Execu
     application.state.hub = events.Hub(pool)
     for module in _ROUTERS:
         application.include_router(module.router)
-    application.add_exception_handler(Problem, _answer_problem)
+    application.add_exception_handler(Problem, _answer_error)
     application.add_exception_handler(RocksError, _answer_error)
     application.add_exception_handler(RequestValidationError, _answer_invalid)
     application.add_exception_handler(HTTPException, _answer_http)
@@ -102,14 +103,9 @@ def create_application(configuration: Configuration, pool: Pool, executor: Execu
     return application
 
 
-async def _answer_problem(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Problem)
-    return answer_of(error, request)
-
-
 async def _answer_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RocksError)
-    return answer_of(problem_of(error), request)
+    assert isinstance(error, Problem | RocksError)
+    return answer_of(error if isinstance(error, Problem) else problem_of(error), request)
 
 
 async def _answer_invalid(request: Request, error: Exception) -> Response:
@@ -120,7 +116,7 @@ async def _answer_invalid(request: Request, error: Exception) -> Response:
         return answer_of(_unknown(request), request)
     errors = [(_pointer(one["loc"]), str(one["msg"])) for one in found[:20]]
     detail = "; ".join(f"{pointer.removeprefix('#/')}: {text}" for pointer, text in errors[:3])
-    return answer_of(Problem("invalid-request", f"the request is not valid: {detail}", errors), request)
+    return answer_of(invalid(f"the request is not valid: {detail}", errors), request)
 
 
 def _unknown(request: Request) -> Problem:
@@ -130,11 +126,11 @@ def _unknown(request: Request) -> Problem:
     if path.startswith("/v1/computeset/"):
         return computesets.unknown_set(number)
     if path.startswith("/v1/operation/"):
-        return Problem(
-            "unknown-operation",
-            f"there is no operation {number} of yours",
-            remedy=Remedy("list-operations"),
-        )
+        return operations.unknown_operation(number)
+    return _nothing()
+
+
+def _nothing() -> Problem:
     return Problem("not-found", "there is nothing at this path; /docs lists what there is")
 
 
@@ -148,14 +144,12 @@ async def _answer_http(request: Request, error: Exception) -> Response:
     """What the framework itself refuses: an unknown path, a method that is not there, a body that is no JSON."""
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
-        return answer_of(
-            Problem("not-found", "there is nothing at this path; /docs lists what there is"), request
-        )
+        return answer_of(_nothing(), request)
     if error.status_code == 405:
         allowed = ", ".join(sorted(_methods(request)))
         problem = Problem("method-not-allowed", f"here can be done: {allowed}", headers={"Allow": allowed})
         return answer_of(problem, request)
-    return answer_of(Problem("invalid-request", "the body cannot be read; send JSON"), request)
+    return answer_of(invalid("the body cannot be read; send JSON"), request)
 
 
 def _methods(request: Request) -> set[str]:

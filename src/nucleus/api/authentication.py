@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import OrderedDict
 from datetime import datetime
-from ipaddress import IPv4Address, IPv6Network, ip_address
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from nucleus.api import credentials
@@ -19,22 +17,19 @@ from nucleus.api.credentials import (
     SentSignature,
     SentToken,
 )
-from nucleus.api.problems import Problem, Remedy
+from nucleus.api.limits import Failures
+from nucleus.api.problems import Problem, Remedy, forbidden, unavailable
 from nucleus.mirror import audit, identity
 from nucleus.records import Scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from starlette.requests import Request
 
     from nucleus.configuration import AuthenticationSettings
     from nucleus.mirror.identity import User
     from nucleus.mirror.pool import Pool, Session
-
-MOST_CHANGES_PER_SECOND = 20
-_MOST_FAILURES, _FAILURE_SECONDS = 10, 60.0
 
 
 class Caller(NamedTuple):
@@ -50,6 +45,11 @@ class Caller(NamedTuple):
     def actor(self) -> str:
         """The name in operations and in the audit log."""
         return self.user.username
+
+    @property
+    def projects(self) -> dict[str, int]:
+        """Name → number of the user's projects that the credentials are for."""
+        return {name: number for number, name in self.user.projects.items() if number in self.scope.projects}
 
 
 class Authenticator:
@@ -165,7 +165,7 @@ class Authenticator:
         """A user of the password file."""
         if not self._settings.password_file:
             return None
-        if not credentials.password_fits(_read(self._settings.password_path), sent.username, sent.password):
+        if not credentials.password_fits(_read(self._settings.password_file), sent.username, sent.password):
             return None
         return _whole(identity.user_by_name(session, sent.username), "basic")
 
@@ -198,13 +198,12 @@ class Authenticator:
 
     def sealing_key(self) -> bytes:
         """The key that the secrets of signatures are sealed with. Problem when the file has none."""
-        path = self._settings.sealing_path
+        path = self._settings.sealing_key_file
         key = _read(path).strip().encode("ascii", "replace")
         if not credentials.is_sealing_key(key):
-            raise Problem(
-                "backend-unavailable",
-                f"the site's {path.name} has no key: it must be 32 bytes in URL-safe base64; report it to the site's"
-                " operators",
+            raise unavailable(
+                f"the site's {Path(path).name} has no key: it must be 32 bytes in URL-safe base64; report it to"
+                " the site's operators"
             )
         return key
 
@@ -249,14 +248,13 @@ def _scope(user: User, scopes: frozenset[str], projects: frozenset[int]) -> Scop
     return Scope(user.id, projects, user.is_operator and "admin" in scopes, scopes | {"read"})
 
 
-def _read(path: Path) -> str:
+def _read(path: str) -> str:
     try:
-        return path.read_text("utf-8")
+        return Path(path).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise Problem(
-            "backend-unavailable",
-            f"the site's {path.name} cannot be read: {reason}; report it to the site's operators",
+        raise unavailable(
+            f"the site's {Path(path).name} cannot be read: {reason}; report it to the site's operators"
         ) from None
 
 
@@ -274,87 +272,11 @@ def require(caller: Caller, scope: str) -> None:
 def missing_scope(caller: Caller, scope: str) -> Problem:
     """The refusal of what the caller's credentials do not allow: it names what is missing and what is there."""
     if scope == "admin" and not caller.user.is_operator:
-        return Problem("missing-scope", "the scope admin is for the site's operators only")
+        return forbidden("the scope admin is for the site's operators only")
     present = [one for one in credentials.SCOPES if one in caller.scope.scopes]
-    return Problem(
-        "missing-scope",
+    return forbidden(
         f"this needs the scope {scope}, and your credentials have {', '.join(present)}",
         remedy=Remedy(
             "get-scope", {"scope": scope, "scopes": ",".join([*present, scope]), "user": caller.actor}
         ),
     )
-
-
-class Failures:
-    """Wrong credentials by the address they came from: after some in a minute the address waits.
-
-    Of IPv6 the first 64 bits count: one customer's machine has all addresses behind them.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._moments: OrderedDict[str, list[float]] = OrderedDict()
-
-    def check(self, source: str) -> None:
-        """Problem 429 when there were too many."""
-        source = _network_of(source)
-        with self._lock:
-            recent = [
-                one for one in self._moments.get(source, ()) if time.monotonic() - one < _FAILURE_SECONDS
-            ]
-        if len(recent) >= _MOST_FAILURES:
-            wait = max(1, int(_FAILURE_SECONDS - (time.monotonic() - recent[0])))
-            raise Problem(
-                "rate-limited",
-                f"too many wrong credentials; wait {wait} s",
-                headers={"Retry-After": str(wait)},
-            )
-
-    def count(self, source: str) -> None:
-        """Note one."""
-        source, now = _network_of(source), time.monotonic()
-        with self._lock:
-            moments = self._moments.setdefault(source, [])
-            moments[:] = [one for one in moments if now - one < _FAILURE_SECONDS][-_MOST_FAILURES:] + [now]
-            self._moments.move_to_end(source)
-            while len(self._moments) > 10_000:
-                self._moments.popitem(last=False)
-
-
-def _network_of(source: str) -> str:
-    try:
-        address = ip_address(source)
-    except ValueError:
-        return source
-    if isinstance(address, IPv4Address) or address.ipv4_mapped:
-        return source
-    return str(IPv6Network((int(address) >> 64 << 64, 64)))
-
-
-class Changes:
-    """At most so many changes a second for each token, or user without one; `burst` of them at once."""
-
-    def __init__(
-        self, per_second: float = MOST_CHANGES_PER_SECOND, burst: int = MOST_CHANGES_PER_SECOND
-    ) -> None:
-        self._per_second = per_second
-        self._burst = float(burst)
-        self._lock = threading.Lock()
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
-
-    def take(self, caller: Caller) -> None:
-        """Problem 429 when there were too many."""
-        name, now = caller.token_id or caller.actor, time.monotonic()
-        with self._lock:
-            level, at = self._buckets.get(name, (self._burst, now))
-            level = min(self._burst, level + (now - at) * self._per_second)
-            self._buckets[name] = (max(0.0, level - 1), now)
-            self._buckets.move_to_end(name)
-            while len(self._buckets) > 10_000:
-                self._buckets.popitem(last=False)
-        if level < 1:
-            raise Problem(
-                "rate-limited",
-                f"more than {self._per_second:g} changes in a second; send it again in a second",
-                headers={"Retry-After": "1"},
-            )

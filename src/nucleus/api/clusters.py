@@ -23,32 +23,28 @@ from nucleus.api.conditional import (
     paged,
     require_match,
 )
-from nucleus.api.problems import Problem
+from nucleus.api.problems import Problem, conflict, invalid
 from nucleus.api.representations import Freshness, freshness_of
+from nucleus.api.routes import changes, reads, route
 from nucleus.api.service import (
     Call,
     Change,
-    Known,
+    Reading,
     accepted,
-    changing,
     find_cluster,
     find_node,
     no_content,
-    reading,
     unknown_node,
 )
 from nucleus.hostlists import natural_key
-from nucleus.mirror import clusters, naming
+from nucleus.mirror import clusters
 from nucleus.mirror.driver import DuplicateError
 from nucleus.states import is_image_free, is_off
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from starlette.requests import Request
-
     from nucleus.api.fragments import Fragments
-    from nucleus.mirror.pool import Session
     from nucleus.records import Cluster, Node
 
 router = APIRouter()
@@ -78,9 +74,10 @@ def _headers(freshness: Sequence[Freshness]) -> dict[str, str]:
     return {"Age": str(max((one.age_seconds for one in freshness), default=0))}
 
 
-@router.get("/v1/cluster", operation_id="row01", response_model=list[models.Cluster], summary="Your clusters")
+@route(router, "GET /v1/cluster", "row01", "Your clusters", list[models.Cluster])
+@reads
 def list_clusters(
-    call: Known,
+    question: Reading,
     limit: Limit = None,
     cursor: Cursor = None,
     project: Filter = None,
@@ -89,63 +86,53 @@ def list_clusters(
     fields: Fields = None,
 ) -> Response:
     """Row 1. A node in `state` is enough for its cluster to be listed."""
+    call = question.call
+    found = clusters.list_clusters(question.session, question.scope, project, state)
+    found = sorted((one for one in found if matches(one.name, name)), key=lambda one: natural_key(one.name))
     page = page_of(limit, cursor)
-
-    def read(session: Session) -> Response:
-        condition = clusters.ClusterFilter(project=project, node_state=state)
-        found = clusters.list_clusters(session, call.scope, condition)
-        found = sorted(
-            (one for one in found if matches(one.name, name)), key=lambda one: natural_key(one.name)
-        )
-        part, headers = paged(call.request, page, [one.name for one in found], natural_key)
-        visible = found[part]
-        now, poll = call.now, call.service.configuration.poll
-        freshness = [freshness_of(one, poll, now) for one in visible]
-        states = [(one.id, one.generation, age.is_stale) for one, age in zip(visible, freshness, strict=True)]
-        etag = etag_of(states, fields, headers.get("Link"))
-        headers |= _headers(freshness)
-        if is_unchanged(call.request, etag):
-            return not_modified(etag, headers)
-        asked = list(zip(visible, freshness, strict=True))
-        body: bytes | str = b"[" + b",".join(fragments_of(call).texts(session, call.scope, asked)) + b"]"
-        if fields:
-            body = dumps(chosen(json.loads(body), fields))
-        return Response(body, 200, {**headers, "ETag": etag}, "application/json")
-
-    return reading(call, read)
+    part, headers = paged(call.request, page, [one.name for one in found], natural_key)
+    visible = found[part]
+    freshness = [freshness_of(one, call.service.configuration.poll, call.now) for one in visible]
+    asked = list(zip(visible, freshness, strict=True))
+    states = [(one.id, one.generation, age.is_stale) for one, age in asked]
+    etag = etag_of(states, fields, headers.get("Link"))
+    headers |= _headers(freshness)
+    if is_unchanged(call.request, etag):
+        return not_modified(etag, headers)
+    texts = fragments_of(call).texts(question.session, question.scope, asked)
+    body: bytes | str = b"[" + b",".join(texts) + b"]"
+    if fields:
+        body = dumps(chosen(json.loads(body), fields))
+    return Response(body, 200, {**headers, "ETag": etag}, "application/json")
 
 
-def _part_of(
-    session: Session, call: Call, name: str, fields: str | None, question: object, pick: Any
-) -> Response:
+def _part_of(question: Reading, name: str, fields: str | None, what: object, pick: Any) -> Response:
     """A cluster, or what `pick` takes out of it."""
-    cluster = find_cluster(session, call, name)
+    call, cluster = question.call, find_cluster(question, name)
     freshness = freshness_of(cluster, call.service.configuration.poll, call.now)
-    etag = cluster_etag(cluster, freshness.is_stale, question, fields)
+    etag = cluster_etag(cluster, freshness.is_stale, what, fields)
+    headers = _headers([freshness])
     if is_unchanged(call.request, etag) and not names_any(call.request):
-        return not_modified(etag, _headers([freshness]))
-    text: bytes | str = fragments_of(call).texts(session, call.scope, [(cluster, freshness)])[0]
+        return not_modified(etag, headers)
+    text: bytes | str = fragments_of(call).texts(question.session, question.scope, [(cluster, freshness)])[0]
     if pick is not None or fields:
         content = json.loads(text)
         text = dumps(chosen(content if pick is None else pick(content), fields))
     if names_any(call.request):
-        return not_modified(etag, _headers([freshness]))
-    return Response(text, 200, {**_headers([freshness]), "ETag": etag}, "application/json")
+        return not_modified(etag, headers)
+    return Response(text, 200, {**headers, "ETag": etag}, "application/json")
 
 
-@router.get("/v1/cluster/{c}", operation_id="row02", response_model=models.Cluster, summary="A cluster")
-def get_cluster(call: Known, c: str, fields: Fields = None) -> Response:
+@route(router, "GET /v1/cluster/{c}", "row02", "A cluster", models.Cluster)
+@reads
+def get_cluster(question: Reading, c: str, fields: Fields = None) -> Response:
     """Row 2."""
-    return reading(call, lambda session: _part_of(session, call, c, fields, "cluster", None))
+    return _part_of(question, c, fields, "cluster", None)
 
 
-@router.get(
-    "/v1/cluster/{c}/compute/{n}",
-    operation_id="row04",
-    response_model=models.Compute,
-    summary="A compute node",
-)
-def get_compute(call: Known, c: str, n: str, fields: Fields = None) -> Response:
+@route(router, "GET /v1/cluster/{c}/compute/{n}", "row04", "A compute node", models.Compute)
+@reads
+def get_compute(question: Reading, c: str, n: str, fields: Fields = None) -> Response:
     """Row 4."""
 
     def pick(content: dict[str, Any]) -> Any:
@@ -154,16 +141,12 @@ def get_compute(call: Known, c: str, n: str, fields: Fields = None) -> Response:
                 return compute
         raise unknown_node(content["name"], n)
 
-    return reading(call, lambda session: _part_of(session, call, c, fields, ("compute", n), pick))
+    return _part_of(question, c, fields, ("compute", n), pick)
 
 
-@router.get(
-    "/v1/cluster/{c}/frontend",
-    operation_id="row13",
-    response_model=models.Frontend,
-    summary="The frontend of a cluster",
-)
-def get_frontend(call: Known, c: str, fields: Fields = None) -> Response:
+@route(router, "GET /v1/cluster/{c}/frontend", "row13", "The frontend of a cluster", models.Frontend)
+@reads
+def get_frontend(question: Reading, c: str, fields: Fields = None) -> Response:
     """Row 13."""
 
     def pick(content: dict[str, Any]) -> Any:
@@ -171,56 +154,47 @@ def get_frontend(call: Known, c: str, fields: Fields = None) -> Response:
             raise unknown_node(content["name"], None)
         return content["frontend"]
 
-    return reading(call, lambda session: _part_of(session, call, c, fields, "frontend", pick))
+    return _part_of(question, c, fields, "frontend", pick)
 
 
-def demand_cluster_match(request: Request, call: Call, cluster: Cluster) -> None:
+def demand_cluster_match(change: Change, cluster: Cluster) -> None:
     """`If-Match` of a change is about the cluster: its ETag is that of row 2."""
+    call = change.call
     freshness = freshness_of(cluster, call.service.configuration.poll, call.now)
-    require_match(
-        request, cluster_etag(cluster, freshness.is_stale, "cluster", None), f"the cluster {cluster.name}"
-    )
+    etag = cluster_etag(cluster, freshness.is_stale, "cluster", None)
+    require_match(call.request, etag, f"the cluster {cluster.name}")
 
 
 Confirm = Annotated[str, Query(max_length=128, description="the name, once more")]
 
 
-@router.delete("/v1/cluster/{c}", operation_id="row03", status_code=204, summary="Destroy a cluster")
-def destroy_cluster(call: Known, c: str, confirm: Confirm = "") -> Response:
+@route(router, "DELETE /v1/cluster/{c}", "row03", "Destroy a cluster", status_code=204)
+@changes("cluster:destroy", "destroy")
+def destroy_cluster(change: Change, c: str, confirm: Confirm = "") -> Response:
     """Row 3. Every node must be off, and its disk unmapped."""
-
-    def act(change: Change) -> Response:
-        cluster = find_cluster(change.session, call, c, lock=True)
-        demand_cluster_match(call.request, call, cluster)
-        _demand_confirmation(confirm, cluster.name)
-        for node in clusters.nodes_of(change.session, call.scope, [cluster.id])[cluster.id]:
-            _demand_removable(node)
-        return accepted(change, change.ask("destroy", cluster), (cluster.name, None))
-
-    return changing(call, "cluster:destroy", "destroy", act)
-
-
-@router.delete(
-    "/v1/cluster/{c}/compute/{n}", operation_id="row05", status_code=204, summary="Destroy a compute node"
-)
-def destroy_compute(call: Known, c: str, n: str, confirm: Confirm = "") -> Response:
-    """Row 5. The node must be off, and its disk unmapped."""
-
-    def act(change: Change) -> Response:
-        cluster = find_cluster(change.session, call, c, lock=True)
-        node = find_node(change.session, call, cluster, n, lock=True)
-        demand_cluster_match(call.request, call, cluster)
-        _demand_confirmation(confirm, node.name)
+    cluster = find_cluster(change, c, lock=True)
+    demand_cluster_match(change, cluster)
+    _demand_confirmation(confirm, cluster.name)
+    for node in clusters.nodes_of(change.session, change.scope, [cluster.id])[cluster.id]:
         _demand_removable(node)
-        return accepted(change, change.ask("destroy", cluster, node), (cluster.name, node.name))
+    return accepted(change, change.ask("destroy", cluster), (cluster.name, None))
 
-    return changing(call, "cluster:destroy", "destroy", act)
+
+@route(router, "DELETE /v1/cluster/{c}/compute/{n}", "row05", "Destroy a compute node", status_code=204)
+@changes("cluster:destroy", "destroy")
+def destroy_compute(change: Change, c: str, n: str, confirm: Confirm = "") -> Response:
+    """Row 5. The node must be off, and its disk unmapped."""
+    cluster = find_cluster(change, c, lock=True)
+    node = find_node(change, cluster, n, lock=True)
+    demand_cluster_match(change, cluster)
+    _demand_confirmation(confirm, node.name)
+    _demand_removable(node)
+    return accepted(change, change.ask("destroy", cluster, node), (cluster.name, node.name))
 
 
 def _demand_confirmation(confirm: str, name: str) -> None:
     if confirm != name:
-        raise Problem(
-            "invalid-request",
+        raise invalid(
             f"nothing was destroyed: repeat the name with ?confirm={name}",
             [("#/query/confirm", f"it must be {name}")],
         )
@@ -233,49 +207,44 @@ def _demand_removable(node: Node) -> None:
             f"{node.name} is in the computeset {node.set_id}, which is {node.set_state}; end it first",
         )
     if not is_off(node.state):
-        raise Problem(
-            "state-conflict", f"{node.name} is {node.state or 'in an unknown state'}; power it off first"
-        )
+        raise conflict(f"{node.name} is {node.state or 'in an unknown state'}; power it off first")
     if not is_image_free(node.image_state, node.image_locked):
         raise Problem(
             "node-syncing", f"the disk of {node.name} is {node.image_state}; wait until it is unmapped"
         )
 
 
-@router.post(
-    "/v1/cluster/{c}/compute/{n}/rename",
-    operation_id="row10",
-    status_code=204,
-    summary="Rename a compute node",
-)
-def rename_compute(call: Known, c: str, n: str, body: models.NewName) -> Response:
+@route(router, "POST /v1/cluster/{c}/compute/{n}/rename", "row10", "Rename a compute node", status_code=204)
+@changes("rename", "rename")
+def rename_compute(change: Change, c: str, n: str, body: models.NewName) -> Response:
     """Row 10. Only the name that users see changes."""
-    return changing(call, "rename", "rename", lambda change: _rename(change, c, {n: body.name}))
+    return _rename(change, c, {n: body.name})
 
 
-@router.post(
-    "/v1/cluster/{c}/rename",
-    operation_id="rename_nodes",
+@route(
+    router,
+    "POST /v1/cluster/{c}/rename",
+    "rename_nodes",
+    "Rename compute nodes, all at once",
     status_code=204,
-    summary="Rename compute nodes, all at once",
 )
-def rename_computes(call: Known, c: str, body: models.NewNames) -> Response:
+@changes("rename", "rename")
+def rename_computes(change: Change, c: str, body: models.NewNames) -> Response:
     """All change, or none: names can be swapped."""
-    return changing(call, "rename", "rename", lambda change: _rename(change, c, body.map))
+    return _rename(change, c, body.map)
 
 
 def _rename(change: Change, name: str, requested: dict[str, str]) -> Response:
-    call = change.call
-    cluster = find_cluster(change.session, call, name, lock=True)
-    demand_cluster_match(call.request, call, cluster)
-    nodes = clusters.nodes_of(change.session, call.scope, [cluster.id])[cluster.id]
+    cluster = find_cluster(change, name, lock=True)
+    demand_cluster_match(change, cluster)
+    nodes = clusters.nodes_of(change.session, change.scope, [cluster.id])[cluster.id]
     computes = {node.name.casefold(): node for node in nodes if node.kind == "compute"}
     for old in requested:
         if old.casefold() not in computes:
             raise unknown_node(cluster.name, old)
     renamed = {computes[old.casefold()].id: new for old, new in requested.items()}
     if len(renamed) < len(requested):
-        raise Problem("invalid-request", "a node is named twice; name each once")
+        raise invalid("a node is named twice; name each once")
     after = [renamed.get(node.id, node.name).casefold() for node in nodes]
     taken = next((new for new in requested.values() if after.count(new.casefold()) > 1), None)
     if taken is not None:
@@ -285,7 +254,7 @@ def _rename(change: Change, name: str, requested: dict[str, str]) -> Response:
     before = {node.id: node.name for node in nodes}
     changed = {number: new for number, new in renamed.items() if before[number] != new}
     try:
-        naming.rename_nodes(change.session, changed)
+        clusters.rename_nodes(change.session, changed)
     except DuplicateError:
         raise Problem(
             "name-conflict", f"one of the names is taken in {cluster.name}; read it again"

@@ -11,10 +11,11 @@ from nucleus.api import models
 from nucleus.api.clusters import Cursor, Fields, Limit
 from nucleus.api.conditional import chosen, conditional_json, json_answer, page_of, paged
 from nucleus.api.nodes import named_nodes, nodes_by_name
-from nucleus.api.problems import Problem, is_legacy
+from nucleus.api.problems import Problem, conflict, forbidden, invalid, is_legacy
 from nucleus.api.representations import Json, compute_json, computeset_json, freshness_of
+from nucleus.api.routes import changes, reads, route
 from nucleus.api.rules import demand_acknowledgement, demand_quota
-from nucleus.api.service import Call, Change, Known, accepted, changing, find_cluster, no_content, reading
+from nucleus.api.service import Call, Change, Reading, accepted, find_cluster, no_content
 from nucleus.hostlists import expand, natural_key
 from nucleus.mirror import clusters, computesets, operations
 from nucleus.mirror.driver import DuplicateError
@@ -25,7 +26,6 @@ from rocks.core.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nucleus.mirror.pool import Session
     from nucleus.records import Cluster, Computeset, Node
 
 router = APIRouter()
@@ -34,37 +34,33 @@ SetId = Annotated[int, Path(ge=1, le=0x7FFFFFFF)]
 States = Annotated[list[models.SetState] | None, Query()]
 
 
-def sets_json(session: Session, call: Call, sets: Sequence[Computeset]) -> list[Json]:
+def sets_json(one: Reading | Change, sets: Sequence[Computeset]) -> list[Json]:
     """The representations of sets, with few statements however many they are."""
     if not sets:
         return []
-    cluster_ids = sorted({one.cluster_id for one in sets})
-    by_id = {number: clusters.find_cluster_by_id(session, call.scope, number) for number in cluster_ids}
-    nodes = clusters.nodes_by_id(session, call.scope, [number for one in sets for number in one.node_ids])
-    interfaces = clusters.interfaces_of(
-        session, call.scope, sorted({node.cluster_id for node in nodes.values()})
-    )
-    now, poll = call.now, call.service.configuration.poll
-    found = []
-    for one in sets:
-        cluster = by_id[one.cluster_id]
-        if cluster is None:
-            continue
-        freshness = freshness_of(cluster, poll, now)
-        computes = [
-            compute_json(nodes[number], cluster.name, interfaces.get(number, ()), freshness)
-            for number in one.node_ids
-            if number in nodes
-        ]
-        found.append(computeset_json(one, cluster.name, computes, call.scope.is_operator))
-    return found
+    session, call, scope = one.session, one.call, one.scope
+    numbers = {found.cluster_id for found in sets}
+    by_id = {number: clusters.find_cluster_by_id(session, scope, number) for number in numbers}
+    nodes = clusters.nodes_by_id(session, scope, [number for found in sets for number in found.node_ids])
+    interfaces = clusters.interfaces_of(session, scope, sorted({node.cluster_id for node in nodes.values()}))
+    answers = []
+    for found in sets:
+        cluster = by_id[found.cluster_id]
+        if cluster is not None:
+            freshness = freshness_of(cluster, call.service.configuration.poll, call.now)
+            computes = [
+                compute_json(nodes[number], cluster.name, interfaces.get(number, ()), freshness)
+                for number in found.node_ids
+                if number in nodes
+            ]
+            answers.append(computeset_json(found, cluster.name, computes, scope.is_operator))
+    return answers
 
 
-@router.get(
-    "/v1/computeset", operation_id="row23", response_model=list[models.Computeset], summary="Your computesets"
-)
+@route(router, "GET /v1/computeset", "row23", "Your computesets", list[models.Computeset])
+@reads
 def list_computesets(
-    call: Known,
+    question: Reading,
     state: States = None,
     cluster: Annotated[str | None, Query(max_length=128)] = None,
     limit: Limit = None,
@@ -72,38 +68,28 @@ def list_computesets(
     fields: Fields = None,
 ) -> Response:
     """Row 23. Without `state` all that there ever were."""
-    page = page_of(limit, cursor)
-
-    def read(session: Session) -> Response:
-        number = None if cluster is None else find_cluster(session, call, cluster).id
-        condition = computesets.SetFilter(states=tuple(state or ()), cluster_id=number)
-        found = computesets.list_computesets(session, call.scope, condition)
-        part, headers = paged(call.request, page, [str(one.id) for one in found], _number)
-        return conditional_json(call.request, chosen(sets_json(session, call, found[part]), fields), headers)
-
-    return reading(call, read)
+    page, request = page_of(limit, cursor), question.call.request
+    number = None if cluster is None else find_cluster(question, cluster).id
+    found = computesets.list_computesets(question.session, question.scope, state or (), number)
+    part, headers = paged(request, page, [str(one.id) for one in found], _number)
+    return conditional_json(request, chosen(sets_json(question, found[part]), fields), headers)
 
 
 def _number(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else 0
 
 
-@router.get(
-    "/v1/computeset/{s}", operation_id="row24", response_model=models.Computeset, summary="A computeset"
-)
-def get_computeset(call: Known, s: SetId, fields: Fields = None) -> Response:
+@route(router, "GET /v1/computeset/{s}", "row24", "A computeset", models.Computeset)
+@reads
+def get_computeset(question: Reading, s: SetId, fields: Fields = None) -> Response:
     """Row 24."""
-    return reading(
-        call,
-        lambda session: conditional_json(
-            call.request, chosen(sets_json(session, call, [find_set(session, call, s)])[0], fields)
-        ),
-    )
+    (content,) = sets_json(question, [find_set(question, s)])
+    return conditional_json(question.call.request, chosen(content, fields))
 
 
-def find_set(session: Session, call: Call, number: int, *, lock: bool = False) -> Computeset:
+def find_set(one: Reading | Change, number: int, *, lock: bool = False) -> Computeset:
     """The caller's set. Problem when there is none: also when it is somebody else's."""
-    found = computesets.find_computeset(session, call.scope, number, lock)
+    found = computesets.find_computeset(one.session, one.scope, number, lock)
     if found is None:
         raise unknown_set(number)
     return found
@@ -114,23 +100,16 @@ def unknown_set(number: int | str) -> Problem:
     return Problem("unknown-set", f"there is no computeset {number} of yours; `comet computeset` lists them")
 
 
-@router.post(
-    "/v1/computeset",
-    operation_id="row22",
-    status_code=201,
-    response_model=models.Computeset,
-    summary="Start compute nodes together",
+@route(
+    router, "POST /v1/computeset", "row22", "Start compute nodes together", models.Computeset, status_code=201
 )
-def start_computeset(call: Known, body: models.NewComputeset) -> Response:
+@changes("computeset", "start_set")
+def start_computeset(change: Change, body: models.NewComputeset) -> Response:
     """Row 22. Everything is checked before anything exists."""
-    return changing(call, "computeset", "start_set", lambda change: _start(change, body))
-
-
-def _start(change: Change, body: models.NewComputeset) -> Response:
     call, session = change.call, change.session
     if body.hosts is not None and not call.scope.is_operator:
-        raise Problem("missing-scope", "only operators choose the hosts; leave out hosts")
-    cluster = find_cluster(session, call, body.cluster, lock=True)
+        raise forbidden("only operators choose the hosts; leave out hosts")
+    cluster = find_cluster(change, body.cluster, lock=True)
     demand_acknowledgement(call)
     nodes, hosts = _requested_nodes(change, cluster, body)
     for node in nodes:
@@ -154,10 +133,8 @@ def _start(change: Change, body: models.NewComputeset) -> Response:
     change.events.append(
         NewEvent("set.state", str(number), None, "created", cluster.project_id, cluster.id, operation.id)
     )
-    stored = find_set(session, call, number)
-    legacy = json_answer(
-        sets_json(session, call, [stored])[0], 201, {"Location": call.url(f"/v1/computeset/{number}")}
-    )
+    (content,) = sets_json(change, [find_set(change, number)])
+    legacy = json_answer(content, 201, {"Location": call.url(f"/v1/computeset/{number}")})
     return accepted(change, operation, (cluster.name, None), legacy)
 
 
@@ -166,8 +143,7 @@ def _requested_nodes(
 ) -> tuple[list[Node], list[str]]:
     """The nodes in natural order, and the hosts that an operator wants them on."""
     if (body.computes is None) == (body.count is None):
-        raise Problem(
-            "invalid-request",
+        raise invalid(
             "which nodes? send either computes (a list as vm-[0-3]) or count (how many)",
             [("#/computes", "either this or count is needed")],
         )
@@ -177,7 +153,7 @@ def _requested_nodes(
     elif body.computes is not None:
         names = [one if isinstance(one, str) else one.name for one in body.computes]
         if not names or len({name.casefold() for name in names}) < len(names):
-            raise Problem("invalid-request", "computes is empty or has a node twice; name each once")
+            raise invalid("computes is empty or has a node twice; name each once")
         nodes = nodes_by_name(change, cluster, names)
         hosts = [one.host for one in body.computes if isinstance(one, models.Host) and one.host]
     else:
@@ -186,15 +162,13 @@ def _requested_nodes(
         try:
             hosts = expand(body.hosts)
         except UserError as error:
-            raise Problem("invalid-request", str(error), [("#/hosts", str(error))]) from None
+            raise invalid(str(error), [("#/hosts", str(error))]) from None
     if hosts and not change.scope.is_operator:
-        raise Problem("missing-scope", "only operators choose the hosts; leave out the hosts")
+        raise forbidden("only operators choose the hosts; leave out the hosts")
     if hosts and len(hosts) != len(nodes):
-        raise Problem(
-            "invalid-request", f"hosts has {len(hosts)} names for {len(nodes)} nodes; it needs as many"
-        )
+        raise invalid(f"hosts has {len(hosts)} names for {len(nodes)} nodes; it needs as many")
     if len({host.casefold() for host in hosts}) < len(hosts):
-        raise Problem("invalid-request", "hosts has a name twice; each node needs a host of its own")
+        raise invalid("hosts has a name twice; each node needs a host of its own")
     pairs = sorted(
         zip(nodes, hosts or [""] * len(nodes), strict=True), key=lambda pair: natural_key(pair[0].name)
     )
@@ -252,8 +226,7 @@ def _demand_hosts(call: Call, count: int, chosen: Sequence[str]) -> None:
         )
     unknown = [host for host in chosen if host not in hosts]
     if unknown:
-        raise Problem(
-            "invalid-request",
+        raise invalid(
             f"{unknown[0][:64]!r} is not in the list of hosts ([batch] hosts in the settings of Nucleus)",
             [("#/hosts", "only hosts of the list")],
         )
@@ -263,8 +236,7 @@ def _walltime(call: Call, body: models.NewComputeset) -> int:
     batch = call.service.configuration.batch
     minutes = batch.walltime_minutes if body.walltime_mins is None else int(body.walltime_mins)
     if not 1 <= minutes <= batch.most_walltime_minutes:
-        raise Problem(
-            "invalid-request",
+        raise invalid(
             f"a walltime of {minutes} minutes is not possible here: it may be 1 to {batch.most_walltime_minutes}",
             [("#/walltime_mins", f"1 to {batch.most_walltime_minutes}")],
         )
@@ -301,13 +273,13 @@ _SET_ACTIONS = {
 def _declare(row: int) -> None:
     action, summary = _SET_ACTIONS[row]
 
-    def handler(call: Known, s: SetId) -> Response:
-        act = _end if action in ("poweroff", "shutdown") else _restart
-        return changing(call, "computeset", f"{action}_set", lambda change: act(change, s, action))
+    def handler(change: Change, s: SetId) -> Response:
+        return (_end if action in ("poweroff", "shutdown") else _restart)(change, s, action)
 
     handler.__doc__ = f"Row {row}."
-    router.put(f"/v1/computeset/{{s}}/{action}", operation_id=f"row{row}", status_code=204, summary=summary)(
-        handler
+    path = f"PUT /v1/computeset/{{s}}/{action}"
+    route(router, path, f"row{row}", summary, status_code=204)(
+        changes("computeset", f"{action}_set")(handler)
     )
 
 
@@ -319,7 +291,7 @@ def _end(change: Change, number: int, how: str) -> Response:
     """Rows 25 and 28: idempotent while the set lives."""
     one, cluster = _set_with_cluster(change, number)
     if one.state in ENDED_SETS and not is_legacy(change.call.request):
-        raise Problem("state-conflict", f"the computeset {number} has ended: it is {one.state}")
+        raise conflict(f"the computeset {number} has ended: it is {one.state}")
     if one.state in ENDED_SETS:
         return no_content()
     computesets.request_end(change.session, number, how)
@@ -339,16 +311,14 @@ def _restart(change: Change, number: int, action: str) -> Response:
     """Rows 26 and 27: the set goes on."""
     one, cluster = _set_with_cluster(change, number)
     if one.state != RUNNING:
-        raise Problem(
-            "state-conflict", f"the computeset {number} is {one.state}; only a running one can {action}"
-        )
+        raise conflict(f"the computeset {number} is {one.state}; only a running one can {action}")
     target, arguments = f"{cluster.name}/set {number}", {"nodes": list(one.node_ids)}
     operation = change.ask(f"{action}_set", cluster, set_id=number, arguments=arguments, target=target)
     return accepted(change, operation, (cluster.name, None))
 
 
 def _set_with_cluster(change: Change, number: int) -> tuple[Computeset, Cluster]:
-    one = find_set(change.session, change.call, number, lock=True)
+    one = find_set(change, number, lock=True)
     cluster = clusters.find_cluster_by_id(change.session, change.scope, one.cluster_id)
     if cluster is None:  # it left the caller's projects in this moment
         raise unknown_set(number)

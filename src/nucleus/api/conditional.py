@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
-from nucleus.api.problems import Problem
+from nucleus.api.problems import Problem, invalid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -92,8 +92,7 @@ def page_of(limit: int | None, cursor: str | None) -> Page:
     try:
         after = base64.b64decode(cursor.encode("ascii"), b"-_", validate=True).decode("utf-8")
     except ValueError:
-        raise Problem(
-            "invalid-request",
+        raise invalid(
             "the cursor is not one of this list; take it from the header Link, or leave it out",
             [("#/query/cursor", "it is no cursor")],
         ) from None
@@ -134,8 +133,7 @@ def _chosen(content: dict[str, Any], names: set[str]) -> dict[str, Any]:
     unknown = names - content.keys()
     if unknown:
         name = sorted(unknown)[0]
-        raise Problem(
-            "invalid-request",
+        raise invalid(
             f"there is no field {name[:60]!r}; there are: {', '.join(content)}",
             [("#/query/fields", f"{name[:60]!r} is no field")],
         )

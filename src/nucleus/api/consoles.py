@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import threading
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
@@ -19,10 +18,12 @@ from starlette.staticfiles import StaticFiles
 
 from nucleus.api.authentication import require
 from nucleus.api.conditional import json_answer
-from nucleus.api.problems import Problem
+from nucleus.api.limits import AtOnce
+from nucleus.api.problems import Problem, conflict, limited, unavailable
 from nucleus.api.representations import text_of
+from nucleus.api.routes import changes, route_of_nodes
 from nucleus.api.rules import demand_console_quota
-from nucleus.api.service import Change, Known, changing, find_cluster, find_node, reading
+from nucleus.api.service import Change, Known, Reading, find_cluster, find_node, reading
 from nucleus.console.bridge import relay
 from nucleus.mirror import clusters, identity, tickets
 from nucleus.records import SYSTEM, Scope
@@ -34,8 +35,7 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
-    from nucleus.api.service import Call, Service
-    from nucleus.mirror.pool import Session
+    from nucleus.api.service import Service
     from nucleus.mirror.tickets import Ticket
     from nucleus.records import Node
 
@@ -80,90 +80,58 @@ class ConsoleLog(BaseModel):
     lines: list[str]
 
 
-@router.post(
-    "/v1/cluster/{c}/frontend/console",
-    operation_id="open_frontend_console",
-    status_code=201,
-    response_model=Console,
-    summary="A ticket for the console of a frontend",
-)
-def open_frontend(call: Known, c: str, body: NewConsole) -> Response:
-    """The ticket opens one WebSocket, once, within 30 seconds."""
-    return changing(call, "console", "console", lambda change: _created(change, c, None, body.type))
-
-
-@router.post(
-    "/v1/cluster/{c}/compute/{n}/console",
-    operation_id="open_compute_console",
-    status_code=201,
-    response_model=Console,
-    summary="A ticket for the console of a compute node",
-)
-def open_compute(call: Known, c: str, n: str, body: NewConsole) -> Response:
-    """The ticket opens one WebSocket, once, within 30 seconds."""
-    return changing(call, "console", "console", lambda change: _created(change, c, n, body.type))
-
-
-_SEE_OTHER: dict[int | str, dict[str, Any]] = {303: {"headers": {"Location": {"schema": {"type": "string"}}}}}
-
-
-@router.get(
-    "/v1/cluster/{c}/compute/{n}/console",
-    operation_id="row20",
-    status_code=303,
-    response_class=PlainTextResponse,
-    responses=_SEE_OTHER,
-    summary="To the screen of a compute node",
-)
-def redirect_compute(call: Known, c: str, n: str) -> Response:
-    """Row 20: the address of a page with the screen, as header and as body."""
-    return changing(call, "console", "console", lambda change: _redirected(change, c, n))
-
-
-@router.get(
-    "/v1/cluster/{c}/frontend/console",
-    operation_id="row21",
-    status_code=303,
-    response_class=PlainTextResponse,
-    responses=_SEE_OTHER,
-    summary="To the screen of a frontend",
-)
-def redirect_frontend(call: Known, c: str) -> Response:
-    """Row 21, as row 20."""
-    return changing(call, "console", "console", lambda change: _redirected(change, c, None))
-
-
+_OPEN = ("open_compute_console", "open_frontend_console")
+_LOG = ("compute_console_log", "frontend_console_log")
+_SEE_OTHER: dict[str, Any] = {
+    "status_code": 303,
+    "response_class": PlainTextResponse,
+    "responses": {303: {"headers": {"Location": {"schema": {"type": "string"}}}}},
+}
 Lines = Annotated[int, Query(ge=1, le=2000)]
 
 
-@router.get(
-    "/v1/cluster/{c}/frontend/console/log",
-    operation_id="frontend_console_log",
-    response_model=ConsoleLog,
-    summary="The last lines of a frontend's serial console",
+@route_of_nodes(
+    router,
+    "POST /v1/cluster/{c}/NODE/console",
+    _OPEN,
+    "A ticket for the console of {}",
+    Console,
+    status_code=201,
 )
-def read_frontend_log(call: Known, c: str, lines: Lines = 200) -> Response:
-    """As the node's host keeps them, also when the node is off."""
-    return _log_of(call, c, None, lines)
+@changes("console", "console")
+def open_console(change: Change, c: str, n: str, body: NewConsole) -> Response:
+    """The ticket opens one WebSocket, once, within 30 seconds."""
+    ticket, call = _issue(change, c, n, body.type), change.call
+    address = call.url(f"/ws/console/{ticket}")
+    content = {
+        "ticket": ticket,
+        "ws_url": "ws" + address.removeprefix("http") if address.startswith("http") else address,
+        "page_url": call.url(f"/console/{body.type}/{ticket}"),
+        "expires_at": text_of(call.now + timedelta(seconds=tickets.VALID_SECONDS)),
+    }
+    return json_answer(content, 201, {"Cache-Control": "no-store"})
 
 
-@router.get(
-    "/v1/cluster/{c}/compute/{n}/console/log",
-    operation_id="compute_console_log",
-    response_model=ConsoleLog,
-    summary="The last lines of a compute node's serial console",
+@route_of_nodes(
+    router, "GET /v1/cluster/{c}/NODE/console", ("row20", "row21"), "To the screen of {}", **_SEE_OTHER
 )
-def read_compute_log(call: Known, c: str, n: str, lines: Lines = 200) -> Response:
+@changes("console", "console")
+def to_screen(change: Change, c: str, n: str) -> Response:
+    """Rows 20 and 21: the address of a page with the screen, as header and as body."""
+    address = change.call.url(f"/console/vnc/{_issue(change, c, n, 'vnc')}")
+    return PlainTextResponse(address, 303, {"Location": address, "Cache-Control": "no-store"})
+
+
+@route_of_nodes(
+    router, "GET /v1/cluster/{c}/NODE/console/log", _LOG, "The last lines of {}'s serial console", ConsoleLog
+)
+def read_log(call: Known, c: str, n: str, lines: Lines = 200) -> Response:
     """As the node's host keeps them, also when the node is off."""
-    return _log_of(call, c, n, lines)
-
-
-def _log_of(call: Call, c: str, n: str | None, lines: int) -> Response:
     require(call.caller, "console")
     found: list[str] = []
 
-    def read(session: Session) -> Response:
-        found.append(find_node(session, call, find_cluster(session, call, c), n).rocks_name)
+    def read(question: Reading) -> Response:
+        found.append(find_node(question, find_cluster(question, c), n).rocks_name)
         return Response()
 
     reading(call, read)
@@ -171,104 +139,63 @@ def _log_of(call: Call, c: str, n: str | None, lines: int) -> Response:
         with call.service.console_logs.one_more(call.caller.user.id):
             text = call.service.rocks.read_console(found[0], lines)
     except RocksError as error:
-        raise Problem(
-            "backend-unavailable", f"the last lines of this console cannot be read: {error}"
-        ) from None
+        raise unavailable(f"the last lines of this console cannot be read: {error}") from None
     return json_answer({"lines": text}, 200)
 
 
-def _created(change: Change, c: str, n: str | None, kind: str) -> Response:
-    ticket, node = _issue(change, c, n, kind)
-    call = change.call
-    address = call.url(f"/ws/console/{ticket}")
-    content = {
-        "ticket": ticket,
-        "ws_url": "ws" + address.removeprefix("http") if address.startswith("http") else address,
-        "page_url": call.url(f"/console/{kind}/{ticket}"),
-        "expires_at": text_of(call.now + timedelta(seconds=tickets.VALID_SECONDS)),
-    }
-    return json_answer(content, 201, {"Cache-Control": "no-store"})
-
-
-def _redirected(change: Change, c: str, n: str | None) -> Response:
-    ticket, _ = _issue(change, c, n, "vnc")
-    address = change.call.url(f"/console/vnc/{ticket}")
-    return PlainTextResponse(address, 303, {"Location": address, "Cache-Control": "no-store"})
-
-
-def _issue(change: Change, c: str, n: str | None, kind: str) -> tuple[str, Node]:
-    call = change.call
-    cluster = find_cluster(change.session, call, c)
-    node = find_node(change.session, call, cluster, n)
+def _issue(change: Change, c: str, n: str | None, kind: str) -> str:
+    call, cluster = change.call, find_cluster(change, c)
+    node = find_node(change, cluster, n)
     if power_of(node.state) == "unknown":
-        raise Problem(
-            "state-conflict",
-            f"whether {node.name} is on is not known, because its host did not answer; try again in a minute",
+        raise conflict(
+            f"whether {node.name} is on is not known, because its host did not answer; try again in a minute"
         )
     if power_of(node.state) not in ("on", "paused"):
-        raise Problem(
-            "state-conflict", f"{node.name} is {node.state}, so it has no console; power it on first"
-        )
+        raise conflict(f"{node.name} is {node.state}, so it has no console; power it on first")
     demand_console_quota(
-        change.session, cluster.project_id, call.service.consoles.of_project(cluster.project_id)
+        change.session, cluster.project_id, call.service.consoles.of_project[cluster.project_id]
     )
-    new = tickets.NewTicket(node.id, kind, call.caller.user.id, call.caller.token_id)
+    new = tickets.Ticket(node.id, kind, call.caller.user.id, call.caller.token_id)
     change.note(f"{cluster.name}/{node.name}", after=kind)
-    return tickets.issue_ticket(change.session, new), node
+    return tickets.issue_ticket(change.session, new)
 
 
 # --- the WebSocket
 
 
 class OpenConsoles:
-    """How many are open: of all, of one user, and of one project."""
+    """How many are open: of all and of one user, and of one project."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._of_user: Counter[int] = Counter()
-        self._of_project: Counter[int | None] = Counter()
-
-    def of_project(self, project_id: int | None) -> int:
-        """How many a project has open."""
-        with self._lock:
-            return self._of_project[project_id]
+        self._of_users = AtOnce("consoles", MOST_OF_ONE, MOST_OPEN)
+        self.of_project: Counter[int | None] = Counter()
 
     @contextlib.contextmanager
-    def one_more(self, user_id: int, project_id: int | None, most: int | None) -> Iterator[bool]:
-        """Whether the user may have one more, `most` of the project; it counts until the end of the block."""
-        with self._lock:
-            may = (
-                self._of_user.total() < MOST_OPEN
-                and self._of_user[user_id] < MOST_OF_ONE
-                and (most is None or self._of_project[project_id] < most)
-            )
-            self._of_user[user_id] += may
-            self._of_project[project_id] += may
-        try:
-            yield may
-        finally:
-            with self._lock:
-                self._of_user[user_id] -= may
-                self._of_project[project_id] -= may
+    def one_more(self, user_id: int, project_id: int | None, most: int | None) -> Iterator[None]:
+        """The user has one more in the block. Problem when that is too many, or the project has `most`."""
+        with self._of_users.one_more(user_id):
+            self.of_project[project_id] += 1
+            try:
+                if most is not None and self.of_project[project_id] > most:
+                    raise limited(f"the project has {most} consoles already")
+                yield
+            finally:
+                self.of_project[project_id] -= 1
 
 
 @router.websocket("/ws/console/{ticket}")
 async def console_socket(client: WebSocket, ticket: str) -> None:
     """Use a ticket: binary messages are the console's bytes. Refused before it is accepted: HTTP 403."""
     service: Service = client.app.state.service
-    if not _is_own_page(client):
-        await client.close()
-        return
-    used = await asyncio.to_thread(_use, service, ticket)
+    used = await asyncio.to_thread(_use, service, ticket) if _is_own_page(client) else None
     if used is None:
         await client.close()
         return
-    project_id, most = await asyncio.to_thread(_quota_of, service, used)
-    with service.consoles.one_more(used.user_id, project_id, most) as may:
-        if not may:
-            await client.close()
-            return
-        await _serve(client, service, used)
+    try:
+        with service.consoles.one_more(*used[1:]):
+            await _serve(client, service, used[0])
+    except Problem:
+        await client.close()
 
 
 def _is_own_page(client: WebSocket) -> bool:
@@ -277,21 +204,18 @@ def _is_own_page(client: WebSocket) -> bool:
     return origin is None or urlsplit(origin).netloc == client.headers.get("host")
 
 
-def _use(service: Service, text: str) -> Ticket | None:
+def _use(service: Service, text: str) -> tuple[Ticket, int, int | None, int | None] | None:
+    """The ticket, its user, the project of its node, and how many consoles that may have open; None: no limit."""
     with service.pool.transaction() as session:
         used = tickets.use_ticket(session, text)
-    return used if used is not None and _node_of(service, used) is not None else None
-
-
-def _quota_of(service: Service, ticket: Ticket) -> tuple[int | None, int | None]:
-    """The project of the ticket's node, and how many consoles it may have open; None: no limit of its own."""
+    node = None if used is None else _node_of(service, used)
+    if used is None or node is None:
+        return None
     with service.pool.transaction() as session:
-        node = clusters.nodes_by_id(session, SYSTEM, [ticket.node_id]).get(ticket.node_id)
-        cluster = clusters.find_cluster_by_id(session, SYSTEM, node.cluster_id) if node else None
-        if cluster is None or cluster.project_id is None:
-            return None, None
-        project = identity.project_by_id(session, cluster.project_id)
-    return cluster.project_id, project.limits.get("consoles") if project else None
+        cluster = clusters.find_cluster_by_id(session, SYSTEM, node.cluster_id)
+        number = cluster.project_id if cluster else None
+        project = None if number is None else identity.project_by_id(session, number)
+    return used, used.user_id, number, project.limits.get("consoles") if project else None
 
 
 def _node_of(service: Service, ticket: Ticket) -> Node | None:

@@ -14,7 +14,8 @@ from starlette.responses import Response, StreamingResponse
 
 from nucleus.api.problems import Problem
 from nucleus.api.representations import text_of
-from nucleus.api.service import Known, find_cluster, service_of
+from nucleus.api.routes import route
+from nucleus.api.service import Known, Reading, find_cluster, service_of
 from nucleus.mirror import clusters, events, identity
 from nucleus.records import SYSTEM
 from rocks.core.errors import RocksError
@@ -169,10 +170,11 @@ class Hub:
         return name or None
 
 
-@router.get(
-    "/v1/events",
-    operation_id="events",
-    summary="What changes, as it happens",
+@route(
+    router,
+    "GET /v1/events",
+    "events",
+    "What changes, as it happens",
     response_class=StreamingResponse,
     responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
 )
@@ -224,7 +226,7 @@ def _cluster_id(call: Call, name: str | None) -> int | None:
     if name is None:
         return None
     with call.service.pool.transaction() as session:
-        return find_cluster(session, call, name).id
+        return find_cluster(Reading(session, call, call.scope), name).id
 
 
 async def _lines(

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nucleus.api.conditional import dumps
-from nucleus.api.representations import ClusterParts, Freshness, cluster_json, text_of
+from nucleus.api.representations import Freshness, cluster_json, text_of
 from nucleus.mirror import clusters
 from nucleus.mirror.events import NEWS
 from nucleus.records import SYSTEM
@@ -100,8 +100,8 @@ class Fragments:
         allocations = clusters.allocations_of(session, scope, numbers)
         texts = {}
         for cluster in missing:
-            parts = ClusterParts(cluster, nodes[cluster.id], interfaces, allocations[cluster.id])
-            written = dumps(cluster_json(parts, _UNFILLED)).encode("utf-8")
+            content = cluster_json(cluster, nodes[cluster.id], interfaces, allocations[cluster.id], _UNFILLED)
+            written = dumps(content).encode("utf-8")
             texts[cluster.id] = text = _Text(cluster.generation, written.split(_MARK), len(written))
             self._keep(cluster.id, text)
         return texts

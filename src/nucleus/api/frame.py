@@ -16,7 +16,7 @@ from starlette.requests import Request
 
 from nucleus.api.credentials import without_secrets
 from nucleus.api.listening import forwarded
-from nucleus.api.problems import Problem, answer_of
+from nucleus.api.problems import Problem, answer_of, limited
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -77,20 +77,16 @@ class Frame:
         headers = Headers(scope=scope)
         scope = _without_base(forwarded(scope, headers) if self._has_proxy else scope)
         exchange = _Exchange(scope, send, headers)
-        with self._metrics.request(scope) as outcome:
-            try:
-                await self._answer(scope, receive, exchange, headers)
-            except Problem as problem:
-                await exchange.refuse(problem)
-            except Exception:
-                _log.exception("%s %s failed", scope["method"], exchange.request_id)
-                await exchange.refuse(
-                    Problem(
-                        "internal-error",
-                        f"the request {exchange.request_id} failed; report it to the site's operators",
-                    )
-                )
-            outcome.status = exchange.status
+        try:
+            await self._answer(scope, receive, exchange, headers)
+        except Problem as problem:
+            await exchange.refuse(problem)
+        except Exception:
+            _log.exception("%s %s failed", scope["method"], exchange.request_id)
+            detail = f"the request {exchange.request_id} failed; report it to the site's operators"
+            await exchange.refuse(Problem("internal-error", detail))
+        finally:
+            self._metrics.count(scope, exchange.status, time.monotonic() - exchange.begin)
         exchange.log(time.monotonic())
 
     async def _answer(self, scope: Scope, receive: Receive, exchange: _Exchange, headers: Headers) -> None:
@@ -99,7 +95,7 @@ class Frame:
         if not is_upload:
             body = await read_body(receive, headers, self._space)
             scope["state"]["body"] = body
-            receive = _Replay(body, receive)
+            receive = _replay(body, receive)
         if is_upload or path in _ENDLESS or path.startswith("/ws/"):
             await self._application(scope, receive, exchange.send)
             return
@@ -138,8 +134,7 @@ class Space:
     def take(self, count: int) -> None:
         """Problem when so many more are too many; else `give_back` must follow."""
         if count and self._bytes + count > MOST_WAITING_BYTES:
-            raise Problem(
-                "rate-limited",
+            raise limited(
                 "too many large requests are being sent at this moment; send it again in a second",
                 headers={"Retry-After": "1", "Connection": "close"},
             )
@@ -183,18 +178,16 @@ async def read_body(receive: Receive, headers: Headers, space: Space) -> bytes:
         space.give_back(taken)
 
 
-class _Replay:
+def _replay(body: bytes, receive: Receive) -> Receive:
     """Gives the application the body that was read already, then what follows it."""
+    left = [body]
 
-    def __init__(self, body: bytes, receive: Receive) -> None:
-        self._body: bytes | None = body
-        self._receive = receive
+    async def replayed() -> Message:
+        if left:
+            return {"type": "http.request", "body": left.pop(), "more_body": False}
+        return await receive()
 
-    async def __call__(self) -> Message:
-        if self._body is not None:
-            body, self._body = self._body, None
-            return {"type": "http.request", "body": body, "more_body": False}
-        return await self._receive()
+    return replayed
 
 
 class _Exchange:
@@ -203,7 +196,7 @@ class _Exchange:
     def __init__(self, scope: Scope, send: Send, headers: Headers) -> None:
         self._scope = scope
         self._send = send
-        self._begin = time.monotonic()
+        self.begin = time.monotonic()
         given = headers.get("x-request-id", "")
         self.request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(12)
         trace = headers.get("traceparent", "")
@@ -240,7 +233,7 @@ class _Exchange:
             "method": self._scope["method"],
             "path": without_secrets(_TICKET.sub(r"\1/…", path))[:200],
             "status": self.status,
-            "seconds": round(now - self._begin, 4),
+            "seconds": round(now - self.begin, 4),
             "actor": self._scope["state"].get("actor"),
             "token": self._scope["state"].get("token_id"),
         }

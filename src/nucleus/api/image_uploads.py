@@ -18,17 +18,18 @@ from nucleus.api import models
 from nucleus.api.authentication import require
 from nucleus.api.conditional import json_answer
 from nucleus.api.multipart import FileForm
-from nucleus.api.problems import Problem
+from nucleus.api.problems import Problem, conflict, invalid
 from nucleus.api.representations import Json
+from nucleus.api.routes import changes, reads, route
 from nucleus.api.rules import demand_image_quota
-from nucleus.api.service import Call, Change, Known, accepted, answer_before, changing, no_content, reading
+from nucleus.api.service import Call, Change, Known, Reading, accepted, answer_before, changing, no_content
 from nucleus.api.uploads import Receiver, is_name_of_ours, part_path, whole_path
 from nucleus.mirror import images
 from nucleus.mirror.driver import DuplicateError
 from nucleus.records import NewOperation
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from nucleus.mirror.images import Image, Upload
     from nucleus.mirror.pool import Session
@@ -47,8 +48,7 @@ def _begin(change: Change, name: str, project: str | None, size: int) -> Upload:
     """Reserve a name and the bytes for an upload. Problem when one of them is not to be had."""
     call = change.call
     if not _NAME.fullmatch(name):
-        raise Problem(
-            "invalid-request",
+        raise invalid(
             f"{name[:140]!r} cannot name an image: letters, digits and . _ + - and .iso at its end",
             [("#/name", "not a name of an image")],
         )
@@ -87,29 +87,24 @@ def _forget_old(change: Change) -> None:
 
 def _project_of(call: Call, requested: str | None) -> int | None:
     """The project whose members get the image; None = everybody."""
-    own = {
-        name: number for number, name in call.caller.user.projects.items() if number in call.scope.projects
-    }
+    own = call.caller.projects
     if requested is not None:
         if requested not in own:
-            raise Problem(
-                "invalid-request", f"you are in no project {requested[:64]!r}; `comet ll` shows yours"
-            )
+            raise invalid(f"you are in no project {requested[:64]!r}; `comet ll` shows yours")
         return own[requested]
     if call.scope.is_operator or call.service.configuration.images.owners_publish:
         return None
     if len(own) != 1:
-        raise Problem(
-            "invalid-request", f"for which project is it? state one of: {', '.join(sorted(own)) or 'none'}"
-        )
+        raise invalid(f"for which project is it? state one of: {', '.join(sorted(own)) or 'none'}")
     return next(iter(own.values()))
 
 
-@router.post(
-    "/v1/image",
-    operation_id="row34",
+@route(
+    router,
+    "POST /v1/image",
+    "row34",
+    "Upload an image at once",
     status_code=204,
-    summary="Upload an image at once",
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -135,11 +130,8 @@ async def upload_image(
 ) -> Response:
     """Row 34: a form with the part `file`; a part `project` before it names the project."""
     expected = _expected(md5, content_digest)
-    require(call.caller, "image")
-    before = await run_in_threadpool(answer_before, call)
-    if before is not None:
-        return before
-    with call.service.uploads.one_more(call.caller.user.id):
+
+    async def receive() -> Response:
         form = FileForm(call.request.headers.get("content-type", ""), _stream(call))
         await form.begin()
         most = call.service.configuration.images.most_gb * 10**9
@@ -147,18 +139,50 @@ async def upload_image(
         size = min(int(length), most + 1) if length.isdigit() and len(length) < 16 else 1
         project = form.fields.get("project") or None
         upload = await run_in_threadpool(_reserve, call, form.filename, project, max(1, size))
-        receiver = Receiver(part_path(_folder(call), upload.id), 0, most)
         try:
-            await run_in_threadpool(receiver.open)
-            await receiver.take(form.content(), lambda offset: _grow(call, upload, offset))
-            if receiver.offset > size:
-                await run_in_threadpool(_grow, call, upload, receiver.offset)
-            return await run_in_threadpool(_finish, call, upload, receiver, expected)
+            return await _take(call, upload, form.content(), expected, most)
         except BaseException:
             await run_in_threadpool(_discard, call, upload)
             raise
+
+    return await _admitted(call, receive)
+
+
+async def _admitted(call: Call, receive: Callable[[], Awaitable[Response]]) -> Response:
+    """What `receive` answers, or the same request before; few images of a user are on their way at a time."""
+    require(call.caller, "image")
+    before = await run_in_threadpool(answer_before, call)
+    if before is not None:
+        return before
+    with call.service.uploads.one_more(call.caller.user.id):
+        return await receive()
+
+
+async def _take(
+    call: Call,
+    upload: Upload,
+    chunks: AsyncIterator[bytes],
+    expected: dict[str, str],
+    most: int | None = None,
+) -> Response:
+    """Put what comes on the disk; the answer to a whole image. `most`: of a form, whose end is the image's."""
+    receiver = Receiver(part_path(_folder(call), upload.id), upload.offset_bytes, most or upload.size_bytes)
+    try:
+        await run_in_threadpool(receiver.open)
+        try:
+            await receiver.take(chunks, lambda offset: _grow(call, upload, offset))
         finally:
-            await run_in_threadpool(receiver.close)
+            await run_in_threadpool(receiver.sync, lambda offset: _grow(call, upload, offset))
+        if most is None and receiver.offset < upload.size_bytes:
+            return Response(None, 204, {"Upload-Offset": str(receiver.offset)})
+        try:
+            return await run_in_threadpool(_finish, call, upload, receiver, expected)
+        except Problem as problem:
+            if problem.code == "invalid-request":  # after others the client can send the last part again
+                await run_in_threadpool(_discard, call, upload)
+            raise
+    finally:
+        await run_in_threadpool(receiver.close)
 
 
 def _reserve(call: Call, name: str, project: str | None, size: int) -> Upload:
@@ -206,21 +230,16 @@ def _expected(md5: str | None, content_digest: str | None) -> dict[str, str]:
     expected = {}
     if md5 is not None:
         if not re.fullmatch(r"[0-9a-fA-F]{32}", md5.strip()):
-            raise Problem(
-                "invalid-request",
-                "the header md5 must have 32 hexadecimal digits",
-                [("#/header/md5", "no MD5")],
-            )
+            raise invalid("the header md5 must have 32 hexadecimal digits", [("#/header/md5", "no MD5")])
         expected["MD5"] = md5.strip().lower()
     if content_digest is not None:
         found = _DIGEST.search(content_digest)
         if found is None:
-            raise Problem("invalid-request", "the header Content-Digest must be sha-256=:BASE64:")
+            raise invalid("the header Content-Digest must be sha-256=:BASE64:")
         with suppress(binascii.Error):
             expected["SHA-256"] = base64.b64decode(found[1]).hex()
     if not expected:
-        raise Problem(
-            "invalid-request",
+        raise invalid(
             "the checksum is missing: send the header md5, or Content-Digest: sha-256=:BASE64:",
             [("#/header/md5", "it is missing")],
         )
@@ -233,9 +252,7 @@ def _finish(call: Call, upload: Upload, receiver: Receiver, expected: dict[str, 
     for name, value in expected.items():
         found = sha256 if name == "SHA-256" else md5
         if value != found:
-            raise Problem(
-                "invalid-request", f"the {name} of what came is {found}, not {value}; send the image again"
-            )
+            raise invalid(f"the {name} of what came is {found}, not {value}; send the image again")
     receiver.demand_iso()
     target = whole_path(_folder(call), upload.image_id)
 
@@ -268,23 +285,14 @@ def _finish(call: Call, upload: Upload, receiver: Receiver, expected: dict[str, 
 UploadId = Annotated[str, Path(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}$")]
 
 
-@router.post(
-    "/v1/image/upload",
-    operation_id="begin_upload",
-    status_code=201,
-    response_model=models.Upload,
-    summary="Begin an upload",
-)
-def begin_upload(call: Known, body: models.NewUpload) -> Response:
+@route(router, "POST /v1/image/upload", "begin_upload", "Begin an upload", models.Upload, status_code=201)
+@changes("image", "upload_image")
+def begin_upload(change: Change, body: models.NewUpload) -> Response:
     """The image is then sent in parts, by PATCH to the answer's Location."""
-
-    def act(change: Change) -> Response:
-        upload = _begin(change, body.name, body.project, body.size)
-        images.store_expected(change.session, upload.image_id, body.sha256, body.md5)
-        place = call.url(f"/v1/image/upload/{upload.id}")
-        return json_answer(_upload_json(upload, body.name), 201, {"Location": place, "Upload-Offset": "0"})
-
-    return changing(call, "image", "upload_image", act)
+    upload = _begin(change, body.name, body.project, body.size)
+    images.store_expected(change.session, upload.image_id, body.sha256, body.md5)
+    place = change.call.url(f"/v1/image/upload/{upload.id}")
+    return json_answer(_upload_json(upload, body.name), 201, {"Location": place, "Upload-Offset": "0"})
 
 
 def _upload_json(upload: Upload, name: str) -> Json:
@@ -299,44 +307,32 @@ def _find_upload(session: Session, call: Call, identifier: str) -> tuple[Upload,
     return upload, image
 
 
-@router.get(
-    "/v1/image/upload/{id}",
-    operation_id="get_upload",
-    response_model=models.Upload,
-    summary="How far an upload is",
-)
-def get_upload(call: Known, id: UploadId) -> Response:
+@route(router, "GET /v1/image/upload/{id}", "get_upload", "How far an upload is", models.Upload)
+@reads
+def get_upload(question: Reading, id: UploadId) -> Response:
     """`offset` is where to go on."""
-
-    def read(session: Session) -> Response:
-        upload, image = _find_upload(session, call, id)
-        headers = {"Upload-Offset": str(upload.offset_bytes), "Cache-Control": "no-store"}
-        return json_answer(_upload_json(upload, image.name), 200, headers)
-
-    return reading(call, read)
+    upload, image = _find_upload(question.session, question.call, id)
+    headers = {"Upload-Offset": str(upload.offset_bytes), "Cache-Control": "no-store"}
+    return json_answer(_upload_json(upload, image.name), 200, headers)
 
 
-@router.delete(
-    "/v1/image/upload/{id}", operation_id="cancel_upload", status_code=204, summary="Give an upload up"
-)
-def cancel_upload(call: Known, id: UploadId) -> Response:
+@route(router, "DELETE /v1/image/upload/{id}", "cancel_upload", "Give an upload up", status_code=204)
+@changes("image", "cancel_upload")
+def cancel_upload(change: Change, id: UploadId) -> Response:
     """What came is removed."""
-
-    def act(change: Change) -> Response:
-        upload, image = _find_upload(change.session, call, id)
-        images.remove_image(change.session, image.id)
-        part_path(_folder(call), upload.id).unlink(missing_ok=True)
-        change.note(image.text)
-        return no_content()
-
-    return changing(call, "image", "cancel_upload", act)
+    upload, image = _find_upload(change.session, change.call, id)
+    images.remove_image(change.session, image.id)
+    part_path(_folder(change.call), upload.id).unlink(missing_ok=True)
+    change.note(image.text)
+    return no_content()
 
 
-@router.patch(
-    "/v1/image/upload/{id}",
-    operation_id="continue_upload",
+@route(
+    router,
+    "PATCH /v1/image/upload/{id}",
+    "continue_upload",
+    "Send a part of an image",
     status_code=204,
-    summary="Send a part of an image",
     openapi_extra={
         "requestBody": {
             "required": False,
@@ -353,39 +349,19 @@ async def continue_upload(
 
     Without a body, when everything came before and the last answer did not: it is checked and stored then.
     """
-    require(call.caller, "image")
-    before = await run_in_threadpool(answer_before, call)
-    if before is not None:
-        return before
-    with call.service.uploads.one_more(call.caller.user.id):
+
+    async def receive() -> Response:
         upload, expected = await run_in_threadpool(_resume, call, id, upload_offset)
-        receiver = Receiver(part_path(_folder(call), upload.id), upload.offset_bytes, upload.size_bytes)
-        try:
-            await run_in_threadpool(receiver.open)
-            try:
-                await receiver.take(_stream(call), lambda offset: _grow(call, upload, offset))
-            finally:
-                await run_in_threadpool(receiver.sync, lambda offset: _grow(call, upload, offset))
-            if receiver.offset < upload.size_bytes:
-                return Response(None, 204, {"Upload-Offset": str(receiver.offset)})
-            try:
-                return await run_in_threadpool(_finish, call, upload, receiver, expected)
-            except Problem as problem:
-                if (
-                    problem.code == "invalid-request"
-                ):  # after other failures the client can send the last part again
-                    await run_in_threadpool(_discard, call, upload)
-                raise
-        finally:
-            await run_in_threadpool(receiver.close)
+        return await _take(call, upload, _stream(call), expected)
+
+    return await _admitted(call, receive)
 
 
 def _resume(call: Call, identifier: str, offset: int) -> tuple[Upload, dict[str, str]]:
     with call.service.pool.transaction() as session:
         upload, _ = _find_upload(session, call, identifier)
         if offset != upload.offset_bytes:
-            raise Problem(
-                "state-conflict",
+            raise conflict(
                 f"{upload.offset_bytes} bytes of this upload are here, and this part begins at {offset}",
                 headers={"Upload-Offset": str(upload.offset_bytes)},
             )

@@ -8,16 +8,16 @@ from fastapi import APIRouter, Path
 from starlette.responses import Response
 
 from nucleus.api.conditional import conditional_json
-from nucleus.api.problems import Problem, Remedy
+from nucleus.api.problems import Problem, Remedy, conflict, forbidden
 from nucleus.api.representations import image_json
-from nucleus.api.service import Call, Change, Known, accepted, changing, reading
+from nucleus.api.routes import changes, reads, route
+from nucleus.api.service import Change, Reading, accepted
 from nucleus.hostlists import collect
 from nucleus.mirror import images
 from nucleus.records import NewEvent, NewOperation
 
 if TYPE_CHECKING:
     from nucleus.mirror.images import Image
-    from nucleus.mirror.pool import Session
     from nucleus.records import Cluster
 
 router = APIRouter()
@@ -27,11 +27,12 @@ ImageName = Annotated[str, Path(max_length=200)]
 MEDIA_TYPE = "application/vnd.nucleus.v1+json"
 
 
-@router.get(
-    "/v1/image",
-    operation_id="row33",
-    response_model=list[str],
-    summary="Images",
+@route(
+    router,
+    "GET /v1/image",
+    "row33",
+    "Images",
+    list[str],
     responses={
         200: {
             "content": {
@@ -40,18 +41,15 @@ MEDIA_TYPE = "application/vnd.nucleus.v1+json"
         }
     },
 )
-def list_images(call: Known) -> Response:
+@reads
+def list_images(question: Reading) -> Response:
     """Row 33: their names; with the media type of this service, objects."""
-
-    def read(session: Session) -> Response:
-        found = images.list_images(session, call.scope)
-        if MEDIA_TYPE in call.request.headers.get("accept", ""):
-            response = conditional_json(call.request, [image_json(one) for one in found], {"Vary": "Accept"})
-            response.headers["Content-Type"] = MEDIA_TYPE
-            return response
-        return conditional_json(call.request, [one.text for one in found], {"Vary": "Accept"})
-
-    return reading(call, read)
+    request, found = question.call.request, images.list_images(question.session, question.scope)
+    if MEDIA_TYPE not in request.headers.get("accept", ""):
+        return conditional_json(request, [one.text for one in found], {"Vary": "Accept"})
+    response = conditional_json(request, [image_json(one) for one in found], {"Vary": "Accept"})
+    response.headers["Content-Type"] = MEDIA_TYPE
+    return response
 
 
 def split_reference(text: str) -> tuple[str | None, str]:
@@ -71,40 +69,37 @@ def unknown_image(text: str) -> Problem:
     return Problem("unknown-image", f"there is no image {text[:200]!r} for you; `comet iso list` lists them")
 
 
-def find_image(session: Session, call: Call, text: str, cluster: Cluster) -> Image:
+def find_image(change: Change, text: str, cluster: Cluster) -> Image:
     """The image for a node of the cluster. A name alone: the project's own before everybody's."""
     project, name = split_reference(text)
     found = None
     if "/" not in text and cluster.project:
-        found = images.find_image(session, call.scope, cluster.project, name)
-    found = found or images.find_image(session, call.scope, project, name)
+        found = images.find_image(change.session, change.scope, cluster.project, name)
+    found = found or images.find_image(change.session, change.scope, project, name)
     if found is None or found.state != "ready" or found.project_id not in (None, cluster.project_id):
         raise unknown_image(text)
     return found
 
 
-@router.delete(
-    "/v1/image/public/{name}",
-    operation_id="delete_public_image",
-    status_code=204,
-    summary="Delete a public image",
+@route(
+    router, "DELETE /v1/image/public/{name}", "delete_public_image", "Delete a public image", status_code=204
 )
-def delete_public_image(call: Known, name: ImageName) -> Response:
+@changes("image", "delete_image")
+def delete_public_image(change: Change, name: ImageName) -> Response:
     """By operators, and by who has uploaded it. Refused while a node has it in its drive."""
-    return changing(call, "image", "delete_image", lambda change: _delete(change, None, name))
+    return _delete(change, None, name)
 
 
-@router.delete(
-    "/v1/image/project/{project}/{name}",
-    operation_id="delete_project_image",
+@route(
+    router, "DELETE /v1/image/project/{project}/{name}", "delete_project_image", "Delete an image of a project",
     status_code=204,
-    summary="Delete an image of a project",
-)
+)  # fmt: skip
+@changes("image", "delete_image")
 def delete_project_image(
-    call: Known, project: Annotated[str, Path(max_length=64)], name: ImageName
+    change: Change, project: Annotated[str, Path(max_length=64)], name: ImageName
 ) -> Response:
     """Refused while a node has it in its drive."""
-    return changing(call, "image", "delete_image", lambda change: _delete(change, project, name))
+    return _delete(change, project, name)
 
 
 def _delete(change: Change, project: str | None, name: str) -> Response:
@@ -112,7 +107,7 @@ def _delete(change: Change, project: str | None, name: str) -> Response:
     if image is None or image.state == "uploading":
         raise unknown_image(images.reference(project, name))
     if image.project_id is None and not change.scope.is_operator and image.uploaded_by != change.caller.actor:
-        raise Problem("missing-scope", f"{image.text} is everybody's; only operators delete it")
+        raise forbidden(f"{image.text} is everybody's; only operators delete it")
     if image.in_use:
         raise _in_use(change, image)
     images.set_state(change.session, image.id, "deleting")
@@ -127,21 +122,18 @@ def _delete(change: Change, project: str | None, name: str) -> Response:
 def _in_use(change: Change, image: Image) -> Problem:
     """The refusal while machines have it in their drive: it names those that the caller may see."""
     seen = images.nodes_with(change.session, change.scope, image.text)
+    frontends = [cluster for cluster, kind, _ in seen if kind == "frontend"]
     computes: dict[str, list[str]] = {}
-    targets = []
     for cluster, kind, name in seen:
-        if kind == "frontend":
-            targets.append(cluster)
-        else:
+        if kind != "frontend":
             computes.setdefault(cluster, []).append(name)
-    targets += [f"{cluster} {collect(names)}" for cluster, names in computes.items()]
-    whose = [f"the frontend of {cluster}" for cluster, kind, _ in seen if kind == "frontend"]
+    targets = frontends + [f"{cluster} {collect(names)}" for cluster, names in computes.items()]
+    whose = [f"the frontend of {cluster}" for cluster in frontends]
     whose += [f"{collect(names)} of {cluster}" for cluster, names in computes.items()]
     others = image.in_use - len(seen)
     if others > 0:  # one may have been ejected since it was counted
         whose.append(f"{others} machine{'s' if others > 1 else ''} of other projects")
-    return Problem(
-        "state-conflict",
+    return conflict(
         f"{image.text} is in the drive of {' and '.join(whose)}",
         remedy=Remedy("eject-image", {"targets": targets}) if targets else None,
     )

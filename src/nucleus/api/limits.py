@@ -1,16 +1,23 @@
-"""How many of something there may be at the same time."""
+"""How many of something there may be: at the same time, in a second, in a minute."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
-from collections import Counter
-from typing import TYPE_CHECKING
+import time
+from collections import Counter, OrderedDict
+from ipaddress import IPv4Address, IPv6Network, ip_address
+from typing import TYPE_CHECKING, TypeVar
 
-from nucleus.api.problems import Problem
+from nucleus.api.problems import Problem, limited
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from nucleus.api.authentication import Caller
+
+MOST_CHANGES_PER_SECOND = 20
+_MOST_FAILURES, _FAILURE_SECONDS = 10, 60.0
 
 
 class AtOnce:
@@ -55,4 +62,81 @@ class AtOnce:
             self.give_back(user_id)
 
     def _too_many(self, detail: str) -> Problem:
-        return Problem("rate-limited", detail, headers={"Retry-After": str(self._retry_seconds)})
+        return limited(detail, headers={"Retry-After": str(self._retry_seconds)})
+
+
+Value = TypeVar("Value")
+
+
+class _Latest(OrderedDict[str, Value]):
+    """The values that were put last: strangers cannot have it grow."""
+
+    def put(self, key: str, value: Value) -> None:
+        self[key] = value
+        self.move_to_end(key)
+        while len(self) > 10_000:
+            self.popitem(last=False)
+
+
+class Failures:
+    """Wrong credentials by the address they came from: after some in a minute the address waits.
+
+    Of IPv6 the first 64 bits count: one customer's machine has all addresses behind them.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._moments = _Latest[list[float]]()
+
+    def check(self, source: str) -> None:
+        """Problem 429 when there were too many."""
+        source = _network_of(source)
+        with self._lock:
+            recent = [
+                one for one in self._moments.get(source, ()) if time.monotonic() - one < _FAILURE_SECONDS
+            ]
+        if len(recent) >= _MOST_FAILURES:
+            wait = max(1, int(_FAILURE_SECONDS - (time.monotonic() - recent[0])))
+            raise limited(f"too many wrong credentials; wait {wait} s", headers={"Retry-After": str(wait)})
+
+    def count(self, source: str) -> None:
+        """Note one."""
+        source, now = _network_of(source), time.monotonic()
+        with self._lock:
+            recent = [one for one in self._moments.get(source, ()) if now - one < _FAILURE_SECONDS]
+            self._moments.put(source, [*recent[-_MOST_FAILURES:], now])
+
+
+def _network_of(source: str) -> str:
+    try:
+        address = ip_address(source)
+    except ValueError:
+        return source
+    if isinstance(address, IPv4Address) or address.ipv4_mapped:
+        return source
+    return str(IPv6Network((int(address) >> 64 << 64, 64)))
+
+
+class Changes:
+    """At most so many changes a second for each token, or user without one; `burst` of them at once."""
+
+    def __init__(
+        self, per_second: float = MOST_CHANGES_PER_SECOND, burst: int = MOST_CHANGES_PER_SECOND
+    ) -> None:
+        self._per_second = per_second
+        self._burst = float(burst)
+        self._lock = threading.Lock()
+        self._buckets = _Latest[tuple[float, float]]()
+
+    def take(self, caller: Caller) -> None:
+        """Problem 429 when there were too many."""
+        name, now = caller.token_id or caller.actor, time.monotonic()
+        with self._lock:
+            level, at = self._buckets.get(name, (self._burst, now))
+            level = min(self._burst, level + (now - at) * self._per_second)
+            self._buckets.put(name, (max(0.0, level - 1), now))
+        if level < 1:
+            raise limited(
+                f"more than {self._per_second:g} changes in a second; send it again in a second",
+                headers={"Retry-After": "1"},
+            )

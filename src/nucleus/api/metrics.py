@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from starlette.types import Scope
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 60.0)
-
-
-@dataclass
-class Outcome:
-    """The status of an answer; 0 when the client went away before one."""
-
-    status: int = 0
 
 
 class Metrics:
@@ -45,17 +35,11 @@ class Metrics:
             for name, (text, labels) in _GAUGES.items()
         }
 
-    @contextlib.contextmanager
-    def request(self, scope: Scope) -> Iterator[Outcome]:
-        """Count the request of the block by the pattern of its route, not by its path: names are no labels."""
-        outcome, begin = Outcome(), time.monotonic()
-        try:
-            yield outcome
-        finally:
-            route = scope.get("route") or scope["state"].get("route")
-            pattern = getattr(route, "path", "none")
-            self._requests.labels(scope["method"], pattern, outcome.status).inc()
-            self._seconds.labels(pattern).observe(time.monotonic() - begin)
+    def count(self, scope: Scope, status: int, seconds: float) -> None:
+        """Count an answer by the pattern of its route, not by its path: names are no labels. Status 0: none."""
+        pattern = getattr(scope.get("route") or scope["state"].get("route"), "path", "none")
+        self._requests.labels(scope["method"], pattern, status).inc()
+        self._seconds.labels(pattern).observe(seconds)
 
     def text(self, values: Mapping[str, Mapping[tuple[str, ...], float]]) -> bytes:
         """All counters. `values`: gauge → labels → value, as they are now."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from nucleus.api.problems import Problem
+from nucleus.api.problems import Problem, invalid
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -32,37 +32,34 @@ class FileForm:
         self.fields: dict[str, str] = {}
         self._body = body
         self._parts = 0
-        self._header, self._value = b"", b""
+        self._header = self._value = self._field = b""
         self._name, self._is_file, self._has_ended = "", False, False
-        self._field = b""
         self._pieces: list[bytes] = []
         self._parser = MultipartParser(
             boundary,
             {
                 "on_part_begin": self._part_begin,
-                "on_header_field": self._header_field,
-                "on_header_value": self._header_value,
+                "on_header_field": lambda *data: self._extend("_header", *data),
+                "on_header_value": lambda *data: self._extend("_value", *data),
                 "on_header_end": self._header_end,
                 "on_part_data": self._part_data,
                 "on_part_end": self._part_end,
-                "on_end": self._end,
+                "on_end": lambda: setattr(self, "_has_ended", True),
             },
         )
 
     def _part_begin(self) -> None:
         self._parts += 1
         if self._parts > _MOST_PARTS:
-            raise Problem("invalid-request", "the form has too many parts; send only the part file")
-        self._name, self._is_file, self._field = "", False, b""
-        self._header, self._value = b"", b""
+            raise invalid("the form has too many parts; send only the part file")
+        self._name, self._is_file = "", False
+        self._header = self._value = self._field = b""
 
-    def _header_field(self, data: bytes, start: int, end: int) -> None:
-        self._header += data[start:end]
-        self._demand_short(self._header)
-
-    def _header_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
-        self._demand_short(self._value)
+    def _extend(self, what: str, data: bytes, start: int, end: int) -> None:
+        value = getattr(self, what) + data[start:end]
+        if len(value) > _MOST_FIELD_BYTES:
+            raise Problem("too-large", f"a field of the form is longer than {_MOST_FIELD_BYTES} bytes")
+        setattr(self, what, value)
 
     def _header_end(self) -> None:
         if self._header.lower() == b"content-disposition":
@@ -71,26 +68,17 @@ class FileForm:
             if self._name == "file" and not self.filename:
                 self._is_file = True
                 self.filename = options.get(b"filename", b"").decode("utf-8", "replace")
-        self._header, self._value = b"", b""
+        self._header = self._value = b""
 
     def _part_data(self, data: bytes, start: int, end: int) -> None:
         if self._is_file:
             self._pieces.append(data[start:end])
         else:
-            self._field += data[start:end]
-            self._demand_short(self._field)
+            self._extend("_field", data, start, end)
 
     def _part_end(self) -> None:
         if not self._is_file:
             self.fields[self._name] = self._field.decode("utf-8", "replace")
-
-    def _end(self) -> None:
-        self._has_ended = True
-
-    @staticmethod
-    def _demand_short(data: bytes) -> None:
-        if len(data) > _MOST_FIELD_BYTES:
-            raise Problem("too-large", f"a field of the form is longer than {_MOST_FIELD_BYTES} bytes")
 
     async def begin(self) -> None:
         """Read as far as the file's name. Problem when there is no file."""
@@ -101,7 +89,7 @@ class FileForm:
             except TimeoutError:
                 raise Problem("timeout", "nothing came for a minute; send the form again") from None
             if not is_more:
-                raise Problem("invalid-request", "the form has no part `file` with the image")
+                raise invalid("the form has no part `file` with the image")
 
     async def content(self) -> AsyncIterator[bytes]:
         """The file's bytes. Problem when the form ends too early."""
@@ -114,7 +102,7 @@ class FileForm:
         for piece in self._pieces:
             yield piece
         if not self._has_ended:
-            raise Problem("invalid-request", "the form is not whole: the connection ended before it")
+            raise invalid("the form is not whole: the connection ended before it")
 
     async def _feed(self) -> bool:
         try:
@@ -124,5 +112,5 @@ class FileForm:
         try:
             self._parser.write(chunk)
         except MultipartParseError:
-            raise Problem("invalid-request", "the form is no multipart/form-data") from None
+            raise invalid("the form is no multipart/form-data") from None
         return True

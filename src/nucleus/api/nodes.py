@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Body, Query
@@ -11,18 +10,10 @@ from starlette.responses import Response
 from nucleus.api import models
 from nucleus.api.clusters import demand_cluster_match
 from nucleus.api.images import find_image
-from nucleus.api.problems import Problem
+from nucleus.api.problems import Problem, invalid
+from nucleus.api.routes import changes, route, route_of_nodes
 from nucleus.api.rules import demand_acknowledgement, demand_quota, demand_startable
-from nucleus.api.service import (
-    Call,
-    Change,
-    Known,
-    accepted,
-    changing,
-    find_cluster,
-    find_node,
-    unknown_node,
-)
+from nucleus.api.service import Change, accepted, find_cluster, find_node, unknown_node
 from nucleus.hostlists import expand
 from nucleus.mirror import clusters
 from nucleus.states import RUNNING
@@ -34,55 +25,34 @@ if TYPE_CHECKING:
 router = APIRouter()
 
 
-class Action(StrEnum):
-    """What can be done with the power of a node."""
-
-    POWERON = "poweron"
-    POWEROFF = "poweroff"
-    REBOOT = "reboot"
-    RESET = "reset"
-    SHUTDOWN = "shutdown"
-
-
-_MEANING = {
-    Action.POWERON: ("Power a node on", 8, 16),
-    Action.POWEROFF: ("Power a node off, at once", 7, 15),
-    Action.REBOOT: ("Ask the node's system to reboot", 9, 17),
-    Action.RESET: ("Reset a node, at once", 11, 18),
-    Action.SHUTDOWN: ("Ask the node's system to shut down", 12, 19),
+_ACTIONS = {
+    "poweron": ("Power a node on", 8, 16),
+    "poweroff": ("Power a node off, at once", 7, 15),
+    "reboot": ("Ask the node's system to reboot", 9, 17),
+    "reset": ("Reset a node, at once", 11, 18),
+    "shutdown": ("Ask the node's system to shut down", 12, 19),
 }
 """Action → its summary, and its rows for a compute and for a frontend."""
 
 
-def _declare(action: Action) -> None:
-    summary, compute_row, frontend_row = _MEANING[action]
+def _declare(action: str, summary: str, *rows: int) -> None:
+    def handler(change: Change, c: str, n: str) -> Response:
+        """A compute node must be in a running computeset. Frontends are in none, and nothing is charged."""
+        return _power(change, action, c, n)
 
-    def compute(call: Known, c: str, n: str) -> Response:
-        return changing(call, "power", action.value, lambda change: _power(change, action, c, n))
-
-    def frontend(call: Known, c: str) -> Response:
-        return changing(call, "power", action.value, lambda change: _power(change, action, c, None))
-
-    compute.__doc__ = f"Row {compute_row}. The node must be in a running computeset."
-    frontend.__doc__ = f"Row {frontend_row}. Frontends are in no computeset, and nothing is charged."
-    for handler, place, row in ((compute, "compute/{n}", compute_row), (frontend, "frontend", frontend_row)):
-        router.put(
-            f"/v1/cluster/{{c}}/{place}/{action.value}",
-            operation_id=f"row{row:02}",
-            status_code=204,
-            summary=summary,
-        )(handler)
+    names = (f"row{rows[0]:02}", f"row{rows[1]:02}")
+    path = f"PUT /v1/cluster/{{c}}/NODE/{action}"
+    route_of_nodes(router, path, names, summary, status_code=204)(changes("power", action)(handler))
 
 
-for _action in Action:
-    _declare(_action)
+for _action, _declared in _ACTIONS.items():
+    _declare(_action, *_declared)
 
 
-def _power(change: Change, action: Action, c: str, n: str | None) -> Response:
-    call = change.call
-    cluster = find_cluster(change.session, call, c, lock=True)
-    node = find_node(change.session, call, cluster, n, lock=True)
-    demand_cluster_match(call.request, call, cluster)
+def _power(change: Change, action: str, c: str, n: str | None) -> Response:
+    cluster = find_cluster(change, c, lock=True)
+    node = find_node(change, cluster, n, lock=True)
+    demand_cluster_match(change, cluster)
     if node.kind == "compute" and node.set_state != RUNNING:
         raise Problem(
             "not-in-running-set",
@@ -90,12 +60,12 @@ def _power(change: Change, action: Action, c: str, n: str | None) -> Response:
             + (f": its set {node.set_id} is {node.set_state}" if node.set_id else "")
             + f"; `comet start {cluster.name} {node.name}` starts one",
         )
-    if action is Action.POWERON:
-        demand_acknowledgement(call)
+    if action == "poweron":
+        demand_acknowledgement(change.call)
         demand_startable(node)
         demand_quota(change, cluster, [node])
     set_id = node.set_id if node.kind == "compute" else None
-    operation = change.ask(action.value, cluster, node, set_id=set_id)
+    operation = change.ask(action, cluster, node, set_id=set_id)
     return accepted(change, operation, (cluster.name, node.name))
 
 
@@ -103,64 +73,36 @@ IsoQuery = Annotated[
     str | None, Query(max_length=300, description="public/NAME or project/PROJECT/NAME; empty: take it out")
 ]
 IsoBody = Annotated[models.IsoName | None, Body()]
+_ATTACH = ("row06", "row14")
 
 
-@router.put(
-    "/v1/cluster/{c}/compute/{n}/attach_iso",
-    operation_id="row06",
-    status_code=204,
-    summary="Put an image into a node",
+@route_of_nodes(
+    router, "PUT /v1/cluster/{c}/NODE/attach_iso", _ATTACH, "Put an image into {}", status_code=204
 )
-def attach_compute(call: Known, c: str, n: str, iso_name: IsoQuery = None, body: IsoBody = None) -> Response:
-    """Row 6. It is there from the next power-on; a reboot or reset changes nothing. An empty name takes it out."""
-    return _attach(call, c, n, iso_name, body)
+@changes("image", "attach_iso")
+def attach(change: Change, c: str, n: str, iso_name: IsoQuery = None, body: IsoBody = None) -> Response:
+    """It is there from the next power-on; a reboot or reset changes nothing. An empty name takes it out."""
+    iso = iso_name if iso_name is not None or body is None else body.iso_name
+    if iso is None:
+        raise invalid(
+            "which image? send ?iso_name=public/NAME, or an empty iso_name to take the image out",
+            [("#/query/iso_name", "it is missing")],
+        )
+    cluster = find_cluster(change, c, lock=True)
+    node = find_node(change, cluster, n, lock=True)
+    return accepted(change, _attach_nodes(change, cluster, [node], iso), (cluster.name, node.name))
 
 
-@router.put(
-    "/v1/cluster/{c}/frontend/attach_iso",
-    operation_id="row14",
-    status_code=204,
-    summary="Put an image into a frontend",
+@route(
+    router, "PUT /v1/cluster/{c}/attach_iso", "attach_nodes", "Put an image into many nodes", status_code=204
 )
-def attach_frontend(call: Known, c: str, iso_name: IsoQuery = None, body: IsoBody = None) -> Response:
-    """Row 14. As row 6."""
-    return _attach(call, c, None, iso_name, body)
-
-
-@router.put(
-    "/v1/cluster/{c}/attach_iso",
-    operation_id="attach_nodes",
-    status_code=204,
-    summary="Put an image into many nodes",
-)
-def attach_many(call: Known, c: str, body: models.IsoNodes) -> Response:
+@changes("image", "attach_iso")
+def attach_many(change: Change, c: str, body: models.IsoNodes) -> Response:
     """One operation, whose result has an entry for each node."""
-
-    def act(change: Change) -> Response:
-        cluster = find_cluster(change.session, call, c, lock=True)
-        if body.nodes is None:
-            nodes = [find_node(change.session, call, cluster, None)]
-        else:
-            nodes = named_nodes(change, cluster, body.nodes)
-        return accepted(change, _attach_nodes(change, cluster, nodes, body.iso_name), (cluster.name, None))
-
-    return changing(call, "image", "attach_iso", act)
-
-
-def _attach(call: Call, c: str, n: str | None, query: str | None, body: models.IsoName | None) -> Response:
-    def act(change: Change) -> Response:
-        iso = query if query is not None or body is None else body.iso_name
-        if iso is None:
-            raise Problem(
-                "invalid-request",
-                "which image? send ?iso_name=public/NAME, or an empty iso_name to take the image out",
-                [("#/query/iso_name", "it is missing")],
-            )
-        cluster = find_cluster(change.session, call, c, lock=True)
-        node = find_node(change.session, call, cluster, n, lock=True)
-        return accepted(change, _attach_nodes(change, cluster, [node], iso), (cluster.name, node.name))
-
-    return changing(call, "image", "attach_iso", act)
+    cluster = find_cluster(change, c, lock=True)
+    named = body.nodes
+    nodes = [find_node(change, cluster, None)] if named is None else named_nodes(change, cluster, named)
+    return accepted(change, _attach_nodes(change, cluster, nodes, body.iso_name), (cluster.name, None))
 
 
 def named_nodes(change: Change, cluster: Cluster, text: str) -> list[Node]:
@@ -168,11 +110,11 @@ def named_nodes(change: Change, cluster: Cluster, text: str) -> list[Node]:
     try:
         names = expand(text)
     except UserError as error:
-        raise Problem("invalid-request", str(error)) from None
+        raise invalid(str(error)) from None
     if not names:
-        raise Problem("invalid-request", "the list of nodes is empty; name at least one")
+        raise invalid("the list of nodes is empty; name at least one")
     if len({name.casefold() for name in names}) < len(names):
-        raise Problem("invalid-request", f"the list {text[:60]!r} has a node twice; name each once")
+        raise invalid(f"the list {text[:60]!r} has a node twice; name each once")
     return nodes_by_name(change, cluster, names)
 
 
@@ -187,8 +129,8 @@ def nodes_by_name(change: Change, cluster: Cluster, names: list[str]) -> list[No
 
 
 def _attach_nodes(change: Change, cluster: Cluster, nodes: list[Node], iso: str) -> Operation:
-    demand_cluster_match(change.call.request, change.call, cluster)
-    image = find_image(change.session, change.call, iso, cluster) if iso else None
+    demand_cluster_match(change, cluster)
+    image = find_image(change, iso, cluster) if iso else None
     arguments: dict[str, Any] = {"image": image and image.id, "iso": image and image.text}
     if len(nodes) == 1:
         return change.ask("attach_iso", cluster, nodes[0], arguments=arguments)

@@ -18,7 +18,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
-from nucleus.api.problems import Problem
+from nucleus.api.problems import Problem, unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -153,10 +153,9 @@ class Verifier:
     def _waiting(self) -> Iterator[None]:
         """Wait for the provider in the block. Problem 503 when enough threads do."""
         if not self._places.acquire(blocking=False):
-            raise Problem(
-                "backend-unavailable",
+            raise unavailable(
                 "too many requests wait for the site's identity provider; send this one again in a few seconds, or use"
-                " a token of this service",
+                " a token of this service"
             )
         try:
             yield
@@ -181,10 +180,7 @@ class Verifier:
 
 
 def _away() -> Problem:
-    return Problem(
-        "backend-unavailable",
-        "the site's identity provider does not answer; use a token of this service",
-    )
+    return unavailable("the site's identity provider does not answer; use a token of this service")
 
 
 def _get(url: str, form: bytes | None = None) -> Any:

@@ -24,9 +24,10 @@ from nucleus.api.conditional import (
     paged,
     require_match,
 )
-from nucleus.api.problems import Problem, Remedy
+from nucleus.api.problems import Problem, Remedy, conflict
 from nucleus.api.representations import Json, operation_json
-from nucleus.api.service import Call, Change, Known, changing, find_cluster, no_content, reading, unknown_node
+from nucleus.api.routes import changes, reads, route
+from nucleus.api.service import Call, Change, Known, Reading, find_cluster, no_content, reading, unknown_node
 from nucleus.mirror import clusters, operations
 from nucleus.mirror.events import NEWS
 from nucleus.records import NewEvent
@@ -35,7 +36,6 @@ from nucleus.states import CANCELLED, ENDED_OPERATIONS, QUEUED
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nucleus.mirror.pool import Session
     from nucleus.records import Operation
 
 router = APIRouter()
@@ -47,11 +47,12 @@ _PAUSE_SECONDS = 0.1
 OperationId = Annotated[str, Path(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}$")]
 
 
-def operations_json(session: Session, call: Call, found: Sequence[Operation]) -> list[Json]:
+def operations_json(question: Reading, found: Sequence[Operation]) -> list[Json]:
     """Their representations, with the names of what they are about."""
-    nodes = clusters.nodes_by_id(session, call.scope, {one.target_node for one in found if one.target_node})
+    session, _, scope = question
+    nodes = clusters.nodes_by_id(session, scope, {one.target_node for one in found if one.target_node})
     ids = {one.target_cluster for one in found if one.target_cluster}
-    names = {number: clusters.find_cluster_by_id(session, call.scope, number) for number in ids}
+    names = {number: clusters.find_cluster_by_id(session, scope, number) for number in ids}
     answers = []
     for one in found:
         cluster = names.get(one.target_cluster or 0)
@@ -60,14 +61,10 @@ def operations_json(session: Session, call: Call, found: Sequence[Operation]) ->
     return answers
 
 
-@router.get(
-    "/v1/operation",
-    operation_id="list_operations",
-    response_model=list[models.Operation],
-    summary="Your operations",
-)
+@route(router, "GET /v1/operation", "list_operations", "Your operations", list[models.Operation])
+@reads
 def list_operations(
-    call: Known,
+    question: Reading,
     target: Annotated[str | None, Query(max_length=260, description="CLUSTER or CLUSTER/NODE")] = None,
     computeset: Annotated[int | None, Query(ge=1, le=0x7FFFFFFF)] = None,
     state: Annotated[list[models.OperationState] | None, Query()] = None,
@@ -76,39 +73,29 @@ def list_operations(
     fields: Fields = None,
 ) -> Response:
     """The newest first, a page at a time."""
-    page = page_of(limit, cursor)
-
-    def read(session: Session) -> Response:
-        cluster_id = node_id = None
-        if target is not None:
-            c, _, n = target.partition("/")
-            cluster = find_cluster(session, call, c)
-            cluster_id = cluster.id
-            if n:
-                node = clusters.find_node(session, call.scope, cluster.id, n) or clusters.find_node(
-                    session, call.scope, cluster.id, None
-                )
-                if node is None or node.name.casefold() != n.casefold():
-                    raise unknown_node(cluster.name, n)
-                node_id = node.id
-        found = operations.list_operations(
-            session, call.scope, states=tuple(state or ()), cluster_id=cluster_id, node_id=node_id,
-            set_id=computeset, before=page.after, limit=limit + 1,
-        )  # fmt: skip
-        _, headers = paged(call.request, page._replace(after=None), [one.id for one in found], str)
-        return conditional_json(
-            call.request, chosen(operations_json(session, call, found[:limit]), fields), headers
-        )
-
-    return reading(call, read)
+    page, request = page_of(limit, cursor), question.call.request
+    cluster_id, node_id = (None, None) if target is None else _target(question, target)
+    found = operations.list_operations(
+        question.session, question.scope, states=tuple(state or ()), cluster_id=cluster_id, node_id=node_id,
+        set_id=computeset, before=page.after, limit=limit + 1,
+    )  # fmt: skip
+    _, headers = paged(request, page._replace(after=None), [one.id for one in found], str)
+    return conditional_json(request, chosen(operations_json(question, found[:limit]), fields), headers)
 
 
-@router.get(
-    "/v1/operation/{id}",
-    operation_id="get_operation",
-    response_model=models.Operation,
-    summary="An operation",
-)
+def _target(question: Reading, target: str) -> tuple[int, int | None]:
+    c, _, n = target.partition("/")
+    cluster = find_cluster(question, c)
+    if not n:
+        return cluster.id, None
+    for name in (n, None):
+        node = clusters.find_node(question.session, question.scope, cluster.id, name)
+        if node is not None and node.name.casefold() == n.casefold():
+            return cluster.id, node.id
+    raise unknown_node(cluster.name, n)
+
+
+@route(router, "GET /v1/operation/{id}", "get_operation", "An operation", models.Operation)
 async def get_operation(
     call: Known,
     id: OperationId,
@@ -131,51 +118,47 @@ async def get_operation(
 def _look(call: Call, identifier: str) -> tuple[Response, bool]:
     has_ended = False
 
-    def read(session: Session) -> Response:
+    def read(question: Reading) -> Response:
         nonlocal has_ended
-        found = _find(session, call, identifier)
+        found = _find(question, identifier)
         has_ended = found.state in ENDED_OPERATIONS
         etag = etag_of(found.id, found.generation)
         if is_unchanged(call.request, etag):
             return not_modified(etag, {})
-        return json_answer(operations_json(session, call, [found])[0], 200, {"ETag": etag})
+        return json_answer(operations_json(question, [found])[0], 200, {"ETag": etag})
 
     return reading(call, read), has_ended
 
 
-def _find(session: Session, call: Call, identifier: str, *, lock: bool = False) -> Operation:
-    found = operations.find_operation(session, call.scope, identifier, lock)
+def _find(one: Reading | Change, identifier: str, *, lock: bool = False) -> Operation:
+    found = operations.find_operation(one.session, one.scope, identifier, lock)
     if found is None:
-        raise Problem(
-            "unknown-operation",
-            f"there is no operation {identifier} of yours",
-            remedy=Remedy("list-operations"),
-        )
+        raise unknown_operation(identifier)
     return found
 
 
-@router.delete(
-    "/v1/operation/{id}", operation_id="cancel_operation", status_code=204, summary="Cancel an operation"
-)
-def cancel_operation(call: Known, id: OperationId) -> Response:
+def unknown_operation(identifier: str) -> Problem:
+    """The refusal of an operation that is not there, or not the caller's."""
+    detail = f"there is no operation {identifier} of yours"
+    return Problem("unknown-operation", detail, remedy=Remedy("list-operations"))
+
+
+@route(router, "DELETE /v1/operation/{id}", "cancel_operation", "Cancel an operation", status_code=204)
+@changes("power", "cancel_operation")
+def cancel_operation(change: Change, id: OperationId) -> Response:
     """Only while it is queued: what has begun is not taken back."""
-
-    def act(change: Change) -> Response:
-        found = _find(change.session, call, id, lock=True)
-        require_match(call.request, etag_of(found.id, found.generation), "the operation")
-        if found.state == CANCELLED:
-            return no_content()
-        if found.state != QUEUED or not operations.cancel_operation(change.session, call.scope, id):
-            raise Problem(
-                "state-conflict",
-                f"the operation is {found.state}; only one that is queued, and is no part of a computeset, can be"
-                " cancelled",
-                operation=found.id,
-            )
-        change.note(id)
-        change.events.append(
-            NewEvent("operation.state", id, QUEUED, CANCELLED, found.project_id, found.target_cluster, id)
-        )
+    found = _find(change, id, lock=True)
+    require_match(change.call.request, etag_of(found.id, found.generation), "the operation")
+    if found.state == CANCELLED:
         return no_content()
-
-    return changing(call, "power", "cancel_operation", act)
+    if found.state != QUEUED or not operations.cancel_operation(change.session, change.scope, id):
+        raise conflict(
+            f"the operation is {found.state}; only one that is queued, and is no part of a computeset, can be"
+            " cancelled",
+            operation=found.id,
+        )
+    change.note(id)
+    change.events.append(
+        NewEvent("operation.state", id, QUEUED, CANCELLED, found.project_id, found.target_cluster, id)
+    )
+    return no_content()

@@ -13,10 +13,10 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Respon
 from nucleus.api.conditional import json_answer
 from nucleus.api.consoles import STATIC
 from nucleus.api.metrics import CONTENT_TYPE
-from nucleus.api.problems import PROBLEMS, Problem
+from nucleus.api.problems import PROBLEMS, Problem, forbidden
 from nucleus.api.representations import text_of
 from nucleus.api.service import Known, service_of
-from nucleus.mirror import audit, identity, status
+from nucleus.mirror import audit, identity, observations, status
 from rocks.core.errors import RocksError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _PAGE_POLICY = (
     "frame-ancestors 'none'; base-uri 'none'; form-action 'none'; "
     "require-trusted-types-for 'script'; trusted-types 'none'"
 )
-_SOURCE = ("name", "observed_at", "rows", "failures", "seconds", "error")
+_SOURCE = ("name", "observed_at", "rows", "failures", "error", "seconds")
 _USER = ("username", "email", "name", "is_active", "is_operator", "projects")
 _ENTRY = ("actor", "source_ip", "action", "target", "outcome")
 _MACHINE = ("cluster", "name", "state", "computeset")
@@ -70,13 +70,13 @@ async def owners_and_operators(name: Literal["clusters", "site"]) -> Response:
 def site_state(call: Known) -> Response:
     """For operators: polls, hosts of the list, users, and the end of the audit log."""
     if not call.scope.is_operator:
-        raise Problem("missing-scope", "only operators see the state of the site")
+        raise forbidden("only operators see the state of the site")
     hosts = call.service.configuration.batch.hosts
     with call.service.pool.transaction() as session:
-        content = {
+        content: dict[str, Any] = {
             "sources": [
                 dict(zip(_SOURCE, (name, text_of(observed), *rest), strict=True))
-                for name, observed, *rest in status.sources(session)
+                for name, observed, *rest in observations.read_sources(session)
             ],
             "hosts": [{"name": host, "machines": []} for host in hosts],
             "users": [dict(zip(_USER, row, strict=True)) for row in identity.list_users(session)],

@@ -7,6 +7,7 @@ with each change of a sentence.
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
@@ -24,61 +25,59 @@ MEDIA_TYPE = "application/problem+json"
 
 
 class Kind(NamedTuple):
-    """HTTP status of a problem, its status for clients of the published service, its title and its explanation."""
+    """HTTP status of a problem, its title and its explanation."""
 
     status: int
-    legacy_status: int
     title: str
     meaning: str
 
+    @property
+    def legacy_status(self) -> int:
+        """Its status for clients of the published service, which know no others."""
+        return 400 if self.status in (409, 412, 413, 415, 422, 423, 429) else self.status
+
 
 PROBLEMS = {
-    "invalid-request": Kind(400, 400, "The request is not valid", "errors names each wrong value."),
-    "not-authenticated": Kind(401, 401, "Who you are is not known", "Send Authorization: Bearer TOKEN."),
-    "missing-scope": Kind(403, 403, "The token does not allow this", "Make a token with this scope."),
+    "invalid-request": Kind(400, "The request is not valid", "errors names each wrong value."),
+    "not-authenticated": Kind(401, "Who you are is not known", "Send Authorization: Bearer TOKEN."),
+    "missing-scope": Kind(403, "The token does not allow this", "Make a token with this scope."),
     "acknowledgement-needed": Kind(
-        403,
         403,
         "The responsibility for clusters is not acknowledged",
         "Read /v1/user/acknowledgement, and PUT its version to it, before the first node is powered on.",
     ),
     "quota-exceeded": Kind(
-        403, 403, "The project's quota does not suffice", "Free some, or ask the site for more."
+        403, "The project's quota does not suffice", "Free some, or ask the site for more."
     ),
-    "not-found": Kind(404, 404, "There is nothing here", "Look at the path: /docs lists them."),
-    "unknown-cluster": Kind(404, 404, "There is no such cluster", "GET /v1/cluster lists yours."),
-    "unknown-node": Kind(404, 404, "There is no such node", "GET /v1/cluster/NAME lists its nodes."),
-    "unknown-image": Kind(404, 404, "There is no such image", "GET /v1/image lists them."),
-    "unknown-set": Kind(404, 404, "There is no such computeset", "GET /v1/computeset lists yours."),
-    "unknown-operation": Kind(404, 404, "There is no such operation", "GET /v1/operation lists yours."),
-    "unknown-token": Kind(404, 404, "There is no such token", "GET /v1/token lists yours."),
-    "unknown-upload": Kind(404, 404, "There is no such upload", "Begin again: POST /v1/image/upload."),
-    "method-not-allowed": Kind(405, 405, "This cannot be done here", "The header Allow has what can."),
-    "not-acceptable": Kind(406, 406, "No such form of the answer", "Accept application/json."),
-    "node-busy": Kind(409, 400, "The node is in a computeset or at work", "Wait for it, or choose another."),
-    "node-syncing": Kind(423, 400, "The node's disk is on its way", "Wait until its image is unmapped."),
-    "node-disabled": Kind(409, 400, "The site has disabled this node", "Ask the site's operators."),
-    "not-in-running-set": Kind(
-        409, 400, "The node is in no running computeset", "Start a computeset with it."
-    ),
-    "not-enough-nodes": Kind(409, 400, "Too few nodes are available", "Ask for fewer, or wait."),
+    "not-found": Kind(404, "There is nothing here", "Look at the path: /docs lists them."),
+    "unknown-cluster": Kind(404, "There is no such cluster", "GET /v1/cluster lists yours."),
+    "unknown-node": Kind(404, "There is no such node", "GET /v1/cluster/NAME lists its nodes."),
+    "unknown-image": Kind(404, "There is no such image", "GET /v1/image lists them."),
+    "unknown-set": Kind(404, "There is no such computeset", "GET /v1/computeset lists yours."),
+    "unknown-operation": Kind(404, "There is no such operation", "GET /v1/operation lists yours."),
+    "unknown-token": Kind(404, "There is no such token", "GET /v1/token lists yours."),
+    "unknown-upload": Kind(404, "There is no such upload", "Begin again: POST /v1/image/upload."),
+    "method-not-allowed": Kind(405, "This cannot be done here", "The header Allow has what can."),
+    "not-acceptable": Kind(406, "No such form of the answer", "Accept application/json."),
+    "node-busy": Kind(409, "The node is in a computeset or at work", "Wait for it, or choose another."),
+    "node-syncing": Kind(423, "The node's disk is on its way", "Wait until its image is unmapped."),
+    "node-disabled": Kind(409, "The site has disabled this node", "Ask the site's operators."),
+    "not-in-running-set": Kind(409, "The node is in no running computeset", "Start a computeset with it."),
+    "not-enough-nodes": Kind(409, "Too few nodes are available", "Ask for fewer, or wait."),
     "bad-allocation": Kind(
-        422, 400, "This allocation cannot be charged", "Name one of the cluster's allocations."
+        422, "This allocation cannot be charged", "Name one of the cluster's allocations."
     ),
-    "state-conflict": Kind(
-        409, 400, "This cannot be done in the present state", "detail has what comes first."
-    ),
-    "name-conflict": Kind(409, 400, "The name is taken", "Choose another."),
-    "request-in-progress": Kind(409, 400, "A request with this key is at work", "Send it again later."),
-    "precondition-failed": Kind(412, 400, "It has changed since you read it", "Read it again."),
-    "too-large": Kind(413, 400, "The request is too large", "detail has the limit."),
-    "wrong-media-type": Kind(415, 400, "The body has an unknown form", "Send application/json."),
-    "key-reused": Kind(422, 400, "The idempotency key belongs to another request", "Use a new key."),
-    "rate-limited": Kind(429, 400, "Too many requests", "Wait as long as Retry-After states."),
-    "ticket-used": Kind(410, 400, "The console's ticket is used or too old", "Get another."),
-    "internal-error": Kind(500, 500, "The service has a defect", "Report it with the request's id."),
-    "backend-unavailable": Kind(503, 503, "The site does not answer now", "Send the request again later."),
-    "timeout": Kind(503, 503, "The request took too long", "Send it again later."),
+    "state-conflict": Kind(409, "This cannot be done in the present state", "detail has what comes first."),
+    "name-conflict": Kind(409, "The name is taken", "Choose another."),
+    "request-in-progress": Kind(409, "A request with this key is at work", "Send it again later."),
+    "precondition-failed": Kind(412, "It has changed since you read it", "Read it again."),
+    "too-large": Kind(413, "The request is too large", "detail has the limit."),
+    "wrong-media-type": Kind(415, "The body has an unknown form", "Send application/json."),
+    "key-reused": Kind(422, "The idempotency key belongs to another request", "Use a new key."),
+    "rate-limited": Kind(429, "Too many requests", "Wait as long as Retry-After states."),
+    "internal-error": Kind(500, "The service has a defect", "Report it with the request's id."),
+    "backend-unavailable": Kind(503, "The site does not answer now", "Send the request again later."),
+    "timeout": Kind(503, "The request took too long", "Send it again later."),
 }
 """Slug → consequences. The slug is the `code` of a problem, and the last part of its `type`."""
 
@@ -131,6 +130,14 @@ class Problem(Exception):  # noqa: N818 - RFC 9457 calls it so
 
     def __str__(self) -> str:
         return self.detail
+
+
+invalid = functools.partial(Problem, "invalid-request")
+conflict = functools.partial(Problem, "state-conflict")
+forbidden = functools.partial(Problem, "missing-scope")
+unavailable = functools.partial(Problem, "backend-unavailable")
+limited = functools.partial(Problem, "rate-limited")
+"""The refusals that most modules know."""
 
 
 def problem_of(error: RocksError) -> Problem:

@@ -122,27 +122,23 @@ def _node(
     )
 
 
-class ClusterParts(NamedTuple):
-    """What a cluster's representation is made of; `nodes` has the frontend first."""
-
-    cluster: Cluster
-    nodes: Sequence[Node]
-    interfaces: Mapping[int, Sequence[Interface]]
-    allocations: Sequence[str]
-
-
-def cluster_json(parts: ClusterParts, freshness: Freshness) -> Json:
-    """Cluster of §3.1."""
-    cluster, of = parts.cluster, parts.interfaces
-    frontend = next((node for node in parts.nodes if node.kind == "frontend"), None)
+def cluster_json(
+    cluster: Cluster,
+    nodes: Sequence[Node],
+    of: Mapping[int, Sequence[Interface]],
+    allocations: list[str],
+    freshness: Freshness,
+) -> Json:
+    """Cluster of §3.1, of its nodes, the frontend first, and the interfaces of each."""
+    frontend = next((node for node in nodes if node.kind == "frontend"), None)
     return shaped(
         models.Cluster,
         cluster,
-        allocations=list(parts.allocations),
+        allocations=allocations,
         frontend=None if frontend is None else frontend_json(frontend, of.get(frontend.id, ()), freshness),
         computes=[
             compute_json(node, cluster.name, of.get(node.id, ()), freshness)
-            for node in parts.nodes
+            for node in nodes
             if node.kind != "frontend"
         ],
         **freshness.fields,

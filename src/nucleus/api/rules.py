@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nucleus.api.problems import Problem, Remedy
-from nucleus.mirror import identity, usage
+from nucleus.api.problems import Problem, Remedy, unavailable
+from nucleus.mirror import identity, status
 from nucleus.states import SYNCING, disk_state, power_of
 
 if TYPE_CHECKING:
@@ -43,11 +44,10 @@ def responsibility(settings: ResponsibilitySettings) -> tuple[str, str]:
     text = DEFAULT_TEXT
     if settings.text_file:
         try:
-            text = settings.text_path.read_text("utf-8")
+            text = Path(settings.text_file).read_text("utf-8")
         except (OSError, UnicodeDecodeError):
-            raise Problem(
-                "backend-unavailable",
-                f"the site's {settings.text_path.name} cannot be read; report it to its operators",
+            raise unavailable(
+                f"the site's {Path(settings.text_file).name} cannot be read; report it to its operators"
             ) from None
     return text, hashlib.sha256(text.encode("utf-8")).hexdigest()[:12]
 
@@ -87,7 +87,7 @@ def demand_quota(
     if project is None or not project.limits:
         return
     new = [node for node in nodes if power_of(node.state) == "off" and node.set_id is None]
-    used = usage.project_usage(change.session, project.id)
+    used = status.project_usage(change.session, project.id)
     requested = {
         "vms": used.vms + len(new),
         "cpus": used.cpus + sum(node.cpus or 0 for node in new),
@@ -100,7 +100,7 @@ def demand_quota(
     for name, value in requested.items():
         _demand(project, name, value)
     if walltime_minutes is not None and "node_hours" in project.limits:
-        minutes = usage.committed_minutes(change.session, account) + len(nodes) * walltime_minutes
+        minutes = status.committed_minutes(change.session, account) + len(nodes) * walltime_minutes
         _demand(project, "node_hours", -(-minutes // 60), f" on {account}")
 
 
@@ -127,4 +127,4 @@ def demand_image_quota(session: Session, project_id: int | None, more_bytes: int
         return
     project = identity.project_by_id(session, project_id, is_locked=True)
     if project is not None and "image_bytes" in project.limits:
-        _demand(project, "image_bytes", usage.image_bytes(session, project_id) + more_bytes)
+        _demand(project, "image_bytes", status.image_bytes(session, project_id) + more_bytes)

@@ -6,7 +6,7 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from fastapi import Depends, Request
 from starlette.responses import Response
@@ -15,7 +15,7 @@ from nucleus.api.authentication import require
 from nucleus.api.conditional import json_answer
 from nucleus.api.credentials import without_secrets
 from nucleus.api.limits import AtOnce
-from nucleus.api.problems import Problem, problem_of, wants_operation
+from nucleus.api.problems import Problem, conflict, invalid, problem_of, wants_operation
 from nucleus.api.representations import operation_json
 from nucleus.mirror import audit, clusters, idempotency, operations
 from nucleus.mirror.events import NEWS, WORK, append_events
@@ -25,15 +25,16 @@ from rocks.core.errors import BusyError, RocksError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from nucleus.api.authentication import Authenticator, Caller, Changes
+    from nucleus.api.authentication import Authenticator, Caller
     from nucleus.api.consoles import OpenConsoles
+    from nucleus.api.limits import Changes
     from nucleus.api.metrics import Metrics
     from nucleus.api.oidc import Verifier
     from nucleus.backends.rocks import Rocks
     from nucleus.configuration import Configuration
     from nucleus.mirror.audit import Entry
     from nucleus.mirror.pool import Pool, Session
-    from nucleus.records import Cluster, NewEvent, Node, Operation
+    from nucleus.records import Cluster, NewEvent, Node, Operation, Scope
 
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?|\[[0-9a-fA-F:]+\](:[0-9]{1,5})?")
 _KEY = re.compile(r"[!-~]{1,128}")
@@ -121,12 +122,20 @@ Known = Annotated[Call, Depends(identify)]
 """The annotation of a handler's argument: the request of a caller who is known; 401 for others."""
 
 
-def reading(call: Call, read: Callable[[Session], Response]) -> Response:
+class Reading(NamedTuple):
+    """A question in the session that answers it, and who asks."""
+
+    session: Session
+    call: Call
+    scope: Scope
+
+
+def reading(call: Call, read: Callable[[Reading], Response]) -> Response:
     """Answer a question, which changes nothing; the refusal of what is not the caller's is recorded."""
     require(call.caller, "read")
     try:
         with call.service.pool.reading() as session:
-            return read(session)
+            return read(Reading(session, call, call.scope))
     except Problem as problem:
         if problem.code.startswith("unknown-"):
             call.service.changes.take(call.caller)
@@ -205,9 +214,7 @@ def changing(
 def _key_of(call: Call) -> str | None:
     key = call.request.headers.get("idempotency-key")
     if key is not None and not _KEY.fullmatch(key):
-        raise Problem(
-            "invalid-request", "the header Idempotency-Key must be of 1 to 128 printable characters"
-        )
+        raise invalid("the header Idempotency-Key must be of 1 to 128 printable characters")
     return key
 
 
@@ -271,10 +278,9 @@ def _answer_again(stored: idempotency.Stored, request_hash: bytes) -> Response:
     if stored.request_hash != request_hash:
         raise Problem("key-reused", "this Idempotency-Key was used for another request; use a new key")
     if _has_secret(stored.headers):
-        raise Problem(
-            "state-conflict",
+        raise conflict(
             "the request with this Idempotency-Key was done, and its answer had a secret, which is not stored;"
-            " send it again with a new key",
+            " send it again with a new key"
         )
     return Response(stored.body, stored.status, {**stored.headers, "Idempotency-Replayed": "true"})
 
@@ -304,10 +310,7 @@ def _record_refusal(call: Call, action: str, problem: Problem) -> None:
 
 
 def accepted(
-    change: Change,
-    operation: Operation,
-    names: tuple[str | None, str | None],
-    legacy: Response | None = None,
+    change: Change, operation: Operation, names: tuple[str | None, str | None], legacy: Response | None = None
 ) -> Response:
     """The answer of what will be done: 202 with the operation, or that of the published service (204)."""
     legacy = legacy or no_content()
@@ -326,9 +329,9 @@ def no_content() -> Response:
     return Response(None, 204)
 
 
-def find_cluster(session: Session, call: Call, name: str, *, lock: bool = False) -> Cluster:
+def find_cluster(one: Reading | Change, name: str, *, lock: bool = False) -> Cluster:
     """The caller's cluster of this name. Problem when there is none: also when it is somebody else's."""
-    found = clusters.find_cluster(session, call.scope, name, lock)
+    found = clusters.find_cluster(one.session, one.scope, name, lock)
     if found is None:
         raise unknown_cluster(name)
     return found
@@ -339,11 +342,9 @@ def unknown_cluster(name: str) -> Problem:
     return Problem("unknown-cluster", f"there is no cluster {name[:128]!r} of yours; `comet ll` lists them")
 
 
-def find_node(
-    session: Session, call: Call, cluster: Cluster, name: str | None, *, lock: bool = False
-) -> Node:
+def find_node(one: Reading | Change, cluster: Cluster, name: str | None, *, lock: bool = False) -> Node:
     """The compute of this name, or the frontend. Problem when there is none."""
-    found = clusters.find_node(session, call.scope, cluster.id, name, lock)
+    found = clusters.find_node(one.session, one.scope, cluster.id, name, lock)
     if found is None:
         raise unknown_node(cluster.name, name)
     return found

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from starlette.concurrency import run_in_threadpool
 
-from nucleus.api.problems import Problem
+from nucleus.api.problems import Problem, invalid, unavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -122,9 +122,7 @@ class Receiver:
     def _write(self, block: bytes) -> None:
         try:
             if shutil.disk_usage(self.path.parent).free < _RESERVE_BYTES:
-                raise Problem(
-                    "backend-unavailable", "the site has no space for images now; report it to its operators"
-                )
+                raise unavailable("the site has no space for images now; report it to its operators")
             left = memoryview(block)
             while left:
                 left = left[os.pwrite(self._descriptor, left, self.offset + len(block) - len(left)) :]
@@ -148,9 +146,7 @@ class Receiver:
     def demand_iso(self) -> None:
         """Problem unless the file has the mark of ISO 9660."""
         if os.pread(self._descriptor, len(_ISO_MARK), _ISO_OFFSET) != _ISO_MARK:
-            raise Problem(
-                "invalid-request", "the file is no ISO image: it has no mark of ISO 9660; it was not stored"
-            )
+            raise invalid("the file is no ISO image: it has no mark of ISO 9660; it was not stored")
 
     def give_name(self, target: Path) -> None:
         """Give the file its last name, too, on the disk; another file that has it stays, and is an error."""
@@ -170,7 +166,4 @@ class Receiver:
 
 
 def _disk_problem(error: OSError) -> Problem:
-    return Problem(
-        "backend-unavailable",
-        f"the site cannot store images now: {error.strerror}; report it to its operators",
-    )
+    return unavailable(f"the site cannot store images now: {error.strerror}; report it to its operators")

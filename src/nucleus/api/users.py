@@ -13,39 +13,39 @@ from starlette.responses import HTMLResponse, Response
 from nucleus.api import credentials, models
 from nucleus.api.authentication import missing_scope
 from nucleus.api.conditional import conditional_json, json_answer
-from nucleus.api.problems import Problem, Remedy
+from nucleus.api.problems import Problem, Remedy, invalid
 from nucleus.api.representations import Json, text_of, token_json, user_json
+from nucleus.api.routes import changes, reads, route
 from nucleus.api.rules import responsibility
-from nucleus.api.service import Call, Change, Known, changing, no_content, reading, service_of
+from nucleus.api.service import Call, Change, Known, Reading, changing, no_content, service_of
 from nucleus.api.tokens import store_token
 from nucleus.mirror import identity
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from nucleus.mirror.pool import Session
+    pass
 
 router = APIRouter()
 
 
-@router.get("/v1/user", operation_id="row29", response_model=models.User, summary="You")
-def get_user(call: Known) -> Response:
+@route(router, "GET /v1/user", "row29", "You", models.User)
+@reads
+def get_user(question: Reading) -> Response:
     """Row 29."""
-    return reading(call, lambda session: conditional_json(call.request, user_json(call.caller.user)))
+    return conditional_json(question.call.request, user_json(question.call.caller.user))
 
 
-@router.put("/v1/user", operation_id="row30", response_model=models.User, summary="Change your names")
-def put_user(call: Known, body: models.UserNames) -> Response:
+@route(router, "PUT /v1/user", "row30", "Change your names", models.User)
+@changes("read", "set_user")
+def put_user(change: Change, body: models.UserNames) -> Response:
     """Row 30. The user name and the e-mail address are the site's."""
-    return changing(call, "read", "set_user", lambda change: _set_names(change, body))
+    return _set_names(change, body)
 
 
-@router.patch(
-    "/v1/user", operation_id="row31", response_model=models.User, summary="Change one of your names"
-)
-def patch_user(call: Known, body: models.SomeUserNames) -> Response:
+@route(router, "PATCH /v1/user", "row31", "Change one of your names", models.User)
+@changes("read", "set_user")
+def patch_user(change: Change, body: models.SomeUserNames) -> Response:
     """Row 31."""
-    return changing(call, "read", "set_user", lambda change: _set_names(change, body))
+    return _set_names(change, body)
 
 
 def _set_names(change: Change, body: models.SomeUserNames) -> Response:
@@ -55,42 +55,38 @@ def _set_names(change: Change, body: models.SomeUserNames) -> Response:
         ("email", body.email, user.email),
     ):
         if given is not None and given != present:
-            raise Problem(
-                "invalid-request",
-                f"{name} is the site's; ask its operators to change it",
-                [(f"#/{name}", "read only")],
+            raise invalid(
+                f"{name} is the site's; ask its operators to change it", [(f"#/{name}", "read only")]
             )
     first = user.first_name if body.first_name is None else body.first_name
     last = user.last_name if body.last_name is None else body.last_name
-    identity.set_names(change.session, user.id, first, last)
+    change.session.update("user", {"first_name": first, "last_name": last}, id=user.id)
     change.note(user.username, f"{user.first_name} {user.last_name}", f"{first} {last}")
     return json_answer(user_json(user._replace(first_name=first, last_name=last)))
 
 
-@router.get("/v1/project", operation_id="row32", response_model=list[models.Project], summary="Your projects")
-def list_projects(call: Known) -> Response:
+@route(router, "GET /v1/project", "row32", "Your projects", list[models.Project])
+@reads
+def list_projects(question: Reading) -> Response:
     """Row 32."""
-
-    def read(session: Session) -> Response:
-        if call.scope.is_operator:
-            names = [project.name for project in identity.list_projects(session)]
-        else:
-            own = call.caller.user.projects.items()
-            names = sorted(name for number, name in own if number in call.scope.projects)
-        return conditional_json(call.request, [{"name": name} for name in names])
-
-    return reading(call, read)
+    if question.scope.is_operator:
+        names = [project.name for project in identity.list_projects(question.session)]
+    else:
+        names = sorted(question.call.caller.projects)
+    return conditional_json(question.call.request, [{"name": name} for name in names])
 
 
-@router.get(
-    "/v1/user/acknowledgement",
-    operation_id="get_acknowledgement",
-    response_model=models.Acknowledgement,
-    summary="What you are responsible for",
+@route(
+    router,
+    "GET /v1/user/acknowledgement",
+    "get_acknowledgement",
+    "What you are responsible for",
+    models.Acknowledgement,
 )
-def get_acknowledgement(call: Known) -> Response:
+@reads
+def get_acknowledgement(question: Reading) -> Response:
     """The text of the site, and whether you have acknowledged it."""
-    return reading(call, lambda session: conditional_json(call.request, _acknowledgement(call)))
+    return conditional_json(question.call.request, _acknowledgement(question.call))
 
 
 def _acknowledgement(call: Call) -> Json:
@@ -104,83 +100,50 @@ def _acknowledgement(call: Call) -> Json:
     }
 
 
-@router.put(
-    "/v1/user/acknowledgement",
-    operation_id="acknowledge",
-    response_model=models.Acknowledgement,
-    summary="Acknowledge what you are responsible for",
+@route(
+    router,
+    "PUT /v1/user/acknowledgement",
+    "acknowledge",
+    "Acknowledge what you are responsible for",
+    models.Acknowledgement,
 )
-def put_acknowledgement(call: Known, body: models.Acknowledged) -> Response:
+@changes("read", "acknowledge")
+def put_acknowledgement(change: Change, body: models.Acknowledged) -> Response:
     """With the version of the text that you have read."""
-
-    def act(change: Change) -> Response:
-        content = _acknowledgement(call)
-        if body.version != content["version"]:
-            raise Problem(
-                "precondition-failed", "the text is another one by now: read it again, and send its version"
-            )
-        identity.acknowledge(change.session, change.caller.user.id)
-        change.note(change.caller.actor, after=body.version)
-        return json_answer({**content, "acknowledged_at": text_of(call.now)})
-
-    return changing(call, "read", "acknowledge", act)
+    content = _acknowledgement(change.call)
+    if body.version != content["version"]:
+        raise Problem(
+            "precondition-failed", "the text is another one by now: read it again, and send its version"
+        )
+    identity.acknowledge(change.session, change.caller.user.id)
+    change.note(change.caller.actor, after=body.version)
+    return json_answer({**content, "acknowledged_at": text_of(change.call.now)})
 
 
-@router.get("/v1/token", operation_id="list_tokens", response_model=list[models.Token], summary="Your tokens")
-def list_tokens(call: Known) -> Response:
+@route(router, "GET /v1/token", "list_tokens", "Your tokens", list[models.Token])
+@reads
+def list_tokens(question: Reading) -> Response:
     """Without their secrets."""
-
-    def read(session: Session) -> Response:
-        found = identity.tokens_of(session, call.caller.user.id)
-        return conditional_json(call.request, [token_json(one, call.caller.user.projects) for one in found])
-
-    return reading(call, read)
+    user = question.call.caller.user
+    found = identity.tokens_of(question.session, user.id)
+    return conditional_json(question.call.request, [token_json(one, user.projects) for one in found])
 
 
-@router.post(
-    "/v1/token",
-    operation_id="create_token",
-    status_code=201,
-    response_model=models.TokenWithSecret,
-    summary="Make a token",
-)
-def create_token(call: Known, body: models.NewToken) -> Response:
+@route(router, "POST /v1/token", "create_token", "Make a token", models.TokenWithSecret, status_code=201)
+@changes("read", "create_token")
+def create_token(change: Change, body: models.NewToken) -> Response:
     """Its text is in this answer only. It allows no more, and lasts no longer, than what it is made with.
 
     Without `scopes` it has those of every day that the credentials have.
     """
-
-    def act(change: Change) -> Response:
-        excess = [scope for scope in body.scopes if scope not in call.scope.scopes]
-        if excess and "scopes" in body.model_fields_set:
-            raise missing_scope(call.caller, excess[0])
-        scopes = [scope for scope in body.scopes if scope in call.scope.scopes]
-        return _token_answer(change, scopes, _own_projects(call, body.projects), body.days, body.note)
-
-    return changing(call, "read", "create_token", act)
-
-
-def _own_projects(call: Call, names: list[str] | None) -> tuple[int, ...] | None:
-    if names is None:
-        is_whole = call.scope.projects == call.caller.user.projects.keys()
-        return None if is_whole else tuple(sorted(call.scope.projects))
-    own = {
-        name: number for number, name in call.caller.user.projects.items() if number in call.scope.projects
-    }
-    for name in names:
-        if name not in own:
-            raise Problem(
-                "invalid-request", f"you are in no project {name[:64]!r}", remedy=Remedy("list-projects")
-            )
-    return tuple(own[name] for name in names)
-
-
-def _token_answer(
-    change: Change, scopes: Sequence[str], projects: tuple[int, ...] | None, days: int, note: str
-) -> Response:
     call = change.call
-    expires, limited_by = _expiry(call, days)
-    token, new = store_token(change.session, call.caller.user.id, scopes, projects, expires, note)
+    excess = [scope for scope in body.scopes if scope not in call.scope.scopes]
+    if excess and "scopes" in body.model_fields_set:
+        raise missing_scope(call.caller, excess[0])
+    scopes = [scope for scope in body.scopes if scope in call.scope.scopes]
+    expires, limited_by = _expiry(call, body.days)
+    projects = _own_projects(call, body.projects)
+    token, new = store_token(change.session, call.caller.user.id, scopes, projects, expires, body.note)
     change.note(token.id, after=" ".join(token.scopes))
     content = {
         **token_json(token, call.caller.user.projects),
@@ -189,6 +152,17 @@ def _token_answer(
         "most_days": call.service.configuration.authentication.most_token_days,
     }
     return json_answer(content, 201, {"Cache-Control": "no-store"})
+
+
+def _own_projects(call: Call, names: list[str] | None) -> tuple[int, ...] | None:
+    if names is None:
+        is_whole = call.scope.projects == call.caller.user.projects.keys()
+        return None if is_whole else tuple(sorted(call.scope.projects))
+    own = call.caller.projects
+    for name in names:
+        if name not in own:
+            raise invalid(f"you are in no project {name[:64]!r}", remedy=Remedy("list-projects"))
+    return tuple(own[name] for name in names)
 
 
 def _expiry(call: Call, days: int) -> tuple[datetime, str | None]:
@@ -200,27 +174,24 @@ def _expiry(call: Call, days: int) -> tuple[datetime, str | None]:
     return expires, "site" if days > most else None
 
 
-@router.delete("/v1/token/{id}", operation_id="revoke_token", status_code=204, summary="Revoke a token")
-def revoke_token(call: Known, id: Annotated[str, Path(max_length=64)]) -> Response:
+@route(router, "DELETE /v1/token/{id}", "revoke_token", "Revoke a token", status_code=204)
+@changes("read", "revoke_token")
+def revoke_token(change: Change, id: Annotated[str, Path(max_length=64)]) -> Response:
     """At once, for every request that comes from now on."""
-
-    def act(change: Change) -> Response:
-        if not identity.revoke_token(change.session, id, call.caller.user.id):
-            raise Problem(
-                "unknown-token", f"there is no usable token {id!r} of yours", remedy=Remedy("list-tokens")
-            )
-        change.note(id)
-        return no_content()
-
-    return changing(call, "read", "revoke_token", act)
+    if not identity.revoke_token(change.session, id, change.caller.user.id):
+        detail = f"there is no usable token {id!r} of yours"
+        raise Problem("unknown-token", detail, remedy=Remedy("list-tokens"))
+    change.note(id)
+    return no_content()
 
 
-@router.get(
-    "/getkey",
-    operation_id="getkey",
-    response_model=models.SignatureKey,
+@route(
+    router,
+    "GET /getkey",
+    "getkey",
+    "The key of the published client",
+    models.SignatureKey,
     responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}},
-    summary="The key of the published client",
 )
 def get_key(call: Known) -> Response:
     """By HTTP Basic only, where the site takes signatures. Each time a new key, which replaces the earlier one."""
@@ -260,9 +231,7 @@ def _demand_switch(is_on: bool) -> None:
         raise Problem("not-found", "this site does not offer this; make a token with `comet init`")
 
 
-@router.post(
-    "/rest-auth/login", operation_id="login", response_model=models.Key, summary="A token for a password"
-)
+@route(router, "POST /rest-auth/login", "login", "A token for a password", models.Key)
 def log_in(request: HttpRequest, body: models.Login) -> Response:
     """For the published client. The token lasts a day."""
     service = service_of(request)
@@ -285,7 +254,7 @@ def log_in(request: HttpRequest, body: models.Login) -> Response:
     return changing(call, "read", "login", act)
 
 
-@router.post("/rest-auth/logout", operation_id="logout", summary="Revoke the token of the request")
+@route(router, "POST /rest-auth/logout", "logout", "Revoke the token of the request")
 def log_out(call: Known) -> Response:
     """For the published client."""
     _demand_switch(call.service.configuration.authentication.login)

@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import threading
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from nucleus.backends.streams import open_program, open_through
 from rocks.core.errors import HostError, ToolError
-from rocks.core.process import run
+from rocks.core.process import finish, run, start_on_socket
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from nucleus.backends.streams import Stream
     from nucleus.configuration import ExecutorSettings
 
 LARGEST_ANSWER = 256 * 1024 * 1024
@@ -63,24 +62,40 @@ class SocketExecutor:
 
     def run(self, arguments: Sequence[str], deadline_seconds: float) -> Answer:
         """See `Executor`."""
-        request = json.dumps({"arguments": list(arguments), "seconds": deadline_seconds})
+        request = {"arguments": list(arguments), "seconds": deadline_seconds}
         try:
-            with contextlib.closing(socket.socket(socket.AF_UNIX)) as connection:
-                connection.settimeout(deadline_seconds + _ANSWER_SECONDS)
-                connection.connect(self._path)
-                connection.sendall(request.encode() + b"\n")
-                with connection.makefile("rb") as stream:
-                    line = stream.readline(LARGEST_ANSWER)
+            with (
+                contextlib.closing(self._ask(request, deadline_seconds + _ANSWER_SECONDS)) as connection,
+                connection.makefile("rb") as stream,
+            ):
+                line = stream.readline(LARGEST_ANSWER)
         except OSError as error:
-            raise HostError(
-                f"the executor at {self._path} does not answer: {error.strerror or error};"
-                " run `systemctl status rocks-nucleus-executor.service`"
-            ) from None
+            raise self._silent(error) from None
         return _read_answer(line, self._path)
 
     def open(self, arguments: Sequence[str]) -> Stream:
-        """See `Executor`."""
-        return open_through(self._path, arguments)
+        """See `Executor`: the connection is the console."""
+        try:
+            connection = self._ask({"arguments": list(arguments), "stream": True}, _CONNECT_SECONDS)
+        except OSError as error:
+            raise self._silent(error) from None
+        connection.settimeout(None)
+        return Stream(connection, lambda: "")
+
+    def _ask(self, request: dict[str, object], seconds: float) -> socket.socket:
+        with contextlib.ExitStack() as stack:
+            connection = stack.enter_context(socket.socket(socket.AF_UNIX))
+            connection.settimeout(seconds)
+            connection.connect(self._path)
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            stack.pop_all()  # it stays open
+            return connection
+
+    def _silent(self, error: OSError) -> HostError:
+        return HostError(
+            f"the executor at {self._path} does not answer: {error.strerror or error};"
+            " run `systemctl status rocks-nucleus-executor.service`"
+        )
 
 
 def _read_answer(line: bytes, path: str) -> Answer:
@@ -104,3 +119,41 @@ def make_executor(settings: ExecutorSettings) -> Executor:
 
         return Simulator(settings.clusters, settings.computes)
     return LocalExecutor(settings.program)
+
+
+_END_SECONDS = 5.0
+_CONNECT_SECONDS = 10.0
+
+
+class Stream:
+    """An open console: `connection` has its bytes; the caller closes it."""
+
+    def __init__(self, connection: socket.socket, end: Callable[[], str]) -> None:
+        self.connection = connection
+        self._end = end
+
+    def close(self) -> str:
+        """End it; returns the error output of its program."""
+        with contextlib.suppress(OSError):
+            self.connection.close()
+        return self._end()
+
+
+def open_program(arguments: Sequence[str]) -> Stream:
+    """Start a program on a socket. ToolError when it cannot be started."""
+    program, connection = start_on_socket(arguments)
+    return Stream(connection, lambda: finish(program, _END_SECONDS))
+
+
+def open_echo(greeting: bytes) -> Stream:
+    """A console of no machine: a greeting, then everything that is typed. For the simulator."""
+    near, far = socket.socketpair()
+
+    def serve() -> None:
+        with far, contextlib.suppress(OSError):
+            far.sendall(greeting)
+            while data := far.recv(65536):
+                far.sendall(data)
+
+    threading.Thread(target=serve, daemon=True).start()
+    return Stream(near, lambda: "")

@@ -11,8 +11,7 @@ from rocks.core.errors import ToolError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from nucleus.backends.executor import Executor
-    from nucleus.backends.streams import Stream
+    from nucleus.backends.executor import Executor, Stream
 
 SHUTDOWN_SECONDS = 60
 """How long `rocks stop host vm action=shutdown` waits for a guest."""

@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nucleus.backends.executor import Answer
-from nucleus.backends.streams import open_echo
+from nucleus.backends.executor import Answer, open_echo
 from rocks.core.errors import ToolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from nucleus.backends.streams import Stream
+    from nucleus.backends.executor import Stream
 
 
 @dataclass

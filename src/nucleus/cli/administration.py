@@ -1,4 +1,4 @@
-"""What the words of administrators share: the database, names, a record of each change, and tables."""
+"""What the commands of administrators share: actions, the database, names, a record of each change, and tables."""
 
 from __future__ import annotations
 
@@ -7,27 +7,54 @@ import dataclasses
 import os
 import pwd
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nucleus.mirror import audit, clusters, identity
 from nucleus.mirror.driver import DuplicateError
 from nucleus.mirror.events import NEWS
-from nucleus.mirror.pool import Pool
+from nucleus.mirror.pool import Pool, Session
 from nucleus.records import SYSTEM
 from rocks.core.errors import StateError, UserError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator, Sequence
 
     from nucleus.configuration import Configuration, DatabaseSettings
     from nucleus.mirror.identity import Project, User
-    from nucleus.mirror.pool import Session
     from nucleus.records import Cluster
 
-    Act = Callable[[argparse.Namespace, Session], int | None]
-
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}")
+
+
+class Action(NamedTuple):
+    """An action of a command: its line of help, what does it, and its arguments: a name, or a name and its settings."""
+
+    line: str
+    act: Callable[[Any, Session], int | None]
+    arguments: Sequence[str | tuple[str, dict[str, Any]]] = ()
+
+
+def declare(parser: argparse.ArgumentParser, actions: dict[str, Action]) -> None:
+    """Declare the actions of a command."""
+    below = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, (line, act, arguments) in actions.items():
+        made = below.add_parser(name, help=line, description=f"{line[0].upper()}{line[1:]}.")
+        made.set_defaults(act=act)
+        for one in arguments:
+            argument, settings = (one, {"metavar": one.upper()}) if isinstance(one, str) else one
+            made.add_argument(argument, **settings)
+
+
+@contextlib.contextmanager
+def session_of(configuration: Configuration) -> Iterator[Session]:
+    """One transaction, as this account comes to the schema."""
+    pool = Pool(database_of(configuration))
+    try:
+        with pool.transaction() as session:
+            yield session
+    finally:
+        pool.close()
 
 
 def database_of(configuration: Configuration) -> DatabaseSettings:
@@ -36,26 +63,10 @@ def database_of(configuration: Configuration) -> DatabaseSettings:
     return dataclasses.replace(settings, user="root") if os.geteuid() == 0 else settings
 
 
-def act_of(
-    parser: argparse.ArgumentParser, actions: dict[str, tuple[str, Act]]
-) -> dict[str, argparse.ArgumentParser]:
-    """Declare the actions of a word: name → (line of help, what does it); returns their parsers."""
-    below = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    made = {}
-    for name, (line, act) in actions.items():
-        made[name] = below.add_parser(name, help=line, description=f"{line[0].upper()}{line[1:]}.")
-        made[name].set_defaults(act=act)
-    return made
-
-
 def perform(arguments: argparse.Namespace, configuration: Configuration) -> int:
     """Do the action in one transaction, with a record in the audit log when it changes something."""
-    pool = Pool(database_of(configuration))
-    try:
-        with pool.transaction() as session:
-            status = arguments.act(arguments, session)
-    finally:
-        pool.close()
+    with session_of(configuration) as session:
+        status: int | None = arguments.act(arguments, session)
     NEWS.give()
     return status or 0
 

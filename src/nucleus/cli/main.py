@@ -31,7 +31,14 @@ COMMANDS = {
     "token": "make and end tokens",
     "user": "add users",
 }
-"""The command, whose module is `nucleus.cli.COMMAND`, and its line of help."""
+"""The command, and its line of help."""
+
+_MODULES = {
+    **dict.fromkeys(("user", "project", "token"), "people"),
+    **dict.fromkeys(("cluster", "allocation", "audit"), "site"),
+    **dict.fromkeys(("setup", "poll", "status"), "health"),
+}
+"""Command → its module in `nucleus.cli`; of others it has the command's name."""
 
 
 class Subcommand(Protocol):
@@ -80,7 +87,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def _load(command: str) -> object:
-    return importlib.import_module(f"nucleus.cli.{command}")
+    return importlib.import_module(f"nucleus.cli.{_MODULES.get(command, command)}")
 
 
 if __name__ == "__main__":

@@ -160,11 +160,7 @@ class Driver:
             clusters.find_cluster_by_id(session, SYSTEM, one.cluster_id),
             clusters.nodes_by_id(session, SYSTEM, one.node_ids),
             operations.busy_nodes(session, one.node_ids),
-            [
-                (operation.id, operation.target_node)
-                for operation in operations.ended_operations(session, [number], [_STARTS])
-                if operation.state == "failed" and operation.target_node is not None
-            ],
+            operations.failed_operations(session, number, _STARTS),
         )
 
     def _events(self, seen: Seen, job: BatchJob | None) -> list[Event]:
@@ -261,9 +257,9 @@ class Driver:
     def _perform(self, session: Session, seen: Seen, actions: list[Action]) -> None:
         one = seen.one
         if any(action.kind in ("shutdown", "poweroff") for action in actions):
-            operations.cancel_set_operations(session, one.id, [_STARTS])
+            operations.cancel_set_operations(session, one.id, _STARTS)
         if any(action.kind == "poweroff" for action in actions):
-            operations.cancel_set_operations(session, one.id, [_SHUTDOWNS])
+            operations.cancel_set_operations(session, one.id, _SHUTDOWNS)
         # a further one, at each end of the grace, would keep the node busy, and the set from ending, for ever
         in_work = operations.nodes_in_work(session, one.id, _POWER_OFFS)
         for index, action in enumerate(actions):
@@ -295,7 +291,7 @@ class Driver:
 
         def end(kind: str, problem: JsonObject | None) -> None:
             new = SUCCEEDED if problem is None else FAILED
-            for name, old in operations.end_set_operations(session, one.id, [kind], problem):
+            for name, old in operations.end_set_operations(session, one.id, kind, problem):
                 events.append(NewEvent("operation.state", name, old, new, project, one.cluster_id, name))
 
         if any(action.kind == "ready" for action in actions):

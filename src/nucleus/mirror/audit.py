@@ -7,13 +7,14 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from nucleus.mirror.columns import columns_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nucleus.mirror.pool import Pool, Session
 
 _FIRST = bytes(32)
-_COLUMNS = "at, actor, token_id, source_ip, action, target, outcome, request_id, before_text, after_text"
 
 
 class Entry(NamedTuple):
@@ -40,23 +41,24 @@ class Row(NamedTuple):
     hash: bytes
 
 
+_COLUMNS = columns_of(
+    "audit", ("seq", "at", *Entry._fields[:-2], "before_text", "after_text", "previous_hash", "hash")
+)
+
+
 def record(session: Session, *entries: Entry) -> None:
     """Append entries; the chain is locked until the end of the transaction, which should be near."""
     session.rows("SELECT name FROM lease WHERE name = 'audit' FOR UPDATE")
-    last = session.row("SELECT hash FROM audit ORDER BY seq DESC LIMIT 1")
-    previous = _FIRST if last is None else last[0]
+    previous = session.value("SELECT hash FROM audit ORDER BY seq DESC LIMIT 1") or _FIRST
     for entry in entries:
         entry = _shortened(entry)
         now = datetime.now(UTC)
         at = now.replace(microsecond=now.microsecond // 1000 * 1000)
         digest = hash_of(at, entry, previous)
-        session.execute(
-            f"INSERT INTO audit ({_COLUMNS}, previous_hash, hash) VALUES ({', '.join(['%s'] * 12)})",
-            (
-                at.replace(tzinfo=None), entry.actor, entry.token_id, entry.source_ip, entry.action, entry.target,
-                entry.outcome, entry.request_id, entry.before, entry.after, previous, digest,
-            ),
-        )  # fmt: skip
+        columns = entry._asdict()
+        columns |= {"before_text": columns.pop("before"), "after_text": columns.pop("after")}
+        columns |= {"at": at.replace(tzinfo=None), "previous_hash": previous, "hash": digest}
+        session.insert("audit", columns)
         previous = digest
 
 
@@ -76,36 +78,27 @@ def hash_of(at: datetime, entry: Entry, previous: bytes) -> bytes:
 
 def rows(session: Session, after: int = 0, limit: int = 1000) -> list[Row]:
     """Rows with a higher number, in their order."""
-    return [
-        Row(
-            row[0], row[1],
-            Entry(row[2], row[5], row[6], row[7], row[3], row[4], row[8], row[9], row[10]),
-            row[11], row[12],
-        )
-        for row in session.rows(
-            f"SELECT seq, {_COLUMNS}, previous_hash, hash FROM audit WHERE seq > %s ORDER BY seq LIMIT %s",
-            (after, limit),
-        )
-    ]  # fmt: skip
+    found = session.rows(f"SELECT {_COLUMNS} FROM audit WHERE seq > %s ORDER BY seq LIMIT %s", (after, limit))
+    return [Row(row[0], row[1], Entry(*row[2:-2]), row[-2], row[-1]) for row in found]
 
 
 def newest(session: Session, count: int) -> list[Row]:
     """The last rows, the oldest of them first."""
-    last = session.row("SELECT seq FROM audit ORDER BY seq DESC LIMIT 1 OFFSET %s", (count,))
-    return rows(session, 0 if last is None else last[0], count)
+    last = session.value("SELECT seq FROM audit ORDER BY seq DESC LIMIT 1 OFFSET %s", (count,))
+    return rows(session, last or 0, count)
 
 
 def faults(pool: Pool) -> Iterator[str]:
     """What is wrong with the chain, if anything: a row that was changed, removed or put in between."""
-    previous, seq, count = _FIRST, 0, 0
+    previous, seq = _FIRST, 0
     while True:
         with pool.transaction() as session:
             part = rows(session, seq)
         if not part:
-            break
+            return
         for row in part:
             if row.previous_hash != previous:
                 yield f"row {row.seq} does not follow row {seq}: rows between them were removed or added"
             if hash_of(row.at, row.entry, row.previous_hash) != row.hash:
                 yield f"row {row.seq} was changed: {row.entry.action} of {row.entry.actor} at {row.at.isoformat()}"
-            previous, seq, count = row.hash, row.seq, count + 1
+            previous, seq = row.hash, row.seq

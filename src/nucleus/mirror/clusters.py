@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from nucleus.hostlists import natural_key
-from nucleus.mirror.columns import from_json, in_one, like_of_glob, moment_of, placeholders, visible
+from nucleus.mirror.columns import columns_of, from_json, in_one, moment_of, placeholders, visible
 from nucleus.records import Cluster, Interface, Node, Scope
 
 if TYPE_CHECKING:
@@ -21,44 +21,24 @@ _COLUMNS = (
 _FROM = "FROM cluster c LEFT JOIN project p ON p.id = c.project_id"
 _CLUSTER = f"SELECT {_COLUMNS} {_FROM}"
 _NODE = (
-    "SELECT n.id, n.cluster_id, n.kind, n.name, n.rocks_name, n.physical_host, n.cpus, n.memory_mb, n.disk_gb,"
-    " n.state, n.image_state, n.image_locked, n.gateway, n.dns1, n.dns2, n.ntp, n.type, n.iso, n.iso_active,"
-    " n.admin_disabled, n.last_command_at, n.created, n.gone_at, m.computeset_id, s.state"
+    f"SELECT {columns_of('n', Node._fields[:-2])}, m.computeset_id, s.state"
     " FROM node n LEFT JOIN computeset_node m ON m.node_id = n.id AND m.active = 1"
     " LEFT JOIN computeset s ON s.id = m.computeset_id"
 )
 
 
-class ClusterFilter(NamedTuple):
-    """Which clusters of those that the asker may see; `after` is the last name of the page before."""
-
-    project: str | None = None
-    name_glob: str | None = None
-    node_state: str | None = None
-    after: str | None = None
-    limit: int | None = None
-
-
-ALL_CLUSTERS = ClusterFilter()
-
-
-def list_clusters(session: Session, scope: Scope, chosen: ClusterFilter = ALL_CLUSTERS) -> list[Cluster]:
-    """The living clusters that the asker may see, by name."""
+def list_clusters(
+    session: Session, scope: Scope, project: str | None = None, node_state: str | None = None
+) -> list[Cluster]:
+    """The living clusters that the asker may see, by name; of a project, and with a node in a state."""
     condition, values = visible(scope)
     sql = f"{_CLUSTER} WHERE c.gone_at IS NULL AND {condition}"
-    if chosen.project is not None:
-        sql, values = f"{sql} AND p.name = %s", [*values, chosen.project]
-    if chosen.name_glob is not None:
-        sql, values = f"{sql} AND c.name LIKE %s", [*values, like_of_glob(chosen.name_glob)]
-    if chosen.node_state is not None:
+    if project is not None:
+        sql, values = f"{sql} AND p.name = %s", [*values, project]
+    if node_state is not None:
         sql += " AND EXISTS (SELECT 1 FROM node n WHERE n.cluster_id = c.id AND n.gone_at IS NULL AND n.state = %s)"
-        values = [*values, chosen.node_state]
-    if chosen.after is not None:
-        sql, values = f"{sql} AND c.name > %s", [*values, chosen.after]
-    sql += " ORDER BY c.name"
-    if chosen.limit is not None:
-        sql, values = f"{sql} LIMIT %s", [*values, chosen.limit]
-    return [Cluster(*row) for row in session.rows(sql, values)]
+        values = [*values, node_state]
+    return [Cluster(*row) for row in session.rows(f"{sql} ORDER BY c.name", values)]
 
 
 def find_cluster(session: Session, scope: Scope, name: str, lock: bool = False) -> Cluster | None:
@@ -87,16 +67,10 @@ def find_cluster_by_id(session: Session, scope: Scope, number: int) -> Cluster |
 
 def nodes_of(session: Session, scope: Scope, cluster_ids: Sequence[int]) -> dict[int, list[Node]]:
     """Number of the cluster → its living nodes, the frontend first, then computes in natural order of their names."""
-    condition, values = visible(scope)
     found: dict[int, list[Node]] = defaultdict(list)
-    if not cluster_ids:
-        return found
-    sql = (
-        f"{_NODE} JOIN cluster c ON c.id = n.cluster_id WHERE n.gone_at IS NULL"
-        f" AND n.cluster_id IN ({placeholders(cluster_ids)}) AND {condition}"
-    )
-    for row in session.rows(sql, [*cluster_ids, *values]):
-        found[row[1]].append(node_of_row(row))
+    which = f"n.gone_at IS NULL AND n.cluster_id IN ({placeholders(cluster_ids)})"
+    for node in _nodes(session, scope, which, cluster_ids):
+        found[node.cluster_id].append(node)
     for nodes in found.values():
         nodes.sort(key=lambda node: (node.kind != "frontend", natural_key(node.name)))
     return found
@@ -106,30 +80,32 @@ def find_node(
     session: Session, scope: Scope, cluster_id: int, name: str | None, lock: bool = False
 ) -> Node | None:
     """The living compute of that name, or the frontend where `name` is None; None when there is none."""
-    condition, values = visible(scope)
-    which, value = (
-        ("n.kind = %s", "frontend") if name is None else ("n.kind = 'compute' AND n.name = %s", name)
-    )
-    row = session.row(
-        f"{_NODE} JOIN cluster c ON c.id = n.cluster_id WHERE n.cluster_id = %s AND {which}"
-        f" AND n.gone_at IS NULL AND {condition}{' FOR UPDATE' if lock else ''}",
-        [cluster_id, value, *values],
-    )
-    return node_of_row(row) if row else None
+    which = "n.kind = 'frontend' AND %s IS NULL" if name is None else "n.kind = 'compute' AND n.name = %s"
+    which = f"n.gone_at IS NULL AND n.cluster_id = %s AND {which}"
+    found = _nodes(session, scope, which, [cluster_id, name], " FOR UPDATE" if lock else "")
+    return found[0] if found else None
 
 
-def nodes_by_id(
-    session: Session, scope: Scope, node_ids: Iterable[int], lock: bool = False
-) -> dict[int, Node]:
+def nodes_by_id(session: Session, scope: Scope, node_ids: Iterable[int]) -> dict[int, Node]:
     """Number → node, also of nodes that are gone."""
     numbers = sorted(set(node_ids))
-    condition, values = visible(scope)
-    rows = session.rows(
-        f"{_NODE} JOIN cluster c ON c.id = n.cluster_id WHERE n.id IN ({placeholders(numbers)})"
-        f" AND {condition} ORDER BY n.id{' FOR UPDATE' if lock else ''}",
-        [*numbers, *values],
-    )
-    return {row[0]: node_of_row(row) for row in rows}
+    found = _nodes(session, scope, f"n.id IN ({placeholders(numbers)})", numbers, " ORDER BY n.id")
+    return {node.id: node for node in found}
+
+
+def _nodes(session: Session, scope: Scope, which: str, values: Sequence[Any], then: str = "") -> list[Node]:
+    if not values:
+        return []
+    condition, own = visible(scope)
+    sql = f"{_NODE} JOIN cluster c ON c.id = n.cluster_id WHERE {which} AND {condition}{then}"
+    nodes = [Node(*row) for row in session.rows(sql, [*values, *own])]
+    return [
+        node._replace(
+            image_locked=None if node.image_locked is None else bool(node.image_locked),
+            admin_disabled=bool(node.admin_disabled),
+        )
+        for node in nodes
+    ]
 
 
 def interfaces_of(session: Session, scope: Scope, cluster_ids: Sequence[int]) -> dict[int, list[Interface]]:
@@ -166,26 +142,27 @@ def allocations_of(session: Session, scope: Scope, cluster_ids: Sequence[int]) -
 def bump_generation(session: Session, cluster_ids: Iterable[int]) -> None:
     """Note that something of these clusters, which their readers see, has changed."""
     numbers = sorted(set(cluster_ids))
-    if numbers:
-        session.execute(
-            f"UPDATE cluster SET generation = generation + 1 WHERE id IN ({placeholders(numbers)})", numbers
-        )
+    session.update("cluster", {}, "generation = generation + 1", id=numbers)
 
 
 def note_commands(session: Session, node_ids: Iterable[int]) -> None:
     """Note that a command of these nodes begins or ends now: what was polled before does not count for them."""
-    numbers = sorted(set(node_ids))
-    if numbers:
-        session.execute(
-            f"UPDATE node SET last_command_at = UTC_TIMESTAMP(3) WHERE id IN ({placeholders(numbers)})",
-            numbers,
-        )
+    session.update("node", {}, "last_command_at = UTC_TIMESTAMP(3)", id=sorted(set(node_ids)))
 
 
-def node_of_row(row: Sequence[Any]) -> Node:
-    """The node of a row of the columns of `_NODE`."""
-    node = Node(*row)
-    return node._replace(
-        image_locked=None if node.image_locked is None else bool(node.image_locked),
-        admin_disabled=bool(node.admin_disabled),
+def rename_nodes(session: Session, names: dict[int, str]) -> None:
+    """Number of a node → its new name; all at once, so that names can be swapped. DuplicateError when one is taken."""
+    if not names:
+        return
+    # each statement checks the unique names row by row: all old ones go first
+    session.update("node", {}, "name = CONCAT('~', id)", id=list(names))
+    cases = " ".join("WHEN %s THEN %s" for _ in names)
+    values = [value for pair in names.items() for value in pair]
+    session.execute(
+        f"UPDATE node SET name = CASE id {cases} END WHERE id IN ({placeholders(names)})", [*values, *names]
     )
+
+
+def assign_cluster(session: Session, cluster_id: int, project_id: int | None) -> None:
+    """Give the cluster to a project, or take it back."""
+    session.update("cluster", {"project_id": project_id}, id=cluster_id)

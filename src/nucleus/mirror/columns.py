@@ -50,6 +50,11 @@ def visible(scope: Scope, column: str = "c.project_id") -> tuple[str, list[Any]]
     return f"{column} IN ({placeholders(scope.projects)})", sorted(scope.projects)
 
 
+def columns_of(table: str, fields: Iterable[str]) -> str:
+    """The columns of a table that the fields of a record are called by."""
+    return ", ".join(f"{table}.{name}" for name in fields)
+
+
 def placeholders(values: Iterable[Any]) -> str:
     """`%s, %s` for so many values; for none something that no column equals."""
     return ", ".join("%s" for _ in values) or "NULL"
@@ -76,9 +81,3 @@ def in_one(columns: str) -> str:
 def moment_of(text: str | None) -> datetime | None:
     """The aware moment of a DATETIME as the server writes it into JSON."""
     return None if text is None else datetime.fromisoformat(text).replace(tzinfo=UTC)
-
-
-def like_of_glob(glob: str) -> str:
-    """The pattern of LIKE (escape character \\) for a glob with * and ?."""
-    escaped = glob.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return escaped.replace("*", "%").replace("?", "_")

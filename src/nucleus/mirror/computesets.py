@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nucleus.mirror.columns import from_json, placeholders, to_json, visible
+from nucleus.mirror.columns import columns_of, from_json, placeholders, visible
 from nucleus.records import Computeset, JsonObject, Scope
 from nucleus.states import CREATED, LIVING_SETS
 
@@ -14,12 +14,7 @@ if TYPE_CHECKING:
 
     from nucleus.mirror.pool import Session
 
-_COLUMNS = (
-    "s.id, s.cluster_id, s.state, s.context, s.version, s.user, s.account, s.reservation, s.walltime_minutes,"
-    " s.node_count, s.name, s.jobid, s.nodelist, s.start_time, s.created, s.requested_by, s.cancel_requested,"
-    " s.end_reason, s.ended_at, s.degraded"
-)
-_CONTEXT = 3
+_COLUMNS = columns_of("s", Computeset._fields[:-1])
 
 
 class NewComputeset(NamedTuple):
@@ -35,29 +30,11 @@ class NewComputeset(NamedTuple):
     context: JsonObject = {}
 
 
-class SetFilter(NamedTuple):
-    """Which sets; `before` is the last number of the page before."""
-
-    states: tuple[str, ...] = ()
-    cluster_id: int | None = None
-    before: int | None = None
-    limit: int | None = None
-
-
-ALL_SETS = SetFilter()
-
-
 def insert_computeset(session: Session, new: NewComputeset) -> int:
     """Store a set in state created, with its nodes. DuplicateError when another living set has one of the nodes."""
-    session.execute(
-        "INSERT INTO computeset (cluster_id, state, context, user, account, reservation, walltime_minutes, node_count,"
-        " requested_by) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
-        (
-            new.cluster_id, CREATED, to_json(new.context), new.user, new.account, new.reservation,
-            new.walltime_minutes, len(new.node_ids), new.requested_by,
-        ),
-    )  # fmt: skip
-    number = session.last_id
+    columns = {**new._asdict(), "state": CREATED, "node_count": len(new.node_ids)}
+    del columns["node_ids"]
+    number = session.insert("computeset", columns)
     session.insert_many(
         "INSERT INTO computeset_node (computeset_id, node_id, position, active) VALUES",
         [(number, node_id, position, 1) for position, node_id in enumerate(new.node_ids)],
@@ -74,20 +51,17 @@ def find_computeset(session: Session, scope: Scope, number: int, lock: bool = Fa
     return found[0] if found else None
 
 
-def list_computesets(session: Session, scope: Scope, chosen: SetFilter = ALL_SETS) -> list[Computeset]:
-    """Sets that the asker may see, by number; with `before`, the greatest numbers below it, descending."""
+def list_computesets(
+    session: Session, scope: Scope, states: Sequence[str] = (), cluster_id: int | None = None
+) -> list[Computeset]:
+    """Sets that the asker may see, by number."""
     condition, values = visible(scope)
     sql = f"WHERE {condition}"
-    if chosen.states:
-        sql, values = f"{sql} AND s.state IN ({placeholders(chosen.states)})", [*values, *chosen.states]
-    if chosen.cluster_id is not None:
-        sql, values = f"{sql} AND s.cluster_id = %s", [*values, chosen.cluster_id]
-    if chosen.before is not None:
-        sql, values = f"{sql} AND s.id < %s", [*values, chosen.before]
-    sql += " ORDER BY s.id" + (" DESC" if chosen.before is not None else "")
-    if chosen.limit is not None:
-        sql, values = f"{sql} LIMIT %s", [*values, chosen.limit]
-    return _sets(session, sql, values)
+    if states:
+        sql, values = f"{sql} AND s.state IN ({placeholders(states)})", [*values, *states]
+    if cluster_id is not None:
+        sql, values = f"{sql} AND s.cluster_id = %s", [*values, cluster_id]
+    return _sets(session, f"{sql} ORDER BY s.id", values)
 
 
 def living_sets(session: Session) -> list[Computeset]:
@@ -108,14 +82,7 @@ def request_end(session: Session, number: int, how: str) -> bool:
 
 def store_computeset(session: Session, number: int, version: int, changed: dict[str, Any]) -> bool:
     """Store what a step changed (column → value; `context` and `timers` as objects); False when another was faster."""
-    values = [to_json(value) if isinstance(value, dict) else value for value in changed.values()]
-    columns = "".join(f", {column} = %s" for column in changed)
-    return bool(
-        session.execute(
-            f"UPDATE computeset SET version = version + 1{columns} WHERE id = %s AND version = %s",
-            [*values, number, version],
-        )
-    )
+    return bool(session.update("computeset", changed, "version = version + 1", id=number, version=version))
 
 
 class NodeWithoutSet(NamedTuple):
@@ -158,11 +125,8 @@ def read_timers(session: Session, number: int) -> JsonObject:
 
 def release_nodes(session: Session, number: int) -> None:
     """Let other sets have the nodes of this one; that it had them is kept."""
-    session.execute(
-        "UPDATE computeset_node SET active = NULL, released_at = UTC_TIMESTAMP(3)"
-        " WHERE computeset_id = %s AND active = 1",
-        (number,),
-    )
+    ended = "released_at = UTC_TIMESTAMP(3)"
+    session.update("computeset_node", {"active": None}, ended, computeset_id=number, active=1)
 
 
 def _sets(session: Session, where: str, values: Sequence[Any]) -> list[Computeset]:
@@ -178,10 +142,6 @@ def _sets(session: Session, where: str, values: Sequence[Any]) -> list[Computese
             numbers,
         ):
             members[number].append(node_id)
-    return [_of_row(row, tuple(members[row[0]])) for row in rows]
-
-
-def _of_row(row: Sequence[Any], node_ids: tuple[int, ...]) -> Computeset:
-    values = [from_json(value) if place == _CONTEXT else value for place, value in enumerate(row)]
-    values[-1] = bool(values[-1])
-    return Computeset(*[*values, node_ids])
+    found: list[tuple[Any, ...]] = [(*row, tuple(members[row[0]])) for row in rows]
+    sets = [Computeset(*one) for one in found]
+    return [one._replace(context=from_json(str(one.context)), degraded=bool(one.degraded)) for one in sets]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ from pymysql.converters import conversions, convert_datetime
 from rocks.core.errors import BusyError, HostError, RocksError, StateError, ToolError, UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pymysql.connections import Connection
     from pymysql.cursors import Cursor
 
@@ -88,6 +91,15 @@ def error_code(error: Exception) -> int:
 def is_lost(error: Exception) -> bool:
     """Whether the connection cannot be used any more."""
     return isinstance(error, OSError) or error_code(error) in _LOST | _UNREACHABLE
+
+
+@contextlib.contextmanager
+def explained(settings: DatabaseSettings) -> Iterator[None]:
+    """Failures of the driver in the block become errors of this system."""
+    try:
+        yield
+    except DRIVER_ERRORS as error:
+        raise explain(error, settings) from None
 
 
 def explain(error: Exception, settings: DatabaseSettings) -> RocksError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from nucleus.mirror.columns import placeholders, visible
+from nucleus.mirror.columns import columns_of, placeholders, visible
 from nucleus.records import Event, NewEvent, Scope
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from nucleus.mirror.pool import Session
 
 RETENTION_HOURS = 2
-_COLUMNS = "id, at, project_id, cluster_id, type, target, old, new, operation"
+_COLUMNS = columns_of("event", Event._fields)
 
 
 class Signal:
@@ -83,8 +83,7 @@ def events_after(
 
 def last_event(session: Session) -> int:
     """The greatest number so far; 0 without events."""
-    found = session.row("SELECT MAX(id) FROM event")
-    return int(found[0] or 0) if found else 0
+    return session.value("SELECT MAX(id) FROM event") or 0
 
 
 def forget_old_events(session: Session) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from nucleus.mirror.columns import from_json, to_json
+from nucleus.mirror.columns import from_json
 from nucleus.mirror.driver import DuplicateError
 
 if TYPE_CHECKING:
@@ -55,10 +55,8 @@ def find(session: Session, actor: str, key: str) -> Stored | None:
 
 def store(session: Session, actor: str, key: str, answer: Stored) -> None:
     """Keep the answer under the key that this transaction has claimed."""
-    session.execute(
-        "UPDATE idempotency SET status = %s, headers = %s, body = %s WHERE actor = %s AND key_text = %s",
-        (answer.status, to_json(answer.headers), answer.body, actor, key),
-    )
+    columns = {"status": answer.status, "headers": answer.headers, "body": answer.body}
+    session.update("idempotency", columns, actor=actor, key_text=key)
 
 
 def forget_old_answers(session: Session) -> int:

@@ -6,9 +6,11 @@ import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nucleus.mirror.columns import from_json, in_one, moment_of
+from nucleus.mirror.columns import columns_of, from_json, in_one, moment_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from nucleus.mirror.pool import Session
 
 
@@ -48,8 +50,9 @@ class Project(NamedTuple):
     limits: dict[str, int]
 
 
-_USER = "SELECT id, username, email, first_name, last_name, is_active, is_operator, acknowledged_at FROM user"
-_TOKEN = "SELECT id, user_id, scopes, projects, note, created, expires, last_used, revoked_at FROM token"
+_USER = f"SELECT {columns_of('user', User._fields[:-1])} FROM user"
+_TOKEN = f"SELECT {columns_of('token', Token._fields)}, secret_sha256 FROM token"
+_PROJECT = "SELECT id, name, limits FROM project"
 
 
 def _user(session: Session, row: tuple[Any, ...] | None) -> User | None:
@@ -60,9 +63,9 @@ def _user(session: Session, row: tuple[Any, ...] | None) -> User | None:
         " ORDER BY p.name",
         (row[0],),
     )
-    number, username, email, first, last, is_active, is_operator, acknowledged = row
-    names = {project_id: name for project_id, name in projects}  # noqa: C416 - rows are tuples of any length
-    return User(number, username, email, first, last, bool(is_active), bool(is_operator), acknowledged, names)
+    values: list[Any] = [*row, {number: name for number, name in projects}]  # noqa: C416 - rows are tuples of any length
+    user = User(*values)
+    return user._replace(is_active=bool(user.is_active), is_operator=bool(user.is_operator))
 
 
 def user_by_id(session: Session, user_id: int) -> User | None:
@@ -82,12 +85,8 @@ def user_by_subject(session: Session, issuer: str, subject: str) -> User | None:
 
 def link_subject(session: Session, user_id: int, issuer: str, subject: str) -> bool:
     """Have a user without one known by this subject from now on; False when the user has another."""
-    return bool(
-        session.execute(
-            "UPDATE user SET issuer = %s, subject = %s WHERE id = %s AND subject IS NULL",
-            (issuer, subject, user_id),
-        )
-    )
+    subject_of = {"issuer": issuer, "subject": subject}
+    return bool(session.update("user", subject_of, id=user_id, subject=None))
 
 
 def list_users(session: Session) -> list[tuple[Any, ...]]:
@@ -104,52 +103,36 @@ def add_user(
     session: Session, username: str, email: str, first_name: str, last_name: str, is_operator: bool
 ) -> int:
     """Store a user. DuplicateError when the name is taken."""
-    session.execute(
-        "INSERT INTO user (username, email, first_name, last_name, is_operator) VALUES (%s, %s, %s, %s, %s)",
-        (username, email, first_name, last_name, is_operator),
-    )
-    return session.last_id
-
-
-def set_names(session: Session, user_id: int, first_name: str, last_name: str) -> None:
-    """Change what the user is called."""
-    session.execute(
-        "UPDATE user SET first_name = %s, last_name = %s WHERE id = %s", (first_name, last_name, user_id)
-    )
-
-
-def set_active(session: Session, user_id: int, is_active: bool) -> None:
-    """Admit the user, or no more: all tokens stop with it."""
-    session.execute("UPDATE user SET is_active = %s WHERE id = %s", (is_active, user_id))
+    columns = {"username": username, "email": email, "first_name": first_name, "last_name": last_name}
+    return session.insert("user", {**columns, "is_operator": is_operator})
 
 
 def acknowledge(session: Session, user_id: int) -> None:
     """Record that the user has acknowledged the responsibility for clusters, now."""
-    session.execute("UPDATE user SET acknowledged_at = UTC_TIMESTAMP(3) WHERE id = %s", (user_id,))
+    session.update("user", {}, "acknowledged_at = UTC_TIMESTAMP(3)", id=user_id)
 
 
 def set_member(session: Session, user_id: int, project_id: int, is_member: bool) -> None:
     """Put the user into the project, or out of it."""
+    key = {"user_id": user_id, "project_id": project_id}
     if is_member:
-        session.execute(
-            "INSERT IGNORE INTO membership (user_id, project_id) VALUES (%s, %s)", (user_id, project_id)
-        )
+        session.insert("membership", key, "INSERT IGNORE")
     else:
-        session.execute(
-            "DELETE FROM membership WHERE user_id = %s AND project_id = %s", (user_id, project_id)
-        )
+        session.delete("membership", **key)
 
 
 def project_by_name(session: Session, name: str) -> Project | None:
     """The project of this name."""
-    row = session.row("SELECT id, name, limits FROM project WHERE name = %s", (name,))
-    return None if row is None else Project(row[0], row[1], json.loads(row[2]))
+    return _project(session.row(f"{_PROJECT} WHERE name = %s", (name,)))
 
 
 def project_by_id(session: Session, project_id: int, *, is_locked: bool = False) -> Project | None:
     """The project; locked: who else would use its quota waits until the end of the transaction."""
     lock = " FOR UPDATE" if is_locked else ""
-    row = session.row(f"SELECT id, name, limits FROM project WHERE id = %s{lock}", (project_id,))
+    return _project(session.row(f"{_PROJECT} WHERE id = %s{lock}", (project_id,)))
+
+
+def _project(row: tuple[Any, ...] | None) -> Project | None:
     return None if row is None else Project(row[0], row[1], json.loads(row[2]))
 
 
@@ -157,79 +140,69 @@ def list_projects(session: Session) -> list[Project]:
     """All projects, by name."""
     return [
         Project(number, name, json.loads(limits))
-        for number, name, limits in session.rows("SELECT id, name, limits FROM project ORDER BY name")
+        for number, name, limits in session.rows(f"{_PROJECT} ORDER BY name")
     ]
 
 
 def add_project(session: Session, name: str) -> int:
     """Store a project. DuplicateError when the name is taken."""
-    session.execute("INSERT INTO project (name) VALUES (%s)", (name,))
-    return session.last_id
+    return session.insert("project", {"name": name})
 
 
 def set_limits(session: Session, project_id: int, limits: dict[str, int]) -> None:
     """Replace the project's limits."""
-    session.execute("UPDATE project SET limits = %s WHERE id = %s", (json.dumps(limits), project_id))
+    session.update("project", {"limits": limits}, id=project_id)
 
 
 def add_allocation(session: Session, name: str) -> None:
     """Store an allocation. DuplicateError when the name is taken."""
-    session.execute("INSERT INTO allocation (name) VALUES (%s)", (name,))
+    session.insert("allocation", {"name": name})
 
 
 def list_allocations(session: Session) -> list[tuple[str, str]]:
     """(allocation, its clusters) by name."""
-    return [
-        (name, clusters)
-        for name, clusters in session.rows(
-            "SELECT a.name, IFNULL(GROUP_CONCAT(c.name ORDER BY c.name SEPARATOR ','), '') FROM allocation a"
-            " LEFT JOIN cluster_allocation x ON x.allocation_id = a.id LEFT JOIN cluster c ON c.id = x.cluster_id"
-            " GROUP BY a.id ORDER BY a.name"
-        )
-    ]
+    rows = session.rows(
+        "SELECT a.name, IFNULL(GROUP_CONCAT(c.name ORDER BY c.name SEPARATOR ','), '') FROM allocation a"
+        " LEFT JOIN cluster_allocation x ON x.allocation_id = a.id LEFT JOIN cluster c ON c.id = x.cluster_id"
+        " GROUP BY a.id ORDER BY a.name"
+    )
+    return [(name, clusters) for name, clusters in rows]
 
 
 def set_allocation(session: Session, cluster_id: int, name: str, may_charge: bool) -> bool:
     """Let the cluster charge the allocation, or no more; False when there is none of this name."""
-    row = session.row("SELECT id FROM allocation WHERE name = %s", (name,))
-    if row is None:
+    number = session.value("SELECT id FROM allocation WHERE name = %s", (name,))
+    if number is None:
         return False
-    sql = (
-        "INSERT IGNORE INTO cluster_allocation (cluster_id, allocation_id) VALUES (%s, %s)"
-        if may_charge
-        else "DELETE FROM cluster_allocation WHERE cluster_id = %s AND allocation_id = %s"
-    )
-    session.execute(sql, (cluster_id, row[0]))
+    key = {"cluster_id": cluster_id, "allocation_id": number}
+    if may_charge:
+        session.insert("cluster_allocation", key, "INSERT IGNORE")
+    else:
+        session.delete("cluster_allocation", **key)
     return True
 
 
 def add_token(session: Session, token: Token, secret_sha256: bytes) -> None:
     """Store a token; its moments come from the database."""
-    session.execute(
-        "INSERT INTO token (id, user_id, secret_sha256, scopes, projects, note, expires)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s)",
-        (
-            token.id,
-            token.user_id,
-            secret_sha256,
-            " ".join(token.scopes),
-            None if token.projects is None else json.dumps(token.projects),
-            token.note,
-            None if token.expires is None else token.expires.replace(tzinfo=None),
-        ),
+    columns = {
+        "id": token.id, "user_id": token.user_id, "secret_sha256": secret_sha256, "scopes": " ".join(token.scopes),
+        "projects": None if token.projects is None else list(token.projects), "note": token.note,
+        "expires": token.expires and token.expires.replace(tzinfo=None),
+    }  # fmt: skip
+    session.insert("token", columns)
+
+
+def _token(row: Sequence[Any]) -> Token:
+    token = Token(*row[:9])
+    return token._replace(
+        scopes=tuple(row[2].split()), projects=None if row[3] is None else tuple(json.loads(row[3]))
     )
-
-
-def _token(row: tuple[Any, ...]) -> Token:
-    projects = None if row[3] is None else tuple(json.loads(row[3]))
-    return Token(row[0], row[1], tuple(row[2].split()), projects, *row[4:9])
 
 
 def usable_token(session: Session, token_id: str) -> tuple[Token, bytes] | None:
     """The token and the SHA-256 of its secret, unless it is unknown, revoked or too old."""
     row = session.row(
-        f"{_TOKEN.replace(' FROM token', ', secret_sha256 FROM token')} WHERE id = %s AND revoked_at IS NULL"
-        " AND (expires IS NULL OR expires > UTC_TIMESTAMP(3))",
+        f"{_TOKEN} WHERE id = %s AND revoked_at IS NULL AND (expires IS NULL OR expires > UTC_TIMESTAMP(3))",
         (token_id,),
     )
     return None if row is None else (_token(row), row[9])
@@ -290,22 +263,15 @@ def tokens_of(session: Session, user_id: int | None) -> list[Token]:
 
 def revoke_token(session: Session, token_id: str, user_id: int | None) -> bool:
     """End a token (of this user, if not None); False when there is none that is still usable."""
-    return bool(
-        session.execute(
-            "UPDATE token SET revoked_at = UTC_TIMESTAMP(3) WHERE id = %s AND revoked_at IS NULL"
-            " AND (%s IS NULL OR user_id = %s)",
-            (token_id, user_id, user_id),
-        )
-    )
+    own = {} if user_id is None else {"user_id": user_id}
+    ended = "revoked_at = UTC_TIMESTAMP(3)"
+    return bool(session.update("token", {}, ended, id=token_id, revoked_at=None, **own))
 
 
 def store_signature_key(session: Session, key_name: str, user_id: int, sealed: bytes) -> None:
     """Store a user's key for signatures, instead of an earlier one."""
-    session.execute("DELETE FROM signature_key WHERE user_id = %s", (user_id,))
-    session.execute(
-        "INSERT INTO signature_key (key_name, user_id, secret) VALUES (%s, %s, %s)",
-        (key_name, user_id, sealed),
-    )
+    session.delete("signature_key", user_id=user_id)
+    session.insert("signature_key", {"key_name": key_name, "user_id": user_id, "secret": sealed})
 
 
 def signature_key(session: Session, key_name: str) -> tuple[int, bytes] | None:

@@ -6,14 +6,15 @@ import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nucleus.mirror.columns import new_ulid, placeholders, visible
+from nucleus.mirror.clusters import bump_generation
+from nucleus.mirror.columns import columns_of, new_ulid, placeholders, visible
 from nucleus.records import NewEvent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from nucleus.mirror.pool import Session
-    from nucleus.records import Scope
+    from nucleus.records import Node, Scope
 
 UPLOAD_HOURS = 24
 """An upload that got nothing for so long is forgotten."""
@@ -56,16 +57,16 @@ class Upload(NamedTuple):
     user_id: int
     size_bytes: int
     offset_bytes: int
-    touched: datetime
 
 
+_REFERENCE = "IF(i.project_id IS NULL, CONCAT('public/', i.name), CONCAT('project/', p.name, '/', i.name))"
+_FROM = "FROM image i LEFT JOIN project p ON p.id = i.project_id"
 _IMAGE = (
     "SELECT i.id, i.project_id, p.name, i.name, i.size_bytes, i.sha256, i.md5, i.state, u.username, i.created,"
-    " (SELECT COUNT(*) FROM node n WHERE n.gone_at IS NULL AND n.iso = IF(i.project_id IS NULL,"
-    " CONCAT('public/', i.name), CONCAT('project/', p.name, '/', i.name)))"
-    " FROM image i LEFT JOIN project p ON p.id = i.project_id LEFT JOIN user u ON u.id = i.uploaded_by"
+    f" (SELECT COUNT(*) FROM node n WHERE n.gone_at IS NULL AND n.iso = {_REFERENCE})"
+    f" {_FROM} LEFT JOIN user u ON u.id = i.uploaded_by"
 )
-_UPLOAD = "SELECT id, image_id, user_id, size_bytes, offset_bytes, touched FROM upload"
+_UPLOAD = f"SELECT {columns_of('upload', Upload._fields)} FROM upload"
 
 
 def reference(project: str | None, name: str) -> str:
@@ -120,69 +121,57 @@ def image_by_id(session: Session, number: int, *, lock: bool = False) -> Image |
 
 def add_upload(session: Session, project_id: int | None, name: str, size_bytes: int, user_id: int) -> Upload:
     """Reserve the name and the bytes. DuplicateError when the name is taken."""
-    session.execute(
-        "INSERT INTO image (project_id, name, size_bytes, state, uploaded_by) VALUES (%s, %s, %s, 'uploading', %s)",
-        (project_id, name, size_bytes, user_id),
-    )
-    identifier, image_id = new_ulid(), session.last_id
-    session.execute(
-        "INSERT INTO upload (id, image_id, user_id, size_bytes) VALUES (%s, %s, %s, %s)",
-        (identifier, image_id, user_id, size_bytes),
-    )
-    found = find_upload(session, identifier, user_id)
-    assert found is not None
-    return found
+    columns = {"project_id": project_id, "name": name, "size_bytes": size_bytes, "uploaded_by": user_id}
+    image_id, identifier = session.insert("image", {**columns, "state": "uploading"}), new_ulid()
+    upload: dict[str, Any] = {
+        "id": identifier,
+        "image_id": image_id,
+        "user_id": user_id,
+        "size_bytes": size_bytes,
+    }
+    session.insert("upload", upload)
+    return Upload(**upload, offset_bytes=0)
 
 
-def find_upload(session: Session, identifier: str, user_id: int, *, lock: bool = False) -> Upload | None:
+def find_upload(session: Session, identifier: str, user_id: int) -> Upload | None:
     """The user's own upload."""
-    row = session.row(
-        f"{_UPLOAD} WHERE id = %s AND user_id = %s{' FOR UPDATE' if lock else ''}", (identifier, user_id)
-    )
+    row = session.row(f"{_UPLOAD} WHERE id = %s AND user_id = %s", (identifier, user_id))
     return Upload(*row) if row else None
 
 
 def note_offset(session: Session, identifier: str, offset_bytes: int) -> None:
     """Record how much is there, on the disk."""
-    session.execute(
-        "UPDATE upload SET offset_bytes = %s, touched = UTC_TIMESTAMP(3) WHERE id = %s",
-        (offset_bytes, identifier),
-    )
+    session.update("upload", {"offset_bytes": offset_bytes}, "touched = UTC_TIMESTAMP(3)", id=identifier)
 
 
 def set_size(session: Session, upload: Upload, size_bytes: int) -> None:
     """Replace the size that was announced, by a client that could not know it exactly."""
-    session.execute("UPDATE upload SET size_bytes = %s WHERE id = %s", (size_bytes, upload.id))
-    session.execute("UPDATE image SET size_bytes = %s WHERE id = %s", (size_bytes, upload.image_id))
+    session.update("upload", {"size_bytes": size_bytes}, id=upload.id)
+    session.update("image", {"size_bytes": size_bytes}, id=upload.image_id)
 
 
 def store_digests(session: Session, image_id: int, size_bytes: int, sha256: str, md5: str) -> None:
     """Record what the image is; its upload ends with it."""
-    session.execute(
-        "UPDATE image SET size_bytes = %s, sha256 = %s, md5 = %s WHERE id = %s",
-        (size_bytes, sha256, md5, image_id),
-    )
-    session.execute("DELETE FROM upload WHERE image_id = %s", (image_id,))
+    session.update("image", {"size_bytes": size_bytes, "sha256": sha256, "md5": md5}, id=image_id)
+    session.delete("upload", image_id=image_id)
 
 
 def set_state(session: Session, image_id: int, state: str) -> None:
     """ready: it can be used. deleting: it cannot any more."""
-    session.execute("UPDATE image SET state = %s WHERE id = %s", (state, image_id))
+    session.update("image", {"state": state}, id=image_id)
 
 
 def remove_image(session: Session, image_id: int) -> None:
     """Forget the image, and its upload."""
-    session.execute("DELETE FROM image WHERE id = %s", (image_id,))
+    session.delete("image", id=image_id)
 
 
 def old_uploads(session: Session) -> list[Upload]:
     """Uploads that got nothing for a long time."""
-    return [
-        Upload(*row)
-        for row in session.rows(
-            f"{_UPLOAD} WHERE touched < UTC_TIMESTAMP(3) - INTERVAL {UPLOAD_HOURS} HOUR LIMIT 100"
-        )
-    ]
+    rows = session.rows(
+        f"{_UPLOAD} WHERE touched < UTC_TIMESTAMP(3) - INTERVAL {UPLOAD_HOURS} HOUR LIMIT 100"
+    )
+    return [Upload(*row) for row in rows]
 
 
 def unfinished(session: Session) -> tuple[list[str], list[int]]:
@@ -214,7 +203,7 @@ def enter_library(session: Session, found: Mapping[str, int]) -> list[NewEvent]:
         for name, size in found.items()
         if (name not in public or name in gone) and not _UPLOADED.fullmatch(name)
     }
-    session.execute(f"DELETE FROM image WHERE id IN ({placeholders(gone)})", list(gone.values()))
+    session.delete("image", id=list(gone.values()))
     session.insert_many(
         "INSERT INTO image (name, size_bytes, state) VALUES", [(*one, "ready") for one in new.items()]
     )
@@ -226,10 +215,32 @@ def enter_library(session: Session, found: Mapping[str, int]) -> list[NewEvent]:
 
 def store_expected(session: Session, image_id: int, sha256: str | None, md5: str | None) -> None:
     """Record what the client says that the image is; replaced by what it is when it has come."""
-    session.execute("UPDATE image SET sha256 = %s, md5 = %s WHERE id = %s", (sha256, md5, image_id))
+    session.update("image", {"sha256": sha256, "md5": md5}, id=image_id)
 
 
 def expected_digests(session: Session, image_id: int) -> dict[str, str]:
     """SHA-256 and MD5 → in hexadecimal, those that the client has stated."""
     row = session.row("SELECT sha256, md5 FROM image WHERE id = %s", (image_id,)) or (None, None)
     return {name: value for name, value in zip(("SHA-256", "MD5"), row, strict=True) if value is not None}
+
+
+_IN_LIBRARY = "IF(i.uploaded_by IS NULL AND i.project_id IS NULL, i.name, CONCAT('nucleus-', i.id, '.iso'))"
+
+
+def name_in_library(session: Session, image_id: int) -> str | None:
+    """The name of an image in the site's library; None when it is not there (any more)."""
+    sql = f"SELECT {_IN_LIBRARY} FROM image i WHERE i.id = %s AND i.state = 'ready'"
+    name: str | None = session.value(sql, (image_id,))
+    return name
+
+
+def references(session: Session) -> dict[str, str]:
+    """What `rocks` lists of a drive (`image=NAME`) → the name by which owners refer to that image."""
+    sql = f"SELECT CONCAT('image=', {_IN_LIBRARY}), {_REFERENCE} {_FROM}"
+    return dict(session.rows(sql))
+
+
+def record_iso(session: Session, node: Node, text: str | None) -> None:
+    """Note what was inserted: a poll that began before does not count."""
+    session.update("node", {"iso": text}, "last_command_at = UTC_TIMESTAMP(3)", id=node.id)
+    bump_generation(session, [node.cluster_id])

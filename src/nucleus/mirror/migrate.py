@@ -9,36 +9,27 @@ from __future__ import annotations
 import contextlib
 import re
 from importlib import resources
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from nucleus.mirror.driver import DRIVER_ERRORS, connect, explain
+from nucleus.mirror.driver import connect, explained
 from nucleus.mirror.pool import Session, lock_name
 from rocks.core.errors import BusyError, StateError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from nucleus.configuration import DatabaseSettings
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _OTHER_RUN_SECONDS = 60
 
 
-class Migration(NamedTuple):
-    """Number from 1, and the statements in order."""
-
-    version: int
-    statements: tuple[str, ...]
-
-
-def load_migrations() -> list[Migration]:
-    """All migrations. A statement ends with a semicolon at the end of a line."""
+def load_migrations() -> list[tuple[int, list[str]]]:
+    """Number, from 1, and statements of all migrations. A statement ends with a semicolon at the end of a line."""
     found = []
     for file in resources.files("nucleus.mirror").joinpath("migrations").iterdir():
         if file.name.endswith(".sql"):
             lines = [line for line in file.read_text("utf-8").splitlines() if not line.startswith("--")]
             parts = re.split(r";[ \t]*$", "\n".join(lines), flags=re.MULTILINE)
-            found.append(Migration(int(file.name[:4]), tuple(part.strip() for part in parts if part.strip())))
+            found.append((int(file.name[:4]), [part.strip() for part in parts if part.strip()]))
     return sorted(found)
 
 
@@ -53,10 +44,11 @@ def set_up(settings: DatabaseSettings, administrator: str = "root") -> tuple[int
             f"{settings.name!r} and {settings.user!r} cannot name a schema and its user:"
             " small letters, digits and _ are allowed; correct [database] in the settings"
         )
-    with _administering(settings, administrator) as session:
-        if not (
-            session.row("SELECT GET_LOCK(%s, %s)", (lock_name(settings, "setup"), _OTHER_RUN_SECONDS)) or (0,)
-        )[0]:
+    with explained(settings):
+        connection = connect(settings, None, administrator, commits_itself=True)
+    with contextlib.closing(connection):
+        session = Session(connection, settings)
+        if not session.value("SELECT GET_LOCK(%s, %s)", (lock_name(settings, "setup"), _OTHER_RUN_SECONDS)):
             raise BusyError("another `nucleus setup` is at work; repeat this when it has ended")
         session.execute(
             f"CREATE DATABASE IF NOT EXISTS {settings.name} CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci"
@@ -71,29 +63,18 @@ def set_up(settings: DatabaseSettings, administrator: str = "root") -> tuple[int
 
 def check_version(session: Session) -> None:
     """StateError unless the schema has the version of these programs."""
-    newest = load_migrations()[-1].version
-    found = session.row("SELECT MAX(version) FROM schema_version WHERE finished IS NOT NULL")
-    if found is None or found[0] != newest:
+    newest = load_migrations()[-1][0]
+    found = session.value("SELECT MAX(version) FROM schema_version WHERE finished IS NOT NULL") or 0
+    if found != newest:
         raise StateError(
-            f"the schema of Nucleus has version {(found or [0])[0] or 0}, these programs need version {newest};"
+            f"the schema of Nucleus has version {found}, these programs need version {newest};"
             " run `nucleus setup` as root"
         )
 
 
-@contextlib.contextmanager
-def _administering(settings: DatabaseSettings, administrator: str) -> Iterator[Session]:
-    try:
-        connection = connect(settings, None, administrator)
-    except DRIVER_ERRORS as error:
-        raise explain(error, settings) from None
-    try:
-        connection.autocommit(True)
-        yield Session(connection, settings)
-    finally:
-        connection.close()
-
-
-def _migrate(session: Session, settings: DatabaseSettings, steps: list[Migration]) -> tuple[int, int]:
+def _migrate(
+    session: Session, settings: DatabaseSettings, steps: list[tuple[int, list[str]]]
+) -> tuple[int, int]:
     tables = {name for (name,) in session.rows("SHOW TABLES")}
     if tables and "schema_version" not in tables:
         raise StateError(
@@ -106,22 +87,17 @@ def _migrate(session: Session, settings: DatabaseSettings, steps: list[Migration
     )
     done = dict(session.rows("SELECT version, IF(finished IS NULL, done, -1) FROM schema_version"))
     before = max((version for version, count in done.items() if count == -1), default=0)
-    if before > steps[-1].version:
+    if before > steps[-1][0]:
         raise StateError(
-            f"the schema {settings.name} has version {before}, these programs know {steps[-1].version};"
+            f"the schema {settings.name} has version {before}, these programs know {steps[-1][0]};"
             " install the newer programs"
         )
-    for step in steps:
-        if done.get(step.version) != -1:
-            _perform(session, step, done.get(step.version, 0))
-    return before, steps[-1].version
-
-
-def _perform(session: Session, step: Migration, done: int) -> None:
-    session.execute("INSERT IGNORE INTO schema_version (version) VALUES (%s)", (step.version,))
-    for number, statement in enumerate(step.statements[done:], done + 1):
-        session.execute(statement)
-        session.execute("UPDATE schema_version SET done = %s WHERE version = %s", (number, step.version))
-    session.execute(
-        "UPDATE schema_version SET finished = UTC_TIMESTAMP(3) WHERE version = %s", (step.version,)
-    )
+    for version, statements in steps:
+        if done.get(version) != -1:
+            session.insert("schema_version", {"version": version}, "INSERT IGNORE")
+            begin = done.get(version, 0)
+            for number, statement in enumerate(statements[begin:], begin + 1):
+                session.execute(statement)
+                session.update("schema_version", {"done": number}, version=version)
+            session.update("schema_version", {}, "finished = UTC_TIMESTAMP(3)", version=version)
+    return before, steps[-1][0]

@@ -6,7 +6,8 @@ import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nucleus.mirror.columns import placeholders
+from nucleus.mirror.clusters import bump_generation
+from nucleus.mirror.columns import columns_of, placeholders
 from nucleus.mirror.events import append_events
 from nucleus.records import Interface, NewEvent, Node
 
@@ -72,9 +73,7 @@ class Changes(NamedTuple):
 
 def database_now(session: Session) -> datetime:
     """The moment, by the database's clock."""
-    row = session.row("SELECT UTC_TIMESTAMP(3)")
-    assert row is not None
-    moment: datetime = row[0]
+    moment: datetime = session.value("SELECT UTC_TIMESTAMP(3)")
     return moment
 
 
@@ -155,12 +154,7 @@ def apply_changes(session: Session, changes: Changes, site: SiteSettings) -> Non
     _add_nodes(session, changes, numbers, site)
     listed = {name: interfaces for name, _, _, interfaces in changes.new_nodes} | changes.interfaces
     _add_interfaces(session, listed)
-    touched = sorted(changes.touched)
-    if touched:
-        session.execute(
-            f"UPDATE cluster SET generation = generation + 1 WHERE rocks_name IN ({placeholders(touched)})",
-            touched,
-        )
+    session.update("cluster", {}, "generation = generation + 1", rocks_name=sorted(changes.touched))
     append_events(session, changes.events)
 
 
@@ -179,11 +173,10 @@ def _add_cluster(session: Session, frontend: str, vlan: int | None) -> None:
     )
 
 
-def _update(session: Session, table: str, name: str, values: dict[str, Any], then: str = "") -> None:
-    gone = ", gone_at = UTC_TIMESTAMP(3)" if values.pop("is_gone", False) else ""
-    columns = ", ".join(f"{column} = %s" for column in values)
-    sql = f"UPDATE {table} SET {columns}{then}{gone} WHERE rocks_name = %s"
-    session.execute(sql, [*values.values(), name])
+def _update(session: Session, table: str, name: str, values: dict[str, Any], also: str = "") -> None:
+    if values.pop("is_gone", False):
+        also += f"{', ' * bool(also)}gone_at = UTC_TIMESTAMP(3)"
+    session.update(table, values, also, rocks_name=name)
 
 
 def _update_node(session: Session, name: str, values: dict[str, Any], numbers: Mapping[str, int]) -> None:
@@ -191,10 +184,10 @@ def _update_node(session: Session, name: str, values: dict[str, Any], numbers: M
     if cluster is not None:
         values["cluster_id"] = numbers[cluster]
         values["name"] = _free_name(session, numbers[cluster], name)
-    then = ""
+    also = ""
     if "state" in values:  # `iso` is what these values have made of it: the server assigns from left to right
-        then = ", iso_active = iso" if values["state"] == "active" else ", iso_active = NULL"
-    _update(session, "node", name, values, then)
+        also = "iso_active = iso" if values["state"] == "active" else "iso_active = NULL"
+    _update(session, "node", name, values, also)
 
 
 def _free_name(session: Session, cluster_id: int, name: str) -> str:
@@ -243,7 +236,7 @@ def _add_interfaces(session: Session, listed: Mapping[str, tuple[Interface, ...]
                 macs.append(one.mac)
     for begin in range(0, len(macs), 1000):
         part = macs[begin : begin + 1000]
-        session.execute(f"DELETE FROM interface WHERE mac IN ({placeholders(part)})", part)
+        session.delete("interface", mac=part)
     session.insert_many(
         "INSERT INTO interface (node_id, position, iface, mac, ip, netmask, subnet, vlan) VALUES", rows
     )
@@ -260,20 +253,11 @@ def record_source(
     session: Session, name: str, seconds: float, observed: datetime | None, count: int, error: str | None
 ) -> None:
     """Note how a command of the poller ended; `error` None: its answer is in the mirror."""
+    session.insert("source", {"name": name}, "INSERT IGNORE")
+    columns: dict[str, Any] = {"duration_seconds": seconds, "last_error": error and error[:4000]}
     if error is None:
-        session.execute(
-            "INSERT INTO source (name, observed, row_count, duration_seconds) VALUES (%s, %s, %s, %s)"
-            " ON DUPLICATE KEY UPDATE observed = VALUES(observed), row_count = VALUES(row_count), failures = 0,"
-            " last_error = NULL, duration_seconds = VALUES(duration_seconds)",
-            (name, observed, count, seconds),
-        )
-    else:
-        session.execute(
-            "INSERT INTO source (name, failures, last_error, duration_seconds) VALUES (%s, 1, %s, %s)"
-            " ON DUPLICATE KEY UPDATE failures = failures + 1, last_error = VALUES(last_error),"
-            " duration_seconds = VALUES(duration_seconds)",
-            (name, error[:4000], seconds),
-        )
+        columns |= {"observed": observed, "row_count": count, "failures": 0}
+    session.update("source", columns, "failures = failures + 1" * bool(error), name=name)
 
 
 class SourceState(NamedTuple):
@@ -289,12 +273,8 @@ class SourceState(NamedTuple):
 
 def read_sources(session: Session) -> list[SourceState]:
     """All commands of the poller."""
-    return [
-        SourceState(*row)
-        for row in session.rows(
-            "SELECT name, observed, row_count, failures, last_error, duration_seconds FROM source ORDER BY name"
-        )
-    ]
+    rows = session.rows(f"SELECT {columns_of('source', SourceState._fields)} FROM source ORDER BY name")
+    return [SourceState(*row) for row in rows]
 
 
 def record_state(
@@ -318,7 +298,7 @@ def record_state(
         (state, state, host, node.id),
     )
     if state != old or host != old_host:
-        session.execute("UPDATE cluster SET generation = generation + 1 WHERE id = %s", (node.cluster_id,))
+        bump_generation(session, [node.cluster_id])
     if state != old:
         target = f"{cluster_name}/{node.name}"
         append_events(session, [NewEvent("node.power", target, old, state, project_id, node.cluster_id)])

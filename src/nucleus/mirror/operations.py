@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nucleus.mirror.columns import from_json, new_ulid, placeholders, to_json, visible
+from nucleus.mirror.columns import columns_of, from_json, new_ulid, placeholders, to_json, visible
 from nucleus.mirror.pool import lock_name
 from nucleus.records import JsonObject, NewOperation, Operation, Scope
-from nucleus.states import CANCELLED, FAILED, SUCCEEDED
+from nucleus.states import CANCELLED, FAILED, QUEUED, RUNNING, SUCCEEDED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nucleus.mirror.pool import Session
 
-_COLUMNS = (
-    "o.id, o.kind, o.target_cluster, o.target_node, o.target_set, o.actor, o.token_id, o.project_id, o.arguments,"
-    " o.state, o.progress, o.result, o.error, o.created, o.started, o.ended, o.not_before, o.attempts, o.worker,"
-    " o.generation"
-)
-_JSON = (8, 10, 11, 12)
-"""Positions of the columns with JSON."""
+_COLUMNS = columns_of("o", Operation._fields)
+_ENDED = "ended = UTC_TIMESTAMP(3), generation = generation + 1"
 
 WORKER_LOCK = "worker."
 """A worker holds the server's lock of this name and its own; it is free when the worker has ended."""
@@ -36,29 +31,23 @@ def insert_operation(session: Session, new: NewOperation) -> Operation:
     merged = _find_equal(session, new, arguments)
     if merged is not None:
         return merged
-    identifier = new_ulid(_newest_of_node(session, new.target_node))
-    session.execute(
-        "INSERT INTO operation (id, kind, target_cluster, target_node, target_set, actor, token_id, project_id,"
-        " arguments, unique_key, not_before) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s,"
-        " IF(%s > 0, UTC_TIMESTAMP(3) + INTERVAL %s SECOND, NULL))",
-        (
-            identifier, new.kind, new.target_cluster, new.target_node, new.target_set, new.actor, new.token_id,
-            new.project_id, arguments, new.unique_key, new.delay_seconds, new.delay_seconds,
-        ),
-    )  # fmt: skip
-    stored = get_operation(session, identifier)
+    # operations of a node are done in the order of their identifiers, by whatever clock those were made
+    newest = session.value(
+        "SELECT MAX(id) FROM operation WHERE target_node = %s AND state IN ('queued', 'running')",
+        (new.target_node,),
+    )
+    columns = {**new._asdict(), "id": new_ulid(newest)}
+    delay = columns.pop("delay_seconds")
+    session.insert("operation", columns)
+    if delay > 0:
+        session.update("operation", {}, f"not_before = {_after(delay)}", id=columns["id"])
+    stored = get_operation(session, columns["id"])
     assert stored is not None
     return stored
 
 
-def _newest_of_node(session: Session, node: int | None) -> str | None:
-    """Operations of a node are done in the order of their identifiers, by whatever clock those were made."""
-    if node is None:
-        return None
-    found = session.row(
-        "SELECT MAX(id) FROM operation WHERE target_node = %s AND state IN ('queued', 'running')", (node,)
-    )
-    return found[0] if found else None
+def _after(seconds: float) -> str:
+    return f"UTC_TIMESTAMP(3) + INTERVAL {seconds:f} SECOND"
 
 
 def _find_equal(session: Session, new: NewOperation, arguments: str) -> Operation | None:
@@ -117,7 +106,7 @@ def cancel_operation(session: Session, scope: Scope, identifier: str) -> bool:
     condition, values = visible(scope, "project_id")
     return bool(
         session.execute(
-            "UPDATE operation SET state = 'cancelled', ended = UTC_TIMESTAMP(3), generation = generation + 1"
+            f"UPDATE operation SET state = 'cancelled', {_ENDED}"
             f" WHERE id = %s AND state = 'queued' AND unique_key IS NULL"
             f" AND kind NOT IN ('start_set', 'end_set') AND {condition}",
             [identifier, *values],
@@ -155,6 +144,12 @@ def claim_operation(session: Session, worker: str, per_host: int, kinds: Sequenc
     return get_operation(session, row[0]) if taken else None
 
 
+def _update_own(session: Session, operation: Operation, columns: JsonObject, also: str) -> bool:
+    """Change an operation that runs; False when it is no longer this worker's."""
+    own = {"id": operation.id, "state": RUNNING, "worker": operation.worker}
+    return bool(session.update("operation", columns, also, **own))
+
+
 def store_step(session: Session, operation: Operation, step: JsonObject) -> bool:
     """Add what was done to the operation's progress; False when it is no longer this worker's."""
     return bool(
@@ -168,91 +163,66 @@ def store_step(session: Session, operation: Operation, step: JsonObject) -> bool
 
 def free_key(session: Session, operation: Operation) -> None:
     """Give up its unique key: the same may be asked for again."""
-    session.execute("UPDATE operation SET unique_key = NULL WHERE id = %s", (operation.id,))
+    session.update("operation", {"unique_key": None}, id=operation.id)
 
 
 def put_back(session: Session, operation: Operation, delay_seconds: float, error: JsonObject | None) -> bool:
     """Queue it again, to be done after a while; False when it is no longer this worker's."""
-    return bool(
-        session.execute(
-            "UPDATE operation SET state = 'queued', worker = NULL, error = %s, generation = generation + 1,"
-            " not_before = UTC_TIMESTAMP(3) + INTERVAL %s SECOND WHERE id = %s AND state = 'running' AND worker = %s",
-            (None if error is None else to_json(error), delay_seconds, operation.id, operation.worker),
-        )
-    )
+    also = f"generation = generation + 1, not_before = {_after(delay_seconds)}"
+    return _update_own(session, operation, {"worker": None, "error": error, "state": QUEUED}, also)
 
 
 def end_operation(
     session: Session, operation: Operation, result: JsonObject | None, error: JsonObject | None
 ) -> bool:
     """Record its outcome: success where `error` is None. False when it is no longer this worker's."""
-    return bool(
-        session.execute(
-            "UPDATE operation SET state = %s, result = %s, error = %s, ended = UTC_TIMESTAMP(3),"
-            " generation = generation + 1 WHERE id = %s AND state = 'running' AND worker = %s",
-            (
-                SUCCEEDED if error is None else FAILED,
-                None if result is None else to_json(result),
-                None if error is None else to_json(error),
-                operation.id,
-                operation.worker,
-            ),
-        )
-    )
+    outcome = {"state": SUCCEEDED if error is None else FAILED, "result": result, "error": error}
+    return _update_own(session, operation, outcome, _ENDED)
 
 
 def end_set_operations(
-    session: Session, set_id: int, kinds: Sequence[str], error: JsonObject | None
+    session: Session, set_id: int, kind: str, error: JsonObject | None
 ) -> list[tuple[str, str]]:
     """End the operations of a set that the computesets' driver ends, not a worker; (id, state before) of each."""
-    ended = [
-        (str(identifier), str(state))
-        for identifier, state in session.rows(
-            f"SELECT id, state FROM operation WHERE target_set = %s AND kind IN ({placeholders(kinds)})"
-            " AND state IN ('queued', 'running') ORDER BY id FOR UPDATE",
-            [set_id, *kinds],
-        )
-    ]
+    ended = session.rows(
+        "SELECT id, state FROM operation WHERE target_set = %s AND kind = %s AND state IN ('queued', 'running')"
+        " ORDER BY id FOR UPDATE",
+        (set_id, kind),
+    )
+    state = SUCCEEDED if error is None else FAILED
     names = [identifier for identifier, _ in ended]
-    session.execute(
-        "UPDATE operation SET state = %s, error = %s, ended = UTC_TIMESTAMP(3), generation = generation + 1"
-        f" WHERE id IN ({placeholders(names)})",
-        [SUCCEEDED if error is None else FAILED, None if error is None else to_json(error), *names],
-    )
-    return ended
+    session.update("operation", {"state": state, "error": error}, _ENDED, id=names)
+    return [(identifier, before) for identifier, before in ended]
 
 
-def cancel_set_operations(session: Session, set_id: int, kinds: Sequence[str]) -> None:
+def cancel_set_operations(session: Session, set_id: int, kind: str) -> None:
     """Cancel what was to be done for a set and has not been begun."""
-    session.execute(
-        f"UPDATE operation SET state = '{CANCELLED}', ended = UTC_TIMESTAMP(3), generation = generation + 1"
-        f" WHERE target_set = %s AND kind IN ({placeholders(kinds)}) AND state = 'queued'",
-        [set_id, *kinds],
-    )
+    session.update("operation", {"state": CANCELLED}, _ENDED, target_set=set_id, kind=kind, state=QUEUED)
 
 
 def nodes_in_work(session: Session, set_id: int, kind: str) -> set[int]:
     """Nodes for which an operation of that kind, for the set, is queued or runs."""
-    return {
-        number
-        for (number,) in session.rows(
-            "SELECT target_node FROM operation WHERE target_set = %s AND kind = %s AND target_node IS NOT NULL"
-            " AND state IN ('queued', 'running')",
-            [set_id, kind],
-        )
-    }
+    return _nodes(session, "target_set = %s AND kind = %s AND target_node IS NOT NULL", (set_id, kind))
 
 
-def ended_operations(session: Session, set_ids: Sequence[int], kinds: Sequence[str]) -> list[Operation]:
-    """Operations of these kinds that have ended, of these sets, in the order of their identifiers."""
-    return [
-        _of_row(row)
-        for row in session.rows(
-            f"SELECT {_COLUMNS} FROM operation o WHERE o.target_set IN ({placeholders(set_ids)})"
-            f" AND o.kind IN ({placeholders(kinds)}) AND o.state IN ('succeeded', 'failed', 'cancelled') ORDER BY o.id",
-            [*set_ids, *kinds],
-        )
-    ]
+def busy_nodes(session: Session, node_ids: Sequence[int]) -> set[int]:
+    """Those of the nodes of which an operation is queued or runs."""
+    return _nodes(session, f"target_node IN ({placeholders(node_ids)})", node_ids)
+
+
+def _nodes(session: Session, which: str, values: Sequence[Any]) -> set[int]:
+    sql = f"SELECT target_node FROM operation WHERE {which} AND state IN ('queued', 'running')"
+    return {number for (number,) in session.rows(sql, values)}
+
+
+def failed_operations(session: Session, set_id: int, kind: str) -> list[tuple[str, int]]:
+    """(identifier, node) of the set's operations of this kind that have failed, in the order of their identifiers."""
+    rows = session.rows(
+        "SELECT id, target_node FROM operation WHERE target_set = %s AND kind = %s AND state = 'failed'"
+        " AND target_node IS NOT NULL ORDER BY id",
+        (set_id, kind),
+    )
+    return [(identifier, node) for identifier, node in rows]
 
 
 def _first(session: Session, where: str, values: Sequence[Any]) -> Operation | None:
@@ -261,16 +231,6 @@ def _first(session: Session, where: str, values: Sequence[Any]) -> Operation | N
 
 
 def _of_row(row: Sequence[Any]) -> Operation:
-    return Operation(*(from_json(value) if place in _JSON else value for place, value in enumerate(row)))
-
-
-def busy_nodes(session: Session, node_ids: Sequence[int]) -> set[int]:
-    """Those of the nodes of which an operation is queued or runs."""
-    return {
-        number
-        for (number,) in session.rows(
-            f"SELECT target_node FROM operation WHERE target_node IN ({placeholders(node_ids)})"
-            " AND state IN ('queued', 'running')",
-            node_ids,
-        )
-    }
+    one = Operation(*row)
+    of_json = {name: from_json(getattr(one, name)) for name in ("arguments", "progress", "result", "error")}
+    return one._replace(**of_json)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import queue
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from nucleus.mirror.driver import DRIVER_ERRORS, connect, explain, is_lost
+from nucleus.mirror.columns import placeholders, to_json
+from nucleus.mirror.driver import DRIVER_ERRORS, connect, explain, explained, is_lost
 from rocks.core.errors import BusyError, HostError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pymysql.connections import Connection
     from pymysql.cursors import Cursor
@@ -48,11 +48,43 @@ class Session:
         found: tuple[Any, ...] | None = self._run(sql, values).fetchone()
         return found
 
+    def value(self, sql: str, values: Sequence[Any] = ()) -> Any:
+        """The first value of the first row; None without rows."""
+        return (self.row(sql, values) or (None,))[0]
+
     def execute(self, sql: str, values: Sequence[Any] = ()) -> int:
         """Change something; the number of rows that were found (of an UPDATE) or inserted or deleted."""
         cursor = self._run(sql, values)
         self.last_id = cursor.lastrowid or 0
         return cursor.rowcount
+
+    def insert(self, table: str, columns: Mapping[str, Any], how: str = "INSERT") -> int:
+        """Insert a row: column → value; objects and lists as JSON. Its number, where the server gives one."""
+        places = ", ".join(["%s"] * len(columns))
+        self.execute(
+            f"{how} INTO {table} ({', '.join(columns)}) VALUES ({places})", [*map(_stored, columns.values())]
+        )
+        return self.last_id
+
+    def update(self, table: str, columns: Mapping[str, Any], also: str = "", **key: Any) -> int:
+        """Change columns, and what `also` says in SQL, of the rows with the key; how many there are.
+
+        Of a key the value may be None, and a list: any of these.
+        """
+        if [] in key.values():
+            return 0
+        changes = ", ".join([f"{column} = %s" for column in columns] + [also] * bool(also))
+        which, values = _with_key(key)
+        return self.execute(
+            f"UPDATE {table} SET {changes} WHERE {which}", [*map(_stored, columns.values()), *values]
+        )
+
+    def delete(self, table: str, **key: Any) -> int:
+        """Remove the rows with the key, as of `update`; how many there were."""
+        if [] in key.values():
+            return 0
+        which, values = _with_key(key)
+        return self.execute(f"DELETE FROM {table} WHERE {which}", values)
 
     def insert_many(self, prefix: str, rows: Iterable[Sequence[Any]], suffix: str = "") -> None:
         """`INSERT INTO t (a, b) VALUES`, the rows, and what happens to those that are there."""
@@ -73,19 +105,33 @@ class Session:
             raise explain(error, self.settings) from None
 
 
+def _stored(value: Any) -> Any:
+    return to_json(value) if isinstance(value, dict | list) else value
+
+
+def _with_key(key: Mapping[str, Any]) -> tuple[str, list[Any]]:
+    conditions, values = [], list[Any]()
+    for column, value in key.items():
+        given = value if isinstance(value, list) else [] if value is None else [value]
+        conditions.append(f"{column} IS NULL" if value is None else f"{column} IN ({placeholders(given)})")
+        values += given
+    return " AND ".join(conditions), values
+
+
 class Pool:
     """Connections that threads borrow for a transaction each; at most `settings.connections` at a time."""
 
     def __init__(self, settings: DatabaseSettings) -> None:
         self.settings = settings
-        self._free: queue.LifoQueue[tuple[Connection[Cursor], float]] = queue.LifoQueue()
+        self._free: list[tuple[Connection[Cursor], float]] = []
         self._permits = threading.BoundedSemaphore(settings.connections)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Session]:
         """A transaction: committed at the end of the block, undone when it raises. Errors as of `Session`."""
         with self._borrowed() as connection:
-            _begin(connection, self.settings)
+            with explained(self.settings):
+                connection.begin()
             yield Session(connection, self.settings)
             _commit(connection, self.settings)
 
@@ -104,57 +150,39 @@ class Pool:
             raise BusyError(
                 f"all {self.settings.connections} connections to the database are in use; try again"
             )
+        connection = None
         try:
             connection = self._take()
-            usable = False
-            try:
-                yield connection
-                usable = True
-            finally:
-                if usable or self._roll_back(connection):
-                    self._free.put((connection, time.monotonic()))
-                else:
-                    _end(connection)
+            yield connection
+        except BaseException:
+            if connection is not None and not _rolled_back(connection):
+                _end(connection)
+                connection = None
+            raise
         finally:
+            if connection is not None:
+                self._free.append((connection, time.monotonic()))
             self._permits.release()
 
     def close(self) -> None:
         """End the connections that nobody uses."""
-        with contextlib.suppress(queue.Empty):
-            while True:
-                _end(self._free.get_nowait()[0])
+        while self._free:
+            _end(self._free.pop()[0])
 
     def _take(self) -> Connection[Cursor]:
-        with contextlib.suppress(queue.Empty):
+        with contextlib.suppress(IndexError):
             while True:
-                connection, since = self._free.get_nowait()
+                connection, since = self._free.pop()
                 if time.monotonic() - since < IDLE_SECONDS or _answers(connection):
                     return connection
                 _end(connection)
         return open_connection(self.settings, commits_itself=True)
 
-    def _roll_back(self, connection: Connection[Cursor]) -> bool:
-        """Whether the transaction was undone, and the connection can be used again."""
-        try:
-            connection.rollback()
-            return True
-        except DRIVER_ERRORS:
-            return False
-
 
 def open_connection(settings: DatabaseSettings, *, commits_itself: bool = False) -> Connection[Cursor]:
     """A connection to the schema, as `connect` makes it. HostError, NoSchemaError."""
-    try:
+    with explained(settings):
         return connect(settings, settings.name, commits_itself=commits_itself)
-    except DRIVER_ERRORS as error:
-        raise explain(error, settings) from None
-
-
-def _begin(connection: Connection[Cursor], settings: DatabaseSettings) -> None:
-    try:
-        connection.begin()
-    except DRIVER_ERRORS as error:
-        raise explain(error, settings) from None
 
 
 def _commit(connection: Connection[Cursor], settings: DatabaseSettings) -> None:
@@ -172,6 +200,15 @@ def _commit(connection: Connection[Cursor], settings: DatabaseSettings) -> None:
 def _answers(connection: Connection[Cursor]) -> bool:
     try:
         connection.ping(reconnect=False)
+        return True
+    except DRIVER_ERRORS:
+        return False
+
+
+def _rolled_back(connection: Connection[Cursor]) -> bool:
+    """Whether the transaction was undone, and the connection can be used again."""
+    try:
+        connection.rollback()
         return True
     except DRIVER_ERRORS:
         return False
@@ -206,7 +243,7 @@ class Guard:
         try:
             session = Session(connection, self._settings)
             session.execute(f"SET SESSION wait_timeout = {self._lease_seconds}")
-            if not (session.row("SELECT GET_LOCK(%s, 0)", (self._lock,)) or (0,))[0]:
+            if not session.value("SELECT GET_LOCK(%s, 0)", (self._lock,)):
                 _end(connection)
                 return False
             session.execute(
@@ -268,15 +305,12 @@ class Guard:
 
     def _is_held(self, connection: Connection[Cursor]) -> bool:
         try:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT IS_USED_LOCK(%s) = CONNECTION_ID()", (self._lock,))
-                held = cursor.fetchone()
+            session = Session(connection, self._settings)
+            held = session.value("SELECT IS_USED_LOCK(%s) = CONNECTION_ID()", (self._lock,))
             connection.rollback()
-            return bool(held and held[0])
-        except DRIVER_ERRORS as error:
-            if is_lost(error):
-                return False
-            raise explain(error, self._settings) from None
+            return bool(held)
+        except (HostError, DRIVER_ERRORS[0], OSError):  # the connection is lost
+            return False
 
 
 def lock_name(settings: DatabaseSettings, name: str) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from nucleus.mirror.columns import placeholders
 from nucleus.mirror.computesets import late_sets, nodes_without_set
+from nucleus.mirror.observations import read_sources
+from nucleus.states import LIVING_SETS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,13 +27,6 @@ def oldest_poll_seconds(session: Session, now: datetime) -> float | None:
     return age
 
 
-def sources(session: Session) -> list[tuple[Any, ...]]:
-    """(name, observed, rows, failures, seconds, last error) of each command that the poller runs."""
-    return session.rows(
-        "SELECT name, observed, row_count, failures, duration_seconds, last_error FROM source ORDER BY name"
-    )
-
-
 def machines_of_hosts(
     session: Session, hosts: Sequence[str]
 ) -> list[tuple[str, str, str, str | None, int | None]]:
@@ -46,29 +41,69 @@ def machines_of_hosts(
 
 def gauges(session: Session, now: datetime) -> dict[str, dict[tuple[str, ...], float]]:
     """Gauge → labels → value."""
-    sources = session.rows("SELECT name, observed, failures, duration_seconds FROM source ORDER BY name")
-    syncing = session.row(
-        "SELECT COUNT(*) FROM node WHERE image_state IN ('NAS->VM', 'NAS<-VM') AND gone_at IS NULL"
-    ) or (0,)
+    sources = read_sources(session)
+    syncing = "SELECT COUNT(*) FROM node WHERE image_state IN ('NAS->VM', 'NAS<-VM') AND gone_at IS NULL"
     return {
-        "operations": {
-            (state,): float(count)
-            for state, count in session.rows("SELECT state, COUNT(*) FROM operation GROUP BY state")
-        },
-        "computesets": {
-            (state,): float(count)
-            for state, count in session.rows("SELECT state, COUNT(*) FROM computeset GROUP BY state")
-        },
-        "images_syncing": {(): float(syncing[0])},
+        "operations": _by_state(session, "operation"),
+        "computesets": _by_state(session, "computeset"),
+        "images_syncing": {(): float(session.value(syncing))},
         "alarms": {
             ("vm-on-without-job",): float(len(nodes_without_set(session))),
             ("image-sync-timeout",): float(len(late_sets(session))),
         },
         "poll_age_seconds": {
-            (name,): (now - observed).total_seconds()
-            for name, observed, _, _ in sources
-            if observed is not None
+            (one.name,): (now - one.observed).total_seconds() for one in sources if one.observed is not None
         },
-        "poll_failures": {(name,): float(failures) for name, _, failures, _ in sources},
-        "poll_seconds": {(name,): float(seconds) for name, _, _, seconds in sources},
+        "poll_failures": {(one.name,): float(one.failures) for one in sources},
+        "poll_seconds": {(one.name,): one.duration_seconds for one in sources},
     }
+
+
+def _by_state(session: Session, table: str) -> dict[tuple[str, ...], float]:
+    rows = session.rows(f"SELECT state, COUNT(*) FROM {table} GROUP BY state")
+    return {(state,): float(count) for state, count in rows}
+
+
+class Usage(NamedTuple):
+    """Machines that are on or about to be, and what belongs to them."""
+
+    vms: int
+    cpus: int
+    memory_mb: int
+    disk_gb: int
+    sets: int
+
+
+def project_usage(session: Session, project_id: int) -> Usage:
+    """Machines of the project that run, are in a living set, or have an unfinished start."""
+    row = session.row(
+        "SELECT COUNT(*), SUM(cpus), SUM(memory_mb), SUM(disk_gb) FROM node n JOIN cluster c ON c.id = n.cluster_id"
+        " WHERE c.project_id = %s AND n.gone_at IS NULL AND (n.state IN ('active', 'paused', 'shutdown') OR EXISTS"
+        " (SELECT 1 FROM computeset_node m WHERE m.node_id = n.id AND m.active = 1) OR EXISTS"
+        " (SELECT 1 FROM operation o WHERE o.target_node = n.id AND o.kind = 'poweron'"
+        " AND o.state IN ('queued', 'running')))",
+        (project_id,),
+    )
+    sets = session.value(
+        "SELECT COUNT(*) FROM computeset s JOIN cluster c ON c.id = s.cluster_id"
+        f" WHERE c.project_id = %s AND s.state IN ({placeholders(LIVING_SETS)})",
+        (project_id, *LIVING_SETS),
+    )
+    vms, cpus, memory, disk = (int(value or 0) for value in row or (0, 0, 0, 0))
+    return Usage(vms, cpus, memory, disk, sets)
+
+
+def committed_minutes(session: Session, account: str) -> int:
+    """Node minutes that an allocation's sets have used, and that its living ones may use. Locks the allocation."""
+    session.row("SELECT id FROM allocation WHERE name = %s FOR UPDATE", (account,))
+    minutes = session.value(
+        "SELECT SUM(node_count * IF(ended_at IS NULL, walltime_minutes,"
+        " CEIL(IFNULL(TIMESTAMPDIFF(SECOND, start_time, ended_at), 0) / 60))) FROM computeset WHERE account = %s",
+        (account,),
+    )
+    return int(minutes or 0)
+
+
+def image_bytes(session: Session, project_id: int) -> int:
+    """Bytes of the project's images, with those that are being uploaded."""
+    return int(session.value("SELECT SUM(size_bytes) FROM image WHERE project_id = %s", (project_id,)) or 0)

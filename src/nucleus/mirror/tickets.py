@@ -15,7 +15,7 @@ VALID_SECONDS = 30
 _RETENTION_DAYS = 1
 
 
-class NewTicket(NamedTuple):
+class Ticket(NamedTuple):
     """Whose ticket it is, and for what; `kind` is vnc or serial."""
 
     node_id: int
@@ -24,16 +24,7 @@ class NewTicket(NamedTuple):
     token_id: str | None
 
 
-class Ticket(NamedTuple):
-    """A ticket that was valid, and is used now."""
-
-    node_id: int
-    kind: str
-    user_id: int
-    token_id: str | None
-
-
-def issue_ticket(session: Session, new: NewTicket) -> str:
+def issue_ticket(session: Session, new: Ticket) -> str:
     """A ticket of 256 random bits, as text for a URL."""
     text = secrets.token_urlsafe(32)
     session.execute(

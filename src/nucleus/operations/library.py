@@ -1,4 +1,4 @@
-"""Images of owners, in the image library of the site."""
+"""Images of owners: in the image library of the site, and in the drives of nodes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nucleus.mirror import images, operations
 from nucleus.mirror.events import append_events
+from nucleus.mirror.images import name_in_library, record_iso
 from nucleus.records import JsonObject, NewEvent
 from rocks.core.errors import RocksError, StateError, ToolError
 
@@ -76,3 +77,19 @@ def _restore(session: Session, job: Job) -> None:
     if found is not None and found.state == "deleting":
         images.set_state(session, found.id, "ready")
         append_events(session, [NewEvent("image.added", found.text, "deleting", "ready", found.project_id)])
+
+
+def attach_iso(job: Job) -> JsonObject:
+    """Insert the image of the arguments, or take out what is inserted; it counts from the next power-on."""
+    image = job.operation.arguments.get("image")
+    medium = None
+    if image is not None:
+        name = job.transaction(lambda session: name_in_library(session, int(image)))
+        if name is None:
+            raise StateError(f"the image {job.operation.arguments.get('iso')} was removed meanwhile")
+        medium = f"image={name}"
+    job.store("cdrom", medium=medium)
+    job.rocks.set_cdrom(job.target.rocks_name, medium)
+    reference = job.operation.arguments.get("iso") if medium else None
+    job.transaction(lambda session: record_iso(session, job.target, reference))
+    return {"iso": reference}

@@ -12,21 +12,54 @@ from typing import TYPE_CHECKING
 from nucleus.mirror import operations
 from nucleus.mirror.events import WORK
 from nucleus.mirror.pool import Guard
-from nucleus.operations import library, media, power, removal
+from nucleus.operations import library, power
 from nucleus.operations.job import Job, LaterError, LostError, Tools
-from nucleus.operations.many import of_each_node
-from nucleus.records import JsonObject, Operation
-from rocks.core.errors import BugError, RocksError, StateError
+from nucleus.records import JsonObject, NewOperation, Operation
+from nucleus.states import ENDED_OPERATIONS, SUCCEEDED
+from rocks.core.errors import BugError, HostError, RocksError, StateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nucleus.backends.rocks import Rocks
     from nucleus.configuration import Configuration
-    from nucleus.mirror.pool import Pool
+    from nucleus.mirror.pool import Pool, Session
 
 _LOG = logging.getLogger(__name__)
 _LOOK_SECONDS = 1.0
+
+
+def of_each_node(job: Job, kind: str) -> JsonObject:
+    """Have `kind` done for every node of the arguments. HostError with the number of nodes on which it failed."""
+    parent = job.operation
+    children = job.transaction(lambda session: _children(session, parent, kind))
+    WORK.give()
+    if any(child.state not in ENDED_OPERATIONS for child in children):
+        raise LaterError(_LOOK_SECONDS)
+    results = {
+        str(child.target_node): {"state": child.state, "result": child.result, "error": child.error}
+        for child in children
+    }
+    failed = [child for child in children if child.state != SUCCEEDED]
+    if failed:
+        first = (failed[0].error or {}).get("detail", failed[0].state)
+        raise HostError(f"{kind} failed on {len(failed)} of {len(children)} nodes; the first: {first}")
+    return {"nodes": results}
+
+
+def _children(session: Session, parent: Operation, kind: str) -> list[Operation]:
+    arguments = {key: value for key, value in parent.arguments.items() if key != "nodes"}
+    return [
+        operations.insert_operation(
+            session,
+            NewOperation(
+                kind, parent.actor, parent.target_cluster, node, parent.target_set, parent.token_id, parent.project_id,
+                arguments, unique_key=f"{parent.id}/{node}",
+            ),
+        )
+        for node in parent.arguments["nodes"]
+    ]  # fmt: skip
+
 
 VERBS: dict[str, Callable[[Job], JsonObject]] = {
     "poweron": power.power_on,
@@ -34,10 +67,10 @@ VERBS: dict[str, Callable[[Job], JsonObject]] = {
     "shutdown": power.shut_down,
     "reset": power.reset,
     "reboot": power.reboot,
-    "attach_iso": media.attach_iso,
+    "attach_iso": library.attach_iso,
     "add_image": library.add_image,
     "remove_image": library.remove_image,
-    "destroy": removal.destroy,
+    "destroy": power.destroy,
     "start_member": power.start_member,
     "shutdown_member": power.ask_to_shut_down,
     "poweroff_member": power.power_off,
@@ -136,3 +169,6 @@ def _verb(operation: Operation) -> Callable[[Job], JsonObject]:
     if "nodes" in operation.arguments and operation.target_node is None and operation.kind == "attach_iso":
         return partial(of_each_node, kind=operation.kind)
     return VERBS[operation.kind]
+
+
+_LOOK_SECONDS = 1.0

@@ -14,8 +14,7 @@ from nucleus.backends import rocks as commands
 from nucleus.mirror import observations
 from nucleus.mirror.events import NEWS, WORK, append_events, forget_old_events
 from nucleus.mirror.idempotency import forget_old_answers
-from nucleus.mirror.images import enter_library
-from nucleus.mirror.media import references
+from nucleus.mirror.images import enter_library, references
 from nucleus.mirror.observations import Changes, KnownNode, NodeValues
 from nucleus.poller.difference import Known, Listed, compare
 from nucleus.records import NewEvent

@@ -38,7 +38,7 @@ from nucleus.configuration import (
     PollSettings,
 )
 from nucleus.mirror import identity
-from nucleus.mirror.naming import assign_cluster
+from nucleus.mirror.clusters import assign_cluster
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.operations.worker import Workers
 from nucleus.poller.poller import Poller

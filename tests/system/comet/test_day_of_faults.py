@@ -22,7 +22,7 @@ from nucleus.backends.executor import Answer
 from nucleus.computesets.host_list import HostList
 from nucleus.configuration import DatabaseSettings
 from nucleus.mirror import identity
-from nucleus.mirror.naming import assign_cluster
+from nucleus.mirror.clusters import assign_cluster
 from nucleus.mirror.pool import Pool
 from rocks.core.errors import HostError
 from rocks.core.process import end_group, start_with_pipes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nucleus.api.tokens import store_token
 from nucleus.mirror import audit, identity
-from nucleus.mirror.naming import assign_cluster
+from nucleus.mirror.clusters import assign_cluster
 from tests.published_rows import OldClient, ask_all, table
 from tests.system.comet.conftest import Site
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pymysql  # noqa: TID251
 import pytest
@@ -20,6 +21,12 @@ from nucleus.mirror.pool import Pool, Session
 from rocks.database.settings import Settings
 
 _NUMBERS = itertools.count(1)
+
+
+def sql(pool: Pool, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    """The rows of a statement, in a transaction of its own."""
+    with pool.transaction() as session:
+        return session.rows(statement, values)
 
 
 @pytest.fixture

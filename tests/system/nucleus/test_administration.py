@@ -17,6 +17,7 @@ from nucleus.configuration import DatabaseSettings
 from nucleus.mirror import observations
 from nucleus.mirror.events import NEWS
 from nucleus.mirror.pool import Pool
+from tests.system.nucleus.conftest import sql
 
 
 @pytest.fixture(autouse=True)
@@ -133,8 +134,7 @@ def test_tokens_are_printed_once_and_end(nucleus: Nucleus, pool: Pool) -> None:
     )
     scopes_of = {cells[0]: cells[2].split() for cells in rows(listed)[1:]}
     assert scopes_of[own[4:12]] == list(OWNER_SCOPES) and scopes_of[all_rights[4:12]] == list(SCOPES)
-    with pool.transaction() as session:
-        projects = dict(session.rows("SELECT id, projects IS NULL FROM token"))
+    projects = dict(sql(pool, "SELECT id, projects IS NULL FROM token"))
     assert projects == {token[4:12]: 0, own[4:12]: 1, all_rights[4:12]: 1}
     done(f"token revoke {token[4:12]}")
     ended = {cells[0]: len(cells) for cells in rows(done("token list ann"))[1:]}
@@ -148,8 +148,7 @@ def test_what_is_wrong_is_refused_with_what_helps(nucleus: Nucleus, pool: Pool, 
     nucleus.done("project add gamma")
     nucleus.done("user add ann")
     nucleus.done("allocation add acc")
-    with pool.transaction() as session:
-        before = session.rows("SELECT * FROM audit")
+    before = sql(pool, "SELECT * FROM audit")
     for text, part in (
         ("user add ann", "the user ann is there already"),
         ("user add a/b", "'a/b' cannot name a user"),
@@ -169,9 +168,8 @@ def test_what_is_wrong_is_refused_with_what_helps(nucleus: Nucleus, pool: Pool, 
         ("token create ann --project alpha", "nucleus project"),
     ):
         assert part in nucleus.refused(text), text
-    with pool.transaction() as session:
-        assert session.rows("SELECT * FROM audit") == before
-        assert session.rows("SELECT username FROM user") == [("ann",)]
+    assert sql(pool, "SELECT * FROM audit") == before
+    assert sql(pool, "SELECT username FROM user") == [("ann",)]
 
 
 def test_the_log_is_listed_and_checked(nucleus: Nucleus, pool: Pool) -> None:

@@ -22,7 +22,7 @@ from nucleus.mirror.observations import database_now, record_source
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.records import SYSTEM
 from rocks.core.process import end_group, start_with_pipes
-from tests.system.nucleus.conftest import compute_numbers
+from tests.system.nucleus.conftest import compute_numbers, sql
 from tests.system.nucleus.test_operations import until
 
 
@@ -110,8 +110,7 @@ def test_a_compute_that_is_on_without_a_set_gives_an_alarm_until_it_is_off(
     _start(pool, cluster_number, 1)
 
     def switch(state: str, condition: str) -> None:
-        with pool.transaction() as session:
-            session.execute("UPDATE node SET state = %s WHERE " + condition, (state,))
+        sql(pool, "UPDATE node SET state = %s WHERE " + condition, (state,))
         hands.since_boot += 31
         turn()
 

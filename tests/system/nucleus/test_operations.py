@@ -27,6 +27,7 @@ from nucleus.states import ENDED_OPERATIONS
 from rocks.core.errors import HostError
 from rocks.core.process import end_group, start_with_pipes
 from tests.patience import patience
+from tests.system.nucleus.conftest import sql
 
 _SETTINGS = Configuration(work=WorkSettings(threads=4, confirm_seconds=1.5))
 
@@ -313,11 +314,8 @@ def test_images_that_the_library_refuses_leave_nothing_for_ever(
         with pool.transaction() as session:
             return session.rows("SELECT name, state FROM image ORDER BY name")
 
-    with pool.transaction() as session:
-        session.execute(
-            "INSERT INTO image (name, state) VALUES ('a.iso', 'uploading'), ('b.iso', 'deleting')"
-        )
-        (added,), (removed,) = session.rows("SELECT id FROM image ORDER BY name")
+    sql(pool, "INSERT INTO image (name, state) VALUES ('a.iso', 'uploading'), ('b.iso', 'deleting')")
+    (added,), (removed,) = sql(pool, "SELECT id FROM image ORDER BY name")
     with working(pool, simulator):
         refuse("add", "image")
         asked = ask_image("add_image", image=added, path=str(file), sha256="0" * 64)

@@ -11,7 +11,6 @@ from cryptography.fernet import Fernet
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nucleus.api.authentication import Failures
 from nucleus.api.credentials import (
     BadCredentials,
     SentAssertion,
@@ -26,6 +25,7 @@ from nucleus.api.credentials import (
     signature_fits,
     unseal,
 )
+from nucleus.api.limits import Failures
 from nucleus.api.problems import Problem
 
 

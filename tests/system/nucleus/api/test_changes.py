@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from nucleus.api import frame, operations
-from nucleus.api.authentication import Changes
+from nucleus.api.limits import Changes
 from nucleus.configuration import Configuration
 from nucleus.mirror import audit
 from nucleus.mirror.pool import Pool
 from tests.system.nucleus.api.conftest import MODERN, PROBLEMS, changed, started
 from tests.system.nucleus.api.http_client import Client, Connection
+from tests.system.nucleus.conftest import sql
 from tests.system.nucleus.test_operations import until
 
 SETS = "/v1/computeset/"
@@ -45,9 +46,8 @@ def test_old_and_new_clients_get_their_answers(service: Client) -> None:
 
 
 def test_a_set_is_checked_before_it_exists(service: Client, pool: Pool) -> None:
-    with pool.transaction() as session:
-        session.execute("UPDATE node SET image_state = 'mapped' WHERE name = 'vm-vc2-3'")
-        session.execute("UPDATE node SET admin_disabled = 1 WHERE name = 'vm-vc2-2'")
+    sql(pool, "UPDATE node SET image_state = 'mapped' WHERE name = 'vm-vc2-3'")
+    sql(pool, "UPDATE node SET admin_disabled = 1 WHERE name = 'vm-vc2-2'")
     refused = [
         ({"computes": "vm-vc2-9"}, 404, "unknown-node"),
         ({"computes": "vm-vc2-[0-3]"}, 409, "node-disabled"),
@@ -82,8 +82,7 @@ def test_a_set_is_checked_before_it_exists(service: Client, pool: Pool) -> None:
         assert service.ask("ann", "PUT", f"{SETS}{made['id']}/{action}").status_code == 400, "not running"
     for _ in range(2):
         assert service.ask("ann", "PUT", f"{SETS}{made['id']}/shutdown").status_code == 204
-    with pool.transaction() as session:
-        session.execute("UPDATE computeset SET state = 'cancelled'")
+    sql(pool, "UPDATE computeset SET state = 'cancelled'")
     assert service.ask("ann", "PUT", f"{SETS}{made['id']}/shutdown").status_code == 204
     assert service.ask("ann", "PUT", f"{SETS}{made['id']}/shutdown", headers=MODERN).status_code == 409
 
@@ -159,8 +158,7 @@ def test_an_answer_with_a_secret_is_not_stored(service: Client, pool: Pool) -> N
         answer = service.ask("ann", "POST", path, json=body, headers=headers)
         assert answer.status_code == status, answer.text
     assert "new key" in answer.json()["detail"]
-    with pool.transaction() as session:
-        assert session.rows("SELECT body FROM idempotency") == [(b"",)]
+    assert sql(pool, "SELECT body FROM idempotency") == [(b"",)]
 
 
 def test_a_token_in_a_path_is_in_no_log(
@@ -186,8 +184,7 @@ def test_computes_are_powered_in_their_running_set_only(service: Client, pool: P
     assert service.ask("ann", "PUT", path, headers=PROBLEMS).json()["code"] == "not-in-running-set"
     number = start(service, computes="vm-vc2-0").json()["id"]
     assert service.ask("ann", "PUT", path, headers=PROBLEMS).json()["code"] == "not-in-running-set"
-    with pool.transaction() as session:
-        session.execute("UPDATE computeset SET state = 'running'")
+    sql(pool, "UPDATE computeset SET state = 'running'")
     for action in ("poweroff", "reboot", "reset", "shutdown", "poweron"):
         asked = path.replace("poweroff", action)
         operation = service.ask("ann", "PUT", asked, headers=MODERN).json()
@@ -273,8 +270,7 @@ def test_tokens_allow_no_more_than_what_they_are_made_with(service: Client, pool
     assert service.ask("bob", "DELETE", f"/v1/token/{token['id']}").status_code == 404
     assert service.ask("ann", "DELETE", f"/v1/token/{token['id']}").status_code == 204
     assert service.get("reader", "/v1/cluster").status_code == 401
-    with pool.transaction() as session:
-        session.execute("UPDATE user SET is_active = 0 WHERE username = 'ann'")
+    sql(pool, "UPDATE user SET is_active = 0 WHERE username = 'ann'")
     assert service.get("ann", "/v1/cluster").status_code == 401
 
 
@@ -297,11 +293,9 @@ def test_everything_is_in_the_audit_log_and_the_chain_holds(service: Client, poo
         ("r4", "", "authenticate", "not-authenticated"),
     ]
     assert list(audit.faults(pool)) == []
-    with pool.transaction() as session:
-        session.execute("UPDATE audit SET actor = 'eve' WHERE seq = %s", (rows[1].seq,))
+    sql(pool, "UPDATE audit SET actor = 'eve' WHERE seq = %s", (rows[1].seq,))
     assert len(list(audit.faults(pool))) == 1
-    with pool.transaction() as session:
-        session.execute("DELETE FROM audit WHERE seq = %s", (rows[1].seq,))
+    sql(pool, "DELETE FROM audit WHERE seq = %s", (rows[1].seq,))
     assert len(list(audit.faults(pool))) == 1
 
 

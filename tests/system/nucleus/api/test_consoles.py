@@ -23,6 +23,7 @@ from nucleus.mirror import identity
 from nucleus.mirror.pool import Pool
 from tests.system.nucleus.api.conftest import PROBLEMS
 from tests.system.nucleus.api.http_client import Client, serving
+from tests.system.nucleus.conftest import sql
 
 FRONTEND = "/v1/cluster/vc2/frontend/console"
 COMPUTE = "/v1/cluster/vc2/compute/vm-vc2-0/console"
@@ -37,8 +38,7 @@ def consoles(
     site = Simulator(clusters=3)
     for name in ("vc2", "vm-vc2-0"):
         site.guests[name].state = "active"
-    with pool.transaction() as session:
-        session.execute("UPDATE node SET state = 'active' WHERE rocks_name IN ('vc2', 'vm-vc2-0')")
+    sql(pool, "UPDATE node SET state = 'active' WHERE rocks_name IN ('vc2', 'vm-vc2-0')")
     with serving(create_application(configuration, pool, site), tmp_path, people) as client:
         yield client
 
@@ -88,8 +88,7 @@ def test_a_ticket_opens_the_screen(consoles: Client) -> None:
 
 def test_a_ticket_waits_for_half_a_minute(consoles: Client, pool: Pool) -> None:
     ticket = ticket_for(consoles, FRONTEND, "vnc")
-    with pool.transaction() as session:
-        session.execute("UPDATE console_ticket SET expires = expires - INTERVAL 30 SECOND")
+    sql(pool, "UPDATE console_ticket SET expires = expires - INTERVAL 30 SECOND")
     assert is_refused(consoles, ticket)
 
 
@@ -112,8 +111,7 @@ def test_a_console_ends_with_the_token_that_opened_it(consoles: Client, pool: Po
 
 def test_a_ticket_is_worth_nothing_when_its_owner_has_left_the_project(consoles: Client, pool: Pool) -> None:
     ticket = ticket_for(consoles, FRONTEND, "serial")
-    with pool.transaction() as session:
-        session.execute("DELETE FROM membership WHERE user_id = (SELECT id FROM user WHERE username = 'ann')")
+    sql(pool, "DELETE FROM membership WHERE user_id = (SELECT id FROM user WHERE username = 'ann')")
     assert is_refused(consoles, ticket)
 
 
@@ -127,8 +125,7 @@ def test_a_user_has_a_bounded_number_of_consoles(consoles: Client) -> None:
 
 
 def test_a_project_has_as_many_consoles_as_its_limit(consoles: Client, pool: Pool) -> None:
-    with pool.transaction() as session:
-        session.execute("UPDATE project SET limits = '{\"consoles\": 1}' WHERE name = 'alpha'")
+    sql(pool, "UPDATE project SET limits = '{\"consoles\": 1}' WHERE name = 'alpha'")
     second = ticket_for(consoles, FRONTEND, "serial")
     with connect(consoles, ticket_for(consoles, FRONTEND, "serial")) as console:
         console.recv(SECONDS)
@@ -147,8 +144,7 @@ def test_a_node_that_is_off_has_no_console(consoles: Client) -> None:
 
 
 def test_a_node_whose_host_did_not_answer_is_not_called_off(consoles: Client, pool: Pool) -> None:
-    with pool.transaction() as session:
-        session.execute("UPDATE node SET state = 'nostate-error' WHERE rocks_name = 'vc2'")
+    sql(pool, "UPDATE node SET state = 'nostate-error' WHERE rocks_name = 'vc2'")
     refused = consoles.ask("ann", "POST", FRONTEND, json={"type": "vnc"}, headers=PROBLEMS)
     assert (refused.status_code, refused.json()["code"]) == (409, "state-conflict")
     assert refused.json()["detail"] == (
@@ -218,10 +214,7 @@ def test_a_user_reads_few_consoles_at_the_same_time(consoles: Client) -> None:
 
 
 def test_a_token_without_the_right_to_consoles_gets_none(consoles: Client, pool: Pool) -> None:
-    with pool.transaction() as session:
-        session.execute(
-            "UPDATE token SET scopes = 'read power' WHERE id = %s", (consoles.tokens["ann"].split("_")[1],)
-        )
+    sql(pool, "UPDATE token SET scopes = 'read power' WHERE id = %s", (consoles.tokens["ann"].split("_")[1],))
     refused = consoles.ask("ann", "POST", FRONTEND, json={"type": "vnc"}, headers=PROBLEMS)
     assert (refused.status_code, refused.json()["code"]) == (403, "missing-scope")
     assert consoles.get("ann", f"{FRONTEND}/log", headers=PROBLEMS).status_code == 403

@@ -18,6 +18,7 @@ from nucleus.mirror.pool import Pool
 from rocks.core.errors import HostError
 from tests.system.nucleus.api.conftest import ISO, MODERN, PROBLEMS, changed, started
 from tests.system.nucleus.api.http_client import Client, Connection
+from tests.system.nucleus.conftest import sql
 
 MD5 = hashlib.md5(ISO).hexdigest()
 SHA = hashlib.sha256(ISO)
@@ -35,8 +36,7 @@ def send(service: Client, name: str, content: bytes = ISO, who: str = "ann", **h
 
 def ready(pool: Pool) -> None:
     """As if the workers had put all images into the library."""
-    with pool.transaction() as session:
-        session.execute("UPDATE image SET state = 'ready' WHERE sha256 IS NOT NULL")
+    sql(pool, "UPDATE image SET state = 'ready' WHERE sha256 IS NOT NULL")
 
 
 def test_an_image_is_uploaded_listed_attached_and_deleted(
@@ -73,18 +73,14 @@ def test_an_image_is_uploaded_listed_attached_and_deleted(
     ):
         answer = service.ask("ann", "PUT", path, params={"iso_name": name}, headers=PROBLEMS)
         assert (answer.status_code, answer.json()["code"]) == (404, "unknown-image"), name
-    with pool.transaction() as session:
-        session.execute(
-            "UPDATE node SET iso = 'project/alpha/inst.iso' WHERE name IN ('vc2', 'vm-vc2-0', 'vm-vc2-1')"
-        )
+    sql(pool, "UPDATE node SET iso = 'project/alpha/inst.iso' WHERE name IN ('vc2', 'vm-vc2-0', 'vm-vc2-1')")
     held = service.ask("ann", "DELETE", "/v1/image/project/alpha/inst.iso", headers=MODERN)
     assert held.status_code == 409
     reason = "project/alpha/inst.iso is in the drive of the frontend of vc2 and vm-vc2-[0-1] of vc2"
     assert held.json()["reason"] == reason
     assert held.json()["detail"] == f"{reason}; take it out first: attach_iso with an empty iso_name"
     assert held.json()["remedy"] == {"code": "eject-image", "targets": ["vc2", "vc2 vm-vc2-[0-1]"]}
-    with pool.transaction() as session:
-        session.execute("UPDATE node SET iso = NULL")
+    sql(pool, "UPDATE node SET iso = NULL")
     assert service.ask("bob", "DELETE", "/v1/image/project/alpha/inst.iso").status_code == 404
     assert service.ask("ann", "DELETE", "/v1/image/project/alpha/inst.iso").status_code == 204
     assert service.get("ann", "/v1/image").json() == []
@@ -117,9 +113,8 @@ def test_refused_images_leave_nothing(service: Client, pool: Pool, configuration
     ready(pool)
     assert service.get("bob", "/v1/image").json() == ["public/a.iso"]
     assert service.ask("bob", "DELETE", "/v1/image/public/a.iso").status_code == 403
-    with pool.transaction() as session:
-        session.execute("UPDATE image SET uploaded_by = (SELECT id FROM user WHERE username = 'bob')")
-        session.execute("UPDATE node SET iso = 'public/a.iso' WHERE name LIKE '%vc2'")
+    sql(pool, "UPDATE image SET uploaded_by = (SELECT id FROM user WHERE username = 'bob')")
+    sql(pool, "UPDATE node SET iso = 'public/a.iso' WHERE name LIKE '%vc2'")
     held = service.ask("bob", "DELETE", "/v1/image/public/a.iso", headers=MODERN).json()
     assert held["detail"] == "public/a.iso is in the drive of 1 machine of other projects", "without its name"
     assert "remedy" not in held
@@ -155,8 +150,7 @@ def test_an_upload_is_continued_where_it_ended(service: Client, pool: Pool) -> N
     assert again.status_code == 409
     other = service.ask("ann", "POST", "/v1/image/upload", json={"name": "other.iso", "size": 9}).json()
     assert service.ask("ann", "DELETE", f"/v1/image/upload/{other['id']}").status_code == 204
-    with pool.transaction() as session:
-        assert session.rows("SELECT name FROM image") == [("big.iso",)]
+    assert sql(pool, "SELECT name FROM image") == [("big.iso",)]
 
 
 def test_an_upload_whose_last_step_fails_is_finished_by_the_next_request(
@@ -250,7 +244,6 @@ def test_a_request_with_a_key_is_done_once(service: Client, pool: Pool, configur
     assert [part.status_code for part in parts] == [202, 202] and parts[0].json() == parts[1].json()
     wrong = service.ask("ann", "PATCH", place, body=ISO, headers={**headers, "Idempotency-Key": "ä"})
     assert wrong.status_code == 400
-    with pool.transaction() as session:
-        assert session.rows("SELECT name, sha256 FROM image") == [
-            ("a.iso", SHA.hexdigest()), ("c.iso", SHA.hexdigest()),
-        ]  # fmt: skip
+    assert sql(pool, "SELECT name, sha256 FROM image") == [
+        ("a.iso", SHA.hexdigest()), ("c.iso", SHA.hexdigest()),
+    ]  # fmt: skip

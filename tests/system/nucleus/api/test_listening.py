@@ -19,6 +19,7 @@ from rocks.core.errors import HostError
 from tests.system.nucleus.api.conftest import changed, started
 from tests.system.nucleus.api.http_client import SECONDS, Client, answering
 from tests.system.nucleus.api.test_events import emit
+from tests.system.nucleus.conftest import sql
 
 WRONG = {"Authorization": "Bearer nuc_AAAAAAAA_" + "0" * 43, "Prefer": "respond-async"}
 
@@ -32,8 +33,7 @@ def until(condition: Callable[[], bool], what: str) -> None:
 
 def sources(pool: Pool) -> list[str | None]:
     """Where wrong credentials came from, as the audit log has it."""
-    with pool.transaction() as session:
-        rows = session.rows("SELECT source_ip FROM audit WHERE action = 'authenticate' ORDER BY seq")
+    rows = sql(pool, "SELECT source_ip FROM audit WHERE action = 'authenticate' ORDER BY seq")
     return [source for (source,) in rows]
 
 
@@ -76,10 +76,7 @@ def test_a_socket_is_open_to_its_group_and_served_once(tmp_path: Path) -> None:
         listen(settings)
     assert path.read_text() == "notes"
     assert [one.name for one in tmp_path.iterdir()] == ["nucleus.sock"]
-    with (
-        listen(ListenSettings(port=0)) as first,
-        pytest.raises(HostError, match="cannot listen at"),
-    ):
+    with listen(ListenSettings(port=0)) as first, pytest.raises(HostError, match="cannot listen at"):
         listen(ListenSettings(port=first.getsockname()[1]))
 
 

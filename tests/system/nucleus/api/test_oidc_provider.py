@@ -31,6 +31,7 @@ from nucleus.mirror.pool import Pool
 from rocks.core.process import end_group, start_with_pipes
 from tests.system.nucleus.api.conftest import PROBLEMS, changed, started
 from tests.system.nucleus.api.http_client import SECONDS, Client
+from tests.system.nucleus.conftest import sql
 
 FOLDER = Path(os.environ.get("OIDC_PROVIDER", ""))
 pytestmark = pytest.mark.skipif(
@@ -114,7 +115,7 @@ class Provider:
         return token
 
     def answer(self, place: str, callback: str, name: str) -> dict[str, str]:
-        """What the provider answers at the callback when a person signs in there; without a name, they give up."""
+        """What the provider answers at the callback when a person signs in there."""
         opener = urllib.request.build_opener(
             urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()), _NoRedirect()
         )
@@ -123,9 +124,7 @@ class Provider:
             with opener.open(place, form, SECONDS) as answer:
                 location, page = answer.headers.get("Location"), answer.read().decode()
             form = None
-            if location is None and not name:
-                place += "/abort"
-            elif location is None:  # the form of the sign-in, then that of the consent
+            if location is None:  # the form of the sign-in, then that of the consent
                 prompt = re.search(r'name="prompt" value="(\w+)"', page)
                 assert prompt, page
                 form = urllib.parse.urlencode({"prompt": prompt[1], "login": name, "password": "x"}).encode()
@@ -155,8 +154,7 @@ def provider(*keys: ECKey, seconds: int = 600, port: int = 0) -> Iterator[Provid
         "port": port,
     }
     process = start_with_pipes(
-        [str(FOLDER / "node"), str(FOLDER / "provider.mjs")],
-        {**os.environ, "SETTINGS": json.dumps(settings)},
+        [str(FOLDER / "node"), str(FOLDER / "provider.mjs")], {**os.environ, "SETTINGS": json.dumps(settings)}
     )
     try:
         assert process.stdout is not None
@@ -214,8 +212,7 @@ def test_a_person_of_the_site_signs_in(serve: Serve, pool: Pool) -> None:
             assert ask(service, wrong) == REFUSED, wrong
         with provider(key) as elsewhere:
             assert ask(service, elsewhere.sign_in("ann")) == REFUSED, "another issuer with the same keys"
-        with pool.transaction() as session:
-            rows = session.rows("SELECT outcome FROM audit WHERE action = 'authenticate'")
+        rows = sql(pool, "SELECT outcome FROM audit WHERE action = 'authenticate'")
         assert rows == [("not-authenticated",)] * 7, "each is in the audit log"
 
 
@@ -304,11 +301,9 @@ class Visitor:
         location: str = answer.headers["Location"]
         return location
 
-    def come_back(self, found: dict[str, str], **headers: str) -> Any:
+    def come_back(self, found: dict[str, str]) -> Any:
         query = urllib.parse.urlencode(found)
-        return self.ask(
-            "GET", f"/session/provider/answer?{query}", **{"Sec-Fetch-Site": "cross-site", **headers}
-        )
+        return self.ask("GET", f"/session/provider/answer?{query}", **{"Sec-Fetch-Site": "cross-site"})
 
 
 @pytest.fixture
@@ -364,13 +359,3 @@ def test_what_another_browser_began_signs_nobody_in(pages: Serve) -> None:
         ann.cookies = {name: f"{state}.{nonce[::-1]}.{secret}"}
         assert ann.come_back(found).status_code == 401, "the nonce of another question"
         assert other.come_back(others).status_code == 303, "the one who asked is signed in"
-
-
-def test_a_person_who_gives_up_at_the_provider_reads_why(pages: Serve) -> None:
-    with provider(new_key("one")) as site, pages(site.issuer) as service:
-        for name, reason in (("", "did not sign you in"), ("nobody", "no user of this service")):
-            visitor = Visitor(service)
-            found = site.answer(visitor.question(), PAGE_CALLBACK, name)
-            answer = visitor.come_back(found, Accept="text/html")
-            assert answer.status_code == 401 and reason in answer.text
-            assert "http://site.example/page/clusters" in answer.text and "nucleus" not in visitor.cookies

@@ -73,7 +73,7 @@ def test_a_signature_lets_in_once(with_signatures: Configuration, pool: Pool, pe
 def test_a_file_without_a_sealing_key_is_reported(
     with_signatures: Configuration, pool: Pool, people: dict[str, str], content: bytes
 ) -> None:
-    with_signatures.authentication.sealing_path.write_bytes(content)
+    Path(with_signatures.authentication.sealing_key_file).write_bytes(content)
     with started(with_signatures, pool, people) as service:
         found = service.get("", "/getkey", headers=basic(people, "ann"))
     assert found.status_code == 503, found.text

@@ -9,6 +9,7 @@ from nucleus.mirror import identity
 from nucleus.mirror.pool import Pool
 from tests.system.nucleus.api.conftest import MODERN, PROBLEMS, add_person, changed, started
 from tests.system.nucleus.api.http_client import Answer, Client
+from tests.system.nucleus.conftest import sql
 
 POWER = ("PUT", "/v1/cluster/vc2/frontend/poweron")
 
@@ -42,9 +43,8 @@ def test_a_node_that_cannot_start_is_not_powered_on(
     service: Client, pool: Pool, node: str, changes: str, status: int, code: str | None
 ) -> None:
     number = start(service, computes="vm-vc2-0").json()["id"]
-    with pool.transaction() as session:
-        session.execute("UPDATE computeset SET state = 'running' WHERE id = %s", (number,))
-        session.execute(f"UPDATE node SET {changes} WHERE name IN ('vc2', 'vm-vc2-0')")
+    sql(pool, "UPDATE computeset SET state = 'running' WHERE id = %s", (number,))
+    sql(pool, f"UPDATE node SET {changes} WHERE name IN ('vc2', 'vm-vc2-0')")
     answer = service.ask("ann", "PUT", f"/v1/cluster/vc2/{node}/poweron", headers={**MODERN, **PROBLEMS})
     assert (answer.status_code, answer.json().get("code")) == (status, code)
     answer = service.ask("ann", "PUT", f"/v1/cluster/vc2/{node}/reset", headers={**MODERN, **PROBLEMS})
@@ -53,11 +53,8 @@ def test_a_node_that_cannot_start_is_not_powered_on(
 
 def test_limits_of_a_project(service: Client, pool: Pool) -> None:
     """What is asked for and what is used already count together; exactly the limit is allowed."""
-    with pool.transaction() as session:
-        session.execute("UPDATE node SET cpus = 3, memory_mb = 1000, disk_gb = 20")
-        session.execute(
-            "UPDATE node SET cpus = NULL, memory_mb = NULL, disk_gb = NULL WHERE name = 'vm-vc2-3'"
-        )
+    sql(pool, "UPDATE node SET cpus = 3, memory_mb = 1000, disk_gb = 20")
+    sql(pool, "UPDATE node SET cpus = NULL, memory_mb = NULL, disk_gb = NULL WHERE name = 'vm-vc2-3'")
     nodes = {"computes": ["vm-vc2-0", "vm-vc2-1", "vm-vc2-3"], "walltime_mins": 61}
     exact = {
         "vms": 3, "cpus": 6, "memory_mb": 2000, "disk_gb": 40, "sets": 1, "walltime_minutes": 61, "node_hours": 4
@@ -83,16 +80,14 @@ def test_limits_of_a_project(service: Client, pool: Pool) -> None:
     assert start(service, count=1, walltime_mins=118).json()["code"] == "quota-exceeded", "183 + 118 minutes"
     assert start(service, count=1, walltime_mins=117).status_code == 201
     limit(pool, vms=4)
-    with pool.transaction() as session:
-        session.execute("UPDATE node SET state = 'active' WHERE name = 'vc2'")
-        session.execute("UPDATE operation SET state = 'succeeded'")
+    sql(pool, "UPDATE node SET state = 'active' WHERE name = 'vc2'")
+    sql(pool, "UPDATE operation SET state = 'succeeded'")
     assert service.ask("ann", *POWER).status_code == 403, "five are on"
 
 
 def test_a_cluster_of_no_project_has_no_limits(service: Client, pool: Pool) -> None:
     limit(pool, vms=0)
-    with pool.transaction() as session:
-        session.execute("UPDATE cluster SET project_id = NULL WHERE name = 'vc2'")
+    sql(pool, "UPDATE cluster SET project_id = NULL WHERE name = 'vc2'")
     assert service.ask("root", *POWER).status_code == 204
 
 
@@ -112,7 +107,6 @@ def test_responsibility_is_acknowledged_before_the_first_power_on(
         assert service.ask("new", "PUT", path, json={"version": found["version"]}).json()["acknowledged_at"]
         assert service.ask("new", *POWER).status_code == 204
     other = changed(configuration, "responsibility", required=False)
-    with pool.transaction() as session:
-        session.execute("UPDATE user SET acknowledged_at = NULL")
+    sql(pool, "UPDATE user SET acknowledged_at = NULL")
     with started(other, pool, people) as service:
         assert service.ask("new", *POWER).status_code == 204

@@ -19,7 +19,7 @@ import uvicorn
 from cryptography.fernet import Fernet
 from fastapi import FastAPI
 
-from nucleus.api import authentication, credentials, operations
+from nucleus.api import credentials, limits, operations
 from nucleus.api.app import create_application
 from nucleus.configuration import Configuration
 from nucleus.mirror import identity
@@ -77,13 +77,13 @@ def test_no_answer_that_is_not_described(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(authentication, "_MOST_FAILURES", 1_000_000)
+    monkeypatch.setattr(limits, "_MOST_FAILURES", 1_000_000)
     monkeypatch.setattr(operations, "LONGEST_WAIT_SECONDS", 1)
     (tmp_path / "sealing.key").write_bytes(Fernet.generate_key())
     changes = {"signatures": True, "sealing_key_file": str(tmp_path / "sealing.key")}
     configuration = changed(changed(configuration, "executor", kind="simulator"), "authentication", **changes)
     application = create_application(configuration, pool)
-    application.state.service.changes = authentication.Changes(1_000_000)
+    application.state.service.changes = limits.Changes(1_000_000)
     for methods in application.openapi()["paths"].values():
         for operation in methods.values():
             operation.pop("security", None)  # otherwise it sends credentials of its own, and reads 401 only

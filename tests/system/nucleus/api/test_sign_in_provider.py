@@ -170,10 +170,7 @@ def test_the_answer_to_another_question_does_not_sign_in(site: Client, provider:
 
 def test_a_person_reads_a_page_when_it_did_not_work(site: Client, provider: Provider) -> None:
     jar, state = ask(site, provider, "c1")
-    headers = {
-        "Accept": "text/html",
-        "Cookie": "; ".join(f"{name}={value}" for name, value in jar.items()),
-    }
+    headers = {"Accept": "text/html", "Cookie": "; ".join(f"{name}={value}" for name, value in jar.items())}
     path = "/session/provider/answer"
     answer = site.get("", path, params={"error": "<b>access_denied", "state": state}, headers=headers)
     assert answer.status_code == 401 and "did not sign you in" in answer.text and "<b>" not in answer.text

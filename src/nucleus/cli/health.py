@@ -1,16 +1,19 @@
-"""`nucleus status`: how old what is known is, what is going on, and what needs an operator."""
+"""`nucleus setup`, `nucleus poll` and `nucleus status`: the schema, one poll, and what needs an operator."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nucleus.backends.rocks import LIBRARY, SOURCES
-from nucleus.cli.administration import database_of, print_table
+from nucleus.backends.executor import make_executor
+from nucleus.backends.rocks import LIBRARY, SOURCES, Rocks
+from nucleus.cli.administration import database_of, print_table, session_of
 from nucleus.mirror import observations, status
 from nucleus.mirror.computesets import late_sets, nodes_without_set
+from nucleus.mirror.migrate import set_up
 from nucleus.mirror.observations import SourceState
-from nucleus.mirror.pool import Pool
-from nucleus.poller.poller import interval_seconds, late_seconds
+from nucleus.mirror.pool import Guard
+from nucleus.poller.poller import Poller, interval_seconds, late_seconds
+from rocks.core.errors import BusyError
 
 if TYPE_CHECKING:
     import argparse
@@ -21,20 +24,57 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """None."""
+    """The name of the server's administrator, for `setup`."""
+    if parser.prog.endswith(" setup"):
+        parser.add_argument(
+            "--administrator", default="root", metavar="USER", help="the server's user that makes it (root)"
+        )
 
 
 def run(arguments: argparse.Namespace, configuration: Configuration) -> int:
-    """Print it; 1 when a poll has failed or is late, or something needs an operator."""
-    pool = Pool(database_of(configuration))
+    """Do it, and print how it went; 1 when a poll has failed or is late, or something needs an operator."""
+    if arguments.command == "setup":
+        return _set_up(configuration, arguments.administrator)
+    return _poll(configuration) if arguments.command == "poll" else _print_status(configuration)
+
+
+def _set_up(configuration: Configuration, administrator: str) -> int:
+    settings = configuration.database
+    before, after = set_up(settings, administrator)
+    what = "has version" if before == after else f"was brought from version {before} to version"
+    print(
+        f"schema {settings.name} at {settings.socket} {what} {after}; its user is {settings.user}@localhost"
+    )
+    return 0
+
+
+def _poll(configuration: Configuration) -> int:
+    """BusyError while a poller runs."""
+    guard = Guard(database_of(configuration), "poller", "nucleus poll")
+    if not guard.take():
+        raise BusyError("another poller is at work; stop `nucleus serve` to poll by hand")
     try:
-        with pool.transaction() as session:
-            now = observations.database_now(session)
-            sources = observations.read_sources(session)
-            values = status.gauges(session, now)
-            nodes, late = nodes_without_set(session), late_sets(session)
+        rocks = Rocks(make_executor(configuration.executor), configuration.poll.command_seconds)
+        poller = Poller(configuration, rocks, guard)
+        poller.poll()
+        poller.poll([LIBRARY])
     finally:
-        pool.close()
+        guard.release()
+    with session_of(configuration) as session:
+        sources = observations.read_sources(session)
+    for one in sources:
+        print(
+            f"{one.name:<11} {one.row_count:>7} rows {one.duration_seconds:8.2f} s  {one.last_error or ''}".rstrip()
+        )
+    return 1 if any(one.failures for one in sources) else 0
+
+
+def _print_status(configuration: Configuration) -> int:
+    with session_of(configuration) as session:
+        now = observations.database_now(session)
+        sources = observations.read_sources(session)
+        values = status.gauges(session, now)
+        nodes, late = nodes_without_set(session), late_sets(session)
     late_polls = _print_polls(sources, now, configuration)
     for what in ("operations", "computesets"):
         counts = ", ".join(f"{count:.0f} {state}" for (state,), count in values[what].items())

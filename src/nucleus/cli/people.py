@@ -1,0 +1,201 @@
+"""`nucleus user`, `nucleus project` and `nucleus token`: who may use the service, and what."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from nucleus.api.credentials import OWNER_SCOPES, SCOPES
+from nucleus.api.representations import text_of
+from nucleus.api.rules import LIMITS
+from nucleus.api.tokens import store_token
+from nucleus.cli.administration import (
+    Action,
+    check_name,
+    declare,
+    perform,
+    print_table,
+    record,
+    the_project,
+    the_user,
+    unique,
+)
+from nucleus.mirror import identity
+from rocks.core.errors import UserError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from nucleus.mirror.pool import Session
+
+run = perform
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The actions of the command that the parser is of."""
+    declare(parser, _COMMANDS[parser.prog.rpartition(" ")[2]])
+
+
+def _list_users(_: Any, session: Session) -> None:
+    rows = [
+        (*row[:3], "yes" if row[3] else "no", "yes" if row[4] else "no", row[5])
+        for row in identity.list_users(session)
+    ]
+    print_table(("USER", "EMAIL", "NAME", "ACTIVE", "OPERATOR", "PROJECTS"), rows)
+
+
+def _add_user(given: Any, session: Session) -> None:
+    name = check_name(given.user, "a user")
+    projects = [the_project(session, project) for project in given.project]
+    with unique(f"the user {name}"):
+        number = identity.add_user(
+            session, name, given.email, given.first_name, given.last_name, given.operator
+        )
+    for project in projects:
+        identity.set_member(session, number, project.id, True)
+    record(session, "add_user", name, "operator" if given.operator else ",".join(given.project))
+    print(f"added {name}; a token: nucleus token create {name}")
+
+
+def _admit_user(given: Any, session: Session) -> None:
+    user = the_user(session, given.user)
+    session.update("user", {"is_active": given.action == "enable"}, id=user.id)
+    record(session, f"{given.action}_user", user.username)
+
+
+def _acknowledge(given: Any, session: Session) -> None:
+    user = the_user(session, given.user)
+    identity.acknowledge(session, user.id)
+    record(session, "acknowledge", user.username)
+
+
+def _list_projects(_: Any, session: Session) -> None:
+    rows = [
+        (one.name, " ".join(f"{name}={value}" for name, value in sorted(one.limits.items())))
+        for one in identity.list_projects(session)
+    ]
+    print_table(("PROJECT", "LIMITS"), rows)
+
+
+def _add_project(given: Any, session: Session) -> None:
+    name = check_name(given.project, "a project")
+    with unique(f"the project {name}"):
+        identity.add_project(session, name)
+    record(session, "add_project", name)
+    print(f"added {name}; its clusters: nucleus cluster assign CLUSTER {name}")
+
+
+def _set_member(given: Any, session: Session) -> None:
+    project, user = the_project(session, given.project), the_user(session, given.user)
+    identity.set_member(session, user.id, project.id, not given.remove)
+    record(session, "remove_member" if given.remove else "add_member", f"{project.name}/{user.username}")
+
+
+def _limit(given: Any, session: Session) -> None:
+    project = the_project(session, given.project)
+    limits = dict(project.limits)
+    for text in given.limit:
+        name, _, value = text.partition("=")
+        if name not in LIMITS:
+            raise UserError(f"there is no limit {name!r}; there are: {', '.join(LIMITS)}")
+        if value == "none":
+            limits.pop(name, None)
+        elif value.isascii() and value.isdigit() and len(value) < 16:
+            limits[name] = int(value)
+        else:
+            raise UserError(f"{text!r}: a whole number or none is needed, as in {name}=10")
+    identity.set_limits(session, project.id, limits)
+    record(session, "set_limits", project.name, " ".join(given.limit))
+
+
+def _list_tokens(given: Any, session: Session) -> None:
+    user = the_user(session, given.user).id if given.user else None
+    names = {row[0]: row[1] for row in identity.usernames(session)}
+    rows = [
+        (one.id, names.get(one.user_id), " ".join(one.scopes), text_of(one.expires), text_of(one.last_used),
+         text_of(one.revoked_at), one.note)
+        for one in identity.tokens_of(session, user)
+    ]  # fmt: skip
+    print_table(("TOKEN", "USER", "SCOPES", "EXPIRES", "LAST USED", "REVOKED", "NOTE"), rows)
+
+
+def _create_token(given: Any, session: Session) -> None:
+    user = the_user(session, given.user)
+    if not 1 <= given.days <= 3650:
+        raise UserError(f"a token lasts 1 to 3650 days, not {given.days}")
+    scopes = given.scope or (SCOPES if user.is_operator else OWNER_SCOPES)
+    own = {name: number for number, name in user.projects.items()}
+    absent = [name for name in given.project or () if name not in own]
+    if absent:
+        raise UserError(f"{user.username} is not in the project {absent[0]!r}; nucleus project list")
+    projects = tuple(own[name] for name in given.project) if given.project else None
+    expires = datetime.now(UTC) + timedelta(days=given.days)
+    token, new = store_token(session, user.id, scopes, projects, expires, given.note)
+    record(session, "create_token", token.id, " ".join(token.scopes))
+    print(new.text)
+
+
+def _revoke_token(given: Any, session: Session) -> None:
+    if not identity.revoke_token(session, given.token, None):
+        raise UserError(f"there is no usable token {given.token!r}; nucleus token list")
+    record(session, "revoke_token", given.token)
+
+
+_TEXT = {"default": "", "metavar": "TEXT"}
+_SCOPE = {
+    "action": "append",
+    "choices": SCOPES,
+    "metavar": "SCOPE",
+    "help": f"repeated; of {', '.join(SCOPES)}",
+}
+_LIMITS = "; ".join(f"{name}: {meaning}" for name, meaning in LIMITS.items())
+_USER_OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
+    *((f"--{name}", _TEXT) for name in ("email", "first-name", "last-name")),
+    ("--project", {"action": "append", "default": [], "metavar": "PROJECT", "help": "repeated"}),
+    ("--operator", {"action": "store_true", "help": "sees and may change everything"}),
+)
+_TOKEN_OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("--scope", _SCOPE),
+    ("--project", {"action": "append", "metavar": "PROJECT", "help": "only these of the user's; repeated"}),
+    ("--days", {"type": int, "default": 90, "metavar": "DAYS", "help": "how long it lasts (90)"}),
+    ("--note", _TEXT),
+)
+
+_COMMANDS = {
+    "user": {
+        "list": Action("list the users", _list_users),
+        "add": Action("add a user", _add_user, ("user", *_USER_OPTIONS)),
+        "disable": Action("admit a user no more: tokens end at once", _admit_user, ("user",)),
+        "enable": Action("admit a user again", _admit_user, ("user",)),
+        "acknowledge": Action(
+            "record that the user has acknowledged the responsibility for clusters", _acknowledge, ("user",)
+        ),
+    },
+    "project": {
+        "list": Action("list the projects and their limits", _list_projects),
+        "add": Action("add a project", _add_project, ("project",)),
+        "member": Action(
+            "put a user into a project, or out of it",
+            _set_member,
+            ("project", "user", ("--remove", {"action": "store_true", "help": "out of the project"})),
+        ),
+        "limit": Action(
+            "limit what a project may use; LIMIT=none removes a limit",
+            _limit,
+            ("project", ("limit", {"nargs": "+", "metavar": "LIMIT=NUMBER", "help": _LIMITS})),
+        ),
+    },
+    "token": {
+        "list": Action(
+            "list the tokens of a user, or of all",
+            _list_tokens,
+            (("user", {"nargs": "?", "metavar": "USER"}),),
+        ),
+        "create": Action(
+            "make a token for a user, and print it: it is not stored and cannot be printed again",
+            _create_token,
+            ("user", *_TOKEN_OPTIONS),
+        ),
+        "revoke": Action("end a token", _revoke_token, (("token", {"metavar": "ID"}),)),
+    },
+}

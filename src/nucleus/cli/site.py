@@ -1,0 +1,154 @@
+"""`nucleus cluster`, `nucleus allocation` and `nucleus audit`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from nucleus.cli.administration import (
+    Action,
+    check_name,
+    declare,
+    perform,
+    print_table,
+    record,
+    the_cluster,
+    the_project,
+    unique,
+)
+from nucleus.mirror import audit, clusters, identity
+from nucleus.mirror.pool import Pool, Session
+from nucleus.records import SYSTEM
+from rocks.core.errors import IncoherentError, UserError
+
+if TYPE_CHECKING:
+    import argparse
+
+run = perform
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The actions of the command that the parser is of."""
+    declare(parser, _COMMANDS[parser.prog.rpartition(" ")[2]])
+
+
+def _list_clusters(_: Any, session: Session) -> None:
+    found = clusters.list_clusters(session, SYSTEM)
+    rows = [(one.name, one.project, one.rocks_name, one.username) for one in found]
+    print_table(("CLUSTER", "PROJECT", "ROCKS NAME", "ACCOUNT"), rows)
+
+
+def _assign(given: Any, session: Session) -> None:
+    cluster = the_cluster(session, given.cluster)
+    project = None if given.project == "none" else the_project(session, given.project)
+    clusters.assign_cluster(session, cluster.id, None if project is None else project.id)
+    clusters.bump_generation(session, [cluster.id])
+    record(session, "assign_cluster", cluster.name, given.project)
+
+
+def _describe(given: Any, session: Session) -> None:
+    cluster = the_cluster(session, given.cluster)
+    session.update("cluster", {"description": given.text}, id=cluster.id)
+    clusters.bump_generation(session, [cluster.id])
+    record(session, "describe_cluster", cluster.name, given.text)
+
+
+def _account(given: Any, session: Session) -> None:
+    cluster = the_cluster(session, given.cluster)
+    session.update("cluster", {"username": given.account}, id=cluster.id)
+    record(session, "set_account", cluster.name, given.account)
+
+
+def _permit_node(given: Any, session: Session) -> None:
+    cluster = the_cluster(session, given.cluster)
+    node = clusters.find_node(session, SYSTEM, cluster.id, given.node)
+    if node is None:
+        raise UserError(
+            f"the cluster {cluster.name} has no node {given.node!r}; rocks list cluster {cluster.rocks_name}"
+        )
+    session.update("node", {"admin_disabled": given.action == "disable"}, id=node.id)
+    clusters.bump_generation(session, [cluster.id])
+    record(session, f"{given.action}_node", f"{cluster.name}/{node.name}")
+
+
+def _list_allocations(_: Any, session: Session) -> None:
+    print_table(("ALLOCATION", "CLUSTERS"), identity.list_allocations(session))
+
+
+def _add_allocation(given: Any, session: Session) -> None:
+    name = check_name(given.allocation, "an allocation")
+    with unique(f"the allocation {name}"):
+        identity.add_allocation(session, name)
+    record(session, "add_allocation", name)
+
+
+def _permit_allocation(given: Any, session: Session) -> None:
+    cluster = the_cluster(session, given.cluster)
+    if not identity.set_allocation(session, cluster.id, given.allocation, not given.remove):
+        raise UserError(f"there is no allocation {given.allocation!r}; nucleus allocation list")
+    clusters.bump_generation(session, [cluster.id])
+    action = "forbid_allocation" if given.remove else "permit_allocation"
+    record(session, action, f"{cluster.name}/{given.allocation}")
+
+
+def _list_audit(given: Any, session: Session) -> None:
+    rows = audit.newest(session, max(1, min(given.last, 100_000)))
+    if given.json:
+        for row in rows:
+            print(json.dumps({"seq": row.seq, "at": row.at.isoformat(), **row.entry._asdict()}))
+        return
+    cells = [
+        (row.seq, row.at.isoformat(" ", "seconds"), row.entry.actor, row.entry.source_ip, row.entry.action,
+         row.entry.target, row.entry.outcome)
+        for row in rows
+    ]  # fmt: skip
+    print_table(("ROW", "TIME", "ACTOR", "FROM", "ACTION", "TARGET", "OUTCOME"), cells)
+
+
+def _verify_audit(_: Any, session: Session) -> None:
+    with contextlib.closing(Pool(session.settings)) as pool:
+        found = list(audit.faults(pool))
+    if found:
+        raise IncoherentError("; ".join(found[:5]))
+    last = audit.newest(session, 1)
+    print(
+        f"the chain is whole to row {last[0].seq}, hash {last[0].hash.hex()}" if last else "the log is empty"
+    )
+
+
+_NODE = ("cluster", ("node", {"nargs": "?", "metavar": "NODE"}))
+_COMMANDS = {
+    "cluster": {
+        "list": Action("list the clusters and their projects", _list_clusters),
+        "assign": Action("give a cluster to a project; none takes it back", _assign, ("cluster", "project")),
+        "describe": Action("set the description that owners read", _describe, ("cluster", "text")),
+        "account": Action("set the Unix account of the cluster's jobs", _account, ("cluster", "account")),
+        "disable": Action("let nobody start a node; without NODE the frontend", _permit_node, _NODE),
+        "enable": Action("let its owners start the node again", _permit_node, _NODE),
+    },
+    "allocation": {
+        "list": Action("list the allocations and the clusters that may charge them", _list_allocations),
+        "add": Action("add an allocation", _add_allocation, ("allocation",)),
+        "permit": Action(
+            "let a cluster charge an allocation, or no more",
+            _permit_allocation,
+            ("allocation", "cluster", ("--remove", {"action": "store_true", "help": "no more"})),
+        ),
+    },
+    "audit": {
+        "list": Action(
+            "print the newest rows",
+            _list_audit,
+            (
+                ("--last", {"type": int, "default": 50, "metavar": "ROWS", "help": "how many (50)"}),
+                ("--json", {"action": "store_true", "help": "one JSON object a line"}),
+            ),
+        ),
+        "verify": Action(
+            "check that no row was changed, removed or put in between; note the number and hash that it prints: rows"
+            " that are removed from the end are seen by them only",
+            _verify_audit,
+        ),
+    },
+}
