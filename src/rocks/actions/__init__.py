@@ -1,1 +1,1 @@
-"""Names that are promised to other rolls."""
+"""Names that are promised to other rolls: `vm_hooks` is `rocks.machine.hooks`."""

@@ -1,1 +1,1 @@
-"""The agent on a physical host: it reads a JSON request, calls devices, and replies."""
+"""The agent on a physical host: it reads a JSON request, calls the `host/` part of a room, and replies."""

@@ -67,7 +67,7 @@ def attributes_page() -> str:
     forced = ", ".join(f"`{name}`" for name in ("arch", *rocks_version_attributes()))
     lines = [
         "# Attributes\n",
-        _MADE,
+        "<!-- Written by `make reference` from src/rocks/inventory/attributes/known; change that. -->\n",
         "An attribute is a name with a text value. `rocks list host attr` lists the attributes of a host, each with",
         f"the letter of its scope. Scopes, from low to high precedence: {scopes}. Intrinsic attributes",
         f"(`{INTRINSIC_SOURCE}`) have the lowest precedence: {', '.join(f'`{name}`' for name in INTRINSIC)}. Forced",

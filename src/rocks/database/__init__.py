@@ -1,1 +1,1 @@
-"""SQL against the cluster database, one module for each family of tables, and the numbered migrations."""
+"""The connection to the cluster database, its locks, and the numbered migrations; statements are in the rooms."""

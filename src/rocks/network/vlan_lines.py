@@ -19,7 +19,7 @@ _SILENT = (
     ("ipv4", "arp_ignore", 8),
     ("ipv4", "drop_unicast_in_l2_multicast", 1),
 )
-"""As in `devices.network.links`: the host does not take part in its guests' network."""
+"""As in `network.host.links`: the host does not take part in its guests' network."""
 
 
 def vlan_lines(links: Iterable[LinkSpec]) -> list[str]:

@@ -1,6 +1,6 @@
 """Hosts in this process: the real agent on devices in memory and on the test's files, behind the real sessions.
 
-The devices are the fakes of `rocks.devices`; the contract tests run the same cases on them and on the real devices. A
+The devices are the fakes of the rooms; the contract tests run the same cases on them and on the real devices. A
 request takes the same path as on a real site, without SSH: `Fleet`, `Session`, the wire, and the agent's handlers.
 """
 

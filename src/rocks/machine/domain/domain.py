@@ -154,7 +154,7 @@ def _set_nvram(domain: etree._Element, uuid: str) -> None:
 
 
 def _add_network(lease: etree._Element, network: FilterPlan) -> None:
-    """The filters, for `devices.libvirt.domain_xml` on the host: the hook needs them before the guest runs.
+    """The filters, for `machine.host.libvirt.domain_xml` on the host: the hook needs them before the guest runs.
 
     Inside the lease: of several elements of one namespace in the metadata, libvirt 9.0 keeps the first.
     """

@@ -28,7 +28,8 @@ _NAME_AND_VALUE = """
     Value, any text. Alternative form: value=VALUE, which is required for a value of the form name=value.
     </arg>
     <param type='bool' name='force' default='no'>
-    yes: the name may resemble that of an attribute that the system reads; else it is refused as mistyped.
+    yes: store the attribute although its name is nearly that of an attribute that the system reads. no: refuse
+    such a name, as mistyped.
     </param>
 """
 

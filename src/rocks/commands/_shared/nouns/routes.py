@@ -25,7 +25,8 @@ class RouteAddition(ScopeCommand):
             "Routes of operating systems, appliances and hosts to the same address take precedence.",
             "Routes of appliances and hosts to the same address take precedence.",
             "Routes of hosts to the same address take precedence.",
-            "They take precedence over those of other scopes to the same address.",
+            "A route of a host takes precedence over routes of its appliance, its operating system and the site to the same "
+            "address.",
         ),
         "resolved": (*("list host route",) * 3, ""),
     }
@@ -35,15 +36,15 @@ class RouteAddition(ScopeCommand):
 
     {arguments}
     <arg type='string' name='address'>
-    IPv4 address of the network or host that the route leads to; 0.0.0.0 for all addresses without another
-    route. Alternative form: address=ADDRESS.
+    IPv4 address of the destination network or host. The default route has address 0.0.0.0 and
+    netmask=0.0.0.0. Alternative form: address=ADDRESS.
     </arg>
     <arg type='string' name='gateway'>
     IPv4 address of the gateway, or the name of a network: then the route leads through the host's device on that
     network. Alternative form: gateway=GATEWAY.
     </arg>
     <param type='string' name='netmask' default='255.255.255.255'>
-    Netmask of the address: 255.255.255.255 is a route to one host, 0.0.0.0 that of all other addresses.
+    Netmask of the destination: 255.255.255.255 for one host, 0.0.0.0 for the default route.
     </param>
 
     <example cmd='add {scope}route{member} 10.2.0.0 10.1.1.254 netmask=255.255.0.0'>

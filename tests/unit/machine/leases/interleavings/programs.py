@@ -1,8 +1,8 @@
 """The processes of the model: the real start, stop and agent, above stubs that are steps of the model.
 
-Real: `actions.vm_start`, `actions.vm_power`, `actions.leases`, `actions.host_requests`, `cluster.lease_plan`,
-`cluster.start_plan`, `agent.calls`, `agent.operations`, the rules of `devices.leases`, `devices.libvirt.start` and
-`stop`. Stubs: the tables of leases, their epoch, the fleet, a host's lock and file of a lease, libvirt, and what has no
+Real: `machine.start`, `machine.power`, `machine.leases.leases`, `inventory.host_requests`, `machine.leases.plan`,
+`machine.start_plan`, `agent.calls`, `machine.host.operations`, the rules of `machine.host.leases`,
+`machine.host.libvirt.start` and `stop`. Stubs: the tables of leases, their epoch, the fleet, a host's lock and file of a lease, libvirt, and what has no
 part in leases (disks, links, virtual functions, partitions).
 """
 
