@@ -25,8 +25,8 @@ class RouteAddition(ScopeCommand):
             "Routes of operating systems, appliances and hosts to the same address take precedence.",
             "Routes of appliances and hosts to the same address take precedence.",
             "Routes of hosts to the same address take precedence.",
-            "A route of a host takes precedence over routes of its appliance, its operating system and the site to the same "
-            "address.",
+            "A route of a host takes precedence over routes of its appliance, its operating system and the site to the "
+            "same address.",
         ),
         "resolved": (*("list host route",) * 3, ""),
     }

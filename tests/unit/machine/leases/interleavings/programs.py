@@ -2,8 +2,8 @@
 
 Real: `machine.start`, `machine.power`, `machine.leases.leases`, `inventory.host_requests`, `machine.leases.plan`,
 `machine.start_plan`, `agent.calls`, `machine.host.operations`, the rules of `machine.host.leases`,
-`machine.host.libvirt.start` and `stop`. Stubs: the tables of leases, their epoch, the fleet, a host's lock and file of a lease, libvirt, and what has no
-part in leases (disks, links, virtual functions, partitions).
+`machine.host.libvirt.start` and `stop`. Stubs: the tables of leases, their epoch, the fleet, a host's lock and file of
+a lease, libvirt, and what has no part in leases (disks, links, virtual functions, partitions).
 """
 
 from __future__ import annotations
