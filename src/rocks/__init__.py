@@ -1,3 +1,3 @@
 """The system by which a site gives its users whole virtual clusters."""
 
-__version__ = "0.1.0"
+__version__ = "0.1.1"

@@ -1,4 +1,4 @@
-"""The handlers of the agent's calls: one for each row of `wire.agent.CALLS`."""
+"""The handlers of the agent's calls: one for each row of `fleet.wire.requests.CALLS`."""
 
 from __future__ import annotations
 

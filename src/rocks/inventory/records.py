@@ -108,9 +108,12 @@ class Host:
     mounts: tuple[str, ...] = ()
     routes: tuple[ResolvedRoute, ...] = ()
 
-    def attribute(self, name: str) -> str:
-        """The resolved value of an attribute, else the default of its row (`rocks.inventory.attributes.known`)."""
-        return value_in(self.attributes, name)
+    def attribute(self, name: str, default: str | None = None) -> str:
+        """The resolved value of an attribute, else `default`, else that of its row (`attributes.known`).
+
+        Other rolls give `default` for attributes of their own.
+        """
+        return value_in(self.attributes, name) if default is None else self.attributes.get(name, default)
 
     def is_true(self, name: str) -> bool:
         """Whether the value of an attribute means true."""

@@ -177,7 +177,7 @@ def test_without_sudo_the_error_requires_root(program: Program) -> None:
 def test_help_of_a_command_for_root_needs_no_root(program: Program, word: str) -> None:
     ended = program.run("add", "attr", word, user=ORDINARY_USER)
     assert ended.returncode == 0
-    assert ended.stdout.startswith("rocks add attr {attr} {value}\n")
+    assert ended.stdout.startswith("rocks add attr {attr} {value} [force=bool]\n")
 
 
 def test_a_nested_command_for_root_is_refused(program: Program) -> None:

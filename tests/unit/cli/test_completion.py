@@ -118,12 +118,13 @@ def test_another_roll_s_tree(
     assert completions(["list", "tile"], "", [OUR_TREE, str(tree)]).texts == ["a=", "help"]
 
 
-def test_a_command_of_a_noun_that_cannot_be_imported_offers_no_parameter(tree: Path) -> None:
-    """Completion prints no error: it would be among what the person types."""
+def test_code_of_another_tree_does_not_run_while_a_person_types(tree: Path) -> None:
     folder = tree / "list" / "os" / "tile"
     folder.mkdir(parents=True)
-    (folder / "__init__.py").write_text('import nowhere\n\n\nclass Command(Tiles, scope="os"): ...\n')
+    code = f'open("{tree}/ran", "w")\n\n\nclass Command(Tiles, scope="os"): ...\n'
+    (folder / "__init__.py").write_text(code)
     assert completions(["list", "os", "tile"], "", [OUR_TREE, str(tree)]).texts == []
+    assert not (tree / "ran").exists()
 
 
 @pytest.mark.parametrize(

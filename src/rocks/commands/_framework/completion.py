@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.commands._framework.declarations import GENERAL_PARAMETERS, Taken, taken_in_text
 from rocks.commands._framework.shell_quoting import is_plain
-from rocks.commands._framework.tree import folders_of, is_command_word, load_package
-from rocks.core.errors import BugError
+from rocks.commands._framework.tree import OUR_TREE, folders_of, is_command_word, load_package
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -188,15 +187,12 @@ def _declared(command_path: Sequence[str], trees: Sequence[str]) -> list[Taken]:
 
 
 def _text_of(command_path: Sequence[str], trees: Sequence[str]) -> str:
+    """Its documentation, or its text. A noun of ours is imported; no code of another tree runs while a person types."""
     text = next(_texts(command_path, trees), "")
-    return text if _OF_A_NOUN.match(text) is None else _docstring(command_path, trees)
-
-
-def _docstring(command_path: Sequence[str], trees: Sequence[str]) -> str:
-    try:
+    is_ours = text == next(_texts(command_path, [OUR_TREE]), "")
+    if is_ours and _OF_A_NOUN.match(text):
         return load_package(command_path, trees).Command.__doc__ or ""
-    except BugError:
-        return ""
+    return text
 
 
 def _texts(command_path: Sequence[str], trees: Sequence[str]) -> Iterator[str]:

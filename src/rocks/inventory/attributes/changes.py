@@ -50,11 +50,11 @@ def _other_selector(database: Database, name: str) -> str | None:
     return "a rack" if is_rack(name) else None
 
 
-def _check(scope: str, name: str, value: str, may_be_near: bool) -> None:
+def _check(database: Database, scope: str, name: str, value: str, may_be_near: bool) -> None:
     """UserError for a name or a value that is not valid, and for a value that the system could not read.
 
-    So is, unless it may be, a name that is nearly one that the system reads. A secret is refused whatever its value:
-    other users of the machine see a command line.
+    So is, unless it may be, a new name that is nearly one that the system reads; a name that is stored already is the
+    site's own. A secret is refused whatever its value: other users of the machine see a command line.
     """
     from rocks.inventory.attributes.forms import check_form
 
@@ -65,7 +65,7 @@ def _check(scope: str, name: str, value: str, may_be_near: bool) -> None:
             f"{name} is a secret: rocks set {where} {name}, which reads the value from standard input"
         )
     meant = None if may_be_near else near_miss(name)
-    if meant is not None:
+    if meant is not None and not attributes.is_stored(database, name):
         raise UserError(
             f'"{printable(name)}" is no attribute that the system reads; did you mean {meant}? For an attribute of the '
             "site's own by that name, give force=yes too"
@@ -78,7 +78,7 @@ def add_attribute(
     database: Database, scope: str, members: Sequence[str], name: str, value: str, may_be_near: bool = False
 ) -> None:
     """Add the attribute to all `members` of `scope`; UserError, and no change, when one of them has it."""
-    _check(scope, name, value, may_be_near)
+    _check(database, scope, name, value, may_be_near)
     having = attributes.members_with(database, scope, members, name)
     if having:
         where = "" if scope == "global" else f" for {scope} {having[0]}"
@@ -95,7 +95,7 @@ def set_attribute(
     The previous value becomes the attribute `<name>_old`, unless `name` has that suffix itself. UserError for an
     invalid name or value.
     """
-    _check(scope, name, value, may_be_near)
+    _check(database, scope, name, value, may_be_near)
     if not is_old(name):
         attributes.preserve_old_values(database, scope, members, name)
     attributes.replace_attribute(database, scope, members, name, value)

@@ -99,6 +99,11 @@ def members_with(database: Database, scope: str, members: Sequence[str], attribu
     return [str(row[0]) for row in rows]
 
 
+def is_stored(database: Database, attribute: str) -> bool:
+    """Whether any member of any scope has the attribute."""
+    return bool(database.rows("SELECT 1 FROM attributes WHERE Attr = %s LIMIT 1", [attribute]))
+
+
 def members_with_value(database: Database, attribute: str, value: str) -> list[str]:
     """The members of every scope whose attribute has this value, by name; a global one as `global`."""
     rows = database.rows(

@@ -1,6 +1,7 @@
 """What the attributes of a virtual machine and of its host ask for: cores, huge pages, queues, PCI devices. Pure.
 
-Readers check again what `attribute_forms` checks when an attribute is set, since an earlier release stored any value.
+Readers check again what `inventory.attributes.forms` checks when an attribute is set, since an earlier release
+stored any value.
 """
 
 from __future__ import annotations

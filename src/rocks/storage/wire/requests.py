@@ -1,6 +1,6 @@
 """Requests of a command to the image storage of a NAS or a host: their shapes, and the table of actions.
 
-Names of actions and fields are those that existing tools use (img-storage specification §2.3); `imgstorage_messages`
+Names of actions and fields are those that existing tools use (img-storage specification §2.3); `messages`
 converts them to messages.
 """
 

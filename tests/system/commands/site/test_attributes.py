@@ -107,6 +107,8 @@ def test_a_name_that_is_nearly_a_known_one_is_refused_unless_forced(two: Site, s
     two.done(*command, "force=yes")
     assert stored(two, "vm_fliter") == [(scope, members[0] if members else "global", "off")]
     assert "vm_fliter off force=yes\n" in two.done("dump", *arguments, "attr")
+    two.done("set", *arguments, "attr", *members, "vm_fliter", "on")  # it is the site's own now
+    assert stored(two, "vm_fliter") == [(scope, members[0] if members else "global", "on")]
 
 
 @pytest.mark.parametrize("scope", SCOPES)
@@ -243,7 +245,7 @@ def test_list_host_attr_is_resolved_with_sources(site: Site) -> None:
         "kvm": ("true", "A     "),
         "managed": ("false", "H     "),
         "os": ("linux", "H     "),
-        "version": ("0.1.0", "G     "),
+        "version": ("0.1.1", "G     "),
     }
     assert {name: found[name] for name in expected} == expected
 
