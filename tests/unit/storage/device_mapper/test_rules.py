@@ -3,7 +3,7 @@
 import pytest
 
 from rocks.core.errors import IncoherentError, StateError
-from rocks.storage.device_mapper.rules import check_switch
+from rocks.storage.device_mapper.rules import check_switch, not_suspended
 from rocks.storage.device_mapper.tables import (
     ErrorTable,
     KnownTable,
@@ -94,3 +94,7 @@ def test_the_length_stays() -> None:
     """An image is never mapped too short."""
     with pytest.raises(IncoherentError, match="has 8 sectors, but the new table 7"):
         check_switch("a", LINEAR, Linear(7, "/dev/zd0"), None, "")
+
+
+def test_the_error_of_a_switch_that_was_aborted_has_a_remedy() -> None:
+    assert str(not_suspended("vm-a-vol")).endswith("; try again when its storage responds faster")
