@@ -69,7 +69,7 @@ test: ## set up, then run every check and the smoke tests of every part (root; i
 	@echo "Not run: the tests marked slow (\`make test-all\`), and those of lab, packages, installer, guests and browser (\`make help\`)"
 
 .PHONY: test-all
-test-all: ## `make test`, and the tests marked slow: all tests but lab, packages, installer, guests, browser (root; about 25 minutes on 2 processors)
+test-all: ## `make test`, and the tests marked slow: all tests but lab, packages, installer, guests, browser (root; about 20 minutes on 2 processors)
 	@tools/setup test
 	@$(MAKE) --no-print-directory lint
 	@$(ISOLATED) $(PYTEST) $(PARALLEL) -m '$(HERE)'
@@ -103,7 +103,7 @@ test-random: ## run the tests on generated input, with fresh seeds and ten times
 	@$(ISOLATED) env ROCKS_TEST_PROFILE=random $(PYTEST) $(PARALLEL) -m '(hypothesis or moments) and not lab'
 
 check: WORKERS = 2
-check: lint ## lint, and the tests that need neither root nor daemons (under a minute)
+check: lint ## lint, and the tests that need neither root nor daemons (minutes)
 	$(PYTEST) $(PARALLEL) -m 'not system and not lab and not packages and not slow and not moments' tests/unit tests/contract tests/golden
 
 lint: ## format, style, types, import contracts
