@@ -75,7 +75,7 @@ def title(path: tuple[str, ...]) -> str:
 def test_every_command_that_reaches_hosts_can_be_tried_or_says_why_not() -> None:
     assert [
         f"{title(path)} reaches {', '.join(sorted(reached_gateways(path)))}: its docstring needs "
-        "<shared command='set host power' names='dry-run'/>, or the command a NoDryRun with the reason"
+        "<shared names='dry-run'/>, or the command a NoDryRun with the reason"
         for path, command in CHANGING.items()
         if reached_gateways(path) and declares(command) is bool(command.NoDryRun)
     ] == []

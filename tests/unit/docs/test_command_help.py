@@ -5,13 +5,21 @@ import inspect
 import re
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 
 from rocks.commands._framework.arguments import parse_arguments
 from rocks.commands._framework.base import Command
-from rocks.commands._framework.declarations import check_given, docstring_of, elements, taken_by
+from rocks.commands._framework.common_arguments import COMMON
+from rocks.commands._framework.declarations import (
+    attributes_of,
+    check_given,
+    docstring_of,
+    elements,
+    taken_by,
+)
 from rocks.commands._framework.documentation import Declared, read_documentation
 from rocks.commands._framework.tree import OUR_TREE, all_commands, load_package
 from rocks.core.errors import BugError
@@ -153,6 +161,27 @@ def test_shared_parameters_stand_in_place() -> None:
     assert [content for _, _, content in found] == ["H.", "Size.", "Hard.", "X."]
     with pytest.raises(BugError, match="shares size, hard of the help of"):
         elements(text, lambda path: "")
+
+
+def test_common_arguments_stand_in_place_in_every_form_of_help() -> None:
+    found = elements("<shared names='one-host,dry-run'/>", docstring_of)
+    assert [(kind, attributes_of(tag)["name"]) for kind, tag, _ in found] == [
+        ("arg", "host"),
+        ("param", "dry-run"),
+    ]
+    assert "name='dry-run'" in read_documentation(COMMANDS["set", "host", "power"]).raw
+    with pytest.raises(BugError, match="shares wheels, which is no common argument"):
+        elements("<shared names='one-host,wheels'/>", docstring_of)
+
+
+def test_every_common_argument_is_used_by_several_commands() -> None:
+    uses = Counter(
+        name
+        for command in COMMANDS.values()
+        for names in re.findall(r"<shared names='(.*?)'/>", command.__doc__ or "")
+        for name in names.split(",")
+    )
+    assert {name for name in COMMON if uses[name] < 2} == set()
 
 
 def test_the_rules_of_firewalls_are_explained_once() -> None:

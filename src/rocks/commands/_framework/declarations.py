@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.commands._framework.arguments import FIRST_PARAMETER, yes_or_no
+from rocks.commands._framework.common_arguments import COMMON
 from rocks.core.errors import BugError, UserError
 from rocks.core.names import printable
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 ELEMENT = re.compile(
     r"<(arg|param|shared|example|related)\b((?:[^>'\"]|'[^']*'|\"[^\"]*\")*?)(?:/>|>(.*?)</\1>)", re.S
 )
+_COMMON = re.compile(r"<shared names='([^']*)'/>")
 _DECLARING = ("arg", "param")
 _ATTRIBUTE = re.compile(r"([\w-]+)\s*=\s*(?:'([^']*)'|\"([^\"]*)\")")
 
@@ -72,10 +74,10 @@ def elements(text: str, text_of: TextOf) -> list[tuple[str, str, str]]:
     """(element, its attributes, its text) of a docstring.
 
     In place of `<shared command='add firewall' names='rulename,chain'/>` stand these arguments and parameters of that
-    command, which must declare them itself. BugError, naming them, if it does not.
+    command, which must declare them itself; without `command`, those of `COMMON`. BugError for others.
     """
     resolved: list[tuple[str, str, str]] = []
-    for kind, attributes, content in ELEMENT.findall(text):
+    for kind, attributes, content in ELEMENT.findall(with_common(text)):
         if kind == "shared":
             resolved += _shared(attributes_of(attributes), text_of)
         else:
@@ -83,12 +85,26 @@ def elements(text: str, text_of: TextOf) -> list[tuple[str, str, str]]:
     return resolved
 
 
+def with_common(text: str) -> str:
+    """A docstring with the elements of `COMMON` in place of `<shared names='hosts,dry-run'/>`; BugError for others."""
+
+    def found(match: re.Match[str]) -> str:
+        names = match[1].split(",")
+        if missing := [name for name in names if name not in COMMON]:
+            raise BugError(
+                f"a command shares {', '.join(missing)}, which is no common argument; its author must fix it"
+            )
+        return "\n".join(COMMON[name] for name in names)
+
+    return _COMMON.sub(found, text)
+
+
 def _shared(attributes: Mapping[str, str], text_of: TextOf) -> list[tuple[str, str, str]]:
     """The elements that another command's docstring has by these names, in the order of the names."""
     other, names = attributes.get("command", ""), attributes.get("names", "").split(",")
     theirs = {
         attributes_of(one[1]).get("name"): one
-        for one in ELEMENT.findall(text_of(other.split()))
+        for one in ELEMENT.findall(with_common(text_of(other.split())))
         if one[0] in _DECLARING
     }
     missing = [name for name in names if name not in theirs]

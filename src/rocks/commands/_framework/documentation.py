@@ -8,7 +8,14 @@ from dataclasses import asdict, dataclass, field
 from html import unescape
 from typing import TYPE_CHECKING
 
-from rocks.commands._framework.declarations import ELEMENT, attributes_of, docstring_of, elements, taken
+from rocks.commands._framework.declarations import (
+    ELEMENT,
+    attributes_of,
+    docstring_of,
+    elements,
+    taken,
+    with_common,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,7 +80,7 @@ class Documentation:
 
 def read_documentation(command_class: type[Command]) -> Documentation:
     """The documentation of a command, from its class's docstring."""
-    raw = inspect.cleandoc(command_class.__doc__ or "")
+    raw = with_common(inspect.cleandoc(command_class.__doc__ or ""))
     found = Documentation(raw, _clean(ELEMENT.sub("", raw)))
     for element, attribute_text, text in elements(raw, docstring_of):
         attributes = attributes_of(attribute_text)

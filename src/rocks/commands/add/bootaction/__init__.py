@@ -20,7 +20,7 @@ class Command(rocks.commands.Command):
     <param type='string' name='args' default='none'>
     Kernel arguments.
     </param>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='add bootaction action=memtest kernel=memtest86'>
     Hosts with the run action memtest run a memory test.

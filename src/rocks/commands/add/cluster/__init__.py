@@ -73,7 +73,7 @@ class Command(rocks.commands.Command):
     <param type='string' name='virt-type' default='hvm' values='hvm'>
     Type of virtualisation; KVM has only hvm.
     </param>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='add cluster 203.0.113.9 2'>
     Add a cluster with two compute nodes.

@@ -48,7 +48,7 @@ class Command(rocks.commands.Command):
     <param type='string' name='key' default='the keys of the original' of='file'>
     File of the frontend with public SSH keys, one a line, that may log in as root.
     </param>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='clone cluster vc1 203.0.113.20 203.0.113.21'>
     Add vc1-1 and vc1-2, with these addresses.

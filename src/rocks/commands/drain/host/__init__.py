@@ -30,9 +30,7 @@ class Command(rocks.commands.Command):
     on where it was. If one is paused on its new host, and its images on a NAS cannot follow it, no other machine is
     moved. What an interrupted move has left is completed or undone first.
 
-    <arg type='string' name='host'>
-    The physical host.
-    </arg>
+    <shared names='the-physical-host'/>
     <param type='string' name='to' of='host' default='none: the machines are stopped only'>
     Hosts that get the machines: names or other selectors, separated by blanks.
     </param>
@@ -45,7 +43,7 @@ class Command(rocks.commands.Command):
     <param type='bool' name='live' default='no'>
     yes: move running machines without stopping them, where that is possible; give to, as well.
     </param>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='drain host vm-container-0-0'>
     Shut down all machines of the host.

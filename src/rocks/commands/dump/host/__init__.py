@@ -11,9 +11,7 @@ class Command(rocks.commands.dump.command):
     Print the commands that add the hosts, with their run and install actions. The command omits this machine,
     because its frontend exists before the output is replayed.
 
-    <arg optional='1' type='string' name='host' repeat='1' default='all hosts'>
-    Hosts, by name or any other selector.
-    </arg>
+    <shared names='any-hosts'/>
     <param type='bool' name='local' default='no'>
     Also print commands for this machine, which add it unless it exists when the output is replayed.
     </param>

@@ -18,9 +18,7 @@ class Command(rocks.commands.Command):
     whose disks are all on a NAS are started on the hosts that have the most memory left. The others can start on their
     own host only: the command prints why, and they keep their leases. A host that answers is not evacuated.
 
-    <arg type='string' name='host'>
-    The physical host.
-    </arg>
+    <shared names='the-physical-host'/>
     <param type='string' name='reason' optional='0'>
     Justification; it is stored in the database.
     </param>
@@ -36,7 +34,7 @@ class Command(rocks.commands.Command):
     <param type='bool' name='must-fence' default='no'>
     yes: a host without a fence command keeps its machines, whatever the reason states.
     </param>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='evacuate host vm-container-0-0 reason="power supply burnt, host unplugged"'>
     Start what can start elsewhere.

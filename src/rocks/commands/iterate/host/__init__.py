@@ -20,7 +20,7 @@ class Command(rocks.commands.Command):
     The command, quoted as one argument, for bash. % is the name of the host, and %% is a single %. Alternative form:
     command=COMMAND, which is required for a command that begins like name=value.
     </arg>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='iterate host compute "scp /etc/motd %:/etc/motd"'>
     Copy a file to each compute.

@@ -8,9 +8,7 @@ class Command(rocks.commands.Command):
     """
     List the hosts with membership, CPUs, rack, rank, and the boot actions for running and installing.
 
-    <arg optional='1' type='string' name='host' repeat='1' default='all hosts'>
-    Hosts, by name or any other selector.
-    </arg>
+    <shared names='any-hosts'/>
 
     <example cmd='list host compute-0-0'>
     One host.

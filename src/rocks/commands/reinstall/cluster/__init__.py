@@ -15,20 +15,11 @@ class Command(rocks.commands.Command):
     from the images of the machines. For a classroom, between two courses. What is on the disks is lost; data disks,
     names, addresses and the keys of the clusters stay.
 
-    <arg type='string' name='frontend' repeat='1'>
-    Virtual frontends.
-    </arg>
+    <shared names='frontends'/>
     <param type='bool' name='with-frontend' default='yes'>
     no: the frontends keep their disks.
     </param>
-    <param type='bool' name='force' default='no'>
-    yes: power off machines that run, and wait until images of NASes that hosts have mapped are written back.
-    </param>
-    <param type='int' name='timeout' default='3600' unit='seconds'>
-    Seconds, at most 86400, to wait for what is written back. A machine that takes longer keeps its disk for now; image
-    storage goes on, and the same command gives it the fresh disk afterwards.
-    </param>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='force-off,write-back-timeout,dry-run'/>
 
     <example cmd='reinstall cluster class-1 class-2'>
     All machines of two clusters.

@@ -11,7 +11,7 @@ class Command(rocks.commands.Command):
     <arg type='string' name='action' repeat='1'>
     Names of boot actions, in quotes if they contain blanks; the last one alternatively as action=ACTION.
     </arg>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='remove bootaction memtest'>
     One boot action.

@@ -17,17 +17,9 @@ class Command(rocks.commands.Command):
     The key of an InfiniBand partition becomes free when all machines have stopped. Disk images stay
     unless disks=remove; the command prints their paths. No network of a host is restarted.
 
-    <arg type='string' name='frontend' repeat='1'>
-    Virtual frontends.
-    </arg>
+    <shared names='frontends'/>
 
-    <param type='string' name='disks' default='keep' values='keep,remove'>
-    keep: disk images stay, and no other machine gets them (rocks list host image). remove: images and block
-    devices that belong to the machines are removed or erased (attribute vm_image_erase); images on NASes are
-    destroyed at once, without a grace period. One that another machine owns or uses, or that has clones, stays, and so
-    does one on a NAS that does not answer: a line has the reason, and the command that removes it.
-    </param>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='disks,dry-run'/>
 
     <example cmd='remove cluster vc1'>
     Remove vc1 and its compute nodes.

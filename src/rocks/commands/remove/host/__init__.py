@@ -31,10 +31,7 @@ class Command(rocks.commands.Command):
     Nothing is removed while one of the hosts is the frontend of the site or of a virtual cluster (see remove
     cluster), the container of a virtual machine that stays, or the NAS of a disk of one.
 
-    <arg type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector.
-    </arg>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='hosts,dry-run'/>
 
     <example cmd='remove host compute-0-1'>
     One host.

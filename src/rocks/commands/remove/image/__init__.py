@@ -12,9 +12,7 @@ class Command(rocks.commands.Command):
     unless disks are clones of it; those are named. A repeated command removes what a NAS that did not answer still
     has. An image that virtual machines are to have their disks from (attribute vm_image) is not removed.
 
-    <arg type='string' name='name' of='image'>
-    Image.
-    </arg>
+    <shared names='image'/>
 
     <example cmd='remove image debian-11'>
     Remove an image.

@@ -42,7 +42,7 @@ class Command(rocks.commands.Command):
     <param type='int' name='num-threads' default='128' unit='hosts'>
     Number of hosts at the same time; 0 for all.
     </param>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='run host compute-0-0 "uptime"'>
     One host.

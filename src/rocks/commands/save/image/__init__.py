@@ -12,9 +12,7 @@ class Command(rocks.commands.Command):
     Save an image of the library in a file of the frontend, which only root can read. The image is compared with what
     was imported first.
 
-    <arg type='string' name='name' of='image'>
-    Image.
-    </arg>
+    <shared names='image'/>
     <param type='string' name='file' optional='0' of='file'>
     File to make; it must not exist.
     </param>

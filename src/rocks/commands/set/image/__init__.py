@@ -9,9 +9,7 @@ class Command(rocks.commands.Command):
     """
     Change the comment of an image of the library.
 
-    <arg type='string' name='name' of='image'>
-    Image.
-    </arg>
+    <shared names='image'/>
     <param type='string' name='comment' optional='0'>
     What is in the image; empty: nothing is noted.
     </param>

@@ -13,13 +13,11 @@ class Command(rocks.commands.Command):
     """
     Start the machines of virtual clusters; running machines are not affected.
 
-    <arg type='string' name='frontend' repeat='1'>
-    Virtual frontends.
-    </arg>
+    <shared names='frontends'/>
     <param type='bool' name='computes' default='yes'>
     no: start only the frontends.
     </param>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='start cluster vc1'>
     Start vc1 and all its compute nodes.

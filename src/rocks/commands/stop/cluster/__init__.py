@@ -14,9 +14,7 @@ class Command(rocks.commands.Command):
     """
     Stop the machines of virtual clusters.
 
-    <arg type='string' name='frontend' repeat='1'>
-    Virtual frontends.
-    </arg>
+    <shared names='frontends'/>
     <param type='bool' name='computes' default='yes'>
     no: stop only the frontends.
     </param>
@@ -26,7 +24,7 @@ class Command(rocks.commands.Command):
     <param type='int' name='timeout' default='60' unit='seconds'>
     Time that shutdown allows the guests.
     </param>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='stop cluster vc1 action=shutdown'>
     Shut down vc1 and its compute nodes.

@@ -11,7 +11,7 @@ class Command(rocks.commands.Command):
     list. Users of other applications are not changed. The command fails if the attribute RABBITMQ_Server names
     another host; configure that broker with report broker.
 
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='sync broker'>
     Apply changed certificates or attributes img_storage_nas and img_storage_vm.

@@ -14,7 +14,7 @@ class Command(rocks.commands.Command):
     Run it after changes of interfaces, networks, and the attributes packaging, install_kernel_arguments and
     Kickstart_…, and after rocks create distro; rocks set host boot does what it needs itself.
 
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='sync config'>
     After a host got another MAC address.

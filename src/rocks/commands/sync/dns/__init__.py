@@ -17,7 +17,7 @@ class Command(rocks.commands.Command):
     <arg optional='1' type='string' name='host' repeat='1' default='none'>
     Hosts whose /etc/hosts gets the names as well, by name or any other selector.
     </arg>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='sync dns'>
     After a host got another address.

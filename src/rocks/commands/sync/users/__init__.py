@@ -14,11 +14,7 @@ class Command(rocks.commands.Command):
     another number or name, is left unchanged, with an error. Homes and other files are not touched: have them mounted
     from a server. Virtual machines are left out: their accounts are their owners'.
 
-    <arg optional='1' type='string' name='host' repeat='1' default='all managed hosts that are no virtual
-          machines'>
-    Hosts, by name or any other selector.
-    </arg>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='any-physical-hosts,dry-run'/>
 
     <example cmd='sync users'>
     After useradd, passwd or userdel on the frontend.

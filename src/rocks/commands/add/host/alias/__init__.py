@@ -8,13 +8,11 @@ class Command(OneHostSetter):
     """
     Add an alias to a host.
 
-    <arg type='string' name='host'>
-    The host, by name or any other selector of one host.
-    </arg>
+    <shared names='one-host'/>
     <arg type='string' name='name'>
     The alias. No host may have this name or alias. Alternative form: name=NAME.
     </arg>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='add host alias compute-0-0 c00'>
     Let c00 refer to compute-0-0.

@@ -9,9 +9,7 @@ class Command(rocks.commands.Command):
     Add a bond to a host: one device of several adapters, with an address. The adapters lose their own addresses and
     networks, and get the channel. Nothing is added if a value is invalid.
 
-    <arg type='string' name='host'>
-    The host, by name or any other selector of one host.
-    </arg>
+    <shared names='one-host'/>
     <param type='string' name='channel' optional='0'>
     Device of the bond, such as bond0.
     </param>

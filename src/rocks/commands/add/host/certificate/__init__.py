@@ -13,9 +13,7 @@ class Command(rocks.commands.Command):
     for it. Only physical hosts with a role in image storage get one: NASes, VM containers and the frontend; and
     the host of the broker.
 
-    <arg type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector.
-    </arg>
+    <shared names='hosts'/>
     <param type='int' name='days' default='825' unit='days'>
     Validity.
     </param>
@@ -23,7 +21,7 @@ class Command(rocks.commands.Command):
     Issue a new certificate to a host that has one. The old certificate is revoked when the new one has been
     deployed.
     </param>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='add host certificate nas-0-0 vm-container-0-0'>
     Issue certificates to two hosts.

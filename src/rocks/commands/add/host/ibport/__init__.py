@@ -8,9 +8,7 @@ class Command(rocks.commands.Command):
     """
     Record an InfiniBand port of a physical host. Use sync host ibport to read the ports from the hosts instead.
 
-    <arg type='string' name='host'>
-    The physical host.
-    </arg>
+    <shared names='the-physical-host'/>
     <arg type='string' name='device' of='adapter'>
     Adapter, as in /sys/class/infiniband. Alternative form: device=DEVICE.
     </arg>

@@ -8,9 +8,7 @@ class Command(rocks.commands.Command):
     """
     Add an interface to a host. The command checks all values first and adds nothing if one is invalid.
 
-    <arg type='string' name='host'>
-    The host, by name or any other selector of one host.
-    </arg>
+    <shared names='one-host'/>
     <arg type='string' name='iface'>
     The interface: a device such as eth1, or a MAC address. Alternative form: iface=IFACE.
     </arg>

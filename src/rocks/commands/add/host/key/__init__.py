@@ -10,9 +10,7 @@ class Command(rocks.commands.Command):
     the machines of that cluster. An RSA key below 3072 bits is added with a warning; below 2048 it is refused, unless
     the attribute airboss_old_rsa of the host is true.
 
-    <arg type='string' name='host'>
-    The host, by name or any other selector of one host.
-    </arg>
+    <shared names='one-host'/>
     <param type='string' name='key' optional='0' of='file'>
     The public key, RSA or Ed25519, in PEM or as a line of OpenSSH; or the path of a file that contains it.
     </param>

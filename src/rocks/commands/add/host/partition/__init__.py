@@ -10,9 +10,7 @@ class Command(rocks.commands.Command):
     Add a partition of a disk of a host to the database. Nothing is done on the host, and rocks save host partitions
     replaces the partitions by those that the host reports.
 
-    <arg type='string' name='host'>
-    The host, by name or any other selector of one host.
-    </arg>
+    <shared names='one-host'/>
     <param type='string' name='device' default='empty' of='none'>
     Device, without /dev.
     </param>

@@ -8,9 +8,7 @@ class Command(HostRollCommand):
     """
     Choose rolls for the frontend of a virtual cluster, besides those that it has.
 
-    <arg type='string' name='host'>
-    The host, by name or any other selector of one host.
-    </arg>
+    <shared names='one-host'/>
     <arg type='string' name='roll' repeat='1'>
     Rolls that were added to this site; % is a wildcard.
     </arg>

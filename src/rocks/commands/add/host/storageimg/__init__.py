@@ -22,9 +22,7 @@ class Command(rocks.commands.Command):
     holes. Afterwards the NAS reads the image back; no host can use it until the digests match. Repeat the
     command to complete an interrupted import.
 
-    <arg type='string' name='nas'>
-    The NAS.
-    </arg>
+    <shared names='nas'/>
     <arg type='string' name='zpool' of='zpool'>
     Pool for the volume.
     </arg>
@@ -44,7 +42,7 @@ class Command(rocks.commands.Command):
     <param type='string' name='format' default="by the end of the file's name" values='raw,qcow2'>
     raw or qcow2; required if the name of the file does not end in .raw, .img or .qcow2.
     </param>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='add host storageimg nas-0-0 tank golden file=/export/rocky9.qcow2'>
     Import an image as the origin of clones.

@@ -16,9 +16,7 @@ class Command(rocks.commands.Command):
 
     Virtual machines with disks on a NAS do not need this command: their start maps their images.
 
-    <arg type='string' name='nas'>
-    The NAS.
-    </arg>
+    <shared names='nas'/>
     <arg type='string' name='zpool' of='zpool'>
     Pool of the NAS that contains the volume.
     </arg>
@@ -37,7 +35,7 @@ class Command(rocks.commands.Command):
     <param type='string' name='remotepool' default='none'>
     Pool on the host for the copy.
     </param>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='add host storagemap nas-0-0 tank vm-vc1-0-vol vm-container-0-0 36 img_sync=no'>
     Let a host use a volume of the NAS, to prepare an image.

@@ -59,7 +59,7 @@ class Command(rocks.commands.Command):
     <param type='bool' name='sync-config' default='yes'>
     Ignored; accepted for older scripts.
     </param>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='add host vm vm-container-0-0 membership=compute'>
     Add a compute node on vm-container-0-0.

@@ -15,10 +15,7 @@ class Command(rocks.commands.Command):
     <arg type='string' name='nas'>
     The NAS; for a move either of the two.
     </arg>
-    <arg type='string' name='volume'>
-    The volume.
-    </arg>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='volume,dry-run'/>
 
     <example cmd='cancel host storagemap nas-0-0 vm-vc1-0-vol'>
     Cancel a mapping to a host that does not respond.

@@ -13,9 +13,7 @@ class Command(rocks.commands.Command):
     parameter function, also test that a virtual function accepts new values. The exit status is not 0 if a
     check fails.
 
-    <arg type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector.
-    </arg>
+    <shared names='hosts'/>
     <param type='string' name='function' default='none: only values are read'>
     PCI address of a virtual function that no guest uses. The command writes to it, reads the values back and
     restores them. Only with one host.

@@ -17,12 +17,7 @@ class Command(rocks.commands.Command):
     not return; the image then has the content on the NAS. Without force, the command first reports what would
     be lost. The copy on the host is never destroyed but quarantined.
 
-    <arg type='string' name='nas'>
-    The NAS.
-    </arg>
-    <arg type='string' name='volume'>
-    The volume.
-    </arg>
+    <shared names='nas,volume'/>
     <param type='string' name='nodetype' default='none' values='vmc,nas'>
     vmc or nas, for scripts that clean the two sides separately; the NAS cleans both in either case.
     </param>
@@ -32,7 +27,7 @@ class Command(rocks.commands.Command):
     <param type='string' name='reason' default='none'>
     The reason of force, with which it is required; the NAS records it.
     </param>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='clean host storagemap nas-0-0 vm-vc1-0-vol'>
     Unmap an image that is stuck in a state.

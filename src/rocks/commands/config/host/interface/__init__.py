@@ -13,9 +13,7 @@ class Command(rocks.commands.Command):
     ks is not that of the network private, the two are exchanged: address, network and name of the private interface
     end on it. Other addresses stay where they are. If anything has changed, rocks sync config follows.
 
-    <arg type='string' name='host'>
-    The host, by name or any other selector of one host.
-    </arg>
+    <shared names='one-host'/>
     <param type='string' name='iface' optional='0'>
     Devices, separated by commas.
     </param>
@@ -28,7 +26,7 @@ class Command(rocks.commands.Command):
     <param type='string' name='flag' default='none'>
     ks for the device from which the host was installed, empty for others.
     </param>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='config host interface compute-0-0 iface=eth0,eth1 mac=52:54:00:00:00:01,52:54:00:00:00:02 flag=,ks'>
     The host was installed from eth1, which gets the private address.

@@ -10,10 +10,7 @@ class Command(rocks.commands.Command):
     """
     Start virtual machines; an alias of start host vm.
 
-    <arg type='string' name='host' repeat='1'>
-    Virtual machines.
-    </arg>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='machines,dry-run'/>
 
     <example cmd='create host vm vm-vc1-0'>
     Start one machine.

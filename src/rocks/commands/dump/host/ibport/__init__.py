@@ -9,9 +9,7 @@ class Command(rocks.commands.dump.command):
     """
     Print the commands that add the InfiniBand ports of hosts.
 
-    <arg optional='1' type='string' name='host' repeat='1' default='all hosts'>
-    Hosts, by name or any other selector.
-    </arg>
+    <shared names='any-hosts'/>
 
     <example cmd='dump host ibport'>
     Print one shell command per line.

@@ -8,9 +8,7 @@ class Command(rocks.commands.dump.command):
     """
     Print the commands that add the public keys of hosts.
 
-    <arg optional='1' type='string' name='host' repeat='1' default='all hosts'>
-    Hosts, by name or any other selector.
-    </arg>
+    <shared names='any-hosts'/>
 
     <example cmd='dump host key'>
     Print one shell command per key; a key has several lines.

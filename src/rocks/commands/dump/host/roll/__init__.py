@@ -8,9 +8,7 @@ class Command(rocks.commands.dump.command):
     """
     Print the commands that choose the rolls of frontends.
 
-    <arg optional='1' type='string' name='host' repeat='1' default='all hosts'>
-    Hosts, by name or any other selector.
-    </arg>
+    <shared names='any-hosts'/>
 
     <example cmd='dump host roll'>
     Print one shell command per roll of a frontend.

@@ -9,9 +9,7 @@ class Command(rocks.commands.Command):
     List the attributes of hosts with their source: I intrinsic, G global, O operating system, A appliance, H
     host. The last of these that sets a value takes precedence.
 
-    <arg optional='1' type='string' name='host' repeat='1' default='all hosts'>
-    Hosts, by name or any other selector.
-    </arg>
+    <shared names='any-hosts'/>
 
     <example cmd='list host attr compute-0-0'>
     The attributes of one host in alphabetical order.

@@ -10,9 +10,7 @@ class Command(rocks.commands.Command):
     the one of the nearest scope counts; CATEGORY is that scope. A rule of a network on which the host has no device is
     listed, and left out of its file.
 
-    <arg optional='1' type='string' name='host' repeat='1' default='all hosts'>
-    Hosts, by name or any other selector.
-    </arg>
+    <shared names='any-hosts'/>
 
     <example cmd='list host firewall compute-0-0'>
     The rules of one host.

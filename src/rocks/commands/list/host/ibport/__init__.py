@@ -9,9 +9,7 @@ class Command(rocks.commands.Command):
     """
     List the InfiniBand ports of physical hosts that the database contains.
 
-    <arg optional='1' type='string' name='host' repeat='1' default='all hosts'>
-    Hosts, by name or any other selector.
-    </arg>
+    <shared names='any-hosts'/>
 
     <example cmd='list host ibport'>
     All ports.

@@ -11,9 +11,7 @@ class Command(rocks.commands.Command):
     starts from its disk), first boot (its profile runs), first boot failed, or configured. Hosts that the roll's
     installer has not installed are left out.
 
-    <arg optional='1' type='string' name='host' repeat='1' default='all hosts'>
-    Hosts, by name or any other selector.
-    </arg>
+    <shared names='any-hosts'/>
 
     <example cmd='list host install'>
     All hosts.

@@ -11,9 +11,7 @@ class Command(rocks.commands.Command):
     List the interfaces of hosts. For a VLAN that a host carries, only network, device, VLAN, options and
     channel are listed.
 
-    <arg optional='1' type='string' name='host' repeat='1' default='all hosts'>
-    Hosts, by name or any other selector.
-    </arg>
+    <shared names='any-hosts'/>
 
     <example cmd='list host interface compute-0-0'>
     One host.

@@ -8,9 +8,7 @@ class Command(rocks.commands.Command):
     """
     List the public keys of hosts. The first line of a key has its ID and its description.
 
-    <arg optional='1' type='string' name='host' repeat='1' default='all hosts'>
-    Hosts, by name or any other selector.
-    </arg>
+    <shared names='any-hosts'/>
 
     <example cmd='list host key frontend-0-0-0'>
     One host.

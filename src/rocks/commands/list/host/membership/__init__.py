@@ -8,9 +8,7 @@ class Command(rocks.commands.Command):
     """
     List the membership of each host.
 
-    <arg optional='1' type='string' name='host' repeat='1' default='all hosts'>
-    Hosts, by name or any other selector.
-    </arg>
+    <shared names='any-hosts'/>
 
     <example cmd='list host membership compute-0-0'>
     One host.

@@ -10,9 +10,7 @@ class Command(rocks.commands.Command):
     List the partitions of hosts' disks that are in the database. A virtual machine's disk is by default an image on the
     largest partition of its host.
 
-    <arg optional='1' type='string' name='host' repeat='1' default='all hosts'>
-    Hosts, by name or any other selector.
-    </arg>
+    <shared names='any-hosts'/>
     <param type='bool' name='bigmnt' default='no'>
     Print only the mount point of the largest partition of each host.
     </param>

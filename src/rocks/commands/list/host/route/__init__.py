@@ -12,9 +12,7 @@ class Command(rocks.commands.Command):
     Of routes to the same address those of the last source apply. The gateway of a route through a network is the
     host's device on it, and empty for a host that is not on the network.
 
-    <arg optional='1' type='string' name='host' repeat='1' default='all hosts'>
-    Hosts, by name or any other selector.
-    </arg>
+    <shared names='any-hosts'/>
 
     <example cmd='list host route compute-0-0'>
     The routes of one host, by address.

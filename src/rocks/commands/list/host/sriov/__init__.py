@@ -16,9 +16,7 @@ class Command(rocks.commands.Command):
     List the virtual functions (SR-IOV) of adapters and the virtual machines that use them. A machine holds its
     function from its start until its host has confirmed the release.
 
-    <arg optional='1' type='string' name='host' repeat='1' default='all hosts'>
-    Hosts, by name or any other selector.
-    </arg>
+    <shared names='any-hosts'/>
     <param type='bool' name='status' default='no'>
     yes: query the hosts for the PCI address, VLAN and current user of each function: free, guest NAME, or the
     host's own network device. The state is absent if the function has not been created, and no answer if the

@@ -14,9 +14,7 @@ class Command(HostListing):
     quarantined one was given up, or another copy took its place. When the host needs the space, clean and quarantined
     copies that their NAS confirms to have are destroyed, the oldest first.
 
-    <arg type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector.
-    </arg>
+    <shared names='hosts'/>
 
     <example cmd='list host storagecopy vm-container-0-0'>
     One host.

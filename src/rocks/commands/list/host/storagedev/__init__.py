@@ -13,9 +13,7 @@ class Command(HostListing):
     to be merged. Time is the duration of the current operation that the NAS requested; it is empty when that is
     complete.
 
-    <arg type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector.
-    </arg>
+    <shared names='hosts'/>
 
     <example cmd='list host storagedev vm-container-0-0'>
     One host.

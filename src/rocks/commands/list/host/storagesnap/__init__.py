@@ -11,12 +11,7 @@ class Command(ImageListing):
     List the snapshots of an image on its NAS, oldest first: name, guid, creation time, bytes referenced, bytes
     written since the previous snapshot, and number of holds.
 
-    <arg type='string' name='nas'>
-    The NAS.
-    </arg>
-    <arg type='string' name='volume'>
-    The volume.
-    </arg>
+    <shared names='nas,volume'/>
 
     <example cmd='list host storagesnap nas-0-0 vm-vc1-0-vol'>
     The states to which the image can be restored.

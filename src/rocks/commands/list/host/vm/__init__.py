@@ -25,9 +25,7 @@ class Command(rocks.commands.Command):
     List virtual machines. Additional interfaces and disks of a machine are listed in additional rows. A host in
     parentheses, as in vm-container-0-1(runs:vm-container-0-0), is the one where the machine may still be running.
 
-    <arg optional='1' type='string' name='host' repeat='1' default='all'>
-    Hosts. Those that are not virtual machines are skipped.
-    </arg>
+    <shared names='any-machines'/>
     <param type='bool' name='showdisks' default='no'>
     yes: include disks, their sizes in GB, and the CD image.
     </param>

@@ -11,9 +11,7 @@ class Command(ImageListing):
     List the attributes of one image: seconds between two transfers of its changes, time of the next transfer
     (seconds since 1970), limits of the transfer rate, and whether changes are preserved when it is unmapped.
 
-    <arg type='string' name='nas'>
-    The NAS.
-    </arg>
+    <shared names='nas'/>
     <arg type='string' name='zvol'>
     The volume.
     </arg>

@@ -27,9 +27,7 @@ class Command(rocks.commands.Command):
     <arg type='string' name='nas'>
     The NAS that has the image.
     </arg>
-    <arg type='string' name='volume'>
-    The volume.
-    </arg>
+    <shared names='volume'/>
     <param type='string' name='to' optional='0' of='nas'>
     The NAS that gets it.
     </param>
@@ -37,7 +35,7 @@ class Command(rocks.commands.Command):
           has it, else its only pool' of='zpool'>
     The pool there.
     </param>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='move host storageimg nas-0-0 vm-vc1-0-vol to=nas-0-1'>
     Move the first disk of a stopped machine.

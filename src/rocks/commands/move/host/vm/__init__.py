@@ -42,7 +42,7 @@ class Command(rocks.commands.Command):
     which must answer, or those of the old one, without what the guest has written on the new one. Until then the
     machine neither starts nor moves. If the guest had not arrived on the new host, the disks there are incomplete.
     </param>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='move host vm vm-vc1-0 vm-container-0-1'>
     Move the machine with its disks.

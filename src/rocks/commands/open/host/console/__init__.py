@@ -18,9 +18,7 @@ class Command(rocks.commands.Command):
     Press Ctrl-] to leave the serial line. A VNC viewer displays the screen through a unix socket that only root
     reaches, which leads to the host over SSH; without a viewer or a display, the command prints its path and waits.
 
-    <arg type='string' name='host'>
-    One virtual machine.
-    </arg>
+    <shared names='one-machine'/>
     <param type='string' name='type' default='serial' values='serial,vnc'>
     serial or vnc.
     </param>

@@ -11,10 +11,7 @@ class Command(rocks.commands.Command):
     """
     Suspend the execution of virtual machines; they retain their memory.
 
-    <arg type='string' name='host' repeat='1'>
-    Virtual machines.
-    </arg>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='machines,dry-run'/>
 
     <example cmd='pause host vm vm-vc1-0'>
     Pause one machine.

@@ -17,17 +17,7 @@ class Command(rocks.commands.Command):
     saved memory. A machine without an image is installed from an ISO (rocks set host vm cdrom). A disk on a NAS that
     is a clone of another machine's (clone cluster) is not made again. After a kill, repeat the command.
 
-    <arg type='string' name='host' repeat='1'>
-    Virtual machines.
-    </arg>
-    <param type='bool' name='force' default='no'>
-    yes: power off machines that run, and wait until images of NASes that hosts have mapped are written back.
-    </param>
-    <param type='int' name='timeout' default='3600' unit='seconds'>
-    Seconds, at most 86400, to wait for what is written back. A machine that takes longer keeps its disk for now; image
-    storage goes on, and the same command gives it the fresh disk afterwards.
-    </param>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='machines,force-off,write-back-timeout,dry-run'/>
 
     <example cmd='reinstall host vm vm-vc1-0'>
     A fresh disk for a machine that is off.

@@ -14,7 +14,7 @@ class Command(rocks.commands.Command):
     <arg optional='1' type='string' name='alias' default='all aliases of the host' of='alias'>
     Alias to remove. A single argument is a host. Alternative form: alias=ALIAS.
     </arg>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='remove host alias compute-0-0 c00'>
     Remove one alias.

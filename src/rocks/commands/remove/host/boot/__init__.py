@@ -8,10 +8,7 @@ class Command(rocks.commands.Command):
     """
     Remove the action of hosts at their next boot: they boot the installed system.
 
-    <arg type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector.
-    </arg>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='hosts,dry-run'/>
 
     <example cmd='remove host boot compute-0-0'>
     One host.

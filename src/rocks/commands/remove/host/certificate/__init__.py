@@ -13,10 +13,7 @@ class Command(rocks.commands.Command):
     connections. The revocation list is deployed to all nodes with a certificate, which abort open transfers
     with the revoked hosts. Hosts without a certificate are skipped.
 
-    <arg type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector.
-    </arg>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='hosts,dry-run'/>
 
     <example cmd='remove host certificate vm-container-0-0'>
     One host.

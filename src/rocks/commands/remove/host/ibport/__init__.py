@@ -9,9 +9,7 @@ class Command(rocks.commands.Command):
     Remove InfiniBand ports of physical hosts from the database; sync ib partitions then removes them from all
     partitions.
 
-    <arg type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector.
-    </arg>
+    <shared names='hosts'/>
     <param type='string' name='device' default='all adapters' of='adapter'>
     Only the ports of this adapter.
     </param>

@@ -19,7 +19,7 @@ class Command(rocks.commands.Command):
     <arg type='string' name='file'>
     Absolute path of the image.
     </arg>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='remove host image vm-container-0-0 /state/partition1/kvm/disks/vm-vc1-0.vda'>
     Remove the image of a removed machine.

@@ -8,9 +8,7 @@ class Command(rocks.commands.Command):
     """
     Remove interfaces of hosts from the database.
 
-    <arg type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector.
-    </arg>
+    <shared names='hosts'/>
     <arg type='string' name='iface'>
     The interface, by device or MAC address; % matches any text. Alternative form: iface=IFACE.
     </arg>

@@ -9,9 +9,7 @@ class Command(rocks.commands.Command):
     """
     Remove a public key from a host.
 
-    <arg type='string' name='host'>
-    The host, by name or any other selector of one host.
-    </arg>
+    <shared names='one-host'/>
     <param type='int' name='id' optional='0' unit='none' of='key'>
     ID of the key, as rocks list host key shows it.
     </param>

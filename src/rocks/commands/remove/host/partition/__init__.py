@@ -8,9 +8,7 @@ class Command(rocks.commands.Command):
     """
     Remove partitions of hosts' disks from the database. Nothing is done on the hosts.
 
-    <arg type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector.
-    </arg>
+    <shared names='hosts'/>
     <param type='string' name='device' default='all' of='disk'>
     Only the partition on this device, without /dev.
     </param>

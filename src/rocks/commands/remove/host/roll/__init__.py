@@ -8,9 +8,7 @@ class Command(HostRollCommand):
     """
     Remove rolls from those that are chosen for a host.
 
-    <arg type='string' name='host'>
-    The host, by name or any other selector of one host.
-    </arg>
+    <shared names='one-host'/>
     <arg type='string' optional='1' name='roll' repeat='1' default='all'>
     Rolls; % is a wildcard.
     </arg>

@@ -7,9 +7,7 @@ class Command(RouteRemoval, scope="host"):
     """
     Remove the static routes of hosts: all of them, or those to an address. A missing route is not an error.
 
-    <arg type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector.
-    </arg>
+    <shared names='hosts'/>
     <param type='string' name='address' default='%' of='hostroute'>
     IPv4 address of the route; % matches any text, as in all routes of the hosts.
     </param>

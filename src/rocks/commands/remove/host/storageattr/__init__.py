@@ -11,13 +11,7 @@ class Command(rocks.commands.Command):
     """
     Remove an attribute of a NAS.
 
-    <arg type='string' name='nas'>
-    The NAS.
-    </arg>
-    <arg type='string' name='attr'>
-    The attribute.
-    </arg>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='nas,attr,dry-run'/>
 
     <example cmd='remove host storageattr nas-0-0 uploadspeed'>
     Remove the limit of the upload rate.

@@ -20,7 +20,7 @@ class Command(rocks.commands.Command):
     <param type='bool' name='force' default='no'>
     yes: destroy it even if it is the only place of its data.
     </param>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='remove host storagecopy vm-container-0-0 tank/vm-vc1-0-vol-quarantine-3'>
     Destroy a quarantined volume.

@@ -14,15 +14,11 @@ class Command(rocks.commands.Command):
     attribute img_grace_hours of the NAS; until then restore host storageimg restores it, and no image of its name
     can be made or mapped.
 
-    <arg type='string' name='nas'>
-    The NAS.
-    </arg>
+    <shared names='nas'/>
     <arg type='string' name='zpool' of='zpool'>
     Pool that contains the volume.
     </arg>
-    <arg type='string' name='volume'>
-    The volume.
-    </arg>
+    <shared names='volume'/>
     <param type='bool' name='force' default='no'>
     yes: destroy it even if an abandoned host has changes that the NAS does not have, and with now=yes even if its
     machine has snapshots.
@@ -31,7 +27,7 @@ class Command(rocks.commands.Command):
     <param type='bool' name='now' default='no'>
     yes: destroy it at once, also when it is in its grace period.
     </param>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='remove host storageimg nas-0-0 tank vm-vc1-0-vol'>
     Remove the image of a removed machine.

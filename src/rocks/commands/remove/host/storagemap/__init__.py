@@ -13,16 +13,11 @@ class Command(rocks.commands.Command):
     Unmap an image from its host, and wait until all changes are written back to the NAS. An interrupt ends only
     the wait. Operations in progress on the image complete first.
 
-    <arg type='string' name='nas'>
-    The NAS.
-    </arg>
-    <arg type='string' name='volume'>
-    The volume.
-    </arg>
+    <shared names='nas,volume'/>
     <param type='int' name='timeout' default='86400' unit='seconds'>
     Time to wait; 86400 is a day. The unmapping continues afterwards.
     </param>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='remove host storagemap nas-0-0 vm-vc1-0-vol'>
     Write an image back to its NAS.

@@ -22,17 +22,9 @@ class Command(rocks.commands.Command):
 
     The frontend of a virtual cluster is converted with all its computes only; see remove cluster.
 
-    <arg type='string' name='host' repeat='1'>
-    Virtual machines.
-    </arg>
+    <shared names='machines'/>
 
-    <param type='string' name='disks' default='keep' values='keep,remove'>
-    keep: disk images stay, and no other machine gets them (rocks list host image). remove: images and block
-    devices that belong to the machines are removed or erased (attribute vm_image_erase); images on NASes are
-    destroyed at once, without a grace period. One that another machine owns or uses, or that has clones, stays, and so
-    does one on a NAS that does not answer: a line has the reason, and the command that removes it.
-    </param>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='disks,dry-run'/>
 
     <example cmd='remove host vm vm-vc1-1'>
     Convert one machine.

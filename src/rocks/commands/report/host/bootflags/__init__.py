@@ -9,9 +9,7 @@ class Command(rocks.commands.Command):
     Report the kernel's boot flags of hosts: their own, else those for all hosts. With several hosts, each line begins
     with the name of the host.
 
-    <arg optional='1' type='string' name='host' repeat='1' default='all hosts'>
-    Hosts, by name or any other selector.
-    </arg>
+    <shared names='any-hosts'/>
 
     <example cmd='report host bootflags compute-0-0'>
     One host.

@@ -33,9 +33,7 @@ class Command(rocks.commands.Command):
     machines have no bridge over it. Plugins may change the lines of ifcfg files: run is called with a dict of host,
     net_id (the row of the interface) and text, a list of lines.
 
-    <arg optional='1' type='string' name='host' repeat='1' default='all hosts'>
-    Hosts, by name or any other selector.
-    </arg>
+    <shared names='any-hosts'/>
     <param type='string' name='iface' default='all interfaces'>
     Report only this interface, by device or MAC address.
     </param>

@@ -15,9 +15,7 @@ class Command(rocks.commands.Command):
     with the domain of its primary network (the attribute primary_net) and its gateway. For one with Debian packages:
     its name; its gateway is in the files of rocks report host interface.
 
-    <arg optional='1' type='string' name='host' repeat='1' default='all hosts'>
-    Hosts, by name or any other selector.
-    </arg>
+    <shared names='any-hosts'/>
 
     <example cmd='report host network compute-0-0'>
     The files of one host.

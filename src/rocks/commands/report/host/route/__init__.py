@@ -15,9 +15,7 @@ class Command(rocks.commands.Command):
     packages, and parts of the files of systemd-networkd for one with Debian packages (the attribute packaging). The
     default route is not among them; rocks report host network and rocks report host interface have it.
 
-    <arg optional='1' type='string' name='host' repeat='1' default='all hosts'>
-    Hosts, by name or any other selector.
-    </arg>
+    <shared names='any-hosts'/>
 
     <example cmd='report host route compute-0-0'>
     The files of one host.

@@ -14,16 +14,11 @@ class Command(rocks.commands.Command):
     name, and no later snapshot is destroyed. Without a snapshot, restore an image that was removed and is still in
     its grace period. Of an image that was moved to another NAS this restores the old volume, as an image of its own.
 
-    <arg type='string' name='nas'>
-    The NAS.
-    </arg>
-    <arg type='string' name='volume'>
-    The volume.
-    </arg>
+    <shared names='nas,volume'/>
     <param type='string' name='snap' default='none: the removed image returns'>
     The snapshot, as listed by list host storagesnap.
     </param>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='restore host storageimg nas-0-0 vm-vc1-0-vol snap=img-3-7-20261101T120000Z'>
     Restore the content of that day.

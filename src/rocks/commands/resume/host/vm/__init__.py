@@ -11,10 +11,7 @@ class Command(rocks.commands.Command):
     """
     Resume the execution of paused virtual machines.
 
-    <arg type='string' name='host' repeat='1'>
-    Virtual machines.
-    </arg>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='machines,dry-run'/>
 
     <example cmd='resume host vm vm-vc1-0'>
     Resume one machine.

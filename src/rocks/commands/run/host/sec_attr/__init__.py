@@ -14,11 +14,7 @@ class Command(rocks.commands.Command):
     in /etc/rocks/sec_attr, the program /etc/rocks/sec_attr.d/NAME is started, if there is one that is root's, with the
     value as its standard input. The programs are the site's, from a node file or a roll.
 
-    <arg optional='1' type='string' name='host' repeat='1' default='all managed hosts that are no virtual
-          machines'>
-    Hosts, by name or any other selector.
-    </arg>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='any-physical-hosts,dry-run'/>
 
     <example cmd='run host sec_attr compute-0-0'>
     One host.

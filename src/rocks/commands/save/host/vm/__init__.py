@@ -15,10 +15,7 @@ class Command(rocks.commands.Command):
     Cores, huge pages and the name stay reserved for a saved machine, its memory does not. To be repeated after an
     interrupt.
 
-    <arg type='string' name='host' repeat='1'>
-    Virtual machines.
-    </arg>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='machines,dry-run'/>
 
     <example cmd='save host vm vm-vc1-0'>
     Save one machine.

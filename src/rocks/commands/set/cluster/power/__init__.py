@@ -31,7 +31,7 @@ class Command(rocks.commands.Command):
     <param type='string' name='delay' default='0' unit='seconds'>
     Ignored; accepted for older scripts. One request switches all machines.
     </param>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='set cluster power vc1 action=install'>
     Install all compute nodes of vc1 anew.

@@ -16,13 +16,11 @@ class Command(rocks.commands.Command):
     folder /tftpboot/pxelinux/pxelinux.cfg, each host with an address on the network private has a pxelinux file
     there. Hosted VMs have none, because the frontend of their cluster handles their boot.
 
-    <arg type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector.
-    </arg>
+    <shared names='hosts'/>
     <param type='string' name='action' default='unchanged: only boot files are written' values='os,run,install'>
     os or run: boot the installed system; install: reinstall the host. This machine itself is not reinstalled.
     </param>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='set host boot compute-0-0 action=install'>
     Reinstall the host at its next boot.

@@ -26,7 +26,7 @@ class Command(rocks.commands.Command):
     <param type='string' name='key' optional='0' of='file'>
     File of the private key of the cluster's owner.
     </param>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='set host cdrom compute-0-0 image=debian-netinst boot=last key=/root/airboss.key'>
     Install a machine of the cluster from an ISO: its empty disk does not boot, and the installed one does.

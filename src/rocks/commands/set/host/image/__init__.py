@@ -22,7 +22,7 @@ class Command(rocks.commands.Command):
     <param type='string' name='vm' optional='0' of='host'>
     The virtual machine.
     </param>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='set host image vm-container-0-0 /state/partition1/kvm/disks/vm-vc1-0.vda vm=vm-vc1-0'>
     Let vm-vc1-0 start with an image that was copied there.

@@ -12,7 +12,7 @@ class Command(HostSetter):
     <arg type='string' name='action'>
     Name of the boot action; none for no action. Alternative form: action=ACTION.
     </arg>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='set host installaction compute-0-0 install'>
     Install the host with the standard kernel.

@@ -9,13 +9,11 @@ class Command(rocks.commands.Command):
     Rename a host. Its interfaces that have its name are renamed too; attributes and other data remain, and so do
     the disk files of a virtual machine, which the command lists.
 
-    <arg type='string' name='host'>
-    The host, by name or any other selector of one host.
-    </arg>
+    <shared names='one-host'/>
     <arg type='string' name='name'>
     New name, without a domain. Alternative form: name=NAME.
     </arg>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='set host name compute-0-0 node1'>
     Rename compute-0-0 to node1.

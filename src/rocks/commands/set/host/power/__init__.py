@@ -30,10 +30,7 @@ class Command(rocks.commands.Command):
     <param type='bool' name='force' default='no'>
     yes: also switch off physical hosts that may be running virtual machines.
     </param>
-    <param type='bool' name='dry-run' default='no'>
-    yes: change nothing, and print a line for each step on each host, and the rows of the cluster database that would
-    change. Hosts are asked questions only.
-    </param>
+    <shared names='dry-run'/>
 
     <example cmd='set host power compute-0-0 action=install'>
     Install a host anew.

@@ -8,9 +8,7 @@ class Command(HostSetter):
     """
     Set the rack of hosts.
 
-    <arg type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector.
-    </arg>
+    <shared names='hosts'/>
     <arg type='int' name='rack' unit='none'>
     Number of the rack. Alternative form: rack=RACK.
     </arg>

@@ -13,16 +13,11 @@ class Command(rocks.commands.Command):
     downloadspeed (maximum bytes per second, such as 500000, 500K, 20M or 1G) apply to all images without a
     value of their own. Other names are stored for the site's own tools.
 
-    <arg type='string' name='nas'>
-    The NAS.
-    </arg>
-    <arg type='string' name='attr'>
-    The attribute.
-    </arg>
+    <shared names='nas,attr'/>
     <arg type='string' name='value'>
     Value; none stores null.
     </arg>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='set host storageattr nas-0-0 frequency 600'>
     Write changes back every ten minutes.

@@ -51,7 +51,7 @@ class Command(rocks.commands.Command):
     UUID of the machine, which its disks bear: only to recreate a machine that was removed, as rocks dump does.
     </param>
 
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='set host vm vm-vc1-0 mem=4096'>
     Give the machine 4 GB of memory from the next start.

@@ -15,19 +15,15 @@ class Command(rocks.commands.Command):
 
     The start of a virtual machine with the attribute img_persistent sets persistent to its value.
 
-    <arg type='string' name='nas'>
-    The NAS.
-    </arg>
+    <shared names='nas'/>
     <arg type='string' name='zvol'>
     The volume.
     </arg>
-    <arg type='string' name='attr'>
-    The attribute.
-    </arg>
+    <shared names='attr'/>
     <arg type='string' name='value'>
     Value; none clears it.
     </arg>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='set host zvolattr nas-0-0 vm-vc1-0-vol uploadspeed 20M'>
     Limit the transfer to its host to 20 MiB per second.

@@ -18,10 +18,7 @@ class Command(rocks.commands.Command):
     images are unmapped, unless the machine may run. The command prints a line for each image of a NAS with its device
     on the host, and a note if a machine runs under emulation, without a packet filter or without one of its networks.
 
-    <arg type='string' name='host' repeat='1'>
-    Virtual machines.
-    </arg>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='machines,dry-run'/>
 
     <example cmd='start host vm vm-vc1-0'>
     Start one machine.

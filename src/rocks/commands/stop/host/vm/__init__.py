@@ -49,7 +49,7 @@ class Command(rocks.commands.Command):
     remove: a saved machine (rocks save host vm) is stopped too; what its guest had in memory is lost. Without it, such
     a machine is an error.
     </param>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='stop host vm vm-vc1-0'>
     Power off one machine.

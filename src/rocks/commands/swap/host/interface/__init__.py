@@ -11,16 +11,14 @@ class Command(rocks.commands.Command):
     Exchange the MAC addresses, devices, modules and options of two interfaces of a host. Each address, network and
     name stays with its row, so it moves to the other adapter.
 
-    <arg type='string' name='host'>
-    The host, by name or any other selector of one host.
-    </arg>
+    <shared names='one-host'/>
     <param type='string' name='ifaces' optional='0' of='iface'>
     Two interfaces, by device or MAC address, separated by a comma.
     </param>
     <param type='bool' name='sync-config' default='yes'>
     Run rocks sync config afterwards.
     </param>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='swap host interface compute-0-0 ifaces=eth0,eth1'>
     The address of eth0 is on the adapter eth1 now, and that of eth1 on eth0.

@@ -13,10 +13,7 @@ class Command(rocks.commands.Command):
     revocation list is then deployed to all nodes with a certificate, which abort open transfers with the
     revoked certificate.
 
-    <arg type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector.
-    </arg>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='hosts,dry-run'/>
 
     <example cmd='sync host certificate nas-0-0'>
     One host.

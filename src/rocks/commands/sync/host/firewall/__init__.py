@@ -16,7 +16,7 @@ class Command(rocks.commands.Command):
     <arg type='string' name='host' repeat='1'>
     Physical hosts, by name or any other selector.
     </arg>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='sync host firewall compute-0-0'>
     One host, after rocks set host attr compute-0-0 firewall true, or after its rules were changed.

@@ -11,10 +11,7 @@ class Command(rocks.commands.Command):
     Read the InfiniBand ports of physical hosts and replace those in the database. Run sync ib partitions
     afterwards to inform the subnet manager.
 
-    <arg type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector.
-    </arg>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='hosts,dry-run'/>
 
     <example cmd='sync host ibport vmc-0-0 vmc-0-1'>
     Update the ports after adapters were added or replaced.

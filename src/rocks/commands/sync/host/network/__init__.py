@@ -14,10 +14,7 @@ class Command(rocks.commands.Command):
     is restarted. Afterwards hosts whose attribute firewall is true get their rules, plugins run with the names of the
     hosts, and rocks sync config follows.
 
-    <arg type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector.
-    </arg>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='hosts,dry-run'/>
 
     <example cmd='sync host network compute-0-0'>
     After rocks add host route.

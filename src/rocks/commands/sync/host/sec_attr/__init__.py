@@ -12,11 +12,7 @@ class Command(rocks.commands.Command):
     count. Attributes that only the frontend uses, such as vm_fence_command, are not sent. The way is SSH. Virtual
     machines are left out, since their root is their owner.
 
-    <arg optional='1' type='string' name='host' repeat='1' default='all managed hosts that are no virtual
-          machines'>
-    Hosts, by name or any other selector.
-    </arg>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='any-physical-hosts,dry-run'/>
 
     <example cmd='sync host sec_attr compute-0-0'>
     One host.

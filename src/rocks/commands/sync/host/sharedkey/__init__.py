@@ -17,16 +17,14 @@ class Command(rocks.commands.Command):
     console of the host (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub). Nothing is sent before the answer yes:
     otherwise another machine at the address could get the password of root. Without a terminal, give fingerprint=.
 
-    <arg type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector.
-    </arg>
+    <shared names='hosts'/>
     <param type='string' name='fingerprint' default='none: you are asked'>
     The fingerprint that the host's key must have, SHA256:…, instead of the question; for one host.
     </param>
     <param type='bool' name='replace' default='no'>
     Replace the recorded key of a host that was reinstalled.
     </param>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='sync host sharedkey vm-container-0-0'>
     One host. The command may prompt for its password.

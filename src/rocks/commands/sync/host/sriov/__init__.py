@@ -14,7 +14,7 @@ class Command(rocks.commands.Command):
     <arg type='string' name='host' repeat='1'>
     Physical hosts, by name or any other selector. Hosts whose adapters provide no functions are skipped.
     </arg>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='sync host sriov vm-container'>
     All VM containers.

@@ -13,16 +13,11 @@ class Command(rocks.commands.Command):
     Write the changes of an image on its host back to the NAS now instead of at the next scheduled time, and
     wait until the NAS has them. The virtual machine continues to run.
 
-    <arg type='string' name='nas'>
-    The NAS.
-    </arg>
-    <arg type='string' name='volume'>
-    The volume.
-    </arg>
+    <shared names='nas,volume'/>
     <param type='int' name='timeout' default='86400' unit='seconds'>
     Time to wait; 86400 is a day.
     </param>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='sync host storagemap nas-0-0 vm-vc1-0-vol'>
     Save the changes before maintenance of the host.

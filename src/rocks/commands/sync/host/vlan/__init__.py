@@ -20,7 +20,7 @@ class Command(rocks.commands.Command):
     <arg type='string' name='host' repeat='1'>
     Hosts; for a virtual machine, its physical host.
     </arg>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='sync host vlan vm-container-0-0'>
     One host.

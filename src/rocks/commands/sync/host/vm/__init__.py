@@ -15,10 +15,7 @@ class Command(rocks.commands.Command):
     A guest must release an interface that is detached. Virtual functions and disks do not change: rocks add host vm
     disk attaches a disk.
 
-    <arg type='string' name='host' repeat='1'>
-    Virtual machines.
-    </arg>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='machines,dry-run'/>
 
     <example cmd='sync host vm vm-vc1-0'>
     After rocks add host interface: attach the interface to the running machine.

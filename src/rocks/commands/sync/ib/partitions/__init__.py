@@ -10,7 +10,7 @@ class Command(rocks.commands.Command):
     process in ib_opensm_pid_file, or by the program ib_opensm_reload. Starting and stopping virtual machines
     does the same when a host joins or leaves a partition.
 
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='sync ib partitions'>
     Apply changes of partitions, of ports, or of your own lines in the file.

@@ -27,7 +27,7 @@ class Command(rocks.commands.Command):
     <param type='string' name='reason' default='none'>
     Why they are off; it is required with host-off and written to the system log.
     </param>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='sync vm lease'>
     All hosts answer.

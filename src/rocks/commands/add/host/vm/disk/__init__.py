@@ -13,16 +13,14 @@ class Command(rocks.commands.Command):
     A running machine takes disks on the buses virtio and scsi only, and one on virtio only under the name that its
     guest gives it, which is the next one: vdb beside vda.
 
-    <arg type='string' name='host'>
-    One virtual machine.
-    </arg>
+    <shared names='one-machine'/>
     <param type='string' name='disk' optional='0'>
     The disk as TYPE:PATH,DEVICE,BUS (rocks help add host vm).
     </param>
     <param type='string' name='disksize' default='36' unit='GB'>
     Size of the disk. A disk that is recorded already keeps its size.
     </param>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='add host vm disk vm-vc1-0 disk=file:/state/partition1/kvm/disks/vm-vc1-0.vdb,vdb,virtio disksize=20'>
     Give the machine a second disk of 20 GB.

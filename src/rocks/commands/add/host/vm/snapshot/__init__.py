@@ -17,13 +17,7 @@ class Command(rocks.commands.Command):
     disks on NASes runs, it gets a snapshot only if its guest agent answers. A machine with a disk that is a device
     gets none. If the command was interrupted, repeat it.
 
-    <arg type='string' name='host'>
-    One virtual machine.
-    </arg>
-    <arg type='string' name='snapshot'>
-    Name of the snapshot.
-    </arg>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='one-machine,snapshot,dry-run'/>
 
     <example cmd='add host vm snapshot vm-vc1-0 before-upgrade'>
     Keep the disks as they are now.

@@ -10,9 +10,7 @@ class Command(rocks.commands.dump.command):
     """
     Print the commands that assign the disks of virtual machines to NASes and pools.
 
-    <arg optional='1' type='string' name='host' repeat='1' default='all'>
-    Hosts. Those that are not virtual machines are skipped.
-    </arg>
+    <shared names='any-machines'/>
 
     <example cmd='dump host vm nas'>
     All virtual machines.

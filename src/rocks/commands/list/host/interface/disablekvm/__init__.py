@@ -10,9 +10,7 @@ class Command(rocks.commands.Command):
     """
     List the interfaces of hosts, and whether they are disabled for virtual machines.
 
-    <arg optional='1' type='string' name='host' repeat='1' default='all hosts'>
-    Hosts, by name or any other selector.
-    </arg>
+    <shared names='any-hosts'/>
 
     <example cmd='list host interface disablekvm vm-container-0-0'>
     One host.

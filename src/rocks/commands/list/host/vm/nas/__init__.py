@@ -10,9 +10,7 @@ class Command(rocks.commands.Command):
     """
     List the NAS and pool of each disk of virtual machines, one row per disk in the order of disk numbers.
 
-    <arg optional='1' type='string' name='host' repeat='1' default='all'>
-    Hosts. Those that are not virtual machines are skipped.
-    </arg>
+    <shared names='any-machines'/>
 
     <example cmd='list host vm nas'>
     All virtual machines.

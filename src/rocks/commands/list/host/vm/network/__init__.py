@@ -46,9 +46,7 @@ class Command(rocks.commands.Command):
     For a virtual function (SR-IOV), LINK is the adapter and DEVICE the PCI address. FILTER is adapter, or off
     with the option sriov-nospoofchk; traffic is not counted.
 
-    <arg optional='1' type='string' name='host' repeat='1' default='all'>
-    Hosts. Those that are not virtual machines are skipped.
-    </arg>
+    <shared names='any-machines'/>
 
     <example cmd='list host vm network vm-vc1-0'>
     One machine.

@@ -12,13 +12,11 @@ class Command(rocks.commands.Command):
 
     The first disk of a running machine stays, and a disk that is on a NAS or before one that is.
 
-    <arg type='string' name='host'>
-    One virtual machine.
-    </arg>
+    <shared names='one-machine'/>
     <arg type='string' name='disk'>
     Path or device of the disk (rocks list host vm showdisks=yes).
     </arg>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='remove host vm disk vm-vc1-0 vdb'>
     Detach the second disk.

@@ -10,13 +10,7 @@ class Command(rocks.commands.Command):
     Remove a snapshot of a virtual machine: its files on the host. On a NAS, the snapshots of the volumes are no longer
     held; it destroys them with its own old ones.
 
-    <arg type='string' name='host'>
-    One virtual machine.
-    </arg>
-    <arg type='string' name='snapshot'>
-    Name of the snapshot.
-    </arg>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='one-machine,snapshot,dry-run'/>
 
     <example cmd='remove host vm snapshot vm-vc1-0 before-upgrade'>
     Remove the snapshot; the machine is as it was.

@@ -17,9 +17,7 @@ class Command(rocks.commands.Command):
     again. At most 1 MB is printed, without the control sequences of a terminal. A machine that has moved has its
     earlier lines on the earlier host.
 
-    <arg type='string' name='host'>
-    One virtual machine.
-    </arg>
+    <shared names='one-machine'/>
     <param type='int' name='lines' default='100' unit='lines'>
     The number of lines, at most 10000.
     </param>

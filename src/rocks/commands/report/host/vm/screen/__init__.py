@@ -14,9 +14,7 @@ class Command(rocks.commands.Command):
 
     What a guest has written to its serial line is reported by rocks report host vm console.
 
-    <arg type='string' name='host'>
-    One virtual machine.
-    </arg>
+    <shared names='one-machine'/>
     <param type='string' name='file' default='standard output' of='file'>
     The file to write; it is replaced.
     </param>

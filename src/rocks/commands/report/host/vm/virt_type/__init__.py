@@ -10,9 +10,7 @@ class Command(rocks.commands.Command):
     """
     Print the type of virtualisation of virtual machines.
 
-    <arg type='string' name='host' repeat='1'>
-    Virtual machines.
-    </arg>
+    <shared names='machines'/>
 
     <example cmd='report host vm virt_type vc1'>
     Prints hvm.

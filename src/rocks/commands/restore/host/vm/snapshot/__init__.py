@@ -12,13 +12,7 @@ class Command(rocks.commands.Command):
     repeated. On a NAS, the present content stays as the volume VOLUME-before-NUMBER, with the snapshots made after
     this one.
 
-    <arg type='string' name='host'>
-    One virtual machine.
-    </arg>
-    <arg type='string' name='snapshot'>
-    Name of the snapshot.
-    </arg>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='one-machine,snapshot,dry-run'/>
 
     <example cmd='restore host vm snapshot vm-vc1-0 before-upgrade'>
     Return to the disks of that snapshot; then start the machine.

@@ -8,9 +8,7 @@ class Command(InterfaceSetter):
     """
     Set the channel of hosts' interfaces.
 
-    <arg type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector.
-    </arg>
+    <shared names='hosts'/>
     <arg type='string' name='iface'>
     The interface, by device or MAC address. Alternative form: iface=IFACE.
     </arg>

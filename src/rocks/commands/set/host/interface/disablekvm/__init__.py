@@ -11,9 +11,7 @@ class Command(rocks.commands.Command):
     """
     Disable interfaces of virtual machines: from its next start, the guest does not have the interface.
 
-    <arg type='string' name='host' repeat='1'>
-    Hosts, by name or any other selector.
-    </arg>
+    <shared names='hosts'/>
     <arg type='string' name='iface'>
     The interface, by device. Alternative form: iface=IFACE.
     </arg>

@@ -8,9 +8,7 @@ class Command(OneInterfaceSetter):
     """
     Set the IPv4 address of an interface.
 
-    <arg type='string' name='host'>
-    The host, by name or any other selector of one host.
-    </arg>
+    <shared names='one-host'/>
     <arg type='string' name='iface'>
     The interface, by device or MAC address. Alternative form: iface=IFACE.
     </arg>

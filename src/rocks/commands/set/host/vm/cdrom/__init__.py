@@ -14,9 +14,7 @@ class Command(rocks.commands.Command):
     the CD before its disk, unless boot=last. A machine whose boot action is install does not boot from its CD:
     rocks set host boot HOST action=os.
 
-    <arg type='string' name='host'>
-    One virtual machine.
-    </arg>
+    <shared names='one-machine'/>
     <arg type='string' name='cdrom' optional='1' default='none' of='file'>
     The same as the parameter cdrom.
     </arg>

@@ -14,16 +14,14 @@ class Command(rocks.commands.Command):
     changes are written back: its NAS grows the volume, and the next start has the new size. Its size is in
     GB of 1024³ bytes, as that of a new image; all other sizes are in GB of 1000³ bytes.
 
-    <arg type='string' name='host'>
-    One virtual machine.
-    </arg>
+    <shared names='one-machine'/>
     <arg type='string' name='disk'>
     Path or device of the disk (rocks list host vm showdisks=yes).
     </arg>
     <param type='int' name='size' optional='0' unit='GB'>
     The new size.
     </param>
-    <shared command='set host power' names='dry-run'/>
+    <shared names='dry-run'/>
 
     <example cmd='set host vm disk vm-vc1-0 vda size=50'>
     Grow the first disk to 50 GB.
