@@ -18,7 +18,6 @@ from rocks.cluster.images import NO_IMAGE
 from rocks.cluster.volume_clones import NasClone, disks_on_nas, make_volumes, record_places
 from rocks.core.errors import CLASSES, RocksError, StateError, UserError
 from rocks.core.names import printable
-from rocks.core.values import read_number
 from rocks.inventory import in_use_records as vm_inventory
 from rocks.inventory.attributes import records as attributes
 from rocks.inventory.attributes.secret_names import is_secret
@@ -45,7 +44,6 @@ if TYPE_CHECKING:
     from rocks.inventory.records import VirtualMachine
     from rocks.storage.volumes.places import DiskLocation
 
-MAX_CLONES = 1000
 _OWN = (IMAGE_ATTRIBUTE, ADDRESS_ATTRIBUTE, CLUSTER_KEY_ATTRIBUTE, INSTANCE_ATTRIBUTE, "kvm_netboot")
 """Attributes that each machine gets anew."""
 
@@ -59,7 +57,7 @@ class CloneParameters:
 
     source: str
     addresses: Sequence[str]
-    count: str | None = None
+    count: int | None = None
     name: str | None = None
     image: str | None = None
     compute_image: str | None = None
@@ -257,10 +255,7 @@ def _names(parameters: CloneParameters) -> list[str]:
         check_ip(address)
     if not parameters.addresses:
         raise UserError("must supply an IP address for the frontends of the clones")
-    if parameters.count is None:
-        count = len(parameters.addresses)
-    else:
-        count = read_number("count", parameters.count, 1, MAX_CLONES)
+    count = len(parameters.addresses) if parameters.count is None else parameters.count
     if len(parameters.addresses) not in (1, count):
         raise UserError(
             f"count={count} needs one address, from which free ones are searched, or {count}; "

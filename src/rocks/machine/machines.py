@@ -32,7 +32,6 @@ from rocks.machine.addition_plan import (
     LARGEST_DISK_GB,
     LARGEST_MEMORY_MB,
     LEAST_MEMORY_MB,
-    MAX_CPUS,
     MAX_INTERFACES,
     NEXT_FREE,
     VIRT_TYPE,
@@ -45,7 +44,6 @@ from rocks.machine.addition_plan import (
 from rocks.machine.change_records import HostVlan
 from rocks.machine.disks.copy_records import read_copies
 from rocks.machine.disks.specification import DEFAULT_SIZE_GB, read_disk, split_disks
-from rocks.machine.maxima import MAX_CPUS as MAX_HOT_CPUS
 from rocks.machine.maxima import (
     MAX_CPUS_ATTRIBUTE,
     MAX_MEMORY_ATTRIBUTE,
@@ -70,19 +68,19 @@ DEFAULT_NETWORK = "private"
 
 @dataclass(frozen=True)
 class VmParameters:
-    """The parameters of `rocks add host vm`, unparsed; None for parameters not given."""
+    """The parameters of `rocks add host vm`; None for parameters not given."""
 
     membership: str
     name: str | None = None
     ip: str | None = None
     subnet: str | None = None
-    memory_mb: str = str(DEFAULT_MEMORY_MB)
-    cpus: str = "1"
+    memory_mb: int = DEFAULT_MEMORY_MB
+    cpus: int = 1
     slice: str | None = None
     mac: str | None = None
     interfaces: str = "1"
     disk: str | None = None
-    disk_size_gb: str = str(DEFAULT_SIZE_GB)
+    disk_size_gb: int = DEFAULT_SIZE_GB
     vlans: str | None = None
     virt_type: str = "hvm"
 
@@ -119,9 +117,9 @@ def add_vms(database: Database, containers: Sequence[str], parameters: VmParamet
             interfaces=interfaces,
             name=parameters.name or None,
             slice=read_number("slice", parameters.slice, 0) if parameters.slice else None,
-            cpus=read_number("cpus", parameters.cpus, 1, MAX_CPUS),
-            memory_mb=read_number("mem", parameters.memory_mb, LEAST_MEMORY_MB, LARGEST_MEMORY_MB),
-            disk_size_gb=read_number("disksize", parameters.disk_size_gb, 1, LARGEST_DISK_GB),
+            cpus=parameters.cpus,
+            memory_mb=parameters.memory_mb,
+            disk_size_gb=parameters.disk_size_gb,
             disk=parameters.disk or None,
         )
         for host in hosts
@@ -227,7 +225,7 @@ VIRT_TYPES = ("para", "hvm")
 
 @dataclass(frozen=True)
 class VmChanges:
-    """The parameters of `rocks set host vm`, unparsed; None for parameters not given. `container` is a host's name."""
+    """The parameters of `rocks set host vm`; None for parameters not given. `container` is a host's name."""
 
     container: str | None = None
     disks: str | None = None
@@ -236,9 +234,9 @@ class VmChanges:
     slice: str | None = None
     virt_type: str | None = None
     uuid: str | None = None
-    cpus: str | None = None
-    max_cpus: str | None = None
-    max_memory_mb: str | None = None
+    cpus: int | None = None
+    max_cpus: int | None = None
+    max_memory_mb: int | None = None
 
     @property
     def of_one_machine(self) -> bool:
@@ -266,7 +264,8 @@ def set_vm(database: Database, name: str, changes: VmChanges) -> None:
             "must supply physnode, disk, disksize, mem, cpus, maxmem, maxcpus, slice, virt-type or uuid: nothing is "
             "given to change"
         )
-    cpus, attributes, columns = _read_cpus(changes), _read_maxima(changes), _read_columns(changes)
+    columns = _read_columns(changes)
+    maxima = {MAX_CPUS_ATTRIBUTE: changes.max_cpus, MAX_MEMORY_ATTRIBUTE: changes.max_memory_mb}
     target = _target(database, name, changes.container) if changes.container else None
     if target is not None:
         if target.name.lower() == name.lower():
@@ -283,17 +282,18 @@ def set_vm(database: Database, name: str, changes: VmChanges) -> None:
     vm_inventory.lock_inventory(database)
     vm_changes.ensure_vm_row(database, name)
     vm = table.load_vms(database, [name])[0]
-    _check_maxima(vm, changes, cpus)
+    _check_maxima(vm, changes)
     _check_slice(database, vm, changes, target.name if target is not None else None)
     disks = _plan_disks(vm, changes)
     if vm.container is not None and (target is not None or disks is not None):
         check_no_doubt(vm)
     check_no_copies(database, vm, target, disks)
     vm_changes.update_vm(database, name, columns)
-    if cpus is not None:
-        nodes.set_column(database, [name], "CPUs", cpus)
-    for attribute, value in attributes.items():
-        set_attribute(database, "host", [name], attribute, value)
+    if changes.cpus is not None:
+        nodes.set_column(database, [name], "CPUs", changes.cpus)
+    for attribute, value in maxima.items():
+        if value is not None:
+            set_attribute(database, "host", [name], attribute, str(value))
     if disks is not None:
         vm_changes.replace_disks(database, name, disks)
     if target is not None:
@@ -324,29 +324,13 @@ def _read_columns(changes: VmChanges) -> dict[str, object]:
     return columns
 
 
-def _read_cpus(changes: VmChanges) -> int | None:
-    return None if changes.cpus is None else read_number("cpus", changes.cpus, 1, MAX_CPUS)
-
-
-def _read_maxima(changes: VmChanges) -> dict[str, str]:
-    """Attribute → value."""
-    found = {}
-    if changes.max_cpus is not None:
-        found[MAX_CPUS_ATTRIBUTE] = str(read_number("maxcpus", changes.max_cpus, 1, MAX_HOT_CPUS))
-    if changes.max_memory_mb is not None:
-        found[MAX_MEMORY_ATTRIBUTE] = str(
-            read_number("maxmem", changes.max_memory_mb, LEAST_MEMORY_MB, LARGEST_MEMORY_MB)
-        )
-    return found
-
-
-def _check_maxima(vm: VirtualMachine, changes: VmChanges, cpus: int | None) -> None:
+def _check_maxima(vm: VirtualMachine, changes: VmChanges) -> None:
     """UserError for a maximum that is given, and is below what the machine has, or gets with it."""
     if changes.max_cpus is not None:
-        check_maximum(vm, "maxcpus", int(changes.max_cpus), vm.host.cpus if cpus is None else cpus)
+        check_maximum(vm, "maxcpus", changes.max_cpus, changes.cpus or vm.host.cpus)
     if changes.max_memory_mb is not None:
         memory_mb = vm.memory_mb if changes.memory_mb is None else int(changes.memory_mb)
-        check_maximum(vm, "maxmem", int(changes.max_memory_mb), memory_mb)
+        check_maximum(vm, "maxmem", changes.max_memory_mb, memory_mb)
 
 
 def _target(database: Database, name: str, container: str) -> Host:

@@ -22,9 +22,15 @@ from rocks.commands._framework.declarations import (
 )
 from rocks.commands._framework.documentation import Declared, read_documentation
 from rocks.commands._framework.tree import OUR_TREE, all_commands, load_package
-from rocks.core.errors import BugError
+from rocks.core.errors import BugError, UserError
+from rocks.core.values import HIGHEST_NUMBER
 from rocks.database.connection import Database
 from rocks.database.settings import Settings
+from rocks.fleet.wire.consoles import MAX_LINES
+from rocks.install.boot.discovery import LAST_RANK
+from rocks.inventory.host_commands import LONGEST_SECONDS
+from rocks.machine import addition_plan, maxima
+from rocks.machine.addition_plan import LARGEST_MEMORY_MB, LEAST_MEMORY_MB
 
 TREES = [OUR_TREE]
 COMMANDS = {
@@ -149,6 +155,58 @@ def test_defaults_in_help_are_those_of_the_code() -> None:
             if stated != default:
                 wrong.append(f"{' '.join(path)}: {name}: {stated!r}, but the code has {default!r}")
     assert wrong == [] and compared > 80
+
+
+RANGES = {
+    ("add host vm", "mem"): (LEAST_MEMORY_MB, LARGEST_MEMORY_MB),
+    ("add host vm", "cpus"): (1, addition_plan.MAX_CPUS),
+    ("add host vm", "disksize"): (1, addition_plan.LARGEST_DISK_GB),
+    ("set host vm", "cpus"): (1, addition_plan.MAX_CPUS),
+    ("set host vm", "maxcpus"): (1, maxima.MAX_CPUS),
+    ("set host vm", "maxmem"): (LEAST_MEMORY_MB, LARGEST_MEMORY_MB),
+    ("run host", "timeout"): (0, LONGEST_SECONDS),
+    ("run host", "delay"): (0, LONGEST_SECONDS),
+    ("discover host", "rank"): (0, LAST_RANK),
+    ("report host vm console", "lines"): (1, MAX_LINES),
+}
+"""Ranges that other code knows, too."""
+
+
+def test_ranges_are_those_of_the_code_and_hold_the_default() -> None:
+    for (name, parameter), (lowest, highest) in RANGES.items():
+        found = {it.name: it.range for it in taken_by(COMMANDS[tuple(name.split())])}
+        assert found[parameter] == f"{lowest}..{highest}", (name, parameter)
+    ranges = [(path, it) for path, command in COMMANDS.items() for it in taken_by(command) if it.range]
+    for path, it in ranges:
+        lowest, dots, highest = it.range.partition("..")
+        assert it.type == "int" and it.kind == "param" and dots, (path, it)
+        if re.fullmatch("-?[0-9]+", it.default):
+            assert int(lowest) <= int(it.default) <= int(highest or HIGHEST_NUMBER), (path, it)
+    assert len(ranges) > 20
+
+
+def test_what_is_read_as_a_number_has_a_range() -> None:
+    """`fillNumber` and `fillGivenNumber` do not check the text again."""
+    read = re.compile(r"fill(Given)?Number\(\"([\w-]+)\"\)")
+    compared = 0
+    for path, command in COMMANDS.items():
+        declared = {it.name: it for it in taken_by(command)}
+        for given, name in read.findall(inspect.getsource(sys.modules[command.__module__])):
+            compared += 1
+            assert declared[name].range, (path, name)
+            assert given or re.fullmatch("-?[0-9]+", declared[name].default), (path, name)
+    assert compared > 15
+
+
+@pytest.mark.parametrize("text", ["", "-1", "3601", "1.0", "٣", "9" * 30, "1\n"])
+def test_a_number_outside_its_range_is_refused_before_the_command_begins(text: str) -> None:
+    command = COMMANDS["stop", "host", "vm"](Database(Settings("/nowhere", "", 0, "", "", "")))
+    with pytest.raises(UserError, match=r'^timeout ".*" must be an integer from 0 to 3600$'):
+        check_given(command, parse_arguments(["vm-0", f"timeout={text}"]))
+    command.useArguments({}, ["vm-0"])
+    assert command.fillNumber("timeout") == 60 and command.fillGivenNumber("timeout") is None
+    command.useArguments({"timeout": "5"}, ["vm-0"])
+    assert command.fillNumber("timeout") == command.fillGivenNumber("timeout") == 5
 
 
 def test_shared_parameters_stand_in_place() -> None:

@@ -132,6 +132,17 @@ class ArgumentValues:
         """The values of the named parameters, or their defaults: Rocks' name, for commands of other rolls."""
         return [self._parameters.get(name, default) for name, default in names]
 
+    def fillNumber(self, name: str) -> int:
+        """The parameter `name`, whose declaration has a range, or its declared default."""
+        from rocks.commands._framework.declarations import default_number
+
+        given = self.fillGivenNumber(name)
+        return default_number(type(self), name) if given is None else given  # type: ignore[arg-type]
+
+    def fillGivenNumber(self, name: str) -> int | None:
+        """The parameter `name`, whose declaration has a range; None if it is not given."""
+        return int(self._parameters[name]) if name in self._parameters else None
+
     def fillFlag(self, name: str, default: bool = False) -> bool:
         """A parameter that is yes or no; UserError for anything else."""
         return yes_or_no(name, self._parameters[name]) if name in self._parameters else default

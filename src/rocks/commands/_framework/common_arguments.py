@@ -58,7 +58,7 @@ The physical host.
     "volume": """<arg type='string' name='volume'>
 The volume.
 </arg>""",
-    "write-back-timeout": """<param type='int' name='timeout' default='3600' unit='seconds'>
+    "write-back-timeout": """<param type='int' name='timeout' default='3600' range='1..86400' unit='seconds'>
 Seconds, at most 86400, to wait for what is written back. A machine that takes longer keeps its disk for now; image
 storage goes on, and the same command gives it the fresh disk afterwards.
 </param>""",

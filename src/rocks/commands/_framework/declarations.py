@@ -12,6 +12,7 @@ from rocks.commands._framework.arguments import FIRST_PARAMETER, yes_or_no
 from rocks.commands._framework.common_arguments import COMMON
 from rocks.core.errors import BugError, UserError
 from rocks.core.names import printable
+from rocks.core.values import HIGHEST_NUMBER, read_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -51,6 +52,9 @@ class Taken(NamedTuple):
     """The only values, where they are few."""
     of: str = ""
     """The kind of object it names, for completion, where its own name does not say it; "none" for no kind."""
+    default: str = ""
+    range: str = ""
+    """`1..3600`: the least and the greatest number that are taken; `0..` has no greatest."""
 
 
 def attributes_of(text: str) -> dict[str, str]:
@@ -133,13 +137,21 @@ def taken(kind: str, attributes: Mapping[str, str]) -> Taken:
         attributes.get("repeat", "0") == "1",
         tuple(filter(None, attributes.get("values", "").split(","))),
         attributes.get("of", ""),
+        attributes.get("default", ""),
+        attributes.get("range", ""),
     )
+
+
+def default_number(command_class: type[Command], name: str) -> int:
+    """The number that counts when the parameter is not given."""
+    return int(next(it.default for it in taken_by(command_class) if it.kind == "param" and it.name == name))
 
 
 def check_given(command: Command, given: ParsedArguments) -> None:
     """UserError unless the command declares every parameter, given once, and takes that many arguments.
 
-    A parameter of type bool is yes or no. An argument may be given by its name, unless it repeats.
+    A parameter of type bool is yes or no, one with a range a number in it. An argument may be given by its name,
+    unless it repeats.
     """
     arguments, parameters, repeated = given
     if repeated:
@@ -153,6 +165,10 @@ def check_given(command: Command, given: ParsedArguments) -> None:
         for name in named:
             _check_name(command, declared, name)
     _check_booleans({it.name: it.type for it in declared if it.kind == "param"}, parameters)
+    for it in declared:
+        if it.range and it.name in parameters:
+            lowest, _, highest = it.range.partition("..")
+            read_number(it.name, parameters[it.name], int(lowest), int(highest or HIGHEST_NUMBER))
     _check_count(command, declared, arguments, named)
 
 

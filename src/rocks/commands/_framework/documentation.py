@@ -182,9 +182,9 @@ def help_sphinx(command_path: Sequence[str], documentation: Documentation) -> st
 
 
 def _declared(element: str, attributes: dict[str, str], text: str) -> Declared:
-    _, name, kind, optional, repeat, values, _ = taken(element, attributes)
-    default, unit = (_clean(attributes.get(it, "")) for it in ("default", "unit"))
-    return Declared(name, kind, optional, repeat, _clean(text), values, default, unit)
+    _, name, kind, optional, repeat, values, _, default, _ = taken(element, attributes)
+    unit = _clean(attributes.get("unit", ""))
+    return Declared(name, kind, optional, repeat, _clean(text), values, _clean(default), unit)
 
 
 def _bracketed(label: str, declared: Declared) -> str:

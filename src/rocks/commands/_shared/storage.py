@@ -6,15 +6,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from rocks.commands._framework.base import Command
 from rocks.core.errors import UserError
-from rocks.core.values import read_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from rocks.database.connection import Database
     from rocks.storage.volumes.listings import Listed
-
-LONGEST_WAIT_SECONDS = 30 * 24 * 3600
 
 
 class HostListing(Command):
@@ -71,9 +68,3 @@ def storage_arguments(command: Command, names: Sequence[str]) -> list[str]:
         raise UserError(f"must supply {', '.join(names)}; {', '.join(missing)} missing")
     host, *others = [value for value in values if value]
     return [command.getOneHostname([host]), *others]
-
-
-def read_wait(command: Command, default_seconds: float) -> float:
-    """The parameter `timeout`, in seconds."""
-    text = command.fillText("timeout")
-    return default_seconds if text is None else read_number("timeout", text, 1, LONGEST_WAIT_SECONDS)

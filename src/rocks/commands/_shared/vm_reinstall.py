@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.cluster.reinstalls import REINSTALL_WAIT_SECONDS, reinstall_vms
+from rocks.cluster.reinstalls import reinstall_vms
 from rocks.commands._framework.progress import HostProgress
 from rocks.commands._shared.storage_progress import StorageProgress
-from rocks.core.values import read_number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,19 +14,12 @@ if TYPE_CHECKING:
     from rocks.commands._framework.base import Command
 
 
-LONGEST_WAIT_SECONDS = 24 * 3600
-
-
 def reinstall(command: Command, names: Sequence[str]) -> None:
     """Give the machines fresh disks, as the parameter `force` states, and set the command's exit status."""
     force = command.fillFlag("force")
-    seconds = read_number(
-        "timeout", command.fillText("timeout", str(REINSTALL_WAIT_SECONDS)), 1, LONGEST_WAIT_SECONDS
-    )
     with StorageProgress(command) as watcher:
-        outcomes = reinstall_vms(
-            command.db, names, force, watcher, command.notify, HostProgress(command), seconds
-        )
+        progress, seconds = HostProgress(command), command.fillNumber("timeout")
+        outcomes = reinstall_vms(command.db, names, force, watcher, command.notify, progress, seconds)
     for line in outcomes.lines:
         command.notify(line)
     if outcomes.failed and not outcomes.done and len(names) > 1:

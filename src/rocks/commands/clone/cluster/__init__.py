@@ -29,7 +29,7 @@ class Command(rocks.commands.Command):
     Addresses of the new frontends on the network public; with count, the address from which free ones are
     searched upwards.
     </arg>
-    <param type='int' name='count' default='one for each address' unit='clusters'>
+    <param type='int' name='count' default='one for each address' range='1..1000' unit='clusters'>
     Number of clones.
     </param>
     <param type='string' name='name' default='that of the frontend'>
@@ -74,7 +74,7 @@ class Command(rocks.commands.Command):
             CloneParameters(
                 source=self.getOneHostname(args[:1]),
                 addresses=args[1:],
-                count=self.fillText("count"),
+                count=self.fillGivenNumber("count"),
                 name=self.fillText("name"),
                 image=self.fillText("image"),
                 compute_image=self.fillText("compute-image"),

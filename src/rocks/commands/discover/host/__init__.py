@@ -3,7 +3,6 @@
 import contextlib
 
 import rocks.commands
-from rocks.core.values import read_number
 
 
 class Command(rocks.commands.Command):
@@ -16,19 +15,19 @@ class Command(rocks.commands.Command):
     <param type='string' name='appliance' default='compute'>
     Appliance of the new hosts.
     </param>
-    <param type='int' name='rack' default='0' unit='none'>
+    <param type='int' name='rack' default='0' range='0..' unit='none'>
     Number of their rack.
     </param>
-    <param type='int' name='rank' default='0' unit='none'>
+    <param type='int' name='rank' default='0' range='0..65534' unit='none'>
     Lowest rank; the first free one from there on is used.
     </param>
-    <param type='int' name='count' default='no limit' unit='hosts'>
+    <param type='int' name='count' default='no limit' range='1..' unit='hosts'>
     End after so many hosts. Fewer when the time ends are an error.
     </param>
-    <param type='int' name='timeout' default='no limit' unit='seconds'>
+    <param type='int' name='timeout' default='no limit' range='1..' unit='seconds'>
     End after this time.
     </param>
-    <param type='int' name='per-minute' default='64' unit='hosts a minute'>
+    <param type='int' name='per-minute' default='64' range='1..' unit='hosts a minute'>
     Most hosts that are added within a minute; beyond it the command ends, and says so.
     </param>
 
@@ -47,16 +46,15 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print one line for each host."""
-        from rocks.install.boot.discovery import LAST_RANK, DiscoverySettings, discover_hosts
+        from rocks.install.boot.discovery import DiscoverySettings, discover_hosts
 
-        count, timeout = self.fillText("count"), self.fillText("timeout")
         settings = DiscoverySettings(
             self.fillText("appliance", "compute"),
-            read_number("rack", self.fillText("rack", "0"), 0),
-            read_number("rank", self.fillText("rank", "0"), 0, LAST_RANK),
-            None if count is None else read_number("count", count, 1),
-            None if timeout is None else float(read_number("timeout", timeout, 1)),
-            read_number("per-minute", self.fillText("per-minute", "64"), 1),
+            self.fillNumber("rack"),
+            self.fillNumber("rank"),
+            self.fillGivenNumber("count"),
+            self.fillGivenNumber("timeout"),
+            self.fillNumber("per-minute"),
         )
         with contextlib.suppress(KeyboardInterrupt):  # the way to end it
             for host in discover_hosts(self.db, settings, self.notify):

@@ -5,10 +5,8 @@ from rocks.commands._shared.interrupt import LOOK_AT_LEASES
 from rocks.commands._shared.vm_filters import filters_of
 from rocks.commands._shared.vm_start import start_outcomes
 from rocks.core.errors import UserError
-from rocks.core.values import read_number
 from rocks.machine.moves.drains import Drain, Means, drain_host
 from rocks.machine.moves.moves import Ways
-from rocks.machine.power import DEFAULT_DEADLINE_SECONDS
 
 RollName = "kvm"
 
@@ -37,7 +35,7 @@ class Command(rocks.commands.Command):
     <param type='string' name='action' default='shutdown' values='shutdown,poweroff'>
     shutdown: ask the guests to shut down, and power off after the timeout; poweroff: power off.
     </param>
-    <param type='int' name='timeout' default='60' unit='seconds'>
+    <param type='int' name='timeout' default='60' range='0..3600' unit='seconds'>
     Time that shutdown allows each guest.
     </param>
     <param type='bool' name='live' default='no'>
@@ -69,7 +67,7 @@ class Command(rocks.commands.Command):
         action = self.fillText("action", ACTIONS[0])
         if action not in ACTIONS:
             raise UserError(f'action "{action}" must be one of {", ".join(ACTIONS)}')
-        seconds = read_number("timeout", self.fillText("timeout", str(DEFAULT_DEADLINE_SECONDS)), 0, 3600)
+        seconds = self.fillNumber("timeout")
         live = self.fillFlag("live")
         if live and not targets:
             raise UserError('live=yes moves machines, so it needs the hosts that get them: to="HOST HOST"')

@@ -6,7 +6,6 @@ import rocks.commands
 from rocks.core.clock import utc_now
 from rocks.core.errors import UserError
 from rocks.core.names import printable
-from rocks.core.values import read_number
 from rocks.trust.audit_log import read_moment
 from rocks.trust.audit_records import AuditFilter, read_events
 
@@ -26,7 +25,6 @@ HEADER = (
 )
 _SOURCES = ("command", "control", "service", "nucleus")
 _IN_TERMINAL = 7
-_MOST = 1_000_000
 
 
 class Command(rocks.commands.Command):
@@ -62,7 +60,7 @@ class Command(rocks.commands.Command):
     <param optional='1' type='bool' name='failed' default='no'>
     Only commands that failed, or whose outcome is not known.
     </param>
-    <param optional='1' type='int' name='count' default='100' unit='entries'>
+    <param optional='1' type='int' name='count' default='100' range='1..1000000' unit='entries'>
     The newest so many of the selected changes.
     </param>
 
@@ -91,7 +89,7 @@ class Command(rocks.commands.Command):
             read_moment("until", self.fillText("until", ""), now),
             _read_source(self.fillText("source", "")),
             self.fillFlag("failed"),
-            read_number("count", self.fillText("count", "100"), 1, _MOST),
+            self.fillNumber("count"),
         )
         full = self.fillFlag("json") or bool(self.fillText("output-col"))
         self.beginOutput()

@@ -1,7 +1,6 @@
 """`rocks list firewall`"""
 
 from rocks.commands._shared.firewall import FirewallCommand, rule_cells
-from rocks.core.values import read_number
 
 
 class Command(FirewallCommand):
@@ -24,7 +23,7 @@ class Command(FirewallCommand):
     <param type='string' name='host' default='all scopes'>
     Rules of hosts, by name or any other selector: host=compute-0-0.
     </param>
-    <param type='int' name='maxwidth' default='24' unit='characters'>
+    <param type='int' name='maxwidth' default='24' range='0..1000' unit='characters'>
     Characters after which a cell is cut, except the rule's name. 0: no limit. JSON is never cut.
     </param>
 
@@ -45,9 +44,7 @@ class Command(FirewallCommand):
         """Print one row per rule."""
         from rocks.network.firewall.records import read_rules
 
-        width = read_number("maxwidth", self.fillText("maxwidth", "24"), 0, 1000)
-        if self.fillFlag("json"):
-            width = 0
+        width = 0 if self.fillFlag("json") else self.fillNumber("maxwidth")
         scope, member = self.given_scope(args)
         members = self.scope_members(scope, [member]) if scope and member else None
         self.beginOutput()

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import rocks.commands
 from rocks.core.errors import UserError
-from rocks.core.values import read_number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +17,6 @@ HOSTS = ("host", "state", "cpus", "load", "memory", "vm-memory", "vm-cpus", "run
 CLUSTERS = ("cluster", "vlans", "machines", "running", "unknown", "hosts")
 IMAGES = ("image", "nas", "state", "host", "note")
 CONCERNS = ("subject", "problem")
-_SHORTEST, _LONGEST_SECONDS = 1, 3600
 
 
 class Command(rocks.commands.Command):
@@ -34,10 +32,10 @@ class Command(rocks.commands.Command):
     <param optional='1' type='bool' name='watch' default='no'>
     yes: refresh the screen until Ctrl-C.
     </param>
-    <param optional='1' type='int' name='interval' default='5' unit='seconds'>
+    <param optional='1' type='int' name='interval' default='5' range='1..3600' unit='seconds'>
     Time between two refreshes.
     </param>
-    <param optional='1' type='int' name='lines' default='20' unit='lines'>
+    <param optional='1' type='int' name='lines' default='20' range='1..10000' unit='lines'>
     The longest list of hosts, clusters, images and problems.
     </param>
 
@@ -57,8 +55,7 @@ class Command(rocks.commands.Command):
         """Print the overview, once or until Ctrl-C."""
         from rocks.site.overview import read_overview  # hosts are reached by heavy libraries
 
-        lines = read_number("lines", self.fillText("lines", "20"), 1, 10_000)
-        seconds = read_number("interval", self.fillText("interval", "5"), _SHORTEST, _LONGEST_SECONDS)
+        lines = self.fillNumber("lines")
         if not self.fillFlag("watch"):
             self._add(read_overview(self.db), lines)
             return
@@ -66,7 +63,7 @@ class Command(rocks.commands.Command):
             raise UserError("watch=yes prints for a person: use it without json=yes")
         from rocks.commands._framework.watching import watch
 
-        watch(lambda: self._page(read_overview(self.db), lines), seconds, self.db.close)
+        watch(lambda: self._page(read_overview(self.db), lines), self.fillNumber("interval"), self.db.close)
 
     def _page(self, site: SiteOverview, lines: int) -> list[str]:
         self._add(site, lines)

@@ -2,12 +2,9 @@
 
 import rocks.commands
 from rocks.core.names import printable
-from rocks.core.values import read_number
 from rocks.network import interface_records as interfaces
 from rocks.network.address_plan import next_addresses
 from rocks.network.interface_rules import check_ip
-
-_FARTHEST_STEP = 65536
 
 
 class Command(rocks.commands.Command):
@@ -17,7 +14,7 @@ class Command(rocks.commands.Command):
     <arg type='string' name='subnet'>
     Name of the network.
     </arg>
-    <param type='int' name='increment' default='-1' unit='addresses'>
+    <param type='int' name='increment' default='-1' range='-65536..65536' unit='addresses'>
     Step between candidates: -1 counts down, 1 up.
     </param>
     <param type='string' name='baseip' default="the broadcast address; the network's address if increment is
@@ -43,9 +40,7 @@ class Command(rocks.commands.Command):
         base = self.fillText("baseip")
         if not name:
             self.abort("must supply a subnet")
-        increment = read_number(
-            "increment", self.fillText("increment", "-1"), -_FARTHEST_STEP, _FARTHEST_STEP
-        )
+        increment = self.fillNumber("increment")
         if increment == 0:
             self.abort('increment "0" must be a step other than 0')
         if base:

@@ -4,8 +4,7 @@ import rocks.commands
 from rocks.commands._framework.output import write_error_output, write_message
 from rocks.core.clock import monotonic_seconds
 from rocks.core.errors import EXIT_SOME_HOSTS_FAILED
-from rocks.core.values import HIGHEST_NUMBER, read_number
-from rocks.inventory.host_commands import LONGEST_SECONDS, CommandResult, Limits, run_on_hosts
+from rocks.inventory.host_commands import CommandResult, Limits, run_on_hosts
 from rocks.inventory.node_records import node_ids
 
 
@@ -27,10 +26,10 @@ class Command(rocks.commands.Command):
     <param type='bool' name='x11' default='yes'>
     Ignored; accepted for older scripts. X11 is not forwarded.
     </param>
-    <param type='int' name='timeout' default='30' unit='seconds'>
+    <param type='int' name='timeout' default='30' range='0..1000000' unit='seconds'>
     Time after which the command is killed on a host; 0 for no limit.
     </param>
-    <param type='int' name='delay' default='0' unit='seconds'>
+    <param type='int' name='delay' default='0' range='0..1000000' unit='seconds'>
     Time between the starts on two hosts.
     </param>
     <param type='bool' name='stats' default='no'>
@@ -39,7 +38,7 @@ class Command(rocks.commands.Command):
     <param type='bool' name='collate' default='no'>
     Prefix each line with the name of the host.
     </param>
-    <param type='int' name='num-threads' default='128' unit='hosts'>
+    <param type='int' name='num-threads' default='128' range='-999999999..' unit='hosts'>
     Number of hosts at the same time; 0 for all.
     </param>
     <shared names='dry-run'/>
@@ -85,9 +84,9 @@ class Command(rocks.commands.Command):
 
     def _limits(self) -> Limits:
         return Limits(
-            read_number("timeout", self.fillText("timeout", "30"), 0, LONGEST_SECONDS),
-            read_number("delay", self.fillText("delay", "0"), 0, LONGEST_SECONDS),
-            read_number("num-threads", self.fillText("num-threads", "128"), -HIGHEST_NUMBER),
+            self.fillNumber("timeout"),
+            self.fillNumber("delay"),
+            self.fillNumber("num-threads"),
         )
 
     def _report_failure(self, result: CommandResult, prefix: str) -> None:

@@ -3,9 +3,8 @@
 import rocks.commands
 from rocks.commands._framework.progress import HostProgress
 from rocks.commands._shared.interrupt import LOOK_AT_LEASES
-from rocks.core.values import read_number
 from rocks.inventory.cluster_records import clusters_of
-from rocks.machine.power import DEFAULT_DEADLINE_SECONDS, read_action, stop_vms
+from rocks.machine.power import read_action, stop_vms
 
 RollName = "kvm"
 
@@ -21,7 +20,7 @@ class Command(rocks.commands.Command):
     <param type='string' name='action' default='poweroff' values='poweroff,shutdown,reset,reboot'>
     poweroff, shutdown, reset or reboot, as for rocks stop host vm.
     </param>
-    <param type='int' name='timeout' default='60' unit='seconds'>
+    <param type='int' name='timeout' default='60' range='0..3600' unit='seconds'>
     Time that shutdown allows the guests.
     </param>
     <shared names='dry-run'/>
@@ -40,14 +39,11 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Stop the machines and report failures."""
-        timeout = self.fillText("timeout", str(DEFAULT_DEADLINE_SECONDS))
         clusters = clusters_of(self.db, self.getSomeHostnames(args))
         has_computes = self.fillFlag("computes", True)
         names = [name for c in clusters for name in (*(c.clients if has_computes else ()), c.frontend)]
         action = read_action(self.fillText("action", "poweroff"))
-        outcomes = stop_vms(
-            self.db, names, action, read_number("timeout", timeout, 0, 3600), progress=HostProgress(self)
-        )
+        outcomes = stop_vms(self.db, names, action, self.fillNumber("timeout"), progress=HostProgress(self))
         for line in outcomes.lines:
             self.notify(line)
         self.endOutcomes(outcomes.failed, outcomes.tried)

@@ -28,10 +28,10 @@ class Command(rocks.commands.Command):
     <param type='string' name='subnet' default='private; none for a Hosted VM'>
     Network of the first interface.
     </param>
-    <param type='int' name='mem' default='2048' unit='MB'>
+    <param type='int' name='mem' default='2048' range='32..67108864' unit='MB'>
     Memory.
     </param>
-    <param type='int' name='cpus' default='1' unit='CPUs'>
+    <param type='int' name='cpus' default='1' range='1..4096' unit='CPUs'>
     Number of CPUs. A line warns of more than the physical host has by its record (rocks set host cpus).
     </param>
     <param type='int' name='slice' default='the lowest free number' unit='none'>
@@ -47,7 +47,7 @@ class Command(rocks.commands.Command):
           vm_image_directory, or kvm/disks on the largest partition of the host'>
     Disk as TYPE:PATH,DEVICE,BUS; TYPE is file, qcow2 or phy.
     </param>
-    <param type='int' name='disksize' default='36' unit='GB'>
+    <param type='int' name='disksize' default='36' range='1..1000000' unit='GB'>
     Size of the disk.
     </param>
     <param type='string' name='vlan' default='none'>
@@ -84,19 +84,19 @@ class Command(rocks.commands.Command):
             name=self.fillText("name"),
             ip=self.fillText("ip"),
             subnet=self.fillText("subnet"),
-            memory_mb=self.fillText("mem", "2048"),
-            cpus=self.fillText("cpus", "1"),
+            memory_mb=self.fillNumber("mem"),
+            cpus=self.fillNumber("cpus"),
             slice=self.fillText("slice"),
             mac=self.fillText("mac"),
             interfaces=self.fillText("num-macs", "1"),
             disk=self.fillText("disk"),
-            disk_size_gb=self.fillText("disksize", "36"),
+            disk_size_gb=self.fillNumber("disksize"),
             vlans=self.fillText("vlan"),
             virt_type=self.fillText("virt-type", "hvm"),
         )
         added = add_vms(self.db, self.getHostnames(hosts), parameters)
         for vm in added:
             self.addText(f"added VM {vm.name} on physical node {vm.container}\n")
-        if parameters.cpus != "1":
+        if parameters.cpus != 1:
             for line in cpu_warnings(self.db, [vm.name for vm in added]):
                 self.notify(line)

@@ -1,9 +1,9 @@
 """`rocks remove host storagemap`"""
 
 import rocks.commands
-from rocks.commands._shared.storage import read_wait, storage_arguments
+from rocks.commands._shared.storage import storage_arguments
 from rocks.commands._shared.storage_progress import StorageProgress
-from rocks.storage.volumes.maps import WRITE_BACK_SECONDS, unmap_image
+from rocks.storage.volumes.maps import unmap_image
 
 RollName = "img-storage"
 
@@ -14,7 +14,7 @@ class Command(rocks.commands.Command):
     the wait. Operations in progress on the image complete first.
 
     <shared names='nas,volume'/>
-    <param type='int' name='timeout' default='86400' unit='seconds'>
+    <param type='int' name='timeout' default='86400' range='1..2592000' unit='seconds'>
     Time to wait; 86400 is a day. The unmapping continues afterwards.
     </param>
     <shared names='dry-run'/>
@@ -35,5 +35,5 @@ class Command(rocks.commands.Command):
         """Unmap the image and report it."""
         nas, volume = storage_arguments(self, ("nas", "volume"))
         with StorageProgress(self) as progress:
-            unmap_image(self.db, nas, volume, progress, read_wait(self, WRITE_BACK_SECONDS))
+            unmap_image(self.db, nas, volume, progress, self.fillNumber("timeout"))
         self.addText(f"{nas}:{volume} unmapped\nSuccess\n")

@@ -32,13 +32,13 @@ class Command(rocks.commands.Command):
     <param type='int' name='mem' default='unchanged' unit='MB'>
     Memory.
     </param>
-    <param type='int' name='cpus' default='unchanged' unit='CPUs'>
+    <param type='int' name='cpus' default='unchanged' range='1..4096' unit='CPUs'>
     Number of CPUs. A line warns of more than the physical host has by its record (rocks set host cpus).
     </param>
-    <param type='int' name='maxmem' default='unchanged' unit='MB'>
+    <param type='int' name='maxmem' default='unchanged' range='32..67108864' unit='MB'>
     Memory up to which the running machine gets more, from its next start (attribute kvm_max_memory); at least mem.
     </param>
-    <param type='int' name='maxcpus' default='unchanged' unit='CPUs'>
+    <param type='int' name='maxcpus' default='unchanged' range='1..255' unit='CPUs'>
     CPUs up to which the running machine gets more, from its next start (attribute kvm_max_cpus); at least cpus.
     </param>
     <param type='int' name='slice' default='unchanged' unit='none'>
@@ -80,9 +80,15 @@ class Command(rocks.commands.Command):
         host = self.getOneHostname([container]) if container else None
         changes = VmChanges(
             host,
-            *self.fillTexts(
-                "disk", "disksize", "mem", "slice", "virt-type", "uuid", "cpus", "maxcpus", "maxmem"
-            ),
+            disks=self.fillText("disk"),
+            disk_sizes_gb=self.fillText("disksize"),
+            memory_mb=self.fillText("mem"),
+            slice=self.fillText("slice"),
+            virt_type=self.fillText("virt-type"),
+            uuid=self.fillText("uuid"),
+            cpus=self.fillGivenNumber("cpus"),
+            max_cpus=self.fillGivenNumber("maxcpus"),
+            max_memory_mb=self.fillGivenNumber("maxmem"),
         )
         names = self.getSomeHostnames(args)
         set_vms(self.db, names, changes)

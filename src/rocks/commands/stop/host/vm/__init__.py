@@ -4,12 +4,9 @@ import rocks.commands
 from rocks.commands._framework.progress import HostProgress
 from rocks.commands._shared.interrupt import LOOK_AT_LEASES
 from rocks.commands._shared.vm_termination import terminate_with_hooks
-from rocks.core.values import read_number
 from rocks.machine.leases.leases import Force
 from rocks.machine.leases.records import held_by_removed
-from rocks.machine.power import DEFAULT_DEADLINE_SECONDS, read_action, stop_vms
-
-LONGEST_DEADLINE_SECONDS = 3600
+from rocks.machine.power import read_action, stop_vms
 
 RollName = "kvm"
 
@@ -25,7 +22,7 @@ class Command(rocks.commands.Command):
     poweroff: power off; shutdown: request the guest to shut down, and power off after the timeout; reset: press
     the reset button; reboot: request the guest to restart.
     </param>
-    <param type='int' name='timeout' default='60' unit='seconds'>
+    <param type='int' name='timeout' default='60' range='0..3600' unit='seconds'>
     Time that shutdown allows the guest.
     </param>
     <param type='bool' name='terminate' default='no'>
@@ -79,8 +76,6 @@ class Command(rocks.commands.Command):
             self.abort(
                 'force=yes and reason="…" must be given together; state as the reason why the host is off'
             )
-        timeout = self.fillText("timeout", str(DEFAULT_DEADLINE_SECONDS))
-        seconds = read_number("timeout", timeout, 0, LONGEST_DEADLINE_SECONDS)
         action = read_action(self.fillText("action", "poweroff"))
         saved = self.fillText("saved", "keep")
         if saved not in ("keep", "remove"):
@@ -95,7 +90,7 @@ class Command(rocks.commands.Command):
             self.db,
             names,
             action,
-            seconds,
+            self.fillNumber("timeout"),
             Force(reason, host_is_off) if force else None,
             removed,
             progress=HostProgress(self),

@@ -1,9 +1,9 @@
 """`rocks sync host storagemap`"""
 
 import rocks.commands
-from rocks.commands._shared.storage import read_wait, storage_arguments
+from rocks.commands._shared.storage import storage_arguments
 from rocks.commands._shared.storage_progress import StorageProgress
-from rocks.storage.volumes.maps import WRITE_BACK_SECONDS, pull_image
+from rocks.storage.volumes.maps import pull_image
 
 RollName = "img-storage"
 
@@ -14,7 +14,7 @@ class Command(rocks.commands.Command):
     wait until the NAS has them. The virtual machine continues to run.
 
     <shared names='nas,volume'/>
-    <param type='int' name='timeout' default='86400' unit='seconds'>
+    <param type='int' name='timeout' default='86400' range='1..2592000' unit='seconds'>
     Time to wait; 86400 is a day.
     </param>
     <shared names='dry-run'/>
@@ -34,5 +34,5 @@ class Command(rocks.commands.Command):
         """Write the changes back and report it."""
         nas, volume = storage_arguments(self, ("nas", "volume"))
         with StorageProgress(self) as progress:
-            pull_image(self.db, nas, volume, progress, read_wait(self, WRITE_BACK_SECONDS))
+            pull_image(self.db, nas, volume, progress, self.fillNumber("timeout"))
         self.addText(f"{nas}:{volume} has all that was written until now\nSuccess\n")

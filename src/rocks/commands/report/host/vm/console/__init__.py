@@ -1,10 +1,6 @@
 """`rocks report host vm console`"""
 
 import rocks.commands
-from rocks.core.values import read_number
-from rocks.fleet.wire.consoles import MAX_LINES
-
-DEFAULT_LINES = 100
 
 RollName = "kvm"
 
@@ -18,7 +14,7 @@ class Command(rocks.commands.Command):
     earlier lines on the earlier host.
 
     <shared names='one-machine'/>
-    <param type='int' name='lines' default='100' unit='lines'>
+    <param type='int' name='lines' default='100' range='1..10000' unit='lines'>
     The number of lines, at most 10000.
     </param>
 
@@ -38,6 +34,5 @@ class Command(rocks.commands.Command):
         from rocks.machine.consoles.consoles import read_console_log  # hosts are reached by heavy libraries
         from rocks.machine.consoles.screens import plain_line
 
-        lines = read_number("lines", self.fillText("lines", str(DEFAULT_LINES)), 1, MAX_LINES)
-        for line in read_console_log(self.db, self.getOneHostname(args), lines):
+        for line in read_console_log(self.db, self.getOneHostname(args), self.fillNumber("lines")):
             self.addLine(plain_line(line))
