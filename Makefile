@@ -226,7 +226,7 @@ profile: ## build the packages with this roll's nodes and graphs, roll-NAME-kick
 new-command: ## create the files of a command: WORDS="list host colour" (CONTRIBUTING.md)
 	@PYTHONPATH=src $(PYTHON) -m rocks.cli.new_command '$(subst ','\'',$(WORDS))'
 
-reference: ## write docs/reference from the help of the commands, and of the REST interface
+reference: ## write docs/reference, and what completion knows, from the help of the commands and of the REST interface
 	PYTHONPATH=src $(PYTHON) -m rocks.cli.reference docs/reference
 	PYTHONPATH=src $(PYTHON) -m nucleus.api.reference docs/reference/nucleus-openapi.json
 

@@ -1,4 +1,4 @@
-"""Writes the reference pages from the help of the commands: `python3 -m rocks.cli.reference docs/reference`."""
+"""Writes the reference pages, and the index of our commands: `python3 -m rocks.cli.reference docs/reference`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rocks.commands._framework.command_index import FILE, index_text
 from rocks.commands._framework.documentation import read_documentation
 from rocks.commands._framework.tree import OUR_TREE, all_commands, load_package
 from rocks.core.version import rocks_version_attributes
@@ -129,3 +130,4 @@ def _escaped(text: str) -> str:
 
 if __name__ == "__main__":
     write_reference(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/reference"))
+    Path(FILE).write_text(index_text(), encoding="utf-8")

@@ -100,8 +100,8 @@ def test_a_name_with_a_meaning_to_a_shell_is_not_offered() -> None:
     assert not set(hostile[1:]) & set(completions(["list", "host"], "", TREES).all(lambda *_: hostile))
 
 
-def test_the_text_of_every_command_declares_what_the_command_declares() -> None:
-    """Commands are not imported for completion, except those of a noun with a scope."""
+def test_completion_knows_of_every_command_what_the_command_declares() -> None:
+    """Commands are not imported for completion."""
     for command_path in all_commands(TREES):
         command = getattr(load_package(command_path, TREES), "Command", None)
         if command is not None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from rocks.cli.reference import pages, write_reference
+from rocks.commands._framework.command_index import FILE, index_text
 
 FOLDER = Path(__file__).parents[3] / "docs" / "reference"
 
@@ -13,6 +14,11 @@ FOLDER = Path(__file__).parents[3] / "docs" / "reference"
 def test_the_page_in_the_repository_is_the_newest(name: str) -> None:
     """Otherwise run `make reference`."""
     assert (FOLDER / name).read_text() == pages()[name]
+
+
+def test_the_index_of_commands_is_the_newest() -> None:
+    """Otherwise run `make reference`."""
+    assert Path(FILE).read_text() == index_text()
 
 
 def test_the_page_of_commands_has_every_part() -> None:

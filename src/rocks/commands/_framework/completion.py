@@ -1,26 +1,29 @@
 """What may follow at the cursor of a command line: words of commands, parameters, values, names of objects.
 
-Light: it runs at each press of a key. Commands are not imported; their text is read, but where a
-noun declares them.
-
-An index that is made with the package was refused: commands of other rolls would be missing or stale. So was
-a file of the names of hosts, which every change would have to write; names are one light statement.
+Light: it runs at each press of a key. Commands are not imported: ours are in an index, and of those of other rolls the
+text is read. A file of the names of hosts was refused, which every change would have to write; names are one light
+statement.
 """
 # ruff: noqa: PTH112, PTH118, PTH123, PTH208 - pathlib would cost start-up time
 
 from __future__ import annotations
 
 import os
-import re
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.commands._framework.declarations import GENERAL_PARAMETERS, Taken, taken_in_text
+from rocks.commands._framework.command_index import find_in_index
+from rocks.commands._framework.declarations import (
+    GENERAL_PARAMETERS,
+    Taken,
+    docstring_of,
+    taken_in_text,
+)
 from rocks.commands._framework.shell_quoting import is_plain
-from rocks.commands._framework.tree import OUR_TREE, folders_of, is_command_word, load_package
+from rocks.commands._framework.tree import folders_of, is_command_word
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     NamesThatBegin = Callable[[str, str], list[str]]
     """(kind of object, beginning of its name) → names."""
@@ -56,8 +59,6 @@ _FILE, _FOLDER, _NONE = "file", "folder", "none"
 _MAX_PATHS = 10_000
 _OPERATING_SYSTEMS = ("linux", "sunos")
 _MAX_BYTES = 1 << 20
-_OF_A_NOUN = re.compile(r"\nclass Command\(\w+, scope=")
-"""What begins a command whose docstring is made when it is imported (`_shared/nouns/scopes.py`)."""
 
 
 class Completions(NamedTuple):
@@ -180,31 +181,31 @@ def _children(command_path: Sequence[str], trees: Sequence[str]) -> list[str]:
 
 
 def _declared(command_path: Sequence[str], trees: Sequence[str]) -> list[Taken]:
-    """What a command takes, by the text of its file; nothing for a group."""
+    """What a command takes, by the index or the text of its file; nothing for a group.
+
+    No code of another tree runs while a person types.
+    """
+
+    def text_of(path: Sequence[str]) -> str:
+        return docstring_of(path) if find_in_index(path) else _text_of(path, trees)
+
     if not command_path:
         return []
-    return taken_in_text(_text_of(command_path, trees), lambda other: _text_of(other, trees))
+    ours = find_in_index(command_path)
+    return ours.taken if ours else taken_in_text(_text_of(command_path, trees), text_of)
 
 
 def _text_of(command_path: Sequence[str], trees: Sequence[str]) -> str:
-    """Its documentation, or its text. A noun of ours is imported; no code of another tree runs while a person types."""
-    text = next(_texts(command_path, trees), "")
-    is_ours = text == next(_texts(command_path, [OUR_TREE]), "")
-    if is_ours and _OF_A_NOUN.match(text):
-        return load_package(command_path, trees).Command.__doc__ or ""
-    return text
-
-
-def _texts(command_path: Sequence[str], trees: Sequence[str]) -> Iterator[str]:
     for tree in trees:
         try:
             with open(
                 os.path.join(tree, *command_path, "__init__.py"), encoding="utf-8", errors="replace"
             ) as file:
                 text = file.read(_MAX_BYTES)
-                yield text[max(text.find("\nclass Command"), 0) :]
+                return text[max(text.find("\nclass Command"), 0) :]
         except OSError:
             continue
+    return ""
 
 
 def _that_begin(texts: Sequence[str], beginning: str) -> list[str]:

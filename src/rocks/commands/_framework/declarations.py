@@ -137,9 +137,22 @@ def taken(kind: str, attributes: Mapping[str, str]) -> Taken:
         attributes.get("repeat", "0") == "1",
         tuple(filter(None, attributes.get("values", "").split(","))),
         attributes.get("of", ""),
-        attributes.get("default", ""),
+        " ".join(attributes.get("default", "").split()),
         attributes.get("range", ""),
     )
+
+
+def usage_of(declared: Sequence[Taken]) -> str:
+    """`{host} ... [name=type]`: arguments as declared, parameters by name; braces mark what is required."""
+    labels = [(it.name, it) for it in declared if it.kind == "arg"]
+    parameters = sorted((it for it in declared if it.kind == "param"), key=lambda it: it.name)
+    labels += [(f"{it.name}={it.type}", it) for it in parameters]
+    return " ".join(bracketed(label, it.optional) + (" ..." if it.repeat else "") for label, it in labels)
+
+
+def bracketed(label: str, optional: bool) -> str:
+    """The label in brackets, or in the braces of what is required."""
+    return f"[{label}]" if optional else f"{{{label}}}"
 
 
 def default_number(command_class: type[Command], name: str) -> int:

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING
 from rocks.commands._framework.declarations import (
     ELEMENT,
     attributes_of,
+    bracketed,
     docstring_of,
     elements,
     taken,
+    taken_in_text,
+    usage_of,
     with_common,
 )
 
@@ -72,10 +75,7 @@ class Documentation:
 
     def usage(self) -> str:
         """`{host} ... [name=type]`: arguments as declared, parameters by name; braces mark what is required."""
-        parts = [_bracketed(it.name, it) + (" ..." if it.repeat else "") for it in self.arguments]
-        for it in sorted(self.parameters, key=lambda it: it.name):
-            parts.append(_bracketed(f"{it.name}={it.type}", it) + (" ..." if it.repeat else ""))
-        return " ".join(parts)
+        return usage_of(taken_in_text(self.raw, docstring_of))
 
 
 def read_documentation(command_class: type[Command]) -> Documentation:
@@ -110,7 +110,7 @@ def help_text(
             lines += ["", f"{title}:", ""]
         for it in declared:
             label = it.name if title == "Arguments" else f"{it.name}={it.type}"
-            lines += [f"\t{_bracketed(label, it)}", "", *_indented(it.text, columns)]
+            lines += [f"\t{bracketed(label, it.optional)}", "", *_indented(it.text, columns)]
             lines += [*_indented(it.facts, columns), ""]
     if documentation.examples:
         lines += ["", "Examples:", ""]
@@ -185,10 +185,6 @@ def _declared(element: str, attributes: dict[str, str], text: str) -> Declared:
     _, name, kind, optional, repeat, values, _, default, _ = taken(element, attributes)
     unit = _clean(attributes.get("unit", ""))
     return Declared(name, kind, optional, repeat, _clean(text), values, _clean(default), unit)
-
-
-def _bracketed(label: str, declared: Declared) -> str:
-    return f"[{label}]" if declared.optional else f"{{{label}}}"
 
 
 def _clean(text: str) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.commands._framework.documentation import read_documentation
-from rocks.commands._framework.run_command import may_run
+from rocks.commands._framework.command_index import describe, read_index
+from rocks.commands._framework.declarations import usage_of
+from rocks.commands._framework.run_command import is_permitted
 from rocks.commands._framework.tree import all_commands, load_package, tree_folders
 from rocks.core.errors import BugError
 
@@ -19,16 +20,17 @@ def usage_lines(start: tuple[str, ...], notify: Callable[[str], None]) -> Iterat
     A command that cannot be loaded, or that shares help with such a one, is left out, and `notify` receives its error
     as a line.
     """
-    trees = tree_folders()
+    trees, index = tree_folders(), read_index()
     for command_path in all_commands(trees):
         if command_path[: len(start)] != start:
             continue
         try:
-            command_class = getattr(load_package(command_path, trees), "Command", None)
-            if command_class is None or not may_run(command_class):
-                continue
-            usage = read_documentation(command_class).usage()
+            found = index.get(name := " ".join(command_path))
+            if found is None:
+                command_class = getattr(load_package(command_path, trees), "Command", None)
+                found = describe(command_class) if command_class else None
         except BugError as error:
             notify(f"Warning: {error}")
-        else:
-            yield f"{' '.join(command_path)} {usage}".rstrip()
+            continue
+        if found and is_permitted(found.must_be_root):
+            yield f"{name} {usage_of(found.taken)}".rstrip()

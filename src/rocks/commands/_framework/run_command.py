@@ -29,7 +29,12 @@ HELP_ARGUMENTS = frozenset(("help", "--help", "-h"))
 
 def may_run(command_class: type[Command]) -> bool:
     """Whether this process may run the command: root and the web server's user may run all."""
-    return not command_class.MustBeRoot or os.geteuid() == 0 or user_name(os.geteuid()) == "apache"
+    return is_permitted(bool(command_class.MustBeRoot))
+
+
+def is_permitted(must_be_root: bool) -> bool:
+    """As `may_run`, for a command of which this is known."""
+    return not must_be_root or os.geteuid() == 0 or user_name(os.geteuid()) == "apache"
 
 
 def asks_help(texts: Sequence[str]) -> bool:
