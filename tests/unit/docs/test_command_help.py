@@ -10,12 +10,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from rocks.cluster.reinstalls import REINSTALL_WAIT_SECONDS
 from rocks.commands._framework.arguments import parse_arguments
 from rocks.commands._framework.base import Command
 from rocks.commands._framework.common_arguments import COMMON
 from rocks.commands._framework.declarations import (
     attributes_of,
     check_given,
+    default_number,
     docstring_of,
     elements,
     taken_by,
@@ -31,6 +33,9 @@ from rocks.install.boot.discovery import LAST_RANK
 from rocks.inventory.host_commands import LONGEST_SECONDS
 from rocks.machine import addition_plan, maxima
 from rocks.machine.addition_plan import LARGEST_MEMORY_MB, LEAST_MEMORY_MB
+from rocks.machine.disks.specification import DEFAULT_SIZE_GB
+from rocks.machine.power import DEFAULT_DEADLINE_SECONDS
+from rocks.storage.client.asking import WRITE_BACK_SECONDS
 
 TREES = [OUR_TREE]
 COMMANDS = {
@@ -170,6 +175,24 @@ RANGES = {
     ("report host vm console", "lines"): (1, MAX_LINES),
 }
 """Ranges that other code knows, too."""
+
+
+DEFAULTS = {
+    ("add host vm", "mem"): addition_plan.DEFAULT_MEMORY_MB,
+    ("add host vm", "disksize"): DEFAULT_SIZE_GB,
+    ("stop host vm", "timeout"): DEFAULT_DEADLINE_SECONDS,
+    ("stop cluster", "timeout"): DEFAULT_DEADLINE_SECONDS,
+    ("drain host", "timeout"): DEFAULT_DEADLINE_SECONDS,
+    ("sync host storagemap", "timeout"): WRITE_BACK_SECONDS,
+    ("remove host storagemap", "timeout"): WRITE_BACK_SECONDS,
+    ("reinstall host vm", "timeout"): REINSTALL_WAIT_SECONDS,
+}
+"""Declared defaults that other code knows, too."""
+
+
+def test_declared_numbers_are_the_defaults_of_the_code() -> None:
+    found = {key: default_number(COMMANDS[tuple(key[0].split())], key[1]) for key in DEFAULTS}
+    assert found == DEFAULTS
 
 
 def test_ranges_are_those_of_the_code_and_hold_the_default() -> None:
