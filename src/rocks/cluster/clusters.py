@@ -18,10 +18,6 @@ from rocks.library.guest_images import KEYS_ATTRIBUTE
 from rocks.machine import change_records as vm_changes
 from rocks.machine.addition_plan import (
     DEFAULT_MEMORY_MB,
-    LARGEST_DISK_GB,
-    LARGEST_MEMORY_MB,
-    LEAST_MEMORY_MB,
-    MAX_CPUS,
     NEXT_FREE,
     VIRT_TYPE,
     InterfaceRequest,
@@ -54,7 +50,7 @@ MAX_COMPUTES = 4000
 
 @dataclass(frozen=True)
 class ClusterParameters:
-    """The parameters of `rocks add cluster`, unparsed; None for parameters not given. Hosts are names of the database.
+    """The parameters of `rocks add cluster`; None for parameters not given. Hosts are names of the database.
 
     `network` is the network whose devices carry the VLAN of the cluster; `pkey` may be `none`.
     """
@@ -63,10 +59,10 @@ class ClusterParameters:
     computes: str
     frontend_container: str
     compute_containers: Sequence[str]
-    cpus: str = "1"
-    memory_mb: str = str(COMPUTE_MEMORY_MB)
-    compute_disk_gb: str = str(DEFAULT_SIZE_GB)
-    frontend_disk_gb: str = str(DEFAULT_SIZE_GB)
+    cpus: int = 1
+    memory_mb: int = COMPUTE_MEMORY_MB
+    compute_disk_gb: int = DEFAULT_SIZE_GB
+    frontend_disk_gb: int = DEFAULT_SIZE_GB
     frontend_cpus: int = 1
     frontend_memory_mb: int = DEFAULT_MEMORY_MB
     frontend_name: str | None = None
@@ -213,7 +209,7 @@ def _frontend(
         name=parameters.frontend_name or None,
         cpus=parameters.frontend_cpus,
         memory_mb=parameters.frontend_memory_mb,
-        disk_size_gb=read_number("disk-per-frontend", parameters.frontend_disk_gb, 1, LARGEST_DISK_GB),
+        disk_size_gb=parameters.frontend_disk_gb,
         install_action=INSTALL_FRONTEND,
     )
 
@@ -221,18 +217,15 @@ def _frontend(
 def _computes(
     parameters: ClusterParameters, containers: Sequence[Host], membership: Membership, vlan: int
 ) -> list[VmRequest]:
-    cpus = read_number("cpus-per-compute", parameters.cpus, 1, MAX_CPUS)
-    memory_mb = read_number("mem-per-compute", parameters.memory_mb, LEAST_MEMORY_MB, LARGEST_MEMORY_MB)
-    disk_size_gb = read_number("disk-per-compute", parameters.compute_disk_gb, 1, LARGEST_DISK_GB)
     return [
         VmRequest(
             container=container,
             membership=membership,
             interfaces=(InterfaceRequest(vlan=vlan),),
             name=f"vm-{parameters.frontend_name}-{number}" if parameters.cluster_naming else None,
-            cpus=cpus,
-            memory_mb=memory_mb,
-            disk_size_gb=disk_size_gb,
+            cpus=parameters.cpus,
+            memory_mb=parameters.memory_mb,
+            disk_size_gb=parameters.compute_disk_gb,
             run_action=None,
         )
         for number, container in enumerate(containers)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from rocks.cluster.clusters import COMPUTE_MEMORY_MB
 from rocks.cluster.reinstalls import REINSTALL_WAIT_SECONDS
 from rocks.commands._framework.arguments import parse_arguments
 from rocks.commands._framework.base import Command
@@ -164,9 +165,10 @@ def test_defaults_in_help_are_those_of_the_code() -> None:
 
 RANGES = {
     ("add host vm", "mem"): (LEAST_MEMORY_MB, LARGEST_MEMORY_MB),
-    ("add host vm", "cpus"): (1, addition_plan.MAX_CPUS),
     ("add host vm", "disksize"): (1, addition_plan.LARGEST_DISK_GB),
-    ("set host vm", "cpus"): (1, addition_plan.MAX_CPUS),
+    ("add cluster", "mem-per-compute"): (LEAST_MEMORY_MB, LARGEST_MEMORY_MB),
+    ("add cluster", "disk-per-compute"): (1, addition_plan.LARGEST_DISK_GB),
+    ("add cluster", "disk-per-frontend"): (1, addition_plan.LARGEST_DISK_GB),
     ("set host vm", "maxcpus"): (1, maxima.MAX_CPUS),
     ("set host vm", "maxmem"): (LEAST_MEMORY_MB, LARGEST_MEMORY_MB),
     ("run host", "timeout"): (0, LONGEST_SECONDS),
@@ -178,6 +180,9 @@ RANGES = {
 
 
 DEFAULTS = {
+    ("add cluster", "mem-per-compute"): COMPUTE_MEMORY_MB,
+    ("add cluster", "disk-per-compute"): DEFAULT_SIZE_GB,
+    ("add cluster", "disk-per-frontend"): DEFAULT_SIZE_GB,
     ("add host vm", "mem"): addition_plan.DEFAULT_MEMORY_MB,
     ("add host vm", "disksize"): DEFAULT_SIZE_GB,
     ("stop host vm", "timeout"): DEFAULT_DEADLINE_SECONDS,

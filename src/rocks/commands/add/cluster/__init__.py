@@ -22,16 +22,16 @@ class Command(rocks.commands.Command):
     <arg type='int' name='num-computes' unit='machines'>
     Number of compute nodes; 0 adds only a frontend.
     </arg>
-    <param type='int' name='cpus-per-compute' default='1' unit='CPUs'>
+    <param type='int' name='cpus-per-compute' default='1' range='1..4096' unit='CPUs'>
     CPUs of each compute node.
     </param>
-    <param type='int' name='mem-per-compute' default='1024' unit='MB'>
+    <param type='int' name='mem-per-compute' default='1024' range='32..67108864' unit='MB'>
     Memory of each compute node.
     </param>
-    <param type='int' name='disk-per-compute' default='36' unit='GB'>
+    <param type='int' name='disk-per-compute' default='36' range='1..1000000' unit='GB'>
     Disk of each compute node.
     </param>
-    <param type='int' name='disk-per-frontend' default='36' unit='GB'>
+    <param type='int' name='disk-per-frontend' default='36' range='1..1000000' unit='GB'>
     Disk of the frontend.
     </param>
     <param type='string' name='container-hosts' default='all hosts of membership VM Container, or the physical
@@ -106,10 +106,10 @@ class Command(rocks.commands.Command):
             computes=computes,
             frontend_container=frontend_host,
             compute_containers=compute_hosts,
-            cpus=self.fillText("cpus-per-compute", "1"),
-            memory_mb=self.fillText("mem-per-compute", "1024"),
-            compute_disk_gb=self.fillText("disk-per-compute", "36"),
-            frontend_disk_gb=self.fillText("disk-per-frontend", "36"),
+            cpus=self.fillNumber("cpus-per-compute"),
+            memory_mb=self.fillNumber("mem-per-compute"),
+            compute_disk_gb=self.fillNumber("disk-per-compute"),
+            frontend_disk_gb=self.fillNumber("disk-per-frontend"),
             frontend_name=self.fillText("fe-name"),
             cluster_naming=self.fillFlag("cluster-naming"),
             vlan=self.fillText("vlan"),
