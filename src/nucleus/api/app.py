@@ -71,7 +71,7 @@ _QUICK_THREADS = 8
 
 
 class Quick:
-    """ASGI middleware around the routes: what clients ask all the time is answered without the framework, in one thread.
+    """ASGI middleware around the routes: what clients ask all the time is answered in one thread, past the framework.
 
     Who asks is found out in the thread of the handler, and the framework's work of a millisecond for each request
     (routes, dependencies, validation of what is not there) is left out. What is answered is the same.
