@@ -12,8 +12,14 @@ if TYPE_CHECKING:
     from nucleus.mirror.pool import Session
 
 
+PENDING, RUNNING, ENDED = "pending", "running", "ended"
+
+
 class HostJob(NamedTuple):
-    """A job; `requested`: the hosts that it must have, if any; `hosts`: those that it has, in order."""
+    """A job of whole hosts, one for each node of a computeset. Its name makes a repetition the same job.
+
+    `requested`: the hosts that it must have, if any; `hosts`: those that it has, in order.
+    """
 
     id: int
     name: str
@@ -48,13 +54,13 @@ def recent_jobs(session: Session) -> list[HostJob]:
 
 def allocate(session: Session, number: int, hosts: Sequence[str]) -> None:
     """Give hosts to a pending job: it runs."""
-    session.update("host_job", {"state": "running", "hosts": list(hosts)}, id=number, state="pending")
+    session.update("host_job", {"state": RUNNING, "hosts": list(hosts)}, id=number, state=PENDING)
 
 
 def end_job(session: Session, number: int, reason: str) -> None:
     """End a job: its hosts are free."""
-    columns = {"state": "ended", "reason": reason}
-    session.update("host_job", columns, id=number, state=["pending", "running"])
+    columns = {"state": ENDED, "reason": reason}
+    session.update("host_job", columns, id=number, state=[PENDING, RUNNING])
 
 
 def _jobs(session: Session, condition: str) -> list[HostJob]:
