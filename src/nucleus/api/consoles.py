@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Query, WebSocket
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
+from nucleus.api import models
 from nucleus.api.authentication import require
 from nucleus.api.conditional import json_answer
 from nucleus.api.limits import AtOnce
@@ -64,10 +65,9 @@ _POLICIES = {"vnc": _POLICY.format(""), "serial": _POLICY.format(" 'unsafe-inlin
 """Of the console's pages. Scripts are files of ours; xterm.js makes style elements."""
 
 
-class NewConsole(BaseModel):
+class NewConsole(models.Request):
     """Which console: the screen, or the serial line."""
 
-    model_config = ConfigDict(extra="forbid")
     type: Literal["vnc", "serial"] = "vnc"
 
 

@@ -37,7 +37,7 @@ from nucleus.states import (
     is_image_free,
     is_off,
 )
-from rocks.core.errors import RocksError, UserError
+from rocks.core.errors import UserError
 
 if TYPE_CHECKING:
     from nucleus.computesets.host_list import HostList
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from nucleus.mirror.pool import Guard, Session
 
 _LOG = logging.getLogger(__name__)
-_LOOK_SECONDS = 1.0
 _ACTOR = "nucleus"
 _FAILED_STARTS, _POWERED_OFF = "failed", "powered_off"
 """Keys beside the timers: failed starts and the request to power off that the machine knows of already."""
@@ -84,16 +83,7 @@ class Driver:
 
     def run(self, stop: threading.Event) -> None:
         """A round whenever something has changed, and each second, until `stop` is set."""
-        while not stop.is_set():
-            seen = WORK.number
-            try:
-                if self._guard.take():
-                    self.round()
-            except RocksError as error:
-                _LOG.warning("computesets: %s", error)
-            except Exception:
-                _LOG.exception("computesets: an error of this program")
-            WORK.wait(seen, _LOOK_SECONDS)
+        self._guard.work("computesets", self.round, WORK, stop)
         self._guard.release()
 
     def round(self) -> None:
