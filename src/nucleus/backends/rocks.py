@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -132,7 +133,10 @@ class Rocks:
         """A command that prints the state of its machine, the fourth argument, also when it fails."""
         answer = self._executor.run((*arguments, "json=yes"), self._deadline_seconds + more_seconds)
         error = _failure(arguments, answer.status, answer.err) if answer.status else None
-        return Done(shapes.read_states(answer.out).get(arguments[3]), error)
+        seen = None
+        with contextlib.suppress(ToolError):  # a plugin of the site may print, too
+            seen = shapes.read_states(answer.out).get(arguments[3])
+        return Done(seen, error)
 
     def _run(self, arguments: Sequence[str], more_seconds: float = 0.0) -> str:
         answer = self._executor.run(arguments, self._deadline_seconds + more_seconds)

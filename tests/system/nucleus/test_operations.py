@@ -168,6 +168,21 @@ def test_a_start_that_failed_after_it_was_done_has_succeeded(
         assert ended(pool, ask(pool, "poweron", nodes["vm-vc1-1"])).state == "succeeded"
 
 
+def test_a_state_that_was_not_printed_is_read(
+    pool: Pool, simulator: Simulator, nodes: dict[str, Node]
+) -> None:
+    simulator.run(["start", "host", "vm", "vc1"], 60)
+
+    def stopped() -> Answer:
+        simulator.run(["stop", "host", "vm", "vc1", "action=poweroff"], 60)
+        return Answer(0, "a line of a plugin\n", "")
+
+    simulator.faults.append((("stop",), stopped))
+    with working(pool, simulator):
+        done = ended(pool, ask(pool, "poweroff", nodes["vc1"]))
+        assert (done.state, done.result) == ("succeeded", {"state": "nostate"})
+
+
 def test_many_nodes_have_one_result_each(pool: Pool, simulator: Simulator, nodes: dict[str, Node]) -> None:
     for number in (0, 1):
         simulator.run(["start", "host", "vm", f"vm-vc1-{number}"], 60)
