@@ -7,6 +7,7 @@ An unknown section or key is refused by its name. A value from the environment i
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -183,6 +184,9 @@ class Configuration:
     responsibility: ResponsibilitySettings = ResponsibilitySettings()
 
 
+_PART = re.compile(r"(?:\[[^\]]*\]?|[^,\[])+")
+"""Of a list in one text: what is between commas that are in no brackets."""
+
 _CHOICES = {("executor", "kind"): ("local", "socket", "simulator"), ("batch", "kind"): ("hosts",)}
 
 
@@ -249,20 +253,8 @@ def _from_text(text: str, hint: Any, variable: str) -> Any:
     except (ValueError, KeyError):
         raise UserError(f"{variable} is {text!r}: {_KINDS[hint]} is needed") from None
     if hint == list[str]:
-        return [part.strip() for part in _split_list(text)]
+        return [part.strip() for part in _PART.findall(text) if part.strip()]
     return text
-
-
-def _split_list(text: str) -> list[str]:
-    """Parts between commas that are not in brackets."""
-    parts, depth = [""], 0
-    for character in text:
-        depth += (character == "[") - (character == "]")
-        if character == "," and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += character
-    return [part for part in parts if part.strip()]
 
 
 _KINDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Query, WebSocket
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.staticfiles import StaticFiles
+from starlette.websockets import WebSocketDisconnect, WebSocketState
 
+from nucleus.api import models
 from nucleus.api.authentication import require
 from nucleus.api.conditional import json_answer
 from nucleus.api.limits import AtOnce
@@ -24,14 +26,14 @@ from nucleus.api.representations import text_of
 from nucleus.api.routes import changes, route_of_nodes
 from nucleus.api.rules import demand_console_quota
 from nucleus.api.service import Change, Known, Reading, find_cluster, find_node, reading
-from nucleus.console.bridge import relay
 from nucleus.mirror import clusters, identity, tickets
 from nucleus.records import SYSTEM, Scope
 from nucleus.states import power_of
 from rocks.core.errors import RocksError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import socket
+    from collections.abc import Awaitable, Callable, Iterator
 
     from fastapi import FastAPI
 
@@ -50,6 +52,11 @@ CHECK_SECONDS = 5.0
 """How often an open console looks whether its owner may still have it."""
 
 SUBPROTOCOL = "binary"
+PIECE_BYTES = 65536
+
+ENDED, REVOKED, TOO_LONG = 1000, 4001, 4002
+"""Why the service closes a WebSocket (RFC 6455 §7.4): the console ended; the right to it ended; its time is over."""
+
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'{}; img-src 'self' data: blob:; "
     "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
@@ -58,10 +65,9 @@ _POLICIES = {"vnc": _POLICY.format(""), "serial": _POLICY.format(" 'unsafe-inlin
 """Of the console's pages. Scripts are files of ours; xterm.js makes style elements."""
 
 
-class NewConsole(BaseModel):
+class NewConsole(models.Request):
     """Which console: the screen, or the serial line."""
 
-    model_config = ConfigDict(extra="forbid")
     type: Literal["vnc", "serial"] = "vnc"
 
 
@@ -258,12 +264,71 @@ async def _serve(client: WebSocket, service: Service, ticket: Ticket) -> None:
                 return True  # the database is away for a moment; the right was there a moment ago
 
         seconds = service.configuration.console.most_minutes * 60.0
-        code = await relay(client, stream.connection, is_still_allowed, CHECK_SECONDS, seconds)
+        code = await _relay(client, stream.connection, is_still_allowed, CHECK_SECONDS, seconds)
         _log.info("the %s console of %s has ended: %d", ticket.kind, node.rocks_name, code)
     finally:
         reason = await asyncio.to_thread(stream.close)
         if reason:
             _log.warning("the %s console of %s: %s", ticket.kind, node.rocks_name, reason)
+
+
+async def _relay(
+    client: WebSocket,
+    console: socket.socket,
+    is_still_allowed: Callable[[], Awaitable[bool]],
+    check_seconds: float,
+    most_seconds: float,
+) -> int:
+    """Relay until one end closes, the right to the console ends or the time is over; returns the code of the close.
+
+    The WebSocket is accepted already, and is closed here; the caller closes `console`.
+    """
+    console.setblocking(False)
+    ways = [
+        asyncio.create_task(_to_console(client, console)),
+        asyncio.create_task(_to_client(client, console)),
+        asyncio.create_task(_watch(is_still_allowed, check_seconds)),
+    ]
+    done, _ = await asyncio.wait(ways, timeout=most_seconds, return_when=asyncio.FIRST_COMPLETED)
+    code = _code_of(done, ways[2])
+    for way in ways:
+        way.cancel()
+    await asyncio.gather(*ways, return_exceptions=True)
+    if client.client_state is WebSocketState.CONNECTED:
+        with contextlib.suppress(RuntimeError, OSError, WebSocketDisconnect):
+            await client.close(code)
+    return code
+
+
+def _code_of(done: set[asyncio.Task[None]], watch: asyncio.Task[None]) -> int:
+    if not done:
+        return TOO_LONG
+    return REVOKED if done == {watch} else ENDED
+
+
+async def _to_console(client: WebSocket, console: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    with contextlib.suppress(OSError):
+        while True:
+            message = await client.receive()
+            if message["type"] != "websocket.receive":
+                return
+            data = message.get("bytes")
+            if data is None:
+                data = (message.get("text") or "").encode()
+            await loop.sock_sendall(console, data)
+
+
+async def _to_client(client: WebSocket, console: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    with contextlib.suppress(OSError, WebSocketDisconnect, RuntimeError):  # either end has gone
+        while data := await loop.sock_recv(console, PIECE_BYTES):
+            await client.send_bytes(data)
+
+
+async def _watch(is_still_allowed: Callable[[], Awaitable[bool]], check_seconds: float) -> None:
+    while await is_still_allowed():
+        await asyncio.sleep(check_seconds)
 
 
 # --- the pages

@@ -11,19 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Header, Path
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from nucleus.api import models
 from nucleus.api.authentication import require
 from nucleus.api.conditional import json_answer
-from nucleus.api.multipart import FileForm
 from nucleus.api.problems import Problem, conflict, invalid
 from nucleus.api.representations import Json
 from nucleus.api.routes import changes, reads, route
 from nucleus.api.rules import demand_image_quota
 from nucleus.api.service import Call, Change, Known, Reading, accepted, answer_before, changing, no_content
-from nucleus.api.uploads import Receiver, is_name_of_ours, part_path, whole_path
+from nucleus.api.uploads import FileForm, Receiver, is_name_of_ours, part_path, stream_of, whole_path
 from nucleus.mirror import images
 from nucleus.mirror.driver import DuplicateError
 from nucleus.records import NewOperation
@@ -132,7 +130,8 @@ async def upload_image(
     expected = _expected(md5, content_digest)
 
     async def receive() -> Response:
-        form = FileForm(call.request.headers.get("content-type", ""), _stream(call))
+        body = stream_of(call.request, "send the form again")
+        form = FileForm(call.request.headers.get("content-type", ""), body)
         await form.begin()
         most = call.service.configuration.images.most_gb * 10**9
         length = call.request.headers.get("content-length", "")
@@ -215,14 +214,6 @@ def _discard(call: Call, upload: Upload) -> None:
         images.remove_image(session, upload.image_id)
         whole_path(_folder(call), upload.image_id).unlink(missing_ok=True)
     part_path(_folder(call), upload.id).unlink(missing_ok=True)
-
-
-async def _stream(call: Call) -> AsyncIterator[bytes]:
-    try:
-        async for chunk in call.request.stream():
-            yield chunk
-    except ClientDisconnect:
-        return  # what came is kept or discarded by the caller, who sees that it is not whole
 
 
 def _expected(md5: str | None, content_digest: str | None) -> dict[str, str]:
@@ -352,7 +343,8 @@ async def continue_upload(
 
     async def receive() -> Response:
         upload, expected = await run_in_threadpool(_resume, call, id, upload_offset)
-        return await _take(call, upload, _stream(call), expected)
+        body = stream_of(call.request, "continue the upload at its offset")
+        return await _take(call, upload, body, expected)
 
     return await _admitted(call, receive)
 

@@ -90,21 +90,21 @@ class Failures:
 
     def check(self, source: str) -> None:
         """Problem 429 when there were too many."""
-        source = _network_of(source)
         with self._lock:
-            recent = [
-                one for one in self._moments.get(source, ()) if time.monotonic() - one < _FAILURE_SECONDS
-            ]
+            recent = self._recent(_network_of(source))
         if len(recent) >= _MOST_FAILURES:
             wait = max(1, int(_FAILURE_SECONDS - (time.monotonic() - recent[0])))
             raise limited(f"too many wrong credentials; wait {wait} s", headers={"Retry-After": str(wait)})
 
     def count(self, source: str) -> None:
         """Note one."""
-        source, now = _network_of(source), time.monotonic()
+        source = _network_of(source)
         with self._lock:
-            recent = [one for one in self._moments.get(source, ()) if now - one < _FAILURE_SECONDS]
-            self._moments.put(source, [*recent[-_MOST_FAILURES:], now])
+            self._moments.put(source, [*self._recent(source)[-_MOST_FAILURES:], time.monotonic()])
+
+    def _recent(self, network: str) -> list[float]:
+        now = time.monotonic()
+        return [one for one in self._moments.get(network, ()) if now - one < _FAILURE_SECONDS]
 
 
 def _network_of(source: str) -> str:

@@ -9,9 +9,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.responses import Response
 
+from nucleus.api import models
 from nucleus.api.authentication import Caller, cookie_name, is_own_page, refused
 from nucleus.api.conditional import json_answer
 from nucleus.api.credentials import Sent, SentAssertion, SentPassword, read_token
@@ -36,10 +37,9 @@ _RETURN = "/session/provider/answer"
 _NOT_ON_PAGES = ("cluster:destroy",)
 
 
-class SignIn(BaseModel):
+class SignIn(models.Request):
     """A token; with a user name, a password of the site or a token of that user."""
 
-    model_config = ConfigDict(extra="forbid")
     username: str = Field("", max_length=128)
     password: str = Field(min_length=1, max_length=1024)
 

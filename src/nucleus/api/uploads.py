@@ -1,4 +1,4 @@
-"""The bytes of an image on their way to the disk: counted, hashed, and checked before anybody can use them."""
+"""The bytes of an image on their way to the disk: taken out of a form, counted, hashed, and checked before any use."""
 
 from __future__ import annotations
 
@@ -11,19 +11,129 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from python_multipart.exceptions import MultipartParseError
+from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 
 from nucleus.api.problems import Problem, invalid, unavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from starlette.requests import Request
+
 _BLOCK_BYTES = 1 << 20
 _SILENCE_SECONDS = 60.0
 _RESERVE_BYTES = 1 << 30
 """What an upload leaves free of the file system."""
 
+_MOST_FIELD_BYTES = 4096
+_MOST_PARTS = 16
 _ISO_OFFSET, _ISO_MARK = 0x8001, b"CD001"
+
+
+async def stream_of(request: Request, remedy: str) -> AsyncIterator[bytes]:
+    """The bytes of a request, as far as they come. Problem, with the remedy, when nothing comes for a minute."""
+    stream = request.stream()
+    with suppress(ClientDisconnect, StopAsyncIteration):  # the caller sees that it is not whole
+        while True:
+            try:
+                async with asyncio.timeout(_SILENCE_SECONDS):
+                    chunk = await anext(stream)
+            except TimeoutError:
+                raise Problem("timeout", f"nothing came for a minute; {remedy}") from None
+            yield chunk
+
+
+class FileForm:
+    """The part `file` of a multipart form, as it comes: nothing is kept in memory or in a file of its own.
+
+    `fields` has the other parts that came before it.
+    """
+
+    def __init__(self, content_type: str, body: AsyncIterator[bytes]) -> None:
+        kind, options = parse_options_header(content_type)
+        boundary = options.get(b"boundary", b"")
+        if kind != b"multipart/form-data" or not boundary or len(boundary) > 256:
+            raise Problem(
+                "wrong-media-type", "send the image as the part `file` of a form (multipart/form-data)"
+            )
+        self.filename = ""
+        self.fields: dict[str, str] = {}
+        self._body = body
+        self._parts = 0
+        self._name, self._is_file, self._has_ended = "", False, False
+        self._pieces: list[bytes] = []
+        handlers = {
+            "on_part_begin": self._part_begin,
+            "on_header_field": lambda *data: self._extend("header", *data),
+            "on_header_value": lambda *data: self._extend("value", *data),
+            "on_header_end": self._header_end,
+            "on_part_data": self._part_data,
+            "on_part_end": self._part_end,
+            "on_end": lambda: setattr(self, "_has_ended", True),
+        }
+        self._parser = MultipartParser(boundary, handlers)  # type: ignore[arg-type]
+
+    def _part_begin(self) -> None:
+        self._parts += 1
+        if self._parts > _MOST_PARTS:
+            raise invalid("the form has too many parts; send only the part file")
+        self._name, self._is_file = "", False
+        self._texts = dict.fromkeys(("header", "value", "field"), b"")
+
+    def _extend(self, what: str, data: bytes, start: int, end: int) -> None:
+        self._texts[what] += data[start:end]
+        if len(self._texts[what]) > _MOST_FIELD_BYTES:
+            raise Problem("too-large", f"a field of the form is longer than {_MOST_FIELD_BYTES} bytes")
+
+    def _header_end(self) -> None:
+        header, value = self._texts["header"], self._texts["value"]
+        self._texts |= {"header": b"", "value": b""}
+        if header.lower() == b"content-disposition":
+            _, options = parse_options_header(value)
+            self._name = options.get(b"name", b"").decode("utf-8", "replace")
+            if self._name == "file" and not self.filename:
+                self._is_file = True
+                self.filename = options.get(b"filename", b"").decode("utf-8", "replace")
+
+    def _part_data(self, data: bytes, start: int, end: int) -> None:
+        if self._is_file:
+            self._pieces.append(data[start:end])
+        else:
+            self._extend("field", data, start, end)
+
+    def _part_end(self) -> None:
+        if not self._is_file:
+            self.fields[self._name] = self._texts["field"].decode("utf-8", "replace")
+
+    async def begin(self) -> None:
+        """Read as far as the file's name. Problem when there is no file."""
+        while not self._is_file:
+            if not await self._feed():
+                raise invalid("the form has no part `file` with the image")
+
+    async def content(self) -> AsyncIterator[bytes]:
+        """The file's bytes. Problem when the form ends too early."""
+        is_more = True
+        while is_more:
+            pieces, self._pieces = self._pieces, []
+            for piece in pieces:
+                yield piece
+            is_more = await self._feed()
+        if not self._has_ended:
+            raise invalid("the form is not whole: the connection ended before it")
+
+    async def _feed(self) -> bool:
+        """Have the parser read the next bytes; whether there were any."""
+        try:
+            async for chunk in self._body:
+                self._parser.write(chunk)
+                return True
+            return False
+        except MultipartParseError:
+            raise invalid("the form is no multipart/form-data") from None
 
 
 def part_path(folder: Path, upload_id: str) -> Path:
@@ -84,22 +194,13 @@ class Receiver:
     async def take(self, chunks: AsyncIterator[bytes], note: Callable[[int], None]) -> None:
         """Write everything that comes; `note` gets the offset now and then, when it is on the disk.
 
-        Problem when more comes than was announced, nothing comes for a minute, or the disk is full.
+        Problem when more comes than was announced, or the disk is full.
         """
         waiting = bytearray()
-        iterator = chunks.__aiter__()
         noted = self.offset
         try:
-            while True:
-                try:
-                    async with asyncio.timeout(_SILENCE_SECONDS):
-                        waiting += await anext(iterator)
-                except StopAsyncIteration:
-                    break
-                except TimeoutError:
-                    raise Problem(
-                        "timeout", "nothing came for a minute; continue the upload at its offset"
-                    ) from None
+            async for chunk in chunks:
+                waiting += chunk
                 if self.offset + len(waiting) > self._most_bytes:
                     raise Problem(
                         "too-large", f"more came than the {self._most_bytes} bytes that are allowed here"

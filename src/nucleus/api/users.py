@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from fastapi import APIRouter, Path
 from fastapi import Request as HttpRequest
@@ -20,9 +20,6 @@ from nucleus.api.rules import responsibility
 from nucleus.api.service import Call, Change, Known, Reading, changing, no_content, service_of
 from nucleus.api.tokens import store_token
 from nucleus.mirror import identity
-
-if TYPE_CHECKING:
-    pass
 
 router = APIRouter()
 

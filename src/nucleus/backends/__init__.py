@@ -1,1 +1,1 @@
-"""The site from outside: `rocks` is started and its output read; the batch system that places computesets."""
+"""The site from outside: `rocks` is started and its output read."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -56,6 +57,13 @@ class Rows(NamedTuple):
     is_complete: bool
 
 
+class Done(NamedTuple):
+    """What a start or a stop left: the machine's host and state, where it printed them, and its error, if any."""
+
+    seen: tuple[str | None, str | None] | None
+    error: ToolError | None
+
+
 class Rocks:
     """`rocks` behind an executor; every command has a deadline."""
 
@@ -80,18 +88,18 @@ class Rocks:
         """Have the machine start on this host from now on."""
         self._run(("set", "host", "vm", name, f"physnode={host}"))
 
-    def start(self, name: str) -> None:
-        """Start a machine that is off; its image is mapped before."""
-        self._run(("start", "host", "vm", name))
+    def start(self, name: str) -> Done:
+        """Start a machine; its image is mapped before. That it runs already is an error."""
+        return self._act(("start", "host", "vm", name))
 
-    def stop(self, name: str, action: str, wait_seconds: int | None = None) -> None:
+    def stop(self, name: str, action: str, wait_seconds: int | None = None) -> Done:
         """Power it off, shut it down, reset or reboot it; success does not prove that it did.
 
         A shutdown waits so long for the guest, by default as long as `rocks` does, and powers it off then.
         """
         wait = () if wait_seconds is None else (f"timeout={wait_seconds}",)
         longest = (SHUTDOWN_SECONDS + (wait_seconds or 0)) * (action == "shutdown")
-        self._run(("stop", "host", "vm", name, f"action={action}", *wait), longest)
+        return self._act(("stop", "host", "vm", name, f"action={action}", *wait), longest)
 
     def set_cdrom(self, name: str, medium: str | None) -> None:
         """Insert an ISO (`image=NAME`, `cdrom=PATH`), or none, from the next start on."""
@@ -120,6 +128,15 @@ class Rocks:
     def read_console(self, name: str, lines: int) -> list[str]:
         """The last lines of a machine's serial console, oldest first."""
         return self._run(("report", "host", "vm", "console", name, f"lines={lines}")).splitlines()
+
+    def _act(self, arguments: Sequence[str], more_seconds: float = 0.0) -> Done:
+        """A command that prints the state of its machine, the fourth argument, also when it fails."""
+        answer = self._executor.run((*arguments, "json=yes"), self._deadline_seconds + more_seconds)
+        error = _failure(arguments, answer.status, answer.err) if answer.status else None
+        seen = None
+        with contextlib.suppress(ToolError):  # a plugin of the site may print, too
+            seen = shapes.read_states(answer.out).get(arguments[3])
+        return Done(seen, error)
 
     def _run(self, arguments: Sequence[str], more_seconds: float = 0.0) -> str:
         answer = self._executor.run(arguments, self._deadline_seconds + more_seconds)

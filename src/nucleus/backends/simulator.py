@@ -89,7 +89,9 @@ class Simulator:
                 self.commands.append(given)
             for prefix, handler in self._HANDLERS.items():
                 if given[: len(prefix)] == prefix:
-                    return handler(self, given[len(prefix) :])
+                    answer = handler(self, given[len(prefix) :])
+                    is_act = given[0] in ("start", "stop") and given[-1] == "json=yes"
+                    return answer._replace(out=self._list_vm(given[3:4]).out) if is_act else answer
         return _refused(f"unknown command: {' '.join(given)}")
 
     def open(self, arguments: Sequence[str]) -> Stream:

@@ -7,14 +7,15 @@ import importlib
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING
 
-from nucleus.configuration import Configuration, read_configuration
+from nucleus.configuration import read_configuration
 from rocks.core.errors import RocksError
 from rocks.core.terminal import many_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import ModuleType
 
 EXIT_INTERRUPTED = 130
 
@@ -38,17 +39,10 @@ _MODULES = {
     **dict.fromkeys(("cluster", "allocation", "audit"), "site"),
     **dict.fromkeys(("setup", "poll", "status"), "health"),
 }
-"""Command → its module in `nucleus.cli`; of others it has the command's name."""
+"""Command → its module in `nucleus.cli`; of others it has the command's name.
 
-
-class Subcommand(Protocol):
-    """What the module of a command has."""
-
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare its arguments."""
-
-    def run(self, arguments: argparse.Namespace, configuration: Configuration) -> int:
-        """Do it; returns the exit status. Raises RocksError."""
+Each has `add_arguments`, and `run`, which returns the exit status and raises RocksError.
+"""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -56,8 +50,8 @@ def main(arguments: Sequence[str]) -> int:
     parser = _parser(arguments)
     parsed = parser.parse_args(arguments)
     try:
-        configuration = read_configuration(parsed.file)
-        return cast(Subcommand, _load(parsed.command)).run(parsed, configuration)
+        status: int = _load(parsed.command).run(parsed, read_configuration(parsed.file))
+        return status
     except RocksError as error:
         print(f"nucleus: {many_lines(str(error))}", file=sys.stderr)
         return 1
@@ -82,11 +76,11 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     for command, line in COMMANDS.items():
         below = commands.add_parser(command, help=line, description=f"{line[0].upper()}{line[1:]}.")
         if command in arguments:  # the modules of the others need not be loaded
-            cast(Subcommand, _load(command)).add_arguments(below)
+            _load(command).add_arguments(below)
     return parser
 
 
-def _load(command: str) -> object:
+def _load(command: str) -> ModuleType:
     return importlib.import_module(f"nucleus.cli.{_MODULES.get(command, command)}")
 
 

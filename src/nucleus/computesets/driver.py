@@ -15,8 +15,6 @@ import threading
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nucleus.backends.batch import ENDED, BatchJob, Submission
-from nucleus.backends.batch import RUNNING as JOB_RUNNING
 from nucleus.computesets import machine
 from nucleus.computesets.machine import Action, Context, Event
 from nucleus.computesets.timers import Clock
@@ -24,6 +22,8 @@ from nucleus.hostlists import collect
 from nucleus.mirror import clusters, computesets, operations
 from nucleus.mirror.columns import new_ulid
 from nucleus.mirror.events import NEWS, WORK, append_events
+from nucleus.mirror.host_jobs import ENDED
+from nucleus.mirror.host_jobs import RUNNING as JOB_RUNNING
 from nucleus.records import SYSTEM, Cluster, Computeset, JsonObject, NewEvent, NewOperation, Node
 from nucleus.states import (
     COMPLETED,
@@ -37,15 +37,15 @@ from nucleus.states import (
     is_image_free,
     is_off,
 )
-from rocks.core.errors import RocksError, UserError
+from rocks.core.errors import UserError
 
 if TYPE_CHECKING:
-    from nucleus.backends.batch import Batch
+    from nucleus.computesets.host_list import HostList
     from nucleus.configuration import Configuration
+    from nucleus.mirror.host_jobs import HostJob
     from nucleus.mirror.pool import Guard, Session
 
 _LOG = logging.getLogger(__name__)
-_LOOK_SECONDS = 1.0
 _ACTOR = "nucleus"
 _FAILED_STARTS, _POWERED_OFF = "failed", "powered_off"
 """Keys beside the timers: failed starts and the request to power off that the machine knows of already."""
@@ -72,7 +72,7 @@ class Driver:
     """The driver of a process; it does nothing without the lease."""
 
     def __init__(
-        self, configuration: Configuration, guard: Guard, batch: Batch, clock: Clock | None = None
+        self, configuration: Configuration, guard: Guard, batch: HostList, clock: Clock | None = None
     ) -> None:
         self._settings = configuration.computesets
         self._guard = guard
@@ -83,16 +83,7 @@ class Driver:
 
     def run(self, stop: threading.Event) -> None:
         """A round whenever something has changed, and each second, until `stop` is set."""
-        while not stop.is_set():
-            seen = WORK.number
-            try:
-                if self._guard.take():
-                    self.round()
-            except RocksError as error:
-                _LOG.warning("computesets: %s", error)
-            except Exception:
-                _LOG.exception("computesets: an error of this program")
-            WORK.wait(seen, _LOOK_SECONDS)
+        self._guard.work("computesets", self.round, WORK, stop)
         self._guard.release()
 
     def round(self) -> None:
@@ -126,11 +117,8 @@ class Driver:
                     session, one.id, one.version, {"name": name, "context": stored}
                 ):
                     return
-        submission = Submission(
-            name, one.node_count, one.walltime_minutes, one.user, one.account, one.reservation, tuple(hosts)
-        )
         try:
-            event = Event("submit_ok", jobid=self._batch.submit(submission))
+            event = Event("submit_ok", jobid=self._batch.submit(name, one.node_count, hosts))
         except UserError as error:
             _LOG.warning("computeset %d: rejected: %s", one.id, error)
             event = Event("submit_reject", how=str(error)[:64])
@@ -139,7 +127,7 @@ class Driver:
             if seen is not None:
                 self._apply(session, seen, [event])
 
-    def _drive(self, number: int, jobs: dict[str, BatchJob]) -> None:
+    def _drive(self, number: int, jobs: dict[str, HostJob]) -> None:
         with self._guard.transaction() as session:
             seen = self._read(session, number)
             if seen is None:
@@ -163,7 +151,7 @@ class Driver:
             operations.failed_operations(session, number, _STARTS),
         )
 
-    def _events(self, seen: Seen, job: BatchJob | None) -> list[Event]:
+    def _events(self, seen: Seen, job: HostJob | None) -> list[Event]:
         """What has happened since the last round, in the order: owner, batch system, nodes, timers."""
         one, context = seen.one, seen.context
         found = []
@@ -183,7 +171,7 @@ class Driver:
         ]
         return found
 
-    def _job_events(self, seen: Seen, job: BatchJob | None) -> list[Event]:
+    def _job_events(self, seen: Seen, job: HostJob | None) -> list[Event]:
         one, context = seen.one, seen.context
         if job is None:
             is_lost = one.state != CREATED and not context.job_gone
@@ -244,9 +232,7 @@ class Driver:
             machine.WALLTIME: one.walltime_minutes * 60.0,
         }
         for action in actions:
-            if action.kind == "timer" and not (
-                action.text == machine.WALLTIME and self._batch.keeps_walltime
-            ):
+            if action.kind == "timer":
                 timers[action.text] = self._clock.timer(seconds[action.text])
 
     def _arguments(self, action: Action) -> JsonObject:
@@ -311,7 +297,7 @@ class Driver:
             events.append(NewEvent("set.ready", str(one.id), None, None, project, one.cluster_id))
         append_events(session, events)
 
-    def _settle_jobs(self, jobs: dict[str, BatchJob]) -> None:
+    def _settle_jobs(self, jobs: dict[str, HostJob]) -> None:
         """End the jobs of released sets, cancel those of sets that were cancelled or do not live."""
         with self._guard.transaction() as session:
             living = {one.name: one for one in computesets.living_sets(session)}
@@ -321,9 +307,9 @@ class Driver:
             one = living.get(name)
             context = None if one is None else machine.from_json_object(one.context, one.node_ids)
             if context is not None and context.is_released and context.hosts:
-                self._batch.end(job.id)
+                self._batch.end(job.id, "completed")
             elif context is None or context.is_cancelled and not context.hosts or context.is_released:
-                self._batch.cancel(job.id)
+                self._batch.end(job.id, "cancelled")
             else:
                 continue
             WORK.give()

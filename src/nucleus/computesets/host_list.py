@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nucleus.backends.batch import ENDED, PENDING, BatchJob, Submission
 from nucleus.mirror import host_jobs
+from nucleus.mirror.host_jobs import ENDED, PENDING
 from rocks.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -16,49 +16,42 @@ if TYPE_CHECKING:
 
 
 class HostList:
-    """See `backends.batch.Batch`. `hosts` are the operator's, in the order in which they are given out."""
-
-    keeps_walltime = False
+    """Every call can be repeated. `hosts` are the operator's, in the order in which they are given out."""
 
     def __init__(self, pool: Pool, hosts: Sequence[str]) -> None:
         self._pool = pool
         self._hosts = list(dict.fromkeys(hosts))
 
-    def submit(self, submission: Submission) -> int:
-        """Add the job, and give it hosts if they are free."""
-        unknown = [host for host in submission.hosts if host not in self._hosts]
+    def submit(self, name: str, count: int, hosts: Sequence[str]) -> int:
+        """Add the job of so many hosts, of these if any are named, and give it hosts if they are free; its number.
+
+        A job of that name that is there is the same one. UserError for hosts that the list does not have.
+        """
+        unknown = [host for host in hosts if host not in self._hosts]
         if unknown:
             raise UserError(
                 f"{unknown[0]} is not in the list of hosts ([batch] hosts in the settings of Nucleus)"
             )
-        if submission.nodes > len(self._hosts):
+        if count > len(self._hosts):
             raise UserError(
-                f"{submission.nodes} nodes need as many hosts, and the list ([batch] hosts) has {len(self._hosts)}"
+                f"{count} nodes need as many hosts, and the list ([batch] hosts) has {len(self._hosts)}"
             )
         with self._pool.transaction() as session:
-            number = host_jobs.add_job(session, submission.name, submission.nodes, submission.hosts)
+            number = host_jobs.add_job(session, name, count, hosts)
             self._schedule(session)
         return number
 
-    def cancel(self, jobid: int) -> None:
-        """End it."""
-        self._end(jobid, "cancelled")
-
-    def end(self, jobid: int) -> None:
-        """End it."""
-        self._end(jobid, "completed")
-
-    def jobs(self) -> dict[str, BatchJob]:
-        """After those that can have hosts have got them."""
-        with self._pool.transaction() as session:
-            self._schedule(session)
-            found = host_jobs.recent_jobs(session)
-        return {one.name: BatchJob(one.id, one.name, one.state, one.hosts, one.reason) for one in found}
-
-    def _end(self, jobid: int, reason: str) -> None:
+    def end(self, jobid: int, reason: str) -> None:
+        """End a job: its hosts are free."""
         with self._pool.transaction() as session:
             host_jobs.end_job(session, jobid, reason)
             self._schedule(session)
+
+    def jobs(self) -> dict[str, HostJob]:
+        """Name → job, of all that live, and of sets that live, after those that can have hosts have got them."""
+        with self._pool.transaction() as session:
+            self._schedule(session)
+            return {one.name: one for one in host_jobs.recent_jobs(session)}
 
     def _schedule(self, session: Session) -> None:
         for number, hosts in allocations(self._hosts, host_jobs.living_jobs(session)).items():

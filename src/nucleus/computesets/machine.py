@@ -65,9 +65,9 @@ class Event(NamedTuple):
 
 
 class Action(NamedTuple):
-    """What follows from an event: start, shutdown, poweroff, timer, ready, release, alarm; scancel, end_batch.
+    """What follows from an event: start, shutdown, poweroff, timer, ready, release, alarm; scancel.
 
-    The last two are for the reader: the driver compares all jobs with their sets in each round, and ends or cancels
+    The last one is for the reader: the driver compares all jobs with their sets in each round, and ends or cancels
     those that nobody needs.
     """
 
@@ -242,10 +242,7 @@ def _finish(context: Context, actions: list[Action]) -> Result:
     """Ending, and over when every node is off, every image written back, and the job is gone."""
     if any(member.is_on or not member.is_free for member in context.members):
         return ENDING, context, actions
-    if not context.is_released:
-        context = context._replace(is_released=True)
-        if not context.job_gone and context.hosts:
-            actions = [*actions, Action("end_batch", context.jobid)]
+    context = context._replace(is_released=True)
     if not context.job_gone:
         return ENDING, context, actions
     final = CANCELLED if context.reason == USER else FAILED if context.reason in _FAILURES else COMPLETED

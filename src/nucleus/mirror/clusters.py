@@ -98,14 +98,7 @@ def _nodes(session: Session, scope: Scope, which: str, values: Sequence[Any], th
         return []
     condition, own = visible(scope)
     sql = f"{_NODE} JOIN cluster c ON c.id = n.cluster_id WHERE {which} AND {condition}{then}"
-    nodes = [Node(*row) for row in session.rows(sql, [*values, *own])]
-    return [
-        node._replace(
-            image_locked=None if node.image_locked is None else bool(node.image_locked),
-            admin_disabled=bool(node.admin_disabled),
-        )
-        for node in nodes
-    ]
+    return [Node(*row) for row in session.rows(sql, [*values, *own])]
 
 
 def interfaces_of(session: Session, scope: Scope, cluster_ids: Sequence[int]) -> dict[int, list[Interface]]:

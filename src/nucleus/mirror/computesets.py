@@ -144,4 +144,4 @@ def _sets(session: Session, where: str, values: Sequence[Any]) -> list[Computese
             members[number].append(node_id)
     found: list[tuple[Any, ...]] = [(*row, tuple(members[row[0]])) for row in rows]
     sets = [Computeset(*one) for one in found]
-    return [one._replace(context=from_json(str(one.context)), degraded=bool(one.degraded)) for one in sets]
+    return [one._replace(context=from_json(str(one.context))) for one in sets]

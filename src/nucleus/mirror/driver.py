@@ -56,13 +56,19 @@ def _utc(text: Any) -> Any:
     return value.replace(tzinfo=datetime.UTC) if isinstance(value, datetime.datetime) else value
 
 
-_CONVERSIONS: Any = {**conversions, FIELD_TYPE.DATETIME: _utc, FIELD_TYPE.TIMESTAMP: _utc}
+def _flag(text: Any) -> bool:
+    return bool(int(text))
+
+
+_CONVERSIONS: Any = {
+    **conversions, FIELD_TYPE.DATETIME: _utc, FIELD_TYPE.TIMESTAMP: _utc, FIELD_TYPE.TINY: _flag,
+}  # fmt: skip
 
 
 def connect(
     settings: DatabaseSettings, database: str | None, user: str | None = None, *, commits_itself: bool = False
 ) -> Connection[Cursor]:
-    """A connection: READ COMMITTED, strict, UTC; DATETIME becomes an aware moment.
+    """A connection: READ COMMITTED, strict, UTC; DATETIME becomes an aware moment, and BOOLEAN a bool.
 
     `commits_itself`: each statement is a transaction of its own until one begins. An UPDATE counts the rows that it
     found, changed or not. Raises `DRIVER_ERRORS`.

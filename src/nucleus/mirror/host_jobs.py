@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from nucleus.mirror.columns import from_json, to_json
+from nucleus.mirror.columns import from_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -12,8 +12,14 @@ if TYPE_CHECKING:
     from nucleus.mirror.pool import Session
 
 
+PENDING, RUNNING, ENDED = "pending", "running", "ended"
+
+
 class HostJob(NamedTuple):
-    """A job; `requested`: the hosts that it must have, if any; `hosts`: those that it has, in order."""
+    """A job of whole hosts, one for each node of a computeset. Its name makes a repetition the same job.
+
+    `requested`: the hosts that it must have, if any; `hosts`: those that it has, in order.
+    """
 
     id: int
     name: str
@@ -26,13 +32,9 @@ class HostJob(NamedTuple):
 
 def add_job(session: Session, name: str, host_count: int, requested: Sequence[str]) -> int:
     """The job of that name, which is added unless it is there; its number."""
-    session.execute(
-        "INSERT IGNORE INTO host_job (name, host_count, requested) VALUES (%s, %s, %s)",
-        (name, host_count, to_json(list(requested))),
-    )
-    row = session.row("SELECT id FROM host_job WHERE name = %s", (name,))
-    assert row is not None
-    return int(row[0])
+    columns = {"name": name, "host_count": host_count, "requested": list(requested)}
+    session.insert("host_job", columns, "INSERT IGNORE")
+    return int(session.value("SELECT id FROM host_job WHERE name = %s", (name,)))
 
 
 def living_jobs(session: Session) -> list[HostJob]:
@@ -52,18 +54,13 @@ def recent_jobs(session: Session) -> list[HostJob]:
 
 def allocate(session: Session, number: int, hosts: Sequence[str]) -> None:
     """Give hosts to a pending job: it runs."""
-    session.execute(
-        "UPDATE host_job SET state = 'running', hosts = %s WHERE id = %s AND state = 'pending'",
-        (to_json(list(hosts)), number),
-    )
+    session.update("host_job", {"state": RUNNING, "hosts": list(hosts)}, id=number, state=PENDING)
 
 
 def end_job(session: Session, number: int, reason: str) -> None:
     """End a job: its hosts are free."""
-    session.execute(
-        "UPDATE host_job SET state = 'ended', reason = %s WHERE id = %s AND state <> 'ended'",
-        (reason, number),
-    )
+    columns = {"state": ENDED, "reason": reason}
+    session.update("host_job", columns, id=number, state=[PENDING, RUNNING])
 
 
 def _jobs(session: Session, condition: str) -> list[HostJob]:

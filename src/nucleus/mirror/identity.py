@@ -64,8 +64,7 @@ def _user(session: Session, row: tuple[Any, ...] | None) -> User | None:
         (row[0],),
     )
     values: list[Any] = [*row, {number: name for number, name in projects}]  # noqa: C416 - rows are tuples of any length
-    user = User(*values)
-    return user._replace(is_active=bool(user.is_active), is_operator=bool(user.is_operator))
+    return User(*values)
 
 
 def user_by_id(session: Session, user_id: int) -> User | None:

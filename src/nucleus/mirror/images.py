@@ -122,15 +122,10 @@ def image_by_id(session: Session, number: int, *, lock: bool = False) -> Image |
 def add_upload(session: Session, project_id: int | None, name: str, size_bytes: int, user_id: int) -> Upload:
     """Reserve the name and the bytes. DuplicateError when the name is taken."""
     columns = {"project_id": project_id, "name": name, "size_bytes": size_bytes, "uploaded_by": user_id}
-    image_id, identifier = session.insert("image", {**columns, "state": "uploading"}), new_ulid()
-    upload: dict[str, Any] = {
-        "id": identifier,
-        "image_id": image_id,
-        "user_id": user_id,
-        "size_bytes": size_bytes,
-    }
-    session.insert("upload", upload)
-    return Upload(**upload, offset_bytes=0)
+    image_id = session.insert("image", {**columns, "state": "uploading"})
+    upload = Upload(new_ulid(), image_id, user_id, size_bytes, 0)
+    session.insert("upload", upload._asdict())
+    return upload
 
 
 def find_upload(session: Session, identifier: str, user_id: int) -> Upload | None:

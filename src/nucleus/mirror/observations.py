@@ -12,7 +12,7 @@ from nucleus.mirror.events import append_events
 from nucleus.records import Interface, NewEvent, Node
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from nucleus.configuration import SiteSettings
     from nucleus.mirror.pool import Session
@@ -109,7 +109,6 @@ def load_nodes(
     )
     found = {}
     for rocks_name, number, name, cluster, missing, gone, commanded, *listed in rows:
-        listed[7] = None if listed[7] is None else bool(listed[7])
         of_node = tuple(interfaces.get(number, ()))
         found[_shared(rocks_name)] = KnownNode(
             number, _shared(name), _shared(cluster), NodeValues(*map(_shared, listed)), of_node, missing, bool(gone),
@@ -142,8 +141,7 @@ def apply_changes(session: Session, changes: Changes, site: SiteSettings) -> Non
         *changes.interfaces,
         *(name for name, values in changes.nodes.items() if values.get("is_gone")),
     ]
-    for begin in range(0, len(replaced), 500):
-        part = replaced[begin : begin + 500]
+    for part in _parts(replaced):
         session.execute(
             "DELETE i FROM interface i JOIN node n ON n.id = i.node_id"
             f" WHERE n.rocks_name IN ({placeholders(part)})",
@@ -156,6 +154,10 @@ def apply_changes(session: Session, changes: Changes, site: SiteSettings) -> Non
     _add_interfaces(session, listed)
     session.update("cluster", {}, "generation = generation + 1", rocks_name=sorted(changes.touched))
     append_events(session, changes.events)
+
+
+def _parts(names: list[str]) -> Iterator[list[str]]:
+    return (names[begin : begin + 1000] for begin in range(0, len(names), 1000))
 
 
 def _add_cluster(session: Session, frontend: str, vlan: int | None) -> None:
@@ -226,16 +228,14 @@ def _add_nodes(session: Session, changes: Changes, numbers: Mapping[str, int], s
 def _add_interfaces(session: Session, listed: Mapping[str, tuple[Interface, ...]]) -> None:
     names = [name for name, interfaces in listed.items() if interfaces]
     rows, macs = [], []
-    for begin in range(0, len(names), 1000):
-        part = names[begin : begin + 1000]
+    for part in _parts(names):
         for name, number in session.rows(
             f"SELECT rocks_name, id FROM node WHERE rocks_name IN ({placeholders(part)})", part
         ):
             for position, one in enumerate(listed[name]):
                 rows.append((number, position, *one))
                 macs.append(one.mac)
-    for begin in range(0, len(macs), 1000):
-        part = macs[begin : begin + 1000]
+    for part in _parts(macs):
         session.delete("interface", mac=part)
     session.insert_many(
         "INSERT INTO interface (node_id, position, iface, mac, ip, netmask, subnet, vlan) VALUES", rows

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 from nucleus.mirror.columns import placeholders, to_json
 from nucleus.mirror.driver import DRIVER_ERRORS, connect, explain, explained, is_lost
-from rocks.core.errors import BusyError, HostError
+from rocks.core.errors import BusyError, HostError, RocksError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from pymysql.connections import Connection
     from pymysql.cursors import Cursor
 
     from nucleus.configuration import DatabaseSettings
+    from nucleus.mirror.events import Signal
+
+_LOG = logging.getLogger(__name__)
 
 IDLE_SECONDS = 5.0
 """A connection that was idle for longer is asked whether the server has ended it."""
@@ -257,6 +261,22 @@ class Guard:
             raise
         self._connection = connection
         return True
+
+    def work(self, what: str, act: Callable[[], None], signal: Signal, stop: threading.Event) -> None:
+        """Act while this process holds it, whenever the signal is given and each second, until `stop` is set.
+
+        Errors are logged, and it goes on. The caller releases it.
+        """
+        while not stop.is_set():
+            seen = signal.number
+            try:
+                if self.take():
+                    act()
+            except RocksError as error:
+                _LOG.warning("%s: %s", what, error)
+            except Exception:
+                _LOG.exception("%s: an error of this program", what)
+            signal.wait(seen, 1.0)
 
     def keep(self) -> None:
         """Have `lease_seconds` begin anew, for a holder that writes nothing for long; `transaction` reports a loss."""

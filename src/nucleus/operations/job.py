@@ -9,12 +9,12 @@ from nucleus.mirror import clusters, observations, operations
 from nucleus.mirror.events import NEWS, WORK, append_events
 from nucleus.records import SYSTEM, Cluster, JsonObject, NewEvent, Node, Operation
 from nucleus.states import FAILED, QUEUED, RUNNING, SUCCEEDED
-from rocks.core.errors import BusyError, HostError, RocksError, StateError
+from rocks.core.errors import BusyError, HostError, RocksError, StateError, ToolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nucleus.backends.rocks import Rocks
+    from nucleus.backends.rocks import Done, Rocks
     from nucleus.configuration import WorkSettings
     from nucleus.mirror.pool import Pool, Session
 
@@ -109,11 +109,29 @@ class Job:
         self.store(step)
         self.transaction(lambda session: clusters.note_commands(session, [self.target.id]))
 
+    def reached(self, step: str, is_reached: Callable[[str | None], bool]) -> str | None:
+        """The state, where it is the expected one without the step; it is read only if the mirror has it, or an earlier
+        attempt has begun the step."""
+        may_be = self.has(step) or is_reached(self.target.state)
+        state = self.read_state() if may_be else None
+        return state if is_reached(state) else None
+
+    def act(self, step: str, command: Callable[[str], Done]) -> tuple[str | None, RocksError | None]:
+        """Have the node started or stopped, as the step; its state then, which is recorded, and the error, if any."""
+        self.begin_command(step)
+        try:
+            seen, error = command(self.target.rocks_name)
+        except (ToolError, HostError) as failure:  # it may have been done nevertheless
+            return self.read_state(), failure
+        return self.read_state() if seen is None else self._record(*seen), error
+
     def read_state(self) -> str | None:
         """The node's state now, which is recorded. ToolError as `rocks` reports it."""
-        node = self.target
-        host, state = self.rocks.read_states([node.rocks_name]).get(node.rocks_name, (None, None))
-        cluster = self.cluster
+        name = self.target.rocks_name
+        return self._record(*self.rocks.read_states([name]).get(name, (None, None)))
+
+    def _record(self, host: str | None, state: str | None) -> str | None:
+        node, cluster = self.target, self.cluster
         name, project = (cluster.name, cluster.project_id) if cluster else ("", None)
         self.transaction(lambda session: observations.record_state(session, node, name, project, state, host))
         self.node = node._replace(state=state, physical_host=host)
@@ -122,17 +140,14 @@ class Job:
             WORK.give()
         return state
 
-    def confirm(self, is_reached: Callable[[str | None], bool], what: str) -> str | None:
-        """Read the state at once and after 1, 2, 4, 8 … seconds until it is the expected one; returns it.
+    def confirm(self, state: str | None, is_reached: Callable[[str | None], bool], what: str) -> str | None:
+        """Read the state after 1, 2, 4, 8 … seconds until it is the expected one, which it may be now; returns it.
 
         HostError when it is not within the time of the settings; LostError when this process stops: the next worker
         reads on.
         """
         pause, waited = 1.0, 0.0
-        while True:
-            state = self.read_state()
-            if is_reached(state):
-                return state
+        while not is_reached(state):
             if waited >= self.tools.settings.confirm_seconds:
                 raise HostError(
                     f"{self.target.name} is not {what} after {waited:.0f} seconds: it is {state}; ask the operators"
@@ -140,6 +155,8 @@ class Job:
             if self.tools.stop.wait(pause):
                 raise LostError
             waited, pause = waited + pause, min(pause * 2, 8.0)
+            state = self.read_state()
+        return state
 
     def end(self, result: JsonObject | None, error: RocksError | None) -> None:
         """Store the outcome, with its event."""

@@ -1,4 +1,6 @@
-"""Power of one node, and its removal. Each reads first, so that a repetition does no harm.
+"""Power of one node, and its removal. What is so is not done again, so that a repetition does no harm.
+
+A command of `rocks` prints the state that it left: an operation is one process of it, unless a worker was killed.
 
 A reset or a reboot leaves nothing that can be read, so it is never issued twice: when its worker was killed
 in between, the operation fails and says so. To repeat it would reset a guest that just boots; to report
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING
 from nucleus.mirror import clusters, computesets
 from nucleus.records import SYSTEM, JsonObject
 from nucleus.states import ACTIVE, RUNNING, is_image_free, is_off
-from rocks.core.errors import HostError, StateError, ToolError
+from rocks.core.errors import StateError
 
 if TYPE_CHECKING:
     from nucleus.operations.job import Job
@@ -23,17 +25,14 @@ _LONGEST_GRACE_SECONDS = 3600
 
 def power_on(job: Job) -> JsonObject:
     """Start the node where it is, unless it runs."""
-    if job.read_state() == ACTIVE:
+    if job.reached("start", _is_active):
         return {"state": ACTIVE}
     if job.operation.target_set is not None:
         _check_set(job)
-    job.begin_command("start")
-    try:
-        job.rocks.start(job.target.rocks_name)
-    except (ToolError, HostError):
-        if job.read_state() != ACTIVE:  # started before a worker was killed, or by an operator
-            raise
-    return {"state": job.confirm(lambda state: state == ACTIVE, "active")}
+    state, error = job.act("start", job.rocks.start)
+    if error is not None and state != ACTIVE:  # else started before a worker was killed, or by an operator
+        raise error
+    return {"state": job.confirm(state, _is_active, "active")}
 
 
 def start_member(job: Job) -> JsonObject:
@@ -61,32 +60,35 @@ def _check_set(job: Job) -> None:
 
 def power_off(job: Job) -> JsonObject:
     """Power the node off, unless it is off."""
-    return _stop(job, "poweroff")
+    return _off(job, "poweroff")
 
 
 def shut_down(job: Job) -> JsonObject:
     """Have the guest shut down; `rocks` powers it off when it does not."""
-    return _stop(job, "shutdown")
+    return _off(job, "shutdown")
 
 
 def ask_to_shut_down(job: Job) -> JsonObject:
     """Have the guest of a computeset that ends shut down; `rocks` powers it off after the seconds of the arguments."""
-    state = job.read_state()
-    if not is_off(state):
-        job.begin_command("stop")
-        seconds = min(max(1, int(str(job.operation.arguments.get("seconds", 1)))), _LONGEST_GRACE_SECONDS)
-        job.rocks.stop(job.target.rocks_name, "shutdown", seconds)
-        state = job.read_state()
-    return {"state": state}
+    seconds = min(max(1, int(str(job.operation.arguments.get("seconds", 1)))), _LONGEST_GRACE_SECONDS)
+    return {"state": job.reached("stop", is_off) or _stop(job, "stop", "shutdown", seconds)}
 
 
-def _stop(job: Job, action: str) -> JsonObject:
-    state = job.read_state()
-    if not is_off(state):
-        job.begin_command("stop")
-        job.rocks.stop(job.target.rocks_name, action)
-        state = job.confirm(is_off, "off")
-    return {"state": state}
+def _off(job: Job, action: str) -> JsonObject:
+    state = job.reached("stop", is_off) or _stop(job, "stop", action)
+    return {"state": job.confirm(state, is_off, "off")}
+
+
+def _stop(job: Job, step: str, action: str, seconds: int | None = None) -> str | None:
+    """The state afterwards. The error of `rocks`."""
+    state, error = job.act(step, lambda name: job.rocks.stop(name, action, seconds))
+    if error is not None:
+        raise error
+    return state
+
+
+def _is_active(state: str | None) -> bool:
+    return state == ACTIVE
 
 
 def reset(job: Job) -> JsonObject:
@@ -100,18 +102,19 @@ def reboot(job: Job) -> JsonObject:
 
 
 def _once(job: Job, action: str) -> JsonObject:
-    if not job.has(_DONE):
-        if job.has(_BEGUN):
-            raise StateError(
-                f"Nucleus was stopped during the {action} of {job.target.name}, which may have been done;"
-                f" look at the node, and repeat the {action} if it was not"
-            )
-        if job.read_state() != ACTIVE:
-            raise StateError(f"{job.target.name} is not running; power it on instead")
-        job.begin_command(_BEGUN)
-        job.rocks.stop(job.target.rocks_name, action)
-        job.store(_DONE)
-    return {"state": job.read_state()}
+    if job.has(_DONE):
+        return {"state": job.read_state()}
+    if job.has(_BEGUN):
+        raise StateError(
+            f"Nucleus was stopped during the {action} of {job.target.name}, which may have been done;"
+            f" look at the node, and repeat the {action} if it was not"
+        )
+    is_on = job.target.state == ACTIVE or job.read_state() == ACTIVE
+    state = _stop(job, _BEGUN, action) if is_on else None
+    if not is_on or is_off(state):
+        raise StateError(f"{job.target.name} is not running; power it on instead")
+    job.store(_DONE)
+    return {"state": state}
 
 
 def destroy(job: Job) -> JsonObject:

@@ -98,16 +98,7 @@ class Workers:
 
     def run(self, stop: threading.Event) -> None:
         """Do what is asked for until `stop` is set; then end what has begun or leave it to the next process."""
-        while not stop.is_set():
-            seen = WORK.number
-            try:
-                if self._guard.take():
-                    self._claim_all(stop)
-            except RocksError as error:
-                _LOG.warning("operations: %s", error)
-            except Exception:
-                _LOG.exception("operations: an error of this program")
-            WORK.wait(seen, _LOOK_SECONDS)
+        self._guard.work("operations", partial(self._claim_all, stop), WORK, stop)
         self._stop.set()
         self._threads.shutdown(wait=True)
         self._guard.release()  # what was not finished is taken over from here on
@@ -169,6 +160,3 @@ def _verb(operation: Operation) -> Callable[[Job], JsonObject]:
     if "nodes" in operation.arguments and operation.target_node is None and operation.kind == "attach_iso":
         return partial(of_each_node, kind=operation.kind)
     return VERBS[operation.kind]
-
-
-_LOOK_SECONDS = 1.0

@@ -143,17 +143,8 @@ def _listed_values(
         host, cpus, memory_mb, disk_gb, state, iso = machine
         if _is_outdated(node, listed.vm_at, listed.now):
             host, state, iso = values.physical_host, values.state, values.iso
-        values = NodeValues(
-            kind,
-            host,
-            cpus,
-            memory_mb,
-            disk_gb,
-            state,
-            values.image_state,
-            values.image_locked,
-            values.gateway,
-            iso,
+        values = values._replace(
+            physical_host=host, cpus=cpus, memory_mb=memory_mb, disk_gb=disk_gb, state=state, iso=iso
         )
     if listed.images is not None and not _is_outdated(node, listed.image_at, listed.now):
         image = listed.images.get(name)

@@ -15,7 +15,7 @@ from nucleus.mirror import observations
 from nucleus.mirror.events import NEWS, WORK, append_events, forget_old_events
 from nucleus.mirror.idempotency import forget_old_answers
 from nucleus.mirror.images import enter_library, references
-from nucleus.mirror.observations import Changes, KnownNode, NodeValues
+from nucleus.mirror.observations import Changes, KnownNode
 from nucleus.poller.difference import Known, Listed, compare
 from nucleus.records import NewEvent
 from rocks.core.errors import RocksError, ToolError
@@ -271,22 +271,10 @@ def _merged(known: Known, nodes: Mapping[str, KnownNode]) -> Known:
 
 
 def _after(session: Session, known: Known, changes: Changes) -> Known | None:
-    """What is known once the changes are written: where more than columns has changed, as read again.
-
-    None when so much has that all is to be read.
-    """
-    again = {name for name, *_ in changes.new_nodes} | changes.interfaces.keys()
-    updated: dict[str, KnownNode] = {}
-    for name, values in changes.nodes.items():
-        before = known.nodes[name]
-        if before.values is None or not values.keys() <= set(NodeValues._fields):
-            again.add(name)
-        else:
-            updated[name] = before._replace(values=before.values._replace(**values))
+    """What is known once the changes are written: what has changed, as read again; None when so much has."""
+    again = {name for name, *_ in changes.new_nodes} | changes.interfaces.keys() | changes.nodes.keys()
     if len(again) > _MOST_READ_AGAIN:
         return None
-    if again:
-        updated |= observations.load_nodes(session, names=sorted(again))
     if changes.new_clusters or changes.clusters:
         known = Known(observations.load_clusters(session), known.nodes)
-    return _merged(known, updated)
+    return _merged(known, observations.load_nodes(session, names=sorted(again)) if again else {})

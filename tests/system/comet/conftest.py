@@ -23,7 +23,6 @@ import pytest
 import uvicorn
 
 from nucleus.api.app import create_application
-from nucleus.backends.batch import Batch
 from nucleus.backends.rocks import Rocks
 from nucleus.backends.simulator import Simulator
 from nucleus.computesets.driver import Driver
@@ -103,7 +102,7 @@ class Site(NamedTuple):
     clock: Clock
 
     @contextlib.contextmanager
-    def at_work(self, batch: Batch | None = None) -> Iterator[None]:
+    def at_work(self, batch: HostList | None = None) -> Iterator[None]:
         """With the parts of the server that act: poller, workers, and what drives computesets."""
         stop = threading.Event()
         settings, rocks = self.configuration, Rocks(self.simulator, 60)

@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 
 from nucleus.api.tokens import store_token
-from nucleus.backends.batch import Submission
 from nucleus.backends.executor import Answer
 from nucleus.computesets.host_list import HostList
 from nucleus.configuration import DatabaseSettings
@@ -45,8 +44,8 @@ class LateBatch(HostList):
 
     submissions = 0
 
-    def submit(self, submission: Submission) -> int:
-        number = super().submit(submission)
+    def submit(self, name: str, count: int, hosts: Sequence[str]) -> int:
+        number = super().submit(name, count, hosts)
         self.submissions += 1
         if self.submissions == 1:
             raise HostError("the answer was lost")

@@ -33,6 +33,22 @@ def test_a_machine_is_started_paused_resumed_and_stopped(machines: MachineSite, 
     assert machines.lease(vm) == (2, "running", host)
 
 
+def test_a_start_or_stop_prints_the_states_that_it_left(machines: MachineSite) -> None:
+    vm = machines.add("one", OLD)
+
+    def state(line: str, status: int) -> tuple[str, str]:
+        ended = machines.rocks(f"{line} json=yes")
+        (found,) = json.loads(ended.out)
+        assert (ended.status, found["vm-host"]) == (status, vm)
+        return found["vm"][0]["host"], found["vm"][0]["status"]
+
+    assert state(f"start host vm {vm}", 0) == (OLD, "active")
+    assert state(f"start host vm {vm}", 1) == (OLD, "active"), "also when it is refused"
+    assert state(f"stop host vm {vm} action=reset", 0) == (OLD, "active")
+    assert state(f"stop host vm {vm}", 0) == (OLD, "nostate")
+    assert machines.run(f"start host vm {vm} dry-run=yes json=yes").count("vm-host") == 0
+
+
 def test_the_image_that_is_there_is_never_touched(machines: MachineSite) -> None:
     vm = machines.add("kept")
     disk = machines.image("kept.vda")

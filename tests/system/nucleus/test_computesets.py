@@ -11,11 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from nucleus.backends.batch import PENDING, RUNNING
 from nucleus.computesets.host_list import allocations
 from nucleus.configuration import DatabaseSettings
 from nucleus.mirror import clusters, computesets, operations
-from nucleus.mirror.host_jobs import HostJob
+from nucleus.mirror.host_jobs import PENDING, RUNNING, HostJob
 from nucleus.mirror.pool import Pool
 from nucleus.records import SYSTEM, Computeset, NewOperation, Node
 from rocks.core.errors import HostError

@@ -43,6 +43,7 @@ def service(tmp_path: Path) -> Iterator[ExecutorService]:
         "remove host vm-vc1-0",
         "list host attr",
         "start host vm vm-vc1-0 force=yes",
+        "start host vm vm-vc1-0 json=yes force=yes",
         "stop host vm a action=poweroff force=yes",
         "stop host vm a host-off=yes",
         "set host vm a mem=4096",
@@ -88,10 +89,15 @@ def test_an_image_is_imported_from_the_folder_of_the_settings() -> None:
 
 def test_what_nucleus_needs_is_run(service: ExecutorService, tmp_path: Path) -> None:
     executor = SocketExecutor(str(tmp_path / "executor.sock"))
-    assert executor.run(["start", "host", "vm", "vc1"], 60) == (0, "", "")
-    assert executor.run(["start", "host", "vm", "vc1"], 60).err == "Error: vc1 is already running"
+    start = ["start", "host", "vm", "vc1", "json=yes"]
+    started, refused = executor.run(start, 60), executor.run(start, 60)
+    assert (started.status, started.err) == (0, "") and '"active"' in started.out
+    assert refused.err == "Error: vc1 is already running" and refused.out == started.out
     assert '"active"' in executor.run(["list", "host", "vm", "vc1", "status=yes", "json=yes"], 60).out
-    assert executor.run(["stop", "host", "vm", "vc1", "action=shutdown", "timeout=120"], 60).status == 0
+    assert (
+        executor.run(["stop", "host", "vm", "vc1", "action=shutdown", "timeout=120", "json=yes"], 60).status
+        == 0
+    )
     assert executor.run(["list", "image", "json=yes"], 60).out == "[]"
     assert (tmp_path / "executor.sock").stat().st_mode & 0o077 == 0
 
@@ -140,7 +146,7 @@ def test_an_executor_that_is_away_is_named(tmp_path: Path) -> None:
 
 def test_a_console_is_relayed(service: ExecutorService, tmp_path: Path) -> None:
     executor = SocketExecutor(str(tmp_path / "executor.sock"))
-    executor.run(["start", "host", "vm", "vc1"], 60)
+    executor.run(["start", "host", "vm", "vc1", "json=yes"], 60)
     stream = executor.open(("open", "host", "console", "vc1", "type=serial", "stream=yes"))
     stream.connection.settimeout(60)
     assert stream.connection.recv(100)

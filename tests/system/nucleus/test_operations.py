@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -112,12 +112,33 @@ def test_each_verb_does_what_it_says(pool: Pool, simulator: Simulator, nodes: di
             assert (done.state, guest.state) == ("succeeded", state), (verb, done.error)
         refused = ended(pool, ask(pool, "reset", node))
     assert refused.state == "failed" and "not running" in (refused.error or {})["detail"]
-    verbs = [command[0] + command[-1].partition("action=")[2] for command in simulator.commands]
+    verbs = [command[0] + command[4].partition("action=")[2] for command in simulator.commands]
     assert verbs == ["start", "stopreboot", "stopreset", "stopshutdown"], "what is so is not done again"
     with pool.transaction() as session:
         found = events.events_after(session, SYSTEM, 0)
     assert [one.new for one in found if one.type == "node.power"] == ["active", "nostate"]
     assert [one.new for one in found if one.type == "operation.state"][:1] == ["succeeded"]
+
+
+def test_a_power_operation_is_one_process_of_rocks(
+    pool: Pool, simulator: Simulator, nodes: dict[str, Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, lines = simulator.run, list[str]()
+
+    def noted(arguments: Sequence[str], deadline_seconds: float) -> Answer:
+        lines.append(" ".join(arguments))
+        return run(arguments, deadline_seconds)
+
+    monkeypatch.setattr(simulator, "run", noted)
+    with working(pool, simulator):
+        for verb in ("poweron", "reset", "poweroff", "poweroff"):
+            assert ended(pool, ask(pool, verb, nodes["vm-vc1-0"])).state == "succeeded"
+    assert lines == [
+        "start host vm vm-vc1-0 json=yes",
+        "stop host vm vm-vc1-0 action=reset json=yes",
+        "stop host vm vm-vc1-0 action=poweroff json=yes",
+        "list host vm vm-vc1-0 status=yes json=yes",
+    ]
 
 
 def test_a_failure_is_tried_again_and_then_reported(
@@ -147,6 +168,21 @@ def test_a_start_that_failed_after_it_was_done_has_succeeded(
         assert ended(pool, ask(pool, "poweron", nodes["vm-vc1-1"])).state == "succeeded"
 
 
+def test_a_state_that_was_not_printed_is_read(
+    pool: Pool, simulator: Simulator, nodes: dict[str, Node]
+) -> None:
+    simulator.run(["start", "host", "vm", "vc1"], 60)
+
+    def stopped() -> Answer:
+        simulator.run(["stop", "host", "vm", "vc1", "action=poweroff"], 60)
+        return Answer(0, "a line of a plugin\n", "")
+
+    simulator.faults.append((("stop",), stopped))
+    with working(pool, simulator):
+        done = ended(pool, ask(pool, "poweroff", nodes["vc1"]))
+        assert (done.state, done.result) == ("succeeded", {"state": "nostate"})
+
+
 def test_many_nodes_have_one_result_each(pool: Pool, simulator: Simulator, nodes: dict[str, Node]) -> None:
     for number in (0, 1):
         simulator.run(["start", "host", "vm", f"vm-vc1-{number}"], 60)
@@ -165,7 +201,7 @@ def test_many_nodes_have_one_result_each(pool: Pool, simulator: Simulator, nodes
         str(one) for one in numbers[:2]
     }
     assert refused.state == "failed" and "1 of 3 nodes" in (refused.error or {})["detail"]
-    resets = [command[3] for command in simulator.commands if command[-1] == "action=reset"]
+    resets = [command[3] for command in simulator.commands if "action=reset" in command]
     assert sorted(resets) == sorted(["vm-vc1-0", "vm-vc1-1"] * 2)
 
 
@@ -255,7 +291,7 @@ def test_a_worker_that_is_killed_between_two_steps(
     service.server_close()
     assert on.state == "succeeded", on
     starts = [command for command in simulator.commands if command[0] == "start"]
-    resets = [command for command in simulator.commands if command[-1] == "action=reset"]
+    resets = [command for command in simulator.commands if "action=reset" in command]
     assert len(starts) == 1 and len(resets) <= 1
     assert reset.state == "succeeded" or "may have been done" in (reset.error or {})["detail"]
 

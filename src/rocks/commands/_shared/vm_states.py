@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
+from rocks.core.errors import RocksError
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from rocks.commands import Command
     from rocks.machine.reports import VmState
@@ -55,3 +58,17 @@ def states_for_listing(command: Command, containers: Mapping[str, str | None]) -
         command.notify,
     )
     return found.states
+
+
+@contextlib.contextmanager
+def states_afterwards(command: Command, names: Sequence[str]) -> Iterator[None]:
+    """After the block print the states of the machines, if json=yes asks for them; also after an error, which stays."""
+    failure = None
+    try:
+        yield
+    except RocksError as error:
+        failure = error
+    if names and command.fillFlag("json") and not command.is_dry:
+        command.showNow(command.command("list.host.vm", [*names, "status=yes", "json=yes"]))
+    if failure is not None:
+        raise failure

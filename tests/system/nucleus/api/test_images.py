@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from nucleus.api import multipart
+from nucleus.api import uploads
 from nucleus.configuration import Configuration
 from nucleus.mirror import audit, identity, images
 from nucleus.mirror.pool import Pool
@@ -216,7 +216,7 @@ def test_images_have_a_largest_size(configuration: Configuration, pool: Pool, pe
 
 
 def test_a_form_that_never_comes_is_ended(service: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(multipart, "_SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr(uploads, "_SILENCE_SECONDS", 0.5)
     with closing(Connection(service.path)) as connection:
         connection.putrequest("POST", "/v1/image")
         connection.putheader("Authorization", f"Bearer {service.tokens['ann']}")

@@ -15,7 +15,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet, OctKey
 
-from nucleus.api import oidc, quick
+from nucleus.api import app, oidc
 from nucleus.api.problems import Problem
 from nucleus.configuration import Configuration, OidcSettings
 from nucleus.mirror.pool import Pool
@@ -188,7 +188,7 @@ def test_who_waits_for_the_provider_holds_up_nobody_with_a_token(
     statuses = queue.SimpleQueue[int]()
     settings = changed(configuration, "oidc", issuer=provider.issuer)
     with started(settings, pool, people | {"stranger": "a.b.c"}) as service:
-        threads = [threading.Thread(target=ask) for _ in range(quick._THREADS)]
+        threads = [threading.Thread(target=ask) for _ in range(app._QUICK_THREADS)]
         for thread in threads:
             thread.start()
         try:

@@ -3,6 +3,7 @@
 import rocks.commands
 from rocks.commands._shared.interrupt import LOOK_AT_LEASES
 from rocks.commands._shared.vm_start import start_with_hooks
+from rocks.commands._shared.vm_states import states_afterwards
 
 RollName = "kvm"
 
@@ -17,6 +18,7 @@ class Command(rocks.commands.Command):
     migration is ended first, if the guest is off on both hosts. If the start of a machine fails, its newly mapped
     images are unmapped, unless the machine may run. The command prints a line for each image of a NAS with its device
     on the host, and a note if a machine runs under emulation, without a packet filter or without one of its networks.
+    With json=yes it prints the machines afterwards, also those that failed, as list host vm status=yes does.
 
     <shared names='machines,dry-run'/>
 
@@ -38,4 +40,6 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Start the machines and report failures."""
-        start_with_hooks(self, self.getSomeHostnames(args))
+        names = self.getSomeHostnames(args)
+        with states_afterwards(self, names):
+            start_with_hooks(self, names)

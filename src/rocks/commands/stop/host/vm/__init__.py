@@ -3,6 +3,7 @@
 import rocks.commands
 from rocks.commands._framework.progress import HostProgress
 from rocks.commands._shared.interrupt import LOOK_AT_LEASES
+from rocks.commands._shared.vm_states import states_afterwards
 from rocks.commands._shared.vm_termination import terminate_with_hooks
 from rocks.machine.leases.leases import Force
 from rocks.machine.leases.records import held_by_removed
@@ -13,7 +14,8 @@ RollName = "kvm"
 
 class Command(rocks.commands.Command):
     """
-    Stop virtual machines, or restart them in place. A machine that is already off is not an error.
+    Stop virtual machines, or restart them in place. A machine that is already off is not an error. With json=yes the
+    command prints the machines afterwards, also those that failed, as list host vm status=yes does.
 
     <arg type='string' name='host' repeat='1'>
     Virtual machines; also the name of a removed one that still holds a lease (rocks list host vm lease).
@@ -86,17 +88,18 @@ class Command(rocks.commands.Command):
         if self.fillFlag("terminate"):
             terminate_with_hooks(self, names)
             return
-        outcomes = stop_vms(
-            self.db,
-            names,
-            action,
-            self.fillNumber("timeout"),
-            Force(reason, host_is_off) if force else None,
-            removed,
-            progress=HostProgress(self),
-            discards_saves=saved == "remove",
-            report=self.notify,
-        )
-        for line in outcomes.lines:
-            self.notify(line)
-        self.endOutcomes(outcomes.failed, outcomes.tried)
+        with states_afterwards(self, names):
+            outcomes = stop_vms(
+                self.db,
+                names,
+                action,
+                self.fillNumber("timeout"),
+                Force(reason, host_is_off) if force else None,
+                removed,
+                progress=HostProgress(self),
+                discards_saves=saved == "remove",
+                report=self.notify,
+            )
+            for line in outcomes.lines:
+                self.notify(line)
+            self.endOutcomes(outcomes.failed, outcomes.tried)
