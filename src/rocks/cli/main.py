@@ -207,11 +207,11 @@ def _open_database() -> Database:
         settings = read_settings()
         if not os.environ.get("ROCKSDEBUG"):
             return Database(settings)
-        from rocks.database.traced import TracedDatabase
+        from rocks.database.connection import TracedDatabase
 
         return TracedDatabase(settings)
     except RocksError as error:
-        from rocks.database.unconfigured import UnconfiguredDatabase
+        from rocks.database.connection import UnconfiguredDatabase
 
         return UnconfiguredDatabase(error)
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rocks.core.errors import BugError
-from rocks.database.statements import split_statements
+from rocks.database.migrate import split_statements
 
 
 @pytest.mark.parametrize(
