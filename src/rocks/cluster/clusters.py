@@ -14,6 +14,7 @@ from rocks.inventory import in_use_records as vm_inventory
 from rocks.inventory.attributes.records import attributes_of_new
 from rocks.inventory.attributes.rules import Member
 from rocks.inventory.host_plan import Membership, find_membership
+from rocks.inventory.records import MAX_CPUS
 from rocks.library.guest_images import KEYS_ATTRIBUTE
 from rocks.machine import change_records as vm_changes
 from rocks.machine.addition_plan import (
@@ -21,7 +22,6 @@ from rocks.machine.addition_plan import (
     LARGEST_DISK_GB,
     LARGEST_MEMORY_MB,
     LEAST_MEMORY_MB,
-    MAX_CPUS,
     NEXT_FREE,
     VIRT_TYPE,
     InterfaceRequest,

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from rocks.network.route_rules import ResolvedRoute
 
+MAX_CPUS = 4096
+"""Of a host, physical or virtual: more is a typing error."""
+
 TRUE_VALUES = ("on", "yes", "y", "true", "1")
 """Values of an attribute that mean yes, in lower case."""
 

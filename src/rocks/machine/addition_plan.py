@@ -26,9 +26,7 @@ LEAST_MEMORY_MB = 32
 """Less is a typing error: no kernel of today boots in it."""
 LARGEST_MEMORY_MB = 64 * 1024 * 1024
 LARGEST_DISK_GB = 1_000_000
-MAX_CPUS = 4096
 MAX_INTERFACES = 26
-"""The folder below a host's largest partition, when the site has no folder for images."""
 
 VIRT_TYPE = "hvm"
 HOSTED_VM = "hosted vm"

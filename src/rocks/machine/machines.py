@@ -24,6 +24,7 @@ from rocks.inventory.host_plan import Membership, find_membership
 from rocks.inventory.mac_pool import MASK, base_from_address
 from rocks.inventory.machine_locks import lock_vms
 from rocks.inventory.node_records import node_ids
+from rocks.inventory.records import MAX_CPUS
 from rocks.machine import change_records as vm_changes
 from rocks.machine import records as table
 from rocks.machine.addition_plan import (
@@ -32,7 +33,6 @@ from rocks.machine.addition_plan import (
     LARGEST_DISK_GB,
     LARGEST_MEMORY_MB,
     LEAST_MEMORY_MB,
-    MAX_CPUS,
     MAX_INTERFACES,
     NEXT_FREE,
     VIRT_TYPE,
@@ -45,9 +45,9 @@ from rocks.machine.addition_plan import (
 from rocks.machine.change_records import HostVlan
 from rocks.machine.disks.copy_records import read_copies
 from rocks.machine.disks.specification import DEFAULT_SIZE_GB, read_disk, split_disks
-from rocks.machine.maxima import MAX_CPUS as MAX_HOT_CPUS
 from rocks.machine.maxima import (
     MAX_CPUS_ATTRIBUTE,
+    MAX_HOT_CPUS,
     MAX_MEMORY_ATTRIBUTE,
     check_maximum,
     too_many_cpus,
