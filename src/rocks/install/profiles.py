@@ -15,7 +15,7 @@ from rocks.core.errors import StateError, UserError
 from rocks.core.names import printable
 from rocks.install.boot.flag_records import read_boot_flags
 from rocks.install.graph.edges import read_graph
-from rocks.install.graph.profile import ProfileRequest, make_profile
+from rocks.install.graph.profile import ProfileRequest, create_profile
 from rocks.install.graph.records import HostContext
 from rocks.install.graph.shell import GENERATOR, files_text, shell_script
 from rocks.install.graph_files import Library, shell_functions
@@ -147,7 +147,7 @@ def host_profile(site: HostOfSite, library: Library) -> tuple[Profile, str]:
     context = host_context(site)
     graph = read_graph(library.graph_files(context.attributes["graph"]))
     request = ProfileRequest(site.host.name, site.appliance.node, GENERATOR, context)
-    return make_profile(request, graph, library.node_files, library), context.attributes["packaging"]
+    return create_profile(request, graph, library.node_files, library), context.attributes["packaging"]
 
 
 def host_context(site: HostOfSite) -> HostContext:

@@ -128,7 +128,7 @@ class VirtualMachine:
     """A virtual machine: its node with the rows of `vm_nodes` and `vm_disks`. Memory in MB of 1024² bytes.
 
     `adopts_images`: it is older than the UUIDs and has not been started since; its disks become its own at its start.
-    `doubted_host`: a live migration to that host was given up, and its current disks may be there (decision 176).
+    `doubted_host`: a live migration to that host was aborted, and its current disks may be there (decision 176).
     """
 
     host: Host

@@ -32,7 +32,9 @@ def convert_qcow2(source: Path, target: Path, max_bytes: int, progress: Progress
     checked = _run_tool(["qemu-img", "check", "-q", "-f", "qcow2", str(source)], max_bytes)
     if checked.exit_status not in (0, 3):  # 3: clusters that are in use by nobody, which do no harm
         raise UserError("qemu-img check finds errors in it; it may be cut off: fetch it again")
-    if write_raw(source, target, max_bytes, _shown(progress, lambda: check_space(target.parent))).exit_status:
+    if write_raw(
+        source, target, max_bytes, _reporting(progress, lambda: check_space(target.parent))
+    ).exit_status:
         check_space(target.parent)
         raise UserError("qemu-img cannot convert it; it may be damaged: fetch it again")
 
@@ -55,7 +57,7 @@ def write_qcow2(
     """
     options = ["-c", "-o", "compression_type=zstd"]
     arguments = ["-f", "raw", "-O", "qcow2", *options, _opened(source), _opened(target)]
-    if _convert(arguments, max_bytes, _shown(progress, check)).exit_status:
+    if _convert(arguments, max_bytes, _reporting(progress, check)).exit_status:
         check()
         raise ToolError("qemu-img cannot write a qcow2 image; give format=raw")
 
@@ -81,7 +83,7 @@ def check_space(folder: Path, needed_bytes: int = 0) -> None:
         )
 
 
-def _shown(progress: Progress, check: Callable[[], None]) -> Watch:
+def _reporting(progress: Progress, check: Callable[[], None]) -> Watch:
     progress("converting the image")
 
     def watch(percent: float) -> None:

@@ -81,7 +81,7 @@ _SERVED = (DEBS, RPMS.partition("/")[0], "repodata", INSTALLER)
 """Folders of a distribution that hosts read, besides its public key. The others have the site's node files."""
 
 
-def make_service(
+def create_service(
     database: Database,
     address: str,
     port: int,
@@ -144,7 +144,7 @@ def answer_request(
     """The answer to a client, or a page that says why it gets none.
 
     `mac` is the neighbour's, or ''. `folder` holds the distributions. `terminate` and `configured` are those of
-    `make_service`.
+    `create_service`.
     """
     try:
         if request.method == "POST" and request.path == ENDED_PATH:
@@ -293,7 +293,7 @@ def _page(status: int, request: Request, reason: str, headers: dict[str, str] | 
     return Answer(status, "text/html; charset=utf-8", body.encode(), headers or {}, reason=reason)
 
 
-def make_first_stage_service(database: Database, log: Callable[[str], None]) -> HttpsServer | None:
+def create_first_stage_service(database: Database, log: Callable[[str], None]) -> HttpsServer | None:
     """Kernel and installer by plain HTTP, on the frontend's address on the network private.
 
     They are nobody's secret, and TFTP is many times slower. None, and a line, when another service has the port:

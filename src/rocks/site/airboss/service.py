@@ -77,7 +77,7 @@ _FORGET_SECONDS = 600.0
 _NO_SIGNATURE = "the request has no valid signature of a key that rocks list host key shows for a cluster"
 
 
-def make_service(
+def create_service(
     database: Database, address: str, port: int, log: Callable[[str], None], launcher: str
 ) -> HttpsServer:
     """The service on this frontend, with the frontend's certificate. StateError when it has none.

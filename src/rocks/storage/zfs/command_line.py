@@ -143,7 +143,7 @@ class ZfsCommandLine:
 
     def rename(self, volume: str, new_name: str) -> None:
         """As `ZfsCommands.rename`."""
-        _make_file_system_above(new_name)
+        _create_file_system_above(new_name)
         zfs("rename", volume, new_name)
 
     def promote(self, volume: str) -> None:
@@ -197,7 +197,7 @@ class ZfsCommandLine:
 
     def receive(self, spec: ReceiveSpec) -> Transfer:
         """As `ZfsCommands.receive`."""
-        _make_file_system_above(spec.volume)
+        _create_file_system_above(spec.volume)
         arguments = ["receive", "-u"]
         if spec.resumable:
             arguments.append("-s")
@@ -226,7 +226,7 @@ def _send_arguments(spec: SendSpec) -> List[str]:
     return [*arguments, f"{spec.volume}@{spec.to_name}"]
 
 
-def _make_file_system_above(volume: str) -> None:
+def _create_file_system_above(volume: str) -> None:
     above = volume.rpartition("/")[0]
     if "/" in above:
         zfs("create", "-p", "-o", "canmount=off", "-o", "mountpoint=none", above)
