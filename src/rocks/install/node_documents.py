@@ -18,7 +18,7 @@ from rocks.install.profile_values import DEFAULT_DISTRIBUTION
 from rocks.install.profiles import DEFAULT_GRAPH, host_context, load_sites
 from rocks.inventory.appliance_records import load_appliances
 from rocks.inventory.attributes.records import global_attributes, read_attributes
-from rocks.storage.volumes.settings import PRIVATE_NETWORK
+from rocks.inventory.records import PRIVATE_NETWORK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -34,6 +34,7 @@ from rocks.install.rolls.served import Distributions
 from rocks.inventory.addresses import choose_address
 from rocks.inventory.appliance_records import load_appliances
 from rocks.inventory.host_records import find_local_host, names_like
+from rocks.inventory.records import PRIVATE_NETWORK
 from rocks.machine.placement.values import PAGE_SIZES_KB, read_page_reserve
 from rocks.network.firewall.changes import firewall_texts
 from rocks.network.firewall.nft_rules import UNIT_TEXT
@@ -44,7 +45,7 @@ from rocks.network.network_records import load_networks
 from rocks.storage.broker.documents import BrokerPlace, advanced_config, enabled_plugins, rabbitmq_conf
 from rocks.storage.volumes.daemon_configuration import configuration_text
 from rocks.storage.volumes.roles import FRONTEND_APPLIANCE
-from rocks.storage.volumes.settings import PRIVATE_NETWORK, RequestedSettings, daemon_settings
+from rocks.storage.volumes.settings import RequestedSettings, daemon_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 MAX_CPUS = 4096
 """Of a host, physical or virtual: more is a typing error."""
 
+PRIVATE_NETWORK = "private"
+"""The frontend's network with its hosts; its zone is used for images without the attribute imgstorage-network."""
+
 TRUE_VALUES = ("on", "yes", "y", "true", "1")
 """Values of an attribute that mean yes, in lower case."""
 

@@ -39,9 +39,9 @@ from rocks.install.profile_values import DEFAULT_DISTRIBUTION
 from rocks.inventory.address_records import private_address
 from rocks.inventory.attributes.records import global_attributes
 from rocks.inventory.host_records import local_host
+from rocks.inventory.records import PRIVATE_NETWORK
 from rocks.network.network_records import load_networks
 from rocks.storage.broker.broker import node_authority
-from rocks.storage.volumes.settings import PRIVATE_NETWORK
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -76,6 +76,9 @@ def unmap_image(
 
     The connection to the database is closed meanwhile. NoAnswerError (BusyError) after `seconds`; StateError while the
     memory of its machine is saved.
+
+    Without the lock of its machine: a command that holds it may wait for this (decision 177 lists those that take it).
+    The host decides: it refuses while a guest has the device open, and while its memory is saved.
     """
     check_volume_name(volume)
     saved = _error_if_saved(database, nas, volume)
