@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.unit.install.boot.test_requests import frame
 
 from rocks.database.connection import Database
 from rocks.install.boot.listener import NetworkBoots
@@ -19,6 +18,7 @@ from tests.system.commands.conftest import Site
 # fixtures
 from tests.system.commands.hosts.test_boot_service import CHECKOUT, FAR, folders, network, served  # noqa: F401
 from tests.system.commands.hosts.test_installation_service import pki  # noqa: F401
+from tests.unit.install.boot.test_listener import frame
 
 
 class Discovery:

@@ -43,7 +43,7 @@ def service(
     with create_service(vm_site.database, "127.0.0.1", 0, log.append, str(launcher)) as server:
         found = Service(server, tmp_path, vm_site)
         found.log = log
-        for module in ("service", "machines", "consoles", "media"):
+        for module in ("service", "machines", "consoles"):
             monkeypatch.setattr(
                 f"rocks.site.airboss.{module}.log_call",
                 lambda call, outcome: found.calls.append((call, outcome)),
