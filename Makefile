@@ -22,6 +22,9 @@ PARALLEL = -n $(WORKERS)
 .PHONY: help setup demo demo-cluster demo-stop guest-image test-guests test test-nucleus-api test-oidc test-ansible test-browser api-changes test-random check lint bench mutants agent packages test-packages frontend-iso installer \
   test-installer reference requirements clean new-command os-roll test-os-roll roll reroll profile deb rpm lab lab-stop lab-demo test-lab test-lab-long comet-wheel
 
+$(PYTHON):
+	@echo 'this checkout has no Python environment yet: run make setup (as root, on Debian 12), then repeat the command' >&2; exit 1
+
 help: ## list these targets
 	@echo '$(ROLLNAME) $(VERSION): user-managed virtual clusters'
 	@echo
@@ -106,7 +109,7 @@ check: WORKERS = 2
 check: lint ## lint, and the tests that need neither root nor daemons (minutes)
 	$(PYTEST) $(PARALLEL) -m 'not system and not lab and not packages and not slow and not moments' tests/unit tests/contract tests/golden
 
-lint: ## format, style, types, import contracts
+lint: $(PYTHON) ## format, style, types, import contracts
 	$(PYTHON) -m ruff format --check $(CHECKED)
 	$(PYTHON) -m ruff check $(CHECKED)
 	$(PYTHON) -m mypy -p rocks -p nucleus -p comet -p lab -p bench
@@ -223,10 +226,10 @@ profile: ## build the packages with this roll's nodes and graphs, roll-NAME-kick
 	@tools/setup roll
 	@$(MAKE) --no-print-directory -C roll profile
 
-new-command: ## create the files of a command: WORDS="list host colour" (CONTRIBUTING.md)
+new-command: $(PYTHON) ## create the files of a command: WORDS="list host colour" (CONTRIBUTING.md)
 	@PYTHONPATH=src $(PYTHON) -m rocks.cli.new_command '$(subst ','\'',$(WORDS))'
 
-reference: ## write docs/reference, and what completion knows, from the help of the commands and of the REST interface
+reference: $(PYTHON) ## write docs/reference, and what completion knows, from the help of the commands and of the REST interface
 	PYTHONPATH=src $(PYTHON) -m rocks.cli.reference docs/reference
 	PYTHONPATH=src $(PYTHON) -m nucleus.api.reference docs/reference/nucleus-openapi.json
 

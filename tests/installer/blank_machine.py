@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rocks.core.process import Finished, run, run_checked, start_in_background
-from rocks.install.boot.site_files import site_files
+from rocks.install.boot.service import site_files
 from rocks.install.installation.plan import Source, plan_installation
 from rocks.install.installation.plan_document import plan_text
 from rocks.inventory.records import Host, Interface

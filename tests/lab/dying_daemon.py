@@ -94,8 +94,7 @@ def _rebuilt_name(self: Any, effect: Any, access: Any) -> str:
 
 def arm_host() -> None:
     """Every effect of every request, every rebuilt device, taking on and answering a request."""
-    from rocks.storage.host import engine, transfers
-    from rocks.storage.host import handlers as host_handlers
+    from rocks.storage.host import engine, service, transfers
     from rocks.storage.store import host as store
 
     dying_at(
@@ -105,7 +104,7 @@ def arm_host() -> None:
     )
     # no request leads to the effects of a rebuild
     engine.HostEngine._rebuild_next = _rebuilding(engine.HostEngine._rebuild_next)  # type: ignore[method-assign]
-    dying_at(_rebuilt_name, host_handlers.HostHandlers, "do")
+    dying_at(_rebuilt_name, service.HostHandlers, "do")
     for name in ("begin", "answer"):
         dying_at(lambda *arguments, name=name: f"request-{name}", store.HostStore, name)
     dying_in_stream(transfers, "receive_all")

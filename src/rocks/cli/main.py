@@ -79,7 +79,8 @@ def _run(arguments: list[str], shared: Database | None) -> int:
     command_path, rest = find_command(arguments, trees)
     if not command_path:
         write_message(f'error - invalid rocks command "{arguments[0]}"')
-        _suggest(arguments, trees)
+        if not _suggest(arguments, trees):
+            write_message("rocks help lists all commands")
         return EXIT_UNKNOWN_COMMAND
     command_class = getattr(load_package(command_path, trees), "Command", None)
     if command_class is None:
@@ -207,11 +208,11 @@ def _open_database() -> Database:
         settings = read_settings()
         if not os.environ.get("ROCKSDEBUG"):
             return Database(settings)
-        from rocks.database.traced import TracedDatabase
+        from rocks.database.connection import TracedDatabase
 
         return TracedDatabase(settings)
     except RocksError as error:
-        from rocks.database.unconfigured import UnconfiguredDatabase
+        from rocks.database.connection import UnconfiguredDatabase
 
         return UnconfiguredDatabase(error)
 

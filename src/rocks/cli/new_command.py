@@ -38,6 +38,11 @@ class Command(rocks.commands.Command):
     <example cmd='{name} compute-0-0 text=blue'>
     One host.
     </example>
+    <example cmd='{name} compute-0-0 compute-0-1'>
+    Two hosts.
+    </example>
+
+    <related>list host</related>
     """
 {permission}
     def run(self, params: dict[str, str], args: list[str]) -> None:
@@ -109,6 +114,9 @@ def main(command_path: Sequence[str]) -> int:
     write_reference(CHECKOUT / "docs" / "reference")
     for path in created:
         print(path.relative_to(CHECKOUT))
+    print(
+        "docs/reference/commands.md has the command now; write it anew with make reference when its help changes"
+    )
     return 0
 
 

@@ -1,1 +1,1 @@
-"""Virtual clusters: added, copied, and given fresh disks."""
+"""Virtual clusters: added, copied, and given fresh disks; the VLAN devices of hosts for them."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.cluster.clusters import ClusterParameters, add_cluster
 from rocks.cluster.images import NO_IMAGE
-from rocks.cluster.volume_clones import NasClone, disks_on_nas, make_volumes, record_places
+from rocks.cluster.volume_clones import NasClone, create_volumes, disks_on_nas, record_places
 from rocks.core.errors import CLASSES, RocksError, StateError, UserError
 from rocks.core.names import printable
 from rocks.inventory import in_use_records as vm_inventory
@@ -126,7 +126,7 @@ def clone_clusters(
         vm_inventory.unlock_inventory(
             database
         )  # a NAS may take minutes, and other commands wait for the lock
-        make_volumes(database, shape.disks, new, progress)
+        create_volumes(database, shape.disks, new, progress)
         vm_inventory.lock_inventory(database)
         if set(members(database, names)) != set(present):
             raise StateError(_CHANGED)

@@ -71,7 +71,7 @@ def disks_on_nas(database: Database, machines: Sequence[VirtualMachine]) -> dict
     return found
 
 
-def make_volumes(
+def create_volumes(
     database: Database,
     disks: Mapping[str, DiskLocation],
     clones: Sequence[NasClone],

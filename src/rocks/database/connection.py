@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from rocks.core.errors import BugError, BusyError, RocksError, UserError
 from rocks.database import driver, versions
 from rocks.database.blockers import execute_past_readers
 from rocks.database.locks import NamedLocks
+from rocks.database.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from rocks.database.driver import Connection, Cursor
-    from rocks.database.settings import Settings
 
 SELECTOR_SECONDS = 30
 """How long a statement inside `read_only` may take."""
@@ -305,3 +306,40 @@ def _read_version(connection: Connection[Cursor]) -> int:
             return 0
         raise
     return int(cursor.fetchall()[0][0])
+
+
+class TracedDatabase(Database):
+    """Prints each statement with its values on standard error before it is sent, and each commit and rollback."""
+
+    def _send_commit(self) -> None:
+        print("SQL: COMMIT", file=sys.stderr)
+        super()._send_commit()
+
+    def rollback(self) -> None:
+        """As in `Database`."""
+        print("SQL: ROLLBACK", file=sys.stderr)
+        super().rollback()
+
+    def _run(self, sql: str, values: Sequence[Any] = ()) -> Any:
+        print(f"SQL: {' '.join(sql.split())} {list(values) or ''}".rstrip(), file=sys.stderr)
+        return super()._run(sql, values)
+
+
+class UnconfiguredDatabase(Database):
+    """Raises the error of the settings at the first use; a command that needs no database works."""
+
+    def __init__(self, why: RocksError) -> None:
+        super().__init__(Settings(None, "", 0, "", "", ""))
+        self._why = why
+
+    @property
+    def settings(self) -> Settings:
+        """Raises the error of the settings."""
+        raise self._why
+
+    @settings.setter
+    def settings(self, settings: Settings) -> None:
+        pass
+
+    def _connect(self) -> NoReturn:
+        raise self._why

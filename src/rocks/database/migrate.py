@@ -17,10 +17,9 @@ from rocks.database import driver, grants, versions
 from rocks.database.backup import BACKUP_FOLDER, copy_database, restore_command
 from rocks.database.connection import Database
 from rocks.database.settings import EMBEDDED_SOCKET
-from rocks.database.statements import split_statements
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from rocks.database.driver import Connection, Cursor
     from rocks.database.settings import Settings
@@ -41,6 +40,17 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci
 """
 _FILE_NAME = re.compile(r"(\d{4})_(\w+)\.sql")
+
+_TOKEN = re.compile(
+    r"""
+      (?P<comment> --(?=\s)[^\n]* | \#[^\n]* | /\*.*?\*/ )
+    | (?P<quoted> '(?:[^'\\]|\\.|'')*' | "(?:[^"\\]|\\.|"")*" | `(?:[^`]|``)*` )
+    | (?P<delimiter> ^[ \t]*DELIMITER[ \t]+(?P<token>\S+)[ \t]*$ )
+    | (?P<word> \w+ )
+    | (?P<other> [^'"`/] | /(?!\*) )
+    """,
+    re.VERBOSE | re.DOTALL | re.MULTILINE | re.IGNORECASE,
+)
 
 
 class Migration(NamedTuple):
@@ -249,3 +259,34 @@ def _renew_grants(
             "make an event; have the server's administrator set event_scheduler=ON and grant EVENT, then run rocks "
             "update database again"
         )
+
+
+def split_statements(text: str) -> list[str]:
+    """The statements of a file, without comments, delimiters and outer blanks.
+
+    A line `DELIMITER //` changes the delimiter of statements, for bodies with semicolons; `DELIMITER ;`
+    changes it back. BugError when the file ends inside a statement: it was truncated.
+    """
+    return list(_statements(text))
+
+
+def _statements(text: str) -> Iterator[str]:
+    delimiter, place = ";", 0
+    parts: list[str] = []
+    while place < len(text):
+        if text.startswith(delimiter, place):
+            yield "".join(parts).strip()
+            parts, place = [], place + len(delimiter)
+            continue
+        token = _TOKEN.match(text, place)
+        if token is None:
+            break  # an unterminated quotation or comment
+        place = token.end()
+        if token["delimiter"] and not "".join(parts).strip():
+            delimiter = token["token"]
+        elif token["comment"]:
+            parts.append(" ")
+        else:
+            parts.append(token.group())
+    if rest := ("".join(parts) + text[place:]).strip():
+        raise BugError(f"a file of SQL ends within a statement: {rest[:60]!r}; please report this")

@@ -11,14 +11,14 @@ from rocks.core.version import rocks_version_attributes
 from rocks.install.graph.edges import read_graph
 from rocks.install.graph.host_values import read_dictionary, read_lines
 from rocks.install.graph.node_documents import of_rolls, write_document
-from rocks.install.graph.profile import ProfileRequest, make_trees
+from rocks.install.graph.profile import ProfileRequest, create_trees
 from rocks.install.graph.records import HostContext
 from rocks.install.graph_files import Library, attribute_file
 from rocks.install.profile_values import DEFAULT_DISTRIBUTION
 from rocks.install.profiles import DEFAULT_GRAPH, host_context, load_sites
 from rocks.inventory.appliance_records import load_appliances
 from rocks.inventory.attributes.records import global_attributes, read_attributes
-from rocks.storage.volumes.settings import PRIVATE_NETWORK
+from rocks.inventory.records import PRIVATE_NETWORK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -141,7 +141,7 @@ def given_attributes(system: str, arch: str, attributes: str) -> dict[str, str]:
 
 def _document(request: ProfileRequest, library: Library, options: DocumentOptions) -> str:
     graph = graph_of(library, request.context.attributes["graph"])
-    trees = make_trees(request, graph, library.node_files, library)
+    trees = create_trees(request, graph, library.node_files, library)
     return write_document(of_rolls(trees, options.rolls), request.context.entities)
 
 

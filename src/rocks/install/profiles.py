@@ -7,18 +7,18 @@ distribution is no source. Single packages are not signed: the signed lists have
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from rocks.core.errors import StateError
+from rocks.core.errors import StateError, UserError
+from rocks.core.names import printable
 from rocks.install.boot.flag_records import read_boot_flags
 from rocks.install.graph.edges import read_graph
-from rocks.install.graph.profile import ProfileRequest, make_profile
+from rocks.install.graph.profile import ProfileRequest, create_profile
 from rocks.install.graph.records import HostContext
-from rocks.install.graph.shell import GENERATOR, shell_script
+from rocks.install.graph.shell import GENERATOR, files_text, shell_script
 from rocks.install.graph_files import Library, shell_functions
-from rocks.install.host_networks import network_values
-from rocks.install.huge_pages import huge_page_values
 from rocks.install.installation.plan import with_boot_flags
 from rocks.install.installation.values import installer_values
 from rocks.install.profile_values import (
@@ -34,14 +34,18 @@ from rocks.install.rolls.served import Distributions
 from rocks.inventory.addresses import choose_address
 from rocks.inventory.appliance_records import load_appliances
 from rocks.inventory.host_records import find_local_host, names_like
+from rocks.inventory.records import PRIVATE_NETWORK
+from rocks.machine.placement.values import PAGE_SIZES_KB, read_page_reserve
 from rocks.network.firewall.changes import firewall_texts
 from rocks.network.firewall.nft_rules import UNIT_TEXT
+from rocks.network.host_network_files import SERVICES, file_permissions, network_files, removal_text
+from rocks.network.host_network_plan import plan_devices, unreachable_routes
 from rocks.network.host_network_records import load_host_networks
 from rocks.network.network_records import load_networks
 from rocks.storage.broker.documents import BrokerPlace, advanced_config, enabled_plugins, rabbitmq_conf
 from rocks.storage.volumes.daemon_configuration import configuration_text
 from rocks.storage.volumes.roles import FRONTEND_APPLIANCE
-from rocks.storage.volumes.settings import PRIVATE_NETWORK, RequestedSettings, daemon_settings
+from rocks.storage.volumes.settings import RequestedSettings, daemon_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -144,7 +148,7 @@ def host_profile(site: HostOfSite, library: Library) -> tuple[Profile, str]:
     context = host_context(site)
     graph = read_graph(library.graph_files(context.attributes["graph"]))
     request = ProfileRequest(site.host.name, site.appliance.node, GENERATOR, context)
-    return make_profile(request, graph, library.node_files, library), context.attributes["packaging"]
+    return create_profile(request, graph, library.node_files, library), context.attributes["packaging"]
 
 
 def host_context(site: HostOfSite) -> HostContext:
@@ -163,7 +167,7 @@ def _values(site: HostOfSite) -> dict[str, Value]:
         **installer_values(site.host, attributes["packaging"]),
         **_identity(site),
         **pool_values(site.host),
-        **huge_page_values(site.host),
+        **_huge_page_values(site.host),
         **_storage_values(site),
         **_firewall_values(site),
     }
@@ -221,3 +225,55 @@ def _storage_values(site: HostOfSite) -> dict[str, Value]:
         "imgstorage_configuration": configuration_text(settings),
         "storage_network": network_value(site.host, settings.network, of_zone[0] if of_zone else None),
     }
+
+
+def network_values(host: Host, packaging: str) -> dict[str, Value]:
+    """The commands of bash that write the files of the host's devices; without devices it has none."""
+    service = SERVICES.get(packaging, SERVICES["deb"])
+    try:
+        devices = plan_devices(host)
+    except UserError as error:
+        return {
+            "network_service": service,
+            "network_script": _warning(f"the network devices of this host are not set up: {error}"),
+        }
+    if not devices:
+        none = StateError(f"host {host.name} has no device with a MAC address: rocks set host interface mac")
+        return {"network_service": service, "network_script": none}
+    files = network_files(devices, packaging)
+    places = [(path, text, file_permissions(path)) for path, text in files.items()]
+    lines = [
+        files_text(places),
+        removal_text(devices, packaging),
+        "rocks_network",
+    ]
+    lines += [
+        _warning(
+            f"the route to {route.destination} is left out, for no device is on the network of its gateway "
+            f"{route.gateway}: rocks list host interface {host.name}"
+        )
+        for route in unreachable_routes(host, devices)
+    ]
+    return {"network_service": service, "network_script": "\n".join(lines)}
+
+
+def _warning(text: str) -> str:
+    return f"rocks_warn {shlex.quote(text)}"
+
+
+def _huge_page_values(host: Host) -> dict[str, Value]:
+    """`huge_pages`: lines for systemd-tmpfiles that write the numbers; StateError without vm_hugepages."""
+    text = host.attribute("vm_hugepages")
+    try:
+        reserved = read_page_reserve(text)
+    except UserError as error:
+        problem = f'the attribute vm_hugepages of host {host.name} cannot have the value "{printable(text)}": {error}'
+        return {"huge_pages": StateError(problem)}
+    if not reserved:
+        return {"huge_pages": StateError(f"host {host.name} reserves no huge pages: it has no vm_hugepages")}
+    lines = []
+    for one in reserved:
+        place = "/sys/kernel/mm" if one.node is None else f"/sys/devices/system/node/node{one.node}"
+        file = f"{place}/hugepages/hugepages-{PAGE_SIZES_KB[one.size]}kB/nr_hugepages"
+        lines.append(f"w {file} - - - - {one.pages}")
+    return {"huge_pages": "\n".join(lines)}

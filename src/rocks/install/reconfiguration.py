@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rocks.install.graph.node_documents import of_rolls
-from rocks.install.graph.profile import Profile, ProfileRequest, make_trees
+from rocks.install.graph.profile import Profile, ProfileRequest, create_trees
 from rocks.install.graph.shell import GENERATOR, shell_script
 from rocks.install.graph.tags import reconfiguration_of
 from rocks.install.graph_files import Library, shell_functions
@@ -33,7 +33,7 @@ def reconfigure_script(database: Database, host: str, rolls: Sequence[str]) -> s
     context = replace(host_context(site), is_lenient=True)
     library = Library()
     request = ProfileRequest(host, site.appliance.node, GENERATOR, context)
-    trees = make_trees(request, graph_of(library, context.attributes["graph"]), library.node_files, library)
+    trees = create_trees(request, graph_of(library, context.attributes["graph"]), library.node_files, library)
     nodes = tuple(reconfiguration_of(tree, context) for tree in of_rolls(trees, tuple(rolls)))
     changing = tuple(node for node in nodes if node.sections)
     return shell_script(Profile(host, changing), shell_functions(), context.attributes["packaging"], _ORIGIN)

@@ -10,7 +10,7 @@ from rocks.inventory.addresses import Address, choose_address, ssh_port
 from rocks.inventory.attributes.known import value_in
 from rocks.inventory.attributes.records import resolve_attributes
 from rocks.inventory.host_records import find_local_host
-from rocks.storage.volumes.settings import PRIVATE_NETWORK
+from rocks.inventory.records import PRIVATE_NETWORK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -20,7 +20,8 @@ from rocks.inventory.host_plan import NewHost, find_membership, plan_host
 from rocks.inventory.host_records import find_local_host
 from rocks.inventory.in_use_records import lock_inventory
 from rocks.inventory.machine_locks import lock_vms
-from rocks.machine import records as vms
+from rocks.inventory.records import MAX_CPUS
+from rocks.machine import records as table
 from rocks.machine.leases import records as leases
 from rocks.machine.removed import check_names_are_not_held
 from rocks.network.dns.changes import names_after_commit
@@ -105,7 +106,7 @@ def rename_host(database: Database, name: str, new_name: str) -> list[str]:
     leases.rename_lease_host(database, name, new_name)
     return [
         f"{vm.container.name}:{disk.path}"
-        for vm in vms.load_vms(database, which_are_vms(database, [new_name]))
+        for vm in table.load_vms(database, which_are_vms(database, [new_name]))
         for disk in vm.disks
         if vm.container is not None and not disk.is_block and name.lower() in disk.name.lower()
     ]
@@ -137,8 +138,8 @@ BOOT_ACTIONS = ("os", "run", "install")
 
 
 def set_cpus(database: Database, names: Sequence[str], cpus: str) -> None:
-    """Set the number of CPUs, at least 1."""
-    nodes.set_column(database, names, "CPUs", read_number("cpus", cpus, 1))
+    """Set the number of CPUs, from 1 to MAX_CPUS."""
+    nodes.set_column(database, names, "CPUs", read_number("cpus", cpus, 1, MAX_CPUS))
 
 
 def set_rack(database: Database, names: Sequence[str], rack: str) -> None:

@@ -12,6 +12,12 @@ if TYPE_CHECKING:
 
     from rocks.network.route_rules import ResolvedRoute
 
+MAX_CPUS = 4096
+"""Of a host, physical or virtual: more is a typing error."""
+
+PRIVATE_NETWORK = "private"
+"""The frontend's network with its hosts; its zone is used for images without the attribute imgstorage-network."""
+
 TRUE_VALUES = ("on", "yes", "y", "true", "1")
 """Values of an attribute that mean yes, in lower case."""
 
@@ -125,7 +131,7 @@ class VirtualMachine:
     """A virtual machine: its node with the rows of `vm_nodes` and `vm_disks`. Memory in MB of 1024² bytes.
 
     `adopts_images`: it is older than the UUIDs and has not been started since; its disks become its own at its start.
-    `doubted_host`: a live migration to that host was given up, and its current disks may be there (decision 176).
+    `doubted_host`: a live migration to that host was aborted, and its current disks may be there (decision 176).
     """
 
     host: Host

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rocks.core.errors import HostError, ToolError, UserError
-from rocks.core.process import run
+from rocks.core.process import Finished, run
 from rocks.core.terminal import one_line
 from rocks.core.units import BYTES_PER_GIB, gigabytes, size_text
 from rocks.library.progress import Progress
@@ -21,18 +21,30 @@ _TOOL_MEMORY_BYTES = 2 * BYTES_PER_GIB
 _PERCENT = re.compile(rb"\(\s*([0-9.]+)/100%\)")
 """Progress of `qemu-img convert -p` (7.2), each followed by a carriage return."""
 
+Watch = Callable[[float], None]
+"""Gets the percentage that is done, at each output of the program; what it raises ends the conversion."""
+
 
 def convert_qcow2(source: Path, target: Path, max_bytes: int, progress: Progress) -> None:
     """Write the disk of the qcow2 image as a raw file, without blocks of zeros. UserError when it is damaged."""
     check_space(target.parent)
     progress("checking the image")
-    done = _run_tool(["qemu-img", "check", "-q", "-f", "qcow2", str(source)], max_bytes)
-    if done not in (0, 3):  # 3: clusters that are in use by nobody, which do no harm
+    checked = _run_tool(["qemu-img", "check", "-q", "-f", "qcow2", str(source)], max_bytes)
+    if checked.exit_status not in (0, 3):  # 3: clusters that are in use by nobody, which do no harm
         raise UserError("qemu-img check finds errors in it; it may be cut off: fetch it again")
-    arguments = ["-f", "qcow2", "-O", "raw", "-S", "64k", str(source), str(target)]
-    if _convert(arguments, max_bytes, progress, lambda: check_space(target.parent)):
+    if write_raw(
+        source, target, max_bytes, _reporting(progress, lambda: check_space(target.parent))
+    ).exit_status:
         check_space(target.parent)
         raise UserError("qemu-img cannot convert it; it may be damaged: fetch it again")
+
+
+def write_raw(
+    source: Path, target: Path, max_bytes: int, watch: Watch, seconds: int = _TOOL_SECONDS
+) -> Finished:
+    """Write the disk of the qcow2 image as a raw file; the caller looks at the exit status."""
+    arguments = ["-f", "qcow2", "-O", "raw", "-S", "64k", str(source), str(target)]
+    return _convert(arguments, max_bytes, watch, seconds)
 
 
 def write_qcow2(
@@ -45,7 +57,7 @@ def write_qcow2(
     """
     options = ["-c", "-o", "compression_type=zstd"]
     arguments = ["-f", "raw", "-O", "qcow2", *options, _opened(source), _opened(target)]
-    if _convert(arguments, max_bytes, progress, check):
+    if _convert(arguments, max_bytes, _reporting(progress, check)).exit_status:
         check()
         raise ToolError("qemu-img cannot write a qcow2 image; give format=raw")
 
@@ -71,21 +83,37 @@ def check_space(folder: Path, needed_bytes: int = 0) -> None:
         )
 
 
-def _convert(arguments: Sequence[str], max_bytes: int, progress: Progress, check: Callable[[], None]) -> int:
+def _reporting(progress: Progress, check: Callable[[], None]) -> Watch:
     progress("converting the image")
 
-    def watch(output: bytes) -> None:
+    def watch(percent: float) -> None:
         check()
-        if found := _PERCENT.findall(output):
-            progress(f"converting the image: {float(found[-1]):.0f} %")
+        progress(f"converting the image: {percent:.0f} %")
 
-    return _run_tool(["qemu-img", "convert", "-p", *arguments], max_bytes, watch)
+    return watch
 
 
-def _run_tool(arguments: list[str], max_bytes: int, watch: Callable[[bytes], None] | None = None) -> int:
-    """Run the program below bounds; returns its exit status. What `watch` raises ends it."""
-    bounds = [f"--as={_TOOL_MEMORY_BYTES}", f"--cpu={_TOOL_SECONDS}", f"--fsize={max_bytes}", "--core=0"]
+def _convert(
+    arguments: Sequence[str], max_bytes: int, watch: Watch, seconds: int = _TOOL_SECONDS
+) -> Finished:
+    reached = [0.0]
+
+    def printed(output: bytes) -> None:
+        reached.extend(map(float, _PERCENT.findall(output)))
+        watch(reached[-1])
+
+    return _run_tool(["qemu-img", "convert", "-p", *arguments], max_bytes, seconds, printed)
+
+
+def _run_tool(
+    arguments: list[str],
+    max_bytes: int,
+    seconds: int = _TOOL_SECONDS,
+    watch: Callable[[bytes], None] | None = None,
+) -> Finished:
+    """Run the program below bounds. What `watch` raises ends it."""
+    bounds = [f"--as={_TOOL_MEMORY_BYTES}", f"--cpu={seconds}", f"--fsize={max_bytes}", "--core=0"]
     try:
-        return run(["prlimit", *bounds, *arguments], deadline_seconds=_TOOL_SECONDS, watch=watch).exit_status
+        return run(["prlimit", *bounds, *arguments], deadline_seconds=seconds, watch=watch)
     except ToolError as error:
         raise HostError(one_line(str(error))) from None

@@ -27,7 +27,6 @@ LEAST_MEMORY_MB = 32
 LARGEST_MEMORY_MB = 64 * 1024 * 1024
 LARGEST_DISK_GB = 1_000_000
 MAX_INTERFACES = 26
-"""The folder below a host's largest partition, when the site has no folder for images."""
 
 VIRT_TYPE = "hvm"
 HOSTED_VM = "hosted vm"

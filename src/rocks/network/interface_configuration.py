@@ -8,12 +8,11 @@ from rocks.core.errors import UserError
 from rocks.core.names import check_device, printable
 from rocks.core.values import check_text
 from rocks.inventory.in_use_records import lock_inventory
-from rocks.inventory.records import Interface
+from rocks.inventory.records import PRIVATE_NETWORK, Interface
 from rocks.network import interface_records as table
 from rocks.network.device_options import BONDING, bond_options
 from rocks.network.interface_plan import Configuration, Row, plan_configuration
 from rocks.network.interfaces import InterfaceParameters, add_interface, check_mac_unused, find_rows
-from rocks.storage.volumes.settings import PRIVATE_NETWORK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import UserError
 from rocks.inventory.in_use_records import lock_inventory
+from rocks.inventory.records import PRIVATE_NETWORK
 from rocks.network import network_records as subnets
 from rocks.network.firewall.records import insert_default_rules
 from rocks.network.network_rules import (
@@ -16,7 +17,6 @@ from rocks.network.network_rules import (
     check_zone,
     read_mtu,
 )
-from rocks.storage.volumes.settings import PRIVATE_NETWORK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

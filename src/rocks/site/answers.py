@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Mapping
 
 PRIVATE, PUBLIC = "private", "public"
-MAX_CPUS = 4096
 
 
 class Question(NamedTuple):

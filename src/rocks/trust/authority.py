@@ -52,9 +52,9 @@ class Authority:
         with self._locked():
             if (self._folder / "ca.crt").exists():
                 return False
-            pair = x509.make_authority(name[:LONGEST_NAME], utc_now())
+            pair = x509.create_authority(name[:LONGEST_NAME], utc_now())
             write_file(self._folder / "ca.key", pair.key)
-            write_file(self._folder / "revoked.pem", x509.make_revoked_list(pair, [], utc_now()))
+            write_file(self._folder / "revoked.pem", x509.create_revoked_list(pair, [], utc_now()))
             write_file(self._folder / "ca.crt", pair.certificate)
             return True
 
@@ -163,7 +163,7 @@ class Authority:
         listed = x509.read_revoked_list((self._folder / "revoked.pem").read_bytes())
         known = {serial for serial, _ in listed}
         listed += [(one.serial, utc_now()) for one in revoked if one.serial not in known]
-        write_file(self._folder / "revoked.pem", x509.make_revoked_list(self._pair(), listed, utc_now()))
+        write_file(self._folder / "revoked.pem", x509.create_revoked_list(self._pair(), listed, utc_now()))
         for file in files:
             remove_file(file)
         return revoked

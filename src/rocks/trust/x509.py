@@ -56,7 +56,7 @@ class CertificateSpec(NamedTuple):
     is_service: bool = False
 
 
-def make_authority(name: str, now: datetime) -> Pair:
+def create_authority(name: str, now: datetime) -> Pair:
     """An authority that may sign certificates of nodes, and no other authorities."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = _name(name)
@@ -91,7 +91,7 @@ def sign(authority: Pair, spec: CertificateSpec, now: datetime) -> Pair:
     return Pair(_pem(builder.sign(issuer_key, hashes.SHA256())), _key_pem(key))
 
 
-def make_revoked_list(authority: Pair, revoked: Iterable[tuple[int, datetime]], now: datetime) -> bytes:
+def create_revoked_list(authority: Pair, revoked: Iterable[tuple[int, datetime]], now: datetime) -> bytes:
     """The revocation list (serial number, time), PEM; valid as long as the authority itself.
 
     It is deployed whenever it changes, so it must not expire before: without a valid list the broker accepts no client.

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from rocks.core import process
-from rocks.core.errors import StateError, UserError
+from rocks.core.errors import StateError, ToolError, UserError
 from rocks.core.process import run_checked
+from rocks.library.conversion import write_raw
 from rocks.storage.volumes.volumes import ImageFile, as_raw, read_image_file
 
 _SIZE = 5 * 1024 * 1024
@@ -112,6 +113,24 @@ def test_conversion_reports_its_progress(tmp_path: Path, monkeypatch: pytest.Mon
         assert content.read_bytes() == whole.read_bytes()
         assert size == 64 * 2**20
     assert seen and seen == sorted(seen) and 0 <= seen[0] <= seen[-1] <= 100
+
+
+def test_a_conversion_that_fails_is_bounded_and_gives_its_reason(tmp_path: Path) -> None:
+    """A table of the file names clusters that it does not have."""
+    whole, file = tmp_path / "whole.raw", tmp_path / "whole.qcow2"
+    whole.write_bytes(os.urandom(2**20))
+    make("convert", "-f", "raw", "-O", "qcow2", str(whole), str(file))
+    done = write_raw(file, tmp_path / "raw", 2**16, lambda percent: None)
+    assert done.arguments[0] == "prlimit" and done.exit_status != 0, "it writes no more than was allowed"
+    with file.open("r+b") as damaged:
+        damaged.seek(40)  # in the header: where the first table of clusters begins
+        damaged.seek(int.from_bytes(damaged.read(8), "big"))
+        damaged.write(b"\xff" * 8)
+    with (
+        pytest.raises(ToolError, match="qemu-img failed with exit status 1: "),
+        as_raw(ImageFile(file, "qcow2")),
+    ):
+        pass
 
 
 @pytest.mark.parametrize(

@@ -128,14 +128,14 @@ def test_what_an_interrupted_command_made_is_used_or_made_anew(
 ) -> None:
     """The volumes are made before the commit: killed between them, the database has nothing."""
 
-    clone = nas_clones.make_volumes
+    clone = nas_clones.create_volumes
 
     def made_then_killed(*arguments: Any) -> None:
         clone(*arguments)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(cluster_clones, "make_volumes", made_then_killed)
+        patch.setattr(cluster_clones, "create_volumes", made_then_killed)
         assert original.storage.rocks("clone", "cluster", original.name, IP, "count=2").status != 0
     left = original.volumes()
     assert len(left) == 6

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rocks.storage.client import settings as client_settings
+from rocks.storage.client import asking
 from tests.generated import examples
 from tests.system.commands.conftest import Site, rocks, silent_hosts, site, vm_site
 from tests.system.imgstorage.image_site import NAS
@@ -160,7 +160,7 @@ def test_a_user_who_may_not_read_the_certificate(
 ) -> None:
     (tmp_path / "node.pem").touch()
     monkeypatch.setenv("ROCKS_PKI_FOLDER", str(tmp_path))
-    monkeypatch.setattr(client_settings.os, "access", lambda *_: False)
+    monkeypatch.setattr(asking.os, "access", lambda *_: False)
     assert "only root may send requests about images" in vm_site.refused("list", "host", "storagemap", HOST)
 
 

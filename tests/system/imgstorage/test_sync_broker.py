@@ -17,12 +17,12 @@ from lab import broker
 from lab.broker import BrokerPlace
 from rocks.core.errors import BusyError, ToolError
 from rocks.database.connection import Database
+from rocks.site import certificates
 from rocks.storage.broker import broker as message_broker
 from rocks.storage.broker import checks as broker_checks
 from rocks.storage.broker.server import BrokerControl, BrokerSettings, read_broker_settings
 from rocks.storage.bus import Bus, BusSettings, Limits, Message, UndeliveredError
 from rocks.storage.wire import queues
-from rocks.trust import certificates
 from rocks.trust.authority import Authority
 from rocks.trust.x509 import CertificateSpec, has_address
 from tests.contract.ssh_hosts import free_port

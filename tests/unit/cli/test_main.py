@@ -68,6 +68,7 @@ def test_the_version(rocks: Rocks) -> None:
         ("vm host strat web", "rocks start host vm"),
         ("start vm web", "rocks start host vm"),
         ("List host", "rocks list host"),
+        ("list hosts compute-0-0", "rocks list host"),
     ],
 )
 def test_the_command_that_was_meant_is_printed(rocks: Rocks, typed: str, meant: str) -> None:

@@ -1,4 +1,7 @@
-"""`make new-command`: a command that runs, and a test that runs it."""
+"""`make new-command`: a command that runs, and a test that runs it.
+
+Its example, `list host colour`, is another command than those of the tests: a checkout may have it.
+"""
 
 import os
 import sys
@@ -34,11 +37,12 @@ def run(checkout: Path, *arguments: str) -> process.Finished:
 
 def test_the_new_command_has_a_test_that_passes(checkout: Path) -> None:
     """And its files need no change of style."""
-    made = run(checkout, "-m", "rocks.cli.new_command", "list", "host", "colour")
-    command, test = made.text.splitlines()
-    assert (made.exit_status, command) == (0, "src/rocks/commands/list/host/colour/__init__.py")
+    made = run(checkout, "-m", "rocks.cli.new_command", "list", "host", "shade")
+    command, test, changed = made.text.splitlines()
+    assert changed.startswith("docs/reference/commands.md has the command now")
+    assert (made.exit_status, command) == (0, "src/rocks/commands/list/host/shade/__init__.py")
     page = (checkout / "docs/reference/commands.md").read_text()
-    assert "rocks list host colour [host] ... [text=string]" in page
+    assert "rocks list host shade [host] ... [text=string]" in page
 
     tested = run(checkout, "-m", "pytest", "-q", "-p", "no:cacheprovider", test)
     assert "1 passed" in tested.text

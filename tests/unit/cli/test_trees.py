@@ -18,6 +18,12 @@ def test_a_group_lists_what_is_below_it(rocks: Rocks, write_command: WriteComman
     assert rocks("frob", "nine") == (255, listed, 'error - invalid rocks command "frob nine"\n')
 
 
+def test_a_word_that_resembles_none_is_answered_with_where_all_are(rocks: Rocks) -> None:
+    status, output, error = rocks("frobnicate")
+    assert (status, output) == (255, "")
+    assert error == 'error - invalid rocks command "frobnicate"\nrocks help lists all commands\n'
+
+
 def test_a_group_without_commands_says_so(rocks: Rocks, write_command: WriteCommand) -> None:
     write_command("frob", "")
     status, output, error = rocks("frob")
@@ -37,10 +43,10 @@ def test_another_tree_adds_words_below_ours_and_new_ones(rocks: Rocks, write_com
     write_command("frob", "")
     write_command("frob/deep", "")
     write_command("frob/deep/er", SHOW)
-    write_command("list/host/colour", SHOW)
+    write_command("list/host/shade", SHOW)
     assert rocks("frob", "deep", "er").output == "('frob', 'deep', 'er') [] []\n"
-    assert rocks("list", "host", "colour", "h1").output == "('list', 'host', 'colour') ['h1'] []\n"
-    assert f"list host colour {TAKEN}" in rocks("list", "help", "subdir=list/host").output.splitlines()
+    assert rocks("list", "host", "shade", "h1").output == "('list', 'host', 'shade') ['h1'] []\n"
+    assert f"list host shade {TAKEN}" in rocks("list", "help", "subdir=list/host").output.splitlines()
 
 
 def test_our_command_stays_ours_when_another_tree_has_it_too(
@@ -66,10 +72,10 @@ def test_trees_are_named_by_files_too(
 @pytest.mark.parametrize("verb", ["output", "tables", "base", "names", "plugins", "tree", "arguments"])
 def test_another_tree_may_add_any_verb(rocks: Rocks, write_command: WriteCommand, verb: str) -> None:
     write_command(verb, SHOW)
-    write_command(f"{verb}/host/colour", SHOW)
+    write_command(f"{verb}/host/shade", SHOW)
     assert rocks(verb, "x").output == f"('{verb}',) ['x'] []\n"
-    assert rocks(verb, "host", "colour", "h1").output == f"('{verb}', 'host', 'colour') ['h1'] []\n"
-    assert f"\t{verb} host colour {TAKEN}" in rocks("help", verb).output.splitlines()
+    assert rocks(verb, "host", "shade", "h1").output == f"('{verb}', 'host', 'shade') ['h1'] []\n"
+    assert f"\t{verb} host shade {TAKEN}" in rocks("help", verb).output.splitlines()
     assert rocks("list", "appliance", "help").status == 0
 
 

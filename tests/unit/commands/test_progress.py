@@ -9,7 +9,7 @@ from rocks.commands._framework import progress as progress_module
 from rocks.commands._framework.base import Command
 from rocks.commands._framework.progress import HostProgress
 from rocks.core.errors import StateError
-from rocks.database.unconfigured import UnconfiguredDatabase
+from rocks.database.connection import UnconfiguredDatabase
 
 
 class Terminal(io.StringIO):

@@ -14,7 +14,7 @@ from rocks.commands._framework.declarations import check_given
 from rocks.commands._framework.tree import OUR_TREE, load_package
 from rocks.core.errors import StateError
 from rocks.core.process import run
-from rocks.database.unconfigured import UnconfiguredDatabase
+from rocks.database.connection import UnconfiguredDatabase
 
 CHECKOUT = Path(__file__).parents[3]
 TEXTS = {

@@ -1,11 +1,14 @@
-"""pyproject.toml, requirements and packages say the same."""
+"""pyproject.toml, requirements and packages say the same; without them, `make` names the set-up."""
 
 import importlib
 import re
 import tomllib
 from pathlib import Path
 
+import pytest
+
 from lab.namespace import CHECKOUT
+from rocks.core import process
 from rocks.core.version import PACKAGED_MODULES, is_packaged
 
 _PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -61,3 +64,11 @@ def test_packaged_programs_know_it() -> None:
     assert not is_packaged(str(CHECKOUT / "src/rocks/core/version.py"))
     assert not is_packaged(f"{PACKAGED_MODULES}2/rocks/version.py")
     assert Path(PACKAGED_MODULES).is_absolute()
+
+
+@pytest.mark.parametrize("target", ["check", "lint", "reference", "new-command"])
+def test_make_names_its_remedy_in_a_checkout_that_is_not_set_up(tmp_path: Path, target: str) -> None:
+    for name in ("Makefile", "version.mk"):
+        (tmp_path / name).write_bytes((CHECKOUT / name).read_bytes())
+    made = process.run(["make", "-C", str(tmp_path), target], deadline_seconds=30)
+    assert made.exit_status == 2 and "run make setup" in made.error_text, made

@@ -7,7 +7,7 @@ import sys
 import syslog
 from typing import TYPE_CHECKING
 
-from rocks.commands._framework.arguments import parse_arguments
+from rocks.commands._framework.arguments import parse_arguments, str2bool
 from rocks.commands._framework.declarations import check_given
 from rocks.commands._framework.output import terminal_columns
 from rocks.commands._framework.tree import load_package, longest_prefix, roll_of, tree_folders
@@ -123,7 +123,7 @@ def _begin_record(command: Command, texts: Sequence[str]) -> AuditRecord | None:
 
     Only root can write into the audit log; the system log has the calls of others.
     """
-    if os.geteuid() != 0 or not is_audited(command):
+    if os.geteuid() != 0 or not is_audited(command) or _is_only_tried(command, texts):
         return None
     from rocks import __version__
     from rocks.commands._framework.shell_quoting import quote
@@ -146,6 +146,11 @@ def _begin_record(command: Command, texts: Sequence[str]) -> AuditRecord | None:
     )
     record.begin()
     return record
+
+
+def _is_only_tried(command: Command, texts: Sequence[str]) -> bool:
+    """Whether it is a dry run that the command does itself; the framework's own dry runs do not come here."""
+    return command.HandlesDryRun and str2bool(parse_arguments(list(texts)).parameters.get("dry-run"))
 
 
 def _log_call(command: Command, texts: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rocks.core.near_names import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Sequence, Set
 
 _MAX_NAMES = 3
 _MAX_TEXTS = 6
@@ -16,12 +16,12 @@ _MAX_TEXTS = 6
 def nearest_commands(texts: Sequence[str], commands: Iterable[Sequence[str]], at_least: int = 1) -> list[str]:
     """At most three commands that were probably meant by the first words of a command line.
 
-    Each word may be mistyped, and the words may stand in any order, as in `vm host strat`. A command that has more
-    words than were typed counts when none has exactly these. `at_least` words must have a meaning.
+    Each word may be mistyped or a plural, and the words may stand in any order, as in `vm host strat`. A command that
+    has more words than were typed counts when none has exactly these. `at_least` words must have a meaning.
     """
     known = [tuple(command) for command in commands]
     vocabulary = {word for command in known for word in command}
-    typed = [(nearest(word, vocabulary) or [""])[0] for word in texts[:_MAX_TEXTS]]
+    typed = [_meant(text, vocabulary) for text in texts[:_MAX_TEXTS]]
     for length in range(len(typed), at_least - 1, -1):
         meant = typed[:length]
         if "" in meant:
@@ -32,3 +32,10 @@ def nearest_commands(texts: Sequence[str], commands: Iterable[Sequence[str]], at
         if having:
             return [" ".join(command) for command in (exact or having)[:_MAX_NAMES]]
     return []
+
+
+def _meant(text: str, vocabulary: Set[str]) -> str:
+    """The word that the text resembles; '' without one."""
+    if text not in vocabulary and text.endswith("s") and text[:-1] in vocabulary:
+        return text[:-1]
+    return next(iter(nearest(text, vocabulary)), "")

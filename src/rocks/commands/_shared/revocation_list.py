@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import EXIT_SOME_HOSTS_FAILED
-from rocks.trust.certificates import deploy_revocation_list
+from rocks.site.certificates import deploy_revocation_list
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -18,7 +18,6 @@ from rocks.core.values import check_text
 from rocks.install.boot.fact_records import boot_facts
 from rocks.install.boot.files import sync_after_commit
 from rocks.install.boot.plan import BootFile, boot_file, default_file, file_name
-from rocks.install.boot.pxelinux import pxelinux_file
 from rocks.inventory import boot_records as boots
 from rocks.inventory.host_records import find_local_host, list_hosts
 
@@ -26,10 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rocks.database.connection import Database
-
+    from rocks.inventory.records import BootAction
 
 KERNEL_LONGEST = 256
 ARGUMENTS_LONGEST = 1024
+_LOCAL = "localboot"
 
 
 def add_boot_action(
@@ -122,3 +122,27 @@ def _ensure(folder: Path, file: BootFile) -> None:
             new.write(text)
     except OSError as error:
         raise HostError(f"the boot file {path} of {file.host} cannot be written: {error.strerror}") from None
+
+
+def pxelinux_file(host: str, recipe: BootAction, arguments: str) -> str:
+    """The file for a boot action, whose kernel may be `localboot N` instead of a file.
+
+    Source: the Syslinux project's documentation of its configuration files.
+    """
+    kernel = (recipe.kernel or "").strip()
+    if kernel.lower().startswith(_LOCAL):
+        lines = [f"localboot {kernel[len(_LOCAL) :].strip() or '0'}"]
+    else:
+        ramdisk = f"initrd={recipe.ramdisk}" if recipe.ramdisk else ""
+        append = " ".join(part for part in (arguments, ramdisk) if part)
+        lines = [f"kernel {kernel}", *([f"append {append}"] if append else [])]
+    return "\n".join(
+        [
+            f"# {host}: action {recipe.action}. `rocks set host boot` rewrites this file.",
+            "default rocks",
+            "prompt 0",
+            "label rocks",
+            *(f"  {line}" for line in lines),
+            "",
+        ]
+    )

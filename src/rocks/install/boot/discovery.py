@@ -32,11 +32,11 @@ from rocks.inventory.appliance_records import load_appliances
 from rocks.inventory.host_plan import HostParameters
 from rocks.inventory.hosts import add_host, set_next_boot
 from rocks.inventory.in_use_records import lock_inventory
+from rocks.inventory.records import PRIVATE_NETWORK
 from rocks.network import interface_records as interfaces
 from rocks.network.address_plan import next_addresses
 from rocks.network.interfaces import InterfaceParameters, add_interface, existing_subnet
 from rocks.storage.volumes.roles import FRONTEND_APPLIANCE
-from rocks.storage.volumes.settings import PRIVATE_NETWORK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import ipaddress
 import shutil
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -32,15 +34,14 @@ from rocks.install.boot.files import (
     tftp_folder,
 )
 from rocks.install.boot.ipxe import FIRST_STAGE_FOLDER, INSTALLER_IMAGE, KERNEL, SITE_IMAGE, first_script
-from rocks.install.boot.site_files import site_files
 from rocks.install.installation.installations import installer_folder
 from rocks.install.profile_values import DEFAULT_DISTRIBUTION
 from rocks.inventory.address_records import private_address
 from rocks.inventory.attributes.records import global_attributes
 from rocks.inventory.host_records import local_host
+from rocks.inventory.records import PRIVATE_NETWORK
 from rocks.network.network_records import load_networks
 from rocks.storage.broker.broker import node_authority
-from rocks.storage.volumes.settings import PRIVATE_NETWORK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
 _IPXE = Path("/usr/lib/ipxe")
 _READABLE = 0o755
 _PIECE_BYTES = 1024 * 1024
+_FOLDERS = ("installer", "installer/site")
+_ALIGNMENT = 4
 
 
 class SyncedConfig(NamedTuple):
@@ -199,3 +202,35 @@ def _read(path: Path) -> str | None:
         return path.read_text("utf-8")
     except FileNotFoundError:
         return None
+
+
+def site_files(authority: bytes, written_seconds: int) -> bytes:
+    """The second initramfs of the installer: a cpio archive with `installer/site/ca.pem` and `installer/site/time`.
+
+    The kernel unpacks it over the installer, which is the same for every site. Source of the form `newc`: the kernel's
+    Documentation/driver-api/early-userspace/buffer-format.rst. It is compressed: under UEFI it follows the installer's
+    last byte directly, and there the kernel takes an archive that is not compressed only at a multiple of four bytes.
+    `authority` is the certificate, as PEM, that signs the frontend's web service. `written_seconds` is the time now,
+    in seconds since 1970: an installer whose clock is behind it sets its clock.
+    """
+    entries = [
+        *((folder, stat.S_IFDIR | 0o755, b"") for folder in _FOLDERS),
+        ("installer/site/ca.pem", stat.S_IFREG | 0o644, authority),
+        ("installer/site/time", stat.S_IFREG | 0o644, b"%d\n" % written_seconds),
+        ("TRAILER!!!", 0, b""),
+    ]
+    archive = b"".join(_record(number, *entry) for number, entry in enumerate(entries, start=1))
+    return gzip.compress(archive, mtime=0)
+
+
+def _record(number: int, name: str, mode: int, content: bytes) -> bytes:
+    encoded = name.encode() + b"\0"
+    links = 2 if stat.S_ISDIR(mode) else 1
+    # number, mode, owner, group, links, time, size, four device numbers, length of the name, checksum
+    fields = (number, mode, 0, 0, links, 0, len(content), 0, 0, 0, 0, len(encoded), 0)
+    header = b"070701" + b"".join(b"%08X" % field for field in fields)
+    return _padded(header + encoded) + _padded(content)
+
+
+def _padded(data: bytes) -> bytes:
+    return data + b"\0" * (-len(data) % _ALIGNMENT)

@@ -25,7 +25,6 @@ from rocks.install.graph.document import (
     tag_of,
     where,
 )
-from rocks.install.graph.variables import VARIABLE_ATTRIBUTES, Variables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,6 +40,7 @@ _EVALUATING = SELECTING | {"shell", "mode"}
 _COPYING = SELECTING | {"src", "dst", "perms", "owner"}
 _DEEPEST = 16
 _COPY_MARK = "ROCKS-COPY"
+VARIABLE_ATTRIBUTES = frozenset(("name", "val", "ref"))
 
 
 class Frontend(Protocol):
@@ -274,3 +274,28 @@ def _unfit_characters(text: str) -> str:
         ),
         "",
     )
+
+
+class Variables:
+    """The variables of one file, in the order in which its tags are read; the host's entities can be referred to."""
+
+    def __init__(self, entities: Mapping[str, str]) -> None:
+        self._entities = {name.lower(): value for name, value in entities.items()}
+        self._values: dict[str, str] = {}
+
+    def read(self, element: etree._Element) -> str:
+        """Store the value in a tag and return ''; or return the value that it references. StateError for neither."""
+        name = attribute(element, "name")
+        if not name:
+            raise StateError("<var> needs a name")
+        if element.get("val") is not None:
+            self._values[name] = str(element.get("val"))
+            return ""
+        referenced = attribute(element, "ref") or name
+        value = self._values.get(referenced, self._entities.get(referenced.lower()))
+        if value is None:
+            raise StateError(f"<var>: {referenced} is neither a variable nor an attribute of the host")
+        if element.get("ref") is None:
+            return value
+        self._values[name] = value
+        return ""

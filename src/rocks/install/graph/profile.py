@@ -38,24 +38,24 @@ class ProfileRequest:
     is_complete: bool = True
 
 
-def make_profile(
+def create_profile(
     request: ProfileRequest,
     graph: Graph,
     files_of: Callable[[str], Sequence[Source]],
     frontend: Frontend | None = None,
 ) -> Profile:
     """The profile of the host. StateError for a node without a file, a cycle of rules, and invalid files."""
-    trees = make_trees(request, graph, files_of, frontend)
+    trees = create_trees(request, graph, files_of, frontend)
     return Profile(request.host, tuple(node_of(tree, request.context) for tree in trees))
 
 
-def make_trees(
+def create_trees(
     request: ProfileRequest,
     graph: Graph,
     files_of: Callable[[str], Sequence[Source]],
     frontend: Frontend | None,
 ) -> list[NodeTree]:
-    """The nodes of the host as XML, in their order. Errors as of `make_profile`."""
+    """The nodes of the host as XML, in their order. Errors as of `create_profile`."""
     reached = reached_nodes(graph.edges, request.root, request.context)
     names = ordered_nodes(reached, graph.orders, request.generator, request.context)
     found: list[tuple[str, Source]] = []

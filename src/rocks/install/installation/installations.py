@@ -22,7 +22,7 @@ from rocks.install.rolls.content import INSTALLER, ROOT_ARCHIVE, ROOT_CHECKSUM
 from rocks.install.rolls.folders import distribution_folder
 from rocks.inventory import boot_records as boots
 from rocks.inventory.host_requests import fleet_addresses
-from rocks.storage.volumes.settings import PRIVATE_NETWORK
+from rocks.inventory.records import PRIVATE_NETWORK
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -20,7 +20,6 @@ from rocks.fleet.wire.ended import ENDED_PATH
 from rocks.install.boot.files import tftp_folder
 from rocks.install.boot.ipxe import FIRST_STAGE, FIRST_STAGE_FOLDER, FIRST_STAGE_PATH, KERNEL
 from rocks.install.graph_files import Library
-from rocks.install.installation.host_records import host_at
 from rocks.install.installation.installations import (
     DISTRIBUTION_PATH,
     PROFILE_PATH,
@@ -32,6 +31,7 @@ from rocks.install.installation.installations import (
 from rocks.install.installation.records import find_installation
 from rocks.install.installation.rules import (
     Client,
+    InstallingHost,
     check_is_to_be_installed,
     check_port_of_root,
     identify,
@@ -57,7 +57,6 @@ from rocks.trust.x509 import has_address
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from rocks.install.installation.rules import InstallingHost
     from rocks.install.profiles import HostOfSite
 
 DEFAULT_PORT, FIRST_STAGE_PORT = 443, 80
@@ -82,7 +81,7 @@ _SERVED = (DEBS, RPMS.partition("/")[0], "repodata", INSTALLER)
 """Folders of a distribution that hosts read, besides its public key. The others have the site's node files."""
 
 
-def make_service(
+def create_service(
     database: Database,
     address: str,
     port: int,
@@ -145,7 +144,7 @@ def answer_request(
     """The answer to a client, or a page that says why it gets none.
 
     `mac` is the neighbour's, or ''. `folder` holds the distributions. `terminate` and `configured` are those of
-    `make_service`.
+    `create_service`.
     """
     try:
         if request.method == "POST" and request.path == ENDED_PATH:
@@ -169,7 +168,7 @@ def answer_request(
 
 def _identified(database: Database, request: Request, mac: str) -> InstallingHost:
     client = Client(request.address, mac, stated_macs(request.headers))
-    return identify(client, host_at(database, request.address))
+    return identify(client, _host_at(database, request.address))
 
 
 def _asked(path: str) -> tuple[str | None, str]:
@@ -294,7 +293,7 @@ def _page(status: int, request: Request, reason: str, headers: dict[str, str] | 
     return Answer(status, "text/html; charset=utf-8", body.encode(), headers or {}, reason=reason)
 
 
-def make_first_stage_service(database: Database, log: Callable[[str], None]) -> HttpsServer | None:
+def create_first_stage_service(database: Database, log: Callable[[str], None]) -> HttpsServer | None:
     """Kernel and installer by plain HTTP, on the frontend's address on the network private.
 
     They are nobody's secret, and TFTP is many times slower. None, and a line, when another service has the port:
@@ -329,3 +328,16 @@ def run_services(services: Sequence[HttpsServer]) -> None:
             threading.Thread(target=other.serve_forever, daemon=True).start()
             stack.callback(other.shutdown)
         first.serve_forever()
+
+
+def _host_at(database: Database, address: str) -> InstallingHost | None:
+    """The host with the address on the network private; None when there is none or several."""
+    rows = database.rows(
+        "SELECT n.Name, i.MAC, b.Action FROM networks i JOIN subnets s ON s.ID = i.Subnet AND s.name = 'private'"
+        " JOIN nodes n ON n.ID = i.Node LEFT JOIN boot b ON b.Node = n.ID WHERE i.IP = %s",
+        [address],
+    )
+    if len(rows) != 1:
+        return None
+    name, mac, action = rows[0]
+    return InstallingHost(str(name), mac, action)

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import os
 import platform
+import re
+import shutil
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rocks.core.errors import StateError, UserError
+from rocks.core.errors import HostError, StateError, UserError
+from rocks.core.files import PUBLIC, write_file
 from rocks.core.names import check_plain_name, printable
 from rocks.install.graph_files import SITE_GRAPHS, SITE_NODES, Library, own_folders
 from rocks.install.rolls.build import create_roll
 from rocks.install.rolls.description import NO_ARCHITECTURE, checked_roll
 from rocks.install.rolls.distribution import DistributionPlan, create_distribution
 from rocks.install.rolls.profile_package import create_profile_package
-from rocks.install.rolls.skeleton import command_word, write_skeleton
+from rocks.install.rolls.templates import FILES
 from rocks.install.rolls.versions import debian_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rocks.install.rolls.description import RollId
     from rocks.install.rolls.distribution import DistributionReport
 
 _LATEST = 4102444800  # the year 2100
@@ -111,3 +116,44 @@ def rolls_by_text(root: Path, text: str, arch: str) -> list[tuple[str, str, str]
         of_name, of_version, of_arch = matching[-1][1]
         found.append((of_name, of_version, of_arch))
     return found
+
+
+def command_word(name: str) -> str:
+    """The word of commands for a roll: its name, with an underscore for what no identifier has."""
+    word = re.sub(r"[^a-z0-9_]", "_", name)
+    return word if word[0].isalpha() else f"roll_{word}"
+
+
+def write_skeleton(roll: RollId, parent: Path) -> Path:
+    """Write the sources of a new roll to the folder NAME; returns it.
+
+    UserError for a folder that exists, HostError for one that cannot be written. A killed writer leaves no folder NAME.
+    """
+    folder = parent.absolute() / roll.name
+    values = {
+        "@NAME@": roll.name,
+        "@WORD@": command_word(roll.name),
+        "@VERSION@": roll.version,
+        "@ARCH@": roll.arch,
+    }
+    try:
+        if folder.exists() or folder.is_symlink():
+            raise UserError(f"{folder} is there already; give another name, or remove it")
+        work = Path(tempfile.mkdtemp(prefix=f".{roll.name}.", dir=parent))
+        try:
+            for path, text in FILES.items():
+                target = work / "roll" / _filled(path, values)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                write_file(target, _filled(text, values), mode=PUBLIC)
+            (work / "roll").rename(folder)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    except OSError as error:
+        raise HostError(f"cannot write {folder}: {error.strerror}") from None
+    return folder
+
+
+def _filled(text: str, values: dict[str, str]) -> str:
+    for name, value in values.items():
+        text = text.replace(name, value)
+    return text

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import UserError
 from rocks.core.names import check_plain_name
-from rocks.install.rolls import distribution_records as distributions
+from rocks.database.sets import placeholders
 from rocks.inventory import appliance_records as appliances
 
 if TYPE_CHECKING:
@@ -22,15 +22,28 @@ def add_distribution(database: Database, name: str) -> None:
     check_plain_name("distribution", name, _LONGEST)
     if appliances.find_name(database, "distributions", name):
         raise UserError(f'distribution "{name}" already exists; rocks list distribution shows all')
-    distributions.insert_distribution(database, name)
+    database.execute("INSERT INTO distributions (Name) VALUES (%s)", (name,))
 
 
 def remove_distributions(database: Database, names: Sequence[str]) -> None:
     """Remove the distributions; UserError, and no change, when a membership uses one of them. Files stay."""
-    used = distributions.first_membership_of(database, names)
+    used = _first_membership_of(database, names)
     if used is not None:
         raise UserError(
             f'cannot remove distribution "{used[0]}": hosts of the membership {used[1]} are installed from it; '
             "rocks list membership shows all memberships"
         )
-    distributions.delete_distributions(database, names)
+    if names:
+        database.execute(f"DELETE FROM distributions WHERE Name IN ({placeholders(names)})", names)
+
+
+def _first_membership_of(database: Database, names: Sequence[str]) -> tuple[str, str] | None:
+    """(distribution, membership) of one membership of the distributions; None when they have none."""
+    if not names:
+        return None
+    rows = database.rows(
+        "SELECT d.Name, m.Name FROM memberships m JOIN distributions d ON d.ID = m.Distribution"
+        f" WHERE d.Name IN ({placeholders(names)}) ORDER BY m.ID LIMIT 1",
+        names,
+    )
+    return (str(rows[0][0]), str(rows[0][1])) if rows else None

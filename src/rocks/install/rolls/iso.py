@@ -91,19 +91,19 @@ def extract_roll(iso: Path, roll: RollId, folder: Path) -> None:
         raise UserError(f"{iso} is damaged: {_reason(done)}; get it again")
     try:
         for path, folders, files in os.walk(folder):
-            _make_ours(Path(path), 0o755)
+            _take_over(Path(path), 0o755)
             for name in (*folders, *files):
                 # the image may have been exchanged since it was listed, and a link leads out of the folder
                 kind = Path(path, name).lstat().st_mode
                 if not stat.S_ISDIR(kind) and not stat.S_ISREG(kind):
                     raise UserError(f"{iso} was altered while it was read; get it again")
             for name in files:
-                _make_ours(Path(path, name), 0o644)
+                _take_over(Path(path, name), 0o644)
     except OSError as error:
         raise HostError(f"cannot use what was extracted to {folder}: {error.strerror}") from None
 
 
-def _make_ours(path: Path, mode: int) -> None:
+def _take_over(path: Path, mode: int) -> None:
     """Give this user a file or folder, then the mode. OSError."""
     os.chown(path, os.geteuid(), os.getegid())
     path.chmod(mode)

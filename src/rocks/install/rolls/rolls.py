@@ -22,7 +22,6 @@ from rocks.core.names import is_like, printable
 from rocks.core.version import ROLL_NAME, rocks_version_attributes
 from rocks.install.graph_files import Library
 from rocks.install.rolls import signatures
-from rocks.install.rolls.clashes import check_clashes
 from rocks.install.rolls.content import COMMANDS, RollContent, check_installer, read_roll
 from rocks.install.rolls.description import NO_ARCHITECTURE, RollId
 from rocks.install.rolls.folders import (
@@ -35,8 +34,7 @@ from rocks.install.rolls.folders import (
     update_files_after_commit,
 )
 from rocks.install.rolls.iso import extract_roll, find_rolls
-from rocks.install.rolls.manifest import check_manifest, same_content
-from rocks.install.rolls.ownership import take_over
+from rocks.install.rolls.manifest import check_manifest, same_content, take_over
 from rocks.install.rolls.roll_plan import (
     RollNeeds,
     check_disabled,
@@ -49,9 +47,10 @@ from rocks.install.rolls.signatures import verify_manifest
 from rocks.install.rolls.versions import debian_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from rocks.database.connection import Database
+    from rocks.install.rolls.content import RollContent
 
 LOCK = "rolls"
 LOCK_SECONDS = 5.0
@@ -300,3 +299,38 @@ def _changing(database: Database, root: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise HostError(f"cannot change the rolls in {root}: {error.strerror} ({error.filename})") from None
+
+
+def check_clashes(
+    contents: Sequence[RollContent],
+    our_nodes: Mapping[str, Path],
+    our_commands: frozenset[tuple[str, ...]],
+) -> None:
+    """UserError for a node or command that ours or two of these rolls have; StateError for an edge to no node.
+
+    `our_nodes` are those in use without these rolls. The roll of these programs is compared with none: its nodes and
+    commands are ours.
+    """
+    others = [one for one in contents if one.description.roll.name != ROLL_NAME]
+    owners: dict[tuple[str, ...], str] = {("node", name): f"{path}" for name, path in our_nodes.items()}
+    owners |= {("command", *path): "these programs" for path in our_commands}
+    for content in others:
+        roll = content.description.roll
+        for kind, *path in (
+            *(("node", name) for name in sorted(content.nodes)),
+            *(("command", *command) for command in sorted(content.commands)),
+        ):
+            owner = owners.setdefault((kind, *path), f"the roll {roll.name}")
+            if owner != f"the roll {roll.name}":
+                raise UserError(
+                    f'the roll {roll.name} has the {kind} "{" ".join(path)}", and so has {owner}: '
+                    "its author must give it another name"
+                )
+    nodes = {name[1] for name in owners if name[0] == "node"}
+    for content in others:
+        for edge in content.graph.edges:
+            if edge.child not in nodes:
+                raise StateError(
+                    f'{edge.place} leads from {edge.parent} to the node "{edge.child}", which no enabled roll has: '
+                    "enable its roll first, or its author must add the node"
+                )

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 IMAGE_FOLDER = "kvm/disks"
-"""Below a partition: the folder for disk images."""
+"""The folder below a host's largest partition, when the site has no folder for images."""
 
 _UNITS = ("KB", "MB", "GB", "TB", "PB")
 _SIZE = re.compile(r"\s*([0-9.]+)\s*([KMGTP]B)\s*", re.IGNORECASE)

@@ -88,7 +88,7 @@ def _map(
     from rocks.machine.leases.plan import SAVED
     from rocks.machine.leases.records import read_leases
     from rocks.storage.volumes.access import open_storage
-    from rocks.storage.volumes.bases import make_disks
+    from rocks.storage.volumes.bases import create_disks
     from rocks.storage.volumes.map_batches import map_images
     from rocks.storage.volumes.move_records import read_moves
     from rocks.storage.volumes.move_rules import check_not_moving
@@ -113,7 +113,7 @@ def _map(
     storage = open_storage(database)
     database.commit()
     with storage:
-        disks = make_disks(database, storage, [vm for vm, _ in machines], planned, watcher)
+        disks = create_disks(database, storage, [vm for vm, _ in machines], planned, watcher)
         result.failed.update(disks.failed)
         result.notes.extend(disks.notes)
         planned = [image for image in planned if image.vm not in disks.failed]

@@ -16,13 +16,17 @@ from rocks.fleet.wire.network import LinkOutcome, SyncLinksReply, SyncLinksReque
 from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt.checks import ACTIVE
 from rocks.machine.host.libvirt.domain_xml import DomainDocument
-from rocks.network.host.packet_filter.guests import ensure_filtered
+from rocks.machine.host.libvirt.interface_xml import GuestInterface, SenderLimits
+from rocks.network.host.packet_filter.driver import FilterDriver, GuestDevice
+from rocks.network.host.packet_filter.programs import Rule, Sender, rules_for
 from rocks.network.host.plans import Links
 from rocks.network.host.rules import is_ours
 
 _LOCK_DEADLINE_SECONDS = 20.0
 _POLL_SECONDS = 0.5
 _DEVICES = Path("/sys/class/net")
+_UNKNOWN = SenderLimits()
+"""For an interface that a plugin added: only its MAC address is known."""
 
 
 def ensure_secured(host: Host, document: DomainDocument) -> Change:
@@ -135,3 +139,32 @@ def _synchronised(host: Host, link: LinkSpec) -> LinkOutcome:
         return LinkOutcome(link.device, "made" if host.links().ensure(link).changed else "kept")
     except RocksError as error:
         return LinkOutcome(link.device, "failed", as_agent_error(error))
+
+
+def ensure_filtered(filters: FilterDriver, document: DomainDocument) -> Change:
+    """Filter each interface with a host device; `document` is the live XML of the domain.
+
+    StateError for an interface without a device; other errors as `FilterDriver.ensure`.
+    """
+    senders = document.senders
+    changes = [
+        filters.ensure(_device(document, interface), _rules(filters, interface, senders))
+        for interface in document.interfaces
+    ]
+    return Change(any(change.changed for change in changes))
+
+
+def _device(document: DomainDocument, interface: GuestInterface) -> GuestDevice:
+    if interface.device is None:
+        raise StateError(
+            f"{document.name} cannot be filtered: libvirt reports no device of its interface {interface.mac}"
+        )
+    return GuestDevice(interface.device, interface.is_macvtap)
+
+
+def _rules(
+    filters: FilterDriver, interface: GuestInterface, senders: Dict[str, SenderLimits]
+) -> Tuple[Rule, ...]:
+    limits = senders.get(interface.mac, _UNKNOWN)
+    foreign = filters.addresses() if limits.is_shared and not limits.ipv4 else ()
+    return rules_for(Sender(interface.mac, limits.is_shared, limits.ipv4, limits.ipv6, foreign))

@@ -13,13 +13,13 @@ from rocks.core.errors import StateError, UserError
 from rocks.core.names import printable
 from rocks.inventory.attributes.records import global_attributes
 from rocks.inventory.host_records import local_host
+from rocks.inventory.records import PRIVATE_NETWORK
 from rocks.network.dns.changes import has_name_service, name_folder
 from rocks.network.dns.name_records import load_site_names
 from rocks.network.dns.named import NameService, named_configuration, resolver_configuration
 from rocks.network.dns.zones import served_zones, zone_text
 from rocks.network.network_records import load_networks, network_names
 from rocks.network.network_rules import check_zone, read_addresses
-from rocks.storage.volumes.settings import PRIVATE_NETWORK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import UserError
 from rocks.core.names import check_alias, check_interface_name, printable
+from rocks.inventory.records import PRIVATE_NETWORK
 from rocks.network.network_rules import check_zone
-from rocks.storage.volumes.settings import PRIVATE_NETWORK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

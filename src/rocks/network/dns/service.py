@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.core import dry_run
 from rocks.core.errors import HostError, StateError
 from rocks.core.files import PUBLIC, ensure_folders, remove_file, write_file
-from rocks.core.marked_part import with_part
 from rocks.core.process import replace_this_process
 from rocks.fleet.host_files import FileChange
 from rocks.inventory.host_files import sync_files
@@ -41,6 +40,9 @@ USER = "bind"
 LOCK = "name service"
 LOCK_SECONDS = 30.0
 _READABLE = 0o755
+BEGIN = "# begin of rocks: written by rocks sync config; changes between these lines are lost"
+END = "# end of rocks"
+_BEGINS = "# begin of rocks"
 
 
 class SyncedNames(NamedTuple):
@@ -234,3 +236,24 @@ def _has_newer_additions(path: Path, text: str) -> bool:
     """Whether the site's additions to a zone or the configuration were changed after the file was written."""
     additions = site_additions(path.name)
     return bool(additions) and additions in text and Path(additions).stat().st_mtime > path.stat().st_mtime
+
+
+def with_part(old: str, part: str, path: str) -> str:
+    """The text of a file that others write as well, with `part`, whole lines, as our part; the rest stays as it is.
+
+    A new part comes at the end; an empty one is removed with its marks. StateError when the marks in the file are not
+    one of each, in their order. `path` is the file's, for the message.
+    """
+    lines = old.splitlines(keepends=True)
+    begins = [place for place, line in enumerate(lines) if line.startswith(_BEGINS)]
+    ends = [place for place, line in enumerate(lines) if line.rstrip("\n") == END]
+    if len(begins) > 1 or len(ends) != len(begins) or (begins and ends[0] < begins[0]):
+        raise StateError(
+            f'{path} does not have one line "{_BEGINS} …" and one line "{END}" after it: remove these lines and what '
+            "is between them, then repeat the command"
+        )
+    ours = [f"{BEGIN}\n", part, f"{END}\n"] if part else []
+    if begins:
+        return "".join([*lines[: begins[0]], *ours, *lines[ends[0] + 1 :]])
+    gap = "\n" if ours and old and not old.endswith("\n") else ""
+    return "".join([old, gap, *ours])

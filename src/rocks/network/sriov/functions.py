@@ -70,7 +70,7 @@ def ask_adapters(database: Database, hosts: Sequence[str]) -> Answers:
     return _ask(database, hosts, is_made=False, limit_seconds=LISTING_SECONDS)
 
 
-def make_vfs(database: Database, hosts: Sequence[str]) -> Answers:
+def create_vfs(database: Database, hosts: Sequence[str]) -> Answers:
     """Configure the number of virtual functions in the database on the hosts; adapters that have it are unchanged."""
     return _ask(database, hosts, is_made=True, limit_seconds=None)
 

@@ -7,6 +7,7 @@ since an owner who switches it off from inside cannot switch it on again.
 
 from __future__ import annotations
 
+import os
 import queue
 import re
 import threading
@@ -14,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from rocks.core import process
 from rocks.core.errors import EXIT_SOME_HOSTS_FAILED, RocksError, StateError
-from rocks.core.unit_commands import outside_of_unit
 from rocks.inventory.host_records import expand_selectors
 from rocks.machine.listing_records import vm_rows
 from rocks.machine.reports import show_vm_states
@@ -106,7 +106,7 @@ class Power:
         """The machines that failed. Why is for operators only: the text names hosts, devices and other machines."""
         try:
             finished = process.run(
-                [*outside_of_unit(), self._launcher, "set", "host", "power", *names, f"action={action}"],
+                [*_outside_of_unit(), self._launcher, "set", "host", "power", *names, f"action={action}"],
                 deadline_seconds=_COMMAND_SECONDS,
             )
         except RocksError as error:
@@ -122,3 +122,10 @@ class Power:
     def _end(self, cluster: str) -> None:
         with self._lock:
             self._shares.give_back(cluster)
+
+
+def _outside_of_unit() -> list[str]:
+    """How a unit of systemd starts a program without its own restrictions: it may have to start a machine here."""
+    if "RUNTIME_DIRECTORY" not in os.environ:
+        return []
+    return ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", "--"]

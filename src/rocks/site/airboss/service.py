@@ -2,6 +2,11 @@
 
 The order: how often the address asks; the frame; the signature; only then the document, the service and the time in it,
 the cluster, the key's kind, how often the cluster asks, and whether the request was accepted before.
+
+Which ISOs an owner may insert is an attribute of the cluster's frontend (`airboss_images`), resolved as any; without it
+none. All of the library was refused, since some have licences or secrets of one cluster; paths of the host, as in
+Rocks, because a machine could then read any file there. The refusal is the same for an image of another cluster and for
+a missing one.
 """
 
 from __future__ import annotations
@@ -18,23 +23,26 @@ from rocks.fleet.https.connection_places import Bounds
 from rocks.fleet.https.messages import RETRY_AFTER_SECONDS, Answer, Request
 from rocks.fleet.https.server import HttpsServer
 from rocks.inventory.address_records import private_address
+from rocks.inventory.attributes.records import resolve_attribute
 from rocks.inventory.host_records import find_local_host
 from rocks.library.guest_media import EMPTY
+from rocks.machine.disks.cdrom import Medium, set_cdrom
 from rocks.site.airboss import records as table
 from rocks.site.airboss.audit import OwnerCall, RefusedCalls, audit_record, log_call, record_machines
 from rocks.site.airboss.consoles import Consoles
 from rocks.site.airboss.keys import is_signature, rsa_bits
 from rocks.site.airboss.machines import Power, list_machines
-from rocks.site.airboss.media import insert_medium, requested_medium
 from rocks.site.airboss.owner_keys import allows_old_rsa
 from rocks.site.airboss.rules import (
     HOUR_SECONDS,
+    IMAGES_ATTRIBUTE,
     Hours,
     Rates,
     check_hour,
     check_rsa_bits,
     check_time,
     find_machines,
+    given_image,
     machines_of_cluster,
 )
 from rocks.site.airboss.wire import (
@@ -69,7 +77,7 @@ _FORGET_SECONDS = 600.0
 _NO_SIGNATURE = "the request has no valid signature of a key that rocks list host key shows for a cluster"
 
 
-def make_service(
+def create_service(
     database: Database, address: str, port: int, log: Callable[[str], None], launcher: str
 ) -> HttpsServer:
     """The service on this frontend, with the frontend's certificate. StateError when it has none.
@@ -239,8 +247,8 @@ class OwnerService:
                 "machines": list_machines(database, asked.machines, request.status)
             }
         elif request.operation == CDROM:
-            medium = requested_medium(database, asked.cluster, request.image)
-            content = insert_medium(database, asked.names[0], medium, request.boot, call)
+            medium = _requested_medium(database, asked.cluster, request.image)
+            content = _insert_medium(database, asked.names[0], medium, request.boot, call)
         else:
             self._power.check(database, asked.names)
             database.close()
@@ -298,3 +306,28 @@ def _later(text: str) -> Answer:
 
 def _reply(status: int, content: Mapping[str, object]) -> Answer:
     return Answer(status, "application/json", json.dumps(content).encode())
+
+
+def _requested_medium(database: Database, cluster: str, image: str) -> Medium:
+    """The medium that the owner of a cluster may insert; no image: none. UserError for an image that is not given."""
+    if not image:
+        return Medium()
+    given = resolve_attribute(database, IMAGES_ATTRIBUTE, [cluster]).get(cluster, "")
+    return Medium(image=given_image(cluster, image, given))
+
+
+def _insert_medium(
+    database: Database, name: str, medium: Medium, boot: str, call: OwnerCall
+) -> dict[str, object]:
+    """Insert the medium from the next start of the machine; the answer: `done` and `failed`, as for its power.
+
+    Why it failed is for operators only: the text names the image library, and attributes of wider scopes.
+    """
+    try:
+        set_cdrom(database, name, medium, boot or None)
+        database.commit()
+    except RocksError as error:
+        database.rollback()
+        log_call(call, f"failed: {error}")
+        return {"begun": [], "done": [], "failed": [name]}
+    return {"begun": [], "done": [name], "failed": []}

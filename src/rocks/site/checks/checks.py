@@ -24,12 +24,12 @@ from rocks.inventory.host_records import find_local_host
 from rocks.inventory.host_requests import ask_each
 from rocks.machine.leases.epoch_records import read_epoch, read_record
 from rocks.network.interface_records import list_interfaces
+from rocks.site.certificates import NOT_ALLOWED, list_certificates
 from rocks.site.checks.installation import check_rolls, check_services
 from rocks.site.restore import unfinished_restore
 from rocks.storage.broker.broker import BROKER_NAME
 from rocks.storage.broker.checks import check_broker
 from rocks.storage.volumes.nodes import is_storage_used, storage_nodes
-from rocks.trust.certificates import NOT_ALLOWED, list_certificates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

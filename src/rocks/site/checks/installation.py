@@ -10,15 +10,15 @@ from rocks.core.systemd_units import read_units
 from rocks.core.version import ROLL_NAME
 from rocks.database.settings import EMBEDDED_SOCKET
 from rocks.install.profile_values import DEFAULT_DISTRIBUTION
-from rocks.install.rolls.content import INSTALLER
+from rocks.install.rolls.content import DEBS, INSTALLER
 from rocks.install.rolls.description import NO_ARCHITECTURE
-from rocks.install.rolls.distribution_state import outdated_packages
 from rocks.install.rolls.folders import distribution_folder, roll_path, rolls_folder
 from rocks.install.rolls.roll_records import load_rolls
 from rocks.network.dns.changes import has_name_service
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from rocks.database.connection import Database
 
@@ -86,3 +86,18 @@ def check_services(database: Database, frontend: str) -> Iterator[SiteCheck]:
         elif not unit.is_enabled:
             fault = f"it does not start with this machine: systemctl enable {name}"
         yield SiteCheck(f"service {name}", WRONG if fault else OK, fault or unit.active)
+
+
+def outdated_packages(folder: Path, rolls: Sequence[Path]) -> list[str]:
+    """Names of the deb packages that the distribution in `folder` lacks, or has with other content than these rolls.
+
+    By names and sizes of files alone; empty for a distribution that was built of these rolls. OSError.
+    """
+    offered = {_name_and_size(path) for roll in rolls for path in (roll / DEBS).glob("*.deb")}
+    there = {_name_and_size(path) for path in (folder / DEBS).rglob("*.deb")}
+    missing = {name for name, _ in offered} - {name for name, _ in there}
+    return sorted(missing | {name for name, _ in there - offered})
+
+
+def _name_and_size(path: Path) -> tuple[str, int]:
+    return path.name.partition("_")[0], path.stat().st_size

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+import socket
+import ssl
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
 from rocks.core.check_lines import MISSING, OK, WRONG, SiteCheck
 from rocks.core.clock import utc_now
-from rocks.core.errors import RocksError
+from rocks.core.errors import HostError, RocksError
+from rocks.fleet.connection import DownError
 from rocks.storage.broker.broker import (
     BROKER_GUIDE,
     BROKER_NAME,
@@ -21,7 +24,6 @@ from rocks.storage.broker.documents import TAG, definitions
 from rocks.storage.volumes.access import broker_address
 from rocks.storage.volumes.nodes import is_storage_used, storage_nodes
 from rocks.storage.wire.queues import VIRTUAL_HOST
-from rocks.trust.tls_probe import certificate_expiry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 _SYNC = "rocks sync broker"
 _SOON = timedelta(days=30)
+_SECONDS = 5.0
 
 
 def check_broker(database: Database, frontend: str) -> Iterator[SiteCheck]:
@@ -89,7 +92,7 @@ def _wrong_tls(ports: Sequence[int], address: str, profile: str) -> Iterator[str
         yield f"it has no certificate: {_SYNC}, then {profile}"
         return
     try:
-        expires = certificate_expiry(address, ports[0], node_authority().bundle(BROKER_NAME).authority)
+        expires = _certificate_expiry(address, ports[0], node_authority().bundle(BROKER_NAME).authority)
     except RocksError as error:
         yield f"{error}: {_SYNC}, then {profile}"
     else:
@@ -117,3 +120,25 @@ def _wrong_rights(control: BrokerControl, nodes: Sequence[BrokerNode]) -> Iterat
             needed = (right.get("configure", ""), right["write"], right["read"])
             if right["user"] in users and rights.get(right["user"]) != needed:
                 yield f"{right['user']} has other {kind.replace('_', ' ')} than it needs: {_SYNC}"
+
+
+def _certificate_expiry(address: str, port: int, authority: bytes) -> datetime:
+    """When the certificate expires that the service presents at the address; it must name the address.
+
+    `authority` is the PEM certificate of the authority. DownError when nothing answers, HostError when the service does
+    not prove by such a certificate that it is the one.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(cadata=authority.decode("ascii"))
+    try:
+        with (
+            socket.create_connection((address, port), _SECONDS) as connection,
+            context.wrap_socket(connection, server_hostname=address) as secured,
+        ):
+            certificate = secured.getpeercert() or {}
+    except ssl.SSLError as error:
+        reason = getattr(error, "verify_message", "") or error.reason or str(error)
+        raise HostError(f"no TLS with a certificate of the site at {address}:{port}: {reason}") from None
+    except OSError as error:
+        raise DownError(f"nothing answers at {address}:{port}: {error.strerror or error}") from None
+    return datetime.fromtimestamp(ssl.cert_time_to_seconds(str(certificate["notAfter"])), UTC)

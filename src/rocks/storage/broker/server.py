@@ -82,7 +82,7 @@ class BrokerControl:
             path = Path(self._settings.pki_folder, name)
             try:
                 if not dry_run.is_on():
-                    self._make_folders(path, group)
+                    self._create_folders(path, group)
                 if path.exists() and path.read_bytes() == data:
                     continue
             except OSError as error:
@@ -91,7 +91,7 @@ class BrokerControl:
             changed = True
         return changed
 
-    def _make_folders(self, path: Path, group: int) -> None:
+    def _create_folders(self, path: Path, group: int) -> None:
         for folder in (Path(self._settings.pki_folder), path.parent):
             folder.mkdir(mode=0o750, parents=True, exist_ok=True)
             os.chown(folder, -1, group)

@@ -136,7 +136,7 @@ class Asker:
         link.open()
         self._queue = queues.reply_queue(self._settings.node, secrets.token_hex(16))
         self._received.clear()
-        link.make_reply_queue(self._queue)
+        link.create_reply_queue(self._queue)
         link.consume(self._queue, _PREFETCH, self._received.append)
         self._link = link
 

@@ -164,7 +164,7 @@ class Link:
         with self._reading_channel() as channel:
             channel.queue_bind(queue, queues.EXCHANGE, routing_key=queue)
 
-    def make_reply_queue(self, queue: str) -> None:
+    def create_reply_queue(self, queue: str) -> None:
         """Make a queue that ends with this connection."""
         with self._reading_channel() as channel:
             channel.queue_declare(queue, exclusive=True, auto_delete=True)

@@ -28,7 +28,7 @@ def connect(settings: BusSettings) -> Any:
         heartbeat=settings.heartbeat_seconds,
         confirm_publish=True,
         client_properties={"connection_name": f"rocks img-storage on {settings.node}"},
-        # py-amqp gives a broken link up after 1 s without an acknowledgement from the far kernel
+        # py-amqp aborts a broken link after 1 s without an acknowledgement from the far kernel
         socket_settings={socket.TCP_USER_TIMEOUT: settings.heartbeat_seconds * 1000},
     )
     connection.connect()

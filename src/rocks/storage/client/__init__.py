@@ -6,8 +6,7 @@
 `listing`          answers as rows for people and tools
 """
 
-from rocks.storage.client.asking import StorageClient, Watcher
+from rocks.storage.client.asking import StorageClient, Watcher, broker_settings
 from rocks.storage.client.questions import Query
-from rocks.storage.client.settings import broker_settings
 
 __all__ = ["StorageClient", "Query", "Watcher", "broker_settings"]

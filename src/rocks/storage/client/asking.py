@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from types import TracebackType
 from typing import Any, Callable, Dict, List, Mapping, Optional, Protocol, Type, TypeVar, Union
 
 from rocks.core import dry_run
 from rocks.core.clock import Deadline, utc_now, wait_seconds
-from rocks.core.errors import HostError, IncoherentError, RocksError
+from rocks.core.errors import HostError, IncoherentError, RocksError, StateError, UserError
 from rocks.storage.bus import (
     Asker,
     BrokerAwayError,
@@ -19,6 +20,7 @@ from rocks.storage.bus import (
 )
 from rocks.storage.client.listing import progress_line
 from rocks.storage.client.questions import Query, operations_of
+from rocks.storage.wire import queues
 from rocks.storage.wire.messages import read_message, success_of, write_request
 
 Answer = TypeVar("Answer")
@@ -36,6 +38,8 @@ WRITE_BACK_SECONDS = 24 * 3600.0
 _LOOK_SECONDS = 2.0
 _LOOK = "look at "
 """Prefix of the key of a progress request among those of the caller."""
+
+PKI_FOLDER = "/etc/rocks/pki"
 
 
 class Watcher(Protocol):
@@ -274,3 +278,33 @@ def _only(answers: Answers[Answer]) -> Answer:
     if isinstance(answer, RocksError):
         raise answer
     return answer
+
+
+def broker_settings(node: str, server: str, address: str, environment: Mapping[str, str]) -> BusSettings:
+    """How this machine, `node` in the cluster, reaches the broker of the host `server` at that address.
+
+    The environment has priority: ROCKS_BROKER_ADDRESS, ROCKS_BROKER_PORT, ROCKS_BROKER_NAME (the name in the
+    broker's certificate) and ROCKS_PKI_FOLDER (the folder of node.pem and ca.crt). StateError without a certificate,
+    UserError when this user may not read it.
+    """
+    folder = environment.get("ROCKS_PKI_FOLDER") or PKI_FOLDER
+    pair = os.path.join(folder, "node.pem")  # noqa: PTH118 - pathlib costs start-up time
+    if not os.path.exists(pair):  # noqa: PTH110
+        raise StateError(
+            f"{node} has no certificate in {pair} for requests about images: run "
+            f"rocks add host certificate {node}, rocks sync host certificate {node} and rocks sync broker"
+        )
+    if not os.access(pair, os.R_OK):
+        raise UserError(f"only root may send requests about images: this user cannot read {pair}")
+    port = environment.get("ROCKS_BROKER_PORT") or str(queues.PORT)
+    if not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise UserError(f'ROCKS_BROKER_PORT is "{port}"; a port is a number from 1 to 65535')
+    elsewhere = environment.get("ROCKS_BROKER_ADDRESS")
+    return BusSettings(
+        node,
+        elsewhere or address,
+        int(port),
+        environment.get("ROCKS_BROKER_NAME") or elsewhere or server,
+        pair,
+        os.path.join(folder, "ca.crt"),  # noqa: PTH118
+    )

@@ -53,7 +53,7 @@ Sequences = Callable[[HostRequest, HostImage, int], Union[HostEffects, Rejection
 
 
 class EffectHandlers(Protocol):
-    """Performs effects: `rocks.storage.host.handlers.HostHandlers`."""
+    """Performs effects: `rocks.storage.host.service.HostHandlers`."""
 
     def do(self, effect: HostEffect, access: Access) -> Facts:
         """Perform the effect and return the facts it found. RocksError when it fails."""

@@ -6,22 +6,22 @@ import logging
 import ssl
 import threading
 from pathlib import Path
-from typing import Callable, ContextManager, NamedTuple
+from typing import Callable, ContextManager, Dict, Iterable, NamedTuple
 
 from rocks.core.clock import Deadline
-from rocks.core.errors import RocksError, UserError
+from rocks.core.errors import BugError, RocksError, UserError
+from rocks.fleet.host.records import record_names
 from rocks.machine.host.libvirt.driver import DomainDriver
 from rocks.storage.bus import Bus, BusSettings, Delivery, Limits
 from rocks.storage.configuration import Configuration
 from rocks.storage.device_mapper.driver import DmDriver
-from rocks.storage.host.copy_handlers import CopyHandlers
-from rocks.storage.host.copy_reports import report_copies
+from rocks.storage.host.access import Access
+from rocks.storage.host.copy_handlers import CopyHandlers, Handler
+from rocks.storage.host.copy_reports import recover_records, report_copies
 from rocks.storage.host.device_handlers import DeviceHandlers, read_start
+from rocks.storage.host.effects import HostEffect
 from rocks.storage.host.guests import GuestState, guest_state
-from rocks.storage.host.handlers import HostHandlers
 from rocks.storage.host.heartbeats import Heartbeats
-from rocks.storage.host.mapped import MappedRecords
-from rocks.storage.host.recovered import recover_records
 from rocks.storage.host.releases import ReleaseWatch
 from rocks.storage.host.rows import device_rows
 from rocks.storage.host.stored_copies import StoredCopies
@@ -29,9 +29,13 @@ from rocks.storage.host.transfers import HostTransfers
 from rocks.storage.host.watch import TempWriteWatch
 from rocks.storage.host.workers import HostWorkers
 from rocks.storage.iscsi_initiator.driver import SessionDriver
+from rocks.storage.iscsi_initiator.rules import device_path_of
+from rocks.storage.life.facts import Facts
+from rocks.storage.life.names import guest_device
+from rocks.storage.mapped_volumes import MappedImage, forget_mapped, write_mapped
 from rocks.storage.outgoing import BROKER_SECONDS, OutboxSender
 from rocks.storage.store.file import OutboxMessage
-from rocks.storage.store.host import HostStore
+from rocks.storage.store.host import CopyRecord, HostStore
 from rocks.storage.stream.revocation import RevocationWatch
 from rocks.storage.stream.transport import Identity, client_context
 from rocks.storage.wire.messages import (
@@ -202,3 +206,49 @@ class HostService:
 
     def _lost(self, message: OutboxMessage, why: RocksError) -> None:
         """A NAS without a queue never had a daemon, a client without one no longer waits: drop the message."""
+
+
+class HostHandlers:
+    """Performs every effect except RecordStage, which the engine performs on its records."""
+
+    def __init__(self, copies: CopyHandlers, devices: DeviceHandlers) -> None:
+        self._handlers: Dict[type, Handler] = {**copies.handlers, **devices.handlers}
+
+    def do(self, effect: HostEffect, access: Access) -> Facts:
+        """Perform one effect and return its facts. RocksError when it fails."""
+        handler = self._handlers.get(type(effect))
+        if handler is None:
+            raise BugError(f"the host has no handler for {type(effect).__name__}; please report this")
+        return handler(effect, access)
+
+
+class MappedRecords:
+    """The records, in a folder of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def write_all(self, copies: Iterable[CopyRecord]) -> None:
+        """Record these images and no others. HostError when that fails."""
+        known = list(copies)
+        for volume in {*record_names(self._folder)} - {copy.known.zvol for copy in known}:
+            forget_mapped(self._folder, volume)
+        for copy in known:
+            self.write(copy)
+
+    def write(self, copy: CopyRecord) -> None:
+        """Record one image as it is, or that the host does not have it. HostError when that fails."""
+        known = copy.known
+        if known.stage == "none":
+            forget_mapped(self._folder, known.zvol)
+        else:
+            write_mapped(self._folder, known.zvol, MappedImage(_device(copy), copy.image_id, known.epoch))
+
+
+def _device(copy: CopyRecord) -> str:
+    """The path that the guest opens: that of the session's disk for an image that is not copied."""
+    known = copy.known
+    if known.stage == "remote":
+        address, port = copy.details["address"], copy.details["portal_port"]
+        return device_path_of(str(known.target), str(address), int(port))
+    return f"/dev/mapper/{guest_device(known.zvol)}"

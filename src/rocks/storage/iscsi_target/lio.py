@@ -35,7 +35,7 @@ def lio(what: str) -> Iterator[Any]:
         raise StateError("this NAS has no rtslib: install the package python3-rtslib-fb") from None
     with _ONE_AT_A_TIME:
         try:
-            _make_folders(library)
+            _create_folders(library)
             library.RTSRoot()  # sets the kernel's dbroot, which works only before the first backstore
             importlib.import_module("rtslib_fb.tcm").bs_cache.clear()
             yield library
@@ -153,7 +153,7 @@ def _wait_for_no_session(target: str) -> None:
         wait_seconds(_POLL_SECONDS)
 
 
-def _make_folders(library: Any) -> None:
+def _create_folders(library: Any) -> None:
     """Create folders that rtslib and the kernel require but do not create."""
     base = Path(getattr(library.RTSRoot, "_preferred_dbroot", "/etc/target"))
     for folder in (Path("/etc/target"), base, base / "pr", base / "alua"):

@@ -120,7 +120,7 @@ class Retry(Event):
 
 @dataclass(frozen=True)
 class Abandon(Event):
-    """An operator gives up the changes that only the owner host has.
+    """An operator abandons the changes that only the owner host has.
 
     The reason is recorded. `is_fenced`: the host is known to be off; otherwise `force` is needed. `standing` as in
     Retry: the new epoch exceeds that of the volume too.

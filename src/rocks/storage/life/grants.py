@@ -106,7 +106,7 @@ def disagreement(image: Image, standing: Grant) -> Optional[str]:
         return None
     is_newer = (standing.epoch, standing.sequence) > (image.epoch, image.sequence)
     is_other = standing.epoch == image.epoch and standing.owner != image.owner
-    # a map that is given up before its grant is written, and a restore that failed, use up an epoch of the record only
+    # a map that is aborted before its grant is written, and a restore that failed, use up an epoch of the record only
     was_written = image.owner is not None and MAPPING not in (image.state, image.blocked_from)
     is_older = standing.epoch < image.epoch and was_written and not pending
     if is_newer or is_other or is_older:

@@ -11,7 +11,7 @@ from rocks.storage.life.effects import EnsureLease
 from rocks.storage.life.facts import CopyFact, Facts, Stage
 from rocks.storage.life.grants import disagreement, is_recovering
 from rocks.storage.life.image import Image
-from rocks.storage.life.schedule import is_given_up
+from rocks.storage.life.schedule import is_aborted
 from rocks.storage.life.states import DELETING, State
 
 Test = Callable[[Image, Any, int], bool]
@@ -172,9 +172,9 @@ HAS_DIRTY = Guard(
 
 # --- about the work ------------------------------------------------------------------------------------------------
 
-GIVEN_UP = Guard(
+ABORTED = Guard(
     "too many failures, or contradicting facts",
-    lambda image, event, now: is_given_up(event.family, image.faults + 1),
+    lambda image, event, now: is_aborted(event.family, image.faults + 1),
 )
 IN_USE = Guard("the device is in use", lambda image, event, now: event.family in ("busy", "state"))
 WRONG_REQUEST = Guard(
@@ -207,7 +207,7 @@ AT_ONCE = Guard("without a grace period", lambda image, event, now: event.grace_
 DUE = Guard(
     "due", lambda image, event, now: image.work is None and image.due_at is not None and image.due_at <= now
 )
-GIVING_UP = Guard(
+ABANDONING = Guard(
     "being given up", lambda image, event, now: image.work is not None and image.work.step == "abandon"
 )
 LEASE_REFUSED = Guard(

@@ -18,7 +18,7 @@ none    there is none
 partial a copy was begun; nothing in it is only there
 clean   equals a snapshot of the NAS, whose guid it carries
 dirty   has changes on top of a base, whose guid it carries, that the NAS does not have
-suspect was given up with its changes; quarantined when the host gets the image again, never destroyed
+suspect was abandoned with its changes; quarantined when the host gets the image again, never destroyed
 """
 
 Witness = Literal["", "volume", "host"]
@@ -104,7 +104,7 @@ class Image:
     snapshot that is being sent was named. `tries` counts failures since the last success, `faults` those among them
     with another cause than an unreachable machine; `machine` is the UUID of the machine that it
     belongs to, empty until the first map for one; `reason` is why the image is blocked or waits, `abandon_reason` why
-    an operator last gave up the changes of a host. `disagrees`: it is blocked because the volume has another grant,
+    an operator last abandoned the changes of a host. `disagrees`: it is blocked because the volume has another grant,
     or because the host has gone further than the record.
     `peer` is the NAS to which the image is being moved, or to which it was moved: then this is the record of the former
     volume, in its grace period. `peer_pool` is the pool there; `move_ids` are operations that wait for the end of the

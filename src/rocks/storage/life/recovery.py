@@ -19,7 +19,7 @@ def take_unmapped(image: Image, event: Any, now: int) -> Decision:
     standing: Grant = event.standing
     taken = _with_grant(image, standing, RETURNING)
     if standing.epoch >= image.epoch and image.owner is not None:
-        # the newer grant has ended after the host's changes were written back or given up
+        # the newer grant has ended after the host's changes were written back or abandoned
         taken = taken.with_copy(image.owner, "", "none")
     return Decision(taken, _done(event))
 

@@ -181,7 +181,7 @@ def format_text(template: str, image: Image, event: Any) -> str:
 
 
 def _what_is_lost(image: Image) -> str:
-    """The loss by giving up: the data that hosts have and the NAS lacks."""
+    """The loss by abandoning: the data that hosts have and the NAS lacks."""
     if image.owner is None and not image.unreturned_on():
         return "no changes of a host"
     if image.owner is not None and not image.sync:

@@ -43,7 +43,7 @@ def retry_delay(tries: int) -> int:
     return min(LONGEST_DELAY_SECONDS, FIRST_DELAY_SECONDS << min(max(tries, 1) - 1, 16))
 
 
-def is_given_up(family: str, faults: int) -> bool:
+def is_aborted(family: str, faults: int) -> bool:
     """Whether the image needs operator action, after `faults` failures in a row that were no mere waiting.
 
     A busy or unreachable machine is awaited without limit; contradicting facts are never tried again.

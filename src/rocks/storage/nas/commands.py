@@ -440,7 +440,7 @@ class Commands:
 
 
 def _check_deadline(message: Message) -> None:
-    """BusyError for a request whose client no longer waits: no image is mapped for a start that was given up."""
+    """BusyError for a request whose client no longer waits: no image is mapped for a start that was aborted."""
     due = message.deadline_milliseconds
     if due is not None and now_seconds() * 1000 > due:
         raise BusyError(

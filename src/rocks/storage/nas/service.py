@@ -91,8 +91,8 @@ class NasService:
         handlers = NasHandlers(
             devices.pools, devices.targets, Portal(self._address, PORTAL_PORT), self._secrets_of
         )
-        self._make_engine(handlers)
-        self._make_transfers(handlers)
+        self._create_engine(handlers)
+        self._create_transfers(handlers)
         limits = schedule.Limits(configuration.transfers, configuration.transfers)
         self._scheduler = Scheduler(self._engine, self._store, self._hosts, limits, self._presence.look)
         self._comparison = Comparison(self._engine, devices.pools, handlers, node, configuration.default_pool)
@@ -100,7 +100,7 @@ class NasService:
         self._bus = Bus(bus_settings, nas_queue(node), self._received, self._engine.posted.set, Limits())
         self._outbox_sender = OutboxSender(self._bus, self._store, self._lost, self._engine.posted)
 
-    def _make_engine(self, handlers: NasHandlers) -> None:
+    def _create_engine(self, handlers: NasHandlers) -> None:
         """What keeps the records of images and carries out their steps."""
         self._hosts = HostCorrespondence(
             self._store,
@@ -121,7 +121,7 @@ class NasService:
         )
         self._exports = Exports(self._engine, handlers, self._devices.targets)
 
-    def _make_transfers(self, handlers: NasHandlers) -> None:
+    def _create_transfers(self, handlers: NasHandlers) -> None:
         """What transfers images, and the commands, which begin imports and moves."""
         node, frontend = self._configuration.name, self._configuration.frontend_name
         pools, open_device = self._devices.pools, self._devices.open_device

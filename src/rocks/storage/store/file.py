@@ -93,7 +93,7 @@ class StoreFile:
             self._connection.execute("PRAGMA journal_mode = WAL")
             # A transaction that has ended is on the disk: the daemon's next operation relies on that.
             self._connection.execute("PRAGMA synchronous = FULL")
-            self._make_tables(_COMMON_TABLES + tables)
+            self._create_tables(_COMMON_TABLES + tables)
             self._add_columns(later)
         except OSError as error:
             raise ToolError(
@@ -178,7 +178,7 @@ class StoreFile:
         remedy = _REMEDIES.get(str(error), "").format(path=self._path, folder=self._path.parent)
         return ToolError(f"the daemon's records in {self._path} cannot be used: {error}{remedy}")
 
-    def _make_tables(self, tables: str) -> None:
+    def _create_tables(self, tables: str) -> None:
         version = int(self.rows("PRAGMA user_version")[0][0])
         if version > _SCHEMA_VERSION:
             raise IncoherentError(

@@ -12,9 +12,10 @@ from rocks.inventory.attributes.records import resolve_attributes
 from rocks.inventory.host_loading import load_hosts
 from rocks.inventory.host_records import local_host
 from rocks.inventory.host_requests import fleet_addresses
+from rocks.inventory.records import PRIVATE_NETWORK
 from rocks.network.network_records import zone_of
 from rocks.storage.client import StorageClient, broker_settings
-from rocks.storage.volumes.settings import BROKER_ATTRIBUTE, PRIVATE_NETWORK, broker_host, storage_zone
+from rocks.storage.volumes.settings import BROKER_ATTRIBUTE, broker_host, storage_zone
 
 if TYPE_CHECKING:
     import ssl

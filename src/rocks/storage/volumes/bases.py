@@ -47,7 +47,7 @@ class _Request(NamedTuple):
     source: Source | RocksError
 
 
-def make_disks(
+def create_disks(
     database: Database,
     storage: StorageClient,
     machines: Sequence[VirtualMachine],

@@ -76,6 +76,9 @@ def unmap_image(
 
     The connection to the database is closed meanwhile. NoAnswerError (BusyError) after `seconds`; StateError while the
     memory of its machine is saved.
+
+    Without the lock of its machine: a command that holds it may wait for this (decision 177 lists those that take it).
+    The host decides: it refuses while a guest has the device open, and while its memory is saved.
     """
     check_volume_name(volume)
     saved = _error_if_saved(database, nas, volume)
@@ -153,7 +156,7 @@ def clean_map(
         if saved is not None and (reason is not None or row.state != "blocked"):
             raise saved
         if reason is not None:
-            return _give_up(storage, nas, row, reason, watcher)
+            return _abandon(storage, nas, row, reason, watcher)
         return _clean(storage, nas, row, watcher)
 
 
@@ -180,7 +183,7 @@ def _clean(storage: StorageClient, nas: str, row: ImageRow, watcher: Watcher) ->
     return f"{nas}:{row.zvol} is unmapped from {row.remotehost}, with all its changes"
 
 
-def _give_up(storage: StorageClient, nas: str, row: ImageRow, reason: str, watcher: Watcher) -> str:
+def _abandon(storage: StorageClient, nas: str, row: ImageRow, reason: str, watcher: Watcher) -> str:
     lost = _what_would_be_lost(storage, nas, row)
     abandon = questions.question(nas, AbandonZvol(row.zvol, reason, force=True))
     storage.wait(abandon, MAP_SECONDS, watcher)

@@ -167,7 +167,7 @@ def _needed_bytes(storage: StorageClient, move: ImageMove) -> int:
 
 
 def _stays_here(storage: StorageClient, move: ImageMove) -> bool:
-    """Whether the NAS has refused the move, or has given it up, for certain."""
+    """Whether the NAS has refused the move, or has aborted it, for certain."""
     try:
         here, there = _facts(storage, move)
     except RocksError:

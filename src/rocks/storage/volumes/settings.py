@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rocks.core.errors import StateError, UserError
 from rocks.core.names import check_plain_name
 from rocks.core.values import read_number
+from rocks.inventory.records import PRIVATE_NETWORK
 from rocks.network.network_rules import check_zone
 from rocks.storage.volumes.places import check_pool_name
 from rocks.storage.wire.configuration_bounds import MAX_TRANSFERS
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from rocks.inventory.records import Host
 
 BROKER_ATTRIBUTE = "RABBITMQ_Server"
-PRIVATE_NETWORK = "private"
-"""The network whose zone is used for images when the attribute imgstorage-network is not set."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,10 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.core import dry_run
 from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import BusyError, StateError, ToolError, UserError
-from rocks.core.process import run, run_checked
+from rocks.core.process import run
 from rocks.inventory.attributes.known import KNOWN
 from rocks.inventory.attributes.known.storage import LONGEST_GRACE_HOURS
 from rocks.inventory.attributes.records import resolve_attributes
+from rocks.library.conversion import write_raw
 from rocks.storage.client import questions
 from rocks.storage.client.asking import MAP_SECONDS
 from rocks.storage.volumes.access import open_storage
@@ -44,11 +44,8 @@ _BEGINNINGS = (
 )
 """Signatures of formats: offset, bytes, name of the format. Source: QEMU's block drivers of these formats."""
 
-_PROGRESS = re.compile(rb"\(\s*([0-9.]+)/100%\)")
-"""Progress lines of `qemu-img convert -p` (7.2), each followed by a carriage return."""
-
 _LOOK_SECONDS = 60.0
-_CONVERT_SECONDS = 24 * 3600.0
+_CONVERT_SECONDS = 24 * 3600
 
 
 class ImageFile(NamedTuple):
@@ -125,9 +122,9 @@ def as_raw(file: ImageFile, watch: Callable[[float], None] | None = None) -> Ite
     size_bytes = _virtual_size(file)
     with tempfile.TemporaryDirectory(prefix=".rocks-import-", dir=file.path.absolute().parent) as folder:
         raw = Path(folder) / "raw"
-        command = ["qemu-img", "convert", "-p", "-f", file.format, "-O", "raw", str(file.path), str(raw)]
-        printed = None if watch is None else _percent_for(watch)
-        run_checked(command, deadline_seconds=_CONVERT_SECONDS, watch=printed)
+        done = write_raw(file.path, raw, size_bytes, watch or (lambda percent: None), _CONVERT_SECONDS)
+        if done.exit_status:
+            raise ToolError(f"qemu-img failed with exit status {done.exit_status}: {done.error_text}")
         yield raw, size_bytes
 
 
@@ -153,15 +150,6 @@ def _converting(volume: str, watcher: Watcher) -> Callable[[float], None] | None
     if not watcher.displays_progress:
         return None
     return lambda percent: watcher.progress(f"{volume}: {percent:.0f} % converted")
-
-
-def _percent_for(watch: Callable[[float], None]) -> Callable[[bytes], None]:
-    def printed(output: bytes) -> None:
-        found = _PROGRESS.findall(output)
-        if found:
-            watch(float(found[-1]))
-
-    return printed
 
 
 def _virtual_size(file: ImageFile) -> int:

@@ -5,12 +5,14 @@ None has `-R` or `-F`: no dataset is destroyed as a side effect.
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import List, Mapping, Optional, Sequence, Tuple
 
-from rocks.core.clock import Deadline
-from rocks.core.errors import BusyError, StateError, ToolError
-from rocks.storage.zfs import block_devices
+from rocks.core.clock import Deadline, wait_seconds
+from rocks.core.errors import BusyError, HostError, StateError, ToolError
 from rocks.storage.zfs.driver import Transfer
 from rocks.storage.zfs.facts import History, PoolFact, ReceiveSpec, SendSpec, TokenFact, VolumeFact
 from rocks.storage.zfs.listing import (
@@ -46,6 +48,10 @@ _MAX_LISTINGS = 5
 _EMPTY_STREAM_BYTES = 624  # BEGIN and END records of 312 bytes
 _CLONES_AT_ONCE = 16
 _WHOLE_DISK = "volmode=dev"  # the host creates no devices of a guest's partitions
+_FOLDER = "/dev/zvol"
+_BLKZNAME = 0x8100127D  # _IOR(0x12, 125, char[256]) of OpenZFS's sys/fs/zfs.h: the name of the volume
+_NAME_BYTES = 256
+_POLL_SECONDS = 0.05
 
 
 class ZfsCommandLine:
@@ -137,7 +143,7 @@ class ZfsCommandLine:
 
     def rename(self, volume: str, new_name: str) -> None:
         """As `ZfsCommands.rename`."""
-        _make_file_system_above(new_name)
+        _create_file_system_above(new_name)
         zfs("rename", volume, new_name)
 
     def promote(self, volume: str) -> None:
@@ -150,7 +156,7 @@ class ZfsCommandLine:
 
     def check_not_open(self, volume: str) -> None:
         """As `ZfsCommands.check_not_open`."""
-        block_devices.check_not_open(volume)
+        check_not_open(volume)
 
     def destroy(self, name: str) -> None:
         """As `ZfsCommands.destroy`."""
@@ -191,7 +197,7 @@ class ZfsCommandLine:
 
     def receive(self, spec: ReceiveSpec) -> Transfer:
         """As `ZfsCommands.receive`."""
-        _make_file_system_above(spec.volume)
+        _create_file_system_above(spec.volume)
         arguments = ["receive", "-u"]
         if spec.resumable:
             arguments.append("-s")
@@ -205,7 +211,7 @@ class ZfsCommandLine:
 
     def wait_for_device(self, name: str, deadline: Deadline) -> str:
         """As `ZfsCommands.wait_for_device`."""
-        return block_devices.wait_for_device(name, deadline)
+        return wait_for_device(name, deadline)
 
 
 def _send_arguments(spec: SendSpec) -> List[str]:
@@ -220,7 +226,7 @@ def _send_arguments(spec: SendSpec) -> List[str]:
     return [*arguments, f"{spec.volume}@{spec.to_name}"]
 
 
-def _make_file_system_above(volume: str) -> None:
+def _create_file_system_above(volume: str) -> None:
     above = volume.rpartition("/")[0]
     if "/" in above:
         zfs("create", "-p", "-o", "canmount=off", "-o", "mountpoint=none", above)
@@ -234,7 +240,49 @@ def _is_stream_empty(volume: str, snapshot_name: str) -> bool:
     """
     arguments = ("send", *_SEND_FLAGS, "-i", f"{volume}@{snapshot_name}", volume)
     try:
-        block_devices.check_not_open(volume)
+        check_not_open(volume)
         return len(zfs_when_free(*arguments)) == _EMPTY_STREAM_BYTES
     except BusyError:
         return False
+
+
+def device_path(name: str) -> str:
+    """The udev path of a volume's device, or of a visible snapshot's."""
+    return f"{_FOLDER}/{name}"
+
+
+def wait_for_device(name: str, deadline: Deadline) -> str:
+    """The device path, once it exists and belongs to that volume (no stale link). HostError at the deadline."""
+    path = device_path(name)
+    while device_name(path) != name:
+        if deadline.passed():
+            raise HostError(
+                f"the device {path} did not appear: `udevadm settle` and the log of systemd-udevd may show why"
+            )
+        wait_seconds(_POLL_SECONDS)
+    return path
+
+
+def device_name(path: str) -> Optional[str]:
+    """Name of the volume whose device is at `path`, or None."""
+    try:
+        device = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        answer = fcntl.ioctl(device, _BLKZNAME, bytes(_NAME_BYTES))
+    except OSError:
+        return None
+    finally:
+        os.close(device)
+    return answer.split(b"\0")[0].decode()
+
+
+def check_not_open(volume: str) -> None:
+    """BusyError when an export, a device-mapper table or a file system has opened the volume's device exclusively."""
+    path = device_path(volume)
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_EXCL | os.O_NONBLOCK | os.O_CLOEXEC))
+    except OSError as error:
+        if error.errno == errno.EBUSY:
+            raise BusyError(f"the device {path} is in use; nothing was changed") from None

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rocks.core.process import run, run_checked
-from rocks.install.installation.service import make_first_stage_service
+from rocks.install.installation.service import create_first_stage_service
 from rocks.storage.broker import broker as message_broker
 from tests.system.commands.conftest import Site
 from tests.system.commands.hosts.test_installation_service import pki  # noqa: F401
@@ -141,12 +141,12 @@ def test_first_stage_files_are_copied(served: Site, folders: tuple[Path, Path]) 
 
 def test_first_stage_files_by_plain_http(served: Site) -> None:
     log: list[str] = []
-    server = make_first_stage_service(served.database, log.append)
+    server = create_first_stage_service(served.database, log.append)
     assert server is not None
     with server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
-        assert make_first_stage_service(served.database, log.append) is None
+        assert create_first_stage_service(served.database, log.append) is None
         assert "port 80: Address already in use: machines fetch kernel and installer by TFTP" in log[0]
         place = f"http://{ADDRESS}/install/boot"
         found = [

@@ -10,9 +10,9 @@ import pytest
 
 from rocks.core.errors import HostError, RocksError
 from rocks.fleet.settings import FleetSettings, HostAddress
+from rocks.site import certificates
 from rocks.storage.broker import broker as message_broker
 from rocks.storage.broker.server import BrokerSettings
-from rocks.trust import certificates
 from rocks.trust.x509 import CertificateSpec, read_revoked_list
 from tests.system.commands.conftest import Site
 

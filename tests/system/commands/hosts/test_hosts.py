@@ -142,7 +142,8 @@ def test_set_host_columns(three: Site) -> None:
 
 
 _SET_HOST_REFUSES: tuple[tuple[list[str], str], ...] = (
-    (["cpus", "compute-0-0", "0"], 'cpus "0" must be an integer from 1'),
+    (["cpus", "compute-0-0", "0"], 'cpus "0" must be an integer from 1 to 4096'),
+    (["cpus", "compute-0-0", "4097"], 'cpus "4097" must be an integer from 1 to 4096'),
     (["cpus", "compute-0-0"], 'must supply at least one host, besides cpus "compute-0-0"'),
     (["cpus"], "must supply cpus"),
     (["cpus", "nobody", "4"], 'cannot resolve host "nobody"'),

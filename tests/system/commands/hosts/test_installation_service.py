@@ -22,7 +22,7 @@ from rocks.fleet.https.messages import Answer, Request
 from rocks.fleet.https.server import HttpsServer
 from rocks.fleet.settings import FleetSettings
 from rocks.install.installation.installations import Offer
-from rocks.install.installation.service import answer_request, make_service
+from rocks.install.installation.service import answer_request, create_service
 from rocks.storage.broker import broker as message_broker
 from rocks.storage.broker.server import BrokerSettings
 from rocks.trust.x509 import CertificateSpec, has_address
@@ -111,7 +111,7 @@ def service(hosts: Site, pki: Path) -> Iterator[Service]:
     """The service, on a port of its own."""
     log: list[str] = []
     configured: list[str] = []
-    with make_service(hosts.database, "127.0.0.1", 0, log.append, configured=configured.append) as server:
+    with create_service(hosts.database, "127.0.0.1", 0, log.append, configured=configured.append) as server:
         found = Service(server, (pki / "ca.crt").read_text())
         found.log, found.configured = log, configured
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
@@ -257,7 +257,7 @@ def test_a_frontend_without_a_certificate_or_a_free_port_says_so(
     with pytest.raises(
         HostError, match=f"cannot listen on 127.0.0.1, port {service.port}: Address already in use"
     ):
-        make_service(hosts.database, "127.0.0.1", service.port, print)
+        create_service(hosts.database, "127.0.0.1", service.port, print)
     assert 'port must be from 1 to 65535, not "0"' in hosts.refused("start service kickstart port=0")
     assert "cannot listen on nowhere.invalid" in hosts.refused(
         "start service kickstart address=nowhere.invalid"
@@ -266,7 +266,7 @@ def test_a_frontend_without_a_certificate_or_a_free_port_says_so(
     with pytest.raises(
         StateError, match="head has no certificate: run `rocks add host certificate head` first"
     ):
-        make_service(hosts.database, "127.0.0.1", 0, print)
+        create_service(hosts.database, "127.0.0.1", 0, print)
 
 
 def test_a_renewed_certificate_is_used_without_a_new_start(hosts: Site, service: Service) -> None:
@@ -331,10 +331,10 @@ def test_the_frontends_certificate_is_for_its_address_on_the_network_private(hos
     log: list[str] = []
     authority = message_broker.node_authority()
     with pytest.raises(HostError, match="cannot listen on 10.1.0.1"):  # no device of this machine has it
-        make_service(hosts.database, "", 0, log.append)
+        create_service(hosts.database, "", 0, log.append)
     assert log == [] and has_address(authority.bundle("head").pair, "10.1.0.1")
     authority.issue(CertificateSpec("head", ["head"], ["203.0.113.2"], 30))
     with pytest.raises(HostError):
-        make_service(hosts.database, "", 0, log.append)
+        create_service(hosts.database, "", 0, log.append)
     assert "is not for the address 10.1.0.1" in log[0]
     assert "rocks add host certificate head replace=yes" in log[0]

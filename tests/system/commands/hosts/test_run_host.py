@@ -57,7 +57,7 @@ def settings(
         key_file=str(server[1] / "id_ed25519"), known_hosts_file=str(tmp_path / "known_hosts")
     )
     monkeypatch.setattr("rocks.inventory.host_requests.FleetSettings", lambda: chosen)
-    monkeypatch.setattr("rocks.trust.shared_keys.FleetSettings", lambda: chosen)
+    monkeypatch.setattr("rocks.site.shared_keys.FleetSettings", lambda: chosen)
     return chosen
 
 

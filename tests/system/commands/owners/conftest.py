@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rocks.site.airboss import client
-from rocks.site.airboss.service import make_service
+from rocks.site.airboss.service import create_service
 from rocks.storage.broker import broker as message_broker
 from rocks.storage.broker.server import BrokerSettings
 from tests.system.commands.conftest import Site
@@ -40,10 +40,10 @@ def service(
     launcher.write_text(SWITCH.format(record=tmp_path / "switched"))
     launcher.chmod(0o755)
     log: list[str] = []
-    with make_service(vm_site.database, "127.0.0.1", 0, log.append, str(launcher)) as server:
+    with create_service(vm_site.database, "127.0.0.1", 0, log.append, str(launcher)) as server:
         found = Service(server, tmp_path, vm_site)
         found.log = log
-        for module in ("service", "machines", "consoles", "media"):
+        for module in ("service", "machines", "consoles"):
             monkeypatch.setattr(
                 f"rocks.site.airboss.{module}.log_call",
                 lambda call, outcome: found.calls.append((call, outcome)),

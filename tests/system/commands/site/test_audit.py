@@ -13,8 +13,8 @@ import pytest
 from rocks.commands._framework import run_command
 from rocks.core.errors import BusyError, Code
 from rocks.database.connection import Database
+from rocks.database.migrate import split_statements
 from rocks.database.settings import Settings
-from rocks.database.statements import split_statements
 from rocks.database.versions import MIGRATIONS_FOLDER
 from rocks.trust.audit import Event, audited
 from rocks.trust.audit_log import LONGEST_ACTION

@@ -21,6 +21,8 @@ Kickstart_PublicNetmask = 255.255.255.0
 Kickstart_PublicGateway = 203.0.113.1
 """
 
+AUDIT_ENTRIES = "SELECT COUNT(*) FROM sec_audit"
+
 
 @pytest.fixture
 def frontend(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
@@ -73,9 +75,9 @@ def test_a_rocks_site_moves_in(
     """40 hosts and 5 virtual machines; a second time nothing is left to do, and nothing changes."""
     text = rocks_dump(release, 33)
     lines = text + "\n".join(unusual(str(tmp_path / "trace"))) + "\n"
-    before = frontend.contents()
+    before, entries = frontend.contents(), frontend.database.rows(AUDIT_ENTRIES)
     tried = load(lines, "dry-run=yes")
-    assert frontend.contents() == before
+    assert (frontend.contents(), frontend.database.rows(AUDIT_ENTRIES)) == (before, entries)
     loaded = load(lines)
     assert (loaded.status, left_out(loaded)) == (3, left_out(tried))
     expected = usual(

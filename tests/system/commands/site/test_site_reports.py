@@ -26,7 +26,7 @@ def key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     known = tmp_path / "known_hosts"
     known.write_text(f"vmc-0-0,[10.1.0.2]:2222 {text}\n")
     settings = FleetSettings(known_hosts_file=str(known))
-    monkeypatch.setattr("rocks.trust.shared_keys.FleetSettings", lambda: settings)
+    monkeypatch.setattr("rocks.site.shared_keys.FleetSettings", lambda: settings)
     return text
 
 

@@ -10,7 +10,7 @@ import pytest
 from rocks.core.errors import HostError, UserError
 from rocks.database.connection import Database
 from rocks.fleet.wire.facts import HostFacts
-from rocks.install.installation.service import make_service
+from rocks.install.installation.service import create_service
 from rocks.inventory.machine_locks import lock_vms
 from rocks.machine import ended as ended_machines
 from rocks.machine.host.ended import report_ends
@@ -71,7 +71,7 @@ def guests(vm_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
         folder.mkdir(parents=True)
     (found.network / "eth0" / "address").write_text(f"{MAC}\n")
     (found.settings / "site-authority.pem").write_bytes((tmp_path / "authority" / "ca.crt").read_bytes())
-    with make_service(vm_site.database, FRONTEND, 0, lambda _: None, found.terminated.extend) as server:
+    with create_service(vm_site.database, FRONTEND, 0, lambda _: None, found.terminated.extend) as server:
         (found.settings / "frontend.conf").write_text(f"server = {FRONTEND}:{server.server_address[1]}\n")
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()

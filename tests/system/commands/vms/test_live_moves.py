@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from rocks.cluster.vlans import plan_networks
 from rocks.core.errors import BusyError, HostError, RocksError, StateError
 from rocks.fleet.agent_line import AnsweringError
 from rocks.fleet.settings import CannotAskError
@@ -22,7 +23,6 @@ from rocks.machine.moves import live as live_moves
 from rocks.machine.moves import live_ends as live_move_ends
 from rocks.machine.moves.moves import Ways
 from rocks.machine.records import hosts_of_vlans, load_vms
-from rocks.network.vlans import plan_networks
 from rocks.site import overview as site_overview
 from tests.system.commands.conftest import Site, silent_hosts, vm_site
 from tests.system.commands.vms.moves import (

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from rocks.core.process import run_checked
-from rocks.install.boot.site_files import site_files
+from rocks.install.boot.service import site_files
 
 
 def test_cpio_unpacks_it(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from rocks.core.errors import StateError, UserError
 from rocks.install.graph.edges import read_graph
-from rocks.install.graph.profile import Profile, ProfileRequest, make_profile
+from rocks.install.graph.profile import Profile, ProfileRequest, create_profile
 from rocks.install.graph.shell import shell_script
 from rocks.install.graph_files import Library
 from tests.unit.install.graph.hosts import context
@@ -28,7 +28,7 @@ def library(folder: Path, **files: str) -> Library:
 
 def profile_of(files: Library, root: str = "a") -> Profile:
     graph = read_graph(files.graph_files("default"))
-    return make_profile(ProfileRequest("h1", root, "shell", context()), graph, files.node_files)
+    return create_profile(ProfileRequest("h1", root, "shell", context()), graph, files.node_files)
 
 
 def script_of(folder: Path, body: str, packaging: str = "deb") -> str:

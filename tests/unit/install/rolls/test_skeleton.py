@@ -7,8 +7,8 @@ import pytest
 
 from rocks.core.errors import HostError
 from rocks.core.process import run_checked
+from rocks.install.rolls.builds import write_skeleton
 from rocks.install.rolls.description import RollId
-from rocks.install.rolls.skeleton import write_skeleton
 
 CHECKOUT = Path(__file__).resolve().parents[4]
 

@@ -1,7 +1,8 @@
-"""What `rocks check site` states about services."""
+"""What `rocks check site` states about services, and about a distribution: is it that of the enabled rolls."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
@@ -57,3 +58,26 @@ def test_each_fault_of_a_service_names_its_command(
     (line,) = installation_checks.check_services(database, "head")
     assert (line.subject, line.result) == (f"service {name}", result)
     assert command in line.detail
+
+
+def _package(folder: Path, name: str, content: str = "x") -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(content)
+
+
+def test_only_the_packages_of_the_rolls_are_current(tmp_path: Path) -> None:
+    """Of several versions one is enough; a file without an epoch in its name is the same package."""
+    ours, other, built = tmp_path / "ours", tmp_path / "other", tmp_path / "rocks-dist"
+    _package(ours / "Debian", "a_1_all.deb")
+    _package(ours / "Debian", "b_1%3a1_all.deb", "xx")
+    _package(other / "Debian", "a_2_all.deb", "newer")
+    _package(built / "Debian/pool", "a_2_all.deb", "newer")
+    _package(built / "Debian/pool", "b_1_all.deb", "xx")
+    assert installation_checks.outdated_packages(built, [ours, other]) == []
+
+    _package(ours / "Debian", "c_1_all.deb")
+    assert installation_checks.outdated_packages(built, [ours, other]) == ["c"], "the roll has more"
+    assert installation_checks.outdated_packages(built, [ours]) == ["a", "c"], (
+        "the roll of its version is disabled"
+    )
+    assert installation_checks.outdated_packages(tmp_path / "absent", []) == []

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.storage.host.mapped import MappedRecords
+from rocks.storage.host.service import MappedRecords
 from rocks.storage.life.facts import Stage
 from rocks.storage.life.host_image import HostImage
 from rocks.storage.mapped_volumes import MappedImage, mapped_images

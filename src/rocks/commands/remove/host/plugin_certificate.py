@@ -16,14 +16,14 @@ class Plugin(HostPart):
 
     def check_all(self, hosts: Sequence[str]) -> None:
         """StateError when the broker, which must close the hosts' connections, does not answer."""
-        from rocks.trust.certificates import check_broker_answers
+        from rocks.site.certificates import check_broker_answers
 
         check_broker_answers(self.db, hosts)
 
     def run_all(self, hosts: Sequence[str]) -> None:
         """Revoke the certificates. A broker that fails now is a warning: the hosts are removed."""
         # Imported late: the library for certificates is slow to load.
-        from rocks.trust.certificates import remove_certificates
+        from rocks.site.certificates import remove_certificates
 
         try:
             removed = remove_certificates(self.db, hosts)

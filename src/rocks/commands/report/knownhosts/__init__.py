@@ -1,7 +1,7 @@
 """`rocks report knownhosts`"""
 
 import rocks.commands
-from rocks.trust.shared_keys import report_known_hosts
+from rocks.site.shared_keys import report_known_hosts
 
 
 class Command(rocks.commands.Command):

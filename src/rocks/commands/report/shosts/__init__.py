@@ -1,8 +1,8 @@
 """`rocks report shosts`"""
 
 import rocks.commands
-from rocks.inventory.host_lists import equivalent_hosts, names_of_hosts
 from rocks.network.dns.name_records import load_site_names
+from rocks.site.host_lists import equivalent_hosts, names_of_hosts
 
 
 class Command(rocks.commands.Command):

@@ -1,8 +1,8 @@
 """`rocks report tentakel`"""
 
 import rocks.commands
-from rocks.inventory.host_lists import tentakel_configuration
 from rocks.inventory.node_records import hosts_by_appliance
+from rocks.site.host_lists import tentakel_configuration
 
 
 class Command(rocks.commands.Command):

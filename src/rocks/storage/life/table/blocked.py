@@ -1,4 +1,4 @@
-"""Rows of blocked and lost images: recover from what the volume and the host report, go on, give up."""
+"""Rows of blocked and lost images: recover from what the volume and the host report, go on, abandon."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ BLOCK: Tuple[Entry, ...] = (
         for state in HOST_HAS_IT
     ),
     *(
-        RejectionRow(BLOCKED, event, "ZVol {image.zvol} is already being given up", guards.GIVING_UP, "busy")
+        RejectionRow(BLOCKED, event, "ZVol {image.zvol} is already being given up", guards.ABANDONING, "busy")
         for event in (Retry, Abandon)
     ),
     Row(
@@ -234,7 +234,7 @@ BLOCK: Tuple[Entry, ...] = (
         for state in HOST_HAS_IT
     ),
     RejectionRow(UNMAPPED, Abandon, _NOT_ABANDONED, guards.HAS_DIRTY & guards.NOT_FENCED),
-    Row(UNMAPPED, Abandon, UNMAPPED, "such copies are suspect", blocked.give_up_copies, guards.HAS_DIRTY),
+    Row(UNMAPPED, Abandon, UNMAPPED, "such copies are suspect", blocked.abandon_copies, guards.HAS_DIRTY),
     Row(
         BLOCKED,
         Abandon,

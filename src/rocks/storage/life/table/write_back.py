@@ -59,7 +59,7 @@ PULL: Tuple[Entry, ...] = (
         "detach",
     ),
     failed(PULLING, "settle", LOCAL, "the next pull settles it", write_back.settled),
-    failed(PULLING, "pull", BLOCKED, "needs operator action", blocked.block, guards.GIVEN_UP),
+    failed(PULLING, "pull", BLOCKED, "needs operator action", blocked.block, guards.ABORTED),
     failed(
         PULLING,
         "pull",
@@ -118,11 +118,11 @@ RETURN: Tuple[Entry, ...] = (
         "drop",
         REMOTE,
         "a guest uses it: no unmap",
-        write_back.give_up_unmap,
+        write_back.abort_unmap,
         guards.IN_USE & guards.WITHOUT_COPY,
     ),
-    failed(RETURNING, "drop", MAPPED, "a guest uses it: no unmap", write_back.give_up_unmap, guards.IN_USE),
-    failed(RETURNING, "detach", LOCAL, "a guest uses it: no unmap", write_back.give_up_unmap, guards.IN_USE),
+    failed(RETURNING, "drop", MAPPED, "a guest uses it: no unmap", write_back.abort_unmap, guards.IN_USE),
+    failed(RETURNING, "detach", LOCAL, "a guest uses it: no unmap", write_back.abort_unmap, guards.IN_USE),
     done(
         RETURNING,
         "detach",

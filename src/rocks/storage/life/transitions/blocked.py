@@ -1,4 +1,4 @@
-"""Transitions after failures: try again, block, go on, give up; pure."""
+"""Transitions after failures: try again, block, go on, abandon; pure."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def begin_abandon(image: Image, event: Any, now: int) -> Decision:
     """
     standing = event.standing or Grant()
     waiting = (image.operation_id, *image.unmap_ids, *image.pull_ids)
-    given_up = replace(
+    aborted = replace(
         with_found(image, enter(image, BLOCKED)),
         epoch=max(image.epoch, standing.epoch) + 1,
         blocked_from=(image.blocked_from or RETURNING) if image.state == BLOCKED else image.state,
@@ -154,26 +154,26 @@ def begin_abandon(image: Image, event: Any, now: int) -> Decision:
         abandon_reason=event.reason,
     )
     if image.owner is not None and image.sync:
-        given_up = given_up.with_copy(image.owner, pool_of(image), "suspect", image.base_guid)
+        aborted = aborted.with_copy(image.owner, pool_of(image), "suspect", image.base_guid)
     if standing.owner is not None and standing.owner != image.owner and standing.sync:
         pool = standing.remote_pool or ""
-        given_up = given_up.with_copy(standing.owner, pool, "suspect", standing.base_guid)
+        aborted = aborted.with_copy(standing.owner, pool, "suspect", standing.base_guid)
     text = f"ZVol {image.zvol}: the changes on {image.owner} were given up: {event.reason}"
-    return Decision(given_up, outcomes_of(waiting, "host", text))
+    return Decision(aborted, outcomes_of(waiting, "host", text))
 
 
-def give_up_copies(image: Image, event: Any, now: int) -> Decision:
+def abandon_copies(image: Image, event: Any, now: int) -> Decision:
     """No host has the image, but some have changes: these become suspect and are preserved."""
     epoch = max(image.epoch, 0 if event.standing is None else event.standing.epoch) + 1
-    given_up = replace(fresh(enter(image, UNMAPPED)), epoch=epoch, abandon_reason=event.reason)
+    aborted = replace(fresh(enter(image, UNMAPPED)), epoch=epoch, abandon_reason=event.reason)
     for copy in image.copies:
         if copy.kind == "dirty":
-            given_up = given_up.with_copy(copy.host, copy.pool, "suspect", copy.guid)
-    return Decision(given_up, outcomes_of((event.op_id,)))
+            aborted = aborted.with_copy(copy.host, copy.pool, "suspect", copy.guid)
+    return Decision(aborted, outcomes_of((event.op_id,)))
 
 
 def not_abandoned(image: Image, event: Any, now: int) -> Decision:
-    """The volume has got a higher epoch since: giving up again exceeds that one."""
+    """The volume has got a higher epoch since: abandoning again exceeds that one."""
     failed = outcomes_of((image.operation_id,), event.family, event.message)
     stopped = replace(image, work=None, operation_id="", retry_at=None)
     blocked = contradict(stopped, Contradicted(event.message), now)

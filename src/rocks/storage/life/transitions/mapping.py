@@ -126,7 +126,7 @@ def cancel_map(image: Image, event: Any, now: int) -> Decision:
 
 
 def _stopped(image: Image) -> Image:
-    """The record of a map that is given up; a base that it has made is the base from here on."""
+    """The record of a map that is aborted; a base that it has made is the base from here on."""
     return with_found(image, enter(image, MAPPING))
 
 

@@ -106,7 +106,7 @@ def copy_first(image: Image, event: Any, now: int) -> Decision:
     return Decision(fresh(enter(image, MAPPED)))
 
 
-def give_up_unmap(image: Image, event: Any, now: int) -> Decision:
+def abort_unmap(image: Image, event: Any, now: int) -> Decision:
     """A guest has the device open: nothing was changed, and the unmaps that waited fail."""
     state = LOCAL
     if image.work is not None and image.work.step == "drop":

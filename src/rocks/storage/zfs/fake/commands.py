@@ -93,7 +93,7 @@ class FakeZfsCommands(FakeVolumes):
         volume = pool.volumes.get(spec.volume)
         if volume is not None and volume.is_receiving:
             raise BusyError(f"zfs receive into {spec.volume} failed: dataset is busy")
-        self._make_file_system_above(spec.volume)
+        self._create_file_system_above(spec.volume)
         receive = FakeReceive(pool, spec, lambda: self._seconds(pool.txg))
         self.transfers.append(receive)
         return receive

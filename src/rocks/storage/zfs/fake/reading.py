@@ -119,7 +119,7 @@ class FakeReading:
             raise ToolError(f"zfs: cannot create '{name}': parent does not exist")
         return pool
 
-    def _make_file_system_above(self, name: str) -> None:
+    def _create_file_system_above(self, name: str) -> None:
         above = name.rpartition("/")[0]
         while "/" in above:
             self.pool_of(name).file_systems.add(above)

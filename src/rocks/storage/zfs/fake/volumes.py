@@ -58,7 +58,7 @@ class FakeVolumes(FakeReading):
 
     def rename(self, volume: str, new_name: str) -> None:
         """As `ZfsCommands.rename`."""
-        self._make_file_system_above(new_name)
+        self._create_file_system_above(new_name)
         pool, renamed = self._new_name(new_name), self._volume(volume)
         for other in pool.volumes.values():
             if other.origin is not None and other.origin.startswith(f"{volume}@"):

@@ -2,7 +2,7 @@
 
 import rocks.commands
 from rocks.core.errors import UserError
-from rocks.trust.certificates import DEFAULT_DAYS, add_certificates
+from rocks.site.certificates import DEFAULT_DAYS, add_certificates
 
 
 class Command(rocks.commands.Command):

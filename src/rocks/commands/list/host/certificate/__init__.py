@@ -1,7 +1,7 @@
 """`rocks list host certificate`"""
 
 import rocks.commands
-from rocks.trust.certificates import list_certificates
+from rocks.site.certificates import list_certificates
 
 
 class Command(rocks.commands.Command):

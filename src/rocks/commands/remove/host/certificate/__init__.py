@@ -3,8 +3,8 @@
 import rocks.commands
 from rocks.commands._shared.revocation_list import deploy_revocation_list_to_nodes
 from rocks.core.errors import BusyError
+from rocks.site.certificates import remove_certificates
 from rocks.storage.broker.broker import broker_elsewhere
-from rocks.trust.certificates import remove_certificates
 
 
 class Command(rocks.commands.Command):

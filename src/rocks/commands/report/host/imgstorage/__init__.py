@@ -3,10 +3,10 @@
 import rocks.commands
 from rocks.inventory.host_loading import load_hosts
 from rocks.inventory.host_records import find_local_host
+from rocks.inventory.records import PRIVATE_NETWORK
 from rocks.network.network_records import zone_of
 from rocks.storage.volumes.daemon_configuration import configuration_lines
 from rocks.storage.volumes.settings import (
-    PRIVATE_NETWORK,
     RequestedSettings,
     check_requested_settings,
     daemon_settings,

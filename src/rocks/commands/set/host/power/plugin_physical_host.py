@@ -16,7 +16,7 @@ class Plugin(rocks.commands.Plugin):
     def check_all(self, hosts: Sequence[str], action: str, key: str | None) -> None:
         """Raise an error when one of the physical hosts cannot or must not be switched."""
         from rocks.inventory.host_loading import which_are_vms
-        from rocks.inventory.host_power import check_may_switch
+        from rocks.site.host_power import check_may_switch
 
         machines = set(which_are_vms(self.db, hosts))
         physical = [host for host in hosts if host not in machines]
@@ -25,8 +25,8 @@ class Plugin(rocks.commands.Plugin):
 
     def run_all(self, hosts: Sequence[str], action: str, key: str | None) -> Mapping[str, RocksError]:
         """Switch the physical hosts; host → error. For an installation, their next boot is set before."""
-        from rocks.inventory.host_power import switch_hosts
         from rocks.inventory.power_commands import INSTALL
+        from rocks.site.host_power import switch_hosts
 
         if not self._controls:
             return {}

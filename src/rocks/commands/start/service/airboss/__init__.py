@@ -39,13 +39,13 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Serve; a line on standard error for each answer."""
-        from rocks.site.airboss.service import make_service
+        from rocks.site.airboss.service import create_service
         from rocks.site.airboss.wire import PORT
 
         port = self.fillText("port", str(PORT))
         if not port.isascii() or not port.isdecimal() or not 1 <= int(port) <= 65535:
             self.abort(f'port must be from 1 to 65535, not "{port}"')
-        service = make_service(self.db, self.fillText("address", ""), int(port), self.notify, launcher())
+        service = create_service(self.db, self.fillText("address", ""), int(port), self.notify, launcher())
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         self.notify(f"listening on port {service.server_address[1]}")
         with service:

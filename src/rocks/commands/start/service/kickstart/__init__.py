@@ -48,8 +48,8 @@ class Command(rocks.commands.Command):
         from rocks.install.installation.configured_hosts import FirstSync
         from rocks.install.installation.service import (
             DEFAULT_PORT,
-            make_first_stage_service,
-            make_service,
+            create_first_stage_service,
+            create_service,
             run_services,
         )
         from rocks.machine.ended import Termination
@@ -60,11 +60,11 @@ class Command(rocks.commands.Command):
         terminate = Termination(launcher(), self.notify).put
         configured = FirstSync(launcher(), self.notify, self.db.settings).put
         address = self.fillText("address", "")
-        service = make_service(self.db, address, int(port), self.notify, terminate, configured)
+        service = create_service(self.db, address, int(port), self.notify, terminate, configured)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         self.notify(f"listening on port {service.server_address[1]}")
         services = [service]
         if not (params.get("address") or params.get("port")):
-            first_stage = make_first_stage_service(self.db, self.notify)
+            first_stage = create_first_stage_service(self.db, self.notify)
             services += [first_stage] if first_stage else []
         run_services(services)

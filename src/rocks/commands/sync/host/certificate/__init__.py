@@ -3,7 +3,7 @@
 import rocks.commands
 from rocks.commands._shared.revocation_list import deploy_revocation_list_to_nodes
 from rocks.core.errors import RocksError
-from rocks.trust.certificates import deploy_certificates
+from rocks.site.certificates import deploy_certificates
 
 
 class Command(rocks.commands.Command):

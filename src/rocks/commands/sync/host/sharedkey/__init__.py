@@ -3,7 +3,7 @@
 import rocks.commands
 from rocks.commands._framework.confirmation import confirm_line
 from rocks.core.errors import RocksError, StateError, UserError
-from rocks.trust.shared_keys import PresentedKey, SharedKey, share_keys
+from rocks.site.shared_keys import PresentedKey, SharedKey, share_keys
 
 _FINGERPRINT = "SHA256:"
 

@@ -2,7 +2,7 @@
 
 import rocks.commands
 from rocks.core.errors import RocksError
-from rocks.network.sriov.functions import make_vfs
+from rocks.network.sriov.functions import create_vfs
 
 
 class Command(rocks.commands.Command):
@@ -29,6 +29,6 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Create the functions and report failures."""
-        answers = make_vfs(self.db, self.getSomeHostnames(args))
+        answers = create_vfs(self.db, self.getSomeHostnames(args))
         failures = {host: answer for host, answer in answers.items() if isinstance(answer, RocksError)}
         self.endOutcomes(failures, len(answers))

@@ -1,9 +1,9 @@
 """`rocks sync host vlan`"""
 
 import rocks.commands
+from rocks.cluster.vlans import hosts_of, sync_vlans
 from rocks.core.errors import RocksError
 from rocks.fleet.wire.errors import as_exception
-from rocks.network.vlans import hosts_of, sync_vlans
 
 RollName = "kvm"
 

@@ -1,13 +1,13 @@
 """Lists of hosts for other programs."""
 
-from rocks.inventory.host_lists import (
+from rocks.inventory.records import Network
+from rocks.network.dns.names import NamedInterface, name_addresses
+from rocks.site.host_lists import (
     equivalent_hosts,
     known_hosts_lines,
     names_of_hosts,
     tentakel_configuration,
 )
-from rocks.inventory.records import Network
-from rocks.network.dns.names import NamedInterface, name_addresses
 
 NETWORKS = (
     Network("private", "10.1.0.0", "255.255.0.0", 1500, "local", True),

@@ -1,6 +1,6 @@
 """The configuration files of pxelinux."""
 
-from rocks.install.boot.pxelinux import pxelinux_file
+from rocks.install.boot.actions import pxelinux_file
 from rocks.inventory.records import BootAction
 
 _HEAD = (

@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from rocks.install.boot.requests import requesting_mac
+from rocks.install.boot.listener import requesting_mac
 
 MAC = bytes.fromhex("525400000009")
 PXE = b"\x3c\x20PXEClient:Arch:00000:UNDI:002001"

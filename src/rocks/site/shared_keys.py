@@ -17,9 +17,9 @@ from rocks.fleet.keys import (
 from rocks.fleet.known_hosts import read_known_hosts
 from rocks.fleet.run_parallel import run_parallel
 from rocks.fleet.settings import FleetSettings
-from rocks.inventory.host_lists import known_hosts_lines, names_of_hosts
 from rocks.inventory.host_requests import fleet_addresses
 from rocks.network.dns.name_records import load_site_names
+from rocks.site.host_lists import known_hosts_lines, names_of_hosts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import StateError
+from rocks.database.sets import placeholders
 from rocks.inventory import cluster_records as clusters
-from rocks.inventory import host_use_records as host_uses
 from rocks.inventory import node_records as nodes
 from rocks.inventory.host_records import find_local_host
 from rocks.inventory.machine_locks import check_not_moving
@@ -101,7 +101,7 @@ def _check_unused(database: Database, names: Sequence[str]) -> None:
                 f"host {lease.host} may be running the virtual machine {lease.name}: stop it first "
                 f"with rocks stop host vm {lease.name}"
             )
-    placed = _staying(host_uses.machines_on(database, names), leaving)
+    placed = _staying(_machines_on(database, names), leaving)
     if placed:
         host, machines = placed
         raise StateError(
@@ -109,7 +109,7 @@ def _check_unused(database: Database, names: Sequence[str]) -> None:
             f"rocks set host vm {machines[0]} physnode=HOST, or remove them with rocks remove host vm "
             f"{_as_arguments(machines)}"
         )
-    with_disks, doubted = host_uses.machines_with_content_on(database, names)
+    with_disks, doubted = _machines_with_content_on(database, names)
     undecided = _staying(doubted, leaving)
     if undecided:
         host, (name, *_) = undecided
@@ -141,3 +141,38 @@ def _as_arguments(names: Sequence[str]) -> str:
 def _some(names: Sequence[str]) -> str:
     more = len(names) - _NAMED_AT_MOST
     return ", ".join(names[:_NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
+
+
+def _machines_on(database: Database, hosts: Sequence[str]) -> list[tuple[str, str]]:
+    """(container, virtual machine) of the machines that are placed on these hosts, whether they run or not."""
+    if not hosts:
+        return []
+    rows = database.rows(
+        "SELECT p.Name, n.Name FROM vm_nodes v JOIN nodes n ON n.ID = v.Node JOIN nodes p ON p.ID = v.PhysNode"
+        f" WHERE p.Name IN ({placeholders(hosts)}) ORDER BY p.ID, n.ID",
+        hosts,
+    )
+    return [(str(host), str(name)) for host, name in rows]
+
+
+def _machines_with_content_on(
+    database: Database, hosts: Sequence[str]
+) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """(NAS, machine) of the machines with a disk on one of these NASes; (host, machine) of disks in doubt there.
+
+    One statement: a removal of a host asks for both.
+    """
+    if not hosts:
+        return [], []
+    named = placeholders(hosts)
+    rows = database.rows(
+        "SELECT FALSE, s.nas_name, n.Name, n.ID FROM img_nas_server s JOIN vm_disks d ON d.ID = s.vm_disk_id"
+        " JOIN vm_nodes v ON v.ID = d.Vm_Node JOIN nodes n ON n.ID = v.Node"
+        f" WHERE s.nas_name IN ({named})"
+        " UNION SELECT TRUE, h.Name, n.Name, n.ID FROM vm_disk_copies c JOIN nodes h ON h.ID = c.Host"
+        " JOIN vm_nodes v ON v.ID = c.Vm_Node JOIN nodes n ON n.ID = v.Node"
+        f" WHERE c.May_Be_Current AND h.Name IN ({named}) ORDER BY 1, 2, 4",
+        [*hosts, *hosts],
+    )
+    stored = [(str(host), str(name)) for in_doubt, host, name, _ in rows if not in_doubt]
+    return stored, [(str(host), str(name)) for in_doubt, host, name, _ in rows if in_doubt]

@@ -11,7 +11,7 @@ from rocks.core.errors import HostError
 from rocks.fleet.keys import record_host_keys
 from rocks.fleet.known_hosts import parse_host_key
 from rocks.fleet.settings import FleetSettings, HostAddress
-from rocks.trust.deployed_certificates import deploy
+from rocks.site.certificates import deploy
 
 FIRST = {"node.pem": b"secret 1\n", "ca.crt": b"authority\n", "revoked.pem": b"list\n"}
 SECOND = {**FIRST, "node.pem": b"secret 2\n" * 1000}

@@ -3,7 +3,7 @@
 import pytest
 
 from rocks.core.errors import StateError
-from rocks.core.marked_part import BEGIN, END, with_part
+from rocks.network.dns.service import BEGIN, END, with_part
 
 OLD = "127.0.0.1\tlocalhost\n"
 
