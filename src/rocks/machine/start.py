@@ -278,6 +278,7 @@ def _perform(database: Database, fleet: Fleet, attempts: Sequence[Attempt], hook
             operation = _operation(database, attempt, hooks, partitions.get(attempt.vm.name), seed)
             operations.setdefault(container_of(attempt.vm).name, []).append(operation)
             asked[attempt.vm.name] = attempt
+    is_unused = {name: attempt.lease_is_unused for name, attempt in asked.items()}
     for attempt in asked.values():
         attempt.lease_is_unused = False
         attempt.may_run = True
@@ -290,6 +291,9 @@ def _perform(database: Database, fleet: Fleet, attempts: Sequence[Attempt], hook
             attempt.notes = attempt.spec.notes + outcome.notes
         elif not isinstance(outcome, RocksError):
             refused.append(attempt)
+        elif outcome.is_unsent:
+            attempt.error = HostError(f"{name} is not started: {outcome}")
+            attempt.may_run, attempt.lease_is_unused = False, is_unused[name]
     _free_unused_leases(database, fleet, refused)
 
 
