@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import HostError, RocksError, StateError, UserError
+from rocks.fleet.agent_line import AnsweringError
 from rocks.fleet.wire.requests import PauseDomain, ResumeDomain, StopDomain
 from rocks.inventory.host_requests import error_of, is_silent, open_fleet, perform_operations
 from rocks.inventory.machine_locks import lock_vms
@@ -250,8 +251,9 @@ def _ask(
                 outcomes.done[name] = () if isinstance(outcome, RocksError) else outcome.notes
                 continue
             outcomes.failed[name] = error
-            if isinstance(outcome, RocksError):  # the host did not say: it may have been stopped
-                outcomes.failed[name] = _unanswered(name, place[name], outcome, held.get(name.lower()))
+            if isinstance(outcome, RocksError) or isinstance(error, HostError):  # it may have been stopped
+                why = outcome if isinstance(outcome, RocksError) else AnsweringError(str(error))
+                outcomes.failed[name] = _unanswered(name, place[name], why, held.get(name.lower()))
                 unknown[name] = place[name]
             if is_silent(outcome):
                 silent[name] = place[name]

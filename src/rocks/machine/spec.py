@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rocks.core.errors import StateError, UserError
+from rocks.core.errors import HostError, StateError, UserError
 from rocks.core.names import printable
 from rocks.core.values import read_number
 from rocks.fleet.wire.requests import DiskSpec, LinkSpec, StartDomain
@@ -125,9 +125,15 @@ def disk_spec(vm: VirtualMachine, container: Host, disk: Disk) -> DiskSpec:
 
 
 def plan_disk(vm: VirtualMachine, container: Host, disk: Disk, facts: Sequence[DiskFact]) -> DiskSpec:
-    """As `disk_spec`. StateError also for a disk that is not on its host, or cannot be created there."""
+    """As `disk_spec`. StateError also for a disk that is not on its host, or cannot be created there.
+
+    HostError when the host does not report it.
+    """
     spec = disk_spec(vm, container, disk)
-    check_disk(vm.name, spec, next(fact for fact in facts if fact.path == disk.path))
+    fact = next((fact for fact in facts if fact.path == disk.path), None)
+    if fact is None:
+        raise HostError(f"{container.name} does not report the disk {disk.path} of {vm.name}")
+    check_disk(vm.name, spec, fact)
     return spec
 
 
