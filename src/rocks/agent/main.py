@@ -70,7 +70,7 @@ def program() -> int:
 
 def _answer(serve: bool) -> int:
     from rocks.agent.replies import prefetch, prefetch_domains, reply_to
-    from rocks.fleet.wire.envelope import MAXIMUM_LINE_BYTES
+    from rocks.fleet.wire.envelope import MAXIMUM_LINE_BYTES, RECEIPT
     from rocks.machine.host.host import Host
 
     replies = _private_standard_output()
@@ -79,11 +79,21 @@ def _answer(serve: bool) -> int:
         signal.alarm(_GRACE_SECONDS)
         prefetch_domains(host)
         signal.alarm(0)
-    while line := sys.stdin.buffer.readline(MAXIMUM_LINE_BYTES + 1):
+
+    def announce(seconds: float) -> None:
         # the frontend has given up long before; an agent that hangs in libvirt must not stay for ever
-        reply, request = reply_to(host, line, lambda seconds: signal.alarm(int(seconds) + _GRACE_SECONDS))
-        signal.alarm(0)
+        signal.alarm(int(seconds) + _GRACE_SECONDS)
+        if serve:
+            try:
+                replies.write(RECEIPT)
+                replies.flush()
+            except BrokenPipeError:
+                sys.exit(1)  # nobody waits for the reply, so nothing is done
+
+    while line := sys.stdin.buffer.readline(MAXIMUM_LINE_BYTES + 1):
         try:
+            reply, request = reply_to(host, line, announce)
+            signal.alarm(0)
             replies.write(reply)
             replies.flush()
         except BrokenPipeError:

@@ -28,7 +28,7 @@ from rocks.machine.disks.specification import DEFAULT_SIZE_GB
 from rocks.machine.domain.documents import INSTALL_FRONTEND, PUBLIC_NETWORK
 from rocks.machine.machines import DEFAULT_NETWORK, load_containers, plan_new_vms
 from rocks.machine.removed import check_addition
-from rocks.machine.start_plan import LOCAL_TRANSPORT
+from rocks.machine.spec import LOCAL_TRANSPORT
 from rocks.network.dns.changes import names_after_commit
 from rocks.network.infiniband.partitions import add_new_clusters_partition, check_pkey_value
 from rocks.network.interface_rules import check_ip

@@ -12,7 +12,7 @@ from rocks.inventory.host_requests import ask_each
 from rocks.machine import records as table
 from rocks.machine.domain.documents import connections_of
 from rocks.machine.leases import records as leases
-from rocks.machine.start_plan import links_of
+from rocks.machine.spec import links_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -9,6 +9,9 @@ from rocks.core.clock import Deadline
 from rocks.core.errors import HostError
 from rocks.fleet.wire.envelope import MAXIMUM_LINE_BYTES, printable_bytes
 
+RECEIPT_SECONDS = 30.0
+"""How long to wait until the agent has received a request: a host that hangs is not waited for as one that works."""
+
 _NOT_STARTED = (126, 127)
 _OF_SSH = 255
 """The exit status of ssh itself, when the connection is lost."""
@@ -49,21 +52,26 @@ class AgentLine:
     def ask(self, line: bytes, deadline_seconds: float) -> bytes:
         """Send a request line and return the reply line, without the line end.
 
-        NoAgentError when the agent does not start; HostError when it ends without a reply, at the deadline (which
-        slow pieces of a reply do not extend), when the reply is longer than the wire allows, or when the agent has
-        sent more than the replies before.
+        The agent confirms by an empty line that it has received a request, before it acts. NoAgentError when it does
+        not start; HostError when it does not confirm within `RECEIPT_SECONDS`, ends without a reply, at the deadline
+        (which slow pieces of a reply do not extend), when the reply is longer than the wire allows, or when more was
+        sent than the replies before.
         """
         deadline = Deadline(deadline_seconds)
+        waits_seconds = min(RECEIPT_SECONDS, deadline_seconds)
         if self._read:
             raise self._out_of_step()
         try:
+            receipt = Deadline(waits_seconds)
             with contextlib.suppress(BrokenPipeError):  # the agent has ended already; its output is the reply
-                self._stream.send(line, deadline)
-            return self._read_line(deadline)
+                self._stream.send(line, receipt)
+            reply = self._read_line(receipt)
+            waits_seconds = deadline_seconds
+            return reply or self._read_line(deadline)
         except TimeoutError:
             self.close()
             raise HostError(
-                f"the agent on host {self._name} did not answer within {deadline_seconds:g} s; "
+                f"the agent on host {self._name} did not answer within {waits_seconds:g} s; "
                 "the request may still be in progress there"
             ) from None
         except OSError as error:

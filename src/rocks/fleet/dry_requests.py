@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from rocks.core import dry_run
-from rocks.core.errors import BugError, StateError
+from rocks.core.errors import BugError
 from rocks.fleet.wire.consoles import (
     ConsoleLogRequest,
     RemoveConsoleLogsRequest,
@@ -14,14 +14,12 @@ from rocks.fleet.wire.consoles import (
     ScreenRequest,
 )
 from rocks.fleet.wire.disk_files import GiveImageRequest, ImageChange, ImagesRequest, RemoveImageRequest
-from rocks.fleet.wire.errors import as_agent_error
 from rocks.fleet.wire.facts import (
     AdapterFacts,
     AdapterSpec,
     AdaptersRequest,
     ConsoleRequest,
     DiskFact,
-    DiskPlace,
     DocumentsRequest,
     FactsRequest,
     HostFacts,
@@ -30,23 +28,9 @@ from rocks.fleet.wire.facts import (
 from rocks.fleet.wire.infiniband import InfinibandRequest
 from rocks.fleet.wire.network import NetworkRequest, SyncLinksReply, SyncLinksRequest
 from rocks.fleet.wire.requests import (
-    ChangeDomain,
-    EndArrival,
-    EndDeparture,
-    ForgetDomain,
-    FreezeGuest,
-    GrowDisk,
-    MakeSnapshot,
-    OperationOutcome,
-    PauseDomain,
     PerformReply,
     PerformRequest,
-    RestoreSnapshot,
-    ResumeDomain,
-    SaveDomain,
     StartDomain,
-    StopDomain,
-    ThawGuest,
 )
 
 if TYPE_CHECKING:
@@ -54,18 +38,10 @@ if TYPE_CHECKING:
 
     from rocks.fleet.wire.facts import DomainFact
     from rocks.fleet.wire.request import Reply, Request
-    from rocks.fleet.wire.requests import Operation
 
     Ask = Callable[[Request[Any]], Any]
 
 _OFF = ("shutoff", "crashed")
-_GUEST_RUNS = ("running", "blocked")
-_STOPS = {
-    "poweroff": "power off {name}",
-    "shutdown": "request {name} to shut down, and power it off after {seconds} s",
-    "reset": "press the reset button of {name}",
-    "reboot": "request {name} to restart",
-}
 
 
 def ask_in_dry_run(host: str, request: Request[Reply], ask: Callable[[Request[Any]], Any]) -> Reply:
@@ -126,118 +102,15 @@ def _has_state(domain: DomainFact | None) -> bool:
 
 
 def _perform(host: str, request: PerformRequest, ask: Ask) -> PerformReply:
-    disks = [disk.path for one in request.operations if isinstance(one, StartDomain) for disk in one.disks]
-    found: HostFacts = ask(FactsRequest(disks=tuple(map(DiskPlace, dict.fromkeys(disks)))))
-    domains = {domain.name: domain for domain in found.domains}
-    present = {disk.path for disk in found.disks if disk.exists}
-    outcomes = []
-    for operation in request.operations:
-        try:
-            steps = _steps(operation, domains, present)
-        except StateError as error:
-            outcomes.append(OperationOutcome(operation.name, changed=False, error=as_agent_error(error)))
-            continue
-        for step in steps:
+    """The steps that the host plans, printed; a device that the dry run takes as mapped is there for them."""
+    _facts(host, FactsRequest(fences=request.fences, epoch=request.epoch), ask)
+    disks = {disk.path for one in request.operations if isinstance(one, StartDomain) for disk in one.disks}
+    assumed = tuple(sorted(path for path in disks if dry_run.is_assumed(host, path)))
+    planned: PerformReply = ask(replace(request, fences=(), epoch=0, assumed_disks=assumed))
+    for outcome in planned.outcomes:
+        for step in outcome.steps:
             dry_run.would(host, step)
-        outcomes.append(OperationOutcome(operation.name, changed=bool(steps)))
-    return PerformReply(tuple(outcomes))
-
-
-def _steps(operation: Operation, domains: Mapping[str, DomainFact], present: set[str]) -> list[str]:
-    """What the host would do; nothing for a domain that is as wanted already.
-
-    StateError for an operation that needs a running guest, when it is not running.
-    """
-    name, domain = operation.name, domains.get(operation.name)
-    if isinstance(operation, StartDomain) and operation.restores:
-        return [f"continue {name} from its saved memory"]
-    if isinstance(operation, StartDomain):
-        made = [
-            f"make the disk {disk.path} ({disk.format}, {disk.size_gb} GB"
-            + (f", a copy of image {disk.base.digest[:12]})" if disk.base else ")")
-            for disk in operation.disks
-            if disk.path not in present and not (disk.is_mapped or disk.is_cdrom or disk.is_block)
-        ]
-        seed = [f"write the seed {operation.seed.path}"] if operation.seed else []
-        return [*made, *seed, f"start {name}"]
-    if isinstance(operation, StopDomain):
-        if not operation.ends_domain:
-            _check_runs(name, domain)
-        if domain is None:
-            return []
-        if domain.has_managed_save and not _is_active(domain):
-            if not operation.discards_save:
-                raise StateError(
-                    f"{name} is saved on this host; saved=remove discards what its guest had in memory"
-                )
-            return [f"discard the saved memory of {name}, and remove its definition"]
-        text = _STOPS[operation.action].format(name=name, seconds=operation.deadline_seconds)
-        return [text if _is_active(domain) else f"remove the definition of {name}"]
-    if isinstance(operation, EndArrival):
-        return _end_arrival_steps(operation, domain)
-    if isinstance(operation, EndDeparture) and not operation.resumes:
-        return []  # it waits only
-    if isinstance(operation, (PauseDomain, ResumeDomain, EndDeparture)):
-        if domain is None or domain.state != "paused":
-            _check_runs(name, domain)
-        is_paused = domain is not None and domain.state == "paused"
-        if isinstance(operation, PauseDomain):
-            return [] if is_paused else [f"pause {name}"]
-        return [f"resume {name}"] if is_paused else []
-    if isinstance(operation, SaveDomain):
-        if not _has_state(domain):
-            raise StateError(f"{name} is not running on this host, so there is nothing to save")
-        return [f"save the memory of {name}, and stop it"] if _is_active(domain) else []
-    if isinstance(operation, ChangeDomain):
-        _check_runs(name, domain)
-        return _change_steps(operation)
-    if isinstance(operation, GrowDisk):
-        return [f"grow {operation.disk.path} of {name} to {operation.disk.size_gb} GB"]
-    if isinstance(operation, MakeSnapshot):
-        return [
-            f"copy {disk.path} to {copy}"
-            for disk, copy in zip(operation.disks, operation.copies, strict=True)
-        ]
-    if isinstance(operation, RestoreSnapshot):
-        pairs = zip(operation.disks, operation.copies, strict=True)
-        return [f"replace {disk.path} by {copy}" for disk, copy in pairs]
-    if isinstance(operation, FreezeGuest):
-        _check_runs(name, domain)
-        return [f"freeze the file systems of {name}, if its guest agent answers"]
-    if isinstance(operation, ThawGuest):
-        return ["thaw them, if they are frozen"]
-    assert isinstance(operation, ForgetDomain)
-    return [] if domain is None else [f"power off {name} and remove its definition"]
-
-
-def _end_arrival_steps(operation: EndArrival, domain: DomainFact | None) -> list[str]:
-    """Nothing for a domain that has arrived: it is kept."""
-    name = operation.name
-    if domain is None or domain.token != operation.token:
-        return [f"end the migration of {name} to this host"]
-    if domain.state in _GUEST_RUNS or domain.persistent:
-        return []
-    return [f"end the migration of {name} to this host, and destroy it here"]
-
-
-def _change_steps(operation: ChangeDomain) -> list[str]:
-    name = operation.name
-    aspects = {"CPUs": operation.cpus, "memory": operation.memory, "interfaces": operation.interfaces}
-    asked = [aspect for aspect, is_asked in aspects.items() if is_asked]
-    compared = (
-        [f"give the running {name} its recorded {', '.join(asked)}, as far as it can change"] if asked else []
-    )
-    return [
-        *compared,
-        *(f"detach {path} from {name}" for path in operation.detached),
-        *(f"attach {disk.path} to {name}" for disk in operation.disks),
-    ]
-
-
-def _check_runs(name: str, domain: DomainFact | None) -> None:
-    state = "absent" if domain is None else domain.state
-    if state not in _GUEST_RUNS:
-        raise StateError(f"{name} is not running on this host: it is {state}")
+    return planned
 
 
 def _adapters(host: str, request: AdaptersRequest, ask: Ask) -> AdapterFacts:

@@ -242,7 +242,9 @@ def _for_people(command: str) -> str:
 
 
 def _unknown(name: str) -> HostError:
-    return HostError(f"{name} is not in the cluster database any more, so it cannot be asked")
+    error = HostError(f"{name} is not in the cluster database any more, so it cannot be asked")
+    error.is_unsent = True
+    return error
 
 
 def _failed(name: str, error: RocksError) -> CommandResult:

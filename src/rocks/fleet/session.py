@@ -84,15 +84,20 @@ class Session:
 
     def _exchange(self, request: Request[Reply], deadline_seconds: float) -> Reply | RocksError:
         try:
-            line = self._ready_agent().ask(write_request(request), deadline_seconds)
+            agent = self._ready_agent()
+        except RocksError as error:
+            raise _unsent(error) from None
+        try:
+            line = agent.ask(write_request(request), deadline_seconds)
             return read_reply(line, request)
         except VersionError as error:
-            raise StateError(
+            text = (
                 f"the agent on host {self.address.name} is version {error.theirs}, this system is version "
                 f"{rocks.__version__}: {self._install_line()}"
-            ) from None
+            )
+            raise _unsent(StateError(text)) from None
         except NoAgentError as error:
-            raise AnsweringError(f"{error}: {self._install_line()}") from None
+            raise _unsent(AnsweringError(f"{error}: {self._install_line()}")) from None
         except IncoherentError as error:
             raise AnsweringError(
                 f"the agent on host {self.address.name} sent invalid data: {error}"
@@ -127,3 +132,8 @@ class Session:
         agent, self._agent = self._agent, None
         if agent is not None:
             agent.close()
+
+
+def _unsent(error: RocksError) -> RocksError:
+    error.is_unsent = True
+    return error

@@ -116,25 +116,46 @@ def is_silent(answer: object) -> bool:
 
 
 def perform_operations(
-    fleet: Fleet, operations: Mapping[str, Sequence[Operation]], progress: Progress | None = None
+    database: Database,
+    fleet: Fleet,
+    operations: Mapping[str, Sequence[Operation]],
+    progress: Progress | None = None,
 ) -> Iterator[tuple[str, OperationOutcome | RocksError]]:
     """(name of the machine, outcome of its operation), as the hosts reply; the host's error where it did not reply.
 
-    `operations` maps a host to its operations, one for each machine. `progress` is called before the first answer and
-    after each.
+    `operations` maps a host to its operations, one for each machine. The requests carry epoch and fences as those of
+    `ask_facts` do; commits when fences were put up. `progress` is called before the first answer and after each.
     """
-    requests = {host: PerformRequest(tuple(of_host)) for host, of_host in operations.items() if of_host}
+    hosts = [host for host, of_host in operations.items() if of_host]
+    if not hosts:
+        return
+    fences, epoch = leases.fences_of_hosts(database, hosts), present_epoch(database)
+    requests = {
+        host: PerformRequest(
+            tuple(operations[host]),
+            fences=tuple(Fence(name, token) for name, token in fences.get(host, ())),
+            epoch=epoch,
+        )
+        for host in hosts
+    }
+    fenced: dict[str, tuple[str, ...]] = {}
     if progress is not None:
         progress(0, len(requests), "")
     for answered, (host, answer) in enumerate(fleet.ask_each(requests), start=1):
         if progress is not None:
             progress(answered, len(requests), host)
-        outcomes = (
-            {} if isinstance(answer, RocksError) else {o.name: _named(host, o) for o in answer.outcomes}
-        )
+        outcomes: dict[str, OperationOutcome] = {}
+        if not isinstance(answer, RocksError):
+            outcomes = {o.name: _named(host, o) for o in answer.outcomes}
+            fenced[host] = answer.fenced
         error = answer if isinstance(answer, RocksError) else BugError(f"{host} did not report the outcome")
         for operation in operations[host]:
             yield operation.name, outcomes.get(operation.name, error)
+    # not between two answers, as in `ask_facts`
+    if any(fenced.values()):
+        for host, names in fenced.items():
+            leases.take_down_fences(database, host, names)
+        database.commit()
 
 
 def _named(host: str, outcome: OperationOutcome) -> OperationOutcome:

@@ -9,9 +9,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import HostError, RocksError, StateError, UserError
-from rocks.fleet.settings import CannotAskError
+from rocks.fleet.agent_line import AnsweringError
 from rocks.fleet.wire.requests import PauseDomain, ResumeDomain, StopDomain
-from rocks.inventory.host_requests import ask_facts, error_of, is_silent, open_fleet, perform_operations
+from rocks.inventory.host_requests import error_of, is_silent, open_fleet, perform_operations
 from rocks.inventory.machine_locks import lock_vms
 from rocks.inventory.records import Host, VirtualMachine
 from rocks.machine import records as table
@@ -22,7 +22,7 @@ from rocks.machine.leases.leases import Force, give_up_moves, take_over_vms
 from rocks.machine.leases.plan import MOVING, SAVED, STOPPING, must_be_restored, place_of
 from rocks.machine.moves.live_move_rules import doubt_of
 from rocks.machine.outcomes import Outcomes
-from rocks.machine.start_plan import links_of
+from rocks.machine.spec import links_of
 from rocks.network.infiniband.partitions import leave_partitions
 
 if TYPE_CHECKING:
@@ -242,39 +242,21 @@ def _ask(
     gone: list[str] = []
     unknown: dict[str, str] = {}
     silent: dict[str, str] = {}
+    place = {operation.name: host for host, of_host in operations.items() for operation in of_host}
     with open_fleet(database, sorted(operations)) as fleet:
-        facts = ask_facts(database, fleet, sorted(operations))
-        for host, of_host in operations.items():
-            answer = facts[host]
-            if isinstance(answer, RocksError):
-                unknown.update({operation.name: host for operation in of_host})
-                if is_silent(answer):
-                    silent.update({operation.name: host for operation in of_host})
-                outcomes.failed.update(
-                    {
-                        operation.name: _unanswered(
-                            operation.name, host, answer, held.get(operation.name.lower())
-                        )
-                        for operation in of_host
-                    }
-                )
-        # The facts put up the fences that were waiting for the host; this is recorded whatever follows.
-        database.commit()
-        answering = {
-            host: of_host for host, of_host in operations.items() if not isinstance(facts[host], RocksError)
-        }
-        place = {operation.name: host for host, of_host in operations.items() for operation in of_host}
-        for name, outcome in perform_operations(fleet, answering, progress):
+        for name, outcome in perform_operations(database, fleet, operations, progress):
             error = error_of(outcome)
             if error is None:
                 gone.append(name)
                 outcomes.done[name] = () if isinstance(outcome, RocksError) else outcome.notes
-            else:
-                outcomes.failed[name] = error
-                if isinstance(outcome, (HostError, CannotAskError)):  # it may have been stopped
-                    unknown[name] = place[name]
-                if is_silent(outcome):
-                    silent[name] = place[name]
+                continue
+            outcomes.failed[name] = error
+            if isinstance(outcome, RocksError) or isinstance(error, HostError):  # it may have been stopped
+                why = outcome if isinstance(outcome, RocksError) else AnsweringError(str(error))
+                outcomes.failed[name] = _unanswered(name, place[name], why, held.get(name.lower()))
+                unknown[name] = place[name]
+            if is_silent(outcome):
+                silent[name] = place[name]
     return _Asked(gone, unknown, silent)
 
 
@@ -330,12 +312,7 @@ def _ask_each(
         else:
             operations.setdefault(place, []).append(operation(vm.name, lease.token if lease else None))
     with open_fleet(database, sorted(operations)) as fleet:
-        facts = ask_facts(database, fleet, sorted(operations))
-        for host in [host for host, answer in facts.items() if isinstance(answer, RocksError)]:
-            answer = facts[host]
-            assert isinstance(answer, RocksError)
-            outcomes.failed.update({of_host.name: answer for of_host in operations.pop(host, ())})
-        for name, outcome in perform_operations(fleet, operations):
+        for name, outcome in perform_operations(database, fleet, operations):
             error = error_of(outcome)
             if error is not None:
                 outcomes.failed[name] = error

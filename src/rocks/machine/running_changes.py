@@ -19,7 +19,8 @@ from rocks.machine.leases import records as leases
 from rocks.machine.leases.plan import SAVED, must_be_restored
 from rocks.machine.moves.live_move_rules import domain_on
 from rocks.machine.outcomes import Outcomes
-from rocks.machine.start_plan import container_of, is_active, links_of, memory_reserve_mb
+from rocks.machine.plan import is_active
+from rocks.machine.spec import container_of, links_of, memory_reserve_mb
 from rocks.network.filter_plan import plan_filter
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def apply_records(
             except RocksError as error:
                 outcomes.failed[name] = error
         database.commit()
-        for name, outcome in perform_operations(fleet, operations):
+        for name, outcome in perform_operations(database, fleet, operations):
             failure = error_of(outcome)
             if failure is not None:
                 outcomes.failed[name] = failure

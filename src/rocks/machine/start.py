@@ -1,4 +1,4 @@
-"""Start virtual machines: lease, hooks, facts, plan, operations, record; each machine has its own outcome.
+"""Start virtual machines: lease, hooks, specs, one request, record; each machine has its own outcome.
 
 Two short transactions enclose the work of the hosts (decision 2): leases are committed before the first call, outcomes
 after the last. A command that is killed in between leaves a lease in state `starting`, which the next start or stop of
@@ -7,11 +7,11 @@ that machine completes or undoes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import CLASSES, Code, HostError, RocksError, ToolError
-from rocks.fleet.wire.requests import ResumeDomain, StartDomain
+from rocks.fleet.wire.requests import ResumeDomain
 from rocks.inventory import boot_records as boots
 from rocks.inventory.disks.places import with_image_remedy
 from rocks.inventory.host_requests import ask_facts, error_of, open_fleet, perform_operations
@@ -36,19 +36,25 @@ from rocks.machine.leases.leases import (
     was_running,
     was_stopping,
 )
-from rocks.machine.leases.plan import AskHolder, disk_keys, holders_to_ask, leases_to_end
+from rocks.machine.leases.plan import (
+    AskHolder,
+    KeepLease,
+    disk_keys,
+    holders_of,
+    holders_to_ask,
+    leases_to_end,
+)
 from rocks.machine.moves.interrupted import end_interrupted
-from rocks.machine.moves.live_move_rules import check_no_doubt
+from rocks.machine.moves.live_move_rules import check_no_doubt, domain_on
 from rocks.machine.outcomes import Outcomes
 from rocks.machine.placement.placement import claim_shapes, questions
-from rocks.machine.start_plan import (
+from rocks.machine.plan import GUEST_RUNS, is_active
+from rocks.machine.spec import (
     LOCAL_TRANSPORT,
     AlreadyRunningError,
-    AlreadyStarted,
     container_of,
-    is_active,
-    memory_reserve_mb,
-    plan_start,
+    spec_of,
+    start_request,
 )
 from rocks.network.infiniband.partitions import leave_partitions, partitions_of_machines
 from rocks.network.sriov.functions import claim_vfs
@@ -60,7 +66,7 @@ if TYPE_CHECKING:
     from rocks.fleet.fleet import Fleet
     from rocks.fleet.wire.facts import HostFacts
     from rocks.fleet.wire.infiniband import PartitionSpec
-    from rocks.fleet.wire.requests import SeedSpec
+    from rocks.fleet.wire.requests import SeedSpec, StartDomain
     from rocks.inventory.host_requests import Progress
     from rocks.inventory.records import VirtualMachine
     from rocks.machine.domain.documents import FiltersOf
@@ -174,76 +180,72 @@ def _undo_hooks(attempts: Sequence[Attempt], hooks: StartHooks) -> None:
 
 
 def _start(database: Database, attempts: Sequence[Attempt], hooks: StartHooks) -> None:
-    """Collect the facts of the hosts, plan, commit the plan, and have the hosts perform it."""
-    containers = {container_of(attempt.vm).name for attempt in still_open(attempts)}
+    """Settle leases that were held, complete the specs, commit, and have the hosts plan and do the starts.
+
+    A host is asked before only where the records leave something open: a lease that is held already, fences that wait
+    for the host, images and media that it may lack, and cores and devices that are chosen among those it has.
+    """
+    containers = sorted({container_of(attempt.vm).name for attempt in still_open(attempts)})
     steps = [attempt.step for attempt in still_open(attempts) if attempt.step]
-    hosts = sorted(containers | holders_to_ask(steps))
+    hosts = sorted({*containers, *holders_to_ask(steps)})
     with open_fleet(database, hosts) as fleet:
         media = insert_media(database, still_open(attempts))
         machines = [attempt.vm for attempt in still_open(attempts)]
         copies = find_copies(database, machines)
         places = places_of(still_open(attempts), copies, media)
+        shapes = questions(still_open(attempts))
+        fenced = leases.fences_of_hosts(database, containers)
         facts = ask_facts(
             database,
             fleet,
-            hosts,
-            machines,
+            sorted({*holders_of(steps), *fenced, *places, *shapes}),
+            [vm for vm in machines if vm.name in copies],
             leases_to_end(steps),
             files=places,
-            shapes=questions(still_open(attempts)),
+            shapes=shapes,
         )
         settle_leases(database, attempts, facts)
-        _plan(database, attempts, facts)
+        _specify(database, attempts, facts)
         booting = [attempt for attempt in still_open(attempts) if not attempt.is_saved]
         missing = use_copies(booting, copies, facts)
         missing |= use_media(booting, media, facts)
         claim_vfs(database, booting)
         claim_shapes(database, booting, facts)  # a saved machine still has its own
         database.commit()
-        _confirm_stopping(fleet, attempts)
+        _confirm_stopping(database, fleet, attempts)
         send_copies(database, attempts, missing, hooks.notify)
         _perform(database, fleet, attempts, hooks)
 
 
-def _plan(
+def _specify(
     database: Database, attempts: Sequence[Attempt], facts: Mapping[str, HostFacts | RocksError]
 ) -> None:
-    promised_mb: dict[str, int] = {}
+    """Give each attempt its spec; those that run already under their lease end here."""
     neighbours = _neighbours(database, [attempt.vm for attempt in still_open(attempts)])
     for attempt in still_open(attempts):
-        vm, host = attempt.vm, container_of(attempt.vm).name
+        vm = attempt.vm
         with attempt.failing_alone():
-            answer = facts[host]
+            answer = facts.get(container_of(vm).name)
             if isinstance(answer, RocksError):
                 raise HostError(f"{vm.name} is not started: {answer}")
-            attempt.may_run = is_active(answer, vm.name)
-            plan = plan_start(
-                vm,
-                connections_of(vm),
-                answer,
-                attempt.token,
-                promised_mb.get(host, 0),
-                neighbours,
-                was_cut_off(attempt),
-                attempt.is_saved,
-            )
-            if not isinstance(plan, AlreadyStarted):
-                attempt.plan = plan
-                promised_mb[host] = promised_mb.get(host, 0) + vm.memory_mb
+            domain = None if answer is None else domain_on(answer, vm.name)
+            attempt.may_run = answer is not None and is_active(answer, vm.name)
+            if domain is None or domain.state not in GUEST_RUNS or domain.token != attempt.token:
+                attempt.spec = spec_of(vm, connections_of(vm), neighbours)
             elif was_running(attempt):
                 raise AlreadyRunningError(f"The host {vm.name} is already running.")
             else:
-                attempt.notes = plan.notes
+                attempt.notes = (f"{vm.name} was already started by a command that was interrupted",)
 
 
-def _confirm_stopping(fleet: Fleet, attempts: Sequence[Attempt]) -> None:
+def _confirm_stopping(database: Database, fleet: Fleet, attempts: Sequence[Attempt]) -> None:
     """Machines that run although a stop of them began: an agent that still works on it makes their start an error."""
     asked = {one.vm.name: one for one in attempts if one.notes is not None and was_stopping(one)}
     operations: dict[str, list[ResumeDomain]] = {}
     for name, attempt in asked.items():
         # it waits for the machine's lock on its host, and changes nothing of a machine that runs
         operations.setdefault(container_of(attempt.vm).name, []).append(ResumeDomain(name, attempt.token))
-    for name, outcome in perform_operations(fleet, operations):
+    for name, outcome in perform_operations(database, fleet, operations):
         error = error_of(outcome)
         if error is not None:
             asked[name].error, asked[name].notes = error, None
@@ -276,18 +278,22 @@ def _perform(database: Database, fleet: Fleet, attempts: Sequence[Attempt], hook
             operation = _operation(database, attempt, hooks, partitions.get(attempt.vm.name), seed)
             operations.setdefault(container_of(attempt.vm).name, []).append(operation)
             asked[attempt.vm.name] = attempt
+    is_unused = {name: attempt.lease_is_unused for name, attempt in asked.items()}
     for attempt in asked.values():
         attempt.lease_is_unused = False
         attempt.may_run = True
     refused: list[Attempt] = []
-    for name, outcome in perform_operations(fleet, operations, hooks.progress):
+    for name, outcome in perform_operations(database, fleet, operations, hooks.progress):
         attempt = asked[name]
         attempt.error = _with_remedy(attempt.vm, error_of(outcome))
         if attempt.error is None and not isinstance(outcome, RocksError):
-            assert attempt.plan is not None
-            attempt.notes = attempt.plan.notes + outcome.notes
+            assert attempt.spec is not None
+            attempt.notes = attempt.spec.notes + outcome.notes
         elif not isinstance(outcome, RocksError):
             refused.append(attempt)
+        elif outcome.is_unsent:
+            attempt.error = HostError(f"{name} is not started: {outcome}")
+            attempt.may_run, attempt.lease_is_unused = False, is_unused[name]
     _free_unused_leases(database, fleet, refused)
 
 
@@ -318,7 +324,12 @@ def _free_unused_leases(database: Database, fleet: Fleet, refused: Sequence[Atte
     for attempt in refused:
         answer = facts[container_of(attempt.vm).name]
         attempt.may_run = isinstance(answer, RocksError) or attempt.vm.name not in answer.ended
-        attempt.lease_is_unused = not attempt.may_run
+        domain = domain_on(answer, attempt.vm.name)
+        # its only request is answered, so what is active under another lease is not its start
+        is_of_another = (
+            not isinstance(attempt.step, KeepLease) and domain is not None and domain.token != attempt.token
+        )
+        attempt.lease_is_unused = not attempt.may_run or is_of_another
 
 
 def _operation(
@@ -328,22 +339,17 @@ def _operation(
     partition: PartitionSpec | None,
     seed: SeedSpec | None,
 ) -> StartDomain:
-    vm, plan = attempt.vm, attempt.plan
-    assert plan is not None
+    vm, spec = attempt.vm, attempt.spec
+    assert spec is not None
     given = hooks.preboot(vm) if hooks.preboot is not None else None
     lines = given.splitlines() if given else _document(database, attempt, hooks)
-    return StartDomain(
-        name=vm.name,
-        token=attempt.token,
-        xml=with_lease(lines, attempt.token, plan.network, vm.uuid),
-        disks=plan.disks,
-        links=plan.links,
-        autostart=plan.autostart,
-        assumed_state=plan.assumed_state,
+    return replace(
+        start_request(vm, spec, attempt.token),
+        xml=with_lease(lines, attempt.token, spec.network, vm.uuid),
         partition=partition,
         vfs=attempt.vfs,
-        memory_reserve_mb=memory_reserve_mb(container_of(vm)),
         seed=seed,
+        continues=was_cut_off(attempt),
         restores=attempt.is_saved,
     )
 
@@ -358,7 +364,7 @@ def _record_running(database: Database, attempts: Sequence[Attempt]) -> None:
     """Record the running machines; a frontend whose installer was started boots from its disk the next time."""
     running = [attempt.vm for attempt in attempts if attempt.notes is not None]
     leases.set_state(database, [vm.name for vm in running], "running", None)
-    started = [attempt.vm for attempt in attempts if attempt.notes is not None and attempt.plan is not None]
+    started = [attempt.vm for attempt in attempts if attempt.notes is not None and attempt.spec is not None]
     vm_changes.end_adoption(database, [vm.name for vm in started if vm.adopts_images])
     installing = [vm.name for vm in running if vm.host.install_action == INSTALL_FRONTEND]
     boots.set_boot_action(database, installing, "os")

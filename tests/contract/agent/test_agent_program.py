@@ -32,13 +32,14 @@ def run_agent(folder: Path, tokens: list[str], lines: bytes = b"") -> tuple[int,
 
 
 def test_one_request_or_many(tmp_path: Path) -> None:
-    """Without arguments one reply; with --serve one for each line until the end; nothing else on standard output."""
+    """Without arguments one reply; with --serve one for each line until the end, and a receipt for each request."""
     line = write_request(ProbeRequest())
     status, output, _ = run_agent(tmp_path, [], line + line)
     assert status == 0 and output.count(b"\n") == 1
     status, output, _ = run_agent(tmp_path, ["--serve"], line + b"garbage\n" + line)
     assert status == 0
-    replies = [json.loads(reply) for reply in output.splitlines()]
+    assert [bool(reply) for reply in output.splitlines()] == [False, True, True, False, True]
+    replies = [json.loads(reply) for reply in output.splitlines() if reply]
     assert [reply["ok"] for reply in replies] == [True, False, True]
     assert all(reply["version"] == rocks.__version__ for reply in replies)
 

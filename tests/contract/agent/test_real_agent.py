@@ -136,8 +136,8 @@ def test_two_starts_at_the_same_moment(far: FarHost, ssh_settings: tuple[FleetSe
 
 
 def _started_again(far: FarHost, token: int) -> OperationOutcome:
-    """As the frontend does: with the state of the domain from the facts."""
-    (outcome,) = far.perform(replace(start(token), assumed_state=far.state() or "absent"))
+    """As the frontend does after a start that was interrupted."""
+    (outcome,) = far.perform(replace(start(token), continues=True))
     return outcome
 
 

@@ -122,7 +122,7 @@ def test_memory_is_promised_to_one_start_at_a_time(agent: Agent, monkeypatch: py
     go_on.set()
     starting.join()
     assert agent.state("a") == "running" and agent.state("b") is None
-    assert "(64 MB are taken, 0 MB of them by starts" in agent.error(second).message
+    assert "(64 MB are taken); stop others" in agent.error(second).message
     assert agent.perform(start("a", memory_reserve_mb=reserve_mb))[0].error is None, "it runs already"
     agent.perform(StopDomain("a", 7))
     assert agent.perform(second)[0].error is None
@@ -130,13 +130,11 @@ def test_memory_is_promised_to_one_start_at_a_time(agent: Agent, monkeypatch: py
 
 
 def test_an_interrupted_start_is_completed(agent: Agent) -> None:
-    """By the same start, when the frontend states the paused state; a guest paused by an operator stays paused."""
+    """By the same start, when the frontend says that it was; a guest paused by an operator stays paused."""
     agent.domains.define(xml("a"))
     agent.domains.start_paused("a")
     assert "rocks resume host vm a" in agent.error(start("a")).message
-    error = agent.error(start("a", assumed_state="absent"))
-    assert "is paused, but was absent when the start was planned" in error.message
-    assert agent.perform(start("a", assumed_state="paused"))[0].changed
+    assert agent.perform(start("a", continues=True))[0].changed
     assert agent.state("a") == "running"
 
 

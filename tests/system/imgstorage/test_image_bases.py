@@ -313,9 +313,9 @@ def test_the_machine_gets_its_name_by_a_seed(
     vm = add_machine(storage, "named", "seeded")
     asked: list[StartDomain] = []
 
-    def perform(fleet: Any, operations: Any, progress: object = None) -> Any:
+    def perform(database: Any, fleet: Any, operations: Any, progress: object = None) -> Any:
         asked.extend(operation for requested in operations.values() for operation in requested)
-        return hosts.perform_operations(fleet, operations, progress)
+        return hosts.perform_operations(database, fleet, operations, progress)
 
     monkeypatch.setattr(vm_start, "perform_operations", perform)
     start(storage, vm)

@@ -81,10 +81,14 @@ class PlayedHosts:
         return HostFacts("x", "6.1", "x86_64", 2**16, 64, True, True, "kvm", domains, disks, ())
 
     def perform_operations(
-        self, fleet: Fleet, operations: Mapping[str, Sequence[Operation]], progress: object = None
+        self,
+        database: object,
+        fleet: Fleet,
+        operations: Mapping[str, Sequence[Operation]],
+        progress: object = None,
     ) -> Iterator[tuple[str, OperationOutcome | RocksError]]:
         """As the real one."""
-        del fleet, progress
+        del database, fleet, progress
         for host, operation in ((host, one) for host, of_host in operations.items() for one in of_host):
             if host in self.silent:
                 yield operation.name, HostError(f"{host} is silent")
@@ -118,7 +122,7 @@ def played(
     name = re.sub(r"[^a-z]+", "-", request.node.name.removeprefix("test_")).strip("-")
     made = PlayedHosts(storage, storage.add_vm(name))
     storage.done("set", "host", "attr", OTHER, "img_sync", "yes")
-    for module in (vm_start, live_moves, live_move_ends, leases, vm_power):
+    for module in (vm_start, live_moves, live_move_ends, leases):
         monkeypatch.setattr(module, "ask_facts", made.ask_facts)
     for module in (vm_start, live_move_ends, leases, vm_power):
         monkeypatch.setattr(module, "perform_operations", made.perform_operations)

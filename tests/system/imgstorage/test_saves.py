@@ -116,10 +116,10 @@ def guests(storage: Storage, hosts: PlayedHosts, monkeypatch: pytest.MonkeyPatch
         ask = played if is_first else host_requests.ask_facts
         return ask(database, fleet, asked, vms, *rest, **also)
 
-    def perform(fleet: Fleet, operations: Any, progress: Any = None) -> Any:
+    def perform(database: Any, fleet: Fleet, operations: Any, progress: Any = None) -> Any:
         is_first = not any(one.restores for requested in operations.values() for one in requested)
         ask = hosts.perform_operations if is_first else host_requests.perform_operations
-        return ask(fleet, operations, progress)
+        return ask(database, fleet, operations, progress)
 
     def saved(name: str) -> None:
         save(name)

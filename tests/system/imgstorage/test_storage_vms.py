@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 
@@ -22,10 +22,12 @@ from rocks.fleet.fleet import Fleet
 from rocks.fleet.wire.errors import AgentError
 from rocks.fleet.wire.facts import DiskFact, DomainFact, DomainState, HostFacts
 from rocks.fleet.wire.placement import ShapeQuestion
-from rocks.fleet.wire.requests import OperationOutcome, StartDomain
+from rocks.fleet.wire.requests import DiskSpec, OperationOutcome, StartDomain
 from rocks.inventory import host_requests
-from rocks.inventory.records import VirtualMachine
+from rocks.inventory.records import Disk, VirtualMachine
 from rocks.machine import start as vm_start
+from rocks.machine.host.libvirt.domain_xml import parse_domain
+from rocks.machine.plan import plan_start
 from rocks.storage.client import asking, questions
 from rocks.storage.life.events import Unmap
 from rocks.storage.volumes import map_batches, map_waits
@@ -63,7 +65,7 @@ class PlayedHosts:
     outcome: RocksError | None = None
     is_answered: bool = True
     domain: DomainState | None = None
-    _asked: tuple[str, ...] = ()
+    _asked: dict[str, int | None] = field(default_factory=dict)
 
     def ask_facts(
         self,
@@ -77,31 +79,48 @@ class PlayedHosts:
         shapes: Mapping[str, ShapeQuestion] | None = None,
     ) -> dict[str, HostFacts | RocksError]:
         """As the real one."""
-        disks = tuple(
-            DiskFact(disk.path, True, disk.is_block, 2**30, 2**40, 2**40) for vm in vms for disk in vm.disks
-        )
-        state = self.domain
-        domains = () if state is None else tuple(self._domain(name, state) for name in self._asked)
-        ended = () if state else tuple(name for ends in (lease_ends or {}).values() for name, _ in ends)
-        facts = HostFacts(
-            "x", "6.1", "x86_64", self.memory_mb, 64, True, True, "kvm", domains, disks, (), ended=ended
-        )
+        ended = () if self.domain else tuple(name for ends in (lease_ends or {}).values() for name, _ in ends)
+        facts = self._facts((disk for vm in vms for disk in vm.disks), ended)
         return dict.fromkeys(hosts, self.facts_error or facts)
 
     def perform_operations(
-        self, fleet: Fleet, operations: Mapping[str, Sequence[StartDomain]], progress: object = None
+        self,
+        database: Database,
+        fleet: Fleet,
+        operations: Mapping[str, Sequence[StartDomain]],
+        progress: object = None,
     ) -> Iterator[tuple[str, OperationOutcome | RocksError]]:
-        """As the real one."""
+        """As the real one: the start is planned by what the host has."""
         for operation in (operation for requested in operations.values() for operation in requested):
-            self._asked = (*self._asked, operation.name)
-            if self.outcome is not None and not self.is_answered:
+            if self.facts_error is not None:
+                self.facts_error.is_unsent = True
+                yield operation.name, self.facts_error
+            elif self.outcome is not None and not self.is_answered:
                 yield operation.name, self.outcome
             else:
-                error = None if self.outcome is None else AgentError(self.outcome.family, str(self.outcome))
-                yield operation.name, OperationOutcome(operation.name, error is None, (), error)
+                error = self._planned(operation) or self.outcome
+                reported = None if error is None else AgentError(error.family, str(error))
+                yield operation.name, OperationOutcome(operation.name, error is None, (), reported)
+            self._asked[operation.name] = operation.token
 
-    def _domain(self, name: str, state: DomainState) -> DomainFact:
-        return DomainFact(name, "u", state, None, 64, 1, False, True, False)
+    def _planned(self, operation: StartDomain) -> RocksError | None:
+        memory_mb = parse_domain(operation.xml).memory_mb
+        try:
+            plan_start(operation, memory_mb, self._facts(operation.disks), {})
+        except RocksError as error:
+            return error
+        return None
+
+    def _facts(self, disks: Iterable[Disk | DiskSpec], ended: tuple[str, ...] = ()) -> HostFacts:
+        found = tuple(DiskFact(disk.path, True, disk.is_block, 2**30, 2**40, 2**40) for disk in disks)
+        state = self.domain
+        domains = () if state is None else tuple(self._domain(*asked, state) for asked in self._asked.items())
+        return HostFacts(
+            "x", "6.1", "x86_64", self.memory_mb, 64, True, True, "kvm", domains, found, (), ended=ended
+        )
+
+    def _domain(self, name: str, token: int | None, state: DomainState) -> DomainFact:
+        return DomainFact(name, "u", state, token, 64, 1, False, True, False)
 
 
 @pytest.fixture(autouse=True)
@@ -300,9 +319,9 @@ def test_the_image_of_a_guest_that_may_run_stays_mapped(
     assert ended.status == 1 and "unmapped" not in ended.err
     assert owner(storage, f"{vm}-vol") == HOST
     assert lease_state(storage, vm) == "starting"
-    hosts.memory_mb, hosts.domain = 300, None
+    hosts.memory_mb, hosts.domain, hosts.outcome = 300, None, None
     assert NO_MEMORY in storage.rocks(*START, vm).err
-    assert owner(storage, f"{vm}-vol") == HOST, "the agent of the first start may still be at work"
+    assert owner(storage, f"{vm}-vol") == HOST, "it was mapped before this start"
     storage.done(*STOP, vm, END)
 
 
@@ -311,9 +330,9 @@ def test_the_image_of_a_guest_that_another_command_started_stays_mapped(
 ) -> None:
     """The lease was free, but the host has the guest: libvirt started it by itself, or an operator did."""
     vm = storage.add_vm("foreign")
-    hosts.domain, hosts._asked = "running", (vm,)
+    hosts.domain, hosts._asked = "running", {vm: None}
     ended = storage.rocks(*START, vm)
-    assert "is already running" in ended.err and "unmapped" not in ended.err
+    assert "not started by this system is running on vmc-0-0" in ended.err and "unmapped" not in ended.err
     assert owner(storage, "foreign-vol") == HOST
     storage.done(*STOP, vm, END)
 

@@ -122,7 +122,10 @@ def test_a_fence_command_decides_where_there_is_one(
 def test_a_domain_that_disagrees_with_the_database_is_not_doubled(machines: MachineSite) -> None:
     vm = machines.started("stray")
     machines.site.change("UPDATE vm_leases SET State = 'released', Host = NULL WHERE Name = 'stray'")
-    assert "already running" in machines.refused(f"start host vm {vm}")
+    assert f"stray is running on {OLD} under lease 1, not 2; run `rocks stop host vm" in machines.refused(
+        f"start host vm {vm}"
+    )
+    assert machines.lease(vm)[1] == "released"
     assert machines.running(vm) == [OLD]
     machines.run(f"stop host vm {vm}")
     assert machines.running(vm) == []

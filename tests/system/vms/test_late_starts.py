@@ -16,11 +16,11 @@ STOPPING_AGENT = '''#!/usr/bin/python3
 import os, runpy, signal, sys
 
 sys.path.insert(0, "/opt/rocks/lib/rocks-agent.pyz")
-from rocks.agent import calls; from rocks.machine.host import operations
+from rocks.machine.host import observe, operations
 from rocks.machine.host.leases import Leases
 from rocks.machine.host.libvirt.domains import Domains
 
-operations._LOCK_DEADLINE_SECONDS = calls._FENCE_DEADLINE_SECONDS = 1.0
+operations._LOCK_DEADLINE_SECONDS = observe._FENCE_DEADLINE_SECONDS = 1.0
 
 
 def stops(owner, name):
@@ -38,9 +38,9 @@ def stops(owner, name):
 start = operations._start
 
 
-def starting(host, operation):
+def starting(*arguments):
     sys.argv.append("starting")
-    return start(host, operation)
+    return start(*arguments)
 
 
 operations._start = starting

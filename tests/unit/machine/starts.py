@@ -5,11 +5,10 @@ from typing import Any
 
 from rocks.core.units import BYTES_PER_GB
 from rocks.fleet.wire.facts import DiskFact, DomainFact, HostFacts
-from rocks.machine.start_plan import (
-    AlreadyStarted,
-    StartPlan,
-    plan_start,
-)
+from rocks.fleet.wire.requests import StartDomain
+from rocks.inventory.records import VirtualMachine
+from rocks.machine.plan import StartPlan, Way, plan_start
+from rocks.machine.spec import MachineSpec, spec_of, start_request
 from rocks.network.guest_connections import Connection
 from tests.unit.machines import machine
 
@@ -34,19 +33,36 @@ def facts(*domains: DomainFact, disks: tuple[DiskFact, ...] = (disk(),), **value
     return replace(host, **values)
 
 
+def requested(
+    vm: VirtualMachine | None = None,
+    connections: tuple[Connection, ...] = (),
+    neighbours: dict[int, list[str]] | None = None,
+    **values: Any,
+) -> StartDomain:
+    """The request for a start under lease 7."""
+    vm = vm or machine()
+    return replace(start_request(vm, spec_of(vm, connections, neighbours or {}), 7), **values)
+
+
 def plan(
     reported: HostFacts,
-    vm: Any = None,
+    vm: VirtualMachine | None = None,
     connections: tuple[Connection, ...] = (),
-    promised_mb: int = 0,
     neighbours: dict[int, list[str]] | None = None,
-) -> StartPlan | AlreadyStarted:
-    """The plan for a machine under lease 7."""
-    return plan_start(vm or machine(), connections, reported, 7, promised_mb, neighbours or {})
+    promised: dict[str, int] | None = None,
+    **values: Any,
+) -> StartPlan:
+    """What the host with these facts does with it."""
+    request = requested(vm, connections, neighbours, **values)
+    return plan_start(request, (vm or machine()).memory_mb, reported, promised or {})
 
 
-def started(*arguments: Any, **values: Any) -> StartPlan:
-    """As `plan`, where it must be one to start."""
-    found = plan(*arguments, **values)
-    assert isinstance(found, StartPlan)
-    return found
+def started(
+    reported: HostFacts,
+    vm: VirtualMachine | None = None,
+    connections: tuple[Connection, ...] = (),
+    neighbours: dict[int, list[str]] | None = None,
+) -> MachineSpec:
+    """The spec of the machine, where it must be started anew."""
+    assert plan(reported, vm, connections, neighbours).way is Way.START
+    return spec_of(vm or machine(), connections, neighbours or {})

@@ -22,6 +22,9 @@ from rocks.fleet.wire.requests import CALLS, Call, call_of
 MAXIMUM_LINE_BYTES = 16 * 1024 * 1024
 """Longest request or reply that each side reads."""
 
+RECEIPT = b"\n"
+"""What a serving agent writes when it has received a request, before it acts."""
+
 AGENT_FOLDER = "/opt/rocks"
 AGENT_PROGRAM = "/opt/rocks/libexec/rocks-agent"
 

@@ -32,6 +32,7 @@ from rocks.fleet.wire.facts import (
     DocumentsFact,
     DocumentsRequest,
     FactsRequest,
+    Fence,
     HostFacts,
     ProbeFact,
     ProbeRequest,
@@ -45,7 +46,6 @@ __all__ = ["LinkKind", "LinkSpec"]
 
 DiskFormat = Literal["raw", "qcow2", "qed"]
 StopAction = Literal["poweroff", "shutdown", "reset", "reboot"]
-AssumedState = Literal["running", "blocked", "paused", "shutdown", "shutoff", "crashed", "absent"]
 
 
 BASE_FOLDER = "library"
@@ -91,7 +91,7 @@ class DiskSpec:
     that belongs to nobody becomes the machine's. `directory` is the image directory above the file; empty: its folder.
     `is_mapped`: the device of an image that image storage has mapped. `is_cdrom`: a medium that is only read; it is
     never made and belongs to no machine. With `base`, a missing image is made as a copy of it, not empty; a
-    medium must be that copy itself.
+    medium must be that copy itself. `target` is its device and bus in the guest, for messages.
     """
 
     path: str
@@ -104,6 +104,7 @@ class DiskSpec:
     is_mapped: bool = False
     is_cdrom: bool = False
     base: Optional[BaseImage] = None
+    target: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,15 +127,14 @@ class VfSpec:
 @tagged
 @dataclass(frozen=True)
 class StartDomain:
-    """Prepare disks, links and VFs, then start the domain with this XML under this lease.
+    """The spec of a machine that is to run under this lease: the host plans its start (`machine.plan`), and does it.
 
     The XML has an interface of type `hostdev` for the MAC address of each VF; the host inserts the PCI address of
-    the VF.
-
-    `assumed_state` is the state in the facts (`absent`: no such domain); StateError when the state is another
-    now. None assumes nothing. `partition` is for the domain's InfiniBand VF, if it has one. StateError unless the
-    host has the domain's memory, besides `memory_reserve_mb` and that of other domains; None: it is not asked.
-    With `restores` the domain goes on from its managed save, with the XML that it was saved with; nothing is made.
+    the VF. `partition` is for the domain's InfiniBand VF, if it has one. The host must have `cpus` CPUs, and the memory
+    of the domain besides `memory_reserve_mb` and that of other domains; None: it is not asked. `needs_filters`: its
+    kernel must filter packets. `continues`: an earlier start under this lease was interrupted, so a paused domain is
+    completed. With `restores` the domain goes on from its managed save, with the XML that it was saved with; nothing is
+    made. `host` is the host's name in the database, for messages.
     """
 
     name: str
@@ -143,12 +143,15 @@ class StartDomain:
     disks: Tuple[DiskSpec, ...] = ()
     links: Tuple[LinkSpec, ...] = ()
     autostart: bool = False
-    assumed_state: Optional[AssumedState] = None
     partition: Optional[PartitionSpec] = None
     vfs: Tuple[VfSpec, ...] = ()
+    cpus: int = 0
     memory_reserve_mb: Optional[int] = None
+    needs_filters: bool = False
     seed: Optional[SeedSpec] = None
+    continues: bool = False
     restores: bool = False
+    host: str = ""
 
 
 @tagged
@@ -347,26 +350,38 @@ Operation = Union[
 
 @dataclass(frozen=True)
 class OperationOutcome:
-    """The result of one operation. `changed` is False when there was nothing to do; `notes` are for the operator."""
+    """The result of one operation. `changed` is False when there was nothing to do; `notes` are for the operator.
+
+    `steps`, in a dry run only: what the host would do.
+    """
 
     name: str
     changed: bool
     notes: Tuple[str, ...] = ()
     error: Optional[AgentError] = None
+    steps: Tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class PerformReply:
-    """One outcome for each operation, in their order."""
+    """One outcome for each operation, in their order; `fenced` names the domains whose fences are in force."""
 
     outcomes: Tuple[OperationOutcome, ...]
+    fenced: Tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class PerformRequest(Request[PerformReply]):
-    """Do these operations: those of one name in order. A failure does not stop those of other names."""
+    """Do these operations: those of one name in order. A failure does not stop those of other names.
+
+    Before that, starts under leases of epochs before `epoch` are refused for good, and the fences are put up. With
+    `assumed_disks` nothing is done: the steps are planned, as if these disks were there (a dry run).
+    """
 
     operations: Tuple[Operation, ...]
+    fences: Tuple[Fence, ...] = ()
+    epoch: int = 0
+    assumed_disks: Optional[Tuple[str, ...]] = None
 
 
 class Call(NamedTuple):

@@ -26,8 +26,9 @@ from rocks.machine.leases import records as leases
 from rocks.machine.leases.plan import place_of
 from rocks.machine.machines import check_no_copies
 from rocks.machine.moves.live_move_rules import check_no_doubt
+from rocks.machine.plan import is_active
 from rocks.machine.running_changes import change_request, check_place, facts_of, reworded
-from rocks.machine.start_plan import container_of, is_active, plan_disk
+from rocks.machine.spec import container_of, plan_disk
 from rocks.storage.volumes import place_records as image_places
 
 if TYPE_CHECKING:
@@ -201,7 +202,7 @@ def _attach(
         with open_fleet(database, [key[0]]) as fleet:
             spec = _planned(database, fleet, vm, lease, disk)
             request = change_request(database, vm, lease, filters_of, disks=[spec])
-            return _perform(fleet, key[0], request)
+            return _perform(database, fleet, key[0], request)
     except HostError:
         raise  # it may have attached the disk: the lease covers it until the command is repeated, or the machine stops
     except RocksError as error:
@@ -238,13 +239,13 @@ def _ask(
         if not is_active(answer, vm.name):
             return ()
         try:
-            return _perform(fleet, host, request)
+            return _perform(database, fleet, host, request)
         except RocksError as error:
             raise reworded(vm, error, what) from None
 
 
-def _perform(fleet: Fleet, host: str, request: Operation) -> tuple[str, ...]:
-    ((_, outcome),) = perform_operations(fleet, {host: [request]})
+def _perform(database: Database, fleet: Fleet, host: str, request: Operation) -> tuple[str, ...]:
+    ((_, outcome),) = perform_operations(database, fleet, {host: [request]})
     error = error_of(outcome)
     if error is not None:
         raise error
@@ -269,7 +270,9 @@ def _grow_on_host(
         container = vm.container or container_of(vm)
         try:
             spec = plan_disk(vm, container, disk, answer.disks)
-            return _perform(fleet, place, GrowDisk(vm.name, spec, None if lease is None else lease.token))
+            return _perform(
+                database, fleet, place, GrowDisk(vm.name, spec, None if lease is None else lease.token)
+            )
         except HostError:
             raise
         except RocksError as error:

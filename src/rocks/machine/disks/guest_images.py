@@ -37,7 +37,7 @@ from rocks.library.streams import STALLED_SECONDS, STORE_SECONDS, send_image
 from rocks.machine import records as table
 from rocks.machine.cluster_keys import ensure_cluster_keys
 from rocks.machine.domain.documents import connections_of
-from rocks.machine.start_plan import container_of
+from rocks.machine.spec import container_of
 from rocks.network.guest_connections import Unconnected
 from rocks.network.route_records import default_gateways
 
@@ -105,13 +105,13 @@ def places_of(attempts: Iterable[Attempt], *copies: Copies) -> dict[str, set[str
 def use_copies(
     attempts: Iterable[Attempt], copies: Copies, facts: Mapping[str, HostFacts | RocksError]
 ) -> dict[tuple[str, str], HostCopy]:
-    """Have plans make missing disks from their copies; returns the copies that hosts lack, by host and file."""
+    """Have hosts create missing disks from their copies; returns the copies that hosts lack, by host and file."""
     missing: dict[tuple[str, str], HostCopy] = {}
     for attempt in attempts:
-        copy, plan = copies.get(attempt.vm.name), attempt.plan
+        copy, spec = copies.get(attempt.vm.name), attempt.spec
         host = container_of(attempt.vm).name
-        answer = facts[host]
-        if copy is None or plan is None or isinstance(answer, RocksError):
+        answer = facts.get(host)
+        if copy is None or spec is None or answer is None or isinstance(answer, RocksError):
             continue
         if not needs_source(attempt.vm, answer.disks):
             continue
@@ -120,8 +120,8 @@ def use_copies(
                 raise StateError(f"{attempt.vm.name} is not started: its disk has to be made: {copy.error}")
             path = base_path(copy.base)
             has_base = any(fact.path == path and fact.exists for fact in answer.disks)
-            disks = with_base(attempt.vm, plan.disks, answer.disks, copy.base, has_base)
-            attempt.plan = replace(plan, disks=disks)
+            disks = with_base(attempt.vm, spec.disks, answer.disks, copy.base, has_base)
+            attempt.spec = replace(spec, disks=disks)
             if not has_base:
                 missing[host, path] = copy
     return missing
@@ -153,9 +153,9 @@ def send_copies(
             host, _, path = job.partition("\n")
             failed[host, path] = result
     for attempt in attempts:
-        if attempt.is_open and attempt.plan is not None:
+        if attempt.is_open and attempt.spec is not None:
             host = container_of(attempt.vm).name
-            bases = [disk.base for disk in attempt.plan.disks if disk.base is not None]
+            bases = [disk.base for disk in attempt.spec.disks if disk.base is not None]
             error = next((failed[key] for base in bases if (key := (host, base_path(base))) in failed), None)
             if error is not None:
                 attempt.error = HostError(f"{attempt.vm.name} is not started: {error}")

@@ -15,7 +15,7 @@ from rocks.library.streams import StoredDisk, receive_disk
 from rocks.machine import records as table
 from rocks.machine.leases import records as leases
 from rocks.machine.moves.live_move_rules import check_no_doubt
-from rocks.machine.start_plan import container_of
+from rocks.machine.spec import container_of
 from rocks.storage.volumes import place_records as image_places
 
 if TYPE_CHECKING:

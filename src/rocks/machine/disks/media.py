@@ -16,7 +16,7 @@ from rocks.library.guest_media import (
 )
 from rocks.machine.disks.cdrom import medium_source
 from rocks.machine.disks.guest_images import HostCopy
-from rocks.machine.start_plan import container_of
+from rocks.machine.spec import container_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -47,14 +47,20 @@ def use_media(
     """Have hosts check the copies of ISOs; returns those that hosts lack, by host and file."""
     missing: dict[tuple[str, str], HostCopy] = {}
     for attempt in attempts:
-        copy, plan = media.get(attempt.vm.name), attempt.plan
+        copy, spec = media.get(attempt.vm.name), attempt.spec
         host = container_of(attempt.vm).name
-        answer = facts[host]
-        if copy is None or copy.base is None or plan is None or isinstance(answer, RocksError):
+        answer = facts.get(host)
+        if (
+            copy is None
+            or copy.base is None
+            or spec is None
+            or answer is None
+            or isinstance(answer, RocksError)
+        ):
             continue
         path = base_path(copy.base)
         fact = next((fact for fact in answer.disks if fact.path == path), None)
-        attempt.plan = replace(plan, disks=with_checked_medium(plan.disks, copy.base))
+        attempt.spec = replace(spec, disks=with_checked_medium(spec.disks, copy.base))
         if fact is not None and not fact.exists:
             with attempt.failing_alone():
                 check_space(attempt.vm, copy.image, copy.base, fact)

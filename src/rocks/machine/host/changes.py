@@ -28,7 +28,7 @@ from rocks.machine.host.libvirt.change import (
 from rocks.machine.host.libvirt.checks import is_active
 from rocks.machine.host.libvirt.device_xml import check_hot_bus, disk_of
 from rocks.machine.host.libvirt.domain_xml import DomainDocument
-from rocks.machine.host.memory import memory_promised
+from rocks.machine.host.memory import memory_reserved
 from rocks.network.host.rules import check_link, is_of_site
 
 Secure = Callable[[DomainDocument], Change]
@@ -63,7 +63,7 @@ def _ensure_memory(
 ) -> Change:
     if memory_note(live, requested) is not None or operation.memory_reserve_mb is None:
         return ensure_memory(host.domains(), live, requested)
-    with memory_promised(host, operation.name, requested.memory_mb, operation.memory_reserve_mb):
+    with memory_reserved(host, operation.name, requested.memory_mb, operation.memory_reserve_mb):
         return ensure_memory(host.domains(), live, requested)
 
 

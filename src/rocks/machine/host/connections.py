@@ -7,9 +7,9 @@ from typing import Dict, Iterator, List, Optional, Tuple
 from rocks.core.errors import RocksError, StateError
 from rocks.fleet.wire.network import DropCount, FilterState, InterfaceFact, NetworkFacts, NetworkRequest
 from rocks.machine.host.host import Host
-from rocks.machine.host.libvirt.checks import ACTIVE
 from rocks.machine.host.libvirt.domain_xml import DomainDocument, vf_addresses
 from rocks.machine.host.libvirt.interface_xml import GuestInterface
+from rocks.machine.plan import ACTIVE_STATES
 from rocks.network.host.packet_filter.driver import Drops, GuestDevice
 from rocks.network.host.rules import Link
 
@@ -32,7 +32,7 @@ def read_network(host: Host, request: NetworkRequest) -> NetworkFacts:
 def _documents(host: Host) -> List[DomainDocument]:
     documents = []
     for fact in host.domains().facts():
-        if fact.state in ACTIVE and fact.token is not None:
+        if fact.state in ACTIVE_STATES and fact.token is not None:
             try:
                 documents.append(host.domains().document(fact.name))
             except StateError:

@@ -14,9 +14,9 @@ from rocks.fleet.wire.errors import as_agent_error
 from rocks.fleet.wire.links import LinkSpec
 from rocks.fleet.wire.network import LinkOutcome, SyncLinksReply, SyncLinksRequest
 from rocks.machine.host.host import Host
-from rocks.machine.host.libvirt.checks import ACTIVE
 from rocks.machine.host.libvirt.domain_xml import DomainDocument
 from rocks.machine.host.libvirt.interface_xml import GuestInterface, SenderLimits
+from rocks.machine.plan import ACTIVE_STATES
 from rocks.network.host.packet_filter.driver import FilterDriver, GuestDevice
 from rocks.network.host.packet_filter.programs import Rule, Sender, rules_for
 from rocks.network.host.plans import Links
@@ -79,7 +79,7 @@ def sync_links(host: Host, request: SyncLinksRequest) -> SyncLinksReply:
     """Make the devices of these machines, remove the others of this system, and record the plan for the next boot."""
     with _locked(host, shared=False):
         # a machine may have been started after the frontend read its records: its devices stay
-        active = [fact.name for fact in host.domains().facts() if fact.state in ACTIVE]
+        active = [fact.name for fact in host.domains().facts() if fact.state in ACTIVE_STATES]
         given = {plan.name: plan.links for plan in request.plans}
         others = [name for name in dict.fromkeys((*active, *request.retained)) if name not in given]
         plans, damaged = _recalled(host, others)

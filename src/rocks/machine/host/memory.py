@@ -6,50 +6,51 @@ import fcntl
 import os
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Dict, Iterator
+from typing import Callable, ContextManager, Dict, Iterator, Mapping, TypeVar
 
-from rocks.core.errors import HostError, StateError
+from rocks.core.errors import HostError
 from rocks.core.files import explain
 from rocks.fleet.host.state_folder import Place, ensure_folder, locked
 from rocks.machine.host.host import Host
-from rocks.machine.host.libvirt.checks import ACTIVE
-from rocks.machine.host.machine import read_machine
+from rocks.machine.host.observe import observe
+from rocks.machine.plan import check_memory, starting_mb
+
+Decided = TypeVar("Decided")
 
 _LOCK_DEADLINE_SECONDS = 20.0
 _LONGEST_BYTES = 20
 
 
 @contextmanager
-def memory_promised(host: Host, name: str, memory_mb: int, reserve_mb: int) -> Iterator[None]:
+def memory_promised(
+    host: Host, name: str, memory_mb: int, decide: Callable[[Mapping[str, int]], Decided]
+) -> Iterator[Decided]:
     """Promise memory to a domain until the block ends: it is active then, and libvirt counts it, or has failed.
 
-    StateError when the active domains and the promises to other starts leave too little. The promise is a file that its
-    agent locks, so that it ends with the agent. The caller holds the machine's lock.
+    `decide` gets the promises to starts in progress, in MB by name, and raises StateError when too little is left; no
+    other promise is given meanwhile. The promise is a file that its agent locks, so that it ends with the agent. The
+    caller holds the machine's lock.
     """
     folder = ensure_folder(Place.MEMORY.below(host.state_folder))
     busy = "another command is starting guests on this host; try again later"
     lock = Place.MEMORY_LOCK.below(host.state_folder)
     with locked(lock, shared=False, deadline_seconds=_LOCK_DEADLINE_SECONDS, busy=busy):
-        _check(host, folder, name, memory_mb, reserve_mb)
+        decided = decide(_promises(folder))
         promise = _promise(folder / name, memory_mb)
     try:
-        yield
+        yield decided
     finally:
         os.close(promise)
 
 
-def _check(host: Host, folder: Path, name: str, memory_mb: int, reserve_mb: int) -> None:
-    promised = _promises(folder)
-    taken = {fact.name: fact.memory_mb for fact in host.domains().facts() if fact.state in ACTIVE}
-    starting_mb = sum(mb for other, mb in promised.items() if other not in taken and other != name)
-    used_mb = starting_mb + sum(mb for other, mb in taken.items() if other != name)
-    available_mb = max(0, read_machine().memory_mb - reserve_mb)
-    if used_mb + memory_mb > available_mb:
-        raise StateError(
-            f"{name} is not started: it needs {memory_mb} MB of memory, and this host has "
-            f"{max(0, available_mb - used_mb)} MB left of {available_mb} MB for virtual machines ({used_mb} MB are "
-            f"taken, {starting_mb} MB of them by starts in progress); stop others, or rocks set host vm {name} mem=MB"
-        )
+def memory_reserved(host: Host, name: str, memory_mb: int, reserve_mb: int) -> ContextManager[None]:
+    """As `memory_promised`, where nothing but the memory is decided."""
+
+    def decide(promised: Mapping[str, int]) -> None:
+        observed = observe(host)
+        check_memory(name, memory_mb, reserve_mb, observed, starting_mb(name, promised, observed))
+
+    return memory_promised(host, name, memory_mb, decide)
 
 
 def _promises(folder: Path) -> Dict[str, int]:

@@ -4,9 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 import traceback
+from dataclasses import replace
 from pathlib import Path
-from typing import Callable, Dict, List, Tuple, Union
+from typing import (
+    Callable,
+    Collection,
+    ContextManager,
+    Dict,
+    Iterator,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+)
 
 from rocks.core.errors import IncoherentError, RocksError, StateError, UserError
 from rocks.core.files import file_error
@@ -47,32 +61,85 @@ from rocks.machine.host.libvirt.accelerator import host_emulator, probe_accelera
 from rocks.machine.host.libvirt.device_xml import changed_lease
 from rocks.machine.host.libvirt.domain_xml import DomainDocument, emulated, parse_domain, with_emulator
 from rocks.machine.host.libvirt.pause import ensure_paused, ensure_resumed, restart
-from rocks.machine.host.libvirt.start import Prepared, ensure_restored, ensure_running
+from rocks.machine.host.libvirt.start import Prepared, ensure_running, settled
 from rocks.machine.host.libvirt.stop import ensure_forgotten, ensure_stopped
 from rocks.machine.host.memory import memory_promised
 from rocks.machine.host.moves.arriving_volumes import check_have_content, remove_placeholders
+from rocks.machine.host.observe import keep_out, observe
 from rocks.machine.host.saves import check_saved_disks, forget_save, renew_identities, save_domain
 from rocks.machine.host.snapshots import check_not_restoring, forget_restore, make_snapshot, restore_snapshot
 from rocks.machine.host.start_disks import check_disks, ensure_disks
+from rocks.machine.plan import Way, checked_disks, plan_start, plan_steps
 from rocks.network.host.rules import check_link, is_of_site
 
 _THREADS = 4
 _LOCK_DEADLINE_SECONDS = 30.0
 
 
+class Turn:
+    """The place of a start among those of one request: memory is promised in their order, whatever takes longer."""
+
+    def __init__(self, previous: Optional[Turn] = None) -> None:
+        self._previous = previous
+        self._passed = threading.Event()
+
+    def wait(self) -> None:
+        """Return when the start before is planned, or has failed; at last after the time that one waits for a lock."""
+        if self._previous is not None:
+            self._previous._passed.wait(_LOCK_DEADLINE_SECONDS)
+
+    def end(self) -> None:
+        """Let the next one go on."""
+        self._passed.set()
+
+
 def perform(host: Host, request: PerformRequest) -> PerformReply:
     """Do the operations: those of one name in order, up to four names at once. A failure stops no other operation."""
+    if request.assumed_disks is not None:
+        return PerformReply(tuple(plan_all(host, request.operations, request.assumed_disks)))
+    fenced = keep_out(host, request.epoch, request.fences)
     outcomes: Dict[int, OperationOutcome] = {}
-    queues: Dict[str, List[Tuple[int, Operation]]] = {}
+    queues: Dict[str, List[Tuple[int, Operation, Turn]]] = {}
+    turn = None
     for number, operation in enumerate(request.operations):
-        queues.setdefault(operation.name, []).append((number, operation))
+        turn = Turn(turn)
+        queues.setdefault(operation.name, []).append((number, operation, turn))
 
-    def run_queue(queue: List[Tuple[int, Operation]]) -> None:
-        for number, operation in queue:
-            outcomes[number] = _outcome(host, operation)
+    def run_queue(queue: List[Tuple[int, Operation, Turn]]) -> None:
+        for number, operation, turn in queue:
+            outcomes[number] = _outcome(host, operation, turn)
 
     _run_parallel(run_queue, list(queues.values()))
-    return PerformReply(tuple(outcomes[number] for number in range(len(request.operations))))
+    return PerformReply(tuple(outcomes[number] for number in range(len(request.operations))), fenced)
+
+
+def plan_all(
+    host: Host, operations: Sequence[Operation], assumed_disks: Collection[str]
+) -> Iterator[OperationOutcome]:
+    """What the operations would do, each alone; nothing is done. Disks of `assumed_disks` count as devices."""
+    starts = [one for one in operations if isinstance(one, StartDomain)]
+    paths = dict.fromkeys(disk.path for one in starts for disk in checked_disks(one))
+    observed = observe(host, paths)
+    disks = (
+        replace(fact, exists=True, is_block=True) if fact.path in assumed_disks else fact
+        for fact in observed.disks
+    )
+    observed = replace(observed, disks=tuple(disks))
+    promised: Dict[str, int] = {}
+    for operation in operations:
+        try:
+            if isinstance(operation, StartDomain):
+                document = _checked(operation)
+                if operation.restores and any(one.name == operation.name for one in observed.domains):
+                    document = host.domains().document(operation.name)
+                steps = plan_start(operation, document.memory_mb, observed, promised).steps
+                promised[operation.name] = document.memory_mb
+            else:
+                found = (one for one in observed.domains if one.name == operation.name)
+                steps = plan_steps(operation, next(found, None))
+            yield OperationOutcome(operation.name, changed=bool(steps), steps=steps)
+        except Exception as error:
+            yield OperationOutcome(operation.name, changed=False, error=error_of(error))
 
 
 def error_of(error: Exception) -> AgentError:
@@ -86,7 +153,8 @@ def error_of(error: Exception) -> AgentError:
 
 
 def _run_parallel(
-    run_queue: Callable[[List[Tuple[int, Operation]]], None], queues: List[List[Tuple[int, Operation]]]
+    run_queue: Callable[[List[Tuple[int, Operation, Turn]]], None],
+    queues: List[List[Tuple[int, Operation, Turn]]],
 ) -> None:
     if len(queues) < 2:
         for queue in queues:
@@ -99,17 +167,17 @@ def _run_parallel(
             done.result()
 
 
-def _outcome(host: Host, operation: Operation) -> OperationOutcome:
+def _outcome(host: Host, operation: Operation, turn: Turn) -> OperationOutcome:
     try:
-        change = _do(host, operation)
+        change = _start(host, operation, turn) if isinstance(operation, StartDomain) else _do(host, operation)
     except Exception as error:
         return OperationOutcome(operation.name, False, (), error_of(error))
+    finally:
+        turn.end()
     return OperationOutcome(operation.name, change.changed, change.notes)
 
 
 def _do(host: Host, operation: Operation) -> Change:
-    if isinstance(operation, StartDomain):
-        return _start(host, operation)
     with host.leases.held(operation.name, _LOCK_DEADLINE_SECONDS):
         if isinstance(operation, ForgetDomain) or isinstance(operation, StopDomain) and operation.ends_domain:
             return _end(host, operation)
@@ -143,6 +211,7 @@ def _do(host: Host, operation: Operation) -> Change:
             return ensure_paused(host.domains(), operation)
         if isinstance(operation, EndDeparture):
             return _stay(host, operation)
+        assert isinstance(operation, ResumeDomain)
         return ensure_resumed(host.domains(), operation, lambda live: _secure(host, live))
 
 
@@ -157,7 +226,7 @@ def _stay(host: Host, operation: EndDeparture) -> Change:
     return change
 
 
-def _start(host: Host, operation: StartDomain) -> Change:
+def _start(host: Host, operation: StartDomain, turn: Turn) -> Change:
     document = _checked(operation)
     held = host.leases.held(operation.name, _LOCK_DEADLINE_SECONDS)
     with held, host.lease_epoch.admitted(operation.name, operation.token):
@@ -169,38 +238,35 @@ def _start(host: Host, operation: StartDomain) -> Change:
                 links_locked(host, operation.links, shared=True),
                 vfs_locked(host, operation),
             ):
-                if operation.restores:
-                    return _restore(host, operation, until_started)
-                return ensure_running(
+                turn.wait()
+                way = until_started.enter_context(_planned(host, operation, document))
+                turn.end()
+                change = ensure_running(
                     host.domains(),
                     operation,
-                    lambda: _prepare(host, operation, document, until_started),
-                    lambda live: _secure(host, live),
+                    way,
+                    lambda: _prepare(host, operation, document),
+                    lambda live: _secure(host, renew_identities(host, live) if operation.restores else live),
                 )
         except RocksError:
             _undo_links(host, operation)
             raise
+        if operation.restores:
+            forget_save(host, operation.name)
+        return change
 
 
-def _restore(host: Host, operation: StartDomain, until_started: contextlib.ExitStack) -> Change:
-    """Start a saved machine where it was; its links are made again, its disks are as they were or it is refused."""
-    name = operation.name
+def _planned(host: Host, operation: StartDomain, document: DomainDocument) -> ContextManager[Way]:
+    """The way in which the machine starts, and its memory promised until it has."""
+    found = settled(host.domains(), operation.name)
+    if operation.restores and found is not None:
+        document = host.domains().document(operation.name)
+    paths = [disk.path for disk in checked_disks(operation)]
 
-    def prepare() -> None:
-        check_saved_disks(host, name)
-        memory_mb = host.domains().document(name).memory_mb
-        if operation.memory_reserve_mb is not None:
-            until_started.enter_context(memory_promised(host, name, memory_mb, operation.memory_reserve_mb))
-        host.link_plans.remember(name, tuple(link for link in operation.links if not is_of_site(link)))
-        for link in operation.links:
-            host.links().ensure(link)
+    def decide(promised: Mapping[str, int]) -> Way:
+        return plan_start(operation, document.memory_mb, observe(host, paths), promised).way
 
-    def secure(live: DomainDocument) -> Change:
-        return _secure(host, renew_identities(host, live))
-
-    change = ensure_restored(host.domains(), operation, prepare, secure)
-    forget_save(host, name)
-    return change
+    return memory_promised(host, operation.name, document.memory_mb, decide)
 
 
 def _undo_links(host: Host, operation: StartDomain) -> None:
@@ -236,22 +302,24 @@ def _checked(operation: StartDomain) -> DomainDocument:
     return document
 
 
-def _prepare(
-    host: Host, operation: StartDomain, document: DomainDocument, until_started: contextlib.ExitStack
-) -> Prepared:
-    if operation.memory_reserve_mb is not None:
-        until_started.enter_context(
-            memory_promised(host, operation.name, document.memory_mb, operation.memory_reserve_mb)
-        )
-    adapted, notes = _adapted(host, document)
-    adapted = ensure_disks(host, operation, adapted)
-    host.link_plans.remember(operation.name, tuple(link for link in operation.links if not is_of_site(link)))
+def _prepare(host: Host, operation: StartDomain, document: DomainDocument) -> Prepared:
+    """Create what the domain refers to; the disks of a saved machine are as they were, or it is refused."""
+    name = operation.name
+    notes: Tuple[str, ...] = ()
+    if operation.restores:
+        check_saved_disks(host, name)
+    else:
+        document, notes = _adapted(host, document)
+        document = ensure_disks(host, operation, document)
+    host.link_plans.remember(name, tuple(link for link in operation.links if not is_of_site(link)))
     for link in operation.links:
         notes += host.links().ensure(link).notes
+    if operation.restores:
+        return Prepared("")
     if document.console.log_path is not None:
-        name_log(operation.name, document.console.log_path)
-    notes += ensure_partition(host, operation.name, document.host_devices, operation.partition)
-    return Prepared(assign(host, operation, adapted).text, notes)
+        name_log(name, document.console.log_path)
+    notes += ensure_partition(host, name, document.host_devices, operation.partition)
+    return Prepared(assign(host, operation, document).text, notes)
 
 
 def _secure(host: Host, live: DomainDocument) -> Change:

@@ -21,9 +21,10 @@ from rocks.fleet.wire.requests import SaveDomain
 from rocks.machine.host.disks import identity_at
 from rocks.machine.host.frozen import check_is_thawed
 from rocks.machine.host.host import Host
-from rocks.machine.host.libvirt.checks import ACTIVE, check_no_newer_lease
+from rocks.machine.host.libvirt.checks import check_no_newer_lease
 from rocks.machine.host.libvirt.device_xml import changed_lease
 from rocks.machine.host.libvirt.domain_xml import DomainDocument
+from rocks.machine.plan import ACTIVE_STATES
 from rocks.storage.mapped_volumes import mapped_images
 
 SAVE_FOLDER = Path("/var/lib/libvirt/qemu/save")
@@ -38,7 +39,7 @@ def save_domain(host: Host, operation: SaveDomain) -> Change:
     """
     name, domains = operation.name, host.domains()
     found = domains.find(name)
-    if found is None or (found.state not in ACTIVE and not found.has_managed_save):
+    if found is None or (found.state not in ACTIVE_STATES and not found.has_managed_save):
         raise StateError(f"{name} is not running on this host, so there is nothing to save")
     check_no_newer_lease(found, operation.token)
     if found.token != operation.token:
@@ -46,7 +47,7 @@ def save_domain(host: Host, operation: SaveDomain) -> Change:
             f"{name} is on this host under lease {found.token}, not {operation.token}; try again"
         )
     document = domains.document(name)
-    if found.state in ACTIVE:
+    if found.state in ACTIVE_STATES:
         check_is_thawed(host, name, operation.token)
         _check_savable(host, document)
         _check_space(name, operation.memory_mb)

@@ -33,8 +33,9 @@ from rocks.machine.leases.plan import (
     still_at_work,
     target_answers,
 )
-from rocks.machine.moves.live_move_rules import GUEST_RUNS, domain_on, has_arrived
-from rocks.machine.start_plan import container_of, is_active, saved_domain
+from rocks.machine.moves.live_move_rules import domain_on, has_arrived
+from rocks.machine.plan import GUEST_RUNS, is_active
+from rocks.machine.spec import container_of, saved_domain
 from rocks.trust.secret_records import resolve_secret
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from rocks.machine.leases.plan import DiskKey, LeaseStep
     from rocks.machine.outcomes import Outcomes
     from rocks.machine.placement.plan import Placement
-    from rocks.machine.start_plan import StartPlan
+    from rocks.machine.spec import MachineSpec
 
     Report = Callable[[str], None]
     """Called with a line for the operator, which is printed at once."""
@@ -71,7 +72,7 @@ class Attempt:
     lease_is_unused: bool = False
     may_run: bool = False
     is_saved: bool = False
-    plan: StartPlan | None = None
+    spec: MachineSpec | None = None
     vfs: tuple[VfSpec, ...] = ()
     placement: Placement | None = None
     notes: tuple[str, ...] | None = None
@@ -325,7 +326,7 @@ def _give_up_waiting(database: Database, lease: Lease, report: Report) -> RocksE
     database.end_reading()
     with open_fleet(database, [lease.target]) as fleet:
         end = StopDomain(lease.name, lease.token)
-        ((_, outcome),) = perform_operations(fleet, {lease.target: [end]})
+        ((_, outcome),) = perform_operations(database, fleet, {lease.target: [end]})
     error = error_of(outcome)
     if error is None:
         _give_up_move(database, lease, True, report)
@@ -371,7 +372,9 @@ def _asked_about(
     for lease in moving:
         ends.setdefault(str(lease.host), []).append(EndDeparture(lease.name, lease.token))
     with open_fleet(database, hosts) as fleet:
-        left = {name.lower(): error_of(outcome) for name, outcome in perform_operations(fleet, ends)}
+        left = {
+            name.lower(): error_of(outcome) for name, outcome in perform_operations(database, fleet, ends)
+        }
         facts = ask_facts(database, fleet, hosts, asks_leases=True)
     return {
         lease.name: (left[lease.name.lower()] or facts[str(lease.host)], facts[str(lease.target)])

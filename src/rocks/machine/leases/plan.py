@@ -188,3 +188,8 @@ def still_at_work(lease: Lease) -> BusyError:
 def holders_to_ask(steps: Sequence[LeaseStep]) -> set[str]:
     """Hosts that must be asked besides the containers: the holders of leases that move to another host."""
     return {step.lease.host for step in steps if isinstance(step, AskHolder) and step.lease.host}
+
+
+def holders_of(steps: Sequence[LeaseStep]) -> set[str]:
+    """Hosts that must be asked before their leases are used again: the holders of all that are held."""
+    return {step.lease.host for step in steps if not isinstance(step, TakeLease) and step.lease.host}

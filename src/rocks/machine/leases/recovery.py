@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.fleet.wire.leases import EPOCH_TOKENS, epoch_of
 from rocks.machine.leases.plan import MOVING
-from rocks.machine.start_plan import ACTIVE_STATES
+from rocks.machine.plan import ACTIVE_STATES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence

@@ -15,7 +15,7 @@ from rocks.machine.leases import records as leases
 from rocks.machine.leases.epoch import ensure_epoch
 from rocks.machine.moves.move_rules import check_is_off, check_no_snapshots, check_source_there, plan_in_place
 from rocks.machine.moves.moves import load_target, record_move
-from rocks.machine.start_plan import container_of
+from rocks.machine.spec import container_of
 
 if TYPE_CHECKING:
     from rocks.database.connection import Database

@@ -27,7 +27,7 @@ from rocks.machine.moves.live_drains import is_there, lease_there, move_live
 from rocks.machine.moves.moves import check_movable, move_vm, record_on_host
 from rocks.machine.outcomes import Outcomes
 from rocks.machine.power import stop_vms
-from rocks.machine.start_plan import memory_reserve_mb
+from rocks.machine.spec import memory_reserve_mb
 from rocks.storage.volumes import place_records as image_places
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from rocks.inventory.host_requests import ask_facts, open_fleet
 from rocks.machine import records as table
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.plan import MOVING, move_was_interrupted
-from rocks.machine.moves.live_move_rules import GUEST_RUNS, domain_on, is_off_on_both
+from rocks.machine.moves.live_move_rules import domain_on, is_off_on_both
+from rocks.machine.plan import GUEST_RUNS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

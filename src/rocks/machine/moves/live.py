@@ -16,7 +16,6 @@ from rocks.core.errors import CLASSES, HostError, RocksError, StateError
 from rocks.core.units import duration, size_text
 from rocks.fleet.settings import CannotAskError, FleetSettings
 from rocks.fleet.wire.live_moves import Arrive, Leave
-from rocks.fleet.wire.requests import StartDomain
 from rocks.inventory.host_requests import (
     ask_facts,
     fleet_addresses,
@@ -33,7 +32,7 @@ from rocks.machine.leases import records as leases
 from rocks.machine.leases.epoch import ensure_epoch
 from rocks.machine.leases.plan import MOVING, disk_keys
 from rocks.machine.moves.live_ends import RefusedError, settle
-from rocks.machine.moves.live_move_rules import GUEST_RUNS, check_no_doubt, domain_on
+from rocks.machine.moves.live_move_rules import check_no_doubt, domain_on
 from rocks.machine.moves.live_streams import move_live
 from rocks.machine.moves.move_rules import check_live, check_other_host
 from rocks.machine.moves.moves import (
@@ -45,7 +44,8 @@ from rocks.machine.moves.moves import (
 )
 from rocks.machine.moves.moving_volumes import check_images, image_devices, pull_images
 from rocks.machine.placement import records as shape_leases
-from rocks.machine.start_plan import AlreadyStarted, container_of, memory_reserve_mb, plan_start
+from rocks.machine.plan import GUEST_RUNS, plan_start
+from rocks.machine.spec import container_of, spec_of, start_request
 from rocks.network.guest_connections import VirtualFunction
 
 if TYPE_CHECKING:
@@ -54,23 +54,24 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
     from rocks.fleet.wire.facts import HostFacts
     from rocks.fleet.wire.live_moves import Progress
+    from rocks.fleet.wire.requests import StartDomain
     from rocks.inventory.records import Host, Lease, VirtualMachine
     from rocks.machine.domain.documents import FiltersOf
     from rocks.machine.moves.move_rules import MovePlan
     from rocks.machine.moves.moves import Ways
-    from rocks.machine.start_plan import StartPlan
+    from rocks.machine.spec import MachineSpec
 
 _AWAKE_SECONDS = 600.0
 
 
 class _Way(NamedTuple):
-    """The machine, its record on the new host, its plan, and the start there that is not one."""
+    """The machine, its record on the new host, the plan of the move, and its spec there."""
 
     vm: VirtualMachine
     there: VirtualMachine
     target: Host
     plan: MovePlan
-    start: StartPlan
+    spec: MachineSpec
 
     @property
     def source(self) -> str:
@@ -150,13 +151,13 @@ def _check(database: Database, vm: VirtualMachine, host: str, lease: Lease | Non
         database, (interface.vlan for interface in vm.host.interfaces if interface.vlan), without=vm.name
     )
     try:
-        start = plan_start(there, connections, answer, 0, 0, neighbours)
+        spec = spec_of(there, connections, neighbours)
+        plan_start(start_request(there, spec), there.memory_mb, answer, {})
     except RocksError as error:
         raise CLASSES[error.family](
             str(error).replace(f"{vm.name} is not started", f"{vm.name} is not moved"), code=error.code
         ) from None
-    assert not isinstance(start, AlreadyStarted)
-    return _Way(vm, there, target, plan, start)
+    return _Way(vm, there, target, plan, spec)
 
 
 def _with_images(answer: HostFacts, devices: Collection[str]) -> HostFacts:
@@ -194,7 +195,7 @@ def _move(database: Database, way: _Way, lease: Lease, ways: Ways, filters_of: F
     token = leases.begin_live_move(database, vm.name, target.name, disk_keys(way.there))
     database.commit()
     operation = replace(
-        operation, token=token, xml=with_lease(operation.xml.splitlines(), token, way.start.network, vm.uuid)
+        operation, token=token, xml=with_lease(operation.xml.splitlines(), token, way.spec.network, vm.uuid)
     )
     error = _migrate(database, way, operation, ways)
     (now,) = leases.read_leases(database, [vm.name]).values()
@@ -202,21 +203,12 @@ def _move(database: Database, way: _Way, lease: Lease, ways: Ways, filters_of: F
 
 
 def _operation(database: Database, way: _Way, filters_of: FiltersOf) -> StartDomain:
-    """The start of the machine on the new host, under no lease yet."""
+    """The start of the machine on the new host, under no lease yet, with its document and its seed."""
     seed = make_seeds(database, [way.there]).get(way.vm.name)
     if isinstance(seed, RocksError):
         raise seed
     lines = describe_vms(database, [way.there], filters_of)[way.vm.name]
-    return StartDomain(
-        name=way.vm.name,
-        token=0,
-        xml="\n".join(lines),
-        disks=way.start.disks,
-        links=way.start.links,
-        autostart=way.start.autostart,
-        memory_reserve_mb=memory_reserve_mb(way.target),
-        seed=seed,
-    )
+    return replace(start_request(way.there, way.spec), xml="\n".join(lines), seed=seed)
 
 
 def _new_paths(way: _Way, operation: StartDomain) -> list[str]:

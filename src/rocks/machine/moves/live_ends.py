@@ -19,7 +19,7 @@ from rocks.machine.domain.documents import connections_of
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.plan import MOVING, disk_keys
 from rocks.machine.machines import load_containers
-from rocks.machine.moves.live_move_rules import GUEST_RUNS, domain_on, has_arrived
+from rocks.machine.moves.live_move_rules import domain_on, has_arrived
 from rocks.machine.moves.move_rules import plan_in_place
 from rocks.machine.moves.moves import record_move, remove_left
 from rocks.machine.moves.moving_volumes import (
@@ -30,7 +30,8 @@ from rocks.machine.moves.moving_volumes import (
     no_resume,
     release_images,
 )
-from rocks.machine.start_plan import container_of, links_of
+from rocks.machine.plan import GUEST_RUNS
+from rocks.machine.spec import container_of, links_of
 
 if TYPE_CHECKING:
     from rocks.database.connection import Database
@@ -70,8 +71,8 @@ def settle(
     failed = f"{vm.name} was not moved: {cause}; " if cause is not None else ""
     with open_fleet(database, hosts) as fleet:
         arrival = EndArrival(vm.name, lease.token, starts_with_host, image_devices(vm))
-        ended = _perform(fleet, lease.target, arrival)
-        left = _perform(fleet, lease.host, EndDeparture(vm.name, lease.token))
+        ended = _perform(database, fleet, lease.target, arrival)
+        left = _perform(database, fleet, lease.host, EndDeparture(vm.name, lease.token))
         facts = ask_facts(database, fleet, hosts, asks_leases=True)
         # what a host reports while its agent still works on the migration may be another thing next
         here = error_of(left) or facts[lease.host]
@@ -83,7 +84,7 @@ def settle(
             if image_devices(vm) and not dry_run.is_on():
                 there = _bring_images(database, fleet, vm, lease, there, ways, image_seconds)
             _record_arrival(database, vm, lease)
-            _end_departure(fleet, vm, lease)
+            _end_departure(database, fleet, vm, lease)
             ask_facts(database, fleet, [lease.host])  # carries the fence
         else:
             where, notes = _stay(database, fleet, vm, lease, here, there, starts_with_host)
@@ -113,8 +114,10 @@ def _unknown(lease: Lease, there: HostFacts | RocksError, failed: str, *, is_off
     return HostError(f"{unknown}: it answers, but cannot say so ({there}). Repair it, then: {again}")
 
 
-def _perform(fleet: Fleet, host: str, operation: Operation) -> OperationOutcome | RocksError:
-    ((_, outcome),) = perform_operations(fleet, {host: [operation]})
+def _perform(
+    database: Database, fleet: Fleet, host: str, operation: Operation
+) -> OperationOutcome | RocksError:
+    ((_, outcome),) = perform_operations(database, fleet, {host: [operation]})
     return outcome
 
 
@@ -154,7 +157,7 @@ def _bring_images(
     (target,) = load_containers(database, [lease.target])
 
     def end_departure() -> None:
-        error = _end_departure(fleet, vm, lease)
+        error = _end_departure(database, fleet, vm, lease)
         if error is not None:
             raise error
 
@@ -167,17 +170,17 @@ def _bring_images(
     except RocksError as error:
         raise arrived_without(vm, lease.target, error, is_paused=is_active) from error
     if found is not None and found.state == "paused":
-        not_resumed = error_of(_perform(fleet, lease.target, ResumeDomain(vm.name, lease.token)))
+        not_resumed = error_of(_perform(database, fleet, lease.target, ResumeDomain(vm.name, lease.token)))
         if not_resumed is not None:
             raise no_resume(vm, lease.target, not_resumed)
     return ask_facts(database, fleet, [lease.target])[lease.target]
 
 
-def _end_departure(fleet: Fleet, vm: VirtualMachine, lease: Lease) -> RocksError | None:
+def _end_departure(database: Database, fleet: Fleet, vm: VirtualMachine, lease: Lease) -> RocksError | None:
     """End the lease on the old host, and its devices; a host that does not answer has its fence."""
     assert lease.host is not None
     links = links_of(container_of(vm), connections_of(vm)) if vm.container is not None else ()
-    return error_of(_perform(fleet, lease.host, StopDomain(vm.name, lease.token, links=links)))
+    return error_of(_perform(database, fleet, lease.host, StopDomain(vm.name, lease.token, links=links)))
 
 
 def _arrival(database: Database, vm: VirtualMachine, target: str, there: HostFacts | RocksError) -> list[str]:
@@ -236,7 +239,7 @@ def _stay(
             f"host vm {vm.name} {lease.host}"
         ]
     stays = EndDeparture(vm.name, lease.token, resumes=True, autostart=starts_with_host)
-    error = error_of(_perform(fleet, lease.host, stays))
+    error = error_of(_perform(database, fleet, lease.host, stays))
     if error is not None:
         raise HostError(
             f"{vm.name} may be paused on {lease.host}, where it was to go on: {error}; rocks resume host vm {vm.name}"

@@ -5,16 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import RocksError, StateError
-from rocks.machine.start_plan import is_active
+from rocks.machine.plan import GUEST_RUNS, is_active
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rocks.fleet.wire.facts import DomainFact, HostFacts
     from rocks.inventory.records import Lease, VirtualMachine
-
-
-GUEST_RUNS = ("running", "blocked")
 
 
 def domain_on(answer: HostFacts | RocksError, name: str) -> DomainFact | None:

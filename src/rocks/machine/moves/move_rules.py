@@ -13,7 +13,8 @@ from rocks.inventory.disks.places import directory_of
 from rocks.library.guest_images import LEAST_FREE_BYTES, seed_path
 from rocks.machine.addition_plan import image_folder
 from rocks.machine.leases.plan import SAVED
-from rocks.machine.start_plan import container_of, is_active
+from rocks.machine.plan import is_active
+from rocks.machine.spec import container_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence

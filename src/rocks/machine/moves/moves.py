@@ -44,7 +44,7 @@ from rocks.machine.moves.move_rules import (
     left_paths,
     plan_move,
 )
-from rocks.machine.start_plan import container_of
+from rocks.machine.spec import container_of
 from rocks.storage.volumes import place_records as image_places
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from rocks.machine.placement.values import (
     read_pci_pools,
     read_pci_requests,
 )
-from rocks.machine.start_plan import container_of, memory_reserve_mb
+from rocks.machine.spec import container_of, memory_reserve_mb
 
 if TYPE_CHECKING:
     from collections.abc import Callable

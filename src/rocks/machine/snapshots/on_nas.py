@@ -15,7 +15,7 @@ from rocks.fleet.wire.requests import FreezeGuest, ThawGuest
 from rocks.fleet.wire.snapshots import FROZEN, MACHINE_OFF
 from rocks.inventory.host_requests import error_of, open_fleet, perform_operations
 from rocks.machine.moves.moving_volumes import Watching, pull_each
-from rocks.machine.start_plan import container_of
+from rocks.machine.spec import container_of
 from rocks.storage.bus import NoAnswerError
 from rocks.storage.client import questions
 from rocks.storage.client.asking import MAP_SECONDS
@@ -229,7 +229,7 @@ def _mark_running(
 
 def _perform(database: Database, host: str, operation: FreezeGuest | ThawGuest) -> RocksError | None:
     with open_fleet(database, [host]) as fleet:
-        ((_, outcome),) = perform_operations(fleet, {host: [operation]})
+        ((_, outcome),) = perform_operations(database, fleet, {host: [operation]})
     return error_of(outcome)
 
 

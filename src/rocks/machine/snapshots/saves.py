@@ -64,7 +64,7 @@ def save_vms(
                     SaveDomain(name, lease.token, _memory_mb(answer, name))
                 )
         database.commit()
-        for name, outcome in perform_operations(fleet, operations, progress):
+        for name, outcome in perform_operations(database, fleet, operations, progress):
             error = error_of(outcome)
             if error is not None:
                 outcomes.failed[name] = error

@@ -29,8 +29,9 @@ from rocks.machine.disks.files import folders_of, remove_files
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.plan import SAVED
 from rocks.machine.moves.live_move_rules import check_no_doubt
+from rocks.machine.plan import is_active
 from rocks.machine.running_changes import check_place, reworded
-from rocks.machine.start_plan import container_of, is_active, plan_disk
+from rocks.machine.spec import container_of, plan_disk
 from rocks.storage.volumes.plan import volume_name
 
 if TYPE_CHECKING:
@@ -318,7 +319,7 @@ def _perform(
     host = container_of(vm).name
     operations: Mapping[str, list[MakeSnapshot | RestoreSnapshot]] = {host: [operation]}
     with open_fleet(database, [host]) as fleet:
-        ((_, outcome),) = perform_operations(fleet, operations)
+        ((_, outcome),) = perform_operations(database, fleet, operations)
     error = error_of(outcome)
     if error is not None:
         raise reworded(vm, error, what)

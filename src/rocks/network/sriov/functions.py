@@ -12,7 +12,7 @@ from rocks.inventory.host_loading import which_are_vms
 from rocks.inventory.host_requests import ask_each
 from rocks.inventory.mac_pool import full_mac
 from rocks.machine.domain.documents import connections_of
-from rocks.machine.start_plan import container_of
+from rocks.machine.spec import container_of
 from rocks.network.guest_connections import VirtualFunction, kernel_device
 from rocks.network.interfaces import find_rows
 from rocks.network.sriov import records as table

@@ -25,8 +25,7 @@ from rocks.machine.host.libvirt.change import (
 )
 from rocks.machine.host.libvirt.device_xml import disk_of, text_of
 from rocks.machine.host.libvirt.domain_xml import DomainDocument, parse_domain
-from rocks.machine.host.libvirt.start import Prepared, ensure_running
-from tests.contract.machine.libvirt.world import NAME, World, start, unsecured, xml_of
+from tests.contract.machine.libvirt.world import NAME, World, run, start, unsecured, xml_of
 from tests.contract.outcomes import refused
 
 LARGEST = (
@@ -68,7 +67,7 @@ def attach(
 def test_cpus_and_memory_are_added_up_to_the_maximum(world: World) -> None:
     """More than it, or less than now, waits for the next start, and the note says why."""
     text = requested(world).text
-    ensure_running(world.domains, StartDomain(NAME, 7, text), lambda: Prepared(text), unsecured)
+    run(world, StartDomain(NAME, 7, text))
     live = require_changeable(world.domains, NAME, 7)
     assert (live.cpus, live.max_cpus, live.memory_mb, live.max_memory_mb) == (1, 4, 64, 1024)
     assert ensure_cpus(world.domains, live, requested(world, cpus=3)).changed

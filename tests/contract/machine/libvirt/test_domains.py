@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,18 @@ from rocks.core.errors import StateError, ToolError
 from rocks.fleet.wire.facts import Fence
 from rocks.fleet.wire.requests import ForgetDomain, PauseDomain, ResumeDomain, StartDomain, StopDomain
 from rocks.machine.host.libvirt.pause import ensure_paused, ensure_resumed, restart
-from rocks.machine.host.libvirt.start import Prepared, ensure_restored, ensure_running
 from rocks.machine.host.libvirt.stop import ensure_fenced, ensure_forgotten, ensure_stopped
-from tests.contract.machine.libvirt.world import END, LOOPBACK, NAME, XML, World, start, unsecured, xml_of
+from tests.contract.machine.libvirt.world import (
+    END,
+    LOOPBACK,
+    NAME,
+    XML,
+    World,
+    run,
+    start,
+    unsecured,
+    xml_of,
+)
 from tests.contract.outcomes import changes_once, refused
 
 UEFI = (
@@ -47,8 +57,8 @@ def state(world: World) -> str:
 
 def test_start_from_nothing_and_again(world: World) -> None:
     """The second time nothing changes, and the facts are those of the XML."""
-    assert start(world, assumed_state="absent")
-    assert not start(world, assumed_state="absent")
+    assert start(world)
+    assert not start(world)
     fact = world.domains.find(NAME)
     assert (fact.name, fact.token, fact.memory_mb, fact.cpus) == (NAME, 7, 64, 1)
     assert (fact.state, fact.persistent) == ("running", True)
@@ -93,7 +103,7 @@ def test_a_start_that_was_killed_is_completed(world: World) -> None:
     """Defined, but not started, perhaps by an older lease: the next start begins again."""
     world.domains.define(xml_of(world, token=6))
     assert state(world) == "shutoff"
-    assert start(world, assumed_state="shutoff")
+    assert start(world)
     assert world.domains.find(NAME).token == 7
 
 
@@ -116,30 +126,18 @@ def test_what_libvirt_cannot_define(world: World) -> None:
     """The message of libvirt; nothing changed."""
     request = StartDomain(NAME, 7, "")
     with pytest.raises(ToolError, match="did not define the domain"):
-        ensure_running(world.domains, request, lambda: Prepared("<domain type='qemu'/>"), unsecured)
+        run(world, replace(request, xml="<domain type='qemu'/>"))
     assert world.domains.facts() == ()
 
 
-def test_nothing_is_prepared_for_what_is_refused(world: World) -> None:
-    """Neither disks nor links are created for a start that fails a check."""
+def test_other_leases_are_refused(world: World) -> None:
+    """A domain that runs under another lease, or under none."""
     start_by_hand(world)
-
-    def prepare() -> Prepared:
-        raise AssertionError("prepared")
-
-    with pytest.raises(
-        StateError, match=r"not started by this system is running on this host; .*virsh destroy"
-    ):
-        ensure_running(world.domains, StartDomain(NAME, 7, ""), prepare, unsecured)
-
-
-def test_other_leases_and_changed_facts_are_refused(world: World) -> None:
-    """A domain that runs under another lease, or is in another state than the plan was made for."""
+    refused(StateError, "not started by this system is running on this host; .*virsh destroy", start, world)
+    ensure_stopped(world.domains, StopDomain(NAME), END)
     start(world, token=7)
     refused(StateError, "is running on this host under lease 7, not 8", start, world, token=8)
     ensure_stopped(world.domains, StopDomain(NAME, 7), END)
-    with pytest.raises(StateError, match="is absent, but was shutoff when the start was planned"):
-        start(world, assumed_state="shutoff")
     assert state(world) == "absent"
 
 
@@ -149,7 +147,7 @@ def test_pause_and_resume(world: World) -> None:
     changes_once(ensure_paused, world.domains, PauseDomain(NAME, 7))
     assert state(world) == "paused"
     assert not world.domains.is_stopped_by_disk(NAME)
-    refused(StateError, "is paused; run `rocks resume host vm vm-t-0`", start, world)
+    refused(StateError, "is paused, not off; resume it with rocks resume host vm vm-t-0", start, world)
     with pytest.raises(StateError, match="cannot shut down; resume it"):
         ensure_stopped(world.domains, StopDomain(NAME, 7, "shutdown", 1), END)
     changes_once(ensure_resumed, world.domains, ResumeDomain(NAME, 7), unsecured)
@@ -226,16 +224,16 @@ def test_managed_save(world: World) -> None:
 def restore(world: World, token: int = 7) -> bool:
     """Continue the guest; whether anything changed."""
     request = StartDomain(NAME, token, "", restores=True)
-    return ensure_restored(world.domains, request, lambda: None, unsecured).changed
+    return run(world, replace(request, continues=True)).changed
 
 
 def test_a_saved_domain_continues_under_its_lease(world: World) -> None:
     """Also when the restore was interrupted before the guest ran; a failure leaves the save."""
-    refused(StateError, "is not saved on this host under lease 7", restore, world)
+    refused(StateError, "was saved, but this host does not have its memory any more", restore, world)
     start(world)
     assert not restore(world)
     world.domains.save(NAME)
-    refused(StateError, "is not saved on this host under lease 8", restore, world, token=8)
+    refused(StateError, "was saved, but this host does not have its memory any more", restore, world, token=8)
     assert restore(world) and state(world) == "running"
     world.domains.save(NAME)
     world.domains.start_paused(NAME)
@@ -271,9 +269,7 @@ def test_a_definition_of_another_origin_is_replaced_with_a_note(world: World) ->
     """As Rocks always did."""
     world.domains.define(xml_of(world, token=None))
     xml = xml_of(world)
-    change = ensure_running(
-        world.domains, StartDomain(NAME, 7, xml), lambda: Prepared(xml, ("first",)), unsecured
-    )
+    change = run(world, StartDomain(NAME, 7, xml), ("first",))
     assert change.notes == ("first", "replaced a definition of vm-t-0 not made by this system")
 
 

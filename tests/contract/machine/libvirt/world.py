@@ -10,7 +10,8 @@ from rocks.fleet.wire.requests import StartDomain
 from rocks.machine.host.libvirt.domain_xml import DomainDocument
 from rocks.machine.host.libvirt.driver import DomainDriver
 from rocks.machine.host.libvirt.fake import FakeDomains
-from rocks.machine.host.libvirt.start import Prepared, ensure_running
+from rocks.machine.host.libvirt.start import Prepared, ensure_running, settled
+from rocks.machine.plan import way_of
 
 NAME = "vm-t-0"
 
@@ -75,4 +76,10 @@ def start(world: World, token: int = 7, **changes: object) -> bool:
     """Bring the guest to running under a lease; whether anything changed."""
     xml = xml_of(world, token=token)
     request = StartDomain(NAME, token, xml, **changes)  # type: ignore[arg-type]
-    return ensure_running(world.domains, request, lambda: Prepared(xml), unsecured).changed
+    return run(world, request).changed
+
+
+def run(world: World, request: StartDomain, notes: tuple[str, ...] = ()) -> Change:
+    """Bring the guest to running in the way that its host plans."""
+    way = way_of(request, settled(world.domains, request.name))
+    return ensure_running(world.domains, request, way, lambda: Prepared(request.xml, notes), unsecured)

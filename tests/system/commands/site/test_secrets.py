@@ -124,7 +124,7 @@ def test_the_fence_command_of_an_earlier_release_is_used_and_moved(
     monkeypatch.setattr(
         lease_actions.process, "run_checked", lambda arguments, **more: executed.append(arguments)
     )
-    monkeypatch.setattr(vm_power, "ask_facts", lambda *_, **__: {"vmc-0-0": HostError("no route")})
+    monkeypatch.setattr(vm_power, "perform_operations", lambda *_: [("web", HostError("no route"))])
     vm_site.set_as_before("vm_fence_command", "/bin/off far", "vmc-0-0")
     vm_site.set_as_before("vm_fence_command_old", "/bin/old", "vmc-0-0")
     vm_site.done("add host vm vmc-0-0 membership=compute name=web")
@@ -148,7 +148,7 @@ def test_the_narrowest_scope_of_an_earlier_release_decides_also_after_the_upgrad
     monkeypatch.setattr(
         lease_actions.process, "run_checked", lambda arguments, **more: executed.append(arguments)
     )
-    monkeypatch.setattr(vm_power, "ask_facts", lambda *_, **__: {"vmc-0-0": HostError("no route")})
+    monkeypatch.setattr(vm_power, "perform_operations", lambda *_: [("web", HostError("no route"))])
     vm_site.set_as_before("vm_fence_command", "GLOBAL")
     replace_attribute(vm_site.database, "appliance", ["vm-container"], "vm_fence_command", "APPLIANCE")
     vm_site.done("add host vm vmc-0-0 membership=compute name=web")

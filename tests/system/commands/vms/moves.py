@@ -1,5 +1,8 @@
 """A machine that moves between two silent hosts: its names, its lease, and hosts that answer."""
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 import pytest
 
 from rocks.core.errors import HostError, RocksError
@@ -18,6 +21,16 @@ FORCE = ("stop", "host", "vm", "WEB", "force=yes", "reason=it is off")
 SILENT = HostError("no route")
 
 
+def unanswered(error: RocksError) -> Any:
+    """In the place of `perform_operations`: no host says what became of its operations."""
+
+    def perform(database: object, fleet: object, operations: Mapping[str, Any], *_: object) -> Iterator[Any]:
+        for of_host in operations.values():
+            yield from ((operation.name, error) for operation in of_host)
+
+    return perform
+
+
 def lease(site: Site) -> tuple[object, ...]:
     """State, host and target."""
     return site.database.rows("SELECT State, Host, Target FROM vm_leases WHERE Name = 'web'")[0]
@@ -34,7 +47,7 @@ def answers(
         leases_action, "perform_operations", lambda *_: [("web", OperationOutcome("web", False))]
     )
     monkeypatch.setattr(leases_action, "ask_facts", lambda *_, **__: {OLD: here, NEW: there})
-    monkeypatch.setattr(vm_power, "ask_facts", lambda *_, **__: {OLD: SILENT, NEW: SILENT})
+    monkeypatch.setattr(vm_power, "perform_operations", unanswered(SILENT))
 
 
 def host_with(state: DomainState | None, remembered: int = 7) -> HostFacts:

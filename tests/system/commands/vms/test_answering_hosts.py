@@ -11,6 +11,7 @@ from rocks.machine.leases.records import read_leases
 from rocks.machine.moves import drains as host_drains
 from rocks.machine.records import load_vms
 from tests.system.commands.conftest import Site, silent_hosts, vm_site
+from tests.system.commands.vms.moves import unanswered
 
 __all__ = ["silent_hosts", "vm_site"]
 
@@ -40,8 +41,8 @@ def running(vm_site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
 
 def answers(monkeypatch: pytest.MonkeyPatch, answer: RocksError) -> None:
     """What the host replies to everything."""
-    for module in (vm_power, host_drains):
-        monkeypatch.setattr(module, "ask_facts", lambda *_, **__: {HOST: answer})
+    monkeypatch.setattr(vm_power, "perform_operations", unanswered(answer))
+    monkeypatch.setattr(host_drains, "ask_facts", lambda *_, **__: {HOST: answer})
 
 
 def host_of_lease(site: Site) -> object:
@@ -69,8 +70,7 @@ def test_force_takes_no_machine_from_a_host_that_answers(
 def test_force_takes_no_machine_from_a_host_that_cannot_stop_it(
     running: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It reports facts; then its agent has a fault, or the host is lost."""
-    monkeypatch.setattr(vm_power, "ask_facts", lambda *_, **__: {HOST: None})
+    """Its agent has a fault, or the host is lost."""
     fault = AnsweringError("the agent has a fault")
     monkeypatch.setattr(vm_power, "perform_operations", lambda *_: [("web", fault)])
     ended = running.rocks(*FORCE)
@@ -85,7 +85,6 @@ def test_a_machine_that_was_perhaps_stopped_is_not_recorded_as_running(
     running: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The frontend loses the way to its host while that stops it."""
-    monkeypatch.setattr(vm_power, "ask_facts", lambda *_, **__: {HOST: None})
     fault = CannotAskError("this machine cannot connect to host: no file descriptor is free")
     monkeypatch.setattr(vm_power, "perform_operations", lambda *_: [("web", fault)])
     assert running.rocks("stop host vm web").status == 1

@@ -115,7 +115,7 @@ def test_errors_name_the_wrong_field(change: Any, message: str) -> None:
 @pytest.mark.parametrize("tag", [None, 3, "HostFacts", "startdomain"])
 def test_an_unknown_operation_raises_an_error(tag: Any) -> None:
     """A member of a Union must name its class."""
-    value = {"operations": [{"shape": tag, "name": "x"}]}
+    value = {"operations": [{"shape": tag, "name": "x"}], "fences": [], "epoch": 0, "assumed_disks": None}
     with pytest.raises(
         IncoherentError,
         match=r"field request.operations\[0\].shape: expected one of ChangeDomain, EndArrival, EndDeparture, Forget",

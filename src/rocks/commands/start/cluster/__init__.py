@@ -4,7 +4,7 @@ import rocks.commands
 from rocks.commands._shared.interrupt import LOOK_AT_LEASES
 from rocks.commands._shared.vm_start import start_with_hooks
 from rocks.inventory.cluster_records import clusters_of
-from rocks.machine.start_plan import AlreadyRunningError
+from rocks.machine.spec import AlreadyRunningError
 
 RollName = "kvm"
 

@@ -12,7 +12,6 @@ from rocks.core.units import gigabytes
 from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
 from rocks.fleet.wire.requests import RELEASE_SECONDS
 from rocks.machine.host.files.growth import check_growth
-from rocks.machine.host.libvirt.checks import GUEST_RUNS
 from rocks.machine.host.libvirt.device_xml import (
     attachable,
     changed_lease,
@@ -27,6 +26,7 @@ from rocks.machine.host.libvirt.device_xml import (
 from rocks.machine.host.libvirt.domain_xml import DomainDocument, LeaseDisk
 from rocks.machine.host.libvirt.driver import DomainDriver
 from rocks.machine.host.libvirt.interface_xml import vf_interfaces
+from rocks.machine.plan import GUEST_RUNS
 
 MEMORY_STEP_MB = 128
 """Memory is added in such steps: Linux brings blocks of at least this size online."""

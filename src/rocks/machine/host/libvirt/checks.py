@@ -7,12 +7,7 @@ from typing import Optional
 from rocks.core.errors import StateError
 from rocks.fleet.wire.facts import DomainFact
 from rocks.machine.host.libvirt.driver import DomainDriver
-
-ACTIVE = ("running", "blocked", "paused", "shutdown", "crashed")
-"""States with a QEMU process."""
-
-GUEST_RUNS = ("running", "blocked")
-"""States in which the guest runs."""
+from rocks.machine.plan import ACTIVE_STATES, GUEST_RUNS
 
 _NEXT = {"paused": "resume", "crashed": "stop", "shutdown": "stop"}
 """The verb of the command that leads out of a state in which the guest does not run; else start."""
@@ -21,7 +16,7 @@ _NEXT = {"paused": "resume", "crashed": "stop", "shutdown": "stop"}
 def is_active(domains: DomainDriver, name: str) -> bool:
     """Whether the domain has a QEMU process."""
     found = domains.find(name)
-    return found is not None and found.state in ACTIVE
+    return found is not None and found.state in ACTIVE_STATES
 
 
 def require_running(domains: DomainDriver, name: str, token: Optional[int]) -> DomainFact:

@@ -1,4 +1,4 @@
-"""Start a domain: compare, decide, define, start. Idempotent at every point."""
+"""Start a domain as it was planned: define, start, or continue. Idempotent at every point."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import contextlib
 from typing import Callable, NamedTuple, Optional, Tuple
 
 from rocks.core.clock import Deadline, wait_seconds
-from rocks.core.errors import BusyError, RocksError, StateError, ToolError
+from rocks.core.errors import BusyError, RocksError, ToolError
 from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
 from rocks.fleet.wire.facts import DomainFact
 from rocks.fleet.wire.requests import StartDomain
-from rocks.machine.host.libvirt.checks import ACTIVE, GUEST_RUNS
 from rocks.machine.host.libvirt.domain_xml import DomainDocument
 from rocks.machine.host.libvirt.driver import DomainDriver
+from rocks.machine.plan import Way
 
 _ENDING_SECONDS = 10.0
 _POLL_SECONDS = 0.1
@@ -23,115 +23,14 @@ _TRANSIENT = ("Address already in use", "Device or resource busy")
 
 
 class Prepared(NamedTuple):
-    """The XML adapted to this host, after everything it refers to was created."""
+    """The XML adapted to this host, after everything it refers to was created; empty where it stays as it was."""
 
     xml: str
     notes: Tuple[str, ...] = ()
 
 
-def runs_already(request: StartDomain, found: Optional[DomainFact]) -> bool:
-    """Whether the domain already runs under this lease.
-
-    StateError for every state from which it cannot be started; the message says what to run first.
-    """
-    if found is not None and found.state in ACTIVE:
-        _check_same_lease(request, found)
-        if found.state in GUEST_RUNS:
-            return True
-        if found.state == "paused" and request.assumed_state is None:
-            raise StateError(f"{request.name} is paused; run `rocks resume host vm {request.name}`")
-    state = "absent" if found is None else found.state
-    if request.assumed_state not in (None, state):
-        raise StateError(
-            f"{request.name} is {state}, but was {request.assumed_state} when the start was planned; try again"
-        )
-    if found is not None and found.has_managed_save:
-        raise StateError(
-            f"{request.name} has a managed save on this host that does not belong to its lease; rocks stop host vm "
-            f"{request.name} saved=remove discards it"
-        )
-    return False
-
-
-def ensure_running(
-    domains: DomainDriver,
-    request: StartDomain,
-    prepare: Callable[[], Prepared],
-    secure: Callable[[DomainDocument], Change],
-) -> Change:
-    """Start a domain under the lease of the request.
-
-    `prepare` is called only when the domain must be started, before anything changes; `secure` when its devices exist
-    and its guest does not run yet. A failed start leaves no definition behind. A paused domain, where the request
-    assumed paused, is an interrupted start, which is completed. StateError as `runs_already`.
-    """
-    found = _settled(domains, request.name)
-    if runs_already(request, found):
-        return _ensure_autostart(domains, request, found)
-    if found is not None and found.state == "paused":
-        _secure_and_resume(domains, request.name, secure)
-        return CHANGED
-    xml, notes = prepare()
-    if found is not None:
-        if found.token is None:
-            notes += (f"replaced a definition of {request.name} not made by this system",)
-        domains.destroy(request.name)
-        domains.undefine(request.name)
-    domains.define(xml)
-    try:
-        domains.set_autostart(request.name, request.autostart)
-        _start(domains, request.name)
-        _secure_and_resume(domains, request.name, secure)
-    except RocksError:
-        with contextlib.suppress(RocksError):  # the first error is the one to report
-            domains.destroy(request.name)
-            domains.undefine(request.name)
-        raise
-    return Change(True, notes)
-
-
-def ensure_restored(
-    domains: DomainDriver,
-    request: StartDomain,
-    prepare: Callable[[], None],
-    secure: Callable[[DomainDocument], Change],
-) -> Change:
-    """Start a domain from its managed save, under the lease that it was saved under.
-
-    `prepare` and `secure` are called as by `ensure_running`. An interrupted restore is completed. StateError when the
-    domain is not saved; the save stays when the restore fails.
-    """
-    found = _settled(domains, request.name)
-    if found is not None and found.state in ACTIVE:
-        _check_same_lease(request, found)
-        if found.state in GUEST_RUNS:
-            return UNCHANGED
-    elif found is None or not found.has_managed_save or found.token != request.token:
-        raise StateError(f"{request.name} is not saved on this host under lease {request.token}")
-    else:
-        prepare()
-        domains.check_managed_save(request.name)
-        _start(domains, request.name)
-        domains.set_autostart(request.name, request.autostart)
-    _secure_and_resume(domains, request.name, secure)
-    return CHANGED
-
-
-def _check_same_lease(request: StartDomain, found: DomainFact) -> None:
-    if found.token is None:
-        raise StateError(
-            f"a domain {request.name} not started by this system is {found.state} on this host; "
-            f"run `virsh destroy {request.name}` there"
-        )
-    if found.token != request.token:
-        raise StateError(
-            f"{request.name} is {found.state} on this host under lease {found.token}, not {request.token}; "
-            f"run `rocks stop host vm {request.name}`"
-        )
-
-
-def _settled(domains: DomainDriver, name: str) -> Optional[DomainFact]:
-    """The fact of the domain, after a shutdown in progress has ended."""
+def settled(domains: DomainDriver, name: str) -> Optional[DomainFact]:
+    """The fact of the domain, after a shutdown in progress has ended. BusyError when it does not end."""
     deadline = Deadline(_ENDING_SECONDS)
     found = domains.find(name)
     while found is not None and found.state == "shutdown":
@@ -142,7 +41,60 @@ def _settled(domains: DomainDriver, name: str) -> Optional[DomainFact]:
     return found
 
 
-def _ensure_autostart(domains: DomainDriver, request: StartDomain, found: Optional[DomainFact]) -> Change:
+def ensure_running(
+    domains: DomainDriver,
+    request: StartDomain,
+    way: Way,
+    prepare: Callable[[], Prepared],
+    secure: Callable[[DomainDocument], Change],
+) -> Change:
+    """Bring the guest to running in the planned way, under the lease of the request.
+
+    `prepare` is called only for a domain that is started or restored, before anything changes; `secure` when its
+    devices exist and its guest does not run yet. A failed start leaves no definition behind; a managed save stays when
+    its restore fails.
+    """
+    name = request.name
+    if way is Way.RUNS:
+        return _ensure_autostart(domains, request)
+    if way is Way.COMPLETE:
+        _secure_and_resume(domains, name, secure)
+        return CHANGED
+    xml, notes = prepare()
+    if way is Way.RESTORE:
+        domains.check_managed_save(name)
+        _start(domains, name)
+        domains.set_autostart(name, request.autostart)
+        _secure_and_resume(domains, name, secure)
+        return CHANGED
+    return Change(True, notes + _start_new(domains, request, xml, secure))
+
+
+def _start_new(
+    domains: DomainDriver, request: StartDomain, xml: str, secure: Callable[[DomainDocument], Change]
+) -> Tuple[str, ...]:
+    name = request.name
+    found = domains.find(name)
+    if found is not None:
+        domains.destroy(name)
+        domains.undefine(name)
+    domains.define(xml)
+    try:
+        domains.set_autostart(name, request.autostart)
+        _start(domains, name)
+        _secure_and_resume(domains, name, secure)
+    except RocksError:
+        with contextlib.suppress(RocksError):  # the first error is the one to report
+            domains.destroy(name)
+            domains.undefine(name)
+        raise
+    if found is not None and found.token is None:
+        return (f"replaced a definition of {name} not made by this system",)
+    return ()
+
+
+def _ensure_autostart(domains: DomainDriver, request: StartDomain) -> Change:
+    found = domains.find(request.name)
     if found is None or found.autostart == request.autostart or not found.persistent:
         return UNCHANGED
     domains.set_autostart(request.name, request.autostart)

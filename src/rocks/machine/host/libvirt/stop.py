@@ -13,8 +13,9 @@ from rocks.core.errors import IncoherentError, StateError, ToolError
 from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
 from rocks.fleet.wire.facts import DomainFact, Fence
 from rocks.fleet.wire.requests import ForgetDomain, StopDomain
-from rocks.machine.host.libvirt.checks import ACTIVE, GUEST_RUNS, check_no_newer_lease, is_active
+from rocks.machine.host.libvirt.checks import check_no_newer_lease, is_active
 from rocks.machine.host.libvirt.driver import DomainDriver
+from rocks.machine.plan import ACTIVE_STATES, GUEST_RUNS
 
 _BUTTON_AGAIN_SECONDS = 10.0
 _POLL_SECONDS = 0.1
@@ -31,7 +32,7 @@ def ensure_stopped(domains: DomainDriver, request: StopDomain, end_lease: Callab
     notes = []
     if found is not None:
         check_no_newer_lease(found, request.token)
-        if found.has_managed_save and found.state not in ACTIVE and not request.discards_save:
+        if found.has_managed_save and found.state not in ACTIVE_STATES and not request.discards_save:
             raise StateError(
                 f"{found.name} is saved on this host: rocks restore host vm {found.name} continues it, and rocks stop "
                 f"host vm {found.name} saved=remove discards what its guest had in memory"

@@ -49,7 +49,6 @@ from rocks.machine.host.frozen import check_is_thawed
 from rocks.machine.host.guest_links import links_locked, release_links
 from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt.accelerator import host_emulator, probe_accelerator
-from rocks.machine.host.libvirt.checks import ACTIVE, GUEST_RUNS
 from rocks.machine.host.libvirt.device_xml import changed_lease
 from rocks.machine.host.libvirt.domain_xml import DomainDocument, LeaseDisk, parse_domain, with_emulator
 from rocks.machine.host.libvirt.driver import LiveWay
@@ -62,9 +61,10 @@ from rocks.machine.host.libvirt.moving_xml import (
     needs_same_host_cpu,
     targets_of,
 )
-from rocks.machine.host.memory import memory_promised
+from rocks.machine.host.memory import memory_reserved
 from rocks.machine.host.moves.arriving_volumes import make_placeholders, remove_placeholders
 from rocks.machine.host.moves.streams import Streams, connect_within, folders
+from rocks.machine.plan import ACTIVE_STATES, GUEST_RUNS
 from rocks.network.host.rules import is_of_site
 
 Shape = TypeVar("Shape")
@@ -229,7 +229,7 @@ def _prepare(
     """Make disks and links; the XML of the machine here."""
     start = request.start
     if start.memory_reserve_mb is not None:
-        stack.enter_context(memory_promised(host, start.name, document.memory_mb, start.memory_reserve_mb))
+        stack.enter_context(memory_reserved(host, start.name, document.memory_mb, start.memory_reserve_mb))
     host.link_plans.remember(start.name, tuple(link for link in start.links if not is_of_site(link)))
     for link in start.links:
         host.links().ensure(link)
@@ -283,7 +283,7 @@ def _wait_until_there(host: Host, name: str) -> None:
     deadline = Deadline(_PREPARE_SECONDS)
     while True:
         found = host.domains().find(name)
-        if found is not None and found.state in ACTIVE:
+        if found is not None and found.state in ACTIVE_STATES:
             return
         if deadline.passed():
             raise HostError(f"libvirt began to receive nothing of {name} within {_PREPARE_SECONDS:g} s")
@@ -305,7 +305,7 @@ def end_arrival(host: Host, operation: EndArrival) -> Change:
         if found is None or found.token != operation.token:
             break
         waits_for_images = found.persistent and bool(operation.images)
-        is_settled = found.state not in ACTIVE or waits_for_images or deadline.passed()
+        is_settled = found.state not in ACTIVE_STATES or waits_for_images or deadline.passed()
         if found.state in GUEST_RUNS or (found.persistent and is_settled):
             domains.set_autostart(name, operation.autostart)
             return UNCHANGED

@@ -1,9 +1,9 @@
 """The processes of the model: the real start, stop and agent, above stubs that are steps of the model.
 
 Real: `machine.start`, `machine.power`, `machine.leases.leases`, `inventory.host_requests`, `machine.leases.plan`,
-`machine.start_plan`, `agent.calls`, `machine.host.operations`, the rules of `machine.host.leases`,
-`machine.host.libvirt.start` and `stop`. Stubs: the tables of leases, their epoch, the fleet, a host's lock and file of
-a lease, libvirt, and what has no part in leases (disks, links, virtual functions, partitions).
+`machine.spec`, `machine.plan`, `agent.calls`, `machine.host.observe` and `operations`, the rules of
+`machine.host.leases`, `machine.host.libvirt.start` and `stop`. Stubs: the tables of leases, their epoch, the fleet, a
+host's lock and file of a lease, libvirt, and what has no part in leases (disks, links, virtual functions, partitions).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rocks.inventory import host_requests
 from rocks.inventory.records import Host, Lease, VirtualMachine
 from rocks.machine import power as vm_power
 from rocks.machine import start as vm_start
-from rocks.machine.host import operations
+from rocks.machine.host import observe, operations
 from rocks.machine.host.leases import Leases
 from rocks.machine.host.libvirt.domain_xml import DomainDocument, parse_domain
 from rocks.machine.host.machine import MachineFact
@@ -259,14 +259,14 @@ def stubs() -> Iterator[None]:
         (vm_start, "describe_vms", lambda *_: {NAME: (XML,)}),
         (lease_actions, "resolve_secret", lambda rows, name, hosts: {host: f"off {host}" for host in hosts}),
         (lease_actions, "process", SimpleNamespace(run_checked=_run_fence)),
-        (calls, "read_machine", lambda: MachineFact("h", "k", "x86_64", 4096, 8)),
-        (calls, "has_8021q", lambda *_: True),
-        (calls, "has_filters", lambda *_: True),
-        (calls, "known_accelerator", lambda *_: SimpleNamespace(accelerator="tcg")),
-        (calls, "release_links", lambda *_: UNCHANGED),
-        (calls, "release_older_vfs", lambda *_: True),
+        (observe, "read_machine", lambda: MachineFact("h", "k", "x86_64", 4096, 8)),
+        (observe, "has_8021q", lambda *_: True),
+        (observe, "has_filters", lambda *_: True),
+        (observe, "known_accelerator", lambda *_: SimpleNamespace(accelerator="tcg")),
+        (observe, "release_links", lambda *_: UNCHANGED),
+        (observe, "release_older_vfs", lambda *_: True),
         (operations, "release_links", lambda *_: UNCHANGED),
-        (operations, "memory_promised", lambda *_: nullcontext()),
+        (operations, "memory_promised", lambda host, name, memory_mb, decide: nullcontext(decide({}))),
         (operations, "release_partition", lambda *_: ()),
         (operations, "release_vfs", lambda *_: ()),
         (operations, "ensure_partition", lambda *_: ()),

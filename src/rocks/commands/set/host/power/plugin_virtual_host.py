@@ -33,7 +33,7 @@ class Plugin(rocks.commands.Plugin):
         from rocks.commands._shared.vm_start import start_outcomes
         from rocks.inventory.power_commands import INSTALL, OFF
         from rocks.machine.power import stop_vms
-        from rocks.machine.start_plan import AlreadyRunningError
+        from rocks.machine.spec import AlreadyRunningError
 
         if not self._machines:
             return {}

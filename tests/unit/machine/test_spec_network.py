@@ -6,11 +6,7 @@ import pytest
 
 from rocks.core.errors import StateError
 from rocks.fleet.wire.requests import LinkSpec
-from rocks.machine.start_plan import (
-    StartPlan,
-    links_of,
-    plan_start,
-)
+from rocks.machine.spec import links_of, spec_of
 from rocks.network.filter_plan import FilterPlan, Sender
 from rocks.network.guest_connections import Bridged, Direct, Tap, Unconnected, VirtualFunction
 from tests.unit.machine.starts import facts, plan, started
@@ -66,9 +62,9 @@ def test_a_function_does_not_reach_vlans_that_are_the_hosts_own() -> None:
     with pytest.raises(
         StateError, match="vlan_transport=local.* rocks set host interface options web 76:77:"
     ):
-        plan_start(vm, [function], facts(), 4, 0, {})
-    assert isinstance(plan_start(vm, [replace(function, vlan=0)], facts(), 4, 0, {}), StartPlan)
-    assert isinstance(plan_start(machine(), [function], facts(), 4, 0, {}), StartPlan)
+        spec_of(vm, [function], {})
+    assert spec_of(vm, [replace(function, vlan=0)], {}).links == ()
+    assert spec_of(machine(), [function], {}).links == ()
 
 
 def test_what_each_interface_may_send_goes_with_the_plan() -> None:

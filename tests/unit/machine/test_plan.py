@@ -5,38 +5,30 @@ from typing import Any
 
 import pytest
 
-from rocks.core.errors import BusyError, RocksError, StateError
+from rocks.core.errors import BusyError, HostError, RocksError, StateError
 from rocks.core.units import BYTES_PER_GB
 from rocks.fleet.wire.facts import DiskFact, DomainFact
 from rocks.fleet.wire.requests import DiskSpec
-from rocks.machine.start_plan import (
-    LEAST_FREE_BYTES,
-    AlreadyStarted,
-    StartPlan,
-    active_memory_mb,
-    container_of,
-    is_active,
-    memory_reserve_mb,
-    plan_start,
-)
+from rocks.machine.plan import LEAST_FREE_BYTES, StartPlan, Way, is_active
+from rocks.machine.spec import MachineSpec, container_of, memory_reserve_mb, plan_disk
 from rocks.network.filter_plan import FilterPlan
 from tests.unit.machine.starts import IMAGE, disk, domain, facts, plan, started
 from tests.unit.machines import container, machine
 
+DISK = DiskSpec(IMAGE, "raw", 36, False, directory="/images", target="vda,virtio")
+
 
 def test_a_machine_of_which_nothing_is_there_yet() -> None:
-    assert plan(facts()) == StartPlan(
-        disks=(DiskSpec(IMAGE, "raw", 36, False, directory="/images"),),
-        links=(),
-        autostart=False,
-        assumed_state="absent",
-        network=FilterPlan(is_on=True),
+    assert started(facts()) == MachineSpec(
+        disks=(DISK,), links=(), autostart=False, network=FilterPlan(is_on=True)
     )
+    assert plan(facts()) == StartPlan(Way.START, (f"make the disk {IMAGE} (raw, 36 GB)", "start web"))
+    assert plan(facts(disks=(disk(exists=True),))).steps == ("start web",)
 
 
-@pytest.mark.parametrize("state", ["shutoff", "crashed"])
-def test_the_operation_includes_the_reported_state(state: str) -> None:
-    assert started(facts(domain(state=state))).assumed_state == state
+def test_what_crashed_under_this_lease_is_started_anew() -> None:
+    assert plan(facts(domain(state="crashed", token=7))).way is Way.START
+    assert plan(facts(domain(state="shutoff", token=3))).way is Way.START
 
 
 @pytest.mark.parametrize(
@@ -48,16 +40,22 @@ def test_autostart_is_exactly_true(value: str, autostart: bool) -> None:
 
 
 @pytest.mark.parametrize("state", ["running", "blocked"])
-def test_what_runs_under_this_lease_is_only_recorded(state: str) -> None:
-    found = plan(facts(domain(state=state, token=7), disks=()))
-    assert isinstance(found, AlreadyStarted)
-    assert found.notes == ("web was already started by a command that was interrupted",)
+def test_what_runs_under_this_lease_needs_nothing(state: str) -> None:
+    assert plan(facts(domain(state=state, token=7), disks=())) == StartPlan(Way.RUNS, ())
 
 
-@pytest.mark.parametrize("token", [None, 6, 8])
-def test_a_domain_under_another_lease_raises(token: int | None) -> None:
-    with pytest.raises(StateError, match=r"^The host web is already running\.$"):
-        plan(facts(domain(state="running", token=token)))
+@pytest.mark.parametrize("state", ["running", "crashed"])
+@pytest.mark.parametrize(
+    ("token", "message"),
+    [
+        (None, "a domain web not started by this system is {} on vmc-0-0; run `virsh destroy web` there"),
+        (6, "web is {} on vmc-0-0 under lease 6, not 7; run `rocks stop host vm web`"),
+        (8, "web is {} on vmc-0-0 under lease 8, not 7"),
+    ],
+)
+def test_a_domain_under_another_lease_raises(token: int | None, message: str, state: str) -> None:
+    with pytest.raises(StateError, match="^" + message.format(state)):
+        plan(facts(domain(state=state, token=token)))
 
 
 @pytest.mark.parametrize(
@@ -81,7 +79,7 @@ def test_errors_of_other_states_name_the_remedy(
 
 
 def test_other_domains_do_not_matter_but_for_their_memory() -> None:
-    assert started(facts(domain("db", "running"), domain("web2", "running"))).assumed_state == "absent"
+    assert plan(facts(domain("db", "running"), domain("web2", "running"))).way is Way.START
 
 
 @pytest.mark.parametrize(
@@ -99,8 +97,6 @@ def test_which_states_hold_memory_and_disks(state: str, active: bool) -> None:
     reported = facts(domain("db", state), domain("off"))
     assert is_active(reported, "db") is active
     assert not is_active(reported, "absent")
-    assert active_memory_mb(reported) == (1024 if active else 0)
-    assert active_memory_mb(reported, but="db") == 0
 
 
 def test_memory_is_what_the_host_has_less_a_reserve_less_what_runs() -> None:
@@ -112,14 +108,18 @@ def test_memory_is_what_the_host_has_less_a_reserve_less_what_runs() -> None:
         plan(facts(*others), machine(memory_mb=4937))
 
 
-def test_machines_earlier_in_the_command_count_as_well() -> None:
-    with pytest.raises(StateError, match=r"has 936 MB left of 7936 MB .*\(7000 MB are taken\)"):
-        plan(facts(), machine(memory_mb=1000), promised_mb=7000)
+def test_starts_in_progress_count_as_well_until_their_domains_are_active() -> None:
+    taken = r"has 936 MB left of 7936 MB .*\(7000 MB are taken, {} MB of them by starts in progress\)"
+    with pytest.raises(StateError, match=taken.format(7000)):
+        plan(facts(), machine(memory_mb=1000), promised={"db": 7000, "web": 500})
+    active = facts(domain("db", "paused", memory_mb=6000))
+    with pytest.raises(StateError, match=taken.format(1000)):
+        plan(active, machine(memory_mb=1000), promised={"db": 6000, "mail": 1000})
 
 
 def test_a_crashed_guest_does_not_stand_in_its_own_way() -> None:
     vm = machine(memory_mb=6000)
-    assert started(facts(domain(state="crashed", memory_mb=6000)), vm).assumed_state == "crashed"
+    assert plan(facts(domain(state="crashed", token=7, memory_mb=6000)), vm).way is Way.START
 
 
 def test_never_less_than_nothing_is_left() -> None:
@@ -154,19 +154,19 @@ def test_more_cpus_than_the_host_has_are_refused_with_both_figures() -> None:
         (
             f"file:{IMAGE},vda,virtio",
             disk(exists=True),
-            DiskSpec(IMAGE, "raw", 36, False, directory="/images"),
+            replace(DISK, target="vda,virtio"),
         ),
-        (f"tap:aio:{IMAGE},vda,w", disk(), DiskSpec(IMAGE, "raw", 36, False, directory="/images")),
-        (f"qcow2:{IMAGE},vda,virtio", disk(), DiskSpec(IMAGE, "qcow2", 36, False, directory="/images")),
+        (f"tap:aio:{IMAGE},vda,w", disk(), replace(DISK, target="vda,w")),
+        (f"qcow2:{IMAGE},vda,virtio", disk(), replace(DISK, format="qcow2")),
         (
             f"qed:{IMAGE},vda,virtio",
             disk(exists=True),
-            DiskSpec(IMAGE, "qed", 36, False, directory="/images"),
+            replace(DISK, format="qed"),
         ),
         (
             "phy:/dev/vg/a,vda,virtio",
             disk("/dev/vg/a", exists=True, is_block=True, filesystem_bytes=0, free_bytes=0),
-            DiskSpec("/dev/vg/a", "raw", 36, True),
+            DiskSpec("/dev/vg/a", "raw", 36, True, target="vda,virtio"),
         ),
     ],
 )
@@ -204,6 +204,13 @@ def test_disks_that_keep_a_machine_from_starting(text: str, fact: DiskFact, mess
     assert str(refused.value).startswith("web is not started: ")
 
 
+def test_a_host_that_does_not_report_a_disk_is_named() -> None:
+    vm = machine()
+    assert plan_disk(vm, container(), vm.disks[0], [disk()]) == DISK
+    with pytest.raises(HostError, match=f"vmc-0-0 does not report the disk {IMAGE} of web"):
+        plan_disk(vm, container(), vm.disks[0], [disk("/images/other.vda")])
+
+
 def test_an_image_that_is_there_may_be_larger_than_its_file_system() -> None:
     assert started(facts(disks=(disk(exists=True, filesystem_bytes=BYTES_PER_GB),))).disks
 
@@ -221,23 +228,23 @@ def test_only_a_vm_container_runs_machines() -> None:
 
 def test_a_start_interrupted_before_its_guest_is_finished() -> None:
     ours = facts(domain(state="paused", token=7))
-    found = plan_start(machine(), (), ours, 7, 0, {}, was_cut_off=True)
-    assert isinstance(found, StartPlan) and found.assumed_state == "paused"
-    for reported, was_cut_off in ((ours, False), (facts(domain(state="paused", token=6)), True)):
+    found = plan(ours, continues=True)
+    assert found == StartPlan(Way.COMPLETE, ("complete the interrupted start of web",))
+    for reported, continues in ((ours, False), (facts(domain(state="paused", token=6)), True)):
         with pytest.raises(StateError, match="web is paused, not off"):
-            plan_start(machine(), (), reported, 7, 0, {}, was_cut_off)
+            plan(reported, continues=continues)
 
 
-def saved(*domains: DomainFact, **values: Any) -> StartPlan | AlreadyStarted:
+def saved(*domains: DomainFact) -> StartPlan:
     """The plan for a machine that is saved under lease 7."""
-    return plan_start(machine(), (), facts(*domains, **values), 7, 0, {}, was_cut_off=True, is_saved=True)
+    return plan(facts(*domains), continues=True, restores=True)
 
 
-@pytest.mark.parametrize("state", ["shutoff", "paused"])
-def test_a_saved_machine_continues_also_after_an_interrupted_restore(state: Any) -> None:
-    found = saved(domain(state=state, token=7, has_managed_save=state == "shutoff", disks=(IMAGE, "/seed")))
-    assert isinstance(found, StartPlan)
-    assert isinstance(saved(domain(state="running", token=7)), AlreadyStarted)
+def test_a_saved_machine_continues_also_after_an_interrupted_restore() -> None:
+    found = saved(domain(token=7, has_managed_save=True, disks=(IMAGE, "/seed")))
+    assert found == StartPlan(Way.RESTORE, ("continue web from its saved memory",))
+    assert saved(domain(state="paused", token=7)).way is Way.COMPLETE
+    assert saved(domain(state="running", token=7)).way is Way.RUNS
 
 
 @pytest.mark.parametrize(
@@ -265,8 +272,7 @@ def test_the_case_of_a_name_says_nothing() -> None:
     """A domain has the spelling of the machine's first start."""
     with pytest.raises(StateError, match="already running"):
         plan(facts(domain("WEB", "running")))
-    assert active_memory_mb(facts(domain("WEB", "running")), but="web") == 0
-    assert started(facts(domain("WEB"))).assumed_state == "absent", "the host looks for the exact name"
+    assert plan(facts(domain("WEB"))).way is Way.START, "libvirt tells them apart"
 
 
 @pytest.mark.parametrize(
@@ -284,8 +290,7 @@ def test_a_machine_that_has_nothing_to_boot_starts_with_a_note(
     """It starts all the same: its firmware can be looked at."""
     vm = machine(attributes=changes.get("attributes", {"kvm_netboot": "no"}))
     vm = replace(vm, **{name: value for name, value in changes.items() if name != "attributes"})
-    found = plan_start(vm, (), facts(disks=(disk(), disk("/images/x.iso", exists=True))), 7, 0, {})
-    assert isinstance(found, StartPlan)
+    found = started(facts(disks=(disk(), disk("/images/x.iso", exists=True))), vm)
     assert [note for note in found.notes if "so nothing boots" in note] == (
         [
             "web has no disk, no CD in its drive and no boot from the network, so nothing boots. To give it a disk: "

@@ -1,0 +1,210 @@
+"""What the records say of a virtual machine that is to run: container, disks, links, memory. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rocks.core.errors import HostError, StateError, UserError
+from rocks.core.names import printable
+from rocks.core.values import read_number
+from rocks.fleet.wire.requests import DiskSpec, LinkSpec, StartDomain
+from rocks.inventory.attributes.known import KNOWN
+from rocks.inventory.disks.places import medium_of, place_disk
+from rocks.library.guest_media import boots_from_network, medium_name
+from rocks.machine.plan import ACTIVE_STATES, check_disk
+from rocks.network.filter_plan import FilterPlan, plan_filter, unfiltered_note
+from rocks.network.guest_connections import Bridged, Direct, Tap, Unconnected, VirtualFunction
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rocks.fleet.wire.facts import DiskFact, DomainFact, HostFacts
+    from rocks.fleet.wire.requests import DiskFormat
+    from rocks.inventory.records import Disk, Host, Lease, VirtualMachine
+    from rocks.network.guest_connections import Connection
+
+LOCAL_TRANSPORT = "local"
+_FORMATS: dict[str, DiskFormat] = {"qcow2": "qcow2", "qed": "qed"}
+
+
+class AlreadyRunningError(StateError):
+    """The machine already runs under its own lease, as recorded: an error by name, but not for a whole cluster."""
+
+
+@dataclass(frozen=True)
+class MachineSpec:
+    """What the records say of a machine that is to run on its host; the host decides whether and how it starts.
+
+    `notes` are for the operator. `network` are the packet filters of its interfaces.
+    """
+
+    disks: tuple[DiskSpec, ...]
+    links: tuple[LinkSpec, ...]
+    autostart: bool
+    notes: tuple[str, ...] = ()
+    network: FilterPlan = FilterPlan(is_on=False)
+
+
+def container_of(vm: VirtualMachine) -> Host:
+    """The container of `vm`. StateError when it has none, or one that does not run virtual machines."""
+    if vm.container is None:
+        raise StateError(
+            f"host {vm.name} does not have a physical host; give it one: rocks set host vm {vm.name} physnode=HOST"
+        )
+    if not vm.container.is_true("kvm"):
+        raise StateError(
+            f"{vm.name} is not started: its physical host {vm.container.name} is not a VM container; "
+            f"move it (rocks set host vm {vm.name} physnode=HOST) or set the attribute kvm of "
+            f"{vm.container.name} to true"
+        )
+    return vm.container
+
+
+def spec_of(
+    vm: VirtualMachine, connections: Sequence[Connection], neighbours: Mapping[int, Sequence[str]]
+) -> MachineSpec:
+    """The spec of a machine. StateError, with the remedy, for one that its records do not let start.
+
+    `neighbours` maps a VLAN id to all hosts on which machines of that VLAN are placed.
+    """
+    container = container_of(vm)
+    notes = tuple(
+        f"{c.device} of {vm.name} is not connected: {c.reason}"
+        for c in connections
+        if isinstance(c, Unconnected)
+    )
+    notes += _boot_note(vm)
+    network = plan_filter(vm, connections)
+    _check_vfs(vm, container, connections)
+    return MachineSpec(
+        disks=(*(disk_spec(vm, container, disk) for disk in vm.disks), *medium_of(vm, container)),
+        links=_links(vm, container, connections, neighbours),
+        autostart=vm.host.attribute("kvm_autostart") == "true",
+        notes=(*notes, unfiltered_note(vm)) if network.lets_all_through else notes,
+        network=network,
+    )
+
+
+def start_request(vm: VirtualMachine, spec: MachineSpec, token: int = 0) -> StartDomain:
+    """The request for the start of the machine under a lease; its document is still missing."""
+    container = container_of(vm)
+    return StartDomain(
+        name=vm.name,
+        token=token,
+        xml="",
+        disks=spec.disks,
+        links=spec.links,
+        autostart=spec.autostart,
+        cpus=vm.host.cpus,
+        memory_reserve_mb=memory_reserve_mb(container),
+        needs_filters=spec.network.is_on and bool(spec.network.senders),
+        host=container.name,
+    )
+
+
+def _boot_note(vm: VirtualMachine) -> tuple[str, ...]:
+    if vm.disks or vm.cdrom_path or medium_name(vm) or boots_from_network(vm):
+        return ()
+    return (
+        f"{vm.name} has no disk, no CD in its drive and no boot from the network, so nothing boots. To give it a disk: "
+        f"rocks stop host vm {vm.name}, then rocks set host vm {vm.name} disk=TYPE:PATH,DEVICE,BUS",
+    )
+
+
+def disk_spec(vm: VirtualMachine, container: Host, disk: Disk) -> DiskSpec:
+    """The disk as its host creates or checks it. StateError for a place where no disk may be."""
+    made = DiskSpec(
+        disk.path,
+        "raw" if disk.is_block else _FORMATS.get(disk.type, "raw"),
+        disk.size_gb,
+        disk.is_block,
+        target=f"{disk.device},{disk.bus}",
+    )
+    return place_disk(vm, container, disk, made)
+
+
+def plan_disk(vm: VirtualMachine, container: Host, disk: Disk, facts: Sequence[DiskFact]) -> DiskSpec:
+    """As `disk_spec`. StateError also for a disk that is not on its host, or cannot be created there.
+
+    HostError when the host does not report it.
+    """
+    spec = disk_spec(vm, container, disk)
+    fact = next((fact for fact in facts if fact.path == disk.path), None)
+    if fact is None:
+        raise HostError(f"{container.name} does not report the disk {disk.path} of {vm.name}")
+    check_disk(vm.name, spec, fact)
+    return spec
+
+
+def saved_domain(facts: HostFacts, lease: Lease) -> DomainFact | None:
+    """The domain that is saved on the host under this lease; None when there is none."""
+    for domain in facts.domains:
+        if domain.name.lower() == lease.name.lower() and domain.has_managed_save:
+            return domain if domain.token == lease.token and domain.state not in ACTIVE_STATES else None
+    return None
+
+
+def memory_reserve_mb(container: Host) -> int:
+    """The memory that is reserved for the host, in MB: attribute `vm_memory_reserve`."""
+    # an empty value, which an earlier release stored, is no statement that the default is meant
+    text = container.attributes.get("vm_memory_reserve", KNOWN["vm_memory_reserve"].default)
+    try:
+        return read_number("vm_memory_reserve", text, 0)
+    except UserError:
+        raise StateError(
+            f'the attribute vm_memory_reserve of {container.name} is "{printable(text)}"; it must be a number of MB'
+        ) from None
+
+
+def links_of(container: Host, connections: Sequence[Connection]) -> tuple[LinkSpec, ...]:
+    """The network devices under a machine's interfaces, each once; devices of the site are only checked."""
+    is_local = container.attribute("vlan_transport") == LOCAL_TRANSPORT
+    links = {
+        tap.device: LinkSpec(
+            device=tap.device,
+            kind="local_bridge" if is_local else "vlan",
+            parent=None if is_local else tap.parent,
+            vlan=tap.vlan,
+            mtu=tap.mtu_bytes,
+        )
+        for tap in connections
+        if isinstance(tap, Tap)
+    }
+    for connection in connections:
+        if isinstance(connection, Direct):
+            links[connection.device] = LinkSpec(connection.device, "site_device", None, 0)
+        elif isinstance(connection, Bridged) and not connection.is_open_vswitch:
+            links[connection.bridge] = LinkSpec(connection.bridge, "site_bridge", None, 0)
+    return tuple(links.values())
+
+
+def _check_vfs(vm: VirtualMachine, container: Host, connections: Sequence[Connection]) -> None:
+    for vf in connections:
+        if not isinstance(vf, VirtualFunction):
+            continue
+        if vf.vlan and container.attribute("vlan_transport") == LOCAL_TRANSPORT:
+            raise StateError(
+                f"{vm.name} is not started: VLANs of {container.name} are local (it has "
+                f"vlan_transport={LOCAL_TRANSPORT}), and a virtual function of {vf.device} is not connected to "
+                f"them; remove the option sriov from the interface: rocks set host interface options {vm.name} "
+                f"{vf.mac} NULL"
+            )
+
+
+def _links(
+    vm: VirtualMachine,
+    container: Host,
+    connections: Sequence[Connection],
+    neighbours: Mapping[int, Sequence[str]],
+) -> tuple[LinkSpec, ...]:
+    links = links_of(container, connections)
+    for link in links:
+        others = sorted(set(neighbours.get(link.vlan, ())) - {container.name})
+        if link.kind == "local_bridge" and others:
+            raise StateError(
+                f"{vm.name} is not started: VLANs of {container.name} are local (it has "
+                f"vlan_transport={LOCAL_TRANSPORT}), but VLAN {link.vlan} also has machines on {', '.join(others)}, "
+                "which could not be reached; place the whole cluster on one host"
+            )
+    return links
