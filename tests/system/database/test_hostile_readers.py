@@ -11,12 +11,13 @@ import pymysql  # noqa: TID251 - a reader does not use `Database`
 import pytest
 
 from rocks.cli.main import main
-from rocks.database import grants
+from rocks.database import blockers, grants
 from rocks.database.connection import Database
 from rocks.database.grants import ALL_LOCAL_USERS, MAX_CONNECTIONS, bound_reads, grant_readers
 from rocks.database.migrate import bring_up_to_date
 from rocks.database.settings import Settings
 from tests.system.database.test_grants import NOBODY
+from tests.waiting import wait_until
 
 ATTACKS = (
     "SELECT * FROM nodes FOR UPDATE",
@@ -205,14 +206,20 @@ def test_a_reader_that_lifts_its_limit_is_ended_by_the_server(
         root.execute(f"DROP EVENT {grants.quoted(readable.database)}.end_long_reads")
 
 
-def test_another_command_of_root_is_waited_for_and_not_ended(readable: Settings) -> None:
+def test_another_command_of_root_is_waited_for_and_not_ended(
+    readable: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although the command that waits ends readers meanwhile."""
+    rounds: list[object] = []
+    end_readers = blockers._end_readers
+    monkeypatch.setattr(blockers, "_end_readers", lambda *how: (end_readers(*how), rounds.append(how)))
     with Database(readable) as one, Database(readable) as other:
         one.execute("UPDATE nodes SET CPUs = 12 WHERE Name = 'victim'")
         waiting = threading.Thread(
             target=lambda: other.execute("UPDATE nodes SET CPUs = 13 WHERE Name = 'victim'")
         )
         waiting.start()
-        waiting.join(3)
+        wait_until(lambda: len(rounds) == 2)
         assert waiting.is_alive()
         one.commit()
         waiting.join(120)
