@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 from contextlib import ExitStack, closing
 from typing import Any
 
@@ -14,6 +15,7 @@ from nucleus.api import frame, operations
 from nucleus.api.limits import Changes
 from nucleus.configuration import Configuration
 from nucleus.mirror import audit
+from nucleus.mirror.driver import LOCK_WAIT_SECONDS
 from nucleus.mirror.pool import Pool
 from tests.system.nucleus.api.conftest import MODERN, PROBLEMS, changed, started
 from tests.system.nucleus.api.http_client import Client, Connection
@@ -142,6 +144,7 @@ def test_a_key_is_used_once(service: Client, pool: Pool) -> None:
         session.execute(
             "INSERT INTO idempotency (actor, key_text, request_hash) VALUES ('ann', 'k2', REPEAT('x', 32))"
         )
+        began = time.monotonic()
         busy = service.ask(
             "ann",
             "POST",
@@ -150,6 +153,7 @@ def test_a_key_is_used_once(service: Client, pool: Pool) -> None:
             headers={"Idempotency-Key": "k2", **PROBLEMS},
         )
         assert busy.status_code == 409 and busy.headers["Retry-After"] == "1"
+        assert time.monotonic() - began < LOCK_WAIT_SECONDS, "it waits as long as for other rows"
 
 
 def test_an_answer_with_a_secret_is_not_stored(service: Client, pool: Pool) -> None:
