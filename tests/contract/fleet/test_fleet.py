@@ -79,8 +79,8 @@ def company(
     shared, server = ssh_settings
     settings = shared._replace(
         known_hosts_file=str(tmp_path / "known_hosts"),
-        connect_deadline_seconds=patience(6),
-        login_deadline_seconds=patience(15),
+        connect_deadline_seconds=patience(4),
+        login_deadline_seconds=patience(8),
     )
     key = ensure_own_key(settings)[0]
     made = MixedHosts(settings)

@@ -194,14 +194,15 @@ def test_a_reader_that_lifts_its_limit_is_ended_by_the_server(
     readable: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Root's own long statement is not."""
-    monkeypatch.setattr(grants, "LONGEST_READ_SECONDS", 2)
+    monkeypatch.setattr(grants, "LONGEST_READ_SECONDS", 1)
+    monkeypatch.setattr(grants, "_LOOK_SECONDS", 1)
     with Database(readable) as root:
         assert bound_reads(root, readable.database)
     with Database(readable) as root:
         attacker = Attacker(readable, read_long(["SET SESSION max_statement_time = 0"]))
         attacker.end()
         assert attacker.ready in ("2013", "2006"), "the connection was ended"
-        root.execute("SELECT SLEEP(9)")
+        root.execute("SELECT SLEEP(4)")
         assert root.rows("SELECT COUNT(*) FROM nodes WHERE Name = 'victim'") == [(1,)]
         root.execute(f"DROP EVENT {grants.quoted(readable.database)}.end_long_reads")
 

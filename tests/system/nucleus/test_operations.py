@@ -20,11 +20,13 @@ from nucleus.backends.simulator import Simulator
 from nucleus.configuration import Configuration, DatabaseSettings, WorkSettings
 from nucleus.mirror import clusters, events, operations
 from nucleus.mirror.pool import Guard, Pool
+from nucleus.operations import worker
+from nucleus.operations.job import Job
 from nucleus.operations.worker import Workers
 from nucleus.poller.poller import Poller
 from nucleus.records import SYSTEM, NewOperation, Node, Operation
 from nucleus.states import ENDED_OPERATIONS
-from rocks.core.errors import HostError
+from rocks.core.errors import HostError, RocksError
 from rocks.core.process import end_group, start_with_pipes
 from tests.patience import patience
 from tests.system.nucleus.conftest import sql
@@ -38,6 +40,21 @@ def until(reached: Callable[[], bool], what: str = "the expected state") -> None
     while not reached():
         assert time.monotonic() < end, f"{what} was not reached"
         time.sleep(0.05)
+
+
+@pytest.fixture(autouse=True)
+def delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Of repetitions: the workers wait a tenth of them, and look often for what the test has written."""
+    found: list[float] = []
+    put_back = Job.put_back
+
+    def sooner(job: Job, seconds: float, error: RocksError | None = None) -> None:
+        found.append(seconds)
+        put_back(job, seconds / 10, error)
+
+    monkeypatch.setattr(Job, "put_back", sooner)
+    monkeypatch.setattr(worker, "_LOOK_SECONDS", 0.1)
+    return found
 
 
 @pytest.fixture
@@ -121,7 +138,7 @@ def test_each_verb_does_what_it_says(pool: Pool, simulator: Simulator, nodes: di
 
 
 def test_a_failure_is_tried_again_and_then_reported(
-    pool: Pool, simulator: Simulator, nodes: dict[str, Node]
+    pool: Pool, simulator: Simulator, nodes: dict[str, Node], delays: list[float]
 ) -> None:
     node = nodes["vm-vc1-1"]
     simulator.faults.append(
@@ -132,6 +149,7 @@ def test_a_failure_is_tried_again_and_then_reported(
         simulator.guests["vm-vc1-2"].image = "mapped"
         refused = ended(pool, ask(pool, "poweron", nodes["vm-vc1-2"]))
     assert refused.state == "failed" and refused.attempts == 3
+    assert delays == [1, 1, 2], "that of the first start, then those of the second"
     assert "vm-vc1-2-vol is mapped" in (refused.error or {})["detail"]
 
 
@@ -194,6 +212,8 @@ from nucleus.backends.rocks import Rocks
 from nucleus.configuration import read_configuration
 from nucleus.mirror.pool import Pool
 from nucleus.operations import job
+from nucleus.operations import worker
+from nucleus.operations.job import Job
 from nucleus.operations.worker import Workers
 
 configuration = read_configuration()
