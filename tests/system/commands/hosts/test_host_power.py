@@ -62,7 +62,7 @@ exit 0
 def bmc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A simulated BMC on port 623 of this network namespace; the folder of its state (`power`) and `log`.
 
-    ipmitool is told its cipher suite: it would ask, which ipmi_sim does not answer, and wait for ten seconds.
+    ipmitool gets its cipher suite: it would ask for it, which ipmi_sim does not answer, and wait for ten seconds.
     """
     if shutil.which("ipmi_sim") is None or shutil.which("ipmitool") is None:
         pytest.skip("ipmi_sim (package openipmi) or ipmitool is not installed")
