@@ -9,10 +9,12 @@ from tests.patience import patience
 
 
 def wait_until(
-    condition: Callable[[], object], seconds: float = 60, problem: Callable[[], object] = lambda: ""
+    condition: Callable[[], object],
+    problem: str | Callable[[], object] = "it did not happen in time",
+    seconds: float = 120,
 ) -> None:
     """Wait until the condition holds; AssertionError with the problem after so many seconds of a quiet machine."""
     end_at = time.monotonic() + patience(seconds)
     while not condition():
-        assert time.monotonic() < end_at, problem() or "it did not happen in time"
+        assert time.monotonic() < end_at, problem if isinstance(problem, str) else problem()
         time.sleep(0.02)

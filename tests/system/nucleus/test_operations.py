@@ -6,8 +6,7 @@ import os
 import signal
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -28,18 +27,10 @@ from nucleus.records import SYSTEM, NewOperation, Node, Operation
 from nucleus.states import ENDED_OPERATIONS
 from rocks.core.errors import HostError, RocksError
 from rocks.core.process import end_group, start_with_pipes
-from tests.patience import patience
 from tests.system.nucleus.conftest import sql
+from tests.waiting import wait_until
 
 _SETTINGS = Configuration(work=WorkSettings(threads=4, confirm_seconds=1.5))
-
-
-def until(reached: Callable[[], bool], what: str = "the expected state") -> None:
-    """Look until it is so; 120 seconds at most on a quiet machine."""
-    end = time.monotonic() + patience(120)
-    while not reached():
-        assert time.monotonic() < end, f"{what} was not reached"
-        time.sleep(0.05)
 
 
 @pytest.fixture(autouse=True)
@@ -110,7 +101,7 @@ def look(pool: Pool, operation: Operation) -> Operation:
 
 def ended(pool: Pool, operation: Operation) -> Operation:
     """The operation when it has ended."""
-    until(lambda: look(pool, operation).state in ENDED_OPERATIONS, f"the end of {operation.kind}")
+    wait_until(lambda: look(pool, operation).state in ENDED_OPERATIONS, f"the end of {operation.kind}")
     return look(pool, operation)
 
 
@@ -264,7 +255,7 @@ def test_a_worker_that_is_killed_between_two_steps(
         [sys.executable, "-c", _PROGRAM], _environment(pool.settings, tmp_path / "executor.sock", kill_at)
     )
     try:
-        until(lambda: program.poll() is not None, "the kill")
+        wait_until(lambda: program.poll() is not None, "the kill")
         assert program.returncode == -signal.SIGKILL
     finally:
         end_group(program)

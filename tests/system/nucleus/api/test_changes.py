@@ -20,7 +20,7 @@ from nucleus.mirror.pool import Pool
 from tests.system.nucleus.api.conftest import MODERN, PROBLEMS, changed, started
 from tests.system.nucleus.api.http_client import Client, Connection
 from tests.system.nucleus.conftest import sql
-from tests.system.nucleus.test_operations import until
+from tests.waiting import wait_until
 
 SETS = "/v1/computeset/"
 
@@ -176,7 +176,7 @@ def test_a_token_in_a_path_is_in_no_log(
         """Without uvicorn's own log, which `nucleus serve` has off."""
         return "\n".join(one.getMessage() for one in caplog.records if one.name == "nucleus.access")
 
-    until(lambda: "/v1/token/nuc_" in logged(), "the line of the log")
+    wait_until(lambda: "/v1/token/nuc_" in logged(), "the line of the log")
     with pool.transaction() as session:
         targets = [row.entry.target for row in audit.newest(session, 5)]
     assert f"/v1/token/{token[:12]}_…" in targets
