@@ -14,6 +14,9 @@ from rocks.database.settings import Settings
 from rocks.fleet.settings import FleetSettings
 from rocks.inventory import host_requests
 from rocks.inventory.attributes.records import replace_attribute
+from tests.command_trees import tree, write_command
+
+__all__ = ["tree", "write_command"]
 
 
 class Ended(NamedTuple):

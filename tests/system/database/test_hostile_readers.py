@@ -17,7 +17,7 @@ from rocks.database.grants import ALL_LOCAL_USERS, MAX_CONNECTIONS, bound_reads,
 from rocks.database.migrate import bring_up_to_date
 from rocks.database.settings import Settings
 from tests.system.database.test_grants import NOBODY
-from tests.waiting import wait_until
+from tests.waiting import at_once, wait_until
 
 ATTACKS = (
     "SELECT * FROM nodes FOR UPDATE",
@@ -145,18 +145,12 @@ def test_idle_connections_of_readers_leave_enough_for_root(readable: Settings) -
     attacker = Attacker(readable, occupy)
     try:
         assert int(attacker.ready) == MAX_CONNECTIONS
-        done = []
 
-        def work() -> None:
+        def work(_: int) -> list[tuple[object, ...]]:
             with Database(readable) as root:
-                done.append(root.rows("SELECT COUNT(*) FROM nodes WHERE Name = 'victim'"))
+                return root.rows("SELECT COUNT(*) FROM nodes WHERE Name = 'victim'")
 
-        workers = [threading.Thread(target=work) for _ in range(40)]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join(60)
-        assert done == [[(1,)]] * 40
+        assert at_once(work, range(40)) == [[(1,)]] * 40
     finally:
         attacker.end()
 

@@ -7,7 +7,6 @@ import shutil
 import socket
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -26,7 +25,7 @@ from rocks.network.firewall import changes as firewalls
 from rocks.network.firewall import deployment as on_host
 from rocks.network.firewall.nft_rules import UNIT_TEXT
 from tests.system.commands.conftest import Site, rocks, site  # noqa: F401
-from tests.waiting import wait_until
+from tests.waiting import at_once, wait_until
 
 from .namespaces import Namespace
 
@@ -225,20 +224,10 @@ def test_a_killed_command_leaves_the_earlier_rules(synced: Site, target: Target)
 
 
 def test_two_at_once(synced: Site, target: Target) -> None:
-    errors: list[RocksError] = []
-
     def load(number: int) -> None:
-        try:
-            on_host.load_rules(target.host, target.settings, rules_with(number), UNIT_TEXT)
-        except RocksError as error:
-            errors.append(error)
+        on_host.load_rules(target.host, target.settings, rules_with(number), UNIT_TEXT)
 
-    threads = [threading.Thread(target=load, args=(number,)) for number in (2001, 2002, 2003)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == []
+    at_once(load, (2001, 2002, 2003))
     stored = target.machine.outside("/etc/rocks/firewall.nft").read_text()
     assert stored in [rules_with(number) for number in (2001, 2002, 2003)]
     (number,) = [number for number in (2001, 2002, 2003) if f"dport {number}" in target.rules()]

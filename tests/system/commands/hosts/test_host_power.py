@@ -9,10 +9,8 @@ from pathlib import Path
 import pytest
 
 from rocks.core.process import run
-from tests.system.commands.conftest import Site, silent_hosts, vm_site
+from tests.system.commands.conftest import Site
 from tests.waiting import wait_until
-
-__all__ = ["silent_hosts", "vm_site"]
 
 PASSWORD = "a-secret"  # noqa: S105
 LAN = """\

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 import time
 from contextlib import ExitStack, closing
 from typing import Any
@@ -20,7 +19,7 @@ from nucleus.mirror.pool import Pool
 from tests.system.nucleus.api.conftest import MODERN, PROBLEMS, changed, started
 from tests.system.nucleus.api.http_client import Client, Connection
 from tests.system.nucleus.conftest import sql
-from tests.waiting import wait_until
+from tests.waiting import at_once, wait_until
 
 SETS = "/v1/computeset/"
 
@@ -114,17 +113,8 @@ def test_a_set_that_no_list_of_hosts_can_hold_is_refused(
 
 
 def test_two_at_once_never_share_a_node(service: Client) -> None:
-    answers: list[int] = []
-    threads = [
-        threading.Thread(
-            target=lambda n=n: answers.append(start(service, computes=f"vm-vc2-[{n}-{n + 1}]").status_code)
-        )
-        for n in (0, 1)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(120)
+    computes = ("vm-vc2-[0-1]", "vm-vc2-[1-2]")
+    answers = at_once(lambda names: int(start(service, computes=names).status_code), computes)
     assert sorted(answers) == [201, 409]
 
 
