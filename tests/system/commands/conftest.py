@@ -113,7 +113,8 @@ def rocks(
     cluster_environment: dict[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[CommandLine]:
     """The command lines of the test's own cluster."""
-    for name, value in cluster_environment.items():
+    # this machine's own certificates say nothing of the test's site
+    for name, value in {**cluster_environment, "ROCKS_PKI_FOLDER": "/nowhere/pki"}.items():
         monkeypatch.setenv(name, value)
     line = CommandLine(capsys)
     close, command_thread = Database.close, threading.current_thread()
