@@ -105,9 +105,12 @@ test-random: ## run the tests on generated input, with fresh seeds and ten times
 	@tools/setup test
 	@$(ISOLATED) env ROCKS_TEST_PROFILE=random $(PYTEST) $(PARALLEL) -m '(hypothesis or moments) and not lab'
 
-check: WORKERS = 2
-check: lint ## lint, and the tests that need neither root nor daemons (minutes)
-	$(PYTEST) $(PARALLEL) -m 'not system and not lab and not packages and not slow and not moments' tests/unit tests/contract tests/golden
+# Models that are run through all their states: they take half as long as all other tests of rules, and `make test` has them.
+MODELS = $(addprefix tests/unit/,storage/daemons storage/test_mutations.py storage/test_every_moment.py machine/leases/test_lease_interleavings.py)
+
+check: WORKERS = 3
+check: lint ## lint, and the tests of rules and documents, without a daemon (a minute; the first time longer)
+	$(PYTEST) $(PARALLEL) -m 'not system and not slow and not moments' $(MODELS:%=--ignore=%) tests/unit tests/golden
 
 lint: $(PYTHON) ## format, style, types, import contracts
 	$(PYTHON) -m ruff format --check $(CHECKED)

@@ -6,6 +6,7 @@ import importlib
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from textwrap import indent
 
 import pytest
 
@@ -56,6 +57,15 @@ def write_command_file(folder: Path, body: str, must_be_root: int = 0) -> None:
     )
     (folder / "__init__.py").write_text(text if body else GROUP)
     importlib.invalidate_caches()
+
+
+def write_hook(tree: Path, command: str, name: str, methods: str) -> Path:
+    """A plugin of the command (`remove/host`) with these methods; its file."""
+    file = tree / command / f"plugin_{name}.py"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    head = "import rocks.commands\nfrom rocks.core.errors import StateError\n\nclass Plugin(rocks.commands.Plugin):\n"
+    file.write_text(head + indent(methods, "    "))
+    return file
 
 
 def write_plugin(folder: Path, name: str, requests: str = "", run: str = "", before: str = "") -> None:

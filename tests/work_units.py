@@ -15,7 +15,12 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+from tests.smoke_tests import is_slow
+
 _STORAGE = "tests/system/imgstorage/test_"
+_SMOKE_UNITS = {"tests/system/vms/": "smoke-vms", "tests/system/imgstorage/": "smoke-images"}
+"""Folder → the unit of its smoke tests: `make test` starts the site of machines once, and the broker."""
+
 _LONG_UNITS: dict[str, tuple[str, ...]] = {
     "vms": tuple(
         f"tests/system/vms/test_{name}" for name in ("kills", "lease", "late", "memory", "restore", "disks")
@@ -59,6 +64,9 @@ class UnitScheduling(LoadScopeScheduling):
 
 def unit_of(node_id: str) -> str:
     """The unit of a test, by its node id."""
+    for folder, unit in _SMOKE_UNITS.items():
+        if node_id.startswith(folder) and not is_slow(node_id):
+            return unit
     path = node_id.partition("::")[0]
     for unit, beginnings in _LONG_UNITS.items():
         if path.startswith(beginnings):
@@ -68,7 +76,7 @@ def unit_of(node_id: str) -> str:
 
 def arrange(items: list[pytest.Item]) -> None:
     """Sort all tests in place: long units, other units, unit tests. The order within a unit stays."""
-    order = list(_LONG_UNITS)
+    order = [*_LONG_UNITS, *_SMOKE_UNITS.values()]
 
     def rank(item: pytest.Item) -> tuple[int, str]:
         unit = unit_of(item.nodeid)

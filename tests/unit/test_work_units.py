@@ -3,18 +3,25 @@
 from hypothesis import settings
 
 from tests import generated
+from tests.smoke_tests import SMOKE_TESTS
 from tests.work_units import unit_of
 
 
 def test_modules_that_share_a_broker_or_a_site_are_one_unit() -> None:
-    assert unit_of("tests/system/vms/test_lease.py::test_a[b::c]") == unit_of(
-        "tests/system/vms/test_kills.py::d"
-    )
+    assert unit_of("tests/system/vms/test_lease.py::test_a[b::c]") == "vms"
+    assert unit_of("tests/system/vms/test_kills.py::d") == "vms"
     storage = {
         unit_of(f"tests/system/imgstorage/test_storage_{name}.py::test_a") for name in ("vms", "commands")
     }
     assert storage == {"storage-commands"}
     assert unit_of("tests/system/imgstorage/test_defects.py::test_a") == "storage-images"
+
+
+def test_smoke_tests_of_one_folder_are_one_unit() -> None:
+    """So that `make test` starts their site once."""
+    for folder, unit in (("vms", "smoke-vms"), ("imgstorage", "smoke-images")):
+        folder = f"tests/system/{folder}/"
+        assert {unit_of(f"{folder}{beginning}") for beginning in SMOKE_TESTS[folder]} == {unit}
 
 
 def test_other_modules_are_units_of_their_own() -> None:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from nucleus.mirror.pool import Session
 
 HOURS = 24
+_SOON = "SET STATEMENT innodb_lock_wait_timeout = 1 FOR"
+"""A key that another request has claimed is waited for that long: both statements need its row."""
 
 
 class Stored(NamedTuple):
@@ -28,14 +30,13 @@ def claim(session: Session, actor: str, key: str, token_id: str | None, request_
     BusyError when a request with this key is at work: it has its row locked until its answer is stored.
     """
     session.execute(
-        "DELETE FROM idempotency WHERE actor = %s AND key_text = %s"
+        f"{_SOON} DELETE FROM idempotency WHERE actor = %s AND key_text = %s"
         f" AND created < UTC_TIMESTAMP(3) - INTERVAL {HOURS} HOUR",
         (actor, key),
     )
     try:
         session.execute(
-            "SET STATEMENT innodb_lock_wait_timeout = 1 FOR"
-            " INSERT INTO idempotency (actor, key_text, token_id, request_hash) VALUES (%s, %s, %s, %s)",
+            f"{_SOON} INSERT INTO idempotency (actor, key_text, token_id, request_hash) VALUES (%s, %s, %s, %s)",
             (actor, key, token_id, request_hash),
         )
         return None

@@ -86,7 +86,10 @@ class Session:
         try:
             agent = self._ready_agent()
         except RocksError as error:
-            raise _unsent(error) from None
+            error.is_unsent = True
+            if isinstance(error, NoAgentError):
+                raise self._without_agent(error) from None
+            raise
         try:
             line = agent.ask(write_request(request), deadline_seconds)
             return read_reply(line, request)
@@ -95,13 +98,20 @@ class Session:
                 f"the agent on host {self.address.name} is version {error.theirs}, this system is version "
                 f"{rocks.__version__}: {self._install_line()}"
             )
-            raise _unsent(StateError(text)) from None
+            older = StateError(text)
+            older.is_unsent = True
+            raise older from None
         except NoAgentError as error:
-            raise _unsent(AnsweringError(f"{error}: {self._install_line()}")) from None
+            raise self._without_agent(error) from None
         except IncoherentError as error:
             raise AnsweringError(
                 f"the agent on host {self.address.name} sent invalid data: {error}"
             ) from None
+
+    def _without_agent(self, error: NoAgentError) -> AnsweringError:
+        found = AnsweringError(f"{error}: {self._install_line()}")
+        found.is_unsent = True
+        return found
 
     def _install_line(self) -> str:
         login = ""
@@ -132,8 +142,3 @@ class Session:
         agent, self._agent = self._agent, None
         if agent is not None:
             agent.close()
-
-
-def _unsent(error: RocksError) -> RocksError:
-    error.is_unsent = True
-    return error

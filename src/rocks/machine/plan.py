@@ -200,7 +200,7 @@ def _host(spec: StartDomain) -> str:
 
 
 def _domain_of(spec: StartDomain, observed: HostFacts) -> DomainFact | None:
-    """The domain of that name. StateError when one with the name in other case is active: libvirt tells them apart."""
+    """The domain of that name. StateError when the name in other case is that of an active one."""
     same = [domain for domain in observed.domains if domain.name.lower() == spec.name.lower()]
     for domain in same:
         if domain.name != spec.name and domain.state in ACTIVE_STATES:

@@ -1,6 +1,5 @@
 """A complete real host: sshd, the installed agent, libvirt with its hook, QEMU, a bridge."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
@@ -29,6 +28,7 @@ from rocks.fleet.wire.requests import (
 )
 from tests.contract.ssh_hosts import known_host
 from tests.patience import patience
+from tests.waiting import at_once
 
 pytestmark = pytest.mark.system
 
@@ -120,17 +120,13 @@ def test_a_guest_s_life(far: FarHost, machine: Machine) -> None:
 def test_two_starts_at_the_same_moment(far: FarHost, ssh_settings: tuple[FleetSettings, SshServer]) -> None:
     """By two agents: one starts the guest, the other finds it running."""
     settings, server = ssh_settings
-    outcomes: list[OperationOutcome] = []
 
-    def begin() -> None:
+    def begin(token: int) -> OperationOutcome:
         with Fleet([HostAddress("far", server.address, server.port)], settings) as fleet:
-            outcomes.extend(FarHost(fleet).perform(start(2)))
+            (outcome,) = FarHost(fleet).perform(start(token))
+            return outcome
 
-    threads = [threading.Thread(target=begin) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    outcomes = at_once(begin, [2] * 3)
     assert [outcome.error for outcome in outcomes] == [None] * 3
     assert sorted(outcome.changed for outcome in outcomes) == [False, False, True]
 

@@ -36,7 +36,8 @@ class Silent:
         self.port = int(self._socket.getsockname()[1])
         self._greeting, self._closes = greeting, closes
         self._open_connections: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
 
     def _accept(self) -> None:
         while True:
@@ -51,6 +52,9 @@ class Silent:
                 self._open_connections.append(connection)
 
     def close(self) -> None:
+        """A thread that still waited would take a connection of a later test's server."""
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
         self._socket.close()
 
 
@@ -79,8 +83,8 @@ def company(
     shared, server = ssh_settings
     settings = shared._replace(
         known_hosts_file=str(tmp_path / "known_hosts"),
-        connect_deadline_seconds=patience(6),
-        login_deadline_seconds=patience(15),
+        connect_deadline_seconds=patience(4),
+        login_deadline_seconds=patience(8),
     )
     key = ensure_own_key(settings)[0]
     made = MixedHosts(settings)

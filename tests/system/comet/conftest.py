@@ -180,7 +180,7 @@ def site(nucleus_settings: DatabaseSettings, pool: Pool, tmp_path: Path) -> Iter
     )
     guard = Guard(nucleus_settings, "poller", "test")
     assert guard.take()
-    often = dataclasses.replace(configuration, poll=PollSettings(power_seconds=0.5, topology_seconds=5.0))
+    often = dataclasses.replace(configuration, poll=PollSettings(power_seconds=0.5, topology_seconds=1.0))
     poller = Poller(often, Rocks(simulator, 60), guard)
     poller.poll()
     with pool.transaction() as session:

@@ -10,7 +10,7 @@ import subprocess  # noqa: TID251 - its class, of programs that fixtures have st
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +27,10 @@ from rocks.core.errors import HostError
 from rocks.core.process import end_group, start_with_pipes
 from tests.system.comet.conftest import HOSTS, SOURCE, Site
 from tests.system.nucleus.test_computesets import program
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 SECONDS = 300.0
-
-
-def until(reached: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + SECONDS
-    while not reached():
-        assert time.monotonic() < end, f"never: {what}"
-        time.sleep(0.1)
 
 
 class LateBatch(HostList):
@@ -71,24 +65,24 @@ def test_a_job_that_runs_before_its_submission_is_answered_and_a_slow_image(day:
         ((hosts,),) = day.rows("SELECT hosts FROM host_job")
         placed = [day.simulator.guests[f"vm-vc2-{number}"].host for number in (0, 1)]
         assert sorted(json.loads(hosts)) == sorted(map(str, placed))
-        until(lambda: nodes("admin_state") == {"syncing"}, "images on their way to the hosts")
+        wait_until(lambda: nodes("admin_state") == {"syncing"}, "images on their way to the hosts")
         day.clock.ahead_seconds += 1200.0
-        until(lambda: nodes("admin_state") == {"synced"}, "images on the hosts")
+        wait_until(lambda: nodes("admin_state") == {"synced"}, "images on the hosts")
 
         with day.pool.transaction() as session:
             session.execute(
                 "UPDATE computeset SET version = version + 1, timers ="
                 " JSON_SET(timers, '$.walltime', JSON_OBJECT('at', 1, 'boot', '', 'since_boot', 1))"
             )
-        until(lambda: nodes("power") == {"off"}, "nodes are off at the end of the walltime")
-        until(lambda: nodes("admin_state") == {"syncing"}, "images on their way back")
+        wait_until(lambda: nodes("power") == {"off"}, "nodes are off at the end of the walltime")
+        wait_until(lambda: nodes("admin_state") == {"syncing"}, "images on their way back")
         assert state() == "ending"
         assert day.rows("SELECT state FROM host_job") == [("running",)], "the hosts are not free"
         refused = day.comet("ann", "start", "vc2", "vm-vc2-0")
         assert (refused.status, "computeset" in refused.err) == (5, True)
         day.clock.ahead_seconds += 1200.0
-        until(lambda: state() == "completed", "the end of the set")
-        until(lambda: day.rows("SELECT state FROM host_job") == [("ended",)], "the hosts are free")
+        wait_until(lambda: state() == "completed", "the end of the set")
+        wait_until(lambda: day.rows("SELECT state FROM host_job") == [("ended",)], "the hosts are free")
     changes = day.rows("SELECT old, new FROM event WHERE type = 'set.state' ORDER BY id")
     order = ["created", "submitted", "running", "ending", "completed"]
     assert [new for _, new in changes if new in order[2:]] == order[2:], "each once, and never back"
@@ -193,20 +187,20 @@ def test_a_server_that_is_killed_loses_no_command(
         relay = at_end.enter_context(contextlib.closing(Relay(tmp_path / "nucleus.sock")))
         at_end.enter_context(program(nucleus_settings, tmp_path, "executor", "--user", "root"))
         server = serve()
-        until(lambda: len(rows("SELECT id FROM cluster")) == 2, "the first poll")
+        wait_until(lambda: len(rows("SELECT id FROM cluster")) == 2, "the first poll")
         token = _ann(pool)
-        until((tmp_path / "nucleus.sock").exists, "the REST service")
+        wait_until((tmp_path / "nucleus.sock").exists, "the REST service")
         comet = _comet(relay.url, token, tmp_path, "start", "vc2", "--count=2", "--wait=300")
         at_end.callback(end_group, comet)
-        until(lambda: rows("SELECT id FROM computeset") != [], "the set")
+        wait_until(lambda: rows("SELECT id FROM computeset") != [], "the set")
         server.kill()
         server = serve()
-        until(lambda: rows("SELECT id FROM operation WHERE kind = 'start_member'") != [], "starts")
+        wait_until(lambda: rows("SELECT id FROM operation WHERE kind = 'start_member'") != [], "starts")
         server.kill()
         serve()
         _, error = comet.communicate(timeout=SECONDS)
         assert comet.returncode == 0, error
-        until(lambda: set(rows("SELECT state FROM operation")) == {("succeeded",)}, "all is done")
+        wait_until(lambda: set(rows("SELECT state FROM operation")) == {("succeeded",)}, "all is done")
         assert rows("SELECT state FROM computeset") == [("running",)]
     assert len(rows("SELECT id FROM computeset")) == len(rows("SELECT id FROM host_job")) == 1
     kinds = [kind for (kind,) in rows("SELECT kind FROM operation")]

@@ -1,6 +1,7 @@
 """Command lines, run in this process on the test's own database."""
 
 import shlex
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -13,6 +14,9 @@ from rocks.database.settings import Settings
 from rocks.fleet.settings import FleetSettings
 from rocks.inventory import host_requests
 from rocks.inventory.attributes.records import replace_attribute
+from tests.command_trees import tree, write_command
+
+__all__ = ["tree", "write_command"]
 
 
 class Ended(NamedTuple):
@@ -107,19 +111,25 @@ class Site:
 @pytest.fixture
 def rocks(
     cluster_environment: dict[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> CommandLine:
+) -> Iterator[CommandLine]:
     """The command lines of the test's own cluster."""
-    for name, value in cluster_environment.items():
+    # this machine's own certificates say nothing of the test's site
+    for name, value in {**cluster_environment, "ROCKS_PKI_FOLDER": "/nowhere/pki"}.items():
         monkeypatch.setenv(name, value)
     line = CommandLine(capsys)
-    close = Database.close
+    close, command_thread = Database.close, threading.current_thread()
 
     def counted_close(database: Database) -> None:
-        line.statements.append(database.statements)
+        # services, also those of earlier tests, close databases in threads of their own meanwhile
+        if threading.current_thread() is command_thread:
+            line.statements.append(database.statements)
         close(database)
 
     monkeypatch.setattr(Database, "close", counted_close)
-    return line
+    yield line
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer):  # the owners' service would write to a later test's audit log
+            thread.cancel()
 
 
 @pytest.fixture

@@ -10,9 +10,7 @@ from rocks.core.errors import BusyError, StateError
 from rocks.database.connection import Database
 from rocks.database.dry import DryDatabase
 from rocks.database.settings import Settings
-from tests.system.commands.conftest import Site, vm_site
-
-__all__ = ["vm_site"]
+from tests.system.commands.conftest import Site
 
 
 @pytest.fixture

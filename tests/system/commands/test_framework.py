@@ -13,10 +13,8 @@ from typing import NamedTuple
 import pytest
 
 import rocks
-from tests.command_trees import WriteCommand, tree, write_command, write_command_file, write_plugin
+from tests.command_trees import WriteCommand, write_command_file, write_plugin
 from tests.system.commands.conftest import Site
-
-__all__ = ["tree", "write_command"]
 
 ORDINARY_USER = 64999
 """A user id that no machine gives to anybody."""

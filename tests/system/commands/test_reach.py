@@ -12,11 +12,9 @@ import pytest
 import rocks
 from rocks.commands._framework.documentation import read_documentation
 from rocks.commands._framework.tree import OUR_TREE, all_commands, load_package
-from tests.command_trees import WriteCommand, tree, write_command
+from tests.command_trees import WriteCommand
 from tests.patience import patience
 from tests.system.commands.conftest import Site
-
-__all__ = ["tree", "write_command"]
 
 CHANGING = [
     path

@@ -6,10 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.command_trees import WriteCommand, tree, write_command
+from tests.command_trees import WriteCommand
 from tests.system.commands.conftest import Ended, Site
-
-__all__ = ["tree", "write_command"]
 
 SHOW = "self.addText(str(self.db.rows('SELECT CONNECTION_ID()')[0][0]))"
 

@@ -11,12 +11,13 @@ import pymysql  # noqa: TID251 - a reader does not use `Database`
 import pytest
 
 from rocks.cli.main import main
-from rocks.database import grants
+from rocks.database import blockers, grants
 from rocks.database.connection import Database
 from rocks.database.grants import ALL_LOCAL_USERS, MAX_CONNECTIONS, bound_reads, grant_readers
 from rocks.database.migrate import bring_up_to_date
 from rocks.database.settings import Settings
 from tests.system.database.test_grants import NOBODY
+from tests.waiting import at_once, wait_until
 
 ATTACKS = (
     "SELECT * FROM nodes FOR UPDATE",
@@ -144,18 +145,12 @@ def test_idle_connections_of_readers_leave_enough_for_root(readable: Settings) -
     attacker = Attacker(readable, occupy)
     try:
         assert int(attacker.ready) == MAX_CONNECTIONS
-        done = []
 
-        def work() -> None:
+        def work(_: int) -> list[tuple[object, ...]]:
             with Database(readable) as root:
-                done.append(root.rows("SELECT COUNT(*) FROM nodes WHERE Name = 'victim'"))
+                return root.rows("SELECT COUNT(*) FROM nodes WHERE Name = 'victim'")
 
-        workers = [threading.Thread(target=work) for _ in range(40)]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join(60)
-        assert done == [[(1,)]] * 40
+        assert at_once(work, range(40)) == [[(1,)]] * 40
     finally:
         attacker.end()
 
@@ -193,26 +188,33 @@ def test_a_reader_that_lifts_its_limit_is_ended_by_the_server(
     readable: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Root's own long statement is not."""
-    monkeypatch.setattr(grants, "LONGEST_READ_SECONDS", 2)
+    monkeypatch.setattr(grants, "LONGEST_READ_SECONDS", 1)
+    monkeypatch.setattr(grants, "_LOOK_SECONDS", 1)
     with Database(readable) as root:
         assert bound_reads(root, readable.database)
     with Database(readable) as root:
         attacker = Attacker(readable, read_long(["SET SESSION max_statement_time = 0"]))
         attacker.end()
         assert attacker.ready in ("2013", "2006"), "the connection was ended"
-        root.execute("SELECT SLEEP(9)")
+        root.execute("SELECT SLEEP(4)")
         assert root.rows("SELECT COUNT(*) FROM nodes WHERE Name = 'victim'") == [(1,)]
         root.execute(f"DROP EVENT {grants.quoted(readable.database)}.end_long_reads")
 
 
-def test_another_command_of_root_is_waited_for_and_not_ended(readable: Settings) -> None:
+def test_another_command_of_root_is_waited_for_and_not_ended(
+    readable: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although the command that waits ends readers meanwhile."""
+    rounds: list[object] = []
+    end_readers = blockers._end_readers
+    monkeypatch.setattr(blockers, "_end_readers", lambda *how: (end_readers(*how), rounds.append(how)))
     with Database(readable) as one, Database(readable) as other:
         one.execute("UPDATE nodes SET CPUs = 12 WHERE Name = 'victim'")
         waiting = threading.Thread(
             target=lambda: other.execute("UPDATE nodes SET CPUs = 13 WHERE Name = 'victim'")
         )
         waiting.start()
-        waiting.join(3)
+        wait_until(lambda: len(rounds) == 2)
         assert waiting.is_alive()
         one.commit()
         waiting.join(120)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from rocks.database.migrate import Migration, MigrationReport, bring_up_to_date,
 from rocks.database.settings import Settings
 from rocks.database.versions import MIGRATIONS_FOLDER
 from tests.system.database.describe import describe
+from tests.waiting import at_once
 
 NEWEST = load_migrations()[-1].version
 LATER = Migration(
@@ -107,15 +107,7 @@ def test_run_survives_a_kill_of_the_server(
 
 
 def test_two_concurrent_runs_migrate_once(absent_database: Settings, tmp_path: Path) -> None:
-    reports: list[MigrationReport] = []
-    runs = [
-        threading.Thread(target=lambda: reports.append(bring_up_to_date(absent_database, tmp_path)))
-        for _ in range(3)
-    ]
-    for thread in runs:
-        thread.start()
-    for thread in runs:
-        thread.join(60)
+    reports = at_once(lambda _: bring_up_to_date(absent_database, tmp_path), range(3))
     assert sorted(reports) == [MigrationReport(0, NEWEST, None)] + [MigrationReport(NEWEST, NEWEST, None)] * 2
 
 

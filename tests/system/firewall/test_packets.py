@@ -7,7 +7,6 @@ import os
 import select
 import shutil
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +17,7 @@ from rocks.core.errors import ToolError
 from rocks.network.firewall.changes import port_of_service
 from rocks.network.firewall.nft_rules import FirewallHost, firewall_file, no_firewall
 from rocks.network.firewall.rules import FirewallRule, checked_rule
+from tests.patience import patience
 
 from .namespaces import Namespace, join, namespaces
 
@@ -224,12 +224,10 @@ def test_frames_of_a_guest_on_a_macvtap_device_are_not_filtered(net: Net) -> Non
 
 
 def _frames(tap: int) -> bytes:
-    """What the device has within two seconds."""
+    """What the device has, up to the frame of the test."""
     found = b""
-    end_at = time.monotonic() + 2
-    while b"to the guest" not in found and time.monotonic() < end_at:
-        if select.select([tap], [], [], 0.2)[0]:
-            found += os.read(tap, 65536)
+    while b"to the guest" not in found and select.select([tap], [], [], patience(30))[0]:
+        found += os.read(tap, 65536)
     return found
 
 

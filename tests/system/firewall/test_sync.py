@@ -7,8 +7,6 @@ import shutil
 import socket
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -27,6 +25,7 @@ from rocks.network.firewall import changes as firewalls
 from rocks.network.firewall import deployment as on_host
 from rocks.network.firewall.nft_rules import UNIT_TEXT
 from tests.system.commands.conftest import Site, rocks, site  # noqa: F401
+from tests.waiting import at_once, wait_until
 
 from .namespaces import Namespace
 
@@ -49,12 +48,9 @@ class Target(NamedTuple):
         """The path from here of a file in its /run or /etc/rocks."""
         return Path(f"/proc/{self.network.process_id}/root{place}")
 
-    def wait_for_rules(self, text: str, seconds: float = 60.0) -> None:
+    def wait_for_rules(self, text: str) -> None:
         """Wait until the kernel's rules have the text."""
-        end_at = time.monotonic() + seconds
-        while text not in self.rules():
-            assert time.monotonic() < end_at, self.rules()
-            time.sleep(0.1)
+        wait_until(lambda: text in self.rules(), problem=self.rules)
 
 
 @pytest.fixture(scope="module")
@@ -222,29 +218,16 @@ def test_a_killed_command_leaves_the_earlier_rules(synced: Site, target: Target)
     program.wait()
     assert pending.exists(), "the program was to be killed before it confirms"
     target.wait_for_rules("1001")
-    end_at = time.monotonic() + 20
-    while pending.exists():  # removed after the rules are back
-        assert time.monotonic() < end_at
-        time.sleep(0.1)
+    wait_until(lambda: not pending.exists())  # removed after the rules are back
     assert target.machine.outside("/etc/rocks/firewall.nft").read_text() == rules_with(1001)
     assert on_host.load_rules(target.host, target.settings, rules_with(1003), UNIT_TEXT) == "loaded"
 
 
 def test_two_at_once(synced: Site, target: Target) -> None:
-    errors: list[RocksError] = []
-
     def load(number: int) -> None:
-        try:
-            on_host.load_rules(target.host, target.settings, rules_with(number), UNIT_TEXT)
-        except RocksError as error:
-            errors.append(error)
+        on_host.load_rules(target.host, target.settings, rules_with(number), UNIT_TEXT)
 
-    threads = [threading.Thread(target=load, args=(number,)) for number in (2001, 2002, 2003)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == []
+    at_once(load, (2001, 2002, 2003))
     stored = target.machine.outside("/etc/rocks/firewall.nft").read_text()
     assert stored in [rules_with(number) for number in (2001, 2002, 2003)]
     (number,) = [number for number in (2001, 2002, 2003) if f"dport {number}" in target.rules()]

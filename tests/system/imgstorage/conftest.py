@@ -9,7 +9,6 @@ import itertools
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +23,7 @@ from rocks.storage.bus.secure import connect
 from rocks.storage.wire import queues
 from rocks.trust.authority import Authority
 from rocks.trust.x509 import CertificateSpec
+from tests.waiting import wait_until
 
 NODES = {
     "head": queues.FRONTEND,
@@ -87,11 +87,11 @@ class RealBroker:
             connection.close()
 
     def wait_for(self, queue: str, ready: int) -> None:
-        """Until so many messages lie in the queue, 5 s at most."""
-        end_at = time.monotonic() + 5
-        while (found := self.ready(queue)) != ready:
-            assert time.monotonic() < end_at, f"{found} messages in {queue}, not {ready}"
-            time.sleep(0.05)
+        """Until so many messages lie in the queue."""
+        wait_until(
+            lambda: self.ready(queue) == ready,
+            problem=lambda: f"{self.ready(queue)} messages in {queue}, not {ready}",
+        )
 
 
 @pytest.fixture(scope="session")

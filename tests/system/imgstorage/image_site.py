@@ -6,7 +6,6 @@ import io
 import json
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -30,6 +29,7 @@ from rocks.storage.wire.messages import read_message, success_of, write_request
 from rocks.storage.wire.queues import host_queue, nas_queue
 from rocks.storage.zfs.fake.pools import FakePools
 from tests.system.imgstorage.conftest import RealBroker
+from tests.waiting import wait_until
 
 NAS, HOSTS, FRONTEND = "nas-0-0", ("vmc-0-0", "vmc-0-1"), "head"
 _PREFIX = "/dev/zvol/"
@@ -267,11 +267,11 @@ class ImageSite:
         self, holds: Callable[[], bool], condition: str, deadline_seconds: float = 30, zvol: str | None = None
     ) -> None:
         """Until it holds."""
-        end_at = time.monotonic() + deadline_seconds
-        while not holds():
-            if time.monotonic() > end_at:
-                raise AssertionError(f"not {condition}: {json.dumps(dict(self.row(zvol)) if zvol else {})}")
-            time.sleep(0.05)
+        wait_until(
+            holds,
+            lambda: f"not {condition}: {json.dumps(dict(self.row(zvol)) if zvol else {})}",
+            deadline_seconds,
+        )
 
     def leftovers(self, host: str) -> list[str]:
         """What a host and the NAS have that nothing needs when no image is mapped."""

@@ -6,14 +6,25 @@ Fixtures, to be imported by the modules that use them, with those of the command
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from rocks.core.errors import Code, IncoherentError
+from rocks.core.errors import Code, IncoherentError, RocksError
+from rocks.database.connection import Database
+from rocks.fleet.fleet import Fleet
+from rocks.fleet.wire.errors import AgentError
+from rocks.fleet.wire.facts import DiskFact, DomainFact, DomainState, HostFacts
+from rocks.fleet.wire.placement import ShapeQuestion
+from rocks.fleet.wire.requests import DiskSpec, OperationOutcome, StartDomain
+from rocks.inventory.records import Disk, VirtualMachine
+from rocks.machine import start as vm_start
+from rocks.machine.host.libvirt.domain_xml import parse_domain
 from rocks.machine.leases import records as leases
+from rocks.machine.plan import plan_start
 from rocks.storage.nas import commands as nas_commands
 from rocks.storage.wire import requests as wire
 from rocks.storage.wire.messages import Message, read_request
@@ -130,3 +141,83 @@ def storage(vm_site: Site, certified: Path, daemons: ImageSite) -> Storage:
     """The site of `vm_site` with nas-0-0, whose pool is tank."""
     vm_site.done("add", "host", NAS, "membership=NAS Appliance", "rack=0", "rank=0")
     return Storage(vm_site, daemons)
+
+
+@dataclass
+class PlayedHosts:
+    """Agents of hosts as a start finds them. A guest that was started has ended by itself when the next start asks.
+
+    `facts_error` in the place of facts; `outcome` of the start in the place of success, `domain` the state of the
+    guest that the host has from then on.
+    """
+
+    memory_mb: int = 2**16
+    facts_error: RocksError | None = None
+    outcome: RocksError | None = None
+    is_answered: bool = True
+    domain: DomainState | None = None
+    _asked: dict[str, int | None] = field(default_factory=dict)
+
+    def ask_facts(
+        self,
+        database: Database,
+        fleet: Fleet,
+        hosts: Collection[str],
+        vms: Iterable[VirtualMachine] = (),
+        lease_ends: Mapping[str, Collection[tuple[str, int]]] | None = None,
+        limit_seconds: float | None = None,
+        files: Mapping[str, Collection[str]] | None = None,
+        shapes: Mapping[str, ShapeQuestion] | None = None,
+    ) -> dict[str, HostFacts | RocksError]:
+        """As the real one."""
+        ended = () if self.domain else tuple(name for ends in (lease_ends or {}).values() for name, _ in ends)
+        facts = self._facts((disk for vm in vms for disk in vm.disks), ended)
+        return dict.fromkeys(hosts, self.facts_error or facts)
+
+    def perform_operations(
+        self,
+        database: Database,
+        fleet: Fleet,
+        operations: Mapping[str, Sequence[StartDomain]],
+        progress: object = None,
+    ) -> Iterator[tuple[str, OperationOutcome | RocksError]]:
+        """As the real one: the start is planned by what the host has."""
+        for operation in (operation for requested in operations.values() for operation in requested):
+            if self.facts_error is not None:
+                self.facts_error.is_unsent = True
+                yield operation.name, self.facts_error
+            elif self.outcome is not None and not self.is_answered:
+                yield operation.name, self.outcome
+            else:
+                error = self._planned(operation) or self.outcome
+                reported = None if error is None else AgentError(error.family, str(error))
+                yield operation.name, OperationOutcome(operation.name, error is None, (), reported)
+            self._asked[operation.name] = operation.token
+
+    def _planned(self, operation: StartDomain) -> RocksError | None:
+        memory_mb = parse_domain(operation.xml).memory_mb
+        try:
+            plan_start(operation, memory_mb, self._facts(operation.disks), {})
+        except RocksError as error:
+            return error
+        return None
+
+    def _facts(self, disks: Iterable[Disk | DiskSpec], ended: tuple[str, ...] = ()) -> HostFacts:
+        found = tuple(DiskFact(disk.path, True, disk.is_block, 2**30, 2**40, 2**40) for disk in disks)
+        state = self.domain
+        domains = () if state is None else tuple(self._domain(*asked, state) for asked in self._asked.items())
+        return HostFacts(
+            "x", "6.1", "x86_64", self.memory_mb, 64, True, True, "kvm", domains, found, (), ended=ended
+        )
+
+    def _domain(self, name: str, token: int | None, state: DomainState) -> DomainFact:
+        return DomainFact(name, "u", state, token, 64, 1, False, True, False)
+
+
+@pytest.fixture(autouse=True)
+def hosts(monkeypatch: pytest.MonkeyPatch) -> PlayedHosts:
+    """Those that starts ask; other commands find silent hosts."""
+    played = PlayedHosts()
+    monkeypatch.setattr(vm_start, "ask_facts", played.ask_facts)
+    monkeypatch.setattr(vm_start, "perform_operations", played.perform_operations)
+    return played

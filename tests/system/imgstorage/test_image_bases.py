@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
 from tests.system.imgstorage.image_site import NAS
 from tests.system.imgstorage.storage_site import HOST, Storage, certified, daemons, forget_requests, storage
 from tests.system.imgstorage.test_storage_vms import END, START, STOP, PlayedHosts, hosts
+from tests.waiting import wait_until
 
 __all__ = ["certified", "daemons", "hosts", "rocks", "silent_hosts", "site", "storage", "vm_site"]
 
@@ -89,10 +89,7 @@ def content_of(storage: Storage, volume: str) -> bytes:
 
 def wait_for_no_base(storage: Storage, digest: str) -> None:
     """Until the NAS has destroyed what a transfer that failed has written."""
-    pools, end_at = storage.images.nas.pools, time.monotonic() + 60
-    while pools.read_volume(f"tank/{base_volume(digest)}") is not None:
-        assert time.monotonic() < end_at
-        time.sleep(0.05)
+    wait_until(lambda: storage.images.nas.pools.read_volume(f"tank/{base_volume(digest)}") is None)
 
 
 def test_two_machines_share_one_base(storage: Storage, library: Path) -> None:

@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from lab.namespace import Machine
 from lab.processes import ProcessIdentity, all_process_ids, end, identify, parent_of, wait_until_ended
 from rocks.core.process import run, run_checked, start_in_background
 from tests.system.lab.conftest import CHECKOUT
+from tests.waiting import wait_until
 
 TOKEN = "ROCKS_TEST_OF_KILLS"
 PYTEST = """
@@ -88,13 +89,6 @@ class Run:
             return self._token.encode() in Path(f"/proc/{number}/environ").read_bytes()
         except OSError:
             return False
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 30) -> None:
-    end_at = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end_at
-        time.sleep(0.01)
 
 
 def mounts() -> list[str]:

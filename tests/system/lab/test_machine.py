@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from lab.processes import command_name, end, identify, parent_of, wait_until_end
 from rocks.core.errors import StateError, ToolError
 from rocks.core.process import run, run_checked, start_in_background
 from tests.system.lab.conftest import CHECKOUT, assert_nothing_is_left, processes_naming
+from tests.waiting import wait_until
 
 
 def test_its_folders_are_its_own_and_this_machine_sees_none_of_it(machine: Machine) -> None:
@@ -309,10 +309,3 @@ def test_an_ssh_session_runs_inside_the_machine(machine: Machine, tmp_path: Path
     assert (machine.outside("/etc/rocks") / "by-ssh").exists()
     sshd.stop(machine)
     assert machine.in_network(lambda: run([*way, "true"], deadline_seconds=20)).exit_status == 255
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    end_at = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end_at
-        time.sleep(0.01)

@@ -9,6 +9,7 @@ from pathlib import Path
 from lab import processes
 from lab.processes import ProcessIdentity
 from rocks.core.process import start_in_background
+from tests.waiting import wait_until
 
 # Ignores being asked to end.
 STUBBORN = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
@@ -61,9 +62,6 @@ def test_a_record_is_private_and_a_damaged_one_names_no_process(tmp_path: Path) 
 
 def test_a_process_that_has_ended_and_waits_for_its_parent_is_not_alive(tmp_path: Path) -> None:
     number = start_in_background(["/usr/bin/true"], tmp_path / "log")
-    end_at = time.monotonic() + 5
-    while processes.identify(number) is not None:
-        assert time.monotonic() < end_at
-        time.sleep(0.01)
+    wait_until(lambda: processes.identify(number) is None)
     assert Path(f"/proc/{number}").exists()  # a zombie: its parent has not waited for it
     os.waitpid(number, 0)

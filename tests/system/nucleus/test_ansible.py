@@ -22,7 +22,7 @@ from nucleus.records import SYSTEM
 from rocks.core.process import run
 from tests.system.nucleus.api.conftest import add_person
 from tests.system.nucleus.test_computesets import program
-from tests.system.nucleus.test_operations import until
+from tests.waiting import wait_until
 
 FOLDER = Path(os.environ.get("ANSIBLE", ""))
 EXAMPLE = CHECKOUT / "examples/ansible"
@@ -49,7 +49,7 @@ def site(
             with pool.transaction() as session:
                 return bool(clusters.list_clusters(session, SYSTEM))
 
-        until(polled, "the first poll")
+        wait_until(polled, "the first poll")
         with pool.transaction() as session:
             session.execute("INSERT INTO project (name) VALUES ('alpha')")
             project = identity.project_by_name(session, "alpha")

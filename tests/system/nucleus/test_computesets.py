@@ -19,7 +19,7 @@ from nucleus.mirror.pool import Pool
 from nucleus.records import SYSTEM, Computeset, NewOperation, Node
 from rocks.core.errors import HostError
 from rocks.core.process import end_group, start_with_pipes
-from tests.system.nucleus.test_operations import until
+from tests.waiting import wait_until
 
 
 def test_hosts_are_given_first_come_first_served() -> None:
@@ -105,34 +105,34 @@ def test_the_life_of_two_sets(pool: Pool, nucleus_settings: DatabaseSettings, tm
         with program(nucleus_settings, tmp_path, *SERVE) as serving:
             yield
             serving.send_signal(end)
-            until(lambda: serving.poll() is not None, "the end of the service")
+            wait_until(lambda: serving.poll() is not None, "the end of the service")
             assert serving.returncode == (-signal.SIGKILL if end == signal.SIGKILL else 0)
 
     with program(nucleus_settings, tmp_path, "executor", "--user", "root"):
-        until((tmp_path / "executor.sock").exists)
+        wait_until((tmp_path / "executor.sock").exists)
         with served(signal.SIGKILL):
-            until(lambda: len(_nodes(pool)) == 4, "the first poll")
+            wait_until(lambda: len(_nodes(pool)) == 4, "the first poll")
             nodes = _nodes(pool)
             first = _start(pool, nodes[:2])
-            until(lambda: not _has(pool, first, "created"), "the submission")
+            wait_until(lambda: not _has(pool, first, "created"), "the submission")
         second = _start(pool, nodes[2:])
         with served(signal.SIGKILL):
-            until(
+            wait_until(
                 lambda: _has(pool, first, "running") and _are_all(pool, _look(pool, first).node_ids, "active")
             )
-            until(lambda: _has(pool, second, "submitted"), "the second one in the queue")
+            wait_until(lambda: _has(pool, second, "submitted"), "the second one in the queue")
             assert _look(pool, first).nodelist == "vm-container-1-[0-1]"
             with pool.transaction() as session:
                 assert computesets.request_end(session, first, "shutdown")
         with served(signal.SIGTERM):
-            until(lambda: _has(pool, first, "cancelled"), "the end of the first set")
-            until(
+            wait_until(lambda: _has(pool, first, "cancelled"), "the end of the first set")
+            wait_until(
                 lambda: _are_all(pool, _look(pool, second).node_ids, "active"), "the start of the second set"
             )
-            until(lambda: _has(pool, second, "running"))
+            wait_until(lambda: _has(pool, second, "running"))
             with pool.transaction() as session:
                 assert computesets.request_end(session, second, "poweroff")
-            until(lambda: _has(pool, second, "cancelled"), "the end of the second set")
+            wait_until(lambda: _has(pool, second, "cancelled"), "the end of the second set")
     assert _are_all(pool, tuple(node.id for node in nodes), "nostate")
     assert all(node.set_id is None for node in _nodes(pool)), "its nodes are free"
     with pool.transaction() as session:
@@ -169,13 +169,13 @@ def test_all_parts_in_one_process_that_ends_when_it_is_asked_to(
         program(nucleus_settings, tmp_path, "executor", "--user", "root"),
         program(nucleus_settings, tmp_path, "serve") as serving,
     ):
-        until((tmp_path / "nucleus.sock").exists, "the socket")
-        until(lambda: len(_nodes(pool)) == 4, "the first poll")
+        wait_until((tmp_path / "nucleus.sock").exists, "the socket")
+        wait_until(lambda: len(_nodes(pool)) == 4, "the first poll")
         assert _get(tmp_path / "nucleus.sock", "/healthz").startswith(b"HTTP/1.1 200")
         refused = _get(tmp_path / "nucleus.sock", "/ws/console/some-ticket", UPGRADE)
         assert refused.startswith(b"HTTP/1.1 403")
         serving.send_signal(signal.SIGTERM)
-        until(lambda: serving.poll() is not None, "the end of the service")
+        wait_until(lambda: serving.poll() is not None, "the end of the service")
         assert serving.returncode == 0
         assert serving.stderr is not None
         assert b"some-ticket" not in serving.stderr.read()

@@ -23,7 +23,7 @@ from nucleus.mirror.pool import Guard, Pool
 from nucleus.records import SYSTEM
 from rocks.core.process import end_group, start_with_pipes
 from tests.system.nucleus.conftest import compute_numbers, sql
-from tests.system.nucleus.test_operations import until
+from tests.waiting import wait_until
 
 
 @dataclass
@@ -170,7 +170,7 @@ def test_a_process_that_is_stopped_loses_its_lease_and_writes_nothing_when_it_go
         assert stopped.stdout.readline() == b"True\n"
         stopped.send_signal(signal.SIGSTOP)
         second = Guard(nucleus_settings, "poller", "second")
-        until(second.take, "the end of the lease")
+        wait_until(second.take, "the end of the lease")
         stopped.send_signal(signal.SIGCONT)
         stopped.stdin.write(b"go on\n")
         stopped.stdin.flush()

@@ -17,8 +17,8 @@ from nucleus.mirror.migrate import check_version, load_migrations, set_up
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.records import SYSTEM, NewEvent, NewOperation, Operation, Scope
 from rocks.core.errors import BusyError, HostError, StateError
-from tests.patience import patience
 from tests.system.nucleus.conftest import add_cluster, compute_numbers
+from tests.waiting import wait_until
 
 _STRANGER = Scope(7, frozenset({4711}))
 
@@ -244,10 +244,7 @@ def test_only_one_holds_a_lease_and_its_end_frees_it(pool: Pool) -> None:
         session.execute(f"KILL {connection}")
     with pytest.raises(HostError), first.transaction() as session:
         session.execute("DELETE FROM lease WHERE name = 'poller'")
-    end_at = time.monotonic() + patience(60)
-    while not second.take():  # the server ends the connection in its own time
-        assert time.monotonic() < end_at
-        time.sleep(0.1)
+    wait_until(second.take)  # the server ends the connection in its own time
     assert not first.take()
     first.release()
     second.release()

@@ -6,8 +6,7 @@ import os
 import signal
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -20,24 +19,33 @@ from nucleus.backends.simulator import Simulator
 from nucleus.configuration import Configuration, DatabaseSettings, WorkSettings
 from nucleus.mirror import clusters, events, operations
 from nucleus.mirror.pool import Guard, Pool
+from nucleus.operations import worker
+from nucleus.operations.job import Job
 from nucleus.operations.worker import Workers
 from nucleus.poller.poller import Poller
 from nucleus.records import SYSTEM, NewOperation, Node, Operation
 from nucleus.states import ENDED_OPERATIONS
-from rocks.core.errors import HostError
+from rocks.core.errors import HostError, RocksError
 from rocks.core.process import end_group, start_with_pipes
-from tests.patience import patience
 from tests.system.nucleus.conftest import sql
+from tests.waiting import wait_until
 
 _SETTINGS = Configuration(work=WorkSettings(threads=4, confirm_seconds=1.5))
 
 
-def until(reached: Callable[[], bool], what: str = "the expected state") -> None:
-    """Look until it is so; 120 seconds at most on a quiet machine."""
-    end = time.monotonic() + patience(120)
-    while not reached():
-        assert time.monotonic() < end, f"{what} was not reached"
-        time.sleep(0.05)
+@pytest.fixture(autouse=True)
+def delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Of repetitions: the workers wait a tenth of them, and look often for what the test has written."""
+    found: list[float] = []
+    put_back = Job.put_back
+
+    def sooner(job: Job, seconds: float, error: RocksError | None = None) -> None:
+        found.append(seconds)
+        put_back(job, seconds / 10, error)
+
+    monkeypatch.setattr(Job, "put_back", sooner)
+    monkeypatch.setattr(worker, "_LOOK_SECONDS", 0.1)
+    return found
 
 
 @pytest.fixture
@@ -93,7 +101,7 @@ def look(pool: Pool, operation: Operation) -> Operation:
 
 def ended(pool: Pool, operation: Operation) -> Operation:
     """The operation when it has ended."""
-    until(lambda: look(pool, operation).state in ENDED_OPERATIONS, f"the end of {operation.kind}")
+    wait_until(lambda: look(pool, operation).state in ENDED_OPERATIONS, f"the end of {operation.kind}")
     return look(pool, operation)
 
 
@@ -142,7 +150,7 @@ def test_a_power_operation_is_one_process_of_rocks(
 
 
 def test_a_failure_is_tried_again_and_then_reported(
-    pool: Pool, simulator: Simulator, nodes: dict[str, Node]
+    pool: Pool, simulator: Simulator, nodes: dict[str, Node], delays: list[float]
 ) -> None:
     node = nodes["vm-vc1-1"]
     simulator.faults.append(
@@ -153,6 +161,7 @@ def test_a_failure_is_tried_again_and_then_reported(
         simulator.guests["vm-vc1-2"].image = "mapped"
         refused = ended(pool, ask(pool, "poweron", nodes["vm-vc1-2"]))
     assert refused.state == "failed" and refused.attempts == 3
+    assert delays == [1, 1, 2], "that of the first start, then those of the second"
     assert "vm-vc1-2-vol is mapped" in (refused.error or {})["detail"]
 
 
@@ -230,6 +239,8 @@ from nucleus.backends.rocks import Rocks
 from nucleus.configuration import read_configuration
 from nucleus.mirror.pool import Pool
 from nucleus.operations import job
+from nucleus.operations import worker
+from nucleus.operations.job import Job
 from nucleus.operations.worker import Workers
 
 configuration = read_configuration()
@@ -280,7 +291,7 @@ def test_a_worker_that_is_killed_between_two_steps(
         [sys.executable, "-c", _PROGRAM], _environment(pool.settings, tmp_path / "executor.sock", kill_at)
     )
     try:
-        until(lambda: program.poll() is not None, "the kill")
+        wait_until(lambda: program.poll() is not None, "the kill")
         assert program.returncode == -signal.SIGKILL
     finally:
         end_group(program)

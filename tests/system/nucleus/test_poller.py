@@ -21,7 +21,7 @@ from nucleus.poller.poller import Poller
 from nucleus.records import SYSTEM, Cluster, Node
 from rocks.core.errors import HostError, ToolError
 from tests.system.nucleus.conftest import sql
-from tests.system.nucleus.test_operations import until
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -258,7 +258,7 @@ def test_a_database_that_is_away_during_a_poll(poller: Poller, pool: Pool, simul
     simulator.faults.append((("list", "host", "vm"), killed))
     with pytest.raises(HostError):
         poller.poll()
-    until(
+    wait_until(
         poller._guard.take, "the lease, which nobody else has taken,"
     )  # the server ends connections in its own time
     poller.poll()

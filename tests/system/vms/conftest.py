@@ -67,8 +67,8 @@ def site(three_machines: ThreeMachines) -> Iterator[ThreeMachines]:
 
 
 @pytest.fixture
-def from_nas(site: ThreeMachines, tmp_path: Path) -> Iterator[None]:
-    """A command tree whose hook makes a disk of a NAS a local one."""
+def hook_tree(site: ThreeMachines, tmp_path: Path) -> Iterator[Path]:
+    """A folder for hooks of `start host vm`, in another command tree of the site's commands."""
     tmp_path.chmod(0o755)
     folder = site.machines["head"].outside("/etc/rocks/trees.d")
     folder.mkdir(exist_ok=True)
@@ -76,7 +76,13 @@ def from_nas(site: ThreeMachines, tmp_path: Path) -> Iterator[None]:
     for package in ("start", "start/host", "start/host/vm"):
         (tmp_path / package).mkdir()
         (tmp_path / package / "__init__.py").write_text("")
-    (tmp_path / "start/host/vm/plugin_allocate_atest.py").write_text(FROM_NAS)
-    yield
+    yield tmp_path / "start/host/vm"
     (folder / "test").unlink()
+
+
+@pytest.fixture
+def from_nas(site: ThreeMachines, hook_tree: Path) -> Iterator[None]:
+    """A hook makes a disk of a NAS a local one."""
+    (hook_tree / "plugin_allocate_atest.py").write_text(FROM_NAS)
+    yield
     site.sql("DELETE FROM img_nas_server")

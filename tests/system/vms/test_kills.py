@@ -40,19 +40,6 @@ done
 """
 
 
-@pytest.fixture
-def hook_tree(site: ThreeMachines, tmp_path: Path) -> Iterator[Path]:
-    """Another command tree, used by the site's commands while the test runs."""
-    folder = site.machines["head"].outside("/etc/rocks/trees.d")
-    folder.mkdir(exist_ok=True)
-    (folder / "test").write_text(f"{tmp_path}\n")
-    for package in ("start", "start/host", "start/host/vm"):
-        (tmp_path / package).mkdir()
-        (tmp_path / package / "__init__.py").write_text("")
-    yield tmp_path / "start/host/vm"
-    (folder / "test").unlink()
-
-
 @pytest.mark.parametrize("stage", ["plugin_allocate", "plugin_preboot"])
 def test_killed_in_a_hook(site: ThreeMachines, hook_tree: Path, stage: str) -> None:
     vm = site.add_vm("hooked", "vmh1")

@@ -19,6 +19,7 @@ import pytest
 
 from rocks.site import shell_history
 from tests.command_trees import WriteCommand
+from tests.patience import patience
 from tests.unit.cli.conftest import Outcome, Rocks
 
 SECONDS = 180
@@ -138,10 +139,10 @@ class Terminal:
         while "rocks> " not in self.text:
             assert time.monotonic() < limit, f"no prompt in {self.text!r}"
             self.type("\x03")
-            ready, _, _ = select.select([self._end], [], [], 5)
+            ready, _, _ = select.select([self._end], [], [], patience(1))
             while ready and "rocks> " not in self.text:
                 self.text += os.read(self._end, 65536).decode()
-                ready, _, _ = select.select([self._end], [], [], 5)
+                ready, _, _ = select.select([self._end], [], [], patience(1))
         return self.read_until("rocks> ")
 
     def set_columns(self, columns: int) -> None:

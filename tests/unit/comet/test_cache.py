@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
 from pathlib import Path
 
 import pytest
 
 from comet.client.cache import Cache
 from comet.client.configuration import Endpoint
+from tests.waiting import at_once
 
 
 def cache(folder: Path, user: str = "ann", endpoint: str = "https://n") -> Cache:
@@ -100,19 +100,13 @@ def test_a_full_disk_costs_the_cache_only(tmp_path: Path) -> None:
 
 
 def test_many_at_once_lose_nothing_and_fail_never(tmp_path: Path) -> None:
-    troubles: list[str | None] = []
-
-    def work(number: int) -> None:
+    def work(number: int) -> str | None:
         own = cache(tmp_path)
         for index in range(5):
             own.put(f"/{number}/{index}", b"1", "")
-        troubles.append(own.trouble)
+        trouble = own.trouble
         own.close()
+        return trouble
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert [it for it in troubles if it] == []
+    assert not any(at_once(work, range(4)))
     assert len(cache(tmp_path).answers()) == 20

@@ -5,7 +5,6 @@ import fcntl
 import os
 import signal
 import stat
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from rocks.core.files import (
     write_file,
     write_files,
 )
+from tests.waiting import at_once
 
 SOURCES = Path(files.__file__).parents[1]
 OLD, NEW = b"old content\n" * 100, b"new content\n" * 200
@@ -177,11 +177,7 @@ def test_the_draft_of_a_living_writer_stays(path: Path) -> None:
 def test_threads_that_write_one_file_at_once(path: Path) -> None:
     """Each writes all of it."""
     contents = [bytes([65 + number]) * 5000 for number in range(8)]
-    threads = [threading.Thread(target=write_file, args=(path, content)) for content in contents]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(lambda content: write_file(path, content), contents)
     assert path.read_bytes() in contents
     assert drafts(path) == []
 

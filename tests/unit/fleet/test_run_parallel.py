@@ -8,12 +8,13 @@ import pytest
 
 from rocks.core.errors import BugError, HostError, RocksError
 from rocks.fleet.run_parallel import run_parallel
+from tests.patience import patience
 
 
 def run(
     jobs: dict[str, Callable[[], int]],
     threads: int = 0,
-    deadline_seconds: float | None = 5.0,
+    deadline_seconds: float | None = 600.0,
     delay_seconds: float = 0.0,
 ) -> dict[str, int | RocksError]:
     """All results."""
@@ -43,22 +44,24 @@ def test_every_job_has_its_own_result() -> None:
 
 @pytest.mark.parametrize(("threads", "most"), [(1, 1), (3, 3), (0, 8), (-1, 8), (100, 8)])
 def test_threads_are_bounded(threads: int, most: int) -> None:
-    """At most so many jobs run at once; 0 or less means all."""
-    lock, now, peak = threading.Lock(), 0, 0
+    """So many jobs run at once, and no more; 0 or less means all."""
+    lock, now, peak, is_full = threading.Lock(), 0, 0, threading.Event()
 
     def job() -> int:
         nonlocal now, peak
         with lock:
             now += 1
             peak = max(peak, now)
-        time.sleep(0.03)
+            if now == most:
+                is_full.set()
+        assert is_full.wait(patience(60)), "fewer run at once"
+        time.sleep(0.03)  # in which one too many would begin
         with lock:
             now -= 1
         return 1
 
-    assert len(run({str(number): job for number in range(8)}, threads)) == 8
-    assert peak <= most
-    assert threads == 1 or peak > 1
+    assert run({str(number): job for number in range(8)}, threads) == {str(number): 1 for number in range(8)}
+    assert peak == most
 
 
 def test_results_arrive_in_the_order_of_completion() -> None:
@@ -67,7 +70,7 @@ def test_results_arrive_in_the_order_of_completion() -> None:
     results = run_parallel(
         {"slow": lambda: gate.wait(120), "fast": lambda: True},
         threads=0,
-        deadline_seconds={"slow": 10, "fast": 10},
+        deadline_seconds={"slow": 600, "fast": 600},
     )
     assert next(results) == ("fast", True)
     gate.set()
@@ -78,7 +81,9 @@ def test_a_hanging_job_is_abandoned_and_its_thread_replaced() -> None:
     """With one thread and a hanging first job, the others still run."""
     gate = threading.Event()
     start = time.monotonic()
-    results = run({"hangs": lambda: int(gate.wait(600)), "b": lambda: 2, "c": lambda: 3}, 1, 0.2)
+    jobs = {"hangs": lambda: int(gate.wait(600)), "b": lambda: 2, "c": lambda: 3}
+    deadlines = {"hangs": 0.2, "b": 600.0, "c": 600.0}
+    results = dict(run_parallel(jobs, threads=1, deadline_seconds=deadlines))
     gate.set()
     assert time.monotonic() - start < 300, "it was waited for"
     assert isinstance(results["hangs"], HostError)
@@ -96,17 +101,19 @@ def test_without_a_deadline_it_waits() -> None:
     assert run({"a": job}, deadline_seconds=None) == {"a": 1}
 
 
-def test_a_delay_between_starts() -> None:
-    """Also where there are enough threads."""
-    starts: list[float] = []
+def test_a_delay_between_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where there are enough threads. The clock stands, so that the waits are exact."""
+    turn, starts = threading.local(), []
+    module = "rocks.fleet.run_parallel"
+    monkeypatch.setattr(f"{module}.monotonic_seconds", lambda: 64.0)
+    monkeypatch.setattr(f"{module}.wait_seconds", lambda seconds: setattr(turn, "seconds", seconds))
 
     def job() -> int:
-        starts.append(time.monotonic())
+        starts.append(turn.seconds)
         return 1
 
-    run(dict.fromkeys("abc", job), 0, 5, 0.1)
-    starts.sort()
-    assert all(later - earlier > 0.08 for earlier, later in zip(starts, starts[1:], strict=False))
+    run(dict.fromkeys("abc", job), delay_seconds=0.25)
+    assert sorted(starts) == [0, 0.25, 0.5]
 
 
 def test_closing_the_results_cancels_waiting_jobs() -> None:
@@ -119,9 +126,11 @@ def test_closing_the_results_cancels_waiting_jobs() -> None:
         return name == "a" or gate.wait(120)
 
     jobs = {name: (lambda name=name: job(name)) for name in "abcdef"}
-    results = run_parallel(jobs, threads=1, deadline_seconds=dict.fromkeys(jobs, 10.0))
+    earlier = threading.enumerate()
+    results = run_parallel(jobs, threads=1, deadline_seconds=dict.fromkeys(jobs, 600.0))
+    (worker,) = set(threading.enumerate()) - set(earlier)
     assert next(results) == ("a", True)
     results.close()  # type: ignore[attr-defined]
     gate.set()
-    time.sleep(0.1)
-    assert len(begun) <= 2
+    worker.join(patience(60))
+    assert not worker.is_alive() and len(begun) <= 2

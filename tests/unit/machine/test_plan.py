@@ -272,7 +272,7 @@ def test_the_case_of_a_name_says_nothing() -> None:
     """A domain has the spelling of the machine's first start."""
     with pytest.raises(StateError, match="already running"):
         plan(facts(domain("WEB", "running")))
-    assert plan(facts(domain("WEB"))).way is Way.START, "libvirt tells them apart"
+    assert plan(facts(domain("WEB"))).way is Way.START, "libvirt compares names with case"
 
 
 @pytest.mark.parametrize(

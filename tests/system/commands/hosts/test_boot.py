@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.command_trees import write_hook
 from tests.system.commands.conftest import Site
 
 
@@ -29,21 +30,11 @@ def test_set_host_boot_has_one_row_a_host(two: Site) -> None:
     assert two.database.rows("SELECT Action FROM boot") == [("os",), ("os",)]
 
 
-def test_set_host_boot_calls_the_hooks_also_without_an_action(
-    two: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "set" / "host" / "boot"
-    folder.mkdir(parents=True)
-    for package in (folder, folder.parent, folder.parent.parent):
-        (package / "__init__.py").write_text("")
-    log = tmp_path / "log"
-    (folder / "plugin_pxe.py").write_text(
-        "import rocks.commands\n"
-        "class Plugin(rocks.commands.Plugin):\n"
-        "    def run(self, host):\n"
-        f"        open({str(log)!r}, 'a').write(host + '\\n')\n"
+def test_set_host_boot_calls_the_hooks_also_without_an_action(two: Site, tree: Path) -> None:
+    log = tree / "log"
+    write_hook(
+        tree, "set/host/boot", "pxe", f"def run(self, host): open({str(log)!r}, 'a').write(host + '\\n')\n"
     )
-    monkeypatch.setenv("ROCKS_TREES", str(tmp_path))
     two.done("set host boot compute")
     assert log.read_text() == "compute-0-0\ncompute-0-1\n"
     assert two.database.rows("SELECT * FROM boot") == []

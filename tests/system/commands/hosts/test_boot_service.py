@@ -5,7 +5,6 @@ import os
 import subprocess  # noqa: TID251 - the service is started and ended as a process
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from rocks.install.installation.service import create_first_stage_service
 from rocks.storage.broker import broker as message_broker
 from tests.system.commands.conftest import Site
 from tests.system.commands.hosts.test_installation_service import pki  # noqa: F401
+from tests.waiting import wait_until
 
 CHECKOUT = Path(__file__).parents[4]
 ADDRESS = "10.1.0.1"
@@ -201,7 +201,7 @@ def test_dnsmasq_answers_known_hosts_only(
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen([sys.executable, "-c", start], env=environment, stderr=log)
     try:
-        _wait(lambda: (folders[1] / "dnsmasq.pid").exists(), tmp_path / "log")
+        wait_until((folders[1] / "dnsmasq.pid").exists, problem=(tmp_path / "log").read_text)
         assert _lease() == "10.1.0.2"
         served.done("set host interface mac", HOST, "eth0", "52:54:00:00:00:99")
         served.done("sync config")
@@ -214,14 +214,6 @@ def test_dnsmasq_answers_known_hosts_only(
     finally:
         process.terminate()
         assert process.wait(120) == 0, (tmp_path / "log").read_text()
-
-
-def _wait(condition: object, log: Path) -> None:
-    deadline = time.monotonic() + 30
-    assert callable(condition)
-    while not condition():
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.1)
 
 
 def _lease() -> str:

@@ -23,6 +23,7 @@ from tests.system.commands.conftest import Site
 # fixtures
 from tests.system.commands.hosts.test_boot_service import ADDRESS, CHECKOUT, FAR, folders, network  # noqa: F401
 from tests.system.commands.hosts.test_installation_service import pki  # noqa: F401
+from tests.waiting import wait_until
 
 HOST_ADDRESS = "10.1.0.2"
 _KEY = "/etc/rocks/distribution-key.asc"
@@ -33,11 +34,8 @@ class Host:
 
     def __init__(self, address: str) -> None:
         self._process = subprocess.Popen(["unshare", "--net", "sleep", "600"])
-        deadline = time.monotonic() + 10
-        own = Path("/proc/self/ns/net").readlink()
-        while Path(f"/proc/{self._process.pid}/ns/net").readlink() == own:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        own, far = Path("/proc/self/ns/net").readlink(), Path(f"/proc/{self._process.pid}/ns/net")
+        wait_until(lambda: far.readlink() != own)
         run_checked(["ip", "link", "set", FAR, "netns", str(self._process.pid)], deadline_seconds=10)
         for arguments in (["address", "add", f"{address}/16", "dev", FAR], ["link", "set", FAR, "up"]):
             assert self.run("ip", *arguments).exit_status == 0

@@ -1,17 +1,16 @@
 """`rocks set host power`: a BMC (ipmi_sim of OpenIPMI, asked by ipmitool), a site's program, virtual machines."""
 
+import os
 import shutil
 import subprocess  # noqa: TID251 - a program that runs beside the test
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from rocks.core.process import run
-from tests.system.commands.conftest import Site, silent_hosts, vm_site
-
-__all__ = ["silent_hosts", "vm_site"]
+from tests.system.commands.conftest import Site
+from tests.waiting import wait_until
 
 PASSWORD = "a-secret"  # noqa: S105
 LAN = """\
@@ -58,10 +57,17 @@ exit 0
 
 
 @pytest.fixture
-def bmc(tmp_path: Path) -> Iterator[Path]:
-    """A simulated BMC on port 623 of this network namespace; the folder of its state (`power`) and `log`."""
+def bmc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A simulated BMC on port 623 of this network namespace; the folder of its state (`power`) and `log`.
+
+    ipmitool gets its cipher suite: it would ask for it, which ipmi_sim does not answer, and wait for ten seconds.
+    """
     if shutil.which("ipmi_sim") is None or shutil.which("ipmitool") is None:
         pytest.skip("ipmi_sim (package openipmi) or ipmitool is not installed")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/ipmitool").write_text(f'#!/bin/sh\nexec {shutil.which("ipmitool")} -C 3 "$@"\n')
+    (tmp_path / "bin/ipmitool").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
     (tmp_path / "power").write_text("0\n")
     (tmp_path / "log").write_text("")
     control = tmp_path / "control"
@@ -75,25 +81,13 @@ def bmc(tmp_path: Path) -> Iterator[Path]:
     with (tmp_path / "output").open("wb") as output:
         simulator = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
     try:
-        status = [
-            "ipmitool",
-            "-I",
-            "lanplus",
-            "-H",
-            "127.0.0.1",
-            "-U",
-            "admin",
-            "-P",
-            PASSWORD,
-            "chassis",
-            "power",
-            "status",
-        ]
-        for _ in range(50):
-            if run(status, deadline_seconds=30).exit_status == 0:
-                break
+        status = ["ipmitool", "-I", "lanplus", "-H", "127.0.0.1", "-U", "admin", "-P", PASSWORD]
+
+        def answers() -> bool:
             assert simulator.poll() is None, (tmp_path / "output").read_text()
-            time.sleep(0.2)
+            return run([*status, "chassis", "power", "status"], deadline_seconds=30).exit_status == 0
+
+        wait_until(answers)
         yield tmp_path
     finally:
         simulator.kill()

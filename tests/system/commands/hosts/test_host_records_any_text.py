@@ -4,12 +4,10 @@ import shlex
 
 import pytest
 
-from tests.system.commands.conftest import Site, silent_hosts, vm_site
+from tests.system.commands.conftest import Site
 from tests.system.commands.test_generated_input import NASTY
 
 pytestmark = pytest.mark.slow
-
-__all__ = ["silent_hosts", "vm_site"]
 
 TEMPLATES = (
     ("add", "distribution", "distribution=TEXT"),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.command_trees import write_hook
 from tests.system.commands.conftest import Site
 
 
@@ -64,34 +65,21 @@ def test_a_nas_with_images_stays(vm_site: Site) -> None:
     vm_site.done("remove host nas-0-0")
 
 
-def test_checks_of_all_hooks_precede_the_work_of_the_first(
-    vm_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "remove" / "host"
-    folder.mkdir(parents=True)
-    (folder / "__init__.py").write_text("")
-    (folder.parent / "__init__.py").write_text("")
-    log = tmp_path / "log"
-    (folder / "plugin_zebra.py").write_text(
-        "import rocks.commands\n"
-        "from rocks.core.errors import StateError\n"
-        "class Plugin(rocks.commands.Plugin):\n"
-        "    def precedes(self):\n"
-        "        return ['vm']\n"
-        "    def run_all(self, hosts):\n"
-        f"        open({str(log)!r}, 'w').write('ran')\n"
-    )
-    (folder / "plugin_last.py").write_text(
-        "import rocks.commands\n"
-        "from rocks.core.errors import StateError\n"
-        "class Plugin(rocks.commands.Plugin):\n"
-        "    def requires(self):\n"
-        "        return ['TAIL']\n"
-        "    def check_all(self, hosts):\n"
-        "        raise StateError(f'not {hosts[0]}')\n"
-        "    def run_all(self, hosts):\n"
-        "        raise AssertionError\n"
-    )
-    monkeypatch.setenv("ROCKS_TREES", str(tmp_path))
+def test_checks_of_all_hooks_precede_the_work_of_the_first(vm_site: Site, tree: Path) -> None:
+    log = tree / "log"
+    for name, methods in (
+        (
+            "zebra",
+            "def precedes(self): return ['vm']\n"
+            f"def run_all(self, hosts): open({str(log)!r}, 'w').write('ran')\n",
+        ),
+        (
+            "last",
+            "def requires(self): return ['TAIL']\n"
+            "def check_all(self, hosts): raise StateError(f'not {hosts[0]}')\n"
+            "def run_all(self, hosts): raise AssertionError\n",
+        ),
+    ):
+        write_hook(tree, "remove/host", name, methods)
     assert vm_site.refused("remove host vmc-0-0") == "not vmc-0-0"
     assert not log.exists()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.command_trees import write_hook
 from tests.system.commands.conftest import Site
 
 
@@ -252,43 +253,24 @@ def test_remove_host_leaves_nothing_of_it(full: Site) -> None:
     assert full.done("list host output-col=cpus") == "CPUS\n4   \n2   \n"
 
 
-def test_remove_host_is_one_transaction(full: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "remove" / "host"
-    folder.mkdir(parents=True)
-    (folder / "__init__.py").write_text("")
-    (folder.parent / "__init__.py").write_text("")
-    (folder / "plugin_last.py").write_text(
-        "import rocks.commands\n"
-        "from rocks.core.errors import StateError\n"
-        "class Plugin(rocks.commands.Plugin):\n"
-        "    def requires(self):\n"
-        "        return ['TAIL', 'node']\n"
-        "    def run(self, host):\n"
-        "        raise StateError(f'not {host}')\n"
+def test_remove_host_is_one_transaction(full: Site, tree: Path) -> None:
+    methods = (
+        "def requires(self): return ['TAIL', 'node']\ndef run(self, host): raise StateError(f'not {host}')\n"
     )
-    monkeypatch.setenv("ROCKS_TREES", str(tmp_path))
+    write_hook(tree, "remove/host", "last", methods)
     assert full.refused("remove host compute-0-0") == "not compute-0-0"
 
 
-def test_hooks_of_other_trees_run_for_each_host_where_they_ask_to(
-    three: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "remove" / "host"
-    folder.mkdir(parents=True)
-    (folder / "__init__.py").write_text("")
-    (folder.parent / "__init__.py").write_text("")
-    log = tmp_path / "log"
+def test_hooks_of_other_trees_run_for_each_host_where_they_ask_to(three: Site, tree: Path) -> None:
+    log = tree / "log"
     for name, precedes in (("zebra", []), ("early", ["attr"])):
-        (folder / f"plugin_{name}.py").write_text(
-            "import rocks.commands\n"
-            "class Plugin(rocks.commands.Plugin):\n"
-            "    def precedes(self):\n"
-            f"        return {precedes}\n"
-            "    def run(self, host):\n"
-            "        left = self.db.rows('SELECT COUNT(*) FROM vattributes WHERE Catindex = %s', (host,))[0][0]\n"
-            f"        open({str(log)!r}, 'a').write(f'{name} {{host}} {{left}}\\n')\n"
+        methods = (
+            f"def precedes(self): return {precedes}\n"
+            "def run(self, host):\n"
+            "    left = self.db.rows('SELECT COUNT(*) FROM vattributes WHERE Catindex = %s', (host,))[0][0]\n"
+            f"    open({str(log)!r}, 'a').write(f'{name} {{host}} {{left}}\\n')\n"
         )
-    monkeypatch.setenv("ROCKS_TREES", str(tmp_path))
+        write_hook(tree, "remove/host", name, methods)
     three.done("remove host compute")
     assert (
         log.read_text()

@@ -9,7 +9,6 @@ import ssl
 import subprocess  # noqa: TID251 - the service is started and ended as a process
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,6 +26,7 @@ from rocks.storage.broker import broker as message_broker
 from rocks.storage.broker.server import BrokerSettings
 from rocks.trust.x509 import CertificateSpec, has_address
 from tests.system.commands.conftest import Site
+from tests.waiting import wait_until
 
 CHECKOUT = Path(__file__).parents[4]
 MAC = "02:aa:00:00:00:01"
@@ -275,10 +275,7 @@ def test_a_renewed_certificate_is_used_without_a_new_start(hosts: Site, service:
 
     old = offered()
     hosts.done("add host certificate head replace=yes")
-    deadline = time.monotonic() + 60
-    while offered() == old:
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
+    wait_until(lambda: offered() != old)
     assert offered() in message_broker.node_authority().bundle("head").pair.decode()
     assert "the certificate was renewed" in service.log
 

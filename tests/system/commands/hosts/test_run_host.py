@@ -112,7 +112,8 @@ class Listener:
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._socket.getsockname()[1])
         self.connections = 0
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
 
     def _accept(self) -> None:
         while True:
@@ -126,6 +127,9 @@ class Listener:
                 threading.Thread(target=_copy, args=(source, sink), daemon=True).start()
 
     def close(self) -> None:
+        """A thread that still waited would take a connection of a later test's server."""
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
         self._socket.close()
 
 

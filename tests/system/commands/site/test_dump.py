@@ -4,10 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.commands.conftest import Site, rocks, silent_hosts, site, vm_site
+from tests.system.commands.conftest import Site
 from tests.system.imgstorage.image_site import NAS
-
-__all__ = ["rocks", "silent_hosts", "site", "vm_site"]
 
 PARTS = (
     ("network",),

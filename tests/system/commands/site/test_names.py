@@ -11,6 +11,7 @@ import pytest
 
 from rocks.core.process import run, run_checked
 from tests.system.commands.conftest import Site
+from tests.waiting import wait_until
 
 CHECKOUT = Path(__file__).parents[4]
 DEVICE, FAR = "names0", "names1"
@@ -142,11 +143,7 @@ def test_a_named_answers_what_the_database_has(served: Site, tmp_path: Path) -> 
 
 def wait_for(name: str, expected: str) -> None:
     """Until named, which reads its files in the background, answers so."""
-    for _ in range(100):
-        if ask(name) == expected:
-            return
-        time.sleep(0.1)
-    assert ask(name) == expected
+    wait_until(lambda: ask(name) == expected, problem=lambda: ask(name))
 
 
 def test_additions_of_the_site_are_included_and_checked(named_site: Site, tmp_path: Path) -> None:

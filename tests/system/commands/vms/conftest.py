@@ -3,12 +3,9 @@
 import pytest
 
 from rocks.inventory import machine_locks as vm_locks
-from tests.command_trees import tree
 from tests.system.commands.conftest import Site
 from tests.system.commands.vms.moves import NEW, OLD
 from tests.system.commands.vms.vm_records import ADD
-
-__all__ = ["tree"]
 
 
 @pytest.fixture

@@ -10,10 +10,8 @@ from rocks.machine.leases.leases import Attempt, give_up_unused, take_free_lease
 from rocks.machine.leases.records import read_leases
 from rocks.machine.moves import drains as host_drains
 from rocks.machine.records import load_vms
-from tests.system.commands.conftest import Site, silent_hosts, vm_site
+from tests.system.commands.conftest import Site
 from tests.system.commands.vms.moves import unanswered
-
-__all__ = ["silent_hosts", "vm_site"]
 
 HOST = "vmc-0-0"
 FORCE = ("stop", "host", "vm", "web", "force=yes", "reason=it is off")

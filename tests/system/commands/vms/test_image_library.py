@@ -72,10 +72,12 @@ def test_images_are_listed_described_checked_and_removed(vm_site: Site, library:
 def test_an_image_is_saved_in_a_file_by_the_end_of_its_name(
     vm_site: Site, library: Path, tmp_path: Path
 ) -> None:
+    (tmp_path / "small").write_bytes(b"boot".ljust(2_000_000, b"\0"))
+    vm_site.done("add image small", f"file={tmp_path / 'small'}")
     for name, kind in (("a.img", b"boot"), ("a.qcow2", b"QFI\xfb"), ("a.zst", b"\x28\xb5\x2f\xfd")):
         file = tmp_path / name
         if shutil.which({"a.qcow2": "qemu-img", "a.zst": "zstd"}.get(name, "true")) is not None:
-            printed = vm_site.done("save image debian", f"file={file}")
+            printed = vm_site.done("save image small", f"file={file}")
             assert printed.startswith(f"saved: {file}, ")
             with file.open("rb") as content:
                 assert content.read(4) == kind

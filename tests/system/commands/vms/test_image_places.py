@@ -12,14 +12,12 @@ from lxml import etree
 
 from rocks.commands._framework.arguments import parse_arguments
 from rocks.inventory import machine_locks as vm_locks
-from tests.command_trees import tree
+from tests.command_trees import write_hook
 from tests.generated import examples
 from tests.system.commands.conftest import Site
 from tests.system.commands.site.test_attributes import read_by_shell
 from tests.system.commands.test_generated_text import generated, run, text
 from tests.system.commands.vms.test_image_reports import REPORT
-
-__all__ = ["tree"]
 
 SET, LIST = ("set", "host", "vm", "nas"), ("list", "host", "vm", "nas")
 DUMP, REMOVE = ("dump", "host", "vm", "nas"), ("remove", "host", "vm", "nas")
@@ -273,31 +271,18 @@ def test_the_device_of_an_image_is_rendered_from_its_row(images: Site) -> None:
 
 
 def test_remove_host_forgets_before_the_machine_goes(images: Site, tree: Path) -> None:
-    folder = tree / "remove" / "host" / "vm"
-    folder.mkdir(parents=True)
-    (folder / "plugin_storage.py").write_text(
-        "import rocks.commands\n"
-        "class Plugin(rocks.commands.Plugin):\n"
-        "    def run(self, node):\n"
-        "        assert self.db.rows('SELECT COUNT(*) FROM img_nas_server') == [(1,)]\n"
-    )
+    methods = "def run(self, node): assert self.db.rows('SELECT COUNT(*) FROM img_nas_server') == [(1,)]\n"
+    hook = write_hook(tree, "remove/host/vm", "storage", methods)
     images.done(*SET, "web", "db", "nas=nas-0-0", "zpool=tank")
     assert images.rocks("remove host web vmc-0-1").status == 0
     assert locations(images) == [("db", "vda", "nas-0-0", "tank")]
-    (folder / "plugin_storage.py").unlink()
+    hook.unlink()
     assert images.rocks("remove host vm db").status == 0
     assert images.database.rows("SELECT COUNT(*) FROM img_nas_server") == [(0,)]
 
 
 def test_an_error_of_another_hook_preserves_the_rows(images: Site, tree: Path) -> None:
-    folder = tree / "remove" / "host" / "vm"
-    folder.mkdir(parents=True)
-    (folder / "plugin_storage.py").write_text(
-        "import rocks.commands\nfrom rocks.core.errors import StateError\n"
-        "class Plugin(rocks.commands.Plugin):\n"
-        "    def run(self, node):\n"
-        "        raise StateError('not now')\n"
-    )
+    write_hook(tree, "remove/host/vm", "storage", "def run(self, node): raise StateError('not now')\n")
     images.done(*SET, "web", "nas=nas-0-0", "zpool=tank")
     assert images.refused("remove host web") == "not now"
 

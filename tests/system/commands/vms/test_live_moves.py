@@ -24,7 +24,7 @@ from rocks.machine.moves import live_ends as live_move_ends
 from rocks.machine.moves.moves import Ways
 from rocks.machine.records import hosts_of_vlans, load_vms
 from rocks.site import overview as site_overview
-from tests.system.commands.conftest import Site, silent_hosts, vm_site
+from tests.system.commands.conftest import Site
 from tests.system.commands.vms.moves import (
     FORCE,
     INTERRUPTED,
@@ -36,8 +36,6 @@ from tests.system.commands.vms.moves import (
     host_with,
     lease,
 )
-
-__all__ = ["silent_hosts", "vm_site"]
 
 
 def test_force_ends_no_move_that_a_command_is_at_work_on(

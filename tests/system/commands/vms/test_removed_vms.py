@@ -9,6 +9,7 @@ import pytest
 from rocks.commands._shared import vm_removal
 from rocks.core.errors import RocksError
 from rocks.inventory import machine_locks as vm_locks
+from tests.command_trees import write_hook
 from tests.system.commands.conftest import Site
 from tests.system.commands.site.test_attributes import read_by_shell
 from tests.system.commands.vms.vm_records import SET, interfaces
@@ -99,26 +100,20 @@ def test_remove_host_vm_refuses(samples: Site) -> None:
 def test_hooks_of_remove_host_vm_run_before_the_machine_goes(
     samples: Site, tree: Path, command: tuple[str, ...]
 ) -> None:
-    folder = tree / "remove" / "host" / "vm"
-    folder.mkdir(parents=True)
     log = tree / "log"
-    (folder / "plugin_storage.py").write_text(
-        "import rocks.commands\n"
-        "class Plugin(rocks.commands.Plugin):\n"
-        "    def run(self, node):\n"
-        "        rows = self.db.rows('SELECT COUNT(*) FROM vm_nodes')\n"
-        f"        with open({str(log)!r}, 'a') as file:\n"
-        "            file.write(f'{node.name} {node.vm_defs.physNode} {node.vm_defs.disks[0].path} {rows[0][0]}\\n')\n"
+    methods = (
+        "def run(self, node):\n"
+        "    rows = self.db.rows('SELECT COUNT(*) FROM vm_nodes')\n"
+        f"    with open({str(log)!r}, 'a') as file:\n"
+        "        file.write(f'{node.name} {node.vm_defs.physNode} {node.vm_defs.disks[0].path} {rows[0][0]}\\n')\n"
     )
+    write_hook(tree, "remove/host/vm", "storage", methods)
     assert samples.rocks(*command, "web-a").status == 0
     assert log.read_text() == "web-a vmc-0-0 /state/partition1/kvm/disks/web-a.vda 3\n"
 
 
 def test_a_failed_hook_prevents_the_removal(samples: Site, tree: Path) -> None:
-    folder = tree / "remove" / "host" / "vm"
-    folder.mkdir(parents=True)
-    text = "import rocks.commands\nclass Plugin(rocks.commands.Plugin):\n    def run(self, node):\n        1 / 0\n"
-    (folder / "plugin_storage.py").write_text(text)
+    write_hook(tree, "remove/host/vm", "storage", "def run(self, node): 1 / 0\n")
     message = samples.refused("remove host vm web-a")
     assert message.startswith('the plugin "storage" of "remove host vm" has a fault (ZeroDivisionError')
 

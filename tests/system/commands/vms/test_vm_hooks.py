@@ -9,10 +9,7 @@ import pytest
 from rocks.commands._shared import vm_removal
 from rocks.database.connection import Database
 from rocks.inventory.machine_locks import lock_vms
-from tests.command_trees import tree
 from tests.system.commands.conftest import Site
-
-__all__ = ["tree"]
 
 ADD = ("add", "host", "vm", "vmc-0-0", "vmc-0-1", "compute")
 MACHINES = ("compute-0-0-0", "compute-0-1-0")

@@ -5,10 +5,8 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
-from tests.command_trees import tree, write_plugin
+from tests.command_trees import write_plugin
 from tests.system.commands.conftest import Site
-
-__all__ = ["tree"]
 
 CONFIG = ("report", "host", "vm", "config", "adapted=no")
 SCHEMA = Path("/usr/share/libvirt/schemas/domain.rng")

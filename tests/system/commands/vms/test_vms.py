@@ -9,11 +9,8 @@ import pytest
 
 from rocks.core.errors import ToolError
 from rocks.database.connection import Database
-from tests.command_trees import tree
 from tests.system.commands.conftest import Site
 from tests.system.commands.vms.vm_records import ADD, FIRST_MAC, disks, interfaces, machine
-
-__all__ = ["tree"]
 
 
 def test_the_specifications_example_of_add_host_vm(vm_site: Site) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
+import time
 from contextlib import ExitStack, closing
 from typing import Any
 
@@ -14,11 +14,12 @@ from nucleus.api import frame, operations
 from nucleus.api.limits import Changes
 from nucleus.configuration import Configuration
 from nucleus.mirror import audit
+from nucleus.mirror.driver import LOCK_WAIT_SECONDS
 from nucleus.mirror.pool import Pool
 from tests.system.nucleus.api.conftest import MODERN, PROBLEMS, changed, started
 from tests.system.nucleus.api.http_client import Client, Connection
 from tests.system.nucleus.conftest import sql
-from tests.system.nucleus.test_operations import until
+from tests.waiting import at_once, wait_until
 
 SETS = "/v1/computeset/"
 
@@ -112,17 +113,8 @@ def test_a_set_that_no_list_of_hosts_can_hold_is_refused(
 
 
 def test_two_at_once_never_share_a_node(service: Client) -> None:
-    answers: list[int] = []
-    threads = [
-        threading.Thread(
-            target=lambda n=n: answers.append(start(service, computes=f"vm-vc2-[{n}-{n + 1}]").status_code)
-        )
-        for n in (0, 1)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(120)
+    computes = ("vm-vc2-[0-1]", "vm-vc2-[1-2]")
+    answers = at_once(lambda names: int(start(service, computes=names).status_code), computes)
     assert sorted(answers) == [201, 409]
 
 
@@ -142,6 +134,7 @@ def test_a_key_is_used_once(service: Client, pool: Pool) -> None:
         session.execute(
             "INSERT INTO idempotency (actor, key_text, request_hash) VALUES ('ann', 'k2', REPEAT('x', 32))"
         )
+        began = time.monotonic()
         busy = service.ask(
             "ann",
             "POST",
@@ -150,6 +143,7 @@ def test_a_key_is_used_once(service: Client, pool: Pool) -> None:
             headers={"Idempotency-Key": "k2", **PROBLEMS},
         )
         assert busy.status_code == 409 and busy.headers["Retry-After"] == "1"
+        assert time.monotonic() - began < LOCK_WAIT_SECONDS, "it waits as long as for other rows"
 
 
 def test_an_answer_with_a_secret_is_not_stored(service: Client, pool: Pool) -> None:
@@ -172,7 +166,7 @@ def test_a_token_in_a_path_is_in_no_log(
         """Without uvicorn's own log, which `nucleus serve` has off."""
         return "\n".join(one.getMessage() for one in caplog.records if one.name == "nucleus.access")
 
-    until(lambda: "/v1/token/nuc_" in logged(), "the line of the log")
+    wait_until(lambda: "/v1/token/nuc_" in logged(), "the line of the log")
     with pool.transaction() as session:
         targets = [row.entry.target for row in audit.newest(session, 5)]
     assert f"/v1/token/{token[:12]}_…" in targets

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,15 +18,9 @@ from tests.system.nucleus.api.conftest import changed, started
 from tests.system.nucleus.api.http_client import SECONDS, Client, answering
 from tests.system.nucleus.api.test_events import emit
 from tests.system.nucleus.conftest import sql
+from tests.waiting import wait_until
 
 WRONG = {"Authorization": "Bearer nuc_AAAAAAAA_" + "0" * 43, "Prefer": "respond-async"}
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < end, what
-        time.sleep(0.05)
 
 
 def sources(pool: Pool) -> list[str | None]:
@@ -114,6 +106,6 @@ def test_a_stream_that_is_never_read_ends(
         head = f"GET /v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {people['ann']}\r\n"
         raw.sendall(head.encode() + b"Last-Event-ID: 0\r\n\r\n")
         streams = application.state.service.streams
-        until(lambda: bool(streams.count), "the stream")
-        until(lambda: not streams.count, "the end of the stream")
+        wait_until(lambda: bool(streams.count), "the stream")
+        wait_until(lambda: not streams.count, "the end of the stream")
         assert application.state.hub.count == 0

@@ -7,7 +7,6 @@ import dataclasses
 import json
 import re
 import threading
-import time
 from datetime import timedelta
 
 import pytest
@@ -21,10 +20,10 @@ from nucleus.mirror.events import NEWS
 from nucleus.mirror.observations import database_now
 from nucleus.mirror.pool import Pool, Session
 from nucleus.records import SYSTEM
-from tests.patience import patience
 from tests.system.nucleus.api.conftest import MODERN, PROBLEMS, started
 from tests.system.nucleus.api.http_client import Client
 from tests.system.nucleus.conftest import sql
+from tests.waiting import wait_until
 
 
 def test_clusters_are_those_of_the_caller_s_projects(service: Client) -> None:
@@ -124,10 +123,7 @@ def test_texts_are_ready_before_they_are_asked_for(service: Client, pool: Pool) 
             NEWS.give()
             with pool.reading() as session:
                 asked = [(one, Freshness(None, True, 0)) for one in clusters.list_clusters(session, SYSTEM)]
-            end = time.monotonic() + patience(60)
-            while len(fragments.ready(one for one, _ in asked)) < 2:
-                assert time.monotonic() < end
-                time.sleep(0.05)
+            wait_until(lambda asked=asked: len(fragments.ready(one for one, _ in asked)) == 2)  # type: ignore[misc]
             found = [json.loads(text) for text in fragments.texts(_NoSession(), SYSTEM, asked)]
             assert [(one["name"], one["description"], one["stale"]) for one in found] == [
                 (name, description, True) for name in ("vc2", "vc3")

@@ -7,7 +7,6 @@ import socket
 import ssl
 import struct
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from rocks.fleet.https.messages import Answer, FilePart, Request
 from rocks.fleet.https.server import HttpsServer, _cut
 from rocks.trust.authority import Authority
 from rocks.trust.x509 import CertificateSpec
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -26,13 +26,6 @@ def pair(tmp_path: Path) -> bytes:
     authority.ensure("a site")
     authority.issue(CertificateSpec("head", ["head"], ["127.0.0.1"], 30, True))
     return authority.bundle("head").pair
-
-
-def _open_connections(server: HttpsServer) -> int:
-    deadline = time.monotonic() + 60
-    while server.places.total and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return server.places.total
 
 
 def test_connections_that_are_reset_before_their_handshake_free_their_places(pair: bytes) -> None:
@@ -49,7 +42,7 @@ def test_connections_that_are_reset_before_their_handshake_free_their_places(pai
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             client.close()
             server.handle_request()
-            assert _open_connections(server) == 0
+            wait_until(lambda: server.places.total == 0)
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         thread = threading.Thread(target=server.handle_request)
@@ -61,7 +54,7 @@ def test_connections_that_are_reset_before_their_handshake_free_their_places(pai
         assert connection.getresponse().read() == b"x"
         connection.close()
         thread.join()
-        assert _open_connections(server) == 0
+        wait_until(lambda: server.places.total == 0)
     assert log == ["127.0.0.1 200 /x"]
 
 
@@ -105,7 +98,7 @@ def test_silent_connections_of_many_addresses_give_way(pair: bytes, is_secured: 
         connection.close()
         for one in silent:
             one.close()
-        assert _open_connections(server) == 0
+        wait_until(lambda: server.places.total == 0)
         server.shutdown()
         thread.join()
 

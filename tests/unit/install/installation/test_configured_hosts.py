@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import queue
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,16 +11,9 @@ from rocks.core.errors import StateError
 from rocks.database.settings import Settings
 from rocks.install.installation.configured_hosts import FirstSync
 from rocks.trust.handed_out_secrets import forget_handed_out, record_handed_out
+from tests.waiting import wait_until
 
 SECONDS = 120
-
-
-def until(holds: Callable[[], bool]) -> None:
-    """Wait until it holds."""
-    end_at = time.monotonic() + SECONDS
-    while not holds():
-        assert time.monotonic() < end_at
-        time.sleep(0.05)
 
 
 def settings(folder: Path) -> Settings:
@@ -91,7 +82,7 @@ def test_secrets_are_sent_once_for_each_installation(tmp_path: Path) -> None:
 
     sync.put("compute-0-0")
     sync.put("compute-0-1")
-    until(lambda: record.exists() and sent("compute-0-1") == 1)
+    wait_until(lambda: record.exists() and sent("compute-0-1") == 1)
     with pytest.raises(StateError, match="were handed out before"):
         record_handed_out(settings(tmp_path), "compute-0-0")
     sync.put("compute-0-0")
@@ -100,6 +91,6 @@ def test_secrets_are_sent_once_for_each_installation(tmp_path: Path) -> None:
     assert record.read_text().splitlines()[-1] == "sync users compute-0-0" and sent("compute-0-0") == 1
     forget_handed_out(settings(tmp_path), ["compute-0-0"])
     sync.put("compute-0-0")
-    until(lambda: sent("compute-0-0") == 2)
+    wait_until(lambda: sent("compute-0-0") == 2)
     with pytest.raises(StateError, match="were handed out before"):
         record_handed_out(settings(tmp_path), "compute-0-0")

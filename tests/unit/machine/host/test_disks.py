@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess  # noqa: TID251 - a process that is killed at a chosen moment
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from rocks.fleet.wire.requests import DiskSpec
 from rocks.machine.host import disks
 from rocks.machine.host.disks import read_disk
 from rocks.machine.host.files.owners import ImageOwners
+from tests.waiting import wait_until
 
 SOURCES = Path(__file__).resolve().parents[4] / "src"
 
@@ -170,8 +170,6 @@ def test_two_at_once(tmp_path: Path) -> None:
     error_outputs = [process.communicate()[1] for process in processes]
     assert all(b"try again" in printed for printed in error_outputs if printed), error_outputs
     assert any(process.returncode == 0 for process in processes)
-    deadline = time.monotonic() + 5
-    while len(list(tmp_path.iterdir())) > 1 and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: len(list(tmp_path.iterdir())) == 1)
     assert [entry.name for entry in tmp_path.iterdir()] == ["vm.hda"]
     assert path.stat().st_size == 1000**3

@@ -60,13 +60,18 @@ def test_a_corrupt_file_is_named_and_starts_nothing(
         pass
 
 
-def test_an_epoch_that_was_raised_meanwhile_is_not_lowered(tmp_path: Path) -> None:
+def test_an_epoch_that_was_raised_meanwhile_is_not_lowered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of two requests that wait for a start, the one of the older copy may get the lock last."""
-    epoch, later = LeaseEpoch(tmp_path), LeaseEpoch(tmp_path)
+    epoch, later, asks_for_lock = LeaseEpoch(tmp_path), LeaseEpoch(tmp_path), threading.Event()
+    monkeypatch.setattr(lease_epoch, "_RAISE_SECONDS", 600.0)
+    take = lease_epoch.locked
     with epoch.admitted("a", 5):
+        monkeypatch.setattr(lease_epoch, "locked", lambda *a, **b: (asks_for_lock.set(), take(*a, **b))[1])
         waiting = threading.Thread(target=lambda: later.raise_to(3))
         waiting.start()
-        waiting.join(0.3)  # it has looked at the epoch, and waits for the lock
+        assert asks_for_lock.wait(120)  # it has looked at the epoch
         assert waiting.is_alive()
         (tmp_path / "leases" / ".epoch").write_text("9\n")
     waiting.join(120)
