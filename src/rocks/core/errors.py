@@ -77,12 +77,12 @@ class Code(str, enum.Enum):
 class RocksError(Exception):
     """An error that a person can act on. The text states what happened, to what, and what to do.
 
-    `code` is set where a program decides by it, else None. `is_unsent`: the host it is about has received nothing, so
-    nothing was done there.
+    `code` is set where a program decides by it, else None. `nothing_done`: the host it is about has begun nothing of
+    what was requested.
     """
 
     family = "bug"
-    is_unsent = False
+    nothing_done = False
 
     def __init__(self, message: str = "", *, code: Optional[Code] = None) -> None:
         super().__init__(message)

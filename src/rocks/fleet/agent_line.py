@@ -48,6 +48,7 @@ class AgentLine:
         self._name = name
         self._stream = stream
         self._read = bytearray()
+        self._has_confirmed = False
 
     def ask(self, line: bytes, deadline_seconds: float) -> bytes:
         """Send a request line and return the reply line, without the line end.
@@ -66,6 +67,7 @@ class AgentLine:
             with contextlib.suppress(BrokenPipeError):  # the agent has ended already; its output is the reply
                 self._stream.send(line, receipt)
             reply = self._read_line(receipt)
+            self._has_confirmed = True
             waits_seconds = deadline_seconds
             return reply or self._read_line(deadline)
         except TimeoutError:
@@ -104,7 +106,7 @@ class AgentLine:
         status = "" if exit_status is None else f" with exit status {exit_status}"
         last = (bytes(self._read) or error_output or reason).strip().splitlines()[-1:]
         output = f": {printable_bytes(last[0], 200)}" if last else ""
-        if exit_status in _NOT_STARTED:
+        if exit_status in _NOT_STARTED and not self._has_confirmed:
             return NoAgentError(f"the agent on host {self._name} does not start{output}")
         kind = AnsweringError if exit_status in range(_OF_SSH) else HostError
         return kind(f"the agent on host {self._name} ended{status} without an answer{output}")

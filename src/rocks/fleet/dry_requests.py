@@ -106,7 +106,7 @@ def _perform(host: str, request: PerformRequest, ask: Ask) -> PerformReply:
     _facts(host, FactsRequest(fences=request.fences, epoch=request.epoch), ask)
     disks = {disk.path for one in request.operations if isinstance(one, StartDomain) for disk in one.disks}
     assumed = tuple(sorted(path for path in disks if dry_run.is_assumed(host, path)))
-    planned: PerformReply = ask(replace(request, fences=(), epoch=0, assumed_disks=assumed))
+    planned: PerformReply = ask(replace(request, epoch=0, assumed_disks=assumed))
     for outcome in planned.outcomes:
         for step in outcome.steps:
             dry_run.would(host, step)

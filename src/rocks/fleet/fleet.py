@@ -243,7 +243,7 @@ def _for_people(command: str) -> str:
 
 def _unknown(name: str) -> HostError:
     error = HostError(f"{name} is not in the cluster database any more, so it cannot be asked")
-    error.is_unsent = True
+    error.nothing_done = True
     return error
 
 

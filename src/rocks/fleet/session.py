@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import rocks
 from rocks.core import dry_run
-from rocks.core.errors import BusyError, HostError, IncoherentError, RocksError, StateError
+from rocks.core.errors import BugError, BusyError, HostError, IncoherentError, RocksError, StateError
 from rocks.core.version import is_packaged
 from rocks.fleet.agent_line import AgentLine, AnsweringError, NoAgentError
 from rocks.fleet.connection import Connection
@@ -21,7 +21,7 @@ from rocks.fleet.wire.envelope import (
 )
 from rocks.fleet.wire.errors import at_host
 from rocks.fleet.wire.request import Reply, Request
-from rocks.fleet.wire.requests import reply_deadline_seconds
+from rocks.fleet.wire.requests import PerformRequest, reply_deadline_seconds
 
 
 class Session:
@@ -69,11 +69,14 @@ class Session:
             raise
         finally:
             self._lock.release()
+        if not isinstance(answer, RocksError):
+            return answer
         if isinstance(answer, HostError):
-            raise at_host(self.address.name, AnsweringError(str(answer), code=answer.code))
-        if isinstance(answer, RocksError):
-            raise at_host(self.address.name, answer)
-        return answer
+            answer = AnsweringError(str(answer), code=answer.code)
+        error = at_host(self.address.name, answer)
+        # an agent that has begun operations reports an outcome of each
+        error.nothing_done = isinstance(request, PerformRequest) and not isinstance(error, BugError)
+        raise error
 
     def close(self) -> None:
         """Close agent and connection."""
@@ -86,7 +89,7 @@ class Session:
         try:
             agent = self._ready_agent()
         except RocksError as error:
-            error.is_unsent = True
+            error.nothing_done = True
             if isinstance(error, NoAgentError):
                 raise self._without_agent(error) from None
             raise
@@ -99,7 +102,7 @@ class Session:
                 f"{rocks.__version__}: {self._install_line()}"
             )
             older = StateError(text)
-            older.is_unsent = True
+            older.nothing_done = True
             raise older from None
         except NoAgentError as error:
             raise self._without_agent(error) from None
@@ -110,7 +113,7 @@ class Session:
 
     def _without_agent(self, error: NoAgentError) -> AnsweringError:
         found = AnsweringError(f"{error}: {self._install_line()}")
-        found.is_unsent = True
+        found.nothing_done = True
         return found
 
     def _install_line(self) -> str:

@@ -105,7 +105,7 @@ def ask_facts(
     # not between two answers: a row that is locked here would stop others for as long as a host is silent
     for host, answer in answers.items():
         if isinstance(answer, HostFacts):
-            leases.take_down_fences(database, host, answer.fenced)
+            leases.take_down_fences(database, host, _confirmed(fences, host, answer.fenced))
     database.commit()
     return {host: answers[host] for host in hosts}
 
@@ -154,8 +154,15 @@ def perform_operations(
     # not between two answers, as in `ask_facts`
     if any(fenced.values()):
         for host, names in fenced.items():
-            leases.take_down_fences(database, host, names)
+            leases.take_down_fences(database, host, _confirmed(fences, host, names))
         database.commit()
+
+
+def _confirmed(
+    sent: Mapping[str, Sequence[tuple[str, int]]], host: str, names: Collection[str]
+) -> set[tuple[str, int]]:
+    """The fences that the host got and has put up."""
+    return {fence for fence in sent.get(host, ()) if fence[0] in names}
 
 
 def _named(host: str, outcome: OperationOutcome) -> OperationOutcome:

@@ -109,7 +109,8 @@ def way_of(spec: StartDomain, domain: DomainFact | None) -> Way:
     if domain is not None and domain.state == "shutdown":
         raise BusyError(f"{name} is shutting down at this moment; start it when it is off")
     if domain is not None and domain.state == "paused":
-        if spec.continues and domain.token == spec.token:
+        _check_same_lease(spec, domain)
+        if spec.continues:
             return Way.COMPLETE
         raise StateError(f"{name} is paused, not off; resume it with rocks resume host vm {name}")
     if domain is not None and domain.state in ACTIVE_STATES:

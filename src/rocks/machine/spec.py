@@ -97,6 +97,7 @@ def start_request(vm: VirtualMachine, spec: MachineSpec, token: int = 0) -> Star
         links=spec.links,
         autostart=spec.autostart,
         cpus=vm.host.cpus,
+        memory_mb=vm.memory_mb,
         memory_reserve_mb=memory_reserve_mb(container),
         needs_filters=spec.network.is_on and bool(spec.network.senders),
         host=container.name,

@@ -38,7 +38,6 @@ from rocks.machine.leases.leases import (
 )
 from rocks.machine.leases.plan import (
     AskHolder,
-    KeepLease,
     disk_keys,
     holders_of,
     holders_to_ask,
@@ -48,7 +47,7 @@ from rocks.machine.moves.interrupted import end_interrupted
 from rocks.machine.moves.live_move_rules import check_no_doubt, domain_on
 from rocks.machine.outcomes import Outcomes
 from rocks.machine.placement.placement import claim_shapes, questions
-from rocks.machine.plan import GUEST_RUNS, is_active
+from rocks.machine.plan import GUEST_RUNS, is_active, way_of
 from rocks.machine.spec import (
     LOCAL_TRANSPORT,
     AlreadyRunningError,
@@ -231,7 +230,10 @@ def _specify(
             domain = None if answer is None else domain_on(answer, vm.name)
             attempt.may_run = answer is not None and is_active(answer, vm.name)
             if domain is None or domain.state not in GUEST_RUNS or domain.token != attempt.token:
-                attempt.spec = spec_of(vm, connections_of(vm), neighbours)
+                spec = spec_of(vm, connections_of(vm), neighbours)
+                # what the host would refuse by its domain claims nothing before
+                way_of(_continued(start_request(vm, spec, attempt.token), attempt), domain)
+                attempt.spec = spec
             elif was_running(attempt):
                 raise AlreadyRunningError(f"The host {vm.name} is already running.")
             else:
@@ -291,9 +293,14 @@ def _perform(database: Database, fleet: Fleet, attempts: Sequence[Attempt], hook
             attempt.notes = attempt.spec.notes + outcome.notes
         elif not isinstance(outcome, RocksError):
             refused.append(attempt)
-        elif outcome.is_unsent:
+            attempt.lease_is_unused = is_unused[name] and not outcome.has_begun
+        elif outcome.nothing_done:
             attempt.error = HostError(f"{name} is not started: {outcome}")
             attempt.may_run, attempt.lease_is_unused = False, is_unused[name]
+        elif isinstance(outcome, HostError):
+            attempt.error = HostError(
+                f"whether {name} runs is not known: {outcome}. Start it again, or rocks stop host vm {name}"
+            )
     _free_unused_leases(database, fleet, refused)
 
 
@@ -315,7 +322,8 @@ def _with_remedy(vm: VirtualMachine, error: RocksError | None) -> RocksError | N
 def _free_unused_leases(database: Database, fleet: Fleet, refused: Sequence[Attempt]) -> None:
     """Mark the leases of rejected starts as unused, when their hosts have ended them.
 
-    Otherwise the domain may run: libvirt may have started it, or an earlier request under the same lease may be late.
+    Otherwise the domain may run: libvirt may have started it, or an earlier request under the same lease may be late. A
+    new lease (`lease_is_unused`) under which nothing has begun is unused in any case.
     """
     ends: dict[str, list[tuple[str, int]]] = {}
     for attempt in refused:
@@ -323,13 +331,11 @@ def _free_unused_leases(database: Database, fleet: Fleet, refused: Sequence[Atte
     facts = ask_facts(database, fleet, ends, lease_ends=ends)
     for attempt in refused:
         answer = facts[container_of(attempt.vm).name]
-        attempt.may_run = isinstance(answer, RocksError) or attempt.vm.name not in answer.ended
-        domain = domain_on(answer, attempt.vm.name)
-        # its only request is answered, so what is active under another lease is not its start
-        is_of_another = (
-            not isinstance(attempt.step, KeepLease) and domain is not None and domain.token != attempt.token
-        )
-        attempt.lease_is_unused = not attempt.may_run or is_of_another
+        if isinstance(answer, RocksError):
+            attempt.may_run = not attempt.lease_is_unused
+        else:
+            attempt.may_run = attempt.vm.name not in answer.ended
+            attempt.lease_is_unused |= not attempt.may_run
 
 
 def _operation(
@@ -344,14 +350,17 @@ def _operation(
     given = hooks.preboot(vm) if hooks.preboot is not None else None
     lines = given.splitlines() if given else _document(database, attempt, hooks)
     return replace(
-        start_request(vm, spec, attempt.token),
+        _continued(start_request(vm, spec, attempt.token), attempt),
         xml=with_lease(lines, attempt.token, spec.network, vm.uuid),
         partition=partition,
         vfs=attempt.vfs,
         seed=seed,
-        continues=was_cut_off(attempt),
-        restores=attempt.is_saved,
     )
+
+
+def _continued(request: StartDomain, attempt: Attempt) -> StartDomain:
+    """The request, as that of a start that was interrupted or of a saved machine, if it is one."""
+    return replace(request, continues=was_cut_off(attempt), restores=attempt.is_saved)
 
 
 def _document(database: Database, attempt: Attempt, hooks: StartHooks) -> list[str]:

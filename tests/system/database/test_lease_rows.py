@@ -102,5 +102,7 @@ def test_fences(ask: Ask) -> None:
     assert ask("fences_of_hosts", ["a", "b", "c"]) == {"a": [(NAME, 3)], "b": [(NAME, 5)]}
     assert ask("fences_of_hosts", []) == {}
     ask("take_down_fences", "a", [])
-    ask("take_down_fences", "a", [NAME])
+    ask("take_down_fences", "a", [(NAME, 2)])
+    assert ask("fences_of_hosts", ["a"]) == {"a": [(NAME, 3)]}, "it was put up after that one was sent"
+    ask("take_down_fences", "a", [(NAME, 3)])
     assert ask("fences_of_hosts", ["a", "b"]) == {"b": [(NAME, 5)]}

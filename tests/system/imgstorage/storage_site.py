@@ -184,7 +184,7 @@ class PlayedHosts:
         """As the real one: the start is planned by what the host has."""
         for operation in (operation for requested in operations.values() for operation in requested):
             if self.facts_error is not None:
-                self.facts_error.is_unsent = True
+                self.facts_error.nothing_done = True
                 yield operation.name, self.facts_error
             elif self.outcome is not None and not self.is_answered:
                 yield operation.name, self.outcome

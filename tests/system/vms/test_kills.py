@@ -76,7 +76,7 @@ def killing_agent(site: ThreeMachines) -> Iterator[object]:
         (place / "real-agent").replace(place / "rocks-agent")
 
 
-POINTS = [("facts", "stop"), ("perform", "start")]
+POINTS = [("perform", "stop"), ("perform", "start")]
 """(call of the agent after which the command is killed, the next command); every step: tests/system/machines"""
 
 

@@ -98,7 +98,8 @@ def test_the_steps_that_the_host_plans_are_printed_and_nothing_is_done(lines: li
     disks = (DiskSpec("/dev/mapper/a-vol", "raw", 1, True), DiskSpec("/vm/b", "raw", 2, False))
     operations = (StartDomain("new", 1, "<domain/>", disks), StopDomain("runs"))
     reply = ask_in_dry_run("vmh1", PerformRequest(operations, (Fence("old", 5),), 4), host.ask)
-    assert host.asked == [FactsRequest(), PerformRequest(operations, assumed_disks=("/dev/mapper/a-vol",))]
+    planned = PerformRequest(operations, (Fence("old", 5),), assumed_disks=("/dev/mapper/a-vol",))
+    assert host.asked == [FactsRequest(), planned]
     assert lines == [
         "vmh1: would destroy old, whose lease another host has taken over",
         "vmh1: would refuse starts of old under leases below 5",

@@ -61,8 +61,12 @@ def test_a_domain_under_another_lease_raises(token: int | None, message: str, st
 @pytest.mark.parametrize(
     ("found", "error", "message"),
     [
-        (domain(state="paused"), StateError, "web is paused, not off; .*rocks resume host vm web"),
-        (domain(state="paused", token=7), StateError, "web is paused"),
+        (
+            domain(state="paused"),
+            StateError,
+            "web is paused on vmc-0-0 under lease 3, .*rocks stop host vm web",
+        ),
+        (domain(state="paused", token=7), StateError, "web is paused, not off; .*rocks resume host vm web"),
         (domain(state="shutdown", token=7), BusyError, "web is shutting down at this moment"),
         (
             domain(has_managed_save=True),
@@ -231,7 +235,7 @@ def test_a_start_interrupted_before_its_guest_is_finished() -> None:
     found = plan(ours, continues=True)
     assert found == StartPlan(Way.COMPLETE, ("complete the interrupted start of web",))
     for reported, continues in ((ours, False), (facts(domain(state="paused", token=6)), True)):
-        with pytest.raises(StateError, match="web is paused, not off"):
+        with pytest.raises(StateError, match="web is paused"):
             plan(reported, continues=continues)
 
 

@@ -96,6 +96,7 @@ def check_reply(request: Request[Any], reply: Any) -> None:
         _check_known("fenced", {fence.name for fence in request.fences}, reply.fenced)
         _check_unique("domains", [domain.name for domain in reply.domains])
     elif isinstance(request, PerformRequest) and isinstance(reply, PerformReply):
+        _check_known("fenced", {fence.name for fence in request.fences}, reply.fenced)
         # a name may have several operations, each with its outcome
         if [operation.name for operation in request.operations] != [o.name for o in reply.outcomes]:
             raise IncoherentError(

@@ -130,11 +130,11 @@ class StartDomain:
     """The spec of a machine that is to run under this lease: the host plans its start (`machine.plan`), and does it.
 
     The XML has an interface of type `hostdev` for the MAC address of each VF; the host inserts the PCI address of
-    the VF. `partition` is for the domain's InfiniBand VF, if it has one. The host must have `cpus` CPUs, and the memory
-    of the domain besides `memory_reserve_mb` and that of other domains; None: it is not asked. `needs_filters`: its
-    kernel must filter packets. `continues`: an earlier start under this lease was interrupted, so a paused domain is
-    completed. With `restores` the domain goes on from its managed save, with the XML that it was saved with; nothing is
-    made. `host` is the host's name in the database, for messages.
+    the VF. `partition` is for the domain's InfiniBand VF, if it has one. The host must have `cpus` CPUs. Besides
+    `memory_reserve_mb` and other domains it must have the memory `memory_mb`, or that of the document if it is more;
+    None: it is not asked. `needs_filters`: its kernel must filter packets. `continues`: an earlier start under this
+    lease was interrupted, so a paused domain is completed. With `restores` the domain goes on from its managed save,
+    with the XML that it was saved with; nothing is made. `host` is the host's name in the database, for messages.
     """
 
     name: str
@@ -146,6 +146,7 @@ class StartDomain:
     partition: Optional[PartitionSpec] = None
     vfs: Tuple[VfSpec, ...] = ()
     cpus: int = 0
+    memory_mb: int = 0
     memory_reserve_mb: Optional[int] = None
     needs_filters: bool = False
     seed: Optional[SeedSpec] = None
@@ -352,7 +353,7 @@ Operation = Union[
 class OperationOutcome:
     """The result of one operation. `changed` is False when there was nothing to do; `notes` are for the operator.
 
-    `steps`, in a dry run only: what the host would do.
+    `steps`, in a dry run only: what the host would do. `has_begun`: of a start, whether it was planned and begun.
     """
 
     name: str
@@ -360,6 +361,7 @@ class OperationOutcome:
     notes: Tuple[str, ...] = ()
     error: Optional[AgentError] = None
     steps: Tuple[str, ...] = ()
+    has_begun: bool = True
 
 
 @dataclass(frozen=True)

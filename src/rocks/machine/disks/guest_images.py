@@ -93,10 +93,12 @@ def find_copies(database: Database, machines: Iterable[VirtualMachine]) -> Copie
 
 
 def places_of(attempts: Iterable[Attempt], *copies: Copies) -> dict[str, set[str]]:
-    """Host → the files of copies that its facts have to include."""
+    """Host → the files of copies that its facts have to include; none where a machine's copy is missing."""
     places: dict[str, set[str]] = {}
     for attempt, of_kind in product(attempts, copies):
         copy = of_kind.get(attempt.vm.name)
+        if copy is not None:
+            places.setdefault(container_of(attempt.vm).name, set())
         if copy is not None and copy.base is not None:
             places.setdefault(container_of(attempt.vm).name, set()).add(base_path(copy.base))
     return places

@@ -66,18 +66,23 @@ class Leases:
         return tuple(found)
 
     def admit(self, name: str, token: int) -> None:
-        """Store a token that is higher than all before; StateError for a token below the lowest admitted.
+        """Store a token that is higher than all before. Errors as `check`.
 
         The caller holds the lock of the virtual machine.
         """
+        known = self.check(name, token)
+        if known is None or token > known:
+            self._store(name, token)
+
+    def check(self, name: str, token: int) -> Optional[int]:
+        """The lowest admitted token, None without one. StateError for a token below it."""
         known = self.remembered(name)
         if known is not None and token < known:
             raise StateError(
                 f"{name} was requested under lease {token}, but this host has seen lease {known}: "
                 "the virtual machine was stopped or taken over in the meantime"
             )
-        if known is None or token > known:
-            self._store(name, token)
+        return known
 
     def check_end(self, name: str, token: int) -> None:
         """StateError when the machine has had a lease above `token` here; a lease that has ended may end again.

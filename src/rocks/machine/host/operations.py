@@ -10,14 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import (
     Callable,
-    Collection,
     ContextManager,
     Dict,
     Iterator,
     List,
     Mapping,
     Optional,
-    Sequence,
     Tuple,
     Union,
 )
@@ -82,6 +80,7 @@ class Turn:
     def __init__(self, previous: Optional[Turn] = None) -> None:
         self._previous = previous
         self._passed = threading.Event()
+        self.has_begun = False
 
     def wait(self) -> None:
         """Return when the start before is planned, or has failed; at last after the time that one waits for a lock."""
@@ -96,7 +95,7 @@ class Turn:
 def perform(host: Host, request: PerformRequest) -> PerformReply:
     """Do the operations: those of one name in order, up to four names at once. A failure stops no other operation."""
     if request.assumed_disks is not None:
-        return PerformReply(tuple(plan_all(host, request.operations, request.assumed_disks)))
+        return PerformReply(tuple(plan_all(host, request)))
     fenced = keep_out(host, request.epoch, request.fences)
     outcomes: Dict[int, OperationOutcome] = {}
     queues: Dict[str, List[Tuple[int, Operation, Turn]]] = {}
@@ -113,33 +112,47 @@ def perform(host: Host, request: PerformRequest) -> PerformReply:
     return PerformReply(tuple(outcomes[number] for number in range(len(request.operations))), fenced)
 
 
-def plan_all(
-    host: Host, operations: Sequence[Operation], assumed_disks: Collection[str]
-) -> Iterator[OperationOutcome]:
+def plan_all(host: Host, request: PerformRequest) -> Iterator[OperationOutcome]:
     """What the operations would do, each alone; nothing is done. Disks of `assumed_disks` count as devices."""
-    starts = [one for one in operations if isinstance(one, StartDomain)]
-    paths = dict.fromkeys(disk.path for one in starts for disk in checked_disks(one))
-    observed = observe(host, paths)
-    disks = (
-        replace(fact, exists=True, is_block=True) if fact.path in assumed_disks else fact
-        for fact in observed.disks
-    )
-    observed = replace(observed, disks=tuple(disks))
     promised: Dict[str, int] = {}
-    for operation in operations:
+    for operation in request.operations:
         try:
-            if isinstance(operation, StartDomain):
-                document = _checked(operation)
-                if operation.restores and any(one.name == operation.name for one in observed.domains):
-                    document = host.domains().document(operation.name)
-                steps = plan_start(operation, document.memory_mb, observed, promised).steps
-                promised[operation.name] = document.memory_mb
-            else:
-                found = (one for one in observed.domains if one.name == operation.name)
-                steps = plan_steps(operation, next(found, None))
+            steps = _steps(host, operation, request, promised)
             yield OperationOutcome(operation.name, changed=bool(steps), steps=steps)
         except Exception as error:
             yield OperationOutcome(operation.name, changed=False, error=error_of(error))
+
+
+def _steps(
+    host: Host, operation: Operation, request: PerformRequest, promised: Dict[str, int]
+) -> Tuple[str, ...]:
+    """The steps of one operation; `promised` is the memory of the starts before it, and then of this one, too."""
+    name = operation.name
+    if not isinstance(operation, StartDomain):
+        return plan_steps(operation, host.domains().find(name))
+    document = _checked(operation)
+    check_not_restoring(host, name)
+    host.leases.check(name, operation.token)
+    observed = observe(host, [disk.path for disk in checked_disks(operation)])
+    below = {fence.name: fence.below_token for fence in request.fences}
+    observed = replace(
+        observed,
+        domains=tuple(
+            domain
+            for domain in observed.domains
+            if domain.token is None or domain.token >= below.get(domain.name, 0)
+        ),
+        disks=tuple(
+            replace(fact, exists=True, is_block=True) if fact.path in (request.assumed_disks or ()) else fact
+            for fact in observed.disks
+        ),
+    )
+    if operation.restores and host.domains().find(name) is not None:
+        document = host.domains().document(name)
+    memory_mb = max(document.memory_mb, operation.memory_mb)
+    steps = plan_start(operation, memory_mb, observed, promised).steps
+    promised[name] = memory_mb
+    return steps
 
 
 def error_of(error: Exception) -> AgentError:
@@ -171,7 +184,8 @@ def _outcome(host: Host, operation: Operation, turn: Turn) -> OperationOutcome:
     try:
         change = _start(host, operation, turn) if isinstance(operation, StartDomain) else _do(host, operation)
     except Exception as error:
-        return OperationOutcome(operation.name, False, (), error_of(error))
+        has_begun = turn.has_begun or not isinstance(operation, StartDomain)
+        return OperationOutcome(operation.name, False, (), error_of(error), has_begun=has_begun)
     finally:
         turn.end()
     return OperationOutcome(operation.name, change.changed, change.notes)
@@ -232,15 +246,18 @@ def _start(host: Host, operation: StartDomain, turn: Turn) -> Change:
     with held, host.lease_epoch.admitted(operation.name, operation.token):
         check_not_restoring(host, operation.name)
         host.leases.admit(operation.name, operation.token)
+        turn.wait()  # before the locks that a start before this one may need
         try:
             with (
                 contextlib.ExitStack() as until_started,
                 links_locked(host, operation.links, shared=True),
                 vfs_locked(host, operation),
             ):
-                turn.wait()
-                way = until_started.enter_context(_planned(host, operation, document))
-                turn.end()
+                try:
+                    way = until_started.enter_context(_planned(host, operation, document))
+                finally:
+                    turn.end()
+                turn.has_begun = True
                 change = ensure_running(
                     host.domains(),
                     operation,
@@ -262,11 +279,12 @@ def _planned(host: Host, operation: StartDomain, document: DomainDocument) -> Co
     if operation.restores and found is not None:
         document = host.domains().document(operation.name)
     paths = [disk.path for disk in checked_disks(operation)]
+    memory_mb = max(document.memory_mb, operation.memory_mb)
 
     def decide(promised: Mapping[str, int]) -> Way:
-        return plan_start(operation, document.memory_mb, observe(host, paths), promised).way
+        return plan_start(operation, memory_mb, observe(host, paths), promised).way
 
-    return memory_promised(host, operation.name, document.memory_mb, decide)
+    return memory_promised(host, operation.name, memory_mb, decide)
 
 
 def _undo_links(host: Host, operation: StartDomain) -> None:

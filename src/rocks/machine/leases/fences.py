@@ -33,15 +33,14 @@ def remove_fences(database: Database, hosts: Sequence[str], machine: str | None)
                 f"if it never returns, remove it first: rocks remove host {asked}"
             )
         host, fences = found.get(asked.lower(), (asked, []))
-        names = [name for name, _ in fences if machine is None or name.lower() == machine.lower()]
-        if not names:
+        chosen = [fence for fence in fences if machine is None or fence[0].lower() == machine.lower()]
+        if not chosen:
             of_machine = f" of {printable(machine)}" if machine else ""
             raise StateError(
                 f"there is no fence{of_machine} on {printable(asked)}; rocks list host vm lease lists all fences"
             )
-        removed[host] = names
-    for host, names in removed.items():
-        leases.take_down_fences(database, host, names)
+        leases.take_down_fences(database, host, chosen)
+        removed[host] = [name for name, _ in chosen]
     return removed
 
 

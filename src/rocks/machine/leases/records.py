@@ -18,7 +18,7 @@ from rocks.machine.placement import records as shape_leases
 from rocks.network.sriov import records as virtual_functions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from rocks.database.connection import Database
     from rocks.machine.leases.plan import DiskKey
@@ -299,8 +299,17 @@ def fences_of_hosts(database: Database, hosts: Sequence[str]) -> dict[str, list[
     return found
 
 
-def take_down_fences(database: Database, host: str, names: Sequence[str]) -> None:
-    """Remove fences; the host has confirmed that no older domain of these machines remains."""
+def take_down_fences(database: Database, host: str, fences: Collection[tuple[str, int]]) -> None:
+    """Remove these fences, by name and token; the host has confirmed that no domain below them remains.
+
+    One that was put up meanwhile, with a higher token, stays.
+    """
+    present = (
+        database.rows("SELECT Name, Token FROM vm_fences WHERE Host = %s FOR UPDATE", [host])
+        if fences
+        else []
+    )
+    names = [str(name) for name, token in present if (str(name), int(token)) in fences]
     if names:
         virtual_functions.free_fenced(database, host, names)
         shape_leases.free_fenced(database, host, names)

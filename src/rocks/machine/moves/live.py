@@ -44,7 +44,7 @@ from rocks.machine.moves.moves import (
 )
 from rocks.machine.moves.moving_volumes import check_images, image_devices, pull_images
 from rocks.machine.placement import records as shape_leases
-from rocks.machine.plan import GUEST_RUNS, plan_start
+from rocks.machine.plan import GUEST_RUNS, is_active, plan_start
 from rocks.machine.spec import container_of, spec_of, start_request
 from rocks.network.guest_connections import VirtualFunction
 
@@ -143,6 +143,11 @@ def _check(database: Database, vm: VirtualMachine, host: str, lease: Lease | Non
         raise StateError(f"{vm.name} does not run on {source.name}: it is {state}; {remedy}")
     answer = _with_images(_answer(vm, facts[target.name]), image_devices(vm))
     copies = disk_copies.read_copies(database, vm.name)
+    if is_active(answer, vm.name):
+        raise StateError(
+            f"{vm.name} is not moved: a domain of its name is active on {target.name}, too; look at both (rocks list "
+            f"host vm {vm.name} status=yes), and end that one there: virsh destroy {vm.name}"
+        )
     files = check_files(database, vm, target, plan, copies, answer, is_running=True)
     for file in files:
         if file.fact is None:

@@ -130,10 +130,10 @@ def test_a_function_on_a_host_that_lost_its_lease_by_force_is_released_when_the_
     assert given(vm_site) == [("vmc-0-0", 0, "web")]
     hold(vm_site, "web", 0, host="vmc-0-1")
     assert given(vm_site) == [("vmc-0-0", 0, "web"), ("vmc-0-1", 0, "web")]
-    leases.take_down_fences(vm_site.database, "vmc-0-0", ["other"])
+    leases.take_down_fences(vm_site.database, "vmc-0-0", [("other", token + 1)])
     vm_site.database.commit()
     assert len(given(vm_site)) == 2
-    leases.take_down_fences(vm_site.database, "vmc-0-0", ["web"])
+    leases.take_down_fences(vm_site.database, "vmc-0-0", [("web", token + 1)])
     vm_site.database.commit()
     assert given(vm_site) == [("vmc-0-1", 0, "web")]
 

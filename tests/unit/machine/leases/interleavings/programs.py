@@ -8,7 +8,7 @@ host's lock and file of a lease, libvirt, and what has no part in leases (disks,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -130,8 +130,8 @@ def _fences_of_hosts(rows: Rows, hosts: Sequence[str]) -> dict[str, list[tuple[s
     return {host: [(NAME, token)] for host, token in rows.read().fences.items() if host in hosts}
 
 
-def _take_down_fences(rows: Rows, host: str, names: Sequence[str]) -> None:
-    if names:
+def _take_down_fences(rows: Rows, host: str, fences: Collection[tuple[str, int]]) -> None:
+    if fences and (NAME, rows.read().fences.get(host)) in fences:
         rows.change().fences.pop(host, None)
 
 
