@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import rocks
 from rocks.core import dry_run
-from rocks.core.errors import BugError, BusyError, HostError, IncoherentError, RocksError, StateError
+from rocks.core.errors import BusyError, HostError, IncoherentError, RocksError, StateError
 from rocks.core.version import is_packaged
 from rocks.fleet.agent_line import AgentLine, AnsweringError, NoAgentError
 from rocks.fleet.connection import Connection
@@ -21,7 +21,7 @@ from rocks.fleet.wire.envelope import (
 )
 from rocks.fleet.wire.errors import at_host
 from rocks.fleet.wire.request import Reply, Request
-from rocks.fleet.wire.requests import PerformRequest, reply_deadline_seconds
+from rocks.fleet.wire.requests import reply_deadline_seconds
 
 
 class Session:
@@ -73,10 +73,7 @@ class Session:
             return answer
         if isinstance(answer, HostError):
             answer = AnsweringError(str(answer), code=answer.code)
-        error = at_host(self.address.name, answer)
-        # an agent that has begun operations reports an outcome of each
-        error.nothing_done = isinstance(request, PerformRequest) and not isinstance(error, BugError)
-        raise error
+        raise at_host(self.address.name, answer)
 
     def close(self) -> None:
         """Close agent and connection."""

@@ -293,7 +293,6 @@ def _perform(database: Database, fleet: Fleet, attempts: Sequence[Attempt], hook
             attempt.notes = attempt.spec.notes + outcome.notes
         elif not isinstance(outcome, RocksError):
             refused.append(attempt)
-            attempt.lease_is_unused = is_unused[name] and not outcome.has_begun
         elif outcome.nothing_done:
             attempt.error = HostError(f"{name} is not started: {outcome}")
             attempt.may_run, attempt.lease_is_unused = False, is_unused[name]
@@ -322,8 +321,7 @@ def _with_remedy(vm: VirtualMachine, error: RocksError | None) -> RocksError | N
 def _free_unused_leases(database: Database, fleet: Fleet, refused: Sequence[Attempt]) -> None:
     """Mark the leases of rejected starts as unused, when their hosts have ended them.
 
-    Otherwise the domain may run: libvirt may have started it, or an earlier request under the same lease may be late. A
-    new lease (`lease_is_unused`) under which nothing has begun is unused in any case.
+    Otherwise the domain may run: libvirt may have started it, or an earlier request under the same lease may be late.
     """
     ends: dict[str, list[tuple[str, int]]] = {}
     for attempt in refused:
@@ -331,11 +329,8 @@ def _free_unused_leases(database: Database, fleet: Fleet, refused: Sequence[Atte
     facts = ask_facts(database, fleet, ends, lease_ends=ends)
     for attempt in refused:
         answer = facts[container_of(attempt.vm).name]
-        if isinstance(answer, RocksError):
-            attempt.may_run = not attempt.lease_is_unused
-        else:
-            attempt.may_run = attempt.vm.name not in answer.ended
-            attempt.lease_is_unused |= not attempt.may_run
+        attempt.may_run = isinstance(answer, RocksError) or attempt.vm.name not in answer.ended
+        attempt.lease_is_unused = not attempt.may_run
 
 
 def _operation(

@@ -48,6 +48,14 @@ def test_a_machine_never_gets_the_disk_of_a_removed_namesake(machines: MachineSi
     )
 
 
+def test_no_empty_disk_takes_the_place_of_an_image_that_is_missing(machines: MachineSite) -> None:
+    """The library has lost it since: the start is refused, and makes nothing that a later one would boot."""
+    machines.add("guest")
+    machines.site.set_as_before("vm_image", "lost", "guest")
+    assert "guest is not started: its disk has to be made: " in machines.refused("start host vm guest")
+    assert not machines.image("guest.vda").exists() and machines.running("guest") == []
+
+
 def test_an_image_copied_into_place_is_given_by_the_operator(machines: MachineSite) -> None:
     machines.add("copied")
     image = machines.image("copied.vda")

@@ -353,7 +353,7 @@ Operation = Union[
 class OperationOutcome:
     """The result of one operation. `changed` is False when there was nothing to do; `notes` are for the operator.
 
-    `steps`, in a dry run only: what the host would do. `has_begun`: of a start, whether it was planned and begun.
+    `steps`, in a dry run only: what the host would do.
     """
 
     name: str
@@ -361,7 +361,6 @@ class OperationOutcome:
     notes: Tuple[str, ...] = ()
     error: Optional[AgentError] = None
     steps: Tuple[str, ...] = ()
-    has_begun: bool = True
 
 
 @dataclass(frozen=True)

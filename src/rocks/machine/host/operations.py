@@ -80,7 +80,6 @@ class Turn:
     def __init__(self, previous: Optional[Turn] = None) -> None:
         self._previous = previous
         self._passed = threading.Event()
-        self.has_begun = False
 
     def wait(self) -> None:
         """Return when the start before is planned, or has failed; at last after the time that one waits for a lock."""
@@ -184,8 +183,7 @@ def _outcome(host: Host, operation: Operation, turn: Turn) -> OperationOutcome:
     try:
         change = _start(host, operation, turn) if isinstance(operation, StartDomain) else _do(host, operation)
     except Exception as error:
-        has_begun = turn.has_begun or not isinstance(operation, StartDomain)
-        return OperationOutcome(operation.name, False, (), error_of(error), has_begun=has_begun)
+        return OperationOutcome(operation.name, False, (), error_of(error))
     finally:
         turn.end()
     return OperationOutcome(operation.name, change.changed, change.notes)
@@ -257,7 +255,6 @@ def _start(host: Host, operation: StartDomain, turn: Turn) -> Change:
                     way = until_started.enter_context(_planned(host, operation, document))
                 finally:
                     turn.end()
-                turn.has_begun = True
                 change = ensure_running(
                     host.domains(),
                     operation,
