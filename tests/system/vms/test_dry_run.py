@@ -92,7 +92,8 @@ def test_starts_and_stops_are_printed_and_not_done(site: ThreeMachines, machines
 
 
 def test_other_changes_of_hosts_are_printed_and_not_done(site: ThreeMachines) -> None:
-    site.done("sync vm lease")  # facts are asked in a dry run, too, and a host stores what its kernel supports
+    # facts are asked in a dry run, too, and a host stores what its kernel supports
+    site.done("sync vm lease")
     tried(
         site,
         'run host vmh1 vmh2 command="touch /var/lib/rocks/touched"',
