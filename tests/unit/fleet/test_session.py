@@ -188,3 +188,20 @@ def test_the_first_request_uses_the_agent_of_warming_up() -> None:
     spoken.warm_up()
     assert connection.streams == []
     assert spoken.ask(ConsoleRequest("a")) == FACT
+
+
+def test_an_agent_confirms_a_request_before_it_replies() -> None:
+    """Without that it is waited for 30 s only, whatever the request may take; afterwards its own deadline counts."""
+    request = b"x\n"
+    assert AgentLine("c-0-0", Scripted([b"\n", GOOD])).ask(request, 90.0) == GOOD.rstrip(b"\n")
+    with pytest.raises(HostError, match="did not answer within 30 s"):
+        AgentLine("c-0-0", Scripted([b"hang"])).ask(request, 90.0)
+    with pytest.raises(HostError, match="did not answer within 90 s"):
+        AgentLine("c-0-0", Scripted([b"\n", b"hang"])).ask(request, 90.0)
+
+
+@pytest.mark.parametrize(("pieces", "nothing_done"), [([], True), ([b"\n"], False)])
+def test_an_agent_that_ends_after_its_receipt_may_have_acted(pieces: list[bytes], nothing_done: bool) -> None:
+    """Exit status 127 is that of a missing program, unless the program has confirmed the request."""
+    asked = session(Scripted(pieces, 127))
+    assert error_of(lambda: asked.ask(ConsoleRequest("web"))).nothing_done is nothing_done
