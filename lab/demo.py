@@ -12,7 +12,7 @@ from typing import Any
 
 from lab import console, links
 from lab.console import Ready
-from lab.demo_plan import FRONTEND, GUEST, GUESTS, Described, FrontendFacts, site_commands
+from lab.demo_plan import FRONTEND, GUEST, GUESTS, Described, FrontendFacts, addresses, site_commands
 from lab.guest import image
 from lab.namespace import CHECKOUT, IMAGE_FOLDER
 from lab.nucleus import Nucleus, unreadable_sources
@@ -103,8 +103,8 @@ class Demo:
     def _make_devices(self) -> FrontendFacts:
         private, public = _DEVICES
         with self._progress.step(f"network devices {private} and {public}: bridges without uplink"):
-            for name in _DEVICES:
-                links.ensure_bridge(name, links.alias_of(self._site.folder))
+            for name, address in zip(_DEVICES, addresses(), strict=True):
+                links.ensure_bridge(name, links.alias_of(self._site.folder), address)
             has_vlans, has_filters = links.has_vlans(private), links.has_filters()
         if not has_vlans:
             self._print(

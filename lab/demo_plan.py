@@ -12,8 +12,7 @@ COMPUTES = 2
 GUEST = f"vm-{CLUSTER}-0"
 GUESTS = (CLUSTER, *(f"vm-{CLUSTER}-{number}" for number in range(COMPUTES)))
 
-# Ranges of documentation (RFC 5737) and of private use (RFC 1918). They stand in the database only: no network device
-# of this machine gets an address.
+# Ranges of documentation (RFC 5737) and of private use (RFC 1918), in the demo's own network namespace.
 _PRIVATE = ("10.1.0.0", "255.255.0.0", "10.1.1.1")
 _PUBLIC = ("203.0.113.0", "255.255.255.0", "203.0.113.2")
 _GATEWAY = "203.0.113.1"
@@ -42,6 +41,14 @@ class Described(NamedTuple):
     frontend_interfaces: frozenset[str] = frozenset()
     attributes: Mapping[str, str] = {}
     frontend_attributes: Mapping[str, str] = {}
+
+
+def addresses() -> tuple[str, str]:
+    """The frontend's addresses with the length of their prefixes: private, public."""
+    private, public = (
+        str(ipaddress.ip_interface(f"{ip}/{netmask}")) for _, netmask, ip in (_PRIVATE, _PUBLIC)
+    )
+    return private, public
 
 
 def mac_pool_base(public_address: str) -> str:
@@ -83,6 +90,7 @@ def _attribute_commands(machine: FrontendFacts, described: Described) -> list[Ar
         "vm_mac_base_addr_mask": _MAC_POOL_MASK,
         "vm_image_directory": machine.image_folder,
         "kvm_netboot": "no",
+        "site_demo": "yes",
     }
     frontend = {"kvm": "true"}
     if not machine.has_vlans:

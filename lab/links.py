@@ -63,8 +63,8 @@ def choose_names(links: Sequence[Link], stems: Sequence[str], alias: str) -> lis
     )
 
 
-def ensure_bridge(name: str, alias: str) -> bool:
-    """A bridge without uplink and without addresses; returns whether it was made.
+def ensure_bridge(name: str, alias: str, address: str | None = None) -> bool:
+    """A bridge without uplink, with the address (10.1.1.1/16) or none; returns whether it was created.
 
     StateError when the name is taken by a device without our alias, ToolError when the kernel refuses.
     """
@@ -75,6 +75,8 @@ def ensure_bridge(name: str, alias: str) -> bool:
         _ip("link", "add", name, "type", "bridge")
         _ip("link", "set", name, "alias", alias)
         _ip("link", "set", name, "addrgenmode", "none")
+    if address is not None:
+        _ip("address", "replace", address, "dev", name)
     _ip("link", "set", name, "up")
     return existing is None
 

@@ -26,8 +26,8 @@ First commands:
 
 Help:
   rocks help start host vm                everything about one command
-  rocks help attr                         the commands whose usage contains a text
-  rocks help                              all commands, with their usage
+  rocks help backup                       the commands about a topic, or whose usage contains a text
+  rocks help                              the commands of every day; rocks help all: every command
   rocks --version
 The guide: {guide}
 

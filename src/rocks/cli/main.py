@@ -80,7 +80,7 @@ def _run(arguments: list[str], shared: Database | None) -> int:
     if not command_path:
         write_message(f'error - invalid rocks command "{arguments[0]}"')
         if not _suggest(arguments, trees):
-            write_message("rocks help lists all commands")
+            write_message("rocks help lists the commands of every day, rocks help all every command")
         return EXIT_UNKNOWN_COMMAND
     command_class = getattr(load_package(command_path, trees), "Command", None)
     if command_class is None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rocks import __version__
 from rocks.commands._framework.documentation import read_documentation
+from rocks.commands._framework.topics import topics_of
 from rocks.commands._framework.tree import OUR_TREE, all_commands, load_package
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ on the hosts and makes the hosts agree. An interrupted command can be repeated.
 .PP
 .B rocks help
 .I TEXT
-lists the commands whose usage contains the text;
+lists the commands about a topic, or whose usage contains the text;
 .B rocks help
 .I COMMAND
 explains one. A command that changes anything requires root.
@@ -105,9 +106,11 @@ def command_page(command_path: Sequence[str]) -> str:
     """The page of one command, such as rocks-list-host(8)."""
     documentation = read_documentation(_class_of(command_path))
     purpose = documentation.description.replace("\n\n", " ").partition(". ")[0].rstrip(".")
+    topics = _text(", ".join(topics_of(command_path)))
+    topics = topics and f" ({topics})"  # for man -k
     parts = [
         _title(_page_name(command_path)),
-        f".SH NAME\n{_text(_page_name(command_path))} \\- {_text(purpose)}\n",
+        f".SH NAME\n{_text(_page_name(command_path))} \\- {_text(purpose)}{topics}\n",
         f".SH SYNOPSIS\n{_synopsis(command_path)}",
         f".SH DESCRIPTION\n{_paragraphs(documentation.description)}",
         _items("ARGUMENTS", documentation.arguments, typed=False),

@@ -49,7 +49,7 @@ def commands_page() -> str:
         if hasattr(load_package(command_path, trees), "Command")
     ]
     parts = [
-        f"# Commands\n\n{_MADE}\n`rocks help TEXT` lists the commands whose usage contains the text; "
+        f"# Commands\n\n{_MADE}\n`rocks help TEXT` lists the commands about a topic, or whose usage contains the text; "
         "`rocks COMMAND help` explains a command.\n"
     ]
     verbs = [

@@ -1,4 +1,4 @@
-"""One line for each command: its name and its usage."""
+"""The name and the usage of each command."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-def usage_lines(start: tuple[str, ...], notify: Callable[[str], None]) -> Iterator[str]:
-    """The lines of the commands whose first words are `start`, by name; only those that this process may run.
+def usage_lines(start: tuple[str, ...], notify: Callable[[str], None]) -> Iterator[tuple[str, str]]:
+    """(name, usage) of the commands whose first words are `start`, by name; only those that this process may run.
 
     A command that cannot be loaded, or that shares help with such a one, is left out, and `notify` receives its error
     as a line.
@@ -33,4 +33,4 @@ def usage_lines(start: tuple[str, ...], notify: Callable[[str], None]) -> Iterat
             notify(f"Warning: {error}")
             continue
         if found and is_permitted(found.must_be_root):
-            yield f"{name} {usage_of(found.taken)}".rstrip()
+            yield name, usage_of(found.taken)

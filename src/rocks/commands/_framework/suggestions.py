@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rocks.commands._framework.topics import synonym
 from rocks.core.near_names import nearest
 
 if TYPE_CHECKING:
@@ -16,8 +17,9 @@ _MAX_TEXTS = 6
 def nearest_commands(texts: Sequence[str], commands: Iterable[Sequence[str]], at_least: int = 1) -> list[str]:
     """At most three commands that were probably meant by the first words of a command line.
 
-    Each word may be mistyped or a plural, and the words may stand in any order, as in `vm host strat`. A command that
-    has more words than were typed counts when none has exactly these. `at_least` words must have a meaning.
+    Each word may be mistyped, a plural or the word of another system for a verb (delete for remove), and the words may
+    stand in any order, as in `vm host strat`. A command that has more words than were typed counts when none has
+    exactly these. `at_least` words must have a meaning.
     """
     known = [tuple(command) for command in commands]
     vocabulary = {word for command in known for word in command}
@@ -36,6 +38,7 @@ def nearest_commands(texts: Sequence[str], commands: Iterable[Sequence[str]], at
 
 def _meant(text: str, vocabulary: Set[str]) -> str:
     """The word that the text resembles; '' without one."""
+    text = synonym(text)
     if text not in vocabulary and text.endswith("s") and text[:-1] in vocabulary:
         return text[:-1]
     return next(iter(nearest(text, vocabulary)), "")

@@ -1,10 +1,10 @@
 """`rocks help`"""
 
 import rocks.commands
-from rocks.commands._framework.documentation import read_documentation
 from rocks.commands._framework.listing import usage_lines
 from rocks.commands._framework.run_command import help_of
 from rocks.commands._framework.suggestions import nearest_commands
+from rocks.commands._framework.topics import DAILY, commands_about
 from rocks.commands._framework.tree import (
     all_commands,
     is_command,
@@ -16,15 +16,19 @@ from rocks.commands._framework.tree import (
 
 class Command(rocks.commands.Command):
     """
-    Print the help of a command and the commands that begin with its words; for any other text, the commands
-    whose line in rocks list help contains it; without arguments, all commands.
+    Print the help of a command and the commands that begin with its words. For any other text: the commands of that
+    name or about that topic (backup, delete, upgrade), then those whose usage contains it. Without arguments: the
+    commands of every day; with all, every command.
 
-    <arg optional='1' type='string' name='command' repeat='1' default='none: an introduction'>
-    The words of a command, or text to search for.
+    <arg optional='1' type='string' name='command' repeat='1' default='none: the commands of every day'>
+    The words of a command, text to search for, or all.
     </arg>
 
     <example cmd='help start host vm'>
     Everything about one command.
+    </example>
+    <example cmd='help backup'>
+    List the commands that save and restore something.
     </example>
     <example cmd='help attr'>
     List all commands whose usage contains attr.
@@ -38,27 +42,43 @@ class Command(rocks.commands.Command):
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print the help or the matching lines."""
         command_path, trees = " ".join(args).split(), tree_folders()
-        if command_path and longest_prefix(command_path, trees) == len(command_path):
+        if not command_path:
+            self._print_daily()
+            return
+        if longest_prefix(command_path, trees) == len(command_path):
             command = getattr(load_package(command_path, trees), "Command", None)
             if command is not None:
                 self._print_help(command_path, command)
                 return
         text = " ".join(args)
-        lines = [line for line in usage_lines((), self.notify) if text in line]
+        commands = [path for path in all_commands(trees) if is_command(path, trees)]
+        usages = dict(usage_lines((), self.notify))
+        found = list(usages) if text == "all" else [" ".join(path) for path in commands_about(text, commands)]
+        found += [name for name, usage in usages.items() if text in f"{name} {usage}" and name not in found]
+        lines = [f"{name} {usages[name]}".rstrip() for name in found if name in usages]
         if not lines:
-            near = nearest_commands(
-                command_path, [path for path in all_commands(trees) if is_command(path, trees)]
-            )
-            advice = f"; did you mean {', '.join(near)}?" if near else ""
-            self.abort(f'no command has "{text}" in its usage{advice}')
+            near = nearest_commands(command_path, commands)
+            advice = f"did you mean {', '.join(near)}?" if near else "rocks help all lists every command"
+            self.abort(f'no command has "{text}" in its usage, and no topic has that name; {advice}')
         self.addText("".join(f"{line}\n" for line in lines))
+
+    def _print_daily(self) -> None:
+        permitted = [name for name, _ in usage_lines((), self.notify)]
+        for title, purposes in DAILY.items():
+            lines = [f"  {name:22} {purpose}" for name, purpose in purposes.items() if name in permitted]
+            self.addText("\n".join([f"{title}:", *lines]) + "\n\n" if lines else "")
+        self.addText(
+            "rocks help COMMAND explains one; rocks help TEXT searches (backup, upgrade, attr); rocks help all lists "
+            f"all {len(permitted)} commands.\n"
+        )
 
     def _print_help(self, command_path: list[str], command: type[rocks.commands.Command]) -> None:
         self.addText(help_of(command(self.db), "plain"))
         name = " ".join(command_path)
-        own = f"{name} {read_documentation(command).usage()}".rstrip()
-        below = [line for line in usage_lines(tuple(command_path), self.notify) if line != own]
+        below = [
+            f"{other} {usage}".rstrip()
+            for other, usage in usage_lines(tuple(command_path), self.notify)
+            if other != name
+        ]
         if below:
-            self.addText(
-                "\nCommands that begin with these command_path:\n\n" + "".join(f"\t{x}\n" for x in below)
-            )
+            self.addText("\nCommands that begin so:\n\n" + "".join(f"\t{x}\n" for x in below))

@@ -104,6 +104,11 @@ def is_stored(database: Database, attribute: str) -> bool:
     return bool(database.rows("SELECT 1 FROM attributes WHERE Attr = %s LIMIT 1", [attribute]))
 
 
+def stored_names(database: Database) -> list[str]:
+    """The names of the attributes that any member of any scope has, sorted."""
+    return [str(row[0]) for row in database.rows("SELECT DISTINCT Attr FROM attributes ORDER BY Attr")]
+
+
 def members_with_value(database: Database, attribute: str, value: str) -> list[str]:
     """The members of every scope whose attribute has this value, by name; a global one as `global`."""
     rows = database.rows(

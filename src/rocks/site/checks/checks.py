@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from functools import partial
+from ipaddress import ip_interface
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,8 @@ from rocks.fleet.wire.facts import ProbeRequest
 from rocks.install.graph_checks import check_site_files
 from rocks.install.rolls.folders import distribution_folder
 from rocks.inventory import mac_pool
-from rocks.inventory.attributes.records import global_attributes
+from rocks.inventory.attributes.records import global_attributes, stored_names
+from rocks.inventory.attributes.rules import near_miss
 from rocks.inventory.host_commands import Limits, run_on_hosts
 from rocks.inventory.host_loading import load_hosts, physical_hosts
 from rocks.inventory.host_records import find_local_host
@@ -33,8 +35,11 @@ from rocks.storage.volumes.nodes import is_storage_used, storage_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from ipaddress import IPv4Interface, IPv6Interface
 
     from rocks.database.connection import Database
+
+    _Check = Callable[[], Iterable[SiteCheck]]
 
 HOST_SECONDS = 15.0
 """For each host's answer; all are asked at once."""
@@ -60,15 +65,15 @@ def check_site(database: Database, settings: FleetSettings | None = None) -> Ite
         yield SiteCheck("frontend", MISSING, "this machine is not in the database: rocks create site")
         return
     has_key = Path(fleet.key_file).exists()
-    checks: dict[str, Callable[[], Iterable[SiteCheck]]] = {
+    checks: dict[str, _Check] = {
         "restore": partial(_restore, database),
         "interfaces": partial(_interfaces, database, frontend),
         "attributes": partial(_attributes, database, frontend),
         "key": partial(_key, database, frontend, fleet),
         "space": partial(_space, database),
-        "clock": partial(_clock, database),
-        "services": partial(check_services, database, frontend),
-        "rolls": partial(check_rolls, database),
+        "clock": partial(_unless_demo, database, partial(_clock, database)),
+        "services": partial(_unless_demo, database, partial(check_services, database, frontend)),
+        "rolls": partial(_unless_demo, database, partial(check_rolls, database)),
         "graph": partial(_graph, database),
         "broker": partial(check_broker, database, frontend),
         "certificates": partial(_certificates, database),
@@ -89,13 +94,20 @@ def check_frontend(database: Database, settings: FleetSettings | None = None) ->
             "attributes": partial(_attributes, database, frontend),
             "key": partial(_key, database, frontend, settings or FleetSettings()),
             "space": partial(_space, database),
-            "clock": partial(_clock, database),
+            "clock": partial(_unless_demo, database, partial(_clock, database)),
             "leases": partial(_leases, database, frontend),
         }
     )
 
 
-def _each(checks: Mapping[str, Callable[[], Iterable[SiteCheck]]]) -> Iterator[SiteCheck]:
+def _unless_demo(database: Database, check: _Check) -> Iterator[SiteCheck]:
+    """The lines of the check; on a demo's site, which installs no hosts, none of them is a fault."""
+    is_demo = global_attributes(database).get("site_demo") == "yes"
+    for line in check():
+        yield SiteCheck(line.subject, OK, "not in a demo") if is_demo and line.result != OK else line
+
+
+def _each(checks: Mapping[str, _Check]) -> Iterator[SiteCheck]:
     for subject, check in checks.items():
         try:
             yield from check()
@@ -117,18 +129,19 @@ def _interfaces(database: Database, frontend: str) -> Iterator[SiteCheck]:
     if not rows:
         add = f"rocks add host interface {frontend} DEVICE ip=ADDRESS subnet=private"
         yield SiteCheck("frontend", MISSING, f"no address: {add}")
-    for _, network, device, _, ip, *_ in rows:
+    for _, network, device, _, ip, netmask, *_ in rows:
         text = f"{ip} on the network {network}"
-        fault = _interface_fault(frontend, str(network), str(device), str(ip))
+        fault = _interface_fault(frontend, str(network), str(device), ip_interface(f"{ip}/{netmask}"))
         yield SiteCheck(f"interface {device}", WRONG if fault else OK, f"{text}: {fault}" if fault else text)
 
 
-def _interface_fault(frontend: str, network: str, device: str, ip: str) -> str:
+def _interface_fault(frontend: str, network: str, device: str, address: IPv4Interface | IPv6Interface) -> str:
     """What is wrong with the address of an interface on this machine, and the remedy; empty when nothing is."""
+    ip = str(address.ip)
     devices = devices_with(ip)
     if not devices:
         return (
-            f"this machine does not have the address; ip address add {ip}/LENGTH dev {device}, or correct the site: "
+            f"this machine does not have the address; ip address add {address} dev {device}, or correct the site: "
             f"rocks set host interface ip {frontend} {device} ADDRESS"
         )
     if device.partition(":")[0] in devices:  # eth0:1 is a label of eth0
@@ -150,6 +163,10 @@ def _attributes(database: Database, frontend: str) -> Iterator[SiteCheck]:
         if not present.get(name):
             remedy = f"machines get no MAC addresses: rocks set attr {name} {value}"
             yield SiteCheck(f"attribute {name}", MISSING, remedy)
+    for name in stored_names(database):
+        if meant := near_miss(name):
+            text = f"nothing reads it; if {meant} was meant, set that, and remove this one (rocks help remove attr)"
+            yield SiteCheck(f"attribute {name}", WRONG, text)
 
 
 def _key(database: Database, frontend: str, fleet: FleetSettings) -> Iterator[SiteCheck]:
@@ -187,8 +204,8 @@ def _clock(database: Database) -> Iterator[SiteCheck]:
     elif not server:
         yield SiteCheck(
             "clock",
-            OK,
-            "follows no time server, and none is named by rocks set attr Kickstart_PublicNTPHost SERVER",
+            MISSING,
+            "follows no time server, and the site names none: rocks set attr Kickstart_PublicNTPHost SERVER",
         )
     else:
         follow = f"echo server {server} iburst >/etc/chrony/sources.d/rocks.sources && chronyc reload sources"

@@ -165,10 +165,18 @@ def test_check_of_a_new_site(rocks_of_new_machine: CommandLine, answers: Path, o
     lines = {line.split(":")[0]: line for line in ended.out.splitlines()}
     assert " ok " in lines["interface lo"]
     assert "does not have the address" in lines["interface eth1"]
-    for subject in ("key", "space", "clock", "broker", "leases"):
+    assert "ip address add 203.0.113.2/24 dev eth1" in lines["interface eth1"]
+    for subject in ("key", "space", "broker", "leases"):
         assert " ok " in lines[subject], lines[subject]
+    assert " missing " in lines["clock"] and "Kickstart_PublicNTPHost SERVER" in lines["clock"]
     assert "rocks add roll os-VERSION.iso" in lines["roll os"]
     assert "rocks create distro" in lines["distribution"]
+    rocks("set attr site_demo yes")
+    rocks("set attr vm_fliter off force=yes")
+    lines = {line.split(":")[0]: line for line in rocks("check site").out.splitlines()}
+    for subject in ("clock", "roll os", "distribution"):
+        assert " ok " in lines[subject] and "not in a demo" in lines[subject]
+    assert " wrong " in lines["attribute vm_fliter"] and "vm_filter" in lines["attribute vm_fliter"]
 
 
 def test_a_device_that_was_mistyped_is_named_until_it_is_corrected(

@@ -46,7 +46,7 @@ class Command(rocks.commands.Command):
         if of_terminal.isascii() and of_terminal.isdigit():
             width = min(int(of_terminal), _WIDEST)
         start = tuple(word for word in self.fillText("subdir", "").split("/") if word)
-        lines = list(usage_lines(start, self.notify))
+        lines = [f"{name} {usage}".rstrip() for name, usage in usage_lines(start, self.notify)]
         if start and not lines:
             self.abort(f'there is no command below "{" ".join(start)}" that you may run')
         for line in lines:

@@ -77,6 +77,12 @@ INSTALLATION = {
     "install_kernel_arguments": Known(
         "host", "kernel arguments", "", "arguments of the installed host's kernel: console=ttyS0"
     ),
+    "site_demo": Known(
+        "global",
+        "yes or no",
+        "no",
+        "yes: a site that only shows the system; rocks check site expects no rolls, services and time server",
+    ),
     "Kickstart_PublicNTPHost": Known(
         "global", "host or address", "", "time server of the frontend, which rocks check site asks for"
     ),
