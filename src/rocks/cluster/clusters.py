@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rocks.cluster.images import check_sizes, read_images, record_images
+from rocks.cluster.placement import choose_places
 from rocks.core.errors import StateError, UserError
 from rocks.core.names import printable
 from rocks.core.values import VLAN_HIGHEST, read_number
@@ -26,7 +27,7 @@ from rocks.machine.addition_plan import (
 from rocks.machine.change_records import HostVlan
 from rocks.machine.disks.specification import DEFAULT_SIZE_GB
 from rocks.machine.domain.documents import INSTALL_FRONTEND, PUBLIC_NETWORK
-from rocks.machine.machines import DEFAULT_NETWORK, load_containers, plan_new_vms
+from rocks.machine.machines import DEFAULT_NETWORK, plan_new_vms
 from rocks.machine.removed import check_addition
 from rocks.machine.spec import LOCAL_TRANSPORT
 from rocks.network.dns.changes import names_after_commit
@@ -57,8 +58,8 @@ class ClusterParameters:
 
     ip: str
     computes: str
-    frontend_container: str
-    compute_containers: Sequence[str]
+    frontend_container: str | None = None
+    compute_containers: Sequence[str] | None = None
     cpus: int = 1
     memory_mb: int = COMPUTE_MEMORY_MB
     compute_disk_gb: int = DEFAULT_SIZE_GB
@@ -99,8 +100,10 @@ def add_cluster(database: Database, parameters: ClusterParameters) -> NewCluster
     networks = vm_inventory.load_subnets(database)
     vlan_network = _network(networks, parameters.network)
     private, public = _network(networks, DEFAULT_NETWORK), _network(networks, PUBLIC_NETWORK)
-    places = _places(parameters, count)
-    containers = {host.name: host for host in load_containers(database, list(dict.fromkeys(places)))}
+    hosts = choose_places(
+        database, parameters.frontend_container, parameters.compute_containers, count, parameters.cpus
+    )
+    containers = {host.name: host for host in hosts}
     _check_local_vlans(containers.values())
     vm_inventory.lock_inventory(database)
     inventory = vm_inventory.read_inventory(database, list(containers))
@@ -109,7 +112,6 @@ def add_cluster(database: Database, parameters: ClusterParameters) -> NewCluster
         database, Member("", "linux", membership.appliance, membership.name, "", "", "")
     )
     vlan = plan_vlan(requested_vlan, inventory.vlans, read_pool(site.get(POOL_ATTRIBUTE, "")))
-    hosts = [containers[place] for place in places]
     frontend = _frontend(parameters, hosts[0], membership, private, public, vlan)
     computes = _computes(parameters, hosts[1:], _membership(inventory, "Hosted VM"), vlan)
     new = plan_new_vms([frontend, *computes], inventory)
@@ -155,8 +157,6 @@ def _check_parameters(parameters: ClusterParameters) -> tuple[int, int | None]:
         raise UserError(
             f'num-computes must be an integer from 0 to {MAX_COMPUTES}, not "{printable(parameters.computes)}"'
         ) from None
-    if count and not parameters.compute_containers:
-        raise UserError("container-hosts is empty; name physical hosts for the computes")
     try:
         vlan = read_number("vlan", parameters.vlan, 1, VLAN_HIGHEST) if parameters.vlan else None
     except UserError:
@@ -164,12 +164,6 @@ def _check_parameters(parameters: ClusterParameters) -> tuple[int, int | None]:
             f"Vlan ID ({printable(parameters.vlan or '')}) must be an integer from 1 to {VLAN_HIGHEST}"
         ) from None
     return count, vlan
-
-
-def _places(parameters: ClusterParameters, count: int) -> list[str]:
-    """The container of each machine, that of the frontend first; those of the computes in rotation."""
-    turn = parameters.compute_containers
-    return [parameters.frontend_container, *(turn[number % len(turn)] for number in range(count))]
 
 
 def _network(networks: dict[str, tuple[int, Subnet]], name: str) -> Subnet:

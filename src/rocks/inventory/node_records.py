@@ -221,15 +221,6 @@ def node_ids(database: Database, names: Sequence[str]) -> dict[str, int]:
     return {str(name).lower(): int(number) for name, number in rows}
 
 
-def hosts_of_membership(database: Database, membership: str) -> list[str]:
-    """Names of the hosts of a membership, in the database's order."""
-    rows = database.rows(
-        "SELECT n.Name FROM nodes n JOIN memberships m ON m.ID = n.Membership WHERE m.Name = %s ORDER BY n.ID",
-        (membership,),
-    )
-    return [str(row[0]) for row in rows]
-
-
 def hosts_by_appliance(database: Database) -> dict[str, list[str]]:
     """Appliance → its hosts, in the database's order; appliances without a host are left out."""
     found: dict[str, list[str]] = {}

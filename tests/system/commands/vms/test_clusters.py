@@ -79,7 +79,9 @@ def test_the_specifications_example_with_names(vm_site: Site) -> None:
     assert [line.rpartition(": ")[2] for line in printed.splitlines() if line.startswith("\t")] == names
     assert [row[0] for row in machines(vm_site)] == names
     printed = vm_site.done(*ADD, "203.0.113.10", "1", "fe-name=green")
-    assert "named: green\n" in printed and "named: hosted-vm-0-0-2\n" in printed
+    assert "named: green\n" in printed and "named: vm-green-0\n" in printed
+    printed = vm_site.done(*ADD, "203.0.113.11", "1", "fe-name=red", "cluster-naming=no")
+    assert "named: red\n" in printed and "named: hosted-vm-0-0-3\n" in printed
 
 
 def test_every_parameter(vm_site: Site) -> None:
@@ -127,12 +129,27 @@ def test_a_frontend_alone_needs_no_container(vm_site: Site) -> None:
 def test_without_a_vm_container_the_frontend_takes_all(vm_site: Site) -> None:
     vm_site.done("set host membership vmc-0-0 vmc-0-1 'nas appliance'")
     vm_site.done("set host attr vmc-0-0 kvm true")
-    vm_site.done(*ADD, IP, "2", "fe-container=vmc-0-0")
+    vm_site.done(*ADD, IP, "2", "fe-container=vmc-0-0", "container-hosts=head")
+    vm_site.done("remove host attr vmc-0-0 kvm")
+    vm_site.done(*ADD, "203.0.113.10", "1")
     assert [(row[0], row[6]) for row in machines(vm_site)] == [
         ("frontend-0-0-0", "vmc-0-0"),
         ("hosted-vm-0-0-0", "head"),
         ("hosted-vm-0-0-1", "head"),
+        ("frontend-0-0-2", "head"),
+        ("hosted-vm-0-0-3", "head"),
     ]
+
+
+def test_the_hosts_of_a_cluster_run_machines_and_have_room(vm_site: Site) -> None:
+    """The physical frontend gets no machine unless it runs some; full hosts get none as long as another has room."""
+    vm_site.done("remove host attr head kvm")
+    vm_site.done("set host cpus vmc-0-0 3")
+    vm_site.done("set host cpus vmc-0-1 8")
+    vm_site.done(*ADD, IP, "3", "fe-name=blue", "cpus-per-compute=2")
+    assert [row[6] for row in machines(vm_site)] == ["vmc-0-0", "vmc-0-0", "vmc-0-1", "vmc-0-1"]
+    vm_site.done("set host attr vmc-0-0 vmc-0-1 kvm false")
+    assert "no host of the site runs virtual machines" in vm_site.refused(*ADD, "203.0.113.10", "0")
 
 
 def test_a_host_that_is_no_vm_container_gets_no_machine(vm_site: Site) -> None:
@@ -142,7 +159,7 @@ def test_a_host_that_is_no_vm_container_gets_no_machine(vm_site: Site) -> None:
         ("vmc-0-1", (*ADD, IP, "0", "fe-container=vmc-0-1")),
         ("vmc-0-1", (*ADD, IP, "2", "fe-container=vmc-0-0", "container-hosts=vmc-0-0 vmc-0-1")),
         ("vmc-0-1", ("add", "host", "vm", "vmc-0-0", "vmc-0-1", "membership=compute")),
-        ("head", (*ADD, IP, "0")),
+        ("head", (*ADD, IP, "0", "fe-container=head")),
     ):
         message = vm_site.refused(*line)
         assert message.startswith(f"{host} is not a VM container, so no virtual machine could start there")
@@ -271,7 +288,6 @@ LACKING = [
         "Kickstart_PublicGateway is not valid",
     ),
     ("DELETE FROM memberships WHERE Name = 'Hosted VM'", 'the membership "Hosted VM" is missing'),
-    ("DELETE FROM attributes WHERE Attr = 'Kickstart_PrivateHostname'", 'cannot resolve host "localhost"'),
 ]
 
 

@@ -2,10 +2,7 @@
 
 import rocks.commands
 from rocks.cluster.clusters import ClusterParameters, NewCluster, add_cluster, keys_command
-from rocks.inventory.node_records import hosts_of_membership
 from rocks.network.infiniband.pkeys import pkey_text
-
-CONTAINER_MEMBERSHIP = "VM Container"
 
 RollName = "kvm"
 
@@ -34,18 +31,20 @@ class Command(rocks.commands.Command):
     <param type='int' name='disk-per-frontend' default='36' range='1..1000000' unit='GB'>
     Disk of the frontend.
     </param>
-    <param type='string' name='container-hosts' default='all hosts of membership VM Container, or the physical
-          frontend if there is none' of='host'>
+    <param type='string' name='container-hosts' default='the hosts that run virtual machines, without those that have
+          no free CPUs; the physical frontend if it is the only one' of='host'>
     Physical hosts for the compute nodes, separated by blanks and used in turn.
     </param>
-    <param type='string' name='fe-container' default='the physical frontend' of='host'>
+    <param type='string' name='fe-container' default='the physical frontend if it runs virtual machines, else as
+          container-hosts' of='host'>
     Physical host for the frontend. The attribute kvm of all hosts must be true, as that of VM containers.
     </param>
     <param type='string' name='fe-name' default='frontend-RACK-RANK-SLICE'>
     Name of the frontend.
     </param>
-    <param type='bool' name='cluster-naming' default='no'>
-    yes: name the compute nodes vm-FRONTEND-0, vm-FRONTEND-1 and so on; requires fe-name.
+    <param type='bool' name='cluster-naming' default='the same as whether fe-name is given'>
+    yes: name the compute nodes vm-FRONTEND-0, vm-FRONTEND-1 and so on; requires fe-name. no: name them after their
+    hosts, as vm-container-0-0-1.
     </param>
     <param type='int' name='vlan' default='the lowest free id of the pool vm_vlan_pool' unit='none'>
     VLAN id of the cluster.
@@ -78,7 +77,7 @@ class Command(rocks.commands.Command):
     <example cmd='add cluster 203.0.113.9 2'>
     Add a cluster with two compute nodes.
     </example>
-    <example cmd='add cluster 203.0.113.9 2 fe-name=blue cluster-naming=yes'>
+    <example cmd='add cluster 203.0.113.9 2 fe-name=blue'>
     Name the frontend blue and the compute nodes vm-blue-0 and vm-blue-1.
     </example>
     <example cmd='add cluster 203.0.113.9 2 image=debian-12 key=/root/.ssh/id_ed25519.pub'>
@@ -100,18 +99,19 @@ class Command(rocks.commands.Command):
         self._report(add_cluster(self.db, self._read_parameters(ip, computes)))
 
     def _read_parameters(self, ip: str, computes: str) -> ClusterParameters:
-        frontend_host, compute_hosts = self._physical_hosts()
+        containers = self.fillText("container-hosts", "").split()
+        frontend_container, frontend_name = self.fillTexts("fe-container", "fe-name")
         return ClusterParameters(
             ip=ip,
             computes=computes,
-            frontend_container=frontend_host,
-            compute_containers=compute_hosts,
+            frontend_container=self.getOneHostname([frontend_container]) if frontend_container else None,
+            compute_containers=self.getHostnames(containers) if containers else None,
             cpus=self.fillNumber("cpus-per-compute"),
             memory_mb=self.fillNumber("mem-per-compute"),
             compute_disk_gb=self.fillNumber("disk-per-compute"),
             frontend_disk_gb=self.fillNumber("disk-per-frontend"),
-            frontend_name=self.fillText("fe-name"),
-            cluster_naming=self.fillFlag("cluster-naming"),
+            frontend_name=frontend_name,
+            cluster_naming=self.fillFlag("cluster-naming", default=bool(frontend_name)),
             vlan=self.fillText("vlan"),
             network=self.fillText("subnet", "private"),
             gateway=self.fillText("gateway"),
@@ -136,21 +136,3 @@ class Command(rocks.commands.Command):
             self.notify(f"Warning: {warning}")
         if cluster.lacks_keys:
             self.notify(f"Warning: nobody can log in: {keys_command([cluster.frontend.name])}")
-
-    def _physical_hosts(self) -> tuple[str, list[str]]:
-        """(the frontend's host, the compute nodes' hosts); the physical frontend is queried at most once."""
-        containers, frontend_container = self.fillTexts("container-hosts", "fe-container")
-        if frontend_container:
-            frontend_host = self.getOneHostname([frontend_container])
-            return frontend_host, self._containers(containers) or [self._local_host()]
-        frontend_host = self._local_host()
-        return frontend_host, self._containers(containers) or [frontend_host]
-
-    def _local_host(self) -> str:
-        return self.getOneHostname(["localhost"])
-
-    def _containers(self, selectors: str | None) -> list[str]:
-        """Hosts for the compute nodes; empty if the site has no container."""
-        if not selectors or not selectors.split():
-            return hosts_of_membership(self.db, CONTAINER_MEMBERSHIP)
-        return self.getHostnames(selectors.split())
