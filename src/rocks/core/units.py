@@ -8,6 +8,25 @@ KIB_PER_MB = 1024
 BYTES_PER_SECTOR = 512
 
 
+UNITS = {"MB": 1024**2, "GB": BYTES_PER_GB}
+"""The units in which commands take sizes → their bytes."""
+
+_PREFIXES = "KMGT"
+
+
+def in_unit(text: str, unit: str) -> str:
+    """A size as `4G`, `512M` or `1T` as a number of `unit`; other text, and what is no whole number, as it is.
+
+    K, M, G and T are powers of 1024 for MB, as libvirt's sizes of memory, and of 1000 for GB, as those of disks.
+    """
+    number, prefix = text[:-1], text[-1:].upper()
+    if not (number.isascii() and number.isdigit() and prefix and prefix in _PREFIXES):
+        return text
+    factor = 1024 if unit == "MB" else 1000
+    size, rest = divmod(int(number) * factor ** (_PREFIXES.index(prefix) + 1), UNITS[unit])
+    return text if rest else str(size)
+
+
 def size_text(size_bytes: int) -> str:
     """As `gigabytes`; a size below one GB in MB, for example `1.5 MB`."""
     return gigabytes(size_bytes) if size_bytes >= BYTES_PER_GB else f"{size_bytes / 1_000_000:.1f} MB"

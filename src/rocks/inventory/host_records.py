@@ -89,6 +89,9 @@ def _advice(database: Database, text: str) -> str:
     """Names that a selector without a match may have meant, and the command that lists all."""
     rows = database.rows("SELECT Name FROM nodes UNION SELECT Name FROM appliances ORDER BY 1")
     known = [str(row[0]) for row in rows if str(row[0]).lower() != text.lower()]
+    if "*" in text or "?" in text:
+        pattern = text.replace("*", "%").replace("?", "_")
+        return f"a pattern has % for any text and _ for a character: {printable(pattern)}"
     near = nearest(text.replace("%", ""), known) if text.split()[:1] != ["select"] else []
     return f"did you mean {' or '.join(near)}? rocks list host shows all" if near else "see rocks list host"
 

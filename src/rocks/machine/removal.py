@@ -10,7 +10,13 @@ from rocks.fleet.wire.disk_moves import moving_path
 from rocks.machine.change_records import delete_vms
 from rocks.machine.consoles.logs import remove_console_logs
 from rocks.machine.disks import copy_records as disk_copies
-from rocks.machine.disks.files import check_erase, remaining_files, remove_disks, remove_files
+from rocks.machine.disks.files import (
+    check_erase,
+    remaining_files,
+    remove_disks,
+    remove_files,
+    remove_snapshots,
+)
 from rocks.machine.disks.removed_volumes import destroy_volumes, line_of, staying_line, unlisted_line
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.plan import place_of
@@ -49,8 +55,8 @@ def remove_vms(database: Database, machines: Sequence[VirtualMachine], with_disk
     Commits before the rows are deleted. A host that does not answer yields a warning: the lease remains, so that no
     machine with the same name or on the same disks starts before the old one is known to be gone. StateError when an
     image of one is being moved; no row is deleted then. `with_disks`: the disks of stopped machines that bear their
-    UUIDs are removed too, on hosts and NASes, and what moves have left on other hosts. A command that was killed while
-    it removed disks has deleted no row, and can be repeated.
+    UUIDs are removed too, on hosts and NASes, with their snapshots and what moves have left on other hosts. A
+    command that was killed while it removed disks has deleted no row, and can be repeated.
     """
     names = [vm.name for vm in machines]
     on_nas = [disk for disk in disk_locations(database, names) if disk.nas]
@@ -79,6 +85,10 @@ def remove_vms(database: Database, machines: Sequence[VirtualMachine], with_disk
     errors += _remove_copies(database, machines, stopped if with_disks else [])
     silent = {name for name, error in outcomes.failed.items() if isinstance(error, HostError)}
     stay, unknown = remaining_files(database, [vm for vm in machines if vm.name not in silent], places)
+    if with_disks:
+        snapshots, lines = remove_snapshots(database, stopped, stay)
+        removed += snapshots
+        errors += lines
     errors += remove_console_logs(database, [vm for vm in machines if vm.name not in outcomes.failed], places)
     delete_vms(database, [vm.name for vm in machines])
     silent_hosts = {host for name, host in places.items() if name in silent and host is not None}

@@ -148,6 +148,15 @@ def test_a_removal_names_only_disks_of_the_removed_machine(machines: MachineSite
     assert ("one:" in machines.run("list host").split()) == (command == "remove host vm")
 
 
+def test_a_removal_with_disks_leaves_no_snapshot(machines: MachineSite) -> None:
+    machines.started("gone")
+    machines.run("stop host vm gone")
+    machines.run("add host vm snapshot gone before")
+    assert len(machines.files(OLD)) == 2
+    assert "gone.vda.snapshot.before.1-of-1 is removed" in machines.run("remove host vm gone disks=remove")
+    assert machines.files(OLD) == []
+
+
 def test_a_removal_that_dies_at_any_effect_is_completed(machines: MachineSite) -> None:
     machines.started("gone")
     for _ in machines.deaths("remove host vm gone disks=remove"):

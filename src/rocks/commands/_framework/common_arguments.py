@@ -16,8 +16,8 @@ Hosts, by name or any other selector.
 The attribute.
 </arg>""",
     "disks": """<param type='string' name='disks' default='keep' values='keep,remove'>
-keep: disk images stay, and no other machine gets them (rocks list host image). remove: images and block
-devices that belong to the machines are removed or erased (attribute vm_image_erase); images on NASes are
+keep: disk images stay, and no other machine gets them (rocks list host image). remove: images, their snapshots and
+block devices that belong to the machines are removed or erased (attribute vm_image_erase); images on NASes are
 destroyed at once, without a grace period. One that another machine owns or uses, or that has clones, stays, and so
 does one on a NAS that does not answer: a line has the reason, and the command that removes it.
 </param>""",

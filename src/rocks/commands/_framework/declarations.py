@@ -12,6 +12,7 @@ from rocks.commands._framework.arguments import FIRST_PARAMETER, yes_or_no
 from rocks.commands._framework.common_arguments import COMMON
 from rocks.core.errors import BugError, UserError
 from rocks.core.names import printable
+from rocks.core.units import UNITS, in_unit
 from rocks.core.values import HIGHEST_NUMBER, read_number
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Taken(NamedTuple):
     default: str = ""
     range: str = ""
     """`1..3600`: the least and the greatest number that are taken; `0..` has no greatest."""
+    unit: str = ""
 
 
 def attributes_of(text: str) -> dict[str, str]:
@@ -139,6 +141,7 @@ def taken(kind: str, attributes: Mapping[str, str]) -> Taken:
         attributes.get("of", ""),
         " ".join(attributes.get("default", "").split()),
         attributes.get("range", ""),
+        attributes.get("unit", ""),
     )
 
 
@@ -163,8 +166,8 @@ def default_number(command_class: type[Command], name: str) -> int:
 def check_given(command: Command, given: ParsedArguments) -> None:
     """UserError unless the command declares every parameter, given once, and takes that many arguments.
 
-    A parameter of type bool is yes or no, one with a range a number in it. An argument may be given by its name,
-    unless it repeats.
+    A parameter of type bool is yes or no, one with a range a number in it. Sizes with a unit of their own (4G) are
+    replaced by numbers of the declared unit. An argument may be given by its name, unless it repeats.
     """
     arguments, parameters, repeated = given
     if repeated:
@@ -179,6 +182,8 @@ def check_given(command: Command, given: ParsedArguments) -> None:
             _check_name(command, declared, name)
     _check_booleans({it.name: it.type for it in declared if it.kind == "param"}, parameters)
     for it in declared:
+        if it.unit in UNITS and it.name in parameters:
+            parameters[it.name] = " ".join(in_unit(size, it.unit) for size in parameters[it.name].split())
         if it.range and it.name in parameters:
             lowest, _, highest = it.range.partition("..")
             read_number(it.name, parameters[it.name], int(lowest), int(highest or HIGHEST_NUMBER))

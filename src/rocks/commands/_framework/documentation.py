@@ -182,9 +182,9 @@ def help_sphinx(command_path: Sequence[str], documentation: Documentation) -> st
 
 
 def _declared(element: str, attributes: dict[str, str], text: str) -> Declared:
-    _, name, kind, optional, repeat, values, _, default, _ = taken(element, attributes)
-    unit = _clean(attributes.get("unit", ""))
-    return Declared(name, kind, optional, repeat, _clean(text), values, _clean(default), unit)
+    it = taken(element, attributes)
+    default, unit = _clean(it.default), _clean(it.unit)
+    return Declared(it.name, it.type, it.optional, it.repeat, _clean(text), it.values, default, unit)
 
 
 def _clean(text: str) -> str:

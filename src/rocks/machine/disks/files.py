@@ -189,6 +189,23 @@ def remove_files(
     return errors
 
 
+def remove_snapshots(
+    database: Database, machines: Sequence[VirtualMachine], remaining: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """Remove the snapshots of the machines' disks among `remaining_files`; (removed, errors) as `remove_disks`."""
+    removed, errors = [], []
+    of_disk = {disk.path: vm for vm in machines for disk in vm.disks}
+    for image in remaining:
+        host, _, path = image.partition(":")
+        copy = read_copy(path)
+        if copy is None or copy.disk not in of_disk:
+            continue
+        problems = remove_files(database, of_disk[copy.disk], host, [path])
+        errors += [f"the snapshot {image} stays: {problem}" for problem in problems]
+        removed += [] if problems else [image]
+    return removed, errors
+
+
 def remaining_files(
     database: Database, machines: Sequence[VirtualMachine], places: Places
 ) -> tuple[list[str], dict[str, RocksError]]:

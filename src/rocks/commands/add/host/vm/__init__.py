@@ -1,6 +1,7 @@
 """`rocks add host vm`"""
 
 import rocks.commands
+from rocks.core.names import printable
 from rocks.machine.machines import VmParameters, add_vms, cpu_warnings
 
 RollName = "kvm"
@@ -78,7 +79,10 @@ class Command(rocks.commands.Command):
         if not membership:
             self.abort("must supply a membership")
         if not hosts:
-            self.abort("must supply at least one host")
+            self.abort(
+                f"must supply at least one host and a membership (rocks add host vm vm-container-0-0 compute); "
+                f'"{printable(membership)}" was taken for the membership'
+            )
         parameters = VmParameters(
             membership=membership,
             name=self.fillText("name"),
