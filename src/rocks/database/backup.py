@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from rocks.core.errors import HostError, ToolError
 from rocks.core.files import draft
 from rocks.core.process import run_checked
+from rocks.database import driver
 from rocks.database.driver import CHARACTER_SET, COLLATION
 
 if TYPE_CHECKING:
@@ -44,6 +45,33 @@ def copy_database(settings: Settings, folder: Path, name: str) -> Path:
     except OSError as error:
         raise HostError(f"cannot write a copy of the database into {folder}: {error.strerror}") from None
     return folder / name
+
+
+def has_schema(settings: Settings) -> bool:
+    """Whether the server has a schema of the name that the settings have."""
+    connection = driver.open_connection(settings, None)
+    cursor = connection.cursor()
+    cursor.execute("SELECT 1 FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = %s", (settings.database,))
+    found = cursor.fetchall()
+    connection.close()
+    return bool(found)
+
+
+def load_copy(settings: Settings, sql: bytes) -> None:
+    """Give the schema of the settings the content of a copy, SQL of `copy_database`, in place of what it had."""
+    name = settings.database
+    connection = driver.open_connection(settings, None)
+    cursor = connection.cursor()
+    cursor.execute(f"DROP DATABASE IF EXISTS {name}")
+    cursor.execute(f"CREATE DATABASE {name} CHARACTER SET {CHARACTER_SET} COLLATE {COLLATION}")
+    connection.close()
+    # without commands of the client's own in the text
+    run_checked(
+        ["mariadb", "--no-defaults", *place_of(settings), "--binary-mode", name],
+        deadline_seconds=COPY_SECONDS,
+        standard_input=sql,
+        environment={**os.environ, "MYSQL_PWD": settings.password} if settings.password else None,
+    )
 
 
 def restore_command(settings: Settings, copy: Path) -> str:

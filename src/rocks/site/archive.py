@@ -15,7 +15,7 @@ from rocks.core.clock import utc_now
 from rocks.core.errors import HostError, StateError, UserError
 from rocks.core.files import draft, ensure_folders, explain, file_error
 from rocks.core.version import rocks_version_attributes
-from rocks.database.backup import BACKUP_FOLDER, copy_database
+from rocks.database.backup import BACKUP_FOLDER, copy_database, has_schema
 from rocks.database.versions import newest_version
 from rocks.inventory.attributes.records import global_attributes
 from rocks.inventory.host_records import find_local_host
@@ -27,12 +27,17 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from rocks.database.connection import Database
+    from rocks.database.settings import Settings
 
 SITE_FOLDER = Path("/etc/rocks")
 NOT_OF_THE_SITE = ("database.conf", "installation", "trees.d")
 """In that folder: how this machine reaches its database, what its installation left, and folders of its rolls."""
 
+NUCLEUS = "nucleus"
+"""The schema of Nucleus on the site's server: its owners, tokens, operations and log."""
+
 _DATABASE = "cluster.sql"
+_NUCLEUS = "nucleus.sql"
 _ANSWERS = "answers"
 _LIST = "list.json"
 _FILES = PurePosixPath("files")
@@ -48,13 +53,17 @@ class SavedFile(NamedTuple):
 
 
 class SavedSite(NamedTuple):
-    """A saved site: who saved it when, its answers, the copy of its database, its files."""
+    """A saved site: who saved it when, its answers, the copy of its database, its files.
+
+    `nucleus_sql` is the copy of Nucleus's schema; None where the site had none.
+    """
 
     frontend: str
     saved_at: str
     answers: str
     sql: bytes
     files: tuple[SavedFile, ...]
+    nucleus_sql: bytes | None = None
 
 
 def site_folder() -> Path:
@@ -98,12 +107,13 @@ def collect_site(database: Database, now: datetime) -> bytes:
     given = ((question.name, attributes.get(question.name)) for question in QUESTIONS)
     answers = "".join(f"{name} = {value}\n" for name, value in given if value)
     database.end_reading()
-    copy = copy_database(database.settings, backup_folder(), _COPY)
-    try:
-        sql = copy.read_bytes()
-    finally:
-        copy.unlink(missing_ok=True)
-    members = [SavedFile(_DATABASE, 0o600, sql), SavedFile(_ANSWERS, 0o600, answers.encode())]
+    members = [
+        SavedFile(_DATABASE, 0o600, _copy_of(database.settings)),
+        SavedFile(_ANSWERS, 0o600, answers.encode()),
+    ]
+    nucleus = database.settings._replace(database=NUCLEUS)
+    if has_schema(nucleus):
+        members.append(SavedFile(_NUCLEUS, 0o600, _copy_of(nucleus)))
     members += (one._replace(path=str(_FILES / one.path)) for one in _read_files(site_folder()))
     listed = {
         "frontend": frontend,
@@ -113,6 +123,14 @@ def collect_site(database: Database, now: datetime) -> bytes:
         "sha256": {one.path: _digest(one.content) for one in members if one.content is not None},
     }
     return _pack([SavedFile(_LIST, 0o600, json.dumps(listed).encode()), *members])
+
+
+def _copy_of(settings: Settings) -> bytes:
+    copy = copy_database(settings, backup_folder(), _COPY)
+    try:
+        return copy.read_bytes()
+    finally:
+        copy.unlink(missing_ok=True)
 
 
 def read_site(data: bytes) -> SavedSite:
@@ -132,8 +150,10 @@ def read_site(data: bytes) -> SavedSite:
     if found != digests or _DATABASE not in members or _ANSWERS not in members:
         raise UserError("the saved site is not what its list says; use another copy")
     sql, answers = members.pop(_DATABASE).content or b"", members.pop(_ANSWERS).content or b""
+    nucleus = members.pop(_NUCLEUS, None)
     files = tuple(one._replace(path=_inside(one.path)) for one in members.values())
-    return SavedSite(frontend, saved_at, answers.decode("utf-8", "replace"), sql, files)
+    text = answers.decode("utf-8", "replace")
+    return SavedSite(frontend, saved_at, text, sql, files, nucleus and nucleus.content)
 
 
 def _inside(path: str) -> str:

@@ -8,13 +8,11 @@ begun stays, too.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import StateError
-from rocks.core.process import run_checked
 from rocks.database import driver
-from rocks.database.backup import COPY_SECONDS, place_of
+from rocks.database.backup import load_copy
 from rocks.database.connection import Database
 from rocks.database.migrate import bring_up_to_date, read_version
 from rocks.database.versions import newest_version
@@ -43,19 +41,7 @@ class Loaded(NamedTuple):
 def load_beside(settings: Settings, sql: bytes, folder: Path, report: Callable[[str], None]) -> Loaded:
     """Load a copy, SQL of `copy_database`, beside the database. StateError for a schema newer than these programs'."""
     beside = settings._replace(database=f"{settings.database}_restored")
-    drop_beside(settings)
-    connection = driver.open_connection(settings, None)
-    connection.cursor().execute(
-        f"CREATE DATABASE {beside.database} CHARACTER SET {driver.CHARACTER_SET} COLLATE {driver.COLLATION}"
-    )
-    connection.close()
-    # without commands of the client's own in the text
-    run_checked(
-        ["mariadb", "--no-defaults", *place_of(settings), "--binary-mode", beside.database],
-        deadline_seconds=COPY_SECONDS,
-        standard_input=sql,
-        environment={**os.environ, "MYSQL_PWD": settings.password} if settings.password else None,
-    )
+    load_copy(beside, sql)
     found = read_version(beside)
     if found > newest_version():
         raise StateError(

@@ -18,12 +18,13 @@ from rocks.core.errors import HostError, RocksError, StateError, UserError
 from rocks.core.files import draft, ensure_folders, explain, file_error, sync_folder, write_file
 from rocks.core.names import printable
 from rocks.core.terminal import one_line
-from rocks.database.backup import copy_database
+from rocks.database.backup import copy_database, has_schema, load_copy
 from rocks.database.connection import Database
 from rocks.database.locks import own_folder
 from rocks.database.migrate import read_version
 from rocks.database.versions import newest_version
 from rocks.machine.leases.epoch_records import forget_record
+from rocks.site import archive
 from rocks.site.archive import NOT_OF_THE_SITE, backup_folder, read_site, site_folder
 from rocks.site.replacement_records import drop_beside, exchange_rows, load_beside
 from rocks.site.schema import update_database
@@ -102,6 +103,9 @@ def restore_site(
     finally:
         database.rollback()
         drop_beside(settings)
+    if saved.nucleus_sql is not None:
+        load_copy(settings._replace(database=archive.NUCLEUS), saved.nucleus_sql)
+        notify("Nucleus has its records of then; if it runs here: systemctl restart rocks-nucleus")
     if preserved:
         notify(
             f"not restored: the audit log of {saved.frontend}; that of this machine goes on ({', '.join(preserved)})"
@@ -157,6 +161,9 @@ def _keep_present(settings: Settings, folder: Path, notify: Callable[[str], None
     preserved.mkdir(mode=0o700)
     try:
         copy_database(settings, preserved, "cluster.sql")
+        nucleus = settings._replace(database=archive.NUCLEUS)
+        if has_schema(nucleus):
+            copy_database(nucleus, preserved, "nucleus.sql")
         if site_folder().is_dir():
             shutil.copytree(site_folder(), preserved / "files", symlinks=True, ignore=_not_copied)
     except (OSError, RocksError) as error:

@@ -15,9 +15,11 @@ from typing import Any
 import pytest
 
 from rocks.core.process import run
+from rocks.database.backup import load_copy
 from rocks.database.connection import Database
 from rocks.database.settings import Settings
 from rocks.machine.leases.epoch_records import read_record
+from rocks.site import archive as site_archive
 from rocks.site import restore as site_restore
 from rocks.storage.broker import broker as message_broker
 from rocks.storage.broker.server import BrokerSettings
@@ -129,6 +131,16 @@ def new(
     fresh_databases.drop(settings)
 
 
+@pytest.fixture(autouse=True)
+def nucleus(cluster_database: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """Nucleus's schema of this test alone, which the tests' server does not have yet."""
+    name = f"{cluster_database.database}_nucleus"
+    monkeypatch.setattr(site_archive, "NUCLEUS", name)
+    yield cluster_database._replace(database=name)
+    with Database(cluster_database) as database:
+        database.execute(f"DROP DATABASE IF EXISTS {name}")
+
+
 @pytest.fixture
 def secret(tmp_path: Path) -> str:
     """The parameter that names the file of the passphrase."""
@@ -193,6 +205,20 @@ def test_a_site_is_restored_on_another_machine(
 
     site.done("restore site", str(saved), secret, f"answers={tmp_path / 'answers'}")
     assert "Kickstart_PrivateHostname = head\n" in (tmp_path / "answers").read_text()
+
+
+def test_the_records_of_nucleus_come_along(
+    old: Machine, new: Machine, site: Site, secret: str, nucleus: Settings, tmp_path: Path
+) -> None:
+    load_copy(nucleus, b"CREATE TABLE project (name VARCHAR(20)); INSERT INTO project VALUES ('alp1');")
+    saved = save(old, site, secret, tmp_path / "site.saved")
+    load_copy(nucleus, b"CREATE TABLE newer (name VARCHAR(20));")
+    new.use()
+    ended = site.rocks("restore site", str(saved), secret)
+    assert ended.status == 0 and "systemctl restart rocks-nucleus" in ended.err, ended
+    with Database(nucleus) as database:
+        assert database.rows("SELECT name FROM project") == [("alp1",)]
+        assert database.rows("SHOW TABLES LIKE 'newer'") == []
 
 
 def test_a_frontend_is_overwritten_only_when_that_is_asked_for(

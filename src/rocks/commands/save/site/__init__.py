@@ -7,10 +7,10 @@ from rocks.site.archive import save_site
 
 class Command(rocks.commands.Command):
     """
-    Save the site in one encrypted file: the cluster database with its secrets and the places of images, the keys for
-    hosts, rolls and certificates, the certificate authority, the site's nodes and graphs, and the answers of create
-    site. Not in it are the images themselves, the rolls' files and the distribution. A person with the file and its
-    passphrase has the site.
+    Save the site in one encrypted file: the cluster database with its secrets and the places of images, the keys
+    for hosts, rolls and certificates, the certificate authority, the site's nodes and graphs, the answers of create
+    site, and the records of Nucleus: its users, projects, tokens, operations and log. Not in it are the images
+    themselves, the rolls' files and the distribution. A person with the file and its passphrase has the site.
 
     <param type='string' name='file' default='site-NAME-DATE below /var/lib/rocks/backup' of='file'>
     File to make; it must not exist.
