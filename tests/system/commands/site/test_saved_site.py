@@ -207,6 +207,11 @@ def test_a_site_is_restored_on_another_machine(
     assert "Kickstart_PrivateHostname = head\n" in (tmp_path / "answers").read_text()
 
 
+def tables_of(database: Database, schema: str) -> list[str]:
+    sql = "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s"
+    return [str(row[0]) for row in database.rows(sql, [schema])]
+
+
 def test_the_records_of_nucleus_come_along(
     old: Machine, new: Machine, site: Site, secret: str, nucleus: Settings, tmp_path: Path
 ) -> None:
@@ -216,9 +221,9 @@ def test_the_records_of_nucleus_come_along(
     new.use()
     ended = site.rocks("restore site", str(saved), secret)
     assert ended.status == 0 and "systemctl restart rocks-nucleus" in ended.err, ended
-    with Database(nucleus) as database:
-        assert database.rows("SELECT name FROM project") == [("alp1",)]
-        assert database.rows("SHOW TABLES LIKE 'newer'") == []
+    with Database(new.settings) as database:
+        assert database.rows(f"SELECT name FROM {nucleus.database}.project") == [("alp1",)]
+        assert tables_of(database, nucleus.database) == ["project"]
 
 
 def test_a_frontend_is_overwritten_only_when_that_is_asked_for(
