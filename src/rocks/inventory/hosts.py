@@ -20,7 +20,7 @@ from rocks.inventory.host_plan import NewHost, find_membership, plan_host
 from rocks.inventory.host_records import find_local_host
 from rocks.inventory.in_use_records import lock_inventory
 from rocks.inventory.machine_locks import lock_vms
-from rocks.inventory.records import MAX_CPUS
+from rocks.inventory.records import MAX_CPUS, MAX_VM_CPUS
 from rocks.machine import records as table
 from rocks.machine.leases import records as leases
 from rocks.machine.removed import check_names_are_not_held
@@ -138,8 +138,11 @@ BOOT_ACTIONS = ("os", "run", "install")
 
 
 def set_cpus(database: Database, names: Sequence[str], cpus: str) -> None:
-    """Set the number of CPUs, from 1 to MAX_CPUS."""
-    nodes.set_column(database, names, "CPUs", read_number("cpus", cpus, 1, MAX_CPUS))
+    """Set the number of CPUs, from 1 to MAX_CPUS, or MAX_VM_CPUS where one of the hosts is a virtual machine."""
+    number = read_number("cpus", cpus, 1, MAX_CPUS)
+    if number > MAX_VM_CPUS and (virtual := which_are_vms(database, names)):
+        raise UserError(f"{virtual[0]} is a virtual machine, which has at most {MAX_VM_CPUS} CPUs, not {number}")
+    nodes.set_column(database, names, "CPUs", number)
 
 
 def set_rack(database: Database, names: Sequence[str], rack: str) -> None:

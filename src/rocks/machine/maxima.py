@@ -13,9 +13,6 @@ if TYPE_CHECKING:
 MAX_CPUS_ATTRIBUTE = "kvm_max_cpus"
 MAX_MEMORY_ATTRIBUTE = "kvm_max_memory"
 
-MAX_HOT_CPUS = 255
-"""Of the attribute: more need an interrupt controller that a PC of QEMU does not have by itself."""
-
 
 def max_cpus(vm: VirtualMachine) -> int:
     """The maximum of CPUs; its present number without one, or with a lower one."""

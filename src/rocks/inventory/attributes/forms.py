@@ -18,11 +18,10 @@ from rocks.inventory import mac_pool
 from rocks.inventory.attributes.known import KNOWN
 from rocks.inventory.attributes.rules import known_spelling
 from rocks.inventory.disks.place_rules import check_device_pattern, check_image_directory
-from rocks.inventory.records import TRUE_VALUES
+from rocks.inventory.records import MAX_VM_CPUS, TRUE_VALUES
 from rocks.library.guest_images import check_image_name, read_keys
 from rocks.library.guest_media import BOOT_PLACES, check_medium_name
 from rocks.machine.addition_plan import LARGEST_MEMORY_MB, LEAST_MEMORY_MB
-from rocks.machine.maxima import MAX_HOT_CPUS
 from rocks.machine.placement.values import (
     MAX_IOTHREADS,
     PAGE_SIZES_KB,
@@ -172,7 +171,7 @@ _CHECKS: dict[NamedForm, Check] = {
     "membership": check_default_membership,
     "memory in MB": _number(LEAST_MEMORY_MB, LARGEST_MEMORY_MB),
     "network": check_network_name,
-    "number of CPUs": _number(1, MAX_HOT_CPUS),
+    "number of CPUs": _number(1, MAX_VM_CPUS),
     "page reserve": read_page_reserve,
     "page size": _one_of("none", *PAGE_SIZES_KB),
     "partition keys": pkeys.read_pool,

@@ -21,6 +21,8 @@ def test_a_maximum_is_at_least_what_each_machine_has(samples: Site) -> None:
     assert message.startswith("maxmem=3000 is no maximum for fe-a: mem is 4096; give maxmem=4096 or more")
     assert "kvm_max_memory 2048" in " ".join(samples.done("list host attr web-a").split())
     samples.refused("set host vm web-a maxcpus=3")
+    assert "at most 255 CPUs" in samples.refused("set host cpus web-a 256")
+    assert "from 1 to 255" in samples.refused("set host vm web-a cpus=256")
     samples.done("set host vm web-a cpus=2 maxcpus=3")
     samples.done("set host vm web-a mem=8192")  # more than the maximum: from its next start
 

@@ -19,7 +19,7 @@ class Command(rocks.commands.Command):
     <arg type='int' name='num-computes' unit='machines'>
     Number of compute nodes; 0 adds only a frontend.
     </arg>
-    <param type='int' name='cpus-per-compute' default='1' range='1..4096' unit='CPUs'>
+    <param type='int' name='cpus-per-compute' default='1' range='1..255' unit='CPUs'>
     CPUs of each compute node.
     </param>
     <param type='int' name='mem-per-compute' default='1024' range='32..67108864' unit='MB'>

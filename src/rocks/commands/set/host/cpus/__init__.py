@@ -10,7 +10,7 @@ class Command(HostSetter):
 
     <shared command='set host rack' names='host'/>
     <arg type='int' name='cpus' unit='CPUs'>
-    Number of CPUs, 1 to 4096. Alternative form: cpus=CPUS.
+    Number of CPUs, 1 to 4096; of a virtual machine to 255. Alternative form: cpus=CPUS.
     </arg>
 
     <example cmd='set host cpus compute-0-0 4'>

@@ -32,7 +32,7 @@ class Command(rocks.commands.Command):
     <param type='int' name='mem' default='unchanged' unit='MB'>
     Memory.
     </param>
-    <param type='int' name='cpus' default='unchanged' range='1..4096' unit='CPUs'>
+    <param type='int' name='cpus' default='unchanged' range='1..255' unit='CPUs'>
     Number of CPUs. A line warns of more than the physical host has by its record (rocks set host cpus).
     </param>
     <param type='int' name='maxmem' default='unchanged' range='32..67108864' unit='MB'>
