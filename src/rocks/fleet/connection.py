@@ -34,8 +34,10 @@ class Connection(Protocol):
     def open_agent(self) -> AgentLine:
         """Start an agent there. DownError when no SSH server answers, HostError for other failures."""
 
-    def run(self, command: str, timeout_seconds: float | None) -> CommandOutput:
+    def run(self, command: str, timeout_seconds: float | None, standard_input: bytes = b"") -> CommandOutput:
         """Run a command line of the user with bash there; at the timeout all its processes are killed.
+
+        It must read its input before it writes much.
 
         DownError and HostError as `open_agent`.
         """

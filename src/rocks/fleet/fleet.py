@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 __all__ = ["CommandResult", "Fleet", "FleetSettings", "HostAddress"]
 
 _BANNER_DEADLINE_SECONDS = 2.0
+_RUN_SCRIPT = (
+    'umask 077; file=$(mktemp) && cat >"$file" && bash "$file" </dev/null; s=$?; rm -f "$file"; exit $s'
+)
+"""Runs the script that it reads, whole before it begins: none of its commands reads the rest of it."""
+
 _MARGIN_SECONDS = 5.0
 
 Result = TypeVar("Result")
@@ -129,21 +134,29 @@ class Fleet:
         `timeout_seconds` 0 waits without limit; `threads` 0 or less means all hosts at once; `delay_seconds` pass
         between two starts.
         """
-        commands = dict.fromkeys(hosts, command)
-        yield from self.run_each(commands, timeout_seconds, delay_seconds, threads)
+        jobs = {name: partial(self._run, name, command, timeout_seconds or None, b"") for name in hosts}
+        yield from self._run_jobs(jobs, timeout_seconds, delay_seconds, threads)
 
-    def run_each(
-        self,
-        commands: Mapping[str, str],
-        timeout_seconds: float,
-        delay_seconds: float = 0.0,
-        threads: int = 0,
+    def run_scripts(
+        self, scripts: Mapping[str, str], timeout_seconds: float, threads: int = 0
     ) -> Iterator[CommandResult]:
-        """As `run_commands`, with a command line for each host."""
+        """As `run_commands`, with a bash script for each host.
+
+        Its text is on no command line: it may have secrets, and be long.
+        """
         jobs = {
-            name: partial(self._run, name, command, timeout_seconds or None)
-            for name, command in commands.items()
+            name: partial(self._run, name, _RUN_SCRIPT, timeout_seconds or None, script.encode())
+            for name, script in scripts.items()
         }
+        yield from self._run_jobs(jobs, timeout_seconds, 0.0, threads)
+
+    def _run_jobs(
+        self,
+        jobs: Mapping[str, Callable[[], CommandResult]],
+        timeout_seconds: float,
+        delay_seconds: float,
+        threads: int,
+    ) -> Iterator[CommandResult]:
         limit_seconds = self._opening_seconds() + timeout_seconds if timeout_seconds else None
         results = run_parallel(
             jobs,
@@ -178,13 +191,15 @@ class Fleet:
         settings = self._settings
         return settings.connect_deadline_seconds + settings.login_deadline_seconds + _MARGIN_SECONDS
 
-    def _run(self, name: str, command: str, timeout_seconds: float | None) -> CommandResult:
-        if dry_run.would(name, f"run {_for_people(command)}"):
+    def _run(
+        self, name: str, command: str, timeout_seconds: float | None, standard_input: bytes
+    ) -> CommandResult:
+        if dry_run.would(name, f"run {_for_people(standard_input.decode() or command)}"):
             return CommandResult(name, 0, "", "", "done", "")
         settings = self._settings._replace(connect_deadline_seconds=_BANNER_DEADLINE_SECONDS)
         connection = self._connect(self._session(name).address, settings)
         try:
-            end = connection.run(command, timeout_seconds)
+            end = connection.run(command, timeout_seconds, standard_input)
         finally:
             connection.close()
         message = f"{end.dropped_bytes} bytes of its output were dropped" if end.dropped_bytes else ""

@@ -36,11 +36,15 @@ class LocalConnection:
             raise NoAgentError(f"host {self._host.name}, this machine, has no agent: {error}") from None
         return AgentLine(self._host.name, stream)
 
-    def run(self, command: str, timeout_seconds: float | None) -> CommandOutput:
+    def run(self, command: str, timeout_seconds: float | None, standard_input: bytes = b"") -> CommandOutput:
         """As `Connection.run`; the shell is bash."""
-        stream = PipeStream([_SHELL, "-c", command])
+        stream, deadline = PipeStream([_SHELL, "-c", command]), Deadline(timeout_seconds)
+        with contextlib.suppress(
+            OSError
+        ):  # it ended before it read all, or the time is over: `collect` reports it
+            stream.send(standard_input, deadline)
         stream.close()
-        return stream.collect(Deadline(timeout_seconds))
+        return stream.collect(deadline)
 
     def close(self) -> None:
         """As `Connection.close`."""

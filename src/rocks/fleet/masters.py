@@ -168,9 +168,9 @@ class ReusedConnection:
         self._needs_master = True
         return line
 
-    def run(self, command: str, timeout_seconds: float | None) -> CommandOutput:
+    def run(self, command: str, timeout_seconds: float | None, standard_input: bytes = b"") -> CommandOutput:
         """As `Connection.run`, by a connection of its own: the command's exit status is then exact."""
-        return self._ready().run(command, timeout_seconds)
+        return self._ready().run(command, timeout_seconds, standard_input)
 
     def close(self) -> None:
         """As `Connection.close`; the next command finds a master."""

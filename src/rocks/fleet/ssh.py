@@ -85,10 +85,13 @@ class SshConnection:
         channel = self._start(self._settings.agent_program + " --serve")
         return AgentLine(self._host.name, _ChannelStream(channel))
 
-    def run(self, command: str, timeout_seconds: float | None) -> CommandOutput:
+    def run(self, command: str, timeout_seconds: float | None, standard_input: bytes = b"") -> CommandOutput:
         """As `Connection.run`."""
         channel = self._start(_in_bash(command, timeout_seconds))
         try:
+            if standard_input:
+                channel.settimeout(timeout_seconds)
+                channel.sendall(standard_input)
             return _collect(channel, Deadline(timeout_seconds))
         except _FAILURES as error:
             raise HostError(f"the connection to host {self._host.name} broke: {_message(error)}") from None

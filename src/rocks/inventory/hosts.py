@@ -141,7 +141,9 @@ def set_cpus(database: Database, names: Sequence[str], cpus: str) -> None:
     """Set the number of CPUs, from 1 to MAX_CPUS, or MAX_VM_CPUS where one of the hosts is a virtual machine."""
     number = read_number("cpus", cpus, 1, MAX_CPUS)
     if number > MAX_VM_CPUS and (virtual := which_are_vms(database, names)):
-        raise UserError(f"{virtual[0]} is a virtual machine, which has at most {MAX_VM_CPUS} CPUs, not {number}")
+        raise UserError(
+            f"{virtual[0]} is a virtual machine, which has at most {MAX_VM_CPUS} CPUs, not {number}"
+        )
     nodes.set_column(database, names, "CPUs", number)
 
 

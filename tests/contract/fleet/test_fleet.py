@@ -139,6 +139,12 @@ def test_no_host_delays_the_others(company: MixedHosts) -> None:
         assert isinstance(result, AnsweringError) == (not is_down), name
 
 
+LONG_SCRIPT = (
+    "cat\npgrep -fc [s]ecret-of-a-profile\n" + 300_000 * "# secret-of-a-profile\n" + "echo here; exit 7"
+)
+"""More than a command line takes; `cat` would read the rest of a script that the shell reads as it goes."""
+
+
 @pytest.mark.system
 def test_a_command_on_all_of_them(company: MixedHosts) -> None:
     """`down` without an SSH server, `error` with a reason elsewhere, `done` with its exit status."""
@@ -147,8 +153,10 @@ def test_a_command_on_all_of_them(company: MixedHosts) -> None:
         results = {
             result.host: result for result in fleet.run_commands("echo out; echo err >&2; exit 4", names, 60)
         }
+        (scripted,) = fleet.run_scripts({"good": LONG_SCRIPT}, 120)
     good = results.pop("good")
     assert (good.state, good.exit_status, good.output, good.error_output) == ("done", 4, "out\n", "err\n")
+    assert (scripted.state, scripted.exit_status, scripted.output) == ("done", 7, "0\nhere\n")
     states = {name: result.state for name, result in results.items()}
     assert states == {
         "refused": "down",
@@ -238,6 +246,8 @@ def test_commands_on_this_machine(tmp_path: Path) -> None:
     results = list(fleet.run_commands(meet, names, 120))
     assert sorted(result.host for result in results) == names
     assert {(result.state, result.output) for result in results} == {("done", "2\n")}
+    (scripted,) = fleet.run_scripts({names[0]: LONG_SCRIPT}, 120)
+    assert (scripted.state, scripted.exit_status, scripted.output) == ("done", 7, "0\nhere\n")
     late = next(fleet.run_commands("echo a; sleep 600", names[:1], 0.3))
     assert (late.state, late.exit_status, late.output) == ("timeout", None, "a\n")
     assert next(fleet.run_commands("printf '\\377'", names[:1], 0)).output == "\ufffd"

@@ -143,7 +143,7 @@ class HostConnection:
         self._host.check_answers()
         return AgentLine(self._host.name, AgentStream(self._host))
 
-    def run(self, command: str, timeout_seconds: float | None) -> CommandOutput:
+    def run(self, command: str, timeout_seconds: float | None, standard_input: bytes = b"") -> CommandOutput:
         """As `Connection.run`: the command is only recorded."""
         self._host.check_answers()
         self._host.commands.append(command)

@@ -32,8 +32,8 @@ from rocks.database.settings import Settings
 from rocks.fleet.wire.consoles import MAX_LINES
 from rocks.install.boot.discovery import LAST_RANK
 from rocks.inventory.host_commands import LONGEST_SECONDS
-from rocks.inventory.records import MAX_CPUS
-from rocks.machine import addition_plan, maxima
+from rocks.inventory.records import MAX_VM_CPUS
+from rocks.machine import addition_plan
 from rocks.machine.addition_plan import LARGEST_MEMORY_MB, LEAST_MEMORY_MB
 from rocks.machine.disks.specification import DEFAULT_SIZE_GB
 from rocks.machine.power import DEFAULT_DEADLINE_SECONDS
@@ -165,14 +165,14 @@ def test_defaults_in_help_are_those_of_the_code() -> None:
 
 
 RANGES = {
-    ("add host vm", "cpus"): (1, MAX_CPUS),
-    ("set host vm", "cpus"): (1, MAX_CPUS),
+    ("add host vm", "cpus"): (1, MAX_VM_CPUS),
+    ("set host vm", "cpus"): (1, MAX_VM_CPUS),
     ("add host vm", "mem"): (LEAST_MEMORY_MB, LARGEST_MEMORY_MB),
     ("add host vm", "disksize"): (1, addition_plan.LARGEST_DISK_GB),
     ("add cluster", "mem-per-compute"): (LEAST_MEMORY_MB, LARGEST_MEMORY_MB),
     ("add cluster", "disk-per-compute"): (1, addition_plan.LARGEST_DISK_GB),
     ("add cluster", "disk-per-frontend"): (1, addition_plan.LARGEST_DISK_GB),
-    ("set host vm", "maxcpus"): (1, maxima.MAX_HOT_CPUS),
+    ("set host vm", "maxcpus"): (1, MAX_VM_CPUS),
     ("set host vm", "maxmem"): (LEAST_MEMORY_MB, LARGEST_MEMORY_MB),
     ("run host", "timeout"): (0, LONGEST_SECONDS),
     ("run host", "delay"): (0, LONGEST_SECONDS),

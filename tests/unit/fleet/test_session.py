@@ -51,7 +51,7 @@ class ScriptedConnection:
     def open_agent(self) -> AgentLine:
         return AgentLine("c-0-0", self.streams.pop(0))
 
-    def run(self, command: str, timeout_seconds: float | None) -> CommandOutput:
+    def run(self, command: str, timeout_seconds: float | None, standard_input: bytes = b"") -> CommandOutput:
         raise AssertionError(command)
 
     def close(self) -> None:

@@ -76,7 +76,7 @@ class Played:
     def open_agent(self) -> AgentLine:
         return AgentLine(self._name, self)
 
-    def run(self, command: str, timeout_seconds: float | None) -> CommandOutput:
+    def run(self, command: str, timeout_seconds: float | None, standard_input: bytes = b"") -> CommandOutput:
         return CommandOutput(1, self._printed, self._printed)
 
     def send(self, data: bytes, deadline: Deadline) -> None:

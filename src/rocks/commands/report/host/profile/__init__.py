@@ -21,12 +21,13 @@ class Command(rocks.commands.Command):
     </param>
 
     <example cmd='report host profile nas-0-0'>
-    Print the script. To execute it: rocks report host profile nas-0-0 | ssh root@nas-0-0 bash
+    Print the script. To run it on the host: rocks sync host profile nas-0-0
     </example>
     <example cmd='report host profile vm-container-0-0 basedir=/export/site-graph'>
     Print the script for another graph.
     </example>
 
+    <related>sync host profile</related>
     <related>report host imgstorage</related>
     <related>set host attr</related>
     """

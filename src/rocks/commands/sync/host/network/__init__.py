@@ -3,7 +3,7 @@
 import rocks.commands
 from rocks.commands._shared.after_change import sync_config_after
 from rocks.core.errors import RocksError
-from rocks.install.network_sync import sync_networks, sync_rules
+from rocks.install.profile_sync import sync_networks, sync_rules
 
 
 class Command(rocks.commands.Command):

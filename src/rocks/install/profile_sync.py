@@ -1,8 +1,8 @@
-"""Have hosts read their network devices and routes from the database, by the part of their profile that does it.
+"""Run the profiles of hosts on them, whole or the part with their network devices and routes.
 
-Only routes of systemd-networkd take effect at once, being separate files of their devices; addresses, the
-default route, names, bridges and bonds wait for the boot, since they could cut off guests, iSCSI and the
-command itself. `ip route replace` was refused: networkd does not know such a route, and loses it with the
+Of the network, only routes of systemd-networkd take effect at once, being separate files of their devices; addresses,
+the default route, names, bridges and bonds wait for the boot, since they could cut off guests, iSCSI and the command
+itself. `ip route replace` was refused: networkd does not know such a route, and loses it with the
 carrier.
 """
 
@@ -14,13 +14,13 @@ from rocks.core.errors import HostError, RocksError, StateError
 from rocks.install.graph.profile import Profile
 from rocks.install.graph.shell import shell_script
 from rocks.install.graph_files import Library, shell_functions
-from rocks.install.profiles import host_profile, load_sites
+from rocks.install.profiles import host_profile, load_sites, write_profile
 from rocks.inventory.host_loading import load_hosts, which_are_vms
 from rocks.inventory.host_requests import open_fleet
 from rocks.network.firewall.changes import sync_firewalls
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from rocks.database.connection import Database
     from rocks.fleet.fleet import CommandResult
@@ -30,33 +30,52 @@ if TYPE_CHECKING:
 NODE = "network"
 """The node of the graph with a host's devices."""
 
-SECONDS = 120.0
+NETWORK_SECONDS = 120.0
+PROFILE_SECONDS = 3600.0
+"""A first run installs packages."""
+
 THREADS = 32
 _CHANGED = "changed: "
 _LEFT = "left as it is: "
 """Beginnings of the lines in which a profile says what it does."""
 
 
-class SyncedNetwork(NamedTuple):
+class SyncedProfile(NamedTuple):
     """What was changed on a host, or left as it is, and what is left to do there."""
 
     changes: tuple[str, ...]
     warnings: tuple[str, ...]
 
 
+def sync_profiles(
+    database: Database, hosts: Sequence[str]
+) -> Iterator[tuple[str, SyncedProfile | RocksError]]:
+    """(host, its changes or its error), as the hosts end."""
+    yield from _run_scripts(database, hosts, write_profile, PROFILE_SECONDS)
+
+
 def sync_networks(
     database: Database, hosts: Sequence[str]
-) -> Iterator[tuple[str, SyncedNetwork | RocksError]]:
-    """(host, its changes or its error), as the hosts end.
+) -> Iterator[tuple[str, SyncedProfile | RocksError]]:
+    """As `sync_profiles`, for the part of the profile with the network devices.
 
-    Nothing is restarted: routes are set at once, other changes wait for the host's next boot. StateError, before any
-    host is asked, for a host whose profile cannot be made.
+    Nothing is restarted: routes are set at once, other changes wait for the host's next boot.
     """
+    yield from _run_scripts(database, hosts, network_script, NETWORK_SECONDS)
+
+
+def _run_scripts(
+    database: Database,
+    hosts: Sequence[str],
+    script_of: Callable[[HostOfSite, Library], str],
+    seconds: float,
+) -> Iterator[tuple[str, SyncedProfile | RocksError]]:
+    """Run each host's script; the errors of `script_of` come first, before any host is asked."""
     library = Library(None)
-    scripts, failed = {}, {}
+    scripts, failed = dict[str, str](), dict[str, RocksError]()
     for site in load_sites(database, hosts):
         try:
-            scripts[site.host.name] = network_script(site, library)
+            scripts[site.host.name] = script_of(site, library)
         except RocksError as error:
             failed[site.host.name] = error
     yield from failed.items()
@@ -64,8 +83,8 @@ def sync_networks(
         return
     with open_fleet(database, list(scripts)) as fleet:
         database.commit()
-        for result in fleet.run_each(scripts, SECONDS, threads=THREADS):
-            yield result.host, _outcome(result)
+        for result in fleet.run_scripts(scripts, seconds, threads=THREADS):
+            yield result.host, _outcome(result, seconds)
 
 
 def sync_rules(database: Database, hosts: Sequence[str]) -> Iterator[tuple[str, Loaded | RocksError]]:
@@ -95,9 +114,9 @@ def network_script(site: HostOfSite, library: Library) -> str:
     return shell_script(Profile(profile.host, nodes), shell_functions(), packaging, "rocks sync host network")
 
 
-def _outcome(result: CommandResult) -> SyncedNetwork | RocksError:
+def _outcome(result: CommandResult, seconds: float) -> SyncedProfile | RocksError:
     if result.state == "timeout":
-        return HostError(f"host {result.host} did not end within {SECONDS:g} s")
+        return HostError(f"host {result.host} did not end within {seconds:g} s")
     if result.state != "done":
         return HostError(f"host {result.host} cannot be asked: {result.message or result.state}")
     errors = [line for line in result.error_output.splitlines() if line.strip()]
@@ -106,4 +125,4 @@ def _outcome(result: CommandResult) -> SyncedNetwork | RocksError:
         return HostError(f"host {result.host}: {last.removeprefix(f'Error: {result.host}: ')}")
     lines = (line.removeprefix(f"{result.host}: ") for line in result.output.splitlines())
     changes = tuple(line.removeprefix(_CHANGED) for line in lines if line.startswith((_CHANGED, _LEFT)))
-    return SyncedNetwork(changes, tuple(line.removeprefix(f"Warning: {result.host}: ") for line in errors))
+    return SyncedProfile(changes, tuple(line.removeprefix(f"Warning: {result.host}: ") for line in errors))
