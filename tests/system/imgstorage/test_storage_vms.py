@@ -109,7 +109,7 @@ def test_a_machine_gets_all_of_its_images_or_none(storage: Storage) -> None:
     ended = storage.rocks(*START, both, fine)
     assert ended.status == 3, "done for one of them"
     assert (
-        f"Error: both: both is not started on {HOST}: Error when mapping zvol: already mapped: {OTHER} has"
+        f"Error: both is not started on {HOST}: Error when mapping zvol: already mapped: {OTHER} has"
         in ended.err
     )
     assert "rocks stop host vm both terminate=true" in ended.err

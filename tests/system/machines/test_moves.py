@@ -134,7 +134,7 @@ def test_a_host_is_emptied_and_each_machine_has_its_line(machines: MachineSite) 
     machines.image("runs.vda", NEW).write_bytes(b"somebody's")
     ended = machines.rocks(f"drain host {OLD} to={NEW} action=poweroff")
     assert ended.status == 3
-    assert f"Error: {runs}: {runs} is not moved: there is a file" in ended.err
+    assert f"Error: {runs} is not moved: there is a file" in ended.err
     assert f"it runs again on {OLD}" in ended.err and f"{is_off} is on {NEW} now" in ended.out
     assert (machines.running(runs), machines.place(is_off)) == ([OLD], NEW)
     machines.image("runs.vda", NEW).unlink()

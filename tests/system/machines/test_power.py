@@ -66,7 +66,7 @@ def test_two_hosts_at_once_and_one_failure_is_exit_status_3(machines: MachineSit
     bad = machines.add("big", OLD)
     machines.run(f"set host vm {bad} mem=9999999")
     error = machines.refused(f"start host vm {' '.join(good)} {bad}", status=3)
-    assert "Error: big: big is not started" in error and "9999999 MB" in error and "Error: good" not in error
+    assert "Error: big is not started" in error and "9999999 MB" in error and "Error: good" not in error
     assert [machines.running(name) for name in good] == [[OLD], [NEW]]
     assert machines.running(bad) == [] and machines.lease(bad)[1] == "released"
     machines.vanish(NEW)

@@ -233,3 +233,10 @@ def test_what_failed_decides_the_exit_status(
 def test_the_only_one_that_was_tried_fails_as_if_it_were_the_command() -> None:
     with pytest.raises(HostError, match="away"):
         ListHostVm(cast("Database", None)).endOutcomes({"a": HostError("away")}, 1)
+
+
+def test_a_failure_names_its_object_once(capsys: pytest.CaptureFixture[str]) -> None:
+    failures = {"a": StateError("a is paused"), "b": StateError("the host is full"), "c": HostError("c: away")}
+    ListHostVm(cast("Database", None)).endOutcomes(failures, 3)
+    printed = capsys.readouterr().err.splitlines()
+    assert printed == ["Error: a is paused", "Error: b: the host is full", "Error: c: away"]

@@ -241,7 +241,8 @@ class Command(ArgumentValues, NameExpansion):
         if len(failures) == tried == 1:
             raise next(iter(failures.values()))
         for name, error in failures.items():
-            write_message(str(error), f"Error: {name}: ")
+            begins_so = str(error).startswith((f"{name} ", f"{name}:"))
+            write_message(str(error), "Error: " if begins_so else f"Error: {name}: ")
         all_failed = len(failures) >= tried
         self.exit_status = next(iter(failures.values())).exit_status if all_failed else EXIT_SOME_HOSTS_FAILED
 
