@@ -57,14 +57,17 @@ def test_a_machine_without_a_network_becomes_a_frontend(machine: Machine, tmp_pa
     lines = machine.root.run("rocks", "check", "site").text.splitlines()
     checked = {line.split(":")[0]: line for line in lines if ": " in line}
     red = {subject for subject, line in checked.items() if " ok " not in line}
-    assert red == {"roll os"}, checked
+    assert red == {"roll os", "clock"}, checked
     assert "rocks add roll os-VERSION.iso" in checked["roll os"]
 
     enabled = machine.folder / "etc/systemd/system/multi-user.target.wants"
     assert (machine.folder / "usr/sbin/named").exists() and (machine.folder / "usr/sbin/nft").exists()
     assert not [
-        unit for unit in ("named.service", "rabbitmq-server.service") if os.path.lexists(enabled / unit)
+        unit
+        for unit in ("named.service", "rabbitmq-server.service", "epmd.service")
+        if os.path.lexists(enabled / unit)
     ]
+    assert not os.path.lexists(machine.folder / "etc/systemd/system/sockets.target.wants/epmd.socket")
     assert (machine.folder / "usr/share/doc/rocks-cli/guide/operator.md").is_file()
 
     before = machine.root.done("rocks", "dump")

@@ -236,7 +236,11 @@ def test_the_only_one_that_was_tried_fails_as_if_it_were_the_command() -> None:
 
 
 def test_a_failure_names_its_object_once(capsys: pytest.CaptureFixture[str]) -> None:
-    failures = {"a": StateError("a is paused"), "b": StateError("the host is full"), "c": HostError("c: away")}
+    failures = {
+        "a": StateError("a is paused"),
+        "b": StateError("the host is full"),
+        "c": HostError("c: away"),
+    }
     ListHostVm(cast("Database", None)).endOutcomes(failures, 3)
     printed = capsys.readouterr().err.splitlines()
     assert printed == ["Error: a is paused", "Error: b: the host is full", "Error: c: away"]
