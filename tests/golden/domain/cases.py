@@ -139,12 +139,7 @@ CASES = {
         machine(
             cpus=4,
             memory_mb=4096,
-            attributes={
-                "kvm_cpu_pinning": "pin_all",
-                "kvm_hugepages": "1G",
-                "kvm_watchdog": "reset",
-                "kvm_tablet": "yes",
-            },
+            attributes={"kvm_cpu_pinning": "pin_all", "kvm_hugepages": "1G", "kvm_watchdog": "reset"},
             disks=["file:/images/a,vda,virtio", "file:/images/b,sda,scsi", "phy:/dev/vg/c,vdb,w"],
         ),
         [TAP, Bridged(OTHER_MAC, "eth1")],

@@ -34,8 +34,6 @@ def other_devices(vm: VirtualMachine, placement: Placement | None) -> list[str]:
     action = vm.host.attribute("kvm_watchdog")
     if action and "<watchdog" not in text:
         lines += lines_of(element("watchdog", {"model": "i6300esb", "action": action}), 4)
-    if vm.host.is_true("kvm_tablet"):
-        lines += lines_of(element("input", {"type": "tablet", "bus": "usb"}), 4)
     return [*lines, *_terminals(vm.uuid or vm.name)]
 
 

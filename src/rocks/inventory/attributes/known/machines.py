@@ -101,12 +101,6 @@ MACHINES = {
         "the machine has a watchdog (i6300esb); what happens when its guest hangs: reset, poweroff, shutdown, pause, "
         "dump, inject-nmi or none",
     ),
-    "kvm_tablet": Known(
-        "host",
-        "yes or no",
-        "no",
-        "yes: the machine's screen has a tablet, whose pointer follows that of the viewer",
-    ),
     "kvm_pci_devices": Known(
         "host",
         "PCI requests",
