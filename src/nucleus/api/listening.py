@@ -1,4 +1,4 @@
-"""Where clients connect: the socket of the service, and when a connection that does nothing ends."""
+"""Where clients connect: the socket of the service, when a connection that does nothing ends, and what one may send."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from rocks.core.errors import HostError
 
@@ -19,11 +19,16 @@ if TYPE_CHECKING:
 
     from starlette.datastructures import Headers
     from starlette.types import Scope
+    from uvicorn._types import ASGI3Application
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
     from nucleus.configuration import ListenSettings
 
 HEADER_SECONDS = 20.0
 """How long a client may take to send the headers of a request."""
+
+REST_SECONDS = 60.0
+"""How long a client may go on with a request that is answered already, and may then be silent."""
 
 UNREAD_SECONDS = 60
 """How long a client over TCP may read nothing of what was sent to it; the kernel ends its connection then."""
@@ -32,34 +37,126 @@ _WAITING = 2048
 _PROXY_MODE = 0o660
 
 
+MAX_HEAD_BYTES = 64 << 10
+"""Of a request, besides its body: the line of the request, headers, sizes and extensions of chunks, trailers.
+
+What is read from the socket at once, up to 256 KiB, is parsed before it is counted.
+"""
+
+MAX_HEADER_LINES = 100
+"""Of the headers and trailers of a request together."""
+
+MAX_PIPELINED = 100
+"""Requests of one connection that wait for the answers of earlier ones."""
+
+_BYTES_PER_BODY_BYTE = 16
+"""So many bytes of sizes of chunks come with each byte of the body: a chunk of one byte has five of its own."""
+
+
+class _TooLargeError(Exception):
+    """The request is beyond a bound; the parser ends with it."""
+
+
 class Connection(HttpToolsProtocol):
-    """uvicorn's, which ends also when the headers of a request do not come."""
+    """uvicorn's, which ends also when the headers of a request do not come, or do not end."""
 
     _deadline: asyncio.TimerHandle | None = None
+    _answering: RequestResponseCycle | None = None
+    _head_bytes = 0
+    _header_lines = 0
+    _is_too_large = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._await_headers()
+        self._end_after(HEADER_SECONDS)
+
+    def data_received(self, data: bytes) -> None:
+        self._head_bytes += len(data)
+        super().data_received(data)
+        if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+            self._is_too_large = True
+            self.send_400_response("")
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what the parser rejects, and end the connection: 431 for what is too large."""
+        due = self._answering
+        if (
+            due is not None
+            and not due.response_complete
+            and (due.response_started or due.scope is not self.scope)
+        ):
+            self._abort()  # this answer would be taken for that one
+            return
+        self._end_answer()
+        if not self._is_too_large:
+            super().send_400_response(msg)
+            return
+        text = f"more than {MAX_HEADER_LINES} headers, or {MAX_HEAD_BYTES >> 10} KiB of them; send fewer\n".encode()
+        head = f"content-type: text/plain\r\ncontent-length: {len(text)}\r\nconnection: close\r\n\r\n"
+        self.transport.write(STATUS_LINE[431] + head.encode() + text)
+        self.transport.close()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._await_headers()
+        self._header_lines = 0
+        self._end_after(HEADER_SECONDS)
+        if len(self.pipeline) >= MAX_PIPELINED:
+            self._end_parsing()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._header_lines += 1
+        if self._header_lines > MAX_HEADER_LINES:
+            self._end_parsing()
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._forget_deadline()
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        self._head_bytes = max(0, self._head_bytes - len(body) * _BYTES_PER_BODY_BYTE)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._head_bytes = 0
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        if self._deadline is None and not self.pipeline:
+            self._end_after(REST_SECONDS)
+        super().on_response_complete()
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget_deadline()
+        self._end_answer()
         super().connection_lost(exc)
 
-    def _await_headers(self) -> None:
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _end_parsing(self) -> None:
+        self._is_too_large = True
+        raise _TooLargeError
+
+    def _end_answer(self) -> None:
+        """Nothing more is written of the present answer; uvicorn ends only that to the last request which came."""
+        if self._answering is not None:
+            self._answering.disconnected = True
+            self._answering.message_event.set()
+
+    def _abort(self) -> None:
+        self._end_answer()
+        self.transport.abort()
+
+    def _end_after(self, seconds: float) -> None:
         self._forget_deadline()
-        self._deadline = self.loop.call_later(HEADER_SECONDS, self.transport.abort)
+        self._deadline = self.loop.call_later(seconds, self._abort)
 
     def _forget_deadline(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
+            self._deadline = None
 
 
 def listen(settings: ListenSettings) -> socket.socket:

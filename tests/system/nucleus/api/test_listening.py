@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,73 @@ def test_a_connection_without_a_whole_request_ends(service: Client, monkeypatch:
             assert answers.readline().startswith(b"HTTP/1.1 200")
             with contextlib.suppress(ConnectionResetError):
                 answers.read()  # ends, although half a second request has come
+
+
+@contextlib.contextmanager
+def connected(service: Client) -> Iterator[socket.socket]:
+    """A connection that has sent nothing yet."""
+    with socket.socket(socket.AF_UNIX) as raw:
+        raw.settimeout(SECONDS)
+        raw.connect(str(service.path))
+        yield raw
+
+
+CHUNKED = b"POST /v1/token HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+LINES = b"a: b\r\n" * 10_000
+
+
+@pytest.mark.parametrize(
+    ("begin", "endless"),
+    [
+        (b"GET /", b"a" * 65536),
+        (b"GET / HTTP/1.1\r\n", LINES),
+        (b"GET / HTTP/1.1\r\nA: ", b"a" * 65536),
+        (CHUNKED + b"1\r\na\r\n0\r\n", LINES),
+        (CHUNKED + b"1;a=", b"a" * 65536),
+        (CHUNKED, (b"1;a=" + b"a" * 6000 + b"\r\nx\r\n") * 10),
+    ],
+    ids=["path", "headers", "header", "trailers", "extension", "extensions"],
+)
+def test_what_is_no_body_has_an_end(service: Client, begin: bytes, endless: bytes) -> None:
+    """Headers without end on four connections took 2.5 GB. 100 MiB are far more than the buffers of a socket."""
+    with connected(service) as raw:
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            for part in (begin, *[endless] * 1600):
+                raw.sendall(part)
+        assert raw.recv(100).startswith(b"HTTP/1.1 431 ")
+
+
+def test_requests_of_usual_size_are_answered(service: Client) -> None:
+    many = {f"X-{number}": "a" * 500 for number in range(90)}
+    assert service.get("ann", "/v1/user", headers=many).status_code == 200
+    body = b"".join(b"1;a=b\r\n%c\r\n" % byte for byte in b'{"scopes": ["read"]}') + b"0\r\nA: b\r\n\r\n"
+    with connected(service) as raw:
+        authorization = f"Authorization: Bearer {service.tokens['ann']}\r\nContent-Type: application/json\r\n"
+        raw.sendall(CHUNKED.removesuffix(b"\r\n") + authorization.encode() + b"\r\n" + body)
+        assert raw.recv(100).startswith(b"HTTP/1.1 201 ")
+
+
+def test_requests_that_wait_for_each_other_are_few(service: Client, caplog: pytest.LogCaptureFixture) -> None:
+    request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    with connected(service) as raw:
+        raw.sendall(request * 50)
+        answered = b""
+        while answered.count(b"HTTP/1.1 200") < 50:
+            answered += raw.recv(65536)
+    with connected(service) as raw, contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        raw.sendall(request * 2000)
+        assert raw.recv(100) == b"", "none of them was answered"
+    assert "Traceback" not in caplog.text
+
+
+def test_who_is_refused_cannot_stay_connected(service: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listening, "REST_SECONDS", 0.5)
+    with connected(service) as raw, raw.makefile("rb") as answers:
+        raw.sendall(b"POST /v1/token HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n")
+        assert answers.readline().split()[1] in (b"400", b"413")
+        raw.sendall(b"a")  # this ended the time for another request; the body has 99999998 bytes more
+        with contextlib.suppress(ConnectionResetError):
+            answers.read()
 
 
 def test_a_stream_that_is_never_read_ends(
