@@ -72,22 +72,19 @@ class Authenticator:
         if not authorization:
             raise refused("the request names nobody; send Authorization: Bearer TOKEN")
         headers = {name: request.headers.get(name, "") for name in ("x-api-key", "nonce", "timestamp")}
-
-        def find() -> Caller | None:
-            try:
-                sent = credentials.read_credentials(authorization, headers)
-            except BadCredentials as error:
-                raise refused(str(error)) from None
-            return self._identify(sent) if sent is not None else None
-
-        return self._checked(request, find)
+        try:
+            sent = credentials.read_credentials(authorization, headers)
+        except BadCredentials as error:
+            raise self._failure(request, "unreadable", refused(str(error))) from None
+        return self.log_in(request, sent)
 
     def log_in(self, request: Request, sent: credentials.Sent) -> Caller:
         """The caller, of credentials in the body. Problem 401."""
-        return self._checked(request, lambda: self._identify(sent))
+        is_guessable = isinstance(sent, SentPassword) and credentials.read_token(sent.password) is None
+        return self._checked(request, credentials.claim_of(sent), lambda: self._identify(sent), is_guessable)
 
-    def log_in_by(self, request: Request, obtain: Callable[[], credentials.Sent]) -> Caller:
-        """As `log_in`, of what the identity provider has to give first; a Problem 401 of that counts, too."""
+    def log_in_by(self, request: Request, code: str, obtain: Callable[[], credentials.Sent]) -> Caller:
+        """As `log_in`, of what the identity provider has to give for a code; a Problem 401 of that counts, too."""
 
         def find() -> Caller:
             caller = self._identify(obtain())
@@ -98,11 +95,19 @@ class Authenticator:
                 )
             return caller
 
-        return self._checked(request, find)
+        return self._checked(request, credentials.claim_of(SentAssertion(code)), find, True)
 
-    def _checked(self, request: Request, find: Callable[[], Caller | None]) -> Caller:
-        state, source = request.scope["state"], request.client.host if request.client else ""
-        self._failures.check(source)
+    def _checked(
+        self, request: Request, claim: str, find: Callable[[], Caller | None], is_guessable: bool
+    ) -> Caller:
+        """What was found. The secret of a token cannot be guessed: right ones are never refused for wrong ones.
+
+        Passwords can, and are expensive to check, as codes of the provider are: after too many wrong ones none is
+        looked at, and a right one does not count that was sent together with them.
+        """
+        state, source = request.scope["state"], _source_of(request)
+        if is_guessable:
+            self._failures.check(source, claim)
         try:
             caller = find()
             if caller is None:
@@ -111,18 +116,25 @@ class Authenticator:
                 )
         except Problem as problem:
             if problem.code == "not-authenticated":
-                self._note_failure(request, source)
+                raise self._failure(request, claim, problem) from None
             raise
+        if is_guessable:
+            self._failures.check(source, claim)
         state["actor"], state["token_id"] = caller.actor, caller.token_id
         return caller
 
-    def _note_failure(self, request: Request, source: str) -> None:
-        """Count wrong credentials of whatever kind, and record them."""
-        self._failures.count(source)
+    def _failure(self, request: Request, claim: str, refusal: Problem) -> Problem:
+        """The refusal of wrong credentials, which are counted and recorded; another one when there are too many."""
+        source = _source_of(request)
+        try:
+            self._failures.count(source, claim)
+        except Problem as too_many:
+            return too_many
         path = credentials.without_secrets(request.url.path)
         entry = audit.Entry("", "authenticate", path, "not-authenticated", None, source)
         with self._pool.transaction() as session:
             audit.record(session, entry._replace(request_id=request.scope["state"]["request_id"]))
+        return refusal
 
     def _identify(self, sent: credentials.Sent) -> Caller | None:
         if isinstance(sent, SentAssertion):
@@ -206,6 +218,10 @@ class Authenticator:
                 " the site's operators"
             )
         return key
+
+
+def _source_of(request: Request) -> str:
+    return request.client.host if request.client else ""
 
 
 def has_token(request: Request) -> bool:

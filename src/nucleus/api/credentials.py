@@ -25,7 +25,7 @@ _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _TOKEN = re.compile(r"nuc_([0-9A-Za-z]{8})_([0-9A-Za-z]{43})")
 _SECRET = re.compile(r"(nuc_[0-9A-Za-z]{8})_[0-9A-Za-z]+")
 _PARAMETER = re.compile(r'(\w+)="([^"]*)"')
-_MOST_CHARACTERS = 8192
+_MAX_CHARACTERS = 8192
 
 
 class NewToken(NamedTuple):
@@ -99,14 +99,24 @@ def same_secret(sent: bytes, stored: bytes) -> bool:
     return hmac.compare_digest(sent, stored)
 
 
-def read_credentials(authorization: str, headers: dict[str, str]) -> Sent | None:
-    """What the headers contain; None without any. BadCredentials for what cannot be read."""
-    if len(authorization) > _MOST_CHARACTERS:
+def claim_of(sent: Sent) -> str:
+    """Which secret it claims to have, without that: the number of a token, a name, the digest of an assertion."""
+    if isinstance(sent, SentPassword):
+        token = read_token(sent.password)
+        return claim_of(token) if token else f"password {sent.username}"
+    if isinstance(sent, SentToken):
+        return f"token {sent.id}"
+    if isinstance(sent, SentSignature):
+        return f"signature {sent.key_name}"
+    return f"assertion {hashlib.sha256(sent.text.encode()).hexdigest()}"
+
+
+def read_credentials(authorization: str, headers: dict[str, str]) -> Sent:
+    """What the headers contain. BadCredentials for what cannot be read."""
+    if len(authorization) > _MAX_CHARACTERS:
         raise BadCredentials("the header Authorization is too long")
     scheme, _, rest = authorization.partition(" ")
     kind, value = scheme.lower(), rest.strip()
-    if not kind:
-        return None
     if kind in ("bearer", "token"):
         token = read_token(value)
         if token is None and kind == "bearer" and value.count(".") == 2:

@@ -16,17 +16,20 @@ if TYPE_CHECKING:
 
     from nucleus.api.authentication import Caller
 
-MOST_CHANGES_PER_SECOND = 20
-_MOST_FAILURES, _FAILURE_SECONDS = 10, 60.0
+MAX_CHANGES_PER_SECOND = 20
+MAX_FAILURES, MAX_FAILURES_OF_KIND = 10, 100
+_FAILURE_SECONDS = 60.0
 
 
 class AtOnce:
-    """What users have open of one kind: `most_of_one` of each, and `most` of all. `what` names them in refusals."""
+    """What users have open of a kind: `max_of_one` of each, `max_of_all` together. `what` names them in refusals."""
 
-    def __init__(self, what: str, most_of_one: int, most: int | None = None, retry_seconds: int = 15) -> None:
+    def __init__(
+        self, what: str, max_of_one: int, max_of_all: int | None = None, retry_seconds: int = 15
+    ) -> None:
         self._what = what
-        self._most_of_one = most_of_one
-        self._most = most
+        self._max_of_one = max_of_one
+        self._max_of_all = max_of_all
         self._retry_seconds = retry_seconds
         self._lock = threading.Lock()
         self._open: Counter[int] = Counter()
@@ -39,10 +42,10 @@ class AtOnce:
     def take(self, user_id: int) -> None:
         """One more. Problem when that is too many; else `give_back` must follow."""
         with self._lock:
-            if self._open[user_id] >= self._most_of_one:
-                raise self._too_many(f"you have {self._most_of_one} {self._what}; end one first, or wait")
-            if self._most is not None and self._open.total() >= self._most:
-                raise self._too_many(f"there are {self._most} {self._what} already; wait")
+            if self._open[user_id] >= self._max_of_one:
+                raise self._too_many(f"you have {self._max_of_one} {self._what}; end one first, or wait")
+            if self._max_of_all is not None and self._open.total() >= self._max_of_all:
+                raise self._too_many(f"there are {self._max_of_all} {self._what} already; wait")
             self._open[user_id] += 1
 
     def give_back(self, user_id: int) -> None:
@@ -79,32 +82,48 @@ class _Latest(OrderedDict[str, Value]):
 
 
 class Failures:
-    """Wrong credentials by the address they came from: after some in a minute the address waits.
+    """Wrong credentials of the last minute, by the network they come from, and by what they claim there.
 
-    Of IPv6 the first 64 bits count: one customer's machine has all addresses behind them.
+    A claim is a kind and a name, such as `token A1b2C3d4`: a stale token in a script of a shared machine does not slow
+    down who mistypes another one there. All claims of a kind together are bounded, too: a stranger has any number of
+    names. Of IPv6 the first 64 bits are the network: one customer's machine has all addresses behind them.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._moments = _Latest[list[float]]()
 
-    def check(self, source: str) -> None:
+    def check(self, source: str, claim: str) -> None:
         """Problem 429 when there were too many."""
         with self._lock:
-            recent = self._recent(_network_of(source))
-        if len(recent) >= _MOST_FAILURES:
-            wait = max(1, int(_FAILURE_SECONDS - (time.monotonic() - recent[0])))
-            raise limited(f"too many wrong credentials; wait {wait} s", headers={"Retry-After": str(wait)})
+            self._check(_network_of(source), claim)
 
-    def count(self, source: str) -> None:
-        """Note one."""
-        source = _network_of(source)
-        with self._lock:
-            self._moments.put(source, [*self._recent(source)[-_MOST_FAILURES:], time.monotonic()])
+    def count(self, source: str, claim: str) -> None:
+        """Note one. Problem 429 instead when there were too many before it."""
+        network = _network_of(source)
+        with self._lock:  # also over the check: of many at once exactly the limit are noted
+            self._check(network, claim)
+            for key in _keys(network, claim):
+                self._moments.put(key, [*self._recent(key), time.monotonic()])
 
-    def _recent(self, network: str) -> list[float]:
+    def _check(self, network: str, claim: str) -> None:
+        for key, limit in _keys(network, claim).items():
+            recent = self._recent(key)
+            if len(recent) >= limit:
+                wait = max(1, int(_FAILURE_SECONDS - (time.monotonic() - recent[0])))
+                raise limited(
+                    f"too many wrong credentials; wait {wait} s", headers={"Retry-After": str(wait)}
+                )
+
+    def _recent(self, key: str) -> list[float]:
         now = time.monotonic()
-        return [one for one in self._moments.get(network, ()) if now - one < _FAILURE_SECONDS]
+        return [one for one in self._moments.get(key, ()) if now - one < _FAILURE_SECONDS]
+
+
+def _keys(network: str, claim: str) -> dict[str, int]:
+    """What a failure counts for, and how many are allowed."""
+    kind, _, name = claim.partition(" ")
+    return {f"{network} {kind}": MAX_FAILURES_OF_KIND, f"{network} {kind} {name[:128]}": MAX_FAILURES}
 
 
 def _network_of(source: str) -> str:
@@ -121,7 +140,7 @@ class Changes:
     """At most so many changes a second for each token, or user without one; `burst` of them at once."""
 
     def __init__(
-        self, per_second: float = MOST_CHANGES_PER_SECOND, burst: int = MOST_CHANGES_PER_SECOND
+        self, per_second: float = MAX_CHANGES_PER_SECOND, burst: int = MAX_CHANGES_PER_SECOND
     ) -> None:
         self._per_second = per_second
         self._burst = float(burst)

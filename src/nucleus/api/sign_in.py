@@ -152,7 +152,7 @@ def _from_provider(request: Request, code: str, state: str, error: str) -> Respo
     def obtain() -> SentAssertion:
         return SentAssertion(verifier.exchange(code, address_of(request, _RETURN), secret), nonce)
 
-    caller = service_of(request).authenticator.log_in_by(request, obtain)
+    caller = service_of(request).authenticator.log_in_by(request, code, obtain)
     response = start_session(request, caller, "")
     response.status_code = 303
     response.headers["Location"] = address_of(request, "/page/clusters")

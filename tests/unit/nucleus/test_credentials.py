@@ -38,7 +38,6 @@ def test_a_token_is_read_and_its_secret_is_not_stored() -> None:
 
 
 def test_other_schemes_are_read() -> None:
-    assert read_credentials("", {}) is None
     basic = base64.b64encode("ann:pass:wörd".encode()).decode()
     assert read_credentials(f"Basic {basic}", {}) == SentPassword("ann", "pass:wörd")
     assert read_credentials("Bearer a.b.c", {}) == SentAssertion("a.b.c")
@@ -107,13 +106,24 @@ def test_passwords_and_sealed_secrets() -> None:
     )
 
 
-def test_wrong_credentials_are_counted_by_network() -> None:
-    failures = Failures()
+def test_wrong_credentials_are_counted_by_network_and_claim() -> None:
+    failures, claim = Failures(), "token AAAAAAAA"
     for number in range(10):
-        failures.count(f"2001:db8:0:1::{number:x}")
-        failures.count(f"::ffff:192.0.2.{number}")
-        failures.count(f"192.0.2.{number}")
-    with pytest.raises(Problem, match="too many wrong credentials"):
-        failures.check("2001:db8:0:1:ffff::9")
+        failures.count(f"2001:db8:0:1::{number:x}", claim)
+        failures.count(f"::ffff:192.0.2.{number}", claim)
+        failures.count(f"192.0.2.{number}", claim)
+    for refused in (failures.check, failures.count):
+        with pytest.raises(Problem, match="too many wrong credentials"):
+            refused("2001:db8:0:1:ffff::9", claim)
     for other in ("2001:db8:0:2::1", "::ffff:192.0.2.1", "192.0.2.1", "unix socket"):
-        failures.check(other)
+        failures.check(other, claim)
+    failures.check("2001:db8:0:1::1", "token AAAAAAAB")
+
+
+def test_a_stranger_with_any_number_of_claims_is_bounded() -> None:
+    failures = Failures()
+    for number in range(100):
+        failures.count("192.0.2.1", f"token {number:08}")
+    with pytest.raises(Problem, match="too many wrong credentials"):
+        failures.check("192.0.2.1", "token AAAAAAAA")
+    failures.check("192.0.2.1", "password ann")
