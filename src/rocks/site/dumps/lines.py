@@ -45,7 +45,7 @@ def read_lines(text: str) -> Iterator[DumpLine]:
     if "\r\n" in text and text.count("\r\n") == text.count("\n"):
         text = text.replace("\r\n", "\n")  # in values as well: another program has converted the file
     texts: list[str] = []
-    word: str | None = None
+    word: list[str] | None = None
     fault, number, place = "", 1, 0
     begun = 1
     while place < len(text):
@@ -58,7 +58,7 @@ def read_lines(text: str) -> Iterator[DumpLine]:
         kind = piece.lastgroup
         if kind in ("blank", "end"):
             if word is not None:
-                texts.append(word)
+                texts.append("".join(word))
             word = None
             if kind == "end":
                 if texts or fault:
@@ -75,10 +75,11 @@ def read_lines(text: str) -> Iterator[DumpLine]:
             if expanded := _expanded(piece):
                 fault = fault or _explain(expanded)
             if kind != "joined":
-                word = (word or "") + _unquoted(piece)
+                word = [] if word is None else word
+                word.append(_unquoted(piece))
         number += piece[0].count("\n")
     if word is not None:
-        texts.append(word)
+        texts.append("".join(word))
     if texts or fault:
         yield DumpLine(begun, tuple(texts), fault)
 
