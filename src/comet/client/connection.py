@@ -17,12 +17,16 @@ from typing import Any, NamedTuple, Optional, Union
 from urllib.parse import quote, urlencode, urlsplit
 
 from comet.client.configuration import Endpoint
-from comet.client.errors import CometError, UnreachableError, error_of_answer
+from comet.client.errors import CometError, RefusedError, UnreachableError, error_of_answer
 
 BROKEN = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
 """What a connection raises that the server ends before its answer."""
 
 LARGEST_BODY = 256 * 1024 * 1024
+_BUSY_SECONDS = 60
+_LONGEST_PAUSE_SECONDS = 20
+"""A server that asks for a longer pause is not waited for: wrong credentials are made to wait a minute."""
+
 _LARGEST_ERROR = 64 * 1024
 _ADVICE = {
     "401": "Run comet init for a new token",
@@ -82,21 +86,44 @@ class Connection:
     ) -> Answer:
         """One request, with an answer below 400; error_of_answer for others. `patience`: seconds a long poll takes.
 
-        A body that is not bytes is sent as JSON. A connection that breaks before the answer is opened anew, once (not
-        with `repeat` false): changes carry a key by which the server knows the second as the same.
+        A body that is not bytes is sent as JSON. A busy server is asked again when it says, for a minute at most. A
+        connection that breaks before the answer is opened anew, once. Neither with `repeat` false: changes carry a key
+        by which the server knows the second as the same.
         """
-        deadline = time.monotonic() + 4 * self.timeout + patience
-        sent = self.headers(headers)
+        more = dict(headers or {})
         if isinstance(body, Mapping):
-            body, sent["Content-Type"] = json.dumps(body).encode(), "application/json"
+            body, more["Content-Type"] = json.dumps(body).encode(), "application/json"
+        until = time.monotonic() + _BUSY_SECONDS
+        while True:
+            try:
+                return self._exchange(method, path, body, more, patience, repeat)
+            except RefusedError as error:
+                pause = error.retry_after
+                if not repeat or error.http_status not in (409, 429) or pause is None:
+                    raise
+                if pause > _LONGEST_PAUSE_SECONDS or time.monotonic() + pause > until:
+                    raise
+                time.sleep(max(pause, 0.1))
+
+    def _exchange(
+        self,
+        method: str,
+        path: str,
+        body: Optional[bytes],
+        more: Mapping[str, str],
+        patience: float,
+        repeat: bool,
+    ) -> Answer:
+        deadline = time.monotonic() + 4 * self.timeout + patience
         with self._guarded():
             try:
-                response = self._send(method, path, body, sent, patience)
+                response = self._send(method, path, body, self.headers(more), patience)
             except BROKEN:
                 if not repeat:
                     raise
                 self.close()
-                response = self._send(method, path, body, sent, patience)
+                # signed anew: the server takes each signature once
+                response = self._send(method, path, body, self.headers(more), patience)
         return self._answer(response, deadline)
 
     def stream(self, path: str, headers: Mapping[str, str], silence: float) -> http.client.HTTPResponse:

@@ -14,11 +14,11 @@ from comet.client import configuration, records
 from comet.client.cache import Cache
 from comet.client.configuration import Endpoint
 from comet.client.connection import Answer, Connection, decoded
-from comet.client.errors import NoCachedAnswerError, RefusedError, UnreachableError, UsageError
+from comet.client.errors import NoCachedAnswerError, UnreachableError, UsageError
 from comet.client.records import Operation
 
 _OPERATION = re.compile(r"[0-9A-Za-z]{1,64}")
-_RETRY_SECONDS = 60
+_RESTART_SECONDS = 60
 _RESTART_PAUSE_SECONDS = 1.0
 
 Self = TypeVar("Self", bound="Requests")
@@ -94,15 +94,16 @@ class Requests:
         query: Iterable[tuple[str, str]] = (),
         key: Optional[str] = None,
     ) -> Answer:
-        """A changing request, with a key by which the server knows a repetition; a busy server is asked again.
+        """A changing request, with a key by which the server knows a repetition.
 
-        So is one whose connection broke before its answer, for as long as it takes to start again: it may have done it.
+        A server whose connection broke before its answer is asked again, for as long as it takes to start: it may have
+        done it.
         """
         if self.cached_only:
             raise UsageError("--cached never asks the server, so it changes nothing: leave it out")
         path = self.connection.path(*segments, query=query)
         headers = {"Prefer": "respond-async", "Idempotency-Key": key or uuid.uuid4().hex}
-        until = time.monotonic() + _RETRY_SECONDS
+        until = time.monotonic() + _RESTART_SECONDS
         has_broken = False
         while True:
             try:
@@ -112,11 +113,6 @@ class Requests:
                 if not has_broken or time.monotonic() + _RESTART_PAUSE_SECONDS > until:
                     raise
                 time.sleep(_RESTART_PAUSE_SECONDS)
-            except RefusedError as error:
-                pause = error.retry_after
-                if error.http_status not in (409, 429) or pause is None or time.monotonic() + pause > until:
-                    raise
-                time.sleep(max(pause, 0.1))
 
 
 def checked_operation(identifier: str) -> str:

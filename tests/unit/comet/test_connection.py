@@ -120,18 +120,46 @@ def test_a_change_whose_answer_is_lost_is_asked_again_with_its_key(
     assert keys == [lost[0]] * (times + 1)
 
 
-def test_a_busy_server_is_asked_again_when_it_says(server: NucleusServer, client: Client) -> None:
-    refused: list[int] = []
+def busy(server: NucleusServer, path: str, seconds: int) -> list[str]:
+    """Have the server be busy for two requests of the path; returns their nonces, as they come."""
+    refused: list[str] = []
 
-    def busy(handler: BaseHTTPRequestHandler) -> None:
-        refused.append(1)
+    def refuse(handler: BaseHTTPRequestHandler) -> None:
+        refused.append(handler.headers["nonce"])
         if len(refused) == 2:
-            del server.answers["/poweron"]
-        answer(429, b'{"code": "rate-limited", "detail": "Too many"}', Retry_After="0")(handler)
+            del server.answers[path]
+        answer(429, b'{"code": "rate-limited", "detail": "Too many"}', Retry_After=str(seconds))(handler)
 
-    server.answers["/poweron"] = busy
+    server.answers[path] = refuse
+    return refused
+
+
+def test_a_busy_server_is_asked_again_when_it_says(server: NucleusServer, client: Client) -> None:
+    refused = busy(server, "/poweron", 0)
     assert [it.error for it in client.power("vc2", "on")] == [None]
     assert len(refused) == 2
+    refused = busy(server, "/cluster", 0)
+    assert client.clusters()
+    assert len(refused) == 2
+
+
+def test_each_request_is_signed_anew(server: NucleusServer) -> None:
+    refused = busy(server, "/cluster", 0)
+    endpoint = Endpoint("dev", server.url, "ann", signature=("ann@example.org", "secret"))
+    with Client(endpoint) as client, pytest.raises(CometError):
+        client.clusters()  # the test's server takes no signatures
+    assert len(set(refused)) == 2
+
+
+def test_a_long_pause_is_not_waited_for(
+    server: NucleusServer, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("comet.client.connection.time.sleep", slept.append)
+    refused = busy(server, "/cluster", 59)
+    with pytest.raises(RefusedError, match="Too many"):
+        client.clusters()
+    assert len(refused) == 1 and slept == []
 
 
 @pytest.mark.parametrize(
