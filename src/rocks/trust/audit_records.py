@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rocks.core.errors import IncoherentError, ToolError
+from rocks.core.errors import BusyError, IncoherentError, ToolError
 from rocks.trust.audit_log import START, Entry, Head, StoredEntry, added_again, fit
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ _COLUMNS = "Time, Concerns, Source, Person, Account, Origin, Action, ExitStatus,
 _READ = f"Number, CAST(Time AS CHAR), {_COLUMNS.partition(', ')[2]}, Digest"
 _PAGE = 5000
 _ROWS_OF_A_STATEMENT = 100
-_NO_HEAD = "the audit log has no head"
+_CHAIN = "sec_audit_chain"
 
 
 class AuditFilter(NamedTuple):
@@ -59,7 +59,7 @@ def append_entry(database: Database, entry: Entry) -> Head:
     """Add an entry in the caller's transaction; returns its number and digest.
 
     It holds the head of the log until the commit, which should follow at once: commands wait for each other here.
-    IncoherentError when the log has no head.
+    IncoherentError when the log is damaged.
     """
     fitting = fit(entry)
     database.note_change()
@@ -70,14 +70,49 @@ def append_entry(database: Database, entry: Entry) -> Head:
             f" VALUES (0, {', '.join(['%s'] * len(fitting))}, SHA2(%s, 256)) RETURNING Number, Digest",
             (*fitting, fitting.content()),
         )
-    except ToolError as error:
-        if _NO_HEAD not in str(error):
+        if int(added[0][0]) > 0:
+            return Head(int(added[0][0]), str(added[0][1]))
+    except (ToolError, BusyError):  # busy: an entry has the number already, or another command is at work
+        if not find_damage(database):
             raise
-        raise IncoherentError(
-            f"{_NO_HEAD}, and no change is made without an entry there: its row in sec_audit_head was removed; restore "
-            "the cluster database from a copy"
-        ) from None
-    return Head(int(added[0][0]), str(added[0][1]))
+    raise IncoherentError(
+        f"{find_damage(database)}, and no change is made without an entry in the audit log: rocks update database"
+        " repairs it; then compare it with the journal: rocks check audit"
+    )
+
+
+def find_damage(database: Database) -> str:
+    """Why no entry can be added to the log; '' for a log to which one can be added."""
+    here = "SELECT COUNT(*) FROM information_schema.{} = DATABASE() AND {} IN (%s, %s)"
+    names = ("sec_audit", "sec_audit_head")
+    if database.rows(here.format("TABLES WHERE TABLE_SCHEMA", "TABLE_NAME"), names) != [(2,)]:
+        return "a table of the audit log was removed (sec_audit, sec_audit_head)"
+    if database.rows(here.format("TRIGGERS WHERE TRIGGER_SCHEMA", "TRIGGER_NAME"), (_CHAIN, "")) != [(1,)]:
+        return f"the trigger of the audit log was removed ({_CHAIN})"
+    head, last = read_head(database)
+    if head is None:
+        return "the head of the audit log was removed (the row of sec_audit_head)"
+    if head.number < last:
+        return f"the head of the audit log was changed: it names entry {head.number}, and the last entry is {last}"
+    return ""
+
+
+def repair_log(database: Database) -> str:
+    """Have entries follow the last one that there is; returns what the damage was, '' without any.
+
+    What was removed or altered stays so, and is found by `chain_faults`. The definitions that this needs commit.
+    """
+    damage = find_damage(database)
+    if damage:
+        from rocks.database.migrate import load_migrations  # only a repair pays for it
+
+        for statement in next(one for one in load_migrations() if one.name == "audit").statements:
+            database.execute(statement)
+        database.execute(
+            "UPDATE sec_audit_head h JOIN (SELECT Number, Digest FROM sec_audit ORDER BY Number DESC LIMIT 1) l"
+            " SET h.Number = l.Number, h.Digest = l.Digest WHERE h.Number < l.Number"
+        )
+    return damage
 
 
 def read_head(database: Database) -> tuple[Head | None, int]:

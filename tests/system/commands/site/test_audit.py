@@ -195,9 +195,32 @@ def test_entries_are_neither_changed_nor_deleted_by_mistake(site: Site) -> None:
         site.database.rollback()
 
 
-def test_without_a_head_nothing_is_changed(site: Site) -> None:
-    tamper(site, "DELETE FROM sec_audit_head")
-    assert "the audit log has no head" in site.refused("add host compute-0-0")
+@pytest.mark.parametrize(
+    ("statement", "cause"),
+    [
+        ("DELETE FROM sec_audit_head", "the head of the audit log was removed"),
+        ("UPDATE sec_audit_head SET Number = 0", "it names entry 0, and the last entry is 2"),
+        ("DROP TRIGGER sec_audit_chain", "the trigger of the audit log was removed"),
+        ("DROP TABLE sec_audit", "a table of the audit log was removed"),
+        ("DROP TABLE sec_audit_head", "a table of the audit log was removed"),
+    ],
+)
+def test_a_damaged_log_stops_changes_alone_and_can_be_repaired(
+    site: Site, statement: str, cause: str
+) -> None:
+    """A head that was reset was reported as another command's entry, and to be restored from a copy."""
+    site.done("add host compute-0-0")
+    site.done("add host compute-0-1")
+    site.change(statement)
+    refusal = site.refused("add host compute-0-2")
+    assert cause in refusal and "rocks update database" in refusal
+    assert cause in site.refused("add host compute-0-2")
+    assert "compute-0-2" not in site.done("list host")
+    assert cause in site.rocks("update database").err
+    site.done("add host compute-0-2")
+    assert exits(site)[-1] == ("add host compute-0-2", 0, "")
+    if "TABLE sec_audit" not in statement:
+        assert "entries, complete" in site.done("check audit")
 
 
 def test_the_journal_has_the_digest_of_each_entry(site: Site, journal: Journal) -> None:
