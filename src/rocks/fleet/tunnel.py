@@ -22,6 +22,8 @@ _MARGIN_SECONDS = 5.0
 _END_SECONDS = 5.0
 _POLL_SECONDS = 0.02
 _CHUNK_BYTES = 65536
+_MAX_VIEWERS = 8
+"""Of a screen, through a port: every user of this machine can connect to it."""
 
 
 class Tunnel:
@@ -118,17 +120,22 @@ def _folder(parent: str) -> Iterator[str]:
 
 
 def _accept(server: socket.socket, path: str) -> None:
+    places = threading.BoundedSemaphore(_MAX_VIEWERS)
     with contextlib.suppress(OSError):  # the server was closed
         while True:
             client, _ = server.accept()
-            threading.Thread(target=_relay, args=(client, path), daemon=True).start()
+            if places.acquire(blocking=False):
+                threading.Thread(target=_relay, args=(client, path, places), daemon=True).start()
+            else:
+                client.close()
 
 
-def _relay(client: socket.socket, path: str) -> None:
-    with client, socket.socket(socket.AF_UNIX) as screen, contextlib.suppress(OSError):
+def _relay(client: socket.socket, path: str, places: threading.BoundedSemaphore) -> None:
+    with contextlib.suppress(OSError), client, socket.socket(socket.AF_UNIX) as screen:
         screen.connect(path)
         threading.Thread(target=_copy, args=(screen, client), daemon=True).start()
         _copy(client, screen)
+    places.release()
 
 
 def _copy(source: socket.socket, target: socket.socket) -> None:

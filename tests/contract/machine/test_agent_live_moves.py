@@ -227,3 +227,10 @@ def test_a_machine_that_waits_for_its_image_is_not_resumed_and_its_end_removes_t
     assert end.domains.find("g").state == "paused"
     assert end.perform(StopDomain("g", 7)).error is None
     assert end.domains.find("g") is None and end.dm_devices.read("g-vol-snap") is None
+
+
+def test_a_request_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_moves, "MAXIMUM_LINE_BYTES", 1000)
+    monkeypatch.setattr(live_moves.os, "read", lambda descriptor, size: b" ")
+    with pytest.raises(IncoherentError, match="no end"):
+        live_moves._request(live_moves.Leave)

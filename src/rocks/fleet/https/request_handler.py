@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from http.client import LineTooLong
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,14 @@ class RequestHandler(BaseHTTPRequestHandler):
         """As http.server's, with a bound for all lines of the head together."""
         super().setup()
         self.rfile = _Head(self.rfile, self.server.bounds.head_bytes)  # type: ignore[assignment]
+
+    def handle(self) -> None:
+        """As http.server's; 431 also when the line of the request does not end."""
+        try:
+            super().handle()
+        except LineTooLong:
+            self.requestline = self.request_version = self.command = ""
+            self.send_error(431)
 
     def do_GET(self) -> None:  # noqa: N802 - http.server's name
         """Answer, or 503 when all workers are occupied."""
@@ -129,11 +138,11 @@ class _Head:
         self._source, self._left = source, most
 
     def readline(self, size: int) -> bytes:
-        """The next line. OSError, which ends the connection, when the lines so far are too long."""
+        """The next line. LineTooLong when the lines so far are too long, which http.server answers in headers."""
         line = self._source.readline(min(size, self._left + 1))
         self._left -= len(line)
         if self._left < 0:
-            raise ConnectionAbortedError
+            raise LineTooLong("head")
         return line
 
     def read(self, size: int) -> bytes:

@@ -229,7 +229,7 @@ def test_other_requests_get_no_more_than_a_refusal(service: Service) -> None:
     assert service.raw(b"POST /airboss HTTP/1.1\r\n\r\n")[0] == 411
     assert service.raw(b"POST /airboss HTTP/1.1\r\n" + b"X: " + b"y" * 5000 + b"\r\n" * 1 + b"\r\n")[0] == 411
     many = b"".join(b"X-%d: %s\r\n" % (number, b"y" * 5000) for number in range(50))
-    assert service.raw(b"POST /airboss HTTP/1.1\r\n" + many + b"\r\n")[0] == 0
+    assert service.raw(b"POST /airboss HTTP/1.1\r\n" + many + b"\r\n")[0] in (0, 431)
     assert service.raw(b"\x00" * 100 + b"\r\n")[0] in (0, 400)
     assert len(service.ask("list macs")["machines"]) == 3
 

@@ -157,3 +157,25 @@ def test_a_connection_that_gets_a_file_does_not_give_way(pair: bytes, tmp_path: 
         connection.close()
         server.shutdown()
         thread.join()
+
+
+@pytest.mark.parametrize(
+    ("begin", "endless"),
+    [
+        (b"GET /", b"a" * 65536),
+        (b"GET / HTTP/1.1\r\n", b"a: b\r\n" * 10_000),
+        (b"GET / HTTP/1.1\r\nA: ", b"a" * 65536),
+        (b"GET / HTTP/1.1\r\n", (b"a: " + b"b" * 4000 + b"\r\n") * 16),
+    ],
+)
+def test_a_head_without_an_end_is_refused(begin: bytes, endless: bytes) -> None:
+    with HttpsServer(("127.0.0.1", 0), None, lambda request: Answer(200, "", b""), print) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        with socket.create_connection(server.server_address[:2], 120) as client:
+            with pytest.raises((BrokenPipeError, ConnectionResetError)):
+                for part in (begin, *[endless] * 1600):
+                    client.sendall(part)
+            assert b" 431 " in client.recv(100)
+        thread.join()
+        wait_until(lambda: server.places.total == 0)

@@ -22,6 +22,7 @@ from rocks.core.errors import HostError, IncoherentError, RocksError, StateError
 from rocks.core.files import explain
 from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
 from rocks.fleet.wire.codec import decode, encode
+from rocks.fleet.wire.envelope import MAXIMUM_LINE_BYTES
 from rocks.fleet.wire.live_moves import (
     DISKS,
     DOCUMENT,
@@ -371,7 +372,7 @@ def _request(shape: Type[Shape]) -> Shape:
     line = bytearray()
     while not line.endswith(b"\n"):  # not one byte more: frames follow
         byte = os.read(0, 1)
-        if not byte:
+        if not byte or len(line) >= MAXIMUM_LINE_BYTES:
             raise IncoherentError("the request has no end")
         line += byte
     return decode(shape, json.loads(line), "request")
