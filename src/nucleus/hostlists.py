@@ -11,7 +11,7 @@ from rocks.core.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-MOST_HOSTS = 100_000
+MAX_HOSTS = 100_000
 """How many names a list may stand for."""
 
 _PART = re.compile(r"(?:[^\s,\[\]]|\[[^\[\]]*\])+")
@@ -28,7 +28,7 @@ def expand(text: str) -> list[str]:
         part = _PART.match(text, place)
         if part is None:
             raise _wrong(text, f"a name is missing at position {place + 1}")
-        names.extend(_expand_part(text, part.group(), MOST_HOSTS - len(names)))
+        names.extend(_expand_part(text, part.group(), MAX_HOSTS - len(names)))
         place = part.end()
         if place < len(text):
             if text[place] != "," or place + 1 == len(text):
@@ -42,10 +42,10 @@ def _expand_part(text: str, part: str, most: int) -> list[str]:
     for bracket, plain in _PIECE.findall(part):
         choices = [plain] if plain else list(_numbers(text, bracket, most))
         if len(names) * len(choices) > most:
-            raise _wrong(text, f"it has more than {MOST_HOSTS} names")
+            raise _wrong(text, f"it has more than {MAX_HOSTS} names")
         names = [name + choice for name in names for choice in choices]
     if len(names) > most:
-        raise _wrong(text, f"it has more than {MOST_HOSTS} names")
+        raise _wrong(text, f"it has more than {MAX_HOSTS} names")
     return names
 
 
@@ -58,7 +58,7 @@ def _numbers(text: str, bracket: str, most: int) -> Iterator[str]:
         if int(low) > int(high):
             raise _wrong(text, f"the range {item} ends before it begins")
         if int(high) - int(low) >= most:
-            raise _wrong(text, f"it has more than {MOST_HOSTS} names")
+            raise _wrong(text, f"it has more than {MAX_HOSTS} names")
         for number in range(int(low), int(high) + 1):
             yield f"{number:0{len(low)}}"
 

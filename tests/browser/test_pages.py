@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from nucleus.api.tokens import store_token
+from nucleus.api.authentication import store_token
 from nucleus.backends.executor import Answer
 from nucleus.mirror import clusters, identity
 from nucleus.mirror.clusters import assign_cluster

@@ -28,13 +28,12 @@ from nucleus.api import (
     users,
 )
 from nucleus.api.authentication import Authenticator, has_token
-from nucleus.api.description import describe
 from nucleus.api.fragments import Fragments
-from nucleus.api.frame import Frame
+from nucleus.api.frame import Frame, Metrics
 from nucleus.api.limits import Changes
-from nucleus.api.metrics import Metrics
 from nucleus.api.oidc import Verifier
 from nucleus.api.problems import Problem, answer_of, invalid, problem_of
+from nucleus.api.reference import describe
 from nucleus.api.service import Service, identify
 from nucleus.backends.executor import make_executor
 from nucleus.backends.rocks import Rocks

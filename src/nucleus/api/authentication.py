@@ -1,9 +1,9 @@
-"""Who asks: the credentials of a request become a caller with projects and rights, or a 401."""
+"""Who asks: the credentials of a request become a caller with projects and rights, or a 401; and new tokens."""
 
 from __future__ import annotations
 
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,6 +12,7 @@ from nucleus.api.credentials import (
     OWNER_SCOPES,
     SIGNATURE_WINDOW_SECONDS,
     BadCredentials,
+    NewToken,
     SentAssertion,
     SentPassword,
     SentSignature,
@@ -23,7 +24,7 @@ from nucleus.mirror import audit, identity
 from nucleus.records import Scope
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from starlette.requests import Request
 
@@ -218,6 +219,23 @@ class Authenticator:
                 " the site's operators"
             )
         return key
+
+
+def store_token(
+    session: Session,
+    user_id: int,
+    scopes: Sequence[str],
+    projects: tuple[int, ...] | None,
+    expires: datetime | None,
+    note: str,
+) -> tuple[identity.Token, NewToken]:
+    """Create a token and store what is stored of it."""
+    new = credentials.new_token()
+    now = datetime.now(UTC)
+    ordered = tuple(scope for scope in credentials.SCOPES if scope in {*scopes, "read"})
+    token = identity.Token(new.id, user_id, ordered, projects, note, now, expires, None, None)
+    identity.add_token(session, token, new.secret_sha256)
+    return token, new
 
 
 def _source_of(request: Request) -> str:

@@ -45,7 +45,7 @@ router = APIRouter()
 _log = logging.getLogger("nucleus.console")
 
 STATIC = Path(__file__).parent / "static"
-MOST_OPEN, MOST_OF_ONE = 64, 8
+MAX_OPEN, MAX_OF_ONE = 64, 8
 """Open consoles: of all users, and of one."""
 
 CHECK_SECONDS = 5.0
@@ -173,17 +173,17 @@ class OpenConsoles:
     """How many are open: of all and of one user, and of one project."""
 
     def __init__(self) -> None:
-        self._of_users = AtOnce("consoles", MOST_OF_ONE, MOST_OPEN)
+        self._of_users = AtOnce("consoles", MAX_OF_ONE, MAX_OPEN)
         self.of_project: Counter[int | None] = Counter()
 
     @contextlib.contextmanager
-    def one_more(self, user_id: int, project_id: int | None, most: int | None) -> Iterator[None]:
-        """The user has one more in the block. Problem when that is too many, or the project has `most`."""
+    def one_more(self, user_id: int, project_id: int | None, limit: int | None) -> Iterator[None]:
+        """The user has one more in the block. Problem when that is too many, or beyond the `limit` of the project."""
         with self._of_users.one_more(user_id):
             self.of_project[project_id] += 1
             try:
-                if most is not None and self.of_project[project_id] > most:
-                    raise limited(f"the project has {most} consoles already")
+                if limit is not None and self.of_project[project_id] > limit:
+                    raise limited(f"the project has {limit} consoles already")
                 yield
             finally:
                 self.of_project[project_id] -= 1
@@ -277,7 +277,7 @@ async def _relay(
     console: socket.socket,
     is_still_allowed: Callable[[], Awaitable[bool]],
     check_seconds: float,
-    most_seconds: float,
+    max_seconds: float,
 ) -> int:
     """Relay until one end closes, the right to the console ends or the time is over; returns the code of the close.
 
@@ -289,7 +289,7 @@ async def _relay(
         asyncio.create_task(_to_client(client, console)),
         asyncio.create_task(_watch(is_still_allowed, check_seconds)),
     ]
-    done, _ = await asyncio.wait(ways, timeout=most_seconds, return_when=asyncio.FIRST_COMPLETED)
+    done, _ = await asyncio.wait(ways, timeout=max_seconds, return_when=asyncio.FIRST_COMPLETED)
     code = _code_of(done, ways[2])
     for way in ways:
         way.cancel()

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 router = APIRouter()
 
 HEARTBEAT_SECONDS = 15.0
-_MOST_WAITING = 1000
+_MAX_WAITING = 1000
 _LOOK_SECONDS = 0.5
 _EVERYBODYS = ("poll.stale", "poll.fresh")
 
@@ -53,7 +53,7 @@ class Stream:
     loop: asyncio.AbstractEventLoop
     after: int = 0
     waiting: asyncio.Queue[tuple[int, str] | None] = field(
-        default_factory=lambda: asyncio.Queue(_MOST_WAITING)
+        default_factory=lambda: asyncio.Queue(_MAX_WAITING)
     )
     is_lost: bool = False
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _OBSERVED, _STALE = "\x01observed\x01", "\x01stale\x01"
 _MARK = f'{json.dumps(_OBSERVED)},"stale":{json.dumps(_STALE)}'.encode("ascii")
-_MOST_BYTES = 64 << 20
+_MAX_BYTES = 64 << 20
 _AT_ONCE = 20
 _PREPARE_SECONDS = 0.5
 _PAUSE_SECONDS = 0.002
@@ -76,7 +76,7 @@ class Fragments:
             all_clusters = clusters.list_clusters(session, SYSTEM)
         found = self.ready(all_clusters)
         for cluster in all_clusters:
-            if self._size > _MOST_BYTES // 2:  # more than are kept: those that are asked for shall stay
+            if self._size > _MAX_BYTES // 2:  # more than are kept: those that are asked for shall stay
                 return
             if cluster.id not in found:
                 with pool.reading() as session:
@@ -111,7 +111,7 @@ class Fragments:
             old = self._texts.pop(number, None)
             self._size += text.size - (old.size if old else 0)
             self._texts[number] = text
-            while self._size > _MOST_BYTES:
+            while self._size > _MAX_BYTES:
                 self._size -= self._texts.popitem(last=False)[1].size
 
 

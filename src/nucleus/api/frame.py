@@ -11,6 +11,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
@@ -19,20 +20,20 @@ from nucleus.api.listening import forwarded
 from nucleus.api.problems import Problem, answer_of, limited
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from collections.abc import Mapping
 
-    from nucleus.api.metrics import Metrics
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 BASE = "/nucleus"
 """Prefix of the published service; every path is answered with it and without."""
 
-MOST_BODY_BYTES = 1 << 20
+MAX_BODY_BYTES = 1 << 20
 REQUEST_SECONDS = 60.0
 BODY_SECONDS = 30.0
 """How long a client may take to send a body that is no upload."""
 
 SMALL_BODY_BYTES = 16 << 10
-MOST_WAITING_BYTES = 64 << 20
+MAX_WAITING_BYTES = 64 << 20
 """Of all bodies that are not whole yet, without the first 16 KiB of each: who sends them is not known yet."""
 
 _UPLOADS = re.compile(r"/v1/image(/upload/[^/]+)?")
@@ -57,6 +58,9 @@ _RAW_HEADERS = [
     for name, value in [*HEADERS.items(), ("Cache-Control", "private, no-cache")]
 ]
 """As ASGI has them: names are small."""
+
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 60.0)
 
 _log = logging.getLogger("nucleus.access")
 
@@ -133,7 +137,7 @@ class Space:
 
     def take(self, count: int) -> None:
         """Problem when so many more are too many; else `give_back` must follow."""
-        if count and self._bytes + count > MOST_WAITING_BYTES:
+        if count and self._bytes + count > MAX_WAITING_BYTES:
             raise limited(
                 "too many large requests are being sent at this moment; send it again in a second",
                 headers={"Retry-After": "1", "Connection": "close"},
@@ -148,10 +152,10 @@ class Space:
 async def read_body(receive: Receive, headers: Headers, space: Space) -> bytes:
     """The whole body. Problem when it is too large or too slow, or when too many are being sent."""
     too_large = Problem(
-        "too-large", f"the body is larger than {MOST_BODY_BYTES >> 20} MiB; only images may be"
+        "too-large", f"the body is larger than {MAX_BODY_BYTES >> 20} MiB; only images may be"
     )
     length = headers.get("content-length", "")
-    if length.isdigit() and (len(length) > 15 or int(length) > MOST_BODY_BYTES):
+    if length.isdigit() and (len(length) > 15 or int(length) > MAX_BODY_BYTES):
         raise too_large
     parts: list[bytes] = []
     size = taken = 0
@@ -163,7 +167,7 @@ async def read_body(receive: Receive, headers: Headers, space: Space) -> bytes:
                     raise Problem("timeout", "the client went away before its request was whole")
                 parts.append(message.get("body", b""))
                 size += len(parts[-1])
-                if size > MOST_BODY_BYTES:
+                if size > MAX_BODY_BYTES:
                     raise too_large
                 more = max(0, size - SMALL_BODY_BYTES) - taken
                 space.take(more)
@@ -244,3 +248,52 @@ class _Exchange:
 
 async def _nothing() -> Message:
     return {"type": "http.disconnect"}
+
+
+class Metrics:
+    """Counters, as Prometheus reads them: a registry for each application, so that a process can have several."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "nucleus_requests",
+            "Requests that were answered",
+            ("method", "route", "status"),
+            registry=self._registry,
+        )
+        self._seconds = Histogram(
+            "nucleus_request_seconds", "Time until the end of the answer", ("route",), buckets=_BUCKETS,
+            registry=self._registry,
+        )  # fmt: skip
+        self._gauges = {
+            name: Gauge(f"nucleus_{name}", text, labels, registry=self._registry)
+            for name, (text, labels) in _GAUGES.items()
+        }
+
+    def count(self, scope: Scope, status: int, seconds: float) -> None:
+        """Count an answer by the pattern of its route, not by its path: names are no labels. Status 0: none."""
+        pattern = getattr(scope.get("route") or scope["state"].get("route"), "path", "none")
+        self._requests.labels(scope["method"], pattern, status).inc()
+        self._seconds.labels(pattern).observe(seconds)
+
+    def text(self, values: Mapping[str, Mapping[tuple[str, ...], float]]) -> bytes:
+        """All counters. `values`: gauge → labels → value, as they are now."""
+        for name, samples in values.items():
+            gauge = self._gauges[name]
+            if _GAUGES[name][1]:
+                gauge.clear()
+            for labels, value in samples.items():
+                (gauge.labels(*labels) if labels else gauge).set(value)
+        return generate_latest(self._registry)
+
+
+_GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "operations": ("Operations by state", ("state",)),
+    "computesets": ("Computesets by state", ("state",)),
+    "alarms": ("What needs an operator, by what it is", ("kind",)),
+    "images_syncing": ("Disks of nodes that are on their way", ()),
+    "poll_age_seconds": ("Age of the newest answer of a source", ("source",)),
+    "poll_failures": ("Failures of a source since its last answer", ("source",)),
+    "poll_seconds": ("Time of the last question to a source", ("source",)),
+    "streams": ("Clients that follow events", ()),
+}

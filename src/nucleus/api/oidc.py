@@ -30,10 +30,10 @@ _WAIT_SECONDS = 5.0
 _PAUSE_SECONDS = 10.0
 """How long a provider that did not answer is not asked: strangers would have all threads wait for it."""
 
-_MOST_WAITING = 8
+_MAX_WAITING = 8
 """How many threads wait for it at a time, while it answers slowly or not yet; there are more, for everything else."""
 
-_MOST_BYTES = 1 << 20
+_MAX_BYTES = 1 << 20
 _LEEWAY_SECONDS = 30
 
 
@@ -43,7 +43,7 @@ class Verifier:
     def __init__(self, settings: OidcSettings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
-        self._places = threading.BoundedSemaphore(_MOST_WAITING)
+        self._places = threading.BoundedSemaphore(_MAX_WAITING)
         self._recorded: tuple[KeySet | None, float] = (None, 0.0)
         """The provider's keys, and when they came."""
 
@@ -188,4 +188,4 @@ def _get(url: str, form: bytes | None = None) -> Any:
     if parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "::1", "localhost"):
         raise ValueError("only by https")
     with urllib.request.urlopen(url, form, timeout=_WAIT_SECONDS) as answer:
-        return json.loads(answer.read(_MOST_BYTES))
+        return json.loads(answer.read(_MAX_BYTES))

@@ -12,7 +12,7 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Respon
 
 from nucleus.api.conditional import json_answer
 from nucleus.api.consoles import STATIC
-from nucleus.api.metrics import CONTENT_TYPE
+from nucleus.api.frame import METRICS_TYPE
 from nucleus.api.problems import PROBLEMS, Problem, forbidden
 from nucleus.api.representations import text_of
 from nucleus.api.service import Known, service_of
@@ -125,7 +125,7 @@ def metrics(request: Request) -> Response:
     with service.pool.transaction() as session:
         values = status.gauges(session, datetime.now(UTC))
     values["streams"] = {(): float(service.streams.count)}
-    return Response(service.metrics.text(values), headers={"Content-Type": CONTENT_TYPE})
+    return Response(service.metrics.text(values), headers={"Content-Type": METRICS_TYPE})
 
 
 @router.get("/openapi.json")

@@ -1,19 +1,116 @@
-"""`python -m nucleus.api.reference FILE`: writes the description of the interface, as the code has it."""
+"""OpenAPI 3.1 of the application: what the framework finds, with every refusal, and without what is not so.
+
+`python -m nucleus.api.reference FILE` writes it, as the code has it.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from nucleus.api.app import create_application
-from nucleus.configuration import Configuration
-from nucleus.mirror.pool import Pool
+from fastapi.openapi.utils import get_openapi
+
+from nucleus.api import models
+from nucleus.api.frame import BASE
+from nucleus.api.problems import MEDIA_TYPE
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+_ABOUT = (
+    "Owners of virtual clusters use them through this service. Lists and single objects have ETags. A change that"
+    " takes time is an operation: with `Prefer: respond-async` the answer is 202 and the operation; without it, it is"
+    " that of the published service, with `Operation-Location`. Every POST, PUT, PATCH and DELETE takes an"
+    " `Idempotency-Key`. Clients that neither send this preference nor accept application/problem+json get the"
+    " refusals of the published service: a JSON string, and 400 for 409, 412, 413, 415, 422, 423 and 429."
+)
+_ALWAYS = ("400", "401", "403", "404", "429", "500", "503")
+_OF_CHANGES = ("409", "412", "413", "415", "422", "423")
+_CHANGES = ("post", "put", "patch", "delete")
+_HEADERS = (
+    ("Idempotency-Key", {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[!-~]*$"}),
+    ("Prefer", {"type": "string"}),
+    ("If-Match", {"type": "string"}),
+)
+
+
+def describe(application: FastAPI) -> dict[str, Any]:
+    """The description, made once."""
+    if application.openapi_schema is not None:
+        return application.openapi_schema
+    found = get_openapi(
+        title=application.title,
+        version="1",
+        openapi_version="3.1.0",
+        description=_ABOUT,
+        routes=application.routes,
+    )
+    found["servers"] = [{"url": BASE}, {"url": "/"}]
+    schemas = found["components"]["schemas"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    for model in (models.ProblemDetails, models.Operation, models.Image):
+        content = model.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas.update(content.pop("$defs", {}))
+        schemas[model.__name__] = content
+    found["components"]["securitySchemes"] = {
+        "bearer": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "a token of this service, or of the site's provider",
+        },
+        "basic": {"type": "http", "scheme": "basic", "description": "the password may be a token"},
+    }
+    found["components"]["responses"] = {"Problem": _problem()}
+    for path, methods in found["paths"].items():
+        for method, operation in methods.items():
+            _complete(path, method, operation)
+    application.openapi_schema = found
+    return found
+
+
+def _problem() -> dict[str, Any]:
+    return {
+        "description": "Refused",
+        "content": {
+            MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}},
+            "application/json": {"schema": {"type": "string"}},
+        },
+    }
+
+
+def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
+    responses = operation["responses"]
+    for status in (*_ALWAYS, *(_OF_CHANGES if method in _CHANGES else ())):
+        responses[status] = {"$ref": "#/components/responses/Problem"}
+    if path != "/rest-auth/login":
+        operation["security"] = [{"bearer": []}, {"basic": []}]
+    if method == "get":
+        if path != "/v1/events":
+            responses["304"] = {"description": "Unchanged since the ETag of If-None-Match"}
+        responses.pop("422", None)
+        return
+    if "204" in responses or path == "/v1/computeset":
+        content = {"application/json": {"schema": {"$ref": "#/components/schemas/Operation"}}}
+        link = {"operationId": "get_operation", "parameters": {"id": "$response.body#/id"}}
+        responses["202"] = {"description": "The operation", "content": content, "links": {"follow": link}}
+    if "201" in responses and path == "/v1/computeset":
+        parameters = {"s": "$response.body#/id"}
+        responses["201"]["links"] = {"read": {"operationId": "row24", "parameters": parameters}}
+    known = operation.setdefault("parameters", [])
+    known += [
+        {"name": name, "in": "header", "required": False, "schema": schema} for name, schema in _HEADERS
+    ]
 
 
 def description() -> dict[str, Any]:
     """OpenAPI of the application; no database is needed."""
+    from nucleus.api.app import create_application  # which imports this module
+    from nucleus.configuration import Configuration
+    from nucleus.mirror.pool import Pool
+
     configuration = Configuration()
     return create_application(configuration, Pool(configuration.database)).openapi()
 

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from nucleus.api.authentication import Authenticator, Caller
     from nucleus.api.consoles import OpenConsoles
+    from nucleus.api.frame import Metrics
     from nucleus.api.limits import Changes
-    from nucleus.api.metrics import Metrics
     from nucleus.api.oidc import Verifier
     from nucleus.backends.rocks import Rocks
     from nucleus.configuration import Configuration

@@ -13,13 +13,12 @@ from pydantic import Field
 from starlette.responses import Response
 
 from nucleus.api import models
-from nucleus.api.authentication import Caller, cookie_name, is_own_page, refused
+from nucleus.api.authentication import Caller, cookie_name, is_own_page, refused, store_token
 from nucleus.api.conditional import json_answer
 from nucleus.api.credentials import Sent, SentAssertion, SentPassword, read_token
 from nucleus.api.pages import page
 from nucleus.api.problems import PROBLEMS, Problem
 from nucleus.api.service import Call, Known, address_of, service_of
-from nucleus.api.tokens import store_token
 from nucleus.mirror import audit, identity
 
 if TYPE_CHECKING:

@@ -11,14 +11,13 @@ from fastapi import Request as HttpRequest
 from starlette.responses import HTMLResponse, Response
 
 from nucleus.api import credentials, models
-from nucleus.api.authentication import missing_scope
+from nucleus.api.authentication import missing_scope, store_token
 from nucleus.api.conditional import conditional_json, json_answer
 from nucleus.api.problems import Problem, Remedy, invalid
 from nucleus.api.representations import Json, text_of, token_json, user_json
 from nucleus.api.routes import changes, reads, route
 from nucleus.api.rules import responsibility
 from nucleus.api.service import Call, Change, Known, Reading, changing, no_content, service_of
-from nucleus.api.tokens import store_token
 from nucleus.mirror import identity
 
 router = APIRouter()

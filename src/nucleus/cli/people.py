@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from nucleus.api.authentication import store_token
 from nucleus.api.credentials import OWNER_SCOPES, SCOPES
 from nucleus.api.representations import text_of
 from nucleus.api.rules import LIMITS
-from nucleus.api.tokens import store_token
 from nucleus.cli.administration import (
     Action,
     check_name,

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from nucleus.api.tokens import store_token
+from nucleus.api.authentication import store_token
 from nucleus.backends.executor import Answer
 from nucleus.computesets.host_list import HostList
 from nucleus.configuration import DatabaseSettings

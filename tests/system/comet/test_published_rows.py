@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nucleus.api.tokens import store_token
+from nucleus.api.authentication import store_token
 from nucleus.mirror import audit, identity
 from nucleus.mirror.clusters import assign_cluster
 from tests.published_rows import OldClient, ask_all, table

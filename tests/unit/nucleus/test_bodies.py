@@ -9,7 +9,7 @@ import pytest
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive
 
-from nucleus.api.frame import MOST_BODY_BYTES, MOST_WAITING_BYTES, SMALL_BODY_BYTES, Space, read_body
+from nucleus.api.frame import MAX_BODY_BYTES, MAX_WAITING_BYTES, SMALL_BODY_BYTES, Space, read_body
 from nucleus.api.problems import Problem
 
 
@@ -30,7 +30,7 @@ async def _crowd(size: int) -> tuple[list[bytes | BaseException], bytes | BaseEx
     space, goes_on = Space(), asyncio.Event()
     waiting = [
         asyncio.create_task(read_body(receiver([b"x" * size, b""], goes_on), Headers(), space))
-        for _ in range(2 * MOST_WAITING_BYTES // size)
+        for _ in range(2 * MAX_WAITING_BYTES // size)
     ]
     await asyncio.sleep(0)
     large = await asyncio.gather(
@@ -45,10 +45,10 @@ async def _crowd(size: int) -> tuple[list[bytes | BaseException], bytes | BaseEx
 
 def test_bodies_that_never_end_take_little_memory() -> None:
     """One stranger's thousand connections would fill the service's memory, and its unit would be killed."""
-    answers, large, small = asyncio.run(_crowd(MOST_BODY_BYTES - 1))
+    answers, large, small = asyncio.run(_crowd(MAX_BODY_BYTES - 1))
     refused = [one for one in answers if isinstance(one, Problem)]
     assert (
-        sum(len(one) for one in answers if isinstance(one, bytes)) <= MOST_WAITING_BYTES + 2 * MOST_BODY_BYTES
+        sum(len(one) for one in answers if isinstance(one, bytes)) <= MAX_WAITING_BYTES + 2 * MAX_BODY_BYTES
     )
     assert {one.code for one in refused} == {"rate-limited"}
     assert isinstance(large, Problem) and large.code == "rate-limited"
@@ -58,8 +58,8 @@ def test_bodies_that_never_end_take_little_memory() -> None:
 def test_a_body_that_is_too_large_gives_its_memory_back() -> None:
     async def run() -> None:
         space = Space()
-        for _ in range(3 * MOST_WAITING_BYTES // MOST_BODY_BYTES):
+        for _ in range(3 * MAX_WAITING_BYTES // MAX_BODY_BYTES):
             with pytest.raises(Problem, match="larger than 1 MiB"):
-                await read_body(receiver([b"x" * MOST_BODY_BYTES, b"x", b""]), Headers(), space)
+                await read_body(receiver([b"x" * MAX_BODY_BYTES, b"x", b""]), Headers(), space)
 
     asyncio.run(run())

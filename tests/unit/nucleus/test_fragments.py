@@ -23,7 +23,7 @@ def stored(found: Fragments, *numbers: int) -> list[int]:
 @pytest.fixture
 def texts(monkeypatch: pytest.MonkeyPatch) -> Fragments:
     """For 100 bytes."""
-    monkeypatch.setattr(fragments, "_MOST_BYTES", 100)
+    monkeypatch.setattr(fragments, "_MAX_BYTES", 100)
     return Fragments()
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from nucleus.api.app import create_application
-from nucleus.api.tokens import store_token
+from nucleus.api.authentication import store_token
 from nucleus.configuration import BatchSettings, Configuration, DatabaseSettings, ImageSettings
 from nucleus.mirror import identity
 from nucleus.mirror.pool import Pool, Session

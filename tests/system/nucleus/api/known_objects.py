@@ -12,8 +12,8 @@ import itertools
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from nucleus.api.authentication import store_token
 from nucleus.api.rules import DEFAULT_TEXT
-from nucleus.api.tokens import store_token
 from nucleus.mirror import computesets, identity, images, operations
 from nucleus.records import NewOperation
 from nucleus.states import COMPLETED, RUNNING

@@ -151,7 +151,7 @@ def test_a_provider_that_does_not_answer_yet_holds_up_few(
 
     monkeypatch.setattr(urllib.request, "urlopen", hang)
     verifier = oidc.Verifier(provider.settings)
-    threads = [threading.Thread(target=ask) for _ in range(oidc._MOST_WAITING + 3)]
+    threads = [threading.Thread(target=ask) for _ in range(oidc._MAX_WAITING + 3)]
     for thread in threads:
         thread.start()
     try:
@@ -162,7 +162,7 @@ def test_a_provider_that_does_not_answer_yet_holds_up_few(
         answers.set()
         for thread in threads:
             thread.join(60)
-    assert refusals.qsize() == oidc._MOST_WAITING
+    assert refusals.qsize() == oidc._MAX_WAITING
     with pytest.raises(Problem, match="does not answer"):
         verifier.claims(provider.sign())
 
