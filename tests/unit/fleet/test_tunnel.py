@@ -9,7 +9,7 @@ from tests.patience import patience
 
 
 def test_local_users_open_few_ways_to_a_screen(tmp_path: Path) -> None:
-    """Each takes two threads; who is one too many is told so by the end of the connection."""
+    """Each takes two threads; the connection of one too many ends."""
     path = str(tmp_path / "screen")
     with socket.socket(socket.AF_UNIX) as screen, relayed(path) as port, contextlib.ExitStack() as opened:
         screen.bind(path)
