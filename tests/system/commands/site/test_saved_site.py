@@ -179,14 +179,16 @@ def assert_restored(machine: Machine, old: Machine) -> None:
 
 
 def test_a_site_is_restored_on_another_machine(
-    old: Machine, new: Machine, site: Site, secret: str, silent_hosts: None, tmp_path: Path
+    old: Machine, new: Machine, site: Site, secret: str, silent_hosts: None, tmp_path: Path, nucleus: Settings
 ) -> None:
-    """With every kind of record."""
+    """With every kind of record, and those of Nucleus in place of what is there."""
+    load_copy(nucleus, b"CREATE TABLE project AS SELECT 'alp1' AS name;")
     site.done("remove host compute-0-0")
     site.change("DELETE FROM nodes")
     make_site(site, 3)
     make_what_others_add(site)
     saved = save(old, site, secret, tmp_path / "site.saved")
+    load_copy(nucleus, b"CREATE TABLE newer (name TEXT);")
     before = old.rows()
     new.use()
     assert new.rows() != before
@@ -194,6 +196,9 @@ def test_a_site_is_restored_on_another_machine(
     assert ended.status == 0 and "restored: the site of head" in ended.out, ended
     assert_restored(new, old)
     assert old.rows() == before
+    assert "systemctl restart rocks-nucleus" in ended.err
+    with Database(new.settings) as database:
+        assert database.rows(f"SELECT name FROM {nucleus.database}.project") == [("alp1",)]
     log = audited(old)[:-1]  # without the entry of save site, which is not in the copy
     assert len(log) > 100 and audited(new)[: len(log)] == log and len(audited(new)) > len(log)
     assert (new.etc / "pki/authority").stat().st_mode & 0o777 == 0o700
@@ -205,25 +210,6 @@ def test_a_site_is_restored_on_another_machine(
 
     site.done("restore site", str(saved), secret, f"answers={tmp_path / 'answers'}")
     assert "Kickstart_PrivateHostname = head\n" in (tmp_path / "answers").read_text()
-
-
-def tables_of(database: Database, schema: str) -> list[str]:
-    sql = "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s"
-    return [str(row[0]) for row in database.rows(sql, [schema])]
-
-
-def test_the_records_of_nucleus_come_along(
-    old: Machine, new: Machine, site: Site, secret: str, nucleus: Settings, tmp_path: Path
-) -> None:
-    load_copy(nucleus, b"CREATE TABLE project (name VARCHAR(20)); INSERT INTO project VALUES ('alp1');")
-    saved = save(old, site, secret, tmp_path / "site.saved")
-    load_copy(nucleus, b"CREATE TABLE newer (name VARCHAR(20));")
-    new.use()
-    ended = site.rocks("restore site", str(saved), secret)
-    assert ended.status == 0 and "systemctl restart rocks-nucleus" in ended.err, ended
-    with Database(new.settings) as database:
-        assert database.rows(f"SELECT name FROM {nucleus.database}.project") == [("alp1",)]
-        assert tables_of(database, nucleus.database) == ["project"]
 
 
 def test_a_frontend_is_overwritten_only_when_that_is_asked_for(
@@ -255,17 +241,8 @@ def test_a_killed_restore_leaves_one_site_or_the_other_and_is_repeated(
         site.change(f"INSERT INTO {new.settings.database}.distributions (Name) VALUES ('{dies_at}')")
         before = new.rows()
         assert before != old.rows()
-        arguments = [
-            sys.executable,
-            "-c",
-            _DIES,
-            dies_at,
-            "restore",
-            "site",
-            str(saved),
-            secret,
-            "overwrite=yes",
-        ]
+        restore = ["restore", "site", str(saved), secret, "overwrite=yes"]
+        arguments = [sys.executable, "-c", _DIES, dies_at, *restore]
         environment = os.environ | {"PYTHONPATH": str(SOURCE)}
         assert run(arguments, deadline_seconds=300, environment=environment).exit_status == 9, dies_at
         assert new.rows() in (before, old.rows())
