@@ -44,7 +44,8 @@ class Answer(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """A row: its number, what was asked, the published code, the code of the answer, and fields that are missing."""
+    """A row: its number, what was asked, the published code, the code of the answer, and what is missing of its fields
+    and effects."""
 
     number: int
     request: str
@@ -93,6 +94,11 @@ class OldClient:
         self.asked.append(Asked(number, f"{method} {path}", expected, answer.code, missing))
         return answer
 
+    def expect(self, is_so: bool, what: str) -> None:
+        """What the next GET must show of the last row: `what` is missing else."""
+        if not is_so:
+            self.asked[-1] = self.asked[-1]._replace(missing={what})
+
     def until(self, path: str, reached: Callable[[Any], bool]) -> None:
         """Look until it is so, as an old client does."""
         end = time.monotonic() + SECONDS
@@ -112,8 +118,10 @@ def ask_all(client: OldClient, cluster: str, node: str, doomed: str) -> list[Ask
     client.ask("POST", f"{base}/compute/{node}-b/rename", {"name": node})
     other = client.ask("GET", f"/v1/cluster/{doomed}").content["computes"][0]["name"]
     client.row(5, "DELETE", f"/v1/cluster/{doomed}/compute/{other}?confirm={other}", 204)
-    client.until(f"/v1/cluster/{doomed}", lambda it: other not in [node["name"] for node in it["computes"]])
+    left = client.ask("GET", f"/v1/cluster/{doomed}").content["computes"]
+    client.expect(other not in [one["name"] for one in left], "the node's removal")
     client.row(3, "DELETE", f"/v1/cluster/{doomed}?confirm={doomed}", 204)
+    client.expect(client.ask("GET", f"/v1/cluster/{doomed}").code == 404, "the cluster's removal")
     return sorted(client.asked)
 
 
@@ -138,8 +146,8 @@ def _upload(client: OldClient) -> None:
         "md5": hashlib.md5(ISO, usedforsecurity=False).hexdigest(),
     }
     client.row(34, "POST", "/v1/image", 204, body=body, headers=headers)
-    client.row(33, "GET", "/v1/image", 200)
-    client.until("/v1/image", lambda it: any(one.endswith(name) for one in it))
+    listed = client.row(33, "GET", "/v1/image", 200).content
+    client.expect(any(one.endswith(name) for one in listed), "the uploaded image")
 
 
 def _frontend(client: OldClient, base: str, cluster: str) -> None:

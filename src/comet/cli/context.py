@@ -46,6 +46,7 @@ class Context:
             self._client = Client(
                 endpoint, timeout=self.timeout(), cache=cache, cached_only=bool(self.option("cached"))
             )
+            self._client.connection.report = self.say
         return self._client
 
     def endpoint(self) -> Endpoint:

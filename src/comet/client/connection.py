@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, Optional, Union
+from typing import Any, Callable, NamedTuple, Optional, Union
 from urllib.parse import quote, urlencode, urlsplit
 
 from comet.client.configuration import Endpoint
@@ -24,6 +24,9 @@ BROKEN = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
 
 LARGEST_BODY = 256 * 1024 * 1024
 _BUSY_SECONDS = 60
+_PASSING = (409, 429, 503)
+"""Refusals that pass, where the server states when."""
+
 _LONGEST_PAUSE_SECONDS = 20
 """A server that asks for a longer pause is not waited for: wrong credentials are made to wait a minute."""
 
@@ -64,6 +67,7 @@ class Connection:
         self._secure = parts.scheme == "https"
         self._host, self._port, self._base = parts.hostname or "", parts.port, parts.path
         self._open: Optional[http.client.HTTPConnection] = None
+        self.report: Callable[[str], None] = lambda line: None
 
     def path(self, *segments: object, query: Iterable[tuple[str, str]] = ()) -> str:
         """`/nucleus/v1/cluster/vc1` of the words below the version; each is quoted, also slashes and dots."""
@@ -86,23 +90,26 @@ class Connection:
     ) -> Answer:
         """One request, with an answer below 400; error_of_answer for others. `patience`: seconds a long poll takes.
 
-        A body that is not bytes is sent as JSON. A busy server is asked again when it says, for a minute at most. A
+        A body that is not bytes is sent as JSON. A busy server, or one without an answer, is asked again when it says, for a minute at most. A
         connection that breaks before the answer is opened anew, once. Neither with `repeat` false: changes carry a key
         by which the server knows the second as the same.
         """
         more = dict(headers or {})
         if isinstance(body, Mapping):
             body, more["Content-Type"] = json.dumps(body).encode(), "application/json"
-        until = time.monotonic() + _BUSY_SECONDS
+        until, is_reported = time.monotonic() + _BUSY_SECONDS, False
         while True:
             try:
                 return self._exchange(method, path, body, more, patience, repeat)
-            except RefusedError as error:
+            except (RefusedError, UnreachableError) as error:
                 pause = error.retry_after
-                if not repeat or error.http_status not in (409, 429) or pause is None:
+                if not repeat or error.http_status not in _PASSING or pause is None:
                     raise
                 if pause > _LONGEST_PAUSE_SECONDS or time.monotonic() + pause > until:
                     raise
+                if error.http_status == 503 and not is_reported:
+                    self.report("no answer, trying again")
+                    is_reported = True
                 time.sleep(max(pause, 0.1))
 
     def _exchange(

@@ -25,7 +25,7 @@ from nucleus.api.conditional import (
 )
 from nucleus.api.problems import Problem, conflict, invalid
 from nucleus.api.representations import Freshness, freshness_of
-from nucleus.api.routes import changes, reads, route
+from nucleus.api.routes import changes, reads, route, when_done
 from nucleus.api.service import (
     Call,
     Change,
@@ -169,6 +169,7 @@ Confirm = Annotated[str, Query(max_length=128, description="the name, once more"
 
 
 @route(router, "DELETE /v1/cluster/{c}", "row03", "Destroy a cluster", status_code=204)
+@when_done
 @changes("cluster:destroy", "destroy")
 def destroy_cluster(change: Change, c: str, confirm: Confirm = "") -> Response:
     """Row 3. Every node must be off, and its disk unmapped."""
@@ -181,6 +182,7 @@ def destroy_cluster(change: Change, c: str, confirm: Confirm = "") -> Response:
 
 
 @route(router, "DELETE /v1/cluster/{c}/compute/{n}", "row05", "Destroy a compute node", status_code=204)
+@when_done
 @changes("cluster:destroy", "destroy")
 def destroy_compute(change: Change, c: str, n: str, confirm: Confirm = "") -> Response:
     """Row 5. The node must be off, and its disk unmapped."""

@@ -18,6 +18,7 @@ from nucleus.api.routes import route
 from nucleus.api.service import Known, Reading, find_cluster, service_of
 from nucleus.mirror import clusters, events, identity
 from nucleus.records import SYSTEM
+from nucleus.states import ENDED_OPERATIONS
 from rocks.core.errors import RocksError
 
 if TYPE_CHECKING:
@@ -79,12 +80,17 @@ class Stream:
 
 
 class Hub:
-    """Reads new events once, and gives each stream its own. Its thread runs while there are streams."""
+    """Reads new events once, gives each stream its own, and wakes who waits for an operation that has ended.
+
+    Its thread runs while there are such.
+    """
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._lock = threading.Lock()
         self._by_id: dict[int, Stream] = {}
+        self._watches: dict[str, list[Callable[[], None]]] = {}
+        self._watch_lock = threading.Lock()  # never held while the database is asked: the loop takes it
         self._thread: threading.Thread | None = None
         self._names: dict[tuple[str, int], str] = {}
 
@@ -100,10 +106,35 @@ class Hub:
                 last = events.last_event(session)
             stream.after = last
             self._by_id[id(stream)] = stream
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, args=(last,), name="events", daemon=True)
-                self._thread.start()
+            self._start(last)
         return last
+
+    def watch(self, operation: str, wake: Callable[[], None]) -> None:
+        """Have `wake` called when the operation ends; `unwatch` must follow, also after an error.
+
+        Look after this whether it has ended already. Raises what the database does.
+        """
+        with self._watch_lock:
+            self._watches.setdefault(operation, []).append(wake)
+        with self._lock:
+            if self._thread is None:
+                with self._pool.transaction() as session:
+                    last = events.last_event(session)
+                self._start(last)
+
+    def unwatch(self, operation: str, wake: Callable[[], None]) -> None:
+        """Call it no more."""
+        with self._watch_lock:
+            left = [one for one in self._watches.get(operation, ()) if one is not wake]
+            if left:
+                self._watches[operation] = left
+            else:
+                self._watches.pop(operation, None)
+
+    def _start(self, last: int) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, args=(last,), name="events", daemon=True)
+            self._thread.start()
 
     def missed(self, stream: Stream, after: int, last: int) -> list[tuple[int, str]]:
         """The next events of the stream between both numbers; none: that was all."""
@@ -120,7 +151,7 @@ class Hub:
         seen = events.NEWS.number
         while True:
             with self._lock:
-                if not self._by_id:
+                if not self._by_id and not self._watches:
                     self._thread = None
                     return
             try:
@@ -132,7 +163,8 @@ class Hub:
     def _read(self, last: int) -> int:
         with self._pool.transaction() as session:
             found = events.events_after(session, SYSTEM, last)
-            texts = [(event, self._text(session, event)) for event in found]
+            texts = [(event, self._text(session, event)) for event in found] if self._by_id else []
+        self._wake({event.target for event in found if event.new in ENDED_OPERATIONS})
         with self._lock:
             streams = list(self._by_id.values())
         for stream in streams:
@@ -140,6 +172,13 @@ class Hub:
                 if stream.wants(event):
                     stream.loop.call_soon_threadsafe(stream.offer, event.id, text)
         return found[-1].id if found else last
+
+    def _wake(self, ended: set[str]) -> None:
+        """Events of operations have their identifiers as targets; nothing else is called like one."""
+        with self._watch_lock:
+            waking = [wake for operation in ended for wake in self._watches.get(operation, ())]
+        for wake in waking:
+            wake()
 
     def _text(self, session: Session, event: Event) -> str:
         data = {

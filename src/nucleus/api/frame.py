@@ -32,6 +32,9 @@ REQUEST_SECONDS = 60.0
 BODY_SECONDS = 30.0
 """How long a client may take to send a body that is no upload."""
 
+UNREAD_SECONDS, UNREAD_SILENCE_SECONDS = 30.0, 2.0
+"""How long the rest of a refused upload is read, and how long the next part of it is waited for."""
+
 SMALL_BODY_BYTES = 16 << 10
 MAX_WAITING_BYTES = 64 << 20
 """Of all bodies that are not whole yet, without the first 16 KiB of each: who sends them is not known yet."""
@@ -100,7 +103,11 @@ class Frame:
             body = await read_body(receive, headers, self._space)
             scope["state"]["body"] = body
             receive = _replay(body, receive)
-        if is_upload or path in _ENDLESS or path.startswith("/ws/"):
+        if is_upload:
+            upload = _Upload(receive, exchange.send)
+            await self._application(scope, upload.receive, upload.send)
+            return
+        if path in _ENDLESS or path.startswith("/ws/"):
             await self._application(scope, receive, exchange.send)
             return
         try:
@@ -192,6 +199,37 @@ def _replay(body: bytes, receive: Receive) -> Receive:
         return await receive()
 
     return replayed
+
+
+class _Upload:
+    """A request whose body may be refused before it has come: what comes then is read for a while, and forgotten.
+
+    A client that sends until it is done would get a reset of the connection instead of the answer.
+    """
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive = receive
+        self._send = send
+        self._is_read = False
+
+    async def receive(self) -> Message:
+        """The next part of the body."""
+        message = await self._receive()
+        self._is_read = not message.get("more_body")
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Send a part of the answer; its end when the client has had time to read it."""
+        is_end = message["type"] == "http.response.body" and not message.get("more_body")
+        if is_end and not self._is_read:
+            await self._send({**message, "more_body": True})
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(UNREAD_SECONDS):
+                    while not self._is_read:
+                        async with asyncio.timeout(UNREAD_SILENCE_SECONDS):
+                            await self.receive()
+            message = {"type": "http.response.body", "body": b""}
+        await self._send(message)
 
 
 class _Exchange:

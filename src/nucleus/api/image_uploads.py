@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,17 +22,21 @@ from nucleus.api.routes import changes, reads, route
 from nucleus.api.rules import demand_image_quota
 from nucleus.api.service import Call, Change, Known, Reading, accepted, answer_before, changing, no_content
 from nucleus.api.uploads import FileForm, Receiver, is_name_of_ours, part_path, stream_of, whole_path
+from nucleus.api.waiting import done
 from nucleus.mirror import images
 from nucleus.mirror.driver import DuplicateError
 from nucleus.records import NewOperation
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from nucleus.mirror.images import Image, Upload
     from nucleus.mirror.pool import Session
 
 router = APIRouter()
+
+_AHEAD_BYTES = 64 << 20
+"""Of an image whose size is not known: so much more than has come counts as used, as far as the quota has it."""
 
 _NAME = re.compile(models.IMAGE_NAME)
 _DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):")
@@ -55,7 +59,7 @@ def _begin(change: Change, name: str, project: str | None, size: int) -> Upload:
         raise Problem("too-large", f"an image may have {most} bytes here, and this one has {size}")
     _forget_old(change)
     project_id = _project_of(call, project)
-    demand_image_quota(change.session, project_id, size)
+    demand_image_quota(change.session, project_id, size, more_images=1)
     try:
         upload = images.add_upload(change.session, project_id, name, size, call.caller.user.id)
     except DuplicateError:
@@ -154,7 +158,8 @@ async def _admitted(call: Call, receive: Callable[[], Awaitable[Response]]) -> R
     if before is not None:
         return before
     with call.service.uploads.one_more(call.caller.user.id):
-        return await receive()
+        answer = await receive()
+    return await done(call, answer)
 
 
 async def _take(
@@ -165,13 +170,20 @@ async def _take(
     most: int | None = None,
 ) -> Response:
     """Put what comes on the disk; the answer to a whole image. `most`: of a form, whose end is the image's."""
-    receiver = Receiver(part_path(_folder(call), upload.id), upload.offset_bytes, most or upload.size_bytes)
+    receiver = Receiver(part_path(_folder(call), upload.id), upload.offset_bytes, upload.size_bytes)
+
+    def note(offset: int) -> None:
+        with _locked_image(call, upload) as (session, _):
+            images.note_offset(session, upload.id, offset)
+
     try:
         await run_in_threadpool(receiver.open)
         try:
-            await receiver.take(chunks, lambda offset: _grow(call, upload, offset))
+            await receiver.take(
+                chunks, note, lambda needed: _reserve_more(call, upload, needed, most or upload.size_bytes)
+            )
         finally:
-            await run_in_threadpool(receiver.sync, lambda offset: _grow(call, upload, offset))
+            await run_in_threadpool(receiver.sync, note)
         if most is None and receiver.offset < upload.size_bytes:
             return Response(None, 204, {"Upload-Offset": str(receiver.offset)})
         try:
@@ -195,16 +207,24 @@ def _reserve(call: Call, name: str, project: str | None, size: int) -> Upload:
     return found[0]
 
 
-def _grow(call: Call, upload: Upload, offset: int) -> None:
-    """Note how much came; where more came than announced, the quota must have it."""
+@contextmanager
+def _locked_image(call: Call, upload: Upload) -> Iterator[tuple[Session, Image]]:
     with call.service.pool.transaction() as session:
         image = images.image_by_id(session, upload.image_id, lock=True)
         if image is None:
             raise Problem("unknown-upload", "this upload was removed; begin again")
-        if offset > image.size_bytes:
-            demand_image_quota(session, image.project_id, offset - image.size_bytes)
-            images.set_size(session, upload, offset)
-        images.note_offset(session, upload.id, offset)
+        yield session, image
+
+
+def _reserve_more(call: Call, upload: Upload, needed: int, most: int) -> int:
+    """Have the quota grant what an upload needs, and some more at once; how many bytes it may have now."""
+    if needed > most:
+        raise Problem("too-large", f"more came than the {most} bytes that are allowed here")
+    with _locked_image(call, upload) as (session, image):
+        left = demand_image_quota(session, image.project_id, needed - image.size_bytes)
+        reserved = needed + min(_AHEAD_BYTES, most - needed, _AHEAD_BYTES if left is None else left)
+        images.set_size(session, upload, reserved)
+    return reserved
 
 
 def _discard(call: Call, upload: Upload) -> None:

@@ -137,7 +137,7 @@ def _network_of(source: str) -> str:
 
 
 class Changes:
-    """At most so many changes a second for each token, or user without one; `burst` of them at once."""
+    """At most so many changes a second for each user, by whatever tokens; `burst` of them at once."""
 
     def __init__(
         self, per_second: float = MAX_CHANGES_PER_SECOND, burst: int = MAX_CHANGES_PER_SECOND
@@ -149,7 +149,7 @@ class Changes:
 
     def take(self, caller: Caller) -> None:
         """Problem 429 when there were too many."""
-        name, now = caller.token_id or caller.actor, time.monotonic()
+        name, now = caller.actor, time.monotonic()
         with self._lock:
             level, at = self._buckets.get(name, (self._burst, now))
             level = min(self._burst, level + (now - at) * self._per_second)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
+import functools
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Path, Query
@@ -28,8 +27,8 @@ from nucleus.api.problems import Problem, Remedy, conflict
 from nucleus.api.representations import Json, operation_json
 from nucleus.api.routes import changes, reads, route
 from nucleus.api.service import Call, Change, Known, Reading, find_cluster, no_content, reading, unknown_node
+from nucleus.api.waiting import until_ended
 from nucleus.mirror import clusters, operations
-from nucleus.mirror.events import NEWS
 from nucleus.records import NewEvent
 from nucleus.states import CANCELLED, ENDED_OPERATIONS, QUEUED
 
@@ -41,8 +40,6 @@ if TYPE_CHECKING:
 router = APIRouter()
 
 LONGEST_WAIT_SECONDS = 55
-_LOOK_SECONDS = 1.0
-_PAUSE_SECONDS = 0.1
 
 OperationId = Annotated[str, Path(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}$")]
 
@@ -102,17 +99,11 @@ async def get_operation(
     wait: Annotated[int, Query(ge=0, le=60, description="seconds to wait for its end")] = 0,
 ) -> Response:
     """With `wait` the answer comes when it has ended, or after so many seconds."""
-    # who waits has no thread: there are few, and all other requests need them
-    end = time.monotonic() + min(wait, LONGEST_WAIT_SECONDS)
-    while True:
-        seen = NEWS.number
-        answer, has_ended = await run_in_threadpool(_look, call, id)
-        left = end - time.monotonic()
-        if has_ended or left <= 0:
-            return answer
-        again = time.monotonic() + min(left, _LOOK_SECONDS)
-        while NEWS.number == seen and time.monotonic() < again:
-            await asyncio.sleep(_PAUSE_SECONDS)
+    if wait == 0:
+        return (await run_in_threadpool(_look, call, id))[0]
+    with call.service.waits.one_more(call.caller.user.id):
+        seconds = min(wait, LONGEST_WAIT_SECONDS)
+        return await until_ended(call, id, seconds, functools.partial(_look, call, id))
 
 
 def _look(call: Call, identifier: str) -> tuple[Response, bool]:

@@ -142,7 +142,8 @@ limited = functools.partial(Problem, "rate-limited")
 
 def problem_of(error: RocksError) -> Problem:
     """The problem of an error that the rules below raised."""
-    return Problem(_FAMILIES.get(error.family, "internal-error"), str(error))
+    headers = {"Retry-After": "2"} if error.family in ("busy", "host") else {}
+    return Problem(_FAMILIES.get(error.family, "internal-error"), str(error), headers=headers)
 
 
 def is_legacy(request: Request) -> bool:

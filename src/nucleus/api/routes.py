@@ -7,7 +7,10 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from starlette.concurrency import run_in_threadpool
+
 from nucleus.api.service import Known, changing, reading
+from nucleus.api.waiting import done
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
@@ -59,6 +62,16 @@ def reads(handler: Callable[..., Response]) -> Callable[..., Response]:
 def changes(scope: str, action: str) -> Callable[[Callable[..., Response]], Callable[..., Response]]:
     """Decorates a handler of what `changing` does; it gets the `Change` first."""
     return lambda handler: _asked(handler, lambda call, act: changing(call, scope, action, act))
+
+
+def when_done(handler: Callable[..., Response]) -> Callable[..., Any]:
+    """Decorates a handler of `changes` whose answer comes as that of `done`."""
+
+    @functools.wraps(handler)
+    async def answered(call: Call, **values: Any) -> Response:
+        return await done(call, await run_in_threadpool(handler, call=call, **values))
+
+    return answered
 
 
 def _asked(

@@ -6,9 +6,9 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nucleus.api.problems import Problem, Remedy, unavailable
-from nucleus.mirror import identity, status
-from nucleus.states import SYNCING, disk_state, power_of
+from nucleus.api.problems import Problem, Remedy, limited, unavailable
+from nucleus.mirror import identity, operations, status
+from nucleus.states import SYNCING, disk_state
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,10 +26,17 @@ LIMITS = {
     "sets": "computesets that have not ended",
     "walltime_minutes": "longest walltime of a computeset in minutes",
     "node_hours": "hours of nodes for each allocation",
+    "images": "images",
     "image_bytes": "bytes of images",
     "consoles": "consoles that are open at the same time",
 }
-"""Limits of a project, all optional. `nucleus project limit` sets them."""
+"""Limits of a project, all optional. `nucleus project limit` sets them; a new project has `identity.FIRST_LIMITS`."""
+
+MAX_QUEUED = 1000
+"""Changes of a project that wait to be done."""
+
+MAX_TOKENS = 100
+"""Usable tokens of a user."""
 
 DEFAULT_TEXT = """\
 You administer the virtual clusters of your projects yourself. You are responsible for what runs on them: for the
@@ -86,13 +93,12 @@ def demand_quota(
     project = identity.project_by_id(change.session, cluster.project_id, is_locked=True)
     if project is None or not project.limits:
         return
-    new = [node for node in nodes if power_of(node.state) == "off" and node.set_id is None]
-    used = status.project_usage(change.session, project.id)
+    used = status.project_usage(change.session, project.id, [node.id for node in nodes])
     requested = {
-        "vms": used.vms + len(new),
-        "cpus": used.cpus + sum(node.cpus or 0 for node in new),
-        "memory_mb": used.memory_mb + sum(node.memory_mb or 0 for node in new),
-        "disk_gb": used.disk_gb + sum(node.disk_gb or 0 for node in new),
+        "vms": used.vms + len(nodes),
+        "cpus": used.cpus + sum(node.cpus or 0 for node in nodes),
+        "memory_mb": used.memory_mb + sum(node.memory_mb or 0 for node in nodes),
+        "disk_gb": used.disk_gb + sum(node.disk_gb or 0 for node in nodes),
     }
     if walltime_minutes is not None:
         requested["sets"] = used.sets + 1
@@ -114,6 +120,27 @@ def _demand(project: identity.Project, name: str, value: int, where: str = "") -
         )
 
 
+def demand_short_queue(session: Session, project_id: int) -> None:
+    """Problem when too many changes of the project wait to be done. Locks the project's row."""
+    project = identity.project_by_id(session, project_id, is_locked=True)
+    if project is not None and operations.count_queued(session, project_id) > MAX_QUEUED:
+        raise limited(
+            f"{MAX_QUEUED} changes of the project {project.name} wait to be done; wait until some of them are",
+            headers={"Retry-After": "10"},
+            remedy=Remedy("list-operations"),
+        )
+
+
+def demand_few_tokens(session: Session, user_id: int) -> None:
+    """Problem when the user has as many usable tokens as one may have. Locks the user's row."""
+    if identity.count_tokens(session, user_id) >= MAX_TOKENS:
+        raise Problem(
+            "quota-exceeded",
+            f"you have {MAX_TOKENS} tokens, and nobody may have more; revoke those that nothing uses",
+            remedy=Remedy("list-tokens"),
+        )
+
+
 def demand_console_quota(session: Session, project_id: int | None, open_now: int) -> None:
     """Problem when the project may not have one console more than are open now."""
     project = identity.project_by_id(session, project_id) if project_id is not None else None
@@ -121,10 +148,20 @@ def demand_console_quota(session: Session, project_id: int | None, open_now: int
         _demand(project, "consoles", open_now + 1)
 
 
-def demand_image_quota(session: Session, project_id: int | None, more_bytes: int) -> None:
-    """Problem when the project's images would take more than its limit. Locks the project's row."""
+def demand_image_quota(
+    session: Session, project_id: int | None, more_bytes: int, more_images: int = 0
+) -> int | None:
+    """The bytes that the project may have besides these; None where nothing limits them. Locks the project's row.
+
+    Problem when its images would be more, or take more, than its limits.
+    """
     if project_id is None:
-        return
+        return None
     project = identity.project_by_id(session, project_id, is_locked=True)
-    if project is not None and "image_bytes" in project.limits:
-        _demand(project, "image_bytes", status.image_bytes(session, project_id) + more_bytes)
+    if project is None:
+        return None
+    count, size = status.image_usage(session, project_id)
+    _demand(project, "images", count + more_images)
+    _demand(project, "image_bytes", size + more_bytes)
+    limit = project.limits.get("image_bytes")
+    return None if limit is None else limit - size - more_bytes

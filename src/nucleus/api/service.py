@@ -17,6 +17,7 @@ from nucleus.api.credentials import without_secrets
 from nucleus.api.limits import AtOnce
 from nucleus.api.problems import Problem, conflict, invalid, problem_of, wants_operation
 from nucleus.api.representations import operation_json
+from nucleus.api.rules import demand_short_queue
 from nucleus.mirror import audit, clusters, idempotency, operations
 from nucleus.mirror.events import NEWS, WORK, append_events
 from nucleus.records import NewOperation
@@ -61,6 +62,7 @@ class Service:
     )
     """Each starts a program on a host, and waits for it."""
 
+    waits: AtOnce = field(default_factory=lambda: AtOnce("requests that wait for operations", 100))
     uploads: AtOnce = field(default_factory=lambda: AtOnce("images on their way", 4, retry_seconds=60))
 
 
@@ -170,6 +172,8 @@ class Change:
             self.session,
             new._replace(actor=self.caller.actor, token_id=self.caller.token_id, arguments=arguments),
         )
+        if new.project_id is not None and new.unique_key is None:
+            demand_short_queue(self.session, new.project_id)
         self.note(target, after=operation.id)
         return operation
 

@@ -18,6 +18,7 @@ from nucleus.api.conditional import json_answer
 from nucleus.api.credentials import Sent, SentAssertion, SentPassword, read_token
 from nucleus.api.pages import page
 from nucleus.api.problems import PROBLEMS, Problem
+from nucleus.api.rules import demand_few_tokens
 from nucleus.api.service import Call, Known, address_of, service_of
 from nucleus.mirror import audit, identity
 
@@ -74,6 +75,7 @@ def start_session(request: Request, caller: Caller, token: str) -> Response:
         if caller.token_id is None:
             expires = call.now + timedelta(hours=SESSION_HOURS)
             scopes = sorted(caller.scope.scopes.difference(_NOT_ON_PAGES))
+            demand_few_tokens(session, caller.user.id)
             token = store_token(session, caller.user.id, scopes, None, expires, _NOTE)[1].text
         audit.record(session, call.entry("sign_in", caller.actor, "accepted"))
     response = Response(None, 204, {"Cache-Control": "no-store"})

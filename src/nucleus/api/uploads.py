@@ -154,10 +154,10 @@ def is_name_of_ours(name: str) -> bool:
 class Receiver:
     """Appends a stream to a file that only one request at a time may have open."""
 
-    def __init__(self, path: Path, offset: int, most_bytes: int) -> None:
+    def __init__(self, path: Path, offset: int, reserved_bytes: int) -> None:
         self.path = path
         self.offset = offset
-        self._most_bytes = most_bytes
+        self._reserved_bytes = reserved_bytes
         self._is_from_start = offset == 0
         self._sha256, self._md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
         self._descriptor = -1
@@ -191,20 +191,22 @@ class Receiver:
                 os.close(self._descriptor)
                 self._descriptor = -1
 
-    async def take(self, chunks: AsyncIterator[bytes], note: Callable[[int], None]) -> None:
+    async def take(
+        self, chunks: AsyncIterator[bytes], note: Callable[[int], None], reserve: Callable[[int], int]
+    ) -> None:
         """Write everything that comes; `note` gets the offset now and then, when it is on the disk.
 
-        Problem when more comes than was announced, or the disk is full.
+        `reserve` gets the bytes that are needed, when they are more than are reserved, and returns how many are then.
+        Its Problem, or one when the disk is full.
         """
         waiting = bytearray()
         noted = self.offset
         try:
             async for chunk in chunks:
                 waiting += chunk
-                if self.offset + len(waiting) > self._most_bytes:
-                    raise Problem(
-                        "too-large", f"more came than the {self._most_bytes} bytes that are allowed here"
-                    )
+                if self.offset + len(waiting) > self._reserved_bytes:
+                    needed = self.offset + len(waiting)
+                    self._reserved_bytes = await run_in_threadpool(reserve, needed)
                 if len(waiting) >= _BLOCK_BYTES:
                     await run_in_threadpool(self._write, bytes(waiting))
                     waiting.clear()
@@ -212,7 +214,7 @@ class Receiver:
                         await run_in_threadpool(self.sync, note)
                         noted = self.offset
         finally:
-            if waiting and self.offset + len(waiting) <= self._most_bytes:
+            if waiting and self.offset + len(waiting) <= self._reserved_bytes:
                 self._write(bytes(waiting))
 
     def sync(self, note: Callable[[int], None]) -> None:

@@ -16,7 +16,7 @@ from nucleus.api.conditional import conditional_json, json_answer
 from nucleus.api.problems import Problem, Remedy, invalid
 from nucleus.api.representations import Json, text_of, token_json, user_json
 from nucleus.api.routes import changes, reads, route
-from nucleus.api.rules import responsibility
+from nucleus.api.rules import demand_few_tokens, responsibility
 from nucleus.api.service import Call, Change, Known, Reading, changing, no_content, service_of
 from nucleus.mirror import identity
 
@@ -139,6 +139,7 @@ def create_token(change: Change, body: models.NewToken) -> Response:
     scopes = [scope for scope in body.scopes if scope in call.scope.scopes]
     expires, limited_by = _expiry(call, body.days)
     projects = _own_projects(call, body.projects)
+    demand_few_tokens(change.session, call.caller.user.id)
     token, new = store_token(change.session, call.caller.user.id, scopes, projects, expires, body.note)
     change.note(token.id, after=" ".join(token.scopes))
     content = {
@@ -241,6 +242,7 @@ def log_in(request: HttpRequest, body: models.Login) -> Response:
         if caller.expires is not None:
             expires = min(expires, caller.expires)
         projects = None if caller.token_id is None else tuple(sorted(caller.scope.projects))
+        demand_few_tokens(change.session, caller.user.id)
         token, new = store_token(
             change.session, caller.user.id, sorted(caller.scope.scopes), projects, expires, "login"
         )

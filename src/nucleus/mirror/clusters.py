@@ -143,6 +143,17 @@ def note_commands(session: Session, node_ids: Iterable[int]) -> None:
     session.update("node", {}, "last_command_at = UTC_TIMESTAMP(3)", id=sorted(set(node_ids)))
 
 
+def remove_nodes(session: Session, cluster_id: int, node_ids: Sequence[int], *, with_cluster: bool) -> None:
+    """Note that the site has removed these nodes, and the cluster: a poll that began before does not count."""
+    session.delete("interface", node_id=list(node_ids))
+    session.update(
+        "node", {}, "gone_at = UTC_TIMESTAMP(3), last_command_at = UTC_TIMESTAMP(3)", id=list(node_ids)
+    )
+    if with_cluster:
+        session.update("cluster", {}, "gone_at = UTC_TIMESTAMP(3)", id=cluster_id)
+    bump_generation(session, [cluster_id])
+
+
 def rename_nodes(session: Session, names: dict[int, str]) -> None:
     """Number of a node → its new name; all at once, so that names can be swapped. DuplicateError when one is taken."""
     if not names:

@@ -20,9 +20,14 @@ if TYPE_CHECKING:
 
     from nucleus.configuration import DatabaseSettings
 
-CONNECT_SECONDS = 10
-READ_SECONDS = 60
-LOCK_WAIT_SECONDS = 10
+SILENCE_SECONDS = 4
+"""A server that says nothing for so long does not answer: owners know within 5 seconds, whatever they asked."""
+
+SETUP_SECONDS = 60
+"""The same while the schema is changed: a statement may copy a table."""
+
+LOCK_WAIT_SECONDS = 3
+"""Less than `SILENCE_SECONDS`: a server that waits for a row says so before it counts as silent."""
 
 _SESSION = (
     "SET SESSION tx_isolation = 'READ-COMMITTED', time_zone = '+00:00',"
@@ -35,6 +40,8 @@ _DUPLICATE = 1062
 _BAD_VALUE = {1264, 1265, 1292, 1366, 1406, 3140, 4025}
 NO_SUCH_DATABASE = 1049
 NO_SUCH_TABLE = 1146
+
+SILENT = "the database does not answer; try again in a moment"
 
 DRIVER_ERRORS: tuple[type[Exception], ...] = (pymysql.err.Error, OSError)
 
@@ -49,6 +56,10 @@ class DuplicateError(StateError):
 
 class NoSchemaError(StateError):
     """There is no schema of Nucleus yet."""
+
+
+class SilentError(HostError):
+    """The server is connected, and says nothing."""
 
 
 def _utc(text: Any) -> Any:
@@ -66,12 +77,17 @@ _CONVERSIONS: Any = {
 
 
 def connect(
-    settings: DatabaseSettings, database: str | None, user: str | None = None, *, commits_itself: bool = False
+    settings: DatabaseSettings,
+    database: str | None,
+    user: str | None = None,
+    *,
+    silence_seconds: float,
+    commits_itself: bool = False,
 ) -> Connection[Cursor]:
     """A connection: READ COMMITTED, strict, UTC; DATETIME becomes an aware moment, and BOOLEAN a bool.
 
     `commits_itself`: each statement is a transaction of its own until one begins. An UPDATE counts the rows that it
-    found, changed or not. Raises `DRIVER_ERRORS`.
+    found, changed or not. A server that is silent for `silence_seconds` is lost. Raises `DRIVER_ERRORS`.
     """
     return pymysql.connect(
         unix_socket=settings.socket,
@@ -83,9 +99,9 @@ def connect(
         ssl_disabled=True,
         client_flag=CLIENT.FOUND_ROWS,
         conv=_CONVERSIONS,
-        connect_timeout=CONNECT_SECONDS,
-        read_timeout=READ_SECONDS,
-        write_timeout=READ_SECONDS,
+        connect_timeout=silence_seconds,
+        read_timeout=silence_seconds,
+        write_timeout=silence_seconds,
     )
 
 
@@ -97,6 +113,11 @@ def error_code(error: Exception) -> int:
 def is_lost(error: Exception) -> bool:
     """Whether the connection cannot be used any more."""
     return isinstance(error, OSError) or error_code(error) in _LOST | _UNREACHABLE
+
+
+def is_silent(error: Exception) -> bool:
+    """Whether the server said nothing in time: it is stopped, or its disk is."""
+    return isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError)
 
 
 @contextlib.contextmanager
@@ -113,6 +134,8 @@ def explain(error: Exception, settings: DatabaseSettings) -> RocksError:
     code = error_code(error)
     message = " ".join(str(error.args[1] if len(error.args) > 1 else error).split())
     place = f"the database {settings.name} at {settings.socket}"
+    if is_silent(error):
+        return SilentError(SILENT)
     if code in _UNREACHABLE or isinstance(error, OSError):
         return HostError(f"cannot reach {place}: {message}; run `systemctl status rocks-database.service`")
     if code in _LOST:

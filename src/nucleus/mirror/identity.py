@@ -143,9 +143,13 @@ def list_projects(session: Session) -> list[Project]:
     ]
 
 
+FIRST_LIMITS = {"images": 100, "image_bytes": 200 * 10**9}
+"""Of a new project: images are what an owner can fill the site's disk with."""
+
+
 def add_project(session: Session, name: str) -> int:
-    """Store a project. DuplicateError when the name is taken."""
-    return session.insert("project", {"name": name})
+    """Store a project, with its first limits. DuplicateError when the name is taken."""
+    return session.insert("project", {"name": name, "limits": FIRST_LIMITS})
 
 
 def set_limits(session: Session, project_id: int, limits: dict[str, int]) -> None:
@@ -258,6 +262,18 @@ def tokens_of(session: Session, user_id: int | None) -> list[Token]:
     """The tokens of a user, or of all; those that are revoked are among them."""
     condition, values = ("", ()) if user_id is None else (" WHERE user_id = %s", (user_id,))
     return [_token(row) for row in session.rows(f"{_TOKEN}{condition} ORDER BY created, id", values)]
+
+
+def count_tokens(session: Session, user_id: int) -> int:
+    """How many usable tokens a user has; nobody makes one of them before the end of the transaction."""
+    session.row("SELECT id FROM user WHERE id = %s FOR UPDATE", (user_id,))
+    return int(
+        session.value(
+            "SELECT COUNT(*) FROM token WHERE user_id = %s AND revoked_at IS NULL"
+            " AND (expires IS NULL OR expires > UTC_TIMESTAMP(3))",
+            (user_id,),
+        )
+    )
 
 
 def revoke_token(session: Session, token_id: str, user_id: int | None) -> bool:

@@ -11,7 +11,7 @@ import re
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from nucleus.mirror.driver import connect, explained
+from nucleus.mirror.driver import SETUP_SECONDS, connect, explained
 from nucleus.mirror.pool import Session, lock_name
 from rocks.core.errors import BusyError, StateError
 
@@ -45,7 +45,9 @@ def set_up(settings: DatabaseSettings, administrator: str = "root") -> tuple[int
             " small letters, digits and _ are allowed; correct [database] in the settings"
         )
     with explained(settings):
-        connection = connect(settings, None, administrator, commits_itself=True)
+        connection = connect(
+            settings, None, administrator, silence_seconds=SETUP_SECONDS, commits_itself=True
+        )
     with contextlib.closing(connection):
         session = Session(connection, settings)
         if not session.value("SELECT GET_LOCK(%s, %s)", (lock_name(settings, "setup"), _OTHER_RUN_SECONDS)):

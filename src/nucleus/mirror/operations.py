@@ -1,11 +1,10 @@
-"""Operations: stored when they are asked for, claimed by workers, followed by their askers."""
+"""Operations: stored when they are asked for, changed by workers, followed by their askers."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from nucleus.mirror.columns import columns_of, from_json, new_ulid, placeholders, to_json, visible
-from nucleus.mirror.pool import lock_name
 from nucleus.records import JsonObject, NewOperation, Operation, Scope
 from nucleus.states import CANCELLED, FAILED, QUEUED, RUNNING, SUCCEEDED
 
@@ -16,9 +15,6 @@ if TYPE_CHECKING:
 
 _COLUMNS = columns_of("o", Operation._fields)
 _ENDED = "ended = UTC_TIMESTAMP(3), generation = generation + 1"
-
-WORKER_LOCK = "worker."
-"""A worker holds the server's lock of this name and its own; it is free when the worker has ended."""
 
 
 def insert_operation(session: Session, new: NewOperation) -> Operation:
@@ -114,36 +110,6 @@ def cancel_operation(session: Session, scope: Scope, identifier: str) -> bool:
     )
 
 
-def claim_operation(session: Session, worker: str, per_host: int, kinds: Sequence[str]) -> Operation | None:
-    """Take the oldest operation that may be done now, for this worker; None when there is none.
-
-    One at a time of a node, in the order in which they were asked for, and at most `per_host` of the machines of a
-    physical host. Operations whose worker has ended are taken over.
-    """
-    # one claim at a time: otherwise two would count the operations of a host at the same time
-    session.row("SELECT name FROM lease WHERE name = 'claims' FOR UPDATE")
-    row = session.row(
-        "SELECT o.id FROM operation o LEFT JOIN node n ON n.id = o.target_node"
-        f" WHERE o.kind IN ({placeholders(kinds)}) AND (o.not_before IS NULL OR o.not_before <= UTC_TIMESTAMP(3)) AND ("
-        " (o.state = 'running' AND o.worker <> %s AND IS_FREE_LOCK(CONCAT(%s, o.worker)))"
-        " OR (o.state = 'queued' AND (o.target_node IS NULL OR (NOT EXISTS (SELECT 1 FROM operation r WHERE"
-        " r.target_node = o.target_node AND (r.state = 'running' OR (r.state = 'queued' AND r.id < o.id)))"
-        " AND (n.physical_host IS NULL OR (SELECT COUNT(*) FROM operation r JOIN node m ON m.id = r.target_node"
-        " WHERE r.state = 'running' AND m.physical_host = n.physical_host) < %s)))))"
-        " ORDER BY o.state = 'queued', o.id LIMIT 1",
-        [*kinds, worker, lock_name(session.settings, WORKER_LOCK), per_host],
-    )
-    if row is None:
-        return None
-    taken = session.execute(  # unless its asker has cancelled it since
-        "UPDATE operation SET state = 'running', worker = %s, attempts = attempts + 1, generation = generation + 1,"
-        " started = IFNULL(started, UTC_TIMESTAMP(3)), not_before = NULL"
-        " WHERE id = %s AND state IN ('queued', 'running')",
-        (worker, row[0]),
-    )
-    return get_operation(session, row[0]) if taken else None
-
-
 def _update_own(session: Session, operation: Operation, columns: JsonObject, also: str) -> bool:
     """Change an operation that runs; False when it is no longer this worker's."""
     own = {"id": operation.id, "state": RUNNING, "worker": operation.worker}
@@ -198,6 +164,20 @@ def end_set_operations(
 def cancel_set_operations(session: Session, set_id: int, kind: str) -> None:
     """Cancel what was to be done for a set and has not been begun."""
     session.update("operation", {"state": CANCELLED}, _ENDED, target_set=set_id, kind=kind, state=QUEUED)
+
+
+def count_queued(session: Session, project_id: int) -> int:
+    """How many changes of a project wait to be done.
+
+    Without parts of others, and without computesets, which are limited by their nodes.
+    """
+    return int(
+        session.value(
+            "SELECT COUNT(*) FROM operation WHERE project_id = %s AND state = 'queued' AND unique_key IS NULL"
+            " AND kind NOT IN ('start_set', 'end_set')",
+            (project_id,),
+        )
+    )
 
 
 def nodes_in_work(session: Session, set_id: int, kind: str) -> set[int]:

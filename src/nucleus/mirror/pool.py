@@ -9,7 +9,17 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from nucleus.mirror.columns import placeholders, to_json
-from nucleus.mirror.driver import DRIVER_ERRORS, connect, explain, explained, is_lost
+from nucleus.mirror.driver import (
+    DRIVER_ERRORS,
+    SILENCE_SECONDS,
+    SILENT,
+    SilentError,
+    connect,
+    explain,
+    explained,
+    is_lost,
+    is_silent,
+)
 from rocks.core.errors import BusyError, HostError, RocksError
 
 if TYPE_CHECKING:
@@ -123,12 +133,18 @@ def _with_key(key: Mapping[str, Any]) -> tuple[str, list[Any]]:
 
 
 class Pool:
-    """Connections that threads borrow for a transaction each; at most `settings.connections` at a time."""
+    """Connections that threads borrow for a transaction each; at most `settings.connections` at a time.
+
+    While the server is silent one thread at a time asks it whether it answers, and the others get a SilentError at
+    once: they would all wait, one after the other.
+    """
 
     def __init__(self, settings: DatabaseSettings) -> None:
         self.settings = settings
         self._free: list[tuple[Connection[Cursor], float]] = []
         self._permits = threading.BoundedSemaphore(settings.connections)
+        self._is_silent = False
+        self._asking = threading.Lock()
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Session]:
@@ -156,9 +172,11 @@ class Pool:
             )
         connection = None
         try:
-            connection = self._take()
+            connection = self._ask_again() if self._is_silent else self._take()
             yield connection
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, SilentError):
+                self._note_silence(True)
             if connection is not None and not _rolled_back(connection):
                 _end(connection)
                 connection = None
@@ -182,17 +200,40 @@ class Pool:
                 _end(connection)
         return open_connection(self.settings, commits_itself=True)
 
+    def _ask_again(self) -> Connection[Cursor]:
+        if not self._asking.acquire(blocking=False):
+            raise SilentError(SILENT)
+        try:
+            connection = open_connection(self.settings, commits_itself=True)
+        finally:
+            self._asking.release()
+        self._note_silence(False)
+        return connection
+
+    def _note_silence(self, is_silent: bool) -> None:
+        if is_silent != self._is_silent:
+            self._is_silent = is_silent
+            what = "does not answer" if is_silent else "answers again"
+            _LOG.warning("the database %s at %s %s", self.settings.name, self.settings.socket, what)
+
 
 def open_connection(settings: DatabaseSettings, *, commits_itself: bool = False) -> Connection[Cursor]:
     """A connection to the schema, as `connect` makes it. HostError, NoSchemaError."""
     with explained(settings):
-        return connect(settings, settings.name, commits_itself=commits_itself)
+        return connect(
+            settings, settings.name, silence_seconds=SILENCE_SECONDS, commits_itself=commits_itself
+        )
 
 
 def _commit(connection: Connection[Cursor], settings: DatabaseSettings) -> None:
     try:
         connection.commit()
     except DRIVER_ERRORS as error:
+        if is_silent(error):
+            raise SilentError(
+                "the database did not answer while a change was stored; whether it was stored is not known: look before"
+                " you repeat it"
+            ) from None
         if is_lost(error):  # the server may have committed before its answer was lost
             raise HostError(
                 f"lost the database {settings.name} at {settings.socket} while a change was stored; whether it was"
@@ -202,10 +243,13 @@ def _commit(connection: Connection[Cursor], settings: DatabaseSettings) -> None:
 
 
 def _answers(connection: Connection[Cursor]) -> bool:
+    """Whether it can be used; one that was closed cannot. SilentError."""
     try:
         connection.ping(reconnect=False)
         return True
-    except DRIVER_ERRORS:
+    except DRIVER_ERRORS as error:
+        if is_silent(error):
+            raise SilentError(SILENT) from None
         return False
 
 
@@ -281,7 +325,8 @@ class Guard:
     def keep(self) -> None:
         """Have `lease_seconds` begin anew, for a holder that writes nothing for long; `transaction` reports a loss."""
         if self._connection is not None:
-            _answers(self._connection)
+            with contextlib.suppress(SilentError):
+                _answers(self._connection)
 
     @property
     def lease_seconds(self) -> int:

@@ -64,6 +64,13 @@ def _by_state(session: Session, table: str) -> dict[tuple[str, ...], float]:
     return {(state,): float(count) for state, count in rows}
 
 
+_MAY_RUN = (
+    "(n.state NOT IN ('shutoff', 'nostate', 'nostate-error')"
+    " OR IFNULL(n.state, 'nostate-error') = 'nostate-error' AND n.physical_host IS NOT NULL)"
+)
+"""Of a machine without a host nobody can know a state: it has never been started."""
+
+
 class Usage(NamedTuple):
     """Machines that are on or about to be, and what belongs to them."""
 
@@ -74,15 +81,19 @@ class Usage(NamedTuple):
     sets: int
 
 
-def project_usage(session: Session, project_id: int) -> Usage:
-    """Machines of the project that run, are in a living set, or have an unfinished start."""
+def project_usage(session: Session, project_id: int, without: Sequence[int]) -> Usage:
+    """Machines of the project that may run, are in a living set, or have an unfinished start; some nodes left out.
+
+    One whose host does not answer, or that has crashed, may run. `without` has a number at least.
+    """
     row = session.row(
         "SELECT COUNT(*), SUM(cpus), SUM(memory_mb), SUM(disk_gb) FROM node n JOIN cluster c ON c.id = n.cluster_id"
-        " WHERE c.project_id = %s AND n.gone_at IS NULL AND (n.state IN ('active', 'paused', 'shutdown') OR EXISTS"
+        f" WHERE c.project_id = %s AND n.gone_at IS NULL AND n.id NOT IN ({placeholders(without)})"
+        f" AND ({_MAY_RUN} OR EXISTS"
         " (SELECT 1 FROM computeset_node m WHERE m.node_id = n.id AND m.active = 1) OR EXISTS"
         " (SELECT 1 FROM operation o WHERE o.target_node = n.id AND o.kind = 'poweron'"
         " AND o.state IN ('queued', 'running')))",
-        (project_id,),
+        (project_id, *without),
     )
     sets = session.value(
         "SELECT COUNT(*) FROM computeset s JOIN cluster c ON c.id = s.cluster_id"
@@ -104,6 +115,8 @@ def committed_minutes(session: Session, account: str) -> int:
     return int(minutes or 0)
 
 
-def image_bytes(session: Session, project_id: int) -> int:
-    """Bytes of the project's images, with those that are being uploaded."""
-    return int(session.value("SELECT SUM(size_bytes) FROM image WHERE project_id = %s", (project_id,)) or 0)
+def image_usage(session: Session, project_id: int) -> tuple[int, int]:
+    """(how many, bytes) of the project's images, with those that are being uploaded."""
+    row = session.row("SELECT COUNT(*), SUM(size_bytes) FROM image WHERE project_id = %s", (project_id,))
+    count, size = row or (0, 0)
+    return count, int(size or 0)

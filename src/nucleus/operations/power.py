@@ -127,7 +127,8 @@ def destroy(job: Job) -> JsonObject:
     ):
         return {}  # removed before a worker was killed
     found = job.transaction(lambda session: clusters.nodes_of(session, SYSTEM, [cluster.id]))[cluster.id]
-    for node in found if job.node is None else [job.node]:
+    removed = found if job.node is None else [job.node]
+    for node in removed:
         state = job.rocks.read_states([node.rocks_name]).get(node.rocks_name, (None, "nostate"))[1]
         if node.set_id is not None or not is_image_free(node.image_state, node.image_locked):
             raise StateError(f"{node.name} is in use: its computeset or its image has not ended")
@@ -138,4 +139,8 @@ def destroy(job: Job) -> JsonObject:
         job.rocks.remove_cluster(cluster.rocks_name)
     else:
         job.rocks.remove_machine(job.node.rocks_name)
+    numbers, is_cluster = [node.id for node in removed], job.node is None
+    job.transaction(
+        lambda session: clusters.remove_nodes(session, cluster.id, numbers, with_cluster=is_cluster)
+    )
     return {}

@@ -6,10 +6,12 @@ import logging
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
 from nucleus.mirror import operations
+from nucleus.mirror.claims import WORKER_LOCK, Claimant
 from nucleus.mirror.events import WORK
 from nucleus.mirror.pool import Guard
 from nucleus.operations import library, power
@@ -92,7 +94,8 @@ class Workers:
         self._stop = threading.Event()
         self._tools = Tools(pool, rocks, configuration.work, self._stop)
         self._name = os.urandom(6).hex()
-        self._guard = Guard(pool.settings, f"{operations.WORKER_LOCK}{self._name}", self._name)
+        self._claimant = Claimant(self._name, self._settings.threads, self._settings.per_host, list(VERBS))
+        self._guard = Guard(pool.settings, f"{WORKER_LOCK}{self._name}", self._name)
         self._threads = ThreadPoolExecutor(self._settings.threads, thread_name_prefix="work")
         self._free = threading.Semaphore(self._settings.threads)
 
@@ -108,22 +111,22 @@ class Workers:
             claimed = None
             try:
                 with self._pool.transaction() as session:
-                    claimed = operations.claim_operation(
-                        session, self._name, self._settings.per_host, list(VERBS)
-                    )
+                    found = self._claimant.claim(session)
+                claimed = found  # once it is committed
             finally:
                 if claimed is None:
                     self._free.release()
             if claimed is None:
                 return
+            self._claimant.begin(claimed)
             self._threads.submit(self._do, claimed)
 
     def _do(self, operation: Operation) -> None:
         try:
-            perform(self._tools, operation)
-        except LostError:
-            pass
-        except Exception:
+            with suppress(LostError):
+                perform(self._tools, operation)
+            self._claimant.end(operation)
+        except Exception:  # it stays in hand: claimed again it would fail again at once
             _LOG.exception("operation %s: an error of this program", operation.id)
         finally:
             self._free.release()

@@ -67,7 +67,9 @@ def compare(known: Known, listed: Listed) -> Changes:
 
 def _compare_clusters(known: Known, listed: Listed, frontends: Mapping[str, str], changes: Changes) -> None:
     for frontend in dict.fromkeys(frontends.values()):
-        cluster = known.clusters.get(frontend)
+        cluster, node = known.clusters.get(frontend), known.nodes.get(frontend)
+        if node is not None and node.is_gone and _is_outdated(node, listed.vm_at, listed.now):
+            continue  # it was removed after it was listed
         vlan = _vlan(listed, frontend, cluster.vlan if cluster else None)
         if cluster is None or cluster.is_gone:
             changes.new_clusters.append((frontend, vlan))
@@ -87,6 +89,8 @@ def _compare_node(
     known: Known, listed: Listed, name: str, frontend: str, changes: Changes, macs: set[str]
 ) -> None:
     node = known.nodes.get(name)
+    if node is not None and node.is_gone and _is_outdated(node, listed.vm_at, listed.now):
+        return  # it was removed after it was listed
     before = node.values if node is not None and not node.is_gone else None
     after = _listed_values(listed, name, frontend, before, node)
     interfaces = _own_interfaces(listed, name, macs)

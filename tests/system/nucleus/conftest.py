@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pymysql  # noqa: TID251
@@ -27,6 +30,18 @@ def sql(pool: Pool, statement: str, values: Sequence[Any] = ()) -> list[tuple[An
     """The rows of a statement, in a transaction of its own."""
     with pool.transaction() as session:
         return session.rows(statement, values)
+
+
+@contextmanager
+def frozen(pool: Pool) -> Iterator[None]:
+    """The server is stopped: it accepts connections, and says nothing."""
+    ((file,),) = sql(pool, "SELECT @@pid_file")
+    number = int(Path(file).read_text())
+    os.kill(number, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(number, signal.SIGCONT)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
@@ -11,13 +10,13 @@ import pytest
 
 from nucleus.cli.main import main
 from nucleus.configuration import DatabaseSettings
-from nucleus.mirror import clusters, columns, computesets, events, identity, operations, status
+from nucleus.mirror import clusters, computesets, events, identity, operations, status
 from nucleus.mirror.driver import DuplicateError, NoSchemaError
 from nucleus.mirror.migrate import check_version, load_migrations, set_up
 from nucleus.mirror.pool import Guard, Pool
-from nucleus.records import SYSTEM, NewEvent, NewOperation, Operation, Scope
+from nucleus.records import SYSTEM, NewEvent, NewOperation, Scope
 from rocks.core.errors import BusyError, HostError, StateError
-from tests.system.nucleus.conftest import add_cluster, compute_numbers
+from tests.system.nucleus.conftest import compute_numbers
 from tests.waiting import wait_until
 
 _STRANGER = Scope(7, frozenset({4711}))
@@ -163,72 +162,6 @@ def test_an_allocation_is_counted_by_one_at_a_time(pool: Pool, nucleus_settings:
             assert status.committed_minutes(other, "shared") == 0
     finally:
         second.close()
-
-
-def _claim(pool: Pool, worker: str, per_host: int = 8) -> Operation | None:
-    with pool.transaction() as session:
-        return operations.claim_operation(session, worker, per_host, ["poweron", "poweroff"])
-
-
-def test_operations_of_a_node_are_done_in_order_and_one_at_a_time(pool: Pool, cluster_number: int) -> None:
-    with pool.transaction() as session:
-        a, b, *_ = compute_numbers(session, cluster_number)
-        asked = [
-            operations.insert_operation(session, NewOperation(kind, "ann", cluster_number, node))
-            for kind, node in (("poweron", a), ("poweroff", a), ("poweron", b))
-        ]
-    guard = Guard(pool.settings, "worker.w1", "w1")
-    assert guard.take()
-    first, second = _claim(pool, "w1"), _claim(pool, "w1")
-    assert first and second and [first.id, second.id] == [asked[0].id, asked[2].id]
-    assert _claim(pool, "w1") is None and _claim(pool, "w2") is None, "the node is busy"
-    with pool.transaction() as session:
-        assert operations.store_step(session, first, {"step": "start"})
-        assert not operations.cancel_operation(session, SYSTEM, first.id)
-        assert operations.end_operation(session, first, {"state": "active"}, None)
-        assert not operations.end_operation(session, first, None, None), "it has ended"
-        assert operations.cancel_operation(session, SYSTEM, asked[1].id)
-    assert _claim(pool, "w1") is None
-    guard.release()
-    taken = _claim(pool, "w2")
-    assert taken and taken.id == second.id and taken.attempts == 2, "its worker has ended"
-    with pool.transaction() as session:
-        assert not operations.store_step(session, second, {}), "it is another worker's"
-
-
-def test_operations_of_a_node_keep_their_order_when_the_clock_is_set_back(
-    pool: Pool, cluster_number: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The second one is of another process, whose last identifier is not known here."""
-    now = time.time_ns()
-    with pool.transaction() as session:
-        node = compute_numbers(session, cluster_number)[0]
-        first = operations.insert_operation(session, NewOperation("poweroff", "ann", cluster_number, node))
-        monkeypatch.setattr(columns, "_last", 0)
-        monkeypatch.setattr(time, "time_ns", lambda: now - 3600 * 10**9)
-        second = operations.insert_operation(session, NewOperation("poweron", "ann", cluster_number, node))
-    assert first.id < second.id
-    monkeypatch.undo()
-    guard = Guard(pool.settings, "worker.w1", "w1")
-    assert guard.take()
-    claimed = _claim(pool, "w1")
-    assert claimed and claimed.id == first.id and _claim(pool, "w1") is None
-    guard.release()
-
-
-def test_a_host_has_few_operations_at_a_time(pool: Pool) -> None:
-    with pool.transaction() as session:
-        number = add_cluster(session, "vc3", 6)
-        session.execute("UPDATE node SET physical_host = 'host-0'")
-        nodes = [node.id for node in clusters.nodes_of(session, SYSTEM, [number])[number]]
-        for node in nodes:
-            operations.insert_operation(session, NewOperation("poweron", "ann", number, node))
-    guard = Guard(pool.settings, "worker.w1", "w1")
-    assert guard.take()
-    with ThreadPoolExecutor(4) as threads:
-        claimed = list(threads.map(lambda _: _claim(pool, "w1", per_host=3), range(7)))
-    assert len([one for one in claimed if one]) == 3
-    guard.release()
 
 
 def test_only_one_holds_a_lease_and_its_end_frees_it(pool: Pool) -> None:

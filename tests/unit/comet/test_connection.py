@@ -162,6 +162,28 @@ def test_a_long_pause_is_not_waited_for(
     assert len(refused) == 1 and slept == []
 
 
+@pytest.mark.parametrize("path", ["/cluster/vc2", "/poweron"])
+def test_a_server_that_has_no_answer_is_asked_again_when_it_says(
+    server: NucleusServer, client: Client, path: str
+) -> None:
+    """Reads and changes; the person knows why it takes so long. Without a time it is not asked again."""
+    refused, lines = [], list[str]()
+
+    def away(handler: BaseHTTPRequestHandler) -> None:
+        refused.append(1)
+        if len(refused) == 3:
+            del server.answers[path]
+        answer(503, b'{"code": "backend-unavailable", "detail": "no"}', Retry_After="0")(handler)
+
+    server.answers[path] = away
+    client.connection.report = lines.append
+    assert client.cluster("vc2").name == "vc2" if path.startswith("/cluster") else client.power("vc2", "on")
+    assert lines == ["no answer, trying again"] and len(refused) == 3
+    server.answers["/cluster/vc2"] = answer(503, b'{"code": "backend-unavailable", "detail": "no"}')
+    with pytest.raises(UnreachableError):
+        client.cluster("vc2")
+
+
 @pytest.mark.parametrize(
     ("status", "body", "kind"),
     [

@@ -61,6 +61,19 @@ def test_what_was_listed_before_a_command_is_ignored_for_its_node() -> None:
         assert changed == ({"cpus": 4} if outdated else {"cpus": 4, "state": "active"}), seconds
 
 
+def test_what_was_listed_before_its_removal_does_not_come_back() -> None:
+    """A node, and a cluster with its frontend; listed afterwards they are new."""
+    after, before = (_NOW + timedelta(seconds=seconds) for seconds in (1, -1))
+    for removed, is_back in ((after, False), (before, True)):
+        nodes = {
+            name: one._replace(is_gone=True, last_command_at=removed) for name, one in _KNOWN.nodes.items()
+        }
+        known = Known({"vc1": _CLUSTER._replace(is_gone=True)}, nodes)
+        changes = compare(known, _LISTED._replace(now=_NOW + timedelta(seconds=2)))
+        assert [name for name, _ in changes.new_clusters] == ["vc1"] * is_back
+        assert len(changes.new_nodes) == 2 * is_back
+
+
 def test_a_machine_is_gone_after_two_complete_polls_without_it() -> None:
     without = _with_vlan(_LISTED)._replace(members=[Member("vc1", "vc1")])
     first = compare(_KNOWN, without)

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from nucleus.api import waiting
 from nucleus.api.app import create_application
 from nucleus.api.authentication import store_token
 from nucleus.configuration import BatchSettings, Configuration, DatabaseSettings, ImageSettings
@@ -42,6 +43,12 @@ def add_person(session: Session, username: str, *projects: str, is_operator: boo
     scopes = ["power", "computeset", "console", "image", "rename", "cluster:destroy"]
     scopes += ["admin"] if is_operator else []
     return store_token(session, user, scopes, None, None, "test")[1].text
+
+
+@pytest.fixture(autouse=True)
+def no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is done here: who does not follow an operation gets the answer at once."""
+    monkeypatch.setattr(waiting, "DONE_SECONDS", 0.0)
 
 
 @pytest.fixture

@@ -1,0 +1,223 @@
+"""What one owner can take of the service, so that the others do not notice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+
+from nucleus.api import operations, rules
+from nucleus.api.limits import AtOnce, Changes
+from nucleus.configuration import Configuration
+from nucleus.mirror import driver, identity
+from nucleus.mirror import pool as pools
+from nucleus.mirror.pool import Pool
+from tests.system.nucleus.api.conftest import ISO, MODERN, PROBLEMS
+from tests.system.nucleus.api.http_client import Client, Connection
+from tests.system.nucleus.conftest import frozen, sql
+from tests.waiting import at_once, wait_until
+
+POWER = "/v1/cluster/vc2/frontend/poweron"
+
+
+def test_a_project_has_a_limit_of_changes_that_wait(
+    service: Client, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules, "MAX_QUEUED", 2)
+
+    def power(who: str, cluster: str, action: str) -> tuple[int, str]:
+        path = f"/v1/cluster/{cluster}/frontend/{action}"
+        answer = service.ask(who, "PUT", path, headers={**MODERN, **PROBLEMS})
+        return answer.status_code, answer.headers.get("Retry-After", "")
+
+    assert [power("ann", "vc2", one)[0] for one in ("poweron", "poweroff", "poweroff")] == [202] * 3
+    assert power("ann", "vc2", "poweron") == (429, "10"), "two wait: what was merged is none more"
+    assert power("bob", "vc3", "poweron")[0] == 202
+    image = service.ask("ann", "POST", "/v1/image/upload", json={"name": "a.iso", "size": len(ISO)})
+    place = image.headers["Location"].removeprefix("http://site.example")
+    sent = service.ask("ann", "PATCH", place, body=ISO, headers={"Upload-Offset": "0", **MODERN})
+    assert sent.status_code == 202, "what was begun can be finished"
+    sql(pool, "UPDATE operation SET state = 'succeeded' WHERE kind = 'poweron'")
+    assert power("ann", "vc2", "poweron")[0] == 202
+
+
+def test_the_rate_of_changes_is_that_of_the_person(service: Client) -> None:
+    made = [service.ask("ann", "POST", "/v1/token", json={}).json()["token"] for _ in range(3)]
+    service.tokens.update({f"ann{number}": text for number, text in enumerate(made)})
+    service.application.state.service.changes = Changes(per_second=1 / 3600, burst=2)
+    codes = [service.ask(f"ann{n}", "PATCH", "/v1/user", json={}).status_code for n in range(3)]
+    assert codes == [200, 200, 400], "each with a token of its own"
+    assert service.ask("bob", "PATCH", "/v1/user", json={}).status_code == 200
+
+
+def test_a_user_has_a_limit_of_tokens(service: Client, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "MAX_TOKENS", 3)
+
+    def make(_: int = 0) -> int:
+        return service.ask("ann", "POST", "/v1/token", json={}, headers=PROBLEMS).status_code
+
+    assert sorted(at_once(make, range(4))) == [201, 201, 403, 403], "one was there"
+    credentials = {"username": "ann", "password": service.tokens["ann"]}
+    assert service.ask("", "POST", "/rest-auth/login", json=credentials).status_code == 403
+    (identifier, *_) = [one["id"] for one in service.get("ann", "/v1/token").json() if not one["note"]]
+    assert service.ask("ann", "DELETE", f"/v1/token/{identifier}").status_code == 204
+    assert make() == 201
+
+
+def test_a_new_project_has_limits_of_images(service: Client, pool: Pool) -> None:
+    with pool.transaction() as session:
+        identity.add_project(session, "new")
+        project = identity.project_by_name(session, "new")
+    assert project and project.limits == {"images": 100, "image_bytes": 200 * 10**9}
+    sql(pool, "UPDATE project SET limits = '{\"images\": 1}' WHERE name = 'alpha'")
+
+    def begin(name: str) -> int:
+        body = {"name": name, "size": 9}
+        return service.ask("ann", "POST", "/v1/image/upload", json=body, headers=PROBLEMS).status_code
+
+    assert sorted(at_once(begin, ["a.iso", "b.iso"])) == [201, 403]
+
+
+@pytest.mark.parametrize("state", ["'nostate-error'", "NULL", "'crashed'", "'paused'"])
+def test_a_machine_that_may_run_counts_as_one_that_runs(service: Client, pool: Pool, state: str) -> None:
+    """Also the one that is started again: it is counted once."""
+    sql(pool, "UPDATE project SET limits = '{\"vms\": 2}' WHERE name = 'alpha'")
+    sql(pool, f"UPDATE node SET state = {state} WHERE name IN ('vm-vc2-0', 'vm-vc2-1')")
+    assert service.ask("ann", "PUT", POWER, headers=PROBLEMS).status_code == 403
+    sql(pool, "UPDATE node SET state = 'nostate-error', physical_host = NULL WHERE name = 'vm-vc2-1'")
+    sql(pool, f"UPDATE node SET state = {state} WHERE name = 'vc2'")
+    assert service.ask("ann", "PUT", POWER).status_code == 204, "one was never started, and two are the limit"
+
+
+def test_starts_at_once_stay_below_the_limit(service: Client, pool: Pool) -> None:
+    sql(pool, "UPDATE project SET limits = '{\"vms\": 2}'")
+    sql(pool, "UPDATE node SET state = 'nostate-error' WHERE name LIKE 'vm-vc2-%'")
+    sql(pool, "UPDATE node SET physical_host = NULL WHERE name LIKE 'vm-vc2-%'")
+
+    def start(number: int) -> int:
+        body = {"cluster": "vc2", "computes": f"vm-vc2-{number}", "walltime_mins": 60}
+        return service.ask("ann", "POST", "/v1/computeset", json=body, headers=PROBLEMS).status_code
+
+    codes = at_once(start, range(4))
+    assert sorted(codes) == [201, 201, 403, 403], codes
+
+
+def test_who_waits_is_woken_by_the_own_operation_only(
+    service: Client, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Renames beside waits: no wait reads anything until its operation has ended."""
+    looks: list[str] = []
+    look = operations._look
+
+    def counted(call: object, identifier: str) -> object:
+        looks.append(identifier)
+        return look(call, identifier)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(operations, "_look", counted)
+    identifier = service.ask("ann", "PUT", POWER, headers=MODERN).json()["id"]
+    with ExitStack() as connections:
+        waiting = [begun(service, identifier, connections) for _ in range(20)]
+        wait_until(lambda: len(looks) == 20, "the first looks")
+        for number in range(10):
+            body = {"map": {f"vm-vc2-{number % 2}": f"vm-vc2-{number % 2}"}}
+            assert service.ask("ann", "POST", "/v1/cluster/vc2/rename", json=body).status_code == 204
+        other = service.ask("ann", "PUT", "/v1/cluster/vc2/frontend/reset", headers=MODERN).json()["id"]
+        assert service.ask("ann", "DELETE", f"/v1/operation/{other}").status_code == 204
+        assert service.get("ann", f"/v1/operation/{other}?wait=60").json()["state"] == "cancelled"
+        assert looks.count(identifier) == 20
+        assert service.ask("ann", "DELETE", f"/v1/operation/{identifier}").status_code == 204
+        assert {json.loads(one().read())["state"] for one in waiting} == {"cancelled"}
+    assert looks.count(identifier) == 40
+    assert not service.application.state.hub._watches
+
+
+def begun(service: Client, identifier: str, connections: ExitStack):  # type: ignore[no-untyped-def]
+    """A wait of ann; what gives its answer."""
+    connection = connections.enter_context(closing(Connection(service.path)))
+    headers = {"Authorization": f"Bearer {service.tokens['ann']}"}
+    connection.request("GET", f"/v1/operation/{identifier}?wait=60", headers=headers)
+    return connection.getresponse
+
+
+def test_a_person_has_a_limit_of_waits(service: Client) -> None:
+    service.application.state.service.waits = AtOnce("waits", 2)
+    mine = service.ask("ann", "PUT", POWER, headers=MODERN).json()["id"]
+    with ExitStack() as connections:
+        waiting = [begun(service, mine, connections) for _ in range(2)]
+        waits = service.application.state.service.waits
+        wait_until(lambda: waits.count == 2, "both waits")
+        third = service.get("ann", f"/v1/operation/{mine}?wait=60", headers=PROBLEMS)
+        assert third.status_code == 429 and third.headers["Retry-After"]
+        assert service.get("ann", f"/v1/operation/{mine}").status_code == 200
+        assert service.ask("ann", "DELETE", f"/v1/operation/{mine}").status_code == 204
+        assert [one().status for one in waiting] == [200, 200]
+    wait_until(lambda: waits.count == 0, "the end of both")
+
+
+def test_an_upload_above_the_quota_is_refused_with_the_first_byte_too_many(
+    service: Client, pool: Pool, configuration: Configuration
+) -> None:
+    """Its size is not stated; a client that sends all of it before it reads gets the answer, too."""
+    quota, block = 100_000, 50_000
+    sql(pool, f"UPDATE project SET limits = '{{\"image_bytes\": {quota}}}' WHERE name = 'alpha'")
+    head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.iso"\r\n\r\n'
+    headers = {
+        "Authorization": f"Bearer {service.tokens['ann']}",
+        "Content-Type": "multipart/form-data; boundary=x",
+        "md5": hashlib.md5(ISO).hexdigest(),
+        **PROBLEMS,
+    }
+    sent = 0
+
+    def parts(count: int) -> Iterator[bytes]:
+        nonlocal sent
+        yield head
+        for _ in range(count):
+            sent += block
+            yield bytes(block)
+
+    with closing(Connection(service.path)) as connection:
+        connection.request("POST", "/v1/image", parts(2000), headers, encode_chunked=True)
+        answer = connection.getresponse()
+        assert (answer.status, json.loads(answer.read())["code"]) == (403, "quota-exceeded")
+    assert sent == 2000 * block, "all of it, a thousand times the quota"
+    assert not list(Path(configuration.images.folder).glob("*"))
+    assert sql(pool, "SELECT COUNT(*) FROM image") == [(0,)]
+    with closing(Connection(service.path)) as connection:
+        connection.putrequest("POST", "/v1/image")
+        for name, value in {**headers, "Transfer-Encoding": "chunked"}.items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        for part in (head, bytes(quota), b"1"):
+            connection.send(b"%x\r\n%s\r\n" % (len(part), part))
+        assert connection.getresponse().status == 403, "the form has not ended"
+
+
+def test_a_database_that_does_not_answer(
+    service: Client, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More requests than there are threads and connections are refused, and the next one after it is answered."""
+    monkeypatch.setattr(pools, "SILENCE_SECONDS", 1)
+    opened: list[object] = []
+    connect = driver.connect
+    monkeypatch.setattr(pools, "connect", lambda *a, **b: (opened.append(a), connect(*a, **b))[1])
+    assert service.get("ann", "/v1/cluster").status_code == 200
+
+    def ask(number: int) -> tuple[int, str, str]:
+        method, path = (("GET", "/v1/cluster"), ("PUT", POWER), ("GET", "/v1/cluster?limit=1"))[number % 3]
+        answer = service.ask("ann", method, path, headers={**MODERN, **PROBLEMS})
+        return answer.status_code, answer.json()["code"], answer.headers["Retry-After"]
+
+    with frozen(pool):
+        answers = at_once(ask, range(60))
+        assert set(answers) == {(503, "backend-unavailable", "2")}
+        opened.clear()
+        assert set(at_once(ask, range(30))) == {(503, "backend-unavailable", "2")}
+        assert len(opened) <= 3, "one asks, and the others do not wait"
+        assert service.get("", "/healthz").status_code == 200
+    assert service.get("ann", "/v1/cluster").status_code == 200
+    assert service.ask("ann", "PUT", POWER, headers=MODERN).status_code == 202

@@ -1,0 +1,170 @@
+"""Which operation a worker claims: the order within a node, hosts, and no project that keeps others waiting."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from nucleus.mirror import clusters, columns, operations
+from nucleus.mirror.claims import Claimant
+from nucleus.mirror.pool import Guard, Pool
+from nucleus.records import SYSTEM, NewOperation, Operation
+from tests.system.nucleus.conftest import add_cluster, compute_numbers, sql
+
+
+def claimant(name: str = "w1", threads: int = 16, per_host: int = 8) -> Claimant:
+    """A worker as it claims."""
+    return Claimant(name, threads, per_host, ["poweron", "poweroff"])
+
+
+def claim(pool: Pool, worker: Claimant) -> Operation | None:
+    """What it claims, and has in hand then."""
+    with pool.transaction() as session:
+        found = worker.claim(session)
+    if found is not None:
+        worker.begin(found)
+    return found
+
+
+def ask(pool: Pool, cluster: int, nodes: list[int], project: str | None = None) -> list[str]:
+    """Power-ons of these nodes; their identifiers."""
+    with pool.transaction() as session:
+        number = session.value("SELECT id FROM project WHERE name = %s", (project,))
+        return [
+            operations.insert_operation(
+                session, NewOperation("poweron", "ann", cluster, node, project_id=number)
+            ).id
+            for node in nodes
+        ]
+
+
+def test_operations_of_a_node_are_done_in_order_and_one_at_a_time(pool: Pool, cluster_number: int) -> None:
+    with pool.transaction() as session:
+        a, b, *_ = compute_numbers(session, cluster_number)
+        asked = [
+            operations.insert_operation(session, NewOperation(kind, "ann", cluster_number, node))
+            for kind, node in (("poweron", a), ("poweroff", a), ("poweron", b))
+        ]
+    guard, one, other = Guard(pool.settings, "worker.w1", "w1"), claimant(), claimant("w2")
+    assert guard.take()
+    first, second = claim(pool, one), claim(pool, one)
+    assert first and second and [first.id, second.id] == [asked[0].id, asked[2].id]
+    assert claim(pool, one) is None and claim(pool, other) is None, "the node is busy"
+    with pool.transaction() as session:
+        assert operations.store_step(session, first, {"step": "start"})
+        assert not operations.cancel_operation(session, SYSTEM, first.id)
+        assert operations.end_operation(session, first, {"state": "active"}, None)
+        assert not operations.end_operation(session, first, None, None), "it has ended"
+        assert operations.cancel_operation(session, SYSTEM, asked[1].id)
+    assert claim(pool, one) is None
+    guard.release()
+    taken = claim(pool, other)
+    assert taken and taken.id == second.id and taken.attempts == 2, "its worker has ended"
+    with pool.transaction() as session:
+        assert not operations.store_step(session, second, {}), "it is another worker's"
+
+
+def test_operations_of_a_node_keep_their_order_when_the_clock_is_set_back(
+    pool: Pool, cluster_number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one is of another process, whose last identifier is not known here."""
+    now = time.time_ns()
+    with pool.transaction() as session:
+        node = compute_numbers(session, cluster_number)[0]
+        first = operations.insert_operation(session, NewOperation("poweroff", "ann", cluster_number, node))
+        monkeypatch.setattr(columns, "_last", 0)
+        monkeypatch.setattr(time, "time_ns", lambda: now - 3600 * 10**9)
+        second = operations.insert_operation(session, NewOperation("poweron", "ann", cluster_number, node))
+    assert first.id < second.id
+    monkeypatch.undo()
+    guard, one = Guard(pool.settings, "worker.w1", "w1"), claimant()
+    assert guard.take()
+    claimed = claim(pool, one)
+    assert claimed and claimed.id == first.id and claim(pool, one) is None
+    guard.release()
+
+
+def test_a_host_has_few_operations_at_a_time(pool: Pool) -> None:
+    with pool.transaction() as session:
+        number = add_cluster(session, "vc3", 6)
+        session.execute("UPDATE node SET physical_host = 'host-0'")
+        nodes = [node.id for node in clusters.nodes_of(session, SYSTEM, [number])[number]]
+        for node in nodes:
+            operations.insert_operation(session, NewOperation("poweron", "ann", number, node))
+    guards = [Guard(pool.settings, f"worker.w{number}", "test") for number in range(7)]
+    assert all(guard.take() for guard in guards)
+    with ThreadPoolExecutor(4) as threads:
+        claimed = list(threads.map(lambda n: claim(pool, claimant(f"w{n}", per_host=3)), range(7)))
+    assert len([one for one in claimed if one]) == 3
+    for guard in guards:
+        guard.release()
+
+
+def test_projects_have_their_turns(pool: Pool) -> None:
+    """Of two projects that have asked for much, and one that asks for little afterwards, none waits for the others."""
+    with pool.transaction() as session:
+        greedy, second, little = (add_cluster(session, f"vc{n}", 8, f"p{n}") for n in range(3))
+        session.execute("UPDATE node SET physical_host = NULL")
+        nodes = {one: list(compute_numbers(session, one)) for one in (greedy, second, little)}
+    asked = {
+        one: ask(pool, one, nodes[one][:count], f"p{n}")
+        for n, (one, count) in enumerate(((greedy, 8), (second, 8), (little, 1)))
+    }
+    guard, one = Guard(pool.settings, "worker.w1", "w1"), claimant()
+    assert guard.take()
+    order = [found.id for found in (claim(pool, one) for _ in range(5)) if found]
+    first, other = asked[greedy], asked[second]
+    assert order == [first[0], other[0], asked[little][0], first[1], other[1]]
+    guard.release()
+
+
+def test_one_thread_serves_projects_in_turn(pool: Pool) -> None:
+    """None has an operation that runs when the next is claimed."""
+    with pool.transaction() as session:
+        numbers = [add_cluster(session, f"vc{n}", 3, f"p{n}") for n in range(2)]
+        nodes = [list(compute_numbers(session, one)) for one in numbers]
+    asked = [ask(pool, one, of, f"p{n}") for n, (one, of) in enumerate(zip(numbers, nodes, strict=True))]
+    guard, worker, order = Guard(pool.settings, "worker.w1", "w1"), claimant(threads=1), []
+    assert guard.take()
+    while found := claim(pool, worker):
+        order.append(found.id)
+        with pool.transaction() as session:
+            assert operations.end_operation(session, found, {}, None)
+        worker.end(found)
+    assert order == [one for pair in zip(*asked, strict=True) for one in pair]
+    guard.release()
+
+
+def test_a_project_leaves_threads_and_places_of_hosts_to_others(pool: Pool) -> None:
+    """Its operations may take minutes: those of others do not wait for the end of one."""
+    with pool.transaction() as session:
+        greedy, little = add_cluster(session, "vc1", 8, "p1"), add_cluster(session, "vc2", 1, "p2")
+        session.execute("UPDATE node SET physical_host = 'host-0'")
+        nodes = [list(compute_numbers(session, one)) for one in (greedy, little)]
+    ask(pool, greedy, nodes[0], "p1")
+    guard = Guard(pool.settings, "worker.w1", "w1")
+    assert guard.take()
+    few_threads, few_places = claimant(threads=4, per_host=99), claimant(threads=99, per_host=4)
+    for worker in (few_threads, few_places):
+        assert [claim(pool, worker) is not None for _ in range(5)] == [True] * 3 + [False] * 2
+        sql(pool, "UPDATE operation SET state = 'queued', worker = NULL WHERE state = 'running'")
+    (waited,) = ask(pool, little, nodes[1], "p2")
+    assert [found and found.id for found in (claim(pool, few_places) for _ in range(4))][0] == waited
+    guard.release()
+
+
+def test_a_claim_whose_commit_was_not_answered_is_found_again(pool: Pool, cluster_number: int) -> None:
+    with pool.transaction() as session:
+        node = compute_numbers(session, cluster_number)[0]
+    (asked,) = ask(pool, cluster_number, [node])
+    guard, worker = Guard(pool.settings, "worker.w1", "w1"), claimant()
+    assert guard.take()
+    with pool.transaction() as session:
+        assert worker.claim(session)  # it is committed, and the worker does not learn of it
+    found = claim(pool, worker)
+    assert found and found.id == asked and found.attempts == 2
+    assert claim(pool, worker) is None, "it is in hand"
+    worker.end(found)
+    guard.release()
