@@ -1,4 +1,4 @@
-"""R10 (REST), R22 and R23: Nucleus with 20,000 virtual machines, and `comet`; what `rocks` answers is played."""
+"""R10 (REST), R22, R23 and R31: Nucleus with 20,000 virtual machines, and `comet`; what `rocks` answers is played."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from bench.fairness import measure_turns
 from bench.requests import Service, ask, ask_steadily, follow
 from bench.site import CHECKOUT, BenchSite
 from bench.table import Row, at_most, without_goal
@@ -175,7 +176,21 @@ def _served(place: Place) -> list[Row]:
         rows += _delays(place, services)
         rows += _comet(place, services[0])
         rows.append(_memory(number))
+        rows += _turns(place, services[0])
     return rows
+
+
+def _turns(place: Place, owner: Service) -> list[Row]:
+    """Half of the clusters become another project's."""
+    pool = Pool(place.settings)
+    own, greedy = ([f"vc{number + begin}" for number in range(50)] for begin in (21, 101))
+    with pool.transaction() as session:
+        project = identity.add_project(session, "greedy")
+        session.update("cluster", {"project_id": project}, name=greedy)
+    try:
+        return measure_turns(pool, owner, own[: 2 * ROUNDS], greedy)
+    finally:
+        pool.close()
 
 
 def _tokens(place: Place) -> list[Service]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,11 +16,13 @@ from nucleus.backends.simulator import Simulator
 
 
 class PlayedRocks(Simulator):
-    """The simulator, which makes each list once after a change."""
+    """The simulator, which makes each list once after a change; power of a frontend takes a second."""
 
     def run(self, arguments: Sequence[str], deadline_seconds: float) -> Answer:
         """See `Executor`."""
         key = tuple(arguments)
+        if key[0] in ("start", "stop") and not key[3].startswith("vm-"):
+            time.sleep(_FRONTEND_SECONDS)
         if key[0] != "list" or len(key) > _LONGEST_LIST:
             self._lists.clear()
             return super().run(arguments, deadline_seconds)
@@ -32,6 +35,7 @@ class PlayedRocks(Simulator):
         super().__init__(clusters, computes)
 
 
+_FRONTEND_SECONDS = 1.0
 _LONGEST_LIST = 6
 """Words of `list host vm status=yes showdisks=yes json=yes`; that of one machine has as many, and its own name."""
 

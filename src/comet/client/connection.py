@@ -90,9 +90,9 @@ class Connection:
     ) -> Answer:
         """One request, with an answer below 400; error_of_answer for others. `patience`: seconds a long poll takes.
 
-        A body that is not bytes is sent as JSON. A busy server, or one without an answer, is asked again when it says, for a minute at most. A
-        connection that breaks before the answer is opened anew, once. Neither with `repeat` false: changes carry a key
-        by which the server knows the second as the same.
+        A body that is not bytes is sent as JSON. A busy server, or one without an answer, is asked again when it says,
+        for a minute at most. A connection that breaks before the answer is opened anew, once. Neither with `repeat`
+        false: changes carry a key by which the server knows the second as the same.
         """
         more = dict(headers or {})
         if isinstance(body, Mapping):

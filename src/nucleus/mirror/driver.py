@@ -116,7 +116,7 @@ def is_lost(error: Exception) -> bool:
 
 
 def is_silent(error: Exception) -> bool:
-    """Whether the server said nothing in time: it is stopped, or its disk is."""
+    """Whether the server was silent for too long: it is stopped, or its disk is."""
     return isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError)
 
 

@@ -20,7 +20,7 @@ from nucleus.mirror.driver import (
     is_lost,
     is_silent,
 )
-from rocks.core.errors import BusyError, HostError, RocksError
+from rocks.core.errors import BusyError, HostError, RocksError, StateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -37,6 +37,7 @@ IDLE_SECONDS = 5.0
 """A connection that was idle for longer is asked whether the server has ended it."""
 
 WAIT_SECONDS = 30.0
+_PAUSE_SECONDS = 0.2
 _ROWS_AT_ONCE = 2000
 
 
@@ -135,8 +136,8 @@ def _with_key(key: Mapping[str, Any]) -> tuple[str, list[Any]]:
 class Pool:
     """Connections that threads borrow for a transaction each; at most `settings.connections` at a time.
 
-    While the server is silent one thread at a time asks it whether it answers, and the others get a SilentError at
-    once: they would all wait, one after the other.
+    While the server is silent a thread of its own asks it whether it answers, and all others get a SilentError at once:
+    they would wait, one after the other.
     """
 
     def __init__(self, settings: DatabaseSettings) -> None:
@@ -144,7 +145,7 @@ class Pool:
         self._free: list[tuple[Connection[Cursor], float]] = []
         self._permits = threading.BoundedSemaphore(settings.connections)
         self._is_silent = False
-        self._asking = threading.Lock()
+        self._silence_lock = threading.Lock()
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Session]:
@@ -172,11 +173,11 @@ class Pool:
             )
         connection = None
         try:
-            connection = self._ask_again() if self._is_silent else self._take()
+            connection = self._take()
             yield connection
         except BaseException as error:
             if isinstance(error, SilentError):
-                self._note_silence(True)
+                self._note_silence()
             if connection is not None and not _rolled_back(connection):
                 _end(connection)
                 connection = None
@@ -192,6 +193,8 @@ class Pool:
             _end(self._free.pop()[0])
 
     def _take(self) -> Connection[Cursor]:
+        if self._is_silent:
+            raise SilentError(SILENT)
         with contextlib.suppress(IndexError):
             while True:
                 connection, since = self._free.pop()
@@ -200,21 +203,29 @@ class Pool:
                 _end(connection)
         return open_connection(self.settings, commits_itself=True)
 
-    def _ask_again(self) -> Connection[Cursor]:
-        if not self._asking.acquire(blocking=False):
-            raise SilentError(SILENT)
-        try:
-            connection = open_connection(self.settings, commits_itself=True)
-        finally:
-            self._asking.release()
-        self._note_silence(False)
-        return connection
+    def _note_silence(self) -> None:
+        with self._silence_lock:
+            if self._is_silent:
+                return
+            self._is_silent = True
+        _LOG.warning("the database %s at %s does not answer", self.settings.name, self.settings.socket)
+        threading.Thread(target=self._ask_until_answered, name="silence", daemon=True).start()
 
-    def _note_silence(self, is_silent: bool) -> None:
-        if is_silent != self._is_silent:
-            self._is_silent = is_silent
-            what = "does not answer" if is_silent else "answers again"
-            _LOG.warning("the database %s at %s %s", self.settings.name, self.settings.socket, what)
+    def _ask_until_answered(self) -> None:
+        try:
+            while self._is_still_silent():
+                time.sleep(_PAUSE_SECONDS)
+        finally:
+            self._is_silent = False
+            _LOG.warning("the database %s at %s is silent no more", self.settings.name, self.settings.socket)
+
+    def _is_still_silent(self) -> bool:
+        with contextlib.suppress(HostError, StateError):  # one that is away says so at once
+            try:
+                _end(open_connection(self.settings))
+            except SilentError:
+                return True
+        return False
 
 
 def open_connection(settings: DatabaseSettings, *, commits_itself: bool = False) -> Connection[Cursor]:

@@ -88,7 +88,8 @@ def test_a_site_is_set_up(nucleus: Nucleus, pool: Pool, cluster_number: int) -> 
     for text, _ in silent:
         assert done(text) == "", text
     assert NEWS.number - seen == len(silent), "a service in this process looks again"
-    assert rows(done("project list")) == [["PROJECT", "LIMITS"], ["alpha"], ["gamma", "node_hours=0 vms=4"]]
+    limits = "image_bytes=200000000000 images=100 node_hours=0 vms=4"
+    assert rows(done("project list")) == [["PROJECT", "LIMITS"], ["alpha"], ["gamma", limits]]
     assert rows(done("cluster list"))[1:] == [["vc2", "gamma", "vc2", "ann"]]
     assert rows(done("allocation list"))[1:] == [["acc", "vc2"], ["old"]]
     assert rows(done("user list"))[1:] == [
