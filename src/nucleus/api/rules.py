@@ -32,8 +32,8 @@ LIMITS = {
 }
 """Limits of a project, all optional. `nucleus project limit` sets them; a new project has `identity.FIRST_LIMITS`."""
 
-MAX_QUEUED = 1000
-"""Changes of a project that wait to be done."""
+MAX_UNFINISHED = 1000
+"""Changes of a project that wait or run."""
 
 MAX_TOKENS = 100
 """Usable tokens of a user."""
@@ -120,12 +120,12 @@ def _demand(project: identity.Project, name: str, value: int, where: str = "") -
         )
 
 
-def demand_short_queue(session: Session, project_id: int) -> None:
-    """Problem when too many changes of the project wait to be done. Locks the project's row."""
+def demand_short_queue(session: Session, project_id: int, added: int) -> None:
+    """Problem when too many changes of the project were unfinished before these. Locks the project's row."""
     project = identity.project_by_id(session, project_id, is_locked=True)
-    if project is not None and operations.count_queued(session, project_id) > MAX_QUEUED:
+    if project is not None and operations.count_unfinished(session, project_id) - added >= MAX_UNFINISHED:
         raise limited(
-            f"{MAX_QUEUED} changes of the project {project.name} wait to be done; wait until some of them are",
+            f"{MAX_UNFINISHED} changes of the project {project.name} are not done yet; wait until some of them are",
             headers={"Retry-After": "10"},
             remedy=Remedy("list-operations"),
         )

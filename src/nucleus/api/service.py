@@ -173,7 +173,7 @@ class Change:
             new._replace(actor=self.caller.actor, token_id=self.caller.token_id, arguments=arguments),
         )
         if new.project_id is not None and new.unique_key is None:
-            demand_short_queue(self.session, new.project_id)
+            demand_short_queue(self.session, new.project_id, len(new.arguments.get("nodes", ())) or 1)
         self.note(target, after=operation.id)
         return operation
 

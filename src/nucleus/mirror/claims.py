@@ -22,21 +22,23 @@ _RUNNING_OF = (
     " JOIN node m ON m.id = r.target_node WHERE r.state = 'running'"
 )
 _NEXT = f"""
-SELECT o.id, o.project_id FROM operation o
+SELECT o.id FROM (
+    SELECT MIN(id) AS id FROM operation WHERE state = 'queued' AND target_node IS NOT NULL GROUP BY target_node
+    UNION ALL SELECT id FROM operation WHERE state = 'queued' AND target_node IS NULL
+    UNION ALL SELECT id FROM operation WHERE state = 'running'
+  ) candidate JOIN operation o ON o.id = candidate.id
   LEFT JOIN node n ON n.id = o.target_node
-  LEFT JOIN (SELECT target_node, MIN(id) AS id FROM operation WHERE state = 'queued' AND target_node IS NOT NULL
-    GROUP BY target_node) head ON head.target_node = o.target_node
   LEFT JOIN (SELECT project_id, COUNT(*) AS busy FROM operation WHERE state = 'running' GROUP BY project_id) p
     ON p.project_id <=> o.project_id
   LEFT JOIN ({_RUNNING_OF} GROUP BY m.physical_host) h ON h.physical_host = n.physical_host
   LEFT JOIN ({_RUNNING_OF} GROUP BY m.physical_host, r.project_id) s
     ON s.physical_host = n.physical_host AND s.project_id = o.project_id
-WHERE o.state IN ('queued', 'running') AND o.kind IN ({{kinds}})
+WHERE o.kind IN ({{kinds}})
   AND (o.not_before IS NULL OR o.not_before <= UTC_TIMESTAMP(3)) AND (
     (o.state = 'running' AND o.worker <> %s AND IS_FREE_LOCK(CONCAT(%s, o.worker)))
     OR (o.state = 'running' AND o.worker = %s AND o.id NOT IN ({{in_hand}}))
     OR (o.state = 'queued' AND (o.project_id IS NULL OR IFNULL(p.busy, 0) < %s) AND (o.target_node IS NULL OR (
-      o.id = head.id AND NOT EXISTS (SELECT 1 FROM operation r WHERE r.busy_node = o.target_node)
+      NOT EXISTS (SELECT 1 FROM operation r WHERE r.busy_node = o.target_node)
       AND IFNULL(h.busy, 0) < %s AND IFNULL(s.busy, 0) < %s))))
 ORDER BY o.state = 'queued', IFNULL(p.busy, 0), FIELD(IFNULL(o.project_id, 0), {{served}}), o.id LIMIT 1
 """

@@ -166,14 +166,15 @@ def cancel_set_operations(session: Session, set_id: int, kind: str) -> None:
     session.update("operation", {"state": CANCELLED}, _ENDED, target_set=set_id, kind=kind, state=QUEUED)
 
 
-def count_queued(session: Session, project_id: int) -> int:
-    """How many changes of a project wait to be done.
+def count_unfinished(session: Session, project_id: int) -> int:
+    """How many changes of a project wait or run; one of many nodes counts for each.
 
     Without parts of others, and without computesets, which are limited by their nodes.
     """
     return int(
         session.value(
-            "SELECT COUNT(*) FROM operation WHERE project_id = %s AND state = 'queued' AND unique_key IS NULL"
+            "SELECT IFNULL(SUM(IFNULL(JSON_LENGTH(arguments, '$.nodes'), 1)), 0) FROM operation"
+            " WHERE project_id = %s AND state IN ('queued', 'running') AND unique_key IS NULL"
             " AND kind NOT IN ('start_set', 'end_set')",
             (project_id,),
         )

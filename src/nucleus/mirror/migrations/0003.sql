@@ -1,3 +1,5 @@
--- How many operations of a project are queued or run is asked with each change, and with each claim.
+-- What each change and each claim asks: a project's operations, and the oldest of each node.
 
 CREATE INDEX IF NOT EXISTS project_state ON operation (project_id, state);
+
+CREATE INDEX IF NOT EXISTS state_node ON operation (state, target_node);

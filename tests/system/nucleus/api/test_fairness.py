@@ -24,10 +24,10 @@ from tests.waiting import at_once, wait_until
 POWER = "/v1/cluster/vc2/frontend/poweron"
 
 
-def test_a_project_has_a_limit_of_changes_that_wait(
+def test_a_project_has_a_limit_of_unfinished_changes(
     service: Client, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rules, "MAX_QUEUED", 2)
+    monkeypatch.setattr(rules, "MAX_UNFINISHED", 2)
 
     def power(who: str, cluster: str, action: str) -> tuple[int, str]:
         path = f"/v1/cluster/{cluster}/frontend/{action}"
@@ -41,7 +41,12 @@ def test_a_project_has_a_limit_of_changes_that_wait(
     place = image.headers["Location"].removeprefix("http://site.example")
     sent = service.ask("ann", "PATCH", place, body=ISO, headers={"Upload-Offset": "0", **MODERN})
     assert sent.status_code == 202, "what was begun can be finished"
-    sql(pool, "UPDATE operation SET state = 'succeeded' WHERE kind = 'poweron'")
+    sql(pool, "UPDATE operation SET state = 'succeeded'")
+    many = {"nodes": "vm-vc2-[0-3]", "iso_name": ""}
+    codes = [service.ask("ann", "PUT", "/v1/cluster/vc2/attach_iso", json=many).status_code for _ in range(2)]
+    assert codes == [204, 400], "one of four nodes counts as four, and can be asked for all the same"
+    assert power("ann", "vc2", "poweron")[0] == 429
+    sql(pool, "UPDATE operation SET state = 'succeeded'")
     assert power("ann", "vc2", "poweron")[0] == 202
 
 
@@ -200,7 +205,7 @@ def test_an_upload_above_the_quota_is_refused_with_the_first_byte_too_many(
 def test_a_database_that_does_not_answer(
     service: Client, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """More requests than there are threads and connections are refused, and the next one after it is answered."""
+    """More requests than there are threads and connections are refused; then it goes on by itself."""
     monkeypatch.setattr(pools, "SILENCE_SECONDS", 1)
     opened: list[object] = []
     connect = driver.connect
@@ -219,5 +224,5 @@ def test_a_database_that_does_not_answer(
         assert set(at_once(ask, range(30))) == {(503, "backend-unavailable", "2")}
         assert len(opened) <= 3, "one asks, and the others do not wait"
         assert service.get("", "/healthz").status_code == 200
-    assert service.get("ann", "/v1/cluster").status_code == 200
+    wait_until(lambda: service.get("ann", "/v1/cluster").status_code == 200, "an answer")
     assert service.ask("ann", "PUT", POWER, headers=MODERN).status_code == 202
