@@ -20,6 +20,8 @@ from tests.waiting import wait_until
 
 __all__ = ["delays", "nodes", "simulator"]
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def silence(monkeypatch: pytest.MonkeyPatch) -> None:

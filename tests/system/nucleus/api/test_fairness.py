@@ -198,6 +198,7 @@ def test_an_upload_above_the_quota_is_refused_with_the_first_byte_too_many(
         assert sql(pool, "SELECT COUNT(*) FROM image") == [(0,)]
 
 
+@pytest.mark.slow
 def test_a_database_that_does_not_answer(
     service: Client, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
