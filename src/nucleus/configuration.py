@@ -75,9 +75,14 @@ class WorkSettings:
 
 @dataclass(frozen=True)
 class BatchSettings:
-    """Where computesets run: `hosts` of the operator's list, a whole one for each machine."""
+    """Where computesets run, a whole host for each machine: `hosts` of the operator's list, or in a partition of Slurm.
+
+    `user`: the account of the service, which Slurm has an association for with each allocation.
+    """
 
     kind: str = "hosts"
+    partition: str = ""
+    user: str = "nucleus"
     hosts: list[str] = field(default_factory=list)
     walltime_minutes: int = 2880
     most_walltime_minutes: int = 43200
@@ -187,7 +192,10 @@ class Configuration:
 _PART = re.compile(r"(?:\[[^\]]*\]?|[^,\[])+")
 """Of a list in one text: what is between commas that are in no brackets."""
 
-_CHOICES = {("executor", "kind"): ("local", "socket", "simulator"), ("batch", "kind"): ("hosts",)}
+_SLURM_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+"""Of a partition or a user: not an option of a program, nor a list."""
+
+_CHOICES = {("executor", "kind"): ("local", "socket", "simulator"), ("batch", "kind"): ("hosts", "slurm")}
 
 
 def read_configuration(
@@ -208,7 +216,19 @@ def read_configuration(
         if not isinstance(given, dict):
             raise UserError(f"{source}: {name} is a section: write [{name}] and its keys below it")
         values[name] = _section(name, kind, given, source, environment)
+    _check_batch(values["batch"], source)
     return Configuration(**values)
+
+
+def _check_batch(batch: BatchSettings, source: str) -> None:
+    if batch.kind == "slurm" and batch.hosts:
+        raise UserError(f"{source}: [batch] hosts is for kind = 'hosts'; with Slurm, remove it")
+    if batch.kind == "slurm" and not (
+        _SLURM_NAME.fullmatch(batch.partition) and _SLURM_NAME.fullmatch(batch.user)
+    ):
+        raise UserError(f"{source}: [batch] kind = 'slurm' needs the names of a partition and of a user")
+    if batch.kind == "hosts" and batch.partition:
+        raise UserError(f"{source}: [batch] partition is for kind = 'slurm'; set that, or remove it")
 
 
 def _read_file(path: Path, must_exist: bool) -> dict[str, Any]:

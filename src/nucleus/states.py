@@ -35,6 +35,9 @@ ENDED_SETS: Final = (COMPLETED, CANCELLED, FAILED)
 SET_STATES: Final = (*LIVING_SETS, *ENDED_SETS)
 """States of a computeset, in the order in which they follow each other."""
 
+PENDING, ENDED, UNKNOWN = "pending", "ended", "unknown"
+"""Besides RUNNING, states of a job of the batch system; it is unknown while nobody answers who knows it."""
+
 QUEUED, SUCCEEDED = "queued", "succeeded"
 ENDED_OPERATIONS: Final = (SUCCEEDED, FAILED, CANCELLED)
 

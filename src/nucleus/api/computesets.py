@@ -212,6 +212,8 @@ def _demand_free(node: Node) -> None:
 
 def _demand_hosts(call: Call, count: int, chosen: Sequence[str]) -> None:
     """Problem when the operators' list can never hold so many machines, each on a host of its own."""
+    if call.service.configuration.batch.kind != "hosts":
+        return  # the batch system knows
     hosts = set(call.service.configuration.batch.hosts)
     if not hosts:
         raise Problem(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import pwd
 import signal
 import socket
 import sys
@@ -13,17 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 from nucleus.backends.executor import make_executor
 from nucleus.backends.rocks import Rocks
+from nucleus.backends.slurm import Slurm
 from nucleus.computesets.driver import Driver
 from nucleus.computesets.host_list import HostList
 from nucleus.mirror.migrate import check_version
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.operations.worker import Workers
 from nucleus.poller.poller import Poller
+from rocks.core.errors import UserError
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
+    from nucleus.backends.batch import Batch
     from nucleus.backends.executor import Executor
     from nucleus.configuration import Configuration
 
@@ -94,12 +98,26 @@ def _parts(
     holder = f"{socket.gethostname()}:{os.getpid()}"[:128]
     reading = Rocks(executor, configuration.poll.command_seconds)
     changing = Rocks(executor, configuration.work.command_seconds)
-    batch = HostList(pool, configuration.batch.hosts)
     return {
         "poller": Poller(configuration, reading, Guard(configuration.database, "poller", holder)).run,
         "workers": Workers(configuration, pool, changing).run,
-        "computesets": Driver(configuration, Guard(configuration.database, "computesets", holder), batch).run,
+        "computesets": Driver(
+            configuration, Guard(configuration.database, "computesets", holder), _batch(configuration, pool)
+        ).run,
     }
+
+
+def _batch(configuration: Configuration, pool: Pool) -> Batch:
+    """The batch system. UserError where Slurm would know this process by another user than the settings name."""
+    settings = configuration.batch
+    if settings.kind == "hosts":
+        return HostList(pool, settings.hosts)
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    if user != settings.user:
+        raise UserError(
+            f"[batch] user is {settings.user}, and this process is {user}'s: set it, or run it as {settings.user}"
+        )
+    return Slurm(settings)
 
 
 def _listen(configuration: Configuration) -> socket.socket:

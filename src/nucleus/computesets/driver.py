@@ -9,40 +9,42 @@ that an operator started for a reason would lose its work. Clusters without a pr
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import threading
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from nucleus.backends.batch import Job, NewJob
 from nucleus.computesets import machine
 from nucleus.computesets.machine import Action, Context, Event
+from nucleus.computesets.seen import Seen, is_absent, job_events, jobs_by_name, node_events
 from nucleus.computesets.timers import Clock
 from nucleus.hostlists import collect
 from nucleus.mirror import clusters, computesets, operations
 from nucleus.mirror.columns import new_ulid
 from nucleus.mirror.events import NEWS, WORK, append_events
-from nucleus.mirror.host_jobs import ENDED
-from nucleus.mirror.host_jobs import RUNNING as JOB_RUNNING
-from nucleus.records import SYSTEM, Cluster, Computeset, JsonObject, NewEvent, NewOperation, Node
+from nucleus.records import SYSTEM, Computeset, JsonObject, NewEvent, NewOperation
 from nucleus.states import (
     COMPLETED,
     CREATED,
+    ENDED,
     ENDED_SETS,
     ENDING,
     FAILED,
     RUNNING,
     SUBMITTED,
     SUCCEEDED,
-    is_image_free,
-    is_off,
+    UNKNOWN,
 )
-from rocks.core.errors import UserError
+from rocks.core.errors import HostError, RocksError, UserError
 
 if TYPE_CHECKING:
-    from nucleus.computesets.host_list import HostList
+    from collections.abc import Iterator, Sequence
+
+    from nucleus.backends.batch import Batch
     from nucleus.configuration import Configuration
-    from nucleus.mirror.host_jobs import HostJob
     from nucleus.mirror.pool import Guard, Session
 
 _LOG = logging.getLogger(__name__)
@@ -50,29 +52,32 @@ _ACTOR = "nucleus"
 _FAILED_STARTS, _POWERED_OFF = "failed", "powered_off"
 """Keys beside the timers: failed starts and the request to power off that the machine knows of already."""
 
+_ABSENT_SECONDS = 60.0
+"""How long a batch system that answers may not have a job before it counts as lost."""
+
 _STARTS, _SHUTDOWNS = "start_member", "shutdown_member"
 _POWER_OFFS = "poweroff_member"
 _KINDS = {"start": _STARTS, "shutdown": _SHUTDOWNS, "poweroff": _POWER_OFFS}
 
 
-class Seen(NamedTuple):
-    """What a round has read of a set. `busy`: nodes of which an operation is queued or runs."""
-
-    one: Computeset
-    context: Context
-    timers: JsonObject
-    cluster: Cluster | None
-    nodes: dict[int, Node]
-    busy: set[int]
-    failed: list[tuple[str, int]]
-    """(operation, node) of starts that have failed."""
+@contextlib.contextmanager
+def _logged(what: str, passes: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """An error of the block concerns one set or job: it is logged, and the others go on."""
+    try:
+        yield
+    except passes:
+        raise
+    except RocksError as error:
+        _LOG.warning("%s: %s", what, error)
+    except Exception:
+        _LOG.exception("%s: an error of this program", what)
 
 
 class Driver:
     """The driver of a process; it does nothing without the lease."""
 
     def __init__(
-        self, configuration: Configuration, guard: Guard, batch: HostList, clock: Clock | None = None
+        self, configuration: Configuration, guard: Guard, batch: Batch, clock: Clock | None = None
     ) -> None:
         self._settings = configuration.computesets
         self._guard = guard
@@ -87,17 +92,37 @@ class Driver:
         self._guard.release()
 
     def round(self) -> None:
-        """Submit what is new, give every set its events, and end the jobs that nobody needs. The lease must be held."""
+        """Submit what is new, give every set its events, and end the jobs that nobody needs. The lease must be held.
+
+        While the batch system does not answer, nothing happens to jobs; owners' ends, nodes and timers go on.
+        """
         with self._guard.transaction() as session:
             living = computesets.living_sets(session)
+        jobs, doubles = jobs_by_name(self._jobs(living))
         for one in living:
-            if one.state == CREATED:
-                self._submit(one)
-        jobs = self._batch.jobs()
-        for one in living:
-            self._drive(one.id, jobs)
+            with _logged(f"computeset {one.id}"):
+                self._drive(one, jobs)
+        for job in doubles:
+            if job.state != ENDED:
+                with _logged(job.name):
+                    self._batch.end(job, is_complete=False)
         self._settle_jobs(jobs)
         self._check_nodes()
+
+    def _jobs(self, living: Sequence[Computeset]) -> list[Job]:
+        """All jobs, after what is new was submitted; those of all sets are unknown when the batch system is away."""
+        issued = [one for one in living if one.name and one.jobid is not None]
+        try:
+            for one in living:
+                if one.state == CREATED or (one.state == SUBMITTED and one.jobid is None):
+                    with _logged(f"computeset {one.id}", passes=(HostError,)):
+                        self._submit(one)
+            return self._batch.jobs(
+                {one.name for one in issued if one.name and not one.context.get("job_gone")}
+            )
+        except HostError as error:
+            _LOG.warning("computesets: %s", error)
+            return [Job(one.jobid or 0, one.name or "", UNKNOWN) for one in issued]
 
     def _submit(self, one: Computeset) -> None:
         """Have the batch system know the set's job: first its name is stored, which makes a repetition the same job."""
@@ -106,38 +131,42 @@ class Driver:
             return
         name = one.name or f"VC-JOB-{one.id}-{new_ulid().lower()}"
         hosts = list(one.context.get("requested" if "members" in one.context else "hosts") or ())
-        if not context.is_issued:
-            stored = {
-                "requested": hosts,
-                **one.context,
-                **machine.to_json_object(context._replace(is_issued=True)),
-            }
-            with self._guard.transaction() as session:
-                if not computesets.store_computeset(
-                    session, one.id, one.version, {"name": name, "context": stored}
-                ):
+        with self._guard.transaction() as session:
+            cluster = clusters.find_cluster_by_id(session, SYSTEM, one.cluster_id)
+            if not context.is_issued:
+                issued = machine.to_json_object(context._replace(is_issued=True))
+                changed = {"name": name, "context": {"requested": hosts, **one.context, **issued}}
+                if not computesets.store_computeset(session, one.id, one.version, changed):
                     return
+        job = NewJob(
+            name, one.node_count, one.walltime_minutes, one.account, tuple(hosts), one.reservation,
+            cluster.name if cluster else "",
+        )  # fmt: skip
         try:
-            event = Event("submit_ok", jobid=self._batch.submit(name, one.node_count, hosts))
+            event = Event("submit_ok", jobid=self._batch.submit(job, may_exist=context.is_issued))
         except UserError as error:
             _LOG.warning("computeset %d: rejected: %s", one.id, error)
             event = Event("submit_reject", how=str(error)[:64])
         with self._guard.transaction() as session:
-            seen = self._read(session, one.id)
+            seen = self._read(session, one.id, None)
             if seen is not None:
-                self._apply(session, seen, [event])
+                self._apply(session, seen, [event], dict(seen.timers))
 
-    def _drive(self, number: int, jobs: dict[str, HostJob]) -> None:
+    def _drive(self, one: Computeset, jobs: dict[str, Job]) -> None:
+        job = jobs.get(one.name or "")
+        if job is not None and job.state == RUNNING and one.state in (CREATED, SUBMITTED):
+            job = self._batch.confirmed(job)  # a job whose machines are started is never run again elsewhere
         with self._guard.transaction() as session:
-            seen = self._read(session, number)
+            seen = self._read(session, one.id, job)
             if seen is None:
                 return
-            has_changed = self._apply(session, seen, self._events(seen, jobs.get(seen.one.name or "")))
+            timers = self._timers_of_job(seen)
+            has_changed = self._apply(session, seen, self._events(seen, timers), timers)
         if has_changed:
             NEWS.give()
             WORK.give()
 
-    def _read(self, session: Session, number: int) -> Seen | None:
+    def _read(self, session: Session, number: int, job: Job | None) -> Seen | None:
         one = computesets.find_computeset(session, SYSTEM, number, lock=True)
         if one is None or one.state in ENDED_SETS:
             return None
@@ -149,50 +178,42 @@ class Driver:
             clusters.nodes_by_id(session, SYSTEM, one.node_ids),
             operations.busy_nodes(session, one.node_ids),
             operations.failed_operations(session, number, _STARTS),
+            job,
         )
 
-    def _events(self, seen: Seen, job: HostJob | None) -> list[Event]:
+    def _timers_of_job(self, seen: Seen) -> JsonObject:
+        """The set's timers, with that of a job that is absent, and the walltime as the batch system has it now."""
+        timers, job = dict(seen.timers), seen.job
+        if is_absent(seen):
+            timers.setdefault(machine.ABSENT, self._clock.timer(_ABSENT_SECONDS))
+        elif job is None or job.state != UNKNOWN:
+            timers.pop(machine.ABSENT, None)
+        ends_at = job.ends_at if job is not None and job.state == RUNNING else None
+        known = timers.get(machine.WALLTIME)
+        if ends_at is not None and seen.one.state == RUNNING and known and known["at"] != ends_at:
+            timers[machine.WALLTIME] = self._clock.timer_at(ends_at)
+        return timers
+
+    def _events(self, seen: Seen, timers: JsonObject) -> list[Event]:
         """What has happened since the last round, in the order: owner, batch system, nodes, timers."""
         one, context = seen.one, seen.context
         found = []
         if one.cancel_requested and not context.is_cancelled:
             found.append(Event("cancel", how=one.cancel_requested))
-        elif one.cancel_requested == "poweroff" and one.state == ENDING and not seen.timers.get(_POWERED_OFF):
+        elif one.cancel_requested == "poweroff" and one.state == ENDING and not timers.get(_POWERED_OFF):
             found.append(Event("cancel", how="poweroff"))
-        found += self._job_events(seen, job)
+        found += job_events(seen)
         if one.state in (RUNNING, ENDING):
-            known = seen.timers.get(_FAILED_STARTS, [])
+            known = timers.get(_FAILED_STARTS, [])
             found += [Event("start_failed", node=node) for name, node in seen.failed if name not in known]
             for member in context.members:
-                found += _node_events(member, seen)
-        timers = (machine.WALLTIME, machine.GRACE, machine.SYNC)
-        found += [
-            Event(name) for name in timers if name in seen.timers and self._clock.is_due(seen.timers[name])
-        ]
-        return found
+                found += node_events(member, seen)
+        names = (machine.ABSENT, machine.WALLTIME, machine.GRACE, machine.SYNC)
+        return found + [Event(name) for name in names if name in timers and self._clock.is_due(timers[name])]
 
-    def _job_events(self, seen: Seen, job: HostJob | None) -> list[Event]:
-        one, context = seen.one, seen.context
-        if job is None:
-            is_lost = one.state != CREATED and not context.job_gone
-            return [Event("job_gone", how=machine.LOST)] if is_lost else []
-        found = []
-        if one.state == CREATED:
-            found.append(Event("submit_ok", jobid=job.id))
-        if job.state == JOB_RUNNING and one.state in (CREATED, SUBMITTED, RUNNING):
-            if set(job.hosts) != set(context.hosts):
-                members = [
-                    (number, seen.nodes[number].physical_host if number in seen.nodes else None)
-                    for number in one.node_ids
-                ]
-                found.append(Event("allocated", jobid=job.id, hosts=machine.placed(members, list(job.hosts))))
-        elif job.state == ENDED and not context.job_gone:
-            found.append(Event("job_gone", how=job.reason or machine.LOST))
-        return found
-
-    def _apply(self, session: Session, seen: Seen, events: list[Event]) -> bool:
-        """Store what follows from the events, in this transaction; whether something does."""
-        one, timers = seen.one, dict(seen.timers)
+    def _apply(self, session: Session, seen: Seen, events: list[Event], timers: JsonObject) -> bool:
+        """Store what follows from the events, in this transaction, with the timers; whether something does."""
+        one = seen.one
         state, context, actions = one.state, seen.context, list[Action]()
         for event in events:
             if event.kind in timers:
@@ -297,22 +318,26 @@ class Driver:
             events.append(NewEvent("set.ready", str(one.id), None, None, project, one.cluster_id))
         append_events(session, events)
 
-    def _settle_jobs(self, jobs: dict[str, HostJob]) -> None:
+    def _settle_jobs(self, jobs: dict[str, Job]) -> None:
         """End the jobs of released sets, cancel those of sets that were cancelled or do not live."""
         with self._guard.transaction() as session:
             living = {one.name: one for one in computesets.living_sets(session)}
         for name, job in jobs.items():
-            if job.state == ENDED:
+            if job.state in (ENDED, UNKNOWN):
                 continue
             one = living.get(name)
             context = None if one is None else machine.from_json_object(one.context, one.node_ids)
-            if context is not None and context.is_released and context.hosts:
-                self._batch.end(job.id, "completed")
-            elif context is None or context.is_cancelled and not context.hosts or context.is_released:
-                self._batch.end(job.id, "cancelled")
-            else:
-                continue
-            WORK.give()
+            is_complete = context is not None and context.is_released and bool(context.hosts)
+            if (
+                is_complete
+                or context is None
+                or context.is_released
+                or context.is_cancelled
+                and not context.hosts
+            ):
+                with _logged(name):
+                    self._batch.end(job, is_complete)
+                    WORK.give()
 
     def _check_nodes(self) -> None:
         """Look now and then for computes that are on and in no computeset: an alarm begins or ends for each."""
@@ -336,38 +361,3 @@ class Driver:
             _LOG.error("%s: %s", event.target, event.new)
         if begun or ended:
             NEWS.give()
-
-
-def _node_events(member: machine.Member, seen: Seen) -> list[Event]:
-    node = seen.nodes.get(member.id)
-    if (
-        node is None or node.gone_at is not None
-    ):  # what is removed from the site neither runs nor has an image
-        return [Event("node_off", node=member.id)] * member.is_on + [Event("image_free", node=member.id)] * (
-            not member.is_free
-        )
-    if node.state == "active":
-        return (
-            []
-            if member.is_on or (seen.one.state == ENDING and node.id in seen.busy)
-            else [Event("node_active", node=member.id)]
-        )
-    if not is_off(node.state) or node.id in seen.busy:
-        return []
-    found = [Event("node_off", node=member.id)] if member.is_on else []
-    if (
-        not member.is_free
-        and is_image_free(node.image_state, node.image_locked)
-        and _is_current(node, seen.cluster)
-    ):
-        found.append(Event("image_free", node=member.id))
-    return found
-
-
-def _is_current(node: Node, cluster: Cluster | None) -> bool:
-    """Whether power and image were listed after the last command of the node: before, its image may still be mapped."""
-    if cluster is None or cluster.observed_image is None or cluster.observed_power is None:
-        return False
-    return node.last_command_at is None or (
-        min(cluster.observed_image, cluster.observed_power) > node.last_command_at
-    )

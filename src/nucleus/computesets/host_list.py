@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nucleus.backends.batch import Job
 from nucleus.mirror import host_jobs
-from nucleus.mirror.host_jobs import ENDED, PENDING
+from nucleus.states import ENDED, PENDING
 from rocks.core.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
+    from nucleus.backends.batch import NewJob
     from nucleus.mirror.host_jobs import HostJob
     from nucleus.mirror.pool import Pool, Session
 
@@ -22,36 +24,40 @@ class HostList:
         self._pool = pool
         self._hosts = list(dict.fromkeys(hosts))
 
-    def submit(self, name: str, count: int, hosts: Sequence[str]) -> int:
-        """Add the job of so many hosts, of these if any are named, and give it hosts if they are free; its number.
-
-        A job of that name that is there is the same one. UserError for hosts that the list does not have.
-        """
-        unknown = [host for host in hosts if host not in self._hosts]
+    def submit(self, job: NewJob, may_exist: bool) -> int:
+        """As `Batch.submit`: the job gets hosts if they are free. UserError for hosts that the list does not have."""
+        unknown = [host for host in job.hosts if host not in self._hosts]
         if unknown:
             raise UserError(
                 f"{unknown[0]} is not in the list of hosts ([batch] hosts in the settings of Nucleus)"
             )
-        if count > len(self._hosts):
+        if job.host_count > len(self._hosts):
             raise UserError(
-                f"{count} nodes need as many hosts, and the list ([batch] hosts) has {len(self._hosts)}"
+                f"{job.host_count} nodes need as many hosts, and the list ([batch] hosts) has {len(self._hosts)}"
             )
         with self._pool.transaction() as session:
-            number = host_jobs.add_job(session, name, count, hosts)
+            number = host_jobs.add_job(session, job.name, job.host_count, job.hosts)
             self._schedule(session)
         return number
 
-    def end(self, jobid: int, reason: str) -> None:
-        """End a job: its hosts are free."""
+    def confirmed(self, job: Job) -> Job:
+        """The same: nobody requeues a job of the list."""
+        return job
+
+    def end(self, job: Job, is_complete: bool) -> None:
+        """As `Batch.end`."""
         with self._pool.transaction() as session:
-            host_jobs.end_job(session, jobid, reason)
+            host_jobs.end_job(session, job.id, "completed" if is_complete else "cancelled")
             self._schedule(session)
 
-    def jobs(self) -> dict[str, HostJob]:
-        """Name → job, of all that live, and of sets that live, after those that can have hosts have got them."""
+    def jobs(self, names: Collection[str]) -> list[Job]:
+        """As `Batch.jobs`, after those that can have hosts have got them."""
         with self._pool.transaction() as session:
             self._schedule(session)
-            return {one.name: one for one in host_jobs.recent_jobs(session)}
+            return [
+                Job(one.id, one.name, one.state, one.hosts, one.reason)
+                for one in host_jobs.recent_jobs(session)
+            ]
 
     def _schedule(self, session: Session) -> None:
         for number, hosts in allocations(self._hosts, host_jobs.living_jobs(session)).items():

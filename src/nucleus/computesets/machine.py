@@ -13,13 +13,14 @@ from nucleus.records import JsonObject
 from nucleus.states import CANCELLED, COMPLETED, CREATED, ENDED_SETS, ENDING, FAILED, RUNNING, SUBMITTED
 
 MOST_TRIES = 3
-GRACE, SYNC, WALLTIME = "grace_timeout", "sync_timeout", "walltime"
+GRACE, SYNC, WALLTIME, ABSENT = "grace_timeout", "sync_timeout", "walltime", "job_absent"
 """Names of timers, which are the kinds of their events."""
 
 USER, LOST, REQUEUED, PLACEMENT, START_FAILED = "user", "lost", "requeued", "placement", "start_failed"
-"""Reasons of an end; besides, `walltime` and what the batch system reports of a job."""
+OPERATOR, PREEMPTED, NODE, LIMIT, TIMEOUT = "operator", "preempted", "node", "limit", "timeout"
+"""Reasons of an end; besides, `walltime`. Those of the second line the batch system reports of a job."""
 
-_FAILURES = (START_FAILED, PLACEMENT, LOST, REQUEUED)
+_FAILURES = (START_FAILED, PLACEMENT, LOST, REQUEUED, OPERATOR, PREEMPTED, NODE, LIMIT)
 
 
 class Member(NamedTuple):
@@ -54,7 +55,8 @@ class Context(NamedTuple):
 class Event(NamedTuple):
     """Something that happened. `node` is a member's number; `how` of cancel is shutdown or poweroff.
 
-    `hosts` of `allocated`: (member, host) as they were placed; empty where they do not fit.
+    `hosts` of `allocated`: (member, host) as they were placed; empty where they do not fit. `lost` of `hosts_lost`:
+    hosts that the batch system took from the job, which goes on without them.
     """
 
     kind: str
@@ -62,6 +64,7 @@ class Event(NamedTuple):
     hosts: tuple[tuple[int, str], ...] = ()
     node: int | None = None
     how: str = ""
+    lost: tuple[str, ...] = ()
 
 
 class Action(NamedTuple):
@@ -161,8 +164,35 @@ def _lost_early(_: str, context: Context, event: Event) -> Result:
     return CANCELLED if context.is_cancelled else FAILED, context, [Action("release")]
 
 
-def _lost_running(_: str, context: Context, __: Event) -> Result:
-    return _end(context._replace(job_gone=True), LOST, "poweroff")
+def _lost_running(_: str, context: Context, event: Event) -> Result:
+    return _end(context._replace(job_gone=True), event.how or LOST, "poweroff")
+
+
+def _absent_submitted(state: str, context: Context, __: Event) -> Result:
+    """It never had hosts: its job is submitted again, by the same name."""
+    return state, context._replace(jobid=None), []
+
+
+def _submitted_again(state: str, context: Context, event: Event) -> Result:
+    return state, context._replace(jobid=context.jobid or event.jobid), []
+
+
+def _rejected_again(state: str, context: Context, event: Event) -> Result:
+    return _rejected(state, context, event) if context.jobid is None else (state, context, [])
+
+
+def _absent_running(state: str, context: Context, event: Event) -> Result:
+    return _lost_running(state, context, event._replace(how=LOST))
+
+
+def _hosts_lost(state: str, context: Context, event: Event) -> Result:
+    """The set goes on without them; nothing is started elsewhere before such a host answers or is fenced."""
+    members = tuple(
+        member._replace(has_given_up=member.has_given_up or member.host in event.lost)
+        for member in context.members
+    )
+    hosts = tuple(host for host in context.hosts if host not in event.lost)
+    return state, context._replace(members=members, hosts=hosts, is_degraded=True), []
 
 
 def _lost_ending(_: str, context: Context, __: Event) -> Result:
@@ -255,6 +285,9 @@ TABLE: dict[tuple[str, str], Handler] = {
     (CREATED, "allocated"): _allocated,
     (CREATED, "cancel"): _cancel_created,
     (CREATED, "job_gone"): _lost_early,
+    (SUBMITTED, "submit_ok"): _submitted_again,
+    (SUBMITTED, "submit_reject"): _rejected_again,
+    (SUBMITTED, ABSENT): _absent_submitted,
     (SUBMITTED, "allocated"): _allocated,
     (SUBMITTED, "cancel"): _cancel_submitted,
     (SUBMITTED, "job_gone"): _lost_early,
@@ -262,6 +295,8 @@ TABLE: dict[tuple[str, str], Handler] = {
     (RUNNING, "cancel"): _cancel_running,
     (RUNNING, WALLTIME): _walltime,
     (RUNNING, "job_gone"): _lost_running,
+    (RUNNING, ABSENT): _absent_running,
+    (RUNNING, "hosts_lost"): _hosts_lost,
     (RUNNING, "node_active"): _node_on,
     (RUNNING, "start_failed"): _start_failed,
     (RUNNING, "node_off"): _node_off,
@@ -269,6 +304,7 @@ TABLE: dict[tuple[str, str], Handler] = {
     (ENDING, "allocated"): _allocated_late,
     (ENDING, "cancel"): _cancel_ending,
     (ENDING, "job_gone"): _lost_ending,
+    (ENDING, ABSENT): _lost_ending,
     (ENDING, "node_active"): _node_on_ending,
     (ENDING, "node_off"): _node_off_ending,
     (ENDING, "image_free"): _image_free_ending,

@@ -38,6 +38,10 @@ class Clock(NamedTuple):
         """A timer for the database, due after so long."""
         return {"at": self.now() + seconds, "boot": self.boot(), "since_boot": self.since_boot() + seconds}
 
+    def timer_at(self, moment: float) -> JsonObject:
+        """A timer for the database, due at a time of day."""
+        return {**self.timer(moment - self.now()), "at": moment}
+
     def is_due(self, timer: JsonObject) -> bool:
         """Whether its time has come; after a boot, on another machine and without a boot, by the time of day."""
         if timer["boot"] and timer["boot"] == self.boot():

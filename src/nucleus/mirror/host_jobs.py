@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from nucleus.mirror.columns import from_json
+from nucleus.states import ENDED, PENDING, RUNNING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nucleus.mirror.pool import Session
-
-
-PENDING, RUNNING, ENDED = "pending", "running", "ended"
 
 
 class HostJob(NamedTuple):

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from nucleus.api.authentication import store_token
+from nucleus.backends.batch import NewJob
 from nucleus.backends.executor import Answer
 from nucleus.computesets.host_list import HostList
 from nucleus.configuration import DatabaseSettings
@@ -38,8 +39,8 @@ class LateBatch(HostList):
 
     submissions = 0
 
-    def submit(self, name: str, count: int, hosts: Sequence[str]) -> int:
-        number = super().submit(name, count, hosts)
+    def submit(self, job: NewJob, may_exist: bool) -> int:
+        number = super().submit(job, may_exist)
         self.submissions += 1
         if self.submissions == 1:
             raise HostError("the answer was lost")

@@ -2,6 +2,7 @@
 
 `nucleus_settings`   DatabaseSettings of a schema of the test's own, set up
 `pool`               connections to it
+`slurm`              a real Slurm of four hosts, once per worker
 `site`               fills the mirror: one cluster of four computes, for tests that need no poller
 """
 
@@ -22,6 +23,7 @@ from nucleus.configuration import DatabaseSettings
 from nucleus.mirror.migrate import set_up
 from nucleus.mirror.pool import Pool, Session
 from rocks.database.settings import Settings
+from tests.slurm_site import SlurmSite, slurm_site
 
 _NUMBERS = itertools.count(1)
 
@@ -125,3 +127,11 @@ def compute_numbers(session: Session, cluster: int) -> tuple[int, ...]:
         "SELECT id FROM node WHERE cluster_id = %s AND kind = 'compute' ORDER BY name", (cluster,)
     )
     return tuple(number for (number,) in rows)
+
+
+@pytest.fixture(scope="session")
+def slurm(mariadb: Settings) -> Iterator[SlurmSite]:
+    """A Slurm whose accounting is on this worker's server."""
+    assert mariadb.socket is not None
+    with slurm_site(mariadb.socket) as started:
+        yield started

@@ -7,18 +7,23 @@ import signal
 import socket
 import subprocess  # noqa: TID251 - its class, of a program that rocks.core.process has started
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pytest
+
 from nucleus.computesets.host_list import allocations
 from nucleus.configuration import DatabaseSettings
+from nucleus.hostlists import expand
 from nucleus.mirror import clusters, computesets, operations
-from nucleus.mirror.host_jobs import PENDING, RUNNING, HostJob
+from nucleus.mirror.host_jobs import HostJob
 from nucleus.mirror.pool import Pool
 from nucleus.records import SYSTEM, Computeset, NewOperation, Node
+from nucleus.states import PENDING, RUNNING
 from rocks.core.errors import HostError
 from rocks.core.process import end_group, start_with_pipes
+from tests.slurm_site import HOSTS, PARTITION, SlurmSite
 from tests.waiting import wait_until
 
 
@@ -34,9 +39,16 @@ def test_hosts_are_given_first_come_first_served() -> None:
     assert allocations(hosts, [job(1, 1, must=("h3",)), job(2, 1, must=("h3",)), job(3, 1)]) == {1: ["h3"]}
 
 
+_LIST = {"NUCLEUS_BATCH_HOSTS": "vm-container-1-[0-2]"}
+
+
 @contextmanager
 def program(
-    settings: DatabaseSettings, folder: Path, *arguments: str, listen: str = "nucleus.sock"
+    settings: DatabaseSettings,
+    folder: Path,
+    *arguments: str,
+    listen: str = "nucleus.sock",
+    batch: Mapping[str, str] = _LIST,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A process of `nucleus`, which is killed at the end of the block if it still runs. `listen` "": at a port."""
     environment = {
@@ -49,7 +61,7 @@ def program(
         "NUCLEUS_POLL_POWER_SECONDS": "0.3",
         "NUCLEUS_POLL_TOPOLOGY_SECONDS": "0.6",
         "NUCLEUS_LISTEN_SOCKET": str(folder / listen) if listen else "",
-        "NUCLEUS_BATCH_HOSTS": "vm-container-1-[0-2]",
+        **batch,
         "PYTHONPATH": os.pathsep.join(sys.path),
     }
     started = start_with_pipes([sys.executable, "-m", "nucleus.cli.main", *arguments], environment)
@@ -98,11 +110,36 @@ def _are_all(pool: Pool, numbers: tuple[int, ...], state: str) -> bool:
 
 
 def test_the_life_of_two_sets(pool: Pool, nucleus_settings: DatabaseSettings, tmp_path: Path) -> None:
+    _live_two_sets(pool, nucleus_settings, tmp_path, _LIST)
+    with pool.transaction() as session:
+        jobs = session.rows("SELECT state FROM host_job")
+    assert jobs == [("ended",)] * 2, "one job of each set"
+
+
+@pytest.mark.slow
+def test_the_life_of_two_sets_in_slurm(
+    pool: Pool, nucleus_settings: DatabaseSettings, tmp_path: Path, slurm: SlurmSite
+) -> None:
+    slurm.occupy(len(HOSTS) - 3)
+    batch = {"KIND": "slurm", "PARTITION": PARTITION, "USER": "root"}
+    settings = {f"NUCLEUS_BATCH_{key}": value for key, value in batch.items()}
+    path = f"{slurm.root_bin}:{os.environ['PATH']}"
+    numbers = _live_two_sets(pool, nucleus_settings, tmp_path, {**settings, "PATH": path})
+    names = ",".join(str(_look(pool, number).name) for number in numbers)
+    wait_until(lambda: "COMPLETING" not in slurm.ask("squeue", "-h", f"--name={names}", "-o", "%T"))
+    jobs = slurm.ask("sacct", "-n", "-X", "-D", "-P", f"--name={names}", "-S", "now-1day", "-o", "State")
+    assert jobs.split() == ["COMPLETED"] * 2, "one job of each set"
+    slurm.clear()
+
+
+def _live_two_sets(
+    pool: Pool, nucleus_settings: DatabaseSettings, tmp_path: Path, batch: Mapping[str, str]
+) -> tuple[int, int]:
     """The second waits for the hosts of the first; the service is ended and killed in the middle, and started again."""
 
     @contextmanager
     def served(end: signal.Signals) -> Iterator[None]:
-        with program(nucleus_settings, tmp_path, *SERVE) as serving:
+        with program(nucleus_settings, tmp_path, *SERVE, batch=batch) as serving:
             yield
             serving.send_signal(end)
             wait_until(lambda: serving.poll() is not None, "the end of the service")
@@ -121,7 +158,8 @@ def test_the_life_of_two_sets(pool: Pool, nucleus_settings: DatabaseSettings, tm
                 lambda: _has(pool, first, "running") and _are_all(pool, _look(pool, first).node_ids, "active")
             )
             wait_until(lambda: _has(pool, second, "submitted"), "the second one in the queue")
-            assert _look(pool, first).nodelist == "vm-container-1-[0-1]"
+            hosts = expand(str(_look(pool, first).nodelist))
+            assert hosts == [str(node.physical_host) for node in _nodes(pool)[:2]]
             with pool.transaction() as session:
                 assert computesets.request_end(session, first, "shutdown")
         with served(signal.SIGTERM):
@@ -137,9 +175,8 @@ def test_the_life_of_two_sets(pool: Pool, nucleus_settings: DatabaseSettings, tm
     assert all(node.set_id is None for node in _nodes(pool)), "its nodes are free"
     with pool.transaction() as session:
         states = {one.state for one in operations.list_operations(session, SYSTEM) if one.kind == "start_set"}
-        jobs = session.rows("SELECT name, state FROM host_job")
     assert "queued" not in states and "running" not in states
-    assert len(jobs) == 2 and {state for _, state in jobs} == {"ended"}, "one job of each set"
+    return first, second
 
 
 def _get(path: Path, what: str, more: str = "") -> bytes:

@@ -6,12 +6,13 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 import pytest
 
 from nucleus.backends import rocks as commands
+from nucleus.backends.batch import Job, NewJob
 from nucleus.cli.main import main
 from nucleus.computesets.driver import Driver
 from nucleus.computesets.host_list import HostList
@@ -21,6 +22,7 @@ from nucleus.mirror import computesets, events, status
 from nucleus.mirror.observations import database_now, record_source
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.records import SYSTEM
+from rocks.core.errors import ToolError
 from rocks.core.process import end_group, start_with_pipes
 from tests.system.nucleus.conftest import compute_numbers, sql
 from tests.waiting import wait_until
@@ -68,6 +70,49 @@ def _state(pool: Pool, number: int) -> tuple[str, str | None]:
         found = computesets.find_computeset(session, SYSTEM, number)
     assert found is not None
     return found.state, found.end_reason
+
+
+class SameNumber(HostList):
+    """A batch system that gives each job the same number, as Slurm after it has forgotten one."""
+
+    def submit(self, job: NewJob, may_exist: bool) -> int:
+        super().submit(job, may_exist)
+        return 12
+
+    def jobs(self, names: Collection[str]) -> list[Job]:
+        return [one._replace(id=12) for one in super().jobs(names)]
+
+
+class Refusing(HostList):
+    """A batch system with an error for the first set's job."""
+
+    def confirmed(self, job: Job) -> Job:
+        if job.name.startswith("VC-JOB-1-") or job.id == 1:
+            raise ToolError("it is broken")
+        return job
+
+
+@pytest.mark.parametrize("kind", [SameNumber, Refusing])
+def test_neither_the_number_of_a_job_nor_one_sets_error_keeps_others_from_running(
+    pool: Pool, cluster_number: int, kind: type[HostList]
+) -> None:
+    sql(pool, "ALTER TABLE host_job AUTO_INCREMENT = 1")
+    guard = Guard(pool.settings, "computesets", "test")
+    assert guard.take()
+    driver = Driver(Configuration(), guard, kind(pool, ["h0", "h1", "h2", "h3"]))
+    with pool.transaction() as session:
+        nodes = compute_numbers(session, cluster_number)
+        first, second = (
+            computesets.insert_computeset(
+                session, computesets.NewComputeset(cluster_number, one, "ann", "alp1", None, 60, "ann")
+            )
+            for one in (nodes[:2], nodes[2:])
+        )
+    for _ in range(3):
+        driver.round()
+    guard.release()
+    assert _state(pool, second) == ("running", None)
+    assert (_state(pool, first)[0] == "running") is (kind is SameNumber)
 
 
 def test_setting_the_time_ends_no_set(

@@ -37,6 +37,9 @@ _EVENTS = [
     Event("cancel", how="poweroff"),
     Event("walltime"),
     Event("job_gone", how="lost"),
+    Event("job_absent"),
+    Event("hosts_lost", jobid=7, lost=("h0",)),
+    Event("allocated", jobid=7),
     *(
         Event(kind, node=node)
         for kind in ("node_active", "start_failed", "node_off", "image_free")
@@ -77,7 +80,7 @@ _REACHABLE = _reachable()
 
 
 def test_the_enumeration_is_worth_its_name() -> None:
-    assert 300 < len(_REACHABLE) < 20000
+    assert 300 < len(_REACHABLE) < 40000
     assert {state for state, _ in _REACHABLE} == set(SET_STATES)
 
 
@@ -177,6 +180,32 @@ def test_the_ends_by_their_reasons() -> None:
     assert ending[0] == ENDING, "an image is not back yet"
     assert [one.node for one in _run([*up, Event("walltime"), Event("node_off", node=1), Event("grace_timeout")])[2]
             if one.kind == "poweroff"] == [2]  # fmt: skip
+
+
+def test_a_job_that_is_absent_is_submitted_again_unless_it_had_hosts() -> None:
+    submitted = _run([_EVENTS[0], Event("job_absent")])
+    assert submitted[0] == SUBMITTED and submitted[1].jobid is None
+    assert _run([Event("submit_ok", jobid=9)], *submitted[:2])[1].jobid == 9
+    assert _run([Event("submit_reject", how="no")], *submitted[:2])[:1] == (FAILED,)
+    assert _run([_EVENTS[0], Event("submit_reject", how="no")])[0] == SUBMITTED, (
+        "a late answer of another try"
+    )
+    state, context, actions = _run([_EVENTS[0], _EVENTS[2], Event("job_absent")])
+    assert (state, context.reason) == (ENDING, "lost")
+    assert [one.node for one in actions if one.kind == "poweroff"] == [1, 2]
+
+
+def test_ends_by_others_have_their_reasons() -> None:
+    for how, final in (("operator", FAILED), ("node", FAILED), ("preempted", FAILED), ("timeout", COMPLETED)):
+        state, context, _ = _run([_EVENTS[0], _EVENTS[2], Event("job_gone", how=how), *_AFTERWARDS])
+        assert (state, context.reason) == (final, how)
+
+
+def test_a_set_goes_on_without_a_lost_host_and_ends_when_its_job_is_requeued() -> None:
+    state, context, actions = _run([_EVENTS[0], _EVENTS[2], Event("hosts_lost", jobid=7, lost=("h0",))])
+    assert state == RUNNING and context.is_degraded and context.hosts == ("h1",)
+    assert [one.kind for one in actions] == ["timer", "start", "start"], "nothing else"
+    assert _run([Event("allocated", jobid=7)], state, context)[1].reason == "requeued"
 
 
 def test_starts_are_tried_three_times_with_growing_pauses() -> None:

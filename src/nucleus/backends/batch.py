@@ -1,0 +1,54 @@
+"""What the driver of computesets asks of a batch system: `computesets.host_list`, or `backends.slurm`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+
+class NewJob(NamedTuple):
+    """Whole hosts for a walltime in minutes. `hosts`: those that it must have, if any; `comment` is for operators."""
+
+    name: str
+    host_count: int
+    minutes: int
+    account: str
+    hosts: tuple[str, ...] = ()
+    reservation: str | None = None
+    comment: str = ""
+
+
+class Job(NamedTuple):
+    """A job as the batch system has it. `state`: PENDING, RUNNING, ENDED or UNKNOWN of `nucleus.states`.
+
+    A job is known by its name: a scheduler that lost one may give its number to another. `reason`: of the end, as a
+    computeset has it. `ends_at`: end of the walltime, in seconds since 1970, where the batch system counts it.
+    """
+
+    id: int
+    name: str
+    state: str
+    hosts: tuple[str, ...] = ()
+    reason: str = ""
+    ends_at: float | None = None
+
+
+class Batch(Protocol):
+    """Every call can be repeated. Each raises HostError while the batch system does not answer."""
+
+    def submit(self, job: NewJob, may_exist: bool) -> int:
+        """Submit a job; its number. `may_exist`: one that is there by that name is it.
+
+        UserError, in words for owners, when the batch system will never run such a job.
+        """
+
+    def confirmed(self, job: Job) -> Job:
+        """A job that runs, as it is after the batch system was kept from requeueing it."""
+
+    def end(self, job: Job, is_complete: bool) -> None:
+        """End a job: its hosts are free. `is_complete`: it has done its work, else it is cancelled."""
+
+    def jobs(self, names: Collection[str]) -> list[Job]:
+        """The jobs of computesets that live, or ended not long ago, and those of the names as far as known."""

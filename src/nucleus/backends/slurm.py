@@ -1,0 +1,230 @@
+"""The batch system of sites with Slurm, by its programs; seen with Slurm 22.05.8.
+
+One job of whole hosts for each computeset, submitted by the service's own user. Its script only holds the hosts: it
+ignores TERM, and ends with success on USR2, when machines are off and images written back. Past the walltime it goes on
+for the partition's OverTimeLimit. slurmrestd was refused: it needs a token of each user; so was `--json`, whose fields
+change with the release.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from typing import TYPE_CHECKING
+
+from nucleus.backends.batch import Job
+from nucleus.hostlists import expand
+from nucleus.states import ENDED, PENDING, RUNNING, UNKNOWN
+from rocks.core.errors import HostError, ToolError, UserError
+from rocks.core.process import run
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from nucleus.backends.batch import NewJob
+    from nucleus.configuration import BatchSettings
+    from rocks.core.process import Finished
+
+_LOG = logging.getLogger(__name__)
+
+_SCRIPT = b"""#!/bin/sh
+trap 'kill $!; exit 0' USR2
+trap : TERM
+while :; do sleep 3600 & wait $!; kill $! 2>/dev/null; done
+"""
+
+_NAME = re.compile(r"VC-JOB-\d+-[0-9a-z]+")
+_NUMBER = re.compile(r"(\d+)(?:;[^\n]*)?\n?")
+_ERROR = re.compile(r"error: (?:Batch job submission failed: )?(.+)")
+
+_STATES = {
+    **dict.fromkeys(("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD"), PENDING),
+    **dict.fromkeys(("RUNNING", "RESIZING", "SUSPENDED", "STOPPED", "SIGNALING"), RUNNING),
+}  # fmt: skip
+_REASONS = {
+    "CANCELLED": "operator",
+    "PREEMPTED": "preempted",
+    "NODE_FAIL": "node",
+    "BOOT_FAIL": "node",
+    "TIMEOUT": "timeout",
+    "DEADLINE": "timeout",
+    **dict.fromkeys(("COMPLETED", "FAILED", "OUT_OF_MEMORY", "REVOKED"), "lost"),
+}
+"""State of a job that has ended → reason of the end of its computeset; `limit` where Slurm names a limit."""
+
+_COMPLETING = "COMPLETING"
+
+_AWAY = (
+    "Unable to contact", "Socket timed out", "Zero Bytes", "Connection", "standby", "temporarily", "Protocol",
+    "authentication", "munge", "communication", "Insane message", "Invalid job credential", "resolve",
+)  # fmt: skip
+"""In messages of a controller that does not answer now: what it was asked is repeated."""
+
+_REFUSALS = {
+    "Invalid account": "this site's scheduler does not know this allocation",
+    "time limit": "the walltime is longer than this site's scheduler permits",
+    "Node count": "this site has fewer hosts for computesets",
+    "node configuration": "this site has no such hosts for computesets",
+    "node name": "this site has no such hosts for computesets",
+    "reservation": "there is no such reservation for this allocation",
+    "policy": "the limits of this allocation do not permit it",
+}
+"""In messages of sbatch → the refusal in words for owners, at most 64 characters."""
+
+
+class Slurm:
+    """The jobs of this process's user in a partition; that user needs an association with each account."""
+
+    def __init__(self, settings: BatchSettings, command_seconds: float = 10.0) -> None:
+        self._partition, self._user = settings.partition, settings.user
+        self._seconds = command_seconds
+
+    def submit(self, job: NewJob, may_exist: bool) -> int:
+        """As `Batch.submit`."""
+        if may_exist:
+            known = [one for one in self._queue("--name", job.name) if one.state != ENDED]
+            if known:
+                return min(one.id for one in known)
+        finished = self._run(
+            "sbatch", "--parsable", f"--partition={self._partition}", f"--nodes={job.host_count}-{job.host_count}",
+            "--ntasks-per-node=1", "--exclusive", "--mem=0", "--no-kill", "--requeue", "--dependency=singleton",
+            f"--time={job.minutes}", f"--account={job.account}", f"--job-name={job.name}", f"--comment={job.comment}",
+            "--export=NONE", "--chdir=/", "--output=/dev/null",
+            *([f"--reservation={job.reservation}"] if job.reservation else []),
+            *([f"--nodelist={','.join(job.hosts)}"] if job.hosts else []),
+            standard_input=_SCRIPT,
+        )  # fmt: skip
+        if finished.exit_status:
+            raise self._refusal(job, finished)
+        found = _NUMBER.fullmatch(finished.text)
+        if found is None:  # the job, if there is one, is found by its name
+            raise HostError(f"sbatch printed {finished.text[:80]!r} instead of the number of a job")
+        return int(found[1])
+
+    def confirmed(self, job: Job) -> Job:
+        """As `Batch.confirmed`: it is read again, since a controller that was restarted may have lost its start."""
+        self._asked("scontrol", "update", f"job={job.id}", "requeue=0")
+        again = [one for one in self._queue("--name", job.name) if one.id == job.id]
+        return again[0] if again else job._replace(state=UNKNOWN)
+
+    def end(self, job: Job, is_complete: bool) -> None:
+        """As `Batch.end`. The name is given besides the number, which may be another job's by now."""
+        how = ["--batch", "--signal=USR2"] if is_complete and job.state == RUNNING else []
+        self._asked("scancel", *how, f"--name={job.name}", f"--user={self._user}", str(job.id))
+
+    def jobs(self, names: Collection[str]) -> list[Job]:
+        """As `Batch.jobs`. How a job ended that completes, or that the queue does not have, the accounting knows."""
+        queue = self._queue()
+        found = [one for one in queue if one.state != _COMPLETING]
+        completing = {one.name: one for one in queue if one.state == _COMPLETING}
+        asked = set(names) - {one.name for one in found}
+        ends = self._ends(sorted(asked)) if asked else {}
+        for name in sorted(asked | set(completing)):
+            job = completing.get(name, Job(0, name, UNKNOWN))
+            if name in completing and (ends is None or name not in asked):
+                found.append(job._replace(state=ENDED, reason="lost"))
+            elif ends is None:
+                found.append(job)
+            elif name in ends:
+                found.append(ends[name])
+            elif name in completing:  # its end is on its way to the accounting
+                found.append(job._replace(state=UNKNOWN))
+        return found
+
+    def _queue(self, *filters: str) -> list[Job]:
+        """The jobs of computesets that the controller knows; one that completes has the state COMPLETING."""
+        finished = self._asked(
+            "squeue", "--noheader", "--states=all", f"--user={self._user}", f"--partition={self._partition}",
+            "--format=%i|%T|%r|%N|%e|%j", *filters,
+        )  # fmt: skip
+        return parse_queue(finished.text)
+
+    def _ends(self, names: Sequence[str]) -> dict[str, Job] | None:
+        """Name → the ended job, of those that have ended; None while the accounting does not answer."""
+        try:
+            finished = self._asked(
+                "sacct", "--noheader", "--allocations", "--duplicates", "--parsable2", f"--user={self._user}",
+                f"--name={','.join(names)}", "--starttime=now-30days", "--format=JobIDRaw,State,JobName",
+            )  # fmt: skip
+        except HostError as error:
+            _LOG.warning("%s", error)
+            return None
+        return parse_ends(finished.text)
+
+    def _asked(self, program: str, *arguments: str) -> Finished:
+        finished = self._run(program, *arguments)
+        if finished.exit_status:
+            raise HostError(f"{program} failed: {_message(finished)}; run `sinfo` and `scontrol ping`")
+        return finished
+
+    def _run(self, program: str, *arguments: str, standard_input: bytes = b"") -> Finished:
+        environment = {**os.environ, "SLURM_TIME_FORMAT": "%s"}
+        try:
+            return run(
+                (program, *arguments),
+                deadline_seconds=self._seconds,
+                standard_input=standard_input,
+                environment=environment,
+            )
+        except ToolError as error:
+            raise HostError(f"{error}; run `sinfo` and `scontrol ping`") from None
+
+    def _refusal(self, job: NewJob, finished: Finished) -> UserError | HostError:
+        message = _message(finished)
+        if any(part in message for part in _AWAY):
+            return HostError(f"sbatch failed: {message}; run `sinfo` and `scontrol ping`")
+        _LOG.warning("sbatch refused %s: %s", job.name, message)
+        known = [text for part, text in _REFUSALS.items() if part in message]
+        return UserError(known[0] if known else "this site's scheduler refused it; ask the site's operators")
+
+
+def _message(finished: Finished) -> str:
+    """What a program of Slurm printed last as an error."""
+    found = _ERROR.findall(finished.error_text)
+    return str(found[-1]) if found else finished.error_text[-200:] or f"exit status {finished.exit_status}"
+
+
+def parse_queue(text: str) -> list[Job]:
+    """Jobs of the lines NUMBER|STATE|REASON|HOSTS|END|NAME of squeue; pure. Those of other names are left out.
+
+    A job with the reason Prolog waits: not every host has admitted it. HostError for a line of another form.
+    """
+    jobs = []
+    for line in text.splitlines():
+        fields = line.split("|", 5)
+        if len(fields) != 6:
+            raise HostError(f"squeue printed {line[:80]!r}, which is no job; run `squeue`")
+        number, state, reason, hosts, end, name = fields
+        if not _NAME.fullmatch(name) or not number.isdigit():
+            continue
+        ours = state if state == _COMPLETING else _STATES.get(state, ENDED)
+        if ours == RUNNING and reason == "Prolog":
+            ours = PENDING
+        jobs.append(
+            Job(
+                int(number), name, ours, tuple(expand(hosts)) if ours == RUNNING else (),
+                _reason(state, reason) if ours == ENDED else "", float(end) if end.isdigit() else None,
+            )
+        )  # fmt: skip
+    return jobs
+
+
+def parse_ends(text: str) -> dict[str, Job]:
+    """Name → its last job of the lines NUMBER|STATE|NAME of sacct, if that has ended; pure."""
+    ends: dict[str, Job] = {}
+    for line in text.splitlines():
+        number, _, rest = line.partition("|")
+        state, _, name = rest.partition("|")
+        first = state.split(" ")[0]  # `CANCELLED by 0`
+        if first in _REASONS:
+            ends[name] = Job(int(number), name, ENDED, reason=_reason(first, ""))
+        else:
+            ends.pop(name, None)
+    return ends
+
+
+def _reason(state: str, why: str) -> str:
+    if why.startswith(("Assoc", "QOS")):
+        return "limit"
+    return _REASONS.get(state, "lost")

@@ -1,0 +1,115 @@
+"""What a round has read of a computeset, and the events that follow from it; pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from nucleus.computesets import machine
+from nucleus.computesets.machine import Context, Event
+from nucleus.states import (
+    ACTIVE,
+    CREATED,
+    ENDED,
+    ENDING,
+    PENDING,
+    RUNNING,
+    SUBMITTED,
+    UNKNOWN,
+    is_image_free,
+    is_off,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from nucleus.backends.batch import Job
+    from nucleus.records import Cluster, Computeset, JsonObject, Node
+
+_PREFERENCE = (RUNNING, PENDING, UNKNOWN, ENDED)
+
+
+class Seen(NamedTuple):
+    """What a round has read of a set. `busy`: nodes of which an operation is queued or runs.
+
+    `job` is None when the batch system has none, and of state UNKNOWN when it does not answer.
+    """
+
+    one: Computeset
+    context: Context
+    timers: JsonObject
+    cluster: Cluster | None
+    nodes: dict[int, Node]
+    busy: set[int]
+    failed: list[tuple[str, int]]
+    """(operation, node) of starts that have failed."""
+    job: Job | None
+
+
+def jobs_by_name(jobs: Iterable[Job]) -> tuple[dict[str, Job], list[Job]]:
+    """Name → its job, and the other jobs of names that have several: of those that wait the first one counts.
+
+    A submission whose answer was lost may be repeated, and then the batch system runs one at a time.
+    """
+    found: dict[str, Job] = {}
+    doubles = []
+    for job in sorted(jobs, key=lambda one: (_PREFERENCE.index(one.state), one.id)):
+        if found.setdefault(job.name, job) is not job:
+            doubles.append(job)
+    return found, doubles
+
+
+def is_absent(seen: Seen) -> bool:
+    """Whether the batch system answers, and does not have the job that the set was submitted as."""
+    return seen.job is None and seen.one.jobid is not None and not seen.context.job_gone
+
+
+def job_events(seen: Seen) -> list[Event]:
+    """What has happened to the job; that it is absent the driver reports after a while."""
+    one, context, job = seen.one, seen.context, seen.job
+    if job is None or job.state == UNKNOWN:
+        return []
+    found = []
+    if one.state == CREATED or (one.state == SUBMITTED and one.jobid is None):
+        found.append(Event("submit_ok", jobid=job.id))
+    if job.state == RUNNING and one.state in (CREATED, SUBMITTED, RUNNING):
+        hosts, known = set(job.hosts), set(context.hosts)
+        if hosts < known and job.id == context.jobid:
+            found.append(Event("hosts_lost", jobid=job.id, lost=tuple(sorted(known - hosts))))
+        elif hosts != known:
+            members = [
+                (number, seen.nodes[number].physical_host if number in seen.nodes else None)
+                for number in one.node_ids
+            ]
+            found.append(Event("allocated", jobid=job.id, hosts=machine.placed(members, list(job.hosts))))
+    elif job.state == PENDING and one.state == RUNNING:
+        found.append(Event("allocated", jobid=job.id))  # it was requeued: its hosts may be others' by now
+    elif job.state == ENDED and not context.job_gone:
+        found.append(Event("job_gone", how=job.reason or machine.LOST))
+    return found
+
+
+def node_events(member: machine.Member, seen: Seen) -> list[Event]:
+    """What has happened to a node of the set."""
+    node = seen.nodes.get(member.id)
+    if node is None or node.gone_at is not None:  # removed from the site: it neither runs nor has an image
+        off = [Event("node_off", node=member.id)] * member.is_on
+        return off + [Event("image_free", node=member.id)] * (not member.is_free)
+    if node.state == ACTIVE:
+        is_known = member.is_on or (seen.one.state == ENDING and node.id in seen.busy)
+        return [] if is_known else [Event("node_active", node=member.id)]
+    if not is_off(node.state) or node.id in seen.busy:
+        return []
+    found = [Event("node_off", node=member.id)] if member.is_on else []
+    is_free = is_image_free(node.image_state, node.image_locked) and _is_current(node, seen.cluster)
+    if is_free and not member.is_free:
+        found.append(Event("image_free", node=member.id))
+    return found
+
+
+def _is_current(node: Node, cluster: Cluster | None) -> bool:
+    """Whether power and image were listed after the last command of the node: before, its image may still be mapped."""
+    if cluster is None or cluster.observed_image is None or cluster.observed_power is None:
+        return False
+    return node.last_command_at is None or (
+        min(cluster.observed_image, cluster.observed_power) > node.last_command_at
+    )

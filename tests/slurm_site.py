@@ -1,0 +1,255 @@
+"""A Slurm of the tests' own: munged, slurmdbd on the tests' MariaDB, slurmctld and slurmd of four hosts.
+
+They run in namespaces of mounts, processes, network and host name, whose first process ends when this one does: the
+kernel then ends all of them. The programs of Slurm are reached through `bin`, as the service's user `nobody`, who is
+no operator of Slurm.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess  # noqa: TID251 - its class
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rocks.core.process import Finished, end_group, run, run_checked, start_with_pipes
+from tests.waiting import wait_until
+
+HOSTS = tuple(f"vm-container-1-{number}" for number in range(4))
+"""Named like those of the simulator of Nucleus."""
+
+PARTITION, USER, ACCOUNT = "virt", "nobody", "alp1"
+_PORT = 16817
+_PROGRAMS = ("sbatch", "squeue", "scancel", "scontrol", "sacct", "sacctmgr", "sinfo")
+
+_INIT = """
+set -e
+mount --bind "$1/etc/hosts" /etc/hosts
+hostname slurm
+ip link set lo up
+ip link add slurm0 type bridge
+ip address add 192.0.2.1/24 dev slurm0
+ip link set slurm0 up
+/usr/sbin/munged --force --key-file="$1/etc/munge.key" --socket="$1/run/munge.socket" --pid-file="$1/run/munged.pid" \
+  --log-file="$1/log/munged" --seed-file="$1/run/munged.seed" --num-threads=10
+echo up
+cat >/dev/null
+"""
+
+_CONFIGURATION = """
+ClusterName=tests
+SlurmctldHost=slurm
+SlurmctldPort={port}
+SlurmUser=root
+AuthInfo=socket={folder}/run/munge.socket,cred_expire=5
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool/%n
+SlurmctldPidFile={folder}/run/slurmctld.pid
+SlurmdPidFile={folder}/run/slurmd.%n.pid
+SlurmctldLogFile={folder}/log/slurmctld
+SlurmdLogFile={folder}/log/slurmd.%n
+SlurmdParameters=config_overrides
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+SchedulerType=sched/backfill
+SchedulerParameters=batch_sched_delay=0,sched_min_interval=10000,bf_interval=1,nohold_on_prolog_fail
+MpiDefault=none
+MailProg=/bin/true
+ReturnToService=1
+PrologFlags=Alloc
+{hooks}
+EnforcePartLimits=ALL
+JobRequeue=1
+KillWait=5
+CompleteWait=0
+MinJobAge=300
+SlurmdTimeout=20
+MessageTimeout=10
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost=slurm
+AccountingStoragePort={database_port}
+AccountingStoragePass={folder}/run/munge.socket
+AccountingStorageEnforce=associations,limits,qos,safe
+PriorityType=priority/multifactor
+PriorityDecayHalfLife=0
+PriorityUsageResetPeriod=NONE
+PriorityCalcPeriod=1
+NodeName=vm-container-1-[0-3] NodeHostname=slurm NodeAddr=192.0.2.1 Port=[{first}-{last}] CPUs=4 RealMemory=1000
+PartitionName=batch Nodes=vm-container-1-[0-3] Default=YES MaxTime=INFINITE State=UP
+PartitionName=virt Nodes=vm-container-1-[0-3] MaxTime=2-0 OverSubscribe=EXCLUSIVE OverTimeLimit=2 State=UP
+"""
+
+_DATABASE = """
+AuthType=auth/munge
+AuthInfo=socket={folder}/run/munge.socket
+DbdHost=slurm
+DbdPort={port}
+SlurmUser=root
+LogFile={folder}/log/slurmdbd
+PidFile={folder}/run/slurmdbd.pid
+StorageType=accounting_storage/mysql
+StorageHost=localhost
+StorageUser=root
+StorageLoc={schema}
+"""
+
+
+class SlurmSite:
+    """A Slurm that runs. `bin` has its programs for the service's user, `root_bin` for root."""
+
+    def __init__(self, folder: Path, init: subprocess.Popen[bytes], mysql_socket: str) -> None:
+        self.folder = folder
+        self._init = init
+        self._mysql_socket = mysql_socket
+        self.bin, self.root_bin = folder / "bin", folder / "root-bin"
+        self._inside = ("nsenter", f"--target={_child_of(init.pid)}", "--mount", "--net", "--uts", "--pid")
+        self._write_programs()
+
+    def _write_programs(self) -> None:
+        user = "setpriv --reuid=65534 --regid=65534 --clear-groups "
+        enter = " ".join(self._inside[:-1])
+        for target, prefix in ((self.bin, user), (self.root_bin, "")):
+            target.mkdir()
+            for program in _PROGRAMS:
+                path = target / program
+                path.write_text(
+                    f"#!/bin/sh\nexport SLURM_CONF={self.folder}/etc/slurm.conf\n"
+                    f'exec {enter} {prefix}/usr/bin/{program} "$@"\n',
+                    "ascii",
+                )
+                path.chmod(0o755)
+
+    def run_inside(self, *arguments: str) -> Finished:
+        """Run a program as root beside the daemons; it may become one."""
+        environment = {
+            **os.environ,
+            "SLURM_CONF": str(self.folder / "etc/slurm.conf"),
+            "MYSQL_UNIX_PORT": self._mysql_socket,
+        }
+        return run_checked((*self._inside, *arguments), deadline_seconds=60, environment=environment)
+
+    def ask(self, program: str, *arguments: str, is_root: bool = True) -> str:
+        """What a program of Slurm prints."""
+        path = (self.root_bin if is_root else self.bin) / program
+        return run_checked((str(path), *arguments), deadline_seconds=60).text.strip()
+
+    def start_database(self) -> None:
+        """Start slurmdbd, and wait until it answers."""
+        self.run_inside("/usr/sbin/slurmdbd")
+        self._wait_for("sacctmgr", "--noheader", "show", "cluster")
+
+    def start_controller(self) -> None:
+        """Start slurmctld, and wait until it answers."""
+        self.run_inside(f"{self.folder}/sbin/slurmctld")
+        wait_until(lambda: "UP" in run((str(self.root_bin / "scontrol"), "ping"), deadline_seconds=60).text)
+
+    def start_host(self, host: str) -> None:
+        """Start the slurmd of a host."""
+        self.run_inside(f"{self.folder}/sbin/slurmd", "-d", f"{self.folder}/sbin/slurmstepd", "-N", host)
+
+    def signal(self, daemon: str, name: str) -> None:
+        """Send a signal to slurmctld, slurmdbd or `slurmd.HOST`, and after KILL wait for its end."""
+        number = (self.folder / f"run/{daemon}.pid").read_text("ascii").strip()
+        self.run_inside("kill", f"-{name}", number)
+        if name == "KILL":
+            wait_until(lambda: not self._is_alive(number), f"{daemon} has ended")
+
+    def _is_alive(self, number: str) -> bool:
+        return run((*self._inside, "kill", "-0", number), deadline_seconds=60).exit_status == 0
+
+    def _wait_for(self, program: str, *arguments: str) -> None:
+        path = str(self.root_bin / program)
+        wait_until(
+            lambda: run((path, *arguments), deadline_seconds=60).exit_status == 0, f"{program} answers"
+        )
+
+    def wait_until_idle(self) -> None:
+        """Wait until every host can get a job."""
+        wait_until(
+            lambda: self.ask("sinfo", "-h", "-p", PARTITION, "-t", "idle", "-o", "%D") == str(len(HOSTS)),
+            lambda: self.ask("sinfo", "-N", "-l"),
+        )
+
+    def occupy(self, count: int) -> str:
+        """A batch job of root on so many hosts, once it runs; its number."""
+        number = self.ask(
+            "sbatch", "--parsable", "-p", "batch", f"-N{count}", "--exclusive", "-A", ACCOUNT, "-D", "/",
+            "-o", "/dev/null", "--wrap", "exec sleep 600",
+        )  # fmt: skip
+        wait_until(lambda: self.ask("squeue", "-h", "-j", number, "-o", "%T") == "RUNNING", "the batch job")
+        return number
+
+    def clear(self) -> None:
+        """End all jobs, and wait for the hosts."""
+        self.ask("scancel", "--state=PENDING", "-u", "root")
+        self.ask("scancel", "--state=PENDING", "-u", USER)
+        self.ask("scancel", "--signal=KILL", "--full", "-u", "root")
+        self.ask("scancel", "-u", "root")
+        self.ask("scancel", "-u", USER)
+        self.wait_until_idle()
+
+
+def _child_of(number: int) -> str:
+    """The first process of the namespace, which unshare has started."""
+    path = Path(f"/proc/{number}/task/{number}/children")
+    wait_until(lambda: path.read_text("ascii").split(), "the first process of the namespace")
+    return path.read_text("ascii").split()[0]
+
+
+def _write(folder: Path, hooks: str) -> None:
+    for name in ("etc", "state", "spool", "log", "run", "sbin"):
+        (folder / name).mkdir()
+    for program in (
+        "slurmctld",
+        "slurmd",
+        "slurmstepd",
+    ):  # under another name slurmctld does not know what it is
+        (folder / "sbin" / program).symlink_to(f"/usr/sbin/{program}-wlm")
+    (folder / "etc/hosts").write_text("127.0.0.1 localhost\n192.0.2.1 slurm\n", "ascii")
+    (folder / "etc/munge.key").write_bytes(os.urandom(64))
+    (folder / "etc/munge.key").chmod(0o600)
+    values = {
+        "folder": folder, "port": _PORT, "database_port": _PORT + 1, "first": _PORT + 10, "last": _PORT + 13,
+        "hooks": hooks,
+    }  # fmt: skip
+    (folder / "etc/slurm.conf").write_text(_CONFIGURATION.format(**values), "ascii")
+    database = _DATABASE.format(folder=folder, port=_PORT + 1, schema=f"slurm_{os.getpid()}")
+    (folder / "etc/slurmdbd.conf").write_text(database, "ascii")
+    (folder / "etc/slurmdbd.conf").chmod(0o600)
+
+
+@contextmanager
+def slurm_site(mysql_socket: str, hooks: Sequence[str] = ()) -> Iterator[SlurmSite]:
+    """A Slurm whose hosts are idle, with the account and its users; it ends with the block. `hooks`: lines for them."""
+    folder = Path(tempfile.mkdtemp(prefix="rocks-slurm-"))
+    folder.chmod(0o755)
+    _write(folder, "\n".join(hooks))
+    init = start_with_pipes(
+        (
+            "unshare", "--mount", "--net", "--uts", "--pid", "--fork", "--mount-proc", "--kill-child", "--",
+            "/bin/sh", "-c", _INIT, "sh", str(folder),
+        )
+    )  # fmt: skip
+    try:
+        assert init.stdout is not None
+        assert init.stdout.readline() == b"up\n"
+        site = SlurmSite(folder, init, mysql_socket)
+        site.start_database()
+        for line in (
+            ("add", "cluster", "tests"), ("add", "account", ACCOUNT),
+            ("add", "user", f"root,{USER}", f"account={ACCOUNT}"),
+        ):  # fmt: skip
+            site.ask("sacctmgr", "--immediate", "--quiet", *line)
+        site.start_controller()
+        for host in HOSTS:
+            site.start_host(host)
+        site.wait_until_idle()
+        yield site
+    finally:
+        end_group(init)
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,89 @@
+"""The driver of computesets on a real Slurm, round by round; nodes do at once what they are asked to."""
+
+from __future__ import annotations
+
+from nucleus.backends.batch import Batch
+from nucleus.computesets.driver import Driver
+from nucleus.computesets.timers import Clock
+from nucleus.configuration import Configuration
+from nucleus.mirror import computesets
+from nucleus.mirror.pool import Guard, Pool
+from nucleus.records import SYSTEM, Computeset
+from tests.slurm_site import ACCOUNT
+from tests.system.nucleus.conftest import compute_numbers, sql
+from tests.waiting import wait_until
+
+
+class Hands:
+    """The hands of a clock, which a test puts forward."""
+
+    def __init__(self) -> None:
+        self.ahead_seconds = 0.0
+
+    @property
+    def clock(self) -> Clock:
+        real = Clock()
+        return Clock(
+            lambda: real.now() + self.ahead_seconds,
+            lambda: real.since_boot() + self.ahead_seconds,
+            lambda: "first",
+        )
+
+
+class Rounds:
+    """Sets of one cluster."""
+
+    def __init__(self, pool: Pool, guard: Guard, batch: Batch, cluster_number: int) -> None:
+        self.hands = Hands()
+        self.driver = Driver(Configuration(), guard, batch, self.hands.clock)
+        self._pool, self._cluster = pool, cluster_number
+
+    def start(self, first: int, count: int, account: str = ACCOUNT, minutes: int = 60) -> int:
+        """A set of so many nodes; its number."""
+        with self._pool.transaction() as session:
+            nodes = compute_numbers(session, self._cluster)[first : first + count]
+            new = computesets.NewComputeset(self._cluster, nodes, "ann", account, None, minutes, "ann")
+            return computesets.insert_computeset(session, new)
+
+    def end(self, number: int) -> None:
+        """Ask for its end as its owner does."""
+        with self._pool.transaction() as session:
+            assert computesets.request_end(session, number, "shutdown")
+
+    def look(self, number: int) -> Computeset:
+        """The set as it is now."""
+        with self._pool.transaction() as session:
+            found = computesets.find_computeset(session, SYSTEM, number)
+        assert found is not None
+        return found
+
+    def nodes_on(self) -> list[str]:
+        """Hosts of the nodes that are on, by node."""
+        rows = sql(self._pool, "SELECT physical_host FROM node WHERE state = 'active' ORDER BY name")
+        return [host for (host,) in rows]
+
+    def turn(self) -> None:
+        """A round of the driver, and what follows from it at the nodes."""
+        self.driver.round()
+        for statement in (
+            "UPDATE node n JOIN operation o ON o.target_node = n.id SET n.state = 'active', n.image_state = 'mapped',"
+            " n.physical_host = JSON_VALUE(o.arguments, '$.host')"
+            " WHERE o.state = 'queued' AND o.kind = 'start_member'",
+            "UPDATE node n JOIN operation o ON o.target_node = n.id SET n.state = 'nostate', n.image_state = 'unmapped'"
+            " WHERE o.state = 'queued' AND o.kind IN ('shutdown_member', 'poweroff_member')",
+            "UPDATE operation SET state = 'succeeded', ended = UTC_TIMESTAMP(3) WHERE state = 'queued'",
+            "UPDATE cluster SET observed_image = UTC_TIMESTAMP(3), observed_power = UTC_TIMESTAMP(3)",
+        ):
+            sql(self._pool, statement)
+
+    def until(self, number: int, state: str, reason: str | None = None) -> Computeset:
+        """Rounds until the set has the state."""
+
+        def is_there() -> bool:
+            self.turn()
+            return self.look(number).state == state
+
+        wait_until(is_there, lambda: str(self.look(number)))
+        found = self.look(number)
+        assert found.end_reason == reason
+        return found

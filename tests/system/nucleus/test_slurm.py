@@ -1,0 +1,178 @@
+"""Computesets as jobs of a real Slurm: queue, run, walltime, ends, and a controller that fails."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from nucleus.backends.slurm import Slurm
+from nucleus.configuration import BatchSettings
+from nucleus.mirror.pool import Guard, Pool
+from tests.slurm_site import HOSTS, PARTITION, USER, SlurmSite
+from tests.system.nucleus.slurm_rounds import Rounds
+from tests.waiting import wait_until
+
+
+@pytest.fixture
+def rounds(
+    pool: Pool, cluster_number: int, slurm: SlurmSite, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Rounds]:
+    """The driver, with the programs of the test's Slurm; no job is left."""
+    monkeypatch.setenv("PATH", f"{slurm.bin}:{os.environ['PATH']}")
+    guard = Guard(pool.settings, "computesets", "test")
+    assert guard.take()
+    batch = Slurm(BatchSettings("slurm", PARTITION, USER), command_seconds=5.0)
+    yield Rounds(pool, guard, batch, cluster_number)
+    guard.release()
+    slurm.clear()
+
+
+def _accounting(slurm: SlurmSite, name: str | None) -> list[list[str]]:
+    """[state, nodes] of each row of the name."""
+    text = slurm.ask(
+        "sacct", "--noheader", "-X", "-D", "-P", f"--name={name}", "-S", "now-1day", "-o", "State,AllocNodes"
+    )
+    return [line.split("|") for line in text.splitlines()]
+
+
+def test_a_set_waits_behind_a_batch_job_runs_is_extended_and_ends_at_its_walltime(
+    rounds: Rounds, slurm: SlurmSite
+) -> None:
+    occupied = slurm.occupy(3)
+    number = rounds.start(0, 2)
+    rounds.turn()
+    one = rounds.until(number, "submitted")
+    rounds.turn()
+    assert rounds.look(number).state == "submitted" and rounds.nodes_on() == []
+    slurm.ask("scancel", occupied)
+    one = rounds.until(number, "running")
+    wait_until(lambda: (rounds.turn(), len(rounds.nodes_on()) == 2)[1], "both nodes are on")
+    job = slurm.ask("scontrol", "show", "job", str(one.jobid))
+    assert "Requeue=0" in job and "Comment=vc2" in job and f"NodeList={one.nodelist}" in job
+    slurm.ask("scontrol", "update", f"job={one.jobid}", "TimeLimit=120")
+    rounds.turn()
+    rounds.hands.ahead_seconds += 3700
+    rounds.turn()
+    assert rounds.look(number).state == "running", "an operator has extended it"
+    rounds.hands.ahead_seconds += 3600
+    rounds.until(number, "completed", "walltime")
+    assert rounds.nodes_on() == []
+    wait_until(lambda: _accounting(slurm, one.name) == [["COMPLETED", "2"]])
+
+
+def test_a_set_is_ended_by_its_owner_in_each_state(rounds: Rounds, slurm: SlurmSite) -> None:
+    created = rounds.start(0, 1)
+    rounds.end(created)
+    assert rounds.until(created, "cancelled", "user").name is None, "it never was a job"
+    running = rounds.start(0, 3)
+    rounds.until(running, "running")
+    waiting = rounds.start(3, 1)
+    slurm.occupy(1)
+    one = rounds.until(waiting, "submitted")
+    rounds.end(waiting)
+    rounds.until(waiting, "cancelled", "user")
+    wait_until(lambda: [state for state, _ in _accounting(slurm, one.name)] == ["CANCELLED by 65534"])
+    rounds.end(running)
+    name = rounds.until(running, "cancelled", "user").name
+    wait_until(lambda: _accounting(slurm, name) == [["COMPLETED", "3"]])
+
+
+def test_a_job_that_an_operator_cancels_ends_its_set_by_that_reason(rounds: Rounds, slurm: SlurmSite) -> None:
+    number = rounds.start(0, 2)
+    one = rounds.until(number, "running")
+    slurm.ask("scancel", str(one.jobid))
+    rounds.until(number, "failed", "operator")
+    assert rounds.nodes_on() == []
+
+
+def test_what_slurm_refuses_fails_in_words_for_owners(rounds: Rounds) -> None:
+    unknown, long = rounds.start(0, 1, account="nobody-s"), rounds.start(1, 1, minutes=10_000)
+    rounds.until(unknown, "failed", "this site's scheduler does not know this allocation")
+    rounds.until(long, "failed", "the walltime is longer than this site's scheduler permits")
+
+
+@pytest.mark.slow
+def test_an_owners_end_acts_while_the_controller_is_away(rounds: Rounds, slurm: SlurmSite) -> None:
+    number = rounds.start(0, 2)
+    rounds.until(number, "running")
+    rounds.turn()
+    assert len(rounds.nodes_on()) == 2
+    slurm.signal("slurmctld", "KILL")
+    try:
+        rounds.end(number)
+        rounds.until(number, "ending", "user")
+        assert rounds.nodes_on() == []
+        rounds.turn()
+        assert rounds.look(number).state == "ending", "whether the job has ended is not known"
+    finally:
+        slurm.start_controller()
+    rounds.turn()
+    rounds.hands.ahead_seconds += 61  # it may have forgotten a job that had just begun
+    rounds.until(number, "cancelled", "user")
+
+
+@pytest.mark.slow
+def test_a_controller_that_forgets_a_job_and_gives_its_number_to_another(
+    rounds: Rounds, slurm: SlurmSite
+) -> None:
+    slurm.occupy(len(HOSTS))
+    first = rounds.start(0, 1)
+    rounds.driver.round()
+    slurm.signal("slurmctld", "KILL")
+    slurm.start_controller()
+    forgotten = rounds.look(first)
+    second = rounds.start(1, 1)
+    one = rounds.until(second, "submitted")
+    if one.jobid != forgotten.jobid:
+        pytest.skip("the controller had stored the job before it was killed")
+    rounds.turn()
+    assert rounds.look(first).state == "submitted"
+    rounds.hands.ahead_seconds += 61
+    wait_until(
+        lambda: (rounds.turn(), rounds.look(first).jobid not in (None, one.jobid))[1], "submitted again"
+    )
+    assert rounds.look(first).name == forgotten.name
+    slurm.ask("scancel", "-u", "root")
+    for number in (first, second):
+        rounds.until(number, "running")
+        rounds.end(number)
+        rounds.until(number, "cancelled", "user")
+
+
+@pytest.mark.slow
+def test_a_controller_that_hangs_during_a_submission_gets_one_job(rounds: Rounds, slurm: SlurmSite) -> None:
+    number = rounds.start(0, 1)
+    slurm.signal("slurmctld", "STOP")
+    try:
+        rounds.turn()
+        assert rounds.look(number).state == "created"
+    finally:
+        slurm.signal("slurmctld", "CONT")
+    one = rounds.until(number, "running")
+    rounds.turn()
+    assert slurm.ask("squeue", "-h", f"--name={one.name}", "-o", "%T") == "RUNNING"
+    rounds.end(number)
+    rounds.until(number, "cancelled", "user")
+
+
+@pytest.mark.slow
+def test_a_set_goes_on_without_a_host_that_fails(rounds: Rounds, slurm: SlurmSite) -> None:
+    number = rounds.start(0, 3)
+    one = rounds.until(number, "running")
+    holder = slurm.ask("squeue", "-h", f"--name={one.name}", "-o", "%B")
+    assert one.nodelist is not None
+    lost = next(
+        host
+        for host in HOSTS
+        if host != holder and host in slurm.ask("scontrol", "show", "hostnames", one.nodelist)
+    )
+    slurm.signal(f"slurmd.{lost}", "KILL")
+    try:
+        wait_until(lambda: (rounds.turn(), rounds.look(number).degraded)[1], "the set is degraded")
+        assert rounds.look(number).state == "running"
+        rounds.end(number)
+        rounds.until(number, "cancelled", "user")
+    finally:
+        slurm.start_host(lost)

@@ -1,0 +1,60 @@
+"""What the programs of Slurm print, as they were seen with 22.05.8, and what is made of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from nucleus.backends.batch import Job
+from nucleus.backends.slurm import parse_ends, parse_queue
+from nucleus.computesets.seen import jobs_by_name
+from nucleus.states import ENDED, PENDING, RUNNING, UNKNOWN
+from rocks.core.errors import HostError
+
+_NAME = "VC-JOB-7-01jdz"
+
+
+@pytest.mark.parametrize(
+    ("line", "job"),
+    [
+        ("12|PENDING|Resources||N/A", Job(12, _NAME, PENDING)),
+        ("12|CONFIGURING|None|n[1-2]|9", Job(12, _NAME, PENDING, ends_at=9.0)),
+        ("12|RUNNING|Prolog|n[1-2]|9", Job(12, _NAME, PENDING, ends_at=9.0)),
+        ("12|RUNNING|None|n[2,1]|9", Job(12, _NAME, RUNNING, ("n2", "n1"), ends_at=9.0)),
+        ("12|SUSPENDED|None|n1|9", Job(12, _NAME, RUNNING, ("n1",), ends_at=9.0)),
+        ("12|COMPLETED|None|n1|9", Job(12, _NAME, ENDED, (), "lost", 9.0)),
+        ("12|CANCELLED|None||9", Job(12, _NAME, ENDED, (), "operator", 9.0)),
+        ("12|NODE_FAIL|None||9", Job(12, _NAME, ENDED, (), "node", 9.0)),
+        ("12|PREEMPTED|None||9", Job(12, _NAME, ENDED, (), "preempted", 9.0)),
+        ("12|TIMEOUT|TimeLimit||9", Job(12, _NAME, ENDED, (), "timeout", 9.0)),
+        ("12|TIMEOUT|AssocGrpNodeMinutes||9", Job(12, _NAME, ENDED, (), "limit", 9.0)),
+    ],
+)
+def test_a_line_of_squeue(line: str, job: Job) -> None:
+    assert parse_queue(f"{line}|{_NAME}\n") == [job]
+
+
+def test_jobs_of_other_names_are_not_of_computesets_and_a_strange_line_is_an_error() -> None:
+    assert parse_queue("12|RUNNING|None|n1|9|a|b\n12_1|RUNNING|None|n1|9|VC-JOB-x\n") == []
+    with pytest.raises(HostError, match="no job"):
+        parse_queue("slurm is tired\n")
+
+
+def test_the_last_row_of_a_name_in_the_accounting_counts() -> None:
+    text = f"12|REQUEUED|{_NAME}\n12|CANCELLED by 0|{_NAME}\n13|NODE_FAIL|b\n14|RUNNING|b\n15|COMPLETED|c\n"
+    assert parse_ends(text) == {
+        _NAME: Job(12, _NAME, ENDED, reason="operator"),
+        "c": Job(15, "c", ENDED, reason="lost"),
+    }
+
+
+def test_of_several_jobs_of_a_name_the_one_that_runs_counts_then_the_first() -> None:
+    jobs = [
+        Job(3, "a", PENDING),
+        Job(2, "a", ENDED),
+        Job(4, "a", RUNNING),
+        Job(9, "b", PENDING),
+        Job(8, "b", PENDING),
+    ]
+    found, doubles = jobs_by_name([*jobs, Job(1, "c", UNKNOWN)])
+    assert {name: job.id for name, job in found.items()} == {"a": 4, "b": 8, "c": 1}
+    assert [job.id for job in doubles] == [3, 9, 2]
