@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess  # noqa: TID251 - its class
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -62,7 +62,11 @@ MpiDefault=none
 MailProg=/bin/true
 ReturnToService=1
 PrologFlags=Alloc
-{hooks}
+Prolog={folder}/hook
+Epilog={folder}/hook
+HealthCheckProgram={folder}/hook
+HealthCheckInterval=5
+HealthCheckNodeState=ANY
 EnforcePartLimits=ALL
 JobRequeue=1
 KillWait=5
@@ -83,6 +87,21 @@ NodeName=vm-container-1-[0-3] NodeHostname=slurm NodeAddr=192.0.2.1 Port=[{first
 PartitionName=batch Nodes=vm-container-1-[0-3] Default=YES MaxTime=INFINITE State=UP
 PartitionName=virt Nodes=vm-container-1-[0-3] MaxTime=2-0 OverSubscribe=EXCLUSIVE OverTimeLimit=2 State=UP
 """
+
+_HOOK = """#!/bin/sh
+# libvirt's test driver stands for the host's libvirt: the file has its domains
+[ -e {folder}/hosts/are-checked ] || exit 0
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin SLURM_CONF={folder}/etc/slurm.conf PYTHONPATH={source}
+export ROCKS_STATE_FOLDER="{folder}/hosts/$SLURMD_NODENAME"
+export ROCKS_LIBVIRT_URI="test://$ROCKS_STATE_FOLDER.xml"
+exec /usr/bin/python3 -m rocks.agent host-free
+"""
+
+_NODE = """
+<node><cpu><mhz>1</mhz><model>i686</model><active>1</active><nodes>1</nodes><sockets>1</sockets><cores>1</cores>
+<threads>1</threads></cpu><memory>8192000</memory>{domain}</node>
+"""
+_DOMAIN = "<domain type='test'><name>{name}</name><memory>1024</memory><os><type>hvm</type></os></domain>"
 
 _DATABASE = """
 AuthType=auth/munge
@@ -184,6 +203,25 @@ class SlurmSite:
         wait_until(lambda: self.ask("squeue", "-h", "-j", number, "-o", "%T") == "RUNNING", "the batch job")
         return number
 
+    def set_machine(self, host: str, name: str | None) -> None:
+        """Have a machine run on a host, as its hooks see it, or none."""
+        domain = "" if name is None else _DOMAIN.format(name=name)
+        path = self.folder / "hosts" / f"{host}.xml"
+        path.with_suffix(".new").write_text(_NODE.format(domain=domain), "ascii")
+        path.with_suffix(".new").replace(path)
+
+    @contextmanager
+    def checked_hosts(self) -> Iterator[None]:
+        """With the hooks of the host package; without this they end at once."""
+        for host in HOSTS:
+            self.set_machine(host, None)
+        mark = self.folder / "hosts/are-checked"
+        mark.touch()
+        try:
+            yield
+        finally:
+            mark.unlink()
+
     def clear(self) -> None:
         """End all jobs, and wait for the hosts."""
         self.ask("scancel", "--state=PENDING", "-u", "root")
@@ -201,8 +239,8 @@ def _child_of(number: int) -> str:
     return path.read_text("ascii").split()[0]
 
 
-def _write(folder: Path, hooks: str) -> None:
-    for name in ("etc", "state", "spool", "log", "run", "sbin"):
+def _write(folder: Path) -> None:
+    for name in ("etc", "hosts", "state", "spool", "log", "run", "sbin"):
         (folder / name).mkdir()
     for program in (
         "slurmctld",
@@ -215,20 +253,22 @@ def _write(folder: Path, hooks: str) -> None:
     (folder / "etc/munge.key").chmod(0o600)
     values = {
         "folder": folder, "port": _PORT, "database_port": _PORT + 1, "first": _PORT + 10, "last": _PORT + 13,
-        "hooks": hooks,
     }  # fmt: skip
     (folder / "etc/slurm.conf").write_text(_CONFIGURATION.format(**values), "ascii")
+    source = Path(__file__).resolve().parent.parent / "src"
+    (folder / "hook").write_text(_HOOK.format(folder=folder, source=source), "utf-8")
+    (folder / "hook").chmod(0o755)
     database = _DATABASE.format(folder=folder, port=_PORT + 1, schema=f"slurm_{os.getpid()}")
     (folder / "etc/slurmdbd.conf").write_text(database, "ascii")
     (folder / "etc/slurmdbd.conf").chmod(0o600)
 
 
 @contextmanager
-def slurm_site(mysql_socket: str, hooks: Sequence[str] = ()) -> Iterator[SlurmSite]:
-    """A Slurm whose hosts are idle, with the account and its users; it ends with the block. `hooks`: lines for them."""
+def slurm_site(mysql_socket: str) -> Iterator[SlurmSite]:
+    """A Slurm whose hosts are idle, with the account and its users; it ends with the block."""
     folder = Path(tempfile.mkdtemp(prefix="rocks-slurm-"))
     folder.chmod(0o755)
-    _write(folder, "\n".join(hooks))
+    _write(folder)
     init = start_with_pipes(
         (
             "unshare", "--mount", "--net", "--uts", "--pid", "--fork", "--mount-proc", "--kill-child", "--",

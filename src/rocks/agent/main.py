@@ -1,11 +1,11 @@
 """The main program of the agent. Without arguments it replies to one request from standard input on standard output.
 
 `--serve` replies to one request a line until the end of the input. `hook` is libvirt's hook. `links` makes the network
-devices of guests again after a boot. `ended` reports to the frontend which guests have ended. `probe [again]` prints,
-as a JSON object, whether guests run under KVM on this host. `receive-image` stores the image on standard input,
-`send-disk` writes the disk of a stopped machine to standard output. `move-disk-from` writes it for another host, of
-which `move-disk-to` stores it. `live-leave` and `live-arrive` are both ends of a live migration. `--version` prints
-the version.
+devices of guests again after a boot. `ended` reports to the frontend which guests have ended. `host-free` is a hook of
+Slurm. `probe [again]` prints, as a JSON object, whether guests run under KVM on this host. `receive-image` stores the
+image on standard input, `send-disk` writes the disk of a stopped machine to standard output. `move-disk-from` writes it
+for another host, of which `move-disk-to` stores it. `live-leave` and `live-arrive` are both ends of a live migration.
+`--version` prints the version.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rocks.machine.host.host import Host
 
 _USAGE = (
-    "usage: rocks-agent [--serve | --version | links | ended | probe [again] | "
+    "usage: rocks-agent [--serve | --version | links | ended | host-free | probe [again] | "
     "receive-image DIRECTORY DIGEST SIZE | send-disk PATH DIRECTORY MACHINE SIZE | "
     "move-disk-from PATH DIRECTORY MACHINE OFFSET | move-disk-to PATH DIRECTORY MACHINE SIZE new|again | "
     "live-leave | live-arrive | hook NAME OPERATION PART EXTRA]"
@@ -56,6 +56,8 @@ def main(arguments: Sequence[str]) -> int:
         return _links()
     if list(arguments) == ["ended"]:
         return _ended()
+    if list(arguments) == ["host-free"]:
+        return _host_free()
     if list(arguments) == ["--version"]:
         print(rocks.__version__)
         return 0
@@ -211,6 +213,12 @@ def _links() -> int:
     for failure in errors:
         print(f"rocks: {failure}", file=sys.stderr)
     return errors[0].exit_status if errors else 0
+
+
+def _host_free() -> int:
+    from rocks.agent import host_free
+
+    return host_free.main(state_folder())
 
 
 def _ended() -> int:

@@ -45,6 +45,7 @@ class Place(enum.Enum):
     RESTORING = "restoring"
     SAVED = "saved"
     FROZEN = "frozen"
+    REFUSED_JOBS = "refused-jobs"
 
     def below(self, folder: Path) -> Path:
         """Its path."""

@@ -1,0 +1,161 @@
+"""`rocks-host-free`: Slurm's Prolog, Epilog and HealthCheckProgram on a host, so that no job shares it with a machine.
+
+Slurm offers a host whose slurmd was killed, or that was down, while a machine still runs there (seen with 22.05.8). So
+each host looks at what it has itself, domains of libvirt and images of NASes, in every partition:
+
+prolog  a host with a machine is drained, and the job is requeued; its epilog, which follows, then does nothing.
+epilog  waits until the host is free; after an hour the host is drained. Two may run at the same time.
+health  a host with a machine and without the job of a computeset is drained, and resumed when it is free.
+
+Only slurmctld is asked besides, about this host; one that does not answer is asked again by the next check. What cannot
+be found out about machines counts as not free. An image whose changes are still written back from this host to its NAS
+is not waited for: Nucleus does that.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Callable, List, NamedTuple, Optional
+
+from rocks.core.clock import Deadline, wait_seconds
+from rocks.core.errors import RocksError, ToolError
+from rocks.core.files import write_file
+from rocks.core.process import run_checked
+from rocks.fleet.host.state_folder import Place, ensure_folder
+from rocks.storage.mapped_volumes import mapped_images
+
+DRAINED, LATE = "vm-without-job", "image-sync-timeout"
+"""Reasons of a drained host; it is resumed from the first one only."""
+
+EPILOG_SECONDS = 3600.0
+_POLL_SECONDS = 5.0
+_COMMAND_SECONDS = 20.0
+_COMPUTESET = re.compile(r"VC-JOB-\d+-[0-9a-z]+")
+
+
+class Node(NamedTuple):
+    """This host as slurmctld knows it."""
+
+    is_drained: bool
+    reason: str
+    has_computeset: bool
+
+
+def find_use(state_folder: Path) -> List[str]:
+    """What this host has of virtual machines, for a log; empty when it is free."""
+    from rocks.machine.host.libvirt.domains import Domains
+
+    try:
+        with closing(Domains()) as domains:
+            running = [fact.name for fact in domains.facts() if fact.state != "shutoff"]
+        images = [image.device for image in mapped_images(state_folder).values()]
+    except RocksError as error:
+        return [str(error)]
+    return [f"machine {name}" for name in running] + [f"image {device}" for device in sorted(images)]
+
+
+def change_of(is_used: bool, node: Node) -> Optional[str]:
+    """State that the health check gives this host: drain, resume or None. Pure."""
+    if is_used:
+        return None if node.is_drained or node.has_computeset else "drain"
+    return "resume" if node.is_drained and node.reason == DRAINED else None
+
+
+def run_hook(context: str, name: str, refused: Path, use: Callable[[], List[str]]) -> int:
+    """Do what Slurm's hook of that SLURM_SCRIPT_CONTEXT does on the node `name`; returns the exit status.
+
+    `refused`: the note that the job's prolog refuses it.
+    """
+    found = use()
+    if context.startswith("prolog"):
+        return _prolog(name, found, refused)
+    if context.startswith("epilog"):
+        return _epilog(name, found, refused, use)
+    node = _read(name) if found else _read_if_drained(name)
+    if node is not None:
+        _change(name, change_of(bool(found), node))
+    return 0
+
+
+def _prolog(name: str, found: List[str], refused: Path) -> int:
+    if not found:
+        return 0
+    print(f"this host is not free: {', '.join(found)}", file=sys.stderr)
+    write_file(refused, "")
+    _change(name, "drain")  # else its reason is `Prolog error`, which nobody resumes
+    return 1
+
+
+def _epilog(name: str, found: List[str], refused: Path, use: Callable[[], List[str]]) -> int:
+    if refused.exists():
+        refused.unlink()
+        return 0
+    if not found:
+        return 0
+    deadline = Deadline(EPILOG_SECONDS)
+    while found and not deadline.passed():
+        wait_seconds(_POLL_SECONDS)
+        found = use()
+    if found:
+        print(f"this host is not free: {', '.join(found)}", file=sys.stderr)
+        _change(name, "drain", LATE)
+        return 1
+    node = _read_if_drained(name)  # by a health check meanwhile
+    if node is not None:
+        _change(name, change_of(False, node))
+    return 0
+
+
+def _read_if_drained(name: str) -> Optional[Node]:
+    """None while slurmctld does not answer, too."""
+    try:
+        output = _ask("sinfo", "--noheader", "--Node", f"--nodes={name}", "--format=%T|%E")
+    except ToolError as error:
+        print(error, file=sys.stderr)
+        return None
+    state, _, reason = (output.splitlines() or [""])[0].partition("|")
+    return Node(True, reason, False) if state.startswith("drain") else None
+
+
+def _read(name: str) -> Optional[Node]:
+    drained = _read_if_drained(name)
+    if drained is not None:
+        return drained
+    try:
+        jobs = _ask(
+            "squeue", "--noheader", f"--nodelist={name}", "--states=RUNNING,CONFIGURING", "--format=%j"
+        )
+    except ToolError as error:
+        print(error, file=sys.stderr)
+        return None
+    return Node(False, "", any(_COMPUTESET.fullmatch(line) for line in jobs.splitlines()))
+
+
+def _change(name: str, state: Optional[str], reason: str = DRAINED) -> None:
+    if state is None:
+        return
+    options = [f"reason={reason}"] if state == "drain" else []
+    try:
+        _ask("scontrol", "update", f"nodename={name}", f"state={state}", *options)
+    except ToolError as error:
+        print(error, file=sys.stderr)
+
+
+def _ask(program: str, *arguments: str) -> str:
+    return run_checked((program, *arguments), deadline_seconds=_COMMAND_SECONDS).text
+
+
+def main(state_folder: Path) -> int:
+    """Run the hook that Slurm's variables name; 2 when it was not started by slurmd."""
+    name = os.environ.get("SLURMD_NODENAME", "")
+    if not name:
+        print("rocks-host-free is started by slurmd, which sets SLURMD_NODENAME", file=sys.stderr)
+        return 2
+    job = os.environ.get("SLURM_JOB_ID", "")
+    refused = ensure_folder(Place.REFUSED_JOBS.below(state_folder)) / (job if job.isdigit() else "unknown")
+    context = os.environ.get("SLURM_SCRIPT_CONTEXT", "")
+    return run_hook(context, name, refused, lambda: find_use(state_folder))

@@ -1,0 +1,87 @@
+"""No job of Slurm shares a host with a machine: the host package's hooks in a real Slurm, on libvirt's test driver."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.slurm_site import ACCOUNT, HOSTS, PARTITION, SlurmSite
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.slow
+
+FIRST, OTHERS = HOSTS[0], HOSTS[1:]
+REASON = "vm-without-job"
+
+
+@pytest.fixture
+def hosts(slurm: SlurmSite) -> Iterator[SlurmSite]:
+    """Hosts that look at their machines; none has one."""
+    with slurm.checked_hosts():
+        yield slurm
+        for host in HOSTS:
+            slurm.set_machine(host, None)
+        slurm.clear()
+
+
+def _computeset(slurm: SlurmSite, name: str, *options: str) -> str:
+    return slurm.ask(
+        "sbatch", "--parsable", "-p", PARTITION, "-A", ACCOUNT, "--exclusive", "--requeue", "--no-kill", "-D", "/",
+        "-o", "/dev/null", "-J", name, *options, "--wrap", "exec sleep 600",
+    )  # fmt: skip
+
+
+def _state(slurm: SlurmSite, number: str) -> str:
+    return slurm.ask("squeue", "-h", "-j", number, "-o", "%T")
+
+
+def _node(slurm: SlurmSite, host: str) -> tuple[str, str]:
+    """State and reason of a host."""
+    state, _, reason = slurm.ask("sinfo", "-h", "-N", "-n", host, "-p", PARTITION, "-o", "%T|%E").partition(
+        "|"
+    )
+    return state, reason
+
+
+def test_a_job_is_not_started_on_a_host_with_a_machine(hosts: SlurmSite) -> None:
+    hosts.set_machine(FIRST, "vm-other-0")
+    number = _computeset(hosts, "VC-JOB-1-a", "-N4")
+    wait_until(lambda: _node(hosts, FIRST) == ("drained", REASON), lambda: str(_node(hosts, FIRST)))
+    wait_until(lambda: _state(hosts, number) == "PENDING", "the job is requeued while the machine runs")
+    hosts.set_machine(FIRST, None)
+    wait_until(lambda: _state(hosts, number) == "RUNNING", "the host is resumed, and the job begins")
+    rows = hosts.ask("sacct", "-n", "-X", "-D", "-P", "-j", number, "-S", "now-1day", "-o", "State").split()
+    assert rows[-1] == "RUNNING" and set(rows[:-1]) <= {"REQUEUED"}
+
+
+def test_a_host_is_free_when_its_machine_is_off(hosts: SlurmSite) -> None:
+    number = _computeset(hosts, "VC-JOB-2-a", "-N1", "-w", FIRST)
+    wait_until(lambda: _state(hosts, number) == "RUNNING")
+    hosts.set_machine(FIRST, "vm-vc2-0")
+    hosts.ask("scancel", number)
+    wait_until(lambda: _state(hosts, number) == "COMPLETING")
+    batch = hosts.ask("sbatch", "--parsable", "-p", "batch", "-A", ACCOUNT, "-N1", "-w", FIRST, "-D", "/",
+                      "-o", "/dev/null", "--wrap", "exec sleep 600")  # fmt: skip
+    wait_until(lambda: _node(hosts, FIRST)[1] == REASON, "a health check has seen the machine")
+    assert (_state(hosts, number), _state(hosts, batch)) == ("COMPLETING", "PENDING")
+    hosts.set_machine(FIRST, None)
+    wait_until(lambda: _state(hosts, batch) == "RUNNING", lambda: str(_node(hosts, FIRST)))
+    assert _node(hosts, FIRST)[1] == "none"
+
+
+def test_a_host_that_comes_back_with_a_machine_gets_no_job(hosts: SlurmSite) -> None:
+    number = _computeset(hosts, "VC-JOB-3-a", "-N2", "-w", ",".join(HOSTS[:2]))
+    wait_until(lambda: _state(hosts, number) == "RUNNING")
+    holder = hosts.ask("squeue", "-h", "-j", number, "-o", "%B")
+    lost = next(host for host in HOSTS[:2] if host != holder)
+    hosts.set_machine(lost, "vm-vc2-1")
+    hosts.signal(f"slurmd.{lost}", "KILL")
+    wait_until(lambda: _node(hosts, lost)[0].startswith("down"), lambda: str(_node(hosts, lost)))
+    batch = hosts.ask("sbatch", "--parsable", "-p", "batch", "-A", ACCOUNT, "-N1", "-w", lost, "-D", "/",
+                      "-o", "/dev/null", "--wrap", "exec sleep 600")  # fmt: skip
+    hosts.start_host(lost)
+    wait_until(lambda: _node(hosts, lost) == ("drained", REASON), lambda: str(_node(hosts, lost)))
+    assert (_state(hosts, number), _state(hosts, batch)) == ("RUNNING", "PENDING")
+    hosts.set_machine(lost, None)
+    wait_until(lambda: _state(hosts, batch) == "RUNNING", lambda: str(_node(hosts, lost)))

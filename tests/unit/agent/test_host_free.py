@@ -1,0 +1,117 @@
+"""The hooks of Slurm on a host: what each does, with programs of Slurm that answer from files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rocks.agent import host_free
+from rocks.agent.host_free import DRAINED, Node, change_of, find_use, main, run_hook
+from rocks.fleet.host.state_folder import Place
+from rocks.storage.mapped_volumes import MappedImage, write_mapped
+
+_DOMAIN = "<domain type='test'><name>vm-0</name><memory>1024</memory><os><type>hvm</type></os></domain>"
+_NODE = """
+<node><cpu><mhz>1</mhz><model>i686</model><active>1</active><nodes>1</nodes><sockets>1</sockets><cores>1</cores>
+<threads>1</threads></cpu><memory>8192000</memory>{}</node>
+"""
+
+
+class Programs:
+    """sinfo and squeue print what a test says; scontrol records its arguments."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("sinfo", "squeue"):
+            self.write(name, f"cat {folder}/{name}.txt")
+        self.write("scontrol", f'echo "$@" >>{folder}/changes')
+        self.say("idle|none", "")
+
+    def write(self, name: str, command: str) -> None:
+        path = self.folder / name
+        path.write_text(f"#!/bin/sh\n{command}\n", "ascii")
+        path.chmod(0o755)
+
+    def say(self, node: str, jobs: str) -> None:
+        (self.folder / "sinfo.txt").write_text(f"{node}\n", "ascii")
+        (self.folder / "squeue.txt").write_text(jobs, "ascii")
+
+    @property
+    def changes(self) -> list[str]:
+        path = self.folder / "changes"
+        return path.read_text("ascii").splitlines() if path.exists() else []
+
+    def run(self, context: str, *found: list[str]) -> int:
+        answers = list(found)
+        return run_hook(
+            context, "n1", self.folder / "note", lambda: answers.pop(0) if len(answers) > 1 else answers[0]
+        )
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(host_free, "wait_seconds", lambda _: None)
+    return Programs(tmp_path)
+
+
+def test_what_a_health_check_changes() -> None:
+    assert change_of(True, Node(False, "", False)) == "drain"
+    for node in (Node(False, "", True), Node(True, DRAINED, False), Node(True, "new disks", False)):
+        assert change_of(True, node) is None
+    assert change_of(False, Node(True, DRAINED, False)) == "resume"
+    for node in (Node(True, "new disks", False), Node(False, "", False)):
+        assert change_of(False, node) is None
+
+
+def test_a_prolog_refuses_a_host_with_a_machine_and_its_epilog_does_not_wait(programs: Programs) -> None:
+    assert programs.run("prolog_slurmd", []) == 0 and programs.changes == []
+    assert programs.run("prolog_slurmd", ["machine vm-0"]) == 1
+    assert programs.changes == [f"update nodename=n1 state=drain reason={DRAINED}"]
+    assert programs.run("epilog_slurmd", ["machine vm-0"]) == 0
+    assert not (programs.folder / "note").exists() and len(programs.changes) == 1
+
+
+def test_an_epilog_waits_and_resumes_what_a_health_check_has_drained(programs: Programs) -> None:
+    assert programs.run("epilog_slurmd", ["machine vm-0"], ["image /dev/x"], []) == 0
+    assert programs.changes == []
+    programs.say(f"draining|{DRAINED}", "")
+    assert programs.run("epilog_slurmd", ["machine vm-0"], []) == 0
+    assert programs.changes == ["update nodename=n1 state=resume"]
+
+
+def test_an_epilog_ends_after_an_hour(programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_free, "EPILOG_SECONDS", 0.0)
+    assert programs.run("epilog_slurmd", ["machine vm-0"]) == 1
+    assert programs.changes == ["update nodename=n1 state=drain reason=image-sync-timeout"]
+
+
+def test_a_health_check_asks_for_the_job_of_a_computeset(programs: Programs) -> None:
+    programs.say("allocated|none", "simulation\nVC-JOB-7-01jd\n")
+    assert programs.run("", ["machine vm-0"]) == 0 and programs.changes == []
+    programs.say("allocated|none", "simulation\n")
+    assert programs.run("", ["machine vm-0"]) == 0
+    assert programs.changes == [f"update nodename=n1 state=drain reason={DRAINED}"]
+    programs.write("sinfo", "exit 1")
+    assert programs.run("", []) == 0, "slurmctld is away"
+
+
+def test_machines_and_images_of_the_host_are_its_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "libvirt.xml"
+    monkeypatch.setenv("ROCKS_LIBVIRT_URI", f"test://{file}")
+    file.write_text(_NODE.format(""), "ascii")
+    assert find_use(tmp_path) == []
+    file.write_text(_NODE.format(_DOMAIN), "ascii")
+    write_mapped(Place.MAPPED.below(tmp_path), "zvol", MappedImage("/dev/mapper/zvol-snap", "i", 1))
+    assert find_use(tmp_path) == ["machine vm-0", "image /dev/mapper/zvol-snap"]
+    file.unlink()
+    assert "does not answer" in find_use(tmp_path)[0], "what is not known is not free"
+
+
+def test_a_person_who_starts_it_is_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("SLURMD_NODENAME", raising=False)
+    assert main(tmp_path) == 2
+    assert "slurmd" in capsys.readouterr().err
