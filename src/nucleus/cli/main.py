@@ -22,6 +22,7 @@ EXIT_INTERRUPTED = 130
 COMMANDS = {
     "allocation": "add allocations, and let clusters charge them",
     "audit": "print the record of what was done, and check it",
+    "check": "name what the configuration of Slurm lacks for computesets",
     "cluster": "give clusters to projects",
     "project": "add projects, their members and limits",
     "serve": "answer owners, poll the site, do what is asked for; until SIGTERM",

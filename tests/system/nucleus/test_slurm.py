@@ -8,9 +8,11 @@ from collections.abc import Iterator
 import pytest
 
 from nucleus.backends.slurm import Slurm
+from nucleus.cli.main import main
 from nucleus.configuration import BatchSettings
+from nucleus.mirror import identity
 from nucleus.mirror.pool import Guard, Pool
-from tests.slurm_site import HOSTS, PARTITION, USER, SlurmSite
+from tests.slurm_site import ACCOUNT, HOSTS, PARTITION, USER, SlurmSite
 from tests.system.nucleus.slurm_rounds import Rounds
 from tests.waiting import wait_until
 
@@ -91,6 +93,30 @@ def test_what_slurm_refuses_fails_in_words_for_owners(rounds: Rounds) -> None:
     unknown, long = rounds.start(0, 1, account="nobody-s"), rounds.start(1, 1, minutes=10_000)
     rounds.until(unknown, "failed", "this site's scheduler does not know this allocation")
     rounds.until(long, "failed", "the walltime is longer than this site's scheduler permits")
+
+
+def test_the_check_names_what_is_missing_in_the_configuration(
+    pool: Pool, rounds: Rounds, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {
+        **{f"DATABASE_{key}": getattr(pool.settings, key) for key in ("socket", "name", "user")},
+        "BATCH_KIND": "slurm", "BATCH_PARTITION": PARTITION, "BATCH_USER": USER, "COMPUTESETS_GRACE_SECONDS": "60",
+    }  # fmt: skip
+    for key, value in settings.items():
+        monkeypatch.setenv(f"NUCLEUS_{key}".upper(), value)
+    with pool.transaction() as session:
+        identity.add_allocation(session, ACCOUNT)
+    assert main(["check", "slurm"]) == 0, capsys.readouterr().out
+    with pool.transaction() as session:
+        identity.add_allocation(session, "gam1")
+    monkeypatch.setenv("NUCLEUS_COMPUTESETS_GRACE_SECONDS", "120")
+    capsys.readouterr()
+    assert main(["check", "slurm"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in lines] == ["OverTimeLimit", USER], lines
+    monkeypatch.setenv("NUCLEUS_BATCH_PARTITION", "absent")
+    assert main(["check", "slurm"]) == 1
+    assert "the partition absent does not exist" in capsys.readouterr().out
 
 
 @pytest.mark.slow

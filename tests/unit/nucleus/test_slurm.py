@@ -6,7 +6,9 @@ import pytest
 
 from nucleus.backends.batch import Job
 from nucleus.backends.slurm import parse_ends, parse_queue
+from nucleus.backends.slurm_settings import SlurmSettings, missing_settings
 from nucleus.computesets.seen import jobs_by_name
+from nucleus.configuration import BatchSettings
 from nucleus.states import ENDED, PENDING, RUNNING, UNKNOWN
 from rocks.core.errors import HostError
 
@@ -58,3 +60,55 @@ def test_of_several_jobs_of_a_name_the_one_that_runs_counts_then_the_first() -> 
     found, doubles = jobs_by_name([*jobs, Job(1, "c", UNKNOWN)])
     assert {name: job.id for name, job in found.items()} == {"a": 4, "b": 8, "c": 1}
     assert [job.id for job in doubles] == [3, 9, 2]
+
+
+_CONFIGURATION = {
+    "EnforcePartLimits": "ALL", "PrologFlags": "Alloc", "Prolog": "/p", "Epilog": "/e", "HealthCheckProgram": "/h",
+    "HealthCheckInterval": "30 sec", "HealthCheckNodeState": "ANY", "PrologEpilogTimeout": "65534",
+    "SchedulerParameters": "bf_interval=1,nohold_on_prolog_fail", "OverTimeLimit": "0 min",
+    "AccountingStorageType": "accounting_storage/slurmdbd",
+    "AccountingStorageEnforce": "associations,limits,qos,safe",
+}  # fmt: skip
+_PARTITION = {"PartitionName": "virt", "OverTimeLimit": "120"}
+_BATCH = BatchSettings("slurm", "virt")
+
+
+def _missing(configuration: dict[str, str], partition: dict[str, str]) -> list[str]:
+    found = SlurmSettings(configuration, partition, frozenset(["alp1"]))
+    return missing_settings(found, _BATCH, ["alp1"], 120.0)
+
+
+def test_a_configuration_with_all_settings_lacks_none() -> None:
+    assert _missing(_CONFIGURATION, _PARTITION) == []
+    assert (
+        _missing({**_CONFIGURATION, "OverTimeLimit": "60 min"}, {**_PARTITION, "OverTimeLimit": "NONE"}) == []
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("EnforcePartLimits", "NO"),
+        ("PrologFlags", "(null)"),
+        ("Prolog", "(null)"),
+        ("Epilog", "(null)"),
+        ("HealthCheckProgram", "(null)"),
+        ("HealthCheckInterval", "0 sec"),
+        ("HealthCheckNodeState", "IDLE"),
+        ("PrologEpilogTimeout", "600"),
+        ("SchedulerParameters", "(null)"),
+        ("AccountingStorageType", "accounting_storage/none"),
+        ("AccountingStorageEnforce", "associations"),
+    ],
+)
+def test_a_setting_that_is_missing_is_named(key: str, value: str) -> None:
+    (line,) = _missing({**_CONFIGURATION, key: value}, _PARTITION)
+    assert line.startswith(key)
+
+
+def test_time_after_the_walltime_and_the_users_accounts_are_needed() -> None:
+    (line,) = _missing(_CONFIGURATION, {**_PARTITION, "OverTimeLimit": "NONE"})
+    assert line.startswith("OverTimeLimit")
+    found = SlurmSettings(_CONFIGURATION, _PARTITION, frozenset())
+    (line,) = missing_settings(found, _BATCH, ["alp1"], 120.0)
+    assert "sacctmgr add user nucleus account=alp1" in line

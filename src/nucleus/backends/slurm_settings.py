@@ -1,0 +1,128 @@
+"""What the configuration of Slurm needs so that computesets can be its jobs; nothing is changed."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.core.errors import HostError, ToolError
+from rocks.core.process import run_checked
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from nucleus.configuration import BatchSettings
+
+_EPILOG_SECONDS = 3600
+"""How long `rocks-host-free` waits as an epilog."""
+
+_LINE = re.compile(r"^(\w+)\s*= ?(.*)$", re.MULTILINE)
+_FIELD = re.compile(r"(\w+)=(\S*)")
+_HOOKS = ("Prolog", "Epilog", "HealthCheckProgram")
+_PROGRAM = "/opt/rocks/libexec/rocks-host-free"
+
+
+class SlurmSettings(NamedTuple):
+    """What Slurm reports. `partition` is empty when there is none; `accounts`: those that the user may charge."""
+
+    configuration: Mapping[str, str]
+    partition: Mapping[str, str]
+    accounts: frozenset[str]
+
+
+def read_settings(batch: BatchSettings) -> SlurmSettings:
+    """Ask slurmctld and slurmdbd. HostError when one does not answer."""
+    try:
+        configuration = _ask("scontrol", "show", "config")
+        partitions = _ask("scontrol", "--oneliner", "show", "partition")
+        accounts = _ask(
+            "sacctmgr", "--noheader", "--parsable2", "show", "associations", f"user={batch.user}", "format=Account"
+        )  # fmt: skip
+    except ToolError as error:
+        raise HostError(f"{error}; run `scontrol ping` and `sacctmgr show cluster`") from None
+    fields = [dict(_FIELD.findall(line)) for line in partitions.splitlines()]
+    named = [one for one in fields if one.get("PartitionName") == batch.partition]
+    return SlurmSettings(
+        dict(_LINE.findall(configuration)), named[0] if named else {}, frozenset(accounts.split())
+    )
+
+
+def missing_settings(
+    found: SlurmSettings, batch: BatchSettings, allocations: Collection[str], grace_seconds: float
+) -> list[str]:
+    """A sentence for each setting that is missing, in the order of the guide; pure."""
+    have = found.configuration
+    missing = []
+
+    def need(is_there: bool, text: str) -> None:
+        if not is_there:
+            missing.append(text)
+
+    def has(key: str, *values: str) -> bool:
+        given = {value.partition("=")[0].lower() for value in have.get(key, "").split(",")}
+        return {value.lower() for value in values} <= given
+
+    need(
+        bool(found.partition),
+        f"the partition {batch.partition} does not exist: PartitionName={batch.partition}",
+    )
+    over = _minutes(found.partition.get("OverTimeLimit", "NONE"))
+    over = _minutes(have.get("OverTimeLimit", "0")) if over is None else over
+    need(
+        (over or 0) * 60 > grace_seconds,
+        f"OverTimeLimit of the partition {batch.partition} is {over or 0} minutes: guests have {grace_seconds:g} s to"
+        " shut down, and images are written back after that",
+    )
+    need(
+        has("EnforcePartLimits", "ALL"), "EnforcePartLimits=ALL, else a set that asks too much waits for ever"
+    )
+    need(
+        has("PrologFlags", "Alloc"), "PrologFlags=Alloc, else machines are started before a host was checked"
+    )
+    for hook in _HOOKS:
+        need(have.get(hook, "(null)") != "(null)", f"{hook}={_PROGRAM}, or a program that starts it")
+    need(
+        _seconds(have.get("HealthCheckInterval", "0")) > 0,
+        "HealthCheckInterval=30, else no health check runs",
+    )
+    need(
+        has("HealthCheckNodeState", "ANY"),
+        "HealthCheckNodeState=ANY, else a host that is down is not checked",
+    )
+    limit = _seconds(have.get("PrologEpilogTimeout", "65534"))
+    need(
+        limit > _EPILOG_SECONDS, f"PrologEpilogTimeout is {limit} s: an epilog waits for {_EPILOG_SECONDS} s"
+    )
+    need(
+        has("SchedulerParameters", "nohold_on_prolog_fail"),
+        "SchedulerParameters=nohold_on_prolog_fail, else a job that a host refuses is held",
+    )
+    need(
+        has("AccountingStorageType", "accounting_storage/slurmdbd"),
+        "AccountingStorageType=accounting_storage/slurmdbd, else the end of a job is not known for long",
+    )
+    need(
+        has("AccountingStorageEnforce", "associations", "limits", "safe"),
+        "AccountingStorageEnforce=associations,limits,safe, else accounts have no limits",
+    )
+    for account in sorted(set(allocations) - found.accounts):
+        missing.append(
+            f"{batch.user} cannot charge {account}: sacctmgr add account {account};"
+            f" sacctmgr add user {batch.user} account={account}"
+        )
+    return missing
+
+
+def _minutes(text: str) -> int | None:
+    """None where nothing is set."""
+    number = re.match(r"\d+", text)
+    return int(number[0]) if number else 10**6 if text == "UNLIMITED" else None
+
+
+def _seconds(text: str) -> int:
+    number = re.match(r"\d+", text)
+    return int(number[0]) if number else 0
+
+
+def _ask(*arguments: str) -> str:
+    return run_checked(arguments, deadline_seconds=30.0).text
