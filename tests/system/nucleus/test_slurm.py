@@ -202,3 +202,18 @@ def test_a_set_goes_on_without_a_host_that_fails(rounds: Rounds, slurm: SlurmSit
         rounds.until(number, "cancelled", "user")
     finally:
         slurm.start_host(lost)
+
+
+@pytest.mark.slow
+def test_sets_run_and_end_while_the_accounting_is_away(rounds: Rounds, slurm: SlurmSite) -> None:
+    slurm.signal("slurmdbd", "KILL")
+    try:
+        number = rounds.start(0, 2)
+        one = rounds.until(number, "running")
+        rounds.end(number)
+        rounds.until(number, "cancelled", "user")
+    finally:
+        slurm.start_database()
+    wait_until(
+        lambda: _accounting(slurm, one.name) == [["COMPLETED", "2"]], "what happened meanwhile is charged"
+    )
