@@ -1,7 +1,8 @@
-"""What a host does with an operation, decided once, from the spec of a machine and what the host observes. Pure.
+"""How a machine starts on its host, decided once, from its spec and what the host observes. Pure.
 
 The agent decides this under the machine's lock, directly before it acts; the steps are what a dry run prints. The
-frontend decides it only for a live move, before anything is sent, from the facts of the new host.
+frontend decides it only for a live move, before anything is sent, from the facts of the new host. What a host does with
+the other operations is decided in the same way by `operation_plan`.
 """
 
 from __future__ import annotations
@@ -11,27 +12,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import BusyError, StateError
 from rocks.core.units import BYTES_PER_GB, BYTES_PER_GIB, gigabytes
-from rocks.fleet.wire.requests import (
-    ChangeDomain,
-    EndArrival,
-    EndDeparture,
-    ForgetDomain,
-    FreezeGuest,
-    GrowDisk,
-    MakeSnapshot,
-    PauseDomain,
-    RestoreSnapshot,
-    ResumeDomain,
-    SaveDomain,
-    StopDomain,
-    ThawGuest,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rocks.fleet.wire.facts import DiskFact, DomainFact, HostFacts
-    from rocks.fleet.wire.requests import DiskSpec, Operation, StartDomain
+    from rocks.fleet.wire.requests import DiskSpec, StartDomain
 
 ACTIVE_STATES = ("running", "blocked", "paused", "shutdown", "crashed")
 """States in which a domain holds memory and may write to its disks."""
@@ -41,14 +27,6 @@ GUEST_RUNS = ("running", "blocked")
 
 LEAST_FREE_BYTES = BYTES_PER_GIB
 """The least free space in the file system of an image: with less, the guest would soon stop with a write error."""
-
-
-_STOPS = {
-    "poweroff": "power off {name}",
-    "shutdown": "request {name} to shut down, and power it off after {seconds} s",
-    "reset": "press the reset button of {name}",
-    "reboot": "request {name} to restart",
-}
 
 
 class Way(enum.Enum):
@@ -130,7 +108,12 @@ def way_of(spec: StartDomain, domain: DomainFact | None) -> Way:
 
 def is_active(facts: HostFacts, name: str) -> bool:
     """Whether a domain of that name uses memory on the host, and so may write to its disks."""
-    return any(d.name.lower() == name.lower() and d.state in ACTIVE_STATES for d in facts.domains)
+    return any(d.name.lower() == name.lower() and is_active_domain(d) for d in facts.domains)
+
+
+def is_active_domain(domain: DomainFact | None) -> bool:
+    """Whether it uses memory, and so may write to its disks: it has a QEMU process."""
+    return domain is not None and domain.state in ACTIVE_STATES
 
 
 def check_memory(
@@ -260,91 +243,3 @@ def _check_host(spec: StartDomain, observed: HostFacts) -> None:
 def _creation(disk: DiskSpec) -> str:
     copied = f", a copy of image {disk.base.digest[:12]}" if disk.base else ""
     return f"make the disk {disk.path} ({disk.format}, {disk.size_gb} GB{copied})"
-
-
-def plan_steps(operation: Operation, domain: DomainFact | None) -> tuple[str, ...]:
-    """The steps of an operation but a start, in words; none for a domain that is as wanted already.
-
-    StateError for an operation that needs a running guest, when it is not running.
-    """
-    name = operation.name
-    if isinstance(operation, StopDomain):
-        if not operation.ends_domain:
-            _check_runs(name, domain)
-        if domain is None:
-            return ()
-        if domain.has_managed_save and not _is_active(domain):
-            if not operation.discards_save:
-                raise StateError(
-                    f"{name} is saved on this host; saved=remove discards what its guest had in memory"
-                )
-            return (f"discard the saved memory of {name}, and remove its definition",)
-        text = _STOPS[operation.action].format(name=name, seconds=operation.deadline_seconds)
-        return (text if _is_active(domain) else f"remove the definition of {name}",)
-    if isinstance(operation, EndArrival):
-        return _end_arrival_steps(operation, domain)
-    if isinstance(operation, EndDeparture) and not operation.resumes:
-        return ()  # it waits only
-    if isinstance(operation, (PauseDomain, ResumeDomain, EndDeparture)):
-        if domain is None or domain.state != "paused":
-            _check_runs(name, domain)
-        is_paused = domain is not None and domain.state == "paused"
-        if isinstance(operation, PauseDomain):
-            return () if is_paused else (f"pause {name}",)
-        return (f"resume {name}",) if is_paused else ()
-    if isinstance(operation, SaveDomain):
-        if not _has_state(domain):
-            raise StateError(f"{name} is not running on this host, so there is nothing to save")
-        return (f"save the memory of {name}, and stop it",) if _is_active(domain) else ()
-    if isinstance(operation, ChangeDomain):
-        _check_runs(name, domain)
-        return _change_steps(operation)
-    if isinstance(operation, GrowDisk):
-        return (f"grow {operation.disk.path} of {name} to {operation.disk.size_gb} GB",)
-    if isinstance(operation, (MakeSnapshot, RestoreSnapshot)):
-        verb, join = ("copy", "to") if isinstance(operation, MakeSnapshot) else ("replace", "by")
-        paths = [disk.path for disk in operation.disks]
-        return tuple(f"{verb} {path} {join} {operation.copies[i]}" for i, path in enumerate(paths))
-    if isinstance(operation, FreezeGuest):
-        _check_runs(name, domain)
-        return (f"freeze the file systems of {name}, if its guest agent answers",)
-    if isinstance(operation, ThawGuest):
-        return ("thaw them, if they are frozen",)
-    assert isinstance(operation, ForgetDomain)
-    return () if domain is None else (f"power off {name} and remove its definition",)
-
-
-def _end_arrival_steps(operation: EndArrival, domain: DomainFact | None) -> tuple[str, ...]:
-    """Nothing for a domain that has arrived: it is kept."""
-    name = operation.name
-    if domain is None or domain.token != operation.token:
-        return (f"end the migration of {name} to this host",)
-    if domain.state in GUEST_RUNS or domain.persistent:
-        return ()
-    return (f"end the migration of {name} to this host, and destroy it here",)
-
-
-def _change_steps(operation: ChangeDomain) -> tuple[str, ...]:
-    name = operation.name
-    aspects = {"CPUs": operation.cpus, "memory": operation.memory, "interfaces": operation.interfaces}
-    asked = [aspect for aspect, is_asked in aspects.items() if is_asked]
-    compared = [f"give the running {name} its recorded {', '.join(asked)}, as far as it can change"]
-    return (
-        *(compared if asked else ()),
-        *(f"detach {path} from {name}" for path in operation.detached),
-        *(f"attach {disk.path} to {name}" for disk in operation.disks),
-    )
-
-
-def _check_runs(name: str, domain: DomainFact | None) -> None:
-    state = "absent" if domain is None else domain.state
-    if state not in GUEST_RUNS:
-        raise StateError(f"{name} is not running on this host: it is {state}")
-
-
-def _is_active(domain: DomainFact | None) -> bool:
-    return domain is not None and domain.state in ACTIVE_STATES
-
-
-def _has_state(domain: DomainFact | None) -> bool:
-    return domain is not None and (_is_active(domain) or domain.has_managed_save)

@@ -47,6 +47,8 @@ __all__ = ["LinkKind", "LinkSpec"]
 DiskFormat = Literal["raw", "qcow2", "qed"]
 StopAction = Literal["poweroff", "shutdown", "reset", "reboot"]
 
+SHUTDOWN_SECONDS = 60
+"""How long a guest has to shut down, where the operator gives no other time."""
 
 BASE_FOLDER = "library"
 """The folder below an image directory with the copies of the site's images."""
@@ -167,7 +169,7 @@ class StopDomain:
     name: str
     token: Optional[int] = None
     action: StopAction = "poweroff"
-    deadline_seconds: int = 60
+    deadline_seconds: int = SHUTDOWN_SECONDS
     links: Tuple[LinkSpec, ...] = ()
     discards_save: bool = False
 

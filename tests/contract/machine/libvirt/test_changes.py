@@ -6,12 +6,13 @@ Such a guest releases no device; `tests/system/vms/test_changes.py` has one with
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from rocks.core.errors import RocksError, StateError, ToolError
-from rocks.fleet.wire.requests import DiskSpec, StartDomain
+from rocks.fleet.wire.requests import ChangeDomain, DiskSpec, StartDomain
 from rocks.machine.host.disks import DiskIdentity, ensure_disk, is_same
 from rocks.machine.host.files.growth import grow_image
 from rocks.machine.host.files.owners import ImageOwners
@@ -21,7 +22,6 @@ from rocks.machine.host.libvirt.change import (
     ensure_grown,
     ensure_interfaces,
     ensure_memory,
-    require_changeable,
 )
 from rocks.machine.host.libvirt.device_xml import disk_of, text_of
 from rocks.machine.host.libvirt.domain_xml import DomainDocument, parse_domain
@@ -68,11 +68,11 @@ def test_cpus_and_memory_are_added_up_to_the_maximum(world: World) -> None:
     """More than it, or less than now, waits for the next start, and the note says why."""
     text = requested(world).text
     run(world, StartDomain(NAME, 7, text))
-    live = require_changeable(world.domains, NAME, 7)
+    live = world.domains.document(NAME)
     assert (live.cpus, live.max_cpus, live.memory_mb, live.max_memory_mb) == (1, 4, 64, 1024)
     assert ensure_cpus(world.domains, live, requested(world, cpus=3)).changed
     assert ensure_memory(world.domains, live, requested(world, memory_mb=64 + 256)).changed
-    live = require_changeable(world.domains, NAME, 7)
+    live = world.domains.document(NAME)
     assert (live.cpus, live.memory_mb) == (3, 320)
     found = world.domains.find(NAME)
     assert (found.cpus, found.memory_mb) == (3, 320)
@@ -87,13 +87,13 @@ def test_cpus_and_memory_are_added_up_to_the_maximum(world: World) -> None:
     ):
         change = ensure_memory(world.domains, live, requested(world, memory_mb=memory_mb))
         assert not change.changed and word in "".join(change.notes), memory_mb
-    assert require_changeable(world.domains, NAME, 7).cpus == 3
+    assert world.domains.document(NAME).cpus == 3
 
 
 def test_without_a_maximum_all_waits_for_the_next_start(world: World) -> None:
     """The note names the command that sets one."""
     start(world)
-    live = require_changeable(world.domains, NAME, 7)
+    live = world.domains.document(NAME)
     assert "maxcpus=N" in ensure_cpus(world.domains, live, requested(world, cpus=2)).notes[0]
     assert "maxmem=MB" in ensure_memory(world.domains, live, requested(world, memory_mb=192)).notes[0]
 
@@ -164,11 +164,12 @@ def test_a_disk_grows_and_never_shrinks(world: World) -> None:
 
 def test_only_a_domain_that_runs_under_the_lease_is_changed(world: World) -> None:
     """Under another lease, or off, nothing is."""
-    refused(StateError, "absent", require_changeable, world.domains, NAME, 7)
+    change = partial(ChangeDomain, NAME, xml="")
+    refused(StateError, "it is absent; rocks start host vm", world.do, change(7))
     start(world)
-    refused(StateError, "under lease 7, not 8", require_changeable, world.domains, NAME, 8)
+    refused(StateError, "under lease 7, not 8", world.do, change(8))
     world.domains.destroy(NAME)
-    refused(StateError, "shutoff", require_changeable, world.domains, NAME, 7)
+    refused(StateError, "shutoff", world.do, change(7))
 
 
 def test_an_interface_is_up_only_when_its_filter_is_set(world: World) -> None:
@@ -182,12 +183,12 @@ def test_an_interface_is_up_only_when_its_filter_is_set(world: World) -> None:
         seen.extend(found.get("state") for found in document.root.iterfind("devices/interface/link"))
         raise StateError("no filter")
 
-    live = require_changeable(world.domains, NAME, 7)
+    live = world.domains.document(NAME)
     with pytest.raises(RocksError, match="no filter"):
         ensure_interfaces(world.domains, live, planned, fail)  # type: ignore[arg-type]
     assert seen == ["down"]
-    live = require_changeable(world.domains, NAME, 7)
+    live = world.domains.document(NAME)
     assert ensure_interfaces(world.domains, live, planned, unsecured).changed
-    live = require_changeable(world.domains, NAME, 7)
+    live = world.domains.document(NAME)
     assert [link.get("state") for link in live.root.iterfind("devices/interface/link")] in (["up"], [])
     assert not ensure_interfaces(world.domains, live, planned, unsecured).changed

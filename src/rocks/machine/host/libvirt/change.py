@@ -26,23 +26,11 @@ from rocks.machine.host.libvirt.device_xml import (
 from rocks.machine.host.libvirt.domain_xml import DomainDocument, LeaseDisk
 from rocks.machine.host.libvirt.driver import DomainDriver
 from rocks.machine.host.libvirt.interface_xml import vf_interfaces
-from rocks.machine.plan import GUEST_RUNS
 
 MEMORY_STEP_MB = 128
 """Memory is added in such steps: Linux brings blocks of at least this size online."""
 
 _POLL_SECONDS = 0.2
-
-
-def require_changeable(domains: DomainDriver, name: str, token: int) -> DomainDocument:
-    """The live XML of a domain that runs, or is paused, under this lease. StateError otherwise."""
-    found = domains.find(name)
-    if found is None or found.state not in (*GUEST_RUNS, "paused"):
-        state = "absent" if found is None else found.state
-        raise StateError(f"{name} is not running on this host: it is {state}")
-    if found.token != token:
-        raise StateError(f"{name} runs on this host under lease {found.token}, not {token}; try again")
-    return domains.document(name)
 
 
 def ensure_cpus(domains: DomainDriver, live: DomainDocument, requested: DomainDocument) -> Change:
