@@ -1,8 +1,8 @@
-"""What a host does with an operation on a domain, but a start, decided once from what the host observes. Pure.
+"""What a host does with an operation on a domain, but a start or a change, decided once from what it observes. Pure.
 
 The agent decides this under the machine's lock, from a fresh look at the domain, directly before it acts; a dry run
 prints the steps. What only the attempt shows is an error of the attempt: an answer of libvirt or of the guest, and the
-content of files.
+content of files. A change needs the domain's XML: `rocks.machine.host.libvirt.change_plan` decides it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.core.errors import StateError
 from rocks.core.units import BYTES_PER_GB, BYTES_PER_GIB, KIB_PER_MB, gigabytes
 from rocks.fleet.wire.requests import (
-    ChangeDomain,
     EndArrival,
     EndDeparture,
     ForgetDomain,
@@ -26,7 +25,7 @@ from rocks.fleet.wire.requests import (
     StopDomain,
     ThawGuest,
 )
-from rocks.machine.plan import GUEST_RUNS, is_active_domain
+from rocks.machine.plan import GUEST_RUNS, check_disk, is_active_domain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,7 +78,7 @@ class OperationPlan(NamedTuple):
 
 
 def plan_operation(operation: Operation, observed: Observed) -> OperationPlan:
-    """The plan of an operation but a start. StateError, with the remedy, when the host refuses it."""
+    """The plan of an operation but a start or a change. StateError, with the remedy, when the host refuses it."""
     name, domain = operation.name, observed.domain
     steps: tuple[str, ...] = ()
     if isinstance(operation, StopDomain):
@@ -96,9 +95,6 @@ def plan_operation(operation: Operation, observed: Observed) -> OperationPlan:
         steps = _end_arrival(operation, domain)
     elif isinstance(operation, SaveDomain):
         steps = _save(operation, observed)
-    elif isinstance(operation, ChangeDomain):
-        check_changeable(name, domain, operation.token)
-        steps = _change(operation)
     elif isinstance(operation, GrowDisk):
         return _growth(operation, observed)
     elif isinstance(operation, MakeSnapshot):
@@ -106,6 +102,8 @@ def plan_operation(operation: Operation, observed: Observed) -> OperationPlan:
     elif isinstance(operation, RestoreSnapshot):
         if is_active_domain(domain) or _is_saved(domain):
             raise StateError(f"{name} runs, or is saved, on this host; stop it first")
+        for disk in operation.disks:
+            check_disk(name, disk, observed.disks[disk.path], "is not restored")
         paths = [disk.path for disk in operation.disks]
         steps = tuple(f"replace {path} by {operation.copies[i]}" for i, path in enumerate(paths))
     elif isinstance(operation, FreezeGuest):
@@ -200,7 +198,7 @@ def _save(operation: SaveDomain, observed: Observed) -> tuple[str, ...]:
             f"{name} cannot be saved: its disk {facts.devices[0]} is a device, which could change meanwhile; only "
             "machines whose disks are image files, or images of a NAS that image storage has mapped, are saved"
         )
-    needed = operation.memory_mb * KIB_PER_MB * 1024
+    needed = domain.memory_mb * KIB_PER_MB * 1024
     if needed + BYTES_PER_GIB > facts.free_bytes:
         raise StateError(
             f"{name} is not saved: its memory takes up to {gigabytes(needed)} in {facts.folder}, whose file system has "
@@ -209,21 +207,15 @@ def _save(operation: SaveDomain, observed: Observed) -> tuple[str, ...]:
     return (f"save the memory of {name}, and stop it",)
 
 
-def _change(operation: ChangeDomain) -> tuple[str, ...]:
-    name = operation.name
-    aspects = {"CPUs": operation.cpus, "memory": operation.memory, "interfaces": operation.interfaces}
-    asked = [aspect for aspect, is_asked in aspects.items() if is_asked]
-    compared = [f"give the running {name} its recorded {', '.join(asked)}, as far as it can change"]
-    return (
-        *(compared if asked else ()),
-        *(f"detach {path} from {name}" for path in operation.detached),
-        *(f"attach {disk.path} to {name}" for disk in operation.disks),
-    )
-
-
 def _growth(operation: GrowDisk, observed: Observed) -> OperationPlan:
     name, disk, domain = operation.name, operation.disk, observed.domain
     fact, size_bytes = observed.disks[disk.path], disk.size_gb * BYTES_PER_GB
+    if not fact.is_block and size_bytes > fact.filesystem_bytes:
+        raise StateError(
+            f"{disk.path} of {name} does not grow: {gigabytes(size_bytes)} is more than its file system, which has "
+            f"{gigabytes(fact.filesystem_bytes)}"
+        )
+    check_disk(name, disk, fact, "does not grow")
     if disk.is_block and fact.size_bytes < size_bytes:
         raise StateError(
             f"the device {disk.path} has {gigabytes(fact.size_bytes)}, less than {gigabytes(size_bytes)}: grow it "
@@ -247,6 +239,7 @@ def _snapshot(operation: MakeSnapshot, observed: Observed) -> tuple[str, ...]:
     if all(files[copy].exists for copy in operation.copies):
         return ()
     for disk in operation.disks:
+        check_disk(name, disk, files[disk.path], "gets no snapshot")
         if is_active_domain(domain):
             check_changeable(name, domain, _leased(name, operation.token))
             if disk.path not in (domain and domain.disks or ()):

@@ -123,8 +123,12 @@ def check_memory(
     observed: HostFacts,
     starting_mb: int = 0,
     host: str = "this host",
+    outcome: str = "is not started",
 ) -> None:
-    """StateError unless the host has so much memory besides its reserve, other active domains and starts."""
+    """StateError unless the host has so much memory besides its reserve, other active domains and starts.
+
+    `outcome` is what the message says of the machine.
+    """
     # A crashed guest of this name is removed before the new one starts.
     used_mb = starting_mb + sum(
         domain.memory_mb
@@ -135,7 +139,7 @@ def check_memory(
     if used_mb + memory_mb > available_mb:
         starting = f", {starting_mb} MB of them by starts in progress" if starting_mb else ""
         raise StateError(
-            f"{name} is not started: it needs {memory_mb} MB of memory, and {host} has "
+            f"{name} {outcome}: it needs {memory_mb} MB of memory, and {host} has "
             f"{max(0, available_mb - used_mb)} MB left of {available_mb} MB for virtual machines ({used_mb} MB are "
             f"taken{starting}); stop others, or rocks set host vm {name} mem=MB"
         )
@@ -146,35 +150,38 @@ def starting_mb(name: str, promised: Mapping[str, int], observed: HostFacts) -> 
     return sum(mb for other, mb in promised.items() if other != name and not is_active(observed, other))
 
 
-def check_disk(name: str, disk: DiskSpec, fact: DiskFact) -> None:
-    """StateError, about the machine `name`, for a disk that is not there, or cannot be created or grow there."""
+def check_disk(name: str, disk: DiskSpec, fact: DiskFact, outcome: str = "is not started") -> None:
+    """StateError, about the machine `name`, for a disk that is not there, or cannot be created or grow there.
+
+    `outcome` as of `check_memory`.
+    """
     if disk.is_block:
         if not fact.is_block:
             fault = "is not a block device" if fact.exists else "is not on its host"
             raise StateError(
-                f"{name} is not started: its disk, the device {disk.path}, {fault}; "
+                f"{name} {outcome}: its disk, the device {disk.path}, {fault}; "
                 f"create it, or give the machine another disk: rocks set host vm {name} disk=…"
             )
         return
     if fact.is_block:
         raise StateError(
-            f"{name} is not started: its disk {disk.path} is a block device; define it as one: "
+            f"{name} {outcome}: its disk {disk.path} is a block device; define it as one: "
             f"rocks set host vm {name} disk=phy:{disk.path},{disk.target}"
         )
     if not fact.exists and disk.size_gb * BYTES_PER_GB > fact.filesystem_bytes:
         raise StateError(
-            f"{name} is not started: its disk {disk.path} of {gigabytes(disk.size_gb * BYTES_PER_GB)} is larger "
+            f"{name} {outcome}: its disk {disk.path} of {gigabytes(disk.size_gb * BYTES_PER_GB)} is larger "
             f"than its file system of {gigabytes(fact.filesystem_bytes)}; rocks set host vm {name} disksize=GB, "
             "or choose another folder"
         )
     if fact.free_bytes < LEAST_FREE_BYTES:
         raise StateError(
-            f"{name} is not started: the file system of its disk {disk.path} has {gigabytes(fact.free_bytes)} "
+            f"{name} {outcome}: the file system of its disk {disk.path} has {gigabytes(fact.free_bytes)} "
             f"free; the minimum is {gigabytes(LEAST_FREE_BYTES)}. Free space there"
         )
     if not fact.exists and disk.format == "qed" and disk.base is None:
         raise StateError(
-            f"{name} is not started: the image {disk.path} does not exist, and an empty image of type qed cannot "
+            f"{name} {outcome}: the image {disk.path} does not exist, and an empty image of type qed cannot "
             "be created; copy the image there, or use qcow2"
         )
 

@@ -5,21 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rocks.core.errors import HostError, StateError, UserError
+from rocks.core.errors import StateError, UserError
 from rocks.core.names import printable
 from rocks.core.values import read_number
 from rocks.fleet.wire.requests import DiskSpec, LinkSpec, StartDomain
 from rocks.inventory.attributes.known import KNOWN
 from rocks.inventory.disks.places import medium_of, place_disk
 from rocks.library.guest_media import boots_from_network, medium_name
-from rocks.machine.plan import ACTIVE_STATES, check_disk
+from rocks.machine.plan import ACTIVE_STATES
 from rocks.network.filter_plan import FilterPlan, plan_filter, unfiltered_note
 from rocks.network.guest_connections import Bridged, Direct, Tap, Unconnected, VirtualFunction
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from rocks.fleet.wire.facts import DiskFact, DomainFact, HostFacts
+    from rocks.fleet.wire.facts import DomainFact, HostFacts
     from rocks.fleet.wire.requests import DiskFormat
     from rocks.inventory.records import Disk, Host, Lease, VirtualMachine
     from rocks.network.guest_connections import Connection
@@ -113,8 +113,8 @@ def _boot_note(vm: VirtualMachine) -> tuple[str, ...]:
     )
 
 
-def disk_spec(vm: VirtualMachine, container: Host, disk: Disk) -> DiskSpec:
-    """The disk as its host creates or checks it. StateError for a place where no disk may be."""
+def disk_spec(vm: VirtualMachine, container: Host, disk: Disk, outcome: str = "is not started") -> DiskSpec:
+    """The disk as its host creates or checks it. StateError for a place where no disk may be, with that `outcome`."""
     made = DiskSpec(
         disk.path,
         "raw" if disk.is_block else _FORMATS.get(disk.type, "raw"),
@@ -122,20 +122,7 @@ def disk_spec(vm: VirtualMachine, container: Host, disk: Disk) -> DiskSpec:
         disk.is_block,
         target=f"{disk.device},{disk.bus}",
     )
-    return place_disk(vm, container, disk, made)
-
-
-def plan_disk(vm: VirtualMachine, container: Host, disk: Disk, facts: Sequence[DiskFact]) -> DiskSpec:
-    """As `disk_spec`. StateError also for a disk that is not on its host, or cannot be created there.
-
-    HostError when the host does not report it.
-    """
-    spec = disk_spec(vm, container, disk)
-    fact = next((fact for fact in facts if fact.path == disk.path), None)
-    if fact is None:
-        raise HostError(f"{container.name} does not report the disk {disk.path} of {vm.name}")
-    check_disk(vm.name, spec, fact)
-    return spec
+    return place_disk(vm, container, disk, made, outcome)
 
 
 def saved_domain(facts: HostFacts, lease: Lease) -> DomainFact | None:

@@ -7,7 +7,6 @@ import pytest
 
 from rocks.core.errors import StateError
 from rocks.fleet.wire.requests import (
-    ChangeDomain,
     DiskSpec,
     EndArrival,
     EndDeparture,
@@ -76,7 +75,6 @@ DISK = DiskSpec("/images/a", "raw", 1, False)
                 StopDomain("a", action="reset"),
                 FreezeGuest("a", 5),
                 ThawGuest("a", 5),
-                ChangeDomain("a", 5, ""),
                 EndDeparture("a", 5, resumes=True),
             )
         ),
@@ -86,7 +84,17 @@ DISK = DiskSpec("/images/a", "raw", 1, False)
         (ForgetDomain("a", 4), Observed(RUNS), "under lease 5, newer than 4"),
         (PauseDomain("a", 4), Observed(PAUSED), "under lease 5, newer than 4"),
         (StopDomain("a"), Observed(SAVED), "a is saved on this host: rocks restore host vm a continues it"),
-        (ChangeDomain("a", 6, ""), Observed(RUNS), "a runs on this host under lease 5, not 6"),
+        (ThawGuest("a", 6), Observed(RUNS), "a runs on this host under lease 5, not 6"),
+        (
+            GrowDisk("a", DISK),
+            Observed(None, {"/images/a": disk(filesystem_bytes=1)}),
+            "a does not grow: 1.0 GB is more",
+        ),
+        (
+            GrowDisk("a", DISK),
+            Observed(None, {"/images/a": disk(free_bytes=0)}),
+            "a does not grow: the file system",
+        ),
         (SaveDomain("a", 5, 64), Observed(OFF), "a is not running on this host, so there is nothing to save"),
         (SaveDomain("a", 6, 64), Observed(RUNS), "a is on this host under lease 5, not 6"),
         (

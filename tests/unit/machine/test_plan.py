@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from rocks.core.errors import BusyError, HostError, RocksError, StateError
+from rocks.core.errors import BusyError, RocksError, StateError
 from rocks.core.units import BYTES_PER_GB
 from rocks.fleet.wire.facts import DiskFact, DomainFact
 from rocks.fleet.wire.requests import DiskSpec
 from rocks.machine.plan import LEAST_FREE_BYTES, StartPlan, Way, is_active
-from rocks.machine.spec import MachineSpec, container_of, memory_reserve_mb, plan_disk
+from rocks.machine.spec import MachineSpec, container_of, memory_reserve_mb
 from rocks.network.filter_plan import FilterPlan
 from tests.unit.machine.starts import IMAGE, disk, domain, facts, plan, started
 from tests.unit.machines import container, machine
@@ -206,13 +206,6 @@ def test_disks_that_keep_a_machine_from_starting(text: str, fact: DiskFact, mess
     with pytest.raises(StateError, match=message) as refused:
         plan(facts(disks=(fact,)), machine(disks=[text]))
     assert str(refused.value).startswith("web is not started: ")
-
-
-def test_a_host_that_does_not_report_a_disk_is_named() -> None:
-    vm = machine()
-    assert plan_disk(vm, container(), vm.disks[0], [disk()]) == DISK
-    with pytest.raises(HostError, match=f"vmc-0-0 does not report the disk {IMAGE} of web"):
-        plan_disk(vm, container(), vm.disks[0], [disk("/images/other.vda")])
 
 
 def test_an_image_that_is_there_may_be_larger_than_its_file_system() -> None:

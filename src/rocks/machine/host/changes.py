@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import List
 
-from rocks.core.errors import IncoherentError, RocksError
+from rocks.core.errors import RocksError
 from rocks.core.units import BYTES_PER_GB
 from rocks.fleet.host.change import UNCHANGED, Change
 from rocks.fleet.wire.requests import ChangeDomain, DiskSpec, GrowDisk
@@ -16,21 +16,39 @@ from rocks.machine.host.files.growth import grow_image
 from rocks.machine.host.guest_links import links_locked
 from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt.change import (
+    add_memory,
     attach_disk,
     detach_disk,
     ensure_cpus,
     ensure_grown,
     ensure_interfaces,
-    ensure_memory,
     joined,
-    memory_note,
 )
-from rocks.machine.host.libvirt.device_xml import check_hot_bus, disk_of
+from rocks.machine.host.libvirt.change_plan import ChangeFacts, disk_to_attach, plan_memory
+from rocks.machine.host.libvirt.device_xml import disk_of
 from rocks.machine.host.libvirt.domain_xml import DomainDocument
 from rocks.machine.host.libvirt.driver import is_active
+from rocks.machine.host.machine import read_machine
 from rocks.machine.host.memory import memory_reserved
 from rocks.machine.host.start import adapted, document_of, secure
+from rocks.machine.plan import is_active_domain
 from rocks.network.host.rules import check_link, is_of_site
+
+
+def change_facts(host: Host, operation: ChangeDomain) -> ChangeFacts:
+    """What decides about a change. UserError or IncoherentError for an invalid request."""
+    for disk in operation.disks:
+        check_path(disk.path)
+    for link in operation.links:
+        check_link(link)
+    domain = host.domains().find(operation.name)
+    return ChangeFacts(
+        domain,
+        host.domains().document(operation.name) if is_active_domain(domain) else None,
+        adapted(host, document_of(operation))[0],
+        read_machine().cpus,
+        {disk.path: read_disk(disk.path) for disk in operation.disks},
+    )
 
 
 def change_domain(host: Host, operation: ChangeDomain) -> Change:
@@ -39,32 +57,32 @@ def change_domain(host: Host, operation: ChangeDomain) -> Change:
     The caller has planned it, and holds the machine's lock. An error ends it; what was changed before stays, and the
     same request again does the rest.
     """
-    requested = adapted(host, document_of(operation))[0]
-    for disk in operation.disks:
-        check_path(disk.path)
-    for link in operation.links:
-        check_link(link)
     domains, name = host.domains(), operation.name
-    live = domains.document(name)
+    _, live, requested, cpus, _ = change_facts(host, operation)
+    if live is None:
+        return UNCHANGED
     changes: List[Change] = []
     if operation.cpus:
-        changes.append(ensure_cpus(domains, live, requested))
+        changes.append(ensure_cpus(domains, live, requested, cpus, operation.host))
     if operation.memory:
         changes.append(_ensure_memory(host, operation, live, requested))
     if operation.interfaces:
         changes.append(_ensure_interfaces(host, operation, live, requested))
     changes += [detach_disk(domains, name, path) for path in operation.detached]
-    changes += [_attach(host, name, disk, requested) for disk in operation.disks]
+    changes += [_attach(host, operation, disk, requested) for disk in operation.disks]
     return joined(changes)
 
 
 def _ensure_memory(
     host: Host, operation: ChangeDomain, live: DomainDocument, requested: DomainDocument
 ) -> Change:
-    if memory_note(live, requested) is not None or operation.memory_reserve_mb is None:
-        return ensure_memory(host.domains(), live, requested)
-    with memory_reserved(host, operation.name, requested.memory_mb, operation.memory_reserve_mb):
-        return ensure_memory(host.domains(), live, requested)
+    plan, reserve_mb = plan_memory(live, requested), operation.memory_reserve_mb
+    if not plan.steps:
+        return Change(False, plan.notes)
+    if reserve_mb is None:
+        return add_memory(host.domains(), live, requested)
+    with memory_reserved(host, operation.name, requested.memory_mb, reserve_mb, "does not get its memory"):
+        return add_memory(host.domains(), live, requested)
 
 
 def _ensure_interfaces(
@@ -88,15 +106,10 @@ def _ensure_interfaces(
     return Change(change.changed, notes + change.notes)
 
 
-def _attach(host: Host, name: str, spec: DiskSpec, requested: DomainDocument) -> Change:
-    disk = disk_of(requested, spec.path)
-    if disk is None:
-        raise IncoherentError(
-            f"the XML of {name} has no disk {spec.path}; look at the plugins that change its disks"
-        )
-    if disk_of(host.domains().document(name), spec.path) is not None:
+def _attach(host: Host, operation: ChangeDomain, spec: DiskSpec, requested: DomainDocument) -> Change:
+    name, disk = operation.name, disk_of(requested, spec.path)
+    if disk is None or disk_to_attach(operation, spec, host.domains().document(name), requested) is None:
         return UNCHANGED
-    check_hot_bus(disk, name, spec.path)
     made, identity = ensure_disk(spec, host.image_owners)
     try:
         return attach_disk(

@@ -33,13 +33,14 @@ from rocks.fleet.wire.requests import (
     StopDomain,
     ThawGuest,
 )
-from rocks.machine.host.changes import change_domain, grow_disk
+from rocks.machine.host.changes import change_domain, change_facts, grow_disk
 from rocks.machine.host.disks import read_disk
 from rocks.machine.host.frozen import freeze_guest, thaw_guest
 from rocks.machine.host.guest_functions import release_vfs
 from rocks.machine.host.guest_keys import release_partition
 from rocks.machine.host.guest_links import release_links
 from rocks.machine.host.host import Host
+from rocks.machine.host.libvirt.change_plan import plan_change
 from rocks.machine.host.libvirt.device_xml import changed_lease
 from rocks.machine.host.libvirt.stop import ensure_forgotten, ensure_stopped
 from rocks.machine.host.moves.arriving_volumes import remove_placeholders
@@ -138,7 +139,8 @@ def _do(host: Host, operation: Operation, turn: Turn) -> Change:
         steps, notes = _planned(host, operation, host.leases.admit)
         if isinstance(operation, EndDeparture):
             return _stay(host, operation, bool(steps)) if operation.resumes else UNCHANGED
-        if not steps and not _ends(operation):  # without a domain, its lease ends
+        # without a domain its lease ends, and links of a changed one may differ
+        if not steps and not (_ends(operation) or isinstance(operation, ChangeDomain)):
             return Change(False, notes)
         return (_end if _ends(operation) else _ACTIONS[type(operation)])(host, operation)
 
@@ -150,6 +152,8 @@ def _planned(host: Host, operation: Operation, admit: Callable[[str, int], objec
     needs_lease = not isinstance(operation, EndArrival) and getattr(operation, "resumes", True)
     if domain is not None and token is not None and needs_lease:
         (host.leases.check_end if _ends(operation) else admit)(operation.name, token)
+    if isinstance(operation, ChangeDomain):
+        return plan_change(operation, change_facts(host, operation))
     return plan_operation(operation, _observed(host, operation, domain))
 
 

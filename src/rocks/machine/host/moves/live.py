@@ -231,7 +231,8 @@ def _prepare(
     """Make disks and links; the XML of the machine here."""
     start = request.start
     if start.memory_reserve_mb is not None:
-        stack.enter_context(memory_reserved(host, start.name, document.memory_mb, start.memory_reserve_mb))
+        needed_mb, reserve_mb = document.memory_mb, start.memory_reserve_mb
+        stack.enter_context(memory_reserved(host, start.name, needed_mb, reserve_mb, "is not moved"))
     host.link_plans.remember(start.name, tuple(link for link in start.links if not is_of_site(link)))
     for link in start.links:
         host.links().ensure(link)
