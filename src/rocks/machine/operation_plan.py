@@ -106,13 +106,12 @@ def plan_operation(operation: Operation, observed: Observed) -> OperationPlan:
             check_disk(name, disk, observed.disks[disk.path], "is not restored")
         paths = [disk.path for disk in operation.disks]
         steps = tuple(f"replace {path} by {operation.copies[i]}" for i, path in enumerate(paths))
-    elif isinstance(operation, FreezeGuest):
-        check_changeable(name, domain, operation.token)
-        steps = (f"freeze the file systems of {name}, if its guest agent answers",)
     else:
-        assert isinstance(operation, ThawGuest)
+        assert isinstance(operation, (FreezeGuest, ThawGuest))
         check_changeable(name, domain, operation.token)
-        steps = ("thaw them, if they are frozen",)
+        is_freeze = isinstance(operation, FreezeGuest)
+        freeze = f"freeze the file systems of {name}, if its guest agent answers"
+        steps = (freeze if is_freeze else "thaw them, if they are frozen",)
     return OperationPlan(steps)
 
 

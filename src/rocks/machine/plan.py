@@ -25,6 +25,9 @@ ACTIVE_STATES = ("running", "blocked", "paused", "shutdown", "crashed")
 GUEST_RUNS = ("running", "blocked")
 """States in which the guest runs."""
 
+NOT_STARTED = "is not started"
+"""What a message says of a machine, where a rule of starts is broken; callers that start nothing give another text."""
+
 LEAST_FREE_BYTES = BYTES_PER_GIB
 """The least free space in the file system of an image: with less, the guest would soon stop with a write error."""
 
@@ -46,7 +49,11 @@ class StartPlan(NamedTuple):
 
 
 def plan_start(
-    spec: StartDomain, memory_mb: int, observed: HostFacts, promised: Mapping[str, int]
+    spec: StartDomain,
+    memory_mb: int,
+    observed: HostFacts,
+    promised: Mapping[str, int],
+    outcome: str = NOT_STARTED,
 ) -> StartPlan:
     """The start of a machine with `memory_mb` MB on the host with these facts.
 
@@ -59,16 +66,17 @@ def plan_start(
         return StartPlan(way, ())
     if way is Way.COMPLETE:
         return StartPlan(way, (f"complete the interrupted start of {spec.name}",))
-    _check_host(spec, observed)
+    _check_host(spec, observed, outcome)
     if spec.memory_reserve_mb is not None:
         starting = starting_mb(spec.name, promised, observed)
-        check_memory(spec.name, memory_mb, spec.memory_reserve_mb, observed, starting, _host(spec))
+        reserve_mb = spec.memory_reserve_mb
+        check_memory(spec.name, memory_mb, reserve_mb, observed, starting, _host(spec), outcome)
     disks = [
         (disk, next(fact for fact in observed.disks if fact.path == disk.path))
         for disk in checked_disks(spec)
     ]
     for disk, fact in disks:
-        check_disk(spec.name, disk, fact)
+        check_disk(spec.name, disk, fact, outcome)
     if way is Way.RESTORE:
         return StartPlan(way, (f"continue {spec.name} from its saved memory",))
     created = [_creation(disk) for disk, fact in disks if not (fact.exists or disk.is_block)]
@@ -123,11 +131,11 @@ def check_memory(
     observed: HostFacts,
     starting_mb: int = 0,
     host: str = "this host",
-    outcome: str = "is not started",
+    outcome: str = NOT_STARTED,
 ) -> None:
     """StateError unless the host has so much memory besides its reserve, other active domains and starts.
 
-    `outcome` is what the message says of the machine.
+    `outcome` as `NOT_STARTED`.
     """
     # A crashed guest of this name is removed before the new one starts.
     used_mb = starting_mb + sum(
@@ -150,10 +158,10 @@ def starting_mb(name: str, promised: Mapping[str, int], observed: HostFacts) -> 
     return sum(mb for other, mb in promised.items() if other != name and not is_active(observed, other))
 
 
-def check_disk(name: str, disk: DiskSpec, fact: DiskFact, outcome: str = "is not started") -> None:
+def check_disk(name: str, disk: DiskSpec, fact: DiskFact, outcome: str = NOT_STARTED) -> None:
     """StateError, about the machine `name`, for a disk that is not there, or cannot be created or grow there.
 
-    `outcome` as of `check_memory`.
+    `outcome` as `NOT_STARTED`.
     """
     if disk.is_block:
         if not fact.is_block:
@@ -228,21 +236,21 @@ def _check_saved(spec: StartDomain, domain: DomainFact | None) -> None:
         )
 
 
-def _check_host(spec: StartDomain, observed: HostFacts) -> None:
+def _check_host(spec: StartDomain, observed: HostFacts, outcome: str) -> None:
     if spec.cpus > observed.cpus:
         raise StateError(
-            f"{spec.name} is not started: it has {spec.cpus} CPUs, {_host(spec)} has {observed.cpus}; "
+            f"{spec.name} {outcome}: it has {spec.cpus} CPUs, {_host(spec)} has {observed.cpus}; "
             f"rocks set host cpus {spec.name} {observed.cpus}, or choose another host"
         )
     if spec.needs_filters and not observed.has_filters:
         raise StateError(
-            f"{spec.name} is not started: the kernel of {_host(spec)} cannot filter packets of guests; load its "
+            f"{spec.name} {outcome}: the kernel of {_host(spec)} cannot filter packets of guests; load its "
             f"modules sch_ingress, cls_bpf and act_gact, or, when all guests are trusted, "
             f"rocks set host attr {_host(spec)} vm_filter off"
         )
     if not observed.has_8021q and any(link.kind == "vlan" for link in spec.links):
         raise StateError(
-            f"{spec.name} is not started: the kernel of {_host(spec)} has no 802.1Q VLANs; load its module "
+            f"{spec.name} {outcome}: the kernel of {_host(spec)} has no 802.1Q VLANs; load its module "
             f"8021q, or, for a cluster on this host alone, rocks set host attr {_host(spec)} vlan_transport local"
         )
 

@@ -38,11 +38,6 @@ class Aspects:
     memory: bool = False
     interfaces: bool = False
 
-    @property
-    def any(self) -> bool:
-        """Whether there is anything."""
-        return self.cpus or self.memory or self.interfaces
-
 
 ALL = Aspects(cpus=True, memory=True, interfaces=True)
 
@@ -98,7 +93,7 @@ def change_request(
     detached: Sequence[str] = (),
 ) -> ChangeDomain:
     """The change of a machine that runs on its container. StateError for a document that cannot be made."""
-    container, connections = container_of(vm), connections_of(vm)
+    container, connections = container_of(vm, "is not changed"), connections_of(vm)
     lines = describe_vms(database, [vm], filters_of)[vm.name]
     return ChangeDomain(
         name=vm.name,

@@ -12,7 +12,7 @@ from rocks.fleet.wire.requests import DiskSpec, LinkSpec, StartDomain
 from rocks.inventory.attributes.known import KNOWN
 from rocks.inventory.disks.places import medium_of, place_disk
 from rocks.library.guest_media import boots_from_network, medium_name
-from rocks.machine.plan import ACTIVE_STATES
+from rocks.machine.plan import ACTIVE_STATES, NOT_STARTED
 from rocks.network.filter_plan import FilterPlan, plan_filter, unfiltered_note
 from rocks.network.guest_connections import Bridged, Direct, Tap, Unconnected, VirtualFunction
 
@@ -46,15 +46,15 @@ class MachineSpec:
     network: FilterPlan = FilterPlan(is_on=False)
 
 
-def container_of(vm: VirtualMachine) -> Host:
-    """The container of `vm`. StateError when it has none, or one that does not run virtual machines."""
+def container_of(vm: VirtualMachine, outcome: str = NOT_STARTED) -> Host:
+    """The container of `vm`. StateError when it has none, or one that does not run virtual machines; with `outcome`."""
     if vm.container is None:
         raise StateError(
             f"host {vm.name} does not have a physical host; give it one: rocks set host vm {vm.name} physnode=HOST"
         )
     if not vm.container.is_true("kvm"):
         raise StateError(
-            f"{vm.name} is not started: its physical host {vm.container.name} is not a VM container; "
+            f"{vm.name} {outcome}: its physical host {vm.container.name} is not a VM container; "
             f"move it (rocks set host vm {vm.name} physnode=HOST) or set the attribute kvm of "
             f"{vm.container.name} to true"
         )
@@ -62,13 +62,16 @@ def container_of(vm: VirtualMachine) -> Host:
 
 
 def spec_of(
-    vm: VirtualMachine, connections: Sequence[Connection], neighbours: Mapping[int, Sequence[str]]
+    vm: VirtualMachine,
+    connections: Sequence[Connection],
+    neighbours: Mapping[int, Sequence[str]],
+    outcome: str = NOT_STARTED,
 ) -> MachineSpec:
     """The spec of a machine. StateError, with the remedy, for one that its records do not let start.
 
     `neighbours` maps a VLAN id to all hosts on which machines of that VLAN are placed.
     """
-    container = container_of(vm)
+    container = container_of(vm, outcome)
     notes = tuple(
         f"{c.device} of {vm.name} is not connected: {c.reason}"
         for c in connections
@@ -76,10 +79,13 @@ def spec_of(
     )
     notes += _boot_note(vm)
     network = plan_filter(vm, connections)
-    _check_vfs(vm, container, connections)
+    _check_vfs(vm, container, connections, outcome)
     return MachineSpec(
-        disks=(*(disk_spec(vm, container, disk) for disk in vm.disks), *medium_of(vm, container)),
-        links=_links(vm, container, connections, neighbours),
+        disks=(
+            *(disk_spec(vm, container, disk, outcome) for disk in vm.disks),
+            *medium_of(vm, container, outcome),
+        ),
+        links=_links(vm, container, connections, neighbours, outcome),
         autostart=vm.host.attribute("kvm_autostart") == "true",
         notes=(*notes, unfiltered_note(vm)) if network.lets_all_through else notes,
         network=network,
@@ -113,7 +119,7 @@ def _boot_note(vm: VirtualMachine) -> tuple[str, ...]:
     )
 
 
-def disk_spec(vm: VirtualMachine, container: Host, disk: Disk, outcome: str = "is not started") -> DiskSpec:
+def disk_spec(vm: VirtualMachine, container: Host, disk: Disk, outcome: str = NOT_STARTED) -> DiskSpec:
     """The disk as its host creates or checks it. StateError for a place where no disk may be, with that `outcome`."""
     made = DiskSpec(
         disk.path,
@@ -167,13 +173,13 @@ def links_of(container: Host, connections: Sequence[Connection]) -> tuple[LinkSp
     return tuple(links.values())
 
 
-def _check_vfs(vm: VirtualMachine, container: Host, connections: Sequence[Connection]) -> None:
+def _check_vfs(vm: VirtualMachine, container: Host, connections: Sequence[Connection], outcome: str) -> None:
     for vf in connections:
         if not isinstance(vf, VirtualFunction):
             continue
         if vf.vlan and container.attribute("vlan_transport") == LOCAL_TRANSPORT:
             raise StateError(
-                f"{vm.name} is not started: VLANs of {container.name} are local (it has "
+                f"{vm.name} {outcome}: VLANs of {container.name} are local (it has "
                 f"vlan_transport={LOCAL_TRANSPORT}), and a virtual function of {vf.device} is not connected to "
                 f"them; remove the option sriov from the interface: rocks set host interface options {vm.name} "
                 f"{vf.mac} NULL"
@@ -185,13 +191,14 @@ def _links(
     container: Host,
     connections: Sequence[Connection],
     neighbours: Mapping[int, Sequence[str]],
+    outcome: str,
 ) -> tuple[LinkSpec, ...]:
     links = links_of(container, connections)
     for link in links:
         others = sorted(set(neighbours.get(link.vlan, ())) - {container.name})
         if link.kind == "local_bridge" and others:
             raise StateError(
-                f"{vm.name} is not started: VLANs of {container.name} are local (it has "
+                f"{vm.name} {outcome}: VLANs of {container.name} are local (it has "
                 f"vlan_transport={LOCAL_TRANSPORT}), but VLAN {link.vlan} also has machines on {', '.join(others)}, "
                 "which could not be reached; place the whole cluster on one host"
             )

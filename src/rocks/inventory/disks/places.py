@@ -72,7 +72,7 @@ def place_disk(
     return _with(made, machine=vm.uuid, adopts=vm.adopts_images, directory=directory)
 
 
-def medium_of(vm: VirtualMachine, container: Host) -> tuple[DiskSpec, ...]:
+def medium_of(vm: VirtualMachine, container: Host, outcome: str = _NOT_STARTED) -> tuple[DiskSpec, ...]:
     """The CD image of the machine, if it has one. StateError as `place_disk`."""
     path = vm.cdrom_path
     if not path:
@@ -80,11 +80,11 @@ def medium_of(vm: VirtualMachine, container: Host) -> tuple[DiskSpec, ...]:
     made = DiskSpec(path, "raw", 0, path.startswith("/dev/"), is_cdrom=True)
     if made.is_block:
         if not is_allowed_device(container, path) and not any(_matches(path, pattern) for pattern in _MEDIA):
-            raise _no_device(vm, container, f"its CD, the device {path},", _ANOTHER_CD)
+            raise _no_device(vm, container, f"its CD, the device {path},", _ANOTHER_CD, outcome)
         return (made,)
     directory = directory_of(container, path)
     if directory is None:
-        raise _no_directory(vm, container, f"its CD image {path}", _ANOTHER_CD)
+        raise _no_directory(vm, container, f"its CD image {path}", _ANOTHER_CD, outcome)
     return (_with(made, directory=directory),)
 
 
@@ -109,9 +109,7 @@ def _with(made: DiskSpec, **changes: object) -> DiskSpec:
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
-def _no_directory(
-    vm: VirtualMachine, container: Host, what: str, remedy: str, outcome: str = _NOT_STARTED
-) -> StateError:
+def _no_directory(vm: VirtualMachine, container: Host, what: str, remedy: str, outcome: str) -> StateError:
     """The remedy names the attribute and no value: who copies a command would give the guest a file of the host."""
     there = ", ".join(image_directories(container)) or "it has none"
     texts = [container.attribute("vm_image_directory"), *container.attribute(DIRECTORIES).split(",")]
@@ -123,9 +121,7 @@ def _no_directory(
     )
 
 
-def _no_device(
-    vm: VirtualMachine, container: Host, what: str, remedy: str, outcome: str = _NOT_STARTED
-) -> StateError:
+def _no_device(vm: VirtualMachine, container: Host, what: str, remedy: str, outcome: str) -> StateError:
     """As `_no_directory`."""
     there = ", ".join(device_patterns(container)) or "it has none"
     ignored = [text.strip() for text in container.attribute(DEVICES).split(",")]

@@ -187,7 +187,7 @@ def _attach(
 ) -> tuple[str, ...]:
     """Have the host attach the disk, which the lease covers before; after an error of the host, as it did before."""
     check_place(vm, lease)
-    spec = disk_spec(vm, container_of(vm), disk, _NO_DISK)
+    spec = disk_spec(vm, container_of(vm, _NO_DISK), disk, _NO_DISK)
     request = change_request(database, vm, lease, filters_of, disks=[spec])
     key = (container_of(vm).name, disk.path)
     is_new = leases.disk_holders(database, [key]).get(key, "").lower() != vm.name.lower()

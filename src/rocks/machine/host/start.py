@@ -8,26 +8,32 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ContextManager, Dict, Mapping, Optional, Tuple, Union
 
-from rocks.core.errors import IncoherentError, RocksError, UserError
+from rocks.core.errors import IncoherentError, RocksError, StateError, UserError
 from rocks.fleet.host.change import Change
 from rocks.fleet.wire.facts import DocumentsFact, DocumentsRequest
 from rocks.fleet.wire.requests import ChangeDomain, PerformRequest, StartDomain
 from rocks.machine.host.console_logs import name_log
-from rocks.machine.host.disks import check_path
+from rocks.machine.host.disks import DiskIdentity, check_path, ensure_disk, is_same
+from rocks.machine.host.files.seeds import write_seed
 from rocks.machine.host.guest_functions import assign, check_vfs, vfs_locked
 from rocks.machine.host.guest_keys import ensure_partition
 from rocks.machine.host.guest_links import ensure_secured, links_locked, release_links
 from rocks.machine.host.host import Host
 from rocks.machine.host.leases import check_name
 from rocks.machine.host.libvirt.accelerator import host_emulator, probe_accelerator
-from rocks.machine.host.libvirt.domain_xml import DomainDocument, emulated, parse_domain, with_emulator
+from rocks.machine.host.libvirt.domain_xml import (
+    DomainDocument,
+    emulated,
+    parse_domain,
+    with_disk_identities,
+    with_emulator,
+)
 from rocks.machine.host.libvirt.start import Prepared, ensure_running, settled
 from rocks.machine.host.memory import memory_promised
 from rocks.machine.host.moves.arriving_volumes import check_have_content
 from rocks.machine.host.observe import observe
 from rocks.machine.host.saves import check_saved_disks, forget_save, renew_identities
 from rocks.machine.host.snapshots import check_not_restoring
-from rocks.machine.host.start_disks import check_disks, ensure_disks
 from rocks.machine.plan import Way, checked_disks, plan_start
 from rocks.network.host.rules import check_link, is_of_site
 
@@ -134,7 +140,7 @@ def _prepare(host: Host, operation: StartDomain, document: DomainDocument) -> Pr
         check_saved_disks(host, name)
     else:
         document, notes = adapted(host, document)
-        document = ensure_disks(host, operation, document)
+        document = _ensure_disks(host, operation, document)
     host.link_plans.remember(name, tuple(link for link in operation.links if not is_of_site(link)))
     for link in operation.links:
         notes += host.links().ensure(link).notes
@@ -148,9 +154,27 @@ def _prepare(host: Host, operation: StartDomain, document: DomainDocument) -> Pr
 
 def secure(host: Host, live: DomainDocument) -> Change:
     """Before the guest runs: its disks are the ones that were checked, and its interfaces are filtered."""
-    check_disks(host, live)
+    _check_disks(host, live)
     check_have_content(host, live)
     return ensure_secured(host, live)
+
+
+def _ensure_disks(host: Host, operation: StartDomain, document: DomainDocument) -> DomainDocument:
+    """Make or check the machine's disks; the document with their identities in the lease. Errors as `ensure_disk`."""
+    identities = [ensure_disk(disk, host.image_owners)[1] for disk in operation.disks]
+    if operation.seed is not None:
+        seed = operation.seed
+        identities.append(DiskIdentity(seed.path, *write_seed(seed, host.image_owners), seed.machine))
+    return with_disk_identities(document, identities) if identities else document
+
+
+def _check_disks(host: Host, live: DomainDocument) -> None:
+    """StateError when a path leads to another file than it did before the domain was defined."""
+    for disk in live.disk_identities:
+        if not is_same(DiskIdentity(*disk), host.image_owners):
+            raise StateError(
+                f"the disk {disk[0]} of {live.name} was replaced while the machine was starting; try again"
+            )
 
 
 def adapted(host: Host, document: DomainDocument) -> Tuple[DomainDocument, Tuple[str, ...]]:
