@@ -19,7 +19,8 @@ from rocks.machine.host.guest_links import sync_links
 from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt.accelerator import probe_accelerator
 from rocks.machine.host.observe import read_facts
-from rocks.machine.host.operations import adapt_documents, perform
+from rocks.machine.host.operations import perform
+from rocks.machine.host.start import adapt_documents
 
 
 def answer(host: Host, request: Request[Any]) -> Any:

@@ -1,7 +1,8 @@
-"""What a host does with an operation, decided once, from the spec of a machine and what the host observes. Pure.
+"""How a machine starts on its host, decided once, from its spec and what the host observes. Pure.
 
 The agent decides this under the machine's lock, directly before it acts; the steps are what a dry run prints. The
-frontend decides it only for a live move, before anything is sent, from the facts of the new host.
+frontend decides it only for a live move, before anything is sent, from the facts of the new host. What a host does with
+the other operations is decided in the same way by `operation_plan`.
 """
 
 from __future__ import annotations
@@ -11,27 +12,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import BusyError, StateError
 from rocks.core.units import BYTES_PER_GB, BYTES_PER_GIB, gigabytes
-from rocks.fleet.wire.requests import (
-    ChangeDomain,
-    EndArrival,
-    EndDeparture,
-    ForgetDomain,
-    FreezeGuest,
-    GrowDisk,
-    MakeSnapshot,
-    PauseDomain,
-    RestoreSnapshot,
-    ResumeDomain,
-    SaveDomain,
-    StopDomain,
-    ThawGuest,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rocks.fleet.wire.facts import DiskFact, DomainFact, HostFacts
-    from rocks.fleet.wire.requests import DiskSpec, Operation, StartDomain
+    from rocks.fleet.wire.requests import DiskSpec, StartDomain
 
 ACTIVE_STATES = ("running", "blocked", "paused", "shutdown", "crashed")
 """States in which a domain holds memory and may write to its disks."""
@@ -39,16 +25,11 @@ ACTIVE_STATES = ("running", "blocked", "paused", "shutdown", "crashed")
 GUEST_RUNS = ("running", "blocked")
 """States in which the guest runs."""
 
+NOT_STARTED = "is not started"
+"""What a message says of a machine, where a rule of starts is broken; callers that start nothing give another text."""
+
 LEAST_FREE_BYTES = BYTES_PER_GIB
 """The least free space in the file system of an image: with less, the guest would soon stop with a write error."""
-
-
-_STOPS = {
-    "poweroff": "power off {name}",
-    "shutdown": "request {name} to shut down, and power it off after {seconds} s",
-    "reset": "press the reset button of {name}",
-    "reboot": "request {name} to restart",
-}
 
 
 class Way(enum.Enum):
@@ -68,7 +49,11 @@ class StartPlan(NamedTuple):
 
 
 def plan_start(
-    spec: StartDomain, memory_mb: int, observed: HostFacts, promised: Mapping[str, int]
+    spec: StartDomain,
+    memory_mb: int,
+    observed: HostFacts,
+    promised: Mapping[str, int],
+    outcome: str = NOT_STARTED,
 ) -> StartPlan:
     """The start of a machine with `memory_mb` MB on the host with these facts.
 
@@ -81,16 +66,17 @@ def plan_start(
         return StartPlan(way, ())
     if way is Way.COMPLETE:
         return StartPlan(way, (f"complete the interrupted start of {spec.name}",))
-    _check_host(spec, observed)
+    _check_host(spec, observed, outcome)
     if spec.memory_reserve_mb is not None:
         starting = starting_mb(spec.name, promised, observed)
-        check_memory(spec.name, memory_mb, spec.memory_reserve_mb, observed, starting, _host(spec))
+        reserve_mb = spec.memory_reserve_mb
+        check_memory(spec.name, memory_mb, reserve_mb, observed, starting, _host(spec), outcome)
     disks = [
         (disk, next(fact for fact in observed.disks if fact.path == disk.path))
         for disk in checked_disks(spec)
     ]
     for disk, fact in disks:
-        check_disk(spec.name, disk, fact)
+        check_disk(spec.name, disk, fact, outcome)
     if way is Way.RESTORE:
         return StartPlan(way, (f"continue {spec.name} from its saved memory",))
     created = [_creation(disk) for disk, fact in disks if not (fact.exists or disk.is_block)]
@@ -130,7 +116,12 @@ def way_of(spec: StartDomain, domain: DomainFact | None) -> Way:
 
 def is_active(facts: HostFacts, name: str) -> bool:
     """Whether a domain of that name uses memory on the host, and so may write to its disks."""
-    return any(d.name.lower() == name.lower() and d.state in ACTIVE_STATES for d in facts.domains)
+    return any(d.name.lower() == name.lower() and is_active_domain(d) for d in facts.domains)
+
+
+def is_active_domain(domain: DomainFact | None) -> bool:
+    """Whether it uses memory, and so may write to its disks: it has a QEMU process."""
+    return domain is not None and domain.state in ACTIVE_STATES
 
 
 def check_memory(
@@ -140,8 +131,12 @@ def check_memory(
     observed: HostFacts,
     starting_mb: int = 0,
     host: str = "this host",
+    outcome: str = NOT_STARTED,
 ) -> None:
-    """StateError unless the host has so much memory besides its reserve, other active domains and starts."""
+    """StateError unless the host has so much memory besides its reserve, other active domains and starts.
+
+    `outcome` as `NOT_STARTED`.
+    """
     # A crashed guest of this name is removed before the new one starts.
     used_mb = starting_mb + sum(
         domain.memory_mb
@@ -152,7 +147,7 @@ def check_memory(
     if used_mb + memory_mb > available_mb:
         starting = f", {starting_mb} MB of them by starts in progress" if starting_mb else ""
         raise StateError(
-            f"{name} is not started: it needs {memory_mb} MB of memory, and {host} has "
+            f"{name} {outcome}: it needs {memory_mb} MB of memory, and {host} has "
             f"{max(0, available_mb - used_mb)} MB left of {available_mb} MB for virtual machines ({used_mb} MB are "
             f"taken{starting}); stop others, or rocks set host vm {name} mem=MB"
         )
@@ -163,35 +158,38 @@ def starting_mb(name: str, promised: Mapping[str, int], observed: HostFacts) -> 
     return sum(mb for other, mb in promised.items() if other != name and not is_active(observed, other))
 
 
-def check_disk(name: str, disk: DiskSpec, fact: DiskFact) -> None:
-    """StateError, about the machine `name`, for a disk that is not there, or cannot be created or grow there."""
+def check_disk(name: str, disk: DiskSpec, fact: DiskFact, outcome: str = NOT_STARTED) -> None:
+    """StateError, about the machine `name`, for a disk that is not there, or cannot be created or grow there.
+
+    `outcome` as `NOT_STARTED`.
+    """
     if disk.is_block:
         if not fact.is_block:
             fault = "is not a block device" if fact.exists else "is not on its host"
             raise StateError(
-                f"{name} is not started: its disk, the device {disk.path}, {fault}; "
+                f"{name} {outcome}: its disk, the device {disk.path}, {fault}; "
                 f"create it, or give the machine another disk: rocks set host vm {name} disk=…"
             )
         return
     if fact.is_block:
         raise StateError(
-            f"{name} is not started: its disk {disk.path} is a block device; define it as one: "
+            f"{name} {outcome}: its disk {disk.path} is a block device; define it as one: "
             f"rocks set host vm {name} disk=phy:{disk.path},{disk.target}"
         )
     if not fact.exists and disk.size_gb * BYTES_PER_GB > fact.filesystem_bytes:
         raise StateError(
-            f"{name} is not started: its disk {disk.path} of {gigabytes(disk.size_gb * BYTES_PER_GB)} is larger "
+            f"{name} {outcome}: its disk {disk.path} of {gigabytes(disk.size_gb * BYTES_PER_GB)} is larger "
             f"than its file system of {gigabytes(fact.filesystem_bytes)}; rocks set host vm {name} disksize=GB, "
             "or choose another folder"
         )
     if fact.free_bytes < LEAST_FREE_BYTES:
         raise StateError(
-            f"{name} is not started: the file system of its disk {disk.path} has {gigabytes(fact.free_bytes)} "
+            f"{name} {outcome}: the file system of its disk {disk.path} has {gigabytes(fact.free_bytes)} "
             f"free; the minimum is {gigabytes(LEAST_FREE_BYTES)}. Free space there"
         )
     if not fact.exists and disk.format == "qed" and disk.base is None:
         raise StateError(
-            f"{name} is not started: the image {disk.path} does not exist, and an empty image of type qed cannot "
+            f"{name} {outcome}: the image {disk.path} does not exist, and an empty image of type qed cannot "
             "be created; copy the image there, or use qcow2"
         )
 
@@ -238,21 +236,21 @@ def _check_saved(spec: StartDomain, domain: DomainFact | None) -> None:
         )
 
 
-def _check_host(spec: StartDomain, observed: HostFacts) -> None:
+def _check_host(spec: StartDomain, observed: HostFacts, outcome: str) -> None:
     if spec.cpus > observed.cpus:
         raise StateError(
-            f"{spec.name} is not started: it has {spec.cpus} CPUs, {_host(spec)} has {observed.cpus}; "
+            f"{spec.name} {outcome}: it has {spec.cpus} CPUs, {_host(spec)} has {observed.cpus}; "
             f"rocks set host cpus {spec.name} {observed.cpus}, or choose another host"
         )
     if spec.needs_filters and not observed.has_filters:
         raise StateError(
-            f"{spec.name} is not started: the kernel of {_host(spec)} cannot filter packets of guests; load its "
+            f"{spec.name} {outcome}: the kernel of {_host(spec)} cannot filter packets of guests; load its "
             f"modules sch_ingress, cls_bpf and act_gact, or, when all guests are trusted, "
             f"rocks set host attr {_host(spec)} vm_filter off"
         )
     if not observed.has_8021q and any(link.kind == "vlan" for link in spec.links):
         raise StateError(
-            f"{spec.name} is not started: the kernel of {_host(spec)} has no 802.1Q VLANs; load its module "
+            f"{spec.name} {outcome}: the kernel of {_host(spec)} has no 802.1Q VLANs; load its module "
             f"8021q, or, for a cluster on this host alone, rocks set host attr {_host(spec)} vlan_transport local"
         )
 
@@ -260,91 +258,3 @@ def _check_host(spec: StartDomain, observed: HostFacts) -> None:
 def _creation(disk: DiskSpec) -> str:
     copied = f", a copy of image {disk.base.digest[:12]}" if disk.base else ""
     return f"make the disk {disk.path} ({disk.format}, {disk.size_gb} GB{copied})"
-
-
-def plan_steps(operation: Operation, domain: DomainFact | None) -> tuple[str, ...]:
-    """The steps of an operation but a start, in words; none for a domain that is as wanted already.
-
-    StateError for an operation that needs a running guest, when it is not running.
-    """
-    name = operation.name
-    if isinstance(operation, StopDomain):
-        if not operation.ends_domain:
-            _check_runs(name, domain)
-        if domain is None:
-            return ()
-        if domain.has_managed_save and not _is_active(domain):
-            if not operation.discards_save:
-                raise StateError(
-                    f"{name} is saved on this host; saved=remove discards what its guest had in memory"
-                )
-            return (f"discard the saved memory of {name}, and remove its definition",)
-        text = _STOPS[operation.action].format(name=name, seconds=operation.deadline_seconds)
-        return (text if _is_active(domain) else f"remove the definition of {name}",)
-    if isinstance(operation, EndArrival):
-        return _end_arrival_steps(operation, domain)
-    if isinstance(operation, EndDeparture) and not operation.resumes:
-        return ()  # it waits only
-    if isinstance(operation, (PauseDomain, ResumeDomain, EndDeparture)):
-        if domain is None or domain.state != "paused":
-            _check_runs(name, domain)
-        is_paused = domain is not None and domain.state == "paused"
-        if isinstance(operation, PauseDomain):
-            return () if is_paused else (f"pause {name}",)
-        return (f"resume {name}",) if is_paused else ()
-    if isinstance(operation, SaveDomain):
-        if not _has_state(domain):
-            raise StateError(f"{name} is not running on this host, so there is nothing to save")
-        return (f"save the memory of {name}, and stop it",) if _is_active(domain) else ()
-    if isinstance(operation, ChangeDomain):
-        _check_runs(name, domain)
-        return _change_steps(operation)
-    if isinstance(operation, GrowDisk):
-        return (f"grow {operation.disk.path} of {name} to {operation.disk.size_gb} GB",)
-    if isinstance(operation, (MakeSnapshot, RestoreSnapshot)):
-        verb, join = ("copy", "to") if isinstance(operation, MakeSnapshot) else ("replace", "by")
-        paths = [disk.path for disk in operation.disks]
-        return tuple(f"{verb} {path} {join} {operation.copies[i]}" for i, path in enumerate(paths))
-    if isinstance(operation, FreezeGuest):
-        _check_runs(name, domain)
-        return (f"freeze the file systems of {name}, if its guest agent answers",)
-    if isinstance(operation, ThawGuest):
-        return ("thaw them, if they are frozen",)
-    assert isinstance(operation, ForgetDomain)
-    return () if domain is None else (f"power off {name} and remove its definition",)
-
-
-def _end_arrival_steps(operation: EndArrival, domain: DomainFact | None) -> tuple[str, ...]:
-    """Nothing for a domain that has arrived: it is kept."""
-    name = operation.name
-    if domain is None or domain.token != operation.token:
-        return (f"end the migration of {name} to this host",)
-    if domain.state in GUEST_RUNS or domain.persistent:
-        return ()
-    return (f"end the migration of {name} to this host, and destroy it here",)
-
-
-def _change_steps(operation: ChangeDomain) -> tuple[str, ...]:
-    name = operation.name
-    aspects = {"CPUs": operation.cpus, "memory": operation.memory, "interfaces": operation.interfaces}
-    asked = [aspect for aspect, is_asked in aspects.items() if is_asked]
-    compared = [f"give the running {name} its recorded {', '.join(asked)}, as far as it can change"]
-    return (
-        *(compared if asked else ()),
-        *(f"detach {path} from {name}" for path in operation.detached),
-        *(f"attach {disk.path} to {name}" for disk in operation.disks),
-    )
-
-
-def _check_runs(name: str, domain: DomainFact | None) -> None:
-    state = "absent" if domain is None else domain.state
-    if state not in GUEST_RUNS:
-        raise StateError(f"{name} is not running on this host: it is {state}")
-
-
-def _is_active(domain: DomainFact | None) -> bool:
-    return domain is not None and domain.state in ACTIVE_STATES
-
-
-def _has_state(domain: DomainFact | None) -> bool:
-    return domain is not None and (_is_active(domain) or domain.has_managed_save)

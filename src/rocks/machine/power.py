@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import HostError, RocksError, StateError, UserError
 from rocks.fleet.agent_line import AnsweringError
-from rocks.fleet.wire.requests import PauseDomain, ResumeDomain, StopDomain
+from rocks.fleet.wire.requests import SHUTDOWN_SECONDS, PauseDomain, ResumeDomain, StopDomain
 from rocks.inventory.host_requests import error_of, is_silent, open_fleet, perform_operations
 from rocks.inventory.machine_locks import lock_vms
 from rocks.inventory.records import Host, VirtualMachine
@@ -39,8 +39,6 @@ ACTIONS: tuple[StopAction, ...] = ("poweroff", "shutdown", "reset", "reboot")
 ENDING: tuple[StopAction, ...] = ("poweroff", "shutdown")
 """Actions after which the domain is gone."""
 
-DEFAULT_DEADLINE_SECONDS = 60
-
 
 def read_action(text: str) -> StopAction:
     """The action of that name. UserError for another text."""
@@ -54,7 +52,7 @@ def stop_vms(
     database: Database,
     names: Sequence[str],
     action: StopAction = "poweroff",
-    deadline_seconds: int = DEFAULT_DEADLINE_SECONDS,
+    deadline_seconds: int = SHUTDOWN_SECONDS,
     force: Force | None = None,
     removed: Sequence[str] = (),
     progress: Progress | None = None,
@@ -89,7 +87,7 @@ def stop_machines(
     database: Database,
     stopping: Sequence[VirtualMachine],
     action: StopAction = "poweroff",
-    deadline_seconds: int = DEFAULT_DEADLINE_SECONDS,
+    deadline_seconds: int = SHUTDOWN_SECONDS,
     force: Force | None = None,
     progress: Progress | None = None,
     *,

@@ -5,21 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rocks.core.errors import HostError, StateError, UserError
+from rocks.core.errors import StateError, UserError
 from rocks.core.names import printable
 from rocks.core.values import read_number
 from rocks.fleet.wire.requests import DiskSpec, LinkSpec, StartDomain
 from rocks.inventory.attributes.known import KNOWN
 from rocks.inventory.disks.places import medium_of, place_disk
 from rocks.library.guest_media import boots_from_network, medium_name
-from rocks.machine.plan import ACTIVE_STATES, check_disk
+from rocks.machine.plan import ACTIVE_STATES, NOT_STARTED
 from rocks.network.filter_plan import FilterPlan, plan_filter, unfiltered_note
 from rocks.network.guest_connections import Bridged, Direct, Tap, Unconnected, VirtualFunction
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from rocks.fleet.wire.facts import DiskFact, DomainFact, HostFacts
+    from rocks.fleet.wire.facts import DomainFact, HostFacts
     from rocks.fleet.wire.requests import DiskFormat
     from rocks.inventory.records import Disk, Host, Lease, VirtualMachine
     from rocks.network.guest_connections import Connection
@@ -46,15 +46,15 @@ class MachineSpec:
     network: FilterPlan = FilterPlan(is_on=False)
 
 
-def container_of(vm: VirtualMachine) -> Host:
-    """The container of `vm`. StateError when it has none, or one that does not run virtual machines."""
+def container_of(vm: VirtualMachine, outcome: str = NOT_STARTED) -> Host:
+    """The container of `vm`. StateError when it has none, or one that does not run virtual machines; with `outcome`."""
     if vm.container is None:
         raise StateError(
             f"host {vm.name} does not have a physical host; give it one: rocks set host vm {vm.name} physnode=HOST"
         )
     if not vm.container.is_true("kvm"):
         raise StateError(
-            f"{vm.name} is not started: its physical host {vm.container.name} is not a VM container; "
+            f"{vm.name} {outcome}: its physical host {vm.container.name} is not a VM container; "
             f"move it (rocks set host vm {vm.name} physnode=HOST) or set the attribute kvm of "
             f"{vm.container.name} to true"
         )
@@ -62,13 +62,16 @@ def container_of(vm: VirtualMachine) -> Host:
 
 
 def spec_of(
-    vm: VirtualMachine, connections: Sequence[Connection], neighbours: Mapping[int, Sequence[str]]
+    vm: VirtualMachine,
+    connections: Sequence[Connection],
+    neighbours: Mapping[int, Sequence[str]],
+    outcome: str = NOT_STARTED,
 ) -> MachineSpec:
     """The spec of a machine. StateError, with the remedy, for one that its records do not let start.
 
     `neighbours` maps a VLAN id to all hosts on which machines of that VLAN are placed.
     """
-    container = container_of(vm)
+    container = container_of(vm, outcome)
     notes = tuple(
         f"{c.device} of {vm.name} is not connected: {c.reason}"
         for c in connections
@@ -76,10 +79,13 @@ def spec_of(
     )
     notes += _boot_note(vm)
     network = plan_filter(vm, connections)
-    _check_vfs(vm, container, connections)
+    _check_vfs(vm, container, connections, outcome)
     return MachineSpec(
-        disks=(*(disk_spec(vm, container, disk) for disk in vm.disks), *medium_of(vm, container)),
-        links=_links(vm, container, connections, neighbours),
+        disks=(
+            *(disk_spec(vm, container, disk, outcome) for disk in vm.disks),
+            *medium_of(vm, container, outcome),
+        ),
+        links=_links(vm, container, connections, neighbours, outcome),
         autostart=vm.host.attribute("kvm_autostart") == "true",
         notes=(*notes, unfiltered_note(vm)) if network.lets_all_through else notes,
         network=network,
@@ -113,8 +119,8 @@ def _boot_note(vm: VirtualMachine) -> tuple[str, ...]:
     )
 
 
-def disk_spec(vm: VirtualMachine, container: Host, disk: Disk) -> DiskSpec:
-    """The disk as its host creates or checks it. StateError for a place where no disk may be."""
+def disk_spec(vm: VirtualMachine, container: Host, disk: Disk, outcome: str = NOT_STARTED) -> DiskSpec:
+    """The disk as its host creates or checks it. StateError for a place where no disk may be, with that `outcome`."""
     made = DiskSpec(
         disk.path,
         "raw" if disk.is_block else _FORMATS.get(disk.type, "raw"),
@@ -122,20 +128,7 @@ def disk_spec(vm: VirtualMachine, container: Host, disk: Disk) -> DiskSpec:
         disk.is_block,
         target=f"{disk.device},{disk.bus}",
     )
-    return place_disk(vm, container, disk, made)
-
-
-def plan_disk(vm: VirtualMachine, container: Host, disk: Disk, facts: Sequence[DiskFact]) -> DiskSpec:
-    """As `disk_spec`. StateError also for a disk that is not on its host, or cannot be created there.
-
-    HostError when the host does not report it.
-    """
-    spec = disk_spec(vm, container, disk)
-    fact = next((fact for fact in facts if fact.path == disk.path), None)
-    if fact is None:
-        raise HostError(f"{container.name} does not report the disk {disk.path} of {vm.name}")
-    check_disk(vm.name, spec, fact)
-    return spec
+    return place_disk(vm, container, disk, made, outcome)
 
 
 def saved_domain(facts: HostFacts, lease: Lease) -> DomainFact | None:
@@ -180,13 +173,13 @@ def links_of(container: Host, connections: Sequence[Connection]) -> tuple[LinkSp
     return tuple(links.values())
 
 
-def _check_vfs(vm: VirtualMachine, container: Host, connections: Sequence[Connection]) -> None:
+def _check_vfs(vm: VirtualMachine, container: Host, connections: Sequence[Connection], outcome: str) -> None:
     for vf in connections:
         if not isinstance(vf, VirtualFunction):
             continue
         if vf.vlan and container.attribute("vlan_transport") == LOCAL_TRANSPORT:
             raise StateError(
-                f"{vm.name} is not started: VLANs of {container.name} are local (it has "
+                f"{vm.name} {outcome}: VLANs of {container.name} are local (it has "
                 f"vlan_transport={LOCAL_TRANSPORT}), and a virtual function of {vf.device} is not connected to "
                 f"them; remove the option sriov from the interface: rocks set host interface options {vm.name} "
                 f"{vf.mac} NULL"
@@ -198,13 +191,14 @@ def _links(
     container: Host,
     connections: Sequence[Connection],
     neighbours: Mapping[int, Sequence[str]],
+    outcome: str,
 ) -> tuple[LinkSpec, ...]:
     links = links_of(container, connections)
     for link in links:
         others = sorted(set(neighbours.get(link.vlan, ())) - {container.name})
         if link.kind == "local_bridge" and others:
             raise StateError(
-                f"{vm.name} is not started: VLANs of {container.name} are local (it has "
+                f"{vm.name} {outcome}: VLANs of {container.name} are local (it has "
                 f"vlan_transport={LOCAL_TRANSPORT}), but VLAN {link.vlan} also has machines on {', '.join(others)}, "
                 "which could not be reached; place the whole cluster on one host"
             )

@@ -137,7 +137,7 @@ def test_the_end_of_a_departure_waits_for_the_agent_that_moves_it(
     end: End, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the host reports meanwhile is not final."""
-    monkeypatch.setattr("rocks.machine.host.operations._LOCK_DEADLINE_SECONDS", 0.0)
+    monkeypatch.setattr("rocks.machine.host.operations.LOCK_SECONDS", 0.0)
     end.run()
     with end.host.leases.held("g", 1.0):
         error = end.perform(EndDeparture("g", 7)).error

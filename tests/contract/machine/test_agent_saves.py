@@ -100,10 +100,18 @@ def test_what_cannot_be_saved_runs_on(tmp_path: Path) -> None:
     agent = Saver(tmp_path)
     agent.domains.refusals["save"] = "No space left on device"
     refused(ToolError, "No space left on device", agent.do, SAVE)
-    refused(StateError, "its memory takes up to .* must stay free", agent.do, SaveDomain("g", 7, 10**9))
     refused(StateError, "under lease 7, not 8", agent.do, SaveDomain("g", 8, 64))
     refused(StateError, "absent is not running on this host", agent.do, SaveDomain("absent", 7, 64))
     assert agent.now == ("running", False) and not agent.record.exists()
+
+
+def test_the_memory_that_the_guest_has_must_fit_whatever_its_records_say(tmp_path: Path) -> None:
+    agent = Saver(tmp_path)
+    agent.domains.destroy("g")
+    agent.domains.undefine("g")
+    agent.domains.define(leased_xml("g", 7).replace("65536", str(10**12)))
+    agent.domains.start_paused("g")
+    refused(StateError, "its memory takes up to .* must stay free", agent.do, SAVE)
 
 
 @pytest.mark.parametrize(

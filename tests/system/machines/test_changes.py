@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from rocks.core.clock import Deadline
+from tests.system.machines.hosts import AgentStream
 from tests.system.machines.site import HEAD, NEW, OLD, MachineSite
 
 MAC = "76:77:6e:80:09:09"
@@ -68,6 +72,56 @@ def test_a_disk_is_attached_grows_and_is_detached(running: MachineSite) -> None:
     assert "g.vdb" not in xml(running) and running.files(OLD) == ["g.vda", "g.vdb"]
     assert leased(running) == ["g.vda"] and running.sql("SELECT Name FROM vm_disks") == [("g.vda",)]
     assert "first disk of g" in running.refused("remove host vm disk g vda")
+
+
+def test_a_change_is_one_request_and_its_host_decides(
+    running: MachineSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a disk was removed its host is asked whether the image stays."""
+    calls: list[str] = []
+    send = AgentStream.send
+
+    def counting(stream: AgentStream, data: bytes, deadline: Deadline) -> None:
+        calls.append(json.loads(data)["call"])
+        send(stream, data, deadline)
+
+    monkeypatch.setattr(AgentStream, "send", counting)
+    for line, asked in (
+        (f"add host vm disk g disk={second(running)} disksize=1", ["perform"]),
+        ("set host vm disk g vdb size=2", ["perform"]),
+        ("remove host vm disk g vdb", ["perform", "facts"]),
+        ("set host vm g mem=128", ["perform"]),
+        ("sync host vm g", ["perform"]),
+        ("save host vm g", ["perform"]),
+        ("sync host vm g", []),
+    ):
+        calls.clear()
+        running.run(line)
+        assert calls == asked, line
+
+
+def test_a_disk_is_not_attached_where_the_machine_has_ended(running: MachineSite) -> None:
+    """Its host decides; what needs no running guest is done."""
+    running.hosts[OLD].domains.destroy("g")
+    message = (
+        f"g holds a lease of {OLD} but does not run there: rocks stop host vm g, then repeat the command"
+    )
+    for dry in ("", " dry-run=yes"):
+        add = f"add host vm disk g disk={second(running)} disksize=1{dry}"
+        assert message in running.refused(add)
+        assert leased(running) == ["g.vda"] and running.files(OLD) == ["g.vda"]
+    assert running.run("set host vm g mem=128") == running.run("sync host vm g") == ""
+    running.run("set host vm disk g vda size=2")
+    assert running.image("g.vda").stat().st_size == 2 * 1000**3
+
+
+def test_a_dry_run_of_a_change_prints_what_the_host_would_do(machines: MachineSite) -> None:
+    machines.add("g")
+    machines.run("set host vm g mem=192 maxmem=1024 maxcpus=2")
+    machines.run("start host vm g")
+    printed = machines.run("set host vm g cpus=2 mem=448 dry-run=yes")
+    assert f"{OLD}: would give g 2 CPUs" in printed and f"{OLD}: would give g 448 MB of memory" in printed
+    assert "would give" not in machines.run("set host vm g mem=128 dry-run=yes"), "at its next start"
 
 
 def test_interfaces_are_attached_and_detached_by_sync(running: MachineSite) -> None:

@@ -16,11 +16,11 @@ STOPPING_AGENT = '''#!/usr/bin/python3
 import os, runpy, signal, sys
 
 sys.path.insert(0, "/opt/rocks/lib/rocks-agent.pyz")
-from rocks.machine.host import observe, operations
+from rocks.machine.host import observe, operations, start as starts
 from rocks.machine.host.leases import Leases
 from rocks.machine.host.libvirt.domains import Domains
 
-operations._LOCK_DEADLINE_SECONDS = observe._FENCE_DEADLINE_SECONDS = 1.0
+operations.LOCK_SECONDS = starts.LOCK_SECONDS = observe._FENCE_DEADLINE_SECONDS = 1.0
 
 
 def stops(owner, name):
@@ -35,7 +35,7 @@ def stops(owner, name):
     setattr(owner, name, stopping)
 
 
-start = operations._start
+start = operations.start_domain
 
 
 def starting(*arguments):
@@ -43,7 +43,7 @@ def starting(*arguments):
     return start(*arguments)
 
 
-operations._start = starting
+operations.start_domain = starting
 stops({step})
 from rocks.agent.main import main
 
@@ -52,7 +52,7 @@ sys.exit(main(sys.argv[1:]))
 
 REQUEST = "/var/lib/rocks/stop"
 
-BEFORE_LOCK = 'operations, "_checked"'
+BEFORE_LOCK = 'starts, "_checked"'
 WITH_LOCK = ('Leases, "admit"', 'Domains, "start_paused"', 'Domains, "resume"')
 """The first step, and the two around which the guest begins to run."""
 

@@ -30,13 +30,13 @@ from rocks.core.values import HIGHEST_NUMBER
 from rocks.database.connection import Database
 from rocks.database.settings import Settings
 from rocks.fleet.wire.consoles import MAX_LINES
+from rocks.fleet.wire.requests import SHUTDOWN_SECONDS
 from rocks.install.boot.discovery import LAST_RANK
 from rocks.inventory.host_commands import LONGEST_SECONDS
 from rocks.inventory.records import MAX_VM_CPUS
 from rocks.machine import addition_plan
 from rocks.machine.addition_plan import LARGEST_MEMORY_MB, LEAST_MEMORY_MB
 from rocks.machine.disks.specification import DEFAULT_SIZE_GB
-from rocks.machine.power import DEFAULT_DEADLINE_SECONDS
 from rocks.storage.client.asking import WRITE_BACK_SECONDS
 
 TREES = [OUR_TREE]
@@ -188,9 +188,9 @@ DEFAULTS = {
     ("add cluster", "disk-per-frontend"): DEFAULT_SIZE_GB,
     ("add host vm", "mem"): addition_plan.DEFAULT_MEMORY_MB,
     ("add host vm", "disksize"): DEFAULT_SIZE_GB,
-    ("stop host vm", "timeout"): DEFAULT_DEADLINE_SECONDS,
-    ("stop cluster", "timeout"): DEFAULT_DEADLINE_SECONDS,
-    ("drain host", "timeout"): DEFAULT_DEADLINE_SECONDS,
+    ("stop host vm", "timeout"): SHUTDOWN_SECONDS,
+    ("stop cluster", "timeout"): SHUTDOWN_SECONDS,
+    ("drain host", "timeout"): SHUTDOWN_SECONDS,
     ("sync host storagemap", "timeout"): WRITE_BACK_SECONDS,
     ("remove host storagemap", "timeout"): WRITE_BACK_SECONDS,
     ("reinstall host vm", "timeout"): REINSTALL_WAIT_SECONDS,

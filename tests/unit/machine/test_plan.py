@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-from rocks.core.errors import BusyError, HostError, RocksError, StateError
+from rocks.core.errors import BusyError, RocksError, StateError
 from rocks.core.units import BYTES_PER_GB
 from rocks.fleet.wire.facts import DiskFact, DomainFact
 from rocks.fleet.wire.requests import DiskSpec
-from rocks.machine.plan import LEAST_FREE_BYTES, StartPlan, Way, is_active
-from rocks.machine.spec import MachineSpec, container_of, memory_reserve_mb, plan_disk
+from rocks.inventory.records import VirtualMachine
+from rocks.machine.plan import LEAST_FREE_BYTES, StartPlan, Way, is_active, plan_start
+from rocks.machine.spec import MachineSpec, container_of, memory_reserve_mb, spec_of, start_request
 from rocks.network.filter_plan import FilterPlan
 from tests.unit.machine.starts import IMAGE, disk, domain, facts, plan, started
 from tests.unit.machines import container, machine
@@ -208,11 +209,24 @@ def test_disks_that_keep_a_machine_from_starting(text: str, fact: DiskFact, mess
     assert str(refused.value).startswith("web is not started: ")
 
 
-def test_a_host_that_does_not_report_a_disk_is_named() -> None:
-    vm = machine()
-    assert plan_disk(vm, container(), vm.disks[0], [disk()]) == DISK
-    with pytest.raises(HostError, match=f"vmc-0-0 does not report the disk {IMAGE} of web"):
-        plan_disk(vm, container(), vm.disks[0], [disk("/images/other.vda")])
+@pytest.mark.parametrize(
+    ("vm", "values"),
+    [
+        (machine(disks=("file:/etc/web.vda,vda,virtio",)), {}),
+        (machine(cdrom_path="/etc/web.iso"), {}),
+        (machine(place=container(kvm="no")), {}),
+        (machine(memory_mb=9000), {}),
+        (machine(cpus=5), {}),
+        (machine(), {"disks": (disk(filesystem_bytes=0),)}),
+    ],
+    ids=["place", "CD", "container", "memory", "CPUs", "disk"],
+)
+def test_a_rule_of_starts_says_what_another_operation_does_not(
+    vm: VirtualMachine, values: dict[str, Any]
+) -> None:
+    with pytest.raises(StateError, match="^web is not moved: "):
+        spec = spec_of(vm, (), {}, "is not moved")
+        plan_start(start_request(vm, spec, 7), vm.memory_mb, facts(**values), {}, "is not moved")
 
 
 def test_an_image_that_is_there_may_be_larger_than_its_file_system() -> None:

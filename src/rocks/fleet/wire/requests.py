@@ -47,6 +47,8 @@ __all__ = ["LinkKind", "LinkSpec"]
 DiskFormat = Literal["raw", "qcow2", "qed"]
 StopAction = Literal["poweroff", "shutdown", "reset", "reboot"]
 
+SHUTDOWN_SECONDS = 60
+"""How long a guest has to shut down, where the operator gives no other time."""
 
 BASE_FOLDER = "library"
 """The folder below an image directory with the copies of the site's images."""
@@ -167,7 +169,7 @@ class StopDomain:
     name: str
     token: Optional[int] = None
     action: StopAction = "poweroff"
-    deadline_seconds: int = 60
+    deadline_seconds: int = SHUTDOWN_SECONDS
     links: Tuple[LinkSpec, ...] = ()
     discards_save: bool = False
 
@@ -200,7 +202,7 @@ class ResumeDomain:
 class SaveDomain:
     """Save memory and devices of a running domain to its managed save; the domain and its lease stay, and it is off.
 
-    `memory_mb` is the most that is written. A domain that is saved already stays so.
+    `memory_mb`, the most that its records let it have, bounds the wait. A domain that is saved already stays so.
     """
 
     name: str
@@ -220,12 +222,12 @@ class ForgetDomain:
 @tagged
 @dataclass(frozen=True)
 class ChangeDomain:
-    """Change a domain that runs, without a restart.
+    """Change a domain that runs, without a restart; one that is off has nothing to do, unless it gets a disk.
 
     `xml` is the document of a start now, under the lease. With `cpus` and `memory` the domain gets the CPUs and the
     memory of `xml`, up to its maximum; with `interfaces` those of `xml` are attached, and others detached. `disks` of
     `xml` are attached, those with the paths `detached` are detached. What needs a restart becomes a note. `links` are
-    all links of the domain. The memory is checked as at a start.
+    all links of the domain. The memory is checked as at a start, `host` is as of `StartDomain`.
     """
 
     name: str
@@ -238,6 +240,7 @@ class ChangeDomain:
     detached: Tuple[str, ...] = ()
     links: Tuple[LinkSpec, ...] = ()
     memory_reserve_mb: Optional[int] = None
+    host: str = ""
 
 
 @tagged

@@ -50,21 +50,29 @@ def is_allowed_device(container: Host, path: str) -> bool:
     return any(_matches(path, pattern) for pattern in device_patterns(container))
 
 
-def place_disk(vm: VirtualMachine, container: Host, disk: Disk, made: DiskSpec) -> DiskSpec:
-    """`made` with the machine that the disk must belong to. StateError for a place where no disk may be."""
+_NOT_STARTED = "is not started"
+
+
+def place_disk(
+    vm: VirtualMachine, container: Host, disk: Disk, made: DiskSpec, outcome: str = _NOT_STARTED
+) -> DiskSpec:
+    """`made` with the machine that the disk must belong to. StateError for a place where no disk may be.
+
+    `outcome` is what messages say of the machine.
+    """
     if disk.is_mapped:
         return _with(made, is_mapped=True)
     if disk.is_block:
         if not is_allowed_device(container, disk.path):
-            raise _no_device(vm, container, f"its disk, the device {disk.path},", _ANOTHER_DISK)
+            raise _no_device(vm, container, f"its disk, the device {disk.path},", _ANOTHER_DISK, outcome)
         return _with(made, machine=vm.uuid, adopts=vm.adopts_images)
     directory = directory_of(container, disk.path)
     if directory is None:
-        raise _no_directory(vm, container, f"its disk {disk.path}", _ANOTHER_DISK)
+        raise _no_directory(vm, container, f"its disk {disk.path}", _ANOTHER_DISK, outcome)
     return _with(made, machine=vm.uuid, adopts=vm.adopts_images, directory=directory)
 
 
-def medium_of(vm: VirtualMachine, container: Host) -> tuple[DiskSpec, ...]:
+def medium_of(vm: VirtualMachine, container: Host, outcome: str = _NOT_STARTED) -> tuple[DiskSpec, ...]:
     """The CD image of the machine, if it has one. StateError as `place_disk`."""
     path = vm.cdrom_path
     if not path:
@@ -72,16 +80,16 @@ def medium_of(vm: VirtualMachine, container: Host) -> tuple[DiskSpec, ...]:
     made = DiskSpec(path, "raw", 0, path.startswith("/dev/"), is_cdrom=True)
     if made.is_block:
         if not is_allowed_device(container, path) and not any(_matches(path, pattern) for pattern in _MEDIA):
-            raise _no_device(vm, container, f"its CD, the device {path},", _ANOTHER_CD)
+            raise _no_device(vm, container, f"its CD, the device {path},", _ANOTHER_CD, outcome)
         return (made,)
     directory = directory_of(container, path)
     if directory is None:
-        raise _no_directory(vm, container, f"its CD image {path}", _ANOTHER_CD)
+        raise _no_directory(vm, container, f"its CD image {path}", _ANOTHER_CD, outcome)
     return (_with(made, directory=directory),)
 
 
-def with_image_remedy(vm: VirtualMachine, error: RocksError) -> RocksError:
-    """The error of a disk that is not the machine's, with the commands that settle it."""
+def with_image_remedy(vm: VirtualMachine, error: RocksError, outcome: str = _NOT_STARTED) -> RocksError:
+    """The error of a disk that is not the machine's, with the commands that settle it; `outcome` as of `place_disk`."""
     host = vm.container.name if vm.container is not None else "HOST"
     path = next((disk.path for disk in vm.disks if f"disk {disk.path} " in str(error)), "FILE")
     is_given = (
@@ -90,7 +98,7 @@ def with_image_remedy(vm: VirtualMachine, error: RocksError) -> RocksError:
         else f"that machine is removed and {vm.name} may have its content"
     )
     return CLASSES[error.family](
-        f"{vm.name} is not started: {error}. rocks list host image {host} shows whose it is; if {is_given}: "
+        f"{vm.name} {outcome}: {error}. rocks list host image {host} shows whose it is; if {is_given}: "
         f"rocks set host image {host} '{path}' vm={vm.name}; if it is not needed any more: rocks remove host image "
         f"{host} '{path}'; to use another disk: rocks set host vm {vm.name} disk=…",
         code=error.code,
@@ -101,37 +109,31 @@ def _with(made: DiskSpec, **changes: object) -> DiskSpec:
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
-def _no_directory(vm: VirtualMachine, container: Host, what: str, remedy: str) -> StateError:
+def _no_directory(vm: VirtualMachine, container: Host, what: str, remedy: str, outcome: str) -> StateError:
     """The remedy names the attribute and no value: who copies a command would give the guest a file of the host."""
     there = ", ".join(image_directories(container)) or "it has none"
     texts = [container.attribute("vm_image_directory"), *container.attribute(DIRECTORIES).split(",")]
     ignored = [text.strip() for text in texts]
     ignored = [text for text in ignored if text.startswith("/") and is_system_folder(text)]
-    return _not_started(
-        vm,
-        f"{what} is outside the image directories of {container.name} ({there}{_ignored(ignored)}). Give it "
-        f"{remedy.format(vm.name)}; to add a directory, see the attribute {DIRECTORIES}",
+    return StateError(
+        f"{vm.name} {outcome}: {what} is outside the image directories of {container.name} ({there}"
+        f"{_ignored(ignored)}). Give it {remedy.format(vm.name)}; to add a directory, see the attribute {DIRECTORIES}",
     )
 
 
-def _no_device(vm: VirtualMachine, container: Host, what: str, remedy: str) -> StateError:
+def _no_device(vm: VirtualMachine, container: Host, what: str, remedy: str, outcome: str) -> StateError:
     """As `_no_directory`."""
     there = ", ".join(device_patterns(container)) or "it has none"
     ignored = [text.strip() for text in container.attribute(DEVICES).split(",")]
     ignored = [text for text in ignored if text and is_too_wide(text)]
-    return _not_started(
-        vm,
-        f"{what} is not a device for guests of {container.name} ({there}{_ignored(ignored)}). Give it "
-        f"{remedy.format(vm.name)}; to add a device, see the attribute {DEVICES}",
+    return StateError(
+        f"{vm.name} {outcome}: {what} is not a device for guests of {container.name} ({there}{_ignored(ignored)}). "
+        f"Give it {remedy.format(vm.name)}; to add a device, see the attribute {DEVICES}",
     )
 
 
 def _ignored(texts: list[str]) -> str:
     return f"; not counted, since it belongs to the host's system: {', '.join(texts)}" if texts else ""
-
-
-def _not_started(vm: VirtualMachine, fault: str) -> StateError:
-    return StateError(f"{vm.name} is not started: {fault}")
 
 
 def _matches(path: str, pattern: str) -> bool:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import Code, HostError, RocksError, StateError, UserError
 from rocks.core.names import printable
-from rocks.core.units import BYTES_PER_GB, gigabytes
 from rocks.core.values import read_number
 from rocks.fleet.wire.requests import GrowDisk
 from rocks.inventory.disks.places import with_image_remedy
@@ -26,17 +25,17 @@ from rocks.machine.leases import records as leases
 from rocks.machine.leases.plan import place_of
 from rocks.machine.machines import check_no_copies
 from rocks.machine.moves.live_move_rules import check_no_doubt
-from rocks.machine.plan import is_active
-from rocks.machine.running_changes import change_request, check_place, facts_of, reworded
-from rocks.machine.spec import container_of, plan_disk
+from rocks.machine.running_changes import change_request, check_place, notes_of
+from rocks.machine.spec import container_of, disk_spec
 from rocks.storage.volumes import place_records as image_places
 
 if TYPE_CHECKING:
     from rocks.database.connection import Database
-    from rocks.fleet.fleet import Fleet
-    from rocks.fleet.wire.requests import DiskSpec, Operation
+    from rocks.fleet.wire.requests import ChangeDomain
     from rocks.inventory.records import Disk, Lease, VirtualMachine
     from rocks.machine.domain.documents import FiltersOf
+
+_NO_DISK = "does not get the disk"
 
 
 def add_disk(
@@ -84,8 +83,7 @@ def remove_disk(database: Database, name: str, which: str, filters_of: FiltersOf
     where = vm.container.name if vm.container is not None else "HOST"
     if lease is not None:
         check_place(vm, lease)
-        request = change_request(database, vm, lease, filters_of, detached=[disk.path])
-        _ask(database, vm, lease, request, "keeps its disk")
+        _perform(database, lease, change_request(database, vm, lease, filters_of, detached=[disk.path]))
         leases.uncover(database, name, (where, disk.path))
     vm_changes.replace_disks(database, name, [one for one in vm.disks if one.path != disk.path])
     database.commit()
@@ -189,91 +187,46 @@ def _attach(
 ) -> tuple[str, ...]:
     """Have the host attach the disk, which the lease covers before; after an error of the host, as it did before."""
     check_place(vm, lease)
+    spec = disk_spec(vm, container_of(vm, _NO_DISK), disk, _NO_DISK)
+    request = change_request(database, vm, lease, filters_of, disks=[spec])
     key = (container_of(vm).name, disk.path)
     is_new = leases.disk_holders(database, [key]).get(key, "").lower() != vm.name.lower()
     leases.cover_also(database, vm.name, [key])
     holder = leases.disk_holders(database, [key])[key]
     if holder.lower() != vm.name.lower():
-        raise StateError(
-            f"{vm.name} does not get the disk {disk.path} of {key[0]}: {holder} has it, and may be running"
-        )
+        raise StateError(f"{vm.name} {_NO_DISK} {disk.path} of {key[0]}: {holder} has it, and may be running")
     database.commit()
     try:
-        with open_fleet(database, [key[0]]) as fleet:
-            spec = _planned(database, fleet, vm, lease, disk)
-            request = change_request(database, vm, lease, filters_of, disks=[spec])
-            return _perform(database, fleet, key[0], request)
+        return _perform(database, lease, request)
     except HostError:
         raise  # it may have attached the disk: the lease covers it until the command is repeated, or the machine stops
     except RocksError as error:
         if is_new:
             leases.uncover(database, vm.name, key)
             database.commit()
-        raise _with_remedy(vm, error) from None
+        if error.code in (Code.IMAGE_FOREIGN, Code.IMAGE_UNOWNED):
+            error = with_image_remedy(vm, error, _NO_DISK)
+        raise error from None
 
 
-def _planned(database: Database, fleet: Fleet, vm: VirtualMachine, lease: Lease, disk: Disk) -> DiskSpec:
-    """The disk as the host makes or checks it. StateError when the machine does not run there, or as of a start."""
-    answer = facts_of(lease, ask_facts(database, fleet, [str(lease.host)], [vm]))
-    if not is_active(answer, vm.name):
-        raise StateError(
-            f"{vm.name} holds a lease of {lease.host} but does not run there: rocks stop host vm {vm.name}, then "
-            "repeat the command"
-        )
-    return plan_disk(vm, container_of(vm), disk, answer.disks)
-
-
-def _with_remedy(vm: VirtualMachine, error: RocksError) -> RocksError:
-    if error.code in (Code.IMAGE_FOREIGN, Code.IMAGE_UNOWNED):
-        error = with_image_remedy(vm, error)
-    return reworded(vm, error, "does not get the disk")
-
-
-def _ask(
-    database: Database, vm: VirtualMachine, lease: Lease, request: Operation, what: str
-) -> tuple[str, ...]:
-    """Ask the host of the lease; the notes. Nothing to do where the machine does not run."""
+def _perform(database: Database, lease: Lease, request: ChangeDomain) -> tuple[str, ...]:
+    """Ask the host of the lease; the notes."""
     host = str(lease.host)
     with open_fleet(database, [host]) as fleet:
-        answer = facts_of(lease, ask_facts(database, fleet, [host]))
-        if not is_active(answer, vm.name):
-            return ()
-        try:
-            return _perform(database, fleet, host, request)
-        except RocksError as error:
-            raise reworded(vm, error, what) from None
-
-
-def _perform(database: Database, fleet: Fleet, host: str, request: Operation) -> tuple[str, ...]:
-    ((_, outcome),) = perform_operations(database, fleet, {host: [request]})
-    error = error_of(outcome)
-    if error is not None:
-        raise error
-    assert not isinstance(outcome, RocksError)
-    return outcome.notes
+        ((_, outcome),) = perform_operations(database, fleet, {host: [request]})
+    return notes_of(lease, outcome)
 
 
 def _grow_on_host(
     database: Database, vm: VirtualMachine, lease: Lease | None, disk: Disk, place: str
 ) -> tuple[str, ...]:
+    spec = disk_spec(vm, vm.container or container_of(vm), disk, "does not grow")
+    request = GrowDisk(vm.name, spec, None if lease is None else lease.token)
     with open_fleet(database, [place]) as fleet:
-        answer = ask_facts(database, fleet, [place], files={place: [disk.path]})[place]
-        if isinstance(answer, RocksError):
-            raise HostError(f"{disk.path} of {vm.name} does not grow: {place} does not answer ({answer})")
-        fact = next(one for one in answer.disks if one.path == disk.path)
-        size_bytes = disk.size_gb * BYTES_PER_GB
-        if not fact.is_block and size_bytes > fact.filesystem_bytes:
-            raise StateError(
-                f"{disk.path} of {vm.name} does not grow: {gigabytes(size_bytes)} is more than its file system on "
-                f"{place}, which has {gigabytes(fact.filesystem_bytes)}"
-            )
-        container = vm.container or container_of(vm)
-        try:
-            spec = plan_disk(vm, container, disk, answer.disks)
-            return _perform(
-                database, fleet, place, GrowDisk(vm.name, spec, None if lease is None else lease.token)
-            )
-        except HostError:
-            raise
-        except RocksError as error:
-            raise reworded(vm, error, "does not grow") from None
+        ((_, outcome),) = perform_operations(database, fleet, {place: [request]})
+    if isinstance(outcome, RocksError):
+        raise HostError(f"{disk.path} of {vm.name} does not grow: {place} does not answer ({outcome})")
+    error = error_of(outcome)
+    if error is not None:
+        raise error
+    return outcome.notes

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from pathlib import Path
-from typing import Callable, List
+from typing import List
 
-from rocks.core.errors import IncoherentError, RocksError, StateError
-from rocks.core.units import BYTES_PER_GB, gigabytes
+from rocks.core.errors import RocksError
+from rocks.core.units import BYTES_PER_GB
 from rocks.fleet.host.change import UNCHANGED, Change
 from rocks.fleet.wire.requests import ChangeDomain, DiskSpec, GrowDisk
 from rocks.machine.host.disks import DiskIdentity, check_path, ensure_disk, is_same, read_disk
@@ -15,60 +16,77 @@ from rocks.machine.host.files.growth import grow_image
 from rocks.machine.host.guest_links import links_locked
 from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt.change import (
+    add_memory,
     attach_disk,
     detach_disk,
     ensure_cpus,
     ensure_grown,
     ensure_interfaces,
-    ensure_memory,
     joined,
-    memory_note,
-    require_changeable,
 )
-from rocks.machine.host.libvirt.checks import is_active
-from rocks.machine.host.libvirt.device_xml import check_hot_bus, disk_of
+from rocks.machine.host.libvirt.change_plan import ChangeFacts, disk_to_attach, plan_memory
+from rocks.machine.host.libvirt.device_xml import disk_of
 from rocks.machine.host.libvirt.domain_xml import DomainDocument
+from rocks.machine.host.libvirt.driver import is_active
+from rocks.machine.host.machine import read_machine
 from rocks.machine.host.memory import memory_reserved
+from rocks.machine.host.start import adapted, document_of, secure
+from rocks.machine.plan import is_active_domain
 from rocks.network.host.rules import check_link, is_of_site
 
-Secure = Callable[[DomainDocument], Change]
 
-
-def change_domain(host: Host, operation: ChangeDomain, requested: DomainDocument, secure: Secure) -> Change:
-    """Change the running domain in this order: CPUs, memory, interfaces, detached disks, attached disks.
-
-    The caller holds the machine's lock, and has checked the document. An error ends it; what was changed before stays,
-    and the same request again does the rest. StateError when the domain does not run under the lease.
-    """
+def change_facts(host: Host, operation: ChangeDomain) -> ChangeFacts:
+    """What decides about a change. UserError or IncoherentError for an invalid request."""
     for disk in operation.disks:
         check_path(disk.path)
     for link in operation.links:
         check_link(link)
+    domain = host.domains().find(operation.name)
+    return ChangeFacts(
+        domain,
+        host.domains().document(operation.name) if is_active_domain(domain) else None,
+        adapted(host, document_of(operation))[0],
+        read_machine().cpus,
+        {disk.path: read_disk(disk.path) for disk in operation.disks},
+    )
+
+
+def change_domain(host: Host, operation: ChangeDomain) -> Change:
+    """Change the running domain in this order: CPUs, memory, interfaces, detached disks, attached disks.
+
+    The caller has planned it, and holds the machine's lock. An error ends it; what was changed before stays, and the
+    same request again does the rest.
+    """
     domains, name = host.domains(), operation.name
-    live = require_changeable(domains, name, operation.token)
+    _, live, requested, cpus, _ = change_facts(host, operation)
+    if live is None:
+        return UNCHANGED
     changes: List[Change] = []
     if operation.cpus:
-        changes.append(ensure_cpus(domains, live, requested))
+        changes.append(ensure_cpus(domains, live, requested, cpus, operation.host))
     if operation.memory:
         changes.append(_ensure_memory(host, operation, live, requested))
     if operation.interfaces:
-        changes.append(_ensure_interfaces(host, operation, live, requested, secure))
+        changes.append(_ensure_interfaces(host, operation, live, requested))
     changes += [detach_disk(domains, name, path) for path in operation.detached]
-    changes += [_attach(host, name, disk, requested) for disk in operation.disks]
+    changes += [_attach(host, operation, disk, requested) for disk in operation.disks]
     return joined(changes)
 
 
 def _ensure_memory(
     host: Host, operation: ChangeDomain, live: DomainDocument, requested: DomainDocument
 ) -> Change:
-    if memory_note(live, requested) is not None or operation.memory_reserve_mb is None:
-        return ensure_memory(host.domains(), live, requested)
-    with memory_reserved(host, operation.name, requested.memory_mb, operation.memory_reserve_mb):
-        return ensure_memory(host.domains(), live, requested)
+    plan, reserve_mb = plan_memory(live, requested), operation.memory_reserve_mb
+    if not plan.steps:
+        return Change(False, plan.notes)
+    if reserve_mb is None:
+        return add_memory(host.domains(), live, requested)
+    with memory_reserved(host, operation.name, requested.memory_mb, reserve_mb, "does not get its memory"):
+        return add_memory(host.domains(), live, requested)
 
 
 def _ensure_interfaces(
-    host: Host, operation: ChangeDomain, live: DomainDocument, requested: DomainDocument, secure: Secure
+    host: Host, operation: ChangeDomain, live: DomainDocument, requested: DomainDocument
 ) -> Change:
     planned = tuple(link for link in operation.links if not is_of_site(link))
     before = host.link_plans.recall(operation.name)
@@ -79,7 +97,7 @@ def _ensure_interfaces(
         )
         for link in operation.links:
             notes += host.links().ensure(link).notes
-        change = ensure_interfaces(host.domains(), live, requested, secure)
+        change = ensure_interfaces(host.domains(), live, requested, partial(secure, host))
     host.link_plans.remember(operation.name, planned)
     unneeded = [link for link in before if link not in planned]
     with links_locked(host, unneeded, shared=False):
@@ -88,15 +106,10 @@ def _ensure_interfaces(
     return Change(change.changed, notes + change.notes)
 
 
-def _attach(host: Host, name: str, spec: DiskSpec, requested: DomainDocument) -> Change:
-    disk = disk_of(requested, spec.path)
-    if disk is None:
-        raise IncoherentError(
-            f"the XML of {name} has no disk {spec.path}; look at the plugins that change its disks"
-        )
-    if disk_of(host.domains().document(name), spec.path) is not None:
+def _attach(host: Host, operation: ChangeDomain, spec: DiskSpec, requested: DomainDocument) -> Change:
+    name, disk = operation.name, disk_of(requested, spec.path)
+    if disk is None or disk_to_attach(operation, spec, host.domains().document(name), requested) is None:
         return UNCHANGED
-    check_hot_bus(disk, name, spec.path)
     made, identity = ensure_disk(spec, host.image_owners)
     try:
         return attach_disk(
@@ -122,31 +135,9 @@ def _is_nobodys(host: Host, path: str) -> bool:
 
 
 def grow_disk(host: Host, operation: GrowDisk) -> Change:
-    """Grow an image, or notify the guest of a device that has grown. The caller holds the machine's lock."""
-    name, disk = operation.name, operation.disk
-    check_path(disk.path)
-    domains, size_bytes = host.domains(), disk.size_gb * BYTES_PER_GB
-    if disk.is_block:
-        size_bytes = _size_of_grown_device(disk.path, size_bytes)
-    elif not Path(disk.path).exists():
-        return Change(False, (f"{disk.path} does not exist yet; it is made with its new size",))
+    """Grow an image, or notify the guest of a device that has grown. The caller has planned it, and holds the lock."""
+    name, disk, domains = operation.name, operation.disk, host.domains()
     if not is_active(domains, name):
-        found = domains.find(name)
-        if found is not None and found.has_managed_save:
-            raise StateError(f"{name} is saved on this host, with {disk.path} as it is; restore it first")
-        return UNCHANGED if disk.is_block else grow_image(disk, host.image_owners)
-    if operation.token is None:
-        raise StateError(f"{name} runs on this host without a lease of this site; try again")
-    if disk_of(require_changeable(domains, name, operation.token), disk.path) is None:
-        return Change(False, (f"{name} runs without {disk.path} until its next start",))
+        return grow_image(disk, host.image_owners)
+    size_bytes = read_disk(disk.path).size_bytes if disk.is_block else disk.size_gb * BYTES_PER_GB
     return ensure_grown(domains, name, disk.path, size_bytes)
-
-
-def _size_of_grown_device(path: str, requested_bytes: int) -> int:
-    present = read_disk(path).size_bytes
-    if present < requested_bytes:
-        raise StateError(
-            f"the device {path} has {gigabytes(present)}, less than {gigabytes(requested_bytes)}: grow it first where "
-            "it was made (lvextend, zfs set volsize), then repeat the command"
-        )
-    return present

@@ -19,7 +19,7 @@ from rocks.fleet.wire.facts import ConsoleFact, ConsoleRequest
 from rocks.machine.host.console_logs import last_lines, remove_logs
 from rocks.machine.host.files.owners import is_uuid
 from rocks.machine.host.host import Host
-from rocks.machine.host.libvirt.checks import is_active
+from rocks.machine.host.libvirt.driver import is_active
 
 
 def read_console(host: Host, request: ConsoleRequest) -> ConsoleFact:

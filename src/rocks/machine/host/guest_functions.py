@@ -9,8 +9,8 @@ from rocks.core.errors import RocksError, StateError
 from rocks.fleet.wire.facts import AdapterFacts, AdaptersRequest
 from rocks.fleet.wire.requests import StartDomain
 from rocks.machine.host.host import Host
-from rocks.machine.host.libvirt.checks import is_active
 from rocks.machine.host.libvirt.domain_xml import DomainDocument, vf_addresses, with_vf_addresses
+from rocks.machine.host.libvirt.driver import is_active
 from rocks.network.sriov.host.guests import assign_vfs, ensure_count, restore, take_back, vf_counts_locked
 from rocks.network.sriov.host.records import boot_id
 from rocks.network.sriov.host.rules import check_vf_spec

@@ -19,7 +19,7 @@ from rocks.fleet.wire.codec import decode, decode_lenient, encode
 from rocks.fleet.wire.infiniband import InfinibandFacts, InfinibandRequest, PartitionSpec, VfFact
 from rocks.machine.host.host import Host
 from rocks.machine.host.leases import check_name
-from rocks.machine.host.libvirt.checks import is_active
+from rocks.machine.host.libvirt.driver import is_active
 
 _Addresses = Tuple[str, ...]
 _Record = Tuple[List[str], Optional[PartitionSpec]]

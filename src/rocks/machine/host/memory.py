@@ -43,12 +43,15 @@ def memory_promised(
         os.close(promise)
 
 
-def memory_reserved(host: Host, name: str, memory_mb: int, reserve_mb: int) -> ContextManager[None]:
-    """As `memory_promised`, where nothing but the memory is decided."""
+def memory_reserved(
+    host: Host, name: str, memory_mb: int, reserve_mb: int, outcome: str
+) -> ContextManager[None]:
+    """As `memory_promised`, where nothing but the memory is decided; `outcome` as of `check_memory`."""
 
     def decide(promised: Mapping[str, int]) -> None:
         observed = observe(host)
-        check_memory(name, memory_mb, reserve_mb, observed, starting_mb(name, promised, observed))
+        starting = starting_mb(name, promised, observed)
+        check_memory(name, memory_mb, reserve_mb, observed, starting, outcome=outcome)
 
     return memory_promised(host, name, memory_mb, decide)
 

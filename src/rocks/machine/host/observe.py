@@ -12,7 +12,7 @@ from rocks.machine.host.guest_functions import release_older_vfs
 from rocks.machine.host.guest_links import release_links
 from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt.accelerator import known_accelerator
-from rocks.machine.host.libvirt.checks import is_active
+from rocks.machine.host.libvirt.driver import is_active
 from rocks.machine.host.libvirt.stop import ensure_fenced
 from rocks.machine.host.machine import read_machine
 from rocks.machine.host.topology import read_shape

@@ -4,27 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import threading
 import traceback
-from dataclasses import replace
-from pathlib import Path
-from typing import (
-    Callable,
-    ContextManager,
-    Dict,
-    Iterator,
-    List,
-    Mapping,
-    Optional,
-    Tuple,
-    Union,
-)
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple, Union
 
-from rocks.core.errors import IncoherentError, RocksError, StateError, UserError
+from rocks.core.errors import RocksError, StateError
 from rocks.core.files import file_error
-from rocks.fleet.host.change import UNCHANGED, Change
+from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
 from rocks.fleet.wire.errors import AgentError, as_agent_error
-from rocks.fleet.wire.facts import DocumentsFact, DocumentsRequest
+from rocks.fleet.wire.facts import DomainFact
 from rocks.fleet.wire.links import LinkSpec
 from rocks.fleet.wire.requests import (
     ChangeDomain,
@@ -46,49 +33,24 @@ from rocks.fleet.wire.requests import (
     StopDomain,
     ThawGuest,
 )
-from rocks.machine.host.changes import change_domain, grow_disk
-from rocks.machine.host.console_logs import name_log
-from rocks.machine.host.disks import check_path
+from rocks.machine.host.changes import change_domain, change_facts, grow_disk
+from rocks.machine.host.disks import read_disk
 from rocks.machine.host.frozen import freeze_guest, thaw_guest
-from rocks.machine.host.guest_functions import assign, check_vfs, release_vfs, vfs_locked
-from rocks.machine.host.guest_keys import ensure_partition, release_partition
-from rocks.machine.host.guest_links import ensure_secured, links_locked, release_links
+from rocks.machine.host.guest_functions import release_vfs
+from rocks.machine.host.guest_keys import release_partition
+from rocks.machine.host.guest_links import release_links
 from rocks.machine.host.host import Host
-from rocks.machine.host.leases import check_name
-from rocks.machine.host.libvirt.accelerator import host_emulator, probe_accelerator
+from rocks.machine.host.libvirt.change_plan import plan_change
 from rocks.machine.host.libvirt.device_xml import changed_lease
-from rocks.machine.host.libvirt.domain_xml import DomainDocument, emulated, parse_domain, with_emulator
-from rocks.machine.host.libvirt.pause import ensure_paused, ensure_resumed, restart
-from rocks.machine.host.libvirt.start import Prepared, ensure_running, settled
 from rocks.machine.host.libvirt.stop import ensure_forgotten, ensure_stopped
-from rocks.machine.host.memory import memory_promised
-from rocks.machine.host.moves.arriving_volumes import check_have_content, remove_placeholders
-from rocks.machine.host.observe import keep_out, observe
-from rocks.machine.host.saves import check_saved_disks, forget_save, renew_identities, save_domain
-from rocks.machine.host.snapshots import check_not_restoring, forget_restore, make_snapshot, restore_snapshot
-from rocks.machine.host.start_disks import check_disks, ensure_disks
-from rocks.machine.plan import Way, checked_disks, plan_start, plan_steps
-from rocks.network.host.rules import check_link, is_of_site
+from rocks.machine.host.moves.arriving_volumes import remove_placeholders
+from rocks.machine.host.observe import keep_out
+from rocks.machine.host.saves import forget_save, save_domain, save_facts
+from rocks.machine.host.snapshots import forget_restore, make_snapshot, restore_snapshot, snapshot_files
+from rocks.machine.host.start import LOCK_SECONDS, Turn, secure, start_domain, start_steps
+from rocks.machine.operation_plan import Observed, OperationPlan, plan_operation
 
 _THREADS = 4
-_LOCK_DEADLINE_SECONDS = 30.0
-
-
-class Turn:
-    """The place of a start among those of one request: memory is promised in their order, whatever takes longer."""
-
-    def __init__(self, previous: Optional[Turn] = None) -> None:
-        self._previous = previous
-        self._passed = threading.Event()
-
-    def wait(self) -> None:
-        """Return when the start before is planned, or has failed; at last after the time that one waits for a lock."""
-        if self._previous is not None:
-            self._previous._passed.wait(_LOCK_DEADLINE_SECONDS)
-
-    def end(self) -> None:
-        """Let the next one go on."""
-        self._passed.set()
 
 
 def perform(host: Host, request: PerformRequest) -> PerformReply:
@@ -116,42 +78,19 @@ def plan_all(host: Host, request: PerformRequest) -> Iterator[OperationOutcome]:
     promised: Dict[str, int] = {}
     for operation in request.operations:
         try:
-            steps = _steps(host, operation, request, promised)
-            yield OperationOutcome(operation.name, changed=bool(steps), steps=steps)
+            plan = _plan(host, operation, request, promised)
+            yield OperationOutcome(operation.name, bool(plan.steps), plan.notes, steps=plan.steps)
         except Exception as error:
             yield OperationOutcome(operation.name, changed=False, error=error_of(error))
 
 
-def _steps(
+def _plan(
     host: Host, operation: Operation, request: PerformRequest, promised: Dict[str, int]
-) -> Tuple[str, ...]:
-    """The steps of one operation; `promised` is the memory of the starts before it, and then of this one, too."""
-    name = operation.name
-    if not isinstance(operation, StartDomain):
-        return plan_steps(operation, host.domains().find(name))
-    document = _checked(operation)
-    check_not_restoring(host, name)
-    host.leases.check(name, operation.token)
-    observed = observe(host, [disk.path for disk in checked_disks(operation)])
-    below = {fence.name: fence.below_token for fence in request.fences}
-    observed = replace(
-        observed,
-        domains=tuple(
-            domain
-            for domain in observed.domains
-            if domain.token is None or domain.token >= below.get(domain.name, 0)
-        ),
-        disks=tuple(
-            replace(fact, exists=True, is_block=True) if fact.path in (request.assumed_disks or ()) else fact
-            for fact in observed.disks
-        ),
-    )
-    if operation.restores and host.domains().find(name) is not None:
-        document = host.domains().document(name)
-    memory_mb = max(document.memory_mb, operation.memory_mb)
-    steps = plan_start(operation, memory_mb, observed, promised).steps
-    promised[name] = memory_mb
-    return steps
+) -> OperationPlan:
+    """The plan of one operation; `promised` is the memory of the starts before it, and then of this one, too."""
+    if isinstance(operation, StartDomain):
+        return OperationPlan(start_steps(host, operation, request, promised))
+    return _planned(host, operation, host.leases.check)
 
 
 def error_of(error: Exception) -> AgentError:
@@ -181,7 +120,7 @@ def _run_parallel(
 
 def _outcome(host: Host, operation: Operation, turn: Turn) -> OperationOutcome:
     try:
-        change = _start(host, operation, turn) if isinstance(operation, StartDomain) else _do(host, operation)
+        change = _do(host, operation, turn)
     except Exception as error:
         return OperationOutcome(operation.name, False, (), error_of(error))
     finally:
@@ -189,48 +128,69 @@ def _outcome(host: Host, operation: Operation, turn: Turn) -> OperationOutcome:
     return OperationOutcome(operation.name, change.changed, change.notes)
 
 
-def _do(host: Host, operation: Operation) -> Change:
-    with host.leases.held(operation.name, _LOCK_DEADLINE_SECONDS):
-        if isinstance(operation, ForgetDomain) or isinstance(operation, StopDomain) and operation.ends_domain:
-            return _end(host, operation)
-        if isinstance(operation, RestoreSnapshot):
-            return restore_snapshot(host, operation)
+def _do(host: Host, operation: Operation, turn: Turn) -> Change:
+    if isinstance(operation, StartDomain):
+        return start_domain(host, operation, turn)
+    with host.leases.held(operation.name, LOCK_SECONDS):
         if isinstance(operation, EndArrival):
             from rocks.machine.host.moves.live import end_arrival  # rarely needed
 
             return end_arrival(host, operation)
-        if isinstance(operation, EndDeparture) and not operation.resumes:
-            return UNCHANGED  # this process has the lock, so the one that moved the machine has ended
-        if operation.token is not None and host.domains().find(operation.name) is not None:
-            host.leases.admit(operation.name, operation.token)
-        if isinstance(operation, SaveDomain):
-            return save_domain(host, operation)
-        if isinstance(operation, ChangeDomain):
-            return change_domain(
-                host, operation, _checked_change(host, operation), lambda live: _secure(host, live)
-            )
-        if isinstance(operation, GrowDisk):
-            return grow_disk(host, operation)
-        if isinstance(operation, MakeSnapshot):
-            return make_snapshot(host, operation)
-        if isinstance(operation, FreezeGuest):
-            return freeze_guest(host, operation)
-        if isinstance(operation, ThawGuest):
-            return thaw_guest(host, operation)
-        if isinstance(operation, StopDomain):
-            return restart(host.domains(), operation)
-        if isinstance(operation, PauseDomain):
-            return ensure_paused(host.domains(), operation)
+        steps, notes = _planned(host, operation, host.leases.admit)
         if isinstance(operation, EndDeparture):
-            return _stay(host, operation)
-        assert isinstance(operation, ResumeDomain)
-        return ensure_resumed(host.domains(), operation, lambda live: _secure(host, live))
+            return _stay(host, operation, bool(steps)) if operation.resumes else UNCHANGED
+        # without a domain its lease ends, and links of a changed one may differ
+        if not steps and not (_ends(operation) or isinstance(operation, ChangeDomain)):
+            return Change(False, notes)
+        return (_end if _ends(operation) else _ACTIONS[type(operation)])(host, operation)
 
 
-def _stay(host: Host, operation: EndDeparture) -> Change:
+def _planned(host: Host, operation: Operation, admit: Callable[[str, int], object]) -> OperationPlan:
+    """The plan of an operation but a start, for the domain as it is now; `admit` gets its lease before."""
+    domain, token = host.domains().find(operation.name), getattr(operation, "token", None)
+    # the end of a move is no act under its lease
+    needs_lease = not isinstance(operation, EndArrival) and getattr(operation, "resumes", True)
+    if domain is not None and token is not None and needs_lease:
+        (host.leases.check_end if _ends(operation) else admit)(operation.name, token)
+    if isinstance(operation, ChangeDomain):
+        return plan_change(operation, change_facts(host, operation))
+    return plan_operation(operation, _observed(host, operation, domain))
+
+
+def _observed(host: Host, operation: Operation, domain: Optional[DomainFact]) -> Observed:
+    if isinstance(operation, SaveDomain) and domain is not None:
+        return Observed(domain, save=save_facts(host, host.domains().document(operation.name)))
+    if isinstance(operation, GrowDisk):
+        return Observed(domain, {operation.disk.path: read_disk(operation.disk.path)})
+    if isinstance(operation, (MakeSnapshot, RestoreSnapshot)):
+        return Observed(domain, snapshot_files(host, operation))
+    return Observed(domain)
+
+
+def _ends(operation: Operation) -> bool:
+    """Whether the domain and its lease end."""
+    return isinstance(operation, ForgetDomain) or isinstance(operation, StopDomain) and operation.ends_domain
+
+
+def _restart(host: Host, operation: StopDomain) -> Change:
+    (host.domains().reset if operation.action == "reset" else host.domains().reboot)(operation.name)
+    return CHANGED
+
+
+def _pause(host: Host, operation: PauseDomain) -> Change:
+    host.domains().suspend(operation.name)
+    return CHANGED
+
+
+def _resume(host: Host, operation: Union[ResumeDomain, EndDeparture]) -> Change:
+    secure(host, host.domains().document(operation.name))
+    host.domains().resume(operation.name)
+    return CHANGED
+
+
+def _stay(host: Host, operation: EndDeparture, is_paused: bool) -> Change:
     name, domains = operation.name, host.domains()
-    request = ResumeDomain(name, operation.token)
-    change = ensure_resumed(domains, request, lambda live: _secure(host, live))
+    change = _resume(host, operation) if is_paused else UNCHANGED
     document = domains.document(name)
     if document.token is not None and document.token < operation.token:
         domains.set_lease(name, changed_lease(document, token=operation.token))  # it failed before that
@@ -238,146 +198,13 @@ def _stay(host: Host, operation: EndDeparture) -> Change:
     return change
 
 
-def _start(host: Host, operation: StartDomain, turn: Turn) -> Change:
-    document = _checked(operation)
-    held = host.leases.held(operation.name, _LOCK_DEADLINE_SECONDS)
-    with held, host.lease_epoch.admitted(operation.name, operation.token):
-        check_not_restoring(host, operation.name)
-        host.leases.admit(operation.name, operation.token)
-        turn.wait()  # before the locks that a start before this one may need
-        try:
-            with (
-                contextlib.ExitStack() as until_started,
-                links_locked(host, operation.links, shared=True),
-                vfs_locked(host, operation),
-            ):
-                try:
-                    way = until_started.enter_context(_planned(host, operation, document))
-                finally:
-                    turn.end()
-                change = ensure_running(
-                    host.domains(),
-                    operation,
-                    way,
-                    lambda: _prepare(host, operation, document),
-                    lambda live: _secure(host, renew_identities(host, live) if operation.restores else live),
-                )
-        except RocksError:
-            _undo_links(host, operation)
-            raise
-        if operation.restores:
-            forget_save(host, operation.name)
-        return change
-
-
-def _planned(host: Host, operation: StartDomain, document: DomainDocument) -> ContextManager[Way]:
-    """The way in which the machine starts, and its memory promised until it has."""
-    found = settled(host.domains(), operation.name)
-    if operation.restores and found is not None:
-        document = host.domains().document(operation.name)
-    paths = [disk.path for disk in checked_disks(operation)]
-    memory_mb = max(document.memory_mb, operation.memory_mb)
-
-    def decide(promised: Mapping[str, int]) -> Way:
-        return plan_start(operation, memory_mb, observe(host, paths), promised).way
-
-    return memory_promised(host, operation.name, memory_mb, decide)
-
-
-def _undo_links(host: Host, operation: StartDomain) -> None:
-    """Remove the network devices of a failed start; the error of the start is the one to report."""
-    with contextlib.suppress(RocksError):
-        if host.domains().find(operation.name) is None:
-            release_links(host, operation.name, operation.links)
-
-
-def _checked_change(host: Host, operation: ChangeDomain) -> DomainDocument:
-    """The parsed XML of a valid request, adapted to this host."""
-    return _adapted(host, _document_of(operation))[0]
-
-
-def _document_of(operation: Union[StartDomain, ChangeDomain]) -> DomainDocument:
-    document = parse_domain(operation.xml)
-    if document.name != check_name(operation.name) or document.token != operation.token:
-        raise IncoherentError(
-            f"the XML is for {document.name!r} under lease {document.token}, "
-            f"the request for {operation.name} under lease {operation.token}"
-        )
-    return document
-
-
-def _checked(operation: StartDomain) -> DomainDocument:
-    """The parsed XML of a valid request; checks that need no look at the host."""
-    document = _document_of(operation)
-    for disk in operation.disks:
-        check_path(disk.path)
-    for link in operation.links:
-        check_link(link)
-    check_vfs(operation)
-    return document
-
-
-def _prepare(host: Host, operation: StartDomain, document: DomainDocument) -> Prepared:
-    """Create what the domain refers to; the disks of a saved machine are as they were, or it is refused."""
-    name = operation.name
-    notes: Tuple[str, ...] = ()
-    if operation.restores:
-        check_saved_disks(host, name)
-    else:
-        document, notes = _adapted(host, document)
-        document = ensure_disks(host, operation, document)
-    host.link_plans.remember(name, tuple(link for link in operation.links if not is_of_site(link)))
-    for link in operation.links:
-        notes += host.links().ensure(link).notes
-    if operation.restores:
-        return Prepared("")
-    if document.console.log_path is not None:
-        name_log(name, document.console.log_path)
-    notes += ensure_partition(host, name, document.host_devices, operation.partition)
-    return Prepared(assign(host, operation, document).text, notes)
-
-
-def _secure(host: Host, live: DomainDocument) -> Change:
-    """Before the guest runs: its disks are the ones that were checked, and its interfaces are filtered."""
-    check_disks(host, live)
-    check_have_content(host, live)
-    return ensure_secured(host, live)
-
-
-def _adapted(host: Host, document: DomainDocument) -> Tuple[DomainDocument, Tuple[str, ...]]:
-    """The XML for the QEMU of this host, with emulation where KVM does not work."""
-    if document.emulator is not None and not Path(document.emulator).exists():
-        document = with_emulator(document, host_emulator())
-    if not document.requires_kvm:
-        return document, ()
-    probe = probe_accelerator(host.state_folder)
-    if probe.accelerator == "kvm":
-        return document, ()
-    return emulated(document), (f"KVM does not work on this host ({probe.reason}): started under emulation",)
-
-
-def adapt_documents(host: Host, request: DocumentsRequest) -> DocumentsFact:
-    """The documents as a start on this host would pass them to libvirt, as far as nothing must be made for that."""
-    return DocumentsFact(tuple(_adapted_text(host, text) for text in request.documents))
-
-
-def _adapted_text(host: Host, text: str) -> str:
-    try:
-        document = parse_domain(text)
-    except UserError:
-        return text
-    return _adapted(host, document)[0].text
-
-
-def _end(host: Host, operation: Union[StopDomain, ForgetDomain]) -> Change:
+def _end(host: Host, operation: Any) -> Change:
     """End the domain and its lease: no start under it, or under an older one, is admitted afterwards.
 
     Without a domain there is nothing to end, whichever later lease or epoch the host has seen: no start is in progress,
     since the caller holds the lock of the machine.
     """
     name = operation.name
-    if operation.token is not None and host.domains().find(name) is not None:
-        host.leases.check_end(name, operation.token)
 
     def end_lease(token: int) -> None:
         host.leases.end(name, token)
@@ -401,3 +228,18 @@ def _with_devices_released(host: Host, name: str, change: Change, links: Tuple[L
     removed = release_links(host, name, links)
     notes = release_partition(host, name) + release_vfs(host, name)
     return Change(change.changed or removed.changed, change.notes + removed.notes + notes)
+
+
+_ACTIONS: Dict[type, Callable[[Host, Any], Change]] = {
+    ChangeDomain: change_domain,
+    FreezeGuest: freeze_guest,
+    GrowDisk: grow_disk,
+    MakeSnapshot: make_snapshot,
+    PauseDomain: _pause,
+    RestoreSnapshot: restore_snapshot,
+    ResumeDomain: _resume,
+    SaveDomain: save_domain,
+    StopDomain: _restart,
+    ThawGuest: thaw_guest,
+}
+"""What a host does in the steps of an operation that neither starts nor ends a domain; the caller holds its lock."""

@@ -13,18 +13,17 @@ from typing import Dict, List, Union
 
 from rocks.core.errors import HostError, StateError
 from rocks.core.files import explain, write_file
-from rocks.core.units import BYTES_PER_GIB, KIB_PER_MB, gigabytes
-from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
+from rocks.fleet.host.change import CHANGED, Change
 from rocks.fleet.host.records import RecordKind, damaged, read_json_record, remove_record
 from rocks.fleet.host.state_folder import Place, ensure_folder
 from rocks.fleet.wire.requests import SaveDomain
 from rocks.machine.host.disks import identity_at
 from rocks.machine.host.frozen import check_is_thawed
 from rocks.machine.host.host import Host
-from rocks.machine.host.libvirt.checks import check_no_newer_lease
 from rocks.machine.host.libvirt.device_xml import changed_lease
 from rocks.machine.host.libvirt.domain_xml import DomainDocument
-from rocks.machine.plan import ACTIVE_STATES
+from rocks.machine.host.libvirt.driver import is_active
+from rocks.machine.operation_plan import SaveFacts
 from rocks.storage.mapped_volumes import mapped_images
 
 SAVE_FOLDER = Path("/var/lib/libvirt/qemu/save")
@@ -32,34 +31,36 @@ SAVE_FOLDER = Path("/var/lib/libvirt/qemu/save")
 
 
 def save_domain(host: Host, operation: SaveDomain) -> Change:
-    """Save a running or paused domain. The caller holds the machine's lock.
+    """Save a running or paused domain. The caller has planned it, and holds the machine's lock.
 
-    A save that an earlier call began is completed. StateError for a domain that is off, or has a disk or device that
-    cannot be saved with it, and for too little space; ToolError when libvirt cannot save it: it runs on then.
+    A save that an earlier call began is completed. StateError for a guest that may be frozen still; ToolError when
+    libvirt cannot save it: it runs on then.
     """
     name, domains = operation.name, host.domains()
-    found = domains.find(name)
-    if found is None or (found.state not in ACTIVE_STATES and not found.has_managed_save):
-        raise StateError(f"{name} is not running on this host, so there is nothing to save")
-    check_no_newer_lease(found, operation.token)
-    if found.token != operation.token:
-        raise StateError(
-            f"{name} is on this host under lease {found.token}, not {operation.token}; try again"
-        )
     document = domains.document(name)
-    if found.state in ACTIVE_STATES:
+    if is_active(domains, name):
         check_is_thawed(host, name, operation.token)
-        _check_savable(host, document)
-        _check_space(name, operation.memory_mb)
         remove_record(_record(host, name))
         domains.save(name)
-    elif _record(host, name).exists():
-        return UNCHANGED
     domains.check_managed_save(name)
     domains.set_autostart(name, False)  # it stays saved when this host boots
     ensure_folder(Place.SAVED.below(host.state_folder))
     write_file(_record(host, name), json.dumps(_states(host, document)) + "\n")
     return CHANGED
+
+
+def save_facts(host: Host, document: DomainDocument) -> SaveFacts:
+    """What decides whether this domain is saved."""
+    folder = SAVE_FOLDER if SAVE_FOLDER.is_dir() else Path("/var/lib")
+    filesystem = os.statvfs(folder)
+    images = mapped_images(host.state_folder)
+    return SaveFacts(
+        host_devices=document.host_devices,
+        devices=tuple(path for path in document.disks if path not in images and not Path(path).is_file()),
+        folder=str(SAVE_FOLDER),
+        free_bytes=filesystem.f_bavail * filesystem.f_frsize,
+        is_recorded=_record(host, document.name).exists(),
+    )
 
 
 def check_saved_disks(host: Host, name: str) -> None:
@@ -119,32 +120,6 @@ def _is_there(device: str) -> bool:
 
 def _record(host: Host, name: str) -> Path:
     return Place.SAVED.below(host.state_folder) / name
-
-
-def _check_savable(host: Host, document: DomainDocument) -> None:
-    if document.host_devices:
-        raise StateError(
-            f"{document.name} cannot be saved: it has the device {document.host_devices[0]} of its host, whose state "
-            "stays in the device; shut it down instead"
-        )
-    images = mapped_images(host.state_folder)
-    for path in document.disks:
-        if path not in images and not Path(path).is_file():
-            raise StateError(
-                f"{document.name} cannot be saved: its disk {path} is a device, which could change meanwhile; only "
-                "machines whose disks are image files, or images of a NAS that image storage has mapped, are saved"
-            )
-
-
-def _check_space(name: str, memory_mb: int) -> None:
-    folder = SAVE_FOLDER if SAVE_FOLDER.is_dir() else Path("/var/lib")
-    filesystem = os.statvfs(folder)
-    free, needed = filesystem.f_bavail * filesystem.f_frsize, memory_mb * KIB_PER_MB * 1024
-    if needed + BYTES_PER_GIB > free:
-        raise StateError(
-            f"{name} is not saved: its memory takes up to {gigabytes(needed)} in {SAVE_FOLDER}, whose file system has "
-            f"{gigabytes(free)} free, and {gigabytes(BYTES_PER_GIB)} must stay free"
-        )
 
 
 def _states(host: Host, document: DomainDocument) -> Dict[str, List[Union[str, int]]]:

@@ -9,25 +9,25 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
-from typing import Dict, Iterator, List, Sequence, Tuple
+from typing import Dict, Iterator, List, Sequence, Tuple, Union
 
 from rocks.core.clock import wait_seconds
 from rocks.core.errors import HostError, IncoherentError, RocksError, StateError, ToolError
 from rocks.core.files import draft, explain, rename_file, write_file
 from rocks.core.image_blocks import copy_content
 from rocks.core.units import BYTES_PER_GIB, gigabytes
-from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
+from rocks.fleet.host.change import CHANGED, Change
 from rocks.fleet.host.state_folder import Place, ensure_folder
+from rocks.fleet.wire.facts import DiskFact
 from rocks.fleet.wire.requests import DiskSpec, MakeSnapshot, RestoreSnapshot
 from rocks.fleet.wire.snapshots import FROZEN, MACHINE_OFF, NOT_FROZEN, Moment
-from rocks.machine.host.disks import check_path, ensure_disk, give_file, opened_disk_folder
+from rocks.machine.host.disks import check_path, ensure_disk, give_file, opened_disk_folder, read_disk
 from rocks.machine.host.files.holes import free_holes
 from rocks.machine.host.files.paths import open_file
 from rocks.machine.host.frozen import freezing
 from rocks.machine.host.host import Host
-from rocks.machine.host.libvirt.change import require_changeable
-from rocks.machine.host.libvirt.checks import is_active
 from rocks.machine.host.libvirt.device_xml import disk_of, target_of
+from rocks.machine.host.libvirt.driver import is_active
 
 _POLL_SECONDS = 0.3
 _RESERVE_BYTES = BYTES_PER_GIB
@@ -40,19 +40,24 @@ Pair = Tuple[DiskSpec, str]
 """A disk, and the path of its copy."""
 
 
-def make_snapshot(host: Host, operation: MakeSnapshot) -> Change:
-    """Copy the images, all at one moment. The caller holds the machine's lock.
+def snapshot_files(host: Host, operation: Union[MakeSnapshot, RestoreSnapshot]) -> Dict[str, DiskFact]:
+    """The images and their copies, by path. IncoherentError for another request."""
+    pairs = _pairs(operation.disks, operation.copies)
+    if isinstance(operation, MakeSnapshot):
+        check_not_restoring(host, operation.name)
+    return {path: read_disk(path) for disk, copy in pairs for path in (disk.path, copy)}
 
-    Copies of an interrupted call are made again. StateError when there is too little space, or the machine runs with
-    other disks; ToolError when QEMU cannot copy.
+
+def make_snapshot(host: Host, operation: MakeSnapshot) -> Change:
+    """Copy the images, all at one moment. The caller has planned it, and holds the machine's lock.
+
+    Copies of an interrupted call are made again. StateError when there is too little space; ToolError when QEMU cannot
+    copy.
     """
     pairs = _pairs(operation.disks, operation.copies)
-    check_not_restoring(host, operation.name)
     with contextlib.ExitStack() as folders:
         for disk, _ in pairs:
             folders.enter_context(opened_disk_folder(disk))
-        if all(Path(copy).exists() for _, copy in pairs):
-            return UNCHANGED
         domains = host.domains()
         is_running = is_active(domains, operation.name)
         if is_running:
@@ -91,14 +96,11 @@ def make_snapshot(host: Host, operation: MakeSnapshot) -> Change:
 
 
 def restore_snapshot(host: Host, operation: RestoreSnapshot) -> Change:
-    """Replace the images by their copies. The caller holds the machine's lock. StateError when the machine runs.
+    """Replace the images by their copies. The caller has planned it, and holds the machine's lock.
 
     A start is refused from the first replaced image to the last.
     """
     pairs = _pairs(operation.disks, operation.copies)
-    found = host.domains().find(operation.name)
-    if is_active(host.domains(), operation.name) or (found is not None and found.has_managed_save):
-        raise StateError(f"{operation.name} runs, or is saved, on this host; stop it first")
     marker = ensure_folder(Place.RESTORING.below(host.state_folder)) / operation.name
     try:
         for disk, copy in pairs:
@@ -158,17 +160,15 @@ def _copy_running(
     host: Host, operation: MakeSnapshot, pairs: Sequence[Pair]
 ) -> Tuple[Moment, Tuple[str, ...]]:
     """Have QEMU copy the images of the running machine; whether its file systems were frozen, and notes about that."""
-    if operation.token is None:
-        raise StateError(f"{operation.name} runs on this host without a lease of this site; try again")
-    name, domains = operation.name, host.domains()
-    live = require_changeable(domains, name, operation.token)
+    name, token, domains = operation.name, operation.token, host.domains()
+    assert token is not None  # as planned
+    live = domains.document(name)
     files: Dict[str, Tuple[str, str]] = {}
     for disk, copy in pairs:
         element = disk_of(live, disk.path)
-        if element is None:
-            raise StateError(f"{name} runs without its disk {disk.path}; stop and start it first")
+        assert element is not None  # as planned
         files[target_of(element)] = (f"{copy}{_PART}", disk.format)
-    with freezing(host, name, operation.token) as freeze:
+    with freezing(host, name, token) as freeze:
         domains.begin_backup(name, files)
     while domains.backup_runs(name):
         wait_seconds(_POLL_SECONDS)
@@ -185,8 +185,6 @@ def _copy_running(
 
 def _copy_stopped(host: Host, pairs: Sequence[Pair]) -> None:
     for disk, copy in pairs:
-        if not Path(disk.path).exists():
-            raise StateError(f"the disk {disk.path} does not exist yet: its machine was never started")
         ensure_disk(disk, host.image_owners)
         source = os.open(disk.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core import dry_run
 from rocks.core.clock import monotonic_seconds
-from rocks.core.errors import CLASSES, HostError, RocksError, StateError
+from rocks.core.errors import HostError, RocksError, StateError
 from rocks.core.units import duration, size_text
 from rocks.fleet.settings import CannotAskError, FleetSettings
 from rocks.fleet.wire.live_moves import Arrive, Leave
@@ -155,13 +155,8 @@ def _check(database: Database, vm: VirtualMachine, host: str, lease: Lease | Non
     neighbours = table.hosts_of_vlans(
         database, (interface.vlan for interface in vm.host.interfaces if interface.vlan), without=vm.name
     )
-    try:
-        spec = spec_of(there, connections, neighbours)
-        plan_start(start_request(there, spec), there.memory_mb, answer, {})
-    except RocksError as error:
-        raise CLASSES[error.family](
-            str(error).replace(f"{vm.name} is not started", f"{vm.name} is not moved"), code=error.code
-        ) from None
+    spec = spec_of(there, connections, neighbours, "is not moved")
+    plan_start(start_request(there, spec), there.memory_mb, answer, {}, "is not moved")
     return _Way(vm, there, target, plan, spec)
 
 

@@ -10,20 +10,19 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import RocksError, StateError
 from rocks.fleet.wire.requests import SaveDomain
-from rocks.inventory.host_requests import ask_facts, error_of, open_fleet, perform_operations
+from rocks.inventory.host_requests import error_of, open_fleet, perform_operations
 from rocks.inventory.machine_locks import lock_vms
 from rocks.machine import records as table
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.epoch import ensure_epoch
 from rocks.machine.leases.plan import SAVED
-from rocks.machine.moves.live_move_rules import domain_on
+from rocks.machine.maxima import max_memory_mb
 from rocks.machine.outcomes import Outcomes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from rocks.database.connection import Database
-    from rocks.fleet.wire.facts import HostFacts
     from rocks.inventory.host_requests import Progress
     from rocks.inventory.records import Lease
 
@@ -41,29 +40,18 @@ def save_vms(
     """
     ensure_epoch(database, notify)
     outcomes = Outcomes(failed=dict(lock_vms(database, names)))
-    machines = [vm.name for vm in table.load_vms(database, names) if vm.name not in outcomes.failed]
-    found = leases.read_leases(database, machines, lock=True)
-    held: dict[str, Lease] = {}
-    for name in machines:
-        lease = found.get(name.lower())
+    machines = [vm for vm in table.load_vms(database, names) if vm.name not in outcomes.failed]
+    found = leases.read_leases(database, [vm.name for vm in machines], lock=True)
+    operations: dict[str, list[SaveDomain]] = {}
+    for vm in machines:
+        lease = found.get(vm.name.lower())
         if lease is not None and lease.is_held and lease.host:
-            held[name] = lease
+            save = SaveDomain(vm.name, lease.token, max_memory_mb(vm))
+            operations.setdefault(lease.host, []).append(save)
         else:
-            outcomes.failed[name] = StateError(f"{name} does not run, so there is nothing to save")
+            outcomes.failed[vm.name] = StateError(f"{vm.name} does not run, so there is nothing to save")
     database.commit()
-    hosts = sorted({str(lease.host) for lease in held.values()})
-    with open_fleet(database, hosts) as fleet:
-        facts = ask_facts(database, fleet, hosts)
-        operations: dict[str, list[SaveDomain]] = {}
-        for name, lease in held.items():
-            answer = facts[str(lease.host)]
-            if isinstance(answer, RocksError):
-                outcomes.failed[name] = answer
-            else:
-                operations.setdefault(str(lease.host), []).append(
-                    SaveDomain(name, lease.token, _memory_mb(answer, name))
-                )
-        database.commit()
+    with open_fleet(database, sorted(operations)) as fleet:
         for name, outcome in perform_operations(database, fleet, operations, progress):
             error = error_of(outcome)
             if error is not None:
@@ -88,8 +76,3 @@ def check_saved(database: Database, names: Sequence[str]) -> None:
                 "off or saved"
             )
     database.end_reading()
-
-
-def _memory_mb(answer: HostFacts, name: str) -> int:
-    domain = domain_on(answer, name)
-    return 0 if domain is None else domain.memory_mb

@@ -30,8 +30,8 @@ from rocks.machine.leases import records as leases
 from rocks.machine.leases.plan import SAVED
 from rocks.machine.moves.live_move_rules import check_no_doubt
 from rocks.machine.plan import is_active
-from rocks.machine.running_changes import check_place, reworded
-from rocks.machine.spec import container_of, plan_disk
+from rocks.machine.running_changes import check_place
+from rocks.machine.spec import container_of, disk_spec
 from rocks.storage.volumes.plan import volume_name
 
 if TYPE_CHECKING:
@@ -169,10 +169,10 @@ def add_snapshot(database: Database, name: str, snapshot: str) -> tuple[str, ...
 
         _check_runs(vm, lease, is_active(answer, name))
         return nas_snapshots.add(database, vm, images, lease.token, snapshot, left)
-    disks = tuple(plan_disk(vm, container_of(vm), disk, answer.disks) for disk in vm.disks)
+    disks = tuple(disk_spec(vm, container_of(vm), disk, "gets no snapshot") for disk in vm.disks)
     copies = copy_paths((disk.path for disk in vm.disks), snapshot)
     token = lease.token if lease is not None and is_active(answer, name) else None
-    return _perform(database, vm, MakeSnapshot(name, disks, copies, token), "gets no snapshot")
+    return _perform(database, vm, MakeSnapshot(name, disks, copies, token))
 
 
 def _check_runs(vm: VirtualMachine, lease: Lease, runs: bool) -> None:
@@ -211,9 +211,8 @@ def restore_snapshot(database: Database, name: str, snapshot: str) -> tuple[str,
             f"the snapshot {snapshot} of {name} is not one of its present disks, or not complete: it has "
             f"{', '.join(found.paths)}"
         )
-    answer = _facts(database, vm)
-    disks = tuple(plan_disk(vm, container_of(vm), disk, answer.disks) for disk in vm.disks)
-    return _perform(database, vm, RestoreSnapshot(name, disks, found.paths), "is not restored")
+    disks = tuple(disk_spec(vm, container_of(vm), disk, "is not restored") for disk in vm.disks)
+    return _perform(database, vm, RestoreSnapshot(name, disks, found.paths))
 
 
 def _restore_on_nas(
@@ -314,7 +313,7 @@ def _facts(database: Database, vm: VirtualMachine) -> HostFacts:
 
 
 def _perform(
-    database: Database, vm: VirtualMachine, operation: MakeSnapshot | RestoreSnapshot, what: str
+    database: Database, vm: VirtualMachine, operation: MakeSnapshot | RestoreSnapshot
 ) -> tuple[str, ...]:
     host = container_of(vm).name
     operations: Mapping[str, list[MakeSnapshot | RestoreSnapshot]] = {host: [operation]}
@@ -322,6 +321,6 @@ def _perform(
         ((_, outcome),) = perform_operations(database, fleet, operations)
     error = error_of(outcome)
     if error is not None:
-        raise reworded(vm, error, what)
+        raise error
     assert not isinstance(outcome, RocksError)
     return outcome.notes

@@ -12,8 +12,8 @@ import pytest
 from rocks.fleet.wire.requests import DiskSpec, ForgetDomain
 from rocks.machine.host.disks import ensure_disk
 from rocks.machine.host.files.owners import ImageOwners
-from rocks.machine.host.libvirt.stop import ensure_forgotten
-from tests.contract.machine.libvirt.world import END, FakeWorld, RealWorld, World
+from rocks.machine.host.libvirt.fake import FakeDomains
+from tests.contract.machine.libvirt.world import World
 
 
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.system)])
@@ -24,16 +24,17 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
     # not tmp_path: QEMU's unprivileged user could not pass through its folders
     folder = Path(tempfile.mkdtemp(prefix="rocks-image-", dir="/tmp"))
     folder.chmod(0o711)
-    made: World = (
-        FakeWorld(folder)
-        if request.param == "fake"
-        else RealWorld(request.getfixturevalue("libvirt_uri"), folder)
-    )
+    if request.param == "real":
+        from rocks.machine.host.libvirt.domains import Domains
+
+        made = World(Domains(request.getfixturevalue("libvirt_uri")), folder)
+    else:
+        made = World(FakeDomains(), folder)
     ensure_disk(DiskSpec(str(made.image), "raw", 1, False), ImageOwners(made.image.parent / "state"))
     try:
         yield made
     finally:
         for fact in made.domains.facts():
-            ensure_forgotten(made.domains, ForgetDomain(fact.name), END)
+            made.do(ForgetDomain(fact.name))
         made.domains.close()
         shutil.rmtree(folder)

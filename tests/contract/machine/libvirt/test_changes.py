@@ -11,18 +11,19 @@ from pathlib import Path
 import pytest
 
 from rocks.core.errors import RocksError, StateError, ToolError
-from rocks.fleet.wire.requests import DiskSpec, StartDomain
+from rocks.fleet.host.change import UNCHANGED
+from rocks.fleet.wire.requests import ChangeDomain, DiskSpec, StartDomain
 from rocks.machine.host.disks import DiskIdentity, ensure_disk, is_same
 from rocks.machine.host.files.growth import grow_image
 from rocks.machine.host.files.owners import ImageOwners
 from rocks.machine.host.libvirt.change import (
+    add_memory,
     attach_disk,
     ensure_cpus,
     ensure_grown,
     ensure_interfaces,
-    ensure_memory,
-    require_changeable,
 )
+from rocks.machine.host.libvirt.change_plan import plan_memory
 from rocks.machine.host.libvirt.device_xml import disk_of, text_of
 from rocks.machine.host.libvirt.domain_xml import DomainDocument, parse_domain
 from tests.contract.machine.libvirt.world import NAME, World, run, start, unsecured, xml_of
@@ -68,16 +69,16 @@ def test_cpus_and_memory_are_added_up_to_the_maximum(world: World) -> None:
     """More than it, or less than now, waits for the next start, and the note says why."""
     text = requested(world).text
     run(world, StartDomain(NAME, 7, text))
-    live = require_changeable(world.domains, NAME, 7)
+    live = world.domains.document(NAME)
     assert (live.cpus, live.max_cpus, live.memory_mb, live.max_memory_mb) == (1, 4, 64, 1024)
-    assert ensure_cpus(world.domains, live, requested(world, cpus=3)).changed
-    assert ensure_memory(world.domains, live, requested(world, memory_mb=64 + 256)).changed
-    live = require_changeable(world.domains, NAME, 7)
+    assert ensure_cpus(world.domains, live, requested(world, cpus=3), 8).changed
+    assert add_memory(world.domains, live, requested(world, memory_mb=64 + 256)).changed
+    live = world.domains.document(NAME)
     assert (live.cpus, live.memory_mb) == (3, 320)
     found = world.domains.find(NAME)
     assert (found.cpus, found.memory_mb) == (3, 320)
     for cpus, word in ((3, ""), (2, "not taken"), (5, "maximum of 4")):
-        change = ensure_cpus(world.domains, live, requested(world, cpus=cpus))
+        change = ensure_cpus(world.domains, live, requested(world, cpus=cpus), 8)
         assert not change.changed and word in "".join(change.notes), cpus
     for memory_mb, word in (
         (320, ""),
@@ -85,17 +86,17 @@ def test_cpus_and_memory_are_added_up_to_the_maximum(world: World) -> None:
         (2048, "maximum of 1024 MB"),
         (400, "steps of 128"),
     ):
-        change = ensure_memory(world.domains, live, requested(world, memory_mb=memory_mb))
-        assert not change.changed and word in "".join(change.notes), memory_mb
-    assert require_changeable(world.domains, NAME, 7).cpus == 3
+        plan = plan_memory(live, requested(world, memory_mb=memory_mb))
+        assert not plan.steps and word in "".join(plan.notes), memory_mb
+    assert world.domains.document(NAME).cpus == 3
 
 
 def test_without_a_maximum_all_waits_for_the_next_start(world: World) -> None:
     """The note names the command that sets one."""
     start(world)
-    live = require_changeable(world.domains, NAME, 7)
-    assert "maxcpus=N" in ensure_cpus(world.domains, live, requested(world, cpus=2)).notes[0]
-    assert "maxmem=MB" in ensure_memory(world.domains, live, requested(world, memory_mb=192)).notes[0]
+    live = world.domains.document(NAME)
+    assert "maxcpus=N" in ensure_cpus(world.domains, live, requested(world, cpus=2), 8).notes[0]
+    assert "maxmem=MB" in plan_memory(live, requested(world, memory_mb=192)).notes[0]
 
 
 def test_a_disk_is_attached_once_and_is_in_the_lease(world: World) -> None:
@@ -164,11 +165,18 @@ def test_a_disk_grows_and_never_shrinks(world: World) -> None:
 
 def test_only_a_domain_that_runs_under_the_lease_is_changed(world: World) -> None:
     """Under another lease, or off, nothing is."""
-    refused(StateError, "absent", require_changeable, world.domains, NAME, 7)
-    start(world)
-    refused(StateError, "under lease 7, not 8", require_changeable, world.domains, NAME, 8)
+
+    def change(token: int) -> ChangeDomain:
+        return ChangeDomain(
+            NAME, token, requested(world, cpus=2).text.replace('"7"', f'"{token}"'), cpus=True
+        )
+
+    assert world.do(change(7)) == UNCHANGED
+    run(world, StartDomain(NAME, 7, requested(world).text))
+    refused(StateError, "under lease 7, not 8", world.do, change(8))
+    assert world.do(change(7)).notes == (f"{NAME} has 2 CPUs now",)
     world.domains.destroy(NAME)
-    refused(StateError, "shutoff", require_changeable, world.domains, NAME, 7)
+    assert world.do(change(7)) == UNCHANGED
 
 
 def test_an_interface_is_up_only_when_its_filter_is_set(world: World) -> None:
@@ -182,12 +190,12 @@ def test_an_interface_is_up_only_when_its_filter_is_set(world: World) -> None:
         seen.extend(found.get("state") for found in document.root.iterfind("devices/interface/link"))
         raise StateError("no filter")
 
-    live = require_changeable(world.domains, NAME, 7)
+    live = world.domains.document(NAME)
     with pytest.raises(RocksError, match="no filter"):
         ensure_interfaces(world.domains, live, planned, fail)  # type: ignore[arg-type]
     assert seen == ["down"]
-    live = require_changeable(world.domains, NAME, 7)
+    live = world.domains.document(NAME)
     assert ensure_interfaces(world.domains, live, planned, unsecured).changed
-    live = require_changeable(world.domains, NAME, 7)
+    live = world.domains.document(NAME)
     assert [link.get("state") for link in live.root.iterfind("devices/interface/link")] in (["up"], [])
     assert not ensure_interfaces(world.domains, live, planned, unsecured).changed

@@ -10,17 +10,14 @@ import pytest
 from rocks.core.errors import StateError, ToolError
 from rocks.fleet.wire.facts import Fence
 from rocks.fleet.wire.requests import ForgetDomain, PauseDomain, ResumeDomain, StartDomain, StopDomain
-from rocks.machine.host.libvirt.pause import ensure_paused, ensure_resumed, restart
-from rocks.machine.host.libvirt.stop import ensure_fenced, ensure_forgotten, ensure_stopped
+from rocks.machine.host.libvirt.stop import ensure_fenced
 from tests.contract.machine.libvirt.world import (
-    END,
     LOOPBACK,
     NAME,
     XML,
     World,
     run,
     start,
-    unsecured,
     xml_of,
 )
 from tests.contract.outcomes import changes_once, refused
@@ -134,23 +131,23 @@ def test_other_leases_are_refused(world: World) -> None:
     """A domain that runs under another lease, or under none."""
     start_by_hand(world)
     refused(StateError, "not started by this system is running on this host; .*virsh destroy", start, world)
-    ensure_stopped(world.domains, StopDomain(NAME), END)
+    world.do(StopDomain(NAME))
     start(world, token=7)
     refused(StateError, "is running on this host under lease 7, not 8", start, world, token=8)
-    ensure_stopped(world.domains, StopDomain(NAME, 7), END)
+    world.do(StopDomain(NAME, 7))
     assert state(world) == "absent"
 
 
 def test_pause_and_resume(world: World) -> None:
     """Each twice; a start of a paused guest asks for resume, a shutdown of it too."""
     start(world)
-    changes_once(ensure_paused, world.domains, PauseDomain(NAME, 7))
+    changes_once(world.do, PauseDomain(NAME, 7))
     assert state(world) == "paused"
     assert not world.domains.is_stopped_by_disk(NAME)
     refused(StateError, "is paused, not off; resume it with rocks resume host vm vm-t-0", start, world)
     with pytest.raises(StateError, match="cannot shut down; resume it"):
-        ensure_stopped(world.domains, StopDomain(NAME, 7, "shutdown", 1), END)
-    changes_once(ensure_resumed, world.domains, ResumeDomain(NAME, 7), unsecured)
+        world.do(StopDomain(NAME, 7, "shutdown", 1))
+    changes_once(world.do, ResumeDomain(NAME, 7))
     assert state(world) == "running"
 
 
@@ -160,9 +157,9 @@ def test_what_does_not_run_cannot_be_paused(world: World) -> None:
         if found == "shutoff":
             world.domains.define(xml_of(world))
         for change in (
-            lambda: ensure_paused(world.domains, PauseDomain(NAME)),
-            lambda: ensure_resumed(world.domains, ResumeDomain(NAME), unsecured),
-            lambda: restart(world.domains, StopDomain(NAME, action="reset")),
+            lambda: world.do(PauseDomain(NAME)),
+            lambda: world.do(ResumeDomain(NAME)),
+            lambda: world.do(StopDomain(NAME, action="reset")),
         ):
             refused(StateError, f"is not running on this host: it is {found}", change)
 
@@ -171,23 +168,23 @@ def test_reset_and_reboot_leave_it_running(world: World) -> None:
     """And defined."""
     start(world)
     for action in ("reset", "reboot"):
-        assert restart(world.domains, StopDomain(NAME, 7, action)).changed
+        assert world.do(StopDomain(NAME, 7, action)).changed
     assert state(world) == "running"
 
 
 def test_stop_undefines(world: World) -> None:
     """Twice; the disk stays."""
     start(world)
-    assert ensure_stopped(world.domains, StopDomain(NAME, 7), END).changed
+    assert world.do(StopDomain(NAME, 7)).changed
     assert state(world) == "absent"
-    assert not ensure_stopped(world.domains, StopDomain(NAME, 7), END).changed
+    assert not world.do(StopDomain(NAME, 7)).changed
     assert world.image.exists()
 
 
 def test_a_guest_that_does_not_listen_is_powered_off(world: World) -> None:
     """A blank disk has nothing that looks at the power button."""
     start(world)
-    change = ensure_stopped(world.domains, StopDomain(NAME, 7, "shutdown", 1), END)
+    change = world.do(StopDomain(NAME, 7, "shutdown", 1))
     assert change.changed
     assert change.notes == ("vm-t-0 did not shut down within 1 s and was powered off",)
     assert state(world) == "absent"
@@ -197,12 +194,12 @@ def test_a_newer_lease_is_not_stopped_by_an_older_one(world: World) -> None:
     """The stop was decided before it was started again; an older or unknown lease may be stopped."""
     start(world, token=9)
     for change in (
-        lambda: ensure_stopped(world.domains, StopDomain(NAME, 8), END),
-        lambda: ensure_paused(world.domains, PauseDomain(NAME, 8)),
-        lambda: ensure_forgotten(world.domains, ForgetDomain(NAME, 8), END),
+        lambda: world.do(StopDomain(NAME, 8)),
+        lambda: world.do(PauseDomain(NAME, 8)),
+        lambda: world.do(ForgetDomain(NAME, 8)),
     ):
         refused(StateError, "under lease 9, newer than 8", change)
-    assert ensure_stopped(world.domains, StopDomain(NAME, None), END).changed
+    assert world.do(StopDomain(NAME, None)).changed
 
 
 def test_managed_save(world: World) -> None:
@@ -215,8 +212,8 @@ def test_managed_save(world: World) -> None:
     refused(StateError, "does not belong to its lease; .* saved=remove", start, world)
     for action in ("shutdown", "poweroff"):
         with pytest.raises(StateError, match="is saved on this host: .*restore host vm vm-t-0"):
-            ensure_stopped(world.domains, StopDomain(NAME, 7, action, 1), END)
-    change = ensure_stopped(world.domains, StopDomain(NAME, 7, discards_save=True), END)
+            world.do(StopDomain(NAME, 7, action, 1))
+    change = world.do(StopDomain(NAME, 7, discards_save=True))
     assert change.notes == ("the saved memory of vm-t-0 is discarded",)
     assert state(world) == "absent"
 
@@ -245,10 +242,10 @@ def test_a_saved_domain_continues_under_its_lease(world: World) -> None:
 def test_forget_leaves_nothing(world: World) -> None:
     """Running, saved or absent."""
     start(world)
-    changes_once(ensure_forgotten, world.domains, ForgetDomain(NAME, 7), END)
+    changes_once(world.do, ForgetDomain(NAME, 7))
     start(world)
     world.domains.save(NAME)
-    assert ensure_forgotten(world.domains, ForgetDomain(NAME), END).changed
+    assert world.do(ForgetDomain(NAME)).changed
     assert state(world) == "absent"
 
 

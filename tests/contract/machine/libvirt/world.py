@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
-from typing import Protocol
 
 from rocks.fleet.host.change import UNCHANGED, Change
-from rocks.fleet.wire.requests import StartDomain
+from rocks.fleet.wire.errors import as_exception
+from rocks.fleet.wire.requests import Operation, PerformRequest, StartDomain
+from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt.domain_xml import DomainDocument
 from rocks.machine.host.libvirt.driver import DomainDriver
-from rocks.machine.host.libvirt.fake import FakeDomains
 from rocks.machine.host.libvirt.start import Prepared, ensure_running, settled
+from rocks.machine.host.operations import perform
 from rocks.machine.plan import way_of
+from rocks.network.host.fake import FakeLinks
+from rocks.network.host.packet_filter.fake import FakeFilters
 
 NAME = "vm-t-0"
-
-END = list[int]().append
-"""Ends no lease; that it ends is a case of `tests/contract/machine/test_agent_leases.py`."""
 
 XML = """<domain type='qemu'>
   <name>{name}</name>
@@ -38,27 +39,22 @@ LOOPBACK = "<listen type='address' address='127.0.0.1'/>"
 LEASE = '<metadata><rocks:lease xmlns:rocks="urn:rocks:lease" token="{}"/></metadata>'
 
 
-class World(Protocol):
-    """A libvirt, and what only the operator of its host does."""
+class World:
+    """A libvirt, an agent on it that has forgotten all leases, and a blank disk."""
 
-    domains: DomainDriver
-    image: Path
-
-
-class FakeWorld:
-    def __init__(self, folder: Path) -> None:
-        self.fake = FakeDomains()
-        self.domains: DomainDriver = self.fake
+    def __init__(self, domains: DomainDriver, folder: Path) -> None:
+        self.domains = domains
         self.image = folder / "vm.img"
+        self._folder = folder
 
-
-class RealWorld:
-    def __init__(self, uri: str, folder: Path) -> None:
-        from rocks.machine.host.libvirt.domains import Domains
-
-        self.real = Domains(uri)
-        self.domains: DomainDriver = self.real
-        self.image = folder / "vm.img"
+    def do(self, operation: Operation) -> Change:
+        """What the agent does with an operation; its error raised. Leases are cases of `test_agent_leases.py`."""
+        state = Path(tempfile.mkdtemp(dir=self._folder))
+        host = Host(state, lambda: self.domains, FakeLinks, open_filters=FakeFilters)
+        (outcome,) = perform(host, PerformRequest((operation,))).outcomes
+        if outcome.error is not None:
+            raise as_exception(outcome.error)
+        return Change(outcome.changed, outcome.notes)
 
 
 def unsecured(document: DomainDocument) -> Change:

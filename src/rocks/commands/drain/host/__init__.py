@@ -35,9 +35,7 @@ class Command(rocks.commands.Command):
     <param type='string' name='action' default='shutdown' values='shutdown,poweroff'>
     shutdown: ask the guests to shut down, and power off after the timeout; poweroff: power off.
     </param>
-    <param type='int' name='timeout' default='60' range='0..3600' unit='seconds'>
-    Time that shutdown allows each guest.
-    </param>
+    <shared names='stop-timeout'/>
     <param type='bool' name='live' default='no'>
     yes: move running machines without stopping them, where that is possible; give to, as well.
     </param>

@@ -20,9 +20,7 @@ class Command(rocks.commands.Command):
     <param type='string' name='action' default='poweroff' values='poweroff,shutdown,reset,reboot'>
     poweroff, shutdown, reset or reboot, as for rocks stop host vm.
     </param>
-    <param type='int' name='timeout' default='60' range='0..3600' unit='seconds'>
-    Time that shutdown allows the guests.
-    </param>
+    <shared names='stop-timeout'/>
     <shared names='dry-run'/>
 
     <example cmd='stop cluster vc1 action=shutdown'>

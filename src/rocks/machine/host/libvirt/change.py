@@ -1,9 +1,12 @@
-"""Change a domain that runs: CPUs, memory, disks, interfaces. What needs a restart becomes a note, not an error."""
+"""Change a domain that runs: CPUs, memory, disks, interfaces. What needs a restart becomes a note, not an error.
+
+The caller has planned it (`change_plan`), and holds the machine's lock.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from typing import Callable, List, Optional, Sequence
+from typing import Callable, Sequence
 from xml.etree.ElementTree import Element
 
 from rocks.core.clock import Deadline, wait_seconds
@@ -12,10 +15,10 @@ from rocks.core.units import gigabytes
 from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
 from rocks.fleet.wire.requests import RELEASE_SECONDS
 from rocks.machine.host.files.growth import check_growth
+from rocks.machine.host.libvirt.change_plan import interface_change, interface_notes, plan_cpus
 from rocks.machine.host.libvirt.device_xml import (
     attachable,
     changed_lease,
-    check_hot_bus,
     disk_of,
     interface_of,
     memory_module,
@@ -25,76 +28,25 @@ from rocks.machine.host.libvirt.device_xml import (
 )
 from rocks.machine.host.libvirt.domain_xml import DomainDocument, LeaseDisk
 from rocks.machine.host.libvirt.driver import DomainDriver
-from rocks.machine.host.libvirt.interface_xml import vf_interfaces
-from rocks.machine.plan import GUEST_RUNS
-
-MEMORY_STEP_MB = 128
-"""Memory is added in such steps: Linux brings blocks of at least this size online."""
 
 _POLL_SECONDS = 0.2
 
 
-def require_changeable(domains: DomainDriver, name: str, token: int) -> DomainDocument:
-    """The live XML of a domain that runs, or is paused, under this lease. StateError otherwise."""
-    found = domains.find(name)
-    if found is None or found.state not in (*GUEST_RUNS, "paused"):
-        state = "absent" if found is None else found.state
-        raise StateError(f"{name} is not running on this host: it is {state}")
-    if found.token != token:
-        raise StateError(f"{name} runs on this host under lease {found.token}, not {token}; try again")
-    return domains.document(name)
+def ensure_cpus(
+    domains: DomainDriver, live: DomainDocument, requested: DomainDocument, cpus: int, host: str = ""
+) -> Change:
+    """Add CPUs as planned, on a host with so many."""
+    plan = plan_cpus(live, requested, cpus, host)
+    if not plan.steps:
+        return Change(False, plan.notes)
+    domains.set_cpus(live.name, requested.cpus)
+    return Change(True, (f"{live.name} has {requested.cpus} CPUs now",))
 
 
-def ensure_cpus(domains: DomainDriver, live: DomainDocument, requested: DomainDocument) -> Change:
-    """Add CPUs up to the domain's maximum."""
-    name, cpus = live.name, requested.cpus
-    if cpus == live.cpus:
-        return UNCHANGED
-    if cpus < live.cpus:
-        return _note(f"{name} gets {cpus} CPUs at its next start: CPUs are not taken from a guest that runs")
-    if cpus > live.max_cpus:
-        return _note(
-            f"{name} gets {cpus} CPUs at its next start: it was started with a maximum of {live.max_cpus}; "
-            f"rocks set host vm {name} maxcpus=N sets the maximum from then on"
-        )
-    if live.root.find("cputune/vcpupin") is not None:
-        return _note(f"{name} gets {cpus} CPUs at its next start: its CPUs are pinned to CPUs of its host")
-    domains.set_cpus(name, cpus)
-    return Change(True, (f"{name} has {cpus} CPUs now",))
-
-
-def ensure_memory(domains: DomainDriver, live: DomainDocument, requested: DomainDocument) -> Change:
-    """Add a memory module with what is missing, up to the domain's maximum."""
-    note = memory_note(live, requested)
-    if note is not None:
-        return _note(note) if note else UNCHANGED
+def add_memory(domains: DomainDriver, live: DomainDocument, requested: DomainDocument) -> Change:
+    """Add a memory module with what is missing. The caller has planned it."""
     domains.attach(live.name, memory_module(requested.memory_mb - live.memory_mb))
     return Change(True, (f"{live.name} has {requested.memory_mb} MB of memory now",))
-
-
-def memory_note(live: DomainDocument, requested: DomainDocument) -> Optional[str]:
-    """Why the memory of the running domain stays as it is; empty when it is as requested, None when it can be added."""
-    name, memory_mb = live.name, requested.memory_mb
-    if memory_mb == live.memory_mb:
-        return ""
-    begin = f"{name} gets {memory_mb} MB of memory at its next start: "
-    if memory_mb < live.memory_mb:
-        return begin + "memory is not taken from a guest that runs"
-    if memory_mb > live.max_memory_mb:
-        most = live.max_memory_mb or live.memory_mb
-        return begin + (
-            f"it was started with a maximum of {most} MB; rocks set host vm {name} maxmem=MB sets the maximum from "
-            "then on"
-        )
-    if (memory_mb - live.memory_mb) % MEMORY_STEP_MB:
-        return begin + (
-            f"a guest that runs gets memory in steps of {MEMORY_STEP_MB} MB, and it has {live.memory_mb} MB"
-        )
-    if live.root.find("memoryBacking/hugepages") is not None or live.root.find("numatune") is not None:
-        return begin + "it has huge pages, or memory of NUMA nodes of its host"
-    if len(live.root.findall("cpu/numa/cell")) > 1:
-        return begin + "it has several NUMA nodes"
-    return None
 
 
 def attach_disk(
@@ -112,7 +64,6 @@ def attach_disk(
     live = domains.document(name)
     if disk_of(live, path) is not None:
         return UNCHANGED
-    check_hot_bus(disk, name, path)
     made = attachable(live, disk, name, path)
     domains.set_lease(name, changed_lease(live, added=[identity]))
     try:
@@ -135,7 +86,6 @@ def detach_disk(domains: DomainDriver, name: str, path: str) -> Change:
     live = domains.document(name)
     disk = disk_of(live, path)
     if disk is not None:
-        check_hot_bus(disk, name, path)
         domains.forget_device(
             name, text_of(disk)
         )  # before: a guest that is slow releases it when nobody waits
@@ -162,19 +112,14 @@ def ensure_interfaces(
     The link of a new interface is down until `secure` has set its packet filter.
     """
     name = live.name
-    present, planned = _macs(live), _macs(requested)
-    new = [mac for mac in planned if mac not in present]
-    surplus = [mac for mac in present if mac not in planned]
-    notes = _function_notes(live, requested)
+    new, _, surplus = interface_change(live, requested)
+    notes = list(interface_notes(live, requested))
     if new or surplus:
         domains.set_lease(name, changed_lease(live, network=requested))
     for mac in new:
         domains.attach(name, with_link(interface_of(requested, mac), "down"))
         notes.append(f"the interface {mac} is attached to {name}")
-    now = domains.document(name)
-    down = [
-        mac for mac in _macs(now) if mac in planned and _is_down(now, mac) and not _is_down(requested, mac)
-    ]
+    down = interface_change(domains.document(name), requested).down
     if new or down:
         secure(domains.document(name))
     for mac in down:
@@ -184,27 +129,12 @@ def ensure_interfaces(
         domains.forget_device(name, interface)
         domains.detach(name, interface)
         _wait_until(
-            lambda gone=mac: gone not in _macs(domains.document(name)),  # type: ignore[misc]
+            lambda gone=mac: gone not in interface_change(domains.document(name), requested).surplus,  # type: ignore[misc]
             f"{name} has not released its interface {mac} after {RELEASE_SECONDS:.0f} s; repeat the command. A guest "
             "that boots, or does not know hot plug, cannot release it",
         )
         notes.append(f"the interface {mac} is detached from {name}")
     return Change(bool(new or down or surplus), tuple(notes))
-
-
-def _macs(document: DomainDocument) -> List[str]:
-    return [interface.mac for interface in document.interfaces]
-
-
-def _is_down(document: DomainDocument, mac: str) -> bool:
-    link = interface_of(document, mac).find("link")
-    return link is not None and link.get("state") == "down"
-
-
-def _function_notes(live: DomainDocument, requested: DomainDocument) -> List[str]:
-    if len(vf_interfaces(live.root)) == len(vf_interfaces(requested.root)):
-        return []
-    return [f"the virtual functions of {live.name} change at its next start"]
 
 
 def ensure_grown(domains: DomainDriver, name: str, path: str, size_bytes: int) -> Change:
@@ -215,10 +145,6 @@ def ensure_grown(domains: DomainDriver, name: str, path: str, size_bytes: int) -
     check_growth(path, present, size_bytes)
     domains.resize_disk(name, path, size_bytes)
     return Change(True, (f"{name} has {path} with {gigabytes(size_bytes)} now",))
-
-
-def _note(text: str) -> Change:
-    return Change(False, (text,))
 
 
 def _wait_until(is_done: Callable[[], bool], message: str) -> None:

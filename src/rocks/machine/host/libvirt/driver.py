@@ -7,6 +7,7 @@ from typing import Mapping, NamedTuple, Optional, Protocol, Tuple
 from rocks.core.errors import StateError
 from rocks.fleet.wire.facts import ConsoleFact, DomainFact
 from rocks.machine.host.libvirt.domain_xml import DomainDocument
+from rocks.machine.plan import is_active_domain
 
 
 class LiveWay(NamedTuple):
@@ -166,3 +167,8 @@ class DomainDriver(Protocol):
 
     def moved_bytes(self, name: str) -> Tuple[int, int]:
         """Bytes that were sent and that remain, of a domain that moves; zeros of another one."""
+
+
+def is_active(domains: DomainDriver, name: str) -> bool:
+    """Whether the domain has a QEMU process."""
+    return is_active_domain(domains.find(name))

@@ -13,42 +13,34 @@ from rocks.core.errors import IncoherentError, StateError, ToolError
 from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
 from rocks.fleet.wire.facts import DomainFact, Fence
 from rocks.fleet.wire.requests import ForgetDomain, StopDomain
-from rocks.machine.host.libvirt.checks import check_no_newer_lease, is_active
-from rocks.machine.host.libvirt.driver import DomainDriver
-from rocks.machine.plan import ACTIVE_STATES, GUEST_RUNS
+from rocks.machine.host.libvirt.driver import DomainDriver, is_active
+from rocks.machine.operation_plan import waits_for_guest
 
 _BUTTON_AGAIN_SECONDS = 10.0
 _POLL_SECONDS = 0.1
 
 
 def ensure_stopped(domains: DomainDriver, request: StopDomain, end_lease: Callable[[int], None]) -> Change:
-    """End the lease, stop a domain and undefine it, keeping its NVRAM.
+    """End the lease, stop a domain and undefine it, keeping its NVRAM. The caller has planned it.
 
     `end_lease` is called with the token, also when there is no domain. `shutdown` waits for the guest until the
-    deadline, then powers it off. StateError for `shutdown` of a paused domain, for a saved domain unless the request
-    discards that, and for a lease newer than that of the request.
+    deadline, then powers it off.
     """
-    found = domains.find(request.name)
-    notes = []
-    if found is not None:
-        check_no_newer_lease(found, request.token)
-        if found.has_managed_save and found.state not in ACTIVE_STATES and not request.discards_save:
-            raise StateError(
-                f"{found.name} is saved on this host: rocks restore host vm {found.name} continues it, and rocks stop "
-                f"host vm {found.name} saved=remove discards what its guest had in memory"
-            )
-        if request.action == "shutdown":
-            notes = _shut_down(domains, found, request.deadline_seconds)
+    name, seconds = request.name, request.deadline_seconds
+    found = domains.find(name)
+    notes: List[str] = []
+    if waits_for_guest(request, found) and not _ends_by_itself(domains, name, seconds):
+        notes.append(f"{name} did not shut down within {seconds:g} s and was powered off")
     _end_lease(end_lease, request.token, found)
-    found = domains.find(request.name)
+    found = domains.find(name)
     if found is None:
         return UNCHANGED
-    domains.destroy(request.name)
+    domains.destroy(name)
     if found.has_managed_save:
-        domains.drop_managed_save(request.name)
-        notes.append(f"the saved memory of {request.name} is discarded")
-    domains.undefine(request.name)
-    _confirm_gone(domains, request.name)
+        domains.drop_managed_save(name)
+        notes.append(f"the saved memory of {name} is discarded")
+    domains.undefine(name)
+    _confirm_gone(domains, name)
     return Change(True, tuple(notes))
 
 
@@ -56,10 +48,7 @@ def ensure_forgotten(
     domains: DomainDriver, request: ForgetDomain, end_lease: Callable[[int], None]
 ) -> Change:
     """End the lease as `ensure_stopped` does; destroy and undefine a domain with its NVRAM. Its disks stay."""
-    found = domains.find(request.name)
-    if found is not None:
-        check_no_newer_lease(found, request.token)
-    _end_lease(end_lease, request.token, found)
+    _end_lease(end_lease, request.token, domains.find(request.name))
     return _erase(domains, request.name)
 
 
@@ -90,16 +79,6 @@ def _erase(domains: DomainDriver, name: str) -> Change:
     domains.erase(name)
     _confirm_gone(domains, name)
     return CHANGED
-
-
-def _shut_down(domains: DomainDriver, found: DomainFact, deadline_seconds: float) -> List[str]:
-    if found.state == "paused":
-        raise StateError(
-            f"{found.name} is paused, so its guest cannot shut down; resume it, or stop it with action=poweroff"
-        )
-    if found.state not in GUEST_RUNS or _ends_by_itself(domains, found.name, deadline_seconds):
-        return []
-    return [f"{found.name} did not shut down within {deadline_seconds:g} s and was powered off"]
 
 
 def _ends_by_itself(domains: DomainDriver, name: str, deadline_seconds: float) -> bool:

@@ -20,8 +20,7 @@ from typing import IO, Callable, Optional, Sequence
 
 from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import RocksError
-from rocks.machine.host.libvirt.checks import is_active
-from rocks.machine.host.libvirt.driver import DomainDriver
+from rocks.machine.host.libvirt.driver import DomainDriver, is_active
 from rocks.machine.host.libvirt.freezing import remove_mark
 
 LONGEST_SECONDS = 90.0

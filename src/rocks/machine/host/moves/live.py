@@ -65,6 +65,7 @@ from rocks.machine.host.libvirt.moving_xml import (
 from rocks.machine.host.memory import memory_reserved
 from rocks.machine.host.moves.arriving_volumes import make_placeholders, remove_placeholders
 from rocks.machine.host.moves.streams import Streams, connect_within, folders
+from rocks.machine.operation_plan import Observed, plan_operation
 from rocks.machine.plan import ACTIVE_STATES, GUEST_RUNS
 from rocks.network.host.rules import is_of_site
 
@@ -230,7 +231,8 @@ def _prepare(
     """Make disks and links; the XML of the machine here."""
     start = request.start
     if start.memory_reserve_mb is not None:
-        stack.enter_context(memory_reserved(host, start.name, document.memory_mb, start.memory_reserve_mb))
+        needed_mb, reserve_mb = document.memory_mb, start.memory_reserve_mb
+        stack.enter_context(memory_reserved(host, start.name, needed_mb, reserve_mb, "is not moved"))
     host.link_plans.remember(start.name, tuple(link for link in start.links if not is_of_site(link)))
     for link in start.links:
         host.links().ensure(link)
@@ -303,16 +305,15 @@ def end_arrival(host: Host, operation: EndArrival) -> Change:
     deadline = Deadline(_SETTLED_SECONDS)
     while True:
         found = domains.find(name)
-        if found is None or found.token != operation.token:
+        if found is None or found.token != operation.token or deadline.passed():
             break
         waits_for_images = found.persistent and bool(operation.images)
-        is_settled = found.state not in ACTIVE_STATES or waits_for_images or deadline.passed()
-        if found.state in GUEST_RUNS or (found.persistent and is_settled):
-            domains.set_autostart(name, operation.autostart)
-            return UNCHANGED
-        if is_settled:
+        if waits_for_images or found.state in GUEST_RUNS or found.state not in ACTIVE_STATES:
             break
         wait_seconds(_ARRIVES_SECONDS)
+    if not plan_operation(operation, Observed(found)).steps:
+        domains.set_autostart(name, operation.autostart)
+        return UNCHANGED
     if found is not None and found.token == operation.token:
         domains.destroy(name)
         domains.erase(name)

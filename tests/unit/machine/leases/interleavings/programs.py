@@ -1,9 +1,9 @@
 """The processes of the model: the real start, stop and agent, above stubs that are steps of the model.
 
 Real: `machine.start`, `machine.power`, `machine.leases.leases`, `inventory.host_requests`, `machine.leases.plan`,
-`machine.spec`, `machine.plan`, `agent.calls`, `machine.host.observe` and `operations`, the rules of
-`machine.host.leases`, `machine.host.libvirt.start` and `stop`. Stubs: the tables of leases, their epoch, the fleet, a
-host's lock and file of a lease, libvirt, and what has no part in leases (disks, links, virtual functions, partitions).
+`machine.spec`, `machine.plan`, `machine.operation_plan`, `agent.calls`, `machine.host.observe`, `operations`, `start`,
+the rules of `machine.host.leases`, `machine.host.libvirt.start` and `stop`. Stubs: the tables of leases, their epoch,
+the fleet, a host's lock and file of a lease, libvirt, and what has no part in leases (disks, links, VFs, partitions).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from rocks.inventory.records import Host, Lease, VirtualMachine
 from rocks.machine import power as vm_power
 from rocks.machine import start as vm_start
 from rocks.machine.host import observe, operations
+from rocks.machine.host import start as host_start
 from rocks.machine.host.leases import Leases
 from rocks.machine.host.libvirt.domain_xml import DomainDocument, parse_domain
 from rocks.machine.host.machine import MachineFact
@@ -265,14 +266,14 @@ def stubs() -> Iterator[None]:
         (observe, "known_accelerator", lambda *_: SimpleNamespace(accelerator="tcg")),
         (observe, "release_links", lambda *_: UNCHANGED),
         (observe, "release_older_vfs", lambda *_: True),
-        (operations, "release_links", lambda *_: UNCHANGED),
-        (operations, "memory_promised", lambda host, name, memory_mb, decide: nullcontext(decide({}))),
+        *((module, "release_links", lambda *_: UNCHANGED) for module in (operations, host_start)),
+        (host_start, "memory_promised", lambda host, name, memory_mb, decide: nullcontext(decide({}))),
         (operations, "release_partition", lambda *_: ()),
         (operations, "release_vfs", lambda *_: ()),
-        (operations, "ensure_partition", lambda *_: ()),
-        (operations, "ensure_secured", lambda *_: UNCHANGED),
-        (operations, "vfs_locked", lambda *_: nullcontext()),
-        (operations, "assign", lambda host, operation, document: document),
+        (host_start, "ensure_partition", lambda *_: ()),
+        (host_start, "ensure_secured", lambda *_: UNCHANGED),
+        (host_start, "vfs_locked", lambda *_: nullcontext()),
+        (host_start, "assign", lambda host, operation, document: document),
     ]
     with ExitStack() as stack:
         for module, name, stub in replaced:

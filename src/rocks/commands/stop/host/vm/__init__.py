@@ -24,9 +24,7 @@ class Command(rocks.commands.Command):
     poweroff: power off; shutdown: request the guest to shut down, and power off after the timeout; reset: press
     the reset button; reboot: request the guest to restart.
     </param>
-    <param type='int' name='timeout' default='60' range='0..3600' unit='seconds'>
-    Time that shutdown allows the guest.
-    </param>
+    <shared names='stop-timeout'/>
     <param type='bool' name='terminate' default='no'>
     yes: stop nothing, but release the resources of machines that have ended by themselves: their images are
     written back to the NAS, and the command waits for that.

@@ -1,0 +1,232 @@
+"""Start a machine on this host, as it is planned under its lock and lease."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import ContextManager, Dict, Mapping, Optional, Tuple, Union
+
+from rocks.core.errors import IncoherentError, RocksError, StateError, UserError
+from rocks.fleet.host.change import Change
+from rocks.fleet.wire.facts import DocumentsFact, DocumentsRequest
+from rocks.fleet.wire.requests import ChangeDomain, PerformRequest, StartDomain
+from rocks.machine.host.console_logs import name_log
+from rocks.machine.host.disks import DiskIdentity, check_path, ensure_disk, is_same
+from rocks.machine.host.files.seeds import write_seed
+from rocks.machine.host.guest_functions import assign, check_vfs, vfs_locked
+from rocks.machine.host.guest_keys import ensure_partition
+from rocks.machine.host.guest_links import ensure_secured, links_locked, release_links
+from rocks.machine.host.host import Host
+from rocks.machine.host.leases import check_name
+from rocks.machine.host.libvirt.accelerator import host_emulator, probe_accelerator
+from rocks.machine.host.libvirt.domain_xml import (
+    DomainDocument,
+    emulated,
+    parse_domain,
+    with_disk_identities,
+    with_emulator,
+)
+from rocks.machine.host.libvirt.start import Prepared, ensure_running, settled
+from rocks.machine.host.memory import memory_promised
+from rocks.machine.host.moves.arriving_volumes import check_have_content
+from rocks.machine.host.observe import observe
+from rocks.machine.host.saves import check_saved_disks, forget_save, renew_identities
+from rocks.machine.host.snapshots import check_not_restoring
+from rocks.machine.plan import Way, checked_disks, plan_start
+from rocks.network.host.rules import check_link, is_of_site
+
+LOCK_SECONDS = 30.0
+"""How long an operation waits for the lock of its machine."""
+
+
+class Turn:
+    """The place of a start among those of one request: memory is promised in their order, whatever takes longer."""
+
+    def __init__(self, previous: Optional[Turn] = None) -> None:
+        self._previous = previous
+        self._passed = threading.Event()
+
+    def wait(self) -> None:
+        """Return when the start before is planned, or has failed; at last after the time that one waits for a lock."""
+        if self._previous is not None:
+            self._previous._passed.wait(LOCK_SECONDS)
+
+    def end(self) -> None:
+        """Let the next one go on."""
+        self._passed.set()
+
+
+def start_domain(host: Host, operation: StartDomain, turn: Turn) -> Change:
+    document = _checked(operation)
+    held = host.leases.held(operation.name, LOCK_SECONDS)
+    with held, host.lease_epoch.admitted(operation.name, operation.token):
+        check_not_restoring(host, operation.name)
+        host.leases.admit(operation.name, operation.token)
+        turn.wait()  # before the locks that a start before this one may need
+        try:
+            with (
+                contextlib.ExitStack() as until_started,
+                links_locked(host, operation.links, shared=True),
+                vfs_locked(host, operation),
+            ):
+                try:
+                    way = until_started.enter_context(_planned(host, operation, document))
+                finally:
+                    turn.end()
+                change = ensure_running(
+                    host.domains(),
+                    operation,
+                    way,
+                    lambda: _prepare(host, operation, document),
+                    lambda live: secure(host, renew_identities(host, live) if operation.restores else live),
+                )
+        except RocksError:
+            _undo_links(host, operation)
+            raise
+        if operation.restores:
+            forget_save(host, operation.name)
+        return change
+
+
+def _planned(host: Host, operation: StartDomain, document: DomainDocument) -> ContextManager[Way]:
+    """The way in which the machine starts, and its memory promised until it has."""
+    found = settled(host.domains(), operation.name)
+    if operation.restores and found is not None:
+        document = host.domains().document(operation.name)
+    paths = [disk.path for disk in checked_disks(operation)]
+    memory_mb = max(document.memory_mb, operation.memory_mb)
+
+    def decide(promised: Mapping[str, int]) -> Way:
+        return plan_start(operation, memory_mb, observe(host, paths), promised).way
+
+    return memory_promised(host, operation.name, memory_mb, decide)
+
+
+def _undo_links(host: Host, operation: StartDomain) -> None:
+    """Remove the network devices of a failed start; the error of the start is the one to report."""
+    with contextlib.suppress(RocksError):
+        if host.domains().find(operation.name) is None:
+            release_links(host, operation.name, operation.links)
+
+
+def document_of(operation: Union[StartDomain, ChangeDomain]) -> DomainDocument:
+    document = parse_domain(operation.xml)
+    if document.name != check_name(operation.name) or document.token != operation.token:
+        raise IncoherentError(
+            f"the XML is for {document.name!r} under lease {document.token}, "
+            f"the request for {operation.name} under lease {operation.token}"
+        )
+    return document
+
+
+def _checked(operation: StartDomain) -> DomainDocument:
+    """The parsed XML of a valid request; checks that need no look at the host."""
+    document = document_of(operation)
+    for disk in operation.disks:
+        check_path(disk.path)
+    for link in operation.links:
+        check_link(link)
+    check_vfs(operation)
+    return document
+
+
+def _prepare(host: Host, operation: StartDomain, document: DomainDocument) -> Prepared:
+    """Create what the domain refers to; the disks of a saved machine are as they were, or it is refused."""
+    name = operation.name
+    notes: Tuple[str, ...] = ()
+    if operation.restores:
+        check_saved_disks(host, name)
+    else:
+        document, notes = adapted(host, document)
+        document = _ensure_disks(host, operation, document)
+    host.link_plans.remember(name, tuple(link for link in operation.links if not is_of_site(link)))
+    for link in operation.links:
+        notes += host.links().ensure(link).notes
+    if operation.restores:
+        return Prepared("")
+    if document.console.log_path is not None:
+        name_log(name, document.console.log_path)
+    notes += ensure_partition(host, name, document.host_devices, operation.partition)
+    return Prepared(assign(host, operation, document).text, notes)
+
+
+def secure(host: Host, live: DomainDocument) -> Change:
+    """Before the guest runs: its disks are the ones that were checked, and its interfaces are filtered."""
+    _check_disks(host, live)
+    check_have_content(host, live)
+    return ensure_secured(host, live)
+
+
+def _ensure_disks(host: Host, operation: StartDomain, document: DomainDocument) -> DomainDocument:
+    """Make or check the machine's disks; the document with their identities in the lease. Errors as `ensure_disk`."""
+    identities = [ensure_disk(disk, host.image_owners)[1] for disk in operation.disks]
+    if operation.seed is not None:
+        seed = operation.seed
+        identities.append(DiskIdentity(seed.path, *write_seed(seed, host.image_owners), seed.machine))
+    return with_disk_identities(document, identities) if identities else document
+
+
+def _check_disks(host: Host, live: DomainDocument) -> None:
+    """StateError when a path leads to another file than it did before the domain was defined."""
+    for disk in live.disk_identities:
+        if not is_same(DiskIdentity(*disk), host.image_owners):
+            raise StateError(
+                f"the disk {disk[0]} of {live.name} was replaced while the machine was starting; try again"
+            )
+
+
+def adapted(host: Host, document: DomainDocument) -> Tuple[DomainDocument, Tuple[str, ...]]:
+    """The XML for the QEMU of this host, with emulation where KVM does not work."""
+    if document.emulator is not None and not Path(document.emulator).exists():
+        document = with_emulator(document, host_emulator())
+    if not document.requires_kvm:
+        return document, ()
+    probe = probe_accelerator(host.state_folder)
+    if probe.accelerator == "kvm":
+        return document, ()
+    return emulated(document), (f"KVM does not work on this host ({probe.reason}): started under emulation",)
+
+
+def adapt_documents(host: Host, request: DocumentsRequest) -> DocumentsFact:
+    """The documents as a start on this host would pass them to libvirt, as far as nothing must be made for that."""
+    return DocumentsFact(tuple(_adapted_text(host, text) for text in request.documents))
+
+
+def _adapted_text(host: Host, text: str) -> str:
+    try:
+        document = parse_domain(text)
+    except UserError:
+        return text
+    return adapted(host, document)[0].text
+
+
+def start_steps(
+    host: Host, operation: StartDomain, request: PerformRequest, promised: Dict[str, int]
+) -> Tuple[str, ...]:
+    """The steps of a start; `promised` is the memory of the starts before it, and then of this one, too."""
+    name = operation.name
+    document = _checked(operation)
+    check_not_restoring(host, name)
+    host.leases.check(name, operation.token)
+    observed = observe(host, [disk.path for disk in checked_disks(operation)])
+    below = {fence.name: fence.below_token for fence in request.fences}
+    observed = replace(
+        observed,
+        domains=tuple(
+            domain
+            for domain in observed.domains
+            if domain.token is None or domain.token >= below.get(domain.name, 0)
+        ),
+        disks=tuple(
+            replace(fact, exists=True, is_block=True) if fact.path in (request.assumed_disks or ()) else fact
+            for fact in observed.disks
+        ),
+    )
+    if operation.restores and host.domains().find(name) is not None:
+        document = host.domains().document(name)
+    memory_mb = max(document.memory_mb, operation.memory_mb)
+    steps = plan_start(operation, memory_mb, observed, promised).steps
+    promised[name] = memory_mb
+    return steps
