@@ -20,7 +20,7 @@ def start_error(machines: MachineSite, vm: str) -> str:
     ("change", "message"),
     [
         ("set host vm plain mem=60000000", ("60000000 MB", "MB left of")),
-        ("set host cpus plain 4000", ("4000 CPUs", f"{OLD} has ")),
+        ("set host cpus plain 255", ("255 CPUs", f"{OLD} has ")),
         ("set host vm plain disksize=1000000", ("1000000.0 GB is larger than its file system of",)),
         (f"set host attr {OLD} kvm false", (f"{OLD} is not a VM container",)),
         ("set host attr plain kvm_device_0 '<broken'", ("not well-formed XML",)),
