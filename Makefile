@@ -11,7 +11,7 @@ LAB = exec env LAB_PARENT=$$PPID PYTHONPATH=src /usr/bin/python3 -m lab
 # Without cached bytecode, each worker would take twice as long to import the tests.
 ISOLATED = exec env LAB_PARENT=$$PPID PYTHONPATH=src $(PYTHON) -m lab.isolation env -u PYTHONPATH -u PYTHONDONTWRITEBYTECODE
 MACHINES = PYTHONPATH="$(CURDIR):$(CURDIR)/src" /usr/bin/python3 -m lab.machines
-CHECKED = src lab tests bench
+CHECKED = src lab tests bench roll
 PYTEST = $(PYTHON) -m pytest
 # More workers than processors: many tests wait for daemons. The order of units is that of tests/work_units.py.
 WORKERS = 4
@@ -115,7 +115,7 @@ check: lint ## lint, and the tests of rules and documents, without a daemon (a m
 lint: $(PYTHON) ## format, style, types, import contracts
 	$(PYTHON) -m ruff format --check $(CHECKED)
 	$(PYTHON) -m ruff check $(CHECKED)
-	$(PYTHON) -m mypy -p rocks -p nucleus -p comet -p lab -p bench
+	$(PYTHON) -m mypy -p rocks -p nucleus -p comet -p lab -p bench -p pragma
 	$(PYTHON) -m mypy --implicit-reexport --cache-dir .mypy_cache/tests tests
 	PYTHONPATH=src $(PYTHON) -c 'from importlinter.cli import lint_imports_command as lint; lint()' --config import-contracts.ini
 
@@ -245,5 +245,5 @@ requirements: ## resolve requirements*.in anew into requirements*.txt, with hash
 
 clean: demo-stop lab-stop ## remove everything that was built or downloaded here; Debian packages stay
 	rm -rf .state dist
-	find src lab tests bench -name __pycache__ -prune -exec rm -rf {} +
+	find src lab tests bench roll -name __pycache__ -prune -exec rm -rf {} +
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

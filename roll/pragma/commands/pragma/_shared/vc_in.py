@@ -1,0 +1,272 @@
+"""Reads vc-in.xml, which describes the image of a virtual cluster: files or volumes, and how they are assembled.
+
+Source: the standard of PRAGMA's phase 4 and of the testbed of 2016. Both generations are read; names, bridges and MAC
+addresses of the libvirt domains are templates, and are not read.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from lxml import etree
+
+from rocks.core.errors import UserError
+from rocks.core.terminal import one_line
+
+from .documents import read_document
+
+AssemblyType = Literal["raw", "gzip", "splited", "splited_gzip"]
+
+_SCHEMA = Path(__file__).with_name("vc-in.rng")
+_MAX_WAIT_SECONDS = 86400
+_SSH_SECONDS = 600
+_UNIT_BYTES = {
+    "b": 1, "bytes": 1, "kb": 1000, "k": 1024, "kib": 1024, "mb": 1000**2, "m": 1024**2, "mib": 1024**2,
+    "gb": 1000**3, "g": 1024**3, "gib": 1024**3,
+}  # fmt: skip
+"""Units of a libvirt domain's memory; K is the default."""
+_NUMBER = re.compile(r"[0-9]{1,18}")
+
+
+@dataclass(frozen=True)
+class FileDisk:
+    """An image file. `parts` are what it is assembled from, in their order; paths are relative to vc-in.xml."""
+
+    file: str
+    assembly: AssemblyType = "raw"
+    parts: tuple[str, ...] = ()
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The files that are read."""
+        return self.parts or (self.file,)
+
+
+@dataclass(frozen=True)
+class VolumeDisk:
+    """A ZFS volume of a NAS."""
+
+    nas: str
+    pool: str
+    volume: str
+
+
+@dataclass(frozen=True)
+class Node:
+    """A frontend or compute. `device` and `bus` are those of its disk in the guest (vda on virtio)."""
+
+    disk: FileDisk | VolumeDisk
+    device: str = "vda"
+    bus: str = "virtio"
+    driver: str = ""
+    """Type of the disk's driver (raw); empty where it is not stated."""
+    memory_mb: int | None = None
+    cpus: int | None = None
+    interfaces: tuple[str, ...] = ()
+    """Models of its network interfaces (virtio); empty texts where none is stated."""
+
+
+@dataclass(frozen=True)
+class BootWait:
+    """What computes wait for after the start of the frontend: so many seconds, or SSH for at most so many."""
+
+    kind: Literal["clock", "ssh"]
+    seconds: int
+
+
+@dataclass(frozen=True)
+class VcIn:
+    """The description of a cluster image; `compute` is None for an image that is a frontend alone."""
+
+    frontend: Node
+    compute: Node | None = None
+    wait: BootWait | None = None
+    guest: str = ""
+    """The text of the element driver: the family of the guest. It informs people."""
+    public_interface: str = ""
+
+
+def read_vc_in(data: bytes, what: str) -> VcIn:
+    """The description. `what` names the file in errors. UserError, with the line, for another document."""
+    root = read_document(data, what)
+    schema = etree.RelaxNG(etree.parse(str(_SCHEMA)))
+    if not schema.validate(root):
+        raise UserError(f"{what} is not a vc-in.xml: {_first_fault(root, schema)}")
+    try:
+        return _read(root)
+    except UserError as error:
+        raise UserError(f"{what}: {error}") from None
+
+
+def _first_fault(root: etree._Element, schema: etree.RelaxNG) -> str:
+    """What is wrong. libxml2 describes a fault in an interleave by its end, so the usual faults are named here."""
+    if root.tag != "vc":
+        return f"its root element is {one_line(str(root.tag))[:80]}, not vc"
+    for name in ("virtualization", "frontend", "compute", "driver", "networks", "files"):
+        found = len(root.findall(name))
+        if found > 1 or (not found and name in ("virtualization", "frontend")):
+            return f"it has {found} elements {name}, not one"
+    for name, expected in (("engine", "kvm"), ("type", "hvm"), ("arch", "x86_64")):
+        value = root.find("virtualization").get(name)  # type: ignore[union-attr]
+        if value != expected:
+            return f"virtualization has {name}={one_line(str(value))[:80]}, and only {expected} runs here"
+    for node in [*root.findall("frontend"), *root.findall("compute")]:
+        if len(node.findall("domain")) != 1:
+            return f"{node.tag} has {len(node.findall('domain'))} elements domain, not one (line {node.sourceline})"
+    for file in root.iter("file"):
+        if file.getparent().tag in ("files", "frontend", "compute"):  # type: ignore[union-attr]
+            if file.get("type") not in ("raw", "gzip", "splited", "splited_gzip"):
+                return f"the type of a file is raw, gzip, splited or splited_gzip (line {file.sourceline})"
+            if file.find("part") is None:
+                return f"a file has no part (line {file.sourceline})"
+    error = schema.error_log[0] if len(schema.error_log) else None
+    return (
+        "it does not match the schema" if error is None else f"{one_line(error.message)} (line {error.line})"
+    )
+
+
+def _read(root: etree._Element) -> VcIn:
+    frontend = _node(root, root.find("frontend"), None)
+    found = root.find("compute")
+    compute = None if found is None else _node(root, found, frontend)
+    if compute is not None and type(compute.disk) is not type(frontend.disk):
+        raise UserError(
+            "one of frontend and compute has a disk of type file, and the other one of type volume; give both the same"
+        )
+    public = root.find("networks/frontend/public")
+    return VcIn(
+        frontend,
+        compute,
+        None if found is None else _wait(found),
+        _text(root.find("driver")),
+        _text(public),
+    )
+
+
+def _node(root: etree._Element, node: etree._Element | None, frontend: Node | None) -> Node:
+    assert node is not None  # the schema
+    domain = node.find("domain")
+    assert domain is not None
+    disks = [disk for disk in domain.findall("devices/disk") if disk.get("device", "disk") == "disk"]
+    interfaces = tuple(
+        "" if (model := one.find("model")) is None else model.get("type", "")
+        for one in domain.findall("devices/interface")
+    )
+    memory, cpus = _memory_mb(domain), _cpus(domain)
+    if not disks or disks[0].find("source") is None:
+        if frontend is None or disks:
+            raise UserError(f"the domain of {node.tag} has no disk with a source (line {domain.sourceline})")
+        return Node(frontend.disk, frontend.device, frontend.bus, frontend.driver, memory, cpus, interfaces)
+    disk = disks[0]
+    target, driver = disk.find("target"), disk.find("driver")
+    return Node(
+        _disk(root, node, disk),
+        "vda" if target is None else target.get("dev", "vda"),
+        "virtio" if target is None else target.get("bus", "virtio"),
+        "" if driver is None else driver.get("type", ""),
+        memory,
+        cpus,
+        interfaces,
+    )
+
+
+def _disk(root: etree._Element, node: etree._Element, disk: etree._Element) -> FileDisk | VolumeDisk:
+    source = disk.find("source")
+    assert source is not None
+    kind = disk.get("type")
+    if kind == "volume":
+        return _volume(node, source)
+    if kind != "file":
+        raise UserError(
+            f"the disk of {node.tag} is of type {one_line(str(kind))[:80]}, and only file and volume are known"
+        )
+    file = _path(source.get("file", ""), f"the disk of {node.tag}")
+    found = [*node.findall("file"), *node.findall("files/file")]
+    named = [one for one in root.findall("files/file") if one.get("filename") == file]
+    if len(found) + len(named) > 1:
+        raise UserError(f"{file} is assembled twice (line {[*found, *named][1].sourceline})")
+    if not found and not named:
+        return FileDisk(file)
+    return _assembled(file, [*found, *named][0])
+
+
+def _assembled(file: str, assembly: etree._Element) -> FileDisk:
+    kind: AssemblyType = assembly.get("type")  # type: ignore[assignment]  # one of the schema
+    parts = tuple(_path(_text(part), f"a part of {file}") for part in assembly.findall("part"))
+    if kind in ("raw", "gzip") and len(parts) > 1:
+        raise UserError(
+            f"{file} is of type {kind} and has {len(parts)} parts; several parts are of type splited"
+        )
+    if len(set(parts)) < len(parts):
+        raise UserError(f"{file} has the same part twice (line {assembly.sourceline})")
+    return FileDisk(file, kind, parts)
+
+
+def _volume(node: etree._Element, source: etree._Element) -> VolumeDisk:
+    values = {name: (source.get(name) or "").strip() for name in ("host", "pool", "volume")}
+    for name, value in values.items():
+        if not value or any(character.isspace() for character in value):
+            raise UserError(f"the volume of {node.tag} has no valid {name} (line {source.sourceline})")
+    pool, volume = values["pool"], values["volume"]
+    if "/" in volume:
+        stated, _, volume = volume.rpartition("/")
+        if stated != pool:
+            raise UserError(
+                f"volume='{one_line(values['volume'])}' of {node.tag} is in the pool {one_line(stated)}, and "
+                f"pool='{one_line(pool)}' is another one; correct one of them (line {source.sourceline})"
+            )
+    return VolumeDisk(values["host"], pool, volume)
+
+
+def _path(text: str, what: str) -> str:
+    """A path that stays in the folder of vc-in.xml."""
+    path = PurePosixPath(text)
+    if (
+        not text
+        or not text.isprintable()
+        or "," in text
+        or path.is_absolute()
+        or ".." in path.parts
+        or path == PurePosixPath(".")
+    ):
+        raise UserError(
+            f"{what} is {one_line(text)[:200]!r}; give a path below the folder of vc-in.xml, without .. and commas"
+        )
+    return str(path)
+
+
+def _wait(compute: etree._Element) -> BootWait | None:
+    wait = compute.find("boot_dependency/wait")
+    if wait is None:
+        return None
+    kind: Literal["clock", "ssh"] = "ssh" if wait.get("type") == "ssh" else "clock"
+    text = wait.get("value", str(_SSH_SECONDS))
+    if not _NUMBER.fullmatch(text) or int(text) > _MAX_WAIT_SECONDS:
+        raise UserError(
+            f"computes wait {one_line(text)[:40]!r} seconds; give 0 to {_MAX_WAIT_SECONDS} (line {wait.sourceline})"
+        )
+    return BootWait(kind, int(text))
+
+
+def _memory_mb(domain: etree._Element) -> int | None:
+    memory = domain.find("memory")
+    if memory is None:
+        return None
+    text, unit = _text(memory), (memory.get("unit") or "KiB").lower()
+    if not _NUMBER.fullmatch(text) or unit not in _UNIT_BYTES:
+        raise UserError(
+            f"the memory of a domain is a number with a unit of libvirt (line {memory.sourceline})"
+        )
+    return -(-int(text) * _UNIT_BYTES[unit] // 1024**2)
+
+
+def _cpus(domain: etree._Element) -> int | None:
+    text = _text(domain.find("vcpu"))
+    return int(text) if _NUMBER.fullmatch(text) else None
+
+
+def _text(element: etree._Element | None) -> str:
+    return "" if element is None else (element.text or "").strip()
