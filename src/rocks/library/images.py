@@ -18,6 +18,7 @@ from rocks.library.guest_media import CD_ATTRIBUTE
 from rocks.library.imports import FORMATS, ImportRequest, import_image
 from rocks.library.progress import Meter
 from rocks.library.records import (
+    check_new,
     existing_image,
     find_image,
     read_images,
@@ -53,34 +54,55 @@ class AddedImage(NamedTuple):
     comment: str | None = None
     vm: str | None = None
     disk: str | None = None
+    url: str | None = None
 
 
 def add_image(database: Database, added: AddedImage, progress: Callable[[str], None]) -> LibraryImage:
-    """Import a file of the frontend, or copy the disk of a machine.
+    """Import a file of the frontend or of a web server, or copy the disk of a machine.
 
-    Errors as `import_image` and `add_disk`; UserError for an invalid parameter.
+    Errors as `import_image`, `download_image` and `add_disk`; UserError for an invalid parameter.
     """
     check_image_name(added.name)
     max_gb = DEFAULT_MAX_GB if added.max_gb is None else read_number("size", added.max_gb, 1, LARGEST_GB)
     comment = _read_comment(added.comment or "")
     if added.vm:
         return _add_disk(database, added, max_gb, comment, progress)
-    if not added.file or added.disk is not None:
-        raise UserError("must supply the path of the file, or of its parts: file=PATH; disk= is for vm=NAME")
-    if "\0" in added.file:
-        raise UserError(f"{printable(added.file)} is not the path of a file")
-    request = ImportRequest(
-        added.name,
-        find_parts(added.file),
-        max_gb,
-        _read_checksum(added.checksum),
-        _read_format(added.format),
-        comment,
-    )
+    if bool(added.file) == bool(added.url) or added.disk is not None:
+        raise UserError(
+            "must supply the path of the file, or of its parts: file=PATH; or instead their URL: url=URL; "
+            "disk= is for vm=NAME"
+        )
+    checksum, format_name = _read_checksum(added.checksum), _read_format(added.format)
+    request = ImportRequest(added.name, (), max_gb, checksum, format_name, comment)
     library = library_folder(database)
+    if added.url:
+        return _add_from_web(database, library, request, added.url, progress)
+    if "\0" in str(added.file):
+        raise UserError(f"{printable(str(added.file))} is not the path of a file")
+    request = request._replace(files=find_parts(str(added.file)))
     _lock(database, added.name)
     database.end_reading()  # an import may take hours
     return import_image(library, request, progress)
+
+
+def _add_from_web(
+    database: Database, library: Path, request: ImportRequest, url: str, progress: Callable[[str], None]
+) -> LibraryImage:
+    from rocks.library.downloads import download_image, read_urls, remove_download  # HTTP and TLS
+
+    urls = read_urls(url)
+    check_new(library, request.name)
+    _lock(database, request.name)
+    database.end_reading()  # a download may take hours
+    files, stated = download_image(library, request.name, urls, request.max_bytes, progress)
+    request = request._replace(files=files, checksum=request.checksum or stated)
+    try:
+        image = import_image(library, request, progress)
+    except UserError:
+        remove_download(library, request.name)  # of the same content the next import would end so as well
+        raise
+    remove_download(library, request.name)
+    return image
 
 
 def _add_disk(
@@ -88,7 +110,12 @@ def _add_disk(
 ) -> LibraryImage:
     from rocks.machine.disks.images import NewImage, add_disk  # SSH, which imports of files do without
 
-    for name, value in (("file", added.file), ("checksum", added.checksum), ("format", added.format)):
+    for name, value in (
+        ("file", added.file),
+        ("url", added.url),
+        ("checksum", added.checksum),
+        ("format", added.format),
+    ):
         if value is not None:
             raise UserError(f"give vm= or {name}=, not both")
     library = library_folder(database)

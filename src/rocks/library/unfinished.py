@@ -21,6 +21,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +36,7 @@ from rocks.library.sources import SourceError
 
 _CONTENT = ".import"
 _JOURNAL = ".import.json"
+_DOWNLOAD = ".download"
 _LONGEST_JOURNAL_BYTES = 64 * 1024
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _RECORD_EVERY_BYTES = 256 * 1024**2
@@ -154,8 +156,9 @@ def find_leftovers(library: Path) -> list[Leftover]:
         for path in library.glob("*"):
             name = _name_of(path)
             if name and not (library / f"{name}.json").exists():
-                with contextlib.suppress(FileNotFoundError):
-                    found[name] = found.get(name, 0) + path.lstat().st_blocks * BYTES_PER_SECTOR
+                for file in (path, *path.glob("*")):
+                    with contextlib.suppress(FileNotFoundError):
+                        found[name] = found.get(name, 0) + file.lstat().st_blocks * BYTES_PER_SECTOR
     except OSError as error:
         raise HostError(f"the image library {library} cannot be read: {error.strerror}") from None
     return [Leftover(name, used_bytes) for name, used_bytes in sorted(found.items())]
@@ -163,11 +166,13 @@ def find_leftovers(library: Path) -> list[Leftover]:
 
 def remove_leftover(library: Path, name: str) -> bool:
     """Remove the unfinished import of the image; returns whether there was one. BusyError while it runs; HostError."""
-    path = library / f".{name}{_CONTENT}"
-    there = [one for one in (path, _journal(path)) if one.exists()]
+    path, downloaded = library / f".{name}{_CONTENT}", download_folder(library, name)
+    there = [one for one in (path, _journal(path), downloaded) if one.exists()]
     try:
         if path.exists():
             os.close(_open_locked(path, name))
+        if downloaded.exists():
+            shutil.rmtree(downloaded)
         for one in (_journal(path), path):
             one.unlink(missing_ok=True)
     except OSError as error:
@@ -175,6 +180,11 @@ def remove_leftover(library: Path, name: str) -> bool:
             f"the unfinished import of {name} cannot be removed: {explain(error, path)}"
         ) from None
     return bool(there)
+
+
+def download_folder(library: Path, name: str) -> Path:
+    """Where the parts of an image are brought before they are imported."""
+    return library / f".{name}{_DOWNLOAD}"
 
 
 def remove_finished_leftovers(library: Path) -> None:
@@ -188,8 +198,8 @@ def remove_finished_leftovers(library: Path) -> None:
 
 def _name_of(path: Path) -> str:
     if path.name.startswith("."):
-        name = path.name[1:]
-        return name.removesuffix(_CONTENT) if name.endswith(_CONTENT) else ""
+        name, dot, suffix = path.name[1:].rpartition(".")
+        return name if f"{dot}{suffix}" in (_CONTENT, _DOWNLOAD) else ""
     return path.name.removesuffix(".img") if path.name.endswith(".img") else ""
 
 

@@ -9,8 +9,8 @@ RollName = "kvm"
 
 class Command(rocks.commands.Command):
     """
-    Add a disk image or an ISO to the image library of the site, from a file of the frontend or its parts. Virtual
-    machines get their disks from images of the library: add cluster with image=NAME.
+    Add a disk image or an ISO to the image library of the site, from a file of the frontend, of a web server, or its
+    parts. Virtual machines get their disks from images of the library: add cluster with image=NAME.
 
     The file is a raw disk, a qcow2 image or an ISO, and may be packed with gzip or zstd. It is copied; blocks of zeros
     take no space. A qcow2 image that refers to another file, a symbolic link, and a file that is not what format states
@@ -24,11 +24,15 @@ class Command(rocks.commands.Command):
     <arg type='string' name='name'>
     Name of the image: letters, digits and . _ + -.
     </arg>
-    <param type='string' name='file' of='file' default='none: with vm'>
+    <param type='string' name='file' of='file' default='none: with url or vm'>
     Path of the file; of its parts in their order, separated by commas; or of a folder that has only its parts, whose
     names are of one length.
     </param>
-    <param type='string' name='checksum' default='none: the file is not compared'>
+    <param type='string' name='url' default='none: with file or vm'>
+    URL of the file, or of its parts in their order, separated by commas; http or https. A download that was interrupted
+    is continued if the server still has the same file.
+    </param>
+    <param type='string' name='checksum' default='that in SHA256SUMS beside the URL, or none: the file is not compared'>
     SHA-256 of the file, or of its parts joined; another file is rejected.
     </param>
     <param type='string' name='format' default='by its first bytes' values='raw,qcow2,iso'>
@@ -56,6 +60,9 @@ class Command(rocks.commands.Command):
     <example cmd='add image rocky file=/root/rocky.qcow2.part-aa,part-ab,part-ac'>
     Add an image of three parts.
     </example>
+    <example cmd='add image debian-12 url=https://images.example.org/debian-12.qcow2'>
+    Add an image of a web server.
+    </example>
     <example cmd='add image golden vm=vm-web-0 comment="with our compilers"'>
     Add the first disk of a machine.
     </example>
@@ -80,7 +87,7 @@ class Command(rocks.commands.Command):
 
         if len(args) != 1:
             self.abort("must supply the name of one image")
-        names = ("file", "checksum", "format", "size", "comment", "vm", "disk")
+        names = ("file", "checksum", "format", "size", "comment", "vm", "disk", "url")
         added = AddedImage(args[0], *(value or None for value in self.fillTexts(*names)))
         image = add_image(self.db, added, self.showProgress)
         self.showProgress("")

@@ -1,0 +1,189 @@
+"""Downloads from a real web server that stalls, is cut off, lies, changes its files, and leads elsewhere."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rocks.core import downloads
+from rocks.core.downloads import MissingFileError, ask, check_url, download, fetch
+from rocks.core.errors import HostError, RocksError, UserError
+from tests.range_server import RangeServer, Served
+
+CONTENT = bytes(range(256)) * 4000
+OTHER = CONTENT[::-1]
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[RangeServer]:
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    with RangeServer() as found:
+        found.files["/a"] = Served(CONTENT, etag='"1"', modified="Sun, 01 Nov 2026 00:00:00 GMT")
+        yield found
+
+
+def brought(
+    server: RangeServer, target: Path, path: str = "/a", max_bytes: int = 10**7
+) -> tuple[bytes, list[int]]:
+    """The content of the target after a download, and (bytes that were there, those of the whole, those that came)."""
+    begun: list[int] = []
+    came: list[int] = []
+    download(server.url + path, target, max_bytes, lambda *numbers: begun.extend(numbers), came.append)
+    return target.read_bytes(), [*begun, sum(came)]
+
+
+def failed(server: RangeServer, target: Path, path: str = "/a", max_bytes: int = 10**7) -> RocksError:
+    with pytest.raises(RocksError) as error:
+        brought(server, target, path, max_bytes)
+    assert "\n" not in str(error.value)
+    return error.value
+
+
+def test_a_file_is_brought_and_taken_again_only_when_the_server_has_another(server, tmp_path):
+    target = tmp_path / "a"
+    assert brought(server, target) == (CONTENT, [0, len(CONTENT), len(CONTENT)])
+    assert brought(server, target) == (CONTENT, [0])
+    assert server.requests[-1][2]["If-None-Match"] == '"1"'
+    server.change("/a", content=OTHER, etag='"2"')
+    assert brought(server, target)[0] == OTHER
+
+
+def test_the_time_of_change_serves_where_there_is_no_etag(server, tmp_path):
+    server.change("/a", etag="")
+    brought(server, tmp_path / "a")
+    assert brought(server, tmp_path / "a") == (CONTENT, [0])
+    assert "If-Modified-Since" in server.requests[-1][2]
+
+
+def test_a_file_without_validator_is_taken_again(server, tmp_path):
+    server.change("/a", etag="", modified="")
+    brought(server, tmp_path / "a")
+    server.change("/a", content=OTHER)
+    assert brought(server, tmp_path / "a")[0] == OTHER
+
+
+@pytest.mark.parametrize("stalls", [False, True])
+def test_what_is_cut_off_or_stalls_is_continued(server, tmp_path, monkeypatch, stalls):
+    monkeypatch.setattr(downloads, "SILENCE_SECONDS", 0.2)
+    server.change("/a", stop_after=500_000, stalls=stalls)
+    error = failed(server, tmp_path / "a")
+    assert isinstance(error, HostError)
+    assert "repeat the command, which continues" in str(error)
+    there = (tmp_path / "a").stat().st_size
+    assert 0 < there <= 500_000
+    server.change("/a", stop_after=None, stalls=False)
+    assert brought(server, tmp_path / "a") == (CONTENT, [there, len(CONTENT), len(CONTENT) - there])
+    assert server.requests[-1][2]["Range"] == f"bytes={there}-"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"content": OTHER, "etag": '"2"'},
+        {"content": OTHER[:100], "etag": '"2"'},
+        {"has_ranges": False},
+        {"lies": True},
+        {"content": CONTENT[:300_000]},
+    ],
+)
+def test_what_cannot_be_continued_begins_anew(server, tmp_path, changes):
+    """The file has changed, the server has no ranges or sends other ones, or the file has become shorter."""
+    server.change("/a", stop_after=500_000)
+    failed(server, tmp_path / "a")
+    server.change("/a", stop_after=None, **changes)
+    content, numbers = brought(server, tmp_path / "a")
+    assert content == server.files["/a"].content
+    assert numbers == [0, len(content), len(content)]
+
+
+def test_a_journal_of_another_file_is_not_used(server, tmp_path):
+    server.files["/b"] = Served(OTHER, etag='"1"')
+    brought(server, tmp_path / "a")
+    assert brought(server, tmp_path / "a", "/b")[0] == OTHER
+    (tmp_path / "a.json").write_text("damaged")
+    assert brought(server, tmp_path / "a", "/b")[0] == OTHER
+
+
+def test_after_a_power_failure_an_incomplete_file_is_not_trusted(server, tmp_path, monkeypatch):
+    server.change("/a", stop_after=500_000)
+    failed(server, tmp_path / "a")
+    server.change("/a", stop_after=None)
+    monkeypatch.setattr(downloads, "_boot", lambda: "another")
+    assert brought(server, tmp_path / "a") == (CONTENT, [0, len(CONTENT), len(CONTENT)])
+    monkeypatch.undo()
+    assert brought(server, tmp_path / "a") == (CONTENT, [0])
+
+
+def test_a_server_that_states_no_size(server, tmp_path):
+    server.change("/a", is_chunked=True)
+    assert brought(server, tmp_path / "a")[0] == CONTENT
+    assert brought(server, tmp_path / "a") == (CONTENT, [0])
+
+
+@pytest.mark.parametrize("is_chunked", [False, True])
+def test_the_bound_holds_whatever_the_server_states(server, tmp_path, is_chunked):
+    server.change("/a", is_chunked=is_chunked)
+    assert "more than 1000 bytes" in str(failed(server, tmp_path / "a", max_bytes=1000))
+    assert not (tmp_path / "a").exists()
+    with pytest.raises(UserError, match="more than 1000 bytes"):
+        fetch(server.url + "/a", 1000)
+
+
+def test_redirections_lead_to_http_only(server, tmp_path):
+    server.redirects = {"/1": "/2", "/2": server.url + "/a", "/loop": "/loop"}
+    assert brought(server, tmp_path / "a", "/1")[0] == CONTENT
+    assert ask(server.url + "/1").etag == '"1"'
+    assert server.requests[-1][0] == "HEAD"
+    for place in ("file:///etc/passwd", "FILE:/etc/passwd", "ftp://127.0.0.1/a", "data:,x", "gopher://x"):
+        server.redirects["/away"] = place
+        error = failed(server, tmp_path / "b", "/away")
+        assert isinstance(error, UserError)
+        assert "only http and https are followed" in str(error)
+    assert "redirect" in str(failed(server, tmp_path / "b", "/loop"))
+    assert not (tmp_path / "b").exists()
+
+
+def test_what_a_server_answers_instead(server, tmp_path):
+    assert isinstance(failed(server, tmp_path / "b", "/absent"), MissingFileError)
+    server.statuses = {"/a": 403}
+    assert isinstance(failed(server, tmp_path / "b"), UserError)
+    server.statuses = {"/a": 503}
+    assert isinstance(failed(server, tmp_path / "b"), HostError)
+    with RangeServer() as other:
+        pass
+    assert "does not answer" in str(failed(other, tmp_path / "b"))
+
+
+def test_a_small_file_that_is_cut_off_is_an_error(server):
+    server.files["/small"] = Served(b"1234567890", stop_after=4)
+    with pytest.raises(HostError, match="before its end"):
+        fetch(server.url + "/small", 100)
+    server.change("/small", stop_after=None)
+    assert fetch(server.url + "/small", 10) == b"1234567890"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "a",
+        "file:///etc/passwd",
+        "ftp://example.org/a",
+        "http://",
+        "http:///a",
+        "http://example.org/a b",
+        "http://example.org/\n",
+        "http://example.org:0x/",
+        "http://example.org:99999/",
+        "http://ann:secret@example.org/",
+        "http://[::1/",
+        "http://é.example.org/",
+        "http://example.org/" + 2000 * "a",
+    ],
+)
+def test_what_is_no_url(url):
+    with pytest.raises(UserError) as error:
+        check_url(url)
+    assert "secret" not in str(error.value)
