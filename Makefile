@@ -218,6 +218,12 @@ os-roll: ## build the ISO with what hosts are installed from: Debian's packages,
 	@[ -n "$$(find dist -maxdepth 1 -name 'rocks-agent_*.deb')" ] || $(MAKE) --no-print-directory packages
 	@export SOURCE_DATE_EPOCH=$(BUILD_TIME) $(if $(KEY),KEY='$(KEY)') && nice roll/os/build dist $(if $(SOURCES),"$(SOURCES)")
 
+.PHONY: pragma-roll
+pragma-roll: $(PYTHON) ## build the ISO of the roll pragma into dist/; KEY=KEY signs it
+	@tools/setup roll
+	@mkdir -p dist
+	@bin/rocks create roll roll/pragma/roll-pragma.xml dir=dist $(if $(KEY),'key=$(KEY)')
+
 roll: packages ## build the packages, then the ISO of this roll, into dist/; KEY=KEY signs it (root)
 	@$(MAKE) --no-print-directory reroll
 

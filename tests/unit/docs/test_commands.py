@@ -9,10 +9,10 @@ from rocks.commands._framework.arguments import parse_arguments
 from rocks.commands._framework.declarations import GENERAL_PARAMETERS
 from rocks.commands._framework.documentation import read_documentation
 from rocks.commands._framework.tree import OUR_TREE, load_package
-from tests.unit.docs.pages import guides, typed_lines
+from tests.unit.docs.pages import CHECKOUT, guides, typed_lines
 
 _PROGRAMS = ("rocks", "bin/rocks")
-_TREES = (OUR_TREE,)
+_TREES = (OUR_TREE, str(CHECKOUT / "roll/pragma/commands"))
 
 
 def command_arguments(line: str) -> list[str]:

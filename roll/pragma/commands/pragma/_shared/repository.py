@@ -1,0 +1,202 @@
+"""The repository of cluster images: `vcdb.txt`, a folder for each image, and what the site's library has of them.
+
+An image of the library has a name with a digest of what its file is: on a web server its ETag, time of change and size,
+on this machine its size and time of change. So a changed file becomes a new image, and machines of the old one go on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote
+
+from rocks.core.downloads import ask, fetch
+from rocks.core.errors import HostError, StateError, UserError
+from rocks.core.files import PUBLIC, ensure_folders, explain, write_file
+from rocks.core.terminal import one_line
+
+from .documents import MAX_BYTES
+from .site import REPOSITORY, rows
+from .vc_in import FileDisk, Node, VcIn, read_vc_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rocks.commands import Command
+
+    from .site import Settings
+
+LIST = "vcdb.txt"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,39}")
+_IMAGES = "images.json"
+_DIGEST_LENGTH = 12
+
+
+class Images(NamedTuple):
+    """The images of the library for a cluster; that of computes is empty where the cluster has none."""
+
+    frontend: str
+    compute: str = ""
+
+
+def read_list(data: bytes, what: str) -> dict[str, str]:
+    """Name → path of its vc-in.xml, in the order of the list. UserError, with the line, for one that is not valid."""
+    found: dict[str, str] = {}
+    for number, line in enumerate(data.decode("utf-8", "replace").splitlines(), 1):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        name, comma, path = (part.strip() for part in text.partition(","))
+        where = f"line {number} of {what}"
+        if not comma or not _NAME.fullmatch(name):
+            raise UserError(f"{where} is not NAME,PATH: {one_line(text)[:100]}")
+        if name in found:
+            raise UserError(f"{where} names {name} a second time; remove one of the lines")
+        if not path or not path.isprintable() or ".." in PurePosixPath(path).parts:
+            raise UserError(f"{where} has no valid path: {one_line(path)[:100]!r}; give one without ..")
+        found[name] = path
+    return found
+
+
+def known_clusters(settings: Settings) -> dict[str, Path]:
+    """Name → its vc-in.xml on this machine. StateError without a list; UserError for one that is not valid."""
+    file = settings.repository / LIST
+    remedy = (
+        "rocks pragma sync repository"
+        if settings.url
+        else f"rocks set attr {REPOSITORY} FOLDER names another"
+    )
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise StateError(f"the repository has no list {file}: {error.strerror}; {remedy}") from None
+    return {name: settings.repository / path for name, path in read_list(data, str(file)).items()}
+
+
+def read_cluster(settings: Settings, name: str) -> tuple[VcIn, Path]:
+    """The description of a cluster of the repository, and its file. UserError for a name that is not listed."""
+    known = known_clusters(settings)
+    if name not in known:
+        raise UserError(
+            f"the repository has no cluster {one_line(name)[:80]}; rocks pragma list repository lists all"
+        )
+    try:
+        return read_vc_in(known[name].read_bytes()[: MAX_BYTES + 1], str(known[name])), known[name]
+    except OSError as error:
+        raise StateError(f"{known[name]} cannot be read: {error.strerror}; correct {LIST}") from None
+
+
+def cluster_images(command: Command, settings: Settings, name: str, described: VcIn, file: Path) -> Images:
+    """The images of a cluster in the library; files of this machine are added if they are not there, or have changed.
+
+    StateError for one of a web server that was not fetched, and for volumes; the errors of `rocks add image`.
+    """
+    if settings.url:
+        try:
+            return Images(**json.loads((file.parent / f".{name}.{_IMAGES}").read_text("utf-8")))
+        except (OSError, ValueError, TypeError):
+            raise StateError(f"the images of {name} are not here yet; rocks pragma sync repository") from None
+    return _add_images(command, name, described, partial(_local_file, file.parent))
+
+
+def sync_repository(command: Command, settings: Settings) -> list[str]:
+    """Bring list, descriptions and images here, or add the images of a local repository. Returns lines about it.
+
+    The list comes last, so that it names what is here. A description whose images did not come stays as it was.
+    """
+    if not settings.url:
+        lines = []
+        for name in known_clusters(settings):
+            described, file = read_cluster(settings, name)
+            lines.append(_line(name, cluster_images(command, settings, name, described, file)))
+        return lines
+    listed = fetch(f"{settings.url}/{LIST}", MAX_BYTES)
+    lines = []
+    for name, path in read_list(listed, f"{settings.url}/{LIST}").items():
+        if path.startswith("/"):
+            raise UserError(
+                f"{settings.url}/{LIST} has the absolute path {one_line(path)[:100]} of {name}; it must be "
+                "below the URL"
+            )
+        url = f"{settings.url}/{quote(path)}"
+        data = fetch(url, MAX_BYTES)
+        described, base = read_vc_in(data, url), url.rpartition("/")[0]
+        images = _add_images(command, name, described, partial(_remote_file, base))
+        file = settings.repository / path
+        _write(file.parent / f".{name}.{_IMAGES}", json.dumps(images._asdict()).encode())
+        _write(file, data)
+        lines.append(_line(name, images))
+    _write(settings.repository / LIST, listed)
+    return lines
+
+
+class _Source(NamedTuple):
+    """A file of an image: its path or URL, the parameter of `rocks add image`, a text that changes with its content."""
+
+    place: str
+    parameter: str
+    version: str
+
+
+def _local_file(folder: Path, name: str) -> _Source:
+    path = folder / name
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise StateError(f"the image {path} cannot be read: {error.strerror}") from None
+    return _Source(str(path), "file", f"{status.st_size} {status.st_mtime_ns}")
+
+
+def _remote_file(base: str, path: str) -> _Source:
+    url = f"{base}/{quote(path)}"
+    remote = ask(url)
+    return _Source(url, "url", f"{remote.etag} {remote.modified} {remote.size_bytes}")
+
+
+def _add_images(command: Command, name: str, described: VcIn, source_of: Callable[[str], _Source]) -> Images:
+    there = {str(row["owner"]) for row in rows(command, "list.image") if row["format"] == "raw"}
+    frontend = _add_image(command, f"{name}-frontend", described.frontend, source_of, there)
+    if described.compute is None:
+        return Images(frontend)
+    if described.compute.disk == described.frontend.disk:
+        return Images(frontend, frontend)
+    return Images(frontend, _add_image(command, f"{name}-compute", described.compute, source_of, there))
+
+
+def _add_image(
+    command: Command, stem: str, node: Node, source_of: Callable[[str], _Source], there: set[str]
+) -> str:
+    if not isinstance(node.disk, FileDisk):
+        raise StateError(
+            f"{stem} is the volume {node.disk.volume} of {node.disk.nas}, and only files are booted so far; "
+            "save it as a file"
+        )
+    sources = [source_of(part) for part in node.disk.sources]
+    text = "\n".join(f"{source.place} {source.version}" for source in sources)
+    image = f"{stem}-{hashlib.sha256(text.encode()).hexdigest()[:_DIGEST_LENGTH]}"
+    if image not in there:
+        if command.is_dry:
+            raise StateError(
+                f"the image {image} is not in the library yet, and a dry run adds none; "
+                "rocks pragma sync repository"
+            )
+        places = ",".join(source.place for source in sources)
+        command.command("add.image", [image, f"{sources[0].parameter}={places}"])
+        there.add(image)
+    return image
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        ensure_folders(path.parent, 0o755)
+    except OSError as error:
+        raise HostError(f"cannot create {path.parent}: {explain(error, path.parent)}") from None
+    write_file(path, data, mode=PUBLIC)
+
+
+def _line(name: str, images: Images) -> str:
+    return f"{name}: {' '.join(dict.fromkeys(image for image in images if image))}"

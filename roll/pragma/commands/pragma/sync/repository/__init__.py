@@ -1,0 +1,38 @@
+"""`rocks pragma sync repository`"""
+
+import rocks.commands
+
+from ..._shared.repository import sync_repository
+from ..._shared.site import read_settings
+
+RollName = "pragma"
+
+
+class Command(rocks.commands.Command):
+    """
+    Bring the repository of the attribute pragma_repository_url to the folder of pragma_repository, and its images to
+    the library; without a URL, add the images of the folder to the library.
+
+    A file is fetched again only when the web server states another ETag, time of change or size for it. It becomes a
+    new image, and machines of the old one go on. The same command continues a sync that was interrupted. It names the
+    images of each cluster; rocks remove image removes older ones.
+
+    <shared names='dry-run'/>
+
+    <example cmd='pragma sync repository'>
+    Bring what is new.
+    </example>
+    <example cmd='pragma sync repository dry-run=yes'>
+    Print what would be written; images are not added.
+    </example>
+    <related>pragma list repository</related>
+    <related>pragma boot</related>
+    <related>list image</related>
+    """
+
+    AdviceAfterInterrupt = "the same command continues"
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Print a line for each cluster: its name and its images."""
+        for line in sync_repository(self, read_settings(self)):
+            self.addLine(line)

@@ -1,0 +1,71 @@
+"""A site with the roll pragma, and cluster images on a web server or in a folder; no host answers."""
+
+import gzip
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rocks.commands._framework.tree import OUR_TREE, PACKAGE
+from tests.range_server import RangeServer, Served
+from tests.system.commands.conftest import Site, rocks, silent_hosts, site, vm_site
+from tests.unit.pragma.samples import document, domain, file_disk
+
+__all__ = ["rocks", "silent_hosts", "site", "vm_site"]
+
+TREE = Path(__file__).resolve().parents[3] / "roll" / "pragma" / "commands"
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEpmvZ7QZ9bJc1bS7yXg0mB1hQdCkV2y3d5mYJ0Xh8aB ann & bob"
+FRONTEND, COMPUTE = b"frontend".ljust(2_048_000, b"\0"), b"compute".ljust(1_024_000, b"\0")
+PACKED = gzip.compress(COMPUTE, mtime=0)
+_PARTS = "".join(f"<part>compute.gz.{number}</part>" for number in (1, 2))
+DOCK6 = document(
+    domain(file_disk("frontend.img"), 2),
+    f"<file type='splited_gzip'>{_PARTS}</file>" + domain(file_disk("compute.img"), memory="1048576"),
+)
+ALONE = document(domain(file_disk("only.img"), 2))
+FILES = {
+    "vcdb.txt": b"# ours\n\ndock6,dock6/vc-in.xml\nalone, alone/vc-in.xml\n",
+    "dock6/vc-in.xml": DOCK6.encode(),
+    "dock6/frontend.img": FRONTEND,
+    "dock6/compute.gz.1": PACKED[:600],
+    "dock6/compute.gz.2": PACKED[600:],
+    "alone/vc-in.xml": ALONE.encode(),
+    "alone/only.img": b"alone".ljust(1_024_000, b"\0"),
+}
+
+
+@pytest.fixture
+def pragma_site(vm_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """The site with the roll's tree; its folders are below `tmp_path`."""
+    monkeypatch.setenv("ROCKS_TREES", str(TREE))
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    known = set(sys.modules)
+    vm_site.done("set attr image_library", str(tmp_path / "library"))
+    vm_site.done("set attr pragma_repository", str(tmp_path / "repository"))
+    vm_site.done("set attr pragma_log_folder", str(tmp_path / "logs"))
+    vm_site.done("set attr pragma_public_addresses", "203.0.113.20=dock.example.org 203.0.113.21=lake")
+    yield vm_site
+    for name in set(sys.modules) - known:
+        if name.startswith(f"{PACKAGE}.pragma"):
+            del sys.modules[name]
+    sys.modules[PACKAGE].__path__ = [OUR_TREE]
+
+
+@pytest.fixture
+def local(pragma_site: Site, tmp_path: Path) -> Site:
+    """The site with a repository of its own."""
+    for name, content in FILES.items():
+        (tmp_path / "repository" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "repository" / name).write_bytes(content)
+    return pragma_site
+
+
+@pytest.fixture
+def server(pragma_site: Site) -> Iterator[RangeServer]:
+    """A web server with the repository below /vc, which is that of the site."""
+    with RangeServer() as found:
+        found.files = {f"/vc/{name}": Served(content, etag=f'"{name}"') for name, content in FILES.items()}
+        pragma_site.done("set attr pragma_repository_url", f"{found.url}/vc/")
+        yield found

@@ -1,0 +1,109 @@
+"""`rocks pragma list repository` and `sync repository`."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.range_server import RangeServer, Served
+from tests.system.commands.conftest import Site
+from tests.system.pragma.conftest import COMPUTE, DOCK6, FILES, FRONTEND
+
+
+def images(site: Site) -> list[str]:
+    return [image["name"] for image in json.loads(site.done("list image json=yes") or "[]")]
+
+
+def content(tmp_path: Path, image: str) -> bytes:
+    return (tmp_path / "library" / f"{image}.img").read_bytes()
+
+
+def synced(site: Site) -> dict[str, list[str]]:
+    """Cluster → its images, of a sync."""
+    lines = site.done("pragma sync repository").splitlines()
+    return {line.partition(": ")[0]: line.partition(": ")[2].split() for line in lines}
+
+
+def test_a_local_repository(local: Site, tmp_path: Path) -> None:
+    assert local.done("pragma list repository") == "VIRTUAL IMAGE\nalone:       \ndock6:       \n"
+    found = synced(local)
+    assert content(tmp_path, found["dock6"][0]) == FRONTEND
+    assert content(tmp_path, found["dock6"][1]) == COMPUTE
+    assert sorted(images(local)) == sorted([*found["dock6"], *found["alone"]])
+    assert synced(local) == found
+    (tmp_path / "repository/dock6/frontend.img").write_bytes(FRONTEND[::-1])
+    changed = synced(local)
+    assert changed["dock6"][0] != found["dock6"][0]
+    assert changed["dock6"][1] == found["dock6"][1]
+    assert found["dock6"][0] in images(local)
+
+
+def test_absolute_paths_of_a_local_list(local: Site, tmp_path: Path) -> None:
+    path = tmp_path / "repository/alone/vc-in.xml"
+    (tmp_path / "repository/vcdb.txt").write_text(f"alone,{path}\n")
+    assert list(synced(local)) == ["alone"]
+
+
+def test_a_repository_of_a_web_server_is_fetched_once(
+    pragma_site: Site, server: RangeServer, tmp_path: Path
+) -> None:
+    assert "rocks pragma sync repository" in pragma_site.refused("pragma list repository")
+    found = synced(pragma_site)
+    assert content(tmp_path, found["dock6"][1]) == COMPUTE
+    assert pragma_site.done("pragma list repository").split() == ["VIRTUAL", "IMAGE", "alone:", "dock6:"]
+    assert (tmp_path / "repository/dock6/vc-in.xml").read_text() == DOCK6
+    server.requests.clear()
+    assert synced(pragma_site) == found
+    assert {path for method, path, _ in server.requests if method == "GET"} == {
+        f"/vc/{name}" for name in FILES if name.endswith((".xml", ".txt"))
+    }
+    server.files["/vc/dock6/frontend.img"] = Served(FRONTEND[::-1], etag='"new"')
+    changed = synced(pragma_site)
+    assert content(tmp_path, changed["dock6"][0]) == FRONTEND[::-1]
+    assert content(tmp_path, found["dock6"][0]) == FRONTEND
+
+
+def test_an_interrupted_sync_leaves_what_is_here_and_continues(
+    pragma_site: Site, server: RangeServer, tmp_path: Path
+) -> None:
+    server.change("/vc/dock6/compute.gz.2", stop_after=10)
+    assert "repeat the command, which continues" in pragma_site.refused("pragma sync repository")
+    assert not (tmp_path / "repository/vcdb.txt").exists()
+    assert not (tmp_path / "repository/dock6/vc-in.xml").exists()
+    server.change("/vc/dock6/compute.gz.2", stop_after=None)
+    server.requests.clear()
+    synced(pragma_site)
+    got = [path for method, path, headers in server.requests if method == "GET"]
+    assert "/vc/dock6/frontend.img" not in got
+    assert [h.get("Range") for _, path, h in server.requests if path.endswith("gz.2")][-1] == "bytes=10-"
+
+
+def test_lists_and_descriptions_that_are_refused(
+    pragma_site: Site, server: RangeServer, tmp_path: Path
+) -> None:
+    for text, part in (
+        (b"dock6,dock6/vc-in.xml\ndock6,x.xml\n", "line 2 of"),
+        (b"dock6\n", "is not NAME,PATH"),
+        (b"../x,a.xml\n", "is not NAME,PATH"),
+        (b"dock6,../../etc/shadow\n", "has no valid path"),
+        (b"dock6,a\0b\n", "has no valid path"),
+        (b"dock6,/etc/shadow\n", "must be below the URL"),
+        (b"dock6,absent/vc-in.xml\n", "answers 404"),
+        (b"\x1b[2J,\xff\n", "is not NAME,PATH"),
+        (1024 * 1025 * b"#", "more than 1048576 bytes"),
+    ):
+        server.files["/vc/vcdb.txt"] = Served(text)
+        assert part in pragma_site.refused("pragma sync repository"), text[:80]
+    server.files["/vc/vcdb.txt"] = Served(b"dock6,dock6/vc-in.xml\n")
+    server.files["/vc/dock6/vc-in.xml"] = Served(b"<!DOCTYPE vc><vc/>")
+    assert "document type" in pragma_site.refused("pragma sync repository")
+    server.redirects = {"/vc/vcdb.txt": "file:///etc/shadow"}
+    assert "only http and https" in pragma_site.refused("pragma sync repository")
+    assert images(pragma_site) == []
+    assert not (tmp_path / "repository").exists()
+
+
+@pytest.mark.parametrize("name", ["pragma_repository", "pragma_log_folder"])
+def test_settings_that_are_not_valid(local: Site, name: str) -> None:
+    local.done(f"set attr {name} relative")
+    assert f"rocks set attr {name} /var/" in local.refused("pragma list repository")
