@@ -26,6 +26,7 @@ ADDRESS_ATTRIBUTE = "vm_cluster_address"
 CLUSTER_KEY_ATTRIBUTE = "vm_cluster_key"
 SEED_SUFFIX = ".seed"
 INSTANCE_ATTRIBUTE = "vm_instance"
+VC_OUT_ATTRIBUTE = "vm_vc_out"
 
 LEAST_FREE_BYTES = 1024**3
 """What stays free in the file system of the disks."""

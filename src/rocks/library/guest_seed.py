@@ -18,7 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 from rocks.core.errors import RocksError, StateError
 from rocks.inventory.mac_pool import full_mac
-from rocks.library.guest_images import ADDRESS_ATTRIBUTE, INSTANCE_ATTRIBUTE, KEYS_ATTRIBUTE, read_keys
+from rocks.library.guest_images import (
+    ADDRESS_ATTRIBUTE,
+    INSTANCE_ATTRIBUTE,
+    KEYS_ATTRIBUTE,
+    VC_OUT_ATTRIBUTE,
+    read_keys,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -26,6 +32,7 @@ if TYPE_CHECKING:
     from rocks.inventory.records import Interface, VirtualMachine
 
 VOLUME = "cidata"
+_VC_OUT = "vc-out.xml"
 _DEFAULT_ROUTE = "0.0.0.0/0"
 _LOCAL_HOSTS = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
 _MAX_SERVERS = 3
@@ -56,12 +63,18 @@ def seed_documents(vm: VirtualMachine, cluster: GuestCluster, connected: Collect
         hosts = _LOCAL_HOSTS + "".join(f"{line}\n" for line in _host_lines(vm, cluster))
     except (RocksError, ValueError) as error:
         raise StateError(f"{vm.name} is not started: its network or keys are not valid: {error}") from None
-    files = [_file("/etc/hosts", hosts)]
+    files: list[dict[str, Any]] = [_file("/etc/hosts", hosts)]
     is_frontend = cluster.frontend is not None and cluster.frontend.name == vm.name
     if cluster.private_key and is_frontend and cluster.computes:
         files += _key_files(cluster)
     if servers:
         files.append(_file("/etc/resolv.conf", "".join(f"nameserver {server}\n" for server in servers)))
+    vc_out = vm.host.attribute(VC_OUT_ATTRIBUTE)
+    if vc_out:
+        files.append(_file(f"/root/{_VC_OUT}", vc_out, "0600"))
+    if vc_out and is_frontend:
+        # /tmp is emptied early in a boot
+        files.append({**_file("/tmp/machinefile", _machine_lines(cluster)), "defer": True})
     user: dict[str, Any] = {
         "hostname": vm.name,
         "fqdn": vm.name,
@@ -85,6 +98,7 @@ def seed_documents(vm: VirtualMachine, cluster: GuestCluster, connected: Collect
         "meta-data": _json({"instance-id": _instance(vm), "local-hostname": vm.name}),
         "network-config": _json(network),
         "user-data": f"#cloud-config\n{_json({**user, 'write_files': files})}",
+        **({_VC_OUT: vc_out} if vc_out else {}),
     }
 
 
@@ -180,8 +194,17 @@ def _host_lines(vm: VirtualMachine, cluster: GuestCluster) -> list[str]:
     for number, compute in enumerate(cluster.computes):
         address = compute.host.attribute(ADDRESS_ATTRIBUTE)
         if address:
-            lines.append(f"{IPv4Address(address)} {compute.name} compute-0-{number}")
+            # in vc-out.xml, computes have the shorter name
+            short = f" compute-{number}" if compute.host.attribute(VC_OUT_ATTRIBUTE) else ""
+            lines.append(f"{IPv4Address(address)} {compute.name} compute-0-{number}{short}")
     return lines
+
+
+def _machine_lines(cluster: GuestCluster) -> str:
+    """Each compute as often as it has CPUs, as mpirun reads it."""
+    return "".join(
+        (compute.host.cpus or 1) * f"compute-{number}\n" for number, compute in enumerate(cluster.computes)
+    )
 
 
 def _router_files(frontend: VirtualMachine) -> list[dict[str, str]]:

@@ -41,6 +41,7 @@ def pragma_site(vm_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("ROCKS_TREES", str(TREE))
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
     known = set(sys.modules)
     vm_site.done("set attr image_library", str(tmp_path / "library"))
     vm_site.done("set attr pragma_repository", str(tmp_path / "repository"))

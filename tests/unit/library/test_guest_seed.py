@@ -45,6 +45,23 @@ def documents(vm: VirtualMachine, of: GuestCluster | None = None) -> dict[str, A
     return {name: json.loads(text.removeprefix("#cloud-config\n")) for name, text in texts.items()}
 
 
+def test_a_machine_with_vc_out_has_it_as_a_file_and_on_its_disk() -> None:
+    """PRAGMA's guests read /root/vc-out.xml; mpirun on the frontend reads /tmp/machinefile."""
+    text = "<?xml version='1.0'?>\n<vc><key>a &amp; b 100%</key></vc>\n"
+    own = frontend(vm_vc_out=text)
+    of = GuestCluster(own, (compute(0, vm_vc_out=text), compute(1, vm_vc_out=text)), "203.0.113.1")
+    texts = seed_documents(own, of, MACS)
+    assert texts["vc-out.xml"] == text
+    found = {"user-data": json.loads(texts["user-data"].removeprefix("#cloud-config\n"))}
+    assert file_of(found, "/root/vc-out.xml") == text
+    assert file_of(found, "/tmp/machinefile") == "compute-0\ncompute-1\n"
+    assert "10.1.0.2 vm-web-1 compute-0-1 compute-1\n" in file_of(found, "/etc/hosts")
+    of_compute = seed_documents(of.computes[0], of, MACS)
+    assert of_compute["vc-out.xml"] == text
+    assert "machinefile" not in of_compute["user-data"]
+    assert "vc-out" not in seed_documents(frontend(), cluster(), MACS)["user-data"]
+
+
 def file_of(found: dict[str, Any], path: str) -> str:
     (content,) = [str(file["content"]) for file in found["user-data"]["write_files"] if file["path"] == path]
     return content

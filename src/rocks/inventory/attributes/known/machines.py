@@ -37,6 +37,12 @@ MACHINES = {
         "of a virtual frontend with vm_image: the key, made at a start, with which it reaches its computes; a secret",
         is_secret=True,
     ),
+    "vm_vc_out": Known(
+        "host",
+        "text",
+        "",
+        "vc-out.xml of a machine with vm_image: /root/vc-out.xml, and a file on its disk for cloud-init (roll pragma)",
+    ),
     "vm_instance": Known(
         "host",
         range(10**9),

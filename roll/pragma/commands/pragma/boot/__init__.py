@@ -1,0 +1,105 @@
+"""`rocks pragma boot`"""
+
+from pathlib import Path
+
+import rocks.commands
+from rocks.core.errors import RocksError
+from rocks.core.names import printable
+
+from .._shared.boot import MAX_CPUS, BootRequest, allocate, start
+from .._shared.log import Log
+from .._shared.site import read_settings
+
+RollName = "pragma"
+_MAX_MEMORY_MB = 67108864
+_LEAST_MEMORY_MB = 32
+
+
+class Command(rocks.commands.Command):
+    """
+    Boot a cluster of the repository: a frontend with the next public address of the site, and computes with so many
+    CPUs in all, one on each VM container that is used.
+
+    The cluster is added as a whole or not at all; the line "Allocated cluster NAME" follows, here and in the log. Then
+    it is started. Its name is the first label of the address's name. Its machines get vc-out.xml by the disk for
+    cloud-init.
+
+    <arg type='string' name='vc' of='none'>
+    Name of the cluster image (rocks pragma list repository).
+    </arg>
+    <arg type='int' name='cpus' range='0..100000' unit='CPUs'>
+    CPUs of all computes; 0 boots the frontend alone.
+    </arg>
+    <param type='string' name='key' of='file' default="the user's .ssh/id_rsa.pub, or the attribute vm_authorized_keys">
+    File with public SSH keys, one a line, that may log in as root.
+    </param>
+    <param type='string' name='mem' default='those in vc-in.xml, else 2048' unit='MB'>
+    Memory of each machine; FRONTEND:COMPUTE for two values.
+    </param>
+    <param type='string' name='logfile' of='file' default='VC-DATE.log in the folder of pragma_log_folder'>
+    File to which the log is appended.
+    </param>
+    <param type='bool' name='wait' default='no'>
+    yes: wait until the frontend answers by SSH.
+    </param>
+    <shared names='dry-run'/>
+
+    <example cmd='pragma boot dock6 4'>
+    A frontend, and computes with 4 CPUs.
+    </example>
+    <example cmd='pragma boot dock6 4 mem=4096:8192 key=/root/ann.pub wait=yes'>
+    With memory and keys; return when the frontend answers.
+    </example>
+    <related>pragma list cluster</related>
+    <related>pragma shutdown</related>
+    <related>pragma clean</related>
+    """
+
+    AdviceAfterInterrupt = (
+        "after the line Allocated cluster NAME: rocks start cluster NAME, or rocks pragma clean NAME"
+    )
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Allocate and start the cluster; print each step."""
+        _, (vc, cpus) = self.splitArguments(("vc", "cpus"))
+        if not vc or not cpus:
+            self.abort("must supply a cluster image (rocks pragma list repository) and the number of CPUs")
+        request = BootRequest(vc, self._cpus(cpus), *self._memory_mb(), self._key())
+        settings = read_settings(self)
+        log = Log(self.fillText("logfile"), settings.logs, Path(vc).name)
+        try:
+            cluster = allocate(self, settings, request)
+            machines = " ".join((cluster.name, *cluster.computes))
+            line = f"Allocated cluster {cluster.name} at {cluster.address}: {machines}"
+            self.showLine(line)
+            log.write(line)
+            start(self, cluster, self.showProgress, self.fillFlag("wait"))
+            log.write(f"Started cluster {cluster.name}")
+        except RocksError as error:
+            log.write(f"Error: {error}")
+            raise
+        finally:
+            self.showProgress("")
+        self.showLine(f"Started cluster {cluster.name}")
+
+    def _cpus(self, text: str) -> int:
+        if not text.isascii() or not text.isdecimal() or int(text[:9]) > MAX_CPUS:
+            self.abort(f"cpus must be 0 to {MAX_CPUS}, not {printable(text)}")
+        return int(text)
+
+    def _memory_mb(self) -> tuple[int | None, int | None]:
+        text = self.fillText("mem")
+        if not text:
+            return None, None
+        found = text.split(":")
+        is_valid = len(found) <= 2 and all(one.isascii() and one.isdecimal() for one in found)
+        if not is_valid or not all(_LEAST_MEMORY_MB <= int(one[:12]) <= _MAX_MEMORY_MB for one in found):
+            self.abort(f"mem must be MB or FRONTEND:COMPUTE, each {_LEAST_MEMORY_MB} to {_MAX_MEMORY_MB}")
+        return int(found[0]), int(found[-1])
+
+    def _key(self) -> str | None:
+        given = self.fillText("key")
+        if given:
+            return given
+        own = Path("~/.ssh/id_rsa.pub").expanduser()
+        return str(own) if own.is_file() else None

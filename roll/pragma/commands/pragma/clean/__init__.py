@@ -1,0 +1,43 @@
+"""`rocks pragma clean`"""
+
+import rocks.commands
+from rocks.core.errors import StateError
+
+from .._shared.boot import OFF
+from .._shared.site import rows
+
+RollName = "pragma"
+
+
+class Command(rocks.commands.Command):
+    """
+    Remove a virtual cluster that is shut down, with the disks of its machines; its address and VLAN become free.
+
+    <arg type='string' name='cluster' of='host'>
+    The frontend.
+    </arg>
+    <shared names='dry-run'/>
+
+    <example cmd='pragma clean dock6'>
+    Remove it, and what its disks have.
+    </example>
+    <example cmd='pragma clean dock6 dry-run=yes'>
+    Print what would be removed.
+    </example>
+    <related>pragma shutdown</related>
+    <related>remove cluster</related>
+    """
+
+    AdviceAfterInterrupt = "the same command continues"
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Remove the cluster. StateError while a machine of it may run."""
+        if len(args) != 1:
+            self.abort("must supply the name of one cluster; rocks pragma list cluster lists all")
+        listed = rows(self, "list.cluster", [args[0], "status=yes"])
+        running = [str(row["client nodes"] or row["owner"]) for row in listed if row["status"] not in OFF]
+        if running:
+            raise StateError(
+                f"{args[0]} is not removed: {', '.join(running[:5])} may run; rocks pragma shutdown {args[0]} first"
+            )
+        self.addText(self.command("remove.cluster", [args[0], "disks=remove"]))

@@ -1,0 +1,33 @@
+"""`rocks pragma shutdown`"""
+
+import rocks.commands
+
+RollName = "pragma"
+
+
+class Command(rocks.commands.Command):
+    """
+    Shut down all machines of a virtual cluster: its guests are asked to, and what runs after 60 seconds is powered off.
+
+    <arg type='string' name='cluster' of='host'>
+    The frontend.
+    </arg>
+    <shared names='dry-run'/>
+
+    <example cmd='pragma shutdown dock6'>
+    All its machines.
+    </example>
+    <example cmd='pragma shutdown dock6 dry-run=yes'>
+    Print the steps on each host.
+    </example>
+    <related>pragma clean</related>
+    <related>stop cluster</related>
+    """
+
+    AdviceAfterInterrupt = "the same command continues"
+
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Stop the machines."""
+        if len(args) != 1:
+            self.abort("must supply the name of one cluster; rocks pragma list cluster lists all")
+        self.addText(self.command("stop.cluster", [args[0], "action=shutdown"]))

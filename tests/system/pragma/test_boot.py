@@ -1,0 +1,176 @@
+"""`rocks pragma boot`: what it allocates, and that what is refused leaves nothing. No host answers."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.system.commands.conftest import Site
+from tests.system.pragma.conftest import DOCK6, KEY
+from tests.unit.pragma.samples import PHASE_4, TALK_VOLUMES, document, domain, file_disk
+from tests.unit.pragma.strict_readers import generation_one, generation_two
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    file = tmp_path / "ann.pub"
+    file.write_text(f"{KEY}\n{KEY[:-3]}100%\n")
+    return file
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Starts are recorded, and nothing is started."""
+    from rocks.commands.start.cluster import Command
+
+    calls: list[list[str]] = []
+
+    def run(self: Any, params: dict[str, str], args: list[str]) -> None:
+        calls.append([*args, *(f"{name}={value}" for name, value in params.items() if name.isalpha())])
+
+    monkeypatch.setattr(Command, "run", run)
+    return calls
+
+
+def values(site: Site, host: str) -> dict[str, str]:
+    (found,) = json.loads(site.done("list host attr", host, "json=yes"))
+    return {row["attr"]: row["value"] for row in found["attr"]}
+
+
+def machines(site: Site) -> dict[str, dict[str, Any]]:
+    """The virtual machines: their first rows."""
+    found = json.loads(site.done("list host vm showdisks=yes json=yes") or "[]")
+    return {one["vm-host"]: one["vm"][0] for one in found}
+
+
+def test_a_cluster_of_the_repository(
+    local: Site, key: Path, started: list[list[str]], tmp_path: Path
+) -> None:
+    out = local.done("pragma boot dock6 6", f"key={key}", f"logfile={tmp_path / 'boot.log'}")
+    assert out.splitlines() == [
+        "Allocated cluster dock at 203.0.113.20: dock vm-dock-0 vm-dock-1",
+        "Started cluster dock",
+    ]
+    assert "Allocated cluster dock " in (tmp_path / "boot.log").read_text()
+    assert started == [["dock"]]
+    found = machines(local)
+    assert {name: (row["cpus"], row["mem"], row["host"]) for name, row in found.items()} == {
+        "dock": (1, 2048, "head"),
+        "vm-dock-0": (2, 1024, "vmc-0-0"),
+        "vm-dock-1": (4, 1024, "vmc-0-1"),
+    }
+    own, compute = values(local, "dock"), values(local, "vm-dock-1")
+    assert own["vm_image"].startswith("dock6-frontend-")
+    assert compute["vm_image"].startswith("dock6-compute-")
+    one, two = generation_one(own["vm_vc_out"]), generation_two(own["vm_vc_out"])
+    assert one["fqdn"] == two["fqdn"] == "dock.example.org"
+    assert one["public"]["ip"] == "203.0.113.20"
+    assert one["public"]["gw"] == "203.0.113.1"
+    assert one["dns"]["ip"] == "198.51.100.7,198.51.100.8"
+    assert one["key"].splitlines() == key.read_text().splitlines()
+    assert [(node["name"], node["cpus"]) for node in one["nodes"]] == [("compute-0", "2"), ("compute-1", "4")]
+    assert generation_one(compute["vm_vc_out"])["private"]["fqdn"] == "compute-1"
+    assert generation_one(compute["vm_vc_out"])["private"]["ip"] == one["nodes"][1]["ip"]
+    assert generation_two(compute["vm_vc_out"])["compute"]["gw"] == one["private"]["ip"]
+
+
+def test_a_frontend_alone(local: Site, started: list[list[str]], tmp_path: Path) -> None:
+    """Without key= its keys are those of the user; a name without a domain gets that of the network."""
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh/id_rsa.pub").write_text(KEY)
+    local.done("set attr pragma_public_addresses 203.0.113.2,203.0.113.21=lake")
+    local.done("pragma boot alone 0 mem=4096:8192")
+    assert {name: row["mem"] for name, row in machines(local).items()} == {"lake": 4096}
+    own = generation_one(values(local, "lake")["vm_vc_out"])
+    assert (own["fqdn"], own["nodes"], own["key"]) == ("lake.example.org", [], KEY)
+    assert [path.name.partition("-")[0] for path in (tmp_path / "logs").iterdir()] == ["alone"]
+
+
+def test_the_published_sample_has_its_disk_on_ide_and_waits(
+    local: Site, started: list[list[str]], tmp_path: Path
+) -> None:
+    """`hda` on `ide`, packed images, computes with a disk of their own; the wait is shortened."""
+    folder = tmp_path / "repository/dock6"
+    (folder / "vc-in.xml").write_text(PHASE_4.replace("'300'", "'0'"))
+    for name in ("frontend", "compute"):
+        (folder / f"dock6-{name}.img.gz").write_bytes((folder / "frontend.img").read_bytes())
+    local.done("pragma boot dock6 4")
+    assert {row["disk"].rpartition(".")[2].partition(",")[2] for row in machines(local).values()} == {
+        "hda,ide"
+    }
+    assert started == [["dock", "computes=no"], ["dock"]]
+
+
+def test_what_cannot_be_booted_leaves_nothing(
+    local: Site, key: Path, started: list[list[str]], tmp_path: Path
+) -> None:
+    private = tmp_path / "id"
+    private.write_text("-----BEGIN OPENSSH PRIVATE KEY-----\n")
+    folder = tmp_path / "repository/dock6"
+    for arguments, text in (
+        (("dock6",), "and the number of CPUs"),
+        (("dock6", "-1"), "cpus must be 0 to 100000, not -1"),
+        (("dock6", "1000000000"), "cpus must be"),
+        (("dock6", "40"), "40 CPUs are not free: the VM containers have 8"),
+        (("absent", "1"), "the repository has no cluster absent"),
+        (("../dock6", "1"), "the repository has no cluster"),
+        (("alone", "1"), "alone is a frontend alone; give 0 CPUs"),
+        (("dock6", "4", "mem=1:2:3"), "mem must be"),
+        (("dock6", "4", "mem=lots"), "mem must be"),
+        (("dock6", "4", f"key={private}"), "private key"),
+        (("dock6", "4", "logfile=relative.log"), "absolute path"),
+        (("dock6", "4", "logfile=/dev/null/x.log"), "cannot be written"),
+    ):
+        assert text in local.refused("pragma boot", *arguments), arguments
+    for document_text, text in (
+        (TALK_VOLUMES, "pool='pragma'"),
+        (TALK_VOLUMES.replace("'state/hku_biolinux_compute'", "'hku'"), "only files are booted"),
+        (document(domain(file_disk("absent.img"))), "cannot be read"),
+        (DOCK6.replace("x86_64", "ppc64"), "arch=ppc64"),
+    ):
+        (folder / "vc-in.xml").write_text(document_text)
+        cpus = "0" if "absent" in document_text else "4"
+        assert text in local.refused("pragma boot dock6", cpus), text
+    assert started == []
+    assert machines(local) == {}
+
+
+def test_no_address_no_vlan_and_no_name_are_three_errors(local: Site, started: list[list[str]]) -> None:
+    local.done("set attr pragma_public_addresses 203.0.113.2")
+    assert "no public address is free" in local.refused("pragma boot dock6 4")
+    local.done("set attr pragma_public_addresses 203.0.113.22")
+    assert "has no name: the name service has no reverse entry" in local.refused("pragma boot dock6 4")
+    local.done("set attr pragma_public_addresses '203.0.113.22=Vmc-0-0 203.0.113.23=lake'")
+    assert "there is a host Vmc-0-0 already" in local.refused("pragma boot dock6 4")
+    local.done("set attr pragma_public_addresses 203.0.113.x")
+    assert "is no address" in local.refused("pragma boot dock6 4")
+    local.done("set attr pragma_public_addresses '203.0.113.22=lake 203.0.113.23=pond'")
+    local.done("set attr vm_vlan_pool 22")
+    local.done("pragma boot dock6 4")
+    assert "could not find a free Vlan ID" in local.refused("pragma boot dock6 4")
+    assert sorted(machines(local)) == ["lake", "vm-lake-0"]
+
+
+def test_a_dry_run_allocates_nothing(local: Site, started: list[list[str]], tmp_path: Path) -> None:
+    assert "a dry run adds none" in local.refused("pragma boot dock6 4 dry-run=yes")
+    local.done("pragma sync repository")
+    before = local.contents()
+    ended = local.rocks("pragma boot dock6 4 dry-run=yes")
+    assert (ended.status, ended.err) == (0, "")
+    assert "would" in ended.out
+    assert local.contents() == before
+    assert not (tmp_path / "logs").exists()
+
+
+def test_a_cluster_whose_start_fails_is_there_and_is_removed_by_clean(local: Site, tmp_path: Path) -> None:
+    """No host answers: the log has what was allocated, and why the start failed."""
+    ended = local.rocks("pragma boot dock6 4", f"logfile={tmp_path / 'boot.log'}")
+    assert ended.status != 0
+    assert ended.out.startswith("Allocated cluster dock ")
+    assert "Error" in ended.err
+    assert sorted(machines(local)) == ["dock", "vm-dock-0"]
+    listed = local.rocks("pragma list cluster").out
+    assert "203.0.113.20" in listed
+    assert "PUBLIC IP" in listed
+    assert "not removed" in local.refused("pragma clean dock")
