@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from rocks.commands._framework.tree import OUR_TREE, PACKAGE
+from rocks.inventory import machine_locks as vm_locks
+from rocks.machine.host.libvirt import accelerator, change
 from tests.range_server import RangeServer, Served
 from tests.system.commands.conftest import Site, rocks, silent_hosts, site, vm_site
+from tests.system.machines.site import NEW, OLD, MachineSite
 from tests.unit.pragma.samples import document, domain, file_disk
 
 __all__ = ["rocks", "silent_hosts", "site", "vm_site"]
@@ -70,3 +73,19 @@ def server(pragma_site: Site) -> Iterator[RangeServer]:
         found.files = {f"/vc/{name}": Served(content, etag=f'"{name}"') for name, content in FILES.items()}
         pragma_site.done("set attr pragma_repository_url", f"{found.url}/vc/")
         yield found
+
+
+@pytest.fixture
+def machines(local: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MachineSite:
+    """The site with hosts in memory that answer; the repository's images are in its library."""
+    monkeypatch.setattr(vm_locks, "WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(change, "RELEASE_SECONDS", 0.0)
+    monkeypatch.setattr(accelerator, "_DEVICE", tmp_path / "absent")
+    made = MachineSite(local, tmp_path / "hosts")
+    made.install(monkeypatch.setattr)
+    for host in made.hosts.values():
+        host.links.add("peth0", "ethernet")
+        host.domains.guests_obey = True
+    made.run(f"set host cpus {OLD} {NEW} 2")  # as these hosts state
+    made.run("pragma sync repository")
+    return made

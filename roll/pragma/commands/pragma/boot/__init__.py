@@ -74,13 +74,16 @@ class Command(rocks.commands.Command):
             self.showLine(line)
             log.write(line)
             start(self, cluster, self.showProgress, self.fillFlag("wait"))
-            log.write(f"Started cluster {cluster.name}")
         except RocksError as error:
             log.write(f"Error: {error}")
             raise
         finally:
             self.showProgress("")
-        self.showLine(f"Started cluster {cluster.name}")
+        # the start has printed what failed
+        failed = f"not all machines of {cluster.name} have started; rocks start cluster {cluster.name}"
+        log.write(f"Error: {failed}" if self.exit_status else f"Started cluster {cluster.name}")
+        if not self.exit_status:
+            self.showLine(f"Started cluster {cluster.name}")
 
     def _cpus(self, text: str) -> int:
         if not text.isascii() or not text.isdecimal() or int(text[:9]) > MAX_CPUS:

@@ -29,7 +29,10 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print a row for each machine; the public address is that of the frontend."""
-        listed = [row for row in rows(self, "list.cluster", [*args, "status=yes"]) if row["type"] == "VM"]
+        found = rows(self, "list.cluster", [*args, "status=yes"])
+        # a physical frontend has the machines of no cluster
+        virtual = {row["owner"] for row in found if row["type"] == "VM" and not row["client nodes"]}
+        listed = [row for row in found if row["owner"] in virtual]
         addresses = (
             {
                 str(row["owner"]): row["ip"]

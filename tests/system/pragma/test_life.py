@@ -1,0 +1,79 @@
+"""The life of a cluster on hosts in memory: boot, list, shutdown, clean; an allocation that dies at each effect."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.system.machines.site import HEAD, NEW, OLD, MachineSite
+
+ALL = {"dock": HEAD, "vm-dock-0": OLD, "vm-dock-1": NEW}
+
+
+def states(machines: MachineSite) -> dict[str, tuple[str, str | None]]:
+    """Machine → (state, public address), of `pragma list cluster`."""
+    found = json.loads(machines.rocks("pragma list cluster json=yes").out or "[]")
+    return {
+        row["compute nodes"] or one["frontend"]: (row["status"], row["public ip"])
+        for one in found
+        for row in one["cluster"]
+    }
+
+
+def nothing_is_left(machines: MachineSite) -> None:
+    assert states(machines) == {}
+    for host in (HEAD, OLD, NEW):
+        assert [name for name in machines.files(host) if "dock" in name] == []
+        assert machines.links(host) == ["peth0"]
+    assert machines.sql("SELECT Name FROM nodes WHERE Name LIKE '%dock%'") == []
+    assert machines.sql("SELECT IP FROM networks WHERE IP = '203.0.113.20'") == []
+
+
+def test_boot_list_shutdown_and_clean(machines: MachineSite) -> None:
+    assert "Started cluster dock" in machines.run("pragma boot dock6 3")
+    assert states(machines) == {
+        "dock": ("active", "203.0.113.20"),
+        "vm-dock-0": ("active", None),
+        "vm-dock-1": ("active", None),
+    }
+    assert machines.read("dock.vda", HEAD, 8) == b"frontend"
+    assert machines.read("vm-dock-1.vda", NEW) == b"compute"
+    # what runs has its CPUs: 1 of 4 is left
+    assert "2 CPUs are not free: the VM containers have 1 free" in machines.refused("pragma boot dock6 2")
+    assert "dock, vm-dock-0, vm-dock-1 may run; rocks pragma shutdown dock" in machines.refused(
+        "pragma clean dock"
+    )
+    machines.run("pragma shutdown dock")
+    assert {state for state, _ in states(machines).values()} == {"nostate"}
+    machines.run("pragma clean dock")
+    nothing_is_left(machines)
+    assert "nobody" in machines.refused("pragma list cluster nobody")
+    assert "dock" in machines.refused("pragma clean dock")
+    machines.run("pragma boot dock6 0")
+    assert states(machines) == {"dock": ("active", "203.0.113.20")}
+
+
+def test_an_allocation_that_dies_leaves_nothing_or_a_whole_cluster(
+    machines: MachineSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Starts are not part of it: `system/machines/test_deaths.py` has those."""
+    from rocks.commands.start.cluster import Command
+
+    monkeypatch.setattr(Command, "run", lambda *_: None)
+    log = tmp_path / "log"
+    machines.add("other")  # hosts are asked what runs
+    deaths = 0
+    for _ in machines.deaths(f"pragma boot dock6 3 logfile={log}"):
+        deaths += 1
+        found = set(states(machines))
+        assert found in (set(), set(ALL))
+        if "Allocated cluster dock" in log.read_text():
+            assert found == set(ALL)
+        log.unlink()
+        if found:
+            machines.run("pragma clean dock")
+        nothing_is_left(machines)
+    assert deaths >= 3
+    assert set(states(machines)) == set(ALL)
