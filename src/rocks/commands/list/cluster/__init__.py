@@ -18,7 +18,8 @@ class Command(rocks.commands.Command):
     Frontends.
     </arg>
     <param type='bool' name='status' default='no'>
-    yes (root): query the physical hosts for the states of the virtual machines, as rocks list host vm does.
+    yes (root): query the physical hosts for the states of the virtual machines, as rocks list host vm does. A machine
+    that is off has Rocks' word, nostate; in JSON, state has the word of rocks list host vm as well.
     </param>
 
     <example cmd='list cluster'>
@@ -44,9 +45,9 @@ class Command(rocks.commands.Command):
 
         def add(frontend: str, client: str, virtual: bool) -> None:
             state = states.get(client or frontend)
-            status = (
-                (("" if state is None else state.status if in_json else state.state),) if with_status else ()
-            )
+            texts = ("", "") if state is None else (state.status, state.state)
+            # programs of Rocks' sites compare the text with Rocks' words
+            status = texts[: 1 + in_json] if with_status else ()
             # a table has the frontend in the first row of its cluster only
             owner = frontend if in_json or not client else ""
             self.addOutput(owner, (client, VIRTUAL if virtual else PHYSICAL, *status))
@@ -59,7 +60,7 @@ class Command(rocks.commands.Command):
             else:
                 for client, client_is_virtual in clusters.physical_clients(self.db):
                     add(name, client, client_is_virtual)
-        header = ["frontend", "client nodes", "type", *(["status"] if with_status else [])]
+        header = ["frontend", "client nodes", "type", *["status", "state"][: (1 + in_json) * with_status]]
         self.endOutput(header=header, trimOwner=False)
 
     def _frontends(self, args: list[str]) -> list[tuple[str, bool]]:
