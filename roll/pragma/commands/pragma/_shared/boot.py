@@ -149,6 +149,14 @@ def _free_hosts(command: Command, reserved: int) -> list[FreeHost]:
         if row["cpus"] is not None and row["status"] not in OFF:  # others are further interfaces
             host = str(row["running-host"] or row["host"])
             used[host] = used.get(host, 0) + int(str(row["running-cpus"] or row["cpus"]))
+    listed = rows(command, "list.host")
+    containers = {str(row["owner"]) for row in listed if row["membership"] == CONTAINER}
+    if not containers:
+        # as add cluster: a site without containers has its physical frontend
+        clusters = rows(command, "list.cluster")
+        containers = {
+            str(row["owner"]) for row in clusters if row["type"] == "physical" and not row["client nodes"]
+        }
     return [
         FreeHost(
             str(row["owner"]),
@@ -156,8 +164,8 @@ def _free_hosts(command: Command, reserved: int) -> list[FreeHost]:
             int(str(row["rack"] or 0)),
             int(str(row["rank"] or 0)),
         )
-        for row in rows(command, "list.host")
-        if row["membership"] == CONTAINER
+        for row in listed
+        if row["owner"] in containers
     ]
 
 
