@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 VOLUME = "cidata"
 _VC_OUT = "vc-out.xml"
+_TMPFILES = "/etc/tmpfiles.d/machinefile.conf"
 _DEFAULT_ROUTE = "0.0.0.0/0"
 _LOCAL_HOSTS = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
 _MAX_SERVERS = 3
@@ -63,7 +64,7 @@ def seed_documents(vm: VirtualMachine, cluster: GuestCluster, connected: Collect
         hosts = _LOCAL_HOSTS + "".join(f"{line}\n" for line in _host_lines(vm, cluster))
     except (RocksError, ValueError) as error:
         raise StateError(f"{vm.name} is not started: its network or keys are not valid: {error}") from None
-    files: list[dict[str, Any]] = [_file("/etc/hosts", hosts)]
+    files = [_file("/etc/hosts", hosts)]
     is_frontend = cluster.frontend is not None and cluster.frontend.name == vm.name
     if cluster.private_key and is_frontend and cluster.computes:
         files += _key_files(cluster)
@@ -72,9 +73,9 @@ def seed_documents(vm: VirtualMachine, cluster: GuestCluster, connected: Collect
     vc_out = vm.host.attribute(VC_OUT_ATTRIBUTE)
     if vc_out:
         files.append(_file(f"/root/{_VC_OUT}", vc_out, "0600"))
-    if vc_out and is_frontend:
-        # /tmp is emptied early in a boot
-        files.append({**_file("/tmp/machinefile", _machine_lines(cluster)), "defer": True})
+    has_machines = bool(vc_out and is_frontend and cluster.computes)
+    if has_machines:
+        files += _machine_files(cluster)
     user: dict[str, Any] = {
         "hostname": vm.name,
         "fqdn": vm.name,
@@ -93,6 +94,7 @@ def seed_documents(vm: VirtualMachine, cluster: GuestCluster, connected: Collect
         user["runcmd"] = [
             ["systemctl", "restart", "systemd-sysctl.service"],
             ["systemctl", "enable", "--now", "nftables.service"],
+            *[["systemd-tmpfiles", "--create", _TMPFILES]] * has_machines,
         ]
     return {
         "meta-data": _json({"instance-id": _instance(vm), "local-hostname": vm.name}),
@@ -200,11 +202,15 @@ def _host_lines(vm: VirtualMachine, cluster: GuestCluster) -> list[str]:
     return lines
 
 
-def _machine_lines(cluster: GuestCluster) -> str:
-    """Each compute as often as it has CPUs, as mpirun reads it."""
-    return "".join(
+def _machine_files(cluster: GuestCluster) -> list[dict[str, str]]:
+    """Each compute as often as it has CPUs, as mpirun reads it; /tmp is emptied at each boot, and gets it again."""
+    lines = (
         (compute.host.cpus or 1) * f"compute-{number}\n" for number, compute in enumerate(cluster.computes)
     )
+    return [
+        _file("/root/machinefile", "".join(lines)),
+        _file(_TMPFILES, "C /tmp/machinefile 0644 root root - /root/machinefile\n"),
+    ]
 
 
 def _router_files(frontend: VirtualMachine) -> list[dict[str, str]]:

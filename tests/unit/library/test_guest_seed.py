@@ -54,7 +54,9 @@ def test_a_machine_with_vc_out_has_it_as_a_file_and_on_its_disk() -> None:
     assert texts["vc-out.xml"] == text
     found = {"user-data": json.loads(texts["user-data"].removeprefix("#cloud-config\n"))}
     assert file_of(found, "/root/vc-out.xml") == text
-    assert file_of(found, "/tmp/machinefile") == "compute-0\ncompute-1\n"
+    assert file_of(found, "/root/machinefile") == "compute-0\ncompute-1\n"
+    path = found["user-data"]["runcmd"][-1][-1]
+    assert file_of(found, path) == "C /tmp/machinefile 0644 root root - /root/machinefile\n"
     assert "10.1.0.2 vm-web-1 compute-0-1 compute-1\n" in file_of(found, "/etc/hosts")
     of_compute = seed_documents(of.computes[0], of, MACS)
     assert of_compute["vc-out.xml"] == text
