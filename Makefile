@@ -47,6 +47,11 @@ demo-cluster: ## the demo's site, and on it a cluster of Debian machines that an
 	@$(MAKE) --no-print-directory guest-image
 	@$(LAB) demo-cluster
 
+.PHONY: demo-pragma
+demo-pragma: ## the demo's site, and on it a cluster in PRAGMA's form: from a web server, booted, used by SSH, removed (root; minutes)
+	@$(MAKE) --no-print-directory guest-image
+	@$(LAB) demo-pragma
+
 guest-image: ## build an image of Debian 12 for virtual machines in .state/guest/debian, unless it is there (root)
 	@tools/setup guest
 	@mkdir -p .state/guest

@@ -1,4 +1,4 @@
-"""`python3 -m lab demo|demo-cluster|demo-stop`, behind the targets of these names; needs nothing but Python itself."""
+"""`python3 -m lab demo|demo-cluster|demo-pragma|demo-stop`, behind the targets of these names; needs Python alone."""
 
 from __future__ import annotations
 
@@ -12,18 +12,24 @@ from pathlib import Path
 from lab import system_calls
 from lab.demo import Demo
 from lab.demo_cluster import DemoCluster
+from lab.demo_pragma import DemoPragma
 from lab.progress import Progress
 from lab.site import Site, SiteState
 from rocks.core.errors import BusyError, RocksError, UserError
 
 _STATE = Path(__file__).absolute().parent.parent / ".state"
-_USAGE = "usage: python3 -m lab demo|demo-cluster|demo-stop"
+_USAGE = "usage: python3 -m lab demo|demo-cluster|demo-pragma|demo-stop"
 
 
 def main(arguments: Sequence[str]) -> int:
     """Build or remove the demo; returns the exit status."""
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # a text stream, also in a pipe
-    actions = {"demo": _demo, "demo-cluster": _demo_cluster, "demo-stop": _demo_stop}
+    actions = {
+        "demo": _demo,
+        "demo-cluster": _demo_cluster,
+        "demo-pragma": _demo_pragma,
+        "demo-stop": _demo_stop,
+    }
     if len(arguments) != 1 or arguments[0] not in actions:
         print(_USAGE, file=sys.stderr)
         return 1
@@ -60,6 +66,12 @@ def _demo_cluster(site: Site) -> None:
     progress = Progress()
     demo = Demo(site, _STATE / "guest" / "kernel", _STATE / "guest" / "images", progress)
     DemoCluster(site, demo, _STATE / "guest" / "debian", progress).run()
+
+
+def _demo_pragma(site: Site) -> None:
+    progress = Progress()
+    demo = Demo(site, _STATE / "guest" / "kernel", _STATE / "guest" / "images", progress)
+    DemoPragma(site, demo, _STATE / "guest" / "debian", progress).run()
 
 
 def _demo_stop(site: Site) -> None:

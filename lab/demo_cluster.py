@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from lab.demo import Demo
@@ -22,9 +21,9 @@ CLUSTER = "web"
 COMPUTE = f"vm-{CLUSTER}-0"
 IMAGE = "debian-12"
 ADDRESS = "203.0.113.20"
-_GATEWAY = "203.0.113.1"
-_GATEWAY_DEVICE = "rockspub0"
-_LIBRARY = "/var/opt/rocks/images"
+GATEWAY = "203.0.113.1"
+GATEWAY_DEVICE = "rockspub0"
+LIBRARY = "/var/opt/rocks/images"
 _DISK_GB = "4"
 _ANSWER_SECONDS = 900.0
 _SSH_SECONDS = 180.0
@@ -65,38 +64,18 @@ class DemoCluster:
         self._demo.build_site()
         # the place of the site's router, which the public network of a demo does not have
         self._site.machine.run_checked(
-            ["/usr/sbin/ip", "address", "replace", f"{_GATEWAY}/24", "dev", _GATEWAY_DEVICE], 10.0
+            ["/usr/sbin/ip", "address", "replace", f"{GATEWAY}/24", "dev", GATEWAY_DEVICE], 10.0
         )
         self._progress.print("\nAn image, and a cluster whose disks are made from it:")
-        config = self._write_ssh_files()
+        config = write_ssh_files(self._site.folder / "ssh", CLUSTER, ADDRESS)
         begin = time.monotonic()
         self._add_image(found[-1])
         self._progress.record("rocks add image", time.monotonic() - begin)
         return config
 
-    def _write_ssh_files(self) -> Path:
-        """A key, and a configuration of ssh by which the cluster's machines are reached by their names."""
-        folder = self._site.folder / "ssh"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        key, config = folder / "id", folder / "config"
-        if not key.exists():
-            run_checked(
-                ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "demo", "-f", str(key)],
-                deadline_seconds=20.0,
-            )
-        common = f'  User root\n  IdentityFile "{key}"\n  IdentitiesOnly yes\n  ConnectTimeout 60\n'
-        common += "  StrictHostKeyChecking accept-new\n  LogLevel ERROR\n"
-        common += f'  UserKnownHostsFile "{folder / "known_hosts"}"\n'
-        config.write_text(
-            f"Host {CLUSTER}\n  HostName {ADDRESS}\n{common}"
-            f"Host vm-{CLUSTER}-* compute-*\n"
-            f"  ProxyCommand ssh -F {shlex.quote(str(config))} -W %h:%p {CLUSTER}\n{common}"
-        )
-        return config
-
     def _add_image(self, file: Path) -> None:
         if {row["attr"] for row in self._demo.ask("list", "attr")}.isdisjoint({"image_library"}):
-            self._demo.show("set", "attr", "image_library", _LIBRARY)
+            self._demo.show("set", "attr", "image_library", LIBRARY)
         if IMAGE not in {row["name"] for row in self._demo.ask("list", "image")}:
             self._demo.show("add", "image", IMAGE, f"file={file}", "comment=from packages of Debian")
         self._demo.show("list", "image")
@@ -119,7 +98,7 @@ class DemoCluster:
         )
         begin = time.monotonic()
         for name, meaning in ((CLUSTER, "the frontend answers"), (COMPUTE, "the compute answers")):
-            answer = self._answer(config, name, ("hostname",)).strip()
+            answer = answer_of(self._site, config, name, "hostname").strip()
             if answer != name:
                 raise ToolError(f"{name} answers by SSH, and calls itself {answer}")
             self._progress.record(f"guests: since the start, {meaning}", time.monotonic() - begin)
@@ -127,25 +106,11 @@ class DemoCluster:
             (CLUSTER, ("cat", "/etc/hosts")),
             (COMPUTE, ("hostname",)),
             (CLUSTER, ("ssh", "-o", "BatchMode=yes", COMPUTE, "hostname")),
-            (COMPUTE, ("ping", "-q", "-c", "1", "-w", "60", _GATEWAY)),
+            (COMPUTE, ("ping", "-q", "-c", "1", "-w", "60", GATEWAY)),
         ):
             self._progress.print(f"  # ssh {name} {shlex.join(command)}")
-            for line in self._answer(config, name, command).splitlines():
+            for line in answer_of(self._site, config, name, shlex.join(command)).splitlines():
                 self._progress.print(f"  {line}")
-
-    def _answer(self, config: Path, name: str, command: Sequence[str]) -> str:
-        """The output of the command on the machine, which may still be starting."""
-        line = ["ssh", "-F", str(config), "-o", "BatchMode=yes", name, shlex.join(command)]
-        end = time.monotonic() + _ANSWER_SECONDS
-        while True:
-            try:
-                return self._site.machine.run_checked(line, _SSH_SECONDS).text
-            except ToolError as error:
-                if time.monotonic() > end:
-                    raise ToolError(
-                        f"{name} does not answer by SSH after {_ANSWER_SECONDS:g} s: {error}"
-                    ) from None
-            time.sleep(_PAUSE_SECONDS)
 
     def _closing_text(self, config: Path) -> str:
         enter = f"nsenter -n -t $(cut -d ' ' -f 1 {shlex.quote(str(self._site.folder / 'init'))})"
@@ -158,3 +123,38 @@ class DemoCluster:
                 "`make demo-stop` ends and removes all of it; the image stays in .state/guest for the next time.",
             ]
         )
+
+
+def write_ssh_files(folder: Path, cluster: str, address: str) -> Path:
+    """A key, and a configuration of ssh by which the cluster's machines are reached by their names."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    key, config = folder / "id", folder / "config"
+    if not key.exists():
+        run_checked(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "demo", "-f", str(key)],
+            deadline_seconds=20.0,
+        )
+    common = f'  User root\n  IdentityFile "{key}"\n  IdentitiesOnly yes\n  ConnectTimeout 60\n'
+    common += "  StrictHostKeyChecking accept-new\n  LogLevel ERROR\n"
+    common += f'  UserKnownHostsFile "{folder / "known_hosts"}"\n'
+    config.write_text(
+        f"Host {cluster}\n  HostName {address}\n{common}"
+        f"Host vm-{cluster}-* compute-*\n"
+        f"  ProxyCommand ssh -F {shlex.quote(str(config))} -W %h:%p {cluster}\n{common}"
+    )
+    return config
+
+
+def answer_of(site: Site, config: Path, name: str, command: str) -> str:
+    """The output of the command on the machine, which may still be starting. ToolError when it does not answer."""
+    line = ["ssh", "-F", str(config), "-o", "BatchMode=yes", name, command]
+    end = time.monotonic() + _ANSWER_SECONDS
+    while True:
+        try:
+            return site.machine.run_checked(line, _SSH_SECONDS).text
+        except ToolError as error:
+            if time.monotonic() > end:
+                raise ToolError(
+                    f"{name} does not answer by SSH after {_ANSWER_SECONDS:g} s: {error}"
+                ) from None
+        time.sleep(_PAUSE_SECONDS)
