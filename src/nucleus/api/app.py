@@ -107,7 +107,7 @@ def _answer_quickly(request: Request, route: APIRoute, values: Mapping[str, str]
     except Problem as problem:
         return answer_of(problem, request)
     except RocksError as error:
-        return answer_of(problem_of(error), request)
+        return answer_of(problem_of(error, request), request)
 
 
 def create_application(configuration: Configuration, pool: Pool, executor: Executor | None = None) -> FastAPI:
@@ -153,7 +153,7 @@ def create_application(configuration: Configuration, pool: Pool, executor: Execu
 
 async def _answer_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem | RocksError)
-    return answer_of(error if isinstance(error, Problem) else problem_of(error), request)
+    return answer_of(error if isinstance(error, Problem) else problem_of(error, request), request)
 
 
 async def _answer_invalid(request: Request, error: Exception) -> Response:

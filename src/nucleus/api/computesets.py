@@ -218,8 +218,7 @@ def _demand_hosts(call: Call, count: int, chosen: Sequence[str]) -> None:
     if not hosts:
         raise Problem(
             "not-enough-nodes",
-            "this site has no hosts for computesets; ask its operators to name some ([batch] hosts in the settings of"
-            " Nucleus)",
+            "this site has no hosts for computesets; ask its operators",
         )
     if count > len(hosts):
         raise Problem(

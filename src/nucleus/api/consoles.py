@@ -21,12 +21,13 @@ from nucleus.api import models
 from nucleus.api.authentication import require
 from nucleus.api.conditional import json_answer
 from nucleus.api.limits import AtOnce
-from nucleus.api.problems import Problem, conflict, limited, unavailable
+from nucleus.api.problems import Problem, conflict, limited, request_id, unavailable
 from nucleus.api.representations import text_of
 from nucleus.api.routes import changes, route_of_nodes
 from nucleus.api.rules import demand_console_quota
 from nucleus.api.service import Change, Known, Reading, find_cluster, find_node, reading
 from nucleus.mirror import clusters, identity, tickets
+from nucleus.operations.causes import owners_text
 from nucleus.records import SYSTEM, Scope
 from nucleus.states import power_of
 from rocks.core.errors import RocksError
@@ -81,9 +82,10 @@ class Console(BaseModel):
 
 
 class ConsoleLog(BaseModel):
-    """The last lines of a serial console, oldest first."""
+    """The last lines of a serial console, oldest first; where there are none, the reason."""
 
     lines: list[str]
+    reason: str | None = None
 
 
 _OPEN = ("open_compute_console", "open_frontend_console")
@@ -134,19 +136,25 @@ def to_screen(change: Change, c: str, n: str) -> Response:
 def read_log(call: Known, c: str, n: str, lines: Lines = 200) -> Response:
     """As the node's host keeps them, also when the node is off."""
     require(call.caller, "console")
-    found: list[str] = []
+    found: list[Node] = []
 
     def read(question: Reading) -> Response:
-        found.append(find_node(question, find_cluster(question, c), n).rocks_name)
+        found.append(find_node(question, find_cluster(question, c), n))
         return Response()
 
     reading(call, read)
+    (node,) = found
+    if node.physical_host is None:
+        return json_answer({"lines": [], "reason": f"{node.name} has never run"}, 200)
     try:
         with call.service.console_logs.one_more(call.caller.user.id):
-            text = call.service.rocks.read_console(found[0], lines)
+            text = call.service.rocks.read_console(node.rocks_name, lines)
     except RocksError as error:
-        raise unavailable(f"the last lines of this console cannot be read: {error}") from None
-    return json_answer({"lines": text}, 200)
+        name = request_id(call.request)
+        _log.warning("request %s: the log of the console of %s: %s", name, node.rocks_name, error)
+        raise unavailable(owners_text(error, node.name, f"request {name}")) from None
+    reason = f"{node.name} has written nothing to its serial console where it last ran; Linux does with console=ttyS0"
+    return json_answer({"lines": text} if text else {"lines": [], "reason": reason}, 200)
 
 
 def _issue(change: Change, c: str, n: str | None, kind: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+_LOG = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 
 
@@ -140,10 +142,24 @@ limited = functools.partial(Problem, "rate-limited")
 """The refusals that most modules know."""
 
 
-def problem_of(error: RocksError) -> Problem:
-    """The problem of an error that the rules below raised."""
+def problem_of(error: RocksError, request: Request) -> Problem:
+    """The problem of an error that the rules below raised. What names places of the site goes to the journal only."""
+    code = _FAMILIES.get(error.family, "internal-error")
     headers = {"Retry-After": "2"} if error.family in ("busy", "host") else {}
-    return Problem(_FAMILIES.get(error.family, "internal-error"), str(error), headers=headers)
+    if error.family in ("user", "busy"):
+        return Problem(code, str(error), headers=headers)
+    name = request_id(request)
+    _LOG.warning("request %s: %s", name, error)
+    again = "send it again later"
+    if request.method not in ("GET", "HEAD"):
+        again = "whether it was done is not known: look at what it concerns before you send it again"
+    detail = f"the request failed; {again}; if this lasts, ask the site's operators, and name request {name}"
+    return Problem(code, detail, headers=headers)
+
+
+def request_id(request: Request) -> str:
+    """The number of the request, which the access log has, too."""
+    return str(request.scope.get("state", {}).get("request_id", ""))
 
 
 def is_legacy(request: Request) -> bool:
@@ -171,7 +187,7 @@ def answer_of(problem: Problem, request: Request) -> Response:
         "title": kind.title,
         "status": kind.status,
         "detail": problem.detail,
-        "instance": f"urn:request:{request.scope.get('state', {}).get('request_id', '')}",
+        "instance": f"urn:request:{request_id(request)}",
         "code": problem.code,
     }
     if problem.errors:

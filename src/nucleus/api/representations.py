@@ -117,9 +117,16 @@ def _node(
         disksize=node.disk_gb,
         interface=[{"mac": one.mac, "iface": one.iface} for one in interfaces],
         power=power_of(node.state),
+        iso=_owners_iso(node.iso),
+        iso_active=_owners_iso(node.iso_active),
         **freshness.fields,
         **computed,
     )
+
+
+def _owners_iso(text: str | None) -> str | None:
+    """The image in a drive. Of a file that an operator has put there by its path, only the name."""
+    return text.rpartition("/")[2] if text is not None and text.startswith("/") else text
 
 
 def cluster_json(

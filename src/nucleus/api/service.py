@@ -231,7 +231,7 @@ def _repeated(call: Call, action: str, act: Callable[[Change], Response], key: s
             if attempt == _ATTEMPTS:
                 raise
         except RocksError as error:
-            raise problem_of(error) from error
+            raise problem_of(error, call.request) from error
     raise AssertionError
 
 

@@ -50,6 +50,14 @@ _READING = threading.Lock()
 """One output is read at a time: each takes as much memory again as all that is known."""
 
 
+class SiteError(ToolError):
+    """A command of `rocks` failed; the text is for operators. What `rocks` reported: family and code, or "" and ""."""
+
+    def __init__(self, message: str, family: str = "", code: str = "") -> None:
+        super().__init__(message)
+        self.reported_family, self.reported_code = family, code
+
+
 class Rows(NamedTuple):
     """What a source read; `is_complete` is False where some hosts or NASes did not answer."""
 
@@ -126,13 +134,15 @@ class Rocks:
         return self._executor.open(("open", "host", "console", name, f"type={kind}", "stream=yes"))
 
     def read_console(self, name: str, lines: int) -> list[str]:
-        """The last lines of a machine's serial console, oldest first."""
+        """The last lines of a machine's serial console, oldest first; none where it has written nothing."""
         return self._run(("report", "host", "vm", "console", name, f"lines={lines}")).splitlines()
 
     def _act(self, arguments: Sequence[str], more_seconds: float = 0.0) -> Done:
         """A command that prints the state of its machine, the fourth argument, also when it fails."""
         answer = self._executor.run((*arguments, "json=yes"), self._deadline_seconds + more_seconds)
-        error = _failure(arguments, answer.status, answer.err) if answer.status else None
+        error = None
+        if answer.status:
+            error = _failure(arguments, answer.status, answer.err, *shapes.read_error(answer.out))
         seen = None
         with contextlib.suppress(ToolError):  # a plugin of the site may print, too
             seen = shapes.read_states(answer.out).get(arguments[3])
@@ -145,6 +155,8 @@ class Rocks:
         return answer.out
 
 
-def _failure(arguments: Sequence[str], status: int, message: str) -> ToolError:
+def _failure(
+    arguments: Sequence[str], status: int, message: str, family: str = "", code: str = ""
+) -> SiteError:
     reason = message.strip().removeprefix("Error: ") or "it printed nothing"
-    return ToolError(f"`rocks {' '.join(arguments)}` ended with {status}: {reason}")
+    return SiteError(f"`rocks {' '.join(arguments)}` ended with {status}: {reason}", family, code)

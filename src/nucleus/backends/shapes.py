@@ -88,6 +88,15 @@ def read_states(text: str) -> dict[str, tuple[str | None, str | None]]:
     return {name: (_text(rows[0][0]), _text(rows[0][1])) for name, rows in found}
 
 
+def read_error(text: str) -> tuple[str, str]:
+    """Family and code of the error that `rocks start` or `stop host vm NAME json=yes` reports; "" where it has none."""
+    try:
+        error = json.loads(text)[0]["error"]
+        return str(error["family"]), str(error["code"])
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return "", ""
+
+
 def read_interfaces(text: str) -> dict[str, tuple[Interface, ...]]:
     """`rocks list host interface`: host → its interfaces with a MAC, the private one first."""
     found = {}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from nucleus.mirror import clusters, observations, operations
 from nucleus.mirror.events import NEWS, WORK, append_events
+from nucleus.operations.causes import RefusedError, UnfinishedError, owners_text
 from nucleus.records import SYSTEM, Cluster, JsonObject, NewEvent, Node, Operation
 from nucleus.states import FAILED, QUEUED, RUNNING, SUCCEEDED
-from rocks.core.errors import BusyError, HostError, RocksError, StateError, ToolError
+from rocks.core.errors import BusyError, HostError, RocksError, ToolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from nucleus.mirror.pool import Pool, Session
 
 T = TypeVar("T")
+_LOG = logging.getLogger(__name__)
 
 _DATABASE_PAUSE_SECONDS = 1.0
 
@@ -69,9 +72,9 @@ class Job:
 
     @property
     def target(self) -> Node:
-        """The node of an operation that has one. StateError when it is gone."""
+        """The node of an operation that has one. RefusedError when it is gone."""
         if self.node is None or self.node.gone_at is not None:
-            raise StateError("the node was removed from the site")
+            raise RefusedError("the node was removed from the site")
         return self.node
 
     def transaction(self, act: Callable[[Session], T]) -> T:
@@ -143,13 +146,13 @@ class Job:
     def confirm(self, state: str | None, is_reached: Callable[[str | None], bool], what: str) -> str | None:
         """Read the state after 1, 2, 4, 8 … seconds until it is the expected one, which it may be now; returns it.
 
-        HostError when it is not within the time of the settings; LostError when this process stops: the next worker
-        reads on.
+        UnfinishedError when it is not within the time of the settings; LostError when this process stops: the next
+        worker reads on.
         """
         pause, waited = 1.0, 0.0
         while not is_reached(state):
             if waited >= self.tools.settings.confirm_seconds:
-                raise HostError(
+                raise UnfinishedError(
                     f"{self.target.name} is not {what} after {waited:.0f} seconds: it is {state}; ask the operators"
                 )
             if self.tools.stop.wait(pause):
@@ -160,7 +163,7 @@ class Job:
 
     def end(self, result: JsonObject | None, error: RocksError | None) -> None:
         """Store the outcome, with its event."""
-        problem = None if error is None else problem_of(error)
+        problem = None if error is None else self._problem(error)
         new = SUCCEEDED if error is None else FAILED
 
         def store(session: Session) -> bool:
@@ -177,7 +180,7 @@ class Job:
 
     def put_back(self, seconds: float, error: RocksError | None = None) -> None:
         """Queue it again."""
-        problem = None if error is None else problem_of(error)
+        problem = None if error is None else self._problem(error)
 
         def store(session: Session) -> None:
             if operations.put_back(session, self.operation, seconds, problem):
@@ -186,11 +189,13 @@ class Job:
         self.transaction(store)
         NEWS.give()
 
+    def _problem(self, error: RocksError) -> JsonObject:
+        """What is stored of an error: its family, and its text for owners. That of operators goes to the journal."""
+        one = self.operation
+        _LOG.warning("operation %s (%s), attempt %d: %s", one.id, one.kind, one.attempts, error)
+        what = self.node.name if self.node else self.cluster.name if self.cluster else "the image"
+        return {"code": error.family, "detail": owners_text(error, what, f"operation {one.id}")}
+
     def _event(self, old: str, new: str) -> NewEvent:
         one = self.operation
         return NewEvent("operation.state", one.id, old, new, one.project_id, one.target_cluster, one.id)
-
-
-def problem_of(error: RocksError) -> JsonObject:
-    """What an operation stores of an error: who can fix it, and its text."""
-    return {"code": error.family, "detail": str(error)}

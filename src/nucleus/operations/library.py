@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from nucleus.mirror import images, operations
 from nucleus.mirror.events import append_events
 from nucleus.mirror.images import name_in_library, record_iso
+from nucleus.operations.causes import RefusedError
 from nucleus.records import JsonObject, NewEvent
 from rocks.core.errors import RocksError, StateError, ToolError
 
@@ -25,7 +26,7 @@ def add_image(job: Job) -> JsonObject:
     path = Path(arguments["path"])
     found = job.transaction(lambda session: images.image_by_id(session, arguments["image"]))
     if found is None:
-        raise StateError("the image was removed meanwhile")
+        raise RefusedError("the image was removed meanwhile")
     if found.state == "uploading":
         try:
             _import(job, found, path)
@@ -46,7 +47,7 @@ def add_image(job: Job) -> JsonObject:
 
 def _import(job: Job, image: images.Image, path: Path) -> None:
     if not path.exists():
-        raise StateError(f"the file of {image.text} is gone; upload it again")
+        raise RefusedError(f"the file of {image.text} is gone; upload it again")
     was_begun = job.has("import")
     job.store("import")
     try:
@@ -86,7 +87,7 @@ def attach_iso(job: Job) -> JsonObject:
     if image is not None:
         name = job.transaction(lambda session: name_in_library(session, int(image)))
         if name is None:
-            raise StateError(f"the image {job.operation.arguments.get('iso')} was removed meanwhile")
+            raise RefusedError(f"the image {job.operation.arguments.get('iso')} was removed meanwhile")
         medium = f"image={name}"
     job.store("cdrom", medium=medium)
     job.rocks.set_cdrom(job.target.rocks_name, medium)

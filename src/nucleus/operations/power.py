@@ -12,9 +12,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nucleus.mirror import clusters, computesets
+from nucleus.operations.causes import RefusedError
 from nucleus.records import SYSTEM, JsonObject
 from nucleus.states import ACTIVE, RUNNING, is_image_free, is_off
-from rocks.core.errors import StateError
 
 if TYPE_CHECKING:
     from nucleus.operations.job import Job
@@ -39,21 +39,21 @@ def start_member(job: Job) -> JsonObject:
     """Start a node of a computeset on the host of the arguments, unless it runs there."""
     host = str(job.operation.arguments["host"])
     if job.read_state() == ACTIVE and job.target.physical_host == host:
-        return {"state": ACTIVE, "host": host}
+        return {"state": ACTIVE}
     _check_set(job)
     if job.target.physical_host != host:
         job.begin_command("place")
         job.rocks.place(job.target.rocks_name, host)
-    return {"host": host, **power_on(job)}
+    return power_on(job)
 
 
 def _check_set(job: Job) -> None:
-    """StateError when the set has ended, or ends: nothing of it is started any more."""
+    """RefusedError when the set has ended, or ends: nothing of it is started any more."""
     number = job.operation.target_set
     assert number is not None
     found = job.transaction(lambda session: computesets.find_computeset(session, SYSTEM, number))
     if found is None or found.state != RUNNING or found.cancel_requested:
-        raise StateError(
+        raise RefusedError(
             f"the computeset {number} is {found.state if found else 'gone'}; its nodes are not started"
         )
 
@@ -105,14 +105,14 @@ def _once(job: Job, action: str) -> JsonObject:
     if job.has(_DONE):
         return {"state": job.read_state()}
     if job.has(_BEGUN):
-        raise StateError(
+        raise RefusedError(
             f"Nucleus was stopped during the {action} of {job.target.name}, which may have been done;"
             f" look at the node, and repeat the {action} if it was not"
         )
     is_on = job.target.state == ACTIVE or job.read_state() == ACTIVE
     state = _stop(job, _BEGUN, action) if is_on else None
     if not is_on or is_off(state):
-        raise StateError(f"{job.target.name} is not running; power it on instead")
+        raise RefusedError(f"{job.target.name} is not running; power it on instead")
     job.store(_DONE)
     return {"state": state}
 
@@ -131,9 +131,9 @@ def destroy(job: Job) -> JsonObject:
     for node in removed:
         state = job.rocks.read_states([node.rocks_name]).get(node.rocks_name, (None, "nostate"))[1]
         if node.set_id is not None or not is_image_free(node.image_state, node.image_locked):
-            raise StateError(f"{node.name} is in use: its computeset or its image has not ended")
+            raise RefusedError(f"{node.name} is in use: its computeset or its image has not ended")
         if not is_off(state) and node.physical_host is not None:
-            raise StateError(f"{node.name} is {state}; power it off first")
+            raise RefusedError(f"{node.name} is {state}; power it off first")
     job.store("remove")
     if job.node is None:
         job.rocks.remove_cluster(cluster.rocks_name)

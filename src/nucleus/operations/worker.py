@@ -15,10 +15,11 @@ from nucleus.mirror.claims import WORKER_LOCK, Claimant
 from nucleus.mirror.events import WORK
 from nucleus.mirror.pool import Guard
 from nucleus.operations import library, power
+from nucleus.operations.causes import UnfinishedError
 from nucleus.operations.job import Job, LaterError, LostError, Tools
 from nucleus.records import JsonObject, NewOperation, Operation
 from nucleus.states import ENDED_OPERATIONS, SUCCEEDED
-from rocks.core.errors import BugError, HostError, RocksError, StateError
+from rocks.core.errors import BugError, RocksError, StateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +33,7 @@ _LOOK_SECONDS = 1.0
 
 
 def of_each_node(job: Job, kind: str) -> JsonObject:
-    """Have `kind` done for every node of the arguments. HostError with the number of nodes on which it failed."""
+    """Have `kind` done for every node of the arguments. UnfinishedError with the number of nodes on which it failed."""
     parent = job.operation
     children = job.transaction(lambda session: _children(session, parent, kind))
     WORK.give()
@@ -45,7 +46,7 @@ def of_each_node(job: Job, kind: str) -> JsonObject:
     failed = [child for child in children if child.state != SUCCEEDED]
     if failed:
         first = (failed[0].error or {}).get("detail", failed[0].state)
-        raise HostError(f"{kind} failed on {len(failed)} of {len(children)} nodes; the first: {first}")
+        raise UnfinishedError(f"{kind} failed on {len(failed)} of {len(children)} nodes; the first: {first}")
     return {"nodes": results}
 
 
@@ -143,7 +144,6 @@ def perform(tools: Tools, operation: Operation) -> None:
     except RocksError as error:
         may_repeat = operation.kind not in _ONCE and not isinstance(error, StateError)
         if may_repeat and operation.attempts < tools.settings.attempts:
-            _LOG.info("operation %s: attempt %d: %s", operation.id, operation.attempts, error)
             job.put_back(2.0 ** (operation.attempts - 1), error)
         else:
             job.end(None, error)
@@ -151,10 +151,7 @@ def perform(tools: Tools, operation: Operation) -> None:
         raise
     except Exception:
         _LOG.exception("operation %s: an error of this program", operation.id)
-        job.end(
-            None,
-            BugError(f"the operation {operation.kind} failed by an error of Nucleus; report it with its id"),
-        )
+        job.end(None, BugError("an error of this program"))
     else:
         job.end(result, None)
 

@@ -46,6 +46,9 @@ class Code(str, enum.Enum):
     POOL_FULL = "pool_full"
     """A pool has no space for the operation."""
 
+    HOST_FULL = "host_full"
+    """The host has too little left of what the machine needs: memory, cores, devices."""
+
     IMAGE_UNKNOWN = "image_unknown"
     """The NAS has no such image."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.core.errors import BusyError, StateError
+from rocks.core.errors import BusyError, Code, StateError
 from rocks.core.units import BYTES_PER_GB, BYTES_PER_GIB, gigabytes
 
 if TYPE_CHECKING:
@@ -149,7 +149,8 @@ def check_memory(
         raise StateError(
             f"{name} {outcome}: it needs {memory_mb} MB of memory, and {host} has "
             f"{max(0, available_mb - used_mb)} MB left of {available_mb} MB for virtual machines ({used_mb} MB are "
-            f"taken{starting}); stop others, or rocks set host vm {name} mem=MB"
+            f"taken{starting}); stop others, or rocks set host vm {name} mem=MB",
+            code=Code.HOST_FULL,
         )
 
 

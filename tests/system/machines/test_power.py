@@ -36,17 +36,24 @@ def test_a_machine_is_started_paused_resumed_and_stopped(machines: MachineSite, 
 def test_a_start_or_stop_prints_the_states_that_it_left(machines: MachineSite) -> None:
     vm = machines.add("one", OLD)
 
-    def state(line: str, status: int) -> tuple[str, str]:
+    def state(line: str, status: int, error: object = None) -> tuple[str, str]:
         ended = machines.rocks(f"{line} json=yes")
         (found,) = json.loads(ended.out)
-        assert (ended.status, found["vm-host"]) == (status, vm)
+        assert (ended.status, found["vm-host"], found.get("error")) == (status, vm, error)
         return found["vm"][0]["host"], found["vm"][0]["status"]
 
     assert state(f"start host vm {vm}", 0) == (OLD, "active")
-    assert state(f"start host vm {vm}", 1) == (OLD, "active"), "also when it is refused"
+    refused = {"family": "state", "code": ""}
+    assert state(f"start host vm {vm}", 1, refused) == (OLD, "active"), "also when it is refused"
     assert state(f"stop host vm {vm} action=reset", 0) == (OLD, "active")
     assert state(f"stop host vm {vm}", 0) == (OLD, "nostate")
     assert machines.run(f"start host vm {vm} dry-run=yes json=yes").count("vm-host") == 0
+    machines.run(f"set host vm {vm} mem=1000000")
+    full = {"family": "state", "code": "host_full"}
+    assert state(f"start host vm {vm}", 1, full) == (OLD, "nostate")
+    other = machines.add("two", OLD)
+    some = json.loads(machines.rocks(f"start host vm {vm} {other} json=yes").out)
+    assert [one.get("error") for one in some] == [full, None], "each machine has its own"
 
 
 def test_the_image_that_is_there_is_never_touched(machines: MachineSite) -> None:

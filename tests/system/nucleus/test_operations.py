@@ -150,7 +150,11 @@ def test_a_power_operation_is_one_process_of_rocks(
 
 
 def test_a_failure_is_tried_again_and_then_reported(
-    pool: Pool, simulator: Simulator, nodes: dict[str, Node], delays: list[float]
+    pool: Pool,
+    simulator: Simulator,
+    nodes: dict[str, Node],
+    delays: list[float],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     node = nodes["vm-vc1-1"]
     simulator.faults.append(
@@ -162,7 +166,9 @@ def test_a_failure_is_tried_again_and_then_reported(
         refused = ended(pool, ask(pool, "poweron", nodes["vm-vc1-2"]))
     assert refused.state == "failed" and refused.attempts == 3
     assert delays == [1, 1, 2], "that of the first start, then those of the second"
-    assert "vm-vc1-2-vol is mapped" in (refused.error or {})["detail"]
+    detail = (refused.error or {})["detail"]
+    assert "vm-vc1-2-vol" not in detail and f"name operation {refused.id}" in detail
+    assert any(refused.id in line and "vm-vc1-2-vol is mapped" in line for line in caplog.messages)
 
 
 def test_a_start_that_failed_after_it_was_done_has_succeeded(

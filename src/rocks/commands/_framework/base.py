@@ -57,6 +57,8 @@ class Command(ArgumentValues, NameExpansion):
     def __init__(self, database: Database) -> None:
         self.db = database
         self.exit_status = 0
+        self.failures: Mapping[str, RocksError] = {}
+        """Host or machine → its error, as `endOutcomes` got them."""
         self.audit_record: AuditRecord | None = None
         self.is_dry = False
         """Whether this is a dry run (`rocks.core.dry_run`), which the framework alone has to know."""
@@ -236,6 +238,7 @@ class Command(ArgumentValues, NameExpansion):
             from rocks.commands._framework.dry_run import show_unknown
 
             failures = show_unknown(failures)
+        self.failures = failures
         if not failures:
             return
         if len(failures) == tried == 1:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.core.errors import RocksError
+from rocks.core.errors import RocksError, code_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -62,13 +63,22 @@ def states_for_listing(command: Command, containers: Mapping[str, str | None]) -
 
 @contextlib.contextmanager
 def states_afterwards(command: Command, names: Sequence[str]) -> Iterator[None]:
-    """After the block print the states of the machines, if json=yes asks for them; also after an error, which stays."""
+    """After the block print the states of the machines, if json=yes asks for them; also after an error, which stays.
+
+    An object of a machine that failed has its `error`: {"family": one of `rocks.core.errors.FAMILIES`, "code": a
+    `Code`, or ""}.
+    """
     failure = None
     try:
         yield
     except RocksError as error:
         failure = error
     if names and command.fillFlag("json") and not command.is_dry:
-        command.showNow(command.command("list.host.vm", [*names, "status=yes", "json=yes"]))
+        listed = json.loads(command.command("list.host.vm", [*names, "status=yes", "json=yes"]))
+        for one in listed:
+            its = command.failures.get(one["vm-host"].rstrip(":")) or failure
+            if its is not None:
+                one["error"] = {"family": its.family, "code": code_of(its)}
+        command.showNow(json.dumps(listed, indent=4) + "\n")
     if failure is not None:
         raise failure

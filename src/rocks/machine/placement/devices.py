@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.core.errors import StateError
+from rocks.core.errors import Code, StateError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -90,5 +90,6 @@ def _too_few(
         f"{vm.name} is not started: it needs {number} PCI device{'s' * (number > 1)} of the pool {pool} of "
         f"{vm.host}: {'; '.join(states)}. Stop another machine (rocks list host vm shape), correct the pool (rocks "
         f"set host attr {vm.host} vm_pci_pools …), or choose another host (rocks set host vm {vm.name} "
-        "physnode=HOST)"
+        "physnode=HOST)",
+        code=Code.HOST_FULL,
     )

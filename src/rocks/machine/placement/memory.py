@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.core.errors import StateError
+from rocks.core.errors import Code, StateError
 from rocks.core.units import KIB_PER_MB
 from rocks.machine.placement.values import PAGE_SIZES_KB
 
@@ -78,7 +78,8 @@ def why_no_memory(vm: ShapeRequest, nodes: Sequence[NodeFact], rows: Iterable[Pa
         return StateError(
             f"{vm.name} is not started: its {vm.memory_mb} MB of memory do not fit on the NUMA nodes of its cores; "
             f"{vm.host} has {listed} free; stop another machine, choose another host (rocks set host vm {vm.name} "
-            f"physnode=HOST), or rocks set host vm {vm.name} mem=MB"
+            f"physnode=HOST), or rocks set host vm {vm.name} mem=MB",
+            code=Code.HOST_FULL,
         )
     name = _NAMES[page_kb]
     listed = ", ".join(f"{count} on node {node}" for node, count in free.items())
@@ -90,5 +91,6 @@ def why_no_memory(vm: ShapeRequest, nodes: Sequence[NodeFact], rows: Iterable[Pa
         f"{'on the NUMA nodes of its cores' if vm.is_pinned else 'on one NUMA node'}, and {vm.host} has free: "
         f"{listed}{taken}; reserve more (rocks set host attr {vm.host} vm_hugepages {name}:NUMBER, then its profile: "
         f"rocks report host profile {vm.host}), stop another machine, or give it ordinary memory (rocks set host "
-        f"attr {vm.name} kvm_hugepages none)"
+        f"attr {vm.name} kvm_hugepages none)",
+        code=Code.HOST_FULL,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.core.errors import StateError
+from rocks.core.errors import Code, StateError
 from rocks.machine.placement.devices import DeviceRow, plan_devices
 from rocks.machine.placement.memory import ORDINARY_KB, PageRow, fits, split_pages, why_no_memory
 
@@ -220,7 +220,8 @@ def _check_fixed(vm: ShapeRequest, facts: ShapeFact, others: ShapeLeases) -> Non
         taken = sorted(row.cpu for row in others.cores if row.cpu in vm.fixed_cpus)
         raise StateError(
             f"{vm.name} is not started: it is pinned to CPUs of {vm.host} that {', '.join(holders)} has "
-            f"({', '.join(map(str, taken))}); stop it (rocks stop host vm {holders[0]}), or {remedy}"
+            f"({', '.join(map(str, taken))}); stop it (rocks stop host vm {holders[0]}), or {remedy}",
+            code=Code.HOST_FULL,
         )
 
 
@@ -366,7 +367,8 @@ def _too_few(
         f"{', in equal parts on NUMA nodes' if vm.pinning == 'numa' else ''}, and {vm.host} has free "
         f"cores{lent}: {listed} (leased to {holders}; rocks list host vm shape); stop another machine, choose another "
         f"host (rocks set host vm {vm.name} physnode=HOST), or give it fewer CPUs (rocks set host cpus {vm.name} "
-        "NUMBER)"
+        "NUMBER)",
+        code=Code.HOST_FULL,
     )
 
 

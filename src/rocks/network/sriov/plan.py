@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.core.errors import StateError
+from rocks.core.errors import Code, StateError
 from rocks.inventory.mac_pool import full_mac
 
 if TYPE_CHECKING:
@@ -97,7 +97,8 @@ def _lowest_free(
         f"{claimant.name} is not started: all {most} virtual functions of {vf.device} on {claimant.host} are "
         f"taken by {', '.join(sorted(set(holders.values())))}; stop one of them, choose another host (rocks set host "
         f"vm {claimant.name} physnode=HOST), or configure more (rocks set host sriov {claimant.host} "
-        f"{vf.device} NUMBER)"
+        f"{vf.device} NUMBER)",
+        code=Code.HOST_FULL,
     )
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import re
 import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import unquote_plus, urlencode
 
 import uvicorn
 
@@ -19,6 +20,10 @@ from nucleus.api.listening import listen
 from nucleus.configuration import ListenSettings
 
 SECONDS = 120
+OPERATORS_TERMS = re.compile(
+    r"\bhost-\d|vm-container|\brocks |\.service\b|[ \"'`=]/(etc|export|run|tmp|var|work)/"
+)
+"""Host names, paths, commands and units of the site, which no answer to an owner has."""
 
 
 class Answer:
@@ -80,7 +85,12 @@ class Client:
         with contextlib.closing(Connection(self.path)) as connection:
             connection.request(method, path, body, sent)
             response = connection.getresponse()
-            return Answer(response, response.read())
+            answer = Answer(response, response.read())
+        if who not in ("", "root") and "json" in answer.headers.get("Content-Type", ""):
+            terms = [one[0] for one in OPERATORS_TERMS.finditer(answer.text)]
+            own = [one for one in terms if one[1:] in unquote_plus(path)]
+            assert terms == own, f"{method} {path} for {who}: {answer.text}"
+        return answer
 
     def get(self, who: str, path: str, **options: Any) -> Answer:
         """GET."""

@@ -17,6 +17,7 @@ from websockets.sync.client import ClientConnection, unix_connect
 
 from nucleus.api.app import create_application
 from nucleus.api.consoles import MAX_OF_ONE
+from nucleus.backends.executor import Answer
 from nucleus.backends.simulator import Simulator
 from nucleus.configuration import Configuration
 from nucleus.mirror import identity
@@ -28,14 +29,20 @@ from tests.system.nucleus.conftest import sql
 FRONTEND = "/v1/cluster/vc2/frontend/console"
 COMPUTE = "/v1/cluster/vc2/compute/vm-vc2-0/console"
 SECONDS = 120.0
+UNKNOWN_HOST = Answer(1, "", "Error: vm-container-0-0 (10.1.1.9) did not answer within 5 s; is it up?")
+
+
+@pytest.fixture
+def site() -> Simulator:
+    """The simulated site."""
+    return Simulator(clusters=3)
 
 
 @pytest.fixture
 def consoles(
-    configuration: Configuration, pool: Pool, people: dict[str, str], tmp_path: Path
+    configuration: Configuration, pool: Pool, people: dict[str, str], site: Simulator, tmp_path: Path
 ) -> Iterator[Client]:
     """The service over a simulated site, where the frontend vc2 and its compute vm-vc2-0 run."""
-    site = Simulator(clusters=3)
     for name in ("vc2", "vm-vc2-0"):
         site.guests[name].state = "active"
     sql(pool, "UPDATE node SET state = 'active' WHERE rocks_name IN ('vc2', 'vm-vc2-0')")
@@ -184,8 +191,19 @@ def test_what_a_page_loads_is_served(consoles: Client) -> None:
     assert consoles.get("", "/assets/..%2fconsoles.py").status_code == 404
 
 
-def test_the_last_lines_of_a_console(consoles: Client) -> None:
+def test_the_last_lines_of_a_console(
+    consoles: Client, site: Simulator, pool: Pool, caplog: pytest.LogCaptureFixture
+) -> None:
     assert consoles.get("ann", f"{COMPUTE}/log?lines=5").json() == {"lines": ["vm-vc2-0 login: "]}
+    sql(pool, "UPDATE node SET physical_host = NULL WHERE rocks_name = 'vm-vc2-0'")
+    never = consoles.get("ann", f"{COMPUTE}/log").json()
+    assert never == {"lines": [], "reason": "vm-vc2-0 has never run"}
+    log = ("report", "host", "vm", "console")
+    site.faults += [(log, lambda: Answer(0, "", "the host of vc2 has nothing")), (log, lambda: UNKNOWN_HOST)]
+    silent, failed = (consoles.get("ann", f"{FRONTEND}/log", headers=PROBLEMS) for _ in range(2))
+    assert silent.json()["lines"] == [] and "written nothing" in silent.json()["reason"]
+    assert failed.status_code == 503 and failed.headers["X-Request-Id"] in failed.json()["detail"]
+    assert f"request {failed.headers['X-Request-Id']}: " in caplog.text and "vm-container-0-0" in caplog.text
     assert consoles.get("bob", f"{COMPUTE}/log", headers=PROBLEMS).status_code == 404
 
 

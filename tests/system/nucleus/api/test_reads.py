@@ -39,6 +39,15 @@ def test_clusters_are_those_of_the_caller_s_projects(service: Client) -> None:
     assert service.get("ann", "/v1/cluster/vc2/frontend/").json() == cluster["frontend"]
 
 
+def test_owners_see_of_an_operators_file_in_a_drive_the_name(service: Client, pool: Pool) -> None:
+    sql(
+        pool,
+        "UPDATE node SET iso = '/export/iso/rescue.iso', iso_active = 'public/a.iso' WHERE kind = 'frontend'",
+    )
+    found = service.get("ann", "/v1/cluster/vc2/frontend").json()
+    assert (found["iso"], found["iso_active"]) == ("rescue.iso", "public/a.iso")
+
+
 def test_an_etag_holds_until_something_changes(service: Client, pool: Pool) -> None:
     for path in ("/v1/cluster", "/v1/cluster/vc2", "/v1/cluster/vc2/frontend", "/v1/user", "/v1/computeset"):
         first = service.get("ann", path)

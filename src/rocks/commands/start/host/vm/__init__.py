@@ -18,7 +18,8 @@ class Command(rocks.commands.Command):
     migration is ended first, if the guest is off on both hosts. If the start of a machine fails, its newly mapped
     images are unmapped, unless the machine may run. The command prints a line for each image of a NAS with its device
     on the host, and a note if a machine runs under emulation, without a packet filter or without one of its networks.
-    With json=yes it prints the machines afterwards, also those that failed, as list host vm status=yes does.
+    With json=yes it prints the machines afterwards, as list host vm status=yes does; those that failed have the family
+    and the code of their error.
 
     <shared names='machines,dry-run'/>
 

@@ -15,7 +15,8 @@ RollName = "kvm"
 class Command(rocks.commands.Command):
     """
     Stop virtual machines, or restart them in place. A machine that is already off is not an error. With json=yes the
-    command prints the machines afterwards, also those that failed, as list host vm status=yes does.
+    command prints the machines afterwards, as list host vm status=yes does; those that failed have the family and the
+    code of their error.
 
     <arg type='string' name='host' repeat='1'>
     Virtual machines; also the name of a removed one that still holds a lease (rocks list host vm lease).

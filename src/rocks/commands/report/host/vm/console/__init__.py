@@ -34,5 +34,13 @@ class Command(rocks.commands.Command):
         from rocks.machine.consoles.consoles import read_console_log  # hosts are reached by heavy libraries
         from rocks.machine.consoles.screens import plain_line
 
-        for line in read_console_log(self.db, self.getOneHostname(args), self.fillNumber("lines")):
+        name = self.getOneHostname(args)
+        lines = read_console_log(self.db, name, self.fillNumber("lines"))
+        for line in lines:
             self.addLine(plain_line(line))
+        if not lines:
+            self.notify(
+                f"the host of {name} has nothing of its serial console: it never ran there, or its guest has written "
+                "nothing (a kernel does with console=ttyS0), or it was started before this version; its screen: rocks "
+                f"report host vm screen {name}"
+            )

@@ -1,0 +1,42 @@
+"""What an owner reads of a failure. The operators' text, which names hosts, paths and commands, is in the journal only.
+
+Only texts that were written for owners pass: those of the two classes here. Every other error becomes a text of
+`CAUSES`, by the code or family that `rocks` gave; never by its words.
+"""
+
+from __future__ import annotations
+
+from nucleus.backends.rocks import SiteError
+from rocks.core.errors import Code, HostError, RocksError, StateError
+
+CAUSES: dict[str, str] = {
+    Code.HOST_FULL.value: "the host that {what} was given has too little left for it; try again later",
+    Code.POOL_FULL.value: "the site's storage has no space for the disk of {what}",
+    Code.IMAGE_BUSY.value: "the disk of {what} is on its way; wait until it is ready, and try again",
+    Code.IMAGE_MAPPED.value: "the disk of {what} is in use; wait until it is ready, and try again",
+    Code.IMAGES_FOLLOW.value: "the disk of {what} is on its way; wait until it is ready, and try again",
+    "busy": "the site is changing {what} at this moment; try again in a minute",
+    "host": "the site does not answer for {what} now; try again later",
+    "state": "the site does not allow this in the present state of {what}",
+    "": "the site could not do this for {what}",
+}
+"""Code of an error, or its family, to the owners' text; "" is every other."""
+
+
+class RefusedError(StateError):
+    """Nucleus refuses it; the text is for owners."""
+
+
+class UnfinishedError(HostError):
+    """Something was not done, or not within its time; the text is for owners."""
+
+
+def owners_text(error: RocksError, what: str, reference: str) -> str:
+    """The text for owners. `what`: their name of what it is about; `reference`: "operation ID" or "request ID"."""
+    if isinstance(error, RefusedError | UnfinishedError):
+        return str(error)
+    family, code = (
+        (error.reported_family, error.reported_code) if isinstance(error, SiteError) else (error.family, "")
+    )
+    cause = next(CAUSES[key] for key in (code, family, "") if key in CAUSES)
+    return f"{cause.format(what=what)}; if this lasts, ask the site's operators, and name {reference}"

@@ -1,0 +1,57 @@
+"""Owners get words for owners, whatever `rocks` and the site say."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from nucleus.backends.executor import Answer
+from nucleus.backends.rocks import Rocks, SiteError
+from nucleus.backends.simulator import Simulator
+from nucleus.operations.causes import CAUSES, RefusedError, owners_text
+from rocks.core.errors import FAMILIES, Code, HostError, RocksError, ToolError
+
+_OPERATORS = (
+    "Error: vm-vc1-0 is not started: vm-container-0-0 has 12 MB left, /export/vm/x.vda is in use by vm-vc9-3; "
+    "rocks stop host vm vm-vc9-3; systemctl status rocks-database.service"
+)
+
+
+def _error(family: str, code: str) -> RocksError:
+    """What `rocks start host vm vm-vc1-0 json=yes` reports."""
+    rows = [{"host": "vm-container-0-0", "status": "nostate"}]
+    out = [{"vm-host": "vm-vc1-0", "vm": rows, "error": {"family": family, "code": code}}]
+    site = Simulator(1)
+    site.faults.append((("start",), lambda: Answer(1, json.dumps(out), _OPERATORS)))
+    done = Rocks(site, 60).start("vm-vc1-0")
+    assert done.seen == ("vm-container-0-0", "nostate") and done.error is not None
+    assert "12 MB left" in str(done.error), "the operators' text stays"
+    return done.error
+
+
+@pytest.mark.parametrize("code", ["", *(one.value for one in Code), "of a later version"])
+@pytest.mark.parametrize("family", [*FAMILIES, "of a later version"])
+def test_every_failure_of_rocks_is_reported_in_words_for_owners(family: str, code: str) -> None:
+    text = owners_text(_error(family, code), "n1", "operation 01HX")
+    expected = CAUSES.get(code) or CAUSES.get(family) or CAUSES[""]
+    assert (
+        text
+        == f"{expected.format(what='n1')}; if this lasts, ask the site's operators, and name operation 01HX"
+    )
+    for word in ("vm-container", "vm-vc", "12 MB", "/export", "rocks", "systemctl"):
+        assert word not in text
+
+
+def test_a_cause_is_the_code_where_the_table_has_it() -> None:
+    assert set(CAUSES) <= {"", *FAMILIES, *(one.value for one in Code)}
+    assert "too little left" in owners_text(_error("state", "host_full"), "n1", "operation 1")
+    assert "is on its way" in owners_text(_error("busy", "image_busy"), "n1", "operation 1")
+
+
+@pytest.mark.parametrize("error", [HostError(_OPERATORS), ToolError(_OPERATORS), SiteError(_OPERATORS)])
+def test_only_texts_written_for_owners_pass(error: RocksError) -> None:
+    assert "vm-container" not in owners_text(error, "n1", "operation 1")
+    assert owners_text(RefusedError("n1 is active; power it off first"), "n1", "operation 1") == (
+        "n1 is active; power it off first"
+    )
