@@ -122,8 +122,8 @@ def rename(context: Context) -> None:
     old, new = expand_hostlist(context.arguments.old), expand_hostlist(context.arguments.new)
     if len(old) != len(new):
         raise UsageError(f"{len(old)} nodes and {len(new)} new names: give as many")
-    known = set(computes_of(context, old))
-    taken = [it for it in new if it in known - set(old)]
+    known = computes_of(context, old).keys() - {it.casefold() for it in old}
+    taken = [it for it in new if it.casefold() in known]
     if taken:
         raise RefusedError(f"cluster {cluster} has a compute {taken[0]} already, which is not renamed here")
     pairs = dict(zip(old, new))

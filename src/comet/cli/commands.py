@@ -78,7 +78,7 @@ _OWN = (
     Parameter(
         ("--walltime",), "the longest time that it runs: a number with m, h, d or w (default: 2d)", "TIME"
     ),
-    Parameter(("--reservation",), "within this reservation", "NAME"),
+    Parameter(("--reservation",), "within this reservation; a server that has none refuses it", "NAME"),
     Parameter(("--link",), "print its address only"),
     Parameter(("--serial",), "the serial console, in this terminal; Ctrl-] leaves it"),
     Parameter(("--isoname", "--imagename"), "another name than the file's", "NAME"),

@@ -36,7 +36,7 @@ def show_sets(context: Context) -> None:
     pairs = [
         (document, it)
         for document, it in pairs
-        if cluster in (None, it.cluster) and allocation in (None, it.account)
+        if records.is_of(cluster, it) and allocation in (None, it.account)
     ]
     context.stale = any(node.stale for _, it in pairs for node in it.computes)
     if context.form == "rest":
@@ -116,8 +116,7 @@ def end_set(context: Context, chosen: int, hard: bool) -> None:
 def reservation(context: Context) -> None:
     """The published client lists reservations of its batch system; Nucleus has no route for them."""
     raise RefusedError(
-        "this server does not offer reservations; ask the site's operator for one, "
-        "then use it: comet start … --reservation=NAME"
+        "this server has no reservations. Start computes without one: comet start CLUSTER --count=N"
     )
 
 

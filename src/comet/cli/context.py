@@ -139,10 +139,13 @@ class Context:
 
 
 def computes_of(context: Context, names: Iterable[str]) -> dict[str, Node]:
-    """The computes of the command's cluster by their names. NotFoundError if one of the names is not among them."""
+    """The computes of the command's cluster by their names, casefolded: names match in whatever case.
+
+    NotFoundError if one of the names is not among them.
+    """
     cluster = context.arguments.cluster
-    found = {it.name: it for it in context.client.cluster(cluster).computes}
-    missing = next((it for it in names if it not in found), None)
+    found = {it.name.casefold(): it for it in context.client.cluster(cluster).computes}
+    missing = next((it for it in names if it.casefold() not in found), None)
     if missing is not None:
         raise NotFoundError(f"cluster {cluster} has no compute {missing}. List them: comet cluster {cluster}")
     return found

@@ -9,7 +9,7 @@ from comet.cli.context import Context, computes_of
 from comet.cli.output import safe, show
 from comet.client.errors import NotFoundError, RefusedError, UsageError
 from comet.client.hostlists import expand_hostlist
-from comet.client.records import Outcome
+from comet.client.records import Outcome, is_of
 
 _DONE = {"on": "on", "off": "off", "shutdown": "off"}
 """The power that an action ends in; a reboot ends as it began."""
@@ -102,7 +102,8 @@ def _are_free(context: Context, nodes: str | None) -> bool:
     if nodes is None or (nodes.isascii() and nodes.isdigit()):
         return False
     names = expand_hostlist(nodes)
-    sets = {name: it.computeset for name, it in computes_of(context, names).items()}
+    computes = computes_of(context, names)
+    sets = {name: computes[name.casefold()].computeset for name in names}
     free = [it for it in names if sets[it] is None]
     if free and len(free) < len(names):
         held = next(it for it in names if sets[it] is not None)
@@ -118,7 +119,7 @@ def _power_set(context: Context, action: str, chosen: int) -> int:
     if action == "on":
         raise UsageError(f"{chosen} is a computeset's number; start one with comet start {cluster} NODES")
     found = context.client.computeset(chosen)
-    if found.cluster != cluster:
+    if not is_of(cluster, found):
         raise NotFoundError(
             f"computeset {chosen} is not one of cluster {cluster}. List them: comet computeset"
         )

@@ -63,7 +63,7 @@ class Client(Requests):
         states = [state] if isinstance(state, str) else list(state or ())
         found = self.document("computeset", "", query=[("state", it) for it in states])
         sets = [records.read_computeset(it) for it in records.read_list(found, "computesets")]
-        return [it for it in sets if cluster in (None, it.cluster) and allocation in (None, it.account)]
+        return [it for it in sets if records.is_of(cluster, it) and allocation in (None, it.account)]
 
     def computeset(self, number: int) -> Computeset:
         return records.read_computeset(self.document("computeset", number))

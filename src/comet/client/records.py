@@ -151,6 +151,11 @@ class Console:
     expires_at: str
 
 
+def is_of(cluster: Optional[str], found: Computeset) -> bool:
+    """Whether the set is one of the cluster, whose name may be in whatever case; None: of any."""
+    return cluster is None or found.cluster.casefold() == cluster.casefold()
+
+
 def bad_answer(what: str) -> UnreachableError:
     return UnreachableError(
         f"The server's answer is not one of Nucleus: {what}. Check the endpoint's address: comet active"

@@ -84,7 +84,8 @@ class Waiter:
     def power(self, cluster: str, outcomes: Sequence[Outcome], expected: str) -> None:
         """Until every node's power is as expected: on or off. Errors in outcomes are raised."""
         self.follow(outcomes)
-        frontend = [it.target for it in outcomes] == [cluster]
+        targets = {it.target.casefold() for it in outcomes}
+        frontend = targets == {cluster.casefold()}
 
         def seen() -> Optional[bool]:
             found = self._ask(lambda: self.client.cluster(cluster))
@@ -92,8 +93,8 @@ class Waiter:
                 return None
             if frontend:
                 return bool(found.frontend and found.frontend.power == expected)
-            power = {it.name: it.power for it in found.computes}
-            return all(power.get(it.target) == expected for it in outcomes)
+            power = {it.name.casefold(): it.power for it in found.computes}
+            return all(power.get(it) == expected for it in targets)
 
         self._until(seen, f"{', '.join(it.target for it in outcomes)} of {cluster}: power is not {expected}")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,7 +31,7 @@ from nucleus.api.fragments import Fragments
 from nucleus.api.frame import Frame, Metrics
 from nucleus.api.limits import Changes
 from nucleus.api.oidc import Verifier
-from nucleus.api.problems import Problem, answer_of, invalid, problem_of
+from nucleus.api.problems import Problem, answer_of, invalid, invalid_values, problem_of
 from nucleus.api.reference import describe
 from nucleus.api.service import Service, identify
 from nucleus.backends.executor import make_executor
@@ -162,9 +161,7 @@ async def _answer_invalid(request: Request, error: Exception) -> Response:
     found = error.errors()
     if any(one["loc"][0] == "path" for one in found):
         return answer_of(_unknown(request), request)
-    errors = [(_pointer(one["loc"]), str(one["msg"])) for one in found[:20]]
-    detail = "; ".join(f"{pointer.removeprefix('#/')}: {text}" for pointer, text in errors[:3])
-    return answer_of(invalid(f"the request is not valid: {detail}", errors), request)
+    return answer_of(invalid_values(error), request)
 
 
 def _unknown(request: Request) -> Problem:
@@ -180,12 +177,6 @@ def _unknown(request: Request) -> Problem:
 
 def _nothing() -> Problem:
     return Problem("not-found", "there is nothing at this path; /docs lists what there is")
-
-
-def _pointer(location: tuple[int | str, ...]) -> str:
-    """The place of a value: of the body as a JSON pointer, of others with their kind."""
-    parts = [re.sub("[^\x20-\x7e]", "?", str(part))[:64] for part in location]
-    return "#/" + "/".join(parts[1:] if parts[0] == "body" else parts)
 
 
 async def _answer_http(request: Request, error: Exception) -> Response:

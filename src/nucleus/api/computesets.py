@@ -109,6 +109,11 @@ def start_computeset(change: Change, body: models.NewComputeset) -> Response:
     call, session = change.call, change.session
     if body.hosts is not None and not call.scope.is_operator:
         raise forbidden("only operators choose the hosts; leave out hosts")
+    if body.reservation:
+        raise invalid(
+            f"there is no reservation {body.reservation!r}: this site has none; leave it out",
+            [("#/reservation", "this site has no reservations")],
+        )
     cluster = find_cluster(change, body.cluster, lock=True)
     demand_acknowledgement(call)
     nodes, hosts = _requested_nodes(change, cluster, body)
@@ -120,7 +125,7 @@ def start_computeset(change: Change, body: models.NewComputeset) -> Response:
     demand_quota(change, cluster, nodes, walltime, account)
     new = computesets.NewComputeset(
         cluster.id, tuple(node.id for node in nodes), cluster.username or call.caller.actor, account,
-        body.reservation or None, walltime, call.caller.actor, {"hosts": hosts} if hosts else {},
+        None, walltime, call.caller.actor, {"hosts": hosts} if hosts else {},
     )  # fmt: skip
     try:
         number = computesets.insert_computeset(session, new)
@@ -202,8 +207,8 @@ def _demand_free(node: Node) -> None:
         raise Problem("node-disabled", f"the site's operators have disabled {node.name}; choose another node")
     if not is_image_free(node.image_state, node.image_locked):
         is_moving = disk_state(node.image_state, node.image_locked) == SYNCING
-        what = "is on its way" if is_moving else f"is {node.image_state}"
-        raise Problem("node-syncing", f"the disk of {node.name} {what}; wait until it is unmapped")
+        what = "is on its way" if is_moving else "is in use"
+        raise Problem("node-syncing", f"the disk of {node.name} {what}; wait until it is ready")
     if node.state == ACTIVE:
         raise Problem(
             "node-busy", f"{node.name} is on and in no computeset; ask the site's operators to power it off"

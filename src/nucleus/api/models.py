@@ -9,6 +9,17 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 NODE_NAME = r"^[A-Za-z0-9_-]{1,63}$"
 IMAGE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}\.iso$"
 _NUMBER_TEXT = r"^[0-9]{1,9}$"
+_LINE = r"^[^\x00-\x1f\x7f]*$"
+_SHA256, _MD5 = r"^[0-9a-f]{64}$", r"^[0-9a-f]{32}$"
+
+FORMS = {
+    NODE_NAME: "letters, digits, _ and -, at most 63 of them",
+    IMAGE_NAME: "letters, digits and . _ + -, at most 128 of them, that end with .iso",
+    _LINE: "a text without control characters",
+    _SHA256: "64 of the characters 0-9 and a-f",
+    _MD5: "32 of the characters 0-9 and a-f",
+}
+"""Pattern of a text → what it means."""
 
 NodeName = Annotated[str, StringConstraints(pattern=NODE_NAME)]
 NumberText = Annotated[str, StringConstraints(pattern=_NUMBER_TEXT)]
@@ -225,7 +236,7 @@ class User(Answer):
     acknowledged_at: Moment
 
 
-Name = Annotated[str, StringConstraints(max_length=150, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Name = Annotated[str, StringConstraints(max_length=150, pattern=_LINE)]
 
 
 class SomeUserNames(Request):
@@ -342,8 +353,8 @@ class NewUpload(Request):
     name: Annotated[str, StringConstraints(pattern=IMAGE_NAME)]
     size: int = Field(ge=1, le=1 << 50, description="bytes")
     project: Text | None = None
-    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
-    md5: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")] | None = None
+    sha256: Annotated[str, StringConstraints(pattern=_SHA256)] | None = None
+    md5: Annotated[str, StringConstraints(pattern=_MD5)] | None = None
 
 
 class Upload(Answer):

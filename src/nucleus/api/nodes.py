@@ -16,7 +16,7 @@ from nucleus.api.rules import demand_acknowledgement, demand_quota, demand_start
 from nucleus.api.service import Change, accepted, find_cluster, find_node, unknown_node
 from nucleus.hostlists import expand
 from nucleus.mirror import clusters
-from nucleus.states import RUNNING
+from nucleus.states import ACTIVE, RUNNING
 from rocks.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -55,10 +55,7 @@ def _power(change: Change, action: str, c: str, n: str | None) -> Response:
     demand_cluster_match(change, cluster)
     if node.kind == "compute" and node.set_state != RUNNING:
         raise Problem(
-            "not-in-running-set",
-            f"{node.name} is in no running computeset"
-            + (f": its set {node.set_id} is {node.set_state}" if node.set_id else "")
-            + f"; `comet start {cluster.name} {node.name}` starts one",
+            "not-in-running-set", f"{node.name} is in no running computeset{_way_out(cluster, node)}"
         )
     if action == "poweron":
         demand_acknowledgement(change.call)
@@ -67,6 +64,15 @@ def _power(change: Change, action: str, c: str, n: str | None) -> Response:
     set_id = node.set_id if node.kind == "compute" else None
     operation = change.ask(action, cluster, node, set_id=set_id)
     return accepted(change, operation, (cluster.name, node.name))
+
+
+def _way_out(cluster: Cluster, node: Node) -> str:
+    """What can be done with a compute that is in no running set."""
+    if node.set_id is not None:
+        return f": its set {node.set_id} is {node.set_state}"
+    if node.state == ACTIVE:
+        return ", and on; ask the site's operators to power it off"
+    return f"; `comet start {cluster.name} {node.name}` starts one"
 
 
 IsoQuery = Annotated[

@@ -29,6 +29,7 @@ from nucleus.api.routes import changes, reads, route
 from nucleus.api.service import Call, Change, Known, Reading, find_cluster, no_content, reading, unknown_node
 from nucleus.api.waiting import until_ended
 from nucleus.mirror import clusters, operations
+from nucleus.mirror.columns import same_name
 from nucleus.records import NewEvent
 from nucleus.states import CANCELLED, ENDED_OPERATIONS, QUEUED
 
@@ -87,7 +88,7 @@ def _target(question: Reading, target: str) -> tuple[int, int | None]:
         return cluster.id, None
     for name in (n, None):
         node = clusters.find_node(question.session, question.scope, cluster.id, name)
-        if node is not None and node.name.casefold() == n.casefold():
+        if node is not None and same_name(node.name, n):
             return cluster.id, node.id
     raise unknown_node(cluster.name, n)
 

@@ -10,16 +10,19 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from starlette.responses import Response
 
+from nucleus.api.models import FORMS
 from rocks.core.errors import RocksError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from fastapi.exceptions import RequestValidationError
     from starlette.requests import Request
 
 _LOG = logging.getLogger(__name__)
@@ -155,6 +158,77 @@ def problem_of(error: RocksError, request: Request) -> Problem:
         again = "whether it was done is not known: look at what it concerns before you send it again"
     detail = f"the request failed; {again}; if this lasts, ask the site's operators, and name request {name}"
     return Problem(code, detail, headers=headers)
+
+
+_VALUES = {
+    "walltime_mins": "it must be a whole number of minutes, at least 1; 90 is an hour and a half",
+    "count": "it must be a whole number of nodes, from 1 to 100000",
+    "days": "it must be a whole number of days, from 1 to 3650",
+}
+"""Field → what is right, where that is more than the kinds of its errors say."""
+
+_ERRORS = {
+    "missing": "it is missing",
+    "extra_forbidden": "there is no such field",
+    "string_type": "it must be a text",
+    "string_pattern_mismatch": "it must be {form}",
+    "string_too_long": "it must have at most {max_length} characters",
+    "string_too_short": "it must have at least {min_length} characters",
+    "int_type": "it must be a whole number",
+    "int_parsing": "it must be a whole number",
+    "int_from_float": "it must be a whole number",
+    "bool_parsing": "it must be true or false",
+    "greater_than_equal": "it must be at least {ge}",
+    "less_than_equal": "it must be at most {le}",
+    "literal_error": "it must be one of {expected}",
+    "list_type": "it must be a list",
+    "dict_type": "it must be an object",
+    "model_type": "it must be an object",
+    "model_attributes_type": "it must be an object",
+    "too_long": "it must have at most {max_length} entries",
+    "too_short": "it must have at least {min_length} entries",
+}
+"""Kind of an error of the validator → what is right."""
+
+
+def invalid_values(error: RequestValidationError) -> Problem:
+    """The refusal of values of another shape: for each its place, and what is right in words."""
+    found: dict[str, list[str]] = {}
+    for one in error.errors()[:20]:
+        place = _place(one["loc"], error.body, one["type"] == "missing")
+        context = one.get("ctx", {})
+        form = FORMS.get(context.get("pattern", ""), "of another form")
+        text = (
+            _ERRORS[one["type"]].format(form=form, **context) if one["type"] in _ERRORS else str(one["msg"])
+        )
+        texts = found.setdefault(_pointer(place), [])
+        texts += [it for it in [_VALUES.get(str(place[-1]), text)] if it not in texts]
+    errors = [(pointer, ", or ".join(texts)) for pointer, texts in found.items()]
+    detail = "; ".join(f"{pointer.removeprefix('#/')}: {text}" for pointer, text in errors[:3])
+    return invalid(f"the request is not valid: {detail}", errors)
+
+
+def _place(location: Sequence[int | str], body: Any, is_missing: bool) -> list[int | str]:
+    """The location without the names of alternatives (`int`, `constrained-str`), which are no places of the body."""
+    if location[0] != "body":
+        return list(location)
+    place, value = list(location[:1]), body
+    for number, part in enumerate(location[1:], 2):
+        is_absent = is_missing and number == len(location)
+        if isinstance(value, dict) and (part in value or is_absent):
+            value = value.get(part)
+        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+            value = value[part]
+        elif not isinstance(part, int):
+            continue
+        place.append(part)
+    return place
+
+
+def _pointer(place: Sequence[int | str]) -> str:
+    """The place of a value: of the body as a JSON pointer, of others with their kind."""
+    parts = [re.sub("[^\x20-\x7e]", "?", str(part))[:64] for part in place]
+    return "#/" + "/".join(parts[1:] if parts[0] == "body" else parts)
 
 
 def request_id(request: Request) -> str:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from nucleus.hostlists import natural_key
-from nucleus.mirror.columns import columns_of, from_json, in_one, moment_of, placeholders, visible
+from nucleus.mirror.columns import columns_of, from_json, in_one, moment_of, placeholders, same_name, visible
 from nucleus.records import Cluster, Interface, Node, Scope
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ def list_clusters(
     if node_state is not None:
         sql += " AND EXISTS (SELECT 1 FROM node n WHERE n.cluster_id = c.id AND n.gone_at IS NULL AND n.state = %s)"
         values = [*values, node_state]
-    return [Cluster(*row) for row in session.rows(f"{sql} ORDER BY c.name", values)]
+    found = [Cluster(*row) for row in session.rows(f"{sql} ORDER BY c.name", values)]
+    return [one for one in found if project is None or same_name(one.project or "", project)]
 
 
 def find_cluster(session: Session, scope: Scope, name: str, lock: bool = False) -> Cluster | None:
@@ -55,7 +56,8 @@ def find_cluster(session: Session, scope: Scope, name: str, lock: bool = False) 
     if row is None:
         return None
     stored: list[Any] = from_json(row[0])
-    return Cluster(*stored[:9], *map(moment_of, stored[9:]))
+    found = Cluster(*stored[:9], *map(moment_of, stored[9:]))
+    return found if same_name(found.name, name) else None
 
 
 def find_cluster_by_id(session: Session, scope: Scope, number: int) -> Cluster | None:
@@ -83,7 +85,7 @@ def find_node(
     which = "n.kind = 'frontend' AND %s IS NULL" if name is None else "n.kind = 'compute' AND n.name = %s"
     which = f"n.gone_at IS NULL AND n.cluster_id = %s AND {which}"
     found = _nodes(session, scope, which, [cluster_id, name], " FOR UPDATE" if lock else "")
-    return found[0] if found else None
+    return next((node for node in found if name is None or same_name(node.name, name)), None)
 
 
 def nodes_by_id(session: Session, scope: Scope, node_ids: Iterable[int]) -> dict[int, Node]:

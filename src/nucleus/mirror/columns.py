@@ -60,6 +60,14 @@ def placeholders(values: Iterable[Any]) -> str:
     return ", ".join("%s" for _ in values) or "NULL"
 
 
+def same_name(stored: str, given: str) -> bool:
+    """Whether the name that was given is the stored one: in whatever case, and otherwise exactly.
+
+    The collation of the database also finds names with other accents, or with blanks at the end.
+    """
+    return stored.casefold() == given.casefold()
+
+
 def to_json(value: Any) -> str:
     """Compact JSON."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)

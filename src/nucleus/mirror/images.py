@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nucleus.mirror.clusters import bump_generation
-from nucleus.mirror.columns import columns_of, new_ulid, placeholders, visible
+from nucleus.mirror.columns import columns_of, new_ulid, placeholders, same_name, visible
 from nucleus.records import NewEvent
 
 if TYPE_CHECKING:
@@ -93,14 +93,20 @@ def list_images(session: Session, scope: Scope, states: tuple[str, ...] = ("read
 def find_image(
     session: Session, scope: Scope, project: str | None, name: str, *, lock: bool = False
 ) -> Image | None:
-    """The image of this name, of the project or of everybody; None when there is none that the asker may use."""
+    """The image of this name, of the project or of everybody; None when there is none that the asker may use.
+
+    Images are files: the case of their names counts, that of the project's does not.
+    """
     condition, values = _visible(scope)
     which = "p.name = %s" if project is not None else "i.project_id IS NULL"
     row = session.row(
         f"{_IMAGE} WHERE i.name = %s AND {which} AND {condition}{' FOR UPDATE' if lock else ''}",
         [name, *([project] if project is not None else []), *values],
     )
-    return Image(*row) if row else None
+    found = Image(*row) if row else None
+    if found is None or found.name != name or not same_name(found.project or "", project or ""):
+        return None
+    return found
 
 
 def nodes_with(session: Session, scope: Scope, text: str) -> list[tuple[str, str, str]]:

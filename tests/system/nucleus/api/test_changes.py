@@ -63,11 +63,12 @@ def test_a_set_is_checked_before_it_exists(service: Client, pool: Pool) -> None:
         ({"count": 1, "allocation": "beta-account"}, 422, "bad-allocation"),
         ({"count": 1, "hosts": "host-1"}, 403, "missing-scope"),
         ({"count": 1, "extra": 1}, 400, "invalid-request"),
+        ({"count": 1, "reservation": "foo"}, 400, "invalid-request"),
     ]
     for body, status, code in refused:
         answer = start(service, **body)
         assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
-    answer = start(service, count="2", walltime_mins="60")
+    answer = start(service, count="2", walltime_mins="60", reservation="")
     assert answer.status_code == 201, answer.text
     made = answer.json()
     assert answer.headers["Location"] == f"http://site.example/v1/computeset/{made['id']}"
@@ -81,6 +82,14 @@ def test_a_set_is_checked_before_it_exists(service: Client, pool: Pool) -> None:
     assert "jobid" in service.get("root", f"{SETS}{made['id']}").json()
     for action in ("reboot", "reset"):
         assert service.ask("ann", "PUT", f"{SETS}{made['id']}/{action}").status_code == 400, "not running"
+    sql(pool, "UPDATE node SET state = 'active' WHERE name = 'vm-vc2-3'")
+    for node, way_out in (
+        ("vm-vc2-1", f"its set {made['id']} is created"),
+        ("vm-vc2-2", "`comet start vc2 vm-vc2-2` starts one"),
+        ("vm-vc2-3", "and on; ask the site's operators to power it off"),
+    ):
+        powered = service.ask("ann", "PUT", f"/v1/cluster/vc2/compute/{node}/poweroff", headers=PROBLEMS)
+        assert powered.status_code == 409 and way_out in powered.json()["detail"]
     for _ in range(2):
         assert service.ask("ann", "PUT", f"{SETS}{made['id']}/shutdown").status_code == 204
     sql(pool, "UPDATE computeset SET state = 'cancelled'")

@@ -39,6 +39,23 @@ def test_clusters_are_those_of_the_caller_s_projects(service: Client) -> None:
     assert service.get("ann", "/v1/cluster/vc2/frontend/").json() == cluster["frontend"]
 
 
+def test_a_name_is_found_in_any_case_and_only_so(service: Client, pool: Pool) -> None:
+    sql(pool, "INSERT INTO image (name, size_bytes, state) VALUES ('a.iso', 1, 'ready')")
+    node = "/v1/cluster/vc2/compute/vm-vc2-0"
+    for path in ("/v1/cluster/VC2", "/v1/cluster/Vc2/compute/VM-vc2-0"):
+        assert service.get("ann", path).status_code == 200, path
+    assert service.get("ann", "/v1/operation?target=VC2/VM-VC2-0").status_code == 200
+    for path in ("/v1/cluster/vc2%20", "/v1/cluster/v%C3%A72", f"{node}%20"):
+        assert service.get("ann", path, headers=PROBLEMS).status_code == 404, path
+    for target in ("vc2%20", "vc2/vm-vc2-0%20"):
+        assert service.get("ann", f"/v1/operation?target={target}", headers=PROBLEMS).status_code == 404
+    for project, count in (("ALPHA", 1), ("alpha%20", 0), ("%C3%A0lpha", 0)):
+        assert len(service.get("ann", f"/v1/cluster?project={project}").json()) == count, project
+    attach = "/v1/cluster/VC2/frontend/attach_iso?iso_name="
+    for name, status in (("public/a.iso", 202), ("public/A.iso", 404), ("public/a.iso%20", 404)):
+        assert service.ask("ann", "PUT", f"{attach}{name}", headers=MODERN).status_code == status, name
+
+
 def test_owners_see_of_an_operators_file_in_a_drive_the_name(service: Client, pool: Pool) -> None:
     sql(
         pool,
