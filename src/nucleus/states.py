@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ACTIVE, PAUSED, SHUTDOWN, SHUTOFF = "active", "paused", "shutdown", "shutoff"
 CRASHED, NOSTATE, NOSTATE_ERROR = "crashed", "nostate", "nostate-error"
@@ -40,6 +43,13 @@ PENDING, ENDED, UNKNOWN = "pending", "ended", "unknown"
 
 QUEUED, SUCCEEDED = "queued", "succeeded"
 ENDED_OPERATIONS: Final = (SUCCEEDED, FAILED, CANCELLED)
+
+
+def outcome_of(error: Mapping[str, Any] | None) -> str:
+    """State of an operation that ends with this problem: one that its owner took back is cancelled, and not failed."""
+    if error is None:
+        return SUCCEEDED
+    return CANCELLED if error["code"] == CANCELLED else FAILED
 
 
 def power_of(state: str | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from datetime import datetime
 from typing import Any, Optional
 
 from comet.cli.context import Context, ask, is_terminal, number
@@ -12,7 +13,7 @@ from comet.client import records
 from comet.client.durations import format_duration, walltime_to_minutes
 from comet.client.errors import RefusedError, UsageError
 from comet.client.hostlists import collect_hostlist, expand_hostlist
-from comet.client.records import Computeset
+from comet.client.records import Computeset, Node
 from comet.client.views import macs, row
 
 _NODES = columns("name", "state", "type", "mac", "cpus", "cluster", "host", "memory", memory="RAM(M)")
@@ -141,14 +142,17 @@ _NODE_KEYS = "name node_state type mac cpus host memory"
 
 
 def _times(it: Computeset) -> dict[str, Any]:
-    """Estimated start and end as local times, and durations as [D-]HH:MM."""
+    """Start and end as local times with their zone, and durations as [D-]HH:MM; the end of a set that lives is that
+    of its walltime."""
     requested = None if it.walltime_mins is None else it.walltime_mins * 60
     running = end = remaining = None
-    if it.start_time is not None and it.state in ("running", "ending"):
-        running = time.time() - it.start_time
-    if it.start_time is not None and requested is not None:
+    if it.ended:
+        end = _seconds(it.ended_at)
+    elif it.start_time is not None and requested is not None:
         end = it.start_time + requested
-    if running is not None and requested is not None:
+    if it.start_time is not None and (it.state in ("running", "ending") or it.ended and end is not None):
+        running = (end if it.ended and end is not None else time.time()) - it.start_time
+    if running is not None and requested is not None and not it.ended:
         remaining = requested - running
     return {
         "start": _local(it.start_time),
@@ -159,9 +163,17 @@ def _times(it: Computeset) -> dict[str, Any]:
     }
 
 
-def _local(moment: Optional[int]) -> Optional[str]:
+def _seconds(moment: Optional[str]) -> Optional[float]:
+    """Seconds since 1970 of a moment as the server writes it."""
     try:
-        return None if moment is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(moment))
+        return datetime.fromisoformat((moment or "").replace("Z", "+00:00")).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def _local(moment: Optional[float]) -> Optional[str]:
+    try:
+        return None if moment is None else time.strftime("%Y-%m-%d %H:%M %z", time.localtime(moment))
     except (OverflowError, ValueError, OSError):
         return None
 
@@ -172,9 +184,16 @@ def _print_set(it: Computeset) -> None:
     state = f"State: {it.state}{reason}{', some nodes failed' if it.degraded else ''}"
     account = f"Allocation: {it.account or '-'}"
     show(tabbed(f"Cluster: {it.cluster}", f"Computeset: {it.id}", state, account))
-    show(f"Est. start: {times['start']}\tEst. end: {times['end']}")
+    about = ("Start", "End") if it.ended else ("Est. start", "Est. end")
+    show(f"{about[0]}: {times['start']}\t{about[1]}: {times['end']}")
     show(f"Requested: {times['requested']}\tRunning: {times['running']}\tRemaining: {times['remaining']}")
-    show(printed([{**vars(node), "mac": macs(node)} for node in it.computes], _NODES, "table"))
+    nodes = [{**vars(node), "state": _state(it, node) or "-", "mac": macs(node)} for node in it.computes]
+    show(printed(nodes, _NODES, "table"))
+
+
+def _state(it: Computeset, node: Node) -> Optional[str]:
+    """The state of a node as one of this set; after the end of the set it is no matter of this set."""
+    return None if it.ended else node.state
 
 
 def _rows(sets: list[Computeset], form: str) -> list[dict[str, Any]]:
@@ -183,7 +202,8 @@ def _rows(sets: list[Computeset], form: str) -> list[dict[str, Any]]:
     for it in sets:
         values = row(it, _SET_KEYS, allocation=it.account, **_times(it))
         computes = [
-            row(node, _NODE_KEYS, node_state=node.state, mac=";".join(macs(node))) for node in it.computes
+            row(node, _NODE_KEYS, node_state=_state(it, node), mac=";".join(macs(node)))
+            for node in it.computes
         ]
         if form == "csv":
             rows += [{**values, **one} for one in computes]

@@ -106,6 +106,10 @@ class Computeset:
     degraded: bool = False
     requested_by: Optional[str] = None
 
+    @property
+    def ended(self) -> bool:
+        return self.state in TERMINAL_STATES
+
 
 @dataclass(frozen=True)
 class Operation:

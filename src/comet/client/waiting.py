@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from comet.client.errors import OperationFailedError, UnreachableError, WaitTimeoutError
+from comet.client.hostlists import collect_hostlist
 from comet.client.records import TERMINAL_STATES, Computeset, Operation, Outcome, Started
 
 if TYPE_CHECKING:
@@ -15,6 +16,18 @@ if TYPE_CHECKING:
 
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 4.0
+
+
+def awaited(one: Computeset) -> str:
+    """The state of a set, and what it waits for."""
+    off = [node.name for node in one.computes if node.power != "on"]
+    if one.state == "submitted":
+        return f"submitted; it waits for {len(one.computes)} free host{'s' * (len(one.computes) > 1)}"
+    if one.state == "running" and off:
+        return f"running; it waits until {collect_hostlist(off)} {'are' if len(off) > 1 else 'is'} on"
+    if one.state == "ending":
+        return "ending; it waits until its nodes are off, and their disks on the NAS"
+    return one.state
 
 
 class Waiter:
@@ -59,6 +72,10 @@ class Waiter:
             found = self._ask(functools.partial(self.client.follow, operation.id, left))
             if time.monotonic() - began < FIRST_PAUSE and (found is None or not found.done):
                 self._sleep(1.0)  # a server that does not hold its answer back
+        if found.state == "cancelled":
+            raise OperationFailedError(
+                f"operation {found.id} was cancelled{f': {found.error}' if found.error else ''}"
+            )
         if found.state != "succeeded":
             raise OperationFailedError(
                 f"operation {found.id} {found.state}: {found.error or 'the server gives no reason'}"
@@ -100,13 +117,16 @@ class Waiter:
 
     def _set(self, number: int, reached: Callable[[Computeset], bool], not_yet: str) -> Computeset:
         last: list[Computeset] = []
+        reported = ""
 
         def seen() -> Optional[bool]:
+            nonlocal reported
             found = self._ask(lambda: self.client.computeset(number))
             if found is None:
                 return None
-            if not last or last[-1].state != found.state:
-                self.report(f"computeset {number}: {found.state}")
+            if awaited(found) != reported:
+                reported = awaited(found)
+                self.report(f"computeset {number}: {reported}")
             last.append(found)
             return reached(found)
 

@@ -27,16 +27,16 @@ from nucleus.mirror.columns import new_ulid
 from nucleus.mirror.events import NEWS, WORK, append_events
 from nucleus.records import SYSTEM, Computeset, JsonObject, NewEvent, NewOperation
 from nucleus.states import (
+    CANCELLED,
     COMPLETED,
     CREATED,
     ENDED,
     ENDED_SETS,
     ENDING,
-    FAILED,
     RUNNING,
     SUBMITTED,
-    SUCCEEDED,
     UNKNOWN,
+    outcome_of,
 )
 from rocks.core.errors import HostError, RocksError, UserError
 
@@ -297,7 +297,7 @@ class Driver:
         events = []
 
         def end(kind: str, problem: JsonObject | None) -> None:
-            new = SUCCEEDED if problem is None else FAILED
+            new = outcome_of(problem)
             for name, old in operations.end_set_operations(session, one.id, kind, problem):
                 events.append(NewEvent("operation.state", name, old, new, project, one.cluster_id, name))
 
@@ -308,8 +308,11 @@ class Driver:
             detail = f"{given_up} of {len(context.members)} nodes did not start"
             end("start_set", {"code": "host", "detail": detail})
         if state in ENDED_SETS:
-            detail = f"the computeset {one.id} is {state}: {context.reason}"
-            end("start_set", {"code": "state", "detail": detail})
+            if context.reason == machine.USER:
+                problem = {"code": CANCELLED, "detail": f"the computeset {one.id} was ended by its owner"}
+            else:
+                problem = {"code": "state", "detail": f"the computeset {one.id} is {state}: {context.reason}"}
+            end("start_set", problem)
             end("end_set", None)
         clusters.bump_generation(session, [one.cluster_id])
         if state != one.state:

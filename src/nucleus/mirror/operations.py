@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from nucleus.mirror.columns import columns_of, from_json, new_ulid, placeholders, to_json, visible
 from nucleus.records import JsonObject, NewOperation, Operation, Scope
-from nucleus.states import CANCELLED, FAILED, QUEUED, RUNNING, SUCCEEDED
+from nucleus.states import CANCELLED, QUEUED, RUNNING, outcome_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -142,7 +142,7 @@ def end_operation(
     session: Session, operation: Operation, result: JsonObject | None, error: JsonObject | None
 ) -> bool:
     """Record its outcome: success where `error` is None. False when it is no longer this worker's."""
-    outcome = {"state": SUCCEEDED if error is None else FAILED, "result": result, "error": error}
+    outcome = {"state": outcome_of(error), "result": result, "error": error}
     return _update_own(session, operation, outcome, _ENDED)
 
 
@@ -155,7 +155,7 @@ def end_set_operations(
         " ORDER BY id FOR UPDATE",
         (set_id, kind),
     )
-    state = SUCCEEDED if error is None else FAILED
+    state = outcome_of(error)
     names = [identifier for identifier, _ in ended]
     session.update("operation", {"state": state, "error": error}, _ENDED, id=names)
     return [(identifier, before) for identifier, before in ended]

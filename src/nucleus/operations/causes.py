@@ -27,6 +27,10 @@ class RefusedError(StateError):
     """Nucleus refuses it; the text is for owners."""
 
 
+class CancelledError(RefusedError):
+    """Its owner has ended what it is a part of: the operation is cancelled."""
+
+
 class UnfinishedError(HostError):
     """Something was not done, or not within its time; the text is for owners."""
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from nucleus.mirror import clusters, observations, operations
 from nucleus.mirror.events import NEWS, WORK, append_events
-from nucleus.operations.causes import RefusedError, UnfinishedError, owners_text
+from nucleus.operations.causes import CancelledError, RefusedError, UnfinishedError, owners_text
 from nucleus.records import SYSTEM, Cluster, JsonObject, NewEvent, Node, Operation
-from nucleus.states import FAILED, QUEUED, RUNNING, SUCCEEDED
+from nucleus.states import CANCELLED, QUEUED, RUNNING, outcome_of
 from rocks.core.errors import BusyError, HostError, RocksError, ToolError
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ class Job:
     def end(self, result: JsonObject | None, error: RocksError | None) -> None:
         """Store the outcome, with its event."""
         problem = None if error is None else self._problem(error)
-        new = SUCCEEDED if error is None else FAILED
+        new = outcome_of(problem)
 
         def store(session: Session) -> bool:
             is_ours = operations.end_operation(session, self.operation, result, problem)
@@ -192,6 +192,8 @@ class Job:
     def _problem(self, error: RocksError) -> JsonObject:
         """What is stored of an error: its family, and its text for owners. That of operators goes to the journal."""
         one = self.operation
+        if isinstance(error, CancelledError):
+            return {"code": CANCELLED, "detail": str(error)}
         _LOG.warning("operation %s (%s), attempt %d: %s", one.id, one.kind, one.attempts, error)
         what = self.node.name if self.node else self.cluster.name if self.cluster else "the image"
         return {"code": error.family, "detail": owners_text(error, what, f"operation {one.id}")}

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nucleus.mirror import clusters, computesets
-from nucleus.operations.causes import RefusedError
+from nucleus.operations.causes import CancelledError, RefusedError
 from nucleus.records import SYSTEM, JsonObject
 from nucleus.states import ACTIVE, RUNNING, is_image_free, is_off
 
@@ -48,11 +48,13 @@ def start_member(job: Job) -> JsonObject:
 
 
 def _check_set(job: Job) -> None:
-    """RefusedError when the set has ended, or ends: nothing of it is started any more."""
+    """RefusedError when the set has ended, or ends: nothing of it is started any more. CancelledError: by its owner."""
     number = job.operation.target_set
     assert number is not None
     found = job.transaction(lambda session: computesets.find_computeset(session, SYSTEM, number))
-    if found is None or found.state != RUNNING or found.cancel_requested:
+    if found is not None and found.cancel_requested:
+        raise CancelledError(f"the computeset {number} was ended by its owner; its nodes are not started")
+    if found is None or found.state != RUNNING:
         raise RefusedError(
             f"the computeset {number} is {found.state if found else 'gone'}; its nodes are not started"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
@@ -13,15 +14,19 @@ import pytest
 
 from nucleus.backends import rocks as commands
 from nucleus.backends.batch import Job, NewJob
+from nucleus.backends.rocks import Rocks
+from nucleus.backends.simulator import Simulator
 from nucleus.cli.main import main
 from nucleus.computesets.driver import Driver
 from nucleus.computesets.host_list import HostList
 from nucleus.computesets.timers import Clock
-from nucleus.configuration import Configuration, DatabaseSettings
-from nucleus.mirror import computesets, events, status
+from nucleus.configuration import Configuration, DatabaseSettings, WorkSettings
+from nucleus.mirror import computesets, events, operations, status
 from nucleus.mirror.observations import database_now, record_source
 from nucleus.mirror.pool import Guard, Pool
-from nucleus.records import SYSTEM
+from nucleus.operations.job import Tools
+from nucleus.operations.worker import perform
+from nucleus.records import SYSTEM, NewOperation
 from rocks.core.errors import ToolError
 from rocks.core.process import end_group, start_with_pipes
 from tests.system.nucleus.conftest import compute_numbers, sql
@@ -113,6 +118,45 @@ def test_neither_the_number_of_a_job_nor_one_sets_error_keeps_others_from_runnin
     guard.release()
     assert _state(pool, second) == ("running", None)
     assert (_state(pool, first)[0] == "running") is (kind is SameNumber)
+
+
+@pytest.mark.usefixtures("hands")
+def test_a_start_that_its_owner_ends_is_cancelled_and_has_not_failed(
+    pool: Pool, cluster_number: int, turn: Callable[[], None]
+) -> None:
+    number = _start(pool, cluster_number, 1)
+    with pool.transaction() as session:
+        new = NewOperation("start_set", "ann", cluster_number, target_set=number)
+        asked = operations.insert_operation(session, new).id
+        assert computesets.request_end(session, number, "shutdown")
+    turn()
+    assert _state(pool, number) == ("cancelled", "user")
+    with pool.transaction() as session:
+        ended = operations.get_operation(session, asked)
+        found = events.events_after(session, SYSTEM, 0, types=["operation.state"])
+    assert ended is not None and (ended.state, ended.error) == (
+        "cancelled",
+        {"code": "cancelled", "detail": f"the computeset {number} was ended by its owner"},
+    )
+    assert [one.new for one in found] == ["cancelled"]
+
+
+def test_a_node_of_a_set_that_its_owner_has_ended_is_not_started(pool: Pool, cluster_number: int) -> None:
+    number, simulator = _start(pool, cluster_number, 1), Simulator(2)
+    with pool.transaction() as session:
+        session.execute("UPDATE computeset SET state = 'running', cancel_requested = 'shutdown'")
+        node = compute_numbers(session, cluster_number)[0]
+        new = NewOperation(
+            "start_member", "nucleus", cluster_number, node, number, arguments={"host": "host-9"}
+        )
+        operations.insert_operation(session, new)
+        claimed = operations.claim_operation(session, "test", 8, ["start_member"])
+    assert claimed is not None
+    perform(Tools(pool, Rocks(simulator, 60), WorkSettings(), threading.Event()), claimed)
+    with pool.transaction() as session:
+        done = operations.get_operation(session, claimed.id)
+    assert done is not None and done.state == "cancelled" and not simulator.commands
+    assert "was ended by its owner" in (done.error or {})["detail"]
 
 
 def test_setting_the_time_ends_no_set(

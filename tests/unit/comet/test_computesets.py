@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 
-from tests.nucleus_server import NucleusServer, cluster
+import pytest
+
+from comet.client import waiting
+from tests.nucleus_server import NucleusServer, answer, cluster
 from tests.unit.comet.conftest import Comet, sent
 
 
@@ -58,6 +64,68 @@ def test_computesets_and_their_end(server: NucleusServer, comet: Comet) -> None:
     assert comet("computeset", "--state=all", "--format=csv").out.count("\n") == 3
     assert comet("terminate", "7").status == 4
     assert comet("terminate", "seven").status == 2
+
+
+@pytest.fixture
+def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The zone of the terminal."""
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("berlin")
+def test_an_ended_set_has_its_real_end_and_no_nodes(server: NucleusServer, comet: Comet) -> None:
+    comet("start", "vc2", "vm-vc2-0", "--walltime=2d")
+    server.sets[1]["start_time"] = 1_800_000_000
+    assert (
+        "Est. start: 2027-01-15 09:00 +0100\tEst. end: 2027-01-17 09:00 +0100" in comet("computeset", "1").out
+    )
+    comet("terminate", "1")
+    server.sets[1] |= {"ended_at": "2027-01-15T09:30:00.000Z", "end_reason": "user"}
+    comet("start", "vc2", "vm-vc2-0")
+    printed = comet("computeset", "1").out
+    assert "Start: 2027-01-15 09:00 +0100\tEnd: 2027-01-15 10:30 +0100" in printed
+    assert "Requested: 2-00:00\tRunning: 01:30\tRemaining: -" in printed
+    assert "active" not in printed, "its node is on, in another set"
+    (one,) = json.loads(comet("computeset", "1", "--format=json").out)
+    assert (one["running"], one["remaining"], one["computes"][0]["node_state"]) == ("01:30", None, None)
+
+
+def test_what_a_set_waits_for_is_printed(
+    server: NucleusServer, comet: Comet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "FIRST_PAUSE", 0.01)
+    comet("start", "vc2", "vm-vc2-[0-2]")
+    (one, *others), states = server.sets[1]["computes"], iter(("submitted", "running", "running", "ending"))
+
+    def answer_next(handler: BaseHTTPRequestHandler) -> None:
+        server.sets[1]["state"] = next(states)
+        document = json.loads(json.dumps(server.sets[1]))
+        one["power"] = "on"
+        answer(200, json.dumps(document).encode(), Content_Type="application/json")(handler)
+
+    for it in (one, *others):
+        it["power"] = "off"
+    server.answers["/computeset/1"] = answer_next
+    assert comet("computeset", "1", "--wait").err.splitlines() == [
+        "computeset 1: submitted; it waits for 3 free hosts",
+        "computeset 1: running; it waits until vm-vc2-[1-2] are on",
+        "computeset 1: ending; it waits until its nodes are off, and their disks on the NAS",
+        "computeset 1 is ending and will not run. See: comet computeset 1",
+    ]
+
+
+def test_a_cancelled_operation_has_its_own_word(server: NucleusServer, comet: Comet) -> None:
+    found = server.operation("start_set", "the computeset 1 was ended by its owner")
+    found["state"] = "cancelled"
+    ended = comet("operation", "wait", found["id"])
+    assert (ended.status, ended.err) == (
+        8,
+        f"operation {found['id']} was cancelled: the computeset 1 was ended by its owner\n",
+    )
 
 
 def test_power_on_of_free_computes_starts_a_set(server: NucleusServer, comet: Comet) -> None:

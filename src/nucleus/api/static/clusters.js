@@ -1,6 +1,6 @@
 // The page of owners: their clusters, computesets, operations and images, live, and what can be done with them.
 
-import { ask, attempt, element, fillList, fillTexts, follow, path, put, Refusal, say, SignedOut, some, soon, start } from './page.js';
+import { ask, attempt, element, fillList, fillTexts, follow, path, put, Refusal, say, SignedOut, some, soon, start, time } from './page.js';
 import { Cluster } from './cluster.js';
 import { operationTexts } from './operations.js';
 
@@ -82,7 +82,7 @@ async function readSets() {
         element('button', { type: 'button', onclick: end('poweroff', `Power the nodes of set ${one.id} off at once, and end it?`), hidden, 'aria-label': `End set ${one.id} at once` }, 'End at once'),
       );
     }
-    const until = one.start_time && new Date((one.start_time + one.walltime_mins * 60) * 1000).toLocaleString();
+    const until = one.start_time && time((one.start_time + one.walltime_mins * 60) * 1000);
     fillTexts(row, [
       ['', `Set ${one.id} of ${one.cluster}`], [one.degraded ? 'warn' : '', one.degraded ? `${one.state}, degraded` : one.state],
       ['soft', `${one.nodes_ready} of ${one.nodes_total} nodes on`], ['soft', until ? `until ${until}` : `${one.walltime_mins} minutes`],

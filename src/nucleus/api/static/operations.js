@@ -7,6 +7,6 @@ export function operationTexts(one) {
   return [
     ['', `${one.kind} ${target}`], [one.state === 'failed' ? 'bad' : '', one.state],
     ['soft', one.state === 'running' && one.progress.length ? `${one.progress.length} steps done` : ''],
-    ['bad', one.error?.detail ?? ''], ['soft', `${time(one.created)} by ${one.actor}`],
+    [one.state === 'failed' ? 'bad' : 'soft', one.error?.detail ?? ''], ['soft', `${time(one.created)} by ${one.actor}`],
   ];
 }

@@ -52,7 +52,7 @@ export function fillTexts(row, texts) {
   });
 }
 
-export const time = (text) => (text ? new Date(text).toLocaleString() : 'never');
+export const time = (moment) => (moment ? new Date(moment).toLocaleString([], { timeZoneName: 'short' }) : 'never');
 
 // What the service did not do: `word` begins the line that reports it; what `isPassing` is tried again.
 export class Refusal extends Error {
