@@ -128,7 +128,7 @@ _ARGUMENTS = {
     "[REST]": ("rest", "not used", ""),
     "OPERATION": ("operation", "the operation's id, as comet operation list prints it", ""),
     "TOKEN": ("token", "the token's id, as comet token list prints it", ""),
-    "SHELL": ("shell", "bash or zsh", ""),
+    "SHELL": ("shell", "bash, zsh or fish", ""),
 }
 
 _TABLE = (
@@ -183,7 +183,7 @@ _TABLE = (
 
 def _argument(key: str) -> Parameter:
     name, text, kind = _ARGUMENTS[key]
-    choices = ("bash", "zsh") if key == "SHELL" else ()
+    choices = ("bash", "zsh", "fish") if key == "SHELL" else ()
     return Parameter((name,), text, kind=kind, choices=choices, optional=key.startswith("["))
 
 

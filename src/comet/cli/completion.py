@@ -1,4 +1,4 @@
-"""Completion of words, options and names for bash and zsh. Names come from the cache: the server is not asked.
+"""Completion of words, options and names for bash, zsh and fish. Names come from the cache: the server is not asked.
 
 `comet --complete INDEX WORD…` prints what word INDEX may become, a candidate a line. Only what starts fast is imported.
 """
@@ -51,10 +51,25 @@ _comet() {
 }
 compdef _comet comet
 """
+_FISH = r"""# fish completion for comet: comet completion fish | source
+function __comet_complete
+  set -l typed (commandline -opc)
+  set -l current (commandline -ct)
+  set -l found (command comet --complete (count $typed) $typed "$current" 2>/dev/null)
+  if test "$found[1]" = //file
+    set -l option (string match -r -- '^--[^=]*=' "$current")
+    string replace -r -- '^' "$option" (__fish_complete_path (string replace -r -- '^--[^=]*=' '' "$current"))
+  else
+    string join -- \n $found
+  end
+end
+complete -c comet -f -a '(__comet_complete)'
+"""
+_SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
 
 
 def script(context: Context) -> None:
-    sys.stdout.write(_BASH if context.arguments.shell == "bash" else _ZSH)
+    sys.stdout.write(_SCRIPTS[context.arguments.shell])
 
 
 def complete(line: list[str]) -> int:
@@ -73,6 +88,8 @@ def complete(line: list[str]) -> int:
 def candidates(before: list[str], current: str) -> Iterable[str]:
     """What the word after `before` may be, whatever is typed of it."""
     if before[:1] == ["comet"]:
+        before = before[1:]
+    if before[:1] == ["help"]:
         before = before[1:]
     options = (*GLOBAL, *(option for it in COMMANDS for option in it.options))
     valued = {name for it in options if it.value for name in it.names} - {"--wait"}

@@ -38,11 +38,18 @@ def run(line: list[str]) -> int:
     import importlib
 
     from comet.cli.context import Context, warn
-    from comet.cli.parser import normalised, parser
+    from comet.cli.output import show
+    from comet.cli.parser import commands_about, is_command, normalised, parser
     from comet.client.errors import CometError
 
     try:
-        arguments = parser().parse_args(normalised(line))
+        typed = normalised(line)
+        if typed[:1] == ["help"] and not is_command(typed[1:]):
+            show(commands_about(typed[1:]))
+            return 0
+        if typed[:1] == ["help"]:
+            typed = [*typed[1:], "--help"]
+        arguments = parser().parse_args(typed)
     except CometError as error:
         warn(str(error))
         return error.exit_status

@@ -22,6 +22,14 @@ _GROUPS = {
 }
 
 
+_LONG_OPTIONS = {
+    name
+    for it in (*GLOBAL, *(option for command in COMMANDS for option in command.options))
+    for name in it.names
+    if name.startswith("--")
+}
+
+
 class _Parser(argparse.ArgumentParser):
     def format_usage(self) -> str:
         return _with_optional_value(super().format_usage())
@@ -30,7 +38,32 @@ class _Parser(argparse.ArgumentParser):
         return _with_optional_value(super().format_help())
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}. See: {self.prog} --help")
+        command = re.search("COMMAND: invalid choice: '([^']*)'", message)
+        option = re.search("unrecognized arguments: (--[^ =]+)", message)
+        if command:
+            message, meant = (
+                f"'{command[1]}' is no command of {self.prog}",
+                _commands_like(command[1], self.prog),
+            )
+        else:
+            meant = _options_like(option[1]) if option else ""
+        raise UsageError(f"{message}.{f' Did you mean: {meant}?' if meant else ''} See: {self.prog} --help")
+
+
+def _commands_like(text: str, program: str) -> str:
+    """The commands of the program with a word that the text resembles; '' without any."""
+    from difflib import get_close_matches
+
+    group = tuple(program.split()[1:])
+    paths = [it.path for it in COMMANDS if it.path[: len(group)] == group]
+    near = get_close_matches(text.lower(), {it for path in paths for it in path[len(group) :]}, 1)
+    return " or ".join(f"comet {' '.join(path)}" for path in paths if near and near[0] in path[len(group) :])
+
+
+def _options_like(text: str) -> str:
+    from difflib import get_close_matches
+
+    return " or ".join(get_close_matches(text, _LONG_OPTIONS, 2, 0.75))
 
 
 def _with_optional_value(text: str) -> str:
@@ -39,14 +72,32 @@ def _with_optional_value(text: str) -> str:
 
 
 def normalised(line: list[str]) -> list[str]:
-    """Words as the parser takes them: without a first `comet`, synonyms replaced, `--wait` with its value."""
+    """Words as the parser takes them: without a first `comet`, synonyms replaced, `--wait` with its value.
+
+    A long option may have one dash, as in the published papers: `-walltime=6h`.
+    """
     line = line[1:] if line[:1] == ["comet"] else list(line)
     end = line.index("--") if "--" in line else len(line)
-    found = [f"--wait={WAIT_SECONDS}" if it == "--wait" else it for it in line[:end]] + line[end:]
+    words = [f"-{it}" if f"-{it.partition('=')[0]}" in _LONG_OPTIONS else it for it in line[:end]]
+    found = [f"--wait={WAIT_SECONDS}" if it == "--wait" else it for it in words] + line[end:]
     first = next((index for index, it in enumerate(found) if it in SYNONYMS), None)
     if first is not None and all(it.startswith("-") for it in found[:first]):
         found[first] = SYNONYMS[found[first]]
     return found
+
+
+def is_command(words: list[str]) -> bool:
+    """Whether they are a command's name, a group's, or none: `--help` prints the help of that."""
+    return any(it.path[: len(words)] == tuple(words) for it in COMMANDS)
+
+
+def commands_about(words: list[str]) -> str:
+    """A line for each command whose name or description has all the words. UsageError when there is none."""
+    lines = [f"comet {' '.join(it.path)}: {it.help}" for it in COMMANDS]
+    found = [line for line in lines if all(word.lower() in line.lower() for word in words)]
+    if not found:
+        raise UsageError(f"no command is about '{' '.join(words)}'. See: comet --help")
+    return "\n".join(found)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -60,6 +111,7 @@ def parser() -> argparse.ArgumentParser:
         parents=[shared],
         allow_abbrev=False,
         description="Your virtual clusters: nodes, power, computesets, images, consoles.",
+        epilog="comet help WORDS finds commands by words.",
     )
     top.add_argument("--version", action="version", version=f"comet {__version__}")
     groups = {"": top.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)}

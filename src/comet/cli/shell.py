@@ -28,8 +28,6 @@ def shell(context: Context) -> int:
             typed, status = [], 2
         if typed[:1] in (["exit"], ["quit"], ["q"]):
             return status
-        if typed[:1] == ["help"]:
-            typed = [*typed[1:], "--help"]
         if typed[:1] == ["shell"]:
             warn("this is the shell")
         elif typed:

@@ -291,6 +291,48 @@ def test_help_says_what_the_command_does(comet: Comet) -> None:
     assert comet("operation", "list", "--state=all").status == 2
 
 
+def test_a_mistyped_word_is_answered_with_what_was_meant(server: NucleusServer, comet: Comet) -> None:
+    for typed, answer_text in (
+        (("strat", "vc2"), "'strat' is no command of comet. Did you mean: comet start? See: comet --help"),
+        (
+            ("reboot", "vc2"),
+            "'reboot' is no command of comet. Did you mean: comet power reboot? See: comet --help",
+        ),
+        (
+            ("power", "onn"),
+            "'onn' is no command of comet power. Did you mean: comet power on? See: comet power --help",
+        ),
+        (("xyzzy",), "'xyzzy' is no command of comet. See: comet --help"),
+        (
+            ("start", "vc2", "--waltime=6h"),
+            "unrecognized arguments: --waltime=6h. Did you mean: --walltime? See: ",
+        ),
+    ):
+        refused = comet(*typed)
+        assert refused.status == 2 and refused.err.startswith(answer_text), refused.err
+    assert server.requests == []
+
+
+def test_help_by_words(comet: Comet) -> None:
+    assert comet("help", "power", "on").out == comet("power", "on", "--help").out
+    assert comet("help", "power").out == comet("power", "--help").out
+    assert comet("help").out == comet("--help").out
+    found = comet("help", "drive")
+    assert found.status == 0 and "comet iso attach: put an image into a drive" in found.out
+    assert comet("help", "xyzzy").status == 2
+
+
+def test_long_options_may_have_one_dash(server: NucleusServer, comet: Comet) -> None:
+    """As in Figure 5 of the paper: cm comet start ID vm-ID-[0-3] -walltime=6h."""
+    assert (
+        comet("comet", "start", "vc2", "vm-vc2-[0-3]", "-walltime=6h", "-wait").out
+        == "computeset 1 is running\n"
+    )
+    (body,) = (body for _, body in sent(server, "POST"))
+    assert body == {"cluster": "vc2", "walltime_mins": 360, "computes": [f"vm-vc2-{it}" for it in range(4)]}
+    assert comet("ll", "-q").status == 0
+
+
 def test_without_a_token_or_configuration(folder: Path, comet: Comet, configured: Path) -> None:
     configured.write_text(configured.read_text().replace(TOKEN, "nuc_wrongone_" + "x" * 43))
     refused = comet("ll")

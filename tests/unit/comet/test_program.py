@@ -123,7 +123,7 @@ def test_completion_offers_words_options_and_names_of_the_cache(
 
 
 def test_the_shells_take_the_scripts() -> None:
-    for shell in ("bash", "zsh"):
+    for shell in ("bash", "zsh", "fish"):
         text, _ = start("completion", shell).communicate(timeout=60)
         assert "comet --complete" in text
     script, _ = start("completion", "bash").communicate(timeout=60)
