@@ -78,25 +78,25 @@ def normalised(line: list[str]) -> list[str]:
     """
     line = line[1:] if line[:1] == ["comet"] else list(line)
     end = line.index("--") if "--" in line else len(line)
-    words = [f"-{it}" if f"-{it.partition('=')[0]}" in _LONG_OPTIONS else it for it in line[:end]]
-    found = [f"--wait={WAIT_SECONDS}" if it == "--wait" else it for it in words] + line[end:]
+    typed = [f"-{it}" if f"-{it.partition('=')[0]}" in _LONG_OPTIONS else it for it in line[:end]]
+    found = [f"--wait={WAIT_SECONDS}" if it == "--wait" else it for it in typed] + line[end:]
     first = next((index for index, it in enumerate(found) if it in SYNONYMS), None)
     if first is not None and all(it.startswith("-") for it in found[:first]):
         found[first] = SYNONYMS[found[first]]
     return found
 
 
-def is_command(words: list[str]) -> bool:
+def is_command(typed: list[str]) -> bool:
     """Whether they are a command's name, a group's, or none: `--help` prints the help of that."""
-    return any(it.path[: len(words)] == tuple(words) for it in COMMANDS)
+    return any(it.path[: len(typed)] == tuple(typed) for it in COMMANDS)
 
 
-def commands_about(words: list[str]) -> str:
+def commands_about(typed: list[str]) -> str:
     """A line for each command whose name or description has all the words. UsageError when there is none."""
     lines = [f"comet {' '.join(it.path)}: {it.help}" for it in COMMANDS]
-    found = [line for line in lines if all(word.lower() in line.lower() for word in words)]
+    found = [line for line in lines if all(word.lower() in line.lower() for word in typed)]
     if not found:
-        raise UsageError(f"no command is about '{' '.join(words)}'. See: comet --help")
+        raise UsageError(f"no command is about '{' '.join(typed)}'. See: comet --help")
     return "\n".join(found)
 
 

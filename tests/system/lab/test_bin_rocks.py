@@ -91,6 +91,7 @@ def test_comet_without_a_demo_names_make_demo(checkout: Path, tmp_path: Path) ->
     (state / "init").write_text(f"{os.getpid()} 1\n")
     ended = called([program, "ll"], state, more=folder)
     assert ended.exit_status == 6 and advice in ended.error_text
+    assert (state / "nucleus" / "cache").exists() and not (tmp_path / ".cache").exists()
     (tmp_path / ".config" / "comet").mkdir(parents=True)
     (tmp_path / ".config" / "comet" / "config.toml").write_text(settings.replace("demo", "own"))
     own = called([program, "ll"], more=folder)

@@ -313,7 +313,7 @@ def test_a_mistyped_word_is_answered_with_what_was_meant(server: NucleusServer, 
     assert server.requests == []
 
 
-def test_help_by_words(comet: Comet) -> None:
+def test_help_finds_commands(comet: Comet) -> None:
     assert comet("help", "power", "on").out == comet("power", "on", "--help").out
     assert comet("help", "power").out == comet("power", "--help").out
     assert comet("help").out == comet("--help").out
