@@ -149,8 +149,9 @@ def test_a_node_of_a_set_that_its_owner_has_ended_is_not_started(pool: Pool, clu
         new = NewOperation(
             "start_member", "nucleus", cluster_number, node, number, arguments={"host": "host-9"}
         )
-        operations.insert_operation(session, new)
-        claimed = operations.claim_operation(session, "test", 8, ["start_member"])
+        asked = operations.insert_operation(session, new).id
+        session.execute("UPDATE operation SET state = 'running', worker = 'test', attempts = 1")
+        claimed = operations.get_operation(session, asked)
     assert claimed is not None
     perform(Tools(pool, Rocks(simulator, 60), WorkSettings(), threading.Event()), claimed)
     with pool.transaction() as session:
