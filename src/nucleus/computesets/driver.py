@@ -146,7 +146,7 @@ class Driver:
             event = Event("submit_ok", jobid=self._batch.submit(job, may_exist=context.is_issued))
         except UserError as error:
             _LOG.warning("computeset %d: rejected: %s", one.id, error)
-            event = Event("submit_reject", how=machine.PLACEMENT)
+            event = Event("submit_reject", how=str(error)[:64])  # for owners
         with self._guard.transaction() as session:
             seen = self._read(session, one.id, None)
             if seen is not None:

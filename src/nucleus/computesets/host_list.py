@@ -28,13 +28,9 @@ class HostList:
         """As `Batch.submit`: the job gets hosts if they are free. UserError for hosts that the list does not have."""
         unknown = [host for host in job.hosts if host not in self._hosts]
         if unknown:
-            raise UserError(
-                f"{unknown[0]} is not in the list of hosts ([batch] hosts in the settings of Nucleus)"
-            )
+            raise UserError("this site does not have all the hosts that were chosen")
         if job.host_count > len(self._hosts):
-            raise UserError(
-                f"{job.host_count} nodes need as many hosts, and the list ([batch] hosts) has {len(self._hosts)}"
-            )
+            raise UserError(f"{job.host_count} nodes need as many hosts; this site has {len(self._hosts)}")
         with self._pool.transaction() as session:
             number = host_jobs.add_job(session, job.name, job.host_count, job.hosts)
             self._schedule(session)
