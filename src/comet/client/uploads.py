@@ -70,10 +70,10 @@ def _send_parts(
             answer = connection.request("PATCH", place, part, headers, repeat=False)
         except (UnreachableError, RefusedError) as error:
             failures += 1
-            again = error.http_status in (None, 503) or error.slug in _BUSY
+            again = error.http_status in (None, 429, 503) or error.slug in _BUSY
             if failures > _TRIES or not again:
                 raise
-            time.sleep(0.2 * failures)
+            time.sleep(0.2 * 3**failures)
             found = _offset(connection, place, size)
             failures = 0 if found > offset else failures
             offset = found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +23,9 @@ from nucleus.api.limits import Failures
 from nucleus.api.problems import Problem, Remedy, forbidden, unavailable
 from nucleus.mirror import audit, identity
 from nucleus.records import Scope
+
+_PASSWORD_CHECKS = threading.BoundedSemaphore(4)
+"""Of bcrypt, at the same time: each takes a processor for a tenth of a second or more."""
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -150,9 +154,9 @@ class Authenticator:
         if isinstance(sent, SentPassword) and token is not None:  # a token of the user's own
             caller = self._by_token(token, sent.username)
             return caller and caller._replace(method="basic")
+        if isinstance(sent, SentPassword):
+            return self._by_password(sent)
         with self._pool.transaction() as session:
-            if isinstance(sent, SentPassword):
-                return self._by_password(session, sent)
             return self._by_signature(session, sent)
 
     def _by_token(self, sent: SentToken, username: str | None = None) -> Caller | None:
@@ -174,13 +178,16 @@ class Authenticator:
             user, _scope(user, frozenset(token.scopes), frozenset(allowed)), token.id, "token", token.expires
         )
 
-    def _by_password(self, session: Session, sent: SentPassword) -> Caller | None:
-        """A user of the password file."""
+    def _by_password(self, sent: SentPassword) -> Caller | None:
+        """A user of the password file. The check is slow on purpose: no connection is held, and few are at once."""
         if not self._settings.password_file:
             return None
-        if not credentials.password_fits(_read(self._settings.password_file), sent.username, sent.password):
-            return None
-        return _whole(identity.user_by_name(session, sent.username), "basic")
+        passwords = _read(self._settings.password_file)
+        with _PASSWORD_CHECKS:
+            if not credentials.password_fits(passwords, sent.username, sent.password):
+                return None
+        with self._pool.transaction() as session:
+            return _whole(identity.user_by_name(session, sent.username), "basic")
 
     def _by_signature(self, session: Session, sent: SentSignature) -> Caller | None:
         if not self._settings.signatures:

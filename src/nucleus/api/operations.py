@@ -102,9 +102,16 @@ async def get_operation(
     """With `wait` the answer comes when it has ended, or after so many seconds."""
     if wait == 0:
         return (await run_in_threadpool(_look, call, id))[0]
-    with call.service.waits.one_more(call.caller.user.id):
+    waits, user = call.service.waits, call.caller.user.id
+    try:
+        waits.take(user)
+    except Problem:  # this person has too many: the answer comes at once, and the client asks again
+        return (await run_in_threadpool(_look, call, id))[0]
+    try:
         seconds = min(wait, LONGEST_WAIT_SECONDS)
         return await until_ended(call, id, seconds, functools.partial(_look, call, id))
+    finally:
+        waits.give_back(user)
 
 
 def _look(call: Call, identifier: str) -> tuple[Response, bool]:
@@ -145,8 +152,8 @@ def cancel_operation(change: Change, id: OperationId) -> Response:
         return no_content()
     if found.state != QUEUED or not operations.cancel_operation(change.session, change.scope, id):
         raise conflict(
-            f"the operation is {found.state}; only one that is queued, and is no part of a computeset, can be"
-            " cancelled",
+            f"the operation is {found.state}; only one that is queued, has not begun on any node, and is no part of a"
+            " computeset, can be cancelled",
             operation=found.id,
         )
     change.note(id)

@@ -172,7 +172,8 @@ class Change:
             self.session,
             new._replace(actor=self.caller.actor, token_id=self.caller.token_id, arguments=arguments),
         )
-        if new.project_id is not None and new.unique_key is None:
+        is_of_set = new.kind in ("start_set", "end_set")  # a full queue must not keep a set from its end
+        if new.project_id is not None and new.unique_key is None and not is_of_set:
             demand_short_queue(self.session, new.project_id, len(new.arguments.get("nodes", ())) or 1)
         self.note(target, after=operation.id)
         return operation

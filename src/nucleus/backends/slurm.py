@@ -122,10 +122,10 @@ class Slurm:
         ends = self._ends(sorted(asked)) if asked else {}
         for name in sorted(asked | set(completing)):
             job = completing.get(name, Job(0, name, UNKNOWN))
-            if name in completing and (ends is None or name not in asked):
+            if name in completing and name not in asked:
                 found.append(job._replace(state=ENDED, reason="lost"))
-            elif ends is None:
-                found.append(job)
+            elif ends is None:  # a refusal by the prolog completes, too, and waits again afterwards
+                found.append(job._replace(state=UNKNOWN))
             elif name in ends:
                 found.append(ends[name])
             elif name in completing:  # its end is on its way to the accounting
@@ -135,7 +135,7 @@ class Slurm:
     def _queue(self, *filters: str) -> list[Job]:
         """The jobs of computesets that the controller knows; one that completes has the state COMPLETING."""
         finished = self._asked(
-            "squeue", "--noheader", "--states=all", f"--user={self._user}", f"--partition={self._partition}",
+            "squeue", "--noheader", "--states=all", f"--user={self._user}",
             "--format=%i|%T|%r|%N|%e|%j", *filters,
         )  # fmt: skip
         return parse_queue(finished.text)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from nucleus.configuration import BatchSettings
 
 _EPILOG_SECONDS = 3600
+_MARGIN_SECONDS = 60
 """How long `rocks-host-free` waits as an epilog."""
 
 _LINE = re.compile(r"^(\w+)\s*= ?(.*)$", re.MULTILINE)
@@ -91,7 +92,8 @@ def missing_settings(
     )
     limit = _seconds(have.get("PrologEpilogTimeout", "65534"))
     need(
-        limit > _EPILOG_SECONDS, f"PrologEpilogTimeout is {limit} s: an epilog waits for {_EPILOG_SECONDS} s"
+        limit >= _EPILOG_SECONDS + _MARGIN_SECONDS,
+        f"PrologEpilogTimeout is {limit} s: an epilog waits for {_EPILOG_SECONDS} s",
     )
     need(
         has("SchedulerParameters", "nohold_on_prolog_fail"),

@@ -111,7 +111,7 @@ class Driver:
 
     def _jobs(self, living: Sequence[Computeset]) -> list[Job]:
         """All jobs, after what is new was submitted; those of all sets are unknown when the batch system is away."""
-        issued = [one for one in living if one.name and one.jobid is not None]
+        issued = [one for one in living if one.name and (one.jobid is not None or one.state == ENDING)]
         try:
             for one in living:
                 if one.state == CREATED or (one.state == SUBMITTED and one.jobid is None):

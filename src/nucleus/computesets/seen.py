@@ -59,8 +59,12 @@ def jobs_by_name(jobs: Iterable[Job]) -> tuple[dict[str, Job], list[Job]]:
 
 
 def is_absent(seen: Seen) -> bool:
-    """Whether the batch system answers, and does not have the job that the set was submitted as."""
-    return seen.job is None and seen.one.jobid is not None and not seen.context.job_gone
+    """Whether the batch system answers, and does not have the job that the set was submitted as.
+
+    A set that ends may have been submitted by an answer that was lost.
+    """
+    may_have_job = seen.one.jobid is not None or (seen.one.state == ENDING and seen.context.is_issued)
+    return seen.job is None and may_have_job and not seen.context.job_gone
 
 
 def job_events(seen: Seen) -> list[Event]:

@@ -40,9 +40,13 @@ WHERE o.kind IN ({{kinds}})
     OR (o.state = 'queued' AND (o.project_id IS NULL OR IFNULL(p.busy, 0) < %s) AND (o.target_node IS NULL OR (
       NOT EXISTS (SELECT 1 FROM operation r WHERE r.busy_node = o.target_node)
       AND IFNULL(h.busy, 0) < %s AND IFNULL(s.busy, 0) < %s))))
-ORDER BY o.state = 'queued', IFNULL(p.busy, 0), FIELD(IFNULL(o.project_id, 0), {{served}}), o.id LIMIT 1
+ORDER BY o.state = 'queued', IFNULL(p.busy, 0), FIELD(IFNULL(o.project_id, 0), {{served}}),
+  o.unique_key IS NULL, o.id LIMIT 1
 """
-"""Of each node only the oldest operation can be next: a node does them in the order in which they were asked for."""
+"""Of each node only the oldest operation can be next: a node does them in the order in which they were asked for.
+
+The parts of an operation come before those that look every second whether their parts have ended.
+"""
 
 
 class Claimant:

@@ -104,6 +104,7 @@ def cancel_operation(session: Session, scope: Scope, identifier: str) -> bool:
         session.execute(
             f"UPDATE operation SET state = 'cancelled', {_ENDED}"
             f" WHERE id = %s AND state = 'queued' AND unique_key IS NULL"
+            " AND (started IS NULL OR NOT JSON_EXISTS(arguments, '$.nodes'))"  # its parts go on
             f" AND kind NOT IN ('start_set', 'end_set') AND {condition}",
             [identifier, *values],
         )

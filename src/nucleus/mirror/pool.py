@@ -209,7 +209,10 @@ class Pool:
                 return
             self._is_silent = True
         _LOG.warning("the database %s at %s does not answer", self.settings.name, self.settings.socket)
-        threading.Thread(target=self._ask_until_answered, name="silence", daemon=True).start()
+        try:
+            threading.Thread(target=self._ask_until_answered, name="silence", daemon=True).start()
+        except RuntimeError:  # no thread more: each request asks by itself
+            self._is_silent = False
 
     def _ask_until_answered(self) -> None:
         try:

@@ -48,14 +48,20 @@ class Node(NamedTuple):
 def find_use(state_folder: Path) -> List[str]:
     """What this host has of virtual machines, for a log; empty when it is free."""
     from rocks.machine.host.libvirt.domains import Domains
+    from rocks.machine.host.memory import starts_in_progress
 
     try:
         with closing(Domains()) as domains:
             running = [fact.name for fact in domains.facts() if fact.state != "shutoff"]
-        images = [image.device for image in mapped_images(state_folder).values()]
-    except RocksError as error:
+        images = sorted(image.device for image in mapped_images(state_folder).values())
+        starting = sorted(starts_in_progress(state_folder))
+    except (RocksError, OSError) as error:
         return [str(error)]
-    return [f"machine {name}" for name in running] + [f"image {device}" for device in sorted(images)]
+    return [
+        *(f"machine {name}" for name in running),
+        *(f"start of {name}" for name in starting),
+        *(f"image {device}" for device in images),
+    ]
 
 
 def change_of(is_used: bool, node: Node) -> Optional[str]:

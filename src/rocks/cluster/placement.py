@@ -25,7 +25,7 @@ def choose_places(
     frontend where that runs virtual machines, computes only where no other host does. StateError without a host, and
     the errors of `load_containers`.
     """
-    if frontend is not None and computes is not None:
+    if frontend is not None and computes:
         names = [frontend, *(computes[number % len(computes)] for number in range(count))]
         named = {host.name: host for host in load_containers(database, list(dict.fromkeys(names)))}
         return [named[name] for name in names]

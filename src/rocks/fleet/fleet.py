@@ -29,10 +29,14 @@ if TYPE_CHECKING:
 __all__ = ["CommandResult", "Fleet", "FleetSettings", "HostAddress"]
 
 _BANNER_DEADLINE_SECONDS = 2.0
-_RUN_SCRIPT = (
-    'umask 077; file=$(mktemp) && cat >"$file" && bash "$file" </dev/null; s=$?; rm -f "$file"; exit $s'
-)
-"""Runs the script that it reads, whole before it begins: none of its commands reads the rest of it."""
+_RUN_SCRIPT = """
+umask 077
+file=$(mktemp) && cat >"$file" && exec 3<"$file" && rm -f "$file" && exec bash /dev/fd/3 </dev/null
+"""
+"""Runs the script that it reads, whole before it begins: none of its commands reads the rest of it.
+
+The file has no name any more then: a script that is killed leaves nothing.
+"""
 
 _MARGIN_SECONDS = 5.0
 

@@ -18,7 +18,7 @@ from rocks.core.errors import HostError, RocksError, StateError, UserError
 from rocks.core.files import draft, ensure_folders, explain, file_error, sync_folder, write_file
 from rocks.core.names import printable
 from rocks.core.terminal import one_line
-from rocks.database.backup import copy_database, has_schema, load_copy
+from rocks.database.backup import copy_database, has_schema
 from rocks.database.connection import Database
 from rocks.database.locks import own_folder
 from rocks.database.migrate import read_version
@@ -104,8 +104,12 @@ def restore_site(
         database.rollback()
         drop_beside(settings)
     if saved.nucleus_sql is not None:
-        load_copy(settings._replace(database=archive.NUCLEUS), saved.nucleus_sql)
-        notify("Nucleus has its records of then; if it runs here: systemctl restart rocks-nucleus")
+        nucleus = folder / f"nucleus-{utc_now():%Y%m%dT%H%M%S}.sql"
+        ensure_folders(folder, 0o700)
+        write_file(nucleus, saved.nucleus_sql, mode=0o600)
+        notify(
+            f"the records of Nucleus are in {nucleus}; the guide's page on Nucleus (Backup) has how to load them"
+        )
     if preserved:
         notify(
             f"not restored: the audit log of {saved.frontend}; that of this machine goes on ({', '.join(preserved)})"

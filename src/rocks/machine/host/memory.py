@@ -43,6 +43,11 @@ def memory_promised(
         os.close(promise)
 
 
+def starts_in_progress(state_folder: Path) -> Dict[str, int]:
+    """Name → memory in MB of the machines whose start has begun on this host; their domains may not exist yet."""
+    return _promises(ensure_folder(Place.MEMORY.below(state_folder)))
+
+
 def memory_reserved(
     host: Host, name: str, memory_mb: int, reserve_mb: int, outcome: str
 ) -> ContextManager[None]:

@@ -9,6 +9,7 @@ from rocks.inventory.attributes.forms import check_form
 from rocks.inventory.attributes.known import KNOWN
 
 ANY_TEXT = {
+    "vm_vc_out",
     *(
         "vm_fence_command",
         "ib_opensm_reload",
@@ -19,7 +20,7 @@ ANY_TEXT = {
         "ipmi_password",
         "power_command",
         "vm_cluster_key",
-    )
+    ),
 }
 """Attributes whose reader takes any text, or whose text only its host can judge."""
 
