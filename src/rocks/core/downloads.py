@@ -61,6 +61,10 @@ class MissingFileError(UserError):
     """The server has no such file."""
 
 
+class ForbiddenFileError(UserError):
+    """The server does not give the file to us."""
+
+
 def check_url(text: str) -> None:
     """UserError unless the text is a URL of http or https, without a password, which would be seen in lists."""
     try:
@@ -252,6 +256,8 @@ def _opened(url: str, headers: Dict[str, str], method: str = "GET") -> Iterator[
         reason = f"{host} answers {error.code} {one_line(str(error.reason))[:100]} to {url}"
         if error.code in (404, 410):
             raise MissingFileError(f"{reason}; correct the address") from None
+        if error.code in (401, 403):
+            raise ForbiddenFileError(reason) from None
         if error.code < 500:
             raise UserError(reason) from None
         raise HostError(f"{reason}; repeat the command later") from None
