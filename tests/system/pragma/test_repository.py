@@ -41,14 +41,19 @@ def test_a_local_repository(local: Site, tmp_path: Path) -> None:
 
 def test_a_cluster_that_fails_stops_no_other(local: Site, tmp_path: Path) -> None:
     path = tmp_path / "repository/dock6/vc-in.xml"
-    for damaged in (
-        DOCK6.replace("</vc>", ""),
-        DOCK6.replace("<vc ", "<vc " + " ".join(f"a{number}=''" for number in range(20_000)) + " "),
-        TALK_VOLUMES,
+    for damaged, reason in (
+        (DOCK6.replace("</vc>", ""), "not well-formed"),
+        (
+            DOCK6.replace("<vc ", "<vc " + " ".join(f"a{number}=''" for number in range(20_000)) + " "),
+            "65536",
+        ),
+        (TALK_VOLUMES, "pool='pragma'"),
     ):
         path.write_text(damaged)
         ended = local.rocks("pragma sync repository")
-        assert (ended.status, ended.err.partition(": ")[2][:7]) == (3, "dock6: ")
+        assert ended.status == 3
+        assert ended.err.startswith("Error: dock6: ")
+        assert reason in ended.err
         assert ended.out.startswith("alone: alone-frontend-")
 
 
