@@ -24,10 +24,14 @@ class Served:
 
 @dataclass
 class RangeServer:
-    """`files` are by path, `redirects` lead elsewhere, `requests` are (method, path, headers) of all requests."""
+    """`files` are by path, `redirects` lead elsewhere, `raw` are whole answers.
+
+    `requests` are (method, path, headers) of all requests.
+    """
 
     files: dict[str, Served] = field(default_factory=dict)
     redirects: dict[str, str] = field(default_factory=dict)
+    raw: dict[str, bytes] = field(default_factory=dict)
     statuses: dict[str, int] = field(default_factory=dict)
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
 
@@ -64,6 +68,9 @@ def _handler(server: RangeServer, ends: threading.Event) -> type[http.server.Bas
             self.close_connection = True
             if self.path in server.redirects:
                 return self._head(302, {"Location": server.redirects[self.path], "Content-Length": "0"})
+            if self.path in server.raw:
+                self.wfile.write(server.raw[self.path])
+                return None
             served = server.files.get(self.path)
             status = server.statuses.get(self.path, 200 if served else 404)
             if served is None or status != 200:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -101,7 +103,9 @@ def _read_key_file(path: Path) -> tuple[str, ...]:
     if "\0" in str(path):
         raise UserError(f"{printable(str(path))} is not the path of a file of keys")
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise UserError("it is not a file")
             text = file.read(LARGEST_KEYS_BYTES + 1).decode("utf-8")
         keys = read_keys(text)
     except OSError as error:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional
 from urllib import error as errors
 from urllib import request as requests
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from rocks.core.errors import HostError, UserError
 from rocks.core.files import SECRET, write_file
@@ -32,6 +32,7 @@ SILENCE_SECONDS = 30.0
 _MAX_REDIRECTIONS = 5
 _PIECE_BYTES = 1024**2
 _LONGEST_URL = 2000
+_CONDITIONS = frozenset(("If-None-Match", "If-Modified-Since"))
 _RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18})")
 
 
@@ -60,11 +61,17 @@ class MissingFileError(UserError):
     """The server has no such file."""
 
 
+class ForbiddenFileError(UserError):
+    """The server does not give the file to us."""
+
+
 def check_url(text: str) -> None:
     """UserError unless the text is a URL of http or https, without a password, which would be seen in lists."""
     try:
         parts = urlsplit(text)
-        is_valid = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+        # the name service refuses empty and long labels with a UnicodeError
+        is_host = bool((parts.hostname or "").encode("idna"))
+        is_valid = parts.scheme in ("http", "https") and is_host and (parts.port or 1) > 0
     except ValueError:
         is_valid = False
     is_plain = text.isascii() and text.isprintable() and " " not in text and len(text) <= _LONGEST_URL
@@ -77,12 +84,14 @@ def check_url(text: str) -> None:
 def fetch(url: str, max_bytes: int) -> bytes:
     """The content of a small file. Errors as `download`."""
     with _opened(url, {}) as answer:
-        data: bytes = answer.read(max_bytes + 1)
-        if len(data) > max_bytes:
-            raise _too_large(url, max_bytes)
-        if answer.length:
+        data = bytearray()
+        for piece in _pieces(url, answer):
+            data += piece
+            if len(data) > max_bytes:
+                raise _too_large(url, max_bytes)
+        if _remote(answer.headers).size_bytes not in (None, len(data)):
             raise _ended_early(url)
-        return data
+        return bytes(data)
 
 
 def ask(url: str) -> Remote:
@@ -144,6 +153,7 @@ def _continue(url: str, target: Path, earlier: Optional[Remote], watch: _Watch) 
 
 def _store(url: str, target: Path, answer: Any, remote: Remote, done_bytes: int, watch: _Watch) -> None:
     if (remote.size_bytes or 0) > watch.max_bytes:
+        _remove(target)
         raise _too_large(url, watch.max_bytes)
     flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(target, flags, SECRET)
@@ -153,10 +163,10 @@ def _store(url: str, target: Path, answer: Any, remote: Remote, done_bytes: int,
         _write_journal(target, url, remote, _boot())
         watch.begins(done_bytes, done_bytes if remote.size_bytes is None else remote.size_bytes)
         os.lseek(descriptor, done_bytes, os.SEEK_SET)
-        while piece := answer.read1(_PIECE_BYTES):
+        for piece in _pieces(url, answer):
             done_bytes += len(piece)
             if done_bytes > watch.max_bytes:
-                target.unlink()
+                _remove(target)
                 raise _too_large(url, watch.max_bytes)
             left = memoryview(piece)
             while left:
@@ -168,6 +178,26 @@ def _store(url: str, target: Path, answer: Any, remote: Remote, done_bytes: int,
     if remote.size_bytes not in (None, done_bytes):
         raise _ended_early(url)
     _write_journal(target, url, remote._replace(size_bytes=done_bytes), "")
+
+
+def _pieces(url: str, answer: Any) -> Iterator[bytes]:
+    """The content, at most `_PIECE_BYTES` at once. `read` would take all that comes after a chunk of length -1."""
+    while True:
+        try:
+            piece: bytes = answer.read1(_PIECE_BYTES)
+        except (socket.timeout, ConnectionError):
+            raise
+        except (OSError, ValueError):  # of TLS, of the network, of the length of a chunk
+            raise _ended_early(url) from None
+        if not piece:
+            return
+        yield piece
+
+
+def _remove(target: Path) -> None:
+    """Remove the file and its journal: it will never be continued."""
+    for path in (target, _journal(target)):
+        path.unlink(missing_ok=True)
 
 
 def _read_journal(target: Path, url: str) -> Optional[Remote]:
@@ -214,11 +244,11 @@ def _opened(url: str, headers: Dict[str, str], method: str = "GET") -> Iterator[
     host = _host_of(url)
     try:
         request = requests.Request(url, headers={"User-Agent": "rocks", **headers}, method=method)
-        with _opener().open(request, timeout=SILENCE_SECONDS) as answer:
+        with _open(request) as answer:
             yield answer
     except errors.HTTPError as error:
         error.close()
-        if error.code == http.client.NOT_MODIFIED:
+        if error.code == http.client.NOT_MODIFIED and _CONDITIONS.intersection(headers):
             yield error
             return
         if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
@@ -226,6 +256,8 @@ def _opened(url: str, headers: Dict[str, str], method: str = "GET") -> Iterator[
         reason = f"{host} answers {error.code} {one_line(str(error.reason))[:100]} to {url}"
         if error.code in (404, 410):
             raise MissingFileError(f"{reason}; correct the address") from None
+        if error.code in (401, 403):
+            raise ForbiddenFileError(reason) from None
         if error.code < 500:
             raise UserError(reason) from None
         raise HostError(f"{reason}; repeat the command later") from None
@@ -242,14 +274,27 @@ def _opened(url: str, headers: Dict[str, str], method: str = "GET") -> Iterator[
         raise _ended_early(url) from None
 
 
+def _open(request: requests.Request) -> Any:
+    """As urllib's open, but what it lets through while it reads the head is a URLError, too."""
+    try:
+        return _opener().open(request, timeout=SILENCE_SECONDS)
+    except (errors.URLError, socket.timeout, ConnectionError):
+        raise
+    except (OSError, ValueError) as error:
+        raise errors.URLError(error) from None
+
+
 class _Redirections(requests.HTTPRedirectHandler):
     max_redirections = _MAX_REDIRECTIONS
 
     def http_error_302(self, req: requests.Request, fp: Any, code: int, msg: str, headers: Any) -> Any:
         """Follow to http and https only. urllib itself follows to ftp, and leaves others to an error without a name."""
-        place = headers.get("Location", "")
-        scheme = urlsplit(place).scheme.lower()
-        if scheme not in ("", "http", "https"):
+        place = headers.get("Location") or headers.get("URI") or ""
+        try:
+            scheme = urlsplit(urljoin(req.full_url, place)).scheme
+        except ValueError:
+            scheme = ""
+        if scheme not in ("http", "https"):
             raise UserError(
                 f"{req.full_url} leads to {one_line(place)[:200]}; only http and https are followed"
             )
@@ -260,7 +305,13 @@ class _Redirections(requests.HTTPRedirectHandler):
     def redirect_request(
         self, req: requests.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> Optional[requests.Request]:
-        """A request for no content stays one; Python 3.11 makes a GET of it."""
+        """As `check_url`, and never from https to http. A HEAD stays one; Python 3.11 makes a GET of it."""
+        try:
+            check_url(newurl)
+        except UserError as error:
+            raise UserError(f"{req.full_url} leads elsewhere: {error}") from None
+        if urlsplit(req.full_url).scheme == "https" != urlsplit(newurl).scheme:
+            raise UserError(f"{req.full_url} leads to {newurl}, which is not encrypted; this is not followed")
         new = super().redirect_request(req, fp, code, msg, headers, newurl)
         if new is not None:
             new.method = req.get_method()

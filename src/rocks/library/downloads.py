@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from rocks.core.downloads import MissingFileError, check_url, download, fetch
+from rocks.core.downloads import ForbiddenFileError, MissingFileError, check_url, download, fetch
 from rocks.core.errors import HostError, UserError
 from rocks.core.files import ensure_folders, explain
 from rocks.core.terminal import one_line
@@ -43,17 +43,18 @@ def read_urls(text: str) -> tuple[str, ...]:
 
 
 def download_image(
-    library: Path, name: str, urls: Sequence[str], max_bytes: int, progress: Progress
+    library: Path, name: str, urls: Sequence[str], max_bytes: int, progress: Progress, has_checksum: bool
 ) -> tuple[tuple[Path, ...], str | None]:
     """The files of the URLs, in the library, and the SHA-256 that `SHA256SUMS` beside a single one states.
 
-    Several parts are compared here, one by one. Errors as `rocks.core.downloads.download`, and UserError for a part
-    that is not what is stated, which is fetched again next time.
+    Several parts are compared here, one by one. With `has_checksum` no `SHA256SUMS` is fetched. Errors as
+    `rocks.core.downloads.download`, and UserError for a part that is not what is stated, which is fetched again next
+    time.
     """
     folder = download_folder(library, name)
     try:
         ensure_folders(folder, 0o700)
-        sums = _read_sums(urls)
+        sums = {} if has_checksum else _read_sums(urls)
         files: list[Path] = []
         for number, url in enumerate(urls):
             files.append(folder / f"{number:05d}")
@@ -110,16 +111,24 @@ def _space_check(folder: Path) -> Callable[[int], None]:
 def _read_sums(urls: Sequence[str]) -> dict[str, str]:
     """URL → SHA-256, for those that a `SHA256SUMS` beside them names; a folder without one is the usual case."""
     found: dict[str, str] = {}
-    for base in dict.fromkeys(url.rpartition("/")[0] for url in urls):
+    for sums in dict.fromkeys(map(_sums_url, urls)):
         try:
-            text = fetch(f"{base}/{SUMS}", _MAX_SUMS_BYTES).decode("utf-8", "replace")
-        except MissingFileError:
+            text = fetch(sums, _MAX_SUMS_BYTES).decode("utf-8", "replace")
+        except (
+            MissingFileError,
+            ForbiddenFileError,
+        ):  # stores of objects answer so to a file that is missing
             continue
         stated = {match[2]: match[1].lower() for line in text.splitlines() if (match := _SUM.fullmatch(line))}
         for url in urls:
-            if url.rpartition("/")[0] == base and _base_name(url) in stated:
+            if _sums_url(url) == sums and _base_name(url) in stated:
                 found[url] = stated[_base_name(url)]
     return found
+
+
+def _sums_url(url: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(path=f"{parts.path.rpartition('/')[0]}/{SUMS}", query="", fragment="").geturl()
 
 
 def _base_name(url: str) -> str:

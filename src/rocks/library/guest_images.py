@@ -62,16 +62,20 @@ def read_keys(text: str) -> tuple[str, ...]:
     """
     if len(text.encode()) > LARGEST_KEYS_BYTES:
         raise UserError(f"the keys are longer than {LARGEST_KEYS_BYTES} bytes")
-    lines = (line.strip() for line in text.replace("\r\n", "\n").split("\n"))
-    keys = tuple(dict.fromkeys(line for line in lines if line and not line.startswith("#")))
-    for key in keys:
+    keys: dict[str, None] = {}
+    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
+        key = line.strip()
+        if not key or key.startswith("#"):
+            continue
         if "PRIVATE KEY" in key:
             raise UserError("this is a private key; give the public one, of the file that ends in .pub")
         if not key.isprintable() or not _KEY.fullmatch(key):
+            # without its text: the file may be one that who gave its name cannot read
             raise UserError(
-                f'"{printable(key[:60])}" is not a public SSH key: TYPE BASE64 COMMENT, as ssh-keygen writes to *.pub'
+                f"line {number} is not a public SSH key: TYPE BASE64 COMMENT, as ssh-keygen writes to *.pub"
             )
-    return keys
+        keys[key] = None
+    return tuple(keys)
 
 
 def source_disk(vm: VirtualMachine) -> Disk | None:

@@ -94,7 +94,9 @@ def _add_from_web(
     check_new(library, request.name)
     _lock(database, request.name)
     database.end_reading()  # a download may take hours
-    files, stated = download_image(library, request.name, urls, request.max_bytes, progress)
+    files, stated = download_image(
+        library, request.name, urls, request.max_bytes, progress, bool(request.checksum)
+    )
     request = request._replace(files=files, checksum=request.checksum or stated)
     try:
         image = import_image(library, request, progress)

@@ -1,6 +1,7 @@
 """`rocks pragma boot`: what it allocates, and that what is refused leaves nothing. No host answers."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def test_a_frontend_alone(local: Site, started: list[list[str]], tmp_path: Path)
     (tmp_path / ".ssh").mkdir()
     (tmp_path / ".ssh/id_rsa.pub").write_text(KEY)
     local.done("set attr pragma_public_addresses 203.0.113.2,203.0.113.21=lake")
-    local.done("pragma boot alone 0 mem=4096:8192")
+    local.done("pragma boot alone 0 mem=4G:8192M")
     assert {name: row["mem"] for name, row in machines(local).items()} == {"lake": 4096}
     own = generation_one(values(local, "lake")["vm_vc_out"])
     assert (own["fqdn"], own["nodes"], own["key"]) == ("lake.example.org", [], KEY)
@@ -100,6 +101,35 @@ def test_the_published_sample_has_its_disk_on_ide_and_waits(
         "hda,ide"
     }
     assert started == [["dock", "computes=no"], ["dock"]]
+
+
+def test_a_frontend_that_does_not_answer_leaves_its_computes_off(
+    local: Site, started: list[list[str]], tmp_path: Path
+) -> None:
+    wait = "<wait type='ssh' value='0'/>"
+    text = re.sub("<wait [^>]*>", wait, PHASE_4)
+    folder = tmp_path / "repository/dock6"
+    (folder / "vc-in.xml").write_text(text)
+    for name in ("frontend", "compute"):
+        (folder / f"dock6-{name}.img.gz").write_bytes((folder / "frontend.img").read_bytes())
+    ended = local.rocks("pragma boot dock6 4")
+    assert ended.status == 1
+    assert "the computes are not started: rocks start cluster dock" in ended.err
+    assert started == [["dock", "computes=no"]]
+
+
+def test_hosts_are_those_that_add_cluster_chooses(local: Site, started: list[list[str]]) -> None:
+    """The attribute kvm decides, not the membership; the physical frontend comes last."""
+    local.done("set host attr vmc-0-0 kvm false")
+    assert "the VM containers have 4 free" in local.refused("pragma boot dock6 40")
+    local.done("set host attr vmc-0-1 kvm false")
+    local.done("set host cpus head 3")
+    assert "the VM containers have 3 free" in local.refused("pragma boot dock6 40")
+    local.done("add host compute-0-0 membership=Compute rack=0 rank=0 cpus=2")
+    local.done("set host attr compute-0-0 kvm true")
+    local.done("set host attr compute-0-0 vm_image_directory /state/vm")
+    local.done("pragma boot dock6 1")
+    assert {name: row["host"] for name, row in machines(local).items()}["vm-dock-0"] == "compute-0-0"
 
 
 def test_what_cannot_be_booted_leaves_nothing(
@@ -165,7 +195,7 @@ def test_a_dry_run_allocates_nothing(local: Site, started: list[list[str]], tmp_
 
 def test_a_cluster_whose_start_fails_is_there_and_is_removed_by_clean(local: Site, tmp_path: Path) -> None:
     """No host answers: the log has what was allocated, and why the start failed."""
-    ended = local.rocks("pragma boot dock6 4", f"logfile={tmp_path / 'boot.log'}")
+    ended = local.rocks("pragma boot dock6 4 wait=yes", f"logfile={tmp_path / 'boot.log'}")
     assert ended.status != 0
     assert ended.out.startswith("Allocated cluster dock ")
     assert "Error" in ended.err

@@ -45,6 +45,12 @@ def test_boot_list_shutdown_and_clean(machines: MachineSite) -> None:
     assert "dock, vm-dock-0, vm-dock-1 may run; rocks pragma shutdown dock" in machines.refused(
         "pragma clean dock"
     )
+    machines.run("set attr pragma_public_addresses '203.0.113.20=dock 203.0.113.21=dock7.example.org'")
+    machines.run("pragma boot dock6 0")
+    for command in ("pragma shutdown dock%", "pragma clean dock%", "pragma clean"):
+        assert "the name of one cluster" in machines.refused(command)
+    machines.run("pragma shutdown dock7")
+    machines.run("pragma clean dock7")
     machines.run("pragma shutdown dock")
     assert {state for state, _ in states(machines).values()} == {"nostate"}
     machines.run("pragma clean dock")

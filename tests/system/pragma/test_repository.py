@@ -8,6 +8,7 @@ import pytest
 from tests.range_server import RangeServer, Served
 from tests.system.commands.conftest import Site
 from tests.system.pragma.conftest import COMPUTE, DOCK6, FILES, FRONTEND
+from tests.unit.pragma.samples import TALK_VOLUMES
 
 
 def images(site: Site) -> list[str]:
@@ -36,6 +37,24 @@ def test_a_local_repository(local: Site, tmp_path: Path) -> None:
     assert changed["dock6"][0] != found["dock6"][0]
     assert changed["dock6"][1] == found["dock6"][1]
     assert found["dock6"][0] in images(local)
+
+
+def test_a_cluster_that_fails_stops_no_other(local: Site, tmp_path: Path) -> None:
+    path = tmp_path / "repository/dock6/vc-in.xml"
+    for damaged, reason in (
+        (DOCK6.replace("</vc>", ""), "not well-formed"),
+        (
+            DOCK6.replace("<vc ", "<vc " + " ".join(f"a{number}=''" for number in range(20_000)) + " "),
+            "65536",
+        ),
+        (TALK_VOLUMES, "pool='pragma'"),
+    ):
+        path.write_text(damaged)
+        ended = local.rocks("pragma sync repository")
+        assert ended.status == 3
+        assert ended.err.startswith("Error: dock6: ")
+        assert reason in ended.err
+        assert ended.out.startswith("alone: alone-frontend-")
 
 
 def test_absolute_paths_of_a_local_list(local: Site, tmp_path: Path) -> None:
@@ -67,8 +86,13 @@ def test_an_interrupted_sync_leaves_what_is_here_and_continues(
     pragma_site: Site, server: RangeServer, tmp_path: Path
 ) -> None:
     server.change("/vc/dock6/compute.gz.2", stop_after=10)
-    assert "repeat the command, which continues" in pragma_site.refused("pragma sync repository")
-    assert not (tmp_path / "repository/vcdb.txt").exists()
+    ended = pragma_site.rocks("pragma sync repository")
+    assert ended.status == 3
+    assert ended.err.startswith("Error: dock6: ")
+    assert "repeat the command, which continues" in ended.err
+    assert ended.out.startswith("alone: alone-frontend-")
+    assert (tmp_path / "repository/vcdb.txt").read_bytes() == FILES["vcdb.txt"]
+    assert "rocks pragma sync repository" in pragma_site.refused("pragma boot dock6 1")
     assert not (tmp_path / "repository/dock6/vc-in.xml").exists()
     server.change("/vc/dock6/compute.gz.2", stop_after=None)
     server.requests.clear()

@@ -1,7 +1,10 @@
 """Downloads from a real web server that stalls, is cut off, lies, changes its files, and leads elsewhere."""
 
+import ssl
 from collections.abc import Iterator
+from http.client import HTTPResponse
 from pathlib import Path
+from urllib.request import Request
 
 import pytest
 
@@ -126,7 +129,7 @@ def test_a_server_that_states_no_size(server, tmp_path):
 def test_the_bound_holds_whatever_the_server_states(server, tmp_path, is_chunked):
     server.change("/a", is_chunked=is_chunked)
     assert "more than 1000 bytes" in str(failed(server, tmp_path / "a", max_bytes=1000))
-    assert not (tmp_path / "a").exists()
+    assert list(tmp_path.iterdir()) == []
     with pytest.raises(UserError, match="more than 1000 bytes"):
         fetch(server.url + "/a", 1000)
 
@@ -141,8 +144,59 @@ def test_redirections_lead_to_http_only(server, tmp_path):
         error = failed(server, tmp_path / "b", "/away")
         assert isinstance(error, UserError)
         assert "only http and https are followed" in str(error)
+    for place in (
+        "http://[bad/",
+        "http://a..b/",
+        "http://ann:secret@127.0.0.1/a",
+        "http://127.0.0.1:99999/a",
+    ):
+        server.redirects["/away"] = place
+        error = failed(server, tmp_path / "b", "/away")
+        assert isinstance(error, UserError)
+        assert "secret" not in str(error)
     assert "redirect" in str(failed(server, tmp_path / "b", "/loop"))
     assert not (tmp_path / "b").exists()
+
+
+def test_a_redirection_from_https_to_http_is_refused():
+    request = Request("https://example.org/a")
+    handler = downloads._Redirections()
+    assert handler.redirect_request(request, None, 302, "", {}, "https://example.net/a") is not None
+    with pytest.raises(UserError, match="not encrypted"):
+        handler.redirect_request(request, None, 302, "", {}, "http://example.org/a")
+
+
+def test_an_answer_not_modified_that_nobody_asked_for_is_an_error(server, tmp_path):
+    """Also to a range: what is there is not complete."""
+    server.change("/a", stop_after=500_000)
+    failed(server, tmp_path / "a")
+    server.statuses = {"/a": 304}
+    assert "answers 304" in str(failed(server, tmp_path / "a"))
+    assert "Range" in server.requests[-1][2]
+    for call in (lambda url: fetch(url, 100), ask):
+        with pytest.raises(RocksError, match="answers 304"):
+            call(server.url + "/a")
+
+
+@pytest.mark.parametrize("length", [b"-5", b"-1", b"x"])
+def test_a_chunk_without_a_valid_length_is_an_error(server, tmp_path, length):
+    server.raw["/a"] = (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + length + b"\r\n" + 3000 * b"a"
+    )
+    assert isinstance(failed(server, tmp_path / "a"), HostError)
+    with pytest.raises(HostError):
+        fetch(server.url + "/a", 10**6)
+    with pytest.raises(RocksError):
+        fetch(server.url + "/a", 1000)
+
+
+def test_an_error_of_tls_while_it_is_read_is_the_servers(server, monkeypatch):
+    def read1(*_: object) -> bytes:
+        raise ssl.SSLError("bad record")
+
+    monkeypatch.setattr(HTTPResponse, "read1", read1)
+    with pytest.raises(HostError, match="before its end"):
+        fetch(server.url + "/a", 10**7)
 
 
 def test_what_a_server_answers_instead(server, tmp_path):
@@ -176,6 +230,9 @@ def test_a_small_file_that_is_cut_off_is_an_error(server):
         "http://example.org/a b",
         "http://example.org/\n",
         "http://example.org:0x/",
+        "http://[bad/",
+        "http://a..b/",
+        f"http://{64 * 'a'}.example.org/",
         "http://example.org:99999/",
         "http://ann:secret@example.org/",
         "http://[::1/",

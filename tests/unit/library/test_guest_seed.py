@@ -179,6 +179,12 @@ def test_keys_are_read_as_their_files_have_them() -> None:
     assert read_keys("") == ()
 
 
+def test_the_error_names_the_line_and_not_its_text() -> None:
+    with pytest.raises(UserError, match="^line 3 is not a public SSH key") as error:
+        read_keys(f"{KEY}\n\nroot:secret\n")
+    assert "secret" not in str(error.value)
+
+
 def test_addresses_of_an_earlier_release_that_are_not_valid_are_named() -> None:
     with pytest.raises(StateError, match="vm-web-0 is not started"):
         documents(compute(0, vm_cluster_address="10.1.0.300"))

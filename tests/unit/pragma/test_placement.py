@@ -33,5 +33,12 @@ def test_more_than_is_free_is_refused(cpus):
         plan_computes(HOSTS, cpus)
 
 
+def test_a_compute_has_at_most_what_a_machine_can_have():
+    hosts = [FreeHost("a", 512), FreeHost("b", 300), FreeHost("c", 4)]
+    assert plan_computes(hosts, 512) == [("a", 255), ("b", 255), ("c", 2)]
+    with pytest.raises(StateError, match="have 514 free"):
+        plan_computes(hosts, 515)
+
+
 def test_a_host_with_more_than_it_has_gives_nothing():
     assert plan_computes([FreeHost("a", -3), FreeHost("b", 1)], 1) == [("b", 1)]

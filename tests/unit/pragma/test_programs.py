@@ -15,7 +15,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     rocks = tmp_path / "rocks"
     rocks.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
     rocks.chmod(0o755)
-    return {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    return {**os.environ, "HOME": str(tmp_path), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
 
 
 def called(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -49,6 +49,15 @@ def test_what_is_called(environment, typed, expected):
     done = called(environment, *typed.split())
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.split() == expected.split()
+
+
+def test_the_default_key_is_that_of_who_types(environment, tmp_path):
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh/id_rsa.pub").touch()
+    key = f"key={tmp_path}/.ssh/id_rsa.pub"
+    typed = "pragma_boot", "-vcname", "d"
+    assert called(environment, *typed).stdout.split() == ["pragma", "boot", "vc=d", "cpus=0", key]
+    assert called(environment, *typed, "-key", "/b.pub").stdout.split()[4:] == ["key=/b.pub"]
 
 
 def test_a_blank_in_an_argument_stays_there(environment):

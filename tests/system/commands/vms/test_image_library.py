@@ -221,6 +221,9 @@ def test_a_cluster_that_cannot_be_made_from_its_image_is_not_added(
     (tmp_path / "private").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\n")
     (tmp_path / "none").write_text("# nothing\n")
     (tmp_path / "bytes").write_bytes(b"\xff\xfe\x00")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "shadow").write_text("root:secret\n")
+    (tmp_path / "secret").symlink_to("shadow")
     add, image = ("add", "cluster", "203.0.113.9", "2", "fe-name=web"), "image=debian"
     for arguments, text in (
         (("image=absent",), "there is no image absent"),
@@ -234,6 +237,9 @@ def test_a_cluster_that_cannot_be_made_from_its_image_is_not_added(
         ((image, f"key={tmp_path / 'none'}"), "has no key"),
         ((image, f"key={tmp_path / 'bytes'}"), "is not text"),
         ((image, f"key={tmp_path}"), "cannot be read"),
+        ((image, f"key={tmp_path / 'pipe'}"), "it is not a file"),
+        ((image, "key=/dev/zero"), "it is not a file"),
+        ((image, f"key={tmp_path / 'secret'}"), "not taken: line 1 is not a public SSH key: TYPE"),
         ((image, "key=/nul\0"), "is not the path of a file of keys"),
         ((image, f"key=/{'x' * 300}"), "cannot be read"),
     ):

@@ -105,6 +105,20 @@ def test_damaged_content_is_not_imported_and_fetched_again(
     vm_site.done("add image one", f"url={server.url}/vc/disk.img", f"checksum={sha256(DISK)}")
 
 
+def test_sums_that_are_not_given_are_missing_and_not_asked_for_beside_a_checksum(
+    vm_site: Site, server: RangeServer
+) -> None:
+    """Stores of objects answer 403 for a file that is missing. The path of a URL ends before its query."""
+    server.statuses = {"/vc/SHA256SUMS": 403}
+    server.files["/vc/SHA256SUMS"] = sums()
+    server.files["/vc/disk.img?part=a/b"] = server.files["/vc/disk.img"]
+    vm_site.done("add image one", f"url={server.url}/vc/disk.img?part=a/b")
+    assert server.paths()[0] == "/vc/SHA256SUMS"
+    server.requests.clear()
+    vm_site.done("add image two", f"url={server.url}/vc/disk.img", f"checksum={sha256(DISK)}")
+    assert server.paths() == ["/vc/disk.img"]
+
+
 def test_what_is_refused(vm_site: Site, server: RangeServer, tmp_path: Path) -> None:
     server.redirects = {"/away": "file:///etc/shadow"}
     url = f"url={server.url}/vc/disk.img"

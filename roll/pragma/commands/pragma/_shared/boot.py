@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from .site import Row, Settings
 
-CONTAINER = "VM Container"
 MAX_CPUS = 100_000
 DEFAULT_MEMORY_MB = 2048
 _ATTRIBUTE = "vm_vc_out"
@@ -105,31 +104,38 @@ def allocate(command: Command, settings: Settings, request: BootRequest) -> Allo
 
 
 def start(command: Command, cluster: Allocated, progress: Callable[[str], None], is_waited_for: bool) -> None:
-    """Start the frontend, wait as vc-in.xml states, start the computes. HostError for a frontend without SSH."""
+    """Start the frontend, wait as vc-in.xml states, start the computes. HostError for a frontend without SSH.
+
+    A start that fails has printed why, and sets the exit status of the command; nothing is waited for then.
+    """
     wait = cluster.described.wait
     if cluster.computes and wait is not None:
         command.command("start.cluster", [cluster.name, "computes=no"])
+        if command.exit_status:
+            return
         if wait.kind == "ssh":
-            wait_for_ssh(command, cluster.address, wait.seconds, progress)
+            remedy = f"the computes are not started: rocks start cluster {cluster.name}"
+            wait_for_ssh(command, cluster.address, wait.seconds, progress, remedy)
         elif not command.is_dry:
             progress(f"the computes start {wait.seconds} seconds after {cluster.name}")
             wait_seconds(wait.seconds)
     command.command("start.cluster", [cluster.name])
-    if is_waited_for:
-        wait_for_ssh(command, cluster.address, _SSH_SECONDS, progress)
+    if is_waited_for and not command.exit_status:
+        remedy = "the cluster runs: rocks pragma list cluster"
+        wait_for_ssh(command, cluster.address, _SSH_SECONDS, progress, remedy)
 
 
-def wait_for_ssh(command: Command, address: str, seconds: int, progress: Callable[[str], None]) -> None:
-    """Wait until a server of SSH answers with its banner. HostError when none has within the time."""
+def wait_for_ssh(
+    command: Command, address: str, seconds: int, progress: Callable[[str], None], remedy: str
+) -> None:
+    """Wait until a server of SSH answers with its banner. HostError, with the remedy, when none has within the time."""
     if command.is_dry:
         return
     progress(f"waiting for SSH at {address}")
     end = monotonic_seconds() + seconds
     while not _answers(address):
         if monotonic_seconds() >= end:
-            raise HostError(
-                f"{address} does not answer by SSH after {seconds} seconds; the cluster runs: rocks pragma list cluster"
-            )
+            raise HostError(f"{address} does not answer by SSH after {seconds} seconds; {remedy}")
         wait_seconds(_PAUSE_SECONDS)
 
 
@@ -143,20 +149,25 @@ def _answers(address: str) -> bool:
 
 
 def _free_hosts(command: Command, reserved: int) -> list[FreeHost]:
-    """The VM containers, with the CPUs that no machine uses. All machines of a silent one count as running."""
+    """The hosts of virtual machines, with the CPUs that none uses. All machines of a silent host count as running.
+
+    They are those of `add cluster`: hosts with the attribute kvm, the physical frontend only without another.
+    """
     used: dict[str, int] = {}
-    for row in rows(command, "list.host.vm", ["status=yes"]):
+    machines = rows(command, "list.host.vm", ["status=yes"])
+    for row in machines:
         if row["cpus"] is not None and row["status"] not in OFF:  # others are further interfaces
             host = str(row["running-host"] or row["host"])
             used[host] = used.get(host, 0) + int(str(row["running-cpus"] or row["cpus"]))
-    listed = rows(command, "list.host")
-    containers = {str(row["owner"]) for row in listed if row["membership"] == CONTAINER}
-    if not containers:
-        # as add cluster: a site without containers has its physical frontend
-        clusters = rows(command, "list.cluster")
-        containers = {
-            str(row["owner"]) for row in clusters if row["type"] == "physical" and not row["client nodes"]
-        }
+    virtual = {row["owner"] for row in machines}
+    listed = [row for row in rows(command, "list.host") if row["owner"] not in virtual]
+    containers = {
+        str(row["owner"])
+        for row in rows(command, "list.host.attr", [str(row["owner"]) for row in listed])
+        if row["attr"] == "kvm" and command.str2bool(str(row["value"]))
+    }
+    frontends = {str(row["owner"]) for row in rows(command, "list.cluster") if row["type"] == "physical"}
+    containers = containers - frontends or containers
     return [
         FreeHost(
             str(row["owner"]),

@@ -7,8 +7,8 @@ from lxml import etree
 from rocks.core.errors import UserError
 from rocks.core.terminal import one_line
 
-MAX_BYTES = 1024**2
-"""The largest document; published ones have a few thousand bytes."""
+MAX_BYTES = 64 * 1024
+"""The largest document; published ones have a few thousand bytes. Many attributes take libxml2 quadratic time."""
 
 
 def read_document(data: bytes, what: str) -> etree._Element:

@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 from rocks.core.errors import StateError
 
+MAX_COMPUTE_CPUS = 255
+"""Of a compute: the most that a virtual machine of the site can have (`rocks set host cpus`)."""
+
 
 class FreeHost(NamedTuple):
     """A host and its free CPUs; rack and rank order hosts with as many."""
@@ -20,13 +23,14 @@ class FreeHost(NamedTuple):
 def plan_computes(hosts: Sequence[FreeHost], cpus: int) -> list[tuple[str, int]]:
     """(host, CPUs) of each compute: the hosts with the most free CPUs first, the higher rack and rank among equals.
 
-    Each host used has one compute, with what it has free or what is still needed. StateError when all have too few.
+    Each host used has one compute, with what it has free or what is still needed, at most `MAX_COMPUTE_CPUS`.
+    StateError when all have too few.
     """
     ordered = sorted(hosts, key=lambda host: (host.free_cpus, host.rack, host.rank), reverse=True)
     found: list[tuple[str, int]] = []
     needed = cpus
     for host in ordered:
-        share = min(host.free_cpus, needed)
+        share = min(host.free_cpus, needed, MAX_COMPUTE_CPUS)
         if share > 0:
             found.append((host.name, share))
             needed -= share

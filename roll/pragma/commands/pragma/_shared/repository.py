@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 from rocks.core.downloads import ask, fetch
-from rocks.core.errors import HostError, StateError, UserError
+from rocks.core.errors import HostError, RocksError, StateError, UserError
 from rocks.core.files import PUBLIC, ensure_folders, explain, write_file
 from rocks.core.terminal import one_line
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .site import Settings
 
 LIST = "vcdb.txt"
+_MAX_LIST_BYTES = 1024**2
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,39}")
 _IMAGES = "images.json"
 _DIGEST_LENGTH = 12
@@ -87,7 +88,8 @@ def read_cluster(settings: Settings, name: str) -> tuple[VcIn, Path]:
     try:
         return read_vc_in(known[name].read_bytes()[: MAX_BYTES + 1], str(known[name])), known[name]
     except OSError as error:
-        raise StateError(f"{known[name]} cannot be read: {error.strerror}; correct {LIST}") from None
+        remedy = "rocks pragma sync repository" if settings.url else f"correct {LIST}"
+        raise StateError(f"{known[name]} cannot be read: {error.strerror}; {remedy}") from None
 
 
 def cluster_images(command: Command, settings: Settings, name: str, described: VcIn, file: Path) -> Images:
@@ -103,35 +105,45 @@ def cluster_images(command: Command, settings: Settings, name: str, described: V
     return _add_images(command, name, described, partial(_local_file, file.parent))
 
 
-def sync_repository(command: Command, settings: Settings) -> list[str]:
-    """Bring list, descriptions and images here, or add the images of a local repository. Returns lines about it.
+def sync_repository(command: Command, settings: Settings) -> tuple[list[str], dict[str, RocksError]]:
+    """Bring list, descriptions and images here, or add the images of a local repository.
 
-    The list comes last, so that it names what is here. A description whose images did not come stays as it was.
+    Returns a line about each cluster that is here, and cluster → error for the others, whose description stays as it
+    was. The list comes last, unless all have failed. The errors of the list itself are raised.
     """
-    if not settings.url:
-        lines = []
-        for name in known_clusters(settings):
-            described, file = read_cluster(settings, name)
-            lines.append(_line(name, cluster_images(command, settings, name, described, file)))
-        return lines
-    listed = fetch(f"{settings.url}/{LIST}", MAX_BYTES)
-    lines = []
-    for name, path in read_list(listed, f"{settings.url}/{LIST}").items():
-        if path.startswith("/"):
-            raise UserError(
-                f"{settings.url}/{LIST} has the absolute path {one_line(path)[:100]} of {name}; it must be "
-                "below the URL"
-            )
-        url = f"{settings.url}/{quote(path)}"
-        data = fetch(url, MAX_BYTES)
-        described, base = read_vc_in(data, url), url.rpartition("/")[0]
-        images = _add_images(command, name, described, partial(_remote_file, base))
-        file = settings.repository / path
-        _write(file.parent / f".{name}.{_IMAGES}", json.dumps(images._asdict()).encode())
-        _write(file, data)
-        lines.append(_line(name, images))
-    _write(settings.repository / LIST, listed)
-    return lines
+    lines: list[str] = []
+    failures: dict[str, RocksError] = {}
+    listed = fetch(f"{settings.url}/{LIST}", _MAX_LIST_BYTES) if settings.url else b""
+    known = read_list(listed, f"{settings.url}/{LIST}") if settings.url else known_clusters(settings)
+    for name, path in known.items():
+        try:
+            if settings.url:
+                images = _fetch_cluster(command, settings, name, str(path))
+            else:
+                images = cluster_images(command, settings, name, *read_cluster(settings, name))
+        except (UserError, StateError, HostError) as error:
+            failures[name] = error
+        else:
+            lines.append(_line(name, images))
+    if settings.url and (lines or not known):
+        _write(settings.repository / LIST, listed)
+    return lines, failures
+
+
+def _fetch_cluster(command: Command, settings: Settings, name: str, path: str) -> Images:
+    """Bring the images of a cluster to the library, then its description."""
+    if path.startswith("/"):
+        raise UserError(
+            f"{settings.url}/{LIST} has the absolute path {one_line(path)[:100]} of {name}; it must be below the URL"
+        )
+    url = f"{settings.url}/{quote(path)}"
+    data = fetch(url, MAX_BYTES)
+    described, base = read_vc_in(data, url), url.rpartition("/")[0]
+    images = _add_images(command, name, described, partial(_remote_file, base))
+    file = settings.repository / path
+    _write(file.parent / f".{name}.{_IMAGES}", json.dumps(images._asdict()).encode())
+    _write(file, data)
+    return images
 
 
 class _Source(NamedTuple):

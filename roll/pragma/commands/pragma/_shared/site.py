@@ -47,6 +47,14 @@ def rows(command: Command, name: str, arguments: Sequence[str] = ()) -> list[Row
     return found
 
 
+def check_cluster(command: Command, args: Sequence[str]) -> list[Row]:
+    """The rows of the one cluster that is named, with their status. Aborts for none, and a selector of several."""
+    listed = rows(command, "list.cluster", [*args, "status=yes"]) if len(args) == 1 else []
+    if len({row["owner"] for row in listed}) != 1:
+        command.abort("must supply the name of one cluster; rocks pragma list cluster lists all")
+    return listed
+
+
 def read_settings(command: Command) -> Settings:
     """The settings of the site. StateError, with the command that corrects it, for one that is not valid."""
     stored = {str(row["owner"]): str(row["value"] or "") for row in rows(command, "list.attr")}

@@ -4,7 +4,7 @@ import rocks.commands
 from rocks.core.errors import StateError
 
 from .._shared.boot import OFF
-from .._shared.site import rows
+from .._shared.site import check_cluster
 
 RollName = "pragma"
 
@@ -32,9 +32,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Remove the cluster. StateError while a machine of it may run."""
-        if len(args) != 1:
-            self.abort("must supply the name of one cluster; rocks pragma list cluster lists all")
-        listed = rows(self, "list.cluster", [args[0], "status=yes"])
+        listed = check_cluster(self, args)
         running = [str(row["client nodes"] or row["owner"]) for row in listed if row["status"] not in OFF]
         if running:
             raise StateError(

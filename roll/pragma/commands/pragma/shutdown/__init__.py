@@ -2,6 +2,8 @@
 
 import rocks.commands
 
+from .._shared.site import check_cluster
+
 RollName = "pragma"
 
 
@@ -28,6 +30,5 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Stop the machines."""
-        if len(args) != 1:
-            self.abort("must supply the name of one cluster; rocks pragma list cluster lists all")
+        check_cluster(self, args)
         self.addText(self.command("stop.cluster", [args[0], "action=shutdown"]))

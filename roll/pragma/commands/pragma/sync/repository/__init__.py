@@ -14,8 +14,9 @@ class Command(rocks.commands.Command):
     the library; without a URL, add the images of the folder to the library.
 
     A file is fetched again only when the web server states another ETag, time of change or size for it. It becomes a
-    new image, and machines of the old one go on. The same command continues a sync that was interrupted. It names the
-    images of each cluster; rocks remove image removes older ones.
+    new image, and machines of the old one go on. A cluster that fails stays as it was, and stops no other. The same
+    command continues a sync that was interrupted. It names the images of each cluster; rocks remove image removes older
+    ones.
 
     <shared names='dry-run'/>
 
@@ -33,6 +34,8 @@ class Command(rocks.commands.Command):
     AdviceAfterInterrupt = "the same command continues"
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Print a line for each cluster: its name and its images."""
-        for line in sync_repository(self, read_settings(self)):
+        """Print a line for each cluster: its name and its images. Exit status 3 when some were not brought."""
+        lines, failures = sync_repository(self, read_settings(self))
+        for line in lines:
             self.addLine(line)
+        self.endOutcomes(failures, len(lines) + len(failures))
