@@ -66,6 +66,24 @@ def test_operations_of_a_node_are_done_in_order_and_one_at_a_time(pool: Pool, cl
         assert not operations.store_step(session, second, {}), "it is another worker's"
 
 
+def test_parts_come_before_their_operation_which_is_not_cancelled_any_more(
+    pool: Pool, cluster_number: int
+) -> None:
+    """It looks again every second: many of them would keep their own parts from being done."""
+    with pool.transaction() as session:
+        node = compute_numbers(session, cluster_number)[0]
+        whole = NewOperation("poweron", "ann", cluster_number, arguments={"nodes": ["a", "b"]})
+        first, other = (operations.insert_operation(session, whole) for _ in range(2))
+        assert operations.cancel_operation(session, SYSTEM, other.id), "nobody has begun it"
+        part = NewOperation("poweron", "ann", cluster_number, node, unique_key=f"{first.id}.a")
+        child = operations.insert_operation(session, part)
+        session.execute("UPDATE operation SET started = UTC_TIMESTAMP(3) WHERE id = %s", (first.id,))
+        assert not operations.cancel_operation(session, SYSTEM, first.id)
+    one = claimant()
+    claimed = [claim(pool, one) for _ in range(2)]
+    assert [found and found.id for found in claimed] == [child.id, first.id]
+
+
 def test_operations_of_a_node_keep_their_order_when_the_clock_is_set_back(
     pool: Pool, cluster_number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

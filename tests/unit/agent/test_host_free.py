@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 from pathlib import Path
 
 import pytest
 
 from rocks.agent import host_free
 from rocks.agent.host_free import DRAINED, Node, change_of, find_use, main, run_hook
-from rocks.fleet.host.state_folder import Place
+from rocks.fleet.host.state_folder import Place, ensure_folder
 from rocks.storage.mapped_volumes import MappedImage, write_mapped
 
 _DOMAIN = "<domain type='test'><name>vm-0</name><memory>1024</memory><os><type>hvm</type></os></domain>"
@@ -107,6 +108,22 @@ def test_machines_and_images_of_the_host_are_its_use(tmp_path: Path, monkeypatch
     assert find_use(tmp_path) == ["machine vm-0", "image /dev/mapper/zvol-snap"]
     file.unlink()
     assert "does not answer" in find_use(tmp_path)[0], "what is not known is not free"
+
+
+def test_a_start_whose_domain_does_not_exist_yet_is_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may copy an image for minutes; its promise of memory is locked as long."""
+    node = tmp_path / "node.xml"
+    node.write_text(_NODE.format(""), "ascii")
+    monkeypatch.setenv("ROCKS_LIBVIRT_URI", f"test://{node}")
+    promise = ensure_folder(Place.MEMORY.below(tmp_path)) / "vm-1"
+    with promise.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write("1024")
+        file.flush()
+        assert find_use(tmp_path) == ["start of vm-1"]
+    assert find_use(tmp_path) == []
 
 
 def test_a_person_who_starts_it_is_answered(

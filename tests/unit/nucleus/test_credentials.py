@@ -106,6 +106,22 @@ def test_passwords_and_sealed_secrets() -> None:
     )
 
 
+def test_an_unknown_user_costs_what_others_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time of a refusal does not say which users exist: htpasswd's cost is 5, not bcrypt's usual one."""
+    import bcrypt
+
+    line = f"ann:{bcrypt.hashpw(b'good', bcrypt.gensalt(5)).decode()}\n"
+    costs, check = list[bytes](), bcrypt.checkpw
+
+    def seen(given: bytes, stored: bytes) -> bool:
+        costs.append(stored.split(b"$")[2])
+        return check(given, stored)
+
+    monkeypatch.setattr(bcrypt, "checkpw", seen)
+    assert not password_fits(line, "ann", "bad") and not password_fits(line, "bob", "bad")
+    assert costs == [b"05", b"05"]
+
+
 def test_wrong_credentials_are_counted_by_network_and_claim() -> None:
     failures, claim = Failures(), "token AAAAAAAA"
     for number in range(10):

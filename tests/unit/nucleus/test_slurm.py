@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from nucleus.backends.batch import Job
-from nucleus.backends.slurm import parse_ends, parse_queue
+from nucleus.backends.slurm import Slurm, parse_ends, parse_queue
 from nucleus.backends.slurm_settings import SlurmSettings, missing_settings
 from nucleus.computesets.seen import jobs_by_name
 from nucleus.configuration import BatchSettings
 from nucleus.states import ENDED, PENDING, RUNNING, UNKNOWN
 from rocks.core.errors import HostError
+from rocks.core.process import Finished
 
 _NAME = "VC-JOB-7-01jdz"
 
@@ -47,6 +48,26 @@ def test_the_last_row_of_a_name_in_the_accounting_counts() -> None:
         _NAME: Job(12, _NAME, ENDED, reason="operator"),
         "c": Job(15, "c", ENDED, reason="lost"),
     }
+
+
+class Silent(Slurm):
+    """A Slurm whose controller lists these lines, and whose accounting does not answer."""
+
+    def __init__(self, lines: str) -> None:
+        super().__init__(BatchSettings("slurm", partition="virt"))
+        self._lines = lines
+
+    def _asked(self, program: str, *arguments: str) -> Finished:
+        if program == "sacct":
+            raise HostError("no accounting")
+        assert not any(argument.startswith("--partition") for argument in arguments), "it may have been moved"
+        return Finished((program, *arguments), 0, self._lines.encode(), b"")
+
+
+def test_a_job_that_completes_is_not_lost_while_the_accounting_is_away() -> None:
+    """It waits again after a prolog's refusal."""
+    batch = Silent(f"12|COMPLETING|None|n1|9|{_NAME}\n")
+    assert [one.state for one in batch.jobs([_NAME])] == [UNKNOWN]
 
 
 def test_of_several_jobs_of_a_name_the_one_that_runs_counts_then_the_first() -> None:
