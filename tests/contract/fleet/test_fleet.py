@@ -140,7 +140,7 @@ def test_no_host_delays_the_others(company: MixedHosts) -> None:
 
 
 LONG_SCRIPT = (
-    "cat\npgrep -fc [s]ecret-of-a-profile\n" + 300_000 * "# secret-of-a-profile\n" + "echo here; exit 7"
+    "cat\npgrep -fc [s]ecret-of-a-profile\n" + 20_000 * "# secret-of-a-profile\n" + "echo here; exit 7"
 )
 """More than a command line takes; `cat` would read the rest of a script that the shell reads as it goes."""
 
