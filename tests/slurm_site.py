@@ -200,7 +200,8 @@ class SlurmSite:
             "sbatch", "--parsable", "-p", "batch", f"-N{count}", "--exclusive", "-A", ACCOUNT, "-D", "/",
             "-o", "/dev/null", "--wrap", "exec sleep 600",
         )  # fmt: skip
-        wait_until(lambda: self.ask("squeue", "-h", "-j", number, "-o", "%T") == "RUNNING", "the batch job")
+        # the option -j makes a number that is not listed yet, or not any more, an error
+        wait_until(lambda: f"{number} RUNNING" in self.ask("squeue", "-h", "-o", "%i %T"), "the batch job")
         return number
 
     def set_machine(self, host: str, name: str | None) -> None:

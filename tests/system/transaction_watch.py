@@ -50,7 +50,9 @@ class Watch:
 
     def _calling(self, function: Any) -> Any:
         def called(*arguments: Any, **options: Any) -> Any:
-            self._check(str(arguments[0]))
+            # a program that is started in the background is not waited for
+            if sys._getframe(1).f_code.co_name != "start_in_background":
+                self._check(str(arguments[0]))
             return function(*arguments, **options)
 
         return called

@@ -81,7 +81,7 @@ def test_an_operator_switches_a_cluster(service: Service) -> None:
     """The hosts of these machines are silent: each machine that was tried is named."""
     ended = service.site.rocks("set cluster power one action=on")
     assert (ended.status, ended.out) == (1, "")
-    assert [line.split()[1] for line in ended.err.splitlines()] == ["vm-one-0:", "vm-one-1:"]
+    assert [line.split()[1] for line in ended.err.splitlines()] == ["vm-one-0", "vm-one-1"]
     error = service.site.refused("set cluster power vm-one-0 action=on")
     assert "host vm-one-0 is not a virtual frontend" in error
     error = service.site.refused("set cluster power one action=on delay=soon")
