@@ -2,7 +2,8 @@
 
 The exit status is 1 if one of them is a module that CI runs. CI does not run those of tests/lab/long, which take hours.
 
-`python -m tests.lab.passes due` prints pytest arguments for what CI runs: the core, then the stale modules.
+`python -m tests.lab.passes due` prints pytest arguments for what CI runs: the core, then the stale modules; `core`
+those of the core alone.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ def is_long(module: str) -> bool:
 def main(arguments: list[str]) -> int:
     """Print what the argument names; returns the exit status."""
     stale = page.stale({module: content_key(module) for module in modules()})
-    if arguments == ["due"]:
-        others = [module for module in stale if module not in CORE and not is_long(module)]
+    if arguments in (["due"], ["core"]):
+        is_due = arguments == ["due"]
+        others = [module for module in stale if is_due and module not in CORE and not is_long(module)]
         print(*((FOLDER / module).relative_to(CHECKOUT) for module in (*CORE, *others)))
         return 0
     if arguments == ["stale"]:
