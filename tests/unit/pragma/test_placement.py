@@ -18,7 +18,7 @@ HOSTS = [FreeHost("a", 6, 0, 0), FreeHost("b", 14, 0, 1), FreeHost("c", 0, 0, 2)
         (20, [("b", 14), ("a", 6)]),
     ],
 )
-def test_the_host_with_most_free_cpus_comes_first_and_gets_what_is_needed(cpus, expected):
+def test_the_host_with_the_highest_number_of_free_cpus_comes_first_and_gets_what_is_needed(cpus, expected):
     assert plan_computes(HOSTS, cpus) == expected
 
 
@@ -33,7 +33,7 @@ def test_more_than_is_free_is_refused(cpus):
         plan_computes(HOSTS, cpus)
 
 
-def test_a_compute_has_at_most_what_a_machine_can_have():
+def test_a_compute_has_no_more_cpus_than_a_machine_can_have():
     hosts = [FreeHost("a", 512), FreeHost("b", 300), FreeHost("c", 4)]
     assert plan_computes(hosts, 512) == [("a", 255), ("b", 255), ("c", 2)]
     with pytest.raises(StateError, match="have 514 free"):
