@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rocks.core.process import Finished, end_group, run, run_checked, start_with_pipes
+from tests.patience import patience
 from tests.waiting import wait_until
 
 HOSTS = tuple(f"vm-container-1-{number}" for number in range(4))
@@ -44,7 +45,7 @@ ClusterName=tests
 SlurmctldHost=slurm
 SlurmctldPort={port}
 SlurmUser=root
-AuthInfo=socket={folder}/run/munge.socket,cred_expire=5
+AuthInfo=socket={folder}/run/munge.socket,cred_expire={credential_seconds}
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool/%n
 SlurmctldPidFile={folder}/run/slurmctld.pid
@@ -201,7 +202,10 @@ class SlurmSite:
             "-o", "/dev/null", "--wrap", "exec sleep 600",
         )  # fmt: skip
         # the option -j makes a number that is not listed yet, or not any more, an error
-        wait_until(lambda: f"{number} RUNNING" in self.ask("squeue", "-h", "-o", "%i %T"), "the batch job")
+        wait_until(
+            lambda: f"{number} RUNNING" in self.ask("squeue", "-h", "-o", "%i %T"),
+            lambda: f"{self.ask('squeue', '-o', '%i %T %r')}\n{self.ask('sinfo', '-N', '-l')}",
+        )
         return number
 
     def set_machine(self, host: str, name: str | None) -> None:
@@ -254,6 +258,8 @@ def _write(folder: Path) -> None:
     (folder / "etc/munge.key").chmod(0o600)
     values = {
         "folder": folder, "port": _PORT, "database_port": _PORT + 1, "first": _PORT + 10, "last": _PORT + 13,
+        # the pause after a failed prolog; a job whose start takes longer is refused by its host, and held
+        "credential_seconds": round(max(10, patience(5))),
     }  # fmt: skip
     (folder / "etc/slurm.conf").write_text(_CONFIGURATION.format(**values), "ascii")
     source = Path(__file__).resolve().parent.parent / "src"

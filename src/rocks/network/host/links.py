@@ -9,6 +9,7 @@ network of a virtual cluster: no ARP and no IPv6 on these devices.
 from __future__ import annotations
 
 import errno
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Container, Dict, Iterator, List, Optional, Tuple
@@ -31,7 +32,7 @@ from rocks.network.host.rules import (
     no_vlans,
 )
 
-_MAX_LISTINGS = 20
+_LISTING_SECONDS = 10.0
 _ISOLATION_SYSCTLS = (
     ("ipv6", "disable_ipv6", "1"),
     ("ipv4", "rp_filter", "1"),
@@ -127,15 +128,16 @@ def parse_link(message: Any) -> Link:
 
 
 def _read_links(route: Any, name: Optional[str] = None) -> List[Link]:
-    """One device, or all; repeated when the kernel reports that the dump was interrupted by a change."""
+    """One device, or all; repeated for some seconds while the kernel reports that a change interrupted the dump."""
     if name is not None:
         return [parse_link(message) for message in route.link("get", ifname=name)]
-    for _ in range(_MAX_LISTINGS - 1):
+    end_at = time.monotonic() + _LISTING_SECONDS
+    while True:
         try:
             return [parse_link(message) for message in route.get_links()]
         except NetlinkDumpInterrupted:
-            continue
-    return [parse_link(message) for message in route.get_links()]
+            if time.monotonic() > end_at:
+                raise
 
 
 def _create(route: Any, spec: LinkSpec, parent: Optional[Link]) -> None:
