@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import math
 import socket
 import threading
 import time
@@ -68,6 +69,8 @@ class Connection:
         self._host, self._port, self._base = parts.hostname or "", parts.port, parts.path
         self._open: Optional[http.client.HTTPConnection] = None
         self.report: Callable[[str], None] = lambda line: None
+        self.ask_until = math.inf
+        """Moment of the monotonic clock at which a busy server is asked again no more."""
 
     def path(self, *segments: object, query: Iterable[tuple[str, str]] = ()) -> str:
         """`/nucleus/v1/cluster/vc1` of the words below the version; each is quoted, also slashes and dots."""
@@ -91,13 +94,13 @@ class Connection:
         """One request, with an answer below 400; error_of_answer for others. `patience`: seconds a long poll takes.
 
         A body that is not bytes is sent as JSON. A busy server, or one without an answer, is asked again when it says,
-        for a minute at most. A connection that breaks before the answer is opened anew, once. Neither with `repeat`
-        false: changes carry a key by which the server knows the second as the same.
+        for a minute at most, and not after `ask_until`. A connection that breaks before the answer is opened anew,
+        once. Neither with `repeat` false: changes carry a key by which the server knows the second as the same.
         """
         more = dict(headers or {})
         if isinstance(body, Mapping):
             body, more["Content-Type"] = json.dumps(body).encode(), "application/json"
-        until, is_reported = time.monotonic() + _BUSY_SECONDS, False
+        until, is_reported = min(time.monotonic() + _BUSY_SECONDS, self.ask_until), False
         while True:
             try:
                 return self._exchange(method, path, body, more, patience, repeat)

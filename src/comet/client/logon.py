@@ -9,13 +9,19 @@ from comet.client.records import bad_answer
 
 
 def logon(endpoint: Endpoint, password: str, timeout: float = 30) -> str:
-    """The new token. AuthenticationError if the server does not take name and password."""
+    """The new token. AuthenticationError if the server does not take name and password; RefusedError as it says."""
     connection = Connection(endpoint, timeout)
     body = {"username": endpoint.username, "password": password}
     try:
         path = connection.outer_path("rest-auth", "login", "")
         found = decoded(connection.request("POST", path, body, repeat=False).body)
     except (AuthenticationError, RefusedError) as error:
+        if error.slug == "quota-exceeded":
+            place = f"{endpoint.url}/{endpoint.api_version}/token/ID"
+            how = f"with your password alone you revoke one so: curl -u {endpoint.username} -X DELETE {place}"
+            raise RefusedError(f"{error}; {how}", error.slug, error.http_status) from error
+        if isinstance(error, RefusedError) and error.slug:  # an old server refuses a password without one
+            raise
         raise AuthenticationError(
             f"the server does not take {endpoint.username} and this password: {error}"
         ) from error

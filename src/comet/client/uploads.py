@@ -18,6 +18,8 @@ PART = 8 * 1024 * 1024
 _BLOCK = 1 << 20
 _TRIES = 5
 _BUSY = ("state-conflict", "request-in-progress")
+_PASSING = (None, 429, 502, 503, 504)
+"""Statuses of a server that is busy or starts anew, also behind a proxy; None: no answer."""
 
 
 def upload(
@@ -55,28 +57,30 @@ def _begin(connection: Connection, body: dict[str, Any]) -> str:
 def _send_parts(
     connection: Connection, file: IO[bytes], place: str, size: int, progress: Callable[[int, int], None]
 ) -> Answer:
-    offset, failures = 0, 0
+    offset, failures, is_known = 0, 0, True
     while True:
-        file.seek(offset)
-        part = file.read(PART)
-        if not part:
-            raise UsageError("the file became shorter while it was sent: upload it again")
-        headers = {
-            "Content-Type": "application/octet-stream",
-            "Upload-Offset": str(offset),
-            "Prefer": "respond-async",
-        }
         try:
+            if not is_known:
+                found = _offset(connection, place, size)
+                failures = 0 if found > offset else failures
+                offset, is_known = found, True
+            file.seek(offset)
+            part = file.read(PART)
+            if not part and offset < size:
+                raise UsageError("the file became shorter while it was sent: upload it again")
+            headers = {
+                "Content-Type": "application/octet-stream",
+                "Upload-Offset": str(offset),
+                "Prefer": "respond-async",
+            }
             answer = connection.request("PATCH", place, part, headers, repeat=False)
         except (UnreachableError, RefusedError) as error:
             failures += 1
-            again = error.http_status in (None, 429, 503) or error.slug in _BUSY
+            again = error.http_status in _PASSING or error.slug in _BUSY
             if failures > _TRIES or not again:
                 raise
             time.sleep(0.2 * 3**failures)
-            found = _offset(connection, place, size)
-            failures = 0 if found > offset else failures
-            offset = found
+            is_known = False
             continue
         offset, failures = offset + len(part), 0
         progress(offset, size)
@@ -89,7 +93,8 @@ def _offset(connection: Connection, place: str, size: int) -> int:
     try:
         found = decoded(connection.request("GET", place).body)
     except NotFoundError as error:
-        raise UnreachableError("the upload is over, but its answer is lost. See: comet iso list") from error
+        message = "the upload is over, but its answer is lost. See: comet iso list"
+        raise UnreachableError(message, http_status=error.http_status) from error
     offset = found.get("offset") if isinstance(found, dict) else None
     if not isinstance(offset, int) or not 0 <= offset <= size:
         raise bad_answer("it has no upload's offset")

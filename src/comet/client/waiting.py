@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+import math
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
-from comet.client.errors import OperationFailedError, UnreachableError, WaitTimeoutError
+from comet.client.errors import CometError, OperationFailedError, UnreachableError, WaitTimeoutError
 from comet.client.hostlists import collect_hostlist
 from comet.client.records import TERMINAL_STATES, Computeset, Operation, Outcome, Started
 
@@ -142,18 +143,20 @@ class Waiter:
             pause = min(LONGEST_PAUSE, pause * 1.5)
 
     def _ask(self, question: Callable[[], Any]) -> Any:
-        """The answer, or None from a server that cannot be reached now; an old one from the cache is none."""
+        """The answer, or None from a server that is busy or cannot be reached; an old one from the cache is none."""
         before, self.client.cached_at = self.client.cached_at, None
+        self.client.connection.ask_until = self.end
         try:
             found = question()
             return None if self.client.cached_at is not None else found
-        except UnreachableError:
-            if time.monotonic() >= self.end:
+        except CometError as error:
+            is_passing = isinstance(error, UnreachableError) or error.retry_after is not None
+            if not is_passing or time.monotonic() >= self.end:
                 raise
-            self._sleep(1.0)
+            self._sleep(error.retry_after or 1.0)
             return None
         finally:
-            self.client.cached_at = before
+            self.client.cached_at, self.client.connection.ask_until = before, math.inf
 
     def _sleep(self, seconds: float) -> None:
         time.sleep(max(0.0, min(seconds, self.end - time.monotonic())))

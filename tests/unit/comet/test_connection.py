@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 
@@ -13,6 +15,8 @@ import pytest
 from comet import Client, CometError, NotFoundError, RefusedError, UnreachableError, UsageError
 from comet.client import connection as module
 from comet.client.configuration import Endpoint
+from comet.client.errors import WaitTimeoutError
+from comet.client.waiting import Waiter
 from tests.nucleus_server import TOKEN, NucleusServer, answer
 
 
@@ -182,6 +186,22 @@ def test_a_server_that_has_no_answer_is_asked_again_when_it_says(
     server.answers["/cluster/vc2"] = answer(503, b'{"code": "backend-unavailable", "detail": "no"}')
     with pytest.raises(UnreachableError):
         client.cluster("vc2")
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_wait_ends_in_its_time_while_the_server_is_busy(
+    server: NucleusServer, client: Client, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "sleep", lambda seconds: now.append(now.pop() + seconds))
+    server.polls_until_done = 1
+    (outcome,) = client.power("vc2", "on")
+    server.answers["/operation"] = answer(status, b'{"type": "/problems/x", "detail": "no"}', Retry_After="7")
+    with pytest.raises((UnreachableError, RefusedError, WaitTimeoutError)):
+        Waiter(client, 10).follow(outcome)
+    assert now == [1010.0]
+    assert client.connection.ask_until == math.inf
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.nucleus_server import NucleusServer
+from tests.nucleus_server import NucleusServer, answer
 from tests.unit.comet.conftest import Comet
 
 
@@ -78,3 +78,31 @@ def test_an_upload_goes_on_where_its_connection_broke(
     assert comet("iso", "upload", str(image)).status == 0
     assert broken == [1]
     assert "project/alpha/inst.iso" in server.images
+
+
+@pytest.mark.parametrize("stored", [1000, 2500])
+def test_an_upload_goes_on_when_the_server_starts_anew(
+    server: NucleusServer, comet: Comet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: int
+) -> None:
+    """It is away, also behind a proxy, while it is asked where to go on; it may have stored all, unchecked."""
+    monkeypatch.setattr("comet.client.uploads.PART", 2500)
+    monkeypatch.setattr("comet.client.uploads.time.sleep", lambda seconds: None)
+    image = tmp_path / "inst.iso"
+    image.write_bytes(bytes(range(250)) * 10)
+    asked: list[str] = []
+
+    def away(handler: BaseHTTPRequestHandler) -> None:
+        asked.append(handler.command)
+        if len(asked) == 1:
+            next(iter(server.uploads.values()))["content"] += image.read_bytes()[:stored]
+        if len(asked) == 3:
+            del server.answers["/image/upload/"]
+            answer(502, b"<html>")(handler)
+            return
+        handler.close_connection = True
+        handler.connection.shutdown(socket.SHUT_RDWR)
+
+    server.answers["/image/upload/"] = away
+    uploaded = comet("iso", "upload", str(image))
+    assert uploaded.status == 0, uploaded.err
+    assert asked[:2] == ["PATCH", "GET"] and "project/alpha/inst.iso" in server.images
