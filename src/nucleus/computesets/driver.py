@@ -33,6 +33,7 @@ from nucleus.states import (
     ENDED,
     ENDED_SETS,
     ENDING,
+    QUEUED,
     RUNNING,
     SUBMITTED,
     UNKNOWN,
@@ -58,6 +59,21 @@ _ABSENT_SECONDS = 60.0
 _STARTS, _SHUTDOWNS = "start_member", "shutdown_member"
 _POWER_OFFS = "poweroff_member"
 _KINDS = {"start": _STARTS, "shutdown": _SHUTDOWNS, "poweroff": _POWER_OFFS}
+
+
+def _end(
+    session: Session,
+    seen: Seen,
+    kind: str,
+    problem: JsonObject | None,
+    states: Sequence[str] = (QUEUED, RUNNING),
+) -> list[NewEvent]:
+    """End the set's operations of a kind; the events of that."""
+    one, project = seen.one, seen.cluster.project_id if seen.cluster else None
+    return [
+        NewEvent("operation.state", name, old, outcome_of(problem), project, one.cluster_id, name)
+        for name, old in operations.end_set_operations(session, one.id, kind, problem, states)
+    ]
 
 
 @contextlib.contextmanager
@@ -242,8 +258,7 @@ class Driver:
         if state in ENDED_SETS:
             changed["ended_at"] = datetime.now(UTC)
         computesets.store_computeset(session, one.id, one.version, changed)
-        self._perform(session, seen, actions)
-        self._report(session, seen, state, context, actions)
+        self._report(session, seen, state, context, actions, self._perform(session, seen, actions))
         return True
 
     def _time(self, one: Computeset, timers: JsonObject, actions: list[Action]) -> None:
@@ -261,12 +276,13 @@ class Driver:
             return {"seconds": math.ceil(self._settings.grace_seconds)}
         return {"host": action.host} if action.host else {}
 
-    def _perform(self, session: Session, seen: Seen, actions: list[Action]) -> None:
-        one = seen.one
-        if any(action.kind in ("shutdown", "poweroff") for action in actions):
-            operations.cancel_set_operations(session, one.id, _STARTS)
-        if any(action.kind == "poweroff" for action in actions):
-            operations.cancel_set_operations(session, one.id, _SHUTDOWNS)
+    def _perform(self, session: Session, seen: Seen, actions: list[Action]) -> list[NewEvent]:
+        one, kinds, events = seen.one, {action.kind for action in actions}, list[NewEvent]()
+        cancelled = {"code": CANCELLED, "detail": f"the computeset {one.id} ends"}
+        if kinds & {"shutdown", "poweroff"}:
+            events += _end(session, seen, _STARTS, cancelled, [QUEUED])
+        if "poweroff" in kinds:
+            events += _end(session, seen, _SHUTDOWNS, cancelled, [QUEUED])
         # a further one, at each end of the grace, would keep the node busy, and the set from ending, for ever
         in_work = operations.nodes_in_work(session, one.id, _POWER_OFFS)
         for index, action in enumerate(actions):
@@ -285,35 +301,33 @@ class Driver:
             elif action.kind == "alarm":
                 _LOG.error("computeset %d: %s", one.id, action.text)
                 project = seen.cluster.project_id if seen.cluster else None
-                append_events(
-                    session, [NewEvent("alarm", str(one.id), None, action.text, project, one.cluster_id)]
-                )
+                events.append(NewEvent("alarm", str(one.id), None, action.text, project, one.cluster_id))
+        return events
 
     def _report(
-        self, session: Session, seen: Seen, state: str, context: Context, actions: list[Action]
+        self,
+        session: Session,
+        seen: Seen,
+        state: str,
+        context: Context,
+        actions: list[Action],
+        events: list[NewEvent],
     ) -> None:
-        """End the operations that asked for it, and store the events."""
+        """End the operations that asked for it, and store the events, with those that are given."""
         one, project = seen.one, seen.cluster.project_id if seen.cluster else None
-        events = []
-
-        def end(kind: str, problem: JsonObject | None) -> None:
-            new = outcome_of(problem)
-            for name, old in operations.end_set_operations(session, one.id, kind, problem):
-                events.append(NewEvent("operation.state", name, old, new, project, one.cluster_id, name))
-
         if any(action.kind == "ready" for action in actions):
-            end("start_set", None)
+            events += _end(session, seen, "start_set", None)
         if context.is_degraded and not seen.context.is_degraded:
             given_up = sum(member.has_given_up for member in context.members)
             detail = f"{given_up} of {len(context.members)} nodes did not start"
-            end("start_set", {"code": "host", "detail": detail})
+            events += _end(session, seen, "start_set", {"code": "host", "detail": detail})
         if state in ENDED_SETS:
             if context.reason == machine.USER:
                 problem = {"code": CANCELLED, "detail": f"the computeset {one.id} was ended by its owner"}
             else:
                 problem = {"code": "state", "detail": f"the computeset {one.id} is {state}: {context.reason}"}
-            end("start_set", problem)
-            end("end_set", None)
+            events += _end(session, seen, "start_set", problem)
+            events += _end(session, seen, "end_set", None)
         clusters.bump_generation(session, [one.cluster_id])
         if state != one.state:
             events.append(NewEvent("set.state", str(one.id), one.state, state, project, one.cluster_id))

@@ -39,7 +39,7 @@ WHERE o.kind IN ({{kinds}})
     OR (o.state = 'running' AND o.worker = %s AND o.id NOT IN ({{in_hand}}))
     OR (o.state = 'queued' AND (o.project_id IS NULL OR IFNULL(p.busy, 0) < %s) AND (o.target_node IS NULL OR (
       NOT EXISTS (SELECT 1 FROM operation r WHERE r.busy_node = o.target_node)
-      AND IFNULL(h.busy, 0) < %s AND IFNULL(s.busy, 0) < %s))))
+      AND IFNULL(h.busy, 0) < IF(s.busy > 0, %s, %s)))))
 ORDER BY o.state = 'queued', IFNULL(p.busy, 0), FIELD(IFNULL(o.project_id, 0), {{served}}),
   o.unique_key IS NULL, o.id LIMIT 1
 """
@@ -52,8 +52,9 @@ The parts of an operation come before those that look every second whether their
 class Claimant:
     """A worker as it claims: what it has in hand, and which projects have had their turn.
 
-    At most `per_host` operations run on the machines of a physical host, and of one project at most three quarters of
-    that and of the worker's threads: its operations may take minutes, and others must not wait for their end.
+    At most `per_host` operations run on the machines of a physical host. The last quarter of that, and of the worker's
+    threads, is for projects of which nothing runs: operations may take minutes, and others must not wait for their end,
+    however many projects are busy.
     """
 
     def __init__(self, name: str, threads: int, per_host: int, kinds: Sequence[str]) -> None:
@@ -80,7 +81,7 @@ class Claimant:
             ),
             [
                 *self._kinds, self.name, lock_name(session.settings, WORKER_LOCK), self.name, *in_hand,
-                self._share, self._per_host, _share(self._per_host), *self._served,
+                self._share if len(in_hand) < self._share else 1, _share(self._per_host), self._per_host, *self._served,
             ],
         )  # fmt: skip
         if row is None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from nucleus.mirror.columns import columns_of, from_json, new_ulid, placeholders, to_json, visible
 from nucleus.records import JsonObject, NewOperation, Operation, Scope
-from nucleus.states import CANCELLED, QUEUED, RUNNING, outcome_of
+from nucleus.states import QUEUED, RUNNING, outcome_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -112,18 +112,18 @@ def cancel_operation(session: Session, scope: Scope, identifier: str) -> bool:
 
 
 def _update_own(session: Session, operation: Operation, columns: JsonObject, also: str) -> bool:
-    """Change an operation that runs; False when it is no longer this worker's."""
-    own = {"id": operation.id, "state": RUNNING, "worker": operation.worker}
+    """Change an operation that runs; False when it is no longer this attempt of this worker."""
+    own = {"id": operation.id, "state": RUNNING, "worker": operation.worker, "attempts": operation.attempts}
     return bool(session.update("operation", columns, also, **own))
 
 
 def store_step(session: Session, operation: Operation, step: JsonObject) -> bool:
-    """Add what was done to the operation's progress; False when it is no longer this worker's."""
+    """Add what was done to the operation's progress; False when it is no longer this attempt."""
     return bool(
         session.execute(
             "UPDATE operation SET progress = JSON_ARRAY_APPEND(progress, '$', JSON_EXTRACT(%s, '$')),"
-            " generation = generation + 1 WHERE id = %s AND state = 'running' AND worker = %s",
-            (to_json(step), operation.id, operation.worker),
+            " generation = generation + 1 WHERE id = %s AND state = 'running' AND worker = %s AND attempts = %s",
+            (to_json(step), operation.id, operation.worker, operation.attempts),
         )
     )
 
@@ -134,7 +134,7 @@ def free_key(session: Session, operation: Operation) -> None:
 
 
 def put_back(session: Session, operation: Operation, delay_seconds: float, error: JsonObject | None) -> bool:
-    """Queue it again, to be done after a while; False when it is no longer this worker's."""
+    """Queue it again, to be done after a while; False when it is no longer this attempt."""
     also = f"generation = generation + 1, not_before = {_after(delay_seconds)}"
     return _update_own(session, operation, {"worker": None, "error": error, "state": QUEUED}, also)
 
@@ -142,29 +142,24 @@ def put_back(session: Session, operation: Operation, delay_seconds: float, error
 def end_operation(
     session: Session, operation: Operation, result: JsonObject | None, error: JsonObject | None
 ) -> bool:
-    """Record its outcome: success where `error` is None. False when it is no longer this worker's."""
+    """Record its outcome: success where `error` is None. False when it is no longer this attempt."""
     outcome = {"state": outcome_of(error), "result": result, "error": error}
     return _update_own(session, operation, outcome, _ENDED)
 
 
 def end_set_operations(
-    session: Session, set_id: int, kind: str, error: JsonObject | None
+    session: Session, set_id: int, kind: str, error: JsonObject | None, states: Sequence[str]
 ) -> list[tuple[str, str]]:
     """End the operations of a set that the computesets' driver ends, not a worker; (id, state before) of each."""
     ended = session.rows(
-        "SELECT id, state FROM operation WHERE target_set = %s AND kind = %s AND state IN ('queued', 'running')"
+        f"SELECT id, state FROM operation WHERE target_set = %s AND kind = %s AND state IN ({placeholders(states)})"
         " ORDER BY id FOR UPDATE",
-        (set_id, kind),
+        (set_id, kind, *states),
     )
     state = outcome_of(error)
     names = [identifier for identifier, _ in ended]
     session.update("operation", {"state": state, "error": error}, _ENDED, id=names)
     return [(identifier, before) for identifier, before in ended]
-
-
-def cancel_set_operations(session: Session, set_id: int, kind: str) -> None:
-    """Cancel what was to be done for a set and has not been begun."""
-    session.update("operation", {"state": CANCELLED}, _ENDED, target_set=set_id, kind=kind, state=QUEUED)
 
 
 def count_unfinished(session: Session, project_id: int) -> int:

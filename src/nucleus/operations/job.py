@@ -48,7 +48,7 @@ class Tools(NamedTuple):
 
 
 class Job:
-    """One operation; `node` and `cluster` are its targets, where it has them.
+    """One operation; `node` and `cluster` are its targets, where it has them, after `load`.
 
     The database may be away for a while: what a job stores is tried again until it is stored, or the process stops.
     """
@@ -58,7 +58,6 @@ class Job:
         self.operation = operation
         self.node: Node | None = None
         self.cluster: Cluster | None = None
-        self.transaction(self._load)
 
     @property
     def rocks(self) -> Rocks:
@@ -86,6 +85,10 @@ class Job:
             except (HostError, BusyError):
                 if self.tools.stop.wait(_DATABASE_PAUSE_SECONDS):
                     raise LostError from None
+
+    def load(self) -> None:
+        """Read what the operation is about."""
+        self.transaction(self._load)
 
     def _load(self, session: Session) -> None:
         if self.operation.target_node is not None:

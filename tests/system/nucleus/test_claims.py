@@ -11,7 +11,7 @@ from nucleus.mirror import clusters, columns, operations
 from nucleus.mirror.claims import Claimant
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.records import SYSTEM, NewOperation, Operation
-from tests.system.nucleus.conftest import add_cluster, compute_numbers, sql
+from tests.system.nucleus.conftest import add_cluster, compute_numbers
 
 
 def claimant(name: str = "w1", threads: int = 16, per_host: int = 8) -> Claimant:
@@ -155,21 +155,44 @@ def test_one_thread_serves_projects_in_turn(pool: Pool) -> None:
     guard.release()
 
 
-def test_a_project_leaves_threads_and_places_of_hosts_to_others(pool: Pool) -> None:
-    """Its operations may take minutes: those of others do not wait for the end of one."""
+@pytest.mark.parametrize("few", [{"threads": 8, "per_host": 99}, {"threads": 99, "per_host": 8}])
+def test_busy_projects_leave_room_to_others_however_many_they_are(pool: Pool, few: dict[str, int]) -> None:
+    """Of eight the last two are for projects of which nothing runs."""
     with pool.transaction() as session:
-        greedy, little = add_cluster(session, "vc1", 8, "p1"), add_cluster(session, "vc2", 1, "p2")
+        busy = [add_cluster(session, f"vc{n}", 8, f"p{n}") for n in range(2)]
+        little = add_cluster(session, "vc9", 2, "p9")
         session.execute("UPDATE node SET physical_host = 'host-0'")
-        nodes = [list(compute_numbers(session, one)) for one in (greedy, little)]
-    ask(pool, greedy, nodes[0], "p1")
-    guard = Guard(pool.settings, "worker.w1", "w1")
+        nodes = {one: list(compute_numbers(session, one)) for one in (*busy, little)}
+    guard, worker = Guard(pool.settings, "worker.w1", "w1"), claimant(**few)
     assert guard.take()
-    few_threads, few_places = claimant(threads=4, per_host=99), claimant(threads=99, per_host=4)
-    for worker in (few_threads, few_places):
-        assert [claim(pool, worker) is not None for _ in range(5)] == [True] * 3 + [False] * 2
-        sql(pool, "UPDATE operation SET state = 'queued', worker = NULL WHERE state = 'running'")
-    (waited,) = ask(pool, little, nodes[1], "p2")
-    assert [found and found.id for found in (claim(pool, few_places) for _ in range(4))][0] == waited
+    for n, one in enumerate(busy):
+        ask(pool, one, nodes[one], f"p{n}")
+    assert len([found for found in (claim(pool, worker) for _ in range(8)) if found]) == 6
+    first, second = ask(pool, little, nodes[little], "p9")
+    found = [claim(pool, worker) for _ in range(2)]
+    assert [one and one.id for one in found] == [first, None], f"{second} waits: one of its project runs"
+    guard.release()
+
+
+def test_a_repeated_step_of_an_attempt_does_not_meet_the_next_one(pool: Pool, cluster_number: int) -> None:
+    """The server has stored that it is queued again, and its answer was lost."""
+    with pool.transaction() as session:
+        node = compute_numbers(session, cluster_number)[0]
+    ask(pool, cluster_number, [node])
+    guard, worker = Guard(pool.settings, "worker.w1", "w1"), claimant()
+    assert guard.take()
+    first = claim(pool, worker)
+    assert first
+    with pool.transaction() as session:
+        assert operations.put_back(session, first, 0, None)
+    worker.end(first)
+    second = claim(pool, worker)
+    assert second and (second.id, second.attempts) == (first.id, 2)
+    with pool.transaction() as session:
+        assert not operations.put_back(session, first, 0, None)
+        assert not operations.store_step(session, first, {"step": "start"})
+        assert not operations.end_operation(session, first, None, None)
+        assert operations.end_operation(session, second, None, None)
     guard.release()
 
 

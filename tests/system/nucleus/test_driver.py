@@ -21,7 +21,7 @@ from nucleus.computesets.driver import Driver
 from nucleus.computesets.host_list import HostList
 from nucleus.computesets.timers import Clock
 from nucleus.configuration import Configuration, DatabaseSettings, WorkSettings
-from nucleus.mirror import computesets, events, operations, status
+from nucleus.mirror import clusters, computesets, events, operations, status
 from nucleus.mirror.observations import database_now, record_source
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.operations.job import Tools
@@ -141,6 +141,29 @@ def test_a_start_that_its_owner_ends_is_cancelled_and_has_not_failed(
     assert [one.new for one in found] == ["cancelled"]
 
 
+@pytest.mark.usefixtures("hands")
+def test_starts_that_the_end_of_a_set_cancels_have_events(
+    pool: Pool, cluster_number: int, turn: Callable[[], None]
+) -> None:
+    """Who waits for one of them is woken."""
+    number = _start(pool, cluster_number, 2)
+    turn()
+    turn()
+    starts = sql(
+        pool, "SELECT id FROM operation WHERE kind = 'start_member' AND state = 'queued' ORDER BY id"
+    )
+    assert len(starts) == 2 and _state(pool, number) == ("running", None)
+    sql(pool, "UPDATE computeset SET cancel_requested = 'poweroff'")
+    turn()
+    with pool.transaction() as session:
+        found = events.events_after(session, SYSTEM, 0, types=["operation.state"])
+        ended = operations.get_operation(session, starts[0][0])
+    assert [(one.target, one.old, one.new) for one in found] == [
+        (one, "queued", "cancelled") for (one,) in starts
+    ]
+    assert ended is not None and (ended.error or {})["detail"] == f"the computeset {number} ends"
+
+
 def test_a_node_of_a_set_that_its_owner_has_ended_is_not_started(pool: Pool, cluster_number: int) -> None:
     number, simulator = _start(pool, cluster_number, 1), Simulator(2)
     with pool.transaction() as session:
@@ -158,6 +181,23 @@ def test_a_node_of_a_set_that_its_owner_has_ended_is_not_started(pool: Pool, clu
         done = operations.get_operation(session, claimed.id)
     assert done is not None and done.state == "cancelled" and not simulator.commands
     assert "was ended by its owner" in (done.error or {})["detail"]
+
+
+def test_an_operation_whose_target_cannot_be_read_fails(
+    pool: Pool, cluster_number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise it would run for ever, and keep its node from everything else."""
+    with pool.transaction() as session:
+        node = compute_numbers(session, cluster_number)[0]
+        asked = operations.insert_operation(session, NewOperation("poweron", "ann", cluster_number, node)).id
+        session.execute("UPDATE operation SET state = 'running', worker = 'test', attempts = 1")
+        claimed = operations.get_operation(session, asked)
+    assert claimed is not None
+    monkeypatch.setattr(clusters, "nodes_by_id", lambda *_: [][0])
+    perform(Tools(pool, Rocks(Simulator(1), 60), WorkSettings(), threading.Event()), claimed)
+    with pool.transaction() as session:
+        done = operations.get_operation(session, asked)
+    assert done is not None and (done.state, (done.error or {})["code"]) == ("failed", "bug")
 
 
 def test_setting_the_time_ends_no_set(
