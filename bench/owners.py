@@ -172,7 +172,7 @@ def _served(place: Place) -> list[Row]:
         rows = [
             at_most("R10", "`GET /v1/cluster/`, 20,000 machines", time.monotonic() - begin, 0.3, "s", how)
         ]
-        rows += _answers(services[0])
+        rows += _answers(services)
         rows += _delays(place, services)
         rows += _comet(place, services[0])
         rows.append(_memory(number))
@@ -220,9 +220,9 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _answers(service: Service) -> list[Row]:
+def _answers(services: Sequence[Service]) -> list[Row]:
     paths = [f"/v1/cluster/vc{number}" for number in range(1, CLUSTERS + 1)]
-    took = sorted(ask_steadily(service, paths, EACH_SECOND, SECONDS))
+    took = sorted(ask_steadily(services, paths, EACH_SECOND, SECONDS))
     half, most = statistics.median(took) * 1000, took[-1] * 1000
     p99 = took[int(len(took) * 0.99)] * 1000
     how = (

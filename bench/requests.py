@@ -65,15 +65,20 @@ def ask(service: Service, method: str, path: str) -> bytes:
     return asyncio.run(work())
 
 
-def ask_steadily(service: Service, paths: Sequence[str], each_second: int, seconds: float) -> list[float]:
-    """GETs of paths by chance at fixed moments, whatever the answers take; from its moment to the end of the answer."""
+def ask_steadily(
+    services: Sequence[Service], paths: Sequence[str], each_second: int, seconds: float
+) -> list[float]:
+    """GETs of paths by chance at fixed moments, whatever the answers take; from its moment to the end of the answer.
+
+    Of a user by chance: one alone may not send so many.
+    """
 
     async def work() -> list[float]:
         loop, free = asyncio.get_running_loop(), asyncio.Queue[Connection]()
         for _ in range(_CONNECTIONS):
-            free.put_nowait(await _open(service))
+            free.put_nowait(await _open(services[0]))
         chance = random.Random(0)  # noqa: S311 - no secret
-        requests = [service.request("GET", path) for path in paths]
+        requests = [service.request("GET", path) for path in paths for service in services]
 
         async def one(moment: float) -> float:
             connection = await free.get()

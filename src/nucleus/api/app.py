@@ -29,7 +29,6 @@ from nucleus.api import (
 from nucleus.api.authentication import Authenticator, has_token
 from nucleus.api.fragments import Fragments
 from nucleus.api.frame import Frame, Metrics
-from nucleus.api.limits import Changes
 from nucleus.api.oidc import Verifier
 from nucleus.api.problems import Problem, answer_of, invalid, invalid_values, problem_of
 from nucleus.api.reference import describe
@@ -129,7 +128,6 @@ def create_application(configuration: Configuration, pool: Pool, executor: Execu
         configuration,
         pool,
         Authenticator(pool, configuration.authentication, verifier.claims if verifier else None),
-        Changes(),
         metrics,
         Rocks(executor or make_executor(configuration.executor), configuration.poll.command_seconds),
         consoles.OpenConsoles(),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from nucleus.api.authentication import Caller
 
-MAX_CHANGES_PER_SECOND = 20
+MAX_CHANGES_PER_SECOND, MAX_REQUESTS_PER_SECOND = 20, 100
 MAX_FAILURES, MAX_FAILURES_OF_KIND = 10, 100
 _FAILURE_SECONDS = 60.0
 
@@ -136,12 +136,11 @@ def _network_of(source: str) -> str:
     return str(IPv6Network((int(address) >> 64 << 64, 64)))
 
 
-class Changes:
-    """At most so many changes a second for each user, by whatever tokens; `burst` of them at once."""
+class Rate:
+    """At most so many of `what` a second for each user, by whatever tokens; `burst` of them at once."""
 
-    def __init__(
-        self, per_second: float = MAX_CHANGES_PER_SECOND, burst: int = MAX_CHANGES_PER_SECOND
-    ) -> None:
+    def __init__(self, what: str, per_second: float, burst: int) -> None:
+        self._what = what
         self._per_second = per_second
         self._burst = float(burst)
         self._lock = threading.Lock()
@@ -156,6 +155,6 @@ class Changes:
             self._buckets.put(name, (max(0.0, level - 1), now))
         if level < 1:
             raise limited(
-                f"more than {self._per_second:g} changes in a second; send it again in a second",
+                f"more than {self._per_second:g} {self._what} in a second; send it again in a second",
                 headers={"Retry-After": "1"},
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 router = APIRouter(include_in_schema=False)
+_LOG = logging.getLogger(__name__)
 
 _STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:1rem auto;padding:0 1rem}"
@@ -113,7 +115,10 @@ def readyz(request: Request) -> Response:
         else:
             checks["poll"] = "ok" if age <= limit else f"the site was last polled {age:.0f} s ago"
     except RocksError as error:
-        checks["database"] = str(error)
+        _LOG.warning("not ready: %s", error)
+        checks["database"] = (
+            "the database does not answer, or is not set up; the journal of the service has more"
+        )
     is_ready = all(value == "ok" for value in checks.values())
     return JSONResponse(checks, 200 if is_ready else 503)
 

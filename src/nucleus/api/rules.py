@@ -133,10 +133,12 @@ def demand_short_queue(session: Session, project_id: int, added: int) -> None:
 
 def demand_few_tokens(session: Session, user_id: int) -> None:
     """Problem when the user has as many usable tokens as one may have. Locks the user's row."""
-    if identity.count_tokens(session, user_id) >= MAX_TOKENS:
+    usable = identity.usable_tokens(session, user_id)
+    if len(usable) >= MAX_TOKENS:
         raise Problem(
             "quota-exceeded",
-            f"you have {MAX_TOKENS} tokens, and nobody may have more; revoke those that nothing uses",
+            f"you have {MAX_TOKENS} tokens, and nobody may have more; revoke those that nothing uses: for the longest"
+            f" time nothing has used {', '.join(usable[:3])}",
             remedy=Remedy("list-tokens"),
         )
 

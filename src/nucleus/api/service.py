@@ -14,7 +14,7 @@ from starlette.responses import Response
 from nucleus.api.authentication import require
 from nucleus.api.conditional import json_answer
 from nucleus.api.credentials import without_secrets
-from nucleus.api.limits import AtOnce
+from nucleus.api.limits import MAX_CHANGES_PER_SECOND, MAX_REQUESTS_PER_SECOND, AtOnce, Rate
 from nucleus.api.problems import Problem, conflict, invalid, problem_of, wants_operation
 from nucleus.api.representations import operation_json
 from nucleus.api.rules import demand_short_queue
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from nucleus.api.authentication import Authenticator, Caller
     from nucleus.api.consoles import OpenConsoles
     from nucleus.api.frame import Metrics
-    from nucleus.api.limits import Changes
     from nucleus.api.oidc import Verifier
     from nucleus.backends.rocks import Rocks
     from nucleus.configuration import Configuration
@@ -51,11 +50,16 @@ class Service:
     configuration: Configuration
     pool: Pool
     authenticator: Authenticator
-    changes: Changes
     metrics: Metrics
     rocks: Rocks
     consoles: OpenConsoles
     verifier: Verifier | None = None
+    changes: Rate = field(
+        default_factory=lambda: Rate("changes", MAX_CHANGES_PER_SECOND, MAX_CHANGES_PER_SECOND)
+    )
+    requests: Rate = field(
+        default_factory=lambda: Rate("requests", MAX_REQUESTS_PER_SECOND, 2 * MAX_REQUESTS_PER_SECOND)
+    )
     streams: AtOnce = field(default_factory=lambda: AtOnce("event streams", 20))
     console_logs: AtOnce = field(
         default_factory=lambda: AtOnce("reads of a console's last lines", 2, max_of_all=8, retry_seconds=5)
@@ -115,9 +119,11 @@ def address_of(request: Request, path: str) -> str:
 
 
 def identify(request: Request) -> Call:
-    """The request of a caller who is known. Problem 401 for others."""
+    """The request of a caller who is known. Problem 401 for others, and 429 for too many of one."""
     service = service_of(request)
-    return Call(request, service, service.authenticator.identify(request))
+    caller = service.authenticator.identify(request)
+    service.requests.take(caller)
+    return Call(request, service, caller)
 
 
 Known = Annotated[Call, Depends(identify)]

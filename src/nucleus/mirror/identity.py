@@ -264,16 +264,15 @@ def tokens_of(session: Session, user_id: int | None) -> list[Token]:
     return [_token(row) for row in session.rows(f"{_TOKEN}{condition} ORDER BY created, id", values)]
 
 
-def count_tokens(session: Session, user_id: int) -> int:
-    """How many usable tokens a user has; nobody makes one of them before the end of the transaction."""
+def usable_tokens(session: Session, user_id: int) -> list[str]:
+    """The usable tokens of a user, first those not used for longest; none is made before the end of the transaction."""
     session.row("SELECT id FROM user WHERE id = %s FOR UPDATE", (user_id,))
-    return int(
-        session.value(
-            "SELECT COUNT(*) FROM token WHERE user_id = %s AND revoked_at IS NULL"
-            " AND (expires IS NULL OR expires > UTC_TIMESTAMP(3))",
-            (user_id,),
-        )
+    rows = session.rows(
+        "SELECT id FROM token WHERE user_id = %s AND revoked_at IS NULL"
+        " AND (expires IS NULL OR expires > UTC_TIMESTAMP(3)) ORDER BY IFNULL(last_used, created), id",
+        (user_id,),
     )
+    return [identifier for (identifier,) in rows]
 
 
 def revoke_token(session: Session, token_id: str, user_id: int | None) -> bool:

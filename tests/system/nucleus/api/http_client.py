@@ -16,6 +16,7 @@ from urllib.parse import unquote_plus, urlencode
 import uvicorn
 
 from nucleus.api import listening
+from nucleus.api.limits import Rate
 from nucleus.api.listening import listen
 from nucleus.configuration import ListenSettings
 
@@ -98,7 +99,8 @@ class Client:
 
     def forget_rates(self) -> None:
         """As if no request had come for a while."""
-        self.application.state.service.changes.__init__()
+        for rate in ("changes", "requests"):
+            setattr(self.application.state.service, rate, Rate(rate, 1000, 1000))
 
 
 @contextlib.contextmanager

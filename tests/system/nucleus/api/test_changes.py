@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from nucleus.api import frame, operations
-from nucleus.api.limits import Changes
+from nucleus.api.limits import Rate
 from nucleus.configuration import Configuration
 from nucleus.mirror import audit
 from nucleus.mirror.driver import LOCK_WAIT_SECONDS
@@ -90,6 +90,7 @@ def test_a_set_is_checked_before_it_exists(service: Client, pool: Pool) -> None:
     ):
         powered = service.ask("ann", "PUT", f"/v1/cluster/vc2/compute/{node}/poweroff", headers=PROBLEMS)
         assert powered.status_code == 409 and way_out in powered.json()["detail"]
+    service.forget_rates()
     for _ in range(2):
         assert service.ask("ann", "PUT", f"{SETS}{made['id']}/shutdown").status_code == 204
     sql(pool, "UPDATE computeset SET state = 'cancelled'")
@@ -303,10 +304,10 @@ def test_everything_is_in_the_audit_log_and_the_chain_holds(service: Client, poo
 
 
 def test_changes_are_limited_in_number_and_size(service: Client) -> None:
-    service.application.state.service.changes = Changes(per_second=1 / 3600, burst=2)
+    service.application.state.service.changes = Rate("changes", 1 / 3600, 2)
     codes = [service.ask("ann", "PATCH", "/v1/user", json={}, headers=MODERN).status_code for _ in range(3)]
     assert codes == [200, 200, 429]
-    service.application.state.service.changes = Changes()
+    service.application.state.service.changes = Rate("changes", 20, 20)
     large = service.ask("ann", "POST", SETS, body=b" " * ((1 << 20) + 1), headers=PROBLEMS)
     assert large.status_code == 413
     deep = service.ask("bob", "POST", SETS, body=b"[" * 100_000, headers={"Content-Type": "application/json"})

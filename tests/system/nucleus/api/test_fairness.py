@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from nucleus.api import operations, rules
-from nucleus.api.limits import AtOnce, Changes
+from nucleus.api.limits import AtOnce, Rate
 from nucleus.configuration import Configuration
 from nucleus.mirror import driver, identity
 from nucleus.mirror import pool as pools
@@ -50,13 +50,21 @@ def test_a_project_has_a_limit_of_unfinished_changes(
     assert power("ann", "vc2", "poweron")[0] == 202
 
 
-def test_the_rate_of_changes_is_that_of_the_person(service: Client) -> None:
+@pytest.mark.parametrize(("rate", "method"), [("changes", "PATCH"), ("requests", "GET")])
+def test_rates_are_those_of_the_person(service: Client, rate: str, method: str) -> None:
     made = [service.ask("ann", "POST", "/v1/token", json={}).json()["token"] for _ in range(3)]
     service.tokens.update({f"ann{number}": text for number, text in enumerate(made)})
-    service.application.state.service.changes = Changes(per_second=1 / 3600, burst=2)
-    codes = [service.ask(f"ann{n}", "PATCH", "/v1/user", json={}).status_code for n in range(3)]
+    setattr(service.application.state.service, rate, Rate(rate, 1 / 3600, 2))
+    body = {"json": {}} if method == "PATCH" else {}
+    codes = [service.ask(f"ann{n}", method, "/v1/user", **body).status_code for n in range(3)]
     assert codes == [200, 200, 400], "each with a token of its own"
-    assert service.ask("bob", "PATCH", "/v1/user", json={}).status_code == 200
+    assert service.ask("bob", method, "/v1/user", **body).status_code == 200
+
+
+def test_requests_that_are_answered_quickly_have_a_rate_too(service: Client) -> None:
+    service.application.state.service.requests = Rate("requests", 1 / 3600, 1)
+    answers = [service.get("ann", "/v1/cluster/vc2", headers=PROBLEMS) for _ in range(2)]
+    assert [(one.status_code, one.headers.get("Retry-After")) for one in answers] == [(200, None), (429, "1")]
 
 
 def test_a_user_has_a_limit_of_tokens(service: Client, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +75,9 @@ def test_a_user_has_a_limit_of_tokens(service: Client, pool: Pool, monkeypatch: 
 
     assert sorted(at_once(make, range(4))) == [201, 201, 403, 403], "one was there"
     credentials = {"username": "ann", "password": service.tokens["ann"]}
-    assert service.ask("", "POST", "/rest-auth/login", json=credentials).status_code == 403
+    refused = service.ask("", "POST", "/rest-auth/login", json=credentials, headers=PROBLEMS)
+    first = min(service.get("ann", "/v1/token").json(), key=lambda one: one["last_used"] or one["created"])
+    assert refused.status_code == 403 and f"nothing has used {first['id']}, " in refused.json()["detail"]
     (identifier, *_) = [one["id"] for one in service.get("ann", "/v1/token").json() if not one["note"]]
     assert service.ask("ann", "DELETE", f"/v1/token/{identifier}").status_code == 204
     assert make() == 201

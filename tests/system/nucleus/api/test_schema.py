@@ -84,7 +84,8 @@ def test_no_answer_that_is_not_described(
     changes = {"signatures": True, "sealing_key_file": str(tmp_path / "sealing.key")}
     configuration = changed(changed(configuration, "executor", kind="simulator"), "authentication", **changes)
     application = create_application(configuration, pool)
-    application.state.service.changes = limits.Changes(1_000_000)
+    for rate in ("changes", "requests"):
+        setattr(application.state.service, rate, limits.Rate(rate, 1_000_000, 1_000_000))
     for methods in application.openapi()["paths"].values():
         for operation in methods.values():
             operation.pop("security", None)  # otherwise it sends credentials of its own, and reads 401 only
