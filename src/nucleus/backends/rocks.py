@@ -12,7 +12,7 @@ from rocks.core.errors import ToolError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from nucleus.backends.executor import Executor, Stream
+    from nucleus.backends.executor import Answer, Executor, Stream
 
 SHUTDOWN_SECONDS = 60
 """How long `rocks stop host vm action=shutdown` waits for a guest."""
@@ -94,7 +94,7 @@ class Rocks:
 
     def place(self, name: str, host: str) -> None:
         """Have the machine start on this host from now on."""
-        self._run(("set", "host", "vm", name, f"physnode={host}"))
+        self._change(("set", "host", "vm", name, f"physnode={host}"))
 
     def start(self, name: str) -> Done:
         """Start a machine; its image is mapped before. That it runs already is an error."""
@@ -111,23 +111,24 @@ class Rocks:
 
     def set_cdrom(self, name: str, medium: str | None) -> None:
         """Insert an ISO (`image=NAME`, `cdrom=PATH`), or none, from the next start on."""
-        self._run(("set", "host", "vm", "cdrom", name, medium or "cdrom=none"))
+        self._change(("set", "host", "vm", "cdrom", name, medium or "cdrom=none"))
 
     def add_image(self, name: str, path: str, sha256: str) -> None:
         """Import an ISO into the image library."""
-        self._run(("add", "image", name, f"file={path}", f"checksum={sha256}", "format=iso"), IMPORT_SECONDS)
+        arguments = ("add", "image", name, f"file={path}", f"checksum={sha256}", "format=iso")
+        self._change(arguments, IMPORT_SECONDS)
 
     def remove_image(self, name: str) -> None:
         """Remove an image from the library."""
-        self._run(("remove", "image", name))
+        self._change(("remove", "image", name))
 
     def remove_cluster(self, name: str) -> None:
         """Remove a virtual cluster; the disks of its machines stay."""
-        self._run(("remove", "cluster", name), SHUTDOWN_SECONDS)
+        self._change(("remove", "cluster", name), SHUTDOWN_SECONDS)
 
     def remove_machine(self, name: str) -> None:
         """Have it be no virtual machine any more; its disks stay, and its name, for the operators."""
-        self._run(("remove", "host", "vm", name), SHUTDOWN_SECONDS)
+        self._change(("remove", "host", "vm", name), SHUTDOWN_SECONDS)
 
     def open_console(self, name: str, kind: str) -> Stream:
         """The bytes of a machine's console, vnc or serial."""
@@ -139,17 +140,26 @@ class Rocks:
 
     def _act(self, arguments: Sequence[str], more_seconds: float = 0.0) -> Done:
         """A command that prints the state of its machine, the fourth argument, also when it fails."""
-        answer = self._executor.run((*arguments, "json=yes"), self._deadline_seconds + more_seconds)
-        error = None
-        if answer.status:
-            error = _failure(arguments, answer.status, answer.err, *shapes.read_error(answer.out))
+        answer, error = self._try(arguments, more_seconds)
         seen = None
         with contextlib.suppress(ToolError):  # a plugin of the site may print, too
             seen = shapes.read_states(answer.out).get(arguments[3])
         return Done(seen, error)
 
-    def _run(self, arguments: Sequence[str], more_seconds: float = 0.0) -> str:
-        answer = self._executor.run(arguments, self._deadline_seconds + more_seconds)
+    def _change(self, arguments: Sequence[str], more_seconds: float = 0.0) -> None:
+        _, error = self._try(arguments, more_seconds)
+        if error is not None:
+            raise error
+
+    def _try(self, arguments: Sequence[str], more_seconds: float) -> tuple[Answer, SiteError | None]:
+        """The answer to a command that changes something, and its error with what is known of the cause."""
+        answer = self._executor.run((*arguments, "json=yes"), self._deadline_seconds + more_seconds)
+        if answer.status == 0:
+            return answer, None
+        return answer, _failure(arguments, answer.status, answer.err, *shapes.read_error(answer.out))
+
+    def _run(self, arguments: Sequence[str]) -> str:
+        answer = self._executor.run(arguments, self._deadline_seconds)
         if answer.status != 0:
             raise _failure(arguments, answer.status, answer.err)
         return answer.out

@@ -89,7 +89,7 @@ def read_states(text: str) -> dict[str, tuple[str | None, str | None]]:
 
 
 def read_error(text: str) -> tuple[str, str]:
-    """Family and code of the error that `rocks start` or `stop host vm NAME json=yes` reports; "" where it has none."""
+    """Family and code of the error that a changing command with json=yes reports; "" where it has none."""
     try:
         error = json.loads(text)[0]["error"]
         return str(error["family"]), str(error["code"])

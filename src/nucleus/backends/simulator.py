@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nucleus.backends.executor import Answer, open_echo
-from rocks.core.errors import ToolError
+from rocks.core.errors import Code, ToolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -219,7 +219,7 @@ class Simulator:
 
     def _remove_image(self, arguments: Sequence[str]) -> Answer:
         if self.library.pop(arguments[0], None) is None:
-            return _refused(f"there is no image {arguments[0]}")
+            return _refused(f"there is no image {arguments[0]}", Code.LIBRARY_IMAGE_UNKNOWN.value)
         return Answer(0, "", "")
 
     def _remove(self, arguments: Sequence[str]) -> Answer:
@@ -257,5 +257,6 @@ def _listed(owner: str, rows: str, found: dict[str, list[Any]]) -> Answer:
     return Answer(0, json.dumps([{owner: name, rows: content} for name, content in found.items()]), "")
 
 
-def _refused(message: str) -> Answer:
-    return Answer(1, "", f"Error: {message}")
+def _refused(message: str, code: str = "") -> Answer:
+    error = {"family": "state", "code": code}
+    return Answer(1, json.dumps([{"error": error}]), f"Error: {message}")

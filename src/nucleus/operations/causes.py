@@ -11,7 +11,13 @@ from rocks.core.errors import Code, HostError, RocksError, StateError
 
 CAUSES: dict[str, str] = {
     Code.HOST_FULL.value: "the host that {what} was given has too little left for it; try again later",
-    Code.POOL_FULL.value: "the site's storage has no space for the disk of {what}",
+    Code.POOL_FULL.value: "the site's storage has no space for {what}",
+    Code.LIBRARY_IMAGE_EXISTS.value: "the site's library has something else in the place of {what}",
+    Code.LIBRARY_IMAGE_UNKNOWN.value: "the image for {what} is not in the site's library any more; upload it again",
+    Code.LIBRARY_IMAGE_IN_USE.value: "a machine has {what} in its drive; take it out first, and try again",
+    Code.FILE_REJECTED.value: "what was uploaded is not the ISO that it should be; upload it again",
+    Code.MEDIUM_OVERRIDDEN.value: "the site has put another image into the drive of {what}",
+    Code.MOVE_INTERRUPTED.value: "a move of {what} to another host was interrupted, which the site must end first",
     Code.IMAGE_BUSY.value: "the disk of {what} is on its way; wait until it is ready, and try again",
     Code.IMAGE_MAPPED.value: "the disk of {what} is in use; wait until it is ready, and try again",
     Code.IMAGES_FOLLOW.value: "the disk of {what} is on its way; wait until it is ready, and try again",

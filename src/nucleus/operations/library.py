@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nucleus.backends.rocks import SiteError
 from nucleus.mirror import images, operations
 from nucleus.mirror.events import append_events
 from nucleus.mirror.images import name_in_library, record_iso
 from nucleus.operations.causes import RefusedError
 from nucleus.records import JsonObject, NewEvent
-from rocks.core.errors import RocksError, StateError, ToolError
+from rocks.core.errors import Code, RocksError, StateError
 
 if TYPE_CHECKING:
     from nucleus.mirror.pool import Session
@@ -52,8 +53,8 @@ def _import(job: Job, image: images.Image, path: Path) -> None:
     job.store("import")
     try:
         job.rocks.add_image(image.library_name, str(path), job.operation.arguments["sha256"])
-    except ToolError as error:
-        if not (was_begun and "already" in str(error)):  # imported before a worker was killed
+    except SiteError as error:
+        if not (was_begun and error.reported_code == Code.LIBRARY_IMAGE_EXISTS):  # before a worker was killed
             raise
 
 
@@ -64,7 +65,8 @@ def remove_image(job: Job) -> JsonObject:
     try:
         job.rocks.remove_image(arguments["library_name"])
     except RocksError as error:
-        if "there is no image" not in str(error):  # it was removed before a worker was killed
+        # else it was removed before a worker was killed
+        if not (isinstance(error, SiteError) and error.reported_code == Code.LIBRARY_IMAGE_UNKNOWN):
             if job.is_last_attempt or isinstance(error, StateError):
                 job.transaction(lambda session: _restore(session, job))
             raise

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from rocks.commands._framework.output import cut, write_message, write_out, write_pieces
-from rocks.commands._framework.run_command import HELP_ARGUMENTS, asks_help, may_run, run_command
+from rocks.commands._framework.run_command import HELP_ARGUMENTS, asks_help, is_audited, may_run, run_command
 from rocks.commands._framework.tree import (
     all_commands,
     is_command,
@@ -144,8 +144,10 @@ def _run_command(command_class: type[Command], arguments: list[str], shared: Dat
         found = _as_rocks_error(error, command_class)
         if command.audit_record is not None:
             command.audit_record.fail(found)
-        if not is_undone:
-            write_pieces(_ended(command.takeOutput()))
+        pieces = [] if is_undone else command.takeOutput()
+        if not pieces and is_audited(command):
+            pieces = [command.errorText(found)]
+        write_pieces(_ended(pieces))
         return _report_error(found, command_class)
     except KeyboardInterrupt as interrupt:
         if shared:

@@ -76,6 +76,24 @@ class Code(str, enum.Enum):
     MEDIUM_ALTERED = "medium_altered"
     """A host's copy of an ISO is not what the host received."""
 
+    LIBRARY_IMAGE_EXISTS = "library_image_exists"
+    """The library has an image of this name."""
+
+    LIBRARY_IMAGE_UNKNOWN = "library_image_unknown"
+    """The library has no image of this name."""
+
+    LIBRARY_IMAGE_IN_USE = "library_image_in_use"
+    """Virtual machines have the image of the library in their drive, or are to have disks from it."""
+
+    FILE_REJECTED = "file_rejected"
+    """The file is not the image that it was stated to be."""
+
+    MEDIUM_OVERRIDDEN = "medium_overridden"
+    """An attribute of a wider scope inserts another medium."""
+
+    MOVE_INTERRUPTED = "move_interrupted"
+    """The machine was moving to another host when the command was interrupted."""
+
 
 class RocksError(Exception):
     """An error that a person can act on. The text states what happened, to what, and what to do.

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.core.errors import StateError, UserError
+from rocks.core.errors import Code, StateError, UserError
 from rocks.core.names import printable
 from rocks.core.units import BYTES_PER_GB
 from rocks.core.values import read_number
@@ -191,13 +191,15 @@ def remove_image(database: Database, name: str) -> str | None:
         raise StateError(
             f"the image {name} is not removed: {', '.join(users[:5])}{' …' if len(users) > 5 else ''} get their disks "
             f"from it (attribute {IMAGE_ATTRIBUTE}); remove them, or "
-            f"rocks remove host attr {users[0]} {IMAGE_ATTRIBUTE}"
+            f"rocks remove host attr {users[0]} {IMAGE_ATTRIBUTE}",
+            code=Code.LIBRARY_IMAGE_IN_USE,
         )
     drives = members_with_value(database, CD_ATTRIBUTE, name)
     if drives:
         raise StateError(
             f"the image {name} is not removed: it is in the CD drive of {', '.join(drives[:5])}"
-            f"{' …' if len(drives) > 5 else ''}; rocks set host vm cdrom {drives[0]} eject"
+            f"{' …' if len(drives) > 5 else ''}; rocks set host vm cdrom {drives[0]} eject",
+            code=Code.LIBRARY_IMAGE_IN_USE,
         )
     remove_image_files(library, name)
     remove_leftover(library, name)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from rocks.core.errors import HostError, UserError
+from rocks.core.errors import Code, HostError, UserError
 from rocks.core.files import draft, ensure_folders, explain
 from rocks.core.image_blocks import BLOCK_BYTES, Content, content_of, data_blocks, write_block
 from rocks.core.units import BYTES_PER_GB, BYTES_PER_SECTOR, gigabytes
@@ -90,14 +90,15 @@ def import_image(library: Path, request: ImportRequest, progress: Progress) -> L
                 imported = _store(unfinished, request, target, progress)
                 write_new_record(library, imported)
     except UserError as error:
-        raise UserError(f"{named} is not imported: {error}") from None
+        raise UserError(f"{named} is not imported: {error}", code=Code.FILE_REJECTED) from None
     except SourceError as error:
         raise HostError(
             f"the image {request.name} is not imported: {error}; repeat the command when it can be read again"
         ) from None
     except SpaceError as error:
         rest = _continued(library, request.name)
-        raise HostError(f"the image {request.name} is not imported: {error}{rest}") from None
+        message = f"the image {request.name} is not imported: {error}{rest}"
+        raise HostError(message, code=Code.POOL_FULL) from None
     except OSError as error:
         rest = _continued(library, request.name)
         raise HostError(f"the image {request.name} is not imported: {explain(error, target)}{rest}") from None

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from rocks.core.errors import HostError, IncoherentError, StateError
+from rocks.core.errors import Code, HostError, IncoherentError, StateError
 from rocks.core.files import PUBLIC, explain, remove_drafts, write_file
 from rocks.core.terminal import one_line
 from rocks.library.guest_images import Source, check_image_name
@@ -72,7 +72,8 @@ def existing_image(library: Path, name: str) -> LibraryImage:
     if found is None:
         raise StateError(
             f"there is no image {name} in the library {library}; rocks list image shows all, "
-            f"rocks add image {name} file=… adds one"
+            f"rocks add image {name} file=… adds one",
+            code=Code.LIBRARY_IMAGE_UNKNOWN,
         )
     return found
 
@@ -94,7 +95,8 @@ def check_new(library: Path, name: str) -> None:
     """StateError when there is an image of this name already, UserError for a name that is not valid."""
     if find_image(library, name) is not None:
         raise StateError(
-            f"there is an image {name} already; give another name, or rocks remove image {name} first"
+            f"there is an image {name} already; give another name, or rocks remove image {name} first",
+            code=Code.LIBRARY_IMAGE_EXISTS,
         )
 
 

@@ -83,7 +83,8 @@ def test_other_commands_and_forms_are_not_run(
 
 
 def test_an_image_is_imported_from_the_folder_of_the_settings() -> None:
-    command = ["add", "image", "nucleus-1.iso", "file=/srv/1.iso", f"checksum={SHA256}", "format=iso"]
+    command = ["add", "image", "nucleus-1.iso", "file=/srv/1.iso", f"checksum={SHA256}"]
+    command += ["format=iso", "json=yes"]
     assert is_allowed(command, "/srv") and not is_allowed(command, IMAGES)
 
 

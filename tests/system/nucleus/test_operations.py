@@ -361,11 +361,11 @@ def test_images_that_the_library_refuses_leave_nothing_for_ever(
             return operations.insert_operation(session, new)
 
     def refuse(*command: str) -> None:
-        simulator.faults += [(command, lambda: Answer(1, "", "Error: it is in use"))] * 3
+        cause = '[{"error": {"family": "state", "code": "library_image_in_use"}}]'
+        simulator.faults += [(command, lambda: Answer(1, cause, "Error: it is in use"))] * 3
 
     def states() -> list[tuple[object, ...]]:
-        with pool.transaction() as session:
-            return session.rows("SELECT name, state FROM image ORDER BY name")
+        return sql(pool, "SELECT name, state FROM image ORDER BY name")
 
     sql(pool, "INSERT INTO image (name, state) VALUES ('a.iso', 'uploading'), ('b.iso', 'deleting')")
     (added,), (removed,) = sql(pool, "SELECT id FROM image ORDER BY name")
@@ -375,7 +375,8 @@ def test_images_that_the_library_refuses_leave_nothing_for_ever(
         assert ended(pool, asked).state == "failed"
         assert states() == [("b.iso", "deleting")] and not file.exists()
         refuse("remove", "image")
-        assert ended(pool, ask_image("remove_image", image=removed, library_name="b.iso")).state == "failed"
+        refused = ended(pool, ask_image("remove_image", image=removed, library_name="b.iso"))
+        assert refused.state == "failed" and "a machine has the image" in (refused.error or {})["detail"]
         assert states() == [("b.iso", "ready")]
         again = ask_image("remove_image", image=removed, library_name="b.iso")
         assert ended(pool, again).state == "succeeded" and states() == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from bench.large_site import Size, fill
 from nucleus.backends import rocks as commands
 from nucleus.backends.executor import Answer
-from nucleus.backends.rocks import Rocks
+from nucleus.backends.rocks import Rocks, SiteError
 from nucleus.backends.simulator import Simulator
 from tests.system.commands.conftest import Ended, Site, rocks, silent_hosts, site
 
@@ -65,3 +66,26 @@ def test_what_rocks_prints_is_what_the_simulator_prints(site: Site, tmp_path: Pa
     assert {member.name for member in members} == set(machines) and len(machines) == 12
     assert all(machine.state == "nostate-error" and machine.memory_mb for machine in machines.values())
     assert set(Rocks(real, 60).read(commands.INTERFACE).content) >= set(machines)
+    _causes(site, Rocks(real, 60), min(machines), tmp_path)
+
+
+def _causes(site: Site, real: Rocks, machine: str, folder: Path) -> None:
+    """Refused changes state family and code, which decide what owners read; the library has the ISO `medium`."""
+    digest = hashlib.sha256((folder / "iso").read_bytes()).hexdigest()
+    disk_digest = hashlib.sha256((folder / "disk").read_bytes()).hexdigest()
+
+    def cause(change: Callable[..., None], *arguments: Any) -> tuple[str, str]:
+        with pytest.raises(SiteError) as refused:
+            change(*arguments)
+        return refused.value.reported_family, refused.value.reported_code
+
+    assert cause(real.add_image, "medium", str(folder / "iso"), digest) == ("state", "library_image_exists")
+    assert cause(real.add_image, "x.iso", str(folder / "disk"), disk_digest) == ("user", "file_rejected")
+    assert cause(real.remove_image, "none.iso") == ("state", "library_image_unknown")
+    assert cause(real.set_cdrom, machine, "image=none.iso") == ("state", "library_image_unknown")
+    real.set_cdrom(machine, "image=medium")
+    assert cause(real.remove_image, "medium") == ("state", "library_image_in_use")
+    site.done("set", "attr", "vm_cdrom", "medium")
+    assert cause(real.set_cdrom, machine, None) == ("state", "medium_overridden")
+    assert cause(real.remove_cluster, "nobody") == ("user", "")
+    assert cause(real.place, machine, "nobody") == ("user", "")

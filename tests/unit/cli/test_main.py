@@ -1,5 +1,6 @@
 """From arguments to a command, and from its outcome to an exit status (specification §1.1 to §1.4, §1.6)."""
 
+import json
 import os
 import pwd
 from pathlib import Path
@@ -300,6 +301,18 @@ def test_arguments_cannot_break_the_line_of_an_error(rocks: Rocks) -> None:
     status, _, error = rocks("report", "version", "major=a\nError: b\x1b[2J\x85")
     assert status == 1
     assert error.splitlines()[0] == r'Error: "major" must be yes or no, not "a\nError: b\x1b[2J\x85"'
+
+
+def test_an_error_of_a_change_is_json_where_that_is_requested(
+    rocks: Rocks, write_command: WriteCommand
+) -> None:
+    """Unless the command has printed something, which may be a document."""
+    fail = "from rocks.core.errors import Code, HostError\nraise HostError('no', code=Code.POOL_FULL)"
+    for name, before in (("one", ""), ("two", "self.showNow('[]')\n"), ("three", "self.addText('[]')\n")):
+        write_command(name, before + fail)
+    assert [rocks(name).output for name in ("one", "two", "three")] == ["", "[]", "[]\n"]
+    assert json.loads(rocks("one", "json=yes").output) == [{"error": {"family": "host", "code": "pool_full"}}]
+    assert [rocks(name, "json=yes").output for name in ("two", "three")] == ["[]", "[]\n"]
 
 
 def test_arguments_that_are_not_utf8(rocks: Rocks) -> None:

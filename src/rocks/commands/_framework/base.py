@@ -14,7 +14,7 @@ from rocks.commands._framework.output import (
     write_message,
     write_out,
 )
-from rocks.commands._framework.tables import json_text, table_parts, without_common_owner
+from rocks.commands._framework.tables import error_fields, json_text, table_parts, without_common_owner
 from rocks.core.errors import EXIT_SOME_HOSTS_FAILED, BugError, RocksError, UserError
 from rocks.core.terminal import one_line
 
@@ -67,6 +67,7 @@ class Command(ArgumentValues, NameExpansion):
         self._arguments: list[str] = []
         self._parameters: dict[str, str] = {}
         self._stream = False
+        self._has_output = False
 
     @property
     def command_path(self) -> tuple[str, ...]:
@@ -155,6 +156,7 @@ class Command(ArgumentValues, NameExpansion):
 
     def showNow(self, text: str) -> None:
         """Print a part of the output at once, for a command whose results arrive one by one."""
+        self._has_output = True
         if self._stream:
             write_out(text)
         else:
@@ -248,6 +250,14 @@ class Command(ArgumentValues, NameExpansion):
             write_message(str(error), "Error: " if begins_so else f"Error: {name}: ")
         all_failed = len(failures) >= tried
         self.exit_status = next(iter(failures.values())).exit_status if all_failed else EXIT_SOME_HOSTS_FAILED
+
+    def errorText(self, error: RocksError) -> str:
+        """With json=yes, `[{"error": …}]` for an error that ends a command without output; else ''."""
+        if self._has_output or not str2bool(self._parameters.get("json")):
+            return ""
+        import json
+
+        return json.dumps([{"error": error_fields(error)}], indent=4) + "\n"
 
     def _columns(self, header: Sequence[str]) -> list[str] | None:
         selected = self._parameters.get("output-col")

@@ -5,10 +5,13 @@ from __future__ import annotations
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
+from rocks.core.errors import code_of
 from rocks.core.terminal import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from rocks.core.errors import RocksError
 
     Row = tuple[object, ...]
 
@@ -50,6 +53,11 @@ def without_common_owner(header: Sequence[str], rows: Sequence[Row]) -> tuple[Se
     if len({row[0] for row in rows}) != 1:
         return header, rows
     return header[1:], [row[1:] for row in rows]
+
+
+def error_fields(error: RocksError) -> dict[str, str]:
+    """An error in JSON: "family", one of `rocks.core.errors.FAMILIES`, and "code", a `Code` or ''."""
+    return {"family": error.family, "code": code_of(error)}
 
 
 def json_text(

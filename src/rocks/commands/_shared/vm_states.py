@@ -7,7 +7,8 @@ import json
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.core.errors import RocksError, code_of
+from rocks.commands._framework.tables import error_fields
+from rocks.core.errors import RocksError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -65,8 +66,7 @@ def states_for_listing(command: Command, containers: Mapping[str, str | None]) -
 def states_afterwards(command: Command, names: Sequence[str]) -> Iterator[None]:
     """After the block print the states of the machines, if json=yes asks for them; also after an error, which stays.
 
-    An object of a machine that failed has its `error`: {"family": one of `rocks.core.errors.FAMILIES`, "code": a
-    `Code`, or ""}.
+    An object of a machine that failed has its `error` (`error_fields`).
     """
     failure = None
     try:
@@ -78,7 +78,7 @@ def states_afterwards(command: Command, names: Sequence[str]) -> Iterator[None]:
         for one in listed:
             its = command.failures.get(one["vm-host"].rstrip(":")) or failure
             if its is not None:
-                one["error"] = {"family": its.family, "code": code_of(its)}
+                one["error"] = error_fields(its)
         command.showNow(json.dumps(listed, indent=4) + "\n")
     if failure is not None:
         raise failure

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.core.errors import RocksError, StateError, UserError
+from rocks.core.errors import Code, RocksError, StateError, UserError
 from rocks.core.names import printable
 from rocks.core.values import check_text
 from rocks.inventory.attributes.changes import remove_attribute, set_attribute
@@ -103,7 +103,8 @@ def _check_nothing_else(database: Database, name: str, medium: Medium) -> None:
         raise StateError(
             f"{name} gets the CD {printable(medium_name(vm))} from the attribute {CD_ATTRIBUTE} of a wider scope "
             f"(rocks list host attr {name}); remove it there: rocks remove attr {CD_ATTRIBUTE}, or "
-            f"rocks remove appliance attr {vm.host.appliance} {CD_ATTRIBUTE}"
+            f"rocks remove appliance attr {vm.host.appliance} {CD_ATTRIBUTE}",
+            code=Code.MEDIUM_OVERRIDDEN,
         )
 
 
@@ -135,6 +136,7 @@ def medium_source(database: Database, vm: VirtualMachine) -> Source:
     except RocksError as error:
         raise StateError(
             f"{vm.name} is not started: the CD in its drive: {error}; without a CD: "
-            f"rocks set host vm cdrom {vm.name} eject"
+            f"rocks set host vm cdrom {vm.name} eject",
+            code=error.code,
         ) from None
     return Source(found.name, found.size_bytes, found.used_bytes, found.digest)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rocks.core.errors import BusyError, StateError
+from rocks.core.errors import BusyError, Code, StateError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -142,7 +142,8 @@ def move_was_interrupted(lease: Lease) -> StateError:
     """The error of a command on a machine whose live migration has not ended."""
     return StateError(
         f"{lease.name} was moving from {lease.host} to {lease.target} when the command was interrupted; complete or "
-        f"undo that first: rocks move host vm {lease.name} {lease.target} live=yes"
+        f"undo that first: rocks move host vm {lease.name} {lease.target} live=yes",
+        code=Code.MOVE_INTERRUPTED,
     )
 
 
