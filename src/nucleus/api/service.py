@@ -14,7 +14,7 @@ from starlette.responses import Response
 from nucleus.api.authentication import require
 from nucleus.api.conditional import json_answer
 from nucleus.api.credentials import without_secrets
-from nucleus.api.limits import MAX_CHANGES_PER_SECOND, MAX_REQUESTS_PER_SECOND, AtOnce, Rate
+from nucleus.api.limits import AtOnce, Rate
 from nucleus.api.problems import Problem, conflict, invalid, problem_of, wants_operation
 from nucleus.api.representations import operation_json
 from nucleus.api.rules import demand_short_queue
@@ -54,12 +54,8 @@ class Service:
     rocks: Rocks
     consoles: OpenConsoles
     verifier: Verifier | None = None
-    changes: Rate = field(
-        default_factory=lambda: Rate("changes", MAX_CHANGES_PER_SECOND, MAX_CHANGES_PER_SECOND)
-    )
-    requests: Rate = field(
-        default_factory=lambda: Rate("requests", MAX_REQUESTS_PER_SECOND, 2 * MAX_REQUESTS_PER_SECOND)
-    )
+    changes: Rate = field(default_factory=lambda: Rate("changes", 20, 20))
+    requests: Rate = field(default_factory=lambda: Rate("requests", 100, 200))
     streams: AtOnce = field(default_factory=lambda: AtOnce("event streams", 20))
     console_logs: AtOnce = field(
         default_factory=lambda: AtOnce("reads of a console's last lines", 2, max_of_all=8, retry_seconds=5)

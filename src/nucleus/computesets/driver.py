@@ -69,10 +69,9 @@ def _end(
     states: Sequence[str] = (QUEUED, RUNNING),
 ) -> list[NewEvent]:
     """End the set's operations of a kind; the events of that."""
-    one, project = seen.one, seen.cluster.project_id if seen.cluster else None
     return [
-        NewEvent("operation.state", name, old, outcome_of(problem), project, one.cluster_id, name)
-        for name, old in operations.end_set_operations(session, one.id, kind, problem, states)
+        seen.event("operation.state", name, old, outcome_of(problem), name)
+        for name, old in operations.end_set_operations(session, seen.one.id, kind, problem, states)
     ]
 
 
@@ -258,7 +257,7 @@ class Driver:
         if state in ENDED_SETS:
             changed["ended_at"] = datetime.now(UTC)
         computesets.store_computeset(session, one.id, one.version, changed)
-        self._report(session, seen, state, context, actions, self._perform(session, seen, actions))
+        self._report(session, seen, state, context, actions)
         return True
 
     def _time(self, one: Computeset, timers: JsonObject, actions: list[Action]) -> None:
@@ -291,8 +290,7 @@ class Driver:
             if action.kind in _KINDS:
                 new = NewOperation(
                     _KINDS[action.kind], _ACTOR, one.cluster_id, action.node, one.id,
-                    project_id=seen.cluster.project_id if seen.cluster else None,
-                    arguments=self._arguments(action),
+                    project_id=seen.project_id, arguments=self._arguments(action),
                     delay_seconds=action.delay_seconds, unique_key=f"set/{one.id}/{one.version}/{index}",
                 )  # fmt: skip
                 operations.insert_operation(session, new)
@@ -300,22 +298,16 @@ class Driver:
                 computesets.release_nodes(session, one.id)
             elif action.kind == "alarm":
                 _LOG.error("computeset %d: %s", one.id, action.text)
-                project = seen.cluster.project_id if seen.cluster else None
-                events.append(NewEvent("alarm", str(one.id), None, action.text, project, one.cluster_id))
+                events.append(seen.event("alarm", str(one.id), None, action.text))
         return events
 
     def _report(
-        self,
-        session: Session,
-        seen: Seen,
-        state: str,
-        context: Context,
-        actions: list[Action],
-        events: list[NewEvent],
+        self, session: Session, seen: Seen, state: str, context: Context, actions: list[Action]
     ) -> None:
-        """End the operations that asked for it, and store the events, with those that are given."""
-        one, project = seen.one, seen.cluster.project_id if seen.cluster else None
-        if any(action.kind == "ready" for action in actions):
+        """Perform the actions, end the operations that asked for it, and store the events."""
+        one, events = seen.one, self._perform(session, seen, actions)
+        is_ready = any(action.kind == "ready" for action in actions)
+        if is_ready:
             events += _end(session, seen, "start_set", None)
         if context.is_degraded and not seen.context.is_degraded:
             given_up = sum(member.has_given_up for member in context.members)
@@ -330,9 +322,9 @@ class Driver:
             events += _end(session, seen, "end_set", None)
         clusters.bump_generation(session, [one.cluster_id])
         if state != one.state:
-            events.append(NewEvent("set.state", str(one.id), one.state, state, project, one.cluster_id))
-        if any(action.kind == "ready" for action in actions):
-            events.append(NewEvent("set.ready", str(one.id), None, None, project, one.cluster_id))
+            events.append(seen.event("set.state", str(one.id), one.state, state))
+        if is_ready:
+            events.append(seen.event("set.ready", str(one.id), None, None))
         append_events(session, events)
 
     def _settle_jobs(self, jobs: dict[str, Job]) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nucleus.computesets import machine
 from nucleus.computesets.machine import Context, Event
+from nucleus.records import NewEvent
 from nucleus.states import (
     ACTIVE,
     CREATED,
@@ -43,6 +44,17 @@ class Seen(NamedTuple):
     failed: list[tuple[str, int]]
     """(operation, node) of starts that have failed."""
     job: Job | None
+
+    @property
+    def project_id(self) -> int | None:
+        """Whose set it is; None: the operators' own."""
+        return self.cluster.project_id if self.cluster else None
+
+    def event(
+        self, kind: str, target: str, old: str | None, new: str | None, operation: str | None = None
+    ) -> NewEvent:
+        """For those who watch the set."""
+        return NewEvent(kind, target, old, new, self.project_id, self.one.cluster_id, operation)
 
 
 def jobs_by_name(jobs: Iterable[Job]) -> tuple[dict[str, Job], list[Job]]:

@@ -86,11 +86,8 @@ class Job:
                 if self.tools.stop.wait(_DATABASE_PAUSE_SECONDS):
                     raise LostError from None
 
-    def load(self) -> None:
+    def load(self, session: Session) -> None:
         """Read what the operation is about."""
-        self.transaction(self._load)
-
-    def _load(self, session: Session) -> None:
         if self.operation.target_node is not None:
             self.node = clusters.nodes_by_id(session, SYSTEM, [self.operation.target_node]).get(
                 self.operation.target_node

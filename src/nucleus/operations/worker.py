@@ -138,7 +138,7 @@ def perform(tools: Tools, operation: Operation) -> None:
     """Do a claimed operation, and store its outcome or when it is tried again. LostError: somebody else does."""
     job = Job(tools, operation)
     try:
-        job.load()
+        job.transaction(job.load)
         result = _verb(operation)(job)
     except LaterError as later:
         job.put_back(later.seconds)
