@@ -125,6 +125,15 @@ def _check_states(storage: StorageClient, images: Sequence[ImageSpec], states: S
         raise StateError(f"{image.nas}:{image.volume} of {image.vm} is {where}, {must}: {what}")
 
 
+def _are_at_rest(storage: StorageClient, images: Sequence[ImageSpec]) -> bool:
+    """Whether no image is being restored, or blocked on the way."""
+    try:
+        _check_states(storage, images, _AT_REST)
+    except RocksError:
+        return False
+    return True
+
+
 def _mark_running(
     database: Database,
     storage: StorageClient,
@@ -250,15 +259,17 @@ def restore(
         _check_states(storage, images, _AT_REST)
         _record(database, vm, snapshot)
         answers = storage.wait_each(asked, MAP_SECONDS)
-    failed = [error for error in answers.values() if isinstance(error, RocksError)]
+        failed = [error for error in answers.values() if isinstance(error, RocksError)]
+        is_certain = not any(isinstance(error, NoAnswerError) for error in failed)
+        is_unchanged = is_certain and len(failed) == len(parts) and _are_at_rest(storage, images)
     if failed:
         what = "is not restored"
-        if any(isinstance(error, NoAnswerError) for error in failed):
-            what = "is perhaps not restored, or in part: repeat the command, before which it does not start"
-        elif len(failed) < len(parts):
+        if is_unchanged:
+            _record(database, vm, vm.restoring)  # what an earlier restore has left
+        elif is_certain:
             what = "is restored in part: repeat the command, before which it does not start"
-        else:  # nothing has changed: what an earlier restore has left stays recorded
-            _record(database, vm, vm.restoring)
+        else:
+            what = "is perhaps not restored, or in part: repeat the command, before which it does not start"
         raise CLASSES[failed[0].family](f"{vm.name} {what}: {failed[0]}", code=failed[0].code)
     _record(database, vm, None)
     if dry_run.is_on():
@@ -274,7 +285,7 @@ def end_restoration(database: Database, vm: VirtualMachine, snapshot: str) -> tu
         return ()
     _record(database, vm, None)
     return (
-        f"{vm.name} starts with its disks as they are: some of the snapshot {snapshot}, others as they were",
+        f"{vm.name} starts with its disks as they are: some may be those of {snapshot}, others those of before",
     )
 
 
