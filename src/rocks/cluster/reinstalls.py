@@ -143,7 +143,9 @@ def _check_snapshots(
         try:
             if vm.container is not None and vm.container.name in silent:
                 raise HostError(f"{vm.name}: its host does not answer ({silent[vm.container.name]})")
-            reinstall_plan.check_snapshots(vm, [one.name for one in found if one.vm == vm.name])
+            reinstall_plan.check_snapshots(
+                vm, [one.name for one in found if one.vm == vm.name and not one.is_former]
+            )
         except RocksError as error:
             failed.setdefault(vm.name, error)
 

@@ -135,6 +135,7 @@ class VirtualMachine:
 
     `adopts_images`: it is older than the UUIDs and has not been started since; its disks become its own at its start.
     `doubted_host`: a live migration to that host was aborted, and its current disks may be there (decision 176).
+    `restoring`: a restore of its disks to that snapshot has begun, and not ended.
     """
 
     host: Host
@@ -147,6 +148,7 @@ class VirtualMachine:
     uuid: str = ""
     adopts_images: bool = False
     doubted_host: str | None = None
+    restoring: str | None = None
 
     @property
     def name(self) -> str:

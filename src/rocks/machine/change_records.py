@@ -192,8 +192,17 @@ def ensure_vm_row(database: Database, name: str) -> None:
 
 
 def update_vm(database: Database, name: str, columns: Mapping[str, object]) -> None:
-    """Set columns of `vm_nodes` (PhysNode by id, Mem, Slice, Virt_Type, cdrom_path, UUID) of one virtual machine."""
-    assert set(columns) <= {"PhysNode", "Mem", "Slice", "Virt_Type", "cdrom_path", "UUID"}
+    """Set columns of `vm_nodes` of one virtual machine: PhysNode by id, and others by their values.
+
+    The host that it leaves is recorded: it keeps the logs of the machine's console.
+    """
+    assert set(columns) <= {"PhysNode", "Mem", "Slice", "Virt_Type", "cdrom_path", "UUID", "Restoring"}
+    if "PhysNode" in columns:
+        database.execute(
+            "INSERT IGNORE INTO vm_former_hosts (Vm_Node, Host) SELECT ID, PhysNode FROM vm_nodes"
+            f" WHERE Node = {_NODE} AND PhysNode IS NOT NULL AND NOT PhysNode <=> %s",
+            [name, columns["PhysNode"]],
+        )
     if columns:
         settings = ", ".join(f"{column} = %s" for column in columns)
         database.execute(f"UPDATE vm_nodes SET {settings} WHERE Node = {_NODE}", [*columns.values(), name])

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import UserError
-from rocks.core.values import read_number
+from rocks.core.values import HIGHEST_NUMBER, read_number
+from rocks.inventory.records import MAX_VM_CPUS
 
 if TYPE_CHECKING:
     from rocks.inventory.records import VirtualMachine
@@ -16,7 +17,7 @@ MAX_MEMORY_ATTRIBUTE = "kvm_max_memory"
 
 def max_cpus(vm: VirtualMachine) -> int:
     """The maximum of CPUs; its present number without one, or with a lower one."""
-    return max(vm.host.cpus, _number(vm, MAX_CPUS_ATTRIBUTE))
+    return max(vm.host.cpus, _number(vm, MAX_CPUS_ATTRIBUTE, MAX_VM_CPUS))
 
 
 def max_memory_mb(vm: VirtualMachine) -> int:
@@ -49,9 +50,9 @@ def too_many_cpus(vm: VirtualMachine) -> str | None:
     )
 
 
-def _number(vm: VirtualMachine, attribute: str) -> int:
+def _number(vm: VirtualMachine, attribute: str, largest: int = HIGHEST_NUMBER) -> int:
     """The number; 0 for one that an earlier release let a site set."""
     try:
-        return read_number(attribute, vm.host.attribute(attribute), 0)
+        return read_number(attribute, vm.host.attribute(attribute), 0, largest)
     except UserError:
         return 0

@@ -35,7 +35,7 @@ def load_vms(database: Database, names: Sequence[str]) -> list[VirtualMachine]:
         return []
     rows = database.rows(
         f"SELECT {HOST_COLUMNS}, v.ID, p.Name, {DOUBTED_HOST},"
-        " v.Mem, v.Slice, v.Virt_Type, v.cdrom_path, v.UUID, v.Adopts FROM vm_nodes v"
+        " v.Mem, v.Slice, v.Virt_Type, v.cdrom_path, v.UUID, v.Adopts, v.Restoring FROM vm_nodes v"
         f" JOIN nodes n ON n.ID = v.Node LEFT JOIN nodes p ON p.ID = v.PhysNode{HOST_JOINS}"
         f" WHERE n.Name IN ({placeholders(names)})",
         names,
@@ -68,6 +68,7 @@ def load_vms(database: Database, names: Sequence[str]) -> list[VirtualMachine]:
             uuid=str(row[17]),
             adopts_images=bool(row[18]),
             doubted_host=row[12],
+            restoring=row[19],
         )
         for row in in_order(rows, names)
     ]

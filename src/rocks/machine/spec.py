@@ -11,6 +11,7 @@ from rocks.core.values import read_number
 from rocks.fleet.wire.requests import DiskSpec, LinkSpec, StartDomain
 from rocks.inventory.attributes.known import KNOWN
 from rocks.inventory.disks.places import medium_of, place_disk
+from rocks.inventory.records import MAX_VM_CPUS
 from rocks.library.guest_media import boots_from_network, medium_name
 from rocks.machine.plan import ACTIVE_STATES, NOT_STARTED
 from rocks.network.filter_plan import FilterPlan, plan_filter, unfiltered_note
@@ -72,6 +73,11 @@ def spec_of(
     `neighbours` maps a VLAN id to all hosts on which machines of that VLAN are placed.
     """
     container = container_of(vm, outcome)
+    if vm.host.cpus > MAX_VM_CPUS:  # recorded by an earlier release
+        raise StateError(
+            f"{vm.name} {outcome}: it has {vm.host.cpus} CPUs, and a virtual machine has at most {MAX_VM_CPUS}; rocks "
+            f"set host cpus {vm.name} {MAX_VM_CPUS}"
+        )
     notes = tuple(
         f"{c.device} of {vm.name} is not connected: {c.reason}"
         for c in connections

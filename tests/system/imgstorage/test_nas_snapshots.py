@@ -170,23 +170,22 @@ def test_a_guest_that_runs_is_frozen_and_its_snapshot_restored(
     assert ended.status == 0 and "web-vol stays on the NAS, as VOLUME-before-NUMBER" in ended.err
     assert "with the later snapshots off, tuesday" in ended.err
     assert content(storage, "web-vol") == b"frozen"
-    assert [row[0] for row in listed(storage, "web")] == ["monday"]
-    # as the guide says: a volume of a later snapshot, and an end of all that the restore has left
-    pools = storage.images.nas.pools
-    (former,) = [
-        one.name for one in pools.list_volumes("tank") if one.name.startswith("tank/web-vol-before-")
+    assert listed(storage, "web") == [
+        ["monday", NAS, "1", "complete", "yes"],
+        ["off", NAS, "1", "former", "off"],
+        ["tuesday", NAS, "1", "former", "yes"],
     ]
-    names = [
-        one.name
-        for one in pools.read_history(former).snapshots
-        if any(":tuesday:" in hold for hold in one.holds)
-    ]
-    zvol = former.partition("/")[2]
-    storage.done("add", "host", "storageimg", NAS, "tank", "tuesday-vol", f"origin={zvol}@{names[0]}")
-    assert content(storage, "tuesday-vol") == b"frozen"
-    storage.done("remove", "host", "storageimg", NAS, "tank", "tuesday-vol", "now=yes")
+    # as the message says: a volume of a later snapshot; and an end of all that the restore has left
+    for command in (RESTORE_IT, REMOVE_IT):
+        text = storage.refused(*command, "web", "off").strip()
+        assert f"rocks add host storageimg {NAS} tank NEW origin=web-vol-before-" in text
+    storage.done("add", "host", "storageimg", NAS, "tank", "off-vol", text.split("NEW ")[1])
+    assert content(storage, "off-vol") == b"thawed"
+    storage.done("remove", "host", "storageimg", NAS, "tank", "off-vol", "now=yes")
+    zvol = text.partition("origin=")[2].partition("@")[0]
     storage.done("remove", "host", "storageimg", NAS, "tank", zvol, "force=yes", "now=yes")
-    assert pools.read_volume(former) is None and content(storage, "web-vol") == b"frozen"
+    assert content(storage, "web-vol") == b"frozen"
+    assert [row[0] for row in listed(storage, "web")] == ["monday"]
     storage.done(*REMOVE_IT, "web", "monday")
     assert listed(storage, "web") == []
     assert "has no snapshot monday" in storage.refused(*REMOVE_IT, "web", "monday")

@@ -41,6 +41,10 @@ def test_a_machine_moves_with_its_disk(mover: MachineSite) -> None:
     mover.run(f"move host vm {VM} {OLD}")
     assert (mover.place(VM), mover.files(OLD), mover.files(NEW)) == (OLD, ["mover.vda"], [])
     starts_once(mover, OLD)
+    # the logs of its console, which each host has, go with it
+    printed = mover.run(f"remove host vm {VM} dry-run=yes")
+    for host in (OLD, NEW):
+        assert f"{host}: would remove the logs of the consoles of 1 machines" in printed
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Network devices and packet filters in the plan of a start."""
+"""Network devices and packet filters in the plan of a start, and what the records do not let start."""
 
 from dataclasses import replace
 
@@ -6,6 +6,7 @@ import pytest
 
 from rocks.core.errors import StateError
 from rocks.fleet.wire.requests import LinkSpec
+from rocks.machine.maxima import max_cpus
 from rocks.machine.spec import links_of, spec_of
 from rocks.network.filter_plan import FilterPlan, Sender
 from rocks.network.guest_connections import Bridged, Direct, Tap, Unconnected, VirtualFunction
@@ -123,3 +124,12 @@ def test_an_address_that_is_none_is_named() -> None:
         (Direct(TAP.mac, "eth1"),),
     )
     assert found.network.senders == (Sender(TAP.mac, True, ("10.1.0.9",)),)
+
+
+def test_more_cpus_than_a_machine_can_have_are_refused_before_the_host_is_asked() -> None:
+    """As an earlier release recorded them; its maximum for a running machine counts as none."""
+    with pytest.raises(StateError, match="has at most 255; rocks set host cpus web 255"):
+        spec_of(machine("web", cpus=256), [], {})
+    assert spec_of(machine("web", cpus=255), [], {}).links == ()
+    stored = {"kvm_max_cpus": "4096"}
+    assert max_cpus(machine("web", cpus=4, attributes=stored)) == 4

@@ -29,7 +29,13 @@ def check_no_doubt(vm: VirtualMachine) -> None:
 
 
 def doubt_of(vm: VirtualMachine) -> StateError | None:
-    """Why the machine cannot be used: its live migration was given up, and its disks are not decided (decision 176)."""
+    """Why the machine cannot be used: its disks are not decided (decision 176), or are restored in part."""
+    if vm.restoring is not None:
+        return StateError(
+            f"{vm.name} cannot be used: its disks are those of the snapshot {vm.restoring} in part, since a restore "
+            f"was interrupted. Repeat it: rocks restore host vm snapshot {vm.name} {vm.restoring}; or, to use them "
+            f"as they are, of different moments: rocks remove host vm snapshot {vm.name} {vm.restoring}"
+        )
     if vm.doubted_host is None:
         return None
     here = None if vm.container is None else vm.container.name

@@ -14,47 +14,34 @@ from rocks.core.errors import CLASSES, Code, RocksError, StateError
 from rocks.fleet.wire.requests import FreezeGuest, ThawGuest
 from rocks.fleet.wire.snapshots import FROZEN, MACHINE_OFF
 from rocks.inventory.host_requests import error_of, open_fleet, perform_operations
+from rocks.machine.change_records import update_vm
 from rocks.machine.moves.moving_volumes import Watching, pull_each
 from rocks.machine.spec import container_of
 from rocks.storage.bus import NoAnswerError
 from rocks.storage.client import questions
 from rocks.storage.client.asking import MAP_SECONDS
 from rocks.storage.volumes.access import open_storage
-from rocks.storage.volumes.bases import older_nas
 from rocks.storage.volumes.place_records import disk_locations
 from rocks.storage.volumes.plan import plan_images, volume_name
-from rocks.storage.wire.held_snapshots import moment_tag, new_run, part_tag, read_tag, unfinished_tag
+from rocks.storage.wire.held_snapshots import moment_tag, new_run, part_tag, unfinished_tag
 from rocks.storage.wire.requests import HoldSnapshot, ReleaseSnapshot, RestoreZvol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from rocks.database.connection import Database
     from rocks.fleet.wire.snapshots import Moment
     from rocks.inventory.records import VirtualMachine
+    from rocks.machine.snapshots.nas_parts import Part
     from rocks.storage.client import StorageClient
-    from rocks.storage.volumes.places import DiskLocation
     from rocks.storage.volumes.plan import ImageSpec
-    from rocks.storage.wire.replies import ImageRow, SnapshotRow
+    from rocks.storage.wire.replies import ImageRow
 
-_LIST_SECONDS = 60.0
 _GATHERED_SECONDS = 300.0
 _FROZEN_SECONDS = 60.0
 """How long the NASes may take for the rest of the changes: a longer freeze than 90 seconds is ended by the host."""
 
 _AT_REST, _COPIED = ("unmapped",), ("local", "pulling")
-
-
-class Part(NamedTuple):
-    """A snapshot of one disk; number 0 while it has none, `moment` empty for a machine that ran and was not frozen."""
-
-    disk: DiskLocation
-    row: SnapshotRow
-    number: int
-    total: int
-    moment: str
-    is_unfinished: bool
-    run: str
 
 
 class _Marked(NamedTuple):
@@ -63,57 +50,6 @@ class _Marked(NamedTuple):
     guids: list[str]
     moment: Moment | None
     notes: tuple[str, ...] = ()
-
-
-Parts = dict[tuple[str, str], list[Part]]
-"""Machine and name of the snapshot → the parts, in the order of the disks."""
-
-
-def read_parts(database: Database, machines: Sequence[VirtualMachine]) -> tuple[Parts, dict[str, RocksError]]:
-    """The snapshots of the machines on their NASes; and errors by NAS. The image of another machine has none."""
-    uuids = {vm.name: vm.uuid for vm in machines}
-    disks = [disk for disk in disk_locations(database, list(uuids)) if disk.nas and disk.zpool]
-    if not disks:
-        return {}, {}
-    asked = {
-        str(number): questions.snapshots_of_machine(disk.nas, disk.zpool, volume_name(disk.vm, disk.number))
-        for number, disk in enumerate(disks)
-    }
-    try:
-        with open_storage(database) as storage:
-            answers = storage.ask_each(asked, _LIST_SECONDS)
-    except RocksError as error:
-        return {}, {disk.nas: error for disk in disks}
-    found: Parts = {}
-    errors: dict[str, RocksError] = {}
-    for number, disk in enumerate(disks):
-        answer = answers[str(number)]
-        if isinstance(answer, RocksError):
-            if answer.code is not Code.IMAGE_UNKNOWN:  # one that was never started has no image
-                errors[disk.nas] = answer
-        elif answer.machine is None:
-            errors[disk.nas] = older_nas(disk.nas, "holds no snapshots of machines")
-        elif answer.machine in ("", uuids[disk.vm]):
-            for name, part in _parts(disk, answer.rows):
-                found.setdefault((disk.vm, name), []).append(part)
-    return {key: sorted(parts, key=lambda part: part.number) for key, parts in found.items()}, errors
-
-
-def _parts(disk: DiskLocation, rows: Sequence[SnapshotRow]) -> Iterator[tuple[str, Part]]:
-    for row in rows:
-        tags = [tag for hold in row.tags if (tag := read_tag(hold)) is not None]
-        for name in dict.fromkeys(tag.snapshot for tag in tags):
-            own = [tag for tag in tags if tag.snapshot == name]
-            number, total, run = max((tag.number, tag.total, tag.run) for tag in own)
-            moment = next((tag.word for tag in own if tag.word and not tag.is_unfinished), "")
-            yield name, Part(disk, row, number, total, moment, any(tag.is_unfinished for tag in own), run)
-
-
-def is_complete(parts: Sequence[Part]) -> bool:
-    """Whether the snapshot has all disks, each once, and all of one run."""
-    numbers = [part.number for part in parts]
-    is_of_one_run = len({(part.run, part.total) for part in parts}) == 1
-    return is_of_one_run and numbers == list(range(1, parts[0].total + 1))
 
 
 def images_of_machine(database: Database, vm: VirtualMachine) -> list[ImageSpec]:
@@ -187,6 +123,15 @@ def _check_states(storage: StorageClient, images: Sequence[ImageSpec], states: S
             what = f"rocks list host storageop {image.nas} shows what goes on"
         must = "and must be unmapped" if states == _AT_REST else "and must be local"
         raise StateError(f"{image.nas}:{image.volume} of {image.vm} is {where}, {must}: {what}")
+
+
+def _are_at_rest(storage: StorageClient, images: Sequence[ImageSpec]) -> bool:
+    """Whether no image is being restored, or blocked on the way."""
+    try:
+        _check_states(storage, images, _AT_REST)
+    except RocksError:
+        return False
+    return True
 
 
 def _mark_running(
@@ -293,14 +238,15 @@ def restore(
     database: Database,
     vm: VirtualMachine,
     images: Sequence[ImageSpec],
+    snapshot: str,
     parts: Sequence[Part],
     later: Sequence[str],
 ) -> tuple[str, ...]:
-    """Make the snapshot the content of the disks of a machine that is off; returns notes.
+    """Make the snapshot the content of the disks of a machine that is off; returns notes. Commits.
 
     What they have now stays on the NAS under other names, and so do the `later` snapshots, which are of that.
-    StateError unless all images are unmapped; the first error of a NAS. The same call completes a restore that was
-    interrupted.
+    StateError unless all images are unmapped; the first error of a NAS. The restoration is recorded before the first
+    disk and until the last is restored, and nothing starts the machine meanwhile; the same call completes it.
     """
     asked = {
         str(part.number): questions.question(
@@ -311,20 +257,43 @@ def restore(
     }
     with open_storage(database) as storage:
         _check_states(storage, images, _AT_REST)
+        _record(database, vm, snapshot)
         answers = storage.wait_each(asked, MAP_SECONDS)
-    failed = [error for error in answers.values() if isinstance(error, RocksError)]
+        failed = [error for error in answers.values() if isinstance(error, RocksError)]
+        is_certain = not any(isinstance(error, NoAnswerError) for error in failed)
+        is_unchanged = is_certain and len(failed) == len(parts) and _are_at_rest(storage, images)
     if failed:
         what = "is not restored"
-        if any(isinstance(error, NoAnswerError) for error in failed):
-            what = "is perhaps not restored, or in part: repeat the command before a start"
-        elif len(failed) < len(parts):
-            what = "is not restored, or in part: repeat the command before a start"
+        if is_unchanged:
+            _record(database, vm, vm.restoring)  # what an earlier restore has left
+        elif is_certain:
+            what = "is restored in part: repeat the command, before which it does not start"
+        else:
+            what = "is perhaps not restored, or in part: repeat the command, before which it does not start"
         raise CLASSES[failed[0].family](f"{vm.name} {what}: {failed[0]}", code=failed[0].code)
+    _record(database, vm, None)
     if dry_run.is_on():
         return ()
     disks = ", ".join(f"{part.disk.nas}:{volume_name(vm.name, part.disk.number)}" for part in parts)
     with_it = f", with the later snapshots {', '.join(later)}" if later else ""
     return (f"the former content of {disks} stays on the NAS, as VOLUME-before-NUMBER{with_it}",)
+
+
+def end_restoration(database: Database, vm: VirtualMachine, snapshot: str) -> tuple[str, ...]:
+    """The disks count as they are, when a restore to this snapshot was interrupted; notes. Commits."""
+    if vm.restoring != snapshot:
+        return ()
+    _record(database, vm, None)
+    return (
+        f"{vm.name} starts with its disks as they are: some may be those of {snapshot}, others those of before",
+    )
+
+
+def _record(database: Database, vm: VirtualMachine, snapshot: str | None) -> None:
+    """Record the snapshot to which the disks are being restored, or that they are. Commits."""
+    if not dry_run.is_on():
+        update_vm(database, vm.name, {"Restoring": snapshot})
+        database.commit()
 
 
 def remove(database: Database, vm: VirtualMachine, parts: Sequence[Part], snapshot: str) -> None:

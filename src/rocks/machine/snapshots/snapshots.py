@@ -32,7 +32,6 @@ from rocks.machine.moves.live_move_rules import check_no_doubt
 from rocks.machine.plan import is_active
 from rocks.machine.running_changes import check_place
 from rocks.machine.spec import container_of, disk_spec
-from rocks.storage.volumes.plan import volume_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
     from rocks.fleet.wire.disk_files import ImageFact
     from rocks.fleet.wire.facts import HostFacts
     from rocks.inventory.records import Lease, VirtualMachine
-    from rocks.machine.snapshots import on_nas as nas_snapshots
+    from rocks.machine.snapshots import nas_parts
     from rocks.storage.volumes.plan import ImageSpec
 
 _CONSISTENT: dict[str, str] = {FROZEN: "yes", NOT_FROZEN: "no", "": "no", MACHINE_OFF: "off"}
@@ -51,7 +50,7 @@ _UNKNOWN = "unknown"
 class Snapshot(NamedTuple):
     """A snapshot of a machine: its files on the host, their space in bytes, and whether all of them are there.
 
-    On a NAS, `host` is that, and `paths` are snapshots of volumes, with what was written since the ones before them.
+    On a NAS, `host` is that, and `paths` are POOL/VOLUME@SNAPSHOT, with what was written since the ones before them.
 
     `consistent`: `yes` when the file systems of the machine were frozen, `no` when it ran and they were not, or it was
     saved, `off` when it was off, `unknown` for a snapshot of an earlier release.
@@ -64,6 +63,8 @@ class Snapshot(NamedTuple):
     used_bytes: int
     is_complete: bool
     consistent: str
+    is_former: bool = False
+    """It is of a content that a restore has replaced, in volumes of the NAS beside those of the disks."""
 
 
 def list_snapshots(database: Database, names: Sequence[str]) -> tuple[list[Snapshot], dict[str, RocksError]]:
@@ -77,7 +78,7 @@ def list_snapshots(database: Database, names: Sequence[str]) -> tuple[list[Snaps
 
 def _listed(
     database: Database, names: Sequence[str]
-) -> tuple[list[Snapshot], nas_snapshots.Parts, dict[str, RocksError]]:
+) -> tuple[list[Snapshot], nas_parts.Parts, dict[str, RocksError]]:
     """As `list_snapshots`, with the parts of those on NASes."""
     machines = [vm for vm in table.load_vms(database, names) if vm.container is not None and vm.uuid]
     folders: dict[str, set[str]] = {}
@@ -99,25 +100,28 @@ def _listed(
                 key = (owners[fact.machine], copy.snapshot)
                 files.setdefault(key, []).append((copy, fact))
         found += [_snapshot(vm, name, host, of_one) for (vm, name), of_one in files.items()]
-    parts: nas_snapshots.Parts = {}
+    parts: nas_parts.Parts = {}
     if any(disk.is_mapped for vm in machines for disk in vm.disks):
-        from rocks.machine.snapshots import on_nas as nas_snapshots  # it needs the message bus
+        from rocks.machine.snapshots import nas_parts  # it needs the message bus
 
-        parts, silent = nas_snapshots.read_parts(database, machines)
+        parts, former, silent = nas_parts.read_parts(database, machines)
         found += [_of_nas(vm, name, of_one) for (vm, name), of_one in parts.items()]
+        found += [
+            _of_nas(vm, name, of_one)._replace(is_former=True) for (vm, name, _), of_one in former.items()
+        ]
         errors.update(silent)
     return sorted(found), parts, errors
 
 
-def _of_nas(vm: str, name: str, parts: Sequence[nas_snapshots.Part]) -> Snapshot:
-    from rocks.machine.snapshots.on_nas import is_complete as has_all
+def _of_nas(vm: str, name: str, parts: Sequence[nas_parts.Part]) -> Snapshot:
+    from rocks.machine.snapshots.nas_parts import is_complete as has_all
 
     moments = {part.moment for part in parts}
     return Snapshot(
         vm,
         name,
         parts[0].disk.nas,
-        tuple(f"{volume_name(vm, part.disk.number)}@{part.row.name}" for part in parts),
+        tuple(f"{part.volume}@{part.row.name}" for part in parts),
         sum(part.row.written_bytes for part in parts),
         has_all(parts),
         _CONSISTENT[moments.pop()] if len(moments) == 1 else "no",
@@ -148,7 +152,7 @@ def add_snapshot(database: Database, name: str, snapshot: str) -> tuple[str, ...
     vm, lease, images = _locked(database, name)
     check_no_doubt(vm)
     found, parts = _snapshots_of(database, vm)
-    if any(one.name == snapshot and one.is_complete for one in found):
+    if any(one.name == snapshot and one.is_complete and not one.is_former for one in found):
         raise StateError(
             f"{name} has a snapshot {snapshot} already; rocks remove host vm snapshot {name} {snapshot} removes it"
         )
@@ -195,7 +199,8 @@ def restore_snapshot(database: Database, name: str, snapshot: str) -> tuple[str,
     run, and for a snapshot that is not complete or is of other disks.
     """
     vm, lease, images = _locked(database, name)
-    check_no_doubt(vm)
+    if vm.restoring is None:  # a restore, to whichever snapshot, ends one that was interrupted
+        check_no_doubt(vm)
     found, parts = _named(database, vm, snapshot)
     if lease is not None and lease.state == SAVED:
         raise StateError(
@@ -220,13 +225,14 @@ def _restore_on_nas(
     vm: VirtualMachine,
     images: Sequence[ImageSpec],
     snapshot: str,
-    found: nas_snapshots.Parts,
+    found: nas_parts.Parts,
 ) -> tuple[str, ...]:
+    from rocks.machine.snapshots import nas_parts
     from rocks.machine.snapshots import on_nas as nas_snapshots
 
     parts = found[vm.name, snapshot]
     disks = [(image.nas, image.number) for image in images]
-    if [(part.disk.nas, part.disk.number) for part in parts] != disks or not nas_snapshots.is_complete(parts):
+    if [(part.disk.nas, part.disk.number) for part in parts] != disks or not nas_parts.is_complete(parts):
         raise StateError(
             f"the snapshot {snapshot} of {vm.name} is not one of its present disks, or not complete"
         )
@@ -240,23 +246,27 @@ def _restore_on_nas(
             if other.disk.number == part.disk.number
         )
     ]
-    return nas_snapshots.restore(database, vm, images, parts, sorted(later))
+    return nas_snapshots.restore(database, vm, images, snapshot, parts, sorted(later))
 
 
-def remove_snapshot(database: Database, name: str, snapshot: str) -> None:
-    """Remove the files of a snapshot, or have its NASes release it.
+def remove_snapshot(database: Database, name: str, snapshot: str) -> tuple[str, ...]:
+    """Remove the files of a snapshot, or have its NASes release it; returns notes.
 
-    UserError when there is none; the first error of the host or NAS otherwise.
+    A restore to it that was interrupted is ended: the machine keeps its disks as they are. UserError when there is
+    none; the first error of the host or NAS otherwise.
     """
     vm = _lock(database, name)
-    found, parts = _named(database, vm, snapshot)
-    if (vm.name, snapshot) in parts:
+    found, parts = _snapshots_of(database, vm)
+    own = parts.get((vm.name, snapshot), ())
+    if own or vm.restoring == snapshot:
         from rocks.machine.snapshots import on_nas as nas_snapshots
 
-        nas_snapshots.remove(database, vm, parts[vm.name, snapshot], snapshot)
-        return
-    for error in remove_files(database, vm, found.host, found.paths):
+        nas_snapshots.remove(database, vm, own, snapshot)
+        return nas_snapshots.end_restoration(database, vm, snapshot)
+    one = _one_named(vm, found, snapshot)
+    for error in remove_files(database, vm, one.host, one.paths):
         raise error
+    return ()
 
 
 def _locked(database: Database, name: str) -> tuple[VirtualMachine, Lease | None, list[ImageSpec]]:
@@ -287,19 +297,31 @@ def _lock(database: Database, name: str) -> VirtualMachine:
     return vm
 
 
-def _snapshots_of(database: Database, vm: VirtualMachine) -> tuple[list[Snapshot], nas_snapshots.Parts]:
+def _snapshots_of(database: Database, vm: VirtualMachine) -> tuple[list[Snapshot], nas_parts.Parts]:
     found, parts, errors = _listed(database, [vm.name])
     for place, error in errors.items():
         raise HostError(f"the snapshots of {vm.name} on {place} are not known: {error}")
     return found, parts
 
 
-def _named(database: Database, vm: VirtualMachine, snapshot: str) -> tuple[Snapshot, nas_snapshots.Parts]:
+def _named(database: Database, vm: VirtualMachine, snapshot: str) -> tuple[Snapshot, nas_parts.Parts]:
     found, parts = _snapshots_of(database, vm)
-    for one in found:
-        if one.name == snapshot:
-            return one, parts
-    listed = ", ".join(one.name for one in found) or "none"
+    return _one_named(vm, found, snapshot), parts
+
+
+def _one_named(vm: VirtualMachine, found: Sequence[Snapshot], snapshot: str) -> Snapshot:
+    """UserError without it, StateError for one of a former content."""
+    named = [one for one in found if one.name == snapshot]
+    for one in named:
+        if not one.is_former:
+            return one
+    if named:
+        pool, _, path = named[0].paths[0].partition("/")
+        raise StateError(
+            f"the snapshot {snapshot} of {vm.name} is of a content that a restore has replaced; to have a volume of "
+            f"that: rocks add host storageimg {named[0].host} {pool} NEW origin={path}"
+        )
+    listed = ", ".join(one.name for one in found if not one.is_former) or "none"
     raise UserError(f"{vm.name} has no snapshot {printable(snapshot)}; it has: {listed}")
 
 

@@ -23,11 +23,16 @@ from rocks.inventory.attributes.rules import near_miss
 from rocks.inventory.host_commands import Limits, run_on_hosts
 from rocks.inventory.host_loading import load_hosts, physical_hosts
 from rocks.inventory.host_records import find_local_host
-from rocks.inventory.host_requests import ask_each
+from rocks.inventory.host_requests import ask_each, ask_facts, open_fleet
+from rocks.inventory.machine_locks import lock_vms, unlock_vms
+from rocks.machine.disks import copy_records as disk_copies
+from rocks.machine.leases import records as leases
 from rocks.machine.leases.epoch_records import read_epoch, read_record
+from rocks.machine.leases.plan import MOVING
 from rocks.network.interface_records import list_interfaces
 from rocks.site.certificates import NOT_ALLOWED, list_certificates
 from rocks.site.checks.installation import check_rolls, check_services
+from rocks.site.overview_rules import LeaseOfMachine, doubt_concerns, host_concerns
 from rocks.site.restore import unfinished_restore
 from rocks.storage.broker.broker import BROKER_NAME
 from rocks.storage.broker.checks import check_broker
@@ -78,6 +83,7 @@ def check_site(database: Database, settings: FleetSettings | None = None) -> Ite
         "broker": partial(check_broker, database, frontend),
         "certificates": partial(_certificates, database),
         "leases": partial(_leases, database, frontend),
+        "machines": partial(_machines, database),
         "hosts": partial(_hosts if has_key else _unasked_hosts, database, frontend),
     }
     yield from _each(checks)
@@ -253,6 +259,21 @@ def _leases(database: Database, frontend: str) -> Iterator[SiteCheck]:
             WRONG,
             "the database is new here or was restored: the next start, or rocks sync vm lease, asks the hosts",
         )
+
+
+def _machines(database: Database) -> Iterator[SiteCheck]:
+    """Machines that wait for a person: a move that no command works on any more, and disks that are not decided."""
+    moving = [LeaseOfMachine.of(row) for row in leases.held_leases(database) if row.state == MOVING]
+    names = [lease.name for lease in moving]
+    at_work = lock_vms(database, names, also_moving=True) if names else {}
+    unlock_vms(database, names)
+    hosts = sorted({host for lease in moving for host in (lease.host, lease.target) if host})
+    with open_fleet(database, hosts) as fleet:
+        answers = ask_facts(database, fleet, hosts, limit_seconds=HOST_SECONDS) if hosts else {}
+    facts = {host: None if isinstance(found, RocksError) else found for host, found in answers.items()}
+    left = [lease for lease in moving if lease.name not in at_work]
+    for one in (*host_concerns({}, left, facts), *doubt_concerns(disk_copies.doubts(database))):
+        yield SiteCheck(one.subject, WRONG, one.problem)
 
 
 def _hosts(database: Database, frontend: str) -> Iterator[SiteCheck]:

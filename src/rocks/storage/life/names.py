@@ -112,6 +112,12 @@ def before_volume(volume: str, epoch: int) -> str:
     return f"{volume}-before-{epoch}"
 
 
+def is_former(volume: str, other: str) -> bool:
+    """Whether the other volume is a former content of this one, by its name."""
+    begin = before_volume(volume, 0)[:-1]
+    return other.startswith(begin) and other[len(begin) :].isdigit()
+
+
 def cursor_bookmark(guid: str, host: str) -> str:
     """The bookmark by which a host records the last snapshot that the NAS received; the guid makes a clash harmless."""
     return f"imgstore_CURSOR_G_{int(guid):016x}_H_{host}"

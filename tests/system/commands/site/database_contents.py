@@ -76,6 +76,7 @@ OF_THE_MOMENT = {
     "vm_core_leases": "of leases",
     "vm_device_leases": "of leases",
     "vm_fences": "of leases",
+    "vm_former_hosts": "where logs of consoles are",
     "vm_lease_disks": "of leases",
     "vm_page_leases": "of leases",
     "vm_shape_hosts": "locked while leases are decided",

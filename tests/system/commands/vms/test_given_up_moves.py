@@ -65,7 +65,7 @@ def test_nothing_uses_the_machine_until_its_disks_are_decided(
         assert f"rocks move host vm web {NEW} disks=there" in ended.err
         assert f"rocks move host vm web {OLD} disks=there" in ended.err
     assert f"host {NEW} may have the current disks of web" in given_up.refused("remove host", NEW)
-    assert UNDECIDED in given_up.done("list site")
+    assert UNDECIDED in given_up.done("list site") and UNDECIDED in given_up.rocks("check site").out
     assert (
         all(is_current for _, _, is_current in copies_of_web(given_up)) and len(copies_of_web(given_up)) == 2
     )

@@ -24,6 +24,7 @@ from rocks.machine.moves import live_ends as live_move_ends
 from rocks.machine.moves.moves import Ways
 from rocks.machine.records import hosts_of_vlans, load_vms
 from rocks.site import overview as site_overview
+from rocks.site.checks import checks as site_checks
 from tests.system.commands.conftest import Site
 from tests.system.commands.vms.moves import (
     FORCE,
@@ -282,10 +283,12 @@ def test_the_next_start_ends_a_move_whose_guest_is_off(moving: Site, monkeypatch
     monkeypatch.setattr(live_move_ends, "_perform", lambda *_: OperationOutcome("web", False))
     monkeypatch.setattr(live_move_ends, "ask_facts", lambda *_, **__: facts)
     monkeypatch.setattr(vm_start, "ask_facts", lambda *_, **__: {OLD: SILENT, NEW: SILENT})
-    for module in (vm_reports, site_overview, interrupted_moves):
+    for module in (vm_reports, site_overview, interrupted_moves, site_checks):
         monkeypatch.setattr(module, "ask_facts", lambda *_, **__: facts)
     assert moving.done("list host vm web status=yes").split()[-1] == "off"
-    assert "is off on both: to end that and start it: rocks start host vm web" in moving.done("list site")
+    remedy = "is off on both: to end that and start it: rocks start host vm web"
+    assert remedy in moving.done("list site")
+    assert remedy in moving.rocks("check site").out
     ended = moving.rocks("start host vm web")
     assert f"the move of web that was interrupted is undone: it is off on {OLD}" in ended.err + ended.out
     assert "web is not started: " in ended.err and lease(moving) == ("running", OLD, None)

@@ -9,10 +9,11 @@ RollName = "kvm"
 class Command(rocks.commands.Command):
     """
     List the snapshots of virtual machines: name, host or NAS, number of disks, space in bytes, and whether it is
-    complete and consistent. That is yes when the guest agent had frozen the file systems, no when the machine ran and
-    they were not frozen or when it was saved (both as after a power cut), off when the machine was off, and unknown
-    for a snapshot of an earlier release. On a NAS, the space is what was written since the snapshot of the volume
-    before this one.
+    complete and consistent. One that is former is of a content of disks on a NAS that a restore of an earlier one has
+    replaced; an attempt to restore it prints the command that makes a volume of it. Consistent is yes when the guest
+    agent had frozen the file systems, no when the machine ran and they were not frozen or when it was saved (both as
+    after a power cut), off when the machine was off, and unknown for a snapshot of an earlier release. On a NAS, the
+    space is what was written since the snapshot of the volume before this one.
 
     <arg optional='1' type='string' name='host' repeat='1' default='all virtual machines'>
     Virtual machines.
@@ -40,7 +41,7 @@ class Command(rocks.commands.Command):
             self.notify(f"Warning: the snapshots on {host} are not known: {error}")
         self.beginOutput()
         for one in found:
-            state = "complete" if one.is_complete else "incomplete"
+            state = "former" if one.is_former else "complete" if one.is_complete else "incomplete"
             cells = (one.name, one.host, len(one.paths), one.used_bytes, state, one.consistent)
             self.addOutput(one.vm, cells)
         header = ["host", "snapshot", "container", "files", "used", "state", "consistent"]

@@ -27,4 +27,5 @@ class Command(rocks.commands.Command):
         from rocks.machine.snapshots.snapshots import remove_snapshot  # hosts are reached by heavy libraries
 
         hosts, (snapshot,) = self.requireArguments("snapshot")
-        remove_snapshot(self.db, self.getOneHostname(hosts), snapshot)
+        for line in remove_snapshot(self.db, self.getOneHostname(hosts), snapshot):
+            self.notify(line)

@@ -8,9 +8,9 @@ RollName = "kvm"
 class Command(rocks.commands.Command):
     """
     Replace the disks of a virtual machine that is off by those of a snapshot, which stays. What image files have now
-    is lost, unless another snapshot has it; after an interrupt the machine does not start until the command is
-    repeated. On a NAS, the present content stays as the volume VOLUME-before-NUMBER, with the snapshots made after
-    this one.
+    is lost, unless another snapshot has it. On a NAS, the present content stays as the volume VOLUME-before-NUMBER,
+    with the snapshots made after this one, which are listed as former. After an interrupt the machine does not start
+    until the command is repeated, or the snapshot is removed.
 
     <shared names='one-machine,snapshot,dry-run'/>
 
