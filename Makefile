@@ -7,6 +7,8 @@ PYTHON = .state/venv/bin/python
 # without it has nothing of ours that runs.
 # `exec`: each ends when make is killed, and would not notice that below a shell.
 LAB = exec env LAB_PARENT=$$PPID PYTHONPATH=src /usr/bin/python3 -m lab
+# A build of many programs, all of which end when make is ended.
+TOGETHER = exec tools/end-together nice
 # Runs a program with its own mounts, processes, network and /tmp, all of which end with it.
 # Without cached bytecode, each worker would take twice as long to import the tests.
 ISOLATED = exec env LAB_PARENT=$$PPID PYTHONPATH=src $(PYTHON) -m lab.isolation env -u PYTHONPATH -u PYTHONDONTWRITEBYTECODE
@@ -58,6 +60,10 @@ guest-image: ## build an image of Debian 12 for virtual machines in .state/guest
 	@tools/debian-sources >.state/guest/sources.list
 	@echo "  an image of Debian 12 from packages, in .state/guest/debian (the first time about a minute) ..."
 	@tools/guest-image .state/guest/sources.list .state/guest/debian
+
+.PHONY: guest-iso
+guest-iso: guest-image ## build the ISO with this image into dist/, for `rocks add image` on a site without a network (root)
+	@export SOURCE_DATE_EPOCH=$(BUILD_TIME) && $(TOGETHER) tools/guest-iso .state/guest/debian/debian-12-*.img dist
 
 test-guests: ## start, stop and remove the cluster of `make demo-cluster` (root; minutes)
 	@tools/setup test
@@ -182,15 +188,15 @@ comet-wheel: ## build the wheel of cluster owners' client, comet, into dist/
 
 packages: ## build deb and rpm packages of the last commit into dist/ (root)
 	@tools/setup packages
-	@nice packaging/build 'VERSION=$(VERSION)' 'RELEASE=$(RELEASE)'
+	@$(TOGETHER) packaging/build 'VERSION=$(VERSION)' 'RELEASE=$(RELEASE)'
 
 deb: ## build the deb packages only (root)
 	@tools/setup packages
-	@nice packaging/build 'VERSION=$(VERSION)' 'RELEASE=$(RELEASE)' deb
+	@$(TOGETHER) packaging/build 'VERSION=$(VERSION)' 'RELEASE=$(RELEASE)' deb
 
 rpm: ## build the rpm packages only (root)
 	@tools/setup packages
-	@nice packaging/build 'VERSION=$(VERSION)' 'RELEASE=$(RELEASE)' rpm
+	@$(TOGETHER) packaging/build 'VERSION=$(VERSION)' 'RELEASE=$(RELEASE)' rpm
 
 test-packages: frontend-iso ## install them into fresh roots without a network, use and remove them (root; more than 30 minutes)
 	@tools/setup test
@@ -203,7 +209,7 @@ BUILD_TIME = $$(git log -1 --format=%ct 2>/dev/null || echo 1700000000)
 
 frontend-iso: packages ## build the ISO from which a Debian 12 machine becomes a frontend without a network (root)
 	@$(MAKE) --no-print-directory reroll
-	@export SOURCE_DATE_EPOCH=$(BUILD_TIME) && nice roll/frontend/build dist
+	@export SOURCE_DATE_EPOCH=$(BUILD_TIME) && $(TOGETHER) roll/frontend/build dist
 
 test-os-roll: ## add the roll of `make os-roll`, build a distribution, and equip hosts from it (root; 5 minutes)
 	@tools/setup test
@@ -211,8 +217,8 @@ test-os-roll: ## add the roll of `make os-roll`, build a distribution, and equip
 
 installer: ## build the installer of hosts and their root archive into dist/; SOURCES=FILE of an ISO's repository (root)
 	@tools/setup installer
-	@export SOURCE_DATE_EPOCH=$(BUILD_TIME) && roll/installer/build-root dist $(if $(SOURCES),"$(SOURCES)") && \
-	  roll/installer/build-initramfs dist
+	@export SOURCE_DATE_EPOCH=$(BUILD_TIME) && $(TOGETHER) roll/installer/build-root dist $(if $(SOURCES),"$(SOURCES)")
+	@export SOURCE_DATE_EPOCH=$(BUILD_TIME) && $(TOGETHER) roll/installer/build-initramfs dist
 
 test-installer: ## install blank emulated machines from the network with what `make installer` built (root; 30 minutes)
 	@tools/setup test
@@ -224,9 +230,9 @@ os-roll: ## build the ISO with what hosts are installed from: Debian's packages,
 	@tools/setup packages
 	@tools/setup roll
 	@tools/setup installer
-	@[ -e dist/installer.img ] || $(MAKE) --no-print-directory installer
-	@[ -n "$$(find dist -maxdepth 1 -name 'rocks-agent_*.deb')" ] || $(MAKE) --no-print-directory packages
-	@export SOURCE_DATE_EPOCH=$(BUILD_TIME) $(if $(KEY),KEY='$(KEY)') && nice roll/os/build dist $(if $(SOURCES),"$(SOURCES)")
+	@[ -e dist/installer.img ] || exec $(MAKE) --no-print-directory installer
+	@[ -n "$$(find dist -maxdepth 1 -name 'rocks-agent_*.deb')" ] || exec $(MAKE) --no-print-directory packages
+	@export SOURCE_DATE_EPOCH=$(BUILD_TIME) $(if $(KEY),KEY='$(KEY)') && $(TOGETHER) roll/os/build dist $(if $(SOURCES),"$(SOURCES)")
 
 .PHONY: pragma-roll
 pragma-roll: $(PYTHON) ## build the ISO of the roll pragma into dist/; KEY=KEY signs it

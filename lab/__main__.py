@@ -5,8 +5,9 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from lab import system_calls
@@ -24,10 +25,10 @@ _USAGE = "usage: python3 -m lab demo|demo-cluster|demo-pragma|demo-stop"
 def main(arguments: Sequence[str]) -> int:
     """Build or remove the demo; returns the exit status."""
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # a text stream, also in a pipe
-    actions = {
+    actions: dict[str, Callable[[Site], None]] = {
         "demo": _demo,
-        "demo-cluster": _demo_cluster,
-        "demo-pragma": _demo_pragma,
+        "demo-cluster": partial(_image_demo, DemoCluster),
+        "demo-pragma": partial(_image_demo, DemoPragma),
         "demo-stop": _demo_stop,
     }
     if len(arguments) != 1 or arguments[0] not in actions:
@@ -62,16 +63,10 @@ def _demo(site: Site) -> None:
     Demo(site, _STATE / "guest" / "kernel", _STATE / "guest" / "images", Progress()).run()
 
 
-def _demo_cluster(site: Site) -> None:
+def _image_demo(kind: type[DemoCluster | DemoPragma], site: Site) -> None:
     progress = Progress()
     demo = Demo(site, _STATE / "guest" / "kernel", _STATE / "guest" / "images", progress)
-    DemoCluster(site, demo, _STATE / "guest" / "debian", progress).run()
-
-
-def _demo_pragma(site: Site) -> None:
-    progress = Progress()
-    demo = Demo(site, _STATE / "guest" / "kernel", _STATE / "guest" / "images", progress)
-    DemoPragma(site, demo, _STATE / "guest" / "debian", progress).run()
+    kind(site, demo, _STATE / "guest" / "debian", progress).run()
 
 
 def _demo_stop(site: Site) -> None:

@@ -30,14 +30,32 @@ _SSH_SECONDS = 180.0
 _PAUSE_SECONDS = 0.5
 
 
-class DemoCluster:
-    """One run of it on `site`, whose demo is `demo`; the images of `tools/guest-image` are in `images`."""
+class ImageDemo:
+    """One run on `site`, whose demo is `demo`; the images of `tools/guest-image` are in `images`."""
 
     def __init__(self, site: Site, demo: Demo, images: Path, progress: Progress) -> None:
         self._site = site
         self._demo = demo
         self._images = images
         self._progress = progress
+
+    def build_site(self, cluster: str, address: str) -> tuple[Path, Path]:
+        """The demo's site with its router: (the image, a configuration of ssh that reaches machines by name).
+
+        The public key beside the configuration is `id.pub`. StateError without an image.
+        """
+        found = sorted(self._images.glob("debian-12-*.img"))
+        if not found:
+            raise StateError(f"there is no image in {self._images}; run make guest-image, which builds it")
+        self._demo.build_site()
+        # the place of the site's router, which the public network of a demo does not have
+        gateway = ["/usr/sbin/ip", "address", "replace", f"{GATEWAY}/24", "dev", GATEWAY_DEVICE]
+        self._site.machine.run_checked(gateway, 10.0)
+        return found[-1], _write_ssh_files(self._site.folder / f"ssh-{cluster}", cluster, address)
+
+
+class DemoCluster(ImageDemo):
+    """A cluster of two machines of the image."""
 
     def run(self) -> None:
         """Build what is missing, and log in. RocksError when a step fails; another run continues from there."""
@@ -54,22 +72,11 @@ class DemoCluster:
         self._progress.print(self._closing_text(config))
 
     def prepare(self) -> Path:
-        """The site with the image in its library, and no cluster of it.
-
-        Returns a configuration of ssh, which reaches machines by their names; the public key beside it is `id.pub`.
-        """
-        found = sorted(self._images.glob("debian-12-*.img"))
-        if not found:
-            raise StateError(f"there is no image in {self._images}; run make demo-cluster, which builds it")
-        self._demo.build_site()
-        # the place of the site's router, which the public network of a demo does not have
-        self._site.machine.run_checked(
-            ["/usr/sbin/ip", "address", "replace", f"{GATEWAY}/24", "dev", GATEWAY_DEVICE], 10.0
-        )
+        """The site with the image in its library, and no cluster of it; returns the configuration of `build_site`."""
+        image, config = self.build_site(CLUSTER, ADDRESS)
         self._progress.print("\nAn image, and a cluster whose disks are made from it:")
-        config = write_ssh_files(self._site.folder / "ssh", CLUSTER, ADDRESS)
         begin = time.monotonic()
-        self._add_image(found[-1])
+        self._add_image(image)
         self._progress.record("rocks add image", time.monotonic() - begin)
         return config
 
@@ -125,7 +132,7 @@ class DemoCluster:
         )
 
 
-def write_ssh_files(folder: Path, cluster: str, address: str) -> Path:
+def _write_ssh_files(folder: Path, cluster: str, address: str) -> Path:
     """A key, and a configuration of ssh by which the cluster's machines are reached by their names."""
     folder.mkdir(mode=0o700, exist_ok=True)
     key, config = folder / "id", folder / "config"

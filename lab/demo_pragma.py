@@ -12,11 +12,8 @@ import shutil
 import time
 from pathlib import Path
 
-from lab.demo import Demo
-from lab.demo_cluster import GATEWAY, GATEWAY_DEVICE, LIBRARY, answer_of, write_ssh_files
-from lab.progress import Progress
-from lab.site import Site
-from rocks.core.errors import IncoherentError, StateError, ToolError
+from lab.demo_cluster import LIBRARY, ImageDemo, answer_of
+from rocks.core.errors import IncoherentError, ToolError
 
 CHECKOUT = Path(__file__).absolute().parent.parent
 NAME = "dock6"
@@ -33,25 +30,13 @@ _INTERFACE = "<interface type='bridge'><source bridge='template'/><model type='v
 _MEMORY_MB = 768
 
 
-class DemoPragma:
-    """One run of it on `site`, whose demo is `demo`; the images of `tools/guest-image` are in `images`."""
-
-    def __init__(self, site: Site, demo: Demo, images: Path, progress: Progress) -> None:
-        self._site = site
-        self._demo = demo
-        self._images = images
-        self._progress = progress
+class DemoPragma(ImageDemo):
+    """One run of it."""
 
     def run(self) -> None:
         """Sync, boot, log in, list, shut down, clean. RocksError when a step fails, or something is left."""
-        found = sorted(self._images.glob("debian-12-*.img"))
-        if not found:
-            raise StateError(f"there is no image in {self._images}; run make demo-pragma, which builds it")
-        self._demo.build_site()
-        gateway = ["/usr/sbin/ip", "address", "replace", f"{GATEWAY}/24", "dev", GATEWAY_DEVICE]
-        self._site.machine.run_checked(gateway, 10.0)
-        self._serve(found[-1])
-        config = write_ssh_files(self._site.folder / "ssh-pragma", NAME, ADDRESS)
+        image, config = self.build_site(NAME, ADDRESS)
+        self._serve(image)
         self._progress.print("\nThe roll pragma, and a repository on a web server:")
         trees = self._site.machine.outside("/etc/rocks/trees.d")
         trees.mkdir(parents=True, exist_ok=True)

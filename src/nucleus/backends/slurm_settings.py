@@ -9,7 +9,7 @@ from rocks.core.errors import HostError, ToolError
 from rocks.core.process import run_checked
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from nucleus.configuration import BatchSettings
 
@@ -52,67 +52,70 @@ def missing_settings(
     found: SlurmSettings, batch: BatchSettings, allocations: Collection[str], grace_seconds: float
 ) -> list[str]:
     """A sentence for each setting that is missing, in the order of the guide; pure."""
-    have = found.configuration
-    missing = []
-
-    def need(is_there: bool, text: str) -> None:
-        if not is_there:
-            missing.append(text)
-
-    def has(key: str, *values: str) -> bool:
-        given = {value.partition("=")[0].lower() for value in have.get(key, "").split(",")}
-        return {value.lower() for value in values} <= given
-
-    need(
-        bool(found.partition),
-        f"the partition {batch.partition} does not exist: PartitionName={batch.partition}",
+    needs = (
+        *_partition_needs(found, batch.partition, grace_seconds),
+        *_host_needs(found.configuration),
+        *_account_needs(found.configuration),
     )
-    over = _minutes(found.partition.get("OverTimeLimit", "NONE"))
-    over = _minutes(have.get("OverTimeLimit", "0")) if over is None else over
-    need(
-        (over or 0) * 60 > grace_seconds,
-        f"OverTimeLimit of the partition {batch.partition} is {over or 0} minutes: guests have {grace_seconds:g} s to"
-        " shut down, and images are written back after that",
-    )
-    need(
-        has("EnforcePartLimits", "ALL"), "EnforcePartLimits=ALL, else a set that asks too much waits for ever"
-    )
-    need(
-        has("PrologFlags", "Alloc"), "PrologFlags=Alloc, else machines are started before a host was checked"
-    )
-    for hook in _HOOKS:
-        need(have.get(hook, "(null)") != "(null)", f"{hook}={_PROGRAM}, or a program that starts it")
-    need(
-        _seconds(have.get("HealthCheckInterval", "0")) > 0,
-        "HealthCheckInterval=30, else no health check runs",
-    )
-    need(
-        has("HealthCheckNodeState", "ANY"),
-        "HealthCheckNodeState=ANY, else a host that is down is not checked",
-    )
-    limit = _seconds(have.get("PrologEpilogTimeout", "65534"))
-    need(
-        limit >= _EPILOG_SECONDS + _MARGIN_SECONDS,
-        f"PrologEpilogTimeout is {limit} s: an epilog waits for {_EPILOG_SECONDS} s",
-    )
-    need(
-        has("SchedulerParameters", "nohold_on_prolog_fail"),
-        "SchedulerParameters=nohold_on_prolog_fail, else a job that a host refuses is held",
-    )
-    need(
-        has("AccountingStorageType", "accounting_storage/slurmdbd"),
-        "AccountingStorageType=accounting_storage/slurmdbd, else the end of a job is not known for long",
-    )
-    need(
-        has("AccountingStorageEnforce", "associations", "limits", "safe"),
-        "AccountingStorageEnforce=associations,limits,safe, else accounts have no limits",
-    )
+    missing = [text for is_there, text in needs if not is_there]
     for account in sorted(set(allocations) - found.accounts):
         missing.append(
             f"{batch.user} cannot charge {account}: sacctmgr add account {account};"
             f" sacctmgr add user {batch.user} account={account}"
         )
     return missing
+
+
+def _partition_needs(
+    found: SlurmSettings, partition: str, grace_seconds: float
+) -> Iterator[tuple[bool, str]]:
+    """(whether it is there, what is missing else)."""
+    yield bool(found.partition), f"the partition {partition} does not exist: PartitionName={partition}"
+    over = _minutes(found.partition.get("OverTimeLimit", "NONE"))
+    over = _minutes(found.configuration.get("OverTimeLimit", "0")) if over is None else over
+    yield (
+        (over or 0) * 60 > grace_seconds,
+        f"OverTimeLimit of the partition {partition} is {over or 0} minutes: guests have {grace_seconds:g} s to"
+        " shut down, and images are written back after that",
+    )
+
+
+def _host_needs(have: Mapping[str, str]) -> Iterator[tuple[bool, str]]:
+    """What lets jobs wait, and has hosts checked before and after them; as `_partition_needs`."""
+    enforced, allocating = _has(have, "EnforcePartLimits", "ALL"), _has(have, "PrologFlags", "Alloc")
+    yield enforced, "EnforcePartLimits=ALL, else a set that asks too much waits for ever"
+    yield allocating, "PrologFlags=Alloc, else machines are started before a host was checked"
+    for hook in _HOOKS:
+        yield have.get(hook, "(null)") != "(null)", f"{hook}={_PROGRAM}, or a program that starts it"
+    interval = _seconds(have.get("HealthCheckInterval", "0"))
+    yield interval > 0, "HealthCheckInterval=30, else no health check runs"
+    every_state = _has(have, "HealthCheckNodeState", "ANY")
+    yield every_state, "HealthCheckNodeState=ANY, else a host that is down is not checked"
+    limit = _seconds(have.get("PrologEpilogTimeout", "65534"))
+    yield (
+        limit >= _EPILOG_SECONDS + _MARGIN_SECONDS,
+        f"PrologEpilogTimeout is {limit} s: an epilog waits for {_EPILOG_SECONDS} s",
+    )
+    yield (
+        _has(have, "SchedulerParameters", "nohold_on_prolog_fail"),
+        "SchedulerParameters=nohold_on_prolog_fail, else a job that a host refuses is held",
+    )
+
+
+def _account_needs(have: Mapping[str, str]) -> Iterator[tuple[bool, str]]:
+    yield (
+        _has(have, "AccountingStorageType", "accounting_storage/slurmdbd"),
+        "AccountingStorageType=accounting_storage/slurmdbd, else the end of a job is not known for long",
+    )
+    yield (
+        _has(have, "AccountingStorageEnforce", "associations", "limits", "safe"),
+        "AccountingStorageEnforce=associations,limits,safe, else accounts have no limits",
+    )
+
+
+def _has(have: Mapping[str, str], key: str, *values: str) -> bool:
+    given = {value.partition("=")[0].lower() for value in have.get(key, "").split(",")}
+    return {value.lower() for value in values} <= given
 
 
 def _minutes(text: str) -> int | None:

@@ -1,4 +1,4 @@
-"""The physical hosts of a new cluster: those that its operator names, or hosts of virtual machines that have room."""
+"""The physical hosts of a new cluster: those that its operator names, or VM containers that have room."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def choose_places(
     hosts = {host.name: host for host in load_hosts(database, list(taken)) if host.is_true("kvm")}
     if not hosts:
         raise StateError(
-            "no host of the site runs virtual machines; make one of it (rocks set host attr HOST kvm true), or name "
-            "hosts: fe-container= and container-hosts="
+            "the site has no VM container: rocks set host attr HOST kvm true makes a host one, or name hosts by "
+            "fe-container= and container-hosts="
         )
     free = {name: host.cpus - taken[name] for name, host in hosts.items()}
     others = {name: number for name, number in free.items() if name != own} or free

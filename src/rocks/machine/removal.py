@@ -26,10 +26,11 @@ from rocks.storage.volumes.place_records import disk_locations
 from rocks.storage.volumes.plan import volume_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from rocks.database.connection import Database
     from rocks.inventory.records import Lease, VirtualMachine
+    from rocks.machine.outcomes import Outcomes
     from rocks.storage.volumes.places import DiskLocation
 
 
@@ -65,15 +66,8 @@ def remove_vms(database: Database, machines: Sequence[VirtualMachine], with_disk
         check_no_moves(database, on_nas)
     held = leases.read_leases(database, names)
     places = {vm.name: place_of(vm, held.get(vm.name.lower())) for vm in machines}
-    outcomes = stop_machines(
-        database, [vm for vm in machines if places[vm.name] is not None], discards_saves=True
-    )
-    for error in outcomes.failed.values():
-        if isinstance(error, BusyError):
-            raise error
-    removed: list[str] = []
-    volumes: list[str] = []
-    errors: list[str] = []
+    outcomes = _stop(database, machines, places)
+    removed, volumes, errors = list[str](), list[str](), list[str]()
     stopped = [vm for vm in machines if vm.name not in outcomes.failed]
     if with_disks:
         removed, errors = remove_disks(database, stopped, places)
@@ -89,25 +83,35 @@ def remove_vms(database: Database, machines: Sequence[VirtualMachine], with_disk
         snapshots, lines = remove_snapshots(database, stopped, stay)
         removed += snapshots
         errors += lines
-    errors += remove_console_logs(database, [vm for vm in machines if vm.name not in outcomes.failed], places)
-    delete_vms(database, [vm.name for vm in machines])
+    errors += remove_console_logs(database, stopped, places)
+    delete_vms(database, names)
     silent_hosts = {host for name, host in places.items() if name in silent and host is not None}
-    warnings = [
-        *(_warning(name, error) for name, error in outcomes.failed.items()),
-        *outcomes.warnings,
-        *errors,
-        *(
-            f"whether disk images stay on {host}, which does not answer, is not known; when it does: "
-            f"rocks list host image {host}"
-            for host in sorted({*silent_hosts, *unknown})
-        ),
-    ]
+    stopping = [*(_warning(name, error) for name, error in outcomes.failed.items()), *outcomes.warnings]
+    warnings = (*stopping, *errors, *_unknown_lines({*silent_hosts, *unknown}))
     return Removed(
-        tuple(warnings),
-        tuple(image for image in stay if image not in removed),
-        tuple(removed),
-        tuple(volumes),
+        warnings, tuple(image for image in stay if image not in removed), tuple(removed), tuple(volumes)
     )
+
+
+def _stop(
+    database: Database, machines: Sequence[VirtualMachine], places: Mapping[str, str | None]
+) -> Outcomes:
+    """Stop those that have a place. BusyError of the first one that another command works on."""
+    outcomes = stop_machines(
+        database, [vm for vm in machines if places[vm.name] is not None], discards_saves=True
+    )
+    for error in outcomes.failed.values():
+        if isinstance(error, BusyError):
+            raise error
+    return outcomes
+
+
+def _unknown_lines(hosts: Collection[str]) -> list[str]:
+    return [
+        f"whether disk images stay on {host}, which does not answer, is not known; when it does: "
+        f"rocks list host image {host}"
+        for host in sorted(hosts)
+    ]
 
 
 def _is_off(vm: VirtualMachine, failed: Mapping[str, RocksError], held: Mapping[str, Lease]) -> bool:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from rocks.database.settings import Settings
     from rocks.site.archive import SavedFile, SavedSite
+    from rocks.site.replacement_records import Loaded
 
 LOCK = "restore site"
 LOCK_SECONDS = 5.0
@@ -90,20 +91,42 @@ def restore_site(
         raise StateError(
             "this machine is the frontend of a site already: overwrite=yes replaces that one, of which a copy is kept"
         )
-    folder = backup_folder()
+    loaded, preserved = _exchange(database, saved, f"{begun} from {one_line(file)}\n", has_site, notify)
+    _report_rest(saved, loaded, preserved, notify)
+    try:
+        write_site_files(site_folder(), saved.files)
+    except OSError as error:
+        raise file_error(error) or error from None
+    _note(settings).unlink(missing_ok=True)
+    sync_folder(_note(settings).parent)
+
+
+def _exchange(
+    database: Database, saved: SavedSite, note: str, has_site: bool, notify: Callable[[str], None]
+) -> tuple[Loaded, tuple[str, ...]]:
+    """Replace the rows, and commit: (what was loaded, the tables whose present rows stay)."""
+    settings, folder = database.settings, backup_folder()
     try:
         loaded = load_beside(settings, saved.sql, folder, notify)
         if has_site:  # also of what an interrupted restore has left: changes may have followed
             _keep_present(settings, folder, notify)
         own_folder(settings.state_folder)
-        write_file(_note(settings), f"{begun} from {one_line(file)}\n")
+        write_file(_note(settings), note)
         forget_record(database)
         preserved = exchange_rows(database, loaded)
         database.commit()
     finally:
         database.rollback()
         drop_beside(settings)
+    return loaded, preserved
+
+
+def _report_rest(
+    saved: SavedSite, loaded: Loaded, preserved: Sequence[str], notify: Callable[[str], None]
+) -> None:
+    """Write Nucleus's records beside the backups, and report what of the saved site was not restored."""
     if saved.nucleus_sql is not None:
+        folder = backup_folder()
         nucleus = folder / f"nucleus-{utc_now():%Y%m%dT%H%M%S}.sql"
         ensure_folders(folder, 0o700)
         write_file(nucleus, saved.nucleus_sql, mode=0o600)
@@ -118,12 +141,6 @@ def restore_site(
         notify(
             f"not restored: the tables {', '.join(loaded.unknown)} of rolls that are not here; when they are: repeat"
         )
-    try:
-        write_site_files(site_folder(), saved.files)
-    except OSError as error:
-        raise file_error(error) or error from None
-    _note(settings).unlink(missing_ok=True)
-    sync_folder(_note(settings).parent)
 
 
 def write_site_files(folder: Path, files: Sequence[SavedFile]) -> None:

@@ -132,6 +132,16 @@ class GuideSite:
                 ["/bin/sh", "-c", f"mkdir -p {_INSTALLER}; cat >{_INSTALLER}/{name}"], 10, data
             )
 
+    def serve_guest_image(self) -> None:
+        """Have a small disk where the page mounts the ISO of `make guest-iso`."""
+        place = "/media/guest"
+        self.head.run_checked(["/bin/sh", "-c", "umask 77; mkdir -p /root/.ssh"], 10)
+        self.head.cover(self._folder("head", "media"), "/media")
+        self.head.run_checked(
+            ["/bin/sh", "-c", f"mkdir {place}; head -c 2M /dev/urandom | zstd -q >{place}/debian-12.img.zst"],
+            10,
+        )
+
     def install(self, name: str, address: str) -> str:
         """What installer and first boot do between plan and last report; returns what the profile printed."""
         machine = self.machines[name]

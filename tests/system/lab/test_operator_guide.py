@@ -29,7 +29,7 @@ def site(machines_folder: Path) -> Iterator[GuideSite]:
 
 
 def test_the_blocks_make_a_site(site: GuideSite) -> None:
-    """Without the ISOs of section 2, and without what needs daemons of hosts: sections 7 and 9, and starts."""
+    """Without the ISOs, and without what needs daemons of hosts: starts, and section 9."""
     answers, _ = operator_blocks(2)
     assert site.type(answers) == ("", [])
     made = site.type("rocks create site answers=/root/site\n")
@@ -82,8 +82,13 @@ def test_the_blocks_make_a_site(site: GuideSite) -> None:
     assert "agent" not in checked["host nas-0-0"], "a NAS has none"
     assert "the agent on host" in checked["host vm-container-0-2"]
 
+    _, image = operator_blocks(7)
+    site.serve_guest_image()
+    typed = site.type(image)
+    assert typed.failed == [] and "debian-12: a disk of " in typed.text, typed.text
     (cluster,) = operator_blocks(8)
-    assert site.type(cluster).failed == []
+    typed = site.type(cluster)
+    assert typed.failed == [] and "nobody can log in" not in typed.text, typed.text
     listed = site.type("rocks list host vm output-col=host\nrocks list host vm nas\n").text
     assert listed.count("vm-container-0-") == 3 and "vm-vc1-1: nas-0-0 tank" in listed
 

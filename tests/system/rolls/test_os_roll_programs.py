@@ -11,13 +11,15 @@ from pathlib import Path
 import pytest
 
 from lab.namespace import CHECKOUT
-from rocks.core.process import Finished, run, run_checked
+from rocks.core.process import Finished, run, run_checked, start_with_pipes
 from tests.debs import make_deb
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.system
 
 PROGRAMS = (
     *("tools/debian-sources", "tools/collect-packages", "tools/minimal-root"),
+    *("tools/end-together", "tools/guest-iso"),
     *("roll/os/build", "roll/os/build-zfs-modules", "roll/os/check-kernels", "roll/os/compile-zfs"),
 )
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
@@ -312,3 +314,40 @@ def test_zfs_modules_are_compiled_once_for_lab_and_os_roll(tmp_path: Path) -> No
         done = compile_for(version, *kernels)
         assert done.exit_status == 1 and message in done.error_text
         assert list(into.iterdir()) == [] and not list(tmp_path.glob("into.*"))
+
+
+def test_a_build_that_is_ended_leaves_no_compiler(tmp_path: Path) -> None:
+    """As `make os-roll` runs it: shells, of which each waits for the next, and below them what compiles."""
+    inner = f"trap 'touch {tmp_path}/tidied' EXIT; trap 'exit 143' TERM; sleep 600; true"
+    (tmp_path / "Makefile").write_text(
+        f"build:\n\t@export TIME=1 && exec {CHECKOUT}/tools/end-together nice sh {tmp_path}/outer\n"
+    )
+    (tmp_path / "inner").write_text(
+        f"echo $$ >{tmp_path}/process.new; mv {tmp_path}/process.new {tmp_path}/process\n{inner}\n"
+    )
+    (tmp_path / "outer").write_text(f"trap 'exit 143' TERM\nsh {tmp_path}/inner\ntrue\n")
+    make = start_with_pipes(["make", "-C", str(tmp_path), "build"])
+    wait_until((tmp_path / "process").exists)
+    inner_process = int((tmp_path / "process").read_text())
+    make.terminate()
+    make.communicate(timeout=60)
+    assert (tmp_path / "tidied").exists()
+    assert not Path(f"/proc/{inner_process}").exists()
+
+
+def test_the_iso_of_the_guest_image_has_it_for_the_library(tmp_path: Path) -> None:
+    image = tmp_path / "debian-12-0.img"
+    image.write_bytes(os.urandom(1 << 16) + bytes(1 << 20))
+    done = program("tools/guest-iso", image, tmp_path / "dist", SOURCE_DATE_EPOCH="1700000000")
+    assert done.exit_status == 0, done.error_text
+    (iso,) = (tmp_path / "dist").iterdir()
+    run_checked(
+        ["xorriso", "-osirrox", "on", "-indev", str(iso), "-extract", "/", str(tmp_path / "medium")],
+        deadline_seconds=60,
+    )
+    run_checked(
+        ["env", "-C", str(tmp_path / "medium"), "sha256sum", "--check", "SHA256SUMS"], deadline_seconds=60
+    )
+    packed = tmp_path / "medium/debian-12.img.zst"
+    unpacked = run_checked(["zstd", "-dc", str(packed)], deadline_seconds=60)
+    assert unpacked.output == image.read_bytes()

@@ -149,7 +149,7 @@ def test_the_hosts_of_a_cluster_run_machines_and_have_room(vm_site: Site) -> Non
     vm_site.done(*ADD, IP, "3", "fe-name=blue", "cpus-per-compute=2")
     assert [row[6] for row in machines(vm_site)] == ["vmc-0-0", "vmc-0-0", "vmc-0-1", "vmc-0-1"]
     vm_site.done("set host attr vmc-0-0 vmc-0-1 kvm false")
-    assert "no host of the site runs virtual machines" in vm_site.refused(*ADD, "203.0.113.10", "0")
+    assert "the site has no VM container" in vm_site.refused(*ADD, "203.0.113.10", "0")
 
 
 def test_a_host_that_is_no_vm_container_gets_no_machine(vm_site: Site) -> None:
