@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from rocks.core.check_lines import SiteCheck
     from rocks.fleet.wire.facts import DomainFact, HostFacts
-    from rocks.machine.leases.records import HeldLease
 
 UP, SILENT = "up", "silent"
 ACTIVE = frozenset(("running", "blocked", "paused", "shutdown"))
@@ -93,11 +92,6 @@ class LeaseOfMachine(NamedTuple):
     state: str
     is_known: bool
     target: str | None = None
-
-    @classmethod
-    def of(cls, row: HeldLease) -> LeaseOfMachine:
-        """As the database has it."""
-        return cls(row.name, row.host, row.state, row.is_known, row.target)
 
 
 def host_lines(

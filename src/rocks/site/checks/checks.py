@@ -263,7 +263,11 @@ def _leases(database: Database, frontend: str) -> Iterator[SiteCheck]:
 
 def _machines(database: Database) -> Iterator[SiteCheck]:
     """Machines that wait for a person: a move that no command works on any more, and disks that are not decided."""
-    moving = [LeaseOfMachine.of(row) for row in leases.held_leases(database) if row.state == MOVING]
+    moving = [
+        LeaseOfMachine(row.name, row.host, row.state, row.is_known, row.target)
+        for row in leases.held_leases(database)
+        if row.state == MOVING
+    ]
     names = [lease.name for lease in moving]
     at_work = lock_vms(database, names, also_moving=True) if names else {}
     unlock_vms(database, names)
