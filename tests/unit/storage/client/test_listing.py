@@ -94,7 +94,7 @@ def test_progress_for_people() -> None:
     row = OperationRow(
         "1", "unmap_zvol", "vm-vol", HOST, "returning", 41.52, 1_700_000_000, 23_400_000, 100, ""
     )
-    assert listing.progress_line(row) == "vm-vol: returning 41.5 %, 1.7 GB, 23.4 MB/s, 0:01:40 left"
+    assert listing.progress_line(row) == "vm-vol: returning 41.5 %, 1.6 GiB, 23.4 MB/s, 0:01:40 left"
     waiting = OperationRow(
         "1", "unmap_zvol", "vm-vol", HOST, "returning", reason="vm-container-0-0 is silent"
     )
