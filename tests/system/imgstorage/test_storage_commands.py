@@ -158,7 +158,7 @@ def test_copies_of_a_host_are_listed_and_removed(storage: Storage) -> None:
     remove = ("remove", "host", "storagecopy", HOST, "tank/lost-vol-quarantine-7")
     header, *rows = storage.done(*listing).splitlines()
     assert header.split() == ["VOLUME", "KIND", "NAS", "SIZE", "(GB)", "AGE", "REASON"]
-    assert any(re.match(r"tank/lost-vol-quarantine-7 +quarantined +\S+ +1\.0 ", row) for row in rows)
+    assert any(re.match("tank/lost-vol-quarantine-7 +quarantined ", row) for row in rows)
     assert "its NAS is unknown and does not confirm that it has all of it" in storage.refused(*remove)
     assert storage.done(*remove, "force=yes") == f"{HOST}:tank/lost-vol-quarantine-7 destroyed\nSuccess\n"
     assert "lost-vol-quarantine-7" not in storage.done(*listing)

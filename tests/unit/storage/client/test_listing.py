@@ -7,7 +7,7 @@ import pytest
 from rocks.core.errors import IncoherentError
 from rocks.storage.client import listing
 from rocks.storage.wire import replies
-from rocks.storage.wire.replies import DeviceRow, ImageRow, OperationRow, SnapshotRow
+from rocks.storage.wire.replies import CopyRow, DeviceRow, ImageRow, OperationRow, SnapshotRow
 
 NOW = 1_800_000_000
 HOST = "vm-container-0-0"
@@ -88,6 +88,11 @@ def test_cells_of_operations_have_no_blanks() -> None:
     )
     assert listing.operation_cells(OperationRow("-", "seeding", "vm-vol"))[3:8] == (None,) * 5
     assert len(listing.OPERATIONS) == 1 + len(listing.operation_cells(row))
+
+
+def test_a_copy_has_the_unit_of_a_mapping() -> None:
+    row = CopyRow("tank/vm-vol", "copy", "nas-0-0", 2 * 1024**3)
+    assert listing.copy_cells(row, NOW) == ("tank/vm-vol", "copy", "nas-0-0", "2.0", None, "")
 
 
 def test_progress_for_people() -> None:
