@@ -10,7 +10,7 @@ from pathlib import Path
 from rocks.core.errors import HostError, ToolError, UserError
 from rocks.core.process import Finished, run
 from rocks.core.terminal import one_line
-from rocks.core.units import BYTES_PER_GIB, gigabytes, size_text
+from rocks.core.units import BYTES_PER_GIB, size_text
 from rocks.library.progress import Progress
 
 RESERVED_BYTES = BYTES_PER_GIB
@@ -78,7 +78,7 @@ def check_space(folder: Path, needed_bytes: int = 0) -> None:
     if free_bytes < RESERVED_BYTES + needed_bytes:
         needed = f"{size_text(needed_bytes)} more are needed, " if needed_bytes else ""
         raise SpaceError(
-            f"{folder} has {gigabytes(free_bytes)} free, {needed}and {gigabytes(RESERVED_BYTES)} must stay free; "
+            f"{folder} has {size_text(free_bytes)} free, {needed}and {size_text(RESERVED_BYTES)} must stay free; "
             "remove images (rocks list image), or set the attribute image_library to a larger file system"
         )
 

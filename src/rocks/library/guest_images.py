@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import StateError, UserError
 from rocks.core.names import printable
-from rocks.core.units import BYTES_PER_GB, gigabytes
+from rocks.core.units import BYTES_PER_GB, gigabytes, size_text
 from rocks.fleet.wire.requests import BASE_FOLDER, BaseImage
 from rocks.inventory.disks.places import directory_of, image_directories
 
@@ -154,7 +154,7 @@ def with_base(
     needed = base.used_bytes * (1 if has_base else 2)
     if fact.free_bytes < needed + LEAST_FREE_BYTES:
         raise StateError(
-            f"{vm.name} is not started: its disk is made from an image with {gigabytes(base.used_bytes)}, and the file "
-            f"system of {first.path} has {gigabytes(fact.free_bytes)} free; free space there, or use another folder"
+            f"{vm.name} is not started: its disk is made from an image with {size_text(base.used_bytes)}, and the file "
+            f"system of {first.path} has {size_text(fact.free_bytes)} free; free space there, or use another folder"
         )
     return (replace(first, base=base), *disks[1:])

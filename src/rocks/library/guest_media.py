@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import StateError, UserError
-from rocks.core.units import gigabytes
+from rocks.core.units import size_text
 from rocks.fleet.wire.requests import BaseImage, base_path
 from rocks.inventory.disks.places import directory_of, image_directories
 from rocks.library.guest_images import LEAST_FREE_BYTES, check_image_name
@@ -86,8 +86,8 @@ def check_space(vm: VirtualMachine, image: str, base: BaseImage, fact: DiskFact)
     """StateError when the host has no space for the ISO."""
     if fact.free_bytes < base.used_bytes + LEAST_FREE_BYTES:
         raise StateError(
-            f"{vm.name} is not started: its CD {image} has {gigabytes(base.used_bytes)}, and the file system of "
-            f"{base.directory} has {gigabytes(fact.free_bytes)} free; free space there, or eject the CD: "
+            f"{vm.name} is not started: its CD {image} has {size_text(base.used_bytes)}, and the file system of "
+            f"{base.directory} has {size_text(fact.free_bytes)} free; free space there, or eject the CD: "
             f"rocks set host vm cdrom {vm.name} eject"
         )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import StateError
-from rocks.core.units import BYTES_PER_GB, BYTES_PER_GIB, KIB_PER_MB, gigabytes
+from rocks.core.units import BYTES_PER_GB, BYTES_PER_GIB, KIB_PER_MB, gigabytes, size_text
 from rocks.fleet.wire.requests import (
     EndArrival,
     EndDeparture,
@@ -200,8 +200,8 @@ def _save(operation: SaveDomain, observed: Observed) -> tuple[str, ...]:
     needed = domain.memory_mb * KIB_PER_MB * 1024
     if needed + BYTES_PER_GIB > facts.free_bytes:
         raise StateError(
-            f"{name} is not saved: its memory takes up to {gigabytes(needed)} in {facts.folder}, whose file system has "
-            f"{gigabytes(facts.free_bytes)} free, and {gigabytes(BYTES_PER_GIB)} must stay free"
+            f"{name} is not saved: its memory takes up to {size_text(needed)} in {facts.folder}, whose file system has "
+            f"{size_text(facts.free_bytes)} free, and {size_text(BYTES_PER_GIB)} must stay free"
         )
     return (f"save the memory of {name}, and stop it",)
 

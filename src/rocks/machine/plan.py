@@ -11,7 +11,7 @@ import enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import BusyError, Code, StateError
-from rocks.core.units import BYTES_PER_GB, BYTES_PER_GIB, gigabytes
+from rocks.core.units import BYTES_PER_GB, BYTES_PER_GIB, gigabytes, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -185,8 +185,8 @@ def check_disk(name: str, disk: DiskSpec, fact: DiskFact, outcome: str = NOT_STA
         )
     if fact.free_bytes < LEAST_FREE_BYTES:
         raise StateError(
-            f"{name} {outcome}: the file system of its disk {disk.path} has {gigabytes(fact.free_bytes)} "
-            f"free; the minimum is {gigabytes(LEAST_FREE_BYTES)}. Free space there"
+            f"{name} {outcome}: the file system of its disk {disk.path} has {size_text(fact.free_bytes)} "
+            f"free; the minimum is {size_text(LEAST_FREE_BYTES)}. Free space there"
         )
     if not fact.exists and disk.format == "qed" and disk.base is None:
         raise StateError(

@@ -86,7 +86,7 @@ def test_what_is_refused(storage: Storage) -> None:
     storage.stop(vm)
     storage.done(*GROW, vm, "vda", "size=3")
     message = storage.refused(*GROW, vm, "vda", "size=2")
-    assert message == "the volume tank/stays-vol has 3.2 GB, more than 2.1 GB, and does not shrink"
+    assert message == "the volume tank/stays-vol has 3.0 GiB, more than 2.0 GiB, and does not shrink"
     assert "the NAS's pool has" in storage.refused(*GROW, vm, "vda", "size=90000")
     assert sizes(storage, vm) == (3, 3, 3)
 
@@ -105,7 +105,7 @@ def test_a_command_that_was_killed_is_completed_by_the_same_again(
         assert storage.rocks(*GROW, vm, "vda", "size=3").status == 1
     assert sizes(storage, vm) == (1, 3, 3)
     message = storage.refused(*GROW, vm, "vda", "size=2")
-    assert message == "the volume tank/killed-vol has 3.2 GB, more than 2.1 GB, and does not shrink"
+    assert message == "the volume tank/killed-vol has 3.0 GiB, more than 2.0 GiB, and does not shrink"
     storage.done(*START, vm)
     storage.images.wait_for_state("killed-vol", "local")
     copy = storage.images.hosts[HOST].pools.read_volume("tank/killed-vol")
@@ -186,5 +186,5 @@ def test_a_dry_run_grows_nothing(storage: Storage) -> None:
     """It prints the step, and refuses what the NAS would."""
     vm = used_vm(storage, "tried")
     ended = storage.rocks(*GROW, vm, "vda", "size=2", "dry-run=yes")
-    assert ended.status == 0 and "give the image tried-vol the size 2.1 GB" in ended.out + ended.err
+    assert ended.status == 0 and "give the image tried-vol the size 2.0 GiB" in ended.out + ended.err
     assert sizes(storage, vm) == (1, 1, 1)

@@ -97,7 +97,7 @@ def test_two_machines_share_one_base(storage: Storage, library: Path) -> None:
     content, digest = add_image(storage, library, "debian")
     base = base_volume(digest)
     first, second = (add_machine(storage, f"pair-{number}", "debian") for number in (1, 2))
-    assert start(storage, first) == f"the image debian, 0.0 GB, is stored on {NAS}:tank\n"
+    assert start(storage, first) == f"the image debian, 3.0 MiB, is stored on {NAS}:tank\n"
     assert start(storage, second) == ""
     pools = storage.images.nas.pools
     for name in (first, second):
@@ -212,7 +212,7 @@ def test_a_full_pool_gets_no_base(storage: Storage, library: Path) -> None:
         message = storage.rocks(*START, vm).err
     finally:
         pool.size_bytes = before
-    assert "the pool tank has 1.0 MB free, and the image toolarge needs 3.4 MB" in message, message
+    assert "the pool tank has 1.0 MiB free, and the image toolarge needs 3.3 MiB" in message, message
     pools, base = storage.images.nas.pools, f"tank/{base_volume(digest)}"
     assert pools.read_volume(base) is None
     pools.ensure_volume(base, SIZE - SIZE % 16384, 16384)

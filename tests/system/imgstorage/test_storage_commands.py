@@ -39,7 +39,7 @@ def row(storage: Storage, volume: str) -> list[str]:
 
 
 def test_map_prints_the_mapping_and_then_the_device(storage: Storage) -> None:
-    out = storage.done(*ADD, "first-vol", HOST, "1", "img_sync=yes", "remotepool=tank")
+    out = storage.done(*ADD, "first-vol", HOST, "1024M", "img_sync=yes", "remotepool=tank")
     assert out == f"{NAS}:tank/first-vol mapped to {HOST}\n/dev/mapper/first-vol-snap\n"
     storage.images.wait_for_state("first-vol", "local")
     assert storage.done(*ADD, "first-vol", HOST, "1", "img_sync=yes", "remotepool=tank") == out, "already so"
@@ -49,7 +49,7 @@ def test_map_prints_the_mapping_and_then_the_device(storage: Storage) -> None:
 
 
 def test_arguments_may_be_given_by_name(storage: Storage) -> None:
-    named = ("nas=nas-0-0", "zpool=tank", "volume=named-vol", f"remotehost={HOST}", "size=1", "img_sync=no")
+    named = ("nas=nas-0-0", "zpool=tank", "volume=named-vol", f"remotehost={HOST}", "size=1G", "img_sync=no")
     assert storage.done("add", "host", "storagemap", *named).splitlines()[0].endswith(f"mapped to {HOST}")
     assert "named-vol" in storage.done("list", "host", "storagemap", f"nas={NAS}")
     storage.done("remove", "host", "storagemap", "volume=named-vol", f"nas={NAS}")

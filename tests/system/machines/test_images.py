@@ -291,7 +291,7 @@ def library(machines: MachineSite, tmp_path: Path) -> Path:
 def test_the_host_gets_the_iso_and_the_guest_has_it_until_it_is_ejected(
     machines: MachineSite, library: Path
 ) -> None:
-    assert f"the image medium, 0.0 GB, is copied to {OLD}" in machines.run("start host vm one")
+    assert f"the image medium, 0.1 MiB, is copied to {OLD}" in machines.run("start host vm one")
     (copy,) = (machines.hosts[OLD].images / "library").iterdir()
     document = machines.hosts[OLD].domains.document("one")
     assert str(copy) in document.text

@@ -46,7 +46,7 @@ def test_the_host_gets_the_iso_and_the_guest_has_it_until_it_is_ejected(
     started = site.rocks("start host vm one")
     assert (
         started.exit_status == 0
-        and "the image medium, 0.0 GB, is copied to vmh1" in started.text + started.error_text
+        and "the image medium, 0.1 MiB, is copied to vmh1" in started.text + started.error_text
     )
     (copy,) = (site.machines["vmh1"].outside(IMAGES) / "library").iterdir()
     xml = site.virsh("vmh1", "dumpxml", "one").text

@@ -28,7 +28,7 @@ def test_little_space_on_the_file_system(site: ThreeMachines) -> None:
         machine.run_checked(["/usr/bin/mount", "-o", "remount,size=1900m", "/opt/rocks/small"], 10)
         machine.run_checked(["/usr/bin/fallocate", "-l", "1G", "/opt/rocks/small/filler"], 10)
         error = _start_error(site, vm)
-        assert "GB free; the minimum is 1.1 GB" in error
+        assert "iB free; the minimum is 1.0 GiB" in error
     finally:
         machine.run_checked(["/usr/bin/umount", "/opt/rocks/small"], 10)
         small.rmdir()

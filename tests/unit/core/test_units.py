@@ -15,6 +15,9 @@ from rocks.core.units import in_unit
         ("1T", "GB", "1000"),
         ("500000M", "GB", "500"),
         ("4096", "MB", "4096"),
+        ("1T", "GiB", "1024"),
+        ("2048m", "GiB", "2"),
+        ("36", "GiB", "36"),
     ],
 )
 def test_a_size_in_the_unit_of_its_parameter(text: str, unit: str, number: str) -> None:

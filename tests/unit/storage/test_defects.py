@@ -329,7 +329,7 @@ def test_missing_free_space_is_reported_with_numbers() -> None:
     assert mapping.work is not None and mapping.work.step == "leave"
     ended = finish_step(mapping)
     assert ended.image is not None and ended.image.state == "unmapped"
-    assert "1.1 GB free" in ended.outcomes[0].text
+    assert "1.0 GiB free" in ended.outcomes[0].text
 
 
 def test_an_increment_needs_free_space_for_changes_only() -> None:

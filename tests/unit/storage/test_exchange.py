@@ -77,7 +77,7 @@ def test_a_stream_beyond_the_bound_is_destroyed() -> None:
     """Of a new volume all of it; of an existing one only the new part. The stated size does not count."""
     theirs, (one, two) = source_pool()
     ours = FakePools({"tank": 2**30})
-    text = r"^vmc-0-7 sent more than 1.0 MB for tank/copy, .* is destroyed.* rocks remove host certificate vmc-0-7$"
+    text = r"^vmc-0-7 sent more than 1.0 MiB for tank/copy, .* is destroyed.* rocks remove host certificate vmc-0-7$"
     with pytest.raises(IncoherentError, match=text):
         received(dialogue((line(stated=100), stream(theirs, one))), ours, 1_000_000)
     assert ours.list_volumes("tank") == ()

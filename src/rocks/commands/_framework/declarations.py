@@ -187,6 +187,11 @@ def check_given(command: Command, given: ParsedArguments) -> None:
         if it.range and it.name in parameters:
             lowest, _, highest = it.range.partition("..")
             read_number(it.name, parameters[it.name], int(lowest), int(highest or HIGHEST_NUMBER))
+    positional = [it for it in declared if it.kind == "arg"]
+    if not any(it.repeat for it in positional):
+        for index, (it, text) in enumerate(zip(positional, arguments, strict=False)):
+            if it.unit in UNITS:
+                arguments[index] = in_unit(text, it.unit)
     _check_count(command, declared, arguments, named)
 
 

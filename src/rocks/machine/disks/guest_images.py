@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core import dry_run
 from rocks.core.errors import HostError, RocksError, StateError
-from rocks.core.units import gigabytes
+from rocks.core.units import size_text
 from rocks.fleet.run_parallel import run_parallel
 from rocks.fleet.settings import FleetSettings
 from rocks.fleet.wire.requests import SeedSpec, base_path
@@ -145,7 +145,7 @@ def send_copies(
     jobs, seconds = {}, {}
     for key, copy in missing.items():
         assert copy.base is not None
-        notify(f"the image {copy.image}, {gigabytes(copy.base.used_bytes)}, is copied to {key[0]}")
+        notify(f"the image {copy.image}, {size_text(copy.base.used_bytes)}, is copied to {key[0]}")
         job = "\n".join(key)
         jobs[job] = partial(_send, hosts[key[0]], settings, copy.base, image_file(library, copy.image))
         seconds[job] = STALLED_SECONDS + STORE_SECONDS + copy.base.used_bytes / _SLOWEST_BYTES_PER_SECOND

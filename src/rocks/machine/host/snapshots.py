@@ -15,7 +15,7 @@ from rocks.core.clock import wait_seconds
 from rocks.core.errors import HostError, IncoherentError, RocksError, StateError, ToolError
 from rocks.core.files import draft, explain, rename_file, write_file
 from rocks.core.image_blocks import copy_content
-from rocks.core.units import BYTES_PER_GIB, gigabytes
+from rocks.core.units import BYTES_PER_GIB, size_text
 from rocks.fleet.host.change import CHANGED, Change
 from rocks.fleet.host.state_folder import Place, ensure_folder
 from rocks.fleet.wire.facts import DiskFact
@@ -226,8 +226,8 @@ def _check_space(sources: Sequence[Tuple[str, bool]]) -> None:
         left, source = free[device]
         if needed + _RESERVE_BYTES > left:
             raise StateError(
-                f"the file system of {source} has {gigabytes(left)} free; the copies take {gigabytes(needed)}, and "
-                f"{gigabytes(_RESERVE_BYTES)} must stay free: remove a snapshot, or free space there"
+                f"the file system of {source} has {size_text(left)} free; the copies take {size_text(needed)}, and "
+                f"{size_text(_RESERVE_BYTES)} must stay free: remove a snapshot, or free space there"
             )
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import HostError, RocksError, StateError, UserError
-from rocks.core.units import gigabytes
+from rocks.core.units import size_text
 from rocks.fleet.wire.disk_moves import moving_path
 from rocks.fleet.wire.snapshots import read_copy
 from rocks.inventory.disks.places import directory_of
@@ -213,8 +213,8 @@ def check_space(vm: VirtualMachine, target: Host, path: str, needed_bytes: int, 
     """StateError when the file system of the path has too little space for so many bytes."""
     if free_bytes < needed_bytes + LEAST_FREE_BYTES:
         raise StateError(
-            f"{vm.name} is not moved: its disks need {gigabytes(needed_bytes)} on {target.name}, and the file system "
-            f"of {path} has {gigabytes(free_bytes)} free; free space there, or use another folder"
+            f"{vm.name} is not moved: its disks need {size_text(needed_bytes)} on {target.name}, and the file system "
+            f"of {path} has {size_text(free_bytes)} free; free space there, or use another folder"
         )
 
 

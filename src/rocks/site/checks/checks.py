@@ -12,6 +12,7 @@ from rocks.core.check_lines import MISSING, OK, WRONG, SiteCheck
 from rocks.core.clock import is_synchronised
 from rocks.core.errors import RocksError
 from rocks.core.own_addresses import devices_with
+from rocks.core.units import size_text
 from rocks.database.settings import EMBEDDED_SOCKET
 from rocks.fleet.settings import FleetSettings
 from rocks.fleet.wire.facts import ProbeRequest
@@ -196,7 +197,7 @@ def _space(database: Database) -> Iterator[SiteCheck]:
     folders = [next(one for one in (path, *path.parents) if one.exists()) for path in growing]
     for folder in {path.stat().st_dev: path for path in reversed(folders)}.values():
         free = shutil.disk_usage(folder).free
-        text = f"{free / 2**30:.1f} GiB free in {folder}"
+        text = f"{size_text(free)} free in {folder}"
         if free >= _LEAST_FREE_BYTES:
             yield SiteCheck("space", OK, text)
         else:

@@ -6,7 +6,7 @@ from typing import Any, Callable, Dict, Mapping, Optional, Tuple, Type
 
 from rocks.core import dry_run
 from rocks.core.errors import BugError, Code, StateError
-from rocks.core.units import gigabytes
+from rocks.core.units import size_text
 from rocks.storage.client.questions import Query, bases_of, images_of
 from rocks.storage.wire import requests as wire
 from rocks.storage.wire.bases import is_base
@@ -41,7 +41,7 @@ _STEPS: Dict[Type[Any], Callable[[Any], str]] = {
     wire.UndeleteZvol: lambda it: f"restore the removed image {it.zvol}",
     wire.AcceptZvol: lambda it: f"expect the image {it.zvol} of {it.source} in {it.zpool}",
     wire.MoveZvol: lambda it: f"move the image {it.zvol} to {it.nas}",
-    wire.GrowZvol: lambda it: f"give the image {it.zvol} the size {gigabytes(it.size_bytes)}",
+    wire.GrowZvol: lambda it: f"give the image {it.zvol} the size {size_text(it.size_bytes)}",
     wire.SetZvolAttrs: lambda it: f"set {_names(dict(it.changes))} of the image {it.zvol}",
     wire.SetAttrs: lambda it: f"set {_names(dict(it.attrs))}",
     wire.DelAttrs: lambda it: f"remove the attribute {', '.join(it.attrs)}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from typing import Optional, Tuple
 
-from rocks.core.units import BYTES_PER_GB, duration, rate_text
+from rocks.core.units import BYTES_PER_GIB, duration, rate_text, size_text
 from rocks.storage.stream.pace import Progress
 from rocks.storage.wire.replies import (
     CopyRow,
@@ -136,7 +136,7 @@ def device_cells(volume: str, row: DeviceRow, now_seconds: int) -> Cells:
 def copy_cells(row: CopyRow, now_seconds: int) -> Cells:
     """A row of `list host storagecopy`."""
     age = None if row.created is None else duration(now_seconds - row.created)
-    return (row.volume, row.kind, row.nas or None, f"{row.size_bytes / BYTES_PER_GB:.1f}", age, row.reason)
+    return (row.volume, row.kind, row.nas or None, f"{row.size_bytes / BYTES_PER_GIB:.1f}", age, row.reason)
 
 
 def image_attribute_cells(row: ImageAttributes) -> Cells:
@@ -167,12 +167,12 @@ def operation_cells(row: OperationRow) -> Cells:
 
 
 def progress_line(row: OperationRow) -> str:
-    """The progress of an image for people: `vm-vol: returning 41.5 %, 1.7 GB, 23.4 MB/s, 0:01:40 left`."""
+    """The progress of an image for people: `vm-vol: returning 41.5 %, 1.6 GiB, 23.4 MB/s, 0:01:40 left`."""
     parts = []
     if row.percent is not None:
         parts.append(f"{row.percent:.1f} %")
     if row.bytes is not None:
-        parts.append(f"{row.bytes / BYTES_PER_GB:.1f} GB")
+        parts.append(size_text(row.bytes))
     if row.rate is not None:
         parts.append(f"{row.rate / 1e6:.1f} MB/s")
     if row.eta is not None:

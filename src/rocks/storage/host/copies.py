@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Callable, Dict, List, Mapping, NamedTuple, Optional
 
-from rocks.core.units import gigabytes
+from rocks.core.units import size_text
 from rocks.storage.life import names
 from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import VolumeFact
@@ -116,7 +116,7 @@ def evict_copies(
                 "%s/%s was evicted: its NAS has it, and %s are needed",
                 pool,
                 copy.zvol,
-                gigabytes(needed_bytes),
+                size_text(needed_bytes),
             )
             if pools.read_pool(pool).free_bytes >= needed_bytes:
                 return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Callable, Dict, Optional, Type
 
 from rocks.core.errors import IncoherentError, StateError
-from rocks.core.units import gigabytes
+from rocks.core.units import size_text
 from rocks.storage.host import effects
 from rocks.storage.host.access import Access, Transfers
 from rocks.storage.host.copies import PROPERTY_PREFIX, IsOnNas, evict_copies, evictable_bytes
@@ -185,7 +185,7 @@ class CopyHandlers:
         size_bytes = self._fact(_volume(effect)).size_bytes
         if size_bytes < access.known.size_bytes:
             raise IncoherentError(
-                f"{_volume(effect)} has {gigabytes(size_bytes)} and its image {gigabytes(access.known.size_bytes)}: "
+                f"{_volume(effect)} has {size_text(size_bytes)} and its image {size_text(access.known.size_bytes)}: "
                 "the copy is of the time before the image has grown"
             )
         newest = self._require_newest(_volume(effect), effect.guid)

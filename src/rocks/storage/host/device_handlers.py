@@ -8,7 +8,7 @@ from typing import Callable, Dict, Optional, Type
 
 from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import BusyError, IncoherentError, StateError, ToolError
-from rocks.core.units import BYTES_PER_SECTOR, gigabytes
+from rocks.core.units import BYTES_PER_SECTOR, size_text
 from rocks.storage.device_mapper.driver import DmDriver
 from rocks.storage.device_mapper.tables import (
     CHUNK_SECTORS,
@@ -202,7 +202,7 @@ class DeviceHandlers:
         fact = self._pools.read_pool(pool)
         if fact.free_bytes < unreservable_bytes(fact.size_bytes) // 2:
             raise BusyError(
-                f"the merge of {_MAPPER}{name} has stopped: the pool {pool} has {gigabytes(fact.free_bytes)} free; "
+                f"the merge of {_MAPPER}{name} has stopped: the pool {pool} has {size_text(fact.free_bytes)} free; "
                 "free space there, then the merge continues"
             )
 

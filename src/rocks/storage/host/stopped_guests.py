@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import Callable, ContextManager, Dict
 
-from rocks.core.units import gigabytes
+from rocks.core.units import size_text
 from rocks.machine.host.libvirt.driver import DomainDriver
 from rocks.storage.host.guests import machine_of
 from rocks.storage.life.host_image import HostImage
@@ -114,7 +114,7 @@ class StoppedGuests:
                 _log.error(
                     "the pool %s has %s free: guests stop at writes that fail, and resume when there is space",
                     pool,
-                    gigabytes(fact.free_bytes),
+                    size_text(fact.free_bytes),
                 )
             self._short[pool] = self._logged[pool] = is_short
         return self._short[pool]

@@ -13,7 +13,7 @@ from typing import Callable, ContextManager, Dict, NamedTuple
 
 from rocks.core.clock import Deadline, monotonic_seconds
 from rocks.core.errors import RocksError
-from rocks.core.units import BYTES_PER_GIB, BYTES_PER_SECTOR, gigabytes
+from rocks.core.units import BYTES_PER_GIB, BYTES_PER_SECTOR, size_text
 from rocks.machine.host.libvirt.driver import DomainDriver
 from rocks.storage.device_mapper.driver import DmDriver
 from rocks.storage.device_mapper.tables import DmDeviceFact, ErrorTable, Snapshot, SnapshotMerge
@@ -184,7 +184,7 @@ class TempWriteWatch:
         reserved = min(fill.whole_bytes, fill.used_bytes + ahead, taken + extra)
         if reserved > volume.reserved_bytes:
             self._pools.ensure_reserved(volume.name, volume.guid, reserved)
-            _log.info("%s: %s are reserved for its guest's writes", zvol, gigabytes(reserved))
+            _log.info("%s: %s are reserved for its guest's writes", zvol, size_text(reserved))
 
     def _pause(self, zvol: str, fill: FillFact) -> None:
         if not self._stopped_guests.pause(zvol):
@@ -193,6 +193,6 @@ class TempWriteWatch:
             "%s is paused: the pool has no free space for its writes while its image is copied (%s of %s are used); "
             "free space in the pool, then this daemon resumes it",
             machine_of(zvol),
-            gigabytes(fill.used_bytes),
-            gigabytes(fill.size_bytes),
+            size_text(fill.used_bytes),
+            size_text(fill.size_bytes),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple, Optional
 
-from rocks.core.units import BYTES_PER_GIB, gigabytes
+from rocks.core.units import BYTES_PER_GIB, size_text
 
 CHUNK_BYTES = 8192
 EXCEPTION_BYTES = 16
@@ -152,9 +152,9 @@ def host_shortage(free_bytes: int, pool_bytes: int, volume_bytes: int, seed_byte
     if free_bytes >= needed:
         return None
     return (
-        f"its pool has {gigabytes(free_bytes)} free and {gigabytes(needed)} are needed: "
-        f"{gigabytes(seed_bytes)} and 10 % for the copy, {gigabytes(2 * reserve_bytes(volume_bytes))} for writes "
-        f"meanwhile and their merge, {gigabytes(slop_bytes(pool_bytes))} to stay free"
+        f"its pool has {size_text(free_bytes)} free and {size_text(needed)} are needed: "
+        f"{size_text(seed_bytes)} and 10 % for the copy, {size_text(2 * reserve_bytes(volume_bytes))} for writes "
+        f"meanwhile and their merge, {size_text(slop_bytes(pool_bytes))} to stay free"
     )
 
 
@@ -164,8 +164,8 @@ def nas_shortage(free_bytes: int, pool_bytes: int, volume_bytes: int) -> Optiona
     if free_bytes >= needed:
         return None
     return (
-        f"the NAS's pool has {gigabytes(free_bytes)} free and {gigabytes(needed)} are needed: "
-        f"{gigabytes(reserve_bytes(volume_bytes))} for changes, {gigabytes(slop_bytes(pool_bytes))} to stay free"
+        f"the NAS's pool has {size_text(free_bytes)} free and {size_text(needed)} are needed: "
+        f"{size_text(reserve_bytes(volume_bytes))} for changes, {size_text(slop_bytes(pool_bytes))} to stay free"
     )
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Optional, Union
 
 from rocks.core.errors import UserError
+from rocks.core.units import size_bytes
 
 Value = Union[None, bool, int, str]
 
-_RATE = re.compile(r"([1-9][0-9]{0,12})([KMG]?)\Z")
-_FACTORS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 _LEAST_RATE = 100 * 1024
 """Below this rate a part of a stream takes longer than the other end waits."""
 
@@ -44,8 +42,8 @@ def global_value(name: str, text: Optional[str]) -> Optional[str]:
 
 def bytes_per_second(text: Optional[str]) -> Optional[float]:
     """A rate as a number; None is no limit."""
-    match = _RATE.match(text.upper()) if text else None
-    return None if match is None else float(int(match.group(1)) * _FACTORS[match.group(2)])
+    rate = size_bytes(text) if text else None
+    return None if rate is None else float(rate)
 
 
 def _rate_text(name: str, text: str) -> str:

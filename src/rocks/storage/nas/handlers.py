@@ -6,7 +6,7 @@ from typing import Callable, Dict, List, NamedTuple, Optional, Tuple, Type
 
 from rocks.core.clock import Deadline
 from rocks.core.errors import BugError, IncoherentError, StateError
-from rocks.core.units import gigabytes
+from rocks.core.units import size_text
 from rocks.storage.iscsi_target.chap import ChapSecrets
 from rocks.storage.iscsi_target.driver import ExportSpec, TargetDriver
 from rocks.storage.life import effects
@@ -278,7 +278,7 @@ class NasHandlers:
         size_bytes = -(-effect.size_bytes // volume.block_bytes) * volume.block_bytes
         if volume.size_bytes > size_bytes:
             raise StateError(
-                f"the volume {effect.volume} has {gigabytes(volume.size_bytes)}, more than {gigabytes(size_bytes)}, "
+                f"the volume {effect.volume} has {size_text(volume.size_bytes)}, more than {size_text(size_bytes)}, "
                 "and does not shrink"
             )
         if volume.size_bytes < size_bytes:

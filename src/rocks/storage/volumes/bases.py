@@ -7,7 +7,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import Code, HostError, RocksError, StateError
-from rocks.core.units import BYTES_PER_GIB, gigabytes
+from rocks.core.units import BYTES_PER_GIB, size_text
 from rocks.library.folder import find_library_image, library_folder
 from rocks.library.guest_images import IMAGE_ATTRIBUTE, check_disk_size, check_seed_place
 from rocks.library.records import image_file, source_of
@@ -114,7 +114,7 @@ def _make(
         try:
             if _store(database, storage, place, source, watcher):
                 result.notes.append(
-                    f"the image {source.name}, {gigabytes(source.used_bytes)}, is stored on {nas}:{zpool}"
+                    f"the image {source.name}, {size_text(source.used_bytes)}, is stored on {nas}:{zpool}"
                 )
         except RocksError as error:
             for one in absent:

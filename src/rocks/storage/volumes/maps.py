@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MapParameters:
-    """The parameters of `rocks add host storagemap`: `size` in GB of 1024³ bytes; `sync` None: the host's img_sync."""
+    """The parameters of `rocks add host storagemap`: `size` in GiB; `sync` None: the host's img_sync."""
 
     nas: str
     zpool: str

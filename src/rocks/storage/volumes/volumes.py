@@ -177,7 +177,7 @@ def _check(zpool: str, volume: str, size_bytes: int) -> None:
     check_pool_name(zpool)
     check_volume_name(volume)
     if size_bytes <= 0:
-        raise UserError("size must be at least 1 (GB)")
+        raise UserError("size must be at least 1 (GiB)")
 
 
 GONE_SECONDS = 300.0

@@ -53,7 +53,7 @@ class Asks(Generic[Reply_co]):
 
 @dataclass(frozen=True)
 class MapZvol(Asks[str]):
-    """Map an image to a host. `size` in GB of 1024³ bytes counts only for a volume that does not exist yet.
+    """Map an image to a host. `size` in GiB counts only for a volume that does not exist yet.
 
     `token` is the lease token of the virtual machine that will use it, None without one; `machine` is its UUID, empty
     without one. A NAS of an earlier release ignores the UUID.

@@ -135,7 +135,7 @@ def test_only_copies_of_moves_are_replaced() -> None:
 
 def test_the_new_host_keeps_a_gigabyte_free() -> None:
     check_space(VM, TARGET, MOVE.new_path, 10**9, 10**9 + 2**30)
-    with pytest.raises(StateError, match="its disks need 1.0 GB on vmc-0-1"):
+    with pytest.raises(StateError, match="its disks need 953.7 MiB on vmc-0-1"):
         check_space(VM, TARGET, MOVE.new_path, 10**9, 2 * 10**9)
 
 

@@ -7,7 +7,7 @@ import pytest
 from rocks.core.errors import IncoherentError
 from rocks.storage.client import listing
 from rocks.storage.wire import replies
-from rocks.storage.wire.replies import DeviceRow, ImageRow, OperationRow, SnapshotRow
+from rocks.storage.wire.replies import CopyRow, DeviceRow, ImageRow, OperationRow, SnapshotRow
 
 NOW = 1_800_000_000
 HOST = "vm-container-0-0"
@@ -90,11 +90,16 @@ def test_cells_of_operations_have_no_blanks() -> None:
     assert len(listing.OPERATIONS) == 1 + len(listing.operation_cells(row))
 
 
+def test_a_copy_has_the_unit_of_a_mapping() -> None:
+    row = CopyRow("tank/vm-vol", "copy", "nas-0-0", 2 * 1024**3)
+    assert listing.copy_cells(row, NOW) == ("tank/vm-vol", "copy", "nas-0-0", "2.0", None, "")
+
+
 def test_progress_for_people() -> None:
     row = OperationRow(
         "1", "unmap_zvol", "vm-vol", HOST, "returning", 41.52, 1_700_000_000, 23_400_000, 100, ""
     )
-    assert listing.progress_line(row) == "vm-vol: returning 41.5 %, 1.7 GB, 23.4 MB/s, 0:01:40 left"
+    assert listing.progress_line(row) == "vm-vol: returning 41.5 %, 1.6 GiB, 23.4 MB/s, 0:01:40 left"
     waiting = OperationRow(
         "1", "unmap_zvol", "vm-vol", HOST, "returning", reason="vm-container-0-0 is silent"
     )

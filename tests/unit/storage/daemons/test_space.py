@@ -55,8 +55,8 @@ def test_full_pool_of_the_nas_is_waited_for(site: DrivenSite) -> None:
     exceed_tries(site)
     now = image(site)
     assert now.state == "returning" and now.faults == 0
-    assert "waits for space: the pool tank of nas-0-0 has 1.0 MB free, and 4." in now.reason
-    assert f"MB are needed for the changes of {ZVOL}" in note_of(site)
+    assert "waits for space: the pool tank of nas-0-0 has 1.0 MiB free, and 4." in now.reason
+    assert f"MiB are needed for the changes of {ZVOL}" in note_of(site)
     site.nas.pools.leave_free("tank", 64 * MIB)
     site.answer(unmap)
     assert site.row(ZVOL)["state"] == "unmapped" and site.row(ZVOL)["reason"] == ""

@@ -84,7 +84,7 @@ def test_it_never_shrinks() -> None:
     """The answer has both sizes."""
     site = Site()
     text = grow(site, SIZE // 2)
-    assert text is not None and "has 0.1 GB" in text and "does not shrink" in text
+    assert text is not None and "has 64.0 MiB" in text and "does not shrink" in text
     assert site.fact(VOLUME).size_bytes == SIZE == site.image.size_bytes
 
 

@@ -105,7 +105,7 @@ def test_free_space_on_a_host() -> None:
     needed = 11 * GIB + 2 * 2 * GIB + 5 * GIB
     assert space.host_shortage(needed, 100 * GIB, 8 * GIB, 10 * GIB) is None
     text = space.host_shortage(needed - 1, 100 * GIB, 8 * GIB, 10 * GIB)
-    assert text is not None and "21.5 GB are needed" in text
+    assert text is not None and "20.0 GiB are needed" in text
     assert space.nas_shortage(2 * GIB, 0, 8 * GIB) is None and space.nas_shortage(2 * GIB, GIB, 8 * GIB)
     assert space.poll_seconds(UNFILLED) == 2.0 and space.poll_seconds(UNFILLED._replace(used_bytes=51)) == 1.0
 

@@ -33,7 +33,7 @@ def test_values(name: str, text: str | None, value: object) -> None:
         ("frequency", "²"),
         ("nextsync", "tomorrow"),
         ("uploadspeed", "0"),
-        ("uploadspeed", "5T"),
+        ("uploadspeed", "5P"),
         ("uploadspeed", "-1M"),
         ("downloadspeed", "fast; rm"),
         ("persistent", "perhaps"),

@@ -79,7 +79,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Import the file, and print the image's size."""
-        from rocks.core.units import gigabytes
+        from rocks.core.units import gigabytes, size_text
         from rocks.library.images import (
             AddedImage,
             add_image,
@@ -93,5 +93,5 @@ class Command(rocks.commands.Command):
         self.showProgress("")
         kind = "an ISO" if image.format == "iso" else "a disk"
         self.addLine(
-            f"{image.name}: {kind} of {gigabytes(image.size_bytes)}, of which {gigabytes(image.used_bytes)} are used"
+            f"{image.name}: {kind} of {gigabytes(image.size_bytes)}, of which {size_text(image.used_bytes)} are used"
         )

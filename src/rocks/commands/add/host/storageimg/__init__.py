@@ -29,7 +29,7 @@ class Command(rocks.commands.Command):
     <arg type='string' name='volume'>
     Name of the volume. The volume of a machine's first disk is named MACHINE-vol.
     </arg>
-    <param type='int' name='size' default='none' unit='GB of 1024³ bytes'>
+    <param type='int' name='size' default='none' unit='GiB'>
     Size of an empty image. One of size, origin and file is required.
     </param>
     <param type='string' name='origin' default='none' of='volume'>
@@ -63,7 +63,7 @@ class Command(rocks.commands.Command):
         nas, zpool, volume = storage_arguments(self, ("nas", "zpool", "volume"))
         size, origin, file = (self.fillText(name, "") for name in ("size", "origin", "file"))
         if sum(bool(source) for source in (size, origin, file)) != 1:
-            raise UserError("give one of size=GB, origin=VOLUME[@SNAPSHOT] and file=PATH")
+            raise UserError("give one of size=GIB, origin=VOLUME[@SNAPSHOT] and file=PATH")
         digest_text = ""
         if file:
             image_file = read_image_file(file, self.fillText("format", ""))

@@ -26,7 +26,7 @@ class Command(rocks.commands.Command):
     <arg type='string' name='remotehost'>
     Host to map it to.
     </arg>
-    <arg type='int' name='size' unit='GB of 1024³ bytes'>
+    <arg type='int' name='size' unit='GiB'>
     Size of a new volume; the size of an existing volume does not change.
     </arg>
     <param type='bool' name='img_sync' default='the attribute img_sync of the host'>

@@ -12,7 +12,7 @@ class Command(rocks.commands.Command):
 
     A device of the host must have grown before, as by lvextend. A disk on a NAS grows while its machine is off and its
     changes are written back: its NAS grows the volume, and the next start has the new size. Its size is in
-    GB of 1024³ bytes, as that of a new image; all other sizes are in GB of 1000³ bytes.
+    GiB (1024³ bytes), as that of a new image of a NAS; that of other disks is in GB of 1000³ bytes.
 
     <shared names='one-machine'/>
     <arg type='string' name='disk'>
