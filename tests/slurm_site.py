@@ -196,16 +196,28 @@ class SlurmSite:
         )
 
     def occupy(self, count: int) -> str:
-        """A batch job of root on so many hosts, once it runs; its number."""
-        number = self.ask(
-            "sbatch", "--parsable", "-p", "batch", f"-N{count}", "--exclusive", "-A", ACCOUNT, "-D", "/",
-            "-o", "/dev/null", "--wrap", "exec sleep 600",
-        )  # fmt: skip
-        # the option -j makes a number that is not listed yet, or not any more, an error
-        wait_until(
-            lambda: f"{number} RUNNING" in self.ask("squeue", "-h", "-o", "%i %T"),
-            lambda: f"{self.ask('squeue', '-o', '%i %T %r')}\n{self.ask('sinfo', '-N', '-l')}",
-        )
+        """A batch job of root on so many hosts, once it runs; its number.
+
+        A controller that was killed gives the number of a job that it has forgotten to the next one. A host that has
+        ended a job refuses its number for `cred_expire`, so the next job fails at once: it is submitted again.
+        """
+
+        def runs() -> bool:
+            nonlocal number
+            # the option -j makes a number that is not listed yet, or not any more, an error
+            states = dict(line.split() for line in self.ask("squeue", "-h", "-o", "%i %T").splitlines())
+            if number not in states:
+                number = submit()
+            return states.get(number) == "RUNNING"
+
+        def submit() -> str:
+            return self.ask(
+                "sbatch", "--parsable", "-p", "batch", f"-N{count}", "--exclusive", "-A", ACCOUNT, "-D", "/",
+                "-o", "/dev/null", "--wrap", "exec sleep 600",
+            )  # fmt: skip
+
+        number = submit()
+        wait_until(runs, lambda: f"{self.ask('squeue', '-o', '%i %T %r')}\n{self.ask('sinfo', '-N', '-l')}")
         return number
 
     def set_machine(self, host: str, name: str | None) -> None:
