@@ -21,6 +21,7 @@ from nucleus.configuration import (
     Configuration,
     ConsoleSettings,
     DatabaseSettings,
+    ImageSettings,
     PollSettings,
 )
 from nucleus.mirror import identity
@@ -64,6 +65,7 @@ def site(nucleus_settings: DatabaseSettings, pool: Pool, tmp_path: Path) -> Iter
         poll=PollSettings(power_seconds=0.5, topology_seconds=5.0),
         console=ConsoleSettings(libraries=str(CHECKOUT / ".state/browser")),
         batch=BatchSettings(hosts=HOSTS),
+        images=ImageSettings(folder=str(tmp_path / "images")),
     )
     guard = Guard(nucleus_settings, "poller", "test")
     poller = Poller(configuration, Rocks(simulator, 60), guard)

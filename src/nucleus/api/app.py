@@ -30,7 +30,7 @@ from nucleus.api.authentication import Authenticator, has_token
 from nucleus.api.fragments import Fragments
 from nucleus.api.frame import Frame, Metrics
 from nucleus.api.oidc import Verifier
-from nucleus.api.problems import Problem, answer_of, invalid, invalid_values, problem_of
+from nucleus.api.problems import Problem, invalid, invalid_values, problem_of
 from nucleus.api.reference import describe
 from nucleus.api.service import Service, identify
 from nucleus.backends.executor import make_executor
@@ -103,9 +103,9 @@ def _answer_quickly(request: Request, route: APIRoute, values: Mapping[str, str]
         response: Response = route.endpoint(identify(request), **values)
         return response
     except Problem as problem:
-        return answer_of(problem, request)
+        return pages.refusal(problem, request)
     except RocksError as error:
-        return answer_of(problem_of(error, request), request)
+        return pages.refusal(problem_of(error, request), request)
 
 
 def create_application(configuration: Configuration, pool: Pool, executor: Executor | None = None) -> FastAPI:
@@ -150,7 +150,7 @@ def create_application(configuration: Configuration, pool: Pool, executor: Execu
 
 async def _answer_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem | RocksError)
-    return answer_of(error if isinstance(error, Problem) else problem_of(error, request), request)
+    return pages.refusal(error if isinstance(error, Problem) else problem_of(error, request), request)
 
 
 async def _answer_invalid(request: Request, error: Exception) -> Response:
@@ -158,8 +158,8 @@ async def _answer_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     found = error.errors()
     if any(one["loc"][0] == "path" for one in found):
-        return answer_of(_unknown(request), request)
-    return answer_of(invalid_values(error), request)
+        return pages.refusal(_unknown(request), request)
+    return pages.refusal(invalid_values(error), request)
 
 
 def _unknown(request: Request) -> Problem:
@@ -181,12 +181,12 @@ async def _answer_http(request: Request, error: Exception) -> Response:
     """What the framework itself refuses: an unknown path, a method that is not there, a body that is no JSON."""
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
-        return answer_of(_nothing(), request)
+        return pages.refusal(_nothing(), request)
     if error.status_code == 405:
         allowed = ", ".join(sorted(_methods(request)))
         problem = Problem("method-not-allowed", f"here can be done: {allowed}", headers={"Allow": allowed})
-        return answer_of(problem, request)
-    return answer_of(invalid("the body cannot be read; send JSON"), request)
+        return pages.refusal(problem, request)
+    return pages.refusal(invalid("the body cannot be read; send JSON"), request)
 
 
 def _methods(request: Request) -> set[str]:

@@ -255,10 +255,20 @@ class UserNames(SomeUserNames):
     last_name: Name
 
 
+class Allocation(Answer):
+    """An allocation that a project's clusters may charge: node minutes of all sets that charge it."""
+
+    name: str
+    charged_minutes: int = Field(description="of sets that have ended")
+    reserved_minutes: int = Field(description="of sets that live: their nodes for their walltimes")
+    limit_minutes: int | None = Field(description="the project's limit; null: none")
+
+
 class Project(Answer):
     """A project."""
 
     name: str
+    allocations: list[Allocation]
 
 
 class Acknowledgement(Answer):

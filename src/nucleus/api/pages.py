@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import logging
+import string
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,9 +15,9 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Respon
 from nucleus.api.conditional import json_answer
 from nucleus.api.consoles import STATIC
 from nucleus.api.frame import METRICS_TYPE
-from nucleus.api.problems import PROBLEMS, Problem, forbidden
+from nucleus.api.problems import PROBLEMS, Problem, answer_of, forbidden, headers_of
 from nucleus.api.representations import text_of
-from nucleus.api.service import Known, service_of
+from nucleus.api.service import Known, address_of, service_of
 from nucleus.mirror import audit, identity, observations, status
 from rocks.core.errors import RocksError
 
@@ -26,33 +27,46 @@ if TYPE_CHECKING:
 router = APIRouter(include_in_schema=False)
 _LOG = logging.getLogger(__name__)
 
-_STYLE = (
-    "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:1rem auto;padding:0 1rem}"
-    "code{font:14px ui-monospace,monospace}section{border-top:1px solid #bbb;padding:.5rem 0}"
-    "h2,h3{margin:.5rem 0}dt{font-weight:600}table{border-collapse:collapse}td,th{padding:.1rem .7rem .1rem 0;"
-    "text-align:left;vertical-align:top}"
+_POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-
 _PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "frame-ancestors 'none'; base-uri 'none'; form-action 'none'; "
     "require-trusted-types-for 'script'; trusted-types 'none'"
 )
+_TITLES = {"computesets": "Computesets", "images": "Images", "history": "History", "tokens": "Tokens"}
+"""Page → its title; its file has what is inside the shell."""
+
+_SHELL = string.Template((STATIC / "shell.html").read_text("utf-8"))
 _SOURCE = ("name", "observed_at", "rows", "failures", "error", "seconds")
 _USER = ("username", "email", "name", "is_active", "is_operator", "projects")
 _ENTRY = ("actor", "source_ip", "action", "target", "outcome")
 _MACHINE = ("cluster", "name", "state", "computeset")
 
 
-def page(title: str, body: str) -> Response:
-    """A page without scripts and without anything from elsewhere."""
-    text = (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>'
-        f"<body><main><h1>{html.escape(title)}</h1>{body}</main></body></html>"
-    )
-    return HTMLResponse(text, headers={"Content-Security-Policy": _POLICY})
+def page(request: Request, title: str, body: str, script: str = "") -> Response:
+    """A page in the shell of all, with nothing from elsewhere. `body` is HTML; `script` is the name of a module."""
+    base = request.scope["state"]["base"]
+    module = f'<script type="module" src="{base}/assets/{script}.js"></script>' if script else ""
+    text = _SHELL.substitute(title=html.escape(title), base=base, script=module, body=body)
+    policy = {"Content-Security-Policy": _PAGE_POLICY if script else _POLICY}
+    return HTMLResponse(text, headers={**policy, "Cross-Origin-Opener-Policy": "same-origin"})
+
+
+def refusal(problem: Problem, request: Request) -> Response:
+    """A page for a person whose browser followed a link, else the answer for programs."""
+    accept = request.headers.get("accept", "")
+    if request.method not in ("GET", "HEAD") or "text/html" not in accept:
+        return answer_of(problem, request)
+    kind = PROBLEMS[problem.code]
+    again = html.escape(address_of(request, "/page/clusters"))
+    text = f"<p>{html.escape(problem.detail)}.</p><p><a href='{again}'>To the page of Nucleus</a></p>"
+    answer = page(request, kind.title, text)
+    answer.status_code = kind.status
+    answer.headers.update({**headers_of(problem), "Cache-Control": "no-store"})
+    return answer
 
 
 @router.get("/")
@@ -62,8 +76,12 @@ async def root(request: Request) -> Response:
 
 
 @router.get("/page/{name}")
-async def owners_and_operators(name: Literal["clusters", "site"]) -> Response:
+async def owners_and_operators(
+    request: Request, name: Literal["clusters", "computesets", "images", "history", "tokens", "site"]
+) -> Response:
     """A page for people: it has no data; its script asks for them, in the name of who has signed in."""
+    if name in _TITLES:
+        return page(request, _TITLES[name], (STATIC / f"{name}.html").read_text("utf-8"), name)
     headers = {"Content-Security-Policy": _PAGE_POLICY, "Cross-Origin-Opener-Policy": "same-origin"}
     return FileResponse(STATIC / f"{name}.html", headers=headers, media_type="text/html; charset=utf-8")
 
@@ -140,12 +158,13 @@ async def openapi(request: Request) -> Response:
 
 
 @router.get("/problems/{slug}")
-async def problem(slug: str) -> Response:
+async def problem(request: Request, slug: str) -> Response:
     """What a problem means."""
     kind = PROBLEMS.get(slug)
     if kind is None:
         raise Problem("not-found", "there is no such problem; /docs lists them")
     return page(
+        request,
         kind.title,
         f"<p>Code <code>{slug}</code>, HTTP status {kind.status}.</p><p>{html.escape(kind.meaning)}</p>",
     )
@@ -155,7 +174,7 @@ async def problem(slug: str) -> Response:
 async def docs(request: Request) -> Response:
     """All requests, for people."""
     description = request.app.openapi()
-    parts = "".join(_operations(description))
+    parts = "".join(_groups(description))
     problems = "".join(
         f"<tr><td><code>{slug}</code><td>{kind.status}<td>{html.escape(kind.title)}. {html.escape(kind.meaning)}"
         for slug, kind in PROBLEMS.items()
@@ -165,20 +184,30 @@ async def docs(request: Request) -> Response:
         "</code>; with <code>Prefer: respond-async</code>, a change answers 202 with its operation.</p>"
         f"<h2>Requests</h2>{parts}<h2>Problems</h2><table><tr><th>Code<th>Status<th>Meaning{problems}</table>"
     )
-    return page("Nucleus", text)
+    return page(request, "Interface for programs", text)
 
 
-def _operations(description: dict[str, Any]) -> Iterator[str]:
+def _groups(description: dict[str, Any]) -> Iterator[str]:
+    """The requests by the noun that their paths begin with: each group is closed until somebody opens it."""
+    groups: dict[str, list[str]] = {}
     for path, methods in description["paths"].items():
-        for method, operation in methods.items():
-            rows = "".join(
-                f"<tr><td><code>{html.escape(one['name'])}</code><td>{one['in']}"
-                f"<td>{html.escape(one.get('description', ''))}"
-                for one in operation.get("parameters", ())
-            )
-            table = f"<table>{rows}</table>" if rows else ""
-            yield (
-                f'<section id="{operation["operationId"]}"><h3><code>{method.upper()} {html.escape(path)}</code></h3>'
-                f"<p>{html.escape(operation.get('summary', ''))}. {html.escape(operation.get('description', ''))}</p>"
-                f"{table}</section>"
-            )
+        noun = path.removeprefix("/v1").split("/")[1]
+        groups.setdefault(noun, []).extend(_requests(path, methods))
+    for noun, requests in groups.items():
+        title = f"<h3><code>{html.escape(noun)}</code></h3> <span>{len(requests)} requests</span>"
+        yield f'<details class="card"><summary>{title}</summary>{"".join(requests)}</details>'
+
+
+def _requests(path: str, methods: dict[str, Any]) -> Iterator[str]:
+    for method, operation in methods.items():
+        rows = "".join(
+            f"<tr><td><code>{html.escape(one['name'])}</code><td>{one['in']}"
+            f"<td>{html.escape(one.get('description', ''))}"
+            for one in operation.get("parameters", ())
+        )
+        table = f"<table>{rows}</table>" if rows else ""
+        yield (
+            f'<section id="{operation["operationId"]}"><h4><code>{method.upper()} {html.escape(path)}</code></h4>'
+            f"<p>{html.escape(operation.get('summary', ''))}. {html.escape(operation.get('description', ''))}</p>"
+            f"{table}</section>"
+        )

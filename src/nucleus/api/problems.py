@@ -247,12 +247,16 @@ def wants_operation(request: Request) -> bool:
     return any(one.split(";")[0].strip().lower() == "respond-async" for one in preferences)
 
 
+def headers_of(problem: Problem) -> dict[str, str]:
+    """The headers of its answer: a 401 names a way to sign in."""
+    is_unknown = PROBLEMS[problem.code].status == 401
+    return {**({"WWW-Authenticate": 'Bearer realm="nucleus"'} if is_unknown else {}), **problem.headers}
+
+
 def answer_of(problem: Problem, request: Request) -> Response:
     """The answer: problem details, or for a client of the published service a JSON string."""
     kind = PROBLEMS[problem.code]
-    headers = dict(problem.headers)
-    if kind.status == 401:
-        headers.setdefault("WWW-Authenticate", 'Bearer realm="nucleus"')
+    headers = headers_of(problem)
     if is_legacy(request):
         text = json.dumps(problem.detail)
         return Response(text, kind.legacy_status, headers, "application/json")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import html
 import secrets
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
@@ -16,15 +15,12 @@ from nucleus.api import models
 from nucleus.api.authentication import Caller, cookie_name, is_own_page, refused, store_token
 from nucleus.api.conditional import json_answer
 from nucleus.api.credentials import Sent, SentAssertion, SentPassword, read_token
-from nucleus.api.pages import page
-from nucleus.api.problems import PROBLEMS, Problem
+from nucleus.api.problems import Problem
 from nucleus.api.rules import demand_few_tokens
 from nucleus.api.service import Call, Known, address_of, service_of
 from nucleus.mirror import audit, identity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from nucleus.api.oidc import Verifier
 
 router = APIRouter(include_in_schema=False)
@@ -85,8 +81,9 @@ def start_session(request: Request, caller: Caller, token: str) -> Response:
 
 @router.get("/session/rights")
 def rights(call: Known) -> Response:
-    """What the session allows, `{"scopes": […], "is_operator": …}`: a page offers nothing else."""
-    return json_answer({"scopes": sorted(call.scope.scopes), "is_operator": call.scope.is_operator})
+    """What the session allows, `{"scopes": […], "is_operator": …}`, and its token: a page offers nothing else."""
+    content = {"scopes": sorted(call.scope.scopes), "is_operator": call.scope.is_operator}
+    return json_answer({**content, "token": call.caller.token_id})
 
 
 @router.delete("/session")
@@ -109,10 +106,6 @@ def sign_out(request: Request) -> Response:
 @router.get("/session/provider")
 def to_provider(request: Request) -> Response:
     """303 to the site's identity provider, with a cookie that only the answer to this question fits."""
-    return _for_person(request, lambda: _to_provider(request))
-
-
-def _to_provider(request: Request) -> Response:
     verifier = _demand_verifier(request)
     state, nonce, secret = secrets.token_urlsafe(24), secrets.token_urlsafe(24), secrets.token_urlsafe(48)
     address = verifier.sign_in_url(address_of(request, _RETURN), state, secret, nonce)
@@ -137,10 +130,6 @@ def from_provider(
     error: Annotated[str, Query(max_length=256)] = "",
 ) -> Response:
     """303 to the page with a session. Problem 401 for what this browser did not ask for, and for who gave up there."""
-    return _for_person(request, lambda: _from_provider(request, code, state, error))
-
-
-def _from_provider(request: Request, code: str, state: str, error: str) -> Response:
     verifier = _demand_verifier(request)
     expected, nonce, secret = (*request.cookies.get(_question(request), "").split("."), "", "", "")[:3]
     if error:
@@ -159,21 +148,6 @@ def _from_provider(request: Request, code: str, state: str, error: str) -> Respo
     response.headers["Location"] = address_of(request, "/page/clusters")
     response.delete_cookie(_question(request), secure=True, httponly=True, samesite="lax")
     return response
-
-
-def _for_person(request: Request, act: Callable[[], Response]) -> Response:
-    """What it answers. A browser that follows a link, and no script of ours, gets a refusal as a page to read."""
-    try:
-        return act()
-    except Problem as problem:
-        if "text/html" not in request.headers.get("accept", ""):
-            raise
-        again = html.escape(address_of(request, "/page/clusters"))
-        text = f"<p>{html.escape(problem.detail)}.</p><p><a href='{again}'>To the page of Nucleus</a></p>"
-        answer = page("You are not signed in", text)
-        answer.status_code = PROBLEMS[problem.code].status
-        answer.headers.update({**problem.headers, "Cache-Control": "no-store"})
-        return answer
 
 
 def _question(request: Request) -> str:

@@ -18,7 +18,7 @@ from nucleus.api.representations import Json, text_of, token_json, user_json
 from nucleus.api.routes import changes, reads, route
 from nucleus.api.rules import demand_few_tokens, responsibility
 from nucleus.api.service import Call, Change, Known, Reading, changing, no_content, service_of
-from nucleus.mirror import identity
+from nucleus.mirror import identity, status
 
 router = APIRouter()
 
@@ -64,12 +64,24 @@ def _set_names(change: Change, body: models.SomeUserNames) -> Response:
 @route(router, "GET /v1/project", "row32", "Your projects", list[models.Project])
 @reads
 def list_projects(question: Reading) -> Response:
-    """Row 32."""
-    if question.scope.is_operator:
-        names = [project.name for project in identity.list_projects(question.session)]
-    else:
-        names = sorted(question.call.caller.projects)
-    return conditional_json(question.call.request, [{"name": name} for name in names])
+    """Row 32, and what the allocations of their clusters were charged."""
+    session, own = question.session, question.call.caller.projects
+    known = identity.list_projects(session)
+    projects = [one for one in known if question.scope.is_operator or one.name in own]
+    allocations: dict[int, list[Json]] = {one.id: [] for one in projects}
+    limits = {one.id: one.limits.get("node_hours") for one in projects}
+    for project, name, charged, reserved in status.allocation_usage(session, list(allocations)):
+        limit = limits[project]
+        allocations[project].append(
+            {
+                "name": name,
+                "charged_minutes": charged,
+                "reserved_minutes": reserved,
+                "limit_minutes": None if limit is None else limit * 60,
+            }
+        )
+    content = [{"name": one.name, "allocations": allocations[one.id]} for one in projects]
+    return conditional_json(question.call.request, content)
 
 
 @route(

@@ -104,15 +104,39 @@ def project_usage(session: Session, project_id: int, without: Sequence[int]) -> 
     return Usage(vms, cpus, memory, disk, sets)
 
 
+_RESERVED = "IF(s.ended_at IS NULL, s.node_count * s.walltime_minutes, 0)"
+_CHARGED = (
+    "IF(s.ended_at IS NULL, 0,"
+    " s.node_count * CEIL(IFNULL(TIMESTAMPDIFF(SECOND, s.start_time, s.ended_at), 0) / 60))"
+)
+
+
 def committed_minutes(session: Session, account: str) -> int:
     """Node minutes that an allocation's sets have used, and that its living ones may use. Locks the allocation."""
     session.row("SELECT id FROM allocation WHERE name = %s FOR UPDATE", (account,))
     minutes = session.value(
-        "SELECT SUM(node_count * IF(ended_at IS NULL, walltime_minutes,"
-        " CEIL(IFNULL(TIMESTAMPDIFF(SECOND, start_time, ended_at), 0) / 60))) FROM computeset WHERE account = %s",
-        (account,),
+        f"SELECT SUM({_RESERVED} + {_CHARGED}) FROM computeset s WHERE s.account = %s", (account,)
     )
     return int(minutes or 0)
+
+
+def allocation_usage(session: Session, projects: Sequence[int]) -> list[tuple[int, str, int, int]]:
+    """(project, allocation, charged node minutes, reserved ones) of what the projects' clusters may charge, by name.
+
+    The minutes are those of all sets that charge the allocation, also of other projects: the limit counts them.
+    """
+    if not projects:
+        return []
+    rows = session.rows(
+        f"SELECT o.project_id, o.name, SUM({_CHARGED}), SUM({_RESERVED}) FROM"
+        " (SELECT DISTINCT c.project_id, a.name FROM cluster c JOIN cluster_allocation x ON x.cluster_id = c.id"
+        f" JOIN allocation a ON a.id = x.allocation_id WHERE c.project_id IN ({placeholders(projects)})) o"
+        " LEFT JOIN computeset s ON s.account = o.name GROUP BY o.project_id, o.name ORDER BY o.name",
+        list(projects),
+    )
+    return [
+        (project, name, int(charged or 0), int(reserved or 0)) for project, name, charged, reserved in rows
+    ]
 
 
 def image_usage(session: Session, project_id: int) -> tuple[int, int]:

@@ -1,12 +1,64 @@
-// The texts of an operation's row, on both pages.
+// Operations in words, on every page: what happened to what, by whom.
 
 import { time } from './page.js';
 
-export function operationTexts(one) {
-  const target = [one.cluster, one.node].filter(Boolean).join('/') || (one.computeset ? `set ${one.computeset}` : '');
+// Kind of an operation → what is done to its target.
+const DONE = {
+  poweron: 'switched on', poweroff: 'switched off', shutdown: 'shut down', reset: 'reset', reboot: 'asked to reboot',
+  start_member: 'switched on', shutdown_member: 'asked to shut down', poweroff_member: 'switched off',
+  start_set: 'started', end_set: 'ended', reset_set: 'reset', reboot_set: 'asked to reboot',
+  attach_iso: 'changed', destroy: 'removed', add_image: 'added', remove_image: 'deleted',
+};
+const SEVERAL = 3; // more names than these are counted
+
+// What an operation is about, without its node: those that differ in the node alone are one line.
+function setOrCluster(one) {
+  if (one.kind.endsWith('_image')) return one.result?.image ?? 'an image';
+  const set = one.computeset && (one.kind.endsWith('_set') || one.kind.endsWith('_member')) ? `set ${one.computeset}` : '';
+  return [set, one.cluster].filter(Boolean).join(' of ');
+}
+
+export function targetText(operations) {
+  const [first] = operations;
+  const names = [...new Set(operations.map((one) => one.node).filter(Boolean))].reverse();
+  const nodes = names.length > SEVERAL ? `${names.length} nodes` : names.join(', ');
+  const drive = first.kind === 'attach_iso' ? (names.length > 1 ? 'CD drives' : 'CD drive') : '';
+  const whole = setOrCluster(first);
+  return [drive, nodes, whole === nodes ? '' : whole].filter(Boolean).join(' of '); // a frontend has its cluster's name
+}
+
+// `n0 of vc1 switched off by ann`; before its end, and without success, what was asked for.
+export function operationText(operations) {
+  const [one] = operations;
+  const done = DONE[one.kind] ?? one.kind.replaceAll('_', ' ');
+  const target = targetText(operations);
+  const by = one.actor === 'nucleus' ? '' : ` by ${one.actor}`;
+  const text = {
+    queued: `${target} will be ${done}`, running: `${target} is being ${done}`, succeeded: `${target} ${done}${by}`,
+    failed: `${target} not ${done}`, cancelled: `${target} not ${done}: cancelled`,
+  }[one.state];
+  return one.state === 'succeeded' ? text : `${text}${by && `, asked for${by}`}`;
+}
+
+// The texts of a row, of one operation or of several that differ in their node alone; the newest first.
+export function operationTexts(...operations) {
+  const [one] = operations;
+  const reasons = [...new Set(operations.map((each) => each.error?.detail).filter(Boolean))];
   return [
-    ['', `${one.kind} ${target}`], [one.state === 'failed' ? 'bad' : '', one.state],
+    ['', operationText(operations)], [one.state === 'failed' ? 'bad' : '', one.state],
     ['soft', one.state === 'running' && one.progress.length ? `${one.progress.length} steps done` : ''],
-    [one.state === 'failed' ? 'bad' : 'soft', one.error?.detail ?? ''], ['soft', `${time(one.created)} by ${one.actor}`],
+    [one.state === 'failed' ? 'bad' : 'soft', reasons.slice(0, SEVERAL).join('; ')], ['soft', time(one.created)],
   ];
+}
+
+// Neighbours in the list that say the same about several nodes, as lists.
+export function foldOperations(operations) {
+  const keyOf = (one) => [one.kind, one.actor, one.state, one.cluster, one.computeset, one.node === null ? one.id : ''].join('\n');
+  const groups = [];
+  for (const one of operations) {
+    const last = groups.at(-1);
+    if (last && keyOf(last[0]) === keyOf(one) && Math.abs(new Date(last[0].created) - new Date(one.created)) < 60_000) last.push(one);
+    else groups.push([one]);
+  }
+  return groups;
 }

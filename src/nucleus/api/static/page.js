@@ -1,7 +1,8 @@
-// What both pages share: elements, requests, signing in and out, and events as they happen.
+// What all pages share: elements, requests, signing in and out, and events as they happen.
 // Texts of others become text nodes only; the policy of the page (Trusted Types) refuses anything else.
 
 const base = new URL('../', location.href);
+const PAGES = [['clusters', 'Clusters'], ['computesets', 'Computesets'], ['images', 'Images'], ['history', 'History'], ['tokens', 'Tokens'], ['site', 'Site']];
 const byId = (id) => document.getElementById(id);
 
 export function element(name, attributes = {}, ...children) {
@@ -102,6 +103,7 @@ export async function ask(method, path, body) {
   if (!answer.ok) {
     const refusal = new Refusal(content?.detail ?? `The service answered ${answer.status}.`, 'Refused', answer.status >= 500 || answer.status === 429);
     if (answer.status === 429) refusal.seconds = Number(answer.headers.get('Retry-After')) || 1;
+    refusal.errors = content?.errors ?? []; // {pointer, detail} of each wrong value
     throw refusal;
   }
   const next = answer.headers.get('Link')?.match(/<[^>]*?(v1\/[^>]*)>; rel="next"/)?.[1] ?? null;
@@ -132,6 +134,23 @@ export async function attempt(act) {
     return error;
   }
   return null;
+}
+
+// As attempt, of a form: what is wrong with a value stands beside its field, whose name is that of the request.
+export async function attemptForm(form, act) {
+  for (const one of form.querySelectorAll('.wrong')) one.remove();
+  for (const one of form.querySelectorAll('[aria-invalid]')) one.removeAttribute('aria-invalid');
+  const error = await attempt(act);
+  for (const { pointer, detail } of error?.errors ?? []) {
+    const field = form.elements[pointer.split('/')[1]];
+    if (!(field instanceof HTMLElement) || field.ariaInvalid) continue;
+    const id = `${field.id}-wrong`;
+    field.after(element('span', { id, class: 'wrong bad' }, detail));
+    field.setAttribute('aria-invalid', 'true');
+    field.setAttribute('aria-describedby', id);
+  }
+  form.querySelector('[aria-invalid]')?.focus();
+  return error;
 }
 
 let events = null;
@@ -197,6 +216,9 @@ async function connect() {
 // Calls show(user, rights) when somebody has signed in, now or later.
 export function start(show) {
   begin = show;
+  const present = location.pathname.split('/').at(-1);
+  document.querySelector('nav').replaceChildren(...PAGES.map(([name, text]) => element('a',
+    { href: name, 'data-operator': name === 'site', hidden: name === 'site', 'aria-current': name.startsWith(present) && 'page' }, text)));
   byId('close-message').addEventListener('click', () => {
     say('');
     byId('main').focus();

@@ -129,7 +129,7 @@ def test_a_page_learns_what_its_session_allows(service: Client, pool: Pool) -> N
         (looking, ["read"], False),
     ):
         sent = {**OWN, **cookie_of(sign_in(service, token))}
-        expected = {"scopes": scopes, "is_operator": is_operator}
+        expected = {"scopes": scopes, "is_operator": is_operator, "token": token.split("_")[1]}
         assert service.get("", "/session/rights", headers=sent).json() == expected
     assert service.get("", "/session/rights", headers=OWN).status_code == 401
 

@@ -281,6 +281,10 @@ def test_pages_for_people_and_machines(service: Client) -> None:
         assert service.get("", path).status_code == 200, path
     text = service.get("", "/docs").text
     assert "http://" not in text and "https://" not in text and "<script" not in text
+    for path in ("/none", "/v1/cluster/none", "/problems/none"):
+        page = service.get("ann", path, headers={"Accept": "text/html,*/*"})
+        assert page.status_code == 404 and page.headers["Content-Type"].startswith("text/html"), path
+        assert "json" in service.get("ann", path).headers["Content-Type"], path
     assert service.get("", "/readyz").status_code == 503, "nothing was polled"
     assert 'nucleus_requests_total{method="GET",route="/v1/cluster"' not in service.get("", "/metrics").text
     service.get("ann", "/v1/cluster")

@@ -79,6 +79,13 @@ def test_limits_of_a_project(service: Client, pool: Pool) -> None:
     limit(pool, node_hours=5)
     assert start(service, count=1, walltime_mins=118).json()["code"] == "quota-exceeded", "183 + 118 minutes"
     assert start(service, count=1, walltime_mins=117).status_code == 201
+    sql(
+        pool,
+        "UPDATE computeset SET start_time = UTC_TIMESTAMP(3), ended_at = UTC_TIMESTAMP(3) + INTERVAL 601 SECOND"
+        " WHERE walltime_minutes = 61",
+    )
+    (usage,) = service.get("ann", "/v1/project").json()[0]["allocations"]
+    assert (usage["charged_minutes"], usage["reserved_minutes"], usage["limit_minutes"]) == (33, 117, 300)
     limit(pool, vms=4)
     sql(pool, "UPDATE node SET state = 'active' WHERE name = 'vc2'")
     sql(pool, "UPDATE operation SET state = 'succeeded'")

@@ -1,0 +1,88 @@
+// The page of computesets: the life of each as a line, and what allocations were charged and have left.
+
+import { ask, attempt, element, fillList, fillTexts, follow, path, say, soon, start, time } from './page.js';
+import { durationText, walltimeText } from './durations.js';
+import { line } from './lines.js';
+
+const byId = (id) => document.getElementById(id);
+const LIVING = ['created', 'submitted', 'running', 'ending'];
+const MINUTE = 60_000;
+let rights = [];
+
+// The parts of its life in minutes, and the same in words.
+function lifeOf(one, now = Date.now()) {
+  const begin = one.start_time ? one.start_time * 1000 : null;
+  const queued = ((begin ?? now) - new Date(one.created)) / MINUTE;
+  if (begin === null) {
+    const parts = [['queued', queued], ['remaining', one.walltime_mins], ['ending', one.state === 'ending' ? one.walltime_mins / 10 : 0]];
+    return { parts, text: `queued for ${durationText(queued)}, then ${walltimeText(one.walltime_mins)}` };
+  }
+  const ran = (now - begin) / MINUTE;
+  const left = Math.max(0, one.walltime_mins - ran);
+  const isEnding = one.state === 'ending';
+  const parts = [['queued', queued], ['ran', ran], isEnding ? ['ending', one.walltime_mins / 10] : ['remaining', left]];
+  const end = isEnding ? 'ending: its disks are written back'
+    : `${durationText(left)} of ${walltimeText(one.walltime_mins)} remain, until ${time(begin + one.walltime_mins * MINUTE)}`;
+  return { parts, text: `queued for ${durationText(queued)}, running for ${durationText(ran)}, ${end}` };
+}
+
+// The line of a row is drawn anew where it differs only: a screen reader stays where it is.
+function draw(row, parts, text) {
+  const made = line(parts, text);
+  const before = row.querySelector('svg');
+  if (!before) row.append(made);
+  else if (!before.isEqualNode(made)) before.replaceWith(made);
+}
+
+function buttons(one) {
+  const end = (action, question) => () => confirm(question) && attempt(async () => {
+    await ask('PUT', path('computeset', one.id, action));
+    say(`Set ${one.id} will end.`);
+    readSoon();
+  });
+  const hidden = !rights.includes('computeset');
+  return [
+    element('button', { type: 'button', class: 'destructive', onclick: end('shutdown', `Shut the nodes of set ${one.id} down, and end it?`), hidden, 'aria-label': `End set ${one.id}` }, 'End'),
+    element('button', { type: 'button', class: 'destructive', onclick: end('poweroff', `Power the nodes of set ${one.id} off at once, and end it? What their systems have not written is lost.`), hidden, 'aria-label': `End set ${one.id} at once` }, 'End at once'),
+  ];
+}
+
+async function readSets() {
+  const { content } = await ask('GET', `${path('computeset')}?${LIVING.map((one) => `state=${one}`).join('&')}`);
+  fillList(byId('sets'), content, (one) => one.id, (row, one, isNew) => {
+    if (isNew) row.append(...buttons(one));
+    const life = lifeOf(one);
+    fillTexts(row, [
+      ['', `Set ${one.id} of ${one.cluster}`], [one.degraded ? 'warn' : '', one.degraded ? `${one.state}, some nodes failed` : one.state],
+      ['soft', one.state === 'running' ? `${one.nodes_ready} of ${one.nodes_total} nodes on` : `${one.nodes_total} nodes`],
+      ['soft', `started by ${one.requested_by}`], ['soft', one.account && `charged to ${one.account}`], ['soft', life.text],
+    ]);
+    draw(row, life.parts, life.text);
+  }, 'None. Start nodes of a cluster, and their set is here.');
+}
+
+const hours = (minutes) => (minutes / 60).toLocaleString([], { maximumFractionDigits: 1 });
+
+async function readAllocations() {
+  const { content } = await ask('GET', path('project'));
+  const all = content.flatMap((project) => project.allocations.map((one) => ({ ...one, project: project.name })));
+  fillList(byId('allocations'), all, (one) => `${one.project}/${one.name}`, (row, one) => {
+    const left = one.limit_minutes === null ? null : Math.max(0, one.limit_minutes - one.charged_minutes - one.reserved_minutes);
+    const texts = [`${hours(one.charged_minutes)} h charged`, `${hours(one.reserved_minutes)} h reserved by sets that are alive`,
+      left === null ? 'no limit' : `${hours(left)} h left of ${hours(one.limit_minutes)}`];
+    fillTexts(row, [['', one.name], ['soft', `project ${one.project}`], ...texts.map((text) => ['', text])]);
+    draw(row, [['ran', one.charged_minutes], ['queued', one.reserved_minutes], ['remaining', left ?? 0]], `${one.name}: ${texts.join(', ')}`);
+  }, 'Your clusters have none. Ask your site for one.');
+}
+
+const readSoon = soon(async () => {
+  await readSets();
+  await readAllocations();
+});
+let timer = null;
+
+start((user, { scopes }) => {
+  rights = scopes;
+  follow(['set.state', 'set.ready'], readSoon);
+  timer ??= setInterval(readSoon, MINUTE);
+});

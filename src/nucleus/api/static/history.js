@@ -1,0 +1,49 @@
+// The page of history: what was asked for and what became of it, a page at a time.
+
+import { ask, attempt, element, fillList, fillTexts, follow, path, say, soon, start } from './page.js';
+import { foldOperations, operationTexts, targetText } from './operations.js';
+
+const byId = (id) => document.getElementById(id);
+const PER_PAGE = 50;
+let rights = [];
+let count = PER_PAGE;
+
+async function cancel(group) {
+  for (const one of group.filter((each) => each.state === 'queued')) await ask('DELETE', path('operation', one.id));
+  say(`Cancelled: ${targetText(group)}.`);
+}
+
+function fill(row, group, isNew) {
+  if (isNew) row.append(element('button', { type: 'button' }, 'Cancel'), element('details', {}, element('summary', {}, 'Each'), element('ul', { class: 'rows' })));
+  const button = row.querySelector(':scope > button');
+  button.hidden = group[0].state !== 'queued' || !rights.includes('power');
+  button.setAttribute('aria-label', `Cancel: ${targetText(group)}`);
+  button.onclick = () => attempt(() => cancel(group));
+  fillTexts(row, operationTexts(...group));
+  const details = row.querySelector(':scope > details');
+  details.hidden = group.length === 1;
+  fillList(details.querySelector('ul'), details.hidden ? [] : group, (one) => one.id, (part, one) => fillTexts(part, operationTexts(one)), '');
+}
+
+// As many as are visible, and the newest before them.
+async function read() {
+  const found = [];
+  let next = `${path('operation')}?limit=${PER_PAGE}`;
+  while (next !== null && found.length < count) {
+    const answer = await ask('GET', next);
+    found.push(...answer.content);
+    next = answer.next;
+  }
+  fillList(byId('operations'), foldOperations(found), (group) => group.at(-1).id, fill, 'Nothing was asked for yet.');
+  byId('more').hidden = next === null;
+}
+
+const readSoon = soon(read);
+byId('more').addEventListener('click', () => {
+  count += PER_PAGE;
+  readSoon();
+});
+start((user, { scopes }) => {
+  rights = scopes;
+  follow(['operation.state'], readSoon);
+});

@@ -1,0 +1,92 @@
+// An image on its way to the service, in parts; after a break it goes on where it was.
+
+import { path, Refusal } from './page.js';
+
+const base = new URL('../', location.href);
+const PART = 8 * 2 ** 20;
+const AGAIN = 3000;
+const ATTEMPTS = 100; // in a row without a part that arrived
+
+// The name under which this browser remembers an upload of the file.
+const memory = (file, project) => `upload ${project} ${file.name} ${file.size} ${file.lastModified}`;
+
+async function send(method, place, headers = {}, body = undefined) {
+  const answer = await fetch(new URL(place, base), {
+    method, body, headers: { Accept: 'application/json, application/problem+json', ...headers },
+  }).catch(() => null);
+  if (answer?.ok) return answer;
+  const content = await answer?.json().catch(() => null);
+  const isPassing = !answer || answer.status >= 500 || answer.status === 429;
+  const refusal = new Refusal(content?.detail ?? 'The service does not answer.', 'Refused', isPassing);
+  refusal.errors = content?.errors ?? [];
+  refusal.status = answer?.status;
+  throw refusal;
+}
+
+export class Upload {
+  // `moved(bytes)` is called when so many have arrived, `waits(text)` when the service does not answer.
+  constructor(file, project, moved, waits) {
+    Object.assign(this, { file, project, moved, waits, isCancelled: false, id: null });
+  }
+
+  async run() {
+    const offset = (await this.resume()) ?? (await this.create());
+    await this.sendFrom(offset);
+    localStorage.removeItem(memory(this.file, this.project));
+  }
+
+  // Where an earlier upload of this file goes on; null when there is none.
+  async resume() {
+    this.id = localStorage.getItem(memory(this.file, this.project));
+    if (!this.id) return null;
+    try {
+      return await this.offset();
+    } catch (error) {
+      if (error.status !== 404) throw error;
+      return null;
+    }
+  }
+
+  async offset() {
+    return Number((await send('GET', path('image', 'upload', this.id))).headers.get('Upload-Offset'));
+  }
+
+  async create() {
+    const body = { name: this.file.name, size: this.file.size, ...(this.project && { project: this.project }) };
+    const answer = await send('POST', path('image', 'upload'), { 'Content-Type': 'application/json' }, JSON.stringify(body));
+    this.id = (await answer.json()).id;
+    localStorage.setItem(memory(this.file, this.project), this.id);
+    return 0;
+  }
+
+  async sendFrom(begin) {
+    let offset = begin;
+    for (let failures = 0, isWhole = false; !isWhole && !this.isCancelled;) {
+      this.moved(offset);
+      const end = Math.min(offset + PART, this.file.size);
+      try {
+        await send('PATCH', path('image', 'upload', this.id), { 'Upload-Offset': offset, Prefer: 'respond-async' }, this.file.slice(offset, end));
+        [offset, failures, isWhole] = [end, 0, end === this.file.size];
+      } catch (error) {
+        failures += 1;
+        if (this.isCancelled) return;
+        if (error.status !== 409 && (!error.isPassing || failures > ATTEMPTS)) throw error;
+        if (error.isPassing) {
+          this.waits(error.message);
+          await new Promise((done) => setTimeout(done, AGAIN));
+        }
+        offset = await this.offset().catch((reason) => {
+          if (reason.isPassing) return offset;
+          throw reason;
+        });
+      }
+    }
+    if (!this.isCancelled) this.moved(offset);
+  }
+
+  async cancel() {
+    this.isCancelled = true;
+    if (this.id) await send('DELETE', path('image', 'upload', this.id));
+    localStorage.removeItem(memory(this.file, this.project));
+  }
+}

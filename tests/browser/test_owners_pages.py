@@ -1,0 +1,156 @@
+"""The pages of owners besides their clusters: each case is a task, from click to result."""
+
+from __future__ import annotations
+
+import json
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nucleus.mirror import identity
+from tests.browser.conftest import Visit, token_of
+from tests.browser.test_pages import WIDE, keep_picture, violations
+from tests.system.comet.conftest import Site
+
+pytestmark = [pytest.mark.browser]
+
+
+def ask(site: Site, token: str, method: str, path: str, body: object = None) -> int:
+    """The status of what a program gets that sends a token."""
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"{site.service.url}/v1/{path}", data, headers, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def check_page(visit: Visit, picture: str = "") -> None:
+    """Nothing wrong for accessibility in both schemes, nothing to scroll sideways on a telephone."""
+    if picture:
+        keep_picture(visit, picture)
+    wide = visit.page.viewport_size
+    assert violations(visit) == []
+    visit.page.set_viewport_size({"width": 390, "height": 900})
+    visit.page.emulate_media(color_scheme="dark")
+    assert violations(visit) == [] and not visit.page.evaluate(WIDE)
+    visit.page.set_viewport_size(wide)
+    visit.page.emulate_media(color_scheme="light")
+
+
+def test_a_set_has_its_life_its_charges_and_its_history(site: Site, visit: Callable[..., Visit]) -> None:
+    token = token_of(site, "ann")
+    with site.pool.transaction() as session:
+        project = identity.project_by_name(session, "alpha")
+        identity.set_limits(session, project.id, {"node_hours": 40})
+        session.execute(
+            "INSERT INTO computeset (cluster_id, name, account, node_count, walltime_minutes, state, requested_by,"
+            " start_time, ended_at) SELECT id, 'old', 'alp1', 2, 360, 'completed', 'ann',"
+            " UTC_TIMESTAMP(3) - INTERVAL 5 HOUR, UTC_TIMESTAMP(3) FROM cluster WHERE name = 'vc1'"
+        )
+    owner = visit().open("computesets").sign_in(token)
+    owner.sees("#sets", "None.")
+    owner.sees("#allocations", "10 h charged")
+    owner.sees("#allocations", "30 h left of 40")
+    body = {"cluster": "vc1", "computes": "vm-vc1-[0-1]", "walltime_mins": 360}
+    assert ask(site, token, "POST", "computeset", body) == 201
+    owner.sees("#sets", "running")
+    owner.sees("#sets", "of 6h remain")
+    owner.sees("#allocations", "12 h reserved")
+    owner.sees("#allocations", "18 h left of 40")
+    check_page(owner, "computesets")
+    owner.page.get_by_role("button", name="at once").click()
+    owner.sees("#sets", "None.")
+    owner.open("history")
+    owner.sees("#operations", "vm-vc1-0, vm-vc1-1 of set")
+    owner.sees("#operations", "ended by ann")
+    owner.page.get_by_text("Each").first.click()
+    assert "_" not in owner.page.inner_text("#operations")
+    check_page(owner, "history")
+    assert owner.harms() == []
+
+
+def test_an_image_is_uploaded_goes_on_after_a_break_and_is_deleted(
+    site: Site, visit: Callable[..., Visit], tmp_path: Path
+) -> None:
+    image = tmp_path / "debian.iso"
+    image.write_bytes(bytes(0x8000) + b"\x01CD001" + bytes(20 << 20))
+    owner = visit().open("images").sign_in(token_of(site, "ann"))
+    owner.sees("#images", "There are none.")
+    owner.page.set_input_files("#name", tmp_path / "debian.iso")
+    sent: list[str] = []
+
+    def count(route: object) -> None:
+        sent.append(route.request.headers["upload-offset"])  # type: ignore[attr-defined]
+        if len(sent) == 2:
+            return  # the page is closed while this part is on its way
+        route.continue_()  # type: ignore[attr-defined]
+
+    owner.page.route(
+        re.compile("/v1/image/upload/"),
+        lambda route: count(route) if route.request.method == "PATCH" else route.continue_(),
+    )
+    owner.page.get_by_role("button", name="Upload", exact=True).click()
+    owner.sees("#progress-text", "8 MiB of 20")
+    check_page(owner, "images")
+    owner.page.reload()
+    owner.sees("#live", "live")
+    owner.page.set_input_files("#name", image)
+    owner.page.get_by_role("button", name="Upload", exact=True).click()
+    owner.sees("#message", "debian.iso has arrived.")
+    assert sent[:3] == ["0", "8388608", "8388608"]
+    owner.sees("#images", "ready")
+    owner.page.get_by_role("button", name="Delete").click()
+    owner.sees("#images", "There are none.")
+    assert owner.harms() == []
+
+
+def test_a_token_is_created_copied_and_revoked(site: Site, visit: Callable[..., Visit]) -> None:
+    token = token_of(site, "ann")
+    with site.pool.transaction() as session:
+        session.execute("UPDATE token SET note = 'notebook'")
+    owner = visit().open("tokens").sign_in(token)
+    owner.page.fill("#note", "backup")
+    owner.page.fill("#days", "4000")
+    owner.page.eval_on_selector("#days", "one => one.form.noValidate = true")
+    owner.page.get_by_role("button", name="Create").click()
+    owner.sees("#days-wrong", "from 1 to 3650")
+    owner.page.fill("#days", "30")
+    owner.page.get_by_role("button", name="Create").click()
+    owner.sees("#new", "not shown again")
+    secret = owner.page.inner_text("#secret")
+    assert ask(site, secret, "GET", "user") == 200
+    owner.page.click("#copy")
+    owner.sees("#message", "is")
+    owner.sees("#tokens", "backup")
+    owner.sees("#tokens", "this visit")
+    check_page(owner)
+    owner.page.reload()
+    owner.sees("#tokens", "backup")
+    assert secret not in owner.page.content()
+    keep_picture(owner, "tokens")
+    owner.page.get_by_role("button", name="Revoke backup").click()
+    owner.sees("#message", "is revoked")
+    assert ask(site, secret, "GET", "user") == 401
+    assert [one for one in owner.harms() if "400" not in one] == []
+
+
+def test_a_path_without_anything_and_the_description_are_pages(
+    site: Site, visit: Callable[..., Visit]
+) -> None:
+    someone = visit()
+    someone.page.goto(f"{site.service.url}/page/nothing")
+    someone.sees("h1", "There is nothing here")
+    check_page(someone)
+    someone.page.goto(f"{site.service.url}/docs")
+    assert not someone.page.get_by_text("PUT /v1/cluster/{c}/frontend/poweron").is_visible()
+    someone.page.locator("summary").first.click()
+    someone.sees("h4", "GET /v1/cluster")
+    check_page(someone)
+    assert [one for one in someone.harms() if " 404 " not in one] == []
