@@ -330,8 +330,7 @@ def test_an_operation_that_fails_is_reported_where_its_owner_looks(
     cause = '[{"error": {"family": "state", "code": "host_full"}}]'
     fault = Answer(1, cause, "Error: the host vm-container-0-0 has no memory left")
     reason = "the host that vc1 was given has too little left for it"
-    attempts = site.configuration.work.attempts  # it is tried again before it fails
-    site.simulator.faults += [(("start", "host", "vm", "vc1"), lambda: fault)] * attempts
+    site.simulator.faults += [(("start", "host", "vm", "vc1"), lambda: fault)]
     owner = visit(390).open().sign_in(token_of(site, "ann"))
     owner.page.check("li[data-key='vc1'] input")
     owner.page.locator("details").first.get_by_role("button", name="Power on").click()

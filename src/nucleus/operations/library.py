@@ -11,7 +11,7 @@ from nucleus.mirror.events import append_events
 from nucleus.mirror.images import name_in_library, record_iso
 from nucleus.operations.causes import RefusedError
 from nucleus.records import JsonObject, NewEvent
-from rocks.core.errors import Code, RocksError, StateError
+from rocks.core.errors import Code, RocksError
 
 if TYPE_CHECKING:
     from nucleus.mirror.pool import Session
@@ -32,7 +32,7 @@ def add_image(job: Job) -> JsonObject:
         try:
             _import(job, found, path)
         except RocksError as error:
-            if job.is_last_attempt or isinstance(error, StateError):
+            if job.fails_by(error):
                 job.transaction(lambda session: images.remove_image(session, found.id))
                 path.unlink(missing_ok=True)
             raise
@@ -67,7 +67,7 @@ def remove_image(job: Job) -> JsonObject:
     except RocksError as error:
         # else it was removed before a worker was killed
         if not (isinstance(error, SiteError) and error.reported_code == Code.LIBRARY_IMAGE_UNKNOWN):
-            if job.is_last_attempt or isinstance(error, StateError):
+            if job.fails_by(error):
                 job.transaction(lambda session: _restore(session, job))
             raise
     job.transaction(lambda session: images.remove_image(session, arguments["image"]))

@@ -19,7 +19,7 @@ from nucleus.operations.causes import UnfinishedError
 from nucleus.operations.job import Job, LaterError, LostError, Tools
 from nucleus.records import JsonObject, NewOperation, Operation
 from nucleus.states import ENDED_OPERATIONS, SUCCEEDED
-from rocks.core.errors import BugError, RocksError, StateError
+from rocks.core.errors import BugError, RocksError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -143,11 +143,10 @@ def perform(tools: Tools, operation: Operation) -> None:
     except LaterError as later:
         job.put_back(later.seconds)
     except RocksError as error:
-        may_repeat = operation.kind not in _ONCE and not isinstance(error, StateError)
-        if may_repeat and operation.attempts < tools.settings.attempts:
-            job.put_back(2.0 ** (operation.attempts - 1), error)
-        else:
+        if operation.kind in _ONCE or job.fails_by(error):
             job.end(None, error)
+        else:
+            job.put_back(2.0 ** (operation.attempts - 1), error)
     except LostError:
         raise
     except Exception:

@@ -362,7 +362,7 @@ def test_images_that_the_library_refuses_leave_nothing_for_ever(
 
     def refuse(*command: str) -> None:
         cause = '[{"error": {"family": "state", "code": "library_image_in_use"}}]'
-        simulator.faults += [(command, lambda: Answer(1, cause, "Error: it is in use"))] * 3
+        simulator.faults += [(command, lambda: Answer(1, cause, "Error: it is in use"))]  # asked once
 
     def states() -> list[tuple[object, ...]]:
         return sql(pool, "SELECT name, state FROM image ORDER BY name")
