@@ -76,6 +76,26 @@ def test_a_cluster_of_the_repository(
     assert generation_two(compute["vm_vc_out"])["compute"]["gw"] == one["private"]["ip"]
 
 
+def test_further_interfaces(local: Site, started: list[list[str]]) -> None:
+    local.done("add network ent 10.102.0.0 255.255.255.0 mtu=1400")
+    local.done("set attr pragma_additional_interfaces ent:eth2")
+    for given, text in (
+        ("optical", "no network of the attribute pragma_additional_interfaces (ent)"),
+        ("ent,ent", "is there twice"),
+        ("ent:10.102.0.10", "give NETWORK:ADDRESS/PREFIX"),
+        ("ent:10.102.0.10/16", "and the network is 10.102.0.0/24"),
+        ("ent:10.102.0.254/24", "has no 3 addresses that are free"),
+    ):
+        assert text in local.refused(f"pragma boot dock6 6 add-iface={given}"), given
+    local.done("pragma boot dock6 6 add-iface=ent:10.102.0.10/24")
+    one = generation_two(values(local, "dock")["vm_vc_out"])
+    assert (one["networks"]["ent"]["ip"], one["networks"]["ent"]["mtu"]) == ("10.102.0.10", "1400")
+    compute = generation_two(values(local, "vm-dock-1")["vm_vc_out"])
+    assert compute["networks"]["ent"]["ip"] == "10.102.0.12"
+    local.done("pragma boot dock6 0 add-iface=ent")
+    assert generation_two(values(local, "lake")["vm_vc_out"])["networks"]["ent"]["ip"] == "10.102.0.254"
+
+
 def test_a_frontend_alone(local: Site, started: list[list[str]], tmp_path: Path) -> None:
     """Without key= its keys are those of the user; a name without a domain gets that of the network."""
     (tmp_path / ".ssh").mkdir()

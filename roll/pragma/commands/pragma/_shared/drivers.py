@@ -27,7 +27,7 @@ OFF = ("nostate", "shutoff", "crashed")
 class BootRequest(NamedTuple):
     """What a user asks for; memory in MB, None for what vc-in.xml states, `key` None for the keys of the site.
 
-    `interfaces` are further ones of all machines: (network, address of the frontend there with its prefix, or empty).
+    `interfaces` is the text of add-iface.
     """
 
     vc: str
@@ -35,6 +35,7 @@ class BootRequest(NamedTuple):
     frontend_memory_mb: int | None = None
     compute_memory_mb: int | None = None
     key: str | None = None
+    interfaces: str = ""
 
 
 class Allocated(NamedTuple):

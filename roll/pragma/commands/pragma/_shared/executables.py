@@ -68,6 +68,8 @@ class Executables:
             raise StateError(
                 "a dry run cannot know what the programs of a driver would do; rocks pragma boot"
             )
+        if request.interfaces:
+            raise UserError("the programs of the driver know no add-iface; boot without it")
         _check_key(request.key)
         described, file = read_cluster(self._settings, request.vc)
         if request.cpus and described.compute is None:

@@ -13,6 +13,7 @@ from rocks.core.units import BYTES_PER_GB
 
 from .contextualisation import vc_out_texts
 from .drivers import OFF, Allocated, BootRequest, Machine
+from .interfaces import add_interfaces, read_interfaces
 from .placement import FreeHost, plan_computes
 from .repository import Images, cluster_images, read_cluster
 from .site import free_address, rows
@@ -39,6 +40,7 @@ class KvmRocks:
     def allocate(self, request: BootRequest) -> Allocated:
         """Add the cluster by our commands, in one transaction. UserError or StateError when it cannot be."""
         command, settings = self._command, self._settings
+        added = read_interfaces(request.interfaces, settings.interfaces)
         described, file = read_cluster(settings, request.vc)
         if request.cpus and described.compute is None:
             raise UserError(f"{request.vc} is a frontend alone; give 0 CPUs")
@@ -69,6 +71,7 @@ class KvmRocks:
         cpus = [placed[str(rows_of[compute]["host"])] for compute in names[1:]]
         _set_sizes(command, names, request, described, cpus)
         _set_disks(command, names, described, rows_of)
+        add_interfaces(command, names, added)
         texts = vc_out_texts(
             fqdn,
             names,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Row = dict[str, object]
 
 REPOSITORY, URL = "pragma_repository", "pragma_repository_url"
-DRIVER = "pragma_driver"
+DRIVER, INTERFACES = "pragma_driver", "pragma_additional_interfaces"
 ADDRESSES, RESERVED, LOGS = "pragma_public_addresses", "pragma_reserved_cpus", "pragma_log_folder"
 _DEFAULTS = {
     REPOSITORY: "/var/lib/rocks/pragma",
@@ -27,6 +27,7 @@ _DEFAULTS = {
     RESERVED: "0",
     LOGS: "/var/log/rocks-pragma",
     DRIVER: "kvm_rocks",
+    INTERFACES: "",
 }
 
 
@@ -42,6 +43,7 @@ class Settings(NamedTuple):
     logs: Path
     addresses: str
     driver: str
+    interfaces: str
 
 
 def rows(command: Command, name: str, arguments: Sequence[str] = ()) -> list[Row]:
@@ -71,6 +73,7 @@ def read_settings(command: Command) -> Settings:
         Path(values[LOGS]),
         values[ADDRESSES],
         values[DRIVER],
+        values[INTERFACES],
     )
 
 

@@ -38,6 +38,10 @@ class Command(rocks.commands.Command):
     <param type='string' name='mem' default='those in vc-in.xml, else 2048' unit='MB'>
     Memory of each machine; FRONTEND:COMPUTE for two values.
     </param>
+    <param type='string' name='add-iface' default='none'>
+    Further interfaces of all machines: NETWORK or NETWORK:ADDRESS/PREFIX, separated by commas, of the networks in the
+    attribute pragma_additional_interfaces. The frontend has that address, and computes have the next ones.
+    </param>
     <param type='string' name='logfile' of='file' default='VC-DATE.log in the folder of pragma_log_folder'>
     File to which the log is appended.
     </param>
@@ -66,7 +70,9 @@ class Command(rocks.commands.Command):
         _, (vc, cpus) = self.splitArguments(("vc", "cpus"))
         if not vc or not cpus:
             self.abort("must supply a cluster image (rocks pragma list repository) and the number of CPUs")
-        request = BootRequest(vc, self._cpus(cpus), *self._memory_mb(), self._key())
+        request = BootRequest(
+            vc, self._cpus(cpus), *self._memory_mb(), self._key(), self.fillText("add-iface") or ""
+        )
         settings = read_settings(self)
         driver = driver_of(self, settings)
         log = Log(self.fillText("logfile"), settings.logs, Path(vc).name)
