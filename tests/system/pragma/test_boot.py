@@ -202,6 +202,26 @@ def test_no_address_no_vlan_and_no_name_are_three_errors(local: Site, started: l
     assert sorted(machines(local)) == ["lake", "vm-lake-0"]
 
 
+def test_vlans_of_the_old_file_22_to_24_are_two_clusters(
+    local: Site, started: list[list[str]], tmp_path: Path
+) -> None:
+    """Scenario 6; a file with a fault sets nothing."""
+    good, bad = tmp_path / "kvm_rocks.conf", tmp_path / "site_conf.conf"
+    good.write_text("vlans = range(22, 24)\nnetmask = '255.255.255.0'\nnum_processors_reserved = 1\n")
+    bad.write_text("log_directory = __import__('os').getcwd()\n")
+    assert "line 1 of" in local.refused("pragma load settings", str(good), str(bad))
+    assert "cannot be read" in local.refused("pragma load settings /absent")
+    assert "would" in local.done("pragma load settings", str(good), "dry-run=yes")
+    printed = local.done("pragma load settings", str(good))
+    assert "vm_vlan_pool: 22,23\n" in printed
+    assert "netmask is not loaded: the network public has it" in printed
+    local.done("set attr pragma_public_addresses '203.0.113.22=a 203.0.113.23=b 203.0.113.24=c'")
+    for _ in range(2):
+        local.done("pragma boot dock6 1")
+    assert "could not find a free Vlan ID" in local.refused("pragma boot dock6 1")
+    assert sorted(machines(local)) == ["a", "b", "vm-a-0", "vm-b-0"]
+
+
 def test_a_dry_run_allocates_nothing(local: Site, started: list[list[str]], tmp_path: Path) -> None:
     assert "a dry run adds none" in local.refused("pragma boot dock6 4 dry-run=yes")
     local.done("pragma sync repository")

@@ -32,6 +32,7 @@ def test_the_roll_is_added_enabled_and_removed(roll_site: Site, tmp_path: Path) 
         "pragma clean",
         "pragma list cluster",
         "pragma list repository",
+        "pragma load settings",
         "pragma shutdown",
         "pragma sync repository",
     ]

@@ -38,10 +38,10 @@ class _Partition(NamedTuple):
 
 def check_interfaces(node: Node, is_frontend: bool) -> Finding:
     """A frontend has two interfaces, of which the first is private; a compute has one. Pure."""
-    wanted = 2 if is_frontend else 1
+    needed = 2 if is_frontend else 1
     has = len(node.interfaces)
     return Finding(
-        "interfaces", MET if has == wanted else BROKEN, f"vc-in.xml has {has}, and {wanted} are needed"
+        "interfaces", MET if has == needed else BROKEN, f"vc-in.xml has {has}, and it needs {needed}"
     )
 
 
