@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 
 from tests.system.commands.conftest import Site
-from tests.system.pragma.conftest import DOCK6, KEY
+from tests.system.commands.test_at_once import processes, start
+from tests.system.pragma.conftest import DOCK6, KEY, TREE
 from tests.unit.pragma.samples import PHASE_4, TALK_VOLUMES, document, domain, file_disk
 from tests.unit.pragma.strict_readers import generation_one, generation_two
+
+__all__ = ["processes"]
 
 
 @pytest.fixture
@@ -200,6 +203,21 @@ def test_no_address_no_vlan_and_no_name_are_three_errors(local: Site, started: l
     local.done("pragma boot dock6 4")
     assert "could not find a free Vlan ID" in local.refused("pragma boot dock6 4")
     assert sorted(machines(local)) == ["lake", "vm-lake-0"]
+
+
+def test_of_two_boots_at_once_one_gets_the_last_address(
+    local: Site, key: Path, processes: dict[str, str], tmp_path: Path
+) -> None:
+    """As processes; their starts fail, for no host answers."""
+    local.done("pragma sync repository")
+    local.done("set attr pragma_public_addresses 203.0.113.20=dock.example.org")
+    environment = {**processes, "ROCKS_TREES": str(TREE), "HOME": str(tmp_path)}
+    boots = [start(environment, "pragma", "boot", "dock6", "1", f"key={key}") for _ in range(2)]
+    ended = [boot.communicate(timeout=120) for boot in boots]
+    assert sorted(out.startswith("Allocated cluster dock ") for out, _ in ended) == [False, True], ended
+    (refusal,) = [error for out, error in ended if not out]
+    assert "203.0.113.20" in refusal or "no public address is free" in refusal, refusal
+    assert sorted(machines(local)) == ["dock", "vm-dock-0"]
 
 
 def test_vlans_of_the_old_file_22_to_24_are_two_clusters(

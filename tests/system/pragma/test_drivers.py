@@ -159,6 +159,8 @@ def test_a_program_that_fails_leaves_nothing(local: Site, programs: Path, tmp_pa
         (("7", key), "allocate failed with exit status 4: 7 is too many"),
         (("6", key), "has not written a valid"),
         (("1",), "give key=FILE"),
+        (("1", key, "mem=4096"), "do not take mem"),
+        (("1", key, "add-iface=ent"), "do not take mem and add-iface"),
         (("1", f"key={private}"), "private key"),
         (("1", "key=/absent"), "cannot be read"),
         (("1", key, "dry-run=yes"), "a dry run cannot know"),

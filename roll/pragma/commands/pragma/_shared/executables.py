@@ -55,7 +55,7 @@ class _Cluster(NamedTuple):
 class Executables:
     """Clusters that the programs of a folder run; each has a folder of its own below that of the repository."""
 
-    continuation = "rocks pragma shutdown and clean"
+    continuation = "rocks pragma shutdown"
 
     def __init__(self, command: Command, settings: Settings) -> None:
         self._command, self._settings = command, settings
@@ -68,8 +68,8 @@ class Executables:
             raise StateError(
                 "a dry run cannot know what the programs of a driver would do; rocks pragma boot"
             )
-        if request.interfaces:
-            raise UserError("the programs of the driver know no add-iface; boot without it")
+        if request.interfaces or request.frontend_memory_mb:
+            raise UserError("the programs of the driver do not take mem and add-iface; boot without them")
         _check_key(request.key)
         described, file = read_cluster(self._settings, request.vc)
         if request.cpus and described.compute is None:
