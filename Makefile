@@ -238,7 +238,7 @@ os-roll: ## build the ISO with what hosts are installed from: Debian's packages,
 pragma-roll: $(PYTHON) ## build the ISO of the roll pragma into dist/; KEY=KEY signs it
 	@tools/setup roll
 	@mkdir -p dist
-	@bin/rocks create roll roll/pragma/roll-pragma.xml dir=dist $(if $(KEY),'key=$(KEY)')
+	@ROCKS_STATE=/nonexistent bin/rocks create roll roll/pragma/roll-pragma.xml dir=dist $(if $(KEY),'key=$(KEY)')
 
 roll: packages ## build the packages, then the ISO of this roll, into dist/; KEY=KEY signs it (root)
 	@$(MAKE) --no-print-directory reroll

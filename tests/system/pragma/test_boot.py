@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 
 from tests.system.commands.conftest import Site
-from tests.system.pragma.conftest import DOCK6, KEY
+from tests.system.commands.test_at_once import processes, start
+from tests.system.pragma.conftest import DOCK6, KEY, TREE
 from tests.unit.pragma.samples import PHASE_4, TALK_VOLUMES, document, domain, file_disk
 from tests.unit.pragma.strict_readers import generation_one, generation_two
+
+__all__ = ["processes"]
 
 
 @pytest.fixture
@@ -74,6 +77,26 @@ def test_a_cluster_of_the_repository(
     assert generation_one(compute["vm_vc_out"])["private"]["fqdn"] == "compute-1"
     assert generation_one(compute["vm_vc_out"])["private"]["ip"] == one["nodes"][1]["ip"]
     assert generation_two(compute["vm_vc_out"])["compute"]["gw"] == one["private"]["ip"]
+
+
+def test_further_interfaces(local: Site, started: list[list[str]]) -> None:
+    local.done("add network ent 10.102.0.0 255.255.255.0 mtu=1400")
+    local.done("set attr pragma_additional_interfaces ent:eth2")
+    for given, text in (
+        ("optical", "no network of the attribute pragma_additional_interfaces (ent)"),
+        ("ent,ent", "is there twice"),
+        ("ent:10.102.0.10", "give NETWORK:ADDRESS/PREFIX"),
+        ("ent:10.102.0.10/16", "and the network is 10.102.0.0/24"),
+        ("ent:10.102.0.254/24", "has no 3 addresses that are free"),
+    ):
+        assert text in local.refused(f"pragma boot dock6 6 add-iface={given}"), given
+    local.done("pragma boot dock6 6 add-iface=ent:10.102.0.10/24")
+    one = generation_two(values(local, "dock")["vm_vc_out"])
+    assert (one["networks"]["ent"]["ip"], one["networks"]["ent"]["mtu"]) == ("10.102.0.10", "1400")
+    compute = generation_two(values(local, "vm-dock-1")["vm_vc_out"])
+    assert compute["networks"]["ent"]["ip"] == "10.102.0.12"
+    local.done("pragma boot dock6 0 add-iface=ent")
+    assert generation_two(values(local, "lake")["vm_vc_out"])["networks"]["ent"]["ip"] == "10.102.0.254"
 
 
 def test_a_frontend_alone(local: Site, started: list[list[str]], tmp_path: Path) -> None:
@@ -180,6 +203,41 @@ def test_no_address_no_vlan_and_no_name_are_three_errors(local: Site, started: l
     local.done("pragma boot dock6 4")
     assert "could not find a free Vlan ID" in local.refused("pragma boot dock6 4")
     assert sorted(machines(local)) == ["lake", "vm-lake-0"]
+
+
+def test_of_two_boots_at_once_one_gets_the_last_address(
+    local: Site, key: Path, processes: dict[str, str], tmp_path: Path
+) -> None:
+    """As processes; their starts fail, for no host answers."""
+    local.done("pragma sync repository")
+    local.done("set attr pragma_public_addresses 203.0.113.20=dock.example.org")
+    environment = {**processes, "ROCKS_TREES": str(TREE), "HOME": str(tmp_path)}
+    boots = [start(environment, "pragma", "boot", "dock6", "1", f"key={key}") for _ in range(2)]
+    ended = [boot.communicate(timeout=120) for boot in boots]
+    assert sorted(out.startswith("Allocated cluster dock ") for out, _ in ended) == [False, True], ended
+    (refusal,) = [error for out, error in ended if not out]
+    assert "203.0.113.20" in refusal or "no public address is free" in refusal, refusal
+    assert sorted(machines(local)) == ["dock", "vm-dock-0"]
+
+
+def test_vlans_of_the_old_file_22_to_24_are_two_clusters(
+    local: Site, started: list[list[str]], tmp_path: Path
+) -> None:
+    """Scenario 6; a file with a fault sets nothing."""
+    good, bad = tmp_path / "kvm_rocks.conf", tmp_path / "site_conf.conf"
+    good.write_text("vlans = range(22, 24)\nnetmask = '255.255.255.0'\nnum_processors_reserved = 1\n")
+    bad.write_text("log_directory = __import__('os').getcwd()\n")
+    assert "line 1 of" in local.refused("pragma load settings", str(good), str(bad))
+    assert "cannot be read" in local.refused("pragma load settings /absent")
+    assert "would" in local.done("pragma load settings", str(good), "dry-run=yes")
+    printed = local.done("pragma load settings", str(good))
+    assert "vm_vlan_pool: 22,23\n" in printed
+    assert "netmask is not loaded: the network public has it" in printed
+    local.done("set attr pragma_public_addresses '203.0.113.22=a 203.0.113.23=b 203.0.113.24=c'")
+    for _ in range(2):
+        local.done("pragma boot dock6 1")
+    assert "could not find a free Vlan ID" in local.refused("pragma boot dock6 1")
+    assert sorted(machines(local)) == ["a", "b", "vm-a-0", "vm-b-0"]
 
 
 def test_a_dry_run_allocates_nothing(local: Site, started: list[list[str]], tmp_path: Path) -> None:

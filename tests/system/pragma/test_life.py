@@ -61,6 +61,23 @@ def test_boot_list_shutdown_and_clean(machines: MachineSite) -> None:
     assert states(machines) == {"dock": ("active", "203.0.113.20")}
 
 
+def test_a_cluster_with_a_further_interface_starts(machines: MachineSite) -> None:
+    machines.run("add network ent 10.102.0.0 255.255.255.0")
+    machines.run("set attr pragma_additional_interfaces ent:eth2")
+    for number, host in enumerate((HEAD, OLD, NEW), 1):
+        machines.run(f"add host interface {host} eth2 subnet=ent ip=10.102.0.{number}")
+        machines.hosts[host].links.add("eth2", "bridge")
+    machines.run("pragma boot dock6 1 add-iface=ent:10.102.0.10/24")
+    assert set(states(machines)) == {"dock", "vm-dock-0"}
+    assert {state for state, _ in states(machines).values()} == {"active"}
+    for host, name, count in ((HEAD, "dock", 3), (machines.place("vm-dock-0"), "vm-dock-0", 2)):
+        text = machines.hosts[host].domains.document(name).text
+        assert text.count("<interface ") == count
+        assert 'bridge="eth2"' in text.replace("'", '"')
+    machines.run("pragma shutdown dock")
+    machines.run("pragma clean dock")
+
+
 def test_an_allocation_that_dies_leaves_nothing_or_a_whole_cluster(
     machines: MachineSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

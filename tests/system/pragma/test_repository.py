@@ -57,6 +57,22 @@ def test_a_cluster_that_fails_stops_no_other(local: Site, tmp_path: Path) -> Non
         assert ended.out.startswith("alone: alone-frontend-")
 
 
+def test_parts_that_are_damaged_missing_or_incomplete_publish_no_image(local: Site, tmp_path: Path) -> None:
+    """Scenario 12; the parts stay as they are."""
+    part = tmp_path / "repository/dock6/compute.gz.2"
+    good = part.read_bytes()
+    for damaged in (good[:100] + 50 * b"\xff" + good[150:], good[:-9], good + b"more", None):
+        part.unlink()
+        if damaged is not None:
+            part.write_bytes(damaged)
+        ended = local.rocks("pragma sync repository")
+        assert (ended.status, ended.err[:14]) == (3, "Error: dock6: "), damaged
+        assert not [name for name in images(local) if name.startswith("dock6-compute")]
+        assert not part.exists() if damaged is None else part.read_bytes() == damaged
+        part.write_bytes(good)
+    assert content(tmp_path, synced(local)["dock6"][1]) == COMPUTE
+
+
 def test_absolute_paths_of_a_local_list(local: Site, tmp_path: Path) -> None:
     path = tmp_path / "repository/alone/vc-in.xml"
     (tmp_path / "repository/vcdb.txt").write_text(f"alone,{path}\n")

@@ -28,9 +28,11 @@ def test_the_roll_is_added_enabled_and_removed(roll_site: Site, tmp_path: Path) 
     commands = roll_site.done("list roll command pragma output-header=no output-col=command").splitlines()
     assert [line.strip() for line in commands] == [
         "pragma boot",
+        "pragma check image",
         "pragma clean",
         "pragma list cluster",
         "pragma list repository",
+        "pragma load settings",
         "pragma shutdown",
         "pragma sync repository",
     ]

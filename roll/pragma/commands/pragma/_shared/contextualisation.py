@@ -54,9 +54,11 @@ def vc_out_texts(
     computes = []
     for number, (name, count) in enumerate(zip(names[1:], cpus, strict=True)):
         address = IPv4Interface(f"{values[name, ADDRESS]}/{private.address.network.prefixlen}")
-        mac = next(str(row["mac"]) for row in interfaces if row["owner"] == name)
+        # the site has no address of the one on the cluster's own network
+        mac = next(str(row["mac"]) for row in interfaces if row["owner"] == name and not row["ip"])
         on_private = Interface(PRIVATE, mac, address, private.mtu)
-        computes.append(Compute(f"compute-{number}", count, str(private.address.ip), (on_private,)))
+        all_own = (on_private, *_interfaces(name, interfaces, mtus))
+        computes.append(Compute(f"compute-{number}", count, str(private.address.ip), all_own))
     texts = {names[0]: frontend_text(FrontendFile(frontend, tuple(computes), common))}
     for name, compute in zip(names[1:], computes, strict=True):
         texts[name] = compute_text(ComputeFile(fqdn, compute, common))

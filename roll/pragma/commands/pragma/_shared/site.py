@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Row = dict[str, object]
 
 REPOSITORY, URL = "pragma_repository", "pragma_repository_url"
+DRIVER, INTERFACES = "pragma_driver", "pragma_additional_interfaces"
 ADDRESSES, RESERVED, LOGS = "pragma_public_addresses", "pragma_reserved_cpus", "pragma_log_folder"
 _DEFAULTS = {
     REPOSITORY: "/var/lib/rocks/pragma",
@@ -25,17 +26,24 @@ _DEFAULTS = {
     ADDRESSES: "",
     RESERVED: "0",
     LOGS: "/var/log/rocks-pragma",
+    DRIVER: "kvm_rocks",
+    INTERFACES: "",
 }
 
 
 class Settings(NamedTuple):
-    """The attributes of the roll: folders, the URL or an empty text, the CPUs of each host that stay free."""
+    """The attributes of the roll: folders, the URL or an empty text, the CPUs of each host that stay free.
+
+    `driver` is kvm_rocks, or the folder of a driver's programs.
+    """
 
     repository: Path
     url: str
     reserved_cpus: int
     logs: Path
     addresses: str
+    driver: str
+    interfaces: str
 
 
 def rows(command: Command, name: str, arguments: Sequence[str] = ()) -> list[Row]:
@@ -45,14 +53,6 @@ def rows(command: Command, name: str, arguments: Sequence[str] = ()) -> list[Row
         owner, listed = entry.values()
         found += [{**row, "owner": owner} for row in listed]
     return found
-
-
-def check_cluster(command: Command, args: Sequence[str]) -> list[Row]:
-    """The rows of the one cluster that is named, with their status. Aborts for none, and a selector of several."""
-    listed = rows(command, "list.cluster", [*args, "status=yes"]) if len(args) == 1 else []
-    if len({row["owner"] for row in listed}) != 1:
-        command.abort("must supply the name of one cluster; rocks pragma list cluster lists all")
-    return listed
 
 
 def read_settings(command: Command) -> Settings:
@@ -72,6 +72,8 @@ def read_settings(command: Command) -> Settings:
         int(values[RESERVED][:9]),
         Path(values[LOGS]),
         values[ADDRESSES],
+        values[DRIVER],
+        values[INTERFACES],
     )
 
 

@@ -7,7 +7,8 @@ from rocks.core.errors import RocksError
 from rocks.core.names import printable
 from rocks.core.units import in_unit
 
-from .._shared.boot import MAX_CPUS, BootRequest, allocate, start
+from .._shared.boot import MAX_CPUS, start
+from .._shared.drivers import BootRequest, driver_of
 from .._shared.log import Log
 from .._shared.site import read_settings
 
@@ -37,6 +38,10 @@ class Command(rocks.commands.Command):
     <param type='string' name='mem' default='those in vc-in.xml, else 2048' unit='MB'>
     Memory of each machine; FRONTEND:COMPUTE for two values.
     </param>
+    <param type='string' name='add-iface' default='none'>
+    Further interfaces of all machines: NETWORK or NETWORK:ADDRESS/PREFIX, separated by commas, of the networks in the
+    attribute pragma_additional_interfaces. The frontend has that address, and computes have the next ones.
+    </param>
     <param type='string' name='logfile' of='file' default='VC-DATE.log in the folder of pragma_log_folder'>
     File to which the log is appended.
     </param>
@@ -65,23 +70,26 @@ class Command(rocks.commands.Command):
         _, (vc, cpus) = self.splitArguments(("vc", "cpus"))
         if not vc or not cpus:
             self.abort("must supply a cluster image (rocks pragma list repository) and the number of CPUs")
-        request = BootRequest(vc, self._cpus(cpus), *self._memory_mb(), self._key())
+        request = BootRequest(
+            vc, self._cpus(cpus), *self._memory_mb(), self._key(), self.fillText("add-iface") or ""
+        )
         settings = read_settings(self)
+        driver = driver_of(self, settings)
         log = Log(self.fillText("logfile"), settings.logs, Path(vc).name)
         try:
-            cluster = allocate(self, settings, request)
+            cluster = driver.allocate(request)
             machines = " ".join((cluster.name, *cluster.computes))
             line = f"Allocated cluster {cluster.name} at {cluster.address}: {machines}"
             self.showLine(line)
             log.write(line)
-            start(self, cluster, self.showProgress, self.fillFlag("wait"))
+            start(self, driver, cluster, self.showProgress, self.fillFlag("wait"))
         except RocksError as error:
             log.write(f"Error: {error}")
             raise
         finally:
             self.showProgress("")
         # the start has printed what failed
-        failed = f"not all machines of {cluster.name} have started; rocks start cluster {cluster.name}"
+        failed = f"not all machines of {cluster.name} have started; {driver.continuation} {cluster.name}"
         log.write(f"Error: {failed}" if self.exit_status else f"Started cluster {cluster.name}")
         if not self.exit_status:
             self.showLine(f"Started cluster {cluster.name}")

@@ -3,8 +3,8 @@
 import rocks.commands
 from rocks.core.errors import StateError
 
-from .._shared.boot import OFF
-from .._shared.site import check_cluster
+from .._shared.drivers import OFF, check_cluster, driver_of
+from .._shared.site import read_settings
 
 RollName = "pragma"
 
@@ -32,10 +32,11 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Remove the cluster. StateError while a machine of it may run."""
-        listed = check_cluster(self, args)
-        running = [str(row["client nodes"] or row["owner"]) for row in listed if row["status"] not in OFF]
+        driver = driver_of(self, read_settings(self))
+        listed = check_cluster(self, driver, args)
+        running = [one.compute or one.cluster for one in listed if one.state not in OFF]
         if running:
             raise StateError(
                 f"{args[0]} is not removed: {', '.join(running[:5])} may run; rocks pragma shutdown {args[0]} first"
             )
-        self.addText(self.command("remove.cluster", [args[0], "disks=remove"]))
+        driver.clean(args[0])

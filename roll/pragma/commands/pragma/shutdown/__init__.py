@@ -2,7 +2,8 @@
 
 import rocks.commands
 
-from .._shared.site import check_cluster
+from .._shared.drivers import check_cluster, driver_of
+from .._shared.site import read_settings
 
 RollName = "pragma"
 
@@ -30,5 +31,6 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Stop the machines."""
-        check_cluster(self, args)
-        self.addText(self.command("stop.cluster", [args[0], "action=shutdown"]))
+        driver = driver_of(self, read_settings(self))
+        check_cluster(self, driver, args)
+        driver.shutdown(args[0])

@@ -2,7 +2,8 @@
 
 import rocks.commands
 
-from ..._shared.site import rows
+from ..._shared.drivers import driver_of
+from ..._shared.site import read_settings
 
 RollName = "pragma"
 
@@ -29,23 +30,10 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print a row for each machine; the public address is that of the frontend."""
-        found = rows(self, "list.cluster", [*args, "status=yes"])
-        # a physical frontend has the machines of no cluster
-        virtual = {row["owner"] for row in found if row["type"] == "VM" and not row["client nodes"]}
-        listed = [row for row in found if row["owner"] in virtual]
-        addresses = (
-            {
-                str(row["owner"]): row["ip"]
-                for row in rows(self, "list.host.interface", sorted({str(row["owner"]) for row in listed}))
-                if row["subnet"] == "public"
-            }
-            if listed
-            else {}
-        )
+        listed = driver_of(self, read_settings(self)).status(args)
         in_json = self.fillFlag("json")
         self.beginOutput()
-        for row in listed:
-            frontend, client = str(row["owner"]), row["client nodes"]
-            owner = frontend if in_json or not client else ""
-            self.addOutput(owner, (client, row["status"], None if client else addresses.get(frontend)))
+        for one in listed:
+            owner = one.cluster if in_json or not one.compute else ""
+            self.addOutput(owner, (one.compute or None, one.state, one.address or None))
         self.endOutput(header=("frontend", "compute nodes", "status", "public ip"), trimOwner=False)

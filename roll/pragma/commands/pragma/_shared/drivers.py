@@ -1,0 +1,102 @@
+"""How the commands of the roll reach an engine: five calls, which each driver has.
+
+`kvm_rocks` is this site, by our own commands. `executables` is a folder of programs, as the first generation had them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from rocks.core.errors import StateError
+from rocks.core.terminal import one_line
+
+from .site import DRIVER
+
+if TYPE_CHECKING:
+    from rocks.commands import Command
+
+    from .site import Settings
+    from .vc_in import VcIn
+
+KVM_ROCKS = "kvm_rocks"
+OFF = ("nostate", "shutoff", "crashed")
+
+
+class BootRequest(NamedTuple):
+    """What a user asks for; memory in MB, None for what vc-in.xml states, `key` None for the keys of the site.
+
+    `interfaces` is the text of add-iface.
+    """
+
+    vc: str
+    cpus: int
+    frontend_memory_mb: int | None = None
+    compute_memory_mb: int | None = None
+    key: str | None = None
+    interfaces: str = ""
+
+
+class Allocated(NamedTuple):
+    """A new cluster: its name, that of the name service, its public address, its computes, and its description."""
+
+    name: str
+    fqdn: str
+    address: str
+    computes: tuple[str, ...]
+    described: VcIn
+
+
+class Machine(NamedTuple):
+    """A machine of a cluster; `compute` and `address` are empty for a frontend and for a compute, respectively."""
+
+    cluster: str
+    compute: str
+    state: str
+    address: str
+
+
+class Driver(Protocol):
+    """An engine that runs clusters. All errors are those of `rocks.core.errors`."""
+
+    continuation: str
+    """The command, before a cluster's name, that goes on where a start has failed."""
+
+    def allocate(self, request: BootRequest) -> Allocated:
+        """Add a cluster that does not run, completely or not at all."""
+
+    def start(self, cluster: Allocated, with_computes: bool) -> None:
+        """Start the machines that are off; without computes, the frontend alone."""
+
+    def status(self, names: Sequence[str] = ()) -> list[Machine]:
+        """The machines of these clusters, or of all: a frontend, then its computes. UserError for an unknown name."""
+
+    def shutdown(self, name: str) -> None:
+        """Stop the machines of a cluster; one that is off stays so."""
+
+    def clean(self, name: str) -> None:
+        """Remove a cluster that is shut down, with its disks; address and network become free."""
+
+
+def driver_of(command: Command, settings: Settings) -> Driver:
+    """The driver of the site's attribute. StateError for one that is not known."""
+    from .executables import Executables
+    from .kvm_rocks import KvmRocks
+
+    if settings.driver == KVM_ROCKS:
+        return KvmRocks(command, settings)
+    if settings.driver.startswith("/") and Path(settings.driver).is_dir():
+        return Executables(command, settings)
+    raise StateError(
+        f"the attribute {DRIVER} is {one_line(settings.driver)[:100]!r}, neither {KVM_ROCKS} nor a folder of "
+        f"programs; rocks set attr {DRIVER} {KVM_ROCKS}"
+    )
+
+
+def check_cluster(command: Command, driver: Driver, args: Sequence[str]) -> list[Machine]:
+    """The machines of the one cluster that is named. Aborts for none, and for a selector of several."""
+    listed = driver.status(args) if len(args) == 1 else []
+    if len(args) != 1 or {machine.cluster for machine in listed} != set(args):
+        command.abort("must supply the name of one cluster; rocks pragma list cluster lists all")
+    return listed

@@ -1,0 +1,211 @@
+"""The driver of the first generation: a folder of programs with a fixed order of arguments.
+
+    fix_images VC_IN FOLDER NODE_TYPES           prepare the images in FOLDER, once; NODE_TYPES is frontend,compute
+    allocate CPUS VC_IN VC_OUT FOLDER KEY_FILE   reserve what the cluster needs, once, and write VC_OUT
+    boot IMAGE FQDN FOLDER VC_OUT IPOP_URL 0     start a machine, the frontend first
+
+The first generation could do no more. `status`, `shutdown` and `clean` are ours, each with FOLDER VC_OUT; `status`
+prints `NAME STATE` for each machine, active or nostate.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.core import dry_run
+from rocks.core.errors import HostError, StateError, UserError
+from rocks.core.files import ensure_folders, explain
+from rocks.core.process import run_checked
+from rocks.core.terminal import one_line
+
+from .documents import read_document
+from .drivers import Allocated, BootRequest, Machine
+from .repository import cluster_images, read_cluster
+from .vc_in import FileDisk
+
+if TYPE_CHECKING:
+    from rocks.commands import Command
+
+    from .site import Settings
+
+_FOLDERS, _VC_OUT = ".clusters", "vc-out.xml"
+_SECONDS = 3600.0
+
+
+class _Cluster(NamedTuple):
+    """What `allocate` wrote: the public name and address of the frontend, and the names of the computes."""
+
+    folder: Path
+    fqdn: str
+    address: str
+    computes: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return self.fqdn.partition(".")[0]
+
+
+class Executables:
+    """Clusters that the programs of a folder run; each has a folder of its own below that of the repository."""
+
+    continuation = "rocks pragma shutdown"
+
+    def __init__(self, command: Command, settings: Settings) -> None:
+        self._command, self._settings = command, settings
+        self._folders = settings.repository / _FOLDERS
+        self._started: set[str] = set()
+
+    def allocate(self, request: BootRequest) -> Allocated:
+        """Copy the images, prepare them, and let `allocate` reserve. After an error nothing is left in our folders."""
+        if dry_run.is_on():
+            raise StateError(
+                "a dry run cannot know what the programs of a driver would do; rocks pragma boot"
+            )
+        if request.interfaces or request.frontend_memory_mb:
+            raise UserError("the programs of the driver do not take mem and add-iface; boot without them")
+        _check_key(request.key)
+        described, file = read_cluster(self._settings, request.vc)
+        if request.cpus and described.compute is None:
+            raise UserError(f"{request.vc} is a frontend alone; give 0 CPUs")
+        images = cluster_images(self._command, self._settings, request.vc, described, file)
+        nodes = [("frontend", described.frontend, images.frontend)]
+        if request.cpus and described.compute is not None:
+            nodes.append(("compute", described.compute, images.compute))
+        with self._new_folder(request.vc) as folder:
+            for _, node, image in nodes:
+                assert isinstance(node.disk, FileDisk)  # `cluster_images`
+                place = folder / Path(node.disk.file).name
+                if not place.exists():
+                    self._command.command("save.image", [image, f"file={place}", "format=raw"])
+            self._run("fix_images", file, folder, ",".join(kind for kind, _, _ in nodes))
+            vc_out = folder / _VC_OUT
+            self._run("allocate", request.cpus, file, vc_out, folder, str(request.key))
+            cluster = _read(folder)
+            if cluster is None:
+                raise HostError(f"{self._settings.driver}/allocate has not written a valid {vc_out}")
+        return Allocated(cluster.name, cluster.fqdn, cluster.address, cluster.computes, described)
+
+    def start(self, cluster: Allocated, with_computes: bool) -> None:
+        """Run `boot` for each machine that it was not run for."""
+        folder = self._find([cluster.name])[0].folder
+        described = cluster.described
+        for name in (cluster.fqdn, *cluster.computes * with_computes):
+            if name not in self._started:
+                node = described.frontend if name == cluster.fqdn else described.compute
+                assert node is not None and isinstance(node.disk, FileDisk)
+                self._run("boot", folder / Path(node.disk.file).name, name, folder, folder / _VC_OUT, "", 0)
+                self._started.add(name)
+
+    def status(self, names: Sequence[str] = ()) -> list[Machine]:
+        """As `status` of the driver prints; `unknown` for a machine that it does not print."""
+        found = []
+        for one in self._find(names):
+            with dry_run.question():
+                lines = [
+                    line.split()
+                    for line in self._run("status", one.folder, one.folder / _VC_OUT).splitlines()
+                ]
+            states = {line[0]: one_line(line[1]) for line in lines if len(line) == 2}
+            found.append(Machine(one.name, "", states.get(one.name, "unknown"), one.address))
+            found += [Machine(one.name, name, states.get(name, "unknown"), "") for name in one.computes]
+        return found
+
+    def shutdown(self, name: str) -> None:
+        """Run `shutdown` of the driver, which returns when the machines are off."""
+        folder = self._find([name])[0].folder
+        if not dry_run.would(dry_run.HERE, f"run {self._settings.driver}/shutdown for {name}"):
+            self._run("shutdown", folder, folder / _VC_OUT)
+
+    def clean(self, name: str) -> None:
+        """Run `clean` of the driver, then remove the folder of the cluster."""
+        folder = self._find([name])[0].folder
+        if not dry_run.would(dry_run.HERE, f"run {self._settings.driver}/clean for {name}; remove {folder}"):
+            self._run("clean", folder, folder / _VC_OUT)
+            shutil.rmtree(folder)
+
+    def _find(self, names: Sequence[str]) -> list[_Cluster]:
+        folders = sorted(self._folders.iterdir()) if self._folders.is_dir() else []
+        known = {one.name: one for one in map(_read, folders) if one is not None}
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise UserError(
+                f"there is no cluster {one_line(unknown[0])[:80]}; rocks pragma list cluster lists all"
+            )
+        return [known[name] for name in names or sorted(known)]
+
+    @contextmanager
+    def _new_folder(self, vc: str) -> Iterator[Path]:
+        """A folder for a cluster, locked while it is made; those of boots that were killed are removed first."""
+        try:
+            ensure_folders(self._folders, 0o711)
+            with _locked(self._folders):
+                for left in self._folders.iterdir():
+                    with _locked(left, is_waiting=False) as is_ours:
+                        if is_ours and _read(left) is None:
+                            shutil.rmtree(left)
+                folder = Path(tempfile.mkdtemp(prefix=f"{vc}-", dir=self._folders))
+                descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            folder.chmod(0o711)  # the guests of an engine may run as another user
+        except OSError as error:
+            raise HostError(f"no folder for the cluster: {explain(error, self._folders)}") from None
+        try:
+            yield folder
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        finally:
+            os.close(descriptor)
+
+    def _run(self, program: str, *arguments: object) -> str:
+        path = Path(self._settings.driver, program)
+        if not os.access(path, os.X_OK):
+            raise StateError(f"the driver has no program {path}; docs/guide/pragma.md lists what it needs")
+        self._command.db.commit()  # nobody waits for a transaction while a program runs
+        return run_checked([str(path), *map(str, arguments)], deadline_seconds=_SECONDS).text
+
+
+def _check_key(key: str | None) -> None:
+    if key is None:
+        raise UserError("the driver needs public SSH keys; give key=FILE")
+    try:
+        is_private = b"PRIVATE KEY" in Path(key).read_bytes()
+    except OSError as error:
+        raise UserError(f"the keys {one_line(key)[:100]} cannot be read: {error.strerror}") from None
+    if is_private:
+        raise UserError(f"{one_line(key)[:100]} is a private key; give the file of the public one")
+
+
+@contextmanager
+def _locked(folder: Path, is_waiting: bool = True) -> Iterator[bool]:
+    """Whether the folder could be locked; a process that dies unlocks it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if is_waiting else fcntl.LOCK_NB))
+        is_locked = True
+    except BlockingIOError:
+        is_locked = False
+    try:
+        yield is_locked
+    finally:
+        os.close(descriptor)
+
+
+def _read(folder: Path) -> _Cluster | None:
+    """The cluster of a folder; None where no valid vc-out.xml is."""
+    try:
+        root = read_document((folder / _VC_OUT).read_bytes(), _VC_OUT)
+    except (OSError, UserError):
+        return None
+    public = root.find("frontend/public")
+    names = tuple(node.get("name", "") for node in root.findall("compute/node"))
+    if public is None or not public.get("fqdn") or not all(names):
+        return None
+    return _Cluster(folder, public.get("fqdn", ""), public.get("ip", ""), names)

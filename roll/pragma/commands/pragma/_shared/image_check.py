@@ -1,0 +1,113 @@
+"""Compares an image with PRAGMA's rules. It is read as a file: nothing of it is mounted or run."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.core.process import run
+
+if TYPE_CHECKING:
+    from .vc_in import Node
+
+MET, BROKEN, UNKNOWN = "met", "broken", "unknown"
+_SECTOR = 512
+_LVM_TYPES = (0x8E, 0xFD)
+_GPT_LVM, _GPT_RAID = (
+    bytes.fromhex("79d3d6e607f5c244a23c238f2a3df928"),
+    bytes.fromhex("0f889da1fc053b4da006743f0f84911e"),
+)
+_SECONDS = 60.0
+_AGENT_FOLDERS = ("/etc/init.d", "/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
+_AGENTS = ("vc-out-parser", "dynip")
+
+
+class Finding(NamedTuple):
+    """A rule, whether it is met, and what was seen."""
+
+    rule: str
+    state: str
+    seen: str
+
+
+class _Partition(NamedTuple):
+    offset_bytes: int
+    is_lvm_or_raid: bool
+
+
+def check_interfaces(node: Node, is_frontend: bool) -> Finding:
+    """A frontend has two interfaces, of which the first is private; a compute has one. Pure."""
+    needed = 2 if is_frontend else 1
+    has = len(node.interfaces)
+    return Finding(
+        "interfaces", MET if has == needed else BROKEN, f"vc-in.xml has {has}, and it needs {needed}"
+    )
+
+
+def check_image(image: Path) -> list[Finding]:
+    """The rules about the disk. HostError or ToolError when the file or debugfs cannot be used."""
+    with image.open("rb") as file:
+        start = file.read(34 * _SECTOR)
+        raw = Finding("raw disk", MET, f"{image.stat().st_size} bytes")
+        first = _first_partition(start)
+        if first is None:
+            return [
+                raw,
+                Finding("first partition", BROKEN, "the disk has no partition table, or an empty one"),
+            ]
+        file.seek(first.offset_bytes)
+        head = file.read(5 * 4096)
+    is_lvm = (
+        first.is_lvm_or_raid
+        or b"LABELONE" in head[:2048]
+        or struct.pack("<I", 0xA92B4EFC)
+        in (
+            head[:4],
+            head[4096:4100],
+        )
+    )
+    if is_lvm:
+        return [raw, Finding("no LVM or RAID", BROKEN, "the first partition is a part of LVM or RAID")]
+    found = [raw, Finding("no LVM or RAID", MET, "the first partition is a file system of its own")]
+    if head[1080:1082] != b"\x53\xef":
+        seen = "its file system is not ext2, ext3 or ext4, and cannot be looked into"
+        return [*found, Finding("first partition", UNKNOWN, seen), Finding("agent", UNKNOWN, seen)]
+    place = f"{image}?offset={first.offset_bytes}"
+    if not _names(place, "/etc"):
+        return [
+            *found,
+            Finding("first partition", BROKEN, "it has no folder /etc: it is not the root file system"),
+        ]
+    return [*found, Finding("first partition", MET, "it has /etc"), _agent(place)]
+
+
+def _agent(place: str) -> Finding:
+    if "cloud-init" in _names(place, "/usr/bin"):
+        return Finding("agent", MET, "cloud-init")
+    there = {name for folder in _AGENT_FOLDERS for name in _names(place, folder)}
+    for agent in _AGENTS:
+        if any(name.startswith(agent) for name in there):
+            return Finding("agent", MET, f"{agent}, which this roll does not prepare: install cloud-init")
+    return Finding("agent", BROKEN, "neither cloud-init nor vc-out-parser nor dynip")
+
+
+def _names(place: str, folder: str) -> set[str]:
+    """Names in a folder of an ext file system; none when the folder is not there."""
+    ended = run(["/usr/sbin/debugfs", "-R", f"ls -p {folder}", place], deadline_seconds=_SECONDS)
+    names = {line.split("/")[5] for line in ended.text.splitlines() if line.count("/") >= 6}
+    return names - {".", "..", ""}
+
+
+def _first_partition(start: bytes) -> _Partition | None:
+    """The first partition of a disk whose first 34 sectors are given. Pure."""
+    if start[510:512] != b"\x55\xaa":
+        return None
+    kind, first = start[450], struct.unpack_from("<I", start, 454)[0]
+    if kind != 0xEE:
+        return _Partition(first * _SECTOR, kind in _LVM_TYPES) if kind and first else None
+    if start[512:520] != b"EFI PART":
+        return None
+    entry = start[2 * _SECTOR : 2 * _SECTOR + 128]
+    first = struct.unpack_from("<Q", entry, 32)[0]
+    return _Partition(first * _SECTOR, entry[:16] in (_GPT_LVM, _GPT_RAID)) if first else None

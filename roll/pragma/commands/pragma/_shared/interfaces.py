@@ -1,0 +1,88 @@
+"""Further interfaces of a cluster, `add-iface=NETWORK[:ADDRESS/PREFIX],…`: their networks, devices and addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.core.errors import StateError, UserError
+from rocks.core.terminal import one_line
+
+from .site import INTERFACES, rows
+
+if TYPE_CHECKING:
+    from rocks.commands import Command
+
+
+class AddedInterface(NamedTuple):
+    """An interface that each machine gets: `device` in the guest, and the address of the frontend, if it is given."""
+
+    network: str
+    device: str
+    address: IPv4Interface | None
+
+
+def read_interfaces(text: str, allowed: str) -> tuple[AddedInterface, ...]:
+    """What a user asks for. `allowed` is `NETWORK:DEVICE …` of the site. Pure. UserError for what is not valid."""
+    devices = dict(entry.partition(":")[::2] for entry in allowed.split())
+    found: dict[str, AddedInterface] = {}
+    for entry in text.split(",") if text else []:
+        network, colon, address = entry.partition(":")
+        if not devices.get(network) or network in found:
+            raise UserError(
+                f"add-iface has {one_line(entry)[:80]!r}, which is no network of the attribute {INTERFACES} "
+                f"({' '.join(devices) or 'it has none'}), or is there twice"
+            )
+        try:
+            own = IPv4Interface(address) if colon else None
+            if own is not None and "/" not in address:
+                raise ValueError(address)
+        except ValueError:
+            raise UserError(f"add-iface has {one_line(entry)[:80]!r}; give NETWORK:ADDRESS/PREFIX") from None
+        found[network] = AddedInterface(network, devices[network], own)
+    return tuple(found.values())
+
+
+def choose_addresses(
+    network: IPv4Network, first: IPv4Interface | None, used: Sequence[IPv4Address], count: int
+) -> list[IPv4Address]:
+    """Addresses of that many machines: those from the given one upwards, else the free ones from the top. Pure.
+
+    UserError when the given one is not of the network, StateError when the network has too few.
+    """
+    if first is not None and first.network != network:
+        raise UserError(f"add-iface has {first}, and the network is {network}; give an address in it")
+    bottom, top = int(network.network_address) + 1, int(network.broadcast_address)
+    # the command itself refuses a given one that is in use
+    taken = {int(one) for one in used} - ({int(first.ip)} if first else set())
+    numbers = range(top - 1, bottom - 1, -1) if first is None else range(int(first.ip), top)
+    found = list(islice((IPv4Address(one) for one in numbers if one not in taken), count))
+    if len(found) == count:
+        return found
+    raise StateError(
+        f"the network {network} has no {count} addresses that are free; give another one in add-iface"
+    )
+
+
+def add_interfaces(command: Command, machines: Sequence[str], added: Sequence[AddedInterface]) -> None:
+    """Give each machine these interfaces. UserError or StateError for a network or an address that cannot be used."""
+    networks = {str(row["owner"]): row for row in rows(command, "list.network")} if added else {}
+    for one in added:
+        row = networks.get(one.network)
+        if row is None:
+            raise StateError(
+                f"the attribute {INTERFACES} has the network {one.network}, which the site lacks"
+            )
+        network = IPv4Network(f"{row['subnet']}/{row['netmask']}")
+        listed = rows(command, "list.host.interface")
+        used = [IPv4Address(str(own["ip"])) for own in listed if own["ip"]]
+        for machine, address in zip(
+            machines, choose_addresses(network, one.address, used, len(machines)), strict=True
+        ):
+            mac = command.command("report.vm.nextmac").strip()
+            command.command(
+                "add.host.interface",
+                [machine, one.device, f"ip={address}", f"subnet={one.network}", f"mac={mac}"],
+            )

@@ -1,0 +1,205 @@
+"""The driver of this site: a cluster is added, started, stopped and removed by our own commands.
+
+What is allocated is one transaction: a killed or refused boot leaves nothing of it but images in the library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from rocks.core.errors import StateError, UserError
+from rocks.core.units import BYTES_PER_GB
+
+from .contextualisation import vc_out_texts
+from .drivers import OFF, Allocated, BootRequest, Machine
+from .interfaces import add_interfaces, read_interfaces
+from .placement import FreeHost, plan_computes
+from .repository import Images, cluster_images, read_cluster
+from .site import free_address, rows
+
+if TYPE_CHECKING:
+    from rocks.commands import Command
+
+    from .site import Row, Settings
+    from .vc_in import Node, VcIn
+
+DEFAULT_MEMORY_MB = 2048
+_ATTRIBUTE = "vm_vc_out"
+_DISK_GB = 36
+
+
+class KvmRocks:
+    """This site."""
+
+    continuation = "rocks start cluster"
+
+    def __init__(self, command: Command, settings: Settings) -> None:
+        self._command, self._settings = command, settings
+
+    def allocate(self, request: BootRequest) -> Allocated:
+        """Add the cluster by our commands, in one transaction. UserError or StateError when it cannot be."""
+        command, settings = self._command, self._settings
+        added = read_interfaces(request.interfaces, settings.interfaces)
+        described, file = read_cluster(settings, request.vc)
+        if request.cpus and described.compute is None:
+            raise UserError(f"{request.vc} is a frontend alone; give 0 CPUs")
+        placed = (
+            dict(plan_computes(_free_hosts(command, settings.reserved_cpus), request.cpus))
+            if request.cpus
+            else {}
+        )
+        used = [str(row["ip"]) for row in rows(command, "list.host.interface") if row["ip"]]
+        address, fqdn = free_address(settings.addresses, used)
+        if "." not in fqdn:
+            zones = {row["owner"]: row["dnszone"] for row in rows(command, "list.network")}
+            fqdn = f"{fqdn}.{zones.get('public') or 'local'}"
+        name = fqdn.partition(".")[0]
+        if any(str(row["owner"]).lower() == name.lower() for row in rows(command, "list.host")):
+            raise StateError(
+                f"{address} has the name {name}, and there is a host {name} already; rocks list cluster"
+            )
+        images = cluster_images(command, settings, request.vc, described, file)
+        _add_cluster(command, request, described, images, (name, address), list(placed))
+        names = (name, *(f"vm-{name}-{number}" for number in range(len(placed))))
+        rows_of = {
+            str(row["owner"]): row
+            for row in rows(command, "list.host.vm", [*names, "showdisks=yes"])
+            if row["cpus"]
+        }
+        # add cluster has an order of its own for the hosts
+        cpus = [placed[str(rows_of[compute]["host"])] for compute in names[1:]]
+        _set_sizes(command, names, request, described, cpus)
+        _set_disks(command, names, described, rows_of)
+        add_interfaces(command, names, added)
+        texts = vc_out_texts(
+            fqdn,
+            names,
+            cpus,
+            rows(command, "list.host.interface", names),
+            rows(command, "list.network"),
+            rows(command, "list.host.attr", names),
+        )
+        for machine, text in texts.items():
+            command.command("set.host.attr", [machine, f"attr={_ATTRIBUTE}", f"value={text}"])
+        command.db.commit()
+        return Allocated(name, fqdn, address, names[1:], described)
+
+    def start(self, cluster: Allocated, with_computes: bool) -> None:
+        """Start what is off; a failure is printed, and sets the command's exit status."""
+        self._command.command("start.cluster", [cluster.name, *["computes=no"] * (not with_computes)])
+
+    def status(self, names: Sequence[str] = ()) -> list[Machine]:
+        """The virtual machines; a physical frontend has those of no cluster."""
+        found = rows(self._command, "list.cluster", [*names, "status=yes"])
+        virtual = sorted(
+            {str(row["owner"]) for row in found if row["type"] == "VM" and not row["client nodes"]}
+        )
+        listed = rows(self._command, "list.host.interface", virtual) if virtual else []
+        addresses = {str(row["owner"]): str(row["ip"]) for row in listed if row["subnet"] == "public"}
+        return [
+            Machine(
+                str(row["owner"]),
+                str(row["client nodes"] or ""),
+                str(row["status"]),
+                "" if row["client nodes"] else addresses.get(str(row["owner"]), ""),
+            )
+            for row in found
+            if row["owner"] in virtual
+        ]
+
+    def shutdown(self, name: str) -> None:
+        """The guests are asked to; what runs after 60 seconds is powered off."""
+        self._command.addText(self._command.command("stop.cluster", [name, "action=shutdown"]))
+
+    def clean(self, name: str) -> None:
+        """Remove machines, disks, address and VLAN."""
+        self._command.addText(self._command.command("remove.cluster", [name, "disks=remove"]))
+
+
+def _free_hosts(command: Command, reserved: int) -> list[FreeHost]:
+    """The hosts of virtual machines, with the CPUs that none uses. All machines of a silent host count as running.
+
+    They are those of `add cluster`: hosts with the attribute kvm, the physical frontend only without another.
+    """
+    used: dict[str, int] = {}
+    machines = rows(command, "list.host.vm", ["status=yes"])
+    for row in machines:
+        if row["cpus"] is not None and row["status"] not in OFF:  # others are further interfaces
+            host = str(row["running-host"] or row["host"])
+            used[host] = used.get(host, 0) + int(str(row["running-cpus"] or row["cpus"]))
+    virtual = {row["owner"] for row in machines}
+    listed = [row for row in rows(command, "list.host") if row["owner"] not in virtual]
+    containers = {
+        str(row["owner"])
+        for row in rows(command, "list.host.attr", [str(row["owner"]) for row in listed])
+        if row["attr"] == "kvm" and command.str2bool(str(row["value"]))
+    }
+    frontends = {str(row["owner"]) for row in rows(command, "list.cluster") if row["type"] == "physical"}
+    containers = containers - frontends or containers
+    return [
+        FreeHost(
+            str(row["owner"]),
+            int(str(row["cpus"] or 0)) - reserved - used.get(str(row["owner"]), 0),
+            int(str(row["rack"] or 0)),
+            int(str(row["rank"] or 0)),
+        )
+        for row in listed
+        if row["owner"] in containers
+    ]
+
+
+def _add_cluster(
+    command: Command,
+    request: BootRequest,
+    described: VcIn,
+    images: Images,
+    place: tuple[str, str],
+    hosts: Sequence[str],
+) -> None:
+    name, address = place
+    sizes = {str(row["owner"]): int(str(row["size"] or 0)) for row in rows(command, "list.image")}
+    compute = described.compute
+    arguments = [
+        f"ip={address}",
+        f"num-computes={len(hosts)}",
+        f"fe-name={name}",
+        "cluster-naming=yes",
+        f"image={images.frontend}",
+        f"disk-per-frontend={_disk_gb(sizes.get(images.frontend, 0))}",
+    ]
+    if hosts and compute is not None:
+        arguments += [
+            f"compute-image={images.compute}",
+            f"disk-per-compute={_disk_gb(sizes.get(images.compute, 0))}",
+            f"mem-per-compute={request.compute_memory_mb or compute.memory_mb or DEFAULT_MEMORY_MB}",
+            f"container-hosts={' '.join(hosts)}",
+        ]
+    command.command("add.cluster", [*arguments, *[f"key={request.key}"] * bool(request.key)])
+
+
+def _set_sizes(
+    command: Command, names: Sequence[str], request: BootRequest, described: VcIn, cpus: Sequence[int]
+) -> None:
+    memory_mb = request.frontend_memory_mb or described.frontend.memory_mb or DEFAULT_MEMORY_MB
+    command.command("set.host.vm", [names[0], f"mem={memory_mb}"])
+    for count in sorted(set(cpus) - {1}):
+        same = [name for name, own in zip(names[1:], cpus, strict=True) if own == count]
+        command.command("set.host.cpus", [*same, str(count)])
+
+
+def _set_disks(command: Command, names: Sequence[str], described: VcIn, rows_of: Mapping[str, Row]) -> None:
+    """The disks have device and bus of vc-in.xml; `add cluster` gives vda on virtio."""
+    for name in names:
+        node = described.frontend if name == names[0] else described.compute
+        if node is not None and (node.device, node.bus) != ("vda", "virtio"):
+            command.command("set.host.vm", [name, f"disk={_disk(str(rows_of[name]['disk']), node)}"])
+
+
+def _disk(specification: str, node: Node) -> str:
+    """`file:PATH.vda,vda,virtio` as the disk of the node is in the guest."""
+    return f"{specification.split(',')[0]},{node.device},{node.bus}"
+
+
+def _disk_gb(size_bytes: int) -> int:
+    return max(_DISK_GB, -(-size_bytes // BYTES_PER_GB))

@@ -1,0 +1,92 @@
+"""`rocks pragma check image`: each rule of PRAGMA's standard, met and broken, on real partitions and file systems."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import struct
+import subprocess  # noqa: TID251 - mke2fs makes the file system
+from pathlib import Path
+
+from tests.system.commands.conftest import Site
+from tests.unit.pragma.samples import document, domain, file_disk
+
+START = 1024**2
+SIZE = 5 * 1024**2
+
+
+def partition_table(kind: int) -> bytes:
+    entry = struct.pack(
+        "<B3sB3sII", 0x80, b"\xfe" * 3, kind, b"\xfe" * 3, START // 512, (SIZE - START) // 512
+    )
+    return (bytes(446) + entry).ljust(510, b"\0") + b"\x55\xaa"
+
+
+def gpt() -> bytes:
+    entry = b"\xaf\x3d\xc6\x0f\x83\x84\x72\x47\x8e\x79\x3d\x69\xd8\x47\x7d\xe4" + bytes(16)
+    return (
+        partition_table(0xEE) + b"EFI PART".ljust(512, b"\0") + entry + struct.pack("<QQ", START // 512, 9000)
+    )
+
+
+def disk(path: Path, files: dict[str, str] | None, table: bytes) -> None:
+    """A disk with an ext4 of these files in its first partition; without files, nothing is in it."""
+    with path.open("wb") as file:
+        file.write(table)
+        file.truncate(SIZE)
+    if files is not None:
+        folder = path.with_suffix(".tree")
+        for name, content in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(content)
+        blocks = str((SIZE - START) // 1024)
+        command = [
+            "/usr/sbin/mke2fs",
+            "-q",
+            "-t",
+            "ext4",
+            "-d",
+            str(folder),
+            "-E",
+            f"offset={START}",
+            str(path),
+            blocks,
+        ]
+        subprocess.run(command, check=True, capture_output=True)
+        shutil.rmtree(folder)
+
+
+GOOD = {"etc/passwd": "root", "usr/bin/cloud-init": ""}
+
+
+def test_each_rule_is_met_or_broken(local: Site, tmp_path: Path) -> None:
+    repository = tmp_path / "repository/alone"
+    for changed, files, table, interfaces, broken in (
+        ("as it should be", GOOD, partition_table(0x83), 2, None),
+        ("a GUID partition table", GOOD, gpt(), 2, None),
+        ("an agent", {"etc/init.d/vc-out-parser": ""}, partition_table(0x83), 2, None),
+        ("one interface", GOOD, partition_table(0x83), 1, ("interfaces", "broken")),
+        (
+            "no root file system",
+            {"boot/vmlinuz": ""},
+            partition_table(0x83),
+            2,
+            ("first partition", "broken"),
+        ),
+        ("no agent", {"etc/passwd": ""}, partition_table(0x83), 2, ("agent", "broken")),
+        ("LVM", None, partition_table(0x8E), 2, ("no LVM or RAID", "broken")),
+        ("no table", None, b"none", 2, ("first partition", "broken")),
+        ("another file system", None, partition_table(0x83), 2, ("agent", "unknown")),
+    ):
+        disk(repository / "only.img", files, table)
+        (repository / "vc-in.xml").write_text(document(domain(file_disk("only.img"), interfaces)))
+        ended = local.rocks("pragma check image alone json=yes")
+        ((_, listed),) = (one.values() for one in json.loads(ended.out))
+        states = {row["rule"]: row["state"] for row in listed}
+        if broken is None:
+            assert (ended.status, set(states.values())) == (0, {"met"}), (changed, ended)
+        else:
+            assert (ended.status, states[broken[0]]) == (1, broken[1]), (changed, ended)
+    assert [path.name for path in (tmp_path / "repository").iterdir() if path.name.startswith(".")] == []
+    for arguments in ("", "absent"):
+        assert "repository" in local.refused(f"pragma check image {arguments}")

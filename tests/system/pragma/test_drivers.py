@@ -1,0 +1,177 @@
+"""The contract of the drivers: the same cases on this site, and on the example's programs with a real libvirt."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.console import follow_until_ready
+from lab.guest import image
+from lab.namespace import Machine
+from rocks.core.process import run_checked
+from tests.contract.conftest import libvirt_uri, machine
+from tests.patience import patience
+from tests.system.commands.conftest import Site
+from tests.system.lab.conftest import CHECKOUT
+from tests.system.machines.site import MachineSite
+from tests.system.pragma.conftest import COMPUTE, KEY
+from tests.system.pragma.test_life import states
+from tests.unit.pragma.samples import document, domain, file_disk
+
+__all__ = ["libvirt_uri", "machine"]
+
+EXAMPLE = CHECKOUT / "examples" / "drivers" / "libvirt"
+KERNEL = CHECKOUT / ".state" / "guest" / "kernel"
+ADDRESS = "203.0.113.20"
+VC_IN = document(domain(file_disk("a.img"), 2), domain(file_disk("a.img")))
+SETTINGS = f"""
+ADDRESSES='{ADDRESS} dock.example.org 255.255.255.0 203.0.113.1'
+MEMORY_MB=96 TYPE=qemu GRACE_SECONDS=1
+"""
+
+
+@pytest.fixture(params=["kvm_rocks", pytest.param("executables", marks=pytest.mark.slow)])
+def driver(
+    request: pytest.FixtureRequest, machines: MachineSite, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """The site with a driver; one public address, and the cluster `dock6`."""
+    machines.run(f"set attr pragma_public_addresses {ADDRESS}=dock.example.org")
+    if request.param == "kvm_rocks":
+        yield request.param
+        return
+    if not KERNEL.exists():
+        pytest.skip("the guests' kernel is not unpacked: run `make setup`")
+    monkeypatch.setenv("LIBVIRT_DEFAULT_URI", request.getfixturevalue("libvirt_uri"))
+    # not tmp_path: QEMU's unprivileged user could not pass through its folders
+    folder = Path(tempfile.mkdtemp(prefix="rocks-pragma-", dir="/tmp"))
+    folder.chmod(0o711)
+    shutil.copytree(EXAMPLE, folder / "driver")
+    with (folder / "driver/settings").open("a") as settings:
+        settings.write(SETTINGS)
+    (folder / "repository").mkdir(mode=0o711)
+    (folder / "repository/vcdb.txt").write_text("dock6,vc-in.xml\n")
+    (folder / "repository/vc-in.xml").write_text(VC_IN)
+    base = image.ensure_base_image(KERNEL, folder / "images")
+    image.make_disk(base, folder / "repository/a.img", "of-an-image", 43 * 1024**2)
+    machines.run(f"set attr pragma_repository {folder / 'repository'}")
+    machines.run(f"set attr pragma_driver {folder / 'driver'}")
+    yield request.param
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def booted(driver: str, machines: MachineSite, tmp_path: Path) -> str:
+    """The words of a boot of a frontend and a compute."""
+    (tmp_path / "key.pub").write_text(f"{KEY}\n")
+    return f"pragma boot dock6 1 key={tmp_path / 'key.pub'}"
+
+
+def test_the_life_of_a_cluster(
+    driver: str, booted: str, machines: MachineSite, request: pytest.FixtureRequest
+) -> None:
+    printed = machines.run(booted)
+    assert f"Allocated cluster dock at {ADDRESS}: dock vm-dock-0" in printed
+    assert "Started cluster dock" in printed
+    assert states(machines) == {"dock": ("active", ADDRESS), "vm-dock-0": ("active", None)}
+    assert "free" in machines.refused(booted)  # the last address
+    assert "may run; rocks pragma shutdown dock" in machines.refused("pragma clean dock")
+    if driver == "executables":
+        made: Machine = request.getfixturevalue("machine")
+        for name in ("dock", "vm-dock-0"):
+            log = made.outside(f"/var/log/libvirt/qemu/{name}.console.log")
+            follow_until_ready(log, 0, patience(120), lambda line: None)
+    machines.run("pragma shutdown dock")
+    machines.run("pragma shutdown dock")
+    assert {state for state, _ in states(machines).values()} == {"nostate"}
+    machines.run("pragma clean dock")
+    assert states(machines) == {}
+    for command in ("list cluster", "shutdown", "clean"):
+        assert "dock" in machines.refused(f"pragma {command} dock")
+
+
+def test_the_example_has_no_remark_of_shellcheck() -> None:
+    if shutil.which("shellcheck") is None:
+        pytest.skip("shellcheck is not installed")
+    programs = sorted(str(path) for path in EXAMPLE.iterdir())
+    run_checked(["shellcheck", "-s", "dash", "-x", "-P", str(EXAMPLE), *programs], deadline_seconds=60)
+
+
+PROGRAMS = {
+    "fix_images": 'echo "$@" >"$2/fixed"; ls "$2" >>"$2/fixed"',
+    "allocate": """[ "$1" != 7 ] || { echo "7 is too many" >&2; exit 4; }
+[ "$1" != 6 ] || exit 0
+echo "<vc><frontend><public fqdn='dock.example.org' ip='192.0.2.7'/></frontend>
+<compute count='1'><node name='n0'/></compute></vc>" >"$3" """,
+    "boot": 'echo "$@" >>"$3/booted"; [ "$2" != n0 ] || exit 3',
+    "status": "echo dock nostate",
+    "clean": ":",
+}
+
+
+@pytest.fixture
+def programs(local: Site, tmp_path: Path) -> Path:
+    """The folder of a driver whose programs write down what they are given; a compute does not start."""
+    folder = tmp_path / "driver"
+    folder.mkdir()
+    for name, text in PROGRAMS.items():
+        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+        (folder / name).chmod(0o755)
+    (tmp_path / "key.pub").write_text(KEY)
+    local.done(f"set attr pragma_driver {folder}")
+    return folder
+
+
+def test_programs_get_the_arguments_of_the_first_generation(
+    local: Site, programs: Path, tmp_path: Path
+) -> None:
+    key = f"key={tmp_path / 'key.pub'}"
+    ended = local.rocks("pragma boot dock6 1", key)
+    assert ended.status == 1
+    assert ended.out == "Allocated cluster dock at 192.0.2.7: dock n0\n"
+    assert "boot failed with exit status 3" in ended.err
+    (folder,) = (tmp_path / "repository/.clusters").iterdir()
+    vc_in = tmp_path / "repository/dock6/vc-in.xml"
+    assert (folder / "fixed").read_text().splitlines() == [
+        f"{vc_in} {folder} frontend,compute", "compute.img", "fixed", "frontend.img"
+    ]  # fmt: skip
+    assert (folder / "compute.img").read_bytes() == COMPUTE
+    assert (folder / "booted").read_text().splitlines() == [
+        f"{folder}/frontend.img dock.example.org {folder} {folder}/vc-out.xml  0",
+        f"{folder}/compute.img n0 {folder} {folder}/vc-out.xml  0",
+    ]
+    assert "n0 may run" in local.refused("pragma clean dock")  # its state is not known
+    assert "no program" in local.refused("pragma shutdown dock")
+    (programs / "status").write_text("#!/bin/sh\nprintf 'dock nostate\\nn0 nostate\\n'\n")
+    assert "would" in local.done("pragma clean dock dry-run=yes")
+    local.done("pragma clean dock")
+    assert list((tmp_path / "repository/.clusters").iterdir()) == []
+
+
+def test_a_program_that_fails_leaves_nothing(local: Site, programs: Path, tmp_path: Path) -> None:
+    key = f"key={tmp_path / 'key.pub'}"
+    private = tmp_path / "id"
+    private.write_text("-----BEGIN OPENSSH PRIVATE KEY-----\n")
+    for arguments, text in (
+        (("7", key), "allocate failed with exit status 4: 7 is too many"),
+        (("6", key), "has not written a valid"),
+        (("1",), "give key=FILE"),
+        (("1", key, "mem=4096"), "do not take mem"),
+        (("1", key, "add-iface=ent"), "do not take mem and add-iface"),
+        (("1", f"key={private}"), "private key"),
+        (("1", "key=/absent"), "cannot be read"),
+        (("1", key, "dry-run=yes"), "a dry run cannot know"),
+    ):
+        assert text in local.refused("pragma boot dock6", *arguments), arguments
+        folders = tmp_path / "repository/.clusters"
+        assert not folders.exists() or list(folders.iterdir()) == []
+    # a boot that was killed has left its folder, which the next one removes
+    (folders / "dock6-killed").mkdir()
+    local.rocks("pragma boot dock6 1", key)
+    assert not (folders / "dock6-killed").exists()
+    for driver in ("vmware", "/absent"):
+        local.done(f"set attr pragma_driver {driver}")
+        assert "neither kvm_rocks nor a folder" in local.refused("pragma list cluster")

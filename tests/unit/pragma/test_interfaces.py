@@ -1,0 +1,33 @@
+"""Addresses of further interfaces: inside the netmask, each once, never those of network, broadcast and others."""
+
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+import pytest
+
+from pragma._shared.interfaces import choose_addresses
+from rocks.core.errors import StateError
+
+
+@pytest.mark.parametrize("network", ["10.1.0.0/24", "10.1.0.0/16", "10.1.4.0/22"])
+def test_addresses_come_from_the_top_and_leave_out_those_in_use(network):
+    of = IPv4Network(network)
+    top = int(of.broadcast_address)
+    used = [IPv4Address(top - 2), of.network_address + 1]
+    found = choose_addresses(of, None, used, 200)
+    assert found[:2] == [IPv4Address(top - 1), IPv4Address(top - 3)]
+    assert len(set(found)) == 200
+    assert not {of.network_address, of.broadcast_address, *used} & set(found)
+    assert all(one in of for one in found)
+
+
+def test_the_last_address_is_used_and_the_next_refused():
+    of = IPv4Network("10.1.0.0/29")
+    assert len(choose_addresses(of, None, [], 6)) == 6
+    with pytest.raises(StateError, match="no 7 addresses"):
+        choose_addresses(of, None, [], 7)
+
+
+def test_after_a_given_address_follow_the_next_free_ones():
+    of = IPv4Network("10.1.0.0/29")
+    found = choose_addresses(of, IPv4Interface("10.1.0.3/29"), [IPv4Address("10.1.0.4")], 2)
+    assert list(map(str, found)) == ["10.1.0.3", "10.1.0.5"]
