@@ -111,7 +111,6 @@ class Visit:
         page.set_default_timeout(MILLISECONDS)
         page.on("pageerror", lambda error: self.faults.append(str(error)))
         page.on("console", lambda line: self.faults.append(line.text) if line.type == "error" else None)
-        page.on("dialog", lambda dialog: dialog.accept())
 
     def open(self, name: str = "clusters") -> Visit:
         self.page.goto(f"{self.url}/page/{name}", timeout=MILLISECONDS)
@@ -122,6 +121,10 @@ class Visit:
         self.page.press("#password", "Enter")
         self.sees("#live", "live")
         return self
+
+    def confirm(self) -> None:
+        """Answer the question that something destructive asks."""
+        self.page.locator("dialog .destructive").click()
 
     def sees(self, place: str, text: str) -> None:
         """Wait until a place has the text."""

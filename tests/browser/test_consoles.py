@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Sequence
 
 import pytest
 
+from nucleus.backends.executor import Stream
 from tests.browser.conftest import Visit, token_of
 from tests.browser.test_pages import violations
 from tests.system.comet.conftest import Site
@@ -14,39 +16,47 @@ pytestmark = [pytest.mark.browser]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_serial_console_of_a_node_opens_from_the_page(
-    site: Site, visit: Callable[..., Visit], scheme: str
+def test_a_serial_console_names_its_node_and_connects_again_after_a_break(
+    site: Site, visit: Callable[..., Visit], monkeypatch: pytest.MonkeyPatch, scheme: str
 ) -> None:
-    site.simulator.guests["vc1"].state = "active"
-    owner = visit(scheme=scheme).open().sign_in(token_of(site, "ann"))
-    owner.sees("li[data-key='vc1']", "on")
+    streams: list[Stream] = []
+
+    def open_and_keep(arguments: Sequence[str]) -> Stream:
+        stream = open_stream(arguments)
+        if arguments[0] == "open":  # a console, and no picture of a screen
+            streams.append(stream)
+        return stream
+
+    open_stream = site.simulator.open
+    monkeypatch.setattr(site.simulator, "open", open_and_keep)
+    site.simulator.guests["vm-vc1-0"].state = "active"
+    owner = visit(scheme=scheme).open("cluster?name=vc1").sign_in(token_of(site, "ann"))
     with owner.page.context.expect_page() as opened:
-        owner.page.get_by_role("button", name="Serial of vc1", exact=True).click()
+        owner.page.get_by_role("button", name="Serial of vm-vc1-0", exact=True).click()
     console = Visit(opened.value, site.service.url)
+    console.sees(".xterm-rows", "vm-vc1-0 login:")
+    console.page.keyboard.type("before")
+    console.sees(".xterm-rows", "before")
+    streams[0].connection.shutdown(socket.SHUT_RDWR)
+    console.sees("#status", "connecting again")
     console.sees("#status", "connected")
-    console.sees(".xterm-rows", "vc1 login:")
-    console.page.keyboard.type("hello")
-    console.sees(".xterm-rows", "hello")
+    console.page.keyboard.type("after")
+    console.sees(".xterm-rows", "after")
+    assert console.page.title() == console.page.text_content("h1") == "Serial console of vm-vc1-0, vc1"
+    console.page.get_by_role("button", name="Full screen").click()
+    console.page.get_by_role("button", name="Leave full screen").wait_for()
     assert violations(console) == [] and console.harms() == []
     assert owner.harms() == []
-
-
-def test_the_console_of_a_node_that_is_off_is_refused_with_its_reason(
-    site: Site, visit: Callable[..., Visit]
-) -> None:
-    owner = visit().open().sign_in(token_of(site, "ann"))
-    owner.page.get_by_role("button", name="Screen of vc1", exact=True).click()
-    owner.sees("#message", "power it on first")
 
 
 def test_the_screen_of_a_node_opens_under_a_policy_without_inline_styles(
     site: Site, visit: Callable[..., Visit]
 ) -> None:
     site.simulator.guests["vc1"].state = "active"
-    owner = visit().open().sign_in(token_of(site, "ann"))
-    owner.sees("li[data-key='vc1']", "on")
+    owner = visit().open("cluster?name=vc1").sign_in(token_of(site, "ann"))
     with owner.page.context.expect_page() as opened:
         owner.page.get_by_role("button", name="Screen of vc1", exact=True).click()
     console = Visit(opened.value, site.service.url)
     console.page.locator("canvas").wait_for(state="attached")
+    console.sees("h1", "Screen of vc1")
     assert violations(console) == [] and console.harms() == []

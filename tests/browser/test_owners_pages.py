@@ -66,6 +66,7 @@ def test_a_set_has_its_life_its_charges_and_its_history(site: Site, visit: Calla
     owner.sees("#allocations", "18 h left of 40")
     check_page(owner, "computesets")
     owner.page.get_by_role("button", name="at once").click()
+    owner.confirm()
     owner.sees("#sets", "None.")
     owner.open("history")
     owner.sees("#operations", "vm-vc1-0, vm-vc1-1 of set")
@@ -107,6 +108,7 @@ def test_an_image_is_uploaded_goes_on_after_a_break_and_is_deleted(
     assert sent[:3] == ["0", "8388608", "8388608"]
     owner.sees("#images", "ready")
     owner.page.get_by_role("button", name="Delete").click()
+    owner.confirm()
     owner.sees("#images", "There are none.")
     assert owner.harms() == []
 
@@ -136,6 +138,7 @@ def test_a_token_is_created_copied_and_revoked(site: Site, visit: Callable[..., 
     assert secret not in owner.page.content()
     keep_picture(owner, "tokens")
     owner.page.get_by_role("button", name="Revoke backup").click()
+    owner.confirm()
     owner.sees("#message", "is revoked")
     assert ask(site, secret, "GET", "user") == 401
     assert [one for one in owner.harms() if "400" not in one] == []

@@ -242,9 +242,10 @@ def _walltime(call: Call, body: models.NewComputeset) -> int:
     batch = call.service.configuration.batch
     minutes = batch.walltime_minutes if body.walltime_mins is None else int(body.walltime_mins)
     if not 1 <= minutes <= batch.most_walltime_minutes:
+        allowed = f"1 to {batch.most_walltime_minutes} minutes ({batch.most_walltime_minutes / 60:g} h)"
         raise invalid(
-            f"a walltime of {minutes} minutes is not possible here: it may be 1 to {batch.most_walltime_minutes}",
-            [("#/walltime_mins", f"1 to {batch.most_walltime_minutes}")],
+            f"a walltime of {minutes} minutes is not possible here: it may be {allowed}",
+            [("#/walltime_mins", allowed)],
         )
     return minutes
 

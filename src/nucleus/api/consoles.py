@@ -9,7 +9,7 @@ from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from fastapi import APIRouter, Query, WebSocket
 from pydantic import BaseModel
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
-    from nucleus.api.service import Service
+    from nucleus.api.service import Call, Service
     from nucleus.mirror.tickets import Ticket
     from nucleus.records import Node
 
@@ -109,12 +109,13 @@ Lines = Annotated[int, Query(ge=1, le=2000)]
 @changes("console", "console")
 def open_console(change: Change, c: str, n: str, body: NewConsole) -> Response:
     """The ticket opens one WebSocket, once, within 30 seconds."""
-    ticket, call = _issue(change, c, n, body.type), change.call
+    ticket, name = _issue(change, c, n, body.type)
+    call = change.call
     address = call.url(f"/ws/console/{ticket}")
     content = {
         "ticket": ticket,
         "ws_url": "ws" + address.removeprefix("http") if address.startswith("http") else address,
-        "page_url": call.url(f"/console/{body.type}/{ticket}"),
+        "page_url": call.url(f"/console/{body.type}/{ticket}#{name}"),
         "expires_at": text_of(call.now + timedelta(seconds=tickets.VALID_SECONDS)),
     }
     return json_answer(content, 201, {"Cache-Control": "no-store"})
@@ -126,7 +127,8 @@ def open_console(change: Change, c: str, n: str, body: NewConsole) -> Response:
 @changes("console", "console")
 def to_screen(change: Change, c: str, n: str) -> Response:
     """Rows 20 and 21: the address of a page with the screen, as header and as body."""
-    address = change.call.url(f"/console/vnc/{_issue(change, c, n, 'vnc')}")
+    ticket, name = _issue(change, c, n, "vnc")
+    address = change.call.url(f"/console/vnc/{ticket}#{name}")
     return PlainTextResponse(address, 303, {"Location": address, "Cache-Control": "no-store"})
 
 
@@ -135,6 +137,40 @@ def to_screen(change: Change, c: str, n: str) -> Response:
 )
 def read_log(call: Known, c: str, n: str, lines: Lines = 200) -> Response:
     """As the node's host keeps them, also when the node is off."""
+    node = _node_to_look_at(call, c, n)
+    if node.physical_host is None:
+        return json_answer({"lines": [], "reason": f"{node.name} has never run"}, 200)
+    try:
+        with call.service.console_logs.one_more(call.caller.user.id):
+            text = call.service.rocks.read_console(node.rocks_name, lines)
+    except RocksError as error:
+        raise _not_read(call, node, error) from None
+    reason = f"{node.name} has written nothing to its serial console where it last ran; Linux does with console=ttyS0"
+    return json_answer({"lines": text} if text else {"lines": [], "reason": reason}, 200)
+
+
+@route_of_nodes(
+    router,
+    "GET /v1/cluster/{c}/NODE/console/screen",
+    ("compute_screen", "frontend_screen"),
+    "A picture of the screen of {}",
+    response_class=Response,
+    responses={200: {"content": {"image/png": {}}}},
+)
+def read_screen(call: Known, c: str, n: str) -> Response:
+    """A PNG of this moment; 409 for a node that is not on."""
+    node = _node_to_look_at(call, c, n)
+    if power_of(node.state) not in ("on", "paused"):
+        raise conflict(f"{node.name} is not on, so it has no screen; power it on first")
+    try:
+        with call.service.console_logs.one_more(call.caller.user.id):
+            picture = call.service.rocks.read_screen(node.rocks_name)
+    except RocksError as error:
+        raise _not_read(call, node, error) from None
+    return Response(picture, media_type="image/png", headers={"Cache-Control": "no-store"})
+
+
+def _node_to_look_at(call: Call, c: str, n: str | None) -> Node:
     require(call.caller, "console")
     found: list[Node] = []
 
@@ -143,21 +179,17 @@ def read_log(call: Known, c: str, n: str, lines: Lines = 200) -> Response:
         return Response()
 
     reading(call, read)
-    (node,) = found
-    if node.physical_host is None:
-        return json_answer({"lines": [], "reason": f"{node.name} has never run"}, 200)
-    try:
-        with call.service.console_logs.one_more(call.caller.user.id):
-            text = call.service.rocks.read_console(node.rocks_name, lines)
-    except RocksError as error:
-        name = request_id(call.request)
-        _log.warning("request %s: the log of the console of %s: %s", name, node.rocks_name, error)
-        raise unavailable(owners_text(error, node.name, f"request {name}")) from None
-    reason = f"{node.name} has written nothing to its serial console where it last ran; Linux does with console=ttyS0"
-    return json_answer({"lines": text} if text else {"lines": [], "reason": reason}, 200)
+    return found[0]
 
 
-def _issue(change: Change, c: str, n: str | None, kind: str) -> str:
+def _not_read(call: Call, node: Node, error: RocksError) -> Problem:
+    name = request_id(call.request)
+    _log.warning("request %s: the console of %s: %s", name, node.rocks_name, error)
+    return unavailable(owners_text(error, node.name, f"request {name}"))
+
+
+def _issue(change: Change, c: str, n: str | None, kind: str) -> tuple[str, str]:
+    """A ticket, and what its page calls the node: CLUSTER of a frontend, CLUSTER/NODE of a compute, for a URL."""
     call, cluster = change.call, find_cluster(change, c)
     node = find_node(change, cluster, n)
     if power_of(node.state) == "unknown":
@@ -171,7 +203,8 @@ def _issue(change: Change, c: str, n: str | None, kind: str) -> str:
     )
     new = tickets.Ticket(node.id, kind, call.caller.user.id, call.caller.token_id)
     change.note(f"{cluster.name}/{node.name}", after=kind)
-    return tickets.issue_ticket(change.session, new)
+    name = quote(cluster.name) if n is None else f"{quote(cluster.name)}/{quote(node.name)}"
+    return tickets.issue_ticket(change.session, new), name
 
 
 # --- the WebSocket

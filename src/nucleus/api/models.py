@@ -44,6 +44,7 @@ class Interface(Answer):
 
     mac: str
     iface: str
+    ip: str | None
 
 
 class _Node(Answer):

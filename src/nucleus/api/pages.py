@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from fastapi import APIRouter, Request
-from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from nucleus.api.conditional import json_answer
 from nucleus.api.consoles import STATIC
@@ -36,9 +36,6 @@ _PAGE_POLICY = (
     "frame-ancestors 'none'; base-uri 'none'; form-action 'none'; "
     "require-trusted-types-for 'script'; trusted-types 'none'"
 )
-_TITLES = {"computesets": "Computesets", "images": "Images", "history": "History", "tokens": "Tokens"}
-"""Page → its title; its file has what is inside the shell."""
-
 _SHELL = string.Template((STATIC / "shell.html").read_text("utf-8"))
 _SOURCE = ("name", "observed_at", "rows", "failures", "error", "seconds")
 _USER = ("username", "email", "name", "is_active", "is_operator", "projects")
@@ -77,13 +74,11 @@ async def root(request: Request) -> Response:
 
 @router.get("/page/{name}")
 async def owners_and_operators(
-    request: Request, name: Literal["clusters", "computesets", "images", "history", "tokens", "site"]
+    request: Request,
+    name: Literal["clusters", "cluster", "computesets", "images", "history", "tokens", "site"],
 ) -> Response:
     """A page for people: it has no data; its script asks for them, in the name of who has signed in."""
-    if name in _TITLES:
-        return page(request, _TITLES[name], (STATIC / f"{name}.html").read_text("utf-8"), name)
-    headers = {"Content-Security-Policy": _PAGE_POLICY, "Cross-Origin-Opener-Policy": "same-origin"}
-    return FileResponse(STATIC / f"{name}.html", headers=headers, media_type="text/html; charset=utf-8")
+    return page(request, name.capitalize(), (STATIC / f"{name}.html").read_text("utf-8"), name)
 
 
 @router.get("/page/site/state")

@@ -115,7 +115,7 @@ def _node(
         node,
         memory=node.memory_mb,
         disksize=node.disk_gb,
-        interface=[{"mac": one.mac, "iface": one.iface} for one in interfaces],
+        interface=[{"mac": one.mac, "iface": one.iface, "ip": one.ip} for one in interfaces],
         power=power_of(node.state),
         iso=_owners_iso(node.iso),
         iso_active=_owners_iso(node.iso_active),

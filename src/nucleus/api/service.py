@@ -58,7 +58,7 @@ class Service:
     requests: Rate = field(default_factory=lambda: Rate("requests", 100, 200))
     streams: AtOnce = field(default_factory=lambda: AtOnce("event streams", 20))
     console_logs: AtOnce = field(
-        default_factory=lambda: AtOnce("reads of a console's last lines", 2, max_of_all=8, retry_seconds=5)
+        default_factory=lambda: AtOnce("looks at consoles", 2, max_of_all=8, retry_seconds=5)
     )
     """Each starts a program on a host, and waits for it."""
 

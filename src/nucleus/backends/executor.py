@@ -145,6 +145,18 @@ def open_program(arguments: Sequence[str]) -> Stream:
     return Stream(connection, lambda: finish(program, _END_SECONDS))
 
 
+def open_bytes(data: bytes) -> Stream:
+    """What a program would print that ends then. For the simulator."""
+    near, far = socket.socketpair()
+
+    def send() -> None:
+        with far, contextlib.suppress(OSError):
+            far.sendall(data)
+
+    threading.Thread(target=send, daemon=True).start()
+    return Stream(near, lambda: "")
+
+
 def open_echo(greeting: bytes) -> Stream:
     """A console of no machine: a greeting, then everything that is typed. For the simulator."""
     near, far = socket.socketpair()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nucleus.backends import shapes
-from rocks.core.errors import ToolError
+from rocks.core.errors import HostError, ToolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,6 +46,9 @@ SOURCES = (CLUSTER, INTERFACE, ROUTE, VM, STORAGEMAP)
 
 LIBRARY = Source("image", ("list", "image", "json=yes"), shapes.read_library, False)
 
+
+_LARGEST_PICTURE = 11 << 20
+"""Bytes; `rocks report host vm screen` refuses larger ones."""
 
 _READING = threading.Lock()
 """One output is read at a time: each takes as much memory again as all that is known."""
@@ -137,6 +141,27 @@ class Rocks:
     def read_console(self, name: str, lines: int) -> list[str]:
         """The last lines of a machine's serial console, oldest first; none where it has written nothing."""
         return self._run(("report", "host", "vm", "console", name, f"lines={lines}")).splitlines()
+
+    def read_screen(self, name: str) -> bytes:
+        """A picture of a machine's screen, as PNG. SiteError when there is none, HostError when it does not come."""
+        arguments = ("report", "host", "vm", "screen", name)
+        stream = self._executor.open(arguments)
+        end = time.monotonic() + self._deadline_seconds
+        picture = bytearray()
+        try:
+            while len(picture) < _LARGEST_PICTURE:
+                stream.connection.settimeout(max(end - time.monotonic(), 0.001))  # of all, not of each piece
+                piece = stream.connection.recv(1 << 16)
+                if not piece:
+                    break
+                picture += piece
+        except OSError as error:
+            raise HostError(f"the picture of the screen of {name} has not come: {error}") from None
+        finally:
+            reason = stream.close()
+        if not picture.startswith(b"\x89PNG"):
+            raise _failure(arguments, 1, reason)
+        return bytes(picture)
 
     def _act(self, arguments: Sequence[str], more_seconds: float = 0.0) -> Done:
         """A command that prints the state of its machine, the fourth argument, also when it fails."""

@@ -32,6 +32,7 @@ AT_ONCE = 64
 IMAGES = "/var/lib/rocks-nucleus/images"
 
 _CONSOLE = ("open", "host", "console")
+_SCREEN = ("report", "host", "vm", "screen")
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
 _FILE = r"[A-Za-z0-9][A-Za-z0-9._+-]{0,159}"
 _ALLOWED: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
@@ -52,6 +53,7 @@ _ALLOWED: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("remove", "cluster"), (_NAME, r"json=yes")),
     (("remove", "host", "vm"), (_NAME, r"json=yes")),
     (("report", "host", "vm", "console"), (_NAME, r"lines=[0-9]{1,6}")),
+    (_SCREEN, (_NAME,)),
     (_CONSOLE, (_NAME, r"type=(vnc|serial)", r"stream=yes")),
 )
 """Commands, and the form of each of their arguments, in their order: with none left out, `remove host vm` and two names
@@ -101,8 +103,8 @@ class _Handler(socketserver.StreamRequestHandler):
         if not is_allowed(arguments, self.server.images):
             self._answer({"error": f"the executor runs no `rocks {' '.join(arguments)[:200]}` for Nucleus"})
             return
-        if is_stream != (tuple(arguments[:3]) == _CONSOLE):
-            self._answer({"error": "only consoles are streams"})
+        if is_stream != (tuple(arguments[:3]) == _CONSOLE or tuple(arguments[:4]) == _SCREEN):
+            self._answer({"error": "only consoles and pictures of screens are streams"})
         elif is_stream:
             self._relay(arguments)
         else:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import struct
 import threading
 import time
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nucleus.backends.executor import Answer, open_echo
+from nucleus.backends.executor import Answer, open_bytes, open_echo
 from rocks.core.errors import Code, ToolError
 
 if TYPE_CHECKING:
@@ -33,6 +35,22 @@ class Guest:
     is_deaf: bool = False
     next_states: list[tuple[float, str, str]] = field(default_factory=list)
     """(when, `state` or `image`, its value then), in order."""
+
+
+def _grey_picture(width: int, height: int) -> bytes:
+    """A PNG."""
+
+    def part(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = (b"\0" + b"\x60" * width) * height
+    header = struct.pack(">2I5B", width, height, 8, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + part(b"IHDR", header) + part(b"IDAT", zlib.compress(rows)) + part(b"IEND", b"")
+    )
+
+
+_SCREEN = _grey_picture(640, 400)
 
 
 class Simulator:
@@ -95,7 +113,10 @@ class Simulator:
         return _refused(f"unknown command: {' '.join(given)}")
 
     def open(self, arguments: Sequence[str]) -> Stream:
-        """See `Executor`: the console of a guest that runs greets, and echoes."""
+        """See `Executor`: the console of a guest that runs greets, and echoes; its screen is grey."""
+        if tuple(arguments[:4]) == ("report", "host", "vm", "screen"):
+            on = [one.name for one in self.guests.values() if one.state == "active"]
+            return open_bytes(_SCREEN if arguments[4] in on else b"")
         guest = self.guests.get(arguments[3]) if len(arguments) > 3 else None
         if guest is None or guest.state != "active":
             raise ToolError(f"{arguments[3] if len(arguments) > 3 else 'nothing'} does not run")

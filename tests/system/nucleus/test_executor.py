@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from nucleus.backends.executor import SocketExecutor
+from nucleus.backends.executor import SocketExecutor, Stream
 from nucleus.backends.rocks import LIBRARY, Rocks
 from nucleus.backends.service import IMAGES, ExecutorService, is_allowed
 from nucleus.backends.simulator import Simulator
@@ -65,6 +67,7 @@ def service(tmp_path: Path) -> Iterator[ExecutorService]:
         "remove host vm snapshot vm-vc1-0 nightly",
         "remove host vm fence compute-0-0",
         "list host vm lease json=yes",
+        "report host vm screen vc1 file=/etc/passwd",
         f"add image x file={IMAGES}/1.iso",
         f"add image x file={IMAGES}/1.iso checksum={SHA256}",
         f"add image x file={IMAGES}/.. checksum={SHA256} format=iso",
@@ -154,3 +157,31 @@ def test_a_console_is_relayed(service: ExecutorService, tmp_path: Path) -> None:
     stream.connection.sendall(b"hello")
     assert b"hello" in stream.connection.recv(100)
     stream.close()
+
+
+def test_a_picture_of_a_screen_is_relayed(service: ExecutorService, tmp_path: Path) -> None:
+    executor = SocketExecutor(str(tmp_path / "executor.sock"))
+    site = Rocks(executor, 60)
+    with pytest.raises(ToolError):
+        site.read_screen("vc1")  # it is off
+    executor.run(["start", "host", "vm", "vc1", "json=yes"], 60)
+    assert site.read_screen("vc1").startswith(b"\x89PNG")
+
+
+def test_a_picture_that_comes_slowly_is_given_up_after_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that sends a byte now and then holds nobody's request for ever."""
+    near, far = socket.socketpair()
+
+    def send() -> None:
+        with far, contextlib.suppress(OSError):
+            while True:
+                far.sendall(b"\x89")
+                time.sleep(0.01)
+
+    simulator = Simulator(clusters=1)
+    monkeypatch.setattr(simulator, "open", lambda _arguments: Stream(near, lambda: ""))
+    sender = threading.Thread(target=send)
+    sender.start()
+    with pytest.raises(HostError, match="the screen of vc1 has not come"):
+        Rocks(simulator, 0.2).read_screen("vc1")
+    sender.join()

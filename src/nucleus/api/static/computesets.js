@@ -1,8 +1,10 @@
 // The page of computesets: the life of each as a line, and what allocations were charged and have left.
 
-import { ask, attempt, element, fillList, fillTexts, follow, path, say, soon, start, time } from './page.js';
+import { element, fillList, fillTexts, follow, say, soon, start, time } from './page.js';
+import { ask, path } from './requests.js';
 import { durationText, walltimeText } from './durations.js';
 import { line } from './lines.js';
+import { question } from './question.js';
 
 const byId = (id) => document.getElementById(id);
 const LIVING = ['created', 'submitted', 'running', 'ending'];
@@ -35,15 +37,19 @@ function draw(row, parts, text) {
 }
 
 function buttons(one) {
-  const end = (action, question) => () => confirm(question) && attempt(async () => {
-    await ask('PUT', path('computeset', one.id, action));
-    say(`Set ${one.id} will end.`);
-    readSoon();
-  });
-  const hidden = !rights.includes('computeset');
+  const end = (how, action, text) => {
+    const title = action.replace('End', `End set ${one.id}`);
+    const act = async () => {
+      await ask('PUT', path('computeset', one.id, how));
+      say(`Set ${one.id} will end.`);
+      readSoon();
+    };
+    const onclick = () => question({ title: `${title}?`, text, action, isDestructive: true, act });
+    return element('button', { type: 'button', class: 'destructive', onclick, hidden: !rights.includes('computeset'), 'aria-label': title }, action);
+  };
   return [
-    element('button', { type: 'button', class: 'destructive', onclick: end('shutdown', `Shut the nodes of set ${one.id} down, and end it?`), hidden, 'aria-label': `End set ${one.id}` }, 'End'),
-    element('button', { type: 'button', class: 'destructive', onclick: end('poweroff', `Power the nodes of set ${one.id} off at once, and end it? What their systems have not written is lost.`), hidden, 'aria-label': `End set ${one.id} at once` }, 'End at once'),
+    end('shutdown', 'End', 'Its nodes are shut down.'),
+    end('poweroff', 'End at once', 'Its nodes are powered off. What their systems have not written to disk is lost.'),
   ];
 }
 

@@ -1,26 +1,20 @@
 import RFB from './novnc/core/rfb.js';
-import { reasonOf, show, socketAddress } from './console-socket.js';
+import { keepConnected, show } from './console.js';
 
 const place = document.getElementById('console');
 const keys = document.getElementById('keys');
-const socket = new WebSocket(socketAddress(), ['binary']);
-let wasOpen = false;
+let screen = null;
 
-socket.addEventListener('close', (event) => {
-  keys.disabled = true;
-  show(reasonOf(event.code, wasOpen));
-});
-
-const screen = new RFB(place, socket);
-screen.scaleViewport = true;
-screen.addEventListener('connect', () => {
-  wasOpen = true;
-  keys.disabled = false;
-  show('connected');
-  screen.focus();
-});
-screen.addEventListener('desktopname', (event) => {
-  document.title = event.detail.name;
+keepConnected((socket) => {
+  place.replaceChildren();
+  screen = new RFB(place, socket);
+  screen.scaleViewport = true;
+  screen.addEventListener('connect', () => {
+    keys.disabled = false;
+    show('connected');
+    screen.focus();
+  });
+  socket.addEventListener('close', () => { keys.disabled = true; });
 });
 keys.addEventListener('click', () => {
   screen.sendCtrlAltDel();

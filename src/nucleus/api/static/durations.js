@@ -1,11 +1,21 @@
 // Durations in the words of `comet`: 90m, 6h, 2d, 1w.
 
+import { Refusal } from './requests.js';
+
 const UNITS = [['w', 10080], ['d', 1440], ['h', 60], ['m', 1]];
+const LONGEST = 10_000_000; // longer ones are no request; of these the service says what its site allows
 
 // A walltime as one types it for `comet`: the longest unit of which it is a whole number.
 export function walltimeText(minutes) {
   const [unit, length] = UNITS.find(([, length]) => minutes >= length && minutes % length === 0) ?? ['m', 1];
   return `${minutes / length}${unit}`;
+}
+
+// The minutes of a walltime that somebody typed in a field of this name.
+export function walltimeMinutes(text, field) {
+  const [, count, unit] = /^([1-9][0-9]{0,6})([mhdw])$/.exec(text.trim()) ?? [];
+  if (!count) throw new Refusal('The walltime is not understood', 'Refused', false, [{ pointer: `#/${field}`, detail: 'A number with m, h, d or w: for example 6h' }]);
+  return Math.min(Number(count) * new Map(UNITS).get(unit), LONGEST);
 }
 
 // A time that passes: its two longest units, whole minutes rounded down.

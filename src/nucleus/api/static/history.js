@@ -1,6 +1,7 @@
 // The page of history: what was asked for and what became of it, a page at a time.
 
-import { ask, attempt, element, fillList, fillTexts, follow, path, say, soon, start } from './page.js';
+import { attempt, element, fillList, fillTexts, follow, say, soon, start } from './page.js';
+import { ask, path } from './requests.js';
 import { foldOperations, operationTexts, targetText } from './operations.js';
 
 const byId = (id) => document.getElementById(id);

@@ -1,6 +1,8 @@
 // The page of images: the list, one that is uploaded here, and deleting.
 
-import { ask, attempt, attemptForm, element, fillList, fillTexts, follow, path, put, say, soon, start, time } from './page.js';
+import { attemptForm, element, fillList, fillTexts, follow, put, say, soon, start, time } from './page.js';
+import { ask, path } from './requests.js';
+import { question } from './question.js';
 import { Upload } from './uploads.js';
 
 const byId = (id) => document.getElementById(id);
@@ -14,12 +16,11 @@ function size(bytes) {
 }
 
 function remove(one) {
-  if (!confirm(`Delete the image ${one.name}? It cannot be restored.`)) return;
-  attempt(async () => {
+  question({ title: `Delete the image ${one.name}?`, text: 'It cannot be restored.', action: 'Delete', isDestructive: true, act: async () => {
     await ask('DELETE', path('image', ...one.name.split('/')));
     say(`${one.name} will be deleted.`);
     await read();
-  });
+  } });
 }
 
 async function read() {
@@ -61,9 +62,11 @@ byId('upload').addEventListener('submit', async (event) => {
   setBusy(false);
   readSoon();
 });
-byId('cancel').addEventListener('click', () => confirm('Cancel the upload? What has arrived is removed.') && attempt(async () => {
-  await upload.cancel();
-  say(`The upload of ${upload.file.name} is cancelled.`);
+byId('cancel').addEventListener('click', () => question({
+  title: 'Cancel the upload?', text: 'What has arrived is removed.', action: 'Cancel the upload', isDestructive: true, act: async () => {
+    await upload.cancel();
+    say(`The upload of ${upload.file.name} is cancelled.`);
+  },
 }));
 
 const readSoon = soon(read);

@@ -27,17 +27,28 @@ export function targetText(operations) {
   return [drive, nodes, whole === nodes ? '' : whole].filter(Boolean).join(' of '); // a frontend has its cluster's name
 }
 
+// What is being done or was done, without its target: `will be switched off`.
+export function doneText(one) {
+  const done = DONE[one.kind] ?? one.kind.replaceAll('_', ' ');
+  return { queued: `will be ${done}`, running: `is being ${done}`, succeeded: done, failed: `not ${done}`, cancelled: `not ${done}: cancelled` }[one.state];
+}
+
 // `n0 of vc1 switched off by ann`; before its end, and without success, what was asked for.
 export function operationText(operations) {
   const [one] = operations;
-  const done = DONE[one.kind] ?? one.kind.replaceAll('_', ' ');
-  const target = targetText(operations);
+  const text = `${targetText(operations)} ${doneText(one)}`;
   const by = one.actor === 'nucleus' ? '' : ` by ${one.actor}`;
-  const text = {
-    queued: `${target} will be ${done}`, running: `${target} is being ${done}`, succeeded: `${target} ${done}${by}`,
-    failed: `${target} not ${done}`, cancelled: `${target} not ${done}: cancelled`,
-  }[one.state];
-  return one.state === 'succeeded' ? text : `${text}${by && `, asked for${by}`}`;
+  return one.state === 'succeeded' ? `${text}${by}` : `${text}${by && `, asked for${by}`}`;
+}
+
+const stepsText = (one) => (one.state === 'running' && one.progress.length ? `${one.progress.length} steps done` : '');
+
+// The texts beside a node that the operation, or that of its set, is about.
+export function progressTexts(one) {
+  const whole = one.kind === 'attach_iso' ? 'CD drive ' : one.node ? '' : `set ${one.computeset} `;
+  const isFailed = one.state === 'failed';
+  const reason = isFailed && one.error?.detail ? `: ${one.error.detail}` : '';
+  return [[isFailed ? 'bad' : 'soft', `${whole}${doneText(one)}${reason}`], ['soft', stepsText(one)]];
 }
 
 // The texts of a row, of one operation or of several that differ in their node alone; the newest first.
@@ -46,7 +57,7 @@ export function operationTexts(...operations) {
   const reasons = [...new Set(operations.map((each) => each.error?.detail).filter(Boolean))];
   return [
     ['', operationText(operations)], [one.state === 'failed' ? 'bad' : '', one.state],
-    ['soft', one.state === 'running' && one.progress.length ? `${one.progress.length} steps done` : ''],
+    ['soft', stepsText(one)],
     [one.state === 'failed' ? 'bad' : 'soft', reasons.slice(0, SEVERAL).join('; ')], ['soft', time(one.created)],
   ];
 }

@@ -1,7 +1,8 @@
-// What all pages share: elements, requests, signing in and out, and events as they happen.
+// What all pages share: elements, signing in and out, messages, and events as they happen.
 // Texts of others become text nodes only; the policy of the page (Trusted Types) refuses anything else.
 
-const base = new URL('../', location.href);
+import { ask, AWAY, base, onSignedOut, path, Refusal, SignedOut } from './requests.js';
+
 const PAGES = [['clusters', 'Clusters'], ['computesets', 'Computesets'], ['images', 'Images'], ['history', 'History'], ['tokens', 'Tokens'], ['site', 'Site']];
 const byId = (id) => document.getElementById(id);
 
@@ -55,20 +56,7 @@ export function fillTexts(row, texts) {
 
 export const time = (moment) => (moment ? new Date(moment).toLocaleString([], { timeZoneName: 'short' }) : 'never');
 
-// What the service did not do: `word` begins the line that reports it; what `isPassing` is tried again.
-export class Refusal extends Error {
-  constructor(message, word = 'Refused', isPassing = false) {
-    super(message);
-    this.word = word;
-    this.isPassing = isPassing;
-  }
-}
-
-// Nobody is signed in any more: the form is shown, and nothing further is asked.
-export class SignedOut extends Refusal {}
-
 const AGAIN = 5000;
-const AWAY = 'No answer';
 
 // One line at the end of the page, until the next one or until it is closed. `word` says that something is wrong.
 export function say(text, word = '') {
@@ -84,63 +72,23 @@ export function some(texts, most = 5) {
   return texts.length <= most ? texts.join(', ') : `${texts.slice(0, most).join(', ')} and ${texts.length - most} more`;
 }
 
-const pause = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
-
-// The answer as {content, next}; a Refusal with the text of the service for anything but success.
-export async function ask(method, path, body) {
-  const headers = { Accept: 'application/vnd.nucleus.v1+json, application/json, application/problem+json' };
-  if (method !== 'GET') headers.Prefer = 'respond-async';
-  if (body !== undefined) headers['Content-Type'] = 'application/json';
-  const answer = await fetch(new URL(path, base), { method, headers, body: body && JSON.stringify(body) }).catch(() => {
-    throw new Refusal('The service does not answer. Are you connected?', AWAY, true);
-  });
-  const content = await answer.json().catch(() => null);
-  if (answer.status === 401 && path !== 'session') {
-    showSignIn();
-    throw new SignedOut();
-  }
-  if (answer.status >= 502 && !content?.detail) throw new Refusal(`The service does not answer (${answer.status}).`, AWAY, true);
-  if (!answer.ok) {
-    const refusal = new Refusal(content?.detail ?? `The service answered ${answer.status}.`, 'Refused', answer.status >= 500 || answer.status === 429);
-    if (answer.status === 429) refusal.seconds = Number(answer.headers.get('Retry-After')) || 1;
-    refusal.errors = content?.errors ?? []; // {pointer, detail} of each wrong value
-    throw refusal;
-  }
-  const next = answer.headers.get('Link')?.match(/<[^>]*?(v1\/[^>]*)>; rel="next"/)?.[1] ?? null;
-  return { content, next };
-}
-
-// As ask, of many changes in a row: waits when the service has had too many in a second.
-export async function askOfMany(...request) {
-  for (let attempts = 1; ; attempts += 1) {
-    try {
-      return await ask(...request);
-    } catch (error) {
-      if (!(error.seconds <= 5) || attempts === 10) throw error;
-      await pause(error.seconds);
-    }
-  }
-}
-
-export const path = (...parts) => ['v1', ...parts.map(encodeURIComponent)].join('/');
-
-// Runs what a person asked for; what is refused is reported in the line at the end of the page, and returned.
-export async function attempt(act) {
+// Runs what a person asked for; what is refused is reported, in the line at the end of the page by default, and returned.
+export async function attempt(act, report = say) {
   try {
     await act();
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
-    if (!(error instanceof SignedOut)) say(error.message, error.word);
+    if (!(error instanceof SignedOut)) report(error.message, error.word);
     return error;
   }
   return null;
 }
 
 // As attempt, of a form: what is wrong with a value stands beside its field, whose name is that of the request.
-export async function attemptForm(form, act) {
+export async function attemptForm(form, act, report = say) {
   for (const one of form.querySelectorAll('.wrong')) one.remove();
   for (const one of form.querySelectorAll('[aria-invalid]')) one.removeAttribute('aria-invalid');
-  const error = await attempt(act);
+  const error = await attempt(act, report);
   for (const { pointer, detail } of error?.errors ?? []) {
     const field = form.elements[pointer.split('/')[1]];
     if (!(field instanceof HTMLElement) || field.ariaInvalid) continue;
@@ -216,9 +164,10 @@ async function connect() {
 // Calls show(user, rights) when somebody has signed in, now or later.
 export function start(show) {
   begin = show;
+  onSignedOut(showSignIn);
   const present = location.pathname.split('/').at(-1);
   document.querySelector('nav').replaceChildren(...PAGES.map(([name, text]) => element('a',
-    { href: name, 'data-operator': name === 'site', hidden: name === 'site', 'aria-current': name.startsWith(present) && 'page' }, text)));
+    { href: name, 'data-operator': name === 'site', hidden: name === 'site', 'aria-current': name.startsWith(present) && (name === present ? 'page' : 'true') }, text)));
   byId('close-message').addEventListener('click', () => {
     say('');
     byId('main').focus();

@@ -17,6 +17,12 @@ export function diskOf(node) {
 
 export const nodesOf = (cluster) => [cluster.frontend, ...cluster.computes].filter((node) => node !== null);
 
+// The sets that its computes are in: `set 3 running`.
+export function setsText(cluster) {
+  const sets = new Map(cluster.computes.filter((node) => node.active_computeset).map((node) => [node.active_computeset, node.active_computeset_state]));
+  return [...sets].map(([number, state]) => `set ${number} ${state}`).join(', ');
+}
+
 function drawn(name, attributes, text = '') {
   const made = document.createElementNS(SVG, name);
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);

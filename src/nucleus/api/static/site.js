@@ -1,6 +1,7 @@
 // The page of operators: how fresh the mirror is, all clusters, what failed, hosts, users and the audit log.
 
-import { ask, fillList, fillTexts, follow, path, put, soon, start, time } from './page.js';
+import { fillList, fillTexts, follow, put, soon, start, time } from './page.js';
+import { ask, path } from './requests.js';
 import { describe, nodesOf } from './picture.js';
 import { operationTexts } from './operations.js';
 

@@ -1,6 +1,8 @@
 // The page of tokens: create one, whose secret is visible once; revoke those that nothing uses.
 
-import { ask, attempt, attemptForm, element, fillList, fillTexts, follow, path, put, say, soon, start, time } from './page.js';
+import { attemptForm, element, fillList, fillTexts, follow, put, say, soon, start, time } from './page.js';
+import { ask, path } from './requests.js';
+import { question } from './question.js';
 
 const byId = (id) => document.getElementById(id);
 const SCOPES = {
@@ -11,14 +13,12 @@ const EVERY_DAY = ['power', 'computeset', 'console', 'image', 'rename'];
 let session = null; // the token of this visit
 
 function revoke(one) {
-  const question = one.id === session ? 'This is the token of your visit: you will be signed out. Revoke it?'
-    : `Revoke the token ${one.note || one.id}? What uses it is refused from now on.`;
-  if (!confirm(question)) return;
-  attempt(async () => {
+  const text = one.id === session ? 'It is the token of this visit: you will be signed out.' : 'What uses it is refused from now on.';
+  question({ title: `Revoke the token ${one.note || one.id}?`, text, action: 'Revoke', isDestructive: true, act: async () => {
     await ask('DELETE', path('token', one.id));
     say(`The token ${one.note || one.id} is revoked.`);
     await read();
-  });
+  } });
 }
 
 async function read() {

@@ -1,8 +1,7 @@
 // An image on its way to the service, in parts; after a break it goes on where it was.
 
-import { path, Refusal } from './page.js';
+import { base, path, Refusal } from './requests.js';
 
-const base = new URL('../', location.href);
 const PART = 8 * 2 ** 20;
 const AGAIN = 3000;
 const ATTEMPTS = 100; // in a row without a part that arrived
@@ -17,8 +16,7 @@ async function send(method, place, headers = {}, body = undefined) {
   if (answer?.ok) return answer;
   const content = await answer?.json().catch(() => null);
   const isPassing = !answer || answer.status >= 500 || answer.status === 429;
-  const refusal = new Refusal(content?.detail ?? 'The service does not answer.', 'Refused', isPassing);
-  refusal.errors = content?.errors ?? [];
+  const refusal = new Refusal(content?.detail ?? 'The service does not answer.', 'Refused', isPassing, content?.errors);
   refusal.status = answer?.status;
   throw refusal;
 }

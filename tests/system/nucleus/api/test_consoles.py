@@ -55,7 +55,9 @@ def ticket_for(client: Client, path: str, kind: str, who: str = "ann") -> str:
     assert answer.status_code == 201, answer.text
     content = answer.json()
     assert content["ws_url"] == f"ws://site.example/ws/console/{content['ticket']}"
-    assert content["page_url"] == f"http://site.example/console/{kind}/{content['ticket']}"
+    page, _, node = content["page_url"].partition("#")
+    assert page == f"http://site.example/console/{kind}/{content['ticket']}"
+    assert node == {FRONTEND: "vc2", COMPUTE: "vc2/vm-vc2-0"}[path]
     assert len(content["ticket"]) == 43
     return str(content["ticket"])
 
@@ -174,7 +176,7 @@ def test_the_published_row_leads_to_a_page(consoles: Client, path: str) -> None:
     assert answer.headers["Cache-Control"] == "no-store"
     page = consoles.get("", address.removeprefix("http://site.example"))
     assert page.status_code == 200
-    ticket = address.rpartition("/")[2]
+    ticket = address.partition("#")[0].rpartition("/")[2]
     assert ticket not in page.text
     assert "script-src 'self'" in page.headers["Content-Security-Policy"]
     assert page.headers["Referrer-Policy"] == "no-referrer"
@@ -207,6 +209,21 @@ def test_the_last_lines_of_a_console(
     assert consoles.get("bob", f"{COMPUTE}/log", headers=PROBLEMS).status_code == 404
 
 
+def test_the_screen_of_a_node_that_is_on_is_a_picture(
+    consoles: Client, site: Simulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = consoles.get("ann", f"{COMPUTE}/screen")
+    assert (answer.headers["Content-Type"], answer.headers["Cache-Control"]) == ("image/png", "no-store")
+    assert answer.content.startswith(b"\x89PNG")
+    off = consoles.get("ann", "/v1/cluster/vc2/compute/vm-vc2-1/console/screen", headers=PROBLEMS)
+    assert off.status_code == 409 and "vm-vc2-1 is not on" in off.json()["detail"]
+    site.guests["vc2"].state = "nostate"  # it went off, which no poll has seen yet
+    failed = consoles.get("ann", f"{FRONTEND}/screen", headers=PROBLEMS)
+    assert failed.status_code == 503 and failed.headers["X-Request-Id"] in failed.json()["detail"]
+    assert f"request {failed.headers['X-Request-Id']}: " in caplog.text
+    assert consoles.get("bob", f"{COMPUTE}/screen", headers=PROBLEMS).status_code == 404
+
+
 def test_a_user_reads_few_consoles_at_the_same_time(consoles: Client) -> None:
     """Each starts a program of root's, and has a thread until that has ended."""
     begun, end = Semaphore(0), Event()
@@ -235,7 +252,8 @@ def test_a_token_without_the_right_to_consoles_gets_none(consoles: Client, pool:
     sql(pool, "UPDATE token SET scopes = 'read power' WHERE id = %s", (consoles.tokens["ann"].split("_")[1],))
     refused = consoles.ask("ann", "POST", FRONTEND, json={"type": "vnc"}, headers=PROBLEMS)
     assert (refused.status_code, refused.json()["code"]) == (403, "missing-scope")
-    assert consoles.get("ann", f"{FRONTEND}/log", headers=PROBLEMS).status_code == 403
+    for what in ("log", "screen"):
+        assert consoles.get("ann", f"{FRONTEND}/{what}", headers=PROBLEMS).status_code == 403
 
 
 def test_no_log_has_a_ticket(consoles: Client, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,150 @@
+// What can be done with the chosen nodes of a cluster, as far as it fits their state.
+
+import { element, put, say, some } from './page.js';
+import { ask, askOfMany, path, Refusal, SignedOut } from './requests.js';
+import { walltimeMinutes } from './durations.js';
+import { question } from './question.js';
+import { pathOf } from './nodes.js';
+
+const POWER = [
+  { name: 'poweron', text: 'Power on', fits: (node) => !['on', 'paused'].includes(node.power), reason: 'None of the chosen nodes is off.' }, // unknown: a compute that has no host yet
+  { name: 'shutdown', text: 'Shut down', fits: (node) => node.power === 'on', reason: 'None of the chosen nodes is on.' },
+  { name: 'reboot', text: 'Reboot', fits: (node) => node.power === 'on', reason: 'None of the chosen nodes is on.' },
+  { name: 'poweroff', text: 'Power off', fits: (node) => !['off', 'crashed'].includes(node.power), reason: 'All of the chosen nodes are off.',
+    loss: 'What their systems have not written to disk is lost.' },
+];
+
+export class Actions {
+  // `began(operation)` is called for what the service accepted, `draw()` when the choice has changed.
+  constructor(place, rights, { began, draw }) {
+    Object.assign(this, { place, began, draw });
+    this.isAsking = false;
+    this.images = [];
+    this.all = element('input', { type: 'checkbox', onchange: () => this.chooseAll(this.all.checked) });
+    this.allText = element('span', {});
+    this.count = element('span', { class: 'soft', role: 'status' });
+    this.buttons = new Map();
+    const button = (action, act) => {
+      const made = element('button', { type: 'button', class: action.loss ? 'destructive' : null, onclick: () => (this.targets(action).length ? act() : say(this.reason(action), 'Not done')) }, action.text);
+      this.buttons.set(action, made);
+      return made;
+    };
+    const made = [];
+    if (rights.includes('power')) made.push(...POWER.map((action) => button(action, () => this.power(action, rights))));
+    else if (rights.includes('computeset')) made.push(button(POWER[0], () => this.power(POWER[0], rights)));
+    if (rights.includes('image')) {
+      const drive = { text: 'CD drive', fits: () => true };
+      made.push(button(drive, () => this.attach(drive)));
+    }
+    this.isAny = made.length > 0;
+    place.className = 'actions';
+    place.hidden = true;
+    place.replaceChildren(element('label', {}, this.all, this.allText), ...made, this.count);
+  }
+
+  update(cluster, visible, chosen) {
+    Object.assign(this, { cluster, visible, chosen });
+    this.place.hidden = !this.isAny;
+    this.all.checked = visible.length > 0 && visible.every((node) => chosen.has(node.name));
+    put(this.allText, visible.length === this.nodes().length ? 'all' : `the ${visible.length} visible`);
+    put(this.count, chosen.size ? `${chosen.size} chosen` : 'Choose nodes');
+    // not `disabled`: the button would lose the focus when its node changes, and could not give its reason
+    for (const [action, button] of this.buttons) button.setAttribute('aria-disabled', String(!this.targets(action).length));
+  }
+
+  offer(images) {
+    this.images = images.filter((one) => one.state === 'ready').map((one) => one.name);
+  }
+
+  nodes() {
+    return [this.cluster.frontend, ...this.cluster.computes].filter((node) => node !== null);
+  }
+
+  targets(action) {
+    return this.nodes().filter((node) => this.chosen.has(node.name) && action.fits(node));
+  }
+
+  reason(action) {
+    return this.chosen.size ? action.reason : 'Choose nodes first.';
+  }
+
+  chooseAll(isChosen) {
+    for (const node of this.visible) {
+      if (isChosen) this.chosen.add(node.name);
+      else this.chosen.delete(node.name);
+    }
+    this.draw();
+  }
+
+  // Free computes are switched on by starting a computeset of them; frontends, and members of a set, by themselves.
+  power(action, rights) {
+    const targets = this.targets(action);
+    const ask = (nodes) => this.each(action.text, nodes, (node) => askOfMany('PUT', pathOf(this.cluster, node, action.name)));
+    if (action.name === 'poweron') {
+      const isFree = (node) => node !== this.cluster.frontend && !node.active_computeset;
+      const others = rights.includes('power') ? targets.filter((node) => !isFree(node)) : [];
+      if (others.length) ask(others);
+      const free = targets.filter(isFree);
+      if (free.length) this.startSet(free.map((node) => node.name));
+    } else if (action.loss) {
+      question({
+        title: `Power ${some(targets.map((node) => node.name))} off at once?`, text: action.loss, action: action.text, isDestructive: true,
+        act: async () => { ask(targets); },
+      });
+    } else ask(targets);
+  }
+
+  startSet(computes) {
+    const select = element('select', {}, ...this.cluster.allocations.map((one) => element('option', { value: one }, one)));
+    question({
+      title: `Start a computeset of ${some(computes)}`, action: 'Start',
+      fields: [
+        { name: 'walltime_mins', label: 'Walltime, as 90m, 6h or 2d', input: element('input', { value: '2d', maxlength: 8, autocomplete: 'off' }) },
+        { name: 'allocation', label: 'Allocation', input: select },
+      ],
+      act: async (values) => {
+        const body = { cluster: this.cluster.name, computes, walltime_mins: walltimeMinutes(values.walltime_mins, 'walltime_mins') };
+        if (values.allocation) body.allocation = values.allocation;
+        this.began((await ask('POST', path('computeset'), body)).content);
+        say(`A computeset of ${some(computes)} was asked for.`);
+      },
+    });
+  }
+
+  attach(drive) {
+    const targets = this.targets(drive);
+    const select = element('select', {}, ...[['', '(none: take it out)'], ...this.images.map((one) => [one, one])].map(([value, text]) => element('option', { value }, text)));
+    question({
+      title: `CD drive of ${some(targets.map((node) => node.name))}`, text: 'From the next power-on.', action: 'Attach',
+      fields: [{ name: 'iso_name', label: 'Image', input: select }],
+      act: async (values) => { this.each('CD drive', targets, (node) => askOfMany('PUT', pathOf(this.cluster, node, 'attach_iso'), values)); },
+    });
+  }
+
+  // Asks for something of each node; a refusal names its nodes, and the others are asked for nevertheless.
+  async each(text, nodes, act) {
+    if (this.isAsking) return say('Nodes are still being asked; wait a moment.', 'Not done');
+    this.isAsking = true;
+    const asked = [];
+    const refused = new Map();
+    try {
+      for (const node of nodes) {
+        if (nodes.length > 5) say(`${text}: ${asked.length} of ${nodes.length} nodes are asked …`);
+        try {
+          const { content } = await act(node);
+          asked.push(node.name);
+          this.began(content);
+        } catch (error) {
+          if (error instanceof SignedOut) return;
+          if (!(error instanceof Refusal)) throw error;
+          refused.set(error.message, [...(refused.get(error.message) ?? []), node.name]);
+        }
+      }
+    } finally {
+      this.isAsking = false;
+    }
+    const reasons = [...refused].map(([reason, those]) => (reason.startsWith(`${those[0]} `) ? reason : `${some(those)}: ${reason}`));
+    if (reasons.length) say(`${asked.length ? `${some(asked)} asked; ` : ''}${some(reasons, 3)}`, 'Refused');
+    else say(`${text}: asked for ${some(asked)}.`);
+  }
+}

@@ -1,0 +1,51 @@
+// A row of the list of nodes: what the node has, what is being done with it, and its consoles.
+
+import { attempt, element, fillTexts } from './page.js';
+import { ask, path } from './requests.js';
+import { progressTexts } from './operations.js';
+import { diskOf } from './picture.js';
+import { showScreen } from './screens.js';
+
+// The path of a node: a frontend has one of its own.
+export function pathOf(cluster, node, ...rest) {
+  const isFrontend = cluster.frontend?.name === node.name;
+  return path('cluster', cluster.name, ...(isFrontend ? ['frontend'] : ['compute', node.name]), ...rest);
+}
+
+const addressesOf = (node) => [...new Set([node.pub_ip, ...node.interface.map((one) => one.ip)])].filter(Boolean).join(', ');
+
+function sizeOf(node) {
+  const memory = node.memory >= 1024 ? `${+(node.memory / 1024).toFixed(1)} GiB` : `${node.memory} MiB`;
+  return [node.cpus && `${node.cpus} CPU${node.cpus === 1 ? '' : 's'}`, node.memory && `${memory} memory`, node.disksize && `${node.disksize} GiB disk`]
+    .filter(Boolean).join(', ');
+}
+
+function newRow(row, { cluster, node, choose }) {
+  const box = element('input', { type: 'checkbox', onchange: () => choose(box.checked) });
+  const console = (type, text) => element('button', { type: 'button', 'aria-label': `${text} of ${node.name}`, onclick: () => attempt(async () => {
+    const { content } = await ask('POST', pathOf(cluster, node, 'console'), { type });
+    window.open(content.page_url, '_blank', 'noopener');
+  }) }, text);
+  row.append(
+    element('label', {}, box, node.name), element('img', { class: 'screen', alt: `Screen of ${node.name}`, hidden: true }),
+    element('div', { class: 'what' }, element('p', { class: 'about' }), element('p', { class: 'progress', role: 'status' })),
+    element('div', { class: 'end' }, console('vnc', 'Screen'), console('serial', 'Serial')),
+  );
+}
+
+export function fillNode(row, isNew, shown) {
+  if (isNew) newRow(row, shown);
+  const { node, operation } = shown;
+  row.querySelector('input').hidden = !shown.isChoosable;
+  row.querySelector('input').checked = shown.isChosen;
+  row.querySelector('.end').hidden = !shown.mayOpen || !['on', 'paused'].includes(node.power);
+  if (shown.mayOpen) showScreen(row, node, `../${pathOf(shown.cluster, node, 'console', 'screen')}`);
+  const disk = diskOf(node);
+  fillTexts(row.querySelector('.about'), [
+    [`power ${node.power}`, node.power], ['soft', node === shown.cluster.frontend ? 'frontend' : ''], ['', addressesOf(node)], ['soft', sizeOf(node)], [disk.place === 'way' ? 'warn' : 'soft', disk.text],
+    ['soft', node.active_computeset ? `set ${node.active_computeset} ${node.active_computeset_state}` : ''],
+    ['soft', node.iso ? `CD ${node.iso}${node.iso === node.iso_active ? '' : ' (from the next power-on)'}` : ''],
+    ['warn', node.admin_disabled ? 'disabled by an operator' : ''],
+  ]);
+  fillTexts(row.querySelector('.progress'), operation ? progressTexts(operation) : []);
+}

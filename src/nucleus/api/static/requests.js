@@ -1,0 +1,69 @@
+// Requests of the service, in the name of who has signed in.
+
+export const base = new URL('../', import.meta.url);
+export const AWAY = 'No answer';
+let whenSignedOut = () => {};
+
+// What was not done: `word` begins the line that reports it; what `isPassing` is tried again.
+// `errors`: {pointer, detail} of each value that is wrong.
+export class Refusal extends Error {
+  constructor(message, word = 'Refused', isPassing = false, errors = []) {
+    super(message);
+    this.word = word;
+    this.isPassing = isPassing;
+    this.errors = errors;
+  }
+}
+
+// Nobody is signed in any more.
+export class SignedOut extends Refusal {
+  constructor() {
+    super('You are not signed in.');
+  }
+}
+
+// Calls `act` when nobody is signed in any more.
+export function onSignedOut(act) {
+  whenSignedOut = act;
+}
+
+const pause = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
+
+// The answer as {content, next}; a Refusal with the text of the service for anything but success.
+export async function ask(method, path, body) {
+  const headers = { Accept: 'application/vnd.nucleus.v1+json, application/json, application/problem+json' };
+  if (method !== 'GET') headers.Prefer = 'respond-async';
+  if (body !== undefined) headers['Content-Type'] = 'application/json';
+  const answer = await fetch(new URL(path, base), { method, headers, body: body && JSON.stringify(body) }).catch(() => {
+    throw new Refusal('The service does not answer. Are you connected?', AWAY, true);
+  });
+  const content = await answer.json().catch(() => null);
+  if (answer.status === 401 && path !== 'session') {
+    whenSignedOut();
+    throw new SignedOut();
+  }
+  if (answer.status >= 502 && !content?.detail) throw new Refusal(`The service does not answer (${answer.status}).`, AWAY, true);
+  if (!answer.ok) {
+    const isPassing = answer.status >= 500 || answer.status === 429;
+    const refusal = new Refusal(content?.detail ?? `The service answered ${answer.status}.`, 'Refused', isPassing, content?.errors);
+    refusal.status = answer.status;
+    if (answer.status === 429) refusal.seconds = Number(answer.headers.get('Retry-After')) || 1;
+    throw refusal;
+  }
+  const next = answer.headers.get('Link')?.match(/<[^>]*?(v1\/[^>]*)>; rel="next"/)?.[1] ?? null;
+  return { content, next };
+}
+
+// As ask, of many changes in a row: waits when the service has had too many in a second.
+export async function askOfMany(...request) {
+  for (let attempts = 1; ; attempts += 1) {
+    try {
+      return await ask(...request);
+    } catch (error) {
+      if (!(error.seconds <= 5) || attempts === 10) throw error;
+      await pause(error.seconds);
+    }
+  }
+}
+
+export const path = (...parts) => ['v1', ...parts.map(encodeURIComponent)].join('/');

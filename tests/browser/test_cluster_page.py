@@ -1,0 +1,158 @@
+"""The page of a cluster in a real Chromium: what an owner does there, from the click to its result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from nucleus.backends.executor import Answer
+from nucleus.mirror import identity
+from nucleus.mirror.clusters import assign_cluster
+from tests.browser.conftest import Visit, token_of
+from tests.browser.test_pages import WIDE, keep_picture, nodes_of, violations, wait_until
+from tests.system.comet.conftest import Site
+
+pytestmark = [pytest.mark.browser]
+
+
+def button(visit: Visit, name: str) -> None:
+    """Press the only button of the name."""
+    visit.page.get_by_role("button", name=name, exact=True).click()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_an_owner_powers_a_frontend_by_keyboard_and_its_progress_is_beside_it(
+    site: Site, visit: Callable[..., Visit], scheme: str
+) -> None:
+    """With Tab, Space and Enter only; every stop is visible. What does not fit the state gives its reason."""
+    owner = visit(scheme=scheme).open()
+    owner.page.wait_for_selector("#password")
+    keys = owner.page.keyboard
+    keys.type(token_of(site, "ann"))  # the form has the focus
+    keys.press("Enter")
+    owner.sees("#clusters", "0 of 5 on")
+
+    def go_to(text: str) -> None:
+        for _ in range(60):
+            keys.press("Tab")
+            at, outline = owner.page.evaluate(
+                "() => { const at = document.activeElement;"
+                " const text = at.closest('label, button, a')?.textContent ?? at.id;"
+                " return [text.trim(), getComputedStyle(at).outlineStyle]; }"
+            )
+            assert outline != "none", at
+            if at == text:
+                return
+        raise AssertionError(f"no stop is {text}")
+
+    go_to("vc1")
+    keys.press("Enter")
+    owner.sees("#nodes", "vm-vc1-0")
+    assert owner.page.get_by_role("button", name="Screen of vc1").count() == 0  # it is off
+    go_to("vc1")
+    keys.press("Space")
+    owner.page.get_by_role("button", name="Power on").focus()
+    keys.press("Enter")
+    owner.sees("li[data-key=vc1] .progress", "switched on")
+    owner.sees("li[data-key=vc1] .power", "on")
+    assert site.simulator.guests["vc1"].state == "active"
+    owner.page.get_by_role("button", name="Screen of vc1").wait_for()
+    assert owner.page.evaluate("document.activeElement.textContent") == "Power on"
+    keys.press("Enter")
+    owner.sees("#message", "Not done: None of the chosen nodes is off.")
+    assert violations(owner) == [] and owner.harms() == []
+
+
+def test_free_computes_are_switched_on_by_a_set_and_powering_off_asks(
+    site: Site, visit: Callable[..., Visit]
+) -> None:
+    site.simulator.guests["vc1"].state = "active"
+    owner = visit(390).open("cluster?name=vc1").sign_in(token_of(site, "ann"))
+    for name in ("vm-vc1-0", "vm-vc1-1"):
+        owner.page.check(f"li[data-key='{name}'] input")
+    button(owner, "Power on")
+    owner.page.get_by_label("Walltime").fill("6")
+    button(owner, "Start")
+    owner.sees("#walltime_mins-wrong", "for example 6h")
+    owner.page.get_by_label("Walltime").fill("400d")
+    button(owner, "Start")
+    owner.sees("#walltime_mins-wrong", "minutes")
+    keep_picture(owner, "start")
+    assert violations(owner) == [] and not owner.page.evaluate(WIDE)
+    owner.page.get_by_label("Walltime").fill("6h")
+    button(owner, "Start")
+    owner.sees("#about", "set 1")
+    owner.sees("li[data-key=vm-vc1-0]", "on its way to the host")
+    owner.page.locator(".picture [data-place=way]").first.wait_for()
+    owner.sees("li[data-key=vm-vc1-1] .power", "on")
+    owner.sees("#about", "set 1 running")
+    owner.page.locator(
+        "li[data-key=vm-vc1-0]"
+    ).scroll_into_view_if_needed()  # pictures are of what is in sight
+    owner.page.get_by_alt_text("Screen of vm-vc1-0", exact=True).wait_for()
+    owner.page.uncheck("li[data-key=vm-vc1-1] input")
+    button(owner, "Power off")
+    owner.sees("dialog", "Power vm-vc1-0 off at once?")
+    button(owner, "Cancel")
+    assert site.simulator.guests["vm-vc1-0"].state == "active"
+    button(owner, "Power off")
+    assert violations(owner) == [] and not owner.page.evaluate(WIDE)
+    owner.confirm()
+    owner.sees("li[data-key=vm-vc1-0] .power", "off")
+    owner.page.set_viewport_size({"width": 1280, "height": 900})
+    owner.page.evaluate("scrollTo(0, 0)")
+    keep_picture(owner, "cluster")
+    owner.open()
+    owner.sees("#clusters", "set 1 running")
+    keep_picture(owner, "clusters")
+    assert [one for one in owner.harms() if "400" not in one] == []
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_hundreds_of_nodes_are_found_and_chosen(site: Site, visit: Callable[..., Visit], width: int) -> None:
+    """More of them than the service takes changes in a second, and than the line of messages has place for."""
+    token = token_of(site, "ann")
+    with site.pool.transaction() as session:
+        session.execute("UPDATE cluster SET project_id = NULL")
+    site.simulator.add_cluster("vc9", 200)
+    owner = visit(width).open("cluster?name=vc9")
+    wait_until(owner, lambda: nodes_of(site, "vc9") == 201)
+    with site.pool.transaction() as session:
+        project = identity.project_by_name(session, "alpha")
+        (number,) = session.row("SELECT id FROM cluster WHERE name = 'vc9'") or (0,)
+        assign_cluster(session, number, project.id)
+    owner.sign_in(token)
+    owner.sees("#found", "201 of 201")
+    owner.page.get_by_label("Nodes with").fill("vc9-1")
+    owner.sees("#found", "111 of 201")
+    owner.page.get_by_label("the 111 visible").check()
+    owner.sees("#actions", "111 chosen")
+    button(owner, "CD drive")
+    button(owner, "Attach")
+    owner.sees("#message", "and 106 more.")
+    button(owner, "Power on")
+    button(owner, "Start")
+    owner.sees("dialog [role=alert]", "111 nodes need as many hosts")
+    assert violations(owner) == [] and not owner.page.evaluate(WIDE)
+    bar = owner.page.locator("#bar").bounding_box()
+    assert bar["height"] <= 300 and bar["x"] + bar["width"] <= width
+    assert [one for one in owner.harms() if "409" not in one and "429" not in one] == []
+
+
+def test_an_operation_that_fails_is_reported_beside_its_node(site: Site, visit: Callable[..., Visit]) -> None:
+    cause = '[{"error": {"family": "state", "code": "host_full"}}]'
+    fault = Answer(1, cause, "Error: the host vm-container-0-0 has no memory left")
+    reason = "the host that vc1 was given has too little left for it"
+    site.simulator.faults += [(("start", "host", "vm", "vc1"), lambda: fault)]
+    owner = visit(390).open("cluster?name=vc1").sign_in(token_of(site, "ann"))
+    owner.page.check("li[data-key='vc1'] input")
+    button(owner, "Power on")
+    owner.sees("li[data-key=vc1] .progress", f"not switched on: {reason}")
+    assert "vm-container-0-0" not in owner.page.inner_text("body")
+    assert violations(owner) == [] and not owner.page.evaluate(WIDE)
+
+
+def test_a_cluster_of_others_is_not_there(site: Site, visit: Callable[..., Visit]) -> None:
+    owner = visit().open("cluster?name=vc9").sign_in(token_of(site, "ann"))
+    owner.sees("main", "There is no cluster vc9 of yours")
