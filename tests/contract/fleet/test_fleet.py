@@ -6,15 +6,16 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lab.namespace import Machine
 from lab.sshd import SshServer
-from rocks.core.errors import HostError, RocksError
+from rocks.core.errors import HostError
 from rocks.core.process import run_checked, start_with_pipes
 from rocks.fleet.agent_line import AnsweringError
 from rocks.fleet.fleet import Fleet, FleetSettings, HostAddress
@@ -23,6 +24,7 @@ from rocks.fleet.known_hosts import parse_host_key, record_host_keys
 from rocks.fleet.wire.facts import ProbeFact, ProbeRequest
 from tests.contract.ssh_hosts import free_port, known_host, ssh_server
 from tests.patience import patience
+from tests.waiting import at_once
 
 PROBE = ProbeRequest()
 SOURCES = Path(__file__).resolve().parents[3] / "src"
@@ -75,11 +77,12 @@ class MixedHosts:
         self.expected[name] = tokens
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def company(
-    machine: Machine, ssh_settings: tuple[FleetSettings, SshServer], tmp_path: Path
+    machine: Machine, ssh_settings: tuple[FleetSettings, SshServer], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[MixedHosts]:
     """All known kinds of faulty hosts."""
+    tmp_path = tmp_path_factory.mktemp("company")
     shared, server = ssh_settings
     settings = shared._replace(
         known_hosts_file=str(tmp_path / "known_hosts"),
@@ -120,14 +123,41 @@ def company(
         yield made
 
 
+LONG_SCRIPT = (
+    "cat\npgrep -fc [s]ecret-of-a-profile\n" + 20_000 * "# secret-of-a-profile\n" + "echo here; exit 7"
+)
+"""More than a command line takes; `cat` would read the rest of a script that the shell reads as it goes."""
+
+
+Answers = tuple[dict[str, Any], dict[str, Any], Any]
+
+
+@pytest.fixture(scope="module")
+def answers(company: MixedHosts) -> Answers:
+    """Facts and commands of all hosts, and the script of the good one: asked together, since deadlines pass."""
+
+    def ask(question: Callable[[Fleet], Any]) -> Any:
+        with Fleet(company.hosts, company.settings) as fleet:
+            return question(fleet)
+
+    def facts(fleet: Fleet) -> dict[str, Any]:
+        return dict(fleet.ask_each({host.name: PROBE for host in company.hosts}))
+
+    def commands(fleet: Fleet) -> tuple[dict[str, Any], Any]:
+        names = [host.name for host in company.hosts if host.name not in ("garbage", "closes", "binary")]
+        results = fleet.run_commands("echo out; echo err >&2; exit 4", names, 60)
+        found = {result.host: result for result in results}
+        (scripted,) = fleet.run_scripts({"good": LONG_SCRIPT}, 120)
+        return found, scripted
+
+    found, (ended, scripted) = at_once(ask, [facts, commands])
+    return found, ended, scripted
+
+
 @pytest.mark.system
-def test_no_host_delays_the_others(company: MixedHosts) -> None:
+def test_no_host_delays_the_others(company: MixedHosts, answers: Answers) -> None:
     """Each faulty host has its own clear error within the deadlines; the good one answers at once."""
-    requests = {host.name: PROBE for host in company.hosts}
-    results: dict[str, ProbeFact | RocksError] = {}
-    with Fleet(company.hosts, company.settings) as fleet:
-        for name, result in fleet.ask_each(requests):
-            results[name] = result
+    results = dict(answers[0])
     assert isinstance(results.pop("good"), ProbeFact)
     assert set(results) | {"good"} == set(company.expected)
     for name, result in results.items():
@@ -139,21 +169,11 @@ def test_no_host_delays_the_others(company: MixedHosts) -> None:
         assert isinstance(result, AnsweringError) == (not is_down), name
 
 
-LONG_SCRIPT = (
-    "cat\npgrep -fc [s]ecret-of-a-profile\n" + 20_000 * "# secret-of-a-profile\n" + "echo here; exit 7"
-)
-"""More than a command line takes; `cat` would read the rest of a script that the shell reads as it goes."""
-
-
 @pytest.mark.system
-def test_a_command_on_all_of_them(company: MixedHosts) -> None:
+def test_a_command_on_all_of_them(answers: Answers) -> None:
     """`down` without an SSH server, `error` with a reason elsewhere, `done` with its exit status."""
-    names = [host.name for host in company.hosts if host.name not in ("garbage", "closes", "binary")]
-    with Fleet(company.hosts, company.settings) as fleet:
-        results = {
-            result.host: result for result in fleet.run_commands("echo out; echo err >&2; exit 4", names, 60)
-        }
-        (scripted,) = fleet.run_scripts({"good": LONG_SCRIPT}, 120)
+    _, ended, scripted = answers
+    results = dict(ended)
     good = results.pop("good")
     assert (good.state, good.exit_status, good.output, good.error_output) == ("done", 4, "out\n", "err\n")
     assert (scripted.state, scripted.exit_status, scripted.output) == ("done", 7, "0\nhere\n")

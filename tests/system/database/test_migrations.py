@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from itertools import chain, cycle
 from pathlib import Path
 from typing import Any
 
@@ -62,30 +63,18 @@ def test_second_run_changes_nothing(cluster_database: Settings, tmp_path: Path) 
     assert described(cluster_database) == before
 
 
-@pytest.mark.parametrize("moment", ["before", "after"])
-def test_run_killed_at_any_change_is_finished_by_the_next(
-    mariadb: Settings, cluster_database: Settings, tmp_path: Path, moment: str
+def test_runs_killed_at_any_change_are_finished_by_the_next(
+    mariadb: Settings, cluster_database: Settings, tmp_path: Path
 ) -> None:
-    whole = described(cluster_database)
-    for step in (1, 3, 4, 30, 56, 76, 77, 90, 110, 133):
-        victim = mariadb._replace(database=f"killed_{moment}_{step}")
-        assert dying_run(victim, tmp_path, step, moment).exit_status == -9
-        report = bring_up_to_date(victim, tmp_path)
-        assert report.after == NEWEST
-        assert described(victim) == whole, f"killed {moment} change {step}"
-        with Database(victim) as database:
-            database.execute(f"DROP DATABASE {victim.database}")
-
-
-def test_run_killed_more_than_once_is_finished(
-    absent_database: Settings, cluster_database: Settings, mariadb: Settings, tmp_path: Path
-) -> None:
+    """Each run continues what the one before left, and is killed at its first changes or further on."""
     victim = mariadb._replace(database="killed_often")
+    first = [(step, moment) for step in (1, 3, 4) for moment in ("before", "after")]
+    kills = chain(first, cycle([(9, "before"), (10, "after"), (33, "before"), (34, "after")]))
     runs = 0
-    while dying_run(victim, tmp_path, 25, "after" if runs % 2 else "before").exit_status == -9:
+    while dying_run(victim, tmp_path, *next(kills)).exit_status == -9:
         runs += 1
-        assert runs < 20, "each run must come further than the one before"
-    assert runs > 3
+        assert runs < 40, "each run must come further than the one before"
+    assert runs > 12
     assert described(victim) == described(cluster_database)
     with Database(victim) as database:
         database.execute("DROP DATABASE killed_often")

@@ -232,7 +232,7 @@ def _replaces(path: Path) -> bool:
     functions = [(node, node.func) for node in calls if isinstance(node.func, ast.Attribute)]
     return any(
         function.attr in ("mkstemp", "hardlink_to", "link_to")
-        or ast.unparse(function) in ("os.link", "os.rename", "os.replace")
+        or (function.attr in ("link", "rename", "replace") and ast.unparse(function.value) == "os")
         or (function.attr in ("rename", "replace") and len(node.args) == 1 and not node.keywords)
         and ast.unparse(function) != "host.link_plans.replace"
         for node, function in functions

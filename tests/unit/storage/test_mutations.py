@@ -193,10 +193,16 @@ DEFENDED: dict[str, tuple[Machine, Sequence]] = {
 """What a second defence catches: such an image is blocked, or not mapped, and nothing is lost."""
 
 
-def lives_until_caught(make_world: Callable[[], World]) -> int:
+CAUGHT_AT: dict[str, tuple[str, int]] = {
+    "linear recorded before all is merged": ("the hosts lose power", 470)
+}
+"""The failure, and its moment, that catch what takes hundreds of other lives: they are tried first."""
+
+
+def lives_until_caught(make_world: Callable[[], World], name: str = "") -> int:
     """How many lives it took; fails when none of them found anything."""
     count = 0
-    for live in _lives():
+    for live in _lives(CAUGHT_AT.get(name)):
         count += 1
         try:
             live(make_world())
@@ -206,7 +212,9 @@ def lives_until_caught(make_world: Callable[[], World]) -> int:
     raise AssertionError(f"nobody noticed in {count} lives")
 
 
-def _lives() -> Iterator[Callable[[World], object]]:
+def _lives(first: tuple[str, int] | None) -> Iterator[Callable[[World], object]]:
+    if first:
+        yield partial(live_with, strike=STRIKES[first[0]], at=first[1])
     yield partial(live_with, strike=lambda world: None, at=0)
     for seed in range(RANDOM_LIVES):
         yield partial(live_long, seed=seed, moves=300)
@@ -224,7 +232,7 @@ def test_a_spoiled_row_or_step_is_caught(name: str) -> None:
 @pytest.mark.parametrize("name", HOST_SEQUENCES)
 def test_a_spoiled_sequence_is_caught(name: str) -> None:
     """A host that leaves something out, or does it in another order, does not pass."""
-    assert lives_until_caught(lambda: World(sequences=HOST_SEQUENCES[name])) > 0
+    assert lives_until_caught(lambda: World(sequences=HOST_SEQUENCES[name]), name) > 0
 
 
 ENGINES: dict[str, tuple[str, Any]] = {

@@ -1,6 +1,7 @@
 """Scopes of attributes and which wins (specification §2.2)."""
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -148,12 +149,19 @@ def test_an_old_value_leaves_space_for_its_suffix() -> None:
     assert not is_old("kvm_older")
 
 
+def sources_with(*texts: str) -> Iterator[ast.Module]:
+    """The modules of the programs that have one of the texts."""
+    for path in Path(attributes.__file__).parents[2].rglob("*.py"):
+        source = path.read_text()
+        if any(text in source for text in texts):
+            yield ast.parse(source)
+
+
 def test_every_attribute_that_the_programs_read_is_known() -> None:
-    source = Path(attributes.__file__).parents[2]
     read = {
         str(call.args[0].value)
-        for path in source.rglob("*.py")
-        for call in ast.walk(ast.parse(path.read_text()))
+        for module in sources_with(".attribute(", ".is_true(")
+        for call in ast.walk(module)
         if isinstance(call, ast.Call)
         and isinstance(call.func, ast.Attribute)
         and call.func.attr in ("attribute", "is_true")
@@ -166,11 +174,10 @@ def test_every_attribute_that_the_programs_read_is_known() -> None:
 
 
 def test_every_constant_with_the_name_of_an_attribute_names_a_known_one() -> None:
-    source = Path(attributes.__file__).parents[2]
     named = {
         str(assigned.value.value)
-        for path in source.rglob("*.py")
-        for assigned in ast.parse(path.read_text()).body
+        for module in sources_with("_ATTRIBUTE")
+        for assigned in module.body
         if isinstance(assigned, ast.Assign)
         and isinstance(assigned.value, ast.Constant)
         and str(getattr(assigned.targets[0], "id", "")).endswith("_ATTRIBUTE")
