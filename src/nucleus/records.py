@@ -85,7 +85,10 @@ class Node(NamedTuple):
 
 
 class Computeset(NamedTuple):
-    """Computes that are started together. `context` is the state machine's own; `node_ids` in its order."""
+    """Computes that are started together. `context` is the state machine's own; `node_ids` in its order.
+
+    `waiting`, in words for owners, `place` and `estimated_start` are of a set whose job waits.
+    """
 
     id: int
     cluster_id: int
@@ -107,6 +110,10 @@ class Computeset(NamedTuple):
     end_reason: str | None
     ended_at: datetime | None
     degraded: bool
+    waiting: str | None
+    place: int | None
+    estimated_start: datetime | None
+    walltime_end: datetime | None
     node_ids: tuple[int, ...]
 
 

@@ -105,6 +105,10 @@ class Computeset:
     end_reason: Optional[str] = None
     degraded: bool = False
     requested_by: Optional[str] = None
+    waiting: Optional[str] = None
+    place: Optional[int] = None
+    estimated_start: Optional[str] = None
+    walltime_end: Optional[str] = None
 
     @property
     def ended(self) -> bool:

@@ -121,6 +121,10 @@ class Computeset(Answer):
     end_reason: str | None
     degraded: bool
     requested_by: str
+    waiting: str | None = Field(description="why it has no hosts yet")
+    place: int | None = Field(description="among the computesets that wait; 1 is the next")
+    estimated_start: Moment
+    walltime_end: Moment
     nodes_ready: int
     nodes_total: int
 

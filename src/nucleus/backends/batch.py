@@ -24,7 +24,9 @@ class Job(NamedTuple):
     """A job as the batch system has it. `state`: PENDING, RUNNING, ENDED or UNKNOWN of `nucleus.states`.
 
     A job is known by its name: a scheduler that lost one may give its number to another. `reason`: of the end, as a
-    computeset has it. `ends_at`: end of the walltime, in seconds since 1970, where the batch system counts it.
+    computeset has it. `ends_at`: end of the walltime, in seconds since 1970, where the batch system counts it, as it
+    does `starts_at`: an estimate of a job that waits. `waiting`: why it does, in words for owners; `place`: its number
+    among the computesets that wait, from 1.
     """
 
     id: int
@@ -33,6 +35,9 @@ class Job(NamedTuple):
     hosts: tuple[str, ...] = ()
     reason: str = ""
     ends_at: float | None = None
+    starts_at: float | None = None
+    waiting: str = ""
+    place: int | None = None
 
 
 class Batch(Protocol):

@@ -73,6 +73,26 @@ _REFUSALS = {
 """In messages of sbatch → the refusal in words for owners, at most 64 characters."""
 
 
+_WAITS = {
+    "AssocGrpNodeMinutes": "{account} has no node hours left for it",
+    "Assoc": "a limit of {account} is reached",
+    "QOS": "a limit of {account} is reached",
+    "Resources": "not enough hosts are free",
+    "Priority": "others are before it",
+    "BeginTime": "a host was not ready; it is tried again in some minutes",
+    "Prolog": "its hosts are checked",
+    "Dependency": "its former job has not ended",
+    "Reservation": "its reservation has not begun",
+    "JobHeld": "the site's operators hold it",
+    "ReqNodeNotAvail": "hosts that it needs are not available",
+    "Node": "hosts that it needs are not available",
+    "Partition": "the site runs no computesets at present",
+    "None": "the site's scheduler has not looked at it yet",
+}
+"""How a reason of squeue begins → why a job waits, in words for owners; the first one counts."""
+_WAITS_ELSE = "the site's scheduler has not placed it"
+
+
 class Slurm:
     """The jobs of this process's user in a partition; that user needs an association with each account."""
 
@@ -136,7 +156,7 @@ class Slurm:
         """The jobs of computesets that the controller knows; one that completes has the state COMPLETING."""
         finished = self._asked(
             "squeue", "--noheader", "--states=all", f"--user={self._user}",
-            "--format=%i|%T|%r|%N|%e|%j", *filters,
+            "--format=%i|%T|%r|%N|%e|%S|%Q|%a|%j", *filters,
         )  # fmt: skip
         return parse_queue(finished.text)
 
@@ -186,28 +206,44 @@ def _message(finished: Finished) -> str:
 
 
 def parse_queue(text: str) -> list[Job]:
-    """Jobs of the lines NUMBER|STATE|REASON|HOSTS|END|NAME of squeue; pure. Those of other names are left out.
+    """Jobs of the lines NUMBER|STATE|REASON|HOSTS|END|START|PRIORITY|ACCOUNT|NAME of squeue; pure.
 
-    A job with the reason Prolog waits: not every host has admitted it. HostError for a line of another form.
+    Those of other names are left out. A job with the reason Prolog waits: not every host has admitted it. HostError for
+    a line of another form.
     """
-    jobs = []
+    jobs: list[Job] = []
+    queue: list[tuple[int, int, int]] = []
     for line in text.splitlines():
-        fields = line.split("|", 5)
-        if len(fields) != 6:
+        fields = line.split("|", 8)
+        if len(fields) != 9:
             raise HostError(f"squeue printed {line[:80]!r}, which is no job; run `squeue`")
-        number, state, reason, hosts, end, name = fields
+        number, state, reason, hosts, end, start, priority, account, name = fields
         if not _NAME.fullmatch(name) or not number.isdigit():
             continue
         ours = state if state == _COMPLETING else _STATES.get(state, ENDED)
         if ours == RUNNING and reason == "Prolog":
             ours = PENDING
+        if state == PENDING.upper():
+            queue.append((-int(priority), int(number), len(jobs)))
         jobs.append(
             Job(
                 int(number), name, ours, tuple(expand(hosts)) if ours == RUNNING else (),
-                _reason(state, reason) if ours == ENDED else "", float(end) if end.isdigit() else None,
+                _reason(state, reason) if ours == ENDED else "", _moment(end), _moment(start),
+                _waiting(reason, account) if ours == PENDING else "",
             )
         )  # fmt: skip
+    for place, (_, _, index) in enumerate(sorted(queue), 1):
+        jobs[index] = jobs[index]._replace(place=place)
     return jobs
+
+
+def _moment(text: str) -> float | None:
+    return float(text) if text.isdigit() else None
+
+
+def _waiting(reason: str, account: str) -> str:
+    found = next((text for start, text in _WAITS.items() if reason.startswith(start)), _WAITS_ELSE)
+    return found.format(account=account)
 
 
 def parse_ends(text: str) -> dict[str, Job]:

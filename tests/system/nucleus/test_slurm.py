@@ -46,15 +46,27 @@ def test_a_set_waits_behind_a_batch_job_runs_is_extended_and_ends_at_its_walltim
     number = rounds.start(0, 2)
     rounds.turn()
     one = rounds.until(number, "submitted")
+    last = rounds.start(2, 2)
+    rounds.until(last, "submitted")
     rounds.turn()
     assert rounds.look(number).state == "submitted" and rounds.nodes_on() == []
+    wait_until(lambda: (rounds.turn(), rounds.look(number).waiting == "not enough hosts are free")[1])
+    waiting, behind = rounds.look(number), rounds.look(last)
+    assert (waiting.place, waiting.walltime_end) == (1, None)
+    assert behind.place == 2 and behind.waiting in ("others are before it", "not enough hosts are free")
+    rounds.end(last)
+    rounds.until(last, "cancelled", "user")
     slurm.ask("scancel", occupied)
     one = rounds.until(number, "running")
     wait_until(lambda: (rounds.turn(), len(rounds.nodes_on()) == 2)[1], "both nodes are on")
     job = slurm.ask("scontrol", "show", "job", str(one.jobid))
     assert "Requeue=0" in job and "Comment=vc2" in job and f"NodeList={one.nodelist}" in job
+    before = rounds.look(number).walltime_end
+    assert (one.waiting, one.place, one.estimated_start) == (None, None, None)
     slurm.ask("scontrol", "update", f"job={one.jobid}", "TimeLimit=120")
     rounds.turn()
+    after = rounds.look(number).walltime_end
+    assert before is not None and after is not None and (after - before).total_seconds() == 3600
     rounds.hands.ahead_seconds += 3700
     rounds.turn()
     assert rounds.look(number).state == "running", "an operator has extended it"
