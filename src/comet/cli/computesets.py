@@ -137,7 +137,8 @@ def _only_allocation(context: Context, cluster: str) -> Optional[str]:
     return chosen
 
 
-_SET_KEYS = "id cluster state allocation start end requested running remaining reservation waiting place"
+_OF_SLURM = "waiting place charged_seconds"
+_SET_KEYS = f"id cluster state allocation start end requested running remaining reservation {_OF_SLURM}"
 _NODE_KEYS = "name node_state type mac cpus host memory"
 
 
@@ -192,6 +193,8 @@ def _print_set(it: Computeset) -> None:
     show(f"Requested: {times['requested']}\tRunning: {times['running']}\tRemaining: {times['remaining']}")
     if it.waiting:
         show(tabbed(f"Waiting: {it.waiting}", f"Place: {it.place or '-'}"))
+    if it.charged_seconds is not None:
+        show(f"Charged: {it.charged_seconds / 3600:.2f} node hours ({it.charged_seconds} node seconds)")
     nodes = [{**vars(node), "state": _state(it, node) or "-", "mac": macs(node)} for node in it.computes]
     show(printed(nodes, _NODES, "table"))
 

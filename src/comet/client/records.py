@@ -109,6 +109,7 @@ class Computeset:
     place: Optional[int] = None
     estimated_start: Optional[str] = None
     walltime_end: Optional[str] = None
+    charged_seconds: Optional[int] = None
 
     @property
     def ended(self) -> bool:

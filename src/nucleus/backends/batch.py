@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from nucleus.records import Account
+
 
 class NewJob(NamedTuple):
     """Whole hosts for a walltime in minutes. `hosts`: those that it must have, if any; `comment` is for operators."""
@@ -57,3 +59,9 @@ class Batch(Protocol):
 
     def jobs(self, names: Collection[str]) -> list[Job]:
         """The jobs of computesets that live, or ended not long ago, and those of the names as far as known."""
+
+    def charges(self, names: Collection[str]) -> dict[str, int]:
+        """Name → seconds of nodes, of those whose jobs are accounted; none where Nucleus counts."""
+
+    def accounts(self, names: Collection[str]) -> dict[str, Account]:
+        """Name → what is counted of the account; none where Nucleus counts."""

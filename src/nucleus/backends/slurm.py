@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from nucleus.backends.batch import Job
 from nucleus.hostlists import expand
+from nucleus.records import Account
 from nucleus.states import ENDED, PENDING, RUNNING, UNKNOWN
 from rocks.core.errors import HostError, ToolError, UserError
 from rocks.core.process import run
@@ -152,6 +153,21 @@ class Slurm:
                 found.append(job._replace(state=UNKNOWN))
         return found
 
+    def charges(self, names: Collection[str]) -> dict[str, int]:
+        """As `Batch.charges`: of all jobs of a name, also of one that a host refused, or that lost a host."""
+        return parse_charges(self._accounted(sorted(names), "State,ElapsedRaw,AllocNodes,JobName"))
+
+    def accounts(self, names: Collection[str]) -> dict[str, Account]:
+        """As `Batch.accounts`: what slurmctld enforces."""
+        arguments = ("show", "assoc_mgr", f"accounts={','.join(sorted(names))}", "flags=assoc")
+        return parse_accounts(self._asked("scontrol", *arguments).text)
+
+    def _accounted(self, names: Sequence[str], columns: str) -> str:
+        return self._asked(
+            "sacct", "--noheader", "--allocations", "--duplicates", "--parsable2", f"--user={self._user}",
+            f"--name={','.join(names)}", "--starttime=now-30days", f"--format={columns}",
+        ).text  # fmt: skip
+
     def _queue(self, *filters: str) -> list[Job]:
         """The jobs of computesets that the controller knows; one that completes has the state COMPLETING."""
         finished = self._asked(
@@ -163,14 +179,10 @@ class Slurm:
     def _ends(self, names: Sequence[str]) -> dict[str, Job] | None:
         """Name → the ended job, of those that have ended; None while the accounting does not answer."""
         try:
-            finished = self._asked(
-                "sacct", "--noheader", "--allocations", "--duplicates", "--parsable2", f"--user={self._user}",
-                f"--name={','.join(names)}", "--starttime=now-30days", "--format=JobIDRaw,State,JobName",
-            )  # fmt: skip
+            return parse_ends(self._accounted(names, "JobIDRaw,State,JobName"))
         except HostError as error:
             _LOG.warning("%s", error)
             return None
-        return parse_ends(finished.text)
 
     def _asked(self, program: str, *arguments: str) -> Finished:
         finished = self._run(program, *arguments)
@@ -258,6 +270,31 @@ def parse_ends(text: str) -> dict[str, Job]:
         else:
             ends.pop(name, None)
     return ends
+
+
+def parse_charges(text: str) -> dict[str, int]:
+    """Name → seconds of nodes, of the lines STATE|SECONDS|NODES|NAME of sacct; pure. Not of a job that goes on."""
+    charges: dict[str, int] = {}
+    going_on = set()
+    for line in text.splitlines():
+        state, seconds, nodes, name = line.split("|", 3)
+        if state.split(" ")[0] not in (*_REASONS, "REQUEUED", "RESIZING"):
+            going_on.add(name)
+        charges[name] = charges.get(name, 0) + int(seconds) * int(nodes)
+    return {name: seconds for name, seconds in charges.items() if name not in going_on}
+
+
+def parse_accounts(text: str) -> dict[str, Account]:
+    """Account → what is counted of it, of `scontrol show assoc_mgr`; pure. Records of users are left out."""
+    found = {}
+    for record in text.split("ClusterName=")[1:]:
+        account = re.search(r" Account=(\S*) UserName= ", record)
+        minutes = re.search(r"GrpTRESMins=\S*\bnode=(N|\d+)\((\d+)\)", record)
+        running = re.search(r"GrpTRESRunMins=\S*\bnode=(?:N|\d+)\((\d+)\)", record)
+        if account and minutes and running:
+            limit = None if minutes[1] == "N" else int(minutes[1])
+            found[account[1]] = Account(limit, int(minutes[2]), int(running[1]))
+    return found
 
 
 def _reason(state: str, why: str) -> str:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from nucleus.backends.batch import Job, NewJob
 from nucleus.computesets import machine
+from nucleus.computesets.charges import store_charges
 from nucleus.computesets.machine import Action, Context, Event
 from nucleus.computesets.seen import Seen, facts_of_job, is_absent, job_events, jobs_by_name, node_events
 from nucleus.computesets.timers import Clock
@@ -368,6 +369,8 @@ class Driver:
             ended = [alarm for number, alarm in self._alarms.items() if number not in alarms]
             append_events(session, [*begun, *(one._replace(old=one.new, new=None) for one in ended)])
         self._checked, self._alarms = now, alarms
+        with _logged("charges"):
+            store_charges(self._guard, self._batch)
         for event in begun:
             _LOG.error("%s: %s", event.target, event.new)
         if begun or ended:

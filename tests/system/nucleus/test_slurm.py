@@ -10,7 +10,7 @@ import pytest
 from nucleus.backends.slurm import Slurm
 from nucleus.cli.main import main
 from nucleus.configuration import BatchSettings
-from nucleus.mirror import identity
+from nucleus.mirror import identity, status
 from nucleus.mirror.pool import Guard, Pool
 from tests.slurm_site import ACCOUNT, HOSTS, PARTITION, USER, SlurmSite
 from tests.system.nucleus.slurm_rounds import Rounds
@@ -74,6 +74,39 @@ def test_a_set_waits_behind_a_batch_job_runs_is_extended_and_ends_at_its_walltim
     rounds.until(number, "completed", "walltime")
     assert rounds.nodes_on() == []
     wait_until(lambda: _accounting(slurm, one.name) == [["COMPLETED", "2"]])
+
+
+def test_slurm_limits_an_account_and_charges_its_sets(
+    rounds: Rounds, slurm: SlurmSite, pool: Pool, request: pytest.FixtureRequest
+) -> None:
+    account = ("--immediate", "--quiet", "modify", "account", ACCOUNT, "set")
+    slurm.ask("sacctmgr", *account, "GrpTRESMins=node=90")
+    request.addfinalizer(lambda: slurm.ask("sacctmgr", *account, "GrpTRESMins=node=-1"))
+    project = rounds.permit(ACCOUNT)
+    number = rounds.start(0, 2)
+    reason = f"{ACCOUNT} has no node hours left for it"
+    wait_until(lambda: (rounds.turn(), rounds.look(number).waiting == reason)[1])
+    rounds.reconcile()
+    with pool.transaction() as session:
+        (usage,) = status.allocation_usage(session, [project])
+    assert usage[3] == 120 and usage[4] is not None and usage[4].limit_minutes == 90, (
+        "two nodes for an hour wait"
+    )
+    slurm.ask("sacctmgr", *account, "GrpTRESMins=node=9000")
+    name = rounds.until(number, "running").name
+    rounds.reconcile()
+    with pool.transaction() as session:
+        (usage,) = status.allocation_usage(session, [project])
+    assert usage[4] is not None and usage[4].limit_minutes == 9000
+    assert usage[3] == usage[4].running_minutes > 0, "Slurm counts what runs"
+    rounds.end(number)
+    rounds.until(number, "cancelled", "user")
+    wait_until(lambda: (rounds.reconcile(), rounds.look(number).charged_seconds is not None)[1])
+    rows = slurm.ask(
+        "sacct", "-n", "-X", "-D", "-P", f"--name={name}", "-S", "now-1day", "-o", "ElapsedRaw,AllocNodes"
+    )
+    charges = [int(seconds) * int(nodes) for seconds, nodes in (row.split("|") for row in rows.splitlines())]
+    assert rounds.look(number).charged_seconds == sum(charges) > 0
 
 
 def test_a_set_is_ended_by_its_owner_in_each_state(rounds: Rounds, slurm: SlurmSite) -> None:

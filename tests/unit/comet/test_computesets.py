@@ -85,11 +85,12 @@ def test_an_ended_set_has_its_real_end_and_no_nodes(server: NucleusServer, comet
         "Est. start: 2027-01-15 09:00 +0100\tEst. end: 2027-01-17 09:00 +0100" in comet("computeset", "1").out
     )
     comet("terminate", "1")
-    server.sets[1] |= {"ended_at": "2027-01-15T09:30:00.000Z", "end_reason": "user"}
+    server.sets[1] |= {"ended_at": "2027-01-15T09:30:00.000Z", "end_reason": "user", "charged_seconds": 5460}
     comet("start", "vc2", "vm-vc2-0")
     printed = comet("computeset", "1").out
     assert "Start: 2027-01-15 09:00 +0100\tEnd: 2027-01-15 10:30 +0100" in printed
     assert "Requested: 2-00:00\tRunning: 01:30\tRemaining: -" in printed
+    assert "Charged: 1.52 node hours (5460 node seconds)\n" in printed
     assert "active" not in printed, "its node is on, in another set"
     (one,) = json.loads(comet("computeset", "1", "--format=json").out)
     assert (one["running"], one["remaining"], one["computes"][0]["node_state"]) == ("01:30", None, None)

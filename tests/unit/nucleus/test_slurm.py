@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from nucleus.backends.batch import Job
-from nucleus.backends.slurm import Slurm, parse_ends, parse_queue
+from nucleus.backends.slurm import Slurm, parse_accounts, parse_charges, parse_ends, parse_queue
 from nucleus.backends.slurm_settings import SlurmSettings, missing_settings
 from nucleus.computesets.seen import jobs_by_name
 from nucleus.configuration import BatchSettings
+from nucleus.records import Account
 from nucleus.states import ENDED, PENDING, RUNNING, UNKNOWN
 from rocks.core.errors import HostError
 from rocks.core.process import Finished
@@ -70,6 +71,21 @@ def test_the_last_row_of_a_name_in_the_accounting_counts() -> None:
         _NAME: Job(12, _NAME, ENDED, reason="operator"),
         "c": Job(15, "c", ENDED, reason="lost"),
     }
+
+
+def test_the_charge_of_a_name_is_that_of_all_its_jobs_when_they_have_ended() -> None:
+    text = "REQUEUED|0|2|a\nRESIZING|33|2|a\nCANCELLED by 0|47|1|a\nCOMPLETED|9|1|b\nRUNNING|5|1|b\nTIMEOUT|191|1|c\n"
+    assert parse_charges(text) == {"a": 113, "c": 191}
+
+
+def test_what_an_account_may_use_and_has_used() -> None:
+    record = (
+        "ClusterName=tests Account={} UserName={} Partition= Priority=0 ID=3\n    GrpTRES=cpu=N(8),node=N(2)\n"
+        "    GrpTRESMins=cpu=N(0),node={}(7),billing=N(0)\n    GrpTRESRunMins=cpu=N(480),node=N(120),billing=N(480)\n"
+    )
+    many = (("alp1", "", "300"), ("alp1", "nobody(65534)", "N"), ("gam1", "", "N"))
+    text = "Current Association Manager state\n\n" + "".join(record.format(*one) for one in many)
+    assert parse_accounts(text) == {"alp1": Account(300, 7, 120), "gam1": Account(None, 7, 120)}
 
 
 class Silent(Slurm):
