@@ -250,6 +250,41 @@ def test_a_set_goes_on_without_a_host_that_fails(rounds: Rounds, slurm: SlurmSit
 
 
 @pytest.mark.slow
+def test_a_set_whose_job_slurm_ends_has_the_reason(
+    rounds: Rounds, slurm: SlurmSite, request: pytest.FixtureRequest
+) -> None:
+    """All at once: each waits for a timer of Slurm."""
+    administer = ("sacctmgr", "--immediate", "--quiet")
+    slurm.ask(*administer, "add", "account", "gam1")
+    slurm.ask(*administer, "add", "user", USER, "account=gam1")
+    slurm.ask("scontrol", "update", f"partition={PARTITION}", "OverTimeLimit=0")
+    request.addfinalizer(lambda: slurm.ask("scontrol", "update", f"partition={PARTITION}", "OverTimeLimit=2"))
+    rounds.hands.ahead_seconds = -3600.0  # Nucleus does not end the set at its walltime: Slurm does
+    numbers = {
+        "preempted": rounds.start(0, 1),
+        "node": rounds.start(1, 1),
+        "timeout": rounds.start(2, 1, minutes=1),
+    }
+    limited = rounds.start(3, 1, account="gam1")
+    hosts = {reason: rounds.until(number, "running").nodelist for reason, number in numbers.items()}
+    rounds.until(limited, "running")
+    rounds.turn()
+    assert len(rounds.nodes_on()) == 4
+    slurm.signal(f"slurmd.{hosts['node']}", "KILL")
+    request.addfinalizer(lambda: slurm.start_host(str(hosts["node"])))
+    slurm.ask(*administer, "modify", "account", "gam1", "set", "GrpTRESMins=node=0")
+    slurm.ask(
+        "sbatch", "-p", "urgent", f"--nodelist={hosts['preempted']}", "--exclusive", "-A", ACCOUNT, "-D", "/",
+        "-o", "/dev/null", "--wrap", "exec sleep 600",
+    )  # fmt: skip
+    for reason, number in numbers.items():
+        rounds.until(number, "completed" if reason == "timeout" else "failed", reason)
+    assert len(rounds.nodes_on()) == 1
+    rounds.end(limited)  # with `safe`, Slurm does not end what it has begun
+    rounds.until(limited, "cancelled", "user")
+
+
+@pytest.mark.slow
 def test_sets_run_and_end_while_the_accounting_is_away(rounds: Rounds, slurm: SlurmSite) -> None:
     slurm.signal("slurmdbd", "KILL")
     try:
