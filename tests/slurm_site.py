@@ -69,6 +69,8 @@ HealthCheckProgram={folder}/hook
 HealthCheckInterval=5
 HealthCheckNodeState=ANY
 EnforcePartLimits=ALL
+PreemptType=preempt/partition_prio
+PreemptMode=CANCEL
 JobRequeue=1
 KillWait=5
 CompleteWait=0
@@ -87,6 +89,7 @@ PriorityCalcPeriod=1
 NodeName=vm-container-1-[0-3] NodeHostname=slurm NodeAddr=192.0.2.1 Port=[{first}-{last}] CPUs=4 RealMemory=1000
 PartitionName=batch Nodes=vm-container-1-[0-3] Default=YES MaxTime=INFINITE State=UP
 PartitionName=virt Nodes=vm-container-1-[0-3] MaxTime=2-0 OverSubscribe=EXCLUSIVE OverTimeLimit=2 State=UP
+PartitionName=urgent Nodes=vm-container-1-[0-3] PriorityTier=2 MaxTime=INFINITE State=UP
 """
 
 _HOOK = """#!/bin/sh

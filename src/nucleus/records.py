@@ -85,7 +85,11 @@ class Node(NamedTuple):
 
 
 class Computeset(NamedTuple):
-    """Computes that are started together. `context` is the state machine's own; `node_ids` in its order."""
+    """Computes that are started together. `context` is the state machine's own; `node_ids` in its order.
+
+    `waiting`, in words for owners, `place` and `estimated_start` are of a set whose job waits. `charged_seconds`: of
+    nodes, as the batch system has charged a set that has ended; None where it does not.
+    """
 
     id: int
     cluster_id: int
@@ -107,7 +111,20 @@ class Computeset(NamedTuple):
     end_reason: str | None
     ended_at: datetime | None
     degraded: bool
+    waiting: str | None
+    place: int | None
+    estimated_start: datetime | None
+    walltime_end: datetime | None
+    charged_seconds: int | None
     node_ids: tuple[int, ...]
+
+
+class Account(NamedTuple):
+    """What a batch system counts of an account, in minutes of nodes: its limit, used, and left to jobs that run."""
+
+    limit_minutes: int | None
+    used_minutes: int
+    running_minutes: int
 
 
 class Operation(NamedTuple):

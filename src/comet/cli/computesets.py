@@ -137,25 +137,29 @@ def _only_allocation(context: Context, cluster: str) -> Optional[str]:
     return chosen
 
 
-_SET_KEYS = "id cluster state allocation start end requested running remaining reservation"
+_OF_SLURM = "waiting place charged_seconds"
+_SET_KEYS = f"id cluster state allocation start end requested running remaining reservation {_OF_SLURM}"
 _NODE_KEYS = "name node_state type mac cpus host memory"
 
 
 def _times(it: Computeset) -> dict[str, Any]:
-    """Start and end as local times with their zone, and durations as [D-]HH:MM; the end of a set that lives is that
-    of its walltime."""
+    """Start and end as local times with their zone, and durations as [D-]HH:MM; the start of a set that waits is
+    estimated, the end of one that lives is that of its walltime."""
     requested = None if it.walltime_mins is None else it.walltime_mins * 60
     running = end = remaining = None
+    start = _seconds(it.estimated_start) if it.start_time is None else it.start_time
     if it.ended:
         end = _seconds(it.ended_at)
-    elif it.start_time is not None and requested is not None:
-        end = it.start_time + requested
+    elif it.walltime_end is not None:
+        end = _seconds(it.walltime_end)
+    elif start is not None and requested is not None:
+        end = start + requested
     if it.start_time is not None and (it.state in ("running", "ending") or it.ended and end is not None):
         running = (end if it.ended and end is not None else time.time()) - it.start_time
-    if running is not None and requested is not None and not it.ended:
-        remaining = requested - running
+    if running is not None and end is not None and not it.ended:
+        remaining = end - time.time()
     return {
-        "start": _local(it.start_time),
+        "start": _local(start),
         "end": _local(end),
         "requested": format_duration(requested) or None,
         "running": format_duration(running) or None,
@@ -187,6 +191,10 @@ def _print_set(it: Computeset) -> None:
     about = ("Start", "End") if it.ended else ("Est. start", "Est. end")
     show(f"{about[0]}: {times['start']}\t{about[1]}: {times['end']}")
     show(f"Requested: {times['requested']}\tRunning: {times['running']}\tRemaining: {times['remaining']}")
+    if it.waiting:
+        show(tabbed(f"Waiting: {it.waiting}", f"Place: {it.place or '-'}"))
+    if it.charged_seconds is not None:
+        show(f"Charged: {it.charged_seconds / 3600:.2f} node hours ({it.charged_seconds} node seconds)")
     nodes = [{**vars(node), "state": _state(it, node) or "-", "mac": macs(node)} for node in it.computes]
     show(printed(nodes, _NODES, "table"))
 

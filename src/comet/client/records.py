@@ -105,6 +105,11 @@ class Computeset:
     end_reason: Optional[str] = None
     degraded: bool = False
     requested_by: Optional[str] = None
+    waiting: Optional[str] = None
+    place: Optional[int] = None
+    estimated_start: Optional[str] = None
+    walltime_end: Optional[str] = None
+    charged_seconds: Optional[int] = None
 
     @property
     def ended(self) -> bool:

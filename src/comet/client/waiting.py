@@ -22,6 +22,8 @@ LONGEST_PAUSE = 4.0
 def awaited(one: Computeset) -> str:
     """The state of a set, and what it waits for."""
     off = [node.name for node in one.computes if node.power != "on"]
+    if one.state in ("created", "submitted") and one.waiting:
+        return f"{one.state}; {one.waiting}{f' (place {one.place})' if one.place else ''}"
     if one.state == "submitted":
         return f"submitted; it waits for {len(one.computes)} free host{'s' * (len(one.computes) > 1)}"
     if one.state == "running" and off:

@@ -121,6 +121,11 @@ class Computeset(Answer):
     end_reason: str | None
     degraded: bool
     requested_by: str
+    waiting: str | None = Field(description="why it has no hosts yet")
+    place: int | None = Field(description="among the computesets that wait; 1 is the next")
+    estimated_start: Moment
+    walltime_end: Moment
+    charged_seconds: int | None = Field(description="of nodes, as the site's Slurm has charged an ended set")
     nodes_ready: int
     nodes_total: int
 
@@ -260,9 +265,15 @@ class Allocation(Answer):
     """An allocation that a project's clusters may charge: node minutes of all sets that charge it."""
 
     name: str
-    charged_minutes: int = Field(description="of sets that have ended")
-    reserved_minutes: int = Field(description="of sets that live: their nodes for their walltimes")
-    limit_minutes: int | None = Field(description="the project's limit; null: none")
+    charged_minutes: int = Field(
+        description="of sets that have ended; where Slurm counts, what it has counted"
+    )
+    reserved_minutes: int = Field(
+        description="of sets that live: their nodes for their walltimes; where Slurm counts, for what remains"
+    )
+    limit_minutes: int | None = Field(
+        description="the project's limit; where Slurm counts, the account's; null: none"
+    )
 
 
 class Project(Answer):

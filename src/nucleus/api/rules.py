@@ -105,7 +105,8 @@ def demand_quota(
         requested["walltime_minutes"] = walltime_minutes
     for name, value in requested.items():
         _demand(project, name, value)
-    if walltime_minutes is not None and "node_hours" in project.limits:
+    has_limit = "node_hours" in project.limits and change.call.service.configuration.batch.kind == "hosts"
+    if walltime_minutes is not None and has_limit:  # Slurm counts and limits its accounts itself
         minutes = status.committed_minutes(change.session, account) + len(nodes) * walltime_minutes
         _demand(project, "node_hours", -(-minutes // 60), f" on {account}")
 

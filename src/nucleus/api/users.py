@@ -69,15 +69,15 @@ def list_projects(question: Reading) -> Response:
     known = identity.list_projects(session)
     projects = [one for one in known if question.scope.is_operator or one.name in own]
     allocations: dict[int, list[Json]] = {one.id: [] for one in projects}
-    limits = {one.id: one.limits.get("node_hours") for one in projects}
-    for project, name, charged, reserved in status.allocation_usage(session, list(allocations)):
-        limit = limits[project]
+    limits = {one.id: one.limits["node_hours"] * 60 for one in projects if "node_hours" in one.limits}
+    for project, name, charged, reserved, account in status.allocation_usage(session, list(allocations)):
+        limit = limits.get(project) if account is None else account.limit_minutes
         allocations[project].append(
             {
                 "name": name,
                 "charged_minutes": charged,
                 "reserved_minutes": reserved,
-                "limit_minutes": None if limit is None else limit * 60,
+                "limit_minutes": limit,
             }
         )
     content = [{"name": one.name, "allocations": allocations[one.id]} for one in projects]

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from nucleus.records import Account
+
 
 class NewJob(NamedTuple):
     """Whole hosts for a walltime in minutes. `hosts`: those that it must have, if any; `comment` is for operators."""
@@ -24,7 +26,9 @@ class Job(NamedTuple):
     """A job as the batch system has it. `state`: PENDING, RUNNING, ENDED or UNKNOWN of `nucleus.states`.
 
     A job is known by its name: a scheduler that lost one may give its number to another. `reason`: of the end, as a
-    computeset has it. `ends_at`: end of the walltime, in seconds since 1970, where the batch system counts it.
+    computeset has it. `ends_at`: end of the walltime, in seconds since 1970, where the batch system counts it, as it
+    does `starts_at`: an estimate of a job that waits. `waiting`: why it does, in words for owners; `place`: its number
+    among the computesets that wait, from 1.
     """
 
     id: int
@@ -33,6 +37,9 @@ class Job(NamedTuple):
     hosts: tuple[str, ...] = ()
     reason: str = ""
     ends_at: float | None = None
+    starts_at: float | None = None
+    waiting: str = ""
+    place: int | None = None
 
 
 class Batch(Protocol):
@@ -52,3 +59,9 @@ class Batch(Protocol):
 
     def jobs(self, names: Collection[str]) -> list[Job]:
         """The jobs of computesets that live, or ended not long ago, and those of the names as far as known."""
+
+    def charges(self, names: Collection[str]) -> dict[str, int]:
+        """Name → seconds of nodes, of those whose jobs are accounted; none where Nucleus counts."""
+
+    def accounts(self, names: Collection[str]) -> dict[str, Account]:
+        """Name → what is counted of the account; none where Nucleus counts."""

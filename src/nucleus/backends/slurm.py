@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from nucleus.backends.batch import Job
 from nucleus.hostlists import expand
+from nucleus.records import Account
 from nucleus.states import ENDED, PENDING, RUNNING, UNKNOWN
 from rocks.core.errors import HostError, ToolError, UserError
 from rocks.core.process import run
@@ -71,6 +72,26 @@ _REFUSALS = {
     "policy": "the limits of this allocation do not permit it",
 }
 """In messages of sbatch → the refusal in words for owners, at most 64 characters."""
+
+
+_WAITS = {
+    "AssocGrpNodeMinutes": "{account} has no node hours left for it",
+    "Assoc": "a limit of {account} is reached",
+    "QOS": "a limit of {account} is reached",
+    "Resources": "not enough hosts are free",
+    "Priority": "others are before it",
+    "BeginTime": "a host was not ready; it is tried again in some minutes",
+    "Prolog": "its hosts are checked",
+    "Dependency": "its former job has not ended",
+    "Reservation": "its reservation has not begun",
+    "JobHeld": "the site's operators hold it",
+    "ReqNodeNotAvail": "hosts that it needs are not available",
+    "Node": "hosts that it needs are not available",
+    "Partition": "the site runs no computesets at present",
+    "None": "the site's scheduler has not looked at it yet",
+}
+"""How a reason of squeue begins → why a job waits, in words for owners; the first one counts."""
+_WAITS_ELSE = "the site's scheduler has not placed it"
 
 
 class Slurm:
@@ -132,25 +153,36 @@ class Slurm:
                 found.append(job._replace(state=UNKNOWN))
         return found
 
+    def charges(self, names: Collection[str]) -> dict[str, int]:
+        """As `Batch.charges`: of all jobs of a name, also of one that a host refused, or that lost a host."""
+        return parse_charges(self._accounted(sorted(names), "State,ElapsedRaw,AllocNodes,JobName"))
+
+    def accounts(self, names: Collection[str]) -> dict[str, Account]:
+        """As `Batch.accounts`: what slurmctld enforces."""
+        arguments = ("show", "assoc_mgr", f"accounts={','.join(sorted(names))}", "flags=assoc")
+        return parse_accounts(self._asked("scontrol", *arguments).text)
+
+    def _accounted(self, names: Sequence[str], columns: str) -> str:
+        return self._asked(
+            "sacct", "--noheader", "--allocations", "--duplicates", "--parsable2", f"--user={self._user}",
+            f"--name={','.join(names)}", "--starttime=now-30days", f"--format={columns}",
+        ).text  # fmt: skip
+
     def _queue(self, *filters: str) -> list[Job]:
         """The jobs of computesets that the controller knows; one that completes has the state COMPLETING."""
         finished = self._asked(
             "squeue", "--noheader", "--states=all", f"--user={self._user}",
-            "--format=%i|%T|%r|%N|%e|%j", *filters,
+            "--format=%i|%T|%r|%N|%e|%S|%Q|%a|%j", *filters,
         )  # fmt: skip
         return parse_queue(finished.text)
 
     def _ends(self, names: Sequence[str]) -> dict[str, Job] | None:
         """Name → the ended job, of those that have ended; None while the accounting does not answer."""
         try:
-            finished = self._asked(
-                "sacct", "--noheader", "--allocations", "--duplicates", "--parsable2", f"--user={self._user}",
-                f"--name={','.join(names)}", "--starttime=now-30days", "--format=JobIDRaw,State,JobName",
-            )  # fmt: skip
+            return parse_ends(self._accounted(names, "JobIDRaw,State,JobName"))
         except HostError as error:
             _LOG.warning("%s", error)
             return None
-        return parse_ends(finished.text)
 
     def _asked(self, program: str, *arguments: str) -> Finished:
         finished = self._run(program, *arguments)
@@ -186,28 +218,44 @@ def _message(finished: Finished) -> str:
 
 
 def parse_queue(text: str) -> list[Job]:
-    """Jobs of the lines NUMBER|STATE|REASON|HOSTS|END|NAME of squeue; pure. Those of other names are left out.
+    """Jobs of the lines NUMBER|STATE|REASON|HOSTS|END|START|PRIORITY|ACCOUNT|NAME of squeue; pure.
 
-    A job with the reason Prolog waits: not every host has admitted it. HostError for a line of another form.
+    Those of other names are left out. A job with the reason Prolog waits: not every host has admitted it. HostError for
+    a line of another form.
     """
-    jobs = []
+    jobs: list[Job] = []
+    queue: list[tuple[int, int, int]] = []
     for line in text.splitlines():
-        fields = line.split("|", 5)
-        if len(fields) != 6:
+        fields = line.split("|", 8)
+        if len(fields) != 9:
             raise HostError(f"squeue printed {line[:80]!r}, which is no job; run `squeue`")
-        number, state, reason, hosts, end, name = fields
+        number, state, reason, hosts, end, start, priority, account, name = fields
         if not _NAME.fullmatch(name) or not number.isdigit():
             continue
         ours = state if state == _COMPLETING else _STATES.get(state, ENDED)
         if ours == RUNNING and reason == "Prolog":
             ours = PENDING
+        if state == PENDING.upper():
+            queue.append((-int(priority), int(number), len(jobs)))
         jobs.append(
             Job(
                 int(number), name, ours, tuple(expand(hosts)) if ours == RUNNING else (),
-                _reason(state, reason) if ours == ENDED else "", float(end) if end.isdigit() else None,
+                _reason(state, reason) if ours == ENDED else "", _moment(end), _moment(start),
+                _waiting(reason, account) if ours == PENDING else "",
             )
         )  # fmt: skip
+    for place, (_, _, index) in enumerate(sorted(queue), 1):
+        jobs[index] = jobs[index]._replace(place=place)
     return jobs
+
+
+def _moment(text: str) -> float | None:
+    return float(text) if text.isdigit() else None
+
+
+def _waiting(reason: str, account: str) -> str:
+    found = next((text for start, text in _WAITS.items() if reason.startswith(start)), _WAITS_ELSE)
+    return found.format(account=account)
 
 
 def parse_ends(text: str) -> dict[str, Job]:
@@ -222,6 +270,31 @@ def parse_ends(text: str) -> dict[str, Job]:
         else:
             ends.pop(name, None)
     return ends
+
+
+def parse_charges(text: str) -> dict[str, int]:
+    """Name → seconds of nodes, of the lines STATE|SECONDS|NODES|NAME of sacct; pure. Not of a job that goes on."""
+    charges: dict[str, int] = {}
+    going_on = set()
+    for line in text.splitlines():
+        state, seconds, nodes, name = line.split("|", 3)
+        if state.split(" ")[0] not in (*_REASONS, "REQUEUED", "RESIZING"):
+            going_on.add(name)
+        charges[name] = charges.get(name, 0) + int(seconds) * int(nodes)
+    return {name: seconds for name, seconds in charges.items() if name not in going_on}
+
+
+def parse_accounts(text: str) -> dict[str, Account]:
+    """Account → what is counted of it, of `scontrol show assoc_mgr`; pure. Records of users are left out."""
+    found = {}
+    for record in text.split("ClusterName=")[1:]:
+        account = re.search(r" Account=(\S*) UserName= ", record)
+        minutes = re.search(r"GrpTRESMins=\S*\bnode=(N|\d+)\((\d+)\)", record)
+        running = re.search(r"GrpTRESRunMins=\S*\bnode=(?:N|\d+)\((\d+)\)", record)
+        if account and minutes and running:
+            limit = None if minutes[1] == "N" else int(minutes[1])
+            found[account[1]] = Account(limit, int(minutes[2]), int(running[1]))
+    return found
 
 
 def _reason(state: str, why: str) -> str:

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from nucleus.backends.batch import Job, NewJob
 from nucleus.computesets import machine
+from nucleus.computesets.charges import store_charges
 from nucleus.computesets.machine import Action, Context, Event
-from nucleus.computesets.seen import Seen, is_absent, job_events, jobs_by_name, node_events
+from nucleus.computesets.seen import Seen, facts_of_job, is_absent, job_events, jobs_by_name, node_events
 from nucleus.computesets.timers import Clock
 from nucleus.hostlists import collect
 from nucleus.mirror import clusters, computesets, operations
@@ -241,15 +242,17 @@ class Driver:
             actions += more
         if any(event.kind == "start_failed" for event in events):
             timers[_FAILED_STARTS] = [name for name, _ in seen.failed]
-        if (state, context, timers) == (one.state, seen.context, seen.timers) and not actions:
-            return False
         self._time(one, timers, actions)
+        facts = facts_of_job(seen, state, timers)
+        if (state, context, timers) == (one.state, seen.context, seen.timers) and not actions and not facts:
+            return False
         stored = {**one.context, **machine.to_json_object(context)}
         changed: dict[str, Any] = {
             "state": state,
             "context": stored,
             "timers": timers,
             "jobid": context.jobid,
+            **facts,
         }
         changed |= {"degraded": context.is_degraded, "end_reason": context.reason}
         if state == RUNNING and one.state != RUNNING:
@@ -366,6 +369,8 @@ class Driver:
             ended = [alarm for number, alarm in self._alarms.items() if number not in alarms]
             append_events(session, [*begun, *(one._replace(old=one.new, new=None) for one in ended)])
         self._checked, self._alarms = now, alarms
+        with _logged("charges"):
+            store_charges(self._guard, self._batch)
         for event in begun:
             _LOG.error("%s: %s", event.target, event.new)
         if begun or ended:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from nucleus.backends.batch import NewJob
     from nucleus.mirror.host_jobs import HostJob
     from nucleus.mirror.pool import Pool, Session
+    from nucleus.records import Account
 
 
 class HostList:
@@ -54,6 +55,14 @@ class HostList:
                 Job(one.id, one.name, one.state, one.hosts, one.reason)
                 for one in host_jobs.recent_jobs(session)
             ]
+
+    def charges(self, names: Collection[str]) -> dict[str, int]:
+        """None: Nucleus counts."""
+        return {}
+
+    def accounts(self, names: Collection[str]) -> dict[str, Account]:
+        """None: Nucleus counts."""
+        return {}
 
     def _schedule(self, session: Session) -> None:
         for number, hosts in allocations(self._hosts, host_jobs.living_jobs(session)).items():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nucleus.computesets import machine
 from nucleus.computesets.machine import Context, Event
@@ -102,6 +103,26 @@ def job_events(seen: Seen) -> list[Event]:
     elif job.state == ENDED and not context.job_gone:
         found.append(Event("job_gone", how=job.reason or machine.LOST))
     return found
+
+
+def facts_of_job(seen: Seen, state: str, timers: JsonObject) -> dict[str, Any]:
+    """Column → value of what owners see of the job of a set that is in the state now, where it has changed."""
+    job, found = seen.job, dict[str, Any]()
+    if state not in (CREATED, SUBMITTED):
+        found = dict.fromkeys(("waiting", "place", "estimated_start"))
+    elif job is not None and job.state == PENDING:
+        found = {
+            "waiting": job.waiting or None,
+            "place": job.place,
+            "estimated_start": _moment(job.starts_at),
+        }
+    if state == RUNNING and machine.WALLTIME in timers:
+        found["walltime_end"] = _moment(timers[machine.WALLTIME]["at"])
+    return {name: value for name, value in found.items() if getattr(seen.one, name) != value}
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(round(seconds), UTC)
 
 
 def node_events(member: machine.Member, seen: Seen) -> list[Event]:

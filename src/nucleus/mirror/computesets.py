@@ -117,6 +117,15 @@ def late_sets(session: Session) -> list[int]:
     return [number for (number,) in rows]
 
 
+def uncharged_sets(session: Session) -> list[str]:
+    """Names of jobs of sets that have ended, and whose charge is not known: the last 100 of 30 days."""
+    rows = session.rows(
+        "SELECT name FROM computeset WHERE ended_at > UTC_TIMESTAMP(3) - INTERVAL 30 DAY AND name IS NOT NULL"
+        " AND charged_seconds IS NULL ORDER BY id DESC LIMIT 100"
+    )
+    return [name for (name,) in rows]
+
+
 def read_timers(session: Session, number: int) -> JsonObject:
     """Name of a timer → when it is due, as `computesets.timers` has stored it; and other notes of the driver."""
     row = session.row("SELECT timers FROM computeset WHERE id = %s", (number,))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from nucleus.mirror.columns import placeholders
 from nucleus.mirror.computesets import late_sets, nodes_without_set
 from nucleus.mirror.observations import read_sources
+from nucleus.records import Account
 from nucleus.states import LIVING_SETS
 
 if TYPE_CHECKING:
@@ -120,23 +121,33 @@ def committed_minutes(session: Session, account: str) -> int:
     return int(minutes or 0)
 
 
-def allocation_usage(session: Session, projects: Sequence[int]) -> list[tuple[int, str, int, int]]:
-    """(project, allocation, charged node minutes, reserved ones) of what the projects' clusters may charge, by name.
+def allocation_usage(
+    session: Session, projects: Sequence[int]
+) -> list[tuple[int, str, int, int, Account | None]]:
+    """(project, allocation, charged node minutes, reserved ones, account) of what the projects' clusters may charge.
 
-    The minutes are those of all sets that charge the allocation, also of other projects: the limit counts them.
+    The minutes are those of all sets that charge the allocation, also of other projects: the limit counts them. Where
+    the batch system counts, they are the account's, and of sets only those are added that wait.
     """
     if not projects:
         return []
     rows = session.rows(
-        f"SELECT o.project_id, o.name, SUM({_CHARGED}), SUM({_RESERVED}) FROM"
-        " (SELECT DISTINCT c.project_id, a.name FROM cluster c JOIN cluster_allocation x ON x.cluster_id = c.id"
+        f"SELECT o.project_id, o.name, SUM({_CHARGED}), SUM({_RESERVED}),"
+        f" SUM(IF(s.start_time IS NULL, {_RESERVED}, 0)), o.limit_minutes, o.used_minutes, o.running_minutes FROM"
+        " (SELECT DISTINCT c.project_id, a.name, a.limit_minutes, a.used_minutes, a.running_minutes FROM cluster c"
+        " JOIN cluster_allocation x ON x.cluster_id = c.id"
         f" JOIN allocation a ON a.id = x.allocation_id WHERE c.project_id IN ({placeholders(projects)})) o"
         " LEFT JOIN computeset s ON s.account = o.name GROUP BY o.project_id, o.name ORDER BY o.name",
         list(projects),
     )
-    return [
-        (project, name, int(charged or 0), int(reserved or 0)) for project, name, charged, reserved in rows
-    ]
+    found: list[tuple[int, str, int, int, Account | None]] = []
+    for project, name, charged, reserved, waiting, limit, used, running in rows:
+        if used is None:
+            found.append((project, name, int(charged or 0), int(reserved or 0), None))
+        else:
+            account = Account(limit, used, running)
+            found.append((project, name, used, running + int(waiting or 0), account))
+    return found
 
 
 def image_usage(session: Session, project_id: int) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from nucleus.backends.batch import Batch
 from nucleus.computesets.driver import Driver
 from nucleus.computesets.timers import Clock
 from nucleus.configuration import Configuration
-from nucleus.mirror import computesets
+from nucleus.mirror import computesets, identity
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.records import SYSTEM, Computeset
 from tests.slurm_site import ACCOUNT
@@ -75,6 +75,18 @@ class Rounds:
             "UPDATE cluster SET observed_image = UTC_TIMESTAMP(3), observed_power = UTC_TIMESTAMP(3)",
         ):
             sql(self._pool, statement)
+
+    def permit(self, account: str) -> int:
+        """Let the cluster charge an account; the number of its project."""
+        with self._pool.transaction() as session:
+            identity.add_allocation(session, account)
+            assert identity.set_allocation(session, self._cluster, account, True)
+        return int(sql(self._pool, "SELECT project_id FROM cluster WHERE id = %s", (self._cluster,))[0][0])
+
+    def reconcile(self) -> None:
+        """A round that looks at all nodes and charges, too."""
+        self.hands.ahead_seconds += 31
+        self.turn()
 
     def until(self, number: int, state: str, reason: str | None = None) -> Computeset:
         """Rounds until the set has the state."""

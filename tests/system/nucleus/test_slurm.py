@@ -10,7 +10,7 @@ import pytest
 from nucleus.backends.slurm import Slurm
 from nucleus.cli.main import main
 from nucleus.configuration import BatchSettings
-from nucleus.mirror import identity
+from nucleus.mirror import identity, status
 from nucleus.mirror.pool import Guard, Pool
 from tests.slurm_site import ACCOUNT, HOSTS, PARTITION, USER, SlurmSite
 from tests.system.nucleus.slurm_rounds import Rounds
@@ -46,15 +46,27 @@ def test_a_set_waits_behind_a_batch_job_runs_is_extended_and_ends_at_its_walltim
     number = rounds.start(0, 2)
     rounds.turn()
     one = rounds.until(number, "submitted")
+    last = rounds.start(2, 2)
+    rounds.until(last, "submitted")
     rounds.turn()
     assert rounds.look(number).state == "submitted" and rounds.nodes_on() == []
+    wait_until(lambda: (rounds.turn(), rounds.look(number).waiting == "not enough hosts are free")[1])
+    waiting, behind = rounds.look(number), rounds.look(last)
+    assert (waiting.place, waiting.walltime_end) == (1, None)
+    assert behind.place == 2 and behind.waiting in ("others are before it", "not enough hosts are free")
+    rounds.end(last)
+    rounds.until(last, "cancelled", "user")
     slurm.ask("scancel", occupied)
     one = rounds.until(number, "running")
     wait_until(lambda: (rounds.turn(), len(rounds.nodes_on()) == 2)[1], "both nodes are on")
     job = slurm.ask("scontrol", "show", "job", str(one.jobid))
     assert "Requeue=0" in job and "Comment=vc2" in job and f"NodeList={one.nodelist}" in job
+    before = rounds.look(number).walltime_end
+    assert (one.waiting, one.place, one.estimated_start) == (None, None, None)
     slurm.ask("scontrol", "update", f"job={one.jobid}", "TimeLimit=120")
     rounds.turn()
+    after = rounds.look(number).walltime_end
+    assert before is not None and after is not None and (after - before).total_seconds() == 3600
     rounds.hands.ahead_seconds += 3700
     rounds.turn()
     assert rounds.look(number).state == "running", "an operator has extended it"
@@ -62,6 +74,39 @@ def test_a_set_waits_behind_a_batch_job_runs_is_extended_and_ends_at_its_walltim
     rounds.until(number, "completed", "walltime")
     assert rounds.nodes_on() == []
     wait_until(lambda: _accounting(slurm, one.name) == [["COMPLETED", "2"]])
+
+
+def test_slurm_limits_an_account_and_charges_its_sets(
+    rounds: Rounds, slurm: SlurmSite, pool: Pool, request: pytest.FixtureRequest
+) -> None:
+    account = ("--immediate", "--quiet", "modify", "account", ACCOUNT, "set")
+    slurm.ask("sacctmgr", *account, "GrpTRESMins=node=90")
+    request.addfinalizer(lambda: slurm.ask("sacctmgr", *account, "GrpTRESMins=node=-1"))
+    project = rounds.permit(ACCOUNT)
+    number = rounds.start(0, 2)
+    reason = f"{ACCOUNT} has no node hours left for it"
+    wait_until(lambda: (rounds.turn(), rounds.look(number).waiting == reason)[1])
+    rounds.reconcile()
+    with pool.transaction() as session:
+        (usage,) = status.allocation_usage(session, [project])
+    assert usage[3] == 120 and usage[4] is not None and usage[4].limit_minutes == 90, (
+        "two nodes for an hour wait"
+    )
+    slurm.ask("sacctmgr", *account, "GrpTRESMins=node=9000")
+    name = rounds.until(number, "running").name
+    rounds.reconcile()
+    with pool.transaction() as session:
+        (usage,) = status.allocation_usage(session, [project])
+    assert usage[4] is not None and usage[4].limit_minutes == 9000
+    assert usage[3] == usage[4].running_minutes > 0, "Slurm counts what runs"
+    rounds.end(number)
+    rounds.until(number, "cancelled", "user")
+    wait_until(lambda: (rounds.reconcile(), rounds.look(number).charged_seconds is not None)[1])
+    rows = slurm.ask(
+        "sacct", "-n", "-X", "-D", "-P", f"--name={name}", "-S", "now-1day", "-o", "ElapsedRaw,AllocNodes"
+    )
+    charges = [int(seconds) * int(nodes) for seconds, nodes in (row.split("|") for row in rows.splitlines())]
+    assert rounds.look(number).charged_seconds == sum(charges) > 0
 
 
 def test_a_set_is_ended_by_its_owner_in_each_state(rounds: Rounds, slurm: SlurmSite) -> None:
@@ -202,6 +247,41 @@ def test_a_set_goes_on_without_a_host_that_fails(rounds: Rounds, slurm: SlurmSit
         rounds.until(number, "cancelled", "user")
     finally:
         slurm.start_host(lost)
+
+
+@pytest.mark.slow
+def test_a_set_whose_job_slurm_ends_has_the_reason(
+    rounds: Rounds, slurm: SlurmSite, request: pytest.FixtureRequest
+) -> None:
+    """All at once: each waits for a timer of Slurm."""
+    administer = ("sacctmgr", "--immediate", "--quiet")
+    slurm.ask(*administer, "add", "account", "gam1")
+    slurm.ask(*administer, "add", "user", USER, "account=gam1")
+    slurm.ask("scontrol", "update", f"partition={PARTITION}", "OverTimeLimit=0")
+    request.addfinalizer(lambda: slurm.ask("scontrol", "update", f"partition={PARTITION}", "OverTimeLimit=2"))
+    rounds.hands.ahead_seconds = -3600.0  # Nucleus does not end the set at its walltime: Slurm does
+    numbers = {
+        "preempted": rounds.start(0, 1),
+        "node": rounds.start(1, 1),
+        "timeout": rounds.start(2, 1, minutes=1),
+    }
+    limited = rounds.start(3, 1, account="gam1")
+    hosts = {reason: rounds.until(number, "running").nodelist for reason, number in numbers.items()}
+    rounds.until(limited, "running")
+    rounds.turn()
+    assert len(rounds.nodes_on()) == 4
+    slurm.signal(f"slurmd.{hosts['node']}", "KILL")
+    request.addfinalizer(lambda: slurm.start_host(str(hosts["node"])))
+    slurm.ask(*administer, "modify", "account", "gam1", "set", "GrpTRESMins=node=0")
+    slurm.ask(
+        "sbatch", "-p", "urgent", f"--nodelist={hosts['preempted']}", "--exclusive", "-A", ACCOUNT, "-D", "/",
+        "-o", "/dev/null", "--wrap", "exec sleep 600",
+    )  # fmt: skip
+    for reason, number in numbers.items():
+        rounds.until(number, "completed" if reason == "timeout" else "failed", reason)
+    assert len(rounds.nodes_on()) == 1
+    rounds.end(limited)  # with `safe`, Slurm does not end what it has begun
+    rounds.until(limited, "cancelled", "user")
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler
 
 import pytest
@@ -84,11 +85,12 @@ def test_an_ended_set_has_its_real_end_and_no_nodes(server: NucleusServer, comet
         "Est. start: 2027-01-15 09:00 +0100\tEst. end: 2027-01-17 09:00 +0100" in comet("computeset", "1").out
     )
     comet("terminate", "1")
-    server.sets[1] |= {"ended_at": "2027-01-15T09:30:00.000Z", "end_reason": "user"}
+    server.sets[1] |= {"ended_at": "2027-01-15T09:30:00.000Z", "end_reason": "user", "charged_seconds": 5460}
     comet("start", "vc2", "vm-vc2-0")
     printed = comet("computeset", "1").out
     assert "Start: 2027-01-15 09:00 +0100\tEnd: 2027-01-15 10:30 +0100" in printed
     assert "Requested: 2-00:00\tRunning: 01:30\tRemaining: -" in printed
+    assert "Charged: 1.52 node hours (5460 node seconds)\n" in printed
     assert "active" not in printed, "its node is on, in another set"
     (one,) = json.loads(comet("computeset", "1", "--format=json").out)
     assert (one["running"], one["remaining"], one["computes"][0]["node_state"]) == ("01:30", None, None)
@@ -116,6 +118,29 @@ def test_what_a_set_waits_for_is_printed(
         "computeset 1: ending; it waits until its nodes are off, and their disks on the NAS",
         "computeset 1 is ending and will not run. See: comet computeset 1",
     ]
+
+
+@pytest.mark.usefixtures("berlin")
+def test_a_set_that_waits_says_why_at_which_place_and_until_when(server: NucleusServer, comet: Comet) -> None:
+    comet("start", "vc2", "vm-vc2-0", "--walltime=2d")
+    server.sets[1] |= {
+        "state": "submitted", "start_time": None, "estimated_start": "2027-01-15T08:00:00.000Z", "place": 2,
+        "waiting": "alp1 has no node hours left for it",
+    }  # fmt: skip
+    printed = comet("computeset", "1").out
+    assert "Waiting: alp1 has no node hours left for it\tPlace: 2\n" in printed
+    assert "Est. start: 2027-01-15 09:00 +0100\tEst. end: 2027-01-17 09:00 +0100" in printed
+    waited = comet("computeset", "1", "--wait=0.1")
+    assert waited.err.startswith("computeset 1: submitted; alp1 has no node hours left for it (place 2)\n")
+    (one,) = json.loads(comet("computeset", "1", "--format=json").out)
+    assert (one["waiting"], one["place"]) == ("alp1 has no node hours left for it", 2)
+
+
+def test_what_remains_goes_by_the_end_that_the_site_has_extended(server: NucleusServer, comet: Comet) -> None:
+    comet("start", "vc2", "vm-vc2-0", "--walltime=1h")
+    end = datetime.fromtimestamp(time.time() + 7259, UTC)
+    server.sets[1]["walltime_end"] = end.isoformat(timespec="milliseconds")
+    assert "Requested: 01:00\tRunning: 00:00\tRemaining: 02:00" in comet("computeset", "1").out
 
 
 def test_a_cancelled_operation_has_its_own_word(server: NucleusServer, comet: Comet) -> None:

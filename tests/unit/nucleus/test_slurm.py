@@ -5,23 +5,24 @@ from __future__ import annotations
 import pytest
 
 from nucleus.backends.batch import Job
-from nucleus.backends.slurm import Slurm, parse_ends, parse_queue
+from nucleus.backends.slurm import Slurm, parse_accounts, parse_charges, parse_ends, parse_queue
 from nucleus.backends.slurm_settings import SlurmSettings, missing_settings
 from nucleus.computesets.seen import jobs_by_name
 from nucleus.configuration import BatchSettings
+from nucleus.records import Account
 from nucleus.states import ENDED, PENDING, RUNNING, UNKNOWN
 from rocks.core.errors import HostError
 from rocks.core.process import Finished
 
 _NAME = "VC-JOB-7-01jdz"
+_NOT_YET = "the site's scheduler has not looked at it yet"
 
 
 @pytest.mark.parametrize(
     ("line", "job"),
     [
-        ("12|PENDING|Resources||N/A", Job(12, _NAME, PENDING)),
-        ("12|CONFIGURING|None|n[1-2]|9", Job(12, _NAME, PENDING, ends_at=9.0)),
-        ("12|RUNNING|Prolog|n[1-2]|9", Job(12, _NAME, PENDING, ends_at=9.0)),
+        ("12|CONFIGURING|None|n[1-2]|9", Job(12, _NAME, PENDING, ends_at=9.0, waiting=_NOT_YET)),
+        ("12|RUNNING|Prolog|n[1-2]|9", Job(12, _NAME, PENDING, ends_at=9.0, waiting="its hosts are checked")),
         ("12|RUNNING|None|n[2,1]|9", Job(12, _NAME, RUNNING, ("n2", "n1"), ends_at=9.0)),
         ("12|SUSPENDED|None|n1|9", Job(12, _NAME, RUNNING, ("n1",), ends_at=9.0)),
         ("12|COMPLETED|None|n1|9", Job(12, _NAME, ENDED, (), "lost", 9.0)),
@@ -33,11 +34,33 @@ _NAME = "VC-JOB-7-01jdz"
     ],
 )
 def test_a_line_of_squeue(line: str, job: Job) -> None:
-    assert parse_queue(f"{line}|{_NAME}\n") == [job]
+    assert parse_queue(f"{line}|7|1|alp1|{_NAME}\n") == [job._replace(starts_at=7.0)]
+
+
+@pytest.mark.parametrize(
+    ("reason", "text"),
+    [
+        ("AssocGrpNodeMinutes", "alp1 has no node hours left for it"),
+        ("AssocMaxJobsLimit", "a limit of alp1 is reached"),
+        ("Resources", "not enough hosts are free"),
+        ("JobHeldAdmin", "the site's operators hold it"),
+        ("Nodes_required_for_job_are_DOWN", "hosts that it needs are not available"),
+        ("BurstBufferStageIn", "the site's scheduler has not placed it"),
+    ],
+)
+def test_why_a_job_waits_in_words_for_owners(reason: str, text: str) -> None:
+    (job,) = parse_queue(f"12|PENDING|{reason}||N/A|1700000000|5|alp1|{_NAME}\n")
+    assert job == Job(12, _NAME, PENDING, (), "", None, 1.7e9, text, 1)
+
+
+def test_the_place_of_a_job_is_by_priority_then_by_number() -> None:
+    lines = [("15", "PENDING", 3), ("9", "RUNNING", 9), ("12", "PENDING", 3), ("14", "PENDING", 8)]
+    text = "".join(f"{number}|{state}|None|||N/A|{priority}|a|{_NAME}\n" for number, state, priority in lines)
+    assert [job.place for job in parse_queue(text)] == [3, None, 2, 1]
 
 
 def test_jobs_of_other_names_are_not_of_computesets_and_a_strange_line_is_an_error() -> None:
-    assert parse_queue("12|RUNNING|None|n1|9|a|b\n12_1|RUNNING|None|n1|9|VC-JOB-x\n") == []
+    assert parse_queue("12|RUNNING|None|n1|9|7|1|c|a|b\n12_1|RUNNING|None|n1|9|7|1|c|VC-JOB-x\n") == []
     with pytest.raises(HostError, match="no job"):
         parse_queue("slurm is tired\n")
 
@@ -48,6 +71,21 @@ def test_the_last_row_of_a_name_in_the_accounting_counts() -> None:
         _NAME: Job(12, _NAME, ENDED, reason="operator"),
         "c": Job(15, "c", ENDED, reason="lost"),
     }
+
+
+def test_the_charge_of_a_name_is_that_of_all_its_jobs_when_they_have_ended() -> None:
+    text = "REQUEUED|0|2|a\nRESIZING|33|2|a\nCANCELLED by 0|47|1|a\nCOMPLETED|9|1|b\nRUNNING|5|1|b\nTIMEOUT|191|1|c\n"
+    assert parse_charges(text) == {"a": 113, "c": 191}
+
+
+def test_what_an_account_may_use_and_has_used() -> None:
+    record = (
+        "ClusterName=tests Account={} UserName={} Partition= Priority=0 ID=3\n    GrpTRES=cpu=N(8),node=N(2)\n"
+        "    GrpTRESMins=cpu=N(0),node={}(7),billing=N(0)\n    GrpTRESRunMins=cpu=N(480),node=N(120),billing=N(480)\n"
+    )
+    many = (("alp1", "", "300"), ("alp1", "nobody(65534)", "N"), ("gam1", "", "N"))
+    text = "Current Association Manager state\n\n" + "".join(record.format(*one) for one in many)
+    assert parse_accounts(text) == {"alp1": Account(300, 7, 120), "gam1": Account(None, 7, 120)}
 
 
 class Silent(Slurm):
@@ -66,7 +104,7 @@ class Silent(Slurm):
 
 def test_a_job_that_completes_is_not_lost_while_the_accounting_is_away() -> None:
     """It waits again after a prolog's refusal."""
-    batch = Silent(f"12|COMPLETING|None|n1|9|{_NAME}\n")
+    batch = Silent(f"12|COMPLETING|None|n1|9|7|1|alp1|{_NAME}\n")
     assert [one.state for one in batch.jobs([_NAME])] == [UNKNOWN]
 
 

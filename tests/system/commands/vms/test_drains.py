@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,6 +47,27 @@ def test_a_machine_is_not_stopped_for_a_host_without_memory_for_it(
     monkeypatch.setattr(host_drains, "_capacities", lambda *_: [Capacity("vmc-0-1", 1)])
     ended = vm_site.rocks("drain host vmc-0-0 to=vmc-0-1")
     assert ended.status == 1 and "has 1 MB, the most" in ended.err and stops == []
+
+
+@pytest.mark.usefixtures("stops")
+def test_the_sites_slurm_gives_the_host_to_no_job(
+    vm_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program, calls = tmp_path / "scontrol", tmp_path / "calls"
+    program.write_text(f'#!/bin/sh\necho "$*" >>{calls}\n', "ascii")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_CONF", str(program))
+    line = "until `scontrol update nodename={} state=resume`"
+    vm_site.rocks("drain host vmc-0-0 to=vmc-0-1 dry-run=yes")
+    assert not calls.exists()
+    assert line.format("vmc-0-0") in vm_site.rocks("drain host vmc-0-0").err
+    assert vm_site.rocks("remove host vmc-0-0").status == 1, "it has a machine"
+    assert line.format("vmc-0-1") in vm_site.rocks("remove host vmc-0-1").err
+    assert [call.split()[1] for call in calls.read_text("ascii").splitlines()] == [
+        "nodename=vmc-0-0",
+        "nodename=vmc-0-1",
+    ]
 
 
 LIVE = ("drain", "host", "vmc-0-0", "to=vmc-0-1", "live=yes")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
-from nucleus.configuration import Configuration
+from nucleus.configuration import BatchSettings, Configuration
 from nucleus.mirror import identity
 from nucleus.mirror.pool import Pool
 from tests.system.nucleus.api.conftest import MODERN, PROBLEMS, add_person, changed, started
@@ -90,6 +92,18 @@ def test_limits_of_a_project(service: Client, pool: Pool) -> None:
     sql(pool, "UPDATE node SET state = 'active' WHERE name = 'vc2'")
     sql(pool, "UPDATE operation SET state = 'succeeded'")
     assert service.ask("ann", *POWER).status_code == 403, "five are on"
+
+
+def test_where_slurm_counts_its_limit_holds_and_not_the_projects(
+    configuration: Configuration, pool: Pool, people: dict[str, str]
+) -> None:
+    limit(pool, node_hours=0)
+    sql(pool, "UPDATE allocation SET limit_minutes = 90, used_minutes = 7, running_minutes = 5")
+    by_slurm = dataclasses.replace(configuration, batch=BatchSettings("slurm", "virt"))
+    with started(by_slurm, pool, people) as service:
+        assert start(service, count=2, walltime_mins=60).status_code == 201, "sbatch refuses it, or it waits"
+        (usage,) = service.get("ann", "/v1/project").json()[0]["allocations"]
+    assert (usage["charged_minutes"], usage["reserved_minutes"], usage["limit_minutes"]) == (7, 125, 90)
 
 
 def test_a_cluster_of_no_project_has_no_limits(service: Client, pool: Pool) -> None:
