@@ -17,14 +17,16 @@ function lifeOf(one, now = Date.now()) {
   const queued = ((begin ?? now) - new Date(one.created)) / MINUTE;
   if (begin === null) {
     const parts = [['queued', queued], ['remaining', one.walltime_mins], ['ending', one.state === 'ending' ? one.walltime_mins / 10 : 0]];
-    return { parts, text: `queued for ${durationText(queued)}, then ${walltimeText(one.walltime_mins)}` };
+    const why = [one.waiting, one.place && `place ${one.place}`, one.estimated_start && `starts about ${time(one.estimated_start)}`].filter(Boolean);
+    return { parts, text: [`queued for ${durationText(queued)}`, ...why, `then ${walltimeText(one.walltime_mins)}`].join(', ') };
   }
   const ran = (now - begin) / MINUTE;
-  const left = Math.max(0, one.walltime_mins - ran);
+  const endsAt = one.walltime_end ? new Date(one.walltime_end).getTime() : begin + one.walltime_mins * MINUTE; // the site may extend it
+  const left = Math.max(0, (endsAt - now) / MINUTE);
   const isEnding = one.state === 'ending';
   const parts = [['queued', queued], ['ran', ran], isEnding ? ['ending', one.walltime_mins / 10] : ['remaining', left]];
   const end = isEnding ? 'ending: its disks are written back'
-    : `${durationText(left)} of ${walltimeText(one.walltime_mins)} remain, until ${time(begin + one.walltime_mins * MINUTE)}`;
+    : `${durationText(left)} of ${walltimeText(one.walltime_mins)} remain, until ${time(endsAt)}`;
   return { parts, text: `queued for ${durationText(queued)}, running for ${durationText(ran)}, ${end}` };
 }
 
