@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import html
 import logging
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Query, WebSocket
+from fastapi import APIRouter, Query, Request, WebSocket
 from pydantic import BaseModel
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
@@ -25,7 +26,7 @@ from nucleus.api.problems import Problem, conflict, limited, request_id, unavail
 from nucleus.api.representations import text_of
 from nucleus.api.routes import changes, route_of_nodes
 from nucleus.api.rules import demand_console_quota
-from nucleus.api.service import Change, Known, Reading, find_cluster, find_node, reading
+from nucleus.api.service import Change, Known, Reading, find_cluster, find_node, reading, service_of
 from nucleus.mirror import clusters, identity, tickets
 from nucleus.operations.causes import owners_text
 from nucleus.records import SYSTEM, Scope
@@ -109,13 +110,13 @@ Lines = Annotated[int, Query(ge=1, le=2000)]
 @changes("console", "console")
 def open_console(change: Change, c: str, n: str, body: NewConsole) -> Response:
     """The ticket opens one WebSocket, once, within 30 seconds."""
-    ticket, name = _issue(change, c, n, body.type)
+    ticket = _issue(change, c, n, body.type)
     call = change.call
     address = call.url(f"/ws/console/{ticket}")
     content = {
         "ticket": ticket,
         "ws_url": "ws" + address.removeprefix("http") if address.startswith("http") else address,
-        "page_url": call.url(f"/console/{body.type}/{ticket}#{name}"),
+        "page_url": call.url(f"/console/{body.type}/{ticket}"),
         "expires_at": text_of(call.now + timedelta(seconds=tickets.VALID_SECONDS)),
     }
     return json_answer(content, 201, {"Cache-Control": "no-store"})
@@ -127,8 +128,8 @@ def open_console(change: Change, c: str, n: str, body: NewConsole) -> Response:
 @changes("console", "console")
 def to_screen(change: Change, c: str, n: str) -> Response:
     """Rows 20 and 21: the address of a page with the screen, as header and as body."""
-    ticket, name = _issue(change, c, n, "vnc")
-    address = change.call.url(f"/console/vnc/{ticket}#{name}")
+    ticket = _issue(change, c, n, "vnc")
+    address = change.call.url(f"/console/vnc/{ticket}")
     return PlainTextResponse(address, 303, {"Location": address, "Cache-Control": "no-store"})
 
 
@@ -188,8 +189,7 @@ def _not_read(call: Call, node: Node, error: RocksError) -> Problem:
     return unavailable(owners_text(error, node.name, f"request {name}"))
 
 
-def _issue(change: Change, c: str, n: str | None, kind: str) -> tuple[str, str]:
-    """A ticket, and what its page calls the node: CLUSTER of a frontend, CLUSTER/NODE of a compute, for a URL."""
+def _issue(change: Change, c: str, n: str | None, kind: str) -> str:
     call, cluster = change.call, find_cluster(change, c)
     node = find_node(change, cluster, n)
     if power_of(node.state) == "unknown":
@@ -203,8 +203,7 @@ def _issue(change: Change, c: str, n: str | None, kind: str) -> tuple[str, str]:
     )
     new = tickets.Ticket(node.id, kind, call.caller.user.id, call.caller.token_id)
     change.note(f"{cluster.name}/{node.name}", after=kind)
-    name = quote(cluster.name) if n is None else f"{quote(cluster.name)}/{quote(node.name)}"
-    return tickets.issue_ticket(change.session, new), name
+    return tickets.issue_ticket(change.session, new)
 
 
 # --- the WebSocket
@@ -376,12 +375,14 @@ async def _watch(is_still_allowed: Callable[[], Awaitable[bool]], check_seconds:
 
 
 @router.get("/console/{kind}/{ticket}", include_in_schema=False)
-def console_page(kind: Literal["vnc", "serial"], ticket: str) -> Response:
-    """The page of a ticket, whose script uses it."""
+def console_page(request: Request, kind: Literal["vnc", "serial"], ticket: str) -> Response:
+    """The page of a ticket, whose script uses it. It names the node, whoever sent the link."""
+    with service_of(request).pool.transaction() as session:
+        cluster, node, of = tickets.console_of(session, ticket) or ("", "", "")
+    names = f'data-cluster="{html.escape(cluster)}" data-node="{html.escape(node)}" data-kind="{of}"'
+    text = (STATIC / f"console-{kind}.html").read_text("utf-8").replace("<html", f"<html {names}", 1)
     headers = {"Content-Security-Policy": _POLICIES[kind], "Cache-Control": "no-store"}
-    return FileResponse(
-        STATIC / f"console-{kind}.html", headers=headers, media_type="text/html; charset=utf-8"
-    )
+    return HTMLResponse(text, headers=headers)
 
 
 def add_assets(application: FastAPI, libraries: Path) -> None:

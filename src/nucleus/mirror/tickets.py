@@ -55,5 +55,15 @@ def use_ticket(session: Session, text: str) -> Ticket | None:
     return Ticket(*row) if row else None
 
 
+def console_of(session: Session, text: str) -> tuple[str, str, str] | None:
+    """(cluster, node, frontend or compute) of a ticket, also of one that is used or too old; None: it is unknown."""
+    row = session.row(
+        "SELECT c.name, n.name, n.kind FROM console_ticket t JOIN node n ON n.id = t.node_id"
+        " JOIN cluster c ON c.id = n.cluster_id WHERE t.hash = %s",
+        (_hash(text),),
+    )
+    return (row[0], row[1], row[2]) if row else None
+
+
 def _hash(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()

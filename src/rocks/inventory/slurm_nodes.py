@@ -18,6 +18,11 @@ _NO_NODE = "Invalid node name"
 """What scontrol prints of a host that Slurm does not have."""
 
 
+def has_slurm() -> bool:
+    """Whether the site has one: its configuration is on this machine."""
+    return Path(os.environ.get("SLURM_CONF", "/etc/slurm/slurm.conf")).is_file()
+
+
 def drain_node(host: str, notify: Callable[[str], None]) -> None:
     """Keep Slurm from giving the host to further jobs; the one that runs goes on.
 
@@ -25,8 +30,7 @@ def drain_node(host: str, notify: Callable[[str], None]) -> None:
     not stop the command: `notify` gets what to run.
     """
     change = ("scontrol", "update", f"nodename={host}", "state=drain", "reason=rocks")
-    has_slurm = Path(os.environ.get("SLURM_CONF", "/etc/slurm/slurm.conf")).is_file()
-    if not has_slurm or dry_run.would(dry_run.HERE, f"run `{' '.join(change)}`"):
+    if not has_slurm() or dry_run.would(dry_run.HERE, f"run `{' '.join(change)}`"):
         return
     try:
         finished = run(change, deadline_seconds=_SECONDS)

@@ -8,8 +8,8 @@ const REVOKED = 4001;
 const TOO_LONG = 4002;
 const AGAIN = 3000;
 const [kind, firstTicket] = location.pathname.split('/').slice(-2);
-const [cluster, compute] = location.hash.slice(1).split('/').map(decodeURIComponent);
-const node = compute ?? cluster;
+const { cluster, node, kind: role } = document.documentElement.dataset; // of the ticket, as the service says
+const isCompute = role === 'compute';
 
 export function show(text) {
   if (byId('status').textContent !== text) byId('status').textContent = text;
@@ -22,7 +22,7 @@ function socketOf(ticket) {
 }
 
 async function newTicket() {
-  const { content } = await ask('POST', path('cluster', cluster, ...(compute ? ['compute', compute] : ['frontend']), 'console'), { type: kind });
+  const { content } = await ask('POST', path('cluster', cluster, ...(isCompute ? ['compute', node] : ['frontend']), 'console'), { type: kind });
   return content.ticket;
 }
 
@@ -74,7 +74,7 @@ document.addEventListener('fullscreenchange', () => {
   full.textContent = document.fullscreenElement ? 'Leave full screen' : 'Full screen';
 });
 if (node) {
-  const text = `${kind === 'vnc' ? 'Screen' : 'Serial console'} of ${node}${compute ? `, ${cluster}` : ''}`;
+  const text = `${kind === 'vnc' ? 'Screen' : 'Serial console'} of ${node}${isCompute ? `, ${cluster}` : ''}`;
   document.title = text;
   byId('title').textContent = text;
   byId('console').setAttribute('aria-label', text);

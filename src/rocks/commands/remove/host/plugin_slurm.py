@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import rocks.commands
 from rocks.inventory.host_loading import which_are_vms
-from rocks.inventory.slurm_nodes import drain_node
+from rocks.inventory.slurm_nodes import drain_node, has_slurm
 
 
 class Plugin(rocks.commands.Plugin):
@@ -20,6 +20,8 @@ class Plugin(rocks.commands.Plugin):
 
     def run_all(self, hosts: Sequence[str]) -> None:
         """Drain them when the removal is certain; a host that is no node of Slurm is left out."""
+        if not has_slurm():
+            return
         machines = {name.lower() for name in which_are_vms(self.db, hosts)}
         nodes = [host for host in hosts if host.lower() not in machines]
 
