@@ -88,11 +88,11 @@ def site(nucleus_settings: DatabaseSettings, pool: Pool, tmp_path: Path) -> Iter
     service.stop()
 
 
-def token_of(site: Site, username: str, *, is_operator: bool = False) -> str:
+def token_of(site: Site, username: str, *, is_operator: bool = False, first_name: str = "Kim") -> str:
     """A new user of the project, who has acknowledged, and a token with the rights of every day."""
     with site.pool.transaction() as session:
         user = identity.add_user(
-            session, username, f"{username}@example.org", HOSTILE[:60], "Test", is_operator
+            session, username, f"{username}@example.org", first_name, "Test", is_operator
         )
         project = identity.project_by_name(session, "alpha")
         identity.set_member(session, user, project.id, True)

@@ -100,7 +100,7 @@ def test_free_computes_are_switched_on_by_a_set_and_powering_off_asks(
     assert violations(owner) == [] and not owner.page.evaluate(WIDE)
     owner.confirm()
     owner.sees("li[data-key=vm-vc1-0] .power", "off")
-    owner.page.set_viewport_size({"width": 1280, "height": 900})
+    owner.page.set_viewport_size({"width": 1280, "height": 1000})
     owner.page.evaluate("scrollTo(0, 0)")
     keep_picture(owner, "cluster")
     owner.open()

@@ -92,7 +92,8 @@ def test_a_wrong_token_is_refused_with_its_reason(site: Site, visit: Callable[..
 
 def test_texts_of_others_are_texts(site: Site, visit: Callable[..., Visit]) -> None:
     """Markup in everything that somebody can write is visible as it was written, and does nothing."""
-    ann, root = token_of(site, "ann"), token_of(site, "root", is_operator=True)
+    ann = token_of(site, "ann")
+    root = token_of(site, "root", is_operator=True, first_name=HOSTILE[:60])
     with site.pool.transaction() as session:
         session.execute("UPDATE cluster SET description = %s, generation = generation + 1", (HOSTILE,))
         session.execute(
@@ -148,6 +149,8 @@ def test_axe_finds_nothing_wrong(site: Site, visit: Callable[..., Visit], width:
         if someone.page.evaluate(WIDE):
             found.append(f"{name}: wider than {width}")
         if (name, width, scheme) == ("site", 1280, "light"):
+            someone.sees("#overview", "vc1")
+            someone.page.locator("#failed li").first.wait_for()
             keep_picture(someone, name)
     assert found == []
     assert someone.harms() == []

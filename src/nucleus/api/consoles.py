@@ -164,7 +164,7 @@ def read_screen(call: Known, c: str, n: str) -> Response:
     if power_of(node.state) not in ("on", "paused"):
         raise conflict(f"{node.name} is not on, so it has no screen; power it on first")
     try:
-        with call.service.console_logs.one_more(call.caller.user.id):
+        with call.service.screens.one_more(call.caller.user.id):
             picture = call.service.rocks.read_screen(node.rocks_name)
     except RocksError as error:
         raise _not_read(call, node, error) from None
@@ -376,7 +376,7 @@ async def _watch(is_still_allowed: Callable[[], Awaitable[bool]], check_seconds:
 
 @router.get("/console/{kind}/{ticket}", include_in_schema=False)
 def console_page(request: Request, kind: Literal["vnc", "serial"], ticket: str) -> Response:
-    """The page of a ticket, whose script uses it. It names the node, whoever sent the link."""
+    """The page of a ticket, whose script uses it. The name of the node on it is that of the ticket."""
     with service_of(request).pool.transaction() as session:
         cluster, node, of = tickets.console_of(session, ticket) or ("", "", "")
     names = f'data-cluster="{html.escape(cluster)}" data-node="{html.escape(node)}" data-kind="{of}"'

@@ -269,7 +269,7 @@ class Allocation(Answer):
         description="of sets that have ended; where Slurm counts, what it has counted"
     )
     reserved_minutes: int = Field(
-        description="of sets that live: their nodes for their walltimes; where Slurm counts, for what remains"
+        description="of sets that have not ended: their nodes for their walltimes; with Slurm, what remains"
     )
     limit_minutes: int | None = Field(
         description="the project's limit; where Slurm counts, the account's; null: none"

@@ -60,7 +60,10 @@ class Service:
     console_logs: AtOnce = field(
         default_factory=lambda: AtOnce("looks at consoles", 2, max_of_all=8, retry_seconds=5)
     )
-    """Each starts a program on a host, and waits for it."""
+    screens: AtOnce = field(
+        default_factory=lambda: AtOnce("pictures of screens", 2, max_of_all=4, retry_seconds=5)
+    )
+    """Each starts a program on a host, and waits for it. Pages ask for pictures by themselves, people for logs."""
 
     waits: AtOnce = field(default_factory=lambda: AtOnce("requests that wait for operations", 100))
     uploads: AtOnce = field(default_factory=lambda: AtOnce("images on their way", 4, retry_seconds=60))

@@ -64,7 +64,7 @@ def _set_names(change: Change, body: models.SomeUserNames) -> Response:
 @route(router, "GET /v1/project", "row32", "Your projects", list[models.Project])
 @reads
 def list_projects(question: Reading) -> Response:
-    """Row 32, and what the allocations of their clusters were charged."""
+    """With the allocations of their clusters: what was charged, what is reserved, and the limit."""
     session, own = question.session, question.call.caller.projects
     known = identity.list_projects(session)
     projects = [one for one in known if question.scope.is_operator or one.name in own]

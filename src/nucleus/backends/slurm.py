@@ -174,7 +174,10 @@ class Slurm:
             "squeue", "--noheader", "--states=all", f"--user={self._user}",
             "--format=%i|%T|%r|%N|%e|%S|%Q|%a|%j", *filters,
         )  # fmt: skip
-        return parse_queue(finished.text)
+        try:
+            return parse_queue(finished.text)
+        except (ValueError, UserError) as error:
+            raise HostError(f"what squeue printed cannot be read ({error}); run `squeue`") from None
 
     def _ends(self, names: Sequence[str]) -> dict[str, Job] | None:
         """Name → the ended job, of those that have ended; None while the accounting does not answer."""
@@ -236,7 +239,7 @@ def parse_queue(text: str) -> list[Job]:
         if ours == RUNNING and reason == "Prolog":
             ours = PENDING
         if state == PENDING.upper():
-            queue.append((-int(priority), int(number), len(jobs)))
+            queue.append((-int(priority) if priority.isdigit() else 0, int(number), len(jobs)))
         jobs.append(
             Job(
                 int(number), name, ours, tuple(expand(hosts)) if ours == RUNNING else (),
@@ -250,7 +253,7 @@ def parse_queue(text: str) -> list[Job]:
 
 
 def _moment(text: str) -> float | None:
-    return float(text) if text.isdigit() else None
+    return float(text) if text.isdigit() and len(text) < 12 else None
 
 
 def _waiting(reason: str, account: str) -> str:

@@ -26,5 +26,9 @@ def store_charges(guard: Guard, batch: Batch) -> None:
         for name, seconds in charges.items():
             session.update("computeset", {"charged_seconds": seconds}, name=name)
         for name in allocations:
-            minutes = accounts[name]._asdict() if name in accounts else dict.fromkeys(Account._fields)
+            minutes = (
+                accounts[name.lower()]._asdict()
+                if name.lower() in accounts
+                else dict.fromkeys(Account._fields)
+            )
             session.update("allocation", minutes, name=name)

@@ -121,7 +121,7 @@ def uncharged_sets(session: Session) -> list[str]:
     """Names of jobs of sets that have ended, and whose charge is not known: the last 100 of 30 days."""
     rows = session.rows(
         "SELECT name FROM computeset WHERE ended_at > UTC_TIMESTAMP(3) - INTERVAL 30 DAY AND name IS NOT NULL"
-        " AND charged_seconds IS NULL ORDER BY id DESC LIMIT 100"
+        " AND charged_seconds IS NULL AND jobid IS NOT NULL ORDER BY id DESC LIMIT 100"  # not of refused ones
     )
     return [name for (name,) in rows]
 

@@ -11,7 +11,7 @@ from rocks.core.errors import ToolError
 from rocks.core.process import run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 _SECONDS = 20.0
 _NO_NODE = "Invalid node name"
@@ -23,23 +23,27 @@ def has_slurm() -> bool:
     return Path(os.environ.get("SLURM_CONF", "/etc/slurm/slurm.conf")).is_file()
 
 
-def drain_node(host: str, notify: Callable[[str], None]) -> None:
-    """Keep Slurm from giving the host to further jobs; the one that runs goes on.
+def drain_nodes(hosts: Sequence[str], notify: Callable[[str], None]) -> None:
+    """Keep Slurm from giving the hosts to further jobs; those that run go on.
 
-    Does nothing on a site without Slurm, and for a host that is no node. A Slurm that refuses or does not answer does
-    not stop the command: `notify` gets what to run.
+    Does nothing on a site without Slurm, and for hosts that are no nodes. A Slurm that refuses or does not answer does
+    not stop the command: `notify` gets what to run. One that does not answer is not asked about the others.
     """
-    change = ("scontrol", "update", f"nodename={host}", "state=drain", "reason=rocks")
-    if not has_slurm() or dry_run.would(dry_run.HERE, f"run `{' '.join(change)}`"):
+    if not has_slurm():
         return
-    try:
-        finished = run(change, deadline_seconds=_SECONDS)
-        problem = finished.error_text.strip() if finished.exit_status else ""
-    except ToolError as error:
-        problem = str(error)
-    if _NO_NODE in problem:
-        return
-    if problem:
-        notify(f"Slurm may give {host} to further jobs ({problem}); run `{' '.join(change)}`")
-    else:
-        notify(f"Slurm gives {host} no more jobs until `scontrol update nodename={host} state=resume`")
+    is_silent = False
+    for host in hosts:
+        change = ("scontrol", "update", f"nodename={host}", "state=drain", "reason=rocks")
+        if dry_run.would(dry_run.HERE, f"run `{' '.join(change)}`"):
+            continue
+        problem = "it did not answer before"
+        if not is_silent:
+            try:
+                finished = run(change, deadline_seconds=_SECONDS)
+                problem = finished.error_text.strip() if finished.exit_status else ""
+            except ToolError as error:
+                problem, is_silent = str(error), True
+        if problem and _NO_NODE not in problem:
+            notify(f"Slurm may give {host} to further jobs ({problem}); run `{' '.join(change)}`")
+        elif not problem:
+            notify(f"Slurm gives {host} no more jobs until `scontrol update nodename={host} state=resume`")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from rocks.inventory.slurm_nodes import drain_node
+from rocks.inventory.slurm_nodes import drain_nodes
 from tests.slurm_site import ACCOUNT, HOSTS, PARTITION, SlurmSite
 from tests.waiting import wait_until
 
@@ -55,18 +55,18 @@ def test_a_host_that_rocks_drains_or_removes_gets_no_more_jobs(
     running = _computeset(hosts, "VC-JOB-3-a", "-N1", "-w", FIRST)
     wait_until(lambda: _state(hosts, running) == "RUNNING")
     for host in (FIRST, "no-node"):
-        drain_node(host, lines.append)
+        drain_nodes([host], lines.append)
     assert _node(hosts, FIRST) == ("draining", "rocks") and _state(hosts, running) == "RUNNING"
     resume = f"scontrol update nodename={FIRST} state=resume"
     assert lines == [f"Slurm gives {FIRST} no more jobs until `{resume}`"]
     hosts.ask(*resume.split())
     monkeypatch.setenv("PATH", f"{hosts.bin}:{os.environ['PATH']}")
-    drain_node(FIRST, lines.append)
+    drain_nodes([FIRST], lines.append)
     assert lines[1].startswith(f"Slurm may give {FIRST} to further jobs (") and lines[1].endswith(
         "reason=rocks`"
     )
     monkeypatch.delenv("SLURM_CONF")
-    drain_node(FIRST, lines.append)
+    drain_nodes([FIRST], lines.append)
     assert len(lines) == 2, "a site without Slurm"
 
 

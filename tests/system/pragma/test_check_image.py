@@ -87,6 +87,6 @@ def test_each_rule_is_met_or_broken(local: Site, tmp_path: Path) -> None:
             assert (ended.status, set(states.values())) == (0, {"met"}), (changed, ended)
         else:
             assert (ended.status, states[broken[0]]) == (1, broken[1]), (changed, ended)
-    assert [path.name for path in (tmp_path / "repository").iterdir() if path.name.startswith(".")] == []
+    assert list((tmp_path / "repository/.check").iterdir()) == []
     for arguments in ("", "absent"):
         assert "repository" in local.refused(f"pragma check image {arguments}")

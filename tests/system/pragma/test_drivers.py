@@ -157,7 +157,7 @@ def test_a_program_that_fails_leaves_nothing(local: Site, programs: Path, tmp_pa
     private.write_text("-----BEGIN OPENSSH PRIVATE KEY-----\n")
     for arguments, text in (
         (("7", key), "allocate failed with exit status 4: 7 is too many"),
-        (("6", key), "has not written a valid"),
+        (("6", key), "no valid vc-out.xml"),
         (("1",), "give key=FILE"),
         (("1", key, "mem=4096"), "do not take mem"),
         (("1", key, "add-iface=ent"), "do not take mem and add-iface"),
@@ -170,8 +170,36 @@ def test_a_program_that_fails_leaves_nothing(local: Site, programs: Path, tmp_pa
         assert not folders.exists() or list(folders.iterdir()) == []
     # a boot that was killed has left its folder, which the next one removes
     (folders / "dock6-killed").mkdir()
-    local.rocks("pragma boot dock6 1", key)
-    assert not (folders / "dock6-killed").exists()
+    (folders / "dock6-killed/.unfinished").touch()
+    # a cluster whose vc-out.xml was lost may run: it stays, and is named
+    (folders / "dock6-broken").mkdir()
+    (folders / "dock6-broken/vc-out.xml").touch()
+    for line in ("pragma list cluster", f"pragma boot dock6 1 {key}"):
+        assert "dock6-broken/vc-out.xml" in local.refused(line), line
+    assert [path.name for path in folders.iterdir()] == ["dock6-broken"]
+    shutil.rmtree(folders / "dock6-broken")
     for driver in ("vmware", "/absent"):
         local.done(f"set attr pragma_driver {driver}")
         assert "neither kvm_rocks nor a folder" in local.refused("pragma list cluster")
+
+
+def test_the_example_guesses_no_format_of_an_image(tmp_path: Path) -> None:
+    """What looks like the description of a VMware disk could name files of the machine."""
+    (tmp_path / "secret").write_bytes(b"SECRET".ljust(512))
+    images = tmp_path / "images"
+    images.mkdir()
+    text = '# x\nversion=1\nCID=1\nparentCID=ffffffff\ncreateType="monolithicFlat"\nRW 1 FLAT "../secret" 0\n'
+    (images / "a.img").write_bytes(text.encode().ljust(4096))
+    run_checked([str(EXAMPLE / "fix_images"), "vc-in.xml", str(images), "frontend"], deadline_seconds=60)
+    back = (
+        "qemu-img",
+        "convert",
+        "-f",
+        "qcow2",
+        "-O",
+        "raw",
+        str(images / "a.img.base"),
+        str(tmp_path / "back"),
+    )
+    run_checked(back, deadline_seconds=60)
+    assert (tmp_path / "back").read_bytes().startswith(text.encode())

@@ -59,6 +59,11 @@ def test_the_place_of_a_job_is_by_priority_then_by_number() -> None:
     assert [job.place for job in parse_queue(text)] == [3, None, 2, 1]
 
 
+def test_a_strange_value_of_squeue_stops_nothing() -> None:
+    (job,) = parse_queue(f"12|PENDING|None||{10**20}|{10**20}|N/A|a|{_NAME}\n")
+    assert (job.place, job.ends_at, job.starts_at) == (1, None, None)
+
+
 def test_jobs_of_other_names_are_not_of_computesets_and_a_strange_line_is_an_error() -> None:
     assert parse_queue("12|RUNNING|None|n1|9|7|1|c|a|b\n12_1|RUNNING|None|n1|9|7|1|c|VC-JOB-x\n") == []
     with pytest.raises(HostError, match="no job"):

@@ -76,7 +76,7 @@ async function readAllocations() {
   const all = content.flatMap((project) => project.allocations.map((one) => ({ ...one, project: project.name })));
   fillList(byId('allocations'), all, (one) => `${one.project}/${one.name}`, (row, one) => {
     const left = one.limit_minutes === null ? null : Math.max(0, one.limit_minutes - one.charged_minutes - one.reserved_minutes);
-    const texts = [`${hours(one.charged_minutes)} h charged`, `${hours(one.reserved_minutes)} h reserved by sets that are alive`,
+    const texts = [`${hours(one.charged_minutes)} h charged`, `${hours(one.reserved_minutes)} h reserved by sets that have not ended`,
       left === null ? 'no limit' : `${hours(left)} h left of ${hours(one.limit_minutes)}`];
     fillTexts(row, [['', one.name], ['soft', `project ${one.project}`], ...texts.map((text) => ['', text])]);
     draw(row, [['ran', one.charged_minutes], ['queued', one.reserved_minutes], ['remaining', left ?? 0]], `${one.name}: ${texts.join(', ')}`);

@@ -15,7 +15,7 @@ async function cancel(group) {
 }
 
 function fill(row, group, isNew) {
-  if (isNew) row.append(element('button', { type: 'button' }, 'Cancel'), element('details', {}, element('summary', {}, 'Each'), element('ul', { class: 'rows' })));
+  if (isNew) row.append(element('button', { type: 'button' }, 'Cancel'), element('details', {}, element('summary', {}, 'Each node'), element('ul', { class: 'rows' })));
   const button = row.querySelector(':scope > button');
   button.hidden = group[0].state !== 'queued' || !rights.includes('power');
   button.setAttribute('aria-label', `Cancel: ${targetText(group)}`);

@@ -9,7 +9,7 @@ export function diskOf(node) {
   const state = node.image_state;
   if (!state) return { place: 'host', text: 'disk on its host' };
   if (state === 'unmapped') return { place: 'nas', text: 'disk on the NAS' };
-  if (state === 'mapped') return { place: 'host', text: 'disk local' };
+  if (state === 'mapped') return { place: 'host', text: 'disk on its host' };
   if (state.startsWith('NAS->')) return { place: 'way', text: 'disk on its way to the host' };
   if (state.startsWith('NAS<-')) return { place: 'way', text: 'disk on its way to the NAS' };
   return { place: 'way', text: `disk ${state}` };
@@ -33,7 +33,7 @@ function drawn(name, attributes, text = '') {
 export function describe(cluster) {
   const counts = { nas: 0, way: 0, host: 0 };
   for (const node of nodesOf(cluster)) counts[diskOf(node).place] += 1;
-  return `Disks: ${counts.nas} on the NAS, ${counts.way} on the way, ${counts.host} local`;
+  return `Disks: ${counts.nas} on the NAS, ${counts.way} on the way, ${counts.host} on hosts`;
 }
 
 export function picture(cluster) {
@@ -44,7 +44,7 @@ export function picture(cluster) {
   const svg = drawn('svg', { viewBox: `0 0 520 ${height}`, role: 'img', 'aria-label': `${cluster.name}. ${describe(cluster)}`, class: 'picture' });
   svg.append(
     drawn('text', { x: 60, y: 14, class: 'head' }, 'NAS'), drawn('text', { x: 200, y: 14, class: 'head' }, 'on the way'),
-    drawn('text', { x: 390, y: 14, class: 'head' }, 'local'),
+    drawn('text', { x: 390, y: 14, class: 'head' }, 'host'),
     drawn('path', { class: 'nas', d: `M20 32a40 9 0 0 1 80 0V${height - 12}a40 9 0 0 1-80 0zM20 32a40 9 0 0 0 80 0` }),
   );
   nodes.forEach((node, index) => {

@@ -22,7 +22,7 @@ async function readState() {
     ['soft', one.machines.length ? '' : 'no machine'],
     ...one.machines.map((machine) => [machine.state === 'active' ? '' : 'soft',
       `${machine.name} of ${machine.cluster} ${machine.state ?? ''}${machine.computeset ? `, set ${machine.computeset}` : ''}`]),
-  ], 'The list of hosts ([batch] hosts) is empty, so no computeset can start.');
+  ], 'The list of hosts ([batch] hosts) is empty. Computesets need it on a site without Slurm.');
   list('users', content.users, (one) => one.username, (one) => [
     ['', one.username], ['soft', one.name], ['soft', one.email], ['soft', one.projects && `projects ${one.projects}`],
     ['', one.is_operator ? 'operator' : ''], ['warn', one.is_active ? '' : 'disabled'],

@@ -6,7 +6,7 @@ import { question } from './question.js';
 
 const byId = (id) => document.getElementById(id);
 const SCOPES = {
-  power: 'switch nodes on and off', computeset: 'computesets', console: 'consoles', image: 'images and CD drives', rename: 'rename nodes',
+  power: 'power of nodes', computeset: 'computesets', console: 'consoles', image: 'images and CD drives', rename: 'rename nodes',
   'cluster:destroy': 'remove clusters and nodes', admin: 'everything of an operator',
 };
 const EVERY_DAY = ['power', 'computeset', 'console', 'image', 'rename'];

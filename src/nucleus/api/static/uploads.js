@@ -68,11 +68,9 @@ export class Upload {
       } catch (error) {
         failures += 1;
         if (this.isCancelled) return;
-        if (error.status !== 409 && (!error.isPassing || failures > ATTEMPTS)) throw error;
-        if (error.isPassing) {
-          this.waits(error.message);
-          await new Promise((done) => setTimeout(done, AGAIN));
-        }
+        if ((error.status !== 409 && !error.isPassing) || failures > ATTEMPTS) throw error; // 409: another tab may send it
+        this.waits(error.message);
+        await new Promise((done) => setTimeout(done, AGAIN));
         offset = await this.offset().catch((reason) => {
           if (reason.isPassing) return offset;
           throw reason;

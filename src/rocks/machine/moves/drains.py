@@ -15,7 +15,7 @@ from rocks.core.errors import BusyError, Code, HostError, RocksError, StateError
 from rocks.inventory.host_loading import load_hosts, mounts_of, physical_hosts, which_are_vms
 from rocks.inventory.host_requests import ask_facts, is_silent, open_fleet
 from rocks.inventory.machine_locks import lock_vms
-from rocks.inventory.slurm_nodes import drain_node
+from rocks.inventory.slurm_nodes import drain_nodes
 from rocks.machine import records as table
 from rocks.machine.host_load_records import recorded_memory_mb
 from rocks.machine.leases import records as leases
@@ -91,7 +91,7 @@ def drain_host(database: Database, drain: Drain, means: Means) -> Outcomes:
     outcomes = Outcomes()
     capacities = _capacities(database, drain.host, drain.targets, outcomes) if drain.targets else []
     database.end_reading()
-    drain_node(drain.host, means.ways.notify)  # else Slurm gives the free host to the next job
+    drain_nodes([drain.host], means.ways.notify)  # else Slurm gives the free host to the next job
     _stop(database, [name for name in held if name.lower() not in recorded], drain, outcomes)
     _leave_saved(drain, [lease.name for lease in found if lease.state == SAVED], outcomes)
     for name in names:

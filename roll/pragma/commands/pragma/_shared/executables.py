@@ -25,7 +25,7 @@ from rocks.core.files import ensure_folders, explain
 from rocks.core.process import run_checked
 from rocks.core.terminal import one_line
 
-from .documents import read_document
+from .documents import MAX_BYTES, read_document
 from .drivers import Allocated, BootRequest, Machine
 from .repository import cluster_images, read_cluster
 from .vc_in import FileDisk
@@ -34,8 +34,11 @@ if TYPE_CHECKING:
     from rocks.commands import Command
 
     from .site import Settings
+    from .vc_in import Node
 
 _FOLDERS, _VC_OUT = ".clusters", "vc-out.xml"
+_UNFINISHED = ".unfinished"
+"""A file in a folder that the next boot removes: its boot, or the removal of its cluster, has not ended."""
 _SECONDS = 3600.0
 
 
@@ -66,7 +69,7 @@ class Executables:
         """Copy the images, prepare them, and let `allocate` reserve. After an error nothing is left in our folders."""
         if dry_run.is_on():
             raise StateError(
-                "a dry run cannot know what the programs of a driver would do; rocks pragma boot"
+                "a dry run cannot know what the programs of a driver would do; boot without dry-run"
             )
         if request.interfaces or request.frontend_memory_mb:
             raise UserError("the programs of the driver do not take mem and add-iface; boot without them")
@@ -79,17 +82,17 @@ class Executables:
         if request.cpus and described.compute is not None:
             nodes.append(("compute", described.compute, images.compute))
         with self._new_folder(request.vc) as folder:
-            for _, node, image in nodes:
-                assert isinstance(node.disk, FileDisk)  # `cluster_images`
-                place = folder / Path(node.disk.file).name
-                if not place.exists():
-                    self._command.command("save.image", [image, f"file={place}", "format=raw"])
+            for name, image in _file_names(nodes).items():
+                self._command.command("save.image", [image, f"file={folder / name}", "format=raw"])
             self._run("fix_images", file, folder, ",".join(kind for kind, _, _ in nodes))
             vc_out = folder / _VC_OUT
             self._run("allocate", request.cpus, file, vc_out, folder, str(request.key))
             cluster = _read(folder)
-            if cluster is None:
-                raise HostError(f"{self._settings.driver}/allocate has not written a valid {vc_out}")
+            if any(one.name == cluster.name for one in self._clusters()):
+                raise HostError(
+                    f"{self._settings.driver}/allocate has given the name {cluster.name}, which a cluster has already"
+                )
+            (folder / _UNFINISHED).unlink()
         return Allocated(cluster.name, cluster.fqdn, cluster.address, cluster.computes, described)
 
     def start(self, cluster: Allocated, with_computes: bool) -> None:
@@ -128,11 +131,15 @@ class Executables:
         folder = self._find([name])[0].folder
         if not dry_run.would(dry_run.HERE, f"run {self._settings.driver}/clean for {name}; remove {folder}"):
             self._run("clean", folder, folder / _VC_OUT)
+            (folder / _UNFINISHED).touch()
             shutil.rmtree(folder)
 
-    def _find(self, names: Sequence[str]) -> list[_Cluster]:
+    def _clusters(self) -> list[_Cluster]:
         folders = sorted(self._folders.iterdir()) if self._folders.is_dir() else []
-        known = {one.name: one for one in map(_read, folders) if one is not None}
+        return [_read(folder) for folder in folders if not _is_unfinished(folder)]
+
+    def _find(self, names: Sequence[str]) -> list[_Cluster]:
+        known = {one.name: one for one in self._clusters()}
         unknown = [name for name in names if name not in known]
         if unknown:
             raise UserError(
@@ -145,12 +152,13 @@ class Executables:
         """A folder for a cluster, locked while it is made; those of boots that were killed are removed first."""
         try:
             ensure_folders(self._folders, 0o711)
-            with _locked(self._folders):
+            with locked(self._folders):
                 for left in self._folders.iterdir():
-                    with _locked(left, is_waiting=False) as is_ours:
-                        if is_ours and _read(left) is None:
+                    with locked(left, is_waiting=False) as is_ours:
+                        if is_ours and _is_unfinished(left):
                             shutil.rmtree(left)
                 folder = Path(tempfile.mkdtemp(prefix=f"{vc}-", dir=self._folders))
+                (folder / _UNFINISHED).touch()
                 descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
             folder.chmod(0o711)  # the guests of an engine may run as another user
@@ -172,6 +180,20 @@ class Executables:
         return run_checked([str(path), *map(str, arguments)], deadline_seconds=_SECONDS).text
 
 
+def _file_names(nodes: Sequence[tuple[str, Node, str]]) -> dict[str, str]:
+    """Name of a file for the programs → image of the library. UserError for names that programs take for another."""
+    found: dict[str, str] = {}
+    for _, node, image in nodes:
+        assert isinstance(node.disk, FileDisk)  # `cluster_images`
+        name = Path(node.disk.file).name
+        if name.startswith(".") or name == _VC_OUT or found.setdefault(name, image) != image:
+            raise UserError(
+                f"the image {one_line(node.disk.file)[:80]} has the name of another file in the folder for the driver; "
+                "rename it in vc-in.xml"
+            )
+    return found
+
+
 def _check_key(key: str | None) -> None:
     if key is None:
         raise UserError("the driver needs public SSH keys; give key=FILE")
@@ -184,7 +206,7 @@ def _check_key(key: str | None) -> None:
 
 
 @contextmanager
-def _locked(folder: Path, is_waiting: bool = True) -> Iterator[bool]:
+def locked(folder: Path, is_waiting: bool = True) -> Iterator[bool]:
     """Whether the folder could be locked; a process that dies unlocks it."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -198,14 +220,26 @@ def _locked(folder: Path, is_waiting: bool = True) -> Iterator[bool]:
         os.close(descriptor)
 
 
-def _read(folder: Path) -> _Cluster | None:
-    """The cluster of a folder; None where no valid vc-out.xml is."""
+def _is_unfinished(folder: Path) -> bool:
+    """Whether no cluster is there. HostError when that cannot be known: a cluster may run."""
     try:
-        root = read_document((folder / _VC_OUT).read_bytes(), _VC_OUT)
-    except (OSError, UserError):
-        return None
-    public = root.find("frontend/public")
-    names = tuple(node.get("name", "") for node in root.findall("compute/node"))
-    if public is None or not public.get("fqdn") or not all(names):
-        return None
+        names = [path.name for path in folder.iterdir()]
+    except OSError as error:
+        raise HostError(explain(error, folder)) from None
+    return _UNFINISHED in names or not names
+
+
+def _read(folder: Path) -> _Cluster:
+    """The cluster of a folder. HostError where no valid vc-out.xml is."""
+    path = folder / _VC_OUT
+    try:
+        with path.open("rb") as file:
+            root = read_document(file.read(MAX_BYTES + 1), _VC_OUT)
+        public = root.find("frontend/public")
+        names = tuple(node.get("name", "") for node in root.findall("compute/node"))
+        if public is None or not public.get("fqdn") or not all(names):
+            raise UserError("it does not name all machines")
+    except (OSError, UserError) as error:
+        problem = explain(error, path) if isinstance(error, OSError) else f"{path}: {error}"
+        raise HostError(f"the driver has no valid vc-out.xml there ({one_line(problem)[:200]})") from None
     return _Cluster(folder, public.get("fqdn", ""), public.get("ip", ""), names)

@@ -6,6 +6,7 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from rocks.core.errors import ToolError
 from rocks.core.process import run
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ _GPT_LVM, _GPT_RAID = (
     bytes.fromhex("0f889da1fc053b4da006743f0f84911e"),
 )
 _SECONDS = 60.0
+_BOUNDS = (f"--as={1 << 29}", "--cpu=20", "--fsize=0", "--core=0")
+_MAX_OUTPUT_BYTES = 1 << 24
 _AGENT_FOLDERS = ("/etc/init.d", "/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
 _AGENTS = ("vc-out-parser", "dynip")
 
@@ -49,12 +52,17 @@ def check_image(image: Path) -> list[Finding]:
     """The rules about the disk. HostError or ToolError when the file or debugfs cannot be used."""
     with image.open("rb") as file:
         start = file.read(34 * _SECTOR)
-        raw = Finding("raw disk", MET, f"{image.stat().st_size} bytes")
+        size = image.stat().st_size
+        raw = Finding("raw disk", MET, f"{size} bytes")
         first = _first_partition(start)
-        if first is None:
+        if first is None or first.offset_bytes >= size:
             return [
                 raw,
-                Finding("first partition", BROKEN, "the disk has no partition table, or an empty one"),
+                Finding(
+                    "first partition",
+                    BROKEN,
+                    "the disk has no partition table, or a first partition that is not on it",
+                ),
             ]
         file.seek(first.offset_bytes)
         head = file.read(5 * 4096)
@@ -92,9 +100,23 @@ def _agent(place: str) -> Finding:
     return Finding("agent", BROKEN, "neither cloud-init nor vc-out-parser nor dynip")
 
 
+class _Output:
+    """Ends a program that prints more than any folder of a system has; a hostile file system lists one without end."""
+
+    def __init__(self) -> None:
+        self._bytes = 0
+
+    def count(self, output: bytes) -> None:
+        """ToolError above the bound."""
+        self._bytes += len(output)
+        if self._bytes > _MAX_OUTPUT_BYTES:
+            raise ToolError("debugfs prints a folder without end; the file system of the image is damaged")
+
+
 def _names(place: str, folder: str) -> set[str]:
     """Names in a folder of an ext file system; none when the folder is not there."""
-    ended = run(["/usr/sbin/debugfs", "-R", f"ls -p {folder}", place], deadline_seconds=_SECONDS)
+    program = ["prlimit", *_BOUNDS, "/usr/sbin/debugfs", "-R", f"ls -p {folder}", place]
+    ended = run(program, deadline_seconds=_SECONDS, watch=_Output().count)
     names = {line.split("/")[5] for line in ended.text.splitlines() if line.count("/") >= 6}
     return names - {".", "..", ""}
 

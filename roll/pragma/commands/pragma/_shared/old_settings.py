@@ -38,13 +38,17 @@ def read_settings_file(data: bytes, what: str) -> tuple[dict[str, str], list[str
     notes: list[str] = []
     for statement in statements:
         where = f"line {statement.lineno} of {what}"
-        if not isinstance(statement, ast.Assign) or not isinstance(statement.targets[0], ast.Name):
+        if (
+            not isinstance(statement, ast.Assign)
+            or len(statement.targets) != 1
+            or not isinstance(statement.targets[0], ast.Name)
+        ):
             raise UserError(f"{where} is no assignment of a value to a name; only those are read")
         name, value = statement.targets[0].id, _value(statement.value, where)
         try:
             found = _attributes(name, value)
-        except (TypeError, ValueError, AttributeError):
-            raise UserError(f"{where} has no valid value of {name}: {one_line(str(value))[:100]}") from None
+        except (TypeError, ValueError, AttributeError, OverflowError):
+            raise UserError(f"{where} has no valid value of {name}") from None
         attributes.update(found)
         if not found:
             notes.append(f"{name} is not loaded: {_OTHERS.get(name, 'it is not known')}")
@@ -58,7 +62,7 @@ def _value(node: ast.expr, where: str) -> object:
                 raise ValueError("a call")
             return range(*(int(ast.literal_eval(argument)) for argument in node.args))
         return ast.literal_eval(node)
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError, OverflowError):
         raise UserError(
             f"{where} is no number, text, list, dictionary or range(); nothing is executed, so write the value itself"
         ) from None

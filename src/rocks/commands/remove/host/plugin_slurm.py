@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import rocks.commands
 from rocks.inventory.host_loading import which_are_vms
-from rocks.inventory.slurm_nodes import drain_node, has_slurm
+from rocks.inventory.slurm_nodes import drain_nodes, has_slurm
 
 
 class Plugin(rocks.commands.Plugin):
@@ -24,9 +24,4 @@ class Plugin(rocks.commands.Plugin):
             return
         machines = {name.lower() for name in which_are_vms(self.db, hosts)}
         nodes = [host for host in hosts if host.lower() not in machines]
-
-        def drain() -> None:
-            for host in nodes:
-                drain_node(host, self.owner.notify)
-
-        self.db.after_commit(drain)
+        self.db.after_commit(lambda: drain_nodes(nodes, self.owner.notify))

@@ -1,10 +1,9 @@
 """`rocks pragma check image`"""
 
-import tempfile
-from pathlib import Path
-
 import rocks.commands
+from rocks.core.files import ensure_folders
 
+from ..._shared.executables import locked
 from ..._shared.image_check import MET, Finding, check_image, check_interfaces
 from ..._shared.repository import cluster_images, read_cluster
 from ..._shared.site import read_settings
@@ -48,13 +47,17 @@ class Command(rocks.commands.Command):
         if described.compute is not None:
             nodes.append(("compute", described.compute, images.compute))
         self.db.commit()
-        with tempfile.TemporaryDirectory(prefix=".check-", dir=settings.repository) as folder:
+        folder = settings.repository / ".check"
+        ensure_folders(folder, 0o700)
+        with locked(folder):  # one at a time
+            for left in folder.iterdir():  # by a command that was killed
+                left.unlink()
             for kind, node, image in nodes:
-                copy = Path(folder, image)
-                if not copy.exists():
-                    self.command("save.image", [image, f"file={copy}", "format=raw"])
-                    self.db.commit()
+                copy = folder / image
+                self.command("save.image", [image, f"file={copy}", "format=raw"])
+                self.db.commit()
                 findings[kind] = [check_interfaces(node, kind == "frontend"), *check_image(copy)]
+                copy.unlink()
         self.beginOutput()
         for kind, found in findings.items():
             for one in found:
