@@ -94,11 +94,19 @@ def test_slurm_limits_an_account_and_charges_its_sets(
     )
     slurm.ask("sacctmgr", *account, "GrpTRESMins=node=9000")
     name = rounds.until(number, "running").name
-    rounds.reconcile()
-    with pool.transaction() as session:
-        (usage,) = status.allocation_usage(session, [project])
-    assert usage[4] is not None and usage[4].limit_minutes == 9000
-    assert usage[3] == usage[4].running_minutes > 0, "Slurm counts what runs"
+
+    def counted() -> bool:
+        rounds.reconcile()
+        with pool.transaction() as session:
+            ((*_, reserved, account),) = status.allocation_usage(session, [project])
+        assert account is not None and account.limit_minutes == 9000
+        assert reserved == account.running_minutes
+        return reserved > 0
+
+    wait_until(
+        counted, lambda: slurm.ask("scontrol", "show", "assoc_mgr", f"accounts={ACCOUNT}", "flags=assoc")
+    )
+    wait_until(lambda: slurm.ask("squeue", "-h", f"--name={name}", "-o", "%M") != "0:00")
     rounds.end(number)
     rounds.until(number, "cancelled", "user")
     wait_until(lambda: (rounds.reconcile(), rounds.look(number).charged_seconds is not None)[1])
