@@ -171,6 +171,8 @@ def test_a_program_that_fails_leaves_nothing(local: Site, programs: Path, tmp_pa
     # a boot that was killed has left its folder, which the next one removes
     (folders / "dock6-killed").mkdir()
     (folders / "dock6-killed/.unfinished").touch()
+    (folders / "dock6-half.removed").mkdir()  # by a clean that was killed
+    (folders / "dock6-half.removed/vc-out.xml").touch()
     # a cluster whose vc-out.xml was lost may run: it stays, and is named
     (folders / "dock6-broken").mkdir()
     (folders / "dock6-broken/vc-out.xml").touch()

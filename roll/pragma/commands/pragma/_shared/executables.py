@@ -38,7 +38,9 @@ if TYPE_CHECKING:
 
 _FOLDERS, _VC_OUT = ".clusters", "vc-out.xml"
 _UNFINISHED = ".unfinished"
-"""A file in a folder that the next boot removes: its boot, or the removal of its cluster, has not ended."""
+"""A file in a folder whose boot has not ended: the next boot removes it."""
+_REMOVED = ".removed"
+"""How the name of a folder ends that is being removed, of which no file says any more what it was."""
 _SECONDS = 3600.0
 
 
@@ -131,8 +133,7 @@ class Executables:
         folder = self._find([name])[0].folder
         if not dry_run.would(dry_run.HERE, f"run {self._settings.driver}/clean for {name}; remove {folder}"):
             self._run("clean", folder, folder / _VC_OUT)
-            (folder / _UNFINISHED).touch()
-            shutil.rmtree(folder)
+            _remove(folder)
 
     def _clusters(self) -> list[_Cluster]:
         folders = sorted(self._folders.iterdir()) if self._folders.is_dir() else []
@@ -156,7 +157,7 @@ class Executables:
                 for left in self._folders.iterdir():
                     with locked(left, is_waiting=False) as is_ours:
                         if is_ours and _is_unfinished(left):
-                            shutil.rmtree(left)
+                            _remove(left)
                 folder = Path(tempfile.mkdtemp(prefix=f"{vc}-", dir=self._folders))
                 (folder / _UNFINISHED).touch()
                 descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
@@ -167,7 +168,7 @@ class Executables:
         try:
             yield folder
         except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
             raise
         finally:
             os.close(descriptor)
@@ -226,7 +227,13 @@ def _is_unfinished(folder: Path) -> bool:
         names = [path.name for path in folder.iterdir()]
     except OSError as error:
         raise HostError(explain(error, folder)) from None
-    return _UNFINISHED in names or not names
+    return folder.name.endswith(_REMOVED) or _UNFINISHED in names or not names
+
+
+def _remove(folder: Path) -> None:
+    """Remove it. After a death in the middle, the next boot removes the rest."""
+    gone = folder if folder.name.endswith(_REMOVED) else folder.rename(f"{folder}{_REMOVED}")
+    shutil.rmtree(gone, ignore_errors=True)
 
 
 def _read(folder: Path) -> _Cluster:
