@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,16 +40,39 @@ def mistyped(name: str, known: Iterable[str]) -> str | None:
 
     Case, `-` and `_` are ignored. Names that differ in digits only are a series, as kvm_device_0 and kvm_device_1.
     """
-    typed = _plain(name)
+    typed = _form(_plain(name))
     near = []
     for other in known:
-        meant = _plain(other)
-        most = 0 if len(meant) < _SHORT else 1 if len(meant) < _LONG else 2
-        is_series = typed != meant and _letters(typed) == _letters(meant)
-        if abs(len(typed) - len(meant)) <= most and not is_series:
-            edits = _edits(typed, meant)
-            near += [(edits, other)] if edits <= most else []
+        meant = _known_form(other)
+        max_edits = 0 if len(meant.plain) < _SHORT else 1 if len(meant.plain) < _LONG else 2
+        # each edit brings at most one character that the other text does not have: most names need no comparison
+        if (
+            abs(len(typed.plain) - len(meant.plain)) <= max_edits
+            and len(typed.characters - meant.characters) <= max_edits
+            and len(meant.characters - typed.characters) <= max_edits
+            and (typed.plain == meant.plain or typed.letters != meant.letters)
+        ):
+            edits = _edits(typed.plain, meant.plain)
+            near += [(edits, other)] if edits <= max_edits else []
     return min(near)[1] if near else None
+
+
+class _Form(NamedTuple):
+    """A name in lower case without `-` and `_`; the same without digits; its characters."""
+
+    plain: str
+    letters: str
+    characters: frozenset[str]
+
+
+def _form(plain: str) -> _Form:
+    letters = "".join(character for character in plain if not character.isdigit())
+    return _Form(plain, letters, frozenset(plain))
+
+
+@lru_cache(maxsize=2048)  # a load of a dump compares each of its attributes with the same names
+def _known_form(name: str) -> _Form:
+    return _form(_plain(name))
 
 
 def _edits(one: str, other: str) -> int:
@@ -63,10 +87,6 @@ def _edits(one: str, other: str) -> int:
                 cost = min(cost, older[column - 2] + 1)
             row.append(cost)
     return row[-1]
-
-
-def _letters(plain: str) -> str:
-    return "".join(character for character in plain if not character.isdigit())
 
 
 def _plain(name: str) -> str:

@@ -46,7 +46,7 @@ _TOKEN = re.compile(
       (?P<comment> --(?=\s)[^\n]* | \#[^\n]* | /\*.*?\*/ )
     | (?P<quoted> '(?:[^'\\]|\\.|'')*' | "(?:[^"\\]|\\.|"")*" | `(?:[^`]|``)*` )
     | (?P<delimiter> ^[ \t]*DELIMITER[ \t]+(?P<token>\S+)[ \t]*$ )
-    | (?P<word> \w+ )
+    | (?P<plain> [\w ,().=]+ )
     | (?P<other> [^'"`/] | /(?!\*) )
     """,
     re.VERBOSE | re.DOTALL | re.MULTILINE | re.IGNORECASE,
