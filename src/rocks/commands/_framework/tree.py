@@ -58,6 +58,11 @@ def _holds_command(folder: str) -> bool:
 
 def longest_prefix(command_path: Sequence[str], trees: Sequence[str]) -> int:
     """How many of `command_path`, from the first, name the folder of a command or a group."""
+    # above a command are groups: one look instead of several, for each of the commands that a command calls
+    if all(map(is_command_word, command_path)) and any(
+        os.path.isfile(f"{folder}/__init__.py") for folder in _candidates(command_path, trees)
+    ):
+        return len(command_path)
     length = 0
     for word in command_path:
         if not is_command_word(word) or not folders_of(command_path[: length + 1], trees):
