@@ -79,8 +79,8 @@ HERE = not lab and not packages and not installer and not guests and not browser
 test: ## set up, then run every check and the smoke tests of every part (root; it prints what it leaves out)
 	@tools/setup test
 	@$(MAKE) --no-print-directory lint
-	@$(ISOLATED) $(PYTEST) $(PARALLEL) -m '$(HERE) and not slow'
-	@echo "Not run: the tests marked slow (\`make test-all\`), and those of lab, packages, installer, guests and browser (\`make help\`)"
+	@$(ISOLATED) env ROCKS_TEST_PROFILE=short $(PYTEST) $(PARALLEL) -m '$(HERE) and not slow'
+	@echo "Not run: the tests marked slow and most generated input (\`make test-all\`), and those of lab, packages, installer, guests and browser (\`make help\`)"
 
 .PHONY: test-all
 test-all: ## `make test`, and the tests marked slow: all tests but lab, packages, installer, guests, browser (root; about 20 minutes on 2 processors)
@@ -121,7 +121,7 @@ MODELS = $(addprefix tests/unit/,storage/daemons storage/test_mutations.py stora
 
 check: WORKERS = 3
 check: lint ## lint, and the tests of rules and documents, without a daemon (a minute; the first time longer)
-	$(PYTEST) $(PARALLEL) -m 'not system and not slow and not moments' $(MODELS:%=--ignore=%) tests/unit tests/golden
+	ROCKS_TEST_PROFILE=short $(PYTEST) $(PARALLEL) -m 'not system and not slow and not moments' $(MODELS:%=--ignore=%) tests/unit tests/golden
 
 lint: $(PYTHON) ## format, style, types, import contracts
 	$(PYTHON) -m ruff format --check $(CHECKED)
@@ -177,7 +177,7 @@ bench: ## measure the figures of the design, or FIGURES="R1 R4", and print the t
 
 mutants: ## mutation testing: the share of N=200 mutants that `make test` finds; SEED, TESTS=all for `make test-all`, INTO=PAGE (root; hours)
 	@tools/setup test
-	@PYTHONPATH=src:. $(PYTHON) -m bench.mutants $(or $(N),200) $(or $(SEED),1) \
+	@$(if $(filter all,$(TESTS)),,ROCKS_TEST_PROFILE=short )PYTHONPATH=src:. $(PYTHON) -m bench.mutants $(or $(N),200) $(or $(SEED),1) \
 	  '$(HERE)$(if $(filter all,$(TESTS)),, and not slow)' $(if $(INTO),"$(INTO)")
 
 agent: ## build the host agent's archive into dist/

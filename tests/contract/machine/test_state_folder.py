@@ -31,6 +31,7 @@ from rocks.network.infiniband.host.fake import FakePkeys
 from rocks.network.infiniband.host.rules import InfinibandVf
 from rocks.network.sriov.host.fake import FakeVfs
 from tests.contract.agents import leased_xml
+from tests.generated import sample
 from tests.patience import patience
 
 SOURCES = Path(__file__).resolve().parents[3] / "src/rocks"
@@ -151,7 +152,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("damage", sample(list(DAMAGES)))
 @pytest.mark.parametrize("place", Place)
 def test_a_damaged_place_is_named_with_what_to_do(agent: Agent, place: Place, damage: str) -> None:
     path = place.below(agent.state)
