@@ -11,7 +11,7 @@ from nucleus.mirror import identity
 from nucleus.mirror.clusters import assign_cluster
 from tests.browser.conftest import Visit, token_of
 from tests.browser.test_pages import WIDE, keep_picture, nodes_of, violations, wait_until
-from tests.system.comet.conftest import Site
+from tests.system.comet.conftest import HOSTS, Site
 
 pytestmark = [pytest.mark.browser]
 
@@ -70,6 +70,7 @@ def test_free_computes_are_switched_on_by_a_set_and_powering_off_asks(
     site.simulator.guests["vc1"].state = "active"
     owner = visit(390).open("cluster?name=vc1").sign_in(token_of(site, "ann"))
     for name in ("vm-vc1-0", "vm-vc1-1"):
+        owner.sees(f"li[data-key={name}] .power.off", "off, never started")
         owner.page.check(f"li[data-key='{name}'] input")
     button(owner, "Power on")
     owner.page.get_by_label("Walltime").fill("6")
@@ -92,8 +93,13 @@ def test_free_computes_are_switched_on_by_a_set_and_powering_off_asks(
     ).scroll_into_view_if_needed()  # pictures are of what is in sight
     owner.page.get_by_alt_text("Screen of vm-vc1-0", exact=True).wait_for()
     owner.page.uncheck("li[data-key=vm-vc1-1] input")
+    button(owner, "Reset")
+    owner.sees("dialog", "Reset vm-vc1-0 at once?")
+    owner.confirm()
+    owner.sees("li[data-key=vm-vc1-0] .progress", "reset")
+    wait_until(owner, lambda: any("reset" in " ".join(one) for one in site.simulator.commands))
     button(owner, "Power off")
-    owner.sees("dialog", "Power vm-vc1-0 off at once?")
+    owner.sees("dialog", "Power off vm-vc1-0 at once?")
     button(owner, "Cancel")
     assert site.simulator.guests["vm-vc1-0"].state == "active"
     button(owner, "Power off")
@@ -107,6 +113,44 @@ def test_free_computes_are_switched_on_by_a_set_and_powering_off_asks(
     owner.sees("#clusters", "set 1 running")
     keep_picture(owner, "clusters")
     assert [one for one in owner.harms() if "400" not in one] == []
+
+
+def test_a_compute_is_renamed_and_removed_and_then_its_cluster(
+    site: Site, visit: Callable[..., Visit]
+) -> None:
+    """By a token that allows it; what is not off stays, and names that nobody can give are refused beside the field."""
+    site.simulator.guests["vm-vc1-1"].host, site.simulator.guests["vm-vc1-1"].state = HOSTS[0], "active"
+    owner = visit().open("cluster?name=vc1").sign_in(token_of(site, "ann", "rename", "cluster:destroy"))
+    owner.page.check("li[data-key=vm-vc1-0] input")
+    button(owner, "Rename")
+    for name, place, text in (("a b", "#name-wrong", "letters, digits"), ("vm-vc1-1", "dialog", "two nodes")):
+        owner.page.get_by_label("New name").fill(name)
+        owner.page.locator("dialog").get_by_role("button", name="Rename").click()
+        owner.sees(place, text)
+    assert violations(owner) == [] and not owner.page.evaluate(WIDE)
+    owner.page.get_by_label("New name").fill("login")
+    owner.page.locator("dialog").get_by_role("button", name="Rename").click()
+    for name in ("login", "vm-vc1-1"):
+        owner.page.check(f"li[data-key={name}] input")
+    button(owner, "Remove")
+    owner.sees("dialog", "Remove login?")  # the other is on
+    owner.confirm()
+    owner.page.locator("li[data-key=login]").wait_for(state="detached")
+    assert any(one[:4] == ("remove", "host", "vm", "vm-vc1-0") for one in site.simulator.commands)
+    button(owner, "Remove the cluster")
+    owner.page.get_by_label("Type vc1 to confirm").fill("vc2")
+    owner.confirm()
+    owner.sees("#confirm-wrong", "must be vc1")
+    owner.page.get_by_label("Type vc1 to confirm").fill("vc1")
+    owner.confirm()
+    owner.sees("dialog [role=alert]", "vm-vc1-1 is active; power it off first")
+    site.simulator.guests["vm-vc1-1"].state = "nostate"
+    owner.sees("li[data-key=vm-vc1-1] .power", "off")
+    assert violations(owner) == [] and not owner.page.evaluate(WIDE)
+    owner.confirm()
+    owner.sees("#about", "There is no cluster vc1 of yours any more.")
+    assert owner.page.locator("#content button:visible").count() == 0
+    assert [one for one in owner.harms() if not any(code in one for code in ("400", "404", "409"))] == []
 
 
 @pytest.mark.parametrize("width", [1280, 390])

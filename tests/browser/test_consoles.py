@@ -10,7 +10,7 @@ import pytest
 from nucleus.backends.executor import Stream
 from tests.browser.conftest import Visit, token_of
 from tests.browser.test_pages import violations
-from tests.system.comet.conftest import Site
+from tests.system.comet.conftest import HOSTS, Site
 
 pytestmark = [pytest.mark.browser]
 
@@ -29,7 +29,7 @@ def test_a_serial_console_names_its_node_and_connects_again_after_a_break(
 
     open_stream = site.simulator.open
     monkeypatch.setattr(site.simulator, "open", open_and_keep)
-    site.simulator.guests["vm-vc1-0"].state = "active"
+    site.simulator.guests["vm-vc1-0"].host, site.simulator.guests["vm-vc1-0"].state = HOSTS[0], "active"
     owner = visit(scheme=scheme).open("cluster?name=vc1").sign_in(token_of(site, "ann"))
     with owner.page.context.expect_page() as opened:
         owner.page.get_by_role("button", name="Serial of vm-vc1-0", exact=True).click()

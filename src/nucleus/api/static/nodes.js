@@ -42,7 +42,7 @@ export function fillNode(row, isNew, shown) {
   if (shown.mayOpen) showScreen(row, node, `../${pathOf(shown.cluster, node, 'console', 'screen')}`);
   const disk = diskOf(node);
   fillTexts(row.querySelector('.about'), [
-    [`power ${node.power}`, node.power], ['soft', node === shown.cluster.frontend ? 'frontend' : ''], ['', addressesOf(node)], ['soft', sizeOf(node)], [disk.place === 'way' ? 'warn' : 'soft', disk.text],
+    [`power ${node.power}`, node.power === 'off' && node.state === 'nostate-error' ? 'off, never started' : node.power], ['soft', node === shown.cluster.frontend ? 'frontend' : ''], ['', addressesOf(node)], ['soft', sizeOf(node)], [disk.place === 'way' ? 'warn' : 'soft', disk.text],
     ['soft', node.active_computeset ? `set ${node.active_computeset} ${node.active_computeset_state}` : ''],
     ['soft', node.iso ? `CD ${node.iso}${node.iso === node.iso_active ? '' : ' (from the next power-on)'}` : ''],
     ['warn', node.admin_disabled ? 'disabled by an operator' : ''],

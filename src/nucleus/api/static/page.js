@@ -90,7 +90,7 @@ export async function attemptForm(form, act, report = say) {
   for (const one of form.querySelectorAll('[aria-invalid]')) one.removeAttribute('aria-invalid');
   const error = await attempt(act, report);
   for (const { pointer, detail } of error?.errors ?? []) {
-    const field = form.elements[pointer.split('/')[1]];
+    const field = form.elements[pointer.replace('#/query/', '#/').split('/')[1]];
     if (!(field instanceof HTMLElement) || field.ariaInvalid) continue;
     const id = `${field.id}-wrong`;
     field.after(element('span', { id, class: 'wrong bad' }, detail));
