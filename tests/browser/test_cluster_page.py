@@ -28,8 +28,10 @@ def test_an_owner_powers_a_frontend_by_keyboard_and_its_progress_is_beside_it(
     """With Tab, Space and Enter only; every stop is visible. What does not fit the state gives its reason."""
     owner = visit(scheme=scheme).open()
     owner.page.wait_for_selector("#password")
-    keys = owner.page.keyboard
-    keys.type(token_of(site, "ann"))  # the form has the focus
+    keys, token = owner.page.keyboard, token_of(site, "ann")
+    with site.pool.transaction() as session:
+        session.execute("UPDATE user SET acknowledged_at = NULL")
+    keys.type(token)  # the form has the focus
     keys.press("Enter")
     owner.sees("#clusters", "0 of 5 on")
 
@@ -54,6 +56,11 @@ def test_an_owner_powers_a_frontend_by_keyboard_and_its_progress_is_beside_it(
     keys.press("Space")
     owner.page.get_by_role("button", name="Power on").focus()
     keys.press("Enter")
+    owner.sees("#message", "acknowledge what you are responsible for; read it on the page Clusters")
+    assert "/v1/" not in owner.page.inner_text("body")
+    with site.pool.transaction() as session:
+        session.execute("UPDATE user SET acknowledged_at = UTC_TIMESTAMP(3)")
+    keys.press("Enter")
     owner.sees("li[data-key=vc1] .progress", "switched on")
     owner.sees("li[data-key=vc1] .power", "on")
     assert site.simulator.guests["vc1"].state == "active"
@@ -61,7 +68,7 @@ def test_an_owner_powers_a_frontend_by_keyboard_and_its_progress_is_beside_it(
     assert owner.page.evaluate("document.activeElement.textContent") == "Power on"
     keys.press("Enter")
     owner.sees("#message", "Not done: None of the chosen nodes is off.")
-    assert violations(owner) == [] and owner.harms() == []
+    assert violations(owner) == [] and [one for one in owner.harms() if "403" not in one] == []
 
 
 def test_free_computes_are_switched_on_by_a_set_and_powering_off_asks(
@@ -84,6 +91,7 @@ def test_free_computes_are_switched_on_by_a_set_and_powering_off_asks(
     owner.page.get_by_label("Walltime").fill("6h")
     button(owner, "Start")
     owner.sees("#about", "set 1")
+    owner.sees("#sets", "why one waits")
     owner.sees("li[data-key=vm-vc1-0]", "on its way to the host")
     owner.page.locator(".picture [data-place=way]").first.wait_for()
     owner.sees("li[data-key=vm-vc1-1] .power", "on")

@@ -143,9 +143,10 @@ export class Actions {
 
   attach(drive) {
     const targets = this.targets(drive);
-    const select = element('select', {}, ...[['', '(none: take it out)'], ...this.images.map((one) => [one, one])].map(([value, text]) => element('option', { value }, text)));
+    const select = element('select', {}, ...[...this.images.map((one) => [one, one]), ['', '(none: take it out)']].map(([value, text]) => element('option', { value }, text)));
     question({
-      title: `CD drive of ${some(targets.map((node) => node.name))}`, text: 'From the next power-on.', action: 'Attach',
+      title: `CD drive of ${some(targets.map((node) => node.name))}`, action: 'Attach',
+      text: this.images.length ? 'From the next power-on.' : 'There are no images: the page Images uploads one.',
       fields: [{ name: 'iso_name', label: 'Image', input: select }],
       act: async (values) => { this.each('CD drive', targets, (node) => askOfMany('PUT', pathOf(this.cluster, node, 'attach_iso'), values)); },
     });

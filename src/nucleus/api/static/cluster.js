@@ -21,6 +21,7 @@ let actions = null;
 
 function draw() {
   for (const one of document.querySelectorAll('#content > section')) one.hidden = cluster === null;
+  byId('sets').hidden = !cluster || !setsText(cluster);
   if (!cluster) return;
   const nodes = nodesOf(cluster);
   for (const one of chosen) if (!nodes.some((node) => node.name === one)) chosen.delete(one);

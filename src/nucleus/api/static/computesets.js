@@ -19,7 +19,7 @@ function lifeOf(one, now = Date.now()) {
   const queued = ((begin ?? now) - new Date(one.created)) / MINUTE;
   if (begin === null) {
     const parts = [['queued', queued], ['remaining', one.walltime_mins], ['ending', one.state === 'ending' ? one.walltime_mins / 10 : 0]];
-    const why = [one.waiting, one.place && `place ${one.place}`, one.estimated_start && `starts about ${time(one.estimated_start)}`].filter(Boolean);
+    const why = [one.waiting, one.place && `place ${one.place} in the queue`, one.estimated_start && `starts about ${time(one.estimated_start)}`].filter(Boolean);
     return { parts, text: [`queued for ${durationText(queued)}`, ...why, `then ${walltimeText(one.walltime_mins)}`].join(', ') };
   }
   const ran = (now - begin) / MINUTE;
