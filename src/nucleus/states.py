@@ -52,14 +52,16 @@ def outcome_of(error: Mapping[str, Any] | None) -> str:
     return CANCELLED if error["code"] == CANCELLED else FAILED
 
 
-def power_of(state: str | None) -> str:
-    """on, off, paused, crashed or unknown, of the state of a machine."""
+def power_of(state: str | None, *, has_host: bool = True) -> str:
+    """on, off, paused, crashed or unknown, of the state of a machine. One that never had a host is off."""
+    if state == NOSTATE_ERROR and not has_host:
+        return "off"
     return _POWER.get(state or "", "unknown")
 
 
-def is_off(state: str | None) -> bool:
+def is_off(state: str | None, *, has_host: bool = True) -> bool:
     """Whether the machine certainly does not run."""
-    return power_of(state) in ("off", "crashed")
+    return power_of(state, has_host=has_host) in ("off", "crashed")
 
 
 def is_image_free(image_state: str | None, image_locked: bool | None) -> bool:

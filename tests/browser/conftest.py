@@ -58,8 +58,6 @@ def chromium() -> Iterator[Any]:
 def site(nucleus_settings: DatabaseSettings, pool: Pool, tmp_path: Path) -> Iterator[Site]:
     """Clusters vc1 and vc2 of four computes, both of project alpha; ann is its member, root an operator."""
     simulator = Simulator(clusters=2, copy_seconds=4.0)
-    for guest in simulator.guests.values():
-        guest.host = guest.host or HOSTS[0]
     configuration = Configuration(
         database=nucleus_settings,
         poll=PollSettings(power_seconds=0.5, topology_seconds=5.0),
@@ -88,8 +86,10 @@ def site(nucleus_settings: DatabaseSettings, pool: Pool, tmp_path: Path) -> Iter
     service.stop()
 
 
-def token_of(site: Site, username: str, *, is_operator: bool = False, first_name: str = "Kim") -> str:
-    """A new user of the project, who has acknowledged, and a token with the rights of every day."""
+def token_of(
+    site: Site, username: str, *more: str, is_operator: bool = False, first_name: str = "Kim"
+) -> str:
+    """A new user of the project, who has acknowledged, and a token with the rights of every day and `more`."""
     with site.pool.transaction() as session:
         user = identity.add_user(
             session, username, f"{username}@example.org", first_name, "Test", is_operator
@@ -97,7 +97,7 @@ def token_of(site: Site, username: str, *, is_operator: bool = False, first_name
         project = identity.project_by_name(session, "alpha")
         identity.set_member(session, user, project.id, True)
         identity.acknowledge(session, user)
-        scopes = ["power", "computeset", "console", "image", *(["admin"] if is_operator else [])]
+        scopes = ["power", "computeset", "console", "image", *more, *(["admin"] if is_operator else [])]
         return store_token(session, user, scopes, None, None, HOSTILE)[1].text
 
 

@@ -3,16 +3,37 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Sequence
+import subprocess  # noqa: TID251 - QEMU runs while the test looks at it
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
+from lab.guest import image
+from lab.namespace import CHECKOUT
 from nucleus.backends.executor import Stream
 from tests.browser.conftest import Visit, token_of
-from tests.browser.test_pages import violations
-from tests.system.comet.conftest import Site
+from tests.browser.test_pages import keep_picture, violations, wait_until
+from tests.system.comet.conftest import HOSTS, Site
 
 pytestmark = [pytest.mark.browser]
+
+LIT = """() => { const canvas = document.querySelector('canvas');
+    const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+    return data.filter((value, index) => index % 4 === 0 && value > 100).length; }"""
+"""How many pixels of the screen are not dark."""
+
+
+@pytest.fixture
+def screen(tmp_path: Path) -> Iterator[Path]:
+    """The VNC socket of a guest of the lab that boots under QEMU."""
+    disk, place = tmp_path / "disk.img", tmp_path / "vnc"
+    base = image.ensure_base_image(CHECKOUT / ".state/guest/kernel", CHECKOUT / ".state/guest/images")
+    image.make_disk(base, disk, "vc1", 1000**3)
+    options = ("-accel", "tcg", "-m", "512", "-drive", f"file={disk},format=raw", "-vnc", f"unix:{place}")
+    with subprocess.Popen(["qemu-system-x86_64", *options]) as guest:
+        yield place
+        guest.kill()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -29,7 +50,7 @@ def test_a_serial_console_names_its_node_and_connects_again_after_a_break(
 
     open_stream = site.simulator.open
     monkeypatch.setattr(site.simulator, "open", open_and_keep)
-    site.simulator.guests["vm-vc1-0"].state = "active"
+    site.simulator.guests["vm-vc1-0"].host, site.simulator.guests["vm-vc1-0"].state = HOSTS[0], "active"
     owner = visit(scheme=scheme).open("cluster?name=vc1").sign_in(token_of(site, "ann"))
     with owner.page.context.expect_page() as opened:
         owner.page.get_by_role("button", name="Serial of vm-vc1-0", exact=True).click()
@@ -50,13 +71,25 @@ def test_a_serial_console_names_its_node_and_connects_again_after_a_break(
 
 
 def test_the_screen_of_a_node_opens_under_a_policy_without_inline_styles(
-    site: Site, visit: Callable[..., Visit]
+    site: Site, visit: Callable[..., Visit], monkeypatch: pytest.MonkeyPatch, screen: Path
 ) -> None:
+    def open_screen(arguments: Sequence[str]) -> Stream:
+        if arguments[0] != "open":
+            return open_stream(arguments)
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(str(screen))
+        return Stream(connection, lambda: "")
+
+    open_stream = site.simulator.open
+    monkeypatch.setattr(site.simulator, "open", open_screen)
     site.simulator.guests["vc1"].state = "active"
     owner = visit().open("cluster?name=vc1").sign_in(token_of(site, "ann"))
     with owner.page.context.expect_page() as opened:
         owner.page.get_by_role("button", name="Screen of vc1", exact=True).click()
     console = Visit(opened.value, site.service.url)
-    console.page.locator("canvas").wait_for(state="attached")
+    console.sees("#status", "connected")
     console.sees("h1", "Screen of vc1")
+    wait_until(console, lambda: int(console.page.evaluate(LIT)) > 4000)
+    console.page.set_viewport_size({"width": 900, "height": 600})
+    keep_picture(console, "console")
     assert violations(console) == [] and console.harms() == []

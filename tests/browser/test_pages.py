@@ -14,7 +14,7 @@ from nucleus.backends.executor import Answer
 from nucleus.mirror import clusters, identity
 from nucleus.mirror.pool import Session
 from tests.browser.conftest import HOSTILE, LIBRARIES, MILLISECONDS, Visit, token_of
-from tests.system.comet.conftest import Site
+from tests.system.comet.conftest import HOSTS, Site
 
 pytestmark = [pytest.mark.browser]
 
@@ -134,7 +134,7 @@ def test_texts_of_others_are_texts(site: Site, visit: Callable[..., Visit]) -> N
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_wrong(site: Site, visit: Callable[..., Visit], width: int, scheme: str) -> None:
     token = token_of(site, "root", is_operator=True)
-    site.simulator.guests["vm-vc1-1"].state = "active"
+    site.simulator.guests["vm-vc1-1"].host, site.simulator.guests["vm-vc1-1"].state = HOSTS[0], "active"
     someone = visit(width, scheme).open()
     someone.page.wait_for_selector("#password")
     found = [f"signing in: {one}" for one in violations(someone)]

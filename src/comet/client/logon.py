@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from comet.client.configuration import Endpoint, checked_token
 from comet.client.connection import Connection, decoded
 from comet.client.errors import AuthenticationError, RefusedError
@@ -17,9 +19,11 @@ def logon(endpoint: Endpoint, password: str, timeout: float = 30) -> str:
         found = decoded(connection.request("POST", path, body, repeat=False).body)
     except (AuthenticationError, RefusedError) as error:
         if error.slug == "quota-exceeded":
+            ca = ("--cacert", endpoint.ca) if endpoint.ca else ()
             place = f"{endpoint.url}/{endpoint.api_version}/token/ID"
-            how = f"with your password alone you revoke one so: curl -u {endpoint.username} -X DELETE {place}"
-            raise RefusedError(f"{error}; {how}", error.slug, error.http_status) from error
+            curl = shlex.join(("curl", *ca, "-u", endpoint.username, "-X", "DELETE", place))
+            text = f"{error}; with your password alone you revoke one so: {curl}"
+            raise RefusedError(text, error.slug, error.http_status) from error
         if isinstance(error, RefusedError) and error.slug:  # an old server refuses a password without one
             raise
         raise AuthenticationError(

@@ -208,7 +208,7 @@ def _demand_removable(node: Node) -> None:
             "node-busy",
             f"{node.name} is in the computeset {node.set_id}, which is {node.set_state}; end it first",
         )
-    if not is_off(node.state):
+    if not is_off(node.state, has_host=node.physical_host is not None):
         raise conflict(f"{node.name} is {node.state or 'in an unknown state'}; power it off first")
     if not is_image_free(node.image_state, node.image_locked):
         raise Problem(

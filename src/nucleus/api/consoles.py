@@ -164,7 +164,7 @@ def read_screen(call: Known, c: str, n: str) -> Response:
     if power_of(node.state) not in ("on", "paused"):
         raise conflict(f"{node.name} is not on, so it has no screen; power it on first")
     try:
-        with call.service.screens.one_more(call.caller.user.id):
+        with call.service.screens.one_more(call.caller.user.id, node.physical_host or ""):
             picture = call.service.rocks.read_screen(node.rocks_name)
     except RocksError as error:
         raise _not_read(call, node, error) from None
@@ -192,12 +192,13 @@ def _not_read(call: Call, node: Node, error: RocksError) -> Problem:
 def _issue(change: Change, c: str, n: str | None, kind: str) -> str:
     call, cluster = change.call, find_cluster(change, c)
     node = find_node(change, cluster, n)
-    if power_of(node.state) == "unknown":
+    power = power_of(node.state, has_host=node.physical_host is not None)
+    if power == "unknown":
         raise conflict(
             f"whether {node.name} is on is not known, because its host did not answer; try again in a minute"
         )
-    if power_of(node.state) not in ("on", "paused"):
-        raise conflict(f"{node.name} is {node.state}, so it has no console; power it on first")
+    if power not in ("on", "paused"):
+        raise conflict(f"{node.name} is {power}, so it has no console; power it on first")
     demand_console_quota(
         change.session, cluster.project_id, call.service.consoles.of_project[cluster.project_id]
     )

@@ -64,7 +64,8 @@ def _begin(change: Change, name: str, project: str | None, size: int) -> Upload:
         upload = images.add_upload(change.session, project_id, name, size, call.caller.user.id)
     except DuplicateError:
         raise Problem(
-            "name-conflict", f"there is an image {name} already, or it is being uploaded; choose another name"
+            "name-conflict",
+            f"there is an image {name} already, or it is being uploaded; delete it, or choose another name",
         ) from None
     change.note(images.reference(project if project_id else None, name))
     return upload

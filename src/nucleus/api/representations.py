@@ -116,7 +116,7 @@ def _node(
         memory=node.memory_mb,
         disksize=node.disk_gb,
         interface=[{"mac": one.mac, "iface": one.iface, "ip": one.ip} for one in interfaces],
-        power=power_of(node.state),
+        power=power_of(node.state, has_host=node.physical_host is not None),
         iso=_owners_iso(node.iso),
         iso_active=_owners_iso(node.iso_active),
         **freshness.fields,

@@ -117,7 +117,7 @@ def _demand(project: identity.Project, name: str, value: int, where: str = "") -
         raise Problem(
             "quota-exceeded",
             f"{LIMITS[name]}{where}: the project {project.name} would have {value}, and its limit is {limit};"
-            " end something, or ask the site's operators",
+            f" {'delete images' if name.startswith('image') else 'end something'}, or ask the site's operators",
         )
 
 

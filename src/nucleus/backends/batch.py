@@ -22,6 +22,10 @@ class NewJob(NamedTuple):
     comment: str = ""
 
 
+TOO_FEW_HOSTS, OTHERS_FIRST = "not enough hosts are free", "others are before it"
+"""Why most jobs wait, in words for owners."""
+
+
 class Job(NamedTuple):
     """A job as the batch system has it. `state`: PENDING, RUNNING, ENDED or UNKNOWN of `nucleus.states`.
 

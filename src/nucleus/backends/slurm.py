@@ -13,7 +13,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from nucleus.backends.batch import Job
+from nucleus.backends.batch import OTHERS_FIRST, TOO_FEW_HOSTS, Job
 from nucleus.hostlists import expand
 from nucleus.records import Account
 from nucleus.states import ENDED, PENDING, RUNNING, UNKNOWN
@@ -78,8 +78,8 @@ _WAITS = {
     "AssocGrpNodeMinutes": "{account} has no node hours left for it",
     "Assoc": "a limit of {account} is reached",
     "QOS": "a limit of {account} is reached",
-    "Resources": "not enough hosts are free",
-    "Priority": "others are before it",
+    "Resources": TOO_FEW_HOSTS,
+    "Priority": OTHERS_FIRST,
     "BeginTime": "a host was not ready; it is tried again in some minutes",
     "Prolog": "its hosts are checked",
     "Dependency": "its former job has not ended",

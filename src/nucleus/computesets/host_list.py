@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nucleus.backends.batch import Job
+from nucleus.backends.batch import OTHERS_FIRST, TOO_FEW_HOSTS, Job
 from nucleus.mirror import host_jobs
 from nucleus.states import ENDED, PENDING
 from rocks.core.errors import UserError
@@ -51,10 +51,13 @@ class HostList:
         """As `Batch.jobs`, after those that can have hosts have got them."""
         with self._pool.transaction() as session:
             self._schedule(session)
-            return [
+            found = [
                 Job(one.id, one.name, one.state, one.hosts, one.reason)
                 for one in host_jobs.recent_jobs(session)
             ]
+        places = {one.id: place for place, one in enumerate((it for it in found if it.state == PENDING), 1)}
+        waits = {one: TOO_FEW_HOSTS if place == 1 else OTHERS_FIRST for one, place in places.items()}
+        return [one._replace(waiting=waits.get(one.id, ""), place=places.get(one.id)) for one in found]
 
     def charges(self, names: Collection[str]) -> dict[str, int]:
         """None: Nucleus counts."""

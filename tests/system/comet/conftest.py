@@ -165,8 +165,6 @@ def site(nucleus_settings: DatabaseSettings, pool: Pool, tmp_path: Path) -> Iter
     """The site after the first poll, with two people who have not signed in."""
     clock = Clock()
     simulator = Simulator(clusters=3, clock=clock, copy_seconds=1.0)
-    for guest in simulator.guests.values():
-        guest.host = "vm-container-0-0"  # without one, its power is unknown
     passwords = tmp_path / "passwords"
     hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
     passwords.write_text("".join(f"{person}:{hashed}\n" for person in ("ann", "bob")))

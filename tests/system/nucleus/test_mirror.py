@@ -120,6 +120,19 @@ def test_of_two_sets_at_once_one_gets_the_node(pool: Pool, cluster_number: int) 
         computesets.insert_computeset(session, _new_set(cluster_number, (a, b, c)))
 
 
+def test_sets_that_the_batch_system_refused_hide_no_charges(pool: Pool, cluster_number: int) -> None:
+    """They are never charged, and would be asked about for 30 days before those that are."""
+    insert = (
+        "INSERT INTO computeset (cluster_id, name, account, node_count, walltime_minutes, state, requested_by, jobid,"
+        " ended_at) VALUES (%s, %s, 'alp1', 1, 60, %s, 'ann', %s, UTC_TIMESTAMP(3))"
+    )
+    with pool.transaction() as session:
+        session.execute(insert, (cluster_number, "charged", "completed", 7))
+        for number in range(100):
+            session.execute(insert, (cluster_number, f"refused{number}", "failed", None))
+        assert computesets.uncharged_sets(session) == ["charged"]
+
+
 def test_what_is_asked_twice_is_done_once(pool: Pool, cluster_number: int) -> None:
     with pool.transaction() as session:
         node, another, *_ = compute_numbers(session, cluster_number)

@@ -29,8 +29,8 @@ def gpt() -> bytes:
     )
 
 
-def disk(path: Path, files: dict[str, str] | None, table: bytes) -> None:
-    """A disk with an ext4 of these files in its first partition; without files, nothing is in it."""
+def disk(path: Path, files: dict[str, str] | None, table: bytes, kind: str = "ext4") -> None:
+    """A disk with a file system of these files in its first partition; without files, nothing is in it."""
     with path.open("wb") as file:
         file.write(table)
         file.truncate(SIZE)
@@ -44,7 +44,7 @@ def disk(path: Path, files: dict[str, str] | None, table: bytes) -> None:
             "/usr/sbin/mke2fs",
             "-q",
             "-t",
-            "ext4",
+            kind,
             "-d",
             str(folder),
             "-E",
@@ -54,6 +54,26 @@ def disk(path: Path, files: dict[str, str] | None, table: bytes) -> None:
         ]
         subprocess.run(command, check=True, capture_output=True)
         shutil.rmtree(folder)
+
+
+def have_endless_folder(path: Path) -> None:
+    """Have the blocks of /etc be one block many times: twice indirect, so a few bytes of the image list it for ever."""
+
+    def debugfs(*arguments: str) -> str:
+        command = ["/usr/sbin/debugfs", *arguments, f"{path}?offset={START}"]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    block = int(debugfs("-R", "blocks /etc").split()[0])
+    single, double = 3900, 3901  # nothing is there
+    with path.open("r+b") as file:
+        for place, content in ((single, block), (double, single)):
+            file.seek(START + place * 1024)
+            file.write(struct.pack("<I", content) * 256)
+    fields = [f"block[{number}] {block}" for number in range(12)]
+    fields += [f"block[IND] {single}", f"block[DIND] {double}", f"size {65000 * 1024}"]
+    commands = path.with_suffix(".commands")
+    commands.write_text("".join(f"sif /etc {field}\n" for field in fields))
+    debugfs("-w", "-f", str(commands))
 
 
 GOOD = {"etc/passwd": "root", "usr/bin/cloud-init": ""}
@@ -90,3 +110,14 @@ def test_each_rule_is_met_or_broken(local: Site, tmp_path: Path) -> None:
     assert list((tmp_path / "repository/.check").iterdir()) == []
     for arguments in ("", "absent"):
         assert "repository" in local.refused(f"pragma check image {arguments}")
+
+
+def test_a_folder_without_end_is_an_error(local: Site, tmp_path: Path) -> None:
+    image = tmp_path / "repository/alone/only.img"
+    files = {**GOOD, **{f"etc/{'n' * 200}{number}": "" for number in range(3)}}
+    image.parent.mkdir(parents=True, exist_ok=True)
+    disk(image, files, partition_table(0x83), "ext2")
+    (image.parent / "vc-in.xml").write_text(document(domain(file_disk("only.img"), 2)))
+    local.done("pragma check image alone")
+    have_endless_folder(image)
+    assert "debugfs prints a folder without end" in local.refused("pragma check image alone")

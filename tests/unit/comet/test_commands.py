@@ -37,9 +37,14 @@ def test_init_with_too_many_tokens_says_which_to_revoke_and_how(
     detail = "you have 100 tokens; for the longest time nothing has used A1, B2"
     problem = {"type": "/problems/quota-exceeded", "detail": detail}
     server.answers["/rest-auth/login/"] = answer(403, json.dumps(problem).encode())
-    refused = comet("init", "--endpoint=dev", f"--url={server.url}", "--user=ann", stdin=f"{PASSWORD}\n")
+    options = ("init", "--endpoint=dev", f"--url={server.url}", "--user=ann")
+    refused = comet(*options, stdin=f"{PASSWORD}\n")
     assert refused.status == 5 and refused.err.startswith(detail), refused.err
     assert refused.err.endswith(f"curl -u ann -X DELETE {server.url}/v1/token/ID\n")
+    refused = comet(*options, f"--ca={folder}/the ca.pem", stdin=f"{PASSWORD}\n")
+    assert refused.err.endswith(
+        f"curl --cacert '{folder}/the ca.pem' -u ann -X DELETE {server.url}/v1/token/ID\n"
+    )
     server.answers["/rest-auth/login/"] = answer(400, b'"Unable to log in"')
     refused = comet("init", "--endpoint=dev", f"--url={server.url}", "--user=ann", stdin="wrong\n")
     assert refused.status == 3 and "does not take ann and this password: Unable" in refused.err, (

@@ -2,6 +2,7 @@
 
 import pytest
 
+from pragma._shared.executables import _file_names
 from pragma._shared.vc_in import BootWait, FileDisk, VolumeDisk, read_vc_in
 from rocks.core.errors import UserError
 from tests.unit.pragma.samples import (
@@ -25,6 +26,15 @@ def refused(text: str) -> str:
     assert str(error.value).startswith("vc-in.xml")
     assert "\n" not in str(error.value)
     return str(error.value)
+
+
+def test_two_images_of_one_file_name_are_refused_for_programs():
+    """Programs of a driver find images by their files' names in one folder: the second would replace the first."""
+    both = read(document(domain(file_disk("a/disk.img"), 2), domain(file_disk("b/disk.img"))))
+    nodes = [("frontend", both.frontend, "vc-frontend"), ("compute", both.compute, "vc-compute")]
+    with pytest.raises(UserError, match="the image b/disk.img has the name of another file"):
+        _file_names(nodes)
+    assert _file_names([(kind, node, "vc") for kind, node, _ in nodes]) == {"disk.img": "vc"}
 
 
 def test_the_published_sample_of_the_first_generation():

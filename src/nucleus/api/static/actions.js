@@ -6,18 +6,20 @@ import { walltimeMinutes } from './durations.js';
 import { question } from './question.js';
 import { pathOf } from './nodes.js';
 
+const isOff = (node) => ['off', 'crashed'].includes(node.power);
+const LOSS = 'What their systems have not written to disk is lost.';
 const POWER = [
-  { name: 'poweron', text: 'Power on', fits: (node) => !['on', 'paused'].includes(node.power), reason: 'None of the chosen nodes is off.' }, // unknown: a compute that has no host yet
+  { name: 'poweron', text: 'Power on', fits: (node) => !['on', 'paused'].includes(node.power), reason: 'None of the chosen nodes is off.' }, // of an unknown one the site decides
   { name: 'shutdown', text: 'Shut down', fits: (node) => node.power === 'on', reason: 'None of the chosen nodes is on.' },
   { name: 'reboot', text: 'Reboot', fits: (node) => node.power === 'on', reason: 'None of the chosen nodes is on.' },
-  { name: 'poweroff', text: 'Power off', fits: (node) => !['off', 'crashed'].includes(node.power), reason: 'All of the chosen nodes are off.',
-    loss: 'What their systems have not written to disk is lost.' },
+  { name: 'reset', text: 'Reset', fits: (node) => node.power === 'on', reason: 'None of the chosen nodes is on.', loss: LOSS },
+  { name: 'poweroff', text: 'Power off', fits: (node) => !isOff(node), reason: 'All of the chosen nodes are off.', loss: LOSS },
 ];
 
 export class Actions {
-  // `began(operation)` is called for what the service accepted, `draw()` when the choice has changed.
-  constructor(place, rights, { began, draw }) {
-    Object.assign(this, { place, began, draw });
+  // `began(operation)` is called for what the service accepted, `changed()` for what it has done, `draw()` when the choice has changed.
+  constructor(place, rights, { began, changed, draw }) {
+    Object.assign(this, { place, began, changed, draw });
     this.isAsking = false;
     this.images = [];
     this.all = element('input', { type: 'checkbox', onchange: () => this.chooseAll(this.all.checked) });
@@ -35,6 +37,15 @@ export class Actions {
     if (rights.includes('image')) {
       const drive = { text: 'CD drive', fits: () => true };
       made.push(button(drive, () => this.attach(drive)));
+    }
+    const isCompute = (node) => node !== this.cluster.frontend;
+    if (rights.includes('rename')) {
+      const rename = { text: 'Rename', fits: (node) => isCompute(node) && this.chosen.size === 1, reason: 'Choose one compute.' };
+      made.push(button(rename, () => this.rename(this.targets(rename)[0])));
+    }
+    if (rights.includes('cluster:destroy')) {
+      const remove = { text: 'Remove', fits: (node) => isCompute(node) && isOff(node) && !node.active_computeset, reason: 'None of the chosen nodes is a compute that is off and in no set.', loss: true };
+      made.push(button(remove, () => this.remove(this.targets(remove))));
     }
     this.isAny = made.length > 0;
     place.className = 'actions';
@@ -88,7 +99,7 @@ export class Actions {
       if (free.length) this.startSet(free.map((node) => node.name));
     } else if (action.loss) {
       question({
-        title: `Power ${some(targets.map((node) => node.name))} off at once?`, text: action.loss, action: action.text, isDestructive: true,
+        title: `${action.text} ${some(targets.map((node) => node.name))} at once?`, text: action.loss, action: action.text, isDestructive: true,
         act: async () => { ask(targets); },
       });
     } else ask(targets);
@@ -111,11 +122,31 @@ export class Actions {
     });
   }
 
+  rename(node) {
+    question({
+      title: `Rename ${node.name}`, text: 'This is its name here and in comet. Its system keeps its own.', action: 'Rename',
+      fields: [{ name: 'name', label: 'New name', input: element('input', { value: node.name, maxlength: 63, autocomplete: 'off' }) }],
+      act: async (values) => {
+        await ask('POST', pathOf(this.cluster, node, 'rename'), values);
+        say(`${node.name} is called ${values.name} now.`);
+        this.changed();
+      },
+    });
+  }
+
+  remove(targets) {
+    question({
+      title: `Remove ${some(targets.map((node) => node.name))}?`, text: 'You cannot undo this. Their disks stay with the site.', action: 'Remove', isDestructive: true,
+      act: async () => { this.each('Remove', targets, (node) => askOfMany('DELETE', `${pathOf(this.cluster, node)}?${new URLSearchParams({ confirm: node.name })}`)); },
+    });
+  }
+
   attach(drive) {
     const targets = this.targets(drive);
-    const select = element('select', {}, ...[['', '(none: take it out)'], ...this.images.map((one) => [one, one])].map(([value, text]) => element('option', { value }, text)));
+    const select = element('select', {}, ...[...this.images.map((one) => [one, one]), ['', '(none: take it out)']].map(([value, text]) => element('option', { value }, text)));
     question({
-      title: `CD drive of ${some(targets.map((node) => node.name))}`, text: 'From the next power-on.', action: 'Attach',
+      title: `CD drive of ${some(targets.map((node) => node.name))}`, action: 'Attach',
+      text: this.images.length ? 'From the next power-on.' : 'There are no images: the page Images uploads one.',
       fields: [{ name: 'iso_name', label: 'Image', input: select }],
       act: async (values) => { this.each('CD drive', targets, (node) => askOfMany('PUT', pathOf(this.cluster, node, 'attach_iso'), values)); },
     });

@@ -5,6 +5,7 @@ import { ask, path, Refusal, SignedOut } from './requests.js';
 import { Actions } from './actions.js';
 import { fillNode } from './nodes.js';
 import { operationText } from './operations.js';
+import { question } from './question.js';
 import { describe, nodesOf, picture, setsText } from './picture.js';
 
 const byId = (id) => document.getElementById(id);
@@ -20,6 +21,7 @@ let actions = null;
 
 function draw() {
   for (const one of document.querySelectorAll('#content > section')) one.hidden = cluster === null;
+  byId('sets').hidden = !cluster || !setsText(cluster);
   if (!cluster) return;
   const nodes = nodesOf(cluster);
   for (const one of chosen) if (!nodes.some((node) => node.name === one)) chosen.delete(one);
@@ -75,8 +77,8 @@ async function read() {
     cluster = content;
   } catch (error) {
     if (error.isPassing || error instanceof SignedOut || !(error instanceof Refusal)) throw error;
+    put(byId('about'), error.status === 404 ? `There is no cluster ${name} of yours${cluster ? ' any more' : ''}.` : `${error.message}.`);
     cluster = null;
-    put(byId('about'), error.status === 404 ? `There is no cluster ${name} of yours.` : `${error.message}.`);
   }
   draw();
 }
@@ -85,12 +87,18 @@ const readSoon = soon(read);
 const readImagesSoon = soon(async () => actions.offer((await ask('GET', path('image'))).content));
 
 setInterval(draw, 60_000); // pictures of screens are renewed
+byId('remove').addEventListener('click', () => question({
+  title: `Remove the cluster ${name}?`, text: 'All of its nodes are removed, which must be off. You cannot undo this. Their disks stay with the site.', action: 'Remove', isDestructive: true,
+  fields: [{ name: 'confirm', label: `Type ${name} to confirm`, input: element('input', { maxlength: 128, autocomplete: 'off' }) }],
+  act: async (values) => began((await ask('DELETE', `${path('cluster', name)}?${new URLSearchParams(values)}`)).content),
+}));
 byId('part').addEventListener('input', draw);
 put(document.querySelector('h1'), name);
 document.title = `${name} · Nucleus`;
 start(async (user, { scopes }) => {
   rights = scopes;
-  actions ??= new Actions(byId('actions'), rights, { began, draw });
+  actions ??= new Actions(byId('actions'), rights, { began, changed: readSoon, draw });
+  byId('remove').hidden = !rights.includes('cluster:destroy');
   follow(TYPES, (type, data) => {
     if (type === 'all' || type.startsWith('image.')) readImagesSoon();
     if (!data.cluster || data.cluster === name) readSoon();

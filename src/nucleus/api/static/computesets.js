@@ -9,7 +9,9 @@ import { question } from './question.js';
 const byId = (id) => document.getElementById(id);
 const LIVING = ['created', 'submitted', 'running', 'ending'];
 const MINUTE = 60_000;
+const AGAIN = 5000; // no event says that it is known why a set waits
 let rights = [];
+let again = null;
 
 // The parts of its life in minutes, and the same in words.
 function lifeOf(one, now = Date.now()) {
@@ -17,7 +19,7 @@ function lifeOf(one, now = Date.now()) {
   const queued = ((begin ?? now) - new Date(one.created)) / MINUTE;
   if (begin === null) {
     const parts = [['queued', queued], ['remaining', one.walltime_mins], ['ending', one.state === 'ending' ? one.walltime_mins / 10 : 0]];
-    const why = [one.waiting, one.place && `place ${one.place}`, one.estimated_start && `starts about ${time(one.estimated_start)}`].filter(Boolean);
+    const why = [one.waiting, one.place && `place ${one.place} in the queue`, one.estimated_start && `starts about ${time(one.estimated_start)}`].filter(Boolean);
     return { parts, text: [`queued for ${durationText(queued)}`, ...why, `then ${walltimeText(one.walltime_mins)}`].join(', ') };
   }
   const ran = (now - begin) / MINUTE;
@@ -67,6 +69,8 @@ async function readSets() {
     ]);
     draw(row, life.parts, life.text);
   }, 'None. Start nodes of a cluster, and their set is here.');
+  clearTimeout(again);
+  if (content.some((one) => !one.start_time && !one.waiting)) again = setTimeout(readSoon, AGAIN);
 }
 
 const hours = (minutes) => (minutes / 60).toLocaleString([], { maximumFractionDigits: 1 });

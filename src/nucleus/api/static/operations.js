@@ -45,7 +45,7 @@ const stepsText = (one) => (one.state === 'running' && one.progress.length ? `${
 
 // The texts beside a node that the operation, or that of its set, is about.
 export function progressTexts(one) {
-  const whole = one.kind === 'attach_iso' ? 'CD drive ' : one.node ? '' : `set ${one.computeset} `;
+  const whole = one.kind === 'attach_iso' ? 'CD drive ' : one.node ? '' : one.computeset ? `set ${one.computeset} ` : 'its cluster ';
   const isFailed = one.state === 'failed';
   const reason = isFailed && one.error?.detail ? `: ${one.error.detail}` : '';
   return [[isFailed ? 'bad' : 'soft', `${whole}${doneText(one)}${reason}`], ['soft', stepsText(one)]];

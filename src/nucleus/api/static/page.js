@@ -86,11 +86,12 @@ export async function attempt(act, report = say) {
 
 // As attempt, of a form: what is wrong with a value stands beside its field, whose name is that of the request.
 export async function attemptForm(form, act, report = say) {
+  report('', ''); // what was wrong before is not any more
   for (const one of form.querySelectorAll('.wrong')) one.remove();
   for (const one of form.querySelectorAll('[aria-invalid]')) one.removeAttribute('aria-invalid');
   const error = await attempt(act, report);
   for (const { pointer, detail } of error?.errors ?? []) {
-    const field = form.elements[pointer.split('/')[1]];
+    const field = form.elements[pointer.replace('#/query/', '#/').split('/')[1]];
     if (!(field instanceof HTMLElement) || field.ariaInvalid) continue;
     const id = `${field.id}-wrong`;
     field.after(element('span', { id, class: 'wrong bad' }, detail));
@@ -134,7 +135,7 @@ async function showSignIn() {
   form.append(
     element('label', { for: 'password' }, content?.password ? 'Password or token' : 'Token'), secret,
     element('button', {}, 'Sign in'),
-    element('p', {}, 'A token begins with nuc_. ', element('code', {}, 'comet token create'), ' makes one.'),
+    element('p', {}, 'A token begins with nuc_. Your site gives you the first one; the page Tokens creates others.'),
   );
   (content?.password ? name : secret).focus();
 }

@@ -17,10 +17,12 @@ export function diskOf(node) {
 
 export const nodesOf = (cluster) => [cluster.frontend, ...cluster.computes].filter((node) => node !== null);
 
+export const setText = (number, state) => `set ${number} ${['created', 'submitted'].includes(state) ? 'waits' : state}`;
+
 // The sets that its computes are in: `set 3 running`.
 export function setsText(cluster) {
   const sets = new Map(cluster.computes.filter((node) => node.active_computeset).map((node) => [node.active_computeset, node.active_computeset_state]));
-  return [...sets].map(([number, state]) => `set ${number} ${state}`).join(', ');
+  return [...sets].map(([number, state]) => setText(number, state)).join(', ');
 }
 
 function drawn(name, attributes, text = '') {

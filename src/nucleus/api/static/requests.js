@@ -2,6 +2,14 @@
 
 export const base = new URL('../', import.meta.url);
 export const AWAY = 'No answer';
+// What helps, by the code of the service's remedy: its own words are for programs.
+const REMEDIES = {
+  acknowledge: () => 'read it on the page Clusters, and acknowledge it there',
+  'list-tokens': () => 'the page Tokens has them',
+  'list-operations': () => 'the page History has them',
+  'get-scope': ({ scope }) => `sign in with a token that has the scope ${scope}`,
+  'eject-image': () => 'take it out first: choose the node on the page of its cluster, and press CD drive',
+};
 let whenSignedOut = () => {};
 
 // What was not done: `word` begins the line that reports it; what `isPassing` is tried again.
@@ -45,7 +53,9 @@ export async function ask(method, path, body) {
   if (answer.status >= 502 && !content?.detail) throw new Refusal(`The service does not answer (${answer.status}).`, AWAY, true);
   if (!answer.ok) {
     const isPassing = answer.status >= 500 || answer.status === 429;
-    const refusal = new Refusal(content?.detail ?? `The service answered ${answer.status}.`, 'Refused', isPassing, content?.errors);
+    const remedy = REMEDIES[content?.remedy?.code]?.(content.remedy);
+    const detail = remedy ? `${content.reason}; ${remedy}` : content?.detail;
+    const refusal = new Refusal(detail ?? `The service answered ${answer.status}.`, 'Refused', isPassing, content?.errors);
     refusal.status = answer.status;
     if (answer.status === 429) refusal.seconds = Number(answer.headers.get('Retry-After')) || 1;
     throw refusal;

@@ -51,7 +51,10 @@ export class Upload {
 
   async create() {
     const body = { name: this.file.name, size: this.file.size, ...(this.project && { project: this.project }) };
-    const answer = await send('POST', path('image', 'upload'), { 'Content-Type': 'application/json' }, JSON.stringify(body));
+    const answer = await send('POST', path('image', 'upload'), { 'Content-Type': 'application/json' }, JSON.stringify(body)).catch((error) => {
+      if (!error.isPassing && !error.errors.length) error.errors = [{ pointer: '#/name', detail: error.message }]; // its name is taken, or it is too much
+      throw error;
+    });
     this.id = (await answer.json()).id;
     localStorage.setItem(memory(this.file, this.project), this.id);
     return 0;

@@ -12,6 +12,7 @@ import rocks.commands.drain.host as drain_command
 from rocks.core.errors import BusyError, HostError, RocksError, StateError
 from rocks.database.connection import Database
 from rocks.inventory import machine_locks as vm_locks
+from rocks.inventory import slurm_nodes
 from rocks.machine.moves import drains as host_drains
 from rocks.machine.moves import live_drains
 from rocks.machine.moves.drain_plan import Capacity
@@ -59,6 +60,8 @@ def test_the_sites_slurm_gives_the_host_to_no_job(
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setenv("SLURM_CONF", str(program))
     line = "until `scontrol update nodename={} state=resume`"
+    for number in (8, 9):
+        vm_site.done(f"add host compute-0-{number} membership=compute rack=0 rank={number}")
     vm_site.rocks("drain host vmc-0-0 to=vmc-0-1 dry-run=yes")
     assert not calls.exists()
     assert line.format("vmc-0-0") in vm_site.rocks("drain host vmc-0-0").err
@@ -68,6 +71,13 @@ def test_the_sites_slurm_gives_the_host_to_no_job(
         "nodename=vmc-0-0",
         "nodename=vmc-0-1",
     ]
+    program.write_text(f'#!/bin/sh\necho "$*" >>{calls}\nexec sleep 600\n', "ascii")
+    monkeypatch.setattr(slurm_nodes, "_SECONDS", 0.2)
+    silent = vm_site.rocks("remove host compute-0-8 compute-0-9")
+    assert silent.status == 0 and "compute-0-9" not in vm_site.rocks("list host").out
+    for number in (8, 9):
+        assert f"run `scontrol update nodename=compute-0-{number} state=drain" in silent.err
+    assert len(calls.read_text("ascii").splitlines()) == 3, "a silent Slurm is asked once"
 
 
 LIVE = ("drain", "host", "vmc-0-0", "to=vmc-0-1", "live=yes")

@@ -146,12 +146,15 @@ def test_a_node_that_is_off_has_no_console(consoles: Client) -> None:
     path = "/v1/cluster/vc2/compute/vm-vc2-1/console"
     refused = consoles.ask("ann", "POST", path, json={"type": "vnc"}, headers=PROBLEMS)
     assert (refused.status_code, refused.json()["code"]) == (409, "state-conflict")
-    assert refused.json()["detail"] == "vm-vc2-1 is nostate, so it has no console; power it on first"
+    assert refused.json()["detail"] == "vm-vc2-1 is off, so it has no console; power it on first"
     assert consoles.get("ann", path).status_code == 400, "as the published client expects it"
 
 
 def test_a_node_whose_host_did_not_answer_is_not_called_off(consoles: Client, pool: Pool) -> None:
-    sql(pool, "UPDATE node SET state = 'nostate-error' WHERE rocks_name = 'vc2'")
+    sql(pool, "UPDATE node SET state = 'nostate-error' WHERE rocks_name IN ('vc2', 'vm-vc2-0')")
+    sql(pool, "UPDATE node SET physical_host = NULL WHERE rocks_name = 'vm-vc2-0'")
+    never = consoles.ask("ann", "POST", COMPUTE, json={"type": "vnc"}, headers=PROBLEMS)
+    assert never.json()["detail"].startswith("vm-vc2-0 is off"), "nothing can run that never had a host"
     refused = consoles.ask("ann", "POST", FRONTEND, json={"type": "vnc"}, headers=PROBLEMS)
     assert (refused.status_code, refused.json()["code"]) == (409, "state-conflict")
     assert refused.json()["detail"] == (
@@ -222,6 +225,32 @@ def test_the_screen_of_a_node_that_is_on_is_a_picture(
     assert failed.status_code == 503 and failed.headers["X-Request-Id"] in failed.json()["detail"]
     assert f"request {failed.headers['X-Request-Id']}: " in caplog.text
     assert consoles.get("bob", f"{COMPUTE}/screen", headers=PROBLEMS).status_code == 404
+
+
+def test_a_host_that_answers_slowly_holds_few_places_for_pictures(consoles: Client, pool: Pool) -> None:
+    """Nodes of other hosts have their pictures meanwhile."""
+    begun, end = Semaphore(0), Event()
+
+    def read_screen(name: str) -> bytes:
+        if name == "vm-vc2-0":
+            begun.release()
+            assert end.wait(SECONDS)
+        return b"picture"
+
+    consoles.application.state.service.rocks.read_screen = read_screen
+    sql(pool, "UPDATE node SET physical_host = 'vm-container-0-3' WHERE rocks_name = 'vm-vc2-0'")
+    with ThreadPoolExecutor(2) as threads:
+        slow = [threads.submit(consoles.get, "ann", f"{COMPUTE}/screen") for _ in range(2)]
+        try:
+            for _ in slow:
+                assert begun.acquire(timeout=SECONDS)
+            refused = consoles.get("root", f"{COMPUTE}/screen", headers=PROBLEMS)
+            assert refused.status_code == 429 and "of one host" in refused.json()["detail"]
+            assert consoles.get("root", f"{FRONTEND}/screen").content == b"picture"
+        finally:
+            end.set()
+        assert [one.result().content for one in slow] == [b"picture"] * 2
+    assert consoles.get("root", f"{COMPUTE}/screen").content == b"picture"
 
 
 def test_a_user_reads_few_consoles_at_the_same_time(consoles: Client) -> None:
