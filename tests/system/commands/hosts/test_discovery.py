@@ -18,7 +18,7 @@ from tests.system.commands.conftest import Site
 # fixtures
 from tests.system.commands.hosts.test_boot_service import CHECKOUT, FAR, folders, network, served  # noqa: F401
 from tests.system.commands.hosts.test_installation_service import pki  # noqa: F401
-from tests.unit.install.boot.test_listener import frame
+from tests.unit.install.test_boot import frame
 
 
 class Discovery:

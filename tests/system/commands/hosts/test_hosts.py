@@ -227,15 +227,8 @@ def full(three: Site) -> Site:
 
 
 _NODE_TABLES = [
-    "aliases",
-    "boot",
-    "bootflags",
-    "networks",
-    "node_rolls",
-    "node_routes",
-    "partitions",
-    "public_keys",
-    "sec_node_attributes",
+    *("aliases", "boot", "bootflags", "networks", "node_rolls", "node_routes", "partitions"),
+    *("public_keys", "sec_node_attributes"),
 ]
 
 

@@ -73,13 +73,8 @@ _SELECTORS: tuple[tuple[list[str], list[str]], ...] = (
     (["select Name from nodes where Rack = 9"], []),
     (
         [
-            "select Name from nodes where Rack=1",
-            "front",
-            "%0-0",
-            "rack7",
-            "frontend",
-            "10.1.0.2",
-            "localhost",
+            *("select Name from nodes where Rack=1", "front", "%0-0", "rack7", "frontend"),
+            *("10.1.0.2", "localhost"),
         ],
         ["compute-0-0", "compute-0-1", "head", "login1", "nas-1-0"],
     ),
