@@ -105,21 +105,16 @@ def test_a_host_gets_its_packages_from_the_distribution_that_is_built_for_it(
     assert "has no address from which hosts get its distribution" in hosts.done(*REPORT, "nas-0-0")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "line"),
-    [
+def test_a_host_without_a_profile_is_an_error_of_one_line(hosts: Site) -> None:
+    for arguments, line in [
         ((), "must supply one host"),
         (("vmc-0-0", "vmc-0-1"), "takes {host}, but 2 arguments are given"),
         (("nosuch",), 'cannot resolve host "nosuch"'),
         (("web",), "host web has no profile: its appliance hosted-vm has no root in the graph"),
         (("nas-0-0", "basedir=/nowhere"), "/nowhere is no base folder: it has no folder graphs"),
         (("nas-0-0", "gen=kgen"), "gen"),
-    ],
-)
-def test_a_host_without_a_profile_is_an_error_of_one_line(
-    hosts: Site, arguments: tuple[str, ...], line: str
-) -> None:
-    assert line in hosts.refused(*REPORT, *arguments)
+    ]:
+        assert line in hosts.refused(*REPORT, *arguments), arguments
 
 
 def test_another_graph_with_its_faults(hosts: Site, tmp_path: Path) -> None:
@@ -229,9 +224,8 @@ def test_a_picture_without_graphviz_is_an_error_that_says_what_to_install(
     )
 
 
-@pytest.mark.parametrize(
-    ("arguments", "line"),
-    [
+def test_an_error_is_one_line(hosts: Site) -> None:
+    for arguments, line in [
         (("list", "host", "xml", "nosuch"), 'cannot resolve host "nosuch"'),
         (
             ("list", "host", "xml", "web"),
@@ -242,10 +236,8 @@ def test_a_picture_without_graphviz_is_an_error_that_says_what_to_install(
         (("list", "host", "graph", "vmc-0-0", "format=png"), 'format must be dot or svg, not "png"'),
         (("list", "host", "graph", "vmc-0-0", 'size=1";x'), "size must be a width and a height"),
         (("list", "appliance", "xml", "nosuch"), 'unknown appliance "nosuch"'),
-    ],
-)
-def test_an_error_is_one_line(hosts: Site, arguments: tuple[str, ...], line: str) -> None:
-    assert line in hosts.refused(*arguments)
+    ]:
+        assert line in hosts.refused(*arguments), arguments
 
 
 def test_a_host_without_a_private_address_is_not_installed(hosts: Site) -> None:
@@ -265,9 +257,8 @@ def test_a_nodes_document_needs_no_database(
     assert nodes_in(hosts.rocks("list node xml client", f"attrs={tmp_path}/none").out) == ["base", "client"]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "status", "line"),
-    [
+def test_a_node_that_there_is_not(hosts: Site) -> None:
+    for arguments, status, line in [
         (("nosuch",), 255, "Error: error - node nosuch in not in graph; its roll brings nodes/nosuch.xml"),
         (("../base",), 255, "Error: error - node ../base in not in graph"),
         (("client", "attrs={'graph': 'nosuch'}"), 255, "Error: error - no such graph nosuch"),
@@ -279,9 +270,7 @@ def test_a_nodes_document_needs_no_database(
         (("client", f"basedir=/{'a' * 5000}"), 1, "Error: /aaa"),
         (("client", f"attrs=/{'a' * 5000}"), 0, ""),
         ((), 1, "Error: must supply node"),
-    ],
-)
-def test_a_node_that_there_is_not(hosts: Site, arguments: tuple[str, ...], status: int, line: str) -> None:
-    ended = hosts.rocks("list node xml", *arguments)
-    assert ended.status == status
-    assert (ended.err.splitlines() or [""])[0].startswith(line)
+    ]:
+        ended = hosts.rocks("list node xml", *arguments)
+        assert ended.status == status, arguments
+        assert (ended.err.splitlines() or [""])[0].startswith(line), arguments

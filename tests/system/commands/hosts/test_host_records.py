@@ -110,18 +110,15 @@ def test_a_key_is_listed_line_by_line(two: Site) -> None:
     assert two.done("list host key") == ""
 
 
-@pytest.mark.parametrize(
-    ("given", "error"),
-    [
+def test_what_is_no_public_key_is_refused(two: Site) -> None:
+    for given, error in [
         ("", "must supply a public key"),
         ("/nowhere/key", "there is no file /nowhere/key"),
         ("ssh-rsa AAAA", "not a public key"),
         ("-----BEGIN PRIVATE KEY-----\nx\n-----END PRIVATE KEY-----", "this is a private key"),
         ("/", "there is no file /"),
-    ],
-)
-def test_what_is_no_public_key_is_refused(two: Site, given: str, error: str) -> None:
-    assert error in two.refused("add host key fe", f"key={given}")
+    ]:
+        assert error in two.refused("add host key fe", f"key={given}"), given
 
 
 @pytest.mark.parametrize(("bits", "warning"), [(2048, "2048 bits, less than 3072"), (3072, "")])

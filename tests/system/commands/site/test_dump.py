@@ -88,25 +88,11 @@ def test_commands_of_other_trees_are_parts(
     assert places == sorted(places)
 
 
-def test_a_dump_of_images_makes_them_again(vm_site: Site) -> None:
-    """What a shell reads of it: the machine, and where its image is."""
-    vm_site.done("add host", NAS, "membership=NAS Appliance", "rack=0", "rank=0")
-    vm_site.done("add host vm vmc-0-0 compute name=web")
-    vm_site.done("set host vm nas web", f"nas={NAS}", "zpool=tank")
-    before = vm_site.done("list host vm nas web")
-    dumped = vm_site.done("dump")
-    vm_site.done("remove host vm nas web")
-    assert vm_site.done("list host vm nas web") != before
-    (line,) = [line for line in dumped.splitlines() if "set host vm nas" in line]
-    vm_site.done(*line.split()[1:])
-    assert vm_site.done("list host vm nas web") == before
-
-
 LINES_SECONDS = 300
 TEXTS = (
     *('it\'s "quoted"', "two\nlines\n", "--leading", "-n", "name=value"),
     *("select * from nodes; -- `id` $(id) ${HOME} $1", "Grüße 日本 \U0001f600", " blanks at both ends "),
-    *("\\backslash\\", "tab\there", "*?[a-z]{a,b}~!#&|<>()", "%d%%", "help", "\x01\x7f"),
+    *("\\backslash\\", "tab\there", "*?[a-z]{a,b}~!#&|<>()", "%d%%", "help", "\x01\x7f", "é\u2028"),
 )
 
 

@@ -42,9 +42,8 @@ def test_add_network_with_everything(site: Site) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
+def test_add_network_errors(site: Site) -> None:
+    for arguments, message in [
         ((), "a network has a name, a subnet and a netmask, and 0 of them are given"),
         (
             ("10.5.0.0", "255.255.0.0"),
@@ -70,10 +69,8 @@ def test_add_network_with_everything(site: Site) -> None:
         (("i b", "10.5.0.0", "255.255.0.0"), 'network "i b" is not valid'),
         (("all", "10.5.0.0", "255.255.0.0"), 'network "all" is not valid'),
         (("x" * 33, "10.5.0.0", "255.255.0.0"), "network "),
-    ],
-)
-def test_add_network_errors(site: Site, arguments: tuple[str, ...], message: str) -> None:
-    assert site.refused("add network", *arguments).startswith(message)
+    ]:
+        assert site.refused("add network", *arguments).startswith(message), arguments
 
 
 @pytest.mark.parametrize(
@@ -99,16 +96,17 @@ def test_set_several_networks(site: Site) -> None:
     assert site.refused("set network zone private public other").startswith("only one network")
 
 
-@pytest.mark.parametrize("part", ["subnet", "netmask", "mtu", "zone", "servedns"])
-def test_set_network_needs_a_network_that_there_is(site: Site, part: str) -> None:
-    assert site.refused("set network", part) == "must supply at least one network"
-    assert site.refused("set network", part, "private") == "must supply at least one network"
-    assert site.refused("set network", part, "nothing", "10.0.0.0").startswith('unknown network "nothing"')
+def test_set_network_needs_a_network_that_there_is(site: Site) -> None:
+    for part in ["subnet", "netmask", "mtu", "zone", "servedns"]:
+        assert site.refused("set network", part) == "must supply at least one network"
+        assert site.refused("set network", part, "private") == "must supply at least one network"
+        assert site.refused("set network", part, "nothing", "10.0.0.0").startswith(
+            'unknown network "nothing"'
+        )
 
 
-@pytest.mark.parametrize(
-    ("part", "value", "message"),
-    [
+def test_set_network_errors(site: Site) -> None:
+    for part, value, message in [
         ("subnet", "10.1.1.0", 'subnet "10.1.1.0" is not valid with netmask 255.255.0.0'),
         ("subnet", "", 'subnet "" is not valid'),
         ("netmask", "255.0.0.0", 'subnet "10.1.0.0" is not valid with netmask 255.0.0.0'),
@@ -117,10 +115,8 @@ def test_set_network_needs_a_network_that_there_is(site: Site, part: str) -> Non
         ("zone", "example.org", 'the network "public" has the dnszone "example.org" already'),
         ("zone", "-", 'dnszone "-" is not valid'),
         ("servedns", "", '"servedns" must be yes or no'),
-    ],
-)
-def test_set_network_errors(site: Site, part: str, value: str, message: str) -> None:
-    assert site.refused("set network", part, "private", value).startswith(message)
+    ]:
+        assert site.refused("set network", part, "private", value).startswith(message), value
 
 
 def test_interfaces_remain_inside_their_network(used: Site) -> None:
@@ -167,17 +163,11 @@ def test_remove_network_needs_networks(site: Site) -> None:
     assert site.refused("remove network public nothing").startswith('unknown network "nothing"')
 
 
-def test_dump_network_can_be_replayed(site: Site) -> None:
-    listed = site.done("list network")
-    lines = site.done("dump network").splitlines()
-    assert lines[0] == (
+def test_dump_network(site: Site) -> None:
+    assert site.done("dump network").splitlines()[0] == (
         "/opt/rocks/bin/rocks add network private subnet=10.1.0.0 netmask=255.255.0.0 mtu=1500 dnszone=local"
         " servedns=yes"
     )
-    site.done("remove network %")
-    for line in lines:
-        site.done(*line.split()[1:])
-    assert site.done("list network") == listed
 
 
 SCOPES: dict[str, tuple[list[str], list[str]]] = {
@@ -260,9 +250,8 @@ def test_a_route_that_exists_is_an_error_for_all_members(two: Site, scope: str) 
     two.done("add", *kind, "route", *members, "10.2.0.0", "10.1.1.254", "netmask=255.255.255.0")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
+def test_an_invalid_route_is_refused(two: Site) -> None:
+    for arguments, message in [
         (["10.2.0.300", "10.1.1.1"], 'address "10.2.0.300" is not valid'),
         (["10.2.0.1", "10.1.1.1", "netmask=255.255.0.0"], "the network of that address is 10.2.0.0"),
         (["10.2.0.0", "10.1.1.1", "netmask=255.0.255.0"], "its ones must come first"),
@@ -273,14 +262,12 @@ def test_a_route_that_exists_is_an_error_for_all_members(two: Site, scope: str) 
         (["10.2.0.0", "224.0.0.1"], "The ip address 224.0.0.1 is invalid"),
         (["10.2.0.0"], "must supply address"),
         ([], "must supply address"),
-    ],
-)
-@pytest.mark.parametrize("scope", ["global", "host"])
-def test_an_invalid_route_is_refused(two: Site, scope: str, arguments: list[str], message: str) -> None:
-    kind, members = SCOPES[scope]
-    if members and not arguments[1:]:
-        members = []
-    assert message in two.refused("add", *kind, "route", *members, *arguments)
+    ]:
+        for scope in ["global", "host"]:
+            kind, members = SCOPES[scope]
+            if members and not arguments[1:]:
+                members = []
+            assert message in two.refused("add", *kind, "route", *members, *arguments)
 
 
 def test_a_member_must_be_named_and_known(two: Site) -> None:
@@ -322,11 +309,3 @@ def test_hosts_take_their_routes_along(two: Site) -> None:
     assert two.done("list host route blue")
     two.rocks("remove host blue")
     assert stored(two) == []
-
-
-def test_many_hosts_cost_as_many_statements_as_one(two: Site) -> None:
-    two.done("add host route compute 10.2.0.0 10.1.1.1")
-    for command in (["list", "host", "route"], ["report", "host", "route"], ["list", "host", "interface"]):
-        one = two.rocks(*command, "compute-0-0")
-        both = two.rocks(*command, "compute")
-        assert both.statements <= one.statements + 1, "the appliance may cost one to look up"

@@ -94,9 +94,8 @@ def test_other_answers_change_nothing(rocks_of_new_machine: CommandLine, answers
     assert rocks("dump").out == before
 
 
-@pytest.mark.parametrize(
-    ("text", "what"),
-    [
+def test_wrong_answers_enter_nothing(rocks_of_new_machine: CommandLine, answers: Path) -> None:
+    for text, what in [
         ("", "Kickstart_PrivateHostname is missing"),
         (
             ANSWERS.replace("10.9.9.2", "10.9.9").replace("Public", "Pubic"),
@@ -111,16 +110,12 @@ def test_other_answers_change_nothing(rocks_of_new_machine: CommandLine, answers
         (ANSWERS.replace("10.9.9.2", "10.9.9.0"), "is not an address of a host"),
         (ANSWERS + "[section]\n", "line 10"),
         ("\x00", "line 1"),
-    ],
-)
-def test_wrong_answers_enter_nothing(
-    rocks_of_new_machine: CommandLine, answers: Path, text: str, what: str
-) -> None:
-    answers.write_text(text)
-    refused = rocks_of_new_machine("create", "site", f"answers={answers}")
-    assert (refused.status, refused.out) == (1, "")
-    assert refused.err.startswith("Error: ") and what in refused.err
-    assert "has version 0" in rocks_of_new_machine("list", "host").err
+    ]:
+        answers.write_text(text)
+        refused = rocks_of_new_machine("create", "site", f"answers={answers}")
+        assert (refused.status, refused.out) == (1, ""), what
+        assert refused.err.startswith("Error: ") and what in refused.err, what
+        assert "has version 0" in rocks_of_new_machine("list", "host").err
 
 
 @pytest.mark.parametrize("name", ["absent", "binary"])

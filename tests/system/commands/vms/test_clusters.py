@@ -304,20 +304,6 @@ def test_no_vlan_is_left(vm_site: Site) -> None:
     assert "could not find a free Vlan ID" in vm_site.refused(*ADD, IP, "1")
 
 
-def test_two_hundred_computes_take_as_many_statements_as_two(vm_site: Site) -> None:
-    two = vm_site.rocks(*ADD, "203.0.113.10", "2")
-    for number in range(3):
-        many = vm_site.rocks(
-            *ADD, f"203.0.113.{20 + number}", "200", f"fe-name=vc{number}", "cluster-naming=yes"
-        )
-        assert (many.status, many.statements) == (0, two.statements)
-    assert two.statements <= 20
-    by_name = vm_site.rocks(
-        *ADD, IP, "2", "fe-container=head", "container-hosts=vmc-0-0 vmc-0-1", "gateway=203.0.113.1"
-    )
-    assert by_name.statements <= 20
-
-
 def test_two_clusters_at_the_same_moment_share_nothing(
     vm_site: Site, cluster_environment: dict[str, str]
 ) -> None:

@@ -230,33 +230,6 @@ def test_a_failure_at_any_statement_leaves_nothing(
     assert failing > 10
 
 
-def test_as_many_statements_for_many_machines_as_for_one(vm_site: Site) -> None:
-    rows = [f"('node-{n}', 2, 9, {n})" for n in range(64)]
-    vm_site.change(f"INSERT INTO nodes (Name, Membership, Rack, Rank) VALUES {', '.join(rows)}")
-    vm_site.done("set attr vm_image_directory /images")
-    vm_site.done("set appliance attr compute kvm true")
-    hosts = [f"node-{n}" for n in range(64)]
-    machines = [f"compute-9-{n}-0" for n in range(64)]
-    for arguments in (
-        (*ADD, "HOSTS", "compute"),
-        ("list", "host", "vm", "HOSTS"),
-        ("list", "host", "vm", "HOSTS", "showdisks=yes"),
-        ("report", "host", "vm", "config", "adapted=no", "HOSTS"),
-        ("report", "host", "vm", "virt_type", "HOSTS"),
-        ("dump", "host", "vm", "HOSTS"),
-        ("remove", "host", "vm", "HOSTS"),
-    ):
-        names = hosts if arguments[0] == "add" else machines
-
-        def line(hosts: list[str], arguments: tuple[str, ...] = arguments) -> list[str]:
-            return [part for word in arguments for part in (hosts if word == "HOSTS" else [word])]
-
-        one, many = vm_site.rocks(*line(names[:1])), vm_site.rocks(*line(names[1:]))
-        assert (one.status, many.status) == (0, 0), arguments
-        assert many.statements == one.statements, arguments
-        assert one.statements <= 32, arguments
-
-
 def test_the_sample_of_one_machine(samples: Site) -> None:
     assert samples.done("list host vm web-a") == (
         "SLICE MEM  CPUS MAC               HOST    VIRT-TYPE\n"
