@@ -68,7 +68,11 @@ def test_a_device_does_not_look_like_an_address() -> None:
 
 
 @pytest.mark.parametrize(
-    "ip", ["0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255", "1.2.3", "1.2.3.04", "::1", " 1.2.3.4"]
+    "ip",
+    [
+        *("0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255", "1.2.3", "1.2.3.256", "1.2.3.04"),
+        *("010.1.2.3", "::1", "fe80::1", " 1.2.3.4"),
+    ],
 )
 def test_addresses_that_no_interface_has(ip: str) -> None:
     with pytest.raises(UserError, match="The ip address .* is invalid"):
