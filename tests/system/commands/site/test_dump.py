@@ -163,15 +163,7 @@ def make_site(site: Site, hosts: int) -> None:
     """Each kind of record, with every odd character where one may be."""
     done = site.done
     done("add", "distribution", "testing")
-    done(
-        "add",
-        "appliance",
-        "storage",
-        "membership=Storage Node",
-        "node=client",
-        "public=no",
-        "distribution=testing",
-    )
+    done("add appliance storage 'membership=Storage Node' node=client public=no distribution=testing")
     done("remove", "appliance", "attr", "storage", "dhcp_filename")
     done("remove", "appliance", "login")
     done("add", "appliance", "login", "membership=Log in here", "node=login")
@@ -210,15 +202,7 @@ def make_hosts(site: Site, hosts: int) -> None:
     done("set", "host", "comment", "compute-0-0", "comment=" + TEXTS[0])
     done("add", "host", "alias", "compute-0-0", "c00")
     done("add", "host", "alias", "compute-0-0", "c00.example.org")
-    done(
-        "add",
-        "host",
-        "partition",
-        "compute-0-0",
-        "device=sda1",
-        "mountpoint=/state/my disk's",
-        "size=102400MB",
-    )
+    done("add host partition compute-0-0 device=sda1 size=102400MB", "mountpoint=/state/my disk's")
     for number, text in enumerate(TEXTS):
         done("add", "host", "attr", "compute-0-0", f"odd{number}", f"value={text}")
     done("add", "host", "interface", "compute-0-0", "52:54:02:00:00:01", "name=nodevice")
@@ -249,15 +233,7 @@ def make_clusters(site: Site) -> None:
             f"mac={mac}",
         )
         done("add", "host", "partition", name, "mountpoint=/state/partition1", "size=100GB")
-    done(
-        "add",
-        "cluster",
-        "203.0.113.9",
-        "3",
-        "fe-name=blue",
-        "cluster-naming=yes",
-        "fe-container=vm-container-0-0",
-    )
+    done("add cluster 203.0.113.9 3 fe-name=blue cluster-naming=yes fe-container=vm-container-0-0")
     done("add", "host", "vm", "vm-container-0-0", "compute", "name=web", "num-macs=2", "vlan=none,9")
     done("set", "host", "vm", "cdrom", "web", "cdrom=/images/a disk's.iso")
     done("set", "host", "interface", "disablekvm", "web", "eth1", "yes")

@@ -89,21 +89,9 @@ def test_every_parameter(vm_site: Site) -> None:
     vm_site.done("add host interface vmc-0-1 eth7 subnet=optical")
     vm_site.done("add host interface vmc-0-0 eth7 subnet=optical")
     vm_site.done(
-        *ADD,
-        f"ip={IP}",
-        "num-computes=3",
-        "cpus-per-compute=4",
-        "mem-per-compute=512",
-        "disk-per-compute=5",
-        "disk-per-frontend=50",
-        "container-hosts=vmc-0-1  vmc-0-0",
-        "fe-container=vmc-0-1",
-        "fe-name=blue",
-        "cluster-naming=y",
-        "vlan=77",
-        "subnet=Optical",
-        "gateway=203.0.113.254",
-        "virt-type=HVM",
+        f"add cluster ip={IP} num-computes=3 cpus-per-compute=4 mem-per-compute=512 disk-per-compute=5"
+        " disk-per-frontend=50 'container-hosts=vmc-0-1  vmc-0-0' fe-container=vmc-0-1 fe-name=blue"
+        " cluster-naming=y vlan=77 subnet=Optical gateway=203.0.113.254 virt-type=HVM"
     )
     assert [row[:7] for row in machines(vm_site)] == [
         ("blue", "Frontend", 1, 2048, 50, 0, "vmc-0-1"),

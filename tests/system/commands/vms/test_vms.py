@@ -33,19 +33,10 @@ def test_the_specifications_example_of_add_host_vm(vm_site: Site) -> None:
 
 def test_every_parameter_of_add_host_vm(vm_site: Site) -> None:
     vm_site.done(
-        "add host vm vmc-0-0 membership=COMPUTE name=web",
+        "add host vm vmc-0-0 membership=COMPUTE name=web subnet=Public mem=4096 cpus=4 slice=7 disksize=100"
+        " mac=00:16:3E:00:00:0A num-macs=4 vlan=0,none,7 virt-type=HVM sync-config=no",
         "ip='203.0.113.9'",
-        "subnet=Public",
-        "mem=4096",
-        "cpus=4",
-        "slice=7",
-        "mac=00:16:3E:00:00:0A",
-        "num-macs=4",
-        "vlan=0,none,7",
-        "disksize=100",
         "disk=qcow2:/a b/it's <it>:x,sda,scsi",
-        "virt-type=HVM",
-        "sync-config=no",
     )
     assert machine(vm_site, "web") == (
         *("Compute", 4, 0, 0, "os", "install", "install"),
