@@ -18,7 +18,6 @@ SMOKE_TESTS: dict[str, tuple[str, ...]] = {
         "test_consoles.py::test_nothing_listens_that_an_ordinary_user_reaches",
         "test_dry_run.py::test_starts_and_stops_are_printed_and_not_done",
         "test_snapshots.py::test_a_running_machine_is_copied_and_restored",
-        "test_media.py::test_the_host_gets_the_iso_and_the_guest_has_it_until_it_is_ejected",
     ),
     "tests/system/imgstorage/": (
         "test_image_life.py::",

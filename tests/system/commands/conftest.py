@@ -4,6 +4,7 @@ import shlex
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -14,6 +15,8 @@ from rocks.database.settings import Settings
 from rocks.fleet.settings import FleetSettings
 from rocks.inventory import host_requests
 from rocks.inventory.attributes.records import replace_attribute
+from rocks.storage.broker import broker as message_broker
+from rocks.storage.broker.server import BrokerSettings
 from tests.command_trees import tree, write_command
 
 __all__ = ["tree", "write_command"]
@@ -150,6 +153,16 @@ def silent_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
     """No host can be asked anything: there is neither a key to others nor an agent on this machine."""
     nowhere = FleetSettings("/nowhere/key", "/nowhere/known_hosts", "root", "/nowhere/agent")
     monkeypatch.setattr(host_requests, "FleetSettings", lambda: nowhere)
+
+
+@pytest.fixture
+def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the site's authority in this test; no broker, whose program would start a port mapper."""
+    monkeypatch.setattr(message_broker, "AUTHORITY_FOLDER", str(tmp_path / "authority"))
+    monkeypatch.setattr(
+        message_broker, "read_broker_settings", lambda: BrokerSettings("/nowhere/rabbitmqctl")
+    )
+    return tmp_path / "authority"
 
 
 @pytest.fixture

@@ -1,7 +1,19 @@
-"""What a command does not declare is an error: every command, with a site that it could change."""
+"""A command does what it declares, to what was named: anything else is an error, and nothing means all hosts."""
 
+import os
+import select
+import subprocess  # noqa: TID251 - with a terminal as standard input and error: more than rocks.core.process offers
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import rocks
 from rocks.commands._framework.documentation import Declared, read_documentation
 from rocks.commands._framework.tree import OUR_TREE, all_commands, load_package
+from tests.command_trees import WriteCommand
+from tests.patience import patience
 from tests.system.commands.conftest import Site
 
 TREES = [OUR_TREE]
@@ -10,7 +22,7 @@ COMMANDS = {
     for path in all_commands(TREES)
     if hasattr(load_package(path, TREES), "Command")
 }
-VALUES = {
+EXAMPLES = {
     "host": "vmc-0-0",
     "frontend": "head",
     "nas": "vmc-0-0",
@@ -41,7 +53,7 @@ def arguments_of(path: tuple[str, ...]) -> list[str]:
 
 
 def value_of(declared: Declared) -> str:
-    return VALUES.get(declared.name, "1")
+    return EXAMPLES.get(declared.name, "1")
 
 
 def test_every_command_refuses_what_it_does_not_declare(vm_site: Site) -> None:
@@ -86,3 +98,124 @@ def test_near_names_of_the_reported_cases(vm_site: Site) -> None:
         '"add cluster" knows no parameter "mem-per-computes"; did you mean mem-per-compute= or num-computes= '
         "or disk-per-compute=?"
     )
+
+
+CHANGING = [
+    path
+    for path in all_commands([OUR_TREE])
+    if path[0] in ("add", "set", "remove") and hasattr(load_package(path, [OUR_TREE]), "Command")
+]
+TAKING_SEVERAL = [
+    path
+    for path in CHANGING
+    if any(it.repeat for it in read_documentation(load_package(path, [OUR_TREE]).Command).arguments)
+    # without a host they mean the one entry for all hosts, as `remove attr` does
+    and path != ("remove", "host", "bootflags")
+]
+VALUES = {"attr": "colour", "value": "red"}
+
+
+@pytest.fixture
+def hosts(site: Site) -> Site:
+    """Three hosts, one with an alias."""
+    for rank in range(3):
+        site.done("add host", f"op-0-{rank}", "membership=Compute", "rack=0", f"rank={rank}")
+    site.done("add host alias op-0-0 first")
+    return site
+
+
+def test_a_forgotten_value_is_no_attribute_of_all_hosts(hosts: Site) -> None:
+    for member in ["op-0-0", "first", "compute", "linux", "rack0"]:
+        for verb in ("set", "add"):
+            message = hosts.refused(verb, "host", "attr", member, "kvm")
+            assert message.startswith(f'"{member}" is a')
+            assert "the attribute or its value is missing" in message
+
+
+def test_a_forgotten_value_after_two_hosts_or_a_forgotten_attribute(hosts: Site) -> None:
+    assert '"op-0-1" is a host' in hosts.refused("set host attr op-0-0 op-0-1 kvm")
+    assert '"op-0-0" is a host' in hosts.refused("set attr op-0-0 kvm")
+    assert '"op-0-1" is a host' in hosts.refused("remove host attr op-0-0 op-0-1")
+    assert '"op-0-0" is a host' in hosts.refused("remove host attr op-0-0")
+    hosts.done("set host attr op-0-1 attr=op-0-0 value=kvm")
+    hosts.done("remove host attr op-0-1 attr=op-0-0")
+
+
+def test_without_a_terminal_no_command_changes_all_because_none_is_named(vm_site: Site) -> None:
+    """Every command that takes several hosts, appliances or networks, run without one of them."""
+    for path in TAKING_SEVERAL:
+        documentation = read_documentation(load_package(path, [OUR_TREE]).Command)
+        named = [f"{it.name}={VALUES.get(it.name, '1')}" for it in documentation.arguments if not it.repeat]
+        assert vm_site.refused(*path, *named)  # which also compares all tables before and after
+
+
+def test_the_refusal_counts_and_names_them(hosts: Site) -> None:
+    assert hosts.refused("set host attr colour red") == (
+        'no host is named, and "set host attr" would reach all 3 (op-0-0, op-0-1, op-0-2); write % to name all'
+    )
+    hosts.done("set host attr % colour red")
+
+
+def test_a_command_that_another_calls_does_not_ask(hosts: Site, write_command: WriteCommand) -> None:
+    write_command("frob", "self.command('set.host.attr', ['colour', 'red'])")
+    assert "no host is named" in hosts.refused("frob")
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"), [("y\n", 0), ("YES\n", 0), ("n\n", 1), ("\n", 1), ("all\n", 1)]
+)
+def test_on_a_terminal_a_person_is_asked(
+    hosts: Site, cluster_environment: dict[str, str], answer: str, status: int
+) -> None:
+    before = hosts.contents()
+
+    def no_transaction() -> None:
+        hosts.database.rollback()
+        assert not hosts.database.rows(
+            "SELECT trx_query FROM information_schema.INNODB_TRX WHERE trx_mysql_thread_id <> CONNECTION_ID()"
+        )
+
+    ended, printed = run_on_terminal(
+        cluster_environment, answer, no_transaction, "set", "host", "attr", "colour", "red"
+    )
+    assert "set host attr: no host is named. Change all 3 (op-0-0, op-0-1, op-0-2)? [y/N]" in printed
+    assert ended == status, printed
+    assert (hosts.contents() == before) == (status == 1)
+    assert ("nothing was changed" in printed) == (status == 1)
+
+
+def run_on_terminal(
+    environment: dict[str, str], answer: str, meanwhile: Callable[[], None], *arguments: str
+) -> tuple[int, str]:
+    """(exit status, what the terminal prints) of a command line, for a person who types `answer`.
+
+    `meanwhile` is called while the command waits.
+    """
+    person, terminal = os.openpty()
+    launcher = Path(rocks.__file__).parent / "cli" / "launch.py"
+    try:
+        with subprocess.Popen(
+            [sys.executable, str(launcher), *arguments],
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+            env={**os.environ, **environment},
+        ) as program:
+            printed = read_until(person, "[y/N] ")
+            meanwhile()
+            os.write(person, answer.encode())
+            status = program.wait(timeout=60)
+            os.write(terminal, b"END")
+            return status, printed + read_until(person, "END")
+    finally:
+        os.close(person)
+        os.close(terminal)
+
+
+def read_until(descriptor: int, end: str) -> str:
+    """All that the terminal prints, up to the text, which must come: a program that ends early prints no more."""
+    text = ""
+    while end not in text:
+        assert select.select([descriptor], [], [], patience(60))[0], f"no {end!r}, but: {text}"
+        text += os.read(descriptor, 4096).decode()
+    return text

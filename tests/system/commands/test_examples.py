@@ -13,31 +13,13 @@ from tests.system.commands.conftest import Site
 
 VERBS = ("add", "list", "report", "dump", "set", "remove")
 NOUNS = (
-    "appliance",
-    "attr",
-    "bootaction",
-    "distribution",
-    "firewall",
-    "membership",
-    "network",
-    "os",
-    "route",
+    *("appliance", "attr", "bootaction", "distribution", "firewall", "membership", "network"),
+    *("os", "route"),
 )
 NOUNS_OF_HOSTS = (
-    *("alias", "appliance", "attr", "bonded", "boot", "bootflags", "comment", "cpus", "firewall", "ibport"),
-    *(
-        "installaction",
-        "interface",
-        "key",
-        "membership",
-        "name",
-        "partition",
-        "rack",
-        "rank",
-        "roll",
-        "route",
-    ),
-    *("runaction", "sriov", "vm"),
+    *("alias", "appliance", "attr", "bonded", "boot", "bootflags", "comment", "cpus", "firewall"),
+    *("ibport", "installaction", "interface", "key", "membership", "name", "partition", "rack"),
+    *("rank", "roll", "route", "runaction", "sriov", "vm"),
 )
 """What the site below has; a command for anything else is tested beside it."""
 
@@ -62,25 +44,12 @@ PREPARED = (
 
 ELSEWHERE = {
     "another machine": (
-        "storage",
-        "zvolattr",
-        "host image",
-        "list host vm network",
-        "host power",
-        "set host vm disk",
-        "host vm snapshot",
-        "host vm console",
-        "host vm screen",
+        *("storage", "zvolattr", "host image", "list host vm network", "host power"),
+        *("set host vm disk", "host vm snapshot", "host vm console", "host vm screen"),
     ),
     "files, programs or standard input of this machine": (
-        "certificate",
-        "basedir=",
-        "add roll",
-        "add host key frontend-0-0-0 key=/",
-        "report post",
-        "report script",
-        "report host dhcpd",
-        "sec_attr",
+        *("certificate", "basedir=", "add roll", "add host key frontend-0-0-0 key=/", "report post"),
+        *("report script", "report host dhcpd", "sec_attr"),
     ),
     "rolls, keys and a history that this site has not": (
         "host roll frontend-0-0-0",

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from rocks.commands._framework.documentation import Documentation, read_documentation
 from rocks.commands._framework.tree import OUR_TREE, all_commands, load_package
 from tests.system.commands.conftest import Site
+from tests.system.commands.vms.conftest import images
+
+__all__ = ["images"]
 
 READING = ("list", "report", "dump")
 CHANGING = ("add", "set", "remove", "swap", "config")
@@ -63,6 +66,9 @@ def test_reading_takes_as_many_statements_for_a_large_site_as_for_a_small_one(vm
         if path[0] in READING and (line := of_everything(path, documentation)) is not None
     ]
     vm_site.done("add route 10.3.0.0 private netmask=255.255.0.0")
+    vm_site.done(
+        "add firewall rulename=A1 service=123 protocol=udp chain=INPUT action=ACCEPT network=private"
+    )
     grow(vm_site, 1, 10, 1)
     small = {path: vm_site.rocks(*line) for path, line in commands}
     grow(vm_site, 2, 11, 12)
@@ -99,9 +105,61 @@ def test_a_cluster_takes_as_many_statements_for_many_computes_as_for_one(vm_site
     many = vm_site.rocks("add cluster 203.0.113.21 40 fe-name=many cluster-naming=yes")
     assert (few.status, many.status) == (0, 0)
     assert many.statements <= few.statements <= 20
+    placed = ("fe-container=head", "container-hosts=vmc-0-0 vmc-0-1", "gateway=203.0.113.1")
+    assert vm_site.rocks("add cluster 203.0.113.22 2", *placed).statements <= 20
     removed = [vm_site.rocks("remove cluster", name) for name in ("few", "many")]
     assert [ended.status for ended in removed] == [0, 0]
     assert removed[1].statements <= removed[0].statements
+
+
+OF_HOSTS = (
+    *("list host HOSTS", "list host interface HOSTS", "list host boot HOSTS", "list host membership HOSTS"),
+    *("set host cpus HOSTS 4", "set host membership HOSTS login", "set host runaction HOSTS os"),
+    *("set host boot HOSTS action=install", "set host interface subnet HOSTS eth0 private"),
+    *("set host interface vlan HOSTS eth0 7", "dump host HOSTS", "dump host interface HOSTS"),
+    *("remove host interface HOSTS eth0", "remove host HOSTS"),
+)
+OF_MACHINES = (
+    *("list host vm HOSTS", "list host vm HOSTS showdisks=yes", "report host vm config adapted=no HOSTS"),
+    *("report host vm virt_type HOSTS", "dump host vm HOSTS", "remove host vm HOSTS"),
+)
+OF_IMAGES = (
+    *("set host vm nas HOSTS nas=nas-0-0", "set host vm nas HOSTS nas=nas-0-0"),
+    *("set host vm nas HOSTS nas=nas-0-1 zpool=tank", "list host vm nas HOSTS", "dump host vm nas HOSTS"),
+    *("report host imgstorage HOSTS", "set host vm nas HOSTS nas=none"),
+    *("set host vm nas HOSTS nas=nas-0-0", "remove host vm nas HOSTS"),
+)
+"""Commands on 64 hosts, machines, and disks of machines, in an order in which each can be run."""
+
+
+def check_counts(site: Site, lines: Sequence[str], names: Sequence[str], most: int) -> None:
+    """Each command takes as many statements for all other names as for the first, at most so many."""
+    for line in lines:
+        one, many = (site.rocks(line.replace("HOSTS", " ".join(part))) for part in (names[:1], names[1:]))
+        assert (one.status, many.status) == (0, 0), (line, one, many)
+        assert many.statements == one.statements <= most, line
+
+
+def add_64(site: Site) -> list[str]:
+    """Computes, which may run machines; returns their names."""
+    rows = ", ".join(f"('node-{number}', 2, 9, {number})" for number in range(64))
+    site.change(f"INSERT INTO nodes (Name, Membership, Rack, Rank) VALUES {rows}")
+    site.done("set attr vm_image_directory /images")
+    site.done("set appliance attr compute kvm true")
+    return [f"node-{number}" for number in range(64)]
+
+
+def test_64_hosts_take_as_many_statements_as_one(site: Site) -> None:
+    names = add_64(site)
+    site.change("INSERT INTO networks (Node, Device) SELECT ID, 'eth0' FROM nodes")
+    check_counts(site, OF_HOSTS, names, 26)  # one of them is the entry of the audit log
+
+
+def test_64_machines_and_their_disks_take_as_many_statements_as_one(images: Site) -> None:
+    check_counts(images, ["add host vm HOSTS compute"], add_64(images), 32)
+    machines = [f"compute-9-{number}-0" for number in range(64)]
+    check_counts(images, OF_IMAGES, machines, 12)
+    check_counts(images, OF_MACHINES, machines, 32)
 
 
 def test_a_selector_of_500_hosts_takes_as_many_statements_as_one_host(site: Site) -> None:

@@ -22,7 +22,7 @@ from lab import database, sshd
 from lab.namespace import CHECKOUT, Machine
 from rocks.core.process import run_checked, start_with_pipes
 from tests.system.graph.machine import STUBS
-from tests.unit.install.boot.test_listener import frame
+from tests.unit.install.test_boot import frame
 
 HOSTS = ("nas-0-0", "vm-container-0-0", "vm-container-0-1", "vm-container-0-2")
 ADDRESS = "10.1.1.1"

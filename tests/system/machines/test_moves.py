@@ -47,18 +47,15 @@ def test_a_machine_moves_with_its_disk(mover: MachineSite) -> None:
         assert f"{host}: would remove the logs of the consoles of 1 machines" in printed
 
 
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
+def test_names_that_are_no_move(mover: MachineSite) -> None:
+    for line, message in [
         (VM, "must supply a virtual machine and the physical host"),
         (f"{VM} {VM}", "is a virtual machine and cannot run others"),
         (f"{NEW} {OLD}", "is not a virtual host"),
         (f"{VM} {OLD}", f"{VM} is on {OLD} already"),
         (f"{VM} nowhere", "nowhere"),
-    ],
-)
-def test_names_that_are_no_move(mover: MachineSite, line: str, message: str) -> None:
-    assert message in mover.refused(f"move host vm {line}")
+    ]:
+        assert message in mover.refused(f"move host vm {line}"), line
 
 
 def test_a_running_machine_is_not_moved(mover: MachineSite) -> None:

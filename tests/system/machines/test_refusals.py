@@ -53,9 +53,10 @@ def test_two_machines_that_do_not_fit_together(machines: MachineSite) -> None:
     assert [machines.running(name) for name in names] == [[OLD], []]
 
 
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
+def test_invalid_arguments(machines: MachineSite) -> None:
+    machines.add("plain")
+    before = machines.sql("SELECT * FROM vm_nodes") + machines.sql("SELECT * FROM vm_disks")
+    for line, message in [
         ("start host vm nobody", 'cannot resolve host "nobody"'),
         (f"start host vm {OLD}", f"host {OLD} is not a virtual host"),
         ("start host vm", "must supply at least one host"),
@@ -70,13 +71,9 @@ def test_two_machines_that_do_not_fit_together(machines: MachineSite) -> None:
         ("set host vm plain physnode=plain", "is a virtual machine and cannot run others"),
         ("set host vm plain mem=0", '"mem" parameter must be an integer'),
         ("set host vm plain disk=nonsense", "Invalid disk specification"),
-    ],
-)
-def test_invalid_arguments(machines: MachineSite, line: str, message: str) -> None:
-    machines.add("plain")
-    before = machines.sql("SELECT * FROM vm_nodes") + machines.sql("SELECT * FROM vm_disks")
-    assert message in machines.refused(line)
-    assert machines.sql("SELECT * FROM vm_nodes") + machines.sql("SELECT * FROM vm_disks") == before
+    ]:
+        assert message in machines.refused(line), line
+        assert machines.sql("SELECT * FROM vm_nodes") + machines.sql("SELECT * FROM vm_disks") == before
 
 
 def test_a_container_that_is_down(machines: MachineSite) -> None:

@@ -45,9 +45,8 @@ def test_only_a_machine_that_runs_is_saved_and_only_a_saved_one_restored(machine
     assert fact is not None and not fact.has_managed_save
 
 
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
+def test_what_would_lose_its_memory_is_refused(saved: MachineSite) -> None:
+    for line, message in [
         ("stop host vm g", "saved=remove"),
         ("stop host vm g action=shutdown", "saved=remove"),
         (f"drain host {OLD} to={NEW}", "saved=remove"),
@@ -57,11 +56,9 @@ def test_only_a_machine_that_runs_is_saved_and_only_a_saved_one_restored(machine
         ("stop host vm g action=reset", "rocks restore host vm g continues it"),
         ("stop host vm g action=reboot", "rocks restore host vm g continues it"),
         ("add host vm disk g disk=file:{images}/b.vda,vdb,virtio", "rocks restore host vm g continues it"),
-    ],
-)
-def test_what_would_lose_its_memory_is_refused(saved: MachineSite, line: str, message: str) -> None:
-    assert message in saved.refused(line.replace("{images}", str(saved.hosts[OLD].images)))
-    assert saved.lease("g") == (1, "saved", OLD) and status(saved) == "saved"
+    ]:
+        assert message in saved.refused(line.replace("{images}", str(saved.hosts[OLD].images)))
+        assert saved.lease("g") == (1, "saved", OLD) and status(saved) == "saved"
 
 
 def test_its_disks_are_copied_but_not_restored(saved: MachineSite) -> None:

@@ -1,14 +1,18 @@
-"""Starting, stopping, pausing and looking at machines, here and by SSH, on real libvirt."""
+"""Machines and clusters start and stop on real hosts; starts that cannot be; a guest that ends by itself."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
-from tests.system.vms.site import IMAGES, ThreeMachines
+from rocks.machine.host.machine import read_machine
+from tests.system.vms.site import IMAGES, ThreeMachines, wait_until
 
 
-@pytest.mark.parametrize("host", ["head", "vmh1"])
-def test_a_machine_is_started_listed_and_stopped(site: ThreeMachines, host: str) -> None:
+def test_a_machine_is_started_listed_and_stopped(site: ThreeMachines) -> None:
+    """On a host reached by SSH; on this machine itself, the cluster below."""
+    host = "vmh1"
     vm = site.add_vm("one", host)
     assert site.done(f"start host vm {vm}") == ""
     assert site.running(vm) == [host]
@@ -90,3 +94,79 @@ def test_a_machine_moved_while_it_runs_is_removed_where_it_runs(
     assert site.running(vm) == [] and "vmh2:" not in error
     assert f"the disk image vmh1:{IMAGES}/{vm}.vda {outcome}" in error
     site.done(f"remove host {vm}")
+
+
+def _start_error(site: ThreeMachines, vm: str) -> str:
+    before = site.sql(f"SELECT State, Host FROM vm_leases WHERE Name = '{vm}'")
+    error = site.refused(f"start host vm {vm}")
+    assert "\n" not in error, "one line"
+    assert site.running(vm) == []
+    assert site.sql(f"SELECT State, Host FROM vm_leases WHERE Name = '{vm}'") in (
+        before,
+        [["released", "NULL"]],
+    )
+    return error
+
+
+def test_little_space_on_the_file_system(site: ThreeMachines) -> None:
+    vm = site.add_vm("tight", "vmh1", "disk=file:/opt/rocks/small/tight.vda,vda,virtio")
+    machine = site.machines["vmh1"]
+    small = machine.outside("/opt/rocks") / "small"
+    small.mkdir()
+    machine.run_checked(["/usr/bin/mount", "-t", "tmpfs", "-o", "size=900m", "none", "/opt/rocks/small"], 10)
+    try:
+        assert "larger than its file system of 0.9 GB" in _start_error(site, vm)
+        machine.run_checked(["/usr/bin/mount", "-o", "remount,size=1900m", "/opt/rocks/small"], 10)
+        machine.run_checked(["/usr/bin/fallocate", "-l", "1G", "/opt/rocks/small/filler"], 10)
+        error = _start_error(site, vm)
+        assert "iB free; the minimum is 1.0 GiB" in error
+    finally:
+        machine.run_checked(["/usr/bin/umount", "/opt/rocks/small"], 10)
+        small.rmdir()
+
+
+def test_libvirt_rejects_a_device_that_it_does_not_know(site: ThreeMachines) -> None:
+    vm = site.add_vm("odd", "vmh1")
+    site.done(f"set host attr {vm} kvm_device_0 '<nonsense/>'")
+    error = _start_error(site, vm)
+    assert "libvirt" in error, "well-formed, but no device: libvirt's schema says so"
+
+
+PAIRS = 6
+
+
+@pytest.fixture
+def small_host(site: ThreeMachines) -> Iterator[str]:
+    """A host with memory for one machine of 64 MB."""
+    site.done(f"set host attr vmh1 vm_memory_reserve {read_machine().memory_mb - 100}")
+    yield "vmh1"
+    site.done("remove host attr vmh1 vm_memory_reserve")
+
+
+def test_of_two_parallel_starts_exactly_one_gets_the_memory(site: ThreeMachines, small_host: str) -> None:
+    """Each command sees an empty host when it plans; the host decides."""
+    names = [site.add_vm("first", small_host), site.add_vm("second", small_host)]
+    for _ in range(PAIRS):
+        both = [site.begin(f"start host vm {name}") for name in names]
+        ends = [one.end() for one in both]
+        assert sorted(status for status, _ in ends) == [0, 1], ends
+        (error,) = [text for status, text in ends if status == 1]
+        assert "it needs 64 MB of memory, and" in error
+        assert "36 MB left of 100 MB for virtual machines" in error
+        assert sum(bool(site.running(name)) for name in names) == 1
+        states = sorted(site.lease(name)[1] for name in names)
+        assert states == ["released", "running"]
+        site.done("stop host vm " + " ".join(names))
+
+
+def test_the_end_of_a_guest_is_noted_with_its_lease(site: ThreeMachines) -> None:
+    """What the frontend does with the note: tests/system/machines/test_recovery.py."""
+    folder = site.machines["vmh1"].outside("/var/lib/rocks/ended")
+    folder.mkdir(exist_ok=True)
+    vm = site.started("one", "vmh1")
+    assert list(folder.iterdir()) == []
+    site.virsh("vmh1", "destroy", vm)
+    wait_until((folder / vm).exists)
+    assert (folder / vm).read_text() == str(site.lease(vm)[0])
+    (folder / vm).unlink()
+    folder.rmdir()

@@ -1,11 +1,12 @@
-"""Commands of several trees: words that another tree adds, groups, and what is no command."""
+"""Commands of several trees, nested commands, and plugins: words that another tree adds, order, faults."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from rocks.core import trees
-from tests.command_trees import SHOW, TAKEN, WriteCommand
+from tests.command_trees import SHOW, TAKEN, WriteCommand, write_plugin
 from tests.unit.cli.conftest import Rocks
 
 
@@ -100,3 +101,148 @@ def test_a_file_where_a_folder_should_be(rocks: Rocks, write_command: WriteComma
     write_command("frob/er", SHOW)
     (tree / "frob.py").touch()
     assert f"{tree}/frob.py is a file, not a folder" in rocks("frob", "er").error
+
+
+def test_a_nested_command_takes_only_what_it_declares(rocks: Rocks, write_command: WriteCommand) -> None:
+    write_command("inner", "pass")
+    write_command("outer", "self.command('inner', ['colour=red'])")
+    assert rocks("outer").error.splitlines()[0] == ('Error: "inner" knows no parameter "colour"; it knows a')
+
+
+def test_a_nested_command_returns_its_output_and_prints_nothing(
+    rocks: Rocks, write_command: WriteCommand
+) -> None:
+    write_command("inner", "self.notify('notice')\nself.showNow('shown')\nself.addText(f'{args}')")
+    write_command("outer", "self.addText('<' + self.command('inner', ['a b', 'a=1']) + '>')")
+    assert rocks("outer") == (0, "<shown['a b']>\n", "")
+
+
+def test_a_nested_command_fails_the_outer_one(rocks: Rocks, write_command: WriteCommand) -> None:
+    write_command("inner", "self.abort('not so')")
+    write_command("outer", "self.addText('begun')\nself.command('inner')")
+    assert rocks("outer") == (1, "begun\n", f"Error: not so\nrocks outer {TAKEN}\n")
+
+
+def test_a_nested_command_hands_its_exit_status_up(rocks: Rocks, write_command: WriteCommand) -> None:
+    write_command("inner", "self.exit_status = 3")
+    write_command("outer", "self.command('inner')")
+    assert rocks("outer").status == 3
+
+
+def test_a_nested_command_that_is_not_there(rocks: Rocks, write_command: WriteCommand) -> None:
+    write_command("group", "")
+    write_command("outer", "self.command(*args)")
+    assert 'the command "outer" calls "in.ner", which is not installed' in rocks("outer", "in.ner").error
+    assert '"group" is a group of commands, not a command' in rocks("outer", "group").error
+
+
+def test_a_fault_of_a_plugin_is_located_in_its_file(rocks: Rocks, write_command: WriteCommand) -> None:
+    folder = write_command("frob", "self.runPlugins('h1')")
+    write_plugin(folder, "bad", run="None + 1")
+    error = rocks("frob").error
+    assert 'the plugin "bad" of "frob" has a fault (TypeError: ' in error
+    assert f"; {folder}/plugin_bad.py, line 8)" in error
+    write_plugin(folder, "bad", before="1 / 0\n")
+    assert f"ZeroDivisionError: division by zero ({folder}/plugin_bad.py, line 1)" in rocks("frob").error
+    (folder / "__init__.py").write_text("\n\n1 / 0\n")
+    for name in list(sys.modules):
+        if name == "rocks.commands.frob":
+            del sys.modules[name]
+    assert f"({folder}/__init__.py, line 3)" in rocks("frob").error
+
+
+def test_plugins_run_in_order_with_the_arguments(rocks: Rocks, write_command: WriteCommand) -> None:
+    folder = write_command("frob", "self.runPlugins('h1')")
+    for name, requests in (("b", ""), ("a", "def requires(self): return ['b']"), ("last", tail())):
+        write_plugin(folder, name, requests)
+    write_plugin(folder, "c", "")
+    assert rocks("frob").output == "b h1\na h1\nc h1\nlast h1\n"
+
+
+def test_a_new_plugin_takes_effect_at_once(rocks: Rocks, write_command: WriteCommand) -> None:
+    folder = write_command("frob", "self.runPlugins('h1')")
+    assert rocks("frob").output == ""
+    write_plugin(folder, "a", "")
+    assert rocks("frob").output == "a h1\n"
+    write_plugin(folder, "a", "def provides(self): return 'other'")
+    assert rocks("frob").output == "other h1\n"
+    (folder / "plugin_a.py").unlink()
+    assert rocks("frob").output == ""
+
+
+def test_a_plugin_of_another_tree_needs_no_package_there(
+    rocks: Rocks, write_command: WriteCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_command("frob", "self.runPlugins('h1')")
+    write_plugin(folder, "a", "")
+    second = tmp_path / "second"
+    (second / "frob").mkdir(parents=True)
+    write_plugin(second / "frob", "b", "")
+    monkeypatch.setenv("ROCKS_TREES", f"{folder.parent}:{second}")
+    assert rocks("frob").output == "a h1\nb h1\n"
+
+
+def test_plugins_are_chosen_by_their_files_name(rocks: Rocks, write_command: WriteCommand) -> None:
+    folder = write_command(
+        "frob", "self.addText(' '.join(p.provides() for p in self.loadPlugins('plugin_allocate')))"
+    )
+    for name in ("allocate", "allocate_disk", "preboot"):
+        write_plugin(folder, name, "")
+    assert rocks("frob").output == "allocate allocate_disk\n"
+
+
+def test_plugins_that_wait_for_each_other(rocks: Rocks, write_command: WriteCommand) -> None:
+    folder = write_command("frob", "self.runPlugins('h1')")
+    write_plugin(folder, "a", "def requires(self): return ['b']")
+    write_plugin(folder, "b", "def requires(self): return ['a']")
+    status, output, error = rocks("frob")
+    assert (status, output) == (1, "")
+    assert error.startswith("Error: the order of plugins has a cycle: a, b; ")
+
+
+def test_two_plugins_with_one_name(rocks: Rocks, write_command: WriteCommand) -> None:
+    folder = write_command("frob", "self.runPlugins('h1')")
+    write_plugin(folder, "a", "")
+    write_plugin(folder, "b", "def provides(self): return 'a'")
+    status, output, error = rocks("frob")
+    assert (status, output) == (1, "")
+    assert f'have the name "a": plugin_a.py and {folder}/plugin_b.py; remove one' in error
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("x = = 1\n", "SyntaxError"),
+        ("x = 1\n", "AttributeError"),
+        ("import nothing_such\n", "ModuleNotFoundError"),
+    ],
+)
+def test_a_broken_plugin_is_named(rocks: Rocks, write_command: WriteCommand, text: str, why: str) -> None:
+    folder = write_command("frob", "self.runPlugins('h1')")
+    (folder / "plugin_bad.py").write_text(text)
+    status, output, error = rocks("frob")
+    assert (status, output) == (1, "")
+    assert error.startswith(f"Error: the plugin {folder}/plugin_bad.py cannot be loaded: {why}")
+
+
+def test_a_plugin_with_a_fault_is_named(rocks: Rocks, write_command: WriteCommand) -> None:
+    folder = write_command("frob", "self.runPlugins('h1')")
+    write_plugin(folder, "a", "", run="raise KeyError('x')")
+    status, _, error = rocks("frob")
+    assert status == 1
+    assert error.startswith('Error: the plugin "a" of "frob" has a fault (KeyError: \'x\'; ')
+
+
+def test_a_plugin_may_hold_records(rocks: Rocks, write_command: WriteCommand) -> None:
+    folder = write_command("frob", "self.runPlugins('h1')")
+    record = (
+        "from __future__ import annotations\nfrom dataclasses import dataclass\n\n"
+        "@dataclass\nclass Record:\n    x: int\n\n"
+    )
+    write_plugin(folder, "a", "", before=record)
+    assert rocks("frob").output == "a h1\n"
+
+
+def tail() -> str:
+    """What makes a plugin the last."""
+    return "def requires(self): return ['TAIL']"

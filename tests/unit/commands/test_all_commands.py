@@ -1,9 +1,11 @@
-"""What must be true of every command in our tree."""
+"""What must be true of every command in our tree: who may run it, its help, its imports, its typed arguments."""
 
 import ast
 import shlex
 from functools import cache
 from pathlib import Path
+
+import pytest
 
 from rocks.commands._framework.base import Command
 from rocks.commands._framework.documentation import Documentation, read_documentation
@@ -139,3 +141,87 @@ def names_bound_in(path: Path) -> set[str]:
 
 def test_there_are_commands() -> None:
     assert {("list", "host"), ("help",), ("list", "help")} <= set(COMMANDS)
+
+
+FILES = sorted(Path(OUR_TREE).rglob("*.py"))
+ROOMS = {
+    *("cluster", "commands", "core", "database", "fleet", "install", "inventory", "library"),
+    *("machine", "network", "site", "storage", "trust"),
+}
+"""The rooms that a command may use."""
+NOT_BY_COMMANDS = ("agent", "core.process", "core.files", "fleet", "storage")
+BY_COMMANDS = ("fleet.wire", "storage.broker", "storage.volumes", "storage.wire")
+"""Hosts, image storage and programs are the work of the rooms; commands name what goes to and fro."""
+FORBIDDEN = {"lxml", "libvirt", "nucleus", "comet", "paramiko", "pymysql", "socket", "subprocess"}
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Dotted names of all modules that a file imports, at any depth of its code."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def _is_for_commands(module: str) -> bool:
+    """Whether a command may import this module of rocks."""
+    room = module.split(".")[0]
+    if room == "commands" or _is_below(module, BY_COMMANDS):
+        return True
+    return room in ROOMS and "host" not in module.split(".") and not _is_below(module, NOT_BY_COMMANDS)
+
+
+def _is_below(module: str, packages: tuple[str, ...]) -> bool:
+    return any(module == package or module.startswith(f"{package}.") for package in packages)
+
+
+def breaches(modules: set[str]) -> list[str]:
+    """The modules that a command must not import."""
+    return sorted(
+        module
+        for module in modules
+        for first, _, rest in [module.partition(".")]
+        if first in FORBIDDEN or (first == "rocks" and rest and not _is_for_commands(rest))
+    )
+
+
+def test_every_command_imports_only_what_commands_may() -> None:
+    assert [
+        (str(path.relative_to(OUR_TREE)), found)
+        for path in FILES
+        if (found := breaches(imported_modules(path) - {"rocks.__version__"}))
+    ] == []
+
+
+@pytest.mark.parametrize(
+    "module", ["rocks.fleet.ssh", "rocks.core.process.run", "rocks.machine.host", "subprocess", "paramiko.x"]
+)
+def test_a_forbidden_import_is_found(module: str, tmp_path: Path) -> None:
+    (tmp_path / "file.py").write_text(f"def late():\n    import {module}\n")
+    assert breaches(imported_modules(tmp_path / "file.py")) == [module]
+
+
+def test_all_files_are_checked() -> None:
+    assert Path(OUR_TREE, "list", "host", "vm", "__init__.py") in FILES
+
+
+MODULES = [path for path in sorted(Path(OUR_TREE).rglob("__init__.py")) if "_framework" not in path.parts]
+UNTYPED = {"fillParams", "fillPositionalArgs", "Any"}
+
+
+def names_in(path: Path) -> set[str]:
+    """All names and attributes that a file uses."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    return {node.id for node in nodes if isinstance(node, ast.Name)} | {
+        node.attr for node in nodes if isinstance(node, ast.Attribute)
+    }
+
+
+def test_every_command_reads_typed_arguments() -> None:
+    assert len(MODULES) > 300
+    untyped = {str(path.parent.relative_to(OUR_TREE)): names_in(path) & UNTYPED for path in MODULES}
+    assert {command: names for command, names in untyped.items() if names} == {}

@@ -1,11 +1,14 @@
-"""Words of a command line: arguments, parameters, yes and no (specification §1.2, §1.3)."""
+"""Words of a command line: arguments, parameters, yes and no, quoting, completion (specification §1.2, §1.3)."""
 
 import re
+import readline
+import string
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from rocks.commands._framework import shell
 from rocks.commands._framework.arguments import (
     FIRST_PARAMETER,
     bool2str,
@@ -13,6 +16,7 @@ from rocks.commands._framework.arguments import (
     str2bool,
     yes_or_no,
 )
+from rocks.commands._framework.shell_quoting import INSTALLED_LAUNCHER, launcher, positional, quote
 from rocks.core.errors import UserError
 
 PARAMETER = re.compile(r"[A-Za-z0-9_+-]+=")
@@ -66,3 +70,57 @@ def test_other_values_are_false_for_str2bool_and_an_error_for_a_flag(text: str) 
 
 def test_a_boolean_as_text() -> None:
     assert (bool2str(True), bool2str(0), str2bool(None)) == ("yes", "no", False)
+
+
+def test_letters_digits_and_harmless_signs_stand_as_they_are() -> None:
+    harmless = string.ascii_letters + string.digits + "@%^-_=+:,./"
+    assert quote(harmless) == harmless
+
+
+def test_every_other_sign_gets_a_backslash() -> None:
+    others = sorted(set(string.printable) - set(string.ascii_letters + string.digits + "@%^-_=+:,./\n"))
+    assert quote("".join(others)) == "".join(f"\\{sign}" for sign in others)
+
+
+def test_a_newline_is_quoted_since_a_backslash_would_swallow_it() -> None:
+    assert quote("a\nb") == "a'\n'b"
+
+
+def test_letters_of_other_scripts_are_letters() -> None:
+    assert quote("Zürich 東京") == "Zürich\\ 東京"
+
+
+def test_an_empty_text_is_quoted() -> None:
+    assert quote("") == "''"
+
+
+@pytest.mark.parametrize(
+    ("value", "argument"),
+    [("true", "true"), ("a=b", "value=a=b"), ("=b", "=b"), ("a b=c", "a b=c"), ("select a=b", "select a=b")],
+)
+def test_a_value_that_looks_like_a_parameter_is_named(value: str, argument: str) -> None:
+    assert positional("value", value) == argument
+
+
+def test_the_launcher_is_the_one_that_was_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROCKS_LAUNCHER", "/srv/a b/bin/rocks")
+    assert launcher() == "/srv/a b/bin/rocks"
+    monkeypatch.delenv("ROCKS_LAUNCHER")
+    assert launcher() == INSTALLED_LAUNCHER
+
+
+def test_each_completion_has_its_number_and_none_ends_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line up to the word is looked at once, when readline begins; with the word itself it would not be found."""
+    asked: list[tuple[str, str]] = []
+
+    def follow(database: object, line: str, text: str) -> list[str]:
+        asked.append((line, text))
+        return ["host ", "host vm "]
+
+    monkeypatch.setattr(shell, "texts_that_may_follow", follow)
+    monkeypatch.setattr(readline, "get_line_buffer", lambda: "list ho")
+    monkeypatch.setattr(readline, "get_begidx", lambda: len("list "))
+    found: list[str] = ["of the last word"]
+    offered = [shell._complete(None, found, "ho", number) for number in range(3)]  # type: ignore[arg-type]
+    assert offered == ["host ", "host vm ", None]
+    assert asked == [("list ", "ho")]

@@ -34,13 +34,8 @@ def test_hardware_addresses(mac: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "",
-        "00:11:22:33:44",
-        "00:11:22:33:44:55:66",
-        "00:11:22:33:44:5g",
-        "00:11:22:33:44:055",
-        "001122334455",
-        ":::::",
+        *("", "00:11:22:33:44", "00:11:22:33:44:55:66", "00:11:22:33:44:5g", "00:11:22:33:44:055"),
+        *("001122334455", ":::::"),
     ],
 )
 def test_what_is_no_hardware_address(text: str) -> None:
@@ -73,7 +68,11 @@ def test_a_device_does_not_look_like_an_address() -> None:
 
 
 @pytest.mark.parametrize(
-    "ip", ["0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255", "1.2.3", "1.2.3.04", "::1", " 1.2.3.4"]
+    "ip",
+    [
+        *("0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255", "1.2.3", "1.2.3.256", "1.2.3.04"),
+        *("010.1.2.3", "::1", "fe80::1", " 1.2.3.4"),
+    ],
 )
 def test_addresses_that_no_interface_has(ip: str) -> None:
     with pytest.raises(UserError, match="The ip address .* is invalid"):

@@ -1,67 +1,19 @@
 """The files of the boot service follow the database; a real dnsmasq reads its configuration."""
 
 import gzip
-import os
-import subprocess  # noqa: TID251 - the service is started and ended as a process
-import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from rocks.core.process import run, run_checked
+from rocks.core.process import run
 from rocks.install.installation.service import create_first_stage_service
 from rocks.storage.broker import broker as message_broker
 from tests.system.commands.conftest import Site
-from tests.system.commands.hosts.test_installation_service import pki  # noqa: F401
+from tests.system.commands.hosts.conftest import ADDRESS, DEVICE, FAR, FAR_MAC, start_service
 from tests.waiting import wait_until
 
-CHECKOUT = Path(__file__).parents[4]
-ADDRESS = "10.1.0.1"
-HEAD_MAC, HOST, MAC = "52:54:00:00:00:01", "vmc-0-0", "52:54:00:00:00:03"
-DEVICE, FAR = "boot0", "boot1"
-
-
-@pytest.fixture
-def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
-    """Folders for TFTP and for the running service, which dnsmasq's user can enter."""
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder != Path("/") and not folder.stat().st_mode & 0o1:
-            folder.chmod(folder.stat().st_mode | 0o11)
-    found = (tmp_path / "tftp", tmp_path / "run")
-    monkeypatch.setenv("ROCKS_BOOT_FOLDER", str(found[0]))
-    monkeypatch.setenv("ROCKS_BOOT_RUN_FOLDER", str(found[1]))
-    return found
-
-
-@pytest.fixture
-def network() -> Iterator[None]:
-    """The network private: a device with the frontend's address, and the other end of the wire."""
-    run_checked(
-        ["ip", "link", "add", DEVICE, "type", "veth", "peer", "name", FAR, "address", MAC],
-        deadline_seconds=10,
-    )
-    run_checked(["ip", "address", "add", f"{ADDRESS}/16", "dev", DEVICE], deadline_seconds=10)
-    for device in (DEVICE, FAR):
-        run_checked(["ip", "link", "set", device, "up"], deadline_seconds=10)
-    yield
-    run(["ip", "link", "del", DEVICE], deadline_seconds=10)  # it may have gone with its other end
-
-
-@pytest.fixture
-def served(vm_site: Site, pki: Path, folders: tuple[Path, Path], network: None) -> Site:  # noqa: F811
-    """A site with the boot service's files; the distribution has an installer."""
-    installer = folders[0].parent / "export/install/rocks-dist/x86_64/installer"
-    installer.mkdir(parents=True)
-    (installer / "vmlinuz").write_text("kernel")
-    (installer / "installer.img").write_text("image")
-    (installer / "root.tar.zst").write_text("root")
-    (installer / "root.sha256").write_text(f"{'0' * 64}  root.tar.zst\n")
-    vm_site.done("set attr Kickstart_DistroDir", str(folders[0].parent / "export"))
-    folders[0].mkdir()
-    vm_site.done("sync config")
-    return vm_site
+HOST, MAC = "vmc-0-0", FAR_MAC
 
 
 def _script(folders: tuple[Path, Path], mac: str = MAC) -> str:
@@ -187,19 +139,10 @@ def test_a_frontend_without_a_certificate_begins_no_service(
 
 
 def test_dnsmasq_answers_known_hosts_only(
-    served: Site,
-    pki: Path,  # noqa: F811
-    folders: tuple[Path, Path],
-    cluster_environment: dict[str, str],
-    tmp_path: Path,
+    served: Site, pki: Path, folders: tuple[Path, Path], cluster_environment: dict[str, str], tmp_path: Path
 ) -> None:
-    start = (
-        "import sys; from rocks.storage.broker import broker as message_broker; from rocks.cli.main import main; "
-        f"message_broker.AUTHORITY_FOLDER = {str(pki)!r}; sys.exit(main(['start', 'service', 'boot']))"
-    )
-    environment = {**os.environ, **cluster_environment, "PYTHONPATH": str(CHECKOUT / "src")}
     with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen([sys.executable, "-c", start], env=environment, stderr=log)
+        process = start_service("boot", pki, cluster_environment, log)
     try:
         wait_until((folders[1] / "dnsmasq.pid").exists, problem=(tmp_path / "log").read_text)
         assert _lease() == "10.1.0.2"

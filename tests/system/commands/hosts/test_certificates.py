@@ -18,13 +18,9 @@ from tests.system.commands.conftest import Site
 
 
 @pytest.fixture
-def pki(vm_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The authority's folder in these tests."""
-    monkeypatch.setattr(message_broker, "AUTHORITY_FOLDER", str(tmp_path / "authority"))
-    monkeypatch.setattr(
-        message_broker, "read_broker_settings", lambda: BrokerSettings("/nowhere/rabbitmqctl")
-    )
-    return tmp_path / "authority"
+def pki(authority: Path) -> Path:
+    """The authority's folder, without a certificate."""
+    return authority
 
 
 def test_issue_list_and_revoke(vm_site: Site, pki: Path) -> None:

@@ -14,11 +14,8 @@ import pytest
 from rocks.database.connection import Database
 from rocks.install.boot.listener import NetworkBoots
 from tests.system.commands.conftest import Site
-
-# fixtures
-from tests.system.commands.hosts.test_boot_service import CHECKOUT, FAR, folders, network, served  # noqa: F401
-from tests.system.commands.hosts.test_installation_service import pki  # noqa: F401
-from tests.unit.install.boot.test_listener import frame
+from tests.system.commands.hosts.conftest import CHECKOUT, FAR
+from tests.unit.install.test_boot import frame
 
 
 class Discovery:
@@ -80,10 +77,7 @@ def _hosts(site: Site) -> int:
 
 
 def test_each_machine_becomes_one_host(
-    served: Site,  # noqa: F811
-    folders: tuple[Path, Path],  # noqa: F811
-    environment: dict[str, str],
-    wire: socket.socket,
+    served: Site, folders: tuple[Path, Path], environment: dict[str, str], wire: socket.socket
 ) -> None:
     served.done("add host compute-0-1")
     discovery = Discovery(environment, "count=3", "timeout=60")
@@ -104,9 +98,7 @@ def test_each_machine_becomes_one_host(
 
 
 def test_ten_thousand_machines_are_not_ten_thousand_hosts(
-    served: Site,  # noqa: F811
-    environment: dict[str, str],
-    wire: socket.socket,
+    served: Site, environment: dict[str, str], wire: socket.socket
 ) -> None:
     discovery = Discovery(environment, "per-minute=5")
     _send(wire, served, 10_000, 5)
@@ -121,10 +113,7 @@ def test_ten_thousand_machines_are_not_ten_thousand_hosts(
 
 
 def test_a_second_one_is_informed_and_a_killed_one_leaves_whole_hosts(
-    served: Site,  # noqa: F811
-    folders: tuple[Path, Path],  # noqa: F811
-    environment: dict[str, str],
-    wire: socket.socket,
+    served: Site, folders: tuple[Path, Path], environment: dict[str, str], wire: socket.socket
 ) -> None:
     discovery = Discovery(environment, "per-minute=500")
     try:
@@ -148,10 +137,7 @@ def test_a_second_one_is_informed_and_a_killed_one_leaves_whole_hosts(
     assert len((folders[1] / "hosts").read_text().splitlines()) == count + 3
 
 
-def test_an_interrupt_after_the_commit_loses_no_line(
-    served: Site,  # noqa: F811
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_an_interrupt_after_the_commit_loses_no_line(served: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C between the commit and the output: the host is printed, and no further one is added."""
     commit, added = Database.commit, []
 
@@ -174,9 +160,7 @@ def test_an_interrupt_after_the_commit_loses_no_line(
 
 
 def test_hosts_that_were_not_found_are_an_error(
-    served: Site,  # noqa: F811
-    environment: dict[str, str],
-    wire: socket.socket,
+    served: Site, environment: dict[str, str], wire: socket.socket
 ) -> None:
     discovery = Discovery(environment, "count=2", "timeout=5")
     _send(wire, served, 1, 1)
@@ -199,8 +183,8 @@ def test_hosts_that_were_not_found_are_an_error(
     ],
 )
 def test_what_keeps_new_machines_from_being_installed_is_a_warning(
-    served: Site,  # noqa: F811
-    folders: tuple[Path, Path],  # noqa: F811
+    served: Site,
+    folders: tuple[Path, Path],
     environment: dict[str, str],
     name: str,
     content: str | None,

@@ -1,10 +1,8 @@
 """A host takes its packages from the frontend: a real apt, over the network private, with the site's authority."""
 
 import gzip
-import os
 import shutil
 import subprocess  # noqa: TID251 - the service, and a process that holds the host's network
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,10 +17,7 @@ from tests.debs import make_deb
 from tests.gnupg import Keys, gnupg_folder
 from tests.profiles import written_files
 from tests.system.commands.conftest import Site
-
-# fixtures
-from tests.system.commands.hosts.test_boot_service import ADDRESS, CHECKOUT, FAR, folders, network  # noqa: F401
-from tests.system.commands.hosts.test_installation_service import pki  # noqa: F401
+from tests.system.commands.hosts.conftest import ADDRESS, FAR, start_service
 from tests.waiting import wait_until
 
 HOST_ADDRESS = "10.1.0.2"
@@ -70,21 +65,16 @@ def _build(roll: Path, place: Path) -> Path:
 @pytest.fixture
 def served(
     vm_site: Site,
-    pki: Path,  # noqa: F811
-    folders: tuple[Path, Path],  # noqa: F811
-    network: None,  # noqa: F811
+    pki: Path,
+    folders: tuple[Path, Path],
+    network: None,
     distribution: Path,
     cluster_environment: dict[str, str],
     tmp_path: Path,
 ) -> Iterator[Site]:
     """The service at the frontend's address, as an operator starts it."""
-    start = (
-        "import sys; from rocks.storage.broker import broker as message_broker; from rocks.cli.main import main; "
-        f"message_broker.AUTHORITY_FOLDER = {str(pki)!r}; sys.exit(main(['start', 'service', 'kickstart']))"
-    )
-    environment = {**os.environ, **cluster_environment, "PYTHONPATH": str(CHECKOUT / "src")}
     with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen([sys.executable, "-c", start], env=environment, stderr=log)
+        process = start_service("kickstart", pki, cluster_environment, log)
     deadline = time.monotonic() + 60
     while "listening" not in (tmp_path / "log").read_text():
         assert time.monotonic() < deadline and process.poll() is None, (tmp_path / "log").read_text()
@@ -117,11 +107,7 @@ def _apt(folder: Path, authority: Path, profile: str) -> list[str]:
     return ["apt-get", *(part for name, value in options.items() for part in ("-o", f"{name}={value}"))]
 
 
-def test_a_host_installs_packages_of_the_distribution(
-    served: Site,
-    pki: Path,  # noqa: F811
-    tmp_path: Path,
-) -> None:
+def test_a_host_installs_packages_of_the_distribution(served: Site, pki: Path, tmp_path: Path) -> None:
     host = Host(HOST_ADDRESS)
     try:
         apt = _apt(tmp_path / "apt", pki / "ca.crt", served.done("report host profile vmc-0-0"))
@@ -137,7 +123,7 @@ def test_a_host_installs_packages_of_the_distribution(
         host.close()
 
 
-def test_another_machine_gets_nothing(served: Site, pki: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_another_machine_gets_nothing(served: Site, pki: Path, tmp_path: Path) -> None:
     profile = served.done("report host profile vmc-0-0")
     host = Host("10.1.0.77")
     try:
@@ -199,11 +185,7 @@ def _sign_by_another(folder: Path) -> None:
 
 
 def test_hosts_take_only_what_the_site_signed(
-    served: Site,
-    pki: Path,  # noqa: F811
-    distribution: Path,
-    keys: Keys,
-    tmp_path: Path,
+    served: Site, pki: Path, distribution: Path, keys: Keys, tmp_path: Path
 ) -> None:
     report = ("report", "host", "profile", "vmc-0-0")
     unsigned = served.done(*report)
@@ -241,9 +223,7 @@ def test_hosts_take_only_what_the_site_signed(
 
 
 def test_what_is_no_package_is_not_given_by_a_quoted_path_either(
-    served: Site,
-    pki: Path,  # noqa: F811
-    distribution: Path,
+    served: Site, pki: Path, distribution: Path
 ) -> None:
     """Node files are the site's own."""
     (distribution / "rocks-dist/x86_64/build/Debian").mkdir()

@@ -13,17 +13,7 @@ import pytest
 from rocks.fleet.settings import FleetSettings
 from rocks.install.installation import service as installation_service
 from tests.system.commands.conftest import Site
-
-# fixtures
-from tests.system.commands.hosts.test_installation_service import (  # noqa: F401
-    HOST_ADDRESS,
-    STATED,
-    STRANGER,
-    Service,
-    hosts,
-    pki,
-    service,
-)
+from tests.system.commands.hosts.conftest import HOST_ADDRESS, STATED, STRANGER, Service
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGx6vyBYBbYjGRGoHJbLFWnDVRbVhRWo0RSl0VBsmGGL"
 ARCHIVE = os.urandom(600_000)
@@ -38,7 +28,7 @@ def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FleetSettings:
 
 
 @pytest.fixture
-def installing(vm_site: Site, fleet: FleetSettings, tmp_path: Path, service: Service) -> Service:  # noqa: F811
+def installing(vm_site: Site, fleet: FleetSettings, tmp_path: Path, service: Service) -> Service:
     """The service with a distribution; vmc-0-0 is to be installed as a Debian host."""
     installer = tmp_path / "export/install/rocks-dist/x86_64/installer"
     installer.mkdir(parents=True)
@@ -57,13 +47,13 @@ def export(vm_site: Site, tmp_path: Path) -> None:
     vm_site.done("set attr Kickstart_DistroDir", str(tmp_path / "export"))
 
 
-def _plan(service: Service) -> dict[str, str]:  # noqa: F811
+def _plan(service: Service) -> dict[str, str]:
     found = service.get("/install/plan", as_root=True)
     assert found.status == 200, found.text
     return dict(line.partition(" ")[::2] for line in found.text.splitlines())
 
 
-def _report(service: Service, number: str, text: str, address: str = HOST_ADDRESS) -> int:  # noqa: F811
+def _report(service: Service, number: str, text: str, address: str = HOST_ADDRESS) -> int:
     return service.get(f"/install/progress/{number}", address, method="POST", body=text).status
 
 
@@ -161,9 +151,7 @@ def test_plan_and_reports_are_the_hosts_own(vm_site: Site, installing: Service, 
 
 
 def test_a_site_without_the_installers_files_names_the_remedy(
-    vm_site: Site,
-    fleet: FleetSettings,
-    service: Service,  # noqa: F811
+    vm_site: Site, fleet: FleetSettings, service: Service
 ) -> None:
     found = service.get("/install/plan", as_root=True)
     assert found.status == 403 and "rocks create distro" in found.reason

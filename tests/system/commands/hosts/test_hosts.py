@@ -96,14 +96,8 @@ _ADD_HOST_REFUSES: tuple[tuple[list[str], str], ...] = (
     (["new", "membership=compute", "rack=1"], "rank not specified"),
     (["new", "membership=cook", "rack=1", "rank=1"], "Membership cook is not valid."),
     (["compute-9-9", "cpus=0"], 'cpus "0" must be an integer from 1'),
-    (["compute-9-9", "cpus=-1"], 'cpus "-1" must be an integer'),
-    (["compute-9-9", "cpus=two"], 'cpus "two" must be an integer'),
-    (["compute-9-9", "cpus=1.5"], 'cpus "1.5" must be an integer'),
-    (["compute-9-9", "cpus="], 'cpus "" must be an integer'),
-    (["compute-9-9", "cpus=٣"], 'cpus "٣" must be an integer'),
     (["compute-9-9", "rack=-1"], 'rack "-1" must be an integer from 0'),
     (["compute-9-9", "rank=x"], 'rank "x" must be an integer'),
-    (["compute-9-9", "rank=99999999999999999999"], "must be an integer"),
     (["compute-9-9", "os=plan9"], 'unknown os "plan9"'),
     (["select", "membership=compute", "rack=0", "rank=0"], 'Hostname "select" is not valid'),
     (["localhost", "membership=compute", "rack=0", "rank=0"], 'Hostname "localhost" is not valid'),
@@ -227,15 +221,8 @@ def full(three: Site) -> Site:
 
 
 _NODE_TABLES = [
-    "aliases",
-    "boot",
-    "bootflags",
-    "networks",
-    "node_rolls",
-    "node_routes",
-    "partitions",
-    "public_keys",
-    "sec_node_attributes",
+    *("aliases", "boot", "bootflags", "networks", "node_rolls", "node_routes", "partitions"),
+    *("public_keys", "sec_node_attributes"),
 ]
 
 

@@ -1,15 +1,10 @@
 """The installation service: real HTTPS requests, with the frontend's certificate, from addresses of hosts."""
 
-import errno
 import http.client
-import os
-import random
 import socket
 import ssl
-import subprocess  # noqa: TID251 - the service is started and ended as a process
-import sys
+import subprocess  # noqa: TID251 - its constant for a pipe
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,102 +18,18 @@ from rocks.fleet.settings import FleetSettings
 from rocks.install.installation.installations import Offer
 from rocks.install.installation.service import answer_request, create_service
 from rocks.storage.broker import broker as message_broker
-from rocks.storage.broker.server import BrokerSettings
 from rocks.trust.x509 import CertificateSpec, has_address
 from tests.system.commands.conftest import Site
+from tests.system.commands.hosts.conftest import (
+    HOST_ADDRESS,
+    MAC,
+    STATED,
+    STRANGER,
+    Response,
+    Service,
+    start_service,
+)
 from tests.waiting import wait_until
-
-CHECKOUT = Path(__file__).parents[4]
-MAC = "02:aa:00:00:00:01"
-STATED = {"X-RHN-Provisioning-MAC-0": f"eth0 {MAC}"}
-HOST_ADDRESS, STRANGER = "127.0.0.2", "127.0.0.9"
-
-
-class Response:
-    """An answer as a client gets it."""
-
-    def __init__(self, found: http.client.HTTPResponse) -> None:
-        self.status, self.headers, self.body = found.status, found.headers, found.read()
-        self.text = self.body.decode(errors="replace")
-        self.reason = found.reason
-
-
-class Service:
-    """A service that runs, and its log."""
-
-    def __init__(self, server: HttpsServer, authority: str) -> None:
-        self.server, self.log, self.configured = server, list[str](), list[str]()
-        self.port = int(server.server_address[1])
-        self._context = ssl.create_default_context(cadata=authority)
-        self._context.check_hostname = False
-
-    def get(
-        self,
-        path: str,
-        address: str = HOST_ADDRESS,
-        headers: dict[str, str] | None = None,
-        method: str = "GET",
-        body: str | None = None,
-        as_root: bool = False,
-    ) -> Response:
-        """One request from an address; the server's certificate must be of the site's authority.
-
-        `as_root`: from a port that only root can have.
-        """
-        while True:
-            source = (address, random.randint(512, 1023) if as_root else 0)
-            connection = http.client.HTTPSConnection(
-                "127.0.0.1", self.port, timeout=120, source_address=source, context=self._context
-            )
-            try:
-                connection.connect()
-                connection.request(method, path, body, STATED if headers is None else headers)
-                return Response(connection.getresponse())
-            except OSError as error:
-                if error.errno not in (errno.EADDRINUSE, errno.EADDRNOTAVAIL):
-                    raise
-            finally:
-                connection.close()
-
-
-@pytest.fixture
-def pki(vm_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The authority's folder, and a certificate of the frontend."""
-    monkeypatch.setattr(message_broker, "AUTHORITY_FOLDER", str(tmp_path / "authority"))
-    monkeypatch.setattr(
-        message_broker, "read_broker_settings", lambda: BrokerSettings("/nowhere/rabbitmqctl")
-    )
-    vm_site.done("set attr Kickstart_PrivateHostname head")
-    vm_site.done("add host certificate head")
-    return tmp_path / "authority"
-
-
-@pytest.fixture
-def hosts(vm_site: Site, pki: Path) -> Site:
-    """vmc-0-0 has an address of this machine, and is to be installed with RPM packages."""
-    vm_site.change(
-        "UPDATE networks i JOIN nodes n ON n.ID = i.Node JOIN subnets s ON s.ID = i.Subnet SET i.IP = %s, i.MAC = %s"
-        " WHERE n.Name = 'vmc-0-0' AND s.name = 'private'",
-        (HOST_ADDRESS, MAC),
-    )
-    vm_site.done("set host attr vmc-0-0 packaging rpm")
-    vm_site.done("set host boot vmc-0-0 action=install")
-    return vm_site
-
-
-@pytest.fixture
-def service(hosts: Site, pki: Path) -> Iterator[Service]:
-    """The service, on a port of its own."""
-    log: list[str] = []
-    configured: list[str] = []
-    with create_service(hosts.database, "127.0.0.1", 0, log.append, configured=configured.append) as server:
-        found = Service(server, (pki / "ca.crt").read_text())
-        found.log, found.configured = log, configured
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        yield found
-        server.shutdown()
-        thread.join()
 
 
 def test_a_host_that_is_to_be_installed_gets_its_files(hosts: Site, service: Service) -> None:
@@ -281,24 +192,17 @@ def test_a_renewed_certificate_is_used_without_a_new_start(hosts: Site, service:
 
 
 def test_the_service_is_a_process_that_ends_when_it_is_asked_to(
-    hosts: Site, pki: Path, tmp_path: Path, cluster_environment: dict[str, str]
+    hosts: Site, pki: Path, cluster_environment: dict[str, str]
 ) -> None:
     """Started as an operator starts it, by the launcher; the authority is that of this test."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    start = (
-        "import sys; from rocks.storage.broker import broker as message_broker; from rocks.cli.main import main; "
-        f"message_broker.AUTHORITY_FOLDER = {str(pki)!r}; "
-        f"sys.exit(main(['start', 'service', 'kickstart', 'address=127.0.0.1', 'port={port}']))"
-    )
-    environment = {**os.environ, **cluster_environment, "PYTHONPATH": str(CHECKOUT / "src")}
-    process = subprocess.Popen(
-        [sys.executable, "-c", start], env=environment, stderr=subprocess.PIPE, text=True
-    )
+    where = ("address=127.0.0.1", f"port={port}")
+    process = start_service("kickstart", pki, cluster_environment, subprocess.PIPE, *where)
     try:
         assert process.stderr is not None
-        assert process.stderr.readline() == f"listening on port {port}\n"
+        assert process.stderr.readline() == b"listening on port %d\n" % port
         context = ssl.create_default_context(cafile=str(pki / "ca.crt"))
         with (
             socket.create_connection(("127.0.0.1", port), 30) as plain,
@@ -313,10 +217,10 @@ def test_the_service_is_a_process_that_ends_when_it_is_asked_to(
         found = Response(connection.getresponse())
         connection.close()
         assert found.status == 200 and "%packages" in found.text
-        assert process.stderr.readline() == f"{HOST_ADDRESS} 200 /install/kickstart\n"
+        assert process.stderr.readline().decode() == f"{HOST_ADDRESS} 200 /install/kickstart\n"
         process.terminate()
         assert process.wait(120) == 0
-        assert process.stderr.read() == ""
+        assert process.stderr.read() == b""
     finally:
         process.kill()
         process.wait()

@@ -89,9 +89,8 @@ def test_sections_and_texts_become_scripts(piped) -> None:  # type: ignore[no-un
     assert "rocks_file /f create '' '' keep" in script
 
 
-@pytest.mark.parametrize(
-    ("text", "arguments", "line"),
-    [
+def test_other_input_is_an_error_of_one_line(piped) -> None:
+    for text, arguments, line in [
         (
             "",
             ("list", "host", "profile"),
@@ -119,14 +118,10 @@ def test_sections_and_texts_become_scripts(piped) -> None:  # type: ignore[no-un
         ("a && b", ("report", "script"), "the standard input, line 1: invalid XML"),
         ("<graph/>", ("report", "post"), "its root is <graph> and not <kickstart>"),
         ("<kickstart/>", ("report", "post", "attrs={1}"), "attrs is not a dictionary"),
-    ],
-)
-def test_other_input_is_an_error_of_one_line(
-    piped, text: str | bytes, arguments: tuple[str, ...], line: str
-) -> None:  # type: ignore[no-untyped-def]
-    ended = piped(text, *arguments)
-    assert (ended.status, ended.out) == (1, "")
-    assert ended.err.startswith("Error: ") and line in ended.err.splitlines()[0]
+    ]:
+        ended = piped(text, *arguments)
+        assert (ended.status, ended.out) == (1, ""), (text, arguments)
+        assert ended.err.startswith("Error: ") and line in ended.err.splitlines()[0], (text, arguments)
 
 
 def test_a_terminal_is_not_read(hosts: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,93 +1,20 @@
 """Commands on hosts: this machine, one behind a real sshd, and one that is not there; and the keys to them."""
 
 import io
-import os
-import shutil
 import socket
-import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from lab import sshd
-from lab.namespace import Machine, Network
 from rocks.commands._framework.base import Command
 from rocks.fleet import keys
-from rocks.fleet.keys import ensure_own_key
 from rocks.fleet.known_hosts import parse_host_key, record_host_keys
 from rocks.fleet.settings import FleetSettings, HostAddress
 from tests.system.commands.conftest import Site
-
-SILENT = "127.0.0.99"
-"""A loopback address at which nothing listens."""
-
-ANY_KEY = parse_host_key("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl")
-"""A host's public key without its private key."""
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[tuple[sshd.SshServer, Path]]:
-    """A real sshd on loopback, and the folder of the key that it accepts."""
-    if os.geteuid() != 0:
-        pytest.skip("sshd is started by root")
-    for program in ("sshd", "ssh", "unshare", "nsenter"):
-        if shutil.which(program) is None:
-            pytest.skip(f"{program} is not installed")
-    folder = Path(tempfile.mkdtemp(prefix="rocks-", dir="/tmp"))
-    machine = Machine(folder, Network.SHARED)  # the tests reach its sshd
-    try:
-        machine.start()
-        line, _ = ensure_own_key(FleetSettings(key_file=str(folder / "keys" / "id_ed25519")))
-        yield sshd.start(machine, line + "\n"), folder / "keys"
-    finally:
-        sshd.stop(machine)
-        machine.stop()
-        shutil.rmtree(folder)
-
-
-@pytest.fixture
-def settings(
-    server: tuple[sshd.SshServer, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> FleetSettings:
-    """Settings of connections to hosts: the accepted key, and no known host."""
-    chosen = FleetSettings(
-        key_file=str(server[1] / "id_ed25519"), known_hosts_file=str(tmp_path / "known_hosts")
-    )
-    monkeypatch.setattr("rocks.inventory.host_requests.FleetSettings", lambda: chosen)
-    monkeypatch.setattr("rocks.site.shared_keys.FleetSettings", lambda: chosen)
-    return chosen
-
-
-@pytest.fixture
-def reached(site: Site, settings: FleetSettings, server: tuple[sshd.SshServer, Path]) -> Site:
-    """head is this machine, compute-0-0 is reached by SSH, compute-0-1 is not there."""
-    site.done("add host head membership=frontend rack=0 rank=0")
-    site.done("add host compute-0-0")
-    site.done("add host compute-0-1")
-    site.done("set attr Kickstart_PrivateHostname head")
-    site.done("set host attr compute-0-0 ssh_port", str(server[0].port))
-    for host, address in (("compute-0-0", server[0].address), ("compute-0-1", SILENT)):
-        site.change(
-            "INSERT INTO networks (Node, IP) SELECT ID, %s FROM nodes WHERE Name = %s", (address, host)
-        )
-    return site
-
-
-@pytest.fixture
-def known(reached: Site, settings: FleetSettings, server: tuple[sshd.SshServer, Path]) -> Site:
-    """As `reached`, and the hosts' keys are recorded, as they are for every host that ever was there."""
-    reached.done("sync host sharedkey compute-0-0", confirmed(server))
-    for name, address in (("compute-0-1", SILENT), ("no-such-machine", "no-such-machine")):
-        record_host_keys(settings.known_hosts_file, HostAddress(name, address), (ANY_KEY,))
-    return reached
-
-
-def confirmed(server: tuple[sshd.SshServer, Path]) -> str:
-    """The parameter with the fingerprint that the operator has read on the host's console."""
-    return f"fingerprint={parse_host_key(server[0].host_key).fingerprint}"
+from tests.system.commands.hosts.conftest import ANY_KEY, SILENT, confirmed
 
 
 def test_sync_host_sharedkey_prints_the_fingerprint_once(
@@ -309,7 +236,6 @@ def test_run_host_takes_a_name_where_there_is_no_address(known: Site) -> None:
 def test_run_host_refuses(known: Site) -> None:
     for arguments, message in (
         ([], "must supply a command"),
-        (["head", "timeout=soon", "true"], 'timeout "soon" must be an integer'),
         (["head", "timeout=-1", "true"], 'timeout "-1" must be an integer'),
         (["head", "timeout=1000001", "true"], 'timeout "1000001" must be an integer'),
         (["head", "delay=x", "true"], 'delay "x" must be an integer'),

@@ -7,18 +7,12 @@ import pytest
 from rocks.fleet.settings import FleetSettings
 from rocks.trust.secret_records import store
 from tests.system.commands.conftest import Site
-from tests.system.commands.hosts.test_run_host import known, reached, server, settings  # noqa: F401
 
 HOST = "compute-0-0"
 
 
 @pytest.fixture
-def hosts(
-    known: Site,  # noqa: F811
-    settings: FleetSettings,  # noqa: F811
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Site:
+def hosts(known: Site, settings: FleetSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     """The site, and a frontend with the accounts of alice and of the system."""
     monkeypatch.setattr("rocks.inventory.host_files.FleetSettings", lambda: settings)
     folder = tmp_path / "etc"

@@ -8,8 +8,6 @@ import pytest
 
 from rocks.site.airboss import client
 from rocks.site.airboss.service import create_service
-from rocks.storage.broker import broker as message_broker
-from rocks.storage.broker.server import BrokerSettings
 from tests.system.commands.conftest import Site
 from tests.system.commands.owners.airboss_site import SWITCH, Service, add_clusters
 
@@ -26,13 +24,9 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture
 def service(
-    vm_site: Site, tmp_path: Path, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    vm_site: Site, authority: Path, tmp_path: Path, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Service]:
     """The service on a port of its own, with two clusters."""
-    monkeypatch.setattr(message_broker, "AUTHORITY_FOLDER", str(tmp_path / "authority"))
-    monkeypatch.setattr(
-        message_broker, "read_broker_settings", lambda: BrokerSettings("/nowhere/rabbitmqctl")
-    )
     monkeypatch.setenv("HOME", str(tmp_path))
     vm_site.done("add host certificate head")
     add_clusters(vm_site, tmp_path, keys)

@@ -69,9 +69,9 @@ def test_add_appliance_that_can_be_installed(site: Site) -> None:
     assert "t0: viz_size" not in site.done("list host attr t0")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
+def test_add_appliance_errors(site: Site) -> None:
+    site.done("add host host-0 membership=compute rack=0 rank=0")
+    for arguments, message in [
         ((), "must supply one appliance"),
         (("a", "b"), '"add appliance" takes {appliance}, but 2'),
         (("compute", "membership=Other"), 'appliance "compute" already exists'),
@@ -90,11 +90,8 @@ def test_add_appliance_that_can_be_installed(site: Site) -> None:
         (("tile", "os=%"), '"os" must be linux or sunos'),
         (("tile", "public=perhaps"), '"public" must be yes or no'),
         (("tile", "distribution=none"), 'unknown distribution "none"'),
-    ],
-)
-def test_add_appliance_errors(site: Site, arguments: tuple[str, ...], message: str) -> None:
-    site.done("add host host-0 membership=compute rack=0 rank=0")
-    assert site.refused("add appliance", *arguments).startswith(message)
+    ]:
+        assert site.refused("add appliance", *arguments).startswith(message), arguments
 
 
 def test_remove_appliance_removes_what_belongs_to_it(site: Site) -> None:
@@ -118,17 +115,12 @@ def test_a_used_appliance_is_not_removed_and_neither_are_the_others(site: Site) 
     assert site.refused("remove appliance") == "must supply at least one appliance"
 
 
-def test_dump_appliance_can_be_replayed(site: Site) -> None:
+def test_dump_appliance(site: Site) -> None:
     site.done("add appliance tile 'membership=Viz Tile' node=viz public=no")
-    listed = (site.done("list appliance tile"), site.done("list membership 'viz tile'"))
-    line = site.done("dump appliance tile")
-    assert line == (
+    assert site.done("dump appliance tile") == (
         "/opt/rocks/bin/rocks add appliance tile membership=Viz\\ Tile node=viz public=no os=linux"
         " distribution=rocks-dist\n"
     )
-    site.done("remove appliance tile")
-    site.done(*(word.replace("~", " ") for word in line.replace("\\ ", "~").split()[1:]))
-    assert (site.done("list appliance tile"), site.done("list membership 'viz tile'")) == listed
 
 
 @pytest.mark.parametrize(

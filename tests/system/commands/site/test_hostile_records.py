@@ -25,38 +25,19 @@ ATTACKS = (
     '"; }; include "/etc/passwd"; //',
 )
 COLUMNS = (
-    *(
-        "networks.Name",
-        "networks.Device",
-        "networks.MAC",
-        "networks.IP",
-        "networks.Module",
-        "networks.Options",
-    ),
-    *("networks.Channel", "subnets.dnszone", "subnets.subnet", "subnets.netmask", "aliases.Name"),
-    *(
-        "node_routes.Network",
-        "node_routes.Netmask",
-        "node_routes.Gateway",
-        "bootflags.Flags",
-        "public_keys.Public_Key",
-    ),
+    *("networks.Name", "networks.Device", "networks.MAC", "networks.IP", "networks.Module"),
+    *("networks.Options", "networks.Channel", "subnets.dnszone", "subnets.subnet", "subnets.netmask"),
+    *("aliases.Name", "node_routes.Network", "node_routes.Netmask", "node_routes.Gateway"),
+    *("bootflags.Flags", "public_keys.Public_Key"),
 )
 ATTRIBUTES = (
     *("Kickstart_PublicDNSDomain", "Kickstart_PublicDNSServers", "Kickstart_PrivateDNSServers", "packaging"),
     *("primary_net", "host_network", "kvm", "ssh_port"),
 )
 REPORTS = (
-    *("named", "zones", "resolv", "resolv private", "host", "shosts", "tentakel", "knownhosts", "host dhcpd"),
-    *(
-        "host interface",
-        "host interface format=ifcfg",
-        "host network",
-        "host route",
-        "host bootflags",
-        "host vlan",
-    ),
-    *("host firewall",),
+    *("named", "zones", "resolv", "resolv private", "host", "shosts", "tentakel", "knownhosts"),
+    *("host dhcpd", "host interface", "host interface format=ifcfg", "host network", "host route"),
+    *("host bootflags", "host vlan", "host firewall"),
 )
 
 

@@ -27,7 +27,7 @@ from rocks.trust.encrypted_file import decrypt, encrypt
 from tests.system.commands.conftest import Site
 from tests.system.commands.site.database_contents import tables
 from tests.system.commands.site.test_audit import tamper
-from tests.system.commands.site.test_replayed_dump import make_site, make_what_others_add
+from tests.system.commands.site.test_dump import make_site, make_what_others_add
 from tests.system.conftest import record_leases
 from tests.system.fresh_databases import FreshDatabases
 

@@ -73,13 +73,8 @@ _SELECTORS: tuple[tuple[list[str], list[str]], ...] = (
     (["select Name from nodes where Rack = 9"], []),
     (
         [
-            "select Name from nodes where Rack=1",
-            "front",
-            "%0-0",
-            "rack7",
-            "frontend",
-            "10.1.0.2",
-            "localhost",
+            *("select Name from nodes where Rack=1", "front", "%0-0", "rack7", "frontend"),
+            *("10.1.0.2", "localhost"),
         ],
         ["compute-0-0", "compute-0-1", "head", "login1", "nas-1-0"],
     ),
@@ -206,36 +201,28 @@ def test_managed_only_counts_without_selectors(cluster: Site) -> None:
     assert expand(cluster.database, [], managed_only=True) == ["compute-0-1", "compute-0-0"]
 
 
-@pytest.mark.parametrize(
-    ("selector", "advice"),
-    [
+def test_a_changing_command_names_the_selector_without_a_host(cluster: Site) -> None:
+    for selector, advice in [
         ("compte-%", "did you mean compute or compute-0-1 or compute-0-0? rocks list host shows all"),
         ("zzz%", "see rocks list host"),
         ("power", "see rocks list host"),
         ("rack77", "see rocks list host"),
         ("select Name from nodes where Rack = 9", "see rocks list host"),
-    ],
-)
-@pytest.mark.parametrize(
-    "command",
-    [
-        ("set host attr", "a", "1"),
-        ("set host boot", "action=os"),
-        ("start host vm",),
-        ("stop host vm",),
-        ("remove host",),
-        ("remove host vm",),
-        ("remove cluster",),
-        ("sync host vlan",),
-        ("run host", "true"),
-    ],
-)
-def test_a_changing_command_names_the_selector_without_a_host(
-    cluster: Site, command: tuple[str, ...], selector: str, advice: str
-) -> None:
-    title, *rest = command
-    message = cluster.refused(*title.split(), "compute-0-1", selector, *rest)
-    assert message == f'"{selector}" matches no host; {advice}'
+    ]:
+        for command in [
+            ("set host attr", "a", "1"),
+            ("set host boot", "action=os"),
+            ("start host vm",),
+            ("stop host vm",),
+            ("remove host",),
+            ("remove host vm",),
+            ("remove cluster",),
+            ("sync host vlan",),
+            ("run host", "true"),
+        ]:
+            title, *rest = command
+            message = cluster.refused(*title.split(), "compute-0-1", selector, *rest)
+            assert message == f'"{selector}" matches no host; {advice}'
 
 
 def test_an_unknown_host_is_named_with_similar_names(cluster: Site) -> None:

@@ -1,14 +1,29 @@
-"""Reports of keys, names and versions, and of the database's definitions, read by their consumers."""
+"""Reports on the whole site: `list site`, keys, names, versions, definitions; also of a large site."""
 
+import json
+import os
+import pty
+import select
+import signal
+import subprocess  # noqa: TID251 - a process with a terminal of its own
+import sys
+import sysconfig
+import termios
+import time
 from pathlib import Path
 
 import pytest
 
+from bench.large_site import Size, fill
 from rocks.core.process import run, run_checked
 from rocks.database.connection import Database
+from rocks.database.migrate import bring_up_to_date
 from rocks.database.settings import Settings
 from rocks.fleet.settings import FleetSettings
 from tests.system.commands.conftest import Site
+from tests.system.commands.test_at_once import LAUNCHER
+from tests.system.conftest import record_leases
+from tests.system.fresh_databases import FreshDatabases
 
 _COLUMNS = (
     "SELECT TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, COLUMN_KEY FROM information_schema.COLUMNS"
@@ -101,3 +116,139 @@ def test_services_are_checked_against_the_database(vm_site: Site, tmp_path: Path
     assert "dns/named.conf" in vm_site.rocks("check services").out
     vm_site.rocks("sync dns")
     assert "named: " in vm_site.rocks("check services").out
+
+
+SECONDS = 120.0
+
+
+def test_silent_hosts_are_in_the_list_as_such(vm_site: Site) -> None:
+    vm_site.done("add cluster 203.0.113.10 2")
+    found = json.loads(vm_site.done("list site json=yes"))
+    assert [(one["host"], one["state"], one["placed"]) for one in found["hosts"]] == [
+        ("head", "silent", 1),
+        ("vmc-0-0", "silent", 1),
+        ("vmc-0-1", "silent", 1),
+    ]
+    ((cluster),) = found["clusters"]
+    assert (cluster["machines"], cluster["running"], cluster["unknown"]) == (3, 0, 3)
+    problems = {one["subject"]: one["problem"] for one in found["problems"]}
+    assert "does not answer" in problems["host vmc-0-0"] and found["images"] == []
+
+
+def test_a_person_gets_a_table_that_is_cut(vm_site: Site) -> None:
+    out = vm_site.done("list site lines=2")
+    assert " UTC: 0 of 3 hosts answer, 0 clusters\n" in out
+    assert "HOST" in out and "and 1 more: lines=3\n" in out and "NEEDS" not in out
+    assert "needs an operator" in out
+
+
+def test_bad_parameters_are_refused(vm_site: Site) -> None:
+    assert "watch=yes prints for a person" in vm_site.refused("list site watch=yes json=yes")
+    for parameter in ("lines=0", "interval=0", "interval=x"):
+        assert "must be an integer" in vm_site.refused("list site", parameter)
+
+
+def test_a_watch_ends_by_ctrl_c_and_leaves_the_terminal_as_it_was(
+    site: Site, cluster_environment: dict[str, str]
+) -> None:
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 100))
+    environment = {
+        **os.environ,
+        **cluster_environment,
+        "ROCKS_LAUNCHER": "rocks",
+        "ROCKS_SITE_PACKAGES": sysconfig.get_path("purelib"),
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-E", "-S", str(LAUNCHER), "list", "site", "watch=yes", "interval=1"],
+        env=environment,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    printed = b""
+    deadline = time.monotonic() + SECONDS
+    while b"hosts answer" not in printed and time.monotonic() < deadline:
+        if select.select([ours], [], [], 1)[0]:
+            printed += os.read(ours, 65536)
+    process.send_signal(signal.SIGINT)
+    while process.poll() is None and time.monotonic() < deadline:
+        if select.select([ours], [], [], 1)[0]:
+            try:
+                printed += os.read(ours, 65536)
+            except OSError:  # EIO: the other end is closed
+                break
+    assert process.wait(timeout=SECONDS) == 0, printed
+    while select.select([ours], [], [], 0)[0]:
+        try:
+            rest = os.read(ours, 65536)
+        except OSError:
+            break
+        printed += rest
+    os.close(ours)
+    assert b"\x1b[?1049h" in printed and printed.rstrip().endswith(b"\x1b[?25h\x1b[?1049l")
+    assert b"Traceback" not in printed
+
+
+def test_the_metrics_of_a_silent_site(vm_site: Site) -> None:
+    lines = vm_site.done("report metrics").splitlines()
+    assert 'rocks_host_up{host="vmc-0-0"} 0' in lines
+    assert any(line.startswith("rocks_audit_entries_total ") for line in lines)
+
+
+SMALL = Size(hosts=24, clusters=2, vms_per_cluster=6)
+EACH_OWN = ("UUID", "Changed")
+"""Columns that differ in each database."""
+
+
+def rows_of(database: Database) -> dict[str, list[tuple[object, ...]]]:
+    """Each table's rows, without the columns that differ in each database."""
+    columns: dict[str, list[str]] = {}
+    for table, column in database.rows(
+        "SELECT c.TABLE_NAME, c.COLUMN_NAME FROM information_schema.COLUMNS c JOIN information_schema.TABLES t"
+        " ON t.TABLE_SCHEMA = c.TABLE_SCHEMA AND t.TABLE_NAME = c.TABLE_NAME AND t.TABLE_TYPE = 'BASE TABLE'"
+        " WHERE c.TABLE_SCHEMA = DATABASE() ORDER BY c.TABLE_NAME, c.ORDINAL_POSITION"
+    ):
+        if column not in EACH_OWN and table not in ("lease_epoch", "schema_migrations"):
+            columns.setdefault(str(table), []).append(f"`{column}`")
+    return {
+        table: sorted(database.rows(f"SELECT {', '.join(names)} FROM {table}"), key=repr)
+        for table, names in columns.items()
+    }
+
+
+def test_a_generated_site_has_rows_of_every_kind_and_commands_read_it(site: Site) -> None:
+    site.change("DELETE FROM subnets")
+    fill(site.database, SMALL, seed=7)
+    rows = rows_of(site.database)
+    for table in (
+        *("nodes", "networks", "vm_nodes", "vm_disks", "vm_leases", "vm_lease_disks", "cluster_vlans"),
+        *("aliases", "attributes", "firewalls", "partitions", "boot", "bootflags", "global_routes"),
+        *("os_routes", "appliance_routes", "node_routes"),
+    ):
+        assert rows[table], table
+    assert len(rows["nodes"]) == 1 + SMALL.hosts + SMALL.clusters * SMALL.vms_per_cluster
+    listed = json.loads(site.done("list host vm json=yes"))
+    assert len(listed) == SMALL.clusters * SMALL.vms_per_cluster
+    assert site.done("list cluster vc1").count("vm-vc1-") == SMALL.vms_per_cluster - 1
+    for arguments in (
+        *("list host interface", "list host attr", "list host vm lease", "report host"),
+        *("report zones", "report host interface", "report host firewall compute", "dump"),
+    ):
+        assert site.done(*arguments.split()), arguments
+
+
+def test_the_same_seed_gives_the_same_site(fresh_databases: FreshDatabases) -> None:
+    found = []
+    for seed in (3, 3, 4):
+        settings = fresh_databases.new_name()  # a used one has other numbers
+        try:
+            bring_up_to_date(settings, Path("/nowhere"))
+            record_leases(settings)
+            with Database(settings) as database:
+                fill(database, SMALL, seed)
+                found.append(rows_of(database))
+        finally:
+            fresh_databases.drop(settings)
+    assert found[0] == found[1] != found[2]

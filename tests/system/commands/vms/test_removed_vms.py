@@ -1,4 +1,4 @@
-"""`dump host vm` and `remove host vm`, and what a lease keeps; no physical host answers (specification §5)."""
+"""`dump host vm` and `remove host vm`, and what a lease or a move keeps; no physical host answers."""
 
 import re
 import shlex
@@ -193,3 +193,19 @@ def test_a_machine_is_sought_where_its_lease_is(samples: Site) -> None:
     assert "its host vmc-0-1 cannot be asked (this machine has no SSH key in /nowhere/key" in error
     assert "whether disk images stay on vmc-0-1, which does not answer, is not known" in error
     assert samples.database.rows("SELECT Host, Token FROM vm_leases") == [("vmc-0-1", 3)]
+
+
+COPY = "/var/lib/rocks-images/web.vda"
+
+
+@pytest.mark.parametrize("disks", ["keep", "remove"])
+def test_a_copy_that_stays_is_named(vm_site: Site, disks: str) -> None:
+    vm_site.done("add host vm vmc-0-0 'membership=Hosted VM' name=web")
+    vm_site.change(
+        "INSERT INTO vm_disk_copies (Vm_Node, Host, Path) SELECT v.ID, h.ID, %s FROM vm_nodes v"
+        " JOIN nodes n ON n.ID = v.Node AND n.Name = 'web' JOIN nodes h ON h.Name = 'vmc-0-1'",
+        [COPY],
+    )
+    ended = vm_site.rocks("remove host vm web", f"disks={disks}")
+    assert f"the copy vmc-0-1:{COPY} of a disk of web, which a move has left, may stay" in ended.err
+    assert f"rocks remove host image vmc-0-1 '{COPY}'" in ended.err

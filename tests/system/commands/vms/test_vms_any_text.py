@@ -73,18 +73,8 @@ COLUMNS = {
 @given(
     place=st.sampled_from(
         [
-            "membership",
-            "name",
-            "ip",
-            "subnet",
-            "mem",
-            "cpus",
-            "slice",
-            "mac",
-            "num-macs",
-            "disksize",
-            "vlan",
-            "virt-type",
+            *("membership", "name", "ip", "subnet", "mem", "cpus", "slice", "mac", "num-macs"),
+            *("disksize", "vlan", "virt-type"),
         ]
     ),
     value=values,
@@ -143,24 +133,9 @@ def test_the_folder_of_images(vm_site: Site, folder: str) -> None:
 @given(
     place=st.sampled_from(
         [
-            *(
-                "ip",
-                "num-computes",
-                "cpus-per-compute",
-                "mem-per-compute",
-                "disk-per-compute",
-                "disk-per-frontend",
-            ),
-            *(
-                "container-hosts",
-                "fe-container",
-                "fe-name",
-                "cluster-naming",
-                "vlan",
-                "subnet",
-                "gateway",
-                "virt-type",
-            ),
+            *("ip", "num-computes", "cpus-per-compute", "mem-per-compute", "disk-per-compute"),
+            *("disk-per-frontend", "container-hosts", "fe-container", "fe-name", "cluster-naming"),
+            *("vlan", "subnet", "gateway", "virt-type"),
         ]
     ),
     value=values,

@@ -1,11 +1,15 @@
-"""Which machine gets the files for an installation."""
+"""Who may be installed: rules, states, and the MAC address of the client."""
+
+from __future__ import annotations
 
 import socket
 import sys
+from pathlib import Path
 
 import pytest
 
-from rocks.core.errors import StateError, UserError
+from rocks.core.errors import HostError, StateError, UserError
+from rocks.install.installation import service as installation_service
 from rocks.install.installation.rules import (
     Client,
     InstallingHost,
@@ -15,6 +19,8 @@ from rocks.install.installation.rules import (
     neighbour_mac,
     stated_macs,
 )
+from rocks.install.installation.service import mac_of_client
+from rocks.install.installation.states import LONGEST_REPORT, UNFINISHED, State, next_state, read_report
 
 MAC, OTHER = "02:00:00:00:00:01", "02:00:00:00:00:02"
 HOST = InstallingHost("c-0", MAC, "install")
@@ -113,3 +119,103 @@ def test_an_attached_network_has_the_longest_route_and_no_gateway() -> None:
     }
     assert {address: is_attached(table, address) for address in expected} == expected
     assert not is_attached("", "10.1.1.2")
+
+
+_OF_INSTALLER = ("started", "partitioning", "unpacking", "configuring", "host-key", "boot-loader", "failed")
+
+
+@pytest.mark.parametrize("word", _OF_INSTALLER)
+def test_the_installer_reports_until_its_installation_has_ended(word: str) -> None:
+    report = read_report(f"{word} some detail".encode())
+    for state in State:
+        if state in UNFINISHED:
+            expected = State.FAILED if word == "failed" else State.INSTALLING
+            assert next_state(state, report) == expected
+        else:
+            with pytest.raises(UserError, match=f'"{word}" does not fit: the installation has ended'):
+                next_state(state, report)
+
+
+def test_installed_may_be_repeated_and_nothing_falls_behind_it() -> None:
+    installed = read_report(b"installed")
+    for state in (*UNFINISHED, State.INSTALLED):
+        assert next_state(state, installed) == State.INSTALLED
+    for state in (State.FIRST_BOOT, State.FIRST_BOOT_FAILED, State.CONFIGURED):
+        with pytest.raises(UserError, match=f'in the state "{state.value}"'):
+            next_state(state, installed)
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("first-boot", State.FIRST_BOOT),
+        ("first-boot-failed", State.FIRST_BOOT_FAILED),
+        ("configured", State.CONFIGURED),
+    ],
+)
+def test_the_first_boot_reports_in_every_state(word: str, expected: State) -> None:
+    for state in State:
+        assert next_state(state, read_report(word.encode())) == expected
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b" ", b"reboot", b"started\nnow", b"started \xc3\xa4", b"started \x1b[2J", b"installed\0"]
+    + [b"started " + b"x" * LONGEST_REPORT],
+)
+def test_what_is_no_report_is_rejected(body: bytes) -> None:
+    with pytest.raises(UserError, match="report"):
+        read_report(body)
+
+
+def test_a_report_is_a_word_and_a_detail() -> None:
+    report = read_report(b"failed the disk /dev/vda (8 GB) has data: disk ext4 ")
+    assert report == ("failed", "the disk /dev/vda (8 GB) has data: disk ext4")
+    assert report.text == "failed the disk /dev/vda (8 GB) has data: disk ext4"
+
+
+MAC = "02:00:00:00:00:01"
+ROUTE = (
+    "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\n"
+    "eth1 {:08X} 00000000 0001 0 0 0 {:08X} 0 0 0\n"
+)
+ARP = (
+    "IP address HW type Flags HW address Mask Device\n"
+    f"10.1.1.2 0x1 0x2 {MAC} * eth1\n"
+    f"10.1.1.3 0x1 0x0 {MAC} * eth1\n"
+)
+
+
+@pytest.fixture(autouse=True)
+def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """10.1.0.0/16 is attached."""
+    numbers = [int.from_bytes(socket.inet_aton(one), sys.byteorder) for one in ("10.1.0.0", "255.255.0.0")]
+    (tmp_path / "arp").write_text(ARP)
+    (tmp_path / "route").write_text(ROUTE.format(*numbers))
+    monkeypatch.setattr(installation_service, "_ARP", tmp_path / "arp")
+    monkeypatch.setattr(installation_service, "_ROUTES", tmp_path / "route")
+    return tmp_path
+
+
+def test_a_neighbour_has_the_mac_address_of_the_kernel_and_others_have_none() -> None:
+    assert mac_of_client("10.1.1.2") == MAC
+    assert mac_of_client("10.2.1.2") == ""
+
+
+@pytest.mark.parametrize("address", ["10.1.1.3", "10.1.1.4"])
+def test_a_neighbour_that_no_longer_answers_arp_gets_nothing(address: str) -> None:
+    """Only the MAC address that it states itself would count."""
+    with pytest.raises(HostError, match=f"the MAC address of {address} is not known now"):
+        mac_of_client(address)
+
+
+def test_without_the_tables_nobody_gets_anything(tables: Path) -> None:
+    (tables / "arp").unlink()
+    with pytest.raises(HostError, match="cannot be read"):
+        mac_of_client("10.2.1.2")
+    (tables / "arp").write_text(ARP)
+    (tables / "route").write_text(ROUTE.format(1, 1).replace("00000000", "much"))
+    assert mac_of_client("10.2.1.2") == ""
+    (tables / "route").write_text(ROUTE.format(1, 1).replace("0001", "much"))
+    with pytest.raises(HostError, match="cannot be read"):
+        mac_of_client("1.2.3.4")

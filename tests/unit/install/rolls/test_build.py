@@ -187,19 +187,8 @@ def test_the_usual_names_of_package_files(kind: str, version: str, file_name: st
 def test_the_order_of_debian_versions() -> None:
     """As `dpkg --compare-versions` has it, where that is installed."""
     order = [
-        "1.0~~",
-        "1.0~",
-        "1.0~rc1",
-        "1.0",
-        "1.0-1",
-        "1.0-1.1",
-        "1.0a",
-        "1.0+b",
-        "1.0.1",
-        "1.9",
-        "1.10",
-        "2.0",
-        "1:0.1",
+        *("1.0~~", "1.0~", "1.0~rc1", "1.0", "1.0-1", "1.0-1.1", "1.0a", "1.0+b", "1.0.1", "1.9"),
+        *("1.10", "2.0", "1:0.1"),
     ]
     assert sorted(order, key=debian_key) == order
     if shutil.which("dpkg"):

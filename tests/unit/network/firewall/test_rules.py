@@ -1,8 +1,11 @@
-"""What a firewall rule may contain, and which of several counts."""
+"""Firewall rules of hosts, and the names of services in them."""
+
+from __future__ import annotations
 
 import pytest
 
 from rocks.core.errors import UserError
+from rocks.network.firewall.changes import port_of_service
 from rocks.network.firewall.rules import FirewallRule, Selection, checked_rule, closed_networks, resolve_rules
 
 
@@ -88,3 +91,8 @@ def test_networks_that_are_closed() -> None:
     assert closed_networks(networks, [accept, narrow, refuse]) == ["public", "storage"]
     assert closed_networks(networks, [refuse, accept]) == networks
     assert closed_networks(networks, [accept]) == []
+
+
+@pytest.mark.parametrize("name", ["no such service", "x" * 5000, "a\0b", "\ud800"])
+def test_an_unknown_service_has_no_port(name: str) -> None:
+    assert port_of_service(name, "tcp") is None

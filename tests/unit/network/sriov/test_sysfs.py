@@ -1,5 +1,6 @@
-"""Virtual functions as the kernel shows them in /sys and /proc, in a tree of that layout."""
+"""Virtual functions on a host: what the kernel's files have of them, and the records of those assigned."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,8 @@ import pytest
 
 from rocks.core.errors import StateError, ToolError
 from rocks.fleet.wire.facts import VfFact
+from rocks.fleet.wire.requests import VfSpec
+from rocks.network.sriov.host.records import AssignedVfs, VfRecords
 from rocks.network.sriov.host.rules import settings_that_differ
 from rocks.network.sriov.host.sysfs import VfLocation, VfSysfs
 from rocks.network.sriov.host.vfs import parse_vfs
@@ -170,3 +173,24 @@ def test_values_that_a_driver_does_not_report_are_set_when_needed() -> None:
     requested = {"mac": "52:54:00:aa:00:01", "vlan": 0, "spoofchk": 1, "trust": 0}
     assert settings_that_differ(silent, requested) == {"spoofchk": 1}
     assert settings_that_differ(silent, {**requested, "trust": 1}) == {"spoofchk": 1, "trust": 1}
+
+
+MAC = "52:54:00:aa:00:01"
+
+
+def test_layout_of_the_file(tmp_path: Path) -> None:
+    """The keys that a host's agent of an earlier version has written are written and read."""
+    assigned = AssignedVfs(7, "boot", (VfSpec("eth1", 2, 0, MAC, 100),))
+    VfRecords(tmp_path).write("vm-a", assigned)
+    file = tmp_path / "functions/vm-a.json"
+    vf = {
+        "device": "eth1",
+        "count": 2,
+        "number": 0,
+        "mac": MAC,
+        "vlan": 100,
+        "checks_source": True,
+        "is_trusted": False,
+    }
+    assert json.loads(file.read_text()) == {"token": 7, "boot": "boot", "functions": [vf]}
+    assert VfRecords(tmp_path).read("vm-a") == assigned

@@ -1,0 +1,325 @@
+"""Machines that are taken from hosts by force, fences of hosts, and live migrations that were given up."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from rocks.core.errors import BusyError, HostError, RocksError, StateError
+from rocks.fleet.agent_line import AnsweringError
+from rocks.fleet.settings import CannotAskError
+from rocks.fleet.wire.disk_files import ImageFact
+from rocks.fleet.wire.snapshots import copy_paths
+from rocks.machine import power as vm_power
+from rocks.machine.leases.leases import Attempt, give_up_unused, take_free_leases
+from rocks.machine.leases.records import read_leases
+from rocks.machine.moves import aborted as given_up_moves
+from rocks.machine.moves import drains as host_drains
+from rocks.machine.moves.drain_plan import Capacity
+from rocks.machine.records import load_vms
+from tests.system.commands.conftest import Site
+from tests.system.commands.vms.moves import FORCE, NEW, OLD, SILENT, answers, host_with, lease, unanswered
+
+HOST = "vmc-0-0"
+FORCE_STOP = ("stop", "host", "vm", "web", "force=yes", "reason=it is off")
+EVACUATE = ("evacuate", "host", HOST, "reason=it is off", "to=vmc-0-1")
+ANSWERS = pytest.mark.parametrize(
+    "answer",
+    [
+        AnsweringError("the agent has a fault"),
+        StateError("the agent is version 2"),
+        BusyError("it is at work"),
+    ],
+)
+
+
+@pytest.fixture
+def running(vm_site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """`web` runs on the host."""
+    vm_site.done("add host vm", HOST, "membership=Hosted VM", "name=web")
+    vm_site.change(
+        "INSERT INTO vm_leases (Name, Token, Host, State) VALUES ('web', 7, %s, 'running')", [HOST]
+    )
+    monkeypatch.setattr(host_drains, "_capacities", lambda *_: [])
+    return vm_site
+
+
+def reply(monkeypatch: pytest.MonkeyPatch, answer: RocksError) -> None:
+    """What the host replies to everything."""
+    monkeypatch.setattr(vm_power, "perform_operations", unanswered(answer))
+    monkeypatch.setattr(host_drains, "ask_facts", lambda *_, **__: {HOST: answer})
+
+
+def host_of_lease(site: Site) -> object:
+    return site.database.rows("SELECT Host FROM vm_leases WHERE Name = 'web'")[0][0]
+
+
+@ANSWERS
+def test_force_takes_no_machine_from_a_host_that_answers(
+    running: Site, monkeypatch: pytest.MonkeyPatch, answer: RocksError
+) -> None:
+    reply(monkeypatch, answer)
+    ended = running.rocks(*FORCE_STOP)
+    message = ended.err
+    assert (
+        ended.status == 1
+        and f"its host {HOST} cannot be asked ({answer}), but may be on. Repair that" in message
+    )
+    assert "rocks stop host vm web force=yes host-off=yes" in message
+    assert host_of_lease(running) == HOST and running.database.rows("SELECT * FROM vm_fences") == []
+    assert running.rocks(*FORCE_STOP, "host-off=yes").status == 0
+    assert host_of_lease(running) is None
+    assert running.database.rows("SELECT Host, Token FROM vm_fences") == [(HOST, 8)]
+
+
+def test_force_takes_no_machine_from_a_host_that_cannot_stop_it(
+    running: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its agent has a fault, or the host is lost."""
+    fault = AnsweringError("the agent has a fault")
+    monkeypatch.setattr(vm_power, "perform_operations", lambda *_: [("web", fault)])
+    ended = running.rocks(*FORCE_STOP)
+    assert ended.status == 1 and "the agent has a fault" in ended.err
+    assert host_of_lease(running) == HOST
+    monkeypatch.setattr(vm_power, "perform_operations", lambda *_: [("web", HostError("no route"))])
+    assert running.rocks(*FORCE_STOP).status == 0
+    assert host_of_lease(running) is None
+
+
+def test_a_machine_that_was_perhaps_stopped_is_not_recorded_as_running(
+    running: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The frontend loses the way to its host while that stops it."""
+    fault = CannotAskError("this machine cannot connect to host: no file descriptor is free")
+    monkeypatch.setattr(vm_power, "perform_operations", lambda *_: [("web", fault)])
+    assert running.rocks("stop host vm web").status == 1
+    assert running.database.rows("SELECT State FROM vm_leases WHERE Name = 'web'") == [("stopping",)]
+
+
+@ANSWERS
+def test_a_host_that_answers_is_not_evacuated(
+    running: Site, monkeypatch: pytest.MonkeyPatch, answer: RocksError
+) -> None:
+    reply(monkeypatch, answer)
+    message = running.refused(*EVACUATE)
+    assert f"{HOST} cannot be asked ({answer}), but may be on; its machines are not taken from it" in message
+    assert f"rocks evacuate host {HOST} host-off=yes" in message
+    assert "web cannot start elsewhere" in running.refused(*EVACUATE, "host-off=yes")
+    reply(monkeypatch, HostError("no route"))
+    assert "web cannot start elsewhere" in running.refused(*EVACUATE)
+
+
+def test_a_machine_whose_name_got_another_case_starts(vm_site: Site) -> None:
+    """The row of its lease keeps the spelling of the first start."""
+    vm_site.done("add host vm", HOST, "membership=Hosted VM", "name=web")
+    for name, token in (("web", 1), ("WEB", 2)):
+        attempts = [Attempt(vm) for vm in load_vms(vm_site.database, [name])]
+        take_free_leases(vm_site.database, attempts)
+        assert [(attempt.error, attempt.token) for attempt in attempts] == [(None, token)]
+        assert read_leases(vm_site.database, [name])["web"].name == name
+        give_up_unused(vm_site.database, attempts)
+        vm_site.database.commit()
+        if name == "web":
+            assert vm_site.rocks("set host name web WEB").status == 0
+
+
+DISK = "/state/partition1/kvm/disks/web.vda"
+
+
+UNDECIDED = f"its current disks may be on {NEW}, since its live migration to that host was given up by force"
+
+
+@pytest.fixture
+def given_up(moving: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """`web`, whose new host was silent when its move was given up; its disk is a file of both hosts."""
+    moving.change("DELETE FROM vm_disks")
+    moving.change(
+        "INSERT INTO vm_disks (Vm_Node, VBD_Type, Prefix, Name, Device, Mode, Size)"
+        " SELECT v.ID, 'file', '/state/partition1/kvm/disks', 'web.vda', 'vda', 'virtio', 1 FROM vm_nodes v"
+    )
+    moving.change("INSERT INTO vm_lease_disks (Host, Path, Name) VALUES (%s, %s, 'web')", [NEW, DISK])
+    answers(moving, monkeypatch, SILENT, SILENT)
+    assert moving.rocks(*FORCE).status == 0
+    return moving
+
+
+def copies_of_web(site: Site) -> list[tuple[object, ...]]:
+    """Host, path, and whether it may be the current disk."""
+    return site.database.rows(
+        "SELECT h.Name, c.Path, c.May_Be_Current FROM vm_disk_copies c JOIN nodes h ON h.ID = c.Host ORDER BY 1, 2"
+    )
+
+
+def test_nothing_uses_the_machine_until_its_disks_are_decided(
+    given_up: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_drains, "_capacities", lambda *_: [Capacity(NEW, 9999)])
+    for command in (
+        ("start", "host", "vm", "web"),
+        ("resume", "host", "vm", "web"),
+        ("move", "host", "vm", "web", NEW),
+        ("move", "host", "vm", "web", NEW, "live=yes"),
+        ("move", "host", "vm", "web", OLD),
+        ("reinstall", "host", "vm", "web", "force=yes"),
+        ("drain", "host", OLD, f"to={NEW}"),
+        ("set", "host", "vm", "web", "physnode=head"),
+        ("set", "host", "vm", "web", f"physnode={NEW}", "disk=file:/state/partition1/kvm/disks/b,vda,virtio"),
+        ("add", "host", "vm", "disk", "web", "disk=file:/state/partition1/kvm/disks/b,vdb,virtio"),
+        ("remove", "host", "vm", "disk", "web", "vda"),
+        ("set", "host", "vm", "disk", "web", "vda", "size=2"),
+        ("add", "host", "vm", "snapshot", "web", "before"),
+        ("restore", "host", "vm", "snapshot", "web", "before"),
+    ):
+        ended = given_up.rocks(*command)
+        assert ended.status == 1 and f"web cannot be used: {UNDECIDED}" in ended.err, command
+        assert f"rocks move host vm web {NEW} disks=there" in ended.err
+        assert f"rocks move host vm web {OLD} disks=there" in ended.err
+    assert f"host {NEW} may have the current disks of web" in given_up.refused("remove host", NEW)
+    assert UNDECIDED in given_up.done("list site") and UNDECIDED in given_up.rocks("check site").out
+    assert (
+        all(is_current for _, _, is_current in copies_of_web(given_up)) and len(copies_of_web(given_up)) == 2
+    )
+    assert lease(given_up) == ("released", None, None)
+
+
+def test_the_disks_of_the_old_host_may_count(given_up: Site) -> None:
+    """That accepts the loss of what was written on the new one, which need not answer."""
+    assert "name vmc-0-1 or vmc-0-0" in given_up.refused("move host vm web head disks=there")
+    assert "leave out live=yes" in given_up.refused("move host vm web", OLD, "disks=there", "live=yes")
+    assert f"web keeps its disks on {OLD}" in given_up.done("move host vm web", OLD, "disks=there")
+    assert [row[2] for row in copies_of_web(given_up)] == [0, 0]
+    assert "web is not started: this machine has no SSH key" in given_up.rocks("start host vm web").err
+    again = given_up.refused("move host vm web", OLD, "disks=there")
+    assert f"web has its disks on {OLD}, and no live migration of it was given up" in again
+
+
+@pytest.mark.parametrize("machine", ["its own", "of another", None])
+def test_the_disks_of_the_new_host_may_count(
+    given_up: Site, monkeypatch: pytest.MonkeyPatch, machine: str | None
+) -> None:
+    """When it has them; nothing is copied, and what the old host has becomes a copy."""
+    command = ("move", "host", "vm", "web", NEW, "disks=there")
+    assert "has no SSH key" in given_up.refused(*command)
+    (vm,) = load_vms(given_up.database, ["web"])
+    files = {"its own": (file_of(vm.uuid),), "of another": (file_of("x"),), None: ()}[machine]
+    monkeypatch.setattr(given_up_moves, "ask_facts", lambda *_, **__: {NEW: host_with(None)})
+    old: list[ImageFact] = []
+    monkeypatch.setattr(
+        given_up_moves,
+        "ask_each",
+        lambda *_: [(NEW, SimpleNamespace(images=files)), (OLD, SimpleNamespace(images=old))],
+    )
+    if machine != "its own":
+        assert f"web cannot use the disks of {NEW}: {DISK}" in given_up.refused(*command)
+        return
+    old.append(ImageFact(copy_paths([DISK], "before")[0], vm.uuid, 1, 1, False))
+    refused = given_up.refused(*command)
+    assert f"its snapshot before is on {OLD}" in refused and "remove host vm snapshot web before" in refused
+    monkeypatch.setattr(
+        given_up_moves, "ask_each", lambda *_: [(NEW, SimpleNamespace(images=files)), (OLD, SILENT)]
+    )
+    done = given_up.done(*command)
+    assert f"web is on {NEW} now, with the disks there" in done
+    assert f"whether {OLD} has snapshots of web is not known: no route" in done
+    (vm,) = load_vms(given_up.database, ["web"])
+    assert (vm.container and vm.container.name, vm.doubted_host) == (NEW, None)
+    assert copies_of_web(given_up) == [(OLD, DISK, 0)]
+
+
+def file_of(machine: str) -> ImageFact:
+    """The disk on the new host, of that machine."""
+    return ImageFact(DISK, machine, 1, 1, False)
+
+
+def test_no_disks_are_in_doubt_of_a_guest_that_runs_where_it_was(
+    moving: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers(moving, monkeypatch, host_with("running"), SILENT)
+    assert moving.rocks(*FORCE).status == 0
+    assert [row[2] for row in copies_of_web(moving)] == [0]
+
+
+OFF = ("sync", "vm", "lease", "vmc-0-0", "vmc-0-1", "host-off=yes", "reason=burnt")
+FENCE = ("remove", "host", "vm", "fence")
+
+
+def fences(site: Site) -> list[tuple[str, str, str, str]]:
+    """(machine, host, whether each is known) of the fences in the list of leases."""
+    listed = json.loads(site.done("list host vm lease json=yes"))
+    return [
+        (found["vm-host"], row["host"], row["known"], row["host-known"])
+        for found in listed
+        for row in found["lease"]
+        if row["state"] == "fence"
+    ]
+
+
+@pytest.fixture
+def fenced(vm_site: Site) -> Site:
+    """Three machines of vmc-0-1, with fences on it and on vmc-0-0; one of them is removed."""
+    for name in ("one", "two", "three"):
+        vm_site.done("add host vm vmc-0-1 compute", f"name={name}")
+    assert vm_site.rocks(*OFF).status == 0
+    assert vm_site.rocks("remove host three").status == 0
+    return vm_site
+
+
+def test_host_off_says_how_its_fences_end(vm_site: Site) -> None:
+    vm_site.done("add host vm vmc-0-1 compute name=one")
+    ended = vm_site.rocks(*OFF)
+    assert (ended.status, ended.out) == (0, "the leases are those that the hosts report\n")
+    first, second = ended.err.splitlines()
+    assert first.startswith("vmc-0-0 has 1 fence (rocks list host vm lease): ")
+    assert second.endswith("rocks remove host vmc-0-1 and rocks remove host vm fence vmc-0-1 remove them")
+
+
+def test_fences_of_a_host_that_may_return_stay(fenced: Site) -> None:
+    assert ("three", "vmc-0-0", "no", "yes") in fences(fenced)
+    message = fenced.refused(*FENCE, "vmc-0-0")
+    assert message.startswith("host vmc-0-0 is in the database, and its fences end when it answers")
+    assert "rocks remove host vmc-0-0" in message
+
+
+def test_fences_of_a_removed_host_can_be_removed(fenced: Site) -> None:
+    ended = fenced.rocks("remove host vmc-0-0")
+    assert (ended.status, ended.err) == (
+        0,
+        "the fences of vmc-0-0 stay, in case it is added again; if it never returns: "
+        "rocks remove host vm fence vmc-0-0\n",
+    )
+    assert ("one", "vmc-0-0", "yes", "no") in fences(fenced)
+    assert fenced.done(*FENCE, "VMC-0-0", "vm=ONE") == "1 fence of vmc-0-0 removed\n"
+    assert fenced.done(*FENCE, "vmc-0-0") == "2 fences of vmc-0-0 removed\n"
+    assert {host for _, host, _, _ in fences(fenced)} == {"vmc-0-1"}
+    assert fenced.refused(*FENCE, "vmc-0-0").startswith(
+        "there is no fence on vmc-0-0; rocks list host vm lease"
+    )
+
+
+def test_a_removed_host_is_not_asked_about_leases(fenced: Site) -> None:
+    assert fenced.rocks("remove host vmc-0-0").status == 0
+    message = fenced.refused("sync vm lease")
+    assert message.startswith(
+        "the leases are not compared: not all hosts have reported what runs there: vmc-0-1 ("
+    )
+
+
+def test_a_wrong_name_among_several_removes_nothing(fenced: Site) -> None:
+    assert fenced.rocks("remove host vmc-0-0").status == 0
+    before = fences(fenced)
+    assert "there is no fence on nowhere" in fenced.refused(*FENCE, "vmc-0-0", "nowhere")
+    assert "there is no fence of four on vmc-0-0" in fenced.refused(*FENCE, "vmc-0-0", "vm=four")
+    assert "must supply at least one host" in fenced.refused(*FENCE)
+    assert fences(fenced) == before
+
+
+def test_leases_are_listed_by_patterns_too(fenced: Site) -> None:
+    listed = fenced.done("list host vm lease T% output-header=no")
+    assert {line.split()[0] for line in listed.splitlines()} == {"two:", "three:"}
+    assert fenced.done("list host vm lease zz%") == ""
+    assert fenced.refused("list host vm lease zz").startswith("zz holds no lease")
+
+
+def test_a_host_alone_is_no_command_to_run(fenced: Site) -> None:
+    message = 'must supply a command: "vmc-0-1" is the name of a host'
+    assert fenced.refused("run host vmc-0-1") == message

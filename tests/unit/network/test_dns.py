@@ -1,0 +1,189 @@
+"""Names: which there are, zones, and the part of a file that is the system's."""
+
+import pytest
+
+from rocks.core.errors import StateError
+from rocks.inventory.records import Network
+from rocks.network.dns.hosts_file import hosts_lines
+from rocks.network.dns.names import NamedInterface, SiteNames, name_addresses
+from rocks.network.dns.service import BEGIN, END, with_part
+from rocks.network.dns.zones import Zone, serial_of, served_zones, with_serial, zone_text
+
+OF_HOSTS = Network("private", "10.1.0.0", "255.255.0.0", 1500, "local", True)
+IB = Network("ib", "10.2.0.0", "255.255.0.0", 1500, "ib.local", True)
+PUBLIC = Network("public", "203.0.113.0", "255.255.255.0", 1500, "Example.org", False)
+OF_NAMES = (OF_HOSTS, IB, PUBLIC)
+
+
+def names(*interfaces: tuple[str, str, str, str], aliases: tuple[tuple[str, str], ...] = ()) -> SiteNames:
+    return name_addresses([NamedInterface(*one) for one in interfaces], OF_NAMES, aliases)
+
+
+def lines(found: SiteNames) -> list[tuple[str, ...]]:
+    return [(str(one.address), one.full_name, *one.others) for one in found.addresses]
+
+
+def test_the_hosts_name_and_aliases_are_at_its_address_on_private() -> None:
+    found = names(
+        ("head", "head", "203.0.113.2", "public"),
+        ("head", "head", "10.1.0.1", "private"),
+        ("compute-0-0", "compute-0-0-ib", "10.2.0.9", "ib"),
+        ("compute-0-0", "", "10.1.0.9", "private"),
+        aliases=(("compute-0-0", "c00"), ("HEAD", "gate"), ("compute-0-0", "c.x")),
+    )
+    assert lines(found) == [
+        ("10.1.0.1", "head.local", "head", "gate"),
+        ("10.1.0.9", "compute-0-0.local", "compute-0-0", "c00", "c.x"),
+        ("10.2.0.9", "compute-0-0-ib.ib.local", "compute-0-0-ib"),
+        ("203.0.113.2", "head.example.org"),
+    ]
+    assert found.problems == ()
+
+
+def test_a_host_outside_of_private_has_its_name_at_its_first_address() -> None:
+    found = names(("login", "www", "203.0.113.5", "public"), ("login", "x", "10.2.0.5", "ib"))
+    assert lines(found) == [
+        ("10.2.0.5", "x.ib.local", "x"),
+        ("203.0.113.5", "www.example.org", "login", "www"),
+    ]
+
+
+def test_a_name_of_two_interfaces_does_not_stand_alone() -> None:
+    found = names(("a", "same", "10.1.0.2", "private"), ("b", "same", "10.1.0.3", "private"))
+    assert lines(found) == [("10.1.0.2", "same.local", "a"), ("10.1.0.3", "same.local", "b")]
+
+
+@pytest.mark.parametrize(
+    "interface",
+    [
+        ("a", "b c", "10.1.0.2", "private"),
+        ("a", "a\n10.1.0.1 head", "10.1.0.2", "private"),
+        ("a;rm", "", "10.1.0.2", "private"),
+        ("ä", "", "10.1.0.2", "private"),
+        ("a", "", "10.1.0.2\t", "private"),
+        ("a", "", "fe80::1", "private"),
+    ],
+)
+def test_what_is_no_name_is_left_out_and_reported(interface: tuple[str, str, str, str]) -> None:
+    found = names(interface, ("good", "", "10.1.0.3", "private"))
+    assert lines(found) == [("10.1.0.3", "good.local", "good")]
+    assert len(found.problems) == 1 and found.problems[0].isprintable()
+
+
+def test_interfaces_without_address_or_zone_are_left_out_silently() -> None:
+    found = names(("a", "", "10.9.0.1", "nowhere"))
+    assert (found.addresses, found.problems) == ((), ())
+
+
+HOSTS = (
+    NamedInterface("head", "", "10.1.0.1", "private"),
+    NamedInterface("head", "", "203.0.113.2", "public"),
+    NamedInterface("c_0", "c_0-ib", "10.2.16.9", "ib"),
+    NamedInterface("c_0", "", "10.1.0.9", "private"),
+    NamedInterface("gate", "", "192.0.2.5", "few"),
+)
+ALIASES = (("c_0", "c0"), ("c_0", "gate"), ("head", "www.local"), ("head", "www.example.org"))
+
+
+def network(name: str, subnet: str, netmask: str, zone: str, serves: bool = True) -> Network:
+    return Network(name, subnet, netmask, 1500, zone, serves)
+
+
+NETWORKS = (
+    network("private", "10.1.0.0", "255.255.0.0", "local"),
+    network("public", "203.0.113.0", "255.255.255.0", "example.org", serves=False),
+    network("ib", "10.2.16.0", "255.255.252.0", "ib.local"),
+    network("few", "192.0.2.0", "255.255.255.248", "few.local"),
+)
+
+
+def zones() -> dict[str, Zone]:
+    found = served_zones(name_addresses(HOSTS, NETWORKS, ALIASES).addresses, NETWORKS)
+    assert len({zone.name for zone in found}) == len(found)
+    return {zone.name: zone for zone in found}
+
+
+def test_a_zone_has_hosts_interfaces_and_aliases() -> None:
+    assert zones()["local"].records == (
+        "head IN A 10.1.0.1",
+        "www IN A 10.1.0.1",
+        "c_0 IN A 10.1.0.9",
+        "c0 IN A 10.1.0.9",
+        "; gate, an alias of c_0, is also the name of a host or an interface",
+    )
+    assert zones()["ib.local"].records == ("c_0-ib IN A 10.2.16.9",)
+
+
+def test_reverse_zones_cover_their_network_and_nothing_else() -> None:
+    found = zones()
+    assert found["1.10.in-addr.arpa"].records == ("1.0 IN PTR head.local.", "9.0 IN PTR c_0.local.")
+    parts = [name for name in found if name.endswith(".2.10.in-addr.arpa")]
+    assert parts == [f"{number}.2.10.in-addr.arpa" for number in (16, 17, 18, 19)]
+    assert found["16.2.10.in-addr.arpa"].records == ("9 IN PTR c_0-ib.ib.local.",)
+    assert found["5.2.0.192.in-addr.arpa"].records == ("@ IN PTR gate.few.local.",)
+    assert not [name for name in found if "203" in name]
+
+
+def test_the_serial_number_is_found_and_replaced() -> None:
+    (server, *_) = name_addresses(HOSTS, NETWORKS, ALIASES).addresses
+    text = zone_text(zones()["local"], server, 1234, "/site/local")
+    assert serial_of(text) == 1234
+    assert with_serial(text, 99) == text.replace("1234", "99")
+    assert text.endswith("$INCLUDE /site/local\n")
+    assert serial_of("$TTL 3600\n") == 0
+
+
+def test_a_server_below_another_zone_has_its_address_there() -> None:
+    networks = (
+        network("private", "10.1.0.0", "255.255.0.0", "sub.local"),
+        network("ib", "10.2.0.0", "255.255.0.0", "local"),
+    )
+    (server,) = name_addresses(HOSTS[:1], networks, ()).addresses
+    (outer, *_) = served_zones([server], networks)
+    assert "head.sub IN A 10.1.0.1\n" in zone_text(outer, server, 1)
+
+
+def test_a_line_of_the_hosts_file_has_the_full_name_first() -> None:
+    lines = hosts_lines(name_addresses(HOSTS, NETWORKS, ALIASES).addresses)
+    assert lines.splitlines()[:2] == [
+        "10.1.0.1\thead.local head www.local www.example.org",
+        "10.1.0.9\tc_0.local c_0 c0 gate",
+    ]
+
+
+def test_many_aliases_are_on_several_lines() -> None:
+    aliases = [("head", f"a{number}") for number in range(70)]
+    lines = hosts_lines(name_addresses(HOSTS[:1], NETWORKS, aliases).addresses).splitlines()
+    assert [line.split()[0] for line in lines] == ["10.1.0.1"] * 3
+    assert sum(len(line.split()) - 1 for line in lines) == 72
+
+
+OLD = "127.0.0.1\tlocalhost\n"
+
+
+def test_a_new_part_comes_at_the_end() -> None:
+    assert with_part(OLD, "a\n", "x") == f"{OLD}{BEGIN}\na\n{END}\n"
+    assert with_part("no line end", "a\n", "x") == f"no line end\n{BEGIN}\na\n{END}\n"
+    assert with_part("", "a\n", "x") == f"{BEGIN}\na\n{END}\n"
+
+
+def test_the_part_is_replaced_in_its_place_and_the_rest_is_left() -> None:
+    whole = f"{OLD}{BEGIN}\na\n{END}\nlast \r\n"
+    assert with_part(whole, "b\nc\n", "x") == f"{OLD}{BEGIN}\nb\nc\n{END}\nlast \r\n"
+    assert with_part(whole, "a\n", "x") == whole
+    assert with_part(whole, "", "x") == f"{OLD}last \r\n"
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        f"{BEGIN}\n",
+        f"{END}\n",
+        f"{END}\n{BEGIN}\n",
+        f"{BEGIN}\n{END}\n{BEGIN}\n{END}\n",
+        f"{BEGIN}\n{BEGIN}\n{END}\n",
+    ],
+)
+def test_a_damaged_part_is_refused(damaged: str) -> None:
+    with pytest.raises(StateError, match="/etc/hosts does not have one line"):
+        with_part(damaged, "a\n", "/etc/hosts")
