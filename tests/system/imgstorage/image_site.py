@@ -28,7 +28,7 @@ from rocks.storage.wire import requests as wire
 from rocks.storage.wire.messages import read_message, success_of, write_request
 from rocks.storage.wire.queues import host_queue, nas_queue
 from rocks.storage.zfs.fake.pools import FakePools
-from tests.system.imgstorage.conftest import RealBroker
+from tests.system.imgstorage.real_broker import RealBroker
 from tests.waiting import wait_until
 
 NAS, HOSTS, FRONTEND = "nas-0-0", ("vmc-0-0", "vmc-0-1"), "head"

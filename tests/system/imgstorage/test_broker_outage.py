@@ -26,7 +26,7 @@ from rocks.storage.bus import (
     send_waiting,
 )
 from rocks.storage.wire import queues
-from tests.system.imgstorage.conftest import RealBroker
+from tests.system.imgstorage.real_broker import RealBroker
 from tests.waiting import wait_until
 
 Closing = Callable[[object], None]

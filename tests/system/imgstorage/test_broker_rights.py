@@ -19,7 +19,7 @@ from rocks.storage.wire import queues
 from rocks.trust import x509
 from rocks.trust.x509 import CertificateSpec
 from tests.patience import patience
-from tests.system.imgstorage.conftest import RealBroker
+from tests.system.imgstorage.real_broker import RealBroker
 from tests.waiting import wait_until
 
 VMC = queues.host_queue("vmc-0-0")

@@ -32,7 +32,7 @@ from rocks.storage.bus.link import Link
 from rocks.storage.bus.service import Handler
 from rocks.storage.wire import queues
 from tests.patience import patience
-from tests.system.imgstorage.conftest import RealBroker
+from tests.system.imgstorage.real_broker import RealBroker
 from tests.waiting import wait_until
 
 SOURCES = Path(__file__).parents[3] / "src"

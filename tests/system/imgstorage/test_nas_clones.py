@@ -15,12 +15,9 @@ from rocks.cluster import volume_clones as nas_clones
 from rocks.core.errors import HostError
 from rocks.storage import configuration
 from rocks.storage.wire import requests as wire
-from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
 from tests.system.imgstorage.image_site import NAS
-from tests.system.imgstorage.storage_site import HOST, Storage, certified, daemons, forget_requests, storage
-from tests.system.imgstorage.test_storage_vms import START, hosts, owner
-
-__all__ = ["certified", "daemons", "hosts", "rocks", "silent_hosts", "site", "storage", "vm_site"]
+from tests.system.imgstorage.storage_site import HOST, Storage, forget_requests
+from tests.system.imgstorage.test_storage_vms import START, owner
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEpmvZ7QZ9bJc1bS7yXg0mB1hQdCkV2y3d5mYJ0Xh8aB me"
 IP = "203.0.113.20"

@@ -14,23 +14,12 @@ import pytest
 from rocks.core.errors import ToolError
 from rocks.machine.host.libvirt import freezing
 from rocks.machine.snapshots import on_nas as nas_snapshots
-from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
 from tests.system.imgstorage.image_site import NAS
-from tests.system.imgstorage.storage_site import Storage, certified, daemons, storage
+from tests.system.imgstorage.storage_site import Storage
 from tests.system.imgstorage.test_saves import SAVE, Guests, guests
-from tests.system.imgstorage.test_storage_vms import STOP, hosts
+from tests.system.imgstorage.test_storage_vms import STOP
 
-__all__ = [
-    "certified",
-    "daemons",
-    "guests",
-    "hosts",
-    "rocks",
-    "silent_hosts",
-    "site",
-    "storage",
-    "vm_site",
-]
+__all__ = ["guests"]
 
 ADD, LIST, RESTORE_IT, REMOVE_IT = (
     (verb, "host", "vm", "snapshot") for verb in ("add", "list", "restore", "remove")

@@ -12,20 +12,8 @@ from typing import Any
 from rocks.core.errors import StateError
 from rocks.storage.life.image import Image
 from tests.golden.files import check_golden
-from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
 from tests.system.imgstorage.image_site import NAS, ImageSite
-from tests.system.imgstorage.storage_site import (
-    ADD,
-    HOST,
-    OTHER,
-    REMOVE,
-    Storage,
-    certified,
-    daemons,
-    storage,
-)
-
-__all__ = ["certified", "daemons", "rocks", "silent_hosts", "site", "storage", "vm_site"]
+from tests.system.imgstorage.storage_site import ADD, HOST, OTHER, REMOVE, Storage
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "imgstorage_commands"
 LIST = ("list", "host", "storagemap", NAS)

@@ -25,32 +25,8 @@ from rocks.storage.life.events import Unmap
 from rocks.storage.volumes import map_batches, map_waits
 from rocks.storage.zfs.driver import Transfer
 from rocks.storage.zfs.facts import SendSpec
-from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
 from tests.system.imgstorage.image_site import NAS, HostMachine
-from tests.system.imgstorage.storage_site import (
-    ADD,
-    HOST,
-    OTHER,
-    REMOVE,
-    PlayedHosts,
-    Storage,
-    certified,
-    daemons,
-    hosts,
-    storage,
-)
-
-__all__ = [
-    "PlayedHosts",
-    "certified",
-    "daemons",
-    "hosts",
-    "rocks",
-    "silent_hosts",
-    "site",
-    "storage",
-    "vm_site",
-]
+from tests.system.imgstorage.storage_site import ADD, HOST, OTHER, REMOVE, PlayedHosts, Storage
 
 START, STOP = ("start", "host", "vm"), ("stop", "host", "vm")
 END = "terminate=true"
