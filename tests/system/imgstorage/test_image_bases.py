@@ -301,20 +301,6 @@ def test_a_start_that_is_interrupted_in_the_transfer_is_repeated(
     storage.done(*STOP, vm, END)
 
 
-def test_one_unsuitable_disk_does_not_stop_the_others(storage: Storage, library: Path) -> None:
-    """Its volume is in its grace period: that machine is named, the other starts."""
-    add_image(storage, library, "shared")
-    removed, other = (add_machine(storage, name, "shared") for name in ("in-grace", "beside"))
-    start(storage, removed)
-    storage.done(*STOP, removed, END)
-    storage.done("remove", "host", "storageimg", NAS, "tank", "in-grace-vol")
-    ended = storage.rocks(*START, removed, other)
-    assert ended.status == 3, ended
-    assert "in-grace-vol was removed" in ended.err or "in-grace-vol is" in ended.err, ended.err
-    assert storage.images.row("beside-vol")["remotehost"] == HOST
-    storage.done(*STOP, other, END)
-
-
 def test_the_nas_says_that_it_still_reads(
     storage: Storage, library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

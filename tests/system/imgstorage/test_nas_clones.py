@@ -145,34 +145,6 @@ def test_what_an_interrupted_command_made_is_used_or_made_anew(
     assert volumes[compute] == left[compute]
 
 
-def test_a_used_disk_of_a_removed_copy_is_not_taken(original: Original) -> None:
-    """A student has written to it: the command names it, though it is a clone of the right snapshot."""
-    storage, name = original.storage, original.name
-    original.clone("count=1")
-    copy = f"vm-{name}-1-0"
-    assert storage.rocks(*START, copy).status == 0
-    storage.images.wait_for_state(f"{copy}-vol", "local")
-    storage.stop(copy)
-    assert storage.rocks("remove", "cluster", f"{name}-1").status == 0
-    refusal = storage.refused("clone", "cluster", name, IP)
-    assert f"ZVol {copy}-vol exists already in tank, and is not an unused clone" in refusal, refusal
-    storage.done("remove", "host", "storageimg", NAS, "tank", f"{copy}-vol", "now=yes")
-    assert [row[-1] for row in original.clone()] == ["added"]
-
-
-def test_a_copy_whose_disk_is_lost_gets_no_other(original: Original) -> None:
-    """Before its first start: its disk is no clone of the image, which its first start would make elsewhere."""
-    storage, name = original.storage, original.name
-    original.clone("count=1")
-    copy, pools = f"vm-{name}-1-0", storage.images.nas.pools
-    fact = pools.read_volume(f"tank/{copy}-vol")
-    assert fact is not None
-    pools.ensure_renamed(fact.name, fact.guid, f"tank/{copy}-elsewhere")
-    ended = storage.rocks(*START, copy)
-    assert ended.status != 0 and "does not exist, and no empty one replaces it" in ended.err, ended
-    assert pools.read_volume(fact.name) is None
-
-
 def test_originals_that_are_not_at_rest(original: Original) -> None:
     """Running, mapped, partly on hosts, or without an image: nothing is added, and no volume is made."""
     storage, name = original.storage, original.name

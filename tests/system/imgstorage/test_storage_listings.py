@@ -41,18 +41,8 @@ def test_the_lists_of_an_image_in_its_states(storage: Storage) -> None:
     storage.done(*REMOVE, "gold-home-vol")
     header, *rows = storage.done(*LIST).splitlines()
     mine = [line for line in rows if line.startswith("gold-")]
-    assert header.split() == [
-        "ZVOL",
-        "ZPOOL",
-        "REMOTEHOST",
-        "REMOTEPOOL",
-        "TARGET",
-        "STATE",
-        "TIME",
-        "NEXTSYNC",
-        "LOCKED",
-        "NOTE",
-    ]
+    columns = "ZVOL ZPOOL REMOTEHOST REMOTEPOOL TARGET STATE TIME NEXTSYNC LOCKED NOTE"
+    assert header.split() == columns.split()
     rows = [line.split() for line in mine]
     assert rows[0][:3] + [rows[0][5]] == ["gold-home-vol", "tank", "-" * 10, "unmapped"]
     assert rows[1][:4] + [rows[1][5]] == ["gold-local-vol", "tank", HOST, "tank", "mapped"]
