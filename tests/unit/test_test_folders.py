@@ -11,7 +11,7 @@ LONG_FILES = {
     "contract/storage/zfs/test_pools.py": 542,
     "system/imgstorage/test_nas_snapshots.py": 407,
     "system/imgstorage/test_storage_vms.py": 547,
-    "system/imgstorage/test_transfer.py": 504,
+    "system/imgstorage/test_transfer.py": 458,
     "system/vms/test_live_moves.py": 481,
 }
 """Files that are longer still → their lines, which may only shrink."""

@@ -8,7 +8,7 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable
 
 import pytest
 
@@ -27,25 +27,10 @@ from rocks.storage.bus import (
 )
 from rocks.storage.wire import queues
 from tests.system.imgstorage.real_broker import RealBroker
+from tests.unit.storage.test_bus_parts import MemoryOutbox
 from tests.waiting import wait_until
 
 Closing = Callable[[object], None]
-
-
-class ListOutbox:
-    def __init__(self) -> None:
-        self.messages: list[Message] = []
-        self.why: dict[str, RocksError] = {}
-
-    def waiting(self, most: int, passing_over: Collection[str] = ()) -> Sequence[Message]:
-        return [message for message in self.messages if message.to not in passing_over][:most]
-
-    def sent(self, message_id: str) -> None:
-        self.messages = [message for message in self.messages if message.message_id != message_id]
-
-    def failed(self, message_id: str, why: RocksError) -> None:
-        self.sent(message_id)
-        self.why[message_id] = why
 
 
 def test_a_killed_broker_restarts_with_all_messages(real_broker: RealBroker, closing: Closing) -> None:
@@ -58,7 +43,7 @@ def test_a_killed_broker_restarts_with_all_messages(real_broker: RealBroker, clo
     assert first.wait_until_connected(120)
     first.close()
 
-    outbox = ListOutbox()
+    outbox = MemoryOutbox()
     host = Bus(real_broker.settings("vmc-0-0"), limits=Limits(return_seconds=8))
     asked: queue.Queue[Delivery] = queue.Queue()
     daemon = Bus(real_broker.settings(nas), queues.nas_queue(nas), asked.put)
