@@ -272,10 +272,14 @@ def test_f13_a_foreign_snapshot_on_the_nas_is_reported(site: DrivenSite) -> None
     assert site.nas.pools.read("tank/f13-vol", 7, 4096) == b"goes on"
 
 
+MAP = {"action": "map_zvol", "zpool": "tank", "zvol": "f14-vol", "remotehost": HOST, "size": 1, "sync": False}
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
         ({"action": "map_zvol", "zpool": "tank", "zvol": "f14-vol"}, "remotehost"),
+        ({**MAP, "initiator": ""}, "no initiator name"),
         ({"action": "unmap_zvol"}, "zvol"),
         ({"action": "unmap_zvol", "zvol": 7}, "zvol"),
         ({"action": "no_such_thing"}, "action_unsupported"),
