@@ -14,11 +14,13 @@ from lab import broker
 from lab.broker import BrokerPlace
 from rocks.machine import start as vm_start
 from rocks.storage.broker.documents import BrokerNode, definitions
+from rocks.storage.bus import Bus, Limits
+from rocks.storage.bus.service import Handler
 from rocks.trust.authority import Authority
 from rocks.trust.x509 import CertificateSpec
 from tests.system.commands.conftest import Ended, Site, rocks, silent_hosts, site, vm_site
 from tests.system.imgstorage.image_site import NAS, ImageSite, running_site
-from tests.system.imgstorage.real_broker import NODES, RealBroker
+from tests.system.imgstorage.real_broker import NODES, RealBroker, Started
 from tests.system.imgstorage.storage_site import PlayedHosts, Storage
 
 __all__ = ["rocks", "silent_hosts", "site", "vm_site"]
@@ -61,6 +63,27 @@ def closing() -> Iterator[Callable[[object], None]]:
     yield things.append
     for thing in reversed(things):
         thing.close()  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def started(real_broker: RealBroker, closing: Callable[[object], None]) -> Started:
+    """`started(node, queue, handler, **settings)`: a bus that is connected."""
+
+    def start(
+        node: str,
+        name: str | None = None,
+        handler: Handler | None = None,
+        limits: Limits | None = None,
+        **settings: object,
+    ) -> Bus:
+        limits = limits or Limits(return_seconds=0)
+        bus = Bus(real_broker.settings(node, **settings), name, handler, limits=limits)
+        closing(bus)
+        bus.start()
+        assert bus.wait_until_connected(120)
+        return bus
+
+    return start
 
 
 @pytest.fixture(scope="module")

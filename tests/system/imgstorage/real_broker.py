@@ -6,17 +6,20 @@ Each test has a node of its own, made for it, so that no test finds what another
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab import broker
 from lab.broker import BrokerPlace
-from rocks.storage.bus import BusSettings
+from rocks.storage.bus import Bus, BusSettings
 from rocks.storage.bus.secure import connect
 from rocks.storage.wire import queues
 from rocks.trust.authority import Authority
 from tests.waiting import wait_until
+
+Started = Callable[..., Bus]
+"""Of the fixture `started`."""
 
 NODES = {
     "head": queues.FRONTEND,
