@@ -12,6 +12,9 @@ from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt.fake import FakeDomains
 from rocks.network.host.fake import FakeLinks
 from rocks.network.host.packet_filter.fake import FakeFilters
+from rocks.network.infiniband.host.fake import FakePkeys
+from rocks.network.sriov.host.fake import FakeVfs
+from rocks.storage.device_mapper.fake.dm_devices import FakeDmDevices
 
 VLAN = LinkSpec("ptrunk.7", "vlan", "trunk", 7)
 XML = """<domain type='{kind}'><name>{name}</name>
@@ -49,14 +52,22 @@ class Agent(AskedAgent):
     """An agent whose host has the device `trunk`, and no domain."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.domains = FakeDomains()
-        self.links = FakeLinks()
+        self.folder, self.state_folder = folder, folder / "state"
+        self.domains, self.links, self.filters = FakeDomains(), FakeLinks(), FakeFilters()
+        self.pkeys, self.vfs, self.dm_devices = FakePkeys(), FakeVfs(), FakeDmDevices(lambda path: 2**21)
         self.trunk = self.links.add("trunk", "veth")
-        self.filters = FakeFilters()
         self.host = Host(
-            folder / "state", lambda: self.domains, lambda: self.links, open_filters=lambda: self.filters
+            self.state_folder,
+            lambda: self.domains,
+            lambda: self.links,
+            self.open_pkeys,
+            lambda: self.vfs,
+            lambda: self.filters,
+            lambda: self.dm_devices,
         )
+
+    def open_pkeys(self) -> FakePkeys:
+        return self.pkeys
 
     def state(self, name: str) -> str | None:
         fact = self.domains.find(name)

@@ -9,10 +9,9 @@ MAX_FILES = 30
 LONG_FILES = {
     "contract/storage/device_mapper/test_dm_devices.py": 434,
     "contract/storage/zfs/test_pools.py": 542,
-    "system/imgstorage/test_image_bases.py": 417,
-    "system/imgstorage/test_nas_snapshots.py": 425,
-    "system/imgstorage/test_storage_vms.py": 640,
-    "system/imgstorage/test_transfer.py": 505,
+    "system/imgstorage/test_nas_snapshots.py": 407,
+    "system/imgstorage/test_storage_vms.py": 547,
+    "system/imgstorage/test_transfer.py": 458,
     "system/vms/test_live_moves.py": 481,
 }
 """Files that are longer still → their lines, which may only shrink."""

@@ -12,48 +12,28 @@ from rocks.fleet.wire.network import SyncLinksRequest
 from rocks.fleet.wire.requests import (
     EndArrival,
     EndDeparture,
-    LinkSpec,
     Operation,
     OperationOutcome,
-    PerformRequest,
     ResumeDomain,
     StopDomain,
 )
 from rocks.machine.host.guest_links import sync_links
-from rocks.machine.host.host import Host
-from rocks.machine.host.libvirt.fake import FakeDomains
 from rocks.machine.host.moves import arriving_volumes as arriving_images
 from rocks.machine.host.moves import live as live_moves
-from rocks.machine.host.operations import perform
-from rocks.network.host.fake import FakeLinks
-from rocks.network.host.packet_filter.fake import FakeFilters
-from rocks.storage.device_mapper.fake.dm_devices import FakeDmDevices
 from rocks.storage.device_mapper.tables import Linear, Placeholder
+from tests.contract.agents import VLAN, Agent
 from tests.contract.outcomes import refused
 
 XML = """<domain type='kvm'><name>g</name><uuid>u</uuid>
 <metadata><rocks:lease xmlns:rocks="urn:rocks:lease" token="{}"/></metadata>
 <memory>65536</memory><vcpu>1</vcpu><devices/></domain>"""
-VLAN = LinkSpec("ptrunk.7", "vlan", "trunk", 7)
 
 
-class End:
+class End(Agent):
     """A host of the migration under lease 7."""
 
-    def __init__(self, folder: Path) -> None:
-        self.domains, self.links, self.filters = FakeDomains(), FakeLinks(), FakeFilters()
-        self.links.add("trunk", "veth")
-        self.dm_devices = FakeDmDevices(lambda path: 2**21)
-        self.host = Host(
-            folder,
-            lambda: self.domains,
-            lambda: self.links,
-            open_filters=lambda: self.filters,
-            open_dm_devices=lambda: self.dm_devices,
-        )
-
-    def perform(self, operation: Operation) -> OperationOutcome:
-        (outcome,) = perform(self.host, PerformRequest((operation,))).outcomes
+    def done(self, operation: Operation) -> OperationOutcome:
+        (outcome,) = self.perform(operation)
         return outcome
 
     def run(self, token: int = 7) -> None:
@@ -74,7 +54,7 @@ def test_an_incomplete_arrival_is_removed_with_its_devices(end: End) -> None:
     end.domains.begin_arrival(XML.format(7))
     end.host.links().ensure(VLAN)
     end.host.link_plans.remember("g", (VLAN,))
-    outcome = end.perform(EndArrival("g", 7, autostart=True))
+    outcome = end.done(EndArrival("g", 7, autostart=True))
     assert outcome.changed and outcome.error is None
     assert end.domains.find("g") is None and end.host.leases.remembered("g") == 8
     assert "ptrunk.7" not in end.links.links and end.host.link_plans.recall("g") == ()
@@ -91,7 +71,7 @@ def test_what_has_arrived_stays_whatever_happened_since(end: End, since: str) ->
         end.domains.destroy("g")
     elif since == "paused by its disk":
         end.domains.fail_disk("g")
-    outcome = end.perform(EndArrival("g", 7, autostart=True))
+    outcome = end.done(EndArrival("g", 7, autostart=True))
     assert not outcome.changed and outcome.error is None
     assert end.domains.find("g").autostart and end.host.leases.remembered("g") is None
 
@@ -100,7 +80,7 @@ def test_another_domain_keeps_its_devices(end: End) -> None:
     """An end of another lease changes nothing of a machine that runs here since."""
     end.run(token=9)
     end.host.link_plans.remember("g", (VLAN,))
-    end.perform(EndArrival("g", 7))
+    end.done(EndArrival("g", 7))
     assert end.domains.find("g").state == "running"
     assert end.host.link_plans.recall("g") == (VLAN,)
 
@@ -112,10 +92,10 @@ def test_a_machine_that_leaves_does_not_start_with_its_host(end: End) -> None:
     live_moves._renewed(end.host, Leave("g", 7, "m", ()))
     found = end.domains.find("g")
     assert (found.autostart, found.token) == (False, 7)
-    assert end.perform(EndDeparture("g", 7)) == OperationOutcome("g", False)
+    assert end.done(EndDeparture("g", 7)) == OperationOutcome("g", False)
     found = end.domains.find("g")
     assert found is not None and not found.autostart, "it is not known yet where it runs"
-    outcome = end.perform(EndDeparture("g", 7, resumes=True, autostart=True))
+    outcome = end.done(EndDeparture("g", 7, resumes=True, autostart=True))
     found = end.domains.find("g")
     assert outcome.error is None and not outcome.changed
     assert (found.autostart, found.state) == (True, "running")
@@ -125,11 +105,11 @@ def test_a_machine_that_stays_goes_on_under_its_new_lease(end: End) -> None:
     """Also when it was paused for the switch, and when its agent had not renewed the lease."""
     end.run(token=6)
     end.domains.suspend("g")
-    assert end.perform(EndDeparture("g", 7, resumes=True)).changed
+    assert end.done(EndDeparture("g", 7, resumes=True)).changed
     found = end.domains.find("g")
     assert (found.state, found.token) == ("running", 7)
     end.domains.destroy("g")
-    error = end.perform(EndDeparture("g", 7, resumes=True)).error
+    error = end.done(EndDeparture("g", 7, resumes=True)).error
     assert "g is not running on this host: it is shutoff" in error.message
 
 
@@ -140,7 +120,7 @@ def test_the_end_of_a_departure_waits_for_the_agent_that_moves_it(
     monkeypatch.setattr("rocks.machine.host.operations.LOCK_SECONDS", 0.0)
     end.run()
     with end.host.leases.held("g", 1.0):
-        error = end.perform(EndDeparture("g", 7)).error
+        error = end.done(EndDeparture("g", 7)).error
     assert error.family == "busy"
     with pytest.raises(StateError, match="lease 9"):
         end.host.leases.admit("g", 9)
@@ -171,7 +151,7 @@ def test_a_guest_that_may_be_frozen_does_not_leave(end: End) -> None:
     end.run(token=6)
     end.domains.set_autostart("g", True)
     mark = end.host.state_folder / "frozen/g"
-    mark.parent.mkdir()
+    mark.parent.mkdir(parents=True)
     mark.write_text("6")
     with pytest.raises(StateError, match="the file systems of g may still be frozen"):
         live_moves._renewed(end.host, Leave("g", 7, "m", ()))
@@ -190,12 +170,12 @@ def test_a_machine_whose_images_follow_has_arrived_when_it_is_paused(
     arriving_images.make_placeholders(end.host, [IMAGE])
     end.domains.begin_arrival(XML.format(7))
     end.domains.end_arrival("g")
-    outcome = end.perform(EndArrival("g", 7, images=(IMAGE.path,)))
+    outcome = end.done(EndArrival("g", 7, images=(IMAGE.path,)))
     assert not outcome.changed and outcome.error is None
     end.domains.destroy("g")
     end.domains.erase("g")
     assert end.dm_devices.read("g-vol-snap") is not None
-    assert end.perform(EndArrival("g", 7, images=(IMAGE.path,))).error is None
+    assert end.done(EndArrival("g", 7, images=(IMAGE.path,))).error is None
     assert end.dm_devices.read("g-vol-snap") is None
 
 
@@ -222,10 +202,10 @@ def test_a_machine_that_waits_for_its_image_is_not_resumed_and_its_end_removes_t
     arriving_images.make_placeholders(end.host, [IMAGE])
     end.domains.begin_arrival(XML.format(7).replace("<devices/>", f"<devices>{disk}</devices>"))
     end.domains.end_arrival("g")
-    error = end.perform(ResumeDomain("g", 7)).error
+    error = end.done(ResumeDomain("g", 7)).error
     assert f"waits on this host for its image {IMAGE.path}" in error.message
     assert end.domains.find("g").state == "paused"
-    assert end.perform(StopDomain("g", 7)).error is None
+    assert end.done(StopDomain("g", 7)).error is None
     assert end.domains.find("g") is None and end.dm_devices.read("g-vol-snap") is None
 
 

@@ -11,12 +11,10 @@ from rocks.fleet.wire.infiniband import InfinibandRequest, PartitionSpec
 from rocks.fleet.wire.requests import ForgetDomain, OperationOutcome, StartDomain, StopDomain
 from rocks.machine.host.guest_keys import restore_partition
 from rocks.machine.host.host import Host
-from rocks.machine.host.libvirt.fake import FakeDomains
-from rocks.network.host.fake import FakeLinks
 from rocks.network.infiniband.host.fake import FakePkeys
 from rocks.network.infiniband.host.pkeys import Pkeys
 from rocks.network.infiniband.host.rules import InfinibandVf
-from tests.contract.agents import AskedAgent, leased_xml
+from tests.contract.agents import Agent, leased_xml
 from tests.contract.network.infiniband.adapter_tree import AdapterTree
 from tests.contract.outcomes import refused
 
@@ -27,20 +25,18 @@ HOSTDEV = """<hostdev mode='subsystem' type='pci' managed='yes'><source>
 <address domain='0x0000' bus='0x{bus}' slot='0x{slot}' function='0x{function}'/></source></hostdev>"""
 
 
-class Agent(AskedAgent):
-    """The agent's functions with a host in memory, which has an mlx4 adapter with two VFs."""
+class VfAgent(Agent):
+    """An agent whose host has an mlx4 adapter with two VFs."""
 
     def __init__(self, folder: Path) -> None:
-        self.pkeys = FakePkeys()
+        super().__init__(folder)
         for number, address in enumerate((FIRST, SECOND)):
             self.pkeys.add(InfinibandVf(address, "mlx4_0", number, "index_map", "ib0"))
         self.pkeys.tables = {"mlx4_0": {0: 0xFFFF, 1: 0x8002, 2: 0x8003, 3: 0x7FFF}}
         self.times_opened = 0
-        domains, links = FakeDomains(), FakeLinks()
-        self.host = Host(folder / "state", lambda: domains, lambda: links, self._open)
-        self.folder = Place.PARTITIONS.below(self.host.state_folder)
+        self.folder = Place.PARTITIONS.below(self.state_folder)
 
-    def _open(self) -> FakePkeys:
+    def open_pkeys(self) -> FakePkeys:
         self.times_opened += 1
         return self.pkeys
 
@@ -57,11 +53,11 @@ class Agent(AskedAgent):
 
 
 @pytest.fixture
-def agent(tmp_path: Path, without_kvm: None) -> Agent:
-    return Agent(tmp_path)
+def agent(tmp_path: Path, without_kvm: None) -> VfAgent:
+    return VfAgent(tmp_path)
 
 
-def test_a_vf_has_its_key_from_start_to_stop(agent: Agent) -> None:
+def test_a_vf_has_its_key_from_start_to_stop(agent: VfAgent) -> None:
     assert agent.start("a", RED, "0000:00:1f.2", FIRST).error is None
     assert agent.start("b", BLUE, SECOND).error is None
     assert agent.pkeys.visible_keys(FIRST) == (0x8002, 0x7FFF)
@@ -75,21 +71,21 @@ def test_a_vf_has_its_key_from_start_to_stop(agent: Agent) -> None:
     assert list(agent.folder.iterdir()) == []
 
 
-def test_a_host_without_infiniband_is_not_read(agent: Agent) -> None:
+def test_a_host_without_infiniband_is_not_read(agent: VfAgent) -> None:
     assert agent.start("a", RED).error is None
     assert agent.error(StopDomain("a", 7)) is None
     assert agent.times_opened == 0
     assert not agent.folder.exists()
 
 
-def test_a_start_waits_for_its_key(agent: Agent) -> None:
+def test_a_start_waits_for_its_key(agent: VfAgent) -> None:
     """Without it the machine does not start: it would be on a fabric without its cluster, or on another cluster's."""
     agent.pkeys.tables["mlx4_0"] = {0: 0xFFFF}
     assert "has not given the key 0x8002 to mlx4_0" in agent.start("a", RED, FIRST).error.message
     assert agent.host.domains().find("a") is None
 
 
-def test_a_vf_left_by_a_crash_is_released(agent: Agent) -> None:
+def test_a_vf_left_by_a_crash_is_released(agent: VfAgent) -> None:
     """The host crashed under `a`; its VF goes to a machine without a partition, then to one with another."""
     agent.start("a", RED, FIRST)
     agent.host.domains().destroy("a")
@@ -104,7 +100,7 @@ def test_a_vf_left_by_a_crash_is_released(agent: Agent) -> None:
     )
 
 
-def test_the_vf_of_a_running_machine_is_not_reassigned(agent: Agent) -> None:
+def test_the_vf_of_a_running_machine_is_not_reassigned(agent: VfAgent) -> None:
     """The XML of two machines names the same VF: the second start fails, the first machine keeps its key."""
     agent.start("a", RED, FIRST)
     error = agent.start("b", BLUE, FIRST).error
@@ -112,7 +108,7 @@ def test_the_vf_of_a_running_machine_is_not_reassigned(agent: Agent) -> None:
     assert agent.pkeys.visible_keys(FIRST) == (0x8002, 0x7FFF)
 
 
-def test_a_machine_with_another_vf(agent: Agent) -> None:
+def test_a_machine_with_another_vf(agent: VfAgent) -> None:
     agent.start("a", RED, FIRST)
     agent.perform(StopDomain("a", 7))
     agent.start("a", RED, FIRST, token=8)
@@ -122,11 +118,11 @@ def test_a_machine_with_another_vf(agent: Agent) -> None:
     assert agent.pkeys.visible_keys(SECOND) == (0x8002, 0x7FFF)
 
 
-def test_two_vfs_raise_an_error(agent: Agent) -> None:
+def test_two_vfs_raise_an_error(agent: VfAgent) -> None:
     assert f"its XML has {FIRST} and {SECOND}" in agent.start("a", RED, FIRST, SECOND).error.message
 
 
-def test_an_invalid_address(agent: Agent) -> None:
+def test_an_invalid_address(agent: VfAgent) -> None:
     text = leased_xml("a", 7, HOSTDEV.format(bus="zz", slot="00", function="1"))
     error = agent.error(StartDomain("a", 7, text, partition=RED))
     assert error.message == "the domain XML has a PCI address whose bus is '0xzz'"
@@ -153,7 +149,7 @@ def test_after_a_reboot_the_hook_restores_the_partition(tmp_path: Path) -> None:
     assert driver.visible_keys(FIRST) == ()
 
 
-def test_a_vf_in_use_is_not_tried(agent: Agent) -> None:
+def test_a_vf_in_use_is_not_tried(agent: VfAgent) -> None:
     agent.start("a", RED, FIRST)
     refused(StateError, f"{FIRST} is in use by a; name a free VF", agent.ask, InfinibandRequest(FIRST))
 
@@ -162,7 +158,7 @@ DAMAGED = [b"", b"{", b"null", b"[]", b'{"functions":null}', b'{"functions":["x"
 
 
 @pytest.mark.parametrize("content", DAMAGED, ids=lambda content: ascii(content[:20]))
-def test_a_damaged_record_is_not_forgotten(agent: Agent, content: bytes) -> None:
+def test_a_damaged_record_is_not_forgotten(agent: VfAgent, content: bytes) -> None:
     """The VF still has a key: its machine does not start again until the file is settled; others start and stop."""
     assert agent.start("a", RED, FIRST).error is None
     path = agent.folder / "a"
@@ -181,7 +177,7 @@ def test_a_damaged_record_is_not_forgotten(agent: Agent, content: bytes) -> None
     assert agent.start("a", RED, FIRST, token=11).error is None
 
 
-def test_a_record_that_is_a_fifo_is_not_waited_for(agent: Agent) -> None:
+def test_a_record_that_is_a_fifo_is_not_waited_for(agent: VfAgent) -> None:
     assert agent.start("b", BLUE, SECOND).error is None
     os.mkfifo(agent.folder / "a")
     facts = agent.ask(InfinibandRequest())

@@ -13,16 +13,12 @@ from rocks.fleet.wire.facts import AdapterSpec, AdaptersRequest, FactsRequest, F
 from rocks.fleet.wire.network import InterfaceFact, NetworkRequest
 from rocks.fleet.wire.requests import ForgetDomain, OperationOutcome, StartDomain, StopDomain, VfSpec
 from rocks.machine.host.guest_functions import restore_vfs
-from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt.domain_xml import parse_domain, vf_addresses
-from rocks.machine.host.libvirt.fake import FakeDomains
-from rocks.network.host.fake import FakeLinks
 from rocks.network.host.packet_filter.fake import FakeFilters
 from rocks.network.sriov.host import guests as guest_vfs
 from rocks.network.sriov.host import records as vf_records
-from rocks.network.sriov.host.fake import FakeVfs
 from rocks.network.sriov.host.rules import NO_MAC
-from tests.contract.agents import AskedAgent, leased_xml
+from tests.contract.agents import Agent, leased_xml
 from tests.contract.outcomes import refused
 
 MAC, OTHER_MAC = "52:54:00:aa:00:01", "52:54:00:aa:00:02"
@@ -32,24 +28,13 @@ function='0x0'/></source><mac address='{mac}'/><vlan><tag id='{vlan}'/></vlan></
 TAP = "<interface type='direct'><source dev='trunk.7'/><mac address='52:54:00:aa:00:09'/></interface>"
 
 
-class Agent(AskedAgent):
-    """The agent's functions with a host in memory: its adapter has VFs, its kernel has no packet filters."""
+class VfAgent(Agent):
+    """An agent whose host has an adapter with VFs, and a kernel without packet filters."""
 
     def __init__(self, folder: Path) -> None:
-        self.state_folder = folder / "state"
-        self.domains = FakeDomains()
-        self.vfs = FakeVfs()
+        super().__init__(folder)
         self.vfs.add("trunk")
-        self.links = FakeLinks()
-        self.links.add("trunk", "veth")
         self.filters = FakeFilters(knows_filters=False)
-        self.host = Host(
-            self.state_folder,
-            lambda: self.domains,
-            lambda: self.links,
-            open_vfs=lambda: self.vfs,
-            open_filters=lambda: self.filters,
-        )
 
     def vf(self, number: int) -> VfFact:
         return self.vfs.adapters["trunk"].vfs[number]
@@ -59,9 +44,9 @@ class Agent(AskedAgent):
 
 
 @pytest.fixture
-def agent(tmp_path: Path, without_kvm: None) -> Agent:
+def agent(tmp_path: Path, without_kvm: None) -> VfAgent:
     """A host without domains, without KVM, and with an adapter without VFs."""
-    return Agent(tmp_path)
+    return VfAgent(tmp_path)
 
 
 def start(name: str, *vfs: VfSpec, token: int = 7, **changes: Any) -> StartDomain:
@@ -71,7 +56,7 @@ def start(name: str, *vfs: VfSpec, token: int = 7, **changes: Any) -> StartDomai
     return replace(StartDomain(name, token, xml, vfs=vfs), **changes)
 
 
-def test_a_guest_gets_its_vf_before_it_starts(agent: Agent) -> None:
+def test_a_guest_gets_its_vf_before_it_starts(agent: VfAgent) -> None:
     """Made, configured, in its XML, recorded; repeated, nothing changes."""
     (outcome,) = agent.perform(start("a", FIRST))
     assert outcome.error is None and outcome.changed
@@ -86,7 +71,7 @@ def test_a_guest_gets_its_vf_before_it_starts(agent: Agent) -> None:
     assert agent.perform(start("a", FIRST)) == (OperationOutcome("a", False),)
 
 
-def test_two_guests_get_two_vfs(agent: Agent) -> None:
+def test_two_guests_get_two_vfs(agent: VfAgent) -> None:
     """At the same time, from one adapter whose VFs are made once."""
     outcomes = agent.perform(start("a", FIRST), start("b", SECOND))
     assert [outcome.error for outcome in outcomes] == [None, None]
@@ -96,7 +81,7 @@ def test_two_guests_get_two_vfs(agent: Agent) -> None:
 
 
 @pytest.mark.parametrize("end", [StopDomain("a", 7), ForgetDomain("a", 7)])
-def test_vfs_are_released_with_the_guest(agent: Agent, end: Any) -> None:
+def test_vfs_are_released_with_the_guest(agent: VfAgent, end: Any) -> None:
     """Also when the guest ended by itself; then there is no record."""
     for crash in (False, True):
         agent.perform(start("a", FIRST))
@@ -108,7 +93,7 @@ def test_vfs_are_released_with_the_guest(agent: Agent, end: Any) -> None:
         assert not agent.record("a").exists()
 
 
-def test_settings_by_libvirt_are_cleared_too(agent: Agent) -> None:
+def test_settings_by_libvirt_are_cleared_too(agent: VfAgent) -> None:
     """When a guest ends, libvirt 9.0 sets an address of the host in its VF, and the VLAN again."""
     agent.perform(start("a", FIRST))
     agent.vfs.ensure(replace(FIRST, mac="52:54:00:cc:00:01"))
@@ -116,7 +101,7 @@ def test_settings_by_libvirt_are_cleared_too(agent: Agent) -> None:
     assert (agent.vf(0).mac, agent.vf(0).vlan) == (NO_MAC, 0)
 
 
-def test_a_vf_that_was_reassigned_stays(agent: Agent) -> None:
+def test_a_vf_that_was_reassigned_stays(agent: VfAgent) -> None:
     """An old record of it has no effect."""
     agent.perform(start("a", FIRST))
     text = agent.record("a").read_text()
@@ -127,7 +112,7 @@ def test_a_vf_that_was_reassigned_stays(agent: Agent) -> None:
     assert not agent.record("a").exists()
 
 
-def test_a_start_that_fails_leaves_no_settings(agent: Agent) -> None:
+def test_a_start_that_fails_leaves_no_settings(agent: VfAgent) -> None:
     """Otherwise frames for the guest would go to a free VF instead of its next place."""
     agent.domains.refusals["start"] = "boom"
     assert agent.error(start("a", FIRST)).family == "tool"
@@ -136,7 +121,7 @@ def test_a_start_that_fails_leaves_no_settings(agent: Agent) -> None:
     assert agent.domains.find("a") is None
 
 
-def test_a_failed_filter_releases_the_vf(agent: Agent) -> None:
+def test_a_failed_filter_releases_the_vf(agent: VfAgent) -> None:
     """Of a machine that also has an interface of the other kind."""
     operation = start("a", FIRST)
     error = agent.error(replace(operation, xml=operation.xml.replace("</devices>", f"{TAP}</devices>")))
@@ -145,7 +130,7 @@ def test_a_failed_filter_releases_the_vf(agent: Agent) -> None:
     assert agent.vf(0).mac == NO_MAC and not agent.record("a").exists()
 
 
-def test_how_guests_with_vfs_are_connected(agent: Agent) -> None:
+def test_how_guests_with_vfs_are_connected(agent: VfAgent) -> None:
     """Adapter, PCI address and VLAN from the host's record; there are no counters."""
     agent.perform(start("a", FIRST), start("b", replace(SECOND, checks_source=False)))
     one, other = agent.ask(NetworkRequest()).interfaces
@@ -158,7 +143,7 @@ def test_how_guests_with_vfs_are_connected(agent: Agent) -> None:
     assert (left.domain, left.is_up, left.has_carrier) == ("a", False, False)
 
 
-def test_a_vf_of_another_user(agent: Agent) -> None:
+def test_a_vf_of_another_user(agent: VfAgent) -> None:
     """The start fails with the name of the user; no domain is defined, the VF stays unchanged."""
     agent.vfs.ensure_count("trunk", 2)
     agent.vfs.use("trunk", 0, "the guest stranger")
@@ -181,7 +166,7 @@ def test_a_vf_of_another_user(agent: Agent) -> None:
         ({"most": 1}, "has at most 1 virtual functions, not 2"),
     ],
 )
-def test_an_unsuitable_adapter(agent: Agent, adapter: dict[str, Any], text: str) -> None:
+def test_an_unsuitable_adapter(agent: VfAgent, adapter: dict[str, Any], text: str) -> None:
     """Nothing of the attempt remains."""
     del agent.vfs.adapters["trunk"]
     if adapter:
@@ -191,7 +176,7 @@ def test_an_unsuitable_adapter(agent: Agent, adapter: dict[str, Any], text: str)
     assert agent.domains.find("a") is None and not agent.record("a").exists()
 
 
-def test_more_vfs_only_while_none_is_in_use(agent: Agent) -> None:
+def test_more_vfs_only_while_none_is_in_use(agent: VfAgent) -> None:
     """A guest whose VF exists starts all the same, whatever number the site sets meanwhile."""
     agent.perform(start("a", FIRST))
     agent.vfs.use("trunk", 0, "the guest a")
@@ -205,7 +190,7 @@ def test_more_vfs_only_while_none_is_in_use(agent: Agent) -> None:
     assert len(agent.vfs.adapters["trunk"].vfs) == 3
 
 
-def test_their_number_changes_only_between_starts(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_their_number_changes_only_between_starts(agent: VfAgent, monkeypatch: pytest.MonkeyPatch) -> None:
     """Making VFs removes all of them first, also one that is configured but not yet in use."""
     monkeypatch.setattr(guest_vfs, "_DEADLINE_SECONDS", 0.05)
     lock = agent.state_folder / "functions.lock"
@@ -216,7 +201,7 @@ def test_their_number_changes_only_between_starts(agent: Agent, monkeypatch: pyt
         assert agent.error(start("a", FIRST)) is None
 
 
-def test_a_guest_with_another_vf(agent: Agent) -> None:
+def test_a_guest_with_another_vf(agent: VfAgent) -> None:
     """Under its next lease; the first VF becomes free."""
     agent.perform(start("a", FIRST))
     agent.domains.destroy("a")
@@ -228,7 +213,7 @@ def test_a_guest_with_another_vf(agent: Agent) -> None:
     assert not agent.record("a").exists()
 
 
-def test_a_fence_releases_the_vfs_too(agent: Agent) -> None:
+def test_a_fence_releases_the_vfs_too(agent: VfAgent) -> None:
     """They are free when the fence is reported, not before; those of a newer lease stay."""
     agent.perform(start("a", FIRST), start("b", SECOND, token=9))
     agent.vfs.use("trunk", 0, "process 5 (qemu)")
@@ -241,7 +226,7 @@ def test_a_fence_releases_the_vfs_too(agent: Agent) -> None:
     assert not agent.record("a").exists() and agent.record("b").exists()
 
 
-def test_a_failed_release_is_reported(agent: Agent) -> None:
+def test_a_failed_release_is_reported(agent: VfAgent) -> None:
     """The stop succeeds; the next one tries again."""
     agent.perform(start("a", FIRST))
     agent.vfs.use("trunk", 0, "process 5 (dpdk)")
@@ -254,7 +239,7 @@ def test_a_failed_release_is_reported(agent: Agent) -> None:
     assert agent.vf(0).mac == NO_MAC
 
 
-def test_a_record_that_cannot_be_read(agent: Agent) -> None:
+def test_a_record_that_cannot_be_read(agent: VfAgent) -> None:
     """The error names its path; a stop ends the guest all the same."""
     agent.perform(start("a", FIRST))
     agent.record("a").write_text('{"token": "x"}')
@@ -266,7 +251,7 @@ def test_a_record_that_cannot_be_read(agent: Agent) -> None:
     assert agent.error(start("a", FIRST, token=8)) is None
 
 
-def test_xml_with_other_vfs(agent: Agent) -> None:
+def test_xml_with_other_vfs(agent: VfAgent) -> None:
     """A filter or plugin that changed the interfaces would give the guest another machine's VF."""
     for operation in (
         start("a", FIRST, xml=start("a", SECOND).xml),
@@ -279,7 +264,7 @@ def test_xml_with_other_vfs(agent: Agent) -> None:
     assert agent.error(start("a", replace(FIRST, number=2))).family == "user"
 
 
-def boot(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+def boot(agent: VfAgent, monkeypatch: pytest.MonkeyPatch) -> None:
     """The host's VFs and running guests are gone; definitions and records stay."""
     adapter = agent.vfs.adapters["trunk"]
     agent.vfs.adapters["trunk"] = adapter._replace(vfs=())
@@ -288,7 +273,7 @@ def boot(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"{module}.boot_id", lambda: "next")
 
 
-def test_a_guest_that_starts_with_its_host(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_guest_that_starts_with_its_host(agent: VfAgent, monkeypatch: pytest.MonkeyPatch) -> None:
     """libvirt's hook makes and configures its VF again, once per boot."""
     agent.perform(start("a", FIRST))
     document = agent.domains._domains["a"].document
@@ -301,7 +286,7 @@ def test_a_guest_that_starts_with_its_host(agent: Agent, monkeypatch: pytest.Mon
     restore_vfs(agent.host, document)
 
 
-def test_a_guest_whose_vf_has_another_address(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_guest_whose_vf_has_another_address(agent: VfAgent, monkeypatch: pytest.MonkeyPatch) -> None:
     """An adapter in another slot: libvirt would assign the device at the old address."""
     agent.perform(start("a", FIRST))
     document = agent.domains._domains["a"].document
@@ -311,7 +296,7 @@ def test_a_guest_whose_vf_has_another_address(agent: Agent, monkeypatch: pytest.
         restore_vfs(agent.host, moved)
 
 
-def test_adapters_are_read_and_vfs_made(agent: Agent) -> None:
+def test_adapters_are_read_and_vfs_made(agent: VfAgent) -> None:
     """Only with a count; a problem is reported, or raised."""
     agent.vfs.add("down", is_up=False)
     reply = agent.ask(AdaptersRequest((AdapterSpec("trunk"), AdapterSpec("down"), AdapterSpec("none"))))

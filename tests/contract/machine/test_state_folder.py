@@ -22,15 +22,9 @@ from rocks.fleet.wire.requests import DiskSpec, LinkSpec, PerformRequest, StartD
 from rocks.machine.host.files.owners import ImageOwners
 from rocks.machine.host.guest_links import restore_links
 from rocks.machine.host.hook import note_end
-from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt import accelerator
-from rocks.machine.host.libvirt.fake import FakeDomains
-from rocks.network.host.fake import FakeLinks
-from rocks.network.host.packet_filter.fake import FakeFilters
-from rocks.network.infiniband.host.fake import FakePkeys
 from rocks.network.infiniband.host.rules import InfinibandVf
-from rocks.network.sriov.host.fake import FakeVfs
-from tests.contract.agents import leased_xml
+from tests.contract.agents import VLAN, Agent, leased_xml
 from tests.generated import sample
 from tests.patience import patience
 
@@ -40,32 +34,20 @@ INTERFACE = """<interface type='hostdev' managed='yes'><source><address type='pc
 function='0x0'/></source><mac address='52:54:00:aa:00:01'/></interface>"""
 HOSTDEV = """<hostdev mode='subsystem' type='pci' managed='yes'><source>
 <address domain='0x0000' bus='0x03' slot='0x00' function='0x1'/></source></hostdev>"""
-VLAN = LinkSpec("ptrunk.7", "vlan", "trunk", 7)
 OTHER_VLAN = LinkSpec("ptrunk.8", "vlan", "trunk", 8)
 RED = PartitionSpec(2, "full", "02000000000000a0", "02000000000000a4")
 UUID = "6ba7b810-9dad-41d1-80b4-00c04fd430c8"
 
 
-class Agent:
-    """The agent's functions with all kinds of devices in memory, and its state folder on a disk."""
+class UsedAgent(Agent):
+    """An agent with all kinds of devices in memory, and its state folder on a disk."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.state = folder, folder / "state"
-        self.domains, self.links, self.vfs = FakeDomains(), FakeLinks(), FakeVfs()
-        self.links.add("trunk", "veth")
+        super().__init__(folder)
         self.vfs.add("trunk")
-        pkeys = FakePkeys()
-        pkeys.add(InfinibandVf(ADDRESS, "mlx4_0", 0, "index_map", "ib0"))
-        pkeys.tables = {"mlx4_0": {0: 0xFFFF, 1: 0x8002, 2: 0x8003, 3: 0x7FFF}}
+        self.pkeys.add(InfinibandVf(ADDRESS, "mlx4_0", 0, "index_map", "ib0"))
+        self.pkeys.tables = {"mlx4_0": {0: 0xFFFF, 1: 0x8002, 2: 0x8003, 3: 0x7FFF}}
         self.token = 2**32
-        self.host = Host(
-            self.state,
-            lambda: self.domains,
-            lambda: self.links,
-            lambda: pkeys,
-            lambda: self.vfs,
-            lambda: FakeFilters(),
-        )
 
     def use_everything(self) -> list[RocksError]:
         """Each kind of request and hook once, for the machine `a`; the errors. Any other exception is a fault."""
@@ -82,16 +64,16 @@ class Agent:
             InfinibandRequest(),
             PerformRequest((self.stop("a"),)),
         ]
-        errors = [error for request in requests for error in self.ask(request)]
+        errors = [error for request in requests for error in self.errors_of(request)]
         try:
             errors += restore_links(self.host, 0.0)[1]
-            ImageOwners(self.state).set_device("wwid=1", "/dev/x", UUID)
-            note_end(("a", "release", "end", "-"), leased_xml("a", 7), self.state)
+            ImageOwners(self.state_folder).set_device("wwid=1", "/dev/x", UUID)
+            note_end(("a", "release", "end", "-"), leased_xml("a", 7), self.state_folder)
         except RocksError as error:
             errors.append(error)
         return errors
 
-    def ask(self, request: Request[Any]) -> list[RocksError]:
+    def errors_of(self, request: Request[Any]) -> list[RocksError]:
         """The errors of the reply and of its outcomes."""
         answer = read_reply(reply_to(self.host, write_request(request))[0], request)
         if isinstance(answer, RocksError):
@@ -108,11 +90,11 @@ class Agent:
 
 
 @pytest.fixture
-def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Agent:
+def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> UsedAgent:
     """A host without KVM on which every place has been used."""
     monkeypatch.setattr(accelerator, "_DEVICE", tmp_path / "absent")
-    made = Agent(tmp_path)
-    Place.RELEASED.below(made.state).mkdir(parents=True)
+    made = UsedAgent(tmp_path)
+    Place.RELEASED.below(made.state_folder).mkdir(parents=True)
     assert made.use_everything() == []
     return made
 
@@ -154,8 +136,8 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("damage", sample(list(DAMAGES)))
 @pytest.mark.parametrize("place", Place)
-def test_a_damaged_place_is_named_with_what_to_do(agent: Agent, place: Place, damage: str) -> None:
-    path = place.below(agent.state)
+def test_a_damaged_place_is_named_with_what_to_do(agent: UsedAgent, place: Place, damage: str) -> None:
+    path = place.below(agent.state_folder)
     DAMAGES[damage](path)
     for error in agent.use_everything():
         assert error.family in ("host", "incoherent", "state"), error
@@ -168,9 +150,9 @@ REMEDIES = ("move it away: mv ", "remove the file", "rocks s", "is moved away", 
 
 
 @pytest.mark.parametrize("place", [place for place in Place if "." not in place.value])
-def test_a_folder_in_the_place_of_a_machine_s_record(agent: Agent, place: Place) -> None:
+def test_a_folder_in_the_place_of_a_machine_s_record(agent: UsedAgent, place: Place) -> None:
     """Others are started and stopped all the same."""
-    folder = place.below(agent.state)
+    folder = place.below(agent.state_folder)
     for name in ("a", "a.json"):
         (folder / name).unlink(missing_ok=True)
         (folder / name / "inner").mkdir(parents=True)
@@ -178,15 +160,14 @@ def test_a_folder_in_the_place_of_a_machine_s_record(agent: Agent, place: Place)
         assert error.family in ("host", "incoherent", "state"), error
         assert str(folder / "a") in str(error)
         assert any(verb in str(error) for verb in REMEDIES), error
-    assert agent.ask(PerformRequest((agent.start("other"), agent.stop("other")))) == []
+    assert agent.errors_of(PerformRequest((agent.start("other"), agent.stop("other")))) == []
 
 
 def test_the_table_has_every_place() -> None:
     """No module names a part of the state folder by itself."""
     found = [
         f"{file.relative_to(SOURCES)}: {line.strip()}"
-        for folder in ("agent", "devices")
-        for file in sorted((SOURCES / folder).rglob("*.py"))
+        for file in sorted(SOURCES.rglob("*.py"))
         for line in file.read_text().splitlines()
         if "state_folder / " in line or "state_folder() / " in line
     ]
@@ -221,11 +202,11 @@ def fill(folder: Path) -> None:
 def test_a_full_disk(small_disk: Path, tmp_path: Path, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before the place exists, whichever it is: those that come before it are there."""
     monkeypatch.setattr(accelerator, "_DEVICE", tmp_path / "absent")
-    agent = Agent(tmp_path)
+    agent = UsedAgent(tmp_path)
     for other in Place:
         if other is place:
             break
-        path = other.below(agent.state)
+        path = other.below(agent.state_folder)
         path.parent.mkdir(exist_ok=True, parents=True)
         if "." not in other.value:
             path.mkdir(exist_ok=True)

@@ -1,97 +1,29 @@
-"""A real broker for the whole run, with the rights of a small site: head (frontend), nas-0-0, vmc-0-0 and vmc-0-1.
-
-Each test has a node of its own, made for it, so that no test finds what another has left in a queue.
-"""
+"""A real broker, and a site whose daemons and commands use it."""
 
 from __future__ import annotations
 
-import itertools
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from lab import broker
 from lab.broker import BrokerPlace
+from rocks.machine import start as vm_start
 from rocks.storage.broker.documents import BrokerNode, definitions
-from rocks.storage.bus import BusSettings
-from rocks.storage.bus.secure import connect
-from rocks.storage.wire import queues
+from rocks.storage.bus import Bus, Limits
+from rocks.storage.bus.service import Handler
 from rocks.trust.authority import Authority
 from rocks.trust.x509 import CertificateSpec
-from tests.waiting import wait_until
+from tests.system.commands.conftest import Ended, Site, rocks, silent_hosts, site, vm_site
+from tests.system.imgstorage.image_site import NAS, ImageSite, running_site
+from tests.system.imgstorage.real_broker import NODES, RealBroker, Started
+from tests.system.imgstorage.storage_site import PlayedHosts, Storage
 
-NODES = {
-    "head": queues.FRONTEND,
-    "nas-0-0": queues.NAS,
-    "vmc-0-0": queues.HOST,
-    "vmc-0-1": queues.HOST,
-    # one NAS for each test that needs a queue of its own
-    **{f"nas-1-{number}": queues.NAS for number in range(40)},
-}
-
-
-@dataclass(frozen=True)
-class RealBroker:
-    """The broker of the run and the certificates of its site."""
-
-    place: BrokerPlace
-    authority: Authority
-    folder: Path
-    fresh: Iterator[int] = field(default_factory=itertools.count)
-
-    def settings(self, node: str, **more: object) -> BusSettings:
-        """How that node comes in."""
-        pair = self.folder / f"{node}.pem"
-        if not pair.exists():
-            pair.touch(mode=0o600)
-            pair.write_bytes(self.authority.bundle(node).pair)
-        return BusSettings(
-            node,
-            self.place.address,
-            self.place.port,
-            "localhost",
-            str(pair),
-            str(self.folder / "pki" / "ca.crt"),
-            **more,  # type: ignore[arg-type]
-        )
-
-    def fresh_nas(self) -> str:
-        """A NAS whose queue no other test has used."""
-        return f"nas-1-{next(self.fresh)}"
-
-    def throw_out(self, *nodes: str) -> None:
-        """End the connections of the nodes, which may come again."""
-        for node in nodes:
-            broker.control(self.place, "close_all_user_connections", node, "a test")
-
-    def give_certificates(self) -> None:
-        """Have the broker use the newest list of revoked certificates."""
-        certificates = self.authority.bundle("broker")
-        revoked = (self.authority.list_file_name(), certificates.revoked)
-        broker.give_certificates(self.place, certificates.authority, certificates.pair, revoked)
-
-    def ready(self, queue: str) -> int:
-        """How many messages lie in a queue and are delivered to no consumer.
-
-        By AMQP: what `rabbitmqctl list_queues` says of quorum queues is 5 s old (RabbitMQ 3.10).
-        """
-        connection = connect(self.settings("head"))
-        try:
-            return int(connection.channel().queue_declare(queue, passive=True).message_count)
-        finally:
-            connection.close()
-
-    def wait_for(self, queue: str, ready: int) -> None:
-        """Until so many messages lie in the queue."""
-        wait_until(
-            lambda: self.ready(queue) == ready,
-            problem=lambda: f"{self.ready(queue)} messages in {queue}, not {ready}",
-        )
+__all__ = ["rocks", "silent_hosts", "site", "vm_site"]
 
 
 @pytest.fixture(scope="session")
@@ -131,3 +63,65 @@ def closing() -> Iterator[Callable[[object], None]]:
     yield things.append
     for thing in reversed(things):
         thing.close()  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def started(real_broker: RealBroker, closing: Callable[[object], None]) -> Started:
+    """`started(node, queue, handler, **settings)`: a bus that is connected."""
+
+    def start(
+        node: str,
+        name: str | None = None,
+        handler: Handler | None = None,
+        limits: Limits | None = None,
+        **settings: object,
+    ) -> Bus:
+        limits = limits or Limits(return_seconds=0)
+        bus = Bus(real_broker.settings(node, **settings), name, handler, limits=limits)
+        closing(bus)
+        bus.start()
+        assert bus.wait_until_connected(120)
+        return bus
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def daemons(tmp_path_factory: pytest.TempPathFactory, real_broker: RealBroker) -> Iterator[ImageSite]:
+    """All daemons of the module's tests, which use volumes of different names."""
+    with running_site(tmp_path_factory.mktemp("images"), real_broker) as made:
+        yield made
+
+
+@pytest.fixture
+def certified(
+    rocks: Callable[..., Ended], real_broker: RealBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """The folder with the frontend's certificate; commands find it, and the tests' broker."""
+    settings = real_broker.settings("head")
+    folder = tmp_path / "pki"
+    folder.mkdir()
+    (folder / "node.pem").write_bytes(Path(settings.pair_file).read_bytes())
+    (folder / "ca.crt").write_bytes(Path(settings.authority_file).read_bytes())
+    (folder / "node.pem").chmod(0o600)
+    monkeypatch.setenv("ROCKS_PKI_FOLDER", str(folder))
+    monkeypatch.setenv("ROCKS_BROKER_ADDRESS", settings.address)
+    monkeypatch.setenv("ROCKS_BROKER_PORT", str(settings.port))
+    monkeypatch.setenv("ROCKS_BROKER_NAME", "localhost")
+    return folder
+
+
+@pytest.fixture
+def storage(vm_site: Site, certified: Path, daemons: ImageSite, hosts: PlayedHosts) -> Storage:
+    """The site of `vm_site` with nas-0-0, whose pool is tank."""
+    vm_site.done("add", "host", NAS, "membership=NAS Appliance", "rack=0", "rank=0")
+    return Storage(vm_site, daemons)
+
+
+@pytest.fixture
+def hosts(monkeypatch: pytest.MonkeyPatch) -> PlayedHosts:
+    """Those that starts ask; other commands find silent hosts."""
+    played = PlayedHosts()
+    monkeypatch.setattr(vm_start, "ask_facts", played.ask_facts)
+    monkeypatch.setattr(vm_start, "perform_operations", played.perform_operations)
+    return played

@@ -7,7 +7,6 @@ records, each line and each part of a stream. At the moment `die_at` it kills it
 
 from __future__ import annotations
 
-import io
 import itertools
 import json
 import os
@@ -30,9 +29,9 @@ from rocks.storage.store.file import StoreFile
 from rocks.storage.stream.transport import Identity
 from rocks.storage.zfs.fake import contents
 from rocks.storage.zfs.fake.pools import FakePools
-from tests.system.imgstorage.image_site import FRONTEND, PoolDevices, VolumeFile, address_of
+from tests.system.imgstorage.image_site import address_of
+from tests.unit.storage.memory_nodes import FRONTEND, HalvingWriter, PoolDevices, VolumeFile
 
-_PREFIX = "/dev/zvol/"
 _LINES = (arrivals, moves, move_lines, exchange)
 
 
@@ -72,30 +71,6 @@ class Moments:
         return called
 
 
-class StoredStream(io.RawIOBase):
-    """The input of a receiver; what it has received is in the file after each part."""
-
-    def __init__(self, target: Any, pass_one: Callable[[str], None], save: Callable[[], None]) -> None:
-        super().__init__()
-        self._target, self._pass_one, self._save = target, pass_one, save
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        """In two halves, so that a part of a stream can be lost."""
-        whole = bytes(data)
-        for part in (whole[: len(whole) // 2], whole[len(whole) // 2 :]):
-            self._pass_one("before a part of a stream")
-            self._target.write(part)
-            self._save()
-        return len(whole)
-
-    def close(self) -> None:
-        self._target.close()
-        super().close()
-
-
 def stored_pools(path: Path, moments: Moments) -> FakePools:
     """The pools in the file; every change is in it at once."""
     pools = FakePools()
@@ -115,7 +90,9 @@ def stored_pools(path: Path, moments: Moments) -> FakePools:
 
     def start_receive(spec: Any) -> Any:
         program = receive(spec)
-        program.stream = StoredStream(program.stream, moments.pass_one, save)  # type: ignore[misc]
+        program.stream = HalvingWriter(
+            program.stream, lambda: moments.pass_one("before a part of a stream"), save
+        )  # type: ignore[misc]
         return program
 
     for name in dir(pools):
@@ -151,7 +128,7 @@ def main(spec: dict[str, Any]) -> None:
     pair, authority = Path(spec["pair"]), Path(spec["authority"])
     service = NasService(
         Configuration(node, FRONTEND, "local", "tank", 4, FRONTEND),
-        Devices(pools, targets, lambda path: VolumeFile(pools, path[len(_PREFIX) :])),  # type: ignore[arg-type,return-value]
+        Devices(pools, targets, lambda path: VolumeFile(pools, path)),  # type: ignore[arg-type,return-value]
         BusSettings(node, spec["address"], int(spec["port"]), "localhost", str(pair), str(authority)),
         Identity(pair, pair, authority),
         folder / f"{node}.db",

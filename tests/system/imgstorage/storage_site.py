@@ -1,14 +1,9 @@
-"""A cluster with a frontend's commands, a NAS and two hosts with their daemons: what an operator types really happens.
-
-Fixtures, to be imported by the modules that use them, with those of the commands' own tests.
-"""
+"""A cluster with a frontend's commands, a NAS and two hosts with their daemons: what is typed really happens."""
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -21,7 +16,6 @@ from rocks.fleet.wire.facts import DiskFact, DomainFact, DomainState, HostFacts
 from rocks.fleet.wire.placement import ShapeQuestion
 from rocks.fleet.wire.requests import DiskSpec, OperationOutcome, StartDomain
 from rocks.inventory.records import Disk, VirtualMachine
-from rocks.machine import start as vm_start
 from rocks.machine.host.libvirt.domain_xml import parse_domain
 from rocks.machine.leases import records as leases
 from rocks.machine.plan import plan_start
@@ -29,7 +23,6 @@ from rocks.storage.nas import commands as nas_commands
 from rocks.storage.wire import requests as wire
 from rocks.storage.wire.messages import Message, read_request
 from tests.system.commands.conftest import Ended, Site
-from tests.system.imgstorage.conftest import RealBroker
 from tests.system.imgstorage.image_site import HOSTS, NAS, ImageSite
 
 HOST, OTHER = HOSTS
@@ -107,42 +100,6 @@ def forget_requests(patch: pytest.MonkeyPatch, *requests: type) -> None:
     patch.setattr(nas_commands, "read_request", older)
 
 
-@pytest.fixture(scope="module")
-def daemons(tmp_path_factory: pytest.TempPathFactory, real_broker: RealBroker) -> Iterator[ImageSite]:
-    """All daemons of the module's tests, which use volumes of different names."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = int(listener.getsockname()[1])
-    made = ImageSite(tmp_path_factory.mktemp("images"), real_broker, port)
-    made.start()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def certified(
-    rocks: Callable[..., Ended], real_broker: RealBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Path:
-    """The folder with the frontend's certificate; commands find it, and the tests' broker."""
-    settings = real_broker.settings("head")
-    folder = tmp_path / "pki"
-    folder.mkdir()
-    (folder / "node.pem").write_bytes(Path(settings.pair_file).read_bytes())
-    (folder / "ca.crt").write_bytes(Path(settings.authority_file).read_bytes())
-    (folder / "node.pem").chmod(0o600)
-    monkeypatch.setenv("ROCKS_PKI_FOLDER", str(folder))
-    monkeypatch.setenv("ROCKS_BROKER_ADDRESS", settings.address)
-    monkeypatch.setenv("ROCKS_BROKER_PORT", str(settings.port))
-    monkeypatch.setenv("ROCKS_BROKER_NAME", "localhost")
-    return folder
-
-
-@pytest.fixture
-def storage(vm_site: Site, certified: Path, daemons: ImageSite) -> Storage:
-    """The site of `vm_site` with nas-0-0, whose pool is tank."""
-    vm_site.done("add", "host", NAS, "membership=NAS Appliance", "rack=0", "rank=0")
-    return Storage(vm_site, daemons)
-
-
 @dataclass
 class PlayedHosts:
     """Agents of hosts as a start finds them. A guest that was started has ended by itself when the next start asks.
@@ -212,12 +169,3 @@ class PlayedHosts:
 
     def _domain(self, name: str, token: int | None, state: DomainState) -> DomainFact:
         return DomainFact(name, "u", state, token, 64, 1, False, True, False)
-
-
-@pytest.fixture(autouse=True)
-def hosts(monkeypatch: pytest.MonkeyPatch) -> PlayedHosts:
-    """Those that starts ask; other commands find silent hosts."""
-    played = PlayedHosts()
-    monkeypatch.setattr(vm_start, "ask_facts", played.ask_facts)
-    monkeypatch.setattr(vm_start, "perform_operations", played.perform_operations)
-    return played

@@ -8,7 +8,6 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
 
 import pytest
 
@@ -17,7 +16,6 @@ from rocks.core.errors import BusyError, RocksError
 from rocks.storage.bus import (
     Asker,
     BrokerAwayError,
-    Bus,
     Delivery,
     Limits,
     Message,
@@ -26,46 +24,21 @@ from rocks.storage.bus import (
     send_waiting,
 )
 from rocks.storage.wire import queues
-from tests.system.imgstorage.conftest import RealBroker
+from tests.system.imgstorage.real_broker import RealBroker, Started
+from tests.unit.storage.test_bus_parts import MemoryOutbox
 from tests.waiting import wait_until
 
-Closing = Callable[[object], None]
 
-
-class ListOutbox:
-    def __init__(self) -> None:
-        self.messages: list[Message] = []
-        self.why: dict[str, RocksError] = {}
-
-    def waiting(self, most: int, passing_over: Collection[str] = ()) -> Sequence[Message]:
-        return [message for message in self.messages if message.to not in passing_over][:most]
-
-    def sent(self, message_id: str) -> None:
-        self.messages = [message for message in self.messages if message.message_id != message_id]
-
-    def failed(self, message_id: str, why: RocksError) -> None:
-        self.sent(message_id)
-        self.why[message_id] = why
-
-
-def test_a_killed_broker_restarts_with_all_messages(real_broker: RealBroker, closing: Closing) -> None:
+def test_a_killed_broker_restarts_with_all_messages(real_broker: RealBroker, started: Started) -> None:
     """Messages wait in it, an outbox waits for it, and a waiting command gets its answer."""
     sleeper, nas = real_broker.fresh_nas(), real_broker.fresh_nas()
     come: queue.Queue[Delivery] = queue.Queue()
-    first = Bus(real_broker.settings(sleeper), queues.nas_queue(sleeper), come.put)
-    closing(first)
-    first.start()
-    assert first.wait_until_connected(120)
-    first.close()
+    started(sleeper, queues.nas_queue(sleeper), come.put).close()
 
-    outbox = ListOutbox()
-    host = Bus(real_broker.settings("vmc-0-0"), limits=Limits(return_seconds=8))
+    outbox = MemoryOutbox()
+    host = started("vmc-0-0", limits=Limits(return_seconds=8))
     asked: queue.Queue[Delivery] = queue.Queue()
-    daemon = Bus(real_broker.settings(nas), queues.nas_queue(nas), asked.put)
-    for bus in (host, daemon):
-        closing(bus)
-        bus.start()
-        assert bus.wait_until_connected(120)
+    daemon = started(nas, queues.nas_queue(nas), asked.put)
     for number in range(5):
         host.publish(Message(queues.nas_queue(sleeper), b"before %d" % number))
 
@@ -116,9 +89,7 @@ def test_a_killed_broker_restarts_with_all_messages(real_broker: RealBroker, clo
     command.join(120)
     assert answers == [b"mapped"]
 
-    second = Bus(real_broker.settings(sleeper), queues.nas_queue(sleeper), come.put)
-    closing(second)
-    second.start()
+    started(sleeper, queues.nas_queue(sleeper), come.put)
     bodies = [come.get(timeout=120).body for _ in range(8)]
     assert bodies == [b"before %d" % n for n in range(5)] + [b"meanwhile %d" % n for n in range(3)]
     outbox_sender.join(120)
@@ -126,17 +97,11 @@ def test_a_killed_broker_restarts_with_all_messages(real_broker: RealBroker, clo
     assert "Message could not be delivered" in str(outbox.why[nobody])
 
 
-def test_a_stopped_broker_is_detected(real_broker: RealBroker, closing: Closing) -> None:
+def test_a_stopped_broker_is_detected(real_broker: RealBroker, started: Started) -> None:
     """Its kernel still accepts connections, and the broker sends nothing."""
     nas = real_broker.fresh_nas()
-    daemon = Bus(
-        real_broker.settings(nas, heartbeat_seconds=2, connect_deadline_seconds=1.0),
-        queues.nas_queue(nas),
-        lambda _: None,
-    )
-    closing(daemon)
-    daemon.start()
-    assert daemon.wait_until_connected(120)
+    quick = {"heartbeat_seconds": 2, "connect_deadline_seconds": 1.0}
+    daemon = started(nas, queues.nas_queue(nas), lambda _: None, **quick)
     process_id = broker.running_process(real_broker.place)
     assert process_id is not None
     os.kill(process_id, signal.SIGSTOP)
@@ -152,7 +117,7 @@ def test_a_stopped_broker_is_detected(real_broker: RealBroker, closing: Closing)
 
 
 def test_a_full_queue_is_an_error_and_accepts_messages_later(
-    real_broker: RealBroker, closing: Closing
+    real_broker: RealBroker, started: Started
 ) -> None:
     """With a limit of three for this queue, above the general policy."""
     nas = real_broker.fresh_nas()
@@ -161,24 +126,15 @@ def test_a_full_queue_is_an_error_and_accepts_messages_later(
     options = ("-p", queues.VIRTUAL_HOST, "--priority", "9", "--apply-to", "queues")
     broker.control(real_broker.place, "set_policy", *options, "small", f"^{name}$", bound)
     come: queue.Queue[bytes] = queue.Queue()
-    first = Bus(real_broker.settings(nas), name, lambda _: None)
-    closing(first)
-    first.start()
-    assert first.wait_until_connected(120)
-    first.close()
-    head = Bus(real_broker.settings("head"))
-    closing(head)
-    head.start()
-    assert head.wait_until_connected(120)
+    started(nas, name, lambda _: None).close()
+    head = started("head")
     taken = 0
     with pytest.raises(QueueFullError, match=f"{name} is full"):
         for number in range(20):
             head.publish(Message(name, b"%d" % number))
             taken += 1
     assert 3 <= taken < 20
-    second = Bus(real_broker.settings(nas), name, lambda delivery: come.put(delivery.body))
-    closing(second)
-    second.start()
+    started(nas, name, lambda delivery: come.put(delivery.body))
     assert [come.get(timeout=120) for _ in range(taken)] == [b"%d" % number for number in range(taken)]
     head.publish(Message(name, b"again"))
     assert come.get(timeout=120) == b"again"

@@ -12,14 +12,14 @@ import pytest
 
 from lab import broker
 from rocks.core.clock import utc_now
-from rocks.storage.bus import BrokerAwayError, Bus, BusSettings, Message, RefusedError
+from rocks.storage.bus import BrokerAwayError, BusSettings, Message, RefusedError
 from rocks.storage.bus.link import Link
 from rocks.storage.bus.secure import connect
 from rocks.storage.wire import queues
 from rocks.trust import x509
 from rocks.trust.x509 import CertificateSpec
 from tests.patience import patience
-from tests.system.imgstorage.conftest import RealBroker
+from tests.system.imgstorage.real_broker import RealBroker, Started
 from tests.waiting import wait_until
 
 VMC = queues.host_queue("vmc-0-0")
@@ -115,16 +115,11 @@ def test_a_node_cannot_send_as_another(real_broker: RealBroker) -> None:
     )
 
 
-def test_a_message_without_a_sender_is_never_read(
-    real_broker: RealBroker, closing: Callable[[object], None]
-) -> None:
+def test_a_message_without_a_sender_is_never_read(real_broker: RealBroker, started: Started) -> None:
     """The broker accepts messages without `user_id`, and those with a `reply_to` of another node."""
     nas = real_broker.fresh_nas()
     read: list[object] = []
-    daemon = Bus(real_broker.settings(nas), queues.nas_queue(nas), read.append)
-    closing(daemon)
-    daemon.start()
-    assert daemon.wait_until_connected(120)
+    started(nas, queues.nas_queue(nas), read.append)
     before = real_broker.ready(queues.DEAD_QUEUE)
     connection = connect(real_broker.settings("vmc-0-0"))
     unfit = (
@@ -175,15 +170,12 @@ def test_the_brokers_own_certificate_is_not_valid_for_clients(real_broker: RealB
 
 
 def test_a_revoked_certificate_is_rejected_at_once_and_a_deleted_user_is_disconnected(
-    real_broker: RealBroker, closing: Callable[[object], None]
+    real_broker: RealBroker, started: Started
 ) -> None:
     """Both are needed: the list rejects the certificate, also for a new user; the deletion ends open connections."""
     nas = real_broker.fresh_nas()
     old = real_broker.settings(nas)
-    daemon = Bus(old, queues.nas_queue(nas), lambda _: None)
-    closing(daemon)
-    daemon.start()
-    assert daemon.wait_until_connected(120)
+    daemon = started(nas, queues.nas_queue(nas), lambda _: None)
 
     real_broker.authority.issue(CertificateSpec(nas, [nas], [], 30))
     assert [information.node for information in real_broker.authority.settle(nas)] == [nas]

@@ -29,14 +29,12 @@ from rocks.storage.bus import (
     UndeliveredError,
 )
 from rocks.storage.bus.link import Link
-from rocks.storage.bus.service import Handler
 from rocks.storage.wire import queues
 from tests.patience import patience
-from tests.system.imgstorage.conftest import RealBroker
+from tests.system.imgstorage.real_broker import RealBroker, Started
 from tests.waiting import wait_until
 
 SOURCES = Path(__file__).parents[3] / "src"
-Closing = Callable[[object], None]
 
 
 class Inbox:
@@ -52,25 +50,7 @@ class Inbox:
         return self.come.get(timeout=120)
 
 
-@pytest.fixture
-def started(real_broker: RealBroker, closing: Closing) -> Callable[..., Bus]:
-    """`started(node, queue, handler)`: a bus that is connected."""
-
-    def start(
-        node: str, name: str | None = None, handler: Handler | None = None, limits: Limits | None = None
-    ) -> Bus:
-        bus = Bus(real_broker.settings(node), name, handler, limits=limits or Limits(return_seconds=0))
-        closing(bus)
-        bus.start()
-        assert bus.wait_until_connected(120)
-        return bus
-
-    return start
-
-
-def test_a_message_arrives_with_the_name_of_its_sender(
-    real_broker: RealBroker, started: Callable[..., Bus]
-) -> None:
+def test_a_message_arrives_with_the_name_of_its_sender(real_broker: RealBroker, started: Started) -> None:
     nas, inbox = real_broker.fresh_nas(), Inbox()
     started(nas, queues.nas_queue(nas), inbox)
     host = started("vmc-0-0", queues.host_queue("vmc-0-0"), Inbox())
@@ -82,9 +62,7 @@ def test_a_message_arrives_with_the_name_of_its_sender(
     assert (got.reply_to, got.is_redelivered) == (queues.host_queue("vmc-0-0"), False)
 
 
-def test_a_message_waits_for_a_stopped_daemon(
-    real_broker: RealBroker, started: Callable[..., Bus], closing: Closing
-) -> None:
+def test_a_message_waits_for_a_stopped_daemon(real_broker: RealBroker, started: Started) -> None:
     nas, inbox = real_broker.fresh_nas(), Inbox()
     name = queues.nas_queue(nas)
     started(nas, name, Inbox()).close()
@@ -93,9 +71,7 @@ def test_a_message_waits_for_a_stopped_daemon(
     assert inbox.next().body == b"1"
 
 
-def test_a_queue_that_does_not_exist_is_an_error(
-    real_broker: RealBroker, started: Callable[..., Bus]
-) -> None:
+def test_a_queue_that_does_not_exist_is_an_error(real_broker: RealBroker, started: Started) -> None:
     bus = started("head")
     with pytest.raises(UndeliveredError, match="Message could not be delivered.*img-storage.host.vmc-9-9"):
         bus.publish(Message(queues.host_queue("vmc-9-9"), b"1"))
@@ -104,7 +80,7 @@ def test_a_queue_that_does_not_exist_is_an_error(
 
 
 def test_the_unfinished_message_of_a_killed_daemon_is_delivered_again(
-    real_broker: RealBroker, started: Callable[..., Bus]
+    real_broker: RealBroker, started: Started
 ) -> None:
     """The other end runs under the distribution's own Python and py-amqp, as on a host."""
     nas, inbox = real_broker.fresh_nas(), Inbox()
@@ -139,7 +115,7 @@ def test_the_unfinished_message_of_a_killed_daemon_is_delivered_again(
 
 
 def test_a_busy_handler_gets_the_message_again_and_others_stay_in_order(
-    real_broker: RealBroker, started: Callable[..., Bus]
+    real_broker: RealBroker, started: Started
 ) -> None:
     nas = real_broker.fresh_nas()
     seen: queue.Queue[bytes] = queue.Queue()
@@ -160,9 +136,7 @@ def test_a_busy_handler_gets_the_message_again_and_others_stay_in_order(
     assert real_broker.ready(queues.nas_queue(nas)) == 0, "what was handled does not come back"
 
 
-def test_a_message_whose_handler_fails_is_dead_lettered(
-    real_broker: RealBroker, started: Callable[..., Bus]
-) -> None:
+def test_a_message_whose_handler_fails_is_dead_lettered(real_broker: RealBroker, started: Started) -> None:
     nas = real_broker.fresh_nas()
     seen: queue.Queue[bytes] = queue.Queue()
 
@@ -210,7 +184,7 @@ def test_a_message_that_kills_its_consumer_is_dead_lettered(real_broker: RealBro
         head.close()
 
 
-def test_unacknowledged_messages_are_limited(real_broker: RealBroker, started: Callable[..., Bus]) -> None:
+def test_unacknowledged_messages_are_limited(real_broker: RealBroker, started: Started) -> None:
     """Two threads, four messages: the others stay in the broker until the handlers continue."""
     nas = real_broker.fresh_nas()
     go_on = threading.Event()
@@ -232,9 +206,7 @@ def test_unacknowledged_messages_are_limited(real_broker: RealBroker, started: C
     assert len([at_work.get(timeout=120) for _ in range(8)]) == 8
 
 
-def test_a_command_receives_events_and_its_answer(
-    real_broker: RealBroker, started: Callable[..., Bus]
-) -> None:
+def test_a_command_receives_events_and_its_answer(real_broker: RealBroker, started: Started) -> None:
     nas = real_broker.fresh_nas()
     daemon: list[Bus] = []
 
@@ -256,7 +228,7 @@ def test_a_command_receives_events_and_its_answer(
 
 
 def test_a_command_waits_until_its_deadline_and_may_repeat_the_request(
-    real_broker: RealBroker, started: Callable[..., Bus]
+    real_broker: RealBroker, started: Started
 ) -> None:
     nas, inbox = real_broker.fresh_nas(), Inbox()
     started(nas, queues.nas_queue(nas), inbox)
@@ -271,7 +243,7 @@ def test_a_command_waits_until_its_deadline_and_may_repeat_the_request(
     assert [inbox.next().message_id, inbox.next().message_id] == [question.message_id] * 2
 
 
-def test_an_answer_of_another_node_is_discarded(real_broker: RealBroker, started: Callable[..., Bus]) -> None:
+def test_an_answer_of_another_node_is_discarded(real_broker: RealBroker, started: Started) -> None:
     """vmc-0-1 knows the queue for replies and the id of the request, and answers in place of the NAS."""
     nas, inbox = real_broker.fresh_nas(), Inbox()
     started(nas, queues.nas_queue(nas), inbox)
@@ -289,7 +261,7 @@ def test_an_answer_of_another_node_is_discarded(real_broker: RealBroker, started
     meddler.join()
 
 
-def test_nothing_is_sent_without_a_broker(real_broker: RealBroker, closing: Closing) -> None:
+def test_nothing_is_sent_without_a_broker(real_broker: RealBroker, closing: Callable[[object], None]) -> None:
     settings = real_broker.settings("head")
     nobody = type(settings)(**{**settings.__dict__, "port": 1})
     bus = Bus(nobody)

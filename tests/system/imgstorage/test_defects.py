@@ -14,8 +14,8 @@ import pytest
 
 from rocks.core.errors import RocksError, StateError
 from rocks.storage.wire import requests as wire
-from tests.system.imgstorage.conftest import RealBroker
 from tests.system.imgstorage.image_site import HOSTS, NAS, ImageSite, running_site
+from tests.system.imgstorage.real_broker import RealBroker
 
 HOST, OTHER = HOSTS
 

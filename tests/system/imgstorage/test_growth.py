@@ -13,12 +13,9 @@ from rocks.machine import change_records as vm_changes
 from rocks.storage.device_mapper.tables import Linear
 from rocks.storage.volumes import growth as nas_growth
 from rocks.storage.wire import requests as wire
-from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
 from tests.system.imgstorage.image_site import NAS
-from tests.system.imgstorage.storage_site import HOST, Storage, certified, daemons, forget_requests, storage
-from tests.system.imgstorage.test_storage_vms import START, hosts
-
-__all__ = ["certified", "daemons", "hosts", "rocks", "silent_hosts", "site", "storage", "vm_site"]
+from tests.system.imgstorage.storage_site import HOST, Storage, forget_requests
+from tests.system.imgstorage.test_storage_vms import START
 
 GROW = ("set", "host", "vm", "disk")
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from rocks.core.errors import StateError, UserError
 from rocks.core.units import BYTES_PER_GIB
 from rocks.fleet.wire.requests import StartDomain
 from rocks.machine import start as vm_start
@@ -21,13 +20,10 @@ from rocks.storage.nas import bases, move_lines
 from rocks.storage.volumes import bases as image_bases
 from rocks.storage.wire import requests as wire
 from rocks.storage.wire.bases import base_volume
-from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
 from tests.system.imgstorage.image_site import NAS
-from tests.system.imgstorage.storage_site import HOST, Storage, certified, daemons, forget_requests, storage
-from tests.system.imgstorage.test_storage_vms import END, START, STOP, PlayedHosts, hosts
+from tests.system.imgstorage.storage_site import HOST, PlayedHosts, Storage, forget_requests
+from tests.system.imgstorage.test_storage_vms import END, START, STOP
 from tests.waiting import wait_until
-
-__all__ = ["certified", "daemons", "hosts", "rocks", "silent_hosts", "site", "storage", "vm_site"]
 
 SIZE, DATA = 40_000_000, 3_000_000
 """Of the image: a disk with data at its beginning, in the middle and at its end."""
@@ -134,23 +130,6 @@ def test_two_machines_share_one_base(storage: Storage, library: Path) -> None:
     ]
 
 
-def test_a_base_is_no_image(storage: Storage, library: Path) -> None:
-    """It is not mapped, and nothing else gets its name."""
-    _, digest = add_image(storage, library, "plain")
-    vm = add_machine(storage, "user", "plain")
-    run_once(storage, vm)
-    base = base_volume(digest)
-    with pytest.raises(UserError, match="is not mapped"):
-        storage.images.map(base)
-    with pytest.raises(UserError, match="give another"):
-        storage.images.ask(wire.AddZvol("tank", base, 2**20))
-    with pytest.raises(UserError, match="give another"):
-        storage.images.ask(wire.CloneZvols("tank", (wire.NewClone(base, f"{base}@base"),)))
-    with pytest.raises(OSError, match="read only"):
-        storage.images.nas.pools.write(f"tank/{base}", b"x")
-    assert base not in {row["zvol"] for row in storage.images.rows()}
-
-
 def test_an_image_that_is_not_what_was_imported_makes_no_disk(storage: Storage, library: Path) -> None:
     """The NAS computes the digest of what it has; a later attempt with the right content uses nothing of it."""
     content, digest = add_image(storage, library, "damaged")
@@ -250,32 +229,6 @@ def test_an_older_nas_goes_on_with_the_disks_that_it_has(
     assert f"{NAS} has an earlier release" in ended.err
 
 
-def test_a_base_needs_a_digest_and_a_clone_its_pool_and_origin(storage: Storage) -> None:
-    """Nothing is made for a request that is refused."""
-    with pytest.raises(UserError, match="not the digest"):
-        storage.images.ask(wire.AddBase("tank", "../x", 2**20, 0, "x"))
-    with pytest.raises(StateError, match="nopool"):
-        storage.images.ask(wire.CloneZvols("nopool", (wire.NewClone("a"),)))
-    assert storage.images.ask(wire.CloneZvols("tank", (wire.NewClone("a"),)))["missing"] == ["a"]
-    assert storage.images.nas.pools.read_volume("tank/a") is None
-
-
-def test_a_clone_that_was_left_small_grows(storage: Storage, library: Path) -> None:
-    """A daemon may be killed between the clone and its size; a disk that a host has had keeps its size."""
-    _, digest = add_image(storage, library, "growing")
-    vm = add_machine(storage, "grown", "growing")
-    run_once(storage, vm)
-    origin = f"{base_volume(digest)}@base"
-    storage.images.ask(wire.CloneZvols("tank", (wire.NewClone("late-vol", origin, 0),)))
-    again = storage.images.ask(wire.CloneZvols("tank", (wire.NewClone("late-vol", origin, BYTES_PER_GIB),)))
-    assert (again["made"], again["present"]) == ([], ["late-vol"])
-    fact = storage.images.nas.pools.read_volume("tank/late-vol")
-    assert fact is not None and fact.size_bytes == BYTES_PER_GIB
-    storage.images.ask(wire.CloneZvols("tank", (wire.NewClone("grown-vol", origin, 2 * BYTES_PER_GIB),)))
-    used = storage.images.nas.pools.read_volume("tank/grown-vol")
-    assert used is not None and used.size_bytes == BYTES_PER_GIB
-
-
 def test_a_removed_image_leaves_only_bases_in_use(storage: Storage, library: Path) -> None:
     """Without clones the base goes with the image; with them it is named, and goes by the command that is named."""
     _, unused = add_image(storage, library, "unused")
@@ -348,20 +301,6 @@ def test_a_start_that_is_interrupted_in_the_transfer_is_repeated(
     storage.done(*STOP, vm, END)
 
 
-def test_one_unsuitable_disk_does_not_stop_the_others(storage: Storage, library: Path) -> None:
-    """Its volume is in its grace period: that machine is named, the other starts."""
-    add_image(storage, library, "shared")
-    removed, other = (add_machine(storage, name, "shared") for name in ("in-grace", "beside"))
-    start(storage, removed)
-    storage.done(*STOP, removed, END)
-    storage.done("remove", "host", "storageimg", NAS, "tank", "in-grace-vol")
-    ended = storage.rocks(*START, removed, other)
-    assert ended.status == 3, ended
-    assert "in-grace-vol was removed" in ended.err or "in-grace-vol is" in ended.err, ended.err
-    assert storage.images.row("beside-vol")["remotehost"] == HOST
-    storage.done(*STOP, other, END)
-
-
 def test_the_nas_says_that_it_still_reads(
     storage: Storage, library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -412,3 +351,22 @@ def test_a_disk_that_is_lost_is_not_made_anew(storage: Storage, library: Path) -
     pools.ensure_renamed("tank/elsewhere", fact.guid, "tank/renamed-vol")
     storage.rocks("clean", "host", "storagemap", NAS, "renamed-vol")
     run_once(storage, vm)
+
+
+def test_a_removal_that_was_interrupted_is_repeated(storage: Storage, library: Path) -> None:
+    """The image's files are gone, the base is there: it is listed so, and goes when no disk needs it."""
+    _, digest = add_image(storage, library, "half")
+    vm = add_machine(storage, "half-user", "half")
+    start(storage, vm)
+    storage.done(*STOP, vm, END)
+    for file in library.glob("half.*"):
+        file.unlink()
+    (row,) = rows(storage, "list", "image", "half", "bases=yes")
+    assert (row["volume"], row["clones"], row["state"]) == (base_volume(digest), 1, "removed")
+    ended = storage.rocks("remove", "image", "half")
+    assert ended.status == 0 and f"{NAS}:tank/{base_volume(digest)} stays" in ended.err
+    storage.done("remove", "host", "storageimg", NAS, "tank", f"{vm}-vol", "now=yes")
+    assert storage.done("remove", "image", "half") == ""
+    assert storage.images.nas.pools.read_volume(f"tank/{base_volume(digest)}") is None
+    assert "there is no image half" in storage.refused("remove", "image", "half")
+    assert "the name of an image has 1 to 64" in storage.refused("remove", "image", "../half")

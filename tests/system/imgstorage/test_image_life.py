@@ -10,8 +10,8 @@ import pytest
 
 from rocks.storage.nas import exports
 from rocks.storage.wire import requests as wire
-from tests.system.imgstorage.conftest import RealBroker
 from tests.system.imgstorage.image_site import HOSTS, ImageSite, running_site
+from tests.system.imgstorage.real_broker import RealBroker
 
 ZVOL = "vm-vc1-0-vol"
 HOST = HOSTS[0]

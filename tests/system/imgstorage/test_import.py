@@ -14,8 +14,8 @@ from rocks.storage.client.importing import Destination, send_file
 from rocks.storage.stream.pace import Progress
 from rocks.storage.stream.transport import client_context
 from rocks.storage.wire import requests as wire
-from tests.system.imgstorage.conftest import RealBroker
 from tests.system.imgstorage.image_site import FRONTEND, HOSTS, NAS, ImageSite, Machine, running_site
+from tests.system.imgstorage.real_broker import RealBroker
 
 ZVOL, HOST = "golden", HOSTS[0]
 SIZE = 3_000_000

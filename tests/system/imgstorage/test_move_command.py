@@ -13,12 +13,9 @@ from rocks.machine.records import load_vms
 from rocks.storage.volumes import move_records as image_moves
 from rocks.storage.volumes.move_rules import ImageMove
 from rocks.storage.wire import requests as wire
-from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
-from tests.system.imgstorage.conftest import RealBroker
 from tests.system.imgstorage.image_site import NAS, ImageSite, NasMachine
-from tests.system.imgstorage.storage_site import HOST, Storage, certified, daemons, storage
-
-__all__ = ["certified", "daemons", "rocks", "silent_hosts", "site", "storage", "vm_site"]
+from tests.system.imgstorage.real_broker import RealBroker
+from tests.system.imgstorage.storage_site import HOST, Storage
 
 MIB = 2**20
 MOVE = ("move", "host", "storageimg")

@@ -24,11 +24,9 @@ from rocks.machine.moves import live as live_moves
 from rocks.machine.moves import live_ends as live_move_ends
 from rocks.storage.device_mapper.tables import Linear, Placeholder, Snapshot
 from rocks.storage.volumes import map_batches
-from tests.system.commands.conftest import Ended, rocks, silent_hosts, site, vm_site
+from tests.system.commands.conftest import Ended
 from tests.system.imgstorage.image_site import NAS, HostMachine
-from tests.system.imgstorage.storage_site import HOST, OTHER, Storage, certified, daemons, storage
-
-__all__ = ["certified", "daemons", "rocks", "silent_hosts", "site", "storage", "vm_site"]
+from tests.system.imgstorage.storage_site import HOST, OTHER, Storage
 
 _GIB = 2**30
 

@@ -15,12 +15,9 @@ from rocks.cluster import volume_clones as nas_clones
 from rocks.core.errors import HostError
 from rocks.storage import configuration
 from rocks.storage.wire import requests as wire
-from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
 from tests.system.imgstorage.image_site import NAS
-from tests.system.imgstorage.storage_site import HOST, Storage, certified, daemons, forget_requests, storage
-from tests.system.imgstorage.test_storage_vms import START, hosts, owner
-
-__all__ = ["certified", "daemons", "hosts", "rocks", "silent_hosts", "site", "storage", "vm_site"]
+from tests.system.imgstorage.storage_site import HOST, Storage, forget_requests
+from tests.system.imgstorage.test_storage_vms import START, owner
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEpmvZ7QZ9bJc1bS7yXg0mB1hQdCkV2y3d5mYJ0Xh8aB me"
 IP = "203.0.113.20"
@@ -146,34 +143,6 @@ def test_what_an_interrupted_command_made_is_used_or_made_anew(
     assert original.content(f"{original.name}-1-vol").startswith(b"changed meanwhile")
     compute = f"tank/vm-{original.name}-2-0-vol"
     assert volumes[compute] == left[compute]
-
-
-def test_a_used_disk_of_a_removed_copy_is_not_taken(original: Original) -> None:
-    """A student has written to it: the command names it, though it is a clone of the right snapshot."""
-    storage, name = original.storage, original.name
-    original.clone("count=1")
-    copy = f"vm-{name}-1-0"
-    assert storage.rocks(*START, copy).status == 0
-    storage.images.wait_for_state(f"{copy}-vol", "local")
-    storage.stop(copy)
-    assert storage.rocks("remove", "cluster", f"{name}-1").status == 0
-    refusal = storage.refused("clone", "cluster", name, IP)
-    assert f"ZVol {copy}-vol exists already in tank, and is not an unused clone" in refusal, refusal
-    storage.done("remove", "host", "storageimg", NAS, "tank", f"{copy}-vol", "now=yes")
-    assert [row[-1] for row in original.clone()] == ["added"]
-
-
-def test_a_copy_whose_disk_is_lost_gets_no_other(original: Original) -> None:
-    """Before its first start: its disk is no clone of the image, which its first start would make elsewhere."""
-    storage, name = original.storage, original.name
-    original.clone("count=1")
-    copy, pools = f"vm-{name}-1-0", storage.images.nas.pools
-    fact = pools.read_volume(f"tank/{copy}-vol")
-    assert fact is not None
-    pools.ensure_renamed(fact.name, fact.guid, f"tank/{copy}-elsewhere")
-    ended = storage.rocks(*START, copy)
-    assert ended.status != 0 and "does not exist, and no empty one replaces it" in ended.err, ended
-    assert pools.read_volume(fact.name) is None
 
 
 def test_originals_that_are_not_at_rest(original: Original) -> None:

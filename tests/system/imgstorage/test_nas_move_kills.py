@@ -26,8 +26,8 @@ from rocks.storage.wire import requests as wire
 from rocks.storage.zfs.fake.contents import Volume
 from rocks.storage.zfs.fake.pools import FakePools
 from tests.generated import PROFILE
-from tests.system.imgstorage.conftest import RealBroker
 from tests.system.imgstorage.image_site import NAS, ImageSite
+from tests.system.imgstorage.real_broker import RealBroker
 
 pytestmark = pytest.mark.moments
 MIB = 2**20

@@ -8,9 +8,7 @@ import pytest
 
 from rocks.core.errors import StateError
 from rocks.storage.client import StorageClient
-from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
 from tests.system.imgstorage.image_site import NAS
-from tests.system.imgstorage.storage_site import certified, daemons, storage
 from tests.system.imgstorage.test_nas_snapshots import (
     ADD,
     REMOVE_IT,
@@ -25,20 +23,9 @@ from tests.system.imgstorage.test_nas_snapshots import (
     stop,
 )
 from tests.system.imgstorage.test_saves import guests
-from tests.system.imgstorage.test_storage_vms import START, hosts
+from tests.system.imgstorage.test_storage_vms import START
 
-__all__ = [
-    "agent",
-    "certified",
-    "daemons",
-    "guests",
-    "hosts",
-    "rocks",
-    "silent_hosts",
-    "site",
-    "storage",
-    "vm_site",
-]
+__all__ = ["agent", "guests"]
 
 VOLUMES = ("two-vol", "two-vol1")
 

@@ -14,23 +14,12 @@ import pytest
 from rocks.core.errors import ToolError
 from rocks.machine.host.libvirt import freezing
 from rocks.machine.snapshots import on_nas as nas_snapshots
-from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
 from tests.system.imgstorage.image_site import NAS
-from tests.system.imgstorage.storage_site import Storage, certified, daemons, storage
+from tests.system.imgstorage.storage_site import Storage
 from tests.system.imgstorage.test_saves import SAVE, Guests, guests
-from tests.system.imgstorage.test_storage_vms import STOP, hosts
+from tests.system.imgstorage.test_storage_vms import STOP
 
-__all__ = [
-    "certified",
-    "daemons",
-    "guests",
-    "hosts",
-    "rocks",
-    "silent_hosts",
-    "site",
-    "storage",
-    "vm_site",
-]
+__all__ = ["guests"]
 
 ADD, LIST, RESTORE_IT, REMOVE_IT = (
     (verb, "host", "vm", "snapshot") for verb in ("add", "list", "restore", "remove")
@@ -205,23 +194,37 @@ def test_without_a_guest_agent_it_is_as_after_a_power_cut(agent: Agent) -> None:
     assert content(storage, "bare-vol") == b"power."
 
 
-def test_a_freeze_that_another_ends_does_not_count(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As by the host, after its longest time."""
+@pytest.mark.parametrize(
+    ("name", "disks", "text", "rows"),
+    [
+        ("slow", ("vda",), "may not have been frozen all the time", [["monday", NAS, "1", "complete", "no"]]),
+        ("late", TWO, "may be of different moments", []),
+    ],
+)
+def test_a_freeze_that_another_ends_does_not_count(
+    agent: Agent,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    disks: tuple[str, ...],
+    text: str,
+    rows: list[list[str]],
+) -> None:
+    """As by the host, after its longest time: several disks get no snapshot then."""
     storage = agent.guests.storage
-    run(agent, "slow")
+    run(agent, name, disks=disks)
     pull = nas_snapshots.pull_each
 
     def pull_each(*arguments: object) -> None:
         pull(*arguments)  # type: ignore[arg-type]
         if agent.steps[-1:] == ["frozen"]:
-            agent.thaw("slow")
+            agent.thaw(name)
 
     with monkeypatch.context() as patch:
         patch.setattr(nas_snapshots, "pull_each", pull_each)
-        ended = storage.rocks(*ADD, "slow", "monday")
-    assert ended.status == 0 and "may not have been frozen all the time" in ended.err
-    assert listed(storage, "slow") == [["monday", NAS, "1", "complete", "no"]]
-    stop(agent, "slow")
+        ended = storage.rocks(*ADD, name, "monday")
+    assert ended.status == (0 if rows else 1) and text in ended.err
+    assert listed(storage, name) == rows
+    stop(agent, name)
 
 
 def test_several_disks_are_of_one_moment_or_there_is_no_snapshot(agent: Agent) -> None:
@@ -352,26 +355,6 @@ def test_a_snapshot_of_other_disks_is_left_alone(agent: Agent) -> None:
     assert listed(storage, "less") == [["monday", NAS, "2", "incomplete", "no"]]
     storage.done(*REMOVE_IT, "less", "monday")
     assert listed(storage, "less") == []
-
-
-def test_several_disks_get_no_snapshot_of_a_freeze_that_has_ended(
-    agent: Agent, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The host ended it before the NAS had all changes."""
-    storage = agent.guests.storage
-    run(agent, "late", disks=TWO)
-    pull = nas_snapshots.pull_each
-
-    def pull_each(*arguments: object) -> None:
-        pull(*arguments)  # type: ignore[arg-type]
-        if agent.steps[-1:] == ["frozen"]:
-            agent.thaw("late")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(nas_snapshots, "pull_each", pull_each)
-        assert "may be of different moments" in storage.rocks(*ADD, "late", "monday").err
-    assert listed(storage, "late") == []
-    stop(agent, "late")
 
 
 def test_a_disk_with_snapshots_is_not_destroyed_by_mistake(agent: Agent) -> None:

@@ -19,13 +19,12 @@ from rocks.storage.client import StorageClient, asking
 from rocks.storage.volumes import volumes as images
 from rocks.storage.wire import requests as wire
 from rocks.storage.wire.bases import base_volume
-from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
 from tests.system.imgstorage.image_site import NAS
-from tests.system.imgstorage.storage_site import HOST, Storage, certified, daemons, storage
+from tests.system.imgstorage.storage_site import HOST, Storage
 from tests.system.imgstorage.test_image_bases import add_image, add_machine, content_of, library, start
-from tests.system.imgstorage.test_storage_vms import hosts, owner
+from tests.system.imgstorage.test_storage_vms import owner
 
-__all__ = ["certified", "daemons", "hosts", "library", "rocks", "silent_hosts", "site", "storage", "vm_site"]
+__all__ = ["library"]
 
 REINSTALL = ("reinstall", "host", "vm")
 KILLED = """

@@ -24,12 +24,10 @@ from rocks.storage.client import asking
 from rocks.storage.nas import commands as nas_commands
 from rocks.storage.nas import rows
 from rocks.storage.wire import requests as wire
-from tests.system.commands.conftest import Ended, rocks, silent_hosts, site, vm_site
+from tests.system.commands.conftest import Ended
 from tests.system.imgstorage.image_site import NAS
-from tests.system.imgstorage.storage_site import HOST, Storage, certified, daemons, storage
-from tests.system.imgstorage.test_storage_vms import END, START, STOP, hosts
-
-__all__ = ["certified", "daemons", "hosts", "rocks", "silent_hosts", "site", "storage", "vm_site"]
+from tests.system.imgstorage.storage_site import HOST, Storage
+from tests.system.imgstorage.test_storage_vms import END, START, STOP
 
 REMOVE_VM = ("remove", "host", "vm")
 KILLED = """

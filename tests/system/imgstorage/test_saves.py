@@ -25,12 +25,9 @@ from rocks.machine.host.host import Host
 from rocks.machine.leases import records as leases
 from rocks.network.host.fake import FakeLinks
 from rocks.network.host.packet_filter.fake import FakeFilters
-from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
 from tests.system.imgstorage.image_site import NAS, HostMachine
-from tests.system.imgstorage.storage_site import HOST, REMOVE, Storage, certified, daemons, storage
-from tests.system.imgstorage.test_storage_vms import END, START, STOP, PlayedHosts, hosts, owner
-
-__all__ = ["certified", "daemons", "hosts", "rocks", "silent_hosts", "site", "storage", "vm_site"]
+from tests.system.imgstorage.storage_site import HOST, REMOVE, PlayedHosts, Storage
+from tests.system.imgstorage.test_storage_vms import END, START, STOP, owner
 
 SAVE, RESTORE = ("save", "host", "vm"), ("restore", "host", "vm")
 CLEAN = ("clean", "host", "storagemap", NAS)

@@ -12,20 +12,8 @@ from rocks.storage.bus import Asker
 from rocks.storage.client import asking
 from rocks.storage.life.events import HostLost
 from rocks.storage.life.image import Copy
-from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
 from tests.system.imgstorage.image_site import NAS
-from tests.system.imgstorage.storage_site import (
-    ADD,
-    HOST,
-    OTHER,
-    REMOVE,
-    Storage,
-    certified,
-    daemons,
-    storage,
-)
-
-__all__ = ["certified", "daemons", "rocks", "silent_hosts", "site", "storage", "vm_site"]
+from tests.system.imgstorage.storage_site import ADD, HOST, OTHER, REMOVE, Storage
 
 LIST = ("list", "host", "storagemap", NAS)
 

@@ -12,20 +12,8 @@ from typing import Any
 from rocks.core.errors import StateError
 from rocks.storage.life.image import Image
 from tests.golden.files import check_golden
-from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
 from tests.system.imgstorage.image_site import NAS, ImageSite
-from tests.system.imgstorage.storage_site import (
-    ADD,
-    HOST,
-    OTHER,
-    REMOVE,
-    Storage,
-    certified,
-    daemons,
-    storage,
-)
-
-__all__ = ["certified", "daemons", "rocks", "silent_hosts", "site", "storage", "vm_site"]
+from tests.system.imgstorage.storage_site import ADD, HOST, OTHER, REMOVE, Storage
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "imgstorage_commands"
 LIST = ("list", "host", "storagemap", NAS)
@@ -53,18 +41,8 @@ def test_the_lists_of_an_image_in_its_states(storage: Storage) -> None:
     storage.done(*REMOVE, "gold-home-vol")
     header, *rows = storage.done(*LIST).splitlines()
     mine = [line for line in rows if line.startswith("gold-")]
-    assert header.split() == [
-        "ZVOL",
-        "ZPOOL",
-        "REMOTEHOST",
-        "REMOTEPOOL",
-        "TARGET",
-        "STATE",
-        "TIME",
-        "NEXTSYNC",
-        "LOCKED",
-        "NOTE",
-    ]
+    columns = "ZVOL ZPOOL REMOTEHOST REMOTEPOOL TARGET STATE TIME NEXTSYNC LOCKED NOTE"
+    assert header.split() == columns.split()
     rows = [line.split() for line in mine]
     assert rows[0][:3] + [rows[0][5]] == ["gold-home-vol", "tank", "-" * 10, "unmapped"]
     assert rows[1][:4] + [rows[1][5]] == ["gold-local-vol", "tank", HOST, "tank", "mapped"]

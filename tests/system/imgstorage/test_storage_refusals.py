@@ -11,11 +11,9 @@ from hypothesis import strategies as st
 
 from rocks.storage.client import asking
 from tests.generated import examples
-from tests.system.commands.conftest import Site, rocks, silent_hosts, site, vm_site
+from tests.system.commands.conftest import Site
 from tests.system.imgstorage.image_site import NAS
-from tests.system.imgstorage.storage_site import ADD, HOST, OTHER, Storage, certified, daemons, storage
-
-__all__ = ["certified", "daemons", "rocks", "silent_hosts", "site", "storage", "vm_site"]
+from tests.system.imgstorage.storage_site import ADD, HOST, OTHER, Storage
 
 MAP = ("host", "storagemap")
 NO_VOLUME = "ZVol none-vol not found in database"

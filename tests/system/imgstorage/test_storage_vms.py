@@ -25,32 +25,8 @@ from rocks.storage.life.events import Unmap
 from rocks.storage.volumes import map_batches, map_waits
 from rocks.storage.zfs.driver import Transfer
 from rocks.storage.zfs.facts import SendSpec
-from tests.system.commands.conftest import rocks, silent_hosts, site, vm_site
 from tests.system.imgstorage.image_site import NAS, HostMachine
-from tests.system.imgstorage.storage_site import (
-    ADD,
-    HOST,
-    OTHER,
-    REMOVE,
-    PlayedHosts,
-    Storage,
-    certified,
-    daemons,
-    hosts,
-    storage,
-)
-
-__all__ = [
-    "PlayedHosts",
-    "certified",
-    "daemons",
-    "hosts",
-    "rocks",
-    "silent_hosts",
-    "site",
-    "storage",
-    "vm_site",
-]
+from tests.system.imgstorage.storage_site import HOST, OTHER, REMOVE, PlayedHosts, Storage
 
 START, STOP = ("start", "host", "vm"), ("stop", "host", "vm")
 END = "terminate=true"
@@ -569,11 +545,3 @@ def test_machines_without_images_cost_one_statement(storage: Storage, hosts: Pla
     assert (
         storage.rocks(*STOP, names[0], END).statements <= storage.rocks(*arguments, names[0]).statements + 12
     )
-
-
-def test_add_refuses_what_a_machine_has_elsewhere(storage: Storage) -> None:
-    vm = storage.add_vm("taken")
-    mapped_lines(storage, vm)
-    message = storage.refused(*ADD, "taken-vol", OTHER, "1", "img_sync=no")
-    assert message.startswith("Error when mapping zvol: already mapped")
-    storage.done(*STOP, vm, END)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
 import hashlib
-import ipaddress
 import os
 import socket
 import ssl
@@ -16,10 +14,6 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from rocks.core.clock import Deadline
 from rocks.core.errors import HostError, IncoherentError, ToolError
@@ -37,71 +31,35 @@ from rocks.storage.stream.transport import (
     server_context,
 )
 from rocks.storage.stream.waiting import MAX_OF_AN_ADDRESS
+from rocks.trust.authority import Authority
+from rocks.trust.x509 import CertificateSpec
 from tests.patience import patience
 from tests.waiting import wait_until
 
 _SIZE_BYTES = 9_000_001
 
 
-class Authority:
+class Site:
     """A certificate authority of the test's own."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        folder.mkdir()
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"authority {folder.name}")])
-        certificate = self._certificate(self._name, self._key, is_authority=True)
-        self.certificate = folder / "authority.crt"
-        self.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        self._authority = Authority(folder)
+        self._authority.ensure(f"authority {folder.name}")
+        self.certificate = folder / "ca.crt"
 
     def identity(self, name: str) -> Identity:
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        certificate = self._certificate(subject, key, is_authority=False, name=name)
-        paths = self._folder / f"{name}.crt", self._folder / f"{name}.key"
-        paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        plain = serialization.NoEncryption()
-        paths[1].write_bytes(
-            key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
-        )
-        return Identity(paths[0], paths[1], self.certificate)
+        """That of a node, which is made once."""
+        pair = self._folder / f"{name}.pair"
+        if not pair.exists():
+            self._authority.issue(CertificateSpec(name, [name], [], 1))
+            pair.touch(mode=0o600)
+            pair.write_bytes(self._authority.bundle(name).pair)
+        return Identity(pair, pair, self.certificate)
 
-    def revoke(self, identity: Identity) -> None:
-        """Add the certificate to the revocation list beside the authority's certificate."""
-        now = datetime.datetime.now(datetime.UTC)
-        serial = x509.load_pem_x509_certificate(identity.certificate.read_bytes()).serial_number
-        entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now).build()
-        revoked = (
-            x509.CertificateRevocationListBuilder()
-            .issuer_name(self._name)
-            .last_update(now)
-            .next_update(now + datetime.timedelta(days=1))
-            .add_revoked_certificate(entry)
-            .sign(self._key, hashes.SHA256())
-        )
-        self.certificate.with_name("revoked.pem").write_bytes(
-            revoked.public_bytes(serialization.Encoding.PEM)
-        )
-
-    def _certificate(
-        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, *, is_authority: bool, name: str = ""
-    ) -> x509.Certificate:
-        now = datetime.datetime.now(datetime.UTC)
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self._name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(minutes=5))
-            .not_valid_after(now + datetime.timedelta(days=1))
-            .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
-        )
-        if name:
-            names = [x509.DNSName(name), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-        return builder.sign(self._key, hashes.SHA256())
+    def revoke(self, name: str) -> None:
+        """Add the node's certificate to the revocation list beside the authority's certificate."""
+        self._authority.revoke(name)
 
 
 class ProgramOf:
@@ -132,8 +90,8 @@ def printing(script: str, *arguments: str) -> ProgramOf:
 
 
 @pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    return Authority(tmp_path / "site")
+def authority(tmp_path: Path) -> Site:
+    return Site(tmp_path / "site")
 
 
 @pytest.fixture
@@ -148,7 +106,7 @@ Start = Callable[[Callable[[Connection], None]], StreamServer]
 
 
 @pytest.fixture
-def start(authority: Authority) -> Iterator[Start]:
+def start(authority: Site) -> Iterator[Start]:
     """A listening NAS that serves connections by the given function."""
     servers: list[StreamServer] = []
     identity = authority.identity("nas-0-0")
@@ -178,7 +136,7 @@ def send_file(connection: Connection, path: Path) -> None:
     send_program(printing('cat "$1"', str(path)), connection.writer, Bucket(), ignore)
 
 
-def fetch(authority: Authority, port: int, target: Path) -> None:
+def fetch(authority: Site, port: int, target: Path) -> None:
     """Write what the NAS sends to a file, as the host vmh1."""
     context = client_context(authority.identity("vmh1"))
     with connect(context, "127.0.0.1", port, "nas-0-0", b"fetch") as connection:
@@ -186,7 +144,7 @@ def fetch(authority: Authority, port: int, target: Path) -> None:
 
 
 def test_stream_of_a_program_arrives_in_another(
-    authority: Authority, start: Start, source: Path, tmp_path: Path
+    authority: Site, start: Start, source: Path, tmp_path: Path
 ) -> None:
     """Both directions, and each end knows the other by its certificate and the opening line."""
     seen: list[tuple[str, bytes]] = []
@@ -262,7 +220,7 @@ CHANGES: dict[str, Callable[[bytes], bytes]] = {
 # the last piece of the connection may hold up to 16384 bytes: repeated after the end it would be no damage
 @pytest.mark.parametrize("place", [50_000, 4_000_000, _SIZE_BYTES - 40_000])
 def test_damage_on_the_way_is_detected_by_tls(
-    authority: Authority, start: Start, source: Path, tmp_path: Path, change: str, place: int
+    authority: Site, start: Start, source: Path, tmp_path: Path, change: str, place: int
 ) -> None:
     """Anywhere in the stream: the receiver gets a beginning of it, never all of it, and an error."""
 
@@ -279,9 +237,7 @@ def test_damage_on_the_way_is_detected_by_tls(
     assert source.read_bytes().startswith(received)
 
 
-def test_an_unchanged_wire_transfers_all(
-    authority: Authority, start: Start, source: Path, tmp_path: Path
-) -> None:
+def test_an_unchanged_wire_transfers_all(authority: Site, start: Start, source: Path, tmp_path: Path) -> None:
     """So that the errors above are those of the damage."""
     server = start(lambda connection: send_file(connection, source))
     wire = Wire(server.port, lambda done, piece: piece)
@@ -291,7 +247,7 @@ def test_an_unchanged_wire_transfers_all(
 
 
 def test_the_receiver_raises_the_error_of_the_sending_program(
-    authority: Authority, start: Start, tmp_path: Path
+    authority: Site, start: Start, tmp_path: Path
 ) -> None:
     """The receiving program has not got the last part, though the whole output was sent."""
 
@@ -311,7 +267,7 @@ def test_the_receiver_raises_the_error_of_the_sending_program(
 
 
 def test_the_error_of_the_receiving_program_is_raised_with_its_message(
-    authority: Authority, start: Start, source: Path
+    authority: Site, start: Start, source: Path
 ) -> None:
     """And the sending program ends."""
     ended = threading.Event()
@@ -335,12 +291,12 @@ def test_the_error_of_the_receiving_program_is_raised_with_its_message(
 
 
 def test_certificate_of_another_authority_is_rejected_at_both_ends(
-    authority: Authority, start: Start, tmp_path: Path
+    authority: Site, start: Start, tmp_path: Path
 ) -> None:
     """Neither as a host nor as a NAS."""
     served: list[str] = []
     server = start(lambda connection: served.append(connection.peer))
-    stranger = Authority(tmp_path / "stranger").identity("vmh1")
+    stranger = Site(tmp_path / "stranger").identity("vmh1")
     mixed = Identity(stranger.certificate, stranger.key, authority.certificate)
     with (
         pytest.raises((HostError, ssl.SSLError)),
@@ -365,7 +321,7 @@ def test_certificate_of_another_authority_is_rejected_at_both_ends(
     assert served == ["vmh2"]
 
 
-def test_connections_beyond_the_limit_wait(authority: Authority, start: Start) -> None:
+def test_connections_beyond_the_limit_wait(authority: Site, start: Start) -> None:
     """Two are served at once; the third after one of them has ended."""
     leave = threading.Event()
     inside: list[str] = []
@@ -393,7 +349,7 @@ def test_connections_beyond_the_limit_wait(authority: Authority, start: Start) -
 
 
 def test_idle_connections_hold_up_no_transfer(
-    authority: Authority, start: Start, source: Path, tmp_path: Path
+    authority: Site, start: Start, source: Path, tmp_path: Path
 ) -> None:
     """Two hundred that send nothing, from the address of the honest host and from another; then half a handshake."""
     server = start(lambda connection: send_file(connection, source))
@@ -425,7 +381,7 @@ def is_open(connection: socket.socket) -> bool:
 
 
 def test_a_slow_first_line_ends_at_its_deadline(
-    authority: Authority, start: Start, monkeypatch: pytest.MonkeyPatch
+    authority: Site, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A byte at a time extends nothing, although its certificate is valid; it is never served."""
     monkeypatch.setattr(waiting, "OPENING_SECONDS", patience(1.0))
@@ -445,7 +401,7 @@ def test_a_slow_first_line_ends_at_its_deadline(
     assert served == [b"whole"]
 
 
-def test_revoked_certificate_of_a_host_ends_its_open_transfer(authority: Authority, start: Start) -> None:
+def test_revoked_certificate_of_a_host_ends_its_open_transfer(authority: Site, start: Start) -> None:
     """At the NAS, in the middle of the transfer; another node's continues."""
     begun: list[str] = []
     got: dict[str, bytes] = {}
@@ -466,7 +422,7 @@ def test_revoked_certificate_of_a_host_ends_its_open_transfer(authority: Authori
         ):
             wait_until(lambda: len(begun) == 2)
             assert got == {}
-            authority.revoke(identities["vmh1"])
+            authority.revoke("vmh1")
             assert one.reader.readline() == b""
         wait_until(lambda: "vmh1" in got)
         other.writer.write(b"still here\n")
@@ -474,7 +430,7 @@ def test_revoked_certificate_of_a_host_ends_its_open_transfer(authority: Authori
     assert got == {"vmh1": b"", "vmh2": b"still here\n"}
 
 
-def test_revoked_certificate_of_a_nas_ends_the_transfer_of_a_host(authority: Authority) -> None:
+def test_revoked_certificate_of_a_nas_ends_the_transfer_of_a_host(authority: Site) -> None:
     """A host sends nothing more to a NAS with a revoked certificate."""
     left = threading.Event()
     nas, host = authority.identity("nas-0-0"), authority.identity("vmh1")
@@ -485,7 +441,7 @@ def test_revoked_certificate_of_a_nas_ends_the_transfer_of_a_host(authority: Aut
         with connect(
             client_context(host), "127.0.0.1", server.port, "nas-0-0", b"a", revocations
         ) as connection:
-            authority.revoke(nas)
+            authority.revoke("nas-0-0")
             assert connection.reader.readline() == b""
     finally:
         left.set()
@@ -493,9 +449,7 @@ def test_revoked_certificate_of_a_nas_ends_the_transfer_of_a_host(authority: Aut
         server.close()
 
 
-def test_errors_of_an_unreachable_nas_and_of_a_missing_certificate(
-    authority: Authority, tmp_path: Path
-) -> None:
+def test_errors_of_an_unreachable_nas_and_of_a_missing_certificate(authority: Site, tmp_path: Path) -> None:
     """The text states what to do, or which node to check."""
     identity = authority.identity("vmh1")
     with pytest.raises(HostError, match="no transfer with nas-0-0 at 127.0.0.1:9"):

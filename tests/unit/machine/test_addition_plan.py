@@ -62,14 +62,6 @@ def test_unspecified_values_get_defaults() -> None:
     ]
 
 
-def test_two_machines_of_one_plan_share_nothing() -> None:
-    one, two = plan(request(), request())
-    assert (one.name, two.name) == ("compute-0-0-0", "compute-0-0-1")
-    assert (one.slice, two.slice) == (0, 1)
-    assert (one.interfaces[0].mac, two.interfaces[0].mac) == (BASE, "76:77:6e:80:00:01")
-    assert (one.interfaces[0].ip, two.interfaces[0].ip) == ("10.1.255.254", "10.1.255.253")
-
-
 def test_the_name_has_the_containers_rack_and_rank() -> None:
     place = replace(container("vmc-3-14"), rack=3, rank=14, attributes={"vm_image_directory": "/images"})
     (vm,) = plan(request(container=place))

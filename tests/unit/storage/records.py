@@ -9,6 +9,7 @@ from rocks.storage.life.events import (
     Event,
     Grow,
     HostDone,
+    HostFailed,
     HostLost,
     Map,
     Move,
@@ -105,6 +106,15 @@ def finished(image: Image, facts: Facts = NAS_FACTS, copy: CopyFact = ROOMY) -> 
     found = finish_step(image, facts, copy).image
     assert found is not None
     return found
+
+
+def host_failed(image: Image, family: str) -> Image:
+    """The record after the host has failed in the open step, whose NAS part is done."""
+    assert image.work is not None
+    while image.work.asked is None:
+        image = after(image, EffectDone(image.work.work_id, image.work.position, NAS_FACTS))
+        assert image.work is not None
+    return after(image, HostFailed(image.work.work_id, HOST, image.epoch, family, "it failed"))
 
 
 def record(state: State) -> Image:

@@ -11,22 +11,18 @@ from rocks.storage.life.effects import AskHost
 from rocks.storage.life.events import (
     CopyFound,
     EffectFailed,
+    GraceOver,
     HostDone,
-    HostFailed,
-    Map,
-    Restarted,
     RetryDue,
     StartPull,
     StartSeed,
-    Unmap,
 )
 from rocks.storage.life.facts import CopyFact, Facts, HistoryPoint
 from rocks.storage.life.host_image import HostImage
 from rocks.storage.life.image import Copy, Image, Rejection
-from rocks.storage.life.machine import is_ready
 from rocks.storage.life.retention import Snapshot, expired
 from rocks.storage.life.transfer_plan import Diverged, Point, plan_send
-from rocks.storage.nas.sequences import MACHINE, export_spec
+from rocks.storage.nas.sequences import export_spec
 from tests.unit.storage.records import (
     GIB,
     HOST,
@@ -38,6 +34,7 @@ from tests.unit.storage.records import (
     decided,
     finish_step,
     finished,
+    host_failed,
     new_image,
     record,
     refused,
@@ -52,46 +49,17 @@ def asked(image: Image) -> requests.HostRequest:
     return last.request
 
 
-def failed(image: Image, family: str) -> Image:
-    assert image.work is not None
-    while image.work is not None and image.work.asked is None:
-        image = after_one(image)
-    assert image.work is not None
-    return after(image, HostFailed(image.work.work_id, HOST, image.epoch, family, "it failed"))
-
-
-def after_one(image: Image) -> Image:
-    """The record after one effect on the NAS."""
-    from rocks.storage.life.events import EffectDone
-
-    assert image.work is not None
-    return after(image, EffectDone(image.work.work_id, image.work.position, NAS_FACTS))
-
-
-def test_f1_an_unmap_during_a_pull_makes_its_own_final_snapshot() -> None:
-    """The pull ends, and then later writes are written back under another snapshot."""
-    pulling = after(record("pulling"), Unmap("unmap-1"))
-    assert pulling.state == "pulling"
-    pulled = asked(pulling)
-    returning = finished(finished(finished(pulling)))
-    assert returning.state == "returning" and isinstance(asked(returning), requests.DetachDevice)
-    sending = finished(returning)
-    final = asked(sending)
-    assert isinstance(pulled, requests.PullCopy) and isinstance(final, requests.ReturnCopy)
-    assert final.name != pulled.name
-
-
 def test_f2_a_failed_return_is_tried_again_and_never_forgotten() -> None:
     """As long as it takes for a machine that is away; after five tries an operator looks at anything else."""
     image = finished(record("returning"))
     for tries in range(1, 12):
-        image = failed(image, "host")
+        image = host_failed(image, "host")
         assert image.state == "returning" and image.work is not None and image.tries == tries
         assert image.retry_at == NOW + schedule.retry_delay(tries)
         image = after(image, RetryDue(), now=image.retry_at)
     for _ in range(4):
-        image = after(failed(image, "tool"), RetryDue(), NOW + 10**6)
-    image = failed(image, "tool")
+        image = after(host_failed(image, "tool"), RetryDue(), NOW + 10**6)
+    image = host_failed(image, "tool")
     assert image.state == "blocked" and image.work is not None and image.work.step == "return"
 
 
@@ -134,17 +102,10 @@ def test_f3_a_map_does_not_hide_changes_that_the_record_knows() -> None:
     assert "has changes on a base that is no longer the NAS's newest" in (of_kind["dirty"].reason or "")
 
 
-def test_f4_nothing_goes_on_after_a_failure() -> None:
-    """A receive that failed leads to no later effect: the host has no sequence that runs past an error."""
-    image = failed(finished(record("returning")), "tool")
-    assert image.state == "returning" and image.owner == HOST
-    assert image.copy_on(HOST) is not None and image.copy_on(HOST) != Copy(HOST, "tank", "clean", "1000")
-
-
 def test_f5_a_volume_is_destroyed_by_guid_only() -> None:
     """And never with its clones: they are obstacles."""
     marked = finished(finished(record("deleting")))
-    destroying = after(marked, machine_grace(), now=NOW + 10**6)
+    destroying = after(marked, GraceOver(), now=NOW + 10**6)
     assert destroying.work is not None
     assert destroying.work.effects == (effects.EnsureVolumeGone("tank/vm-vol", "77"),)
     assert finish_step(destroying).image is None
@@ -153,21 +114,14 @@ def test_f5_a_volume_is_destroyed_by_guid_only() -> None:
     assert "tank/other" in preserved.outcomes[0].text
 
 
-def machine_grace() -> object:
-    """The end of the grace period."""
-    from rocks.storage.life.events import GraceOver
-
-    return GraceOver()
-
-
 def test_f6_a_failed_switch_or_merge_preserves_the_export() -> None:
     """The export goes only after the host has reported that it reads from its copy."""
     switching = record("switching")
     assert isinstance(asked(switching), requests.SwitchOrigin)
     for family in ("tool", "host", "state"):
-        image = failed(switching, family)
+        image = host_failed(switching, family)
         assert image.state == "switching" and export_spec(image) is not None
-    assert export_spec(failed(switching, "incoherent")) is not None
+    assert export_spec(host_failed(switching, "incoherent")) is not None
     merging = finished(switching)
     assert merging.work is not None and isinstance(merging.work.effects[0], effects.EnsureExportGone)
 
@@ -196,26 +150,11 @@ def test_f7_a_second_host_is_refused() -> None:
     assert "vmh2" in refused(image, MAP).text
 
 
-def test_f8_the_size_is_the_volumes_own() -> None:
-    """What the request says counts only for a volume that is made."""
-    mapping = finished(after(new_image(), replace(MAP, size_bytes=5 * GIB)))
-    request = asked(mapping)
-    assert isinstance(request, requests.MapOverlay) and request.size_bytes == 8 * GIB == mapping.size_bytes
-
-
-@pytest.mark.parametrize("state", ["mapping", "seeding", "switching", "pulling", "returning"])
-def test_f9_a_restart_goes_on(state: str) -> None:
-    """The open step is performed again from its first open effect, under the same number."""
-    image = record(state)  # type: ignore[arg-type]
-    again = decided(image, Restarted()).image
-    assert image.work is not None and again == image and is_ready(image)
-
-
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("state", ["seeding", "switching", "pulling", "returning"])
 def test_f10_no_failure_is_unknown(state: str, family: str) -> None:
     """Every family of errors leads on: to another try, or to an operator."""
-    image = failed(record(state), family)  # type: ignore[arg-type]
+    image = host_failed(record(state), family)  # type: ignore[arg-type]
     assert image.state == "blocked" or image.retry_at is not None or image.state in ("local", "mapped")
 
 
@@ -250,7 +189,7 @@ def test_f14_a_missing_field_is_an_answer() -> None:
     """Without initiator, or without a pool."""
     assert refused(new_image(), replace(MAP, initiator="")).text == "no initiator name"
     assert "remotepool" in refused(new_image(), replace(MAP, remote_pool=None)).text
-    image = failed(finished(record("mapping")), "tool")
+    image = host_failed(finished(record("mapping")), "tool")
     ended = finish_step(finished(image))
     assert ended.outcomes[0].op_id == MAP.op_id
     assert ended.outcomes[0].text.startswith("Error attaching iSCSI target to compute node: ")
@@ -259,32 +198,13 @@ def test_f14_a_missing_field_is_an_answer() -> None:
 def test_f18_a_cut_transfer_goes_on_where_it_was() -> None:
     """A seed keeps its snapshot, a pull its name; many images are copied at once."""
     seeding = record("seeding")
-    again = after(failed(seeding, "host"), StartSeed(), now=NOW + 10**6)
+    again = after(host_failed(seeding, "host"), StartSeed(), now=NOW + 10**6)
     assert asked(again) == asked(seeding)
     pulling = record("pulling")
-    again = after(failed(pulling, "host"), StartPull(), now=NOW + 10**6)
+    again = after(host_failed(pulling, "host"), StartPull(), now=NOW + 10**6)
     assert asked(again) == asked(pulling)
     jobs = [schedule.Job(str(number), f"vmh{number}", "seed", NOW) for number in range(20)]
     assert len(schedule.choose(jobs, [], schedule.Limits(), NOW)) == 8
-
-
-def test_f19_nothing_of_the_export_stays() -> None:
-    local = record("local")
-    assert local.target is None and export_spec(local) is None
-
-
-def test_f22_success_means_written_back() -> None:
-    """The unmap is answered after the NAS has looked, not before."""
-    image = record("returning")
-    outcomes = []
-    while image.state == "returning":
-        decision = finish_step(image)
-        assert decision.image is not None
-        image = decision.image
-        outcomes.append((image.state, [outcome.op_id for outcome in decision.outcomes]))
-    assert outcomes[-1] == ("unmapped", ["unmap-1"])
-    assert all(not ids for _, ids in outcomes[:-1])
-    assert image.copy_on(HOST) == Copy(HOST, "tank", "clean", "1000")
 
 
 # --- what the design adds ------------------------------------------------------------------------------------------
@@ -301,12 +221,6 @@ def test_a_second_start_on_the_same_host_transfers_nothing() -> None:
     assert finished(mapping).state == "local"
 
 
-def test_mapping_again_for_the_same_host_is_already_so() -> None:
-    """The outcome names the device again."""
-    decision = decided(record("local"), replace(MAP, op_id="map-2"))
-    assert decision.outcomes[0].device == "/dev/mapper/vm-vol-snap"
-
-
 @pytest.mark.parametrize(
     ("before", "requested", "after_it"), [(3, 4, 4), (4, 3, 4), (None, 4, 4), (4, None, 4)]
 )
@@ -315,6 +229,7 @@ def test_mapping_again_records_the_newest_lease(before: int, requested: int, aft
     image = replace(record("local"), lease_token=before)
     decision = decided(image, replace(MAP, op_id="map-2", lease_token=requested))
     assert decision.image is not None and decision.image.lease_token == after_it
+    assert decision.outcomes[0].device == "/dev/mapper/vm-vol-snap"
 
 
 def test_an_old_lease_is_refused() -> None:
@@ -356,12 +271,3 @@ def test_results_of_other_works_are_dropped() -> None:
     later = after(image, done)
     assert refused(later, done).is_stale
     assert refused(image, EffectFailed("0-0", 0, "tool", "x")).is_stale
-
-
-def test_a_map_carries_its_request_type() -> None:
-    """The events are frozen: nobody changes one on its way."""
-    with pytest.raises(AttributeError):
-        MAP.host = "vmh2"  # type: ignore[misc]
-    assert isinstance(MAP, Map) and MACHINE.decide(new_image(), MAP, NOW) == MACHINE.decide(
-        new_image(), MAP, NOW
-    )

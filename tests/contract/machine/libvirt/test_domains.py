@@ -127,17 +127,6 @@ def test_what_libvirt_cannot_define(world: World) -> None:
     assert world.domains.facts() == ()
 
 
-def test_other_leases_are_refused(world: World) -> None:
-    """A domain that runs under another lease, or under none."""
-    start_by_hand(world)
-    refused(StateError, "not started by this system is running on this host; .*virsh destroy", start, world)
-    world.do(StopDomain(NAME))
-    start(world, token=7)
-    refused(StateError, "is running on this host under lease 7, not 8", start, world, token=8)
-    world.do(StopDomain(NAME, 7))
-    assert state(world) == "absent"
-
-
 def test_pause_and_resume(world: World) -> None:
     """Each twice; a start of a paused guest asks for resume, a shutdown of it too."""
     start(world)
@@ -149,19 +138,6 @@ def test_pause_and_resume(world: World) -> None:
         world.do(StopDomain(NAME, 7, "shutdown", 1))
     changes_once(world.do, ResumeDomain(NAME, 7))
     assert state(world) == "running"
-
-
-def test_what_does_not_run_cannot_be_paused(world: World) -> None:
-    """Neither absent nor defined only."""
-    for found in ("absent", "shutoff"):
-        if found == "shutoff":
-            world.domains.define(xml_of(world))
-        for change in (
-            lambda: world.do(PauseDomain(NAME)),
-            lambda: world.do(ResumeDomain(NAME)),
-            lambda: world.do(StopDomain(NAME, action="reset")),
-        ):
-            refused(StateError, f"is not running on this host: it is {found}", change)
 
 
 def test_reset_and_reboot_leave_it_running(world: World) -> None:
@@ -188,18 +164,6 @@ def test_a_guest_that_does_not_listen_is_powered_off(world: World) -> None:
     assert change.changed
     assert change.notes == ("vm-t-0 did not shut down within 1 s and was powered off",)
     assert state(world) == "absent"
-
-
-def test_a_newer_lease_is_not_stopped_by_an_older_one(world: World) -> None:
-    """The stop was decided before it was started again; an older or unknown lease may be stopped."""
-    start(world, token=9)
-    for change in (
-        lambda: world.do(StopDomain(NAME, 8)),
-        lambda: world.do(PauseDomain(NAME, 8)),
-        lambda: world.do(ForgetDomain(NAME, 8)),
-    ):
-        refused(StateError, "under lease 9, newer than 8", change)
-    assert world.do(StopDomain(NAME, None)).changed
 
 
 def test_managed_save(world: World) -> None:

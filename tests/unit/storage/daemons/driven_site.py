@@ -228,8 +228,7 @@ class DrivenSite:
     def lose_records(self) -> None:
         """Reinstall the first NAS: its pools stay, its daemon's records are gone."""
         self.nas.die()
-        for file in self.nas.store.parent.glob(f"{self.nas.store.name}*"):
-            file.unlink()
+        self.nas.forget_records()
         self.nas.start()
 
     @staticmethod
@@ -257,10 +256,7 @@ class DrivenSite:
             for export in nas.targets.read_exports()
         ]
         for host in self.hosts.values():
-            found += [f"device {one.name}" for one in host.dm_devices.list()]
-            found += [f"session {one.target}" for one in host.sessions.read_sessions()]
-            names = [fact.name for fact in host.pools.list_volumes("tank")]
-            found += [f"volume {name}" for name in names if "temp-write" in name or ".seed" in name]
+            found += host.leftovers()
             copies = host.service._store.copies()
             found += [
                 f"password of {one.known.zvol}" for one in copies if one.details.get("chap") is not None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from typing import Any
 
 from rocks.storage.store.file import StoreFile
+from tests.unit.storage.memory_nodes import HalvingWriter
 
 _CHANGES = ("ensure", "switch", "start_")
 
@@ -67,27 +67,5 @@ class InterruptibleDriver:
 
     def _start_receive(self, spec: Any) -> Any:
         program = self._driver.start_receive(spec)
-        program.stream = _HalvingWriter(program.stream, self._moments.pass_one)
+        program.stream = HalvingWriter(program.stream, self._moments.pass_one)
         return program
-
-
-class _HalvingWriter(io.RawIOBase):
-    """The input of a receiver, written in halves, so that part of a stream can be lost."""
-
-    def __init__(self, target: Any, pass_one: Callable[[], None]) -> None:
-        super().__init__()
-        self._target, self._pass_one = target, pass_one
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        whole = bytes(data)
-        for part in (whole[: len(whole) // 2], whole[len(whole) // 2 :]):
-            self._pass_one()
-            self._target.write(part)
-        return len(whole)
-
-    def close(self) -> None:
-        self._target.close()
-        super().close()

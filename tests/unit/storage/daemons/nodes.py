@@ -12,27 +12,30 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from rocks.core.units import BYTES_PER_GIB, BYTES_PER_SECTOR
-from rocks.machine.host.libvirt.fake import FakeDomains
 from rocks.storage.bus import BusSettings
-from rocks.storage.configuration import Configuration
-from rocks.storage.device_mapper.fake.dm_devices import FakeDmDevices
 from rocks.storage.host import service as host_service
 from rocks.storage.host.service import HostService
-from rocks.storage.iscsi_initiator.fake import FakeSessions
 from rocks.storage.iscsi_target.fake import FakeTargets
 from rocks.storage.life.names import target_prefix
 from rocks.storage.nas import service as nas_service
 from rocks.storage.nas.service import NasService
 from rocks.storage.stream.transport import Identity
 from rocks.storage.wire.queues import host_queue, nas_queue
-from rocks.storage.zfs.fake.pools import FakePools
-from tests.system.imgstorage.image_site import PoolDevices, VolumeFile
 from tests.unit.storage.daemons.moments import InterruptibleDriver, Moments
+from tests.unit.storage.memory_nodes import (
+    FRONTEND,
+    HOST,
+    HOSTS,
+    NAS,
+    OTHER_HOST,
+    MemoryHost,
+    MemoryNas,
+    MemoryNode,
+)
 
-NAS, OTHER_NAS, FRONTEND = "nas-0-0", "nas-0-1", "head"
-HOSTS = HOST, OTHER_HOST = "vmc-0-0", "vmc-0-1"
-_PREFIX = "/dev/zvol/"
+__all__ = ["FRONTEND", "HOST", "HOSTS", "NAS", "OTHER_HOST"]
+
+OTHER_NAS = "nas-0-1"
 
 
 def nothing(*values: Any) -> bool:
@@ -58,18 +61,14 @@ class Jobs:
             self.waiting.popleft()()
 
 
-class Node:
+class Node(MemoryNode):
     """A node whose disks outlive its daemon.
 
     `die_at`: the moment at which the next process dies; 0: never. With `loses_power`, the whole node loses power then.
     """
 
-    def __init__(self, name: str, folder: Path) -> None:
-        self.name = name
-        self.store = folder / name / "imgstorage" / "records.db"
-        self.pools = FakePools({"tank": 100 * BYTES_PER_GIB})
-        self.devices = PoolDevices(self.pools)
-        self.configuration = Configuration(name, FRONTEND, "local", "tank", 4, FRONTEND)
+    def __init__(self, name: str, folder: Path, *more: Any) -> None:
+        super().__init__(name, folder, *more)
         self.settings = BusSettings(name, "127.0.0.1")
         self.identity = Identity(Path(name), Path(name), Path(name))
         self.die_at = 0
@@ -121,12 +120,10 @@ class Node:
             service._store.close()
 
 
-class NasNode(Node):
+class NasNode(Node, MemoryNas):
     def __init__(self, name: str, folder: Path) -> None:
         super().__init__(name, folder)
         self.queue = nas_queue(name)
-        self.targets = FakeTargets(target_prefix(name))
-        self.targets.devices = self.devices
 
     def new_service(self) -> NasService:
         """Its daemon, before the start."""
@@ -142,9 +139,6 @@ class NasNode(Node):
         """The same, with those of a NAS."""
         return [*super().threads(), self.service._scheduler, self.service._housekeeping]
 
-    def open_device(self, path: str) -> Any:
-        return VolumeFile(self.pools, path[len(_PREFIX) :])
-
     def act(self, now: int) -> None:
         """Do the scheduler's work, too."""
         self.service._scheduler.tick(now)
@@ -156,15 +150,12 @@ class NasNode(Node):
         self.targets.__dict__.update(FakeTargets(target_prefix(self.name)).__dict__, devices=self.devices)
 
 
-class HostNode(Node):
+class HostNode(Node, MemoryHost):
     """A host. Its iSCSI sessions are with the first NAS only."""
 
     def __init__(self, name: str, folder: Path, nas: NasNode) -> None:
-        super().__init__(name, folder)
+        super().__init__(name, folder, nas)
         self.queue = host_queue(name)
-        self.sessions = FakeSessions(nas.targets, f"iqn.2024-01.org.rocks.lab:{name}")
-        self.dm_devices = FakeDmDevices(self.length_sectors)
-        self.domains = FakeDomains()
 
     def new_service(self) -> HostService:
         """Its daemon, before the start."""
@@ -201,17 +192,6 @@ class HostNode(Node):
         for zvol in workers._engine.images:
             workers._wake(zvol)
         super().act(now)
-
-    def length_sectors(self, path: str) -> int | None:
-        """The length of a volume's device or of a session's disk; None without it."""
-        size = self.devices.size(path)
-        if size is None:
-            size = next((s.size_bytes for s in self.sessions.read_sessions() if s.device_path == path), None)
-        return None if size is None else size // BYTES_PER_SECTOR
-
-    def read_start(self, path: str, count: int) -> bytes:
-        """The start of a temp-write volume: in memory, always a valid header without writes."""
-        return (b"SnAp" + (1).to_bytes(4, "little")).ljust(count, b"\0")
 
     def lose_power(self) -> None:
         """The daemon ends; sessions and devices are lost; volumes and records stay."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rocks.core.errors import BusyError, Code, RocksError, StateError, UserError
+from rocks.core.errors import BusyError, Code, StateError, UserError
 from rocks.machine.host.hook import note_end
 from rocks.storage.wire import requests as wire
 from rocks.storage.wire.messages import write_request
@@ -13,43 +13,6 @@ from tests.unit.storage.daemons.nodes import HOST, NAS, OTHER_HOST
 
 ZVOL = "vm-vc1-0-vol"
 MINE, THEIRS = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
-
-
-def newest(pools: object, volume: str) -> str:
-    found = pools.read_history(volume).newest  # type: ignore[attr-defined]
-    assert found is not None
-    return str(found.guid)
-
-
-def test_second_start_on_the_same_host_is_local_at_once(site: DrivenSite) -> None:
-    """The host uses its clean copy, without an export; on the other host, the image has the first host's writes."""
-    site.map_local(ZVOL)
-    site.hosts[HOST].pools.write(f"tank/{ZVOL}", b"first", 4096)
-    site.unmap(ZVOL)
-    site.map(ZVOL)
-    assert site.row(ZVOL)["state"] in ("local", "pulling")
-    site.unmap(ZVOL)
-    site.map_local(ZVOL, OTHER_HOST)
-    assert site.hosts[OTHER_HOST].pools.read(f"tank/{ZVOL}", 5, 4096) == b"first"
-    site.hosts[OTHER_HOST].pools.write(f"tank/{ZVOL}", b"other", 4096)
-    site.unmap(ZVOL)
-    site.map_local(ZVOL)
-    assert site.hosts[HOST].pools.read(f"tank/{ZVOL}", 5, 4096) == b"other"
-
-
-def test_nas_that_has_lost_its_records_takes_images_on_again(site: DrivenSite) -> None:
-    """A written-back image can be mapped to any host; one with changes on a host, to that host only."""
-    site.map_local(ZVOL)
-    site.hosts[HOST].pools.write(f"tank/{ZVOL}", b"first", 4096)
-    site.unmap(ZVOL)
-    site.lose_records()
-    site.map_local(ZVOL, OTHER_HOST)
-    assert site.hosts[OTHER_HOST].pools.read(f"tank/{ZVOL}", 5, 4096) == b"first"
-    site.hosts[OTHER_HOST].pools.write(f"tank/{ZVOL}", b"other", 4096)
-    site.lose_records()
-    with pytest.raises(RocksError, match=f"blocked|already mapped: {OTHER_HOST}"):
-        site.map(ZVOL, HOST)
-    assert site.hosts[OTHER_HOST].pools.read(f"tank/{ZVOL}", 5, 4096) == b"other"
 
 
 def test_iscsi_only_image_is_never_copied(site: DrivenSite) -> None:
@@ -96,20 +59,6 @@ def test_refusals_are_the_texts_that_tools_know(site: DrivenSite) -> None:
     site.ask(wire.DelZvol("tank", ZVOL))
     site.wait_for(lambda: site.nas.pools.read_volume(f"tank/{ZVOL}") is None, "destroyed")
     assert site.rows() == []
-
-
-def test_image_that_is_not_persistent_forgets_what_was_written(site: DrivenSite) -> None:
-    """An attribute of the image decides this, not a list in a file."""
-    site.map_local(ZVOL)
-    site.unmap(ZVOL)
-    site.ask(wire.SetZvolAttrs(ZVOL, (("persistent", "no"),)))
-    before = newest(site.nas.pools, f"tank/{ZVOL}")
-    site.map_local(ZVOL)
-    site.hosts[HOST].pools.write(f"tank/{ZVOL}", b"gone tomorrow", 4096)
-    site.unmap(ZVOL)
-    assert newest(site.nas.pools, f"tank/{ZVOL}") == before
-    assert site.nas.pools.read(f"tank/{ZVOL}", 13, 4096) == bytes(13)
-    assert site.hosts[HOST].pools.read(f"tank/{ZVOL}", 13, 4096) == bytes(13)
 
 
 def test_image_of_an_ended_machine_is_written_back(site: DrivenSite) -> None:
@@ -187,28 +136,6 @@ def test_request_after_its_deadline_is_not_performed(site: DrivenSite) -> None:
         with pytest.raises(BusyError, match="after its deadline"):
             site.answer(site.send_body(write_request(late, deadline=1000)))
     assert site.rows() == []
-
-
-def test_old_snapshots_go_and_foreign_ones_stay(site: DrivenSite) -> None:
-    """After many pulls the NAS has the last few of ours and the operator's own; the host has its base alone."""
-    nas, host = site.nas, site.hosts[HOST]
-    site.map_local(ZVOL)
-    fact = nas.pools.read_volume(f"tank/{ZVOL}")
-    assert fact is not None
-    for number in range(6):
-        host.pools.write(f"tank/{ZVOL}", b"%d" % number, 4096)
-        site.ask(wire.PullZvol(ZVOL))
-    site.unmap(ZVOL)
-    nas.pools.ensure_snapshot(f"tank/{ZVOL}", fact.guid, "before-the-upgrade", {})
-    before = [one.name for one in nas.pools.read_history(f"tank/{ZVOL}").snapshots]
-    nas.service._housekeeping.look()
-    after = [one.name for one in nas.pools.read_history(f"tank/{ZVOL}").snapshots]
-    assert len(before) >= 8
-    assert len(after) <= 5
-    assert after[-1] == "before-the-upgrade"
-    assert set(before[-4:]) <= set(after)
-    assert len(host.pools.read_history(f"tank/{ZVOL}").snapshots) == 1
-    site.map(ZVOL)
 
 
 def test_new_image_is_listed_at_once(site: DrivenSite) -> None:

@@ -52,6 +52,8 @@ def test_a_local_image_is_taken_on_again(site: DrivenSite) -> None:
     site.lose_records()
     site.wait_for_state(ZVOL, "local")
     assert site.row(ZVOL)["remotehost"] == OTHER
+    with pytest.raises(StateError, match=f"already mapped: {OTHER}"):
+        site.map(ZVOL)
     site.hosts[OTHER].pools.write(f"tank/{ZVOL}", b"later", 4096)
     site.unmap(ZVOL)
     assert at_nas(site, b"later")

@@ -10,8 +10,6 @@ from rocks.storage.life import rejections, requests, schedule
 from rocks.storage.life.effects import AskHost
 from rocks.storage.life.events import (
     Abandon,
-    EffectDone,
-    Event,
     HostFailed,
     Map,
     PullNow,
@@ -39,25 +37,13 @@ from tests.unit.storage.records import (
     decided,
     finish_step,
     finished,
+    host_failed,
     new_image,
     record,
     refused,
 )
 
 GIVE_UP = Abandon("abandon-1", "it burns", force=True)
-
-
-def host_failed(image: Image, family: str) -> Image:
-    """The record after the host has failed in the open step, whose NAS part is done."""
-    while image.work is not None and image.work.asked is None:
-        image = after(image, _done(image))
-    assert image.work is not None
-    return after(image, HostFailed(image.work.work_id, HOST, image.epoch, family, "vm-vol-snap is in use"))
-
-
-def _done(image: Image) -> Event:
-    assert image.work is not None
-    return EffectDone(image.work.work_id, image.work.position)
 
 
 # --- giving up -----------------------------------------------------------------------------------------------------
@@ -81,12 +67,8 @@ def test_a_lost_host_is_given_up_from_every_state(state: State) -> None:
     assert given_up.state == "unmapped" and given_up.abandon_reason == "it burns"
     assert [(outcome.op_id, outcome.family) for outcome in decision.outcomes] == [("abandon-1", None)]
     assert after(given_up, replace(MAP, host="vmh2", lease_token=9)).state == "mapping"
-
-
-@pytest.mark.parametrize("state", HOST_HAS_IT)
-def test_a_host_known_to_be_off_needs_no_force(state: State) -> None:
-    """The fence has spoken."""
-    assert after(record(state), Abandon("abandon-1", "fenced", is_fenced=True)).state == "blocked"
+    fenced = Abandon("abandon-2", "it is off", is_fenced=True)
+    assert after(image, fenced).state == "blocked", "a host known to be off needs no force"
 
 
 @pytest.mark.parametrize("state", [*HOST_HAS_IT, "blocked"])

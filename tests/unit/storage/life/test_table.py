@@ -6,11 +6,10 @@ from dataclasses import replace
 import pytest
 
 from rocks.core.errors import FAMILIES, Code
-from rocks.fleet.wire.codec import decode, encode
 from rocks.storage.life import events, machine, rejections
 from rocks.storage.life.events import TABLE_EVENTS, Event
 from rocks.storage.life.facts import Facts
-from rocks.storage.life.image import Decision, Image, Rejection, Step
+from rocks.storage.life.image import Decision, Rejection, Step
 from rocks.storage.life.states import STATES, State
 from rocks.storage.life.table import TABLE
 from rocks.storage.life.table.rows import RejectionRow, Row
@@ -121,13 +120,6 @@ def test_refused_everywhere_has_no_row_of_its_own() -> None:
     for entry in TABLE:
         if isinstance(entry, RejectionRow):
             assert entry.guard is not None
-
-
-@pytest.mark.parametrize("state", STATES)
-def test_a_record_survives_being_stored(state: State) -> None:
-    """Nothing of it is only in memory."""
-    image = record(state)
-    assert decode(Image, encode(image), "image") == image
 
 
 @pytest.mark.parametrize("state", STATES)

@@ -26,7 +26,7 @@ class Guest:
     """libvirt with one guest; `steps` is what it and the other process were asked."""
 
     def __init__(
-        self, freeze: str | None = None, thaws: Sequence[int | None] = (1,), agent: bool = True
+        self, freeze: str | Exception | None = None, thaws: Sequence[int | None] = (1,), agent: bool = True
     ) -> None:
         self.steps: list[str] = []
         self._freeze, self._thaws, self._agent = freeze, list(thaws), agent
@@ -37,6 +37,8 @@ class Guest:
 
     def freeze(self, name: str) -> str | None:
         self.steps.append("freeze")
+        if isinstance(self._freeze, Exception):
+            raise self._freeze
         return self._freeze
 
     def thaw(self, name: str) -> int | None:
@@ -66,9 +68,9 @@ class Guest:
         return Played()
 
 
-def frozen(guest: Guest) -> Frozen:
+def frozen(guest: Guest, mark: Path | None = None) -> Frozen:
     """A freeze of it."""
-    return Frozen(guest, NAME, guest.thawer)  # type: ignore[arg-type]
+    return Frozen(guest, NAME, guest.thawer, mark, "7")  # type: ignore[arg-type]
 
 
 def test_the_other_process_is_there_before_the_freeze() -> None:
@@ -226,30 +228,20 @@ def test_it_connects_anew_after_libvirtd_was_restarted(monkeypatch: pytest.Monke
     assert guest.steps == ["thaw"]
 
 
-def test_a_refused_freeze_leaves_no_process_that_thaws() -> None:
-    guest = Guest(thaws=[None])
-
-    def refuses(name: str) -> str:
-        guest.steps.append("freeze")
-        raise NothingFrozenError("the command is disabled")
-
-    guest.freeze = refuses  # type: ignore[method-assign]
-    with frozen(guest) as freeze:
+def test_a_refused_freeze_leaves_no_process_that_thaws_and_no_mark(tmp_path: Path) -> None:
+    guest = Guest(NothingFrozenError("the command is disabled"), thaws=[None])
+    with frozen(guest, tmp_path / NAME) as freeze:
+        assert not (tmp_path / NAME).exists()
         guest.steps.append("copy")
     assert guest.steps == ["begin", "freeze", "thaw", "dismiss", "copy"]
     assert (freeze.problem, freeze.warning) == ("the command is disabled", "")
 
 
 def test_a_freeze_that_failed_half_is_thawed_until_that_is_confirmed(tmp_path: Path) -> None:
-    guest = Guest(thaws=[None])
-
-    def fails(name: str) -> str:
-        raise StateError("failed to freeze /data: Input/output error")
-
-    guest.freeze = fails  # type: ignore[method-assign]
-    with Frozen(guest, NAME, guest.thawer, tmp_path / NAME, "7") as freeze:  # type: ignore[arg-type]
+    guest = Guest(StateError("failed to freeze /data: Input/output error"), thaws=[None])
+    with frozen(guest, tmp_path / NAME) as freeze:
         guest.steps.append("copy")
-    assert guest.steps == ["begin", "thaw", "leave", "copy"]
+    assert guest.steps == ["begin", "freeze", "thaw", "leave", "copy"]
     assert "Input/output error" in str(freeze.problem) and "virsh domfsthaw g" in freeze.warning
     assert (tmp_path / NAME).exists()
 
@@ -360,20 +352,9 @@ def test_a_mark_stays_while_the_file_systems_may_be_frozen(
     tmp_path: Path, thaws: tuple[int | None], stays: bool
 ) -> None:
     guest, mark = Guest(thaws=thaws), tmp_path / NAME
-    with Frozen(guest, NAME, guest.thawer, mark, "7"):  # type: ignore[arg-type]
+    with frozen(guest, mark):
         assert mark.read_text() == "7"
     assert mark.exists() is stays
-
-
-def test_a_refused_freeze_leaves_no_mark(tmp_path: Path) -> None:
-    guest = Guest(thaws=(None,))
-
-    def refuse(name: str) -> str | None:
-        raise NothingFrozenError("the agent refuses")
-
-    guest.freeze = refuse  # type: ignore[method-assign]
-    with Frozen(guest, NAME, guest.thawer, tmp_path / NAME, "7"):  # type: ignore[arg-type]
-        assert not (tmp_path / NAME).exists()
 
 
 @pytest.mark.parametrize("is_thawed", [True, False])

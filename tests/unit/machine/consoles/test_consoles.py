@@ -1,9 +1,10 @@
-"""What a guest has written to its console, as it reaches the operator's terminal."""
+"""What a guest has written to its console, as it reaches the operator's terminal; how a viewer gets to a screen."""
 
 from __future__ import annotations
 
 import pytest
 
+from rocks.machine.consoles.consoles import _describe_place
 from rocks.machine.consoles.screens import plain_line
 
 
@@ -29,3 +30,16 @@ def test_control_sequences_are_left_out_and_the_rest_is_visible(line: str, text:
 @pytest.mark.parametrize("piece", ["\x1b]", "\x1b[1", "\x1b[", "\x1b(", "\x1b"])
 def test_a_long_line_that_is_nothing_but_beginnings_comes_to_its_end(piece: str) -> None:
     assert "\x1b" not in plain_line(piece * 300_000)
+
+
+def test_a_screen_on_a_socket_opens_no_port_anywhere() -> None:
+    place = _describe_place("web", "/run/rocks/vnc.sock")
+    assert "ssh -N -L ~/web.sock:/run/rocks/vnc.sock root@" in place
+    assert place.endswith("and there: xtigervncviewer ~/web.sock")
+    assert "5900" not in place and "localhost" not in place
+
+
+def test_a_port_is_named_only_where_the_screen_has_one_and_with_a_warning() -> None:
+    place = _describe_place("web", "127.0.0.1::5907")
+    assert place.startswith("127.0.0.1, port 5907, for every user of this machine; ")
+    assert "-L 5900:127.0.0.1:5907 root@" in place and place.endswith("which every user there reaches")
