@@ -168,12 +168,6 @@ class SlurmSite:
         """Start the slurmd of a host."""
         self.run_inside(f"{self.folder}/sbin/slurmd", "-d", f"{self.folder}/sbin/slurmstepd", "-N", host)
 
-    def start_host_without_configuration(self, host: str) -> None:
-        """As `start_host`, as hosts of a site do it: slurmd asks slurmctld, by munge's usual socket."""
-        socket = f"mkdir /run/munge; ln -s {self.folder}/run/munge.socket /run/munge/munge.socket.2"
-        start = f"exec {self.folder}/sbin/slurmd -d {self.folder}/sbin/slurmstepd -N {host} --conf-server slurm:{_PORT}"
-        self.run_inside("/bin/sh", "-ec", f"mount -t tmpfs tmpfs /run; {socket}; unset SLURM_CONF; {start}")
-
     def signal(self, daemon: str, name: str) -> None:
         """Send a signal to slurmctld, slurmdbd or `slurmd.HOST`, and after KILL wait for its end."""
         number = (self.folder / f"run/{daemon}.pid").read_text("ascii").strip()

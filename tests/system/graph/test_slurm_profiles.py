@@ -28,7 +28,9 @@ def machine(tmp_path: Path) -> Machine:
         path.write_text(f'#!/bin/bash\necho "$*" >>"$STUBS/{path.name}"\n')
         path.chmod(0o755)
     made.path("/etc/munge").mkdir(mode=0o700)
-    with (made.folder / "etc/passwd").open("a") as file:  # of those that are there already, the first line counts
+    with (made.folder / "etc/passwd").open(
+        "a"
+    ) as file:  # of those that are there already, the first line counts
         file.write("munge:x:993:65534::/:/bin/false\nslurm:x:64030:65534::/:/bin/false\n")
     return made
 

@@ -1,5 +1,6 @@
 """Reports of keys, names and versions, and of the database's definitions, read by their consumers."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,17 @@ def test_the_configuration_of_slurm(vm_site: Site, tmp_path: Path, monkeypatch: 
     ]
     tried = vm_site.done("sync slurm dry-run=yes")
     assert "would run `systemctl start slurmctld.service`" in tried, tried
+    assert not (tmp_path / "slurm.conf").exists()
+
+    for program, text in (("systemctl", ":"), ("scontrol", "echo slurmctld is UP")):
+        (tmp_path / program).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / program).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    ended = vm_site.rocks("sync slurm")
+    assert ended.out == f"{tmp_path}/slurm.conf: nodes: 2\n"
+    for host in ("vmc-0-0", "vmc-0-1"):
+        assert f"rocks run host {host} 'systemctl restart slurmd'" in ended.err
+    assert vm_site.done("sync slurm") == ""
 
 
 def test_resolvers(vm_site: Site) -> None:
