@@ -11,11 +11,12 @@ import os
 import shutil
 import subprocess  # noqa: TID251 - its class
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from rocks.core.process import Finished, end_group, run, run_checked, start_with_pipes
+from rocks.inventory.slurm_configuration import SlurmNode, slurm_configuration
 from tests.patience import patience
 from tests.waiting import wait_until
 
@@ -40,9 +41,7 @@ echo up
 cat >/dev/null
 """
 
-_CONFIGURATION = """
-ClusterName=tests
-SlurmctldHost=slurm
+_SITE_LINES = """
 SlurmctldPort={port}
 SlurmUser=root
 AuthInfo=socket={folder}/run/munge.socket,cred_expire={credential_seconds}
@@ -53,44 +52,22 @@ SlurmdPidFile={folder}/run/slurmd.%n.pid
 SlurmctldLogFile={folder}/log/slurmctld
 SlurmdLogFile={folder}/log/slurmd.%n
 SlurmdParameters=config_overrides
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
-SelectType=select/cons_tres
-SelectTypeParameters=CR_Core_Memory
-SchedulerType=sched/backfill
 SchedulerParameters=batch_sched_delay=0,sched_min_interval=10000,bf_interval=1,nohold_on_prolog_fail
-MpiDefault=none
 MailProg=/bin/true
-ReturnToService=1
-PrologFlags=Alloc
 Prolog={folder}/hook
 Epilog={folder}/hook
 HealthCheckProgram={folder}/hook
 HealthCheckInterval=5
-HealthCheckNodeState=ANY
-EnforcePartLimits=ALL
 PreemptType=preempt/partition_prio
 PreemptMode=CANCEL
-JobRequeue=1
 KillWait=5
-CompleteWait=0
-MinJobAge=300
 SlurmdTimeout=20
-MessageTimeout=10
-AccountingStorageType=accounting_storage/slurmdbd
-AccountingStorageHost=slurm
 AccountingStoragePort={database_port}
 AccountingStoragePass={folder}/run/munge.socket
-AccountingStorageEnforce=associations,limits,qos,safe
-PriorityType=priority/multifactor
-PriorityDecayHalfLife=0
-PriorityUsageResetPeriod=NONE
 PriorityCalcPeriod=1
-NodeName=vm-container-1-[0-3] NodeHostname=slurm NodeAddr=192.0.2.1 Port=[{first}-{last}] CPUs=4 RealMemory=1000
-PartitionName=batch Nodes=vm-container-1-[0-3] Default=YES MaxTime=INFINITE State=UP
-PartitionName=virt Nodes=vm-container-1-[0-3] MaxTime=2-0 OverSubscribe=EXCLUSIVE OverTimeLimit=2 State=UP
-PartitionName=urgent Nodes=vm-container-1-[0-3] PriorityTier=2 MaxTime=INFINITE State=UP
+PartitionName=urgent Nodes=ALL PriorityTier=2 MaxTime=INFINITE State=UP
 """
+"""What differs from a site's: programs of another user in one folder, and short times."""
 
 _HOOK = """#!/bin/sh
 # libvirt's test driver stands for the host's libvirt: the file has its domains
@@ -99,6 +76,19 @@ export PATH=/usr/sbin:/usr/bin:/sbin:/bin SLURM_CONF={folder}/etc/slurm.conf PYT
 export ROCKS_STATE_FOLDER="{folder}/hosts/$SLURMD_NODENAME"
 export ROCKS_LIBVIRT_URI="test://$ROCKS_STATE_FOLDER.xml"
 exec /usr/bin/python3 -m rocks.agent host-free
+"""
+
+_SYSTEMCTL = """#!/bin/sh
+# stop and start slurmctld.service
+export SLURM_CONF={folder}/etc/slurm.conf
+number=$(cat {folder}/run/slurmctld.pid 2>/dev/null)
+runs() {{ [ -n "$number" ] && {enter} kill -0 "$number" 2>/dev/null; }}
+case $1 in
+  stop)
+    if runs; then {enter} kill "$number"; fi
+    while runs; do sleep 0.1; done ;;
+  start) runs || {enter} {folder}/sbin/slurmctld ;;
+esac
 """
 
 _NODE = """
@@ -146,6 +136,9 @@ class SlurmSite:
                     "ascii",
                 )
                 path.chmod(0o755)
+        systemctl = self.root_bin / "systemctl"
+        systemctl.write_text(_SYSTEMCTL.format(enter=" ".join(self._inside), folder=self.folder), "ascii")
+        systemctl.chmod(0o755)
 
     def run_inside(self, *arguments: str) -> Finished:
         """Run a program as root beside the daemons; it may become one."""
@@ -272,17 +265,28 @@ def _write(folder: Path) -> None:
     (folder / "etc/munge.key").write_bytes(os.urandom(64))
     (folder / "etc/munge.key").chmod(0o600)
     values = {
-        "folder": folder, "port": _PORT, "database_port": _PORT + 1, "first": _PORT + 10, "last": _PORT + 13,
+        "folder": folder, "port": _PORT, "database_port": _PORT + 1,
         # the pause after a failed prolog; a job whose start takes longer is refused by its host, and held
         "credential_seconds": round(max(10, patience(5))),
     }  # fmt: skip
-    (folder / "etc/slurm.conf").write_text(_CONFIGURATION.format(**values), "ascii")
+    (folder / "etc/slurm.conf").write_text(configuration(HOSTS, _SITE_LINES.format(**values)), "ascii")
     source = Path(__file__).resolve().parent.parent / "src"
     (folder / "hook").write_text(_HOOK.format(folder=folder, source=source), "utf-8")
     (folder / "hook").chmod(0o755)
     database = _DATABASE.format(folder=folder, port=_PORT + 1, schema=f"slurm_{os.getpid()}")
     (folder / "etc/slurmdbd.conf").write_text(database, "ascii")
     (folder / "etc/slurmdbd.conf").chmod(0o600)
+
+
+def configuration(hosts: Sequence[str], site_lines: str) -> str:
+    """The configuration of a site with these hosts, of which all run here."""
+    nodes = [SlurmNode(host, "192.0.2.1", 4, has_machines=True) for host in hosts]
+    text = slurm_configuration("slurm", "192.0.2.1", nodes, site_lines)
+    for number, host in enumerate(hosts):
+        text = text.replace(
+            f"NodeName={host} ", f"NodeName={host} NodeHostname=slurm Port={_PORT + 10 + number} "
+        )
+    return text
 
 
 @contextmanager
@@ -302,12 +306,12 @@ def slurm_site(mysql_socket: str) -> Iterator[SlurmSite]:
         assert init.stdout.readline() == b"up\n"
         site = SlurmSite(folder, init, mysql_socket)
         site.start_database()
+        site.start_controller()
         for line in (
-            ("add", "cluster", "tests"), ("add", "account", ACCOUNT),
+            ("add", "account", ACCOUNT),
             ("add", "user", f"root,{USER}", f"account={ACCOUNT}"),
         ):  # fmt: skip
             site.ask("sacctmgr", "--immediate", "--quiet", *line)
-        site.start_controller()
         for host in HOSTS:
             site.start_host(host)
         site.wait_until_idle()

@@ -32,6 +32,7 @@ DRAINED, LATE = "vm-without-job", "image-sync-timeout"
 """Reasons of a drained host; it is resumed from the first one only."""
 
 EPILOG_SECONDS = 3600.0
+_DAEMONS = ("/usr/sbin/libvirtd", "/usr/sbin/virtqemud")
 _POLL_SECONDS = 5.0
 _COMMAND_SECONDS = 20.0
 _COMPUTESET = re.compile(r"VC-JOB-\d+-[0-9a-z]+")
@@ -45,8 +46,15 @@ class Node(NamedTuple):
     has_computeset: bool
 
 
+def has_libvirt() -> bool:
+    """Whether this host can have machines. A missing Python module proves nothing: an upgrade may have removed it."""
+    return any(Path(daemon).exists() for daemon in _DAEMONS)
+
+
 def find_use(state_folder: Path) -> List[str]:
     """What this host has of virtual machines, for a log; empty when it is free."""
+    if not has_libvirt():
+        return []
     from rocks.machine.host.libvirt.domains import Domains
     from rocks.machine.host.memory import starts_in_progress
 

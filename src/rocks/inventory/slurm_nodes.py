@@ -18,9 +18,14 @@ _NO_NODE = "Invalid node name"
 """What scontrol prints of a host that Slurm does not have."""
 
 
+def configuration_file() -> Path:
+    """Slurm's configuration on this machine; the environment variable SLURM_CONF, which Slurm reads, overrides it."""
+    return Path(os.environ.get("SLURM_CONF", "/etc/slurm/slurm.conf"))
+
+
 def has_slurm() -> bool:
     """Whether the site has one: its configuration is on this machine."""
-    return Path(os.environ.get("SLURM_CONF", "/etc/slurm/slurm.conf")).is_file()
+    return configuration_file().is_file()
 
 
 def drain_nodes(hosts: Sequence[str], notify: Callable[[str], None]) -> None:

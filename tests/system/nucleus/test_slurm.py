@@ -148,12 +148,12 @@ def test_what_slurm_refuses_fails_in_words_for_owners(rounds: Rounds) -> None:
     rounds.until(long, "failed", "the walltime is longer than this site's scheduler permits")
 
 
-def test_the_check_names_what_is_missing_in_the_configuration(
+def test_the_check_finds_nothing_missing_in_our_own_configuration_and_names_what_is(
     pool: Pool, rounds: Rounds, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = {
         **{f"DATABASE_{key}": getattr(pool.settings, key) for key in ("socket", "name", "user")},
-        "BATCH_KIND": "slurm", "BATCH_PARTITION": PARTITION, "BATCH_USER": USER, "COMPUTESETS_GRACE_SECONDS": "60",
+        "BATCH_KIND": "slurm", "BATCH_PARTITION": PARTITION, "BATCH_USER": USER, "COMPUTESETS_GRACE_SECONDS": "120",
     }  # fmt: skip
     for key, value in settings.items():
         monkeypatch.setenv(f"NUCLEUS_{key}".upper(), value)
@@ -162,7 +162,7 @@ def test_the_check_names_what_is_missing_in_the_configuration(
     assert main(["check", "slurm"]) == 0, capsys.readouterr().out
     with pool.transaction() as session:
         identity.add_allocation(session, "gam1")
-    monkeypatch.setenv("NUCLEUS_COMPUTESETS_GRACE_SECONDS", "120")
+    monkeypatch.setenv("NUCLEUS_COMPUTESETS_GRACE_SECONDS", "7200")
     capsys.readouterr()
     assert main(["check", "slurm"]) == 1
     lines = capsys.readouterr().out.splitlines()
@@ -266,7 +266,9 @@ def test_a_set_whose_job_slurm_ends_has_the_reason(
     slurm.ask(*administer, "add", "account", "gam1")
     slurm.ask(*administer, "add", "user", USER, "account=gam1")
     slurm.ask("scontrol", "update", f"partition={PARTITION}", "OverTimeLimit=0")
-    request.addfinalizer(lambda: slurm.ask("scontrol", "update", f"partition={PARTITION}", "OverTimeLimit=2"))
+    request.addfinalizer(
+        lambda: slurm.ask("scontrol", "update", f"partition={PARTITION}", "OverTimeLimit=120")
+    )
     rounds.hands.ahead_seconds = -3600.0  # Nucleus does not end the set at its walltime: Slurm does
     numbers = {
         "preempted": rounds.start(0, 1),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import sys
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,20 @@ def test_machines_and_images_of_the_host_are_its_use(tmp_path: Path, monkeypatch
     assert find_use(tmp_path) == ["machine vm-0", "image /dev/mapper/zvol-snap"]
     file.unlink()
     assert "does not answer" in find_use(tmp_path)[0], "what is not known is not free"
+
+
+def test_a_host_without_libvirt_is_free_and_one_without_its_module_for_python_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a site's own Slurm, hosts that run no machines have the hook as well."""
+    monkeypatch.setattr(host_free, "_DAEMONS", (str(tmp_path / "libvirtd"),))
+    monkeypatch.setenv("ROCKS_LIBVIRT_URI", f"test://{tmp_path}/absent.xml")
+    assert find_use(tmp_path) == []
+    (tmp_path / "libvirtd").touch()
+    assert "does not answer" in find_use(tmp_path)[0]
+    monkeypatch.setitem(sys.modules, "rocks.machine.host.libvirt.domains", None)
+    with pytest.raises(ImportError):  # a hook that ends with an error
+        find_use(tmp_path)
 
 
 def test_a_start_whose_domain_does_not_exist_yet_is_use(

@@ -68,6 +68,36 @@ def test_lists_of_hosts(vm_site: Site) -> None:
     assert "group vm-container ()\n  +vmc-0-0\n  +vmc-0-1\n" in vm_site.done("report tentakel")
 
 
+def test_the_configuration_of_slurm(vm_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real Slurm runs with such a text in tests/system/nucleus."""
+    monkeypatch.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))
+    assert "rocks set host attr head slurm_server" in vm_site.refused("report slurm")
+    vm_site.done("set host attr head slurm_server 10.1.0.1")
+    assert "rocks set appliance attr compute slurm_server 10.1.0.1" in vm_site.refused("report slurm")
+    vm_site.done("set appliance attr vm-container slurm_server 10.1.0.1")
+    vm_site.done("set host attr vmc-0-1 kvm no")
+    lines = vm_site.done("report slurm").splitlines()
+    assert "SlurmctldHost=head(10.1.0.1)" in lines
+    assert [line for line in lines if line.startswith(("NodeName", "PartitionName=virt"))] == [
+        "NodeName=vmc-0-0 NodeAddr=10.1.0.2 CPUs=4",
+        "NodeName=vmc-0-1 NodeAddr=10.1.0.3 CPUs=4",
+        "PartitionName=virt Nodes=vmc-0-0 OverSubscribe=EXCLUSIVE OverTimeLimit=120 MaxTime=2-0 State=UP",
+    ]
+    tried = vm_site.done("sync slurm dry-run=yes")
+    assert "would run `systemctl start slurmctld.service`" in tried, tried
+    assert not (tmp_path / "slurm.conf").exists()
+
+    for program, text in (("systemctl", ":"), ("scontrol", "echo slurmctld is UP")):
+        (tmp_path / program).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / program).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    ended = vm_site.rocks("sync slurm")
+    assert ended.out == f"{tmp_path}/slurm.conf: nodes: 2\n"
+    for host in ("vmc-0-0", "vmc-0-1"):
+        assert f"rocks run host {host} 'systemctl restart slurmd'" in ended.err
+    assert vm_site.done("sync slurm") == ""
+
+
 def test_resolvers(vm_site: Site) -> None:
     assert vm_site.done("report resolv") == (
         '<file name="/etc/resolv.conf">\n'

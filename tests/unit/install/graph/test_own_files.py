@@ -36,6 +36,7 @@ _ENTITIES = dict.fromkeys(
             "firewall_unit",
             "network_service",
             "network_script",
+            "slurm_server",
             "install_network",
             "install_drive",
             "install_bootloader",

@@ -37,6 +37,13 @@ INSTALLATION = {
         "yes",
         "no, for the frontend: its profile leaves alone the service for owners of virtual clusters",
     ),
+    "slurm_server": Known(
+        "appliance",
+        "host or address",
+        "",
+        "address of the frontend for the hosts, where Slurm is set up by this system: the frontend with it is the "
+        "server, each other host with it gets jobs",
+    ),
     "packaging": Known(
         "host", ("deb", "rpm"), "deb", "deb or rpm: the packages of the host's operating system"
     ),

@@ -1,0 +1,109 @@
+"""slurm.conf of a site whose Slurm this system sets up, from the hosts of the database. Pure.
+
+It has what `nucleus check slurm` demands. Hosts get it from slurmctld when slurmd starts (configless), so only the
+frontend has the file. Lines of the site come last: of a parameter that is there twice, Slurm takes the last one (seen
+with 22.05.8).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.core.errors import StateError
+from rocks.core.names import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MARK = "# Written by rocks sync slurm"
+COMPUTESETS = "virt"
+"""The partition of hosts that run virtual machines: `[batch] partition` of Nucleus."""
+
+_TEXT = """\
+{mark}; changes are lost. The lines of the site are in site.conf beside it: change that, then rocks sync slurm
+# Never run `scontrol reconfigure` after the set of nodes has changed: it ends slurmctld.
+ClusterName=rocks
+SlurmctldHost={frontend}({address})
+SlurmctldParameters=enable_configless
+SlurmUser=slurm
+StateSaveLocation=/var/lib/slurm/slurmctld
+SlurmdSpoolDir=/var/lib/slurm/slurmd
+SlurmctldPidFile=/run/slurmctld.pid
+SlurmdPidFile=/run/slurmd.pid
+SlurmctldLogFile=/var/log/slurm/slurmctld.log
+SlurmdLogFile=/var/log/slurm/slurmd.log
+ProctrackType=proctrack/linuxproc
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+SchedulerParameters=nohold_on_prolog_fail
+ReturnToService=1
+PrologFlags=Alloc
+Prolog={hook}
+Epilog={hook}
+HealthCheckProgram={hook}
+HealthCheckInterval=30
+HealthCheckNodeState=ANY
+EnforcePartLimits=ALL
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost={address}
+AccountingStorageEnforce=associations,limits,qos,safe
+# the node hours of an account do not come back by themselves
+PriorityType=priority/multifactor
+PriorityDecayHalfLife=0
+PriorityUsageResetPeriod=NONE
+{nodes}
+PartitionName=batch Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+"""
+_PARTITION = (
+    f"PartitionName={COMPUTESETS} Nodes={{}} OverSubscribe=EXCLUSIVE OverTimeLimit=120 MaxTime=2-0 State=UP\n"
+)
+_HOOK = "/opt/rocks/libexec/rocks-host-free"
+_WORD = re.compile(r"[A-Za-z0-9_.:-]+")
+_NODE = re.compile(r"^NodeName=(\S+)", re.MULTILINE)
+
+
+class SlurmNode(NamedTuple):
+    """A host that gets jobs; `address` is None where the host's name is resolved. `has_machines`: of computesets."""
+
+    name: str
+    address: str | None
+    cpus: int
+    has_machines: bool
+
+
+def slurm_configuration(frontend: str, address: str, nodes: Sequence[SlurmNode], site_lines: str) -> str:
+    """The text of slurm.conf. `address` is the frontend's for all hosts, `site_lines` what the site adds.
+
+    StateError without nodes, with which slurmctld does not start, and for a stored name or address that is none.
+    """
+    if not nodes:
+        raise StateError(
+            f"no host gets jobs of Slurm: rocks set appliance attr compute slurm_server {address}, or the same for "
+            "another appliance or a host"
+        )
+    for word in (frontend, address, *(node.name for node in nodes), *(node.address or "-" for node in nodes)):
+        if not _WORD.fullmatch(word):
+            raise StateError(
+                f'"{printable(word)}" is no name or address of a host: rocks list host interface'
+            )
+    text = _TEXT.format(
+        mark=MARK,
+        frontend=frontend,
+        address=address,
+        hook=_HOOK,
+        nodes="\n".join(_node_line(node) for node in nodes),
+    )
+    of_computesets = [node.name for node in nodes if node.has_machines]
+    partition = _PARTITION.format(",".join(of_computesets)) if of_computesets else ""
+    return text + partition + site_lines
+
+
+def node_names(text: str) -> frozenset[str]:
+    """The nodes of a text of `slurm_configuration`."""
+    return frozenset(_NODE.findall(text))
+
+
+def _node_line(node: SlurmNode) -> str:
+    address = f" NodeAddr={node.address}" if node.address else ""
+    return f"NodeName={node.name}{address} CPUs={node.cpus}"

@@ -1,0 +1,153 @@
+"""The site's own Slurm: slurm.conf on this machine, and the rule for a changed set of nodes.
+
+A running slurmctld is never asked to read a file with other nodes: it ends then (seen with 22.05.8). It is stopped
+before the file is replaced, and started after that; jobs go on meanwhile. A node that a job has does not leave the
+file: the job's record would have no end.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from rocks.core import dry_run
+from rocks.core.clock import Deadline, wait_seconds
+from rocks.core.errors import HostError, StateError, ToolError
+from rocks.core.files import PUBLIC, write_file
+from rocks.core.process import run, run_checked
+from rocks.inventory.addresses import choose_address
+from rocks.inventory.host_loading import load_hosts, load_interfaces, physical_hosts
+from rocks.inventory.host_records import local_host
+from rocks.inventory.records import PRIVATE_NETWORK
+from rocks.inventory.slurm_configuration import MARK, SlurmNode, node_names, slurm_configuration
+from rocks.inventory.slurm_nodes import configuration_file
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+    from rocks.database.connection import Database
+
+RESTART_HOST = (
+    "if systemctl cat slurmd.service >/dev/null 2>&1; then systemctl try-restart slurmd.service; fi"
+)
+"""On a host: its slurmd reads the new configuration; its jobs go on."""
+
+_ATTRIBUTE = "slurm_server"
+_SECONDS = 20.0
+_START_SECONDS = 60.0
+
+
+class SyncedSlurm(NamedTuple):
+    """The file, whether it changed, and the hosts of the database that are nodes in it."""
+
+    path: Path
+    changed: bool
+    hosts: tuple[str, ...]
+
+
+def load_configuration(database: Database) -> tuple[str, tuple[str, ...]]:
+    """The text of slurm.conf as the database has it now, with the site's lines; and the hosts that are its nodes.
+
+    StateError for a site whose frontend or hosts lack the attribute slurm_server.
+    """
+    frontend = local_host(database)
+    names = physical_hosts(database)
+    hosts = [host for host in load_hosts(database, names) if host.attribute(_ATTRIBUTE)]
+    interfaces = load_interfaces(database, names)
+    address = next((host.attribute(_ATTRIBUTE) for host in hosts if host.name == frontend), "")
+    if not address:
+        raise StateError(
+            f"{frontend} has no Slurm of this system: rocks set host attr {frontend} slurm_server ADDRESS, with its "
+            "address for the hosts"
+        )
+    nodes = [
+        SlurmNode(
+            host.name,
+            choose_address(
+                ((one.subnet or "", one.ip) for one in interfaces[host.name] if one.ip), PRIVATE_NETWORK
+            ),
+            host.cpus,
+            host.is_true("kvm"),
+        )
+        for host in hosts
+        if host.name != frontend
+    ]
+    text = slurm_configuration(frontend, address, nodes, _read(configuration_file().parent / "site.conf"))
+    return text, tuple(node.name for node in nodes)
+
+
+def sync_slurm(database: Database) -> SyncedSlurm:
+    """Have this machine's slurmctld run with the nodes of the database.
+
+    Nodes that are no longer in the database are drained first. StateError while one of them has a job, and for a
+    slurm.conf that is not of this system; HostError when slurmctld does not answer, or does not start. Then the file
+    stays as it is, but for the last case.
+    """
+    text, hosts = load_configuration(database)
+    database.end_reading()
+    path = configuration_file()
+    old = _read(path)
+    if old and not old.startswith(MARK):
+        raise StateError(
+            f"{path} is not of this system: move it away, its own lines to {path.parent}/site.conf"
+        )
+    if old == text:
+        _control("start")
+        return SyncedSlurm(path, changed=False, hosts=hosts)
+    _free(node_names(old) - node_names(text))
+    _control("stop")
+    write_file(path, text, mode=PUBLIC)
+    _control("start")
+    _wait_for_controller()
+    return SyncedSlurm(path, changed=True, hosts=hosts)
+
+
+def _read(path: Path) -> str:
+    """'' when there is no such file."""
+    try:
+        return path.read_text("utf-8")
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise HostError(f"cannot read {path}: {error}") from None
+
+
+def _free(gone: Collection[str]) -> None:
+    """Drain the nodes; StateError while one of them has a job, or its epilog."""
+    if not gone:
+        return
+    nodes = ",".join(sorted(gone))
+    change = ("scontrol", "update", f"nodename={nodes}", "state=drain", "reason=rocks")
+    try:
+        if not dry_run.would(dry_run.HERE, f"run `{' '.join(change)}`"):
+            run_checked(change, deadline_seconds=_SECONDS)
+        with dry_run.question():
+            jobs = run_checked(
+                ("squeue", "--noheader", f"--nodelist={nodes}", "--format=%i %N"), deadline_seconds=_SECONDS
+            ).text.strip()
+    except ToolError as error:
+        raise HostError(
+            f"whether {nodes} still have jobs is not known ({error}): systemctl start slurmctld, then repeat this"
+        ) from None
+    if jobs:
+        first = jobs.splitlines()[0].split()
+        raise StateError(
+            f"job {first[0]} still has {first[-1]}, of which Slurm would lose the end. {nodes}: drained; "
+            f"when `squeue --nodelist={nodes}` is empty, repeat this"
+        )
+
+
+def _control(verb: str) -> None:
+    if not dry_run.would(dry_run.HERE, f"run `systemctl {verb} slurmctld.service`"):
+        run_checked(("systemctl", verb, "slurmctld.service"), deadline_seconds=_START_SECONDS)
+
+
+def _wait_for_controller() -> None:
+    """HostError when it does not answer: systemd calls a program started that ends at once."""
+    if dry_run.is_on():
+        return
+    deadline = Deadline(_START_SECONDS)
+    while " is UP" not in run(("scontrol", "ping"), deadline_seconds=_SECONDS).text:
+        if deadline.passed():
+            raise HostError("slurmctld does not answer after its start: journalctl -u slurmctld says why")
+        wait_seconds(0.2)

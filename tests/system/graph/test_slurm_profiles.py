@@ -1,0 +1,81 @@
+"""Profiles of a site's own Slurm, run by bash: what waits for the key of munge, and what starts with it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from rocks.install.graph_files import Library
+from rocks.install.profiles import write_profile
+from tests.golden.profile.cases import CASES
+from tests.system.graph.machine import Machine
+
+KEY = "0123456789abcdef" * 8
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    """A machine with the packages of Slurm, whose programs do nothing."""
+    if os.geteuid() != 0:
+        pytest.skip("a profile is run in a mount namespace of its own, which needs root")
+    made = Machine(tmp_path)
+    for program in ("opt/rocks/libexec/rocks-host-free", "opt/rocks/bin/rocks", "usr/local/sbin/mariadb"):
+        path = made.path(program)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f'#!/bin/bash\necho "$*" >>"$STUBS/{path.name}"\n')
+        path.chmod(0o755)
+    made.path("/etc/munge").mkdir(mode=0o700)
+    with (made.folder / "etc/passwd").open(
+        "a"
+    ) as file:  # of those that are there already, the first line counts
+        file.write("munge:x:993:65534::/:/bin/false\nslurm:x:64030:65534::/:/bin/false\n")
+    return made
+
+
+def profile(name: str) -> str:
+    return write_profile(CASES[name], Library()).replace("/var/opt/rocks/mysql/mysql.sock", "/run/mysql.sock")
+
+
+def give_key(machine: Machine, key: str) -> None:
+    path = machine.path("/etc/rocks/sec_attr/munge_key")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(key)
+
+
+@pytest.mark.parametrize(
+    ("name", "host", "units"),
+    [
+        ("frontend_with_slurm", "head", ("munge.service", "slurmdbd.service", "slurmctld.service")),
+        ("vm_host_with_slurm", "vmc-0-0", ("munge.service", "slurmd.service")),
+    ],
+)
+def test_a_host_gets_the_key_and_then_starts(
+    machine: Machine, name: str, host: str, units: tuple[str, ...]
+) -> None:
+    text = profile(name)
+    with socket.socket(socket.AF_UNIX) as database:
+        database.bind(str(machine.path("/run/mysql.sock")))
+        first = machine.done(text)
+        assert f"rocks sync host sec_attr {host} on the frontend" in first
+        enabled = machine.folder / "stubs/units"
+        assert not any((enabled / f"{unit}.enabled").exists() for unit in units)
+
+        give_key(machine, KEY)
+        second = machine.done(text)
+        key = machine.path("/etc/munge/munge.key")
+        assert key.read_text() == KEY
+        assert key.stat().st_mode & 0o777 == 0o400 and key.stat().st_uid != 0, "munged runs as another user"
+        assert all((enabled / f"{unit}.enabled").exists() for unit in units), second
+        assert "munge_key" not in second.replace("sec_attr.d/munge_key", "")
+        if name.startswith("frontend"):
+            assert machine.calls("rocks") == ["sync slurm"]
+            assert "GRANT ALL ON slurm_acct_db.* TO slurm@localhost" in machine.calls("mariadb")[-1]
+        assert "profile ends: no changes" in machine.done(text)
+
+        give_key(machine, "short")
+        refused = machine.run(text)
+        assert refused.exit_status != 0 and "less than 32 characters" in refused.error_text
+        assert key.read_text() == KEY

@@ -1,0 +1,32 @@
+"""slurm.conf of a site's own Slurm; a real slurmctld reads it in tests/system/nucleus."""
+
+import pytest
+
+from rocks.core.errors import StateError
+from rocks.inventory.slurm_configuration import MARK, SlurmNode, node_names, slurm_configuration
+
+COMPUTE = SlurmNode("compute-0-0", None, 8, has_machines=False)
+CONTAINER = SlurmNode("vmc-0-0", "10.1.0.2", 16, has_machines=True)
+
+
+def test_hosts_with_machines_are_in_the_partition_of_computesets_and_all_in_that_of_batch_jobs() -> None:
+    text = slurm_configuration("head", "10.1.1.1", [COMPUTE, CONTAINER], "MaxJobCount=5\n")
+    assert text.startswith(MARK)
+    assert node_names(text) == {"compute-0-0", "vmc-0-0"}
+    assert "\nNodeName=compute-0-0 CPUs=8\nNodeName=vmc-0-0 NodeAddr=10.1.0.2 CPUs=16\n" in text
+    assert "\nPartitionName=batch Nodes=ALL " in text and "\nPartitionName=virt Nodes=vmc-0-0 " in text
+    assert text.endswith("\nMaxJobCount=5\n"), "of a parameter that is there twice, the last one counts"
+    assert "virt" not in slurm_configuration("head", "10.1.1.1", [COMPUTE], "")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "message"),
+    [
+        ([], "no host gets jobs of Slurm: rocks set appliance attr compute slurm_server 10.1.1.1"),
+        ([CONTAINER._replace(name="a\nProlog=/tmp/x")], "is no name or address of a host"),
+        ([CONTAINER._replace(address="10.1.0.2 State=DOWN")], "is no name or address of a host"),
+    ],
+)
+def test_records_of_which_there_is_no_configuration(nodes: list[SlurmNode], message: str) -> None:
+    with pytest.raises(StateError, match=message):
+        slurm_configuration("head", "10.1.1.1", nodes, "")
