@@ -15,7 +15,6 @@ SMOKE_TESTS: dict[str, tuple[str, ...]] = {
         "test_kills.py::test_an_agent_that_dies_leaves_a_start_that_can_be_finished",
         "test_moves.py::test_a_machine_moves_with_its_disk",
         "test_consoles.py::test_a_program_gets_the_serial_line",
-        "test_consoles.py::test_nothing_listens_that_an_ordinary_user_reaches",
         "test_dry_run.py::test_starts_and_stops_are_printed_and_not_done",
         "test_snapshots.py::test_a_running_machine_is_copied_and_restored",
     ),

@@ -201,6 +201,7 @@ def test_a_full_file_system_is_not_left_full(move: Move) -> None:
     move.has_arrived()
 
 
+@pytest.mark.slow
 def test_a_host_that_sends_something_else_is_not_believed(move: Move) -> None:
     """The old host sends other streams than an agent does; the new host stores none of them."""
     head, sizes = "b'rocks disk move 1\\n'", "struct.Struct('>QQ').pack"

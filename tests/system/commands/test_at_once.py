@@ -186,6 +186,7 @@ def test_an_image_is_not_removed_under_a_cluster_that_is_being_added(
     assert "one" in vm_site.refused("remove image debian")
 
 
+@pytest.mark.slow
 def test_of_a_cluster_and_the_removal_of_its_image_one_wins(
     vm_site: Site, disk: Path, processes: dict[str, str]
 ) -> None:

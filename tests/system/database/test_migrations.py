@@ -63,6 +63,7 @@ def test_second_run_changes_nothing(cluster_database: Settings, tmp_path: Path) 
     assert described(cluster_database) == before
 
 
+@pytest.mark.slow
 def test_runs_killed_at_any_change_are_finished_by_the_next(
     mariadb: Settings, cluster_database: Settings, tmp_path: Path
 ) -> None:

@@ -252,6 +252,7 @@ def test_a_host_that_is_not_there(synced: Site, target: Target) -> None:
     assert f"the firewall rules of host {NAME} were not sent: " in failed.err
 
 
+@pytest.mark.slow
 def test_ten_thousand_rules(synced: Site, target: Target) -> None:
     synced.change(
         "INSERT INTO firewalls (Rulename, Service, Protocol, Action, Chain, Category, Catindex) SELECT"

@@ -221,6 +221,7 @@ def test_our_own_nodes_change_nothing_the_second_time(machine: Machine, name: st
     assert "profile ends: no changes" in again, again
 
 
+@pytest.mark.slow
 def test_network_devices_are_set_up_where_their_service_is_in_use_and_wait_for_the_next_boot(
     machine: Machine,
 ) -> None:

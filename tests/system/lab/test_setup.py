@@ -58,6 +58,7 @@ def test_the_error_on_a_machine_without_apt_names_an_alternative(checkout: Path,
     assert not (checkout / ".state").exists()
 
 
+@pytest.mark.slow
 def test_the_error_for_too_little_disk_space_states_both_sizes_and_the_path(checkout: Path) -> None:
     """On a file system of 40 MB, in a mount namespace of the test's own."""
     mounted = 'mount -t tmpfs -o size=40m,mode=755 small "$1/small"'
@@ -80,6 +81,7 @@ def test_the_error_for_too_little_disk_space_states_both_sizes_and_the_path(chec
     assert " MB of disk space are needed in " in line and " MB are free" in line and "small" in line
 
 
+@pytest.mark.slow
 def test_services_are_held_back_during_the_installation_only(checkout: Path, tmp_path: Path) -> None:
     """With an apt-get that fails: it is tried twice, its last words are shown, and the policy is gone afterwards.
 

@@ -207,6 +207,7 @@ def test_an_attach_that_dies_at_any_effect_is_completed(running: MachineSite, dy
     assert leased(running) == ["g.vda", "g.vdb"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dying_host", [None, OLD])
 def test_a_detach_that_dies_at_any_effect_is_completed(running: MachineSite, dying_host: str | None) -> None:
     add = f"add host vm disk g disk={second(running)} disksize=1"

@@ -67,6 +67,7 @@ def test_a_save_and_a_restore(machines: MachineSite, dying_host: str | None) -> 
     assert machines.lease(vm) == (token, "running", OLD)
 
 
+@pytest.mark.slow
 def test_a_move(machines: MachineSite) -> None:
     """After each death the machine starts on one of the hosts, with its content."""
     vm = machines.started("mover")

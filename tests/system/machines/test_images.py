@@ -233,6 +233,7 @@ def test_a_running_machine_is_copied_and_restored(two_disks: MachineSite) -> Non
     assert contents(machines, "monday") == [b"first. "] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("is_running", "dying_host"), [(True, None), (True, OLD), (False, None)])
 def test_a_snapshot_that_dies_at_any_effect_is_completed(
     two_disks: MachineSite, is_running: bool, dying_host: str | None

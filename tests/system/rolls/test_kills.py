@@ -76,6 +76,7 @@ def state(site: Site, folder: Path) -> tuple[list[Any], list[str], list[str]]:
     return rows, named, [path for path in left if "__pycache__" not in path]
 
 
+@pytest.mark.slow
 def test_commands_that_are_killed_at_any_step_are_finished_by_their_repetition(
     roll_site: Site, build_roll: BuildRoll, rolls_folder: Path
 ) -> None:

@@ -173,6 +173,7 @@ def terminal(tmp_path: Path, tree: Path, write_command: WriteCommand) -> Iterato
         shell.close()
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_command_only(terminal: Terminal, tmp_path: Path) -> None:
     terminal.type("list slow\n")
     terminal.read_until("begun")

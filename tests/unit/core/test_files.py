@@ -121,6 +121,7 @@ def _make(path: Path) -> None:
         new.write(NEW)
 
 
+@pytest.mark.slow
 def test_a_killed_maker_leaves_no_file_or_a_whole_one(path: Path) -> None:
     """Without `replace`."""
     path.unlink()

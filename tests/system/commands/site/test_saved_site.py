@@ -220,6 +220,7 @@ def test_a_site_is_restored_on_another_machine(
     assert "Kickstart_PrivateHostname = head\n" in (tmp_path / "answers").read_text()
 
 
+@pytest.mark.slow
 def test_a_frontend_is_overwritten_only_when_that_is_asked_for(
     saved: Path, old: Machine, new: Machine, site: Site, secret: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -245,6 +246,7 @@ def test_a_frontend_is_overwritten_only_when_that_is_asked_for(
     assert len(list(new.backup.glob("before-restore-*/cluster.sql"))) == 2
 
 
+@pytest.mark.slow
 def test_a_killed_restore_leaves_one_site_or_the_other_and_is_repeated(
     saved: Path, old: Machine, new: Machine, site: Site, secret: str, tmp_path: Path
 ) -> None:

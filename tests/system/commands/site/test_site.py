@@ -241,6 +241,7 @@ def test_the_broker_is_looked_for_where_it_listens(vm_site: Site) -> None:
     assert broker_address(vm_site.database, "stranger") == "stranger"
 
 
+@pytest.mark.slow
 def test_check_names_a_file_of_the_site_that_cannot_be_read(
     vm_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -136,6 +136,7 @@ def test_a_bug_report_has_no_names(vm_site: Site) -> None:
     assert not [word for word in ("head", "vmc", "10.1", "52:54", "example.org") if word in report]
 
 
+@pytest.mark.slow
 def test_services_are_checked_against_the_database(vm_site: Site, tmp_path: Path) -> None:
     ended = vm_site.rocks("check services")
     assert ended.status == 1 and f"not as in the database: {tmp_path}/etc-hosts: rocks sync dns" in ended.out

@@ -107,6 +107,7 @@ def add(tenants: Tenants, name: str, hosts: Sequence[int]) -> list[str]:
     return [name, *(f"vm-{name}-{host}" for host in range(len(hosts)))]
 
 
+@pytest.mark.slow
 def test_every_ports_table_holds_the_keys_of_the_clusters_there(tenants: Tenants, fabric: Fabric) -> None:
     """Through adding, starting, moving, stopping and removing clusters, and a subnet manager that is restarted."""
     site = tenants.site

@@ -150,6 +150,7 @@ def copies_of_web(site: Site) -> list[tuple[object, ...]]:
     )
 
 
+@pytest.mark.slow
 def test_nothing_uses_the_machine_until_its_disks_are_decided(
     given_up: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,6 +40,7 @@ def test_each_frame_is_dropped_for_its_reason(judge: Callable[[bytes, bytes], bo
             assert found[:1] == ([expected] if expected else []), case.name
 
 
+@pytest.mark.slow
 def test_no_frame_is_too_short_to_be_judged_alike() -> None:
     """Every beginning of every frame, in both readings."""
     for case in CASES[::4]:
