@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 
 class NewJob(NamedTuple):
-    """Whole hosts for a walltime in minutes. `hosts`: those that it must have, if any; `comment` is for operators."""
+    """Whole hosts for a walltime in minutes. `comment` is for operators.
+
+    `hosts`: those that it must have, if any; `excluded`: those that it must not have.
+    """
 
     name: str
     host_count: int
@@ -20,6 +23,7 @@ class NewJob(NamedTuple):
     hosts: tuple[str, ...] = ()
     reservation: str | None = None
     comment: str = ""
+    excluded: tuple[str, ...] = ()
 
 
 TOO_FEW_HOSTS, OTHERS_FIRST = "not enough hosts are free", "others are before it"
@@ -63,6 +67,9 @@ class Batch(Protocol):
 
     def jobs(self, names: Collection[str]) -> list[Job]:
         """The jobs of computesets that live, or ended not long ago, and those of the names as far as known."""
+
+    def nodes(self) -> list[str]:
+        """Names of the hosts that it may give to computesets; none where Nucleus has a list of them."""
 
     def charges(self, names: Collection[str]) -> dict[str, int]:
         """Name → seconds of nodes, of those whose jobs are accounted; none where Nucleus counts."""

@@ -114,6 +114,7 @@ class Slurm:
             "--export=NONE", "--chdir=/", "--output=/dev/null",
             *([f"--reservation={job.reservation}"] if job.reservation else []),
             *([f"--nodelist={','.join(job.hosts)}"] if job.hosts else []),
+            *([f"--exclude={','.join(job.excluded)}"] if job.excluded else []),
             standard_input=_SCRIPT,
         )  # fmt: skip
         if finished.exit_status:
@@ -152,6 +153,11 @@ class Slurm:
             elif name in completing:  # its end is on its way to the accounting
                 found.append(job._replace(state=UNKNOWN))
         return found
+
+    def nodes(self) -> list[str]:
+        """As `Batch.nodes`: those of the partition."""
+        arguments = ("--noheader", "--Node", f"--partition={self._partition}", "--format=%N")
+        return self._asked("sinfo", *arguments).text.split()
 
     def charges(self, names: Collection[str]) -> dict[str, int]:
         """As `Batch.charges`: of all jobs of a name, also of one that a host refused, or that lost a host."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nucleus.mirror.columns import placeholders
 from nucleus.mirror.computesets import late_sets, nodes_without_set
+from nucleus.mirror.hosts import nodes_without_host
 from nucleus.mirror.observations import read_sources
 from nucleus.records import Account
 from nucleus.states import LIVING_SETS
@@ -51,6 +52,7 @@ def gauges(session: Session, now: datetime) -> dict[str, dict[tuple[str, ...], f
         "alarms": {
             ("vm-on-without-job",): float(len(nodes_without_set(session))),
             ("image-sync-timeout",): float(len(late_sets(session))),
+            ("node-without-host",): float(len(nodes_without_host(session))),
         },
         "poll_age_seconds": {
             (one.name,): (now - one.observed).total_seconds() for one in sources if one.observed is not None
