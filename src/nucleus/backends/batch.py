@@ -50,6 +50,13 @@ class Job(NamedTuple):
     place: int | None = None
 
 
+class Charge(NamedTuple):
+    """Seconds of nodes; `is_final`: all jobs of the name have ended."""
+
+    seconds: int
+    is_final: bool
+
+
 class Batch(Protocol):
     """Every call can be repeated. Each raises HostError while the batch system does not answer."""
 
@@ -71,8 +78,8 @@ class Batch(Protocol):
     def nodes(self) -> list[str]:
         """Names of the hosts that it may give to computesets; none where Nucleus has a list of them."""
 
-    def charges(self, names: Collection[str]) -> dict[str, int]:
-        """Name → seconds of nodes, of those whose jobs are accounted; none where Nucleus counts."""
+    def charges(self, names: Collection[str]) -> dict[str, Charge]:
+        """Name → what its jobs are charged, as far as they are accounted; none where Nucleus counts."""
 
     def accounts(self, names: Collection[str]) -> dict[str, Account]:
         """Name → what is counted of the account; none where Nucleus counts."""

@@ -12,7 +12,7 @@ from rocks.core.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from nucleus.backends.batch import NewJob
+    from nucleus.backends.batch import Charge, NewJob
     from nucleus.mirror.host_jobs import HostJob
     from nucleus.mirror.pool import Pool, Session
     from nucleus.records import Account
@@ -63,7 +63,7 @@ class HostList:
         """None: the list is the operator's."""
         return []
 
-    def charges(self, names: Collection[str]) -> dict[str, int]:
+    def charges(self, names: Collection[str]) -> dict[str, Charge]:
         """None: Nucleus counts."""
         return {}
 

@@ -110,7 +110,9 @@ def test_slurm_limits_an_account_and_charges_its_sets(
     wait_until(
         counted, lambda: slurm.ask("scontrol", "show", "assoc_mgr", f"accounts={ACCOUNT}", "flags=assoc")
     )
-    wait_until(lambda: slurm.ask("squeue", "-h", f"--name={name}", "-o", "%M") != "0:00")
+    wait_until(lambda: (rounds.reconcile(), rounds.look(number).charged_so_far_seconds)[1])
+    so_far = rounds.look(number).charged_so_far_seconds
+    assert so_far is not None and rounds.look(number).charged_seconds is None
     rounds.end(number)
     rounds.until(number, "cancelled", "user")
     wait_until(lambda: (rounds.reconcile(), rounds.look(number).charged_seconds is not None)[1])
@@ -118,7 +120,22 @@ def test_slurm_limits_an_account_and_charges_its_sets(
         "sacct", "-n", "-X", "-D", "-P", f"--name={name}", "-S", "now-1day", "-o", "ElapsedRaw,AllocNodes"
     )
     charges = [int(seconds) * int(nodes) for seconds, nodes in (row.split("|") for row in rows.splitlines())]
-    assert rounds.look(number).charged_seconds == sum(charges) > 0
+    assert rounds.look(number).charged_seconds == sum(charges) >= so_far > 0
+    assert rounds.look(number).charged_so_far_seconds is None
+    slurm.ask("sacctmgr", "--immediate", "--quiet", "modify", "account", "root", "set", "GrpTRESMins=node=60")
+    request.addfinalizer(
+        lambda: slurm.ask(
+            "sacctmgr", "--immediate", "--quiet", "modify", "account", "root", "set", "GrpTRESMins=node=-1"
+        )
+    )
+
+    def limiting() -> str | None:
+        rounds.reconcile()
+        with pool.transaction() as session:
+            account = status.allocation_usage(session, [project])[0][4]
+        return account and account.limited_by
+
+    wait_until(lambda: limiting() == "root", "the limit of the account above is found")
 
 
 def test_a_set_is_ended_by_its_owner_in_each_state(rounds: Rounds, slurm: SlurmSite) -> None:
