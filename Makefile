@@ -49,6 +49,12 @@ demo-cluster: ## the demo's site, and on it a cluster of Debian machines that an
 	@$(MAKE) --no-print-directory guest-image
 	@$(LAB) demo-cluster
 
+.PHONY: demo-slurm
+demo-slurm: ## the demo's site, and on it a Slurm: a computeset waits behind a batch job, runs, ends, and is charged; Slurm ends (root; 3 minutes)
+	@tools/setup slurm
+	@$(MAKE) --no-print-directory demo
+	@$(LAB) demo-slurm
+
 .PHONY: demo-pragma
 demo-pragma: ## the demo's site, and on it a cluster in PRAGMA's form: from a web server, booted, used by SSH, removed (root; minutes)
 	@$(MAKE) --no-print-directory guest-image

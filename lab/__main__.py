@@ -1,4 +1,4 @@
-"""`python3 -m lab demo|demo-cluster|demo-pragma|demo-stop`, behind the targets of these names; needs Python alone."""
+"""`python3 -m lab demo|…|demo-stop`, behind the targets of these names; needs Python alone."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from lab.demo_cluster import DemoCluster
 from lab.demo_pragma import DemoPragma
 from lab.progress import Progress
 from lab.site import Site, SiteState
+from lab.slurm.demo import DemoSlurm
 from rocks.core.errors import BusyError, RocksError, UserError
 
 _STATE = Path(__file__).absolute().parent.parent / ".state"
-_USAGE = "usage: python3 -m lab demo|demo-cluster|demo-pragma|demo-stop"
+_USAGE = "usage: python3 -m lab demo|demo-cluster|demo-pragma|demo-slurm|demo-stop"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str]) -> int:
         "demo": _demo,
         "demo-cluster": partial(_image_demo, DemoCluster),
         "demo-pragma": partial(_image_demo, DemoPragma),
+        "demo-slurm": _demo_slurm,
         "demo-stop": _demo_stop,
     }
     if len(arguments) != 1 or arguments[0] not in actions:
@@ -61,6 +63,12 @@ def main(arguments: Sequence[str]) -> int:
 
 def _demo(site: Site) -> None:
     Demo(site, _STATE / "guest" / "kernel", _STATE / "guest" / "images", Progress()).run()
+
+
+def _demo_slurm(site: Site) -> None:
+    progress = Progress()
+    demo = Demo(site, _STATE / "guest" / "kernel", _STATE / "guest" / "images", progress)
+    DemoSlurm(site, demo, progress).run()
 
 
 def _image_demo(kind: type[DemoCluster | DemoPragma], site: Site) -> None:

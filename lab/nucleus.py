@@ -24,6 +24,7 @@ from lab import database
 from lab.accounts import ensure_account
 from lab.demo_plan import CLUSTER, FRONTEND
 from lab.namespace import CHECKOUT, Machine, last_line
+from lab.slurm.daemons import PARTITION
 from rocks.core.errors import HostError, RocksError, ToolError
 from rocks.core.files import write_file
 
@@ -32,7 +33,7 @@ USER_ID = 64781
 """Number of the account `nucleus`, which exists inside the machine only, in a range that Debian assigns to no user."""
 
 PORT = 8372
-_PROJECT, _ALLOCATION = "demo", "demo-hours"
+_PROJECT, ALLOCATION = "demo", "demo-hours"
 _LIBRARIES = CHECKOUT / ".state" / "browser"
 _SETTINGS = "/etc/rocks/nucleus.toml"
 _SOCKET = "/run/rocks-nucleus/executor.sock"
@@ -44,6 +45,18 @@ _AS_NUCLEUS = (
     *("/usr/bin/setpriv", f"--reuid={USER_ID}", f"--regid={USER_ID}", "--clear-groups", "--no-new-privs"),
     *("--inh-caps=-all", "--bounding-set=-all", "--"),
 )
+_ALL_PARTS = (*_AS_NUCLEUS, "/opt/rocks/bin/nucleus", "serve")
+_DRIVER = "nucleus-computesets"
+_GRACE_SECONDS = 10.0
+
+SLURM_SETTINGS = (
+    "NUCLEUS_BATCH_KIND=slurm",
+    "NUCLEUS_BATCH_HOSTS=",
+    f"NUCLEUS_BATCH_PARTITION={PARTITION}",
+    "NUCLEUS_COMPUTESETS_GRACE_SECONDS=30",
+    "NUCLEUS_COMPUTESETS_RECONCILE_SECONDS=5",
+)
+"""As variables: computesets are jobs of the machine's Slurm."""
 
 OPERATOR_COMMANDS: tuple[tuple[str, ...], ...] = (
     ("setup",),
@@ -53,8 +66,8 @@ OPERATOR_COMMANDS: tuple[tuple[str, ...], ...] = (
     ("user", "acknowledge", OWNER),
     ("cluster", "assign", CLUSTER, _PROJECT),
     ("cluster", "describe", CLUSTER, "the cluster of the demo"),
-    ("allocation", "add", _ALLOCATION),
-    ("allocation", "permit", _ALLOCATION, CLUSTER),
+    ("allocation", "add", ALLOCATION),
+    ("allocation", "permit", ALLOCATION, CLUSTER),
     ("token", "create", OWNER, "--days=30", "--note=demo"),
 )
 """What an operator does until an owner can work; the last one prints the owner's token."""
@@ -88,14 +101,32 @@ class Nucleus:
         if self._error is not None:
             raise self._error
 
+    def use_slurm(self) -> None:
+        """Have computesets be jobs of the machine's Slurm; their driver is in its network, the web service is not."""
+        self._stop()
+        program = [*_AS_NUCLEUS, "/usr/bin/env", *SLURM_SETTINGS, "/opt/rocks/bin/nucleus", "serve", "--only"]
+        self._machine.start_daemon(_DRIVER, [*program, "computesets"])
+        self._serve([*program, "api", "poller", "workers"])
+
+    def use_list(self) -> None:
+        """Have computesets run on the list of hosts again."""
+        self._stop()
+        self._serve(_ALL_PARTS)
+
+    def _stop(self) -> None:
+        for name in (_DRIVER, "nucleus-serve"):
+            self._machine.stop_daemon(name, _GRACE_SECONDS)
+
     def _start(self) -> None:
         try:
+            if self._machine.daemon(_DRIVER) is not None:  # of a demo of Slurm that was killed
+                self._stop()
             if self._machine.daemon("nucleus-serve") is not None and self._answers():
                 return
             self._prepare()
             self._machine.start_daemon("nucleus-executor", ["/opt/rocks/bin/nucleus", "executor"])
             self._set_up()
-            self._serve()
+            self._serve(_ALL_PARTS)
         except RocksError as error:
             self._error = error
         except OSError as error:
@@ -179,10 +210,9 @@ class Nucleus:
         program = ["/usr/bin/mariadb", "--no-defaults", f"--socket={database.SOCKET}", "-e", statement]
         self._machine.run_checked(program, _DEADLINE_SECONDS)
 
-    def _serve(self) -> None:
+    def _serve(self, program: Sequence[str]) -> None:
         """Start the web service; on another port when somebody takes the chosen one first."""
         for attempt in range(_PORTS_TRIED):
-            program = [*_AS_NUCLEUS, "/opt/rocks/bin/nucleus", "serve"]
             end_at = time.monotonic() + _DEADLINE_SECONDS
             try:
                 self._machine.start_daemon("nucleus-serve", program, in_own_network=False)

@@ -88,7 +88,8 @@ class Computeset(NamedTuple):
     """Computes that are started together. `context` is the state machine's own; `node_ids` in its order.
 
     `waiting`, in words for owners, `place` and `estimated_start` are of a set whose job waits. `charged_seconds`: of
-    nodes, as the batch system has charged a set that has ended; None where it does not.
+    nodes, as the batch system has charged a set that has ended; None where it does not. `charged_so_far_seconds`: until
+    that is known.
     """
 
     id: int
@@ -116,15 +117,22 @@ class Computeset(NamedTuple):
     estimated_start: datetime | None
     walltime_end: datetime | None
     charged_seconds: int | None
+    charged_so_far_seconds: int | None
     node_ids: tuple[int, ...]
 
 
 class Account(NamedTuple):
-    """What a batch system counts of an account, in minutes of nodes: its limit, used, and left to jobs that run."""
+    """What a batch system counts of an account, in minutes of nodes: its limit, used, and left to jobs that run.
+
+    `left_minutes` is what its limit and those of the accounts above it leave, None without any; `limited_by` names the
+    one above it that leaves the least.
+    """
 
     limit_minutes: int | None
     used_minutes: int
     running_minutes: int
+    left_minutes: int | None = None
+    limited_by: str | None = None
 
 
 class Operation(NamedTuple):

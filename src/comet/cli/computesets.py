@@ -137,7 +137,7 @@ def _only_allocation(context: Context, cluster: str) -> Optional[str]:
     return chosen
 
 
-_OF_SLURM = "waiting place charged_seconds"
+_OF_SLURM = "waiting place charged_seconds charged_so_far_seconds"
 _SET_KEYS = f"id cluster state allocation start end requested running remaining reservation {_OF_SLURM}"
 _NODE_KEYS = "name node_state type mac cpus host memory"
 
@@ -193,8 +193,9 @@ def _print_set(it: Computeset) -> None:
     show(f"Requested: {times['requested']}\tRunning: {times['running']}\tRemaining: {times['remaining']}")
     if it.waiting:
         show(tabbed(f"Waiting: {it.waiting}", f"Place: {it.place or '-'}"))
-    if it.charged_seconds is not None:
-        show(f"Charged: {it.charged_seconds / 3600:.2f} node hours ({it.charged_seconds} node seconds)")
+    for what, seconds in (("Charged", it.charged_seconds), ("Charged so far", it.charged_so_far_seconds)):
+        if seconds is not None:
+            show(f"{what}: {seconds / 3600:.2f} node hours ({seconds} node seconds)")
     nodes = [{**vars(node), "state": _state(it, node) or "-", "mac": macs(node)} for node in it.computes]
     show(printed(nodes, _NODES, "table"))
 

@@ -110,6 +110,7 @@ class Computeset:
     estimated_start: Optional[str] = None
     walltime_end: Optional[str] = None
     charged_seconds: Optional[int] = None
+    charged_so_far_seconds: Optional[int] = None
 
     @property
     def ended(self) -> bool:

@@ -126,6 +126,9 @@ class Computeset(Answer):
     estimated_start: Moment
     walltime_end: Moment
     charged_seconds: int | None = Field(description="of nodes, as the site's Slurm has charged an ended set")
+    charged_so_far_seconds: int | None = Field(
+        description="the same, of a set that has not ended; null afterwards"
+    )
     nodes_ready: int
     nodes_total: int
 
@@ -273,6 +276,12 @@ class Allocation(Answer):
     )
     limit_minutes: int | None = Field(
         description="the project's limit; where Slurm counts, the account's; null: none"
+    )
+    left_minutes: int | None = Field(
+        description="what the limit leaves; where Slurm counts, also those of the accounts above; null: no limit"
+    )
+    limited_by: str | None = Field(
+        description="the account above this one whose limit leaves the least; null: its own does, or none"
     )
 
 

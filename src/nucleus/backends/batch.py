@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 
 class NewJob(NamedTuple):
-    """Whole hosts for a walltime in minutes. `hosts`: those that it must have, if any; `comment` is for operators."""
+    """Whole hosts for a walltime in minutes. `comment` is for operators.
+
+    `hosts`: those that it must have, if any; `excluded`: those that it must not have.
+    """
 
     name: str
     host_count: int
@@ -20,6 +23,7 @@ class NewJob(NamedTuple):
     hosts: tuple[str, ...] = ()
     reservation: str | None = None
     comment: str = ""
+    excluded: tuple[str, ...] = ()
 
 
 TOO_FEW_HOSTS, OTHERS_FIRST = "not enough hosts are free", "others are before it"
@@ -46,6 +50,13 @@ class Job(NamedTuple):
     place: int | None = None
 
 
+class Charge(NamedTuple):
+    """Seconds of nodes; `is_final`: all jobs of the name have ended."""
+
+    seconds: int
+    is_final: bool
+
+
 class Batch(Protocol):
     """Every call can be repeated. Each raises HostError while the batch system does not answer."""
 
@@ -64,8 +75,11 @@ class Batch(Protocol):
     def jobs(self, names: Collection[str]) -> list[Job]:
         """The jobs of computesets that live, or ended not long ago, and those of the names as far as known."""
 
-    def charges(self, names: Collection[str]) -> dict[str, int]:
-        """Name → seconds of nodes, of those whose jobs are accounted; none where Nucleus counts."""
+    def nodes(self) -> list[str]:
+        """Names of the hosts that it may give to computesets; none where Nucleus has a list of them."""
+
+    def charges(self, names: Collection[str]) -> dict[str, Charge]:
+        """Name → what its jobs are charged, as far as they are accounted; none where Nucleus counts."""
 
     def accounts(self, names: Collection[str]) -> dict[str, Account]:
         """Name → what is counted of the account; none where Nucleus counts."""

@@ -50,6 +50,9 @@ def _grey_picture(width: int, height: int) -> bytes:
     )
 
 
+HOSTS = tuple(f"vm-container-{rack}-{rank}" for rack in (0, 1) for rank in range(4))
+"""Physical hosts: those of the first rack have the frontends."""
+
 _SCREEN = _grey_picture(640, 400)
 
 
@@ -155,7 +158,10 @@ class Simulator:
         return _listed("vm-host", "vm", rows)
 
     def _list_interface(self, _: Sequence[str]) -> Answer:
-        rows: dict[str, list[dict[str, Any]]] = {}
+        rows: dict[str, list[dict[str, Any]]] = {
+            name: [_interface("private", "eth0", f"02:00:00:00:00:{number:02x}", f"10.1.1.{number}", None)]
+            for number, name in enumerate(HOSTS, 1)
+        }
         for guest in self.guests.values():
             vlan = 3 + int(guest.cluster[2:] or 0)
             rows[guest.name] = [

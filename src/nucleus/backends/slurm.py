@@ -13,7 +13,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from nucleus.backends.batch import OTHERS_FIRST, TOO_FEW_HOSTS, Job
+from nucleus.backends.batch import OTHERS_FIRST, TOO_FEW_HOSTS, Charge, Job
 from nucleus.hostlists import expand
 from nucleus.records import Account
 from nucleus.states import ENDED, PENDING, RUNNING, UNKNOWN
@@ -38,6 +38,8 @@ while :; do sleep 3600 & wait $!; kill $! 2>/dev/null; done
 _NAME = re.compile(r"VC-JOB-\d+-[0-9a-z]+")
 _NUMBER = re.compile(r"(\d+)(?:;[^\n]*)?\n?")
 _ERROR = re.compile(r"error: (?:Batch job submission failed: )?(.+)")
+
+_PARENT = re.compile(r" ParentAccount=([^\s(]+)\(")
 
 _STATES = {
     **dict.fromkeys(("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD"), PENDING),
@@ -114,6 +116,7 @@ class Slurm:
             "--export=NONE", "--chdir=/", "--output=/dev/null",
             *([f"--reservation={job.reservation}"] if job.reservation else []),
             *([f"--nodelist={','.join(job.hosts)}"] if job.hosts else []),
+            *([f"--exclude={','.join(job.excluded)}"] if job.excluded else []),
             standard_input=_SCRIPT,
         )  # fmt: skip
         if finished.exit_status:
@@ -153,14 +156,24 @@ class Slurm:
                 found.append(job._replace(state=UNKNOWN))
         return found
 
-    def charges(self, names: Collection[str]) -> dict[str, int]:
+    def nodes(self) -> list[str]:
+        """As `Batch.nodes`: those of the partition."""
+        arguments = ("--noheader", "--Node", f"--partition={self._partition}", "--format=%N")
+        return self._asked("sinfo", *arguments).text.split()
+
+    def charges(self, names: Collection[str]) -> dict[str, Charge]:
         """As `Batch.charges`: of all jobs of a name, also of one that a host refused, or that lost a host."""
         return parse_charges(self._accounted(sorted(names), "State,ElapsedRaw,AllocNodes,JobName"))
 
     def accounts(self, names: Collection[str]) -> dict[str, Account]:
-        """As `Batch.accounts`: what slurmctld enforces."""
-        arguments = ("show", "assoc_mgr", f"accounts={','.join(sorted(names))}", "flags=assoc")
-        return parse_accounts(self._asked("scontrol", *arguments).text)
+        """As `Batch.accounts`: what slurmctld enforces; the accounts above those are asked for, too."""
+        text, asked, names = "", set[str](), set(names)
+        while names:
+            arguments = ("show", "assoc_mgr", f"accounts={','.join(sorted(names))}", "flags=assoc")
+            text += self._asked("scontrol", *arguments).text
+            asked |= names
+            names = set(_PARENT.findall(text)) - asked
+        return parse_accounts(text)
 
     def _accounted(self, names: Sequence[str], columns: str) -> str:
         return self._asked(
@@ -275,21 +288,20 @@ def parse_ends(text: str) -> dict[str, Job]:
     return ends
 
 
-def parse_charges(text: str) -> dict[str, int]:
-    """Name → seconds of nodes, of the lines STATE|SECONDS|NODES|NAME of sacct; pure. Not of a job that goes on."""
-    charges: dict[str, int] = {}
-    going_on = set()
+def parse_charges(text: str) -> dict[str, Charge]:
+    """Name → charge, of the lines STATE|SECONDS|NODES|NAME of sacct; pure."""
+    charges: dict[str, Charge] = {}
     for line in text.splitlines():
         state, seconds, nodes, name = line.split("|", 3)
-        if state.split(" ")[0] not in (*_REASONS, "REQUEUED", "RESIZING"):
-            going_on.add(name)
-        charges[name] = charges.get(name, 0) + int(seconds) * int(nodes)
-    return {name: seconds for name, seconds in charges.items() if name not in going_on}
+        has_ended = state.split(" ")[0] in (*_REASONS, "REQUEUED", "RESIZING")
+        before = charges.get(name, Charge(0, True))
+        charges[name] = Charge(before.seconds + int(seconds) * int(nodes), before.is_final and has_ended)
+    return charges
 
 
 def parse_accounts(text: str) -> dict[str, Account]:
     """Account → what is counted of it, of `scontrol show assoc_mgr`; pure. Records of users are left out."""
-    found = {}
+    found, parents = dict[str, Account](), dict[str, str]()
     for record in text.split("ClusterName=")[1:]:
         account = re.search(r" Account=(\S*) UserName= ", record)
         minutes = re.search(r"GrpTRESMins=\S*\bnode=(N|\d+)\((\d+)\)", record)
@@ -297,7 +309,24 @@ def parse_accounts(text: str) -> dict[str, Account]:
         if account and minutes and running:
             limit = None if minutes[1] == "N" else int(minutes[1])
             found[account[1]] = Account(limit, int(minutes[2]), int(running[1]))
-    return found
+            parent = _PARENT.search(record)
+            parents[account[1]] = parent[1] if parent else ""
+    return {name: _limited(name, found, parents) for name in found}
+
+
+def _limited(name: str, accounts: dict[str, Account], parents: dict[str, str]) -> Account:
+    """The account with what all limits leave."""
+    lefts, above = list[tuple[int, bool, str]](), name
+    while above in accounts:
+        one = accounts[above]
+        if one.limit_minutes is not None:
+            left = max(0, one.limit_minutes - one.used_minutes - one.running_minutes)
+            lefts.append((left, above != name, above))
+        above = parents[above]
+    if not lefts:
+        return accounts[name]
+    left, is_above, by = min(lefts)
+    return accounts[name]._replace(left_minutes=left, limited_by=by if is_above else None)
 
 
 def _reason(state: str, why: str) -> str:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 from nucleus.backends.executor import make_executor
 from nucleus.backends.rocks import LIBRARY, SOURCES, Rocks
 from nucleus.cli.administration import database_of, print_table, session_of
+from nucleus.hostlists import collect
 from nucleus.mirror import observations, status
 from nucleus.mirror.computesets import late_sets, nodes_without_set
+from nucleus.mirror.hosts import nodes_without_host
 from nucleus.mirror.migrate import set_up
 from nucleus.mirror.observations import SourceState
 from nucleus.mirror.pool import Guard
@@ -75,6 +77,7 @@ def _print_status(configuration: Configuration) -> int:
         sources = observations.read_sources(session)
         values = status.gauges(session, now)
         nodes, late = nodes_without_set(session), late_sets(session)
+        strays = nodes_without_host(session)
     late_polls = _print_polls(sources, now, configuration)
     for what in ("operations", "computesets"):
         counts = ", ".join(f"{count:.0f} {state}" for (state,), count in values[what].items())
@@ -88,7 +91,12 @@ def _print_status(configuration: Configuration) -> int:
         print(
             f"alarm: the images of computeset {number} are not written back in time; rocks list host storagemap"
         )
-    return 1 if nodes or late or late_polls or any(one.failures for one in sources) else 0
+    if strays:
+        print(
+            f"alarm: Slurm has nodes in the partition {configuration.batch.partition} that are no hosts of the cluster,"
+            f" and computesets leave them out: {collect(strays)}; rocks list host interface"
+        )
+    return 1 if nodes or late or strays or late_polls or any(one.failures for one in sources) else 0
 
 
 def _print_polls(sources: Sequence[SourceState], now: datetime, configuration: Configuration) -> bool:

@@ -13,18 +13,22 @@ if TYPE_CHECKING:
 
 
 def store_charges(guard: Guard, batch: Batch) -> None:
-    """Store the charges of sets that have ended, and limit and use of each allocation, as far as they are known.
+    """Store the charges of sets, and limit and use of each allocation, as far as they are known.
 
     HostError while the batch system does not answer: what is stored stays.
     """
     with guard.transaction() as session:
-        names = computesets.uncharged_sets(session)
+        has_ended = computesets.uncharged_sets(session)
         allocations = [name for name, _ in identity.list_allocations(session)]
-    charges = batch.charges(names) if names else {}
+    charges = batch.charges(has_ended) if has_ended else {}
     accounts = batch.accounts(allocations) if allocations else {}
     with guard.transaction() as session:
-        for name, seconds in charges.items():
-            session.update("computeset", {"charged_seconds": seconds}, name=name)
+        for name, charge in charges.items():
+            if has_ended[name] and charge.is_final:
+                changed = {"charged_seconds": charge.seconds, "charged_so_far_seconds": None}
+            else:
+                changed = {"charged_so_far_seconds": charge.seconds}
+            session.update("computeset", changed, name=name)
         for name in allocations:
             minutes = (
                 accounts[name.lower()]._asdict()

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from nucleus.backends.batch import Job, NewJob
 from nucleus.computesets import machine
+from nucleus.computesets.alarms import Alarms
 from nucleus.computesets.charges import store_charges
 from nucleus.computesets.machine import Action, Context, Event
 from nucleus.computesets.seen import Seen, facts_of_job, is_absent, job_events, jobs_by_name, node_events
@@ -26,10 +27,10 @@ from nucleus.hostlists import collect
 from nucleus.mirror import clusters, computesets, operations
 from nucleus.mirror.columns import new_ulid
 from nucleus.mirror.events import NEWS, WORK, append_events
+from nucleus.mirror.hosts import SCHEDULED, nodes_without_host, record_hosts
 from nucleus.records import SYSTEM, Computeset, JsonObject, NewEvent, NewOperation
 from nucleus.states import (
     CANCELLED,
-    COMPLETED,
     CREATED,
     ENDED,
     ENDED_SETS,
@@ -100,7 +101,7 @@ class Driver:
         self._batch = batch
         self._clock = clock or Clock()
         self._checked: float | None = None
-        self._alarms: dict[int, NewEvent] = {}
+        self._alarms = Alarms(guard)
 
     def run(self, stop: threading.Event) -> None:
         """A round whenever something has changed, and each second, until `stop` is set."""
@@ -123,7 +124,7 @@ class Driver:
                 with _logged(job.name):
                     self._batch.end(job, is_complete=False)
         self._settle_jobs(jobs)
-        self._check_nodes()
+        self._check_site()
 
     def _jobs(self, living: Sequence[Computeset]) -> list[Job]:
         """All jobs, after what is new was submitted; those of all sets are unknown when the batch system is away."""
@@ -149,6 +150,7 @@ class Driver:
         hosts = list(one.context.get("requested" if "members" in one.context else "hosts") or ())
         with self._guard.transaction() as session:
             cluster = clusters.find_cluster_by_id(session, SYSTEM, one.cluster_id)
+            excluded = tuple(nodes_without_host(session))
             if not context.is_issued:
                 issued = machine.to_json_object(context._replace(is_issued=True))
                 changed = {"name": name, "context": {"requested": hosts, **one.context, **issued}}
@@ -156,7 +158,7 @@ class Driver:
                     return
         job = NewJob(
             name, one.node_count, one.walltime_minutes, one.account, tuple(hosts), one.reservation,
-            cluster.name if cluster else "",
+            cluster.name if cluster else "", excluded,
         )  # fmt: skip
         try:
             event = Event("submit_ok", jobid=self._batch.submit(job, may_exist=context.is_issued))
@@ -351,27 +353,16 @@ class Driver:
                     self._batch.end(job, is_complete)
                     WORK.give()
 
-    def _check_nodes(self) -> None:
-        """Look now and then for computes that are on and in no computeset: an alarm begins or ends for each."""
+    def _check_site(self) -> None:
+        """Now and then: which hosts the batch system has, what needs an operator, and what was charged."""
         now = self._clock.since_boot()
         if self._checked is not None and now < self._checked + self._settings.reconcile_seconds:
             return
-        with self._guard.transaction() as session:
-            found = {node.id: node for node in computesets.nodes_without_set(session)}
-            alarms = {}
-            for node in found.values():  # it is reported only: who started it may have had a reason
-                _, _, actions = machine.step(COMPLETED, Context(()), Event("node_active", node=node.id))
-                (alarm,) = [action.text for action in actions if action.kind == "alarm"]
-                alarms[node.id] = NewEvent(
-                    "alarm", node.target, None, alarm, node.project_id, node.cluster_id
-                )
-            begun = [alarm for number, alarm in alarms.items() if number not in self._alarms]
-            ended = [alarm for number, alarm in self._alarms.items() if number not in alarms]
-            append_events(session, [*begun, *(one._replace(old=one.new, new=None) for one in ended)])
-        self._checked, self._alarms = now, alarms
+        with _logged("hosts"):
+            nodes = self._batch.nodes()
+            with self._guard.transaction() as session:
+                record_hosts(session, SCHEDULED, nodes)
+        self._alarms.check()
+        self._checked = now
         with _logged("charges"):
             store_charges(self._guard, self._batch)
-        for event in begun:
-            _LOG.error("%s: %s", event.target, event.new)
-        if begun or ended:
-            NEWS.give()

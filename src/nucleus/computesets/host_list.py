@@ -12,7 +12,7 @@ from rocks.core.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from nucleus.backends.batch import NewJob
+    from nucleus.backends.batch import Charge, NewJob
     from nucleus.mirror.host_jobs import HostJob
     from nucleus.mirror.pool import Pool, Session
     from nucleus.records import Account
@@ -59,7 +59,11 @@ class HostList:
         waits = {one: TOO_FEW_HOSTS if place == 1 else OTHERS_FIRST for one, place in places.items()}
         return [one._replace(waiting=waits.get(one.id, ""), place=places.get(one.id)) for one in found]
 
-    def charges(self, names: Collection[str]) -> dict[str, int]:
+    def nodes(self) -> list[str]:
+        """None: the list is the operator's."""
+        return []
+
+    def charges(self, names: Collection[str]) -> dict[str, Charge]:
         """None: Nucleus counts."""
         return {}
 

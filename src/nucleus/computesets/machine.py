@@ -38,7 +38,10 @@ class Member(NamedTuple):
 
 
 class Context(NamedTuple):
-    """What a set remembers. `is_issued`: its job may be known to the batch system."""
+    """What a set remembers. `is_issued`: its job may be known to the batch system.
+
+    `lost_jobs`: how many have ended without a reason before the set had hosts.
+    """
 
     members: tuple[Member, ...]
     jobid: int | None = None
@@ -50,6 +53,7 @@ class Context(NamedTuple):
     is_released: bool = False
     job_gone: bool = False
     is_degraded: bool = False
+    lost_jobs: int = 0
 
 
 class Event(NamedTuple):
@@ -110,7 +114,7 @@ def _allocated(_: str, context: Context, event: Event) -> Result:
     hosts = dict(event.hosts)
     # from here on a node counts as started until it was seen off, with its image on the NAS
     members = tuple(member._replace(host=hosts[member.id], is_free=False) for member in context.members)
-    context = context._replace(members=members, hosts=tuple(hosts.values()))
+    context = context._replace(members=members, hosts=tuple(hosts.values()), lost_jobs=0)
     starts = [Action("start", node=member.id, host=member.host) for member in members]
     return RUNNING, context, [Action("timer", text=WALLTIME), *starts]
 
@@ -162,6 +166,16 @@ def _lost_early(_: str, context: Context, event: Event) -> Result:
     reason = USER if context.is_cancelled else event.how or LOST
     context = context._replace(job_gone=True, reason=reason, is_released=True)
     return CANCELLED if context.is_cancelled else FAILED, context, [Action("release")]
+
+
+def _lost_submitted(state: str, context: Context, event: Event) -> Result:
+    """Hosts may refuse a job whose number they know: a scheduler that was killed gives it again. It is replaced."""
+    if event.how not in ("", LOST) or context.is_cancelled:
+        return _lost_early(state, context, event)
+    if context.jobid is None:  # that is known already
+        return state, context, []
+    context = context._replace(jobid=None, lost_jobs=context.lost_jobs + 1)
+    return (state, context, []) if context.lost_jobs < MOST_TRIES else _lost_early(state, context, event)
 
 
 def _lost_running(_: str, context: Context, event: Event) -> Result:
@@ -290,7 +304,7 @@ TABLE: dict[tuple[str, str], Handler] = {
     (SUBMITTED, ABSENT): _absent_submitted,
     (SUBMITTED, "allocated"): _allocated,
     (SUBMITTED, "cancel"): _cancel_submitted,
-    (SUBMITTED, "job_gone"): _lost_early,
+    (SUBMITTED, "job_gone"): _lost_submitted,
     (RUNNING, "allocated"): _allocated_again,
     (RUNNING, "cancel"): _cancel_running,
     (RUNNING, WALLTIME): _walltime,

@@ -58,14 +58,20 @@ class Seen(NamedTuple):
         return NewEvent(kind, target, old, new, self.project_id, self.one.cluster_id, operation)
 
 
+def _order(job: Job) -> tuple[int, int]:
+    return _PREFERENCE.index(job.state), -job.id if job.state == ENDED else job.id
+
+
 def jobs_by_name(jobs: Iterable[Job]) -> tuple[dict[str, Job], list[Job]]:
     """Name → its job, and the other jobs of names that have several: of those that wait the first one counts.
+
+    Of those that have ended, the last one does.
 
     A submission whose answer was lost may be repeated, and then the batch system runs one at a time.
     """
     found: dict[str, Job] = {}
     doubles = []
-    for job in sorted(jobs, key=lambda one: (_PREFERENCE.index(one.state), one.id)):
+    for job in sorted(jobs, key=_order):
         if found.setdefault(job.name, job) is not job:
             doubles.append(job)
     return found, doubles

@@ -117,13 +117,17 @@ def late_sets(session: Session) -> list[int]:
     return [number for (number,) in rows]
 
 
-def uncharged_sets(session: Session) -> list[str]:
-    """Names of jobs of sets that have ended, and whose charge is not known: the last 100 of 30 days."""
+def uncharged_sets(session: Session) -> dict[str, bool]:
+    """Name of the job → whether the set has ended, of sets whose charge grows or is not known.
+
+    Of those that have ended: the last 100 of 30 days. Those that were refused have no job.
+    """
     rows = session.rows(
-        "SELECT name FROM computeset WHERE ended_at > UTC_TIMESTAMP(3) - INTERVAL 30 DAY AND name IS NOT NULL"
-        " AND charged_seconds IS NULL AND jobid IS NOT NULL ORDER BY id DESC LIMIT 100"  # not of refused ones
+        "(SELECT name, TRUE FROM computeset WHERE ended_at > UTC_TIMESTAMP(3) - INTERVAL 30 DAY AND name IS NOT NULL"
+        " AND charged_seconds IS NULL AND jobid IS NOT NULL ORDER BY id DESC LIMIT 100) UNION ALL"
+        " SELECT name, FALSE FROM computeset WHERE ended_at IS NULL AND start_time IS NOT NULL AND name IS NOT NULL"
     )
-    return [name for (name,) in rows]
+    return {name: bool(has_ended) for name, has_ended in rows}
 
 
 def read_timers(session: Session, number: int) -> JsonObject:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nucleus.mirror.columns import placeholders
 from nucleus.mirror.computesets import late_sets, nodes_without_set
+from nucleus.mirror.hosts import nodes_without_host
 from nucleus.mirror.observations import read_sources
 from nucleus.records import Account
 from nucleus.states import LIVING_SETS
@@ -51,6 +52,7 @@ def gauges(session: Session, now: datetime) -> dict[str, dict[tuple[str, ...], f
         "alarms": {
             ("vm-on-without-job",): float(len(nodes_without_set(session))),
             ("image-sync-timeout",): float(len(late_sets(session))),
+            ("node-without-host",): float(len(nodes_without_host(session))),
         },
         "poll_age_seconds": {
             (one.name,): (now - one.observed).total_seconds() for one in sources if one.observed is not None
@@ -133,19 +135,21 @@ def allocation_usage(
         return []
     rows = session.rows(
         f"SELECT o.project_id, o.name, SUM({_CHARGED}), SUM({_RESERVED}),"
-        f" SUM(IF(s.start_time IS NULL, {_RESERVED}, 0)), o.limit_minutes, o.used_minutes, o.running_minutes FROM"
-        " (SELECT DISTINCT c.project_id, a.name, a.limit_minutes, a.used_minutes, a.running_minutes FROM cluster c"
+        f" SUM(IF(s.start_time IS NULL, {_RESERVED}, 0)), o.limit_minutes, o.used_minutes, o.running_minutes,"
+        " o.left_minutes, o.limited_by FROM"
+        " (SELECT DISTINCT c.project_id, a.name, a.limit_minutes, a.used_minutes, a.running_minutes, a.left_minutes,"
+        " a.limited_by FROM cluster c"
         " JOIN cluster_allocation x ON x.cluster_id = c.id"
         f" JOIN allocation a ON a.id = x.allocation_id WHERE c.project_id IN ({placeholders(projects)})) o"
         " LEFT JOIN computeset s ON s.account = o.name GROUP BY o.project_id, o.name ORDER BY o.name",
         list(projects),
     )
     found: list[tuple[int, str, int, int, Account | None]] = []
-    for project, name, charged, reserved, waiting, limit, used, running in rows:
+    for project, name, charged, reserved, waiting, limit, used, running, left, by in rows:
         if used is None:
             found.append((project, name, int(charged or 0), int(reserved or 0), None))
         else:
-            account = Account(limit, used, running)
+            account = Account(limit, used, running, left, by)
             found.append((project, name, used, running + int(waiting or 0), account))
     return found
 

@@ -9,7 +9,7 @@ from nucleus.mirror.observations import Changes, KnownCluster, KnownNode, NodeVa
 from nucleus.records import NewEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from nucleus.backends.shapes import Image, Machine, Member
     from nucleus.records import Interface
@@ -63,6 +63,12 @@ def compare(known: Known, listed: Listed) -> Changes:
     if listed.members is not None and listed.is_complete:
         _count_missing(known, frontends, changes)
     return changes
+
+
+def hosts_of(known: Known, interfaces: Iterable[str], changes: Changes) -> set[str]:
+    """Those of the listed hosts that are no virtual machines; pure."""
+    machines = {name for name, node in known.nodes.items() if not node.is_gone}
+    return {*interfaces} - machines - {name for name, *_ in changes.new_nodes}
 
 
 def _compare_clusters(known: Known, listed: Listed, frontends: Mapping[str, str], changes: Changes) -> None:

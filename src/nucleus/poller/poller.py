@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from nucleus.backends import rocks as commands
 from nucleus.mirror import observations
 from nucleus.mirror.events import NEWS, WORK, append_events, forget_old_events
+from nucleus.mirror.hosts import LISTED, record_hosts
 from nucleus.mirror.idempotency import forget_old_answers
 from nucleus.mirror.images import enter_library, references
 from nucleus.mirror.observations import Changes, KnownNode
-from nucleus.poller.difference import Known, Listed, compare
+from nucleus.poller.difference import Known, Listed, compare, hosts_of
 from nucleus.records import NewEvent
 from rocks.core.errors import RocksError, ToolError
 
@@ -122,6 +123,8 @@ class Poller:
             changes = compare(known, _with_references(listed, references(session)))
             observations.apply_changes(session, changes, self._site)
             after = _after(session, known, changes)
+            if listed.interfaces is not None:
+                record_hosts(session, LISTED, hosts_of(known, listed.interfaces, changes))
             self._record(session, reads)
         self._known = after
         self._note(reads, changes)

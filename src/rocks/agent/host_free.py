@@ -4,12 +4,12 @@ Slurm offers a host whose slurmd was killed, or that was down, while a machine s
 each host looks at what it has itself, domains of libvirt and images of NASes, in every partition:
 
 prolog  a host with a machine is drained, and the job is requeued; its epilog, which follows, then does nothing.
-epilog  waits until the host is free; after an hour the host is drained. Two may run at the same time.
+epilog  waits until the host is free, and has written all changes of images back to their NASes; after an hour the host
+        is drained. Two may run at the same time.
 health  a host with a machine and without the job of a computeset is drained, and resumed when it is free.
 
 Only slurmctld is asked besides, about this host; one that does not answer is asked again by the next check. What cannot
-be found out about machines counts as not free. An image whose changes are still written back from this host to its NAS
-is not waited for: Nucleus does that.
+be found out about machines counts as not free.
 """
 
 from __future__ import annotations
@@ -70,6 +70,24 @@ def find_use(state_folder: Path) -> List[str]:
         *(f"start of {name}" for name in starting),
         *(f"image {device}" for device in images),
     ]
+
+
+def find_unsaved(state_folder: Path) -> List[str]:
+    """What this host has not written back yet to NASes, for a log; empty on a host that never had an image of one.
+
+    An image is not mapped any more while that is done.
+    """
+    from rocks.storage.host.copies import retained_copies
+    from rocks.storage.zfs.pools import Pools
+    from rocks.storage.zfs.tool import zpool_names
+
+    if not Place.MAPPED.below(state_folder).is_dir():
+        return []
+    try:
+        copies = [copy for pool in zpool_names() for copy in retained_copies(Pools(), pool)]
+    except (RocksError, OSError) as error:
+        return [str(error)]
+    return [f"changes of {copy.pool}/{copy.zvol}" for copy in copies if copy.kind == "dirty"]
 
 
 def change_of(is_used: bool, node: Node) -> Optional[str]:
@@ -172,4 +190,9 @@ def main(state_folder: Path) -> int:
     job = os.environ.get("SLURM_JOB_ID", "")
     refused = ensure_folder(Place.REFUSED_JOBS.below(state_folder)) / (job if job.isdigit() else "unknown")
     context = os.environ.get("SLURM_SCRIPT_CONTEXT", "")
-    return run_hook(context, name, refused, lambda: find_use(state_folder))
+
+    def use() -> List[str]:
+        unsaved = find_unsaved(state_folder) if context.startswith("epilog") else []
+        return find_use(state_folder) + unsaved
+
+    return run_hook(context, name, refused, use)

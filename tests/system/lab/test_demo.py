@@ -15,6 +15,7 @@ from lab.demo_plan import GUEST
 from lab.processes import end
 from lab.progress import Progress
 from lab.site import Site, SiteState
+from lab.slurm.demo import DemoSlurm
 from rocks.core.errors import IncoherentError
 from rocks.core.process import run_checked
 from tests.patience import patience
@@ -127,3 +128,23 @@ def test_a_demo_that_was_killed_goes_on_where_it_was(site: Site, images: Path) -
     assert "vc1" in paste(site, "  bin/comet ll")
     assert "  an earlier run was interrupted; its missing programs are started again" in lines
     assert f"  # bin/rocks start host vm {GUEST}" in lines
+
+
+@pytest.mark.slow
+def test_the_demo_of_slurm_charges_once_and_leaves_the_demo_as_it_was(site: Site, images: Path) -> None:
+    run_demo(site, images)
+    output: list[str] = []
+    progress = Progress(output.append)
+    try:
+        DemoSlurm(site, Demo(site, KERNEL, images, progress), progress).run()
+    except BaseException:
+        print("\n".join(output))
+        raise
+    text = "\n".join(output)
+    assert "Waiting: not enough hosts are free" in text
+    assert re.search(r"^  Charged: .* \((\d+) node seconds\)$", text, re.MULTILINE)
+    assert re.search(r"^comet and sacct print one charge: \d+ node seconds\.$", text, re.MULTILINE)
+    assert {"slurmctld", "slurmd", "munged", "nucleus-computesets"}.isdisjoint(
+        name for name in ("slurmctld", "slurmd", "munged", "nucleus-computesets") if site.machine.daemon(name)
+    )
+    assert paste(site, "bin/comet cluster vc1 --format=csv").splitlines()[1].startswith("vc1,")

@@ -11,7 +11,7 @@ import pytest
 from nucleus.backends import rocks as commands
 from nucleus.backends.executor import Answer
 from nucleus.backends.rocks import Rocks
-from nucleus.backends.simulator import Simulator
+from nucleus.backends.simulator import HOSTS, Simulator
 from nucleus.configuration import Configuration, DatabaseSettings, SiteSettings
 from nucleus.mirror import clusters, events, identity, images, observations
 from nucleus.mirror.clusters import assign_cluster
@@ -52,6 +52,9 @@ def test_an_empty_mirror_is_filled_and_a_second_poll_changes_nothing(poller: Pol
     poller.poll()
     of_site, nodes = _read(pool)
     assert list(of_site) == ["vc1", "vc2"] and len(nodes) == 10
+    assert sql(pool, "SELECT name FROM site_host WHERE is_listed ORDER BY name") == [
+        (name,) for name in HOSTS
+    ]
     assert of_site["vc1"].vlan == 4 and of_site["vc1"].project_id is None
     assert (nodes["vc1"].kind, nodes["vc1"].gateway, nodes["vc1"].dns1) == (
         "frontend",

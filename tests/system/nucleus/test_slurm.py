@@ -10,8 +10,12 @@ import pytest
 from nucleus.backends.slurm import Slurm
 from nucleus.cli.main import main
 from nucleus.configuration import BatchSettings
-from nucleus.mirror import identity, status
+from nucleus.hostlists import expand
+from nucleus.mirror import events, hosts, identity, status
+from nucleus.mirror.observations import database_now
 from nucleus.mirror.pool import Guard, Pool
+from nucleus.records import SYSTEM
+from rocks.core.process import run
 from tests.slurm_site import ACCOUNT, HOSTS, PARTITION, USER, SlurmSite
 from tests.system.nucleus.slurm_rounds import Rounds
 from tests.waiting import wait_until
@@ -106,7 +110,9 @@ def test_slurm_limits_an_account_and_charges_its_sets(
     wait_until(
         counted, lambda: slurm.ask("scontrol", "show", "assoc_mgr", f"accounts={ACCOUNT}", "flags=assoc")
     )
-    wait_until(lambda: slurm.ask("squeue", "-h", f"--name={name}", "-o", "%M") != "0:00")
+    wait_until(lambda: (rounds.reconcile(), rounds.look(number).charged_so_far_seconds)[1])
+    so_far = rounds.look(number).charged_so_far_seconds
+    assert so_far is not None and rounds.look(number).charged_seconds is None
     rounds.end(number)
     rounds.until(number, "cancelled", "user")
     wait_until(lambda: (rounds.reconcile(), rounds.look(number).charged_seconds is not None)[1])
@@ -114,7 +120,22 @@ def test_slurm_limits_an_account_and_charges_its_sets(
         "sacct", "-n", "-X", "-D", "-P", f"--name={name}", "-S", "now-1day", "-o", "ElapsedRaw,AllocNodes"
     )
     charges = [int(seconds) * int(nodes) for seconds, nodes in (row.split("|") for row in rows.splitlines())]
-    assert rounds.look(number).charged_seconds == sum(charges) > 0
+    assert rounds.look(number).charged_seconds == sum(charges) >= so_far > 0
+    assert rounds.look(number).charged_so_far_seconds is None
+    slurm.ask("sacctmgr", "--immediate", "--quiet", "modify", "account", "root", "set", "GrpTRESMins=node=60")
+    request.addfinalizer(
+        lambda: slurm.ask(
+            "sacctmgr", "--immediate", "--quiet", "modify", "account", "root", "set", "GrpTRESMins=node=-1"
+        )
+    )
+
+    def limiting() -> str | None:
+        rounds.reconcile()
+        with pool.transaction() as session:
+            account = status.allocation_usage(session, [project])[0][4]
+        return account and account.limited_by
+
+    wait_until(lambda: limiting() == "root", "the limit of the account above is found")
 
 
 def test_a_set_is_ended_by_its_owner_in_each_state(rounds: Rounds, slurm: SlurmSite) -> None:
@@ -170,6 +191,76 @@ def test_the_check_finds_nothing_missing_in_our_own_configuration_and_names_what
     monkeypatch.setenv("NUCLEUS_BATCH_PARTITION", "absent")
     assert main(["check", "slurm"]) == 1
     assert "the partition absent does not exist" in capsys.readouterr().out
+
+
+def test_a_node_that_is_no_host_of_the_cluster_is_an_alarm_and_left_out(
+    rounds: Rounds, pool: Pool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def alarms() -> tuple[list[tuple[str | None, str | None]], float]:
+        rounds.reconcile()
+        with pool.transaction() as session:
+            found = events.events_after(session, SYSTEM, 0, types=["alarm"])
+            count = status.gauges(session, database_now(session))["alarms"]["node-without-host",]
+        return [(one.old, one.new) for one in found if one.target == HOSTS[0]], count
+
+    assert alarms() == ([], 0), "rocks has listed no hosts yet"
+    with pool.transaction() as session:
+        hosts.record_hosts(session, hosts.LISTED, [*HOSTS[1:], "nas-0-0"])
+    begun = (None, "node-without-host")
+    assert alarms() == ([begun], 1)
+    settings = ("socket", "name", "user")
+    for key in settings:
+        monkeypatch.setenv(f"NUCLEUS_DATABASE_{key}".upper(), getattr(pool.settings, key))
+    assert main(["status"]) == 1
+    assert f"no hosts of the cluster, and computesets leave them out: {HOSTS[0]};" in capsys.readouterr().out
+    three = rounds.start(0, 3)
+    nodelist = rounds.until(three, "running").nodelist
+    assert nodelist is not None and set(expand(nodelist)) == set(HOSTS[1:])
+    rounds.end(three)
+    rounds.until(three, "cancelled", "user")
+    rounds.until(rounds.start(0, 4), "failed", "this site has no such hosts for computesets")
+    with pool.transaction() as session:
+        hosts.record_hosts(session, hosts.LISTED, HOSTS)
+    assert alarms() == ([begun, ("node-without-host", None)], 0)
+
+
+def test_a_set_whose_job_ends_before_nucleus_saw_its_hosts_is_submitted_again(
+    rounds: Rounds, slurm: SlurmSite
+) -> None:
+    """As a job ends that hosts refuse, `Job credential revoked`; they do so for a second only: its script is killed."""
+    (saved, unlucky), ended = (rounds.start(0, 1), rounds.start(1, 1)), list[tuple[int, str]]()
+
+    def lose(*numbers: int) -> None:
+        rounds.driver.round()
+        for one in map(rounds.look, numbers):
+            state = ("squeue", "-h", "--states=all", "-j", str(one.jobid), "-o", "%T")
+            wait_until(lambda state=state: slurm.ask(*state) == "RUNNING")  # type: ignore[misc]
+            wait_until(  # the host may not have started the script yet
+                lambda one=one, state=state: (  # type: ignore[misc]
+                    run(
+                        (str(slurm.root_bin / "scancel"), "--batch", "--signal=KILL", str(one.jobid)),
+                        deadline_seconds=60,
+                    ),
+                    slurm.ask(*state) == "FAILED",
+                )[1]
+            )
+            ended.append((one.id, str(one.jobid)))
+        rounds.driver.round()
+        assert all(
+            rounds.look(number).jobid is None
+            for number in numbers
+            if rounds.look(number).state == "submitted"
+        )
+
+    lose(saved, unlucky)
+    lose(unlucky)
+    lose(unlucky)
+    one = rounds.look(unlucky)
+    assert (one.state, one.end_reason) == ("failed", "lost") and len(set(ended)) == 4
+    name = rounds.until(saved, "running").name
+    rounds.end(saved)
+    rounds.until(saved, "cancelled", "user")
+    assert [state for state, _ in _accounting(slurm, name)][:1] == ["FAILED"]
 
 
 @pytest.mark.slow

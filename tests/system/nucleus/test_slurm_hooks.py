@@ -24,6 +24,7 @@ def hosts(slurm: SlurmSite) -> Iterator[SlurmSite]:
         yield slurm
         for host in HOSTS:
             slurm.set_machine(host, None)
+            slurm.set_copy(host, None)
         slurm.clear()
 
 
@@ -36,6 +37,11 @@ def _computeset(slurm: SlurmSite, name: str, *options: str) -> str:
 
 def _state(slurm: SlurmSite, number: str) -> str:
     return slurm.ask("squeue", "-h", "-j", number, "-o", "%T")
+
+
+def _is_admitted(slurm: SlurmSite, number: str) -> bool:
+    """Whether it runs, and all prologs have ended."""
+    return slurm.ask("squeue", "-h", "-j", number, "-o", "%T %r") == "RUNNING None"
 
 
 def _node(slurm: SlurmSite, host: str) -> tuple[str, str]:
@@ -81,10 +87,11 @@ def test_a_job_is_not_started_on_a_host_with_a_machine(hosts: SlurmSite) -> None
     assert rows[-1] == "RUNNING" and set(rows[:-1]) <= {"REQUEUED"}
 
 
-def test_a_host_is_free_when_its_machine_is_off(hosts: SlurmSite) -> None:
+def test_a_host_is_free_when_its_machine_is_off_and_its_image_written_back(hosts: SlurmSite) -> None:
     number = _computeset(hosts, "VC-JOB-2-a", "-N1", "-w", FIRST)
-    wait_until(lambda: _state(hosts, number) == "RUNNING")
+    wait_until(lambda: _is_admitted(hosts, number))
     hosts.set_machine(FIRST, "vm-vc2-0")
+    hosts.set_copy(FIRST, "dirty")
     hosts.ask("scancel", number)
     wait_until(lambda: _state(hosts, number) == "COMPLETING")
     batch = hosts.ask("sbatch", "--parsable", "-p", "batch", "-A", ACCOUNT, "-N1", "-w", FIRST, "-D", "/",
@@ -92,13 +99,18 @@ def test_a_host_is_free_when_its_machine_is_off(hosts: SlurmSite) -> None:
     wait_until(lambda: _node(hosts, FIRST)[1] == REASON, "a health check has seen the machine")
     assert (_state(hosts, number), _state(hosts, batch)) == ("COMPLETING", "PENDING")
     hosts.set_machine(FIRST, None)
+    calls = hosts.folder / "hosts" / FIRST / "bin/zfs.calls"
+    before = calls.stat().st_size
+    wait_until(lambda: calls.stat().st_size > before + 1, "the epilog has looked again since")
+    assert (_state(hosts, number), _state(hosts, batch)) == ("COMPLETING", "PENDING")
+    hosts.set_copy(FIRST, "clean")
     wait_until(lambda: _state(hosts, batch) == "RUNNING", lambda: str(_node(hosts, FIRST)))
     assert _node(hosts, FIRST)[1] == "none"
 
 
 def test_a_host_that_comes_back_with_a_machine_gets_no_job(hosts: SlurmSite) -> None:
     number = _computeset(hosts, "VC-JOB-3-a", "-N2", "-w", ",".join(HOSTS[:2]))
-    wait_until(lambda: _state(hosts, number) == "RUNNING")
+    wait_until(lambda: _is_admitted(hosts, number))
     holder = hosts.ask("squeue", "-h", "-j", number, "-o", "%B")
     lost = next(host for host in HOSTS[:2] if host != holder)
     hosts.set_machine(lost, "vm-vc2-1")

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from rocks.agent import host_free
-from rocks.agent.host_free import DRAINED, Node, change_of, find_use, main, run_hook
+from rocks.agent.host_free import DRAINED, Node, change_of, find_unsaved, find_use, main, run_hook
 from rocks.fleet.host.state_folder import Place, ensure_folder
-from rocks.storage.mapped_volumes import MappedImage, write_mapped
+from rocks.storage.mapped_volumes import MappedImage, forget_mapped, write_mapped
+from tests.slurm_site import write_zfs
 
 _DOMAIN = "<domain type='test'><name>vm-0</name><memory>1024</memory><os><type>hvm</type></os></domain>"
 _NODE = """
@@ -123,6 +124,28 @@ def test_a_host_without_libvirt_is_free_and_one_without_its_module_for_python_is
     monkeypatch.setitem(sys.modules, "rocks.machine.host.libvirt.domains", None)
     with pytest.raises(ImportError):  # a hook that ends with an error
         find_use(tmp_path)
+
+
+def test_an_epilog_waits_for_what_is_not_written_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The device is gone and its record too, before the changes are sent."""
+    (tmp_path / "node.xml").write_text(_NODE.format(""), "ascii")
+    monkeypatch.setenv("ROCKS_LIBVIRT_URI", f"test://{tmp_path}/node.xml")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    write_zfs(tmp_path, "dirty")
+    assert find_unsaved(tmp_path) == [], "the host never had an image"
+    forget_mapped(ensure_folder(Place.MAPPED.below(tmp_path)), "vm-vc2-0-vol")
+    assert find_use(tmp_path) == [] and find_unsaved(tmp_path) == ["changes of tank/vm-vc2-0-vol"]
+    monkeypatch.setenv("SLURMD_NODENAME", "n1")
+    monkeypatch.setattr(host_free, "EPILOG_SECONDS", 0.0)
+    for context, status in (("prolog_slurmd", 0), ("epilog_slurmd", 1)):
+        monkeypatch.setenv("SLURM_SCRIPT_CONTEXT", context)
+        assert main(tmp_path) == status
+    write_zfs(tmp_path, "clean")
+    assert find_unsaved(tmp_path) == [] and main(tmp_path) == 0
+    (tmp_path / "zpool").unlink()
+    assert len(find_unsaved(tmp_path)) == 1, "what is not known is not free"
 
 
 def test_a_start_whose_domain_does_not_exist_yet_is_use(

@@ -84,6 +84,9 @@ def test_an_ended_set_has_its_real_end_and_no_nodes(server: NucleusServer, comet
     assert (
         "Est. start: 2027-01-15 09:00 +0100\tEst. end: 2027-01-17 09:00 +0100" in comet("computeset", "1").out
     )
+    server.sets[1]["charged_so_far_seconds"] = 60
+    assert "Charged so far: 0.02 node hours (60 node seconds)\n" in comet("computeset", "1").out
+    del server.sets[1]["charged_so_far_seconds"]
     comet("terminate", "1")
     server.sets[1] |= {"ended_at": "2027-01-15T09:30:00.000Z", "end_reason": "user", "charged_seconds": 5460}
     comet("start", "vc2", "vm-vc2-0")

@@ -114,6 +114,7 @@ def test_every_state_has_an_exit() -> None:
     """The job's end, the timers, and nodes that are off: no event of a person is needed."""
     rest = [
         *(Event(kind, node=node) for node in (1, 2) for kind in ("node_off", "image_free")),
+        *[Event("job_gone", how="lost"), Event("submit_ok", jobid=8)] * 3,
         Event("job_gone", how="lost"),
         *(Event(kind, node=node) for node in (1, 2) for kind in ("node_off", "image_free")),
     ]
@@ -199,6 +200,19 @@ def test_ends_by_others_have_their_reasons() -> None:
     for how, final in (("operator", FAILED), ("node", FAILED), ("preempted", FAILED), ("timeout", COMPLETED)):
         state, context, _ = _run([_EVENTS[0], _EVENTS[2], Event("job_gone", how=how), *_AFTERWARDS])
         assert (state, context.reason) == (final, how)
+
+
+def test_a_job_that_is_lost_before_the_set_had_hosts_is_submitted_again_twice() -> None:
+    lost, submitted = Event("job_gone", how="lost"), Event("submit_ok", jobid=8)
+    state, context, _ = _run([_EVENTS[0], lost, lost])
+    assert (state, context.jobid, context.lost_jobs) == (SUBMITTED, None, 1)
+    assert _run([submitted, _EVENTS[2]], state, context)[0] == RUNNING
+    assert _run([submitted, lost, submitted, lost], state, context)[0] == FAILED
+    for event, end in (
+        (Event("job_gone", how="operator"), FAILED),
+        (Event("cancel", how="shutdown"), ENDING),
+    ):
+        assert _run([submitted, event], state, context)[0] == end
 
 
 def test_a_set_goes_on_without_a_lost_host_and_ends_when_its_job_is_requeued() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nucleus.backends.batch import Job
+from nucleus.backends.batch import Charge, Job
 from nucleus.backends.slurm import Slurm, parse_accounts, parse_charges, parse_ends, parse_queue
 from nucleus.backends.slurm_settings import SlurmSettings, missing_settings
 from nucleus.computesets.seen import jobs_by_name
@@ -80,7 +80,7 @@ def test_the_last_row_of_a_name_in_the_accounting_counts() -> None:
 
 def test_the_charge_of_a_name_is_that_of_all_its_jobs_when_they_have_ended() -> None:
     text = "REQUEUED|0|2|a\nRESIZING|33|2|a\nCANCELLED by 0|47|1|a\nCOMPLETED|9|1|b\nRUNNING|5|1|b\nTIMEOUT|191|1|c\n"
-    assert parse_charges(text) == {"a": 113, "c": 191}
+    assert parse_charges(text) == {"a": Charge(113, True), "b": Charge(14, False), "c": Charge(191, True)}
 
 
 def test_what_an_account_may_use_and_has_used() -> None:
@@ -90,7 +90,23 @@ def test_what_an_account_may_use_and_has_used() -> None:
     )
     many = (("alp1", "", "300"), ("alp1", "nobody(65534)", "N"), ("gam1", "", "N"))
     text = "Current Association Manager state\n\n" + "".join(record.format(*one) for one in many)
-    assert parse_accounts(text) == {"alp1": Account(300, 7, 120), "gam1": Account(None, 7, 120)}
+    assert parse_accounts(text) == {"alp1": Account(300, 7, 120, 173), "gam1": Account(None, 7, 120)}
+
+
+def test_the_limit_of_an_account_above_holds_where_it_leaves_less() -> None:
+    record = (
+        "ClusterName=tests Account={0} UserName= Partition= Priority=0 ID=3\n    ParentAccount={1} Lft=2 DefAssoc=No\n"
+        "    GrpTRESMins=cpu=N(0),node={2}(7),billing=N(0)\n    GrpTRESRunMins=cpu=N(480),node=N(20),billing=N(480)\n"
+    )
+    accounts = (
+        ("root", "", "500"),
+        ("site", "root(1)", "100"),
+        ("alp1", "site(2)", "300"),
+        ("gam1", "site(2)", "50"),
+    )
+    found = parse_accounts("".join(record.format(*one) for one in accounts))
+    assert found["alp1"] == Account(300, 7, 20, 73, "site") and found["gam1"] == Account(50, 7, 20, 23)
+    assert found["root"] == Account(500, 7, 20, 473)
 
 
 class Silent(Slurm):

@@ -65,7 +65,7 @@ async function readSets() {
     fillTexts(row, [
       ['', `Set ${one.id} of ${one.cluster}`], [one.degraded ? 'warn' : '', one.degraded ? `${one.state}, some nodes failed` : one.state],
       ['soft', one.state === 'running' ? `${one.nodes_ready} of ${one.nodes_total} nodes on` : `${one.nodes_total} nodes`],
-      ['soft', `started by ${one.requested_by}`], ['soft', one.account && `charged to ${one.account}`], ['soft', life.text],
+      ['soft', `started by ${one.requested_by}`], ['soft', one.account && `charged to ${one.account}${one.charged_so_far_seconds === null ? '' : `: ${hours(one.charged_so_far_seconds / 60)} node hours so far`}`], ['soft', life.text],
     ]);
     draw(row, life.parts, life.text);
   }, 'None. Start nodes of a cluster, and their set is here.');
@@ -79,9 +79,9 @@ async function readAllocations() {
   const { content } = await ask('GET', path('project'));
   const all = content.flatMap((project) => project.allocations.map((one) => ({ ...one, project: project.name })));
   fillList(byId('allocations'), all, (one) => `${one.project}/${one.name}`, (row, one) => {
-    const left = one.limit_minutes === null ? null : Math.max(0, one.limit_minutes - one.charged_minutes - one.reserved_minutes);
+    const left = one.left_minutes;
     const texts = [`${hours(one.charged_minutes)} h charged`, `${hours(one.reserved_minutes)} h reserved by sets that have not ended`,
-      left === null ? 'no limit' : `${hours(left)} h left of ${hours(one.limit_minutes)}`];
+      left === null ? 'no limit' : `${hours(left)} h left of ${one.limited_by ? `the limit of ${one.limited_by}` : hours(one.limit_minutes)}`];
     fillTexts(row, [['', one.name], ['soft', `project ${one.project}`], ...texts.map((text) => ['', text])]);
     draw(row, [['ran', one.charged_minutes], ['queued', one.reserved_minutes], ['remaining', left ?? 0]], `${one.name}: ${texts.join(', ')}`);
   }, 'Your clusters have none. Ask your site for one.');

@@ -88,6 +88,7 @@ def test_limits_of_a_project(service: Client, pool: Pool) -> None:
     )
     (usage,) = service.get("ann", "/v1/project").json()[0]["allocations"]
     assert (usage["charged_minutes"], usage["reserved_minutes"], usage["limit_minutes"]) == (33, 117, 300)
+    assert (usage["left_minutes"], usage["limited_by"]) == (150, None)
     limit(pool, vms=4)
     sql(pool, "UPDATE node SET state = 'active' WHERE name = 'vc2'")
     sql(pool, "UPDATE operation SET state = 'succeeded'")
@@ -98,12 +99,17 @@ def test_where_slurm_counts_its_limit_holds_and_not_the_projects(
     configuration: Configuration, pool: Pool, people: dict[str, str]
 ) -> None:
     limit(pool, node_hours=0)
-    sql(pool, "UPDATE allocation SET limit_minutes = 90, used_minutes = 7, running_minutes = 5")
+    sql(
+        pool,
+        "UPDATE allocation SET limit_minutes = 90, used_minutes = 7, running_minutes = 5, left_minutes = 140,"
+        " limited_by = 'site'",
+    )
     by_slurm = dataclasses.replace(configuration, batch=BatchSettings("slurm", "virt"))
     with started(by_slurm, pool, people) as service:
         assert start(service, count=2, walltime_mins=60).status_code == 201, "sbatch refuses it, or it waits"
         (usage,) = service.get("ann", "/v1/project").json()[0]["allocations"]
     assert (usage["charged_minutes"], usage["reserved_minutes"], usage["limit_minutes"]) == (7, 125, 90)
+    assert (usage["left_minutes"], usage["limited_by"]) == (20, "site"), "120 minutes wait"
 
 
 def test_a_cluster_of_no_project_has_no_limits(service: Client, pool: Pool) -> None:
