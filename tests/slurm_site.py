@@ -115,7 +115,7 @@ StorageLoc={schema}
 class SlurmSite:
     """A Slurm that runs. `bin` has its programs for the service's user, `root_bin` for root."""
 
-    def __init__(self, folder: Path, init: subprocess.Popen[bytes], mysql_socket: str) -> None:
+    def __init__(self, folder: Path, init: subprocess.Popen[bytes], mysql_socket: str = "") -> None:
         self.folder = folder
         self._init = init
         self._mysql_socket = mysql_socket
@@ -140,14 +140,15 @@ class SlurmSite:
         systemctl.write_text(_SYSTEMCTL.format(enter=" ".join(self._inside), folder=self.folder), "ascii")
         systemctl.chmod(0o755)
 
-    def run_inside(self, *arguments: str) -> Finished:
+    def run_inside(self, *arguments: str, is_checked: bool = True) -> Finished:
         """Run a program as root beside the daemons; it may become one."""
         environment = {
             **os.environ,
             "SLURM_CONF": str(self.folder / "etc/slurm.conf"),
             "MYSQL_UNIX_PORT": self._mysql_socket,
         }
-        return run_checked((*self._inside, *arguments), deadline_seconds=60, environment=environment)
+        start = run_checked if is_checked else run
+        return start((*self._inside, *arguments), deadline_seconds=60, environment=environment)
 
     def ask(self, program: str, *arguments: str, is_root: bool = True) -> str:
         """What a program of Slurm prints."""
@@ -164,9 +165,10 @@ class SlurmSite:
         self.run_inside(f"{self.folder}/sbin/slurmctld")
         wait_until(lambda: "UP" in run((str(self.root_bin / "scontrol"), "ping"), deadline_seconds=60).text)
 
-    def start_host(self, host: str) -> None:
+    def start_host(self, host: str, *options: str) -> None:
         """Start the slurmd of a host."""
-        self.run_inside(f"{self.folder}/sbin/slurmd", "-d", f"{self.folder}/sbin/slurmstepd", "-N", host)
+        stepd = f"{self.folder}/sbin/slurmstepd"
+        self.run_inside(f"{self.folder}/sbin/slurmd", "-d", stepd, "-N", host, *options)
 
     def signal(self, daemon: str, name: str) -> None:
         """Send a signal to slurmctld, slurmdbd or `slurmd.HOST`, and after KILL and TERM wait for its end."""
@@ -252,7 +254,10 @@ def _child_of(number: int) -> str:
     return path.read_text("ascii").split()[0]
 
 
-def _write(folder: Path) -> None:
+def create_folder() -> Path:
+    """The folder of a Slurm, with a key and without a configuration."""
+    folder = Path(tempfile.mkdtemp(prefix="rocks-slurm-"))
+    folder.chmod(0o755)
     for name in ("etc", "hosts", "state", "spool", "log", "run", "sbin"):
         (folder / name).mkdir()
     for program in (
@@ -264,18 +269,7 @@ def _write(folder: Path) -> None:
     (folder / "etc/hosts").write_text("127.0.0.1 localhost\n192.0.2.1 slurm\n", "ascii")
     (folder / "etc/munge.key").write_bytes(os.urandom(64))
     (folder / "etc/munge.key").chmod(0o600)
-    values = {
-        "folder": folder, "port": _PORT, "database_port": _PORT + 1,
-        # the pause after a failed prolog; a job whose start takes longer is refused by its host, and held
-        "credential_seconds": round(max(10, patience(5))),
-    }  # fmt: skip
-    (folder / "etc/slurm.conf").write_text(configuration(HOSTS, _SITE_LINES.format(**values)), "ascii")
-    source = Path(__file__).resolve().parent.parent / "src"
-    (folder / "hook").write_text(_HOOK.format(folder=folder, source=source), "utf-8")
-    (folder / "hook").chmod(0o755)
-    database = _DATABASE.format(folder=folder, port=_PORT + 1, schema=f"slurm_{os.getpid()}")
-    (folder / "etc/slurmdbd.conf").write_text(database, "ascii")
-    (folder / "etc/slurmdbd.conf").chmod(0o600)
+    return folder
 
 
 def configuration(hosts: Sequence[str], site_lines: str) -> str:
@@ -290,13 +284,14 @@ def configuration(hosts: Sequence[str], site_lines: str) -> str:
 
 
 @contextmanager
-def slurm_site(mysql_socket: str) -> Iterator[SlurmSite]:
-    """A Slurm whose hosts are idle, with the account and its users; it ends with the block."""
-    folder = Path(tempfile.mkdtemp(prefix="rocks-slurm-"))
-    folder.chmod(0o755)
-    _write(folder)
+def namespaces(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The namespaces of a Slurm, with munged; they and the folder end with the block.
+
+    Descriptor 8 of their first process is the network outside.
+    """
     init = start_with_pipes(
         (
+            "/bin/sh", "-c", 'exec 8</proc/self/ns/net; exec "$@"', "sh",
             "unshare", "--mount", "--net", "--uts", "--pid", "--fork", "--mount-proc", "--kill-child", "--",
             "/bin/sh", "-c", _INIT, "sh", str(folder),
         )
@@ -304,6 +299,34 @@ def slurm_site(mysql_socket: str) -> Iterator[SlurmSite]:
     try:
         assert init.stdout is not None
         assert init.stdout.readline() == b"up\n"
+        yield init
+    finally:
+        end_group(init)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _create_site() -> Path:
+    folder = create_folder()
+    values = {
+        "folder": folder, "port": _PORT, "database_port": _PORT + 1,
+        # the pause after a failed prolog; a job whose start takes longer is refused by its host, and held
+        "credential_seconds": round(max(10, patience(5))),
+    }  # fmt: skip
+    (folder / "etc/slurm.conf").write_text(configuration(HOSTS, _SITE_LINES.format(**values)), "ascii")
+    source = Path(__file__).resolve().parent.parent / "src"
+    (folder / "hook").write_text(_HOOK.format(folder=folder, source=source), "utf-8")
+    (folder / "hook").chmod(0o755)
+    database = _DATABASE.format(folder=folder, port=_PORT + 1, schema=f"slurm_{os.getpid()}")
+    (folder / "etc/slurmdbd.conf").write_text(database, "ascii")
+    (folder / "etc/slurmdbd.conf").chmod(0o600)
+    return folder
+
+
+@contextmanager
+def slurm_site(mysql_socket: str) -> Iterator[SlurmSite]:
+    """A Slurm whose hosts are idle, with the account and its users; it ends with the block."""
+    folder = _create_site()
+    with namespaces(folder) as init:
         site = SlurmSite(folder, init, mysql_socket)
         site.start_database()
         site.start_controller()
@@ -316,6 +339,3 @@ def slurm_site(mysql_socket: str) -> Iterator[SlurmSite]:
             site.start_host(host)
         site.wait_until_idle()
         yield site
-    finally:
-        end_group(init)
-        shutil.rmtree(folder, ignore_errors=True)

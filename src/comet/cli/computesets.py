@@ -147,11 +147,11 @@ def _times(it: Computeset) -> dict[str, Any]:
     estimated, the end of one that lives is that of its walltime."""
     requested = None if it.walltime_mins is None else it.walltime_mins * 60
     running = end = remaining = None
-    start = _seconds(it.estimated_start) if it.start_time is None else it.start_time
+    start = seconds_since_epoch(it.estimated_start) if it.start_time is None else it.start_time
     if it.ended:
-        end = _seconds(it.ended_at)
+        end = seconds_since_epoch(it.ended_at)
     elif it.walltime_end is not None:
-        end = _seconds(it.walltime_end)
+        end = seconds_since_epoch(it.walltime_end)
     elif start is not None and requested is not None:
         end = start + requested
     if it.start_time is not None and (it.state in ("running", "ending") or it.ended and end is not None):
@@ -167,7 +167,7 @@ def _times(it: Computeset) -> dict[str, Any]:
     }
 
 
-def _seconds(moment: Optional[str]) -> Optional[float]:
+def seconds_since_epoch(moment: Optional[str]) -> Optional[float]:
     """Seconds since 1970 of a moment as the server writes it."""
     try:
         return datetime.fromisoformat((moment or "").replace("Z", "+00:00")).timestamp()

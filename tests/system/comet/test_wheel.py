@@ -31,6 +31,7 @@ def test_the_wheel_is_installed_alone(tmp_path: Path) -> None:
     run_checked([sys.executable, "-m", "venv", str(environment)], deadline_seconds=600)
     pip = [str(environment / "bin/python"), "-m", "pip", "--disable-pip-version-check"]
     run_checked([*pip, "install", "--no-index", str(wheel)], deadline_seconds=600)
+    assert (environment / "bin/comet-slurm").exists()
     server = NucleusServer()
     alone = ["env", "-i", f"HOME={tmp_path}", f"COMET_ENDPOINT={server.url}", f"COMET_TOKEN={TOKEN}"]
     try:

@@ -1,0 +1,249 @@
+"""`comet-slurm`: the nodes of a cluster's own Slurm are computes, each in a computeset of its own while Slurm needs it.
+
+Slurm starts this program as its ResumeProgram and its SuspendProgram, and cron each minute. It reads which nodes are
+powered up and which computesets exist, and starts and ends computesets until they agree. It needs no arguments, and
+the next run completes what a killed one left. One runs at a time, by a lock on its configuration.
+
+The comment of a node names its computeset (`computeset 7`): only such a computeset is ended. The states of nodes are
+those of Slurm 22.05, where each of them was seen.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import subprocess  # noqa: TID251 - this program stands alone, without rocks.core
+import sys
+import syslog
+import time
+from pathlib import Path
+from typing import NamedTuple, NoReturn, Optional
+
+from comet.cli.computesets import seconds_since_epoch
+from comet.cli.output import safe
+from comet.client.client import Client
+from comet.client.errors import CometError, NotFoundError, UnreachableError
+from comet.client.hostlists import expand_hostlist
+from comet.client.records import ACTIVE_STATES, ClusterRecord, Computeset
+
+CONFIGURATION = "/etc/slurm/comet.toml"
+BOOT_MINUTES = 15
+"""A computeset has this long in addition to the job: it runs while its node boots, and until Slurm suspends it."""
+_LAST_SECONDS = 120
+"""So long before the walltime ends, Slurm powers the node down: its job is requeued, not cut off."""
+_DOWN = {"POWERED_DOWN", "POWERING_DOWN"}
+_LIVING = ("created", "submitted", "running")
+
+
+class SlurmNode(NamedTuple):
+    """A node with State=CLOUD: the flags of its state, and the number of the computeset in its comment."""
+
+    name: str
+    flags: frozenset[str]
+    number: Optional[int]
+
+    @property
+    def is_new(self) -> bool:
+        """Slurm powers it up, and no computeset was started for that."""
+        return "POWERING_UP" in self.flags and self.number is None
+
+
+class Job(NamedTuple):
+    """What a job still needs, None for no limit, and its account."""
+
+    minutes: Optional[int]
+    account: str
+
+
+def read_nodes(text: str) -> list[SlurmNode]:
+    """Nodes of `scontrol --oneliner show nodes`. Pure."""
+    found = []
+    for line in text.splitlines():
+        # a reason may have text of other people; the comment is behind it
+        match = re.match(r"NodeName=(\S+) .*?\bState=(\S+)", line)
+        without = re.sub(r" Reason=.*\[\S+@[0-9T:-]+\]", "", line)
+        comment = re.search(r" Comment=computeset ([0-9]{1,15})(?= |$)", without)
+        if match and "CLOUD" in match[2].split("+"):
+            flags = frozenset(match[2].rstrip("*").split("+"))
+            found.append(SlurmNode(match[1], flags, int(comment[1]) if comment else None))
+    return found
+
+
+def read_jobs(text: str) -> dict[str, Job]:
+    """Node → the job on it that needs the longest, of lines `D-HH:MM:SS|account|nodes` of squeue. Pure."""
+    found: dict[str, Job] = {}
+    for line in text.splitlines():
+        left, account, nodes = line.split("|")
+        job = Job(_minutes(left), account)
+        for name in expand_hostlist(nodes) if nodes else ():
+            known = found.get(name)
+            if known is None or (known.minutes is not None and (job.minutes or 1 << 30) > known.minutes):
+                found[name] = job
+    return found
+
+
+def _minutes(left: str) -> Optional[int]:
+    match = re.fullmatch(r"(?:([0-9]+)-)?(?:([0-9]+):)?([0-9]+):([0-9]+)", left)
+    if not match:
+        return None  # UNLIMITED
+    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return days * 1440 + hours * 60 + minutes + (seconds > 0)
+
+
+def step(node: SlurmNode, found: Optional[Computeset], now: float) -> str:
+    """What to do about a node and the computeset that it is in: start, adopt, power down, end, forget, or "". Pure."""
+    living = found if found is not None and found.state in _LIVING else None
+    if node.flags & _DOWN:
+        if node.number is None:
+            return ""  # an owner's own
+        return "end" if living and living.id == node.number else "forget"
+    if "POWER_DOWN" in node.flags:
+        return ""  # Slurm waits for its jobs
+    if living and not _ends_soon(living, now):
+        return "adopt" if living.id != node.number and len(living.computes) == 1 else ""
+    if node.is_new:
+        return "start" if found is None else ""  # its disk is on the way to the NAS; a later run starts it
+    return "power down"
+
+
+def _ends_soon(found: Computeset, now: float) -> bool:
+    end = seconds_since_epoch(found.walltime_end)
+    return end is not None and end - now < _LAST_SECONDS
+
+
+class Slurm:
+    """The Slurm of this machine, by its programs. OSError or SubprocessError where they fail."""
+
+    def cluster(self) -> str:
+        """ClusterName."""
+        found = re.search(r"(?m)^ClusterName\s*= (\S+)", self._run("scontrol", "show", "config"))
+        return found[1] if found else ""
+
+    def nodes(self) -> list[SlurmNode]:
+        return read_nodes(self._run("scontrol", "--oneliner", "show", "nodes"))
+
+    def jobs(self) -> dict[str, Job]:
+        return read_jobs(
+            self._run("squeue", "--noheader", "--states=CONFIGURING,RUNNING", "--format=%L|%a|%N")
+        )
+
+    def note(self, name: str, number: Optional[int]) -> None:
+        """Have the comment of a node name its computeset, or none."""
+        self._run(
+            "scontrol", "update", f"nodename={name}", f"comment={f'computeset {number}' if number else ''}"
+        )
+
+    def power_down(self, name: str, reason: str, is_lost: bool = False) -> None:
+        """Power a node down; its jobs are requeued, and sinfo prints the reason.
+
+        `is_lost`: its slurmd may be off. Jobs would be COMPLETING until it answers, so the node is down first.
+        """
+        text = f"reason={safe(' '.join(reason.split()))[:200]}"
+        for state in ("down",) * is_lost + ("power_down_force",):
+            self._run("scontrol", "update", f"nodename={name}", f"state={state}", text)
+
+    def resume(self, name: str) -> None:
+        """Have a node that is down be one that Slurm may power up."""
+        self._run("scontrol", "update", f"nodename={name}", "state=resume")
+
+    @staticmethod
+    def _run(*arguments: str) -> str:
+        return subprocess.run(arguments, check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+def agree(client: Client, slurm: Slurm) -> None:
+    """Start and end computesets until they agree with Slurm's nodes. The last error of a node is raised at the end.
+
+    A refusal powers down the nodes that wait for a computeset. While Nucleus is away, nothing changes.
+    """
+    try:
+        cluster = client.cluster(slurm.cluster())
+        active = client.computesets(ACTIVE_STATES, cluster.name)
+    except CometError as error:
+        for node in () if isinstance(error, UnreachableError) else slurm.nodes():
+            if node.is_new:
+                slurm.power_down(node.name, str(error))
+        raise
+    sets = {compute.name.casefold(): it for it in active for compute in it.computes}
+    nodes = slurm.nodes()  # after the computesets: one that is ended below was there before its node was down
+    jobs = slurm.jobs() if any(node.is_new for node in nodes) else {}
+    trouble: Optional[CometError] = None
+    for node in nodes:
+        found = sets.get(node.name.casefold())
+        chosen = step(node, found, time.time())
+        try:
+            if chosen == "start":
+                _start(client, slurm, cluster, node.name, jobs.get(node.name, Job(None, "")))
+            else:
+                _follow(client, slurm, node, found, chosen)
+        except CometError as error:
+            if isinstance(error, UnreachableError):
+                raise
+            trouble = error
+    if trouble is not None:
+        raise trouble
+
+
+def _follow(client: Client, slurm: Slurm, node: SlurmNode, found: Optional[Computeset], chosen: str) -> None:
+    if chosen == "adopt" and found is not None:
+        slurm.note(node.name, found.id)
+    elif chosen == "power down":
+        slurm.power_down(node.name, _reason(client, node, found), is_lost=True)
+    elif chosen == "end" and node.number is not None:
+        client.terminate(node.number)
+    is_down = "DOWN" in node.flags  # also after ResumeTimeout; Slurm would leave it so
+    if chosen in ("end", "forget") and (not is_down or "POWERED_DOWN" in node.flags):
+        if is_down:
+            slurm.resume(node.name)
+        slurm.note(node.name, None)
+
+
+def _start(client: Client, slurm: Slurm, cluster: ClusterRecord, name: str, job: Job) -> None:
+    walltime = "2d" if job.minutes is None else job.minutes + BOOT_MINUTES
+    account = job.account if job.account in cluster.allocations else None
+    try:
+        started = client.start(cluster.name, [name], allocation=account, walltime=walltime)
+    except CometError as error:
+        if not isinstance(error, UnreachableError):
+            slurm.power_down(name, str(error))
+        raise
+    slurm.note(name, started.computeset)
+
+
+def _reason(client: Client, node: SlurmNode, found: Optional[Computeset]) -> str:
+    """Why a node that Slurm has powered up has no computeset."""
+    if found is not None and found.state in _LIVING:
+        return f"the walltime of computeset {found.id} ends"
+    number = found.id if found is not None else node.number
+    if number is None:
+        return "it is in no computeset"
+    try:
+        ended = found or client.computeset(number)
+    except NotFoundError:
+        return f"computeset {number} does not exist"
+    return f"computeset {number} is {ended.state}{f': {ended.end_reason}' if ended.end_reason else ''}"
+
+
+def program() -> NoReturn:
+    """`comet-slurm`; errors go to the system log, and to standard error where there is one."""
+    # Slurm closes the standard descriptors: a connection would get the number of one, and messages for it
+    while os.open(os.devnull, os.O_RDWR) < 3:
+        pass
+    syslog.openlog("comet-slurm", syslog.LOG_PERROR | syslog.LOG_PID)
+    path = os.environ.get("COMET_CONFIG", CONFIGURATION)
+    try:
+        with Path(path).open("rb") as locked:
+            fcntl.flock(locked, fcntl.LOCK_EX)
+            with Client(config=path) as client:
+                agree(client, Slurm())
+        sys.exit(0)
+    except CometError as error:
+        status, message = error.exit_status, str(error)
+    except subprocess.CalledProcessError as error:
+        status, message = 1, f"{' '.join(error.cmd)}: {error.stderr.strip() or error.returncode}"
+    except (OSError, subprocess.SubprocessError) as error:
+        is_absent = isinstance(error, FileNotFoundError) and error.filename == path
+        status, message = 1, f"{error}{f': write it with comet init --config={path}' if is_absent else ''}"
+    syslog.syslog(syslog.LOG_ERR, safe(message))
+    sys.exit(status)

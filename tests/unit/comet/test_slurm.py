@@ -1,0 +1,242 @@
+"""`comet-slurm` against a small server, with lines as Slurm 22.05 prints them."""
+
+from __future__ import annotations
+
+import subprocess  # noqa: TID251 - the program is started with closed descriptors, as Slurm starts it
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from comet.cli import slurm
+from comet.cli.slurm import Job, Slurm, SlurmNode, agree, read_jobs, read_nodes
+from comet.client.client import Client
+from comet.client.errors import CometError, NotFoundError, RefusedError, UnreachableError
+from tests.nucleus_server import NucleusServer, answer
+from tests.unit.comet.conftest import sent
+
+UP, DOWN = "MIXED+CLOUD+NOT_RESPONDING+POWERING_UP", "IDLE+CLOUD+POWERED_DOWN"
+
+
+class Guest(Slurm):
+    """A Slurm of vm-vc2-0 to vm-vc2-3, which are powered down."""
+
+    def __init__(self) -> None:
+        self.states = {f"vm-vc2-{number}": DOWN for number in range(4)}
+        self.comments: dict[str, str] = {}
+        self.reasons: dict[str, str] = {}
+        self.jobs_left = "9:59|alp1|vm-vc2-[0-1]\n"
+
+    def _run(self, *arguments: str) -> str:  # type: ignore[override]
+        if arguments[0] == "squeue":
+            return self.jobs_left
+        if arguments[1] == "show":
+            return "ClusterName             = vc2\n"
+        if arguments[1] == "--oneliner":
+            return "".join(self._line(name, state) for name, state in self.states.items())
+        given = dict(one.split("=", 1) for one in arguments[2:])
+        name = given["nodename"]
+        if "comment" in given:
+            self.comments[name] = given["comment"]
+        state = given.get("state", "")
+        if state == "down":
+            self.states[name] = "DOWN+CLOUD"
+        elif state == "power_down_force":
+            base = self.states[name].partition("+")[0]
+            self.states[name], self.reasons[name] = f"{base}+CLOUD+POWERING_DOWN", given["reason"]
+        elif state:
+            assert state == "resume"
+            self.states[name] = self.states[name].replace("DOWN+", "IDLE+", 1)
+        return ""
+
+    def _line(self, name: str, state: str) -> str:
+        comment = f" Reason={self.reasons[name]} [root@2026-11-25T17:52:32]" if name in self.reasons else ""
+        comment += f" Comment={self.comments[name]}" if self.comments.get(name) else ""
+        return f"NodeName={name} CoresPerSocket=1  CPUAlloc=1 NodeHostName={name} State={state} Weight=1{comment}\n"
+
+
+@pytest.fixture
+def guest() -> Guest:
+    return Guest()
+
+
+@pytest.fixture
+def client(server: NucleusServer, configured: Path) -> Iterator[Client]:
+    with Client() as found:
+        yield found
+
+
+def test_nodes_are_read_with_texts_of_other_people() -> None:
+    text = (
+        "NodeName=n1 Arch=x86_64 NodeAddr=192.0.2.1 Version=22.05.8 OS=Linux State=DOWN State=IDLE+CLOUD Weight=1"
+        " Reason=x Comment=computeset 8 [root@2026-11-25T17:52:32] Comment=computeset 7\n"
+        "NodeName=n2 State=IDLE+CLOUD+POWERED_DOWN Weight=1 Reason=it Comment=computeset 9 [root@2026-11-25T17:52:32]\n"
+        "NodeName=head State=IDLE Weight=1 Comment=computeset 7\n\n"
+    )
+    assert read_nodes(text.replace(" State=DOWN", "")) == [
+        SlurmNode("n1", frozenset({"IDLE", "CLOUD"}), 7),
+        SlurmNode("n2", frozenset({"IDLE", "CLOUD", "POWERED_DOWN"}), None),
+    ]
+
+
+def test_of_the_jobs_on_a_node_the_longest_counts() -> None:
+    text = "10:00|a|n[1-2]\n1-02:00:01|b|n2\nUNLIMITED|c|n3\n5:00|d|n3\n1:05:00|e|n1\n10:00|f|\n"
+    assert read_jobs(text) == {"n1": Job(65, "e"), "n2": Job(1561, "b"), "n3": Job(None, "c")}
+
+
+def test_each_node_gets_a_computeset_once_and_it_ends_with_it(
+    guest: Guest, client: Client, server: NucleusServer
+) -> None:
+    for name in ("vm-vc2-0", "vm-vc2-1"):
+        guest.states[name] = UP
+    for _ in range(2):
+        agree(client, guest)
+    common = {"cluster": "vc2", "walltime_mins": 25, "allocation": "alp1"}
+    assert sent(server, "POST") == [
+        ("computeset/", {**common, "computes": [name]}) for name in ("vm-vc2-0", "vm-vc2-1")
+    ]
+    assert guest.comments == {"vm-vc2-0": "computeset 1", "vm-vc2-1": "computeset 2"}
+    guest.states["vm-vc2-0"] = "IDLE+CLOUD+POWERING_DOWN"
+    guest.states["vm-vc2-1"] = "MIXED+CLOUD"
+    for _ in range(2):
+        agree(client, guest)
+    assert sent(server, "PUT") == [("computeset/1/shutdown", None)]
+    assert guest.comments == {"vm-vc2-0": "", "vm-vc2-1": "computeset 2"}
+    assert guest.reasons == {}
+
+
+def test_a_job_without_a_limit_and_with_another_account(
+    guest: Guest, client: Client, server: NucleusServer
+) -> None:
+    guest.states["vm-vc2-0"], guest.jobs_left = UP, "UNLIMITED|root|vm-vc2-0\n"
+    agree(client, guest)
+    assert sent(server, "POST") == [
+        ("computeset/", {"cluster": "vc2", "walltime_mins": 2880, "computes": ["vm-vc2-0"]})
+    ]
+
+
+def test_a_run_that_was_killed_before_it_noted_its_computeset_is_completed(
+    guest: Guest, client: Client, server: NucleusServer
+) -> None:
+    guest.states["vm-vc2-0"] = UP
+    client.start("vc2", ["vm-vc2-0"])
+    agree(client, guest)
+    assert len(server.sets) == 1 and guest.comments == {"vm-vc2-0": "computeset 1"}
+
+
+def test_computesets_of_an_owners_own_are_left(guest: Guest, client: Client, server: NucleusServer) -> None:
+    client.start("vc2", ["vm-vc2-0", "vm-vc2-1"])
+    client.start("vc2", ["vm-vc2-2"])
+    guest.states["vm-vc2-1"] = UP
+    agree(client, guest)
+    assert sent(server, "PUT") == [] and len(server.sets) == 2
+    assert guest.comments == guest.reasons == {}
+
+
+def test_a_refusal_is_the_reason_of_the_node_and_others_start(
+    guest: Guest, client: Client, server: NucleusServer
+) -> None:
+    guest.states["vm-vc2-0"] = guest.states["vm-vc2-1"] = UP
+    server.clusters[0]["computes"][0]["active_computeset"] = 9
+    with pytest.raises(RefusedError):
+        agree(client, guest)
+    assert guest.reasons["vm-vc2-0"] == "vm-vc2-0 is in computeset 9"
+    assert guest.comments == {"vm-vc2-1": "computeset 1"}
+
+
+def test_a_token_that_is_not_known_is_the_reason_of_nodes_that_wait(
+    guest: Guest, server: NucleusServer, folder: Path
+) -> None:
+    guest.states["vm-vc2-0"], guest.states["vm-vc2-1"] = UP, "MIXED+CLOUD"
+    with Client(server.url, "nuc_12345678_" + "y" * 43) as stranger, pytest.raises(CometError):
+        agree(stranger, guest)
+    assert guest.reasons == {"vm-vc2-0": "The token is not known. Run comet init for a new token"}
+
+
+def test_while_nucleus_is_away_nothing_changes(guest: Guest, client: Client, server: NucleusServer) -> None:
+    guest.states["vm-vc2-0"] = UP
+    server.answers["/v1/"] = answer(502, b"")
+    with pytest.raises(UnreachableError):
+        agree(client, guest)
+    assert guest.reasons == guest.comments == {}
+    server.answers.clear()
+    agree(client, guest)
+    assert guest.comments == {"vm-vc2-0": "computeset 1"}
+
+
+def test_a_node_whose_computeset_ends_is_powered_down(
+    guest: Guest, client: Client, server: NucleusServer
+) -> None:
+    for name in guest.states:
+        guest.states[name] = UP
+    agree(client, guest)
+    for name in guest.states:
+        guest.states[name] = "MIXED+CLOUD"
+    server.sets[1] |= {"state": "ending", "end_reason": "operator"}
+    server.sets[2] |= {"state": "failed", "end_reason": "the walltime is too long\n Comment=computeset 3"}
+    del server.sets[3]
+    server.sets[4] |= {"walltime_end": "2026-11-22T10:00:00.000Z"}
+    agree(client, guest)
+    assert guest.reasons == {
+        "vm-vc2-0": "computeset 1 is ending: operator",
+        "vm-vc2-1": "computeset 2 is failed: the walltime is too long Comment=computeset 3",
+        "vm-vc2-2": "computeset 3 does not exist",
+        "vm-vc2-3": "the walltime of computeset 4 ends",
+    }
+    agree(client, guest)
+    assert sent(server, "PUT") == [("computeset/4/shutdown", None)], "the others have ended"
+    assert "" not in guest.comments.values(), "Slurm leaves a node down that was"
+    for name in guest.states:
+        guest.states[name] = "DOWN+CLOUD+POWERED_DOWN"
+    agree(client, guest)
+    assert set(guest.comments.values()) == {""} and set(guest.states.values()) == {DOWN}
+    assert len(sent(server, "PUT")) == 1
+
+
+def test_a_node_whose_disk_is_on_its_way_waits_and_jobs_are_left_to_end(
+    guest: Guest, client: Client, server: NucleusServer
+) -> None:
+    guest.states["vm-vc2-0"] = guest.states["vm-vc2-1"] = UP
+    agree(client, guest)
+    server.sets[1]["state"] = "ending"
+    guest.comments["vm-vc2-0"] = ""
+    guest.states["vm-vc2-1"] = "MIXED+CLOUD+DRAIN+POWER_DOWN"
+    agree(client, guest)
+    assert guest.reasons == {} and len(server.sets) == 2 and sent(server, "PUT") == []
+
+
+def test_an_end_that_is_refused_is_asked_for_again(
+    guest: Guest, client: Client, server: NucleusServer
+) -> None:
+    guest.states["vm-vc2-0"] = UP
+    agree(client, guest)
+    guest.states["vm-vc2-0"] = DOWN
+    server.answers["/shutdown"] = answer(403, b"{}")
+    with pytest.raises(NotFoundError):
+        agree(client, guest)
+    server.answers.clear()
+    agree(client, guest)
+    assert guest.comments == {"vm-vc2-0": ""} and server.sets[1]["state"] == "cancelled"
+
+
+def test_the_program_reports_what_is_missing(folder: Path) -> None:
+    source = Path(slurm.__file__).resolve().parents[2]
+    path = folder / "comet.toml"
+
+    def run(redirection: str = "") -> subprocess.CompletedProcess[str]:
+        code = "from comet.cli.slurm import program; program()"
+        return subprocess.run(
+            ["/bin/sh", "-c", f'exec "$0" -S -c "{code}" {redirection}', sys.executable],
+            env={"PATH": str(folder), "PYTHONPATH": str(source), "COMET_CONFIG": str(path)},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    missing = run()
+    assert missing.returncode == 1 and f"write it with comet init --config={path}" in missing.stderr
+    assert run("0<&- 1>&- 2>&-").returncode == 1
+    path.write_text('active = "site"\n[endpoints.site]\nurl = "http://127.0.0.1:9/nucleus"\n')
+    path.chmod(0o600)
+    without = run()
+    assert without.returncode == 1 and "scontrol" in without.stderr
+    assert "Traceback" not in missing.stderr + without.stderr
