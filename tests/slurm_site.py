@@ -72,7 +72,8 @@ PartitionName=urgent Nodes=ALL PriorityTier=2 MaxTime=INFINITE State=UP
 _HOOK = """#!/bin/sh
 # libvirt's test driver stands for the host's libvirt: the file has its domains
 [ -e {folder}/hosts/are-checked ] || exit 0
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin SLURM_CONF={folder}/etc/slurm.conf PYTHONPATH={source}
+export PATH={folder}/hosts/$SLURMD_NODENAME/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export SLURM_CONF={folder}/etc/slurm.conf PYTHONPATH={source}
 export ROCKS_STATE_FOLDER="{folder}/hosts/$SLURMD_NODENAME"
 export ROCKS_LIBVIRT_URI="test://$ROCKS_STATE_FOLDER.xml"
 exec /usr/bin/python3 -m rocks.agent host-free
@@ -171,10 +172,10 @@ class SlurmSite:
         self.run_inside(f"{self.folder}/sbin/slurmd", "-d", stepd, "-N", host, *options)
 
     def signal(self, daemon: str, name: str) -> None:
-        """Send a signal to slurmctld, slurmdbd or `slurmd.HOST`, and after KILL and TERM wait for its end."""
+        """Send a signal to slurmctld, slurmdbd or `slurmd.HOST`, and after KILL wait for its end."""
         number = (self.folder / f"run/{daemon}.pid").read_text("ascii").strip()
         self.run_inside("kill", f"-{name}", number)
-        if name in ("KILL", "TERM"):
+        if name == "KILL":
             wait_until(lambda: not self._is_alive(number), f"{daemon} has ended")
 
     def _is_alive(self, number: str) -> bool:
@@ -225,6 +226,16 @@ class SlurmSite:
         path.with_suffix(".new").write_text(_NODE.format(domain=domain), "ascii")
         path.with_suffix(".new").replace(path)
 
+    def set_copy(self, host: str, condition: str | None) -> None:
+        """Have a host store the copy of an image, clean or dirty, as its `zfs` lists it; None: no image storage."""
+        folder = self.folder / "hosts" / host
+        shutil.rmtree(folder, ignore_errors=True)
+        if condition is not None:
+            (folder / "imgstorage/mapped").mkdir(parents=True)
+            (folder / "bin").mkdir()
+            (folder / "bin/zfs.calls").touch()
+            write_zfs(folder / "bin", condition)
+
     @contextmanager
     def checked_hosts(self) -> Iterator[None]:
         """With the hooks of the host package; without this they end at once."""
@@ -245,6 +256,23 @@ class SlurmSite:
         self.ask("scancel", "-u", "root")
         self.ask("scancel", "-u", USER)
         self.wait_until_idle()
+
+
+def write_zfs(folder: Path, condition: str) -> None:
+    """Programs `zpool` and `zfs` in a folder, that list one volume: the copy of an image, clean or dirty.
+
+    Each adds a line to a file: `zfs.calls`.
+    """
+    values = {
+        "type": "volume", "guid": "7", "imgstore:copy": condition, "imgstore:volume": "tank/vm-vc2-0-vol",
+        "imgstore:id": "i", "imgstore:nas": "nas-0-0", "imgstore:epoch": "3",
+    }  # fmt: skip
+    lines = "".join(f"tank/vm-vc2-0-vol\t{key}\t{value}\tlocal\n" for key, value in values.items())
+    for program, text in (("zpool", "tank\n"), ("zfs", lines)):
+        path = folder / f"{program}.new"
+        path.write_text(f"#!/bin/sh\necho >>$0.calls\ncat <<'EOF'\n{text}EOF\n", "ascii")
+        path.chmod(0o755)
+        path.replace(folder / program)
 
 
 def _child_of(number: int) -> str:
