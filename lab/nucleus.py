@@ -24,9 +24,9 @@ from lab import database
 from lab.accounts import ensure_account
 from lab.demo_plan import CLUSTER, FRONTEND
 from lab.namespace import CHECKOUT, Machine, last_line
-from lab.slurm.daemons import PARTITION
 from rocks.core.errors import HostError, RocksError, ToolError
 from rocks.core.files import write_file
+from rocks.inventory.slurm_configuration import COMPUTESETS
 
 OWNER = "ann"
 USER_ID = 64781
@@ -52,7 +52,7 @@ _GRACE_SECONDS = 10.0
 SLURM_SETTINGS = (
     "NUCLEUS_BATCH_KIND=slurm",
     "NUCLEUS_BATCH_HOSTS=",
-    f"NUCLEUS_BATCH_PARTITION={PARTITION}",
+    f"NUCLEUS_BATCH_PARTITION={COMPUTESETS}",
     "NUCLEUS_COMPUTESETS_GRACE_SECONDS=30",
     "NUCLEUS_COMPUTESETS_RECONCILE_SECONDS=5",
 )

@@ -6,26 +6,21 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 from lab import database
 from lab.namespace import Machine
 from rocks.core.errors import HostError
 from rocks.core.process import Finished
+from rocks.inventory.slurm_configuration import SlurmNode, slurm_configuration
 
-PARTITION = "virt"
 _FOLDER, _SCHEMA = "/run/slurm-demo", "slurm"
 _PROGRAM = "/opt/rocks/libexec/rocks-host-free"
-_PORT = 16817
 _SECONDS = 120.0
 _GRACE_SECONDS = 10.0
 
-_CONFIGURATION = """
-ClusterName={cluster}
-SlurmctldHost={controller}({address})
-SlurmctldPort={port}
+_SITE_LINES = """
 SlurmUser=root
-AuthInfo=socket={folder}/run/munge.socket,cred_expire={credential_seconds}
+AuthInfo=socket={folder}/run/munge.socket
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool/%n
 SlurmctldPidFile={folder}/run/slurmctld.pid
@@ -33,49 +28,18 @@ SlurmdPidFile={folder}/run/slurmd.%n.pid
 SlurmctldLogFile={folder}/log/slurmctld
 SlurmdLogFile={folder}/log/slurmd.%n
 SlurmdParameters=config_overrides
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
-SelectType=select/cons_tres
-SelectTypeParameters=CR_Core_Memory
-SchedulerType=sched/backfill
 SchedulerParameters=batch_sched_delay=0,sched_min_interval=10000,bf_interval=1,nohold_on_prolog_fail
-MpiDefault=none
 MailProg=/bin/true
-ReturnToService=1
-PrologFlags=Alloc
-Prolog={hook}
-Epilog={hook}
-HealthCheckProgram={hook}
-HealthCheckInterval={check_seconds}
-HealthCheckNodeState=ANY
-EnforcePartLimits=ALL
-JobRequeue=1
 KillWait=5
-CompleteWait=0
-MinJobAge=300
-SlurmdTimeout=20
-MessageTimeout=10
-AccountingStorageType=accounting_storage/slurmdbd
-AccountingStorageHost={address}
-AccountingStoragePort={database_port}
 AccountingStoragePass={folder}/run/munge.socket
-AccountingStorageEnforce=associations,limits,qos,safe
-PriorityType=priority/multifactor
-PriorityDecayHalfLife=0
-PriorityUsageResetPeriod=NONE
-PriorityCalcPeriod=1
-NodeName={hosts} NodeHostname={controller} NodeAddr={address} Port={ports} CPUs=4 RealMemory=1000
-PartitionName=batch Nodes={hosts} Default=YES MaxTime=INFINITE State=UP
-PartitionName={partition} Nodes={hosts} MaxTime=2-0 OverSubscribe=EXCLUSIVE OverTimeLimit={over_minutes} State=UP
 """
-
+"""What differs from a site's: programs of root in one folder, and short times."""
 
 _DATABASE = """
 AuthType=auth/munge
 AuthInfo=socket={folder}/run/munge.socket
 DbdHost={controller}
 DbdAddr={address}
-DbdPort={database_port}
 SlurmUser=root
 LogFile={folder}/log/slurmdbd
 PidFile={folder}/run/slurmdbd.pid
@@ -86,47 +50,30 @@ StorageLoc={schema}
 """
 
 
-class Settings(NamedTuple):
-    """`folder`, of keys, states and logs, as daemons see it. Host number N of `hosts` listens at `port` + 10 + N."""
-
-    folder: str
-    controller: str
-    address: str
-    hosts: str
-    port: int
-    host_count: int
-    hook: str
-    schema: str
-    credential_seconds: int = 10
-    check_seconds: int = 30
-    over_minutes: int = 2
-    cluster: str = "tests"
-
-
-def write_configuration(folder: Path, settings: Settings) -> None:
+def _write_files(folder: Path, controller: str, address: str, host: str) -> None:
     """Write keys, folders and files for all daemons, whose folder is seen at `folder` here."""
     for name in ("etc", "state", "spool", "log", "run", "sbin"):
-        (folder / name).mkdir(exist_ok=True)
+        (folder / name).mkdir()
     for program in (
         "slurmctld",
         "slurmd",
         "slurmstepd",
     ):  # under another name slurmctld does not know what it is
         (folder / "sbin" / program).symlink_to(f"/usr/sbin/{program}-wlm")
-    first = settings.port + 10
-    last = first + settings.host_count - 1
-    values = {
-        **settings._asdict(), "database_port": settings.port + 1, "partition": PARTITION,
-        "ports": str(first) if first == last else f"[{first}-{last}]",
-    }  # fmt: skip
-    secrets = {"munge.key": os.urandom(64), "slurmdbd.conf": _DATABASE.format(**values).encode("ascii")}
-    for name, content in secrets.items():
+    database_text = _DATABASE.format(folder=_FOLDER, controller=controller, address=address, schema=_SCHEMA)
+    for name, content in {
+        "munge.key": os.urandom(64),
+        "slurmdbd.conf": database_text.encode("ascii"),
+    }.items():
         path = folder / "etc" / name
         path.touch(mode=0o600)
         path.write_bytes(content)
     # no plugin uses cgroups; slurmd does not begin where it looks for them, and there are none
     (folder / "etc/cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n", "ascii")
-    (folder / "etc/slurm.conf").write_text(_CONFIGURATION.format(**values), "ascii")
+    nodes = [SlurmNode(host, address, 4, has_machines=True)]
+    text = slurm_configuration(controller, address, nodes, _SITE_LINES.format(folder=_FOLDER))
+    text = text.replace(f"NodeName={host} ", f"NodeName={host} NodeHostname={controller} ")
+    (folder / "etc/slurm.conf").write_text(text, "ascii")
 
 
 class Slurm:
@@ -144,10 +91,7 @@ class Slurm:
         program.write_bytes(self._hook.read_bytes())
         program.chmod(0o755)
         controller = machine.run_checked(["/usr/bin/hostname", "--short"], _SECONDS).text.strip()
-        settings = Settings(
-            _FOLDER, controller, self._address, self._host, _PORT, 1, _PROGRAM, _SCHEMA, cluster="demo"
-        )
-        write_configuration(folder, settings)
+        _write_files(folder, controller, self._address, self._host)
         for place in map(machine.inside, ("/etc/slurm", "/run/munge")):
             place.mkdir(exist_ok=True)
         machine.inside("/etc/slurm/slurm.conf").symlink_to(f"{_FOLDER}/etc/slurm.conf")
@@ -164,14 +108,13 @@ class Slurm:
         )
         machine.start_daemon("slurmdbd", [*environment, "/usr/sbin/slurmdbd", "-D"])
         self._wait("sacctmgr", "--noheader", "show", "cluster")
+        machine.start_daemon("slurmctld", [*environment, f"{_FOLDER}/sbin/slurmctld", "-D"])
+        self._wait("scontrol", "ping", is_so=lambda text: "UP" in text)
         for line in (
-            ("add", "cluster", "demo"),
             ("add", "account", account),
             ("add", "user", users, f"account={account}"),
         ):
             self.ask("sacctmgr", "--immediate", "--quiet", *line)
-        machine.start_daemon("slurmctld", [*environment, f"{_FOLDER}/sbin/slurmctld", "-D"])
-        self._wait("scontrol", "ping", is_so=lambda text: "UP" in text)
         slurmd = (
             *environment,
             f"{_FOLDER}/sbin/slurmd",
