@@ -71,10 +71,11 @@ def read_nodes(text: str) -> list[SlurmNode]:
 
 
 def read_jobs(text: str) -> dict[str, Job]:
-    """Node → the job on it that needs the longest, of lines `D-HH:MM:SS|account|nodes` of squeue. Pure."""
+    """Node → the job on it that needs the longest, of lines `D-HH:MM:SS|nodes|account` of squeue. Pure."""
     found: dict[str, Job] = {}
     for line in text.splitlines():
-        left, account, nodes = line.split("|")
+        # an account is any text of a person, where Slurm does not demand one that it knows
+        left, nodes, account = (line.split("|", 2) + ["", ""])[:3]
         job = Job(_minutes(left), account)
         for name in expand_hostlist(nodes) if nodes else ():
             known = found.get(name)
@@ -125,7 +126,7 @@ class Slurm:
 
     def jobs(self) -> dict[str, Job]:
         return read_jobs(
-            self._run("squeue", "--noheader", "--states=CONFIGURING,RUNNING", "--format=%L|%a|%N")
+            self._run("squeue", "--noheader", "--states=CONFIGURING,RUNNING", "--format=%L|%N|%a")
         )
 
     def note(self, name: str, number: Optional[int]) -> None:
@@ -242,7 +243,7 @@ def program() -> NoReturn:
         status, message = error.exit_status, str(error)
     except subprocess.CalledProcessError as error:
         status, message = 1, f"{' '.join(error.cmd)}: {error.stderr.strip() or error.returncode}"
-    except (OSError, subprocess.SubprocessError) as error:
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
         is_absent = isinstance(error, FileNotFoundError) and error.filename == path
         status, message = 1, f"{error}{f': write it with comet init --config={path}' if is_absent else ''}"
     syslog.syslog(syslog.LOG_ERR, safe(message))

@@ -61,7 +61,7 @@ class Service:
         default_factory=lambda: AtOnce("looks at consoles", 2, max_of_all=8, retry_seconds=5)
     )
     screens: AtOnce = field(
-        default_factory=lambda: AtOnce("pictures of screens", 2, max_of_all=8, retry_seconds=5, max_of_host=2)
+        default_factory=lambda: AtOnce("pictures of screens", 2, max_of_all=8, retry_seconds=5, max_of_host=3)
     )
     """Each starts a program on a host, and waits for it. Pages ask for pictures by themselves, people for logs."""
 

@@ -109,6 +109,8 @@ class Slurm:
             known = [one for one in self._queue("--name", job.name) if one.state != ENDED]
             if known:
                 return min(one.id for one in known)
+        # Slurm refuses the job for a name that it has not: the node may have left it since it was found without a host
+        excluded = sorted(set(job.excluded).intersection(self.nodes())) if job.excluded else []
         finished = self._run(
             "sbatch", "--parsable", f"--partition={self._partition}", f"--nodes={job.host_count}-{job.host_count}",
             "--ntasks-per-node=1", "--exclusive", "--mem=0", "--no-kill", "--requeue", "--dependency=singleton",
@@ -116,7 +118,7 @@ class Slurm:
             "--export=NONE", "--chdir=/", "--output=/dev/null",
             *([f"--reservation={job.reservation}"] if job.reservation else []),
             *([f"--nodelist={','.join(job.hosts)}"] if job.hosts else []),
-            *([f"--exclude={','.join(job.excluded)}"] if job.excluded else []),
+            *([f"--exclude={','.join(excluded)}"] if excluded else []),
             standard_input=_SCRIPT,
         )  # fmt: skip
         if finished.exit_status:

@@ -130,7 +130,7 @@ def test_sets_that_the_batch_system_refused_hide_no_charges(pool: Pool, cluster_
         session.execute(insert, (cluster_number, "charged", "completed", 7))
         for number in range(100):
             session.execute(insert, (cluster_number, f"refused{number}", "failed", None))
-        assert computesets.uncharged_sets(session) == ["charged"]
+        assert list(computesets.uncharged_sets(session)) == ["charged"]
 
 
 def test_what_is_asked_twice_is_done_once(pool: Pool, cluster_number: int) -> None:

@@ -255,12 +255,12 @@ def test_a_set_whose_job_ends_before_nucleus_saw_its_hosts_is_submitted_again(
     lose(saved, unlucky)
     lose(unlucky)
     lose(unlucky)
-    one = rounds.look(unlucky)
-    assert (one.state, one.end_reason) == ("failed", "lost") and len(set(ended)) == 4
+    rounds.until(unlucky, "failed", "lost")
+    assert len(set(ended)) == 4
     name = rounds.until(saved, "running").name
     rounds.end(saved)
     rounds.until(saved, "cancelled", "user")
-    assert [state for state, _ in _accounting(slurm, name)][:1] == ["FAILED"]
+    wait_until(lambda: [state for state, _ in _accounting(slurm, name)][:1] == ["FAILED"])
 
 
 @pytest.mark.slow

@@ -26,7 +26,7 @@ class Guest(Slurm):
         self.states = {f"vm-vc2-{number}": DOWN for number in range(4)}
         self.comments: dict[str, str] = {}
         self.reasons: dict[str, str] = {}
-        self.jobs_left = "9:59|alp1|vm-vc2-[0-1]\n"
+        self.jobs_left = "9:59|vm-vc2-[0-1]|alp1\n"
 
     def _run(self, *arguments: str) -> str:  # type: ignore[override]
         if arguments[0] == "squeue":
@@ -81,8 +81,8 @@ def test_nodes_are_read_with_texts_of_other_people() -> None:
 
 
 def test_of_the_jobs_on_a_node_the_longest_counts() -> None:
-    text = "10:00|a|n[1-2]\n1-02:00:01|b|n2\nUNLIMITED|c|n3\n5:00|d|n3\n1:05:00|e|n1\n10:00|f|\n"
-    assert read_jobs(text) == {"n1": Job(65, "e"), "n2": Job(1561, "b"), "n3": Job(None, "c")}
+    text = "10:00|n[1-2]|a\n1-02:00:01|n2|b\nUNLIMITED|n3|c\n5:00|n3|d\n1:05:00|n1|e|x\n10:00||f\nodd\n"
+    assert read_jobs(text) == {"n1": Job(65, "e|x"), "n2": Job(1561, "b"), "n3": Job(None, "c")}
 
 
 def test_each_node_gets_a_computeset_once_and_it_ends_with_it(
@@ -109,7 +109,7 @@ def test_each_node_gets_a_computeset_once_and_it_ends_with_it(
 def test_a_job_without_a_limit_and_with_another_account(
     guest: Guest, client: Client, server: NucleusServer
 ) -> None:
-    guest.states["vm-vc2-0"], guest.jobs_left = UP, "UNLIMITED|root|vm-vc2-0\n"
+    guest.states["vm-vc2-0"], guest.jobs_left = UP, "UNLIMITED|vm-vc2-0|root\n"
     agree(client, guest)
     assert sent(server, "POST") == [
         ("computeset/", {"cluster": "vc2", "walltime_mins": 2880, "computes": ["vm-vc2-0"]})

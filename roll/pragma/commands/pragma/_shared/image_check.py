@@ -100,23 +100,17 @@ def _agent(place: str) -> Finding:
     return Finding("agent", BROKEN, "neither cloud-init nor vc-out-parser nor dynip")
 
 
-class _Output:
-    """Ends a program that prints more than any folder of a system has; a hostile file system lists one without end."""
-
-    def __init__(self) -> None:
-        self._bytes = 0
-
-    def count(self, output: bytes) -> None:
-        """ToolError above the bound."""
-        self._bytes += len(output)
-        if self._bytes > _MAX_OUTPUT_BYTES:
-            raise ToolError("debugfs prints a folder without end; the file system of the image is damaged")
+def _check_bound(output: bytes) -> None:
+    """ToolError above what any folder of a system has: a hostile file system lists one without end."""
+    if len(output) > _MAX_OUTPUT_BYTES:
+        raise ToolError("debugfs prints a folder without end; the file system of the image is damaged")
 
 
 def _names(place: str, folder: str) -> set[str]:
     """Names in a folder of an ext file system; none when the folder is not there."""
     program = ["prlimit", *_BOUNDS, "/usr/sbin/debugfs", "-R", f"ls -p {folder}", place]
-    ended = run(program, deadline_seconds=_SECONDS, watch=_Output().count)
+    ended = run(program, deadline_seconds=_SECONDS, watch=_check_bound)
+    _check_bound(ended.output)  # it may have ended before it was looked at
     names = {line.split("/")[5] for line in ended.text.splitlines() if line.count("/") >= 6}
     return names - {".", "..", ""}
 
