@@ -33,13 +33,14 @@ from nucleus.api.service import (
     accepted,
     find_cluster,
     find_node,
+    known_power,
     no_content,
     unknown_node,
 )
 from nucleus.hostlists import natural_key
 from nucleus.mirror import clusters
 from nucleus.mirror.driver import DuplicateError
-from nucleus.states import is_image_free, is_off
+from nucleus.states import is_image_free
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -208,11 +209,11 @@ def _demand_removable(node: Node) -> None:
             "node-busy",
             f"{node.name} is in the computeset {node.set_id}, which is {node.set_state}; end it first",
         )
-    if not is_off(node.state, has_host=node.physical_host is not None):
-        raise conflict(f"{node.name} is {node.state or 'in an unknown state'}; power it off first")
+    if (power := known_power(node)) not in ("off", "crashed"):
+        raise conflict(f"{node.name} is {power}; power it off first")
     if not is_image_free(node.image_state, node.image_locked):
         raise Problem(
-            "node-syncing", f"the disk of {node.name} is {node.image_state}; wait until it is unmapped"
+            "node-syncing", f"the disk of {node.name} is on its way; wait until it is back on the NAS"
         )
 
 

@@ -26,7 +26,16 @@ from nucleus.api.problems import Problem, conflict, limited, request_id, unavail
 from nucleus.api.representations import text_of
 from nucleus.api.routes import changes, route_of_nodes
 from nucleus.api.rules import demand_console_quota
-from nucleus.api.service import Change, Known, Reading, find_cluster, find_node, reading, service_of
+from nucleus.api.service import (
+    Change,
+    Known,
+    Reading,
+    find_cluster,
+    find_node,
+    known_power,
+    reading,
+    service_of,
+)
 from nucleus.mirror import clusters, identity, tickets
 from nucleus.operations.causes import owners_text
 from nucleus.records import SYSTEM, Scope
@@ -192,12 +201,7 @@ def _not_read(call: Call, node: Node, error: RocksError) -> Problem:
 def _issue(change: Change, c: str, n: str | None, kind: str) -> str:
     call, cluster = change.call, find_cluster(change, c)
     node = find_node(change, cluster, n)
-    power = power_of(node.state, has_host=node.physical_host is not None)
-    if power == "unknown":
-        raise conflict(
-            f"whether {node.name} is on is not known, because its host did not answer; try again in a minute"
-        )
-    if power not in ("on", "paused"):
+    if (power := known_power(node)) not in ("on", "paused"):
         raise conflict(f"{node.name} is {power}, so it has no console; power it on first")
     demand_console_quota(
         change.session, cluster.project_id, call.service.consoles.of_project[cluster.project_id]

@@ -21,6 +21,7 @@ from nucleus.api.rules import demand_short_queue
 from nucleus.mirror import audit, clusters, idempotency, operations
 from nucleus.mirror.events import NEWS, WORK, append_events
 from nucleus.records import NewOperation
+from nucleus.states import power_of
 from rocks.core.errors import BusyError, RocksError
 
 if TYPE_CHECKING:
@@ -358,6 +359,16 @@ def find_node(one: Reading | Change, cluster: Cluster, name: str | None, *, lock
     if found is None:
         raise unknown_node(cluster.name, name)
     return found
+
+
+def known_power(node: Node) -> str:
+    """on, off, paused or crashed, in words for owners. Problem when it is not known."""
+    power = power_of(node.state, has_host=node.physical_host is not None)
+    if power == "unknown":
+        raise conflict(
+            f"whether {node.name} is on is not known, because its host did not answer; try again in a minute"
+        )
+    return power
 
 
 def unknown_node(cluster: str, name: str | None) -> Problem:
