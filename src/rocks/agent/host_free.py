@@ -33,6 +33,8 @@ DRAINED, LATE = "vm-without-job", "image-sync-timeout"
 
 EPILOG_SECONDS = 3600.0
 _DAEMONS = ("/usr/sbin/libvirtd", "/usr/sbin/virtqemud")
+_PROCESSES = Path("/proc")
+_PEOPLE = range(1000, 60000)  # who may run QEMU in a job; libvirt's user is 64055 on Debian, 107 on Rocky
 _POLL_SECONDS = 5.0
 _COMMAND_SECONDS = 20.0
 _COMPUTESET = re.compile(r"VC-JOB-\d+-[0-9a-z]+")
@@ -53,23 +55,41 @@ def has_libvirt() -> bool:
 
 def find_use(state_folder: Path) -> List[str]:
     """What this host has of virtual machines, for a log; empty when it is free."""
-    if not has_libvirt():
-        return []
-    from rocks.machine.host.libvirt.domains import Domains
     from rocks.machine.host.memory import starts_in_progress
 
     try:
-        with closing(Domains()) as domains:
-            running = [fact.name for fact in domains.facts() if fact.state != "shutoff"]
-        images = sorted(image.device for image in mapped_images(state_folder).values())
-        starting = sorted(starts_in_progress(state_folder))
+        return [
+            # first: a start that has ended when they are read is a machine
+            *(f"start of {name}" for name in sorted(starts_in_progress(state_folder))),
+            *_machines(),
+            *(f"image {device}" for device in sorted(mapped_images(state_folder))),
+        ]
     except (RocksError, OSError) as error:
         return [str(error)]
-    return [
-        *(f"machine {name}" for name in running),
-        *(f"start of {name}" for name in starting),
-        *(f"image {device}" for device in images),
-    ]
+
+
+def _machines() -> List[str]:
+    if not has_libvirt():
+        return [f"process {number} of QEMU" for number in _emulators()]
+    from rocks.machine.host.libvirt.domains import Domains
+
+    with closing(Domains()) as domains:
+        return [f"machine {fact.name}" for fact in domains.facts() if fact.state != "shutoff"]
+
+
+def _emulators() -> List[str]:
+    """Processes of QEMU that are not people's own: machines go on when the package of libvirt is removed."""
+    from rocks.machine.host.libvirt.accelerator import EMULATORS
+
+    found = []
+    for process in _PROCESSES.glob("[0-9]*"):
+        try:
+            program = str((process / "exe").readlink()).replace(" (deleted)", "")
+            if program in EMULATORS and process.stat().st_uid not in _PEOPLE:
+                found.append(process.name)
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has ended, or is the kernel's
+    return sorted(found, key=int)
 
 
 def find_unsaved(state_folder: Path) -> List[str]:

@@ -220,21 +220,29 @@ rocks_content <<'ROCKS-END-1'
 set -e
 umask 077
 key=/etc/munge/munge.key
-cat >"$key.new"
-if [ "$(wc -c <"$key.new")" -lt 32 ]; then
-  rm -f "$key.new"
+new=$(mktemp "$0.XXXXXX") # in a folder of root's: /etc/munge is munge's, who could have a link there
+trap 'rm -f "$new"' EXIT
+cat >"$new"
+if [ "$(wc -c <"$new")" -lt 32 ]; then
   echo "the attribute munge_key has less than 32 characters: openssl rand -hex 64 | rocks set sec_attr munge_key" >&2
   exit 1
 fi
-if cmp -s "$key.new" "$key"; then
-  rm -f "$key.new"
-else
-  chown munge: "$key.new"
-  chmod 400 "$key.new"
-  mv -f "$key.new" "$key"
-  if [ -d /run/systemd/system ]; then systemctl restart munge.service; fi
-  echo "changed: $key"
+is_booted() { [ -d /run/systemd/system ]; }
+# munged may run with the former key, when this was killed before the restart
+munged_is_older() {
+  is_booted && systemctl is-active -q munge.service || return 1
+  started=$(date -d "$(TZ=UTC systemctl show --value -p ActiveEnterTimestamp munge.service)" +%s)
+  [ "$(stat -c %Z "$key")" -gt "$started" ]
+}
+if ! cmp -s "$new" "$key"; then
+  chown munge: "$new"
+  chmod 400 "$new"
+  mv -fT "$new" "$key"
+elif ! munged_is_older; then
+  exit 0
 fi
+if is_booted; then systemctl restart munge.service; fi
+echo "changed: $key"
 ROCKS-END-1
 rocks_file /etc/rocks/sec_attr.d/munge_key create 755 '' forget
 value=/etc/rocks/sec_attr/munge_key

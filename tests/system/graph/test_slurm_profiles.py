@@ -11,6 +11,7 @@ import pytest
 from rocks.install.graph_files import Library
 from rocks.install.profiles import write_profile
 from tests.golden.profile.cases import CASES
+from tests.profiles import written_files
 from tests.system.graph.machine import Machine
 
 KEY = "0123456789abcdef" * 8
@@ -79,3 +80,28 @@ def test_a_host_gets_the_key_and_then_starts(
         refused = machine.run(text)
         assert refused.exit_status != 0 and "less than 32 characters" in refused.error_text
         assert key.read_text() == KEY
+
+
+def test_a_link_of_munges_user_is_not_followed_and_a_restart_that_is_missing_is_repeated(
+    machine: Machine,
+) -> None:
+    hook = machine.path("/etc/rocks/sec_attr.d/munge_key")
+    hook.parent.mkdir(parents=True)
+    hook.write_text(written_files(profile("vm_host_with_slurm"))["/etc/rocks/sec_attr.d/munge_key"])
+    hook.chmod(0o755)
+    other = machine.path("/etc/other")
+    other.write_text("root's")
+    for name, target in (("munge.key.new", "/etc/other"), ("munge.key", "/etc/rocks")):
+        machine.path(f"/etc/munge/{name}").symlink_to(target)
+    give = f"echo {KEY} | /etc/rocks/sec_attr.d/munge_key"
+    changed = "changed: /etc/munge/munge.key\n"
+    assert machine.done(give).startswith(changed)
+    assert other.read_text() == "root's" and other.stat().st_uid == 0
+    key = machine.path("/etc/munge/munge.key")
+    assert key.read_text() == f"{KEY}\n" and not key.is_symlink()
+    assert machine.done(give) == ""
+
+    os.utime(machine.folder / "stubs/units/munge.service.active", (0, 0))  # killed before the restart
+    assert machine.done(give) == changed and machine.done(give) == ""
+    assert machine.calls("systemctl").count("restart munge.service") == 2
+    assert list(hook.parent.iterdir()) == [hook]

@@ -117,6 +117,7 @@ def test_a_host_without_libvirt_is_free_and_one_without_its_module_for_python_is
 ) -> None:
     """Of a site's own Slurm, hosts that run no machines have the hook as well."""
     monkeypatch.setattr(host_free, "_DAEMONS", (str(tmp_path / "libvirtd"),))
+    monkeypatch.setattr(host_free, "_PROCESSES", tmp_path / "proc")
     monkeypatch.setenv("ROCKS_LIBVIRT_URI", f"test://{tmp_path}/absent.xml")
     assert find_use(tmp_path) == []
     (tmp_path / "libvirtd").touch()
@@ -124,6 +125,30 @@ def test_a_host_without_libvirt_is_free_and_one_without_its_module_for_python_is
     monkeypatch.setitem(sys.modules, "rocks.machine.host.libvirt.domains", None)
     with pytest.raises(ImportError):  # a hook that ends with an error
         find_use(tmp_path)
+
+
+def test_machines_and_images_that_outlive_the_package_of_libvirt_are_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_free, "_DAEMONS", ())
+    monkeypatch.setattr(host_free, "_PROCESSES", tmp_path / "proc")
+    monkeypatch.setattr(host_free, "_PEOPLE", range(0))
+    for number, program in (
+        ("7", "/usr/bin/qemu-system-x86_64 (deleted)"),
+        ("8", "/bin/sh"),
+        ("10", "/usr/libexec/qemu-kvm"),
+    ):
+        process = tmp_path / "proc" / number
+        process.mkdir(parents=True)
+        (process / "exe").symlink_to(program)
+    (tmp_path / "proc/9").mkdir()  # a thread of the kernel
+    write_mapped(Place.MAPPED.below(tmp_path), "zvol", MappedImage("/dev/mapper/zvol-snap", "i", 1))
+    with (ensure_folder(Place.MEMORY.below(tmp_path)) / "vm-1").open("w") as promise:
+        fcntl.flock(promise, fcntl.LOCK_EX)
+        start, image = "start of vm-1", "image /dev/mapper/zvol-snap"
+        assert find_use(tmp_path) == [start, "process 7 of QEMU", "process 10 of QEMU", image]
+        monkeypatch.setattr(host_free, "_PEOPLE", range(1 << 32))
+        assert find_use(tmp_path) == [start, image], "people may run QEMU in a job"
 
 
 def test_an_epilog_waits_for_what_is_not_written_back(
