@@ -80,7 +80,7 @@ exec /usr/bin/python3 -m rocks.agent host-free
 """
 
 _SYSTEMCTL = """#!/bin/sh
-# stop and start slurmctld.service
+# stop and start slurmctld.service, and whether it runs
 export SLURM_CONF={folder}/etc/slurm.conf
 number=$(cat {folder}/run/slurmctld.pid 2>/dev/null)
 runs() {{ [ -n "$number" ] && {enter} kill -0 "$number" 2>/dev/null; }}
@@ -88,6 +88,7 @@ case $1 in
   stop)
     if runs; then {enter} kill "$number"; fi
     while runs; do sleep 0.1; done ;;
+  is-active) runs ;;
   start) runs || {enter} {folder}/sbin/slurmctld ;;
 esac
 """

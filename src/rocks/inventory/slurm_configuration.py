@@ -60,7 +60,8 @@ _PARTITION = (
 )
 _HOOK = "/opt/rocks/libexec/rocks-host-free"
 _WORD = re.compile(r"[A-Za-z0-9_.:-]+")
-_NODE = re.compile(r"^NodeName=(\S+)", re.MULTILINE)
+_NODE = re.compile(r"^[ \t]*NodeName[ \t]*=[ \t]*(?!DEFAULT(?:\s|$))(\S+)", re.MULTILINE | re.IGNORECASE)
+_INCLUDE = re.compile(r"^[ \t]*Include[ \t]", re.MULTILINE | re.IGNORECASE)
 
 
 class SlurmNode(NamedTuple):
@@ -100,8 +101,13 @@ def slurm_configuration(frontend: str, address: str, nodes: Sequence[SlurmNode],
 
 
 def node_names(text: str) -> frozenset[str]:
-    """The nodes of a text of `slurm_configuration`."""
+    """The nodes of a text of `slurm_configuration`; those of the site's lines may be lists as `extra[1-3]`."""
     return frozenset(_NODE.findall(text))
+
+
+def includes_files(text: str) -> bool:
+    """Whether further nodes may be in files that the site's lines include."""
+    return bool(_INCLUDE.search(text))
 
 
 def _node_line(node: SlurmNode) -> str:

@@ -3,22 +3,31 @@
 A running slurmctld is never asked to read a file with other nodes: it ends then (seen with 22.05.8). It is stopped
 before the file is replaced, and started after that; jobs go on meanwhile. A node that a job has does not leave the
 file: the job's record would have no end.
+
+slurm.conf.pending beside the file has the hosts whose slurmd is still to be started again: a later command does that.
 """
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core import dry_run
 from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import HostError, StateError, ToolError
-from rocks.core.files import PUBLIC, write_file
+from rocks.core.files import PUBLIC, draft, explain, remove_file, write_file
 from rocks.core.process import run, run_checked
 from rocks.inventory.addresses import choose_address
 from rocks.inventory.host_loading import load_hosts, load_interfaces, physical_hosts
 from rocks.inventory.host_records import local_host
 from rocks.inventory.records import PRIVATE_NETWORK
-from rocks.inventory.slurm_configuration import MARK, SlurmNode, node_names, slurm_configuration
+from rocks.inventory.slurm_configuration import (
+    MARK,
+    SlurmNode,
+    includes_files,
+    node_names,
+    slurm_configuration,
+)
 from rocks.inventory.slurm_nodes import configuration_file
 
 if TYPE_CHECKING:
@@ -32,13 +41,15 @@ RESTART_HOST = (
 )
 """On a host: its slurmd reads the new configuration; its jobs go on."""
 
+_LOCK = "slurm.conf"
+_LOCK_SECONDS = 30.0
 _ATTRIBUTE = "slurm_server"
 _SECONDS = 20.0
 _START_SECONDS = 60.0
 
 
 class SyncedSlurm(NamedTuple):
-    """The file, whether it changed, and the hosts of the database that are nodes in it."""
+    """The file, whether it changed, and the hosts of the database whose slurmd must be started again."""
 
     path: Path
     changed: bool
@@ -79,27 +90,106 @@ def load_configuration(database: Database) -> tuple[str, tuple[str, ...]]:
 def sync_slurm(database: Database) -> SyncedSlurm:
     """Have this machine's slurmctld run with the nodes of the database.
 
-    Nodes that are no longer in the database are drained first. StateError while one of them has a job, and for a
-    slurm.conf that is not of this system; HostError when slurmctld does not answer, or does not start. Then the file
-    stays as it is, but for the last case.
+    Nodes that are no longer in the database are drained first. StateError while one of them has a job, for a
+    slurm.conf that is not of this system, and for a lost one while slurmctld runs; HostError for a file that cannot be
+    written, and when slurmctld does not answer, or does not start. Then the file stays as it is, but for the last case.
+    Two commands do it one after the other: the lock is held until the command ends, after the hosts.
     """
+    database.end_reading()
+    database.lock(_LOCK, _LOCK_SECONDS)
     text, hosts = load_configuration(database)
     database.end_reading()
     path = configuration_file()
     old = _read(path)
-    if old and not old.startswith(MARK):
+    if old.strip() and not old.startswith(MARK):
         raise StateError(
             f"{path} is not of this system: move it away, its own lines to {path.parent}/site.conf"
         )
-    if old == text:
+    if not old.strip() and _is_active():
+        raise StateError(
+            f"{path} is empty or missing, and slurmctld runs with its nodes: restore it from a backup; or, when "
+            "no host has a job, systemctl stop slurmctld; then repeat this"
+        )
+    changed = old != text
+    if changed:
+        _free(_gone_nodes(old, text))
+        store_pending(path, hosts)
+    try:
+        if changed:
+            _replace(path, text)
+    finally:
         _control("start")
-        return SyncedSlurm(path, changed=False, hosts=hosts)
-    _free(node_names(old) - node_names(text))
-    _control("stop")
-    write_file(path, text, mode=PUBLIC)
-    _control("start")
     _wait_for_controller()
-    return SyncedSlurm(path, changed=True, hosts=hosts)
+    pending = hosts if changed else sorted({*hosts} & {*_read(_pending_file(path)).split()})
+    return SyncedSlurm(path, changed, tuple(pending))
+
+
+def store_pending(path: Path, hosts: Collection[str]) -> None:
+    """Store whose slurmd is still to be started again after a change of this slurm.conf. HostError."""
+    pending = _pending_file(path)
+    if hosts:
+        write_file(pending, "".join(f"{host}\n" for host in hosts), mode=PUBLIC)
+        return
+    try:
+        remove_file(pending)
+    except OSError as error:
+        raise HostError(f"cannot remove {pending}: {explain(error, pending)}") from None
+
+
+def _pending_file(path: Path) -> Path:
+    return path.with_name(f"{path.name}.pending")
+
+
+def _replace(path: Path, text: str) -> None:
+    """Stop slurmctld and replace the file. It is on the disk before: a full disk stops nothing."""
+    try:
+        with draft(path, mode=PUBLIC) as new:
+            new.write(text)
+            if not dry_run.is_on():
+                os.fsync(new.descriptor)
+            _control("stop")
+    except OSError as error:
+        raise HostError(f"cannot write {path}: {explain(error, path)}") from None
+
+
+def _is_active() -> bool:
+    with dry_run.question():
+        return (
+            run(
+                ("systemctl", "is-active", "--quiet", "slurmctld.service"), deadline_seconds=_SECONDS
+            ).exit_status
+            == 0
+        )
+
+
+def _gone_nodes(old: str, text: str) -> frozenset[str]:
+    """The nodes of the old file, and of a running slurmctld, that the new text lacks. HostError."""
+    former = _expanded(node_names(old))
+    if _is_active() and not includes_files(text):  # a node of an included file would seem to be gone
+        try:
+            with dry_run.question():
+                former |= {
+                    *run_checked(
+                        ("sinfo", "--noheader", "--all", "--Node", "--format=%N"), deadline_seconds=_SECONDS
+                    ).text.split()
+                }
+        except ToolError as error:
+            raise HostError(
+                f"the nodes of the running slurmctld are not known ({error}): repeat this when `sinfo` answers"
+            ) from None
+    return former - _expanded(node_names(text))
+
+
+def _expanded(names: frozenset[str]) -> frozenset[str]:
+    """With each node of lists as `extra[1-3]`, which a site's lines may have."""
+    lists = frozenset(name for name in names if "[" in name or "," in name)
+    if not lists:
+        return names
+    with dry_run.question():
+        nodes = run_checked(
+            ("scontrol", "show", "hostnames", ",".join(sorted(lists))), deadline_seconds=_SECONDS
+        )
+    return (names - lists) | {*nodes.text.split()}
 
 
 def _read(path: Path) -> str:

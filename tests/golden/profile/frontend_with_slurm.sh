@@ -182,10 +182,9 @@ else
   rocks_unit_enabled slurmctld.service
   if ! [ -d /run/systemd/system ]; then
     : # slurmctld starts at the boot
-  elif /opt/rocks/bin/rocks sync slurm; then
-    rocks_restart_if_older slurmctld.service /etc/munge/munge.key
   else
-    rocks_warn "slurmctld has not the hosts of the database, as the line above says: rocks sync slurm"
+    /opt/rocks/bin/rocks sync slurm || rocks_warn "rocks sync slurm is not complete, as the line above says: repeat it"
+    rocks_restart_if_older slurmctld.service /etc/munge/munge.key
   fi
 fi
 ROCKS-END-2

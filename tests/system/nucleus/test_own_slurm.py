@@ -32,7 +32,7 @@ class OwnSlurm:
 
     def sync(self) -> bool:
         """Whether the configuration changed."""
-        database: Any = SimpleNamespace(end_reading=lambda: None)
+        database: Any = SimpleNamespace(end_reading=lambda: None, lock=lambda *_: None)
         return sync_slurm(database).changed
 
     def remove_last(self) -> None:

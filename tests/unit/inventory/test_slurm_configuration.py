@@ -30,3 +30,11 @@ def test_hosts_with_machines_are_in_the_partition_of_computesets_and_all_in_that
 def test_records_of_which_there_is_no_configuration(nodes: list[SlurmNode], message: str) -> None:
     with pytest.raises(StateError, match=message):
         slurm_configuration("head", "10.1.1.1", nodes, "")
+
+
+def test_nodes_of_the_sites_lines_are_read_as_slurm_reads_them() -> None:
+    lines = (
+        "NodeName=DEFAULT CPUs=2\nnodename=default State=UNKNOWN\n nodename = extra[1-3]\nNODENAME=defaults\n"
+    )
+    text = slurm_configuration("head", "10.1.1.1", [COMPUTE], lines)
+    assert node_names(text) == {"compute-0-0", "extra[1-3]", "defaults"}

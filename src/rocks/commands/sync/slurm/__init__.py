@@ -3,7 +3,7 @@
 import rocks.commands
 from rocks.core.errors import HostError, RocksError
 from rocks.inventory.host_commands import Limits, run_on_hosts
-from rocks.inventory.slurm_service import RESTART_HOST, sync_slurm
+from rocks.inventory.slurm_service import RESTART_HOST, store_pending, sync_slurm
 
 
 class Command(rocks.commands.Command):
@@ -11,6 +11,7 @@ class Command(rocks.commands.Command):
     Write what rocks report slurm prints to /etc/slurm/slurm.conf of this machine, and start slurmctld with it; then
     slurmd of each host, which reads the configuration from there. Run it after hosts were added or removed. Jobs go on
     meanwhile. A node that has left the database is drained first; while it has a job, the command is refused.
+    A host whose slurmd was not started gets that with the next run.
 
     <shared names='dry-run'/>
 
@@ -28,9 +29,8 @@ class Command(rocks.commands.Command):
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Write the file, and start the daemons."""
         synced = sync_slurm(self.db)
-        if not synced.changed:
-            return
-        self.showLine(f"{synced.path}: nodes: {len(synced.hosts)}")
+        if synced.changed:
+            self.showLine(f"{synced.path}: nodes: {len(synced.hosts)}")
         failures: dict[str, RocksError] = {}
         for result in run_on_hosts(self.db, synced.hosts, RESTART_HOST, Limits()):
             if result.state != "done" or result.exit_status != 0:
@@ -38,4 +38,5 @@ class Command(rocks.commands.Command):
                 failures[result.host] = HostError(
                     f"slurmd was not started again ({reason}): rocks run host {result.host} 'systemctl restart slurmd'"
                 )
+        store_pending(synced.path, failures)
         self.endOutcomes(failures, len(synced.hosts))

@@ -1,0 +1,129 @@
+"""`rocks sync slurm` when it is interrupted, with programs that record how they are called.
+
+A real Slurm does it in tests/system/nucleus.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from rocks.core.errors import HostError, RocksError, StateError
+from rocks.inventory import slurm_service
+from rocks.inventory.slurm_configuration import MARK
+from rocks.inventory.slurm_service import SyncedSlurm, store_pending, sync_slurm
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OLD = f"{MARK}\nNodeName=a CPUs=1\nNodeName=b CPUs=1\n"
+NEW = f"{OLD}NodeName=c CPUs=1\n"
+_PROGRAM = """#!/bin/sh
+echo "${{0##*/}} $*" >> {folder}/calls
+cat {folder}/"${{0##*/}}-$1" 2>/dev/null
+[ ! -e {folder}/"${{0##*/}}-$1-fails" ]
+"""
+
+
+class Recorded:
+    """A folder with slurm.conf, and programs that record their calls in `calls`."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder, self.path, self.requested = folder, folder / "slurm.conf", NEW
+        for name in ("systemctl", "scontrol", "sinfo", "squeue"):
+            program = folder / name
+            program.write_text(_PROGRAM.format(folder=folder), "ascii")
+            program.chmod(0o755)
+        (folder / "scontrol-ping").write_text("Slurmctld(primary) at head is UP\n", "ascii")
+        (folder / "sinfo---noheader").write_text("a\nb\n", "ascii")
+        self.path.write_text(OLD, "ascii")
+        monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+        monkeypatch.setenv("SLURM_CONF", str(self.path))
+        monkeypatch.setattr(slurm_service, "load_configuration", self.load)
+
+    def load(self, _: object) -> tuple[str, tuple[str, ...]]:
+        self.record("load")
+        return self.requested, ("a", "b", "c")
+
+    def record(self, line: str) -> None:
+        with (self.folder / "calls").open("a", encoding="ascii") as calls:
+            calls.write(f"{line}\n")
+
+    def sync(self) -> SyncedSlurm:
+        (self.folder / "calls").unlink(missing_ok=True)
+        database: Any = SimpleNamespace(
+            end_reading=lambda: None, lock=lambda name, _: self.record(f"lock {name}")
+        )
+        return sync_slurm(database)
+
+    def calls(self, program: str = "") -> list[str]:
+        lines = (self.folder / "calls").read_text("ascii").splitlines()
+        return [line for line in lines if line.startswith(program)]
+
+    def states(self) -> list[str]:
+        return [line.split()[1] for line in self.calls("systemctl st")]
+
+
+@pytest.fixture
+def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recorded:
+    return Recorded(tmp_path, monkeypatch)
+
+
+def test_the_database_is_read_under_the_lock(recorded: Recorded) -> None:
+    recorded.sync()
+    assert recorded.calls()[:2] == ["lock slurm.conf", "load"]
+    assert recorded.states() == ["stop", "start"] and recorded.path.read_text("ascii") == NEW
+
+
+def test_a_file_that_cannot_be_written_stops_nothing(recorded: Recorded) -> None:
+    recorded.requested = NEW + "# full\n" * 1000
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, limits[1]))
+    try:
+        with pytest.raises(HostError, match=r"cannot write .*slurm\.conf: File too large"):
+            recorded.sync()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert recorded.states() == ["start"] and recorded.path.read_text("ascii") == OLD
+
+
+def test_it_starts_again_with_the_old_file_when_the_stop_fails(recorded: Recorded) -> None:
+    (recorded.folder / "systemctl-stop-fails").touch()
+    with pytest.raises(RocksError):
+        recorded.sync()
+    assert recorded.states() == ["stop", "start"] and recorded.path.read_text("ascii") == OLD
+
+
+def test_a_killed_command_is_completed_by_the_next(recorded: Recorded) -> None:
+    assert recorded.sync().hosts == ("a", "b", "c")
+    again = recorded.sync()  # the first one was killed before the hosts
+    assert not again.changed and again.hosts == ("a", "b", "c") and recorded.calls("scontrol ping")
+    store_pending(recorded.path, ["b", "removed"])
+    assert recorded.sync().hosts == ("b",)
+    store_pending(recorded.path, [])
+    assert recorded.sync().hosts == () and recorded.states() == ["start"]
+
+
+def test_nodes_that_only_the_running_slurmctld_has_keep_their_jobs(recorded: Recorded) -> None:
+    recorded.path.write_text(f"{MARK}\n", "ascii")
+    (recorded.folder / "sinfo---noheader").write_text("a\nlost\n", "ascii")
+    (recorded.folder / "squeue---noheader").write_text("7 lost\n", "ascii")
+    with pytest.raises(StateError, match="job 7 still has lost"):
+        recorded.sync()
+    assert recorded.states() == []
+
+
+@pytest.mark.parametrize("is_missing", [True, False])
+def test_a_lost_file_is_not_replaced_while_slurmctld_runs(recorded: Recorded, *, is_missing: bool) -> None:
+    recorded.path.write_text("\n", "ascii")
+    if is_missing:
+        recorded.path.unlink()
+    with pytest.raises(StateError, match="empty or missing, and slurmctld runs"):
+        recorded.sync()
+    assert recorded.states() == []
+    (recorded.folder / "systemctl-is-active-fails").touch()
+    assert recorded.sync().changed
