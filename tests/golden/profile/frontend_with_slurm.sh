@@ -170,6 +170,16 @@ After=rocks-database.service
 Environment=MYSQL_UNIX_PORT=/var/opt/rocks/mysql/mysql.sock
 ROCKS-END-1
 rocks_file /etc/systemd/system/slurmdbd.service.d/rocks.conf create 644 '' forget
+rocks_content <<'ROCKS-END-1'
+[Unit]
+After=slurmdbd.service
+
+[Service]
+# it ends at its first start when slurmdbd does not answer yet
+Restart=on-failure
+RestartSec=5
+ROCKS-END-1
+rocks_file /etc/systemd/system/slurmctld.service.d/rocks.conf create 644 '' forget
 socket=/var/opt/rocks/mysql/mysql.sock
 if ! [ -s /etc/rocks/sec_attr/munge_key ]; then
   : # the node munge has warned
@@ -183,7 +193,7 @@ else
   if ! [ -d /run/systemd/system ]; then
     : # slurmctld starts at the boot
   else
-    /opt/rocks/bin/rocks sync slurm || rocks_warn "rocks sync slurm is not complete, as the line above says: repeat it"
+    /opt/rocks/bin/rocks sync slurm || rocks_warn "rocks sync slurm is not complete; the line above says why. Repeat it"
     rocks_restart_if_older slurmctld.service /etc/munge/munge.key
   fi
 fi
