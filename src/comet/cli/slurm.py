@@ -23,7 +23,7 @@ from typing import NamedTuple, NoReturn, Optional
 from comet.cli.computesets import seconds_since_epoch
 from comet.cli.output import safe
 from comet.client.client import Client
-from comet.client.errors import CometError, NotFoundError, UnreachableError
+from comet.client.errors import CometError, NotFoundError, UnreachableError, UsageError
 from comet.client.hostlists import expand_hostlist
 from comet.client.records import ACTIVE_STATES, ClusterRecord, Computeset
 
@@ -74,10 +74,14 @@ def read_jobs(text: str) -> dict[str, Job]:
     """Node → the job on it that needs the longest, of lines `D-HH:MM:SS|nodes|account` of squeue. Pure."""
     found: dict[str, Job] = {}
     for line in text.splitlines():
-        # an account is any text of a person, where Slurm does not demand one that it knows
+        # an account is any text of a person, where Slurm does not demand one that it knows: also several lines
         left, nodes, account = (line.split("|", 2) + ["", ""])[:3]
         job = Job(_minutes(left), account)
-        for name in expand_hostlist(nodes) if nodes else ():
+        try:
+            names = expand_hostlist(nodes) if nodes else []
+        except UsageError:
+            continue
+        for name in names:
             known = found.get(name)
             if known is None or (known.minutes is not None and (job.minutes or 1 << 30) > known.minutes):
                 found[name] = job
