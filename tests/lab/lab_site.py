@@ -26,7 +26,7 @@ SUBJECTS = (
 
 _COUNT = re.compile(r"^count ([0-9A-F]{8})\r?$", re.MULTILINE)
 _POLL_SECONDS = 0.3
-_ATTEMPTS = 5
+_ATTEMPTS = 24
 
 
 class LabSite:
