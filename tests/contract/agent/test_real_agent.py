@@ -117,6 +117,7 @@ def test_a_guest_s_life(far: FarHost, machine: Machine) -> None:
     assert far.ask(FactsRequest((DiskPlace(IMAGE),))).disks[0].exists
 
 
+@pytest.mark.slow
 def test_two_starts_at_the_same_moment(far: FarHost, ssh_settings: tuple[FleetSettings, SshServer]) -> None:
     """By two agents: one starts the guest, the other finds it running."""
     settings, server = ssh_settings
@@ -137,6 +138,7 @@ def _started_again(far: FarHost, token: int) -> OperationOutcome:
     return outcome
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.02, 0.08, 0.2, 0.35])
 def test_an_agent_killed_in_the_middle_of_a_start(far: FarHost, machine: Machine, seconds: float) -> None:
     """From any point, the next start completes it, and the next stop leaves nothing."""

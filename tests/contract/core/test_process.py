@@ -82,6 +82,7 @@ def test_a_program_that_ended_while_its_starter_was_stopped_ended_in_time(watch:
     assert ended.text.split() == ["begun", "ended"], ended.error_text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("watch", [None, lambda output: None], ids=["", "watched"])
 @pytest.mark.parametrize(
     ("then", "message"),

@@ -120,6 +120,7 @@ def test_the_second_command_does_not_load_the_ssh_library(line: Line) -> None:
     assert ended.text == "['ProbeFact']\nFalse\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_dead_or_hanging_master_is_passed_over(line: Line, how: signal.Signals) -> None:
     line.ask()

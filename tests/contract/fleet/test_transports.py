@@ -168,6 +168,7 @@ def command_lines() -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_a_command_that_takes_too_long_is_killed(way: Way) -> None:
     """With its children; its output so far is returned."""
     mark = str(way.scratch / "a-child")

@@ -113,6 +113,7 @@ def test_what_has_arrived_is_not_sent_again(move: Move) -> None:
     move.has_arrived()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["data", "zeros", "new data in a hole", "shorter"])
 def test_a_disk_that_has_changed_since_is_sent_as_it_is_now(move: Move, change: str) -> None:
     move.break_off(9_000_000)
@@ -252,6 +253,7 @@ def test_two_commands_do_not_write_one_disk(move: Move) -> None:
     move.has_arrived()
 
 
+@pytest.mark.slow
 def test_an_agent_that_is_killed_while_it_stores_leaves_a_part(move: Move) -> None:
     def kill(passed: int) -> None:
         if passed > 5_000_000:

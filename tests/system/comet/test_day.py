@@ -186,6 +186,7 @@ def test_a_frontend_is_installed_from_an_image(day: Site) -> None:
         assert (last["power"], last["iso"], last["iso_active"]) == ("on", None, None)
 
 
+@pytest.mark.slow
 def test_a_set_runs_and_ends(day: Site) -> None:
     """Steps 10 to 15, 18 and 21."""
     guests = day.simulator.guests

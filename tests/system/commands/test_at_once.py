@@ -89,6 +89,7 @@ def test_of_eight_that_take_the_same_address_on_different_networks_one_succeeds(
     assert site.database.rows("SELECT COUNT(*) FROM networks WHERE IP = '198.51.100.9'") == [(1,)]
 
 
+@pytest.mark.slow
 def test_different_hosts_do_not_hinder_each_other(site: Site, processes: dict[str, str]) -> None:
     outcomes = ends([start(processes, "add", "host", f"compute-0-{number}") for number in range(8)])
     assert outcomes == [(0, "")] * 8
@@ -163,6 +164,7 @@ def missing_images(site: Site) -> set[str]:
     return used - {line.partition(":")[0] for line in site.done("list image").splitlines()}
 
 
+@pytest.mark.slow
 def test_an_image_is_not_removed_under_a_cluster_that_is_being_added(
     vm_site: Site, disk: Path, processes: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

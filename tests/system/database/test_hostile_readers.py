@@ -129,6 +129,7 @@ def test_locks_of_a_reader_do_not_hold_up_root(readable: Settings) -> None:
         attacker.end()
 
 
+@pytest.mark.slow
 def test_open_transactions_of_a_reader_do_not_hold_up_an_upgrade(readable: Settings) -> None:
     attacker = Attacker(readable, hold_all)
     try:
@@ -184,6 +185,7 @@ def test_a_long_statement_of_a_reader_ends_by_itself(
     assert attacker.ready == "1969", "the query was interrupted: max_statement_time"
 
 
+@pytest.mark.slow
 def test_a_reader_that_lifts_its_limit_is_ended_by_the_server(
     readable: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,6 +224,7 @@ def test_another_command_of_root_is_waited_for_and_not_ended(
         assert one.rows("SELECT CPUs FROM nodes WHERE Name = 'victim'") == [(13,)]
 
 
+@pytest.mark.slow
 def test_commands_of_root_succeed_under_all_attacks_at_once(
     readable: Settings, cluster_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,6 +81,7 @@ def test_runs_killed_at_any_change_are_finished_by_the_next(
         database.execute("DROP DATABASE killed_often")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [40, 85, 125])
 def test_run_survives_a_kill_of_the_server(
     cluster_database: Settings, private_server: MariadbPlace, tmp_path: Path, step: int
@@ -127,6 +128,7 @@ def test_upgrade_makes_a_copy_that_loads(
         database.execute("DROP DATABASE restored")
 
 
+@pytest.mark.slow
 def test_the_servers_client_makes_the_same_schema_from_the_files(
     cluster_database: Settings, absent_database: Settings
 ) -> None:

@@ -96,6 +96,7 @@ def test_the_error_of_a_failed_server_has_its_own_message(private_server: Mariad
     assert running_process(private_server) is None
 
 
+@pytest.mark.slow
 def test_interrupted_initialisation_is_repeated(private_server: MariadbPlace) -> None:
     whole = private_server.data_folder
     whole.rename(whole.with_name("data.new"))

@@ -115,6 +115,7 @@ def flag_rules() -> Iterator[FirewallRule]:
         )
 
 
+@pytest.mark.slow
 def test_every_flag_in_every_place(network: Namespace) -> None:
     valid = []
     for rule in flag_rules():

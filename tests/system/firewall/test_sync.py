@@ -174,6 +174,7 @@ def test_rules_are_loaded_changed_and_removed(synced: Site, target: Target) -> N
     assert target.rules().split() == ["table", "ip", "libvirt_network", "{", "}"]
 
 
+@pytest.mark.slow
 def test_rules_that_refuse_the_frontend_are_taken_back(
     synced: Site, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -201,6 +202,7 @@ def rules_with(number: int) -> str:
     return f"{table}\ndelete {table}\n{table} {{\n  {chain}\n}}\n"
 
 
+@pytest.mark.slow
 def test_a_killed_command_leaves_the_earlier_rules(synced: Site, target: Target) -> None:
     on_host.load_rules(target.host, target.settings, rules_with(1001), UNIT_TEXT)
     script = (
@@ -223,6 +225,7 @@ def test_a_killed_command_leaves_the_earlier_rules(synced: Site, target: Target)
     assert on_host.load_rules(target.host, target.settings, rules_with(1003), UNIT_TEXT) == "loaded"
 
 
+@pytest.mark.slow
 def test_two_at_once(synced: Site, target: Target) -> None:
     def load(number: int) -> None:
         on_host.load_rules(target.host, target.settings, rules_with(number), UNIT_TEXT)
@@ -245,6 +248,7 @@ def test_rules_that_nft_refuses_change_nothing(synced: Site, target: Target, tex
     assert not target.file("/run/rocks-firewall/pending").exists()
 
 
+@pytest.mark.slow
 def test_a_host_that_is_not_there(synced: Site, target: Target) -> None:
     synced.done("set", "host", "interface", "ip", NAME, "eth0", "10.1.0.50")
     failed = synced.rocks("sync", "host", "firewall", NAME)

@@ -90,6 +90,7 @@ def _booted(
     return addresses, routes, (folder / "log").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "devices",
     [

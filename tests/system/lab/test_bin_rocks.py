@@ -131,6 +131,7 @@ def test_a_test_run_has_no_demo_though_one_comes_and_goes(checkout: Path) -> Non
     assert demo.is_dir() and (cache / "made").exists() and run_of_tests.returncode == 0
 
 
+@pytest.mark.slow
 def test_root_is_taken_into_the_running_site_and_keeps_the_folder(machine: Machine) -> None:
     """Commands find the database where the machine has it, and start where they were called."""
     machine.start()

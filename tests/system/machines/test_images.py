@@ -157,6 +157,7 @@ def test_a_removal_with_disks_leaves_no_snapshot(machines: MachineSite) -> None:
     assert machines.files(OLD) == []
 
 
+@pytest.mark.slow
 def test_a_removal_that_dies_at_any_effect_is_completed(machines: MachineSite) -> None:
     machines.started("gone")
     for _ in machines.deaths("remove host vm gone disks=remove"):

@@ -108,6 +108,7 @@ def test_the_owners_of_a_cluster_see_its_events_from_its_assignment_on(
         assert [one.project_id for one in events.events_after(session, SYSTEM, last)] == [project]
 
 
+@pytest.mark.slow
 def test_commands_that_take_longer_than_the_lease_lose_nothing(
     nucleus_settings: DatabaseSettings, pool: Pool, simulator: Simulator
 ) -> None:

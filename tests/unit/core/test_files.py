@@ -89,6 +89,7 @@ def drafts(path: Path) -> list[Path]:
     return [entry for entry in path.parent.iterdir() if entry != path]
 
 
+@pytest.mark.slow
 def test_a_killed_writer_leaves_the_old_content_or_the_new(path: Path) -> None:
     """Never a mixture; nobody else can read it at any moment; the next writer removes the draft."""
     seen = set()
@@ -103,6 +104,7 @@ def test_a_killed_writer_leaves_the_old_content_or_the_new(path: Path) -> None:
     assert seen == {OLD, NEW}
 
 
+@pytest.mark.slow
 def test_a_killed_writer_of_a_public_file_leaves_one_that_all_can_read(path: Path) -> None:
     """The renamed file has its mode already; umask does not matter."""
     path.chmod(PUBLIC)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 
@@ -62,6 +63,7 @@ def _run(
     return state, context, actions
 
 
+@functools.cache
 def _reachable() -> dict[tuple[str, Context], list[Event]]:
     """Every state that can be reached, with a way to it; failed starts are counted to 3 of one node only."""
     found: dict[tuple[str, Context], list[Event]] = {(CREATED, _FIRST): []}
@@ -76,16 +78,13 @@ def _reachable() -> dict[tuple[str, Context], list[Event]]:
     return found
 
 
-_REACHABLE = _reachable()
-
-
 def test_the_enumeration_is_worth_its_name() -> None:
-    assert 300 < len(_REACHABLE) < 40000
-    assert {state for state, _ in _REACHABLE} == set(SET_STATES)
+    assert 300 < len(_reachable()) < 40000
+    assert {state for state, _ in _reachable()} == set(SET_STATES)
 
 
 def test_states_never_go_back_and_terminal_ones_are_never_left() -> None:
-    for (state, context), event in itertools.product(_REACHABLE, _EVENTS):
+    for (state, context), event in itertools.product(_reachable(), _EVENTS):
         after, _, actions = step(state, context, event)
         assert _RANK[after] >= _RANK[state], (state, event)
         if state in ENDED_SETS:
@@ -93,7 +92,7 @@ def test_states_never_go_back_and_terminal_ones_are_never_left() -> None:
 
 
 def test_nothing_is_started_after_a_cancel_and_nodes_are_released_at_the_end_only() -> None:
-    for (state, context), event in itertools.product(_REACHABLE, _EVENTS):
+    for (state, context), event in itertools.product(_reachable(), _EVENTS):
         after, changed, actions = step(state, context, event)
         if context.is_cancelled or state == ENDING:
             assert not any(action.kind == "start" for action in actions), (state, event)
@@ -104,7 +103,7 @@ def test_nothing_is_started_after_a_cancel_and_nodes_are_released_at_the_end_onl
 
 
 def test_an_event_twice_is_an_event_once() -> None:
-    for (state, context), event in itertools.product(_REACHABLE, _EVENTS):
+    for (state, context), event in itertools.product(_reachable(), _EVENTS):
         if event.kind != "start_failed":
             once = step(state, context, event)[:2]
             assert step(*once, event)[:2] == once, (state, event)
@@ -118,7 +117,7 @@ def test_every_state_has_an_exit() -> None:
         Event("job_gone", how="lost"),
         *(Event(kind, node=node) for node in (1, 2) for kind in ("node_off", "image_free")),
     ]
-    for state, context in _REACHABLE:
+    for state, context in _reachable():
         assert _run(rest, state, context)[0] in ENDED_SETS, (state, context)
 
 
@@ -232,7 +231,7 @@ def test_starts_are_tried_three_times_with_growing_pauses() -> None:
 
 def test_the_table_names_states_and_the_context_survives_the_database() -> None:
     assert {state for state, _ in TABLE} <= {*SET_STATES, "*"}
-    for context in list({context for _, context in _REACHABLE})[:200]:
+    for context in list({context for _, context in _reachable()})[:200]:
         assert from_json_object(json.loads(json.dumps(to_json_object(context))), (1, 2)) == context
     assert from_json_object({"hosts": ["a"]}, (1, 2)) == Context((Member(1), Member(2)))
 

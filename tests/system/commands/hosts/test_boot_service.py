@@ -20,6 +20,7 @@ def _script(folders: tuple[Path, Path], mac: str = MAC) -> str:
     return (folders[0] / f"hosts/{mac.replace(':', '-')}.ipxe").read_text()
 
 
+@pytest.mark.slow
 def test_the_next_boot_is_written_at_once(served: Site, folders: tuple[Path, Path]) -> None:
     tftp, running = folders
     assert (running / "hosts").read_text() == f"{MAC},10.1.0.2,{HOST}\n52:54:00:00:00:04,10.1.0.3,vmc-0-1\n"

@@ -159,6 +159,7 @@ def test_an_interrupt_after_the_commit_loses_no_line(served: Site, monkeypatch: 
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.slow
 def test_hosts_that_were_not_found_are_an_error(
     served: Site, environment: dict[str, str], wire: socket.socket
 ) -> None:

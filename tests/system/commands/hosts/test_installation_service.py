@@ -180,6 +180,7 @@ def test_a_frontend_without_a_certificate_or_a_free_port_says_so(
         create_service(hosts.database, "127.0.0.1", 0, print)
 
 
+@pytest.mark.slow
 def test_a_renewed_certificate_is_used_without_a_new_start(hosts: Site, service: Service) -> None:
     def offered() -> str:
         return ssl.get_server_certificate(("127.0.0.1", service.port), timeout=120)

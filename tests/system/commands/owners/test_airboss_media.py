@@ -123,6 +123,7 @@ def test_why_it_failed_is_for_operators(service: Service) -> None:
     assert len([row for row in failed if "cdrom " in row]) == 4
 
 
+@pytest.mark.slow
 def test_a_drive_whose_machine_or_image_another_command_changes(service: Service) -> None:
     """The owner learns that it failed; the image is not removed while it is inserted."""
     with Database(service.site.database.settings) as other:

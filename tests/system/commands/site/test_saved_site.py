@@ -275,6 +275,7 @@ def test_a_killed_restore_leaves_one_site_or_the_other_and_is_repeated(
         assert added == (dies_at != "exchange_rows"), "changes may have followed"
 
 
+@pytest.mark.slow
 def test_an_altered_audit_log_is_as_altered_after_the_restore(
     old: Machine, new: Machine, site: Site, secret: str, tmp_path: Path
 ) -> None:
@@ -286,6 +287,7 @@ def test_an_altered_audit_log_is_as_altered_after_the_restore(
     assert found.status == 1 and found.out.startswith("entry 2 does not fit its digest"), found
 
 
+@pytest.mark.slow
 def test_without_space_for_a_copy_nothing_is_replaced(
     saved: Path, new: Machine, site: Site, secret: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

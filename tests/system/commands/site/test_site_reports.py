@@ -111,6 +111,7 @@ def test_resolvers(vm_site: Site) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_definitions_make_the_same_database(
     vm_site: Site, absent_database: Settings, cluster_database: Settings
 ) -> None:
@@ -272,6 +273,7 @@ def test_a_generated_site_has_rows_of_every_kind_and_commands_read_it(site: Site
         assert site.done(*arguments.split()), arguments
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_site(fresh_databases: FreshDatabases) -> None:
     found = []
     for seed in (3, 3, 4):

@@ -106,6 +106,7 @@ def test_a_page_of_another_site_cannot_use_a_ticket(consoles: Client) -> None:
         assert console.recv(SECONDS) == b"vc2 login: "
 
 
+@pytest.mark.slow
 def test_a_console_ends_with_the_token_that_opened_it(consoles: Client, pool: Pool) -> None:
     with connect(consoles, ticket_for(consoles, FRONTEND, "serial")) as console:
         assert console.recv(SECONDS) == b"vc2 login: "

@@ -77,6 +77,7 @@ def test_a_user_has_few_streams(service: Client) -> None:
         open_streams.enter_context(stream(service, "bob"))
 
 
+@pytest.mark.slow
 def test_a_stream_ends_with_its_token_also_while_events_come(
     service: Client, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -159,6 +159,7 @@ def test_who_is_refused_cannot_stay_connected(service: Client, monkeypatch: pyte
             answers.read()
 
 
+@pytest.mark.slow
 def test_a_stream_that_is_never_read_ends(
     configuration: Configuration, pool: Pool, people: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
