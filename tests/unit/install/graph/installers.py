@@ -1,5 +1,6 @@
 """The checkers of installers' files, from the installers' own projects."""
 
+import os
 import shutil
 import warnings
 from pathlib import Path
@@ -12,6 +13,19 @@ from pykickstart.version import makeVersion
 from rocks.core.process import run
 
 RELEASES = ("RHEL8", "RHEL9")
+
+_DEBCONF = """Config: answers
+Templates: questions
+
+Name: answers
+Driver: File
+Filename: {folder}/answers.dat
+
+Name: questions
+Driver: File
+Filename: {folder}/questions.dat
+"""
+"""Databases of the test's own: this machine's are locked while packages are installed."""
 
 
 def read_kickstart(text: str, release: str) -> KickstartParser:
@@ -33,7 +47,9 @@ def check_preseed(text: str, folder: Path) -> dict[str, tuple[str, str]]:
         pytest.skip("debconf-set-selections is Debian's")
     path = folder / "preseed.cfg"
     path.write_text(text)
-    ended = run(["debconf-set-selections", "-c", str(path)], deadline_seconds=30)
+    (folder / "debconf.conf").write_text(_DEBCONF.format(folder=folder))
+    settings = {**os.environ, "DEBCONF_SYSTEMRC": str(folder / "debconf.conf")}
+    ended = run(["debconf-set-selections", "-c", str(path)], deadline_seconds=30, environment=settings)
     assert (ended.exit_status, ended.text, ended.error_text) == (0, "", "")
     found = {}
     for line in text.splitlines():
