@@ -16,7 +16,7 @@ MACHINES = PYTHONPATH="$(CURDIR):$(CURDIR)/src" /usr/bin/python3 -m lab.machines
 CHECKED = src lab tests bench roll
 PYTEST = $(PYTHON) -m pytest
 # More workers than processors: many tests wait for daemons. The order of units is that of tests/work_units.py.
-WORKERS = 4
+WORKERS = 5
 EXAMPLES = 20
 PARALLEL = -n $(WORKERS)
 

@@ -318,12 +318,12 @@ def test_zfs_modules_are_compiled_once_for_lab_and_os_roll(tmp_path: Path) -> No
 
 def test_a_build_that_is_ended_leaves_no_compiler(tmp_path: Path) -> None:
     """As `make os-roll` runs it: shells, of which each waits for the next, and below them what compiles."""
-    inner = f"trap 'touch {tmp_path}/tidied' EXIT; trap 'exit 143' TERM; sleep 600; true"
+    traps = f"trap 'touch {tmp_path}/tidied' EXIT; trap 'exit 143' TERM"
     (tmp_path / "Makefile").write_text(
         f"build:\n\t@export TIME=1 && exec {CHECKOUT}/tools/end-together nice sh {tmp_path}/outer\n"
     )
     (tmp_path / "inner").write_text(
-        f"echo $$ >{tmp_path}/process.new; mv {tmp_path}/process.new {tmp_path}/process\n{inner}\n"
+        f"{traps}\necho $$ >{tmp_path}/process.new; mv {tmp_path}/process.new {tmp_path}/process\nsleep 600\ntrue\n"
     )
     (tmp_path / "outer").write_text(f"trap 'exit 143' TERM\nsh {tmp_path}/inner\ntrue\n")
     make = start_with_pipes(["make", "-C", str(tmp_path), "build"])
