@@ -10,12 +10,13 @@ cluster` is refused, not left out silently.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.cluster.clusters import ClusterParameters, add_cluster
 from rocks.cluster.images import NO_IMAGE
 from rocks.cluster.volume_clones import NasClone, create_volumes, disks_on_nas, record_places
+from rocks.core.dataclasses import dataclass
 from rocks.core.errors import CLASSES, RocksError, StateError, UserError
 from rocks.core.names import printable
 from rocks.inventory import in_use_records as vm_inventory

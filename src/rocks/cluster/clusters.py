@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rocks.cluster.images import check_sizes, read_images, record_images
 from rocks.cluster.placement import choose_places
+from rocks.core.dataclasses import dataclass
 from rocks.core.errors import StateError, UserError
 from rocks.core.names import printable
 from rocks.core.values import VLAN_HIGHEST, read_number

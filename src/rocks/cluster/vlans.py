@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rocks.core.dataclasses import dataclass
 from rocks.core.errors import RocksError
 from rocks.fleet.wire.network import LinkPlan, SyncLinksRequest
 from rocks.inventory.host_loading import which_are_vms

@@ -9,12 +9,12 @@ import socket
 import subprocess  # noqa: TID251 - the only importer
 import threading
 import tty
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Callable, Mapping, NoReturn, Sequence, Tuple
 
 from rocks.core import dry_run
 from rocks.core.clock import Deadline
+from rocks.core.dataclasses import dataclass
 from rocks.core.errors import ToolError
 
 _WATCH_SECONDS = 0.5

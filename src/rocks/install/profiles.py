@@ -8,9 +8,10 @@ distribution is no source. Single packages are not signed: the signed lists have
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from rocks.core.dataclasses import dataclass
 from rocks.core.errors import StateError, UserError
 from rocks.core.names import printable
 from rocks.install.boot.flag_records import read_boot_flags

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
+from rocks.core.dataclasses import dataclass
 from rocks.inventory.attributes.known import value_in
 
 if TYPE_CHECKING:

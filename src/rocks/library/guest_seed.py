@@ -12,10 +12,11 @@ instance, which is the machine's UUID and the number of its disk.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import field
 from ipaddress import IPv4Address, IPv4Interface
 from typing import TYPE_CHECKING, Any
 
+from rocks.core.dataclasses import dataclass
 from rocks.core.errors import RocksError, StateError
 from rocks.inventory.mac_pool import full_mac
 from rocks.library.guest_images import (

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from rocks.core.dataclasses import dataclass
 from rocks.core.errors import RocksError
 
 

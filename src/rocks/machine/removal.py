@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rocks.core.dataclasses import dataclass
 from rocks.core.errors import BusyError, HostError, RocksError
 from rocks.fleet.wire.disk_moves import moving_path
 from rocks.machine.change_records import delete_vms

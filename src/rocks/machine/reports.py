@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
+from rocks.core.dataclasses import dataclass
 from rocks.core.errors import RocksError
 from rocks.fleet.wire.facts import DocumentsRequest
 from rocks.fleet.wire.network import InterfaceFact, NetworkFacts, NetworkRequest

@@ -5,9 +5,9 @@ The record is changed and committed first. What a host cannot do now takes effec
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rocks.core.dataclasses import dataclass
 from rocks.core.errors import HostError, RocksError, StateError
 from rocks.fleet.wire.requests import ChangeDomain
 from rocks.inventory.host_requests import error_of, open_fleet, perform_operations

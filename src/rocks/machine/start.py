@@ -7,9 +7,10 @@ that machine completes or undoes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from rocks.core.dataclasses import dataclass
 from rocks.core.errors import CLASSES, Code, HostError, RocksError, ToolError
 from rocks.fleet.wire.requests import ResumeDomain
 from rocks.inventory import boot_records as boots

@@ -8,9 +8,9 @@ that could be filtered; the adapter checks the frames of its guest.
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rocks.core.dataclasses import dataclass
 from rocks.core.errors import StateError, UserError
 from rocks.core.names import printable
 from rocks.network.guest_connections import Tap, Unconnected, VirtualFunction

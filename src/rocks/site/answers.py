@@ -6,9 +6,9 @@ The names of the questions are those of the global attributes that keep the answ
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from rocks.core.dataclasses import dataclass
 from rocks.core.errors import UserError
 from rocks.core.names import check_device, check_host_name, printable
 from rocks.inventory import mac_pool

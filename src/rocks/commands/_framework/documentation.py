@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from html import unescape
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from rocks.commands._framework.declarations import (
     usage_of,
     with_common,
 )
+from rocks.core.dataclasses import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

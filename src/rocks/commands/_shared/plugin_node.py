@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from rocks.core.dataclasses import dataclass
 from rocks.inventory.records import Disk, Interface, VirtualMachine
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rocks.core.clock import monotonic_seconds
+from rocks.core.dataclasses import dataclass
 
 if TYPE_CHECKING:
     import socket

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Tuple
 
+from rocks.core.dataclasses import dataclass
 from rocks.fleet.wire.request import Request
 
 CONSOLE_LOG_FOLDER = "/var/log/libvirt/qemu"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+from rocks.core.dataclasses import dataclass
 from rocks.core.errors import CLASSES, IncoherentError, RocksError, code_of, received_error
 
 _OF_THE_HOST = frozenset(("host", "tool", "incoherent", "bug"))

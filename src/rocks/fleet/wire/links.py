@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, Optional
+
+from rocks.core.dataclasses import dataclass
 
 LinkKind = Literal["vlan", "local_bridge", "site_bridge", "site_device"]
 

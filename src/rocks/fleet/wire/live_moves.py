@@ -7,9 +7,9 @@ and so many bytes. A connection has a number, which the old host chooses; its by
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import Iterator, NamedTuple, Optional, Tuple
 
+from rocks.core.dataclasses import dataclass
 from rocks.core.errors import IncoherentError
 from rocks.fleet.wire.requests import StartDomain
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, Optional, Tuple
 
+from rocks.core.dataclasses import dataclass
 from rocks.fleet.wire.errors import AgentError
 from rocks.fleet.wire.links import LinkSpec
 from rocks.fleet.wire.request import Request

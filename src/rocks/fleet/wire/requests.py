@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Dict, Literal, NamedTuple, Optional, Tuple, Type, Union
 
+from rocks.core.dataclasses import dataclass
 from rocks.core.errors import BugError
 from rocks.core.units import BYTES_PER_GB
 from rocks.fleet.wire.codec import tagged

@@ -8,11 +8,11 @@ the host is copied as it is. Source: specification §6.3.
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from lxml import etree
 
+from rocks.core.dataclasses import dataclass
 from rocks.core.errors import RocksError, StateError
 from rocks.install.graph.conditions import applies
 from rocks.install.graph.document import (

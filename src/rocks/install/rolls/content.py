@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rocks.core.dataclasses import dataclass
 from rocks.core.errors import HostError, UserError
 from rocks.core.names import printable
 from rocks.install.graph.document import attribute, entity_names, parse_document, tag_of

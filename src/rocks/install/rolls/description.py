@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
+from rocks.core.dataclasses import dataclass
 from rocks.core.errors import UserError
 from rocks.core.names import printable
 from rocks.install.graph.document import attribute, parse_document, tag_of

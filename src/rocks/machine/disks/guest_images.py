@@ -18,7 +18,6 @@ from rocks.core.units import size_text
 from rocks.fleet.run_parallel import run_parallel
 from rocks.fleet.settings import FleetSettings
 from rocks.fleet.wire.requests import SeedSpec, base_path
-from rocks.install.rolls.iso import write_iso
 from rocks.inventory.cluster_records import members
 from rocks.inventory.disks.places import directory_of
 from rocks.inventory.host_requests import fleet_addresses
@@ -239,6 +238,8 @@ def _seed(vm: VirtualMachine, cluster: GuestCluster) -> SeedSpec:
 
 def _disk(documents: Mapping[str, str]) -> bytes:
     """An ISO with the files, of the volume that cloud-init looks for."""
+    from rocks.install.rolls.iso import write_iso  # 37 modules, which a start without a seed does not need
+
     with dry_run.question(), tempfile.TemporaryDirectory(prefix="rocks-seed-") as folder:
         tree, iso = Path(folder, "seed"), Path(folder, "seed.iso")
         tree.mkdir()

@@ -11,10 +11,10 @@ that it can be repaired.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from lxml import etree
 
+from rocks.core.dataclasses import dataclass
 from rocks.core.errors import StateError
 from rocks.inventory.mac_pool import full_mac
 from rocks.inventory.records import BootAction, VirtualMachine

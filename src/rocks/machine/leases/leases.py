@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core import dry_run, process
+from rocks.core.dataclasses import dataclass
 from rocks.core.errors import HostError, RocksError, StateError
 from rocks.core.site_programs import site_program
 from rocks.fleet.settings import CannotAskError

@@ -6,9 +6,9 @@ input is rows that the caller has locked; the result must be stored before the f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rocks.core.dataclasses import dataclass
 from rocks.core.errors import BusyError, Code, StateError
 
 if TYPE_CHECKING:

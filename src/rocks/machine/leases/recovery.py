@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from rocks.core.dataclasses import dataclass
 from rocks.fleet.wire.leases import EPOCH_TOKENS, epoch_of
 from rocks.machine.leases.plan import MOVING
 from rocks.machine.plan import ACTIVE_STATES

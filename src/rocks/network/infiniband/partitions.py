@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from rocks.core.dataclasses import dataclass
 from rocks.core.errors import RocksError, StateError, UserError
 from rocks.fleet.wire.infiniband import PartitionSpec
 from rocks.inventory.attributes.known import KNOWN, value_in

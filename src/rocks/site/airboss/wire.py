@@ -10,9 +10,9 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from dataclasses import dataclass
 from typing import NamedTuple, Tuple
 
+from rocks.core.dataclasses import dataclass
 from rocks.core.errors import IncoherentError
 from rocks.fleet.wire.codec import decode
 from rocks.fleet.wire.received import parse_json

@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from rocks.core.dataclasses import dataclass
 from rocks.storage.wire import queues
 
 TAG = "img-storage"

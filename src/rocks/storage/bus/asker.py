@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import secrets
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import TracebackType
 from typing import Any, Callable, Deque, Dict, Iterator, Mapping, Optional, Tuple, Type, Union
 
 from rocks.core import clock
 from rocks.core.clock import Deadline, wait_seconds
+from rocks.core.dataclasses import dataclass
 from rocks.core.errors import BusyError, RocksError
 from rocks.storage.bus.backoff import Backoff
 from rocks.storage.bus.link import BrokerAwayError, Link, UndeliveredError

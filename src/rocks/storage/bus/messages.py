@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import enum
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Optional
 
+from rocks.core.dataclasses import dataclass
 from rocks.storage.wire import queues
 
 LARGEST_BODY_BYTES = 1024 * 1024

@@ -14,10 +14,11 @@ import queue
 import select
 import threading
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Callable, Deque, List, Optional, Tuple
 
 from rocks.core.clock import Deadline, monotonic_seconds
+from rocks.core.dataclasses import dataclass
 from rocks.core.errors import BugError, BusyError, RocksError
 from rocks.storage.bus.backoff import Backoff
 from rocks.storage.bus.link import BrokerAwayError, Link, NotYetThereError, UndeliveredError

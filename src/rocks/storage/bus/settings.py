@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Optional
 
+from rocks.core.dataclasses import dataclass
 from rocks.storage.wire import queues
 
 

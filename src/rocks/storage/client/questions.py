@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Callable, Dict, Generic, Mapping, Optional, Sequence, Tuple, TypeVar
 
+from rocks.core.dataclasses import dataclass
 from rocks.storage.wire import requests as wire
 from rocks.storage.wire.queues import host_queue, nas_queue
 from rocks.storage.wire.replies import (

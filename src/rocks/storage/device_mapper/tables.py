@@ -7,8 +7,10 @@ drivers/md/dm-snap.c of 6.1.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Callable, NamedTuple, Optional, Sequence, Tuple, Union
+
+from rocks.core.dataclasses import dataclass
 
 CHUNK_SECTORS = 16
 """8 KiB, the unit of a snapshot's exceptions."""

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Optional, Tuple, Union
 
+from rocks.core.dataclasses import dataclass
 from rocks.fleet.wire.codec import tagged
 from rocks.storage.life.facts import Stage
 

@@ -10,10 +10,11 @@ import hashlib
 import json
 import logging
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Callable, Dict, List, Mapping, Optional, Protocol, Set, Tuple, Union
 
 from rocks.core.clock import utc_now
+from rocks.core.dataclasses import dataclass
 from rocks.core.errors import (
     BugError,
     BusyError,

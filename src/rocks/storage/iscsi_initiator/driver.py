@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple, Optional, Protocol, Tuple
 
+from rocks.core.dataclasses import dataclass
 from rocks.fleet.host.change import Change
 from rocks.storage.iscsi_target.chap import ChapSecrets
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Optional
 
+from rocks.core.dataclasses import dataclass
 from rocks.core.errors import UserError
 
 _USER = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")

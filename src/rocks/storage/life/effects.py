@@ -6,9 +6,9 @@ Objects are identified by guid and epoch: the same name with another identity ra
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Optional, Union
 
+from rocks.core.dataclasses import dataclass
 from rocks.fleet.wire.codec import tagged
 from rocks.storage.life.requests import HostRequest
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Optional, Tuple, Type
 
+from rocks.core.dataclasses import dataclass
 from rocks.storage.life.facts import NOTHING, Facts
 from rocks.storage.life.grants import Grant
 

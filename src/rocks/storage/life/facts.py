@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal, Optional, Tuple
 
+from rocks.core.dataclasses import dataclass
+
 Stage = Literal["none", "overlay", "merging", "linear", "remote"]
 """The devices that a host must have for an image, and rebuild when it starts:
 
@@ -16,7 +18,7 @@ remote  the NAS's disk over iSCSI, writable
 """
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class HistoryPoint:
     """A snapshot by guid, and how many bytes were written between the one before and it."""
 
@@ -24,7 +26,7 @@ class HistoryPoint:
     written_bytes: int
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class CopyFact:
     """The copy of an image on a host, as found, independent of the records.
 
@@ -45,7 +47,7 @@ class CopyFact:
     pool_bytes: int = 0
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Facts:
     """The result of an effect or of a host's request; later facts of a step replace earlier ones.
 

@@ -6,9 +6,9 @@ record behind it was restored from a copy, or a disk lost a write.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Dict, Mapping, Optional
 
+from rocks.core.dataclasses import dataclass
 from rocks.storage.life.effects import EnsureLease
 from rocks.storage.life.image import Image
 from rocks.storage.life.states import BLOCKED, MAPPING

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Callable, Optional, Tuple
 
+from rocks.core.dataclasses import dataclass
 from rocks.core.errors import Code
 from rocks.storage.life import space
 from rocks.storage.life.effects import EnsureLease

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Optional
 
+from rocks.core.dataclasses import dataclass
 from rocks.core.errors import Code
 from rocks.storage.life.facts import Stage
 from rocks.storage.life.image import Rejection

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal, Optional, Tuple
 
+from rocks.core.dataclasses import dataclass
 from rocks.core.errors import CLASSES, Code, RocksError
 from rocks.storage.life import names
 from rocks.storage.life.effects import AskHost, Effect

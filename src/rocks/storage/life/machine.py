@@ -6,9 +6,10 @@ of a step come from the caller: `nas.sequences`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Callable, Dict, List, Mapping, Tuple, Type, Union
 
+from rocks.core.dataclasses import dataclass
 from rocks.core.errors import BugError, Code
 from rocks.storage.life import fencing
 from rocks.storage.life.effects import Effect, EnsureExportGone

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Optional, Union
 
+from rocks.core.dataclasses import dataclass
 from rocks.fleet.wire.codec import tagged
 
 

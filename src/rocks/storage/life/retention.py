@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Dict, FrozenSet, Sequence, Set, Tuple
 
+from rocks.core.dataclasses import dataclass
 from rocks.storage.life.names import parse_snapshot_name
 
 _HOUR = 3600

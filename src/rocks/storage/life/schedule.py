@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Dict, List, Literal, Optional, Sequence, Tuple
 
+from rocks.core.dataclasses import dataclass
 from rocks.core.errors import FAMILIES
 from rocks.storage.life.image import Image
 from rocks.storage.life.states import LOCAL, MAPPED, PULLING, RETURNING, SEEDING

@@ -5,8 +5,9 @@ The sender may start from a snapshot or a bookmark; the receiver must have the s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, Optional, Sequence, Tuple
+
+from rocks.core.dataclasses import dataclass
 
 How = Literal["full", "snapshot", "bookmark", "resume"]
 

@@ -9,10 +9,10 @@ copies at every moment.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
+from rocks.core.dataclasses import dataclass
 from rocks.fleet.wire.codec import decode_lenient, encode
 from rocks.storage.life.image import Image
 from rocks.storage.life.stored_names import current_record, numbered, unnumbered

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rocks.core.dataclasses import dataclass
 from rocks.core.errors import BusyError, Code, RocksError, StateError, UserError
 from rocks.core.values import check_text, read_number
 from rocks.inventory.host_loading import load_hosts

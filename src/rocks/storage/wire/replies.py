@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional, Tuple, Type, TypeVar
 
+from rocks.core.dataclasses import dataclass
 from rocks.core.errors import IncoherentError
 from rocks.fleet.wire.codec import read_shape
 from rocks.storage.wire.held_snapshots import read_tag

@@ -6,10 +6,10 @@ converts them to messages.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Callable, Dict, Generic, Literal, NamedTuple, Optional, Tuple, Type, TypeVar
 
+from rocks.core.dataclasses import dataclass
 from rocks.fleet.wire.codec import read_shape
 from rocks.storage.wire.replies import (
     BaseRow,

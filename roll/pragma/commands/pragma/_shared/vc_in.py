@@ -7,12 +7,12 @@ addresses of the libvirt domains are templates, and are not read.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from lxml import etree
 
+from rocks.core.dataclasses import dataclass
 from rocks.core.errors import UserError
 from rocks.core.terminal import one_line
 

@@ -7,11 +7,11 @@ that of a compute, so computes in a frontend's file have their networks inside `
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import IPv4Interface
 
 from lxml import etree
 
+from rocks.core.dataclasses import dataclass
 from rocks.core.errors import UserError
 from rocks.core.terminal import one_line
 

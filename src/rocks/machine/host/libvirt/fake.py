@@ -8,11 +8,12 @@ import threading
 import uuid
 import xml.etree.ElementTree as ElementTree
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
 from xml.etree.ElementTree import Element, SubElement
 
+from rocks.core.dataclasses import dataclass
 from rocks.core.errors import RocksError, StateError, ToolError
 from rocks.core.image_blocks import copy_content
 from rocks.core.units import KIB_PER_MB

@@ -7,10 +7,10 @@ or fence of the machine finds the VFs that it must release. After a boot the VFs
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional, Set, Tuple
 
+from rocks.core.dataclasses import dataclass
 from rocks.core.errors import IncoherentError, RocksError
 from rocks.core.files import write_file
 from rocks.fleet.host.records import RecordKind, damaged, read_json_record, remove_record

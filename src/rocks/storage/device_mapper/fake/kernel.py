@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass
 from typing import Callable, Dict, Optional
 
+from rocks.core.dataclasses import dataclass
 from rocks.storage.device_mapper.fake.blocks import FakeBlocks, status_of
 from rocks.storage.device_mapper.rules import check_name
 from rocks.storage.device_mapper.tables import (

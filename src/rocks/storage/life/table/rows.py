@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Callable, Optional, Tuple, Type, Union
 
+from rocks.core.dataclasses import dataclass
 from rocks.storage.life import guards
 from rocks.storage.life.events import Event, StepDone, StepFailed
 from rocks.storage.life.guards import Guard

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Dict, List, Mapping, NamedTuple, Optional, Set, Tuple
+
+from rocks.core.dataclasses import dataclass
 
 METADATA_BYTES = 57344
 """Metadata that ZFS writes with any change of a volume."""
