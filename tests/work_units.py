@@ -1,4 +1,4 @@
-"""Which tests share a worker, and in which order the workers take them (`pytest -n 4`).
+"""Which tests share a worker, and in which order the workers take them (`pytest -n 5`).
 
 A unit is the tests that one worker runs in their order: those of a module, or those of several modules that share a
 costly fixture of the session, such as a message broker, or that make devices of the same names: the workers of a run
