@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import inspect
+import os
 import sys
 import threading
 from dataclasses import field
@@ -12,6 +13,7 @@ import pytest
 from rocks.core import dataclasses as late
 from rocks.core.dataclasses import dataclass
 from rocks.core.process import run
+from tests.unit.docs.pages import CHECKOUT
 
 
 @pytest.fixture
@@ -103,6 +105,7 @@ def test_a_command_completes_few_of_the_classes_that_it_imports() -> None:
         "late = sum('_dataclass_options' in vars(one) for one in kinds)\n"
         "print(late, sum('__dataclass_fields__' in vars(one) for one in kinds))"
     )
-    ended = run([sys.executable, "-c", program], deadline_seconds=60)
+    settings = {**os.environ, "PYTHONPATH": str(CHECKOUT / "src")}
+    ended = run([sys.executable, "-c", program], deadline_seconds=60, environment=settings)
     late, total = map(int, ended.text.split())
     assert late > 100 and late / total > 0.8
