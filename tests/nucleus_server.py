@@ -166,7 +166,8 @@ class NucleusServer:
                 machine = next((it for it in found["computes"] if it["name"] == compute), None)
                 if machine is None:
                     return problem("unknown-node", 404, f"cluster {name} has no compute {compute}")
-                if action and action[0] != "console" and machine["active_computeset_state"] != "running":
+                free = ("console", "attach_iso")
+                if action and action[0] not in free and machine["active_computeset_state"] != "running":
                     return problem("not-in-running-set", 409, f"{compute} is in no running computeset")
             case _:
                 return problem("not-found", 404, "there is nothing here")

@@ -343,17 +343,6 @@ def test_help_finds_commands(comet: Comet) -> None:
     assert comet("help", "xyzzy").status == 2
 
 
-def test_long_options_may_have_one_dash(server: NucleusServer, comet: Comet) -> None:
-    """As in Figure 5 of the paper: cm comet start ID vm-ID-[0-3] -walltime=6h."""
-    assert (
-        comet("comet", "start", "vc2", "vm-vc2-[0-3]", "-walltime=6h", "-wait").out
-        == "computeset 1 is running\n"
-    )
-    (body,) = (body for _, body in sent(server, "POST"))
-    assert body == {"cluster": "vc2", "walltime_mins": 360, "computes": [f"vm-vc2-{it}" for it in range(4)]}
-    assert comet("ll", "-q").status == 0
-
-
 def test_without_a_token_or_configuration(folder: Path, comet: Comet, configured: Path) -> None:
     configured.write_text(configured.read_text().replace(TOKEN, "nuc_wrongone_" + "x" * 43))
     refused = comet("ll")

@@ -1,0 +1,103 @@
+"""The lines of the paper's Figures 5 and 6 and of the slides' usage, as typed there, with what each does.
+
+`cm` is the same program (`packaging/comet/pyproject.toml`), so its first word is `comet`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.nucleus_server import NucleusServer
+from tests.unit.comet.conftest import Comet, sent
+
+FIGURE_5 = (
+    ("cm comet cluster vc2", "vm-vc2-3"),
+    ("cm comet start vc2 vm-vc2-[0-3] -walltime=6h", "computeset 1 is accepted"),
+    ("cm comet iso attach image.iso vc2 vm-vc2-3", "image.iso from the next power-on"),
+    ("cm comet power on vc2 vm-vc2-0", "vm-vc2-0: is being switched on"),
+    ("cm comet console vc2 vm-vc2-0", "/console/"),
+)
+
+FIGURE_6 = (
+    ("comet ll", "vc2"),
+    ("comet ll vc2 --format=csv", "vc2"),
+    ("comet cluster --format=yaml", "name: vc2"),
+    ("comet cluster vc2 --format=rest", '"name": "vc2"'),
+    ("comet start vc2 --count=1 --allocation=alp1 --walltime=3h", "computeset 1 is accepted"),
+    ("comet start vc2 vm-vc2-[1-2] --allocation=alp1 --walltime=2d", "computeset 2 is accepted"),
+    ("comet computeset", "vm-vc2-0"),
+    ("comet computeset 2", "Computeset: 2"),
+    ("comet computeset --allocation=alp1 --cluster=vc2 --state=running", "vm-vc2-1"),
+    ("comet computeset --state=completed", ""),
+    ("comet power reboot vc2 vm-vc2-0", "vm-vc2-0: is being asked to reboot"),
+    ("comet power reset vc2 vm-vc2-[1-2]", "vm-vc2-2: is being reset"),
+    ("comet power off vc2 vm-vc2-1", "vm-vc2-1: is being switched off"),
+    ("comet power on vc2 vm-vc2-1", "vm-vc2-1: is being switched on"),
+    ("comet power shutdown vc2 2", "computeset 2"),
+    ("comet power on vc2", "vc2: is being switched on"),
+    ("comet console vc2", "/console/"),
+    ("comet iso list", "debian.iso"),
+    ("comet iso upload --isoname=mine.iso {path}", "mine.iso"),
+    ("comet iso attach mine.iso vc2 vm-vc2-[0-3]", "vm-vc2-3: project/alpha/mine.iso"),
+    ("comet iso attach mine.iso vc2", "vc2: project/alpha/mine.iso"),
+    ("comet iso detach vc2 vm-vc2-[0-3]", "vm-vc2-3: no image"),
+    ("comet iso detach vc2", "vc2: no image"),
+    ("comet node rename vc2 vm-vc2-0 n0", "renamed"),
+    ("comet terminate 1", "computeset 1 is ending"),
+)
+
+SLIDES = (
+    ("comet power on vc2 --count=2 --allocation=alp1 --walltime=3h", "computeset 1 is accepted"),
+    ("comet image list", "debian.iso"),
+    ("comet image upload --imagename=mine.iso {path}", "mine.iso"),
+    ("comet image attach mine.iso vc2 vm-vc2-0", "vm-vc2-0: project/alpha/mine.iso"),
+    ("comet image detach vc2 vm-vc2-0", "vm-vc2-0: no image"),
+)
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch, server: NucleusServer) -> list[str]:
+    """The pages that a browser got; the image of Figure 5 is in the library."""
+    pages: list[str] = []
+    monkeypatch.setattr("webbrowser.open", lambda page: pages.append(page) or True)
+    server.images.append("public/image.iso")
+    return pages
+
+
+def _type_all(comet: Comet, lines: tuple[tuple[str, str], ...], path: Path) -> None:
+    """As somebody at a terminal, who answers every question with yes."""
+    path.write_bytes(bytes(0x8001) + b"CD001")
+    for line, expected in lines:
+        done = comet(*line.format(path=path).removeprefix("cm ").split(), terminal="y\n")
+        assert done.status == 0 and expected in done.out + done.err, (line, done)
+
+
+def test_each_line_of_figure_5(
+    server: NucleusServer, comet: Comet, opened: list[str], tmp_path: Path
+) -> None:
+    """With long options that have one dash; a short one stays what it is."""
+    _type_all(comet, FIGURE_5, tmp_path / "x.iso")
+    assert comet("ll", "-q").status == 0
+    assert [it["iso"] for it in server.clusters[0]["computes"]] == [None] * 3 + ["public/image.iso"]
+    assert server.sets[1]["walltime_mins"] == 360 and len(server.sets[1]["computes"]) == 4
+    assert len(opened) == 1
+
+
+def test_each_line_of_figure_6(
+    server: NucleusServer, comet: Comet, opened: list[str], tmp_path: Path
+) -> None:
+    """`init` has tests of its own in `test_commands.py`."""
+    _type_all(comet, FIGURE_6, tmp_path / "x.iso")
+    assert [(it["walltime_mins"], it["state"]) for it in server.sets.values()] == [
+        (180, "cancelled"),
+        (2880, "cancelled"),
+    ]
+    assert ("cluster/vc2/rename", {"map": {"vm-vc2-0": "n0"}}) in sent(server, "POST")
+    assert len(opened) == 1
+
+
+def test_each_line_of_the_slides_that_differs(server: NucleusServer, comet: Comet, tmp_path: Path) -> None:
+    _type_all(comet, SLIDES, tmp_path / "x.iso")
+    assert len(server.sets[1]["computes"]) == 2
